@@ -1,0 +1,57 @@
+"""circuits: which circuit computes the answer, and when did it take over?
+
+Train small networks that grok, keep every checkpoint, and analyse the trajectory. The names below load on first use, so
+that importing `circuits` costs neither torch nor transformer-lens.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from circuits import analysis as analysis
+    from circuits import figures as figures
+    from circuits.analysis import analyze as analyze
+    from circuits.analysis.store import read_json as read_json
+    from circuits.checkpoints.run import Run as Run
+    from circuits.checkpoints.run import open_run as open
+    from circuits.config import Config as Config
+    from circuits.errors import InputError as InputError
+    from circuits.errors import Interrupted as Interrupted
+    from circuits.errors import RunError as RunError
+    from circuits.figures.report import report as report
+    from circuits.presets import preset as preset
+    from circuits.training.loop import train as train
+
+_LAZY = {
+    "Config": "circuits.config:Config",
+    "InputError": "circuits.errors:InputError",
+    "Interrupted": "circuits.errors:Interrupted",
+    "Run": "circuits.checkpoints.run:Run",
+    "RunError": "circuits.errors:RunError",
+    "analysis": "circuits.analysis",
+    "analyze": "circuits.analysis:analyze",
+    "figures": "circuits.figures",
+    "open": "circuits.checkpoints.run:open_run",
+    "preset": "circuits.presets:preset",
+    "read_json": "circuits.analysis.store:read_json",
+    "report": "circuits.figures.report:report",
+    "train": "circuits.training.loop:train",
+}
+
+__all__ = sorted(_LAZY)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'circuits' has no attribute {name!r}")
+    module, _, attribute = _LAZY[name].partition(":")
+    found = import_module(module)
+    value = getattr(found, attribute) if attribute else found
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_LAZY]

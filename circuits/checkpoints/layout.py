@@ -1,0 +1,256 @@
+"""The file format of a run, in one place: names, dimensions, chunks, creation.
+
+    /                 attributes: format, format_version, config, versions, numerics, created, recovery_slack
+    /step             (step,) int64: optimizer updates so far; a checkpoint exists once its step is written
+    /epoch            (step,) float64 = step / steps per epoch
+    /seed /neuron …   one dimension scale per dimension name
+    /parameters/NAME  (step, seed, …)      /metrics/NAME  (step, seed)
+    /data/train_NAME  (seed, example, …)   /data/test_NAME  (test_example, …)
+    /resume/slot0, 1  sequence, n_checkpoints, crc32 and the optimizer's state
+
+Every array names its dimensions by HDF5 dimension scales, so that netCDF tools and xarray show them. Scales live in the
+root and are hard-linked into the groups, where `xarray.open_dataset(group=…)` looks for coordinates. The file is written
+with HDF5 1.10's format: what a newer one writes, older libraries cannot read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from circuits.config import Config
+from circuits.errors import InputError
+
+FORMAT = "circuits-run"
+FORMAT_VERSION = 1
+LIBRARY_VERSIONS = ("v110", "v110")
+METRICS = {
+    "train_loss": "mean hinge loss on the training set",
+    "test_loss": "mean hinge loss on the test set",
+    "train_accuracy": "share of training examples with sign f(x) = y, in 0..1; sign(0) is wrong",
+    "test_accuracy": "share of test examples with sign f(x) = y, in 0..1; sign(0) is wrong",
+    "train_zero_outputs": "training examples whose output is exactly 0; all of them: the network has collapsed",
+}
+COMMIT = ("step", "epoch", "seed")  # what every group of trajectories shows as coordinates
+CHUNK_BYTES = 1 << 20
+
+State = Mapping[str, np.ndarray]
+
+
+def data_dims(name: str, ndim: int) -> tuple[str, ...]:
+    """Dimension names of an array in /data.
+
+    Examples
+    --------
+    >>> data_dims("train_inputs", 3)
+    ('seed', 'example', 'input')
+    >>> data_dims("test_targets", 1)
+    ('test_example',)
+    """
+    leading = ("seed", "example") if name.startswith("train_") else ("test_example",)
+    return (*leading, "input")[:ndim] if ndim <= len(leading) + 1 else _too_many(name, ndim)
+
+
+def _too_many(name: str, ndim: int) -> tuple[str, ...]:
+    raise InputError(f"data '{name}' has {ndim} dimensions; a run file knows (seed,) example, input")
+
+
+def size_on_disk(config: Config) -> int:
+    """Bytes that a finished run takes, to within the file's own bookkeeping.
+
+    Examples
+    --------
+    >>> import circuits
+    >>> round(size_on_disk(circuits.preset("merrill-2023")) / 1e6)
+    253
+    """
+    per_network = sum(int(np.prod(shape)) for _, shape in config.shapes.values()) * np.dtype(config.dtype).itemsize
+    per_checkpoint = len(config.seeds) * (per_network + 8 * len(METRICS)) + 16
+    examples = len(config.seeds) * config.task.n_train + config.task.test_data()["targets"].size
+    return len(config.checkpoint_steps()) * per_checkpoint + examples * (config.task.n_inputs + 2) + (64 << 10)
+
+
+def create(
+    path: Path, config: Config, versions: dict, numerics: dict, optimizer_state: State, *, replace: bool = False
+) -> None:
+    """Write a run file without checkpoints, whole or not at all.
+
+    Everything goes to a temporary file beside `path`, which is synced and then linked to `path`: a reader sees either
+    no file or a complete one, and an existing file is never overwritten, unless `replace` says so.
+
+    Raises
+    ------
+    InputError
+        `path` exists and `replace` is False.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with h5py.File(temporary, "w", libver=LIBRARY_VERSIONS) as file:
+            _write_skeleton(file, config, versions, numerics, optimizer_state)
+        _sync(temporary)
+        if replace:
+            os.replace(temporary, path)
+        else:
+            os.link(temporary, path)
+        _sync(path.parent)
+    except FileExistsError:
+        raise already_there(path) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def amend(path: Path, config: Config | None, other_numerics_since: int | None) -> None:
+    """Change a run's plan in place: more epochs, or the checkpoint from which other hardware or libraries went on.
+
+    Both attributes keep their size, so that this is one small write; call it under the run's lock, after recovery.
+    """
+    with h5py.File(path, "r+", libver=LIBRARY_VERSIONS, locking=False) as file:
+        if config is not None:
+            file.attrs.modify("config", np.bytes_(config.model_dump_json().ljust(file.attrs["config"].dtype.itemsize)))
+        if other_numerics_since is not None and file.attrs["other_numerics_since"] < 0:
+            file.attrs.modify("other_numerics_since", np.int64(other_numerics_since))
+    _sync(path)
+
+
+def _padded(config: Config) -> np.bytes_:
+    """The config as JSON of fixed length, with room for a larger number of epochs."""
+    text = config.model_dump_json()
+    return np.bytes_(text.ljust(len(text) + 32))
+
+
+def already_there(path: Path) -> InputError:
+    """The error for an output that exists."""
+    return InputError(
+        f"{path} exists. Pass --resume to continue it, --overwrite to replace it, or --out for another file."
+    )
+
+
+def _write_skeleton(
+    file: h5py.File, config: Config, versions: dict, numerics: dict, optimizer_state: State
+) -> None:
+    growing = _Growing(file)
+    file.attrs["format"] = FORMAT
+    file.attrs["format_version"] = np.int64(FORMAT_VERSION)
+    file.attrs["config"] = _padded(config)
+    file.attrs["other_numerics_since"] = np.int64(-1)
+    file.attrs["versions"] = json.dumps(versions)
+    file.attrs["numerics"] = json.dumps(numerics)
+    file.attrs["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+    file.attrs["coordinates"] = "epoch"
+
+    growing.dataset(file, "step", (), np.int64, fill=-1).make_scale("step")
+    file["step"].attrs["long_name"] = "optimizer updates so far"
+    epoch = growing.dataset(file, "epoch", (), np.float64)
+    epoch.attrs["long_name"] = "passes over the training set so far"
+    epoch.dims[0].attach_scale(file["step"])
+    _scale(file, "seed", np.asarray(config.seeds, np.int64))
+
+    group = _group(file, "parameters", COMMIT)
+    for name, (dims, shape) in config.shapes.items():
+        for dim, length in zip(dims, shape, strict=True):
+            if dim not in file:
+                _scale(file, dim, np.arange(length))
+        dataset = growing.dataset(group, name, (len(config.seeds), *shape), np.dtype(config.dtype))
+        _attach(file, dataset, ("step", "seed", *dims))
+        dataset.attrs["coordinates"] = "epoch"
+        _link(file, group, dims)
+
+    group = _group(file, "metrics", COMMIT)
+    for name, meaning in METRICS.items():
+        dataset = growing.dataset(group, name, (len(config.seeds),), np.float64)
+        _attach(file, dataset, ("step", "seed"))
+        dataset.attrs["coordinates"] = "epoch"
+        dataset.attrs["long_name"] = meaning
+
+    group = _group(file, "data", ("seed",))
+    for name, values in run_data(config):
+        dims = data_dims(name, values.ndim)
+        for dim, length in zip(dims, values.shape, strict=True):
+            if dim not in file:
+                _scale(file, dim, np.arange(length))
+        dataset = group.create_dataset(name, data=values)
+        _attach(file, dataset, dims)
+        _link(file, group, dims)
+
+    for slot in ("slot0", "slot1"):
+        group = file.create_group(f"resume/{slot}")
+        for field, value in {"sequence": -1, "n_checkpoints": 0, "crc32": 0}.items():
+            group.create_dataset(field, data=np.int64(value))
+        for name, values in optimizer_state.items():
+            group.create_dataset(f"state/{name}", data=np.zeros_like(values))
+    file.attrs["recovery_slack"] = np.int64(growing.slack)
+
+
+def run_data(config: Config) -> Iterator[tuple[str, np.ndarray]]:
+    """Every array of /data: the training sets stacked over seeds, then the test set."""
+    training = [config.task.train_data(seed) for seed in config.seeds]
+    for name in training[0]:
+        yield f"train_{name}", np.stack([one[name] for one in training])
+    for name, values in config.task.test_data().items():
+        yield f"test_{name}", values
+
+
+class _Growing:
+    """Creates the datasets that grow along `step`, and adds up the room that recovery must leave for their chunks."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self.slack = CHUNK_BYTES
+
+    def dataset(
+        self, group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype | type, fill: float | None = None
+    ) -> h5py.Dataset:
+        itemsize = np.dtype(dtype).itemsize
+        per_checkpoint = max(1, int(np.prod(shape)) * itemsize)
+        length = 1024 if shape == () else int(np.clip(CHUNK_BYTES // per_checkpoint, 1, 64))
+        self.slack += 2 * length * per_checkpoint
+        return group.create_dataset(
+            name,
+            (0, *shape),
+            dtype,
+            maxshape=(None, *shape),
+            chunks=(length, *shape),
+            fillvalue=np.nan if fill is None else fill,
+            fill_time="ifset" if shape == () else "never",
+        )
+
+
+def _group(file: h5py.File, name: str, scales: tuple[str, ...]) -> h5py.Group:
+    group = file.create_group(name)
+    _link(file, group, scales)
+    return group
+
+
+def _link(file: h5py.File, group: h5py.Group, scales: tuple[str, ...]) -> None:
+    for scale in scales:
+        if scale not in group:
+            group[scale] = file[scale]
+
+
+def _scale(file: h5py.File, name: str, values: np.ndarray) -> None:
+    file.create_dataset(name, data=values).make_scale(name)
+
+
+def _attach(file: h5py.File, dataset: h5py.Dataset, dims: tuple[str, ...]) -> None:
+    for axis, dim in enumerate(dims):
+        dataset.dims[axis].attach_scale(file[dim])
+
+
+def _sync(path: Path) -> None:
+    with _descriptor(path) as descriptor:
+        os.fsync(descriptor)
+
+
+@contextmanager
+def _descriptor(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,75 @@
+"""One writer per run: an advisory lock beside the file, with the writer's process id inside.
+
+HDF5's own locks are not used: a reader that died holding one would keep a run from being resumed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Self
+
+from circuits.errors import InputError
+
+
+class RunLock:
+    """Held while a run is written; a second writer is refused, naming the first.
+
+    Raises
+    ------
+    InputError
+        Another process holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = lock_path(path)
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._descriptor, 100).decode() or "unknown"
+            os.close(self._descriptor)
+            raise InputError(
+                f"{path} is being written by process {holder}. Wait for it, stop it, or pass --out for another file."
+            ) from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+
+    def release(self) -> None:
+        """Let the next writer in. The lock file stays: removing it would race with a writer that just opened it."""
+        os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def lock_path(path: Path) -> Path:
+    """Where the lock of a run lies.
+
+    Examples
+    --------
+    >>> str(lock_path(Path("checkpoints/a.h5")))
+    'checkpoints/a.h5.lock'
+    """
+    return path.with_name(path.name + ".lock")
+
+
+def writer_pid(path: Path) -> int | None:
+    """Process that is writing the run now, or None."""
+    try:
+        descriptor = os.open(lock_path(path), os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.read(descriptor, 100).decode()
+        return int(text) if text.isdigit() else None
+    finally:
+        os.close(descriptor)
+    return None

@@ -1,0 +1,228 @@
+"""Appending checkpoints so that a kill at any moment loses none that was committed.
+
+A checkpoint is committed in two phases: first all its data, flushed; then its entry in `step`, flushed. Readers, and the
+writer itself after a kill, take the length of `step` up to its first fill value as the number of checkpoints. Readers in
+other processes may have the file open all the while (HDF5's single-writer-multiple-reader mode).
+
+Optimizers with state save it in two alternating slots, each with a sequence number and a checksum; resuming takes the
+newest valid one and drops the checkpoints after it. Without state, every checkpoint is a point to resume from.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import h5py
+import numpy as np
+
+from circuits.checkpoints.layout import COMMIT
+from circuits.checkpoints.lock import RunLock
+from circuits.checkpoints.recover import recover
+from circuits.errors import InputError, RunError
+
+BUFFERED_CHECKPOINTS = 8
+BUFFERED_SECONDS = 0.5
+
+
+def committed(step: h5py.Dataset) -> int:
+    """Number of checkpoints that exist: entries of `step` before the first fill value."""
+    values = step[:]
+    unwritten = np.flatnonzero(values < 0)
+    return int(unwritten[0]) if unwritten.size else len(values)
+
+
+class Writer:
+    """The one writer of a run file.
+
+    Opening recovers the file if its last writer was killed, drops whatever was not committed, and reads back the
+    optimizer's state. `append` may hold a few checkpoints back for up to half a second; `flush` commits them.
+
+    Parameters
+    ----------
+    path
+        A run file, as `layout.create` makes it.
+    lock
+        The run's lock, if the caller has it already; it is released on closing.
+
+    Attributes
+    ----------
+    file
+        The open HDF5 file.
+    n_checkpoints
+        Committed so far.
+    optimizer_state
+        State by name as of checkpoint `n_checkpoints - 1`; empty for optimizers without state.
+
+    Raises
+    ------
+    InputError
+        Another process is writing the run.
+    RunError
+        From `append` and `flush`: the file system refused; what was committed before stays readable and resumable.
+    """
+
+    def __init__(self, path: Path, lock: RunLock | None = None) -> None:
+        self.path = path
+        self._lock = lock or RunLock(path)
+        try:
+            make_writable(path)
+            self.file = _open_for_appending(path)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._step, self._epoch = self.file["step"], self.file["epoch"]
+        self._trajectories = {
+            f"{group}/{name}": dataset
+            for group in ("parameters", "metrics")
+            for name, dataset in self.file[group].items()
+            if name not in COMMIT and dataset.ndim >= 2
+        }
+        self._slots = [self.file[f"resume/slot{index}"] for index in (0, 1)]
+        self._sequence = -1
+        self.optimizer_state: dict[str, np.ndarray] = {}
+        self.n_checkpoints = self._resume_point()
+        self._truncate(self.n_checkpoints)
+        self._pending: list[tuple[int, float, Mapping[str, np.ndarray]]] = []
+        self._last_commit = time.monotonic()
+
+    def append(self, step: int, epoch: float, values: Mapping[str, np.ndarray]) -> None:
+        """Add one checkpoint.
+
+        Parameters
+        ----------
+        step, epoch
+            Optimizer updates, and passes over the training set, so far.
+        values
+            "parameters/NAME" (seed, …) and "metrics/NAME" (seed,) for every dataset of the file.
+
+        Raises
+        ------
+        ValueError
+            A name is missing or unknown, or a shape is not exactly that of the file: HDF5 would broadcast one seed into
+            all of them and commit it without a word.
+        """
+        if values.keys() != self._trajectories.keys():
+            raise ValueError(f"a checkpoint needs exactly {sorted(self._trajectories)}, got {sorted(values)}")
+        for name, dataset in self._trajectories.items():
+            if values[name].shape != dataset.shape[1:]:
+                raise ValueError(f"{name} has shape {values[name].shape}, the run needs {dataset.shape[1:]}")
+        self._pending.append((step, epoch, values))
+        full = len(self._pending) >= BUFFERED_CHECKPOINTS
+        if full or time.monotonic() - self._last_commit > BUFFERED_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit what `append` holds back."""
+        if not self._pending:
+            return
+        try:
+            self._commit()
+        except (OSError, RuntimeError) as error:
+            raise RunError(
+                f"{self.path}: writing checkpoint {self.n_checkpoints} failed ({error}). The {self.n_checkpoints} "
+                f"checkpoints before it are saved: make room, then continue with --resume."
+            ) from error
+
+    def save_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Keep the optimizer's state as of the newest checkpoint, in the older of the two slots."""
+        self.flush()
+        self._sequence += 1
+        slot = self._slots[self._sequence % 2]
+        for name, values in state.items():
+            slot[f"state/{name}"][...] = values
+        slot["n_checkpoints"][...] = self.n_checkpoints
+        slot["crc32"][...] = _checksum(state, self._sequence, self.n_checkpoints)
+        slot["sequence"][...] = self._sequence
+        self.file.flush()
+
+    def close(self, *, flush: bool = True) -> None:
+        """Commit what is pending, close the file, let the next writer in."""
+        try:
+            if flush:
+                self.flush()
+        finally:
+            self._trajectories.clear()
+            self._slots.clear()
+            self.file.close()
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(flush=kind is None or not issubclass(kind, RunError))
+
+    def _commit(self) -> None:
+        start, end = self.n_checkpoints, self.n_checkpoints + len(self._pending)
+        for name, dataset in self._trajectories.items():
+            dataset.resize(end, axis=0)
+            dataset[start:end] = np.stack([values[name] for _, _, values in self._pending])
+        self._epoch.resize(end, axis=0)
+        self._epoch[start:end] = [epoch for _, epoch, _ in self._pending]
+        self.file.flush()
+        self._step.resize(end, axis=0)
+        self._step[start:end] = [step for step, _, _ in self._pending]
+        self.file.flush()
+        self.n_checkpoints = end
+        self._pending.clear()
+        self._last_commit = time.monotonic()
+
+    def _resume_point(self) -> int:
+        n_committed = committed(self._step)
+        if "state" not in self._slots[0]:
+            return n_committed
+        best = 0
+        for slot in self._slots:
+            sequence, n_checkpoints, crc32 = (int(slot[key][()]) for key in ("sequence", "n_checkpoints", "crc32"))
+            if sequence <= self._sequence or n_checkpoints > n_committed:
+                continue
+            state = {name: dataset[()] for name, dataset in slot["state"].items()}
+            if _checksum(state, sequence, n_checkpoints) == crc32:
+                self._sequence, self.optimizer_state, best = sequence, state, n_checkpoints
+        return best
+
+    def _truncate(self, n_checkpoints: int) -> None:
+        for datasets in ([self._step], [self._epoch, *self._trajectories.values()]):  # un-commit, then drop the data
+            for dataset in datasets:
+                if dataset.shape[0] > n_checkpoints:
+                    dataset.resize(n_checkpoints, axis=0)
+            self.file.flush()
+
+
+def make_writable(path: Path) -> None:
+    """Recover the file if its last writer was killed; call it under the run's lock."""
+    try:
+        with h5py.File(path, "r", swmr=True) as file:
+            slack = int(file.attrs["recovery_slack"])
+    except (OSError, KeyError) as error:
+        raise InputError(f"{path} cannot be opened for writing: {error}") from error
+    recover(path, slack)
+
+
+def _checksum(state: Mapping[str, np.ndarray], sequence: int, n_checkpoints: int) -> int:
+    crc = zlib.crc32(f"{sequence} {n_checkpoints}".encode())
+    for name in sorted(state):
+        crc = zlib.crc32(np.ascontiguousarray(state[name]), crc)
+    return crc
+
+
+def _open_for_appending(path: Path) -> h5py.File:
+    """Open in SWMR mode at once: there is no moment at which readers are refused; chunks go straight to the file."""
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
+    access.set_file_locking(False, True)
+    cache = list(access.get_cache())
+    cache[2] = 0  # bytes of chunk cache
+    access.set_cache(*cache)
+    flags = h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE
+    try:
+        return h5py.File(h5py.h5f.open(os.fsencode(path), flags, fapl=access))
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be opened for writing ({error}). If this process has it open, close that Run first."
+        ) from error

@@ -1,0 +1,37 @@
+"""What goes wrong in a user's hands: one clear line, and whose mistake it was.
+
+`InputError` is a bad argument or a bad file: the command line prints it and exits with code 2.
+`RunError` is a failure while working (disk full, a diverging device): exit code 1.
+`Interrupted` is Ctrl-C or SIGTERM, raised after everything was flushed: exit code 130.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(ValueError):
+    """A bad argument or file; the message says what was asked, what there is, what to do."""
+
+
+class RunError(RuntimeError):
+    """The work could not go on; the message says what is saved and what is needed."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Stopped on request, after the last whole step was committed."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Sentence that lists the valid names and, where one is close, suggests it.
+
+    Examples
+    --------
+    >>> nearest("merril-2023", ["merrill-2023", "nanda-2023"])
+    "Did you mean 'merrill-2023'? There are: merrill-2023, nanda-2023."
+    >>> nearest("x", ["relu"])
+    'There are: relu.'
+    """
+    names = sorted(valid)
+    close = get_close_matches(name, names, n=1)
+    hint = f"Did you mean '{close[0]}'? " if close else ""
+    return f"{hint}There are: {', '.join(names)}."

@@ -1,0 +1,40 @@
+"""No hidden layer: f(x) = w·x + c.
+
+A control: parity of k >= 2 bits is uncorrelated with every single bit, so no linear network computes it, and whatever
+such a network gets right on the training set it has memorised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from circuits.config import Model, Shapes
+from circuits.random import generator
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Linear(Model):
+    """A linear network: weights `w` (input,), bias `c` ()."""
+
+    kind: Literal["linear"] = "linear"
+
+    def shapes(self, n_inputs: int) -> Shapes:
+        """`w` (input,), `c` ()."""
+        return {"w": (("input",), (n_inputs,)), "c": ((), ())}
+
+    def initial(self, n_inputs: int, seed: int) -> dict[str, np.ndarray]:
+        """Uniform on ±1/√n, as PyTorch's `nn.Linear`."""
+        random = generator("init", seed)
+        bound = n_inputs**-0.5
+        return {
+            name: np.asarray(random.uniform(-bound, bound, shape)) for name, (_, shape) in self.shapes(n_inputs).items()
+        }
+
+    def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
+        """f(x) = w·x + c: (example, input) -> (example,)."""
+        return inputs @ parameters["w"] + parameters["c"]

@@ -1,0 +1,53 @@
+"""One hidden ReLU layer: f(x) = uᵀ relu(W x + b), without an output bias.
+
+Merrill et al. 2023, section 2. Initialised as PyTorch's `nn.Linear`: W and b uniform on ±1/√n, u uniform on ±1/√width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from circuits.config import Model, PositiveInt, Shapes
+from circuits.random import generator
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Relu(Model):
+    """One hidden ReLU layer."""
+
+    kind: Literal["relu"] = "relu"
+    hidden_layer: ClassVar[tuple[str, str, str] | None] = ("W", "b", "u")
+    width: PositiveInt = 1000
+    """Hidden neurons."""
+
+    def shapes(self, n_inputs: int) -> Shapes:
+        """`W` (neuron, input), `b` (neuron,), `u` (neuron,).
+
+        Examples
+        --------
+        >>> Relu(width=4).shapes(n_inputs=3)["W"]
+        (('neuron', 'input'), (4, 3))
+        """
+        return {
+            "W": (("neuron", "input"), (self.width, n_inputs)),
+            "b": (("neuron",), (self.width,)),
+            "u": (("neuron",), (self.width,)),
+        }
+
+    def initial(self, n_inputs: int, seed: int) -> dict[str, np.ndarray]:
+        """Uniform on ±1/√(fan-in), in the order W, b, u of one stream per seed."""
+        random = generator("init", seed)
+        bound = {"W": n_inputs**-0.5, "b": n_inputs**-0.5, "u": self.width**-0.5}
+        return {
+            name: random.uniform(-bound[name], bound[name], shape) for name, (_, shape) in self.shapes(n_inputs).items()
+        }
+
+    def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
+        """f(x) = uᵀ relu(W x + b): (example, input) -> (example,)."""
+        hidden = (inputs @ parameters["W"].mT + parameters["b"]).relu()  # (example, neuron)
+        return hidden @ parameters["u"]

@@ -1,0 +1,86 @@
+"""The table of contents: one line per task, model, measurement and preset.
+
+An entry holds a help text and the import path of the thing, loaded when it is used. `--help`, the config's parser, the
+report and the docs read these tables; nothing else needs to change when an entry is added.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from circuits.errors import InputError, nearest
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A name's help text and where it lives, as `module:attribute`."""
+
+    help: str
+    path: str
+    figures: str | None = None  # measurements only: `module:function` giving its figures; None draws every curve
+
+    def load(self) -> Any:
+        """Import the module and return the attribute."""
+        return load(self.path)
+
+
+TASKS = {
+    "parity": Entry("Sparse parity: the product of k hidden bits out of n.", "circuits.tasks.parity:Parity"),
+}
+
+MODELS = {
+    "relu": Entry("One hidden layer: f(x) = u·relu(W x + b).", "circuits.models.relu:Relu"),
+    "linear": Entry("No hidden layer: f(x) = w·x + c. Cannot compute parity: a control.", "circuits.models.linear:Linear"),
+}
+
+MEASUREMENTS = {
+    "subnetwork": Entry(
+        "Active subnetwork and effective sparsity at every checkpoint.",
+        "circuits.analysis.subnetwork:measure",
+        figures="circuits.figures.subnetwork:figures",
+    ),
+    "norms": Entry(
+        "Norm of every neuron, and its mean over each group of neurons.",
+        "circuits.analysis.norms:measure",
+        figures="circuits.figures.norms:figures",
+    ),
+    "faithfulness": Entry(
+        "Agreement of each group of neurons, alone, with the full network on the test set.",
+        "circuits.analysis.faithfulness:measure",
+        figures="circuits.figures.faithfulness:figures",
+    ),
+}
+
+PRESETS = {
+    "merrill-2023": Entry(
+        "(40,3) parity, width 1000, 5 seeds, 300 epochs: Merrill et al. 2023, section 2.",
+        "circuits.presets.merrill_2023:merrill_2023",
+    ),
+}
+
+
+def load(path: str) -> Any:
+    """Import `module:attribute`.
+
+    Examples
+    --------
+    >>> load("circuits.registry:TASKS") is TASKS
+    True
+    """
+    module, attribute = path.split(":")
+    return getattr(import_module(module), attribute)
+
+
+def lookup(table: Mapping[str, Entry], name: str, what: str) -> Entry:
+    """The entry called `name`, or an `InputError` that lists the names there are.
+
+    Examples
+    --------
+    >>> lookup(MODELS, "rellu", "model")
+    Traceback (most recent call last):
+    circuits.errors.InputError: There is no model 'rellu'. Did you mean 'relu'? There are: linear, relu.
+    """
+    if name not in table:
+        raise InputError(f"There is no {what} '{name}'. {nearest(name, table)}")
+    return table[name]

@@ -1,0 +1,1 @@
+"""What is learned: inputs, targets and their split, one task per file."""

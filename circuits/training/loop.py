@@ -1,0 +1,272 @@
+"""The training loop: from checkpoint to checkpoint, every seed in lockstep, nothing lost on the way.
+
+Between two checkpoints the stepper takes whole stretches of an epoch; at a checkpoint it is measured, before the next
+update, and a row of all seeds goes to the writer. Because every draw is a function of (seed, epoch), going on from a
+stored checkpoint gives the same bits as never having stopped.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import platform, python_version
+from typing import Any
+
+from tqdm import tqdm
+
+from circuits.checkpoints import layout
+from circuits.checkpoints.lock import RunLock
+from circuits.checkpoints.run import Run, open_run
+from circuits.checkpoints.writer import Writer, make_writable
+from circuits.config import Config
+from circuits.errors import InputError, Interrupted
+from circuits.training.steppers import Stepper, choose_kernel, initial_parameters, make_stepper, numerics
+
+SPARE_BYTES = 16 << 20
+
+
+def train(
+    config: Config | None,
+    path: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "auto",
+    kernel: str = "auto",
+    allow_different_numerics: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Train what `config` describes into the run file `path`, keeping every checkpoint.
+
+    Parameters
+    ----------
+    config
+        What to run. With `resume` it may be None; otherwise it may differ from the file's only by more epochs.
+    path
+        The run file; its folder is made if need be.
+    resume
+        Go on with an interrupted run, or extend a finished one. A complete run is returned as it is.
+    overwrite
+        Replace an existing file; never one that is being written.
+    device
+        "auto" takes the fused CPU path where it applies and otherwise the best torch device there is.
+    kernel
+        "auto", "fused", or "reference": torch autograd, slow and obvious.
+    allow_different_numerics
+        Resume although BLAS, processor or libraries differ: the bits are then not those of an uninterrupted run.
+    progress
+        A progress bar on stderr, when that is a terminal.
+
+    Returns
+    -------
+    The finished run, opened for reading.
+
+    Raises
+    ------
+    InputError
+        The file exists, is being written, or does not fit the config; the device does not exist; no room on disk.
+    RunError
+        The file system refused a write; what was committed is saved.
+    Interrupted
+        Ctrl-C or SIGTERM; what was trained up to the last checkpoint is saved.
+
+    Examples
+    --------
+    >>> import circuits, tempfile
+    >>> config = circuits.preset("merrill-2023").replace(model__width=8, task__n_train=32, epochs=2, seeds=[0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = circuits.train(config, f"{folder}/tiny.h5", progress=False)
+    ...     run.steps.tolist()
+    [0, 1, 2]
+    """
+    path = Path(path)
+    if resume and overwrite:
+        raise InputError("Pass resume or overwrite, not both.")
+    if resume:
+        config, numbers, since = _resumable(config, path, device, kernel, allow_different_numerics)
+        if numbers is None:
+            return open_run(path)
+        lock = RunLock(path)
+        with _released_on_error(lock):
+            make_writable(path)
+            layout.amend(path, config, since)
+    else:
+        if config is None:
+            raise InputError("A new run needs a config; circuits.preset('merrill-2023') is one.")
+        numbers = numerics(*choose_kernel(config, device, kernel))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not overwrite:
+            raise layout.already_there(path)
+        _check_room(path, layout.size_on_disk(config))
+        lock = RunLock(path)
+        with _released_on_error(lock):
+            layout.create(path, config, versions(), numbers, {}, replace=overwrite)
+    _work(path, lock, config, numbers, progress)
+    return open_run(path)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the platform and the libraries that matter, as stored in every run."""
+    names = ("grokking-circuits", "torch", "numpy", "scipy", "numba", "h5py", "xarray")
+    found = {"python": python_version(), "platform": platform()}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _work(path: Path, lock: RunLock, config: Config, numbers: dict[str, Any], progress: bool) -> None:
+    with Writer(path, lock) as writer, _stop_requests() as stop:
+        run = Run(path, writer.file)
+        last = {str(name): values[-1:].values for name, values in run.parameters.items()}  # (0 or 1, seed, …)
+        parameters = {name: values[0] for name, values in last.items()} if run.n_checkpoints else initial_parameters(config)
+        step = int(run.steps[-1]) if run.n_checkpoints else 0
+        stepper = make_stepper(
+            config, run.all_data, parameters, writer.optimizer_state, numbers["path"], numbers["device"]
+        )
+        bar = tqdm(
+            total=config.total_steps, initial=step, desc=config.name, unit="step", file=sys.stderr,
+            disable=None if progress else True,
+        )  # fmt: skip
+        try:
+            for target in config.checkpoint_steps()[writer.n_checkpoints :]:
+                for epoch, first, last in _stretches(step, target, config.steps_per_epoch):
+                    stepper.advance(epoch, first, last)
+                    bar.update(last - first)
+                    if stop.is_set():
+                        break
+                if stop.is_set():
+                    writer.flush()
+                    raise Interrupted(_how_to_resume(path, writer.n_checkpoints, config))
+                step = target
+                _keep(writer, stepper, config, step, bar)
+        finally:
+            bar.close()
+            stepper.close()
+
+
+def _keep(writer: Writer, stepper: Stepper, config: Config, step: int, bar: tqdm) -> None:
+    metrics = stepper.metrics()
+    values = {f"parameters/{name}": array for name, array in stepper.parameters().items()}
+    values |= {f"metrics/{name}": array for name, array in metrics.items()}
+    writer.append(step, step / config.steps_per_epoch, values)
+    low, high = metrics["test_accuracy"].min(), metrics["test_accuracy"].max()
+    bar.set_postfix_str(f"test accuracy {low:.2f} to {high:.2f}", refresh=False)
+
+
+def _stretches(step: int, target: int, per_epoch: int) -> Iterator[tuple[int, int, int]]:
+    """The way from one step to another as (epoch, first batch, last batch) within epochs.
+
+    Examples
+    --------
+    >>> list(_stretches(5, 13, per_epoch=4))
+    [(1, 1, 4), (2, 0, 4), (3, 0, 1)]
+    """
+    while step < target:
+        epoch, first = divmod(step, per_epoch)
+        last = min(per_epoch, first + target - step)
+        yield epoch, first, last
+        step += last - first
+
+
+def _resumable(
+    config: Config | None, path: Path, device: str, kernel: str, allow_different_numerics: bool
+) -> tuple[Config, dict[str, Any] | None, int | None]:
+    """The config to go on with, the numerics of this machine (None when nothing is left to do), and where they change."""
+    with open_run(path) as run:
+        stored = run.config
+        config = stored if config is None else config
+        if config != stored.replace(epochs=config.epochs):
+            raise InputError(
+                f"{path} was made with another config ({_first_difference(stored, config)}). "
+                f"--resume takes its config from the file; only a larger --epochs may differ."
+            )
+        if config.epochs < stored.epochs:
+            raise InputError(f"{path} is planned for {stored.epochs} epochs; --epochs {config.epochs} cannot shorten it.")
+        if run.is_complete and config == stored:
+            return config, None, None
+        if config != stored and int(stored.total_steps) not in config.checkpoint_steps():
+            raise InputError(
+                f"{path} keeps its last step, {stored.total_steps}, which is no checkpoint of {config.epochs} epochs. "
+                f"Choose --epochs so that the checkpoints continue evenly."
+            )
+        numbers = numerics(*choose_kernel(config, device, kernel))
+        changed = [key for key in run.numerics.keys() | numbers.keys() if run.numerics.get(key) != numbers.get(key)]
+        if changed and not allow_different_numerics:
+            key = sorted(changed)[0]
+            raise InputError(
+                f"{path} was computed with {key} {run.numerics.get(key)!r}, here it is {numbers.get(key)!r}: the bits "
+                f"would differ from an uninterrupted run. Pass --allow-different-numerics to go on all the same."
+            )
+        return config, numbers, run.n_checkpoints if changed else None
+
+
+def _first_difference(stored: Config, wanted: Config) -> str:
+    def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+        items: dict[str, Any] = {}
+        for key, value in data.items():
+            items |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        return items
+
+    old, new = flat(stored.model_dump()), flat(wanted.model_dump())
+    key = next(key for key in [*old, *new] if key != "epochs" and old.get(key) != new.get(key))
+    return f"{key}: {old.get(key)!r} there, {new.get(key)!r} asked"
+
+
+def _check_room(path: Path, needed: int) -> None:
+    free = shutil.disk_usage(path.parent).free
+    if needed + SPARE_BYTES > free:
+        raise InputError(
+            f"{path} will take {needed / 1e6:.0f} MB, but {path.parent} has {free / 1e6:.0f} MB free. Make room, pass "
+            f"--out elsewhere, or keep fewer checkpoints (--checkpoints.every-epochs)."
+        )
+
+
+def _how_to_resume(path: Path, n_checkpoints: int, config: Config) -> str:
+    planned = len(config.checkpoint_steps())
+    return (
+        f"Stopped; {n_checkpoints} of {planned} checkpoints are saved. Continue: circuits train --resume --out {path}"
+    )
+
+
+@contextmanager
+def _stop_requests() -> Iterator[threading.Event]:
+    """Turn Ctrl-C and SIGTERM into an event while training; a second one interrupts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {which: signal.getsignal(which) for which in signals}
+
+    def restore() -> None:
+        for which, handler in before.items():
+            signal.signal(which, handler)
+
+    def request(*_: object) -> None:
+        stop.set()
+        restore()
+
+    for which in signals:
+        signal.signal(which, request)
+    try:
+        yield stop
+    finally:
+        restore()
+
+
+@contextmanager
+def _released_on_error(lock: RunLock) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        lock.release()
+        raise

@@ -1,0 +1,97 @@
+"""The reference path: torch autograd and `torch.optim`, one network after the other, on any device.
+
+Slow and obvious. It serves every model, and the fused path is held against it in the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from circuits.config import Config
+from circuits.training.steppers import Arrays, example_order
+
+
+class Reference:
+    """The networks of all seeds as torch modules, each with its optimizer."""
+
+    def __init__(
+        self, config: Config, data: xr.Dataset, parameters: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray],
+        device: str,
+    ) -> None:  # fmt: skip
+        self.config = config
+        self._threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # sums inside a step must not depend on the number of cores
+        dtype = getattr(torch, config.dtype)
+
+        def tensor(values: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(np.array(values)).to(device, dtype)
+
+        self._networks = [
+            config.model.module({name: values[index] for name, values in parameters.items()}).to(device)
+            for index in range(len(config.seeds))
+        ]
+        sgd = config.optimizer
+        self._optimizers = [
+            torch.optim.SGD(net.parameters(), lr=sgd.lr, weight_decay=sgd.weight_decay) for net in self._networks
+        ]
+        inputs, targets = data["train_inputs"].values, data["train_targets"].values
+        self._train = [(tensor(x), tensor(y)) for x, y in zip(inputs, targets, strict=True)]
+        self._test = (tensor(data["test_inputs"].values), tensor(data["test_targets"].values))
+
+    def advance(self, epoch: int, start: int, stop: int) -> None:
+        """Take updates `start` to `stop` of an epoch, for every seed."""
+        size = self.config.batch_size
+        triples = zip(self._networks, self._optimizers, self._train, strict=True)
+        for seed, (network, optimizer, (inputs, targets)) in zip(self.config.seeds, triples, strict=True):
+            order = torch.from_numpy(example_order(seed, epoch, len(targets))).to(inputs.device)
+            for batch in order.split(size)[start:stop]:
+                optimizer.zero_grad()
+                hinge(network(inputs[batch]), targets[batch]).mean().backward()
+                optimizer.step()
+
+    def parameters(self) -> Arrays:
+        """Copies of the parameters, each (seed, …)."""
+        states = [network.state_dict() for network in self._networks]
+        return {name: np.stack([state[name].cpu().numpy() for state in states]) for name in self.config.shapes}
+
+    @torch.no_grad()
+    def metrics(self) -> Arrays:
+        """Metrics of the networks as they are, each (seed,)."""
+        rows = []
+        for network, (inputs, targets) in zip(self._networks, self._train, strict=True):
+            outputs, test_outputs = network(inputs), network(self._test[0])
+            rows.append(
+                {
+                    "train_loss": hinge(outputs, targets).double().mean().item(),
+                    "test_loss": hinge(test_outputs, self._test[1]).double().mean().item(),
+                    "train_accuracy": (outputs * targets > 0).sum().item() / len(targets),
+                    "test_accuracy": (test_outputs * self._test[1] > 0).sum().item() / len(test_outputs),
+                    "train_zero_outputs": float((outputs == 0).sum().item()),
+                }
+            )
+        return {name: np.array([row[name] for row in rows], np.float64) for name in rows[0]}
+
+    def optimizer_state(self) -> Arrays:
+        """Plain SGD keeps none."""
+        return {}
+
+    def close(self) -> None:
+        """Give torch its threads back."""
+        torch.set_num_threads(self._threads)
+
+
+def hinge(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """max(0, 1 - f(x) y) per example, with subgradient 0 at the kink."""
+    return (1 - outputs * targets).relu()
+
+
+def numerics(device: str) -> dict[str, Any]:
+    """Torch's version and the instructions it uses."""
+    hardware = torch.cuda.get_device_name() if device == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return {"threads_per_step": 1, "hardware": hardware, "torch": version("torch")}

@@ -1,0 +1,121 @@
+"""How a network takes its steps: what every path offers to the loop, and which path serves a config.
+
+A stepper holds the networks of all seeds. It takes updates of one epoch, and hands out parameters, metrics and the
+optimizer's state; when to do which is the loop's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+
+from circuits.config import Config
+from circuits.errors import InputError
+from circuits.random import generator
+
+Arrays = dict[str, np.ndarray]
+KERNELS = ("auto", "fused", "reference")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+class Stepper(Protocol):
+    """The networks of all seeds, advancing together."""
+
+    def advance(self, epoch: int, start: int, stop: int) -> None:
+        """Take updates `start` to `stop` of an epoch, for every seed."""
+        ...
+
+    def parameters(self) -> Arrays:
+        """Copies of the parameters, each (seed, …)."""
+        ...
+
+    def metrics(self) -> Arrays:
+        """Metrics of the networks as they are, each (seed,)."""
+        ...
+
+    def optimizer_state(self) -> Arrays:
+        """What must be kept besides the parameters to go on; empty for plain SGD."""
+        ...
+
+    def close(self) -> None:
+        """Release threads."""
+        ...
+
+
+def example_order(seed: int, epoch: int, n_examples: int) -> np.ndarray:
+    """The order in which a seed sees its training examples in an epoch: (example,) int64.
+
+    Examples
+    --------
+    >>> sorted(example_order(seed=3, epoch=7, n_examples=4).tolist())
+    [0, 1, 2, 3]
+    """
+    return generator("order", seed, epoch).permutation(n_examples)
+
+
+def initial_parameters(config: Config) -> Arrays:
+    """Parameters of checkpoint 0, each (seed, …), in the config's dtype."""
+    networks = [config.model.initial(config.task.n_inputs, seed) for seed in config.seeds]
+    return {name: np.stack([net[name] for net in networks]).astype(config.dtype) for name in config.shapes}
+
+
+def choose_kernel(config: Config, device: str, kernel: str) -> tuple[str, str]:
+    """The path and device that serve a config: ("fused", "cpu") where it applies, else ("reference", device).
+
+    Raises
+    ------
+    InputError
+        An unknown name, a device this machine lacks, or "fused" where it does not apply.
+    """
+    if device not in DEVICES:
+        raise InputError(f"There is no device '{device}'. There are: {', '.join(DEVICES)}.")
+    if kernel not in KERNELS:
+        raise InputError(f"There is no kernel '{kernel}'. There are: {', '.join(KERNELS)}.")
+    fits = config.model.kind == "relu" and config.loss == "hinge" and config.optimizer.kind == "sgd"
+    if kernel == "fused" and not (fits and device in ("auto", "cpu")):
+        raise InputError("The fused kernel serves the relu model with hinge loss and SGD, on cpu. Pass --kernel auto.")
+    if fits and device in ("auto", "cpu") and kernel != "reference":
+        return "fused", "cpu"
+    return "reference", _available(device, config.dtype)
+
+
+def _available(device: str, dtype: str) -> str:
+    if device == "cpu":
+        return device
+    import torch
+
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return "cuda" if there["cuda"] else "cpu"
+    if not there[device]:
+        has = ", ".join(name for name, present in there.items() if present)
+        raise InputError(f"This machine's torch has no device '{device}'. It has: {has}.")
+    if device == "mps" and dtype == "float64":
+        raise InputError("Device 'mps' has no float64. Pass --dtype float32 or another device.")
+    return device
+
+
+def make_stepper(
+    config: Config, data: xr.Dataset, parameters: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray], path: str,
+    device: str,
+) -> Stepper:
+    """The stepper of a path, starting from `parameters` and an optimizer `state` (empty at the beginning)."""
+    if path == "fused":
+        from circuits.training.fused import FusedRelu
+
+        return FusedRelu(config, data, parameters)
+    from circuits.training.reference import Reference
+
+    return Reference(config, data, parameters, state, device)
+
+
+def numerics(path: str, device: str) -> dict[str, Any]:
+    """What the bits of a run depend on besides its config: libraries, BLAS kernel, threads inside a step."""
+    if path == "fused":
+        from circuits.training.fused import numerics
+    else:
+        from circuits.training.reference import numerics
+    return {"path": path, "device": device, **numerics(device)}
