@@ -19,6 +19,7 @@ class Entry:
     help: str
     path: str
     figures: str | None = None  # measurements only: `module:function` giving its figures; None draws every curve
+    needs: str | None = None  # measurements only: attribute of the model that must not be None
 
     def load(self) -> Any:
         """Import the module and return the attribute."""
@@ -39,16 +40,19 @@ MEASUREMENTS = {
         "Active subnetwork and effective sparsity at every checkpoint.",
         "circuits.analysis.subnetwork:measure",
         figures="circuits.figures.subnetwork:figures",
+        needs="hidden_layer",
     ),
     "norms": Entry(
         "Norm of every neuron, and its mean over each group of neurons.",
         "circuits.analysis.norms:measure",
         figures="circuits.figures.norms:figures",
+        needs="hidden_layer",
     ),
     "faithfulness": Entry(
         "Agreement of each group of neurons, alone, with the full network on the test set.",
         "circuits.analysis.faithfulness:measure",
         figures="circuits.figures.faithfulness:figures",
+        needs="hidden_layer",
     ),
 }
 

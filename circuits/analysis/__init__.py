@@ -1,0 +1,36 @@
+"""What a trajectory shows: one measurement per file, pure functions on arrays below, labelled results of a run above.
+
+`analyze(run)` computes every measurement that applies. The single ones are here by name: those that take arrays know
+nothing of runs; those that take a run stream it in blocks of checkpoints and return labelled xarray.
+"""
+
+from circuits.analysis.active import active_subnetwork, effective_sparsity, smallest_agreeing
+from circuits.analysis.analyze import analyze
+from circuits.analysis.faithfulness import agreement_and_accuracy, faithfulness, group_outputs
+from circuits.analysis.groups import GROUPS, expected_jaccard, jaccard, neuron_groups
+from circuits.analysis.norms import group_means, group_norms, neuron_norms
+from circuits.analysis.phases import phases
+from circuits.analysis.pruning import incoming_norms, kept_neurons, pruning_order
+from circuits.options import Options
+
+__all__ = [
+    "GROUPS",
+    "Options",
+    "active_subnetwork",
+    "agreement_and_accuracy",
+    "analyze",
+    "effective_sparsity",
+    "expected_jaccard",
+    "faithfulness",
+    "group_means",
+    "group_norms",
+    "group_outputs",
+    "incoming_norms",
+    "jaccard",
+    "kept_neurons",
+    "neuron_groups",
+    "neuron_norms",
+    "phases",
+    "pruning_order",
+    "smallest_agreeing",
+]

@@ -1,0 +1,161 @@
+"""The active subnetwork: the fewest neurons of largest norm that decide every input as the whole network does.
+
+For f(x) = uᵀ relu(W x + b) let f_k keep the k hidden neurons of largest incoming norm. The active subnetwork is f_k for
+the smallest k with sign f_k(x) = sign f(x) for every x in a given support; k is the effective sparsity (Merrill et al.
+2023, section 2.1). Agreement need not be monotone in k, so every k is looked at, in one pass over running sums.
+"""
+
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float, Int
+
+from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
+from circuits.analysis.pruning import incoming_norms, kept_neurons, pruning_order
+from circuits.analysis.scan import disagreements
+from circuits.analysis.sweep import Network, sweep
+from circuits.checkpoints.run import Run
+from circuits.options import Options
+
+Criterion = Literal["prediction", "accuracy"]
+Norm = Literal["incoming", "incoming+bias", "path"]
+
+
+def preactivations(
+    W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], inputs: Float[np.ndarray, "example input"]
+) -> Float[np.ndarray, "neuron example"]:
+    """W x + b for every input, in the dtype of W: computed once, and shared by every way of counting.
+
+    Examples
+    --------
+    >>> preactivations(np.array([[1.0, 2.0]]), np.array([0.5]), np.array([[1.0, -1.0], [1.0, 1.0]]))
+    array([[-0.5,  3.5]])
+    """
+    return W @ inputs.T.astype(W.dtype) + b[:, None]
+
+
+def smallest_agreeing(
+    hidden: Float[np.ndarray, "neuron example"],
+    u: Float[np.ndarray, " neuron"],
+    order: Int[np.ndarray, " neuron"],
+    targets: Int[np.ndarray, " example"],
+    criterion: Criterion = "prediction",
+) -> int | None:
+    """Smallest k whose first k neurons in `order` agree with all of them; None if even all of them do not (NaN).
+
+    Parameters
+    ----------
+    hidden
+        (neuron, example) preactivations.
+    u, order
+        (neuron,) readout, and the neurons from first kept to first pruned.
+    targets
+        (example,) ±1; used by the criterion "accuracy" only.
+    criterion
+        "prediction": the same sign on every input. "accuracy": equally many right answers, as the paper's released code.
+
+    Returns
+    -------
+    k in 0..neuron. 0 when the whole network outputs 0 everywhere: no neuron is needed for that.
+    """
+    counts = disagreements(np.ascontiguousarray(hidden), u, order, targets, criterion == "accuracy", True)
+    found = np.flatnonzero(counts == 0)
+    return int(found[0]) if found.size else None
+
+
+def active_subnetwork(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"],
+    inputs: Float[np.ndarray, "example input"] | Int[np.ndarray, "example input"],
+    targets: Int[np.ndarray, " example"] | None = None,
+    *,
+    norm: Norm = "incoming",
+    criterion: Criterion = "prediction",
+) -> Bool[np.ndarray, " neuron"] | None:
+    """Mask of the active subnetwork of f(x) = uᵀ relu(W x + b) on a support.
+
+    Parameters
+    ----------
+    W, b, u
+        (neuron, input), (neuron,), (neuron,).
+    inputs
+        (example, input) the support.
+    targets
+        (example,) ±1, needed by the criterion "accuracy" only.
+    norm
+        What orders the neurons: see `incoming_norms`.
+    criterion
+        What agreement means: see `smallest_agreeing`.
+
+    Returns
+    -------
+    (neuron,) True for the neurons kept; None for a diverged network, whose output is NaN somewhere.
+
+    Raises
+    ------
+    ValueError
+        The criterion "accuracy" without targets.
+
+    References
+    ----------
+    Merrill et al. 2023, section 2.1.
+
+    Examples
+    --------
+    Two large neurons compute the sign of x; a small one changes nothing.
+
+    >>> W, b, u = np.array([[0.1], [2.0], [-2.0]]), np.zeros(3), np.array([1.0, 1.0, -1.0])
+    >>> active_subnetwork(W, b, u, np.array([[1], [-1]]))
+    array([False,  True,  True])
+    """
+    if targets is None and criterion == "accuracy":
+        raise ValueError("criterion 'accuracy' compares right answers, so it needs targets")
+    norms = incoming_norms(W, b, u, norm)
+    wanted = np.zeros(len(inputs), np.int64) if targets is None else targets
+    n_kept = smallest_agreeing(preactivations(W, b, inputs), u, pruning_order(norms), wanted, criterion)
+    return None if n_kept is None else kept_neurons(norms, n_kept)
+
+
+def support_examples(run: Run, seed_index: int, support: Literal["train", "test", "train+test"]) -> tuple:
+    """Inputs (example, input) in the run's dtype, and targets (example,), of a seed's support."""
+    data = run.all_data
+    parts = {
+        "train": (data["train_inputs"].values[seed_index], data["train_targets"].values[seed_index]),
+        "test": (data["test_inputs"].values, data["test_targets"].values),
+    }
+    inputs, targets = zip(*(parts[part] for part in support.split("+")), strict=True)
+    return np.concatenate(inputs).astype(run.config.dtype), np.concatenate(targets)
+
+
+def sparsity_at(
+    run: Run, checkpoints: Int[np.ndarray, " step"], options: Options, *, progress: bool = False
+) -> Float[np.ndarray, "step seed"]:
+    """Effective sparsity at these checkpoints; NaN where the network has diverged."""
+    supports = [support_examples(run, index, options.support) for index in range(len(run.seeds))]
+
+    def one(seed: int, net: Network) -> float:
+        inputs, targets = supports[seed]
+        order = pruning_order(incoming_norms(net["W"], net["b"], net["u"], options.norm))
+        hidden = preactivations(net["W"], net["b"], inputs)
+        n_kept = smallest_agreeing(hidden, net["u"], order, targets, options.criterion)
+        return np.nan if n_kept is None else float(n_kept)
+
+    return sweep(run, checkpoints, one, what="effective sparsity", progress=progress)
+
+
+def effective_sparsity(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.DataArray:
+    """Size of the active subnetwork at every checkpoint, (step, seed); NaN where the network has diverged.
+
+    A late reading is noisy: one input of the support whose output is near zero is enough to need many more neurons.
+    Report the median over the last checkpoints beside a single reading.
+    """
+    checkpoints = chosen_checkpoints(run, options)
+    return xr.DataArray(
+        sparsity_at(run, checkpoints, options, progress=progress),
+        trajectory_coords(run, checkpoints),
+        ("step", "seed"),
+        "effective_sparsity",
+        {"long_name": "neurons in the active subnetwork", "units": "neurons"},
+    )

@@ -1,0 +1,53 @@
+"""`analyze`: the measurements asked for, by name, or all that apply to the run."""
+
+import xarray as xr
+
+from circuits.analysis.sweep import hidden_layer
+from circuits.checkpoints.run import Run
+from circuits.errors import InputError
+from circuits.options import Options
+from circuits.registry import MEASUREMENTS, lookup
+
+
+def analyze(
+    run: Run, *measurements: str, options: Options = Options(), progress: bool = False
+) -> dict[str, xr.Dataset]:
+    """Measure a run.
+
+    Parameters
+    ----------
+    run
+        The run; it is only read.
+    measurements
+        Names as in `circuits analyze --help`; none means all that apply.
+    options
+        How to measure.
+    progress
+        Progress bars on stderr.
+
+    Returns
+    -------
+    A labelled dataset per measurement, in the registry's order.
+
+    Raises
+    ------
+    InputError
+        There is no such measurement, it does not apply to the run's model, or the run has no checkpoint.
+    """
+    for name in measurements:
+        lookup(MEASUREMENTS, name, "measurement")
+    if run.n_checkpoints == 0:
+        raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
+    for name in measurements:
+        if not applies(run, name):
+            hidden_layer(run)  # says why
+    wanted = [name for name in MEASUREMENTS if (name in measurements if measurements else applies(run, name))]
+    if not wanted:
+        hidden_layer(run)
+    return {name: MEASUREMENTS[name].load()(run, options, progress=progress) for name in wanted}
+
+
+def applies(run: Run, measurement: str) -> bool:
+    """Whether a measurement can be made of this run."""
+    needs = MEASUREMENTS[measurement].needs
+    return needs is None or getattr(run.config.model, needs) is not None

@@ -1,0 +1,78 @@
+"""Faithfulness: how far a group of neurons alone predicts what the whole network predicts, on the test set.
+
+Merrill et al. 2023, section 3.2 and Figure 3 (right), with the four groups of `groups.py`, fixed over the run. The
+paper's released code loads the training set in place of the test set here; this measures on the test set.
+"""
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float, Int
+
+from circuits.analysis.active import preactivations, support_examples
+from circuits.analysis.groups import GROUPS, neuron_groups
+from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
+from circuits.analysis.sweep import Network, sweep
+from circuits.checkpoints.run import Run
+from circuits.options import Options
+
+
+def group_outputs(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"],
+    inputs: Float[np.ndarray, "example input"],
+    groups: Bool[np.ndarray, "group neuron"],
+) -> Float[np.ndarray, "group example"]:
+    """Output of the network with only a group's neurons, for each group.
+
+    Examples
+    --------
+    >>> W, b, u = np.array([[1.0], [-1.0]]), np.zeros(2), np.array([1.0, -1.0])
+    >>> group_outputs(W, b, u, np.array([[2.0]]), np.array([[True, False], [False, True]]))
+    array([[2.],
+           [0.]])
+    """
+    contributions = np.maximum(preactivations(W, b, inputs), 0).astype(np.float64) * u[:, None].astype(np.float64)
+    return groups.astype(np.float64) @ contributions
+
+
+def agreement_and_accuracy(
+    outputs: Float[np.ndarray, "group example"],
+    full: Float[np.ndarray, " example"],
+    targets: Int[np.ndarray, " example"],
+) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"]]:
+    """Share of inputs on which each group's sign equals the whole network's, and equals the target; both in 0..1.
+
+    Examples
+    --------
+    >>> agreement_and_accuracy(np.array([[1.0, 0.0]]), np.array([2.0, -1.0]), np.array([-1, -1]))
+    (array([0.5]), array([0.]))
+    """
+    signs = np.sign(outputs)
+    return (signs == np.sign(full)).mean(axis=1), (signs == targets).mean(axis=1)
+
+
+def faithfulness(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.Dataset:
+    """`agreement` and `accuracy` (group, step, seed) on the test set; NaN where a seed has no such group."""
+    checkpoints = chosen_checkpoints(run, options)
+    groups = neuron_groups(run, options)
+    inputs, targets = support_examples(run, 0, "test")
+
+    def one(seed: int, net: Network) -> np.ndarray:
+        everything = np.ones((1, groups.kept.shape[-1]), bool)
+        outputs = group_outputs(**net, inputs=inputs, groups=np.concatenate([everything, groups.kept[:, seed]]))
+        return np.stack(agreement_and_accuracy(outputs[1:], outputs[0], targets))
+
+    values = sweep(run, checkpoints, one, what="faithfulness", progress=progress)  # (step, seed, 2, group)
+    values = np.where(groups.defined.T[:, None, :], values, np.nan).transpose(2, 3, 0, 1)
+    dims = ("group", "step", "seed")
+    return xr.Dataset(
+        {
+            "agreement": (dims, values[0], {"long_name": "agreement with the full network on the test set"}),
+            "accuracy": (dims, values[1], {"long_name": "accuracy of the group alone on the test set"}),
+        },
+        {"group": list(GROUPS), **trajectory_coords(run, checkpoints)},
+    )
+
+
+measure = faithfulness

@@ -1,0 +1,35 @@
+"""The labels that every trajectory of results carries: step, epoch, seed."""
+
+from typing import Any
+
+import numpy as np
+
+from circuits.checkpoints.run import Run
+from circuits.errors import InputError
+from circuits.options import Options
+
+
+def chosen_checkpoints(run: Run, options: Options) -> np.ndarray:
+    """Indices of the checkpoints that `options` selects, ascending.
+
+    Raises
+    ------
+    InputError
+        There are none.
+    """
+    chosen = np.arange(run.n_checkpoints)[options.slice]
+    if not chosen.size:
+        raise InputError(
+            f"{run.path} has {run.n_checkpoints} checkpoints, so --checkpoints {options.checkpoints} selects none. "
+            f"Pass a slice within 0:{run.n_checkpoints}."
+        )
+    return chosen
+
+
+def trajectory_coords(run: Run, checkpoints: np.ndarray) -> dict[str, Any]:
+    """Coordinates of results at these checkpoints."""
+    return {
+        "step": ("step", run.steps[checkpoints], {"long_name": "optimizer updates so far"}),
+        "epoch": ("step", run.epochs[checkpoints], {"long_name": "epoch"}),
+        "seed": ("seed", list(run.seeds)),
+    }

@@ -1,0 +1,1 @@
+from circuits.options import Options as Options  # moved

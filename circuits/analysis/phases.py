@@ -1,0 +1,94 @@
+"""Memorisation and generalisation: the first checkpoint at which an accuracy exceeds a threshold.
+
+Merrill et al. 2023's code and Figure 5: train accuracy > .98. Right answers are counted and compared as exact fractions,
+so that 98 of 100 does not exceed 0.98 by a rounding. The grokking delay is generalization minus memorization, in epochs.
+"""
+
+from fractions import Fraction
+from math import floor
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float
+
+from circuits.checkpoints.run import Run
+from circuits.options import Options
+
+
+def exceeds(accuracy: Float[np.ndarray, "*any"], n_examples: int, threshold: float) -> Bool[np.ndarray, "*any"]:
+    """Where the number of right answers is more than the threshold's share.
+
+    Parameters
+    ----------
+    accuracy
+        Share of right answers out of `n_examples`, in 0..1.
+    n_examples
+        Size of the set.
+    threshold
+        A share in 0..1, taken as the decimal it is written as.
+
+    Examples
+    --------
+    >>> exceeds(np.array([0.97, 0.98, 0.99]), 100, 0.98)
+    array([False, False,  True])
+    """
+    return np.rint(accuracy * n_examples) > floor(Fraction(str(threshold)) * n_examples)
+
+
+def first_true(condition: Bool[np.ndarray, "step seed"]) -> Float[np.ndarray, " seed"]:
+    """Index along `step` of the first True of each seed; NaN where there is none.
+
+    Examples
+    --------
+    >>> first_true(np.array([[False, False], [True, False]]))
+    array([ 1., nan])
+    """
+    return np.where(condition.any(axis=0), condition.argmax(axis=0), np.nan) if len(condition) else np.full(
+        condition.shape[1], np.nan
+    )
+
+
+def phase_checkpoints(run: Run, options: Options) -> tuple[Float[np.ndarray, " seed"], Float[np.ndarray, " seed"]]:
+    """Indices of the memorization and the generalization checkpoint of each seed, NaN where there is none."""
+    n_train, n_test = run.all_data.sizes["example"], run.all_data.sizes["test_example"]
+    memorised = exceeds(run.metrics["train_accuracy"].values, n_train, options.memorization_threshold)
+    generalised = exceeds(run.metrics["test_accuracy"].values, n_test, options.generalization_threshold)
+    return first_true(memorised), first_true(generalised)
+
+
+def phases(run: Run, options: Options = Options()) -> xr.Dataset:
+    """When each seed memorised and generalised, and whether it collapsed or diverged.
+
+    Returns
+    -------
+    memorization_epoch, generalization_epoch, grokking_delay
+        (seed,) float, in epochs; NaN when it never happens.
+    collapsed
+        (seed,) bool: at the last checkpoint the output is exactly 0 on every training input. sign(0) = 0 is no class, so
+        the accuracy is 0, not chance.
+    diverged
+        (seed,) bool: the last training loss is not finite.
+    """
+    memorised, generalised = phase_checkpoints(run, options)
+    last = run.metrics.isel(step=-1)
+    n_train = run.all_data.sizes["example"]
+    attrs = {
+        "memorization_threshold": options.memorization_threshold,
+        "generalization_threshold": options.generalization_threshold,
+    }
+    return xr.Dataset(
+        {
+            "memorization_epoch": ("seed", epoch_at(run, memorised), {"long_name": "memorization epoch"}),
+            "generalization_epoch": ("seed", epoch_at(run, generalised), {"long_name": "generalization epoch"}),
+            "grokking_delay": ("seed", epoch_at(run, generalised) - epoch_at(run, memorised)),
+            "collapsed": ("seed", last["train_zero_outputs"].values == n_train),
+            "diverged": ("seed", ~np.isfinite(last["train_loss"].values)),
+        },
+        {"seed": list(run.seeds)},
+        attrs,
+    )
+
+
+def epoch_at(run: Run, checkpoints: Float[np.ndarray, " seed"]) -> Float[np.ndarray, " seed"]:
+    """Epochs of checkpoint indices, NaN staying NaN."""
+    return np.array([np.nan if np.isnan(index) else run.epochs[int(index)] for index in checkpoints])

@@ -1,0 +1,94 @@
+"""Magnitude pruning of hidden neurons: how large each is, in what order they go, which are kept.
+
+A variant of Mozer and Smolensky 1989, as in Merrill et al. 2023, section 2.1: the neurons with the smallest incoming
+weights are pruned first.
+"""
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+def incoming_norms(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"],
+    norm: Literal["incoming", "incoming+bias", "path"] = "incoming",
+) -> Float[np.ndarray, " neuron"]:
+    """Size of each neuron, in float64.
+
+    Parameters
+    ----------
+    W, b, u
+        (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b).
+    norm
+        "incoming" ‖w‖ (the paper; the bias is left out, as in its code), "incoming+bias" ‖(w, b)‖, "path" |u|·‖(w, b)‖,
+        which no rescaling of a neuron changes.
+
+    Returns
+    -------
+    (neuron,) >= 0; NaN where a weight is NaN.
+
+    References
+    ----------
+    Merrill et al. 2023, section 2.1.
+
+    Examples
+    --------
+    >>> W, b, u = np.array([[3.0, 4.0]]), np.array([12.0]), np.array([-2.0])
+    >>> [float(incoming_norms(W, b, u, norm)[0]) for norm in ("incoming", "incoming+bias", "path")]
+    [5.0, 13.0, 26.0]
+    """
+    squares = (W.astype(np.float64) ** 2).sum(axis=1)
+    if norm == "incoming":
+        return np.sqrt(squares)
+    size = np.sqrt(squares + b.astype(np.float64) ** 2)
+    return size if norm == "incoming+bias" else np.abs(u).astype(np.float64) * size
+
+
+def pruning_order(norms: Float[np.ndarray, " neuron"]) -> Int[np.ndarray, " neuron"]:
+    """Neurons from first kept to first pruned: by falling norm, ties to the lower index.
+
+    Examples
+    --------
+    >>> pruning_order(np.array([1.0, 3.0, 1.0])).tolist()
+    [1, 0, 2]
+    """
+    return np.argsort(-norms, kind="stable")
+
+
+def kept_neurons(norms: Float[np.ndarray, " neuron"], n_kept: int) -> Bool[np.ndarray, " neuron"]:
+    """Mask of the `n_kept` neurons of largest norm; ties go to the lower index.
+
+    Parameters
+    ----------
+    norms
+        (neuron,) size of each neuron, >= 0, no NaN.
+    n_kept
+        How many to keep, 0 <= n_kept <= neuron.
+
+    Returns
+    -------
+    (neuron,) exactly n_kept True.
+
+    Raises
+    ------
+    ValueError
+        n_kept out of range, or NaN in norms.
+
+    References
+    ----------
+    Merrill et al. 2023, section 2.1.
+
+    Examples
+    --------
+    >>> kept_neurons(np.array([3.0, 1.0, 2.0]), 2)
+    array([ True, False,  True])
+    """
+    if not 0 <= n_kept <= len(norms):
+        raise ValueError(f"n_kept = {n_kept} is not in 0..{len(norms)}, the number of neurons")
+    if np.isnan(norms).any():
+        raise ValueError(f"norms has {np.isnan(norms).sum()} NaN; a diverged network has no order")
+    kept = np.zeros(len(norms), bool)
+    kept[pruning_order(norms)[:n_kept]] = True
+    return kept

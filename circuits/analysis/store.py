@@ -1,0 +1,179 @@
+"""Results on disk: strict JSON that restores exactly, and a netCDF-4 sidecar beside the run.
+
+The JSON is one object, {"schema_version": 1, "run": {…}, NAME: D, …} with D = `xarray.Dataset.to_dict()`, each variable
+also naming its dtype; NaN is null, infinities are the strings "Infinity" and "-Infinity". The sidecar holds one group per
+measurement, and says which version, options and run made it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import circuits
+from circuits.checkpoints.run import Run
+from circuits.errors import InputError
+from circuits.options import Options
+
+SCHEMA_VERSION = 1
+_SPECIAL = {"Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def run_summary(run: Run) -> dict[str, Any]:
+    """What a result must say of the run it is about."""
+    return {
+        "path": str(run.path),
+        "fingerprint": run.fingerprint,
+        "config": run.config.model_dump(mode="json"),
+        "seeds": list(run.seeds),
+        "n_checkpoints": run.n_checkpoints,
+        "n_parameters": n_parameters(run),
+        "complete": run.is_complete,
+        "versions": run.versions,
+    }
+
+
+def n_parameters(run: Run) -> int:
+    """Numbers in one network."""
+    return sum(int(np.prod(shape)) for _, shape in run.config.shapes.values())
+
+
+def to_json(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options()) -> str:
+    """Results as one strict JSON object."""
+    document: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "run": run_summary(run),
+        "options": options.model_dump(),
+        **{name: _encoded(dataset) for name, dataset in results.items()},
+    }
+    return json.dumps(document, allow_nan=False)
+
+
+def read_json(source: str | Path) -> dict[str, Any]:
+    """What `circuits analyze --json` printed: "run" and "options" as plain data, every measurement as an xarray.Dataset.
+
+    Parameters
+    ----------
+    source
+        A file's path, or the JSON text itself.
+
+    Raises
+    ------
+    InputError
+        It is not JSON, or not of this schema.
+    """
+    text = str(source)
+    if not text.lstrip().startswith("{"):
+        try:
+            text = Path(source).read_text()
+        except OSError as error:
+            raise InputError(f"{source}: {error.strerror}. Pass a file, or the JSON text itself.") from None
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"That is not JSON: {error}.") from None
+    version = document.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise InputError(f"The JSON has schema_version {version!r}, this package reads {SCHEMA_VERSION}.")
+    plain = {"schema_version", "run", "options"}
+    return {name: value if name in plain else _decoded(value) for name, value in document.items()}
+
+
+def sidecar_path(run: Run) -> Path:
+    """Where the results of a run lie by default: RUN.analysis.nc."""
+    return run.path.with_suffix(".analysis.nc")
+
+
+def write_sidecar(
+    run: Run, results: Mapping[str, xr.Dataset], options: Options = Options(), path: Path | None = None
+) -> Path:
+    """Write results as netCDF-4, one group per measurement; an existing sidecar is replaced whole.
+
+    Returns
+    -------
+    Where it was written.
+
+    Raises
+    ------
+    InputError
+        `path` is the run itself, or something that is no sidecar.
+    """
+    path = sidecar_path(run) if path is None else Path(path)
+    _refuse_foreign(path, run)
+    tree = xr.DataTree.from_dict({name: _storable(dataset) for name, dataset in results.items()})
+    tree.attrs = {
+        "format": "circuits-analysis",
+        "circuits_version": circuits.__version__,
+        "options": options.model_dump_json(),
+        "run": json.dumps(run_summary(run)),
+        "run_fingerprint": run.fingerprint,
+    }
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        tree.to_netcdf(temporary, engine="h5netcdf")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _refuse_foreign(path: Path, run: Run) -> None:
+    if not path.exists():
+        if not path.parent.is_dir():
+            raise InputError(f"{path}: there is no folder {path.parent}. Make it, or pass another --out.")
+        return
+    import h5py
+
+    same = path.samefile(run.path)
+    sidecar = not same and path.is_file() and h5py.is_hdf5(path)
+    if sidecar:
+        with h5py.File(path, "r") as file:
+            sidecar = file.attrs.get("format") == "circuits-analysis"
+    if not sidecar:
+        what = "the run itself" if same else "not an analysis sidecar"
+        raise InputError(f"{path} exists and is {what}, so it is not overwritten. Pass another --out.")
+
+
+def _storable(dataset: xr.Dataset) -> xr.Dataset:
+    warnings = dataset.attrs.get("warnings")
+    return dataset if warnings is None else dataset.assign_attrs(warnings="\n".join(warnings))
+
+
+def _encoded(dataset: xr.Dataset) -> dict[str, Any]:
+    document = dataset.to_dict()
+    for part in ("coords", "data_vars"):
+        for name, variable in document[part].items():
+            variable["dtype"] = str(dataset[name].dtype)
+            variable["data"] = _leaves(variable["data"], _to_strict)
+    return document
+
+
+def _decoded(document: dict[str, Any]) -> xr.Dataset:
+    for part in ("coords", "data_vars"):
+        for variable in document[part].values():
+            dtype = np.dtype(variable.pop("dtype"))
+            floating = dtype.kind == "f"
+            data = _leaves(variable["data"], _from_strict) if floating else variable["data"]
+            variable["data"] = np.array(data, dtype).reshape(np.shape(data))
+    return xr.Dataset.from_dict(document)
+
+
+def _leaves(data: Any, change: Any) -> Any:
+    return [_leaves(item, change) for item in data] if isinstance(data, list) else change(data)
+
+
+def _to_strict(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return value
+
+
+def _from_strict(value: Any) -> Any:
+    return math.nan if value is None else _SPECIAL.get(value, value)

@@ -1,0 +1,96 @@
+"""The measurement `subnetwork`: effective sparsity along the trajectory, and the subnetwork that is left at the end."""
+
+import numpy as np
+import xarray as xr
+
+from circuits.analysis.active import sparsity_at
+from circuits.analysis.groups import LATE_CHECKPOINTS, expected_jaccard, jaccard, neuron_groups
+from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
+from circuits.analysis.phases import phases
+from circuits.checkpoints.run import Run
+from circuits.options import Options
+
+STATISTICS = ("min", "median", "max")
+
+
+def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+    """Active subnetworks of a run.
+
+    Returns
+    -------
+    effective_sparsity, sparsity_ratio
+        (step, seed) neurons in the active subnetwork, and their share of the width (Liu, Chi and Wu, section 5.2).
+    kept, kept_step, final_sparsity
+        (seed, neuron), (seed,), (seed,) the generalizing subnetwork, the step it is of (-1: diverged), its size.
+    memorizing_sparsity
+        (seed,) size of the active subnetwork at the memorization checkpoint, NaN if there is none.
+    late_sparsity
+        (statistic, seed) least, median and greatest size over the last 50 checkpoints of the run.
+    overlap, overlap_expected
+        (seed,) Jaccard index of the memorizing and the generalizing subnetwork, and its mean for random ones of those
+        sizes, in 0..1.
+    memorization_epoch, generalization_epoch, grokking_delay, collapsed, diverged
+        (seed,) as `phases` gives them.
+
+    The attribute `warnings` lists what to be wary of.
+    """
+    chosen = chosen_checkpoints(run, options)
+    late = np.arange(max(0, run.n_checkpoints - LATE_CHECKPOINTS), run.n_checkpoints)
+    needed = np.union1d(chosen, late)
+    sizes = sparsity_at(run, needed, options, progress=progress)
+    late_sizes = sizes[np.isin(needed, late)]
+    sizes = sizes[np.isin(needed, chosen)]
+
+    groups = neuron_groups(run, options)
+    width = groups.kept.shape[-1]
+    n_members = np.where(groups.defined, groups.kept.sum(axis=2), np.nan)  # (group, seed)
+    both = groups.defined[0] & groups.defined[1]
+    overlap = [jaccard(a, b) if ok else np.nan for a, b, ok in zip(groups.kept[0], groups.kept[1], both, strict=True)]
+    expected = [
+        expected_jaccard(int(a), int(b), width) if ok else np.nan
+        for a, b, ok in zip(n_members[0], n_members[1], both, strict=True)
+    ]
+    late_statistics = np.stack([over_known(function, late_sizes) for function in (np.min, np.median, np.max)])
+    result = xr.Dataset(
+        {
+            "effective_sparsity": (("step", "seed"), sizes, {"long_name": "neurons in the active subnetwork"}),
+            "sparsity_ratio": (("step", "seed"), sizes / width, {"long_name": "effective sparsity / width"}),
+            "kept": (("seed", "neuron"), groups.kept[0], {"long_name": "generalizing subnetwork"}),
+            "kept_step": ("seed", np.where(groups.checkpoint >= 0, run.steps[groups.checkpoint], -1)),
+            "final_sparsity": ("seed", n_members[0]),
+            "memorizing_sparsity": ("seed", n_members[1]),
+            "late_sparsity": (("statistic", "seed"), late_statistics),
+            "overlap": ("seed", np.array(overlap, np.float64), {"long_name": "Jaccard index of the two subnetworks"}),
+            "overlap_expected": ("seed", np.array(expected, np.float64)),
+        },
+        {**trajectory_coords(run, chosen), "statistic": list(STATISTICS)},
+    )
+    result = result.merge(phases(run, options))
+    result.attrs["warnings"] = warnings_about(run, result)
+    return result
+
+
+def over_known(statistic, sizes: np.ndarray) -> np.ndarray:
+    """A statistic over the steps of each seed, leaving out diverged checkpoints; NaN where all are."""
+    columns = [column[~np.isnan(column)] for column in sizes.T]
+    return np.array([statistic(column) if column.size else np.nan for column in columns], np.float64)
+
+
+def warnings_about(run: Run, result: xr.Dataset) -> list[str]:
+    """What a reader of the numbers must know."""
+    said = []
+    for index, seed in enumerate(run.seeds):
+        at = result.isel(seed=index)
+        final, median = float(at["final_sparsity"]), float(at["late_sparsity"].sel(statistic="median"))
+        if bool(at["diverged"]):
+            said.append(f"seed {seed} diverged: its last training loss is not finite, so it has no final subnetwork.")
+        if bool(at["collapsed"]):
+            said.append(f"seed {seed} collapsed: its output is 0 on every training input, accuracy 0 under sign(0) = 0.")
+        if final > 2 * median:
+            said.append(
+                f"seed {seed}: the last checkpoint needs {final:.0f} neurons, the median of the last {LATE_CHECKPOINTS} "
+                f"is {median:.0f}: one support input near zero is enough. Consider --final median."
+            )
+        if np.isnan(at["memorization_epoch"]):
+            said.append(f"seed {seed} never memorised, so its memorizing group is NaN.")
+    return said

@@ -1,0 +1,90 @@
+"""Walking a run: one function of one network, applied to every checkpoint and seed, a block of checkpoints at a time.
+
+Blocks are read while the one before is computed; networks are spread over threads, with one BLAS thread each. Memory
+holds two blocks and the results, whatever the number of checkpoints.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from circuits.checkpoints.run import Run
+from circuits.errors import InputError
+from circuits.training.fused import usable_cores
+
+Network = Mapping[str, np.ndarray]  # one network's parameters by name
+
+
+def sweep(
+    run: Run, checkpoints: np.ndarray, measure_one: Callable[[int, Network], Any], *, what: str, progress: bool = False
+) -> np.ndarray:
+    """Measure every network of the given checkpoints.
+
+    Parameters
+    ----------
+    run
+        The run.
+    checkpoints
+        Ascending indices of checkpoints.
+    measure_one
+        Takes the seed's index and a network's hidden layer under the names W, b, u; returns a number or an array.
+    what
+        Label of the progress bar.
+    progress
+        Whether to show it, on stderr, when that is a terminal.
+
+    Returns
+    -------
+    (step, seed, …) the results.
+    """
+    names = dict(zip("Wbu", hidden_layer(run), strict=True))
+    n_seeds = len(run.seeds)
+    results: list[Any] = []
+
+    def one(place: tuple[int, int], block: Mapping[str, np.ndarray]) -> Any:
+        step, seed = place
+        return measure_one(seed, {short: block[name][step, seed] for short, name in names.items()})
+
+    with (
+        threadpool_limits(limits=1, user_api="blas"),
+        ThreadPoolExecutor(usable_cores()) as pool,
+        ThreadPoolExecutor(1) as reader,
+        tqdm(total=len(checkpoints), desc=what, unit="checkpoint", file=sys.stderr, disable=_off(progress)) as bar,
+    ):
+        blocks = run.blocks(checkpoints, *names.values())
+        following = reader.submit(next, blocks, None)
+        while (current := following.result()) is not None:
+            following = reader.submit(next, blocks, None)
+            where, block = current
+            n_steps = where.stop - where.start
+            places = [(step, seed) for step in range(n_steps) for seed in range(n_seeds)]
+            results.extend(pool.map(lambda place, block=block: one(place, block), places))
+            bar.update(n_steps)
+    stacked = np.array(results)
+    return stacked.reshape(len(checkpoints), n_seeds, *stacked.shape[1:])
+
+
+def hidden_layer(run: Run) -> tuple[str, str, str]:
+    """Names of the parameters W, b, u of the layer that can be pruned.
+
+    Raises
+    ------
+    InputError
+        The run's model has none.
+    """
+    names = run.config.model.hidden_layer
+    if names is None:
+        raise InputError(
+            f"{run.path} holds a '{run.config.model.kind}' model, which has no hidden layer to prune. "
+            f"Subnetworks, neuron norms and faithfulness need one, such as the model 'relu'."
+        )
+    return names
+
+
+def _off(progress: bool) -> bool | None:
+    return None if progress else True  # None: only where stderr is a terminal

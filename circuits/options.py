@@ -1,0 +1,55 @@
+"""The choices that every measurement shares; they are stored with the result."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from circuits.config import Part
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Options(Part):
+    """How to measure.
+
+    Examples
+    --------
+    >>> Options(checkpoints="-50:").slice
+    slice(-50, None, None)
+    """
+
+    checkpoints: str = ":"
+    """Which checkpoints, as a Python slice START:STOP:STEP over their indices."""
+    support: Literal["train", "test", "train+test"] = "train"
+    """Inputs on which a subnetwork must agree with the full network."""
+    criterion: Literal["prediction", "accuracy"] = "prediction"
+    """prediction: same sign on every input (the paper); accuracy: equal accuracy (its released code)."""
+    norm: Literal["incoming", "incoming+bias", "path"] = "incoming"
+    """What orders the neurons: ‖w‖ (the paper), ‖(w, b)‖, or |u|·‖(w, b)‖."""
+    final: Literal["last", "median"] = "last"
+    """Generalizing subnetwork: that of the last checkpoint, or the one of median size among the last 50."""
+    memorization_threshold: Share = 0.98
+    """Memorised: train accuracy first exceeds this."""
+    generalization_threshold: Share = 0.98
+    """Generalised: test accuracy first exceeds this."""
+
+    @field_validator("checkpoints")
+    @classmethod
+    def _is_a_slice(cls, text: str) -> str:
+        if not re.fullmatch(r"\s*-?\d*\s*:\s*-?\d*\s*(:\s*-?\d*\s*)?", text):
+            raise ValueError(f"{text!r} is not a Python slice START:STOP:STEP, such as '::10' or '-50:'")
+        return text
+
+    @model_validator(mode="after")
+    def _step_goes_forward(self) -> Self:
+        if self.slice.step is not None and self.slice.step < 1:
+            raise ValueError(f"checkpoints {self.checkpoints!r} must step forward")
+        return self
+
+    @property
+    def slice(self) -> slice:
+        """`checkpoints` as a slice object."""
+        return slice(*(int(part) if part.strip() else None for part in self.checkpoints.split(":")))
