@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
@@ -32,7 +32,7 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 class Part(BaseModel):
     """Base of every piece of a config: unknown fields are refused, and nothing changes after validation."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Task(Part, ABC):
@@ -139,7 +139,7 @@ class Config(Part):
         return _of_its_kind(value, MODELS, "model")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> Config:
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} names one twice; give each once")
         beyond = [step for step in self.checkpoints.at_steps if step > self.total_steps]
@@ -227,13 +227,15 @@ def read_config(path: str | Path) -> Config:
     try:
         data = json.loads(Path(path).read_text())
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}. Pass a JSON file, as `circuits presets NAME` prints it.") from None
+        raise InputError(
+            f"{path}: {error.strerror or error}. Pass a JSON file, as `circuits presets NAME` prints it."
+        ) from None
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}.") from None
     try:
         return parse(data)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {str(error).removeprefix('config: ')}") from None
 
 
 def assign(data: dict[str, Any], key: str, value: Any) -> None:
@@ -242,7 +244,8 @@ def assign(data: dict[str, Any], key: str, value: Any) -> None:
     Examples
     --------
     >>> data = {"model": {"kind": "relu", "width": 10}}
-    >>> assign(data, "model.kind", "linear"); data
+    >>> assign(data, "model.kind", "linear")
+    >>> data
     {'model': {'kind': 'linear'}}
     """
     *parents, leaf = key.split(".")
@@ -256,6 +259,26 @@ def assign(data: dict[str, Any], key: str, value: Any) -> None:
     place[leaf] = value
 
 
+_WORDING = {
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "tuple_type": "must be a list",
+    "model_type": "must be an object with its fields",
+    "literal_error": "must be one of {expected}",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "too_short": "needs at least {min_length}",
+}
+
+
 def one_line(error: ValidationError) -> str:
     """The first problem that pydantic found, in one line: field, what is wrong, what was given."""
     first = error.errors(include_url=False)[0]
@@ -266,6 +289,9 @@ def one_line(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"'{field}' is missing"
     text = first["msg"].removeprefix("Value error, ")
+    if first["type"] in _WORDING:
+        text = _WORDING[first["type"]].format(**first.get("ctx", {}))
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool | type(None)) else ""
     more = len(error.errors()) - 1
-    return f"{field + ': ' if field else ''}{text[0].lower() + text[1:]}{shown}" + (f"; and {more} more" if more else "")
+    line = f"{field + ': ' if field else ''}{text[0].lower() + text[1:]}{shown}"
+    return f"{line.rstrip('.')}; and {more} more" if more else line

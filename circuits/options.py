@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -44,7 +44,7 @@ class Options(Part):
         return text
 
     @model_validator(mode="after")
-    def _step_goes_forward(self) -> Self:
+    def _step_goes_forward(self) -> Options:
         if self.slice.step is not None and self.slice.step < 1:
             raise ValueError(f"checkpoints {self.checkpoints!r} must step forward")
         return self

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 
 from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
 from circuits.analysis.pruning import incoming_norms, kept_neurons, pruning_order
@@ -23,7 +23,7 @@ Norm = Literal["incoming", "incoming+bias", "path"]
 
 
 def preactivations(
-    W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], inputs: Float[np.ndarray, "example input"]
+    W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], inputs: Real[np.ndarray, "example input"]
 ) -> Float[np.ndarray, "neuron example"]:
     """W x + b for every input, in the dtype of W: computed once, and shared by every way of counting.
 
@@ -68,7 +68,7 @@ def active_subnetwork(
     W: Float[np.ndarray, "neuron input"],
     b: Float[np.ndarray, " neuron"],
     u: Float[np.ndarray, " neuron"],
-    inputs: Float[np.ndarray, "example input"] | Int[np.ndarray, "example input"],
+    inputs: Real[np.ndarray, "example input"],
     targets: Int[np.ndarray, " example"] | None = None,
     *,
     norm: Norm = "incoming",

@@ -6,7 +6,7 @@ paper's released code loads the training set in place of the test set here; this
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 
 from circuits.analysis.active import preactivations, support_examples
 from circuits.analysis.groups import GROUPS, neuron_groups
@@ -20,7 +20,7 @@ def group_outputs(
     W: Float[np.ndarray, "neuron input"],
     b: Float[np.ndarray, " neuron"],
     u: Float[np.ndarray, " neuron"],
-    inputs: Float[np.ndarray, "example input"],
+    inputs: Real[np.ndarray, "example input"],
     groups: Bool[np.ndarray, "group neuron"],
 ) -> Float[np.ndarray, "group example"]:
     """Output of the network with only a group's neurons, for each group.

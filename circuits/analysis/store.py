@@ -1,7 +1,7 @@
 """Results on disk: strict JSON that restores exactly, and a netCDF-4 sidecar beside the run.
 
 The JSON is one object, {"schema_version": 1, "run": {…}, NAME: D, …} with D = `xarray.Dataset.to_dict()`, each variable
-also naming its dtype; NaN is null, infinities are the strings "Infinity" and "-Infinity". The sidecar holds one group per
+also naming its dtype and shape; NaN is null, infinities are the strings "Infinity" and "-Infinity". The sidecar holds one group per
 measurement, and says which version, options and run made it.
 """
 
@@ -150,7 +150,7 @@ def _encoded(dataset: xr.Dataset) -> dict[str, Any]:
     document = dataset.to_dict()
     for part in ("coords", "data_vars"):
         for name, variable in document[part].items():
-            variable["dtype"] = str(dataset[name].dtype)
+            variable["dtype"], variable["shape"] = str(dataset[name].dtype), list(dataset[name].shape)
             variable["data"] = _leaves(variable["data"], _to_strict)
     return document
 
@@ -161,7 +161,7 @@ def _decoded(document: dict[str, Any]) -> xr.Dataset:
             dtype = np.dtype(variable.pop("dtype"))
             floating = dtype.kind == "f"
             data = _leaves(variable["data"], _from_strict) if floating else variable["data"]
-            variable["data"] = np.array(data, dtype).reshape(np.shape(data))
+            variable["data"] = np.array(data, dtype).reshape(variable.pop("shape"))
     return xr.Dataset.from_dict(document)
 
 

@@ -66,7 +66,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         {**trajectory_coords(run, chosen), "statistic": list(STATISTICS)},
     )
     result = result.merge(phases(run, options))
-    result.attrs["warnings"] = warnings_about(run, result)
+    result.attrs["warnings"] = warnings_about(run.seeds, result)
     return result
 
 
@@ -76,10 +76,10 @@ def over_known(statistic, sizes: np.ndarray) -> np.ndarray:
     return np.array([statistic(column) if column.size else np.nan for column in columns], np.float64)
 
 
-def warnings_about(run: Run, result: xr.Dataset) -> list[str]:
+def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
     """What a reader of the numbers must know."""
     said = []
-    for index, seed in enumerate(run.seeds):
+    for index, seed in enumerate(seeds):
         at = result.isel(seed=index)
         final, median = float(at["final_sparsity"]), float(at["late_sparsity"].sel(statistic="median"))
         if bool(at["diverged"]):

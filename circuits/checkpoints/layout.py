@@ -204,7 +204,7 @@ class _Growing:
         self.slack = CHUNK_BYTES
 
     def dataset(
-        self, group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype | type, fill: float | None = None
+        self, group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype | type, fill: int | None = None
     ) -> h5py.Dataset:
         itemsize = np.dtype(dtype).itemsize
         per_checkpoint = max(1, int(np.prod(shape)) * itemsize)

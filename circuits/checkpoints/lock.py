@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
-from typing import Self
 
 from circuits.errors import InputError
 
@@ -41,7 +40,7 @@ class RunLock:
         os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> RunLock:
         return self
 
     def __exit__(self, *_: object) -> None:

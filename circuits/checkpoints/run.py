@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -65,7 +65,7 @@ class Run:
                 raise InputError(f"{self.path}: {error}") from None
             raise InputError(f"{self.path} is damaged: {error}") from error
 
-    def refresh(self) -> Self:
+    def refresh(self) -> Run:
         """Look again how many checkpoints there are; needed only while the run is being written."""
         step = self._file["step"]
         step.id.refresh()
@@ -210,7 +210,7 @@ class Run:
         """Close the file; labelled variables that were not loaded can no longer be read."""
         self._file.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Run:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -259,6 +259,7 @@ def _open(path: Path) -> h5py.File:
     try:
         if not h5py.is_hdf5(path):
             raise InputError(f"{path} is not an HDF5 file, so it is not a run. `circuits train` makes runs.")
+        _probe(path)
         file = h5py.File(path, "r", swmr=True, rdcc_nbytes=0, libver=LIBRARY_VERSIONS)
     except (OSError, RuntimeError) as error:
         raise InputError(f"{path} cannot be opened: {error}") from error
@@ -273,6 +274,21 @@ def _open(path: Path) -> h5py.File:
             f"{path} has format version {version}, this package reads up to {FORMAT_VERSION}. Upgrade grokking-circuits."
         )
     return file
+
+
+def _probe(path: Path) -> None:
+    """Raise what HDF5 has against the metadata of a file that nobody is writing.
+
+    The single-writer-multiple-reader mode takes a bad checksum for a write under way and waits, longer each time, for
+    years; the plain mode says at once that the file is damaged.
+    """
+    with path.open("rb") as raw:
+        if raw.read(12)[11:] != b"\0":
+            return  # open for writing, now or when its writer was killed
+    with h5py.File(path, "r") as file:
+        file.visititems(lambda _, item: list(item.attrs) and None)
+        if "step" in file:
+            file["step"][-1:]
 
 
 def _dims(dataset: h5py.Dataset) -> tuple[str, ...]:

@@ -15,7 +15,6 @@ import time
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
 import h5py
 import numpy as np
@@ -151,7 +150,7 @@ class Writer:
             self.file.close()
             self._lock.release()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Writer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

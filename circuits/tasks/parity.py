@@ -6,7 +6,7 @@ a share of the training targets can be flipped (Fuangkawinsombut 2024, section 3
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -37,7 +37,7 @@ class Parity(Task):
     """Share of the training targets that is flipped; rounded to whole examples."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> Parity:
         if self.k > self.n:
             raise ValueError(f"k = {self.k} relevant bits do not fit in n = {self.n} inputs")
         if self.support is not None:

@@ -59,7 +59,7 @@ class FusedRelu:
     def metrics(self) -> Arrays:
         """Metrics of the networks as they are, each (seed,)."""
 
-        def one(index: int) -> tuple[float, ...]:
+        def one(index: int) -> tuple[float | int, ...]:
             network, train = self._networks[index], self._train[index]
             train_loss, train_right, train_zero = kernels.evaluate(*network, *train)
             test_loss, test_right, _ = kernels.evaluate(*network, *self._test)
@@ -92,10 +92,12 @@ def numerics(device: str) -> dict[str, Any]:
     """BLAS kernel, processor as the compiler sees it, and the libraries that compute."""
     import llvmlite.binding
 
-    blas = [lib for lib in threadpool_info() if lib["user_api"] == "blas" and "scipy" in lib["filepath"]]
+    loaded = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
+    own = [lib for lib in loaded if "scipy.libs" in lib["filepath"]]  # SciPy's wheels bring their own
+    names = {f"{lib['internal_api']} {lib['version']} {lib.get('architecture', '')}".strip() for lib in own or loaded}
     return {
         "threads_per_step": 1,
-        "blas": [f"{lib['internal_api']} {lib['version']} {lib.get('architecture', '')}".strip() for lib in blas],
+        "blas": sorted(names),
         "cpu": llvmlite.binding.get_host_cpu_name(),
         **{name: version(name) for name in ("numpy", "scipy", "numba", "llvmlite")},
     }

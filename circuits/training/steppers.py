@@ -7,7 +7,7 @@ optimizer's state; when to do which is the loop's business.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -21,6 +21,7 @@ KERNELS = ("auto", "fused", "reference")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
+@runtime_checkable
 class Stepper(Protocol):
     """The networks of all seeds, advancing together."""
 

@@ -1,0 +1,73 @@
+# `make` lists the targets. Everything runs in .venv, which is made on the first call with the tested set of packages.
+
+PYTHON ?= $(shell python3.11 -c 'print("python3.11")' 2>/dev/null || echo python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install -qq --constraint constraints.txt
+DEMO   := checkpoints/merrill-2023.h5
+
+# Stamps: what is installed, as of the last change of pyproject.toml or constraints.txt.
+RUNTIME := $(VENV)/.runtime
+DEV     := $(VENV)/.dev
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test slow lint format types docs wheel check check-rest bench studies clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+$(BIN)/python:
+	@echo "making $(VENV): the first install takes a few minutes and about 3 GB"
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	@touch $(RUNTIME) $@
+
+install: $(DEV) ## make .venv with everything that development needs
+
+demo: $(RUNTIME) ## train, analyse and show Merrill et al. 2023, full size; reuses or resumes the run that is there
+	if [ -e $(DEMO) ]; then $(BIN)/circuits train --resume --out $(DEMO); \
+	else $(BIN)/circuits train merrill-2023 --out $(DEMO); fi
+	$(BIN)/circuits analyze $(DEMO) --subnetwork --norms --faithfulness
+	$(BIN)/circuits report $(DEMO)
+
+test: $(DEV) ## every test that is not marked slow
+	$(BIN)/pytest -m "not slow"
+
+slow: $(DEV) ## the tests marked slow: full-size runs
+	$(BIN)/pytest -m slow
+
+lint: $(DEV) ## ruff: rules and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(DEV) ## let ruff repair what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(DEV) ## mypy
+	$(BIN)/mypy
+
+docs: $(DEV) ## build docs/_build/html, warnings are errors, works offline
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env docs docs/_build/html
+
+wheel: $(DEV) ## build wheel and sdist, install the wheel into an empty venv elsewhere and try it there
+	.ci/wheel $(BIN)/python
+
+check: lint types test check-rest ## everything that CI runs
+check-rest: lint types slow docs wheel
+
+bench: $(DEV) ## ratios against a naive baseline measured in the same run
+	$(BIN)/python benchmarks/run.py
+
+studies: $(DEV) ## every study in analysis/, full size
+	set -e; for study in analysis/*.py; do echo "== $$study"; $(BIN)/python $$study; done
+
+clean: ## remove what the targets above made, except .venv and the runs
+	rm -rf build dist docs/_build docs/generated .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find circuits tests analysis benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,1 +1,0 @@
-from circuits.options import Options as Options  # moved

@@ -1,0 +1,103 @@
+"""`circuits analyze RUN.h5`: measure a run, keep the results beside it, print them as tables or as JSON.
+
+A flag per line of `registry.MEASUREMENTS`, an option per field of `Options`. The sidecar is always written; stdout has
+the tables, or with `--json` one JSON object. Per-neuron trajectories are large: JSON has them only when their
+measurement is named.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from circuits.cli.console import count, remark, result
+from circuits.cli.flags import Flag, flag_class, flags_of, overlaid
+from circuits.cli.parsing import parsed, validated
+from circuits.options import Options
+from circuits.registry import MEASUREMENTS
+
+if TYPE_CHECKING:
+    from circuits.checkpoints.run import Run
+
+COMMAND = "circuits analyze"
+
+
+@dataclass(kw_only=True)
+class AnalyzeFlags:
+    """Measure a run. Without a measurement flag, all that apply to it are made."""
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN.h5", help_behavior_hint="")]
+    """The run file; it is only read."""
+    all: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Every measurement that applies, as when none is named."""
+    json: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Print one JSON object instead of tables; circuits.read_json restores it."""
+    out: Annotated[
+        Path | None, tyro.conf.arg(metavar="SIDECAR.nc", help_behavior_hint="(default: RUN.analysis.nc)")
+    ] = None
+    """Where the results are kept, as netCDF-4."""
+    quiet: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """No progress bars."""
+
+
+def command(words: list[str]) -> int:
+    """Run `circuits analyze`."""
+    analyze_flags = _flag_class()
+    flags = parsed(analyze_flags, words, COMMAND)
+    options = validated(Options, overlaid(Options().model_dump(), flags), analyze_flags)
+    named = [] if flags.all else [name for name in MEASUREMENTS if getattr(flags, _field(name))]
+
+    from circuits.analysis import analyze, phases
+    from circuits.analysis.store import to_json, write_sidecar
+    from circuits.checkpoints.run import open_run
+    from circuits.cli.tables import tables
+
+    with open_run(flags.run) as run:
+        results = analyze(run, *named, options=options, progress=not flags.quiet)
+        sidecar = write_sidecar(run, results, options, flags.out)
+        if flags.json:
+            result(
+                to_json(
+                    run, {name: data if name in named else _concise(data) for name, data in results.items()}, options
+                )
+            )
+        else:
+            result(_headline(run, options))
+            for title, table in tables(results, phases(run, options)):
+                result("", title, table)
+    for warning in dict.fromkeys(line for data in results.values() for line in data.attrs.get("warnings", ())):
+        remark(f"warning: {warning}")
+    remark(f"Results are in {sidecar}.")
+    return 0
+
+
+def _headline(run: "Run", options: Options) -> str:
+    from circuits.analysis.labels import chosen_checkpoints
+    from circuits.analysis.store import n_parameters
+
+    chosen = len(chosen_checkpoints(run, options))
+    measured = "" if chosen == run.n_checkpoints else f" ({chosen} of them measured)"
+    had = f"{count(len(run.seeds), 'seed')}, {count(run.n_checkpoints, 'checkpoint')}{measured}"
+    return f"{run.path}: {run.config.name}, {had}, {n_parameters(run):,} parameters per network"
+
+
+def _flag_class() -> Any:
+    """The flags of this command, of each measurement, and of the options."""
+    described = [(name, tyro.conf.arg(help=entry.help, help_behavior_hint="")) for name, entry in MEASUREMENTS.items()]
+    measurements: list[Flag] = [
+        (_field(name), Annotated[bool, help_], field(default=False)) for name, help_ in described
+    ]
+    about = AnalyzeFlags.__doc__ or ""
+    return flag_class("Analyze", [*measurements, *flags_of(Options())], about, AnalyzeFlags)
+
+
+def _field(measurement: str) -> str:
+    return measurement.replace("-", "_")
+
+
+def _concise(dataset: Any) -> Any:
+    """Without what has a value for every neuron at every checkpoint."""
+    return dataset.drop_vars(
+        [name for name, values in dataset.data_vars.items() if {"step", "neuron"} <= set(values.dims)]
+    )

@@ -1,0 +1,61 @@
+"""Where words go: results to stdout, progress and remarks to stderr."""
+
+import os
+import sys
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+PIPE_WIDTH = 400
+
+
+def result(*items: str | Table) -> None:
+    """Print results: lines as they are, and tables, which wrap at the width of a terminal but never in a pipe."""
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+    console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+    for item in items:
+        if isinstance(item, Table):
+            with console.capture() as captured:
+                console.print(item)
+            lines = [line.rstrip() for line in captured.get().splitlines()]
+            item = "\n".join(line for line in lines if line)
+        print(item)
+
+
+def remark(text: str) -> None:
+    """Print a line for the person at the terminal, apart from the results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def new_table(*columns: str) -> Table:
+    """An empty table: the first column to the left, numbers to the right."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left", vertical="bottom")
+    return table
+
+
+def count(number: int, what: str) -> str:
+    """A number of things.
+
+    Examples
+    --------
+    >>> count(1, "seed"), count(5, "seed")
+    ('1 seed', '5 seeds')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def size(n_bytes: int) -> str:
+    """Bytes as a person reads them.
+
+    Examples
+    --------
+    >>> size(252_900_000)
+    '253 MB'
+    """
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= scale:
+            return f"{n_bytes / scale:.3g} {unit}"
+    return f"{n_bytes} bytes"

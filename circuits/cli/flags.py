@@ -1,0 +1,120 @@
+"""Flags made of a pydantic object: its fields are the options, its values the defaults.
+
+tyro reads the flags and writes the help; it never validates. What it read is laid over the object's plain data and goes
+through pydantic once, so that a value is checked by the same rule whether it came by flag, by `--set` or from a file.
+A field gets a flag when one word, or several numbers, can say it; kinds and other structures change through `--set`.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import field, fields, is_dataclass, make_dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import tyro
+
+from circuits.config import Part
+
+METAVARS = {int: "INT", float: "FLOAT", str: "TEXT", bool: "True|False"}
+
+Flag = tuple[str, Any, Any]
+
+
+def flags_of(part: Part) -> list[Flag]:
+    """A flag for every field of `part` that can have one, as (name, type, default) triples of a dataclass.
+
+    Examples
+    --------
+    >>> from circuits.config import SGD
+    >>> [name for name, _, _ in flags_of(SGD())]
+    ['lr', 'weight_decay']
+    """
+    flags: list[Flag] = []
+    for name, info in type(part).model_fields.items():
+        value = getattr(part, name)
+        if isinstance(value, Part):
+            group = flag_class(name, flags_of(value), _about(name, value))
+            flags.append((name, group, field(default_factory=group)))
+        elif name != "kind" and (metavar := _metavar(info.annotation)):
+            described = tyro.conf.arg(
+                help=info.description or "",
+                metavar=metavar,
+                help_behavior_hint="(default: none)" if value == () else None,
+            )
+            flags.append(
+                (name, Annotated[_bare(info.annotation), described, tyro.conf.FlagConversionOff], field(default=value))
+            )
+    return flags
+
+
+def flag_class(name: str, flags: Iterable[Flag], about: str, base: type | None = None) -> type:
+    """A dataclass of these flags, after those of `base`; `about` heads its help."""
+    made = make_dataclass(name, list(flags), bases=(base,) if base else (), kw_only=True)
+    made.__doc__ = about
+    return made
+
+
+def overlaid(data: Mapping[str, Any], flags: Any) -> dict[str, Any]:
+    """Plain data of a part, with the values read from its flags in place of its own."""
+    result = dict(data)
+    for name in (one.name for one in fields(flags)):
+        if name in result:
+            value = getattr(flags, name)
+            result[name] = overlaid(result[name], value) if is_dataclass(value) else value
+    return result
+
+
+def names(flags: type, prefix: str = "--") -> list[str]:
+    """Every flag of a class as it is typed.
+
+    Examples
+    --------
+    >>> from circuits.config import SGD
+    >>> names(flag_class("SGD", flags_of(SGD()), ""))
+    ['--lr', '--weight-decay']
+    """
+    found: list[str] = []
+    for one in fields(flags):
+        if tyro.conf.Positional in get_args(one.type):
+            continue
+        name = prefix + one.name.replace("_", "-")
+        nested = (
+            one.default_factory if isinstance(one.default_factory, type) and is_dataclass(one.default_factory) else None
+        )
+        found += names(nested, f"{name}.") if nested else [name]
+    return found
+
+
+def _about(name: str, part: Part) -> str:
+    text = (type(part).__doc__ or "").strip().partition("\n")[0]
+    kind = getattr(part, "kind", None)
+    return f"{kind}: {text}" if kind and name in ("task", "model") else text
+
+
+def _bare(annotation: Any) -> Any:
+    """A type without pydantic's constraints, which pydantic checks later."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _bare(arguments[0])
+    if origin in (Union, types.UnionType):
+        return Union[tuple(_bare(one) for one in arguments)]  # noqa: UP007
+    if origin is tuple:
+        return tuple[tuple(one if one is ... else _bare(one) for one in arguments)]  # type: ignore[misc]
+    return annotation
+
+
+def _metavar(annotation: Any) -> str | None:
+    """How help names a value of this type; None when a flag cannot say one."""
+    bare = _bare(annotation)
+    origin, arguments = get_origin(bare), get_args(bare)
+    if bare in METAVARS:
+        return METAVARS[bare]
+    if origin is Literal:
+        return "{" + ",".join(map(str, arguments)) + "}"
+    if origin in (Union, types.UnionType) and len(arguments) == 2 and types.NoneType in arguments:
+        one = next(argument for argument in arguments if argument is not types.NoneType)
+        return f"{inner}|None" if (inner := _metavar(one)) else None
+    if origin is tuple and len(arguments) == 2 and arguments[1] is ... and arguments[0] in (int, float):
+        return f"{METAVARS[arguments[0]]} …"
+    return None

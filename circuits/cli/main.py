@@ -1,0 +1,105 @@
+"""`circuits COMMAND …`: finds the command, runs it, and turns whatever happens into one line and an exit code.
+
+Nothing heavy is imported here: a command's module loads when it is called, torch only once its arguments are valid.
+Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from circuits import __version__
+from circuits.errors import InputError, RunError
+from circuits.registry import Entry, lookup
+
+COMMANDS = {
+    "train": Entry("Train a preset, or a config of your own, into a run file.", "circuits.cli.train:command"),
+    "analyze": Entry("Measure a run: active subnetworks, norms, faithfulness.", "circuits.cli.analyze:command"),
+    "report": Entry("Write one HTML page with every figure of a run.", "circuits.cli.report:command"),
+    "show": Entry("Say what is in a run: config, checkpoints, phases, state.", "circuits.cli.show:command"),
+    "presets": Entry("List the presets, or print one as JSON.", "circuits.cli.presets:command"),
+}
+
+HELP = f"""\
+circuits {__version__}: which circuit computes the answer, and when did it take over?
+Train small networks that grok, keep every checkpoint, analyse the trajectory.
+
+usage: circuits COMMAND [ARGUMENTS]
+
+commands:
+{{commands}}
+
+options:
+  -h, --help   show this page; after a command, that command's arguments
+  --version    show the version
+  --debug      show the traceback of an error, with any command
+
+an example session:
+  circuits presets
+  circuits train merrill-2023                                # -> checkpoints/merrill-2023.h5
+  circuits show checkpoints/merrill-2023.h5
+  circuits analyze checkpoints/merrill-2023.h5 --subnetwork
+  circuits report checkpoints/merrill-2023.h5                # -> checkpoints/merrill-2023.html
+"""
+
+DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; results go to stdout, everything else to stderr."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    try:
+        code = _run([word for word in words if word != "--debug"])
+        sys.stdout.flush()
+        return code
+    except SystemExit as leaving:  # the parser has shown a command's help
+        return leaving.code if isinstance(leaving.code, int) else DONE
+    except BrokenPipeError:  # whoever read our output has had enough; the interpreter's own last flush must not fail
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILED
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        return _told(error)
+
+
+def _run(words: list[str]) -> int:
+    if not words:
+        print(_help(), file=sys.stderr, end="")
+        return MISUSED
+    name, rest = words[0], words[1:]
+    if name == "help" and rest:
+        name, rest = rest[0], ["--help"]
+    if name in ("-h", "--help", "help"):
+        print(_help(), end="")
+        return DONE
+    if name in ("-V", "--version"):
+        print(f"circuits {__version__}")
+        return DONE
+    if name.startswith("-"):
+        raise InputError(
+            f"{name} stands before the command. Write `circuits COMMAND {name}`; `circuits --help` lists the commands."
+        )
+    return lookup(COMMANDS, name, "command").load()(rest)
+
+
+def _help() -> str:
+    return HELP.format(commands="\n".join(f"  {name:<12} {entry.help}" for name, entry in COMMANDS.items()))
+
+
+def _told(error: BaseException) -> int:
+    """Print the error as one line, and return its exit code."""
+    text = " ".join(str(error).split("\n")).strip()
+    if isinstance(error, KeyboardInterrupt):
+        print(text or "Interrupted.", file=sys.stderr)
+        return INTERRUPTED
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    elif not isinstance(error, InputError | RunError | OSError):
+        text = f"{type(error).__name__}: {text}. This is a bug in circuits; --debug shows where."
+    print(f"error: {text}", file=sys.stderr)
+    return MISUSED if isinstance(error, InputError) else FAILED

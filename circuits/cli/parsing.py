@@ -1,0 +1,141 @@
+"""Arguments to a dataclass of flags, or one line that says what is wrong with them.
+
+tyro reads the arguments. Its errors are boxes of several lines, and its hook for them is not public, so both ways out
+are covered: the hook's events that we know are worded here, anything else is caught as printed and pressed into a line.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, redirect_stderr
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+import tyro
+from pydantic import BaseModel, ValidationError
+
+from circuits.cli.flags import names
+from circuits.config import one_line
+from circuits.errors import InputError, nearest
+
+Flags = TypeVar("Flags")
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parsed(flags: type[Flags], words: Sequence[str], command: str) -> Flags:
+    """The flags that `words` set; `--help` prints the help on stdout and leaves with SystemExit(0).
+
+    Raises
+    ------
+    InputError
+        An unknown flag, a missing or a malformed value, an argument too many; the message is one line.
+    """
+    return _read(flags, words, command)
+
+
+def known(flags: type[Flags], words: Sequence[str], command: str) -> Flags:
+    """The flags among `words` that belong to this class; all others, and `--help`, are left for later."""
+    return _read(flags, words, command, return_unknown_args=True, add_help=False)[0]
+
+
+def validated(kind: type[Model], data: Mapping[str, Any], flags: type) -> Model:
+    """A pydantic object of this data, or an `InputError` of one line that names the flag."""
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        line = one_line(error)
+        field, _, problem = line.partition(": ")
+        flag = "--" + re.sub(r"\.\d+$", "", field).replace("_", "-")
+        raise InputError(f"{flag}: {problem}" if flag in names(flags) else line) from None
+
+
+def _read(flags: type, words: Sequence[str], command: str, **options: Any) -> Any:
+    def report(event: Any) -> None:
+        if (line := _worded(event, flags, words, command)) is not None:
+            raise InputError(line)
+
+    hooks = getattr(tyro, "_errors", None)
+    printed = io.StringIO()
+    try:
+        with redirect_stderr(printed), hooks.on_parse_error(report) if hooks else nullcontext():
+            return tyro.cli(flags, args=list(words), prog=command, config=(tyro.conf.FlagCreatePairsOff,), **options)
+    except SystemExit as leaving:
+        if leaving.code in (0, None):
+            raise
+        raise InputError(condensed(printed.getvalue(), command)) from None
+
+
+def _worded(event: Any, flags: type, words: Sequence[str], command: str) -> str | None:
+    """One line for an event of tyro's hook; None for one we do not know."""
+    match type(event).__name__:
+        case "UnrecognizedArgs":
+            return _unknown(event.tokens, flags, command)
+        case "MissingArgs":
+            return _needed(words, flags, command, " and ".join(_flag(one.arg) for one in event.missing_arguments))
+        case "InvalidChoice":
+            return f"{_flag(event.argument)} cannot be '{event.value}'. {nearest(event.value, event.choices)}"
+        case "BadValue" if event.argument.is_positional():
+            return _needed(words, flags, command, _flag(event.argument))
+        case "BadValue":
+            return f"{_flag(event.argument)} needs a value: {event.argument.lowered.metavar}."
+        case "InstantiationFailure" if event.argument is not None:
+            given = _given(event.argument.lowered.name_or_flags, words)
+            return f"{_flag(event.argument)} takes {event.argument.lowered.metavar}{given}."
+    return None
+
+
+def _needed(words: Sequence[str], flags: type, command: str, argument: str) -> str:
+    """A misspelt flag is often why an argument seems to be missing; then that is said."""
+    valid = [*names(flags), "--help"]
+    misspelt = [
+        word for word in words if word.startswith("--") and word.partition("=")[0].replace("_", "-") not in valid
+    ]
+    if misspelt:
+        return _unknown(misspelt, flags, command)
+    return f"{command} needs {argument}. `{command} --help` shows its arguments."
+
+
+def _unknown(tokens: Sequence[str], flags: type, command: str) -> str:
+    token = next((token for token in tokens if token.startswith("-")), tokens[0]).partition("=")[0]
+    if not token.startswith("-"):
+        return f"{command} does not know what to do with '{token}'. `{command} --help` shows its arguments."
+    valid = names(flags)
+    if token.endswith(".kind") and "--set" in valid:
+        return f"{token} is no option, since its other fields depend on it. Write --set {token.lstrip('-')}=NAME."
+    close = get_close_matches(token.replace("_", "-"), [*valid, "--help"], n=1)
+    close = close or [name for name in valid if name.rpartition(".")[2] == token.lstrip("-")][:1]
+    hint = f"Did you mean {close[0]}? " if close else ""
+    return f"{command} has no option {token}. {hint}`{command} --help` lists them."
+
+
+def _flag(argument: Any) -> str:
+    return str(argument.lowered.metavar if argument.is_positional() else argument.lowered.name_or_flags[0])
+
+
+def _given(flags: Sequence[str], words: Sequence[str]) -> str:
+    """What followed the flag on the command line, as `, not '…'`."""
+    for index in reversed(range(len(words))):
+        flag, equals, value = words[index].partition("=")
+        if flag.replace("_", "-") in flags:
+            values = [value] if equals else []
+            for word in words[index + 1 :]:
+                if word.startswith("--"):
+                    break
+                values.append(word)
+            return f", not '{' '.join(values)}'"
+    return ""
+
+
+def condensed(box: str, command: str) -> str:
+    r"""The words of a printed box, on one line.
+
+    Examples
+    --------
+    >>> condensed("╭─ Parsing error ─╮\n│ Cannot do    │\n│ this.  │\n╰────╯", "circuits train")
+    'Cannot do this. See `circuits train --help`.'
+    """
+    lines = [re.sub(r"[│╭╮╰╯─|+]", " ", line).strip() for line in box.splitlines() if not re.match(r"\s*[╭╰+]", line)]
+    text = " ".join(line for line in lines if line and "--help" not in line)
+    return f"{text or 'The arguments could not be read.'} See `{command} --help`."

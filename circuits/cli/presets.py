@@ -1,0 +1,35 @@
+"""`circuits presets [NAME]`: list the presets, or print one as JSON that `circuits train --config` accepts."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from circuits.cli.console import new_table, remark, result
+from circuits.cli.parsing import parsed
+from circuits.registry import PRESETS
+
+
+@dataclass(frozen=True)
+class PresetsFlags:
+    """List the presets, or print one as JSON that `circuits train --config` accepts."""
+
+    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]", help_behavior_hint="")] = None
+    """The preset to print; without it, all are listed."""
+
+
+def command(words: list[str]) -> int:
+    """Run `circuits presets`."""
+    flags = parsed(PresetsFlags, words, "circuits presets")
+    if flags.name is not None:
+        from circuits.presets import preset
+
+        result(preset(flags.name).to_json())
+        return 0
+    table = new_table("preset", "what")
+    table.columns[1].justify = "left"
+    for name, entry in PRESETS.items():
+        table.add_row(name, entry.help)
+    result(table)
+    remark("Train one: circuits train NAME. Print one as JSON: circuits presets NAME > my.json")
+    return 0

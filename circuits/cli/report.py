@@ -1,0 +1,40 @@
+"""`circuits report RUN.h5`: one HTML page with every figure of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from circuits.cli.console import result
+from circuits.cli.flags import flag_class, flags_of, overlaid
+from circuits.cli.parsing import parsed, validated
+from circuits.options import Options
+
+COMMAND = "circuits report"
+
+
+@dataclass(kw_only=True)
+class ReportFlags:
+    """Write one self-contained HTML page with every analysis that applies to a run."""
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN.h5", help_behavior_hint="")]
+    """The run file; it is only read."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="PAGE.html", help_behavior_hint="(default: RUN.html)")] = None
+    """The page to write."""
+    quiet: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """No progress bars."""
+
+
+def command(words: list[str]) -> int:
+    """Run `circuits report`."""
+    report_flags = flag_class("Report", flags_of(Options()), ReportFlags.__doc__ or "", ReportFlags)
+    flags: Any = parsed(report_flags, words, COMMAND)
+    options = validated(Options, overlaid(Options().model_dump(), flags), report_flags)
+
+    from circuits.checkpoints.run import open_run
+    from circuits.figures.report import report
+
+    with open_run(flags.run) as run:
+        result(str(report(run, flags.out, options=options, progress=not flags.quiet)))
+    return 0

@@ -1,0 +1,123 @@
+"""Labelled results as tables for a terminal: rows are seeds, and every number is one that the results hold.
+
+`subnetwork` and `faithfulness` have tables of their own; any other measurement shows the last checkpoint of each of its
+(step, seed) variables, so that a new line in the registry needs none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import xarray as xr
+from rich.table import Table
+
+from circuits.cli.console import new_table
+
+Titled = tuple[str, Table]
+
+FEW_LABELS = 8  # a further dimension of at most so many labels is spread over columns
+
+
+def tables(results: dict[str, xr.Dataset], phases: xr.Dataset) -> list[Titled]:
+    """The tables of every measurement, under their titles; the phases first when no other table has them."""
+    shown = [] if "subnetwork" in results else [phase_table(phases)]
+    for name, dataset in results.items():
+        shown += OWN[name](dataset, phases) if name in OWN else [last_checkpoint_table(name, dataset)]
+    return shown
+
+
+def phase_table(phases: xr.Dataset) -> Titled:
+    """When each seed memorised and generalised, in epochs; and which seed collapsed or diverged."""
+    fates = [name for name in ("collapsed", "diverged") if phases[name].any()]
+    table = new_table("seed", "memorised", "generalised", "delay", *fates)
+    for seed in phases["seed"].values:
+        at = phases.sel(seed=seed)
+        said = (name if at[name] else "" for name in fates)
+        table.add_row(str(seed), *_phase_cells(at), number(at["grokking_delay"]), *said)
+    return "Phases, in epochs", table
+
+
+def subnetwork_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
+    """Phases and sizes; then how far the memorizing and the generalizing subnetwork overlap."""
+    statistics = [str(name) for name in dataset["statistic"].values]
+    sizes = new_table("seed", "memorised", "generalised", "final size", *statistics)
+    overlap = new_table("seed", "memorizing size", "generalizing size", "overlap", "at random")
+    for seed in dataset["seed"].values:
+        at = dataset.sel(seed=seed)
+        late = (number(at["late_sparsity"].sel(statistic=statistic)) for statistic in statistics)
+        sizes.add_row(str(seed), *_phase_cells(phases.sel(seed=seed)), number(at["final_sparsity"]), *late)
+        both = number(at["memorizing_sparsity"]), number(at["final_sparsity"])
+        overlap.add_row(str(seed), *both, number(at["overlap"], ".3f"), number(at["overlap_expected"], ".3f"))
+    return [
+        (
+            "Phases (epochs); size of the active subnetwork (neurons), final and over the\nlast 50 checkpoints",
+            sizes,
+        ),
+        ("Overlap of the two subnetworks (Jaccard index), and its mean for random ones", overlap),
+    ]
+
+
+def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
+    """Agreement of each group at the memorization checkpoint and at the last one measured."""
+    groups = [str(group) for group in dataset["group"].values]
+    table = new_table("at", "seed", *groups)
+    epochs = dataset["epoch"].values.tolist()
+    memorised = {seed: float(phases["memorization_epoch"].sel(seed=seed)) for seed in dataset["seed"].values.tolist()}
+    last = dict.fromkeys(memorised, epochs[-1])
+    for label, epoch_of in (("memorisation", memorised), (f"epoch {epochs[-1]:g}", last)):
+        rows: list[list[float]] = []
+        for seed, epoch in epoch_of.items():
+            at = dataset["agreement"].sel(seed=seed)
+            found = at.isel(step=epochs.index(epoch)) if epoch in epochs else None
+            rows.append([math.nan if found is None else float(found.sel(group=group)) for group in groups])
+            table.add_row("" if len(rows) > 1 else label, str(seed), *(number(value, ".3f") for value in rows[-1]))
+        table.add_row("", "mean", *(_mean(column) for column in zip(*rows, strict=True)), end_section=True)
+    title = "Agreement with the full network on the test set, of each group of neurons alone"
+    if any(not math.isnan(epoch) and epoch not in epochs for epoch in memorised.values()):
+        title += "\n(– at memorisation: that checkpoint is not among the measured ones)"
+    return [(title, table)]
+
+
+def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
+    """The last checkpoint of every variable over step and seed, also of those with one further short dimension."""
+    columns: dict[str, xr.DataArray] = {}
+    for variable, values in dataset.data_vars.items():
+        others = [dim for dim in values.dims if dim not in ("step", "seed")]
+        if {"step", "seed"} <= set(values.dims) and not others:
+            columns[str(variable)] = values.isel(step=-1)
+        elif {"step", "seed"} <= set(values.dims) and len(others) == 1 and values.sizes[others[0]] <= FEW_LABELS:
+            for index, label in enumerate(values[others[0]].values):
+                columns[f"{variable}\n{label}"] = values.isel({"step": -1, others[0]: index})
+    table = new_table("seed", *columns)
+    for seed in dataset["seed"].values:
+        table.add_row(str(seed), *(number(values.sel(seed=seed), ".4g") for values in columns.values()))
+    return f"{name}, at epoch {float(dataset['epoch'][-1]):g}", table
+
+
+OWN: dict[str, Callable[[xr.Dataset, xr.Dataset], list[Titled]]] = {
+    "subnetwork": subnetwork_tables,
+    "faithfulness": agreement_tables,
+}
+
+
+def number(value: xr.DataArray | float, form: str = "g") -> str:
+    """A number as a cell; NaN is a dash.
+
+    Examples
+    --------
+    >>> number(31.0), number(float("nan"))
+    ('31', '–')
+    """
+    value = float(value)
+    return "–" if math.isnan(value) else format(value, form)
+
+
+def _phase_cells(at: xr.Dataset) -> list[str]:
+    epochs = (float(at[name]) for name in ("memorization_epoch", "generalization_epoch"))
+    return ["never" if math.isnan(epoch) else f"{epoch:g}" for epoch in epochs]
+
+
+def _mean(values: Iterable[float]) -> str:
+    known = [value for value in values if not math.isnan(value)]
+    return number(sum(known) / len(known), ".3f") if known else "–"

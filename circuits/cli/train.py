@@ -1,0 +1,213 @@
+"""`circuits train [PRESET]`: a preset, a JSON file or the defaults, changed by `--set` and flags, trained into a file.
+
+The preset may stand anywhere among the flags. It is found first, because the flags and their defaults are those of the
+config it gives; then the flags are read.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from circuits.cli.console import count, remark, result, size
+from circuits.cli.flags import flag_class, flags_of, overlaid
+from circuits.cli.parsing import known, parsed, validated
+from circuits.config import Config, assign, parse, read_config
+from circuits.errors import InputError, nearest
+from circuits.presets import preset
+from circuits.registry import MODELS, TASKS
+
+FOLDER = Path("checkpoints")
+COMMAND = "circuits train"
+
+
+@dataclass(kw_only=True)
+class TrainFlags:
+    """Train a preset, a config of your own, or the defaults below, and keep every checkpoint."""
+
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """Start from this JSON file instead, as `circuits presets NAME` prints it."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="KEY=JSON")] = ()
+    """Change any field, such as task.kind=parity or task.support=[3,5,9]."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: checkpoints/NAME.h5)")] = (
+        None
+    )
+    """The run file to write."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute; auto takes the fused CPU path where it applies."""
+    resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Continue the run in --out with the config in it; only a larger --epochs may differ."""
+    overwrite: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Replace the run in --out."""
+    allow_different_numerics: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Resume although processor or libraries differ; the bits are then not those of an uninterrupted run."""
+    dry_run: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Train nothing: print the config as JSON, and the size that the run will have on disk."""
+    quiet: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """No progress bar."""
+    name: str | None = None
+
+
+PRESET_HELP = "Start from this preset; its values become the defaults below. `circuits presets` lists them."
+PRESET_FLAG = Annotated[
+    str | None,
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="[PRESET]", help=PRESET_HELP, help_behavior_hint=""),
+]
+
+
+def command(words: list[str]) -> int:
+    """Run `circuits train`."""
+    name, words = split_preset(words)
+    start = _start(name, known(TrainFlags, words, COMMAND))
+    options = [("preset", PRESET_FLAG, field(default=None)), *flags_of(start)]
+    train_flags = flag_class("Train", options, TrainFlags.__doc__ or "", TrainFlags)
+    flags: Any = parsed(train_flags, words, COMMAND)
+    config = validated(Config, overlaid(start.model_dump(mode="json"), flags), train_flags)
+    path = flags.out or FOLDER / f"{config.name}.h5"
+    if flags.dry_run:
+        return _plan(config, path, replaces=flags.resume or flags.overwrite)
+
+    from circuits.analysis.phases import phases
+    from circuits.cli.tables import phase_table
+    from circuits.training.loop import train
+
+    with train(
+        config,
+        path,
+        device=flags.device,
+        resume=flags.resume,
+        overwrite=flags.overwrite,
+        allow_different_numerics=flags.allow_different_numerics,
+        progress=not flags.quiet,
+    ) as run:
+        result(
+            f"{path}: {count(run.n_checkpoints, 'checkpoint')} of {count(len(run.seeds), 'seed')}, {size(run.nbytes)}"
+        )
+        result(*phase_table(phases(run)))
+    page = f"circuits report {path} for a page with every figure."
+    remark(f"Next: circuits analyze {path}, or {page}" if config.model.hidden_layer else f"Next: {page}")
+    return 0
+
+
+def split_preset(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The preset among the words, and the other words.
+
+    Every flag but the switches takes the word after it, and all numbers after that; another bare word is the preset.
+
+    Examples
+    --------
+    >>> split_preset(["--quiet", "--seeds", "0", "1", "merrill-2023", "--epochs=3"])
+    ('merrill-2023', ['--quiet', '--seeds', '0', '1', '--epochs=3'])
+    """
+    switches = {
+        "--help",
+        "-h",
+        *(f"--{one.name.replace('_', '-')}" for one in fields(TrainFlags) if one.default is False),
+    }
+    bare: list[str] = []
+    others: list[str] = []
+    takes_values = expects_value = False
+    for word in words:
+        is_flag = word.startswith("-") and not _is_number(word)
+        if is_flag:
+            takes_values = word.replace("_", "-") not in switches
+        elif not expects_value and not (takes_values and _is_number(word)):
+            bare.append(word)
+            takes_values = False
+            continue
+        expects_value = is_flag and takes_values and "=" not in word
+        others.append(word)
+    if len(bare) > 1:
+        raise InputError(f"{COMMAND} takes one preset, but was given '{bare[0]}' and '{bare[1]}'.")
+    return (bare[0] if bare else None), others
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _start(name: str | None, given: TrainFlags) -> Config:
+    """The config that the flags change: of the run to resume, the preset, the file, or the defaults."""
+    if name is not None and given.config is not None:
+        raise InputError(f"Both preset '{name}' and --config {given.config} say what to train. Pass one.")
+    if given.resume and given.overwrite:
+        raise InputError("--resume continues a run, --overwrite replaces it. Pass one.")
+    if given.config is not None:
+        start = read_config(given.config)
+    elif name is not None:
+        start = preset(name)
+    else:
+        start = parse({"task": {"kind": next(iter(TASKS))}, "model": {"kind": next(iter(MODELS))}})
+    if given.resume and given.config is None:
+        start = _stored(given.out or FOLDER / f"{given.name or start.name}.h5", name and (given.name or start.name))
+    return _changed(start, given.set)
+
+
+def _stored(path: Path, expected: str | None) -> Config:
+    """The config in a run file, which must be called what the command line says, if it says so."""
+    from circuits.checkpoints.run import open_run
+
+    with open_run(path) as run:
+        found = run.config.name
+        if expected is not None and found != expected:
+            raise InputError(
+                f"{path} holds a run of '{found}', not of '{expected}'. Leave the preset out to resume it."
+            )
+        return run.config
+
+
+def _changed(config: Config, assignments: Sequence[str]) -> Config:
+    """The config with `KEY=JSON` assignments applied; a value that is not JSON is a word."""
+    data = config.model_dump(mode="json")
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals:
+            raise InputError(
+                f"--set {assignment} has no value. Write --set KEY=JSON, such as --set task.support=[3,5,9]."
+            )
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        key = key.replace("-", "_")
+        _refuse_unknown(data, key)
+        assign(data, key, value)
+        if key.endswith(".kind"):
+            data = _reparsed(data).model_dump(mode="json")  # the new kind's fields, with its defaults
+    return _reparsed(data) if assignments else config
+
+
+def _reparsed(data: dict[str, Any]) -> Config:
+    try:
+        return parse(data)
+    except InputError as error:
+        raise InputError(f"--set: {str(error).removeprefix('config: ')}") from None
+
+
+def _refuse_unknown(data: dict[str, Any], key: str) -> None:
+    place: Any = data
+    for name in key.split("."):
+        if not isinstance(place, dict) or name not in place:
+            there = nearest(name, place) if isinstance(place, dict) else f"'{key.rpartition('.')[0]}' has no fields."
+            raise InputError(f"--set: there is no '{key}' in the config. {there}")
+        place = place[name]
+
+
+def _plan(config: Config, path: Path, replaces: bool) -> int:
+    from circuits.checkpoints.layout import size_on_disk
+
+    result(config.to_json())
+    there = "" if replaces or not path.exists() else " It exists: pass --resume, --overwrite, or another --out."
+    checkpoints = len(config.checkpoint_steps())
+    remark(
+        f"{path} will hold {checkpoints} checkpoints of {len(config.seeds)} seeds, {size(size_on_disk(config))}.{there}"
+    )
+    return 0

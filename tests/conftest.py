@@ -1,0 +1,57 @@
+"""Small runs that many tests share, and the one full-size run of the slow tests."""
+
+from pathlib import Path
+
+import pytest
+
+import circuits
+
+
+def tiny(**changes) -> circuits.Config:
+    """A config that trains in milliseconds: (8,2) parity, width 16, 4 epochs of 7 updates with a partial last batch."""
+    small = {
+        "name": "tiny", "task__n": 8, "task__k": 2, "task__n_train": 50, "task__n_test": 20, "model__width": 16,
+        "batch_size": 8, "epochs": 4, "seeds": [0, 1, 2],
+    }  # fmt: skip
+    return circuits.preset("merrill-2023").replace(**(small | changes))
+
+
+@pytest.fixture
+def make_config():
+    return tiny
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "tiny.h5"
+    circuits.train(tiny(), path, progress=False).close()
+    return path
+
+
+@pytest.fixture
+def tiny_run(tiny_path):
+    with circuits.open(tiny_path) as run:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def grokked_path(tmp_path_factory) -> Path:
+    """(40,2) parity from 150 examples at width 100: memorises around epoch 6, generalises around epoch 100."""
+    path = tmp_path_factory.mktemp("runs") / "grokked.h5"
+    config = tiny(task__n=40, task__n_train=150, task__n_test=100, model__width=100, epochs=200, seeds=[0, 1])
+    circuits.train(config, path, progress=False).close()
+    return path
+
+
+@pytest.fixture
+def grokked_run(grokked_path):
+    with circuits.open(grokked_path) as run:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def flagship_path(tmp_path_factory) -> Path:
+    """The preset merrill-2023 at full size: five seeds, 300 epochs, a checkpoint each (250 MB)."""
+    path = tmp_path_factory.mktemp("runs") / "merrill-2023.h5"
+    circuits.train(circuits.preset("merrill-2023"), path, progress=False).close()
+    return path

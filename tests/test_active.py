@@ -1,0 +1,181 @@
+import itertools
+
+import jaxtyping
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from circuits.analysis import active_subnetwork, effective_sparsity, incoming_norms, kept_neurons
+from circuits.analysis.active import preactivations, smallest_agreeing, support_examples
+from circuits.analysis.pruning import pruning_order
+from circuits.analysis.scan import disagreements
+
+
+def brute_force(W, b, u, inputs, targets=None, norm="incoming", criterion="prediction"):
+    """For each k in turn: mask, forward, compare. Slow and obvious."""
+    hidden = preactivations(W, b, inputs)
+    norms = incoming_norms(W, b, u, norm)
+    order = sorted(range(len(u)), key=lambda neuron: (-norms[neuron], neuron))
+
+    def signs(n_kept):
+        kept = set(order[:n_kept])
+        outputs = np.zeros(len(inputs))
+        for neuron in order:
+            if neuron in kept:
+                outputs = outputs + float(u[neuron]) * np.maximum(hidden[neuron].astype(float), 0)
+        return np.sign(outputs)
+
+    full = signs(len(u))
+    for n_kept in range(len(u) + 1):
+        alone = signs(n_kept)
+        if criterion == "prediction" and (alone == full).all():
+            return n_kept
+        if criterion == "accuracy" and (alone == targets).sum() == (full == targets).sum():
+            return n_kept
+    raise AssertionError("even the whole network disagrees with itself")
+
+
+@st.composite
+def networks(draw, values):
+    """A network and a support; weights from few values, so that ties, zero rows and duplicate neurons are common."""
+    width, n_inputs, n_examples = draw(st.integers(1, 9)), draw(st.integers(1, 5)), draw(st.integers(1, 12))
+    array = lambda *shape: draw(hnp.arrays(np.float32, shape, elements=values))  # noqa: E731
+    bits = draw(hnp.arrays(np.int8, (n_examples, n_inputs), elements=st.sampled_from([-1, 1])))
+    targets = draw(hnp.arrays(np.int8, n_examples, elements=st.sampled_from([-1, 1])))
+    return array(width, n_inputs), array(width), array(width), bits, targets
+
+
+few = st.sampled_from([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
+many = st.floats(-4, 4, width=32)
+
+
+@pytest.mark.parametrize("norm", ["incoming", "incoming+bias", "path"])
+@pytest.mark.parametrize("criterion", ["prediction", "accuracy"])
+@given(case=st.one_of(networks(few), networks(many)))
+@settings(max_examples=150, deadline=None)
+def test_active_subnetwork_equals_brute_force(case, norm, criterion):
+    W, b, u, inputs, targets = case
+    kept = active_subnetwork(W, b, u, inputs, targets, norm=norm, criterion=criterion)
+    n_kept = brute_force(W, b, u, inputs, targets, norm, criterion)
+    assert kept.sum() == n_kept
+    assert (kept == kept_neurons(incoming_norms(W, b, u, norm), n_kept)).all()
+
+
+@given(case=st.one_of(networks(few), networks(many)))
+@settings(max_examples=100, deadline=None)
+def test_every_k_is_counted_and_the_whole_network_agrees_with_itself(case):
+    W, b, u, inputs, targets = case
+    order = pruning_order(incoming_norms(W, b, u))
+    hidden = preactivations(W, b, inputs)
+    counts = disagreements(hidden, u, order, targets, False, False)
+    assert len(counts) == len(u) + 1
+    assert counts[-1] == 0
+    assert np.flatnonzero(counts == 0)[0] == smallest_agreeing(hidden, u, order, targets)
+
+
+def test_active_subnetwork_is_the_smallest_k_where_agreement_is_not_monotone():
+    # On x = 1 the running output is 3, -1, 1: k = 1 and k = 3 agree with the whole, k = 2 does not.
+    W, b, u = np.array([[3.0], [2.0], [1.0]]), np.zeros(3), np.array([1.0, -2.0, 2.0])
+    counts = disagreements(preactivations(W, b, np.array([[1]])), u, np.arange(3), np.array([1]), False, False)
+    assert counts.tolist() == [1, 0, 1, 0]
+    assert active_subnetwork(W, b, u, np.array([[1]])).tolist() == [True, False, False]
+
+
+def padded_dnf(k, n, noise, seed=0):
+    """2^k AND gates on the first k of n bits, and 40 small random neurons."""
+    random = np.random.default_rng(seed)
+    patterns = np.array(list(itertools.product([-1, 1], repeat=k)))
+    W = np.zeros((2**k + 40, n))
+    W[: 2**k, :k] = patterns
+    W[2**k :] = noise * random.standard_normal((40, n))
+    b = np.concatenate([np.full(2**k, -(k - 1.0)), noise * random.standard_normal(40)])
+    u = np.concatenate([patterns.prod(axis=1), noise * random.standard_normal(40)])
+    shuffled = random.permutation(len(u))
+    return W[shuffled], b[shuffled], u[shuffled], shuffled < 2**k
+
+
+@pytest.mark.parametrize("k", [2, 3, 4])
+def test_a_dnf_padded_with_small_neurons_has_two_to_the_k_active_neurons(k):
+    W, b, u, gates = padded_dnf(k, n=12, noise=1e-3)
+    inputs = np.random.default_rng(1).choice([-1, 1], (500, 12))
+    assert (active_subnetwork(W, b, u, inputs) == gates).all()
+
+
+def test_permuting_neurons_permutes_the_mask_and_scaling_the_readout_changes_nothing():
+    random = np.random.default_rng(3)
+    inputs = random.choice([-1, 1], (60, 6))
+    for _ in range(20):
+        W, b, u = random.standard_normal((30, 6)), random.standard_normal(30), random.standard_normal(30)
+        kept = active_subnetwork(W, b, u, inputs)
+        shuffled = random.permutation(30)
+        assert (active_subnetwork(W[shuffled], b[shuffled], u[shuffled], inputs) == kept[shuffled]).all()
+        assert (active_subnetwork(W, b, 4.0 * u, inputs) == kept).all()  # a power of two: exact
+
+
+def test_a_network_that_outputs_zero_everywhere_needs_no_neuron():
+    kept = active_subnetwork(np.ones((3, 2)), np.zeros(3), np.zeros(3), np.array([[1, 1], [-1, 1]]))
+    assert kept.sum() == 0
+
+
+def test_a_diverged_network_has_no_active_subnetwork():
+    W = np.array([[np.nan], [1.0]])
+    assert active_subnetwork(W, np.zeros(2), np.ones(2), np.array([[1]])) is None
+
+
+def test_ties_go_to_the_lower_index():
+    assert kept_neurons(np.array([1.0, 2.0, 2.0, 2.0]), 2).tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("norms", "n_kept", "message"),
+    [([1.0, 2.0], 3, "n_kept = 3 is not in 0..2"), ([1.0, np.nan], 1, "norms has 1 NaN")],
+)
+def test_kept_neurons_refuses_what_has_no_answer(norms, n_kept, message):
+    with pytest.raises(ValueError, match=message):
+        kept_neurons(np.array(norms), n_kept)
+
+
+def test_accuracy_needs_targets():
+    with pytest.raises(ValueError, match="needs targets"):
+        active_subnetwork(np.ones((1, 1)), np.ones(1), np.ones(1), np.ones((1, 1)), criterion="accuracy")
+
+
+def test_a_wrong_shape_raises():
+    with pytest.raises(jaxtyping.TypeCheckError):
+        active_subnetwork(np.ones((3, 2)), np.ones(4), np.ones(3), np.ones((5, 2)))
+
+
+@pytest.mark.parametrize("support", ["train", "test", "train+test"])
+def test_effective_sparsity_of_a_run_equals_brute_force_at_every_checkpoint(tiny_run, support):
+    from circuits.analysis import Options
+
+    found = effective_sparsity(tiny_run, Options(support=support))
+    assert found.dims == ("step", "seed")
+    for index, seed in enumerate(tiny_run.seeds):
+        inputs, targets = support_examples(tiny_run, index, support)
+        for checkpoint in range(tiny_run.n_checkpoints):
+            net = tiny_run.arrays(seed, checkpoint)
+            assert found.values[checkpoint, index] == brute_force(net["W"], net["b"], net["u"], inputs, targets)
+
+
+def test_effective_sparsity_takes_a_slice_of_checkpoints(tiny_run):
+    from circuits.analysis import Options
+
+    everything = effective_sparsity(tiny_run)
+    some = effective_sparsity(tiny_run, Options(checkpoints="1::2"))
+    assert some.identical(everything.isel(step=slice(1, None, 2)))
+
+
+def test_a_slice_that_selects_nothing_says_so(tiny_run):
+    from circuits.analysis import Options
+
+    with pytest.raises(circuits_error(), match=r"has 5 checkpoints, so --checkpoints 9: selects none"):
+        effective_sparsity(tiny_run, Options(checkpoints="9:"))
+
+
+def circuits_error():
+    import circuits
+
+    return circuits.InputError

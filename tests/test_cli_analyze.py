@@ -1,0 +1,233 @@
+"""`circuits analyze`: which measurements are made, what is printed, what is kept."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import circuits
+from circuits import registry
+from circuits.cli.main import main
+from circuits.registry import MEASUREMENTS, Entry
+
+
+@pytest.fixture
+def run_path(grokked_path, tmp_path, monkeypatch):
+    """A grokked run in an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    shutil.copy(grokked_path, "run.h5")
+    return "run.h5"
+
+
+@pytest.fixture
+def analyzed(run_path, capsys):
+    """Stdout and stderr of `circuits analyze run.h5` with these words."""
+
+    def run(*words):
+        assert main(["analyze", run_path, *words]) == 0
+        return capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def document(analyzed):
+    """What `--json` prints, read back."""
+    return lambda *words: circuits.read_json(analyzed("--json", *words).out)
+
+
+def _refuse_constant(name):
+    raise AssertionError(f"{name} is not JSON")
+
+
+def test_without_a_measurement_flag_all_that_apply_are_made(document):
+    assert list(document()) == ["schema_version", "run", "options", *MEASUREMENTS]
+    assert list(document("--all")) == ["schema_version", "run", "options", *MEASUREMENTS]
+
+
+def test_named_measurements_alone_are_made(document):
+    assert list(document("--norms")) == ["schema_version", "run", "options", "norms"]
+
+
+def test_the_json_is_strict_and_alone_on_stdout(analyzed):
+    out, err = analyzed("--json", "--quiet")
+    assert json.loads(out, parse_constant=_refuse_constant)["schema_version"] == 1
+    assert err.splitlines()[-1] == "Results are in run.analysis.nc."
+
+
+def test_the_json_restores_what_the_library_computes(document, run_path):
+    found = document("--subnetwork", "--faithfulness")
+    with circuits.open(run_path) as run:
+        expected = circuits.analyze(run, "subnetwork", "faithfulness")
+    xr.testing.assert_identical(found["subnetwork"], expected["subnetwork"])
+    xr.testing.assert_identical(found["faithfulness"], expected["faithfulness"])
+
+
+def test_the_json_has_the_promised_variables(document):
+    found = document("--subnetwork", "--norms", "--faithfulness")
+    dims = {
+        "effective_sparsity": ("step", "seed"),
+        "sparsity_ratio": ("step", "seed"),
+        "kept": ("seed", "neuron"),
+        "memorization_epoch": ("seed",),
+        "generalization_epoch": ("seed",),
+    }
+    assert {name: found["subnetwork"][name].dims for name in dims} == dims
+    assert found["norms"]["neuron_norm"].dims == ("step", "seed", "neuron")
+    assert found["norms"]["group_norm"].dims == ("group", "step", "seed")
+    assert (
+        found["faithfulness"]["agreement"].dims == found["faithfulness"]["accuracy"].dims == ("group", "step", "seed")
+    )
+    assert found["faithfulness"]["group"].values.tolist() == ["generalizing", "memorizing", "complementary", "control"]
+    assert all({"step", "epoch", "seed"} <= set(found[name].coords) for name in MEASUREMENTS)
+
+
+def test_every_neurons_norm_is_in_the_json_only_when_norms_are_named(document):
+    assert "neuron_norm" not in document()["norms"]
+    assert "neuron_norm" not in document("--all", "--norms")["norms"]
+    assert "neuron_norm" in document("--norms", "--subnetwork")["norms"]
+
+
+@pytest.mark.parametrize("words", [["--checkpoints", "-5:"], ["--checkpoints=-5:"], ["--checkpoints", "216::1"]])
+def test_checkpoints_is_a_python_slice(words, document):
+    assert document("--subnetwork", *words)["subnetwork"]["epoch"].values.tolist() == [216, 217, 218, 219, 220]
+
+
+def test_options_reach_the_measurement_and_are_stored(document):
+    found = document(
+        "--subnetwork", "--support", "test", "--norm", "path", "--final", "median", "--criterion", "accuracy"
+    )
+    assert found["options"] == {
+        "checkpoints": ":", "support": "test", "criterion": "accuracy", "norm": "path", "final": "median",
+        "memorization_threshold": 0.98, "generalization_threshold": 0.98,
+    }  # fmt: skip
+    never = document("--subnetwork", "--memorization-threshold", "1")["subnetwork"]
+    assert np.isnan(never["memorization_epoch"]).all()
+
+
+def test_the_sidecar_is_always_written_and_out_says_where(analyzed):
+    _, err = analyzed("--subnetwork")
+    assert err.splitlines()[-1] == "Results are in run.analysis.nc."
+    _, err = analyzed("--norms", "--json", "--out", "other.nc")
+    assert err.splitlines()[-1] == "Results are in other.nc."
+    with xr.open_datatree("other.nc", engine="h5netcdf") as tree:
+        assert "neuron_norm" in tree["norms"]
+
+
+def test_the_tables_show_what_a_researcher_asks_first(analyzed, run_path):
+    out, _ = analyzed()
+    lines = out.splitlines()
+    assert lines[0] == "run.h5: tiny, 2 seeds, 221 checkpoints, 720 parameters per network"
+    assert max(map(len, lines)) <= 80
+    with circuits.open(run_path) as run:
+        found = circuits.analyze(run, "subnetwork", "faithfulness")
+    sizes = next(line.split() for line in lines if line.startswith(" 0 "))
+    at = found["subnetwork"].sel(seed=0)
+    expected = [at["memorization_epoch"], at["generalization_epoch"], at["final_sparsity"], *at["late_sparsity"]]
+    assert [float(cell) for cell in sizes[1:]] == [float(value) for value in expected]
+    memorised = found["faithfulness"]["agreement"].sel(seed=0, step=at["memorization_epoch"] * 15)
+    row = next(line.split() for line in lines if line.startswith(" memorisation"))
+    assert row == ["memorisation", "0", *(f"{float(value):.3f}" for value in memorised)]
+    assert any(line.startswith(" epoch 220") for line in lines)
+
+
+def test_agreement_at_a_checkpoint_that_was_not_measured_is_said_to_be_missing(analyzed):
+    out, _ = analyzed("--faithfulness", "--checkpoints", "-1:")
+    assert "(– at memorisation: that checkpoint is not among the measured ones)" in out
+    assert "221 checkpoints (1 of them measured)" in out
+    assert "generalised" in out
+
+
+def test_a_new_line_in_the_registry_shows_up_in_help_and_tables(analyzed, capsys, monkeypatch):
+    def measure(run, options, *, progress=False):
+        values = np.arange(2.0)[None].repeat(3, axis=0)
+        return xr.Dataset(
+            {
+                "spread": (("step", "seed"), values + 0.5),
+                "by_side": (("side", "step", "seed"), np.stack([values, values + 10])),
+                "large": (("step", "seed", "neuron"), np.zeros((3, 2, 9))),
+            },
+            {"step": [0, 1, 2], "epoch": ("step", [0.0, 1.0, 2.0]), "seed": [0, 1], "side": ["left", "right"]},
+        )
+
+    monkeypatch.setattr(Entry, "load", lambda self: measure if self.path == "here" else registry.load(self.path))
+    monkeypatch.setitem(MEASUREMENTS, "weight-spread", Entry("Spread of the weights.", "here"))
+    assert main(["analyze", "--help"]) == 0
+    assert "--weight-spread" in capsys.readouterr().out
+    out, _ = analyzed("--weight-spread")
+    lines = out.splitlines()
+    title = lines.index("weight-spread, at epoch 2")
+    assert lines[title + 1].split() == ["by_side", "by_side"]
+    assert lines[title + 2].split() == ["seed", "spread", "left", "right"]
+    assert [line.split() for line in lines[title + 4 : title + 6]] == [["0", "0.5", "0", "10"], ["1", "1.5", "1", "11"]]
+
+
+def test_warnings_go_to_stderr_once(analyzed):
+    _, err = analyzed("--memorization-threshold", "1")
+    assert err.count("warning: seed 0 never memorised") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "circuits analyze needs RUN.h5. `circuits analyze --help` shows its arguments."),
+        (["none.h5"], "none.h5 does not exist. There are: run.h5."),
+        (["run.h5", "--sunbetwork"], "circuits analyze has no option --sunbetwork. Did you mean --subnetwork?"),
+        (["run.h5", "--checkpoints", "5"], "--checkpoints: '5' is not a Python slice START:STOP:STEP, such as '::10'"),
+        (["run.h5", "--checkpoints", "::-1"], "checkpoints '::-1' must step forward"),
+        (["run.h5", "--checkpoints", "900:"], "run.h5 has 221 checkpoints, so --checkpoints 900: selects none."),
+        (["run.h5", "--support", "al"], "--support cannot be 'al'. There are: test, train, train+test."),
+        (["run.h5", "--memorization-threshold", "2"], "--memorization-threshold: must be at most 1"),
+        (["run.h5", "--out", "run.h5"], "run.h5 exists and is the run itself, so it is not overwritten."),
+        (["run.h5", "--out", "a/b.nc"], "a/b.nc: there is no folder a."),
+    ],
+)
+def test_a_bad_command_line_gets_one_line(words, message, run_path, capsys):
+    assert main(["analyze", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [b"not HDF5 at all", b"\x89HDF\r\n\x1a\n" + bytes(100)])
+@pytest.mark.parametrize("command", ["analyze", "show", "report"])
+def test_a_foreign_or_damaged_file_gets_one_line(command, content, tmp_path, capsys):
+    path = tmp_path / "bad.h5"
+    path.write_bytes(content)
+    assert main([command, str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: {path} ")
+    assert err.count("\n") == 1
+
+
+def test_a_run_without_a_hidden_layer_cannot_be_pruned(make_config, tmp_path, capsys):
+    config = make_config(model__kind="linear")
+    circuits.train(config, tmp_path / "linear.h5", progress=False).close()
+    assert main(["analyze", str(tmp_path / "linear.h5"), "--subnetwork"]) == 2
+    assert "linear.h5 holds a 'linear' model, which has no hidden layer to prune." in capsys.readouterr().err
+
+
+def test_the_run_is_only_read(analyzed, run_path, tmp_path):
+    before = (tmp_path / run_path).read_bytes()
+    analyzed()
+    assert (tmp_path / run_path).read_bytes() == before
+
+
+def test_progress_is_shown_unless_quiet(run_path, monkeypatch, capsys):
+    asked = []
+
+    def analyze(run, *names, options, progress):
+        asked.append(progress)
+        return {}
+
+    monkeypatch.setattr("circuits.analysis.analyze", analyze)
+    monkeypatch.setattr("circuits.analysis.store.write_sidecar", lambda *_: SimpleNamespace())
+    assert main(["analyze", run_path]) == 0
+    assert main(["analyze", run_path, "--quiet"]) == 0
+    assert asked == [True, False]

@@ -1,0 +1,145 @@
+"""The command line as a whole: help, exit codes, one line per error."""
+
+import subprocess
+import sys
+
+import pytest
+
+import circuits
+from circuits.cli import main as cli
+from circuits.cli.main import COMMANDS, main
+from circuits.errors import Interrupted, RunError
+from circuits.registry import Entry
+
+HEAVY = {"torch", "transformer_lens", "xarray", "h5py", "numba", "scipy", "plotly"}
+
+
+def _fails_with(error):
+    def command(_words):
+        raise error
+
+    return command
+
+
+@pytest.fixture
+def outcome(monkeypatch, capsys):
+    """Exit code, stdout and stderr of a command whose body is the given function."""
+
+    def run(body, *words):
+        monkeypatch.setitem(cli.COMMANDS, "try", Entry("", "test:try"))
+        monkeypatch.setattr(Entry, "load", lambda _self: body)
+        return (main(["try", *words]), *capsys.readouterr())
+
+    return run
+
+
+def _modules_after(*words):
+    program = (
+        "import sys\n"
+        "from circuits.cli.main import main\n"
+        f"code = main({list(words)!r})\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)\n"
+        "sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout, set(done.stderr.split())
+
+
+@pytest.mark.parametrize("words", [["--help"], ["presets"], ["--version"]])
+def test_help_and_lists_import_nothing_heavy(words):
+    _, modules = _modules_after(*words)
+    assert not modules & (HEAVY | {"numpy", "tyro"} if words != ["presets"] else HEAVY | {"numpy"})
+
+
+@pytest.mark.parametrize("command", ["train", "analyze", "report", "show", "presets"])
+def test_help_of_a_command_imports_nothing_heavy(command):
+    out, modules = _modules_after(command, "--help")
+    assert f"circuits {command}" in out
+    assert not modules & HEAVY
+
+
+def test_a_dry_run_does_not_import_torch():
+    _, modules = _modules_after("train", "merrill-2023", "--dry-run")
+    assert "torch" not in modules
+
+
+def test_help_lists_every_command_and_an_example_session(capsys):
+    assert main(["--help"]) == 0
+    out, err = capsys.readouterr()
+    assert all(f"  {name} " in out and entry.help in out for name, entry in COMMANDS.items())
+    assert "circuits train merrill-2023" in out
+    assert err == ""
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_help_of_a_command_can_be_asked_both_ways(capsys):
+    assert main(["help", "show"]) == 0
+    first = capsys.readouterr().out
+    assert main(["show", "--help"]) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_version_is_the_packages(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"circuits {circuits.__version__}\n"
+
+
+def test_no_command_shows_the_help_and_is_a_misuse(capsys):
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "usage: circuits COMMAND" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "error: There is no command 'trian'. Did you mean 'train'? There are: "),
+        (["--quiet", "train"], "error: --quiet stands before the command. Write `circuits COMMAND --quiet`; "),
+    ],
+)
+def test_a_wrong_command_gets_one_line(words, message, capsys):
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(message)
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (circuits.InputError("a.h5 does not exist."), 2, "error: a.h5 does not exist.\n"),
+        (RunError("the disk is full"), 1, "error: the disk is full\n"),
+        (PermissionError(13, "Permission denied", "a.h5"), 1, "error: a.h5: Permission denied\n"),
+        (Interrupted("Stopped; continue: …"), 130, "Stopped; continue: …\n"),
+        (KeyboardInterrupt(), 130, "Interrupted.\n"),
+        (KeyError("x"), 1, "error: KeyError: 'x'. This is a bug in circuits; --debug shows where.\n"),
+        (RunError("two\nlines"), 1, "error: two lines\n"),
+    ],
+)
+def test_every_error_becomes_one_line_and_its_exit_code(error, code, line, outcome):
+    assert outcome(_fails_with(error)) == (code, "", line)
+
+
+@pytest.mark.parametrize("words", [["--debug"], ["a", "--debug"]])
+def test_debug_shows_the_traceback_wherever_it_stands(words, outcome):
+    code, _, err = outcome(_fails_with(RunError("the disk is full")), *words)
+    assert code == 1
+    assert "Traceback" in err
+    assert err.endswith("error: the disk is full\n")
+
+
+def test_debug_is_not_passed_on_to_the_command(outcome):
+    seen = []
+    assert outcome(lambda words: seen.extend(words) or 0, "a", "--debug", "b")[0] == 0
+    assert seen == ["a", "b"]
+
+
+def test_a_closed_pipe_is_no_traceback():
+    program = "import sys; from circuits.cli.main import main; sys.exit(main(['presets', 'merrill-2023']))"
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    with process.stderr:
+        assert process.stderr.read() == b""
+    assert process.wait() == 1

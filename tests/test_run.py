@@ -1,0 +1,183 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import netCDF4
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import circuits
+
+
+def test_a_run_knows_its_config_seeds_and_checkpoints(tiny_run, make_config):
+    assert tiny_run.config == make_config()
+    assert tiny_run.seeds == (0, 1, 2)
+    assert tiny_run.steps.tolist() == [0, 7, 14, 21, 28]
+    assert tiny_run.epochs.tolist() == [0, 1, 2, 3, 4]
+    assert tiny_run.is_complete
+    assert tiny_run.writer_pid is None
+    assert "tiny, 3 seeds, 5 checkpoints, complete" in repr(tiny_run)
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        {"step": -1}, {"step": slice(1, 4, 2)}, {"step": [3, 1, 1]}, {"seed": 1, "neuron": [5, 2]},
+        {"step": slice(None, None, -1), "input": slice(2, 6)}, {"step": [0, 2], "neuron": [1, 3], "input": [7, 0]},
+        {"step": slice(2, 99)}, {"neuron": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_lazy_selections_equal_the_same_selections_in_memory(tiny_run, selection):
+    whole = tiny_run.parameters["W"].copy(data=tiny_run.parameters["W"].values)
+    assert tiny_run.parameters["W"].isel(selection).equals(whole.isel(selection))
+
+
+def test_parameters_are_selected_by_label_and_read_no_more_than_asked(tiny_run, monkeypatch):
+    from circuits.checkpoints.lazy import _Committed
+
+    n_read = []
+    read = _Committed._read
+    monkeypatch.setattr(_Committed, "_read", lambda self, key: n_read.append(out := read(self, key)) or out)
+    neuron = tiny_run.parameters["W"].sel(step=14, seed=2).isel(neuron=3)
+    assert not n_read
+    assert neuron.values.shape == (8,)
+    assert sum(values.size for values in n_read) == 8
+
+
+def test_state_and_model_are_the_stored_network(tiny_run):
+    state = tiny_run.state(seed=1, step=14)
+    assert state["W"].shape == (16, 8)
+    assert torch.equal(tiny_run.state(seed=1, checkpoint=2)["W"], state["W"])
+    assert torch.equal(tiny_run.state(seed=1, checkpoint=-3)["W"], state["W"])
+    model = tiny_run.model(seed=1, checkpoint=2)
+    inputs = torch.from_numpy(tiny_run.data(1)["test_inputs"].values).float()
+    expected = torch.relu(inputs @ state["W"].T + state["b"]) @ state["u"]
+    torch.testing.assert_close(model(inputs), expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"checkpoint": 400}, "has 5 checkpoints, so checkpoint 400 does not exist. Pass 0..4, or -1 for the last."),
+        ({"checkpoint": -6}, "so checkpoint -6 does not exist"),
+        ({"step": 15}, "keeps no checkpoint at step 15. The nearest is step 14."),
+        ({"step": 14, "checkpoint": 1}, "Pass checkpoint or step, not both."),
+        ({"seed": 7}, "has no seed 7. It has: 0, 1, 2."),
+    ],
+)
+def test_what_is_not_stored_is_said(tiny_run, arguments, message):
+    with pytest.raises(circuits.InputError, match=message):
+        tiny_run.state(**arguments)
+
+
+def test_data_are_those_the_seed_was_trained_on(tiny_run):
+    task = tiny_run.config.task
+    for seed in tiny_run.seeds:
+        assert (tiny_run.data(seed)["train_inputs"].values == task.train_data(seed)["inputs"]).all()
+        assert (tiny_run.data(seed)["test_targets"].values == task.test_data()["targets"]).all()
+    assert tiny_run.data(0)["train_inputs"].dtype == np.int8
+
+
+def test_a_run_opens_in_xarray_with_coordinates_in_tree_and_groups(tiny_path, tiny_run):
+    with xr.open_datatree(tiny_path, engine="h5netcdf") as tree:
+        assert tree["parameters/W"].dims == ("step", "seed", "neuron", "input")
+        assert tree["metrics/test_accuracy"].sel(step=28, seed=1) == tiny_run.metrics["test_accuracy"].values[-1, 1]
+        assert tree["data/train_inputs"].dims == ("seed", "example", "input")
+    for group in ("parameters", "metrics"):
+        with xr.open_dataset(tiny_path, group=group, engine="h5netcdf") as dataset:
+            assert {"step", "epoch", "seed"} <= set(dataset.coords)
+
+
+def test_a_run_opens_in_netcdf4_with_named_dimensions(tiny_path):
+    with netCDF4.Dataset(tiny_path) as dataset:
+        assert dataset["parameters"]["W"].dimensions == ("step", "seed", "neuron", "input")
+        assert dataset["data"]["test_inputs"].dimensions == ("test_example", "input")
+        assert dataset["metrics"]["train_loss"][:].shape == (5, 3)
+
+
+def broken(tmp_path: Path, tiny_path: Path, kind: str) -> Path:
+    path = tmp_path / f"{kind}.h5"
+    content = tiny_path.read_bytes()
+    if kind == "text":
+        path.write_text("hello")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "truncated":
+        path.write_bytes(content[: len(content) // 3])
+    elif kind == "overwritten":
+        path.write_bytes(content[:48] + b"\xff" * 4000 + content[4048:])
+    elif kind != "missing":
+        path.write_bytes(content)
+        with h5py.File(path, "r+") as file:
+            if kind == "foreign":
+                del file.attrs["format"]
+            elif kind == "newer":
+                file.attrs["format_version"] = np.int64(99)
+            elif kind == "no config":
+                del file.attrs["config"]
+            elif kind == "bad config":
+                file.attrs["config"] = "{"
+            elif kind == "no parameters":
+                del file["parameters"]
+            elif kind == "no step":
+                del file["step"]
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("missing", "does not exist"),
+        ("text", "is not an HDF5 file, so it is not a run"),
+        ("empty", "is not an HDF5 file"),
+        ("folder", "is a folder"),
+        ("truncated", "cannot be opened"),
+        ("overwritten", "cannot be opened|damaged"),
+        ("foreign", "is an HDF5 file but not a run: its 'format' is None, expected 'circuits-run'"),
+        ("newer", "has format version 99, this package reads up to 1. Upgrade grokking-circuits."),
+        ("no config", "attribute 'config' is missing"),
+        ("bad config", "is damaged"),
+        ("no parameters", "is damaged"),
+        ("no step", "is damaged"),
+    ],
+)
+def test_a_wrong_or_damaged_file_gets_one_line_that_names_it(tmp_path, tiny_path, kind, message):
+    path = broken(tmp_path, tiny_path, kind)
+    with pytest.raises(circuits.InputError, match=message) as caught:
+        circuits.open(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_is_read_by_another_process_while_it_is_written(tmp_path, make_config):
+    path = tmp_path / "live.h5"
+    config = tmp_path / "config.json"
+    config.write_text(make_config(epochs=4000, name="live").to_json())
+    code = f"import circuits, json; circuits.train(circuits.config.read_config({str(config)!r}), {str(path)!r})"
+    writer = subprocess.Popen([sys.executable, "-c", "import circuits.config; " + code])
+    try:
+        while not path.exists():
+            assert writer.poll() is None
+        run = circuits.open(path)
+        seen = [run.n_checkpoints]
+        while not run.refresh().is_complete:
+            n = run.n_checkpoints
+            assert n >= seen[-1]
+            seen.append(n)
+            assert run.steps.tolist() == [7 * index for index in range(n)]
+            if n:
+                assert np.isfinite(run.parameters["W"].values).all()
+                assert np.isfinite(run.metrics["train_loss"].values).all()
+            assert writer.poll() in (None, 0)
+        assert len(set(seen)) > 5
+        assert writer.wait() == 0
+        run.close()
+    finally:
+        writer.kill()
+        writer.wait()

@@ -1,0 +1,93 @@
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import circuits
+from circuits.analysis.store import read_json, sidecar_path, to_json, write_sidecar
+
+
+@pytest.fixture(scope="module")
+def results(tiny_path):
+    with circuits.open(tiny_path) as run:
+        return circuits.analyze(run)
+
+
+def identical(a, b):
+    xr.testing.assert_identical(a, b)
+    assert all(a[name].dtype == b[name].dtype for name in a.variables)
+
+
+def test_json_is_strict_and_restores_exactly(tiny_run, results):
+    text = to_json(tiny_run, results)
+    document = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not strict JSON"))
+    assert document["schema_version"] == 1
+    assert document["run"]["seeds"] == [0, 1, 2]
+    for name, dataset in results.items():
+        identical(read_json(text)[name], dataset)
+
+
+def test_json_restores_nan_infinity_bool_text_float32_and_empty(tiny_run):
+    odd = xr.Dataset(
+        {
+            "x": ("a", np.array([np.nan, np.inf, -np.inf, 0.1], np.float32)),
+            "ok": ("a", [True, False, True, True]),
+            "none": (("b", "a"), np.zeros((0, 4))),
+            "n": ((), 3),
+        },
+        {"a": ["p", "q", "r", "s"]},
+        {"note": "text", "list": ["one", "two"]},
+    )
+    text = to_json(tiny_run, {"odd": odd})
+    assert '"data": [null, "Infinity", "-Infinity", 0.1' in text
+    identical(read_json(text)["odd"], odd)
+
+
+def test_json_reads_from_a_file(tmp_path, tiny_run, results):
+    path = tmp_path / "r.json"
+    path.write_text(to_json(tiny_run, results))
+    identical(read_json(path)["norms"], results["norms"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "not JSON"), ('{"schema_version": 9}', "schema_version 9"), ("/none.json", "No such file")]
+)
+def test_what_is_no_result_is_said(text, message):
+    with pytest.raises(circuits.InputError, match=message):
+        read_json(text)
+
+
+def test_the_sidecar_holds_the_results_and_what_made_them(tmp_path, tiny_run, results):
+    path = write_sidecar(tiny_run, results, path=tmp_path / "s.nc")
+    with xr.open_datatree(path, engine="h5netcdf") as tree:
+        assert tree.attrs["run_fingerprint"] == tiny_run.fingerprint
+        assert tree.attrs["circuits_version"] == circuits.__version__
+        assert json.loads(tree.attrs["options"])["support"] == "train"
+        found = tree["subnetwork"].to_dataset()["effective_sparsity"]
+        assert (found.values == results["subnetwork"]["effective_sparsity"].values).all()
+
+
+def test_the_sidecar_lies_beside_the_run(tiny_run):
+    assert sidecar_path(tiny_run) == tiny_run.path.with_name("tiny.analysis.nc")
+
+
+def test_neither_the_run_nor_a_foreign_file_is_overwritten(tmp_path, tiny_run, results):
+    before = tiny_run.path.read_bytes()
+    with pytest.raises(circuits.InputError, match="is the run itself"):
+        write_sidecar(tiny_run, results, path=tiny_run.path)
+    assert tiny_run.path.read_bytes() == before
+    other = tmp_path / "notes.nc"
+    other.write_text("mine")
+    with pytest.raises(circuits.InputError, match="not an analysis sidecar"):
+        write_sidecar(tiny_run, results, path=other)
+    assert other.read_text() == "mine"
+    with pytest.raises(circuits.InputError, match="there is no folder"):
+        write_sidecar(tiny_run, results, path=tmp_path / "no" / "s.nc")
+
+
+def test_an_older_sidecar_is_replaced(tmp_path, tiny_run, results):
+    path = write_sidecar(tiny_run, results, path=tmp_path / "s.nc")
+    write_sidecar(tiny_run, {"norms": results["norms"]}, path=path)
+    with xr.open_datatree(path, engine="h5netcdf") as tree:
+        assert set(tree.children) == {"norms"}

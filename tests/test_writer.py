@@ -1,0 +1,197 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+import circuits
+from circuits.checkpoints import layout
+from circuits.checkpoints.recover import lookup3, recover, was_killed
+from circuits.checkpoints.writer import Writer, make_writable
+
+
+def row(config, value):
+    """A checkpoint whose every number is `value`."""
+    n_seeds = len(config.seeds)
+    return {
+        **{f"parameters/{n}": np.full((n_seeds, *s), value, np.float32) for n, (_, s) in config.shapes.items()},
+        **{f"metrics/{name}": np.full(n_seeds, float(value)) for name in layout.METRICS},
+    }
+
+
+@pytest.fixture
+def config(make_config):
+    return make_config(epochs=40)
+
+
+@pytest.fixture
+def path(tmp_path, config):
+    layout.create(tmp_path / "a.h5", config, {}, {}, {})
+    return tmp_path / "a.h5"
+
+
+def test_what_is_appended_is_read_back(path, config):
+    with Writer(path) as writer:
+        for step in range(20):
+            writer.append(step * 7, float(step), row(config, step))
+    with circuits.open(path) as run:
+        assert run.n_checkpoints == 20
+        assert (run.parameters["W"].values == np.arange(20)[:, None, None, None]).all()
+        assert (run.metrics["test_loss"].values == np.arange(20)[:, None]).all()
+
+
+def test_a_value_that_hdf5_would_broadcast_over_seeds_is_refused(path, config):
+    with Writer(path) as writer:
+        values = row(config, 1.0)
+        values["parameters/W"] = values["parameters/W"][:1]
+        with pytest.raises(ValueError, match=r"parameters/W has shape \(1, 16, 8\), the run needs \(3, 16, 8\)"):
+            writer.append(0, 0.0, values)
+        with pytest.raises(ValueError, match="a checkpoint needs exactly"):
+            writer.append(0, 0.0, {"parameters/W": row(config, 1.0)["parameters/W"]})
+    with circuits.open(path) as run:
+        assert run.n_checkpoints == 0
+
+
+def test_a_checkpoint_without_its_step_does_not_exist_and_is_dropped_on_reopening(path, config):
+    with Writer(path) as writer:
+        writer.append(0, 0.0, row(config, 0))
+        writer.append(7, 1.0, row(config, 1))
+    with h5py.File(path, "r+", libver=layout.LIBRARY_VERSIONS) as file:  # as left by a kill between the two phases
+        for name in ("parameters/W", "parameters/b", "parameters/u", "epoch"):
+            file[name].resize(3, axis=0)
+        file["step"].resize(4, axis=0)
+    with circuits.open(path) as run:
+        assert run.n_checkpoints == 2
+    with Writer(path) as writer:
+        assert writer.n_checkpoints == 2
+    with h5py.File(path) as file:
+        assert {file[name].shape[0] for name in ("step", "epoch", "parameters/W")} == {2}
+
+
+def test_a_second_writer_is_refused_by_name(path):
+    code = (
+        "import sys, time; from pathlib import Path; from circuits.checkpoints.writer import Writer\n"
+        "w = Writer(Path(sys.argv[1])); print('open', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(circuits.InputError, match=rf"is being written by process {other.pid}\."):
+            Writer(path)
+        with circuits.open(path) as run:
+            assert run.writer_pid == other.pid
+        with pytest.raises(circuits.InputError, match="is being written by process"):
+            circuits.train(circuits.open(path).config, path, overwrite=True, progress=False)
+    finally:
+        other.kill()
+        other.wait()
+        other.stdout.close()
+    assert was_killed(path)
+    Writer(path).close()
+    assert not was_killed(path)
+
+
+def test_creating_never_overwrites_and_leaves_no_temporary_file(path, config):
+    before = path.read_bytes()
+    with pytest.raises(circuits.InputError, match="exists. Pass --resume"):
+        layout.create(path, config, {}, {}, {})
+    assert path.read_bytes() == before
+    assert [other.name for other in path.parent.iterdir() if other.name.endswith(".tmp")] == []
+
+
+def test_optimizer_state_comes_back_with_the_checkpoint_it_belongs_to(tmp_path, config):
+    path = tmp_path / "state.h5"
+    layout.create(path, config, {}, {}, {"momentum": np.zeros((3, 4), np.float32)})
+    with Writer(path) as writer:
+        for index in range(5):
+            writer.append(index * 7, float(index), row(config, index))
+            if index in (1, 3):
+                writer.save_state({"momentum": np.full((3, 4), index, np.float32)})
+    with Writer(path) as writer:  # checkpoint 4 has no state: it is dropped, and computed again
+        assert writer.n_checkpoints == 4
+        assert (writer.optimizer_state["momentum"] == 3).all()
+        writer.file["resume/slot1/state/momentum"][0, 0] = 77.0  # a torn write of the newer slot
+    with Writer(path) as writer:
+        assert writer.n_checkpoints == 2
+        assert (writer.optimizer_state["momentum"] == 1).all()
+
+
+def test_a_refused_write_says_what_is_saved(path, config, monkeypatch):
+    writer = Writer(path)
+    writer.append(0, 0.0, row(config, 0))
+    writer.flush()
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(h5py.Dataset, "resize", full)
+        writer.append(7, 1.0, row(config, 1))
+        with pytest.raises(circuits.RunError, match=r"writing checkpoint 1 failed .*No space left.* The 1 checkpoints before"):
+            writer.flush()
+    writer.close(flush=False)
+    with circuits.open(path) as run:
+        assert run.n_checkpoints == 1
+
+
+def test_recovery_is_idempotent_and_keeps_every_byte_but_the_superblock(path):
+    code = (
+        "import sys, os; from pathlib import Path; from circuits.checkpoints.writer import Writer\n"
+        "writer = Writer(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -signal.SIGKILL
+    assert was_killed(path)
+    before = path.read_bytes()
+    assert recover(path, 1 << 20)
+    assert not recover(path, 1 << 20)
+    after = path.read_bytes()
+    assert before[48:] == after[48 : len(before)]
+    assert len(after) == len(before) + (1 << 20)
+    make_writable(path)
+
+
+def test_the_checksum_is_the_one_hdf5_writes(path):
+    block = path.read_bytes()[:48]
+    assert lookup3(block[:44]) == int.from_bytes(block[44:48], "little")
+
+
+def test_a_file_that_is_no_run_is_not_recovered(tmp_path):
+    path = tmp_path / "x.h5"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    with pytest.raises(circuits.InputError, match="superblock is damaged"):
+        recover(path, 0)
+
+
+def test_a_killed_run_resumes_to_the_bits_of_an_uninterrupted_one(tmp_path, make_config):
+    config = make_config(epochs=1500)
+    description = tmp_path / "config.json"
+    description.write_text(config.to_json())
+    whole = circuits.train(config, tmp_path / "whole.h5", progress=False)
+    path = tmp_path / "killed.h5"
+    code = (
+        "import sys, os, circuits\nfrom pathlib import Path\nfrom circuits.config import read_config\n"
+        "path = Path(sys.argv[2])\n"
+        "circuits.train(read_config(sys.argv[1]), path, resume=path.exists(), progress=False)"
+    )
+    n_kills = 0
+    for delay in (0.0, 0.11, 0.23, 0.05):
+        process = subprocess.Popen([sys.executable, "-c", code, str(description), str(path)])
+        while not path.exists() or circuits.checkpoints.lock.writer_pid(path) != process.pid:
+            assert process.poll() is None, "finished before it could be killed"
+        time.sleep(delay)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        n_kills += 1
+        with circuits.open(path) as run:
+            assert (run.parameters["W"].values == whole.parameters["W"][: run.n_checkpoints].values).all()
+    assert n_kills == 4
+    resumed = circuits.train(None, path, resume=True, progress=False)
+    for name in ("W", "b", "u"):
+        assert resumed.parameters[name].values.tobytes() == whole.parameters[name].values.tobytes()
+    assert resumed.metrics.equals(whole.metrics)
+    resumed.close()
+    whole.close()
