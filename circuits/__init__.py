@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from circuits.analysis import analyze as analyze
     from circuits.analysis.store import read_json as read_json
     from circuits.checkpoints.run import Run as Run
-    from circuits.checkpoints.run import open_run as open
+    from circuits.checkpoints.run import open_run as open  # noqa: F401  public as circuits.open
     from circuits.config import Config as Config
     from circuits.errors import InputError as InputError
     from circuits.errors import Interrupted as Interrupted
@@ -40,7 +40,7 @@ _LAZY = {
     "train": "circuits.training.loop:train",
 }
 
-__all__ = sorted(_LAZY)  # noqa: PLE0605
+__all__ = sorted(_LAZY)
 
 
 def __getattr__(name: str) -> Any:

@@ -32,7 +32,9 @@ TASKS = {
 
 MODELS = {
     "relu": Entry("One hidden layer: f(x) = u·relu(W x + b).", "circuits.models.relu:Relu"),
-    "linear": Entry("No hidden layer: f(x) = w·x + c. Cannot compute parity: a control.", "circuits.models.linear:Linear"),
+    "linear": Entry(
+        "No hidden layer: f(x) = w·x + c. Cannot compute parity: a control.", "circuits.models.linear:Linear"
+    ),
 }
 
 MEASUREMENTS = {

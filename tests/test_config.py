@@ -77,7 +77,12 @@ def test_a_new_kind_drops_the_fields_of_the_old_one():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is not JSON"), ("[]", "must be an object"), ("{}", "'task' is missing"), ('{"task": {}}', "needs a 'kind'")],
+    [
+        ("{", "is not JSON"),
+        ("[]", "must be an object"),
+        ("{}", "'task' is missing"),
+        ('{"task": {}}', "needs a 'kind'"),
+    ],
 )
 def test_a_bad_config_file_is_named_in_one_line(tmp_path, text, message):
     path = tmp_path / "c.json"
@@ -101,7 +106,7 @@ def test_checkpoints_include_the_initialisation_and_the_last_step():
 
 
 def test_importing_circuits_and_its_configs_loads_neither_torch_nor_transformer_lens_nor_numpy():
-    code = "import sys, circuits, circuits.config; print([m for m in ('torch','transformer_lens','numpy') if m in sys.modules])"
+    code = "import sys, circuits.config; print([m for m in ('torch','transformer_lens','numpy') if m in sys.modules])"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
 

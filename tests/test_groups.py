@@ -6,8 +6,19 @@ from hypothesis import strategies as st
 
 import circuits
 from circuits.analysis import (
-    GROUPS, Options, agreement_and_accuracy, effective_sparsity, expected_jaccard, group_means, group_outputs,
-    incoming_norms, jaccard, kept_neurons, neuron_groups, neuron_norms, phases,
+    GROUPS,
+    Options,
+    agreement_and_accuracy,
+    effective_sparsity,
+    expected_jaccard,
+    group_means,
+    group_outputs,
+    incoming_norms,
+    jaccard,
+    kept_neurons,
+    neuron_groups,
+    neuron_norms,
+    phases,
 )  # fmt: skip
 from circuits.analysis.groups import median_place
 from circuits.analysis.phases import exceeds, first_true
@@ -154,7 +165,8 @@ def test_neuron_norms_take_the_norm_asked_for(tiny_run):
 @pytest.mark.parametrize(
     ("n_right", "n_examples", "threshold", "expected"),
     [(98, 100, 0.98, False), (99, 100, 0.98, True), (980, 1000, 0.98, False), (981, 1000, 0.98, True),
-     (29, 100, 0.29, False), (30, 100, 0.29, True), (300, 300, 0.999, True), (299, 300, 0.999, False), (0, 7, 0.0, False)],
+     (29, 100, 0.29, False), (30, 100, 0.29, True), (300, 300, 0.999, True), (299, 300, 0.999, False),
+     (0, 7, 0.0, False)],
 )  # fmt: skip
 def test_thresholds_are_compared_by_counts_not_by_rounded_ratios(n_right, n_examples, threshold, expected):
     assert exceeds(np.array([n_right / n_examples]), n_examples, threshold).tolist() == [expected]
@@ -182,12 +194,14 @@ def test_a_run_without_hidden_layer_has_nothing_to_prune(tmp_path, make_config):
 
 
 def test_an_unknown_measurement_is_suggested(tiny_run):
-    with pytest.raises(circuits.InputError, match="no measurement 'norm'. Did you mean 'norms'?"):
+    with pytest.raises(circuits.InputError, match=r"no measurement 'norm'\. Did you mean 'norms'?"):
         circuits.analyze(tiny_run, "norm")
 
 
-def test_a_diverged_seed_is_nan_and_said(tmp_path, make_config):
-    with circuits.train(make_config(optimizer__lr=1e30, epochs=3), tmp_path / "a.h5", progress=False) as run:
+@pytest.mark.parametrize(("dtype", "lr"), [("float32", 1e30), ("float64", 1e200)])
+def test_a_diverged_seed_is_nan_and_said(tmp_path, make_config, dtype, lr):
+    config = make_config(optimizer__lr=lr, epochs=3, dtype=dtype)
+    with circuits.train(config, tmp_path / "a.h5", progress=False) as run:
         results = circuits.analyze(run)
         assert np.isnan(results["subnetwork"]["final_sparsity"]).all()
         assert np.isnan(results["faithfulness"]["agreement"].isel(step=-1)).all()

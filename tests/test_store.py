@@ -51,7 +51,8 @@ def test_json_reads_from_a_file(tmp_path, tiny_run, results):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "not JSON"), ('{"schema_version": 9}', "schema_version 9"), ("/none.json", "No such file")]
+    ("text", "message"),
+    [("{", "not JSON"), ('{"schema_version": 9}', "schema_version 9"), ("/none.json", "No such file")],
 )
 def test_what_is_no_result_is_said(text, message):
     with pytest.raises(circuits.InputError, match=message):

@@ -97,7 +97,7 @@ def test_a_second_writer_is_refused_by_name(path):
 
 def test_creating_never_overwrites_and_leaves_no_temporary_file(path, config):
     before = path.read_bytes()
-    with pytest.raises(circuits.InputError, match="exists. Pass --resume"):
+    with pytest.raises(circuits.InputError, match=r"exists\. Pass --resume"):
         layout.create(path, config, {}, {}, {})
     assert path.read_bytes() == before
     assert [other.name for other in path.parent.iterdir() if other.name.endswith(".tmp")] == []
@@ -131,7 +131,7 @@ def test_a_refused_write_says_what_is_saved(path, config, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(h5py.Dataset, "resize", full)
         writer.append(7, 1.0, row(config, 1))
-        with pytest.raises(circuits.RunError, match=r"writing checkpoint 1 failed .*No space left.* The 1 checkpoints before"):
+        with pytest.raises(circuits.RunError, match=r"writing checkpoint 1 failed .*No space left.* The 1 checkpoint"):
             writer.flush()
     writer.close(flush=False)
     with circuits.open(path) as run:

@@ -53,7 +53,7 @@ def smallest_agreeing(
     targets
         (example,) ±1; used by the criterion "accuracy" only.
     criterion
-        "prediction": the same sign on every input. "accuracy": equally many right answers, as the paper's released code.
+        "prediction": the same sign on every input. "accuracy": as many right answers, as in the paper's released code.
 
     Returns
     -------

@@ -1,8 +1,9 @@
 """Four groups of hidden neurons, fixed over a run: generalizing, memorizing, complementary, control.
 
-The generalizing group is the active subnetwork of the last checkpoint (or of the one of median size among the last 50),
-the memorizing group that of the memorization checkpoint, the complementary group everything outside the generalizing one,
-the control as many neurons drawn at random from all (Merrill et al. 2023, section 3.2 and Figure 3).
+The generalizing group is the active subnetwork of the last checkpoint (or of the one of median size among the last
+50), the memorizing group that of the memorization checkpoint, the complementary group everything outside the
+generalizing one, the control as many neurons drawn at random from all (Merrill et al. 2023, section 3.2 and Figure
+3).
 """
 
 from typing import NamedTuple
@@ -27,8 +28,9 @@ LATE_CHECKPOINTS = 50
 class NeuronGroups(NamedTuple):
     """The groups of every seed.
 
-    `kept` (group, seed, neuron) masks; `defined` (group, seed) False where a seed has no such group: it never memorised,
-    or it diverged; `checkpoint` (seed,) index of the checkpoint that the generalizing group is of, -1 where undefined.
+    `kept` (group, seed, neuron) masks; `defined` (group, seed) False where a seed has no such group: it never
+    memorised, or it diverged; `checkpoint` (seed,) index of the checkpoint that the generalizing group is of, -1
+    where undefined.
     """
 
     kept: Bool[np.ndarray, "group seed neuron"]
@@ -95,7 +97,8 @@ def median_place(sizes: Float[np.ndarray, " step"]) -> int:
 
 def _largest(run: Run, options: Options, seed_index: int, checkpoint: int, size: int) -> Bool[np.ndarray, " neuron"]:
     net = run.arrays(run.seeds[seed_index], checkpoint)
-    return kept_neurons(incoming_norms(*(net[name] for name in hidden_layer(run)), options.norm), size)
+    W, b, u = (net[name] for name in hidden_layer(run))
+    return kept_neurons(incoming_norms(W, b, u, options.norm), size)
 
 
 def jaccard(first: Bool[np.ndarray, " neuron"], second: Bool[np.ndarray, " neuron"]) -> float:

@@ -1,7 +1,7 @@
 """How large each hidden neuron is, and each group of neurons on average.
 
-Merrill et al. 2023, section 3.2: a neuron's norm is the L2 norm of its incoming weights; Figure 3 (left) averages it over
-the generalizing subnetwork, its complement and a random control, Figure 5 shows it neuron by neuron.
+Merrill et al. 2023, section 3.2: a neuron's norm is the L2 norm of its incoming weights; Figure 3 (left) averages it
+over the generalizing subnetwork, its complement and a random control, Figure 5 shows it neuron by neuron.
 """
 
 import numpy as np
@@ -62,7 +62,9 @@ def group_norms(run: Run, options: Options = Options(), norms: xr.DataArray | No
     groups = neuron_groups(run, options)
     values = np.stack(
         [
-            np.stack([group_means(row.astype(np.float64), groups.kept[:, seed]) for row in norms.values[:, seed]], axis=1)
+            np.stack(
+                [group_means(row.astype(np.float64), groups.kept[:, seed]) for row in norms.values[:, seed]], axis=1
+            )
             for seed in range(len(run.seeds))
         ],
         axis=2,

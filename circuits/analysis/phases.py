@@ -1,7 +1,8 @@
 """Memorisation and generalisation: the first checkpoint at which an accuracy exceeds a threshold.
 
-Merrill et al. 2023's code and Figure 5: train accuracy > .98. Right answers are counted and compared as exact fractions,
-so that 98 of 100 does not exceed 0.98 by a rounding. The grokking delay is generalization minus memorization, in epochs.
+Merrill et al. 2023's code and Figure 5: train accuracy > .98. Right answers are counted and compared as exact
+fractions, so that 98 of 100 does not exceed 0.98 by a rounding. The grokking delay is generalization minus
+memorization, in epochs.
 """
 
 from fractions import Fraction
@@ -43,8 +44,10 @@ def first_true(condition: Bool[np.ndarray, "step seed"]) -> Float[np.ndarray, " 
     >>> first_true(np.array([[False, False], [True, False]]))
     array([ 1., nan])
     """
-    return np.where(condition.any(axis=0), condition.argmax(axis=0), np.nan) if len(condition) else np.full(
-        condition.shape[1], np.nan
+    return (
+        np.where(condition.any(axis=0), condition.argmax(axis=0), np.nan)
+        if len(condition)
+        else np.full(condition.shape[1], np.nan)
     )
 
 
@@ -64,8 +67,8 @@ def phases(run: Run, options: Options = Options()) -> xr.Dataset:
     memorization_epoch, generalization_epoch, grokking_delay
         (seed,) float, in epochs; NaN when it never happens.
     collapsed
-        (seed,) bool: at the last checkpoint the output is exactly 0 on every training input. sign(0) = 0 is no class, so
-        the accuracy is 0, not chance.
+        (seed,) bool: at the last checkpoint the output is exactly 0 on every training input. sign(0) = 0 is no class,
+        so the accuracy is 0, not chance.
     diverged
         (seed,) bool: the last training loss is not finite.
     """

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+
 def incoming_norms(
     W: Float[np.ndarray, "neuron input"],
     b: Float[np.ndarray, " neuron"],

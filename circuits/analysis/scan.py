@@ -1,8 +1,8 @@
 """The compiled pass behind the active subnetwork: agreement of every norm prefix with the whole, in one sweep.
 
-With the neurons sorted, f_k(x) = Σ_{j <= k} u_j relu(h_j(x)) is a running sum. It is held for all inputs at once, so that
-adding a neuron is one pass over a row. Both the whole network and its prefixes are summed in this order, in float64: at
-k = width they are the same number, and agree.
+With the neurons sorted, f_k(x) = Σ_{j <= k} u_j relu(h_j(x)) is a running sum. It is held for all inputs at once, so
+that adding a neuron is one pass over a row. Both the whole network and its prefixes are summed in this order, in
+float64: at k = width they are the same number, and agree.
 """
 
 from typing import no_type_check

@@ -1,8 +1,8 @@
 """Results on disk: strict JSON that restores exactly, and a netCDF-4 sidecar beside the run.
 
-The JSON is one object, {"schema_version": 1, "run": {…}, NAME: D, …} with D = `xarray.Dataset.to_dict()`, each variable
-also naming its dtype and shape; NaN is null, infinities are the strings "Infinity" and "-Infinity". The sidecar holds one group per
-measurement, and says which version, options and run made it.
+The JSON is one object, {"schema_version": 1, "run": {…}, NAME: D, …} with D = `xarray.Dataset.to_dict()`, each
+variable also naming its dtype and shape; NaN is null, infinities are the strings "Infinity" and "-Infinity". The
+sidecar holds one group per measurement, and says which version, options and run made it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def to_json(run: Run, results: Mapping[str, xr.Dataset], options: Options = Opti
 
 
 def read_json(source: str | Path) -> dict[str, Any]:
-    """What `circuits analyze --json` printed: "run" and "options" as plain data, every measurement as an xarray.Dataset.
+    """What `circuits analyze --json` printed: "run" and "options" as plain data, every measurement as an
+    xarray.Dataset.
 
     Parameters
     ----------

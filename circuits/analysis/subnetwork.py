@@ -85,11 +85,13 @@ def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
         if bool(at["diverged"]):
             said.append(f"seed {seed} diverged: its last training loss is not finite, so it has no final subnetwork.")
         if bool(at["collapsed"]):
-            said.append(f"seed {seed} collapsed: its output is 0 on every training input, accuracy 0 under sign(0) = 0.")
+            said.append(
+                f"seed {seed} collapsed: its output is 0 on every training input, accuracy 0 under sign(0) = 0."
+            )
         if final > 2 * median:
             said.append(
-                f"seed {seed}: the last checkpoint needs {final:.0f} neurons, the median of the last {LATE_CHECKPOINTS} "
-                f"is {median:.0f}: one support input near zero is enough. Consider --final median."
+                f"seed {seed}: the last checkpoint needs {final:.0f} neurons, the median of the last "
+                f"{LATE_CHECKPOINTS} is {median:.0f}: one support input near zero is enough. Consider --final median."
             )
         if np.isnan(at["memorization_epoch"]):
             said.append(f"seed {seed} never memorised, so its memorizing group is NaN.")

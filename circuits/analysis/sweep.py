@@ -10,12 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
-from circuits.training.fused import usable_cores
+from circuits.threads import one_blas_thread, usable_cores
 
 Network = Mapping[str, np.ndarray]  # one network's parameters by name
 
@@ -48,10 +47,11 @@ def sweep(
 
     def one(place: tuple[int, int], block: Mapping[str, np.ndarray]) -> Any:
         step, seed = place
-        return measure_one(seed, {short: block[name][step, seed] for short, name in names.items()})
+        with np.errstate(over="ignore", invalid="ignore"):  # a diverging network is measured as it is: inf and NaN
+            return measure_one(seed, {short: block[name][step, seed] for short, name in names.items()})
 
     with (
-        threadpool_limits(limits=1, user_api="blas"),
+        one_blas_thread(),
         ThreadPoolExecutor(usable_cores()) as pool,
         ThreadPoolExecutor(1) as reader,
         tqdm(total=len(checkpoints), desc=what, unit="checkpoint", file=sys.stderr, disable=_off(progress)) as bar,

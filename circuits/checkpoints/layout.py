@@ -8,9 +8,9 @@
     /data/train_NAME  (seed, example, …)   /data/test_NAME  (test_example, …)
     /resume/slot0, 1  sequence, n_checkpoints, crc32 and the optimizer's state
 
-Every array names its dimensions by HDF5 dimension scales, so that netCDF tools and xarray show them. Scales live in the
-root and are hard-linked into the groups, where `xarray.open_dataset(group=…)` looks for coordinates. The file is written
-with HDF5 1.10's format: what a newer one writes, older libraries cannot read.
+Every array names its dimensions by HDF5 dimension scales, so that netCDF tools and xarray show them. Scales live in
+the root and are hard-linked into the groups, where `xarray.open_dataset(group=…)` looks for coordinates. The file is
+written with HDF5 1.10's format: what a newer one writes, older libraries cannot read.
 """
 
 from __future__ import annotations
@@ -132,9 +132,7 @@ def already_there(path: Path) -> InputError:
     )
 
 
-def _write_skeleton(
-    file: h5py.File, config: Config, versions: dict, numerics: dict, optimizer_state: State
-) -> None:
+def _write_skeleton(file: h5py.File, config: Config, versions: dict, numerics: dict, optimizer_state: State) -> None:
     growing = _Growing(file)
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = np.int64(FORMAT_VERSION)

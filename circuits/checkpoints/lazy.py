@@ -1,8 +1,8 @@
 """A dataset of a run as an xarray variable that reads only what is asked of it.
 
-Slices become HDF5 selections, at most one axis by a list of indices; the rest is done in memory. The length along `step`
-is the number of committed checkpoints at the moment the variable was made, so that a run that is still being written
-shows a consistent prefix.
+Slices become HDF5 selections, at most one axis by a list of indices; the rest is done in memory. The length along
+`step` is the number of committed checkpoints at the moment the variable was made, so that a run that is still being
+written shows a consistent prefix.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ class _Committed(BackendArray):
         self.dtype = dataset.dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER_1VECTOR, self._read
-        )
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER_1VECTOR, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         first = key[0] if key else None

@@ -1,9 +1,10 @@
 """Making the file of a killed writer writable again.
 
-A writer that is killed leaves two traces in the first 48 bytes of the file, the superblock: a flag that says "open for
-writing", which refuses every other writer, and an end-of-file address that may be behind what is on disk, so that a naive
-re-open would write over live blocks. Recovery clears the flag, moves the end-of-file past everything that was written or
-was about to be, and renews the superblock's checksum. It is idempotent: killed itself, it is simply run again.
+A writer that is killed leaves two traces in the first 48 bytes of the file, the superblock: a flag that says "open
+for writing", which refuses every other writer, and an end-of-file address that may be behind what is on disk, so that
+a naive re-open would write over live blocks. Recovery clears the flag, moves the end-of-file past everything that was
+written or was about to be, and renews the superblock's checksum. It is idempotent: killed itself, it is simply run
+again.
 
 The superblock (HDF5 file format specification, version 3): signature at byte 0, version at 8, sizes of offsets and
 lengths at 9 and 10, consistency flags at 11, end-of-file address at 28, checksum of bytes 0..43 at 44 (Bob Jenkins'

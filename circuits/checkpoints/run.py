@@ -93,9 +93,9 @@ class Run:
         """The exact train and test data of all seeds: `train_inputs` (seed, example, input), …"""
         group = self._file["data"]
         scales = {"seed", "example", "test_example", "input"}
-        return xr.Dataset({name: (_dims(ds), ds[()]) for name, ds in group.items() if name not in scales}).assign_coords(
-            seed=list(self.seeds)
-        )
+        return xr.Dataset(
+            {name: (_dims(ds), ds[()]) for name, ds in group.items() if name not in scales}
+        ).assign_coords(seed=list(self.seeds))
 
     def data(self, seed: int | None = None) -> xr.Dataset:
         """The exact train and test data of a seed: `train_inputs` (example, input), `train_targets` (example,), …"""
@@ -271,7 +271,8 @@ def _open(path: Path) -> h5py.File:
     if version > FORMAT_VERSION:
         file.close()
         raise InputError(
-            f"{path} has format version {version}, this package reads up to {FORMAT_VERSION}. Upgrade grokking-circuits."
+            f"{path} has format version {version}, this package reads up to {FORMAT_VERSION}. "
+            "Upgrade grokking-circuits."
         )
     return file
 

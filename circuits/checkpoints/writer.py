@@ -1,8 +1,8 @@
 """Appending checkpoints so that a kill at any moment loses none that was committed.
 
-A checkpoint is committed in two phases: first all its data, flushed; then its entry in `step`, flushed. Readers, and the
-writer itself after a kill, take the length of `step` up to its first fill value as the number of checkpoints. Readers in
-other processes may have the file open all the while (HDF5's single-writer-multiple-reader mode).
+A checkpoint is committed in two phases: first all its data, flushed; then its entry in `step`, flushed. Readers, and
+the writer itself after a kill, take the length of `step` up to its first fill value as the number of checkpoints.
+Readers in other processes may have the file open all the while (HDF5's single-writer-multiple-reader mode).
 
 Optimizers with state save it in two alternating slots, each with a sequence number and a checksum; resuming takes the
 newest valid one and drops the checkpoints after it. Without state, every checkpoint is a point to resume from.
@@ -206,7 +206,7 @@ def make_writable(path: Path) -> None:
 def _checksum(state: Mapping[str, np.ndarray], sequence: int, n_checkpoints: int) -> int:
     crc = zlib.crc32(f"{sequence} {n_checkpoints}".encode())
     for name in sorted(state):
-        crc = zlib.crc32(np.ascontiguousarray(state[name]), crc)
+        crc = zlib.crc32(state[name].tobytes(), crc)
     return crc
 
 

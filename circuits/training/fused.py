@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import scipy.linalg  # noqa: F401  numba's products run in SciPy's BLAS, which must be loaded before it can be pinned
 import xarray as xr
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_info
 
 from circuits.config import Config
+from circuits.threads import one_blas_thread, usable_cores
 from circuits.training import kernels
 from circuits.training.steppers import Arrays, example_order
 
@@ -21,8 +20,8 @@ from circuits.training.steppers import Arrays, example_order
 class FusedRelu:
     """The relu networks of all seeds, stepped by `kernels.train_batches`.
 
-    Each network has its own arrays and is touched by one thread at a time, so its bits do not depend on how many threads
-    or seeds there are.
+    Each network has its own arrays and is touched by one thread at a time, so its bits do not depend on how many
+    threads or seeds there are.
     """
 
     def __init__(self, config: Config, data: xr.Dataset, parameters: Mapping[str, np.ndarray]) -> None:
@@ -34,7 +33,7 @@ class FusedRelu:
         as_float = {name: data[name].values.astype(config.dtype) for name in data if "flipped" not in str(name)}
         self._train = list(zip(as_float["train_inputs"], as_float["train_targets"], strict=True))
         self._test = (as_float["test_inputs"], as_float["test_targets"])
-        self._limits = threadpool_limits(limits=1, user_api="blas")
+        self._limits = one_blas_thread()
         self._threads = ThreadPoolExecutor(min(len(config.seeds), usable_cores()))
 
     def advance(self, epoch: int, start: int, stop: int) -> None:
@@ -81,11 +80,6 @@ class FusedRelu:
 
     def _for_each_seed(self, work: Callable[[int], Any]) -> list[Any]:
         return list(self._threads.map(work, range(len(self._networks))))
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def numerics(device: str) -> dict[str, Any]:

@@ -5,9 +5,10 @@ Per batch, with H = relu(X Wᵀ + b) and the active examples A = {i : f(x_i) y_i
     u ← (1 - ηλ) u + η/m Σ_A y_i H_i
     W ← (1 - ηλ) W + η/m Σ_A y_i (u ⊙ [H_i > 0]) x_iᵀ            b likewise with x_i = 1
 
-where the u on the right is the old one. Only H = X Wᵀ goes to BLAS; the backward pass touches active examples alone, few
-after memorisation, and everything else is one sweep over the parameters, kept transposed so that the inner loop runs over
-neurons with unit stride. A network's result depends on its own data only: seeds may share threads in any way.
+where the u on the right is the old one. Only H = X Wᵀ goes to BLAS; the backward pass touches active examples alone,
+few after memorisation, and everything else is one sweep over the parameters, kept transposed so that the inner loop
+runs over neurons with unit stride. A network's result depends on its own data only: seeds may share threads in any
+way.
 
 NaN is not less than 1 and not <= 0: comparisons are written so that it stays active and spreads, as in torch.
 """

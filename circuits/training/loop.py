@@ -126,9 +126,11 @@ def versions() -> dict[str, str]:
 def _work(path: Path, lock: RunLock, config: Config, numbers: dict[str, Any], progress: bool) -> None:
     with Writer(path, lock) as writer, _stop_requests() as stop:
         run = Run(path, writer.file)
-        last = {str(name): values[-1:].values for name, values in run.parameters.items()}  # (0 or 1, seed, …)
-        parameters = {name: values[0] for name, values in last.items()} if run.n_checkpoints else initial_parameters(config)
-        step = int(run.steps[-1]) if run.n_checkpoints else 0
+        if run.n_checkpoints:
+            parameters = {str(name): values[-1].values for name, values in run.parameters.items()}
+            step = int(run.steps[-1])
+        else:
+            parameters, step = initial_parameters(config), 0
         stepper = make_stepper(
             config, run.all_data, parameters, writer.optimizer_state, numbers["path"], numbers["device"]
         )
@@ -180,7 +182,7 @@ def _stretches(step: int, target: int, per_epoch: int) -> Iterator[tuple[int, in
 def _resumable(
     config: Config | None, path: Path, device: str, kernel: str, allow_different_numerics: bool
 ) -> tuple[Config, dict[str, Any] | None, int | None]:
-    """The config to go on with, the numerics of this machine (None when nothing is left to do), and where they change."""
+    """The config to go on with; the numerics here, None when nothing is left to do; the checkpoint they change at."""
     with open_run(path) as run:
         stored = run.config
         config = stored if config is None else config
@@ -190,7 +192,9 @@ def _resumable(
                 f"--resume takes its config from the file; only a larger --epochs may differ."
             )
         if config.epochs < stored.epochs:
-            raise InputError(f"{path} is planned for {stored.epochs} epochs; --epochs {config.epochs} cannot shorten it.")
+            raise InputError(
+                f"{path} is planned for {stored.epochs} epochs; --epochs {config.epochs} cannot shorten it."
+            )
         if run.is_complete and config == stored:
             return config, None, None
         if config != stored and int(stored.total_steps) not in config.checkpoint_steps():

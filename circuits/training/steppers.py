@@ -100,7 +100,11 @@ def _available(device: str, dtype: str) -> str:
 
 
 def make_stepper(
-    config: Config, data: xr.Dataset, parameters: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray], path: str,
+    config: Config,
+    data: xr.Dataset,
+    parameters: Mapping[str, np.ndarray],
+    state: Mapping[str, np.ndarray],
+    path: str,
     device: str,
 ) -> Stepper:
     """The stepper of a path, starting from `parameters` and an optimizer `state` (empty at the beginning)."""

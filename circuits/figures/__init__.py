@@ -1,0 +1,27 @@
+"""Pictures of labelled results: one function per figure, each giving a plotly figure and showing nothing.
+
+    metrics = run.metrics.merge(circuits.analysis.phases(run))
+    circuits.figures.accuracy(metrics)
+
+Each takes what `circuits.analyze` or `run.metrics` gave and computes no statistics beyond the mean over seeds and its
+band. Every module also has `figures(run, dataset)`, all its figures of one run, which the registry names for the page.
+"""
+
+from circuits.figures.curves import accuracy, loss
+from circuits.figures.faithfulness import agreement, group_accuracy
+from circuits.figures.generic import trajectory
+from circuits.figures.neurons import all_neurons, dominant_neurons
+from circuits.figures.norms import group_norms
+from circuits.figures.subnetwork import effective_sparsity
+
+__all__ = [
+    "accuracy",
+    "agreement",
+    "all_neurons",
+    "dominant_neurons",
+    "effective_sparsity",
+    "group_accuracy",
+    "group_norms",
+    "loss",
+    "trajectory",
+]

@@ -1,0 +1,145 @@
+"""Seeds as their mean with a band of one standard deviation either way, and each seed on request.
+
+Mean and deviation are over the seeds that have a finite value at that checkpoint; the hover says how many they are, and
+the legend whenever it is not all. The deviation is that of these seeds themselves (divided by their number). On a log
+axis, where mean minus deviation may have no place, the band ends at the smallest seed at the latest.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+from jaxtyping import Float, Float32, Int, Shaped
+
+from circuits.figures.axes import drawable, epochs
+from circuits.figures.palette import GREY, Style, faint
+
+FEW = 3  # so few checkpoints are drawn with markers
+
+
+class Band(NamedTuple):
+    """Mean and standard deviation over seeds, and how many seeds they are of; NaN where none."""
+
+    mean: Float[np.ndarray, " step"]
+    std: Float[np.ndarray, " step"]
+    n_seeds: Int[np.ndarray, " step"]
+
+
+def band(values: Float[np.ndarray, "step seed"]) -> Band:
+    """Mean and standard deviation at each step over the seeds with a finite value.
+
+    Examples
+    --------
+    >>> band(np.array([[1.0, 3.0, np.nan], [np.nan, np.nan, np.nan]]))
+    Band(mean=array([ 2., nan]), std=array([ 1., nan]), n_seeds=array([2, 0]))
+    """
+    known = np.isfinite(values)
+    n_seeds = known.sum(axis=1)
+    some = np.maximum(n_seeds, 1)
+    with np.errstate(over="ignore", invalid="ignore"):  # a seed about to diverge may be too large to square
+        mean = np.where(known, values, 0.0).sum(axis=1) / some
+        std = np.sqrt((np.where(known, values - mean[:, None], 0.0) ** 2).sum(axis=1) / some)
+    return Band(np.where(n_seeds > 0, mean, np.nan), np.where(n_seeds > 0, std, np.nan), n_seeds)
+
+
+def add_band(figure: go.Figure, values: xr.DataArray, name: str, style: Style, form: str = ".3g") -> None:
+    """Draw (step, seed) values: band, mean, and each seed, hidden until its entry in the legend is clicked.
+
+    Parameters
+    ----------
+    figure
+        Made by `axes.frame`.
+    values
+        (step, seed); NaN and infinity leave a gap.
+    name, style
+        Of the mean's line.
+    form
+        How the hover writes a value.
+    """
+    values = drawable(values).transpose("step", "seed")
+    x = single(epochs(values).values)
+    y = np.where(np.isfinite(values.values), values.values, np.nan).astype(np.float64)
+    mean, std, n_seeds = band(y)
+    labels = [int(seed) for seed in values["seed"].values]
+    several = len(labels) > 1
+    mode = "lines+markers" if len(x) <= FEW else "lines"
+    if several:
+        lower, upper = mean - std, mean + std
+        if figure.layout.yaxis.type == "log":
+            lower = np.maximum(lower, np.where(np.isfinite(y), y, np.inf).min(axis=1))
+        figure.add_scatter(
+            **outline(x, lower, upper), name=f"{name}, band", legendgroup=name, showlegend=False, hoverinfo="skip",
+            mode="none", fill="toself", fillcolor=faint(style.colour, 0.17), line={"width": 0},
+        )  # fmt: skip
+    figure.add_scatter(
+        x=x, y=single(mean), name=_named(name, n_seeds, len(labels)), legendgroup=name, mode=mode,
+        connectgaps=False, line={"color": style.colour, "dash": style.dash, "width": 2.2},
+        customdata=single(np.stack([std, n_seeds], axis=1)) if several else None,
+        hovertemplate=f"%{{y:{form}}}" + (" ± %{customdata[0]:.2g} (%{customdata[1]:d} seeds)" if several else ""),
+    )  # fmt: skip
+    for index, seed in enumerate(labels if several else []):
+        figure.add_scatter(
+            x=x, y=single(y[:, index]), name=f"{name}, seed {seed}", legendgroup=f"seed {seed}", mode=mode,
+            connectgaps=False, showlegend=False, visible="legendonly", hovertemplate=f"%{{y:{form}}}",
+            line={"color": style.colour, "dash": style.dash, "width": 1},
+        )  # fmt: skip
+
+
+def add_seed_legend(figure: go.Figure, seeds: xr.DataArray) -> None:
+    """One entry per seed in the legend; a click shows that seed's lines."""
+    for seed in seeds.values.tolist() if seeds.size > 1 else []:
+        figure.add_scatter(
+            x=[None], y=[None], name=f"seed {seed}", legendgroup=f"seed {seed}", mode="lines", visible="legendonly",
+            line={"color": GREY, "width": 1}, hoverinfo="skip", legendrank=2000,
+        )  # fmt: skip
+
+
+def seeds_shown(values: xr.DataArray) -> str:
+    """What a figure with bands shows, for its subtitle."""
+    seeds = values["seed"].values.tolist()
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    return f"mean ± 1 standard deviation over {len(seeds)} seeds; click a seed to add it"
+
+
+def outline(
+    x: Float[np.ndarray, " step"], lower: Float[np.ndarray, " step"], upper: Float[np.ndarray, " step"]
+) -> dict[str, Float32[np.ndarray, " point"]]:
+    """Closed outlines, as `x` and `y`, of a band's unbroken stretches, with NaN between them.
+
+    Examples
+    --------
+    >>> nan = np.nan
+    >>> outline(np.array([1.0, 2.0, 3.0]), np.array([0.0, 0.0, nan]), np.array([1.0, 2.0, nan]))["x"]
+    array([ 1.,  2.,  2.,  1.,  1., nan], dtype=float32)
+    """
+    known = np.isfinite(lower) & np.isfinite(upper)
+    stretches = np.split(np.arange(len(x)), np.flatnonzero(np.diff(known)) + 1)
+    xs, ys = [np.empty(0)], [np.empty(0)]
+    for stretch in stretches:
+        if len(stretch) > 1 and known[stretch[0]]:
+            there, back = stretch, stretch[::-1]
+            xs += [x[there], x[back], x[there[:1]], np.array([np.nan])]
+            ys += [lower[there], upper[back], lower[there[:1]], np.array([np.nan])]
+    return {"x": single(np.concatenate(xs)), "y": single(np.concatenate(ys))}
+
+
+def single(values: Shaped[np.ndarray, "*any"]) -> Float32[np.ndarray, "*any"]:
+    """In single precision, which halves a page; what is not finite, or too large for it, is NaN: a gap.
+
+    Examples
+    --------
+    >>> single(np.array([1.0, 1e300]))
+    array([ 1., nan], dtype=float32)
+    """
+    with np.errstate(over="ignore"):
+        small = values.astype(np.float32)
+    return np.where(np.isfinite(small), small, np.float32(np.nan))
+
+
+def _named(name: str, n_seeds: Int[np.ndarray, " step"], all_seeds: int) -> str:
+    least, most = int(n_seeds.min(initial=all_seeds)), int(n_seeds.max(initial=0))
+    if least == all_seeds:
+        return name
+    return f"{name} ({most if least == most else f'{least}–{most}'} of {all_seeds} seeds)"

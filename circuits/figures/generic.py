@@ -1,0 +1,54 @@
+"""Figures of a measurement that brings none of its own: one for each variable over steps and seeds.
+
+A variable with one further short dimension has a line for each of its entries.
+"""
+
+import plotly.graph_objects as go
+import xarray as xr
+
+from circuits.checkpoints.run import Run
+from circuits.figures.axes import frame, title_of
+from circuits.figures.bands import add_band, add_seed_legend, seeds_shown
+from circuits.figures.palette import ALONE, style_of
+from circuits.figures.phases import mark_phases, with_phases
+
+MOST_LINES = 8  # a further dimension of at most so many entries is drawn, one line each
+
+
+def figures(run: Run, dataset: xr.Dataset) -> list[go.Figure]:
+    """A figure for every numeric variable over step and seed, and at most one further short dimension."""
+    dataset = with_phases(run, dataset)
+    found = []
+    for name, values in dataset.data_vars.items():
+        others = [dim for dim in values.dims if dim not in ("step", "seed")]
+        over_steps = {"step", "seed"} <= set(values.dims) and values.dtype.kind in "fiub"
+        if over_steps and len(others) <= 1 and all(values.sizes[dim] <= MOST_LINES for dim in others):
+            found.append(trajectory(dataset, str(name)))
+    return found
+
+
+def trajectory(result: xr.Dataset, name: str) -> go.Figure:
+    """The variable `name` over epochs; a further dimension gives one line each.
+
+    Parameters
+    ----------
+    result
+        The variable (step, seed) or (step, seed, one more); with `memorization_epoch` and `generalization_epoch` (seed)
+        the phases are marked.
+    """
+    values = result[name].astype(float)
+    values.attrs = result[name].attrs
+    others = [dim for dim in values.dims if dim not in ("step", "seed")]
+    along = f", by {others[0]}" if others else ""
+    title = name.replace("_", " ").capitalize()
+    caption = f"{title_of(values).capitalize()} at every checkpoint{along}."
+    figure = frame(values, title, caption, subtitle=seeds_shown(values))
+    if others:
+        dim = others[0]
+        for index, label in enumerate(values[dim].values.tolist()):
+            add_band(figure, values.isel({dim: index}), str(label), style_of(str(label), index))
+    else:
+        add_band(figure, values, title_of(values), ALONE)
+    add_seed_legend(figure, values["seed"])
+    mark_phases(figure, result)
+    return figure

@@ -1,0 +1,154 @@
+"""Single neurons of one seed: the two dominant ones, and all of them.
+
+A neuron is dominant at a checkpoint if its norm is the largest there; the two are the one at the memorization
+checkpoint and the one at the end (Merrill et al. 2023, Figure 5).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+from jaxtyping import Float, Int
+
+from circuits.figures.axes import drawable, epochs, frame
+from circuits.figures.bands import FEW, single
+from circuits.figures.palette import GENERALIZATION, GREY, MEMORIZATION, Style, faint
+from circuits.figures.seed_menu import add_seed_menu
+
+MOST_POINTS = 320_000  # in the figure of all neurons, over all seeds: it stays quick without a graphics card
+MOST_CHECKPOINTS, LEAST_CHECKPOINTS = 64, 16
+REST, KEPT = {"color": faint(GREY, 0.3), "width": 0.6}, {"color": GENERALIZATION.colour, "width": 1.1}
+
+
+class Dominant(NamedTuple):
+    """A neuron, and the epoch at which its norm is the largest."""
+
+    neuron: int
+    epoch: float
+    label: str
+    style: Style
+
+
+def dominant_neurons(result: xr.Dataset) -> go.Figure:
+    """Norm of the neuron that is largest at memorisation, and of the one that is at the end: Figure 5 (left).
+
+    Parameters
+    ----------
+    result
+        `neuron_norm` (step, seed, neuron), and when each seed memorised: `memorization_epoch` (seed). A menu chooses
+        the seed.
+    """
+    values = result["neuron_norm"]
+    caption = (
+        "The neuron of largest norm at the memorization checkpoint and the one of largest norm at the end, "
+        "as in Figure 5 (left) of Merrill et al. 2023."
+    )
+    figure = frame(values, "Dominant neurons", caption, y_axis={"rangemode": "tozero"})
+    traces = {}
+    for seed in values["seed"].values.tolist():
+        of_seed = drawable(values.sel(seed=seed))
+        traces[seed] = [_line(of_seed, neuron) for neuron in dominant(result, seed)]
+    add_seed_menu(figure, traces, result)
+    return figure
+
+
+def all_neurons(result: xr.Dataset) -> go.Figure:
+    """Norm of every neuron, the dominant two in bold: Figure 5 (right) of Merrill et al. 2023.
+
+    Parameters
+    ----------
+    result
+        As in `dominant_neurons`; with `kept` (seed, neuron), as `circuits.analyze(run, "subnetwork")` has it, the
+        generalizing subnetwork is in colour. At most 64 checkpoints are drawn, evenly spread over the axis.
+    """
+    values = result["neuron_norm"]
+    n_seeds, width = values.sizes["seed"], values.sizes["neuron"]
+    n_neurons = min(width, MOST_POINTS // (n_seeds * LEAST_CHECKPOINTS))
+    n_checkpoints = min(MOST_CHECKPOINTS, max(LEAST_CHECKPOINTS, MOST_POINTS // (n_seeds * width)))
+    few = drawable(values)
+    few = few.isel(step=spread(epochs(few).values, n_checkpoints))
+    which = f"all {width}" if n_neurons == width else f"the {n_neurons} of {width} with the largest peak"
+    thinned = f" at {few.sizes['step']} checkpoints" if few.sizes["step"] < values.sizes["step"] else ""
+    caption = (
+        f"Norm of single neurons, {which}, each a line{thinned}; the two dominant ones in bold; "
+        "as in Figure 5 (right) of Merrill et al. 2023."
+    )
+    figure = frame(values, "All neurons", caption, y_axis={"rangemode": "tozero"})
+    traces = {}
+    for seed in values["seed"].values.tolist():
+        of_seed = few.sel(seed=seed)
+        largest = np.sort(np.argsort(-_known(of_seed).max(axis=0), kind="stable")[:n_neurons])
+        kept = result["kept"].sel(seed=seed).values[largest] if "kept" in result else np.zeros(n_neurons, bool)
+        drawn = [_cloud(of_seed, largest[~kept], "every other neuron" if kept.any() else "every neuron", REST)]
+        if kept.any():
+            drawn.append(_cloud(of_seed, largest[kept], f"generalizing subnetwork ({kept.sum()} neurons)", KEPT))
+        traces[seed] = drawn + [_line(of_seed, found) for found in dominant(result, seed)]
+    add_seed_menu(figure, traces, result, "; hover for a neuron's index")
+    figure.update_layout(hovermode="closest")
+    return figure
+
+
+def dominant(result: xr.Dataset, seed: int) -> list[Dominant]:
+    """The neurons of largest norm of a seed: at memorisation, if it memorised, and at its last finite checkpoint.
+
+    When the memorization checkpoint itself was not measured, the one nearest to it stands in, and the label says which.
+    """
+    norms = result["neuron_norm"].sel(seed=seed)
+    known, at = _known(norms), epochs(norms).values
+    finite = np.flatnonzero(np.isfinite(norms.values).any(axis=1))
+    if not finite.size:
+        return []
+    found = []
+    if "memorization_epoch" in result and np.isfinite(memorised := float(result["memorization_epoch"].sel(seed=seed))):
+        nearest = int(np.abs(at - memorised).argmin())
+        neuron = int(known[nearest].argmax())
+        label = f"neuron {neuron}, largest at memorisation (epoch {at[nearest]:g})"
+        found.append(Dominant(neuron, float(at[nearest]), label, MEMORIZATION._replace(dash="dash")))
+    last = int(finite[-1])
+    neuron = int(known[last].argmax())
+    label = f"neuron {neuron}, largest at the end (epoch {at[last]:g})"
+    return [*found, Dominant(neuron, float(at[last]), label, GENERALIZATION._replace(dash="solid"))]
+
+
+def spread(at: Float[np.ndarray, " step"], count: int) -> Int[np.ndarray, " some"]:
+    """Indices of at most `count` checkpoints, the first and the last among them, evenly spread over a log axis.
+
+    Examples
+    --------
+    >>> spread(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]), 4)
+    array([0, 1, 3, 7])
+    """
+    if len(at) <= count:
+        return np.arange(len(at))
+    wanted = np.geomspace(at[0], at[-1], count)
+    return np.unique(np.abs(at[:, None] - wanted).argmin(axis=0))
+
+
+def _known(norms: xr.DataArray) -> np.ndarray:
+    """(step, neuron) norms, -1 where they are not finite, so that those are never the largest."""
+    values = norms.transpose("step", "neuron").values
+    return np.where(np.isfinite(values), values, -1.0)
+
+
+def _line(norms: xr.DataArray, found: Dominant) -> go.Scatter:
+    y = single(norms.isel(neuron=found.neuron).values)
+    return go.Scatter(
+        x=single(epochs(norms).values), y=y, name=found.label,
+        mode="lines+markers" if len(y) <= FEW else "lines", hovertemplate="%{y:.3g}",
+        line={"color": found.style.colour, "dash": found.style.dash, "width": 2.2},
+    )  # fmt: skip
+
+
+def _cloud(norms: xr.DataArray, neurons: Int[np.ndarray, " neuron"], name: str, line: dict[str, Any]) -> go.Scatter:
+    """Many neurons as one trace: a line each, with a gap after it."""
+    y = single(norms.transpose("neuron", "step").values[neurons])
+    y = np.pad(y, ((0, 0), (0, 1)), constant_values=np.nan)  # (neuron, step + 1)
+    x = single(np.pad(epochs(norms).values, (0, 1), mode="edge"))
+    n_steps = len(x)
+    index = np.min_scalar_type(int(norms.sizes["neuron"]))
+    return go.Scatter(
+        x=np.tile(x, len(y)), y=y.ravel(), customdata=np.repeat(neurons, n_steps).astype(index), name=name,
+        mode="lines+markers" if n_steps <= FEW + 1 else "lines", connectgaps=False, line=line,
+        hovertemplate="neuron %{customdata}: %{y:.3g}, epoch %{x:.6~g}<extra></extra>",
+    )  # fmt: skip

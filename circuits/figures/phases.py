@@ -1,0 +1,78 @@
+"""When the seeds memorised and generalised: a line for each seed, a tint from the first seed to the last."""
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+
+from circuits.analysis.phases import phases
+from circuits.checkpoints.run import Run
+from circuits.figures.palette import GENERALIZATION, MEMORIZATION, Style, faint
+
+PHASES = {
+    "memorization_epoch": ("memorised", MEMORIZATION),
+    "generalization_epoch": ("generalised", GENERALIZATION),
+}
+CLOSE = 0.22  # labels nearer than this share of the axis stand one above the other
+
+
+def with_phases(run: Run, result: xr.Dataset) -> xr.Dataset:
+    """A result that says when each seed memorised and generalised; by the default thresholds unless it says already."""
+    if set(PHASES) <= set(result.data_vars):
+        return result
+    found = phases(run)
+    return result.assign({name: found[name] for name in PHASES})
+
+
+def mark_phases(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> None:
+    """Mark the phases, if the result says when they were."""
+    figure.update_layout(phase_marks(figure, result))
+
+
+def phase_marks(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> dict[str, list[dict[str, Any]]]:
+    """The `shapes` and `annotations` that mark the phases of all seeds in `result`; none for a seed that never did."""
+    shapes: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    last_place = -np.inf
+    for name, (label, style) in PHASES.items():
+        if not isinstance(result, xr.Dataset) or name not in result:
+            continue
+        at = np.atleast_1d(result[name].values)
+        at = at[at > 0] if figure.layout.xaxis.type == "log" else at[np.isfinite(at)]
+        if not at.size:
+            continue
+        shapes += _lines(at, style)
+        position, place = _label_position(figure, at)
+        annotations.append(
+            {
+                "x": position, "xref": "x", "y": 1, "yref": "y domain", "yanchor": "bottom", "showarrow": False,
+                "yshift": 15 if abs(place - last_place) < CLOSE else 0, "text": label,
+                "xanchor": "left" if place < 0.08 else "right" if place > 0.92 else "center",
+                "font": {"size": 12, "color": style.colour},
+            }
+        )  # fmt: skip
+        last_place = place
+    return {"shapes": shapes, "annotations": annotations}
+
+
+def _lines(at: np.ndarray, style: Style) -> list[dict[str, Any]]:
+    across = {"yref": "y domain", "y0": 0, "y1": 1, "layer": "below"}
+    tint = {
+        "type": "rect", "x0": float(at.min()), "x1": float(at.max()), "fillcolor": faint(style.colour, 0.08),
+        "line": {"width": 0},
+    }  # fmt: skip
+    line = {"color": style.colour, "width": 1.2, "dash": style.dash}
+    lines = [{"type": "line", "x0": float(x), "x1": float(x), "line": line} for x in sorted(set(at.tolist()))]
+    return [across | shape for shape in (tint, *lines)]
+
+
+def _label_position(figure: go.Figure, at: np.ndarray) -> tuple[float, float]:
+    """Middle of the marks: in the axis's units, which are powers of ten on a log axis, and as a share of the axis."""
+    axis = figure.layout.xaxis
+    ends = np.array([at.min(), at.max()], np.float64)
+    middle = float((np.log10(ends) if axis.type == "log" else ends).mean())
+    if axis.range is None:
+        return middle, 0.5
+    low, high = axis.range
+    return middle, (middle - low) / (high - low)

@@ -1,0 +1,54 @@
+"""How many neurons the network's predictions need, checkpoint by checkpoint."""
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+
+from circuits.checkpoints.run import Run
+from circuits.figures.axes import frame, title_of, variable
+from circuits.figures.bands import add_band, add_seed_legend, seeds_shown
+from circuits.figures.palette import ALONE
+from circuits.figures.phases import mark_phases, with_phases
+
+
+def figures(run: Run, subnetwork: xr.Dataset) -> list[go.Figure]:
+    """Effective sparsity of a run."""
+    return [effective_sparsity(with_phases(run, subnetwork))]
+
+
+def effective_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
+    """Size of the active subnetwork over epochs: Figure 2 (right) of Merrill et al. 2023.
+
+    Parameters
+    ----------
+    result
+        `effective_sparsity` (step, seed), alone or in the dataset of `circuits.analyze(run, "subnetwork")`, which also
+        says when the seeds memorised and generalised.
+    """
+    values = variable(result, "effective_sparsity")
+    zeros = ", 0 left out" if bool((values == 0).any()) else ""
+    caption = (
+        "Fewest neurons of largest norm that give the same sign as the whole network on every input of the support, "
+        "as in Figure 2 (right) of Merrill et al. 2023; down is sparser."
+    )
+    figure = frame(
+        values,
+        "Effective sparsity",
+        caption,
+        subtitle=seeds_shown(values),
+        y_title=f"{title_of(values)} (log scale{zeros})",
+        y_axis={"type": "log", "range": _range(values)},
+    )
+    add_band(figure, values.where(values > 0), "effective sparsity", ALONE, ".4~g")
+    add_seed_legend(figure, values["seed"])
+    mark_phases(figure, result)
+    return figure
+
+
+def _range(values: xr.DataArray) -> list[float] | None:
+    known = values.values[np.isfinite(values.values) & (values.values > 0)]
+    if not known.size:
+        return None
+    low, high = np.log10([known.min(), known.max()])
+    edge = 0.04 * max(high - low, 1.0)
+    return [float(low - edge), float(high + edge)]

@@ -1,0 +1,181 @@
+"""A run in numbers, for the head of its page: one sentence, a table with a row per seed, and what to be wary of."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+import xarray as xr
+
+from circuits.checkpoints.run import Run
+from circuits.options import Options
+
+NEVER, NONE = "never", "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Column titles, grouped under wider ones, and a row of cells per seed, the first its label."""
+
+    groups: Sequence[tuple[str, int]]
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    @property
+    def edges(self) -> set[int]:
+        """Columns at which a group begins, but for the first."""
+        return set(accumulate(span for _, span in self.groups[:-1]))
+
+
+def seed_table(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) -> Table:
+    """Per seed: phases, final accuracy and, for a network with a hidden layer, sizes and overlap of its subnetworks."""
+    sizes = results.get("subnetwork")
+    groups = [("", 1), ("epoch", 3), ("final accuracy", 2)]
+    columns = ["seed", "memorised", "generalised", "delay", "train", "test"]
+    if sizes is not None:
+        statistics = sizes["statistic"].values.tolist()
+        groups += [("active subnetwork", 2), ("size, last 50 checkpoints", len(statistics)), ("overlap", 2)]
+        columns += ["memorizing", "final", *statistics, "found", "at random"]
+    if remarkable := bool((phases["collapsed"] | phases["diverged"]).any()):
+        groups, columns = [*groups, ("", 1)], [*columns, "remark"]
+    last = run.metrics.isel(step=-1)
+    rows = []
+    for seed in run.seeds:
+        at, metrics = phases.sel(seed=seed), last.sel(seed=seed)
+        row = [
+            str(seed),
+            number(at["memorization_epoch"], none=NEVER),
+            number(at["generalization_epoch"], none=NEVER),
+            number(at["grokking_delay"]),
+            number(metrics["train_accuracy"], ".3f"),
+            number(metrics["test_accuracy"], ".3f"),
+        ]
+        if sizes is not None:
+            size = sizes.sel(seed=seed)
+            row += [number(size["memorizing_sparsity"]), number(size["final_sparsity"])]
+            row += [number(value) for value in size["late_sparsity"]]
+            row += [number(size["overlap"], ".3f"), number(size["overlap_expected"], ".3f")]
+        if remarkable:
+            row.append(", ".join(fate for fate in ("collapsed", "diverged") if bool(at[fate])))
+        rows.append(row)
+    return Table(groups, columns, rows)
+
+
+def headline(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) -> str:
+    """What happened, in one or two sentences."""
+    n_seeds = len(run.seeds)
+    parts = []
+    for name, verb in (("memorization_epoch", "memorised"), ("generalization_epoch", "generalised")):
+        known = phases[name].values[np.isfinite(phases[name].values)]
+        when = f", at epoch {between(known)}" if known.size else ""
+        parts.append(f"{known.size} of {n_seeds} {'seed' if n_seeds == 1 else 'seeds'} {verb}{when}")
+    said = "; ".join(parts) + "."
+    if "subnetwork" in results:
+        sizes = results["subnetwork"]["final_sparsity"].values
+        sizes = sizes[np.isfinite(sizes)]
+        width = results["subnetwork"].sizes["neuron"]
+        if sizes.size:
+            said += f" At the end {between(sizes)} of {width} neurons suffice for the predictions on the support."
+    return said
+
+
+def cautions(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) -> list[str]:
+    """What a reader of the page must know: the run is unfinished, a seed's results are missing or doubtful."""
+    said = []
+    if not run.is_complete:
+        planned = len(run.config.checkpoint_steps())
+        said.append(
+            f"The run holds {run.n_checkpoints} of {planned} planned checkpoints: it was interrupted, or it is still "
+            f"being written. Everything below is about those."
+        )
+    if run.other_numerics_since >= 0:
+        said.append(
+            f"From checkpoint {run.other_numerics_since} on, a machine with other numerics went on with the run: "
+            f"its bits are not those of an uninterrupted one."
+        )
+    for dataset in results.values():
+        said += [text for text in dataset.attrs.get("warnings", []) if text not in said]
+    if "subnetwork" not in results:
+        said += [f"seed {seed} diverged: its last training loss is not finite." for seed in _marked(phases, "diverged")]
+        said += [
+            f"seed {seed} collapsed: its output is 0 on every training input, accuracy 0 under sign(0) = 0."
+            for seed in _marked(phases, "collapsed")
+        ]
+    return merged(said)
+
+
+def merged(said: Sequence[str]) -> list[str]:
+    """Remarks that say the same of several seeds, as one.
+
+    Examples
+    --------
+    >>> merged(["seed 0 diverged.", "seed 1: twice.", "seed 2 diverged."])
+    ['seeds 0, 2 diverged.', 'seed 1: twice.']
+    """
+    seeds: dict[str, list[str]] = {}
+    for text in said:
+        found = re.fullmatch(r"seed (\d+)(.*)", text, re.DOTALL)
+        seeds.setdefault(found[2] if found else text, []).extend([found[1]] if found else [])
+    return [f"seed{'s' * (len(of) > 1)} {', '.join(of)}{rest}" if of else rest for rest, of in seeds.items()]
+
+
+def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tuple[str, str]]:
+    """The words in the table and figures, with the options they were measured under."""
+    said = [
+        (
+            "memorised, generalised",
+            f"first checkpoint with train accuracy above {options.memorization_threshold:g}, and with test accuracy "
+            f"above {options.generalization_threshold:g}; the delay is the epochs from one to the other",
+        )
+    ]
+    if "subnetwork" in results:
+        agree = "give the same sign" if options.criterion == "prediction" else "have the same accuracy"
+        norm = {"incoming": "‖w‖", "incoming+bias": "‖(w, b)‖", "path": "|u|·‖(w, b)‖"}[options.norm]
+        final = "the last checkpoint" if options.final == "last" else "the checkpoint of median size among the last 50"
+        said += [
+            (
+                "active subnetwork",
+                f"the fewest neurons of largest norm {norm} that {agree} as the whole network on the support "
+                f"({options.support} set); its size is the effective sparsity",
+            ),
+            (
+                "groups",
+                f"generalizing: the active subnetwork of {final}; memorizing: that of the memorization checkpoint; "
+                "complementary: all neurons outside the generalizing one; control: as many, drawn at random",
+            ),
+            (
+                "overlap",
+                "|A ∩ B| / |A ∪ B| of the memorizing and the generalizing group, from 0 to 1; "
+                "“at random” is its mean for random groups of those sizes",
+            ),
+        ]
+    return said
+
+
+def between(values: np.ndarray) -> str:
+    """Least and greatest of some numbers.
+
+    Examples
+    --------
+    >>> between(np.array([36.0, 29.0, 41.0])), between(np.array([6.0, 6.0]))
+    ('29–41', '6')
+    """
+    low, high = float(values.min()), float(values.max())
+    return f"{low:g}" if low == high else f"{low:g}–{high:g}"
+
+
+def number(value: xr.DataArray | float, form: str = "g", none: str = NONE) -> str:
+    """A number as a cell; NaN is `none`.
+
+    Examples
+    --------
+    >>> number(31.0), number(float("nan")), number(float("nan"), none="never")
+    ('31', '–', 'never')
+    """
+    value = float(value)
+    return none if np.isnan(value) else format(value, form)
+
+
+def _marked(phases: xr.Dataset, name: str) -> list[int]:
+    return phases["seed"].values[phases[name].values].tolist()

@@ -1,0 +1,20 @@
+"""Threads: networks are spread over cores here, so BLAS must not spread its products as well.
+
+A product on two BLAS threads also has other bits than on one. Inside `one_blas_thread` every product runs on its
+caller's thread, whatever the machine.
+"""
+
+import os
+
+import scipy.linalg  # noqa: F401  numba's products run in SciPy's BLAS, which can be limited only once it is loaded
+from threadpoolctl import threadpool_limits
+
+
+def usable_cores() -> int:
+    """Cores this process may run on, >= 1."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def one_blas_thread() -> threadpool_limits:
+    """Limit BLAS to one thread, as a context manager, or until `restore_original_limits` is called."""
+    return threadpool_limits(limits=1, user_api="blas")

@@ -1,0 +1,106 @@
+"""The documentation does what it says: its examples run, and every name in the registry is described."""
+
+import importlib.util
+import inspect
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import circuits
+from circuits import registry
+from circuits.cli.main import main
+
+ROOT = Path(__file__).parent.parent
+
+
+def code_blocks(document: str) -> list[str]:
+    """The Python blocks of a Markdown file."""
+    return re.findall(r"^```python\n(.*?)^```$", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def test_the_notebook_example_of_the_readme_runs(grokked_path, tmp_path, monkeypatch, capsys):
+    (example,) = code_blocks("README.md")
+    monkeypatch.chdir(tmp_path)
+    Path("checkpoints").mkdir()
+    shutil.copy(grokked_path, "checkpoints/merrill-2023.h5")
+    with circuits.open("checkpoints/merrill-2023.h5") as run:
+        stored = int(run.steps[3])
+    exec(compile(example.replace("step=3200", f"step={stored}"), "README.md", "exec"), {})
+    assert capsys.readouterr().out.count("[") == 2
+
+
+@pytest.mark.parametrize("table", ["MEASUREMENTS", "TASKS", "MODELS", "PRESETS"])
+def test_every_name_of_the_registry_is_described(table):
+    text = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8")
+    if table != "MEASUREMENTS":
+        text += (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+    assert [name for name in getattr(registry, table) if f"`{name}`" not in text] == []
+
+
+def test_every_option_of_the_measurements_is_described():
+    text = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8")
+    assert [name for name in circuits.analysis.Options.model_fields if f"`{name}`" not in text] == []
+
+
+def test_every_public_name_is_in_the_api_reference():
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"[\w.]+", text))
+    public = [
+        *(f"circuits.{name}" for name in circuits.__all__ if not inspect.ismodule(getattr(circuits, name))),
+        *(f"circuits.analysis.{name}" for name in circuits.analysis.__all__),
+        *(f"circuits.figures.{name}" for name in circuits.figures.__all__),
+    ]
+    assert [name for name in public if name not in documented and name.rpartition(".")[2] not in documented] == []
+
+
+@pytest.fixture
+def participation(tmp_path, monkeypatch):
+    """The measurement of CONTRIBUTING.md, its test and its line in the registry, put in place."""
+    source, test, line = code_blocks("CONTRIBUTING.md")
+    module = _load("circuits.analysis.participation", source, tmp_path, monkeypatch)
+    entries = eval("{" + line + "}", {"Entry": registry.Entry})
+    for name, entry in entries.items():
+        monkeypatch.setitem(registry.MEASUREMENTS, name, entry)
+    return module, _load("test_participation", test, tmp_path, monkeypatch)
+
+
+def _load(name, source, folder, monkeypatch):
+    path = folder / f"{name.rpartition('.')[2]}.py"
+    path.write_text(source, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_measurement_of_contributing_passes_its_own_test(participation, tiny_run):
+    module, test = participation
+    for n_equal in (1, 3, 50):
+        test.test_equal_norms_count_as_many_neurons(n_equal)
+    test.test_measure_equals_the_formula_on_a_stored_network(tiny_run)
+    assert ">>> participation_ratio(np.array([2.0, 2.0, 0.0]))\n    2.0" in module.participation_ratio.__doc__
+    assert module.participation_ratio(module.np.array([2.0, 2.0, 0.0])) == 2.0
+
+
+def test_the_measurement_of_contributing_is_on_the_command_line_and_the_page(
+    participation, tiny_path, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(tiny_path, "run.h5")
+    assert main(["analyze", "run.h5", "--participation", "--norm", "path"]) == 0
+    assert "participation" in capsys.readouterr().out
+    assert main(["analyze", "run.h5", "--json", "--quiet"]) == 0
+    assert "participation" in circuits.read_json(capsys.readouterr().out)
+    assert main(["report", "run.h5", "--quiet"]) == 0
+    assert "participation ratio of the neuron norms" in Path("run.html").read_text(encoding="utf-8").lower()
+
+
+def test_relative_links_lead_somewhere():
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "checkpoints" / "README.md"]:
+        links = re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
+        missing = [link for link in links if not (document.parent / link).exists()]
+        assert missing == [], document

@@ -1,0 +1,354 @@
+"""The page: one file that needs nothing else, replaces only its own kind, and draws without an error in a browser."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import xarray as xr
+from plotly.offline import get_plotlyjs
+
+import circuits
+from circuits.analysis.analyze import analyze
+from circuits.checkpoints import layout
+from circuits.figures import report as module
+from circuits.figures.report import page, report
+from circuits.options import Options
+from circuits.registry import MEASUREMENTS, Entry
+
+ADDRESSES = {"src", "href", "srcset", "data", "action", "poster", "background", "xlink:href"}
+
+
+class Page(HTMLParser):
+    """Elements by tag, with their attributes and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: dict[str, list[tuple[dict, str]]] = {}
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.setdefault(tag, []).append((dict(attrs), ""))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if self.open:
+            attributes, text = self.elements[self.open[-1]].pop()
+            self.elements[self.open[-1]].append((attributes, text + data))
+
+    def texts(self, tag: str) -> list[str]:
+        return [" ".join(text.split()) for _, text in self.elements.get(tag, [])]
+
+    def attributes(self, tag: str) -> list[dict]:
+        return [attributes for attributes, _ in self.elements.get(tag, [])]
+
+
+@pytest.fixture(scope="module")
+def grokked_page(grokked_path, tmp_path_factory):
+    with circuits.open(grokked_path) as run:
+        path = report(run, tmp_path_factory.mktemp("pages") / "grokked.html")
+    return path.read_text()
+
+
+# ---- what is in it ----
+
+
+def test_the_page_embeds_plotly_once_and_refers_to_nothing_outside(grokked_page):
+    assert grokked_page.count(get_plotlyjs()) == 1
+    rest = grokked_page.replace(get_plotlyjs(), "")
+    assert "http:" not in rest
+    assert "https:" not in rest
+    found = Page(grokked_page)
+    assert not [tag for tag in ("link", "img", "iframe", "object", "embed", "base") if tag in found.elements]
+    for tag in found.elements:
+        for attributes in found.attributes(tag):
+            assert not ADDRESSES & set(attributes), f"<{tag}> refers to something: {attributes}"
+    for css in found.texts("style"):
+        assert "url(" not in css
+        assert "@import" not in css
+    (policy,) = [meta["content"] for meta in found.attributes("meta") if "http-equiv" in meta]
+    assert "default-src 'none'" in policy
+
+
+def test_the_page_names_the_run_its_source_and_each_section_in_order(grokked_page):
+    found = Page(grokked_page)
+    assert found.texts("h1") == ["tiny"]
+    assert "Merrill et al. 2023, section 2" in found.texts("p")
+    headings = [text for text in found.texts("h2") if text != "To be wary of"]
+    assert headings == ["Seed by seed", "Learning curves", "Subnetwork", "Norms", "Faithfulness", "How this was made"]
+    assert found.attributes("html") == [{"lang": "en"}]
+
+
+def test_the_page_has_every_figure_with_a_caption(grokked_page, grokked_run):
+    found = Page(grokked_page)
+    n_figures = grokked_page.count('class="plotly-graph-div"')
+    assert n_figures == len(found.attributes("figure")) == 8
+    assert len(found.texts("figcaption")) == 8
+    assert all(text.endswith(".") for text in found.texts("figcaption"))
+    for figure in ("2 (left)", "2 (middle)", "2 (right)", "3 (left)", "3 (right)", "5 (left)", "5 (right)"):
+        assert any(f"Figure {figure} of Merrill et al. 2023" in text for text in found.texts("figcaption"))
+
+
+def test_the_table_holds_what_the_analysis_found(grokked_page, grokked_run):
+    found = analyze(grokked_run, "subnetwork")["subnetwork"]
+    rows = re.findall(r"<tr>(<th scope=\"row\">.*?)</tr>", grokked_page)
+    for index, row in enumerate(rows):
+        cells = re.findall(r">([^<]*)</t[hd]>", row)
+        at = found.isel(seed=index)
+        late = [f"{value:g}" for value in at["late_sparsity"].values]
+        assert cells == [
+            str(grokked_run.seeds[index]),
+            f"{float(at['memorization_epoch']):g}",
+            f"{float(at['generalization_epoch']):g}",
+            f"{float(at['grokking_delay']):g}",
+            f"{float(grokked_run.metrics['train_accuracy'][-1, index]):.3f}",
+            f"{float(grokked_run.metrics['test_accuracy'][-1, index]):.3f}",
+            f"{float(at['memorizing_sparsity']):g}",
+            f"{float(at['final_sparsity']):g}",
+            *late,
+            f"{float(at['overlap']):.3f}",
+            f"{float(at['overlap_expected']):.3f}",
+        ]
+    assert len(rows) == 2
+
+
+def test_every_header_cell_says_what_it_heads_and_the_columns_add_up(grokked_page):
+    found = Page(grokked_page)
+    headers = found.attributes("th")
+    assert {header["scope"] for header in headers if "scope" in header} == {"colgroup", "col", "row"}
+    spans = sum(int(header["colspan"]) for header in headers if "colspan" in header)
+    assert spans == sum(header.get("scope") == "col" for header in headers)
+
+
+def test_the_foot_holds_the_config_that_makes_the_run_again(grokked_page, grokked_run):
+    (text,) = [text for _, text in Page(grokked_page).elements["pre"]]
+    assert circuits.Config.model_validate(json.loads(text)) == grokked_run.config
+    assert grokked_run.fingerprint in grokked_page
+    assert grokked_run.versions["torch"] in grokked_page
+
+
+def test_the_words_say_under_which_options_they_were_measured(tiny_run):
+    options = Options(criterion="accuracy", support="test", norm="path", final="median", memorization_threshold=0.6)
+    results = analyze(tiny_run, options=options)
+    text = " ".join(Page(page(tiny_run, results, options)).texts("dd"))
+    for said in ("above 0.6,", "|u|·‖(w, b)‖", "the same accuracy", "(test set)", "median size among the last 50"):
+        assert said in text
+
+
+def test_a_name_that_is_markup_is_shown_as_it_is(tmp_path, make_config):
+    name = "</title><script>alert(1)</script>"
+    with circuits.train(make_config(name=name, source=name), tmp_path / "a.h5", progress=False) as run:
+        text = report(run).read_text()
+    assert name not in text
+    assert Page(text).texts("h1") == [name]
+
+
+# ---- runs that did not go well ----
+
+
+def test_a_run_without_a_hidden_layer_still_gets_its_curves(tmp_path, make_config):
+    with circuits.train(make_config().replace(model__kind="linear"), tmp_path / "a.h5", progress=False) as run:
+        found = Page(report(run).read_text())
+    assert found.texts("h2") == ["Seed by seed", "Learning curves", "How this was made"]
+    assert len(found.attributes("figure")) == 2
+
+
+@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+@pytest.mark.parametrize("epochs", [0, 1, 2])
+def test_a_run_with_few_checkpoints_or_seeds_still_gets_a_page(tmp_path, make_config, epochs, seeds):
+    with circuits.train(make_config(epochs=epochs, seeds=seeds), tmp_path / "a.h5", progress=False) as run:
+        found = Page(report(run).read_text())
+    assert len(found.attributes("figure")) == 8
+
+
+def test_an_interrupted_run_is_said_to_be_one(tmp_path, make_config):
+    circuits.train(make_config(), tmp_path / "a.h5", progress=False).close()
+    layout.amend(tmp_path / "a.h5", make_config(epochs=9), None)
+    with circuits.open(tmp_path / "a.h5") as run:
+        found = Page(report(run).read_text())
+    assert any("The run holds 5 of 10 planned checkpoints" in text for text in found.texts("li"))
+
+
+def test_seeds_that_never_memorised_are_said_once_and_the_table_says_never(tiny_run):
+    text = page(tiny_run, analyze(tiny_run))
+    assert "seeds 0, 1, 2 never memorised" in text
+    assert text.count(">never</td>") == 6
+    assert "0 of 3 seeds memorised; 0 of 3 seeds generalised." in text
+
+
+DIVERGING, COLLAPSING = {"optimizer__lr": 1e9, "epochs": 20}, {"optimizer__weight_decay": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "fate"),
+    [("relu", DIVERGING, "diverged"), ("linear", DIVERGING, "diverged"), ("relu", COLLAPSING, "collapsed")],
+)
+def test_diverged_and_collapsed_seeds_are_said_in_the_warnings_and_the_table(
+    tmp_path, make_config, model, changes, fate
+):
+    config = make_config(**changes).replace(model__kind=model)
+    with circuits.train(config, tmp_path / "a.h5", progress=False) as run:
+        found = Page(report(run).read_text())
+    assert any(text.startswith(f"seeds 0, 1, 2 {fate}: ") for text in found.texts("li"))
+    assert found.texts("td").count(fate) == 3
+
+
+def test_a_run_without_a_checkpoint_is_an_input_error(tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(tiny_run, "n_checkpoints", 0)
+    with pytest.raises(circuits.InputError, match="has no checkpoint yet"):
+        report(tiny_run, tmp_path / "a.html")
+
+
+def test_a_measurement_without_figures_of_its_own_is_drawn_all_the_same(tiny_run, tmp_path, monkeypatch):
+    def measure(run, options, *, progress=False):
+        return xr.Dataset({"doubt": run.metrics["test_loss"]})
+
+    monkeypatch.setattr(Entry, "load", lambda entry: measure)
+    monkeypatch.setattr(module, "MEASUREMENTS", {"doubt": Entry("How sure it is.", "")})
+    monkeypatch.setitem(MEASUREMENTS, "doubt", Entry("How sure it is.", ""))
+    found = Page(report(tiny_run, tmp_path / "a.html").read_text())
+    assert "Doubt" in found.texts("h2")
+    assert "How sure it is." in found.texts("p")
+    assert "Doubt at every checkpoint." in found.texts("figcaption")
+    assert len(found.attributes("figure")) == 3
+
+
+# ---- where it is written ----
+
+
+def test_the_page_lies_beside_the_run_by_default_and_replaces_the_one_before(tmp_path, make_config):
+    with circuits.train(make_config(), tmp_path / "a.h5", progress=False) as run:
+        first = circuits.report(run)
+        assert first == tmp_path / "a.html"
+        first.write_text(first.read_text().replace("</body>", "<p>the page before</p></body>"))
+        assert circuits.report(run) == first
+    assert "the page before" not in first.read_text()
+    assert sorted(path.name for path in tmp_path.glob("*.html*")) == ["a.html"]
+
+
+def test_only_a_page_of_its_own_is_replaced(tiny_run, tmp_path):
+    foreign = tmp_path / "notes.html"
+    foreign.write_text("<!doctype html><p>mine</p>")
+    with pytest.raises(circuits.InputError, match=r"exists and is not a page made by circuits.*Pass another --out\."):
+        report(tiny_run, foreign)
+    assert foreign.read_text() == "<!doctype html><p>mine</p>"
+    before = tiny_run.path.read_bytes()
+    with pytest.raises(circuits.InputError, match="exists and is the run itself"):
+        report(tiny_run, tiny_run.path)
+    assert tiny_run.path.read_bytes() == before
+    with pytest.raises(circuits.InputError, match=r"is a folder\. Pass the page in it, such as"):
+        report(tiny_run, tmp_path)
+    with pytest.raises(circuits.InputError, match="there is no folder"):
+        report(tiny_run, tmp_path / "none" / "a.html")
+
+
+def test_a_failure_leaves_the_old_page_and_nothing_else(tiny_run, tmp_path, monkeypatch):
+    path = report(tiny_run, tmp_path / "a.html")
+    before = path.read_bytes()
+
+    def refuse(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(module.os, "replace", refuse)
+    with pytest.raises(OSError, match="no space left"):
+        report(tiny_run, path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.html"]
+
+
+# ---- in a browser ----
+
+LISTEN = """<script>
+const seen = [];
+console.error = (...words) => seen.push("console.error: " + words.join(" "));
+addEventListener("error", (event) => seen.push("error: " + event.message), true);
+addEventListener("unhandledrejection", (event) => seen.push("rejection: " + event.reason));
+addEventListener("securitypolicyviolation", (event) => seen.push("blocked: " + event.blockedURI));
+</script>"""
+
+PROBE = """<script>
+addEventListener("load", () => setTimeout(() => {
+  const size = (element) => { const box = element.getBoundingClientRect(); return [box.width, box.height]; };
+  const figures = [...document.querySelectorAll(".plotly-graph-div")].map((figure) => ({
+    id: figure.id,
+    drawn: figure.classList.contains("js-plotly-plot"),
+    size: size(figure),
+    plot: [...figure.querySelectorAll(".nsewdrag")].map(size)[0] || [0, 0],
+    lines: figure.querySelectorAll(".scatterlayer .js-line").length,
+    inside: figure.getBoundingClientRect().right <= document.documentElement.clientWidth,
+  }));
+  const probe = document.createElement("pre");
+  probe.id = "probe";
+  probe.textContent = JSON.stringify({seen, figures});
+  document.body.append(probe);
+}, 1000));
+</script>"""
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        assert os.environ.get("CI") != "true", "CI must render the page, but there is no Chromium"
+        pytest.skip("no Chromium to render the page in")
+    return found
+
+
+def rendered(chromium: str, text: str, folder, width: int) -> dict:
+    """What the page looks like to a browser: errors seen, and the figures' sizes."""
+    head, first, rest = text.partition('<meta charset="utf-8">')
+    body, last, tail = rest.rpartition("</body>")
+    copy = folder / "probed.html"
+    copy.write_text(head + first + LISTEN + body + PROBE + last + tail)
+    flags = [
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=20000", f"--window-size={width},2000",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [chromium, *flags, "--dump-dom", copy.as_uri()], capture_output=True, text=True, timeout=240, check=False
+    )
+    found = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert found, f"the page did not come to its end in {chromium}: {done.stderr[-2000:]}"
+    return json.loads(found[1].replace("&quot;", '"').replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+
+
+@pytest.mark.parametrize("width", [1200, 500])
+def test_a_browser_draws_every_figure_without_an_error(chromium, grokked_page, tmp_path, width):
+    found = rendered(chromium, grokked_page, tmp_path, width)
+    assert found["seen"] == []
+    assert len(found["figures"]) == 8
+    for figure in found["figures"]:
+        assert figure["drawn"], figure
+        assert min(figure["size"]) > 200, figure
+        assert min(figure["plot"]) > 100, figure
+        assert figure["lines"] >= 1, figure
+        assert figure["inside"], figure
+
+
+def test_a_browser_draws_the_page_of_a_diverged_run_without_an_error(chromium, tmp_path, make_config):
+    config = make_config(**DIVERGING)
+    with circuits.train(config, tmp_path / "a.h5", progress=False) as run:
+        assert np.isnan(run.metrics["train_loss"].values).any()
+        found = rendered(chromium, report(run).read_text(), tmp_path, 1200)
+    assert found["seen"] == []
+    assert all(min(figure["size"]) > 200 for figure in found["figures"])
+
+
+def test_the_probe_notices_an_error_and_a_request(chromium, grokked_page, tmp_path):
+    broken = grokked_page.replace(
+        "<main>", '<main><img src="https://example.invalid/x.png"><script>nothing.at.all</script>'
+    )
+    seen = " ".join(rendered(chromium, broken, tmp_path, 1200)["seen"])
+    assert "nothing is not defined" in seen
+    assert "blocked: https://example.invalid/x.png" in seen
