@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from circuits.figures.report import report as report
     from circuits.presets import preset as preset
     from circuits.training.loop import train as train
+    from circuits.training.replay import replay as replay
 
 _LAZY = {
     "Config": "circuits.config:Config",
@@ -36,6 +37,7 @@ _LAZY = {
     "open": "circuits.checkpoints.run:open_run",
     "preset": "circuits.presets:preset",
     "read_json": "circuits.analysis.store:read_json",
+    "replay": "circuits.training.replay:replay",
     "report": "circuits.figures.report:report",
     "train": "circuits.training.loop:train",
 }

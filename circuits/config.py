@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from circuits.errors import InputError, nearest
-from circuits.registry import MODELS, TASKS, lookup
+from circuits.registry import MODELS, OPTIMIZERS, TASKS, lookup
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +64,7 @@ class Model(Part, ABC):
 
     kind: str
     hidden_layer: ClassVar[tuple[str, str, str] | None] = None
-    """Names of the incoming weights, biases and readout of the layer whose neurons can be pruned, if there is one."""
+    """Names of W, b, u if the model has a layer that can be pruned; the model is then exactly uᵀ relu(W x + b)."""
 
     @abstractmethod
     def shapes(self, n_inputs: int) -> Shapes:
@@ -85,7 +85,15 @@ class Model(Part, ABC):
         return Network(self, parameters)
 
 
-class SGD(Part):
+class Optimizer(Part):
+    """How parameters are updated."""
+
+    kind: str
+    lr: PositiveFloat
+    weight_decay: NonNegativeFloat
+
+
+class SGD(Optimizer):
     """Stochastic gradient descent with L2 weight decay on all parameters, as `torch.optim.SGD` applies it."""
 
     kind: Literal["sgd"] = "sgd"
@@ -93,6 +101,20 @@ class SGD(Part):
     """Learning rate."""
     weight_decay: NonNegativeFloat = 0.01
     """L2 coefficient λ, added to the gradient as λθ."""
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay, as `torch.optim.AdamW` applies it (Loshchilov and Hutter 2019)."""
+
+    kind: Literal["adamw"] = "adamw"
+    lr: PositiveFloat = 0.001
+    """Learning rate."""
+    weight_decay: NonNegativeFloat = 0.01
+    """Decoupled coefficient λ: θ is multiplied by 1 - lr λ at every update."""
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    """Decay of the running means of the gradient and of its square."""
+    eps: PositiveFloat = 1e-8
+    """Added to the denominator."""
 
 
 class Checkpoints(Part):
@@ -104,6 +126,12 @@ class Checkpoints(Part):
     """A checkpoint every so many optimizer updates; instead of, or on top of, every_epochs."""
     at_steps: tuple[NonNegativeInt, ...] = ()
     """Further optimizer steps at which to keep one."""
+    from_step: NonNegativeInt = 0
+    """Keep none before this step; more than 0 only in a replay of another run."""
+    to_step: NonNegativeInt | None = None
+    """Stop after this step, before the last epoch is over."""
+    optimizer_state_every: PositiveInt | None = None
+    """Keep the optimizer's state at every so many checkpoints, for `circuits replay`; SGD has none and needs none."""
 
 
 class Config(Part):
@@ -115,7 +143,7 @@ class Config(Part):
     """The paper and section that this reproduces."""
     task: SerializeAsAny[Task]
     model: SerializeAsAny[Model]
-    optimizer: SGD = SGD()
+    optimizer: SerializeAsAny[Optimizer] = SGD()
     loss: Literal["hinge"] = "hinge"
     """hinge: mean of max(0, 1 - f(x) y) over the batch."""
     batch_size: PositiveInt = 32
@@ -138,6 +166,11 @@ class Config(Part):
     def _model_of_its_kind(cls, value: Any) -> Any:
         return _of_its_kind(value, MODELS, "model")
 
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _optimizer_of_its_kind(cls, value: Any) -> Any:
+        return _of_its_kind(value, OPTIMIZERS, "optimizer")
+
     @model_validator(mode="after")
     def _consistent(self) -> Config:
         if len(set(self.seeds)) != len(self.seeds):
@@ -145,6 +178,10 @@ class Config(Part):
         beyond = [step for step in self.checkpoints.at_steps if step > self.total_steps]
         if beyond:
             raise ValueError(f"checkpoints.at_steps has {beyond[0]}, but the run ends at step {self.total_steps}")
+        if self.checkpoints.from_step > self.total_steps:
+            raise ValueError(
+                f"checkpoints.from_step is {self.checkpoints.from_step}, but the run ends at step {self.total_steps}"
+            )
         return self
 
     @property
@@ -155,7 +192,8 @@ class Config(Part):
     @property
     def total_steps(self) -> int:
         """Optimizer updates in the whole run."""
-        return self.epochs * self.steps_per_epoch
+        planned = self.epochs * self.steps_per_epoch
+        return planned if self.checkpoints.to_step is None else min(planned, self.checkpoints.to_step)
 
     @property
     def shapes(self) -> Shapes:
@@ -163,7 +201,7 @@ class Config(Part):
         return self.model.shapes(self.task.n_inputs)
 
     def checkpoint_steps(self) -> list[int]:
-        """Every step at which a checkpoint is kept, ascending; the first is 0, the initialisation.
+        """Every step at which a checkpoint is kept, ascending; the first is 0, the initialisation, but in a replay.
 
         Examples
         --------
@@ -171,12 +209,13 @@ class Config(Part):
         >>> circuits.preset("merrill-2023").checkpoint_steps()[:4]
         [0, 32, 64, 96]
         """
-        kept = {0, self.total_steps, *self.checkpoints.at_steps}
+        first = self.checkpoints.from_step
+        kept = {first, self.total_steps, *self.checkpoints.at_steps}
         if self.checkpoints.every_epochs is not None:
             kept.update(range(0, self.total_steps + 1, self.checkpoints.every_epochs * self.steps_per_epoch))
         if self.checkpoints.every_steps is not None:
-            kept.update(range(0, self.total_steps + 1, self.checkpoints.every_steps))
-        return sorted(kept)
+            kept.update(range(first, self.total_steps + 1, self.checkpoints.every_steps))
+        return sorted(step for step in kept if step >= first)
 
     def replace(self, **changes: Any) -> Config:
         """A copy with some fields changed, validated; dots reach inside, written as double underscores.

@@ -37,6 +37,11 @@ MODELS = {
     ),
 }
 
+OPTIMIZERS = {
+    "sgd": Entry("Stochastic gradient descent with L2 weight decay.", "circuits.config:SGD"),
+    "adamw": Entry("Adam with decoupled weight decay.", "circuits.config:AdamW"),
+}
+
 MEASUREMENTS = {
     "subnetwork": Entry(
         "Active subnetwork and effective sparsity at every checkpoint.",

@@ -33,3 +33,13 @@ python_maximum_signature_line_length = 88
 napoleon_google_docstring = False
 napoleon_numpy_docstring = True
 napoleon_use_rtype = False
+default_role = "code"  # `name` in a docstring is a name
+
+
+def _escape_bars(app, what, name, obj, options, lines):
+    """|u| in a docstring is an absolute value, not a substitution of reStructuredText."""
+    lines[:] = [line if line.lstrip().startswith(">>>") else line.replace("|", r"\|") for line in lines]
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", _escape_bars)

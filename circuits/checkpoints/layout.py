@@ -6,6 +6,7 @@
     /seed /neuron …   one dimension scale per dimension name
     /parameters/NAME  (step, seed, …)      /metrics/NAME  (step, seed)
     /data/train_NAME  (seed, example, …)   /data/test_NAME  (test_example, …)
+    /optimizer/NAME   (state_step, seed, …) the optimizer's state at some checkpoints, if the config asks for it
     /resume/slot0, 1  sequence, n_checkpoints, crc32 and the optimizer's state
 
 Every array names its dimensions by HDF5 dimension scales, so that netCDF tools and xarray show them. Scales live in
@@ -40,6 +41,7 @@ METRICS = {
 }
 COMMIT = ("step", "epoch", "seed")  # what every group of trajectories shows as coordinates
 CHUNK_BYTES = 1 << 20
+ATTRIBUTE_BYTES = 60_000  # of HDF5's 64 KiB
 
 State = Mapping[str, np.ndarray]
 
@@ -78,12 +80,32 @@ def size_on_disk(config: Config) -> int:
 
 
 def create(
-    path: Path, config: Config, versions: dict, numerics: dict, optimizer_state: State, *, replace: bool = False
+    path: Path,
+    config: Config,
+    versions: dict,
+    numerics: dict,
+    optimizer_state: State,
+    *,
+    parent: dict | None = None,
+    replace: bool = False,
 ) -> None:
     """Write a run file without checkpoints, whole or not at all.
 
     Everything goes to a temporary file beside `path`, which is synced and then linked to `path`: a reader sees either
     no file or a complete one, and an existing file is never overwritten, unless `replace` says so.
+
+    Parameters
+    ----------
+    path, config
+        The file, and what will be run into it.
+    versions, numerics
+        Library versions, and what the bits depend on.
+    optimizer_state
+        State by name before any update, each (seed, …); empty for an optimizer without.
+    parent
+        Path, fingerprint and step of the run that this one starts from.
+    replace
+        Replace a file that is there.
 
     Raises
     ------
@@ -93,7 +115,7 @@ def create(
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with h5py.File(temporary, "w", libver=LIBRARY_VERSIONS) as file:
-            _write_skeleton(file, config, versions, numerics, optimizer_state)
+            _write_skeleton(file, config, versions, numerics, optimizer_state, parent)
         _sync(temporary)
         if replace:
             os.replace(temporary, path)
@@ -113,7 +135,12 @@ def amend(path: Path, config: Config | None, other_numerics_since: int | None) -
     """
     with h5py.File(path, "r+", libver=LIBRARY_VERSIONS, locking=False) as file:
         if config is not None:
-            file.attrs.modify("config", np.bytes_(config.model_dump_json().ljust(file.attrs["config"].dtype.itemsize)))
+            room = file.attrs["config"].dtype.itemsize
+            text = config.model_dump_json().ljust(room)
+            if len(text) == room:
+                file.attrs.modify("config", np.bytes_(text))
+            else:  # an older version of this package made the file, and knew fewer fields
+                file.attrs["config"] = _padded(config)
         if other_numerics_since is not None and file.attrs["other_numerics_since"] < 0:
             file.attrs.modify("other_numerics_since", np.int64(other_numerics_since))
     _sync(path)
@@ -122,6 +149,11 @@ def amend(path: Path, config: Config | None, other_numerics_since: int | None) -
 def _padded(config: Config) -> np.bytes_:
     """The config as JSON of fixed length, with room for a larger number of epochs."""
     text = config.model_dump_json()
+    if len(text) > ATTRIBUTE_BYTES:
+        raise InputError(
+            f"The config takes {len(text)} bytes, a run file holds {ATTRIBUTE_BYTES}. Give fewer seeds or at_steps; "
+            f"--checkpoints.every-steps says many in one number."
+        )
     return np.bytes_(text.ljust(len(text) + 32))
 
 
@@ -132,7 +164,9 @@ def already_there(path: Path) -> InputError:
     )
 
 
-def _write_skeleton(file: h5py.File, config: Config, versions: dict, numerics: dict, optimizer_state: State) -> None:
+def _write_skeleton(
+    file: h5py.File, config: Config, versions: dict, numerics: dict, optimizer_state: State, parent: dict | None
+) -> None:
     growing = _Growing(file)
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = np.int64(FORMAT_VERSION)
@@ -183,6 +217,16 @@ def _write_skeleton(file: h5py.File, config: Config, versions: dict, numerics: d
             group.create_dataset(field, data=np.int64(value))
         for name, values in optimizer_state.items():
             group.create_dataset(f"state/{name}", data=np.zeros_like(values))
+    if optimizer_state and config.checkpoints.optimizer_state_every:
+        growing.dataset(file, "state_step", (), np.int64, fill=-1).make_scale("state_step")
+        file["state_step"].attrs["long_name"] = "optimizer updates at which the optimizer's state was kept"
+        group = _group(file, "optimizer", ("state_step", "seed"))
+        for name, values in optimizer_state.items():
+            parameter = name.partition(".")[2]  # "exp_avg.W" has the dimensions of W
+            dims = config.shapes[parameter][0] if parameter else ()
+            dataset = growing.dataset(group, name, values.shape, values.dtype)
+            _attach(file, dataset, ("state_step", "seed", *dims))
+    file.attrs["parent"] = json.dumps(parent)
     file.attrs["recovery_slack"] = np.int64(growing.slack)
 
 

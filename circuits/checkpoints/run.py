@@ -45,6 +45,8 @@ class Run:
         Library versions, and what the bits depend on (BLAS kernel, threads inside a step), of the machine that made it.
     other_numerics_since
         The checkpoint from which a machine with other numerics went on, -1 if none did.
+    parent
+        Path, fingerprint and step of the run that this one starts from, None if it starts at an initialisation.
     """
 
     def __init__(self, path: str | Path, file: h5py.File | None = None) -> None:
@@ -53,6 +55,7 @@ class Run:
         try:
             self.config: Config = parse(json.loads(self._attribute("config")))
             self.other_numerics_since = int(self._attribute("other_numerics_since"))
+            self.parent: dict[str, Any] | None = json.loads(self._file.attrs.get("parent", "null"))
             self.versions: dict[str, str] = json.loads(self._attribute("versions"))
             self.numerics: dict[str, Any] = json.loads(self._attribute("numerics"))
             self.created: str = str(self._attribute("created"))
@@ -90,7 +93,7 @@ class Run:
 
     @cached_property
     def all_data(self) -> xr.Dataset:
-        """The exact train and test data of all seeds: `train_inputs` (seed, example, input), …"""
+        """The exact train and test data, of all seeds, such as `train_inputs` (seed, example, input)."""
         group = self._file["data"]
         scales = {"seed", "example", "test_example", "input"}
         return xr.Dataset(
@@ -130,6 +133,23 @@ class Run:
         """As `state`, in NumPy arrays."""
         at = {"step": self.checkpoint_index(checkpoint, step=step), "seed": self.seed_index(seed)}
         return {str(name): np.array(variable[at].values) for name, variable in self.parameters.items()}
+
+    @property
+    def state_steps(self) -> np.ndarray:
+        """Steps at which the optimizer's state was kept for replay, ascending; empty when none was asked for."""
+        if "state_step" not in self._file:
+            return np.zeros(0, np.int64)
+        kept = self._file["state_step"]
+        return kept[: committed(kept)]
+
+    def optimizer_state(self, step: int) -> dict[str, np.ndarray]:
+        """The optimizer's state as of a step of `state_steps`, by name, each (seed, …)."""
+        found = np.flatnonzero(self.state_steps == step)
+        if not found.size:
+            kept = ", ".join(map(str, self.state_steps)) or "none (checkpoints.optimizer_state_every keeps some)"
+            raise InputError(f"{self.path} keeps no optimizer state at step {step}. It keeps: {kept}.")
+        group = self._file["optimizer"]
+        return {name: group[name][found[0]] for name in group if name not in ("state_step", "seed")}
 
     def model(
         self, seed: int | None = None, checkpoint: int | None = None, *, step: int | None = None

@@ -11,9 +11,11 @@ newest valid one and drops the checkpoints after it. Without state, every checkp
 from __future__ import annotations
 
 import os
+import shutil
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -119,25 +121,36 @@ class Writer:
         """Commit what `append` holds back."""
         if not self._pending:
             return
-        try:
+        with self._explained():
             self._commit()
-        except (OSError, RuntimeError) as error:
-            raise RunError(
-                f"{self.path}: writing checkpoint {self.n_checkpoints} failed ({error}). The {self.n_checkpoints} "
-                f"checkpoints before it are saved: make room, then continue with --resume."
-            ) from error
 
     def save_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Keep the optimizer's state as of the newest checkpoint, in the older of the two slots."""
         self.flush()
-        self._sequence += 1
-        slot = self._slots[self._sequence % 2]
-        for name, values in state.items():
-            slot[f"state/{name}"][...] = values
-        slot["n_checkpoints"][...] = self.n_checkpoints
-        slot["crc32"][...] = _checksum(state, self._sequence, self.n_checkpoints)
-        slot["sequence"][...] = self._sequence
-        self.file.flush()
+        if not state:
+            return
+        with self._explained():
+            self._sequence += 1
+            slot = self._slots[self._sequence % 2]
+            for name, values in state.items():
+                slot[f"state/{name}"][...] = values
+            slot["n_checkpoints"][...] = self.n_checkpoints
+            slot["crc32"][...] = _checksum(state, self._sequence, self.n_checkpoints)
+            slot["sequence"][...] = self._sequence
+            self.file.flush()
+
+    def keep_state(self, step: int, state: Mapping[str, np.ndarray]) -> None:
+        """Add the optimizer's state to those kept for replay, committed in two phases as a checkpoint is."""
+        group, steps = self.file["optimizer"], self.file["state_step"]
+        end = steps.shape[0] + 1
+        with self._explained():
+            for name, values in state.items():
+                group[name].resize(end, axis=0)
+                group[name][end - 1] = values
+            self.file.flush()
+            steps.resize(end, axis=0)
+            steps[end - 1] = step
+            self.file.flush()
 
     def close(self, *, flush: bool = True) -> None:
         """Commit what is pending, close the file, let the next writer in."""
@@ -155,6 +168,20 @@ class Writer:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close(flush=kind is None or not issubclass(kind, RunError))
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn a refusal of the file system into one line that says what is saved and what is needed."""
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            needed = sum(values.nbytes for _, _, row in self._pending for values in row.values())
+            free = shutil.disk_usage(self.path.parent).free
+            raise RunError(
+                f"{self.path}: writing failed ({error}). The first {self.n_checkpoints} checkpoints are saved; the "
+                f"next {len(self._pending) or 1} need {max(needed, 1 << 20) / 1e6:.0f} MB, and {free / 1e6:.0f} MB are "
+                f"free. Make room, then continue: circuits train --resume --out {self.path}"
+            ) from error
 
     def _commit(self) -> None:
         start, end = self.n_checkpoints, self.n_checkpoints + len(self._pending)
@@ -186,11 +213,22 @@ class Writer:
         return best
 
     def _truncate(self, n_checkpoints: int) -> None:
-        for datasets in ([self._step], [self._epoch, *self._trajectories.values()]):  # un-commit, then drop the data
-            for dataset in datasets:
-                if dataset.shape[0] > n_checkpoints:
-                    dataset.resize(n_checkpoints, axis=0)
-            self.file.flush()
+        last = int(self._step[n_checkpoints - 1]) if n_checkpoints else -1
+        _cut(self.file, n_checkpoints, self._step, [self._epoch, *self._trajectories.values()])
+        if "state_step" in self.file:
+            kept = self.file["state_step"]
+            n_states = int((kept[: committed(kept)] <= last).sum())
+            states = [dataset for name, dataset in self.file["optimizer"].items() if name not in ("state_step", "seed")]
+            _cut(self.file, n_states, kept, states)
+
+
+def _cut(file: h5py.File, length: int, commit: h5py.Dataset, datasets: list[h5py.Dataset]) -> None:
+    """Shorten what lies beyond `length`: un-commit first, then drop the data."""
+    for group in ([commit], datasets):
+        for dataset in group:
+            if dataset.shape[0] > length:
+                dataset.resize(length, axis=0)
+        file.flush()
 
 
 def make_writable(path: Path) -> None:

@@ -20,6 +20,7 @@ COMMANDS = {
     "analyze": Entry("Measure a run: active subnetworks, norms, faithfulness.", "circuits.cli.analyze:command"),
     "report": Entry("Write one HTML page with every figure of a run.", "circuits.cli.report:command"),
     "show": Entry("Say what is in a run: config, checkpoints, phases, state.", "circuits.cli.show:command"),
+    "replay": Entry("Train a stretch of a run again, keeping every step.", "circuits.cli.replay:command"),
     "presets": Entry("List the presets, or print one as JSON.", "circuits.cli.presets:command"),
 }
 

@@ -11,12 +11,13 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import platform, python_version
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -26,9 +27,18 @@ from circuits.checkpoints.run import Run, open_run
 from circuits.checkpoints.writer import Writer, make_writable
 from circuits.config import Config
 from circuits.errors import InputError, Interrupted
-from circuits.training.steppers import Stepper, choose_kernel, initial_parameters, make_stepper, numerics
+from circuits.training.steppers import (
+    Arrays,
+    Stepper,
+    choose_kernel,
+    initial_parameters,
+    initial_state,
+    make_stepper,
+    numerics,
+)
 
 SPARE_BYTES = 16 << 20
+STATE_SECONDS = 1.0  # how much training a kill may cost, where the optimizer has state
 
 
 def train(
@@ -93,7 +103,7 @@ def train(
         if numbers is None:
             return open_run(path)
         lock = RunLock(path)
-        with _released_on_error(lock):
+        with released_on_error(lock):
             make_writable(path)
             layout.amend(path, config, since)
     else:
@@ -103,11 +113,11 @@ def train(
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not overwrite:
             raise layout.already_there(path)
-        _check_room(path, layout.size_on_disk(config))
+        check_room(path, layout.size_on_disk(config))
         lock = RunLock(path)
-        with _released_on_error(lock):
-            layout.create(path, config, versions(), numbers, {}, replace=overwrite)
-    _work(path, lock, config, numbers, progress)
+        with released_on_error(lock):
+            layout.create(path, config, versions(), numbers, initial_state(config), replace=overwrite)
+    advance_to_the_end(path, lock, config, numbers, progress=progress)
     return open_run(path)
 
 
@@ -123,23 +133,54 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _work(path: Path, lock: RunLock, config: Config, numbers: dict[str, Any], progress: bool) -> None:
+class Start(NamedTuple):
+    """Where training begins: the step, parameters and optimizer state by name, each (seed, …)."""
+
+    step: int
+    parameters: Arrays
+    state: Arrays
+
+
+def advance_to_the_end(
+    path: Path,
+    lock: RunLock,
+    config: Config,
+    numbers: dict[str, Any],
+    *,
+    start: Start | None = None,
+    progress: bool = True,
+) -> None:
+    """Train a run file that exists from its last checkpoint to the last step of its config.
+
+    Parameters
+    ----------
+    path, lock
+        The run file and its lock, which is released at the end.
+    config, numbers
+        What to run, and the numerics that serve it.
+    start
+        Where a file without checkpoints begins; by default at the initialisation.
+    progress
+        A progress bar on stderr.
+    """
     with Writer(path, lock) as writer, _stop_requests() as stop:
         run = Run(path, writer.file)
         if run.n_checkpoints:
             parameters = {str(name): values[-1].values for name, values in run.parameters.items()}
-            step = int(run.steps[-1])
-        else:
-            parameters, step = initial_parameters(config), 0
-        stepper = make_stepper(
-            config, run.all_data, parameters, writer.optimizer_state, numbers["path"], numbers["device"]
-        )
+            start = Start(int(run.steps[-1]), parameters, writer.optimizer_state)
+        elif start is None:
+            start = Start(0, initial_parameters(config), {})
+        step = start.step
+        stepper = make_stepper(config, run.all_data, start.parameters, start.state, numbers["path"], numbers["device"])
         bar = tqdm(
             total=config.total_steps, initial=step, desc=config.name, unit="step", file=sys.stderr,
             disable=None if progress else True,
         )  # fmt: skip
+        saved = time.monotonic()
+        keeps_state = config.checkpoints.optimizer_state_every if initial_state(config) else None
         try:
-            for target in config.checkpoint_steps()[writer.n_checkpoints :]:
+            resumed_at = writer.n_checkpoints
+            for index, target in enumerate(config.checkpoint_steps()[resumed_at:], resumed_at):
                 for epoch, first, last in _stretches(step, target, config.steps_per_epoch):
                     stepper.advance(epoch, first, last)
                     bar.update(last - first)
@@ -150,6 +191,12 @@ def _work(path: Path, lock: RunLock, config: Config, numbers: dict[str, Any], pr
                     raise Interrupted(_how_to_resume(path, writer.n_checkpoints, config))
                 step = target
                 _keep(writer, stepper, config, step, bar)
+                if keeps_state and index % keeps_state == 0:
+                    writer.flush()
+                    writer.keep_state(step, stepper.optimizer_state())
+                if time.monotonic() - saved > STATE_SECONDS or step == config.total_steps:
+                    writer.save_state(stepper.optimizer_state())
+                    saved = time.monotonic()
         finally:
             bar.close()
             stepper.close()
@@ -225,7 +272,8 @@ def _first_difference(stored: Config, wanted: Config) -> str:
     return f"{key}: {old.get(key)!r} there, {new.get(key)!r} asked"
 
 
-def _check_room(path: Path, needed: int) -> None:
+def check_room(path: Path, needed: int) -> None:
+    """Refuse to begin what will not fit on the disk."""
     free = shutil.disk_usage(path.parent).free
     if needed + SPARE_BYTES > free:
         raise InputError(
@@ -268,7 +316,8 @@ def _stop_requests() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _released_on_error(lock: RunLock) -> Iterator[None]:
+def released_on_error(lock: RunLock) -> Iterator[None]:
+    """Give the lock back if what follows fails."""
     try:
         yield
     except BaseException:

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 import xarray as xr
 
-from circuits.config import Config
+from circuits.config import SGD, AdamW, Config
+from circuits.errors import InputError
 from circuits.training.steppers import Arrays, example_order
 
 
@@ -36,10 +37,9 @@ class Reference:
             config.model.module({name: values[index] for name, values in parameters.items()}).to(device)
             for index in range(len(config.seeds))
         ]
-        sgd = config.optimizer
-        self._optimizers = [
-            torch.optim.SGD(net.parameters(), lr=sgd.lr, weight_decay=sgd.weight_decay) for net in self._networks
-        ]
+        self._optimizers = [torch_optimizer(config, net) for net in self._networks]
+        for index, (net, optimizer) in enumerate(zip(self._networks, self._optimizers, strict=True)):
+            _restore(net, optimizer, {name: values[index] for name, values in state.items()})
         inputs, targets = data["train_inputs"].values, data["train_targets"].values
         self._train = [(tensor(x), tensor(y)) for x, y in zip(inputs, targets, strict=True)]
         self._test = (tensor(data["test_inputs"].values), tensor(data["test_targets"].values))
@@ -78,12 +78,47 @@ class Reference:
         return {name: np.array([row[name] for row in rows], np.float64) for name in rows[0]}
 
     def optimizer_state(self) -> Arrays:
-        """Plain SGD keeps none."""
-        return {}
+        """Adam's running means and step count, each (seed, …); nothing for SGD."""
+        if self.config.optimizer.kind == "sgd":
+            return {}
+        found = [_state_of(net, optimizer) for net, optimizer in zip(self._networks, self._optimizers, strict=True)]
+        return {name: np.stack([state[name] for state in found]) for name in found[0]}
 
     def close(self) -> None:
         """Give torch its threads back."""
         torch.set_num_threads(self._threads)
+
+
+def torch_optimizer(config: Config, network: torch.nn.Module) -> torch.optim.Optimizer:
+    """The torch optimizer that a config describes."""
+    chosen = config.optimizer
+    if isinstance(chosen, SGD):
+        return torch.optim.SGD(network.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay)
+    if not isinstance(chosen, AdamW):
+        raise InputError(f"There is no torch optimizer for '{chosen.kind}'.")
+    return torch.optim.AdamW(
+        network.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay, betas=chosen.betas, eps=chosen.eps
+    )
+
+
+def _state_of(network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Arrays:
+    """One network's state by name, with zeros where no update was made yet."""
+    state: Arrays = {"step": np.zeros((), np.float32)}
+    for name, parameter in network.named_parameters():
+        known = optimizer.state.get(parameter, {})
+        for moment in ("exp_avg", "exp_avg_sq"):
+            state[f"{moment}.{name}"] = known.get(moment, torch.zeros_like(parameter)).detach().cpu().numpy().copy()
+        state["step"] = np.asarray(known.get("step", torch.zeros(())).cpu().numpy(), np.float32)
+    return state
+
+
+def _restore(network: torch.nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, np.ndarray]) -> None:
+    for name, parameter in network.named_parameters() if state else ():
+        moments = {key: torch.from_numpy(np.array(state[f"{key}.{name}"])) for key in ("exp_avg", "exp_avg_sq")}
+        optimizer.state[parameter] = {
+            "step": torch.tensor(float(state["step"]), dtype=torch.float32),
+            **{key: values.to(parameter.device) for key, values in moments.items()},
+        }
 
 
 def hinge(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

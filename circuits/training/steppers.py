@@ -63,6 +63,19 @@ def initial_parameters(config: Config) -> Arrays:
     return {name: np.stack([net[name] for net in networks]).astype(config.dtype) for name in config.shapes}
 
 
+def initial_state(config: Config) -> Arrays:
+    """The optimizer's state before any update, each (seed, …): nothing for SGD, zeros for AdamW."""
+    if config.optimizer.kind == "sgd":
+        return {}
+    n_seeds = len(config.seeds)
+    moments = {
+        f"{moment}.{name}": np.zeros((n_seeds, *shape), config.dtype)
+        for moment in ("exp_avg", "exp_avg_sq")
+        for name, (_, shape) in config.shapes.items()
+    }
+    return {**moments, "step": np.zeros(n_seeds, np.float32)}
+
+
 def choose_kernel(config: Config, device: str, kernel: str) -> tuple[str, str]:
     """The path and device that serve a config: ("fused", "cpu") where it applies, else ("reference", device).
 

@@ -1,0 +1,160 @@
+"""Replay: train a stretch of a run again and keep every step of it, to look at a transition at full density.
+
+Because every draw is a function of (seed, epoch), training on from a stored checkpoint takes the very steps that the
+original took. The replay is an ordinary run file that names its parent. Wherever both keep a checkpoint, they are
+compared bit for bit: they are the same, or hardware or libraries differ, which is then said.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from circuits.checkpoints import layout
+from circuits.checkpoints.lock import RunLock
+from circuits.checkpoints.run import Run, open_run
+from circuits.errors import InputError
+from circuits.training.loop import (
+    Start,
+    advance_to_the_end,
+    check_room,
+    released_on_error,
+    versions,
+)
+from circuits.training.steppers import choose_kernel, initial_state, numerics
+
+
+class Comparison(NamedTuple):
+    """How a replay compares with its parent where both keep a checkpoint.
+
+    `steps` the common steps; `equal` (common step,) whether every parameter of every seed has the same bits;
+    `differing` what differs in the numerics, as "name: there, here", empty on the same hardware and libraries.
+    """
+
+    steps: np.ndarray
+    equal: np.ndarray
+    differing: list[str]
+
+    def __str__(self) -> str:
+        """In one sentence."""
+        n = len(self.steps)
+        if not n:
+            return "the run keeps no checkpoint within the stretch to compare with."
+        common = f"{'its checkpoint' if n == 1 else f'all {n} checkpoints'} that the run keeps there"
+        if self.equal.all():
+            return f"equal bit for bit to {common}, the last at step {self.steps[-1]}."
+        first = self.steps[np.argmin(self.equal)]
+        why = "; ".join(self.differing) or "though numerics are the same: the run was made or changed by other means"
+        return f"differs from the run's checkpoint at step {first} ({why})."
+
+
+def replay(
+    run: Run,
+    path: str | Path,
+    *,
+    from_step: int,
+    to_step: int,
+    every: int = 1,
+    device: str = "auto",
+    kernel: str = "auto",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Train the stretch from `from_step` to `to_step` of a run again, keeping a checkpoint every `every` steps.
+
+    It starts from the last stored checkpoint at or before `from_step` whose optimizer state is known: any for SGD,
+    those of `run.state_steps`, or the initialisation, for optimizers with state.
+
+    Parameters
+    ----------
+    run
+        The original; it is only read.
+    path
+        The run file to write.
+    from_step, to_step
+        First and last step to keep, 0 <= from_step <= to_step <= the last step the run holds.
+    every
+        Steps between checkpoints, >= 1; the last step is kept in any case.
+    device, kernel, overwrite, progress
+        As in `circuits.train`.
+
+    Returns
+    -------
+    The replay, opened for reading; `compare(run, replay)` holds it against the original.
+
+    Raises
+    ------
+    InputError
+        The stretch lies outside the run, `path` exists, or there is no room.
+
+    Examples
+    --------
+    >>> import circuits, tempfile
+    >>> config = circuits.preset("merrill-2023").replace(model__width=8, task__n_train=64, epochs=9, seeds=[0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = circuits.train(config, f"{folder}/run.h5", progress=False)
+    ...     zoom = circuits.replay(run, f"{folder}/zoom.h5", from_step=5, to_step=8, progress=False)
+    ...     print(zoom.steps.tolist(), compare(run, zoom))
+    [5, 6, 7, 8] equal bit for bit to all 2 checkpoints that the run keeps there, the last at step 8.
+    """
+    path = Path(path)
+    last = int(run.steps[-1]) if run.n_checkpoints else -1
+    if not 0 <= from_step <= to_step <= last:
+        raise InputError(
+            f"{run.path} holds steps 0..{last}, so the stretch {from_step}..{to_step} cannot be replayed. "
+            f"Choose 0 <= from-step <= to-step <= {last}."
+        )
+    if every < 1:
+        raise InputError(f"A checkpoint every {every} steps cannot be kept. Choose every >= 1.")
+    if path.exists() and path.samefile(run.path):
+        raise InputError(f"{path} is the run itself. Pass another --out.")
+    config = run.config.replace(
+        checkpoints={
+            "every_epochs": None,
+            "every_steps": every,
+            "from_step": from_step,
+            "to_step": to_step,
+        }
+    )
+    start = nearest_start(run, from_step)
+    numbers = numerics(*choose_kernel(config, device, kernel))
+    if path.exists() and not overwrite:
+        raise layout.already_there(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    check_room(path, layout.size_on_disk(config))
+    parent = {"path": str(run.path), "fingerprint": run.fingerprint, "step": start.step}
+    lock = RunLock(path)
+    with released_on_error(lock):
+        layout.create(path, config, versions(), numbers, initial_state(config), parent=parent, replace=overwrite)
+    advance_to_the_end(path, lock, config, numbers, start=start, progress=progress)
+    return open_run(path)
+
+
+def nearest_start(run: Run, step: int) -> Start:
+    """The last stored state of networks and optimizer from which the run can be trained on to `step`."""
+    stateless = not initial_state(run.config)
+    usable = run.steps if stateless else np.union1d(run.steps[:1], np.intersect1d(run.steps, run.state_steps))
+    usable = usable[usable <= step]
+    if not usable.size:
+        raise InputError(f"{run.path} begins at step {run.steps[0]}, so step {step} cannot be reached from it.")
+    at = int(usable[-1])
+    if not stateless and at != 0 and at not in run.state_steps:
+        raise InputError(f"{run.path} keeps no optimizer state at or before step {step}. Replay its parent instead.")
+    index = int(np.searchsorted(run.steps, at))
+    parameters = {str(name): values[index].values for name, values in run.parameters.items()}
+    return Start(at, parameters, {} if stateless or at == 0 else run.optimizer_state(at))
+
+
+def compare(run: Run, other: Run) -> Comparison:
+    """Hold a replay against its parent, checkpoint by checkpoint, bit for bit."""
+    steps = np.intersect1d(run.steps, other.steps)
+    equal = np.ones(len(steps), bool)
+    for place, step in enumerate(steps):
+        a, b = (which.parameters.isel(step=int(np.searchsorted(which.steps, step))).load() for which in (run, other))
+        equal[place] = all(a[name].values.tobytes() == b[name].values.tobytes() for name in a)
+    keys = sorted(run.numerics.keys() | other.numerics.keys())
+    there, here = run.numerics, other.numerics
+    differing = [f"{key}: {there.get(key)!r}, {here.get(key)!r}" for key in keys if there.get(key) != here.get(key)]
+    return Comparison(steps, equal, differing)
