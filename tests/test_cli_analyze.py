@@ -92,9 +92,9 @@ def test_every_neurons_norm_is_in_the_json_only_when_norms_are_named(document):
     assert "neuron_norm" in document("--norms", "--subnetwork")["norms"]
 
 
-@pytest.mark.parametrize("words", [["--checkpoints", "-5:"], ["--checkpoints=-5:"], ["--checkpoints", "216::1"]])
+@pytest.mark.parametrize("words", [["--checkpoints", "-5:"], ["--checkpoints=-5:"], ["--checkpoints", "196::1"]])
 def test_checkpoints_is_a_python_slice(words, document):
-    assert document("--subnetwork", *words)["subnetwork"]["epoch"].values.tolist() == [216, 217, 218, 219, 220]
+    assert document("--subnetwork", *words)["subnetwork"]["epoch"].values.tolist() == [196, 197, 198, 199, 200]
 
 
 def test_options_reach_the_measurement_and_are_stored(document):
@@ -121,7 +121,7 @@ def test_the_sidecar_is_always_written_and_out_says_where(analyzed):
 def test_the_tables_show_what_a_researcher_asks_first(analyzed, run_path):
     out, _ = analyzed()
     lines = out.splitlines()
-    assert lines[0] == "run.h5: tiny, 2 seeds, 221 checkpoints, 720 parameters per network"
+    assert lines[0] == "run.h5: tiny, 2 seeds, 201 checkpoints, 4,200 parameters per network"
     assert max(map(len, lines)) <= 80
     with circuits.open(run_path) as run:
         found = circuits.analyze(run, "subnetwork", "faithfulness")
@@ -132,13 +132,13 @@ def test_the_tables_show_what_a_researcher_asks_first(analyzed, run_path):
     memorised = found["faithfulness"]["agreement"].sel(seed=0, step=at["memorization_epoch"] * 15)
     row = next(line.split() for line in lines if line.startswith(" memorisation"))
     assert row == ["memorisation", "0", *(f"{float(value):.3f}" for value in memorised)]
-    assert any(line.startswith(" epoch 220") for line in lines)
+    assert any(line.startswith(" epoch 200") for line in lines)
 
 
 def test_agreement_at_a_checkpoint_that_was_not_measured_is_said_to_be_missing(analyzed):
     out, _ = analyzed("--faithfulness", "--checkpoints", "-1:")
     assert "(– at memorisation: that checkpoint is not among the measured ones)" in out
-    assert "221 checkpoints (1 of them measured)" in out
+    assert "201 checkpoints (1 of them measured)" in out
     assert "generalised" in out
 
 
@@ -179,7 +179,7 @@ def test_warnings_go_to_stderr_once(analyzed):
         (["run.h5", "--sunbetwork"], "circuits analyze has no option --sunbetwork. Did you mean --subnetwork?"),
         (["run.h5", "--checkpoints", "5"], "--checkpoints: '5' is not a Python slice START:STOP:STEP, such as '::10'"),
         (["run.h5", "--checkpoints", "::-1"], "checkpoints '::-1' must step forward"),
-        (["run.h5", "--checkpoints", "900:"], "run.h5 has 221 checkpoints, so --checkpoints 900: selects none."),
+        (["run.h5", "--checkpoints", "900:"], "run.h5 has 201 checkpoints, so --checkpoints 900: selects none."),
         (["run.h5", "--support", "al"], "--support cannot be 'al'. There are: test, train, train+test."),
         (["run.h5", "--memorization-threshold", "2"], "--memorization-threshold: must be at most 1"),
         (["run.h5", "--out", "run.h5"], "run.h5 exists and is the run itself, so it is not overwritten."),
