@@ -125,11 +125,12 @@ def test_the_tables_show_what_a_researcher_asks_first(analyzed, run_path):
     assert max(map(len, lines)) <= 80
     with circuits.open(run_path) as run:
         found = circuits.analyze(run, "subnetwork", "faithfulness")
+        steps_per_epoch = run.config.steps_per_epoch
     sizes = next(line.split() for line in lines if line.startswith(" 0 "))
     at = found["subnetwork"].sel(seed=0)
     expected = [at["memorization_epoch"], at["generalization_epoch"], at["final_sparsity"], *at["late_sparsity"]]
     assert [float(cell) for cell in sizes[1:]] == [float(value) for value in expected]
-    memorised = found["faithfulness"]["agreement"].sel(seed=0, step=at["memorization_epoch"] * 15)
+    memorised = found["faithfulness"]["agreement"].sel(seed=0, step=int(at["memorization_epoch"]) * steps_per_epoch)
     row = next(line.split() for line in lines if line.startswith(" memorisation"))
     assert row == ["memorisation", "0", *(f"{float(value):.3f}" for value in memorised)]
     assert any(line.startswith(" epoch 200") for line in lines)
