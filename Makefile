@@ -11,7 +11,7 @@ RUNTIME := $(VENV)/.runtime
 DEV     := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow lint format types docs wheel check check-rest bench studies clean
+.PHONY: help install demo test slow lint format types docs wheel check check-rest torture bench studies clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -61,6 +61,10 @@ wheel: $(DEV) ## build wheel and sdist, install the wheel into an empty venv els
 
 check: lint types test check-rest ## everything that CI runs
 check-rest: lint types slow docs wheel
+
+torture: $(DEV) ## 500 kills and 10,000 damaged files, counts printed
+	$(BIN)/python tests/kills.py --kills 500
+	$(BIN)/python tests/mutants.py 10000
 
 bench: $(DEV) ## ratios against a naive baseline measured in the same run
 	$(BIN)/python benchmarks/run.py

@@ -13,6 +13,7 @@ from statistics import median
 
 import naive
 import numpy as np
+import storage
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -33,7 +34,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def alternating(slow: Callable[[], float], fast: Callable[[], float]) -> list[tuple[float, float]]:
-    fast()  # compiles, and warms the caches
+    fast(), slow()  # compiles, and warms the caches
     pairs = []
     for index in range(REPETITIONS):
         pairs.append((slow(), fast()))
@@ -112,7 +113,16 @@ def main() -> None:
             ratios = [a / b for a, b in pairs]
             spread = f"{min(ratios):.0f} to {max(ratios):.0f} ×"
             table.add_row(name, f"{slow * 1e3:.2f} ms", f"{fast * 1e3:.2f} ms", f"{slow / fast:.0f} ×", spread)
-    Console().print(table)
+    prices = Table("row", "here", "plain way", "ratio", "min to max", "aim", title="what storage costs")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (measure, aim) in storage.COSTS.items():
+            print(name, file=sys.stderr)
+            pairs = measure(Path(folder))
+            here, plain = (median(column) for column in zip(*pairs, strict=True))
+            ratios = [a / b for a, b in pairs]
+            spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+            prices.add_row(name, f"{here * 1e3:.1f} ms", f"{plain * 1e3:.1f} ms", f"{here / plain:.2f}", spread, aim)
+    Console().print(table, prices)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from circuits import analysis as analysis
+    from circuits import convert as convert
     from circuits import figures as figures
     from circuits.analysis import analyze as analyze
     from circuits.analysis.store import read_json as read_json
+    from circuits.checkpoints.export import export as export
+    from circuits.checkpoints.repair import repair as repair
     from circuits.checkpoints.run import Run as Run
     from circuits.checkpoints.run import open_run as open  # noqa: F401  public as circuits.open
     from circuits.config import Config as Config
@@ -33,10 +36,13 @@ _LAZY = {
     "RunError": "circuits.errors:RunError",
     "analysis": "circuits.analysis",
     "analyze": "circuits.analysis:analyze",
+    "convert": "circuits.convert",
+    "export": "circuits.checkpoints.export:export",
     "figures": "circuits.figures",
     "open": "circuits.checkpoints.run:open_run",
     "preset": "circuits.presets:preset",
     "read_json": "circuits.analysis.store:read_json",
+    "repair": "circuits.checkpoints.repair:repair",
     "replay": "circuits.training.replay:replay",
     "report": "circuits.figures.report:report",
     "train": "circuits.training.loop:train",

@@ -88,6 +88,8 @@ class Model(Part, ABC):
 class Optimizer(Part):
     """How parameters are updated."""
 
+    moments: ClassVar[tuple[str, ...]] = ()
+    """Running means that it keeps of every parameter, by torch's names; none: every checkpoint can be gone on from."""
     kind: str
     lr: PositiveFloat
     weight_decay: NonNegativeFloat
@@ -106,6 +108,7 @@ class SGD(Optimizer):
 class AdamW(Optimizer):
     """Adam with decoupled weight decay, as `torch.optim.AdamW` applies it (Loshchilov and Hutter 2019)."""
 
+    moments: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
     kind: Literal["adamw"] = "adamw"
     lr: PositiveFloat = 0.001
     """Learning rate."""
@@ -239,7 +242,7 @@ class Config(Part):
 def _of_its_kind(value: Any, table: Mapping[str, Any], what: str) -> Any:
     if not isinstance(value, Mapping):
         return value
-    if "kind" not in value:
+    if not isinstance(value.get("kind"), str):
         raise InputError(f"{what} needs a 'kind'. There are: {', '.join(sorted(table))}.")
     return lookup(table, value["kind"], what).load().model_validate(dict(value))
 
@@ -256,7 +259,7 @@ def parse(data: Any) -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise InputError(f"config: {one_line(error)}") from None
+        raise InputError(f"config: {one_line(error, data)}") from None
 
 
 def read_config(path: str | Path) -> Config:
@@ -318,13 +321,27 @@ _WORDING = {
 }
 
 
-def one_line(error: ValidationError) -> str:
-    """The first problem that pydantic found, in one line: field, what is wrong, what was given."""
+def _fields_beside(data: Any, place: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields that the part of a config has in which `place` lies."""
+    part: Any = Config
+    tables = {"task": TASKS, "model": MODELS, "optimizer": OPTIMIZERS}
+    for name in place[:-1]:
+        data = data.get(name) if isinstance(data, Mapping) else None
+        if name in tables and isinstance(data, Mapping):
+            part = lookup(tables[str(name)], data["kind"], str(name)).load()
+        else:
+            part = part.model_fields[name].annotation
+    return list(part.model_fields)
+
+
+def one_line(error: ValidationError, data: Any = None) -> str:
+    """The first problem that pydantic found in `data`, in one line: field, what is wrong, what was given."""
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function-"))
     given = first.get("input")
     if first["type"] == "extra_forbidden":
-        return f"there is no field '{field}'"
+        hint = f". {nearest(str(first['loc'][-1]), _fields_beside(data, first['loc']))}" if data else ""
+        return f"there is no field '{field}'{hint}"
     if first["type"] == "missing":
         return f"'{field}' is missing"
     text = first["msg"].removeprefix("Value error, ")

@@ -15,9 +15,10 @@ ROOM = {  # what a module of each room may import, besides its own room
     "presets": {"root", "tasks", "models"},
     "checkpoints": {"root"},
     "training": {"root", "checkpoints"},
+    "convert": {"root", "checkpoints", "training"},
     "analysis": {"root", "checkpoints"},
     "figures": {"root", "checkpoints", "analysis"},
-    "cli": {"root", "checkpoints", "analysis", "figures", "training", "presets"},
+    "cli": {"root", "checkpoints", "analysis", "figures", "training", "convert", "presets"},
 }
 
 

@@ -88,7 +88,8 @@ def test_the_json_has_the_promised_variables(document):
 
 def test_every_neurons_norm_is_in_the_json_only_when_norms_are_named(document):
     assert "neuron_norm" not in document()["norms"]
-    assert "neuron_norm" not in document("--all", "--norms")["norms"]
+    assert "neuron_norm" not in document("--all")["norms"]
+    assert "neuron_norm" in document("--all", "--norms")["norms"]
     assert "neuron_norm" in document("--norms", "--subnetwork")["norms"]
 
 

@@ -1,3 +1,5 @@
+import random
+
 import numpy as np
 import pytest
 
@@ -42,3 +44,49 @@ def test_the_share_of_flipped_targets_is_exact(fraction, n_flipped):
 def test_flipping_leaves_the_inputs_as_they_are():
     clean, flipped = (Parity(flip_fraction=f).train_data(0)["inputs"] for f in (0.0, 0.3))
     assert (clean == flipped).all()
+
+
+def as_in_the_codes(n, k, n_examples, seed):
+    """What `parity(n, k, n_samples, seed)` of the released code, and of the thesis, returns."""
+    random.seed(seed)
+    samples = np.array([[random.choice([-1, 1]) for _ in range(n)] for _ in range(n_examples)])
+    return samples, samples[:, :k].prod(axis=1)
+
+
+@pytest.mark.parametrize(
+    ("draw", "train_seed", "test_seed"), [("merrill-code", 17 * 3, 2001), ("thesis-code", 3, 2023)]
+)
+def test_the_data_of_the_papers_codes_are_drawn_exactly(draw, train_seed, test_seed):
+    task = Parity(n=11, k=3, n_train=70, n_test=30, draw=draw)
+    for data, n_examples, seed in ((task.train_data(3), 70, train_seed), (task.test_data(), 30, test_seed)):
+        inputs, targets = as_in_the_codes(11, 3, n_examples, seed)
+        assert (data["inputs"] == inputs).all()
+        assert (data["targets"] == targets).all()
+        assert data["inputs"].dtype == data["targets"].dtype == np.int8
+
+
+def test_python_still_draws_what_it_drew_for_the_papers():
+    """`random.choice` is not guaranteed to give the same in every version of Python; these are its first draws."""
+    first = Parity(n=20, k=2, n_train=1, draw="merrill-code").train_data(0)["inputs"][0]
+    assert first.tolist() == [1, 1, -1, 1, 1, 1, 1, 1, 1, -1, -1, 1, -1, -1, 1, -1, 1, -1, -1, 1]
+
+
+@pytest.mark.parametrize(("draw", "default"), [("counter", 0), ("merrill-code", 2001), ("thesis-code", 2023)])
+def test_the_test_seed_defaults_to_that_of_the_code_and_can_be_another(draw, default):
+    def test_inputs(**fields):
+        return Parity(n=30, k=3, draw=draw, **fields).test_data()["inputs"]
+
+    assert (test_inputs() == test_inputs(test_seed=default)).all()
+    assert (test_inputs() != test_inputs(test_seed=default + 1)).any()
+
+
+def test_flips_work_with_the_data_of_a_paper():
+    clean, noisy = (Parity(n=9, k=2, draw="thesis-code", flip_fraction=f).train_data(5) for f in (0.0, 0.1))
+    assert (clean["inputs"] == noisy["inputs"]).all()
+    assert noisy["flipped"].sum() == 100
+    assert ((noisy["targets"] != clean["targets"]) == noisy["flipped"]).all()
+
+
+def test_an_unknown_way_to_draw_is_refused():
+    with pytest.raises(ValueError, match="draw"):
+        Parity(draw="merrill")

@@ -13,8 +13,8 @@ import xarray as xr
 from plotly.offline import get_plotlyjs
 
 import circuits
-from circuits.analysis.analyze import analyze
-from circuits.checkpoints import layout
+from circuits.analysis.measurements import analyze
+from circuits.checkpoints.writer import Writer
 from circuits.figures import report as module
 from circuits.figures.report import page, report
 from circuits.options import Options
@@ -172,7 +172,8 @@ def test_a_run_with_few_checkpoints_or_seeds_still_gets_a_page(tmp_path, make_co
 
 def test_an_interrupted_run_is_said_to_be_one(tmp_path, make_config):
     circuits.train(make_config(), tmp_path / "a.h5", progress=False).close()
-    layout.amend(tmp_path / "a.h5", make_config(epochs=9), None)
+    with Writer(tmp_path / "a.h5") as writer:
+        writer.amend(make_config(epochs=9))
     with circuits.open(tmp_path / "a.h5") as run:
         found = Page(report(run).read_text())
     assert any("The run holds 5 of 10 planned checkpoints" in text for text in found.texts("li"))
@@ -258,7 +259,7 @@ def test_a_failure_leaves_the_old_page_and_nothing_else(tiny_run, tmp_path, monk
     def refuse(*_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(module.os, "replace", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError, match="no space left"):
         report(tiny_run, path)
     assert path.read_bytes() == before

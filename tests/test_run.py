@@ -137,8 +137,8 @@ def broken(tmp_path: Path, tiny_path: Path, kind: str) -> Path:
         ("text", "is not an HDF5 file, so it is not a run"),
         ("empty", "is not an HDF5 file"),
         ("folder", "is a folder"),
-        ("truncated", "cannot be opened"),
-        ("overwritten", "cannot be opened|damaged"),
+        ("truncated", "is damaged: .*truncated file"),
+        ("overwritten", "is damaged"),
         ("foreign", "is an HDF5 file but not a run: its 'format' is None, expected 'circuits-run'"),
         ("newer", "has format version 99, this package reads up to 1. Upgrade grokking-circuits."),
         ("no config", "attribute 'config' is missing"),
@@ -178,6 +178,70 @@ def test_a_run_is_read_by_another_process_while_it_is_written(tmp_path, make_con
         assert len(set(seen)) > 5
         assert writer.wait() == 0
         run.close()
+    finally:
+        writer.kill()
+        writer.wait()
+
+
+@pytest.fixture
+def flagship_sized(tmp_path, make_config):
+    """Chunks of one checkpoint, as the full-size preset has them."""
+    config = make_config(model__width=1500, task__n=40, seeds=[0, 1, 2, 3], epochs=6)
+    circuits.train(config, tmp_path / "wide.h5", progress=False).close()
+    return tmp_path / "wide.h5"
+
+
+def test_a_notebook_may_open_the_same_run_again_and_again(flagship_sized):
+    first = circuits.open(flagship_sized)
+    W = first.parameters["W"]
+    assert W[3].values.shape == (4, 1500, 40)
+    second = circuits.open(flagship_sized)
+    assert (second.parameters["W"][:5].values == W[:5].values).all()
+    again = circuits.train(None, flagship_sized, resume=True, progress=False)
+    assert (again.parameters["W"].values == W.values).all()
+    second.close()
+    first.refresh()
+    assert (W[-1].values == again.parameters["W"][-1].values).all()
+
+
+def test_a_run_that_was_closed_says_so(flagship_sized):
+    run = circuits.open(flagship_sized)
+    W = run.parameters["W"]
+    run.close()
+    with pytest.raises(circuits.InputError, match=r"was closed, so parameters/W cannot be read any more"):
+        W[0].values  # noqa: B018
+
+
+def test_resuming_what_this_process_has_open_says_what_to_do(tmp_path, make_config):
+    with circuits.train(make_config(), tmp_path / "a.h5", progress=False) as run:
+        run.parameters["W"][0].load()
+        with pytest.raises(circuits.InputError, match=r"If this process has it open, close that Run first"):
+            circuits.train(make_config(epochs=8), tmp_path / "a.h5", resume=True, progress=False)
+        assert run.refresh().n_checkpoints == 5
+    with circuits.train(make_config(epochs=8), tmp_path / "a.h5", resume=True, progress=False) as run:
+        assert run.n_checkpoints == 9
+
+
+def test_two_runs_of_a_live_file_see_it_grow(tmp_path, make_config):
+    path, config = tmp_path / "live.h5", tmp_path / "config.json"
+    config.write_text(make_config(epochs=3000).to_json())
+    code = (
+        "import sys, circuits; from circuits.config import read_config\n"
+        "circuits.train(read_config(sys.argv[1]), sys.argv[2], progress=False)"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", code, str(config), str(path)])
+    try:
+        while not path.exists():
+            assert writer.poll() is None
+        first = circuits.open(path)
+        while not first.is_complete:
+            second = circuits.open(path)
+            assert second.n_checkpoints >= first.n_checkpoints
+            W = first.parameters["W"]
+            assert (second.parameters["W"][: len(W)].values == W.values).all()
+            first.refresh()
+            assert writer.poll() in (None, 0)
+        assert writer.wait() == 0
     finally:
         writer.kill()
         writer.wait()

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 import circuits
+from circuits.analysis import Options
 from circuits.analysis.store import read_json, sidecar_path, to_json, write_sidecar
 
 
@@ -87,8 +88,21 @@ def test_neither_the_run_nor_a_foreign_file_is_overwritten(tmp_path, tiny_run, r
         write_sidecar(tiny_run, results, path=tmp_path / "no" / "s.nc")
 
 
-def test_an_older_sidecar_is_replaced(tmp_path, tiny_run, results):
-    path = write_sidecar(tiny_run, results, path=tmp_path / "s.nc")
-    write_sidecar(tiny_run, {"norms": results["norms"]}, path=path)
+def groups(path):
     with xr.open_datatree(path, engine="h5netcdf") as tree:
-        assert set(tree.children) == {"norms"}
+        return list(tree.children)
+
+
+def test_a_sidecar_keeps_what_was_measured_under_the_same_options(tmp_path, tiny_run, results):
+    path = write_sidecar(tiny_run, {"norms": results["norms"]}, path=tmp_path / "s.nc")
+    write_sidecar(tiny_run, {"subnetwork": results["subnetwork"]}, path=path)
+    assert groups(path) == ["subnetwork", "norms"]
+    with xr.open_datatree(path, engine="h5netcdf") as tree:
+        assert (tree["norms/group_norm"].values == results["norms"]["group_norm"].values)[0].all()
+
+
+def test_a_sidecar_of_other_options_is_replaced(tmp_path, tiny_run, results):
+    path = write_sidecar(tiny_run, results, path=tmp_path / "s.nc")
+    other = Options(norm="path")
+    write_sidecar(tiny_run, circuits.analyze(tiny_run, "norms", options=other), other, path)
+    assert groups(path) == ["norms"]

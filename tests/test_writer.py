@@ -196,3 +196,38 @@ def test_a_killed_run_resumes_to_the_bits_of_an_uninterrupted_one(tmp_path, make
     assert resumed.metrics.equals(whole.metrics)
     resumed.close()
     whole.close()
+
+
+def test_a_kill_while_the_plan_is_changed_loses_nothing(path, config):
+    code = (
+        "import sys, os; from pathlib import Path; from circuits.checkpoints.run import Run\n"
+        "from circuits.checkpoints.writer import Writer\n"
+        "writer = Writer(Path(sys.argv[1])); config = Run(Path(sys.argv[1]), writer.file).config\n"
+        "writer.amend(config.replace(epochs=77), 3); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -signal.SIGKILL
+    with circuits.open(path) as run:
+        assert run.config == config.replace(epochs=77)
+        assert run.other_numerics_since == 3
+    Writer(path).close()
+
+
+def test_someone_who_looks_for_the_writer_does_not_keep_one_out(path):
+    import fcntl
+    import threading
+
+    from circuits.checkpoints.lock import RunLock, lock_path
+
+    looker = os.open(lock_path(path), os.O_RDONLY | os.O_CREAT)
+    fcntl.flock(looker, fcntl.LOCK_SH)
+    threading.Timer(0.1, os.close, (looker,)).start()
+    RunLock(path).release()
+
+
+@pytest.mark.parametrize("kind", ["text", "folder"])
+def test_overwrite_replaces_runs_only(tmp_path, config, kind):
+    target = tmp_path / "notes"
+    target.write_text("mine") if kind == "text" else target.mkdir()
+    with pytest.raises(circuits.InputError, match=r"--overwrite replaces runs only|is a folder"):
+        circuits.train(config, target, overwrite=True, progress=False)
+    assert target.is_dir() or target.read_text() == "mine"

@@ -5,9 +5,9 @@ nothing of runs; those that take a run stream it in blocks of checkpoints and re
 """
 
 from circuits.analysis.active import active_subnetwork, effective_sparsity, smallest_agreeing
-from circuits.analysis.analyze import analyze
 from circuits.analysis.faithfulness import agreement_and_accuracy, faithfulness, group_outputs
 from circuits.analysis.groups import GROUPS, expected_jaccard, jaccard, neuron_groups
+from circuits.analysis.measurements import analyze
 from circuits.analysis.norms import group_means, group_norms, neuron_norms
 from circuits.analysis.phases import phases
 from circuits.analysis.pruning import incoming_norms, kept_neurons, pruning_order

@@ -17,6 +17,7 @@ from circuits.analysis.scan import disagreements
 from circuits.analysis.sweep import Network, sweep
 from circuits.checkpoints.run import Run
 from circuits.options import Options
+from circuits.threads import one_blas_thread
 
 Criterion = Literal["prediction", "accuracy"]
 Norm = Literal["incoming", "incoming+bias", "path"]
@@ -114,7 +115,9 @@ def active_subnetwork(
         raise ValueError("criterion 'accuracy' compares right answers, so it needs targets")
     norms = incoming_norms(W, b, u, norm)
     wanted = np.zeros(len(inputs), np.int64) if targets is None else targets
-    n_kept = smallest_agreeing(preactivations(W, b, inputs), u, pruning_order(norms), wanted, criterion)
+    with one_blas_thread():  # as along a run: another number of threads may give other last bits
+        hidden = preactivations(W, b, inputs)
+    n_kept = smallest_agreeing(hidden, u, pruning_order(norms), wanted, criterion)
     return None if n_kept is None else kept_neurons(norms, n_kept)
 
 

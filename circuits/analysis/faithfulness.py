@@ -43,11 +43,15 @@ def agreement_and_accuracy(
 ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"]]:
     """Share of inputs on which each group's sign equals the whole network's, and equals the target; both in 0..1.
 
+    Both are NaN where the whole network has diverged: an output that is NaN has no sign to agree with.
+
     Examples
     --------
     >>> agreement_and_accuracy(np.array([[1.0, 0.0]]), np.array([2.0, -1.0]), np.array([-1, -1]))
     (array([0.5]), array([0.]))
     """
+    if np.isnan(full).any():
+        return np.full(len(outputs), np.nan), np.full(len(outputs), np.nan)
     signs = np.sign(outputs)
     return (signs == np.sign(full)).mean(axis=1), (signs == targets).mean(axis=1)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ import circuits
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
 from circuits.options import Options
+from circuits.registry import MEASUREMENTS
+from circuits.whole import written_whole
 
 SCHEMA_VERSION = 1
 _SPECIAL = {"Infinity": math.inf, "-Infinity": -math.inf}
@@ -95,7 +96,10 @@ def sidecar_path(run: Run) -> Path:
 def write_sidecar(
     run: Run, results: Mapping[str, xr.Dataset], options: Options = Options(), path: Path | None = None
 ) -> Path:
-    """Write results as netCDF-4, one group per measurement; an existing sidecar is replaced whole.
+    """Write results as netCDF-4, one group per measurement.
+
+    What an existing sidecar holds of the same run, as it is now, under the same options is kept; a sidecar of another
+    state of the run, or made with other options, is replaced.
 
     Returns
     -------
@@ -106,30 +110,39 @@ def write_sidecar(
     InputError
         `path` is the run itself, or something that is no sidecar.
     """
-    path = sidecar_path(run) if path is None else Path(path)
-    _refuse_foreign(path, run)
-    tree = xr.DataTree.from_dict({name: _storable(dataset) for name, dataset in results.items()})
-    tree.attrs = {
+    path = check_sidecar(run, path)
+    attrs = {
         "format": "circuits-analysis",
         "circuits_version": circuits.__version__,
         "options": options.model_dump_json(),
         "run": json.dumps(run_summary(run)),
         "run_fingerprint": run.fingerprint,
     }
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    datasets = _still_valid(path, attrs) | {name: _storable(dataset) for name, dataset in results.items()}
+    tree = xr.DataTree.from_dict({name: datasets[name] for name in sorted(datasets, key=list(MEASUREMENTS).index)})
+    tree.attrs = attrs
+    with written_whole(path, replace=True) as temporary:
         tree.to_netcdf(temporary, engine="h5netcdf")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 
-def _refuse_foreign(path: Path, run: Run) -> None:
+def _still_valid(path: Path, attrs: Mapping[str, str]) -> dict[str, xr.Dataset]:
+    """Groups of an existing sidecar that were made by this version, of this state of the run, under these options."""
+    if not path.exists():
+        return {}
+    with xr.open_datatree(path, engine="h5netcdf") as tree:
+        if any(tree.attrs.get(name) != attrs[name] for name in ("circuits_version", "options", "run_fingerprint")):
+            return {}
+        return {name: child.to_dataset().load() for name, child in tree.children.items() if name in MEASUREMENTS}
+
+
+def check_sidecar(run: Run, path: Path | None = None) -> Path:
+    """Where results may be written, RUN.analysis.nc by default; an `InputError` if something else is there."""
+    path = sidecar_path(run) if path is None else Path(path)
     if not path.exists():
         if not path.parent.is_dir():
             raise InputError(f"{path}: there is no folder {path.parent}. Make it, or pass another --out.")
-        return
+        return path
     import h5py
 
     same = path.samefile(run.path)
@@ -140,6 +153,7 @@ def _refuse_foreign(path: Path, run: Run) -> None:
     if not sidecar:
         what = "the run itself" if same else "not an analysis sidecar"
         raise InputError(f"{path} exists and is {what}, so it is not overwritten. Pass another --out.")
+    return path
 
 
 def _storable(dataset: xr.Dataset) -> xr.Dataset:

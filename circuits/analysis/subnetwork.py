@@ -25,7 +25,8 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     memorizing_sparsity
         (seed,) size of the active subnetwork at the memorization checkpoint, NaN if there is none.
     late_sparsity
-        (statistic, seed) least, median and greatest size over the last 50 checkpoints of the run.
+        (statistic, seed) least, median and greatest size over the last 50 checkpoints of the run; NaN if the seed
+        had diverged at one of them.
     overlap, overlap_expected
         (seed,) Jaccard index of the memorizing and the generalizing subnetwork, and its mean for random ones of those
         sizes, in 0..1.
@@ -50,7 +51,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         expected_jaccard(int(a), int(b), width) if ok else np.nan
         for a, b, ok in zip(n_members[0], n_members[1], both, strict=True)
     ]
-    late_statistics = np.stack([over_known(function, late_sizes) for function in (np.min, np.median, np.max)])
+    late_statistics = np.stack([statistic(late_sizes, axis=0) for statistic in (np.min, np.median, np.max)])
     result = xr.Dataset(
         {
             "effective_sparsity": (("step", "seed"), sizes, {"long_name": "neurons in the active subnetwork"}),
@@ -68,12 +69,6 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     result = result.merge(phases(run, options))
     result.attrs["warnings"] = warnings_about(run.seeds, result)
     return result
-
-
-def over_known(statistic, sizes: np.ndarray) -> np.ndarray:
-    """A statistic over the steps of each seed, leaving out diverged checkpoints; NaN where all are."""
-    columns = [column[~np.isnan(column)] for column in sizes.T]
-    return np.array([statistic(column) if column.size else np.nan for column in columns], np.float64)
 
 
 def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:

@@ -17,9 +17,7 @@ written with HDF5 1.10's format: what a newer one writes, older libraries cannot
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,7 +25,8 @@ import h5py
 import numpy as np
 
 from circuits.config import Config
-from circuits.errors import InputError
+from circuits.errors import InputError, RunError
+from circuits.whole import written_whole
 
 FORMAT = "circuits-run"
 FORMAT_VERSION = 1
@@ -75,8 +74,12 @@ def size_on_disk(config: Config) -> int:
     """
     per_network = sum(int(np.prod(shape)) for _, shape in config.shapes.values()) * np.dtype(config.dtype).itemsize
     per_checkpoint = len(config.seeds) * (per_network + 8 * len(METRICS)) + 16
+    n_checkpoints = len(config.checkpoint_steps())
+    every = config.checkpoints.optimizer_state_every
+    n_states = 2 + (-(-n_checkpoints // every) if every else 0)  # two slots to resume from, and those kept for replay
+    states = n_states * len(config.optimizer.moments) * len(config.seeds) * per_network
     examples = len(config.seeds) * config.task.n_train + config.task.test_data()["targets"].size
-    return len(config.checkpoint_steps()) * per_checkpoint + examples * (config.task.n_inputs + 2) + (64 << 10)
+    return n_checkpoints * per_checkpoint + states + examples * (config.task.n_inputs + 2) + (64 << 10)
 
 
 def create(
@@ -91,8 +94,7 @@ def create(
 ) -> None:
     """Write a run file without checkpoints, whole or not at all.
 
-    Everything goes to a temporary file beside `path`, which is synced and then linked to `path`: a reader sees either
-    no file or a complete one, and an existing file is never overwritten, unless `replace` says so.
+    A reader sees either no file or a complete one, and an existing file is never overwritten, unless `replace` says so.
 
     Parameters
     ----------
@@ -112,49 +114,30 @@ def create(
     InputError
         `path` exists and `replace` is False.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with h5py.File(path.name, "w", libver=LIBRARY_VERSIONS, driver="core", backing_store=False) as file:  # in memory
+        _write_skeleton(file, config, versions, numerics, optimizer_state, parent)
+        file.flush()
+        image = file.id.get_file_image()
     try:
-        with h5py.File(temporary, "w", libver=LIBRARY_VERSIONS) as file:
-            _write_skeleton(file, config, versions, numerics, optimizer_state, parent)
-        _sync(temporary)
-        if replace:
-            os.replace(temporary, path)
-        else:
-            os.link(temporary, path)
-        _sync(path.parent)
+        with written_whole(path, replace=replace) as temporary:
+            temporary.write_bytes(image)
     except FileExistsError:
         raise already_there(path) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"{path} cannot be made: {error.strerror or error}. Nothing was written.") from error
 
 
-def amend(path: Path, config: Config | None, other_numerics_since: int | None) -> None:
-    """Change a run's plan in place: more epochs, or the checkpoint from which other hardware or libraries went on.
-
-    Both attributes keep their size, so that this is one small write; call it under the run's lock, after recovery.
-    """
-    with h5py.File(path, "r+", libver=LIBRARY_VERSIONS, locking=False) as file:
-        if config is not None:
-            room = file.attrs["config"].dtype.itemsize
-            text = config.model_dump_json().ljust(room)
-            if len(text) == room:
-                file.attrs.modify("config", np.bytes_(text))
-            else:  # an older version of this package made the file, and knew fewer fields
-                file.attrs["config"] = _padded(config)
-        if other_numerics_since is not None and file.attrs["other_numerics_since"] < 0:
-            file.attrs.modify("other_numerics_since", np.int64(other_numerics_since))
-    _sync(path)
-
-
-def _padded(config: Config) -> np.bytes_:
-    """The config as JSON of fixed length, with room for a larger number of epochs."""
+def padded(config: Config, length: int | None = None) -> np.bytes_:
+    """The config as JSON of fixed length, with room for a larger number of epochs, and for fields to come."""
     text = config.model_dump_json()
+    if length is not None and len(text) > length:
+        raise InputError(f"The config takes {len(text)} bytes, the run file has room for {length}. Begin a new run.")
     if len(text) > ATTRIBUTE_BYTES:
         raise InputError(
             f"The config takes {len(text)} bytes, a run file holds {ATTRIBUTE_BYTES}. Give fewer seeds or at_steps; "
             f"--checkpoints.every-steps says many in one number."
         )
-    return np.bytes_(text.ljust(len(text) + 32))
+    return np.bytes_(text.ljust(len(text) + 2048 if length is None else length))
 
 
 def already_there(path: Path) -> InputError:
@@ -170,7 +153,7 @@ def _write_skeleton(
     growing = _Growing(file)
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = np.int64(FORMAT_VERSION)
-    file.attrs["config"] = _padded(config)
+    file.attrs["config"] = padded(config)
     file.attrs["other_numerics_since"] = np.int64(-1)
     file.attrs["versions"] = json.dumps(versions)
     file.attrs["numerics"] = json.dumps(numerics)
@@ -282,17 +265,3 @@ def _scale(file: h5py.File, name: str, values: np.ndarray) -> None:
 def _attach(file: h5py.File, dataset: h5py.Dataset, dims: tuple[str, ...]) -> None:
     for axis, dim in enumerate(dims):
         dataset.dims[axis].attach_scale(file[dim])
-
-
-def _sync(path: Path) -> None:
-    with _descriptor(path) as descriptor:
-        os.fsync(descriptor)
-
-
-@contextmanager
-def _descriptor(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -9,20 +9,27 @@ from __future__ import annotations
 
 from typing import Any
 
-import h5py
 import numpy as np
 import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from circuits.checkpoints.contents import dimensions
+from circuits.checkpoints.opened import OpenedFile
+from circuits.checkpoints.plain import one_line
+from circuits.errors import InputError
+
 
 class _Committed(BackendArray):
     """The first `length` entries of an HDF5 dataset, or all of it."""
 
-    def __init__(self, dataset: h5py.Dataset, length: int | None) -> None:
-        self._dataset = dataset
-        self.shape = dataset.shape if length is None else (length, *dataset.shape[1:])
-        self.dtype = dataset.dtype
+    def __init__(self, opened: OpenedFile, name: str, length: int | None) -> None:
+        self._opened, self._name = opened, name
+        with opened.dataset(name) as dataset:
+            self.shape = dataset.shape if length is None else (length, *dataset.shape[1:])
+            self.dtype = dataset.dtype
+            self.dims = dimensions(dataset)
+        self._path = opened.file.filename
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER_1VECTOR, self._read)
@@ -31,19 +38,26 @@ class _Committed(BackendArray):
         first = key[0] if key else None
         if isinstance(first, slice):  # the dataset may be longer than what is committed
             key = (slice(*first.indices(self.shape[0])), *key[1:])
-        return np.asarray(self._dataset[key])
+        if not self._opened.file:
+            raise InputError(
+                f"{self._path} was closed, so {self._name} cannot be read any more. Read or .load() it before."
+            )
+        try:
+            with self._opened.dataset(self._name) as dataset:
+                return np.asarray(dataset[key])
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"{self._path} is damaged: {self._name} cannot be read: {one_line(error)}") from error
 
 
-def lazy_variable(dims: tuple[str, ...], dataset: h5py.Dataset, length: int | None = None) -> xr.Variable:
-    """A labelled variable over `dataset`, cut to `length` along its first axis, that reads when it is indexed.
+def lazy_variable(opened: OpenedFile, name: str, length: int | None = None) -> xr.Variable:
+    """A labelled variable over a dataset, cut to `length` along its first axis, that reads when it is indexed.
 
     Parameters
     ----------
-    dims
-        Name of each dimension.
-    dataset
-        The HDF5 dataset; its file must stay open.
+    opened, name
+        The open file, and the dataset in it.
     length
         Entries along the first axis that exist, None for all.
     """
-    return xr.Variable(dims, indexing.LazilyIndexedArray(_Committed(dataset, length)))
+    array = _Committed(opened, name, length)
+    return xr.Variable(array.dims, indexing.LazilyIndexedArray(array))

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from circuits.errors import InputError
+
+ATTEMPTS = 100  # at a lock that somebody looks at
 
 
 class RunLock:
@@ -24,16 +27,28 @@ class RunLock:
     def __init__(self, path: Path) -> None:
         self.path = lock_path(path)
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(self._descriptor, 100).decode() or "unknown"
+        holder = self._holder()
+        if holder is not None:
             os.close(self._descriptor)
             raise InputError(
                 f"{path} is being written by process {holder}. Wait for it, stop it, or pass --out for another file."
-            ) from None
+            )
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+
+    def _holder(self) -> str | None:
+        """Take the lock, or tell who has it. `writer_pid` has it for an instant, without a name: then try again."""
+        for _ in range(ATTEMPTS):
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                name = os.pread(self._descriptor, 100, 0).decode()
+                if name:
+                    return name
+                time.sleep(0.01)
+            else:
+                return None
+        return "unknown"
 
     def release(self) -> None:
         """Let the next writer in. The lock file stays: removing it would race with a writer that just opened it."""

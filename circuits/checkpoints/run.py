@@ -7,6 +7,7 @@ again), reads parameters only where they are indexed, and never writes.
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Iterator
 from functools import cached_property
 from hashlib import sha256
@@ -17,9 +18,11 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from circuits.checkpoints.layout import COMMIT, FORMAT, FORMAT_VERSION, LIBRARY_VERSIONS
+from circuits.checkpoints.contents import check_contents, check_facts
 from circuits.checkpoints.lazy import lazy_variable
 from circuits.checkpoints.lock import writer_pid
+from circuits.checkpoints.opened import OpenedFile, opened
+from circuits.checkpoints.plain import one_line
 from circuits.checkpoints.writer import committed
 from circuits.config import Config, parse
 from circuits.errors import InputError
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     import torch
 
 BLOCK_BYTES = 32 << 20
+# What h5py, JSON and NumPy raise at content that is not what it should be.
+_WRONG = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 
 class Run:
@@ -51,7 +56,9 @@ class Run:
 
     def __init__(self, path: str | Path, file: h5py.File | None = None) -> None:
         self.path = Path(path)
-        self._file = _open(self.path) if file is None else file
+        shared = opened(self.path) if file is None else OpenedFile(file)
+        self._opened, self._file = shared, shared.file
+        self._release = weakref.finalize(self, shared.release)  # a Run that is dropped is closed
         try:
             self.config: Config = parse(json.loads(self._attribute("config")))
             self.other_numerics_since = int(self._attribute("other_numerics_since"))
@@ -59,27 +66,32 @@ class Run:
             self.versions: dict[str, str] = json.loads(self._attribute("versions"))
             self.numerics: dict[str, Any] = json.loads(self._attribute("numerics"))
             self.created: str = str(self._attribute("created"))
+            check_facts(self.versions, self.numerics, self.parent, self.created)
+            check_contents(self._file, self.config)
             self.seeds: tuple[int, ...] = tuple(int(seed) for seed in self._file["seed"][:])
-            self.n_checkpoints = 0
-            self.refresh()
-        except (KeyError, OSError, ValueError, RuntimeError) as error:
-            self._file.close()
+            self._look()
+        except _WRONG as error:
+            self._release()
             if isinstance(error, InputError):
-                raise InputError(f"{self.path}: {error}") from None
-            raise InputError(f"{self.path} is damaged: {error}") from error
+                raise InputError(f"{self.path}: {one_line(error)}") from None
+            raise InputError(f"{self.path} is damaged: {one_line(error)}") from error
 
     def refresh(self) -> Run:
         """Look again how many checkpoints there are; needed only while the run is being written."""
-        step = self._file["step"]
-        step.id.refresh()
-        self.n_checkpoints = committed(step)
-        self.steps: np.ndarray = step[: self.n_checkpoints]
+        try:
+            self._opened.refresh()
+            self._look()
+        except _WRONG as error:
+            raise InputError(f"{self.path} can no longer be read: {one_line(error)}") from error
+        return self
+
+    def _look(self) -> None:
+        with self._opened.dataset("step") as step:
+            self.n_checkpoints = committed(step)
+            self.steps: np.ndarray = step[: self.n_checkpoints]
         self.epochs: np.ndarray = self.steps / self.config.steps_per_epoch
         for name in ("parameters", "metrics"):
             self.__dict__.pop(name, None)
-            for dataset in self._file[name].values():
-                dataset.id.refresh()
-        return self
 
     @cached_property
     def parameters(self) -> xr.Dataset:
@@ -94,11 +106,12 @@ class Run:
     @cached_property
     def all_data(self) -> xr.Dataset:
         """The exact train and test data, of all seeds, such as `train_inputs` (seed, example, input)."""
-        group = self._file["data"]
-        scales = {"seed", "example", "test_example", "input"}
-        return xr.Dataset(
-            {name: (_dims(ds), ds[()]) for name, ds in group.items() if name not in scales}
-        ).assign_coords(seed=list(self.seeds))
+        arrays = {
+            name: lazy_variable(self._opened, f"data/{name}")
+            for name in self._file["data"]
+            if name not in self._file  # a scale, linked
+        }
+        return xr.Dataset(arrays).assign_coords(seed=list(self.seeds)).load()
 
     def data(self, seed: int | None = None) -> xr.Dataset:
         """The exact train and test data of a seed: `train_inputs` (example, input), `train_targets` (example,), …"""
@@ -227,8 +240,8 @@ class Run:
         return sha256(text.encode()).hexdigest()[:16]
 
     def close(self) -> None:
-        """Close the file; labelled variables that were not loaded can no longer be read."""
-        self._file.close()
+        """Close the file; labelled variables that were not loaded can no longer be read, once no Run has it open."""
+        self._release()
 
     def __enter__(self) -> Run:
         return self
@@ -250,9 +263,8 @@ class Run:
 
     def _trajectories(self, group: str) -> xr.Dataset:
         variables = {
-            name: lazy_variable(_dims(dataset), dataset, self.n_checkpoints)
-            for name, dataset in self._file[group].items()
-            if dataset.ndim >= 2 and name not in COMMIT
+            name: lazy_variable(self._opened, f"{group}/{name}", self.n_checkpoints)
+            for name in self._opened.trajectories(group)
         }
         coordinates = {"step": self.steps, "epoch": ("step", self.epochs), "seed": list(self.seeds)}
         return xr.Dataset(variables, coordinates)
@@ -267,51 +279,3 @@ def open_run(path: str | Path) -> Run:
         There is no such file, it is not a run, it is damaged, or a newer version of this package wrote it.
     """
     return Run(path)
-
-
-def _open(path: Path) -> h5py.File:
-    if not path.exists():
-        beside = sorted(str(other) for other in path.parent.glob("*.h5")) if path.parent.is_dir() else []
-        there = f"There are: {', '.join(beside)}." if beside else "`circuits train` makes runs."
-        raise InputError(f"{path} does not exist. {there}")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder. Pass the run file in it, such as {path / 'run.h5'}.")
-    try:
-        if not h5py.is_hdf5(path):
-            raise InputError(f"{path} is not an HDF5 file, so it is not a run. `circuits train` makes runs.")
-        _probe(path)
-        file = h5py.File(path, "r", swmr=True, rdcc_nbytes=0, libver=LIBRARY_VERSIONS)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{path} cannot be opened: {error}") from error
-    found = file.attrs.get("format")
-    if found != FORMAT:
-        file.close()
-        raise InputError(f"{path} is an HDF5 file but not a run: its 'format' is {found!r}, expected {FORMAT!r}.")
-    version = int(file.attrs.get("format_version", 0))
-    if version > FORMAT_VERSION:
-        file.close()
-        raise InputError(
-            f"{path} has format version {version}, this package reads up to {FORMAT_VERSION}. "
-            "Upgrade grokking-circuits."
-        )
-    return file
-
-
-def _probe(path: Path) -> None:
-    """Raise what HDF5 has against the metadata of a file that nobody is writing.
-
-    The single-writer-multiple-reader mode takes a bad checksum for a write under way and waits, longer each time, for
-    years; the plain mode says at once that the file is damaged.
-    """
-    with path.open("rb") as raw:
-        if raw.read(12)[11:] != b"\0":
-            return  # open for writing, now or when its writer was killed
-    with h5py.File(path, "r") as file:
-        file.visititems(lambda _, item: list(item.attrs) and None)
-        if "step" in file:
-            file["step"][-1:]
-
-
-def _dims(dataset: h5py.Dataset) -> tuple[str, ...]:
-    names = (dim[0].name if len(dim) else f"{dataset.name}_{axis}" for axis, dim in enumerate(dataset.dims))
-    return tuple(name.rsplit("/", 1)[-1] for name in names)

@@ -12,22 +12,26 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import IO
 
 import h5py
 import numpy as np
 
-from circuits.checkpoints.layout import COMMIT
+from circuits.checkpoints.layout import COMMIT, padded
 from circuits.checkpoints.lock import RunLock
 from circuits.checkpoints.recover import recover
+from circuits.config import Config
 from circuits.errors import InputError, RunError
 
 BUFFERED_CHECKPOINTS = 8
 BUFFERED_SECONDS = 0.5
+GENEROUS_SLACK = 1 << 30  # sparse: takes no room
 
 
 def committed(step: h5py.Dataset) -> int:
@@ -72,7 +76,7 @@ class Writer:
         self._lock = lock or RunLock(path)
         try:
             make_writable(path)
-            self.file = _open_for_appending(path)
+            self.file = open_for_appending(path)
         except BaseException:
             self._lock.release()
             raise
@@ -90,6 +94,20 @@ class Writer:
         self._truncate(self.n_checkpoints)
         self._pending: list[tuple[int, float, Mapping[str, np.ndarray]]] = []
         self._last_commit = time.monotonic()
+        self._abandoned = False
+
+    def amend(self, config: Config | None = None, other_numerics_since: int | None = None) -> None:
+        """Change the plan: more epochs, or the checkpoint from which other hardware or libraries went on.
+
+        Both attributes keep their size: HDF5 then writes them in place, while others read.
+        """
+        attributes = self.file.attrs
+        with self._explained():
+            if config is not None:
+                attributes.modify("config", padded(config, attributes["config"].dtype.itemsize))
+            if other_numerics_since is not None and attributes["other_numerics_since"] < 0:
+                attributes.modify("other_numerics_since", np.int64(other_numerics_since))
+            self.file.flush()
 
     def append(self, step: int, epoch: float, values: Mapping[str, np.ndarray]) -> None:
         """Add one checkpoint.
@@ -160,7 +178,8 @@ class Writer:
         finally:
             self._trajectories.clear()
             self._slots.clear()
-            self.file.close()
+            with suppress(OSError, RuntimeError) if self._abandoned else nullcontext():
+                self.file.close()
             self._lock.release()
 
     def __enter__(self) -> Writer:
@@ -175,13 +194,25 @@ class Writer:
         try:
             yield
         except (OSError, RuntimeError) as error:
+            self._abandon()
             needed = sum(values.nbytes for _, _, row in self._pending for values in row.values())
+            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
             free = shutil.disk_usage(self.path.parent).free
             raise RunError(
-                f"{self.path}: writing failed ({error}). The first {self.n_checkpoints} checkpoints are saved; the "
+                f"{self.path}: writing failed ({reason}). The first {self.n_checkpoints} checkpoints are saved; the "
                 f"next {len(self._pending) or 1} need {max(needed, 1 << 20) / 1e6:.0f} MB, and {free / 1e6:.0f} MB are "
                 f"free. Make room, then continue: circuits train --resume --out {self.path}"
             ) from error
+
+    def _abandon(self) -> None:
+        """Leave the file as a kill at this moment would, which is safe to read and to resume.
+
+        HDF5 would go on: on closing, and again when the process ends, it writes what it still holds, though another
+        process may be writing the file by then. So its descriptor is pointed at scratch memory, to close into that.
+        """
+        self._abandoned = True
+        with _scratch() as scratch:
+            os.dup2(scratch.fileno(), self.file.id.get_vfd_handle())
 
     def _commit(self) -> None:
         start, end = self.n_checkpoints, self.n_checkpoints + len(self._pending)
@@ -222,6 +253,13 @@ class Writer:
             _cut(self.file, n_states, kept, states)
 
 
+def _scratch() -> IO[bytes]:
+    """A file that is nowhere on disk, where the system has such."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("circuits"), "r+b")
+    return tempfile.TemporaryFile()
+
+
 def _cut(file: h5py.File, length: int, commit: h5py.Dataset, datasets: list[h5py.Dataset]) -> None:
     """Shorten what lies beyond `length`: un-commit first, then drop the data."""
     for group in ([commit], datasets):
@@ -233,11 +271,9 @@ def _cut(file: h5py.File, length: int, commit: h5py.Dataset, datasets: list[h5py
 
 def make_writable(path: Path) -> None:
     """Recover the file if its last writer was killed; call it under the run's lock."""
-    try:
-        with h5py.File(path, "r", swmr=True) as file:
-            slack = int(file.attrs["recovery_slack"])
-    except (OSError, KeyError) as error:
-        raise InputError(f"{path} cannot be opened for writing: {error}") from error
+    slack = GENEROUS_SLACK
+    with suppress(OSError, RuntimeError, KeyError), h5py.File(path, "r", swmr=True) as file:
+        slack = int(file.attrs["recovery_slack"])
     recover(path, slack)
 
 
@@ -248,7 +284,7 @@ def _checksum(state: Mapping[str, np.ndarray], sequence: int, n_checkpoints: int
     return crc
 
 
-def _open_for_appending(path: Path) -> h5py.File:
+def open_for_appending(path: Path) -> h5py.File:
     """Open in SWMR mode at once: there is no moment at which readers are refused; chunks go straight to the file."""
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)

@@ -46,16 +46,16 @@ def command(words: list[str]) -> int:
     analyze_flags = _flag_class()
     flags = parsed(analyze_flags, words, COMMAND)
     options = validated(Options, overlaid(Options().model_dump(), flags), analyze_flags)
-    named = [] if flags.all else [name for name in MEASUREMENTS if getattr(flags, _field(name))]
+    named = [name for name in MEASUREMENTS if getattr(flags, _field(name))]
 
     from circuits.analysis import analyze, phases
-    from circuits.analysis.store import to_json, write_sidecar
+    from circuits.analysis.store import check_sidecar, to_json, write_sidecar
     from circuits.checkpoints.run import open_run
     from circuits.cli.tables import tables
 
     with open_run(flags.run) as run:
-        results = analyze(run, *named, options=options, progress=not flags.quiet)
-        sidecar = write_sidecar(run, results, options, flags.out)
+        check_sidecar(run, flags.out)
+        results = analyze(run, *([] if flags.all else named), options=options, progress=not flags.quiet)
         if flags.json:
             result(
                 to_json(
@@ -66,6 +66,7 @@ def command(words: list[str]) -> int:
             result(_headline(run, options))
             for title, table in tables(results, phases(run, options)):
                 result("", title, table)
+        sidecar = write_sidecar(run, results, options, flags.out)
     for warning in dict.fromkeys(line for data in results.values() for line in data.attrs.get("warnings", ())):
         remark(f"warning: {warning}")
     remark(f"Results are in {sidecar}.")

@@ -7,9 +7,12 @@ Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 130 interrupte
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from circuits import __version__
 from circuits.errors import InputError, RunError
@@ -21,6 +24,9 @@ COMMANDS = {
     "report": Entry("Write one HTML page with every figure of a run.", "circuits.cli.report:command"),
     "show": Entry("Say what is in a run: config, checkpoints, phases, state.", "circuits.cli.show:command"),
     "replay": Entry("Train a stretch of a run again, keeping every step.", "circuits.cli.replay:command"),
+    "repair": Entry("Make a killed run's file open in plain HDF5 tools.", "circuits.cli.repair:command"),
+    "export": Entry("Write one network's parameters as npz, safetensors or torch.", "circuits.cli.export:command"),
+    "convert": Entry("Bring an existing run into a run file: parity-nn, state dicts.", "circuits.cli.convert:command"),
     "presets": Entry("List the presets, or print one as JSON.", "circuits.cli.presets:command"),
 }
 
@@ -54,6 +60,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     try:
+        with _terminated_as_interrupted():
+            return _answered(words, debug)
+    except KeyboardInterrupt as error:  # between the lines of the answer itself
+        return _told(error)
+
+
+def _answered(words: list[str], debug: bool) -> int:
+    try:
         code = _run([word for word in words if word != "--debug"])
         sys.stdout.flush()
         return code
@@ -66,6 +80,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         return _told(error)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM stops a command as Ctrl-C does, wherever it is; training replaces both by a softer stop."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(words: list[str]) -> int:

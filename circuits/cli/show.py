@@ -1,5 +1,6 @@
-"""`circuits show RUN.h5`: config, seeds, checkpoints, phases, size, and whether it is complete."""
+"""`circuits show RUN.h5`: config, seeds, checkpoints, phases, size, and whether it is complete; or live, `--follow`."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from circuits.checkpoints.run import Run
 
 COMMAND = "circuits show"
+FOLLOW_SECONDS = 1.0
 
 
 @dataclass(kw_only=True)
@@ -22,6 +24,8 @@ class ShowFlags:
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN.h5", help_behavior_hint="")]
     """The run file; it is only read, and may still be written to."""
+    follow: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Then go on, a line whenever checkpoints were added, until the run is complete or its writer is gone."""
 
 
 def command(words: list[str]) -> int:
@@ -38,7 +42,35 @@ def command(words: list[str]) -> int:
         result(str(run.path), *(f"  {name:<{width}}  {fact}" for name, fact in facts.items()))
         if run.n_checkpoints:
             result("", *phase_table(phases(run)))
+        if flags.follow:
+            _follow(run)
     return 0
+
+
+def _follow(run: "Run") -> None:
+    """A line per look at which there was something new; the last look is after the writer was seen to be gone."""
+    seen = -1
+    while True:
+        written = run.writer_pid is not None
+        if run.refresh().n_checkpoints != seen:
+            seen = run.n_checkpoints
+            result(_now(run))
+        if run.is_complete or not written:
+            result(_state(run))
+            return
+        time.sleep(FOLLOW_SECONDS)
+
+
+def _now(run: "Run") -> str:
+    planned = len(run.config.checkpoint_steps())
+    if not run.n_checkpoints:
+        return f"0 of {planned} checkpoints"
+    last = run.metrics.isel(step=-1)
+    shares = (
+        f"{which} accuracy {float(last[name].min()):.3f} to {float(last[name].max()):.3f}"
+        for which, name in (("train", "train_accuracy"), ("test", "test_accuracy"))
+    )
+    return f"{run.n_checkpoints} of {planned} checkpoints, epoch {run.epochs[-1]:g}: {', '.join(shares)}"
 
 
 def _facts(run: "Run") -> dict[str, str]:
@@ -56,6 +88,8 @@ def _facts(run: "Run") -> dict[str, str]:
         "size": size(run.nbytes),
         "made": f"{run.created}, {', '.join(versions)}",
     }
+    if run.parent:
+        facts["parent"] = f"{run.parent['path']}, from its step {run.parent['step']} on"
     if run.other_numerics_since >= 0:
         facts["numerics"] = (
             f"from checkpoint {run.other_numerics_since} on, other hardware or libraries went on with it"
@@ -73,8 +107,10 @@ def _state(run: "Run") -> str:
 
 def _checkpoints(run: "Run") -> str:
     planned = len(run.config.checkpoint_steps())
-    where = f", steps {run.steps[0]} to {run.steps[-1]}, epochs 0 to {run.epochs[-1]:g}" if run.n_checkpoints else ""
-    return f"{run.n_checkpoints} of {planned}{where}"
+    if not run.n_checkpoints:
+        return f"0 of {planned}"
+    steps, epochs = (f"{at[0]:g} to {at[-1]:g}" for at in (run.steps, run.epochs))
+    return f"{run.n_checkpoints} of {planned}, steps {steps}, epochs {epochs}"
 
 
 def _described(part: Part) -> str:

@@ -72,7 +72,9 @@ def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
             found = at.isel(step=epochs.index(epoch)) if epoch in epochs else None
             rows.append([math.nan if found is None else float(found.sel(group=group)) for group in groups])
             table.add_row("" if len(rows) > 1 else label, str(seed), *(number(value, ".3f") for value in rows[-1]))
-        table.add_row("", "mean", *(_mean(column) for column in zip(*rows, strict=True)), end_section=True)
+        known = {sum(not math.isnan(value) for value in column) for column in zip(*rows, strict=True)}
+        of = "" if known == {len(rows)} else f" of {' or '.join(map(str, sorted(known)))}"
+        table.add_row("", f"mean{of}", *(_mean(column) for column in zip(*rows, strict=True)), end_section=True)
     title = "Agreement with the full network on the test set, of each group of neurons alone"
     if any(not math.isnan(epoch) and epoch not in epochs for epoch in memorised.values()):
         title += "\n(– at memorisation: that checkpoint is not among the measured ones)"

@@ -72,9 +72,16 @@ def command(words: list[str]) -> int:
         return _plan(config, path, replaces=flags.resume or flags.overwrite)
 
     from circuits.analysis.phases import phases
+    from circuits.checkpoints.layout import size_on_disk
     from circuits.cli.tables import phase_table
     from circuits.training.loop import train
 
+    if not flags.quiet and not path.exists():
+        planned = count(len(config.checkpoint_steps()), "checkpoint")
+        remark(f"{path} will take {size(size_on_disk(config))}: {planned} of {count(len(config.seeds), 'seed')}.")
+    left = [beside for beside in (path.with_suffix(".analysis.nc"), path.with_suffix(".html")) if beside.exists()]
+    if flags.overwrite and left:
+        remark(f"Of the run that is replaced, there remain: {', '.join(map(str, left))}.")
     with train(
         config,
         path,

@@ -5,7 +5,6 @@ a mail, and years later.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
 import circuits
-from circuits.analysis.analyze import analyze, applies
+from circuits.analysis.measurements import analyze, applies
 from circuits.analysis.phases import phases
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
@@ -28,6 +27,7 @@ from circuits.figures.phases import PHASES
 from circuits.figures.summary import cautions, definitions, headline, seed_table
 from circuits.options import Options
 from circuits.registry import MEASUREMENTS, load
+from circuits.whole import written_whole
 
 GENERATOR = '<meta name="generator" content="circuits '  # how a page of ours is known
 FALLBACK = "circuits.figures.generic:figures"
@@ -73,12 +73,8 @@ def report(run: Run, out: str | Path | None = None, *, options: Options = Option
     names = [name for name in MEASUREMENTS if applies(run, name)]
     results = analyze(run, *names, options=options, progress=progress) if names else {}
     text = page(run, results, options)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    with written_whole(path, replace=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

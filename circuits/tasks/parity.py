@@ -2,10 +2,17 @@
 
 Barak et al. 2022; Merrill et al. 2023, section 2. The training set is drawn per seed, the test set once for all seeds;
 a share of the training targets can be flipped (Fuangkawinsombut 2024, section 3.2), never of the test targets.
+
+Examples come from this package's counter-based generator or, to have exactly the data of a paper, from Python's
+`random` as in its code: `random.seed(s)`, then `random.choice([-1, 1])` row by row, with
+
+    merrill-code    s = 17 · seed for training, 2001 for testing    (parity.py of Merrill et al.)
+    thesis-code     s = seed for training, 2023 for testing         (appendix B of the thesis)
 """
 
 from __future__ import annotations
 
+from random import Random
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,6 +20,8 @@ from pydantic import Field, model_validator
 
 from circuits.config import NonNegativeInt, PositiveInt, Task
 from circuits.random import generator
+
+TEST_SEED = {"counter": 0, "merrill-code": 2001, "thesis-code": 2023}
 
 
 class Parity(Task):
@@ -31,8 +40,10 @@ class Parity(Task):
     """Training examples of each seed."""
     n_test: PositiveInt = 100
     """Test examples, the same for all seeds."""
-    test_seed: NonNegativeInt = 0
-    """Which test set."""
+    draw: Literal["counter", "merrill-code", "thesis-code"] = "counter"
+    """How examples are drawn: this package's generator, or Python's random as in the code of a paper."""
+    test_seed: NonNegativeInt | None = None
+    """Which test set; by default 0, with merrill-code 2001, with thesis-code 2023, as those codes have it."""
     flip_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the training targets that is flipped; rounded to whole examples."""
 
@@ -79,7 +90,7 @@ class Parity(Task):
         (example,) bool, where the target is not the parity.
         """
         random = generator("train", seed)
-        inputs = self._draw(random, self.n_train)
+        inputs = self._draw(random, self.n_train, 17 * seed if self.draw == "merrill-code" else seed)
         flipped = np.zeros(self.n_train, bool)
         flipped[random.permutation(self.n_train)[: round(self.flip_fraction * self.n_train)]] = True
         targets = np.where(flipped, -self.parity(inputs), self.parity(inputs)).astype(np.int8)
@@ -87,7 +98,8 @@ class Parity(Task):
 
     def test_data(self) -> dict[str, np.ndarray]:
         """The test set: `inputs` (example, input) and `targets` (example,), int8 in {-1, 1}."""
-        inputs = self._draw(generator("test", self.test_seed), self.n_test)
+        seed = TEST_SEED[self.draw] if self.test_seed is None else self.test_seed
+        inputs = self._draw(generator("test", seed), self.n_test, seed)
         return {"inputs": inputs, "targets": self.parity(inputs)}
 
     def parity(self, inputs: np.ndarray) -> np.ndarray:
@@ -100,5 +112,9 @@ class Parity(Task):
         """
         return inputs[:, list(self.relevant_bits)].prod(axis=1).astype(np.int8)
 
-    def _draw(self, random: np.random.Generator, n_examples: int) -> np.ndarray:
-        return (2 * random.integers(0, 2, (n_examples, self.n), dtype=np.int8) - 1).astype(np.int8)
+    def _draw(self, random: np.random.Generator, n_examples: int, python_seed: int) -> np.ndarray:
+        if self.draw == "counter":
+            return (2 * random.integers(0, 2, (n_examples, self.n), dtype=np.int8) - 1).astype(np.int8)
+        choice = Random(python_seed).choice
+        drawn = [choice((-1, 1)) for _ in range(n_examples * self.n)]  # row by row
+        return np.array(drawn, np.int8).reshape(n_examples, self.n)

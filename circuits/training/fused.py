@@ -30,9 +30,12 @@ class FusedRelu:
             (np.array(W.T, order="C"), np.array(b), np.array(u))
             for W, b, u in zip(parameters["W"], parameters["b"], parameters["u"], strict=True)
         ]
-        as_float = {name: data[name].values.astype(config.dtype) for name in data if "flipped" not in str(name)}
-        self._train = list(zip(as_float["train_inputs"], as_float["train_targets"], strict=True))
-        self._test = (as_float["test_inputs"], as_float["test_targets"])
+        train, test = (
+            [data[f"{which}_{name}"].values.astype(config.dtype) for name in ("inputs", "targets")]
+            for which in ("train", "test")
+        )
+        self._train = list(zip(*train, strict=True))
+        self._test = tuple(test)
         self._limits = one_blas_thread()
         self._threads = ThreadPoolExecutor(min(len(config.seeds), usable_cores()))
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from circuits.checkpoints import layout
 from circuits.checkpoints.lock import RunLock
 from circuits.checkpoints.run import Run, open_run
-from circuits.checkpoints.writer import Writer, make_writable
+from circuits.checkpoints.writer import Writer
 from circuits.config import Config
 from circuits.errors import InputError, Interrupted
 from circuits.training.steppers import (
@@ -99,25 +99,25 @@ def train(
     if resume and overwrite:
         raise InputError("Pass resume or overwrite, not both.")
     if resume:
-        config, numbers, since = _resumable(config, path, device, kernel, allow_different_numerics)
-        if numbers is None:
-            return open_run(path)
+        open_run(path).close()  # says what is wrong with it, before a lock file is left beside
         lock = RunLock(path)
         with released_on_error(lock):
-            make_writable(path)
-            layout.amend(path, config, since)
+            config, numbers, since = _resumable(config, path, device, kernel, allow_different_numerics)
+        if numbers is None:
+            lock.release()
+            return open_run(path)
     else:
         if config is None:
             raise InputError("A new run needs a config; circuits.preset('merrill-2023') is one.")
         numbers = numerics(*choose_kernel(config, device, kernel))
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not overwrite:
-            raise layout.already_there(path)
+        refuse_to_replace(path, overwrite)
         check_room(path, layout.size_on_disk(config))
         lock = RunLock(path)
         with released_on_error(lock):
             layout.create(path, config, versions(), numbers, initial_state(config), replace=overwrite)
-    advance_to_the_end(path, lock, config, numbers, progress=progress)
+        since = None
+    advance_to_the_end(path, lock, config, numbers, other_numerics_since=since, progress=progress)
     return open_run(path)
 
 
@@ -148,6 +148,7 @@ def advance_to_the_end(
     numbers: dict[str, Any],
     *,
     start: Start | None = None,
+    other_numerics_since: int | None = None,
     progress: bool = True,
 ) -> None:
     """Train a run file that exists from its last checkpoint to the last step of its config.
@@ -160,11 +161,15 @@ def advance_to_the_end(
         What to run, and the numerics that serve it.
     start
         Where a file without checkpoints begins; by default at the initialisation.
+    other_numerics_since
+        The checkpoint from which `numbers` are others than the file's, to be recorded there.
     progress
         A progress bar on stderr.
     """
-    with Writer(path, lock) as writer, _stop_requests() as stop:
+    with _saying_how_to_resume(path), Writer(path, lock) as writer, _stop_requests() as stop:
         run = Run(path, writer.file)
+        if config != run.config or other_numerics_since is not None:
+            writer.amend(config if config != run.config else None, other_numerics_since)
         if run.n_checkpoints:
             parameters = {str(name): values[-1].values for name, values in run.parameters.items()}
             start = Start(int(run.steps[-1]), parameters, writer.optimizer_state)
@@ -272,9 +277,22 @@ def _first_difference(stored: Config, wanted: Config) -> str:
     return f"{key}: {old.get(key)!r} there, {new.get(key)!r} asked"
 
 
+def refuse_to_replace(path: Path, overwrite: bool) -> None:
+    """Refuse an output that exists: unless it is a run that may be overwritten."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder. Pass a file in it to --out, such as {path / 'run.h5'}.")
+    if path.exists():
+        if not overwrite:
+            raise layout.already_there(path)
+        try:
+            open_run(path).close()
+        except InputError as error:
+            raise InputError(f"--overwrite replaces runs only: {error}") from None
+
+
 def check_room(path: Path, needed: int) -> None:
-    """Refuse to begin what will not fit on the disk."""
-    free = shutil.disk_usage(path.parent).free
+    """Refuse to begin what will not fit on the disk, beside what is there or in its place."""
+    free = shutil.disk_usage(path.parent).free + (path.stat().st_blocks * 512 if path.exists() else 0)
     if needed + SPARE_BYTES > free:
         raise InputError(
             f"{path} will take {needed / 1e6:.0f} MB, but {path.parent} has {free / 1e6:.0f} MB free. Make room, pass "
@@ -287,6 +305,18 @@ def _how_to_resume(path: Path, n_checkpoints: int, config: Config) -> str:
     return (
         f"Stopped; {n_checkpoints} of {planned} checkpoints are saved. Continue: circuits train --resume --out {path}"
     )
+
+
+@contextmanager
+def _saying_how_to_resume(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Stopped at once; every committed checkpoint is saved. Continue: circuits train --resume --out {path}"
+        ) from None
 
 
 @contextmanager

@@ -79,7 +79,7 @@ class Reference:
 
     def optimizer_state(self) -> Arrays:
         """Adam's running means and step count, each (seed, …); nothing for SGD."""
-        if self.config.optimizer.kind == "sgd":
+        if not self.config.optimizer.moments:
             return {}
         found = [_state_of(net, optimizer) for net, optimizer in zip(self._networks, self._optimizers, strict=True)]
         return {name: np.stack([state[name] for state in found]) for name in found[0]}

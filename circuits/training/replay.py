@@ -20,6 +20,7 @@ from circuits.training.loop import (
     Start,
     advance_to_the_end,
     check_room,
+    refuse_to_replace,
     released_on_error,
     versions,
 )
@@ -120,8 +121,7 @@ def replay(
     )
     start = nearest_start(run, from_step)
     numbers = numerics(*choose_kernel(config, device, kernel))
-    if path.exists() and not overwrite:
-        raise layout.already_there(path)
+    refuse_to_replace(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     check_room(path, layout.size_on_disk(config))
     parent = {"path": str(run.path), "fingerprint": run.fingerprint, "step": start.step}

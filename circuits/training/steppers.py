@@ -65,12 +65,12 @@ def initial_parameters(config: Config) -> Arrays:
 
 def initial_state(config: Config) -> Arrays:
     """The optimizer's state before any update, each (seed, …): nothing for SGD, zeros for AdamW."""
-    if config.optimizer.kind == "sgd":
+    if not config.optimizer.moments:
         return {}
     n_seeds = len(config.seeds)
     moments = {
         f"{moment}.{name}": np.zeros((n_seeds, *shape), config.dtype)
-        for moment in ("exp_avg", "exp_avg_sq")
+        for moment in config.optimizer.moments
         for name, (_, shape) in config.shapes.items()
     }
     return {**moments, "step": np.zeros(n_seeds, np.float32)}

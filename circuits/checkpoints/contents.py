@@ -1,0 +1,178 @@
+"""What a run must hold, given its config: the arrays, their dimensions, shapes and types, and steps that ascend.
+
+`plain.py` has seen to it that the file is safe to read; here it is compared with what it says of itself. What is only
+wrong in its values (a weight that is not the one that was trained) cannot be seen by anyone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from circuits.checkpoints.layout import COMMIT, data_dims
+from circuits.checkpoints.writer import committed
+from circuits.config import Config
+
+MAX_PLANNED = 20_000_000  # checkpoints: listing them takes a second
+MAX_SLACK = 1 << 44  # bytes that recovery adds to the file
+REQUIRED_METRICS = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+REQUIRED_DATA = ("train_inputs", "train_targets", "test_inputs", "test_targets")
+
+
+def check_facts(versions: Any, numerics: Any, parent: Any, created: str) -> None:
+    """Return if what a run says of its making can be printed and looked up.
+
+    Raises
+    ------
+    ValueError
+        In one line without the file's name.
+    """
+    for name, value in {"versions": versions, "numerics": numerics, "parent": parent or {}}.items():
+        if not isinstance(value, dict):
+            raise ValueError(f"attribute '{name}' is not an object with fields")
+    _printable([versions, numerics, parent, created])
+
+
+def check_contents(file: h5py.File, config: Config) -> None:
+    """Return if the file holds what its config promises.
+
+    Parameters
+    ----------
+    file
+        A run, open.
+    config
+        What it says was run.
+
+    Raises
+    ------
+    ValueError
+        What was looked for and what was found, in one line without the file's name.
+    """
+    _printable(config.model_dump(mode="json"))
+    if (planned := n_planned(config)) > MAX_PLANNED:
+        raise ValueError(f"its config plans {planned} checkpoints, more than {MAX_PLANNED}")
+    n_checkpoints = committed(_array(file, "step", (None,), "i"))  # first: a live writer extends it last
+    _ascending(file["step"][:n_checkpoints])
+    _array(file, "epoch", (None,), "f")
+    seeds = _array(file, "seed", (len(config.seeds),), "iu")[()].tolist()
+    if seeds != list(config.seeds):
+        raise ValueError(f"it stores the seeds {seeds}, its config names {list(config.seeds)}")
+    _trajectories(file, config, n_checkpoints)
+    _data(file, config)
+    for slot in ("resume/slot0", "resume/slot1"):
+        for field in ("sequence", "n_checkpoints", "crc32"):
+            _array(file, f"{slot}/{field}", (), "i")
+    slack = file.attrs["recovery_slack"]
+    if not isinstance(slack, np.integer) or not 0 <= slack < MAX_SLACK:
+        raise ValueError(f"its 'recovery_slack' is {slack}")
+
+
+def n_planned(config: Config) -> int:
+    """At most so many checkpoints does a config plan; found without listing them.
+
+    Examples
+    --------
+    >>> import circuits
+    >>> n_planned(circuits.preset("merrill-2023"))
+    303
+    """
+    kept = config.checkpoints
+    by_epoch = 0 if kept.every_epochs is None else config.epochs // kept.every_epochs + 1
+    by_step = 0 if kept.every_steps is None else config.total_steps // kept.every_steps + 1
+    return 2 + len(kept.at_steps) + by_epoch + by_step
+
+
+def _ascending(steps: np.ndarray) -> None:
+    wrong = np.flatnonzero(steps[1:] <= steps[:-1])
+    if wrong.size:
+        at = int(wrong[0])
+        raise ValueError(
+            f"steps must ascend, but checkpoints {at} and {at + 1} are steps {steps[at]} and {steps[at + 1]}"
+        )
+
+
+def _trajectories(file: h5py.File, config: Config, n_checkpoints: int) -> None:
+    n_seeds = len(config.seeds)
+    for name, (dims, shape) in config.shapes.items():
+        dataset = _array(file, f"parameters/{name}", (None, n_seeds, *shape), "f")
+        if dataset.dtype != np.dtype(config.dtype):
+            raise ValueError(f"parameters/{name} is {dataset.dtype}, its config says {config.dtype}")
+        _named(dataset, ("step", "seed", *dims))
+    for name in REQUIRED_METRICS:
+        _array(file, f"metrics/{name}", (None, n_seeds), "f")
+    for group in ("parameters", "metrics"):
+        for name, item in _members(file, group):
+            if name not in COMMIT and item.ndim >= 2:
+                _array(file, f"{group}/{name}", (None, n_seeds, *item.shape[2:]), "fiub")
+                _named(item, ("step", "seed", *dimensions(item)[2:]))
+                if item.shape[0] < n_checkpoints:
+                    raise ValueError(f"{group}/{name} has {item.shape[0]} entries for {n_checkpoints} checkpoints")
+
+
+def _data(file: h5py.File, config: Config) -> None:
+    for name in REQUIRED_DATA:
+        _find(file, f"data/{name}")
+    lengths = {"seed": len(config.seeds), "example": config.task.n_train, "input": config.task.n_inputs}
+    for name, item in _members(file, "data"):
+        if name in file:
+            continue  # a scale, linked
+        if not name.startswith(("train_", "test_")):
+            raise ValueError(f"data/{name} belongs to neither training nor test set")
+        dims = data_dims(name, item.ndim)
+        lengths.setdefault(dims[0], item.shape[0] if item.ndim else 0)
+        _array(file, f"data/{name}", tuple(lengths[dim] for dim in dims), "fiub")
+        _named(item, dims)
+
+
+def dimensions(dataset: h5py.Dataset) -> tuple[str, ...]:
+    """Name of each axis: that of its dimension scale."""
+    names = (dim[0].name if len(dim) else f"{dataset.name}_{axis}" for axis, dim in enumerate(dataset.dims))
+    return tuple(str(name).rsplit("/", 1)[-1] for name in names)
+
+
+def _members(file: h5py.File, group: str) -> list[tuple[str, h5py.Dataset]]:
+    if not isinstance(file.get(group), h5py.Group):
+        raise ValueError(f"the group '{group}' is missing")
+    members = list(file[group].items())
+    for name, item in members:
+        if not isinstance(item, h5py.Dataset):
+            raise ValueError(f"{group}/{name} is not an array")
+    return members
+
+
+def _find(file: h5py.File, name: str) -> h5py.Dataset:
+    item = file.get(name)
+    if not isinstance(item, h5py.Dataset):
+        raise ValueError(f"the array '{name}' is missing")
+    return item
+
+
+def _array(file: h5py.File, name: str, shape: tuple[int | None, ...], kinds: str) -> h5py.Dataset:
+    """The array of that name, if it has that shape (None: any length) and a dtype of one of these NumPy kinds."""
+    dataset = _find(file, name)
+    found = dataset.shape
+    if found is None or len(found) != len(shape) or any(s not in (None, f) for f, s in zip(found, shape, strict=True)):
+        wanted = ", ".join("any" if length is None else str(length) for length in shape)
+        raise ValueError(f"{name} has shape {found}, expected ({wanted})")
+    if dataset.dtype.kind not in kinds:
+        raise ValueError(f"{name} has dtype {dataset.dtype}, which it cannot have")
+    return dataset
+
+
+def _named(dataset: h5py.Dataset, dims: tuple[str, ...]) -> None:
+    if dimensions(dataset) != dims:
+        found = ", ".join(dimensions(dataset))
+        raise ValueError(f"{dataset.name} has the dimensions ({found}), expected ({', '.join(dims)})")
+
+
+def _printable(data: Any) -> None:
+    """Refuse plain data with a string, keys included, that would do more to a terminal than print."""
+    if isinstance(data, str) and not data.isprintable():
+        raise ValueError(f"its description holds control characters: {ascii(data)[:80]}")
+    if isinstance(data, dict):
+        data = [*data.keys(), *data.values()]
+    if isinstance(data, list | tuple):
+        for item in data:
+            _printable(item)

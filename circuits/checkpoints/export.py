@@ -1,0 +1,151 @@
+"""One network's parameters by name, in a file that other programs read without this package, and without pickles.
+
+    npz           numpy.load(path, allow_pickle=False)            `__metadata__`: JSON in a text scalar
+    safetensors   safetensors.torch.load_file(path)               metadata in its header, every value as text
+    torch         torch.load(path, weights_only=True)             the state dict alone, as load_state_dict takes it
+
+The metadata are run, config, seed, checkpoint, step and epoch. A `.pt` has none: anything beside the tensors would have
+to be taken out again before `load_state_dict`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from circuits.checkpoints.run import Run, open_run
+from circuits.errors import InputError, nearest
+from circuits.whole import written_whole
+
+Arrays = dict[str, np.ndarray]
+METADATA = "__metadata__"
+
+
+def export(
+    run: Run | str | Path,
+    path: str | Path | None = None,
+    *,
+    format: str | None = None,
+    seed: int | None = None,
+    checkpoint: int | None = None,
+    step: int | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write one network's parameters to a file, whole or not at all.
+
+    Parameters
+    ----------
+    run
+        The run, or its file; it is only read.
+    path
+        The file to write; by default beside the run, as RUN-seedS-stepT with the suffix of the format.
+    format
+        "npz", "safetensors" or "torch"; by default what the suffix of `path` says (.pt is torch), else npz.
+    seed
+        Which seed; by default the first.
+    checkpoint
+        Its index, negative from the end; by default -1, the last.
+    step
+        Instead, the optimizer step at which it was kept.
+    overwrite
+        Replace an existing file.
+
+    Returns
+    -------
+    Where it was written.
+
+    Raises
+    ------
+    InputError
+        There is no such format, seed, checkpoint or step, or the file exists.
+
+    Examples
+    --------
+    >>> import circuits, tempfile
+    >>> config = circuits.preset("merrill-2023").replace(model__width=8, task__n_train=32, epochs=2, seeds=[4])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = circuits.train(config, f"{folder}/tiny.h5", progress=False)
+    ...     path = circuits.export(run, seed=4, checkpoint=-1)
+    ...     print(path.name, sorted(np.load(path, allow_pickle=False)))
+    tiny-seed4-step2.npz ['W', '__metadata__', 'b', 'u']
+    """
+    if not isinstance(run, Run):
+        with open_run(run) as opened:
+            return export(opened, path, format=format, seed=seed, checkpoint=checkpoint, step=step, overwrite=overwrite)
+    chosen = FORMATS[_format(format, path)]
+    index = run.checkpoint_index(checkpoint, step=step)
+    seed = run.seeds[run.seed_index(seed)]
+    metadata = {
+        "run": run.path.name,
+        "config": run.config.model_dump(mode="json"),
+        "seed": seed,
+        "checkpoint": index,
+        "step": int(run.steps[index]),
+        "epoch": float(run.epochs[index]),
+    }
+    beside = run.path.with_name(f"{run.path.stem}-seed{seed}-step{metadata['step']}{chosen.suffix}")
+    path = beside if path is None else Path(path)
+    if path.exists() and path.samefile(run.path):
+        raise InputError(f"{path} is the run itself. Pass another --out.")
+    _write(path, chosen.encode(run.arrays(seed, index), metadata), overwrite)
+    return path
+
+
+def _format(name: str | None, path: str | Path | None) -> str:
+    if name is not None:
+        if name not in FORMATS:
+            raise InputError(f"There is no format '{name}'. {nearest(name, FORMATS)}")
+        return name
+    suffix = "" if path is None else Path(path).suffix
+    return {".pt": "torch", ".pth": "torch", ".safetensors": "safetensors"}.get(suffix, "npz")
+
+
+def _write(path: Path, content: bytes, overwrite: bool) -> None:
+    """Put a file in place in one move: nobody sees half of it, and none is replaced unasked."""
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent} is no folder, so {path.name} cannot be written there.")
+    try:
+        with written_whole(path, replace=overwrite) as temporary:
+            temporary.write_bytes(content)
+    except FileExistsError:
+        raise InputError(f"{path} exists. Pass --overwrite to replace it, or --out for another file.") from None
+
+
+def _npz(parameters: Arrays, metadata: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **parameters, **{METADATA: np.array(json.dumps(metadata))})
+    return buffer.getvalue()
+
+
+def _safetensors(parameters: Arrays, metadata: dict[str, Any]) -> bytes:
+    from safetensors.numpy import save
+
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in metadata.items()}
+    return save(parameters, metadata=texts)
+
+
+def _torch(parameters: Arrays, metadata: dict[str, Any]) -> bytes:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save({name: torch.from_numpy(values) for name, values in parameters.items()}, buffer)
+    return buffer.getvalue()
+
+
+class Format(NamedTuple):
+    """The suffix of a format, and what makes a file's bytes of parameters and metadata."""
+
+    suffix: str
+    encode: Callable[[Arrays, dict[str, Any]], bytes]
+
+
+FORMATS = {
+    "npz": Format(".npz", _npz),
+    "safetensors": Format(".safetensors", _safetensors),
+    "torch": Format(".pt", _torch),
+}

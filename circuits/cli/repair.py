@@ -1,0 +1,36 @@
+"""`circuits repair RUN.h5`: make the file of a killed run open in h5dump, netCDF4 and plain xarray."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from circuits.cli.console import result
+from circuits.cli.parsing import parsed
+
+COMMAND = "circuits repair"
+
+
+@dataclass(kw_only=True)
+class RepairFlags:
+    """Make the file of a killed run open in h5dump, netCDF4 and plain xarray.
+
+    No committed checkpoint is dropped. show, analyze and train --resume need no repair.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN.h5", help_behavior_hint="")]
+    """The run file; refused while a process is writing it."""
+
+
+def command(words: list[str]) -> int:
+    """Run `circuits repair`."""
+    flags = parsed(RepairFlags, words, COMMAND)
+
+    from circuits.checkpoints.repair import repair
+
+    if repair(flags.run):
+        result(f"{flags.run} was left open by a killed writer; now plain tools open it.")
+    else:
+        result(f"{flags.run}: nothing to repair.")
+    return 0

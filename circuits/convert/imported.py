@@ -1,0 +1,136 @@
+"""Networks that were trained elsewhere, written as an ordinary run file.
+
+Losses and accuracies are computed from the weights, by the code that training uses; the data come from the task. What
+cannot be known, the hardware and libraries, is marked as unknown, so that a resume says why its bits would be others.
+The file is written beside its place and moved there whole.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from circuits.checkpoints import layout
+from circuits.checkpoints.lock import RunLock, lock_path
+from circuits.checkpoints.run import Run, open_run
+from circuits.checkpoints.writer import Writer
+from circuits.config import Config
+from circuits.errors import InputError, RunError
+from circuits.training.loop import versions
+from circuits.training.steppers import choose_kernel, make_stepper
+from circuits.whole import written_whole
+
+Arrays = dict[str, np.ndarray]
+
+
+def checkpoint_plan(steps: Sequence[int], steps_per_epoch: int) -> dict[str, Any]:
+    """The config's `epochs` and `checkpoints` that keep exactly these steps, which ascend.
+
+    Examples
+    --------
+    >>> checkpoint_plan([0, 64, 128], steps_per_epoch=32)
+    {'epochs': 4, 'checkpoints': {'every_epochs': 2}}
+    >>> checkpoint_plan([1, 5, 8], steps_per_epoch=4)
+    {'epochs': 2, 'checkpoints': {'every_epochs': None, 'at_steps': [1, 5, 8], 'from_step': 1}}
+    """
+    first, last = steps[0], steps[-1]
+    epochs, beyond = -(-last // steps_per_epoch), last % steps_per_epoch
+    end = {"from_step": first} if first else {}
+    if beyond:
+        end["to_step"] = last
+    stride = steps[1] - first if len(steps) > 1 else steps_per_epoch
+    if not (beyond or stride % steps_per_epoch or first % stride) and list(steps) == [*range(first, last + 1, stride)]:
+        return {"epochs": epochs, "checkpoints": {"every_epochs": stride // steps_per_epoch, **end}}
+    return {"epochs": epochs, "checkpoints": {"every_epochs": None, "at_steps": list(steps), **end}}
+
+
+def write_run(
+    out: Path,
+    config: Config,
+    networks: Callable[[int], Sequence[Arrays]],
+    origin: str,
+    *,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Write a run whose checkpoints were computed elsewhere.
+
+    Parameters
+    ----------
+    out
+        The run file; its folder is made if need be.
+    config
+        What was run; its `checkpoint_steps()` are the ones there are.
+    networks
+        The parameters of every seed at a step.
+    origin
+        Where they come from, in words.
+    overwrite
+        Replace an existing file; never one that is being written.
+    progress
+        A progress bar on stderr, when that is a terminal.
+
+    Returns
+    -------
+    The run, opened for reading.
+
+    Raises
+    ------
+    InputError
+        The file exists or is being written, or `networks` refuses a file.
+    RunError
+        The file system refused a write. Nothing is left behind.
+    """
+    if out.exists() and not overwrite:
+        raise _there(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with RunLock(out):
+        try:
+            with written_whole(out, replace=overwrite) as temporary:
+                try:
+                    layout.create(temporary, config, versions(), _numerics(origin), {}, replace=True)
+                    _append_all(temporary, config, networks, progress)
+                finally:
+                    lock_path(temporary).unlink(missing_ok=True)
+        except FileExistsError:
+            raise _there(out) from None
+        except (RunError, OSError) as error:
+            cause = error.__cause__ or error
+            raise RunError(
+                f"{out} could not be written ({cause}). Nothing is left behind: make room, and convert again."
+            ) from error
+    return open_run(out)
+
+
+def _append_all(path: Path, config: Config, networks: Callable[[int], Sequence[Arrays]], progress: bool) -> None:
+    kernel, device = choose_kernel(config, "cpu", "auto")
+    steps = config.checkpoint_steps()
+    with Writer(path) as writer:
+        data = Run(path, writer.file).all_data
+        for step in tqdm(
+            steps, desc="converting", unit="checkpoint", file=sys.stderr, disable=None if progress else True
+        ):
+            found = networks(step)
+            parameters = {name: np.stack([one[name] for one in found]).astype(config.dtype) for name in config.shapes}
+            stepper = make_stepper(config, data, parameters, {}, kernel, device)
+            try:
+                metrics = stepper.metrics()
+            finally:
+                stepper.close()
+            values = {f"parameters/{name}": array for name, array in parameters.items()}
+            values |= {f"metrics/{name}": array for name, array in metrics.items()}
+            writer.append(step, step / config.steps_per_epoch, values)
+
+
+def _numerics(origin: str) -> dict[str, Any]:
+    unknown = f"unknown: imported from {origin}"
+    return {"path": "imported", "device": unknown, "blas": unknown}
+
+
+def _there(out: Path) -> InputError:
+    return InputError(f"{out} exists. Pass --overwrite to replace it, or --out for another file.")

@@ -1,0 +1,177 @@
+"""Any state dicts, one file per checkpoint, found by a pattern.
+
+    model_*.pt                       the last number in the name is the epoch; one seed
+    seed{seed}/model_{epoch}.pt      says which number is what
+    run-{seed}-step-{step}.pt        checkpoints counted in optimizer updates
+
+The weights tell the width, the number of inputs and the precision, the names tell the seeds and the steps. The rest,
+the task and the optimizer, is taken from a config.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from glob import glob
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from circuits.checkpoints.run import Run
+from circuits.config import Config, parse
+from circuits.convert.imported import Arrays, checkpoint_plan, write_run
+from circuits.convert.weights import check_shapes, read_weights, sizes
+from circuits.errors import InputError
+
+PLACEHOLDERS = ("seed", "epoch", "step")
+HOW = "Write the pattern in quotes, such as 'model_*.pt' or 'seed{seed}/model_{epoch}.pt'."
+
+
+def from_state_dicts(
+    pattern: str | Path,
+    out: str | Path,
+    config: Config,
+    *,
+    keys: Mapping[str, str] | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Bring the state dicts that match a pattern into a run file.
+
+    Metrics are computed from the weights, on the data that `config.task` draws.
+
+    Parameters
+    ----------
+    pattern
+        Files, with * and ?; {seed}, and {epoch} or {step}, stand for a number. Without {epoch} and {step}, the last
+        number in a file's name is its epoch.
+    out
+        The run file to write.
+    config
+        What the files do not tell: model kind, task, optimizer, batch size. Its seeds, epochs, checkpoints, dtype, and
+        width and n, are replaced by what the files have.
+    keys
+        The files' key of each parameter, such as {"W": "linear1.weight"}; by default the model's own names, or those
+        of the released code of Merrill et al.
+    seed
+        Which seed it is, for a pattern without {seed}.
+    overwrite, progress
+        As in `circuits.train`.
+
+    Returns
+    -------
+    The run, opened for reading.
+
+    Raises
+    ------
+    InputError
+        No file matches, a number is missing or twice there, seeds differ in their checkpoints, or a file does not hold
+        such a network. The message names the file and the key.
+    """
+    unit, files = _found(str(pattern), seed)
+    seeds = sorted({which.seed for which in files})
+    counts = sorted({which.number for which in files})
+    for which in (_Which(seed, count) for seed in seeds for count in counts):
+        if which not in files:
+            raise InputError(
+                f"{pattern} matches no file for seed {which.seed} at {unit} {which.number}, others have it."
+            )
+
+    first = files[_Which(seeds[0], counts[0])]
+    parameters = read_weights(first, config.model, keys)
+    lengths = sizes(parameters, config.model)
+    config = _fitted(config, parameters, lengths, pattern)
+    if lengths["input"] != config.task.n_inputs:
+        raise InputError(
+            f"{first} takes {lengths['input']} inputs, the {config.task.kind} task has {config.task.n_inputs}."
+        )
+    per = config.steps_per_epoch if unit == "epoch" else 1
+    plan = checkpoint_plan([count * per for count in counts], config.steps_per_epoch)
+    config = parse({**config.model_dump(mode="json"), **plan, "seeds": seeds})
+
+    def networks(step: int) -> list[Arrays]:
+        paths = [files[_Which(seed, step // per)] for seed in seeds]
+        loaded = [read_weights(path, config.model, keys) for path in paths]
+        for path, one in zip(paths, loaded, strict=True):
+            check_shapes(path, one, config.model, lengths, f"in {first}")
+        return loaded
+
+    return write_run(Path(out), config, networks, str(pattern), overwrite=overwrite, progress=progress)
+
+
+class _Which(NamedTuple):
+    """A checkpoint: its seed, and its epoch or step."""
+
+    seed: int
+    number: int
+
+
+def _found(pattern: str, seed: int) -> tuple[str, dict[_Which, Path]]:
+    """Whether files count epochs or steps, and the file of each checkpoint."""
+    given = re.findall(r"\{(\w*)\}", pattern)
+    wrong = [name for name in given if name not in PLACEHOLDERS]
+    if wrong or len(set(given)) < len(given) or {"epoch", "step"} <= set(given):
+        raise InputError(f"{pattern}: a pattern may have {{seed}} once, and {{epoch}} or {{step}} once.")
+    paths = sorted(Path(path) for path in glob(re.sub(r"\{\w+\}", "*", pattern)))
+    expression = _expression(str(Path(pattern)))
+    unit = "step" if "step" in given else "epoch"
+    files: dict[_Which, Path] = {}
+    for path in paths:
+        match = expression.fullmatch(str(path))
+        if match is None or not path.is_file():
+            continue
+        values = match.groupdict()
+        which = _Which(
+            int(values.get("seed", seed)), int(values[unit]) if unit in values else _last_number(path, match)
+        )
+        if which in files:
+            raise InputError(f"{files[which]} and {path} are both {unit} {which.number} of seed {which.seed}. {HOW}")
+        files[which] = path
+    if not files:
+        raise InputError(f"No file matches '{pattern}'. {HOW}")
+    return unit, files
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    """What a file must match: the shell's * and ?, and a number for each placeholder.
+
+    Examples
+    --------
+    >>> _expression("s{seed}/m_*.pt").fullmatch("s3/m_10.pt")["seed"]
+    '3'
+    """
+    parts = re.split(r"(\{\w+\}|\*|\?|\[[^]]*\])", pattern)
+    wild = {"*": r"[^/]*", "?": r"[^/]"}
+    return re.compile("".join(_one(part, wild) for part in parts))
+
+
+def _one(part: str, wild: Mapping[str, str]) -> str:
+    if part.startswith("{") and part[1:-1] in PLACEHOLDERS:
+        return rf"(?P<{part[1:-1]}>\d+)"
+    if part.startswith("["):
+        return "[^" + part[2:] if part[1:2] == "!" else part
+    return wild.get(part, re.escape(part))
+
+
+def _last_number(path: Path, match: re.Match[str]) -> int:
+    """The last number in a file's name, apart from its seed."""
+    start, end = match.span("seed") if "seed" in match.groupdict() else (0, 0)
+    name = Path(f"{match[0][:start]}_{match[0][end:]}").stem
+    numbers = re.findall(r"\d+", name)
+    if not numbers:
+        raise InputError(f"{path} has no number in its name that says the epoch. {HOW}")
+    return int(numbers[-1])
+
+
+def _fitted(config: Config, parameters: Arrays, lengths: Mapping[str, int], pattern: str | Path) -> Config:
+    """The config with what the weights tell."""
+    data: dict[str, Any] = config.model_dump(mode="json")
+    for part, field, dim in (("model", "width", "neuron"), ("task", "n", "input")):
+        if field in data[part] and dim in lengths:
+            data[part][field] = lengths[dim]
+    double = any(values.dtype == "float64" for values in parameters.values())
+    data |= {
+        "source": f"imported from {pattern}", "dtype": "float64" if double else "float32", "seeds": [0],
+        "epochs": 0, "checkpoints": {},
+    }  # fmt: skip
+    return parse(data)

@@ -1,0 +1,127 @@
+"""A state dict on disk as the parameters of a model: read without unpickling objects, every name and shape checked.
+
+A `.pt` file is a pickle, and a pickle can run code. `torch.load(..., weights_only=True)` builds tensors and plain
+containers only; a file that asks for more is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from circuits.config import Model
+from circuits.errors import InputError
+
+Arrays = dict[str, np.ndarray]
+
+USUAL_KEYS = {"relu": {"W": "linear1.weight", "b": "linear1.bias", "u": "linear2.weight"}}
+"""What the released code of Merrill et al. and the thesis call the parameters of a model, by its kind."""
+
+
+def read_weights(path: Path, model: Model, keys: Mapping[str, str] | None = None) -> Arrays:
+    """A network's parameters from a state dict, under the names that `model` gives them.
+
+    Parameters
+    ----------
+    path
+        A file that `torch.save(network.state_dict(), path)` wrote.
+    model
+        What the network is; only its names and dimensions count here, not its width.
+    keys
+        The file's key of a parameter; by default the model's own name, or else the usual one.
+
+    Returns
+    -------
+    float32 (also from half precision, exactly) or float64 arrays. A leading axis of length 1, as `nn.Linear(width, 1)`
+    has it, is dropped.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or a key is missing, too many, no floating tensor, or of another number of dimensions.
+    """
+    found = _tensors(path)
+    keys = _chosen_keys(model, keys, found)
+    missing = [key for key in keys.values() if key not in found]
+    if missing:
+        raise InputError(f"{path} has no key '{missing[0]}'. It has: {', '.join(found) or 'none'}.")
+    surplus = [key for key in found if key not in keys.values()]
+    if surplus:
+        raise InputError(
+            f"{path} has also the key '{surplus[0]}', for which the {model.kind} model has no place: it would compute "
+            f"something else without it."
+        )
+    dims = model.shapes(1)
+    return {name: _array(path, key, found[key], dims[name][0]) for name, key in keys.items()}
+
+
+def sizes(parameters: Mapping[str, np.ndarray], model: Model) -> dict[str, int]:
+    """Length of each dimension, such as neuron and input, of a network's parameters.
+
+    Examples
+    --------
+    >>> from circuits.models.relu import Relu
+    >>> sizes({"W": np.zeros((5, 3)), "b": np.zeros(5), "u": np.zeros(5)}, Relu())
+    {'neuron': 5, 'input': 3}
+    """
+    lengths: dict[str, int] = {}
+    for name, (dims, _) in model.shapes(1).items():
+        for dim, length in zip(dims, parameters[name].shape, strict=True):
+            lengths.setdefault(dim, length)
+    return lengths
+
+
+def check_shapes(path: Path, parameters: Arrays, model: Model, lengths: Mapping[str, int], why: str) -> None:
+    """Raise an `InputError` that names file, parameter and shape, where it is not what `lengths` say and `why`."""
+    for name, (dims, _) in model.shapes(1).items():
+        expected = tuple(lengths[dim] for dim in dims)
+        if parameters[name].shape != expected:
+            raise InputError(f"{path}: {name} has shape {parameters[name].shape}, not {expected} as {why}.")
+
+
+def _chosen_keys(model: Model, keys: Mapping[str, str] | None, found: Mapping[str, object]) -> dict[str, str]:
+    names = list(model.shapes(1))
+    for name in keys or {}:
+        if name not in names:
+            raise InputError(f"The {model.kind} model has no parameter '{name}'. It has: {', '.join(names)}.")
+    usual = USUAL_KEYS.get(model.kind, {})
+    own = {name: name if name in found else usual.get(name, name) for name in names}
+    return own | dict(keys or {})
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        found = torch.load(path, weights_only=True, map_location="cpu")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}.") from None
+    except Exception as error:  # whatever a damaged or hostile pickle makes the reader stumble over
+        raise InputError(f"{path} {_why_not(str(error))}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds a {type(found).__name__}, not the tensors by name that state_dict() gives.")
+    return {str(key): value for key, value in found.items()}
+
+
+def _why_not(told: str) -> str:
+    wanted = re.search(r"GLOBAL ([\w.]+)", told)
+    if wanted:
+        return (
+            f"holds more than tensors: it asks for {wanted[1]}, and loading that could run code. Save "
+            f"network.state_dict() instead."
+        )
+    return "cannot be read as a state dict: it is damaged, or torch.save did not write it."
+
+
+def _array(path: Path, key: str, tensor: object, dims: tuple[str, ...]) -> np.ndarray:
+    if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
+        what = str(tensor.dtype) if isinstance(tensor, torch.Tensor) else type(tensor).__name__
+        raise InputError(f"{path}: '{key}' is {what}, not a tensor of floating-point numbers.")
+    values = tensor.detach()
+    if values.ndim == len(dims) + 1 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim != len(dims):
+        raise InputError(f"{path}: '{key}' has shape {tuple(tensor.shape)}, expected ({', '.join(dims)}).")
+    return np.array(values.to(torch.float64 if values.dtype == torch.float64 else torch.float32).numpy())

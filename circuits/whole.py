@@ -1,0 +1,54 @@
+"""Files that appear whole or not at all, whatever happens while they are written."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
+    """Give a temporary path beside `path` to write to; on success that file is synced and takes the name in one move.
+
+    Parameters
+    ----------
+    path
+        The file to be.
+    replace
+        Replace a file that is there; otherwise it is left as it is.
+
+    Raises
+    ------
+    FileExistsError
+        `path` exists and `replace` is False. Then, and whenever the block fails, the temporary file is gone.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "a.txt"
+    ...     with written_whole(path, replace=False) as temporary:
+    ...         _ = temporary.write_text("all of it")
+    ...     path.read_text(), len(list(Path(folder).iterdir()))
+    ('all of it', 1)
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        sync(temporary)
+        if replace:
+            os.replace(temporary, path)
+        else:
+            os.link(temporary, path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Ask the system to put a file, or a folder's entries, on the disk now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
