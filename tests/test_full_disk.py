@@ -4,14 +4,20 @@ The refusal is real: a limit on the size of files that the kernel enforces on ev
 of a short run in turn; and, where a test may mount one, a file system that is full.
 """
 
+import errno
 import resource
 import subprocess
 import sys
 
+import h5py
 import numpy as np
 import pytest
 
 import circuits
+from circuits.checkpoints import layout, writer
+from circuits.config import parse
+from circuits.training import loop
+from circuits.training.steppers import initial_state
 
 CHILD = """
 import resource, signal, sys
@@ -66,6 +72,55 @@ def test_a_refused_write_at_any_place_loses_nothing(tmp_path, plan):
         resumed_equals(path, whole)
     assert len(stopped) >= 5
     assert max(stopped) > min(stopped)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_a_refusal_at_every_single_write_of_a_short_run_loses_nothing(tmp_path, make_config, monkeypatch, capsys, kind):
+    data = make_config(epochs=2).model_dump(mode="json")
+    data["optimizer"] = {"kind": kind}
+    data["checkpoints"]["optimizer_state_every"] = 1
+    config = parse(data)
+    monkeypatch.setattr(writer, "BUFFERED_CHECKPOINTS", 1)
+    monkeypatch.setattr(loop, "STATE_SECONDS", 0.0)
+    whole = circuits.train(config, tmp_path / "whole.h5", progress=False)
+    numbers = loop.numerics(*loop.choose_kernel(config, "auto", "auto"))
+    n_refused = 0
+    for place in range(10_000):
+        path = tmp_path / f"{place}.h5"
+        calls = iter(range(10**6))
+
+        def counted(plain, calls=calls, place=place):
+            def call(*arguments, **options):
+                if next(calls) == place:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                return plain(*arguments, **options)
+
+            return call
+
+        layout.create(
+            path, config, {}, loop.numerics(*loop.choose_kernel(config, "auto", "auto")), initial_state(config)
+        )
+        with monkeypatch.context() as patch:
+            patch.setattr(h5py.Dataset, "resize", counted(h5py.Dataset.resize))
+            patch.setattr(h5py.Dataset, "__setitem__", counted(h5py.Dataset.__setitem__))
+            patch.setattr(h5py.File, "flush", counted(h5py.File.flush))
+            try:
+                circuits.train(None, path, resume=True, progress=False).close()
+                break  # the run has no write left to refuse
+            except circuits.RunError as error:
+                said = str(error)
+        n_refused += 1
+        assert "No space left on device" in said
+        with circuits.open(path) as run:
+            n = run.n_checkpoints
+            assert f"The first {n} checkpoints are saved" in said
+            assert (run.parameters["W"].values == whole.parameters["W"][:n].values).all()
+        resumed_equals(path, whole)
+    with capsys.disabled():
+        print(f"\n{kind}: refused at each of {n_refused} writes")
+    assert n_refused > 50
+    whole.close()
 
 
 def test_a_full_file_system_loses_nothing(tmp_path, plan):

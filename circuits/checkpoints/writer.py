@@ -74,12 +74,23 @@ class Writer:
     def __init__(self, path: Path, lock: RunLock | None = None) -> None:
         self.path = path
         self._lock = lock or RunLock(path)
+        self._pending: list[tuple[int, float, Mapping[str, np.ndarray]]] = []
+        self._last_commit = time.monotonic()
+        self._abandoned = False
+        self.n_checkpoints = 0
         try:
             make_writable(path)
             self.file = open_for_appending(path)
+            self._take_up()
         except BaseException:
-            self._lock.release()
+            if hasattr(self, "file"):
+                self.close(flush=False)
+            else:
+                self._lock.release()
             raise
+
+    def _take_up(self) -> None:
+        """Find the checkpoint to go on from, and drop what lies behind it."""
         self._step, self._epoch = self.file["step"], self.file["epoch"]
         self._trajectories = {
             f"{group}/{name}": dataset
@@ -91,10 +102,8 @@ class Writer:
         self._sequence = -1
         self.optimizer_state: dict[str, np.ndarray] = {}
         self.n_checkpoints = self._resume_point()
-        self._truncate(self.n_checkpoints)
-        self._pending: list[tuple[int, float, Mapping[str, np.ndarray]]] = []
-        self._last_commit = time.monotonic()
-        self._abandoned = False
+        with self._explained():
+            self._truncate(self.n_checkpoints)
 
     def amend(self, config: Config | None = None, other_numerics_since: int | None = None) -> None:
         """Change the plan: more epochs, or the checkpoint from which other hardware or libraries went on.
