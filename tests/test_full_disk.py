@@ -98,9 +98,7 @@ def test_a_refusal_at_every_single_write_of_a_short_run_loses_nothing(tmp_path, 
 
             return call
 
-        layout.create(
-            path, config, {}, loop.numerics(*loop.choose_kernel(config, "auto", "auto")), initial_state(config)
-        )
+        layout.create(path, config, {}, numbers, initial_state(config))
         with monkeypatch.context() as patch:
             patch.setattr(h5py.Dataset, "resize", counted(h5py.Dataset.resize))
             patch.setattr(h5py.Dataset, "__setitem__", counted(h5py.Dataset.__setitem__))
