@@ -47,6 +47,7 @@ def resumed_equals(path, whole):
         assert run.metrics.equals(whole.metrics)
 
 
+@pytest.mark.slow
 def test_a_refused_write_at_any_place_loses_nothing(tmp_path, plan):
     _, description, whole = plan
     final = whole.path.stat().st_size
