@@ -145,3 +145,11 @@ def test_the_command_prints_where_it_wrote(run, capsys, monkeypatch):
     parameters, metadata = from_safetensors("tiny-seed2-step21.safetensors")
     assert metadata["checkpoint"] == 3
     assert (parameters["W"] == run.arrays(2, 3)["W"]).all()
+
+
+def test_no_run_is_overwritten_by_an_export(tmp_path, tiny_run):
+    other = tmp_path / "other.h5"
+    other.write_bytes(tiny_run.path.read_bytes())
+    with pytest.raises(circuits.InputError, match="is an HDF5 file, such as a run, so it is not overwritten"):
+        circuits.export(tiny_run, other, format="npz", overwrite=True)
+    assert other.read_bytes() == tiny_run.path.read_bytes()

@@ -150,3 +150,48 @@ def test_the_command_replays_and_says_that_the_bits_are_equal(tmp_path, tiny_pat
     assert "equal bit for bit to its checkpoint that the run keeps there, the last at step 14" in printed
     assert main(words) == 2
     assert "exists. Pass" in capsys.readouterr().err
+
+
+def killed_before_its_first_checkpoint(run, path, stretch, monkeypatch):
+    from circuits.training import replay as module
+
+    def power_cut(path, lock, *_, **__):
+        lock.release()
+        raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "advance_to_the_end", power_cut)
+        with pytest.raises(RuntimeError, match="power cut"):
+            circuits.replay(run, path, **stretch, progress=False)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_a_replay_without_checkpoints_goes_on_from_its_parent(tmp_path, make_config, monkeypatch, kind):
+    config = adamw(make_config(), optimizer_state_every=1) if kind == "adamw" else make_config()
+    with (
+        circuits.train(config, tmp_path / "run.h5", progress=False) as run,
+        every_step(config, tmp_path / "dense.h5") as dense,
+    ):
+        killed_before_its_first_checkpoint(run, tmp_path / "zoom.h5", {"from_step": 9, "to_step": 17}, monkeypatch)
+        with circuits.train(None, tmp_path / "zoom.h5", resume=True, progress=False) as zoom:
+            same(zoom, dense)
+            again = circuits.replay(zoom, tmp_path / "again.h5", from_step=12, to_step=15, progress=False)
+            same(again, dense)
+            again.close()
+
+
+def test_a_replay_without_checkpoints_and_without_its_parent_is_refused(tmp_path, make_config, monkeypatch):
+    run = circuits.train(make_config(), tmp_path / "run.h5", progress=False)
+    killed_before_its_first_checkpoint(run, tmp_path / "zoom.h5", {"from_step": 9, "to_step": 17}, monkeypatch)
+    run.close()
+    (tmp_path / "run.h5").rename(tmp_path / "elsewhere.h5")
+    with pytest.raises(circuits.InputError, match=r"its parent .*run\.h5 is not there\. Make the replay"):
+        circuits.train(None, tmp_path / "zoom.h5", resume=True, progress=False)
+
+
+def test_a_resumed_replay_is_compared_with_its_parent(tmp_path, tiny_run, capsys, monkeypatch):
+    from circuits.cli.main import main
+
+    killed_before_its_first_checkpoint(tiny_run, tmp_path / "zoom.h5", {"from_step": 8, "to_step": 14}, monkeypatch)
+    assert main(["train", "--resume", "--out", str(tmp_path / "zoom.h5"), "--quiet"]) == 0
+    assert "Replay and run: equal bit for bit to its checkpoint" in capsys.readouterr().out

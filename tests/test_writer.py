@@ -231,3 +231,32 @@ def test_overwrite_replaces_runs_only(tmp_path, config, kind):
     with pytest.raises(circuits.InputError, match=r"--overwrite replaces runs only|is a folder"):
         circuits.train(config, target, overwrite=True, progress=False)
     assert target.is_dir() or target.read_text() == "mine"
+
+
+def test_a_writer_is_seen_through_a_symbolic_link(path):
+    from circuits.checkpoints.lock import writer_pid
+
+    link = path.with_name("link.h5")
+    link.symlink_to(path)
+    with Writer(path):
+        assert writer_pid(link) == os.getpid()
+        with pytest.raises(circuits.InputError, match="is being written by process"):
+            Writer(link)
+
+
+def test_resuming_a_complete_run_that_was_killed_while_closing_leaves_a_plain_file(tmp_path, make_config):
+    description, path = tmp_path / "config.json", tmp_path / "a.h5"
+    description.write_text(make_config().to_json())
+    code = (
+        "import sys, os, circuits; from circuits.config import read_config\n"
+        "from circuits.checkpoints.writer import Writer\n"
+        "Writer.close = lambda self, **_: (self.flush(), os.kill(os.getpid(), 9))\n"
+        "circuits.train(read_config(sys.argv[1]), sys.argv[2], progress=False)"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(description), str(path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert was_killed(path)
+    with circuits.train(None, path, resume=True, progress=False) as run:
+        assert run.is_complete
+    with h5py.File(path, "r") as file:
+        assert len(file["step"]) == 5

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from circuits.checkpoints.recover import SIGNATURE
 from circuits.checkpoints.run import Run, open_run
 from circuits.errors import InputError, nearest
 from circuits.whole import written_whole
@@ -109,6 +110,12 @@ def _write(path: Path, content: bytes, overwrite: bool) -> None:
     """Put a file in place in one move: nobody sees half of it, and none is replaced unasked."""
     if not path.parent.is_dir():
         raise InputError(f"{path.parent} is no folder, so {path.name} cannot be written there.")
+    if overwrite and path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(SIGNATURE)) == SIGNATURE:
+                raise InputError(
+                    f"{path} is an HDF5 file, such as a run, so it is not overwritten. Pass another --out."
+                )
     try:
         with written_whole(path, replace=overwrite) as temporary:
             temporary.write_bytes(content)

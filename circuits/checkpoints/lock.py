@@ -63,13 +63,14 @@ class RunLock:
 
 
 def lock_path(path: Path) -> Path:
-    """Where the lock of a run lies.
+    """Where the lock of a run lies: beside the file itself, whatever symbolic link leads to it.
 
     Examples
     --------
-    >>> str(lock_path(Path("checkpoints/a.h5")))
-    'checkpoints/a.h5.lock'
+    >>> lock_path(Path("checkpoints/a.h5")).name
+    'a.h5.lock'
     """
+    path = path.resolve()
     return path.with_name(path.name + ".lock")
 
 

@@ -43,12 +43,12 @@ class OpenedFile:
             yield self.file[name]
 
     def trajectories(self, group: str) -> list[str]:
-        """Names of what grows along `step` in /parameters or /metrics."""
+        """Names of what grows along `step` in /parameters or /metrics, or along `state_step` in /optimizer."""
         with _lock:
             return [
                 name
                 for name, dataset in self.file[group].items()
-                if name not in COMMIT and isinstance(dataset, h5py.Dataset) and dataset.ndim >= 2
+                if name not in (*COMMIT, "state_step") and isinstance(dataset, h5py.Dataset) and dataset.ndim >= 2
             ]
 
     def refresh(self) -> None:
@@ -57,10 +57,10 @@ class OpenedFile:
             change = self._change()
             if change == self._looked_at and change[2]:
                 return
-            for name in (
-                "step",
-                *(f"{group}/{one}" for group in ("parameters", "metrics") for one in self.trajectories(group)),
-            ):
+            growing = [f"{group}/{one}" for group in ("parameters", "metrics") for one in self.trajectories(group)]
+            if "optimizer" in self.file:
+                growing += ["state_step", *(f"optimizer/{one}" for one in self.trajectories("optimizer"))]
+            for name in ("step", *growing):
                 self.file[name].id.refresh()
             self._looked_at = change
 

@@ -54,9 +54,14 @@ def repair(path: str | Path) -> bool:
             "Stop that process first if other tools must open the file."
         )
     with RunLock(path):
-        killed = was_killed(path)
-        make_writable(path)
-        return _cut_to_committed(path) or killed
+        return make_plain(path)
+
+
+def make_plain(path: Path) -> bool:
+    """Clear what a killed writer left, and say whether there was any; call it under the run's lock."""
+    killed = was_killed(path)
+    make_writable(path)
+    return _cut_to_committed(path) or killed
 
 
 def _cut_to_committed(path: Path) -> bool:

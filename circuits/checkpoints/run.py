@@ -152,8 +152,8 @@ class Run:
         """Steps at which the optimizer's state was kept for replay, ascending; empty when none was asked for."""
         if "state_step" not in self._file:
             return np.zeros(0, np.int64)
-        kept = self._file["state_step"]
-        return kept[: committed(kept)]
+        with self._opened.dataset("state_step") as kept:
+            return kept[: committed(kept)]
 
     def optimizer_state(self, step: int) -> dict[str, np.ndarray]:
         """The optimizer's state as of a step of `state_steps`, by name, each (seed, …)."""

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -19,6 +19,9 @@ from circuits.config import Config, assign, parse, read_config
 from circuits.errors import InputError, nearest
 from circuits.presets import preset
 from circuits.registry import MODELS, TASKS
+
+if TYPE_CHECKING:
+    from circuits.checkpoints.run import Run
 
 FOLDER = Path("checkpoints")
 COMMAND = "circuits train"
@@ -79,9 +82,6 @@ def command(words: list[str]) -> int:
     if not flags.quiet and not path.exists():
         planned = count(len(config.checkpoint_steps()), "checkpoint")
         remark(f"{path} will take {size(size_on_disk(config))}: {planned} of {count(len(config.seeds), 'seed')}.")
-    left = [beside for beside in (path.with_suffix(".analysis.nc"), path.with_suffix(".html")) if beside.exists()]
-    if flags.overwrite and left:
-        remark(f"Of the run that is replaced, there remain: {', '.join(map(str, left))}.")
     with train(
         config,
         path,
@@ -95,9 +95,27 @@ def command(words: list[str]) -> int:
             f"{path}: {count(run.n_checkpoints, 'checkpoint')} of {count(len(run.seeds), 'seed')}, {size(run.nbytes)}"
         )
         result(*phase_table(phases(run)))
+        if run.parent:
+            _compare_with_parent(run)
+    left = [beside for beside in (path.with_suffix(".analysis.nc"), path.with_suffix(".html")) if beside.exists()]
+    if flags.overwrite and left:
+        remark(f"Of the run that is replaced, there remain: {', '.join(map(str, left))}.")
     page = f"circuits report {path} for a page with every figure."
     remark(f"Next: circuits analyze {path}, or {page}" if config.model.hidden_layer else f"Next: {page}")
     return 0
+
+
+def _compare_with_parent(run: "Run") -> None:
+    """A replay that was gone on with is held against its parent, as one that was never stopped is."""
+    from circuits.checkpoints.run import open_run
+    from circuits.training.replay import compare
+
+    path = Path(run.parent["path"]) if run.parent else None
+    if path is None or not path.exists():
+        result(f"Its parent {path} is not there, so nothing was compared.")
+        return
+    with open_run(path) as parent:
+        result(f"Replay and run: {compare(parent, run)}")
 
 
 def split_preset(words: Sequence[str]) -> tuple[str | None, list[str]]:

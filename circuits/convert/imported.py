@@ -21,7 +21,7 @@ from circuits.checkpoints.run import Run, open_run
 from circuits.checkpoints.writer import Writer
 from circuits.config import Config
 from circuits.errors import InputError, RunError
-from circuits.training.loop import versions
+from circuits.training.loop import refuse_to_replace, versions
 from circuits.training.steppers import choose_kernel, make_stepper
 from circuits.whole import written_whole
 
@@ -88,6 +88,7 @@ def write_run(
     """
     if out.exists() and not overwrite:
         raise _there(out)
+    refuse_to_replace(out, overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
     with RunLock(out):
         try:

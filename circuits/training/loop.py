@@ -17,21 +17,22 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import platform, python_version
-from typing import Any, NamedTuple
+from typing import Any
 
 from tqdm import tqdm
 
 from circuits.checkpoints import layout
 from circuits.checkpoints.lock import RunLock
+from circuits.checkpoints.recover import was_killed
+from circuits.checkpoints.repair import make_plain
 from circuits.checkpoints.run import Run, open_run
 from circuits.checkpoints.writer import Writer
 from circuits.config import Config
 from circuits.errors import InputError, Interrupted
+from circuits.training.start import Start, start_of
 from circuits.training.steppers import (
-    Arrays,
     Stepper,
     choose_kernel,
-    initial_parameters,
     initial_state,
     make_stepper,
     numerics,
@@ -102,7 +103,11 @@ def train(
         open_run(path).close()  # says what is wrong with it, before a lock file is left beside
         lock = RunLock(path)
         with released_on_error(lock):
-            config, numbers, since = _resumable(config, path, device, kernel, allow_different_numerics)
+            config, numbers, others = _resumable(config, path, device, kernel, allow_different_numerics)
+            if numbers is None and was_killed(path):  # after its last checkpoint
+                make_plain(path)
+            if numbers is not None:
+                check_room(path, layout.size_on_disk(config))
         if numbers is None:
             lock.release()
             return open_run(path)
@@ -116,8 +121,8 @@ def train(
         lock = RunLock(path)
         with released_on_error(lock):
             layout.create(path, config, versions(), numbers, initial_state(config), replace=overwrite)
-        since = None
-    advance_to_the_end(path, lock, config, numbers, other_numerics_since=since, progress=progress)
+        others = False
+    advance_to_the_end(path, lock, config, numbers, other_numerics=others, progress=progress)
     return open_run(path)
 
 
@@ -133,14 +138,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-class Start(NamedTuple):
-    """Where training begins: the step, parameters and optimizer state by name, each (seed, …)."""
-
-    step: int
-    parameters: Arrays
-    state: Arrays
-
-
 def advance_to_the_end(
     path: Path,
     lock: RunLock,
@@ -148,7 +145,7 @@ def advance_to_the_end(
     numbers: dict[str, Any],
     *,
     start: Start | None = None,
-    other_numerics_since: int | None = None,
+    other_numerics: bool = False,
     progress: bool = True,
 ) -> None:
     """Train a run file that exists from its last checkpoint to the last step of its config.
@@ -161,20 +158,20 @@ def advance_to_the_end(
         What to run, and the numerics that serve it.
     start
         Where a file without checkpoints begins; by default at the initialisation.
-    other_numerics_since
-        The checkpoint from which `numbers` are others than the file's, to be recorded there.
+    other_numerics
+        Whether `numbers` are others than the file's: where they begin is then recorded there.
     progress
         A progress bar on stderr.
     """
     with _saying_how_to_resume(path), Writer(path, lock) as writer, _stop_requests() as stop:
         run = Run(path, writer.file)
-        if config != run.config or other_numerics_since is not None:
-            writer.amend(config if config != run.config else None, other_numerics_since)
+        if config != run.config or other_numerics:
+            writer.amend(config if config != run.config else None, writer.n_checkpoints if other_numerics else None)
         if run.n_checkpoints:
             parameters = {str(name): values[-1].values for name, values in run.parameters.items()}
             start = Start(int(run.steps[-1]), parameters, writer.optimizer_state)
         elif start is None:
-            start = Start(0, initial_parameters(config), {})
+            start = start_of(run)
         step = start.step
         stepper = make_stepper(config, run.all_data, start.parameters, start.state, numbers["path"], numbers["device"])
         bar = tqdm(
@@ -233,8 +230,8 @@ def _stretches(step: int, target: int, per_epoch: int) -> Iterator[tuple[int, in
 
 def _resumable(
     config: Config | None, path: Path, device: str, kernel: str, allow_different_numerics: bool
-) -> tuple[Config, dict[str, Any] | None, int | None]:
-    """The config to go on with; the numerics here, None when nothing is left to do; the checkpoint they change at."""
+) -> tuple[Config, dict[str, Any] | None, bool]:
+    """The config to go on with; the numerics here, None when nothing is left to do; whether they are others."""
     with open_run(path) as run:
         stored = run.config
         config = stored if config is None else config
@@ -248,7 +245,7 @@ def _resumable(
                 f"{path} is planned for {stored.epochs} epochs; --epochs {config.epochs} cannot shorten it."
             )
         if run.is_complete and config == stored:
-            return config, None, None
+            return config, None, False
         if config != stored and int(stored.total_steps) not in config.checkpoint_steps():
             raise InputError(
                 f"{path} keeps its last step, {stored.total_steps}, which is no checkpoint of {config.epochs} epochs. "
@@ -262,7 +259,7 @@ def _resumable(
                 f"{path} was computed with {key} {run.numerics.get(key)!r}, here it is {numbers.get(key)!r}: the bits "
                 f"would differ from an uninterrupted run. Pass --allow-different-numerics to go on all the same."
             )
-        return config, numbers, run.n_checkpoints if changed else None
+        return config, numbers, bool(changed)
 
 
 def _first_difference(stored: Config, wanted: Config) -> str:

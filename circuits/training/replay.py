@@ -17,13 +17,13 @@ from circuits.checkpoints.lock import RunLock
 from circuits.checkpoints.run import Run, open_run
 from circuits.errors import InputError
 from circuits.training.loop import (
-    Start,
     advance_to_the_end,
     check_room,
     refuse_to_replace,
     released_on_error,
     versions,
 )
+from circuits.training.start import nearest_start
 from circuits.training.steppers import choose_kernel, initial_state, numerics
 
 
@@ -117,6 +117,7 @@ def replay(
             "every_steps": every,
             "from_step": from_step,
             "to_step": to_step,
+            "optimizer_state_every": run.config.checkpoints.optimizer_state_every,
         }
     )
     start = nearest_start(run, from_step)
@@ -132,21 +133,6 @@ def replay(
     return open_run(path)
 
 
-def nearest_start(run: Run, step: int) -> Start:
-    """The last stored state of networks and optimizer from which the run can be trained on to `step`."""
-    stateless = not initial_state(run.config)
-    usable = run.steps if stateless else np.union1d(run.steps[:1], np.intersect1d(run.steps, run.state_steps))
-    usable = usable[usable <= step]
-    if not usable.size:
-        raise InputError(f"{run.path} begins at step {run.steps[0]}, so step {step} cannot be reached from it.")
-    at = int(usable[-1])
-    if not stateless and at != 0 and at not in run.state_steps:
-        raise InputError(f"{run.path} keeps no optimizer state at or before step {step}. Replay its parent instead.")
-    index = int(np.searchsorted(run.steps, at))
-    parameters = {str(name): values[index].values for name, values in run.parameters.items()}
-    return Start(at, parameters, {} if stateless or at == 0 else run.optimizer_state(at))
-
-
 def compare(run: Run, other: Run) -> Comparison:
     """Hold a replay against its parent, checkpoint by checkpoint, bit for bit."""
     steps = np.intersect1d(run.steps, other.steps)
@@ -157,4 +143,7 @@ def compare(run: Run, other: Run) -> Comparison:
     keys = sorted(run.numerics.keys() | other.numerics.keys())
     there, here = run.numerics, other.numerics
     differing = [f"{key}: {there.get(key)!r}, {here.get(key)!r}" for key in keys if there.get(key) != here.get(key)]
+    for which, what in ((run, "the run"), (other, "the replay")):
+        if which.other_numerics_since >= 0:
+            differing.append(f"{what} went on elsewhere from its checkpoint {which.other_numerics_since}")
     return Comparison(steps, equal, differing)

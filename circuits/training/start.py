@@ -1,0 +1,55 @@
+"""Where training begins: at an initialisation, at a stored checkpoint, or at the run that a replay starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from circuits.checkpoints.run import Run, open_run
+from circuits.errors import InputError
+from circuits.training.steppers import Arrays, initial_parameters, initial_state
+
+
+class Start(NamedTuple):
+    """Where training begins: the step, parameters and optimizer state by name, each (seed, …)."""
+
+    step: int
+    parameters: Arrays
+    state: Arrays
+
+
+def start_of(run: Run) -> Start:
+    """Where a run without checkpoints begins: at the initialisation, or where its parent was when it was made.
+
+    Raises
+    ------
+    InputError
+        The parent is gone, or no longer what it was.
+    """
+    if run.parent is None:
+        return Start(0, initial_parameters(run.config), {})
+    path = Path(run.parent["path"])
+    again = f"Make the replay {run.path} again, with --overwrite."
+    if not path.exists():
+        raise InputError(f"{run.path} has no checkpoint yet, and its parent {path} is not there. {again}")
+    with open_run(path) as parent:
+        if parent.fingerprint != run.parent["fingerprint"]:
+            raise InputError(f"{run.path} has no checkpoint yet, and its parent {path} has changed. {again}")
+        return nearest_start(parent, run.config.checkpoints.from_step)
+
+
+def nearest_start(run: Run, step: int) -> Start:
+    """The last stored state of networks and optimizer from which the run can be trained on to `step`."""
+    stateless = not initial_state(run.config)
+    usable = run.steps if stateless else np.union1d(run.steps[:1], np.intersect1d(run.steps, run.state_steps))
+    usable = usable[usable <= step]
+    if not usable.size:
+        raise InputError(f"{run.path} begins at step {run.steps[0]}, so step {step} cannot be reached from it.")
+    at = int(usable[-1])
+    if not stateless and at != 0 and at not in run.state_steps:
+        raise InputError(f"{run.path} keeps no optimizer state at or before step {step}. Replay its parent instead.")
+    index = int(np.searchsorted(run.steps, at))
+    parameters = {str(name): values[index].values for name, values in run.parameters.items()}
+    return Start(at, parameters, {} if stateless or at == 0 else run.optimizer_state(at))
