@@ -30,9 +30,7 @@ class RunLock:
         holder = self._holder()
         if holder is not None:
             os.close(self._descriptor)
-            raise InputError(
-                f"{path} is being written by process {holder}. Wait for it, stop it, or pass --out for another file."
-            )
+            raise being_written(path, holder)
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
 
@@ -60,6 +58,13 @@ class RunLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def being_written(path: Path, holder: str | int) -> InputError:
+    """The error for a file that another process is writing."""
+    return InputError(
+        f"{path} is being written by process {holder}. Wait for it, stop it, or pass --out for another file."
+    )
 
 
 def lock_path(path: Path) -> Path:

@@ -22,7 +22,7 @@ from typing import Any
 from tqdm import tqdm
 
 from circuits.checkpoints import layout
-from circuits.checkpoints.lock import RunLock
+from circuits.checkpoints.lock import RunLock, being_written, writer_pid
 from circuits.checkpoints.recover import was_killed
 from circuits.checkpoints.repair import make_plain
 from circuits.checkpoints.run import Run, open_run
@@ -281,6 +281,8 @@ def refuse_to_replace(path: Path, overwrite: bool) -> None:
     if path.exists():
         if not overwrite:
             raise layout.already_there(path)
+        if (process := writer_pid(path)) is not None:
+            raise being_written(path, process)
         try:
             open_run(path).close()
         except InputError as error:
