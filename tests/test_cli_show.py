@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +91,29 @@ def test_the_whole_chain_runs_on_a_tiny_network(tmp_path, capsys, monkeypatch):
     assert document["run"]["config"] == json.loads((tmp_path / "a.json").read_text())
     assert main(["report", "a.h5"]) == 0
     assert {path.name for path in tmp_path.iterdir()} >= {"a.h5", "a.json", "a.html", "a.analysis.nc"}
+
+
+def test_follow_says_what_is_new_until_the_run_is_complete(tmp_path, make_config):
+    config = tmp_path / "config.json"
+    config.write_text(make_config(epochs=6000).to_json())
+    code = "import sys; from circuits.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    out = str(tmp_path / "live.h5")
+    train = subprocess.Popen([sys.executable, "-c", code, "train", "--config", str(config), "--out", out, "--quiet"])
+    try:
+        while not Path(out).exists():
+            assert train.poll() is None
+        shown = subprocess.run(
+            [sys.executable, "-c", code, "show", out, "--follow"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout.splitlines()
+        assert train.wait() == 0
+    finally:
+        train.kill()
+        train.wait()
+    seen = [int(line.split()[0]) for line in shown if " of 6001 checkpoints, epoch" in line]
+    assert seen == sorted(set(seen))
+    assert seen[-1] == 6001
+    assert shown[-1] == "complete"
