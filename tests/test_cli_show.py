@@ -93,6 +93,7 @@ def test_the_whole_chain_runs_on_a_tiny_network(tmp_path, capsys, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} >= {"a.h5", "a.json", "a.html", "a.analysis.nc"}
 
 
+@pytest.mark.slow
 def test_follow_says_what_is_new_until_the_run_is_complete(tmp_path, make_config):
     config = tmp_path / "config.json"
     config.write_text(make_config(epochs=6000).to_json())

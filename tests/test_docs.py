@@ -96,6 +96,7 @@ def test_the_measurement_of_contributing_passes_its_own_test(participation, tiny
     assert module.participation_ratio(module.np.array([2.0, 2.0, 0.0])) == 2.0
 
 
+@pytest.mark.slow
 def test_the_measurement_of_contributing_is_on_the_command_line_and_the_page(
     participation, tiny_path, tmp_path, monkeypatch, capsys
 ):

@@ -122,6 +122,7 @@ def test_a_refusal_at_every_single_write_of_a_short_run_loses_nothing(tmp_path, 
     whole.close()
 
 
+@pytest.mark.slow
 def test_a_full_file_system_loses_nothing(tmp_path, plan):
     config, description, whole = plan
     small = tmp_path / "small"

@@ -324,7 +324,7 @@ def rendered(chromium: str, text: str, folder, width: int) -> dict:
     return json.loads(found[1].replace("&quot;", '"').replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
 
 
-@pytest.mark.parametrize("width", [1200, 500])
+@pytest.mark.parametrize("width", [1200, pytest.param(500, marks=pytest.mark.slow)])
 def test_a_browser_draws_every_figure_without_an_error(chromium, grokked_page, tmp_path, width):
     found = rendered(chromium, grokked_page, tmp_path, width)
     assert found["seen"] == []
@@ -337,6 +337,7 @@ def test_a_browser_draws_every_figure_without_an_error(chromium, grokked_page, t
         assert figure["inside"], figure
 
 
+@pytest.mark.slow
 def test_a_browser_draws_the_page_of_a_diverged_run_without_an_error(chromium, tmp_path, make_config):
     config = make_config(**DIVERGING)
     with circuits.train(config, tmp_path / "a.h5", progress=False) as run:

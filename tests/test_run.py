@@ -222,6 +222,7 @@ def test_resuming_what_this_process_has_open_says_what_to_do(tmp_path, make_conf
         assert run.n_checkpoints == 9
 
 
+@pytest.mark.slow
 def test_two_runs_of_a_live_file_see_it_grow(tmp_path, make_config):
     path, config = tmp_path / "live.h5", tmp_path / "config.json"
     config.write_text(make_config(epochs=3000).to_json())

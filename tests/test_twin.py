@@ -154,6 +154,7 @@ def test_without_any_saved_state_a_stateful_run_begins_again(store):
     assert one.state() is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stateful", [False, True])
 @given(operations=st.lists(OPERATIONS, max_size=25))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -167,6 +167,7 @@ def test_a_file_that_is_no_run_is_not_recovered(tmp_path):
         recover(path, 0)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_bits_of_an_uninterrupted_one(tmp_path, make_config):
     config = make_config(epochs=1500)
     description = tmp_path / "config.json"
