@@ -261,3 +261,13 @@ def test_resuming_a_complete_run_that_was_killed_while_closing_leaves_a_plain_fi
         assert run.is_complete
     with h5py.File(path, "r") as file:
         assert len(file["step"]) == 5
+
+
+def test_a_writer_that_cannot_take_up_a_file_says_why_and_gives_the_lock_back(path):
+    from circuits.checkpoints.lock import RunLock
+
+    with h5py.File(path, "r+", libver=layout.LIBRARY_VERSIONS) as file:
+        del file["resume/slot1"]
+    with pytest.raises(KeyError, match="slot1"):
+        Writer(path)
+    RunLock(path).release()

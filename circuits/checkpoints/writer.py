@@ -77,6 +77,8 @@ class Writer:
         self._pending: list[tuple[int, float, Mapping[str, np.ndarray]]] = []
         self._last_commit = time.monotonic()
         self._abandoned = False
+        self._trajectories: dict[str, h5py.Dataset] = {}
+        self._slots: list[h5py.Group] = []
         self.n_checkpoints = 0
         try:
             make_writable(path)
@@ -187,9 +189,11 @@ class Writer:
         finally:
             self._trajectories.clear()
             self._slots.clear()
-            with suppress(OSError, RuntimeError) if self._abandoned else nullcontext():
-                self.file.close()
-            self._lock.release()
+            try:
+                with suppress(OSError, RuntimeError) if self._abandoned else nullcontext():
+                    self.file.close()
+            finally:
+                self._lock.release()
 
     def __enter__(self) -> Writer:
         return self
