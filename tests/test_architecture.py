@@ -16,9 +16,10 @@ ROOM = {  # what a module of each room may import, besides its own room
     "checkpoints": {"root"},
     "training": {"root", "checkpoints"},
     "convert": {"root", "checkpoints", "training"},
-    "analysis": {"root", "checkpoints"},
-    "figures": {"root", "checkpoints", "analysis"},
-    "cli": {"root", "checkpoints", "analysis", "figures", "training", "convert", "presets"},
+    "constructions": {"root", "checkpoints"},
+    "analysis": {"root", "checkpoints", "constructions"},
+    "figures": {"root", "checkpoints", "constructions", "analysis"},
+    "cli": {"root", "checkpoints", "constructions", "analysis", "figures", "training", "convert", "presets"},
 }
 
 

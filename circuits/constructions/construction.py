@@ -1,0 +1,66 @@
+"""A hand-built network f(x) = uᵀ relu(W x + b) on k relevant bits, with rational weights.
+
+Rational, so that it can be checked in exact arithmetic; placed on any `support` of n inputs it becomes the parameters
+W, b, u of a run, with zero weight on every other bit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+Rational = Fraction | int
+
+
+@dataclass(frozen=True)
+class Construction:
+    """A network on k relevant bits.
+
+    Attributes
+    ----------
+    name
+        As `circuits construct` knows it.
+    W, b, u
+        (neuron, k) rows, (neuron,), (neuron,): exact rationals.
+    source
+        Where it is from.
+
+    Examples
+    --------
+    >>> identity = Construction("one", W=((1,), (-1,)), b=(0, 0), u=(1, -1), source="x = relu(x) - relu(-x)")
+    >>> identity.k, identity.n_neurons
+    (1, 2)
+    """
+
+    name: str
+    W: tuple[tuple[Rational, ...], ...]
+    b: tuple[Rational, ...]
+    u: tuple[Rational, ...]
+    source: str
+
+    @property
+    def k(self) -> int:
+        """Relevant bits."""
+        return len(self.W[0])
+
+    @property
+    def n_neurons(self) -> int:
+        """Hidden neurons."""
+        return len(self.W)
+
+    def arrays(self, n: int | None = None, support: Sequence[int] | None = None) -> dict[str, np.ndarray]:
+        """W (neuron, n), b (neuron,), u (neuron,) in float64, the relevant bits at `support`; by default the first k.
+
+        Examples
+        --------
+        >>> Construction("one", W=((1,),), b=(0,), u=(2,), source="").arrays(n=3, support=[1])["W"]
+        array([[0., 1., 0.]])
+        """
+        n = self.k if n is None else n
+        where = list(range(self.k) if support is None else support)
+        if len(set(where)) != self.k or not all(0 <= bit < n for bit in where):
+            raise ValueError(f"support {where} must name k = {self.k} different bits of 0..{n - 1}")
+        W = np.zeros((self.n_neurons, n))
+        W[:, where] = np.array(self.W, float)
+        return {"W": W, "b": np.array(self.b, float), "u": np.array(self.u, float)}
