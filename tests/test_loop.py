@@ -27,10 +27,11 @@ def same_bits(a, b):
 
 @pytest.fixture
 def stop_after(monkeypatch):
-    """Make training raise in place of the given call of `advance`, as a crash would."""
+    """Make training raise after so many checkpoints beyond the first, as a crash would."""
 
-    def arrange(n_calls):
-        calls = iter(range(10**9))
+    def arrange(n_checkpoints, n_seeds=3):
+        monkeypatch.setattr("circuits.training.fused.usable_cores", lambda: 1)  # the order of calls is then known
+        n_calls, calls = n_checkpoints * n_seeds, iter(range(10**9))
         advance = FusedRelu.advance
 
         def failing(self, *args):

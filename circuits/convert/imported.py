@@ -23,6 +23,7 @@ from circuits.config import Config
 from circuits.errors import InputError, RunError
 from circuits.training.loop import refuse_to_replace, versions
 from circuits.training.steppers import choose_kernel, make_stepper
+from circuits.training.trajectory import stacked
 from circuits.whole import written_whole
 
 Arrays = dict[str, np.ndarray]
@@ -120,12 +121,10 @@ def _append_all(path: Path, config: Config, networks: Callable[[int], Sequence[A
             parameters = {name: np.stack([one[name] for one in found]).astype(config.dtype) for name in config.shapes}
             stepper = make_stepper(config, data, parameters, {}, kernel, device)
             try:
-                metrics = stepper.metrics()
+                row = stacked([stepper.snapshot(network) for network in range(stepper.n_networks)])
             finally:
                 stepper.close()
-            values = {f"parameters/{name}": array for name, array in parameters.items()}
-            values |= {f"metrics/{name}": array for name, array in metrics.items()}
-            writer.append(step, step / config.steps_per_epoch, values)
+            writer.append(step, step / config.steps_per_epoch, row)
 
 
 def _numerics(origin: str) -> dict[str, Any]:

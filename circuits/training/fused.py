@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -14,7 +13,7 @@ from threadpoolctl import threadpool_info
 from circuits.config import Config
 from circuits.threads import one_blas_thread, usable_cores
 from circuits.training import kernels
-from circuits.training.steppers import Arrays, example_order
+from circuits.training.steppers import Arrays, Snapshot, example_order
 
 
 class FusedRelu:
@@ -26,6 +25,8 @@ class FusedRelu:
 
     def __init__(self, config: Config, data: xr.Dataset, parameters: Mapping[str, np.ndarray]) -> None:
         self.config = config
+        self.n_networks = len(config.seeds)
+        self.n_threads = min(self.n_networks, usable_cores())
         self._networks = [
             (np.array(W.T, order="C"), np.array(b), np.array(u))
             for W, b, u in zip(parameters["W"], parameters["b"], parameters["u"], strict=True)
@@ -37,52 +38,42 @@ class FusedRelu:
         self._train = list(zip(*train, strict=True))
         self._test = tuple(test)
         self._limits = one_blas_thread()
-        self._threads = ThreadPoolExecutor(min(len(config.seeds), usable_cores()))
 
-    def advance(self, epoch: int, start: int, stop: int) -> None:
-        """Take updates `start` to `stop` of an epoch, for every seed."""
+    def advance(self, network: int, epoch: int, start: int, stop: int) -> None:
+        """Take updates `start` to `stop` of an epoch, for one network."""
         sgd = self.config.optimizer
+        inputs, targets = self._train[network]
+        order = example_order(self.config.seeds[network], epoch, len(targets))
+        kernels.train_batches(
+            *self._networks[network], inputs, targets, order, start, stop, self.config.batch_size, sgd.lr,
+            sgd.weight_decay,
+        )  # fmt: skip
 
-        def one(index: int) -> None:
-            inputs, targets = self._train[index]
-            order = example_order(self.config.seeds[index], epoch, len(targets))
-            kernels.train_batches(
-                *self._networks[index], inputs, targets, order, start, stop, self.config.batch_size, sgd.lr,
-                sgd.weight_decay,
-            )  # fmt: skip
-
-        self._for_each_seed(one)
-
-    def parameters(self) -> Arrays:
-        """Copies of the parameters, each (seed, …)."""
-        weights_t, biases, readout = zip(*self._networks, strict=True)
-        return {"W": np.stack([w.T for w in weights_t]), "b": np.stack(biases), "u": np.stack(readout)}
-
-    def metrics(self) -> Arrays:
-        """Metrics of the networks as they are, each (seed,)."""
-
-        def one(index: int) -> tuple[float | int, ...]:
-            network, train = self._networks[index], self._train[index]
-            train_loss, train_right, train_zero = kernels.evaluate(*network, *train)
-            test_loss, test_right, _ = kernels.evaluate(*network, *self._test)
-            n_train, n_test = len(train[1]), len(self._test[1])
-            return train_loss, test_loss, train_right / n_train, test_right / n_test, train_zero
-
-        names = ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "train_zero_outputs")
-        columns = zip(*self._for_each_seed(one), strict=True)
-        return {name: np.array(column, np.float64) for name, column in zip(names, columns, strict=True)}
+    def snapshot(self, network: int) -> Snapshot:
+        """Copies of a network's parameters, and its metrics as it is now, by name."""
+        arrays, train = self._networks[network], self._train[network]
+        train_loss, train_right, train_zero = kernels.evaluate(*arrays, *train)
+        test_loss, test_right, _ = kernels.evaluate(*arrays, *self._test)
+        weights_t, biases, readout = arrays
+        metrics = {
+            "train_loss": train_loss,
+            "test_loss": test_loss,
+            "train_accuracy": train_right / len(train[1]),
+            "test_accuracy": test_right / len(self._test[1]),
+            "train_zero_outputs": train_zero,
+        }
+        return (
+            {"W": np.array(weights_t.T, order="C"), "b": biases.copy(), "u": readout.copy()},
+            {name: float(value) for name, value in metrics.items()},
+        )
 
     def optimizer_state(self) -> Arrays:
         """Plain SGD keeps none."""
         return {}
 
     def close(self) -> None:
-        """Stop the threads and give BLAS its own back."""
-        self._threads.shutdown()
+        """Give BLAS its threads back."""
         self._limits.restore_original_limits()
-
-    def _for_each_seed(self, work: Callable[[int], Any]) -> list[Any]:
-        return list(self._threads.map(work, range(len(self._networks))))
 
 
 def numerics(device: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The training loop: from checkpoint to checkpoint, every seed in lockstep, nothing lost on the way.
+"""The training loop: from checkpoint to checkpoint, every seed, nothing lost on the way.
 
-Between two checkpoints the stepper takes whole stretches of an epoch; at a checkpoint it is measured, before the next
-update, and a row of all seeds goes to the writer. Because every draw is a function of (seed, epoch), going on from a
+A row of all seeds at a checkpoint goes to the writer, while the networks may already be on their way to the next ones.
+Because every draw is a function of (seed, epoch), going on from a
 stored checkpoint gives the same bits as never having stopped.
 """
 
@@ -30,13 +30,8 @@ from circuits.checkpoints.writer import Writer
 from circuits.config import Config
 from circuits.errors import InputError, Interrupted
 from circuits.training.start import Start, start_of
-from circuits.training.steppers import (
-    Stepper,
-    choose_kernel,
-    initial_state,
-    make_stepper,
-    numerics,
-)
+from circuits.training.steppers import choose_kernel, initial_state, make_stepper, numerics
+from circuits.training.trajectory import trajectory
 
 SPARE_BYTES = 16 << 20
 STATE_SECONDS = 1.0  # how much training a kill may cost, where the optimizer has state
@@ -180,52 +175,31 @@ def advance_to_the_end(
         )  # fmt: skip
         saved = time.monotonic()
         keeps_state = config.checkpoints.optimizer_state_every if initial_state(config) else None
+
+        def moved(step: int) -> None:
+            bar.update(step - bar.n)
+
+        targets = list(enumerate(config.checkpoint_steps()))[writer.n_checkpoints :]
+        rows = trajectory(stepper, config, step, [step for _, step in targets], stop, moved)
         try:
-            resumed_at = writer.n_checkpoints
-            for index, target in enumerate(config.checkpoint_steps()[resumed_at:], resumed_at):
-                for epoch, first, last in _stretches(step, target, config.steps_per_epoch):
-                    stepper.advance(epoch, first, last)
-                    bar.update(last - first)
-                    if stop.is_set():
-                        break
-                if stop.is_set():
-                    writer.flush()
-                    raise Interrupted(_how_to_resume(path, writer.n_checkpoints, config))
+            for (index, target), row in zip(targets, rows, strict=False):  # a stop leaves targets over
                 step = target
-                _keep(writer, stepper, config, step, bar)
+                writer.append(step, step / config.steps_per_epoch, row)
+                accuracy = row["metrics/test_accuracy"]
+                bar.set_postfix_str(f"test accuracy {accuracy.min():.2f} to {accuracy.max():.2f}", refresh=False)
                 if keeps_state and index % keeps_state == 0:
                     writer.flush()
                     writer.keep_state(step, stepper.optimizer_state())
                 if time.monotonic() - saved > STATE_SECONDS or step == config.total_steps:
                     writer.save_state(stepper.optimizer_state())
                     saved = time.monotonic()
+            if step != config.total_steps:
+                writer.flush()
+                raise Interrupted(_how_to_resume(path, writer.n_checkpoints, config))
         finally:
+            rows.close()
             bar.close()
             stepper.close()
-
-
-def _keep(writer: Writer, stepper: Stepper, config: Config, step: int, bar: tqdm) -> None:
-    metrics = stepper.metrics()
-    values = {f"parameters/{name}": array for name, array in stepper.parameters().items()}
-    values |= {f"metrics/{name}": array for name, array in metrics.items()}
-    writer.append(step, step / config.steps_per_epoch, values)
-    low, high = metrics["test_accuracy"].min(), metrics["test_accuracy"].max()
-    bar.set_postfix_str(f"test accuracy {low:.2f} to {high:.2f}", refresh=False)
-
-
-def _stretches(step: int, target: int, per_epoch: int) -> Iterator[tuple[int, int, int]]:
-    """The way from one step to another as (epoch, first batch, last batch) within epochs.
-
-    Examples
-    --------
-    >>> list(_stretches(5, 13, per_epoch=4))
-    [(1, 1, 4), (2, 0, 4), (3, 0, 1)]
-    """
-    while step < target:
-        epoch, first = divmod(step, per_epoch)
-        last = min(per_epoch, first + target - step)
-        yield epoch, first, last
-        step += last - first
 
 
 def _resumable(

@@ -15,7 +15,7 @@ import xarray as xr
 
 from circuits.config import SGD, AdamW, Config
 from circuits.errors import InputError
-from circuits.training.steppers import Arrays, example_order
+from circuits.training.steppers import Arrays, Snapshot, example_order
 
 
 class Reference:
@@ -26,6 +26,7 @@ class Reference:
         device: str,
     ) -> None:  # fmt: skip
         self.config = config
+        self.n_networks, self.n_threads = len(config.seeds), 0  # its optimizers' state is that of the row before
         self._threads = torch.get_num_threads()
         torch.set_num_threads(1)  # sums inside a step must not depend on the number of cores
         dtype = getattr(torch, config.dtype)
@@ -44,38 +45,32 @@ class Reference:
         self._train = [(tensor(x), tensor(y)) for x, y in zip(inputs, targets, strict=True)]
         self._test = (tensor(data["test_inputs"].values), tensor(data["test_targets"].values))
 
-    def advance(self, epoch: int, start: int, stop: int) -> None:
-        """Take updates `start` to `stop` of an epoch, for every seed."""
-        size = self.config.batch_size
-        triples = zip(self._networks, self._optimizers, self._train, strict=True)
-        for seed, (network, optimizer, (inputs, targets)) in zip(self.config.seeds, triples, strict=True):
-            order = torch.from_numpy(example_order(seed, epoch, len(targets))).to(inputs.device)
-            for batch in order.split(size)[start:stop]:
-                optimizer.zero_grad()
-                hinge(network(inputs[batch]), targets[batch]).mean().backward()
-                optimizer.step()
-
-    def parameters(self) -> Arrays:
-        """Copies of the parameters, each (seed, …)."""
-        states = [network.state_dict() for network in self._networks]
-        return {name: np.stack([state[name].cpu().numpy() for state in states]) for name in self.config.shapes}
+    def advance(self, network: int, epoch: int, start: int, stop: int) -> None:
+        """Take updates `start` to `stop` of an epoch, for one network."""
+        net, optimizer, (inputs, targets) = self._networks[network], self._optimizers[network], self._train[network]
+        order = torch.from_numpy(example_order(self.config.seeds[network], epoch, len(targets))).to(inputs.device)
+        for batch in order.split(self.config.batch_size)[start:stop]:
+            optimizer.zero_grad()
+            hinge(net(inputs[batch]), targets[batch]).mean().backward()
+            optimizer.step()
 
     @torch.no_grad()
-    def metrics(self) -> Arrays:
-        """Metrics of the networks as they are, each (seed,)."""
-        rows = []
-        for network, (inputs, targets) in zip(self._networks, self._train, strict=True):
-            outputs, test_outputs = network(inputs), network(self._test[0])
-            rows.append(
-                {
-                    "train_loss": hinge(outputs, targets).double().mean().item(),
-                    "test_loss": hinge(test_outputs, self._test[1]).double().mean().item(),
-                    "train_accuracy": (outputs * targets > 0).sum().item() / len(targets),
-                    "test_accuracy": (test_outputs * self._test[1] > 0).sum().item() / len(test_outputs),
-                    "train_zero_outputs": float((outputs == 0).sum().item()),
-                }
-            )
-        return {name: np.array([row[name] for row in rows], np.float64) for name in rows[0]}
+    def snapshot(self, network: int) -> Snapshot:
+        """Copies of a network's parameters, and its metrics as it is now, by name."""
+        net, (inputs, targets), (test_inputs, test_targets) = self._networks[network], self._train[network], self._test
+        outputs, test_outputs = net(inputs), net(test_inputs)
+        metrics = {
+            "train_loss": hinge(outputs, targets).double().mean().item(),
+            "test_loss": hinge(test_outputs, test_targets).double().mean().item(),
+            "train_accuracy": (outputs * targets > 0).sum().item() / len(targets),
+            "test_accuracy": (test_outputs * test_targets > 0).sum().item() / len(test_outputs),
+            "train_zero_outputs": (outputs == 0).sum().item(),
+        }
+        state = net.state_dict()
+        return (
+            {name: state[name].cpu().numpy().copy() for name in self.config.shapes},
+            {name: float(value) for name, value in metrics.items()},
+        )
 
     def optimizer_state(self) -> Arrays:
         """Adam's running means and step count, each (seed, …); nothing for SGD."""

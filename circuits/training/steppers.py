@@ -1,7 +1,7 @@
 """How a network takes its steps: what every path offers to the loop, and which path serves a config.
 
-A stepper holds the networks of all seeds. It takes updates of one epoch, and hands out parameters, metrics and the
-optimizer's state; when to do which is the loop's business.
+A stepper holds the networks of all seeds. It takes updates of one epoch with one of them, and hands out parameters,
+metrics and the optimizer's state; when to do which is the business of `trajectory`.
 """
 
 from __future__ import annotations
@@ -17,32 +17,33 @@ from circuits.errors import InputError
 from circuits.random import generator
 
 Arrays = dict[str, np.ndarray]
+Snapshot = tuple[Arrays, dict[str, float]]  # a network's parameters and its metrics, by name
 KERNELS = ("auto", "fused", "reference")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 @runtime_checkable
 class Stepper(Protocol):
-    """The networks of all seeds, advancing together."""
+    """The networks of all seeds. Different networks may be advanced by different threads at the same time."""
 
-    def advance(self, epoch: int, start: int, stop: int) -> None:
-        """Take updates `start` to `stop` of an epoch, for every seed."""
+    n_networks: int
+    n_threads: int
+    """How many threads may advance networks side by side; 0 where the caller's thread must do it."""
+
+    def advance(self, network: int, epoch: int, start: int, stop: int) -> None:
+        """Take updates `start` to `stop` of an epoch, for one network."""
         ...
 
-    def parameters(self) -> Arrays:
-        """Copies of the parameters, each (seed, …)."""
-        ...
-
-    def metrics(self) -> Arrays:
-        """Metrics of the networks as they are, each (seed,)."""
+    def snapshot(self, network: int) -> Snapshot:
+        """Copies of a network's parameters, and its metrics as it is now, by name."""
         ...
 
     def optimizer_state(self) -> Arrays:
-        """What must be kept besides the parameters to go on; empty for plain SGD."""
+        """What must be kept of all networks besides the parameters to go on, (seed, …); empty for plain SGD."""
         ...
 
     def close(self) -> None:
-        """Release threads."""
+        """Give back what the process lent."""
         ...
 
 

@@ -1,0 +1,164 @@
+"""The checkpoints of all networks, in order, while the networks run ahead of whoever takes them.
+
+Networks do not depend on one another: each goes from checkpoint to checkpoint at its own pace, on any of the threads,
+and a checkpoint is handed out when the last network has reached it. So no thread waits for the slowest network, and
+the next checkpoints are trained while one is written. What is handed out is in order and the same for any number of
+threads.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from circuits.config import Config
+from circuits.training.steppers import Arrays, Snapshot, Stepper
+
+BYTES_AHEAD = 32 << 20
+ROWS_AHEAD = 8
+POLL_SECONDS = 0.1
+
+Row = Arrays  # "parameters/NAME" (seed, …) and "metrics/NAME" (seed,)
+Moved = Callable[[int], object]
+
+
+class Stopped(Exception):
+    """A network was told to stop before its next checkpoint."""
+
+
+def trajectory(
+    stepper: Stepper, config: Config, step: int, targets: Sequence[int], stop: threading.Event, moved: Moved
+) -> Generator[Row]:
+    """Train from `step` to every step of `targets` in turn, and yield the networks as they are there.
+
+    Parameters
+    ----------
+    stepper
+        The networks. If it keeps them to the caller's thread they do not run ahead: between two rows the optimizer's
+        state is that of the row before.
+    config
+        What they are.
+    step, targets
+        Where the networks are, and the ascending steps at which to look at them.
+    stop
+        Once it is set, every network stops within an epoch, and nothing more is yielded than is complete.
+    moved
+        Told now and then, in the caller's thread, which step all the networks have passed.
+    """
+    reached = [step] * stepper.n_networks
+    closed = threading.Event()
+
+    def go(network: int, target: int) -> Snapshot:
+        for epoch, first, last in stretches(reached[network], target, config.steps_per_epoch):
+            if stop.is_set() or closed.is_set():
+                raise Stopped
+            stepper.advance(network, epoch, first, last)
+            reached[network] += last - first
+        return stepper.snapshot(network)
+
+    def tell() -> None:
+        moved(min(reached))
+
+    rows = (
+        _ahead(go, stepper, targets, _rows_ahead(config), tell)
+        if stepper.n_threads
+        else _in_turn(go, stepper, targets, tell)
+    )
+    try:
+        yield from rows
+    except Stopped:
+        return
+    finally:
+        closed.set()
+        rows.close()
+
+
+def _in_turn(go: Callable, stepper: Stepper, targets: Sequence[int], tell: Callable[[], None]) -> Generator[Row]:
+    for target in targets:
+        row = []
+        for network in range(stepper.n_networks):
+            row.append(go(network, target))
+            tell()
+        yield stacked(row)
+
+
+def _ahead(
+    go: Callable, stepper: Stepper, targets: Sequence[int], n_rows: int, tell: Callable[[], None]
+) -> Generator[Row]:
+    """Work enters the queue row by row, so that the work before of the same network has always begun."""
+    rows: deque[list[Future]] = deque()
+    last: list[Future | None] = [None] * stepper.n_networks
+
+    def follow(before: Future | None, network: int, target: int) -> Snapshot:
+        if before is not None:
+            before.result()
+        return go(network, target)
+
+    with ThreadPoolExecutor(stepper.n_threads) as pool:
+        try:
+            for target in targets:
+                row = [pool.submit(follow, before, network, target) for network, before in enumerate(last)]
+                rows.append(row)
+                last[:] = row
+                if len(rows) > n_rows:
+                    yield _finished(rows.popleft(), tell)
+            while rows:
+                yield _finished(rows.popleft(), tell)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _rows_ahead(config: Config) -> int:
+    row = (
+        len(config.seeds)
+        * sum(math.prod(shape) for _, shape in config.shapes.values())
+        * np.dtype(config.dtype).itemsize
+    )
+    return max(1, min(ROWS_AHEAD, BYTES_AHEAD // row))
+
+
+def _finished(row: list[Future], tell: Callable[[], None]) -> Row:
+    results = []
+    for future in row:
+        while True:
+            try:
+                results.append(future.result(POLL_SECONDS))
+                break
+            except TimeoutError:
+                tell()
+    tell()
+    return stacked(results)
+
+
+def stacked(networks: Sequence[Snapshot]) -> Row:
+    """Snapshots of networks as one row of a run file.
+
+    Examples
+    --------
+    >>> stacked([({"b": np.zeros(2)}, {"loss": 1.0}), ({"b": np.ones(2)}, {"loss": 2.0})])
+    {'parameters/b': array([[0., 0.],
+           [1., 1.]]), 'metrics/loss': array([1., 2.])}
+    """
+    parameters, metrics = zip(*networks, strict=True)
+    row = {f"parameters/{name}": np.stack([values[name] for values in parameters]) for name in parameters[0]}
+    return row | {f"metrics/{name}": np.array([values[name] for values in metrics], np.float64) for name in metrics[0]}
+
+
+def stretches(step: int, target: int, per_epoch: int) -> Iterator[tuple[int, int, int]]:
+    """The way from one step to another as (epoch, first batch, last batch) within epochs.
+
+    Examples
+    --------
+    >>> list(stretches(5, 13, per_epoch=4))
+    [(1, 1, 4), (2, 0, 4), (3, 0, 1)]
+    """
+    while step < target:
+        epoch, first = divmod(step, per_epoch)
+        last = min(per_epoch, first + target - step)
+        yield epoch, first, last
+        step += last - first
