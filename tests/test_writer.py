@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -234,15 +235,40 @@ def test_overwrite_replaces_runs_only(tmp_path, config, kind):
     assert target.is_dir() or target.read_text() == "mine"
 
 
-def test_a_writer_is_seen_through_a_symbolic_link(path):
-    from circuits.checkpoints.lock import writer_pid
+@pytest.mark.parametrize("make_link", [Path.symlink_to, Path.hardlink_to], ids=["symbolic", "hard"])
+def test_a_writer_is_seen_through_a_link(path, make_link):
+    from circuits.checkpoints.lock import RunLock, writer_pid
 
     link = path.with_name("link.h5")
-    link.symlink_to(path)
+    make_link(link, path)
     with Writer(path):
         assert writer_pid(link) == os.getpid()
-        with pytest.raises(circuits.InputError, match="is being written by process"):
+        with pytest.raises(circuits.InputError, match=rf"link.h5 is being written by process {os.getpid()}\."):
             Writer(link)
+    assert writer_pid(link) is None
+    RunLock(link).release()
+
+
+def elsewhere(code, path):
+    return subprocess.run([sys.executable, "-c", code, str(path)], check=False, capture_output=True, text=True)
+
+
+def test_a_hard_link_to_a_live_run_is_neither_resumed_nor_replaced(path, config):
+    link = path.with_name("link.h5")
+    link.hardlink_to(path)
+    code = "import sys, circuits; circuits.train({}, sys.argv[1], {}=True, progress=False)"
+    with Writer(path):
+        resumed = elsewhere(code.format(None, "resume"), link)
+        replaced = elsewhere(code.format("circuits.preset('merrill-2023')", "overwrite"), link)
+    for refused in (resumed, replaced):
+        assert f"link.h5 is being written by process {os.getpid()}." in refused.stderr
+    assert link.samefile(path)
+
+
+def test_a_mark_disturbs_no_reader(path):
+    code = "import sys, h5py; print(h5py.File(sys.argv[1], 'r', swmr=True, locking=True).attrs['format'])"
+    with Writer(path):
+        assert elsewhere(code, path).stdout == "circuits-run\n"
 
 
 def test_resuming_a_complete_run_that_was_killed_while_closing_leaves_a_plain_file(tmp_path, make_config):

@@ -1,4 +1,6 @@
-"""One writer per run: an advisory lock beside the file, with the writer's process id inside.
+"""One writer per run: an advisory lock beside the file, with the writer's process id inside, and a mark on the file.
+
+The lock is there before the file is; the mark (`mark.py`) is seen through every name that the file has.
 
 HDF5's own locks are not used: a reader that died holding one would keep a run from being resumed.
 """
@@ -10,6 +12,7 @@ import os
 import time
 from pathlib import Path
 
+from circuits.checkpoints.mark import Mark, marked_by
 from circuits.errors import InputError
 
 ATTEMPTS = 100  # at a lock that somebody looks at
@@ -25,7 +28,7 @@ class RunLock:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = lock_path(path)
+        self.path_of_run, self.path = path, lock_path(path)
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         holder = self._holder()
         if holder is not None:
@@ -33,6 +36,21 @@ class RunLock:
             raise being_written(path, holder)
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+        self._mark: Mark | None = None
+        if path.exists():
+            try:
+                self.mark()
+            except BaseException:
+                self.release()
+                raise
+
+    def mark(self) -> None:
+        """Mark the file that is there now; to be called again once it has been made or replaced."""
+        before, self._mark = self._mark, Mark(self.path_of_run)
+        if before is not None:
+            before.release()
+        if (process := self._mark.other()) is not None:
+            raise being_written(self.path_of_run, process)
 
     def _holder(self) -> str | None:
         """Take the lock, or tell who has it. `writer_pid` has it for an instant, without a name: then try again."""
@@ -50,6 +68,8 @@ class RunLock:
 
     def release(self) -> None:
         """Let the next writer in. The lock file stays: removing it would race with a writer that just opened it."""
+        if self._mark is not None:
+            self._mark.release()
         os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
 
@@ -84,7 +104,7 @@ def writer_pid(path: Path) -> int | None:
     try:
         descriptor = os.open(lock_path(path), os.O_RDONLY)
     except OSError:
-        return None
+        return marked_by(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -92,4 +112,4 @@ def writer_pid(path: Path) -> int | None:
         return int(text) if text.isdigit() else None
     finally:
         os.close(descriptor)
-    return None
+    return marked_by(path)

@@ -81,6 +81,7 @@ class Writer:
         self._slots: list[h5py.Group] = []
         self.n_checkpoints = 0
         try:
+            self._lock.mark()
             make_writable(path)
             self.file = open_for_appending(path)
             self._take_up()
