@@ -5,12 +5,14 @@ the smallest k with sign f_k(x) = sign f(x) for every x in a given support; k is
 2023, section 2.1). Agreement need not be monotone in k, so every k is looked at, in one pass over running sums.
 """
 
+import threading
 from typing import Literal
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int, Real
 
+from circuits.analysis.argmax_scan import smallest_agreeing_argmax
 from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
 from circuits.analysis.pruning import incoming_norms, kept_neurons, pruning_order
 from circuits.analysis.scan import disagreements
@@ -24,16 +26,23 @@ Norm = Literal["incoming", "incoming+bias", "path"]
 
 
 def preactivations(
-    W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], inputs: Real[np.ndarray, "example input"]
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    inputs: Real[np.ndarray, "example input"],
+    out: Float[np.ndarray, "neuron example"] | None = None,
 ) -> Float[np.ndarray, "neuron example"]:
     """W x + b for every input, in the dtype of W: computed once, and shared by every way of counting.
+
+    Fresh memory costs as much as the product itself, so a loop over networks passes the array to fill as `out`.
 
     Examples
     --------
     >>> preactivations(np.array([[1.0, 2.0]]), np.array([0.5]), np.array([[1.0, -1.0], [1.0, 1.0]]))
     array([[-0.5,  3.5]])
     """
-    return W @ inputs.T.astype(W.dtype) + b[:, None]
+    hidden = np.matmul(W, inputs.T.astype(W.dtype, copy=False), out=out)
+    hidden += b[:, None]
+    return hidden
 
 
 def smallest_agreeing(
@@ -68,19 +77,19 @@ def smallest_agreeing(
 def active_subnetwork(
     W: Float[np.ndarray, "neuron input"],
     b: Float[np.ndarray, " neuron"],
-    u: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"] | Float[np.ndarray, "neuron output"],
     inputs: Real[np.ndarray, "example input"],
     targets: Int[np.ndarray, " example"] | None = None,
     *,
     norm: Norm = "incoming",
     criterion: Criterion = "prediction",
 ) -> Bool[np.ndarray, " neuron"] | None:
-    """Mask of the active subnetwork of f(x) = uᵀ relu(W x + b) on a support.
+    """Mask of the active subnetwork of f(x) = uᵀ relu(W x + b) on a support; of several outputs, by their argmax.
 
     Parameters
     ----------
     W, b, u
-        (neuron, input), (neuron,), (neuron,).
+        (neuron, input), (neuron,), and (neuron,) or (neuron, output).
     inputs
         (example, input) the support.
     targets
@@ -97,7 +106,7 @@ def active_subnetwork(
     Raises
     ------
     ValueError
-        The criterion "accuracy" without targets.
+        The criterion "accuracy" without targets, or with several outputs.
 
     References
     ----------
@@ -113,11 +122,17 @@ def active_subnetwork(
     """
     if targets is None and criterion == "accuracy":
         raise ValueError("criterion 'accuracy' compares right answers, so it needs targets")
+    if u.ndim == 2 and criterion == "accuracy":
+        raise ValueError("a network with several outputs compares predictions only")
     norms = incoming_norms(W, b, u, norm)
     wanted = np.zeros(len(inputs), np.int64) if targets is None else targets
     with one_blas_thread():  # as along a run: another number of threads may give other last bits
         hidden = preactivations(W, b, inputs)
-    n_kept = smallest_agreeing(hidden, u, pruning_order(norms), wanted, criterion)
+    order = pruning_order(norms)
+    if u.ndim == 2:
+        n_kept = smallest_agreeing_argmax(np.maximum(hidden, 0), u, order)
+    else:
+        n_kept = smallest_agreeing(hidden, u, order, wanted, criterion)
     return None if n_kept is None else kept_neurons(norms, n_kept)
 
 
@@ -137,11 +152,13 @@ def sparsity_at(
 ) -> Float[np.ndarray, "step seed"]:
     """Effective sparsity at these checkpoints; NaN where the network has diverged."""
     supports = [support_examples(run, index, options.support) for index in range(len(run.seeds))]
+    of_thread = threading.local()
 
     def one(seed: int, net: Network) -> float:
         inputs, targets = supports[seed]
         order = pruning_order(incoming_norms(net["W"], net["b"], net["u"], options.norm))
-        hidden = preactivations(net["W"], net["b"], inputs)
+        of_thread.hidden = preactivations(net["W"], net["b"], inputs, getattr(of_thread, "hidden", None))
+        hidden = of_thread.hidden
         n_kept = smallest_agreeing(hidden, net["u"], order, targets, options.criterion)
         return np.nan if n_kept is None else float(n_kept)
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 def incoming_norms(
     W: Float[np.ndarray, "neuron input"],
     b: Float[np.ndarray, " neuron"],
-    u: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"] | Float[np.ndarray, "neuron output"],
     norm: Literal["incoming", "incoming+bias", "path"] = "incoming",
 ) -> Float[np.ndarray, " neuron"]:
     """Size of each neuron, in float64.
@@ -21,7 +21,7 @@ def incoming_norms(
     Parameters
     ----------
     W, b, u
-        (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b).
+        (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b). Of a u (neuron, output), |u_j| is the norm.
     norm
         "incoming" ‖w‖ (the paper; the bias is left out, as in its code), "incoming+bias" ‖(w, b)‖, "path" |u|·‖(w, b)‖,
         which no rescaling of a neuron changes.
@@ -44,7 +44,10 @@ def incoming_norms(
     if norm == "incoming":
         return np.sqrt(squares)
     size = np.sqrt(squares + b.astype(np.float64) ** 2)
-    return size if norm == "incoming+bias" else np.abs(u).astype(np.float64) * size
+    if norm == "incoming+bias":
+        return size
+    readout = np.abs(u) if u.ndim == 1 else np.linalg.norm(u, axis=1)
+    return readout.astype(np.float64) * size
 
 
 def pruning_order(norms: Float[np.ndarray, " neuron"]) -> Int[np.ndarray, " neuron"]:
