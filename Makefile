@@ -67,7 +67,7 @@ torture: $(DEV) ## 500 kills and 10,000 damaged files, counts printed
 	$(BIN)/python tests/mutants.py 10000
 
 bench: $(DEV) ## ratios against a naive baseline measured in the same run
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/run.py $(ROWS)
 
 studies: $(DEV) ## every study in analysis/, full size
 	set -e; for study in analysis/*.py; do echo "== $$study"; $(BIN)/python $$study; done

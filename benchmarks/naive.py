@@ -68,3 +68,35 @@ def effective_sparsity(net: Net, inputs: torch.Tensor) -> int:
         if torch.equal(torch.sign(net.masked(inputs, kept)), full):
             return k
     return len(order)
+
+
+@torch.no_grad()
+def released_sparsity(net: Net, train_set: TensorDataset) -> int:
+    """As the paper's released code does it: for each k, the masked and the full network's accuracy by batches of 32.
+
+    (Its search stops before the last k, and its loaders shuffle: neither matters here.)
+    """
+    order = net.linear1.weight.norm(dim=1).argsort(descending=True)
+    kept = torch.zeros(len(order))
+    loader = DataLoader(train_set, batch_size=32)
+    for k in range(1, len(order) + 1):
+        kept[order[k - 1]] = 1
+        masked, full = 0, 0
+        for x, y in loader:
+            masked += (torch.sign(net.masked(x, kept)) == y).sum().item()
+            full += (torch.sign(net(x)) == y).sum().item()
+        if masked == full:
+            return k
+    return len(order)
+
+
+@torch.no_grad()
+def norms_and_faithfulness(net: Net, test_inputs: torch.Tensor, groups: torch.Tensor) -> list[float]:
+    """Norm of every neuron, and of each group its mean norm and its agreement with the network on the test set."""
+    norms = net.linear1.weight.norm(dim=1)
+    full = torch.sign(net(test_inputs))
+    found = []
+    for kept in groups:
+        agreement = (torch.sign(net.masked(test_inputs, kept)) == full).float().mean().item()
+        found += [(norms * kept).sum().item() / kept.sum().item(), agreement]
+    return found

@@ -1,11 +1,11 @@
 """What keeping and reading checkpoints costs, against training without and against raw memory-mapped arrays."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
+from timing import Pairs, Row, alternating, seconds
 
 import circuits
 from circuits.checkpoints import layout
@@ -13,23 +13,18 @@ from circuits.checkpoints.writer import Writer
 
 N_CHECKPOINTS = 300
 READS = 20
+LONG = 10_000
+EACH_STEP = {"every_epochs": None, "every_steps": 1}
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def cost_of_keeping(every: dict[str, int | None], epochs: int) -> Callable[[Path], list[tuple[float, float]]]:
+def cost_of_keeping(every: dict[str, int | None], epochs: int) -> Callable[[Path], Pairs]:
     """Pairs of seconds: training with these checkpoints, and the same training with the writer doing nothing.
 
     Both measure the same metrics at the same steps, so that the ratio is that of storage alone.
     """
 
-    def measure(folder: Path) -> list[tuple[float, float]]:
+    def measure(folder: Path) -> Pairs:
         config = circuits.preset("merrill-2023").replace(epochs=epochs, checkpoints=every)
-        plain = config.replace(checkpoints={"every_epochs": None})
 
         def train(which: circuits.Config, name: str) -> float:
             return seconds(lambda: circuits.train(which, folder / name, overwrite=True, progress=False).close())
@@ -39,17 +34,15 @@ def cost_of_keeping(every: dict[str, int | None], epochs: int) -> Callable[[Path
             with mock.patch.object(Writer, "append", return_value=None):
                 return train(config, "without.h5")
 
-        train(plain, "warm.h5")
-        without()
-        return [(train(config, "with.h5"), without()) for _ in range(5)]
+        return alternating(lambda: train(config, "with.h5"), without)
 
     return measure
 
 
-def reading(select: Callable[[np.ndarray], np.ndarray], many: int) -> Callable[[Path], list[tuple[float, float]]]:
+def reading(select: Callable[[np.ndarray], np.ndarray], many: int) -> Callable[[Path], Pairs]:
     """Pairs of seconds: a selection of a run's W, and the same selection of a raw memory-mapped file of its numbers."""
 
-    def measure(folder: Path) -> list[tuple[float, float]]:
+    def measure(folder: Path) -> Pairs:
         config = circuits.preset("merrill-2023").replace(epochs=N_CHECKPOINTS - 1)
         path, raw = folder / "read.h5", folder / "read.raw"
         path.unlink(missing_ok=True)
@@ -78,20 +71,42 @@ def reading(select: Callable[[np.ndarray], np.ndarray], many: int) -> Callable[[
                     lambda: [np.array(select(np.memmap(raw, np.float32, "r", shape=shape))) for _ in range(many)]
                 )
 
-            ours(), plain()
             assert np.array_equal(select(W).values, select(mapped))
-            return [(ours(), plain()) for _ in range(5)]
+            return alternating(ours, plain)
 
     return measure
 
 
-COSTS = {  # pairs are (here, plain way): the ratio is a price, not a gain
-    "keeping a checkpoint each epoch, against keeping none": (cost_of_keeping({"every_epochs": 1}, 60), "≤ 1.10"),
-    "keeping a checkpoint each step, against keeping none": (
-        cost_of_keeping({"every_epochs": None, "every_steps": 1}, 8),
+def one_neuron(folder: Path) -> Pairs:
+    """Seconds for one neuron over 10,000 checkpoints of a narrow run, and for everything."""
+    config = circuits.preset("merrill-2023").replace(epochs=LONG - 1, model__width=200, seeds=[0])
+    path = folder / "long.h5"
+    layout.create(path, config, {}, {}, {})
+    random = np.random.default_rng(0)
+    row = {f"parameters/{name}": random.random((1, *size), np.float32) for name, (_, size) in config.shapes.items()}
+    row |= {f"metrics/{name}": np.zeros(1) for name in layout.METRICS}
+    with Writer(path) as writer:
+        for index in range(LONG):
+            writer.append(index * config.steps_per_epoch, float(index), row)
+    with circuits.open(path) as run:
+        W = run.parameters["W"]
+        return alternating(
+            lambda: seconds(lambda: W[:, 0, 7].values),
+            lambda: seconds(lambda: [values for _, values in run.blocks(np.arange(LONG), "W", "b", "u")]),
+        )
+
+
+ROWS = (
+    Row("a checkpoint each epoch", "with", "without", "≤ 1.10", cost_of_keeping({"every_epochs": 1}, 100)),
+    Row(
+        "a checkpoint each step",
+        "with",
+        "without",
         "≤ 1.5",
+        cost_of_keeping({"every_epochs": None, "every_steps": 1}, 12),
     ),
-    "reading one checkpoint, against a memory map": (reading(lambda W: W[150], READS), "≤ 2"),
-    "reading one neuron over all checkpoints, against a memory map": (reading(lambda W: W[:, 0, 7], READS), "≤ 3"),
-    "reading everything, against a memory map": (reading(lambda W: W[:], 1), "≤ 2"),
-}
+    Row("reading one checkpoint, against a memory map", "here", "map", "≤ 2", reading(lambda W: W[150], READS)),
+    Row("reading one neuron over 300 checkpoints", "here", "map", "≤ 3", reading(lambda W: W[:, 0, 7], READS)),
+    Row("reading everything", "here", "map", "≤ 2", reading(lambda W: W[:], 1)),
+    Row("one neuron over 10,000 checkpoints, against all of them", "one", "all", "≤ 0.1", one_neuron),
+)

@@ -43,7 +43,7 @@ def sweep(
     """
     names = dict(zip("Wbu", hidden_layer(run), strict=True))
     n_seeds = len(run.seeds)
-    results: list[Any] = []
+    results: np.ndarray | None = None
 
     def one(place: tuple[int, int], block: Mapping[str, np.ndarray]) -> Any:
         step, seed = place
@@ -63,10 +63,12 @@ def sweep(
             where, block = current
             n_steps = where.stop - where.start
             places = [(step, seed) for step in range(n_steps) for seed in range(n_seeds)]
-            results.extend(pool.map(lambda place, block=block: one(place, block), places))
+            for (step, seed), result in zip(places, pool.map(lambda at, of=block: one(at, of), places), strict=True):
+                if results is None:
+                    results = np.empty((len(checkpoints), n_seeds, *np.shape(result)), np.result_type(result))
+                results[where.start + step, seed] = result
             bar.update(n_steps)
-    stacked = np.array(results)
-    return stacked.reshape(len(checkpoints), n_seeds, *stacked.shape[1:])
+    return np.empty((0, n_seeds)) if results is None else results
 
 
 def hidden_layer(run: Run) -> tuple[str, str, str]:

@@ -41,6 +41,8 @@ class TrainFlags:
     """The run file to write."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute; auto takes the fused CPU path where it applies."""
+    kernel: Literal["auto", "fused", "reference"] = "auto"
+    """How to compute: the fused step for small relu networks on CPU, or the reference, torch autograd, much slower."""
     resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Continue the run in --out with the config in it; only a larger --epochs may differ."""
     overwrite: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
@@ -86,6 +88,7 @@ def command(words: list[str]) -> int:
         config,
         path,
         device=flags.device,
+        kernel=flags.kernel,
         resume=flags.resume,
         overwrite=flags.overwrite,
         allow_different_numerics=flags.allow_different_numerics,

@@ -25,6 +25,8 @@ class FusedRelu:
 
     def __init__(self, config: Config, data: xr.Dataset, parameters: Mapping[str, np.ndarray]) -> None:
         self.config = config
+        loaded = kernels.train_batches.signatures  # the types it is compiled for in this process
+        self.preparing = "" if loaded else "loading the compiled step; the first time here, compiling it: about 10 s"
         self.n_networks = len(config.seeds)
         self.n_threads = min(self.n_networks, usable_cores())
         self._networks = [

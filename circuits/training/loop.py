@@ -173,10 +173,13 @@ def advance_to_the_end(
             total=config.total_steps, initial=step, desc=config.name, unit="step", file=sys.stderr,
             disable=None if progress else True,
         )  # fmt: skip
+        bar.set_postfix_str(stepper.preparing)
         saved = time.monotonic()
         keeps_state = config.checkpoints.optimizer_state_every if initial_state(config) else None
 
         def moved(step: int) -> None:
+            if step > bar.n and bar.postfix == stepper.preparing:
+                bar.set_postfix_str("", refresh=False)
             bar.update(step - bar.n)
 
         targets = list(enumerate(config.checkpoint_steps()))[writer.n_checkpoints :]

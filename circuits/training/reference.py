@@ -26,6 +26,7 @@ class Reference:
         device: str,
     ) -> None:  # fmt: skip
         self.config = config
+        self.preparing = ""
         self.n_networks, self.n_threads = len(config.seeds), 0  # its optimizers' state is that of the row before
         self._threads = torch.get_num_threads()
         torch.set_num_threads(1)  # sums inside a step must not depend on the number of cores

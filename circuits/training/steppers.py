@@ -29,6 +29,8 @@ class Stepper(Protocol):
     n_networks: int
     n_threads: int
     """How many threads may advance networks side by side; 0 where the caller's thread must do it."""
+    preparing: str
+    """What the first update waits for, to be shown until it is taken; empty if nothing."""
 
     def advance(self, network: int, epoch: int, start: int, stop: int) -> None:
         """Take updates `start` to `stop` of an epoch, for one network."""
