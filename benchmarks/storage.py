@@ -98,13 +98,7 @@ def one_neuron(folder: Path) -> Pairs:
 
 ROWS = (
     Row("a checkpoint each epoch", "with", "without", "≤ 1.10", cost_of_keeping({"every_epochs": 1}, 100)),
-    Row(
-        "a checkpoint each step",
-        "with",
-        "without",
-        "≤ 1.5",
-        cost_of_keeping({"every_epochs": None, "every_steps": 1}, 12),
-    ),
+    Row("a checkpoint each step", "with", "without", "≤ 1.5", cost_of_keeping(EACH_STEP, 12)),
     Row("reading one checkpoint, against a memory map", "here", "map", "≤ 2", reading(lambda W: W[150], READS)),
     Row("reading one neuron over 300 checkpoints", "here", "map", "≤ 3", reading(lambda W: W[:, 0, 7], READS)),
     Row("reading everything", "here", "map", "≤ 2", reading(lambda W: W[:], 1)),
