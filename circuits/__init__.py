@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from circuits import analysis as analysis
+    from circuits import constructions as constructions
     from circuits import convert as convert
     from circuits import figures as figures
     from circuits.analysis import analyze as analyze
@@ -36,6 +37,7 @@ _LAZY = {
     "RunError": "circuits.errors:RunError",
     "analysis": "circuits.analysis",
     "analyze": "circuits.analysis:analyze",
+    "constructions": "circuits.constructions",
     "convert": "circuits.convert",
     "export": "circuits.checkpoints.export:export",
     "figures": "circuits.figures",

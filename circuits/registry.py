@@ -1,4 +1,4 @@
-"""The table of contents: one line per task, model, measurement and preset.
+"""The table of contents: one line per task, model, measurement, construction and preset.
 
 An entry holds a help text and the import path of the thing, loaded when it is used. `--help`, the config's parser, the
 report and the docs read these tables; nothing else needs to change when an entry is added.
@@ -67,6 +67,21 @@ PRESETS = {
     "merrill-2023": Entry(
         "(40,3) parity, width 1000, 5 seeds, 300 epochs: Merrill et al. 2023, section 2.",
         "circuits.presets.merrill_2023:merrill_2023",
+    ),
+}
+
+CONSTRUCTIONS = {
+    "dnf": Entry("2^k AND gates, any k: Merrill et al. 2023, Prop. 1.", "circuits.constructions.and_gates:dnf"),
+    "thesis_dnf": Entry(
+        "2^k AND gates of which half never fire, any k: thesis, Prop. 4.1.",
+        "circuits.constructions.and_gates:thesis_dnf",
+    ),
+    "six_neuron": Entry("k = 3: Merrill et al. 2023, Prop. 2.", "circuits.constructions.printed:six_neuron"),
+    "four_neuron": Entry("k = 3: Merrill et al. 2023, Prop. 3.", "circuits.constructions.printed:four_neuron"),
+    "two_neuron": Entry("k = 2: thesis, section 4.2.", "circuits.constructions.printed:two_neuron"),
+    "threshold": Entry(
+        "k + 1 neurons of the sum of the bits, any k: Prop. 3 generalised.",
+        "circuits.constructions.of_the_sum:threshold",
     ),
 }
 

@@ -1,1 +1,48 @@
-"""Hand-built circuits for parity: built, verified exactly, compared with what was learned, certified."""
+"""Hand-built circuits for parity: built, verified exactly, compared with what was learned, certified.
+
+Every construction of the registry's table is a function here, loaded when it is used: `dnf(3)`, `six_neuron()`, … Each
+returns a `Construction`, exact rationals, whose `arrays(n, support)` are the parameters W, b, u of a run.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from circuits.registry import CONSTRUCTIONS
+
+if TYPE_CHECKING:
+    from circuits.constructions.and_gates import dnf as dnf
+    from circuits.constructions.and_gates import thesis_dnf as thesis_dnf
+    from circuits.constructions.build import build as build
+    from circuits.constructions.construction import Construction as Construction
+    from circuits.constructions.learned import verify_run as verify_run
+    from circuits.constructions.of_the_sum import threshold as threshold
+    from circuits.constructions.printed import four_neuron as four_neuron
+    from circuits.constructions.printed import six_neuron as six_neuron
+    from circuits.constructions.printed import two_neuron as two_neuron
+    from circuits.constructions.verification import Verification as Verification
+    from circuits.constructions.verification import verify as verify
+
+_LAZY = {
+    "Construction": "circuits.constructions.construction",
+    "Verification": "circuits.constructions.verification",
+    "build": "circuits.constructions.build",
+    "verify": "circuits.constructions.verification",
+    "verify_run": "circuits.constructions.learned",
+}
+
+__all__ = sorted([*_LAZY, *CONSTRUCTIONS])
+
+
+def __getattr__(name: str) -> Any:
+    if name in CONSTRUCTIONS:
+        value = CONSTRUCTIONS[name].load()
+    elif name in _LAZY:
+        value = getattr(import_module(_LAZY[name]), name)
+    else:
+        raise AttributeError(f"module 'circuits.constructions' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

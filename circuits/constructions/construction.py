@@ -25,6 +25,8 @@ class Construction:
         (neuron, k) rows, (neuron,), (neuron,): exact rationals.
     source
         Where it is from.
+    printed
+        The condition under which the source says that each neuron fires, as clauses of `x1 = -1`, if it says so.
 
     Examples
     --------
@@ -38,6 +40,7 @@ class Construction:
     b: tuple[Rational, ...]
     u: tuple[Rational, ...]
     source: str
+    printed: tuple[str, ...] = ()
 
     @property
     def k(self) -> int:

@@ -1,6 +1,7 @@
-"""Existing runs, brought in: from the released code of Merrill et al., or from any set of state dicts."""
+"""Networks that were not trained here, brought in: runs of the papers' codes, any state dicts, hand-built networks."""
 
+from circuits.convert.constructed import from_construction
 from circuits.convert.parity_nn import from_parity_nn
 from circuits.convert.state_dicts import from_state_dicts
 
-__all__ = ["from_parity_nn", "from_state_dicts"]
+__all__ = ["from_construction", "from_parity_nn", "from_state_dicts"]

@@ -1,0 +1,119 @@
+"""Under which condition a neuron fires, in words: the patterns on which it is positive, as a boolean formula.
+
+Of the minimal sum of products and the minimal product of sums (Quine and McCluskey, by sympy) the one with fewer
+literals. Both grow beyond reading with the number of bits: a t-of-k gate, which fires when at least t of its k literals
+hold, is said as such once its formula has more than twelve literals, and above six bits only such gates and
+conjunctions are put into words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool
+
+from circuits.constructions.patterns import patterns
+
+if TYPE_CHECKING:
+    from sympy.logic.boolalg import Boolean
+
+FORMULA_BITS = 6
+MOST_LITERALS = 12  # of a t-of-k gate; the majority of three has 6, two of four 12
+ALWAYS, NEVER = "always", "never"
+
+
+def firing_condition(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -> str:
+    """Where `fires` is true, as a formula in the bits' names; "always" or "never" where that is it.
+
+    Parameters
+    ----------
+    fires
+        (pattern,) in the order of `patterns(len(bits))`.
+    bits
+        Names of the bits.
+
+    Examples
+    --------
+    >>> firing_condition(np.array([False, True, True, True]), ["x1", "x2"])
+    'x1 = 1 ∨ x2 = 1'
+    >>> firing_condition(np.array([False, False, True, False]), ["x1", "x2"])
+    'x1 = 1 ∧ x2 = -1'
+    """
+    if not fires.any():
+        return NEVER
+    if fires.all():
+        return ALWAYS
+    if len(bits) <= FORMULA_BITS:
+        text, n_literals = _shortest_formula(tuple(np.flatnonzero(fires).tolist()), tuple(bits))
+        return (_at_least(fires, bits) if n_literals > MOST_LITERALS else None) or text
+    return _conjunction(fires, bits) or _at_least(fires, bits) or f"{int(fires.sum())} of {len(fires)} patterns"
+
+
+def fires_as_printed(condition: str, bits: Sequence[str]) -> Bool[np.ndarray, " pattern"]:
+    """The patterns that meet a condition in conjunctive form, as papers print it: (a ∨ b) ∧ c of literals `x1 = -1`.
+
+    Examples
+    --------
+    >>> fires_as_printed("(x1 = -1 ∨ x2 = -1) ∧ x3 = 1", ["x1", "x2", "x3"]).astype(int).tolist()
+    [0, 1, 0, 1, 0, 1, 0, 0]
+    """
+    every = patterns(len(bits))
+    met = np.ones(len(every), bool)
+    for clause in condition.split("∧"):
+        literals = re.findall(r"(\w+) = (-?1)", clause)
+        met &= np.any([every[:, list(bits).index(bit)] == int(value) for bit, value in literals], axis=0)
+    return met
+
+
+@lru_cache(maxsize=4096)
+def _shortest_formula(minterms: tuple[int, ...], bits: tuple[str, ...]) -> tuple[str, int]:
+    """The formula, and how many literals it has."""
+    from sympy import Symbol
+    from sympy.logic.boolalg import POSform, SOPform
+
+    symbols = [Symbol(bit) for bit in bits]
+    terms = [[term >> place & 1 for place in reversed(range(len(bits)))] for term in minterms]
+    formulas = [form(symbols, terms) for form in (SOPform, POSform)]
+    shortest = min(formulas, key=_n_literals)
+    return _text(shortest, bits), _n_literals(shortest)
+
+
+def _n_literals(formula: Boolean) -> int:
+    return sum(map(_n_literals, formula.args)) if formula.func.__name__ in ("And", "Or") else 1
+
+
+def _text(formula: Boolean, bits: Sequence[str]) -> str:
+    """The formula with its parts in the order of the bits."""
+    kind = formula.func.__name__
+    if kind == "Symbol":
+        return f"{formula} = 1"
+    if kind == "Not":
+        return f"{formula.args[0]} = -1"
+    parts = sorted(formula.args, key=lambda part: sorted(bits.index(str(bit)) for bit in part.free_symbols))
+    words = [f"({_text(part, bits)})" if part.func.__name__ in ("And", "Or") else _text(part, bits) for part in parts]
+    return {"And": " ∧ ", "Or": " ∨ "}[kind].join(words)
+
+
+def _conjunction(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -> str | None:
+    """One value for some of the bits, when that is the whole condition."""
+    met = patterns(len(bits))[fires]
+    fixed = np.flatnonzero((met == met[0]).all(axis=0))
+    if len(met) != 2 ** (len(bits) - len(fixed)):
+        return None
+    return " ∧ ".join(f"{bits[bit]} = {met[0, bit]}" for bit in fixed.tolist())
+
+
+def _at_least(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -> str | None:
+    """A threshold on how many of k literals hold, when that is the whole condition."""
+    every = patterns(len(bits))
+    signs = np.sign(every[fires].sum(axis=0, dtype=np.int64))
+    held = (every == signs).sum(axis=1)
+    wanted = held[fires].min()
+    if not signs.all() or (fires != (held >= wanted)).any():
+        return None
+    literals = ", ".join(f"{bit} = {sign}" for bit, sign in zip(bits, signs, strict=True))
+    return f"at least {wanted} of: {literals}"

@@ -1,0 +1,65 @@
+"""A network of a run, evaluated exactly on the patterns of its task's relevant bits.
+
+The other n - k inputs are held at 0, their mean, so this is about the network restricted to its relevant bits. On an
+actual input they are ±1, and what weight is left on them can still turn a sign: that is another question.
+"""
+
+import numpy as np
+from jaxtyping import Bool
+
+from circuits.checkpoints.run import Run
+from circuits.constructions.verification import Verification, verify
+from circuits.errors import InputError
+
+
+def verify_run(
+    run: Run,
+    seed: int | None = None,
+    checkpoint: int | None = None,
+    *,
+    kept: Bool[np.ndarray, " neuron"] | None = None,
+) -> Verification:
+    """Whether a network of a run computes the parity of its relevant bits.
+
+    Parameters
+    ----------
+    run
+        A run of the task `parity` and a model with a hidden layer.
+    seed, checkpoint
+        Which network; by default the first seed's last.
+    kept
+        (neuron,) evaluate these neurons only, such as `circuits.analysis.active_subnetwork` gives.
+
+    Returns
+    -------
+    The verification. Neurons are named by their index in the run, from 0: #0, #1, …; bits in the order of the task's
+    `support`, if it gives one, else ascending.
+
+    Raises
+    ------
+    InputError
+        It is another task or model, there is no such seed or checkpoint, or the network has diverged.
+    """
+    names = run.config.model.hidden_layer
+    if names is None:
+        raise InputError(f"{run.path} holds a '{run.config.model.kind}' model. To be verified it needs a hidden layer.")
+    task = run.config.task
+    if task.kind != "parity":
+        raise InputError(f"{run.path} is a run of the task '{task.kind}', so there is no parity to verify.")
+    support = getattr(task, "support", None) or task.relevant_bits  # type: ignore[attr-defined]
+    index = run.checkpoint_index(checkpoint)
+    seed = run.seeds[run.seed_index(seed)]
+    found = run.arrays(seed, index)
+    network = {short: found[name] for short, name in zip("Wbu", names, strict=True)}
+    mask = np.ones(len(network["b"]), bool) if kept is None else kept
+    which = np.flatnonzero(mask)
+    what = f"{run.path.name}, seed {seed}, checkpoint {index}{'' if kept is None else f', {len(which)} neurons'}"
+    try:
+        return verify(
+            {name: values[which] for name, values in network.items()},
+            support,
+            name=what,
+            neurons=[f"#{neuron}" for neuron in which],
+        )
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from None

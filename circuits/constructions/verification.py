@@ -1,0 +1,211 @@
+"""Does a network compute parity? Decided in exact arithmetic on all 2^k patterns of its relevant bits.
+
+A network computes parity iff its output is positive where the parity is 1 and negative where it is -1 (Merrill et al.
+2023, appendix D). Zero is neither. The margin is the least parity · f; it is positive iff the network computes parity.
+Where every output of parity 1 is above every output of parity -1, a threshold between them would do, or a further
+neuron that is constant: what is missing then is an output bias.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Int8
+
+from circuits.constructions.conditions import fires_as_printed, firing_condition
+from circuits.constructions.construction import Construction
+from circuits.constructions.exact import ExactValues, exact_values
+from circuits.constructions.patterns import parities, patterns
+from circuits.errors import InputError
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A neuron that does not fire where its source says."""
+
+    neuron: str
+    printed: str
+    found: str
+
+
+@dataclass(frozen=True, eq=False)
+class Verification:
+    """What exact evaluation says of a network on its k relevant bits.
+
+    Attributes
+    ----------
+    name
+        What was evaluated.
+    inputs, n_inputs
+        Index of every relevant bit among the inputs of the network, and how many inputs that has.
+    n_left_out
+        Other inputs on which a neuron has a weight; they were held at 0, their mean. When there are none, what holds
+        here holds for all 2^n inputs.
+    neurons
+        Names of the neurons.
+    values
+        Activations and outputs, as integers over their denominators.
+    printed
+        The condition under which the source says that each neuron fires; empty if it does not.
+    """
+
+    name: str
+    inputs: tuple[int, ...]
+    n_inputs: int
+    n_left_out: int
+    neurons: tuple[str, ...]
+    values: ExactValues
+    printed: tuple[str, ...] = ()
+
+    @property
+    def k(self) -> int:
+        """Relevant bits."""
+        return len(self.inputs)
+
+    @property
+    def bits(self) -> tuple[str, ...]:
+        """Names of the relevant bits, x1 to xk, in the order of `inputs`."""
+        return tuple(f"x{place}" for place in range(1, self.k + 1))
+
+    @cached_property
+    def patterns(self) -> Int8[np.ndarray, "pattern k"]:
+        """Every pattern of the relevant bits."""
+        return patterns(self.k)
+
+    @cached_property
+    def parities(self) -> Int8[np.ndarray, " pattern"]:
+        """The parity of every pattern."""
+        return parities(self.k)
+
+    @cached_property
+    def activations(self) -> tuple[tuple[Fraction, ...], ...]:
+        """(pattern, neuron) exact activations."""
+        over = self.values.hidden_over
+        return tuple(tuple(Fraction(value, over) for value in row) for row in self.values.hidden.tolist())
+
+    @cached_property
+    def outputs(self) -> tuple[Fraction, ...]:
+        """(pattern,) exact outputs."""
+        return tuple(Fraction(value, self.values.output_over) for value in self.values.output.tolist())
+
+    @cached_property
+    def margin(self) -> Fraction:
+        """Least parity · f over the patterns."""
+        return self._least(self.values.output * self.parities)
+
+    @property
+    def computes_parity(self) -> bool:
+        """Output > 0 where the parity is 1, < 0 where it is -1."""
+        return self.margin > 0
+
+    @property
+    def wrong(self) -> Bool[np.ndarray, " pattern"]:
+        """The patterns on which the sign of the output is not the parity; zero is wrong on either side."""
+        return self.values.output * self.parities <= 0
+
+    @cached_property
+    def thresholds(self) -> tuple[Fraction, Fraction] | None:
+        """The open interval of thresholds that separate the two parities, or None if there is none."""
+        above = -self._least(-self.values.output[self.parities == -1])
+        below = self._least(self.values.output[self.parities == 1])
+        return (above, below) if above < below else None
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the output is 0 on every pattern."""
+        return not self.values.output.any()
+
+    @cached_property
+    def conditions(self) -> tuple[str, ...]:
+        """The logical condition under which each neuron fires."""
+        fires = self.values.hidden > 0
+        return tuple(firing_condition(fires[:, neuron].astype(bool), self.bits) for neuron in range(len(self.neurons)))
+
+    @cached_property
+    def disagreements(self) -> tuple[Disagreement, ...]:
+        """Neurons for which the condition printed in the source is not the one found."""
+        fires = self.values.hidden > 0
+        return tuple(
+            Disagreement(name, printed, self.conditions[neuron])
+            for neuron, (name, printed) in enumerate(zip(self.neurons, self.printed, strict=False))
+            if (fires_as_printed(printed, self.bits) != fires[:, neuron]).any()
+        )
+
+    def __str__(self) -> str:
+        from circuits.constructions.verdict import verdict
+
+        return "\n".join(verdict(self))
+
+    def _least(self, outputs: np.ndarray) -> Fraction:
+        return Fraction(int(outputs.min()), self.values.output_over)
+
+
+def verify(
+    network: Construction | Mapping[str, np.ndarray],
+    support: Sequence[int] | None = None,
+    *,
+    name: str = "network",
+    neurons: Sequence[str] | None = None,
+) -> Verification:
+    """Evaluate a network exactly on every pattern of its relevant bits, the other inputs held at 0.
+
+    Parameters
+    ----------
+    network
+        A construction, or W (neuron, input), b (neuron,), u (neuron,) by name; floats are taken for the rationals that
+        they are.
+    support
+        For arrays: indices of the relevant bits, x1 first; by default every input is one. A construction has only
+        relevant bits, and takes none.
+    name
+        For arrays: what they are.
+    neurons
+        For arrays: names of the neurons; by default h1, h2, …
+
+    Returns
+    -------
+    The verification; `computes_parity` is the verdict, `str()` of it says why.
+
+    Raises
+    ------
+    InputError
+        The support is not one of the network's, the shapes do not fit, a weight is NaN or infinite, or there are too
+        many patterns.
+
+    References
+    ----------
+    Merrill et al. 2023, appendix D.
+
+    Examples
+    --------
+    >>> from circuits.constructions import six_neuron, two_neuron
+    >>> verify(six_neuron()).margin, verify(six_neuron()).conditions[0]
+    (Fraction(1, 1), '(x1 = -1 ∨ x2 = -1) ∧ x3 = 1')
+    >>> verify(two_neuron()).computes_parity, verify(two_neuron()).thresholds
+    (False, (Fraction(0, 1), Fraction(1, 1)))
+    >>> verify({"W": np.array([[1.0, 0.5], [-1.0, 0.0]]), "b": np.zeros(2), "u": np.array([1.0, -1.0])}, [0]).n_left_out
+    1
+    """
+    if isinstance(network, Construction):
+        if support is not None:
+            raise InputError(f"{network.name} has no input but its {network.k} relevant bits, so it takes no support.")
+        values = exact_values(network.W, network.b, network.u, network.k)
+        names = tuple(f"h{index}" for index in range(1, network.n_neurons + 1))
+        where = tuple(range(network.k))
+        return Verification(network.name, where, network.k, 0, names, values, network.printed)
+    W, b, u = (np.asarray(network[which]) for which in "Wbu")
+    if W.ndim != 2 or b.shape != (len(W),) or u.shape != (len(W),):
+        raise InputError(f"W {W.shape}, b {b.shape}, u {u.shape} must be (neuron, input), (neuron,), (neuron,).")
+    n = W.shape[1]
+    where = tuple(range(n)) if support is None else tuple(support)
+    if len(set(where)) != len(where) or not where or not all(0 <= bit < n for bit in where):
+        raise InputError(f"support {list(where)} must name different bits of 0..{n - 1}.")
+    values = exact_values(W[:, where].tolist(), b.tolist(), u.tolist(), len(where))
+    others = np.delete(W, where, axis=1)
+    if not np.isfinite(others).all():
+        raise InputError("the network has diverged: a weight is NaN or infinite, so it has no exact value.")
+    left_out = int((others[u != 0] != 0).any(axis=0).sum())
+    names = tuple(f"h{index}" for index in range(1, len(W) + 1)) if neurons is None else tuple(neurons)
+    return Verification(name, where, n, left_out, names, values)
