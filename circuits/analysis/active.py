@@ -16,8 +16,9 @@ from circuits.analysis.argmax_scan import smallest_agreeing_argmax
 from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
 from circuits.analysis.pruning import incoming_norms, kept_neurons, pruning_order
 from circuits.analysis.scan import disagreements
-from circuits.analysis.sweep import Network, sweep
+from circuits.analysis.sweep import Network, hidden_layer, sweep
 from circuits.checkpoints.run import Run
+from circuits.errors import InputError
 from circuits.options import Options
 from circuits.threads import one_blas_thread
 
@@ -145,6 +146,31 @@ def support_examples(run: Run, seed_index: int, support: Literal["train", "test"
     }
     inputs, targets = zip(*(parts[part] for part in support.split("+")), strict=True)
     return np.concatenate(inputs).astype(run.config.dtype), np.concatenate(targets)
+
+
+def active_at(
+    run: Run, seed: int | None = None, checkpoint: int | None = None, options: Options = Options()
+) -> Bool[np.ndarray, " neuron"]:
+    """Mask of the active subnetwork of one network of a run; by default of the first seed, the last checkpoint.
+
+    Raises
+    ------
+    InputError
+        The model has no hidden layer, there is no such seed or checkpoint, or the network has diverged.
+    """
+    names = hidden_layer(run)
+    index = run.checkpoint_index(checkpoint)
+    found = run.arrays(seed, index)
+    W, b, u = (found[name] for name in names)
+    inputs, targets = support_examples(run, run.seed_index(seed), options.support)
+    with np.errstate(over="ignore", invalid="ignore"):
+        kept = active_subnetwork(W, b, u, inputs, targets, norm=options.norm, criterion=options.criterion)
+    if kept is None:
+        raise InputError(
+            f"{run.path}: at checkpoint {index} the network has diverged, so it has no active subnetwork. Pass an "
+            f"earlier --checkpoint."
+        )
+    return kept
 
 
 def sparsity_at(

@@ -1,7 +1,8 @@
 """`circuits COMMAND …`: finds the command, runs it, and turns whatever happens into one line and an exit code.
 
 Nothing heavy is imported here: a command's module loads when it is called, torch only once its arguments are valid.
-Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 130 interrupted.
+Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 4 a network that `verify` was asked about does not
+compute parity, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ COMMANDS = {
     "repair": Entry("Make a killed run's file open in plain HDF5 tools.", "circuits.cli.repair:command"),
     "export": Entry("Write one network's parameters as npz, safetensors or torch.", "circuits.cli.export:command"),
     "convert": Entry("Bring an existing run into a run file: parity-nn, state dicts.", "circuits.cli.convert:command"),
+    "construct": Entry("Write a hand-built network as a run file.", "circuits.cli.construct:command"),
+    "verify": Entry("Say whether a network computes parity, and how.", "circuits.cli.verify:command"),
     "presets": Entry("List the presets, or print one as JSON.", "circuits.cli.presets:command"),
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from circuits.constructions.verification import Verification
 
-FEW = 4
+FEW = 2
 
 
 def verdict(verification: Verification) -> list[str]:
@@ -17,8 +17,9 @@ def verdict(verification: Verification) -> list[str]:
     >>> from circuits.constructions import two_neuron, verify
     >>> for line in verdict(verify(two_neuron())):
     ...     print(line)
-    two_neuron does not compute parity: its output is 1 where the parity is 1, 0 where it is -1, never negative.
+    two_neuron: does not compute parity. Its output is 1 where the parity is 1, 0 where it is -1, never negative.
     It does with a threshold in (0, 1), or with a further neuron that is constant: bias 1, readout weight in (-1, 0).
+    Every neuron fires exactly when its source says.
     """
     lines = [_answer(verification)]
     if not verification.computes_parity and verification.thresholds is not None:
@@ -31,6 +32,8 @@ def verdict(verification: Verification) -> list[str]:
         f"{one.neuron} fires when {one.found}; printed in the source: {one.printed}."
         for one in verification.disagreements
     ]
+    if verification.printed and not verification.disagreements:
+        lines.append("Every neuron fires exactly when its source says.")
     if verification.n_inputs > verification.k:
         lines.append(_scope(verification))
     return lines
@@ -53,19 +56,21 @@ def number(value: Fraction) -> str:
 def _answer(verification: Verification) -> str:
     name, n_patterns = verification.name, len(verification.parities)
     if verification.collapsed:
-        return f"{name} has collapsed: its output is 0 on every pattern, which is neither sign, so it computes nothing."
+        return (
+            f"{name}: has collapsed. Its output is 0 on every pattern, which is neither sign, so it computes nothing."
+        )
     if verification.computes_parity:
         return (
-            f"{name} computes parity: its output is positive on every pattern of parity 1, negative on every one of "
+            f"{name}: computes parity. Its output is positive on every pattern of parity 1, negative on every one of "
             f"parity -1. Margin {number(verification.margin)}."
         )
     where_one, where_minus_one = (_described(verification, parity) for parity in (1, -1))
-    outputs = f"its output is {where_one} where the parity is 1, {where_minus_one} where it is -1"
+    outputs = f"Its output is {where_one} where the parity is 1, {where_minus_one} where it is -1"
     never = _never(verification)
     how = (
         f"never {never}" if never else f"of the wrong sign on {int(verification.wrong.sum())} of {n_patterns} patterns"
     )
-    return f"{name} does not compute parity: {outputs}, {how}."
+    return f"{name}: does not compute parity. {outputs}, {how}."
 
 
 def _described(verification: Verification, parity: int) -> str:

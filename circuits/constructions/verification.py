@@ -45,6 +45,8 @@ class Verification:
         here holds for all 2^n inputs.
     neurons
         Names of the neurons.
+    readout
+        (neuron,) weight u with which each activation counts in the output.
     values
         Activations and outputs, as integers over their denominators.
     printed
@@ -56,6 +58,7 @@ class Verification:
     n_inputs: int
     n_left_out: int
     neurons: tuple[str, ...]
+    readout: tuple[Fraction, ...]
     values: ExactValues
     printed: tuple[str, ...] = ()
 
@@ -194,7 +197,8 @@ def verify(
         values = exact_values(network.W, network.b, network.u, network.k)
         names = tuple(f"h{index}" for index in range(1, network.n_neurons + 1))
         where = tuple(range(network.k))
-        return Verification(network.name, where, network.k, 0, names, values, network.printed)
+        readout = tuple(Fraction(one) for one in network.u)
+        return Verification(network.name, where, network.k, 0, names, readout, values, network.printed)
     W, b, u = (np.asarray(network[which]) for which in "Wbu")
     if W.ndim != 2 or b.shape != (len(W),) or u.shape != (len(W),):
         raise InputError(f"W {W.shape}, b {b.shape}, u {u.shape} must be (neuron, input), (neuron,), (neuron,).")
@@ -208,4 +212,5 @@ def verify(
         raise InputError("the network has diverged: a weight is NaN or infinite, so it has no exact value.")
     left_out = int((others[u != 0] != 0).any(axis=0).sum())
     names = tuple(f"h{index}" for index in range(1, len(W) + 1)) if neurons is None else tuple(neurons)
-    return Verification(name, where, n, left_out, names, values)
+    readout = tuple(Fraction(one) for one in u.tolist())
+    return Verification(name, where, n, left_out, names, readout, values)

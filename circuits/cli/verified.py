@@ -1,0 +1,124 @@
+"""A verification as lines and tables for a terminal, and as JSON.
+
+Up to 64 patterns there is a row for each, with every neuron's activation; beyond, a row for each number of bits that
+are -1. Of more than 32 neurons the tables show those that contribute most. JSON has everything.
+"""
+
+import json
+from fractions import Fraction
+
+import numpy as np
+from rich.table import Table
+
+from circuits.cli.console import new_table
+from circuits.constructions.verdict import number, verdict
+from circuits.constructions.verification import Verification
+
+MOST_PATTERNS, MOST_NEURONS = 64, 32
+
+
+def lines_and_tables(verification: Verification) -> list[str | Table]:
+    """The verdict, the patterns, and the condition under which each neuron fires."""
+    shown = _largest_contributions(verification)
+    items: list[str | Table] = [*verdict(verification)]
+    n_neurons = len(verification.neurons)
+    some = "" if len(shown) == n_neurons else f"\nof the {len(shown)} that contribute most; --json has all {n_neurons}"
+    if len(verification.patterns) <= MOST_PATTERNS:
+        items += ["", f"Every pattern: {'activations' if shown else 'no neurons'}, output, parity{some}"]
+        items.append(_pattern_table(verification, shown))
+    else:
+        items += ["", f"The {len(verification.patterns)} patterns, by how many bits are -1", _count_table(verification)]
+    if shown:
+        items += ["", f"When each neuron fires{some}", _neuron_table(verification, shown)]
+    return items
+
+
+def as_json(verification: Verification) -> str:
+    """One JSON object: numbers as floats, and the exact rationals of outputs, margin and thresholds as text."""
+    patterns, parities = verification.patterns.tolist(), verification.parities.tolist()
+    thresholds = verification.thresholds
+    rows = zip(patterns, parities, verification.activations, verification.outputs, strict=True)
+    data = {
+        "name": verification.name,
+        "computes_parity": verification.computes_parity,
+        "collapsed": verification.collapsed,
+        "margin": float(verification.margin),
+        "thresholds": None if thresholds is None else [float(value) for value in thresholds],
+        "verdict": verdict(verification),
+        "k": verification.k,
+        "bits": dict(zip(verification.bits, verification.inputs, strict=True)),
+        "n_inputs": verification.n_inputs,
+        "n_left_out": verification.n_left_out,
+        "neurons": [
+            {"neuron": name, "readout": float(readout), "fires_when": condition}
+            for name, readout, condition in zip(
+                verification.neurons, verification.readout, verification.conditions, strict=True
+            )
+        ],
+        "disagreements": [vars(one) for one in verification.disagreements],
+        "patterns": [
+            {
+                "bits": bits,
+                "parity": parity,
+                "activations": [float(value) for value in activations],
+                "output": float(output),
+            }
+            for bits, parity, activations, output in rows
+        ],
+        "exact": {
+            "margin": str(verification.margin),
+            "thresholds": None if thresholds is None else [str(value) for value in thresholds],
+            "outputs": [str(value) for value in verification.outputs],
+        },
+    }
+    return json.dumps(data, ensure_ascii=False)
+
+
+def _largest_contributions(verification: Verification) -> list[int]:
+    """Neurons with the largest |u| · max h, at most 32, in their own order."""
+    largest = verification.values.hidden.max(axis=0).tolist()
+    sizes = [abs(u) * most for u, most in zip(verification.readout, largest, strict=True)]
+    order = sorted(range(len(sizes)), key=lambda neuron: (-sizes[neuron], neuron))
+    return sorted(order[:MOST_NEURONS])
+
+
+def _pattern_table(verification: Verification, shown: list[int]) -> Table:
+    names = [verification.neurons[neuron] for neuron in shown]
+    table = new_table(*verification.bits, *names, "output", "parity", "")
+    table.columns[0].justify = "right"
+    for pattern, parity, activations, output, wrong in zip(
+        verification.patterns.tolist(),
+        verification.parities.tolist(),
+        verification.activations,
+        verification.outputs,
+        verification.wrong.tolist(),
+        strict=True,
+    ):
+        cells = [number(activations[neuron]) for neuron in shown]
+        table.add_row(*map(str, pattern), *cells, number(output), str(parity), "wrong" if wrong else "")
+    return table
+
+
+def _count_table(verification: Verification) -> Table:
+    """Outputs over all patterns with the same number of bits at -1."""
+    table = new_table("bits at -1", "parity", "patterns", "least output", "greatest output", "wrong")
+    over, output = verification.values.output_over, verification.values.output
+    minus = (verification.patterns == -1).sum(axis=1)
+    for n_minus in range(verification.k + 1):
+        there = minus == n_minus
+        ends = (number(Fraction(int(end), over)) for end in (output[there].min(), output[there].max()))
+        wrong = int(verification.wrong[there].sum())
+        table.add_row(str(n_minus), str((-1) ** n_minus), str(there.sum()), *ends, str(wrong))
+    return table
+
+
+def _neuron_table(verification: Verification, shown: list[int]) -> Table:
+    table = new_table("neuron", "readout", "fires on", "fires when")
+    table.columns[-1].justify = "left"
+    n_patterns = len(verification.patterns)
+    fires = np.count_nonzero(verification.values.hidden, axis=0)
+    for neuron in shown:
+        on = f"{fires[neuron]} of {n_patterns}"
+        condition = verification.conditions[neuron]
+        table.add_row(verification.neurons[neuron], number(verification.readout[neuron]), on, condition)
+    return table
