@@ -11,7 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from circuits.cli.console import new_table
-from circuits.constructions.verdict import number, verdict
+from circuits.constructions.verdict import as_float, number, verdict
 from circuits.constructions.verification import Verification
 
 MOST_PATTERNS, MOST_NEURONS = 64, 32
@@ -34,7 +34,7 @@ def lines_and_tables(verification: Verification) -> list[str | Table]:
 
 
 def as_json(verification: Verification) -> str:
-    """One JSON object: numbers as floats, and the exact rationals of outputs, margin and thresholds as text."""
+    """One JSON object: numbers as floats, null beyond them; exact outputs, margin and thresholds as text."""
     patterns, parities = verification.patterns.tolist(), verification.parities.tolist()
     thresholds = verification.thresholds
     rows = zip(patterns, parities, verification.activations, verification.outputs, strict=True)
@@ -42,15 +42,15 @@ def as_json(verification: Verification) -> str:
         "name": verification.name,
         "computes_parity": verification.computes_parity,
         "collapsed": verification.collapsed,
-        "margin": float(verification.margin),
-        "thresholds": None if thresholds is None else [float(value) for value in thresholds],
+        "margin": as_float(verification.margin),
+        "thresholds": None if thresholds is None else [as_float(value) for value in thresholds],
         "verdict": verdict(verification),
         "k": verification.k,
         "bits": dict(zip(verification.bits, verification.inputs, strict=True)),
         "n_inputs": verification.n_inputs,
         "n_left_out": verification.n_left_out,
         "neurons": [
-            {"neuron": name, "readout": float(readout), "fires_when": condition}
+            {"neuron": name, "readout": as_float(readout), "fires_when": condition}
             for name, readout, condition in zip(
                 verification.neurons, verification.readout, verification.conditions, strict=True
             )
@@ -60,8 +60,8 @@ def as_json(verification: Verification) -> str:
             {
                 "bits": bits,
                 "parity": parity,
-                "activations": [float(value) for value in activations],
-                "output": float(output),
+                "activations": [as_float(value) for value in activations],
+                "output": as_float(output),
             }
             for bits, parity, activations, output in rows
         ],

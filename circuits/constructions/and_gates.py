@@ -9,8 +9,6 @@ above -k, up to -(k-2), it fires on s alone. Two networks are made of these gate
 The second computes no parity under the definition of the first, which asks for a negative output.
 """
 
-from typing import Literal
-
 from circuits.constructions.construction import Construction
 from circuits.constructions.patterns import parities, patterns
 from circuits.errors import InputError
@@ -18,10 +16,8 @@ from circuits.errors import InputError
 MOST_BITS = 16
 """2^16 neurons; a construction with more is a mistake."""
 
-Biases = Literal["k-1", "k-2"]
 
-
-def dnf(k: int, biases: Biases = "k-1") -> Construction:
+def dnf(k: int, biases: str = "k-1") -> Construction:
     """An AND gate for each of the 2^k patterns, read out with its parity.
 
     Parameters

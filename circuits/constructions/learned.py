@@ -53,7 +53,8 @@ def verify_run(
     network = {short: found[name] for short, name in zip("Wbu", names, strict=True)}
     mask = np.ones(len(network["b"]), bool) if kept is None else kept
     which = np.flatnonzero(mask)
-    what = f"{run.path.name}, seed {seed}, checkpoint {index}{'' if kept is None else f', {len(which)} of {len(mask)} neurons'}"
+    some = "" if kept is None else f", {len(which)} of {len(mask)} neurons"
+    what = f"{run.path.name}, seed {seed}, checkpoint {index}{some}"
     try:
         return verify(
             {name: values[which] for name, values in network.items()},

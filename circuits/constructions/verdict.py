@@ -47,10 +47,24 @@ def number(value: Fraction) -> str:
     >>> number(Fraction(7)), number(Fraction(1, 3)), number(Fraction(1.1)), number(Fraction(1, 10**400))
     ('7', '1/3', '1.1', 'about 0')
     """
-    if value.denominator < 100:
+    if value.denominator < 100 and abs(value) < 10**6:
         return str(value)
-    rounded = float(value)
-    return f"{rounded:.4g}" if rounded else "about 0"
+    rounded = as_float(value)
+    return "beyond 1e308" if rounded is None else f"{rounded:.4g}" if rounded else "about 0"
+
+
+def as_float(value: Fraction) -> float | None:
+    """The nearest float; None for what is beyond them.
+
+    Examples
+    --------
+    >>> as_float(Fraction(1, 2)), as_float(Fraction(10**400))
+    (0.5, None)
+    """
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def _answer(verification: Verification) -> str:
