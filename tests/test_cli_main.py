@@ -51,7 +51,7 @@ def test_help_and_lists_import_nothing_heavy(words):
     assert not modules & (HEAVY | {"numpy", "tyro"} if words != ["presets"] else HEAVY | {"numpy"})
 
 
-@pytest.mark.parametrize("command", ["train", "analyze", "report", "show", "presets"])
+@pytest.mark.parametrize("command", ["train", "analyze", "report", "show", "presets", "construct", "verify"])
 def test_help_of_a_command_imports_nothing_heavy(command):
     out, modules = _modules_after(command, "--help")
     assert f"circuits {command}" in out

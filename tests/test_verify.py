@@ -196,6 +196,13 @@ def test_zero_is_neither_sign():
     assert zero.wrong.all()
 
 
+@pytest.mark.parametrize("power", range(58, 70))
+def test_integers_beyond_those_of_the_machine_are_not_wrapped_around(power):
+    half = 2 ** (power // 2)
+    found = verify({"W": np.array([[half]]), "b": np.array([half]), "u": np.array([2 ** (power - power // 2)])})
+    assert found.outputs == (0, 2 ** (power + 1))
+
+
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_floats_of_any_size_are_evaluated_as_the_rationals_that_they_are(data):

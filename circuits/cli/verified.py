@@ -37,7 +37,8 @@ def as_json(verification: Verification) -> str:
     """One JSON object: numbers as floats, null beyond them; exact outputs, margin and thresholds as text."""
     patterns, parities = verification.patterns.tolist(), verification.parities.tolist()
     thresholds = verification.thresholds
-    rows = zip(patterns, parities, verification.activations, verification.outputs, strict=True)
+    over = verification.values.hidden_over  # row by row: as many exact rationals as activations may not fit in memory
+    rows = zip(patterns, parities, verification.values.hidden, verification.outputs, strict=True)
     data = {
         "name": verification.name,
         "computes_parity": verification.computes_parity,
@@ -60,10 +61,10 @@ def as_json(verification: Verification) -> str:
             {
                 "bits": bits,
                 "parity": parity,
-                "activations": [as_float(value) for value in activations],
+                "activations": [as_float(Fraction(value, over)) for value in hidden.tolist()],
                 "output": as_float(output),
             }
-            for bits, parity, activations, output in rows
+            for bits, parity, hidden, output in rows
         ],
         "exact": {
             "margin": str(verification.margin),
