@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from circuits.errors import InputError, nearest
-from circuits.registry import MODELS, OPTIMIZERS, TASKS, lookup
+from circuits.registry import METRICS, MODELS, OPTIMIZERS, TASKS, lookup
 
 if TYPE_CHECKING:
     import numpy as np
@@ -156,6 +156,8 @@ class Config(Part):
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     """Each seed has its own training set, initialisation and order; the test set is shared."""
     checkpoints: Checkpoints = Checkpoints()
+    metrics: tuple[str, ...] = ()
+    """Measured at every checkpoint besides losses and accuracies: effective_sparsity."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of the parameters and of the arithmetic."""
 
@@ -173,6 +175,16 @@ class Config(Part):
     @classmethod
     def _optimizer_of_its_kind(cls, value: Any) -> Any:
         return _of_its_kind(value, OPTIMIZERS, "optimizer")
+
+    @model_validator(mode="after")
+    def _metrics_apply(self) -> Config:
+        for name in self.metrics:
+            needs = lookup(METRICS, name, "metric").needs
+            if needs is not None and getattr(self.model, needs) is None:
+                raise ValueError(f"metric '{name}' needs a model with {needs}, which '{self.model.kind}' has not")
+        if len(set(self.metrics)) != len(self.metrics):
+            raise ValueError(f"metrics {list(self.metrics)} names one twice; give each once")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:

@@ -19,7 +19,7 @@ class Entry:
     help: str
     path: str
     figures: str | None = None  # measurements only: `module:function` giving its figures; None draws every curve
-    needs: str | None = None  # measurements only: attribute of the model that must not be None
+    needs: str | None = None  # measurements and metrics: attribute of the model that must not be None
 
     def load(self) -> Any:
         """Import the module and return the attribute."""
@@ -40,6 +40,14 @@ MODELS = {
 OPTIMIZERS = {
     "sgd": Entry("Stochastic gradient descent with L2 weight decay.", "circuits.config:SGD"),
     "adamw": Entry("Adam with decoupled weight decay.", "circuits.config:AdamW"),
+}
+
+METRICS = {  # measured at every checkpoint while training, when a config asks for them
+    "effective_sparsity": Entry(
+        "Neurons in the active subnetwork on the training set.",
+        "circuits.analysis.active:network_sparsity",
+        needs="hidden_layer",
+    ),
 }
 
 MEASUREMENTS = {

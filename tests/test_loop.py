@@ -265,3 +265,21 @@ def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone():
     assert sorted(first) == list(range(100))
     assert (first != steppers.example_order(3, 8, 100)).any()
     assert (first != steppers.example_order(4, 7, 100)).any()
+
+
+@pytest.mark.parametrize("kernel", ["fused", "reference"])
+def test_effective_sparsity_is_measured_while_training_when_asked(tmp_path, make_config, kernel):
+    config = make_config(metrics=["effective_sparsity"])
+    with circuits.train(config, tmp_path / "a.h5", kernel=kernel, progress=False) as run:
+        assert (run.metrics["effective_sparsity"] == circuits.analysis.effective_sparsity(run)).all()
+        metrics = contents(tmp_path / "a.h5")
+    circuits.train(make_config(), tmp_path / "b.h5", kernel=kernel, progress=False).close()
+    plain = contents(tmp_path / "b.h5")
+    same_bits({name: metrics[name] for name in plain}, plain)  # asking changes nothing else
+
+
+def test_a_metric_that_is_unknown_or_does_not_apply_is_refused(make_config):
+    with pytest.raises(circuits.InputError, match="there is no metric 'sparsity'"):
+        make_config(metrics=["sparsity"])
+    with pytest.raises(circuits.InputError, match="needs a model with hidden_layer, which 'linear' has not"):
+        make_config(metrics=["effective_sparsity"], model={"kind": "linear"})

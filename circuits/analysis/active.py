@@ -6,6 +6,7 @@ the smallest k with sign f_k(x) = sign f(x) for every x in a given support; k is
 """
 
 import threading
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from circuits.analysis.pruning import incoming_norms, kept_neurons, pruning_orde
 from circuits.analysis.scan import disagreements
 from circuits.analysis.sweep import Network, hidden_layer, sweep
 from circuits.checkpoints.run import Run
+from circuits.config import Config
 from circuits.errors import InputError
 from circuits.options import Options
 from circuits.threads import one_blas_thread
@@ -135,6 +137,27 @@ def active_subnetwork(
     else:
         n_kept = smallest_agreeing(hidden, u, order, wanted, criterion)
     return None if n_kept is None else kept_neurons(norms, n_kept)
+
+
+def network_sparsity(config: Config, parameters: Mapping[str, np.ndarray], train: Mapping[str, np.ndarray]) -> float:
+    """Effective sparsity of one network on its training set, the metric `effective_sparsity` of a config.
+
+    Parameters
+    ----------
+    config, parameters
+        What the network is, and its parameters by name.
+    train
+        "inputs" (example, input) and "targets" (example,).
+
+    Returns
+    -------
+    As `effective_sparsity` has it; NaN where the network has diverged.
+    """
+    W, b, u = (parameters[name] for name in config.model.hidden_layer or ())
+    with np.errstate(over="ignore", invalid="ignore"):
+        hidden = preactivations(W, b, train["inputs"])
+        n_kept = smallest_agreeing(hidden, u, pruning_order(incoming_norms(W, b, u)), train["targets"])
+    return np.nan if n_kept is None else float(n_kept)
 
 
 def support_examples(run: Run, seed_index: int, support: Literal["train", "test", "train+test"]) -> tuple:

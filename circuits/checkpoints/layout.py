@@ -24,8 +24,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from circuits import registry
 from circuits.config import Config
 from circuits.errors import InputError, RunError
+from circuits.registry import lookup
 from circuits.whole import written_whole
 
 FORMAT = "circuits-run"
@@ -43,6 +45,11 @@ CHUNK_BYTES = 1 << 20
 ATTRIBUTE_BYTES = 60_000  # of HDF5's 64 KiB
 
 State = Mapping[str, np.ndarray]
+
+
+def metrics_of(config: Config) -> dict[str, str]:
+    """What /metrics holds of a run, each (step, seed): name and meaning."""
+    return METRICS | {name: lookup(registry.METRICS, name, "metric").help for name in config.metrics}
 
 
 def data_dims(name: str, ndim: int) -> tuple[str, ...]:
@@ -73,7 +80,7 @@ def size_on_disk(config: Config) -> int:
     253
     """
     per_network = sum(int(np.prod(shape)) for _, shape in config.shapes.values()) * np.dtype(config.dtype).itemsize
-    per_checkpoint = len(config.seeds) * (per_network + 8 * len(METRICS)) + 16
+    per_checkpoint = len(config.seeds) * (per_network + 8 * len(metrics_of(config))) + 16
     n_checkpoints = len(config.checkpoint_steps())
     every = config.checkpoints.optimizer_state_every
     n_states = 2 + (-(-n_checkpoints // every) if every else 0)  # two slots to resume from, and those kept for replay
@@ -178,7 +185,7 @@ def _write_skeleton(
         _link(file, group, dims)
 
     group = _group(file, "metrics", COMMIT)
-    for name, meaning in METRICS.items():
+    for name, meaning in metrics_of(config).items():
         dataset = growing.dataset(group, name, (len(config.seeds),), np.float64)
         _attach(file, dataset, ("step", "seed"))
         dataset.attrs["coordinates"] = "epoch"

@@ -115,6 +115,6 @@ def _metavar(annotation: Any) -> str | None:
     if origin in (Union, types.UnionType) and len(arguments) == 2 and types.NoneType in arguments:
         one = next(argument for argument in arguments if argument is not types.NoneType)
         return f"{inner}|None" if (inner := _metavar(one)) else None
-    if origin is tuple and len(arguments) == 2 and arguments[1] is ... and arguments[0] in (int, float):
+    if origin is tuple and len(arguments) == 2 and arguments[1] is ... and arguments[0] in (int, float, str):
         return f"{METAVARS[arguments[0]]} …"
     return None

@@ -5,6 +5,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from circuits.checkpoints.run import Run
+from circuits.figures import generic
 from circuits.figures.axes import frame
 from circuits.figures.bands import add_band, add_seed_legend, seeds_shown
 from circuits.figures.palette import TEST, TRAIN
@@ -12,9 +13,9 @@ from circuits.figures.phases import mark_phases, with_phases
 
 
 def figures(run: Run, metrics: xr.Dataset) -> list[go.Figure]:
-    """Accuracy and loss of a run, from its metrics."""
+    """Accuracy and loss of a run, from its metrics, and the further metrics that its config asked for."""
     metrics = with_phases(run, metrics)
-    return [accuracy(metrics), loss(metrics)]
+    return [accuracy(metrics), loss(metrics), *(generic.trajectory(metrics, name) for name in run.config.metrics)]
 
 
 def accuracy(metrics: xr.Dataset) -> go.Figure:

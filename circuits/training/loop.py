@@ -29,6 +29,7 @@ from circuits.checkpoints.run import Run, open_run
 from circuits.checkpoints.writer import Writer
 from circuits.config import Config
 from circuits.errors import InputError, Interrupted
+from circuits.training.further import further_metrics
 from circuits.training.start import Start, start_of
 from circuits.training.steppers import choose_kernel, initial_state, make_stepper, numerics
 from circuits.training.trajectory import trajectory
@@ -183,7 +184,8 @@ def advance_to_the_end(
             bar.update(step - bar.n)
 
         targets = list(enumerate(config.checkpoint_steps()))[writer.n_checkpoints :]
-        rows = trajectory(stepper, config, step, [step for _, step in targets], stop, moved)
+        further = further_metrics(config, run.all_data)
+        rows = trajectory(stepper, config, step, [step for _, step in targets], stop, moved, further)
         try:
             for (index, target), row in zip(targets, rows, strict=False):  # a stop leaves targets over
                 step = target

@@ -15,6 +15,7 @@ import xarray as xr
 
 from circuits.config import SGD, AdamW, Config
 from circuits.errors import InputError
+from circuits.threads import one_blas_thread
 from circuits.training.steppers import Arrays, Snapshot, example_order
 
 
@@ -28,6 +29,7 @@ class Reference:
         self.config = config
         self.preparing = ""
         self.n_networks, self.n_threads = len(config.seeds), 0  # its optimizers' state is that of the row before
+        self._limits = one_blas_thread()
         self._threads = torch.get_num_threads()
         torch.set_num_threads(1)  # sums inside a step must not depend on the number of cores
         dtype = getattr(torch, config.dtype)
@@ -81,7 +83,8 @@ class Reference:
         return {name: np.stack([state[name] for state in found]) for name in found[0]}
 
     def close(self) -> None:
-        """Give torch its threads back."""
+        """Give torch and BLAS their threads back."""
+        self._limits.restore_original_limits()
         torch.set_num_threads(self._threads)
 
 

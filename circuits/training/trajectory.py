@@ -25,6 +25,7 @@ POLL_SECONDS = 0.1
 
 Row = Arrays  # "parameters/NAME" (seed, …) and "metrics/NAME" (seed,)
 Moved = Callable[[int], object]
+Further = Callable[[int, Arrays], dict[str, float]]
 
 
 class Stopped(Exception):
@@ -32,7 +33,13 @@ class Stopped(Exception):
 
 
 def trajectory(
-    stepper: Stepper, config: Config, step: int, targets: Sequence[int], stop: threading.Event, moved: Moved
+    stepper: Stepper,
+    config: Config,
+    step: int,
+    targets: Sequence[int],
+    stop: threading.Event,
+    moved: Moved,
+    further: Further = lambda network, parameters: {},
 ) -> Generator[Row]:
     """Train from `step` to every step of `targets` in turn, and yield the networks as they are there.
 
@@ -49,6 +56,8 @@ def trajectory(
         Once it is set, every network stops within an epoch, and nothing more is yielded than is complete.
     moved
         Told now and then, in the caller's thread, which step all the networks have passed.
+    further
+        Further metrics of a network, from its parameters.
     """
     reached = [step] * stepper.n_networks
     closed = threading.Event()
@@ -59,7 +68,8 @@ def trajectory(
                 raise Stopped
             stepper.advance(network, epoch, first, last)
             reached[network] += last - first
-        return stepper.snapshot(network)
+        parameters, metrics = stepper.snapshot(network)
+        return parameters, metrics | further(network, parameters)
 
     def tell() -> None:
         moved(min(reached))
