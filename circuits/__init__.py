@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from circuits.presets import preset as preset
     from circuits.training.loop import train as train
     from circuits.training.replay import replay as replay
+    from circuits.training.ticket import ticket as ticket
 
 _LAZY = {
     "Config": "circuits.config:Config",
@@ -47,6 +48,7 @@ _LAZY = {
     "repair": "circuits.checkpoints.repair:repair",
     "replay": "circuits.training.replay:replay",
     "report": "circuits.figures.report:report",
+    "ticket": "circuits.training.ticket:ticket",
     "train": "circuits.training.loop:train",
 }
 

@@ -54,9 +54,9 @@ def _message(function, *arguments):
     return str(caught.value)
 
 
-def test_a_field_gets_a_flag_when_a_word_or_numbers_can_say_it():
+def test_a_field_gets_a_flag_when_words_or_numbers_can_say_it():
     flags = names(flag_class("Outer", flags_of(Outer()), ""))
-    assert flags == ["--rate", "--bits", "--at", "--loss", "--bias", "--label", "--inner.width"]
+    assert flags == ["--rate", "--names", "--bits", "--at", "--loss", "--bias", "--label", "--inner.width"]
 
 
 def test_no_flag_leaves_the_object_as_it_is():

@@ -2,7 +2,7 @@
 
 tyro reads the flags and writes the help; it never validates. What it read is laid over the object's plain data and goes
 through pydantic once, so that a value is checked by the same rule whether it came by flag, by `--set` or from a file.
-A field gets a flag when one word, or several numbers, can say it; kinds and other structures change through `--set`.
+A field gets a flag when words or numbers can say it; kinds and other structures change through `--set`.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def names(flags: type, prefix: str = "--") -> list[str]:
     for one in fields(flags):
         if tyro.conf.Positional in get_args(one.type):
             continue
-        name = prefix + one.name.replace("_", "-")
+        name = prefix + one.name.rstrip("_").replace("_", "-")
         nested = (
             one.default_factory if isinstance(one.default_factory, type) and is_dataclass(one.default_factory) else None
         )

@@ -3,11 +3,11 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from circuits.cli.console import result, size
+from circuits.cli.console import count, result, size
 from circuits.cli.parsing import parsed
 from circuits.config import Part
 
@@ -89,12 +89,19 @@ def _facts(run: "Run") -> dict[str, str]:
         "made": f"{run.created}, {', '.join(versions)}",
     }
     if run.parent:
-        facts["parent"] = f"{run.parent['path']}, from its step {run.parent['step']} on"
+        facts["parent"] = f"{run.parent['path']}, {_since(run.parent)}"
     if run.other_numerics_since >= 0:
         facts["numerics"] = (
             f"from checkpoint {run.other_numerics_since} on, other hardware or libraries went on with it"
         )
     return facts
+
+
+def _since(parent: dict[str, Any]) -> str:
+    """What of the parent a run goes on with."""
+    if "neurons" in parent:
+        return f"{count(len(parent['neurons']), 'neuron')} of its seed {parent['seed']}, from step 0 on"
+    return f"from its step {parent['step']} on"
 
 
 def _state(run: "Run") -> str:

@@ -33,6 +33,12 @@ class TrainFlags:
 
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """Start from this JSON file instead, as `circuits presets NAME` prints it."""
+    from_: Annotated[Path | None, tyro.conf.arg(name="from", metavar="RUN.h5", help_behavior_hint="")] = None
+    """Train some neurons of this run's network again, alone, from their values at checkpoint 0: a lottery ticket."""
+    seed: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the first)")] = None
+    """With --from: whose network, data and order of examples."""
+    keep: Literal["active", "random"] = "active"
+    """With --from: the neurons of its active subnetwork at the last checkpoint, or as many random ones, a control."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="KEY=JSON")] = ()
     """Change any field, such as task.kind=parity or task.support=[3,5,9]."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: checkpoints/NAME.h5)")] = (
@@ -79,12 +85,33 @@ def command(words: list[str]) -> int:
     from circuits.analysis.phases import phases
     from circuits.checkpoints.layout import size_on_disk
     from circuits.cli.tables import phase_table
-    from circuits.training.loop import train
 
     if not flags.quiet and not path.exists():
         planned = count(len(config.checkpoint_steps()), "checkpoint")
         remark(f"{path} will take {size(size_on_disk(config))}: {planned} of {count(len(config.seeds), 'seed')}.")
-    with train(
+    with _trained(flags, config, path) as run:
+        result(
+            f"{path}: {count(run.n_checkpoints, 'checkpoint')} of {count(len(run.seeds), 'seed')}, {size(run.nbytes)}"
+        )
+        result(*phase_table(phases(run)))
+        if run.parent and "neurons" not in run.parent:
+            _compare_with_parent(run)
+    left = [beside for beside in (path.with_suffix(".analysis.nc"), path.with_suffix(".html")) if beside.exists()]
+    if flags.overwrite and left:
+        remark(f"Of the run that is replaced, there remain: {', '.join(map(str, left))}.")
+    page = f"circuits report {path} for a page with every figure."
+    remark(f"Next: circuits analyze {path}, or {page}" if config.model.hidden_layer else f"Next: {page}")
+    return 0
+
+
+def _trained(flags: Any, config: Config, path: Path) -> "Run":
+    from circuits.training.loop import train
+
+    if flags.from_ is not None and not flags.resume:
+        from circuits.cli.ticket import train_ticket
+
+        return train_ticket(flags, config, path)
+    return train(
         config,
         path,
         device=flags.device,
@@ -93,19 +120,7 @@ def command(words: list[str]) -> int:
         overwrite=flags.overwrite,
         allow_different_numerics=flags.allow_different_numerics,
         progress=not flags.quiet,
-    ) as run:
-        result(
-            f"{path}: {count(run.n_checkpoints, 'checkpoint')} of {count(len(run.seeds), 'seed')}, {size(run.nbytes)}"
-        )
-        result(*phase_table(phases(run)))
-        if run.parent:
-            _compare_with_parent(run)
-    left = [beside for beside in (path.with_suffix(".analysis.nc"), path.with_suffix(".html")) if beside.exists()]
-    if flags.overwrite and left:
-        remark(f"Of the run that is replaced, there remain: {', '.join(map(str, left))}.")
-    page = f"circuits report {path} for a page with every figure."
-    remark(f"Next: circuits analyze {path}, or {page}" if config.model.hidden_layer else f"Next: {page}")
-    return 0
+    )
 
 
 def _compare_with_parent(run: "Run") -> None:
@@ -168,7 +183,15 @@ def _start(name: str | None, given: TrainFlags) -> Config:
         raise InputError(f"Both preset '{name}' and --config {given.config} say what to train. Pass one.")
     if given.resume and given.overwrite:
         raise InputError("--resume continues a run, --overwrite replaces it. Pass one.")
-    if given.config is not None:
+    if given.from_ is not None:
+        if name is not None or given.config is not None:
+            raise InputError(f"--from {given.from_} says what to train, so pass neither a preset nor --config.")
+        from circuits.cli.ticket import chosen_neurons
+
+        start = chosen_neurons(given.from_, given.seed, given.keep)[0]
+    elif given.seed is not None:
+        raise InputError("--seed goes with --from, and says which network. For the seeds of a run pass --seeds.")
+    elif given.config is not None:
         start = read_config(given.config)
     elif name is not None:
         start = preset(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,13 +32,34 @@ def start_of(run: Run) -> Start:
     if run.parent is None:
         return Start(0, initial_parameters(run.config), {})
     path = Path(run.parent["path"])
-    again = f"Make the replay {run.path} again, with --overwrite."
+    again = f"Make {run.path} again, with --overwrite."
     if not path.exists():
         raise InputError(f"{run.path} has no checkpoint yet, and its parent {path} is not there. {again}")
     with open_run(path) as parent:
         if parent.fingerprint != run.parent["fingerprint"]:
             raise InputError(f"{run.path} has no checkpoint yet, and its parent {path} has changed. {again}")
+        if "neurons" in run.parent:
+            return ticket_start(parent, run.parent["seed"], run.parent["neurons"])
         return nearest_start(parent, run.config.checkpoints.from_step)
+
+
+def ticket_start(run: Run, seed: int, neurons: Sequence[int]) -> Start:
+    """Some neurons of one network of a run, at its initialisation: each (1, …), no optimizer state.
+
+    Raises
+    ------
+    InputError
+        The run does not hold its checkpoint 0.
+    """
+    if not run.n_checkpoints or run.steps[0] != 0:
+        raise InputError(f"{run.path} does not hold step 0, where the neurons began. Use the run that it is of.")
+    found = run.arrays(seed, 0)
+    shapes = run.config.shapes
+    parameters = {
+        name: values[list(neurons)][None] if shapes[name][0][:1] == ("neuron",) else values[None]
+        for name, values in found.items()
+    }
+    return Start(0, parameters, {})
 
 
 def nearest_start(run: Run, step: int) -> Start:

@@ -1,0 +1,47 @@
+"""What `circuits train --from RUN.h5 --seed S --keep active` starts from: a subnetwork, to be trained alone."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from circuits.config import Config
+from circuits.errors import InputError
+
+
+def chosen_neurons(path: Path, seed: int | None, keep: str) -> tuple[Config, int, np.ndarray]:
+    """The config of the ticket, whose network it is of, and (neuron,) which neurons are kept."""
+    from circuits.analysis.groups import GROUPS, neuron_groups
+    from circuits.checkpoints.run import open_run
+    from circuits.training.ticket import ticket_config
+
+    with open_run(path) as run:
+        index = run.seed_index(seed)
+        seed = run.seeds[index]
+        which = GROUPS.index({"active": "generalizing", "random": "control"}[keep])
+        groups = neuron_groups(run)
+        if not groups.defined[which, index]:
+            raise InputError(f"{path}: seed {seed} has diverged, so it has no active subnetwork. Pass another --seed.")
+        kept = groups.kept[which, index]
+        config = ticket_config(run, int(kept.sum()), seed) if kept.any() else run.config
+        return config.replace(name=f"{path.stem}-seed{seed}-{keep}"), seed, kept
+
+
+def train_ticket(flags: Any, config: Config, path: Path) -> Any:
+    """Call `circuits.ticket` as the flags say."""
+    from circuits.checkpoints.run import open_run
+    from circuits.training.ticket import ticket
+
+    _, seed, kept = chosen_neurons(flags.from_, flags.seed, flags.keep)
+    with open_run(flags.from_) as run:
+        return ticket(
+            run,
+            path,
+            kept,
+            seed=seed,
+            config=config,
+            device=flags.device,
+            kernel=flags.kernel,
+            overwrite=flags.overwrite,
+            progress=not flags.quiet,
+        )

@@ -1,0 +1,116 @@
+"""A lottery ticket: train some neurons of a network again, alone, from where they began.
+
+Do the neurons of a subnetwork find their circuit because of their initial weights, or only in the company of the rest?
+So they alone are trained from their values at checkpoint 0, on the same data in the same order; a random choice of as
+many is the control (Frankle and Carbin 2019; the released code of Merrill et al. 2023 has it as `--lottery-ticket`).
+The result is an ordinary run that names its parent and the neurons.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+
+from circuits.checkpoints import layout
+from circuits.checkpoints.lock import RunLock
+from circuits.checkpoints.run import Run, open_run
+from circuits.config import Config
+from circuits.errors import InputError
+from circuits.training.loop import advance_to_the_end, check_room, refuse_to_replace, released_on_error, versions
+from circuits.training.start import ticket_start
+from circuits.training.steppers import choose_kernel, initial_state, numerics
+
+
+def ticket_config(run: Run, n_kept: int, seed: int) -> Config:
+    """The run's own config for one seed and `n_kept` neurons.
+
+    Examples
+    --------
+    >>> import circuits, tempfile
+    >>> config = circuits.preset("merrill-2023").replace(model__width=8, task__n_train=32, epochs=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ticket_config(circuits.train(config, f"{folder}/a.h5", progress=False), 3, seed=4).model.width
+    3
+    """
+    if "width" not in type(run.config.model).model_fields or run.config.model.hidden_layer is None:
+        raise InputError(f"{run.path} holds a '{run.config.model.kind}' model, which has no neurons to choose from.")
+    return run.config.replace(model__width=n_kept, seeds=[seed])
+
+
+def ticket(
+    run: Run,
+    path: str | Path,
+    kept: Bool[np.ndarray, " neuron"],
+    *,
+    seed: int | None = None,
+    config: Config | None = None,
+    device: str = "auto",
+    kernel: str = "auto",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Train the kept neurons of one network of a run, alone, from their values at checkpoint 0.
+
+    Parameters
+    ----------
+    run
+        The run they are of, with its checkpoint 0; it is only read.
+    path
+        The run file to write.
+    kept
+        (neuron,) such as `circuits.analysis.active_at(run, seed)`.
+    seed
+        Whose network, training set and order of examples; by default the first.
+    config
+        How to train, if not as `ticket_config` says: as the run was, for this seed and so many neurons. Task, model and
+        seeds must stay.
+    device, kernel, overwrite, progress
+        As in `circuits.train`.
+
+    Returns
+    -------
+    The finished run, opened for reading; its `parent` has the neurons' indices.
+
+    Raises
+    ------
+    InputError
+        No neuron is kept, the run has no checkpoint 0, the config is another network's, or `path` exists.
+
+    References
+    ----------
+    Frankle and Carbin 2019; Merrill et al. 2023, released code.
+
+    Examples
+    --------
+    >>> import circuits, tempfile
+    >>> config = circuits.preset("merrill-2023").replace(model__width=8, task__n_train=32, epochs=1, seeds=[0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = circuits.train(config, f"{folder}/a.h5", progress=False)
+    ...     alone = circuits.ticket(run, f"{folder}/b.h5", np.arange(8) < 3, progress=False)
+    ...     bool((alone.parameters["W"][0, 0].values == run.parameters["W"][0, 0, :3].values).all())
+    True
+    """
+    path = Path(path)
+    seed = run.seeds[run.seed_index(seed)]
+    neurons = [int(neuron) for neuron in np.flatnonzero(kept)]
+    if not neurons:
+        raise InputError("No neuron is kept, so there is nothing to train. An output of 0 everywhere needs none.")
+    own = ticket_config(run, len(neurons), seed)
+    config = own if config is None else config
+    if (config.task, config.model, config.seeds, config.dtype) != (own.task, own.model, own.seeds, own.dtype):
+        raise InputError("A ticket keeps the task, model, dtype and seed of its run; other fields may be changed.")
+    if path.exists() and path.samefile(run.path):
+        raise InputError(f"{path} is the run itself. Pass another --out.")
+    parent = {"path": str(run.path), "fingerprint": run.fingerprint, "step": 0, "seed": seed, "neurons": neurons}
+    start = ticket_start(run, seed, neurons)
+    numbers = numerics(*choose_kernel(config, device, kernel))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    refuse_to_replace(path, overwrite)
+    check_room(path, layout.size_on_disk(config))
+    lock = RunLock(path)
+    with released_on_error(lock):
+        layout.create(path, config, versions(), numbers, initial_state(config), parent=parent, replace=overwrite)
+    advance_to_the_end(path, lock, config, numbers, start=start, progress=progress)
+    return open_run(path)
