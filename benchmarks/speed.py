@@ -54,7 +54,7 @@ def step(folder: Path) -> Pairs:
 
         def epochs() -> None:
             for order in orders:
-                kernels.train_batches(*network, inputs, targets, order, 0, 32, config.batch_size, 0.1, 0.01)
+                kernels.train_batches(*network, inputs, targets, order, 0, 32, config.batch_size, 0.1, 0.01, 0.0)
 
         return seconds(epochs) / n_steps
 

@@ -93,6 +93,8 @@ class Optimizer(Part):
     kind: str
     lr: PositiveFloat
     weight_decay: NonNegativeFloat
+    l1: NonNegativeFloat = 0.0
+    """Coefficient of Σ|θ|, applied after each update as a proximal step: weights that it takes to 0 are exactly 0."""
 
 
 class SGD(Optimizer):
@@ -157,7 +159,7 @@ class Config(Part):
     """Each seed has its own training set, initialisation and order; the test set is shared."""
     checkpoints: Checkpoints = Checkpoints()
     metrics: tuple[str, ...] = ()
-    """Measured at every checkpoint besides losses and accuracies: effective_sparsity."""
+    """Measured at every checkpoint besides losses and accuracies: effective_sparsity, zero_weights, small_weights."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of the parameters and of the arithmetic."""
 

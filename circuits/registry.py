@@ -48,6 +48,10 @@ METRICS = {  # measured at every checkpoint while training, when a config asks f
         "circuits.analysis.active:network_sparsity",
         needs="hidden_layer",
     ),
+    "zero_weights": Entry("Share of the parameters that are exactly 0.", "circuits.analysis.weights:zero_weights"),
+    "small_weights": Entry(
+        "Share of the parameters below 0.001 in absolute value.", "circuits.analysis.weights:small_weights"
+    ),
 }
 
 MEASUREMENTS = {

@@ -21,7 +21,7 @@ def problem(n, k, width, n_examples, dtype, seed=0):
     return net, inputs, targets, random.permutation(n_examples)
 
 
-def by_torch(net, inputs, targets, order, batches, batch_size, lr, weight_decay):
+def by_torch(net, inputs, targets, order, batches, batch_size, lr, weight_decay, l1=0.0):
     """Autograd and torch.optim.SGD on the same batches, written without the package."""
     W, b, u = (torch.tensor(net[name], requires_grad=True) for name in "Wbu")
     optimizer = torch.optim.SGD([W, b, u], lr=lr, weight_decay=weight_decay)
@@ -31,12 +31,15 @@ def by_torch(net, inputs, targets, order, batches, batch_size, lr, weight_decay)
         outputs = torch.relu(x[batch] @ W.T + b) @ u
         torch.relu(1 - outputs * y[batch]).mean().backward()
         optimizer.step()
+        with torch.no_grad():
+            for values in (W, b, u):
+                values.copy_(values.sign() * (values.abs() - lr * l1).clamp(min=0))
     return {"W": W.detach().numpy(), "b": b.detach().numpy(), "u": u.detach().numpy()}
 
 
-def fused(net, inputs, targets, order, start, stop, batch_size, lr, weight_decay):
+def fused(net, inputs, targets, order, start, stop, batch_size, lr, weight_decay, l1=0.0):
     weights_t, b, u = np.array(net["W"].T, order="C"), net["b"].copy(), net["u"].copy()
-    kernels.train_batches(weights_t, b, u, inputs, targets, order, start, stop, batch_size, lr, weight_decay)
+    kernels.train_batches(weights_t, b, u, inputs, targets, order, start, stop, batch_size, lr, weight_decay, l1)
     return {"W": weights_t.T, "b": b, "u": u}
 
 
@@ -72,6 +75,17 @@ def test_an_epoch_in_pieces_is_the_epoch_in_one_go_bit_for_bit():
     for start, stop in [(0, 2), (2, 3), (3, 7)]:
         pieces = fused(pieces, *rest, start, stop, 8, 0.1, 0.01)
     assert all((whole[name] == pieces[name]).all() for name in whole)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_l1_penalty_is_a_proximal_step_and_its_zeros_are_exact(dtype):
+    case = problem(n=12, k=2, width=40, n_examples=100, dtype=dtype)
+    ours = fused(*case, 0, 13, 8, 0.1, 0.01, l1=0.02)
+    theirs = by_torch(*case, slice(0, 13), 8, 0.1, 0.01, l1=0.02)
+    assert distance(ours, theirs) < TOLERANCE[dtype]
+    for name in ours:
+        assert (ours[name] == 0).sum() == (theirs[name] == 0).sum()
+    assert 0 < (ours["W"] == 0).sum() < ours["W"].size
 
 
 def test_nan_spreads_instead_of_being_taken_for_an_inactive_example():

@@ -283,3 +283,12 @@ def test_a_metric_that_is_unknown_or_does_not_apply_is_refused(make_config):
         make_config(metrics=["sparsity"])
     with pytest.raises(circuits.InputError, match="needs a model with hidden_layer, which 'linear' has not"):
         make_config(metrics=["effective_sparsity"], model={"kind": "linear"})
+
+
+def test_shares_of_zero_and_small_weights_are_metrics(tmp_path, make_config):
+    config = make_config(metrics=["zero_weights", "small_weights"], optimizer__l1=0.01)
+    with circuits.train(config, tmp_path / "a.h5", progress=False) as run:
+        everything = np.concatenate([run.parameters[name][-1, 1].values.ravel() for name in ("W", "b", "u")])
+        last = run.metrics.isel(step=-1, seed=1)
+        assert last["zero_weights"] == (everything == 0).mean() > 0
+        assert last["small_weights"] == (np.abs(everything) < 1e-3).mean() >= last["zero_weights"]

@@ -48,7 +48,7 @@ class FusedRelu:
         order = example_order(self.config.seeds[network], epoch, len(targets))
         kernels.train_batches(
             *self._networks[network], inputs, targets, order, start, stop, self.config.batch_size, sgd.lr,
-            sgd.weight_decay,
+            sgd.weight_decay, sgd.l1,
         )  # fmt: skip
 
     def snapshot(self, network: int) -> Snapshot:

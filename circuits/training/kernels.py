@@ -7,8 +7,8 @@ Per batch, with H = relu(X Wᵀ + b) and the active examples A = {i : f(x_i) y_i
 
 where the u on the right is the old one. Only H = X Wᵀ goes to BLAS; the backward pass touches active examples alone,
 few after memorisation, and everything else is one sweep over the parameters, kept transposed so that the inner loop
-runs over neurons with unit stride. A network's result depends on its own data only: seeds may share threads in any
-way.
+runs over neurons with unit stride. An L1 penalty is a proximal step after the update, so that zeros are exact. A
+network's result depends on its own data only: seeds may share threads in any way.
 
 NaN is not less than 1 and not <= 0: comparisons are written so that it stays active and spreads, as in torch.
 """
@@ -26,7 +26,7 @@ EVALUATION_ROWS = 128
 
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
-def train_batches(weights_t, biases, readout, inputs, targets, order, start, stop, batch_size, lr, weight_decay):
+def train_batches(weights_t, biases, readout, inputs, targets, order, start, stop, batch_size, lr, weight_decay, l1):
     """Take updates `start` to `stop` of one epoch of one network, in place.
 
     Parameters
@@ -39,8 +39,8 @@ def train_batches(weights_t, biases, readout, inputs, targets, order, start, sto
         (example,) the epoch's permutation of the examples.
     start, stop
         Batches within the epoch, 0 <= start <= stop <= ceil(example / batch_size).
-    batch_size, lr, weight_decay
-        B, η, λ.
+    batch_size, lr, weight_decay, l1
+        B, η, λ, and the coefficient of Σ|θ|, applied as the proximal step θ ← sign θ · max(0, |θ| - η l1).
     """
     n_inputs, width = weights_t.shape
     n_examples = order.shape[0]
@@ -48,6 +48,7 @@ def train_batches(weights_t, biases, readout, inputs, targets, order, start, sto
     zero, one = dtype(0), dtype(1)
     rate = dtype(lr)
     keep = dtype(1 - lr * weight_decay)
+    threshold = dtype(lr * l1)
     batch = np.empty((batch_size, n_inputs), weights_t.dtype)
     hidden = np.empty((batch_size, width), weights_t.dtype)
     active_inputs = np.empty((batch_size, n_inputs), weights_t.dtype)
@@ -98,6 +99,26 @@ def train_batches(weights_t, biases, readout, inputs, targets, order, start, sto
         for c in range(width):
             biases[c] = biases[c] * keep + bias_step[c]
             readout[c] = readout[c] * keep + readout_step[c]
+        if threshold > zero:
+            for j in range(n_inputs):
+                _shrink(weights_t[j], threshold)
+            _shrink(biases, threshold)
+            _shrink(readout, threshold)
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
+def _shrink(values, threshold):
+    """Soft thresholding, in place; NaN stays."""
+    zero = values.dtype.type(0)
+    for c in range(values.shape[0]):
+        value = values[c]
+        if value > threshold:
+            values[c] = value - threshold
+        elif value < -threshold:
+            values[c] = value + threshold
+        elif value == value:
+            values[c] = zero
 
 
 @no_type_check

@@ -56,6 +56,8 @@ class Reference:
             optimizer.zero_grad()
             hinge(net(inputs[batch]), targets[batch]).mean().backward()
             optimizer.step()
+            if self.config.optimizer.l1:
+                shrink(net, self.config.optimizer.lr * self.config.optimizer.l1)
 
     @torch.no_grad()
     def snapshot(self, network: int) -> Snapshot:
@@ -86,6 +88,13 @@ class Reference:
         """Give torch and BLAS their threads back."""
         self._limits.restore_original_limits()
         torch.set_num_threads(self._threads)
+
+
+@torch.no_grad()
+def shrink(network: torch.nn.Module, threshold: float) -> None:
+    """The proximal step of an L1 penalty: θ ← sign θ · max(0, |θ| - threshold)."""
+    for parameter in network.parameters():
+        parameter.copy_(parameter.sign() * (parameter.abs() - threshold).clamp(min=0))
 
 
 def torch_optimizer(config: Config, network: torch.nn.Module) -> torch.optim.Optimizer:
