@@ -31,6 +31,10 @@ class Options(Part):
     """What orders the neurons: ‖w‖ (the paper), ‖(w, b)‖, or |u|·‖(w, b)‖."""
     final: Literal["last", "median"] = "last"
     """Generalizing subnetwork: that of the last checkpoint, or the one of median size among the last 50."""
+    merge_cosine: Annotated[float, Field(ge=-1, lt=1)] = 0.9
+    """Neurons with a larger cosine of (w, b), and the same sign of u, are one circuit element."""
+    merge_floor: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    """Neurons count as elements above this share of the largest path norm |u|·‖(w, b)‖."""
     memorization_threshold: Share = 0.98
     """Memorised: train accuracy first exceeds this."""
     generalization_threshold: Share = 0.98

@@ -20,6 +20,7 @@ class Entry:
     path: str
     figures: str | None = None  # measurements only: `module:function` giving its figures; None draws every curve
     needs: str | None = None  # measurements and metrics: attribute of the model that must not be None
+    task: str | None = None  # measurements only: the one task that it is about; None for any
 
     def load(self) -> Any:
         """Import the module and return the attribute."""
@@ -73,6 +74,13 @@ MEASUREMENTS = {
         figures="circuits.figures.faithfulness:figures",
         needs="hidden_layer",
     ),
+    "constructions": Entry(
+        "Gate of each neuron, merged size, match to hand-built circuits, efficiency.",
+        "circuits.analysis.constructions:measure",
+        figures="circuits.figures.constructions:figures",
+        needs="hidden_layer",
+        task="parity",
+    ),
 }
 
 PRESETS = {
@@ -94,6 +102,9 @@ CONSTRUCTIONS = {
     "threshold": Entry(
         "k + 1 neurons of the sum of the bits, any k: Prop. 3 generalised.",
         "circuits.constructions.of_the_sum:threshold",
+    ),
+    "min_norm": Entry(
+        "The least path cost there is, 2^k neurons, k up to 6.", "circuits.constructions.least_norm:min_norm"
     ),
 }
 

@@ -68,7 +68,7 @@ def test_the_json_restores_what_the_library_computes(document, run_path):
 
 
 def test_the_json_has_the_promised_variables(document):
-    found = document("--subnetwork", "--norms", "--faithfulness")
+    found = document("--subnetwork", "--norms", "--faithfulness", "--constructions")
     dims = {
         "effective_sparsity": ("step", "seed"),
         "sparsity_ratio": ("step", "seed"),
@@ -83,6 +83,8 @@ def test_the_json_has_the_promised_variables(document):
         found["faithfulness"]["agreement"].dims == found["faithfulness"]["accuracy"].dims == ("group", "step", "seed")
     )
     assert found["faithfulness"]["group"].values.tolist() == ["generalizing", "memorizing", "complementary", "control"]
+    trajectories = ("merged_sparsity", "path_cost", "margin", "efficiency")
+    assert all(found["constructions"][name].dims == ("step", "seed") for name in trajectories)
     assert all({"step", "epoch", "seed"} <= set(found[name].coords) for name in MEASUREMENTS)
 
 
@@ -104,7 +106,7 @@ def test_options_reach_the_measurement_and_are_stored(document):
     )
     assert found["options"] == {
         "checkpoints": ":", "support": "test", "criterion": "accuracy", "norm": "path", "final": "median",
-        "memorization_threshold": 0.98, "generalization_threshold": 0.98,
+        "merge_cosine": 0.9, "merge_floor": 0.02, "memorization_threshold": 0.98, "generalization_threshold": 0.98,
     }  # fmt: skip
     never = document("--subnetwork", "--memorization-threshold", "1")["subnetwork"]
     assert np.isnan(never["memorization_epoch"]).all()
@@ -168,6 +170,42 @@ def test_a_new_line_in_the_registry_shows_up_in_help_and_tables(analyzed, capsys
     assert [line.split() for line in lines[title + 4 : title + 6]] == [["0", "0.5", "0", "10"], ["1", "1.5", "1", "11"]]
 
 
+def test_the_constructions_are_summarised_per_seed_in_words_and_prices(analyzed, run_path):
+    out, _ = analyzed("--constructions", "--checkpoints", "-3:", "--merge-cosine", "0.95")
+    lines = out.splitlines()[1:]
+    assert max(map(len, lines)) <= 80
+    with circuits.open(run_path) as run:
+        options = circuits.analysis.Options(checkpoints="-3:", merge_cosine=0.95)
+        found = circuits.analyze(run, "constructions", options=options)["constructions"]
+    assert "(cosine > 0.95, path norm > 0.02 of the largest);" in lines
+    assert "Path cost per unit of margin; least possible C* = 2.828" in lines
+    assert any(line.startswith("(1/C* = 0.354: weight decay above which parity is not worth") for line in lines)
+    for seed in (0, 1):
+        at = found.sel(seed=seed)
+        gates = str(at["verdict"].values).split(";")[0]
+        assert sum(f" {gates}" in line for line in lines) >= 1
+        paid = [f"{float(at[name].sel(part='network')):.3f}" for name in ("final_cost_per_margin", "final_resolved")]
+        row = next(line.split() for line in lines if line.startswith(f" seed {seed}, network"))
+        assert row[3:5] == paid
+    assert next(line.split() for line in lines if line.startswith(" min_norm")) == [
+        "min_norm",
+        "2.828",
+        "2.828",
+        "1.000",
+    ]
+
+
+def test_the_sidecar_holds_the_constructions_as_the_library_gives_them(analyzed, run_path):
+    analyzed("--constructions")
+    with circuits.open(run_path) as run, xr.open_datatree("run.analysis.nc", engine="h5netcdf") as tree:
+        expected = circuits.analyze(run, "constructions")["constructions"]
+        stored = tree["constructions"].to_dataset().load()
+    assert stored["verdict"].values.tolist() == expected["verdict"].values.tolist()
+    np.testing.assert_array_equal(stored["merged_sparsity"], expected["merged_sparsity"])
+    np.testing.assert_array_equal(stored["fires"], expected["fires"])
+    assert stored.attrs["merge_cosine"] == 0.9
+
+
 def test_warnings_go_to_stderr_once(analyzed):
     _, err = analyzed("--memorization-threshold", "1")
     assert err.count("warning: seed 0 never memorised") == 1
@@ -184,6 +222,8 @@ def test_warnings_go_to_stderr_once(analyzed):
         (["run.h5", "--checkpoints", "900:"], "run.h5 has 201 checkpoints, so --checkpoints 900: selects none."),
         (["run.h5", "--support", "al"], "--support cannot be 'al'. There are: test, train, train+test."),
         (["run.h5", "--memorization-threshold", "2"], "--memorization-threshold: must be at most 1"),
+        (["run.h5", "--merge-cosine", "1.5"], "--merge-cosine: input should be less than 1 (given: 1.5)"),
+        (["run.h5", "--merge-floor", "-1"], "--merge-floor: must be at least 0"),
         (["run.h5", "--out", "run.h5"], "run.h5 exists and is the run itself, so it is not overwritten."),
         (["run.h5", "--out", "a/b.nc"], "a/b.nc: there is no folder a."),
     ],

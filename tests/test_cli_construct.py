@@ -12,7 +12,7 @@ from circuits.constructions import build, dnf, four_neuron, six_neuron, thesis_d
 from circuits.convert import from_construction
 from circuits.registry import CONSTRUCTIONS, MEASUREMENTS
 
-K = {"dnf": 3, "thesis_dnf": 3, "threshold": 4}
+K = {"dnf": 3, "thesis_dnf": 3, "threshold": 4, "min_norm": 3}
 
 
 @pytest.mark.parametrize("name", CONSTRUCTIONS)
@@ -127,7 +127,7 @@ def test_half_of_the_thesis_dnf_is_not_needed_but_its_norms_do_not_show_it(tmp_p
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("xor", "There is no construction 'xor'. There are: dnf, four_neuron, six_neuron, "),
+        ("xor", "There is no construction 'xor'. There are: dnf, four_neuron, min_norm, six_neuron, "),
         ("dnf", "dnf needs k, the number of relevant bits: pass --k 3."),
         ("six_neuron --k 4", "six_neuron is for k = 3 bits, so k = 4 is not possible. These do: dnf, "),
         ("threshold --k 3 --biases k-2", "threshold takes no biases. These do: dnf."),

@@ -100,7 +100,7 @@ def test_of_many_neurons_those_that_contribute_most_are_shown_and_json_has_all(a
 
 @pytest.mark.parametrize("name", CONSTRUCTIONS)
 def test_json_has_the_whole_verification(name, answer):
-    k = ["--k", 3] if name in ("dnf", "thesis_dnf", "threshold") else []
+    k = ["--k", 3] if name in ("dnf", "thesis_dnf", "threshold", "min_norm") else []
     code, out, err = answer(name, *k, "--json")
     data, found = json.loads(out), verify(build(name, 3 if k else None))
     assert err == ""

@@ -13,7 +13,7 @@ from circuits.constructions import build, dnf, four_neuron, six_neuron, thesis_d
 from circuits.constructions.patterns import parities, patterns
 from circuits.registry import CONSTRUCTIONS
 
-ANY_K = [name for name in CONSTRUCTIONS if name in ("dnf", "thesis_dnf", "threshold")]
+ANY_K = [name for name in CONSTRUCTIONS if name in ("dnf", "thesis_dnf", "threshold", "min_norm")]
 
 
 def f(W, b, u, inputs):

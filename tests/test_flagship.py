@@ -48,3 +48,31 @@ def test_seed_3_alone_equals_seed_3_of_five_at_full_size(flagship_path, tmp_path
         for name in ("W", "b", "u"):
             alone = one.parameters[name].isel(seed=0).values
             assert np.array_equal(alone, five.parameters[name].sel(seed=3).values)
+
+
+def test_merging_gives_four_to_eight_elements_where_single_readings_scatter(results, capsys):
+    found = results["constructions"]
+    with capsys.disabled():
+        print(f"\nmerged sparsity over the last 50, min median max: {found['late_merged'].values.T.tolist()}")
+        print(f"verdicts: {found['verdict'].values.tolist()}")
+    assert (found["late_merged_defined"] >= 40).all()
+    assert found["late_merged"].min() >= 4
+    assert found["late_merged"].max() <= 8
+
+
+def test_every_neuron_of_every_final_subnetwork_is_an_and_or_a_majority_gate(results):
+    found = results["constructions"]
+    there = found["neuron_index"].values >= 0
+    assert {name[0] for name in found["gate"].values[there]} <= {"A", "M"}
+    assert (found["gate_cosine"].values[there] > 0.99).all()
+    assert (found["sign_agrees"].values[there] == 1).all()
+    assert (found["bit_found"].values == (np.arange(40) < 3)).all()
+
+
+def test_the_final_networks_pay_at_most_a_quarter_more_than_the_least_possible(results, capsys):
+    found = results["constructions"]
+    with capsys.disabled():
+        print(f"\ncost per margin {found['final_cost_per_margin'].sel(part='network').values}, least possible 8")
+    assert float(found["least_cost"]) == pytest.approx(8)
+    assert (found["efficiency"].isel(step=-1) > 0.8).all()
+    assert (found["final_resolved"].sel(part="network") < 9).all()

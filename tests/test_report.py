@@ -84,15 +84,23 @@ def test_the_page_names_the_run_its_source_and_each_section_in_order(grokked_pag
     assert found.texts("h1") == ["tiny"]
     assert "Merrill et al. 2023, section 2" in found.texts("p")
     headings = [text for text in found.texts("h2") if text != "To be wary of"]
-    assert headings == ["Seed by seed", "Learning curves", "Subnetwork", "Norms", "Faithfulness", "How this was made"]
+    assert headings == [
+        "Seed by seed",
+        "Learning curves",
+        "Subnetwork",
+        "Norms",
+        "Faithfulness",
+        "Constructions",
+        "How this was made",
+    ]
     assert found.attributes("html") == [{"lang": "en"}]
 
 
 def test_the_page_has_every_figure_with_a_caption(grokked_page, grokked_run):
     found = Page(grokked_page)
     n_figures = grokked_page.count('class="plotly-graph-div"')
-    assert n_figures == len(found.attributes("figure")) == 8
-    assert len(found.texts("figcaption")) == 8
+    assert n_figures == len(found.attributes("figure")) == 13
+    assert len(found.texts("figcaption")) == 13
     assert all(text.endswith(".") for text in found.texts("figcaption"))
     for figure in ("2 (left)", "2 (middle)", "2 (right)", "3 (left)", "3 (right)", "5 (left)", "5 (right)"):
         assert any(f"Figure {figure} of Merrill et al. 2023" in text for text in found.texts("figcaption"))
@@ -167,7 +175,7 @@ def test_a_run_without_a_hidden_layer_still_gets_its_curves(tmp_path, make_confi
 def test_a_run_with_few_checkpoints_or_seeds_still_gets_a_page(tmp_path, make_config, epochs, seeds):
     with circuits.train(make_config(epochs=epochs, seeds=seeds), tmp_path / "a.h5", progress=False) as run:
         found = Page(report(run).read_text())
-    assert len(found.attributes("figure")) == 8
+    assert len(found.attributes("figure")) == 13
 
 
 def test_an_interrupted_run_is_said_to_be_one(tmp_path, make_config):
@@ -284,7 +292,7 @@ addEventListener("load", () => setTimeout(() => {
     drawn: figure.classList.contains("js-plotly-plot"),
     size: size(figure),
     plot: [...figure.querySelectorAll(".nsewdrag")].map(size)[0] || [0, 0],
-    lines: figure.querySelectorAll(".scatterlayer .js-line").length,
+    marks: figure.querySelectorAll(".scatterlayer .js-line, .scatterlayer .point").length,
     inside: figure.getBoundingClientRect().right <= document.documentElement.clientWidth,
   }));
   const probe = document.createElement("pre");
@@ -328,12 +336,12 @@ def rendered(chromium: str, text: str, folder, width: int) -> dict:
 def test_a_browser_draws_every_figure_without_an_error(chromium, grokked_page, tmp_path, width):
     found = rendered(chromium, grokked_page, tmp_path, width)
     assert found["seen"] == []
-    assert len(found["figures"]) == 8
+    assert len(found["figures"]) == 13
     for figure in found["figures"]:
         assert figure["drawn"], figure
         assert min(figure["size"]) > 200, figure
         assert min(figure["plot"]) > 100, figure
-        assert figure["lines"] >= 1, figure
+        assert figure["marks"] >= 1, figure
         assert figure["inside"], figure
 
 

@@ -5,9 +5,12 @@ nothing of runs; those that take a run stream it in blocks of checkpoints and re
 """
 
 from circuits.analysis.active import active_subnetwork, effective_sparsity, smallest_agreeing
+from circuits.analysis.circuit import circuit_of, gate_history
+from circuits.analysis.efficiency import efficiency
 from circuits.analysis.faithfulness import agreement_and_accuracy, faithfulness, group_outputs
 from circuits.analysis.groups import GROUPS, expected_jaccard, jaccard, neuron_groups
 from circuits.analysis.measurements import analyze
+from circuits.analysis.merged import elements_needed, merged_sparsity
 from circuits.analysis.norms import group_means, group_norms, neuron_norms
 from circuits.analysis.phases import phases
 from circuits.analysis.pruning import incoming_norms, kept_neurons, pruning_order
@@ -19,15 +22,20 @@ __all__ = [
     "active_subnetwork",
     "agreement_and_accuracy",
     "analyze",
+    "circuit_of",
     "effective_sparsity",
+    "efficiency",
+    "elements_needed",
     "expected_jaccard",
     "faithfulness",
+    "gate_history",
     "group_means",
     "group_norms",
     "group_outputs",
     "incoming_norms",
     "jaccard",
     "kept_neurons",
+    "merged_sparsity",
     "neuron_groups",
     "neuron_norms",
     "phases",

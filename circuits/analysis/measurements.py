@@ -40,7 +40,7 @@ def analyze(
         raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
     for name in measurements:
         if not applies(run, name):
-            hidden_layer(run)  # says why
+            _refuse(run, name)
     wanted = [name for name in MEASUREMENTS if (name in measurements if measurements else applies(run, name))]
     if not wanted:
         hidden_layer(run)
@@ -49,5 +49,16 @@ def analyze(
 
 def applies(run: Run, measurement: str) -> bool:
     """Whether a measurement can be made of this run."""
-    needs = MEASUREMENTS[measurement].needs
-    return needs is None or getattr(run.config.model, needs) is not None
+    entry = MEASUREMENTS[measurement]
+    has_part = entry.needs is None or getattr(run.config.model, entry.needs) is not None
+    return has_part and entry.task in (None, run.config.task.kind)
+
+
+def _refuse(run: Run, measurement: str) -> None:
+    """Say why a measurement does not apply."""
+    hidden_layer(run)
+    wanted = MEASUREMENTS[measurement].task
+    raise InputError(
+        f"{run.path} holds the task '{run.config.task.kind}', and the measurement '{measurement}' is about the task "
+        f"'{wanted}'. Leave --{measurement} out."
+    )

@@ -31,7 +31,8 @@ def sweep(
     checkpoints
         Ascending indices of checkpoints.
     measure_one
-        Takes the seed's index and a network's hidden layer under the names W, b, u; returns a number or an array.
+        Takes the seed's index and a network's hidden layer under the names W, b, u; returns a float or an array, always
+        of the same shape and dtype.
     what
         Label of the progress bar.
     progress
@@ -65,7 +66,8 @@ def sweep(
             places = [(step, seed) for step in range(n_steps) for seed in range(n_seeds)]
             for (step, seed), result in zip(places, pool.map(lambda at, of=block: one(at, of), places), strict=True):
                 if results is None:
-                    results = np.empty((len(checkpoints), n_seeds, *np.shape(result)), np.result_type(result))
+                    first = np.asarray(result)
+                    results = np.empty((len(checkpoints), n_seeds, *first.shape), first.dtype)
                 results[where.start + step, seed] = result
             bar.update(n_steps)
     return np.empty((0, n_seeds)) if results is None else results

@@ -1,7 +1,7 @@
 """Labelled results as tables for a terminal: rows are seeds, and every number is one that the results hold.
 
-`subnetwork` and `faithfulness` have tables of their own; any other measurement shows the last checkpoint of each of its
-(step, seed) variables, so that a new line in the registry needs none.
+`subnetwork`, `faithfulness` and `constructions` have tables of their own; any other measurement shows the last
+checkpoint of each of its (step, seed) variables, so that a new line in the registry needs none.
 """
 
 from __future__ import annotations
@@ -81,6 +81,42 @@ def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
     return [(title, table)]
 
 
+def construction_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
+    """What each seed's active subnetwork is, in sizes, words and price; then what each construction costs."""
+    sizes = new_table("seed", "bits found", "neurons", "merged", "min", "median", "max", "defined")
+    words = new_table("seed", "gates, and the nearest construction")
+    prices = new_table("", "cost per margin", "u re-solved", "efficiency")
+    least, among = float(dataset["least_cost"]), dataset["late_merged_defined"].attrs["of"]
+    for seed in dataset["seed"].values:
+        at = dataset.sel(seed=seed)
+        bits = "?" if at["bits_ambiguous"] else " ".join(map(str, at["bit_found"].values.nonzero()[0]))
+        neurons = int((at["neuron_index"] >= 0).sum())
+        late = (number(value) for value in at["late_merged"])
+        merged, defined = number(at["merged_size"]), f"{int(at['late_merged_defined'])} of {among}"
+        sizes.add_row(str(seed), bits, str(neurons), merged, *late, defined)
+        words.add_row(str(seed), str(at["verdict"].values))
+        for part in dataset["part"].values:
+            paid = (at[f"final_{name}"].sel(part=part) for name in ("cost_per_margin", "resolved", "efficiency"))
+            prices.add_row(f"seed {seed}, {part}", *(number(value, ".3f") for value in paid))
+    words.columns[1].justify = "left"
+    for name in dataset["construction"].values:
+        at = dataset.sel(construction=name)
+        paid = (at[f"built_{name}"] for name in ("cost_per_margin", "resolved", "efficiency"))
+        prices.add_row(str(name), *(number(value, ".3f") for value in paid))
+    merge = f"cosine > {dataset.attrs['merge_cosine']:g}, path norm > {dataset.attrs['merge_floor']:g} of the largest"
+    price = "Path cost per unit of margin"
+    if not math.isnan(least):
+        price += (
+            f"; least possible C* = {least:.4g}\n(1/C* = {1 / least:.3g}: weight decay above which parity is not worth "
+            f"its norm,\nnumerical, in the population limit; a finite train set memorises beyond it)"
+        )
+    return [
+        (f"Active subnetwork, neurons and merged elements\n({merge});\nmerged sparsity over the last {among}", sizes),
+        ("What the active subnetworks are", words),
+        (price, prices),
+    ]
+
+
 def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
     """The last checkpoint of every variable over step and seed, also of those with one further short dimension."""
     columns: dict[str, xr.DataArray] = {}
@@ -100,6 +136,7 @@ def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
 OWN: dict[str, Callable[[xr.Dataset, xr.Dataset], list[Titled]]] = {
     "subnetwork": subnetwork_tables,
     "faithfulness": agreement_tables,
+    "constructions": construction_tables,
 }
 
 

@@ -7,7 +7,9 @@ Each takes what `circuits.analyze` or `run.metrics` gave and computes no statist
 band. Every module also has `figures(run, dataset)`, all its figures of one run, which the registry names for the page.
 """
 
+from circuits.figures.constructions import cost_over_least, firing_patterns, merged_sparsity, pattern_margins
 from circuits.figures.curves import accuracy, loss
+from circuits.figures.diagram import circuit_diagram
 from circuits.figures.faithfulness import agreement, group_accuracy
 from circuits.figures.generic import trajectory
 from circuits.figures.neurons import all_neurons, dominant_neurons
@@ -18,10 +20,15 @@ __all__ = [
     "accuracy",
     "agreement",
     "all_neurons",
+    "circuit_diagram",
+    "cost_over_least",
     "dominant_neurons",
     "effective_sparsity",
+    "firing_patterns",
     "group_accuracy",
     "group_norms",
     "loss",
+    "merged_sparsity",
+    "pattern_margins",
     "trajectory",
 ]

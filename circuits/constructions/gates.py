@@ -1,0 +1,173 @@
+"""Which logic gate a neuron is: the nearest t-of-k threshold gate, with the pattern s of bits that it asks for.
+
+Let X = s·z be the number of the k relevant bits that agree with s, less those that do not. The gate "at least t of k"
+is
+
+    relu(s·z + k - 2t + 2),   0 when fewer than t bits agree, then 2, 4, 6, …
+
+with the largest bias that keeps it silent at t - 1. t = k is the AND gate A(s), t = (k+1)/2 the majority gate M(s), t =
+1 the OR gate; for k = 3 their biases are -1, 1 and 3. Beside these stand the constant (w = 0, b > 0) and the one-sided
+linear gate relu(s·z), which for even k is the gate t = k/2 + 1. A neuron's gate is the template whose direction (w_S,
+b) is nearest by cosine. Weights of equal size make it a clear case; a cosine below .9 says that it is like none.
+
+In a network that computes parity the readout of a threshold gate has the sign of E[π(z) gate(z)] = Π s · (-1)^(k-t) for
+t >= 2. The other templates have no correlation with parity of two or more bits, and no sign.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from circuits.constructions.patterns import patterns
+
+CONSTANT, LINEAR = -1, -2
+"""Codes of the gates that are not t-of-k, where t is asked for."""
+LIKE_A_GATE = 0.9
+"""Cosine above which a neuron is called by its gate's name."""
+_KINK = 1e-9  # preactivations this near 0, relative to the weights, are 0: rounding must not decide who fires
+
+
+@dataclass(frozen=True)
+class Gates:
+    """The gate of each neuron.
+
+    `t` (neuron,) 1..k, or CONSTANT, LINEAR; `signs` (neuron, k) s, 0 for a constant; `cosine` (neuron,) to the
+    template, -1..1; `expected` (neuron,) the sign that its readout has in a network that computes parity, 0 for none.
+    """
+
+    t: Int[np.ndarray, " neuron"]
+    signs: Int[np.ndarray, "neuron k"]
+    cosine: Float[np.ndarray, " neuron"]
+    expected: Int[np.ndarray, " neuron"]
+
+    @property
+    def names(self) -> list[str]:
+        """As `gate_name`, with the pattern: "A(+-+)"; "?" where the cosine is below .9."""
+        k = self.signs.shape[1]
+        return [
+            _lettered(int(t), signs, k) if cosine > LIKE_A_GATE else "?"
+            for t, signs, cosine in zip(self.t, self.signs, self.cosine, strict=True)
+        ]
+
+
+def nearest_gates(W: Float[np.ndarray, "neuron k"], b: Float[np.ndarray, " neuron"]) -> Gates:
+    """The nearest template of each neuron, from its weights on the relevant bits and its bias.
+
+    Ties go to the larger t; a bit of weight 0 counts as +. A neuron whose weights are all 0 is a constant; if its bias
+    is not positive it never fires, and the cosine is -1, or 0 for a zero bias.
+
+    Examples
+    --------
+    >>> gates = nearest_gates(
+    ...     np.array([[1.0, -1.0, 1.0], [-0.9, 1.0, 1.0], [0.0, 0.0, 0.0]]), np.array([-1.0, 1.1, 2.0])
+    ... )
+    >>> gates.names, gates.expected.tolist()
+    (['A(+-+)', 'M(-++)', '1'], [-1, 1, 0])
+    """
+    k = W.shape[1]
+    codes, biases = templates(k)
+    signs = np.where(W < 0, -1, 1)
+    reach = np.abs(W).sum(axis=1)  # w·s
+    size = np.sqrt((W**2).sum(axis=1) + b**2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosines = (reach[:, None] + b[:, None] * biases) / (size[:, None] * np.sqrt(k + biases**2))
+        cosines = np.c_[cosines, b / size]
+    cosines = np.where(np.isfinite(cosines), cosines, 0.0)
+    best = cosines.argmax(axis=1)
+    best = np.where(reach > 0, best, len(codes))
+    t = np.append(codes, CONSTANT)[best]
+    with_pattern = (t != CONSTANT)[:, None]
+    counted = t >= 2 if k > 1 else t != CONSTANT  # of one bit, every gate that sees it
+    expected = np.where(counted, signs.prod(axis=1) * (1 - 2 * ((k - t) % 2 * (t > 0))), 0)
+    return Gates(t, np.where(with_pattern, signs, 0), cosines[np.arange(len(W)), best], expected)
+
+
+def templates(k: int) -> tuple[Int[np.ndarray, " gate"], Float[np.ndarray, " gate"]]:
+    """Codes and biases of the gates with unit weights: t = k..1, and for odd k the one-sided linear one.
+
+    Examples
+    --------
+    >>> templates(3)
+    (array([ 3,  2,  1, -2]), array([-1.,  1.,  3.,  0.]))
+    """
+    t = np.arange(k, 0, -1)
+    codes, biases = t, (k - 2 * t + 2).astype(float)
+    return (np.append(codes, LINEAR), np.append(biases, 0.0)) if k % 2 else (codes, biases)
+
+
+def firing_sets(
+    W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], support: Sequence[int]
+) -> tuple[Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"]]:
+    """On which patterns each neuron fires: with the other bits at their mean, whatever they are, for some choice of
+    them.
+
+    Returns
+    -------
+    fires, always, can
+        (neuron, pattern) each; `always` is within `fires`, and `fires` within `can`.
+
+    Examples
+    --------
+    >>> W, b = np.array([[2.0, 0.5]]), np.array([-1.8])
+    >>> [one.tolist() for one in firing_sets(W, b, [0])]
+    [[[False, True]], [[False, False]], [[False, True]]]
+    """
+    bits = list(support)
+    weights, bias = W.astype(np.float64), b.astype(np.float64)
+    at_mean = weights[:, bits] @ patterns(len(bits)).T + bias[:, None]
+    others = np.abs(np.delete(weights, bits, axis=1)).sum(axis=1)[:, None]
+    least = _KINK * (np.abs(weights).sum(axis=1) + np.abs(bias))[:, None]
+    return at_mean > least, at_mean - others > least, at_mean + others > least
+
+
+def gate_name(t: int, k: int) -> str:
+    """A gate in words.
+
+    Examples
+    --------
+    >>> [gate_name(t, 3) for t in (3, 2, 1, CONSTANT, LINEAR)]
+    ['AND gate', 'majority gate', 'OR gate', 'constant', 'one-sided linear gate']
+    >>> gate_name(3, 4)
+    '3-of-4 gate'
+    """
+    if t in (CONSTANT, LINEAR):
+        return "constant" if t == CONSTANT else "one-sided linear gate"
+    if t == k:
+        return "AND gate"
+    if 2 * t == k + 1:
+        return "majority gate"
+    return "OR gate" if t == 1 else f"{t}-of-{k} gate"
+
+
+def gates_in_words(gates: Gates) -> str:
+    """How many gates of each kind.
+
+    Examples
+    --------
+    >>> W, b = np.array([[1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 1.0, 1.0]]), np.array([-1.0, -1.1, 1.0])
+    >>> gates_in_words(nearest_gates(W, b))
+    '2 AND gates and 1 majority gate'
+    """
+    k = gates.signs.shape[1]
+    alike = gates.cosine > LIKE_A_GATE
+    kinds = Counter(int(t) for t in gates.t[alike])
+    said = [_counted(n, gate_name(t, k)) for t, n in sorted(kinds.items(), reverse=True)]
+    if others := int((~alike).sum()):
+        said.append(_counted(others, "neuron") + " like no gate")
+    if len(said) < 2:
+        return said[0] if said else "no neuron"
+    return f"{', '.join(said[:-1])} and {said[-1]}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _lettered(t: int, signs: np.ndarray, k: int) -> str:
+    if t == CONSTANT:
+        return "1"
+    letter = "L" if t == LINEAR else "A" if t == k else "M" if 2 * t == k + 1 else f"T{t}"
+    return f"{letter}({''.join('+' if sign > 0 else '-' for sign in signs)})"

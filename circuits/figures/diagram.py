@@ -1,0 +1,187 @@
+"""A construction and a learned circuit side by side, bits to gates to output; matched neurons share a line.
+
+Lines are as wide as a weight is large beside the others of its neuron, or a readout beside the others of its network;
+solid blue is positive, dashed vermillion negative. Exact weights are in the labels and on hovering.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+from jaxtyping import Float, Int
+
+from circuits.constructions.construction import Construction
+from circuits.constructions.gates import nearest_gates
+from circuits.figures.axes import FONT, INK
+from circuits.figures.palette import BLUE, GREEN, GREY, ORANGE, VERMILLION
+from circuits.figures.phases import PHASES
+from circuits.figures.seed_menu import add_seed_menu
+
+WIDEST, THINNEST = 3.0, 0.6
+ROW, MOST_ROWS = 46, 24  # pixels; further elements are not drawn, and the subtitle says so
+BUILT, LEARNED = 0.0, 3.25  # where the two networks begin
+GATE, BEHIND, OUTPUT = 1.0, 2.1, 2.7  # where gates, the lines behind their labels, and the output stand, from there
+
+
+class Network(NamedTuple):
+    """A network on the relevant bits, to be drawn: (neuron, k), (neuron,), (neuron,) and the row of each neuron."""
+
+    W: Float[np.ndarray, "neuron k"]
+    b: Float[np.ndarray, " neuron"]
+    u: Float[np.ndarray, " neuron"]
+    rows: Int[np.ndarray, " neuron"]
+
+
+def circuit_diagram(result: xr.Dataset, construction: Construction) -> go.Figure:
+    """A construction on the left, each seed's merged circuit on the right, matched neurons on one line.
+
+    Parameters
+    ----------
+    result
+        The dataset of `circuits.analyze(run, "constructions")`; it must hold the match to this construction.
+    construction
+        Which one; it is drawn as the symmetry that matches best makes it.
+    """
+    caption = (
+        f"The construction {construction.name}, permuted and flipped as matches best, beside what was learned, "
+        "near-parallel neurons merged and scaled to a largest weight of 1. Neurons on one line are matched; green "
+        "gates match, orange ones are missing or extra."
+    )
+    seeds = result["seed"].values.tolist()
+    pairs = {seed: _aligned(result.sel(seed=seed), construction) for seed in seeds}
+    n_rows = max(len(set(built.rows) | set(learned.rows)) for built, learned in pairs.values())
+    figure = go.Figure(
+        layout={
+            "template": "plotly_white",
+            "title": {
+                "text": "Built and learned",
+                "font": {"size": 17, "color": INK, "weight": 600},
+                "subtitle": {"font": {"size": 12.5, "color": "#555555"}},
+                "x": 0, "xref": "container", "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",
+                "pad": {"t": 12, "l": 8},
+            },
+            "font": {"family": FONT, "size": 12, "color": INK},
+            "height": 170 + ROW * max(n_rows, 4), "margin": {"l": 20, "r": 20, "t": 92, "b": 76},
+            "legend": {"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
+            "xaxis": {
+                "title": "bits → gates → output", "range": [-0.2, LEARNED + OUTPUT + 0.2], "showgrid": False,
+                "zeroline": False, "showticklabels": False,
+            },
+            "yaxis": {
+                "title": "neuron", "range": [n_rows - 0.3, -1.3], "showgrid": False, "zeroline": False,
+                "showticklabels": False,
+            },
+            "hovermode": "closest",
+            "meta": {"caption": caption},
+        }
+    )  # fmt: skip
+    traces = {}
+    for seed, (built, learned) in pairs.items():
+        paired = set(built.rows.tolist()) & set(learned.rows.tolist())
+        bits = result["bit"].values.tolist()
+        titles = [(BUILT, construction.name), (LEARNED, f"learned, seed {seed}")]
+        traces[seed] = [
+            *_drawn(built, BUILT, bits, paired, n_rows),
+            *_drawn(learned, LEARNED, bits, paired, n_rows),
+            _text(
+                [place + OUTPUT / 2 for place, _ in titles], [-1.0, -1.0], [f"<b>{title}</b>" for _, title in titles]
+            ),
+            *_legend(),
+        ]
+    hidden = int((result["element_gate"] != "").sum("element").max()) > MOST_ROWS
+    note = f"; the {MOST_ROWS} elements of largest path norm" if hidden else ""
+    add_seed_menu(figure, traces, result.drop_vars([name for name in PHASES if name in result]), note)
+    return figure
+
+
+def _aligned(at: xr.Dataset, construction: Construction) -> tuple[Network, Network]:
+    """The construction in its matching form and the learned elements, with the row of each neuron."""
+    match = at.sel(construction=construction.name)
+    there = np.flatnonzero(at["element_gate"].values != "")[:MOST_ROWS]
+    neuron_of = match["construction_neuron"].values[there]
+    signs, order = match["bit_sign"].values, match["permutation"].values
+    net = construction.arrays()
+    matched = neuron_of[neuron_of >= 0]
+    missing = np.setdiff1d(np.arange(construction.n_neurons), matched)
+    built_rows = np.empty(construction.n_neurons, int)
+    built_rows[matched] = np.arange(len(matched))
+    built_rows[missing] = len(matched) + np.arange(len(missing))
+    learned_rows = np.where(neuron_of >= 0, built_rows[np.maximum(neuron_of, 0)], -1)
+    extra = learned_rows < 0
+    learned_rows[extra] = construction.n_neurons + np.arange(extra.sum())
+    built = Network(net["W"][:, order] * signs, net["b"], net["u"] * signs.prod(), built_rows)
+    W, b, u = (at[f"element_{name}"].values[there] for name in ("weight", "bias", "readout"))
+    sizes = np.abs(W).max(axis=1, initial=0.0)
+    sizes = np.where(sizes > 0.01 * np.abs(b), sizes, np.abs(b))  # a constant, by its bias
+    sizes = np.where(sizes > 0, sizes, 1.0)
+    return built, Network(W / sizes[:, None], b / sizes, u * sizes, learned_rows)
+
+
+def _drawn(net: Network, left: float, bits: list[int], paired: set[int], n_rows: int) -> list[go.Scatter]:
+    """Lines of four kinds, bits, gates and output of one network."""
+    heights = np.linspace(0.15, 0.85, len(bits)) * (n_rows - 1) if len(bits) > 1 else np.array([(n_rows - 1) / 2])
+    middle = (n_rows - 1) / 2
+    drawn = []
+    largest = np.abs(net.u).max(initial=0.0) or 1.0
+    for j, row in enumerate(net.rows.astype(float).tolist()):
+        scale = np.abs(net.W[j]).max(initial=0.0) or 1.0
+        for i, height in enumerate(heights):
+            label = f"bit {bits[i]}: weight {net.W[j, i]:.3g}"
+            drawn.append(_line((left, height), (left + GATE, row), net.W[j, i], net.W[j, i] / scale, label))
+        ends = (left + BEHIND, row), (left + OUTPUT, middle)
+        drawn.append(_line(*ends, net.u[j], net.u[j] / largest, f"readout {net.u[j]:.3g}"))
+    names = nearest_gates(net.W, net.b).names
+    labels = [
+        _signed(f"  {name} b {bias:.2g}, u {out:.2g}") for name, bias, out in zip(names, net.b, net.u, strict=True)
+    ]
+    matched = [row in paired for row in net.rows.tolist()]
+    gates = go.Scatter(
+        x=[left + GATE] * len(net.rows), y=net.rows, mode="markers+text", text=labels, textposition="middle right",
+        textfont={"size": 11}, showlegend=False, hovertemplate="weights %{customdata}<extra></extra>",
+        customdata=[", ".join(f"{weight:.3g}" for weight in row) for row in net.W],
+        marker={
+            "size": 13, "line": {"color": INK, "width": 1}, "color": [GREEN if one else ORANGE for one in matched],
+            "symbol": ["circle" if one else "diamond" for one in matched],
+        },
+    )  # fmt: skip
+    ends_of_it = go.Scatter(
+        x=[left] * len(bits) + [left + OUTPUT], y=[*heights, middle], mode="markers+text", showlegend=False,
+        text=[f"x<sub>{bit}</sub>" for bit in bits] + ["f"], textposition="middle center", hoverinfo="skip",
+        marker={"size": 27, "color": "white", "line": {"color": INK, "width": 1.2}, "symbol": "square"},
+    )  # fmt: skip
+    return [*drawn, gates, ends_of_it]
+
+
+def _line(start: tuple[float, float], end: tuple[float, float], sign: float, share: float, label: str) -> go.Scatter:
+    """A weight as a line, with a place to hover over in its middle."""
+    x, y = ([first, (first + last) / 2, last] for first, last in zip(start, end, strict=True))
+    positive = sign > 0
+    colour = GREY if sign == 0 else BLUE if positive else VERMILLION
+    return go.Scatter(
+        x=x, y=y, mode="lines", showlegend=False, text=label, hovertemplate="%{text}<extra></extra>",
+        opacity=0.25 if sign == 0 else 0.9,
+        line={"color": colour, "dash": "solid" if positive else "dot" if sign == 0 else "dash",
+              "width": max(THINNEST, WIDEST * abs(share))},
+    )  # fmt: skip
+
+
+def _legend() -> list[go.Scatter]:
+    lines = [("positive weight", BLUE, "solid"), ("negative weight", VERMILLION, "dash")]
+    marks = [("matched", GREEN, "circle"), ("missing, or extra", ORANGE, "diamond")]
+    drawn = [
+        go.Scatter(x=[None], y=[None], mode="lines", name=name, line={"color": colour, "dash": dash, "width": 2.2})
+        for name, colour, dash in lines
+    ]
+    for name, colour, symbol in marks:
+        marker = {"color": colour, "symbol": symbol, "size": 11, "line": {"color": INK, "width": 1}}
+        drawn.append(go.Scatter(x=[None], y=[None], mode="markers", name=name, marker=marker))
+    return drawn
+
+
+def _text(x: list[float], y: list[float], text: list[str]) -> go.Scatter:
+    return go.Scatter(x=x, y=y, mode="text", text=text, textfont={"size": 13}, showlegend=False, hoverinfo="skip")
+
+
+def _signed(text: str) -> str:
+    return text.replace("-", "−")
