@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from circuits.errors import RunError as RunError
     from circuits.figures.report import report as report
     from circuits.presets import preset as preset
+    from circuits.presets import preset_configs as preset_configs
     from circuits.training.loop import train as train
     from circuits.training.replay import replay as replay
     from circuits.training.ticket import ticket as ticket
@@ -44,6 +45,7 @@ _LAZY = {
     "figures": "circuits.figures",
     "open": "circuits.checkpoints.run:open_run",
     "preset": "circuits.presets:preset",
+    "preset_configs": "circuits.presets:preset_configs",
     "read_json": "circuits.analysis.store:read_json",
     "repair": "circuits.checkpoints.repair:repair",
     "replay": "circuits.training.replay:replay",

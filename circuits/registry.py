@@ -88,6 +88,10 @@ PRESETS = {
         "(40,3) parity, width 1000, 5 seeds, 300 epochs: Merrill et al. 2023, section 2.",
         "circuits.presets.merrill_2023:merrill_2023",
     ),
+    "fuangkawinsombut-2024-widths": Entry(
+        "(50,2) with 2 to 6 neurons, (50,3) with 4 to 32, with and without L1, 50 seeds: thesis, chapter 4.",
+        "circuits.presets.fuangkawinsombut_2024:fuangkawinsombut_2024_widths",
+    ),
 }
 
 CONSTRUCTIONS = {

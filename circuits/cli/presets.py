@@ -22,9 +22,14 @@ def command(words: list[str]) -> int:
     """Run `circuits presets`."""
     flags = parsed(PresetsFlags, words, "circuits presets")
     if flags.name is not None:
-        from circuits.presets import preset
+        from circuits.presets import preset, preset_configs
 
-        result(preset(flags.name).to_json())
+        configs = preset_configs(flags.name) if flags.name in PRESETS else {flags.name: preset(flags.name)}
+        if len(configs) == 1:
+            result(next(iter(configs.values())).to_json())
+            return 0
+        result(f"{flags.name}: {len(configs)} configs", *configs)
+        remark(f"Train all: circuits train {flags.name}. One: circuits train {next(iter(configs))}.")
         return 0
     table = new_table("preset", "what")
     table.columns[1].justify = "left"

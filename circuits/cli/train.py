@@ -5,7 +5,7 @@ config it gives; then the flags are read.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,8 +17,8 @@ from circuits.cli.flags import flag_class, flags_of, overlaid
 from circuits.cli.parsing import known, parsed, validated
 from circuits.config import Config, assign, parse, read_config
 from circuits.errors import InputError, nearest
-from circuits.presets import preset
-from circuits.registry import MODELS, TASKS
+from circuits.presets import preset, preset_configs
+from circuits.registry import MODELS, PRESETS, TASKS
 
 if TYPE_CHECKING:
     from circuits.checkpoints.run import Run
@@ -62,7 +62,10 @@ class TrainFlags:
     name: str | None = None
 
 
-PRESET_HELP = "Start from this preset; its values become the defaults below. `circuits presets` lists them."
+PRESET_HELP = (
+    "Start from this preset; its values become the defaults below. `circuits presets` lists them. A preset of several "
+    "configs trains them all in turn, going on with those that are not complete; PRESET/NAME trains one."
+)
 PRESET_FLAG = Annotated[
     str | None,
     tyro.conf.Positional,
@@ -73,15 +76,52 @@ PRESET_FLAG = Annotated[
 def command(words: list[str]) -> int:
     """Run `circuits train`."""
     name, words = split_preset(words)
-    start = _start(name, known(TrainFlags, words, COMMAND))
+    starts = _starts(name, known(TrainFlags, words, COMMAND))
+    start = starts[0]
     options = [("preset", PRESET_FLAG, field(default=None)), *flags_of(start)]
     train_flags = flag_class("Train", options, TrainFlags.__doc__ or "", TrainFlags)
     flags: Any = parsed(train_flags, words, COMMAND)
     config = validated(Config, overlaid(start.model_dump(mode="json"), flags), train_flags)
-    path = flags.out or FOLDER / f"{config.name}.h5"
+    if len(starts) == 1:
+        jobs = [(config, flags.out or FOLDER / f"{config.name}.h5")]
+    else:
+        jobs = _several(starts, config, flags)
     if flags.dry_run:
-        return _plan(config, path, replaces=flags.resume or flags.overwrite)
+        return _plan(jobs, replaces=flags.resume or flags.overwrite)
+    for one, path in jobs:
+        _train(flags, one, path, resume=flags.resume or (len(jobs) > 1 and path.exists() and not flags.overwrite))
+    return 0
 
+
+def _several(starts: Sequence[Config], first: Config, flags: Any) -> list[tuple[Config, Path]]:
+    """Every config of a preset with what the flags changed in the first, and the file of each."""
+    if first.name != starts[0].name:
+        raise InputError(f"The preset is {len(starts)} configs, which --name cannot rename. Pass a folder to --out.")
+    if flags.out is not None and flags.out.suffix == ".h5":
+        raise InputError(f"The preset is {len(starts)} configs, so --out {flags.out} must be a folder.")
+    before, after = (dict(_leaves(config.model_dump(mode="json"))) for config in (starts[0], first))
+    jobs = []
+    for start in starts:
+        data = start.model_dump(mode="json")
+        for key in after:
+            if after[key] != before.get(key):
+                assign(data, key, after[key])
+        config = parse(data)
+        folder, _, name = config.name.partition("/")
+        jobs.append((config, (flags.out or FOLDER / folder) / f"{name}.h5"))
+    return jobs
+
+
+def _leaves(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
+    """Train one config into its file, and say what came of it."""
     from circuits.analysis.phases import phases
     from circuits.checkpoints.layout import size_on_disk
     from circuits.cli.tables import phase_table
@@ -89,7 +129,7 @@ def command(words: list[str]) -> int:
     if not flags.quiet and not path.exists():
         planned = count(len(config.checkpoint_steps()), "checkpoint")
         remark(f"{path} will take {size(size_on_disk(config))}: {planned} of {count(len(config.seeds), 'seed')}.")
-    with _trained(flags, config, path) as run:
+    with _trained(flags, config, path, resume) as run:
         result(
             f"{path}: {count(run.n_checkpoints, 'checkpoint')} of {count(len(run.seeds), 'seed')}, {size(run.nbytes)}"
         )
@@ -101,13 +141,12 @@ def command(words: list[str]) -> int:
         remark(f"Of the run that is replaced, there remain: {', '.join(map(str, left))}.")
     page = f"circuits report {path} for a page with every figure."
     remark(f"Next: circuits analyze {path}, or {page}" if config.model.hidden_layer else f"Next: {page}")
-    return 0
 
 
-def _trained(flags: Any, config: Config, path: Path) -> "Run":
+def _trained(flags: Any, config: Config, path: Path, resume: bool) -> "Run":
     from circuits.training.loop import train
 
-    if flags.from_ is not None and not flags.resume:
+    if flags.from_ is not None and not resume:
         from circuits.cli.ticket import train_ticket
 
         return train_ticket(flags, config, path)
@@ -116,7 +155,7 @@ def _trained(flags: Any, config: Config, path: Path) -> "Run":
         path,
         device=flags.device,
         kernel=flags.kernel,
-        resume=flags.resume,
+        resume=resume,
         overwrite=flags.overwrite,
         allow_different_numerics=flags.allow_different_numerics,
         progress=not flags.quiet,
@@ -177,8 +216,8 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def _start(name: str | None, given: TrainFlags) -> Config:
-    """The config that the flags change: of the run to resume, the preset, the file, or the defaults."""
+def _starts(name: str | None, given: TrainFlags) -> list[Config]:
+    """The configs that the flags change: of the run to resume, the preset, the file, or the defaults."""
     if name is not None and given.config is not None:
         raise InputError(f"Both preset '{name}' and --config {given.config} say what to train. Pass one.")
     if given.resume and given.overwrite:
@@ -194,12 +233,15 @@ def _start(name: str | None, given: TrainFlags) -> Config:
     elif given.config is not None:
         start = read_config(given.config)
     elif name is not None:
-        start = preset(name)
+        configs = list(preset_configs(name).values()) if name in PRESETS else [preset(name)]
+        if len(configs) > 1:
+            return [_changed(config, given.set) for config in configs]
+        start = configs[0]
     else:
         start = parse({"task": {"kind": next(iter(TASKS))}, "model": {"kind": next(iter(MODELS))}})
     if given.resume and given.config is None:
         start = _stored(given.out or FOLDER / f"{given.name or start.name}.h5", name and (given.name or start.name))
-    return _changed(start, given.set)
+    return [_changed(start, given.set)]
 
 
 def _stored(path: Path, expected: str | None) -> Config:
@@ -252,13 +294,15 @@ def _refuse_unknown(data: dict[str, Any], key: str) -> None:
         place = place[name]
 
 
-def _plan(config: Config, path: Path, replaces: bool) -> int:
+def _plan(jobs: Sequence[tuple[Config, Path]], replaces: bool) -> int:
     from circuits.checkpoints.layout import size_on_disk
 
-    result(config.to_json())
-    there = "" if replaces or not path.exists() else " It exists: pass --resume, --overwrite, or another --out."
-    checkpoints = len(config.checkpoint_steps())
-    remark(
-        f"{path} will hold {checkpoints} checkpoints of {len(config.seeds)} seeds, {size(size_on_disk(config))}.{there}"
-    )
+    result(jobs[0][0].to_json() if len(jobs) == 1 else json.dumps([one.model_dump(mode="json") for one, _ in jobs]))
+    for config, path in jobs:
+        there = "" if replaces or not path.exists() else " It exists: pass --resume, --overwrite, or another --out."
+        if path.exists() and not replaces and len(jobs) > 1:
+            there = " It exists, and is gone on with if it is not complete."
+        planned = count(len(config.checkpoint_steps()), "checkpoint")
+        what = f"{planned} of {count(len(config.seeds), 'seed')}, {size(size_on_disk(config))}"
+        remark(f"{path} will hold {what}.{there}")
     return 0

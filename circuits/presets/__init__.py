@@ -1,15 +1,44 @@
-"""The papers' experiments as configs, one file per paper."""
+"""The papers' experiments as configs, one file per paper.
+
+A preset is one config, or several with names: a curve per weight decay, per width. One of several is called
+PRESET/NAME, and trained into PRESET/NAME.h5.
+"""
 
 from circuits.config import Config
+from circuits.errors import InputError, nearest
 from circuits.registry import PRESETS, lookup
 
 
 def preset(name: str) -> Config:
     """The config called `name`; `circuits presets` lists them.
 
+    Raises
+    ------
+    InputError
+        There is no such preset, or it is several configs.
+
     Examples
     --------
     >>> preset("merrill-2023").epochs
     300
     """
-    return lookup(PRESETS, name, "preset").load()()
+    group, _, one = name.partition("/")
+    found = preset_configs(group)
+    if name in found:
+        return found[name]
+    if one:
+        raise InputError(f"Preset '{group}' has no '{one}'. {nearest(name, found)}")
+    raise InputError(f"Preset '{name}' is {len(found)} configs: {', '.join(found)}. Name one, or use preset_configs.")
+
+
+def preset_configs(name: str) -> dict[str, Config]:
+    """Every config of a preset, by its name: one, or several PRESET/NAME.
+
+    Examples
+    --------
+    >>> list(preset_configs("merrill-2023"))
+    ['merrill-2023']
+    """
+    made = lookup(PRESETS, name, "preset").load()()
+    configs = [made] if isinstance(made, Config) else made
+    return {config.name: config for config in configs}
