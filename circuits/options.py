@@ -40,6 +40,9 @@ class Options(Part):
     generalization_threshold: Share = 0.98
     """Generalised: test accuracy first exceeds this."""
 
+    time_limit: Annotated[float, Field(ge=0)] = 60.0
+    """Seconds that a solver may take for each network (certify, exact)."""
+
     @field_validator("checkpoints")
     @classmethod
     def _is_a_slice(cls, text: str) -> str:

@@ -21,6 +21,7 @@ class Entry:
     figures: str | None = None  # measurements only: `module:function` giving its figures; None draws every curve
     needs: str | None = None  # measurements and metrics: attribute of the model that must not be None
     task: str | None = None  # measurements only: the one task that it is about; None for any
+    on_request: bool = False  # measurements only: takes so long that it is made only when it is named
 
     def load(self) -> Any:
         """Import the module and return the attribute."""
@@ -80,6 +81,20 @@ MEASUREMENTS = {
         figures="circuits.figures.constructions:figures",
         needs="hidden_layer",
         task="parity",
+    ),
+    "certify": Entry(
+        "Prove or refute the network on all inputs: last checkpoint, or --checkpoints. On request only.",
+        "circuits.analysis.certificates:measure",
+        figures="circuits.figures.certify:figures",
+        needs="hidden_layer",
+        task="parity",
+        on_request=True,
+    ),
+    "exact": Entry(
+        "Smallest subnetwork of any neurons: last checkpoint, or --checkpoints. On request only.",
+        "circuits.analysis.exact:measure",
+        needs="hidden_layer",
+        on_request=True,
     ),
 }
 

@@ -13,6 +13,8 @@ from circuits import registry
 from circuits.cli.main import main
 from circuits.registry import MEASUREMENTS, Entry
 
+USUAL = [name for name, entry in MEASUREMENTS.items() if not entry.on_request]
+
 
 @pytest.fixture
 def run_path(grokked_path, tmp_path, monkeypatch):
@@ -45,8 +47,8 @@ def _refuse_constant(name):
 
 
 def test_without_a_measurement_flag_all_that_apply_are_made(document):
-    assert list(document()) == ["schema_version", "run", "options", *MEASUREMENTS]
-    assert list(document("--all")) == ["schema_version", "run", "options", *MEASUREMENTS]
+    assert list(document()) == ["schema_version", "run", "options", *USUAL]
+    assert list(document("--all")) == ["schema_version", "run", "options", *USUAL]
 
 
 def test_named_measurements_alone_are_made(document):
@@ -85,7 +87,7 @@ def test_the_json_has_the_promised_variables(document):
     assert found["faithfulness"]["group"].values.tolist() == ["generalizing", "memorizing", "complementary", "control"]
     trajectories = ("merged_sparsity", "path_cost", "margin", "efficiency")
     assert all(found["constructions"][name].dims == ("step", "seed") for name in trajectories)
-    assert all({"step", "epoch", "seed"} <= set(found[name].coords) for name in MEASUREMENTS)
+    assert all({"step", "epoch", "seed"} <= set(found[name].coords) for name in USUAL)
 
 
 def test_every_neurons_norm_is_in_the_json_only_when_norms_are_named(document):
@@ -107,6 +109,7 @@ def test_options_reach_the_measurement_and_are_stored(document):
     assert found["options"] == {
         "checkpoints": ":", "support": "test", "criterion": "accuracy", "norm": "path", "final": "median",
         "merge_cosine": 0.9, "merge_floor": 0.02, "memorization_threshold": 0.98, "generalization_threshold": 0.98,
+        "time_limit": 60.0,
     }  # fmt: skip
     never = document("--subnetwork", "--memorization-threshold", "1")["subnetwork"]
     assert np.isnan(never["memorization_epoch"]).all()

@@ -182,7 +182,7 @@ def test_without_phases_nothing_is_marked(tiny_run):
 # ---- every figure of every measurement ----
 
 
-@pytest.mark.parametrize("name", [*MEASUREMENTS, "learning"])
+@pytest.mark.parametrize("name", [*(name for name, entry in MEASUREMENTS.items() if not entry.on_request), "learning"])
 def test_every_measurement_brings_figures_with_title_axes_and_caption(name, grokked_run, results):
     if name == "learning":
         drawn = curves.figures(grokked_run, grokked_run.metrics)

@@ -7,6 +7,7 @@ nothing of runs; those that take a run stream it in blocks of checkpoints and re
 from circuits.analysis.active import active_subnetwork, effective_sparsity, smallest_agreeing
 from circuits.analysis.circuit import circuit_of, gate_history
 from circuits.analysis.efficiency import efficiency
+from circuits.analysis.exact import agrees, smallest_subnetwork
 from circuits.analysis.faithfulness import agreement_and_accuracy, faithfulness, group_outputs
 from circuits.analysis.groups import GROUPS, expected_jaccard, jaccard, neuron_groups
 from circuits.analysis.measurements import analyze
@@ -21,6 +22,7 @@ __all__ = [
     "Options",
     "active_subnetwork",
     "agreement_and_accuracy",
+    "agrees",
     "analyze",
     "circuit_of",
     "effective_sparsity",
@@ -41,4 +43,5 @@ __all__ = [
     "phases",
     "pruning_order",
     "smallest_agreeing",
+    "smallest_subnetwork",
 ]

@@ -26,6 +26,14 @@ def chosen_checkpoints(run: Run, options: Options) -> np.ndarray:
     return chosen
 
 
+def requested_checkpoints(run: Run, options: Options) -> np.ndarray:
+    """As `chosen_checkpoints`, but the last one alone where `options` asks for all: for measurements that take long.
+
+    To have all of them, ask for "0:".
+    """
+    return np.array([run.n_checkpoints - 1]) if options.slice == slice(None) else chosen_checkpoints(run, options)
+
+
 def trajectory_coords(run: Run, checkpoints: np.ndarray) -> dict[str, Any]:
     """Coordinates of results at these checkpoints."""
     return {

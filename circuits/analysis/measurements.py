@@ -1,4 +1,4 @@
-"""`analyze`: the measurements asked for, by name, or all that apply to the run."""
+"""`analyze`: the measurements asked for, by name, or all that apply to the run and do not wait to be named."""
 
 import xarray as xr
 
@@ -19,7 +19,7 @@ def analyze(
     run
         The run; it is only read.
     measurements
-        Names as in `circuits analyze --help`; none means all that apply.
+        Names as in `circuits analyze --help`; none means all that `usual` lists.
     options
         How to measure.
     progress
@@ -41,7 +41,7 @@ def analyze(
     for name in measurements:
         if not applies(run, name):
             _refuse(run, name)
-    wanted = [name for name in MEASUREMENTS if (name in measurements if measurements else applies(run, name))]
+    wanted = [name for name in MEASUREMENTS if name in measurements] if measurements else usual(run)
     if not wanted:
         hidden_layer(run)
     return {name: MEASUREMENTS[name].load()(run, options, progress=progress) for name in wanted}
@@ -62,3 +62,8 @@ def _refuse(run: Run, measurement: str) -> None:
         f"{run.path} holds the task '{run.config.task.kind}', and the measurement '{measurement}' is about the task "
         f"'{wanted}'. Leave --{measurement} out."
     )
+
+
+def usual(run: Run) -> list[str]:
+    """The measurements that are made of this run without being named: those that apply, but for the long ones."""
+    return [name for name, entry in MEASUREMENTS.items() if applies(run, name) and not entry.on_request]

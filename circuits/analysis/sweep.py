@@ -5,7 +5,7 @@ holds two blocks and the results, whatever the number of checkpoints.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -71,6 +71,30 @@ def sweep(
                 results[where.start + step, seed] = result
             bar.update(n_steps)
     return np.empty((0, n_seeds)) if results is None else results
+
+
+def one_by_one(
+    run: Run, checkpoints: np.ndarray, *, what: str, progress: bool = False
+) -> Iterator[tuple[tuple[int, int], Network]]:
+    """Every network of the given checkpoints in turn, for measurements that keep to a time limit each.
+
+    Parameters as in `sweep`.
+
+    Yields
+    ------
+    Its place (step, seed) among the results, and its hidden layer under the names W, b, u.
+    """
+    names = dict(zip("Wbu", hidden_layer(run), strict=True))
+    total = len(checkpoints) * len(run.seeds)
+    with tqdm(total=total, desc=what, unit="network", file=sys.stderr, disable=_off(progress)) as bar:
+        for where, block in run.blocks(checkpoints, *names.values()):
+            for step in range(where.stop - where.start):
+                for seed in range(len(run.seeds)):
+                    yield (
+                        (where.start + step, seed),
+                        {short: block[name][step, seed] for short, name in names.items()},
+                    )
+                    bar.update()
 
 
 def hidden_layer(run: Run) -> tuple[str, str, str]:

@@ -25,12 +25,12 @@ COMMAND = "circuits analyze"
 
 @dataclass(kw_only=True)
 class AnalyzeFlags:
-    """Measure a run. Without a measurement flag, all that apply to it are made."""
+    """Measure a run. Without a measurement flag, all that apply to it are made, but for those on request only."""
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN.h5", help_behavior_hint="")]
     """The run file; it is only read."""
     all: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """Every measurement that applies, as when none is named."""
+    """Every measurement that applies and is not on request only, as when none is named."""
     json: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Print one JSON object instead of tables; circuits.read_json restores it."""
     out: Annotated[

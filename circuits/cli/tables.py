@@ -121,6 +121,8 @@ def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
     """The last checkpoint of every variable over step and seed, also of those with one further short dimension."""
     columns: dict[str, xr.DataArray] = {}
     for variable, values in dataset.data_vars.items():
+        if values.dtype.kind not in "fiub":
+            continue
         others = [dim for dim in values.dims if dim not in ("step", "seed")]
         if {"step", "seed"} <= set(values.dims) and not others:
             columns[str(variable)] = values.isel(step=-1)
@@ -133,10 +135,28 @@ def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
     return f"{name}, at epoch {float(dataset['epoch'][-1]):g}", table
 
 
+def certificate_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
+    """What is proved at the last checkpoint measured, of the active subnetwork and of the whole network."""
+    last = dataset.isel(step=-1)
+    shown = []
+    for name, begins in (("Active subnetwork", ""), ("Whole network", "whole_")):
+        own = ("neurons", "flips min", "median") if not begins else ()
+        table = new_table("seed", "all inputs", "margin from", "to", "failures", "95 % interval", *own)
+        for seed in dataset["seed"].values:
+            at = last.sel(seed=seed)
+            rate, low, high = (number(at[f"{begins}failure_{part}"], ".2g") for part in ("rate", "low", "high"))
+            margins = (number(at[f"{begins}margin_{end}"], ".4g") for end in ("lower", "upper"))
+            of_own = [number(at[part]) for part in ("n_kept", "fewest_flips_min", "fewest_flips_median") if own]
+            table.add_row(str(seed), str(at[f"{begins}verdict"].values), *margins, rate, f"{low}–{high}", *of_own)
+        shown.append((f"{name} at epoch {float(dataset['epoch'][-1]):g}: worst-case margin, failures on inputs", table))
+    return shown
+
+
 OWN: dict[str, Callable[[xr.Dataset, xr.Dataset], list[Titled]]] = {
     "subnetwork": subnetwork_tables,
     "faithfulness": agreement_tables,
     "constructions": construction_tables,
+    "certify": certificate_tables,
 }
 
 

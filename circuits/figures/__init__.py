@@ -7,6 +7,7 @@ Each takes what `circuits.analyze` or `run.metrics` gave and computes no statist
 band. Every module also has `figures(run, dataset)`, all its figures of one run, which the registry names for the page.
 """
 
+from circuits.figures.certify import certified_margin, certified_patterns
 from circuits.figures.constructions import cost_over_least, firing_patterns, merged_sparsity, pattern_margins
 from circuits.figures.curves import accuracy, loss
 from circuits.figures.diagram import circuit_diagram
@@ -22,6 +23,8 @@ __all__ = [
     "all_neurons",
     "circuit_diagram",
     "cost_over_least",
+    "certified_margin",
+    "certified_patterns",
     "dominant_neurons",
     "effective_sparsity",
     "firing_patterns",

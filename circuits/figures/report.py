@@ -18,7 +18,7 @@ from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
 import circuits
-from circuits.analysis.measurements import analyze, applies
+from circuits.analysis.measurements import analyze, usual
 from circuits.analysis.phases import phases
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
@@ -49,7 +49,7 @@ def report(run: Run, out: str | Path | None = None, *, options: Options = Option
     Parameters
     ----------
     run
-        The run; it is only read. Every measurement that applies to it is made anew.
+        The run; it is only read. Every usual measurement that applies to it is made anew.
     out
         Where to write; by default beside the run, RUN.html. A page that this made before is replaced.
     options
@@ -70,7 +70,7 @@ def report(run: Run, out: str | Path | None = None, *, options: Options = Option
     _refuse_foreign(path, run)
     if run.n_checkpoints == 0:
         raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
-    names = [name for name in MEASUREMENTS if applies(run, name)]
+    names = usual(run)
     results = analyze(run, *names, options=options, progress=progress) if names else {}
     text = page(run, results, options)
     with written_whole(path, replace=True) as temporary:

@@ -1,0 +1,188 @@
+"""The measurement `certify`: is a run's network right on all 2^n inputs, and its active subnetwork alone?
+
+For each checkpoint asked for, the certificate of the active subnetwork and of the whole network, how often each fails
+on random inputs, and how many irrelevant bits must flip before the subnetwork fails on a test input. The arrays are
+judged by `circuits.constructions`; this names the dimensions.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool
+
+from circuits.analysis.active import active_subnetwork, support_examples
+from circuits.analysis.labels import requested_checkpoints, trajectory_coords
+from circuits.analysis.sweep import Network, one_by_one
+from circuits.checkpoints.run import Run
+from circuits.constructions.certify import Certificate, certify
+from circuits.constructions.failures import failure_rate
+from circuits.constructions.flips import fewest_flips
+from circuits.constructions.interval import interval_bounds
+from circuits.constructions.patterns import patterns
+from circuits.errors import InputError
+from circuits.options import Options
+
+N_RANDOM = 10**6  # random inputs on which failures are counted
+
+LONG_NAMES = {
+    "certified_margin": "margin proved (certified), or of a counterexample (refuted)",
+    "verdict": "whether the sign is the parity on all inputs",
+    "margin_lower": "no input has a smaller margin",
+    "margin_upper": "margin of the worst input found",
+    "margin_scale": "unit of the tolerances: the largest conceivable output, to a factor of 2",
+    "failure_rate": f"share of {N_RANDOM:,} random inputs that fail",
+    "failure_low": "lower end of the 95 % interval of the failure rate",
+    "failure_high": "upper end of the 95 % interval of the failure rate",
+    "fewest_flips_min": "fewest flips of irrelevant bits until a test input fails, least",
+    "fewest_flips_median": "fewest flips of irrelevant bits until a test input fails, median",
+    "n_kept": "neurons",
+    "pattern_lower": "no input with the pattern has a smaller margin",
+    "pattern_upper": "margin of the worst input found with the pattern",
+    "subnetwork_minus_rest": "margin of the subnetwork minus an interval bound of all other neurons",
+}
+
+
+def recovered_support(run: Run) -> tuple[int, ...]:
+    """The bits whose parity the run's networks are held against: those of its task.
+
+    Raises
+    ------
+    InputError
+        The task has no relevant bits.
+    """
+    bits = getattr(run.config.task, "relevant_bits", None)
+    if bits is None:
+        raise InputError(
+            f"{run.path} was trained on the task '{run.config.task.kind}', which has no relevant bits. "
+            f"Certificates are of parity, so they need the task 'parity'."
+        )
+    return tuple(bits)
+
+
+def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+    """Certificates of a run: at the last checkpoint, or at those that `--checkpoints` names.
+
+    Returns
+    -------
+    certified_margin
+        (step, seed) of the active subnetwork: the margin proved where it is certified, that of the counterexample,
+        <= 0, where it is refuted; NaN where it is undecided, or where there is none.
+    verdict
+        (step, seed) "certified", "refuted", "undecided", or "none" where there is no subnetwork.
+    margin_lower, margin_upper, margin_scale
+        (step, seed) the worst-case margin lies between the first two; tolerances are of the third.
+    worst_input
+        (step, seed, input) attains `margin_upper`.
+    pattern_lower, pattern_upper
+        (pattern, step, seed) the same for each pattern of the relevant bits.
+    failure_rate, failure_low, failure_high
+        (step, seed) on a million random inputs, with a 95 % interval after Clopper and Pearson.
+    fewest_flips_min, fewest_flips_median
+        (step, seed) over the test set; inf where no flips suffice, NaN where one is not known.
+    n_kept
+        (step, seed) neurons in the active subnetwork.
+    subnetwork_minus_rest
+        (step, seed) a bound of the whole network's margin: the subnetwork's minus an interval bound of the rest.
+    whole_…
+        The same of the whole network: verdict, margins, worst input, patterns, failures.
+    """
+    bits = recovered_support(run)
+    checkpoints = requested_checkpoints(run, options)
+    supports = [support_examples(run, index, options.support) for index in range(len(run.seeds))]
+    test_inputs = support_examples(run, 0, "test")[0]
+    n_patterns, n_inputs = 2 ** len(bits), run.config.task.n_inputs
+    of_subnetwork = _empty((len(checkpoints), len(run.seeds)), n_patterns, n_inputs)
+    of_whole = _empty((len(checkpoints), len(run.seeds)), n_patterns, n_inputs)
+    for place, net in one_by_one(run, checkpoints, what="certificates", progress=progress):
+        inputs, targets = supports[place[1]]
+        kept = active_subnetwork(**net, inputs=inputs, targets=targets, norm=options.norm, criterion=options.criterion)
+        if kept is None:
+            continue  # diverged
+        _fill(of_whole, place, _certificate(net, bits, options), net, bits)
+        if not kept.any():
+            continue  # the whole network outputs 0 wherever it was looked at
+        alone = _part(net, kept)
+        proof = _certificate(alone, bits, options)
+        _fill(of_subnetwork, place, proof, alone, bits)
+        rest = interval_bounds(**_part(net, ~kept), support=bits) if not kept.all() else np.zeros(n_patterns)
+        of_subnetwork["subnetwork_minus_rest"][place] = (proof.pattern_lower + rest).min()
+        of_subnetwork["n_kept"][place] = kept.sum()
+        fewest = fewest_flips(**alone, support=bits, inputs=test_inputs, time_limit=options.time_limit).fewest
+        of_subnetwork["fewest_flips_min"][place] = fewest.min()
+        of_subnetwork["fewest_flips_median"][place] = np.median(fewest)
+    whole = {f"whole_{name}": values for name, values in of_whole.items() if name in WHOLE}
+    variables = {name: _labelled(name, values) for name, values in (of_subnetwork | whole).items()}
+    names = ["".join("+" if bit > 0 else "-" for bit in pattern) for pattern in patterns(len(bits))]
+    result = xr.Dataset(variables, {**trajectory_coords(run, checkpoints), "pattern": names})
+    result.attrs["relevant_bits"] = list(bits)
+    result.attrs["warnings"] = _warnings(run.seeds, result)
+    return result
+
+
+SHARED = ("margin_lower", "margin_upper", "margin_scale", "failure_rate", "failure_low", "failure_high")
+WHOLE = ("certified_margin", "verdict", *SHARED, "worst_input", "pattern_lower", "pattern_upper")
+OWN = ("certified_margin", *SHARED, "fewest_flips_min", "fewest_flips_median", "n_kept", "subnetwork_minus_rest")
+
+
+def _empty(shape: tuple[int, int], n_patterns: int, n_inputs: int) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {name: np.full(shape, np.nan) for name in OWN}
+    found["verdict"] = np.full(shape, "none", "<U9")
+    found["worst_input"] = np.zeros((*shape, n_inputs), np.int8)
+    found |= {name: np.full((*shape, n_patterns), np.nan) for name in ("pattern_lower", "pattern_upper")}
+    return found
+
+
+def _fill(
+    found: dict[str, np.ndarray], place: tuple[int, int], proof: Certificate, net: Network, bits: tuple[int, ...]
+) -> None:
+    failures = failure_rate(net["W"], net["b"], net["u"], bits, n_inputs=N_RANDOM)
+    margins = {"certified": proof.lower, "refuted": proof.margin, "undecided": np.nan}
+    values: Mapping[str, Any] = {
+        "certified_margin": margins[proof.verdict],
+        "verdict": proof.verdict,
+        "margin_lower": proof.lower,
+        "margin_upper": proof.margin,
+        "margin_scale": proof.scale,
+        "worst_input": proof.input,
+        "pattern_lower": proof.pattern_lower,
+        "pattern_upper": proof.pattern_margin,
+        "failure_rate": failures.rate,
+        "failure_low": failures.low,
+        "failure_high": failures.high,
+    }
+    for name, value in values.items():
+        found[name][place] = value
+
+
+def _certificate(net: Network, bits: tuple[int, ...], options: Options) -> Certificate:
+    return certify(net["W"], net["b"], net["u"], bits, time_limit=options.time_limit)
+
+
+def _part(net: Network, kept: Bool[np.ndarray, " neuron"]) -> dict[str, np.ndarray]:
+    return {name: values[kept] for name, values in net.items()}
+
+
+def _labelled(name: str, values: np.ndarray) -> xr.Variable:
+    short = name.removeprefix("whole_")
+    whole = {"long_name": f"whole network: {LONG_NAMES[short]}"} if short != name and short in LONG_NAMES else {}
+    attrs = whole or ({"long_name": LONG_NAMES[short]} if short in LONG_NAMES else {"long_name": "worst input found"})
+    if values.ndim == 2:
+        return xr.Variable(("step", "seed"), values, attrs)
+    if short == "worst_input":
+        return xr.Variable(("step", "seed", "input"), values, attrs)
+    return xr.Variable(("pattern", "step", "seed"), values.transpose(2, 0, 1), attrs)
+
+
+def _warnings(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
+    said = []
+    for seed in seeds:
+        for name, what in (("verdict", "active subnetwork"), ("whole_verdict", "whole network")):
+            n_undecided = int((result[name].sel(seed=seed) == "undecided").sum())
+            if n_undecided:
+                said.append(
+                    f"seed {seed}: the {what} is undecided at {n_undecided} of {result.sizes['step']} checkpoints; "
+                    f"margin_lower and margin_upper say how far. A longer --time-limit may settle it."
+                )
+    return said

@@ -1,0 +1,56 @@
+"""Outputs in exact arithmetic: a float64 is an integer times a power of two, so f(x) is too.
+
+f(x) = uᵀ relu(W x + b) for x in ±1 needs only sums and products of the weights: with W and b as integers over one power
+of two, and u over another, nothing is rounded until the end.
+"""
+
+from fractions import Fraction
+
+import numpy as np
+from jaxtyping import Float, Real
+
+
+def exact_outputs(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"],
+    inputs: Real[np.ndarray, "example input"],
+) -> list[Fraction]:
+    """Outputs f(x) at each row of ±1, of the weights as they are.
+
+    Examples
+    --------
+    >>> exact_outputs(np.array([[0.5, 2.0**-60]]), np.array([0.0]), np.array([1.0]), np.array([[1, -1]]))
+    [Fraction(576460752303423487, 1152921504606846976)]
+    """
+    layer, layer_power = _integers(np.concatenate([W, b[:, None]], axis=1))
+    readout, readout_power = _integers(u)
+    outputs = []
+    for x in inputs:
+        on = x > 0
+        hidden = layer[:, :-1][:, on].sum(axis=1) - layer[:, :-1][:, ~on].sum(axis=1) + layer[:, -1]
+        total = sum(int(weight) * max(int(value), 0) for weight, value in zip(readout, hidden, strict=True))
+        outputs.append(Fraction(total) * Fraction(2) ** (layer_power + readout_power))
+    return outputs
+
+
+def rounded(value: Fraction) -> float:
+    """The nearest float64; infinite beyond its range.
+
+    Examples
+    --------
+    >>> rounded(Fraction(1, 4)), rounded(Fraction(-(10**400)))
+    (0.25, -inf)
+    """
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def _integers(values: Real[np.ndarray, "*any"]) -> tuple[np.ndarray, int]:
+    """Integers of any size, in an array of objects, and the power of two that they count."""
+    digits, powers = np.frexp(values.astype(np.float64))
+    least = int(powers[digits != 0].min()) if digits.any() else 0
+    whole = np.ldexp(digits, 53).astype(np.int64).astype(object)
+    return whole * (2 ** np.where(digits != 0, powers - least, 0).astype(object)), least - 53

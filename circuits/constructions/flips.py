@@ -1,0 +1,129 @@
+"""The fewest irrelevant bits to flip before a network's sign is no longer the parity: how far an input is from failing.
+
+Where the margin is the least of a few linear functions (`worst.states`), the answer needs no search: each function
+falls fastest by flipping the bits of largest gain first, and the first function to reach 0 says how many. Otherwise it
+is the least number of flips under margin <= 0, a MILP as in `milp.py`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+import numpy as np
+from jaxtyping import Float, Int8, Real
+
+from circuits.constructions.exactly import exact_outputs
+from circuits.constructions.highs import dual_bound
+from circuits.constructions.milp import MOST_EXACT, TOLERANCE, UNIT, Program
+from circuits.constructions.restriction import Restriction, irrelevant_bits, restriction, unit_scale
+from circuits.constructions.worst import can_list_states, states
+
+
+@dataclass(frozen=True)
+class Flips:
+    """Fewest flips of irrelevant bits after which an input fails.
+
+    Attributes
+    ----------
+    lower, upper
+        (example,) between which the number lies; 0 where the input fails as it is, inf where no flips suffice. Equal
+        where the number is known; `upper` is inf where no failing input was found in time. With more than 40 unstable
+        neurons none is looked for.
+    """
+
+    lower: Float[np.ndarray, " example"]
+    upper: Float[np.ndarray, " example"]
+
+    @property
+    def fewest(self) -> Float[np.ndarray, " example"]:
+        """(example,) the number where it is known, else NaN."""
+        return np.where(self.lower == self.upper, self.upper, np.nan)
+
+
+def fewest_flips(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"],
+    support: Sequence[int],
+    inputs: Real[np.ndarray, "example input"],
+    *,
+    time_limit: float = 60.0,
+) -> Flips:
+    """Fewest flips of bits outside the support after which sign f(x) is not the parity of the support.
+
+    Parameters
+    ----------
+    W, b, u
+        (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b).
+    support
+        (k,) relevant bits.
+    inputs
+        (example, input) in ±1.
+    time_limit
+        Seconds in all.
+
+    Examples
+    --------
+    The output is x0 + (x1 + x2 + x3) / 2: where x0 = 1 and all others are 1, three flips are needed.
+
+    >>> W = np.array([[1.0, 0.5, 0.5, 0.5], [-1.0, -0.5, -0.5, -0.5]])
+    >>> fewest_flips(W, np.zeros(2), np.array([1.0, -1.0]), [0], np.array([[1, 1, 1, 1], [1, -1, 1, -1]])).fewest
+    array([3., 1.])
+    """
+    deadline = monotonic() + time_limit
+    net = unit_scale(W, b, u)
+    others = irrelevant_bits(W.shape[1], support)
+    signs = inputs[:, list(support)].astype(np.int8)
+    lower, upper = np.zeros(len(inputs)), np.zeros(len(inputs))
+    margins = {}
+    for at, (pattern, outputs) in enumerate(zip(signs, exact_outputs(W, b, u, inputs), strict=True)):
+        if int(pattern.prod()) * outputs <= 0:
+            continue
+        key = pattern.tobytes()
+        if key not in margins:
+            margins[key] = restriction(net, support, pattern)
+        bits = inputs[at, others].astype(np.int8)
+        if can_list_states(margins[key]):
+            lower[at], failing = _by_states(margins[key], bits, net.rounding)
+        elif len(margins[key].v) <= MOST_EXACT:
+            lower[at], failing = _by_milp(margins[key], bits, (deadline - monotonic()) / (len(inputs) - at))
+        else:
+            lower[at], failing = 1.0, None
+        upper[at] = np.inf
+        if failing is not None:
+            x = inputs[at].astype(np.int8)
+            x[others] = failing
+            if int(pattern.prod()) * exact_outputs(W, b, u, x[None])[0] <= 0:
+                upper[at] = float((failing != bits).sum())
+    return Flips(lower, upper)
+
+
+def _by_states(
+    margin: Restriction, bits: Int8[np.ndarray, " bit"], rounding: float
+) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
+    """As `_by_milp`."""
+    constants, slopes = states(margin)
+    x = bits.astype(np.float64)
+    gains = np.maximum(2 * slopes * x, 0.0)  # (state, bit)
+    order = np.argsort(-gains, axis=1, kind="stable")
+    left = (constants + slopes @ x)[:, None] - np.cumsum(np.take_along_axis(gains, order, axis=1), axis=1)
+    reached = np.flatnonzero((left <= rounding).any(axis=0))
+    if not reached.size:
+        return np.inf, None
+    n_flips = int(reached[0]) + 1
+    failing = bits.copy()
+    failing[order[left[:, n_flips - 1].argmin(), :n_flips]] *= -1
+    return float(n_flips), failing
+
+
+def _by_milp(
+    margin: Restriction, bits: Int8[np.ndarray, " bit"], time_limit: float
+) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
+    """A lower bound of the number of flips, inf if there is no way, and failing bits if any were found."""
+    program = Program(margin)
+    flips = np.zeros(program.n_variables)  # z flips down where x = 1, up where x = -1
+    flips[: program.n_bits] = -bits
+    already = int((bits > 0).sum())
+    answer = program.solved(flips, time_limit, margin_at_most=TOLERANCE * UNIT)
+    fewest = np.ceil(dual_bound(answer) + already - 1e-6)
+    return max(1.0, float(fewest)), program.bits(answer)

@@ -1,0 +1,335 @@
+"""Certificates are held against all inputs, one by one, in rational arithmetic."""
+
+from fractions import Fraction
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from circuits import InputError
+from circuits.constructions.certify import certify, float64_output
+from circuits.constructions.exactly import exact_outputs
+from circuits.constructions.failures import clopper_pearson, failure_rate
+from circuits.constructions.flips import fewest_flips
+from circuits.constructions.interval import interval_bounds, linear_bounds
+from circuits.constructions.milp import TOLERANCE
+from circuits.constructions.patterns import patterns
+from circuits.constructions.restriction import restriction, unit_scale
+from circuits.constructions.worst import least, lowered
+
+
+def oracle(W, b, u, x):
+    """f(x) with a Fraction for every number."""
+    total = Fraction(0)
+    for row, bias, readout in zip(W, b, u, strict=True):
+        h = Fraction(float(bias))
+        for weight, bit in zip(row, x, strict=True):
+            h += Fraction(float(weight)) * int(bit)
+        total += Fraction(float(readout)) * max(h, 0)
+    return total
+
+
+def all_margins(W, b, u, support):
+    """Every input, and its exact margin."""
+    inputs = np.array(list(product([-1, 1], repeat=W.shape[1])), np.int8)
+    signs = inputs[:, list(support)].prod(axis=1)
+    return inputs, [int(sign) * output for sign, output in zip(signs, exact_outputs(W, b, u, inputs), strict=True)]
+
+
+@st.composite
+def networks(draw, most_inputs=8, most_neurons=7):
+    """A network and a support, at a weight scale from 1e-6 to 1e3; often it nearly computes the parity.
+
+    Weights come from few values, with ties and zeros, or are generic. A network may be a sum of gates that compute the
+    parity, disturbed, so that both verdicts are common.
+    """
+    n = draw(st.integers(2, most_inputs))
+    k = draw(st.integers(1, min(3, n)))
+    support = draw(st.permutations(range(n)))[:k]
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    width = draw(st.integers(1, most_neurons))
+    if draw(st.booleans()):
+        values = lambda *shape: random.choice([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0], shape)  # noqa: E731
+    else:
+        values = lambda *shape: random.standard_normal(shape)  # noqa: E731
+    W, b, u = values(width, n), values(width), values(width)
+    if draw(st.booleans()):
+        gates = patterns(k).astype(float)
+        disturbance = draw(st.sampled_from([0.0, 0.02, 0.1, 0.3]))
+        base = disturbance * values(2**k, n)
+        base[:, support] += gates
+        W = np.concatenate([base, disturbance * W])
+        b = np.concatenate([np.full(2**k, 1.0 - k), disturbance * b])
+        u = np.concatenate([gates.prod(axis=1), disturbance * u])
+    if draw(st.booleans()):
+        each = 10.0 ** random.uniform(-4, 4, len(u))
+        W, b, u = W * each[:, None], b * each, u / each
+    scale = 10.0 ** draw(st.integers(-6, 3))
+    return W * scale, b * scale, u * 10.0 ** draw(st.integers(-6, 3)), support
+
+
+@given(networks())
+@settings(max_examples=150, deadline=None)
+def test_a_certified_network_is_right_on_every_input_and_a_counterexample_is_wrong(case):
+    W, b, u, support = case
+    proof = certify(W, b, u, support)
+    margins = all_margins(W, b, u, support)[1]
+    worst = min(margins)
+    parity = int(proof.input[list(support)].prod())
+    assert proof.margin == float(parity * oracle(W, b, u, proof.input))
+    if proof.verdict == "certified":
+        assert worst > 0
+    elif proof.verdict == "refuted":
+        assert worst <= 0
+        assert np.sign(float64_output(W, b, u, proof.input)) != parity
+        assert proof.margin <= 0
+    else:
+        assert abs(worst) <= 10 * TOLERANCE * proof.scale, "only a margin within the tolerance is left undecided"
+    assert proof.lower <= worst
+
+
+@pytest.mark.parametrize("method", [None, "inputs", "milp"])
+@given(case=networks())
+@settings(max_examples=80, deadline=None)
+def test_the_margin_of_every_pattern_is_the_enumerated_one(case, method):
+    W, b, u, support = case
+    proof = certify(W, b, u, support, method=method)
+    inputs, margins = all_margins(W, b, u, support)
+    assert proof.exact
+    for at, pattern in enumerate(patterns(len(support))):
+        here = (inputs[:, list(support)] == pattern).all(axis=1)
+        worst = float(min(margin for margin, of in zip(margins, here, strict=True) if of))
+        assert proof.pattern_margin[at] == pytest.approx(worst, rel=0, abs=1e-9 * proof.scale)
+        assert proof.pattern_lower[at] <= worst
+        assert proof.pattern_lower[at] >= worst - 10 * TOLERANCE * proof.scale
+
+
+@pytest.mark.slow
+@given(networks(most_inputs=16, most_neurons=9))
+@settings(max_examples=200, deadline=None)
+def test_the_milp_finds_the_enumerated_margin_up_to_sixteen_inputs(case):
+    W, b, u, support = case
+    by_milp, by_inputs = certify(W, b, u, support, method="milp"), certify(W, b, u, support, method="inputs")
+    assert by_milp.solved == by_inputs.solved
+    np.testing.assert_allclose(by_milp.pattern_margin, by_inputs.pattern_margin, rtol=0, atol=1e-9 * by_inputs.scale)
+    assert (by_milp.pattern_lower <= by_inputs.pattern_margin).all()
+
+
+@given(networks(most_inputs=7))
+@settings(max_examples=150, deadline=None)
+def test_no_input_is_below_the_instant_bounds_and_the_relaxed_margin(case):
+    W, b, u, support = case
+    net = unit_scale(W, b, u)
+    inputs, margins = all_margins(W, b, u, support)
+    bounds = interval_bounds(W, b, u, support), linear_bounds(W, b, u, support)
+    half = np.arange(len(u)) % 2 == 0
+    for at, pattern in enumerate(patterns(len(support))):
+        here = np.flatnonzero((inputs[:, list(support)] == pattern).all(axis=1))
+        exact = np.array([float(margins[x]) for x in here])
+        for bound in bounds:
+            assert bound[at] <= exact.min()
+        bits = inputs[here][:, [bit for bit in range(W.shape[1]) if bit not in support]]
+        relaxed = restriction(net, support, pattern, half).margins(bits) * net.scale
+        assert (relaxed <= exact + 1e-12 * net.scale).all()
+        itself = restriction(net, support, pattern).margins(bits) * net.scale
+        np.testing.assert_allclose(itself, exact, rtol=0, atol=1e-13 * net.scale)
+
+
+@given(networks(most_inputs=6, most_neurons=4))
+@settings(max_examples=60, deadline=None)
+def test_exact_outputs_are_those_of_fractions(case):
+    W, b, u, _ = case
+    inputs = np.array(list(product([-1, 1], repeat=W.shape[1])), np.int8)[::5]
+    assert exact_outputs(W, b, u, inputs) == [oracle(W, b, u, x) for x in inputs]
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-6, 1e3, 1e300])
+def test_unit_scale_rounds_nothing(scale):
+    random = np.random.default_rng(0)
+    W, b, u = scale * random.standard_normal((6, 4)), scale * random.standard_normal(6), random.standard_normal(6)
+    net = unit_scale(W, b, u)
+    size = np.abs(net.W).sum(axis=1) + np.abs(net.b)
+    assert (size >= 0.5).all()
+    assert (size < 1).all()
+    assert 0.5 <= np.abs(net.u) @ size < 1
+    inputs = patterns(4)
+    unit = [Fraction(2) ** net.exponent * output for output in exact_outputs(net.W, net.b, net.u, inputs)]
+    assert unit == exact_outputs(W, b, u, inputs)
+
+
+def parity_gates(k, n, support):
+    """2^k AND gates: Proposition 1 of Merrill et al. 2023, its margin is 1."""
+    W = np.zeros((2**k, n))
+    W[:, support] = patterns(k)
+    return W, np.full(2**k, 1.0 - k), patterns(k).prod(axis=1).astype(float)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_gates_for_every_pattern_are_certified_on_forty_inputs_with_margin_one(k):
+    support = [7, 0, 39, 20][:k]
+    proof = certify(*parity_gates(k, 40, support), support)
+    assert proof.verdict == "certified"
+    assert proof.margin == 1.0
+    assert proof.exact
+    assert proof.lower == pytest.approx(1.0, abs=1e-9)
+
+
+def test_the_worst_case_over_irrelevant_bits_is_met_exactly():
+    # A gate loses 0.01 to each of 37 bits, and at the worst input so do all three neighbours gain, still below 0.
+    W, b, u = parity_gates(3, 40, [0, 1, 2])
+    W[:, 3:] = 0.01
+    proof = certify(W, b, u, [0, 1, 2])
+    assert proof.margin == pytest.approx(1 - 0.37)
+    assert proof.verdict == "certified"
+    W[:, 3:] = 0.03  # 1.11 now: more than a gate has
+    assert certify(W, b, u, [0, 1, 2]).verdict == "refuted"
+
+
+def test_a_network_of_the_wrong_parity_or_of_no_sign_is_refuted():
+    W, b, u = parity_gates(2, 5, [0, 1])
+    assert certify(W, b, u, [0, 2]).verdict == "refuted"
+    assert certify(W, b, -u, [0, 1]).verdict == "refuted"
+    nothing = certify(W, b, 0 * u, [0, 1])
+    assert nothing.verdict == "refuted"
+    assert nothing.margin == 0
+
+
+def test_scaling_and_permuting_neurons_changes_neither_verdict_nor_margin():
+    random = np.random.default_rng(2)
+    for _ in range(10):
+        W, b, u = parity_gates(2, 12, [3, 5])
+        W += 0.1 * random.standard_normal(W.shape)
+        first = certify(W, b, u, [3, 5])
+        by = 2.0 ** random.integers(-20, 20, len(u))
+        order = random.permutation(len(u))
+        second = certify((W * by[:, None])[order], (b * by)[order], (u / by)[order], [3, 5])
+        assert second.verdict == first.verdict
+        assert second.margin == first.margin
+
+
+@pytest.mark.parametrize("disturbance", [0.0, 0.01, 0.05, 0.3])
+def test_a_wide_network_is_judged_soundly_by_lines_below_its_small_neurons(disturbance):
+    random = np.random.default_rng(5)
+    for _ in range(5):
+        gates = parity_gates(2, 9, [1, 4])
+        more = random.standard_normal((90, 9)), random.standard_normal(90), random.standard_normal(90)
+        W, b, u = (np.concatenate([gate, disturbance * part]) for gate, part in zip(gates, more, strict=True))
+        proof = certify(W, b, u, [1, 4])
+        worst = min(all_margins(W, b, u, [1, 4])[1])
+        assert proof.lower <= worst
+        assert float(worst) <= proof.margin
+        if proof.verdict != "undecided":
+            assert (proof.verdict == "certified") == (worst > 0)
+
+
+def test_without_time_the_instant_bounds_are_what_is_left():
+    random = np.random.default_rng(0)
+    W, b, u = random.standard_normal((30, 40)), random.standard_normal(30), random.standard_normal(30)
+    proof = certify(W, b, u, [0, 1], time_limit=0.0)
+    assert not proof.exact
+    assert (proof.pattern_lower >= np.maximum(interval_bounds(W, b, u, [0, 1]), linear_bounds(W, b, u, [0, 1]))).all()
+    assert (proof.pattern_lower <= proof.pattern_margin).all()
+
+
+def test_a_local_minimum_is_not_above_its_start_and_no_single_flip_lowers_it():
+    random = np.random.default_rng(1)
+    net = unit_scale(*(random.standard_normal(shape) for shape in ((9, 12), 9, 9)))
+    margin = restriction(net, [0, 1], np.array([1, -1], np.int8))
+    start = random.choice([-1, 1], 10).astype(np.int8)
+    end = lowered(margin, start)
+    value = margin.margins(end[None])[0]
+    flipped = end * (1 - 2 * np.eye(10, dtype=np.int8))
+    assert value <= margin.margins(start[None])[0]
+    assert (margin.margins(flipped) >= value - 1e-14).all()
+
+
+def test_all_ways_to_the_least_value_agree():
+    random = np.random.default_rng(3)
+    for _ in range(10):
+        net = unit_scale(random.standard_normal((6, 10)), random.standard_normal(6), -np.abs(random.standard_normal(6)))
+        margin = restriction(net, [0], np.array([1], np.int8))
+        values = {method: least(margin, net.rounding, 60.0, method) for method in ("states", "inputs", "milp")}
+        found = [margin.margins(one.bits[None])[0] for one in values.values()]
+        np.testing.assert_allclose(found, found[0], rtol=0, atol=1e-12)
+        assert all(one.lower <= found[0] <= one.lower + 2 * TOLERANCE for one in values.values())
+
+
+# ---- flips ----
+
+
+def brute_force_flips(W, b, u, support, x):
+    inputs, margins = all_margins(W, b, u, support)
+    same = (inputs[:, list(support)] == x[list(support)]).all(axis=1)
+    distances = [int((other != x).sum()) for other, m, of in zip(inputs, margins, same, strict=True) if of and m <= 0]
+    return float(min(distances, default=np.inf))
+
+
+@given(networks(most_inputs=7))
+@settings(max_examples=100, deadline=None)
+def test_the_fewest_flips_are_those_of_enumeration(case):
+    W, b, u, support = case
+    inputs = np.random.default_rng(0).choice([-1, 1], (6, W.shape[1]))
+    found = fewest_flips(W, b, u, support, inputs)
+    expected = [brute_force_flips(W, b, u, support, x) for x in inputs]
+    assert (found.lower <= expected).all()
+    assert (found.upper >= expected).all()
+    within_tolerance = min(abs(margin) for margin in all_margins(W, b, u, support)[1])
+    if within_tolerance == 0 or within_tolerance > 10 * TOLERANCE * unit_scale(W, b, u).scale:
+        known = ~np.isnan(found.fewest)
+        assert (found.fewest[known] == np.array(expected)[known]).all()
+
+
+def test_a_certified_pattern_is_never_flipped_and_a_failing_input_needs_no_flip():
+    W, b, u = parity_gates(2, 6, [0, 1])
+    inputs = np.array([[1, 1, 1, 1, 1, 1], [-1, 1, 1, 1, 1, 1]])
+    assert (fewest_flips(W, b, u, [0, 1], inputs).fewest == np.inf).all()
+    assert (fewest_flips(W, b, -u, [0, 1], inputs).fewest == 0).all()
+
+
+# ---- failures ----
+
+
+def test_the_failure_rate_is_that_of_all_inputs():
+    random = np.random.default_rng(4)
+    W, b, u = parity_gates(2, 8, [0, 5])
+    W += 0.25 * random.standard_normal(W.shape)
+    true = np.mean([margin <= 0 for margin in all_margins(W, b, u, [0, 5])[1]])
+    assert 0.01 < true < 0.9
+    found = failure_rate(W, b, u, [0, 5], n_inputs=200_000, level=0.9999)
+    assert found.low <= true <= found.high
+    assert found.rate == found.n_failures / 200_000
+    assert found.high - found.low < 0.02
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 50), (1, 50), (17, 50), (50, 50)])
+def test_the_interval_is_scipys(successes, trials):
+    expected = binomtest(successes, trials).proportion_ci(0.95, method="exact")
+    assert clopper_pearson(successes, trials) == pytest.approx((expected.low, expected.high))
+
+
+# ---- errors ----
+
+
+@pytest.mark.parametrize(
+    ("support", "message"),
+    [
+        ([], r"The support \[\] must name 1 to 16 different bits of 0..4."),
+        ([0, 0], r"The support \[0, 0\] must name"),
+        ([5], r"The support \[5\] must name 1 to 16 different bits of 0..4."),
+    ],
+)
+def test_a_support_that_does_not_fit_is_refused(support, message):
+    net = parity_gates(2, 5, [0, 1])
+    for judge in (certify, failure_rate, interval_bounds):
+        with pytest.raises(InputError, match=message):
+            judge(*net, support)
+
+
+def test_a_diverged_network_is_refused():
+    W, b, u = parity_gates(2, 5, [0, 1])
+    W[0, 0] = np.nan
+    with pytest.raises(InputError, match="weights that are not finite"):
+        certify(W, b, u, [0, 1])
