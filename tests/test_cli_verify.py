@@ -161,7 +161,7 @@ def test_a_collapsed_run_is_said_to_have_collapsed(answer, tmp_path):
 def test_a_disagreement_with_the_source_is_printed_with_both(answer, monkeypatch):
     right = six_neuron()
     wrong = Construction("six_neuron", right.W, right.b, right.u, "", ("x3 = -1", *right.printed[1:]))
-    monkeypatch.setattr(command, "_of_a_construction", lambda _: verify(wrong))
+    monkeypatch.setattr(command, "_of_a_construction", lambda _: (verify(wrong), {}, None))
     code, out, _ = answer("six_neuron")
     assert code == 0
     assert "h1 fires when (x1 = -1 ∨ x2 = -1) ∧ x3 = 1; printed in the source: x3 = -1." in out
@@ -172,7 +172,7 @@ def test_a_disagreement_with_the_source_is_printed_with_both(answer, monkeypatch
 
 def test_numbers_beyond_floats_are_words_and_null(answer, monkeypatch):
     huge = Construction("huge", threshold(1).W, threshold(1).b, tuple(10**400 * u for u in threshold(1).u), "")
-    monkeypatch.setattr(command, "_of_a_construction", lambda _: verify(huge))
+    monkeypatch.setattr(command, "_of_a_construction", lambda _: (verify(huge), {}, None))
     assert "Margin beyond 1e308." in answer("two_neuron")[1]
     data = json.loads(answer("two_neuron", "--json")[1])
     assert data["margin"] is None

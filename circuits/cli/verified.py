@@ -6,6 +6,7 @@ are -1. Of more than 32 neurons the tables show those that contribute most. JSON
 
 import json
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -33,8 +34,11 @@ def lines_and_tables(verification: Verification) -> list[str | Table]:
     return items
 
 
-def as_json(verification: Verification) -> str:
-    """One JSON object: numbers as floats, null beyond them; exact outputs, margin and thresholds as text."""
+def as_json(verification: Verification, **further: Any) -> str:
+    """One JSON object: numbers as floats, null beyond them; exact outputs, margin and thresholds as text.
+
+    `further` entries are added.
+    """
     patterns, parities = verification.patterns.tolist(), verification.parities.tolist()
     thresholds = verification.thresholds
     over = verification.values.hidden_over  # row by row: as many exact rationals as activations may not fit in memory
@@ -71,6 +75,7 @@ def as_json(verification: Verification) -> str:
             "thresholds": None if thresholds is None else [str(value) for value in thresholds],
             "outputs": [str(value) for value in verification.outputs],
         },
+        **further,
     }
     return json.dumps(data, ensure_ascii=False)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 COMMAND = "circuits verify"
 NO_PARITY = 4
 SUBNETWORKS = ("active",)
+TIME_LIMIT = 60.0
+
+Judged = tuple["Verification", dict[str, Any], Any]  # what was found, the network's W, b, u, and its test inputs
 
 
 @dataclass(kw_only=True)
@@ -29,7 +32,7 @@ class VerifyFlags:
 
     A run's other inputs are held at 0, their mean: this is about the network restricted
 
-    to its relevant bits, and proves nothing for all 2^n inputs.
+    to its relevant bits, and proves nothing for all 2^n inputs. --certify does.
     """
 
     spec: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME|RUN.h5", help_behavior_hint="")]
@@ -46,6 +49,12 @@ class VerifyFlags:
         str | None, tyro.conf.arg(metavar="{active}", help_behavior_hint="(default: the whole network)")
     ] = None
     """Only these neurons of a run's network: those of its active subnetwork on the train set."""
+    certify: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Prove or refute that its sign is the parity on all 2^n inputs; exit code 0 only if it is proved."""
+    time_limit: Annotated[
+        float | None, tyro.conf.arg(metavar="SECONDS", help_behavior_hint="(default: 60 with --certify)")
+    ] = None
+    """What the solver may take for --certify."""
     json: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Print one JSON object instead of tables."""
 
@@ -53,12 +62,14 @@ class VerifyFlags:
 def command(words: list[str]) -> int:
     """Run `circuits verify`."""
     flags = parsed(VerifyFlags, words, COMMAND)
+    if flags.time_limit is not None and not flags.certify:
+        raise InputError("--time-limit is for --certify. Leave it out, or add --certify.")
     if flags.spec.replace("-", "_") in CONSTRUCTIONS:
         _refuse(flags, ("seed", "checkpoint", "subnetwork"), f"{flags.spec} is a construction", "a run")
-        verification = _of_a_construction(flags)
+        verification, network, inputs = _of_a_construction(flags)
     elif flags.spec.endswith((".h5", ".hdf5")) or Path(flags.spec).exists():
         _refuse(flags, ("k", "biases"), f"{flags.spec} is a run", "a construction")
-        verification = _of_a_run(flags)
+        verification, network, inputs = _of_a_run(flags)
     else:
         raise InputError(
             f"{flags.spec} is no file, and there is no such construction. {nearest(flags.spec, CONSTRUCTIONS)}"
@@ -66,17 +77,27 @@ def command(words: list[str]) -> int:
 
     from circuits.cli.verified import as_json, lines_and_tables
 
-    result(as_json(verification)) if flags.json else result(*lines_and_tables(verification))
-    return 0 if verification.computes_parity else NO_PARITY
+    lines: list[str] = []
+    data: dict[str, Any] = {}
+    right = verification.computes_parity
+    if flags.certify:
+        from circuits.cli.certified import certificate
+
+        limit = TIME_LIMIT if flags.time_limit is None else flags.time_limit
+        verdict, lines, found = certificate(network, verification.inputs, inputs, limit)
+        right, data = verdict == "certified", {"certificate": found}
+    result(as_json(verification, **data)) if flags.json else result(*lines_and_tables(verification), *lines)
+    return 0 if right else NO_PARITY
 
 
-def _of_a_construction(flags: VerifyFlags) -> "Verification":
+def _of_a_construction(flags: VerifyFlags) -> Judged:
     from circuits.constructions import build, verify
 
-    return verify(build(flags.spec, flags.k, biases=flags.biases))
+    made = build(flags.spec, flags.k, biases=flags.biases)
+    return verify(made), made.arrays(), None
 
 
-def _of_a_run(flags: VerifyFlags) -> "Verification":
+def _of_a_run(flags: VerifyFlags) -> Judged:
     if flags.subnetwork not in (None, *SUBNETWORKS):
         raise InputError(f"There is no subnetwork '{flags.subnetwork}'. {nearest(flags.subnetwork, SUBNETWORKS)}")
 
@@ -85,8 +106,13 @@ def _of_a_run(flags: VerifyFlags) -> "Verification":
     from circuits.constructions import verify_run
 
     with open_run(flags.spec) as run:
-        kept = active_at(run, flags.seed, flags.checkpoint) if flags.subnetwork else None
-        return verify_run(run, flags.seed, flags.checkpoint, kept=kept)
+        kept = active_at(run, flags.seed, flags.checkpoint) if flags.subnetwork else slice(None)
+        mask = None if isinstance(kept, slice) else kept
+        verification = verify_run(run, flags.seed, flags.checkpoint, kept=mask)
+        arrays = run.arrays(flags.seed, flags.checkpoint)
+        names = run.config.model.hidden_layer or ()  # verify_run has refused a model without
+        network = {short: arrays[name][kept] for short, name in zip("Wbu", names, strict=True)}
+        return verification, network, run.all_data["test_inputs"].values
 
 
 def _refuse(flags: VerifyFlags, names: tuple[str, ...], what: str, whose: str) -> None:

@@ -1,0 +1,83 @@
+"""What `circuits verify --certify` says: whether the sign is the parity on all 2^n inputs, and in what proportion."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from circuits.constructions.certify import Certificate, certify
+from circuits.constructions.failures import FailureRate, failure_rate
+from circuits.constructions.flips import fewest_flips
+
+VERDICTS = {
+    "certified": "certified: its sign is the parity of its relevant bits on all 2^{n} inputs.",
+    "refuted": "refuted: on at least one of the 2^{n} inputs its sign is not the parity.",
+    "undecided": "undecided: neither a proof for all 2^{n} inputs nor a counterexample was found. Try a longer "
+    "--time-limit.",
+}
+
+
+def certificate(
+    network: Mapping[str, np.ndarray], bits: Sequence[int], test_inputs: np.ndarray | None, time_limit: float
+) -> tuple[str, list[str], dict[str, Any]]:
+    """The verdict on W, b, u by name; lines that say it; and the same as plain data."""
+    proof = certify(network["W"], network["b"], network["u"], bits, time_limit=time_limit)
+    n = network["W"].shape[1]
+    lines = [
+        "",
+        VERDICTS[proof.verdict].format(n=n),
+        f"The least parity·output over all inputs is {_between(proof)}; attained at {_signs(proof.input)}.",
+    ]
+    data: dict[str, Any] = {
+        "verdict": proof.verdict,
+        "margin_lower": proof.lower,
+        "margin_upper": proof.margin,
+        "exact": proof.exact,
+        "input": proof.input.tolist(),
+        "patterns": [
+            {"lower": lower, "upper": upper, "method": method}
+            for lower, upper, method in zip(
+                proof.pattern_lower.tolist(), proof.pattern_margin.tolist(), proof.method, strict=True
+            )
+        ],
+    }
+    if n > len(bits):
+        failures = failure_rate(network["W"], network["b"], network["u"], bits)
+        lines.append(_in_proportion(failures))
+        data["failures"] = vars(failures) | {"rate": failures.rate}
+    if n > len(bits) and test_inputs is not None:
+        flips = fewest_flips(
+            network["W"], network["b"], network["u"], bits, inputs=test_inputs, time_limit=time_limit
+        ).fewest
+        low, middle = float(np.min(flips)), float(np.median(flips))
+        lines.append(
+            f"Fewest flips of irrelevant bits until a test input fails: {_count(low)} (least), "
+            f"{_count(middle)} (median)."
+        )
+        data["fewest_flips"] = {"min": _finite(low), "median": _finite(middle)}
+    return proof.verdict, lines, data
+
+
+def _between(proof: Certificate) -> str:
+    if proof.exact:
+        return f"{proof.margin:.6g}"
+    return f"between {proof.lower:.6g} and {proof.margin:.6g}"
+
+
+def _in_proportion(failures: FailureRate) -> str:
+    return (
+        f"Of {failures.n_inputs:,} random inputs {failures.n_failures:,} fail: a share of {failures.rate:.2g}, "
+        f"{failures.low:.2g} to {failures.high:.2g} with 95 % confidence."
+    )
+
+
+def _signs(bits: np.ndarray) -> str:
+    return "".join("+" if bit > 0 else "-" for bit in bits.tolist())
+
+
+def _count(flips: float) -> str:
+    return "not known" if np.isnan(flips) else "none suffice" if np.isinf(flips) else f"{flips:g}"
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
