@@ -14,11 +14,11 @@ from circuits.constructions.certify import certify, float64_output
 from circuits.constructions.exactly import exact_outputs
 from circuits.constructions.failures import clopper_pearson, failure_rate
 from circuits.constructions.flips import fewest_flips
-from circuits.constructions.interval import interval_bounds, linear_bounds
+from circuits.constructions.interval import interval_bounds, linear_bounds, quick_bounds
 from circuits.constructions.milp import TOLERANCE
 from circuits.constructions.patterns import patterns
 from circuits.constructions.restriction import restriction, unit_scale
-from circuits.constructions.worst import least, lowered
+from circuits.constructions.worst import Least, least, lowered
 
 
 def oracle(W, b, u, x):
@@ -223,6 +223,23 @@ def test_a_wide_network_is_judged_soundly_by_lines_below_its_small_neurons(distu
         assert float(worst) <= proof.margin
         if proof.verdict != "undecided":
             assert (proof.verdict == "certified") == (worst > 0)
+
+
+def test_a_solver_that_finds_nothing_loses_no_counterexample(monkeypatch):
+    random = np.random.default_rng(6)
+    W, b, u = random.standard_normal((12, 30)), random.standard_normal(12), random.standard_normal(12)
+    before = certify(W, b, u, [0, 1], time_limit=10.0)
+    useless = Least(-np.inf, np.ones(28, np.int8), "milp", False)
+    monkeypatch.setattr("circuits.constructions.certify.least", lambda *_: useless)
+    monkeypatch.setattr("circuits.constructions.certify.lowered", lambda margin, bits: bits)
+    unsearched = certify(W, b, u, [0, 1])
+    monkeypatch.setattr("circuits.constructions.certify.least", lambda margin, *_: useless._replace(bits=-useless.bits))
+    assert certify(W, b, u, [0, 1]).margin <= unsearched.margin
+    assert before.margin <= unsearched.margin
+    start = quick_bounds(unit_scale(W, b, u), [0, 1])[1]
+    for at, pattern in enumerate(patterns(2)):
+        margin = restriction(unit_scale(W, b, u), [0, 1], pattern).margins(start[at][None])[0]
+        assert unsearched.pattern_margin[at] <= margin * unit_scale(W, b, u).scale + 1e-9
 
 
 def test_without_time_the_instant_bounds_are_what_is_left():

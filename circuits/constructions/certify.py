@@ -126,13 +126,13 @@ def certify(
     lower, where = quick_bounds(net, support)
     n_patterns = len(signs)
     names, solved = ["bound"] * n_patterns, [False] * n_patterns
-    best = np.empty(n_patterns)
+    best = np.full(n_patterns, np.inf)
 
     def look_at(at: int, bits: Int8[np.ndarray, " bit"]) -> None:
         margin = restriction(net, support, signs[at])
         better = lowered(margin, bits)
         value = float(margin.margins(better[None])[0])
-        if names[at] == "bound" or value < best[at]:
+        if value < best[at]:
             best[at], where[at] = value, better
 
     for at in range(n_patterns):
