@@ -4,7 +4,7 @@
 nothing of runs; those that take a run stream it in blocks of checkpoints and return labelled xarray.
 """
 
-from circuits.analysis.active import active_subnetwork, effective_sparsity, smallest_agreeing
+from circuits.analysis.active import active_at, active_subnetwork, effective_sparsity, smallest_agreeing
 from circuits.analysis.circuit import circuit_of, gate_history
 from circuits.analysis.efficiency import efficiency
 from circuits.analysis.exact import agrees, smallest_subnetwork
@@ -20,6 +20,7 @@ from circuits.options import Options
 __all__ = [
     "GROUPS",
     "Options",
+    "active_at",
     "active_subnetwork",
     "agreement_and_accuracy",
     "agrees",

@@ -74,7 +74,8 @@ class Writer:
     def __init__(self, path: Path, lock: RunLock | None = None) -> None:
         self.path = path
         self._lock = lock or RunLock(path)
-        self._pending: list[tuple[int, float, Mapping[str, np.ndarray]]] = []
+        self._pending: list[tuple[int, float]] = []  # step and epoch of what waits in the buffers
+        self._buffers: dict[str, np.ndarray] = {}
         self._last_commit = time.monotonic()
         self._abandoned = False
         self._trajectories: dict[str, h5py.Dataset] = {}
@@ -100,6 +101,10 @@ class Writer:
             for group in ("parameters", "metrics")
             for name, dataset in self.file[group].items()
             if name not in COMMIT and dataset.ndim >= 2
+        }
+        self._buffers = {
+            name: np.empty((BUFFERED_CHECKPOINTS, *dataset.shape[1:]), dataset.dtype)
+            for name, dataset in self._trajectories.items()
         }
         self._slots = [self.file[f"resume/slot{index}"] for index in (0, 1)]
         self._sequence = -1
@@ -139,10 +144,12 @@ class Writer:
         """
         if values.keys() != self._trajectories.keys():
             raise ValueError(f"a checkpoint needs exactly {sorted(self._trajectories)}, got {sorted(values)}")
-        for name, dataset in self._trajectories.items():
-            if values[name].shape != dataset.shape[1:]:
-                raise ValueError(f"{name} has shape {values[name].shape}, the run needs {dataset.shape[1:]}")
-        self._pending.append((step, epoch, values))
+        for name, buffer in self._buffers.items():
+            if values[name].shape != buffer.shape[1:]:
+                raise ValueError(f"{name} has shape {values[name].shape}, the run needs {buffer.shape[1:]}")
+        for name, buffer in self._buffers.items():
+            buffer[len(self._pending)] = values[name]
+        self._pending.append((step, epoch))
         full = len(self._pending) >= BUFFERED_CHECKPOINTS
         if full or time.monotonic() - self._last_commit > BUFFERED_SECONDS:
             self.flush()
@@ -209,7 +216,7 @@ class Writer:
             yield
         except (OSError, RuntimeError) as error:
             self._abandon()
-            needed = sum(values.nbytes for _, _, row in self._pending for values in row.values())
+            needed = len(self._pending) * sum(buffer[0].nbytes for buffer in self._buffers.values())
             reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
             free = shutil.disk_usage(self.path.parent).free
             raise RunError(
@@ -232,12 +239,12 @@ class Writer:
         start, end = self.n_checkpoints, self.n_checkpoints + len(self._pending)
         for name, dataset in self._trajectories.items():
             dataset.resize(end, axis=0)
-            dataset[start:end] = np.stack([values[name] for _, _, values in self._pending])
+            dataset[start:end] = self._buffers[name][: end - start]
         self._epoch.resize(end, axis=0)
-        self._epoch[start:end] = [epoch for _, epoch, _ in self._pending]
+        self._epoch[start:end] = [epoch for _, epoch in self._pending]
         self.file.flush()
         self._step.resize(end, axis=0)
-        self._step[start:end] = [step for step, _, _ in self._pending]
+        self._step[start:end] = [step for step, _ in self._pending]
         self.file.flush()
         self.n_checkpoints = end
         self._pending.clear()

@@ -129,7 +129,7 @@ def _append_all(path: Path, config: Config, networks: Callable[[int], Sequence[A
 
 def _numerics(origin: str) -> dict[str, Any]:
     unknown = f"unknown: imported from {origin}"
-    return {"path": "imported", "device": unknown, "blas": unknown}
+    return {"path": "imported", "device": unknown, "arithmetic": unknown}
 
 
 def _there(out: Path) -> InputError:

@@ -1,14 +1,14 @@
-"""The fused path: one compiled loop per seed, seeds on threads, one BLAS thread inside a step."""
+"""The fused path: one compiled loop per seed, seeds on threads, one thread inside a step."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from threadpoolctl import threadpool_info
 
 from circuits.config import Config
 from circuits.threads import one_blas_thread, usable_cores
@@ -29,8 +29,9 @@ class FusedRelu:
         self.preparing = "" if loaded else "loading the compiled step; the first time here, compiling it: about 10 s"
         self.n_networks = len(config.seeds)
         self.n_threads = min(self.n_networks, usable_cores())
+        self._width = parameters["u"].shape[-1]
         self._networks = [
-            (np.array(W.T, order="C"), np.array(b), np.array(u))
+            (kernels.padded(W.T), kernels.padded(b), kernels.padded(u))
             for W, b, u in zip(parameters["W"], parameters["b"], parameters["u"], strict=True)
         ]
         train, test = (
@@ -38,8 +39,10 @@ class FusedRelu:
             for which in ("train", "test")
         )
         self._train = list(zip(*train, strict=True))
-        self._test = tuple(test)
-        self._limits = one_blas_thread()
+        self._patterns = [kernels.patterns_of(inputs) for inputs in train[0]]
+        self._test = kernels.patterns_of(test[0]), test[1]
+        self._of_thread = threading.local()
+        self._limits = one_blas_thread()  # for metrics that multiply matrices; the step does not
 
     def advance(self, network: int, epoch: int, start: int, stop: int) -> None:
         """Take updates `start` to `stop` of an epoch, for one network."""
@@ -47,27 +50,36 @@ class FusedRelu:
         inputs, targets = self._train[network]
         order = example_order(self.config.seeds[network], epoch, len(targets))
         kernels.train_batches(
-            *self._networks[network], inputs, targets, order, start, stop, self.config.batch_size, sgd.lr,
-            sgd.weight_decay, sgd.l1,
+            *self._networks[network], inputs, self._patterns[network], targets, order, start, stop,
+            self.config.batch_size, sgd.lr, sgd.weight_decay, sgd.l1, self._room(),
         )  # fmt: skip
 
     def snapshot(self, network: int) -> Snapshot:
         """Copies of a network's parameters, and its metrics as it is now, by name."""
-        arrays, train = self._networks[network], self._train[network]
-        train_loss, train_right, train_zero = kernels.evaluate(*arrays, *train)
-        test_loss, test_right, _ = kernels.evaluate(*arrays, *self._test)
-        weights_t, biases, readout = arrays
+        arrays, targets = self._networks[network], self._train[network][1]
+        room = self._room()
+        train_loss, train_right, train_zero = kernels.evaluate(*arrays, self._patterns[network], targets, room)
+        test_loss, test_right, _ = kernels.evaluate(*arrays, *self._test, room)
+        W, b, u = (values[..., : self._width].T for values in arrays)
         metrics = {
             "train_loss": train_loss,
             "test_loss": test_loss,
-            "train_accuracy": train_right / len(train[1]),
+            "train_accuracy": train_right / len(targets),
             "test_accuracy": test_right / len(self._test[1]),
             "train_zero_outputs": train_zero,
         }
         return (
-            {"W": np.array(weights_t.T, order="C"), "b": biases.copy(), "u": readout.copy()},
+            {"W": np.array(W, order="C"), "b": b.copy(), "u": u.copy()},
             {name: float(value) for name, value in metrics.items()},
         )
+
+    def _room(self) -> tuple[np.ndarray, ...]:
+        """Scratch memory of the calling thread."""
+        if not hasattr(self._of_thread, "room"):
+            n_inputs, width = self._networks[0][0].shape
+            size = min(self.config.batch_size, self.config.task.n_train)
+            self._of_thread.room = kernels.scratch(n_inputs, width, size, np.dtype(self.config.dtype))
+        return self._of_thread.room
 
     def optimizer_state(self) -> Arrays:
         """Plain SGD keeps none."""
@@ -79,15 +91,15 @@ class FusedRelu:
 
 
 def numerics(device: str) -> dict[str, Any]:
-    """BLAS kernel, processor as the compiler sees it, and the libraries that compute."""
+    """The step's own arithmetic, the processor as the compiler sees it, and the libraries that compute.
+
+    The step uses no BLAS, so none is named: the bits do not depend on it.
+    """
     import llvmlite.binding
 
-    loaded = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
-    own = [lib for lib in loaded if "scipy.libs" in lib["filepath"]]  # SciPy's wheels bring their own
-    names = {f"{lib['internal_api']} {lib['version']} {lib.get('architecture', '')}".strip() for lib in own or loaded}
     return {
         "threads_per_step": 1,
-        "blas": sorted(names),
+        "arithmetic": "sums of patterns",
         "cpu": llvmlite.binding.get_host_cpu_name(),
-        **{name: version(name) for name in ("numpy", "scipy", "numba", "llvmlite")},
+        **{name: version(name) for name in ("numpy", "numba", "llvmlite")},
     }
