@@ -28,7 +28,7 @@ def end_to_end(folder: Path) -> Pairs:
     def ours() -> float:
         def everything() -> None:
             with circuits.train(config, path, overwrite=True, progress=False) as run:
-                circuits.analyze(run)
+                circuits.analyze(run, "subnetwork", "norms", "faithfulness")
 
         return seconds(everything)
 

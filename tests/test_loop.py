@@ -76,6 +76,24 @@ def test_both_paths_give_the_same_run(tmp_path, make_config):
         np.testing.assert_allclose(fused[name], reference[name], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("optimizer", [{"kind": "sgd", "l1": 0.01}, {"kind": "adamw", "lr": 0.01}])
+@pytest.mark.parametrize("model", [{"kind": "relu", "width": 11}, {"kind": "linear"}])
+def test_all_seeds_as_one_give_the_run_of_one_after_the_other(tmp_path, make_config, optimizer, model):
+    config = make_config(dtype="float64", optimizer=optimizer, model=model)
+    batched = contents_after(config, tmp_path / "batched.h5", "batched")
+    reference = contents_after(config, tmp_path / "reference.h5", "reference")
+    for name in batched:
+        np.testing.assert_allclose(batched[name], reference[name], rtol=1e-9, atol=1e-12)
+
+
+def test_the_batched_path_resumes_bit_for_bit(tmp_path, make_config):
+    config = make_config(optimizer={"kind": "adamw", "lr": 0.01}, epochs=6)
+    whole = contents_after(config, tmp_path / "whole.h5", "batched")
+    circuits.train(config.replace(epochs=3), tmp_path / "part.h5", kernel="batched", progress=False).close()
+    circuits.train(config, tmp_path / "part.h5", kernel="batched", resume=True, progress=False).close()
+    same_bits(whole, contents(tmp_path / "part.h5"))
+
+
 def contents_after(config, path, kernel):
     circuits.train(config, path, kernel=kernel, progress=False).close()
     return contents(path)
@@ -250,7 +268,7 @@ def test_too_little_room_is_said_before_anything_is_written(tmp_path, make_confi
     ("arguments", "message"),
     [
         ({"device": "gpu"}, "no device 'gpu'. There are: auto, cpu, cuda, mps"),
-        ({"kernel": "fast"}, "no kernel 'fast'. There are: auto, fused, reference"),
+        ({"kernel": "fast"}, "no kernel 'fast'. There are: auto, fused, batched, reference"),
         ({"resume": True, "overwrite": True}, "not both"),
     ],
 )

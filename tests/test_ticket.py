@@ -62,7 +62,7 @@ def test_a_ticket_killed_before_its_first_checkpoint_resumes_from_its_parent(tmp
     kept = np.arange(run.config.model.width) < 5
     circuits.ticket(run, tmp_path / "whole.h5", kept, progress=False).close()
     with monkeypatch.context() as patch:
-        patch.setattr(FusedRelu, "snapshot", lambda *_: 1 / 0)
+        patch.setattr(FusedRelu, "snapshots", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             circuits.ticket(run, tmp_path / "cut.h5", kept, progress=False)
     with (

@@ -47,7 +47,7 @@ class Run:
     seeds
         The seeds, in the order of the `seed` dimension.
     versions, numerics
-        Library versions, and what the bits depend on (BLAS kernel, threads inside a step), of the machine that made it.
+        Library versions, and what the bits depend on (arithmetic, threads inside a step), of the machine that made it.
     other_numerics_since
         The checkpoint from which a machine with other numerics went on, -1 if none did.
     parent

@@ -121,7 +121,7 @@ def _append_all(path: Path, config: Config, networks: Callable[[int], Sequence[A
             parameters = {name: np.stack([one[name] for one in found]).astype(config.dtype) for name in config.shapes}
             stepper = make_stepper(config, data, parameters, {}, kernel, device)
             try:
-                row = stacked([stepper.snapshot(network) for network in range(stepper.n_networks)])
+                row = stacked([found for lane in range(stepper.n_lanes) for found in stepper.snapshots(lane)])
             finally:
                 stepper.close()
             writer.append(step, step / config.steps_per_epoch, row)

@@ -27,8 +27,8 @@ class FusedRelu:
         self.config = config
         loaded = kernels.train_batches.signatures  # the types it is compiled for in this process
         self.preparing = "" if loaded else "loading the compiled step; the first time here, compiling it: about 10 s"
-        self.n_networks = len(config.seeds)
-        self.n_threads = min(self.n_networks, usable_cores())
+        self.n_lanes = len(config.seeds)
+        self.n_threads = min(self.n_lanes, usable_cores())
         self._width = parameters["u"].shape[-1]
         self._networks = [
             (kernels.padded(W.T), kernels.padded(b), kernels.padded(u))
@@ -54,7 +54,7 @@ class FusedRelu:
             self.config.batch_size, sgd.lr, sgd.weight_decay, sgd.l1, self._room(),
         )  # fmt: skip
 
-    def snapshot(self, network: int) -> Snapshot:
+    def snapshots(self, network: int) -> list[Snapshot]:
         """Copies of a network's parameters, and its metrics as it is now, by name."""
         arrays, targets = self._networks[network], self._train[network][1]
         room = self._room()
@@ -68,10 +68,8 @@ class FusedRelu:
             "test_accuracy": test_right / len(self._test[1]),
             "train_zero_outputs": train_zero,
         }
-        return (
-            {"W": np.array(W, order="C"), "b": b.copy(), "u": u.copy()},
-            {name: float(value) for name, value in metrics.items()},
-        )
+        parameters = {"W": np.array(W, order="C"), "b": b.copy(), "u": u.copy()}
+        return [(parameters, {name: float(value) for name, value in metrics.items()})]
 
     def _room(self) -> tuple[np.ndarray, ...]:
         """Scratch memory of the calling thread."""

@@ -62,11 +62,11 @@ def train(
     overwrite
         Replace an existing file; never one that is being written.
     device
-        "auto" takes the fused CPU path where it applies and otherwise the best torch device there is.
+        "auto" takes the fused CPU path where it applies and otherwise the best torch device there is: batched on cuda.
     kernel
-        "auto", "fused", or "reference": torch autograd, slow and obvious.
+        "auto", "fused", "batched" (torch, all seeds as one), or "reference": torch autograd, slow and obvious.
     allow_different_numerics
-        Resume although BLAS, processor or libraries differ: the bits are then not those of an uninterrupted run.
+        Resume although arithmetic, processor or libraries differ: the bits are then not those of an uninterrupted run.
     progress
         A progress bar on stderr, when that is a terminal.
 

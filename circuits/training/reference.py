@@ -5,7 +5,7 @@ Slow and obvious. It serves every model, and the fused path is held against it i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -28,7 +28,7 @@ class Reference:
     ) -> None:  # fmt: skip
         self.config = config
         self.preparing = ""
-        self.n_networks, self.n_threads = len(config.seeds), 0  # its optimizers' state is that of the row before
+        self.n_lanes, self.n_threads = len(config.seeds), 0  # its optimizers' state is that of the row before
         self._limits = one_blas_thread()
         self._threads = torch.get_num_threads()
         torch.set_num_threads(1)  # sums inside a step must not depend on the number of cores
@@ -41,7 +41,7 @@ class Reference:
             config.model.module({name: values[index] for name, values in parameters.items()}).to(device)
             for index in range(len(config.seeds))
         ]
-        self._optimizers = [torch_optimizer(config, net) for net in self._networks]
+        self._optimizers = [torch_optimizer(config, net.parameters()) for net in self._networks]
         for index, (net, optimizer) in enumerate(zip(self._networks, self._optimizers, strict=True)):
             _restore(net, optimizer, {name: values[index] for name, values in state.items()})
         inputs, targets = data["train_inputs"].values, data["train_targets"].values
@@ -57,25 +57,15 @@ class Reference:
             hinge(net(inputs[batch]), targets[batch]).mean().backward()
             optimizer.step()
             if self.config.optimizer.l1:
-                shrink(net, self.config.optimizer.lr * self.config.optimizer.l1)
+                shrink(net.parameters(), self.config.optimizer.lr * self.config.optimizer.l1)
 
     @torch.no_grad()
-    def snapshot(self, network: int) -> Snapshot:
+    def snapshots(self, network: int) -> list[Snapshot]:
         """Copies of a network's parameters, and its metrics as it is now, by name."""
         net, (inputs, targets), (test_inputs, test_targets) = self._networks[network], self._train[network], self._test
-        outputs, test_outputs = net(inputs), net(test_inputs)
-        metrics = {
-            "train_loss": hinge(outputs, targets).double().mean().item(),
-            "test_loss": hinge(test_outputs, test_targets).double().mean().item(),
-            "train_accuracy": (outputs * targets > 0).sum().item() / len(targets),
-            "test_accuracy": (test_outputs * test_targets > 0).sum().item() / len(test_outputs),
-            "train_zero_outputs": (outputs == 0).sum().item(),
-        }
         state = net.state_dict()
-        return (
-            {name: state[name].cpu().numpy().copy() for name in self.config.shapes},
-            {name: float(value) for name, value in metrics.items()},
-        )
+        parameters = {name: state[name].cpu().numpy().copy() for name in self.config.shapes}
+        return [(parameters, metrics_of(net(inputs), targets, net(test_inputs), test_targets))]
 
     def optimizer_state(self) -> Arrays:
         """Adam's running means and step count, each (seed, …); nothing for SGD."""
@@ -91,21 +81,34 @@ class Reference:
 
 
 @torch.no_grad()
-def shrink(network: torch.nn.Module, threshold: float) -> None:
+def shrink(parameters: Iterable[torch.Tensor], threshold: float) -> None:
     """The proximal step of an L1 penalty: θ ← sign θ · max(0, |θ| - threshold)."""
-    for parameter in network.parameters():
+    for parameter in parameters:
         parameter.copy_(parameter.sign() * (parameter.abs() - threshold).clamp(min=0))
 
 
-def torch_optimizer(config: Config, network: torch.nn.Module) -> torch.optim.Optimizer:
+def metrics_of(
+    outputs: torch.Tensor, targets: torch.Tensor, test_outputs: torch.Tensor, test_targets: torch.Tensor
+) -> dict[str, float]:
+    """Losses and accuracies of one network, from its outputs on both sets."""
+    return {
+        "train_loss": hinge(outputs, targets).double().mean().item(),
+        "test_loss": hinge(test_outputs, test_targets).double().mean().item(),
+        "train_accuracy": (outputs * targets > 0).sum().item() / len(targets),
+        "test_accuracy": (test_outputs * test_targets > 0).sum().item() / len(test_outputs),
+        "train_zero_outputs": float((outputs == 0).sum().item()),
+    }
+
+
+def torch_optimizer(config: Config, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
     """The torch optimizer that a config describes."""
     chosen = config.optimizer
     if isinstance(chosen, SGD):
-        return torch.optim.SGD(network.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay)
+        return torch.optim.SGD(parameters, lr=chosen.lr, weight_decay=chosen.weight_decay)
     if not isinstance(chosen, AdamW):
         raise InputError(f"There is no torch optimizer for '{chosen.kind}'.")
     return torch.optim.AdamW(
-        network.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay, betas=chosen.betas, eps=chosen.eps
+        parameters, lr=chosen.lr, weight_decay=chosen.weight_decay, betas=chosen.betas, eps=chosen.eps
     )
 
 
@@ -136,5 +139,9 @@ def hinge(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 def numerics(device: str) -> dict[str, Any]:
     """Torch's version and the instructions it uses."""
-    hardware = torch.cuda.get_device_name() if device == "cuda" else torch.backends.cpu.get_cpu_capability()
-    return {"threads_per_step": 1, "hardware": hardware, "torch": version("torch")}
+    return {"threads_per_step": 1, "hardware": hardware(device), "torch": version("torch")}
+
+
+def hardware(device: str) -> str:
+    """The device's name, or the processor's instructions that torch uses."""
+    return torch.cuda.get_device_name() if device == "cuda" else str(torch.backends.cpu.get_cpu_capability())

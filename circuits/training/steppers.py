@@ -18,26 +18,26 @@ from circuits.random import generator
 
 Arrays = dict[str, np.ndarray]
 Snapshot = tuple[Arrays, dict[str, float]]  # a network's parameters and its metrics, by name
-KERNELS = ("auto", "fused", "reference")
+KERNELS = ("auto", "fused", "batched", "reference")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 @runtime_checkable
 class Stepper(Protocol):
-    """The networks of all seeds. Different networks may be advanced by different threads at the same time."""
+    """The networks of all seeds, in lanes: a lane is one network, or all of them in lockstep."""
 
-    n_networks: int
+    n_lanes: int
     n_threads: int
-    """How many threads may advance networks side by side; 0 where the caller's thread must do it."""
+    """How many threads may advance lanes side by side; 0 where the caller's thread must do it."""
     preparing: str
     """What the first update waits for, to be shown until it is taken; empty if nothing."""
 
-    def advance(self, network: int, epoch: int, start: int, stop: int) -> None:
-        """Take updates `start` to `stop` of an epoch, for one network."""
+    def advance(self, lane: int, epoch: int, start: int, stop: int) -> None:
+        """Take updates `start` to `stop` of an epoch, for one lane."""
         ...
 
-    def snapshot(self, network: int) -> Snapshot:
-        """Copies of a network's parameters, and its metrics as it is now, by name."""
+    def snapshots(self, lane: int) -> list[Snapshot]:
+        """Of each network in a lane: copies of its parameters, and its metrics as it is now, by name."""
         ...
 
     def optimizer_state(self) -> Arrays:
@@ -80,7 +80,8 @@ def initial_state(config: Config) -> Arrays:
 
 
 def choose_kernel(config: Config, device: str, kernel: str) -> tuple[str, str]:
-    """The path and device that serve a config: ("fused", "cpu") where it applies, else ("reference", device).
+    """The path and device that serve a config: ("fused", "cpu") where it applies; "batched" on cuda and mps; else
+    "reference".
 
     Raises
     ------
@@ -94,9 +95,10 @@ def choose_kernel(config: Config, device: str, kernel: str) -> tuple[str, str]:
     fits = config.model.kind == "relu" and config.loss == "hinge" and config.optimizer.kind == "sgd"
     if kernel == "fused" and not (fits and device in ("auto", "cpu")):
         raise InputError("The fused kernel serves the relu model with hinge loss and SGD, on cpu. Pass --kernel auto.")
-    if fits and device in ("auto", "cpu") and kernel != "reference":
+    if fits and device in ("auto", "cpu") and kernel in ("auto", "fused"):
         return "fused", "cpu"
-    return "reference", _available(device, config.dtype)
+    found = _available(device, config.dtype)
+    return ("reference" if kernel == "reference" or (kernel == "auto" and found == "cpu") else "batched"), found
 
 
 def _available(device: str, dtype: str) -> str:
@@ -128,15 +130,21 @@ def make_stepper(
         from circuits.training.fused import FusedRelu
 
         return FusedRelu(config, data, parameters)
+    if path == "batched":
+        from circuits.training.batched import Batched
+
+        return Batched(config, data, parameters, state, device)
     from circuits.training.reference import Reference
 
     return Reference(config, data, parameters, state, device)
 
 
 def numerics(path: str, device: str) -> dict[str, Any]:
-    """What the bits of a run depend on besides its config: libraries, BLAS kernel, threads inside a step."""
+    """What the bits of a run depend on besides its config: libraries, processor, arithmetic, threads inside a step."""
     if path == "fused":
         from circuits.training.fused import numerics
+    elif path == "batched":
+        from circuits.training.batched import numerics
     else:
         from circuits.training.reference import numerics
     return {"path": path, "device": device, **numerics(device)}

@@ -59,17 +59,17 @@ def trajectory(
     further
         Further metrics of a network, from its parameters.
     """
-    reached = [step] * stepper.n_networks
+    reached = [step] * stepper.n_lanes
     closed = threading.Event()
 
-    def go(network: int, target: int) -> Snapshot:
-        for epoch, first, last in stretches(reached[network], target, config.steps_per_epoch):
+    def go(lane: int, target: int) -> list[Snapshot]:
+        for epoch, first, last in stretches(reached[lane], target, config.steps_per_epoch):
             if stop.is_set() or closed.is_set():
                 raise Stopped
-            stepper.advance(network, epoch, first, last)
-            reached[network] += last - first
-        parameters, metrics = stepper.snapshot(network)
-        return parameters, metrics | further(network, parameters)
+            stepper.advance(lane, epoch, first, last)
+            reached[lane] += last - first
+        found = stepper.snapshots(lane)  # of one network, or of all in the only lane
+        return [(values, metrics | further(lane + index, values)) for index, (values, metrics) in enumerate(found)]
 
     def tell() -> None:
         moved(min(reached))
@@ -90,9 +90,9 @@ def trajectory(
 
 def _in_turn(go: Callable, stepper: Stepper, targets: Sequence[int], tell: Callable[[], None]) -> Generator[Row]:
     for target in targets:
-        row = []
-        for network in range(stepper.n_networks):
-            row.append(go(network, target))
+        row: list[Snapshot] = []
+        for lane in range(stepper.n_lanes):
+            row += go(lane, target)
             tell()
         yield stacked(row)
 
@@ -102,17 +102,17 @@ def _ahead(
 ) -> Generator[Row]:
     """Work enters the queue row by row, so that the work before of the same network has always begun."""
     rows: deque[list[Future]] = deque()
-    last: list[Future | None] = [None] * stepper.n_networks
+    last: list[Future | None] = [None] * stepper.n_lanes
 
-    def follow(before: Future | None, network: int, target: int) -> Snapshot:
+    def follow(before: Future | None, lane: int, target: int) -> list[Snapshot]:
         if before is not None:
             before.result()
-        return go(network, target)
+        return go(lane, target)
 
     with ThreadPoolExecutor(stepper.n_threads) as pool:
         try:
             for target in targets:
-                row = [pool.submit(follow, before, network, target) for network, before in enumerate(last)]
+                row = [pool.submit(follow, before, lane, target) for lane, before in enumerate(last)]
                 rows.append(row)
                 last[:] = row
                 if len(rows) > n_rows:
@@ -133,11 +133,11 @@ def _rows_ahead(config: Config) -> int:
 
 
 def _finished(row: list[Future], tell: Callable[[], None]) -> Row:
-    results = []
+    results: list[Snapshot] = []
     for future in row:
         while True:
             try:
-                results.append(future.result(POLL_SECONDS))
+                results += future.result(POLL_SECONDS)
                 break
             except TimeoutError:
                 tell()
