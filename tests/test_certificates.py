@@ -28,6 +28,7 @@ def certificates(grokked_path):
         return measure(run, Options(checkpoints="::100", time_limit=5.0))
 
 
+@pytest.mark.slow
 def test_a_runs_certificates_are_those_of_its_subnetworks(grokked_run, certificates):
     assert certificates["certified_margin"].dims == ("step", "seed")
     for step, checkpoint in enumerate(range(0, grokked_run.n_checkpoints, 100)):
@@ -48,6 +49,7 @@ def test_a_runs_certificates_are_those_of_its_subnetworks(grokked_run, certifica
                 assert float(at["subnetwork_minus_rest"]) == pytest.approx(sums.min())
 
 
+@pytest.mark.slow
 def test_the_certified_margin_says_which_way_and_is_nan_where_nothing_is_shown(certificates):
     for begins in ("", "whole_"):
         margin, verdict = certificates[f"{begins}certified_margin"], certificates[f"{begins}verdict"]
@@ -57,6 +59,7 @@ def test_the_certified_margin_says_which_way_and_is_nan_where_nothing_is_shown(c
     assert (certificates["whole_verdict"].isel(step=0) == "refuted").all(), "an initialisation does not compute parity"
 
 
+@pytest.mark.slow
 def test_both_networks_of_a_grokked_run_fail_on_no_or_few_random_inputs(certificates):
     last = certificates.isel(step=-1)
     assert (last["whole_failure_rate"] < 0.02).all()
@@ -130,6 +133,7 @@ def test_the_command_line_shows_verdicts_and_keeps_them(tiny_path, tmp_path, mon
 # ---- figures ----
 
 
+@pytest.mark.slow
 def test_the_figures_show_patterns_and_over_several_checkpoints_the_margin(grokked_run, certificates):
     draw = load(MEASUREMENTS["certify"].figures)
     over_epochs, by_pattern = draw(grokked_run, certificates)
@@ -142,6 +146,7 @@ def test_the_figures_show_patterns_and_over_several_checkpoints_the_margin(grokk
         assert figure.layout.title.text
 
 
+@pytest.mark.slow
 def test_a_mark_runs_from_what_is_proved_to_the_worst_input_found(certificates):
     figure = figures.certified_patterns(certificates)
     subnetwork, whole = figure.data

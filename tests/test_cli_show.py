@@ -77,6 +77,7 @@ def test_report_writes_the_page_and_prints_its_path(grokked_path, tmp_path, caps
     assert capsys.readouterr().out == "other.html\n"
 
 
+@pytest.mark.slow
 def test_the_whole_chain_runs_on_a_tiny_network(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = "--task.n 8 --task.k 2 --task.n-train 32 --model.width 16 --epochs 3 --seeds 0 1 --quiet --out a.h5"

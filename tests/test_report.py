@@ -355,6 +355,7 @@ def test_a_browser_draws_the_page_of_a_diverged_run_without_an_error(chromium, t
     assert all(min(figure["size"]) > 200 for figure in found["figures"])
 
 
+@pytest.mark.slow
 def test_the_probe_notices_an_error_and_a_request(chromium, grokked_page, tmp_path):
     broken = grokked_page.replace(
         "<main>", '<main><img src="https://example.invalid/x.png"><script>nothing.at.all</script>'

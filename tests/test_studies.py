@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 STUDIES = sorted((ROOT / "analysis").glob("*.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
 def test_study_runs_at_its_fast_size(study, tmp_path):
     done = subprocess.run(

@@ -138,6 +138,7 @@ def test_a_fresh_file_without_checkpoints_opens(tmp_path, make_config):
         assert run.parameters["W"].shape == (0, 3, 16, 8)
 
 
+@pytest.mark.slow
 def test_a_live_file_opens_again_and_again(tmp_path, make_config):
     path, config = tmp_path / "live.h5", tmp_path / "config.json"
     config.write_text(make_config(epochs=3000, name="live").to_json())
@@ -200,6 +201,7 @@ def test_an_inspector_that_ended_is_started_again(monkeypatch):
     one._end()
 
 
+@pytest.mark.slow
 def test_threads_and_forks_get_the_answers_to_their_own_questions(tmp_path):
     text = tmp_path / "text.h5"
     text.write_bytes(COMPLETE.read_bytes()[:300])

@@ -253,6 +253,7 @@ def elsewhere(code, path):
     return subprocess.run([sys.executable, "-c", code, str(path)], check=False, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_a_hard_link_to_a_live_run_is_neither_resumed_nor_replaced(path, config):
     link = path.with_name("link.h5")
     link.hardlink_to(path)

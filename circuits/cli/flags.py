@@ -28,7 +28,7 @@ def flags_of(part: Part) -> list[Flag]:
     --------
     >>> from circuits.config import SGD
     >>> [name for name, _, _ in flags_of(SGD())]
-    ['lr', 'weight_decay']
+    ['lr', 'weight_decay', 'l1']
     """
     flags: list[Flag] = []
     for name, info in type(part).model_fields.items():
@@ -72,7 +72,7 @@ def names(flags: type, prefix: str = "--") -> list[str]:
     --------
     >>> from circuits.config import SGD
     >>> names(flag_class("SGD", flags_of(SGD()), ""))
-    ['--lr', '--weight-decay']
+    ['--lr', '--weight-decay', '--l1']
     """
     found: list[str] = []
     for one in fields(flags):
