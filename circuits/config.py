@@ -42,6 +42,8 @@ class Task(Part, ABC):
     mark per example. All of them are stored in the run.
     """
 
+    inputs_are_signs: ClassVar[bool] = False
+    """Whether every input is -1 or 1, and every target: the fused step adds up signs."""
     kind: str
     n_train: PositiveInt
 

@@ -21,6 +21,7 @@ class Entry:
     figures: str | None = None  # measurements only: `module:function` giving its figures; None draws every curve
     needs: str | None = None  # measurements and metrics: attribute of the model that must not be None
     task: str | None = None  # measurements only: the one task that it is about; None for any
+    most_bits: int | None = None  # measurements only: the most relevant bits it can be made of, unless it is named
     on_request: bool = False  # measurements only: takes so long that it is made only when it is named
 
     def load(self) -> Any:
@@ -81,6 +82,7 @@ MEASUREMENTS = {
         figures="circuits.figures.constructions:figures",
         needs="hidden_layer",
         task="parity",
+        most_bits=10,
     ),
     "certify": Entry(
         "Prove or refute the network on all inputs: last checkpoint, or --checkpoints. On request only.",

@@ -8,7 +8,7 @@ import circuits
 from circuits import figures
 from circuits.analysis import Options, active_subnetwork
 from circuits.analysis.active import support_examples
-from circuits.analysis.certificates import measure, recovered_support
+from circuits.analysis.certificates import measure, task_support
 from circuits.analysis.measurements import usual
 from circuits.cli.main import main
 from circuits.constructions.certify import certify
@@ -94,13 +94,13 @@ def test_a_diverged_network_has_no_certificate(make_config, tmp_path):
 
 
 def test_the_support_is_that_of_the_task(tiny_run):
-    assert recovered_support(tiny_run) == tiny_run.config.task.relevant_bits
+    assert task_support(tiny_run) == tiny_run.config.task.relevant_bits
 
 
 def test_a_task_without_relevant_bits_is_refused(tiny_run, monkeypatch):
     monkeypatch.setattr(type(tiny_run.config.task), "relevant_bits", None)
     with pytest.raises(circuits.InputError, match=r"was trained on the task 'parity', which has no relevant bits"):
-        recovered_support(tiny_run)
+        task_support(tiny_run)
 
 
 # ---- on request only ----
@@ -122,7 +122,7 @@ def test_the_command_line_shows_verdicts_and_keeps_them(tiny_path, tmp_path, mon
     shown = capsys.readouterr().out
     assert "Active subnetwork at epoch 4: worst-case margin" in shown
     assert "Whole network at epoch 4" in shown
-    assert "exact, at epoch 4" in shown
+    assert "smallest subnetwork, any subset, at epoch 4" in shown
     assert main(["analyze", *words, "--json"]) == 0
     found = circuits.read_json(capsys.readouterr().out)
     assert found["options"]["time_limit"] == 2

@@ -350,3 +350,17 @@ def test_a_diverged_network_is_refused():
     W[0, 0] = np.nan
     with pytest.raises(InputError, match="weights that are not finite"):
         certify(W, b, u, [0, 1])
+
+
+def test_a_solver_that_calls_a_margin_infeasible_has_proved_nothing(monkeypatch):
+    from scipy.optimize import OptimizeResult
+
+    from circuits.constructions.highs import INFEASIBLE
+    from circuits.constructions.milp import Program
+
+    answer = OptimizeResult(status=INFEASIBLE, x=None, mip_dual_bound=None)
+    monkeypatch.setattr(Program, "solved", lambda *_, **__: answer)
+    W = np.array([[1.0, 0.8, -0.7, 0.4], [-1.0, 0.9, 0.6, 0.5], [1.0, -0.7, 0.5, 0.9]])
+    proof = certify(W, np.array([0.1, 0.2, 0.0]), np.array([1.0, -1.0, 0.5]), [0], method="milp")
+    assert np.isfinite(proof.lower)
+    assert proof.verdict != "certified"

@@ -276,3 +276,14 @@ def test_progress_is_shown_unless_quiet(run_path, monkeypatch, capsys):
     assert main(["analyze", run_path]) == 0
     assert main(["analyze", run_path, "--quiet"]) == 0
     assert asked == [True, False]
+
+
+def test_many_relevant_bits_leave_out_what_looks_at_every_pattern_unless_it_is_named(make_config, tmp_path, capsys):
+    path = tmp_path / "k12.h5"
+    config = make_config(task__n=13, task__k=12, epochs=1, seeds=[0])
+    circuits.train(config, path, progress=False).close()
+    assert main(["analyze", str(path), "--quiet"]) == 0
+    with circuits.open(path) as run:
+        assert list(circuits.analyze(run)) == ["subnetwork", "norms", "faithfulness"]
+    assert main(["analyze", str(path), "--constructions"]) == 2
+    assert "k may be at most 10" in capsys.readouterr().err

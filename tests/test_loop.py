@@ -9,6 +9,7 @@ import pytest
 import circuits
 from circuits.training import loop, steppers
 from circuits.training.fused import FusedRelu
+from circuits.training.trajectory import trajectory
 
 
 def contents(path):
@@ -310,3 +311,31 @@ def test_shares_of_zero_and_small_weights_are_metrics(tmp_path, make_config):
         last = run.metrics.isel(step=-1, seed=1)
         assert last["zero_weights"] == (everything == 0).mean() > 0
         assert last["small_weights"] == (np.abs(everything) < 1e-3).mean() >= last["zero_weights"]
+
+
+def test_a_failure_stops_every_lane_within_an_epoch(make_config):
+    """Networks that run ahead must not train on to a far target after the writer has failed."""
+    config = make_config(epochs=400, checkpoints__every_epochs=200)
+    epochs = []
+
+    class Slow:
+        n_lanes, n_threads, preparing = 2, 2, ""
+
+        def advance(self, lane, epoch, start, stop):
+            epochs.append(epoch)
+            threading.Event().wait(0.01 if epoch >= 200 else 0)
+
+        def snapshots(self, lane):
+            return [({}, {"loss": 0.0})]
+
+        def optimizer_state(self):
+            return {}
+
+        def close(self):
+            pass
+
+    targets = [200 * config.steps_per_epoch, 400 * config.steps_per_epoch]
+    rows = trajectory(Slow(), config, 0, targets, threading.Event(), lambda step: None)
+    next(rows)
+    rows.close()
+    assert max(epochs) < 300

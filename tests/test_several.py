@@ -55,6 +55,17 @@ def test_a_file_of_another_config_is_not_overwritten(tmp_path, capsys):
     assert "was made with another config (optimizer.lr: 0.1 there, 0.2 asked)" in capsys.readouterr().err
 
 
+def test_a_flag_holds_for_all_even_where_the_first_had_that_value(tmp_path, capsys):
+    assert main(["train", "several", "--dry-run", "--model.width", "4"]) == 0
+    assert [one["model"]["width"] for one in json.loads(capsys.readouterr().out)] == [4, 4]
+
+
+def test_resume_trains_those_that_are_not_there(tmp_path):
+    assert main(["train", "several/wide", "--out", "out/wide.h5", "--quiet"]) == 0
+    assert main(["train", "several", "--out", "out", "--resume", "--quiet"]) == 0
+    assert circuits.open(tmp_path / "out" / "narrow.h5").is_complete
+
+
 def test_one_of_them_is_a_preset_of_its_own(tmp_path):
     assert main(["train", "several/wide", "--quiet"]) == 0
     assert circuits.open(tmp_path / "checkpoints" / "several" / "wide.h5").config == circuits.preset("several/wide")

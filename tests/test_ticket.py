@@ -75,6 +75,10 @@ def test_a_ticket_killed_before_its_first_checkpoint_resumes_from_its_parent(tmp
 def test_what_cannot_be_a_ticket_is_said(tmp_path, run):
     with pytest.raises(circuits.InputError, match="No neuron is kept"):
         circuits.ticket(run, tmp_path / "a.h5", np.zeros(run.config.model.width, bool), progress=False)
+    with pytest.raises(circuits.InputError, match="needs a mask of 16 True or False"):
+        circuits.ticket(run, tmp_path / "a.h5", np.array([0, 2]), progress=False)
+    with pytest.raises(circuits.InputError, match="needs a mask of 16 True or False"):
+        circuits.ticket(run, tmp_path / "a.h5", np.ones(17, bool), progress=False)
     with pytest.raises(circuits.InputError, match="is the run itself"):
         circuits.ticket(run, run.path, np.ones(run.config.model.width, bool), overwrite=True, progress=False)
     with pytest.raises(circuits.InputError, match="keeps the task, model, dtype and seed"):
@@ -100,7 +104,10 @@ def test_the_command_trains_a_subnetwork_or_as_many_random_neurons(tmp_path, run
         assert (alone.config.epochs, alone.config.name) == (3, f"run-seed1-{keep}")
     assert main(["show", str(out)]) == 0
     assert "neurons of its seed 1, from step 0 on" in capsys.readouterr().out
-    assert main([*words, "--resume", "--quiet"]) == 0
+    assert main(["train", "--resume", "--out", str(out), "--epochs", "4", "--quiet"]) == 0
+    with circuits.open(out) as longer:
+        assert longer.parent["neurons"] == np.flatnonzero(kept).tolist()
+        assert longer.epochs[-1] == 4
 
 
 @pytest.mark.parametrize(
@@ -109,6 +116,8 @@ def test_the_command_trains_a_subnetwork_or_as_many_random_neurons(tmp_path, run
         (["merrill-2023", "--from", "RUN"], "says what to train, so pass neither a preset nor --config"),
         (["merrill-2023", "--seed", "1"], "--seed goes with --from"),
         (["--from", "RUN", "--seed", "9"], "has no seed 9"),
+        (["--from", "RUN", "--resume", "--out", "x.h5"], "to go on with it pass --resume --out, without --from"),
+        (["--keep", "random"], "--keep goes with --from"),
     ],
 )
 def test_the_command_says_what_does_not_go_together(run, words, said, capsys):

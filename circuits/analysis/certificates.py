@@ -21,6 +21,7 @@ from circuits.constructions.failures import failure_rate
 from circuits.constructions.flips import fewest_flips
 from circuits.constructions.interval import interval_bounds
 from circuits.constructions.patterns import patterns
+from circuits.constructions.support import relevant_bits
 from circuits.errors import InputError
 from circuits.options import Options
 
@@ -38,13 +39,14 @@ LONG_NAMES = {
     "fewest_flips_min": "fewest flips of irrelevant bits until a test input fails, least",
     "fewest_flips_median": "fewest flips of irrelevant bits until a test input fails, median",
     "n_kept": "neurons",
+    "bits_recovered": "whether the weights alone single out the relevant bits",
     "pattern_lower": "no input with the pattern has a smaller margin",
     "pattern_upper": "margin of the worst input found with the pattern",
     "subnetwork_minus_rest": "margin of the subnetwork minus an interval bound of all other neurons",
 }
 
 
-def recovered_support(run: Run) -> tuple[int, ...]:
+def task_support(run: Run) -> tuple[int, ...]:
     """The bits whose parity the run's networks are held against: those of its task.
 
     Raises
@@ -83,12 +85,14 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         (step, seed) over the test set; inf where no flips suffice, NaN where one is not known.
     n_kept
         (step, seed) neurons in the active subnetwork.
+    bits_recovered
+        (step, seed) whether its weights alone single out the task's relevant bits.
     subnetwork_minus_rest
         (step, seed) a bound of the whole network's margin: the subnetwork's minus an interval bound of the rest.
     whole_…
         The same of the whole network: verdict, margins, worst input, patterns, failures.
     """
-    bits = recovered_support(run)
+    bits = task_support(run)
     checkpoints = requested_checkpoints(run, options)
     supports = [support_examples(run, index, options.support) for index in range(len(run.seeds))]
     test_inputs = support_examples(run, 0, "test")[0]
@@ -109,6 +113,8 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         rest = interval_bounds(**_part(net, ~kept), support=bits) if not kept.all() else np.zeros(n_patterns)
         of_subnetwork["subnetwork_minus_rest"][place] = (proof.pattern_lower + rest).min()
         of_subnetwork["n_kept"][place] = kept.sum()
+        recovered = relevant_bits(alone["W"], alone["u"], len(bits)).bits
+        of_subnetwork["bits_recovered"][place] = set(recovered) == set(bits)
         fewest = fewest_flips(**alone, support=bits, inputs=test_inputs, time_limit=options.time_limit).fewest
         of_subnetwork["fewest_flips_min"][place] = fewest.min()
         of_subnetwork["fewest_flips_median"][place] = np.median(fewest)
@@ -129,6 +135,7 @@ OWN = ("certified_margin", *SHARED, "fewest_flips_min", "fewest_flips_median", "
 def _empty(shape: tuple[int, int], n_patterns: int, n_inputs: int) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {name: np.full(shape, np.nan) for name in OWN}
     found["verdict"] = np.full(shape, "none", "<U9")
+    found["bits_recovered"] = np.zeros(shape, bool)
     found["worst_input"] = np.zeros((*shape, n_inputs), np.int8)
     found |= {name: np.full((*shape, n_patterns), np.nan) for name in ("pattern_lower", "pattern_upper")}
     return found
@@ -178,6 +185,12 @@ def _labelled(name: str, values: np.ndarray) -> xr.Variable:
 def _warnings(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
     said = []
     for seed in seeds:
+        there = result["verdict"].sel(seed=seed) != "none"
+        if n_other := int((there & ~result["bits_recovered"].sel(seed=seed)).sum()):
+            said.append(
+                f"seed {seed}: at {n_other} of {result.sizes['step']} checkpoints the weights of the active subnetwork "
+                f"single out other bits than the task's, whose parity is judged here."
+            )
         for name, what in (("verdict", "active subnetwork"), ("whole_verdict", "whole network")):
             n_undecided = int((result[name].sel(seed=seed) == "undecided").sum())
             if n_undecided:

@@ -66,4 +66,9 @@ def _refuse(run: Run, measurement: str) -> None:
 
 def usual(run: Run) -> list[str]:
     """The measurements that are made of this run without being named: those that apply, but for the long ones."""
-    return [name for name, entry in MEASUREMENTS.items() if applies(run, name) and not entry.on_request]
+    n_bits = len(getattr(run.config.task, "relevant_bits", ()))
+    return [
+        name
+        for name, entry in MEASUREMENTS.items()
+        if applies(run, name) and not entry.on_request and (entry.most_bits is None or n_bits <= entry.most_bits)
+    ]

@@ -26,16 +26,16 @@ def certificate(
     lines = [
         "",
         VERDICTS[proof.verdict].format(n=n),
-        f"The least parity·output over all inputs is {_between(proof)}; attained at {_signs(proof.input)}.",
+        f"The least parity·output over all inputs is {_between(proof)}; {_signs(proof.input)} has {proof.margin:.6g}.",
     ]
     data: dict[str, Any] = {
         "verdict": proof.verdict,
-        "margin_lower": proof.lower,
-        "margin_upper": proof.margin,
+        "margin_lower": _finite(proof.lower),
+        "margin_upper": _finite(proof.margin),
         "exact": proof.exact,
         "input": proof.input.tolist(),
         "patterns": [
-            {"lower": lower, "upper": upper, "method": method}
+            {"lower": _finite(lower), "upper": _finite(upper), "method": method}
             for lower, upper, method in zip(
                 proof.pattern_lower.tolist(), proof.pattern_margin.tolist(), proof.method, strict=True
             )

@@ -152,11 +152,23 @@ def certificate_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
     return shown
 
 
+def smallest_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
+    """The smallest subset known at the last checkpoint measured, and what is proved of it."""
+    table = new_table("seed", "norm prefix", "smallest known", "none below", "proved smallest")
+    last = dataset.isel(step=-1)
+    for seed in dataset["seed"].values:
+        at = last.sel(seed=seed)
+        sizes = (number(at[name]) for name in ("prefix_size", "smallest_size", "smallest_bound"))
+        table.add_row(str(seed), *sizes, "yes" if bool(at["smallest_proved"]) else "no")
+    return [(f"Neurons of the smallest subnetwork, any subset, at epoch {float(dataset['epoch'][-1]):g}", table)]
+
+
 OWN: dict[str, Callable[[xr.Dataset, xr.Dataset], list[Titled]]] = {
     "subnetwork": subnetwork_tables,
     "faithfulness": agreement_tables,
     "constructions": construction_tables,
     "certify": certificate_tables,
+    "exact": smallest_tables,
 }
 
 

@@ -9,7 +9,7 @@ from circuits.config import Config
 from circuits.errors import InputError
 
 
-def chosen_neurons(path: Path, seed: int | None, keep: str) -> tuple[Config, int, np.ndarray]:
+def chosen_neurons(path: Path, seed: int | None, keep: str | None) -> tuple[Config, int, np.ndarray]:
     """The config of the ticket, whose network it is of, and (neuron,) which neurons are kept."""
     from circuits.analysis.groups import GROUPS, neuron_groups
     from circuits.checkpoints.run import open_run
@@ -18,6 +18,7 @@ def chosen_neurons(path: Path, seed: int | None, keep: str) -> tuple[Config, int
     with open_run(path) as run:
         index = run.seed_index(seed)
         seed = run.seeds[index]
+        keep = keep or "active"
         which = GROUPS.index({"active": "generalizing", "random": "control"}[keep])
         groups = neuron_groups(run)
         if not groups.defined[which, index]:

@@ -37,7 +37,10 @@ class TrainFlags:
     """Train some neurons of this run's network again, alone, from their values at checkpoint 0: a lottery ticket."""
     seed: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the first)")] = None
     """With --from: whose network, data and order of examples."""
-    keep: Literal["active", "random"] = "active"
+    keep: Annotated[
+        Literal["active", "random"] | None,
+        tyro.conf.arg(metavar="{active,random}", help_behavior_hint="(default: active)"),
+    ] = None
     """With --from: the neurons of its active subnetwork at the last checkpoint, or as many random ones, a control."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="KEY=JSON")] = ()
     """Change any field, such as task.kind=parity or task.support=[3,5,9]."""
@@ -86,27 +89,28 @@ def command(words: list[str]) -> int:
     if len(starts) == 1:
         jobs = [(config, flags.out or FOLDER / f"{config.name}.h5")]
     else:
-        jobs = _several(starts, config, flags)
+        typed = {word.partition("=")[0].lstrip("-").replace("-", "_") for word in words if word.startswith("--")}
+        jobs = _several(starts, config, flags, typed)
     if flags.dry_run:
         return _plan(jobs, replaces=flags.resume or flags.overwrite)
     for one, path in jobs:
-        _train(flags, one, path, resume=flags.resume or (len(jobs) > 1 and path.exists() and not flags.overwrite))
+        goes_on = flags.resume if len(jobs) == 1 else path.exists() and not flags.overwrite
+        _train(flags, one, path, resume=goes_on)
     return 0
 
 
-def _several(starts: Sequence[Config], first: Config, flags: Any) -> list[tuple[Config, Path]]:
-    """Every config of a preset with what the flags changed in the first, and the file of each."""
+def _several(starts: Sequence[Config], first: Config, flags: Any, typed: set[str]) -> list[tuple[Config, Path]]:
+    """Every config of a preset with the fields whose flags were typed as the first has them, and the file of each."""
     if first.name != starts[0].name:
         raise InputError(f"The preset is {len(starts)} configs, which --name cannot rename. Pass a folder to --out.")
     if flags.out is not None and flags.out.suffix == ".h5":
         raise InputError(f"The preset is {len(starts)} configs, so --out {flags.out} must be a folder.")
-    before, after = (dict(_leaves(config.model_dump(mode="json"))) for config in (starts[0], first))
+    wanted = {key: value for key, value in _leaves(first.model_dump(mode="json")) if key in typed}
     jobs = []
     for start in starts:
         data = start.model_dump(mode="json")
-        for key in after:
-            if after[key] != before.get(key):
-                assign(data, key, after[key])
+        for key, value in wanted.items():
+            assign(data, key, value)
         config = parse(data)
         folder, _, name = config.name.partition("/")
         jobs.append((config, (flags.out or FOLDER / folder) / f"{name}.h5"))
@@ -147,7 +151,7 @@ def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
 def _trained(flags: Any, config: Config, path: Path, resume: bool) -> "Run":
     from circuits.training.loop import train
 
-    if flags.from_ is not None and not resume:
+    if flags.from_ is not None:
         from circuits.cli.ticket import train_ticket
 
         return train_ticket(flags, config, path)
@@ -226,11 +230,15 @@ def _starts(name: str | None, given: TrainFlags) -> list[Config]:
     if given.from_ is not None:
         if name is not None or given.config is not None:
             raise InputError(f"--from {given.from_} says what to train, so pass neither a preset nor --config.")
+        if given.resume:
+            raise InputError("A run knows what it began from: to go on with it pass --resume --out, without --from.")
         from circuits.cli.ticket import chosen_neurons
 
         start = chosen_neurons(given.from_, given.seed, given.keep)[0]
     elif given.seed is not None:
         raise InputError("--seed goes with --from, and says which network. For the seeds of a run pass --seeds.")
+    elif given.keep is not None:
+        raise InputError("--keep goes with --from, and says which of its neurons to train.")
     elif given.config is not None:
         start = read_config(given.config)
     elif name is not None:

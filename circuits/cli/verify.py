@@ -64,6 +64,8 @@ def command(words: list[str]) -> int:
     flags = parsed(VerifyFlags, words, COMMAND)
     if flags.time_limit is not None and not flags.certify:
         raise InputError("--time-limit is for --certify. Leave it out, or add --certify.")
+    if flags.time_limit is not None and not 0 <= flags.time_limit < float("inf"):
+        raise InputError(f"--time-limit {flags.time_limit:g} is no number of seconds. Pass 0 or more.")
     if flags.spec.replace("-", "_") in CONSTRUCTIONS:
         _refuse(flags, ("seed", "checkpoint", "subnetwork"), f"{flags.spec} is a construction", "a run")
         verification, network, inputs = _of_a_construction(flags)
@@ -86,7 +88,10 @@ def command(words: list[str]) -> int:
         limit = TIME_LIMIT if flags.time_limit is None else flags.time_limit
         verdict, lines, found = certificate(network, verification.inputs, inputs, limit)
         right, data = verdict == "certified", {"certificate": found}
-    result(as_json(verification, **data)) if flags.json else result(*lines_and_tables(verification), *lines)
+    shown = lines_and_tables(verification)
+    if flags.certify:  # what follows is about all inputs
+        shown = [one for one in shown if not (isinstance(one, str) and "proves nothing" in one)]
+    result(as_json(verification, **data)) if flags.json else result(*shown, *lines)
     return 0 if right else NO_PARITY
 
 

@@ -102,4 +102,7 @@ def least_by_milp(margin: Restriction, time_limit: float) -> tuple[float, Int8[n
     answer = program.solved(program.margin_row, time_limit)
     bits = program.bits(answer)
     found = np.ones(program.n_bits, np.int8) if bits is None else bits
-    return (dual_bound(answer) + program.margin_offset) / UNIT, found, answer.status == SOLVED
+    believed = dual_bound(answer)
+    if believed == np.inf:  # every input is a solution: "infeasible" can only be numerical trouble, and says nothing
+        believed = -np.inf
+    return (believed + program.margin_offset) / UNIT, found, answer.status == SOLVED

@@ -31,7 +31,8 @@ class UnitScale:
     @property
     def scale(self) -> float:
         """2^exponent, the unit in which the output is measured; inf beyond float64."""
-        return float(np.ldexp(1.0, self.exponent))
+        with np.errstate(over="ignore"):
+            return float(np.ldexp(1.0, self.exponent))
 
     @property
     def rounding(self) -> float:

@@ -28,8 +28,12 @@ def figures(run: Run, constructions: xr.Dataset) -> list[go.Figure]:
     """Every figure of the constructions of a run."""
     result = with_phases(run, constructions)
     made = known(result.sizes["bit"])
-    nearest = next((str(name) for name in result["nearest"].values if str(name) in made), None)
-    diagram = [circuit_diagram(result, made[nearest])] if nearest else []
+    nearest = [str(name) for name in result["nearest"].values]
+    diagram = [
+        circuit_diagram(result.isel(seed=[place for place, one in enumerate(nearest) if one == name]), made[name])
+        for name in dict.fromkeys(nearest)
+        if name in made
+    ]
     along_training = [merged_sparsity(result), cost_over_least(result)]
     return [*diagram, *along_training, pattern_margins(result), firing_patterns(result)]
 

@@ -13,7 +13,7 @@ Examples come from this package's counter-based generator or, to have exactly th
 from __future__ import annotations
 
 from random import Random
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -27,6 +27,7 @@ TEST_SEED = {"counter": 0, "merrill-code": 2001, "thesis-code": 2023}
 class Parity(Task):
     """Sparse parity of k relevant bits out of n."""
 
+    inputs_are_signs: ClassVar[bool] = True
     kind: Literal["parity"] = "parity"
     n: PositiveInt = 40
     """Bits of an input."""

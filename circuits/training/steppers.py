@@ -92,7 +92,8 @@ def choose_kernel(config: Config, device: str, kernel: str) -> tuple[str, str]:
         raise InputError(f"There is no device '{device}'. There are: {', '.join(DEVICES)}.")
     if kernel not in KERNELS:
         raise InputError(f"There is no kernel '{kernel}'. There are: {', '.join(KERNELS)}.")
-    fits = config.model.kind == "relu" and config.loss == "hinge" and config.optimizer.kind == "sgd"
+    fits = (config.model.kind, config.loss, config.optimizer.kind) == ("relu", "hinge", "sgd")
+    fits = fits and config.task.inputs_are_signs
     if kernel == "fused" and not (fits and device in ("auto", "cpu")):
         raise InputError("The fused kernel serves the relu model with hinge loss and SGD, on cpu. Pass --kernel auto.")
     if fits and device in ("auto", "cpu") and kernel in ("auto", "fused"):

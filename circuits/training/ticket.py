@@ -11,7 +11,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
 
 from circuits.checkpoints import layout
 from circuits.checkpoints.lock import RunLock
@@ -42,7 +41,7 @@ def ticket_config(run: Run, n_kept: int, seed: int) -> Config:
 def ticket(
     run: Run,
     path: str | Path,
-    kept: Bool[np.ndarray, " neuron"],
+    kept: np.ndarray,
     *,
     seed: int | None = None,
     config: Config | None = None,
@@ -94,6 +93,11 @@ def ticket(
     """
     path = Path(path)
     seed = run.seeds[run.seed_index(seed)]
+    width = getattr(run.config.model, "width", 0)
+    if kept.dtype != bool or kept.shape != (width,):
+        raise InputError(
+            f"A ticket needs a mask of {width} True or False, one per neuron, not {kept.dtype} {kept.shape}."
+        )
     neurons = [int(neuron) for neuron in np.flatnonzero(kept)]
     if not neurons:
         raise InputError("No neuron is kept, so there is nothing to train. An output of 0 everywhere needs none.")

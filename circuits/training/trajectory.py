@@ -75,7 +75,7 @@ def trajectory(
         moved(min(reached))
 
     rows = (
-        _ahead(go, stepper, targets, _rows_ahead(config), tell)
+        _ahead(go, stepper, targets, _rows_ahead(config), tell, closed)
         if stepper.n_threads
         else _in_turn(go, stepper, targets, tell)
     )
@@ -84,7 +84,6 @@ def trajectory(
     except Stopped:
         return
     finally:
-        closed.set()
         rows.close()
 
 
@@ -98,7 +97,12 @@ def _in_turn(go: Callable, stepper: Stepper, targets: Sequence[int], tell: Calla
 
 
 def _ahead(
-    go: Callable, stepper: Stepper, targets: Sequence[int], n_rows: int, tell: Callable[[], None]
+    go: Callable,
+    stepper: Stepper,
+    targets: Sequence[int],
+    n_rows: int,
+    tell: Callable[[], None],
+    closed: threading.Event,
 ) -> Generator[Row]:
     """Work enters the queue row by row, so that the work before of the same network has always begun."""
     rows: deque[list[Future]] = deque()
@@ -120,6 +124,7 @@ def _ahead(
             while rows:
                 yield _finished(rows.popleft(), tell)
         finally:
+            closed.set()  # lanes stop within an epoch instead of going on to their next target
             pool.shutdown(cancel_futures=True)
 
 
