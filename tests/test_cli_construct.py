@@ -76,6 +76,11 @@ def test_what_is_never_negative_is_right_on_parity_one_alone(construction, tmp_p
         assert float(run.metrics["test_accuracy"][-1, 0]) == pytest.approx((targets == 1).mean())
 
 
+def test_a_folder_is_no_file_to_write(tmp_path, capsys):
+    assert main(["construct", "dnf", "--k", "2", "--out", str(tmp_path)]) == 2
+    assert f"{tmp_path} is a folder. Pass a file in it to --out" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CONSTRUCTIONS)
 def test_every_analysis_runs_on_the_file(name, tmp_path, monkeypatch, capsys):

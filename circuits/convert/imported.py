@@ -87,6 +87,8 @@ def write_run(
     RunError
         The file system refused a write. Nothing is left behind.
     """
+    if out.is_dir():
+        raise InputError(f"{out} is a folder. Pass a file in it to --out, such as {out / 'run.h5'}.")
     if out.exists() and not overwrite:
         raise _there(out)
     refuse_to_replace(out, overwrite)
