@@ -129,7 +129,7 @@ certificates = circuits.analyze(
 )
 proofs, smallest = certificates["certify"].isel(step=-1), certificates["exact"].isel(step=-1)
 proved = table(
-    "of the last checkpoint; the paper eyeballs", "seed", "on 3 bits", "subnetwork on all inputs", "whole network",
+    "of the last checkpoint; the paper has no proof", "seed", "on 3 bits", "subnetwork on all inputs", "whole network",
     "failures of 10^6", "smallest subset (bound), prefix",
 )  # fmt: skip
 for seed in run.seeds:

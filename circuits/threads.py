@@ -6,7 +6,7 @@ caller's thread, whatever the machine.
 
 import os
 
-import scipy.linalg  # noqa: F401  numba's products run in SciPy's BLAS, which can be limited only once it is loaded
+import scipy.linalg  # noqa: F401  SciPy brings a BLAS of its own, which can be limited only once it is loaded
 from threadpoolctl import threadpool_limits
 
 

@@ -1,13 +1,13 @@
 """Bits, gates, elements and matches: hand-built networks of known circuit, changed in ways that must not matter."""
 
 import itertools
-from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from printed import DNF, FOUR, SIX, TWO
 
 from circuits.constructions.circuit import read_circuit
 from circuits.constructions.construction import Construction
@@ -18,29 +18,6 @@ from circuits.constructions.match import forms, match, matches
 from circuits.constructions.patterns import parities, patterns
 from circuits.constructions.support import relevant_bits, relevant_share
 
-DNF = Construction(
-    "dnf",
-    W=tuple(tuple(int(bit) for bit in row) for row in patterns(3)),
-    b=(-2,) * 8,
-    u=tuple(int(parity) for parity in parities(3)),
-    source="Prop. 1",
-)
-SIX = Construction(
-    "six_neuron",
-    W=((-1, -1, 10), (-1, -1, 1), (1, 1, 1), (1, -1, -10), (-1, 1, -1), (1, -1, -1)),
-    b=(-9, -2, -2, -9, -2, -2),
-    u=(-1, 10, 10, -1, 10, 10),
-    source="Prop. 2",
-)
-FOUR = Construction(
-    "four_neuron",
-    W=((0, 0, 0), (1, 1, 1), (1, 1, 1), (-1, -1, -1)),
-    b=(1, -1, 1, -1),
-    u=(1, 2, -1, -1),
-    source="Prop. 3",
-)
-half = Fraction(1, 2)
-TWO = Construction("two_neuron", W=((half, half), (-half, -half)), b=(0, 0), u=(1, 1), source="thesis, 4.2")
 PRINTED = [DNF, SIX, FOUR, TWO]
 
 

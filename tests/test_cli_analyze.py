@@ -286,4 +286,4 @@ def test_many_relevant_bits_leave_out_what_looks_at_every_pattern_unless_it_is_n
     with circuits.open(path) as run:
         assert list(circuits.analyze(run)) == ["subnetwork", "norms", "faithfulness"]
     assert main(["analyze", str(path), "--constructions"]) == 2
-    assert "k may be at most 10" in capsys.readouterr().err
+    assert f"k may be at most {MEASUREMENTS['constructions'].most_bits}" in capsys.readouterr().err

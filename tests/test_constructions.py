@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from printed import DNF, FOUR, SIX, TWO
 
 import circuits
 from circuits import constructions
@@ -169,3 +170,9 @@ def test_what_cannot_be_built_is_refused_in_a_sentence(name, k, options, message
 def test_a_support_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"support \[0, 0, 1\] must name k = 3 different bits of 0\.\.4"):
         dnf(3).arrays(5, [0, 0, 1])
+
+
+@pytest.mark.parametrize("printed", [DNF, SIX, FOUR, TWO], ids=lambda one: one.name)
+def test_weights_are_those_on_paper(printed):
+    built = build(printed.name, 3 if printed.name == "dnf" else None)
+    assert (built.W, built.b, built.u) == (printed.W, printed.b, printed.u)

@@ -2,44 +2,19 @@
 
 import itertools
 import math
-from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from printed import DNF, FOUR, SIX, TWO
 
 from circuits.constructions.averaging import averaged_activations
-from circuits.constructions.construction import Construction
 from circuits.constructions.efficiency import efficiency, margin, neuron_sizes, path_cost, price, resolved_readout
 from circuits.constructions.least_norm import correlation, least_cost, min_norm, optimal_gates, up_sets
 from circuits.constructions.patterns import parities, patterns
 from circuits.errors import InputError
-
-DNF = Construction(
-    "dnf",
-    W=tuple(tuple(int(bit) for bit in row) for row in patterns(3)),
-    b=(-2,) * 8,
-    u=tuple(int(parity) for parity in parities(3)),
-    source="Prop. 1",
-)
-SIX = Construction(
-    "six_neuron",
-    W=((-1, -1, 10), (-1, -1, 1), (1, 1, 1), (1, -1, -10), (-1, 1, -1), (1, -1, -1)),
-    b=(-9, -2, -2, -9, -2, -2),
-    u=(-1, 10, 10, -1, 10, 10),
-    source="Prop. 2",
-)
-FOUR = Construction(
-    "four_neuron",
-    W=((0, 0, 0), (1, 1, 1), (1, 1, 1), (-1, -1, -1)),
-    b=(1, -1, 1, -1),
-    u=(1, 2, -1, -1),
-    source="Prop. 3",
-)
-half = Fraction(1, 2)
-TWO = Construction("two_neuron", W=((half, half), (-half, -half)), b=(0, 0), u=(1, 1), source="thesis, 4.2")
 
 
 def paid(construction):
@@ -194,7 +169,7 @@ def test_a_diverged_neuron_averages_to_nan_and_has_no_readout():
         (DNF, 8 * math.sqrt(7), 1.0),  # each gate gives 1 on its own pattern and nothing else
         (FOUR, 1 + 2 * 2 + 2 + 2, 1.0),
         (SIX, 2 * math.sqrt(183) + 40 * math.sqrt(7), 1.0),
-        (TWO, 2 * math.sqrt(half), 0.0),  # 0 where the parity is -1: it does not compute parity
+        (TWO, 2 * math.sqrt(0.5), 0.0),  # 0 where the parity is -1: it does not compute parity
     ],
     ids=lambda one: getattr(one, "name", None),
 )

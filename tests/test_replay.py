@@ -153,7 +153,7 @@ def test_the_command_replays_and_says_that_the_bits_are_equal(tmp_path, tiny_pat
 
 
 def killed_before_its_first_checkpoint(run, path, stretch, monkeypatch):
-    from circuits.training import replay as module
+    from circuits.training import loop as module
 
     def power_cut(path, lock, *_, **__):
         lock.release()

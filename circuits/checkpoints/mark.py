@@ -2,8 +2,8 @@
 
 The mark is a lock on one byte far beyond the file's end: byte FIRST + process id. It is a shared lock of the open file
 (Linux's "open file description" lock): it disturbs neither HDF5's own locks nor readers, ends with the process
-whatever happens, and whoever asks which byte is locked learns which process it is. Elsewhere there is none, and only
-the lock file beside the run protects it.
+whatever happens, and whoever asks which byte is locked learns which process it is. Elsewhere, and on file systems
+without such locks, there is none, and only the lock file beside the run protects it.
 """
 
 import fcntl
@@ -31,8 +31,13 @@ class Mark:
     def __init__(self, path: Path) -> None:
         self._descriptor: int | None = None
         if sys.platform == "linux":
-            self._descriptor = os.open(path, os.O_RDONLY)
-            fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _request(fcntl.F_RDLCK, FIRST + os.getpid(), 1))
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _request(fcntl.F_RDLCK, FIRST + os.getpid(), 1))
+            except OSError:  # a file system without such locks
+                os.close(descriptor)
+            else:
+                self._descriptor = descriptor
 
     def other(self) -> int | None:
         """Another process that writes the file, or None."""
@@ -63,7 +68,10 @@ def marked_by(path: Path) -> int | None:
 
 def _marked(descriptor: int) -> int | None:
     """Whose mark is on the file, besides one of this descriptor's own."""
-    answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _request(fcntl.F_WRLCK, FIRST, 0))
+    try:
+        answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _request(fcntl.F_WRLCK, FIRST, 0))
+    except OSError:  # a file system without such locks
+        return None
     kind, _, start, _, _ = _FLOCK.unpack(answer)
     return None if kind == fcntl.F_UNLCK else int(start - FIRST)
 

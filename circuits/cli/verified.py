@@ -18,10 +18,10 @@ from circuits.constructions.verification import Verification
 MOST_PATTERNS, MOST_NEURONS = 64, 32
 
 
-def lines_and_tables(verification: Verification) -> list[str | Table]:
-    """The verdict, the patterns, and the condition under which each neuron fires."""
+def lines_and_tables(verification: Verification, *, scope: bool = True) -> list[str | Table]:
+    """The verdict (see it for `scope`), the patterns, and the condition under which each neuron fires."""
     shown = _largest_contributions(verification)
-    items: list[str | Table] = [*verdict(verification)]
+    items: list[str | Table] = [*verdict(verification, scope=scope)]
     n_neurons = len(verification.neurons)
     some = "" if len(shown) == n_neurons else f"\nof the {len(shown)} that contribute most; --json has all {n_neurons}"
     if len(verification.patterns) <= MOST_PATTERNS:

@@ -88,9 +88,7 @@ def command(words: list[str]) -> int:
         limit = TIME_LIMIT if flags.time_limit is None else flags.time_limit
         verdict, lines, found = certificate(network, verification.inputs, inputs, limit)
         right, data = verdict == "certified", {"certificate": found}
-    shown = lines_and_tables(verification)
-    if flags.certify:  # what follows is about all inputs
-        shown = [one for one in shown if not (isinstance(one, str) and "proves nothing" in one)]
+    shown = lines_and_tables(verification, scope=not flags.certify)  # a certificate is about all inputs
     result(as_json(verification, **data)) if flags.json else result(*shown, *lines)
     return 0 if right else NO_PARITY
 

@@ -105,24 +105,12 @@ def match(
     if W.shape[1] != construction.k:
         raise ValueError(f"{construction.name} has {construction.k} bits, the circuit {W.shape[1]}")
     learned = _Directions(W.astype(np.float64), b.astype(np.float64), np.sign(u))
-    unmatched = 2.0 * min(len(W), construction.n_neurons) + 1  # dearer than any two-sided gain in cosine
-    best: tuple[float, Match] | None = None
-    for permutation, signs, form in forms(construction):
-        built = _Directions(*form)
-        cosines = learned.rows @ built.rows.T
-        allowed = (learned.sign[:, None] == built.sign) & ((cosines > cosine) | learned.same_gate(built))
-        pairs = linear_sum_assignment(np.where(allowed, 1 - cosines, unmatched))
-        chosen = [(e, c) for e, c in zip(*pairs, strict=True) if allowed[e, c]]
-        total = sum(1 - cosines[e, c] for e, c in chosen) - unmatched * len(chosen)
-        if best is None or total < best[0] - 1e-12:
-            neuron_of, residual = np.full(len(W), -1), np.full(len(W), np.nan)
-            for e, c in chosen:
-                neuron_of[e], residual[e] = c, np.linalg.norm(learned.rows[e] - built.rows[c])
-            missing = tuple(sorted(set(range(construction.n_neurons)) - {int(c) for _, c in chosen}))
-            found = Match(construction.name, construction.n_neurons, neuron_of, residual, missing, permutation, signs)
-            best = total, found
-    assert best is not None  # there is always the form as printed
-    return best[1]
+    found = (_assigned(learned, construction, cosine, *form) for form in forms(construction))
+    least, best = next(found)  # there is always the form as printed
+    for total, one in found:
+        if total < least - 1e-12:
+            least, best = total, one
+    return best
 
 
 def matches(
@@ -209,3 +197,27 @@ class _Directions:
 
     def same_gate(self, other: "_Directions") -> np.ndarray:
         return (self._gate[:, None] == other._gate[None]).all(axis=2)
+
+
+def _assigned(
+    learned: _Directions,
+    construction: Construction,
+    cosine: float,
+    permutation: tuple[int, ...],
+    signs: tuple[int, ...],
+    form: Form,
+) -> tuple[float, Match]:
+    """What the best assignment to one form of a construction costs, and that: most pairs first, then the nearest."""
+    built = _Directions(*form)
+    n_learned, n_built = len(learned.rows), construction.n_neurons
+    unmatched = 2.0 * min(n_learned, n_built) + 1  # dearer than any two-sided gain in cosine
+    cosines = learned.rows @ built.rows.T
+    allowed = (learned.sign[:, None] == built.sign) & ((cosines > cosine) | learned.same_gate(built))
+    pairs = linear_sum_assignment(np.where(allowed, 1 - cosines, unmatched))
+    chosen = [(e, c) for e, c in zip(*pairs, strict=True) if allowed[e, c]]
+    neuron_of, residual = np.full(n_learned, -1), np.full(n_learned, np.nan)
+    for e, c in chosen:
+        neuron_of[e], residual[e] = c, np.linalg.norm(learned.rows[e] - built.rows[c])
+    missing = tuple(sorted(set(range(n_built)) - {int(c) for _, c in chosen}))
+    total = float(sum(1 - cosines[e, c] for e, c in chosen) - unmatched * len(chosen))
+    return total, Match(construction.name, n_built, neuron_of, residual, missing, permutation, signs)

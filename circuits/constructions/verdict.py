@@ -9,8 +9,8 @@ from circuits.constructions.verification import Verification
 FEW = 2
 
 
-def verdict(verification: Verification) -> list[str]:
-    """One line per finding, the answer first.
+def verdict(verification: Verification, *, scope: bool = True) -> list[str]:
+    """One line per finding, the answer first; with `scope`, also of which inputs that is true.
 
     Examples
     --------
@@ -34,7 +34,7 @@ def verdict(verification: Verification) -> list[str]:
     ]
     if verification.printed and not verification.disagreements:
         lines.append("Every neuron fires exactly when its source says.")
-    if verification.n_inputs > verification.k:
+    if scope and verification.n_inputs > verification.k:
         lines.append(_scope(verification))
     return lines
 

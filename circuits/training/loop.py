@@ -111,14 +111,39 @@ def train(
         if config is None:
             raise InputError("A new run needs a config; circuits.preset('merrill-2023') is one.")
         numbers = numerics(*choose_kernel(config, device, kernel))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        refuse_to_replace(path, overwrite)
-        check_room(path, layout.size_on_disk(config))
-        lock = RunLock(path)
-        with released_on_error(lock):
-            layout.create(path, config, versions(), numbers, initial_state(config), replace=overwrite)
-        others = False
+        return begin(path, config, numbers, overwrite=overwrite, progress=progress)
     advance_to_the_end(path, lock, config, numbers, other_numerics=others, progress=progress)
+    return open_run(path)
+
+
+def begin(
+    path: Path,
+    config: Config,
+    numbers: dict[str, Any],
+    *,
+    parent: dict[str, Any] | None = None,
+    start: Start | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Make a run file and train it to its end: a new run, or one that begins where its `parent` was.
+
+    Parameters
+    ----------
+    path, config, numbers
+        The file, what to run, and the numerics that serve it.
+    parent, start
+        What the file says of the run it comes from, and where it begins; by default at the initialisation.
+    overwrite, progress
+        As in `train`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    refuse_to_replace(path, overwrite)
+    check_room(path, layout.size_on_disk(config))
+    lock = RunLock(path)
+    with released_on_error(lock):
+        layout.create(path, config, versions(), numbers, initial_state(config), parent=parent, replace=overwrite)
+    advance_to_the_end(path, lock, config, numbers, start=start, progress=progress)
     return open_run(path)
 
 

@@ -12,19 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from circuits.checkpoints import layout
-from circuits.checkpoints.lock import RunLock
-from circuits.checkpoints.run import Run, open_run
+from circuits.checkpoints.run import Run
 from circuits.errors import InputError
-from circuits.training.loop import (
-    advance_to_the_end,
-    check_room,
-    refuse_to_replace,
-    released_on_error,
-    versions,
-)
+from circuits.training.loop import begin
 from circuits.training.start import nearest_start
-from circuits.training.steppers import choose_kernel, initial_state, numerics
+from circuits.training.steppers import choose_kernel, numerics
 
 
 class Comparison(NamedTuple):
@@ -122,15 +114,8 @@ def replay(
     )
     start = nearest_start(run, from_step)
     numbers = numerics(*choose_kernel(config, device, kernel))
-    refuse_to_replace(path, overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    check_room(path, layout.size_on_disk(config))
     parent = {"path": str(run.path), "fingerprint": run.fingerprint, "step": start.step}
-    lock = RunLock(path)
-    with released_on_error(lock):
-        layout.create(path, config, versions(), numbers, initial_state(config), parent=parent, replace=overwrite)
-    advance_to_the_end(path, lock, config, numbers, start=start, progress=progress)
-    return open_run(path)
+    return begin(path, config, numbers, parent=parent, start=start, overwrite=overwrite, progress=progress)
 
 
 def compare(run: Run, other: Run) -> Comparison:

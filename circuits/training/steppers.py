@@ -95,7 +95,9 @@ def choose_kernel(config: Config, device: str, kernel: str) -> tuple[str, str]:
     fits = (config.model.kind, config.loss, config.optimizer.kind) == ("relu", "hinge", "sgd")
     fits = fits and config.task.inputs_are_signs
     if kernel == "fused" and not (fits and device in ("auto", "cpu")):
-        raise InputError("The fused kernel serves the relu model with hinge loss and SGD, on cpu. Pass --kernel auto.")
+        raise InputError(
+            "The fused kernel serves the relu model with hinge loss and SGD on inputs of ±1, on cpu: pass --kernel auto"
+        )
     if fits and device in ("auto", "cpu") and kernel in ("auto", "fused"):
         return "fused", "cpu"
     found = _available(device, config.dtype)

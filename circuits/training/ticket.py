@@ -12,14 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from circuits.checkpoints import layout
-from circuits.checkpoints.lock import RunLock
-from circuits.checkpoints.run import Run, open_run
+from circuits.checkpoints.run import Run
 from circuits.config import Config
 from circuits.errors import InputError
-from circuits.training.loop import advance_to_the_end, check_room, refuse_to_replace, released_on_error, versions
+from circuits.training.loop import begin
 from circuits.training.start import ticket_start
-from circuits.training.steppers import choose_kernel, initial_state, numerics
+from circuits.training.steppers import choose_kernel, numerics
 
 
 def ticket_config(run: Run, n_kept: int, seed: int) -> Config:
@@ -110,11 +108,4 @@ def ticket(
     parent = {"path": str(run.path), "fingerprint": run.fingerprint, "step": 0, "seed": seed, "neurons": neurons}
     start = ticket_start(run, seed, neurons)
     numbers = numerics(*choose_kernel(config, device, kernel))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    refuse_to_replace(path, overwrite)
-    check_room(path, layout.size_on_disk(config))
-    lock = RunLock(path)
-    with released_on_error(lock):
-        layout.create(path, config, versions(), numbers, initial_state(config), parent=parent, replace=overwrite)
-    advance_to_the_end(path, lock, config, numbers, start=start, progress=progress)
-    return open_run(path)
+    return begin(path, config, numbers, parent=parent, start=start, overwrite=overwrite, progress=progress)
