@@ -33,7 +33,7 @@ def large_run(path: Path, gigabytes: float) -> circuits.Config:
         }
         for _ in range(4)
     ]
-    metrics = {f"metrics/{name}": np.full(n_seeds, 0.5) for name in layout.METRICS}
+    metrics = {f"metrics/{name}": np.full(n_seeds, 0.5) for name in layout.metrics_of(config)}
     with Writer(path) as writer:
         for index, step in enumerate(config.checkpoint_steps()):
             writer.append(step, step / config.steps_per_epoch, rows[index % 4] | metrics)

@@ -45,7 +45,7 @@ def step(folder: Path) -> Pairs:
     config = circuits.preset("merrill-2023")
     data = config.task.train_data(0)
     inputs, targets = data["inputs"].astype(np.float32), data["targets"].astype(np.float32)
-    start = {name: values.astype(np.float32) for name, values in config.model.initial(config.task.n, 0).items()}
+    start = {name: values.astype(np.float32) for name, values in config.model.initial(config.task.signature, 0).items()}
     orders = [example_order(0, epoch, len(targets)) for epoch in range(config.epochs)]
     batch, product = inputs[: config.batch_size], np.empty((config.batch_size, config.model.width), np.float32)
     n_steps = config.total_steps

@@ -47,7 +47,7 @@ def reading(select: Callable[[np.ndarray], np.ndarray], many: int) -> Callable[[
         path, raw = folder / "read.h5", folder / "read.raw"
         path.unlink(missing_ok=True)
         random = np.random.default_rng(0)
-        shape = (N_CHECKPOINTS, len(config.seeds), config.model.width, config.task.n_inputs)
+        shape = (N_CHECKPOINTS, len(config.seeds), config.model.width, config.task.signature.n_inputs)
         layout.create(path, config, {}, {}, {})
         mapped = np.memmap(raw, np.float32, "w+", shape=shape)
         with Writer(path) as writer:
@@ -57,7 +57,7 @@ def reading(select: Callable[[np.ndarray], np.ndarray], many: int) -> Callable[[
                     for name, (_, size) in config.shapes.items()
                 }
                 mapped[index] = row["parameters/W"]
-                row |= {f"metrics/{name}": np.zeros(shape[1]) for name in layout.METRICS}
+                row |= {f"metrics/{name}": np.zeros(shape[1]) for name in layout.metrics_of(config)}
                 writer.append(index * config.steps_per_epoch, float(index), row)
         mapped.flush()
         with circuits.open(path) as run:
@@ -84,7 +84,7 @@ def one_neuron(folder: Path) -> Pairs:
     layout.create(path, config, {}, {}, {})
     random = np.random.default_rng(0)
     row = {f"parameters/{name}": random.random((1, *size), np.float32) for name, (_, size) in config.shapes.items()}
-    row |= {f"metrics/{name}": np.zeros(1) for name in layout.METRICS}
+    row |= {f"metrics/{name}": np.zeros(1) for name in layout.metrics_of(config)}
     with Writer(path) as writer:
         for index in range(LONG):
             writer.append(index * config.steps_per_epoch, float(index), row)

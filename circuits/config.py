@@ -1,127 +1,24 @@
 """What a run is: a validated, frozen, JSON-serialisable description, from which the run follows bit for bit.
 
 A config names a task, a model and an optimizer by their `kind`; the registry says which class describes that kind.
-`Task` and `Model` are the interfaces such a class fills. Only pydantic is imported here, so that reading a config, or
-printing a command's help, costs no torch and no numpy.
+`circuits.interfaces` has what such a class fills. Only pydantic is imported here, so that reading a config, or printing
+a command's help, costs no torch and no numpy.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from circuits.errors import InputError, nearest
+from circuits.interfaces import HiddenLayer, Model, Shapes, Task
+from circuits.optimizers import SGD, Optimizer
+from circuits.parts import NonNegativeFloat, NonNegativeInt, Part, PositiveInt
 from circuits.registry import METRICS, MODELS, OPTIMIZERS, TASKS, lookup
-
-if TYPE_CHECKING:
-    import numpy as np
-    import torch
-
-Shapes = dict[str, tuple[tuple[str, ...], tuple[int, ...]]]  # parameter -> (its dimensions' names, its shape)
-
-PositiveInt = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-NonNegativeFloat = Annotated[float, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-
-
-class Part(BaseModel):
-    """Base of every piece of a config: unknown fields are refused, and nothing changes after validation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class Task(Part, ABC):
-    """What is learned: the inputs, their targets, and how they are split.
-
-    `train_data` and `test_data` give arrays by name: `inputs` (example, input), `targets` (example,), and any further
-    mark per example. All of them are stored in the run.
-    """
-
-    inputs_are_signs: ClassVar[bool] = False
-    """Whether every input is -1 or 1, and every target: the fused step adds up signs."""
-    kind: str
-    n_train: PositiveInt
-
-    @property
-    @abstractmethod
-    def n_inputs(self) -> int:
-        """Length of one input."""
-
-    @abstractmethod
-    def train_data(self, seed: int) -> dict[str, np.ndarray]:
-        """The training set of one seed."""
-
-    @abstractmethod
-    def test_data(self) -> dict[str, np.ndarray]:
-        """The test set, one for all seeds."""
-
-
-class Model(Part, ABC):
-    """What learns: its parameters' shapes, their initial values, and the torch module made of them."""
-
-    kind: str
-    hidden_layer: ClassVar[tuple[str, str, str] | None] = None
-    """Names of W, b, u if the model has a layer that can be pruned; the model is then exactly uᵀ relu(W x + b)."""
-
-    @abstractmethod
-    def shapes(self, n_inputs: int) -> Shapes:
-        """Dimensions and shape of every parameter."""
-
-    @abstractmethod
-    def initial(self, n_inputs: int, seed: int) -> dict[str, np.ndarray]:
-        """Parameters before any update, in float64."""
-
-    @abstractmethod
-    def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
-        """Outputs (example,) for inputs (example, input)."""
-
-    def module(self, parameters: Mapping[str, np.ndarray]) -> torch.nn.Module:
-        """A torch module that holds these parameters under their names."""
-        from circuits.models.network import Network
-
-        return Network(self, parameters)
-
-
-class Optimizer(Part):
-    """How parameters are updated."""
-
-    moments: ClassVar[tuple[str, ...]] = ()
-    """Running means that it keeps of every parameter, by torch's names; none: every checkpoint can be gone on from."""
-    kind: str
-    lr: PositiveFloat
-    weight_decay: NonNegativeFloat
-    l1: NonNegativeFloat = 0.0
-    """Coefficient of Σ|θ|, applied after each update as a proximal step: weights that it takes to 0 are exactly 0."""
-
-
-class SGD(Optimizer):
-    """Stochastic gradient descent with L2 weight decay on all parameters, as `torch.optim.SGD` applies it."""
-
-    kind: Literal["sgd"] = "sgd"
-    lr: PositiveFloat = 0.1
-    """Learning rate."""
-    weight_decay: NonNegativeFloat = 0.01
-    """L2 coefficient λ, added to the gradient as λθ."""
-
-
-class AdamW(Optimizer):
-    """Adam with decoupled weight decay, as `torch.optim.AdamW` applies it (Loshchilov and Hutter 2019)."""
-
-    moments: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
-    kind: Literal["adamw"] = "adamw"
-    lr: PositiveFloat = 0.001
-    """Learning rate."""
-    weight_decay: NonNegativeFloat = 0.01
-    """Decoupled coefficient λ: θ is multiplied by 1 - lr λ at every update."""
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
-    """Decay of the running means of the gradient and of its square."""
-    eps: PositiveFloat = 1e-8
-    """Added to the denominator."""
+from circuits.schedules import Stop, WeightDecayChange
 
 
 class Checkpoints(Part):
@@ -151,17 +48,28 @@ class Config(Part):
     task: SerializeAsAny[Task]
     model: SerializeAsAny[Model]
     optimizer: SerializeAsAny[Optimizer] = SGD()
-    loss: Literal["hinge"] = "hinge"
-    """hinge: mean of max(0, 1 - f(x) y) over the batch."""
-    batch_size: PositiveInt = 32
-    """Examples per update; the last partial batch of an epoch is kept."""
+    loss: Literal["hinge", "cross_entropy", "mse"] = "hinge"
+    """hinge: max(0, 1 - f(x) y) for signs; cross_entropy and mse for classes too. Their mean over the batch."""
+    loss_dtype: Literal["float32", "float64"] | None = None
+    """Precision in which the loss is taken of the outputs; by default that of the parameters."""
+    batch_size: PositiveInt | None = 32
+    """Examples per update, the last partial batch of an epoch is kept; None: all of them, in the stored order."""
+    input_noise: NonNegativeFloat = 0.0
+    """Standard deviation of Gaussian noise on the inputs, or on their embeddings, in training only."""
     epochs: NonNegativeInt = 300
     """Passes over the training set."""
+    steps: PositiveInt | None = None
+    """Stop after so many updates, if that is before the last epoch is over."""
+    stop: Stop | None = None
+    """Stop when the test accuracy of every seed has stayed high, such as {"test_accuracy": 0.99, "checkpoints": 5}."""
+    weight_decay_changes: tuple[WeightDecayChange, ...] = ()
+    """New weight decays, such as {"train_accuracy": 0.98, "value": 0.1}; of those that are due the last one holds."""
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     """Each seed has its own training set, initialisation and order; the test set is shared."""
     checkpoints: Checkpoints = Checkpoints()
     metrics: tuple[str, ...] = ()
-    """Measured at every checkpoint besides losses and accuracies: effective_sparsity, zero_weights, small_weights."""
+    """Measured at every checkpoint besides losses and accuracies: effective_sparsity, parameter_norm, zero_weights,
+    small_weights."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of the parameters and of the arithmetic."""
 
@@ -191,6 +99,18 @@ class Config(Part):
         return self
 
     @model_validator(mode="after")
+    def _parts_fit(self) -> Config:
+        task, model, found = self.task.kind, self.model.kind, self.task.signature
+        given = "numbers" if found.d_vocab is None else "tokens"
+        if given != self.model.reads:
+            raise ValueError(f"the task '{task}' gives {given}, the model '{model}' reads {self.model.reads}")
+        if found.n_classes is not None and not self.model.gives_classes:
+            raise ValueError(f"the task '{task}' has {found.n_classes} classes, the model '{model}' one output")
+        if found.n_classes is not None and self.loss == "hinge":
+            raise ValueError(f"loss 'hinge' is for signs, the task '{task}' has classes: take cross_entropy or mse")
+        return self
+
+    @model_validator(mode="after")
     def _consistent(self) -> Config:
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} names one twice; give each once")
@@ -204,20 +124,30 @@ class Config(Part):
         return self
 
     @property
+    def batch(self) -> int:
+        """Examples per update, never more than there are."""
+        return self.task.train_size if self.batch_size is None else min(self.batch_size, self.task.train_size)
+
+    @property
     def steps_per_epoch(self) -> int:
         """Optimizer updates in one pass over the training set."""
-        return -(-self.task.n_train // self.batch_size)
+        return -(-self.task.train_size // self.batch)
 
     @property
     def total_steps(self) -> int:
         """Optimizer updates in the whole run."""
-        planned = self.epochs * self.steps_per_epoch
-        return planned if self.checkpoints.to_step is None else min(planned, self.checkpoints.to_step)
+        ends = (self.epochs * self.steps_per_epoch, self.steps, self.checkpoints.to_step)
+        return min(end for end in ends if end is not None)
 
     @property
     def shapes(self) -> Shapes:
         """Dimensions and shape of every parameter of one network."""
-        return self.model.shapes(self.task.n_inputs)
+        return self.model.shapes(self.task.signature)
+
+    @property
+    def hidden_layers(self) -> dict[str, HiddenLayer]:
+        """The layers that can be pruned, by the hook point of their neurons' values, from first to last."""
+        return self.model.hidden_layers(self.task.signature)
 
     def checkpoint_steps(self) -> list[int]:
         """Every step at which a checkpoint is kept, ascending; the first is 0, the initialisation, but in a replay.
@@ -342,12 +272,21 @@ def _fields_beside(data: Any, place: tuple[int | str, ...]) -> list[str]:
     part: Any = Config
     tables = {"task": TASKS, "model": MODELS, "optimizer": OPTIMIZERS}
     for name in place[:-1]:
+        if isinstance(name, int):
+            continue  # which of several parts
         data = data.get(name) if isinstance(data, Mapping) else None
         if name in tables and isinstance(data, Mapping):
             part = lookup(tables[str(name)], data["kind"], str(name)).load()
         else:
-            part = part.model_fields[name].annotation
+            part = _part_in(part.model_fields[name].annotation)
     return list(part.model_fields)
+
+
+def _part_in(annotation: Any) -> Any:
+    """The part that an annotation such as `Stop | None` or `tuple[WeightDecayChange, ...]` is about."""
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        return annotation
+    return next((part for one in get_args(annotation) if (part := _part_in(one)) is not None), None)
 
 
 def one_line(error: ValidationError, data: Any = None) -> str:

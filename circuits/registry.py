@@ -35,14 +35,20 @@ TASKS = {
 
 MODELS = {
     "relu": Entry("One hidden layer: f(x) = u·relu(W x + b).", "circuits.models.relu:Relu"),
+    "mlp": Entry("Any hidden layers, on signs or one-hot slots.", "circuits.models.mlp:MLP"),
+    "embedded_mlp": Entry("Any hidden layers, on embedded tokens.", "circuits.models.mlp:EmbeddedMLP"),
+    "rnn": Entry("A recurrent network with tanh, on tokens.", "circuits.models.recurrent:RNN"),
+    "lstm": Entry("A long short-term memory, on tokens.", "circuits.models.recurrent:LSTM"),
     "linear": Entry(
         "No hidden layer: f(x) = w·x + c. Cannot compute parity: a control.", "circuits.models.linear:Linear"
     ),
 }
 
 OPTIMIZERS = {
-    "sgd": Entry("Stochastic gradient descent with L2 weight decay.", "circuits.config:SGD"),
-    "adamw": Entry("Adam with decoupled weight decay.", "circuits.config:AdamW"),
+    "sgd": Entry("Stochastic gradient descent, momentum, L2 weight decay.", "circuits.optimizers:SGD"),
+    "adam": Entry("Adam with L2 weight decay.", "circuits.optimizers:Adam"),
+    "adamw": Entry("Adam with decoupled weight decay.", "circuits.optimizers:AdamW"),
+    "rmsprop": Entry("Gradients over the root of their running mean square.", "circuits.optimizers:RMSProp"),
 }
 
 METRICS = {  # measured at every checkpoint while training, when a config asks for them
@@ -51,6 +57,7 @@ METRICS = {  # measured at every checkpoint while training, when a config asks f
         "circuits.analysis.active:network_sparsity",
         needs="hidden_layer",
     ),
+    "parameter_norm": Entry("L2 norm of all parameters together.", "circuits.analysis.weights:parameter_norm"),
     "zero_weights": Entry("Share of the parameters that are exactly 0.", "circuits.analysis.weights:zero_weights"),
     "small_weights": Entry(
         "Share of the parameters below 0.001 in absolute value.", "circuits.analysis.weights:small_weights"

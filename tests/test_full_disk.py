@@ -85,7 +85,7 @@ def test_a_refusal_at_every_single_write_of_a_short_run_loses_nothing(tmp_path, 
     monkeypatch.setattr(writer, "BUFFERED_CHECKPOINTS", 1)
     monkeypatch.setattr(loop, "STATE_SECONDS", 0.0)
     whole = circuits.train(config, tmp_path / "whole.h5", progress=False)
-    numbers = loop.numerics(*loop.choose_kernel(config, "auto", "auto"))
+    numbers = loop.numerics(config, *loop.choose_kernel(config, "auto", "auto"))
     n_refused = 0
     for place in range(10_000):
         path = tmp_path / f"{place}.h5"

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import circuits
+from circuits.interfaces import Signature
 from circuits.training import loop, steppers
 from circuits.training.fused import FusedRelu
+from circuits.training.pace import Pace
 from circuits.training.trajectory import trajectory
 
 
@@ -204,7 +206,7 @@ def test_checkpoints_are_kept_where_the_config_says(tmp_path, make_config):
 
 def test_checkpoint_0_is_the_initialisation_and_metrics_belong_to_their_checkpoint(tiny_run):
     for seed in tiny_run.seeds:
-        initial = tiny_run.config.model.initial(8, seed)
+        initial = tiny_run.config.model.initial(Signature(8), seed)
         assert (tiny_run.arrays(seed, 0)["W"] == initial["W"].astype(np.float32)).all()
         data = tiny_run.data(seed)
         for checkpoint in range(tiny_run.n_checkpoints):
@@ -321,7 +323,7 @@ def test_a_failure_stops_every_lane_within_an_epoch(make_config):
     class Slow:
         n_lanes, n_threads, preparing = 2, 2, ""
 
-        def advance(self, lane, epoch, start, stop):
+        def advance(self, lane, epoch, start, stop, rates):
             epochs.append(epoch)
             threading.Event().wait(0.01 if epoch >= 200 else 0)
 
@@ -335,7 +337,7 @@ def test_a_failure_stops_every_lane_within_an_epoch(make_config):
             pass
 
     targets = [200 * config.steps_per_epoch, 400 * config.steps_per_epoch]
-    rows = trajectory(Slow(), config, 0, targets, threading.Event(), lambda step: None)
+    rows = trajectory(Slow(), config, 0, targets, threading.Event(), lambda step: None, Pace(config, {}))
     next(rows)
     rows.close()
     assert max(epochs) < 300

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from circuits.interfaces import Signature
 from circuits.models.linear import Linear
 from circuits.models.network import Network
 from circuits.models.relu import Relu
@@ -9,14 +10,14 @@ from circuits.models.relu import Relu
 
 def test_relu_computes_its_formula():
     model = Relu(width=7)
-    net = model.initial(n_inputs=5, seed=0)
+    net = model.initial(Signature(5), seed=0)
     inputs = np.random.default_rng(0).standard_normal((11, 5))
     outputs = Network(model, net)(torch.from_numpy(inputs)).detach().numpy()
     np.testing.assert_allclose(outputs, np.maximum(inputs @ net["W"].T + net["b"], 0) @ net["u"], rtol=1e-12)
 
 
 def test_relu_starts_as_torchs_linear_layers_do():
-    net = Relu(width=4000).initial(n_inputs=40, seed=0)
+    net = Relu(width=4000).initial(Signature(40), seed=0)
     hidden, output = torch.nn.Linear(40, 4000), torch.nn.Linear(4000, 1, bias=False)
     theirs = {"W": hidden.weight, "b": hidden.bias, "u": output.weight[0]}
     for name, values in theirs.items():
@@ -34,19 +35,19 @@ def test_linear_computes_its_formula():
 
 @pytest.mark.parametrize("model", [Relu(width=6), Linear()])
 def test_shapes_are_those_of_the_initial_parameters(model):
-    net = model.initial(n_inputs=3, seed=1)
-    assert {name: values.shape for name, values in net.items()} == {n: s for n, (_, s) in model.shapes(3).items()}
-    assert all(len(dims) == len(shape) for dims, shape in model.shapes(3).values())
+    net = model.initial(Signature(3), seed=1)
+    assert {name: values.shape for name, values in net.items()} == {n: s for n, (_, s) in model.shapes(Signature(3)).items()}
+    assert all(len(dims) == len(shape) for dims, shape in model.shapes(Signature(3)).values())
 
 
 def test_seeds_start_differently_and_a_seed_always_alike():
-    first, second, again = (Relu(width=6).initial(3, seed)["W"] for seed in (0, 1, 0))
+    first, second, again = (Relu(width=6).initial(Signature(3), seed)["W"] for seed in (0, 1, 0))
     assert (first == again).all()
     assert (first != second).any()
 
 
 def test_a_network_is_an_ordinary_torch_module():
-    network = Network(Relu(width=6), Relu(width=6).initial(3, 0))
+    network = Network(Relu(width=6), Relu(width=6).initial(Signature(3), 0))
     assert set(network.state_dict()) == {"W", "b", "u"}
     network(torch.ones(2, 3)).sum().backward()
     assert network.W.grad.shape == (6, 3)

@@ -96,7 +96,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     checkpoints = requested_checkpoints(run, options)
     supports = [support_examples(run, index, options.support) for index in range(len(run.seeds))]
     test_inputs = support_examples(run, 0, "test")[0]
-    n_patterns, n_inputs = 2 ** len(bits), run.config.task.n_inputs
+    n_patterns, n_inputs = 2 ** len(bits), run.config.task.signature.n_inputs
     of_subnetwork = _empty((len(checkpoints), len(run.seeds)), n_patterns, n_inputs)
     of_whole = _empty((len(checkpoints), len(run.seeds)), n_patterns, n_inputs)
     for place, net in one_by_one(run, checkpoints, what="certificates", progress=progress):

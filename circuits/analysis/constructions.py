@@ -119,7 +119,7 @@ def measure(
     variables: Variables = {
         "merged_sparsity": (("step", "seed"), sizes[np.isin(needed, chosen)], merged),
         **late_labelled(sizes[np.isin(needed, late)]),
-        **supports_labelled(supports, run.config.task.n_inputs),
+        **supports_labelled(supports, run.config.task.signature.n_inputs),
         **gates_labelled(circuits, neurons, 2**k),
         **elements_labelled(circuits, k),
         **matches_labelled(circuits, made, k),

@@ -1,4 +1,4 @@
-"""How many parameters of a network are zero, or nearly: what an L1 penalty or weight decay does to it.
+"""How large the parameters of a network are, and how many are zero or nearly: what weight decay or L1 does to it.
 
 Fuangkawinsombut 2024, section 4.3, asks whether the weights that a circuit does not need reach zero.
 """
@@ -10,6 +10,11 @@ import numpy as np
 from circuits.config import Config
 
 SMALL = 1e-3
+
+
+def parameter_norm(config: Config, parameters: Mapping[str, np.ndarray], train: Mapping[str, np.ndarray]) -> float:
+    """L2 norm of all parameters of one network together, >= 0: the metric `parameter_norm`."""
+    return float(np.sqrt(sum(float((values.astype(np.float64) ** 2).sum()) for values in parameters.values())))
 
 
 def zero_weights(config: Config, parameters: Mapping[str, np.ndarray], train: Mapping[str, np.ndarray]) -> float:

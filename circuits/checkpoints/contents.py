@@ -114,14 +114,16 @@ def _trajectories(file: h5py.File, config: Config, n_checkpoints: int) -> None:
 def _data(file: h5py.File, config: Config) -> None:
     for name in REQUIRED_DATA:
         _find(file, f"data/{name}")
-    lengths = {"seed": len(config.seeds), "example": config.task.n_train, "input": config.task.n_inputs}
+    task = config.task
+    lengths = {"seed": len(config.seeds), "example": task.train_size, "input": task.signature.n_inputs}
     for name, item in _members(file, "data"):
         if name in file:
             continue  # a scale, linked
         if not name.startswith(("train_", "test_")):
             raise ValueError(f"data/{name} belongs to neither training nor test set")
-        dims = data_dims(name, item.ndim)
-        lengths.setdefault(dims[0], item.shape[0] if item.ndim else 0)
+        dims = data_dims(name, item.ndim, task.test_is_shared)
+        if "test_example" in dims and item.ndim == len(dims):
+            lengths.setdefault("test_example", item.shape[dims.index("test_example")])
         _array(file, f"data/{name}", tuple(lengths[dim] for dim in dims), "fiub")
         _named(item, dims)
 

@@ -5,7 +5,7 @@
     /epoch            (step,) float64 = step / steps per epoch
     /seed /neuron …   one dimension scale per dimension name
     /parameters/NAME  (step, seed, …)      /metrics/NAME  (step, seed)
-    /data/train_NAME  (seed, example, …)   /data/test_NAME  (test_example, …)
+    /data/train_NAME  (seed, example, …)   /data/test_NAME  (test_example, …) or (seed, test_example, …)
     /optimizer/NAME   (state_step, seed, …) the optimizer's state at some checkpoints, if the config asks for it
     /resume/slot0, 1  sequence, n_checkpoints, crc32 and the optimizer's state
 
@@ -33,13 +33,7 @@ from circuits.whole import written_whole
 FORMAT = "circuits-run"
 FORMAT_VERSION = 1
 LIBRARY_VERSIONS = ("v110", "v110")
-METRICS = {
-    "train_loss": "mean hinge loss on the training set",
-    "test_loss": "mean hinge loss on the test set",
-    "train_accuracy": "share of training examples with sign f(x) = y, in 0..1; sign(0) is wrong",
-    "test_accuracy": "share of test examples with sign f(x) = y, in 0..1; sign(0) is wrong",
-    "train_zero_outputs": "training examples whose output is exactly 0; all of them: the network has collapsed",
-}
+LOSSES = {"hinge": "hinge loss", "cross_entropy": "cross-entropy", "mse": "squared error"}
 COMMIT = ("step", "epoch", "seed")  # what every group of trajectories shows as coordinates
 CHUNK_BYTES = 1 << 20
 ATTRIBUTE_BYTES = 60_000  # of HDF5's 64 KiB
@@ -49,11 +43,30 @@ State = Mapping[str, np.ndarray]
 
 def metrics_of(config: Config) -> dict[str, str]:
     """What /metrics holds of a run, each (step, seed): name and meaning."""
-    return METRICS | {name: lookup(registry.METRICS, name, "metric").help for name in config.metrics}
+    if config.task.signature.n_classes is None:
+        is_right, nothing = "sign f(x) = y, in 0..1; sign(0) is wrong", "output is exactly 0"
+    else:
+        is_right, nothing = "the target's logit above all others, in 0..1; a tie is wrong", "logits are all equal"
+    found = {
+        "train_loss": f"mean {LOSSES[config.loss]} on the training set",
+        "test_loss": f"mean {LOSSES[config.loss]} on the test set",
+        "train_accuracy": f"share of training examples with {is_right}",
+        "test_accuracy": f"share of test examples with {is_right}",
+        "train_zero_outputs": f"training examples whose {nothing}; all of them: the network has collapsed",
+    }
+    for mark, without in config.task.marks.items():
+        found[f"train_accuracy_{mark}"] = f"accuracy on the training examples that are {mark}, as they are labelled"
+        found[f"train_accuracy_{without}"] = f"accuracy on the training examples that are {without}"
+    if config.weight_decay_changes:
+        found["weight_decay"] = "weight decay of the next update"
+    for i, change in enumerate(config.weight_decay_changes):
+        if change.awaits:
+            found[f"decay_change_{i}_step"] = f"step at whose end weight-decay change {i} was triggered; NaN before"
+    return found | {name: lookup(registry.METRICS, name, "metric").help for name in config.metrics}
 
 
-def data_dims(name: str, ndim: int) -> tuple[str, ...]:
-    """Dimension names of an array in /data.
+def data_dims(name: str, ndim: int, test_is_shared: bool = True) -> tuple[str, ...]:
+    """Dimension names of an array in /data, which has a test set for all seeds or one for each.
 
     Examples
     --------
@@ -62,7 +75,8 @@ def data_dims(name: str, ndim: int) -> tuple[str, ...]:
     >>> data_dims("test_targets", 1)
     ('test_example',)
     """
-    leading = ("seed", "example") if name.startswith("train_") else ("test_example",)
+    test = ("test_example",) if test_is_shared else ("seed", "test_example")
+    leading = ("seed", "example") if name.startswith("train_") else test
     return (*leading, "input")[:ndim] if ndim <= len(leading) + 1 else _too_many(name, ndim)
 
 
@@ -85,8 +99,10 @@ def size_on_disk(config: Config) -> int:
     every = config.checkpoints.optimizer_state_every
     n_states = 2 + (-(-n_checkpoints // every) if every else 0)  # two slots to resume from, and those kept for replay
     states = n_states * len(config.optimizer.moments) * len(config.seeds) * per_network
-    examples = len(config.seeds) * config.task.n_train + config.task.test_data()["targets"].size
-    return n_checkpoints * per_checkpoint + states + examples * (config.task.n_inputs + 2) + (64 << 10)
+    task, n_seeds = config.task, len(config.seeds)
+    examples = n_seeds * task.train_size + (1 if task.test_is_shared else n_seeds) * task.test_size
+    per_example = task.signature.n_inputs * (1 if task.signature.d_vocab is None else 2) + 3
+    return n_checkpoints * per_checkpoint + states + examples * per_example + (64 << 10)
 
 
 def create(
@@ -193,7 +209,7 @@ def _write_skeleton(
 
     group = _group(file, "data", ("seed",))
     for name, values in run_data(config):
-        dims = data_dims(name, values.ndim)
+        dims = data_dims(name, values.ndim, config.task.test_is_shared)
         for dim, length in zip(dims, values.shape, strict=True):
             if dim not in file:
                 _scale(file, dim, np.arange(length))
@@ -221,12 +237,15 @@ def _write_skeleton(
 
 
 def run_data(config: Config) -> Iterator[tuple[str, np.ndarray]]:
-    """Every array of /data: the training sets stacked over seeds, then the test set."""
+    """Every array of /data: the training sets stacked over seeds, then the test set, or the test sets likewise."""
     training = [config.task.train_data(seed) for seed in config.seeds]
     for name in training[0]:
         yield f"train_{name}", np.stack([one[name] for one in training])
-    for name, values in config.task.test_data().items():
-        yield f"test_{name}", values
+    first, *others = config.seeds
+    shared = config.task.test_is_shared
+    testing = [config.task.test_data(seed) for seed in ([first] if shared else [first, *others])]
+    for name in testing[0]:
+        yield f"test_{name}", testing[0][name] if shared else np.stack([one[name] for one in testing])
 
 
 class _Growing:

@@ -29,6 +29,7 @@ from circuits.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+    from transformer_lens.hook_points import HookedRootModule
 
 BLOCK_BYTES = 32 << 20
 # What h5py, JSON and NumPy raise at content that is not what it should be.
@@ -168,7 +169,20 @@ class Run:
         self, seed: int | None = None, checkpoint: int | None = None, *, step: int | None = None
     ) -> torch.nn.Module:
         """One network as a torch module; arguments as in `state`."""
-        return self.config.model.module(self.arrays(seed, checkpoint, step=step))
+        net = self.arrays(seed, checkpoint, step=step)
+        return self.config.model.module(net, self.config.task.signature)
+
+    def hooked_model(
+        self, seed: int | None = None, checkpoint: int | None = None, *, step: int | None = None
+    ) -> HookedRootModule:
+        """One network with TransformerLens's hook points, whatever its kind; arguments as in `state`.
+
+        `run_with_cache` gives every named value, `run_with_hooks` changes them on their way.
+        """
+        from circuits.models.hooked import hooked
+
+        net = self.arrays(seed, checkpoint, step=step)
+        return hooked(self.config.model, net, self.config.task.signature)
 
     def blocks(self, checkpoints: np.ndarray, *names: str) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
         """Parameters in blocks of checkpoints small enough to hold.
@@ -220,8 +234,14 @@ class Run:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it holds the last step its config asks for."""
-        return self.n_checkpoints > 0 and int(self.steps[-1]) >= self.config.total_steps
+        """Whether it holds the last step its config asks for, or has met the config's stop rule."""
+        return self.n_checkpoints > 0 and (int(self.steps[-1]) >= self.config.total_steps or self.stopped_early)
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether every seed has met the stop rule of the config."""
+        rule = self.config.stop
+        return rule is not None and bool(rule.is_met(self.metrics["test_accuracy"].values).all())
 
     @property
     def writer_pid(self) -> int | None:

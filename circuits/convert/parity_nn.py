@@ -78,7 +78,7 @@ def from_parity_nn(
     epochs = _epochs(place, seeds, common_epochs)
     code, n_test = CODES[draw]
     config = _config(place, draw, n_test, batch_size, list(seeds), epochs, f"imported from {place}, {code}")
-    lengths = {"neuron": config.shapes["b"][1][0], "input": config.task.n_inputs}
+    lengths = {"neuron": config.shapes["b"][1][0], "input": config.task.signature.n_inputs}
 
     def networks(step: int) -> list[Arrays]:
         paths = [files[step // config.steps_per_epoch] for files in seeds.values()]

@@ -78,22 +78,21 @@ def from_state_dicts(
             )
 
     first = files[_Which(seeds[0], counts[0])]
-    parameters = read_weights(first, config.model, keys)
-    lengths = sizes(parameters, config.model)
+    parameters = read_weights(first, config.model, keys, config.task.signature)
+    lengths = sizes(parameters, config.model, config.task.signature)
     config = _fitted(config, parameters, lengths, pattern)
-    if lengths["input"] != config.task.n_inputs:
-        raise InputError(
-            f"{first} takes {lengths['input']} inputs, the {config.task.kind} task has {config.task.n_inputs}."
-        )
+    n_inputs = config.task.signature.n_inputs
+    if lengths.get("input", n_inputs) != n_inputs:
+        raise InputError(f"{first} takes {lengths['input']} inputs, the {config.task.kind} task has {n_inputs}.")
     per = config.steps_per_epoch if unit == "epoch" else 1
     plan = checkpoint_plan([count * per for count in counts], config.steps_per_epoch)
     config = parse({**config.model_dump(mode="json"), **plan, "seeds": seeds})
 
     def networks(step: int) -> list[Arrays]:
         paths = [files[_Which(seed, step // per)] for seed in seeds]
-        loaded = [read_weights(path, config.model, keys) for path in paths]
+        loaded = [read_weights(path, config.model, keys, config.task.signature) for path in paths]
         for path, one in zip(paths, loaded, strict=True):
-            check_shapes(path, one, config.model, lengths, f"in {first}")
+            check_shapes(path, one, config.model, lengths, f"in {first}", config.task.signature)
         return loaded
 
     return write_run(Path(out), config, networks, str(pattern), overwrite=overwrite, progress=progress)
@@ -173,5 +172,6 @@ def _fitted(config: Config, parameters: Arrays, lengths: Mapping[str, int], patt
     data |= {
         "source": f"imported from {pattern}", "dtype": "float64" if double else "float32", "seeds": [0],
         "epochs": 0, "checkpoints": {},
+        "metrics": [], "weight_decay_changes": [], "stop": None, "steps": None,
     }  # fmt: skip
     return parse(data)

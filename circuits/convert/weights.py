@@ -13,16 +13,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from circuits.config import Model
 from circuits.errors import InputError
+from circuits.interfaces import Model, Signature
 
 Arrays = dict[str, np.ndarray]
 
+ONE_NUMBER = Signature(n_inputs=1)
 USUAL_KEYS = {"relu": {"W": "linear1.weight", "b": "linear1.bias", "u": "linear2.weight"}}
 """What the released code of Merrill et al. and the thesis call the parameters of a model, by its kind."""
 
 
-def read_weights(path: Path, model: Model, keys: Mapping[str, str] | None = None) -> Arrays:
+def read_weights(
+    path: Path, model: Model, keys: Mapping[str, str] | None = None, signature: Signature = ONE_NUMBER
+) -> Arrays:
     """A network's parameters from a state dict, under the names that `model` gives them.
 
     Parameters
@@ -33,6 +36,8 @@ def read_weights(path: Path, model: Model, keys: Mapping[str, str] | None = None
         What the network is; only its names and dimensions count here, not its width.
     keys
         The file's key of a parameter; by default the model's own name, or else the usual one.
+    signature
+        What the network takes and gives; only which dimensions parameters have counts here, not how long they are.
 
     Returns
     -------
@@ -45,7 +50,7 @@ def read_weights(path: Path, model: Model, keys: Mapping[str, str] | None = None
         The file cannot be read, or a key is missing, too many, no floating tensor, or of another number of dimensions.
     """
     found = _tensors(path)
-    keys = _chosen_keys(model, keys, found)
+    keys = _chosen_keys(model, keys, found, signature)
     missing = [key for key in keys.values() if key not in found]
     if missing:
         raise InputError(f"{path} has no key '{missing[0]}'. It has: {', '.join(found) or 'none'}.")
@@ -55,11 +60,11 @@ def read_weights(path: Path, model: Model, keys: Mapping[str, str] | None = None
             f"{path} has also the key '{surplus[0]}', for which the {model.kind} model has no place: it would compute "
             f"something else without it."
         )
-    dims = model.shapes(1)
+    dims = model.shapes(signature)
     return {name: _array(path, key, found[key], dims[name][0]) for name, key in keys.items()}
 
 
-def sizes(parameters: Mapping[str, np.ndarray], model: Model) -> dict[str, int]:
+def sizes(parameters: Mapping[str, np.ndarray], model: Model, signature: Signature = ONE_NUMBER) -> dict[str, int]:
     """Length of each dimension, such as neuron and input, of a network's parameters.
 
     Examples
@@ -69,22 +74,31 @@ def sizes(parameters: Mapping[str, np.ndarray], model: Model) -> dict[str, int]:
     {'neuron': 5, 'input': 3}
     """
     lengths: dict[str, int] = {}
-    for name, (dims, _) in model.shapes(1).items():
+    for name, (dims, _) in model.shapes(signature).items():
         for dim, length in zip(dims, parameters[name].shape, strict=True):
             lengths.setdefault(dim, length)
     return lengths
 
 
-def check_shapes(path: Path, parameters: Arrays, model: Model, lengths: Mapping[str, int], why: str) -> None:
+def check_shapes(
+    path: Path,
+    parameters: Arrays,
+    model: Model,
+    lengths: Mapping[str, int],
+    why: str,
+    signature: Signature = ONE_NUMBER,
+) -> None:
     """Raise an `InputError` that names file, parameter and shape, where it is not what `lengths` say and `why`."""
-    for name, (dims, _) in model.shapes(1).items():
+    for name, (dims, _) in model.shapes(signature).items():
         expected = tuple(lengths[dim] for dim in dims)
         if parameters[name].shape != expected:
             raise InputError(f"{path}: {name} has shape {parameters[name].shape}, not {expected} as {why}.")
 
 
-def _chosen_keys(model: Model, keys: Mapping[str, str] | None, found: Mapping[str, object]) -> dict[str, str]:
-    names = list(model.shapes(1))
+def _chosen_keys(
+    model: Model, keys: Mapping[str, str] | None, found: Mapping[str, object], signature: Signature
+) -> dict[str, str]:
+    names = list(model.shapes(signature))
     for name in keys or {}:
         if name not in names:
             raise InputError(f"The {model.kind} model has no parameter '{name}'. It has: {', '.join(names)}.")

@@ -7,11 +7,11 @@ such a network gets right on the training set it has memorised.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from circuits.config import Model, Shapes
+from circuits.interfaces import Model, Shapes, Signature, Tap, untouched
 from circuits.random import generator
 
 if TYPE_CHECKING:
@@ -21,20 +21,24 @@ if TYPE_CHECKING:
 class Linear(Model):
     """A linear network: weights `w` (input,), bias `c` ()."""
 
+    gives_classes: ClassVar[bool] = False
     kind: Literal["linear"] = "linear"
 
-    def shapes(self, n_inputs: int) -> Shapes:
+    def shapes(self, signature: Signature) -> Shapes:
         """`w` (input,), `c` ()."""
-        return {"w": (("input",), (n_inputs,)), "c": ((), ())}
+        return {"w": (("input",), (signature.n_inputs,)), "c": ((), ())}
 
-    def initial(self, n_inputs: int, seed: int) -> dict[str, np.ndarray]:
+    def initial(self, signature: Signature, seed: int) -> dict[str, np.ndarray]:
         """Uniform on ±1/√n, as PyTorch's `nn.Linear`."""
         random = generator("init", seed)
-        bound = n_inputs**-0.5
+        bound = signature.n_inputs**-0.5
         return {
-            name: np.asarray(random.uniform(-bound, bound, shape)) for name, (_, shape) in self.shapes(n_inputs).items()
+            name: np.asarray(random.uniform(-bound, bound, shape))
+            for name, (_, shape) in self.shapes(signature).items()
         }
 
-    def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched
+    ) -> torch.Tensor:
         """f(x) = w·x + c: (example, input) -> (example,)."""
-        return inputs @ parameters["w"] + parameters["c"]
+        return tap("hook_input", inputs) @ parameters["w"] + parameters["c"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from circuits.config import Model
+from circuits.interfaces import Model, Tap, untouched
 
 
 class Network(torch.nn.Module):
@@ -23,10 +23,17 @@ class Network(torch.nn.Module):
         super().__init__()
         self.model = model
         for name, values in parameters.items():
-            self.register_parameter(name, torch.nn.Parameter(torch.from_numpy(np.array(values))))
+            *folders, leaf = name.split(".")  # torch allows no dot in a name: "hidden.0.W" lies in modules
+            place: torch.nn.Module = self
+            for folder in folders:
+                if folder not in place._modules:
+                    place.add_module(folder, torch.nn.Module())
+                place = place.get_submodule(folder)
+            trained = name not in model.frozen
+            place.register_parameter(leaf, torch.nn.Parameter(torch.from_numpy(np.array(values)), trained))
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Outputs (example,) for inputs (example, input), in the parameters' dtype."""
+    def forward(self, inputs: torch.Tensor, tap: Tap = untouched) -> torch.Tensor:
+        """Outputs (example,) or (example, class) for inputs (example, input), numbers or tokens."""
         parameters = dict(self.named_parameters())
-        dtype = next(iter(parameters.values())).dtype
-        return self.model.forward(parameters, inputs.to(dtype))
+        dtype = torch.long if self.model.reads == "tokens" else next(iter(parameters.values())).dtype
+        return self.model.forward(parameters, inputs.to(dtype), tap)

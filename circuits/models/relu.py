@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from circuits.config import Model, PositiveInt, Shapes
+from circuits.interfaces import HiddenLayer, Model, Shapes, Signature, Tap, untouched
+from circuits.parts import PositiveInt
 from circuits.random import generator
 
 if TYPE_CHECKING:
@@ -20,34 +21,43 @@ if TYPE_CHECKING:
 class Relu(Model):
     """One hidden ReLU layer."""
 
+    gives_classes: ClassVar[bool] = False
     kind: Literal["relu"] = "relu"
     hidden_layer: ClassVar[tuple[str, str, str] | None] = ("W", "b", "u")
     width: PositiveInt = 1000
     """Hidden neurons."""
 
-    def shapes(self, n_inputs: int) -> Shapes:
+    def shapes(self, signature: Signature) -> Shapes:
         """`W` (neuron, input), `b` (neuron,), `u` (neuron,).
 
         Examples
         --------
-        >>> Relu(width=4).shapes(n_inputs=3)["W"]
+        >>> Relu(width=4).shapes(Signature(n_inputs=3))["W"]
         (('neuron', 'input'), (4, 3))
         """
         return {
-            "W": (("neuron", "input"), (self.width, n_inputs)),
+            "W": (("neuron", "input"), (self.width, signature.n_inputs)),
             "b": (("neuron",), (self.width,)),
             "u": (("neuron",), (self.width,)),
         }
 
-    def initial(self, n_inputs: int, seed: int) -> dict[str, np.ndarray]:
+    def initial(self, signature: Signature, seed: int) -> dict[str, np.ndarray]:
         """Uniform on ±1/√(fan-in), in the order W, b, u of one stream per seed."""
         random = generator("init", seed)
-        bound = {"W": n_inputs**-0.5, "b": n_inputs**-0.5, "u": self.width**-0.5}
+        bound = {"W": signature.n_inputs**-0.5, "b": signature.n_inputs**-0.5, "u": self.width**-0.5}
         return {
-            name: random.uniform(-bound[name], bound[name], shape) for name, (_, shape) in self.shapes(n_inputs).items()
+            name: random.uniform(-bound[name], bound[name], shape)
+            for name, (_, shape) in self.shapes(signature).items()
         }
 
-    def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched
+    ) -> torch.Tensor:
         """f(x) = uᵀ relu(W x + b): (example, input) -> (example,)."""
-        hidden = (inputs @ parameters["W"].mT + parameters["b"]).relu()  # (example, neuron)
-        return hidden @ parameters["u"]
+        before = tap("hook_pre", tap("hook_input", inputs) @ parameters["W"].mT + parameters["b"])
+        return tap("hook_post", before.relu()) @ parameters["u"]  # of (example, neuron)
+
+    def hidden_layers(self, signature: Signature) -> dict[str, HiddenLayer]:
+        """Its only layer, whose readout is u."""
+        layer = HiddenLayer(self.width, lambda net: (net["W"], net["b"]), lambda net: net["u"][:, None])
+        return {"hook_post": layer}

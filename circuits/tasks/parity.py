@@ -18,7 +18,8 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from circuits.config import NonNegativeInt, PositiveInt, Task
+from circuits.interfaces import Signature, Task
+from circuits.parts import NonNegativeInt, PositiveInt
 from circuits.random import generator
 
 TEST_SEED = {"counter": 0, "merrill-code": 2001, "thesis-code": 2023}
@@ -62,9 +63,24 @@ class Parity(Task):
         return self
 
     @property
-    def n_inputs(self) -> int:
-        """Bits of an input."""
-        return self.n
+    def train_size(self) -> int:
+        """Training examples of each seed."""
+        return self.n_train
+
+    @property
+    def test_size(self) -> int:
+        """Test examples."""
+        return self.n_test
+
+    @property
+    def signature(self) -> Signature:
+        """N numbers in, one number out."""
+        return Signature(self.n)
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """Flipped and clean examples, where there are flips."""
+        return {"flipped": "clean"} if self.flip_fraction else {}
 
     @property
     def relevant_bits(self) -> tuple[int, ...]:
@@ -97,10 +113,10 @@ class Parity(Task):
         targets = np.where(flipped, -self.parity(inputs), self.parity(inputs)).astype(np.int8)
         return {"inputs": inputs, "targets": targets, "flipped": flipped}
 
-    def test_data(self) -> dict[str, np.ndarray]:
-        """The test set: `inputs` (example, input) and `targets` (example,), int8 in {-1, 1}."""
-        seed = TEST_SEED[self.draw] if self.test_seed is None else self.test_seed
-        inputs = self._draw(generator("test", seed), self.n_test, seed)
+    def test_data(self, seed: int = 0) -> dict[str, np.ndarray]:
+        """The test set, the same for all seeds: `inputs` (example, input), `targets` (example,), int8 in {-1, 1}."""
+        drawn = TEST_SEED[self.draw] if self.test_seed is None else self.test_seed
+        inputs = self._draw(generator("test", drawn), self.n_test, drawn)
         return {"inputs": inputs, "targets": self.parity(inputs)}
 
     def parity(self, inputs: np.ndarray) -> np.ndarray:

@@ -1,14 +1,14 @@
 """The batched path: the networks of all seeds as one, a seed being a further dimension of every tensor.
 
 `torch.vmap` runs the model's forward pass over the seeds, the losses are added up, and as no network appears in
-another's loss each gets its own gradient. Optimizers act on each number by itself, so one serves all. This is the way
-of devices that want few large operations rather than many small ones.
+another's loss each gets its own gradient. Optimizers act on each number by itself, so one serves all; only weight decay
+may differ between seeds, and is applied here. Few large operations rather than many small ones: the way of small
+models on a CPU, and of a GPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,9 @@ import torch
 import xarray as xr
 
 from circuits.config import Config
-from circuits.threads import one_blas_thread
-from circuits.training.reference import hardware, hinge, metrics_of, shrink, torch_optimizer
-from circuits.training.steppers import Arrays, Snapshot, example_order
+from circuits.training.losses import in_chunks, metrics_of, per_example
+from circuits.training.reference import EXAMPLES_AT_ONCE, Threads, restore, shrink, state_of, tensors
+from circuits.training.steppers import Arrays, Rates, Snapshot, example_order, threads_per_step
 
 
 class Batched:
@@ -30,74 +30,79 @@ class Batched:
     ) -> None:  # fmt: skip
         self.config = config
         self.n_lanes, self.n_threads, self.preparing = 1, 0, ""
-        self._limits = one_blas_thread()
-        self._threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # sums inside a step must not depend on the number of cores
-        dtype = getattr(torch, config.dtype)
-
-        def tensor(values: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(np.array(values)).to(device, dtype)
-
-        self._parameters = {name: tensor(values).requires_grad_() for name, values in parameters.items()}
-        self._optimizer = torch_optimizer(config, self._parameters.values())
-        if state:
-            for name, parameter in self._parameters.items():
-                self._optimizer.state[parameter] = {
-                    "step": torch.tensor(float(state["step"][0]), dtype=torch.float32),
-                    **{moment: tensor(state[f"{moment}.{name}"]) for moment in config.optimizer.moments},
-                }
-        self._train = tensor(data["train_inputs"].values), tensor(data["train_targets"].values)
-        self._test = tensor(data["test_inputs"].values), tensor(data["test_targets"].values)
+        self._lent = Threads(threads_per_step(config, "batched"))
+        self._parameters = {
+            name: torch.from_numpy(np.array(values)).to(device).requires_grad_(name not in config.model.frozen)
+            for name, values in parameters.items()
+        }
+        self._trained = {name: values for name, values in self._parameters.items() if values.requires_grad}
+        self._optimizer = config.optimizer.made(self._trained.values())
+        count = {"step": state["step"][0]} if "step" in state else {}
+        restore(config, self._trained, self._optimizer, {**state, **count})
+        self._train, self._test, self._marks = (
+            tensors(config, data, what, device) for what in ("train", "test", "marks")
+        )
+        self._inputs, self._targets = (torch.stack(which) for which in zip(*self._train, strict=True))
         self._outputs = torch.vmap(config.model.forward)
-        self._outputs_on_one_set = torch.vmap(config.model.forward, in_dims=(0, None))
 
-    def advance(self, lane: int, epoch: int, start: int, stop: int) -> None:
+    def advance(self, lane: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
         """Take updates `start` to `stop` of an epoch, for every network."""
-        inputs, targets = self._train
-        orders = np.stack([example_order(seed, epoch, targets.shape[1]) for seed in self.config.seeds])
-        seeds = torch.arange(len(orders), device=inputs.device)[:, None]
-        for batch in torch.from_numpy(orders).to(inputs.device).split(self.config.batch_size, dim=1)[start:stop]:
+        config = self.config
+        for group in self._optimizer.param_groups:
+            group["lr"], group["weight_decay"] = rates.lr, 0.0
+        for batch in self._batches(epoch)[start:stop]:
             self._optimizer.zero_grad()
-            outputs = self._outputs(self._parameters, inputs[seeds, batch])  # (seed, example)
-            hinge(outputs, targets[seeds, batch]).mean(dim=1).sum().backward()
+            losses = per_example(self._outputs(self._parameters, self._inputs[batch]), self._targets[batch], config)
+            losses.mean(dim=1).sum().backward()  # of (seed, example)
+            self._decay(rates)
             self._optimizer.step()
-            if self.config.optimizer.l1:
-                shrink(self._parameters.values(), self.config.optimizer.lr * self.config.optimizer.l1)
+            if config.optimizer.l1:
+                shrink(self._trained.values(), rates.lr * config.optimizer.l1)
+
+    def _batches(self, epoch: int) -> Sequence[Any]:
+        """Which examples of each seed each update of an epoch is made of."""
+        if self.config.batch_size is None:
+            return [slice(None)]
+        device, n_examples = self._targets.device, self._targets.shape[1]
+        orders = np.stack([example_order(seed, epoch, n_examples) for seed in self.config.seeds])
+        seeds = torch.arange(len(orders), device=device)[:, None]
+        return [(seeds, batch) for batch in torch.from_numpy(orders).to(device).split(self.config.batch, dim=1)]
+
+    @torch.no_grad()
+    def _decay(self, rates: Rates) -> None:
+        """Weight decay, each network's own: on the parameters if it is decoupled, else on their gradients."""
+        if not any(rates.weight_decay):
+            return
+        for values in self._trained.values():
+            decay = torch.tensor(rates.weight_decay, dtype=values.dtype, device=values.device)
+            decay = decay.view(-1, *[1] * (values.ndim - 1))
+            if self.config.optimizer.decoupled:
+                values.mul_(1 - rates.lr * decay)
+            elif values.grad is not None:
+                values.grad.add_(decay * values)
 
     @torch.no_grad()
     def snapshots(self, lane: int) -> list[Snapshot]:
         """Copies of every network's parameters, and its metrics as it is now, by name."""
-        outputs, targets = self._outputs(self._parameters, self._train[0]), self._train[1]
-        test_outputs, test_targets = self._outputs_on_one_set(self._parameters, self._test[0]), self._test[1]
-        arrays = {name: values.cpu().numpy() for name, values in self._parameters.items()}
-        return [
-            (
-                {name: values[index].copy() for name, values in arrays.items()},
-                metrics_of(outputs[index], targets[index], test_outputs[index], test_targets),
-            )
-            for index in range(len(outputs))
-        ]
+        return [self._snapshot(network) for network in range(len(self.config.seeds))]
+
+    def _snapshot(self, network: int) -> Snapshot:
+        (inputs, targets), (test_inputs, test_targets) = self._train[network], self._test[network]
+        net = {name: values[network] for name, values in self._parameters.items()}
+
+        def outputs(some: torch.Tensor) -> torch.Tensor:
+            return in_chunks(lambda part: self.config.model.forward(net, part), some, EXAMPLES_AT_ONCE)
+
+        metrics = metrics_of(
+            self.config, outputs(inputs), targets, self._marks[network], outputs(test_inputs), test_targets
+        )
+        return {name: values.cpu().numpy().copy() for name, values in net.items()}, metrics
 
     def optimizer_state(self) -> Arrays:
-        """Adam's running means and step count, each (seed, …); nothing for SGD."""
-        moments = self.config.optimizer.moments
-        if not moments:
-            return {}
-        state: Arrays = {}
-        step = 0.0
-        for name, parameter in self._parameters.items():
-            known = self._optimizer.state.get(parameter, {})
-            for moment in moments:
-                state[f"{moment}.{name}"] = known.get(moment, torch.zeros_like(parameter)).detach().cpu().numpy().copy()
-            step = float(known.get("step", 0.0))
-        return state | {"step": np.full(len(self.config.seeds), step, np.float32)}
+        """What the optimizer keeps, (seed, …); nothing for plain SGD."""
+        state = state_of(self.config, self._trained, self._optimizer)
+        return state | ({"step": np.full(len(self.config.seeds), state["step"])} if "step" in state else {})
 
     def close(self) -> None:
         """Give torch and BLAS their threads back."""
-        self._limits.restore_original_limits()
-        torch.set_num_threads(self._threads)
-
-
-def numerics(device: str) -> dict[str, Any]:
-    """Torch's version and the instructions it uses."""
-    return {"threads_per_step": 1, "hardware": hardware(device), "torch": version("torch")}
+        self._lent.give_back()

@@ -13,7 +13,8 @@ import xarray as xr
 from circuits.config import Config
 from circuits.threads import one_blas_thread, usable_cores
 from circuits.training import kernels
-from circuits.training.steppers import Arrays, Snapshot, example_order
+from circuits.training.losses import marked_accuracies
+from circuits.training.steppers import Arrays, Rates, Snapshot, example_order
 
 
 class FusedRelu:
@@ -40,18 +41,25 @@ class FusedRelu:
         )
         self._train = list(zip(*train, strict=True))
         self._patterns = [kernels.patterns_of(inputs) for inputs in train[0]]
+        self._marked = [
+            {
+                name: (kernels.patterns_of(inputs[mark]), targets[mark])
+                for name in config.task.marks
+                for mark in [data[f"train_{name}"].values[index].astype(bool)]
+            }
+            for index, (inputs, targets) in enumerate(self._train)
+        ]
         self._test = kernels.patterns_of(test[0]), test[1]
         self._of_thread = threading.local()
         self._limits = one_blas_thread()  # for metrics that multiply matrices; the step does not
 
-    def advance(self, network: int, epoch: int, start: int, stop: int) -> None:
+    def advance(self, network: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
         """Take updates `start` to `stop` of an epoch, for one network."""
-        sgd = self.config.optimizer
         inputs, targets = self._train[network]
         order = example_order(self.config.seeds[network], epoch, len(targets))
         kernels.train_batches(
             *self._networks[network], inputs, self._patterns[network], targets, order, start, stop,
-            self.config.batch_size, sgd.lr, sgd.weight_decay, sgd.l1, self._room(),
+            self.config.batch_size, rates.lr, rates.weight_decay[0], self.config.optimizer.l1, self._room(),
         )  # fmt: skip
 
     def snapshots(self, network: int) -> list[Snapshot]:
@@ -68,6 +76,11 @@ class FusedRelu:
             "test_accuracy": test_right / len(self._test[1]),
             "train_zero_outputs": train_zero,
         }
+        marked = {}
+        for name, examples in self._marked[network].items():
+            right = kernels.evaluate(*arrays, *examples, room)[1] if len(examples[1]) else 0
+            marked[name] = (len(examples[1]), int(right))
+        metrics |= marked_accuracies(self.config, len(targets), int(train_right), marked)
         parameters = {"W": np.array(W, order="C"), "b": b.copy(), "u": u.copy()}
         return [(parameters, {name: float(value) for name, value in metrics.items()})]
 
@@ -75,8 +88,7 @@ class FusedRelu:
         """Scratch memory of the calling thread."""
         if not hasattr(self._of_thread, "room"):
             n_inputs, width = self._networks[0][0].shape
-            size = min(self.config.batch_size, self.config.task.n_train)
-            self._of_thread.room = kernels.scratch(n_inputs, width, size, np.dtype(self.config.dtype))
+            self._of_thread.room = kernels.scratch(n_inputs, width, self.config.batch, np.dtype(self.config.dtype))
         return self._of_thread.room
 
     def optimizer_state(self) -> Arrays:
@@ -88,7 +100,7 @@ class FusedRelu:
         self._limits.restore_original_limits()
 
 
-def numerics(device: str) -> dict[str, Any]:
+def numerics() -> dict[str, Any]:
     """The step's own arithmetic, the processor as the compiler sees it, and the libraries that compute.
 
     The step uses no BLAS, so none is named: the bits do not depend on it.

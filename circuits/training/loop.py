@@ -29,8 +29,10 @@ from circuits.checkpoints.run import Run, open_run
 from circuits.checkpoints.writer import Writer
 from circuits.config import Config
 from circuits.errors import InputError, Interrupted
+from circuits.training.early_stop import EarlyStop
 from circuits.training.further import further_metrics
-from circuits.training.start import Start, start_of
+from circuits.training.pace import Pace
+from circuits.training.start import Start, metrics_at, start_of
 from circuits.training.steppers import choose_kernel, initial_state, make_stepper, numerics
 from circuits.training.trajectory import trajectory
 
@@ -110,7 +112,7 @@ def train(
     else:
         if config is None:
             raise InputError("A new run needs a config; circuits.preset('merrill-2023') is one.")
-        numbers = numerics(*choose_kernel(config, device, kernel))
+        numbers = numerics(config, *choose_kernel(config, device, kernel))
         return begin(path, config, numbers, overwrite=overwrite, progress=progress)
     advance_to_the_end(path, lock, config, numbers, other_numerics=others, progress=progress)
     return open_run(path)
@@ -190,7 +192,7 @@ def advance_to_the_end(
             writer.amend(config if config != run.config else None, writer.n_checkpoints if other_numerics else None)
         if run.n_checkpoints:
             parameters = {str(name): values[-1].values for name, values in run.parameters.items()}
-            start = Start(int(run.steps[-1]), parameters, writer.optimizer_state)
+            start = Start(int(run.steps[-1]), parameters, writer.optimizer_state, metrics_at(run, -1))
         elif start is None:
             start = start_of(run)
         step = start.step
@@ -201,7 +203,7 @@ def advance_to_the_end(
         )  # fmt: skip
         bar.set_postfix_str(stepper.preparing)
         saved = time.monotonic()
-        keeps_state = config.checkpoints.optimizer_state_every if initial_state(config) else None
+        keeps_state = config.checkpoints.optimizer_state_every if config.optimizer.moments else None
 
         def moved(step: int) -> None:
             if step > bar.n and bar.postfix == stepper.preparing:
@@ -210,20 +212,26 @@ def advance_to_the_end(
 
         targets = list(enumerate(config.checkpoint_steps()))[writer.n_checkpoints :]
         further = further_metrics(config, run.all_data)
-        rows = trajectory(stepper, config, step, [step for _, step in targets], stop, moved, further)
+        pace = Pace(config, start.metrics)
+        rows = trajectory(stepper, config, step, [step for _, step in targets], stop, moved, pace, further)
+        done = EarlyStop(config, run.metrics["test_accuracy"].values)
+        finished = step == config.total_steps and writer.n_checkpoints > 0
         try:
             for (index, target), row in zip(targets, rows, strict=False):  # a stop leaves targets over
                 step = target
                 writer.append(step, step / config.steps_per_epoch, row)
                 accuracy = row["metrics/test_accuracy"]
+                finished = step == config.total_steps or done.after(accuracy)
                 bar.set_postfix_str(f"test accuracy {accuracy.min():.2f} to {accuracy.max():.2f}", refresh=False)
                 if keeps_state and index % keeps_state == 0:
                     writer.flush()
                     writer.keep_state(step, stepper.optimizer_state())
-                if time.monotonic() - saved > STATE_SECONDS or step == config.total_steps:
+                if time.monotonic() - saved > STATE_SECONDS or finished:
                     writer.save_state(stepper.optimizer_state())
                     saved = time.monotonic()
-            if step != config.total_steps:
+                if finished:
+                    break
+            if not finished:
                 writer.flush()
                 raise Interrupted(_how_to_resume(path, writer.n_checkpoints, config))
         finally:
@@ -250,12 +258,19 @@ def _resumable(
             )
         if run.is_complete and config == stored:
             return config, None, False
+        if run.stopped_early:
+            raise InputError(f"{path} has met its stop rule ({stored.stop!r}): more --epochs would change nothing.")
+        if config != stored and stored.optimizer.lr_cosine:
+            raise InputError(
+                f"{path} has a learning rate that falls to 0 at its last step: with more --epochs it would have been "
+                f"another run from the beginning. Train that instead."
+            )
         if config != stored and int(stored.total_steps) not in config.checkpoint_steps():
             raise InputError(
                 f"{path} keeps its last step, {stored.total_steps}, which is no checkpoint of {config.epochs} epochs. "
                 f"Choose --epochs so that the checkpoints continue evenly."
             )
-        numbers = numerics(*choose_kernel(config, device, kernel))
+        numbers = numerics(config, *choose_kernel(config, device, kernel))
         changed = [key for key in run.numerics.keys() | numbers.keys() if run.numerics.get(key) != numbers.get(key)]
         if changed and not allow_different_numerics:
             key = sorted(changed)[0]

@@ -1,11 +1,11 @@
 """The reference path: torch autograd and `torch.optim`, one network after the other, on any device.
 
-Slow and obvious. It serves every model, and the fused path is held against it in the tests.
+Slow and obvious. It serves every model, and the other paths are held against it in the tests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -13,10 +13,15 @@ import numpy as np
 import torch
 import xarray as xr
 
-from circuits.config import SGD, AdamW, Config
-from circuits.errors import InputError
+from circuits.config import Config
+from circuits.interfaces import untouched
+from circuits.models.network import Network
 from circuits.threads import one_blas_thread
-from circuits.training.steppers import Arrays, Snapshot, example_order
+from circuits.training.losses import in_chunks, metrics_of, per_example
+from circuits.training.steppers import Arrays, Rates, Snapshot, example_order, is_random, threads_per_step
+from circuits.training.taps import training_tap
+
+EXAMPLES_AT_ONCE = 8192  # when measuring
 
 
 class Reference:
@@ -29,55 +34,103 @@ class Reference:
         self.config = config
         self.preparing = ""
         self.n_lanes, self.n_threads = len(config.seeds), 0  # its optimizers' state is that of the row before
-        self._limits = one_blas_thread()
-        self._threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # sums inside a step must not depend on the number of cores
-        dtype = getattr(torch, config.dtype)
-
-        def tensor(values: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(np.array(values)).to(device, dtype)
-
+        self._lent = Threads(threads_per_step(config, "reference"))
+        self._is_random = is_random(config)
         self._networks = [
-            config.model.module({name: values[index] for name, values in parameters.items()}).to(device)
+            Network(config.model, {name: values[index] for name, values in parameters.items()}).to(device)
             for index in range(len(config.seeds))
         ]
-        self._optimizers = [torch_optimizer(config, net.parameters()) for net in self._networks]
-        for index, (net, optimizer) in enumerate(zip(self._networks, self._optimizers, strict=True)):
-            _restore(net, optimizer, {name: values[index] for name, values in state.items()})
-        inputs, targets = data["train_inputs"].values, data["train_targets"].values
-        self._train = [(tensor(x), tensor(y)) for x, y in zip(inputs, targets, strict=True)]
-        self._test = (tensor(data["test_inputs"].values), tensor(data["test_targets"].values))
+        self._trained = [
+            {name: one for name, one in net.named_parameters() if one.requires_grad} for net in self._networks
+        ]
+        self._optimizers = [config.optimizer.made(trained.values()) for trained in self._trained]
+        for index, (trained, optimizer) in enumerate(zip(self._trained, self._optimizers, strict=True)):
+            restore(config, trained, optimizer, {name: values[index] for name, values in state.items()})
+        self._train, self._test, self._marks = (
+            tensors(config, data, what, device) for what in ("train", "test", "marks")
+        )
 
-    def advance(self, network: int, epoch: int, start: int, stop: int) -> None:
+    def advance(self, network: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
         """Take updates `start` to `stop` of an epoch, for one network."""
-        net, optimizer, (inputs, targets) = self._networks[network], self._optimizers[network], self._train[network]
-        order = torch.from_numpy(example_order(self.config.seeds[network], epoch, len(targets))).to(inputs.device)
-        for batch in order.split(self.config.batch_size)[start:stop]:
+        config, net, optimizer = self.config, self._networks[network], self._optimizers[network]
+        inputs, targets = self._train[network]
+        seed = config.seeds[network]
+        for group in optimizer.param_groups:
+            group["lr"], group["weight_decay"] = rates.lr, rates.weight_decay[0]
+        for number, batch in enumerate(self._batches(network, epoch)[start:stop], start):
+            tap = training_tap(config, seed, epoch * config.steps_per_epoch + number) if self._is_random else untouched
             optimizer.zero_grad()
-            hinge(net(inputs[batch]), targets[batch]).mean().backward()
+            per_example(net(inputs[batch], tap), targets[batch], config).mean().backward()
             optimizer.step()
-            if self.config.optimizer.l1:
-                shrink(net.parameters(), self.config.optimizer.lr * self.config.optimizer.l1)
+            if config.optimizer.l1:
+                shrink(self._trained[network].values(), rates.lr * config.optimizer.l1)
+
+    def _batches(self, network: int, epoch: int) -> Sequence[Any]:
+        """Which examples each update of an epoch is made of."""
+        if self.config.batch_size is None:
+            return [slice(None)]
+        inputs = self._train[network][0]
+        order = example_order(self.config.seeds[network], epoch, len(inputs))
+        return torch.from_numpy(order).to(inputs.device).split(self.config.batch)
 
     @torch.no_grad()
     def snapshots(self, network: int) -> list[Snapshot]:
         """Copies of a network's parameters, and its metrics as it is now, by name."""
-        net, (inputs, targets), (test_inputs, test_targets) = self._networks[network], self._train[network], self._test
+        net, (inputs, targets), (test_inputs, test_targets) = (
+            self._networks[network], self._train[network], self._test[network],
+        )  # fmt: skip
         state = net.state_dict()
         parameters = {name: state[name].cpu().numpy().copy() for name in self.config.shapes}
-        return [(parameters, metrics_of(net(inputs), targets, net(test_inputs), test_targets))]
+        outputs, test_outputs = (in_chunks(net, which, EXAMPLES_AT_ONCE) for which in (inputs, test_inputs))
+        marks = self._marks[network]
+        return [(parameters, metrics_of(self.config, outputs, targets, marks, test_outputs, test_targets))]
 
     def optimizer_state(self) -> Arrays:
-        """Adam's running means and step count, each (seed, …); nothing for SGD."""
-        if not self.config.optimizer.moments:
-            return {}
-        found = [_state_of(net, optimizer) for net, optimizer in zip(self._networks, self._optimizers, strict=True)]
+        """What each optimizer keeps, (seed, …); nothing for plain SGD."""
+        found = [
+            state_of(self.config, trained, optimizer)
+            for trained, optimizer in zip(self._trained, self._optimizers, strict=True)
+        ]
         return {name: np.stack([state[name] for state in found]) for name in found[0]}
 
     def close(self) -> None:
         """Give torch and BLAS their threads back."""
+        self._lent.give_back()
+
+
+class Threads:
+    """The threads of torch and BLAS, as many as one step is spread over: sums depend on how many they are."""
+
+    def __init__(self, n_threads: int) -> None:
+        self._limits = one_blas_thread()
+        self._threads = torch.get_num_threads()
+        torch.set_num_threads(n_threads)
+
+    def give_back(self) -> None:
+        """Set them as they were."""
         self._limits.restore_original_limits()
         torch.set_num_threads(self._threads)
+
+
+def tensors(config: Config, data: xr.Dataset, which: str, device: str) -> list[Any]:
+    """Each seed's inputs and targets of the training or the test set; or, of "marks", its marks by name."""
+    seeds = range(len(config.seeds))
+    if which == "marks":
+        marks = {name: torch.from_numpy(data[f"train_{name}"].values.astype(bool)) for name in config.task.marks}
+        return [{name: values[seed].to(device) for name, values in marks.items()} for seed in seeds]
+    dtype = getattr(torch, config.dtype)
+    inputs, targets = (data[f"{which}_{name}"].values for name in ("inputs", "targets"))
+    is_token, is_class = config.model.reads == "tokens", config.task.signature.n_classes is not None
+
+    def pair(inputs: np.ndarray, targets: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        as_read, as_judged = torch.from_numpy(np.array(inputs)), torch.from_numpy(np.array(targets))
+        return as_read.to(device, torch.long if is_token else dtype), as_judged.to(
+            device, torch.long if is_class else dtype
+        )
+
+    if "seed" in data[f"{which}_targets"].dims:
+        return [pair(inputs[seed], targets[seed]) for seed in seeds]
+    return [pair(inputs, targets)] * len(seeds)
 
 
 @torch.no_grad()
@@ -87,61 +140,42 @@ def shrink(parameters: Iterable[torch.Tensor], threshold: float) -> None:
         parameter.copy_(parameter.sign() * (parameter.abs() - threshold).clamp(min=0))
 
 
-def metrics_of(
-    outputs: torch.Tensor, targets: torch.Tensor, test_outputs: torch.Tensor, test_targets: torch.Tensor
-) -> dict[str, float]:
-    """Losses and accuracies of one network, from its outputs on both sets."""
-    return {
-        "train_loss": hinge(outputs, targets).double().mean().item(),
-        "test_loss": hinge(test_outputs, test_targets).double().mean().item(),
-        "train_accuracy": (outputs * targets > 0).sum().item() / len(targets),
-        "test_accuracy": (test_outputs * test_targets > 0).sum().item() / len(test_outputs),
-        "train_zero_outputs": float((outputs == 0).sum().item()),
-    }
-
-
-def torch_optimizer(config: Config, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
-    """The torch optimizer that a config describes."""
-    chosen = config.optimizer
-    if isinstance(chosen, SGD):
-        return torch.optim.SGD(parameters, lr=chosen.lr, weight_decay=chosen.weight_decay)
-    if not isinstance(chosen, AdamW):
-        raise InputError(f"There is no torch optimizer for '{chosen.kind}'.")
-    return torch.optim.AdamW(
-        parameters, lr=chosen.lr, weight_decay=chosen.weight_decay, betas=chosen.betas, eps=chosen.eps
-    )
-
-
-def _state_of(network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Arrays:
-    """One network's state by name, with zeros where no update was made yet."""
-    state: Arrays = {"step": np.zeros((), np.float32)}
-    for name, parameter in network.named_parameters():
+def state_of(config: Config, trained: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> Arrays:
+    """An optimizer's state by name, with zeros where no update was made yet."""
+    state: Arrays = {}
+    for name, parameter in trained.items():
         known = optimizer.state.get(parameter, {})
-        for moment in ("exp_avg", "exp_avg_sq"):
-            state[f"{moment}.{name}"] = known.get(moment, torch.zeros_like(parameter)).detach().cpu().numpy().copy()
-        state["step"] = np.asarray(known.get("step", torch.zeros(())).cpu().numpy(), np.float32)
+        for moment in config.optimizer.moments:
+            values = known.get(moment)
+            kept = torch.zeros_like(parameter) if values is None else values
+            state[f"{moment}.{name}"] = kept.detach().cpu().numpy().copy()
+        if config.optimizer.counts_updates:
+            state["step"] = np.asarray(float(known.get("step", 0.0)), np.float32)
     return state
 
 
-def _restore(network: torch.nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, np.ndarray]) -> None:
-    for name, parameter in network.named_parameters() if state else ():
-        moments = {key: torch.from_numpy(np.array(state[f"{key}.{name}"])) for key in ("exp_avg", "exp_avg_sq")}
-        optimizer.state[parameter] = {
-            "step": torch.tensor(float(state["step"]), dtype=torch.float32),
-            **{key: values.to(parameter.device) for key, values in moments.items()},
+def restore(
+    config: Config,
+    trained: Mapping[str, torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    state: Mapping[str, np.ndarray],
+) -> None:
+    """Give an optimizer the state that `state_of` gave; an empty one is that of the beginning."""
+    for name, parameter in trained.items() if state else ():
+        moments = {
+            moment: torch.from_numpy(np.array(state[f"{moment}.{name}"])).to(parameter.device)
+            for moment in config.optimizer.moments
         }
+        count = (
+            {"step": torch.tensor(float(state["step"]), dtype=torch.float32)} if config.optimizer.counts_updates else {}
+        )
+        optimizer.state[parameter] = count | moments
 
 
-def hinge(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """max(0, 1 - f(x) y) per example, with subgradient 0 at the kink."""
-    return (1 - outputs * targets).relu()
-
-
-def numerics(device: str) -> dict[str, Any]:
-    """Torch's version and the instructions it uses."""
-    return {"threads_per_step": 1, "hardware": hardware(device), "torch": version("torch")}
-
-
-def hardware(device: str) -> str:
-    """The device's name, or the processor's instructions that torch uses."""
-    return torch.cuda.get_device_name() if device == "cuda" else str(torch.backends.cpu.get_cpu_capability())
+def numerics(config: Config, path: str, device: str) -> dict[str, Any]:
+    """Torch's version and the instructions it uses, and the threads of one step."""
+    return {
+        "threads_per_step": threads_per_step(config, path),
+        "hardware": torch.cuda.get_device_name() if device == "cuda" else str(torch.backends.cpu.get_cpu_capability()),
+        "torch": version("torch"),
+    }

@@ -113,7 +113,7 @@ def replay(
         }
     )
     start = nearest_start(run, from_step)
-    numbers = numerics(*choose_kernel(config, device, kernel))
+    numbers = numerics(config, *choose_kernel(config, device, kernel))
     parent = {"path": str(run.path), "fingerprint": run.fingerprint, "step": start.step}
     return begin(path, config, numbers, parent=parent, start=start, overwrite=overwrite, progress=progress)
 

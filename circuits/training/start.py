@@ -10,15 +10,16 @@ import numpy as np
 
 from circuits.checkpoints.run import Run, open_run
 from circuits.errors import InputError
-from circuits.training.steppers import Arrays, initial_parameters, initial_state
+from circuits.training.steppers import Arrays, initial_parameters
 
 
 class Start(NamedTuple):
-    """Where training begins: the step, parameters and optimizer state by name, each (seed, …)."""
+    """Where training begins: the step; parameters, optimizer state and metrics there by name, each (seed, …)."""
 
     step: int
     parameters: Arrays
     state: Arrays
+    metrics: Arrays
 
 
 def start_of(run: Run) -> Start:
@@ -30,7 +31,7 @@ def start_of(run: Run) -> Start:
         The parent is gone, or no longer what it was.
     """
     if run.parent is None:
-        return Start(0, initial_parameters(run.config), {})
+        return Start(0, initial_parameters(run.config), {}, {})
     path = Path(run.parent["path"])
     again = f"Make {run.path} again, with --overwrite."
     if not path.exists():
@@ -59,12 +60,12 @@ def ticket_start(run: Run, seed: int, neurons: Sequence[int]) -> Start:
         name: values[list(neurons)][None] if shapes[name][0][:1] == ("neuron",) else values[None]
         for name, values in found.items()
     }
-    return Start(0, parameters, {})
+    return Start(0, parameters, {}, {})
 
 
 def nearest_start(run: Run, step: int) -> Start:
     """The last stored state of networks and optimizer from which the run can be trained on to `step`."""
-    stateless = not initial_state(run.config)
+    stateless = not run.config.optimizer.moments
     usable = run.steps if stateless else np.union1d(run.steps[:1], np.intersect1d(run.steps, run.state_steps))
     usable = usable[usable <= step]
     if not usable.size:
@@ -74,4 +75,10 @@ def nearest_start(run: Run, step: int) -> Start:
         raise InputError(f"{run.path} keeps no optimizer state at or before step {step}. Replay its parent instead.")
     index = int(np.searchsorted(run.steps, at))
     parameters = {str(name): values[index].values for name, values in run.parameters.items()}
-    return Start(at, parameters, {} if stateless or at == 0 else run.optimizer_state(at))
+    state = {} if stateless or at == 0 else run.optimizer_state(at)
+    return Start(at, parameters, state, metrics_at(run, index))
+
+
+def metrics_at(run: Run, index: int) -> Arrays:
+    """Every metric of a checkpoint, each (seed,)."""
+    return {str(name): values.values[index] for name, values in run.metrics.items()}

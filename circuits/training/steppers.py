@@ -7,7 +7,7 @@ metrics and the optimizer's state; when to do which is the business of `trajecto
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -15,11 +15,20 @@ import xarray as xr
 from circuits.config import Config
 from circuits.errors import InputError
 from circuits.random import generator
+from circuits.threads import usable_cores
 
 Arrays = dict[str, np.ndarray]
 Snapshot = tuple[Arrays, dict[str, float]]  # a network's parameters and its metrics, by name
 KERNELS = ("auto", "fused", "batched", "reference")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+FLOPS_WORTH_THREADS = 5e7  # in one step: below, handing work to threads costs more than it saves
+
+
+class Rates(NamedTuple):
+    """What updates are taken with: the learning rate, and the weight decay of each network in the lane."""
+
+    lr: float
+    weight_decay: tuple[float, ...]
 
 
 @runtime_checkable
@@ -32,8 +41,8 @@ class Stepper(Protocol):
     preparing: str
     """What the first update waits for, to be shown until it is taken; empty if nothing."""
 
-    def advance(self, lane: int, epoch: int, start: int, stop: int) -> None:
-        """Take updates `start` to `stop` of an epoch, for one lane."""
+    def advance(self, lane: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
+        """Take updates `start` to `stop` of an epoch with the same rates, for one lane."""
         ...
 
     def snapshots(self, lane: int) -> list[Snapshot]:
@@ -50,7 +59,7 @@ class Stepper(Protocol):
 
 
 def example_order(seed: int, epoch: int, n_examples: int) -> np.ndarray:
-    """The order in which a seed sees its training examples in an epoch: (example,) int64.
+    """The order in which a seed sees its training examples in an epoch of minibatches: (example,) int64.
 
     Examples
     --------
@@ -62,21 +71,29 @@ def example_order(seed: int, epoch: int, n_examples: int) -> np.ndarray:
 
 def initial_parameters(config: Config) -> Arrays:
     """Parameters of checkpoint 0, each (seed, …), in the config's dtype."""
-    networks = [config.model.initial(config.task.n_inputs, seed) for seed in config.seeds]
-    return {name: np.stack([net[name] for net in networks]).astype(config.dtype) for name in config.shapes}
+    networks = [config.model.initial(config.task.signature, seed) for seed in config.seeds]
+    scale = config.model.init_scale
+    return {name: np.stack([scale * net[name] for net in networks]).astype(config.dtype) for name in config.shapes}
 
 
 def initial_state(config: Config) -> Arrays:
-    """The optimizer's state before any update, each (seed, …): nothing for SGD, zeros for AdamW."""
-    if not config.optimizer.moments:
-        return {}
+    """The optimizer's state before any update, each (seed, …): nothing for plain SGD, zeros for the others."""
     n_seeds = len(config.seeds)
-    moments = {
+    state: Arrays = {
         f"{moment}.{name}": np.zeros((n_seeds, *shape), config.dtype)
         for moment in config.optimizer.moments
         for name, (_, shape) in config.shapes.items()
+        if name not in config.model.frozen
     }
-    return {**moments, "step": np.zeros(n_seeds, np.float32)}
+    return state | ({"step": np.zeros(n_seeds, np.float32)} if config.optimizer.counts_updates else {})
+
+
+def threads_per_step(config: Config, path: str) -> int:
+    """How many cores one update is spread over: 1 where that would not pay. Part of what the bits depend on."""
+    together = len(config.seeds) if path == "batched" else 1
+    positions = config.task.signature.n_inputs if config.model.reads == "tokens" else 1
+    n_parameters = sum(int(np.prod(shape)) for _, shape in config.shapes.values())
+    return usable_cores() if 6.0 * n_parameters * config.batch * positions * together > FLOPS_WORTH_THREADS else 1
 
 
 def choose_kernel(config: Config, device: str, kernel: str) -> tuple[str, str]:
@@ -92,16 +109,34 @@ def choose_kernel(config: Config, device: str, kernel: str) -> tuple[str, str]:
         raise InputError(f"There is no device '{device}'. There are: {', '.join(DEVICES)}.")
     if kernel not in KERNELS:
         raise InputError(f"There is no kernel '{kernel}'. There are: {', '.join(KERNELS)}.")
-    fits = (config.model.kind, config.loss, config.optimizer.kind) == ("relu", "hinge", "sgd")
-    fits = fits and config.task.inputs_are_signs
+    fits = _is_fusable(config)
     if kernel == "fused" and not (fits and device in ("auto", "cpu")):
         raise InputError(
             "The fused kernel serves the relu model with hinge loss and SGD on inputs of ±1, on cpu: pass --kernel auto"
         )
     if fits and device in ("auto", "cpu") and kernel in ("auto", "fused"):
         return "fused", "cpu"
+    in_lockstep = config.model.lockstep and not is_random(config)
+    if kernel == "batched" and not in_lockstep:
+        raise InputError(
+            f"The networks of this config ('{config.model.kind}', dropout or input noise) cannot train as one: pass "
+            f"--kernel auto"
+        )
     found = _available(device, config.dtype)
-    return ("reference" if kernel == "reference" or (kernel == "auto" and found == "cpu") else "batched"), found
+    if kernel == "auto" and in_lockstep and (found != "cpu" or config.model.kind not in ("relu", "linear")):
+        return "batched", found
+    return ("batched" if kernel == "batched" else "reference"), found
+
+
+def is_random(config: Config) -> bool:
+    """Whether a training step draws anything: input noise or dropout."""
+    return config.input_noise > 0 or any(config.model.dropout_at.values())
+
+
+def _is_fusable(config: Config) -> bool:
+    plain = not config.input_noise and not config.optimizer.moments and config.batch_size is not None
+    kinds = (config.model.kind, config.loss, config.optimizer.kind)
+    return plain and kinds == ("relu", "hinge", "sgd") and config.task.inputs_are_signs
 
 
 def _available(device: str, dtype: str) -> str:
@@ -142,12 +177,12 @@ def make_stepper(
     return Reference(config, data, parameters, state, device)
 
 
-def numerics(path: str, device: str) -> dict[str, Any]:
+def numerics(config: Config, path: str, device: str) -> dict[str, Any]:
     """What the bits of a run depend on besides its config: libraries, processor, arithmetic, threads inside a step."""
     if path == "fused":
         from circuits.training.fused import numerics
-    elif path == "batched":
-        from circuits.training.batched import numerics
-    else:
-        from circuits.training.reference import numerics
-    return {"path": path, "device": device, **numerics(device)}
+
+        return {"path": path, "device": device, **numerics()}
+    from circuits.training.reference import numerics as numerics_of_torch
+
+    return {"path": path, "device": device, **numerics_of_torch(config, path, device)}

@@ -107,5 +107,5 @@ def ticket(
         raise InputError(f"{path} is the run itself. Pass another --out.")
     parent = {"path": str(run.path), "fingerprint": run.fingerprint, "step": 0, "seed": seed, "neurons": neurons}
     start = ticket_start(run, seed, neurons)
-    numbers = numerics(*choose_kernel(config, device, kernel))
+    numbers = numerics(config, *choose_kernel(config, device, kernel))
     return begin(path, config, numbers, parent=parent, start=start, overwrite=overwrite, progress=progress)

@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
 from circuits.config import Config
+from circuits.training.pace import Pace
 from circuits.training.steppers import Arrays, Snapshot, Stepper
 
 BYTES_AHEAD = 32 << 20
@@ -39,6 +40,7 @@ def trajectory(
     targets: Sequence[int],
     stop: threading.Event,
     moved: Moved,
+    pace: Pace,
     further: Further = lambda network, parameters: {},
 ) -> Generator[Row]:
     """Train from `step` to every step of `targets` in turn, and yield the networks as they are there.
@@ -56,20 +58,36 @@ def trajectory(
         Once it is set, every network stops within an epoch, and nothing more is yielded than is complete.
     moved
         Told now and then, in the caller's thread, which step all the networks have passed.
+    pace
+        The rates of every update.
     further
         Further metrics of a network, from its parameters.
     """
     reached = [step] * stepper.n_lanes
     closed = threading.Event()
+    in_lane = [range(len(config.seeds))] if stepper.n_lanes == 1 else [range(i, i + 1) for i in range(stepper.n_lanes)]
+
+    def look(lane: int) -> None:
+        if pace.awaits(in_lane[lane], reached[lane]):
+            for network, (_, metrics) in zip(in_lane[lane], stepper.snapshots(lane), strict=True):
+                pace.look(network, reached[lane], metrics)
 
     def go(lane: int, target: int) -> list[Snapshot]:
-        for epoch, first, last in stretches(reached[lane], target, config.steps_per_epoch):
+        networks, per_epoch = in_lane[lane], config.steps_per_epoch
+        look(lane)
+        while reached[lane] < target:
             if stop.is_set() or closed.is_set():
                 raise Stopped
-            stepper.advance(lane, epoch, first, last)
-            reached[lane] += last - first
-        found = stepper.snapshots(lane)  # of one network, or of all in the only lane
-        return [(values, metrics | further(lane + index, values)) for index, (values, metrics) in enumerate(found)]
+            start = reached[lane]
+            end = pace.end_of_stretch(networks, start, target)
+            epoch, first = divmod(start, per_epoch)
+            stepper.advance(lane, epoch, first, first + end - start, pace.rates(networks, start))
+            reached[lane] = end
+            look(lane)
+        return [
+            (values, metrics | pace.metrics(network, target) | further(network, values))
+            for network, (values, metrics) in zip(networks, stepper.snapshots(lane), strict=True)
+        ]
 
     def tell() -> None:
         moved(min(reached))
@@ -162,18 +180,3 @@ def stacked(networks: Sequence[Snapshot]) -> Row:
     parameters, metrics = zip(*networks, strict=True)
     row = {f"parameters/{name}": np.stack([values[name] for values in parameters]) for name in parameters[0]}
     return row | {f"metrics/{name}": np.array([values[name] for values in metrics], np.float64) for name in metrics[0]}
-
-
-def stretches(step: int, target: int, per_epoch: int) -> Iterator[tuple[int, int, int]]:
-    """The way from one step to another as (epoch, first batch, last batch) within epochs.
-
-    Examples
-    --------
-    >>> list(stretches(5, 13, per_epoch=4))
-    [(1, 1, 4), (2, 0, 4), (3, 0, 1)]
-    """
-    while step < target:
-        epoch, first = divmod(step, per_epoch)
-        last = min(per_epoch, first + target - step)
-        yield epoch, first, last
-        step += last - first

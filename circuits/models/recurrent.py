@@ -1,0 +1,135 @@
+"""Recurrent networks on tokens: embed each, run over the positions, read out what is known at the last one.
+
+    rnn   h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)                    (Elman 1990)
+    lstm  the gated cell of Hochreiter and Schmidhuber 1997, as `torch.nn.LSTM` has it
+
+Ahmed 2024, chapter 5 and Table 7.2; Liu, Chi and Wu, section 2. Parameters have torch's names and its initialisation:
+embeddings standard normal, everything else uniform on ±1/√hidden. Dropout sits before the readout, since torch's own
+does nothing to a single layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from circuits.interfaces import HiddenLayer, Model, Shapes, Signature, Tap, untouched
+from circuits.parts import Decay, PositiveInt
+from circuits.random import generator
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Recurrent(Model):
+    """What rnn and lstm share."""
+
+    reads: ClassVar[Literal["numbers", "tokens"]] = "tokens"
+    lockstep: ClassVar[bool] = False
+    noise_at: ClassVar[str] = "hook_embed"
+    n_gates: ClassVar[int]
+    layers: PositiveInt = 1
+    """Recurrent layers, one on top of the other."""
+    d_embed: PositiveInt = 128
+    """Length of a token's embedding."""
+    hidden: PositiveInt = 128
+    """Units of each layer."""
+    dropout: Decay = 0.0
+    """Probability with which a unit is dropped before the readout, in training."""
+
+    @property
+    def dropout_at(self) -> dict[str, float]:
+        """Before the readout."""
+        return {"hook_dropped": self.dropout} if self.dropout else {}
+
+    def shapes(self, signature: Signature) -> Shapes:
+        """`embed` (token, embedding); per layer `weight_ih_l0` (gate, …), `weight_hh_l0` (gate, unit) and their biases;
+        `readout.W` (class, unit), `readout.b`.
+        """
+        d_vocab, n_rows = signature.d_vocab or 0, self.n_gates * self.hidden
+        shapes: Shapes = {"embed": (("token", "embedding"), (d_vocab, self.d_embed))}
+        for layer in range(self.layers):
+            below = ("embedding", self.d_embed) if layer == 0 else ("unit", self.hidden)
+            shapes[f"weight_ih_l{layer}"] = (("gate", below[0]), (n_rows, below[1]))
+            shapes[f"weight_hh_l{layer}"] = (("gate", "unit"), (n_rows, self.hidden))
+            shapes[f"bias_ih_l{layer}"] = shapes[f"bias_hh_l{layer}"] = (("gate",), (n_rows,))
+        if signature.n_classes is None:
+            return shapes | {"readout.W": (("unit",), (self.hidden,)), "readout.b": ((), ())}
+        n_classes = signature.n_classes
+        return shapes | {
+            "readout.W": (("class", "unit"), (n_classes, self.hidden)),
+            "readout.b": (("class",), (n_classes,)),
+        }
+
+    def initial(self, signature: Signature, seed: int) -> dict[str, np.ndarray]:
+        """Drawn in the order of `shapes` from one stream per seed."""
+        random = generator("init", seed)
+        bound = self.hidden**-0.5
+        return {
+            name: random.normal(0, 1, shape) if name == "embed" else np.asarray(random.uniform(-bound, bound, shape))
+            for name, (_, shape) in self.shapes(signature).items()
+        }
+
+    def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched) -> Any:
+        """Outputs (example,) or (example, class); hook points `hook_embed`, `hook_hidden` (both with positions), and
+        `hook_dropped`, the last position's units as the readout sees them.
+        """
+        embedded = tap("hook_embed", parameters["embed"][inputs])  # (example, position, embedding)
+        flat = [
+            parameters[f"{name}_l{layer}"]
+            for layer in range(self.layers)
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        ]
+        states = tap("hook_hidden", self._run(embedded, flat))  # (example, position, unit)
+        last = tap("hook_dropped", states[:, -1])
+        W = parameters["readout.W"]
+        return (last @ W.mT if W.ndim > 1 else last @ W) + parameters["readout.b"]
+
+    def hidden_layers(self, signature: Signature) -> dict[str, HiddenLayer]:
+        """The units of the last layer at the last position, as the readout sees them: it is linear in them.
+
+        A unit's incoming weights are those of all its gates, from below and from the state before; pruning it takes it
+        from the readout, not out of the recurrence.
+        """
+
+        def incoming(net: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+            layer = self.layers - 1
+            both = np.concatenate([net[f"weight_ih_l{layer}"], net[f"weight_hh_l{layer}"]], axis=1)
+            W = both.reshape(self.n_gates, self.hidden, -1).transpose(1, 0, 2).reshape(self.hidden, -1)
+            biases = (net[f"bias_ih_l{layer}"] + net[f"bias_hh_l{layer}"]).reshape(self.n_gates, self.hidden)
+            return W, np.linalg.norm(biases, axis=0)
+
+        layer = HiddenLayer(self.hidden, incoming, lambda net: net["readout.W"].reshape(-1, self.hidden).T)
+        return {"hook_dropped": layer}
+
+    def _run(self, embedded: torch.Tensor, flat: list[torch.Tensor]) -> torch.Tensor:
+        """States of the last layer at every position, (example, position, unit)."""
+        raise NotImplementedError
+
+
+class RNN(Recurrent):
+    """An Elman network with tanh."""
+
+    n_gates: ClassVar[int] = 1
+    kind: Literal["rnn"] = "rnn"
+
+    def _run(self, embedded: torch.Tensor, flat: list[torch.Tensor]) -> torch.Tensor:
+        import torch
+
+        start = embedded.new_zeros(self.layers, len(embedded), self.hidden)
+        return torch.rnn_tanh(embedded, start, flat, True, self.layers, 0.0, False, False, True)[0]
+
+
+class LSTM(Recurrent):
+    """A long short-term memory."""
+
+    n_gates: ClassVar[int] = 4
+    kind: Literal["lstm"] = "lstm"
+
+    def _run(self, embedded: torch.Tensor, flat: list[torch.Tensor]) -> torch.Tensor:
+        import torch
+
+        start = embedded.new_zeros(self.layers, len(embedded), self.hidden)
+        return torch.lstm(embedded, [start, start], flat, True, self.layers, 0.0, False, False, True)[0]

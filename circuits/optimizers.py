@@ -1,0 +1,191 @@
+"""How parameters are updated: torch's optimizers as configs, with the learning rate's schedule.
+
+The rate of update t (from 0) in epoch e is
+
+    lr · min(1, (t + 1) / lr_warmup_steps) · lr_gamma^e · (1 + cos(π s)) / 2
+
+with s the share of the updates after the warm-up that are over, and without the last factor unless `lr_cosine`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from circuits.parts import Decay, NonNegativeFloat, NonNegativeInt, Part, PositiveFloat
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Optimizer(Part):
+    """How parameters are updated."""
+
+    decoupled: ClassVar[bool] = False
+    """Whether weight decay multiplies the parameters, instead of adding to the gradient."""
+    kind: str
+    lr: PositiveFloat
+    weight_decay: NonNegativeFloat
+    l1: NonNegativeFloat = 0.0
+    """Coefficient of Σ|θ|, applied after each update as a proximal step: weights that it takes to 0 are exactly 0."""
+    lr_warmup_steps: NonNegativeInt = 0
+    """Updates over which the learning rate rises linearly from 0 to its value."""
+    lr_gamma: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor of the learning rate per epoch."""
+    lr_cosine: bool = False
+    """Let the learning rate fall to 0 along half a cosine, over the whole run."""
+
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """Running means that it keeps of every parameter, by torch's names; none: any checkpoint will do to go on."""
+        return ()
+
+    @property
+    def counts_updates(self) -> bool:
+        """Whether the updates so far are part of its state."""
+        return bool(self.moments)
+
+    @property
+    def lr_varies_within_an_epoch(self) -> bool:
+        """Whether two updates of an epoch may have different rates."""
+        return self.lr_cosine or self.lr_warmup_steps > 0
+
+    def lr_at(self, step: int, epoch: int, total_steps: int) -> float:
+        """Learning rate of the update that follows `step` others.
+
+        Examples
+        --------
+        >>> [SGD(lr=0.1, lr_warmup_steps=4, lr_gamma=0.5).lr_at(step, step // 3, 9) for step in (0, 3, 6)]
+        [0.025, 0.05, 0.025]
+        """
+        factor = self.lr_gamma**epoch
+        if step < self.lr_warmup_steps:
+            factor *= (step + 1) / self.lr_warmup_steps
+        elif self.lr_cosine:
+            after = total_steps - self.lr_warmup_steps
+            factor *= (1 + math.cos(math.pi * (step - self.lr_warmup_steps) / max(1, after))) / 2
+        return self.lr * factor
+
+    def made(self, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
+        """The torch optimizer of these parameters."""
+        raise NotImplementedError(f"optimizer '{self.kind}' has no torch optimizer")
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with L2 weight decay on all parameters, as `torch.optim.SGD` applies it."""
+
+    kind: Literal["sgd"] = "sgd"
+    lr: PositiveFloat = 0.1
+    """Learning rate."""
+    weight_decay: NonNegativeFloat = 0.01
+    """L2 coefficient λ, added to the gradient as λθ."""
+    momentum: Decay = 0.0
+    """Share of the last update that is taken again."""
+
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """The running sum of gradients, with momentum only."""
+        return ("momentum_buffer",) if self.momentum else ()
+
+    @property
+    def counts_updates(self) -> bool:
+        """It does not."""
+        return False
+
+    def made(self, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
+        """`torch.optim.SGD`."""
+        import torch
+
+        return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+
+
+class Adam(Optimizer):
+    """Adam with L2 weight decay, as `torch.optim.Adam` applies it (Kingma and Ba 2015)."""
+
+    kind: Literal["adam"] = "adam"
+    lr: PositiveFloat = 0.001
+    """Learning rate."""
+    weight_decay: NonNegativeFloat = 0.0
+    """L2 coefficient λ, added to the gradient as λθ."""
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """Decay of the running means of the gradient and of its square."""
+    eps: PositiveFloat = 1e-8
+    """Added to the denominator."""
+
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """Running means of the gradient and of its square."""
+        return ("exp_avg", "exp_avg_sq")
+
+    def made(self, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
+        """`torch.optim.Adam`."""
+        import torch
+
+        return torch.optim.Adam(
+            parameters, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True
+        )
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay, as `torch.optim.AdamW` applies it (Loshchilov and Hutter 2019)."""
+
+    decoupled: ClassVar[bool] = True
+    kind: Literal["adamw"] = "adamw"
+    lr: PositiveFloat = 0.001
+    """Learning rate."""
+    weight_decay: NonNegativeFloat = 0.01
+    """Decoupled coefficient λ: θ is multiplied by 1 - lr λ at every update."""
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """Decay of the running means of the gradient and of its square."""
+    eps: PositiveFloat = 1e-8
+    """Added to the denominator."""
+
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """Running means of the gradient and of its square."""
+        return ("exp_avg", "exp_avg_sq")
+
+    def made(self, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
+        """`torch.optim.AdamW`."""
+        import torch
+
+        return torch.optim.AdamW(
+            parameters, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True
+        )
+
+
+class RMSProp(Optimizer):
+    """Gradients over the root of their running mean square, as `torch.optim.RMSprop` (Tieleman and Hinton 2012)."""
+
+    kind: Literal["rmsprop"] = "rmsprop"
+    lr: PositiveFloat = 0.001
+    """Learning rate."""
+    weight_decay: NonNegativeFloat = 0.0
+    """L2 coefficient λ, added to the gradient as λθ."""
+    alpha: Decay = 0.99
+    """Decay of the running mean of the square."""
+    momentum: Decay = 0.0
+    """Share of the last update that is taken again."""
+    eps: PositiveFloat = 1e-8
+    """Added to the denominator."""
+
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """The running mean of squares; with momentum, the running sum of updates too."""
+        return ("square_avg", "momentum_buffer") if self.momentum else ("square_avg",)
+
+    def made(self, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
+        """`torch.optim.RMSprop`."""
+        import torch
+
+        return torch.optim.RMSprop(
+            parameters,
+            lr=self.lr,
+            alpha=self.alpha,
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+            momentum=self.momentum,
+        )

@@ -1,0 +1,33 @@
+"""Whether a run may end before its last epoch: once every seed has met the config's stop rule."""
+
+from collections import deque
+
+import numpy as np
+
+from circuits.config import Config
+
+
+class EarlyStop:
+    """The stop rule of a run, told each checkpoint's test accuracy (seed,) in turn.
+
+    Parameters
+    ----------
+    config
+        The run's; without a `stop` it never ends early.
+    so_far
+        Test accuracy (step, seed) of the checkpoints before.
+    """
+
+    def __init__(self, config: Config, so_far: np.ndarray) -> None:
+        self._rule = config.stop
+        if self._rule is not None:
+            self._met = self._rule.is_met(so_far)
+            self._recent = deque(so_far, maxlen=self._rule.checkpoints + 1)
+
+    def after(self, test_accuracy: np.ndarray) -> bool:
+        """Whether every seed has met the rule, now or before."""
+        if self._rule is None:
+            return False
+        self._recent.append(test_accuracy)
+        self._met = self._met | self._rule.is_met(np.stack(self._recent))
+        return bool(self._met.all())

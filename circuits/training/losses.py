@@ -1,0 +1,115 @@
+"""What a network loses on an example, and whether it is right about it.
+
+A network with one output is about signs: right where f(x) y > 0, so that an output of 0 is wrong. One with a logit per
+class is right where the target's logit exceeds every other, so that a tie is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+
+from circuits.config import Config
+
+
+def per_example(outputs: torch.Tensor, targets: torch.Tensor, config: Config) -> torch.Tensor:
+    """Loss of each example, (…, example).
+
+    Parameters
+    ----------
+    outputs
+        (…, example) of a network with one output, or (…, example, class).
+    targets
+        (…, example): ±1 in the outputs' dtype, or the class as an integer.
+    config
+        Its `loss`, and the precision in which to take it.
+    """
+    outputs = outputs.to(getattr(torch, config.loss_dtype or config.dtype))
+    if outputs.ndim == targets.ndim:
+        targets = targets.to(outputs.dtype)
+        match config.loss:
+            case "hinge":
+                return hinge(outputs, targets)
+            case "mse":
+                return (outputs - targets).square()
+            case "cross_entropy":
+                return F.softplus(-outputs * targets)  # -log of the sigmoid of f(x) y
+    if config.loss == "mse":
+        return (outputs - F.one_hot(targets, outputs.shape[-1])).square().mean(dim=-1)
+    return -outputs.log_softmax(dim=-1).gather(-1, targets[..., None]).squeeze(-1)
+
+
+def hinge(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """max(0, 1 - f(x) y) per example, with subgradient 0 at the kink."""
+    return (1 - outputs * targets).relu()
+
+
+def right(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Which examples the network is right about, (example,) bool.
+
+    Examples
+    --------
+    >>> right(torch.tensor([[2.0, 1.0], [1.0, 1.0]]), torch.tensor([0, 0]))
+    tensor([ True, False])
+    """
+    if outputs.ndim == targets.ndim:
+        return outputs * targets > 0
+    own = outputs.gather(-1, targets[..., None])
+    return ((outputs < own).sum(dim=-1) == outputs.shape[-1] - 1) & ~own.squeeze(-1).isnan()
+
+
+def undecided(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Which examples have an output of exactly 0, or equal logits: no class at all."""
+    return outputs == 0 if outputs.ndim == targets.ndim else (outputs == outputs[..., :1]).all(dim=-1)
+
+
+def metrics_of(
+    config: Config,
+    outputs: torch.Tensor,
+    targets: torch.Tensor,
+    marks: Mapping[str, torch.Tensor],
+    test_outputs: torch.Tensor,
+    test_targets: torch.Tensor,
+) -> dict[str, float]:
+    """Losses and accuracies of one network, from its outputs on both sets; `marks` (example,) of training examples."""
+    correct = right(outputs, targets)
+    metrics = {
+        "train_loss": per_example(outputs, targets, config).double().mean().item(),
+        "test_loss": per_example(test_outputs, test_targets, config).double().mean().item(),
+        "train_accuracy": correct.sum().item() / len(targets),
+        "test_accuracy": right(test_outputs, test_targets).sum().item() / len(test_targets),
+        "train_zero_outputs": float(undecided(outputs, targets).sum().item()),
+    }
+    marked = {name: (int(mark.sum()), int(correct[mark].sum())) for name, mark in marks.items()}
+    return metrics | marked_accuracies(config, len(targets), int(correct.sum()), marked)
+
+
+def marked_accuracies(config: Config, n: int, n_right: int, marked: Mapping[str, tuple[int, int]]) -> dict[str, float]:
+    """Accuracy on the training examples with a mark of the task and on those without; NaN where there is none.
+
+    Parameters
+    ----------
+    config
+        Whose task names the marks.
+    n, n_right
+        Training examples, and how many of them the network is right about.
+    marked
+        By mark: examples with it, and how many of them the network is right about.
+    """
+
+    def share(correct: int, of: int) -> float:
+        return correct / of if of else float("nan")
+
+    found = {}
+    for mark, without in config.task.marks.items():
+        of, correct = marked[mark]
+        found[f"train_accuracy_{mark}"] = share(correct, of)
+        found[f"train_accuracy_{without}"] = share(n_right - correct, n - of)
+    return found
+
+
+def in_chunks(forward: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, size: int) -> torch.Tensor:
+    """Outputs for many inputs, `size` at a time, so that what lies between fits in memory."""
+    return forward(inputs) if len(inputs) <= size else torch.cat([forward(part) for part in inputs.split(size)])
