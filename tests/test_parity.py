@@ -41,6 +41,38 @@ def test_the_share_of_flipped_targets_is_exact(fraction, n_flipped):
     assert ((data["targets"] != data["inputs"][:, :2].prod(axis=1)) == data["flipped"]).all()
 
 
+def test_the_flips_stay_those_of_earlier_runs():
+    flipped = Parity(n=5, k=2, n_train=40, flip_fraction=0.2).train_data(7)["flipped"]
+    assert np.flatnonzero(flipped).tolist() == [3, 7, 8, 14, 18, 30, 34, 35]
+
+
+def test_independent_flips_are_binomial_in_number():
+    task = Parity(n=4, k=2, n_train=400, flip_fraction=0.1, flip_rule="independent")
+    counts = np.array([task.train_data(seed)["flipped"].sum() for seed in range(400)])
+    assert abs(counts.mean() - 40) < 4 * 6 / np.sqrt(400)  # binomial(400, 0.1): mean 40, standard deviation 6
+    assert abs(counts.std() - 6) < 4 * 6 / np.sqrt(800)
+
+
+@pytest.mark.parametrize(("fraction", "n_flipped"), [(0.0, 0), (1.0, 300)])
+def test_independent_flips_at_the_ends_are_none_and_all(fraction, n_flipped):
+    data = Parity(n=50, k=2, n_train=300, flip_fraction=fraction, flip_rule="independent").train_data(0)
+    assert data["flipped"].sum() == n_flipped
+
+
+def test_independent_flips_flip_what_is_marked_and_leave_the_inputs_and_the_test_set():
+    clean, noisy = (Parity(flip_fraction=f, flip_rule="independent") for f in (0.0, 0.3))
+    clean_data, data = clean.train_data(0), noisy.train_data(0)
+    assert (data["inputs"] == clean_data["inputs"]).all()
+    assert ((data["targets"] != clean_data["targets"]) == data["flipped"]).all()
+    assert set(noisy.test_data()) == {"inputs", "targets"}
+    assert (noisy.test_data()["targets"] == clean.test_data()["targets"]).all()
+
+
+def test_an_unknown_flip_rule_is_refused():
+    with pytest.raises(ValueError, match="'exact' or 'independent'"):
+        Parity(flip_rule="binomial")
+
+
 def test_flipping_leaves_the_inputs_as_they_are():
     clean, flipped = (Parity(flip_fraction=f).train_data(0)["inputs"] for f in (0.0, 0.3))
     assert (clean == flipped).all()

@@ -1,7 +1,8 @@
 """Sparse parity: y = Π_{i ∈ S} x_i for x uniform on {-1, 1}^n and a hidden set S of k indices.
 
 Barak et al. 2022; Merrill et al. 2023, section 2. The training set is drawn per seed, the test set once for all seeds;
-a share of the training targets can be flipped (Fuangkawinsombut 2024, section 3.2), never of the test targets.
+a share of the training targets can be flipped (Fuangkawinsombut 2024, section 3.2), or each with a probability, as
+Fuangkawinsombut and Somsirivattana 2023 say it; never of the test targets.
 
 Examples come from this package's counter-based generator or, to have exactly the data of a paper, from Python's
 `random` as in its code: `random.seed(s)`, then `random.choice([-1, 1])` row by row, with
@@ -47,7 +48,9 @@ class Parity(Task):
     test_seed: NonNegativeInt | None = None
     """Which test set; by default 0, with merrill-code 2001, with thesis-code 2023, as those codes have it."""
     flip_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the training targets that is flipped; rounded to whole examples."""
+    """Share of the training targets that is flipped."""
+    flip_rule: Literal["exact", "independent"] = "exact"
+    """exact: that share, rounded to whole examples. independent: each example with that probability."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Parity:
@@ -108,8 +111,7 @@ class Parity(Task):
         """
         random = generator("train", seed)
         inputs = self._draw(random, self.n_train, 17 * seed if self.draw == "merrill-code" else seed)
-        flipped = np.zeros(self.n_train, bool)
-        flipped[random.permutation(self.n_train)[: round(self.flip_fraction * self.n_train)]] = True
+        flipped = self._flipped(random)
         targets = np.where(flipped, -self.parity(inputs), self.parity(inputs)).astype(np.int8)
         return {"inputs": inputs, "targets": targets, "flipped": flipped}
 
@@ -128,6 +130,13 @@ class Parity(Task):
         array([-1,  1], dtype=int8)
         """
         return inputs[:, list(self.relevant_bits)].prod(axis=1).astype(np.int8)
+
+    def _flipped(self, random: np.random.Generator) -> np.ndarray:
+        if self.flip_rule == "independent":
+            return random.random(self.n_train) < self.flip_fraction
+        flipped = np.zeros(self.n_train, bool)
+        flipped[random.permutation(self.n_train)[: round(self.flip_fraction * self.n_train)]] = True
+        return flipped
 
     def _draw(self, random: np.random.Generator, n_examples: int, python_seed: int) -> np.ndarray:
         if self.draw == "counter":
