@@ -31,6 +31,9 @@ class Entry:
 
 TASKS = {
     "parity": Entry("Sparse parity: the product of k hidden bits out of n.", "circuits.tasks.parity:Parity"),
+    "modular": Entry(
+        "Modular arithmetic: the result of x ∘ y mod p, or of K summands.", "circuits.tasks.modular:Modular"
+    ),
 }
 
 MODELS = {

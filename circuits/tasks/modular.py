@@ -1,0 +1,360 @@
+"""Modular arithmetic: the answer to x ∘ y (mod p), learned from a part of its table.
+
+Power et al. 2022, appendix A.1: the operations on residues x, y in 0..p-1 (division by y = 0 is left out); they do not
+list x*y, which their released code has. Liu, Chi, Wu, section 4, add K summands: (x1 + … + xK) mod p. The p^K tuples
+are numbered, put in random order per seed, and the first `train_fraction` of them is the training set, the rest the
+test set. With `max_examples` only that many tuples are drawn, in memory that grows with their number, not with p^K.
+
+A network that has memorised x + y can answer y + x by commuting it. Merrill et al. 2023, Fig. 4, draw the share of test
+examples that this solves: `commuted` marks them. For a sum of two, a test pair x ≠ y has its swap in the training set
+with probability train_size / (p² - 1), about train_fraction, and a pair x = x never has.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from math import isqrt
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Bool, Int, Int8, Int16
+from pydantic import Field, model_validator
+
+from circuits.config import NonNegativeInt, Signature, Task
+from circuits.random import generator
+
+Operation = Literal[
+    "x+y",
+    "x-y",
+    "x*y",
+    "x/y",
+    "x/y if y odd, else x-y",
+    "x^2+y^2",
+    "x^2+x*y+y^2",
+    "x^2+x*y+y^2+x",
+    "x^3+x*y",
+    "x^3+x*y^2+y",
+]
+MOST_EXAMPLES = 10**8  # drawn at once: their numbers alone are 0.8 GB
+MOST_TOKENS = 2**15  # int16
+LETTERS = ("x", "y", "z", "w")
+
+
+def is_prime(number: int) -> bool:
+    """Whether a number has no divisor but 1 and itself.
+
+    Examples
+    --------
+    >>> [number for number in range(20) if is_prime(number)]
+    [2, 3, 5, 7, 11, 13, 17, 19]
+    """
+    return number > 1 and all(number % divisor for divisor in range(2, isqrt(number) + 1))
+
+
+def quotient(x: Int[np.ndarray, " example"], y: Int[np.ndarray, " example"], p: int) -> Int[np.ndarray, " example"]:
+    """The q in 0..p-1 with q y = x (mod p), p prime; meaningless where y = 0.
+
+    Examples
+    --------
+    >>> quotient(np.array([1, 3]), np.array([2, 3]), p=7)
+    array([4, 1])
+    """
+    inverses = np.array([0, *(pow(number, -1, p) for number in range(1, p))])
+    return x * inverses[y] % p
+
+
+VALUES: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = {  # of int64 x and y, still to be taken mod p
+    "x+y": lambda x, y, p: x + y,
+    "x-y": lambda x, y, p: x - y,
+    "x*y": lambda x, y, p: x * y,
+    "x/y": quotient,
+    "x/y if y odd, else x-y": lambda x, y, p: np.where(y % 2 == 1, quotient(x, y, p), x - y),
+    "x^2+y^2": lambda x, y, p: x**2 + y**2,
+    "x^2+x*y+y^2": lambda x, y, p: x**2 + x * y + y**2,
+    "x^2+x*y+y^2+x": lambda x, y, p: x**2 + x * y + y**2 + x,
+    "x^3+x*y": lambda x, y, p: x**3 + x * y,
+    "x^3+x*y^2+y": lambda x, y, p: x**3 + x * y**2 + y,
+}
+
+
+def distinct(random: np.random.Generator, n_numbers: int, n_drawn: int) -> Int[np.ndarray, " drawn"]:
+    """Different numbers out of 0..n_numbers-1, uniform and in random order, in memory of order n_drawn.
+
+    Few of many are the first n_drawn different ones of a sequence of independent draws.
+
+    Parameters
+    ----------
+    n_numbers
+        1..2^63 - 1.
+    n_drawn
+        0..n_numbers.
+
+    Examples
+    --------
+    >>> sorted(distinct(generator("split", 0), 5, 5).tolist())
+    [0, 1, 2, 3, 4]
+    """
+    if n_numbers <= 4 * n_drawn:
+        return random.permutation(n_numbers)[:n_drawn]
+    drawn = np.empty(0, np.int64)
+    while len(drawn) < n_drawn:
+        drawn = np.concatenate([drawn, random.integers(0, n_numbers, n_drawn - len(drawn))])
+        first = np.unique(drawn, return_index=True)[1]
+        drawn = drawn[np.sort(first)]
+    return drawn
+
+
+class Modular(Task):
+    """The result of an operation on residues mod p, as one of p classes."""
+
+    test_is_shared: ClassVar[bool] = False
+    kind: Literal["modular"] = "modular"
+    p: Annotated[int, Field(ge=2, le=MOST_TOKENS)] = 97
+    """Modulus; the operands are 0..p-1, the results p classes. Any p; division needs a prime."""
+    operation: Operation = "x+y"
+    """What is computed mod p: an operation of Power et al. 2022, appendix A.1, or x*y."""
+    n_summands: Annotated[int, Field(ge=2)] = 2
+    """Operands K; more than 2 only with x+y."""
+    train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Share of the examples that is the training set, rounded to whole examples; the rest is the test set."""
+    max_examples: Annotated[int, Field(ge=2, le=MOST_EXAMPLES)] | None = None
+    """Training and test examples together, drawn from the p^K tuples if there are more; by default all."""
+    encoding: Literal["one-hot", "tokens"] = "one-hot"
+    """one-hot: K p numbers 0 or 1, operand after operand. tokens: a sequence of whole numbers."""
+    sequence: str | None = None
+    """Words of a token input, such as "<sos> x + y mod =": the operands x, y, z, w (x1, x2, ... if more than 4), and
+    fixed words, which get the tokens p, p + 1, ... in order of first appearance. By default the operands alone."""
+    split_seed: NonNegativeInt | None = None
+    """Draw the examples and their split from this seed for all networks; by default from each network's own."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Modular:
+        if "/" in self.operation and not is_prime(self.p):
+            raise ValueError(f"operation '{self.operation}' divides mod p, which needs a prime; p = {self.p} is not")
+        if self.n_summands > 2 and self.operation != "x+y":
+            raise ValueError(
+                f"n_summands = {self.n_summands} needs operation 'x+y'; '{self.operation}' has two operands"
+            )
+        if self.n_tuples >= 2**63:
+            raise ValueError(
+                f"p^n_summands = {self.p}^{self.n_summands} tuples cannot be numbered in 64 bits; take fewer summands"
+            )
+        if self.n_examples > MOST_EXAMPLES:
+            raise ValueError(
+                f"all {self.n_tuples:,} tuples are more than the {MOST_EXAMPLES:,} that can be drawn; set max_examples"
+            )
+        if not 0 < self.train_size < self.n_examples:
+            part = "test" if self.train_size else "training"
+            raise ValueError(
+                f"train_fraction = {self.train_fraction} of {self.n_examples} examples leaves no {part} set"
+            )
+        self._check_sequence()
+        return self
+
+    def _check_sequence(self) -> None:
+        if self.encoding == "one-hot":
+            if self.sequence is not None:
+                raise ValueError("sequence is for encoding 'tokens', but encoding is 'one-hot'")
+            return
+        counts = Counter(self.words)
+        shown = f"sequence '{self.sequence}'"
+        for name in self.operands:
+            if counts[name] != 1:
+                times = "twice" if counts[name] == 2 else f"{counts[name]} times"
+                has = f"has '{name}' {times}" if counts[name] else f"lacks '{name}'"
+                raise ValueError(f"{shown} {has}; give each of the operands {', '.join(self.operands)} once")
+        foreign = [name for name in LETTERS if counts[name] and name not in self.operands]
+        if foreign:
+            raise ValueError(f"{shown} has '{foreign[0]}', but the operands are {', '.join(self.operands)}")
+        if len(self.vocabulary) > MOST_TOKENS:
+            raise ValueError(f"{len(self.vocabulary)} tokens are more than {MOST_TOKENS}; take a smaller p")
+
+    @property
+    def n_tuples(self) -> int:
+        """Tuples on which the operation is defined: p^K, but p (p - 1) for x/y.
+
+        Examples
+        --------
+        >>> Modular(p=5).n_tuples, Modular(p=5, operation="x/y").n_tuples
+        (25, 20)
+        """
+        return self.p * (self.p - 1) if self.operation == "x/y" else self.p**self.n_summands
+
+    @property
+    def n_examples(self) -> int:
+        """Training and test examples of one seed together."""
+        return self.n_tuples if self.max_examples is None else min(self.n_tuples, self.max_examples)
+
+    @property
+    def train_size(self) -> int:
+        """Examples in one seed's training set."""
+        return round(self.train_fraction * self.n_examples)
+
+    @property
+    def test_size(self) -> int:
+        """Examples in one seed's test set."""
+        return self.n_examples - self.train_size
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """Names of the operands: the first of x, y, z, w; x1, x2, … if there are more than four.
+
+        Examples
+        --------
+        >>> Modular(n_summands=3).operands, Modular(p=3, n_summands=5).operands
+        (('x', 'y', 'z'), ('x1', 'x2', 'x3', 'x4', 'x5'))
+        """
+        if self.n_summands <= len(LETTERS):
+            return LETTERS[: self.n_summands]
+        return tuple(f"x{slot + 1}" for slot in range(self.n_summands))
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of a token input, in order."""
+        return self.operands if self.sequence is None else tuple(self.sequence.split())
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """What each token stands for: 0..p-1, then the fixed words.
+
+        Examples
+        --------
+        >>> Modular(p=3, encoding="tokens", sequence="<sos> x + y =").vocabulary
+        ('0', '1', '2', '<sos>', '+', '=')
+        """
+        fixed = dict.fromkeys(word for word in self.words if word not in self.operands)
+        return (*map(str, range(self.p)), *fixed)
+
+    @property
+    def signature(self) -> Signature:
+        """What a network of this task takes and gives."""
+        if self.encoding == "one-hot":
+            return Signature(self.n_summands * self.p, self.p)
+        return Signature(len(self.words), self.p, len(self.vocabulary))
+
+    def train_data(self, seed: int) -> dict[str, np.ndarray]:
+        """One seed's training set, in the order in which it was drawn.
+
+        Returns
+        -------
+        `inputs` (example, input) int8 in {0, 1}, or int16 tokens; `targets` (example,) int16 in 0..p-1.
+        """
+        tuples = self._tuples(seed, slice(self.train_size))
+        return {"inputs": self.encode(tuples), "targets": self.results(tuples)}
+
+    def test_data(self, seed: int) -> dict[str, np.ndarray]:
+        """One seed's test set: all its examples that are not in its training set.
+
+        Returns
+        -------
+        `inputs` and `targets` as of `train_data`; `commuted` (example,) bool, see `commuted`.
+        """
+        tuples = self._tuples(seed, slice(self.train_size, None))
+        train = self._tuples(seed, slice(self.train_size))
+        commuted = self.commuted(tuples, train)
+        return {"inputs": self.encode(tuples), "targets": self.results(tuples), "commuted": commuted}
+
+    def commuted_share(self, seed: int) -> float:
+        """Share of one seed's test examples that commuting and looking up in its training set solves, in 0..1.
+
+        References
+        ----------
+        The dashed line of Merrill et al. 2023, Fig. 4.
+        """
+        test, train = (self._tuples(seed, part) for part in (slice(self.train_size, None), slice(self.train_size)))
+        return float(self.commuted(test, train).mean())
+
+    def commuted(
+        self, test: Int[np.ndarray, "example operand"], train: Int[np.ndarray, "train_example operand"]
+    ) -> Bool[np.ndarray, " example"]:
+        """Which test tuples have, reordered, the same result and a place among the training tuples.
+
+        Parameters
+        ----------
+        test, train
+            Operands, in 0..p-1.
+
+        Examples
+        --------
+        >>> test, train = np.array([[1, 2], [2, 2]]), np.array([[2, 1], [0, 2]])
+        >>> Modular(p=5).commuted(test, train)
+        array([ True, False])
+        >>> Modular(p=5, operation="x-y").commuted(test, train)
+        array([False, False])
+        """
+        return np.isin(self._unordered(test), self._unordered(train))
+
+    def results(self, operands: Int[np.ndarray, "example operand"]) -> Int16[np.ndarray, " example"]:
+        """The operation's result mod p.
+
+        Examples
+        --------
+        >>> Modular(p=5, operation="x/y").results(np.array([[1, 2], [4, 2]]))
+        array([3, 2], dtype=int16)
+        """
+        if self.operation == "x+y":
+            return (operands.sum(axis=1, dtype=np.int64) % self.p).astype(np.int16)
+        x, y = operands.T.astype(np.int64)
+        return (VALUES[self.operation](x, y, self.p) % self.p).astype(np.int16)
+
+    def encode(
+        self, operands: Int[np.ndarray, "example operand"]
+    ) -> Int8[np.ndarray, "example input"] | Int16[np.ndarray, "example input"]:
+        """Inputs for operands in 0..p-1.
+
+        Examples
+        --------
+        >>> Modular(p=3).encode(np.array([[0, 2]]))
+        array([[1, 0, 0, 0, 0, 1]], dtype=int8)
+        >>> Modular(p=3, encoding="tokens", sequence="x y =").encode(np.array([[0, 2]]))
+        array([[0, 2, 3]], dtype=int16)
+        """
+        if self.encoding == "one-hot":
+            inputs = np.zeros((len(operands), self.n_summands * self.p), np.int8)
+            for slot in range(self.n_summands):
+                inputs[np.arange(len(operands)), slot * self.p + operands[:, slot].astype(np.int64)] = 1
+            return inputs
+        token = {word: self.p + place for place, word in enumerate(self.vocabulary[self.p :])}
+        template = np.array([token.get(word, 0) for word in self.words], np.int16)
+        inputs = np.repeat(template[None], len(operands), axis=0)
+        inputs[:, self._positions] = operands
+        return inputs
+
+    def decode(self, inputs: Int[np.ndarray, "example input"]) -> Int16[np.ndarray, "example operand"]:
+        """The operands in inputs, x in the first column; undoes `encode`.
+
+        Examples
+        --------
+        >>> task = Modular(p=5, encoding="tokens", sequence="y + x =")
+        >>> task.decode(np.array([[3, 5, 4, 6]]))
+        array([[4, 3]], dtype=int16)
+        """
+        if inputs.shape[1] != self.signature.n_inputs:
+            raise ValueError(f"inputs have {inputs.shape[1]} columns, but this task's have {self.signature.n_inputs}")
+        if self.encoding == "one-hot":
+            return inputs.reshape(-1, self.n_summands, self.p).argmax(axis=2).astype(np.int16)
+        return inputs[:, self._positions].astype(np.int16)
+
+    @property
+    def _positions(self) -> list[int]:
+        return [self.words.index(name) for name in self.operands]
+
+    def _tuples(self, seed: int, part: slice) -> Int16[np.ndarray, "example operand"]:
+        """Operands of a part of the examples of a seed."""
+        random = generator("split", seed if self.split_seed is None else self.split_seed)
+        numbers = distinct(random, self.n_tuples, self.n_examples)[part]
+        least = 1 if self.operation == "x/y" else 0  # of the last operand
+        tuples = np.empty((len(numbers), self.n_summands), np.int16)
+        numbers, tuples[:, -1] = np.divmod(numbers, self.p - least)
+        tuples[:, -1] += least
+        for slot in range(self.n_summands - 2, -1, -1):
+            numbers, tuples[:, slot] = np.divmod(numbers, self.p)
+        return tuples
+
+    def _unordered(self, tuples: Int[np.ndarray, "example operand"]) -> Int[np.ndarray, " example"]:
+        """A number that two tuples share exactly if they are reorderings of each other with the same result."""
+        keys = np.zeros(len(tuples), np.int64)
+        for column in np.sort(tuples, axis=1).T:
+            keys = keys * self.p + column
+        return keys if self.operation == "x+y" else keys * self.p + self.results(tuples)
