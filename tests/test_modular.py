@@ -129,6 +129,12 @@ def test_a_cap_draws_different_tuples_of_the_table(fields, seed):
     assert set(rows) <= set(table(task))
 
 
+def test_a_cap_that_the_table_does_not_reach_changes_nothing():
+    whole, capped = Modular(p=11), Modular(p=11, max_examples=10**6)
+    assert (whole.train_size, whole.test_size) == (capped.train_size, capped.test_size) == (60, 61)
+    assert (whole.train_data(3)["inputs"] == capped.train_data(3)["inputs"]).all()
+
+
 @given(st.integers(1, 400), st.data())
 def test_distinct_numbers_are_distinct_and_in_range(n_numbers, data):
     n_drawn = data.draw(st.integers(0, n_numbers))
@@ -184,6 +190,19 @@ def test_the_commuted_share_of_a_sum_is_about_the_train_fraction(train_fraction)
     assert abs(expected - train_fraction) < 0.002
     for shares, mean in ((off_diagonal, expected), (all_pairs, expected * (1 - 1 / 31))):
         assert abs(np.mean(shares) - mean) < 4 * np.std(shares) / np.sqrt(20)
+
+
+@pytest.mark.parametrize("distinct_orders", [1, 3, 6])
+def test_more_summands_are_solved_by_commuting_more_often(distinct_orders):
+    """A triple with m orders has m - 1 others: none of them is in the training set with about the chance .7^(m - 1)."""
+    task = Modular(p=31, n_summands=3, train_fraction=0.3)
+    n_values = {1: 1, 3: 2, 6: 3}[distinct_orders]
+    shares = []
+    for seed in range(10):
+        test = task.test_data(seed)
+        different = np.array([len(set(row)) for row in as_tuples(task, test)])
+        shares.append(test["commuted"][different == n_values].mean())
+    assert abs(np.mean(shares) - (1 - 0.7 ** (distinct_orders - 1))) <= 4 * np.std(shares) / np.sqrt(10)
 
 
 @pytest.mark.parametrize("operation", ["x-y", "x/y"])
