@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from circuits.config import Signature
 from circuits.random import generator
 from circuits.registry import TASKS
-from circuits.tasks.modular import VALUES, Modular, Operation, distinct, quotient
+from circuits.tasks.modular import Modular, distinct
+from circuits.tasks.operations import VALUES, Operation, is_prime, quotient
 
 OPERATIONS = get_args(Operation)
 DIVISIONS = ("x/y", "x/y if y odd, else x-y")
@@ -161,6 +162,11 @@ def test_results_are_right_at_the_default_modulus(operation):
     assert len(found) == (97 * 96 if operation == "x/y" else 97 * 97)
     for operands in list(found)[::23]:
         assert found[operands] == result(operation, operands, 97)
+
+
+def test_primes_are_the_numbers_without_a_product():
+    products = {first * second for first in range(2, 100) for second in range(2, 100)}
+    assert [number for number in range(200) if is_prime(number)] == sorted(set(range(2, 200)) - products)
 
 
 @pytest.mark.parametrize("p", [2, 3, 97, 113])

@@ -1,9 +1,9 @@
 """Modular arithmetic: the answer to x ∘ y (mod p), learned from a part of its table.
 
-Power et al. 2022, appendix A.1: the operations on residues x, y in 0..p-1 (division by y = 0 is left out); they do not
-list x*y, which their released code has. Liu, Chi, Wu, section 4, add K summands: (x1 + … + xK) mod p. The p^K tuples
-are numbered, put in random order per seed, and the first `train_fraction` of them is the training set, the rest the
-test set. With `max_examples` only that many tuples are drawn, in memory that grows with their number, not with p^K.
+The operations on residues x, y in 0..p-1 are those of Power et al. 2022 (`operations`); Liu, Chi, Wu, section 4, add K
+summands, (x1 + … + xK) mod p. The p^K tuples are numbered, put in random order per seed, and the first `train_fraction`
+of them is the training set, the rest the test set. With `max_examples` only that many tuples are drawn, in memory that
+grows with their number, not with p^K.
 
 A network that has memorised x + y can answer y + x by commuting it. Merrill et al. 2023, Fig. 4, draw the share of test
 examples that this solves: `commuted` marks them. For a sum of two, a test pair x ≠ y has its swap in the training set
@@ -14,8 +14,6 @@ summands has K! - 1 other orders: four summands are nearly always solved by comm
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from math import isqrt
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -24,59 +22,11 @@ from pydantic import Field, model_validator
 
 from circuits.config import NonNegativeInt, Signature, Task
 from circuits.random import generator
+from circuits.tasks.operations import VALUES, Operation, is_prime
 
-Operation = Literal[
-    "x+y",
-    "x-y",
-    "x*y",
-    "x/y",
-    "x/y if y odd, else x-y",
-    "x^2+y^2",
-    "x^2+x*y+y^2",
-    "x^2+x*y+y^2+x",
-    "x^3+x*y",
-    "x^3+x*y^2+y",
-]
 MOST_EXAMPLES = 10**8  # drawn at once: their numbers alone are 0.8 GB
 MOST_TOKENS = 2**15  # int16
 LETTERS = ("x", "y", "z", "w")
-
-
-def is_prime(number: int) -> bool:
-    """Whether a number has no divisor but 1 and itself.
-
-    Examples
-    --------
-    >>> [number for number in range(20) if is_prime(number)]
-    [2, 3, 5, 7, 11, 13, 17, 19]
-    """
-    return number > 1 and all(number % divisor for divisor in range(2, isqrt(number) + 1))
-
-
-def quotient(x: Int[np.ndarray, " example"], y: Int[np.ndarray, " example"], p: int) -> Int[np.ndarray, " example"]:
-    """The q in 0..p-1 with q y = x (mod p), p prime; meaningless where y = 0.
-
-    Examples
-    --------
-    >>> quotient(np.array([1, 3]), np.array([2, 3]), p=7)
-    array([4, 1])
-    """
-    inverses = np.array([0, *(pow(number, -1, p) for number in range(1, p))])
-    return x * inverses[y] % p
-
-
-VALUES: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = {  # of int64 x and y, still to be taken mod p
-    "x+y": lambda x, y, p: x + y,
-    "x-y": lambda x, y, p: x - y,
-    "x*y": lambda x, y, p: x * y,
-    "x/y": quotient,
-    "x/y if y odd, else x-y": lambda x, y, p: np.where(y % 2 == 1, quotient(x, y, p), x - y),
-    "x^2+y^2": lambda x, y, p: x**2 + y**2,
-    "x^2+x*y+y^2": lambda x, y, p: x**2 + x * y + y**2,
-    "x^2+x*y+y^2+x": lambda x, y, p: x**2 + x * y + y**2 + x,
-    "x^3+x*y": lambda x, y, p: x**3 + x * y,
-    "x^3+x*y^2+y": lambda x, y, p: x**3 + x * y**2 + y,
-}
 
 
 def distinct(random: np.random.Generator, n_numbers: int, n_drawn: int) -> Int[np.ndarray, " drawn"]:
