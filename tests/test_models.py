@@ -36,7 +36,9 @@ def test_linear_computes_its_formula():
 @pytest.mark.parametrize("model", [Relu(width=6), Linear()])
 def test_shapes_are_those_of_the_initial_parameters(model):
     net = model.initial(Signature(3), seed=1)
-    assert {name: values.shape for name, values in net.items()} == {n: s for n, (_, s) in model.shapes(Signature(3)).items()}
+    assert {name: values.shape for name, values in net.items()} == {
+        n: s for n, (_, s) in model.shapes(Signature(3)).items()
+    }
     assert all(len(dims) == len(shape) for dims, shape in model.shapes(Signature(3)).values())
 
 

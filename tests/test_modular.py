@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuits.config import Signature
+from circuits.interfaces import Signature
 from circuits.random import generator
 from circuits.registry import TASKS
 from circuits.tasks.modular import Modular, distinct

@@ -179,10 +179,8 @@ class Run:
 
         `run_with_cache` gives every named value, `run_with_hooks` changes them on their way.
         """
-        from circuits.models.hooked import hooked
-
         net = self.arrays(seed, checkpoint, step=step)
-        return hooked(self.config.model, net, self.config.task.signature)
+        return self.config.model.hooked(net, self.config.task.signature)
 
     def blocks(self, checkpoints: np.ndarray, *names: str) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
         """Parameters in blocks of checkpoints small enough to hold.

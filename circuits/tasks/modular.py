@@ -20,7 +20,8 @@ import numpy as np
 from jaxtyping import Bool, Int, Int8, Int16
 from pydantic import Field, model_validator
 
-from circuits.config import NonNegativeInt, Signature, Task
+from circuits.interfaces import Signature, Task
+from circuits.parts import NonNegativeInt
 from circuits.random import generator
 from circuits.tasks.operations import VALUES, Operation, is_prime
 

@@ -15,7 +15,6 @@ import xarray as xr
 
 from circuits.config import Config
 from circuits.interfaces import untouched
-from circuits.models.network import Network
 from circuits.threads import one_blas_thread
 from circuits.training.losses import in_chunks, metrics_of, per_example
 from circuits.training.steppers import Arrays, Rates, Snapshot, example_order, is_random, threads_per_step
@@ -37,7 +36,7 @@ class Reference:
         self._lent = Threads(threads_per_step(config, "reference"))
         self._is_random = is_random(config)
         self._networks = [
-            Network(config.model, {name: values[index] for name, values in parameters.items()}).to(device)
+            config.model.network({name: values[index] for name, values in parameters.items()}).to(device)
             for index in range(len(config.seeds))
         ]
         self._trained = [
