@@ -21,7 +21,7 @@ Arrays = dict[str, np.ndarray]
 Snapshot = tuple[Arrays, dict[str, float]]  # a network's parameters and its metrics, by name
 KERNELS = ("auto", "fused", "batched", "reference")
 DEVICES = ("auto", "cpu", "cuda", "mps")
-FLOPS_WORTH_THREADS = 5e7  # in one step: below, handing work to threads costs more than it saves
+FLOPS_WORTH_THREADS = 1e9  # in one step: below, threads cost more than they save, most of all in company
 
 
 class Rates(NamedTuple):
