@@ -78,7 +78,7 @@ class Pace:
         for i, change in enumerate(self._changes):
             name = change.awaits
             if name and math.isnan(self._met[network][i]) and change.is_met(metrics[name], self._sizes[name]):
-                self._met[network][i] = step
+                self._met[network][i] = float(step)
 
     def metrics(self, network: int, step: int) -> dict[str, float]:
         """What a checkpoint stores of it: the rates in force, and when changes were triggered."""
