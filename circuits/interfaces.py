@@ -16,7 +16,7 @@ from circuits.parts import Part, PositiveFloat
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from transformer_lens.hook_points import HookedRootModule
+    from transformer_lens import HookedRootModule
 
     from circuits.models.network import Network
 

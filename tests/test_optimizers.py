@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -124,7 +125,7 @@ def test_the_rate_warms_up_falls_each_epoch_and_ends_at_zero():
     optimizer = SGD(lr=1.0, lr_warmup_steps=4, lr_cosine=True)
     rates = [optimizer.lr_at(step, 0, 12) for step in range(13)]
     assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
-    assert all(later < earlier for earlier, later in zip(rates[4:], rates[5:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(rates[4:]))
     assert abs(rates[12]) < 1e-12
     assert [SGD(lr=1.0, lr_gamma=0.5).lr_at(step, step // 2, 6) for step in range(6)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
 

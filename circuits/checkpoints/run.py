@@ -29,7 +29,7 @@ from circuits.errors import InputError
 
 if TYPE_CHECKING:
     import torch
-    from transformer_lens.hook_points import HookedRootModule
+    from transformer_lens import HookedRootModule
 
 BLOCK_BYTES = 32 << 20
 # What h5py, JSON and NumPy raise at content that is not what it should be.

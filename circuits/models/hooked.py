@@ -15,7 +15,7 @@ from circuits.interfaces import Model, Signature
 from circuits.models.network import Network
 
 if TYPE_CHECKING:
-    from transformer_lens.hook_points import HookedRootModule
+    from transformer_lens import HookedRootModule
 
 
 def hook_names(model: Model, network: Network, signature: Signature) -> list[str]:
@@ -45,7 +45,8 @@ def hooked(model: Model, parameters: Mapping[str, np.ndarray], signature: Signat
     -------
     The module; called with inputs (example, input) it gives the outputs, as `run.model()` does.
     """
-    from transformer_lens.hook_points import HookedRootModule, HookPoint
+    from transformer_lens import HookedRootModule
+    from transformer_lens.hook_points import HookPoint
 
     class Hooked(HookedRootModule):
         """A network whose values pass through hook points."""
