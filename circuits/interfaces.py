@@ -124,6 +124,14 @@ class Model(Part, ABC):
     def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched) -> Any:
         """Outputs (example,) or (example, class) for inputs (example, input); hook points pass through `tap`."""
 
+    def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], Any] | None:
+        """A faster `forward` for these inputs, a function of the parameters alone; None where there is none.
+
+        Its outputs are those of `forward` up to rounding, and differentiable once. It calls no tap, so it serves where
+        nothing is tapped; it need not work under `torch.vmap`.
+        """
+        return None
+
     @property
     def frozen(self) -> tuple[str, ...]:
         """Parameters that are stored but never trained."""

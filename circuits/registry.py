@@ -42,6 +42,9 @@ MODELS = {
     "embedded_mlp": Entry("Any hidden layers, on embedded tokens.", "circuits.models.mlp:EmbeddedMLP"),
     "rnn": Entry("A recurrent network with tanh, on tokens.", "circuits.models.recurrent:RNN"),
     "lstm": Entry("A long short-term memory, on tokens.", "circuits.models.recurrent:LSTM"),
+    "transformer": Entry(
+        "A decoder-only transformer, read at its last position.", "circuits.models.transformer:Transformer"
+    ),
     "linear": Entry(
         "No hidden layer: f(x) = w·x + c. Cannot compute parity: a control.", "circuits.models.linear:Linear"
     ),

@@ -1,0 +1,115 @@
+"""One transformer layer without normalization, read at a last token that never changes: attention by tables.
+
+The query is then the same for every example, and keys and values depend on (token, position) alone. With r such a pair,
+l the last one, v_r = x_r W_V + b_V, and A the softmax of the scores relative to that of l,
+
+    x = base + Σ_h Σ_{i < last} A^h_i (v_{r_i} - v_l)^h W_O^h         base = x_l + Σ_h v_l^h W_O^h + b_O
+
+so what the MLP and the unembedding read is a mixture of a few hundred rows, (v_r - v_l)^h W_O^h [W_in, W_U], and
+
+    logits = x W_U + act(x W_in + b_in) W_out W_U + b_out W_U
+
+leaves one large matrix product, of act(...) and W_out W_U, instead of eight. Sequences "x y =" are what
+Nanda et al. 2023 train on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch.nn.functional import embedding
+
+from circuits.models.mixture import Places, mixture, places_of
+
+LINE = 16  # columns of a cache line; rows that begin at one are added up faster
+
+
+class Tables(NamedTuple):
+    """The (token, position) pairs before the last position, which of them each example has, and the last token."""
+
+    tokens: torch.Tensor
+    """(row,) int64."""
+    positions: torch.Tensor
+    """(row,) int64."""
+    places: Places
+    last_token: int
+
+
+def tables_of(inputs: Int[torch.Tensor, "example position"]) -> Tables | None:
+    """The pairs of these sequences; None where tables do not apply or do not pay.
+
+    They apply if every sequence ends on the same token, on the CPU. They pay if there are at least as many examples as
+    pairs.
+
+    Examples
+    --------
+    >>> found = tables_of(torch.tensor([[0, 1, 9], [0, 2, 9], [1, 1, 9], [1, 2, 9]]))
+    >>> found.tokens.tolist(), found.positions.tolist(), found.last_token
+    ([0, 1, 1, 2], [0, 0, 1, 1], 9)
+    >>> tables_of(torch.tensor([[0, 1, 9], [0, 2, 8]])) is None
+    True
+    """
+    n_examples, n_positions = inputs.shape
+    if inputs.device.type != "cpu" or n_positions < 2 or not n_examples:
+        return None
+    tokens = inputs.numpy()
+    if (tokens[:, -1] != tokens[0, -1]).any():
+        return None
+    d_vocab = int(tokens.max()) + 1
+    pairs = tokens[:, :-1] + d_vocab * np.arange(n_positions - 1)
+    there = np.zeros(d_vocab * (n_positions - 1), bool)
+    there[pairs] = True
+    if there.sum() > n_examples:
+        return None
+    found = np.flatnonzero(there)
+    rows = (there.cumsum() - 1)[pairs]
+    return Tables(
+        torch.from_numpy(found % d_vocab), torch.from_numpy(found // d_vocab), places_of(rows), int(tokens[0, -1])
+    )
+
+
+def forward_by_tables(
+    parameters: Mapping[str, torch.Tensor], tables: Tables, activated: Callable[[torch.Tensor], torch.Tensor]
+) -> Float[torch.Tensor, "example class"]:
+    """Logits at the last position of a one-layer transformer without normalization.
+
+    Parameters
+    ----------
+    parameters
+        TransformerLens's, by its names, on the CPU.
+    tables
+        `tables_of` the sequences.
+    activated
+        The MLP's activation function.
+
+    Returns
+    -------
+    (example, class), differentiable in the parameters; equal to `Transformer.forward` up to rounding.
+    """
+    W_pos, W_U, W_in = parameters["pos_embed.W_pos"], parameters["unembed.W_U"], parameters["blocks.0.mlp.W_in"]
+    W_Q, W_K, W_V, W_O = (parameters[f"blocks.0.attn.W_{which}"] for which in "QKVO")
+    b_Q, b_K, b_V, b_O = (parameters[f"blocks.0.attn.b_{which}"] for which in "QKVO")
+    n_rows, last = len(tables.tokens), tables.places.rows.shape[1]
+    tokens = torch.cat([tables.tokens, torch.tensor([tables.last_token])])
+    positions = torch.cat([tables.positions, torch.tensor([last])])
+    stream = embedding(tokens, parameters["embed.W_E"]) + embedding(positions, W_pos)  # (row, d_model)
+
+    query = torch.einsum("d,hdk->hk", stream[-1], W_Q) + b_Q
+    keys = torch.einsum("rd,hdk->hrk", stream, W_K) + b_K[:, None]
+    values = torch.einsum("rd,hdk->hrk", stream, W_V) + b_V[:, None]  # (head, row, d_head)
+    scores = (keys @ query[..., None])[..., 0] / math.sqrt(W_Q.shape[-1])
+    W_out, b_out = parameters["blocks.0.mlp.W_out"], parameters["blocks.0.mlp.b_out"]
+    filling = W_U.new_zeros(len(W_U), -(W_in.shape[1] + W_U.shape[1]) % LINE)
+    read = torch.cat([W_in, W_U, filling], dim=1)  # (d_model, neuron and class)
+    table = (values[:, :n_rows] - values[:, -1:]) @ (W_O @ read)
+    same = stream[-1] + torch.einsum("hk,hkd->d", values[:, -1], W_O) + b_O
+    base = same @ read + torch.cat([parameters["blocks.0.mlp.b_in"], b_out @ W_U, filling[0]])
+
+    mixed = mixture(scores[:, :n_rows] - scores[:, -1:], table, base, tables.places)
+    before, direct, _ = mixed.split([W_in.shape[1], W_U.shape[1], filling.shape[1]], dim=1)
+    return torch.addmm(direct, activated(before), W_out @ W_U)

@@ -1,0 +1,256 @@
+"""Every example as a mixture of a few rows of a table, and the gradients, without a matrix product per example.
+
+An example n has one row r = rows[n, i] for each place i, and every head h weighs them, with a row of score and table 0,
+
+    weight[n, i, h] = exp s[h, r_i] / (1 + Σ_j exp s[h, r_j])
+    mixed[n] = base + Σ_h Σ_i weight[n, i, h] table[h, r_i]
+
+which is a few additions per example and column where a matrix product has as many as its inner dimension. Backwards the
+examples of each row are gathered, so that a row's gradient is summed in one place and in one order: the bits depend
+neither on the number of threads nor on what the other rows do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+from typing import Any, NamedTuple, no_type_check
+
+import numba
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+_RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorised; NaN and infinity keep their meaning
+
+
+class Places(NamedTuple):
+    """Which row is at each place of each example, and where each row is; all int64 on the CPU."""
+
+    rows: np.ndarray
+    """(example, place); a row occurs at one place only, and the rows of a place follow those of the place before."""
+    place: np.ndarray
+    """(row,) its place."""
+    examples: np.ndarray
+    """The examples that have row 0, then those that have row 1, ..., each ascending."""
+    starts: np.ndarray
+    """(row + 1,) where in `examples` those of each row begin, and the end."""
+
+
+def places_of(rows: Int[np.ndarray, "example place"]) -> Places:
+    """Where each row is.
+
+    Parameters
+    ----------
+    rows
+        0, 1, ... without gaps; those at a place are larger than those at the places before.
+
+    Examples
+    --------
+    >>> found = places_of(np.array([[0, 2], [1, 2], [0, 3]]))
+    >>> found.examples.tolist(), found.starts.tolist()
+    ([0, 2, 1, 0, 1, 2], [0, 2, 3, 5, 6])
+    """
+    by_place = np.ascontiguousarray(rows.T)  # (place, example)
+    examples = by_place.argsort(axis=1, kind="stable")
+    counts = np.bincount(rows.ravel())
+    starts = np.concatenate([[0], counts.cumsum()])
+    place = np.empty(len(counts), np.int64)
+    place[by_place] = np.arange(len(by_place))[:, None]
+    return Places(np.ascontiguousarray(rows, np.int64), place, examples.ravel(), starts)
+
+
+def mixture(
+    scores: Float[torch.Tensor, "head row"],
+    table: Float[torch.Tensor, "head row column"],
+    base: Float[torch.Tensor, " column"],
+    places: Places,
+) -> Float[torch.Tensor, "example column"]:
+    """The mixture of each example, differentiable in scores, table and base; on the CPU.
+
+    Parameters
+    ----------
+    scores, table
+        Of every row, beside one more row, of score 0, whose table is 0.
+    base
+        Added to every example.
+    places
+        Which rows an example has.
+
+    Examples
+    --------
+    >>> table = torch.tensor([[[4.0], [8.0]]])
+    >>> mixture(torch.zeros(1, 2), table, torch.ones(1), places_of(np.array([[0, 1]])))  # a third of each
+    tensor([[5.]])
+    """
+    return _Mixture.apply(scores, table, base, places)
+
+
+class _Mixture(torch.autograd.Function):
+    @staticmethod
+    @no_type_check
+    def forward(ctx, scores, table, base, places):
+        scores, table, base = (values.detach().contiguous() for values in (scores, table, base))
+        n_examples, n_places = places.rows.shape
+        weights = table.new_empty(n_examples, n_places, len(scores))
+        mixed = table.new_empty(n_examples, table.shape[2])
+        arrays = scores.numpy(), table.numpy(), base.numpy(), places.rows, places.examples[:n_examples]
+
+        def mix(first: int, last: int) -> None:
+            _mix(*arrays, first, last, weights.numpy(), mixed.numpy())
+
+        _in_parts(mix, np.arange(n_examples + 1))
+        ctx.places = places
+        ctx.save_for_backward(table, weights)
+        return mixed
+
+    @staticmethod
+    @no_type_check
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        table, weights = ctx.saved_tensors
+        places = ctx.places
+        gradient = gradient.contiguous()
+        of_weights, of_table = torch.empty_like(weights), torch.empty_like(table)
+        of_scores = table.new_empty(table.shape[:2])
+        index = places.place, places.examples, places.starts
+
+        def rows(first: int, last: int) -> None:
+            _gradients_of_rows(
+                table.numpy(), weights.numpy(), gradient.numpy(), *index, first, last,
+                of_weights.numpy(), of_table.numpy(),
+            )  # fmt: skip
+
+        _in_parts(rows, places.starts)
+        _gradients_of_scores(weights.numpy(), of_weights.numpy(), *index, of_scores.numpy())
+        return of_scores, of_table, gradient.sum(0), None
+
+
+def _in_parts(work: Callable[[int, int], None], starts: np.ndarray) -> None:
+    """Do `work(first, last)` for all pieces, in as many parts as torch has threads, of about equal size by `starts`."""
+    n_parts = torch.get_num_threads()
+    bounds = np.searchsorted(starts, np.linspace(0, starts[-1], n_parts + 1)).tolist()
+    parts = [(first, last) for first, last in pairwise(bounds) if first < last]
+    if len(parts) == 1:
+        work(*parts[0])
+    else:
+        for done in [_pool(n_parts).submit(work, *part) for part in parts]:
+            done.result()
+
+
+@cache
+def _pool(n_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n_threads, thread_name_prefix="mixture")
+
+
+_compiled: Any = numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
+
+
+@no_type_check
+@_compiled
+def _mix(scores, table, base, rows, order, first, last, weights, mixed):
+    """Fill `weights` and `mixed` of the examples order[first:last]."""
+    n_heads, n_places = scores.shape[0], rows.shape[1]
+    zero = scores.dtype.type(0)
+    for at in range(first, last):
+        n = order[at]
+        for h in range(n_heads):
+            top = zero  # the further row's score
+            for i in range(n_places):
+                top = max(top, scores[h, rows[n, i]])
+            total = np.exp(-top)
+            for i in range(n_places):
+                weights[n, i, h] = np.exp(scores[h, rows[n, i]] - top)
+                total += weights[n, i, h]
+            for i in range(n_places):
+                weights[n, i, h] /= total
+        mixed[n] = base
+        for i in range(n_places):
+            r, weight = rows[n, i], weights[n, i]
+            for h in range(0, n_heads - 3, 4):
+                _add_four(mixed[n], weight[h : h + 4], table[h, r], table[h + 1, r], table[h + 2, r], table[h + 3, r])
+            for h in range(n_heads - n_heads % 4, n_heads):
+                _add(mixed[n], weight[h], table[h, r])
+
+
+@no_type_check
+@_compiled
+def _add(total, weight, row):
+    for c in range(total.shape[0]):
+        total[c] += weight * row[c]
+
+
+@no_type_check
+@_compiled
+def _add_four(total, weights, a, b, c, d):
+    """Four at once: `total` is read and written once instead of four times."""
+    p, q, r, s = weights[0], weights[1], weights[2], weights[3]
+    for j in range(total.shape[0]):
+        total[j] += p * a[j] + q * b[j] + r * c[j] + s * d[j]
+
+
+@no_type_check
+@_compiled
+def _gradients_of_rows(table, weights, gradient, place, examples, starts, first, last, of_weights, of_table):
+    """Fill `of_table[:, first:last]`, and `of_weights` wherever these rows are."""
+    for r in range(first, last):
+        i = place[r]
+        for h in range(table.shape[0]):
+            of_table[h, r] = 0
+        stop = starts[r + 1]
+        whole = stop - (stop - starts[r]) % 4
+        for at in range(starts[r], whole, 4):
+            four = examples[at : at + 4]
+            for h in range(table.shape[0]):
+                _back_four(table[h, r], gradient, weights, of_weights, of_table[h, r], four, i, h)
+        for at in range(whole, stop):
+            n = examples[at]
+            for h in range(table.shape[0]):
+                of_weights[n, i, h] = _dot(gradient[n], table[h, r])
+                _add(of_table[h, r], weights[n, i, h], gradient[n])
+
+
+@no_type_check
+@_compiled
+def _back_four(row, gradient, weights, of_weights, of_row, examples, i, h):
+    k, l, m, n = examples[0], examples[1], examples[2], examples[3]  # noqa: E741
+    a, b, c, d = gradient[k], gradient[l], gradient[m], gradient[n]
+    p, q, r, s = weights[k, i, h], weights[l, i, h], weights[m, i, h], weights[n, i, h]
+    w = x = y = z = p * 0
+    for j in range(row.shape[0]):
+        value = row[j]
+        w += a[j] * value
+        x += b[j] * value
+        y += c[j] * value
+        z += d[j] * value
+        of_row[j] += p * a[j] + q * b[j] + r * c[j] + s * d[j]
+    of_weights[k, i, h], of_weights[l, i, h], of_weights[m, i, h], of_weights[n, i, h] = w, x, y, z
+
+
+@no_type_check
+@_compiled
+def _dot(a, b):
+    total = a[0] * 0
+    for j in range(a.shape[0]):
+        total += a[j] * b[j]
+    return total
+
+
+@no_type_check
+@_compiled
+def _gradients_of_scores(weights, of_weights, place, examples, starts, of_scores):
+    """Through the softmax: Σ over the row's examples of A (∂A - Σ_j A_j ∂A_j), A being the row's weight."""
+    n_heads, n_rows = of_scores.shape
+    for r in range(n_rows):
+        i = place[r]
+        for h in range(n_heads):
+            of_scores[h, r] = 0
+        for at in range(starts[r], starts[r + 1]):
+            n = examples[at]
+            for h in range(n_heads):
+                mean = weights[n, 0, h] * 0
+                for j in range(weights.shape[1]):
+                    mean += weights[n, j, h] * of_weights[n, j, h]
+                of_scores[h, r] += weights[n, i, h] * (of_weights[n, i, h] - mean)
