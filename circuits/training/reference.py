@@ -5,7 +5,8 @@ Slow and obvious. It serves every model, and the other paths are held against it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -14,9 +15,9 @@ import torch
 import xarray as xr
 
 from circuits.config import Config
-from circuits.interfaces import untouched
+from circuits.interfaces import Model, untouched
 from circuits.threads import one_blas_thread
-from circuits.training.losses import in_chunks, metrics_of, per_example
+from circuits.training.losses import metrics_of, per_example
 from circuits.training.steppers import Arrays, Rates, Snapshot, example_order, is_random, threads_per_step
 from circuits.training.taps import training_tap
 
@@ -48,6 +49,9 @@ class Reference:
         self._train, self._test, self._marks = (
             tensors(config, data, what, device) for what in ("train", "test", "marks")
         )
+        at_once = config.batch if config.batch_size is None else EXAMPLES_AT_ONCE
+        self._on_train = [outputs_on(config.model, inputs, at_once) for inputs, _ in self._train]
+        self._on_test = [outputs_on(config.model, inputs, EXAMPLES_AT_ONCE) for inputs, _ in self._test]
 
     def advance(self, network: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
         """Take updates `start` to `stop` of an epoch, for one network."""
@@ -59,10 +63,17 @@ class Reference:
         for number, batch in enumerate(self._batches(network, epoch)[start:stop], start):
             tap = training_tap(config, seed, epoch * config.steps_per_epoch + number) if self._is_random else untouched
             optimizer.zero_grad()
-            per_example(net(inputs[batch], tap), targets[batch], config).mean().backward()
+            outputs = self._outputs(network, batch) if tap is untouched else net(inputs[batch], tap)
+            per_example(outputs, targets[batch], config).mean().backward()
             optimizer.step()
             if config.optimizer.l1:
                 shrink(self._trained[network].values(), rates.lr * config.optimizer.l1)
+
+    def _outputs(self, network: int, batch: Any) -> torch.Tensor:
+        parameters = dict(self._networks[network].named_parameters())
+        if self.config.batch_size is None:
+            return self._on_train[network](parameters)
+        return outputs_on(self.config.model, self._train[network][0][batch], len(batch))(parameters)
 
     def _batches(self, network: int, epoch: int) -> Sequence[Any]:
         """Which examples each update of an epoch is made of."""
@@ -75,12 +86,10 @@ class Reference:
     @torch.no_grad()
     def snapshots(self, network: int) -> list[Snapshot]:
         """Copies of a network's parameters, and its metrics as it is now, by name."""
-        net, (inputs, targets), (test_inputs, test_targets) = (
-            self._networks[network], self._train[network], self._test[network],
-        )  # fmt: skip
-        state = net.state_dict()
+        net, targets, test_targets = self._networks[network], self._train[network][1], self._test[network][1]
+        state = dict(net.named_parameters())
         parameters = {name: state[name].cpu().numpy().copy() for name in self.config.shapes}
-        outputs, test_outputs = (in_chunks(net, which, EXAMPLES_AT_ONCE) for which in (inputs, test_inputs))
+        outputs, test_outputs = self._on_train[network](state), self._on_test[network](state)
         marks = self._marks[network]
         return [(parameters, metrics_of(self.config, outputs, targets, marks, test_outputs, test_targets))]
 
@@ -109,6 +118,17 @@ class Threads:
         """Set them as they were."""
         self._limits.restore_original_limits()
         torch.set_num_threads(self._threads)
+
+
+def outputs_on(
+    model: Model, inputs: torch.Tensor, at_once: int
+) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor]:
+    """The function that gives a model's outputs for these inputs from its parameters, the fastest that it has.
+
+    It takes `at_once` inputs at a time, so that what lies between fits in memory.
+    """
+    parts = [model.prepared(part) or partial(model.forward, inputs=part) for part in inputs.split(at_once)]
+    return parts[0] if len(parts) == 1 else lambda parameters: torch.cat([part(parameters) for part in parts])
 
 
 def tensors(config: Config, data: xr.Dataset, which: str, device: str) -> list[Any]:

@@ -91,9 +91,14 @@ def initial_state(config: Config) -> Arrays:
 def threads_per_step(config: Config, path: str) -> int:
     """How many cores one update is spread over: 1 where that would not pay. Part of what the bits depend on."""
     together = len(config.seeds) if path == "batched" else 1
+    return usable_cores() if together * flops_per_step(config) > FLOPS_WORTH_THREADS else 1
+
+
+def flops_per_step(config: Config) -> float:
+    """Roughly, of one update of one network."""
     positions = config.task.signature.n_inputs if config.model.reads == "tokens" else 1
     n_parameters = sum(int(np.prod(shape)) for _, shape in config.shapes.values())
-    return usable_cores() if 6.0 * n_parameters * config.batch * positions * together > FLOPS_WORTH_THREADS else 1
+    return 6.0 * n_parameters * config.batch * positions
 
 
 def choose_kernel(config: Config, device: str, kernel: str) -> tuple[str, str]:
@@ -123,7 +128,8 @@ def choose_kernel(config: Config, device: str, kernel: str) -> tuple[str, str]:
             f"--kernel auto"
         )
     found = _available(device, config.dtype)
-    if kernel == "auto" and in_lockstep and (found != "cpu" or config.model.kind not in ("relu", "linear")):
+    small = config.model.kind not in ("relu", "linear") and flops_per_step(config) <= FLOPS_WORTH_THREADS
+    if kernel == "auto" and in_lockstep and (found != "cpu" or small):  # a large step fills the cores by itself
         return "batched", found
     return ("batched" if kernel == "batched" else "reference"), found
 

@@ -1,0 +1,69 @@
+"""The reference path trains through a model's faster forward where it has one, and through `forward` elsewhere."""
+
+import numpy as np
+import pytest
+
+import circuits
+from circuits.models.transformer import Transformer
+from circuits.training.steppers import choose_kernel
+
+
+def config(**changes):
+    """x + y mod 11 in 30 full-batch steps of a small transformer."""
+    return circuits.config.parse(
+        {
+            "task": {"kind": "modular", "p": 11, "encoding": "tokens", "sequence": "x y =", "train_fraction": 0.6},
+            "model": {"kind": "transformer", "n_heads": 2, "d_model": 16, "d_mlp": 24},
+            "optimizer": {"kind": "adamw", "weight_decay": 1.0, "betas": [0.9, 0.98]},
+            "loss": "cross_entropy", "batch_size": None, "epochs": 30, "seeds": [0, 1], "dtype": "float64",
+            "checkpoints": {"every_epochs": 10},
+        }
+    ).replace(**changes)  # fmt: skip
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Examples that each call of `Transformer.forward` was for."""
+    calls, forward = [], Transformer.forward
+    monkeypatch.setattr(
+        Transformer,
+        "forward",
+        lambda self, parameters, inputs, *tap: calls.append(len(inputs)) or forward(self, parameters, inputs, *tap),
+    )
+    return calls
+
+
+def trained(config, path, kernel="reference"):
+    with circuits.train(config, path, kernel=kernel, progress=False) as run:
+        values = {name: run.parameters[name].values for name in run.parameters}
+        return values | {name: run.metrics[name].values for name in run.metrics}
+
+
+def assert_alike(first, second):
+    for name, values in first.items():
+        np.testing.assert_allclose(values, second[name], rtol=1e-6, atol=1e-8, err_msg=name)
+
+
+@pytest.mark.parametrize("batch_size", [None, 40])
+def test_by_tables_training_goes_where_it_goes_without(batch_size, tmp_path, monkeypatch, counted):
+    chosen = config(batch_size=batch_size)
+    by_tables = trained(chosen, tmp_path / "tables.h5")
+    assert set(counted) <= {73 - 40}  # the last partial batch has fewer examples than pairs
+    assert_alike(by_tables, trained(chosen, tmp_path / "batched.h5", kernel="batched"))
+    monkeypatch.setattr(Transformer, "prepared", lambda self, inputs: None)
+    counted.clear()
+    assert_alike(by_tables, trained(chosen, tmp_path / "plain.h5"))
+    assert chosen.batch in counted
+
+
+def test_with_dropout_training_takes_the_forward_that_can_be_tapped(tmp_path, counted):
+    trained(config(model__dropout=0.1, epochs=2), tmp_path / "run.h5")
+    assert counted == [73] * 4  # two updates of two networks; the metrics need no tap
+
+
+def test_a_large_step_is_taken_by_one_network_after_the_other_and_small_ones_in_lockstep():
+    assert choose_kernel(config(), "cpu", "auto") == ("batched", "cpu")
+    assert choose_kernel(config(task__p=113, model__d_model=128, model__d_mlp=512), "cpu", "auto") == (
+        "reference",
+        "cpu",
+    )
