@@ -14,6 +14,7 @@ from circuits import registry
 from circuits.cli.main import main
 
 ROOT = Path(__file__).parent.parent
+PAGES = ("getting-started", "training", "presets")
 
 
 def code_blocks(document: str) -> list[str]:
@@ -34,7 +35,7 @@ def run_in_place(grokked_path, tmp_path, monkeypatch):
         return int(run.steps[3])
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/getting-started.md", "docs/run-file.md", "docs/analysis.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/getting-started.md", "docs/run-file.md", "docs/analysis.md", "docs/training.md"])
 def test_the_examples_run(document, run_in_place):
     with circuits.open("checkpoints/merrill-2023.h5") as run:
         names = {"run": run}
@@ -42,11 +43,11 @@ def test_the_examples_run(document, run_in_place):
             exec(compile(example.replace("step=3200", f"step={run_in_place}"), document, "exec"), names)
 
 
-@pytest.mark.parametrize("table", ["MEASUREMENTS", "TASKS", "MODELS", "PRESETS"])
+@pytest.mark.parametrize("table", ["MEASUREMENTS", "TASKS", "MODELS", "OPTIMIZERS", "PRESETS"])
 def test_every_name_of_the_registry_is_described(table):
     text = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8")
     if table != "MEASUREMENTS":
-        text += (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+        text += "".join((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8") for page in PAGES)
     assert [name for name in getattr(registry, table) if f"`{name}`" not in text] == []
 
 
