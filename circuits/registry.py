@@ -23,6 +23,9 @@ class Entry:
     task: str | None = None  # measurements only: the one task that it is about; None for any
     most_bits: int | None = None  # measurements only: the most relevant bits it can be made of, unless it is named
     on_request: bool = False  # measurements only: takes so long that it is made only when it is named
+    paper: str | None = None  # presets only: what it reproduces,
+    shows: str | None = None  # ... where in the paper,
+    time: str | None = None  # ... and about how long one of its configs trains on 2 cores
 
     def load(self) -> Any:
         """Import the module and return the attribute."""
@@ -113,14 +116,100 @@ MEASUREMENTS = {
     ),
 }
 
+
+def of_paper(paper: str, module: str, rows: Mapping[str, tuple[str, str, str]]) -> dict[str, Entry]:
+    """Presets of one paper: name -> (what, where in the paper, time one run takes on 2 cores).
+
+    Each is made by the function of its name in a module of `circuits.presets`.
+
+    Examples
+    --------
+    >>> of_paper("A paper", "paper", {"a-preset": ("what it is", "Fig. 1", "2 s")})["a-preset"].path
+    'circuits.presets.paper:a_preset'
+    """
+    return {
+        name: Entry(what, f"circuits.presets.{module}:{name.replace('-', '_')}", paper=paper, shows=where, time=time)
+        for name, (what, where, time) in rows.items()
+    }
+
+
 PRESETS = {
-    "merrill-2023": Entry(
-        "(40,3) parity, width 1000, 5 seeds, 300 epochs: Merrill et al. 2023, section 2.",
-        "circuits.presets.merrill_2023:merrill_2023",
+    **of_paper(
+        "Merrill et al. 2023",
+        "merrill_2023",
+        {
+            "merrill-2023": ("(40,3) parity", "Figs. 2, 3, 5", "10 s"),
+            "merrill-2023-weak-decay": ("weight decay 0.001", "Figs. 6, 7", "1 min"),
+            "merrill-2023-k4": ("(40,4) parity", "Figs. 8, 9", "10 s"),
+            "merrill-2023-addition": ("x + y mod 97, transformer", "Fig. 4 left", "20 min"),
+            "merrill-2023-division": ("x / y mod 97, transformer", "Fig. 4 right", "1 h"),
+        },
     ),
-    "fuangkawinsombut-2024-widths": Entry(
-        "(50,2) with 2 to 6 neurons, (50,3) with 4 to 32, with and without L1, 50 seeds: thesis, chapter 4.",
-        "circuits.presets.fuangkawinsombut_2024:fuangkawinsombut_2024_widths",
+    **of_paper(
+        "Fuangkawinsombut 2024, blog 2023",
+        "fuangkawinsombut_2024",
+        {
+            "fuangkawinsombut-2024": ("(50,2) parity", "Figs. 2.1-2.4; blog 1-4", "5 s"),
+            "fuangkawinsombut-2024-k3": ("(50,3) parity", "Figs. A.1-A.4", "15 s"),
+            "fuangkawinsombut-2024-raised-decay": ("decay raised once memorised", "Figs. 3.1, 3.2", "5 s"),
+            "fuangkawinsombut-2024-outliers": ("flipped training targets", "Figs. 3.3-3.5, Table 3.1", "5 s"),
+            "fuangkawinsombut-2024-widths": ("2 to 32 neurons, 50 seeds", "sections 4.2, 4.3", "15 s"),
+        },
+    ),
+    **of_paper(
+        "Ahmed 2024",
+        "ahmed_2024",
+        {
+            "ahmed-2024-lstm": ("LSTM, three fractions", "Fig. 5.2", "1 h"),
+            "ahmed-2024-rnn": ("RNN, three fractions", "Fig. 5.3", "1 h"),
+            "ahmed-2024-transformer": ("transformer", "Table 7.1", "1 h"),
+            "ahmed-2024-adam": ("Adam, no regularisation", "Figs. 7.1a, 7.3a", "1 h"),
+            "ahmed-2024-dropout": ("dropout, Adam and AdamW", "Figs. 7.1b, 7.2, 7.3b, 7.4", "1 h"),
+            "ahmed-2024-init-scale": ("initialisation times 1 and 5", "Fig. 7.8", "1 h"),
+            "ahmed-2024-no-decay": ("no weight decay", "Fig. 5.4", "2 h"),
+            "ahmed-2024-decay-removed": ("weight decay removed", "Figs. 5.5, 5.6, 7.5, 7.6", "1 h"),
+            "ahmed-2024-decay-introduced": ("weight decay introduced", "Figs. 5.7, 7.7", "1 h"),
+        },
+    ),
+    **of_paper(
+        "Liu, Chi and Wu",
+        "liu_chi_wu",
+        {
+            "liu-chi-wu-transformer": ("transformer, three fractions", "Figs. 1, 6", "10 min"),
+            "liu-chi-wu-mlp": ("MLP, three fractions", "Fig. 2", "2 min"),
+            "liu-chi-wu-lstm": ("LSTM, three fractions", "Fig. 3", "5 min"),
+            "liu-chi-wu-three-summands": ("x + y + z mod 31", "Fig. 5", "10 min"),
+            "liu-chi-wu-four-summands": ("x + y + z + w mod 51", "Fig. 5", "20 min"),
+            "liu-chi-wu-sparsity": ("two-layer MLP", "Fig. 7", "1 min"),
+            "liu-chi-wu-perturbation": ("noise on the inputs", "Fig. 8", "1 min"),
+        },
+    ),
+    **of_paper(
+        "Liu, Chi and Wu",
+        "liu_chi_wu_optimizers",
+        {
+            "liu-chi-wu-full-batch": ("AdamW, full batch", "Fig. 4", "1 h"),
+            "liu-chi-wu-minibatch": ("AdamW, minibatches", "Fig. 4", "10 min"),
+            "liu-chi-wu-adam": ("Adam, weight decay", "Fig. 4", "10 min"),
+            "liu-chi-wu-weight-decay": ("AdamW, weight decay", "Fig. 4", "10 min"),
+            "liu-chi-wu-dropout": ("AdamW, dropout", "Fig. 4", "10 min"),
+            "liu-chi-wu-large-lr": ("AdamW, ten times the rate", "Fig. 4", "10 min"),
+            "liu-chi-wu-small-lr": ("AdamW, a tenth of the rate", "Fig. 4", "10 min"),
+            "liu-chi-wu-rmsprop": ("RMSProp", "Fig. 4", "10 min"),
+        },
+    ),
+    **of_paper("Power et al. 2022", "power_2022", {"power-2022": ("ten operations mod 97", "Fig. 2", "1 h")}),
+    **of_paper("Nanda et al. 2023", "nanda_2023", {"nanda-2023": ("x + y mod 113", "section 4", "10 min")}),
+    **of_paper(
+        "no paper: the laboratory",
+        "laboratory",
+        {
+            "modular-31": ("x + y mod 31", "", "3 s"),
+            "modular-31-decay": ("decay removed, introduced", "", "3 s"),
+            "modular-31-fraction": ("35 to 80 % for training", "", "3 s"),
+            "modular-31-noise": ("noise on the inputs", "", "3 s"),
+            "modular-31-init-scale": ("initialisation times 0.5 to 4", "", "3 s"),
+        },
     ),
 }
 
@@ -160,9 +249,9 @@ def lookup(table: Mapping[str, Entry], name: str, what: str) -> Entry:
 
     Examples
     --------
-    >>> lookup(MODELS, "rellu", "model")
+    >>> lookup(TASKS, "party", "task")
     Traceback (most recent call last):
-    circuits.errors.InputError: There is no model 'rellu'. Did you mean 'relu'? There are: linear, relu.
+    circuits.errors.InputError: There is no task 'party'. Did you mean 'parity'? There are: modular, parity.
     """
     if name not in table:
         raise InputError(f"There is no {what} '{name}'. {nearest(name, table)}")

@@ -15,7 +15,7 @@ def test_the_list_has_every_preset_and_what_it_is(capsys):
     assert all(line == line.rstrip() for line in out.splitlines())
 
 
-@pytest.mark.parametrize("name", [name for preset in PRESETS for name in circuits.preset_configs(preset)])
+@pytest.mark.parametrize("name", [next(iter(circuits.preset_configs(preset))) for preset in PRESETS])
 def test_a_printed_preset_reads_back_as_the_same_config(name, capsys, tmp_path):
     assert main(["presets", name]) == 0
     (tmp_path / "preset.json").write_text(capsys.readouterr().out)

@@ -21,9 +21,9 @@ class PresetsFlags:
 def command(words: list[str]) -> int:
     """Run `circuits presets`."""
     flags = parsed(PresetsFlags, words, "circuits presets")
-    if flags.name is not None:
-        from circuits.presets import preset, preset_configs
+    from circuits.presets import preset, preset_configs
 
+    if flags.name is not None:
         configs = preset_configs(flags.name) if flags.name in PRESETS else {flags.name: preset(flags.name)}
         if len(configs) == 1:
             result(next(iter(configs.values())).to_json())
@@ -31,10 +31,16 @@ def command(words: list[str]) -> int:
         result(f"{flags.name}: {len(configs)} configs", *configs)
         remark(f"Train all: circuits train {flags.name}. One: circuits train {next(iter(configs))}.")
         return 0
-    table = new_table("preset", "what")
-    table.columns[1].justify = "left"
+    table = new_table("preset", "what", "where", "configs", "each")
+    table.columns[1].justify = table.columns[2].justify = "left"
+    table.columns[0].no_wrap = table.columns[4].no_wrap = True
+    papers: list[str | None] = []
     for name, entry in PRESETS.items():
-        table.add_row(name, entry.help)
+        if entry.paper is not None and (not papers or papers[-1] != entry.paper):
+            papers.append(entry.paper)
+            table.add_row(f"{entry.paper}:")
+        table.add_row(name, entry.help, entry.shows, str(len(preset_configs(name))), entry.time)
     result(table)
+    remark("each: about how long one config trains on 2 cores. A preset of several configs trains them all in turn.")
     remark("Train one: circuits train NAME. Print one as JSON: circuits presets NAME > my.json")
     return 0

@@ -1,0 +1,68 @@
+"""The two-second laboratory: x + y mod 31 by one hidden layer of squares, which shows all of grokking in seconds.
+
+Half the table for training; one-hot pairs, 128 neurons x², no biases, weights normal with variance 1/fan-in; full-batch
+AdamW with learning rate 0.01, weight decay 1, β = (0.9, 0.98), cross-entropy. It memorises by step 40 and generalizes
+about step 600. Of no paper: small enough to try in it what the papers did in hours. The variants ask Ahmed 2024's
+questions (decay, fraction, initialisation) and that of Liu, Chi and Wu, section 5.3 (input noise).
+"""
+
+from typing import Any
+
+from circuits.config import Checkpoints, Config
+from circuits.models.mlp import MLP
+from circuits.optimizers import AdamW
+from circuits.tasks.modular import Modular
+
+SOURCE = "of no paper: a small network that groks in seconds"
+
+
+def modular_31() -> Config:
+    """The laboratory itself."""
+    return Config(
+        name="modular-31",
+        source=SOURCE,
+        task=Modular(p=31),
+        model=MLP(widths=(128,), activation="square", biases=False, init="normal"),
+        optimizer=AdamW(lr=0.01, weight_decay=1.0, betas=(0.9, 0.98)),
+        loss="cross_entropy",
+        batch_size=None,
+        epochs=2000,
+        seeds=(0, 1, 2, 3),
+        checkpoints=Checkpoints(every_epochs=10),
+        metrics=("parameter_norm",),
+    )
+
+
+def modular_31_decay() -> list[Config]:
+    """Weight decay always, never, removed early and late, introduced at epoch 1000 as it is and doubled."""
+    off = {"optimizer__weight_decay": 0.0, "epochs": 3000}
+    variants: dict[str, dict[str, Any]] = {
+        "always": {},
+        "never": {"optimizer__weight_decay": 0.0},
+        "removed-early": {"weight_decay_changes": [{"epoch": 100, "value": 0.0}]},
+        "removed-late": {"weight_decay_changes": [{"test_accuracy": 0.99, "delay_epochs": 300, "value": 0.0}]},
+        "introduced": {**off, "weight_decay_changes": [{"epoch": 1000, "value": 1.0}]},
+        "introduced-double": {**off, "weight_decay_changes": [{"epoch": 1000, "value": 2.0}]},
+    }
+    return _variants("modular-31-decay", variants)
+
+
+def modular_31_fraction() -> list[Config]:
+    """From 35 to 80 % of the table for training."""
+    return _variants("modular-31-fraction", {f"{f}": {"task__train_fraction": f} for f in (0.35, 0.5, 0.65, 0.8)})
+
+
+def modular_31_noise() -> list[Config]:
+    """Gaussian noise on the one-hot inputs in training: none, mild, strong."""
+    return _variants("modular-31-noise", {f"{sigma}": {"input_noise": sigma} for sigma in (0.0, 0.1, 0.3, 1.0)})
+
+
+def modular_31_init_scale() -> list[Config]:
+    """Initial parameters times α."""
+    return _variants(
+        "modular-31-init-scale", {f"{alpha}": {"model__init_scale": alpha} for alpha in (0.5, 1.0, 2.0, 4.0)}
+    )
+
+
+def _variants(preset: str, variants: dict[str, dict[str, Any]]) -> list[Config]:
+    return [modular_31().replace(name=f"{preset}/{name}", **changes) for name, changes in variants.items()]

@@ -1,0 +1,133 @@
+"""Liu, Chi and Wu (a report without a year), "Grokking Phenomenon Exploration": x + y mod 97.
+
+Section 1: a transformer of 2 layers and 4 heads on the two operands, AdamW with learning rate 0.003, `lr_gamma` 0.99,
+weight decay 1, batches of 512, at most 2000 epochs. Section 2: an MLP of hidden widths 512, 128, 64, 64 with GELU and
+an LSTM of 2 layers with 128 units, "even with larger weight decay". Section 5: the norm (in every run here), sparsity,
+and noise on the inputs. Left open, and ours:
+
+- the transformer's width 128, 512 MLP neurons and LayerNorm, as decoders of PyTorch have it; its tokens are the two
+  operands, embedded, which is what a one-hot input times a matrix is;
+- the rate falls by `lr_gamma` per epoch, the usual meaning: after 700 epochs it is a thousandth, and learning is over.
+  Every fraction is therefore trained with a constant rate too;
+- MLP and LSTM have a constant rate, since section 2 names no other, weight decay 2, batches of 512, and the fractions
+  of section 1; the MLP reads one-hot pairs;
+- three seeds in sections 1 and 2, one in the others; section 3's are stated (10, 11, 12).
+"""
+
+from typing import Any, Literal
+
+from circuits.config import Checkpoints, Config
+from circuits.models.mlp import MLP
+from circuits.models.recurrent import LSTM
+from circuits.models.transformer import Transformer
+from circuits.optimizers import AdamW
+from circuits.tasks.modular import Modular
+
+FRACTIONS = (0.3, 0.5, 0.7)
+SUMMANDS = {3: Modular(p=31, n_summands=3, train_fraction=0.3, encoding="tokens")}
+SUMMANDS[4] = Modular(p=51, n_summands=4, train_fraction=0.7, max_examples=400_000, encoding="tokens")
+
+
+def liu_chi_wu_transformer() -> list[Config]:
+    """Figures 1 and 6: three fractions, the rate falling as stated and constant."""
+    return [
+        transformer(
+            f"liu-chi-wu-transformer/fraction-{fraction}{'-constant-rate' if gamma == 1 else ''}",
+            "section 1, Figures 1 and 6",
+            task=Modular(p=97, train_fraction=fraction, encoding="tokens"),
+            optimizer=AdamW(lr=0.003, weight_decay=1.0, lr_gamma=gamma),
+        )
+        for gamma in (0.99, 1.0)
+        for fraction in FRACTIONS
+    ]
+
+
+def liu_chi_wu_mlp() -> list[Config]:
+    """Figure 2: the MLP."""
+    model = MLP(widths=(512, 128, 64, 64), activation="gelu")
+    return _by_fraction("liu-chi-wu-mlp", "section 2, Figure 2", "one-hot", model)
+
+
+def liu_chi_wu_lstm() -> list[Config]:
+    """Figure 3: the LSTM. Its embedding is unstated: as wide as its units."""
+    return _by_fraction("liu-chi-wu-lstm", "section 2, Figure 3", "tokens", LSTM(layers=2, d_embed=128, hidden=128))
+
+
+def liu_chi_wu_three_summands() -> Config:
+    """Figure 5, K = 3: p = 31, 30 % for training; the transformer of section 1."""
+    return transformer("liu-chi-wu-three-summands", "section 4, Figure 5", task=SUMMANDS[3], epochs=1000)
+
+
+def liu_chi_wu_four_summands() -> Config:
+    """Figure 5, K = 4: p = 51, 70 % for training.
+
+    The table has 51⁴ = 6.8 million entries, of which 400 000 are drawn: 280 000 for training, 547 updates per epoch. So
+    fewer of the test examples are training examples in another order: 63 % here, nearly all in the whole table.
+    """
+    return transformer(
+        "liu-chi-wu-four-summands",
+        "section 4, Figure 5",
+        task=SUMMANDS[4],
+        epochs=60,
+        checkpoints=Checkpoints(every_epochs=1),
+    )
+
+
+def liu_chi_wu_sparsity() -> Config:
+    """Figure 7: a "2-layer MLP". Ours: two layers of weights, so one hidden layer, 512 neurons with GELU; half the
+    table for training.
+    """
+    return _two_layers("liu-chi-wu-sparsity", "section 5.2, Figure 7")
+
+
+def liu_chi_wu_perturbation() -> list[Config]:
+    """Figure 8: Gaussian noise on the inputs in training, and none. Model and σ are unstated: the MLP of Figure 7 on
+    its one-hot inputs, σ = 0.1.
+    """
+    return [
+        _two_layers(f"liu-chi-wu-perturbation/noise-{sigma}", "section 5.3, Figure 8", input_noise=sigma)
+        for sigma in (0.0, 0.1)
+    ]
+
+
+def transformer(name: str, where: str, **changes: Any) -> Config:
+    """The transformer of section 1, with some fields changed."""
+    fields: dict[str, Any] = {
+        "task": Modular(p=97, encoding="tokens"),
+        "model": Transformer(n_layers=2, n_heads=4, d_model=128, d_mlp=512, activation="relu", normalization="LN"),
+        "optimizer": AdamW(lr=0.003, weight_decay=1.0, lr_gamma=0.99),
+        "epochs": 2000,
+        "checkpoints": Checkpoints(every_epochs=20),
+    }
+    return _config(name, where, **(fields | changes))
+
+
+def _two_layers(name: str, where: str, **changes: Any) -> Config:
+    model = MLP(widths=(512,), activation="gelu")
+    return _config(name, where, task=Modular(p=97), model=model, **changes)
+
+
+def _by_fraction(preset: str, where: str, encoding: Literal["one-hot", "tokens"], model: Any) -> list[Config]:
+    return [
+        _config(
+            f"{preset}/fraction-{fraction}",
+            where,
+            task=Modular(p=97, train_fraction=fraction, encoding=encoding),
+            model=model,
+            seeds=(0, 1, 2),
+        )
+        for fraction in FRACTIONS
+    ]
+
+
+def _config(name: str, where: str, **changes: Any) -> Config:
+    fields: dict[str, Any] = {
+        "optimizer": AdamW(lr=0.003, weight_decay=2.0),
+        "loss": "cross_entropy",
+        "batch_size": 512,
+        "epochs": 2000,
+        "seeds": (0,),
+        "checkpoints": Checkpoints(every_epochs=20),
+        "metrics": ("parameter_norm",),
+    }
+    return Config(name=name, source=f"Liu, Chi and Wu, {where}", **(fields | changes))

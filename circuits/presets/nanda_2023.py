@@ -1,0 +1,32 @@
+"""Nanda, Chan, Lieberum, Smith and Steinhardt 2023, "Progress measures for grokking via mechanistic interpretability".
+
+Section 3: x + y mod 113 as "x y =", 30 % of the table for training, a transformer of one layer without normalization
+(width 128, 4 heads, 512 ReLU neurons), full batch, AdamW with learning rate 10⁻³ and weight decay 1, 40 000 epochs. The
+loss is taken of the logits in float64: in float32 that of a network which has memorised rounds to 0.
+
+Ours: β = (0.9, 0.98) and 10 updates of warm-up, as Power et al. 2022; attention has biases too, and TransformerLens's
+initialisation; 20 000 epochs, for the paper's mainline run has finished its clean-up by epoch 14 000; one seed.
+"""
+
+from circuits.config import Checkpoints, Config
+from circuits.models.transformer import Transformer
+from circuits.optimizers import AdamW
+from circuits.tasks.modular import Modular
+
+
+def nanda_2023() -> Config:
+    """The mainline model of their section 4."""
+    return Config(
+        name="nanda-2023",
+        source="Nanda et al. 2023, section 3",
+        task=Modular(p=113, train_fraction=0.3, encoding="tokens", sequence="x y ="),
+        model=Transformer(n_layers=1, n_heads=4, d_model=128, d_mlp=512, activation="relu"),
+        optimizer=AdamW(lr=0.001, weight_decay=1.0, betas=(0.9, 0.98), lr_warmup_steps=10),
+        loss="cross_entropy",
+        loss_dtype="float64",
+        batch_size=None,
+        epochs=20_000,
+        seeds=(0,),
+        checkpoints=Checkpoints(every_epochs=100),
+        metrics=("parameter_norm",),
+    )
