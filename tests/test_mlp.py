@@ -33,11 +33,14 @@ def test_an_mlp_computes_what_torch_modules_do(activation, widths, biases, n_cla
 
 
 @pytest.mark.parametrize("embedding", ["shared", "per_slot"])
-def test_embeddings_laid_side_by_side_are_a_linear_map_of_one_hot_slots(embedding):
-    model, signature = EmbeddedMLP(widths=(5,), d_embed=4, embedding=embedding), Signature(2, 6, d_vocab=6)
+@pytest.mark.parametrize("joined", ["sum", "concat"])
+def test_embeddings_are_a_linear_map_of_one_hot_slots(embedding, joined):
+    model = EmbeddedMLP(widths=(5,), d_embed=4, embedding=embedding, joined=joined)
+    signature = Signature(2, 6, d_vocab=6)
     net = model.initial(signature, seed=2)
     tables = [net["embed"]] * 2 if embedding == "shared" else list(net["embed"])
-    W = net["hidden.0.W"].reshape(5, 2, 4)
+    W = net["hidden.0.W"].reshape(5, -1, 4)
+    W = W.repeat(2, axis=1) if joined == "sum" else W
     as_one_hot = np.concatenate([W[:, slot] @ tables[slot].T for slot in (0, 1)], axis=1)  # (neuron, slot token)
     plain = {name: values for name, values in net.items() if name != "embed"} | {"hidden.0.W": as_one_hot}
     tokens = torch.tensor([[0, 5], [3, 3], [2, 1]])

@@ -3,7 +3,8 @@
     x_0 = input,   x_i = σ(W_i x_{i-1} + b_i),   f(x) = U x_L + c
 
 With one-hot slots the first W is an embedding per slot: W x = Σ_slot W_slot[token]. Tokens can also be embedded first,
-by one table for all positions (`shared`) or by one for each (`per_slot`), and are then laid side by side.
+by one table for all positions (`shared`) or by one for each (`per_slot`), and are then added up or laid side by side. A
+shared table whose embeddings are added up makes a network that cannot tell x, y from y, x.
 
 Initialised as PyTorch's `nn.Linear`, W_i, b_i, U and c uniform on ±1/√fan-in and embeddings standard normal, or by
 `init="normal"`: every weight normal with variance 1/fan-in, biases 0.
@@ -140,11 +141,13 @@ class EmbeddedMLP(MLP):
     kind: Literal["embedded_mlp"] = "embedded_mlp"  # type: ignore[assignment]
     embedding: Literal["shared", "per_slot"] = "shared"
     """One table of embeddings for all positions, or one for each."""
+    joined: Literal["sum", "concat"] = "sum"
+    """How the positions' embeddings become the first layer's input: added up, or laid side by side."""
     d_embed: PositiveInt = 128
     """Length of an embedding."""
 
     def shapes(self, signature: Signature) -> Shapes:
-        """`embed` (token, embedding) or (position, token, embedding), then as `MLP`, on the embeddings side by side."""
+        """`embed` (token, embedding) or (position, token, embedding), then as `MLP` on the joined ones."""
         d_vocab = signature.d_vocab or 0
         dims: tuple[str, ...] = ("token", "embedding")
         shape: tuple[int, ...] = (d_vocab, self.d_embed)
@@ -168,7 +171,10 @@ class EmbeddedMLP(MLP):
             embedded = table[inputs]
         else:
             embedded = table[torch.arange(inputs.shape[-1], device=inputs.device), inputs]
-        return self._through_layers(parameters, tap("hook_embed", embedded).flatten(-2), tap)
+        embedded = tap("hook_embed", embedded)
+        return self._through_layers(parameters, embedded.sum(-2) if self.joined == "sum" else embedded.flatten(-2), tap)
 
     def _first_inputs(self, signature: Signature) -> tuple[str, int]:
+        if self.joined == "sum":
+            return "embedding", self.d_embed
         return "embedded", signature.n_inputs * self.d_embed
