@@ -14,6 +14,7 @@ import floors
 import scaling
 import speed
 import storage
+import transformer
 from rich.console import Console
 from rich.table import Table
 from timing import REPETITIONS
@@ -25,7 +26,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table = Table("row", "", "", "ratio", "least to most", "aim", title=f"medians of {REPETITIONS} repetitions")
-        for row in (*speed.ROWS, *flagship.ROWS, *storage.ROWS):
+        for row in (*speed.ROWS, *flagship.ROWS, *storage.ROWS, *transformer.ROWS):
             if word in row.name:
                 table.add_row(*row.cells(folder))
         if table.rows:
