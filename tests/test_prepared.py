@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import circuits
 from circuits.models.transformer import Transformer
@@ -67,3 +68,14 @@ def test_a_large_step_is_taken_by_one_network_after_the_other_and_small_ones_in_
         "reference",
         "cpu",
     )
+
+
+def test_a_run_gives_its_networks_as_bridges_of_transformer_lens(tmp_path):
+    with circuits.train(config(epochs=2, checkpoints__every_epochs=1), tmp_path / "run.h5", progress=False) as run:
+        inputs = torch.from_numpy(run.data(1)["test_inputs"].values).long()
+        logits, cache = run.model(seed=1, checkpoint=-1).run_with_cache(inputs)
+        hooked, own = run.hooked_model(seed=1, checkpoint=-1).run_with_cache(inputs)
+    torch.testing.assert_close(hooked, logits[:, -1], rtol=1e-9, atol=1e-9)
+    for name, values in own.items():
+        torch.testing.assert_close(values, cache[name][..., -values.shape[-2] :, :], rtol=1e-9, atol=1e-9, msg=name)
+    assert "blocks.0.attn.hook_pattern" in own

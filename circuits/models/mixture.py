@@ -12,6 +12,7 @@ neither on the number of threads nor on what the other rows do.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -136,12 +137,13 @@ def _in_parts(work: Callable[[int, int], None], starts: np.ndarray) -> None:
     if len(parts) == 1:
         work(*parts[0])
     else:
-        for done in [_pool(n_parts).submit(work, *part) for part in parts]:
+        for done in [_pool(n_parts, os.getpid()).submit(work, *part) for part in parts]:
             done.result()
 
 
 @cache
-def _pool(n_threads: int) -> ThreadPoolExecutor:
+def _pool(n_threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads that stay; of this process, since a fork has the pool without its threads."""
     return ThreadPoolExecutor(n_threads, thread_name_prefix="mixture")
 
 
