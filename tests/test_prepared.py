@@ -57,6 +57,14 @@ def test_by_tables_training_goes_where_it_goes_without(batch_size, tmp_path, mon
     assert chosen.batch in counted
 
 
+def test_by_tables_a_run_that_is_continued_has_the_bits_of_one_that_was_not(tmp_path):
+    whole = trained(config(dtype="float32"), tmp_path / "whole.h5")
+    trained(config(dtype="float32", epochs=10), tmp_path / "parts.h5")
+    with circuits.train(config(dtype="float32"), tmp_path / "parts.h5", resume=True, kernel="reference") as run:
+        assert run.steps.tolist() == [0, 10, 20, 30]
+        assert all((run.parameters[name].values == whole[name]).all() for name in run.parameters)
+
+
 def test_with_dropout_training_takes_the_forward_that_can_be_tapped(tmp_path, counted):
     trained(config(model__dropout=0.1, epochs=2), tmp_path / "run.h5")
     assert counted == [73] * 4  # two updates of two networks; the metrics need no tap
