@@ -33,6 +33,8 @@ def command(words: list[str]) -> int:
         return 0
     table = new_table("preset", "what", "where", "configs", "each")
     table.columns[1].justify = table.columns[2].justify = "left"
+    for column in table.columns:
+        column.vertical = "top"
     table.columns[0].no_wrap = table.columns[4].no_wrap = True
     papers: list[str | None] = []
     for name, entry in PRESETS.items():

@@ -24,10 +24,10 @@ L1 = 0.001
 TASKS = {2: Parity(n=50, k=2, n_train=300, n_test=100, test_seed=2023)}
 TASKS[3] = Parity(n=50, k=3, n_train=1000, n_test=100, test_seed=2023)
 RAISED = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
-FLIPPED = {  # weight decay -> n -> percent of the training targets; Table 3.1's threshold is among them
-    0.01: {30: (0, 1, 2, 3, 4, 5, 6), 50: (0, 1, 2, 3, 4, 5, 6), 70: (0, 1, 2, 3, 4)},
-    0.05: {30: (0, 4, 8, 10, 12, 14, 16), 50: (0, 2, 4, 6, 8, 10), 70: (0, 1, 2, 3, 4, 6)},
-    0.1: {30: (0, 5, 10, 15, 18, 20, 22, 25), 50: (0, 5, 8, 10, 12, 15, 18), 70: (0, 3, 5, 8, 10, 12)},
+FLIPPED = {  # weight decay -> n -> percent of the training targets
+    0.01: {30: (0, 2, 4, 5, 6, 7), 50: (0, 2, 3, 4, 5, 6), 70: (0, 1, 2, 3)},
+    0.05: {30: (0, 8, 11, 12, 13, 14), 50: (0, 4, 5, 6, 7, 8), 70: (0, 2, 3, 4)},
+    0.1: {30: (0, 15, 18, 20, 21, 22), 50: (0, 5, 10, 12, 13, 15), 70: (0, 3, 5, 6, 7, 8)},
 }
 
 
@@ -83,7 +83,9 @@ def fuangkawinsombut_2024_raised_decay() -> list[Config]:
 def fuangkawinsombut_2024_outliers() -> list[Config]:
     """Section 3.2, Figures 3.3 to 3.5 and Table 3.1: flipped training targets, by n and weight decay.
 
-    The table's grid is unstated; ours has its thresholds and what lies about them. N = 300 and five seeds as before.
+    The table's grid and criterion are unstated. Ours has none flipped, the figures' shares, the table's thresholds, and
+    one percent steps about the shares up to which at least half of the seeds ever exceed a test accuracy of 0.98, a
+    checkpoint every 5 epochs: seldomer ones miss short peaks. N = 300 and five seeds as before.
     """
     return [
         fuangkawinsombut_2024().replace(
@@ -92,7 +94,7 @@ def fuangkawinsombut_2024_outliers() -> list[Config]:
             task__n=n,
             task__flip_fraction=percent / 100,
             optimizer__weight_decay=weight_decay,
-            checkpoints__every_epochs=10,
+            checkpoints__every_epochs=5,
         )
         for weight_decay, by_n in FLIPPED.items()
         for n, percents in by_n.items()
