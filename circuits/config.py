@@ -89,16 +89,6 @@ class Config(Part):
         return _of_its_kind(value, OPTIMIZERS, "optimizer")
 
     @model_validator(mode="after")
-    def _metrics_apply(self) -> Config:
-        for name in self.metrics:
-            needs = lookup(METRICS, name, "metric").needs
-            if needs is not None and getattr(self.model, needs) is None:
-                raise ValueError(f"metric '{name}' needs a model with {needs}, which '{self.model.kind}' has not")
-        if len(set(self.metrics)) != len(self.metrics):
-            raise ValueError(f"metrics {list(self.metrics)} names one twice; give each once")
-        return self
-
-    @model_validator(mode="after")
     def _parts_fit(self) -> Config:
         task, model, found = self.task.kind, self.model.kind, self.task.signature
         given = "numbers" if found.d_vocab is None else "tokens"
@@ -108,6 +98,16 @@ class Config(Part):
             raise ValueError(f"the task '{task}' has {found.n_classes} classes, the model '{model}' one output")
         if found.n_classes is not None and self.loss == "hinge":
             raise ValueError(f"loss 'hinge' is for signs, the task '{task}' has classes: take cross_entropy or mse")
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_apply(self) -> Config:
+        for name in self.metrics:
+            needs = lookup(METRICS, name, "metric").needs
+            if not self.offers(needs):
+                raise ValueError(f"metric '{name}' needs a model with {needs}, which '{self.model.kind}' has not")
+        if len(set(self.metrics)) != len(self.metrics):
+            raise ValueError(f"metrics {list(self.metrics)} names one twice; give each once")
         return self
 
     @model_validator(mode="after")
@@ -148,6 +148,22 @@ class Config(Part):
     def hidden_layers(self) -> dict[str, HiddenLayer]:
         """The layers that can be pruned, by the hook point of their neurons' values, from first to last."""
         return self.model.hidden_layers(self.task.signature)
+
+    def offers(self, needs: str | None) -> bool:
+        """Whether the model has what a measurement or metric needs, as its line of the registry says.
+
+        Parameters
+        ----------
+        needs
+            "hidden_layers": a layer that can be pruned; "hidden_layer": that it is exactly uᵀ relu(W x + b); None.
+
+        Examples
+        --------
+        >>> import circuits
+        >>> circuits.preset("merrill-2023").offers("hidden_layers")
+        True
+        """
+        return needs is None or bool(self.hidden_layers if needs == "hidden_layers" else getattr(self.model, needs))
 
     def checkpoint_steps(self) -> list[int]:
         """Every step at which a checkpoint is kept, ascending; the first is 0, the initialisation, but in a replay.

@@ -10,6 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from circuits.config import Part
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Criterion = Literal["prediction", "accuracy"]
+Norm = Literal["incoming", "incoming+bias", "path"]
 
 
 class Options(Part):
@@ -23,11 +25,13 @@ class Options(Part):
 
     checkpoints: str = ":"
     """Which checkpoints, as a Python slice START:STOP:STEP over their indices."""
+    layer: str | None = None
+    """Which layer is pruned, by its hook point, such as hidden.0.hook_post; by default the last that can be."""
     support: Literal["train", "test", "train+test"] = "train"
     """Inputs on which a subnetwork must agree with the full network."""
-    criterion: Literal["prediction", "accuracy"] = "prediction"
-    """prediction: same sign on every input (the paper); accuracy: equal accuracy (its released code)."""
-    norm: Literal["incoming", "incoming+bias", "path"] = "incoming"
+    criterion: Criterion = "prediction"
+    """prediction: same sign, or class, on every input (the paper); accuracy: equal accuracy (its released code)."""
+    norm: Norm = "incoming"
     """What orders the neurons: ‖w‖ (the paper), ‖(w, b)‖, or |u|·‖(w, b)‖."""
     final: Literal["last", "median"] = "last"
     """Generalizing subnetwork: that of the last checkpoint, or the one of median size among the last 50."""

@@ -19,7 +19,7 @@ class Entry:
     help: str
     path: str
     figures: str | None = None  # measurements only: `module:function` giving its figures; None draws every curve
-    needs: str | None = None  # measurements and metrics: attribute of the model that must not be None
+    needs: str | None = None  # measurements, metrics: what the model must have, "hidden_layers" or "hidden_layer"
     task: str | None = None  # measurements only: the one task that it is about; None for any
     most_bits: int | None = None  # measurements only: the most relevant bits it can be made of, unless it is named
     on_request: bool = False  # measurements only: takes so long that it is made only when it is named
@@ -62,9 +62,9 @@ OPTIMIZERS = {
 
 METRICS = {  # measured at every checkpoint while training, when a config asks for them
     "effective_sparsity": Entry(
-        "Neurons in the active subnetwork on the training set.",
+        "Neurons of the last layer in the active subnetwork on the training set.",
         "circuits.analysis.active:network_sparsity",
-        needs="hidden_layer",
+        needs="hidden_layers",
     ),
     "parameter_norm": Entry("L2 norm of all parameters together.", "circuits.analysis.weights:parameter_norm"),
     "zero_weights": Entry("Share of the parameters that are exactly 0.", "circuits.analysis.weights:zero_weights"),
@@ -78,19 +78,19 @@ MEASUREMENTS = {
         "Active subnetwork and effective sparsity at every checkpoint.",
         "circuits.analysis.subnetwork:measure",
         figures="circuits.figures.subnetwork:figures",
-        needs="hidden_layer",
+        needs="hidden_layers",
     ),
     "norms": Entry(
         "Norm of every neuron, and its mean over each group of neurons.",
         "circuits.analysis.norms:measure",
         figures="circuits.figures.norms:figures",
-        needs="hidden_layer",
+        needs="hidden_layers",
     ),
     "faithfulness": Entry(
         "Agreement of each group of neurons, alone, with the full network on the test set.",
         "circuits.analysis.faithfulness:measure",
         figures="circuits.figures.faithfulness:figures",
-        needs="hidden_layer",
+        needs="hidden_layers",
     ),
     "constructions": Entry(
         "Gate of each neuron, merged size, match to hand-built circuits, efficiency.",

@@ -5,6 +5,8 @@ caller's thread, whatever the machine.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import scipy.linalg  # noqa: F401  SciPy brings a BLAS of its own, which can be limited only once it is loaded
 from threadpoolctl import threadpool_limits
@@ -18,3 +20,16 @@ def usable_cores() -> int:
 def one_blas_thread() -> threadpool_limits:
     """Limit BLAS to one thread, as a context manager, or until `restore_original_limits` is called."""
     return threadpool_limits(limits=1, user_api="blas")
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Limit torch to one thread, that of its caller: of this thread, and of those that first use torch meanwhile."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

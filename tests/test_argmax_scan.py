@@ -73,8 +73,78 @@ def test_a_path_norm_takes_all_outputs_of_a_neuron():
     assert pruning_order(incoming_norms(W, b, u, "path")).tolist() == [0, 1]
 
 
-def test_accuracy_is_no_criterion_for_several_outputs():
-    with pytest.raises(ValueError, match="compares predictions only"):
-        active_subnetwork(
-            np.ones((2, 2)), np.ones(2), np.ones((2, 3)), np.ones((4, 2)), np.ones(4, int), criterion="accuracy"
-        )
+@st.composite
+def scans(draw, values):
+    """A layer with an offset for each example, one output or several, and targets."""
+    width, n_examples, n_outputs = draw(st.integers(1, 8)), draw(st.integers(1, 9)), draw(st.integers(0, 4))
+    array = lambda *shape: draw(hnp.arrays(np.float64, shape, elements=values))  # noqa: E731
+    order = np.array(draw(st.permutations(range(width))))
+    outputs = (n_outputs,) if n_outputs else ()
+    classes = st.integers(0, n_outputs - 1) if n_outputs else st.sampled_from([-1, 1])
+    targets = draw(hnp.arrays(np.int16, n_examples, elements=classes))
+    return array(width, n_examples), array(width, *outputs), order, array(n_examples, *outputs), targets
+
+
+def slow(activations, readout, order, offset, targets, criterion):
+    """For each k in turn: add up k neurons, example by example, and compare."""
+
+    def answers(n_kept):
+        found = []
+        for x, target in enumerate(targets):
+            outputs = offset[x]
+            for neuron in order[:n_kept]:
+                outputs = outputs + activations[neuron, x] * readout[neuron]
+            if readout.ndim == 1:
+                found.append(np.sign(outputs) if criterion == "prediction" else np.sign(outputs) == target)
+            elif criterion == "prediction":
+                found.append(outputs.argmax())
+            else:
+                found.append(all(outputs[target] > other for c, other in enumerate(outputs) if c != target))
+        return found if criterion == "prediction" else sum(found)
+
+    whole = answers(len(order))
+    return next(n_kept for n_kept in range(len(order) + 1) if answers(n_kept) == whole)
+
+
+@pytest.mark.parametrize("criterion", ["prediction", "accuracy"])
+@given(case=st.one_of(scans(few), scans(st.floats(-4, 4, width=32))))
+@settings(max_examples=300, deadline=None)
+def test_an_offset_for_each_example_signs_and_accuracy_equal_brute_force(case, criterion):
+    assert smallest_agreeing_argmax(*case, criterion) == slow(*case, criterion)
+
+
+def test_one_offset_for_all_examples_is_the_same_offset_for_each():
+    random = np.random.default_rng(2)
+    activations, readout, offset = random.random((20, 50)), random.standard_normal((20, 4)), random.standard_normal(4)
+    alike = np.tile(offset, (50, 1))
+    order = np.arange(20)
+    found = smallest_agreeing_argmax(activations, readout, order, offset)
+    assert found == smallest_agreeing_argmax(activations, readout, order, alike)
+    assert (alike == offset).all()  # the running sums have memory of their own
+
+
+def test_a_tie_is_no_right_answer_for_the_criterion_accuracy():
+    # Without neurons both outputs are 0: class 0 by argmax, but no right answer; one neuron gives it.
+    case = np.ones((1, 1)), np.array([[1.0, 0.0]]), np.array([0]), np.zeros(2), np.array([0])
+    assert smallest_agreeing_argmax(*case, "prediction") == 0
+    assert smallest_agreeing_argmax(*case, "accuracy") == 1
+
+
+def test_accuracy_asks_for_targets():
+    with pytest.raises(ValueError, match="compares right answers, so it needs targets"):
+        smallest_agreeing_argmax(np.ones((1, 1)), np.ones((1, 2)), np.array([0]), criterion="accuracy")
+
+
+def test_the_active_subnetwork_by_accuracy_of_several_outputs_gives_as_many_right_answers():
+    random = np.random.default_rng(4)
+    W, b, u = random.standard_normal((12, 5)), random.standard_normal(12), random.standard_normal((12, 3))
+    inputs, targets = random.choice([-1, 1], (40, 5)), random.integers(0, 3, 40)
+    hidden = np.maximum(W @ inputs.T + b[:, None], 0)
+    order = pruning_order(incoming_norms(W, b, u))
+    counts = []
+    for k in range(13):
+        outputs = hidden[order[:k]].T @ u[order[:k]]
+        own = outputs[np.arange(40), targets]
+        counts.append(((outputs >= own[:, None]).sum(axis=1) == 1).sum())  # without any neuron all are 0: none is right
+    kept = active_subnetwork(W, b, u, inputs, targets, criterion="accuracy")
+    assert kept.sum() == counts.index(counts[-1]) == 3

@@ -3,11 +3,12 @@
 For f(x) = uᵀ relu(W x + b) let f_k keep the k hidden neurons of largest incoming norm. The active subnetwork is f_k for
 the smallest k with sign f_k(x) = sign f(x) for every x in a given support; k is the effective sparsity (Merrill et al.
 2023, section 2.1). Agreement need not be monotone in k, so every k is looked at, in one pass over running sums.
+Networks that are no such formula are run by their own forward pass, see `prefixes`.
 """
 
 import threading
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -15,17 +16,16 @@ from jaxtyping import Bool, Float, Int, Real
 
 from circuits.analysis.argmax_scan import smallest_agreeing_argmax
 from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
+from circuits.analysis.layers import last_layer, layer_of
+from circuits.analysis.prefixes import smallest_prefix
 from circuits.analysis.pruning import incoming_norms, kept_neurons, pruning_order
 from circuits.analysis.scan import disagreements
-from circuits.analysis.sweep import Network, hidden_layer, sweep
+from circuits.analysis.sweep import Network, sweep
 from circuits.checkpoints.run import Run
 from circuits.config import Config
 from circuits.errors import InputError
-from circuits.options import Options
-from circuits.threads import one_blas_thread
-
-Criterion = Literal["prediction", "accuracy"]
-Norm = Literal["incoming", "incoming+bias", "path"]
+from circuits.options import Criterion, Norm, Options
+from circuits.threads import one_blas_thread, one_torch_thread
 
 
 def preactivations(
@@ -96,7 +96,7 @@ def active_subnetwork(
     inputs
         (example, input) the support.
     targets
-        (example,) ±1, needed by the criterion "accuracy" only.
+        (example,) ±1, or classes 0.. of several outputs; needed by the criterion "accuracy" only.
     norm
         What orders the neurons: see `incoming_norms`.
     criterion
@@ -109,7 +109,7 @@ def active_subnetwork(
     Raises
     ------
     ValueError
-        The criterion "accuracy" without targets, or with several outputs.
+        The criterion "accuracy" without targets.
 
     References
     ----------
@@ -125,15 +125,13 @@ def active_subnetwork(
     """
     if targets is None and criterion == "accuracy":
         raise ValueError("criterion 'accuracy' compares right answers, so it needs targets")
-    if u.ndim == 2 and criterion == "accuracy":
-        raise ValueError("a network with several outputs compares predictions only")
     norms = incoming_norms(W, b, u, norm)
     wanted = np.zeros(len(inputs), np.int64) if targets is None else targets
     with one_blas_thread():  # as along a run: another number of threads may give other last bits
         hidden = preactivations(W, b, inputs)
     order = pruning_order(norms)
     if u.ndim == 2:
-        n_kept = smallest_agreeing_argmax(np.maximum(hidden, 0), u, order)
+        n_kept = smallest_agreeing_argmax(np.maximum(hidden, 0), u, order, None, targets, criterion)
     else:
         n_kept = smallest_agreeing(hidden, u, order, wanted, criterion)
     return None if n_kept is None else kept_neurons(norms, n_kept)
@@ -141,6 +139,8 @@ def active_subnetwork(
 
 def network_sparsity(config: Config, parameters: Mapping[str, np.ndarray], train: Mapping[str, np.ndarray]) -> float:
     """Effective sparsity of one network on its training set, the metric `effective_sparsity` of a config.
+
+    Of the last layer that can be pruned.
 
     Parameters
     ----------
@@ -153,6 +153,11 @@ def network_sparsity(config: Config, parameters: Mapping[str, np.ndarray], train
     -------
     As `effective_sparsity` has it; NaN where the network has diverged.
     """
+    layer = last_layer(config)
+    if not layer.is_relu:
+        with one_blas_thread(), one_torch_thread():
+            n_kept = smallest_prefix(layer, parameters, as_read(config, train["inputs"]), train["targets"])
+        return np.nan if n_kept is None else float(n_kept)
     W, b, u = (parameters[name] for name in config.model.hidden_layer or ())
     with np.errstate(over="ignore", invalid="ignore"):
         hidden = preactivations(W, b, train["inputs"])
@@ -160,15 +165,16 @@ def network_sparsity(config: Config, parameters: Mapping[str, np.ndarray], train
     return np.nan if n_kept is None else float(n_kept)
 
 
+def as_read(config: Config, inputs: Real[np.ndarray, "example input"]) -> Real[np.ndarray, "example input"]:
+    """Stored inputs as the model reads them: numbers in the config's dtype, or tokens as int64."""
+    return inputs.astype(np.int64 if config.model.reads == "tokens" else config.dtype)
+
+
 def support_examples(run: Run, seed_index: int, support: Literal["train", "test", "train+test"]) -> tuple:
-    """Inputs (example, input) in the run's dtype, and targets (example,), of a seed's support."""
-    data = run.all_data
-    parts = {
-        "train": (data["train_inputs"].values[seed_index], data["train_targets"].values[seed_index]),
-        "test": (data["test_inputs"].values, data["test_targets"].values),
-    }
-    inputs, targets = zip(*(parts[part] for part in support.split("+")), strict=True)
-    return np.concatenate(inputs).astype(run.config.dtype), np.concatenate(targets)
+    """Inputs (example, input) as the model reads them, and targets (example,), of a seed's support."""
+    data = run.data(run.seeds[seed_index])
+    inputs, targets = ([data[f"{part}_{what}"].values for part in support.split("+")] for what in ("inputs", "targets"))
+    return as_read(run.config, np.concatenate(inputs)), np.concatenate(targets)
 
 
 def active_at(
@@ -181,13 +187,21 @@ def active_at(
     InputError
         The model has no hidden layer, there is no such seed or checkpoint, or the network has diverged.
     """
-    names = hidden_layer(run)
+    layer = layer_of(run, options)
     index = run.checkpoint_index(checkpoint)
     found = run.arrays(seed, index)
-    W, b, u = (found[name] for name in names)
+    net = {short: found[name] for short, name in layer.names.items()}
     inputs, targets = support_examples(run, run.seed_index(seed), options.support)
-    with np.errstate(over="ignore", invalid="ignore"):
-        kept = active_subnetwork(W, b, u, inputs, targets, norm=options.norm, criterion=options.criterion)
+    kept: Any
+    if layer.is_relu:
+        with np.errstate(over="ignore", invalid="ignore"):
+            kept = active_subnetwork(
+                **net, inputs=inputs, targets=targets, norm=options.norm, criterion=options.criterion
+            )
+    else:
+        with one_blas_thread(), one_torch_thread(), np.errstate(over="ignore", invalid="ignore"):
+            n_kept = smallest_prefix(layer, net, inputs, targets, options.norm, options.criterion)
+            kept = None if n_kept is None else kept_neurons(layer.norms(net, options.norm), n_kept)
     if kept is None:
         raise InputError(
             f"{run.path}: at checkpoint {index} the network has diverged, so it has no active subnetwork. Pass an "
@@ -200,10 +214,11 @@ def sparsity_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: Options, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
     """Effective sparsity at these checkpoints; NaN where the network has diverged."""
+    layer = layer_of(run, options)
     supports = [support_examples(run, index, options.support) for index in range(len(run.seeds))]
     of_thread = threading.local()
 
-    def one(seed: int, net: Network) -> float:
+    def by_formula(seed: int, net: Network) -> float:
         inputs, targets = supports[seed]
         order = pruning_order(incoming_norms(net["W"], net["b"], net["u"], options.norm))
         of_thread.hidden = preactivations(net["W"], net["b"], inputs, getattr(of_thread, "hidden", None))
@@ -211,7 +226,13 @@ def sparsity_at(
         n_kept = smallest_agreeing(hidden, net["u"], order, targets, options.criterion)
         return np.nan if n_kept is None else float(n_kept)
 
-    return sweep(run, checkpoints, one, what="effective sparsity", progress=progress)
+    def by_forward(seed: int, net: Network) -> float:
+        inputs, targets = supports[seed]
+        n_kept = smallest_prefix(layer, net, inputs, targets, options.norm, options.criterion)
+        return np.nan if n_kept is None else float(n_kept)
+
+    one = by_formula if layer.is_relu else by_forward
+    return sweep(run, checkpoints, one, what="effective sparsity", progress=progress, names=layer.names)
 
 
 def effective_sparsity(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.DataArray:

@@ -1,12 +1,15 @@
-"""The active subnetwork of a network with several outputs: the smallest k whose argmax is the whole network's.
+"""The active subnetwork behind any linear readout: the smallest k whose predictions are the whole network's.
 
-With the neurons sorted, the logits f_k(x) = c + Σ_{j <= k} a_j(x) U_j are a running sum. One candidate k is held
+With the neurons sorted, the outputs f_k(x) = c(x) + Σ_{j <= k} a_j(x) U_j are a running sum; c is what the network
+outputs without any of them. A prediction is the argmax of several outputs, or the sign of one. One candidate k is held
 against one input after the other; an input that disagrees refutes it, and every next k until it agrees. No k is passed
 over that no input refutes, so the candidate that every input agrees with is the smallest. Running sums only ever go
 forward: an input's neurons are added at most once, besides the pass for the whole network.
+
+Equal accuracy is no matter of single inputs, so that for it all running sums grow together, one neuron at a time.
 """
 
-from typing import no_type_check
+from typing import Literal, no_type_check
 
 import numba
 import numpy as np
@@ -15,25 +18,42 @@ from jaxtyping import Float, Int
 
 def smallest_agreeing_argmax(
     activations: Float[np.ndarray, "neuron example"],
-    readout: Float[np.ndarray, "neuron output"],
+    readout: Float[np.ndarray, "neuron output"] | Float[np.ndarray, " neuron"],
     order: Int[np.ndarray, " neuron"],
-    offset: Float[np.ndarray, " output"] | None = None,
+    offset: Float[np.ndarray, " output"]
+    | Float[np.ndarray, "example output"]
+    | Float[np.ndarray, " example"]
+    | None = None,
+    targets: Int[np.ndarray, " example"] | None = None,
+    criterion: Literal["prediction", "accuracy"] = "prediction",
 ) -> int | None:
-    """Smallest k whose first k neurons in `order` give every example the whole network's argmax; None if NaN is about.
+    """Smallest k whose first k neurons in `order` agree with the whole network; None if a NaN is about.
 
     Parameters
     ----------
     activations
         (neuron, example) of the hidden layer, after its nonlinearity.
-    readout, offset
-        (neuron, output), (output,): logits = offset + activationsᵀ readout; the offset, by default 0, is never pruned.
+    readout
+        (neuron, output), or (neuron,) of a network with one output, whose sign is the prediction.
     order
         (neuron,) from first kept to first pruned.
+    offset
+        What is never pruned, by default 0: outputs = offset + activationsᵀ readout. (output,), or (example, output) if
+        it is another for each example; with one output (example,).
+    targets
+        (example,) classes, with one output ±1; used by the criterion "accuracy" only.
+    criterion
+        "prediction": the same argmax (sign) for every example; of equal outputs the first counts, as in `numpy.argmax`.
+        "accuracy": as many right answers; right is an output above all others (of the target's sign).
 
     Returns
     -------
-    k in 0..neuron. Logits are summed in float64, in this order, for the whole network too; of equal logits the first
-    counts, as in `numpy.argmax`.
+    k in 0..neuron. Outputs are summed in float64, in this order, for the whole network too.
+
+    Raises
+    ------
+    ValueError
+        The criterion "accuracy" without targets.
 
     References
     ----------
@@ -47,33 +67,41 @@ def smallest_agreeing_argmax(
     >>> smallest_agreeing_argmax(activations, readout, np.array([0, 1]), offset=np.array([0.0, 0.5]))
     1
     """
-    offset = np.zeros(readout.shape[1]) if offset is None else offset.astype(np.float64)
+    by_sign = readout.ndim == 1
+    table = np.ascontiguousarray(readout[:, None] if by_sign else readout, np.float64)
+    begins = np.zeros((activations.shape[1], table.shape[1]))  # (example, output), then the running sums
+    if offset is not None:
+        begins[:] = offset[:, None] if by_sign else offset
     rows = np.ascontiguousarray(activations.T)
-    found = _smallest(rows, np.ascontiguousarray(readout, np.float64), order, offset)
+    if criterion == "accuracy":
+        if targets is None:
+            raise ValueError("criterion 'accuracy' compares right answers, so it needs targets")
+        found = _as_accurate(rows, table, order, begins, targets.astype(np.int64), by_sign)
+    else:
+        found = _smallest(rows, table, order, begins, by_sign)
     return None if found < 0 else int(found)
 
 
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _smallest(activations, readout, order, offset):
-    """As above, of (example, neuron) activations; -1 where a logit of the whole network is NaN."""
+def _smallest(activations, readout, order, begins, by_sign):
+    """As above, of (example, neuron) activations; -1 where an output of the whole network is NaN."""
     n_examples, width = activations.shape
     wanted = np.empty(n_examples, np.int64)
-    logits = np.empty((n_examples, readout.shape[1]))
+    outputs = np.empty(readout.shape[1])
     for x in range(n_examples):
-        logits[x] = offset
-        _add(logits[x], activations[x], readout, order, 0, width)
-        wanted[x] = _argmax(logits[x])
+        outputs[:] = begins[x]
+        _add(outputs, activations[x], readout, order, 0, width)
+        wanted[x] = _prediction(outputs, by_sign)
         if wanted[x] < 0:
             return -1
-        logits[x] = offset
     reached = np.zeros(n_examples, np.int64)
     candidate, n_agreeing, x = 0, 0, 0
     while n_agreeing < n_examples:
-        _add(logits[x], activations[x], readout, order, reached[x], candidate)
+        _add(begins[x], activations[x], readout, order, reached[x], candidate)
         n_agreeing += 1
-        while candidate < width and _argmax(logits[x]) != wanted[x]:
-            _add(logits[x], activations[x], readout, order, candidate, candidate + 1)
+        while candidate < width and _prediction(begins[x], by_sign) != wanted[x]:
+            _add(begins[x], activations[x], readout, order, candidate, candidate + 1)
             candidate += 1
             n_agreeing = 1
         reached[x] = candidate
@@ -82,25 +110,62 @@ def _smallest(activations, readout, order, offset):
 
 
 @no_type_check
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _as_accurate(activations, readout, order, begins, targets, by_sign):
+    """The smallest k with as many right answers as all neurons give; -1 where an output is NaN."""
+    n_examples, width = activations.shape
+    outputs = np.empty(readout.shape[1])
+    n_right = 0
+    for x in range(n_examples):
+        outputs[:] = begins[x]
+        _add(outputs, activations[x], readout, order, 0, width)
+        if _prediction(outputs, by_sign) < 0:
+            return -1
+        n_right += _is_right(outputs, targets[x], by_sign)
+    for k in range(width):
+        count = 0
+        for x in range(n_examples):
+            if k > 0:
+                _add(begins[x], activations[x], readout, order, k - 1, k)
+            count += _is_right(begins[x], targets[x], by_sign)
+        if count == n_right:
+            return k
+    return width
+
+
+@no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _add(logits, activations, readout, order, start, stop):
+def _add(outputs, activations, readout, order, start, stop):
     for place in range(start, stop):
         neuron = order[place]
         value = np.float64(activations[neuron])
         if value != 0.0:
             row = readout[neuron]
-            for c in range(logits.shape[0]):
-                logits[c] += value * row[c]
+            for c in range(outputs.shape[0]):
+                outputs[c] += value * row[c]
 
 
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _argmax(logits):
-    """Index of the first largest logit; -1 if one is NaN."""
+def _prediction(outputs, by_sign):
+    """Index of the first largest output, or 0, 1, 2 for a negative, no, a positive sign; -1 if one is NaN."""
+    if by_sign and outputs[0] == outputs[0]:
+        return 1 + np.int64(outputs[0] > 0) - np.int64(outputs[0] < 0)
     best = 0
-    for c in range(logits.shape[0]):
-        if logits[c] != logits[c]:
+    for c in range(outputs.shape[0]):
+        if outputs[c] != outputs[c]:
             return -1
-        if logits[c] > logits[best]:
+        if outputs[c] > outputs[best]:
             best = c
     return best
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _is_right(outputs, target, by_sign):
+    if by_sign:
+        return np.int64(outputs[0] > 0) - np.int64(outputs[0] < 0) == target
+    n_below = 0
+    for c in range(outputs.shape[0]):
+        n_below += outputs[c] < outputs[target]
+    return n_below == outputs.shape[0] - 1

@@ -6,11 +6,14 @@ paper's released code loads the training set in place of the test set here; this
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float, Int, Real
+from jaxtyping import Bool, Float, Int, Real, Shaped
 
 from circuits.analysis.active import preactivations, support_examples
 from circuits.analysis.groups import GROUPS, neuron_groups
 from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
+from circuits.analysis.layers import Layer, layer_of
+from circuits.analysis.masking import Masked
+from circuits.analysis.predictions import is_right, predictions
 from circuits.analysis.sweep import Network, sweep
 from circuits.checkpoints.run import Run
 from circuits.options import Options
@@ -36,12 +39,40 @@ def group_outputs(
     return groups.astype(np.float64) @ contributions
 
 
+def masked_outputs(
+    layer: Layer,
+    net: Network,
+    inputs: Shaped[np.ndarray, "example input"],
+    groups: Bool[np.ndarray, "group neuron"],
+) -> Float[np.ndarray, "group example ..."]:
+    """As `group_outputs`, for any layer: by sums over the neurons where its readout is linear, else masked one by one.
+
+    Parameters
+    ----------
+    layer, net
+        Which neurons, and the parameters of one network by name.
+    inputs
+        (example, input) as `support_examples` gives them.
+    groups
+        (group, neuron) who is kept.
+    """
+    network = Masked(layer, net)
+    readout = layer.readout(net)
+    if readout is None:
+        return np.stack([network.outputs(inputs, kept) for kept in groups])
+    activations, rest = network.separated(inputs)
+    values, weights = activations.astype(np.float64), readout.astype(np.float64)
+    return np.stack([rest + values[:, kept] @ weights[kept] for kept in groups])
+
+
 def agreement_and_accuracy(
-    outputs: Float[np.ndarray, "group example"],
-    full: Float[np.ndarray, " example"],
+    outputs: Float[np.ndarray, "group example ..."],
+    full: Float[np.ndarray, "example ..."],
     targets: Int[np.ndarray, " example"],
 ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"]]:
-    """Share of inputs on which each group's sign equals the whole network's, and equals the target; both in 0..1.
+    """Share of inputs on which each group predicts what the whole network does, and what is right; both in 0..1.
+
+    One output predicts by its sign; several by their argmax, and are right where the target's exceeds all others.
 
     Both are NaN where the whole network has diverged: an output that is NaN has no sign to agree with.
 
@@ -52,22 +83,32 @@ def agreement_and_accuracy(
     """
     if np.isnan(full).any():
         return np.full(len(outputs), np.nan), np.full(len(outputs), np.nan)
-    signs = np.sign(outputs)
-    return (signs == np.sign(full)).mean(axis=1), (signs == targets).mean(axis=1)
+    classes = full.ndim > 1
+    agreeing = predictions(outputs, classes) == predictions(full, classes)
+    return agreeing.mean(axis=1), is_right(outputs, targets, classes).mean(axis=1)
 
 
 def faithfulness(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.Dataset:
     """`agreement` and `accuracy` (group, step, seed) on the test set; NaN where a seed has no such group."""
     checkpoints = chosen_checkpoints(run, options)
     groups = neuron_groups(run, options)
-    inputs, targets = support_examples(run, 0, "test")
+    layer = layer_of(run, options)
+    tests = [support_examples(run, index, "test") for index in range(len(run.seeds))]
 
     def one(seed: int, net: Network) -> np.ndarray:
         everything = np.ones((1, groups.kept.shape[-1]), bool)
-        outputs = group_outputs(**net, inputs=inputs, groups=np.concatenate([everything, groups.kept[:, seed]]))
+        every = np.concatenate([everything, groups.kept[:, seed]])
+        inputs, targets = tests[seed]
+        outputs = (
+            group_outputs(**net, inputs=inputs, groups=every)
+            if layer.is_relu
+            else masked_outputs(layer, net, inputs, every)
+        )
         return np.stack(agreement_and_accuracy(outputs[1:], outputs[0], targets))
 
-    values = sweep(run, checkpoints, one, what="faithfulness", progress=progress)  # (step, seed, 2, group)
+    values = sweep(
+        run, checkpoints, one, what="faithfulness", progress=progress, names=layer.names
+    )  # (step, seed, 2, group)
     values = np.where(groups.defined.T[:, None, :], values, np.nan).transpose(2, 3, 0, 1)
     dims = ("group", "step", "seed")
     return xr.Dataset(
@@ -76,6 +117,7 @@ def faithfulness(run: Run, options: Options = Options(), *, progress: bool = Fal
             "accuracy": (dims, values[1], {"long_name": "accuracy of the group alone on the test set"}),
         },
         {"group": list(GROUPS), **trajectory_coords(run, checkpoints)},
+        {"layer": layer.hook},
     )
 
 

@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import hypergeom
 
 from circuits.analysis.active import sparsity_at
+from circuits.analysis.layers import layer_of
 from circuits.analysis.phases import phase_checkpoints
-from circuits.analysis.pruning import incoming_norms, kept_neurons
-from circuits.analysis.sweep import hidden_layer
+from circuits.analysis.pruning import kept_neurons
 from circuits.checkpoints.run import Run
 from circuits.options import Options
 from circuits.random import generator
@@ -51,7 +51,7 @@ def neuron_groups(run: Run, options: Options = Options()) -> NeuronGroups:
 
 
 def _find(run: Run, options: Options) -> NeuronGroups:
-    width = run.parameters[hidden_layer(run)[1]].shape[-1]
+    width = layer_of(run, options).width
     final, final_sizes = _final_checkpoints(run, options)
     memorised, _ = phase_checkpoints(run, options)
     kept = np.zeros((len(GROUPS), len(run.seeds), width), bool)
@@ -97,8 +97,7 @@ def median_place(sizes: Float[np.ndarray, " step"]) -> int:
 
 def _largest(run: Run, options: Options, seed_index: int, checkpoint: int, size: int) -> Bool[np.ndarray, " neuron"]:
     net = run.arrays(run.seeds[seed_index], checkpoint)
-    W, b, u = (net[name] for name in hidden_layer(run))
-    return kept_neurons(incoming_norms(W, b, u, options.norm), size)
+    return kept_neurons(layer_of(run, options).norms(net, options.norm), size)
 
 
 def jaccard(first: Bool[np.ndarray, " neuron"], second: Bool[np.ndarray, " neuron"]) -> float:

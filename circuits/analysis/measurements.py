@@ -2,6 +2,7 @@
 
 import xarray as xr
 
+from circuits.analysis.layers import layer_of
 from circuits.analysis.sweep import hidden_layer
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
@@ -42,21 +43,21 @@ def analyze(
         if not applies(run, name):
             _refuse(run, name)
     wanted = [name for name in MEASUREMENTS if name in measurements] if measurements else usual(run)
-    if not wanted:
-        hidden_layer(run)
+    if not wanted or options.layer is not None:
+        layer_of(run, options)  # says so if there is none, or not this one
     return {name: MEASUREMENTS[name].load()(run, options, progress=progress) for name in wanted}
 
 
 def applies(run: Run, measurement: str) -> bool:
     """Whether a measurement can be made of this run."""
     entry = MEASUREMENTS[measurement]
-    has_part = entry.needs is None or getattr(run.config.model, entry.needs) is not None
-    return has_part and entry.task in (None, run.config.task.kind)
+    return run.config.offers(entry.needs) and entry.task in (None, run.config.task.kind)
 
 
 def _refuse(run: Run, measurement: str) -> None:
     """Say why a measurement does not apply."""
-    hidden_layer(run)
+    if not run.config.offers(MEASUREMENTS[measurement].needs):
+        hidden_layer(run)
     wanted = MEASUREMENTS[measurement].task
     raise InputError(
         f"{run.path} holds the task '{run.config.task.kind}', and the measurement '{measurement}' is about the task "

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from circuits.analysis.groups import GROUPS, neuron_groups
 from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
-from circuits.analysis.pruning import incoming_norms
+from circuits.analysis.layers import layer_of
 from circuits.analysis.sweep import Network, sweep
 from circuits.checkpoints.run import Run
 from circuits.options import Options
@@ -33,18 +33,19 @@ def group_means(
 
 def neuron_norms(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.DataArray:
     """Norm of every hidden neuron, (step, seed, neuron) float32."""
+    layer = layer_of(run, options)
 
     def one(seed: int, net: Network) -> np.ndarray:
-        return incoming_norms(net["W"], net["b"], net["u"], options.norm).astype(np.float32)
+        return layer.norms(net, options.norm).astype(np.float32)
 
     checkpoints = chosen_checkpoints(run, options)
-    values = sweep(run, checkpoints, one, what="norms", progress=progress)
+    values = sweep(run, checkpoints, one, what="norms", progress=progress, names=layer.names)
     return xr.DataArray(
         values,
         trajectory_coords(run, checkpoints),
         ("step", "seed", "neuron"),
         "neuron_norm",
-        {"norm": options.norm, "long_name": f"norm of each neuron ({options.norm})"},
+        {"norm": options.norm, "layer": layer.hook, "long_name": f"norm of each neuron ({options.norm})"},
     )
 
 
@@ -78,4 +79,5 @@ def group_norms(run: Run, options: Options = Options(), norms: xr.DataArray | No
 def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
     """`neuron_norm` (step, seed, neuron) and `group_norm` (group, step, seed)."""
     norms = neuron_norms(run, options, progress=progress)
-    return xr.Dataset({"neuron_norm": norms, "group_norm": group_norms(run, options, norms)})
+    values = {"neuron_norm": norms, "group_norm": group_norms(run, options, norms)}
+    return xr.Dataset(values, attrs={"layer": norms.attrs["layer"]})

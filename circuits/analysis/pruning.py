@@ -4,24 +4,25 @@ A variant of Mozer and Smolensky 1989, as in Merrill et al. 2023, section 2.1: t
 weights are pruned first.
 """
 
-from typing import Literal
-
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+from circuits.options import Norm
 
 
 def incoming_norms(
     W: Float[np.ndarray, "neuron input"],
     b: Float[np.ndarray, " neuron"],
-    u: Float[np.ndarray, " neuron"] | Float[np.ndarray, "neuron output"],
-    norm: Literal["incoming", "incoming+bias", "path"] = "incoming",
+    u: Float[np.ndarray, " neuron"] | Float[np.ndarray, "neuron output"] | None = None,
+    norm: Norm = "incoming",
 ) -> Float[np.ndarray, " neuron"]:
     """Size of each neuron, in float64.
 
     Parameters
     ----------
     W, b, u
-        (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b). Of a u (neuron, output), |u_j| is the norm.
+        (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b). Of a u (neuron, output), |u_j| is the norm;
+        only "path" needs u.
     norm
         "incoming" ‖w‖ (the paper; the bias is left out, as in its code), "incoming+bias" ‖(w, b)‖, "path" |u|·‖(w, b)‖,
         which no rescaling of a neuron changes.
@@ -29,6 +30,11 @@ def incoming_norms(
     Returns
     -------
     (neuron,) >= 0; NaN where a weight is NaN.
+
+    Raises
+    ------
+    ValueError
+        The norm "path" without u.
 
     References
     ----------
@@ -46,6 +52,8 @@ def incoming_norms(
     size = np.sqrt(squares + b.astype(np.float64) ** 2)
     if norm == "incoming+bias":
         return size
+    if u is None:
+        raise ValueError("norm 'path' takes the readout u, so it needs one")
     readout = np.abs(u) if u.ndim == 1 else np.linalg.norm(u, axis=1)
     return readout.astype(np.float64) * size
 

@@ -6,6 +6,7 @@ import xarray as xr
 from circuits.analysis.active import sparsity_at
 from circuits.analysis.groups import LATE_CHECKPOINTS, expected_jaccard, jaccard, neuron_groups
 from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
+from circuits.analysis.layers import layer_of
 from circuits.analysis.phases import phases
 from circuits.checkpoints.run import Run
 from circuits.options import Options
@@ -67,6 +68,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         {**trajectory_coords(run, chosen), "statistic": list(STATISTICS)},
     )
     result = result.merge(phases(run, options))
+    result.attrs["layer"] = layer_of(run, options).hook
     result.attrs["warnings"] = warnings_about(run.seeds, result)
     return result
 

@@ -7,20 +7,28 @@ holds two blocks and the results, whatever the number of checkpoints.
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from circuits.analysis.layers import layer_of
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
-from circuits.threads import one_blas_thread, usable_cores
+from circuits.threads import one_blas_thread, one_torch_thread, usable_cores
 
 Network = Mapping[str, np.ndarray]  # one network's parameters by name
 
 
 def sweep(
-    run: Run, checkpoints: np.ndarray, measure_one: Callable[[int, Network], Any], *, what: str, progress: bool = False
+    run: Run,
+    checkpoints: np.ndarray,
+    measure_one: Callable[[int, Network], Any],
+    *,
+    what: str,
+    progress: bool = False,
+    names: Mapping[str, str] | None = None,
 ) -> np.ndarray:
     """Measure every network of the given checkpoints.
 
@@ -31,18 +39,22 @@ def sweep(
     checkpoints
         Ascending indices of checkpoints.
     measure_one
-        Takes the seed's index and a network's hidden layer under the names W, b, u; returns a float or an array, always
-        of the same shape and dtype.
+        Takes the seed's index and a network's parameters; returns a float or an array, always of the same shape and
+        dtype.
     what
         Label of the progress bar.
     progress
         Whether to show it, on stderr, when that is a terminal.
+    names
+        Which parameters to read, by the names under which `measure_one` gets them; by default the hidden layer of the
+        relu model, as W, b, u. Other models are run by torch, here with one thread.
 
     Returns
     -------
     (step, seed, …) the results.
     """
-    names = dict(zip("Wbu", hidden_layer(run), strict=True))
+    names = dict(zip("Wbu", hidden_layer(run), strict=True)) if names is None else names
+    uses_torch = run.config.model.hidden_layer is None
     n_seeds = len(run.seeds)
     results: np.ndarray | None = None
 
@@ -53,6 +65,7 @@ def sweep(
 
     with (
         one_blas_thread(),
+        one_torch_thread() if uses_torch else nullcontext(),
         ThreadPoolExecutor(usable_cores()) as pool,
         ThreadPoolExecutor(1) as reader,
         tqdm(total=len(checkpoints), desc=what, unit="checkpoint", file=sys.stderr, disable=_off(progress)) as bar,
@@ -98,18 +111,19 @@ def one_by_one(
 
 
 def hidden_layer(run: Run) -> tuple[str, str, str]:
-    """Names of the parameters W, b, u of the layer that can be pruned.
+    """Names of the parameters W, b, u of a network that is exactly uᵀ relu(W x + b).
 
     Raises
     ------
     InputError
-        The run's model has none.
+        The run's model is another.
     """
     names = run.config.model.hidden_layer
     if names is None:
+        layer_of(run)  # says so if there is nothing to prune at all
         raise InputError(
-            f"{run.path} holds a '{run.config.model.kind}' model, which has no hidden layer to prune. "
-            f"Subnetworks, neuron norms and faithfulness need one, such as the model 'relu'."
+            f"{run.path} holds a '{run.config.model.kind}' model. Gates, certificates and exact subnetworks are read "
+            f"off uᵀ relu(W x + b), the model 'relu'; this one has subnetwork, norms and faithfulness."
         )
     return names
 

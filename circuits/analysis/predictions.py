@@ -1,0 +1,39 @@
+"""What a network predicts from its outputs, and whether it is right.
+
+One output predicts by its sign, which may be 0: no class at all. Several predict by their argmax; to be right the
+target's must exceed every other, as while training, so that a tie is wrong.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+NO_PREDICTION = -2  # of outputs that are NaN
+
+
+def predictions(outputs: Float[np.ndarray, "*outputs"], has_classes: bool) -> Int[np.ndarray, "*examples"]:
+    """Signs -1, 0, 1 of outputs (…, example), or the first largest of outputs (…, example, class); of NaN -2.
+
+    Examples
+    --------
+    >>> predictions(np.array([[0.5, 2.0], [1.0, 1.0]]), True), predictions(np.array([-0.5, 0.0]), False)
+    (array([1, 0]), array([-1,  0]))
+    """
+    if has_classes:
+        return np.where(np.isnan(outputs).any(axis=-1), NO_PREDICTION, outputs.argmax(axis=-1))
+    return np.nan_to_num(np.sign(outputs), nan=NO_PREDICTION).astype(np.int64)
+
+
+def is_right(
+    outputs: Float[np.ndarray, "*outputs"], targets: Int[np.ndarray, " example"], has_classes: bool
+) -> Bool[np.ndarray, "*examples"]:
+    """Whether outputs (…, example) have the target's sign, or (…, example, class) are largest at the target alone.
+
+    Examples
+    --------
+    >>> is_right(np.array([[0.5, 2.0], [1.0, 1.0]]), np.array([1, 0]), True)
+    array([ True, False])
+    """
+    if not has_classes:
+        return np.sign(outputs) == targets
+    own = np.take_along_axis(outputs, np.broadcast_to(targets.astype(np.int64)[:, None], (*outputs.shape[:-1], 1)), -1)
+    return (outputs < own).sum(axis=-1) == outputs.shape[-1] - 1
