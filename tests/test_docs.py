@@ -35,7 +35,10 @@ def run_in_place(grokked_path, tmp_path, monkeypatch):
         return int(run.steps[3])
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/getting-started.md", "docs/run-file.md", "docs/analysis.md", "docs/training.md"])
+DOCUMENTS = ["README.md", *(f"docs/{page}.md" for page in ("getting-started", "training", "run-file", "analysis"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_the_examples_run(document, run_in_place):
     with circuits.open("checkpoints/merrill-2023.h5") as run:
         names = {"run": run}

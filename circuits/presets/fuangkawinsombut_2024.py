@@ -24,7 +24,7 @@ L1 = 0.001
 TASKS = {2: Parity(n=50, k=2, n_train=300, n_test=100, test_seed=2023)}
 TASKS[3] = Parity(n=50, k=3, n_train=1000, n_test=100, test_seed=2023)
 RAISED = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
-FLIPPED = {  # weight decay -> n -> percent of the training targets
+FLIPPED: dict[float, dict[int, tuple[int, ...]]] = {  # weight decay -> n -> percent of the training targets
     0.01: {30: (0, 2, 4, 5, 6, 7), 50: (0, 2, 3, 4, 5, 6), 70: (0, 1, 2, 3)},
     0.05: {30: (0, 8, 11, 12, 13, 14), 50: (0, 4, 5, 6, 7, 8), 70: (0, 2, 3, 4)},
     0.1: {30: (0, 15, 18, 20, 21, 22), 50: (0, 5, 10, 12, 13, 15), 70: (0, 3, 5, 6, 7, 8)},
