@@ -167,10 +167,10 @@ class EmbeddedMLP(MLP):
         import torch
 
         table = parameters["embed"]
-        if self.embedding == "shared":
-            embedded = table[inputs]
-        else:
-            embedded = table[torch.arange(inputs.shape[-1], device=inputs.device), inputs]
+        if self.embedding == "per_slot":  # as one table, in which each position has its own rows
+            inputs = inputs + table.shape[-2] * torch.arange(inputs.shape[-1], device=inputs.device)
+            table = table.flatten(-3, -2)
+        embedded = torch.nn.functional.embedding(inputs, table)  # its gradient is summed in one order
         embedded = tap("hook_embed", embedded)
         return self._through_layers(parameters, embedded.sum(-2) if self.joined == "sum" else embedded.flatten(-2), tap)
 

@@ -76,7 +76,9 @@ class Recurrent(Model):
         """Outputs (example,) or (example, class); hook points `hook_embed`, `hook_hidden` (both with positions), and
         `hook_dropped`, the last position's units as the readout sees them.
         """
-        embedded = tap("hook_embed", parameters["embed"][inputs])  # (example, position, embedding)
+        from torch.nn.functional import embedding  # its gradient is summed in one order, that of indexing is not
+
+        embedded = tap("hook_embed", embedding(inputs, parameters["embed"]))  # (example, position, embedding)
         flat = [
             parameters[f"{name}_l{layer}"]
             for layer in range(self.layers)
