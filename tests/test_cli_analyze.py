@@ -107,7 +107,7 @@ def test_options_reach_the_measurement_and_are_stored(document):
         "--subnetwork", "--support", "test", "--norm", "path", "--final", "median", "--criterion", "accuracy"
     )
     assert found["options"] == {
-        "checkpoints": ":", "support": "test", "criterion": "accuracy", "norm": "path", "final": "median",
+        "checkpoints": ":", "layer": None, "support": "test", "criterion": "accuracy", "norm": "path", "final": "median",
         "merge_cosine": 0.9, "merge_floor": 0.02, "memorization_threshold": 0.98, "generalization_threshold": 0.98,
         "time_limit": 60.0,
     }  # fmt: skip

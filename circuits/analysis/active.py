@@ -242,10 +242,16 @@ def effective_sparsity(run: Run, options: Options = Options(), *, progress: bool
     Report the median over the last checkpoints beside a single reading.
     """
     checkpoints = chosen_checkpoints(run, options)
+    layer = layer_of(run, options)
     return xr.DataArray(
         sparsity_at(run, checkpoints, options, progress=progress),
         trajectory_coords(run, checkpoints),
         ("step", "seed"),
         "effective_sparsity",
-        {"long_name": "neurons in the active subnetwork", "units": "neurons"},
+        {
+            "long_name": "neurons in the active subnetwork",
+            "units": "neurons",
+            "layer": layer.hook,
+            "prediction": layer.prediction,
+        },
     )

@@ -46,6 +46,11 @@ class Layer(NamedTuple):
         return self.config.task.signature.n_classes is not None
 
     @property
+    def prediction(self) -> str:
+        """What the network predicts: a "sign" or a "class"."""
+        return "class" if self.has_classes else "sign"
+
+    @property
     def names(self) -> dict[str, str]:
         """The parameters that measuring it takes, by the names under which `sweep` gives them."""
         if (relu := self.config.model.hidden_layer) is not None:

@@ -67,8 +67,8 @@ def phases(run: Run, options: Options = Options()) -> xr.Dataset:
     memorization_epoch, generalization_epoch, grokking_delay
         (seed,) float, in epochs; NaN when it never happens.
     collapsed
-        (seed,) bool: at the last checkpoint the output is exactly 0 on every training input. sign(0) = 0 is no class,
-        so the accuracy is 0, not chance.
+        (seed,) bool: at the last checkpoint the output is exactly 0 on every training input, or all logits are equal.
+        sign(0) = 0 is no class, so the accuracy is 0, not chance.
     diverged
         (seed,) bool: the last training loss is not finite.
     """

@@ -12,6 +12,10 @@ from circuits.checkpoints.run import Run
 from circuits.options import Options
 
 STATISTICS = ("min", "median", "max")
+COLLAPSED = {  # what a network does that has collapsed, by what its prediction is
+    "sign": "its output is 0 on every training input, accuracy 0 under sign(0) = 0.",
+    "class": "its logits are all equal on every training input, which is no class: accuracy 0.",
+}
 
 
 def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
@@ -68,7 +72,8 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         {**trajectory_coords(run, chosen), "statistic": list(STATISTICS)},
     )
     result = result.merge(phases(run, options))
-    result.attrs["layer"] = layer_of(run, options).hook
+    layer = layer_of(run, options)
+    result.attrs |= {"layer": layer.hook, "prediction": layer.prediction}
     result.attrs["warnings"] = warnings_about(run.seeds, result)
     return result
 
@@ -82,9 +87,7 @@ def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
         if bool(at["diverged"]):
             said.append(f"seed {seed} diverged: its last training loss is not finite, so it has no final subnetwork.")
         if bool(at["collapsed"]):
-            said.append(
-                f"seed {seed} collapsed: its output is 0 on every training input, accuracy 0 under sign(0) = 0."
-            )
+            said.append(f"seed {seed} collapsed: {COLLAPSED[result.attrs.get('prediction', 'sign')]}")
         if final > 2 * median:
             said.append(
                 f"seed {seed}: the last checkpoint needs {final:.0f} neurons, the median of the last "

@@ -82,7 +82,7 @@ def _facts(run: "Run") -> dict[str, str]:
         "task": _described(config.task),
         "model": _described(config.model),
         "optimizer": _described(config.optimizer),
-        "training": f"{config.loss} loss, batch {config.batch_size}, {config.epochs} epochs, {config.dtype}",
+        "training": f"{config.loss} loss, batch {config.batch_size or 'all'}, {config.epochs} epochs, {config.dtype}",
         "seeds": " ".join(map(str, run.seeds)),
         "checkpoints": _checkpoints(run),
         "size": size(run.nbytes),

@@ -42,7 +42,10 @@ def verify_run(
     """
     names = run.config.model.hidden_layer
     if names is None:
-        raise InputError(f"{run.path} holds a '{run.config.model.kind}' model. To be verified it needs a hidden layer.")
+        raise InputError(
+            f"{run.path} holds a '{run.config.model.kind}' model. To be verified it needs to be uᵀ relu(W x + b), the "
+            f"model 'relu'."
+        )
     task = run.config.task
     if task.kind != "parity":
         raise InputError(f"{run.path} is a run of the task '{task.kind}', so there is no parity to verify.")

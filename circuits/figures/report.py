@@ -139,7 +139,8 @@ def _facts(config: dict) -> list[tuple[str, str]]:
         fields = {key: value for key, value in config[part].items() if key != "kind" and value is not None}
         values = ", ".join(f"{key} = {_plain(value)}" for key, value in fields.items())
         said.append((part, f"{config[part]['kind']}{': ' if values else ''}{values}"))
-    return [*said, ("training", f"{config['epochs']} epochs, batches of {config['batch_size']}, {config['loss']} loss")]
+    batches = f"batches of {config['batch_size'] or 'all examples'}"
+    return [*said, ("training", f"{config['epochs']} epochs, {batches}, {config['loss']} loss")]
 
 
 def _plain(value: object) -> str:

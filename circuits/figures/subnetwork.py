@@ -27,9 +27,10 @@ def effective_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
     """
     values = variable(result, "effective_sparsity")
     zeros = ", 0 left out" if bool((values == 0).any()) else ""
+    prediction = result.attrs.get("prediction", "sign")
     caption = (
-        "Fewest neurons of largest norm that give the same sign as the whole network on every input of the support, "
-        "as in Figure 2 (right) of Merrill et al. 2023; down is sparser."
+        f"Fewest neurons of largest norm that give the same {prediction} as the whole network on every input of the "
+        "support, as in Figure 2 (right) of Merrill et al. 2023; down is sparser."
     )
     figure = frame(
         values,

@@ -8,6 +8,7 @@ from itertools import accumulate
 import numpy as np
 import xarray as xr
 
+from circuits.analysis.subnetwork import COLLAPSED
 from circuits.checkpoints.run import Run
 from circuits.options import Options
 
@@ -99,7 +100,7 @@ def cautions(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) ->
     if "subnetwork" not in results:
         said += [f"seed {seed} diverged: its last training loss is not finite." for seed in _marked(phases, "diverged")]
         said += [
-            f"seed {seed} collapsed: its output is 0 on every training input, accuracy 0 under sign(0) = 0."
+            f"seed {seed} collapsed: {COLLAPSED['sign' if run.config.task.signature.n_classes is None else 'class']}"
             for seed in _marked(phases, "collapsed")
         ]
     return merged(said)
@@ -130,13 +131,16 @@ def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tup
         )
     ]
     if "subnetwork" in results:
-        agree = "give the same sign" if options.criterion == "prediction" else "have the same accuracy"
+        found = results["subnetwork"].attrs
+        prediction, layer = found.get("prediction", "sign"), found.get("layer")
+        agree = f"give the same {prediction}" if options.criterion == "prediction" else "have the same accuracy"
         norm = {"incoming": "‖w‖", "incoming+bias": "‖(w, b)‖", "path": "|u|·‖(w, b)‖"}[options.norm]
         final = "the last checkpoint" if options.final == "last" else "the checkpoint of median size among the last 50"
+        where = f" in the layer {layer}" if layer not in (None, "hook_post") else ""  # that of relu is its only one
         said += [
             (
                 "active subnetwork",
-                f"the fewest neurons of largest norm {norm} that {agree} as the whole network on the support "
+                f"the fewest neurons of largest norm {norm}{where} that {agree} as the whole network on the support "
                 f"({options.support} set); its size is the effective sparsity",
             ),
             (

@@ -32,7 +32,7 @@ def ticket_config(run: Run, n_kept: int, seed: int) -> Config:
     3
     """
     if "width" not in type(run.config.model).model_fields or run.config.model.hidden_layer is None:
-        raise InputError(f"{run.path} holds a '{run.config.model.kind}' model, which has no neurons to choose from.")
+        raise InputError(f"{run.path} holds a '{run.config.model.kind}' model; a ticket is of the model 'relu'.")
     return run.config.replace(model__width=n_kept, seeds=[seed])
 
 
