@@ -107,9 +107,9 @@ def test_options_reach_the_measurement_and_are_stored(document):
         "--subnetwork", "--support", "test", "--norm", "path", "--final", "median", "--criterion", "accuracy"
     )
     assert found["options"] == {
-        "checkpoints": ":", "layer": None, "support": "test", "criterion": "accuracy", "norm": "path", "final": "median",
-        "merge_cosine": 0.9, "merge_floor": 0.02, "memorization_threshold": 0.98, "generalization_threshold": 0.98,
-        "time_limit": 60.0,
+        "checkpoints": ":", "layer": None, "support": "test", "criterion": "accuracy", "norm": "path",
+        "final": "median", "merge_cosine": 0.9, "merge_floor": 0.02, "memorization_threshold": 0.98,
+        "generalization_threshold": 0.98, "time_limit": 60.0,
     }  # fmt: skip
     never = document("--subnetwork", "--memorization-threshold", "1")["subnetwork"]
     assert np.isnan(never["memorization_epoch"]).all()
