@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import circuits
 from circuits import figures
-from circuits.figures import bands, curves, generic
+from circuits.figures import bands, generic, learning
 from circuits.figures.neurons import MOST_POINTS, dominant, spread
 from circuits.registry import MEASUREMENTS, load
 
@@ -185,7 +185,7 @@ def test_without_phases_nothing_is_marked(tiny_run):
 @pytest.mark.parametrize("name", [*(name for name, entry in MEASUREMENTS.items() if not entry.on_request), "learning"])
 def test_every_measurement_brings_figures_with_title_axes_and_caption(name, grokked_run, results):
     if name == "learning":
-        drawn = curves.figures(grokked_run, grokked_run.metrics)
+        drawn = learning.figures(grokked_run, grokked_run.metrics)
     else:
         drawn = load(MEASUREMENTS[name].figures)(grokked_run, results[name])
     assert drawn

@@ -9,7 +9,7 @@ band. Every module also has `figures(run, dataset)`, all its figures of one run,
 
 from circuits.figures.certify import certified_margin, certified_patterns
 from circuits.figures.constructions import cost_over_least, firing_patterns, merged_sparsity, pattern_margins
-from circuits.figures.curves import accuracy, loss
+from circuits.figures.learning import accuracy, loss
 from circuits.figures.diagram import circuit_diagram
 from circuits.figures.faithfulness import agreement, group_accuracy
 from circuits.figures.generic import trajectory

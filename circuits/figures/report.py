@@ -22,7 +22,7 @@ from circuits.analysis.measurements import analyze, usual
 from circuits.analysis.phases import phases
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
-from circuits.figures import curves
+from circuits.figures import learning
 from circuits.figures.phases import PHASES
 from circuits.figures.summary import cautions, definitions, headline, seed_table
 from circuits.options import Options
@@ -113,7 +113,7 @@ def sections(run: Run, results: Mapping[str, xr.Dataset], found: xr.Dataset) -> 
     when = {name: found[name] for name in PHASES}
     known = when | ({"kept": results["subnetwork"]["kept"]} if "subnetwork" in results else {})
     lead = "Accuracy and loss, measured at every checkpoint before the next update."
-    parts = {"learning": Section("Learning curves", lead, curves.figures(run, run.metrics.assign(when)))}
+    parts = {"learning": Section("Learning curves", lead, learning.figures(run, run.metrics.assign(when)))}
     for name, dataset in results.items():
         entry = MEASUREMENTS[name]
         drawn = load(entry.figures or FALLBACK)(run, dataset.assign(known))
