@@ -3,8 +3,8 @@
 import pytest
 
 import circuits
+from circuits.analysis.differing import differing_fields, differing_values, readable
 from circuits.config import parse
-from circuits.figures.differing import differing_fields, differing_values, readable
 
 LSTM = {
     "name": "lab", "task": {"kind": "modular", "p": 31, "encoding": "tokens"}, "model": {"kind": "lstm"},

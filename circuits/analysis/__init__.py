@@ -6,6 +6,8 @@ nothing of runs; those that take a run stream it in blocks of checkpoints and re
 
 from circuits.analysis.active import active_at, active_subnetwork, effective_sparsity, smallest_agreeing
 from circuits.analysis.circuit import circuit_of, gate_history
+from circuits.analysis.commuted import commuted_share
+from circuits.analysis.differing import differing_fields, differing_values
 from circuits.analysis.efficiency import efficiency
 from circuits.analysis.exact import agrees, smallest_subnetwork
 from circuits.analysis.faithfulness import agreement_and_accuracy, faithfulness, group_outputs
@@ -26,6 +28,9 @@ __all__ = [
     "agrees",
     "analyze",
     "circuit_of",
+    "commuted_share",
+    "differing_fields",
+    "differing_values",
     "effective_sparsity",
     "efficiency",
     "elements_needed",

@@ -3,18 +3,22 @@
     metrics = run.metrics.merge(circuits.analysis.phases(run))
     circuits.figures.accuracy(metrics)
 
-Each takes what `circuits.analyze` or `run.metrics` gave and computes no statistics beyond the mean over seeds and its
-band. Every module also has `figures(run, dataset)`, all its figures of one run, which the registry names for the page.
+    circuits.figures.curves(["a.h5", "b.h5"], ["accuracy", "loss"])
+
+`curves` overlays several runs. Each of the others takes what `circuits.analyze` or `run.metrics` gave and computes no
+statistics beyond the mean over seeds and its band. Every module also has `figures(run, dataset)`, all its figures of
+one run, which the registry names for the page.
 """
 
 from circuits.figures.certify import certified_margin, certified_patterns
 from circuits.figures.constructions import cost_over_least, firing_patterns, merged_sparsity, pattern_margins
-from circuits.figures.learning import accuracy, loss
 from circuits.figures.diagram import circuit_diagram
 from circuits.figures.faithfulness import agreement, group_accuracy
 from circuits.figures.generic import trajectory
+from circuits.figures.learning import accuracy, loss, marked_accuracy
 from circuits.figures.neurons import all_neurons, dominant_neurons
 from circuits.figures.norms import group_norms
+from circuits.figures.overlay import curves
 from circuits.figures.subnetwork import effective_sparsity
 
 __all__ = [
@@ -25,12 +29,14 @@ __all__ = [
     "cost_over_least",
     "certified_margin",
     "certified_patterns",
+    "curves",
     "dominant_neurons",
     "effective_sparsity",
     "firing_patterns",
     "group_accuracy",
     "group_norms",
     "loss",
+    "marked_accuracy",
     "merged_sparsity",
     "pattern_margins",
     "trajectory",

@@ -5,7 +5,7 @@ the legend whenever it is not all. The deviation is that of these seeds themselv
 axis, where mean minus deviation may have no place, the band ends at the smallest seed at the latest.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -57,33 +57,65 @@ def add_band(figure: go.Figure, values: xr.DataArray, name: str, style: Style, f
     form
         How the hover writes a value.
     """
-    values = drawable(values).transpose("step", "seed")
-    x = single(epochs(values).values)
-    y = np.where(np.isfinite(values.values), values.values, np.nan).astype(np.float64)
-    mean, std, n_seeds = band(y)
+    add_mean(figure, values, name, style, form)
+    x, y = points(values)
     labels = [int(seed) for seed in values["seed"].values]
-    several = len(labels) > 1
-    mode = "lines+markers" if len(x) <= FEW else "lines"
-    if several:
-        lower, upper = mean - std, mean + std
-        if figure.layout.yaxis.type == "log":
-            lower = np.maximum(lower, np.where(np.isfinite(y), y, np.inf).min(axis=1))
+    for index, seed in enumerate(labels if len(labels) > 1 else []):
         figure.add_scatter(
-            **outline(x, lower, upper), name=f"{name}, band", legendgroup=name, showlegend=False, hoverinfo="skip",
-            mode="none", fill="toself", fillcolor=faint(style.colour, 0.17), line={"width": 0},
-        )  # fmt: skip
-    figure.add_scatter(
-        x=x, y=single(mean), name=_named(name, n_seeds, len(labels)), legendgroup=name, mode=mode,
-        connectgaps=False, line={"color": style.colour, "dash": style.dash, "width": 2.2},
-        customdata=single(np.stack([std, n_seeds], axis=1)) if several else None,
-        hovertemplate=f"%{{y:{form}}}" + (" ± %{customdata[0]:.2g} (%{customdata[1]:d} seeds)" if several else ""),
-    )  # fmt: skip
-    for index, seed in enumerate(labels if several else []):
-        figure.add_scatter(
-            x=x, y=single(y[:, index]), name=f"{name}, seed {seed}", legendgroup=f"seed {seed}", mode=mode,
-            connectgaps=False, showlegend=False, visible="legendonly", hovertemplate=f"%{{y:{form}}}",
+            x=single(x), y=single(y[:, index]), name=f"{name}, seed {seed}", legendgroup=f"seed {seed}",
+            mode=_mode(x), connectgaps=False, showlegend=False, visible="legendonly", hovertemplate=f"%{{y:{form}}}",
             line={"color": style.colour, "dash": style.dash, "width": 1},
         )  # fmt: skip
+
+
+def add_mean(
+    figure: go.Figure,
+    values: xr.DataArray,
+    name: str,
+    style: Style,
+    form: str = ".3g",
+    *,
+    shaded: float = 0.17,
+    yaxis: str = "y",
+    **line: Any,
+) -> None:
+    """Draw the mean of (step, seed) values and, unless `shaded`, its opacity, is 0, the band around it.
+
+    Parameters
+    ----------
+    figure, values, name, style, form
+        As in `add_band`.
+    yaxis
+        The y axis it belongs to.
+    line
+        Further properties of the mean's trace.
+    """
+    x, y = points(values)
+    mean, std, n_seeds = band(y)
+    several = y.shape[1] > 1
+    group = line.get("legendgroup", name)
+    if several and shaded:
+        lower, upper = mean - std, mean + std
+        if figure.layout["yaxis" + yaxis[1:]].type == "log":
+            lower = np.maximum(lower, np.where(np.isfinite(y), y, np.inf).min(axis=1))
+        figure.add_scatter(
+            **outline(x, lower, upper), name=f"{name}, band", legendgroup=group, showlegend=False, hoverinfo="skip",
+            mode="none", fill="toself", fillcolor=faint(style.colour, shaded), line={"width": 0}, yaxis=yaxis,
+        )  # fmt: skip
+    look = {
+        "name": _named(name, n_seeds, y.shape[1]), "legendgroup": group, "mode": _mode(x), "connectgaps": False,
+        "line": {"color": style.colour, "dash": style.dash, "width": 2.2}, "yaxis": yaxis,
+        "customdata": single(np.stack([std, n_seeds], axis=1)) if several else None,
+        "hovertemplate": f"%{{y:{form}}}" + (" ± %{customdata[0]:.2g} (%{customdata[1]:d} seeds)" if several else ""),
+    }  # fmt: skip
+    figure.add_scatter(x=single(x), y=single(mean), **(look | line))
+
+
+def points(values: xr.DataArray) -> tuple[Float[np.ndarray, " step"], Float[np.ndarray, "step seed"]]:
+    """What is drawn of (step, seed) values: places along the x axis, and finite values or NaN."""
+    values = drawable(values).transpose("step", "seed")
+    y = np.where(np.isfinite(values.values), values.values, np.nan).astype(np.float64)
+    return epochs(values).values.astype(np.float64), y
 
 
 def add_seed_legend(figure: go.Figure, seeds: xr.DataArray) -> None:
@@ -136,6 +168,10 @@ def single(values: Shaped[np.ndarray, "*any"]) -> Float32[np.ndarray, "*any"]:
     with np.errstate(over="ignore"):
         small = values.astype(np.float32)
     return np.where(np.isfinite(small), small, np.float32(np.nan))
+
+
+def _mode(x: Float[np.ndarray, " step"]) -> str:
+    return "lines+markers" if len(x) <= FEW else "lines"
 
 
 def _named(name: str, n_seeds: Int[np.ndarray, " step"], all_seeds: int) -> str:

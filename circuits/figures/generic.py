@@ -17,13 +17,13 @@ MOST_LINES = 8  # a further dimension of at most so many entries is drawn, one l
 
 def figures(run: Run, dataset: xr.Dataset) -> list[go.Figure]:
     """A figure for every numeric variable over step and seed, and at most one further short dimension."""
-    dataset = with_phases(run, dataset)
+    told = with_phases(run, dataset)
     found = []
     for name, values in dataset.data_vars.items():
         others = [dim for dim in values.dims if dim not in ("step", "seed")]
         over_steps = {"step", "seed"} <= set(values.dims) and values.dtype.kind in "fiub"
         if over_steps and len(others) <= 1 and all(values.sizes[dim] <= MOST_LINES for dim in others):
-            found.append(trajectory(dataset, str(name)))
+            found.append(trajectory(told, str(name)))
     return found
 
 

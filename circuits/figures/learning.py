@@ -1,21 +1,33 @@
-"""Learning curves: accuracy and loss on the training and the test set, with the phases marked."""
+"""Learning curves: accuracy and loss on the training and the test set, with the phases marked.
+
+Where the training set has marked examples, such as flipped ones, their accuracy is told apart. A dashed line across
+says how much of a test set of modular arithmetic commuting would solve.
+"""
 
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
+from circuits.analysis.commuted import MARK, commuted_share
 from circuits.checkpoints.run import Run
+from circuits.errors import InputError
 from circuits.figures import generic
 from circuits.figures.axes import frame
 from circuits.figures.bands import add_band, add_seed_legend, seeds_shown
-from circuits.figures.palette import TEST, TRAIN
+from circuits.figures.palette import GREY, TEST, TRAIN, style_of
 from circuits.figures.phases import mark_phases, with_phases
+
+MARKED = "train_accuracy_"
 
 
 def figures(run: Run, metrics: xr.Dataset) -> list[go.Figure]:
     """Accuracy and loss of a run, from its metrics, and the further metrics that its config asked for."""
     metrics = with_phases(run, metrics)
-    return [accuracy(metrics), loss(metrics), *(generic.trajectory(metrics, name) for name in run.config.metrics)]
+    if MARK in run.all_data:
+        metrics = metrics.assign(commuted_share=commuted_share(run))
+    marked = [marked_accuracy(metrics)] if _marks(metrics) else []
+    further = [generic.trajectory(metrics, name) for name in run.config.metrics]
+    return [accuracy(metrics), *marked, loss(metrics), *further]
 
 
 def accuracy(metrics: xr.Dataset) -> go.Figure:
@@ -25,7 +37,9 @@ def accuracy(metrics: xr.Dataset) -> go.Figure:
     ----------
     metrics
         `train_accuracy` and `test_accuracy` (step, seed), as `run.metrics` has them; with `memorization_epoch` and
-        `generalization_epoch` (seed) the phases are marked: `run.metrics.merge(circuits.analysis.phases(run))`.
+        `generalization_epoch` (seed) the phases are marked: `run.metrics.merge(circuits.analysis.phases(run))`; with
+        `commuted_share` (seed), of `circuits.analysis.commuted_share(run)`, a dashed line says what commuting would
+        give, as in Figure 4 there.
     """
     caption = "Share of right answers at every checkpoint, as in Figure 2 (left) of Merrill et al. 2023."
     figure = frame(
@@ -36,7 +50,62 @@ def accuracy(metrics: xr.Dataset) -> go.Figure:
         y_title="accuracy",
         y_axis={"range": [_floor(metrics), 1.03], "tickformat": ".1f"},
     )
+    if "commuted_share" in metrics:
+        mark_commuted(figure, float(metrics["commuted_share"].mean()))
     return _train_and_test(figure, metrics, "accuracy")
+
+
+def marked_accuracy(metrics: xr.Dataset) -> go.Figure:
+    """Accuracy on the marked training examples, on the others, and on the test set: thesis, section 3.2.
+
+    Parameters
+    ----------
+    metrics
+        `train_accuracy_flipped` and `train_accuracy_clean` (step, seed), or of whatever the task marks, as
+        `run.metrics` has them, and `test_accuracy`; further as in `accuracy`.
+
+    Raises
+    ------
+    InputError
+        The task marks no training example.
+    """
+    names = _marks(metrics)
+    if not names:
+        raise InputError("These metrics tell no training examples apart. Pass those of a run with flipped targets.")
+    told = " and ".join(name.removeprefix(MARKED) for name in names)
+    caption = (
+        f"Share of right answers on the training examples that are {told}, as they are labelled, and on the test set; "
+        "a network that is right on flipped examples has memorised them, at 0 it answers what the rule says."
+    )
+    figure = frame(
+        metrics["test_accuracy"],
+        f"Accuracy on {told} examples",
+        caption,
+        subtitle=seeds_shown(metrics["test_accuracy"]),
+        y_title="accuracy",
+        y_axis={"range": [-0.03, 1.03], "tickformat": ".1f"},
+    )
+    for index, name in enumerate(names):
+        mark = name.removeprefix(MARKED)
+        add_band(figure, metrics[name], f"train, {mark}", style_of(mark, index))
+    add_band(figure, metrics["test_accuracy"], "test", TEST)
+    add_seed_legend(figure, metrics["seed"])
+    mark_phases(figure, metrics)
+    return figure
+
+
+def mark_commuted(figure: go.Figure, share: float, yaxis: str = "y", colour: str = GREY) -> None:
+    """A dashed line across at the share of the test set that commuting would solve, if there is any."""
+    if not share > 0:
+        return
+    figure.add_shape(
+        type="line", xref="x domain", x0=0, x1=1, yref=yaxis, y0=share, y1=share, layer="below",
+        line={"color": colour, "dash": "dash", "width": 1.3},
+    )  # fmt: skip
+    figure.add_annotation(
+        x=0, xref="x domain", xanchor="left", y=share, yref=yaxis, yanchor="bottom", showarrow=False,
+        text=f"solved by commuting: {share:.2f}", font={"size": 11.5, "color": colour},
+    )  # fmt: skip
 
 
 def loss(metrics: xr.Dataset) -> go.Figure:
@@ -70,6 +139,10 @@ def _train_and_test(figure: go.Figure, metrics: xr.Dataset, what: str) -> go.Fig
     add_seed_legend(figure, metrics["seed"])
     mark_phases(figure, metrics)
     return figure
+
+
+def _marks(metrics: xr.Dataset) -> list[str]:
+    return [str(name) for name in metrics.data_vars if str(name).startswith(MARKED)]
 
 
 def _floor(metrics: xr.Dataset) -> float:

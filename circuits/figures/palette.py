@@ -4,6 +4,7 @@ The colours are Okabe and Ito's, told apart by colour-blind readers; the dashes 
 white. Memorizing and generalizing have one colour each, as a group of neurons and as a phase of training.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 BLACK, BLUE, GREEN, GREY = "#000000", "#0072B2", "#009E73", "#7A7A7A"
@@ -28,9 +29,55 @@ STYLES = {
     "memorizing": Style(VERMILLION, "dash"),
     "complementary": Style(BLUE, "dashdot"),
     "control": Style(GREY, "dot"),
+    "flipped": Style(VERMILLION, "dash"),
+    "clean": TRAIN,
 }
 
 _SPARE = [Style(colour, dash) for dash in ("solid", "dash", "dot") for colour in (BLUE, VERMILLION, GREEN, PURPLE, SKY)]
+
+
+SCALE = ("#440154", "#3B528B", "#21908C", "#5DC863", "#D8C01C")  # viridis, its yellow darkened for white paper
+MANY = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+MARKERS = (None, "circle", "square-open", "diamond")
+
+
+def shades(labels: Sequence[str]) -> list[tuple[str, str | None]]:
+    """A colour, and a marker if colours do not suffice, for each of several labels.
+
+    Numbers have the shades of one scale, dark to light in their order, which survive a black-and-white print; anything
+    else has one of seven colours, then again with a marker.
+
+    Examples
+    --------
+    >>> shades(["0.1", "0.01"])
+    [('#D8C01C', None), ('#440154', None)]
+    >>> shades(["adam", "sgd"])
+    [('#0072B2', None), ('#D55E00', None)]
+    """
+    try:
+        numbers = sorted({float(label) for label in labels})
+    except ValueError:
+        return [(MANY[i % len(MANY)], MARKERS[i // len(MANY) % len(MARKERS)]) for i in range(len(labels))]
+    if len(numbers) < len(labels):
+        return [(MANY[i % len(MANY)], MARKERS[i // len(MANY) % len(MARKERS)]) for i in range(len(labels))]
+    return [(between(numbers.index(float(label)) / max(1, len(numbers) - 1)), None) for label in labels]
+
+
+def between(share: float) -> str:
+    """The colour at a share, in 0..1, of the scale.
+
+    Examples
+    --------
+    >>> between(0.0), between(0.125)
+    ('#440154', '#402A70')
+    """
+    place = min(max(share, 0.0), 1.0) * (len(SCALE) - 1)
+    index = min(int(place), len(SCALE) - 2)
+    low, high = (
+        [int(colour[start : start + 2], 16) for start in (1, 3, 5)] for colour in (SCALE[index], SCALE[index + 1])
+    )
+    mixed = [round(a + (b - a) * (place - index)) for a, b in zip(low, high, strict=True)]
+    return "#" + "".join(f"{channel:02X}" for channel in mixed)
 
 
 def style_of(name: str, index: int = 0) -> Style:

@@ -1,4 +1,7 @@
-"""When the seeds memorised and generalised: a line for each seed, a tint from the first seed to the last."""
+"""What happened when: the epochs at which the seeds memorised and generalised, and the weight decay where it changes.
+
+A line for each seed, a tint from the first seed to the last; the weight decay in force is a dashed line on the right.
+"""
 
 from typing import Any
 
@@ -8,6 +11,7 @@ import xarray as xr
 
 from circuits.analysis.phases import phases
 from circuits.checkpoints.run import Run
+from circuits.figures.decay import DECAY, mark_decay
 from circuits.figures.palette import GENERALIZATION, MEMORIZATION, Style, faint
 
 PHASES = {
@@ -18,16 +22,23 @@ CLOSE = 0.22  # labels nearer than this share of the axis stand one above the ot
 
 
 def with_phases(run: Run, result: xr.Dataset) -> xr.Dataset:
-    """A result that says when each seed memorised and generalised; by the default thresholds unless it says already."""
-    if set(PHASES) <= set(result.data_vars):
-        return result
-    found = phases(run)
-    return result.assign({name: found[name] for name in PHASES})
+    """A result that says when each seed memorised and generalised; by the default thresholds unless it says already.
+
+    Of a run whose weight decay changes it also has `weight_decay` (step, seed).
+    """
+    if not set(PHASES) <= set(result.data_vars):
+        found = phases(run)
+        result = result.assign({name: found[name] for name in PHASES})
+    if DECAY in run.metrics and DECAY not in result and "step" in result.dims:
+        result = result.assign({DECAY: run.metrics[DECAY].sel(step=result["step"])})
+    return result
 
 
 def mark_phases(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> None:
-    """Mark the phases, if the result says when they were."""
+    """Mark the phases and the weight decay, if the result has them."""
     figure.update_layout(phase_marks(figure, result))
+    if isinstance(result, xr.Dataset) and DECAY in result:
+        mark_decay(figure, result[DECAY])
 
 
 def phase_marks(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> dict[str, list[dict[str, Any]]]:

@@ -1,0 +1,30 @@
+"""How much of a test set a network solves that has memorised the training set and commutes: y + x for x + y.
+
+Merrill et al. 2023, Figure 4 (appendix A): the share of the test points whose operands, in another order, are a
+training point with the same answer. A test accuracy at this share is no generalisation yet.
+"""
+
+import xarray as xr
+
+from circuits.checkpoints.run import Run
+from circuits.errors import InputError
+
+MARK = "test_commuted"
+
+
+def commuted_share(run: Run) -> xr.DataArray:
+    """Share of the test examples of each seed that commuting a training example solves, (seed,) in 0..1.
+
+    Raises
+    ------
+    InputError
+        The run's task has no operands to commute.
+    """
+    if MARK not in run.all_data:
+        raise InputError(
+            f"{run.path}: task '{run.config.task.kind}' has no operands to commute. Pass a run of modular arithmetic."
+        )
+    marks = run.all_data[MARK]
+    share = marks.mean([dim for dim in marks.dims if dim != "seed"]).broadcast_like(run.all_data["seed"])
+    share.attrs = {"long_name": "share of the test set that commuting a training example solves"}
+    return share.rename("commuted_share")

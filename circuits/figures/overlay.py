@@ -1,0 +1,236 @@
+"""Several runs in one figure: a line for each, labelled by the config field in which they differ.
+
+    circuits.figures.curves(["a.h5", "b.h5"], ["accuracy", "loss"])
+
+The mean over seeds with its band; training pale and dotted, test solid. Values of one numeric field have the shades of
+one scale, dark to light; other labels have colours of their own. Several metrics are drawn one below the other.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+
+from circuits.analysis.commuted import MARK, commuted_share
+from circuits.analysis.differing import differing_fields, differing_values
+from circuits.checkpoints.run import Run, open_run
+from circuits.errors import InputError, nearest
+from circuits.figures.axes import PALE, frame, title_of
+from circuits.figures.bands import add_mean
+from circuits.figures.decay import DECAY, mark_decay
+from circuits.figures.learning import mark_commuted
+from circuits.figures.palette import GREY, Style, faint, shades
+
+PAIRS = {"accuracy": ("train_accuracy", "test_accuracy"), "loss": ("train_loss", "test_loss")}
+ON_LOG_AXIS = ("effective_sparsity", "sparsity_ratio")  # they fall by orders of magnitude
+FEW = 5  # of so many runs each has its band; of more they would cover each other
+ROW, GAP = 270, 0.06  # pixels; share of the height between two rows
+Runs = Sequence[Run | str | Path] | Mapping[str, Run | str | Path]
+
+
+class _Drawn(NamedTuple):
+    """A run with all that may be drawn of it, and how."""
+
+    run: Run
+    values: xr.Dataset
+    label: str
+    colour: str
+    marker: str | None
+
+
+def curves(
+    runs: Runs,
+    metrics: str | Sequence[str] = "accuracy",
+    *,
+    results: Sequence[xr.Dataset] | None = None,
+    x: Literal["epoch", "step"] = "epoch",
+    title: str | None = None,
+) -> go.Figure:
+    """Curves of several runs over each other.
+
+    Parameters
+    ----------
+    runs
+        Runs or their paths. They are labelled by the fields in which their configs differ, or by their names if those
+        are more than two; a mapping gives labels of its own.
+    metrics
+        What is drawn, one row each: "accuracy" and "loss" on the training and the test set; or a metric of every run,
+        such as "parameter_norm" or "weight_decay"; or a variable (step, seed) of `results`.
+    results
+        What else was measured of each run, such as `circuits.analyze(run, "subnetwork")["subnetwork"]`.
+    x
+        What lies across.
+
+    Raises
+    ------
+    InputError
+        There is no run, a run has no checkpoint, or no such metric.
+
+    Examples
+    --------
+    >>> curves([], "accuracy")
+    Traceback (most recent call last):
+    circuits.errors.InputError: There is no run to draw. Pass one or more runs, or paths of run files.
+    """
+    if not runs:
+        raise InputError("There is no run to draw. Pass one or more runs, or paths of run files.")
+    rows = [metrics] if isinstance(metrics, str) else list(metrics)
+    with ExitStack() as stack:
+        opened = [
+            run if isinstance(run, Run) else stack.enter_context(open_run(run))
+            for run in (runs.values() if isinstance(runs, Mapping) else runs)
+        ]
+        legend, labels = (None, list(runs)) if isinstance(runs, Mapping) else _labels(opened)
+        drawn = _drawn(opened, labels, results, rows, x)
+        figure = _frame(drawn, rows, x, title)
+        for row, metric in enumerate(rows):
+            _draw(figure, drawn, metric, row, len(rows))
+    _legend(figure, drawn, legend, rows)
+    return figure
+
+
+def _labels(runs: Sequence[Run]) -> tuple[str | None, list[str]]:
+    """The field that runs differ in, if it is one, and a label for each."""
+    configs = [run.config for run in runs]
+    found = differing_values(configs)
+    if len(found) == 1:
+        ((field, values),) = found.items()
+        return field, values
+    labels = differing_fields(configs)
+    if len(set(labels)) == len(labels):
+        return None, labels
+    return None, [f"{label} ({run.path.stem})" for label, run in zip(labels, runs, strict=True)]
+
+
+def _drawn(
+    runs: Sequence[Run], labels: Sequence[str], results: Sequence[xr.Dataset] | None, rows: Sequence[str], x: str
+) -> list[_Drawn]:
+    if results is not None and len(results) != len(runs):
+        raise InputError(f"There are {len(runs)} runs and {len(results)} results. Pass one of each.")
+    found = []
+    for i, (run, label, (colour, marker)) in enumerate(zip(runs, labels, shades(labels), strict=True)):
+        if run.n_checkpoints == 0:
+            raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
+        values = run.metrics
+        for name, variable in (results[i] if results is not None else xr.Dataset()).data_vars.items():
+            if {"step", "seed"} == set(variable.dims):
+                values = values.assign({name: variable.reindex(step=values["step"])})
+        for name in (name for row in rows for name in PAIRS.get(row, (row,))):
+            if name not in values:
+                known = [*PAIRS, *map(str, values.data_vars)]
+                raise InputError(f"{run.path} has no metric '{name}'. {nearest(name, known)}")
+        found.append(_Drawn(run, values if x == "epoch" else values.drop_vars("epoch"), label, colour, marker))
+    return found
+
+
+def _frame(drawn: Sequence[_Drawn], rows: Sequence[str], x: str, title: str | None) -> go.Figure:
+    """Axes for every row, below each other, with one x axis over all checkpoints."""
+    places = np.unique(np.concatenate([one.values[x].values for one in drawn]).astype(np.float64))
+    across = xr.DataArray(
+        np.zeros(len(places)), {x: ("step", places)} if x == "epoch" else {"step": places}, ["step"], "across"
+    )
+    seeds = sorted({len(one.run.seeds) for one in drawn})
+    n_seeds = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    mean = f"mean over {n_seeds} seeds" if seeds[-1] > 1 else "one seed each"
+    subtitle = mean.replace("mean", "mean ± 1 standard deviation") if len(drawn) <= FEW else mean
+    text = title or ", ".join(row.replace("_", " ") for row in rows).capitalize()
+    caption = f"{text}: {len(drawn)} runs over each other, {subtitle}."
+    figure = frame(across, text, caption, subtitle=subtitle, y_title="")
+    height = (1 - GAP * (len(rows) - 1)) / len(rows)
+    for row, metric in enumerate(rows):
+        top = 1 - row * (height + GAP)
+        axis = figure.layout.yaxis.to_plotly_json() | _y_axis(drawn, metric)
+        axis |= {"domain": [max(0.0, top - height), top], "anchor": "x", "gridcolor": PALE}
+        figure.layout["yaxis" + _number(row)] = axis
+    if len(rows) > 1:
+        figure.update_layout(xaxis_anchor="y" + _number(len(rows) - 1), height=120 + ROW * len(rows))
+    return figure
+
+
+def _y_axis(drawn: Sequence[_Drawn], metric: str) -> dict:
+    names = PAIRS.get(metric, (metric,))
+    values = np.concatenate([one.values[name].values.ravel() for one in drawn for name in names])
+    values = values[np.isfinite(values)]
+    title = metric if metric in PAIRS else title_of(drawn[0].values[metric]).split(";")[0].split(",")[0]
+    if len(title) > 40:
+        title = metric.replace("_", " ")
+    axis: dict = {"title": {"text": title}, "type": "linear"}
+    if "accuracy" in metric:
+        low = float(np.floor(values.min() * 10) / 10) - 0.03 if values.size else -0.03
+        return axis | {"range": [low, 1.03], "tickformat": ".1f"}
+    if metric in ON_LOG_AXIS:
+        return axis | {"type": "log", "title": {"text": f"{title} (log scale)"}, "exponentformat": "none"}
+    if metric == "loss":
+        start = [float(one.values[name].values[0].max()) for one in drawn for name in names]
+        top = 10 * max([one for one in start if np.isfinite(one)], default=0.0)
+        if top and values.size and values.max() > top:  # where one diverges, the others stay legible
+            return axis | {"range": [0, top], "title": {"text": f"{title} (larger values beyond the axis)"}}
+    return axis | {"rangemode": "tozero"}
+
+
+def _draw(figure: go.Figure, drawn: Sequence[_Drawn], metric: str, row: int, n_rows: int) -> None:
+    axis = "y" + _number(row)
+    shaded = 0.13 if len(drawn) <= FEW else 0.0
+    for one in drawn:
+        for name in PAIRS.get(metric, (metric,)):
+            pale = name.startswith("train_") and metric in PAIRS
+            values = one.values[name]
+            if metric in ON_LOG_AXIS:
+                values = values.where(values > 0)
+            look: dict = {"legendgroup": one.label, "showlegend": False}
+            if one.marker is not None and not pale:
+                look |= {"mode": "lines+markers", "marker": {"symbol": one.marker, "maxdisplayed": 9, "size": 7}}
+            if pale:
+                look |= {"line": {"color": faint(one.colour, 0.6), "dash": "dot", "width": 1.5}}
+            said = f"{one.label}, {name.partition('_')[0]}" if metric in PAIRS else one.label
+            add_mean(
+                figure, values, said, Style(one.colour), shaded=shaded * (0.5 if pale else 1), yaxis=axis, **look
+            )  # fmt: skip
+        if DECAY in one.values and metric != DECAY:
+            mark_decay(
+                figure, one.values[DECAY], name=f"{one.label}, weight decay", colour=faint(one.colour, 0.8),
+                over=axis, yaxis="y" + _number(n_rows + row), legendgroup=one.label,
+            )  # fmt: skip
+    if metric == "accuracy":
+        _mark_commuted(figure, drawn, axis)
+
+
+def _mark_commuted(figure: go.Figure, drawn: Sequence[_Drawn], axis: str) -> None:
+    """A dashed line where commuting would bring a run: one for all of a share, in a run's colour if it is only its."""
+    shares: dict[float, list[_Drawn]] = {}
+    for one in drawn:
+        if MARK in one.run.all_data and (share := round(float(commuted_share(one.run).mean()), 2)) > 0:
+            shares.setdefault(share, []).append(one)
+    for share, of in shares.items():
+        mark_commuted(figure, share, axis, of[0].colour if len(of) == 1 else GREY)
+
+
+def _legend(figure: go.Figure, drawn: Sequence[_Drawn], field: str | None, rows: Sequence[str]) -> None:
+    for one in drawn:
+        figure.add_scatter(
+            x=[None], y=[None], name=one.label, legendgroup=one.label, mode="lines+markers" if one.marker else "lines",
+            line={"color": one.colour, "width": 2.4}, marker={"symbol": one.marker or "circle", "size": 7},
+        )  # fmt: skip
+    entries = []
+    if set(rows) & set(PAIRS):
+        entries += [("train", "dot"), ("test", "solid")]
+    if any(DECAY in one.values for one in drawn):
+        entries.append(("weight decay", "dash"))
+    for name, dash in entries:
+        figure.add_scatter(
+            x=[None], y=[None], name=name, legendgroup=f"style {name}", mode="lines", legendrank=2000,
+            line={"color": GREY, "width": 1.6, "dash": dash}, hoverinfo="skip",
+        )  # fmt: skip
+    right = {"orientation": "v", "x": 1.01, "y": 1, "yref": "paper", "yanchor": "top", "maxheight": None}
+    figure.update_layout(
+        legend={"title": {"text": field or "", "font": {"size": 12.5}}} | (right if len(drawn) > FEW + 1 else {}),
+        hovermode="closest" if len(drawn) > FEW else "x unified",
+    )
+
+
+def _number(row: int) -> str:
+    return "" if row == 0 else str(row + 1)
