@@ -3,6 +3,8 @@
 Seeds may change at different moments, since each waits for an accuracy of its own: the line is their median.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
@@ -11,6 +13,7 @@ from circuits.figures.bands import points, single
 from circuits.figures.palette import GREY
 
 DECAY = "weight_decay"  # the metric that a run has where it changes
+BELOW, ABOVE = 0.12, 1.3  # room, so that the line lies on no accuracy of 0 or 1
 
 
 def mark_decay(
@@ -39,23 +42,39 @@ def mark_decay(
     if not known.size:
         return
     key = "yaxis" + yaxis[1:]
-    top = max(float(known.max()), 0.0) or 1.0
-    if figure.layout[key].overlaying is None:
+    if key not in figure.layout:
         figure.update_layout(
             {
                 key: {
                     "overlaying": over, "side": "right", "title": {"text": "weight decay", "standoff": 6},
-                    "showgrid": False, "zeroline": False, "ticks": "outside", "nticks": 4, "tickcolor": GREY,
-                    "title_font": {"size": 12.5, "color": GREY}, "tickfont": {"color": GREY}, "range": [0.0, 0.0],
-                    "exponentformat": "power", "anchor": "x",
+                    "showgrid": False, "zeroline": False, "ticks": "outside", "tickmode": "array", "tickcolor": GREY,
+                    "title_font": {"size": 12.5, "color": GREY}, "tickfont": {"color": GREY}, "tickvals": [],
+                    "tickformat": "~g", "anchor": "x",
                 },
                 "margin_r": 64,
             }
         )  # fmt: skip
-    top = max(top, figure.layout[key].range[1] / 1.06)
-    figure.layout[key].range = [-0.03 * top, 1.06 * top]
+    values_in_force = [*figure.layout[key].tickvals, *np.unique(known).tolist()]
+    top = max(values_in_force) or 1.0
+    figure.layout[key].range = [-BELOW * top, ABOVE * top]
+    figure.layout[key].tickvals = apart(values_in_force, 0.07 * top)
     figure.add_scatter(
         x=single(x), y=single(np.nanmedian(y[:, np.isfinite(y).any(axis=0)], axis=1)), name=name, yaxis=yaxis,
         legendgroup=legendgroup or name, showlegend=legendgroup is None, mode="lines", connectgaps=False,
         line={"color": colour, "dash": "dash", "width": 1.4, "shape": "hv"}, hovertemplate="%{y:.3g}",
     )  # fmt: skip
+
+
+def apart(values: Iterable[float], least: float) -> list[float]:
+    """The values from the largest down that lie at least `least` apart, ascending: ticks that can be read.
+
+    Examples
+    --------
+    >>> apart([0.01, 0.5, 0.02, 1.0, 0.5], 0.07)
+    [0.02, 0.5, 1.0]
+    """
+    found: list[float] = []
+    for value in sorted(values, reverse=True):
+        if not found or found[-1] - value >= least:
+            found.append(value)
+    return found[::-1]

@@ -50,9 +50,10 @@ def accuracy(metrics: xr.Dataset) -> go.Figure:
         y_title="accuracy",
         y_axis={"range": [_floor(metrics), 1.03], "tickformat": ".1f"},
     )
+    _train_and_test(figure, metrics, "accuracy")
     if "commuted_share" in metrics:
         mark_commuted(figure, float(metrics["commuted_share"].mean()))
-    return _train_and_test(figure, metrics, "accuracy")
+    return figure
 
 
 def marked_accuracy(metrics: xr.Dataset) -> go.Figure:
@@ -103,8 +104,8 @@ def mark_commuted(figure: go.Figure, share: float, yaxis: str = "y", colour: str
         line={"color": colour, "dash": "dash", "width": 1.3},
     )  # fmt: skip
     figure.add_annotation(
-        x=0, xref="x domain", xanchor="left", y=share, yref=yaxis, yanchor="bottom", showarrow=False,
-        text=f"solved by commuting: {share:.2f}", font={"size": 11.5, "color": colour},
+        x=1, xref="x domain", xanchor="right", y=share, yref=yaxis, yanchor="bottom", showarrow=False,
+        text=f"by commuting: {share:.2f}", font={"size": 11.5, "color": colour},
     )  # fmt: skip
 
 

@@ -140,10 +140,11 @@ def _frame(drawn: Sequence[_Drawn], rows: Sequence[str], x: str, title: str | No
     text = title or ", ".join(row.replace("_", " ") for row in rows).capitalize()
     caption = f"{text}: {len(drawn)} runs over each other, {subtitle}."
     figure = frame(across, text, caption, subtitle=subtitle, y_title="")
+    plain = figure.layout.yaxis.to_plotly_json()
     height = (1 - GAP * (len(rows) - 1)) / len(rows)
     for row, metric in enumerate(rows):
         top = 1 - row * (height + GAP)
-        axis = figure.layout.yaxis.to_plotly_json() | _y_axis(drawn, metric)
+        axis = plain | _y_axis(drawn, metric)
         axis |= {"domain": [max(0.0, top - height), top], "anchor": "x", "gridcolor": PALE}
         figure.layout["yaxis" + _number(row)] = axis
     if len(rows) > 1:

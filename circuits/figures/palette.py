@@ -4,6 +4,7 @@ The colours are Okabe and Ito's, told apart by colour-blind readers; the dashes 
 white. Memorizing and generalizing have one colour each, as a group of neurons and as a phase of training.
 """
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -38,14 +39,15 @@ _SPARE = [Style(colour, dash) for dash in ("solid", "dash", "dot") for colour in
 
 SCALE = ("#440154", "#3B528B", "#21908C", "#5DC863", "#D8C01C")  # viridis, its yellow darkened for white paper
 MANY = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+NUMBER = re.compile(r"(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
 MARKERS = (None, "circle", "square-open", "diamond")
 
 
 def shades(labels: Sequence[str]) -> list[tuple[str, str | None]]:
     """A colour, and a marker if colours do not suffice, for each of several labels.
 
-    Numbers have the shades of one scale, dark to light in their order, which survive a black-and-white print; anything
-    else has one of seven colours, then again with a marker.
+    Labels that differ in a number have the shades of one scale, dark to light in its order, which survive a
+    black-and-white print; others have one of seven colours, then again with a marker.
 
     Examples
     --------
@@ -54,13 +56,27 @@ def shades(labels: Sequence[str]) -> list[tuple[str, str | None]]:
     >>> shades(["adam", "sgd"])
     [('#0072B2', None), ('#D55E00', None)]
     """
-    try:
-        numbers = sorted({float(label) for label in labels})
-    except ValueError:
+    numbers = varying_numbers(labels)
+    if numbers is None or len(set(numbers)) < len(labels) or len(labels) < 2:
         return [(MANY[i % len(MANY)], MARKERS[i // len(MANY) % len(MARKERS)]) for i in range(len(labels))]
-    if len(numbers) < len(labels):
-        return [(MANY[i % len(MANY)], MARKERS[i // len(MANY) % len(MARKERS)]) for i in range(len(labels))]
-    return [(between(numbers.index(float(label)) / max(1, len(numbers) - 1)), None) for label in labels]
+    ranks = sorted(numbers)
+    return [(between(ranks.index(number) / (len(ranks) - 1)), None) for number in numbers]
+
+
+def varying_numbers(labels: Sequence[str]) -> list[float] | None:
+    """The one number in which labels of the same words differ; None if they differ otherwise.
+
+    Examples
+    --------
+    >>> varying_numbers(["0 from epoch 60", "0 from epoch 200"])
+    [60.0, 200.0]
+    >>> varying_numbers(["none", "0 from epoch 200"])
+    """
+    parts = [NUMBER.split(label) for label in labels]
+    if len({len(part) for part in parts}) != 1 or len({tuple(part[::2]) for part in parts}) != 1:
+        return None
+    varying = [place for place in range(1, len(parts[0]), 2) if len({part[place] for part in parts}) > 1]
+    return [float(part[varying[0]]) for part in parts] if len(varying) == 1 else None
 
 
 def between(share: float) -> str:
