@@ -15,6 +15,7 @@ from circuits.analysis.groups import GROUPS, expected_jaccard, jaccard, neuron_g
 from circuits.analysis.measurements import analyze
 from circuits.analysis.merged import elements_needed, merged_sparsity
 from circuits.analysis.norms import group_means, group_norms, neuron_norms
+from circuits.analysis.outcomes import outcomes
 from circuits.analysis.phases import phases
 from circuits.analysis.pruning import incoming_norms, kept_neurons, pruning_order
 from circuits.options import Options
@@ -46,6 +47,7 @@ __all__ = [
     "merged_sparsity",
     "neuron_groups",
     "neuron_norms",
+    "outcomes",
     "phases",
     "pruning_order",
     "smallest_agreeing",

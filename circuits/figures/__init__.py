@@ -10,6 +10,7 @@ statistics beyond the mean over seeds and its band. Every module also has `figur
 one run, which the registry names for the page.
 """
 
+from circuits.figures.across import against
 from circuits.figures.certify import certified_margin, certified_patterns
 from circuits.figures.constructions import cost_over_least, firing_patterns, merged_sparsity, pattern_margins
 from circuits.figures.diagram import circuit_diagram
@@ -23,6 +24,7 @@ from circuits.figures.subnetwork import effective_sparsity
 
 __all__ = [
     "accuracy",
+    "against",
     "agreement",
     "all_neurons",
     "circuit_diagram",

@@ -1,0 +1,100 @@
+"""What became of runs against a setting in which they differ: every seed a point, their median a line.
+
+Thesis, Figures 3.1 and 3.4; Liu, Chi and Wu, Figure 4. How many seeds have no value, because
+they never got there, is written along the upper edge.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+
+from circuits.errors import InputError
+from circuits.figures.axes import PALE, frame, title_of
+from circuits.figures.bands import single
+from circuits.figures.palette import faint, shades
+
+
+def against(
+    values: xr.DataArray | Mapping[str, xr.DataArray],
+    along: str,
+    *,
+    title: str | None = None,
+    log_x: bool = False,
+    y_range: tuple[float, float] | None = None,
+) -> go.Figure:
+    """Values of several runs over a setting.
+
+    Parameters
+    ----------
+    values
+        (run, seed), as a variable of `circuits.analysis.outcomes` with a numeric coordinate of its runs; several by
+        name give a line each.
+    along
+        That coordinate: what lies across.
+    title
+        Above the figure; by default what is drawn.
+    log_x
+        A log axis, if every value across is above 0.
+    y_range
+        Ends of the y axis.
+
+    Raises
+    ------
+    InputError
+        No runs, or they have no such coordinate.
+    """
+    lines = {"": values} if isinstance(values, xr.DataArray) else dict(values)
+    if not lines:
+        raise InputError("There is nothing to draw. Pass values (run, seed) of one or more groups of runs.")
+    first = next(iter(lines.values()))
+    for line in lines.values():
+        if along not in line.coords or line[along].dtype.kind not in "fiu":
+            raise InputError(
+                f"The runs have no number '{along}'. Add it: values.assign_coords({along}=('run', [...]))."
+            )
+    across = np.unique(np.concatenate([line[along].values for line in lines.values()]).astype(np.float64))
+    text = title or title_of(first).capitalize()
+    caption = f"{text} over {along}: every seed of every run, and a line through the medians."
+    what = xr.DataArray(np.zeros(len(across)), {"step": across}, ["step"])
+    figure = frame(what, text, caption, subtitle="points: seeds; line: their median", y_title=title_of(first))
+    kind = "log" if log_x and across.min() > 0 else "linear"
+    figure.layout.xaxis = figure.layout.xaxis.to_plotly_json() | {
+        "type": kind, "range": None, "title": {"text": along.replace("_", " ")}, "gridcolor": PALE,
+        "tickvals": across if len(across) <= 15 else None, "unifiedhovertitle": None, "tickformat": "~g",
+    }  # fmt: skip
+    if y_range is not None:
+        figure.layout.yaxis.range = y_range
+    for (name, line), (colour, marker) in zip(lines.items(), shades(list(lines)), strict=True):
+        _draw(figure, line.sortby(along).transpose("run", "seed"), along, name, colour, marker)
+    figure.update_layout(hovermode="closest", showlegend=len(lines) > 1)
+    return figure
+
+
+def _draw(figure: go.Figure, line: xr.DataArray, along: str, name: str, colour: str, marker: str | None) -> None:
+    x = line[along].values.astype(np.float64)
+    y = line.values.astype(np.float64)
+    known = np.isfinite(y)
+    has = known.any(axis=1)
+    median = np.full(len(x), np.nan)
+    median[has] = [np.median(row[row_known]) for row, row_known in zip(y[has], known[has], strict=True)]
+    places, seeds = np.nonzero(known)
+    hover = [f"seed {line['seed'].values[seed]}" for seed in seeds]
+    figure.add_scatter(
+        x=single(x[places]), y=single(y[known]), text=hover, mode="markers", legendgroup=name, showlegend=False,
+        marker={"color": faint(colour, 0.45), "size": 6},
+        hovertemplate="%{y:.4~g} (%{text})<extra>" + name + "</extra>",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=single(x), y=single(median), name=name, legendgroup=name, mode="lines+markers", connectgaps=False,
+        line={"color": colour, "width": 2.2}, marker={"symbol": marker or "circle", "size": 5},
+        hovertemplate="median %{y:.4~g}<extra>" + name + "</extra>",
+    )  # fmt: skip
+    for place, n_none in enumerate((~known).sum(axis=1)):
+        if n_none:
+            at = float(np.log10(x[place]) if figure.layout.xaxis.type == "log" else x[place])
+            figure.add_annotation(
+                x=at, y=1, yref="y domain", text=f"{n_none} none", showarrow=False, yanchor="bottom",
+                font={"size": 11, "color": colour},
+            )  # fmt: skip
