@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from circuits.figures.report import report as report
     from circuits.presets import preset as preset
     from circuits.presets import preset_configs as preset_configs
+    from circuits.presets import preset_seconds as preset_seconds
     from circuits.training.loop import train as train
     from circuits.training.replay import replay as replay
     from circuits.training.ticket import ticket as ticket
@@ -46,6 +47,7 @@ _LAZY = {
     "open": "circuits.checkpoints.run:open_run",
     "preset": "circuits.presets:preset",
     "preset_configs": "circuits.presets:preset_configs",
+    "preset_seconds": "circuits.presets:preset_seconds",
     "read_json": "circuits.analysis.store:read_json",
     "repair": "circuits.checkpoints.repair:repair",
     "replay": "circuits.training.replay:replay",
