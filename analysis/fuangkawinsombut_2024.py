@@ -84,8 +84,8 @@ grokking("Figures 1.1 and 2.1", study.runs("fuangkawinsombut-2024")["fuangkawins
 # %% [markdown]
 # ## Figure 3.1: weight decay raised after memorisation
 #
-# Hypothesis 3.1: the larger, the faster, up to a threshold "approximately between λ = 0.1 and λ = 0.5", beyond which the
-# network fails to generalise. A seed generalises when its test accuracy exceeds 98 %; one that does so and loses it
+# Hypothesis 3.1: the larger, the faster, up to a threshold "approximately between λ = 0.1 and λ = 0.5", beyond which
+# the network fails to generalise. A seed generalises when its test accuracy exceeds 98 %; one that does so and loses it
 # again has not kept it.
 
 # %%
