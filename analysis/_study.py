@@ -73,6 +73,11 @@ class Study:
                 self.unfinished[name] = why
         return found
 
+    @staticmethod
+    def missing(name):
+        """Say, while a statement is measured, that it needs a run that is not there."""
+        raise MissingRunError(name)
+
     def claim(self, figure, statement, paper, measure):
         """Note a statement of the paper.
 
@@ -106,7 +111,8 @@ class Study:
         for verdict in self.verdicts().values():
             print(verdict)
         for name, why in self.unfinished.items():
-            print(f"{name}: {why}. Train it: circuits train {name}{' --resume' * self._path(name).exists()}")
+            how = f"--resume --out {self._path(name)}" if "unfinished" in why else name
+            print(f"{name}: {why}. Train it: circuits train {how}{' --overwrite' * ('another' in why)}")
         self.page.write_text(self._html(), encoding="utf-8")
         print(f"The figures are in {self.page}.")
 
@@ -137,6 +143,8 @@ class Study:
         return head + f"<h1>{self.title}</h1>" + "".join(parts)
 
     def _say_plan(self):
+        if self.fast:
+            return
         table = Table(box=box.SIMPLE_HEAD, title=f"{self.title}: runs", title_justify="left")
         for column in ("preset", "configs", "there", "each", "the rest takes"):
             table.add_column(column, justify="left" if column == "preset" else "right")
@@ -147,11 +155,10 @@ class Study:
             rest[preset] = each * (len(configs) - there)
             table.add_row(preset, str(len(configs)), str(there), _time(each), _time(rest[preset]))
         Console(width=150).print(table)
-        if not self.fast:
-            brief = [preset for preset in rest if self.train_all or circuits.preset_seconds(preset) <= BRIEF]
-            now = sum(rest[preset] for preset in brief)
-            later = sum(rest.values()) - now
-            print(f"Trains {_time(now)} now." + (f" With --train, {_time(later)} more." if later else ""))
+        brief = [preset for preset in rest if self.train_all or circuits.preset_seconds(preset) <= BRIEF]
+        now = sum(rest[preset] for preset in brief)
+        later = sum(rest.values()) - now
+        print(f"Trains {_time(now)} now." + (f" With --train, {_time(later)} more." if later else ""))
 
     def _path(self, name):
         return RUNS / f"{name}{'-fast' if self.fast else ''}.h5"
