@@ -232,7 +232,7 @@ def rises():
     """Whether the thresholds rise with the weight decay for every n."""
     rows = {n: [threshold(n, decay) for decay in TABLE] for n in (30, 50, 70)}
     text = "; ".join(f"n = {n}: {', '.join(f'{one:g}' for one in row)}" for n, row in rows.items())
-    return text, all(row[0] <= row[1] <= row[2] for row in rows.values())
+    return text, all(row[0] <= row[1] <= row[2] and row[0] < row[2] for row in rows.values())
 
 
 def dips():

@@ -61,7 +61,7 @@ def against(
     figure = frame(what, text, caption, subtitle="points: seeds; line: their median", y_title=title_of(first))
     kind = "log" if log_x and across.min() > 0 else "linear"
     figure.layout.xaxis = figure.layout.xaxis.to_plotly_json() | {
-        "type": kind, "range": None, "title": {"text": along.replace("_", " ")}, "gridcolor": PALE,
+        "type": kind, "range": None, "title": {"text": title_of(first[along])}, "gridcolor": PALE,
         "tickvals": across if len(across) <= 15 else None, "unifiedhovertitle": None, "tickformat": "~g",
     }  # fmt: skip
     if y_range is not None:

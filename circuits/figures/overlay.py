@@ -226,7 +226,8 @@ def _legend(figure: go.Figure, drawn: Sequence[_Drawn], field: str | None, rows:
             x=[None], y=[None], name=name, legendgroup=f"style {name}", mode="lines", legendrank=2000,
             line={"color": GREY, "width": 1.6, "dash": dash}, hoverinfo="skip",
         )  # fmt: skip
-    right = {"orientation": "v", "x": 1.01, "y": 1, "yref": "paper", "yanchor": "top", "maxheight": None}
+    beside = 1.09 if any(DECAY in one.values for one in drawn) else 1.01  # the axis of the weight decay
+    right = {"orientation": "v", "x": beside, "y": 1, "yref": "paper", "yanchor": "top", "maxheight": None}
     figure.update_layout(
         legend={"title": {"text": field or "", "font": {"size": 12.5}}} | (right if len(drawn) > FEW + 1 else {}),
         hovermode="closest" if len(drawn) > FEW else "x unified",
