@@ -113,6 +113,7 @@ class Study:
         for name, why in self.unfinished.items():
             how = f"--resume --out {self._path(name)}" if "unfinished" in why else name
             print(f"{name}: {why}. Train it: circuits train {how}{' --overwrite' * ('another' in why)}")
+        self.page.parent.mkdir(exist_ok=True)
         self.page.write_text(self._html(), encoding="utf-8")
         print(f"The figures are in {self.page}.")
 
