@@ -329,7 +329,7 @@ def consistent(curves_figure, circuits_figure, run, what):
     own, others = growth["generalizing"], growth["complementary"]
     study.claim(
         circuits_figure,
-        f"{what}: the generalizing group grows, the rest decays",
+        f"{what}: the generalizing group grows by half, the rest halves",
         "consistent",
         lambda: (f"norms, end / memorised: {own:.2f} and {others:.2f}", own > 1.5 and others < 0.5),
     )

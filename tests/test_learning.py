@@ -87,3 +87,11 @@ def test_a_run_whose_weight_decay_stays_has_no_such_line(tiny_run):
 def test_the_weight_decay_is_not_taken_for_a_result(flipped_run):
     values = flipped_run.metrics[["train_loss"]]
     assert [figure.layout.title.text for figure in generic.figures(flipped_run, values)] == ["Train loss"]
+
+
+def test_where_seeds_change_at_different_moments_the_line_has_only_values_that_were_in_force(flipped_run):
+    values = flipped_run.metrics["weight_decay"].copy(data=[[1.0, 1, 1], [1, 1, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0]])
+    figure = figures.loss(flipped_run.metrics.isel(seed=[0, 1]).assign(weight_decay=values.isel(seed=[0, 1])))
+    assert trace(figure, "weight decay").y.tolist() == [1, 0, 0, 0]
+    figure = figures.loss(flipped_run.metrics.assign(weight_decay=values))
+    assert trace(figure, "weight decay").y.tolist() == [1, 0, 0, 0]

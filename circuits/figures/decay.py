@@ -1,6 +1,7 @@
 """The weight decay in force, where it changes during a run: a dashed line that steps, with its own axis on the right.
 
-Seeds may change at different moments, since each waits for an accuracy of its own: the line is their median.
+Seeds may change at different moments, since each waits for an accuracy of its own: the line is their median, of two
+middle ones the lower, so that it is a weight decay that was in force.
 """
 
 from collections.abc import Iterable
@@ -58,8 +59,9 @@ def mark_decay(
     top = max(values_in_force) or 1.0
     figure.layout[key].range = [-BELOW * top, ABOVE * top]
     figure.layout[key].tickvals = apart(values_in_force, 0.07 * top)
+    seeds = y[:, np.isfinite(y).any(axis=0)]
     figure.add_scatter(
-        x=single(x), y=single(np.nanmedian(y[:, np.isfinite(y).any(axis=0)], axis=1)), name=name, yaxis=yaxis,
+        x=single(x), y=single(np.nanquantile(seeds, 0.5, axis=1, method="lower")), name=name, yaxis=yaxis,
         legendgroup=legendgroup or name, showlegend=legendgroup is None, mode="lines", connectgaps=False,
         line={"color": colour, "dash": "dash", "width": 1.4, "shape": "hv"}, hovertemplate="%{y:.3g}",
     )  # fmt: skip
