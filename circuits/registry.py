@@ -141,8 +141,8 @@ PRESETS = {
             "merrill-2023": ("(40,3) parity", "Figs. 2, 3, 5", "5 s"),
             "merrill-2023-weak-decay": ("weight decay 0.001", "Figs. 6, 7", "20 s"),
             "merrill-2023-k4": ("(40,4) parity", "Figs. 8, 9", "5 s"),
-            "merrill-2023-addition": ("x + y mod 97, transformer", "Fig. 4 left", "≤ 3 h"),
-            "merrill-2023-division": ("x / y mod 97, transformer", "Fig. 4 right", "≤ 3 h"),
+            "merrill-2023-addition": ("x + y mod 97, transformer", "Fig. 4 left", "3 h"),
+            "merrill-2023-division": ("x / y mod 97, transformer", "Fig. 4 right", "3 h"),
         },
     ),
     **of_paper(
@@ -198,7 +198,7 @@ PRESETS = {
             "liu-chi-wu-rmsprop": ("RMSProp", "Fig. 4", "20 min"),
         },
     ),
-    **of_paper("Power et al. 2022", "power_2022", {"power-2022": ("ten operations mod 97", "Fig. 2", "≤ 1 h")}),
+    **of_paper("Power et al. 2022", "power_2022", {"power-2022": ("ten operations mod 97", "Fig. 2", "1 h")}),
     **of_paper("Nanda et al. 2023", "nanda_2023", {"nanda-2023": ("x + y mod 113", "section 4", "10 min")}),
     **of_paper(
         "no paper: the laboratory",

@@ -10,6 +10,7 @@ import pytest
 import circuits
 from circuits.checkpoints.layout import size_on_disk
 from circuits.config import parse
+from circuits.presets import preset_seconds
 from circuits.registry import PRESETS
 from circuits.tasks.operations import VALUES
 
@@ -99,6 +100,7 @@ def test_a_preset_says_what_it_is_where_it_is_from_and_how_long_it_takes(preset)
     said = [made.__doc__, getattr(made, function).__doc__, entry.help, entry.paper, entry.time]
     assert all(said)
     assert entry.shows or preset.startswith("modular-31")
+    assert preset_seconds(preset) > 0
     names = list(circuits.preset_configs(preset))
     assert names == [preset] or all(name.startswith(f"{preset}/") and name.count("/") == 1 for name in names)
 

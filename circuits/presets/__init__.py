@@ -50,7 +50,7 @@ def preset_seconds(name: str) -> float:
     Examples
     --------
     >>> preset_seconds("merrill-2023")
-    10.0
+    5.0
     """
     entry = lookup(PRESETS, name.partition("/")[0], "preset")
     number, unit = (entry.time or "0 s").split()
