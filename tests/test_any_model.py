@@ -16,7 +16,6 @@ from circuits.analysis.prefixes import smallest_prefix
 from circuits.analysis.pruning import pruning_order
 from circuits.config import Config
 from circuits.interfaces import HiddenLayer, Model, untouched
-from circuits.registry import MODELS
 from circuits.threads import one_blas_thread, one_torch_thread
 
 TOKENS = {"kind": "modular", "p": 5, "encoding": "tokens", "sequence": "x y =", "train_fraction": 0.6}
@@ -91,12 +90,11 @@ def networks(config):
             yield {name: random.integers(-1, 2, shape).astype(float) for name, (_, shape) in config.shapes.items()}
 
 
-if "transformer" in MODELS:
-    small = {"kind": "transformer", "n_heads": 2, "d_model": 8, "d_mlp": 10}
-    CASES += [
-        pytest.param(TOKENS, small | changes, id=f"transformer-{name}")
-        for name, changes in {"1": {}, "2": {"n_layers": 2}, "LN": {"normalization": "LN"}}.items()
-    ]
+TRANSFORMER = {"kind": "transformer", "n_heads": 2, "d_model": 8, "d_mlp": 10}
+CASES += [
+    pytest.param(TOKENS, TRANSFORMER | changes, id=f"transformer-{name}")
+    for name, changes in {"1": {}, "2": {"n_layers": 2}, "LN": {"normalization": "LN"}}.items()
+]
 
 
 class Stream(Model):

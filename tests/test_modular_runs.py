@@ -16,8 +16,14 @@ MODELS = {
     "mlp": {"kind": "mlp", "widths": [20, 12]},
     "embedded_mlp": {"kind": "embedded_mlp", "widths": [14], "d_embed": 6},
     "lstm": {"kind": "lstm", "hidden": 10, "d_embed": 6},
+    "transformer": {"kind": "transformer", "n_heads": 2, "d_model": 8, "d_mlp": 12, "n_layers": 2},
 }
-LAST = {"mlp": "hidden.1.hook_post", "embedded_mlp": "hidden.0.hook_post", "lstm": "hook_dropped"}
+LAST = {
+    "mlp": "hidden.1.hook_post",
+    "embedded_mlp": "hidden.0.hook_post",
+    "lstm": "hook_dropped",
+    "transformer": "blocks.1.mlp.hook_post",
+}
 
 
 @pytest.fixture(scope="module", params=MODELS)
