@@ -132,6 +132,15 @@ def test_other_results_are_drawn_beside_the_metrics(by_decay):
     np.testing.assert_allclose(line.y, expected, rtol=1e-6)
 
 
+def test_results_at_fewer_checkpoints_are_joined_by_a_line(by_decay):
+    options = circuits.analysis.Options(checkpoints="::2")
+    measured = [circuits.analyze(run, "subnetwork", options=options)["subnetwork"] for run in by_decay[:1]]
+    figure = figures.curves(by_decay[:1], ["accuracy", "effective_sparsity"], results=measured)
+    (line,) = [t for t in figure.data if t.yaxis == "y2" and t.mode != "none"]
+    assert line.x.tolist() == [2, 4]
+    np.testing.assert_allclose(line.y, measured[0]["effective_sparsity"].mean("seed").values[1:], rtol=1e-6)
+
+
 def test_steps_can_lie_across(by_fraction):
     figure = figures.curves(by_fraction, x="step")
     assert figure.layout.xaxis.title.text.startswith("step")

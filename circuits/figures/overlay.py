@@ -28,6 +28,7 @@ from circuits.figures.palette import GREY, Style, faint, shades
 PAIRS = {"accuracy": ("train_accuracy", "test_accuracy"), "loss": ("train_loss", "test_loss")}
 ON_LOG_AXIS = ("effective_sparsity", "sparsity_ratio")  # they fall by orders of magnitude
 FEW = 5  # of so many runs each has its band; of more they would cover each other
+MOST_LETTERS = 24  # of the title beside a row
 ROW, GAP = 270, 0.06  # pixels; share of the height between two rows
 Runs = Sequence[Run | str | Path] | Mapping[str, Run | str | Path]
 
@@ -36,7 +37,7 @@ class _Drawn(NamedTuple):
     """A run with all that may be drawn of it, and how."""
 
     run: Run
-    values: xr.Dataset
+    values: dict[str, xr.DataArray]
     label: str
     colour: str
     marker: str | None
@@ -115,21 +116,24 @@ def _drawn(
     for i, (run, label, (colour, marker)) in enumerate(zip(runs, labels, shades(labels), strict=True)):
         if run.n_checkpoints == 0:
             raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
-        values = run.metrics
-        for name, variable in (results[i] if results is not None else xr.Dataset()).data_vars.items():
-            if {"step", "seed"} == set(variable.dims):
-                values = values.assign({name: variable.reindex(step=values["step"])})
+        measured = [run.metrics] if results is None else [run.metrics, results[i]]
+        values = {
+            str(name): variable if x == "epoch" else variable.drop_vars("epoch", errors="ignore")
+            for dataset in measured
+            for name, variable in dataset.data_vars.items()
+            if set(variable.dims) == {"step", "seed"}
+        }
         for name in (name for row in rows for name in PAIRS.get(row, (row,))):
             if name not in values:
-                known = [*PAIRS, *map(str, values.data_vars)]
+                known = [*PAIRS, *values]
                 raise InputError(f"{run.path} has no metric '{name}'. {nearest(name, known)}")
-        found.append(_Drawn(run, values if x == "epoch" else values.drop_vars("epoch"), label, colour, marker))
+        found.append(_Drawn(run, values, label, colour, marker))
     return found
 
 
 def _frame(drawn: Sequence[_Drawn], rows: Sequence[str], x: str, title: str | None) -> go.Figure:
     """Axes for every row, below each other, with one x axis over all checkpoints."""
-    places = np.unique(np.concatenate([one.values[x].values for one in drawn]).astype(np.float64))
+    places = np.unique(np.concatenate([one.run.metrics[x].values for one in drawn]).astype(np.float64))
     across = xr.DataArray(
         np.zeros(len(places)), {x: ("step", places)} if x == "epoch" else {"step": places}, ["step"], "across"
     )
@@ -157,7 +161,7 @@ def _y_axis(drawn: Sequence[_Drawn], metric: str) -> dict:
     values = np.concatenate([one.values[name].values.ravel() for one in drawn for name in names])
     values = values[np.isfinite(values)]
     title = metric if metric in PAIRS else title_of(drawn[0].values[metric]).split(";")[0].split(",")[0]
-    if len(title) > 40:
+    if len(title) > MOST_LETTERS:
         title = metric.replace("_", " ")
     axis: dict = {"title": {"text": title}, "type": "linear"}
     if "accuracy" in metric:
