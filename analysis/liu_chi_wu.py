@@ -304,6 +304,12 @@ measured = circuits.analyze(sparse, "subnetwork")["subnetwork"]
 ratio = measured["sparsity_ratio"].median("seed").values
 
 
+def ends(run):
+    """Whether a network is right on both sets at the end: what does not learn shows nothing about learning."""
+    trained, tested = (median(run.metrics[f"{part}_accuracy"][-1].values) for part in ("train", "test"))
+    return f"train {trained:.2f}, test {tested:.2f} at the end", trained > 0.98 and tested > 0.98
+
+
 def along_loss(part, wanted):
     """How the ratio changes while a loss falls from nine tenths of its range to one tenth, on the way to its end."""
     loss = sparse.metrics[f"{part}_loss"].median("seed").values
@@ -319,6 +325,7 @@ def along_loss(part, wanted):
     return text, bool(np.sign(ratio[end] - ratio[begin]) == wanted)
 
 
+study.claim("Figure 7", "memorises and generalises", "yes", lambda: ends(sparse))
 study.claim(
     "Figure 7", "train loss falls: sparsity declines, the ratio rises", "denser", lambda: along_loss("train", 1)
 )
@@ -346,6 +353,7 @@ def earlier():
     return f"without: {epochs(without)}; with: {epochs(with_noise)}", later(without, with_noise)
 
 
+study.claim("Figure 8", "without noise: memorises and generalises", "yes", lambda: ends(noisy["noise-0.0"]))
 study.claim("Figure 8", "noise on the inputs generalises earlier", "significantly earlier", earlier)
 study.curves("Figure 8", list(noisy.values()), ["accuracy", "parameter_norm"], "noise on the inputs")
 
