@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def epochs(tmp_path_factory):
-    """Epochs (memorization, generalization), each (seed,), of a preset's config; NaN where it never happens."""
+    """Epochs (memorization, generalization) of a preset's config, each (seed,), NaN where never; test accuracy at last."""
     folder = tmp_path_factory.mktemp("shown")
     known = {}
 
@@ -22,7 +22,8 @@ def epochs(tmp_path_factory):
             config = circuits.preset(name).replace(**changes)
             with circuits.train(config, folder / "run.h5", overwrite=True, progress=False) as run:
                 found = circuits.analysis.phases(run)
-                known[key] = found["memorization_epoch"].values, found["generalization_epoch"].values
+                last = run.metrics["test_accuracy"].values[-1]
+                known[key] = found["memorization_epoch"].values, found["generalization_epoch"].values, last
         return known[key]
 
     return measured
@@ -33,20 +34,19 @@ def never(values):
 
 
 def test_without_weight_decay_modular_addition_is_memorised_and_never_generalised(epochs):
-    memorised, generalised = epochs("modular-31-decay/always")
+    memorised, generalised, _ = epochs("modular-31-decay/always")
     assert len(memorised) >= 4
     assert (generalised - memorised > 300).all()
-    memorised, generalised = epochs("modular-31-decay/never")
+    memorised, generalised, _ = epochs("modular-31-decay/never")
     assert (memorised < 100).all()
     assert never(generalised)
 
 
-def test_decay_removed_early_prevents_generalisation_and_removed_late_does_not_hurt(epochs, tmp_path):
+def test_decay_removed_early_prevents_generalisation_and_removed_late_does_not_hurt(epochs):
     assert never(epochs("modular-31-decay/removed-early")[1])
-    assert (epochs("modular-31-decay/removed-late")[1] == epochs("modular-31-decay/always")[1]).all()
-    with circuits.train(circuits.preset("modular-31-decay/removed-late"), tmp_path / "run.h5", progress=False) as run:
-        assert (run.metrics["weight_decay"].values[-1] == 0).all()
-        assert (run.metrics["test_accuracy"].values[-1] > 0.99).all()
+    _, generalised, last = epochs("modular-31-decay/removed-late")
+    assert (generalised == epochs("modular-31-decay/always")[1]).all()
+    assert (last > 0.99).all()
 
 
 def test_decay_introduced_late_suffices_and_doubled_it_is_faster(epochs):
@@ -58,13 +58,14 @@ def test_decay_introduced_late_suffices_and_doubled_it_is_faster(epochs):
 
 
 def test_a_larger_training_set_generalises_sooner(epochs):
-    few, half, many = (epochs(f"modular-31-fraction/{fraction}")[1] for fraction in (0.35, 0.5, 0.8))
+    few, many = (epochs(f"modular-31-fraction/{fraction}")[1] for fraction in (0.35, 0.8))
+    half = epochs("modular-31-decay/always")[1]
     assert (many < half).all()
     assert (half < few).all()
 
 
 def test_mild_input_noise_speeds_generalisation_up_and_strong_noise_prevents_it(epochs):
-    assert (epochs("modular-31-noise/0.1")[1] < epochs("modular-31-noise/0.0")[1]).all()
+    assert (epochs("modular-31-noise/0.1")[1] < epochs("modular-31-decay/always")[1]).all()
     assert never(epochs("modular-31-noise/1.0")[1])
 
 
@@ -78,19 +79,19 @@ def test_raised_decay_shortens_the_delay_up_to_a_point_and_then_nothing_generali
 
 def test_two_percent_of_flipped_labels_still_grok_and_twenty_do_not(epochs):
     """Thesis, section 3.2: (50,2) at λ = 0.01."""
-    memorised, generalised = epochs("fuangkawinsombut-2024", task__flip_fraction=0.02)
+    memorised, generalised, _ = epochs("fuangkawinsombut-2024", task__flip_fraction=0.02)
     assert (generalised > memorised).all()
     assert never(epochs("fuangkawinsombut-2024", task__flip_fraction=0.2)[1])
 
 
 def test_weak_decay_groks_after_a_thousand_epochs(epochs):
-    memorised, generalised = epochs("merrill-2023-weak-decay")
+    memorised, generalised, _ = epochs("merrill-2023-weak-decay")
     assert (memorised < 100).all()
     assert ((generalised > 300) & (generalised <= 1500)).all()
 
 
 def test_parity_of_four_bits_groks_within_its_epochs(epochs):
-    memorised, generalised = epochs("merrill-2023-k4")
+    memorised, generalised, _ = epochs("merrill-2023-k4")
     assert (memorised < 100).all()
     assert ((generalised > 100) & (generalised < 300)).all()
     assert 150 < np.median(generalised) < 230
