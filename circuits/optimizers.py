@@ -121,40 +121,22 @@ class Adam(Optimizer):
         return ("exp_avg", "exp_avg_sq")
 
     def made(self, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
-        """`torch.optim.Adam`."""
+        """`torch.optim.Adam`, or AdamW where weight decay is decoupled."""
         import torch
 
-        return torch.optim.Adam(
+        chosen = torch.optim.AdamW if self.decoupled else torch.optim.Adam
+        return chosen(
             parameters, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True
         )
 
 
-class AdamW(Optimizer):
+class AdamW(Adam):
     """Adam with decoupled weight decay, as `torch.optim.AdamW` applies it (Loshchilov and Hutter 2019)."""
 
     decoupled: ClassVar[bool] = True
-    kind: Literal["adamw"] = "adamw"
-    lr: PositiveFloat = 0.001
-    """Learning rate."""
+    kind: Literal["adamw"] = "adamw"  # type: ignore[assignment]
     weight_decay: NonNegativeFloat = 0.01
     """Decoupled coefficient λ: θ is multiplied by 1 - lr λ at every update."""
-    betas: tuple[Decay, Decay] = (0.9, 0.999)
-    """Decay of the running means of the gradient and of its square."""
-    eps: PositiveFloat = 1e-8
-    """Added to the denominator."""
-
-    @property
-    def moments(self) -> tuple[str, ...]:
-        """Running means of the gradient and of its square."""
-        return ("exp_avg", "exp_avg_sq")
-
-    def made(self, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
-        """`torch.optim.AdamW`."""
-        import torch
-
-        return torch.optim.AdamW(
-            parameters, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True
-        )
 
 
 class RMSProp(Optimizer):

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def epochs(tmp_path_factory):
-    """Epochs (memorization, generalization) of a preset's config, each (seed,), NaN where never; test accuracy at last."""
+    """Memorization and generalization epoch of a preset's config, NaN where never, and last test accuracy; (seed,)."""
     folder = tmp_path_factory.mktemp("shown")
     known = {}
 
