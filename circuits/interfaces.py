@@ -124,6 +124,11 @@ class Model(Part, ABC):
     def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched) -> Any:
         """Outputs (example,) or (example, class) for inputs (example, input); hook points pass through `tap`."""
 
+    @property
+    def can_prepare(self) -> bool:
+        """Whether `prepared` may have something to offer."""
+        return False
+
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], Any] | None:
         """A faster `forward` for these inputs, a function of the parameters alone; None where there is none.
 

@@ -271,7 +271,7 @@ def test_too_little_room_is_said_before_anything_is_written(tmp_path, make_confi
     ("arguments", "message"),
     [
         ({"device": "gpu"}, "no device 'gpu'. There are: auto, cpu, cuda, mps"),
-        ({"kernel": "fast"}, "no kernel 'fast'. There are: auto, fused, batched, reference"),
+        ({"kernel": "fast"}, "no kernel 'fast'. There are: auto, fused, batched, prepared, reference"),
         ({"resume": True, "overwrite": True}, "not both"),
     ],
 )

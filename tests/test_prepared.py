@@ -1,4 +1,4 @@
-"""The reference path trains through a model's faster forward where it has one, and through `forward` elsewhere."""
+"""The prepared path trains through a model's faster forward where it has one; the reference path through `forward`."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def counted(monkeypatch):
     return calls
 
 
-def trained(config, path, kernel="reference"):
+def trained(config, path, kernel="prepared"):
     with circuits.train(config, path, kernel=kernel, progress=False) as run:
         values = {name: run.parameters[name].values for name in run.parameters}
         return values | {name: run.metrics[name].values for name in run.metrics}
@@ -46,21 +46,20 @@ def assert_alike(first, second):
 
 
 @pytest.mark.parametrize("batch_size", [None, 40])
-def test_by_tables_training_goes_where_it_goes_without(batch_size, tmp_path, monkeypatch, counted):
+def test_by_tables_training_goes_where_it_goes_without(batch_size, tmp_path, counted):
     chosen = config(batch_size=batch_size)
     by_tables = trained(chosen, tmp_path / "tables.h5")
     assert set(counted) <= {73 - 40}  # the last partial batch has fewer examples than pairs
     assert_alike(by_tables, trained(chosen, tmp_path / "batched.h5", kernel="batched"))
-    monkeypatch.setattr(Transformer, "prepared", lambda self, inputs: None)
     counted.clear()
-    assert_alike(by_tables, trained(chosen, tmp_path / "plain.h5"))
+    assert_alike(by_tables, trained(chosen, tmp_path / "plain.h5", kernel="reference"))
     assert chosen.batch in counted
 
 
 def test_by_tables_a_run_that_is_continued_has_the_bits_of_one_that_was_not(tmp_path):
     whole = trained(config(dtype="float32"), tmp_path / "whole.h5")
     trained(config(dtype="float32", epochs=10), tmp_path / "parts.h5")
-    with circuits.train(config(dtype="float32"), tmp_path / "parts.h5", resume=True, kernel="reference") as run:
+    with circuits.train(config(dtype="float32"), tmp_path / "parts.h5", resume=True, kernel="prepared") as run:
         assert run.steps.tolist() == [0, 10, 20, 30]
         assert all((run.parameters[name].values == whole[name]).all() for name in run.parameters)
 
@@ -72,10 +71,11 @@ def test_with_dropout_training_takes_the_forward_that_can_be_tapped(tmp_path, co
 
 def test_a_large_step_is_taken_by_one_network_after_the_other_and_small_ones_in_lockstep():
     assert choose_kernel(config(), "cpu", "auto") == ("batched", "cpu")
-    assert choose_kernel(config(task__p=113, model__d_model=128, model__d_mlp=512), "cpu", "auto") == (
-        "reference",
-        "cpu",
-    )
+    large = config(task__p=113, model__d_model=128, model__d_mlp=512)
+    assert choose_kernel(large, "cpu", "auto") == ("prepared", "cpu")
+    assert choose_kernel(large.replace(model__n_layers=2), "cpu", "auto") == ("reference", "cpu")
+    with pytest.raises(circuits.InputError, match="no faster forward pass with these settings on cpu"):
+        choose_kernel(large.replace(model__n_layers=2), "cpu", "prepared")
 
 
 def test_a_run_gives_its_networks_as_bridges_of_transformer_lens(tmp_path):

@@ -188,9 +188,14 @@ class Transformer(Model):
             stream = tap(f"{block}.hook_resid_post", stream + tap(f"{block}.hook_mlp_out", written))
         return self._normalized(parameters, "ln_final", stream)[..., -1, :] @ parameters["unembed.W_U"]
 
+    @property
+    def can_prepare(self) -> bool:
+        """One layer without normalization."""
+        return self.n_layers == 1 and self.normalization is None
+
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor] | None:
         """By tables of attention: for one layer without normalization, if all sequences end on the same token."""
-        if self.n_layers > 1 or self.normalization is not None:
+        if not self.can_prepare:
             return None
         from circuits.models.attention_tables import forward_by_tables, tables_of
 

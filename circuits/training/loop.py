@@ -66,7 +66,8 @@ def train(
     device
         "auto" takes the fused CPU path where it applies and otherwise the best torch device there is: batched on cuda.
     kernel
-        "auto", "fused", "batched" (torch, all seeds as one), or "reference": torch autograd, slow and obvious.
+        "auto", "fused", "batched" (torch, all seeds as one), "prepared" (torch, a model's faster forward pass), or
+        "reference": torch autograd, slow and obvious.
     allow_different_numerics
         Resume although arithmetic, processor or libraries differ: the bits are then not those of an uninterrupted run.
     progress

@@ -1,6 +1,7 @@
 """The reference path: torch autograd and `torch.optim`, one network after the other, on any device.
 
-Slow and obvious. It serves every model, and the other paths are held against it in the tests.
+Slow and obvious. It serves every model, and the other paths are held against it in the tests. As the path "prepared" it
+takes a model's faster forward pass (`Model.prepared`) where there is one.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ class Reference:
 
     def __init__(
         self, config: Config, data: xr.Dataset, parameters: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray],
-        device: str,
+        device: str, *, prepares: bool = False,
     ) -> None:  # fmt: skip
         self.config = config
         self.preparing = ""
+        self._prepares = prepares
         self.n_lanes, self.n_threads = len(config.seeds), 0  # its optimizers' state is that of the row before
         self._lent = Threads(threads_per_step(config, "reference"))
         self._is_random = is_random(config)
@@ -50,8 +52,8 @@ class Reference:
             tensors(config, data, what, device) for what in ("train", "test", "marks")
         )
         at_once = config.batch if config.batch_size is None else EXAMPLES_AT_ONCE
-        self._on_train = [outputs_on(config.model, inputs, at_once) for inputs, _ in self._train]
-        self._on_test = [outputs_on(config.model, inputs, EXAMPLES_AT_ONCE) for inputs, _ in self._test]
+        self._on_train = [outputs_on(config.model, inputs, at_once, prepares) for inputs, _ in self._train]
+        self._on_test = [outputs_on(config.model, inputs, EXAMPLES_AT_ONCE, prepares) for inputs, _ in self._test]
 
     def advance(self, network: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
         """Take updates `start` to `stop` of an epoch, for one network."""
@@ -73,7 +75,8 @@ class Reference:
         parameters = dict(self._networks[network].named_parameters())
         if self.config.batch_size is None:
             return self._on_train[network](parameters)
-        return outputs_on(self.config.model, self._train[network][0][batch], len(batch))(parameters)
+        inputs = self._train[network][0][batch]
+        return outputs_on(self.config.model, inputs, len(batch), self._prepares)(parameters)
 
     def _batches(self, network: int, epoch: int) -> Sequence[Any]:
         """Which examples each update of an epoch is made of."""
@@ -121,13 +124,17 @@ class Threads:
 
 
 def outputs_on(
-    model: Model, inputs: torch.Tensor, at_once: int
+    model: Model, inputs: torch.Tensor, at_once: int, prepares: bool
 ) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor]:
-    """The function that gives a model's outputs for these inputs from its parameters, the fastest that it has.
+    """The function that gives a model's outputs for these inputs from its parameters; its fastest, if it `prepares`.
 
     It takes `at_once` inputs at a time, so that what lies between fits in memory.
     """
-    parts = [model.prepared(part) or partial(model.forward, inputs=part) for part in inputs.split(at_once)]
+
+    def made(part: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor]:
+        return (model.prepared(part) if prepares else None) or partial(model.forward, inputs=part)
+
+    parts = [made(part) for part in inputs.split(at_once)]
     return parts[0] if len(parts) == 1 else lambda parameters: torch.cat([part(parameters) for part in parts])
 
 
@@ -193,7 +200,9 @@ def restore(
 
 def numerics(config: Config, path: str, device: str) -> dict[str, Any]:
     """Torch's version and the instructions it uses, and the threads of one step."""
+    compiled = {name: version(name) for name in ("numba", "llvmlite")} if path == "prepared" else {}
     return {
+        **compiled,
         "threads_per_step": threads_per_step(config, path),
         "hardware": torch.cuda.get_device_name() if device == "cuda" else str(torch.backends.cpu.get_cpu_capability()),
         "torch": version("torch"),

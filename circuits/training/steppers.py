@@ -19,7 +19,7 @@ from circuits.threads import usable_cores
 
 Arrays = dict[str, np.ndarray]
 Snapshot = tuple[Arrays, dict[str, float]]  # a network's parameters and its metrics, by name
-KERNELS = ("auto", "fused", "batched", "reference")
+KERNELS = ("auto", "fused", "batched", "prepared", "reference")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FLOPS_WORTH_THREADS = 1e9  # in one step: below, threads cost more than they save, most of all in company
 
@@ -102,8 +102,10 @@ def flops_per_step(config: Config) -> float:
 
 
 def choose_kernel(config: Config, device: str, kernel: str) -> tuple[str, str]:
-    """The path and device that serve a config: ("fused", "cpu") where it applies; "batched" on cuda and mps; else
-    "reference".
+    """The path and device that serve a config.
+
+    "fused" where it applies; "batched" for what can train as one, on cuda or in small steps; "prepared" where the model
+    has a faster forward pass; else "reference".
 
     Raises
     ------
@@ -131,7 +133,15 @@ def choose_kernel(config: Config, device: str, kernel: str) -> tuple[str, str]:
     small = config.model.kind not in ("relu", "linear") and flops_per_step(config) <= FLOPS_WORTH_THREADS
     if kernel == "auto" and in_lockstep and (found != "cpu" or small):  # a large step fills the cores by itself
         return "batched", found
-    return ("batched" if kernel == "batched" else "reference"), found
+    prepares = config.model.can_prepare and found == "cpu"
+    if kernel == "prepared" and not prepares:
+        raise InputError(
+            f"The model '{config.model.kind}' has no faster forward pass with these settings on {found}: pass "
+            f"--kernel auto"
+        )
+    if kernel == "auto":
+        return ("prepared" if prepares else "reference"), found
+    return kernel, found
 
 
 def is_random(config: Config) -> bool:
@@ -180,7 +190,7 @@ def make_stepper(
         return Batched(config, data, parameters, state, device)
     from circuits.training.reference import Reference
 
-    return Reference(config, data, parameters, state, device)
+    return Reference(config, data, parameters, state, device, prepares=path == "prepared")
 
 
 def numerics(config: Config, path: str, device: str) -> dict[str, Any]:
