@@ -37,7 +37,7 @@ demo: $(RUNTIME) ## train, analyse and show Merrill et al. 2023, full size; reus
 	$(BIN)/circuits report $(DEMO)
 
 test: $(DEV) ## every test that is not marked slow
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n auto --dist loadfile
 
 slow: $(DEV) ## the tests marked slow: full-size runs
 	$(BIN)/pytest -m slow
