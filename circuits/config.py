@@ -65,7 +65,7 @@ class Config(Part):
     weight_decay_changes: tuple[WeightDecayChange, ...] = ()
     """New weight decays, such as {"train_accuracy": 0.98, "value": 0.1}; of those that are due the last one holds."""
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
-    """Each seed has its own training set, initialisation and order; the test set is shared."""
+    """Each seed has its own training set, initialisation and order, and of some tasks its own test set."""
     checkpoints: Checkpoints = Checkpoints()
     metrics: tuple[str, ...] = ()
     """Measured at every checkpoint besides losses and accuracies: effective_sparsity, parameter_norm, zero_weights,
@@ -136,8 +136,14 @@ class Config(Part):
     @property
     def total_steps(self) -> int:
         """Optimizer updates in the whole run."""
-        ends = (self.epochs * self.steps_per_epoch, self.steps, self.checkpoints.to_step)
-        return min(end for end in ends if end is not None)
+        end = self.checkpoints.to_step
+        return self.planned_steps if end is None else min(self.planned_steps, end)
+
+    @property
+    def planned_steps(self) -> int:
+        """Optimizer updates of epochs and steps, over which the learning rate is scheduled; a replay ends sooner."""
+        planned = self.epochs * self.steps_per_epoch
+        return planned if self.steps is None else min(planned, self.steps)
 
     @property
     def shapes(self) -> Shapes:
@@ -209,6 +215,19 @@ def _of_its_kind(value: Any, table: Mapping[str, Any], what: str) -> Any:
     return lookup(table, value["kind"], what).load().model_validate(dict(value))
 
 
+def default_part(name: str, kind: Any) -> dict[str, Any]:
+    """The fields of a task, model or optimizer of a kind, with their defaults, as plain data.
+
+    Examples
+    --------
+    >>> default_part("model", "linear")
+    {'kind': 'linear', 'init_scale': 1.0}
+    """
+    table = {"task": TASKS, "model": MODELS, "optimizer": OPTIMIZERS}[name]
+    found: Part = lookup(table, str(kind), name).load()()
+    return found.model_dump(mode="json")
+
+
 def parse(data: Any) -> Config:
     """A config from plain data, or an `InputError` of one line that names the field.
 
@@ -278,6 +297,7 @@ _WORDING = {
     "literal_error": "must be one of {expected}",
     "greater_than": "must be more than {gt}",
     "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
     "too_short": "needs at least {min_length}",
 }

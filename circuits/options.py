@@ -7,9 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from circuits.config import Part
+from circuits.parts import Part, Share
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Criterion = Literal["prediction", "accuracy"]
 Norm = Literal["incoming", "incoming+bias", "path"]
 

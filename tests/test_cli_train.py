@@ -142,6 +142,14 @@ def test_every_field_of_a_preset_can_be_set(planned):
     assert planned(*[word for one in words for word in ("--set", one)])[0] == start
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2)])
+def test_kinds_and_fields_are_set_in_any_order(planned, order):
+    words = ["task.kind=modular", "model.kind=embedded_mlp", "loss=cross_entropy", "optimizer.kind=adam"]
+    config = planned(*[word for i in order for word in ("--set", words[i])], "--set", "task.encoding=tokens")[0]
+    assert (config.task.kind, config.model.kind, config.loss) == ("modular", "embedded_mlp", "cross_entropy")
+    assert (config.optimizer.kind, config.optimizer.lr, config.task.p) == ("adam", 0.001, 97)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

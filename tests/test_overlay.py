@@ -239,3 +239,15 @@ def test_against_needs_a_number_across(by_fraction):
         figures.against(found, "decay")
     with pytest.raises(circuits.InputError, match="There is nothing to draw"):
         figures.against({}, "decay")
+
+
+def test_a_run_whose_weight_decay_never_changes_is_drawn_with_it(tmp_path, make_config):
+    plain = make_config()
+    changed = make_config(weight_decay_changes=[{"epoch": 2, "value": 0.0}])
+    paths = [tmp_path / "plain.h5", tmp_path / "changed.h5"]
+    for config, path in zip((plain, changed), paths, strict=True):
+        circuits.train(config, path, progress=False).close()
+    figure = circuits.figures.curves(paths, "weight_decay")
+    drawn = [set(np.round(np.asarray(trace.y, float), 6)) for trace in figure.data if trace.y is not None]
+    assert {0.01} in drawn
+    assert {0.01, 0.0} in drawn

@@ -87,3 +87,12 @@ def test_a_run_gives_its_networks_as_bridges_of_transformer_lens(tmp_path):
     for name, values in own.items():
         torch.testing.assert_close(values, cache[name][..., -values.shape[-2] :, :], rtol=1e-9, atol=1e-9, msg=name)
     assert "blocks.0.attn.hook_pattern" in own
+
+
+@pytest.mark.parametrize("kernel", ["batched", "prepared"])
+def test_further_metrics_resume_bit_for_bit_whatever_the_order_of_names_on_disk(tmp_path, kernel):
+    chosen = config(metrics=["parameter_norm"], checkpoints={"every_epochs": 1}, epochs=12, dtype="float32")
+    whole = trained(chosen, tmp_path / "whole.h5", kernel=kernel)
+    trained(chosen.replace(epochs=5), tmp_path / "parts.h5", kernel=kernel)
+    with circuits.train(chosen, tmp_path / "parts.h5", resume=True, kernel=kernel, progress=False) as run:
+        assert (run.metrics["parameter_norm"].values == whole["parameter_norm"]).all()

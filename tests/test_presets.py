@@ -156,3 +156,8 @@ def test_making_every_preset_loads_no_torch():
         "[circuits.preset_configs(name) for name in PRESETS]; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_says_how_long_it_takes(preset):
+    assert 0 < circuits.preset_seconds(preset) < 24 * 3600

@@ -195,3 +195,21 @@ def test_a_resumed_replay_is_compared_with_its_parent(tmp_path, tiny_run, capsys
     killed_before_its_first_checkpoint(tiny_run, tmp_path / "zoom.h5", {"from_step": 8, "to_step": 14}, monkeypatch)
     assert main(["train", "--resume", "--out", str(tmp_path / "zoom.h5"), "--quiet"]) == 0
     assert "Replay and run: equal bit for bit to its checkpoint" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stop": {"test_accuracy": 0.5, "checkpoints": 1}},
+        {"optimizer": {"kind": "sgd", "lr_cosine": True}},
+        {"optimizer": {"kind": "sgd", "lr_warmup_steps": 9, "lr_gamma": 0.7}},
+        {"steps": 25, "optimizer": {"kind": "adamw", "lr": 0.01, "lr_cosine": True}},
+    ],
+)
+def test_a_replay_takes_the_steps_of_the_original_whatever_ended_or_slowed_it(tmp_path, make_config, changes):
+    config = make_config(epochs=6, **changes)
+    with circuits.train(config, tmp_path / "run.h5", progress=False) as run:
+        last = int(run.steps[-1])
+        with circuits.replay(run, tmp_path / "zoom.h5", from_step=3, to_step=last, progress=False) as zoom:
+            assert zoom.steps.tolist() == list(range(3, last + 1))
+            assert compare(run, zoom).equal.all()

@@ -9,13 +9,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from circuits.analysis.in_words import readable
 from circuits.config import Config
 
 MOST_FIELDS = 2
 UNTOLD = ("name", "source")
 LATER = ("epochs", "steps", "stop", "seeds", "checkpoints", "metrics")  # named where nothing else differs
 WHOLE = ("stop",)  # a part that may be missing is one value
-NOTHING = "none"
 
 
 def differing_values(configs: Sequence[Config]) -> dict[str, list[str]]:
@@ -56,40 +56,6 @@ def differing_fields(configs: Sequence[Config]) -> list[str]:
     rows = list(zip(*found.values(), strict=True))
     labels = [", ".join(f"{name} {value}" for name, value in zip(found, row, strict=True) if value) for row in rows]
     return [label or config.name for label, config in zip(labels, configs, strict=True)]
-
-
-def readable(value: Any) -> str:
-    """A config's value in few words.
-
-    Examples
-    --------
-    >>> readable(0.01), readable(None), readable([512, 128]), readable("gelu"), readable(True)
-    ('0.01', 'none', '512, 128', 'gelu', 'true')
-    >>> readable([{"value": 0.0, "epoch": 60}, {"value": 0.1, "test_accuracy": 0.9, "delay_epochs": 5}])
-    '0 from epoch 60, then 0.1 5 epochs after test_accuracy ≥ 0.9'
-    """
-    if isinstance(value, str):
-        return value
-    if value is None or value == []:
-        return NOTHING
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {readable(one)}" for name, one in value.items())
-    if isinstance(value, list):
-        changes = all(isinstance(one, Mapping) and "value" in one for one in value)
-        return ", then ".join(map(_change, value)) if changes else ", ".join(map(readable, value))
-    return json.dumps(value)
-
-
-def _change(change: Mapping[str, Any]) -> str:
-    value = readable(float(change["value"]))
-    for unit in ("epoch", "step"):
-        if change.get(unit) is not None:
-            return f"{value} from {unit} {change[unit]}"
-    awaited = next(name for name in ("train_accuracy", "test_accuracy") if change.get(name) is not None)
-    delay = change.get("delay_epochs", 0)
-    return f"{value} {f'{delay} epochs after' if delay else 'once'} {awaited} ≥ {change[awaited]:g}"
 
 
 def _flat(part: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Fuangkawinsombut 2024, section 4.3, asks whether the weights that a circuit does not need reach zero.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,7 +15,7 @@ SMALL = 1e-3
 
 def parameter_norm(config: Config, parameters: Mapping[str, np.ndarray], train: Mapping[str, np.ndarray]) -> float:
     """L2 norm of all parameters of one network together, >= 0: the metric `parameter_norm`."""
-    return float(np.sqrt(sum(float((values.astype(np.float64) ** 2).sum()) for values in parameters.values())))
+    return math.sqrt(math.fsum(float((values.astype(np.float64) ** 2).sum()) for values in parameters.values()))
 
 
 def zero_weights(config: Config, parameters: Mapping[str, np.ndarray], train: Mapping[str, np.ndarray]) -> float:

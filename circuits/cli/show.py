@@ -74,6 +74,8 @@ def _now(run: "Run") -> str:
 
 
 def _facts(run: "Run") -> dict[str, str]:
+    from circuits.analysis.in_words import training_in_words
+
     config = run.config
     versions = [f"{name} {run.versions.get(name, '?')}" for name in ("grokking-circuits", "torch", "numpy")]
     facts = {
@@ -82,7 +84,7 @@ def _facts(run: "Run") -> dict[str, str]:
         "task": _described(config.task),
         "model": _described(config.model),
         "optimizer": _described(config.optimizer),
-        "training": f"{config.loss} loss, batch {config.batch_size or 'all'}, {config.epochs} epochs, {config.dtype}",
+        "training": ", ".join(training_in_words(config)),
         "seeds": " ".join(map(str, run.seeds)),
         "checkpoints": _checkpoints(run),
         "size": size(run.nbytes),
@@ -107,6 +109,10 @@ def _since(parent: dict[str, Any]) -> str:
 def _state(run: "Run") -> str:
     if (process := run.writer_pid) is not None:
         return f"being written by process {process}"
+    if run.stopped_early and run.config.stop is not None:
+        rule = run.config.stop
+        held = f"test accuracy ≥ {rule.test_accuracy:g} held for {count(rule.checkpoints, 'further checkpoint')}"
+        return f"complete, stopped early: {held}"
     if run.is_complete:
         return "complete"
     return f"interrupted; continue: circuits train --resume --out {run.path}"

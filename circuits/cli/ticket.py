@@ -13,11 +13,12 @@ def chosen_neurons(path: Path, seed: int | None, keep: str | None) -> tuple[Conf
     """The config of the ticket, whose network it is of, and (neuron,) which neurons are kept."""
     from circuits.analysis.groups import GROUPS, neuron_groups
     from circuits.checkpoints.run import open_run
-    from circuits.training.ticket import ticket_config
+    from circuits.training.ticket import refuse_other_models, ticket_config
 
     with open_run(path) as run:
         index = run.seed_index(seed)
         seed = run.seeds[index]
+        refuse_other_models(run)
         keep = keep or "active"
         which = GROUPS.index({"active": "generalizing", "random": "control"}[keep])
         groups = neuron_groups(run)

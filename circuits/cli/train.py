@@ -15,7 +15,7 @@ import tyro
 from circuits.cli.console import count, remark, result, size
 from circuits.cli.flags import flag_class, flags_of, overlaid
 from circuits.cli.parsing import known, parsed, validated
-from circuits.config import Config, assign, parse, read_config
+from circuits.config import Config, assign, default_part, parse, read_config
 from circuits.errors import InputError, nearest
 from circuits.presets import preset, preset_configs
 from circuits.registry import MODELS, PRESETS, TASKS
@@ -130,7 +130,9 @@ def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
     from circuits.analysis.phases import phases
     from circuits.checkpoints.layout import size_on_disk
     from circuits.cli.tables import phase_table
+    from circuits.training.steppers import choose_kernel
 
+    choose_kernel(config, flags.device, flags.kernel)  # says what does not apply before anything else is said
     if not flags.quiet and not path.exists():
         planned = count(len(config.checkpoint_steps()), "checkpoint")
         remark(f"{path} will take {size(size_on_disk(config))}: {planned} of {count(len(config.seeds), 'seed')}.")
@@ -282,9 +284,18 @@ def _changed(config: Config, assignments: Sequence[str]) -> Config:
         key = key.replace("-", "_")
         _refuse_unknown(data, key)
         assign(data, key, value)
-        if key.endswith(".kind"):
-            data = _reparsed(data).model_dump(mode="json")  # the new kind's fields, with its defaults
+        part, _, field_name = key.partition(".")
+        if field_name == "kind":
+            data[part] = _default_part(part, value)
     return _reparsed(data) if assignments else config
+
+
+def _default_part(part: str, kind: Any) -> dict[str, Any]:
+    try:
+        return default_part(part, kind)
+    except InputError as error:
+        text = str(error)
+        raise InputError(f"--set: {part}: {text[0].lower()}{text[1:]}") from None
 
 
 def _reparsed(data: dict[str, Any]) -> Config:

@@ -123,6 +123,9 @@ def _drawn(
             for name, variable in dataset.data_vars.items()
             if set(variable.dims) == {"step", "seed"}
         }
+        if DECAY in rows and DECAY not in values:  # it never changes
+            values[DECAY] = xr.full_like(values["train_loss"], run.config.optimizer.weight_decay)
+            values[DECAY].attrs = {"long_name": "weight decay of the next update"}
         for name in (name for row in rows for name in PAIRS.get(row, (row,))):
             if name not in values:
                 known = [*PAIRS, *values]

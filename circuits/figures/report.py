@@ -18,9 +18,11 @@ from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
 import circuits
+from circuits.analysis.in_words import training_in_words
 from circuits.analysis.measurements import analyze, usual
 from circuits.analysis.phases import phases
 from circuits.checkpoints.run import Run
+from circuits.config import Config
 from circuits.errors import InputError
 from circuits.figures import learning
 from circuits.figures.phases import PHASES
@@ -95,7 +97,7 @@ def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options
     return template.render(
         version=circuits.__version__,
         run=run,
-        facts=_facts(config),
+        facts=_facts(run.config),
         headline=headline(run, found, results),
         table=seed_table(run, found, results),
         definitions=definitions(options, results),
@@ -132,15 +134,15 @@ def embedded(figure: go.Figure, name: str) -> str:
     return to_html(figure, config=config, full_html=False, include_plotlyjs=False, div_id=f"figure-{name}")
 
 
-def _facts(config: dict) -> list[tuple[str, str]]:
+def _facts(config: Config) -> list[tuple[str, str]]:
     """The config's parts in a line each."""
     said = []
+    data = config.model_dump(mode="json")
     for part in ("task", "model", "optimizer"):
-        fields = {key: value for key, value in config[part].items() if key != "kind" and value is not None}
+        fields = {key: value for key, value in data[part].items() if key != "kind" and value is not None}
         values = ", ".join(f"{key} = {_plain(value)}" for key, value in fields.items())
-        said.append((part, f"{config[part]['kind']}{': ' if values else ''}{values}"))
-    batches = f"batches of {config['batch_size'] or 'all examples'}"
-    return [*said, ("training", f"{config['epochs']} epochs, {batches}, {config['loss']} loss")]
+        said.append((part, f"{data[part]['kind']}{': ' if values else ''}{values}"))
+    return [*said, ("training", ", ".join(training_in_words(config)))]
 
 
 def _plain(value: object) -> str:

@@ -32,9 +32,11 @@ class Batched:
         self.n_lanes, self.n_threads, self.preparing = 1, 0, ""
         self._lent = Threads(threads_per_step(config, "batched"))
         self._parameters = {
-            name: torch.from_numpy(np.array(values)).to(device).requires_grad_(name not in config.model.frozen)
-            for name, values in parameters.items()
+            name: torch.from_numpy(np.array(parameters[name])).to(device)
+            for name in config.shapes  # in this order, whatever that on disk
         }
+        for name, values in self._parameters.items():
+            values.requires_grad_(name not in config.model.frozen)
         self._trained = {name: values for name, values in self._parameters.items() if values.requires_grad}
         self._optimizer = config.optimizer.made(self._trained.values())
         count = {"step": state["step"][0]} if "step" in state else {}

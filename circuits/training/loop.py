@@ -1,8 +1,8 @@
 """The training loop: from checkpoint to checkpoint, every seed, nothing lost on the way.
 
 A row of all seeds at a checkpoint goes to the writer, while the networks may already be on their way to the next ones.
-Because every draw is a function of (seed, epoch), going on from a
-stored checkpoint gives the same bits as never having stopped.
+Because every draw is a function of (seed, epoch) or (seed, step), going on from a stored checkpoint gives the same bits
+as never having stopped.
 """
 
 from __future__ import annotations

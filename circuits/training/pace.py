@@ -43,7 +43,7 @@ class Pace:
     def rates(self, networks: Sequence[int], step: int) -> Rates:
         """The rates of the update that follows `step` others."""
         config = self.config
-        lr = config.optimizer.lr_at(step, step // config.steps_per_epoch, config.total_steps)
+        lr = config.optimizer.lr_at(step, step // config.steps_per_epoch, config.planned_steps)
         return Rates(lr, tuple(self.weight_decay(network, step) for network in networks))
 
     def weight_decay(self, network: int, step: int) -> float:

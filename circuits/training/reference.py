@@ -39,7 +39,7 @@ class Reference:
         self._lent = Threads(threads_per_step(config, "reference"))
         self._is_random = is_random(config)
         self._networks = [
-            config.model.network({name: values[index] for name, values in parameters.items()}).to(device)
+            config.model.network({name: parameters[name][index] for name in config.shapes}).to(device)
             for index in range(len(config.seeds))
         ]
         self._trained = [

@@ -104,13 +104,14 @@ def replay(
     if path.exists() and path.samefile(run.path):
         raise InputError(f"{path} is the run itself. Pass another --out.")
     config = run.config.replace(
+        stop=None,  # the original went on to its own end
         checkpoints={
             "every_epochs": None,
             "every_steps": every,
             "from_step": from_step,
             "to_step": to_step,
             "optimizer_state_every": run.config.checkpoints.optimizer_state_every,
-        }
+        },
     )
     start = nearest_start(run, from_step)
     numbers = numerics(config, *choose_kernel(config, device, kernel))

@@ -31,9 +31,14 @@ def ticket_config(run: Run, n_kept: int, seed: int) -> Config:
     ...     ticket_config(circuits.train(config, f"{folder}/a.h5", progress=False), 3, seed=4).model.width
     3
     """
+    refuse_other_models(run)
+    return run.config.replace(model__width=n_kept, seeds=[seed])
+
+
+def refuse_other_models(run: Run) -> None:
+    """Raise an `InputError` unless the run is of the model whose neurons can be trained alone."""
     if "width" not in type(run.config.model).model_fields or run.config.model.hidden_layer is None:
         raise InputError(f"{run.path} holds a '{run.config.model.kind}' model; a ticket is of the model 'relu'.")
-    return run.config.replace(model__width=n_kept, seeds=[seed])
 
 
 def ticket(
@@ -91,6 +96,7 @@ def ticket(
     """
     path = Path(path)
     seed = run.seeds[run.seed_index(seed)]
+    refuse_other_models(run)
     width = getattr(run.config.model, "width", 0)
     if kept.dtype != bool or kept.shape != (width,):
         raise InputError(

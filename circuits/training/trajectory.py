@@ -64,7 +64,7 @@ def trajectory(
         Further metrics of a network, from its parameters.
     """
     reached = [step] * stepper.n_lanes
-    closed = threading.Event()
+    closed, begun = threading.Event(), [False] * stepper.n_lanes
     in_lane = [range(len(config.seeds))] if stepper.n_lanes == 1 else [range(i, i + 1) for i in range(stepper.n_lanes)]
 
     def look(lane: int) -> None:
@@ -74,7 +74,9 @@ def trajectory(
 
     def go(lane: int, target: int) -> list[Snapshot]:
         networks, per_epoch = in_lane[lane], config.steps_per_epoch
-        look(lane)
+        if not begun[lane]:
+            begun[lane] = True
+            look(lane)
         while reached[lane] < target:
             if stop.is_set() or closed.is_set():
                 raise Stopped

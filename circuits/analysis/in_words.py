@@ -1,0 +1,67 @@
+"""A config's values, and how it trains, in few words: for labels, `circuits show` and the page."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from circuits.config import Config
+
+NOTHING = "none"
+
+
+def training_in_words(config: Config) -> list[str]:
+    """How a config trains, in few words each: what is always said, and what is only where it is asked for.
+
+    Examples
+    --------
+    >>> import circuits
+    >>> training_in_words(circuits.preset("merrill-2023"))
+    ['hinge loss', 'batch 32', '300 epochs', 'float32']
+    >>> training_in_words(circuits.preset("ahmed-2024-decay-removed/epoch-60"))[-2:]
+    ['weight decay 0 from epoch 60', 'measuring parameter_norm']
+    """
+    data = config.model_dump(mode="json")
+    asked = {
+        "loss_dtype": "loss in {}",
+        "input_noise": "input noise {}",
+        "steps": "at most {} updates",
+        "weight_decay_changes": "weight decay {}",
+        "stop": "until {}",
+        "metrics": "measuring {}",
+    }
+    said = [f"{config.loss} loss", f"batch {config.batch_size or 'all'}", f"{config.epochs} epochs", config.dtype]
+    return said + [text.format(readable(data[name])) for name, text in asked.items() if data[name]]
+
+
+def readable(value: Any) -> str:
+    """A config's value in few words.
+
+    Examples
+    --------
+    >>> readable(0.01), readable(None), readable([512, 128]), readable("gelu"), readable(True)
+    ('0.01', 'none', '512, 128', 'gelu', 'true')
+    >>> readable([{"value": 0.0, "epoch": 60}, {"value": 0.1, "test_accuracy": 0.9, "delay_epochs": 5}])
+    '0 from epoch 60, then 0.1 5 epochs after test_accuracy ≥ 0.9'
+    """
+    if isinstance(value, str):
+        return value
+    if value is None or value == []:
+        return NOTHING
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {readable(one)}" for name, one in value.items())
+    if isinstance(value, list):
+        changes = all(isinstance(one, Mapping) and "value" in one for one in value)
+        return ", then ".join(map(_change, value)) if changes else ", ".join(map(readable, value))
+    return json.dumps(value)
+
+
+def _change(change: Mapping[str, Any]) -> str:
+    value = readable(float(change["value"]))
+    for unit in ("epoch", "step"):
+        if change.get(unit) is not None:
+            return f"{value} from {unit} {change[unit]}"
+    awaited = next(name for name in ("train_accuracy", "test_accuracy") if change.get(name) is not None)
+    delay = change.get("delay_epochs", 0)
+    return f"{value} {f'{delay} epochs after' if delay else 'once'} {awaited} ≥ {change[awaited]:g}"
