@@ -34,6 +34,28 @@ def tiny_run(tiny_path):
         yield run
 
 
+@pytest.fixture
+def cut_short(monkeypatch):
+    """Trains a config into a file as if Ctrl-C came when a checkpoint at or beyond a step was to be kept."""
+    from circuits.checkpoints.writer import Writer
+
+    append = Writer.append
+    monkeypatch.setattr("circuits.training.loop.STATE_SECONDS", 0.0)  # the optimizer's state with every checkpoint
+
+    def train(config, path, step, **options):
+        def failing(self, at, epoch, values):
+            if at >= step:
+                raise KeyboardInterrupt
+            append(self, at, epoch, values)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Writer, "append", failing)
+            with pytest.raises(circuits.Interrupted):
+                circuits.train(config, path, progress=False, **options)
+
+    return train
+
+
 @pytest.fixture(scope="session")
 def grokked_path(tmp_path_factory) -> Path:
     """(40,2) parity from 150 examples at width 100: memorises around epoch 6, generalises around epoch 100."""

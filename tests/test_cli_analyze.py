@@ -225,7 +225,7 @@ def test_warnings_go_to_stderr_once(analyzed):
         (["run.h5", "--checkpoints", "900:"], "run.h5 has 201 checkpoints, so --checkpoints 900: selects none."),
         (["run.h5", "--support", "al"], "--support cannot be 'al'. There are: test, train, train+test."),
         (["run.h5", "--memorization-threshold", "2"], "--memorization-threshold: must be at most 1"),
-        (["run.h5", "--merge-cosine", "1.5"], "--merge-cosine: input should be less than 1 (given: 1.5)"),
+        (["run.h5", "--merge-cosine", "1.5"], "--merge-cosine: must be less than 1.0 (given: 1.5)"),
         (["run.h5", "--merge-floor", "-1"], "--merge-floor: must be at least 0"),
         (["run.h5", "--out", "run.h5"], "run.h5 exists and is the run itself, so it is not overwritten."),
         (["run.h5", "--out", "a/b.nc"], "a/b.nc: there is no folder a."),

@@ -8,7 +8,8 @@ from circuits.config import read_config
 from circuits.registry import PRESETS
 
 
-def test_the_list_has_every_preset_and_what_it_is(capsys):
+def test_the_list_has_every_preset_and_what_it_is(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     assert main(["presets"]) == 0
     out = capsys.readouterr().out
     assert all(name in out and entry.help in out for name, entry in PRESETS.items())

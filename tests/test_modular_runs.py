@@ -61,7 +61,7 @@ def test_the_page_says_which_layer_and_that_classes_agree(path, tmp_path):
     for title in ("Learning curves", "Subnetwork", "Norms", "Faithfulness"):
         assert f">{title}</h2>" in text
     assert "same sign" not in text
-    assert "batches of all examples" in text
+    assert "batch all" in text
 
 
 def test_show_export_and_replay_work(path, tmp_path, capsys):

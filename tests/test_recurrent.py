@@ -19,7 +19,7 @@ def tensors(net):
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize(("kind", "module"), [(RNN, torch.nn.RNN), (LSTM, torch.nn.LSTM)])
 def test_a_recurrent_network_is_that_of_torch(kind, module, layers):
-    model = kind(layers=layers, d_embed=3, hidden=6)
+    model = kind(n_layers=layers, d_embed=3, hidden=6)
     net = tensors(model.initial(SIGNATURE, seed=0))
     torchs = module(3, 6, num_layers=layers, batch_first=True).double()
     torchs.load_state_dict({name: net[name] for name in torchs.state_dict()})
@@ -88,25 +88,12 @@ def test_dropout_and_noise_are_those_of_the_step_and_the_seed():
 
 
 @pytest.mark.parametrize("changes", [{"model__dropout": 0.5}, {"input_noise": 0.2}, {"model__kind": "rnn"}])
-def test_a_run_with_dropout_or_noise_resumes_bit_for_bit(tmp_path, monkeypatch, changes):
-    from circuits.checkpoints.writer import Writer
-
+def test_a_run_with_dropout_or_noise_resumes_bit_for_bit(tmp_path, cut_short, changes):
     config = config_of(**changes)
-    monkeypatch.setattr("circuits.training.loop.STATE_SECONDS", 0.0)
     with circuits.train(config, tmp_path / "whole.h5", progress=False) as run:
         whole = run.parameters.load()
         assert (run.parameters["embed"].values[0] != run.parameters["embed"].values[-1]).any()
-    append = Writer.append
-
-    def failing(self, step, epoch, values):
-        if step >= 6:
-            raise KeyboardInterrupt
-        append(self, step, epoch, values)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Writer, "append", failing)
-        with pytest.raises(circuits.Interrupted):
-            circuits.train(config, tmp_path / "cut.h5", progress=False)
+    cut_short(config, tmp_path / "cut.h5", 6)
     with circuits.train(None, tmp_path / "cut.h5", resume=True, progress=False) as run:
         assert run.parameters.load().identical(whole)
 

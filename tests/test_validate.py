@@ -7,6 +7,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,9 +45,16 @@ def refusal(path: Path, capsys) -> str:
     return line
 
 
+@pytest.fixture
+def short_path():
+    """A folder of a short name: messages, which name files, are cut where they grow long."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("feature", mutants.HOSTILE)
-def test_a_hostile_feature_is_refused_by_name_and_nothing_outside_is_opened(tmp_path, capsys, feature):
-    outside, path = tmp_path / "outside.h5", tmp_path / "hostile.h5"
+def test_a_hostile_feature_is_refused_by_name_and_nothing_outside_is_opened(short_path, capsys, feature):
+    outside, path = short_path / "outside.h5", short_path / "hostile.h5"
     os.mkfifo(outside)  # whoever opens it to read waits for ever
     mutants.hostile(COMPLETE, path, feature, outside)
     begin = path.read_bytes()

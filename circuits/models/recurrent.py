@@ -30,7 +30,7 @@ class Recurrent(Model):
     lockstep: ClassVar[bool] = False
     noise_at: ClassVar[str] = "hook_embed"
     n_gates: ClassVar[int]
-    layers: PositiveInt = 1
+    n_layers: PositiveInt = 1
     """Recurrent layers, one on top of the other."""
     d_embed: PositiveInt = 128
     """Length of a token's embedding."""
@@ -50,7 +50,7 @@ class Recurrent(Model):
         """
         d_vocab, n_rows = signature.d_vocab or 0, self.n_gates * self.hidden
         shapes: Shapes = {"embed": (("token", "embedding"), (d_vocab, self.d_embed))}
-        for layer in range(self.layers):
+        for layer in range(self.n_layers):
             below = ("embedding", self.d_embed) if layer == 0 else ("unit", self.hidden)
             shapes[f"weight_ih_l{layer}"] = (("gate", below[0]), (n_rows, below[1]))
             shapes[f"weight_hh_l{layer}"] = (("gate", "unit"), (n_rows, self.hidden))
@@ -81,7 +81,7 @@ class Recurrent(Model):
         embedded = tap("hook_embed", embedding(inputs, parameters["embed"]))  # (example, position, embedding)
         flat = [
             parameters[f"{name}_l{layer}"]
-            for layer in range(self.layers)
+            for layer in range(self.n_layers)
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         ]
         states = tap("hook_hidden", self._run(embedded, flat))  # (example, position, unit)
@@ -97,7 +97,7 @@ class Recurrent(Model):
         """
 
         def incoming(net: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-            layer = self.layers - 1
+            layer = self.n_layers - 1
             both = np.concatenate([net[f"weight_ih_l{layer}"], net[f"weight_hh_l{layer}"]], axis=1)
             W = both.reshape(self.n_gates, self.hidden, -1).transpose(1, 0, 2).reshape(self.hidden, -1)
             biases = (net[f"bias_ih_l{layer}"] + net[f"bias_hh_l{layer}"]).reshape(self.n_gates, self.hidden)
@@ -120,8 +120,8 @@ class RNN(Recurrent):
     def _run(self, embedded: torch.Tensor, flat: list[torch.Tensor]) -> torch.Tensor:
         import torch
 
-        start = embedded.new_zeros(self.layers, len(embedded), self.hidden)
-        return torch.rnn_tanh(embedded, start, flat, True, self.layers, 0.0, False, False, True)[0]
+        start = embedded.new_zeros(self.n_layers, len(embedded), self.hidden)
+        return torch.rnn_tanh(embedded, start, flat, True, self.n_layers, 0.0, False, False, True)[0]
 
 
 class LSTM(Recurrent):
@@ -133,5 +133,5 @@ class LSTM(Recurrent):
     def _run(self, embedded: torch.Tensor, flat: list[torch.Tensor]) -> torch.Tensor:
         import torch
 
-        start = embedded.new_zeros(self.layers, len(embedded), self.hidden)
-        return torch.lstm(embedded, [start, start], flat, True, self.layers, 0.0, False, False, True)[0]
+        start = embedded.new_zeros(self.n_layers, len(embedded), self.hidden)
+        return torch.lstm(embedded, [start, start], flat, True, self.n_layers, 0.0, False, False, True)[0]

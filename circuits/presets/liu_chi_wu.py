@@ -52,7 +52,7 @@ def liu_chi_wu_mlp() -> list[Config]:
 
 def liu_chi_wu_lstm() -> list[Config]:
     """Figure 3: the LSTM. Its embedding is unstated: as wide as its units."""
-    return _by_fraction("liu-chi-wu-lstm", "section 2, Figure 3", "tokens", LSTM(layers=2, d_embed=128, hidden=128))
+    return _by_fraction("liu-chi-wu-lstm", "section 2, Figure 3", "tokens", LSTM(n_layers=2, d_embed=128, hidden=128))
 
 
 def liu_chi_wu_three_summands() -> Config:
