@@ -36,7 +36,7 @@ CASES = [
         TOKENS, {"kind": "embedded_mlp", "widths": [7, 8], "d_embed": 4, "embedding": "per_slot"}, id="embedded_mlp-2"
     ),
     pytest.param(TOKENS, {"kind": "lstm", "hidden": 9, "d_embed": 4}, id="lstm"),
-    pytest.param(TOKENS, {"kind": "rnn", "hidden": 9, "d_embed": 4, "layers": 2}, id="rnn"),
+    pytest.param(TOKENS, {"kind": "rnn", "hidden": 9, "d_embed": 4, "n_layers": 2}, id="rnn"),
 ]  # fmt: skip
 
 

@@ -106,9 +106,9 @@ def _several(starts: Sequence[Config], first: Config, flags: Any, typed: set[str
     if flags.out is not None and flags.out.suffix == ".h5":
         raise InputError(f"The preset is {len(starts)} configs, so --out {flags.out} must be a folder.")
     wanted = {key: value for key, value in _leaves(first.model_dump(mode="json")) if key in typed}
-    data = [start.model_dump(mode="json") for start in starts]
+    leaves = [dict(_leaves(start.model_dump(mode="json"))) for start in starts]
     for key in wanted:
-        if len({json.dumps(dict(_leaves(one)).get(key)) for one in data}) > 1:
+        if len({json.dumps(one.get(key)) for one in leaves}) > 1:
             remark(f"--{key.replace('_', '-')} makes equal in what the {len(starts)} configs differ.")
     jobs = []
     for start in starts:
