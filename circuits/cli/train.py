@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 FOLDER = Path("checkpoints")
 COMMAND = "circuits train"
+KERNEL_HELP = (
+    "How to compute: fused, the compiled step for relu networks on CPU; batched, torch with all seeds as one (cuda, "
+    "small models); prepared, torch with a model's faster forward pass; reference, torch, slow and obvious."
+)
 
 
 @dataclass(kw_only=True)
@@ -50,9 +54,9 @@ class TrainFlags:
     """The run file to write."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute; auto takes the fused CPU path where it applies."""
-    kernel: Literal["auto", "fused", "batched", "prepared", "reference"] = "auto"
-    """How to compute: fused, the compiled step for relu networks on CPU; batched, torch with all seeds as one (cuda,
-    small models); prepared, torch with a model's faster forward pass; reference, torch, slow and obvious."""
+    kernel: Annotated[Literal["auto", "fused", "batched", "prepared", "reference"], tyro.conf.arg(help=KERNEL_HELP)] = (
+        "auto"
+    )
     resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Continue the run in --out with the config in it; only a larger --epochs may differ."""
     overwrite: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
