@@ -10,6 +10,7 @@ with s the share of the updates after the warm-up that are over, and without the
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class Optimizer(Part):
+class Optimizer(Part, ABC):
     """How parameters are updated."""
 
     decoupled: ClassVar[bool] = False
@@ -48,10 +49,15 @@ class Optimizer(Part):
         """Whether the updates so far are part of its state."""
         return bool(self.moments)
 
-    @property
-    def lr_varies_within_an_epoch(self) -> bool:
-        """Whether two updates of an epoch may have different rates."""
-        return self.lr_cosine or self.lr_warmup_steps > 0
+    def lr_varies_after(self, step: int) -> bool:
+        """Whether the update that follows `step` others may have another rate than the next of its epoch.
+
+        Examples
+        --------
+        >>> [SGD(lr_warmup_steps=4).lr_varies_after(step) for step in (0, 3, 4)]
+        [True, True, False]
+        """
+        return self.lr_cosine or step < self.lr_warmup_steps
 
     def lr_at(self, step: int, epoch: int, total_steps: int) -> float:
         """Learning rate of the update that follows `step` others.
@@ -69,9 +75,9 @@ class Optimizer(Part):
             factor *= (1 + math.cos(math.pi * (step - self.lr_warmup_steps) / max(1, after))) / 2
         return self.lr * factor
 
+    @abstractmethod
     def made(self, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
         """The torch optimizer of these parameters."""
-        raise NotImplementedError(f"optimizer '{self.kind}' has no torch optimizer")
 
 
 class SGD(Optimizer):

@@ -46,7 +46,9 @@ def test_a_stretch_ends_where_its_rates_do(make_config):
     pace = pace_of(make_config(), {"value": 0.5, "step": 17})
     assert [pace.end_of_stretch([0], step, 25) for step in (0, 14, 17, 21)] == [7, 17, 21, 25]
     varying = Pace(make_config(optimizer__lr_warmup_steps=3), {})
-    assert varying.end_of_stretch([0], 0, 25) == 1
+    assert [varying.end_of_stretch([0], step, 25) for step in (0, 2, 3)] == [1, 3, 7]  # even after the warm-up
+    falling = Pace(make_config(optimizer__lr_cosine=True), {})
+    assert falling.end_of_stretch([0], 9, 25) == 10
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ does nothing to a single layer.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -106,9 +107,9 @@ class Recurrent(Model):
         layer = HiddenLayer(self.hidden, incoming, lambda net: net["readout.W"].reshape(-1, self.hidden).T)
         return {"hook_dropped": layer}
 
+    @abstractmethod
     def _run(self, embedded: torch.Tensor, flat: list[torch.Tensor]) -> torch.Tensor:
         """States of the last layer at every position, (example, position, unit)."""
-        raise NotImplementedError
 
 
 class RNN(Recurrent):

@@ -56,7 +56,7 @@ class Pace:
 
     def end_of_stretch(self, networks: Sequence[int], step: int, target: int) -> int:
         """Up to where updates have the same rates: at most the end of the epoch, or `target`."""
-        if self.config.optimizer.lr_varies_within_an_epoch:
+        if self.config.optimizer.lr_varies_after(step):
             return step + 1
         per_epoch = self.config.steps_per_epoch
         ends = [target, (step // per_epoch + 1) * per_epoch]
