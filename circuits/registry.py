@@ -21,6 +21,7 @@ class Entry:
     figures: str | None = None  # measurements only: `module:function` giving its figures; None draws every curve
     needs: str | None = None  # measurements, metrics: what the model must have, "hidden_layers" or "hidden_layer"
     task: str | None = None  # measurements only: the one task that it is about; None for any
+    refusal: str | None = None  # measurements only: `module:function`, config -> why it does not apply, or None
     most_bits: int | None = None  # measurements only: the most relevant bits it can be made of, unless it is named
     on_request: bool = False  # measurements only: takes so long that it is made only when it is named
     paper: str | None = None  # presets only: what it reproduces,

@@ -7,7 +7,7 @@ from circuits.analysis.sweep import hidden_layer
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
 from circuits.options import Options
-from circuits.registry import MEASUREMENTS, lookup
+from circuits.registry import MEASUREMENTS, load, lookup
 
 
 def analyze(
@@ -51,18 +51,27 @@ def analyze(
 def applies(run: Run, measurement: str) -> bool:
     """Whether a measurement can be made of this run."""
     entry = MEASUREMENTS[measurement]
-    return run.config.offers(entry.needs) and entry.task in (None, run.config.task.kind)
+    suits = run.config.offers(entry.needs) and entry.task in (None, run.config.task.kind)
+    return suits and _refusal(run, measurement) is None
+
+
+def _refusal(run: Run, measurement: str) -> str | None:
+    """Why a measurement cannot be made of a run that has its task and layers, if so."""
+    entry = MEASUREMENTS[measurement]
+    return None if entry.refusal is None else load(entry.refusal)(run.config)
 
 
 def _refuse(run: Run, measurement: str) -> None:
     """Say why a measurement does not apply."""
-    if not run.config.offers(MEASUREMENTS[measurement].needs):
+    entry = MEASUREMENTS[measurement]
+    if not run.config.offers(entry.needs):
         hidden_layer(run)
-    wanted = MEASUREMENTS[measurement].task
-    raise InputError(
-        f"{run.path} holds the task '{run.config.task.kind}', and the measurement '{measurement}' is about the task "
-        f"'{wanted}'. Leave --{measurement} out."
-    )
+    if entry.task not in (None, run.config.task.kind):
+        raise InputError(
+            f"{run.path} holds the task '{run.config.task.kind}', and the measurement '{measurement}' is about the "
+            f"task '{entry.task}'. Leave --{measurement} out."
+        )
+    raise InputError(f"{run.path}: {_refusal(run, measurement)}")
 
 
 def usual(run: Run) -> list[str]:

@@ -28,6 +28,6 @@ def nanda_2023() -> Config:
         batch_size=None,
         epochs=20_000,
         seeds=(0,),
-        checkpoints=Checkpoints(every_epochs=100),
+        checkpoints=Checkpoints(every_epochs=80),
         metrics=("parameter_norm",),
     )
