@@ -20,7 +20,7 @@ class Entry:
     path: str
     figures: str | None = None  # measurements only: `module:function` giving its figures; None draws every curve
     needs: str | None = None  # measurements, metrics: what the model must have, "hidden_layers" or "hidden_layer"
-    task: str | None = None  # measurements only: the one task that it is about; None for any
+    task: str | None = None  # measurements, constructions: the one task that it is about; None for any
     refusal: str | None = None  # measurements only: `module:function`, config -> why it does not apply, or None
     most_bits: int | None = None  # measurements only: the most relevant bits it can be made of, unless it is named
     on_request: bool = False  # measurements only: takes so long that it is made only when it is named
@@ -215,22 +215,48 @@ PRESETS = {
 }
 
 CONSTRUCTIONS = {
-    "dnf": Entry("2^k AND gates, any k: Merrill et al. 2023, Prop. 1.", "circuits.constructions.and_gates:dnf"),
+    "dnf": Entry(
+        "2^k AND gates, any k: Merrill et al. 2023, Prop. 1.", "circuits.constructions.and_gates:dnf", task="parity"
+    ),
     "thesis_dnf": Entry(
         "2^k AND gates of which half never fire, any k: thesis, Prop. 4.1.",
         "circuits.constructions.and_gates:thesis_dnf",
+        task="parity",
     ),
-    "six_neuron": Entry("k = 3: Merrill et al. 2023, Prop. 2.", "circuits.constructions.printed:six_neuron"),
-    "four_neuron": Entry("k = 3: Merrill et al. 2023, Prop. 3.", "circuits.constructions.printed:four_neuron"),
-    "two_neuron": Entry("k = 2: thesis, section 4.2.", "circuits.constructions.printed:two_neuron"),
+    "six_neuron": Entry(
+        "k = 3: Merrill et al. 2023, Prop. 2.", "circuits.constructions.printed:six_neuron", task="parity"
+    ),
+    "four_neuron": Entry(
+        "k = 3: Merrill et al. 2023, Prop. 3.", "circuits.constructions.printed:four_neuron", task="parity"
+    ),
+    "two_neuron": Entry("k = 2: thesis, section 4.2.", "circuits.constructions.printed:two_neuron", task="parity"),
     "threshold": Entry(
         "k + 1 neurons of the sum of the bits, any k: Prop. 3 generalised.",
         "circuits.constructions.of_the_sum:threshold",
+        task="parity",
     ),
     "min_norm": Entry(
-        "The least path cost there is, 2^k neurons, k up to 6.", "circuits.constructions.least_norm:min_norm"
+        "The least path cost there is, 2^k neurons, k up to 6.",
+        "circuits.constructions.least_norm:min_norm",
+        task="parity",
+    ),
+    "modular_addition": Entry(
+        "x + y mod p by cosines of chosen frequencies: Nanda et al. 2023, section 4.",
+        "circuits.constructions.trigonometric:modular_addition",
+        task="modular",
     ),
 }
+
+
+def about(table: Mapping[str, Entry], task: str) -> dict[str, Entry]:
+    """The entries of a table that are about one task.
+
+    Examples
+    --------
+    >>> list(about(CONSTRUCTIONS, "modular"))
+    ['modular_addition']
+    """
+    return {name: entry for name, entry in table.items() if entry.task == task}
 
 
 def load(path: str) -> Any:

@@ -12,7 +12,7 @@ from circuits.cli import verify as command
 from circuits.cli.main import main
 from circuits.constructions import Construction, build, four_neuron, six_neuron, threshold, verify, verify_run
 from circuits.convert import from_construction
-from circuits.registry import CONSTRUCTIONS
+from circuits.registry import CONSTRUCTIONS, about
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_of_many_neurons_those_that_contribute_most_are_shown_and_json_has_all(a
     assert min(sizes[neuron] for neuron in shown) >= max(sizes[n] for n in range(100) if n not in shown)
 
 
-@pytest.mark.parametrize("name", CONSTRUCTIONS)
+@pytest.mark.parametrize("name", about(CONSTRUCTIONS, "parity"))
 def test_json_has_the_whole_verification(name, answer):
     k = ["--k", 3] if name in ("dnf", "thesis_dnf", "threshold", "min_norm") else []
     code, out, err = answer(name, *k, "--json")

@@ -8,14 +8,19 @@ import tyro
 
 from circuits.cli.console import count, remark, result, size
 from circuits.cli.parsing import parsed
+from circuits.errors import InputError
 from circuits.registry import CONSTRUCTIONS
 
 COMMAND = "circuits construct"
+OF_MODULAR = ("train_fraction",)
+TASK = ("n", "support", "n_train", "n_test", *OF_MODULAR)  # flags that are fields of the run's task
 ABOUT = """Write a hand-built network as a run file with one checkpoint.
 
 {constructions}
 
 Example: circuits construct dnf --k 3 --n 40 --out dnf.h5
+
+Example: circuits construct modular_addition --p 31 --frequencies 1 5 9 --out m.h5
 """
 
 
@@ -27,7 +32,7 @@ class ConstructFlags:
         None
     )
     """Relevant bits."""
-    n: Annotated[int, tyro.conf.arg(metavar="INT")] = 40
+    n: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: 40)")] = None
     """Inputs."""
     support: Annotated[
         tuple[int, ...], tyro.conf.arg(metavar="INT …", help_behavior_hint="(default: the first k)")
@@ -37,12 +42,23 @@ class ConstructFlags:
         str | None, tyro.conf.arg(metavar="{k-1,k-2}", help_behavior_hint="(default: k-1, as the paper has it)")
     ] = None
     """Of dnf's gates: -(k-1), or -(k-2), which is cheaper."""
-    n_train: Annotated[int, tyro.conf.arg(metavar="INT")] = 1000
+    n_train: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: 1000)")] = None
     """Training examples stored with it, for the analyses."""
-    n_test: Annotated[int, tyro.conf.arg(metavar="INT")] = 100
+    n_test: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: 100)")] = None
     """Test examples stored with it."""
+    p: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(required by it)")] = None
+    """Modulus of modular_addition."""
+    frequencies: Annotated[tuple[int, ...], tyro.conf.arg(metavar="INT …", help_behavior_hint="(required by it)")] = ()
+    """Of modular_addition: different ones of 1..p/2."""
+    amplitude: Annotated[
+        float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: such that the loss is below 1e-6)")
+    ] = None
+    """Of modular_addition's every frequency in the logits."""
+    train_fraction: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: 0.5)")] = None
+    """Share of the pairs x, y stored as the training set of modular_addition."""
     out: Annotated[
-        Path | None, tyro.conf.arg(metavar="RUN.h5", help_behavior_hint="(default: checkpoints/NAME-K-N.h5)")
+        Path | None,
+        tyro.conf.arg(metavar="RUN.h5", help_behavior_hint="(default: checkpoints/NAME-K-N.h5 or NAME-P.h5)"),
     ] = None
     """The run file to write."""
     overwrite: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
@@ -50,7 +66,7 @@ class ConstructFlags:
 
 
 ConstructFlags.__doc__ = ABOUT.format(
-    constructions="\n\n".join(f"{name:<12} {entry.help}" for name, entry in CONSTRUCTIONS.items())
+    constructions="\n\n".join(f"{name:<17}{entry.help}" for name, entry in CONSTRUCTIONS.items())
 )
 
 
@@ -60,19 +76,17 @@ def command(words: list[str]) -> int:
 
     from circuits.constructions import build
 
-    construction = build(flags.name, flags.k, biases=flags.biases)
+    options = {name: getattr(flags, name) for name in ("p", "amplitude", "biases")}
+    construction = build(flags.name, flags.k, frequencies=flags.frequencies or None, **options)
+    task = {name: value for name in TASK if (value := getattr(flags, name)) not in (None, ())}
+    modular = CONSTRUCTIONS[construction.name].task == "modular"
+    if foreign := [name for name in task if (name in OF_MODULAR) != modular]:
+        raise InputError(f"{construction.name} takes no --{foreign[0].replace('_', '-')}. Leave it out.")
 
     from circuits.convert import from_construction
 
-    with from_construction(
-        construction,
-        flags.out,
-        n=flags.n,
-        support=flags.support or None,
-        n_train=flags.n_train,
-        n_test=flags.n_test,
-        overwrite=flags.overwrite,
-    ) as run:
+    with from_construction(construction, flags.out, overwrite=flags.overwrite, **task) as run:
         result(f"{run.path}: {construction.name}, {count(construction.n_neurons, 'neuron')}, {size(run.nbytes)}")
-        remark(f"Next: circuits verify {run.path}, or circuits analyze {run.path}")
+        verify = "" if modular else f"circuits verify {run.path}, or "
+        remark(f"Next: {verify}circuits analyze {run.path}")
     return 0

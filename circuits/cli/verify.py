@@ -9,7 +9,7 @@ import tyro
 from circuits.cli.console import result
 from circuits.cli.parsing import parsed
 from circuits.errors import InputError, nearest
-from circuits.registry import CONSTRUCTIONS
+from circuits.registry import CONSTRUCTIONS, about
 
 if TYPE_CHECKING:
     from circuits.constructions import Verification
@@ -66,16 +66,17 @@ def command(words: list[str]) -> int:
         raise InputError("--time-limit is for --certify. Leave it out, or add --certify.")
     if flags.time_limit is not None and not 0 <= flags.time_limit < float("inf"):
         raise InputError(f"--time-limit {flags.time_limit:g} is no number of seconds. Pass 0 or more.")
-    if flags.spec.replace("-", "_") in CONSTRUCTIONS:
+    parity = about(CONSTRUCTIONS, "parity")
+    if flags.spec.replace("-", "_") in parity:
         _refuse(flags, ("seed", "checkpoint", "subnetwork"), f"{flags.spec} is a construction", "a run")
         verification, network, inputs = _of_a_construction(flags)
     elif flags.spec.endswith((".h5", ".hdf5")) or Path(flags.spec).exists():
         _refuse(flags, ("k", "biases"), f"{flags.spec} is a run", "a construction")
         verification, network, inputs = _of_a_run(flags)
     else:
-        raise InputError(
-            f"{flags.spec} is no file, and there is no such construction. {nearest(flags.spec, CONSTRUCTIONS)}"
-        )
+        there = flags.spec.replace("-", "_") in CONSTRUCTIONS
+        what = "is a construction, but not for parity" if there else "is no file, and there is no such construction"
+        raise InputError(f"{flags.spec} {what}. {nearest(flags.spec, parity)}")
 
     from circuits.cli.verified import as_json, lines_and_tables
 
@@ -94,9 +95,10 @@ def command(words: list[str]) -> int:
 
 
 def _of_a_construction(flags: VerifyFlags) -> Judged:
-    from circuits.constructions import build, verify
+    from circuits.constructions import Construction, build, verify
 
     made = build(flags.spec, flags.k, biases=flags.biases)
+    assert isinstance(made, Construction)  # `command` has looked
     return verify(made), made.arrays(), None
 
 

@@ -1,7 +1,8 @@
-"""Hand-built circuits for parity: built, verified exactly, compared with what was learned, certified.
+"""Hand-built circuits: built, verified exactly, compared with what was learned, certified.
 
-Every construction of the registry's table is a function here, loaded when it is used: `dnf(3)`, `six_neuron()`, … Each
-returns a `Construction`, exact rationals, whose `arrays(n, support)` are the parameters W, b, u of a run.
+Every construction of the registry's table is a function here, loaded when it is used: `dnf(3)`, `six_neuron()`, …
+Those for parity return a `Construction`, exact rationals, whose `arrays(n, support)` are the parameters W, b, u of a
+run; `modular_addition(p, frequencies)` returns a `ModularAddition`.
 """
 
 from importlib import import_module
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
     from circuits.constructions.printed import four_neuron as four_neuron
     from circuits.constructions.printed import six_neuron as six_neuron
     from circuits.constructions.printed import two_neuron as two_neuron
+    from circuits.constructions.trigonometric import ModularAddition as ModularAddition
+    from circuits.constructions.trigonometric import modular_addition as modular_addition
     from circuits.constructions.verification import Verification as Verification
     from circuits.constructions.verification import verify as verify
 
 _LAZY = {
     "Construction": "circuits.constructions.construction",
+    "ModularAddition": "circuits.constructions.trigonometric",
     "Verification": "circuits.constructions.verification",
     "build": "circuits.constructions.build",
     "verify": "circuits.constructions.verification",

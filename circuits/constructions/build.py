@@ -1,17 +1,25 @@
 """A construction by its name: the table `CONSTRUCTIONS` of the registry, one line each.
 
-A construction is a function that returns a `Construction`; whether it takes k, and which options, is read from its
-signature.
+A construction is a function that returns a `Construction` of parity, or a `ModularAddition`; what it takes is read from
+its signature.
 """
 
-from inspect import signature
+from inspect import Parameter, signature
+from typing import Any
 
 from circuits.constructions.construction import Construction
+from circuits.constructions.trigonometric import ModularAddition
 from circuits.errors import InputError
 from circuits.registry import CONSTRUCTIONS, lookup
 
+NEEDED = {
+    "k": "k, the number of relevant bits: pass --k 3",
+    "p": "p, the modulus: pass --p 31",
+    "frequencies": "frequencies: pass --frequencies 1 5 9",
+}
 
-def build(name: str, k: int | None = None, **options: str | None) -> Construction:
+
+def build(name: str, k: int | None = None, **options: Any) -> Construction | ModularAddition:
     """The construction called `name`; hyphens are read as underscores.
 
     Parameters
@@ -19,9 +27,9 @@ def build(name: str, k: int | None = None, **options: str | None) -> Constructio
     name
         As `circuits construct --help` lists it.
     k
-        Relevant bits; may be left out where there is only one possible.
+        Relevant bits of parity; may be left out where there is only one possible.
     options
-        What else the construction takes; None is as if left out.
+        What else the construction takes, such as `p` and `frequencies`; None is as if left out.
 
     Raises
     ------
@@ -32,22 +40,28 @@ def build(name: str, k: int | None = None, **options: str | None) -> Constructio
     --------
     >>> build("threshold", k=4).n_neurons, build("four-neuron").n_neurons
     (5, 4)
+    >>> build("modular-addition", p=7, frequencies=[1, 2]).n_neurons
+    12
     """
     name = name.replace("-", "_")
     make = lookup(CONSTRUCTIONS, name, "construction").load()
-    taken = set(signature(make).parameters)
+    taken = signature(make).parameters
     given = {option: value for option, value in options.items() if value is not None}
     for option in given:
         if option not in taken:
             raise InputError(f"{name} takes no {option}. {_takers(option)}")
-    if "k" not in taken:
-        made = make(**given)
-        if k not in (None, made.k):
+    if k is not None and "k" in taken:
+        given["k"] = k
+    for option, parameter in taken.items():
+        if parameter.default is Parameter.empty and option not in given:
+            raise InputError(f"{name} needs {NEEDED[option]}.")
+    made: Construction | ModularAddition = make(**given)
+    if k is not None and "k" not in taken:
+        if isinstance(made, ModularAddition):
+            raise InputError(f"{name} takes no k. {_takers('k')}")
+        if k != made.k:
             raise InputError(f"{name} is for k = {made.k} bits, so k = {k} is not possible. {_takers('k')}")
-        return made
-    if k is None:
-        raise InputError(f"{name} needs k, the number of relevant bits: pass --k 3.")
-    return make(k=k, **given)
+    return made
 
 
 def _takers(option: str) -> str:

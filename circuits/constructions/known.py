@@ -1,10 +1,10 @@
-"""What a circuit on k bits is compared with: every construction of the registry's table that is for k bits."""
+"""What a circuit on k bits is compared with: every construction of the registry's table for the parity of k bits."""
 
 from inspect import signature
 
 from circuits.constructions.construction import Construction
 from circuits.errors import InputError
-from circuits.registry import CONSTRUCTIONS
+from circuits.registry import CONSTRUCTIONS, about
 
 
 def known(k: int) -> dict[str, Construction]:
@@ -16,7 +16,7 @@ def known(k: int) -> dict[str, Construction]:
     4
     """
     found = {}
-    for name, entry in CONSTRUCTIONS.items():
+    for name, entry in about(CONSTRUCTIONS, "parity").items():
         make = entry.load()
         try:
             made = make(k=k) if "k" in signature(make).parameters else make()

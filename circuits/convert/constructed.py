@@ -6,46 +6,38 @@ draw for this task and seed 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from circuits.checkpoints.run import Run
 from circuits.config import parse
+from circuits.constructions.construction import Construction
+from circuits.constructions.trigonometric import ModularAddition
 from circuits.convert.imported import write_run
 
-if TYPE_CHECKING:
-    from circuits.constructions.construction import Construction
-
-N_INPUTS, N_TRAIN, N_TEST = 40, 1000, 100  # as in Merrill et al. 2023, section 2
+SIZES = {"n": 40, "n_train": 1000, "n_test": 100}  # of parity, as in Merrill et al. 2023, section 2
 
 
 def from_construction(
-    construction: Construction,
+    construction: Construction | ModularAddition,
     out: str | Path | None = None,
     *,
-    n: int = N_INPUTS,
-    support: Sequence[int] | None = None,
-    n_train: int = N_TRAIN,
-    n_test: int = N_TEST,
     overwrite: bool = False,
+    **task: Any,
 ) -> Run:
     """Write a construction into a run file.
 
     Parameters
     ----------
     construction
-        The network on its k relevant bits.
+        A network for parity on its k relevant bits, or for modular addition.
     out
-        The run file to write; by default checkpoints/NAME-K-N.h5.
-    n
-        Inputs.
-    support
-        Indices of the relevant bits, x1 first; by default the first k.
-    n_train, n_test
-        Examples of the data sets that go with it.
+        The run file to write; by default checkpoints/NAME-K-N.h5 of parity, checkpoints/NAME-P.h5 of modular addition.
     overwrite
         Replace an existing run.
+    task
+        Fields of the run's task. Of parity: `n` inputs (40), `support`, the indices of the relevant bits, x1 first (the
+        first k), `n_train` and `n_test` examples (1000, 100). Of modular addition: `train_fraction` (0.5).
 
     Returns
     -------
@@ -54,7 +46,7 @@ def from_construction(
     Raises
     ------
     InputError
-        The bits do not fit in n inputs, or the file exists.
+        The bits do not fit in n inputs, the task has no such field, or the file exists.
 
     Examples
     --------
@@ -64,21 +56,44 @@ def from_construction(
     ...     run.arrays()["W"][1], float(run.metrics["test_accuracy"][-1, 0])
     (array([-1.,  0.,  0.,  0.,  1.,  0.,  0., -1.,  0.,  0.]), 1.0)
     """
-    k = construction.k
+    if isinstance(construction, ModularAddition):
+        place = str(construction.p)
+        parts = _modular_parts(construction, task)
+    else:
+        task = SIZES | task
+        place = f"{construction.k}-{task['n']}"
+        parts = _parity_parts(construction, task)
     config = parse(
         {
             "name": construction.name,
             "source": f"{construction.source}; hand-built, not trained",
-            "task": {
-                "kind": "parity", "n": n, "k": k, "support": None if support is None else list(support),
-                "n_train": n_train, "n_test": n_test,
-            },
-            "model": {"kind": "relu", "width": construction.n_neurons},
+            **parts,
             "epochs": 0,
             "seeds": [0],
             "dtype": "float64",
         }
-    )  # fmt: skip
-    arrays = construction.arrays(n, support)
-    path = Path("checkpoints", f"{construction.name}-{k}-{n}.h5") if out is None else Path(out)
+    )
+    path = Path("checkpoints", f"{construction.name}-{place}.h5") if out is None else Path(out)
+    arrays = (
+        construction.arrays()
+        if isinstance(construction, ModularAddition)
+        else construction.arrays(task["n"], task.get("support"))
+    )
     return write_run(path, config, lambda _: [arrays], construction.name, overwrite=overwrite, progress=False)
+
+
+def _parity_parts(construction: Construction, task: dict[str, Any]) -> dict[str, Any]:
+    support = task.get("support")
+    return {
+        "task": {"kind": "parity", **task, "k": construction.k, "support": None if support is None else list(support)},
+        "model": {"kind": "relu", "width": construction.n_neurons},
+    }
+
+
+def _modular_parts(construction: ModularAddition, task: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "task": {"kind": "modular", **task, "p": construction.p, "operation": "x+y", "encoding": "one-hot"},
+        "model": {"kind": "mlp", "widths": [construction.n_neurons], "activation": "square", "biases": False},
+        "loss": "cross_entropy",
+        "batch_size": None,
+    }

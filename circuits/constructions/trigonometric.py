@@ -1,0 +1,133 @@
+"""A hand-built network that adds mod p by cos ω(x + y − c): what Nanda et al. 2023 read off a trained one, made exact.
+
+For each frequency k, ω = 2πk/p, six neurons on one-hot x and y, (cos(ωx + a) + cos(ωy + b))², and their readout:
+
+    a ∈ {0, ⅓, ⅔} of a turn,   b ∈ {a, a + ½ turn},   logit(c) = A/3 Σ_ab cos(ωc + a + b) (cos(ωx + a) + cos(ωy + b))²
+
+Half a turn in b changes the signs of the readout and of the product alone, so of the squares 4 cos(ωx + a) cos(ωy + a)
+cos(ωc + 2a) is left. That is [cos(ω(x+y) + 2a) + cos ω(x−y)] 2 cos(ωc + 2a) = cos ω(x+y−c) + cos(ω(x+y+c) + 4a) +
+2 cos ω(x−y) cos(ωc + 2a). Over thirds of a turn the terms in 2a and in 4a add up to 0, and 3 cos ω(x+y−c) stays: for
+every ω, hence every p and k. The squares' terms at 2ω cancel between b and b + ½ turn.
+
+Logits A Σ_k cos ω_k(x + y − c) are largest at c = x + y alone iff no d ≠ 0 mod p has k d ≡ 0 for every k, that is, iff
+p and the frequencies have no common factor. One frequency may well share a factor with p if another makes up for it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import gcd, log
+
+import numpy as np
+from jaxtyping import Float
+
+from circuits.errors import InputError
+
+SMALL_LOSS = 1e-6  # of the default amplitude, in nats
+PHASES = tuple((third / 3, third / 3 + half / 2) for third in range(3) for half in range(2))  # (a, b) in turns
+SOURCE = "Nanda et al. 2023, section 4, made exact"
+
+
+@dataclass(frozen=True)
+class ModularAddition:
+    """A network of squares, f(x, y) = U (W [x, y])², whose logits are A Σ_k cos ω_k(x + y − c).
+
+    Attributes
+    ----------
+    p
+        Modulus.
+    frequencies
+        k of ω = 2πk/p, ascending.
+    amplitude
+        A, of every frequency.
+    """
+
+    p: int
+    frequencies: tuple[int, ...]
+    amplitude: float
+    name: str = "modular_addition"
+    source: str = SOURCE
+
+    @property
+    def n_neurons(self) -> int:
+        """Hidden neurons, six to a frequency."""
+        return len(PHASES) * len(self.frequencies)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """`hidden.0.W` (neuron, 2p) on one-hot x and y, `readout.W` (class, neuron), float64, of the model `mlp`.
+
+        Examples
+        --------
+        >>> {name: values.shape for name, values in modular_addition(7, [1, 3]).arrays().items()}
+        {'hidden.0.W': (12, 14), 'readout.W': (7, 12)}
+        """
+        k = np.array(self.frequencies)[:, None, None]  # (frequency, phases, residue)
+        a, b = (np.array(turns)[:, None] for turns in zip(*PHASES, strict=True))
+        turns = k * np.arange(self.p) % self.p / self.p  # exact but for one rounding
+        W = np.concatenate([_cos(turns + a), _cos(turns + b)], axis=2)
+        U = self.amplitude / 3 * _cos(turns + a + b)
+        return {"hidden.0.W": W.reshape(self.n_neurons, 2 * self.p), "readout.W": U.reshape(self.n_neurons, self.p).T}
+
+    @cached_property
+    def loss(self) -> float:
+        """Cross-entropy in nats, the same for every pair (x, y)."""
+        lead = _lead(self.p, self.frequencies)
+        return float(np.log1p(np.exp(-self.amplitude * lead).sum()))
+
+
+def modular_addition(p: int, frequencies: Sequence[int], amplitude: float | None = None) -> ModularAddition:
+    """The network that adds mod p by these frequencies.
+
+    Parameters
+    ----------
+    p
+        Modulus, at least 3.
+    frequencies
+        Different, each in 1..p/2, without a factor that all have in common with p.
+    amplitude
+        A > 0; by default such that the loss is a little below 1e-6.
+
+    Raises
+    ------
+    InputError
+        It cannot add by these, or the amplitude is not positive.
+
+    References
+    ----------
+    Nanda et al. 2023, "Progress measures for grokking via mechanistic interpretability", section 4.
+
+    Examples
+    --------
+    >>> net = modular_addition(31, [1, 5, 9])
+    >>> net.n_neurons, net.amplitude, net.loss < 1e-6
+    (18, 15.0, True)
+    """
+    ordered = tuple(sorted(frequencies))
+    if p < 3:
+        raise InputError(f"p = {p} is not possible: cosines tell the residues apart from p = 3 on.")
+    if not ordered:
+        raise InputError(f"modular_addition needs frequencies: pass different ones of 1..{p // 2}.")
+    if not 1 <= ordered[0] <= ordered[-1] <= p // 2 or len(set(ordered)) < len(ordered):
+        raise InputError(f"frequencies {list(frequencies)} must be different ones of 1..{p // 2}, half of p = {p}.")
+    if (factor := gcd(p, *ordered)) > 1:
+        raise InputError(
+            f"p = {p} and frequencies {list(ordered)} have the factor {factor} in common: the logits of c and "
+            f"c + {p // factor} would be equal. Add a frequency without it, such as 1."
+        )
+    if amplitude is None:
+        least = log((p - 1) / SMALL_LOSS) / _lead(p, ordered).min()
+        amplitude = float(f"{1.05 * least:.1e}")  # rounding to two digits changes it by less than 5 %
+    if not 0 < amplitude < float("inf"):
+        raise InputError(f"amplitude {amplitude:g} is not possible: pass a positive number.")
+    return ModularAddition(p, ordered, amplitude)
+
+
+def _lead(p: int, frequencies: Sequence[int]) -> Float[np.ndarray, " other"]:
+    """By how much the right logit exceeds that of each other class, at amplitude 1."""
+    turns = np.array(frequencies)[:, None] * np.arange(1, p) % p / p
+    return (1 - _cos(turns)).sum(axis=0)
+
+
+def _cos(turns: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
+    """Cosine of an angle in turns."""
+    return np.cos(2 * np.pi * turns)
