@@ -151,6 +151,18 @@ class Model(Part, ABC):
         """The layers that can be pruned, by the hook point of their neurons' values, from first to last."""
         return {}
 
+    def embedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """What each token, or each number of an input, is turned into, as rows; None where there is no such table.
+
+        (token, feature), or (position, token, feature) if every position has a table of its own; of numbers
+        (input, feature), the weights by which each input enters.
+        """
+        return None
+
+    def unembedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """The last linear map before the logits, (feature, class); None where there is none."""
+        return None
+
     def network(self, parameters: Mapping[str, np.ndarray]) -> Network:
         """The torch module that is trained: it holds these parameters under their names and computes `forward`."""
         from circuits.models.network import Network

@@ -37,6 +37,10 @@ class Linear(Model):
             for name, (_, shape) in self.shapes(signature).items()
         }
 
+    def embedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Its weights, (input, 1)."""
+        return parameters["w"][:, None]
+
     def forward(
         self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched
     ) -> torch.Tensor:

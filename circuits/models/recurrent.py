@@ -107,6 +107,14 @@ class Recurrent(Model):
         layer = HiddenLayer(self.hidden, incoming, lambda net: net["readout.W"].reshape(-1, self.hidden).T)
         return {"hook_dropped": layer}
 
+    def embedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+        """(token, embedding)."""
+        return parameters["embed"]
+
+    def unembedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Weights out of the last layer's units, (unit, class)."""
+        return np.atleast_2d(parameters["readout.W"]).T
+
     @abstractmethod
     def _run(self, embedded: torch.Tensor, flat: list[torch.Tensor]) -> torch.Tensor:
         """States of the last layer at every position, (example, position, unit)."""

@@ -57,6 +57,14 @@ class Relu(Model):
         before = tap("hook_pre", tap("hook_input", inputs) @ parameters["W"].mT + parameters["b"])
         return tap("hook_post", before.relu()) @ parameters["u"]  # of (example, neuron)
 
+    def embedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Wᵀ, (input, neuron)."""
+        return parameters["W"].T
+
+    def unembedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+        """u, (neuron, 1)."""
+        return parameters["u"][:, None]
+
     def hidden_layers(self, signature: Signature) -> dict[str, HiddenLayer]:
         """Its only layer, whose readout is u."""
         layer = HiddenLayer(self.width, lambda net: (net["W"], net["b"]), lambda net: net["u"][:, None])

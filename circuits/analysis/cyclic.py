@@ -1,0 +1,179 @@
+"""Modular arithmetic as addition on a cyclic group, where its circuit is simple.
+
+    x + y        a_x + a_y = s  (mod p)        x = a_x, y = a_y, result s; so too for K summands
+    x - y                                      y = -a_y
+    x * y        a_x + a_y = s  (mod p - 1)    x = g^a_x, y = g^a_y, result g^s: the discrete logarithm
+    x / y                                      y = g^-a_y
+
+for a prime p, its smallest primitive root g, and residues other than 0. Every operand is numbered so that the operation
+is a sum: the signs of x - y and x / y are in the numbering. Fourier analysis knows the group Z_m alone, m = p or p - 1.
+Power et al. 2022, Nanda et al. 2023, and Gromov 2023 (arXiv 2301.02679) study the sum.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Int
+
+from circuits.config import Config
+
+OPERATIONS = ("x+y", "x-y", "x*y", "x/y")
+MOST_NUMBERS = 40_000_000  # tuples times neurons, or classes: 160 MB in float32, of which a thread holds a few
+
+
+@dataclass(frozen=True, eq=False)
+class CyclicGroup:
+    """How operands and results of an operation are numbered by Z_m, so that it is a sum.
+
+    Examples
+    --------
+    >>> group = cyclic_group("x/y", 5)
+    >>> group.order, group.residues.tolist(), group.classes.tolist()
+    (4, [[1, 2, 4, 3], [1, 3, 4, 2]], [1, 2, 4, 3])
+    >>> group.tuples[5].tolist(), int(group.sums[5]), int(group.classes[group.sums[5]])  # 2 / 3 = 4 mod 5
+    ([2, 3], 2, 4)
+    """
+
+    residues: Int[np.ndarray, "operand element"]
+    """The residue that each operand has at element 0, 1, ..., m - 1."""
+    classes: Int[np.ndarray, " element"]
+    """The result, which is a class, at each sum."""
+
+    @property
+    def order(self) -> int:
+        """Elements m of the group."""
+        return len(self.classes)
+
+    @property
+    def n_operands(self) -> int:
+        """Operands K."""
+        return len(self.residues)
+
+    @cached_property
+    def elements(self) -> Int[np.ndarray, "tuple operand"]:
+        """All m^K tuples of elements, the last operand changing fastest."""
+        return np.indices((self.order,) * self.n_operands).reshape(self.n_operands, -1).T
+
+    @cached_property
+    def tuples(self) -> Int[np.ndarray, "tuple operand"]:
+        """The operands' residues in each of them."""
+        return np.stack([row[column] for row, column in zip(self.residues, self.elements.T, strict=True)], axis=1)
+
+    @cached_property
+    def sums(self) -> Int[np.ndarray, " tuple"]:
+        """The sum s of each tuple, in 0..m-1."""
+        return self.elements.sum(axis=1) % self.order
+
+    @cached_property
+    def by_sum(self) -> Int[np.ndarray, "element tuple_of_sum"]:
+        """Which tuples have each sum: m^(K-1) of them, ascending."""
+        return np.argsort(self.sums, kind="stable").reshape(self.order, -1)
+
+    def positions(self, operands: Int[np.ndarray, "example operand"]) -> Int[np.ndarray, " example"]:
+        """Where tuples of residues are among `tuples`; -1 for those that are not, because one is 0.
+
+        Examples
+        --------
+        >>> cyclic_group("x*y", 5).positions(np.array([[1, 1], [2, 4], [0, 1]])).tolist()
+        [0, 6, -1]
+        """
+        found = np.zeros(len(operands), np.int64)
+        outside = np.zeros(len(operands), bool)
+        for residues, column in zip(self.residues, operands.T, strict=True):
+            element = np.full(max(int(residues.max()), int(column.max(initial=0))) + 1, -1)
+            element[residues] = np.arange(self.order)
+            found = found * self.order + element[column]
+            outside |= element[column] < 0
+        return np.where(outside, -1, found)
+
+
+def cyclic_group(operation: str, p: int, n_operands: int = 2) -> CyclicGroup:
+    """The cyclic group on which an operation is a sum.
+
+    Parameters
+    ----------
+    operation
+        x+y, x-y, x*y or x/y.
+    p
+        The modulus, >= 2; a prime for x*y and x/y.
+    n_operands
+        Operands K >= 2; more than 2 of x+y only.
+
+    Raises
+    ------
+    ValueError
+        It is on none: another operation, or a product modulo a number that is no prime.
+    """
+    if operation not in OPERATIONS:
+        raise ValueError(f"'{operation}' is no sum on a cyclic group, as {', '.join(OPERATIONS)} are")
+    if operation in ("x+y", "x-y"):
+        elements = np.arange(p)
+    else:
+        g = primitive_root(p)
+        if g is None:
+            raise ValueError(f"p = {p} is no prime, so the residues other than 0 are no group under '{operation}'")
+        elements = powers(g, p)
+    inverted = operation in ("x-y", "x/y")
+    last = np.roll(elements[::-1], 1) if inverted else elements  # the element at -a
+    return CyclicGroup(np.stack([elements] * (n_operands - 1) + [last]), elements)
+
+
+def powers(g: int, p: int) -> Int[np.ndarray, " exponent"]:
+    """g^0, g^1, ..., g^(p-2) mod p.
+
+    Examples
+    --------
+    >>> powers(3, 7).tolist()
+    [1, 3, 2, 6, 4, 5]
+    """
+    found = [1]
+    for _ in range(p - 2):
+        found.append(found[-1] * g % p)
+    return np.array(found)
+
+
+def primitive_root(p: int) -> int | None:
+    """The smallest g whose powers are all residues 1..p-1; None if there is none because p is no prime.
+
+    Examples
+    --------
+    >>> [primitive_root(p) for p in (2, 3, 7, 23, 97, 113)], primitive_root(9)
+    ([1, 2, 3, 5, 5, 3], None)
+    """
+    return next((g for g in range(1, p) if len(set(powers(g, p).tolist()) - {0}) == p - 1), None)
+
+
+def group_of(config: Config) -> CyclicGroup:
+    """The group of a config's task, of which `refusal` has nothing to say."""
+    task = config.task.model_dump()
+    return cyclic_group(task["operation"], task["p"], task["n_summands"])
+
+
+def refusal(config: Config) -> str | None:
+    """Why there is no Fourier analysis of a modular run, in a sentence, or None.
+
+    Examples
+    --------
+    >>> import circuits
+    >>> config = circuits.preset("modular-31")
+    >>> refusal(config), refusal(config.replace(task__operation="x^2+y^2"))[:37]
+    (None, "'x^2+y^2' is no sum on a cyclic group")
+    """
+    task = config.task.model_dump()
+    operation, p, n_operands = task["operation"], task["p"], task["n_summands"]
+    if operation not in OPERATIONS:
+        return f"'{operation}' is no sum on a cyclic group, as {', '.join(OPERATIONS)} are. Leave --fourier out."
+    widest = max([p, *(layer.width for layer in config.hidden_layers.values())])
+    if p**n_operands * widest > MOST_NUMBERS:
+        return (
+            f"{p}^{n_operands} tuples times {widest} neurons or classes are more than the {MOST_NUMBERS:,} numbers "
+            f"that --fourier holds in memory. Leave it out, or take a smaller p."
+        )
+    try:
+        order = cyclic_group(operation, p, n_operands).order
+    except ValueError as error:
+        return f"{error}. Leave --fourier out."
+    if order < 2:
+        return f"the residues mod {p} other than 0 are one, so '{operation}' has no frequency. Leave --fourier out."
+    return None
