@@ -151,7 +151,7 @@ class Model(Part, ABC):
         """The layers that can be pruned, by the hook point of their neurons' values, from first to last."""
         return {}
 
-    def embedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    def embedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """What each token, or each number of an input, is turned into, as rows; None where there is no such table.
 
         (token, feature), or (position, token, feature) if every position has a table of its own; of numbers
@@ -159,7 +159,7 @@ class Model(Part, ABC):
         """
         return None
 
-    def unembedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    def unembedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """The last linear map before the logits, (feature, class); None where there is none."""
         return None
 

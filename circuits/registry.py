@@ -115,6 +115,12 @@ MEASUREMENTS = {
         needs="hidden_layer",
         on_request=True,
     ),
+    "fourier": Entry(
+        "Waves of modular addition: in weights, neurons and logits; restricted and excluded loss.",
+        "circuits.analysis.fourier:measure",
+        task="modular",
+        refusal="circuits.analysis.cyclic:refusal",
+    ),
 }
 
 

@@ -37,7 +37,7 @@ class Linear(Model):
             for name, (_, shape) in self.shapes(signature).items()
         }
 
-    def embedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+    def embedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
         """Its weights, (input, 1)."""
         return parameters["w"][:, None]
 

@@ -87,11 +87,11 @@ class MLP(Model):
         last = len(self.widths) - 1
         return {f"hidden.{layer}.hook_post": self._layer(layer, layer == last) for layer in range(len(self.widths))}
 
-    def embedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+    def embedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
         """Weights into the first hidden layer, (input, neuron)."""
         return parameters["hidden.0.W"].T
 
-    def unembedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+    def unembedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
         """Weights out of the last hidden layer, (neuron, class)."""
         return np.atleast_2d(parameters["readout.W"]).T
 
@@ -182,7 +182,7 @@ class EmbeddedMLP(MLP):
         embedded = tap("hook_embed", embedded)
         return self._through_layers(parameters, embedded.sum(-2) if self.joined == "sum" else embedded.flatten(-2), tap)
 
-    def embedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+    def embedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
         """(token, embedding), or (position, token, embedding)."""
         return parameters["embed"]
 

@@ -107,11 +107,11 @@ class Recurrent(Model):
         layer = HiddenLayer(self.hidden, incoming, lambda net: net["readout.W"].reshape(-1, self.hidden).T)
         return {"hook_dropped": layer}
 
-    def embedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+    def embedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
         """(token, embedding)."""
         return parameters["embed"]
 
-    def unembedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+    def unembedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
         """Weights out of the last layer's units, (unit, class)."""
         return np.atleast_2d(parameters["readout.W"]).T
 

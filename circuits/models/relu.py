@@ -57,11 +57,11 @@ class Relu(Model):
         before = tap("hook_pre", tap("hook_input", inputs) @ parameters["W"].mT + parameters["b"])
         return tap("hook_post", before.relu()) @ parameters["u"]  # of (example, neuron)
 
-    def embedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+    def embedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
         """Wᵀ, (input, neuron)."""
         return parameters["W"].T
 
-    def unembedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+    def unembedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
         """u, (neuron, 1)."""
         return parameters["u"][:, None]
 

@@ -251,11 +251,11 @@ class Transformer(Model):
 
         return {f"blocks.{i}.mlp.hook_post": layer(i) for i in range(self.n_layers)}
 
-    def embedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+    def embedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
         """W_E, (token, d_model)."""
         return parameters["embed.W_E"]
 
-    def unembedding(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+    def unembedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
         """W_U, (d_model, class)."""
         return parameters["unembed.W_U"]
 

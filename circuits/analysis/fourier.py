@@ -1,0 +1,213 @@
+"""The measurement `fourier`: the circuit of modular addition in the basis where it is simple, along the trajectory.
+
+Nanda et al. 2023 find that a network which adds mod p embeds x and y as waves of a few *key frequencies*, multiplies
+them, and reads cos ω(x + y - c) off the products. Per network: how much of each frequency is in its embedding, in its
+unembedding and in its neuron-to-logit map (`cyclic_basis`); which frequency each neuron has (`neuron_waves`); what each
+carries of the logits (`logit_waves`); the loss of the key frequencies alone, and without them (`sum_waves`).
+
+Key frequencies are those of the last checkpoint of the run, at every checkpoint. Differences, products and quotients are
+sums on a cyclic group (`cyclic`); a product's operands and classes 0 are left out, but the logit of class 0 counts in
+every loss.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool
+
+from circuits.analysis.all_tuples import SETS, AllTuples
+from circuits.analysis.cyclic_basis import frequency_norms, gini, n_frequencies
+from circuits.analysis.fourier_labels import labelled
+from circuits.analysis.fourier_shown import shown
+from circuits.analysis.labels import chosen_checkpoints
+from circuits.analysis.layers import Layer, layer_of
+from circuits.analysis.logit_waves import key_frequencies, logit_waves
+from circuits.analysis.neuron_waves import neuron_waves, output_phases, phase_agreement, phase_residuals
+from circuits.analysis.sum_waves import excluded_losses, mean_losses, restricted_losses
+from circuits.analysis.sweep import Network, sweep
+from circuits.analysis.weights import parameter_norm
+from circuits.checkpoints.run import Run
+from circuits.config import Config
+from circuits.options import Options
+
+CLUSTERED = 0.5  # of a neuron's variance: no second frequency can explain as much
+
+
+class Views:
+    """What is measured of one network of a config, in arrays by name.
+
+    Parameters
+    ----------
+    config
+        Of which `cyclic.refusal` has nothing to say.
+    layer
+        Whose neurons; None: of none.
+    """
+
+    def __init__(self, config: Config, layer: Layer | None) -> None:
+        self.config, self.layer = config, layer
+        self.tuples = AllTuples(config, None if layer is None else layer.hook)
+        self.group = self.tuples.group
+        self.names = {name: name for name in config.shapes}
+
+    def waves(self, net: Network) -> dict[str, np.ndarray]:
+        """Frequencies in weights, neurons and logits; `by_sum`, the logits themselves."""
+        neurons, logits = self.tuples.values(net)
+        by_sum = logits[self.group.by_sum]
+        found = logit_waves(by_sum, self.group.classes)
+        values = {"by_sum": by_sum, "logit_cos": found.cosine, "logit_sin": found.sine, "logit_share": found.share}
+        values |= self._weights(net)
+        return values if neurons is None else values | self._neurons(net, neurons)
+
+    def losses(
+        self,
+        by_sum: np.ndarray,
+        key: Bool[np.ndarray, " frequency"],
+        members: Bool[np.ndarray, "set element tuple_of_sum"],
+    ) -> dict[str, np.ndarray]:
+        """The loss, and the restricted and excluded loss of the key frequencies and of each frequency."""
+        each = np.eye(len(key), dtype=bool)
+        kept, removed = np.vstack([each, key]), np.vstack([each, key, np.zeros_like(key)])
+        alone = restricted_losses(by_sum, self.group.classes, kept)[:, None]
+        restricted = mean_losses(np.broadcast_to(alone, (*by_sum.shape[:2], len(kept))), members)
+        excluded = mean_losses(excluded_losses(by_sum, self.group.classes, removed), members)
+        return {
+            "loss": excluded[:, -1],
+            "restricted_loss": restricted[:, -1],
+            "excluded_loss": excluded[:, -2],
+            "restricted_loss_of": restricted[:, :-1],
+            "excluded_loss_of": excluded[:, :-2],
+        }
+
+    def _weights(self, net: Network) -> dict[str, np.ndarray]:
+        values = {"sum_of_squared_weights": np.array(parameter_norm(self.config, net, {}) ** 2)}
+        if tables := self.tuples.embedding_tables(net):
+            values["embedding_norm"] = np.stack([frequency_norms(table) for table in tables])
+            values["embedding_gini"] = np.array([gini(norms) for norms in values["embedding_norm"]])
+        readout = None if self.layer is None else self.layer.readout(net)
+        for name, weights in (("unembedding", self.config.model.unembedding_table(net)), ("neuron_logit", readout)):
+            if (table := self.tuples.of_classes(weights)) is not None:
+                values[f"{name}_norm"] = frequency_norms(table)
+                values[f"{name}_gini"] = np.array(gini(values[f"{name}_norm"]))
+        return values
+
+    def _neurons(self, net: Network, activations: np.ndarray) -> dict[str, np.ndarray]:
+        found = neuron_waves(activations)
+        share = found.linear_share + found.product_share
+        counted = found.frequency[(found.frequency > 0) & (share > CLUSTERED)]
+        values = {
+            "neuron_frequency": found.frequency.astype(np.int16),
+            "neuron_share": share,
+            "neuron_linear_share": found.linear_share,
+            "neuron_product_share": found.product_share,
+            "neuron_phase": found.phase,
+            "cluster_size": np.bincount(counted, minlength=n_frequencies(self.group.order) + 1)[1:],
+        }
+        readout = None if self.layer is None else self.tuples.of_classes(self.layer.readout(net))
+        if readout is not None:
+            out = output_phases(readout.T, found.frequency)
+            residual = phase_residuals(found.phase, out)
+            values |= {"neuron_output_phase": out, "phase_residual": residual}
+        narrow = {name for name in values if values[name].dtype == np.float64}
+        return {name: value.astype(np.float32) if name in narrow else value for name, value in values.items()}
+
+
+def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+    """Fourier analysis of a modular run on its cyclic group Z_m.
+
+    Returns
+    -------
+    key
+        (seed, frequency) bool: the key frequencies, by the rule in the attribute `key_rule`.
+    embedding_norm, unembedding_norm, neuron_logit_norm
+        (step, seed, [embedding,] frequency) norm of each frequency in the weights; with `_gini` for `_norm` its Gini
+        coefficient over frequencies.
+    neuron_frequency, neuron_share, neuron_linear_share, neuron_product_share
+        (step, seed, neuron) the frequency of each neuron, 0 if it has none, and what its terms explain.
+    neuron_phase, neuron_output_phase, phase_residual
+        (step, seed, [operand,] neuron) phases at that frequency; the residual is 0 where the phase relation holds.
+    phase_agreement
+        (step, seed) mean cosine of the residuals of neurons of key frequencies, weighted by their shares, in -1..1.
+    cluster_size
+        (step, seed, frequency) neurons of which this frequency explains more than half.
+    logit_cos, logit_sin, logit_share, key_logit_share
+        (step, seed, [frequency]) amplitudes of cos and sin ω(x + y - c); what the cosines explain, each and the key ones.
+    loss, restricted_loss, excluded_loss
+        (step, seed, set) cross-entropy; of the key frequencies alone; without them.
+    restricted_loss_of, excluded_loss_of
+        (step, seed, set, frequency) the same of each frequency alone.
+    sum_of_squared_weights
+        (step, seed).
+    shown_activation, shown_logits, shown_neuron_index, shown_neuron_frequency
+        Of two operands, at a few checkpoints: some neurons over all pairs, and the logits in the 2-D basis.
+    """
+    layer = layer_of(run, options) if run.config.hidden_layers else None
+    views = Views(run.config, layer)
+    members = views.tuples.members(run)
+    at_end = _swept(run, np.array([run.n_checkpoints - 1]), views, lambda seed, values: values, what="key frequencies")
+    at_end = {name: values[0] for name, values in at_end.items()}
+    key = key_frequencies(at_end["logit_share"], options.key_share)
+
+    def with_losses(seed: int, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        values |= views.losses(values["by_sum"], key[seed], members[seed])
+        values["key_logit_share"] = values["logit_share"][key[seed]].sum()
+        if "phase_residual" in values:
+            of_key = np.isin(values["neuron_frequency"], 1 + np.flatnonzero(key[seed]))
+            agreement = phase_agreement(values["phase_residual"][of_key], values["neuron_share"][of_key])
+            values["phase_agreement"] = np.array(agreement)
+        return values
+
+    checkpoints = chosen_checkpoints(run, options)
+    values = _swept(run, checkpoints, views, with_losses, what="fourier", progress=progress)
+    result = labelled(run, views.tuples, checkpoints, values, key)
+    result = result.merge(shown(run, views.tuples, options, at_end, key))
+    result.attrs = _attrs(run, views, options, key)
+    return result
+
+
+def _swept(
+    run: Run, checkpoints: np.ndarray, views: Views, further: Any, *, what: str, progress: bool = False
+) -> dict[str, np.ndarray]:
+    """(step, seed, ...) by name, of each network's waves and what `further` makes of them, but not its logits."""
+
+    def one(seed: int, net: Network) -> np.ndarray:
+        values = further(seed, views.waves(net))
+        return _packed({name: np.asarray(value) for name, value in values.items() if name != "by_sum"})
+
+    found = sweep(run, checkpoints, one, what=what, progress=progress, names=views.names)
+    return {name: found[name] for name in found.dtype.names or ()}
+
+
+def _packed(values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """One record of arrays, as `sweep` takes it."""
+    record = np.zeros((), [(name, value.dtype, value.shape) for name, value in values.items()])
+    for name, value in values.items():
+        record[name] = value
+    return record
+
+
+def _attrs(run: Run, views: Views, options: Options, key: Bool[np.ndarray, "seed frequency"]) -> dict[str, Any]:
+    task = run.config.task.model_dump()
+    without = [seed for seed, any_ in zip(run.seeds, key.any(axis=1), strict=True) if not any_]
+    few = (
+        f"seed {seed} has no key frequency: none explains {options.key_share:g} of its logits' variance at the last "
+        f"checkpoint. Its restricted loss is that of the mean logits, its excluded loss the loss itself."
+        for seed in without
+    )
+    products = "operands and results 0 are left out; the logit of class 0 counts in the losses"
+    return {
+        "operation": task["operation"],
+        "group": f"Z_{views.group.order}",
+        "layer": "none" if views.layer is None else views.layer.hook,
+        "sets": ", ".join(SETS) + (f"; {products}" if views.group.order < task["p"] else ""),
+        "loss": "cross-entropy",
+        "key_share": options.key_share,
+        "key_rule": (
+            f"cos of the frequency in x + y - c explains at least {options.key_share:g} of the variance of the logits "
+            f"at the last checkpoint, step {int(run.steps[-1])}"
+        ),
+        "cluster_share": CLUSTERED,
+        "warnings": list(few),
+    }
