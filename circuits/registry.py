@@ -118,6 +118,7 @@ MEASUREMENTS = {
     "fourier": Entry(
         "Waves of modular addition: in weights, neurons and logits; restricted and excluded loss.",
         "circuits.analysis.fourier:measure",
+        figures="circuits.figures.fourier:figures",
         task="modular",
         refusal="circuits.analysis.cyclic:refusal",
     ),

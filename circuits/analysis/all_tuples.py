@@ -84,7 +84,9 @@ class AllTuples:
         task: Any = self.config.task
         if task.encoding == "one-hot":
             return list(task.operands)
-        table = self.config.model.embedding_table({name: np.empty(shape) for name, (_, shape) in self.config.shapes.items()})
+        table = self.config.model.embedding_table(
+            {name: np.empty(shape) for name, (_, shape) in self.config.shapes.items()}
+        )
         return [] if table is None else ["tokens"] if table.ndim == 2 else list(task.operands)
 
     def embedding_tables(self, net: Mapping[str, np.ndarray]) -> list[Float[np.ndarray, "element feature"]]:

@@ -52,7 +52,11 @@ def shown_neurons(
 
 
 def shown(
-    run: Run, tuples: AllTuples, options: Options, at_end: dict[str, np.ndarray], key: Bool[np.ndarray, "seed frequency"]
+    run: Run,
+    tuples: AllTuples,
+    options: Options,
+    at_end: dict[str, np.ndarray],
+    key: Bool[np.ndarray, "seed frequency"],
 ) -> xr.Dataset:
     """`shown_activation` (shown, seed, shown_neuron, x, y) and `shown_logits` (shown, seed, x_wave, y_wave).
 

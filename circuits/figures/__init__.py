@@ -15,6 +15,13 @@ from circuits.figures.certify import certified_margin, certified_patterns
 from circuits.figures.constructions import cost_over_least, firing_patterns, merged_sparsity, pattern_margins
 from circuits.figures.diagram import circuit_diagram
 from circuits.figures.faithfulness import agreement, group_accuracy
+from circuits.figures.fourier import (
+    fourier_losses,
+    frequency_norms,
+    key_frequency_losses,
+    logit_spectrum,
+    neuron_activations,
+)
 from circuits.figures.generic import trajectory
 from circuits.figures.learning import accuracy, loss, marked_accuracy
 from circuits.figures.neurons import all_neurons, dominant_neurons
@@ -35,11 +42,16 @@ __all__ = [
     "dominant_neurons",
     "effective_sparsity",
     "firing_patterns",
+    "fourier_losses",
+    "frequency_norms",
     "group_accuracy",
     "group_norms",
+    "key_frequency_losses",
+    "logit_spectrum",
     "loss",
     "marked_accuracy",
     "merged_sparsity",
+    "neuron_activations",
     "pattern_margins",
     "trajectory",
 ]

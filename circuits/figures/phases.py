@@ -18,6 +18,7 @@ PHASES = {
     "memorization_epoch": ("memorised", MEMORIZATION),
     "generalization_epoch": ("generalised", GENERALIZATION),
 }
+PANELS = "panels"  # in a figure's meta: how many panels share its epoch axis, so that marks run through all of them
 CLOSE = 0.22  # labels nearer than this share of the axis stand one above the other
 
 
@@ -43,6 +44,7 @@ def mark_phases(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> None:
 
 def phase_marks(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> dict[str, list[dict[str, Any]]]:
     """The `shapes` and `annotations` that mark the phases of all seeds in `result`; none for a seed that never did."""
+    whole = "paper" if PANELS in (figure.layout.meta or {}) else "y domain"
     shapes: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     last_place = -np.inf
@@ -53,11 +55,11 @@ def phase_marks(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> dict[st
         at = at[at > 0] if figure.layout.xaxis.type == "log" else at[np.isfinite(at)]
         if not at.size:
             continue
-        shapes += _lines(at, style)
+        shapes += _lines(at, style, whole)
         position, place = _label_position(figure, at)
         annotations.append(
             {
-                "x": position, "xref": "x", "y": 1, "yref": "y domain", "yanchor": "bottom", "showarrow": False,
+                "x": position, "xref": "x", "y": 1, "yref": whole, "yanchor": "bottom", "showarrow": False,
                 "yshift": 15 if abs(place - last_place) < CLOSE else 0, "text": label,
                 "xanchor": "left" if place < 0.08 else "right" if place > 0.92 else "center",
                 "font": {"size": 12, "color": style.colour},
@@ -67,8 +69,8 @@ def phase_marks(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> dict[st
     return {"shapes": shapes, "annotations": annotations}
 
 
-def _lines(at: np.ndarray, style: Style) -> list[dict[str, Any]]:
-    across = {"yref": "y domain", "y0": 0, "y1": 1, "layer": "below"}
+def _lines(at: np.ndarray, style: Style, whole: str) -> list[dict[str, Any]]:
+    across = {"yref": whole, "y0": 0, "y1": 1, "layer": "above" if whole == "paper" else "below"}
     tint = {
         "type": "rect", "x0": float(at.min()), "x1": float(at.max()), "fillcolor": faint(style.colour, 0.08),
         "line": {"width": 0},

@@ -1,6 +1,7 @@
 """A menu that shows one seed at a time."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 import xarray as xr
@@ -9,7 +10,10 @@ from circuits.figures.phases import phase_marks
 
 
 def add_seed_menu(
-    figure: go.Figure, traces: Mapping[int, Sequence[go.Scatter]], result: xr.Dataset, note: str = ""
+    figure: go.Figure,
+    traces: Mapping[int, Sequence[Any]],
+    result: xr.Dataset | xr.DataArray,
+    note: str | Mapping[int, str] = "",
 ) -> None:
     """Add every seed's traces, the first seed's visible, and a menu to choose another; phases and subtitle follow.
 
@@ -22,15 +26,16 @@ def add_seed_menu(
     result
         (seed) when each seed memorised and generalised, if it says so.
     note
-        Follows the seed in the subtitle.
+        Follows the seed in the subtitle; one for all, or one for each.
     """
     first = next(iter(traces))
     owners: list[int] = []
     for seed, its_traces in traces.items():
         figure.add_traces([trace.update(visible=seed == first) for trace in its_traces])
         owners += [seed] * len(its_traces)
+    notes = dict.fromkeys(traces, note) if isinstance(note, str) else note
     changes = {
-        seed: {**phase_marks(figure, result.sel(seed=seed)), "title.subtitle.text": f"seed {seed}{note}"}
+        seed: {**phase_marks(figure, result.sel(seed=seed)), "title.subtitle.text": f"seed {seed}{notes[seed]}"}
         for seed in traces
     }
     figure.update_layout({key.replace(".", "_"): value for key, value in changes[first].items()})

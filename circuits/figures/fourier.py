@@ -1,0 +1,192 @@
+"""The circuit of modular addition in the Fourier basis: losses, frequencies over time, neurons over all pairs, logits.
+
+After Nanda et al. 2023, Figures 3 to 7.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+
+from circuits.checkpoints.run import Run
+from circuits.figures.axes import frame
+from circuits.figures.bands import add_band, add_seed_legend, seeds_shown
+from circuits.figures.heat import heat_over_epochs
+from circuits.figures.palette import STYLES, TEST, TRAIN, Style, style_of
+from circuits.figures.phases import mark_phases, with_phases
+from circuits.figures.seed_menu import add_seed_menu
+from circuits.figures.tiles import tile_axis, tile_slider, tiles
+
+SQUARE, SLIDERS = 430, 130  # pixels
+RESTRICTED, EXCLUDED = STYLES["generalizing"], STYLES["memorizing"]
+
+
+def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
+    """What the measurement `fourier` found."""
+    result = with_phases(run, result)
+    drawn = [fourier_losses(result), frequency_norms(result)]
+    drawn += [key_frequency_losses(result)] if bool(result["key"].any()) else []
+    drawn += [neuron_activations(result)] if "shown_activation" in result else []
+    drawn += [logit_spectrum(result)] if "shown_logits" in result else []
+    return drawn
+
+
+def fourier_losses(result: xr.Dataset) -> go.Figure:
+    """Loss on the train and the test set, restricted loss, excluded loss: Figure 7 of Nanda et al. 2023.
+
+    Parameters
+    ----------
+    result
+        The dataset of `circuits.analyze(run, "fourier")`; with `memorization_epoch` and `generalization_epoch` (seed)
+        the phases are marked.
+    """
+    caption = (
+        "Cross-entropy of the network; of the key frequencies of x + y alone (restricted, on all pairs); and without "
+        "them (excluded, on the training set), as in Figure 7 of Nanda et al. 2023. Key frequencies are those of the "
+        "last checkpoint."
+    )
+    values = result["loss"].isel(set=0)
+    figure = frame(
+        values, "Restricted and excluded loss", caption, subtitle=seeds_shown(values),
+        y_title="cross-entropy", y_axis={"type": "log"},
+    )  # fmt: skip
+    add_band(figure, result["loss"].sel(set="train"), "train", TRAIN)
+    add_band(figure, result["loss"].sel(set="test"), "test", TEST)
+    add_band(figure, result["restricted_loss"].sel(set="all"), "restricted, all pairs", RESTRICTED)
+    add_band(figure, result["excluded_loss"].sel(set="train"), "excluded, train", EXCLUDED)
+    add_seed_legend(figure, result["seed"])
+    mark_phases(figure, result)
+    return figure
+
+
+def key_frequency_losses(result: xr.Dataset) -> go.Figure:
+    """Excluded loss of each key frequency alone, on the training set.
+
+    Parameters
+    ----------
+    result
+        As in `fourier_losses`, with a key frequency in one seed at least.
+    """
+    caption = (
+        "Cross-entropy on the training set when one key frequency of x + y is taken out of the logits: it rises as the "
+        "network comes to rely on it."
+    )
+    values = result["excluded_loss_of"].sel(set="train")
+    figure = frame(
+        values, "Excluded loss of each key frequency", caption, y_title="excluded loss, train", y_axis={"type": "log"}
+    )
+    traces = {}
+    for seed in result["seed"].values.tolist():
+        alone = go.Figure(figure)
+        add_band(alone, result["loss"].sel(set="train", seed=[seed]), "nothing taken out", Style("#7A7A7A", "dot"))
+        for index, frequency in enumerate(_key(result, seed)):
+            add_band(alone, values.sel(frequency=frequency, seed=[seed]), f"frequency {frequency}", style_of("", index))
+        traces[seed] = list(alone.data)
+    add_seed_menu(figure, traces, result)
+    return figure
+
+
+def frequency_norms(result: xr.Dataset) -> go.Figure:
+    """Which frequencies are in the logits and in the weights, over epochs.
+
+    Parameters
+    ----------
+    result
+        As in `fourier_losses`. A menu chooses the seed.
+    """
+    caption = (
+        "Share of the logits' variance on cos ω(x + y − c), and norm of each frequency in the embeddings and in the "
+        "weights from the neurons to the logits; dark is 0, light the largest value of each panel; triangles mark the "
+        "key frequencies."
+    )
+    panels = {"logits": result["logit_share"]}
+    for name in result["embedding"].values.tolist() if "embedding" in result.coords else []:
+        panels[f"embedding, {name}"] = result["embedding_norm"].sel(embedding=name)
+    if "unembedding_norm" in result:
+        panels["unembedding"] = result["unembedding_norm"]
+    if "neuron_logit_norm" in result and not _same(result, "unembedding_norm", "neuron_logit_norm"):
+        panels["neurons to logits"] = result["neuron_logit_norm"]
+    marked = {seed: _key(result, seed) for seed in result["seed"].values.tolist()}
+    return heat_over_epochs(result, panels, "frequency", "Frequencies over epochs", caption, marked=marked)
+
+
+def neuron_activations(result: xr.Dataset) -> go.Figure:
+    """Activation of single neurons over all pairs (x, y), with sliders for neuron and checkpoint.
+
+    Parameters
+    ----------
+    result
+        As in `fourier_losses`, with `shown_activation`.
+    """
+    values = result["shown_activation"].transpose("seed", "shown_neuron", "shown", "x", "y")
+    caption = (
+        "Activation over all pairs, each picture from its least (dark) to its largest value (light). The neurons are "
+        "those that the key frequencies explain best at the last checkpoint."
+    )
+    epochs = [f"{epoch:g}" for epoch in result["shown_epoch"].values]
+    n_neurons, n_shown, size = values.sizes["shown_neuron"], len(epochs), values.sizes["x"]
+    figure = _square(values, "Neurons over all pairs", caption)
+    figure.layout.xaxis = tile_axis(n_shown, size, n_shown - 1, _labels(result, "y")) | {"title": "y"}
+    figure.layout.yaxis = tile_axis(n_neurons, size, 0, _labels(result, "x")) | {"title": "x", "scaleanchor": "x"}
+    figure.layout.sliders = [
+        tile_slider("xaxis", "epoch", epochs, size, n_shown - 1, -0.16),
+        tile_slider("yaxis", "neuron", [str(i + 1) for i in range(n_neurons)], size, 0, -0.36),
+    ]
+    names = result["shown_neuron_index"], result["shown_neuron_frequency"]
+    traces, notes = {}, {}
+    for seed in result["seed"].values.tolist():
+        index, frequency = (part.sel(seed=seed).values for part in names)
+        notes[seed] = ": " + ", ".join(f"{i} (frequency {k})" for i, k in zip(index, frequency, strict=True))
+        traces[seed] = [tiles(values.sel(seed=seed).values, hoverinfo="skip")]
+    add_seed_menu(figure, traces, result["shown_activation"], notes)
+    return figure
+
+
+def logit_spectrum(result: xr.Dataset) -> go.Figure:
+    """The logits in the 2-D Fourier basis, with a slider for the checkpoint: Figure 4 of Nanda et al. 2023.
+
+    Parameters
+    ----------
+    result
+        As in `fourier_losses`, with `shown_logits`.
+    """
+    values = result["shown_logits"].transpose("seed", "shown", "x_wave", "y_wave")
+    caption = (
+        "Norm over the classes of the logits' coefficient on each product of a wave in x and a wave in y, from the "
+        "least (dark) to the largest (light). A network that adds has the products of equal frequency, cos cos and "
+        "sin sin, cos sin and sin cos, and nothing else."
+    )
+    epochs = [f"{epoch:g}" for epoch in result["shown_epoch"].values]
+    n_shown, size = len(epochs), values.sizes["x_wave"]
+    labels = [str(name) for name in values["x_wave"].values]
+    figure = _square(values, "Logits in the 2-D Fourier basis", caption)
+    figure.layout.xaxis = tile_axis(n_shown, size, n_shown - 1, labels) | {"title": "wave in y"}
+    figure.layout.yaxis = tile_axis(1, size, 0, labels) | {"title": "wave in x", "scaleanchor": "x"}
+    figure.layout.sliders = [tile_slider("xaxis", "epoch", epochs, size, n_shown - 1, -0.2)]
+    traces = {
+        seed: [tiles(values.sel(seed=seed).values[None], hoverinfo="skip")] for seed in result["seed"].values.tolist()
+    }
+    add_seed_menu(figure, traces, result["shown_logits"])
+    return figure
+
+
+def _square(values: xr.DataArray, title: str, caption: str) -> go.Figure:
+    """The frame of a square picture, sliders below."""
+    figure = frame(values.isel(dict.fromkeys(values.dims[1:], 0)).expand_dims(step=[0]), title, caption)
+    figure.update_layout(height=SQUARE + SLIDERS + 110, margin_b=SLIDERS + 40, hovermode="closest", showlegend=False)
+    return figure
+
+
+def _key(result: xr.Dataset, seed: int) -> list[int]:
+    key = result["key"].sel(seed=seed)
+    found: list[int] = result["frequency"].values[key.values].tolist()
+    return found
+
+
+def _same(result: xr.Dataset, first: str, second: str) -> bool:
+    return first in result and bool(np.array_equal(result[first].values, result[second].values))
+
+
+def _labels(result: xr.Dataset, operand: str) -> Sequence[str]:
+    return [str(residue) for residue in result[operand].values]

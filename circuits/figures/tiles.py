@@ -1,0 +1,100 @@
+"""Heat maps to choose from with one slider per dimension: tiles of one large map, of which the axes show one.
+
+A slider of plotly sets properties to values of its own and knows nothing of other sliders. So all maps lie side by
+side, those of the first dimension along x and of the second along y; each slider moves the range of its own axis, and
+every pair can be looked at without a line of JavaScript.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float
+
+from circuits.figures.axes import INK
+from circuits.figures.palette import SCALE
+
+LEVELS = 255  # a byte per cell keeps a page small
+COLOURS = [[i / (len(SCALE) - 1), colour] for i, colour in enumerate(SCALE)]
+SLIDER = {"len": 0.72, "x": 0.14, "xanchor": "left", "pad": {"t": 0, "b": 0}, "ticklen": 4, "font": {"size": 11}}
+
+
+def tiled(maps: Float[np.ndarray, "row column y x"]) -> Float[np.ndarray, "all_y all_x"]:
+    """Maps in rows and columns as one map, rows upwards.
+
+    Examples
+    --------
+    >>> tiled(np.arange(4.0).reshape(2, 2, 1, 1))
+    array([[0., 1.],
+           [2., 3.]])
+    """
+    n_rows, n_columns, height, width = maps.shape
+    return maps.transpose(0, 2, 1, 3).reshape(n_rows * height, n_columns * width)
+
+
+def tiles(maps: Float[np.ndarray, "row column y x"], **look: Any) -> go.Heatmap:
+    """A trace of maps, every one on a scale of its own, from its least to its largest value.
+
+    Parameters
+    ----------
+    maps
+        Finite values; a map of one value is drawn in the lowest colour.
+    look
+        Further properties of the trace.
+    """
+    low, high = (edge(maps, axis=(2, 3), keepdims=True) for edge in (np.min, np.max))
+    shares = (maps - low) / np.where(high > low, high - low, 1.0)
+    z = np.rint(tiled(shares) * LEVELS).astype(np.uint8)
+    return go.Heatmap(z=z, zmin=0, zmax=LEVELS, colorscale=COLOURS, showscale=False, **look)
+
+
+def tile_range(index: int, size: int) -> list[float]:
+    """Range of an axis that shows the `index`-th tile of `size` cells.
+
+    Examples
+    --------
+    >>> tile_range(1, 10)
+    [9.5, 19.5]
+    """
+    return [index * size - 0.5, (index + 1) * size - 0.5]
+
+
+def tile_axis(n_tiles: int, size: int, first: int, labels: Sequence[str] | None = None) -> dict[str, Any]:
+    """An axis along tiles, at the one numbered `first`, with ticks that begin anew in each."""
+    apart = max(1, round(size / 6 / 5) * 5) if size > 12 else 2
+    within = list(range(0, size, apart))
+    return {
+        "tickmode": "array", "tickvals": [tile * size + at for tile in range(n_tiles) for at in within],
+        "ticktext": [str(at) if labels is None else labels[at] for at in within] * n_tiles,
+        "range": tile_range(first, size), "type": "linear", "constrain": "domain", "showgrid": False, "zeroline": False,
+        "showline": True, "linecolor": INK, "ticks": "outside", "ticklen": 4, "title_font_size": 13.5,
+    }  # fmt: skip
+
+
+def tile_slider(axis: str, what: str, labels: Sequence[str], size: int, first: int, y: float) -> dict[str, Any]:
+    """A slider that moves the range of an axis from tile to tile.
+
+    Parameters
+    ----------
+    axis
+        "xaxis" or "yaxis".
+    what
+        Stands before the label of the tile.
+    labels
+        One per tile.
+    size
+        Cells of a tile along the axis.
+    first
+        The tile shown at the beginning.
+    y
+        Where the slider lies, below the plot.
+    """
+    steps = [
+        {"label": label, "method": "relayout", "args": [{f"{axis}.range": tile_range(index, size)}]}
+        for index, label in enumerate(labels)
+    ]
+    return SLIDER | {
+        "steps": steps, "active": first, "y": y, "yanchor": "top",
+        "currentvalue": {"prefix": f"{what} ", "font": {"size": 12.5, "color": INK}},
+    }  # fmt: skip
