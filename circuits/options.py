@@ -42,8 +42,9 @@ class Options(Part):
     """Memorised: train accuracy first exceeds this."""
     generalization_threshold: Share = 0.98
     """Generalised: test accuracy first exceeds this."""
-    key_share: Share = 0.01
-    """A frequency is key if its cosine explains at least this share of the logits' variance at the end (fourier)."""
+    key_share: Share | None = None
+    """A frequency is key if its cosine explains at least this share of the last logits' variance (fourier); by default
+    1/p, half of what each would explain if all were alike."""
 
     time_limit: Annotated[float, Field(ge=0)] = 60.0
     """Seconds that a solver may take for each network (certify, exact)."""

@@ -7,21 +7,27 @@ nothing of runs; those that take a run stream it in blocks of checkpoints and re
 from circuits.analysis.active import active_at, active_subnetwork, effective_sparsity, smallest_agreeing
 from circuits.analysis.circuit import circuit_of, gate_history
 from circuits.analysis.commuted import commuted_share
+from circuits.analysis.cyclic import CyclicGroup, cyclic_group
+from circuits.analysis.cyclic_basis import cyclic_basis, cyclic_coefficients, frequency_norms, gini
 from circuits.analysis.differing import differing_fields, differing_values
 from circuits.analysis.efficiency import efficiency
 from circuits.analysis.exact import agrees, smallest_subnetwork
 from circuits.analysis.faithfulness import agreement_and_accuracy, faithfulness, group_outputs
 from circuits.analysis.groups import GROUPS, expected_jaccard, jaccard, neuron_groups
+from circuits.analysis.logit_waves import key_frequencies, logit_waves
 from circuits.analysis.measurements import analyze
 from circuits.analysis.merged import elements_needed, merged_sparsity
+from circuits.analysis.neuron_waves import neuron_waves
 from circuits.analysis.norms import group_means, group_norms, neuron_norms
 from circuits.analysis.outcomes import outcomes
 from circuits.analysis.phases import phases
 from circuits.analysis.pruning import incoming_norms, kept_neurons, pruning_order
+from circuits.analysis.sum_waves import excluded_losses, restricted_losses
 from circuits.options import Options
 
 __all__ = [
     "GROUPS",
+    "CyclicGroup",
     "Options",
     "active_at",
     "active_subnetwork",
@@ -30,26 +36,36 @@ __all__ = [
     "analyze",
     "circuit_of",
     "commuted_share",
+    "cyclic_basis",
+    "cyclic_coefficients",
+    "cyclic_group",
     "differing_fields",
     "differing_values",
     "effective_sparsity",
     "efficiency",
     "elements_needed",
+    "excluded_losses",
     "expected_jaccard",
     "faithfulness",
+    "frequency_norms",
     "gate_history",
+    "gini",
     "group_means",
     "group_norms",
     "group_outputs",
     "incoming_norms",
     "jaccard",
     "kept_neurons",
+    "key_frequencies",
+    "logit_waves",
     "merged_sparsity",
     "neuron_groups",
     "neuron_norms",
+    "neuron_waves",
     "outcomes",
     "phases",
     "pruning_order",
+    "restricted_losses",
     "smallest_agreeing",
     "smallest_subnetwork",
 ]

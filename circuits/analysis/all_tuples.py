@@ -1,8 +1,8 @@
 """A network on all tuples of operands: its logits, and the values of its neurons where the outputs are read.
 
-The tuples are enumerated once, in the order of the group. Values come from the model's own `forward`, by a tap that lets
-everything through. Tables of what each residue is turned into come from the model's embedding, rows in the group's order
-too.
+The tuples are enumerated once, in the order of the group. Values come from the model's own `forward`, by a tap that
+lets everything through. Tables of what each residue is turned into come from the model's embedding, their rows in the
+group's order too.
 """
 
 from collections.abc import Mapping
@@ -84,9 +84,8 @@ class AllTuples:
         task: Any = self.config.task
         if task.encoding == "one-hot":
             return list(task.operands)
-        table = self.config.model.embedding_table(
-            {name: np.empty(shape) for name, (_, shape) in self.config.shapes.items()}
-        )
+        blank = {name: np.empty(shape) for name, (_, shape) in self.config.shapes.items()}
+        table = self.config.model.embedding_table(blank)
         return [] if table is None else ["tokens"] if table.ndim == 2 else list(task.operands)
 
     def embedding_tables(self, net: Mapping[str, np.ndarray]) -> list[Float[np.ndarray, "element feature"]]:

@@ -2,14 +2,14 @@
 
     1/√m,   √(2/m) cos(2πkt/m),   √(2/m) sin(2πkt/m)   for k = 1, 2, ... < m/2,   and (-1)^t/√m if m is even
 
-There are m of them, in this order: 1, cos 1, sin 1, cos 2, sin 2, ... The alternating term is frequency m/2, which has no
-sine. Coefficients are found by FFT. The norm of a frequency in a table, a row per element of Z_m, is what its cosine and
-its sine have of the table's norm: √Σ (coefficients)² over both and all columns (Nanda et al. 2023, section 4.1).
+There are m of them, in this order: 1, cos 1, sin 1, cos 2, sin 2, ... The alternating term is frequency m/2, which has
+no sine. Coefficients are found by FFT. The norm of a frequency in a table, a row per element of Z_m, is what its cosine
+and its sine have of the table's norm: √Σ (coefficients)² over both and all columns (Nanda et al. 2023, section 4.1).
 """
 
 import numpy as np
 import scipy.fft
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 
 
 def n_frequencies(m: int) -> int:
@@ -90,17 +90,6 @@ def cyclic_coefficients(values: Float[np.ndarray, "*shape"], axis: int = 0) -> F
     return np.moveaxis(coefficients, 0, axis)
 
 
-def summed_by_frequency(squares: Shaped[np.ndarray, "function *rest"]) -> Shaped[np.ndarray, "frequency *rest"]:
-    """What each frequency's cosine and sine have together; the constant is left out.
-
-    Examples
-    --------
-    >>> summed_by_frequency(np.array([9.0, 1.0, 2.0, 5.0])).tolist()
-    [3.0, 5.0]
-    """
-    return np.add.reduceat(squares[1:], np.arange(0, len(squares) - 1, 2), axis=0)
-
-
 def frequency_norms(table: Float[np.ndarray, "element feature"]) -> Float[np.ndarray, " frequency"]:
     """Norm of each frequency 1, 2, ... in a table, a row per element of Z_m, in float64.
 
@@ -113,7 +102,8 @@ def frequency_norms(table: Float[np.ndarray, "element feature"]) -> Float[np.nda
     array([0.      , 2.236068])
     """
     coefficients = cyclic_coefficients(table.astype(np.float64))
-    norms: np.ndarray = np.sqrt(summed_by_frequency((coefficients**2).sum(axis=1)))
+    squares = (coefficients**2).sum(axis=1)[1:]
+    norms: np.ndarray = np.sqrt(np.add.reduceat(squares, np.arange(0, len(squares), 2)))  # cosine and sine
     return norms
 
 

@@ -5,9 +5,9 @@ them, and reads cos ω(x + y - c) off the products. Per network: how much of eac
 unembedding and in its neuron-to-logit map (`cyclic_basis`); which frequency each neuron has (`neuron_waves`); what each
 carries of the logits (`logit_waves`); the loss of the key frequencies alone, and without them (`sum_waves`).
 
-Key frequencies are those of the last checkpoint of the run, at every checkpoint. Differences, products and quotients are
-sums on a cyclic group (`cyclic`); a product's operands and classes 0 are left out, but the logit of class 0 counts in
-every loss.
+Key frequencies are those of the last checkpoint of the run, at every checkpoint. Differences, products and quotients
+are sums on a cyclic group (`cyclic`). Of products and quotients, operands 0 and class 0 are left out, but the logit of
+class 0 counts in every loss.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from circuits.analysis.fourier_labels import labelled
 from circuits.analysis.fourier_shown import shown
 from circuits.analysis.labels import chosen_checkpoints
 from circuits.analysis.layers import Layer, layer_of
-from circuits.analysis.logit_waves import key_frequencies, logit_waves
+from circuits.analysis.logit_waves import key_frequencies, least_key_share, logit_waves
 from circuits.analysis.neuron_waves import neuron_waves, output_phases, phase_agreement, phase_residuals
 from circuits.analysis.sum_waves import excluded_losses, mean_losses, restricted_losses
 from circuits.analysis.sweep import Network, sweep
@@ -133,7 +133,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     cluster_size
         (step, seed, frequency) neurons of which this frequency explains more than half.
     logit_cos, logit_sin, logit_share, key_logit_share
-        (step, seed, [frequency]) amplitudes of cos and sin ω(x + y - c); what the cosines explain, each and the key ones.
+        (step, seed, [frequency]) amplitudes of cos and sin ω(x + y - c); what the cosines explain, each and the key.
     loss, restricted_loss, excluded_loss
         (step, seed, set) cross-entropy; of the key frequencies alone; without them.
     restricted_loss_of, excluded_loss_of
@@ -148,7 +148,8 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     members = views.tuples.members(run)
     at_end = _swept(run, np.array([run.n_checkpoints - 1]), views, lambda seed, values: values, what="key frequencies")
     at_end = {name: values[0] for name, values in at_end.items()}
-    key = key_frequencies(at_end["logit_share"], options.key_share)
+    least = least_key_share(views.group.order) if options.key_share is None else options.key_share
+    key = key_frequencies(at_end["logit_share"], least)
 
     def with_losses(seed: int, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         values |= views.losses(values["by_sum"], key[seed], members[seed])
@@ -163,7 +164,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     values = _swept(run, checkpoints, views, with_losses, what="fourier", progress=progress)
     result = labelled(run, views.tuples, checkpoints, values, key)
     result = result.merge(shown(run, views.tuples, options, at_end, key))
-    result.attrs = _attrs(run, views, options, key)
+    result.attrs = _attrs(run, views, least, key)
     return result
 
 
@@ -188,11 +189,11 @@ def _packed(values: Mapping[str, np.ndarray]) -> np.ndarray:
     return record
 
 
-def _attrs(run: Run, views: Views, options: Options, key: Bool[np.ndarray, "seed frequency"]) -> dict[str, Any]:
+def _attrs(run: Run, views: Views, least: float, key: Bool[np.ndarray, "seed frequency"]) -> dict[str, Any]:
     task = run.config.task.model_dump()
-    without = [seed for seed, any_ in zip(run.seeds, key.any(axis=1), strict=True) if not any_]
+    without = [seed for seed, of_it in zip(run.seeds, key, strict=True) if not of_it.any()]
     few = (
-        f"seed {seed} has no key frequency: none explains {options.key_share:g} of its logits' variance at the last "
+        f"seed {seed} has no key frequency: none explains {least:.3g} of its logits' variance at the last "
         f"checkpoint. Its restricted loss is that of the mean logits, its excluded loss the loss itself."
         for seed in without
     )
@@ -203,9 +204,9 @@ def _attrs(run: Run, views: Views, options: Options, key: Bool[np.ndarray, "seed
         "layer": "none" if views.layer is None else views.layer.hook,
         "sets": ", ".join(SETS) + (f"; {products}" if views.group.order < task["p"] else ""),
         "loss": "cross-entropy",
-        "key_share": options.key_share,
+        "key_share": least,
         "key_rule": (
-            f"cos of the frequency in x + y - c explains at least {options.key_share:g} of the variance of the logits "
+            f"cos of the frequency in x + y - c explains at least {least:.3g} of the variance of the logits "
             f"at the last checkpoint, step {int(run.steps[-1])}"
         ),
         "cluster_share": CLUSTERED,

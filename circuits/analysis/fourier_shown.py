@@ -1,7 +1,7 @@
 """A few checkpoints of `fourier` in full, to be looked at: neurons over all pairs, logits in the 2-D basis.
 
-The checkpoints: initialisation, memorisation, half way to generalisation, generalisation, the last one; those of several
-seeds by their median. The neurons: at the last checkpoint, of each key frequency in turn those that it explains best.
+The checkpoints: initialisation, memorisation, half way to generalisation, generalisation, the last one; those of
+several seeds by their median. The neurons: at the last checkpoint, of each key frequency those that it explains best.
 """
 
 import numpy as np
@@ -60,8 +60,8 @@ def shown(
 ) -> xr.Dataset:
     """`shown_activation` (shown, seed, shown_neuron, x, y) and `shown_logits` (shown, seed, x_wave, y_wave).
 
-    The latter is the norm over classes of the coefficients of the logits, less their mean over classes. Of other than two
-    operands nothing is shown.
+    The latter is the norm over classes of the coefficients of the logits, less their mean over classes. Of other than
+    two operands nothing is shown.
 
     Parameters
     ----------

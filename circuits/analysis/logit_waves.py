@@ -1,10 +1,13 @@
 """The logits as waves of x + y - c, and the key frequencies: those that carry the logits at the end.
 
-A network that adds by trigonometry has logits Σ_k A_k cos(2πk(x + y - c)/m), each largest at c = x + y (Nanda et al. 2023,
-section 3). A_k is found from the logits averaged over the tuples of equal sum s, by a 2-D FFT over s and c. A softmax does
-not see what is the same for all classes, so the mean over classes is subtracted from each tuple's logits first. The share
-of frequency k is what its cosine has of the sum of squares that is left. A frequency is *key* if its share at the end of
-training reaches a threshold. Of random logits a cosine has 1 / m^(K+1), far below any.
+A network that adds by trigonometry has logits Σ_k A_k cos(2πk(x + y - c)/m), each largest at c = x + y (Nanda et al.
+2023, section 3). A_k is found from the logits averaged over the tuples of equal sum s, by a 2-D FFT over s and c. A
+softmax does not see what is the same for all classes, so the mean over classes is subtracted from each tuple's logits
+first. The share of frequency k is what its cosine has of the sum of squares that is left.
+
+A frequency is *key* if its share at the end of training is at least 1/m, half of what each of the m/2 frequencies has
+if they share the logits equally. Of random logits each has 1/m^(K+1). A lookup table, right on a part f of the tuples
+and zero elsewhere, has 2f/(m - 1) at every frequency: none is key while f is below a half, but waves of x + y it has.
 """
 
 from typing import NamedTuple
@@ -58,12 +61,30 @@ def logit_waves(
     return LogitWaves(amplitude.real, -amplitude.imag, share)
 
 
-def key_frequencies(share: Float[np.ndarray, "*seeds frequency"], least: float) -> Bool[np.ndarray, "*seeds frequency"]:
-    """Which frequencies are key: their cosine of x + y - c explains at least this share of the logits' variance.
+def least_key_share(m: int) -> float:
+    """The share from which a frequency is key, if no other is asked for.
 
     Examples
     --------
-    >>> key_frequencies(np.array([0.5, 0.001, 0.2]), 0.02)
+    >>> least_key_share(100)
+    0.01
+    """
+    return 1 / m
+
+
+def key_frequencies(share: Float[np.ndarray, "*seeds frequency"], least: float) -> Bool[np.ndarray, "*seeds frequency"]:
+    """Which frequencies are key: their cosine of x + y - c explains at least this share of the logits' variance.
+
+    Parameters
+    ----------
+    share
+        As `logit_waves` gives it; NaN is not key.
+    least
+        A share in 0..1, such as `least_key_share`.
+
+    Examples
+    --------
+    >>> key_frequencies(np.array([0.5, 0.001, 0.2]), least_key_share(7))
     array([ True, False,  True])
     """
     return share >= least

@@ -1,6 +1,6 @@
 """Labelled results as tables for a terminal: rows are seeds, and every number is one that the results hold.
 
-`subnetwork`, `faithfulness` and `constructions` have tables of their own; any other measurement shows the last
+`OWN` lists the measurements that have tables of their own; any other measurement shows the last
 checkpoint of each of its (step, seed) variables, so that a new line in the registry needs none.
 """
 
@@ -16,6 +16,7 @@ from circuits.cli.console import new_table
 
 Titled = tuple[str, Table]
 
+MOST_LISTED = 6  # key frequencies in a table, the strongest first
 FEW_LABELS = 8  # a further dimension of at most so many labels is spread over columns
 
 
@@ -163,12 +164,39 @@ def smallest_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
     return [(f"Neurons of the smallest subnetwork, any subset, at epoch {float(dataset['epoch'][-1]):g}", table)]
 
 
+def fourier_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
+    """Key frequencies, what they carry, and the losses with and without them, at the last checkpoint measured."""
+    attrs, last = dataset.attrs, dataset.isel(step=-1)
+    table = new_table("seed", "key frequencies", "logits", "neurons", "phases", "Gini", "test loss", "restr.", "excl.")
+    table.columns[1].justify = "left"
+    for seed in dataset["seed"].values:
+        at = last.sel(seed=seed)
+        strongest = at["frequency"].values[at["logit_share"].where(at["key"], -1).argsort().values[::-1]]
+        n_key = int(at["key"].sum())
+        listed = " ".join(map(str, strongest[: min(n_key, MOST_LISTED)])) or "none"
+        cells = [number(at["key_logit_share"], ".3f")]
+        cells += [number(at["cluster_size"].where(at["key"], 0).sum()) if "cluster_size" in at else "–"]
+        for name in ("phase_agreement", "embedding_gini"):
+            cells.append(number(at[name].mean(), ".3f") if name in at else "–")
+        for name, which in (("loss", "test"), ("restricted_loss", "test"), ("excluded_loss", "train")):
+            cells.append(number(at[name].sel(set=which), ".3g"))
+        table.add_row(str(seed), listed + (" …" if n_key > MOST_LISTED else ""), *cells)
+    title = (
+        f"Fourier analysis of {attrs['operation']} on {attrs['group']}, at epoch {float(dataset['epoch'][-1]):g}.\n"
+        f"Key: at least {attrs['key_share']:.3g} of the logits' variance at the end. Logits, neurons: share of\nthe "
+        "variance and number of neurons that are of key frequencies. Phases: mean cosine\nof the residuals. Gini: of "
+        "the embedding. Loss and restricted loss on the test set,\nexcluded loss on the train set"
+    )
+    return [(title, table)]
+
+
 OWN: dict[str, Callable[[xr.Dataset, xr.Dataset], list[Titled]]] = {
     "subnetwork": subnetwork_tables,
     "faithfulness": agreement_tables,
     "constructions": construction_tables,
     "certify": certificate_tables,
     "exact": smallest_tables,
+    "fourier": fourier_tables,
 }
 
 
