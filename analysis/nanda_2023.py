@@ -15,12 +15,12 @@
 #
 # Nanda, Chan, Lieberum, Smith and Steinhardt (2023), "Progress measures for grokking via mechanistic interpretability":
 # a transformer of one layer learns to add mod 113. It ends up turning x and y into waves of a few *key frequencies*,
-# multiplying them, and reading off cos ω(x + y − c). The loss of that circuit alone (*restricted*) falls long before the
-# test loss; the training loss without it (*excluded*) rises long before; what looks sudden is not.
+# multiplying them, and reading off cos ω(x + y − c). The loss of that circuit alone (*restricted*) falls long before
+# the test loss; the training loss without it (*excluded*) rises long before. What looks sudden is not.
 #
-# This study measures their statements on our run of their mainline model, at every one of 251 checkpoints. Their figures
-# are quoted from their sections 4 and 5. Ours is another initialisation (TransformerLens's) and another seed, so the
-# frequencies differ, and their number may.
+# This study measures their statements on our run of their mainline model, at every one of 251 checkpoints. The numbers
+# of the paper are quoted from its sections 4 and 5, as they are remembered: its text is not beside this project. Ours
+# has TransformerLens's initialisation and another seed, so the frequencies differ, and their number may.
 #
 # Run it as a script, `python analysis/nanda_2023.py`, or open it as a notebook with jupytext. It uses the run in
 # `checkpoints/`, about ten minutes to train (`--train`), and one or two to analyse. `--fast` takes a small one.
@@ -54,8 +54,8 @@ def measured(measure):
 # %% [markdown]
 # ## Section 4: the circuit of the trained network
 #
-# Key frequencies are those whose cos ω(x + y − c) explains at least 1 % of the variance of the logits at the last
-# checkpoint: a rule, where the paper looks at its Figure 3.
+# Key frequencies are those whose cos ω(x + y − c) explains at least 1/113 of the variance of the logits at the last
+# checkpoint, half of what each of 56 would if they shared it equally: a rule, where the paper looks at its Figure 3.
 
 
 # %%
@@ -69,9 +69,9 @@ def strongest(norms, n):
     return sorted(norms["frequency"].values[np.argsort(-norms.values)[:n]].tolist())
 
 
-def few_frequencies(fourier):
+def how_many(fourier):
     names = ", ".join(map(str, key(fourier)))
-    return f"{len(key(fourier))}: {names}", 3 <= len(key(fourier)) <= 6
+    return f"{len(key(fourier))}: {names}", 5 <= len(key(fourier)) <= 6
 
 
 def explained(fourier):
@@ -106,11 +106,13 @@ def phases(fourier):
 
 
 SECTION_4 = "Section 4: the circuit"
-study.claim(SECTION_4, "a few key frequencies", "5: 14, 35, 41, 42, 52", measured(few_frequencies))
+study.claim(SECTION_4, "five or six key frequencies", "5: 14, 35, 41, 42, 52", measured(how_many))
 study.claim(SECTION_4, "cos ω(x + y − c) explains the logits' variance", "95 %", measured(explained))
 study.claim(SECTION_4, "few frequencies in the embedding, the key ones first", "6", measured(sparse_embedding))
 study.claim(SECTION_4, "few in the neuron-to-logit map", "5, rank 10", measured(sparse_readout))
-study.claim(SECTION_4, "a neuron has one frequency (over 85 % of its variance)", "433 of 512", measured(one_frequency_each))
+study.claim(
+    SECTION_4, "a neuron has one frequency (over 85 % of its variance)", "433 of 512", measured(one_frequency_each)
+)
 study.claim(SECTION_4, "input phases add up to the output phase", "(Gromov 2023)", measured(phases))
 
 # %%
@@ -133,26 +135,24 @@ def first(condition, fourier):
     return float(fourier["epoch"].values[held.argmax()]) if held.any() else np.inf
 
 
-def halved(losses, fourier, start):
-    """The first epoch after the largest value at which a loss is below half of it."""
-    values = losses.values
-    top = int(values.argmax())
-    return first((np.arange(len(values)) > top) & (values < start * values[top]), fourier)
+def halved(losses, fourier):
+    """The first epoch after its largest value at which a loss is below half of it."""
+    after = np.arange(losses.size) > int(losses.values.argmax())
+    return first(after & (losses.values < 0.5 * float(losses.max())), fourier)
 
 
 def restricted_first(fourier):
-    restricted = halved(fourier["restricted_loss"].sel(set="all"), fourier, 0.5)
-    test = halved(fourier["loss"].sel(set="test"), fourier, 0.5)
+    restricted = halved(fourier["restricted_loss"].sel(set="all"), fourier)
+    test = halved(fourier["loss"].sel(set="test"), fourier)
     return f"half of its largest at epoch {restricted:g}, test loss at {test:g}", restricted < test
 
 
 def excluded_rises(fourier):
-    excluded = fourier["excluded_loss"].sel(set="train").values
-    low = int(excluded[: int(excluded.argmax()) + 1].argmin())
-    generalised = first(fourier["loss"].sel(set="test").values < fourier["loss"].sel(set="test").values[0] / 10, fourier)
-    at, epoch = excluded[low], float(fourier["epoch"].values[low])
-    here = f"from {at:.2g} at epoch {epoch:g} to {excluded.max():.2g}; test loss a tenth of its start at {generalised:g}"
-    return here, epoch < generalised and excluded.max() > 10 * at
+    excluded, test = fourier["excluded_loss"].sel(set="train"), halved(fourier["loss"].sel(set="test"), fourier)
+    low = int(excluded.values[: int(excluded.values.argmax()) + 1].argmin())
+    least, most, epoch = float(excluded[low]), float(excluded.max()), float(fourier["epoch"][low])
+    here = f"from {least:.2g} at epoch {epoch:g} to {most:.2g}; test loss halves at {test:g}"
+    return here, epoch < test and most > 10 * least
 
 
 def cleanup(fourier):
