@@ -28,7 +28,7 @@ def heat_over_epochs(
     title: str,
     caption: str,
     *,
-    marked: Mapping[int, Sequence[float]] | None = None,
+    marked: Mapping[int, Sequence[int]] | None = None,
     note: str = "",
 ) -> go.Figure:
     """A heat map for each panel, epochs across.
@@ -87,7 +87,7 @@ def _heat(values: xr.DataArray, rows: str, index: int) -> go.Heatmap:
     )  # fmt: skip
 
 
-def _marks(values: xr.DataArray, marked: Sequence[float], index: int) -> go.Scatter | None:
+def _marks(values: xr.DataArray, marked: Sequence[int], index: int) -> go.Scatter | None:
     """Triangles beside the marked rows, at the last checkpoint."""
     if not len(marked):
         return None
