@@ -15,7 +15,7 @@ ROOM = {  # what a module of each room may import, besides its own room
     "presets": {"root", "tasks", "models"},
     "checkpoints": {"root"},
     "training": {"root", "checkpoints"},
-    "convert": {"root", "checkpoints", "training"},
+    "convert": {"root", "checkpoints", "training", "constructions"},
     "constructions": {"root", "checkpoints"},
     "analysis": {"root", "checkpoints", "constructions"},
     "figures": {"root", "checkpoints", "constructions", "analysis"},

@@ -1,5 +1,7 @@
 """Figures of the Fourier views: heat maps over epochs, tiles with sliders, losses."""
 
+from itertools import pairwise
+
 import numpy as np
 import plotly.graph_objects as go
 import pytest
@@ -74,7 +76,7 @@ def test_panels_fill_the_height_without_overlap(n_panels):
     found = domains(n_panels)
     assert found[0][1] == pytest.approx(1)
     assert found[-1][0] == pytest.approx(0)
-    for (low, _), (_, high) in zip(found, found[1:], strict=False):
+    for (low, _), (_, high) in pairwise(found):
         assert high < low
 
 
