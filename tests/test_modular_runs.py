@@ -49,7 +49,7 @@ def answered(*words, capsys):
 
 def test_analyze_without_flags_makes_what_applies(path, capsys):
     found = json.loads(answered("analyze", path, "--json", "--quiet", capsys=capsys))
-    assert set(found) - {"schema_version", "run", "options"} == {"subnetwork", "norms", "faithfulness"}
+    assert set(found) - {"schema_version", "run", "options"} == {"subnetwork", "norms", "faithfulness", "fourier"}
     assert found["options"]["layer"] is None
     assert "Agreement with the full network" in answered("analyze", path, "--quiet", capsys=capsys)
 
