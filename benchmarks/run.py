@@ -11,6 +11,7 @@ from pathlib import Path
 
 import flagship
 import floors
+import fourier
 import scaling
 import speed
 import storage
@@ -26,7 +27,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table = Table("row", "", "", "ratio", "least to most", "aim", title=f"medians of {REPETITIONS} repetitions")
-        for row in (*speed.ROWS, *flagship.ROWS, *storage.ROWS, *transformer.ROWS):
+        for row in (*speed.ROWS, *flagship.ROWS, *storage.ROWS, *transformer.ROWS, *fourier.ROWS):
             if word in row.name:
                 table.add_row(*row.cells(folder))
         if table.rows:
