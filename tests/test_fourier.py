@@ -172,6 +172,8 @@ def test_one_hot_inputs_have_an_embedding_per_operand_and_the_readout_is_the_neu
     assert found["embedding"].values.tolist() == ["x", "y"]
     np.testing.assert_allclose(found["embedding_norm"], [frequency_norms(W[:, :11].T), frequency_norms(W[:, 11:].T)])
     np.testing.assert_allclose(found["unembedding_norm"], frequency_norms(U))
+    strongest = [[int(frequency_norms(row[:, None]).argmax()) for row in of] for of in (W[:, :11], W[:, 11:])]
+    assert float(found["same_frequency"]) == np.mean([x == y for x, y in zip(*strongest, strict=True)])
     np.testing.assert_allclose(found["neuron_logit_norm"], frequency_norms(U), rtol=1e-6)
     assert float(found["unembedding_gini"]) == pytest.approx(gini(frequency_norms(U)))
     assert float(found["embedding_gini"].sel(embedding="y")) == pytest.approx(gini(frequency_norms(W[:, 11:].T)))
@@ -281,6 +283,24 @@ def test_a_network_that_adds_by_cosines_is_read_off_its_run(tmp_path, monkeypatc
     assert (found["neuron_frequency"] == 0).all()
 
 
+@pytest.mark.parametrize("value", [0.0, float("nan"), float("inf"), 1e30])
+def test_a_network_that_collapsed_or_diverged_is_measured_as_it_is(value, trained, monkeypatch):
+    with trained(config()) as run:
+
+        def forward(self, parameters, inputs, tap):
+            tap("hidden.0.hook_post", torch.full((len(inputs), 24), value))
+            return torch.full((len(inputs), 11), value)
+
+        monkeypatch.setattr(type(run.config.model), "forward", forward)
+        found = measured(run)
+    assert not found["key"].any()
+    assert (found["neuron_frequency"] == 0).all()
+    assert found["phase_agreement"].isnull().all()
+    expected = np.log(11) if np.isfinite(value) else np.nan
+    np.testing.assert_allclose(found["loss"], np.full(found["loss"].shape, expected))
+    np.testing.assert_allclose(found["excluded_loss_of"], np.full(found["excluded_loss_of"].shape, expected))
+
+
 def test_shown_neurons_and_logits_are_those_of_their_checkpoints(trained):
     group = cyclic_group("x+y", 11)
     with trained(config()) as run:
@@ -359,3 +379,23 @@ def test_a_run_of_which_it_cannot_be_made_says_why(changes, text, tmp_path):
 @pytest.mark.parametrize("changes", [{"task__p": 31, "task__n_summands": 3}, {"task__p": 97}, {"task__p": 113}])
 def test_tables_of_the_papers_fit(changes):
     assert refusal(config(model__widths=[512], **changes)) is None
+
+
+def test_the_embedding_table_of_numbers_is_by_what_each_of_them_enters():
+    relu = circuits.preset("merrill-2023").replace(task__n=5, task__k=2, model__width=4)
+    for chosen in (relu, relu.replace(model={"kind": "linear"}), config("deep")):
+        model, signature = chosen.model, chosen.task.signature
+        net = model.initial(signature, 0)
+        before = []
+
+        def tap(name, value, before=before):
+            if name in ("hook_pre", "hidden.0.hook_pre"):
+                before.append(value)
+            return value
+
+        ones = {name: torch.from_numpy(values) for name, values in net.items()}
+        inputs = torch.cat([torch.eye(signature.n_inputs), torch.zeros(1, signature.n_inputs)]).double()
+        outputs = model.forward(ones, inputs, tap)
+        entered = (before[0] if before else outputs[:, None]).numpy()
+        np.testing.assert_allclose(model.embedding_table(net), entered[:-1] - entered[-1], atol=1e-12)
+    assert relu.model.unembedding_table(relu.model.initial(relu.task.signature, 0)).shape == (4, 1)

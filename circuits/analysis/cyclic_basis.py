@@ -101,10 +101,27 @@ def frequency_norms(table: Float[np.ndarray, "element feature"]) -> Float[np.nda
     >>> frequency_norms(np.stack([np.cos(angle), np.sin(angle)], axis=1)).round(6)
     array([0.      , 2.236068])
     """
-    coefficients = cyclic_coefficients(table.astype(np.float64))
-    squares = (coefficients**2).sum(axis=1)[1:]
-    norms: np.ndarray = np.sqrt(np.add.reduceat(squares, np.arange(0, len(squares), 2)))  # cosine and sine
+    norms: np.ndarray = np.sqrt(_squares(table).sum(axis=1))
     return norms
+
+
+def strongest_frequencies(table: Float[np.ndarray, "element feature"]) -> Int[np.ndarray, " feature"]:
+    """The frequency of the largest norm in each column, in 1, 2, ...; the lowest of equal ones.
+
+    Examples
+    --------
+    >>> angle = 2 * np.pi * np.arange(5) / 5
+    >>> strongest_frequencies(np.stack([np.cos(angle), 9 + np.sin(2 * angle)], axis=1))
+    array([1, 2])
+    """
+    return 1 + _squares(table).argmax(axis=0)
+
+
+def _squares(table: Float[np.ndarray, "element feature"]) -> Float[np.ndarray, "frequency feature"]:
+    """Squared coefficients of the cosine and the sine of each frequency together, in float64."""
+    squares = cyclic_coefficients(table.astype(np.float64))[1:] ** 2
+    found: np.ndarray = np.add.reduceat(squares, np.arange(0, len(squares), 2), axis=0)
+    return found
 
 
 def gini(sizes: Float[np.ndarray, " frequency"]) -> float:

@@ -18,7 +18,7 @@ import xarray as xr
 from jaxtyping import Bool
 
 from circuits.analysis.all_tuples import SETS, AllTuples
-from circuits.analysis.cyclic_basis import frequency_norms, gini, n_frequencies
+from circuits.analysis.cyclic_basis import frequency_norms, gini, n_frequencies, strongest_frequencies
 from circuits.analysis.fourier_labels import labelled
 from circuits.analysis.fourier_shown import shown
 from circuits.analysis.labels import chosen_checkpoints
@@ -86,6 +86,9 @@ class Views:
         if tables := self.tuples.embedding_tables(net):
             values["embedding_norm"] = np.stack([frequency_norms(table) for table in tables])
             values["embedding_gini"] = np.array([gini(norms) for norms in values["embedding_norm"]])
+        if len(tables) > 1:
+            first, *others = (strongest_frequencies(table) for table in tables)
+            values["same_frequency"] = np.all([first == other for other in others], axis=0).mean()
         readout = None if self.layer is None else self.layer.readout(net)
         for name, weights in (("unembedding", self.config.model.unembedding_table(net)), ("neuron_logit", readout)):
             if (table := self.tuples.of_classes(weights)) is not None:
@@ -124,6 +127,8 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     embedding_norm, unembedding_norm, neuron_logit_norm
         (step, seed, [embedding,] frequency) norm of each frequency in the weights; with `_gini` for `_norm` its Gini
         coefficient over frequencies.
+    same_frequency
+        (step, seed) share of the features whose strongest frequency is the same in the embeddings of all operands.
     neuron_frequency, neuron_share, neuron_linear_share, neuron_product_share
         (step, seed, neuron) the frequency of each neuron, 0 if it has none, and what its terms explain.
     neuron_phase, neuron_output_phase, phase_residual

@@ -23,6 +23,7 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str]] = {  # name -> dimensions afte
     "sum_of_squared_weights": ((), "sum of squared weights"),
     "embedding_norm": (("embedding", "frequency"), "norm of each frequency in the embedding"),
     "embedding_gini": (("embedding",), "Gini coefficient of the embedding"),
+    "same_frequency": ((), "share of the features of one frequency in all embeddings"),
     "unembedding_norm": (("frequency",), "norm of each frequency in the unembedding"),
     "unembedding_gini": ((), "Gini coefficient of the unembedding"),
     "neuron_logit_norm": (("frequency",), "norm of each frequency in the neuron-to-logit map"),

@@ -72,7 +72,7 @@ def restricted_losses(
     >>> restricted_losses(by_sum, np.arange(3), np.array([[True], [False]])).max(axis=0).round(5).tolist()
     [0.0, 1.09861]
     """
-    averaged = by_sum.mean(axis=1, dtype=np.float64)
+    averaged = (by_sum - by_sum.mean(axis=2, keepdims=True, dtype=np.float64)).mean(axis=1)
     components = wave_components(averaged)
     logits = averaged.mean(axis=0) + np.tensordot(kept.astype(np.float64), components, 1)  # (subset, element, class)
     return cross_entropies(logits, classes).T
@@ -98,19 +98,18 @@ def excluded_losses(
     >>> excluded_losses(by_sum, np.arange(3), np.array([[True], [False]])).max(axis=(0, 1)).round(5).tolist()
     [1.09861, 0.0]
     """
-    m, element = len(by_sum), np.arange(len(by_sum))
+    element = np.arange(len(by_sum))
     by_sum = by_sum.astype(np.float64)
-    averaged = by_sum.mean(axis=1)
-    components = wave_components(averaged)
+    by_sum -= by_sum[element, :, classes][:, :, None]  # a softmax does not see it, and what is left has its digits
+    components = wave_components(by_sum.mean(axis=1))
     shifts = np.tensordot(removed.astype(np.float64), components, 1)  # (subset, element, class)
     shifts -= shifts[:, element, classes][:, :, None]
-    by_sum -= by_sum[element, :, classes][:, :, None]
     if not np.abs(by_sum).max() + np.abs(shifts).max() <= LARGEST_EXPONENT:  # NaN is not
         without = (by_sum - shift[:, None] for shift in shifts)
         return np.stack([cross_entropies(logits, classes[:, None]) for logits in without], axis=2)
     np.exp(by_sum, out=by_sum)
     by_sum[element, :, classes] = 0.0  # e^0 = 1, added by log1p
-    return np.log1p(by_sum @ np.exp(-shifts).transpose(1, 2, 0).reshape(m, -1, len(removed)))
+    return np.log1p(by_sum @ np.exp(-shifts).transpose(1, 2, 0))
 
 
 def cross_entropies(
