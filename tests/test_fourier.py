@@ -379,23 +379,3 @@ def test_a_run_of_which_it_cannot_be_made_says_why(changes, text, tmp_path):
 @pytest.mark.parametrize("changes", [{"task__p": 31, "task__n_summands": 3}, {"task__p": 97}, {"task__p": 113}])
 def test_tables_of_the_papers_fit(changes):
     assert refusal(config(model__widths=[512], **changes)) is None
-
-
-def test_the_embedding_table_of_numbers_is_by_what_each_of_them_enters():
-    relu = circuits.preset("merrill-2023").replace(task__n=5, task__k=2, model__width=4)
-    for chosen in (relu, relu.replace(model={"kind": "linear"}), config("deep")):
-        model, signature = chosen.model, chosen.task.signature
-        net = model.initial(signature, 0)
-        before = []
-
-        def tap(name, value, before=before):
-            if name in ("hook_pre", "hidden.0.hook_pre"):
-                before.append(value)
-            return value
-
-        ones = {name: torch.from_numpy(values) for name, values in net.items()}
-        inputs = torch.cat([torch.eye(signature.n_inputs), torch.zeros(1, signature.n_inputs)]).double()
-        outputs = model.forward(ones, inputs, tap)
-        entered = (before[0] if before else outputs[:, None]).numpy()
-        np.testing.assert_allclose(model.embedding_table(net), entered[:-1] - entered[-1], atol=1e-12)
-    assert relu.model.unembedding_table(relu.model.initial(relu.task.signature, 0)).shape == (4, 1)

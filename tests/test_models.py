@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+import circuits
 from circuits.interfaces import Signature
 from circuits.models.linear import Linear
 from circuits.models.network import Network
@@ -53,3 +54,23 @@ def test_a_network_is_an_ordinary_torch_module():
     assert set(network.state_dict()) == {"W", "b", "u"}
     network(torch.ones(2, 3)).sum().backward()
     assert network.W.grad.shape == (6, 3)
+
+
+def test_the_embedding_table_of_numbers_is_by_what_each_of_them_enters():
+    relu = circuits.preset("merrill-2023").replace(task__n=5, task__k=2, model__width=4)
+    for chosen in (relu, relu.replace(model={"kind": "linear"}), relu.replace(model={"kind": "mlp", "widths": [6, 5]})):
+        model, signature = chosen.model, chosen.task.signature
+        net = model.initial(signature, 0)
+        before = []
+
+        def tap(name, value, before=before):
+            if name in ("hook_pre", "hidden.0.hook_pre"):
+                before.append(value)
+            return value
+
+        ones = {name: torch.from_numpy(values) for name, values in net.items()}
+        inputs = torch.cat([torch.eye(signature.n_inputs), torch.zeros(1, signature.n_inputs)]).double()
+        outputs = model.forward(ones, inputs, tap)
+        entered = (before[0] if before else outputs[:, None]).numpy()
+        np.testing.assert_allclose(model.embedding_table(net), entered[:-1] - entered[-1], atol=1e-12)
+    assert relu.model.unembedding_table(relu.model.initial(relu.task.signature, 0)).shape == (4, 1)
