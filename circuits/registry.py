@@ -109,6 +109,14 @@ MEASUREMENTS = {
         task="parity",
         on_request=True,
     ),
+    "representation": Entry(
+        "Clusters of the hidden activations, t-SNE, PCA, weight densities. On request only.",
+        "circuits.analysis.representation:measure",
+        figures="circuits.figures.representation:figures",
+        needs="hidden_layers",
+        refusal="circuits.analysis.embedding:refusal",
+        on_request=True,
+    ),
     "exact": Entry(
         "Smallest subnetwork of any neurons: last checkpoint, or --checkpoints. On request only.",
         "circuits.analysis.exact:measure",

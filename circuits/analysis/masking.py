@@ -75,6 +75,19 @@ class Masked:
             found.append(self._forward(inputs[part], tap))
         return np.concatenate(found)
 
+    def values(self, inputs: Shaped[np.ndarray, "example input"]) -> Float[np.ndarray, "example neuron"]:
+        """The neurons' values; where the layer has several positions, at the last."""
+        found = []
+
+        def tap(name: str, value: Any) -> Any:
+            if name == self.layer.hook:
+                found.append((value if value.ndim == 2 else value[:, -1]).numpy().copy())
+            return value
+
+        for start in range(0, len(inputs), EXAMPLES_AT_ONCE):
+            self._forward(inputs[start : start + EXAMPLES_AT_ONCE], tap)
+        return np.concatenate(found)
+
     def separated(
         self, inputs: Shaped[np.ndarray, "example input"]
     ) -> tuple[Float[np.ndarray, "example neuron"], Float[np.ndarray, "example ..."]]:
