@@ -14,11 +14,12 @@ from plotly.offline import get_plotlyjs
 
 import circuits
 from circuits.analysis.measurements import analyze
+from circuits.analysis.store import write_sidecar
 from circuits.checkpoints.writer import Writer
 from circuits.figures import report as module
 from circuits.figures.report import page, report
 from circuits.options import Options
-from circuits.registry import MEASUREMENTS, Entry
+from circuits.registry import MEASUREMENTS, Entry, load
 
 ADDRESSES = {"src", "href", "srcset", "data", "action", "poster", "background", "xlink:href"}
 
@@ -230,6 +231,42 @@ def test_a_measurement_without_figures_of_its_own_is_drawn_all_the_same(tiny_run
     assert "How sure it is." in found.texts("p")
     assert "Doubt at every checkpoint." in found.texts("figcaption")
     assert len(found.attributes("figure")) == 3
+
+
+def test_the_page_draws_what_the_sidecar_holds_of_measurements_on_request(grokked_path, tmp_path):
+    path = tmp_path / "a.h5"
+    shutil.copy(grokked_path, path)
+    with circuits.open(path) as run:
+        names = ("certify", "representation", "exact")
+        found = circuits.analyze(run, *names)
+        write_sidecar(run, found)
+        here = Page(report(run).read_text())
+        other = Page(report(run, options=Options(norm="path")).read_text())
+        (tmp_path / "a.analysis.nc").unlink()
+        without = Page(report(run).read_text())
+    usual = [name for name in without.texts("h2") if name != "To be wary of"]
+    shown = [name for name in here.texts("h2") if name != "To be wary of"]
+    assert set(shown) - set(usual) == {"Certify", "Representation", "Exact"}
+    assert [name for name in shown if name in usual] == usual
+    assert other.texts("h2") == without.texts("h2")
+    captions = [
+        figure.layout.meta["caption"]
+        for name in ("certify", "representation")
+        for figure in load(MEASUREMENTS[name].figures)(run, found[name])
+    ]
+    assert set(captions) <= set(here.texts("figcaption"))
+
+
+def test_a_stored_measurement_never_stands_in_for_one_that_is_made_anew(tiny_path, tmp_path, monkeypatch):
+    path = tmp_path / "a.h5"
+    shutil.copy(tiny_path, path)
+    with circuits.open(path) as run:
+        found = circuits.analyze(run, "norms")["norms"]
+        write_sidecar(run, {"norms": found * np.nan})
+        drawn = {}
+        monkeypatch.setattr(module, "page", lambda run, results, options: drawn.update(results) or "")
+        report(run)
+        xr.testing.assert_equal(drawn["norms"], found)
 
 
 # ---- where it is written ----

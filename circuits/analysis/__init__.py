@@ -6,9 +6,11 @@ nothing of runs; those that take a run stream it in blocks of checkpoints and re
 
 from circuits.analysis.active import active_at, active_subnetwork, effective_sparsity, smallest_agreeing
 from circuits.analysis.circuit import circuit_of, gate_history
+from circuits.analysis.clusters import silhouette
 from circuits.analysis.commuted import commuted_share
 from circuits.analysis.cyclic import CyclicGroup, cyclic_group
 from circuits.analysis.cyclic_basis import cyclic_basis, cyclic_coefficients, frequency_norms, gini
+from circuits.analysis.density import weight_density
 from circuits.analysis.differing import differing_fields, differing_values
 from circuits.analysis.efficiency import efficiency
 from circuits.analysis.exact import agrees, smallest_subnetwork
@@ -66,6 +68,8 @@ __all__ = [
     "phases",
     "pruning_order",
     "restricted_losses",
+    "silhouette",
     "smallest_agreeing",
     "smallest_subnetwork",
+    "weight_density",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 
 from circuits.checkpoints.run import Run
 from circuits.constructions.patterns import patterns
@@ -46,14 +46,17 @@ def silhouette(values: Float[np.ndarray, "point coordinate"], labels: Int[np.nda
     from sklearn.metrics import silhouette_score
 
     n_clusters = len(np.unique(labels))
-    if not (2 <= n_clusters < len(labels)) or not spread_out(values):
+    if centred(values) is None or not 2 <= n_clusters < len(labels):
         return float("nan")
-    return float(silhouette_score(values.astype(np.float64), labels))
+    places = values.astype(np.float64)
+    return float(silhouette_score(places / np.abs(places).max(), labels))  # squares of very small values would be 0
 
 
-def spread_out(values: Float[np.ndarray, "point coordinate"]) -> bool:
-    """Whether points are finite, and not all in one place."""
-    return bool(np.isfinite(values).all() and (values != values[:1]).any())
+def centred(values: Float[np.ndarray, "point coordinate"]) -> Float64[np.ndarray, "point coordinate"] | None:
+    """Points around their mean; None if they are not finite, or all in one place."""
+    if not values.size or not np.isfinite(values).all() or (values == values[:1]).all():
+        return None
+    return values.astype(np.float64) - values.mean(axis=0, dtype=np.float64)
 
 
 def cluster_labels(run: Run, seed: int) -> Labels:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from circuits.analysis.clusters import spread_out
+from circuits.analysis.clusters import centred
 from circuits.config import Config
 
 PERPLEXITY = 30.0
@@ -47,11 +47,12 @@ def principal_components(values: Float[np.ndarray, "point coordinate"], n_compon
     from sklearn.decomposition import PCA
 
     n_points, width = values.shape
-    if n_points < 2 or not spread_out(values):
+    places = centred(values)
+    if places is None:
         return Principal(np.full((n_points, 2), np.nan), np.full(n_components, np.nan))
-    values = values.astype(np.float64)
-    found = PCA(min(max(n_components, 2), n_points, width), svd_solver="covariance_eigh").fit(values)
-    points = found.transform(values)[:, :2]
+    scale = np.abs(places).max()  # squares of very small values would be 0
+    found = PCA(min(max(n_components, 2), n_points, width), svd_solver="covariance_eigh").fit(places / scale)
+    points = found.transform(places / scale)[:, :2] * scale
     explained = np.clip(found.explained_variance_ratio_[:n_components], 0, 1)
     return Principal(
         np.pad(points, ((0, 0), (0, 2 - points.shape[1]))), np.pad(explained, (0, n_components - len(explained)))
@@ -78,11 +79,12 @@ def neighbour_embedding(values: Float[np.ndarray, "point coordinate"], seed: int
     from threadpoolctl import threadpool_limits
 
     n_points, width = values.shape
-    if n_points < 4 or not spread_out(values):
+    places = centred(values)
+    if places is None or n_points < 4:
         return np.full((n_points, 2), np.nan)
-    values = np.pad(values.astype(np.float64), ((0, 0), (0, max(0, 2 - width))))
+    places = np.pad(places / np.abs(places).max(), ((0, 0), (0, max(0, 2 - width))))  # perplexity knows no scale
     perplexity = min(PERPLEXITY, (n_points - 1) / 3)
     with threadpool_limits(limits=1):  # several threads add the forces in another order
         found = TSNE(init="pca", perplexity=perplexity, random_state=seed % 2**32, n_jobs=1)
-        placed: np.ndarray = found.fit_transform(values)
+        placed: np.ndarray = found.fit_transform(places)
     return placed.astype(np.float64)

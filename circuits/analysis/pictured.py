@@ -31,14 +31,15 @@ def panel_checkpoints(memorised: float, generalised: float, last: int) -> Int[np
 
     Examples
     --------
-    >>> panel_checkpoints(10, 50, 300).tolist()
+    >>> panel_checkpoints(10.0, 50.0, 300).tolist()
     [10, 20, 30, 40, 50, 300]
-    >>> panel_checkpoints(10, 11, 300).tolist(), panel_checkpoints(float("nan"), float("nan"), 2).tolist()
+    >>> panel_checkpoints(10.0, 11.0, 300).tolist(), panel_checkpoints(float("nan"), float("nan"), 2).tolist()
     ([10, 11, 12, 13, 14, 300], [0, 1, 2, -1, -1, -1])
     """
     first = 0 if np.isnan(memorised) else int(memorised)
     end = last if np.isnan(generalised) else int(generalised)
-    first, end = min(first, end), min(max(first, end, first + BETWEEN - 1), last)
+    first, end = sorted((first, end))
+    end = min(max(end, first + BETWEEN - 1), last)
     return _padded(np.unique([*np.rint(np.linspace(first, end, BETWEEN)).astype(int), last]))
 
 

@@ -24,6 +24,7 @@ from circuits.registry import MEASUREMENTS
 from circuits.whole import written_whole
 
 SCHEMA_VERSION = 1
+FORMAT = "circuits-analysis"
 _SPECIAL = {"Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -111,19 +112,53 @@ def write_sidecar(
         `path` is the run itself, or something that is no sidecar.
     """
     path = check_sidecar(run, path)
-    attrs = {
-        "format": "circuits-analysis",
-        "circuits_version": circuits.__version__,
-        "options": options.model_dump_json(),
-        "run": json.dumps(run_summary(run)),
-        "run_fingerprint": run.fingerprint,
-    }
+    attrs = {"format": FORMAT, **_made_by(run, options), "run": json.dumps(run_summary(run))}
     datasets = _still_valid(path, attrs) | {name: _storable(dataset) for name, dataset in results.items()}
     tree = xr.DataTree.from_dict({name: datasets[name] for name in sorted(datasets, key=list(MEASUREMENTS).index)})
     tree.attrs = attrs
     with written_whole(path, replace=True) as temporary:
         tree.to_netcdf(temporary, engine="h5netcdf")
     return path
+
+
+def stored_results(run: Run, options: Options = Options(), path: Path | None = None) -> dict[str, xr.Dataset]:
+    """What the sidecar holds that still holds: made by this version, of this state of the run, under these options.
+
+    Parameters
+    ----------
+    run, options
+        The run, and how it should have been measured.
+    path
+        The sidecar; by default RUN.analysis.nc.
+
+    Returns
+    -------
+    A labelled dataset per measurement, in the registry's order; none if there is no such sidecar.
+    """
+    path = sidecar_path(run) if path is None else Path(path)
+    if not _is_sidecar(path):
+        return {}
+    found = _still_valid(path, _made_by(run, options))
+    return {name: _restored(found[name]) for name in MEASUREMENTS if name in found}
+
+
+def _made_by(run: Run, options: Options) -> dict[str, str]:
+    """What must be the same for a result to hold."""
+    return {
+        "circuits_version": circuits.__version__,
+        "options": options.model_dump_json(),
+        "run_fingerprint": run.fingerprint,
+    }
+
+
+def _is_sidecar(path: Path) -> bool:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return bool(file.attrs.get("format") == FORMAT)
+    except OSError:  # missing, a folder, damaged, or something else
+        return False
 
 
 def _still_valid(path: Path, attrs: Mapping[str, str]) -> dict[str, xr.Dataset]:
@@ -143,14 +178,8 @@ def check_sidecar(run: Run, path: Path | None = None) -> Path:
         if not path.parent.is_dir():
             raise InputError(f"{path}: there is no folder {path.parent}. Make it, or pass another --out.")
         return path
-    import h5py
-
     same = path.samefile(run.path)
-    sidecar = not same and path.is_file() and h5py.is_hdf5(path)
-    if sidecar:
-        with h5py.File(path, "r") as file:
-            sidecar = file.attrs.get("format") == "circuits-analysis"
-    if not sidecar:
+    if same or not _is_sidecar(path):
         what = "the run itself" if same else "not an analysis sidecar"
         raise InputError(f"{path} exists and is {what}, so it is not overwritten. Pass another --out.")
     return path
@@ -159,6 +188,13 @@ def check_sidecar(run: Run, path: Path | None = None) -> Path:
 def _storable(dataset: xr.Dataset) -> xr.Dataset:
     warnings = dataset.attrs.get("warnings")
     return dataset if warnings is None else dataset.assign_attrs(warnings="\n".join(warnings))
+
+
+def _restored(dataset: xr.Dataset) -> xr.Dataset:
+    warnings = dataset.attrs.get("warnings")
+    return (
+        dataset if warnings is None else dataset.assign_attrs(warnings=[line for line in warnings.split("\n") if line])
+    )
 
 
 def _encoded(dataset: xr.Dataset) -> dict[str, Any]:

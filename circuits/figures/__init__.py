@@ -27,14 +27,17 @@ from circuits.figures.learning import accuracy, loss, marked_accuracy
 from circuits.figures.neurons import all_neurons, dominant_neurons
 from circuits.figures.norms import group_norms
 from circuits.figures.overlay import curves
+from circuits.figures.representation import activation_panels, cluster_silhouette, weight_densities
 from circuits.figures.subnetwork import effective_sparsity
 
 __all__ = [
     "accuracy",
+    "activation_panels",
     "against",
     "agreement",
     "all_neurons",
     "circuit_diagram",
+    "cluster_silhouette",
     "cost_over_least",
     "certified_margin",
     "certified_patterns",
@@ -54,4 +57,5 @@ __all__ = [
     "neuron_activations",
     "pattern_margins",
     "trajectory",
+    "weight_densities",
 ]

@@ -21,6 +21,7 @@ import circuits
 from circuits.analysis.in_words import training_in_words
 from circuits.analysis.measurements import analyze, usual
 from circuits.analysis.phases import phases
+from circuits.analysis.store import stored_results
 from circuits.checkpoints.run import Run
 from circuits.config import Config
 from circuits.errors import InputError
@@ -51,7 +52,8 @@ def report(run: Run, out: str | Path | None = None, *, options: Options = Option
     Parameters
     ----------
     run
-        The run; it is only read. Every usual measurement that applies to it is made anew.
+        The run; it is only read. Every usual measurement that applies to it is made anew. Others, such as those on
+        request only, are drawn if its sidecar RUN.analysis.nc holds them, of the run as it is and under these options.
     out
         Where to write; by default beside the run, RUN.html. A page that this made before is replaced.
     options
@@ -73,7 +75,9 @@ def report(run: Run, out: str | Path | None = None, *, options: Options = Option
     if run.n_checkpoints == 0:
         raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
     names = usual(run)
-    results = analyze(run, *names, options=options, progress=progress) if names else {}
+    anew = analyze(run, *names, options=options, progress=progress) if names else {}
+    known = stored_results(run, options) | anew
+    results = {name: known[name] for name in MEASUREMENTS if name in known}
     text = page(run, results, options)
     with written_whole(path, replace=True) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,233 @@
+"""What the hidden layer makes of the inputs: clusters over epochs, pictures by t-SNE and PCA, densities of the weights.
+
+After Fuangkawinsombut 2024, Figures 2.2 and 2.3: a small panel, or a curve, for each checkpoint pictured.
+"""
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+from jaxtyping import Int
+
+from circuits.checkpoints.run import Run
+from circuits.figures.axes import INK, PALE, frame
+from circuits.figures.bands import add_band, add_seed_legend, seeds_shown, single
+from circuits.figures.palette import ALONE, MANY, between
+from circuits.figures.phases import mark_phases, with_phases
+
+COLUMNS, GAP, ROW, AROUND = 3, 0.03, 265, 130  # pixels
+MOST_DRAWN = 800  # points of a panel
+DECADES = 4.5  # of densities
+FEW_LABELS = 16  # so many have a colour and an entry in the legend each; more share a scale that ends where it begins
+CYCLE = ("#C2425D", "#C98A1B", "#6F9D3A", "#1F9E9E", "#3B73C8", "#8A55B5", "#C2425D")
+SHAPES = ("circle", "diamond-open")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "solid")
+TITLES = {"tsne": "t-SNE of the hidden activations", "pca": "Principal components of the hidden activations"}
+CAPTIONS = {
+    "tsne": (
+        "t-SNE, from memorisation to generalisation and at the end, as in Figure 2.2 of Fuangkawinsombut 2024. It "
+        "keeps neighbours: how far its clusters are from each other means little."
+    ),
+    "pca": "The two directions of largest variance, at the same checkpoints; each panel has its own scale.",
+}
+
+
+def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
+    """What the measurement `representation` found."""
+    told = with_phases(run, result)
+    return [
+        cluster_silhouette(told),
+        activation_panels(result, "tsne"),
+        activation_panels(result, "pca"),
+        weight_densities(result),
+    ]
+
+
+def cluster_silhouette(result: xr.Dataset) -> go.Figure:
+    """Silhouette of the hidden activations over epochs.
+
+    Parameters
+    ----------
+    result
+        The dataset of `circuits.analyze(run, "representation")`; with `memorization_epoch` and `generalization_epoch`
+        (seed) the phases are marked.
+    """
+    values = result["silhouette"]
+    caption = (
+        f"How well the {_labels(result)} separates the hidden activations of training examples, by their distances: 1 "
+        "where all of a label lie in one place, 0 where the label has nothing to do with it, negative where others are "
+        "nearer."
+    )
+    axis = {"zeroline": True, "zerolinecolor": INK}
+    figure = frame(values, "Clusters", caption, subtitle=seeds_shown(values), y_axis=axis)
+    add_band(figure, values, "silhouette", ALONE)
+    add_seed_legend(figure, values["seed"])
+    mark_phases(figure, result)
+    return figure
+
+
+def activation_panels(result: xr.Dataset, picture: str) -> go.Figure:
+    """The training examples by their hidden activations, a panel for each checkpoint pictured.
+
+    Parameters
+    ----------
+    result
+        The dataset of `circuits.analyze(run, "representation")`.
+    picture
+        "tsne" or "pca".
+    """
+    labels = [str(name).replace("-", "−") for name in result["label"].values.tolist()]
+    n_points = result.sizes["point"]
+    shown = np.arange(0, n_points, -(-n_points // MOST_DRAWN))
+    clusters = result["point_label"].values[shown]
+    panels = np.flatnonzero(np.isfinite(result["panel_epoch"].values)).tolist()
+    cyclic = ", on a scale that ends where it begins" if len(labels) > FEW_LABELS else ""
+    thinned = f", {len(shown)} of {n_points} drawn" if len(shown) < n_points else ""
+    figure = frame(
+        result["silhouette"],
+        TITLES[picture],
+        f"{CAPTIONS[picture]} A point is a training example{thinned}, coloured by its {_labels(result)}{cyclic}.",
+        subtitle=f"seed {int(result['pictured_seed'])}, coloured by the {_labels(result)}",
+    )
+    n_rows = -(-len(panels) // COLUMNS)
+    for place, panel in enumerate(panels):
+        points = single(result[picture].values[panel][shown])
+        suffix = "" if place == 0 else str(place + 1)
+        across, up = _place(place, n_rows)
+        blank = {
+            "showticklabels": False,
+            "ticks": "",
+            "showgrid": False,
+            "zeroline": False,
+            "mirror": True,
+            "title": "",
+        }
+        line = {"showline": True, "linecolor": PALE, "type": "linear", "constrain": "domain"}
+        figure.layout[f"xaxis{suffix}"] = blank | line | {"domain": across, "anchor": f"y{suffix}"}
+        of_x = {"domain": up, "anchor": f"x{suffix}", "scaleanchor": f"x{suffix}"}
+        figure.layout[f"yaxis{suffix}"] = blank | line | of_x
+        axes = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
+        figure.add_traces(_points(points, clusters, labels, axes, place == 0))
+        figure.add_annotation(
+            text=_caption(result, picture, panel), x=sum(across) / 2, y=up[1], xref="paper", yref="paper",
+            xanchor="center", yanchor="bottom", showarrow=False, font={"size": 12, "color": INK},
+        )  # fmt: skip
+    legend = figure.layout.legend.to_plotly_json() | {"title": {"text": f"{_labels(result)}  "}}
+    figure.update_layout(height=AROUND + ROW * n_rows, hovermode="closest", legend=legend | {"itemsizing": "constant"})
+    figure.update_layout(margin={"l": 16, "r": 16, "t": 66, "b": 60})
+    return figure
+
+
+def weight_densities(result: xr.Dataset) -> go.Figure:
+    """Density of each parameter's weights, a curve for each checkpoint pictured; a menu chooses the parameter.
+
+    Parameters
+    ----------
+    result
+        The dataset of `circuits.analyze(run, "representation")`.
+    """
+    seed = int(result["pictured_seed"])
+    caption = (
+        "Kernel density of the weights at the same checkpoints, as in Figure 2.3 of Fuangkawinsombut 2024, of every "
+        "weight matrix and readout, biases left out. The kernels' width follows the largest weights, so a peak at 0 is "
+        "drawn wider than it is."
+    )
+    figure = frame(result["silhouette"], "Density of the weights", caption, y_axis={"type": "log"})
+    figure.update_xaxes(type="linear", range=None, autorange=True, title="weight", unifiedhovertitle=None)
+    figure.update_yaxes(title="density (log scale)")
+    panels = np.flatnonzero(np.isfinite(result["panel_epoch"].values)).tolist()
+    parameters = result["parameter"].values.tolist()
+    top: dict[str, list[float]] = {}
+    for parameter in parameters:
+        its = result.sel(parameter=parameter)
+        top[parameter] = _range(its["density"])
+        for order, panel in enumerate(panels):
+            figure.add_scatter(
+                x=single(its["weight"].values[panel]), y=single(its["density"].values[panel]), mode="lines",
+                name=f"epoch {float(result['panel_epoch'][panel]):g}", visible=parameter == parameters[0],
+                line={"color": between(order / max(len(panels) - 1, 1)), "dash": DASHES[order], "width": 2},
+                hovertemplate="weight %{x:.3g}: %{y:.3g}",
+            )  # fmt: skip
+    buttons = [
+        {
+            "label": parameter, "method": "update",
+            "args": [
+                {"visible": [owner == parameter for owner in parameters for _ in panels]},
+                {
+                    "title.subtitle.text": _subtitle(parameter, seed),
+                    "xaxis.autorange": True,
+                    "yaxis.range": top[parameter],
+                },
+            ],
+        }
+        for parameter in parameters
+    ]  # fmt: skip
+    menu = {
+        "buttons": buttons, "showactive": True, "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom",
+        "pad": {"b": 18}, "font": {"size": 12}, "bgcolor": "white",
+    }  # fmt: skip
+    figure.update_layout(title_subtitle_text=_subtitle(parameters[0], seed), hovermode="closest")
+    figure.update_yaxes(range=top[parameters[0]])
+    figure.update_layout(updatemenus=[menu] if len(parameters) > 1 else [])
+    return figure
+
+
+def _range(density: xr.DataArray) -> list[float]:
+    """The largest densities, on a log axis."""
+    known = density.values[np.isfinite(density.values)]
+    most = float(np.log10(known.max(initial=1e-9)))
+    return [most - DECADES, most + 0.1]
+
+
+def _subtitle(parameter: str, seed: int) -> str:
+    return f"weights {parameter}, seed {seed}"
+
+
+def _labels(result: xr.Dataset) -> str:
+    return "pattern of the relevant bits" if result.attrs["labels"] == "relevant bits" else str(result.attrs["labels"])
+
+
+def _place(place: int, n_rows: int) -> tuple[list[float], list[float]]:
+    """Where a panel lies, along x and y as shares."""
+    row, column = divmod(place, COLUMNS)
+    width, height = 1 / COLUMNS, 1 / n_rows
+    bottom = (n_rows - 1 - row) * height
+    return [column * width + GAP / 2, (column + 1) * width - GAP / 2], [bottom + GAP / 2, bottom + height - 2 * GAP]
+
+
+def _caption(result: xr.Dataset, picture: str, panel: int) -> str:
+    score = float(result["panel_silhouette"].sel(space=picture)[panel])
+    share = float(result["pca_explained"][panel, :2].sum())
+    further = f", {share:.0%} of variance" if picture == "pca" else ""
+    return f"epoch {float(result['panel_epoch'][panel]):g}: silhouette {score:.2f}{further}"
+
+
+def _points(
+    points: np.ndarray, clusters: Int[np.ndarray, " point"], labels: list[str], axes: dict[str, str], first: bool
+) -> list[go.Scatter]:
+    look: dict[str, Any] = axes | {"mode": "markers", "hovertemplate": "%{text}<extra></extra>"}
+    if len(labels) > FEW_LABELS:
+        scale = [[i / (len(CYCLE) - 1), colour] for i, colour in enumerate(CYCLE)]
+        marker = {"size": 4, "color": clusters, "colorscale": scale, "cmin": 0, "cmax": len(labels)}
+        said = [labels[one] for one in clusters]
+        return [go.Scatter(x=points[:, 0], y=points[:, 1], text=said, marker=marker, showlegend=False, **look)]
+    found = []
+    for index, label in enumerate(labels):
+        own = clusters == index
+        colour, shape = _style(index, len(labels))
+        found.append(
+            go.Scatter(
+                x=points[own, 0], y=points[own, 1], text=[label] * int(own.sum()), name=label, legendgroup=label,
+                showlegend=first, marker={"size": 5, "color": colour, "symbol": shape}, **look,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _style(index: int, n_labels: int) -> tuple[str, str]:
+    """A colour and a shape: a colour each while there are enough, else a colour for two, whose shapes differ."""
+    if n_labels <= len(MANY):
+        return MANY[index], SHAPES[0]
+    pair, n_pairs = index // 2, -(-n_labels // 2)
+    return MANY[pair] if n_pairs <= len(MANY) else between(pair / (n_pairs - 1)), SHAPES[index % 2]
