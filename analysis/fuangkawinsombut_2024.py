@@ -17,14 +17,16 @@
 # neurons learn the parity of two of 50 bits from 300 examples. They memorise, and generalise later. Chapter 3 raises
 # the weight decay once they have memorised, and flips a share of the training labels.
 #
-# This study replays the figures that need curves only: 1.1 and 2.1, 3.1, 3.3 to 3.5, Table 3.1 and A.1. Chapter 4 is in
+# This study replays chapters 2 and 3 and the appendix: the curves, and what the thesis looks at inside the network, its
+# hidden activations by t-SNE, the density of its weights, and their spectral norm. Chapter 4 is in
 # `fuangkawinsombut_2024_minimal.py`. Each statement of the thesis stands beside what is measured here, and the verdict
 # on each figure is computed from the numbers.
 #
 # Run it as a script, `python analysis/fuangkawinsombut_2024.py`, or open it as a notebook with jupytext. It uses the
-# runs in `checkpoints/` and trains what is missing, about six minutes in all. `--fast` takes a few small ones.
+# runs in `checkpoints/` and trains what is missing, about eight minutes in all. `--fast` takes a few small ones.
 
 # %%
+from importlib.util import find_spec
 from itertools import pairwise
 
 import numpy as np
@@ -80,6 +82,87 @@ def grokking(figure, run):
 
 
 grokking("Figures 1.1 and 2.1", study.runs("fuangkawinsombut-2024")["fuangkawinsombut-2024"])
+
+# %% [markdown]
+# ## Figures 2.2 and 2.3: clusters of the hidden activations, density of the weights
+#
+# "Bad" representations, "which fail to cluster effectively", and "good" ones: the eye sees 2^k clusters, and the
+# silhouette by the k relevant bits says how clean they are, of the activations themselves and of the t-SNE. Kaufman and
+# Rousseeuw (1990) call up to 0.25 no structure, above 0.5 a reasonable and above 0.7 a strong one. The thesis says that
+# Figure 2.3 shows the weights of the hidden layer; its code draws those of the output layer. Both are here. Its panels
+# of weights are spread up to the last epoch, ours up to the epoch of generalisation, and the last.
+
+# %%
+NONE, REASONABLE = 0.25, 0.5
+
+
+def at_epochs(values, when):
+    """Values (step, seed) at an epoch for each seed; NaN where there is none."""
+    known = values.swap_dims(step="epoch")
+    pairs = zip(known["seed"].values, when, strict=True)
+    return np.array([float(known.sel(seed=s, epoch=e)) if np.isfinite(e) else np.nan for s, e in pairs])
+
+
+def clusters(figure, found, when):
+    """The statements on a figure of t-SNE."""
+    silhouettes, pictured = found["silhouette"], found["panel_silhouette"].sel(space="tsne").values
+    pictured = pictured[np.isfinite(pictured)]
+    first = at_epochs(silhouettes, when["memorization_epoch"].values)
+    between = at_epochs(silhouettes, when["generalization_epoch"].values)
+    last = silhouettes[-1].values
+    statements = (
+        ("no clusters by the relevant bits at memorisation", "none", first, pictured[0], lambda value: value <= NONE),
+        ("silhouette at generalisation", "—", between, pictured[-2], None),
+        (
+            "clusters by the relevant bits at the end",
+            f"{found.sizes['label']} clusters",
+            last,
+            pictured[-1],
+            lambda value: value > REASONABLE,
+        ),
+    )
+    for statement, paper, values, drawn, good in statements:
+        known = values[np.isfinite(values)]
+        of_seeds = f"{median(known):.2f} ({known.min():.2f} to {known.max():.2f})" if known.size else "never"
+        text = f"{of_seeds}, t-SNE {drawn:.2f}"
+        holds = None if good is None else bool(good(median(known)) and good(drawn))
+        study.claim(figure, statement, paper, lambda text=text, holds=holds: (text, holds))
+    drawn = found.merge(when)
+    study.show(figure, figures.activation_panels(drawn, "tsne"), figures.cluster_silhouette(drawn))
+
+
+def gathering(figure, found, blog):
+    """The statements on a figure of densities; the blog's too, where it makes one."""
+    last = int(np.isfinite(found["panel_epoch"].values).sum()) - 1
+    for parameter, layer in (("W", "hidden"), ("u", "output")):
+        peaks = found["density"].sel(parameter=parameter).max("place").values
+        first, before, end = peaks[0], peaks[last - 1], peaks[last]
+        text = f"peak {first:.1f} at memorisation, {before:.1f} at generalisation, {end:.1f} at the end"
+        holds = bool(end > 2 * first)
+        statement = f"weights of the {layer} layer gather around 0"
+        study.claim(figure, statement, "yes", lambda text=text, holds=holds: (text, holds))
+        rise = before / first
+        if blog:
+            statement = f"{layer} layer: little difference until generalisation"
+            study.claim(figure, statement, "blog: yes", lambda rise=rise: (f"peak {rise:.1f}-fold", bool(rise < 1.5)))
+    study.show(figure, figures.weight_densities(found))
+
+
+def inside(name, of_activations, of_weights):
+    """The figures of what is inside a preset's network."""
+    run = study.runs(name)[name]
+    if find_spec("sklearn") is None:
+        for figure in (of_activations, of_weights):
+            study.claim(
+                figure, "clusters, densities", "", lambda: study.missing("pip install 'grokking-circuits[embed]'")
+            )
+        return
+    found = circuits.analyze(run, "representation", options=ALL_RIGHT)["representation"]
+    clusters(of_activations, found, circuits.analysis.phases(run, ALL_RIGHT))
+    gathering(of_weights, found, blog=run.config.task.k == 2)
+
+
+inside("fuangkawinsombut-2024", "Figure 2.2", "Figure 2.3")
 
 # %% [markdown]
 # ## Figure 3.1: weight decay raised after memorisation
@@ -268,6 +351,16 @@ if lines:
 
 # %%
 grokking("Figure A.1", study.runs("fuangkawinsombut-2024-k3")["fuangkawinsombut-2024-k3"])
+
+# %% [markdown]
+# ## Figures A.3 and A.4: clusters and densities with three bits
+#
+# "Clear clustering of labels". A seed may have four clusters in place of eight: two patterns alone, and two clusters of
+# three, alike in the sum of their bits up to signs. Then its circuit is like that of Merrill et al. (2023), Proposition
+# 3, AND gates and majority gates that know no more than this sum, and its silhouette by patterns stays low.
+
+# %%
+inside("fuangkawinsombut-2024-k3", "Figure A.3", "Figure A.4")
 
 # %%
 study.finish()
