@@ -45,6 +45,10 @@ class Options(Part):
     key_share: Share | None = None
     """A frequency is key if its cosine explains at least this share of the last logits' variance (fourier); by default
     1/p, half of what each would explain if all were alike."""
+    walsh_samples: Annotated[int, Field(ge=16, le=1 << 20)] = 1024
+    """Inputs drawn for each network (walsh); sixteen times as many where single coefficients are estimated."""
+    walsh_exact_bits: Annotated[int, Field(ge=0, le=20)] = 12
+    """Up to so many input bits all 2^n inputs are taken instead (walsh); at 20 a network takes about a second."""
 
     time_limit: Annotated[float, Field(ge=0)] = 60.0
     """Seconds that a solver may take for each network (certify, exact)."""

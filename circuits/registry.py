@@ -101,6 +101,12 @@ MEASUREMENTS = {
         task="parity",
         most_bits=10,
     ),
+    "walsh": Entry(
+        "Walsh spectrum of the network and its neurons, Fourier gap, weight movement.",
+        "circuits.analysis.walsh:measure",
+        refusal="circuits.analysis.walsh:refusal",
+        task="parity",
+    ),
     "certify": Entry(
         "Prove or refute the network on all inputs: last checkpoint, or --checkpoints. On request only.",
         "circuits.analysis.certificates:measure",

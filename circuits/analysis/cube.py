@@ -1,0 +1,120 @@
+"""The Walsh-Hadamard transform: a function on {-1, 1}^k as a sum of products of its bits.
+
+Every f : {-1, 1}^k -> R is f(x) = Σ_T f^(T) χ_T(x) with χ_T(x) = Π_{i∈T} x_i and f^(T) = E f(x) χ_T(x), x uniform. The
+χ_T are orthonormal, so E f² = Σ_T f^(T)² (Parseval); parity of the bits S has a single coefficient, 1 at S. O'Donnell
+2014, "Analysis of Boolean functions", chapter 1.
+
+Values are in the order of `patterns(k)`; the coefficient of T is at the number whose binary digits mark its members,
+the first bit first, so that the empty set is at 0 and all bits at 2^k - 1. The transform replaces, one bit after the
+other, two values by their mean and half their difference: k 2^k steps.
+"""
+
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Bool, Float, Real
+
+
+def walsh_coefficients(values: Real[np.ndarray, "*any pattern"]) -> Float[np.ndarray, "*any subset"]:
+    """Coefficients f^(T) of tables of values, float64.
+
+    Parameters
+    ----------
+    values
+        (…, 2^k) f on every pattern, in the order of `patterns(k)`.
+
+    Returns
+    -------
+    (…, 2^k) f^(T), the members of T being the digits 1 of its place.
+
+    Raises
+    ------
+    ValueError
+        The number of values is no power of 2.
+
+    Examples
+    --------
+    >>> from circuits.constructions.patterns import parities
+    >>> walsh_coefficients(parities(2))
+    array([0., 0., 0., 1.])
+    """
+    return _transformed(values, 0.5)
+
+
+def walsh_values(coefficients: Real[np.ndarray, "*any subset"]) -> Float[np.ndarray, "*any pattern"]:
+    """The table of values with these coefficients, float64: the inverse of `walsh_coefficients`.
+
+    Examples
+    --------
+    >>> walsh_values(np.array([0.0, 0.0, 0.0, 1.0]))
+    array([ 1., -1., -1.,  1.])
+    """
+    found = _transformed(coefficients, 1.0)
+    return found
+
+
+def _transformed(values: Real[np.ndarray, "*any place"], factor: float) -> Float[np.ndarray, "*any place"]:
+    size = values.shape[-1]
+    n_bits = size.bit_length() - 1
+    if size != 2**n_bits:
+        raise ValueError(f"a function of k bits has 2^k values, not {size}")
+    result = np.array(values, np.float64, order="C")
+    spare = np.empty(result.size // 2)
+    for bit in range(n_bits):
+        pairs = result.reshape(-1, 2, 2 ** (n_bits - 1 - bit))  # low: the bit is -1, high: it is 1
+        low, high = pairs[:, 0], pairs[:, 1]
+        kept = spare.reshape(low.shape)
+        if factor == 1.0:
+            np.subtract(low, high, out=kept)
+            high += low
+            low[...] = kept
+        else:
+            np.subtract(high, low, out=kept)
+            low += high
+            low *= factor
+            np.multiply(kept, factor, out=high)
+    return result
+
+
+def membership(k: int) -> Bool[np.ndarray, "subset bit"]:
+    """Which of k bits are in each subset, in the order of `walsh_coefficients`.
+
+    Examples
+    --------
+    >>> membership(2).tolist()
+    [[False, False], [False, True], [True, False], [True, True]]
+    """
+    return (np.arange(2**k)[:, None] >> np.arange(k)[::-1] & 1).astype(bool)
+
+
+def subset_name(bits: tuple[int, ...]) -> str:
+    """A subset of the input bits as a label.
+
+    Examples
+    --------
+    >>> subset_name((0, 12)), subset_name(())
+    ('{0,12}', '{}')
+    """
+    return "{" + ",".join(map(str, bits)) + "}"
+
+
+def subset_names(bits: tuple[int, ...]) -> list[str]:
+    """Labels of all subsets of some input bits, in the order of `walsh_coefficients`.
+
+    Examples
+    --------
+    >>> subset_names((0, 7))
+    ['{}', '{7}', '{0}', '{0,7}']
+    """
+    return [subset_name(tuple(np.array(bits)[row].tolist())) for row in membership(len(bits))]
+
+
+def small_subsets(n: int, degree: int) -> list[tuple[int, ...]]:
+    """The subsets of n bits with at most `degree` members, the smaller ones first.
+
+    Examples
+    --------
+    >>> small_subsets(3, 2)
+    [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2)]
+    """
+    return [subset for size in range(degree + 1) for subset in combinations(range(n), size)]

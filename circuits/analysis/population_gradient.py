@@ -1,0 +1,183 @@
+"""The population gradient of a relu neuron under the correlation loss, and its Fourier gap.
+
+Barak et al. 2022 ("Hidden progress in deep learning: SGD learns parities near the computational limit", section 4 and
+Definition 1). For the loss -y f(x) and a neuron σ(w·x + b) with y = χ_S(x), |S| = k, the gradient of w_i over all inputs
+is, up to sign and readout, E y x_i σ'(w·x + b): the Walsh coefficient of g = σ' = 1[w·x + b > 0], a halfspace,
+
+    g_i = g^(S \\ {i})  for a relevant bit i in S,      g_i = g^(S ∪ {i})  for an irrelevant one.
+
+g has a γ-Fourier gap at S if |g^(S⁻)| >= |g^(S⁺)| + γ for all its (k-1)-subsets S⁻ and (k+1)-supersets S⁺. The *gap* here
+is the largest such γ, min over S of |g_i| minus max over the others; where it is not positive there is none.
+
+Given the relevant bits, what is left is P(a + Y > 0) for Y = Σ ±w_j over the others. With at most eight others all their
+signs are summed over. Otherwise the square wave of half-period R stands for the sign, exact where |a + Y| < R:
+
+    sign(y) = 4/π Σ_m sin(θ_m y) / (2m + 1),  θ_m = (2m + 1) π/R,     E sin(θ (a + Y)) = sin(θ a) Π_j cos(θ w_j),
+
+and E x_j sin(θ (a + Y)) = cos(θ a) sin(θ w_j) Π_{l≠j} cos(θ w_l) gives the irrelevant bits. R is Σ|w_j| + |a| or, if less,
+18 σ: beyond 9 σ lies less than 3e-18 (Hoeffding). The series ends where the product has died out.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import no_type_check
+
+import numba
+import numpy as np
+from jaxtyping import Float
+
+from circuits.analysis.cube import membership
+from circuits.constructions.patterns import parities, patterns
+
+EXACT_BITS = 8  # at most so many other bits: all sign choices are summed
+MOST_TERMS = 96  # of the series otherwise
+NEGLIGIBLE = 1e-10  # products below this, two in turn, end it
+
+
+def halfspace_gradient(
+    W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], support: Sequence[int]
+) -> Float[np.ndarray, "neuron input"]:
+    """E y x_i 1[w·x + b > 0] over all inputs, for y the parity of the bits in `support`, float64.
+
+    Parameters
+    ----------
+    W, b
+        (neuron, input), (neuron,).
+    support
+        The k relevant bits S.
+
+    Returns
+    -------
+    (neuron, input) in -1/2..1/2; NaN for a neuron with a weight that is not finite. An input on the boundary, a set of
+    measure 0 for trained weights, counts as outside with at most eight other bits, else as half.
+
+    Examples
+    --------
+    The majority of three bits has coefficient 1/4 at each bit, so with y = x_0 x_1 the relevant bits, which see x_1 and
+    x_0, have 1/4 and the third, which sees the parity of all, has -1/4: no gap.
+
+    >>> halfspace_gradient(np.ones((1, 3)), np.zeros(1), [0, 1])
+    array([[ 0.25,  0.25, -0.25]])
+    """
+    bits = list(support)
+    k = len(bits)
+    weights, bias = W.astype(np.float64), b.astype(np.float64)
+    means = weights[:, bits] @ patterns(k).T.astype(np.float64) + bias[:, None]
+    others = np.delete(weights, bits, axis=1)
+    signs = np.repeat(parities(k)[None].astype(np.float64), k + 1, axis=0)
+    signs[:k] *= patterns(k).T  # χ of S without each bit; last χ_S itself
+    if others.shape[1] <= EXACT_BITS:
+        gradient = _summed(means, others, signs)
+    else:
+        gradient = _by_series(means, np.ascontiguousarray(others), signs)
+    result = np.empty_like(weights)
+    result[:, bits] = gradient[:, :k]
+    result[:, np.delete(np.arange(weights.shape[1]), bits)] = gradient[:, k:]
+    result[~(np.isfinite(weights).all(axis=1) & np.isfinite(bias))] = np.nan
+    return result
+
+
+def fourier_gaps(
+    gradient: Float[np.ndarray, "*any input"], support: Sequence[int]
+) -> Float[np.ndarray, "*any"]:
+    """The Fourier gap of each gradient: least |g_i| of the bits in `support` minus the greatest of the others.
+
+    Where every bit is relevant there is nothing to stand out from, and it is the least |g_i|. NaN stays NaN.
+
+    Examples
+    --------
+    >>> fourier_gaps(np.array([[0.25, 0.5, 0.125], [0.25, 0.5, -0.75]]), [0, 1])
+    array([ 0.125, -0.5  ])
+    """
+    sizes = np.abs(gradient)
+    relevant = sizes[..., list(support)].min(axis=-1)
+    others = np.delete(sizes, list(support), axis=-1)
+    return relevant - others.max(axis=-1, initial=0.0)
+
+
+def _summed(means: np.ndarray, others: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    """By all sign choices of the other bits, (neuron, k + other)."""
+    n_others = others.shape[1]
+    choices = np.where(membership(n_others), 1.0, -1.0)  # (choice, other)
+    with np.errstate(invalid="ignore"):
+        inside = means[:, :, None] + (others @ choices.T)[:, None, :] > 0  # (neuron, pattern, choice)
+    relevant = inside.mean(axis=2) @ signs[:-1].T
+    along = np.einsum("z,jzc,ci->ji", signs[-1], inside.astype(np.float64), choices) / len(choices)
+    return np.concatenate([relevant, along], axis=1) / means.shape[1]
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
+def _by_series(means, others, signs):
+    """(neuron, k + other) by the series; `signs` (k + 1, pattern)."""
+    n_neurons, n_patterns = means.shape
+    n_others, k = others.shape[1], signs.shape[0] - 1
+    result = np.zeros((n_neurons, k + n_others))
+    inside = np.empty(n_patterns)
+    smooth = np.empty(n_patterns, np.bool_)
+    cos_a, sin_a = np.empty(n_patterns), np.empty(n_patterns)
+    turn_cos_a, turn_sin_a = np.empty(n_patterns), np.empty(n_patterns)
+    cos_w, sin_w = np.empty(n_others), np.empty(n_others)
+    turn_cos, turn_sin = np.empty(n_others), np.empty(n_others)
+    along = np.empty(n_others)
+    for neuron in range(n_neurons):
+        reach, variance, largest = 0.0, 0.0, 0.0
+        for j in range(n_others):
+            reach += abs(others[neuron, j])
+            variance += others[neuron, j] * others[neuron, j]
+        spread = math.sqrt(variance)
+        any_smooth = False
+        for z in range(n_patterns):
+            a = means[neuron, z]
+            smooth[z] = abs(a) < reach and abs(a) < 9.0 * spread
+            inside[z] = 0.5 if smooth[z] else (1.0 if a > 0.0 else 0.0)
+            if smooth[z]:
+                any_smooth = True
+                largest = max(largest, abs(a))
+        if any_smooth:
+            half_period = min((reach + largest) * 1.000001, 18.0 * spread)
+            base = math.pi / half_period
+            for z in range(n_patterns):
+                angle = base * means[neuron, z]
+                cos_a[z], sin_a[z] = math.cos(angle), math.sin(angle)
+                turn_cos_a[z], turn_sin_a[z] = math.cos(2 * angle), math.sin(2 * angle)
+            for j in range(n_others):
+                angle = base * others[neuron, j]
+                cos_w[j], sin_w[j] = math.cos(angle), math.sin(angle)
+                turn_cos[j], turn_sin[j] = math.cos(2 * angle), math.sin(2 * angle)
+                along[j] = 0.0
+            n_negligible = 0
+            for m in range(MOST_TERMS):
+                product = 1.0
+                for j in range(n_others):
+                    # Not 0, so that it can be divided out again.
+                    cos_w[j] = cos_w[j] if abs(cos_w[j]) > 1e-30 else 1e-30
+                    product *= cos_w[j]
+                factor = product * 2.0 / (math.pi * (2 * m + 1))
+                total = 0.0
+                for z in range(n_patterns):
+                    if smooth[z]:
+                        inside[z] += factor * sin_a[z]
+                        total += signs[k, z] * cos_a[z]
+                total *= factor
+                for j in range(n_others):
+                    along[j] += total * (sin_w[j] / cos_w[j])
+                n_negligible = n_negligible + 1 if abs(product) < NEGLIGIBLE else 0
+                if n_negligible == 2:
+                    break
+                for z in range(n_patterns):
+                    turned = cos_a[z] * turn_cos_a[z] - sin_a[z] * turn_sin_a[z]
+                    sin_a[z] = sin_a[z] * turn_cos_a[z] + cos_a[z] * turn_sin_a[z]
+                    cos_a[z] = turned
+                for j in range(n_others):
+                    turned = cos_w[j] * turn_cos[j] - sin_w[j] * turn_sin[j]
+                    sin_w[j] = sin_w[j] * turn_cos[j] + cos_w[j] * turn_sin[j]
+                    cos_w[j] = turned
+            for j in range(n_others):
+                result[neuron, k + j] = along[j] / n_patterns
+        for i in range(k):
+            total = 0.0
+            for z in range(n_patterns):
+                total += signs[i, z] * inside[z]
+            result[neuron, i] = total / n_patterns
+    return result

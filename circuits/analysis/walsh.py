@@ -1,0 +1,291 @@
+"""The measurement `walsh`: parity runs in the basis where parity is one coefficient, and two measures of hidden progress.
+
+f^(T) = E f(x) Π_{i∈T} x_i over uniform inputs. For T within the relevant bits S they are exact, the other bits averaged
+out by `averaged_activations`, where the network is uᵀ relu(W x + b); otherwise sample means with a standard error. What
+lies on all other T is a mean of variances within the patterns of S, from a sample that all networks share: it is drawn
+once, so that curves along training are smooth. With at most `walsh_exact_bits` input bits nothing is sampled.
+
+The scale of f grows and shrinks while training, so weights are also given as shares of the variance of f, and once more
+for sign f, what the network predicts: its coefficient at S is 2 · accuracy - 1 over all inputs.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int
+
+from circuits.analysis.cube import subset_names, walsh_coefficients
+from circuits.analysis.cube_weights import PARTS, cube_weights, draws_by_pattern
+from circuits.analysis.efficiency import MOST_PATTERN_BITS, parity_bits
+from circuits.analysis.groups import GROUPS, neuron_groups
+from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
+from circuits.analysis.layers import Layer, layer_of
+from circuits.analysis.masking import Masked
+from circuits.analysis.population_gradient import fourier_gaps, halfspace_gradient
+from circuits.analysis.progress_measures import MOVED, as_layer, first_weights, initial_weights, layer_gap, movement
+from circuits.analysis.spectrum import DEGREES, MOST_CHECKPOINTS, outputs_of, parameter_names, spectrum_at
+from circuits.analysis.sweep import Network, sweep
+from circuits.checkpoints.run import Run
+from circuits.config import Config
+from circuits.constructions.averaging import averaged_activations
+from circuits.options import Options
+
+MOST_NEURONS, MOST_NUMBERS = 64, 1024  # neurons told apart; their coefficients together
+MOST_GAPS = 64  # checkpoints at which the gap of a whole layer is taken
+
+
+def refusal(config: Config) -> str | None:
+    """Why a config's runs have no Walsh view: more relevant bits than patterns can be listed for."""
+    k = len(config.task.relevant_bits)  # type: ignore[attr-defined]
+    if k <= MOST_PATTERN_BITS:
+        return None
+    return (
+        f"the task has k = {k} relevant bits and --walsh lists all their 2^k subsets, so k may be at most "
+        f"{MOST_PATTERN_BITS}. Leave --walsh out."
+    )
+
+
+def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+    """Walsh coefficients and weights of every network, and the progress measures of Barak et al. 2022.
+
+    Returns
+    -------
+    coefficient, coefficient_error
+        (step, seed, subset), (step, seed) f^(T) for T within the relevant bits, and its standard error, 0 where exact.
+    variance
+        (step, seed) E f² - (E f)².
+    weight, weight_error, share, share_error
+        (part, step, seed) Σ f^(T)² over the parts "parity", "subsets" and "rest" of the variance, see `cube_weights`;
+        shares of the variance, NaN for a constant network.
+    sign_share, sign_share_error, sign_parity, sign_parity_error
+        (part, step, seed), (step, seed) the same of sign f, and its coefficient at the parity, 2 · accuracy - 1.
+    group_parity
+        (group, step, seed) coefficient at the parity of each group of neurons alone; of linear readouts only.
+    neuron_index, neuron_coefficient
+        (seed, rank), (step, seed, rank, subset) neurons of the generalizing group by falling norm, at most 64 and no more
+        than 1024 coefficients (index -1: none of this rank); coefficients of what each adds to the output, or of its
+        value where the readout is not linear.
+    movement
+        (moved, step, seed) largest |W_t - W_0| in the first layer: all inputs, the relevant, the irrelevant ones.
+    neuron_movement, neuron_gap
+        (step, seed, rank) the same of these neurons over all inputs, and the Fourier gap of their population gradient;
+        of the relu model only.
+    fourier_gap, layer_gap
+        (statistic, step, seed), (step, seed) least, median, greatest of the gaps; the gap of the whole layer at up to 64
+        checkpoints, NaN at the others.
+    other_coefficient, other_subset, other_error, other_by_chance, degree_weight
+        (frame, seed[, place or degree]) at up to 12 checkpoints: the largest coefficients of subsets with an irrelevant
+        bit, which they are, their standard error, what the largest would reach by chance if all were 0, and the weight
+        of all such subsets by degree. `frame_step` and `frame_epoch` say when.
+    """
+    support = parity_bits(run)
+    config = run.config
+    checkpoints = chosen_checkpoints(run, options)
+    layer = layer_of(run, options) if config.hidden_layers else None
+    ranked = _ranked(run, options, layer, len(support))
+    measured = _Measured(run, options, support, layer, ranked, _few(run.epochs[checkpoints], MOST_GAPS), checkpoints)
+    names = parameter_names(config)
+    values = sweep(run, checkpoints, measured.one, what="Walsh coefficients", progress=progress, names=names)
+    variables = measured.labelled(values)
+    gaps = measured.layer_gaps(progress)
+    if gaps is not None:
+        variables["layer_gap"] = (("step", "seed"), gaps, {"long_name": "Fourier gap of the whole layer"})
+    frames = checkpoints[_few(run.epochs[checkpoints], MOST_CHECKPOINTS)]
+    variables |= spectrum_at(run, frames, support, options, progress=progress)
+    coords = trajectory_coords(run, checkpoints) | {
+        "subset": subset_names(support),
+        "part": list(PARTS),
+        "moved": list(MOVED),
+        "degree": list(DEGREES),
+        "frame_step": ("frame", run.steps[frames]),
+        "frame_epoch": ("frame", run.epochs[frames]),
+    }
+    if layer is not None:
+        coords |= {"rank": np.arange(ranked.shape[1])}
+        coords |= {"group": list(GROUPS)} if "group_parity" in variables else {}
+        coords |= {"statistic": ["min", "median", "max"]} if "fourier_gap" in variables else {}
+    attrs = {
+        "support": [int(bit) for bit in support],
+        "n_inputs": config.task.signature.n_inputs,
+        "exact": int(measured.draws.is_complete),
+        "examples": len(measured.draws.flat),
+    }
+    return xr.Dataset(variables, coords, attrs)
+
+
+def _few(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.ndarray, " some"]:
+    """Indices of at most `count` checkpoints, evenly over a log axis from the second on; the first and last are in."""
+    if len(epochs) <= count:
+        return np.arange(len(epochs))
+    later = np.maximum(epochs[1:], 1e-12)
+    wanted = np.geomspace(later[0], later[-1], count - 1)
+    return np.union1d([0], 1 + np.abs(later[:, None] - wanted).argmin(axis=0))
+
+
+def _ranked(run: Run, options: Options, layer: Layer | None, k: int) -> Int[np.ndarray, "seed rank"]:
+    """Neurons of the generalizing group by falling norm, -1 behind them."""
+    n_seeds = len(run.seeds)
+    if layer is None:
+        return np.zeros((n_seeds, 0), np.int64)
+    groups = neuron_groups(run, options)
+    most = min(MOST_NEURONS, max(1, MOST_NUMBERS // 2**k))
+    result = np.full((n_seeds, min(most, int(groups.kept[0].sum(axis=1).max(initial=0)))), -1, np.int64)
+    for index, seed in enumerate(run.seeds):
+        if groups.defined[0, index]:
+            net = run.arrays(seed, int(groups.checkpoint[index]))
+            norms = layer.norms(_shortened(net, layer), "path" if layer.is_linear else "incoming")
+            inside = np.flatnonzero(groups.kept[0, index])
+            inside = inside[np.argsort(-norms[inside], kind="stable")][: result.shape[1]]
+            result[index, : len(inside)] = inside
+    return result
+
+
+def _shortened(net: Network, layer: Layer) -> dict[str, np.ndarray]:
+    return {short: net[name] for short, name in layer.names.items()}
+
+
+class _Measured:
+    """What is measured of each network, as one row of numbers, and the names of the columns."""
+
+    def __init__(
+        self,
+        run: Run,
+        options: Options,
+        support: tuple[int, ...],
+        layer: Layer | None,
+        ranked: Int[np.ndarray, "seed rank"],
+        gaps_at: Int[np.ndarray, " some"],
+        checkpoints: Int[np.ndarray, " step"],
+    ) -> None:
+        self.run, self.support, self.layer, self.ranked = run, support, layer, ranked
+        self.config = run.config
+        self.draws = draws_by_pattern(
+            self.config.task.signature.n_inputs, support, options.walsh_samples, options.walsh_exact_bits
+        )
+        self.inputs = self.draws.flat.astype(self.config.dtype)
+        self.first = first_weights(self.config)
+        self.initial = initial_weights(run, self.first)
+        short = {name: short for short, name in parameter_names(self.config).items()}
+        self.first = short[self.first]
+        self.groups = neuron_groups(run, options) if layer is not None else None
+        self.gaps_at, self.checkpoints = gaps_at, checkpoints
+
+    @property
+    def is_relu(self) -> bool:
+        return self.config.model.hidden_layer is not None
+
+    def one(self, seed: int, net: Network) -> Float[np.ndarray, " number"]:
+        """Everything of one network, in the order of `labelled`."""
+        contributions = self._contributions(net)
+        is_exact = self.is_relu and not self.draws.is_complete
+        means = contributions.sum(axis=0) if is_exact and contributions is not None else None
+        values = outputs_of(self.config, net, self.inputs).reshape(self.draws.inputs.shape[:2])
+        of_output = cube_weights(values, self.draws.is_complete, means)
+        of_sign = cube_weights(np.sign(values), self.draws.is_complete)
+        moved = movement(as_layer(net, self.first), self.initial[seed], self.support)
+        parts: list[np.ndarray] = [
+            of_output.coefficients,
+            np.array([of_output.error]),
+            *(getattr(of_output, name) for name in ("weight", "weight_error", "share", "share_error")),
+            of_sign.share,
+            of_sign.share_error,
+            np.array([of_sign.coefficients[-1], of_sign.error]),
+            moved.max(axis=1),
+        ]
+        if contributions is not None and self.groups is not None and self.layer is not None:
+            its = self.ranked[seed]
+            there = its >= 0
+            of_neurons = walsh_coefficients(contributions[its])
+            parts.append(np.where(there[:, None], of_neurons, np.nan).ravel())
+            if self.layer.is_linear:
+                kept = self.groups.kept[:, seed].astype(np.float64)
+                of_groups = (walsh_coefficients(kept @ contributions)[:, -1]).copy()
+                of_groups[~self.groups.defined[:, seed]] = np.nan
+                parts.append(of_groups)
+            if self.is_relu:
+                gaps = fourier_gaps(halfspace_gradient(net["W"][its], net["b"][its], self.support), self.support)
+                parts += [np.where(there, moved[0][its], np.nan), np.where(there, gaps, np.nan)]
+        return np.concatenate(parts)
+
+    def _contributions(self, net: Network) -> Float[np.ndarray, "neuron pattern"] | None:
+        """What each neuron adds to the output on each pattern on average: exact for relu, else over the draws."""
+        if self.layer is None:
+            return None
+        if self.is_relu and not self.draws.is_complete:
+            return net["u"].astype(np.float64)[:, None] * averaged_activations(net["W"], net["b"], self.support)
+        values = Masked(self.layer, net).separated(self.inputs)[0]
+        means = values.reshape(*self.draws.inputs.shape[:2], -1).mean(axis=1, dtype=np.float64).T
+        readout = self.layer.readout(net)
+        return means if readout is None else readout.astype(np.float64)[:, None] * means
+
+    def layer_gaps(self, progress: bool) -> Float[np.ndarray, "step seed"] | None:
+        """Of the whole layer, at some of the checkpoints."""
+        if not self.is_relu:
+            return None
+        some = self.checkpoints[self.gaps_at]
+
+        def one(seed: int, net: Network) -> float:
+            return layer_gap(net["W"], net["b"], net["u"], self.support)
+
+        result = np.full((len(self.checkpoints), len(self.run.seeds)), np.nan)
+        result[self.gaps_at] = sweep(self.run, some, one, what="Fourier gap", progress=progress)
+        return result
+
+    def labelled(self, values: Float[np.ndarray, "step seed number"]) -> dict[str, tuple]:
+        """The columns by name."""
+        place = 0
+
+        def take(*shape: int) -> np.ndarray:
+            nonlocal place
+            size = int(np.prod(shape))
+            taken = values[..., place : place + size].reshape(*values.shape[:2], *shape)
+            place += size
+            return taken
+
+        def by_part(name: str) -> tuple:
+            return (("part", "step", "seed"), np.moveaxis(take(len(PARTS)), 2, 0), {"long_name": name})
+
+        over = ("step", "seed")
+        n_subsets = 2 ** len(self.support)
+        found: dict[str, tuple] = {
+            "coefficient": ((*over, "subset"), take(n_subsets), {"long_name": "Walsh coefficient of the output"}),
+            "coefficient_error": (over, take(1)[..., 0], {"long_name": "standard error of a coefficient"}),
+            "weight": by_part("weight of the output"),
+            "weight_error": by_part("standard error of the weight"),
+            "share": by_part("share of the variance of the output"),
+            "share_error": by_part("standard error of the share"),
+            "sign_share": by_part("share of the variance of the prediction"),
+            "sign_share_error": by_part("standard error of the share"),
+        }
+        found["variance"] = (over, found["weight"][1].sum(axis=0), {"long_name": "variance of the output"})
+        sign = take(2)
+        found["sign_parity"] = (over, sign[..., 0], {"long_name": "parity coefficient of the prediction"})
+        found["sign_parity_error"] = (over, sign[..., 1], {"long_name": "standard error"})
+        movements = np.moveaxis(take(len(MOVED)), 2, 0)
+        found["movement"] = (("moved", *over), movements, {"long_name": "largest |W_t − W_0| in the first layer"})
+        if self.layer is not None:
+            n_ranks = self.ranked.shape[1]
+            said = "of what a neuron adds to the output" if self.layer.is_linear else "of a neuron's value"
+            of_neurons = {"long_name": f"Walsh coefficient {said}"}
+            found["neuron_index"] = (("seed", "rank"), self.ranked, {})
+            found["neuron_coefficient"] = ((*over, "rank", "subset"), take(n_ranks, n_subsets), of_neurons)
+            if self.layer.is_linear:
+                groups = np.moveaxis(take(len(GROUPS)), 2, 0)
+                found["group_parity"] = (("group", *over), groups, {"long_name": "parity coefficient of each group"})
+            if self.is_relu:
+                found["neuron_movement"] = ((*over, "rank"), take(n_ranks), {"long_name": "‖w_t − w_0‖∞"})
+                gaps = take(n_ranks)
+                found["neuron_gap"] = ((*over, "rank"), gaps, {"long_name": "Fourier gap"})
+                found["fourier_gap"] = (("statistic", *over), _statistics(gaps), {"long_name": "Fourier gap"})
+        return found
+
+
+def _statistics(values: Float[np.ndarray, "step seed rank"]) -> Float[np.ndarray, "statistic step seed"]:
+    """Least, median and greatest over the ranks that there are; NaN where there is none."""
+    result = np.full((3, *values.shape[:2]), np.nan)
+    some = ~np.isnan(values).all(axis=2)
+    functions: tuple[Callable[..., np.ndarray], ...] = (np.nanmin, np.nanmedian, np.nanmax)
+    for row, function in zip(result, functions, strict=True):
+        row[some] = function(values[some], axis=1)
+    return result
