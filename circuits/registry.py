@@ -104,6 +104,7 @@ MEASUREMENTS = {
     "walsh": Entry(
         "Walsh spectrum of the network and its neurons, Fourier gap, weight movement.",
         "circuits.analysis.walsh:measure",
+        figures="circuits.figures.walsh:figures",
         refusal="circuits.analysis.walsh:refusal",
         task="parity",
     ),

@@ -8,6 +8,8 @@ from circuits.analysis.active import active_at, active_subnetwork, effective_spa
 from circuits.analysis.circuit import circuit_of, gate_history
 from circuits.analysis.clusters import silhouette
 from circuits.analysis.commuted import commuted_share
+from circuits.analysis.cube import walsh_coefficients, walsh_values
+from circuits.analysis.cube_weights import cube_weights, draws_by_pattern
 from circuits.analysis.cyclic import CyclicGroup, cyclic_group
 from circuits.analysis.cyclic_basis import cyclic_basis, cyclic_coefficients, frequency_norms, gini
 from circuits.analysis.density import weight_density
@@ -17,14 +19,19 @@ from circuits.analysis.exact import agrees, smallest_subnetwork
 from circuits.analysis.faithfulness import agreement_and_accuracy, faithfulness, group_outputs
 from circuits.analysis.groups import GROUPS, expected_jaccard, jaccard, neuron_groups
 from circuits.analysis.logit_waves import key_frequencies, logit_waves
+from circuits.analysis.low_degree import low_degree_coefficients, weight_by_degree
 from circuits.analysis.measurements import analyze
 from circuits.analysis.merged import elements_needed, merged_sparsity
 from circuits.analysis.neuron_waves import neuron_waves
 from circuits.analysis.norms import group_means, group_norms, neuron_norms
 from circuits.analysis.outcomes import outcomes
 from circuits.analysis.phases import phases
+from circuits.analysis.population_gradient import fourier_gaps, halfspace_gradient
+from circuits.analysis.progress_measures import layer_gap, movement
 from circuits.analysis.pruning import incoming_norms, kept_neurons, pruning_order
+from circuits.analysis.spectrum import walsh_spectrum
 from circuits.analysis.sum_waves import excluded_losses, restricted_losses
+from circuits.analysis.support_coefficients import support_coefficients
 from circuits.options import Options
 
 __all__ = [
@@ -38,29 +45,36 @@ __all__ = [
     "analyze",
     "circuit_of",
     "commuted_share",
+    "cube_weights",
     "cyclic_basis",
     "cyclic_coefficients",
     "cyclic_group",
     "differing_fields",
     "differing_values",
+    "draws_by_pattern",
     "effective_sparsity",
     "efficiency",
     "elements_needed",
     "excluded_losses",
     "expected_jaccard",
     "faithfulness",
+    "fourier_gaps",
     "frequency_norms",
     "gate_history",
     "gini",
     "group_means",
     "group_norms",
     "group_outputs",
+    "halfspace_gradient",
     "incoming_norms",
     "jaccard",
     "kept_neurons",
     "key_frequencies",
+    "layer_gap",
     "logit_waves",
+    "low_degree_coefficients",
     "merged_sparsity",
+    "movement",
     "neuron_groups",
     "neuron_norms",
     "neuron_waves",
@@ -71,5 +85,10 @@ __all__ = [
     "silhouette",
     "smallest_agreeing",
     "smallest_subnetwork",
+    "support_coefficients",
+    "walsh_coefficients",
+    "walsh_spectrum",
+    "walsh_values",
+    "weight_by_degree",
     "weight_density",
 ]

@@ -1,8 +1,8 @@
 """How much of a function on the cube lies on the parity of some bits S, on its subsets, and on everything else.
 
-With f^(T) the Walsh coefficients, the variance E f² - (E f)² is the sum of f^(T)² over all T but the empty set. Its parts
-are named by T: "parity", T = S; "subsets", its proper non-empty subsets; "rest", every T with a bit outside S. Let m(z)
-be the mean of f over the other bits, for a pattern z of S. Then f^(T) = E m(z) χ_T(z) for T within S, and
+With f^(T) the Walsh coefficients, the variance E f² - (E f)² is the sum of f^(T)² over all T but the empty set. Its
+parts are named by T: "parity", T = S; "subsets", its proper non-empty subsets; "rest", every T with a bit outside S.
+Let m(z) be the mean of f over the other bits, for a pattern z of S. Then f^(T) = E m(z) χ_T(z) for T within S, and
 
     Σ_{T not within S} f^(T)² = E_z Var(f | z),
 
@@ -39,8 +39,8 @@ class Draws(NamedTuple):
 class Weights(NamedTuple):
     """What `cube_weights` finds of one function.
 
-    `coefficients` (subset) f^(T) for T within S, in the order of `walsh_coefficients`, all with the standard error `error`;
-    `weight` and `share` (part) with their standard errors; shares are NaN for a constant function.
+    `coefficients` (subset) f^(T) for T within S, in the order of `walsh_coefficients`, all with the standard error
+    `error`; `weight` and `share` (part) with their standard errors; shares are NaN for a constant function.
     """
 
     coefficients: Float[np.ndarray, " subset"]

@@ -1,23 +1,24 @@
 """The coefficients f^(T) of at most a few bits of many, estimated from a sample of inputs.
 
-f^(T) = E f(x) χ_T(x) is a mean, so over N uniform inputs its estimate has standard error about √(E f² / N), the same for
-every T: with N = 16,384 a coefficient below 3 % of the root mean square of f is noise, and the largest of the 10,701
-with |T| <= 3 over 40 bits is 4 standard errors even when all of them are 0.
+f^(T) = E f(x) χ_T(x) is a mean, so over N uniform inputs its estimate has standard error about √(E f² / N), the same
+for every T: with N = 16,384 it is 0.8 % of the root mean square of f. The largest of the 10,701 estimates with |T| <= 3
+over 40 bits is 4 standard errors even when all of the coefficients are 0.
 
 All of them, of many functions at once, are one product: characters (subset, example) times outputs (example, network),
 made in blocks of subsets so that memory stays bounded.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
+import numba
 import numpy as np
 from jaxtyping import Float, Float32, Int, Real
 from scipy.stats import norm
 
 from circuits.analysis.cube import small_subsets
 
-BLOCK_NUMBERS = 1 << 24  # of a block of characters: 64 MB
+BLOCK_NUMBERS = 1 << 22  # of a block of characters: 16 MB
 
 
 class LowDegree(NamedTuple):
@@ -69,7 +70,7 @@ def low_degree_coefficients(
 def characters(
     inputs: Real[np.ndarray, "example input"], subsets: Sequence[tuple[int, ...]]
 ) -> Iterator[Float32[np.ndarray, "subset example"]]:
-    """χ_T(x) of every input, ±1, for the subsets in turn, in blocks.
+    """χ_T(x) of every input, ±1, for the subsets in turn, in blocks that share their memory.
 
     Examples
     --------
@@ -80,14 +81,23 @@ def characters(
     columns = np.concatenate([columns, np.ones((1, len(inputs)), np.float32)])
     length = max(map(len, subsets))
     # Shorter subsets are filled up with a bit that is always 1.
-    members = np.array([(*subset, *[len(columns) - 1] * (length - len(subset))) for subset in subsets], np.intp)
-    at_once = max(1, BLOCK_NUMBERS // max(1, len(inputs)))
+    members = np.array([(*subset, *[len(columns) - 1] * (length - len(subset))) for subset in subsets], np.int64)
+    at_once = min(len(subsets), max(1, BLOCK_NUMBERS // max(1, len(inputs))))
+    block = np.empty((at_once, len(inputs)), np.float32)
     for start in range(0, len(subsets), at_once):
-        of = members[start : start + at_once]
-        block = np.ones((len(of), len(inputs)), np.float32)
-        for place in range(length):
-            block *= columns[of[:, place]]
-        yield block
+        of = members[start : start + at_once].reshape(-1, length)
+        _multiply(columns, of, block)
+        yield block[: len(of)]
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True)
+def _multiply(columns, members, block):
+    """Rows of `block` are products of the columns that the rows of `members` name."""
+    for row in range(members.shape[0]):
+        block[row] = 1.0
+        for place in range(members.shape[1]):
+            block[row] *= columns[members[row, place]]
 
 
 def weight_by_degree(

@@ -1,14 +1,15 @@
-"""The progress measures of Barak et al. 2022 along a run: weight movement, and the Fourier gap of the population gradient.
+"""The progress measures of Barak et al. 2022: how far the weights moved, and the Fourier gap of their gradient.
 
-Movement: for the weights w_t of a neuron the paper takes ρ = ‖w_t - w_0‖_∞, and for a network with a hidden layer "the
-∞-norm of the entire first layer" (appendix C.3, Figure 13): here the largest |W_t - W_0| of all its entries. It is also
-told apart by relevant and irrelevant inputs, as the paper's first look at hidden progress is (ibid.). Since w_0 is
-checkpoint 0, movement counts from the beginning of this run.
+Movement: for the weights w_t of a neuron the paper takes ρ = ‖w_t - w_0‖_∞, and for a network with a hidden layer the
+∞-norm over the whole first layer (appendix C.3, Figure 13): here the largest entry of |W_t - W_0|. It is also told
+apart by relevant and irrelevant inputs, whose weights the paper looks at first (ibid.). w_0 is checkpoint 0, so
+movement counts from the beginning of this run.
 
-The gap: see `population_gradient`. The paper defines it for one neuron. For a layer this takes the size of each
-input's gradient over all neurons, √(Σ_j u_j² g_ji²), and the gap of these sizes: that is ours. The gradient is that of the
-correlation loss -y f(x), the paper's; a hinge loss has the same gradient for as long as all margins are below 1, which
-is so at initialisation and ends with memorisation. Biases are in it as the model has them.
+The gap: see `population_gradient`. The paper defines it for one neuron. For a layer this takes the size of each input's
+gradient over all neurons, √(Σ_j u_j² g_ji²), and the gap of these sizes: that is ours. The gradient is that of the
+correlation loss -y f(x), as in the paper; the hinge loss has the same one for as long as all margins are below 1, as at
+initialisation. The paper studies these measures on fresh examples at every step, not on a training set that is
+memorised.
 """
 
 from collections.abc import Mapping, Sequence

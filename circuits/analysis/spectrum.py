@@ -5,6 +5,7 @@ of S, whose own coefficients all lie within S. A network that has learned the pa
 standard errors, √(E_z Var(f | z) / N), are small with it.
 """
 
+import threading
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -12,19 +13,23 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Real
 
+from circuits.analysis.active import preactivations
 from circuits.analysis.cube import membership, subset_name, walsh_coefficients
-from circuits.analysis.cube_weights import Draws, draws_by_pattern, within_support
+from circuits.analysis.cube_weights import Draws, cube_weights, draws_by_pattern, within_support
 from circuits.analysis.efficiency import parity_bits
 from circuits.analysis.low_degree import LowDegree, largest_by_chance, low_degree_coefficients, weight_by_degree
 from circuits.analysis.sweep import Network, sweep
 from circuits.checkpoints.run import Run
 from circuits.config import Config
+from circuits.constructions.averaging import averaged_activations
 from circuits.options import Options
+from circuits.threads import one_blas_thread
 
 DEGREE = 3
 MOST_COEFFICIENTS = 50_000  # of a sampled spectrum; with more bits its degree is lower
 FACTOR = 16  # so many times the inputs of a point on the trajectory
-MOST_CHECKPOINTS = 12
+MOST_CHECKPOINTS = 14
+AT_ONCE = 256  # examples
 MOST_EXACT = 14  # bits, where the outputs of several networks are held at once
 N_LARGEST = 8
 DEGREES = ("1", "2", "3", "4 and more")
@@ -40,19 +45,37 @@ class Spectrum(NamedTuple):
     is_complete: bool
 
 
-def outputs_of(config: Config, net: Network, inputs: Real[np.ndarray, "example input"]) -> Float[np.ndarray, " example"]:
+def outputs_of(
+    config: Config, net: Network, inputs: Real[np.ndarray, "example input"]
+) -> Float[np.ndarray, " example"]:
     """Outputs of one network, in the dtype of its config; under `one_torch_thread` on the caller's thread alone."""
     x = inputs.astype(config.dtype, copy=False)
     if config.model.hidden_layer is not None:
         W, b, u = (net[name] for name in ("W", "b", "u"))
-        parts = np.array_split(x, max(1, len(x) // 4096))
-        return np.concatenate([u @ np.maximum(W @ part.T + b[:, None], 0) for part in parts])
+        found = np.empty(len(x), x.dtype)
+        hidden = _scratch(len(b), x.dtype)
+        for start in range(0, len(x), AT_ONCE):
+            part = x[start : start + AT_ONCE]
+            values = preactivations(W, b, part, hidden[:, : len(part)] if len(part) == AT_ONCE else None)
+            found[start : start + AT_ONCE] = u @ np.maximum(values, 0, out=values)
+        return found
     import torch
 
     parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}
     with torch.no_grad():
-        found: np.ndarray = config.model.forward(parameters, torch.from_numpy(x)).numpy()
-    return found
+        outputs: np.ndarray = config.model.forward(parameters, torch.from_numpy(x)).numpy()
+    return outputs
+
+
+_of_thread = threading.local()  # fresh memory costs more than the product itself
+
+
+def _scratch(width: int, dtype: np.dtype) -> np.ndarray:
+    """An array (neuron, AT_ONCE) of this thread's own."""
+    held: np.ndarray | None = getattr(_of_thread, "hidden", None)
+    if held is None or held.shape[0] != width or held.dtype != dtype:
+        held = _of_thread.hidden = np.empty((width, AT_ONCE), dtype)
+    return held
 
 
 def parameter_names(config: Config) -> dict[str, str]:
@@ -79,7 +102,7 @@ def spectrum_beyond(
     All coefficients where the draws are complete, otherwise those of degree at most 3, or less where that would be more
     than 50,000.
     """
-    n_networks, n_patterns, n_draws = values.shape
+    n_networks, _, n_draws = values.shape
     residuals = (values - values.mean(axis=2, keepdims=True)).reshape(n_networks, -1)
     inputs, n = draws.flat, draws.inputs.shape[-1]
     if draws.is_complete:
@@ -129,21 +152,20 @@ def walsh_spectrum(
     draws = spectrum_draws(config, support, options)
     stored = run.arrays(seed, run.checkpoint_index(checkpoint))
     net = {short: stored[name] for short, name in parameter_names(config).items()}
-    values = outputs_of(config, net, draws.flat).reshape(1, *draws.inputs.shape[:2])
+    with one_blas_thread():  # as along a run: another number of threads may give other last bits
+        values = outputs_of(config, net, draws.flat).reshape(1, *draws.inputs.shape[:2])
     beyond = spectrum_beyond(values, draws, support).found
-    means = values[0].astype(np.float64).mean(axis=1)
-    error = np.zeros(1)
-    if not draws.is_complete:
-        error += np.sqrt(values[0].astype(np.float64).var(axis=1, ddof=1).mean() / values.size)
+    is_formula = config.model.hidden_layer is not None and not draws.is_complete
+    means = averaged_activations(net["W"], net["b"], support).T @ net["u"].astype(np.float64) if is_formula else None
+    within = cube_weights(values[0], draws.is_complete, means)
     inside = [tuple(np.array(support)[row].tolist()) for row in membership(len(support))]
-    coefficients = np.concatenate([walsh_coefficients(means), beyond.coefficients[0]])
-    errors = np.concatenate([np.repeat(error, len(inside)), beyond.errors[0]])
-    order = sorted(range(len(coefficients)), key=lambda i: (len((inside + beyond.subsets)[i]), (inside + beyond.subsets)[i]))
-    names = [subset_name((inside + beyond.subsets)[i]) for i in order]
+    subsets = inside + beyond.subsets
+    coefficients = np.concatenate([within.coefficients, beyond.coefficients[0]])
+    errors = np.concatenate([np.full(len(inside), within.error), beyond.errors[0]])
+    order = sorted(range(len(subsets)), key=lambda place: (len(subsets[place]), subsets[place]))
+    variables = {"coefficient": ("subset", coefficients[order]), "error": ("subset", errors[order])}
     attrs = {"exact": int(draws.is_complete), "examples": len(draws.flat)}
-    return xr.Dataset(
-        {"coefficient": ("subset", coefficients[order]), "error": ("subset", errors[order])}, {"subset": names}, attrs
-    )
+    return xr.Dataset(variables, {"subset": [subset_name(subsets[place]) for place in order]}, attrs)
 
 
 def spectrum_draws(config: Config, support: tuple[int, ...], options: Options, most_exact: int = 20) -> Draws:
@@ -167,20 +189,14 @@ def spectrum_at(
     names = parameter_names(config)
     outputs = sweep(run, checkpoints, one, what="Walsh spectrum", progress=progress, names=names)
     shape = outputs.shape[:2]
-    spectrum = spectrum_beyond(outputs.reshape(-1, *draws.inputs.shape[:2]), draws, support)
-    found = spectrum.found
-    with np.errstate(invalid="ignore"):
-        weights, weight_errors = weight_by_degree(found)
-    few = [np.pad(values, ((0, 0), (0, DEGREE + 1)))[:, 1 : DEGREE + 1] for values in (weights, weight_errors)]
-    variances = outputs.reshape(-1, *draws.inputs.shape[:2]).astype(np.float64).var(axis=2, ddof=0 if draws.is_complete else 1)
-    more = variances.mean(axis=1) - few[0].sum(axis=1)
-    by_degree = np.concatenate([few[0], more[:, None]], axis=1)
+    values = outputs.reshape(-1, *draws.inputs.shape[:2])
+    found = spectrum_beyond(values, draws, support).found
+    weights, weight_errors = _by_degree(values, draws, found)
     n_places = min(N_LARGEST, len(found.subsets))
-    sizes = np.abs(found.coefficients)
-    sizes = np.where(np.isnan(sizes), -1.0, sizes)
+    sizes = np.nan_to_num(np.abs(found.coefficients), nan=-1.0)
     largest = np.argsort(-sizes, axis=1, kind="stable")[:, :n_places]
-    labels = np.array([subset_name(subset) for subset in found.subsets])
-    errors = np.zeros(len(by_degree)) if draws.is_complete else np.sqrt((found.errors**2).mean(axis=1))
+    labels = np.array([subset_name(subset) for subset in found.subsets] or [""])
+    errors = np.sqrt((found.errors**2).sum(axis=1) / max(1, len(found.subsets)))
     by_chance = largest_by_chance(max(1, len(found.subsets)))
     return {
         "other_coefficient": (
@@ -197,7 +213,26 @@ def spectrum_at(
         ),
         "degree_weight": (
             ("frame", "seed", "degree"),
-            by_degree.reshape(*shape, len(DEGREES)),
+            weights.reshape(*shape, len(DEGREES)),
             {"long_name": "weight on subsets with an irrelevant bit"},
         ),
+        "degree_weight_error": (
+            ("frame", "seed", "degree"),
+            weight_errors.reshape(*shape, len(DEGREES)),
+            {"long_name": "standard error of the weight"},
+        ),
     }
+
+
+def _by_degree(values: np.ndarray, draws: Draws, found: LowDegree) -> tuple[np.ndarray, np.ndarray]:
+    """Weight of `found`'s functions on the subsets of each degree, (network, degree), and its standard error.
+
+    That on degrees beyond 3 is what is left of the weight on all subsets that are not within the support.
+    """
+    summed = weight_by_degree(found) if found.subsets else [np.zeros((len(values), 1))] * 2
+    few, few_errors = (np.pad(part, ((0, 0), (0, DEGREE)))[:, 1 : DEGREE + 1] for part in summed)
+    all_of_it = [cube_weights(of_network, draws.is_complete) for of_network in values]
+    total = np.array([[of.weight[-1], of.weight_error[-1]] for of in all_of_it])
+    more = total[:, 0] - few.sum(axis=1)
+    more_errors = np.sqrt(total[:, 1] ** 2 + (few_errors**2).sum(axis=1))
+    return np.column_stack([few, more]), np.column_stack([few_errors, more_errors])

@@ -1,4 +1,4 @@
-"""The measurement `walsh`: parity runs in the basis where parity is one coefficient, and two measures of hidden progress.
+"""The measurement `walsh`: parity runs in the basis where parity is one coefficient, and their hidden progress.
 
 f^(T) = E f(x) Π_{i∈T} x_i over uniform inputs. For T within the relevant bits S they are exact, the other bits averaged
 out by `averaged_activations`, where the network is uᵀ relu(W x + b); otherwise sample means with a standard error. What
@@ -63,35 +63,35 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     group_parity
         (group, step, seed) coefficient at the parity of each group of neurons alone; of linear readouts only.
     neuron_index, neuron_coefficient
-        (seed, rank), (step, seed, rank, subset) neurons of the generalizing group by falling norm, at most 64 and no more
-        than 1024 coefficients (index -1: none of this rank); coefficients of what each adds to the output, or of its
-        value where the readout is not linear.
+        (seed, rank), (step, seed, rank, subset) neurons of the generalizing group by falling norm, at most 64 and no
+        more than 1024 coefficients (index -1: none of this rank); coefficients of what each adds to the output, or of
+        its value where the readout is not linear.
     movement
         (moved, step, seed) largest |W_t - W_0| in the first layer: all inputs, the relevant, the irrelevant ones.
     neuron_movement, neuron_gap
         (step, seed, rank) the same of these neurons over all inputs, and the Fourier gap of their population gradient;
         of the relu model only.
     fourier_gap, layer_gap
-        (statistic, step, seed), (step, seed) least, median, greatest of the gaps; the gap of the whole layer at up to 64
-        checkpoints, NaN at the others.
-    other_coefficient, other_subset, other_error, other_by_chance, degree_weight
-        (frame, seed[, place or degree]) at up to 12 checkpoints: the largest coefficients of subsets with an irrelevant
+        (statistic, step, seed), (step, seed) least, median, greatest of the gaps; the gap of the whole layer at up to
+        64 checkpoints, NaN at the others.
+    other_coefficient, other_subset, other_error, other_by_chance, degree_weight, degree_weight_error
+        (frame, seed[, place or degree]) at up to 14 checkpoints: the largest coefficients of subsets with an irrelevant
         bit, which they are, their standard error, what the largest would reach by chance if all were 0, and the weight
-        of all such subsets by degree. `frame_step` and `frame_epoch` say when.
+        of all such subsets by degree with its own. `frame_step` and `frame_epoch` say when.
     """
     support = parity_bits(run)
     config = run.config
     checkpoints = chosen_checkpoints(run, options)
     layer = layer_of(run, options) if config.hidden_layers else None
     ranked = _ranked(run, options, layer, len(support))
-    measured = _Measured(run, options, support, layer, ranked, _few(run.epochs[checkpoints], MOST_GAPS), checkpoints)
+    measured = _Measured(run, options, support, layer, ranked, checkpoints)
     names = parameter_names(config)
     values = sweep(run, checkpoints, measured.one, what="Walsh coefficients", progress=progress, names=names)
     variables = measured.labelled(values)
     gaps = measured.layer_gaps(progress)
     if gaps is not None:
         variables["layer_gap"] = (("step", "seed"), gaps, {"long_name": "Fourier gap of the whole layer"})
-    frames = checkpoints[_few(run.epochs[checkpoints], MOST_CHECKPOINTS)]
+    frames = checkpoints[few_checkpoints(run.epochs[checkpoints], MOST_CHECKPOINTS)]
     variables |= spectrum_at(run, frames, support, options, progress=progress)
     coords = trajectory_coords(run, checkpoints) | {
         "subset": subset_names(support),
@@ -114,13 +114,20 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     return xr.Dataset(variables, coords, attrs)
 
 
-def _few(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.ndarray, " some"]:
-    """Indices of at most `count` checkpoints, evenly over a log axis from the second on; the first and last are in."""
+def few_checkpoints(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.ndarray, " some"]:
+    """Indices of at most `count` checkpoints, first and last among them, evenly spread over the roots of their epochs.
+
+    So that the beginning and the middle of training are both there.
+
+    Examples
+    --------
+    >>> few_checkpoints(np.arange(101.0), 6)
+    array([  0,   4,  16,  36,  64, 100])
+    """
     if len(epochs) <= count:
         return np.arange(len(epochs))
-    later = np.maximum(epochs[1:], 1e-12)
-    wanted = np.geomspace(later[0], later[-1], count - 1)
-    return np.union1d([0], 1 + np.abs(later[:, None] - wanted).argmin(axis=0))
+    wanted = np.linspace(np.sqrt(epochs[0]), np.sqrt(epochs[-1]), count)
+    return np.unique(np.abs(np.sqrt(epochs)[:, None] - wanted).argmin(axis=0))
 
 
 def _ranked(run: Run, options: Options, layer: Layer | None, k: int) -> Int[np.ndarray, "seed rank"]:
@@ -155,7 +162,6 @@ class _Measured:
         support: tuple[int, ...],
         layer: Layer | None,
         ranked: Int[np.ndarray, "seed rank"],
-        gaps_at: Int[np.ndarray, " some"],
         checkpoints: Int[np.ndarray, " step"],
     ) -> None:
         self.run, self.support, self.layer, self.ranked = run, support, layer, ranked
@@ -169,7 +175,7 @@ class _Measured:
         short = {name: short for short, name in parameter_names(self.config).items()}
         self.first = short[self.first]
         self.groups = neuron_groups(run, options) if layer is not None else None
-        self.gaps_at, self.checkpoints = gaps_at, checkpoints
+        self.checkpoints = checkpoints
 
     @property
     def is_relu(self) -> bool:
@@ -223,13 +229,14 @@ class _Measured:
         """Of the whole layer, at some of the checkpoints."""
         if not self.is_relu:
             return None
-        some = self.checkpoints[self.gaps_at]
+        gaps_at = few_checkpoints(self.run.epochs[self.checkpoints], MOST_GAPS)
+        some = self.checkpoints[gaps_at]
 
         def one(seed: int, net: Network) -> float:
             return layer_gap(net["W"], net["b"], net["u"], self.support)
 
         result = np.full((len(self.checkpoints), len(self.run.seeds)), np.nan)
-        result[self.gaps_at] = sweep(self.run, some, one, what="Fourier gap", progress=progress)
+        result[gaps_at] = sweep(self.run, some, one, what="Fourier gap", progress=progress)
         return result
 
     def labelled(self, values: Float[np.ndarray, "step seed number"]) -> dict[str, tuple]:

@@ -99,6 +99,7 @@ def _field(measurement: str) -> str:
 
 def _concise(dataset: Any) -> Any:
     """Without what has a value for every neuron at every checkpoint."""
+    of_neurons = ({"step", "neuron"}, {"step", "rank"})
     return dataset.drop_vars(
-        [name for name, values in dataset.data_vars.items() if {"step", "neuron"} <= set(values.dims)]
+        [name for name, values in dataset.data_vars.items() if any(dims <= set(values.dims) for dims in of_neurons)]
     )

@@ -153,6 +153,42 @@ def certificate_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
     return shown
 
 
+def walsh_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
+    """Where the weight lies at memorisation, generalisation and the end; then the progress measures."""
+    shares = new_table("at", "seed", "epoch", "parity", "subsets", "rest", "prediction's parity")
+    progress = new_table("at", "seed", "layer gap", "least gap", "median gap", "moved, relevant", "irrelevant")
+    epochs = dataset["epoch"].values.tolist()
+    last = dict.fromkeys(dataset["seed"].values.tolist(), epochs[-1])
+    moments = [
+        (name, {seed: float(phases[f"{phase}_epoch"].sel(seed=seed)) for seed in last})
+        for name, phase in (("memorisation", "memorization"), ("generalisation", "generalization"))
+    ]
+    for label, epoch_of in [*moments, ("last", last)]:
+        for place, (seed, epoch) in enumerate(epoch_of.items()):
+            name = label if place == 0 else ""
+            if epoch not in epochs:
+                shares.add_row(name, str(seed), *["–"] * 5)
+                progress.add_row(name, str(seed), *["–"] * 5)
+                continue
+            at = dataset.sel(seed=seed).isel(step=epochs.index(epoch))
+            parts = (number(value, ".3g") for value in at["share"])
+            shares.add_row(name, str(seed), f"{epoch:g}", *parts, number(at["sign_parity"], ".3f"))
+            gaps = [at["layer_gap"], *at["fourier_gap"][:2]] if "fourier_gap" in at else [math.nan] * 3
+            moved = (number(at["movement"].sel(moved=part), ".3g") for part in ("relevant", "irrelevant"))
+            progress.add_row(name, str(seed), *(number(gap, ".2g") for gap in gaps), *moved)
+        shares.add_section()
+        progress.add_section()
+    title = "Share of the variance of the output on the parity, its subsets, everything else"
+    return [
+        (title, shares),
+        (
+            "Fourier gap of the population gradient, of the layer and of the generalizing neurons;\n"
+            "largest change of a weight in the first layer (–: not taken at that checkpoint)",
+            progress,
+        ),
+    ]
+
+
 def smallest_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
     """The smallest subset known at the last checkpoint measured, and what is proved of it."""
     table = new_table("seed", "norm prefix", "smallest known", "none below", "proved smallest")
@@ -215,6 +251,7 @@ OWN: dict[str, Callable[[xr.Dataset, xr.Dataset], list[Titled]]] = {
     "subnetwork": subnetwork_tables,
     "faithfulness": agreement_tables,
     "constructions": construction_tables,
+    "walsh": walsh_tables,
     "certify": certificate_tables,
     "exact": smallest_tables,
     "fourier": fourier_tables,

@@ -1,0 +1,221 @@
+"""Parity runs in the Walsh basis: where the weight of the output lies, and the measures of Barak et al. 2022."""
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+
+from circuits.checkpoints.run import Run
+from circuits.figures.axes import frame, variable
+from circuits.figures.bands import FEW, add_band, add_seed_legend, seeds_shown, single
+from circuits.figures.palette import ALONE, BLACK, BLUE, GREEN, GREY, MANY, ORANGE, SKY, VERMILLION, Style, style_of
+from circuits.figures.phases import mark_phases, with_phases
+from circuits.figures.seed_menu import add_seed_menu
+from circuits.figures.walsh_bars import spectrum_bars
+
+PARTS = {
+    "parity": ("the parity", Style(GREEN)),
+    "subsets": ("its subsets", Style(ORANGE, "dash")),
+    "rest": ("everything else", Style(BLUE, "dashdot")),
+}
+DEGREES = (Style(BLUE), Style(VERMILLION, "dash"), Style(GREEN, "dashdot"), Style(GREY, "dot"))
+LEAST_SHARE = 1e-5  # of the log axis
+
+
+def figures(run: Run, walsh: xr.Dataset) -> list[go.Figure]:
+    """Every figure of the Walsh view of a run."""
+    result = with_phases(run, walsh)
+    drawn = [spectrum_bars(result), weight_shares(result), weight_by_degree(result)]
+    if "group_parity" in result:
+        drawn.append(group_parities(result))
+    if result.sizes.get("rank", 0):
+        drawn.append(neuron_parities(result))
+    drawn.append(weight_movement(result))
+    if "layer_gap" in result:
+        drawn += [layer_gap(result), neuron_gaps(result)]
+    return drawn
+
+
+def weight_shares(result: xr.Dataset | xr.DataArray) -> go.Figure:
+    """Shares of the variance of the output on the parity, its subsets and the rest, over epochs.
+
+    Parameters
+    ----------
+    result
+        `share` (part, step, seed), alone or in the dataset of `circuits.analyze(run, "walsh")`; with
+        `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
+    """
+    values = variable(result, "share")
+    caption = (
+        "Share of the variance of the output on the parity of the relevant bits, on its proper subsets, and on all "
+        "subsets with an irrelevant bit."
+    )
+    axis = {"type": "log", "range": [np.log10(LEAST_SHARE), 0.05]}
+    title = "Weight on the parity, its subsets, everything else"
+    figure = frame(values, title, caption, subtitle=seeds_shown(values), y_axis=axis)
+    for part, (name, style) in PARTS.items():
+        its = values.sel(part=part)
+        if bool((its > 0).any()):
+            add_band(figure, its.where(its > 0), name, style)
+    add_seed_legend(figure, values["seed"])
+    mark_phases(figure, result)
+    return figure
+
+
+def weight_by_degree(result: xr.Dataset) -> go.Figure:
+    """Share of the variance on subsets with an irrelevant bit, by their size, at a few checkpoints.
+
+    Parameters
+    ----------
+    result
+        The dataset of `circuits.analyze(run, "walsh")`.
+    """
+    variances = result["variance"].sel(step=result["frame_step"].values)
+    values = _over_frames(result, "degree_weight") / variances.values[..., None]
+    values.attrs["long_name"] = "share of the variance"
+    caption = (
+        "Subsets with an irrelevant bit, by how many bits they have: what a network that memorises is made of. "
+        "Estimates without bias, so a small one can be negative."
+    )
+    figure = frame(values, "Everything else, by degree", caption, subtitle=seeds_shown(values))
+    for style, degree in zip(DEGREES, values["degree"].values.tolist(), strict=True):
+        add_band(figure, values.sel(degree=degree), f"degree {degree}", style)
+    add_seed_legend(figure, values["seed"])
+    mark_phases(figure, result)
+    return figure
+
+
+def group_parities(result: xr.Dataset) -> go.Figure:
+    """Coefficient at the parity of each group of neurons alone, over epochs.
+
+    Parameters
+    ----------
+    result
+        The dataset of `circuits.analyze(run, "walsh")`.
+    """
+    values = result["group_parity"]
+    network = result["coefficient"].isel(subset=-1)
+    caption = (
+        "Walsh coefficient at the parity of the neurons in each group alone; the generalizing and the complementary "
+        "group add up to the network."
+    )
+    figure = frame(values, "Parity in each group of neurons", caption, subtitle=seeds_shown(values))
+    add_band(figure, network, "network", ALONE)
+    for index, group in enumerate(values["group"].values.tolist()):
+        add_band(figure, values.sel(group=group), group, style_of(group, index))
+    add_seed_legend(figure, values["seed"])
+    mark_phases(figure, result)
+    return figure
+
+
+def neuron_parities(result: xr.Dataset) -> go.Figure:
+    """Coefficient at the parity of what each neuron of the generalizing group adds to the output, over epochs.
+
+    Parameters
+    ----------
+    result
+        The dataset of `circuits.analyze(run, "walsh")`.
+    """
+    values = result["neuron_coefficient"].isel(subset=-1)
+    values.attrs["long_name"] = "coefficient at the parity"
+    caption = (
+        "Walsh coefficient at the parity of each neuron of the generalizing group, and of the network in black; the "
+        "neurons of largest norm are named."
+    )
+    figure = frame(values, "Parity of each neuron", caption)
+    shown = values.isel(step=np.flatnonzero(values["epoch"].values > 0)) if values.sizes["step"] > 2 else values
+    x = single(shown["epoch"].values)
+    mode = "lines+markers" if len(x) <= FEW else "lines"
+    traces = {}
+    for seed in values["seed"].values.tolist():
+        at = shown.sel(seed=seed)
+        names = result["neuron_index"].sel(seed=seed).values
+        whole = result["coefficient"].isel(subset=-1).sel(seed=seed, step=shown["step"])
+        lines = [
+            go.Scatter(
+                x=x, y=single(at.isel(rank=rank).values), name=f"neuron {names[rank]}", mode=mode,
+                line={"color": MANY[rank] if rank < len(MANY) - 1 else SKY, "width": 1.6 if rank < 6 else 0.8},
+                showlegend=rank < len(MANY) - 1, hovertemplate="%{y:.3g}",
+            )
+            for rank in range(values.sizes["rank"])
+            if names[rank] >= 0
+        ]  # fmt: skip
+        total = go.Scatter(
+            x=x, y=single(whole.values), name="network", mode=mode, line={"color": BLACK, "width": 2.2},
+            hovertemplate="%{y:.3g}",
+        )  # fmt: skip
+        traces[seed] = [total, *lines]
+    add_seed_menu(figure, traces, result)
+    figure.update_layout(hovermode="closest")
+    return figure
+
+
+def weight_movement(result: xr.Dataset | xr.DataArray) -> go.Figure:
+    """How far the first layer's weights have moved at most, at relevant and at irrelevant inputs, over epochs.
+
+    Parameters
+    ----------
+    result
+        `movement` (moved, step, seed), alone or in the dataset of `circuits.analyze(run, "walsh")`.
+    """
+    values = variable(result, "movement")
+    caption = (
+        "‖W_t − W_0‖∞ of the first layer (Barak et al. 2022, appendix C.3) is the larger of the two lines: the largest "
+        "change of a weight at a relevant, and at an irrelevant input."
+    )
+    axis = {"rangemode": "tozero"}
+    figure = frame(values, "Weight movement", caption, subtitle=seeds_shown(values), y_axis=axis)
+    for part, style in (("relevant", Style(GREEN)), ("irrelevant", Style(BLUE, "dashdot"))):
+        add_band(figure, values.sel(moved=part), f"{part} inputs", style)
+    add_seed_legend(figure, values["seed"])
+    mark_phases(figure, result)
+    return figure
+
+
+def layer_gap(result: xr.Dataset | xr.DataArray) -> go.Figure:
+    """Fourier gap of the whole layer's population gradient over epochs.
+
+    Parameters
+    ----------
+    result
+        `layer_gap` (step, seed), alone or in the dataset of `circuits.analyze(run, "walsh")`, of a relu model.
+    """
+    values = variable(result, "layer_gap").dropna("step", how="all")
+    caption = (
+        "Population gradient of the correlation loss in the first layer: its least size at a relevant input, over all "
+        "neurons, minus its greatest at an irrelevant one. Nothing is drawn where that is not above 0: there the "
+        "gradient does not single out the relevant bits."
+    )
+    figure = frame(values, "Fourier gap of the layer", caption, subtitle=seeds_shown(values), y_axis={"type": "log"})
+    add_band(figure, values.where(values > 0), "whole layer", ALONE)
+    add_seed_legend(figure, values["seed"])
+    mark_phases(figure, result)
+    return figure
+
+
+def neuron_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
+    """Least, median and greatest Fourier gap of the generalizing group's neurons over epochs.
+
+    Parameters
+    ----------
+    result
+        `fourier_gap` (statistic, step, seed), alone or in the dataset of `circuits.analyze(run, "walsh")`, of a relu
+        model.
+    """
+    values = variable(result, "fourier_gap")
+    caption = (
+        "Fourier gap (Barak et al. 2022, Definition 1) of the population gradients of the generalizing group's "
+        "neurons, without their readout: above 0 a neuron's gradient is larger at every relevant input than elsewhere."
+    )
+    figure = frame(values, "Fourier gap of the neurons", caption, subtitle=seeds_shown(values))
+    for statistic, style in (("max", Style(GREEN)), ("median", Style(ORANGE, "dash")), ("min", Style(GREY, "dot"))):
+        add_band(figure, values.sel(statistic=statistic), statistic, style)
+    add_seed_legend(figure, values["seed"])
+    mark_phases(figure, result)
+    return figure
+
+
+def _over_frames(result: xr.Dataset, name: str) -> xr.DataArray:
+    """A variable at the few checkpoints of `frame`, along `step`."""
+    values = result[name].rename(frame="step").drop_vars(["frame_step", "frame_epoch"], errors="ignore")
+    epoch = ("step", result["frame_epoch"].values, result["epoch"].attrs)
+    return values.assign_coords(step=result["frame_step"].values, epoch=epoch)

@@ -1,0 +1,123 @@
+"""Bars of the Walsh spectrum at a few checkpoints, chosen by a slider: the subsets of the support, then the largest
+other coefficients, with the level that pure chance would reach.
+
+The menu of seeds shows and hides traces and the slider changes what is in them: each keeps what the other chose.
+"""
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+
+from circuits.figures.axes import INK, PALE, frame
+from circuits.figures.palette import BLUE, GREEN, GREY, ORANGE
+from circuits.figures.phases import PHASES
+from circuits.figures.seed_menu import add_seed_menu
+
+MOST_SUBSETS = 15  # of the support; with more bits the parity and the largest of the others
+OTHERS = "largest with an irrelevant bit"
+
+
+def spectrum_bars(result: xr.Dataset) -> go.Figure:
+    """Walsh coefficients over the standard deviation of the output; their squares are shares of the variance.
+
+    Parameters
+    ----------
+    result
+        The dataset of `circuits.analyze(run, "walsh")`.
+    """
+    caption = (
+        "Walsh coefficients over the standard deviation of the output: of every subset of the relevant bits, and the "
+        "largest of all others with the subset written at the bar. A coefficient within the grey lines is no more than "
+        "the largest would be by chance if all were 0."
+    )
+    figure = frame(result["share"], "Walsh spectrum", caption)
+    shown = _subsets_shown(result)
+    n_others = result.sizes["place"]
+    names = result["subset"].values[shown].tolist()
+    figure.layout.xaxis = {
+        "type": "linear", "tickmode": "array", "tickvals": [*range(len(names)), len(names) + 0.5 + (n_others - 1) / 2],
+        "ticktext": [*names, OTHERS], "tickangle": 0 if len(names) < 10 else -60, "title": "subset of the input bits",
+        "range": [-0.7, len(names) + n_others + 0.2], "showline": True, "linecolor": INK, "showgrid": False,
+        "title_font_size": 13.5, "zeroline": False,
+    }  # fmt: skip
+    figure.update_yaxes(
+        title="coefficient / standard deviation", range=[-1.05, 1.05], zeroline=True, zerolinecolor=INK, gridcolor=PALE
+    )
+    frames = range(result.sizes["frame"])
+    last = frames[-1]
+    seeds = result["seed"].values.tolist()
+    columns = [[_contents(result, seed, at, shown) for seed in seeds] for at in frames]  # (frame, seed)
+    traces = {seed: _traces(columns[last][place], len(names), n_others) for place, seed in enumerate(seeds)}
+    add_seed_menu(figure, traces, result.drop_vars([name for name in PHASES if name in result]))
+    epochs = result["frame_epoch"].values.tolist()
+    steps = []
+    for at, epoch in zip(frames, epochs, strict=True):
+        flat = [content for of_seed in columns[at] for content in of_seed]
+        change = {"y": [list(y) for y, _ in flat], "text": [list(text) for _, text in flat]}
+        steps.append({"label": f"{epoch:.6g}", "method": "restyle", "args": [change]})
+    slider = {
+        "active": last, "steps": steps, "x": 0, "len": 1, "y": 0, "yanchor": "top", "pad": {"t": 76, "b": 8},
+        "currentvalue": {"prefix": "epoch ", "font": {"size": 13}, "xanchor": "left"}, "font": {"size": 11},
+        "ticklen": 4, "minorticklen": 0,
+    }  # fmt: skip
+    figure.update_layout(
+        sliders=[slider], hovermode="closest", height=560, bargap=0.25, barmode="overlay",
+        margin={"l": 64, "r": 18, "t": 88, "b": 190},
+    )  # fmt: skip
+    return figure
+
+
+def _subsets_shown(result: xr.Dataset) -> list[int]:
+    """Places of the non-empty subsets that are drawn, the parity last; the smaller ones first."""
+    names = result["subset"].values.tolist()
+    proper = list(range(1, len(names) - 1))
+    if len(proper) + 1 > MOST_SUBSETS:
+        peaks = np.abs(np.nan_to_num(result["coefficient"].values)).max(axis=(0, 1))
+        proper = sorted(proper, key=lambda place: -peaks[place])[: MOST_SUBSETS - 1]
+    return [*sorted(proper, key=lambda place: (names[place].count(","), -place)), len(names) - 1]
+
+
+def _contents(result: xr.Dataset, seed: int, at: int, shown: list[int]) -> list[tuple[np.ndarray, list[str]]]:
+    """Heights and texts of each trace of a seed: subsets, parity, others, and the two lines of chance."""
+    of = result.sel(seed=seed)
+    frame_of = of.isel(frame=at)
+    now = of.sel(step=int(frame_of["frame_step"]))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        deviation = np.sqrt(float(now["variance"]))
+        inside = now["coefficient"].values[shown] / deviation
+        others = frame_of["other_coefficient"].values / deviation
+        chance = float(frame_of["other_by_chance"]) / deviation
+    names = frame_of["other_subset"].values.tolist()
+    clean = [np.where(np.isfinite(values), values, 0.0).round(5) for values in (inside, others)]
+    level = chance if np.isfinite(chance) else 0.0
+    return [
+        (clean[0][:-1], [""] * (len(shown) - 1)),
+        (clean[0][-1:], [""]),
+        (clean[1], names),
+        (np.array([level, level, np.nan, -level, -level]).round(5), [""] * 5),
+    ]
+
+
+def _traces(contents: list[tuple[np.ndarray, list[str]]], n_inside: int, n_others: int) -> list[go.Bar | go.Scatter]:
+    places = [np.arange(n_inside - 1), np.array([n_inside - 1]), n_inside + 0.5 + np.arange(n_others)]
+    looks = (("subset of the relevant bits", ORANGE), ("their parity", GREEN), ("with an irrelevant bit", BLUE))
+    drawn: list[go.Bar | go.Scatter] = [
+        go.Bar(
+            x=x, y=y, text=text, name=name, marker={"color": colour}, textposition="outside", textangle=-90,
+            textfont={"size": 11}, cliponaxis=False, hovertemplate="%{text} %{y:.4f}<extra></extra>",
+        )
+        for x, (y, text), (name, colour) in zip(places, contents, looks, strict=False)
+    ]  # fmt: skip
+    left, right = n_inside, n_inside + n_others
+    line, _ = contents[3]
+    drawn.append(
+        go.Scatter(
+            x=[left, right, None, left, right],
+            y=line,
+            name="largest by chance",
+            mode="lines",
+            line={"color": GREY, "width": 1.4, "dash": "dot"},
+            hoverinfo="skip",
+        )
+    )
+    return drawn
