@@ -117,7 +117,7 @@ def cube_weights(
     coefficients = walsh_coefficients(sample_means if means is None else means)
     square = 0.0 if known else float(variances.mean()) / (n_draws * n_patterns)  # of the error of a coefficient
     unbiased = coefficients**2 - square
-    spread = 4 * coefficients**2 * square + 2 * square**2
+    spread = np.maximum(4 * unbiased * square + 2 * square**2, 2 * square**2)  # of the estimates of squares
     of_variance = np.maximum((squares**2).mean(axis=1) - variances**2 * (n_draws - 3) / (n_draws - 1), 0.0) / n_draws
     within = 0.0 if is_complete else float(of_variance.sum()) / n_patterns**2
     weight = np.array([unbiased[-1], unbiased[1:-1].sum(), variances.mean()])

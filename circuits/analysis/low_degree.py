@@ -124,9 +124,10 @@ def weight_by_degree(
     degrees: Int[np.ndarray, " subset"] = np.array([len(subset) for subset in found.subsets])
     kept = np.ones(len(degrees), bool) if included is None else np.asarray(included, bool)
     squares = found.coefficients**2 - found.errors**2
-    variances = 4 * found.coefficients**2 * found.errors**2 + 2 * found.errors**4
+    fourths = 2 * found.errors**4  # the variance of ĉ² is 4 c² e² + 2 e⁴, and ĉ² - e² stands for c²
+    variances = 4 * squares * found.errors**2 + fourths
     marks = np.stack([kept & (degrees == degree) for degree in range(int(degrees.max()) + 1)], axis=1).astype(float)
-    return squares @ marks, np.sqrt(variances @ marks)
+    return squares @ marks, np.sqrt(np.maximum(variances @ marks, fourths @ marks))
 
 
 def largest_by_chance(n_coefficients: int) -> float:

@@ -91,7 +91,7 @@ def fourier_gaps(gradient: Float[np.ndarray, "*any input"], support: Sequence[in
     sizes = np.abs(gradient)
     relevant = sizes[..., list(support)].min(axis=-1)
     others = np.delete(sizes, list(support), axis=-1)
-    return relevant - others.max(axis=-1, initial=0.0)
+    return np.asarray(relevant - others.max(axis=-1, initial=0.0))
 
 
 def _summed(means: np.ndarray, others: np.ndarray, signs: np.ndarray) -> np.ndarray:
