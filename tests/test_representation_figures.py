@@ -39,7 +39,7 @@ def test_each_panel_says_its_epoch_its_silhouette_and_for_components_their_share
     shares = result["pca_explained"].values[:, :2].sum(axis=1)
     epochs = result["panel_epoch"].values
     assert said == [
-        f"epoch {epoch:g}: silhouette {score:.2f}, {share:.0%} of variance"
+        f"epoch {epoch:g}<br>silhouette {score:.2f}<br>{share:.0%} of variance"
         for epoch, score, share in zip(epochs, scores, shares, strict=True)
     ]
 
@@ -76,8 +76,8 @@ def test_every_figure_has_a_title_a_caption_and_no_webgl(result, grokked_run):
     drawn = load(MEASUREMENTS["representation"].figures)(grokked_run, result)
     assert [figure.layout.title.text for figure in drawn] == [
         "Clusters",
-        "t-SNE of the hidden activations",
-        "Principal components of the hidden activations",
+        "t-SNE of the activations",
+        "Principal components",
         "Density of the weights",
     ]
     for figure in drawn:
@@ -90,7 +90,7 @@ def test_a_run_of_one_checkpoint_has_one_panel(tmp_path):
         found = circuits.analyze(run, "representation")["representation"]
         drawn = load(MEASUREMENTS["representation"].figures)(run, found)
     assert [note.text for note in drawn[1].layout.annotations] == [
-        f"epoch 0: silhouette {float(found['panel_silhouette'][2, 0]):.2f}"
+        f"epoch 0<br>silhouette {float(found['panel_silhouette'][2, 0]):.2f}"
     ]
     assert {trace.marker.symbol for trace in drawn[1].data} == {"circle", "diamond-open"}
     assert len({(trace.marker.color, trace.marker.symbol) for trace in drawn[1].data}) == 8

@@ -16,20 +16,21 @@ from circuits.figures.bands import add_band, add_seed_legend, seeds_shown, singl
 from circuits.figures.palette import ALONE, MANY, between
 from circuits.figures.phases import mark_phases, with_phases
 
-COLUMNS, GAP, ROW, AROUND = 3, 0.03, 265, 130  # pixels
+COLUMNS, GAP = 3, 0.03  # panels beside each other, and the share of the width between them
+ROW, AROUND, LINE = 225, 130, 17  # pixels: a row of panels and their captions, what is around, a line of a caption
 MOST_DRAWN = 800  # points of a panel
 DECADES = 4.5  # of densities
 FEW_LABELS = 16  # so many have a colour and an entry in the legend each; more share a scale that ends where it begins
 CYCLE = ("#C2425D", "#C98A1B", "#6F9D3A", "#1F9E9E", "#3B73C8", "#8A55B5", "#C2425D")
 SHAPES = ("circle", "diamond-open")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "solid")
-TITLES = {"tsne": "t-SNE of the hidden activations", "pca": "Principal components of the hidden activations"}
+TITLES = {"tsne": "t-SNE of the activations", "pca": "Principal components"}
 CAPTIONS = {
     "tsne": (
-        "t-SNE, from memorisation to generalisation and at the end, as in Figure 2.2 of Fuangkawinsombut 2024. It "
-        "keeps neighbours: how far its clusters are from each other means little."
+        "t-SNE of the hidden activations, from memorisation to generalisation and at the end, as in Figure 2.2 of "
+        "Fuangkawinsombut 2024. It keeps neighbours: how far its clusters are from each other means little."
     ),
-    "pca": "The two directions of largest variance, at the same checkpoints; each panel has its own scale.",
+    "pca": "The hidden activations along their two directions of largest variance; each panel has its own scale.",
 }
 
 
@@ -94,7 +95,8 @@ def activation_panels(result: xr.Dataset, picture: str) -> go.Figure:
     for place, panel in enumerate(panels):
         points = single(result[picture].values[panel][shown])
         suffix = "" if place == 0 else str(place + 1)
-        across, up = _place(place, n_rows)
+        caption = _caption(result, picture, panel)
+        across, up = _place(place, n_rows, caption.count("<br>") + 1)
         blank = {
             "showticklabels": False,
             "ticks": "",
@@ -110,7 +112,7 @@ def activation_panels(result: xr.Dataset, picture: str) -> go.Figure:
         axes = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
         figure.add_traces(_points(points, clusters, labels, axes, place == 0))
         figure.add_annotation(
-            text=_caption(result, picture, panel), x=sum(across) / 2, y=up[1], xref="paper", yref="paper",
+            text=caption, x=sum(across) / 2, y=up[1], xref="paper", yref="paper",
             xanchor="center", yanchor="bottom", showarrow=False, font={"size": 12, "color": INK},
         )  # fmt: skip
     legend = figure.layout.legend.to_plotly_json() | {"title": {"text": f"{_labels(result)}  "}}
@@ -188,19 +190,22 @@ def _labels(result: xr.Dataset) -> str:
     return "pattern of the relevant bits" if result.attrs["labels"] == "relevant bits" else str(result.attrs["labels"])
 
 
-def _place(place: int, n_rows: int) -> tuple[list[float], list[float]]:
-    """Where a panel lies, along x and y as shares."""
+def _place(place: int, n_rows: int, n_lines: int) -> tuple[list[float], list[float]]:
+    """Where a panel below a caption of so many lines lies, along x and y as shares."""
     row, column = divmod(place, COLUMNS)
     width, height = 1 / COLUMNS, 1 / n_rows
     bottom = (n_rows - 1 - row) * height
-    return [column * width + GAP / 2, (column + 1) * width - GAP / 2], [bottom + GAP / 2, bottom + height - 2 * GAP]
+    return [column * width + GAP / 2, (column + 1) * width - GAP / 2], [
+        bottom,
+        bottom + height * (1 - (n_lines + 1) * LINE / ROW),
+    ]
 
 
 def _caption(result: xr.Dataset, picture: str, panel: int) -> str:
     score = float(result["panel_silhouette"].sel(space=picture)[panel])
     share = float(result["pca_explained"][panel, :2].sum())
-    further = f", {share:.0%} of variance" if picture == "pca" else ""
-    return f"epoch {float(result['panel_epoch'][panel]):g}: silhouette {score:.2f}{further}"
+    further = f"<br>{share:.0%} of variance" if picture == "pca" else ""
+    return f"epoch {float(result['panel_epoch'][panel]):g}<br>silhouette {score:.2f}{further}"
 
 
 def _points(
