@@ -93,6 +93,11 @@ MEASUREMENTS = {
         figures="circuits.figures.faithfulness:figures",
         needs="hidden_layers",
     ),
+    "progress": Entry(
+        "Norms, sparsity, margins, sensitivity, arity along the run, and which moves first.",
+        "circuits.analysis.progress:measure",
+        figures="circuits.figures.progress:figures",
+    ),
     "constructions": Entry(
         "Gate of each neuron, merged size, match to hand-built circuits, efficiency.",
         "circuits.analysis.constructions:measure",

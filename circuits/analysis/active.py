@@ -9,6 +9,7 @@ Networks that are no such formula are run by their own forward pass, see `prefix
 import threading
 from collections.abc import Mapping
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import xarray as xr
@@ -210,10 +211,27 @@ def active_at(
     return kept
 
 
+_known: WeakKeyDictionary[Run, dict[tuple, dict[int, np.ndarray]]] = WeakKeyDictionary()
+
+
 def sparsity_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: Options, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
-    """Effective sparsity at these checkpoints; NaN where the network has diverged."""
+    """Effective sparsity at these checkpoints; NaN where the network has diverged.
+
+    Kept in memory for as long as the run is open, since several measurements take it of the same checkpoints.
+    """
+    key = (layer_of(run, options).hook, options.support, options.criterion, options.norm)
+    known = _known.setdefault(run, {}).setdefault(key, {})
+    missing = np.array([at for at in checkpoints.tolist() if at not in known], np.int64)
+    if missing.size:
+        known.update(zip(missing.tolist(), _find_sparsity(run, missing, options, progress), strict=True))
+    return np.array([known[at] for at in checkpoints.tolist()]).reshape(-1, len(run.seeds))
+
+
+def _find_sparsity(
+    run: Run, checkpoints: Int[np.ndarray, " step"], options: Options, progress: bool
+) -> Float[np.ndarray, "step seed"]:
     layer = layer_of(run, options)
     supports = [support_examples(run, index, options.support) for index in range(len(run.seeds))]
     of_thread = threading.local()

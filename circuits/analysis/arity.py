@@ -1,0 +1,108 @@
+"""Arity of a neuron: on how many of its inputs the network's predictions need it to depend.
+
+For one neuron of f(x) = uᵀ relu(W x + b) alone, all others as they are, keep its m largest |w_i|, ties to the lower
+index, set its other weights to 0 and leave its bias; its arity is the smallest m with sign f unchanged on every support
+input. Agreement need not be monotone in m, so each is looked at from 0 on, as with active subnetworks. Arity 0: the
+neuron might as well be constant.
+
+This is what the ArityFinder in the code released with Merrill et al. 2023 sets out to do; there the mask compares
+`argsort` indices, not ranks, so that it does not prune the smallest weights, and the search assumes monotony.
+
+Two exact shortcuts make it quick. Without its smaller weights a neuron changes f by at most |u| Σ |w_i| over them, so
+inputs of larger |f| need not be looked at; and those of smallest |f| are looked at first.
+"""
+
+from typing import no_type_check
+
+import numba
+import numpy as np
+from jaxtyping import Float, Int, Real
+
+SLACK = 1 + 1e-9  # bounds are sums that round
+
+
+def arities(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"],
+    inputs: Real[np.ndarray, "example input"],
+    outputs: Float[np.ndarray, " example"],
+) -> Int[np.ndarray, " neuron"]:
+    """Arity of every neuron, in 0..input; -1 for all where an output is NaN.
+
+    Parameters
+    ----------
+    W, b, u
+        (neuron, input), (neuron,), (neuron,).
+    inputs
+        (example, input) the support.
+    outputs
+        (example,) f(x) on it, in float64.
+
+    Examples
+    --------
+    The first neuron needs one of its two inputs, the second none:
+
+    >>> W, b, u = np.array([[3.0, 0.1], [0.2, 0.1]]), np.zeros(2), np.array([1.0, -1.0])
+    >>> inputs = np.array([[1, 1], [1, -1]])
+    >>> arities(W, b, u, inputs, np.maximum(inputs @ W.T, 0) @ u)
+    array([1, 0], dtype=int16)
+    """
+    if not np.isfinite(outputs).all():
+        return np.full(len(W), -1, np.int16)
+    W, b, u = (values.astype(np.float64) for values in (W, b, u))
+    by_margin = np.argsort(np.abs(outputs), kind="stable")
+    inputs = np.ascontiguousarray(inputs[by_margin], np.float64)
+    reach = np.abs(inputs).max(axis=0, initial=0.0)
+    influence = np.abs(u) * (np.abs(W) @ reach)
+    found = np.zeros(len(W), np.int16)
+    at = np.flatnonzero(influence * SLACK >= np.abs(outputs).min(initial=np.inf))  # of the others not one bit matters
+    by_size = np.argsort(-np.abs(W[at]), axis=1, kind="stable")
+    found[at] = _arities(W[at], b[at], u[at], inputs, outputs[by_margin], reach, by_size)
+    return found
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _arities(W, b, u, inputs, outputs, reach, by_size):
+    width, n_inputs = W.shape
+    n_examples = len(inputs)
+    found = np.empty(width, np.int16)
+    weights, most = np.empty(n_inputs), np.empty(n_inputs + 1)
+    whole, partial, known = np.empty(n_examples), np.empty(n_examples), np.empty(n_examples, np.int64)
+    for j in range(width):
+        order = by_size[j]
+        most[n_inputs] = 0.0
+        for rank in range(n_inputs - 1, -1, -1):
+            weights[rank] = W[j, order[rank]]
+            most[rank] = most[rank + 1] + abs(u[j] * weights[rank]) * reach[order[rank]] * SLACK
+        n_near = np.searchsorted(np.abs(outputs), most[0], side="right")
+        for x in range(n_near):
+            known[x] = -1
+        last = 0  # the input that disagreed last: it often does again
+        arity = n_inputs
+        for m in range(n_inputs):
+            while n_near > 0 and abs(outputs[n_near - 1]) > most[m]:
+                n_near -= 1
+            agrees = True
+            for turn in range(-1, n_near):
+                x = last if turn < 0 else turn
+                if x >= n_near:
+                    continue
+                if known[x] < 0:
+                    partial[x], known[x], whole[x] = b[j], 0, b[j]
+                    for rank in range(n_inputs):
+                        whole[x] += weights[rank] * inputs[x, order[rank]]
+                    whole[x] = max(whole[x], 0.0)
+                for rank in range(known[x], m):
+                    partial[x] += weights[rank] * inputs[x, order[rank]]
+                known[x] = m
+                changed = outputs[x] + u[j] * (max(partial[x], 0.0) - whole[x])
+                if np.sign(changed) != np.sign(outputs[x]):
+                    agrees, last = False, x
+                    break
+            if agrees:
+                arity = m
+                break
+        found[j] = arity
+    return found

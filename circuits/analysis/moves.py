@@ -1,0 +1,181 @@
+"""Which measure moves first: for each measure and seed a ramp along log epoch, and its lag against test accuracy.
+
+The ramp (`ramp`) is fitted from the memorization checkpoint on, since before it everything moves; of a seed that never
+memorises, from the first update. Its breakpoints are called onset and end, the place halfway between them, along the
+log axis, midpoint. A lag is the onset, or midpoint, minus that of test accuracy, negative for what moves before it; its
+interval puts the two errors together in quadrature (Zou and Donner 2008), as if they were independent.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from circuits.analysis.ramp import Ramp, fitted_ramp
+from circuits.errors import InputError
+
+DECADE = (
+    10.0  # a positive measure whose largest value is more than so many times its smallest is taken as its logarithm
+)
+MOST_LABELS = 16  # a further dimension of at most so many entries is taken apart, one measure each
+REFERENCE = "test_accuracy"
+VARIABLES = {
+    "onset": "epoch at which it begins to move",
+    "onset_low": "low end of the 95 % interval of the onset",
+    "onset_high": "high end of the 95 % interval of the onset",
+    "midpoint": "epoch at which it is halfway",
+    "midpoint_low": "low end of the 95 % interval of the midpoint",
+    "midpoint_high": "high end of the 95 % interval of the midpoint",
+    "end": "epoch at which it has moved",
+    "end_low": "low end of the 95 % interval of the end",
+    "end_high": "high end of the 95 % interval of the end",
+    "before": "level before",
+    "after": "level after",
+    "explained": "share of the variance that the ramp explains",
+    "lag": "epochs from the onset of test accuracy to this onset",
+    "lag_low": "low end of the 95 % interval of the lag",
+    "lag_high": "high end of the 95 % interval of the lag",
+    "midpoint_lag": "epochs from the midpoint of test accuracy to this midpoint",
+    "midpoint_lag_low": "low end of the 95 % interval of the midpoint's lag",
+    "midpoint_lag_high": "high end of the 95 % interval of the midpoint's lag",
+    "direction": "1 rises, -1 falls, 0 does not move",
+    "rank": "1 moves first; 0 was moving already, -1 does not move",
+}
+
+
+def moves(
+    measures: Mapping[str, xr.DataArray], start: Float[np.ndarray, " seed"], reference: str = REFERENCE
+) -> xr.Dataset:
+    """When each measure moves in each seed, and how long before or after the reference.
+
+    Parameters
+    ----------
+    measures
+        By name, each (step, seed) with a coordinate `epoch` along the steps, the same for all.
+    start
+        (seed,) epoch from which on to look; NaN: from the first after 0.
+    reference
+        The measure against which lags are taken.
+
+    Returns
+    -------
+    Each of `VARIABLES`, (measure, seed), NaN where the measure does not move; `share` (measure, step, seed), the share
+    of the way from its level before to its level after, NaN before `start`; `log_scale` (measure) whether its logarithm
+    was taken, which is then what before and after are levels of; `first_mover` (seed) the first of those whose onset
+    lies after the start, or "".
+
+    Raises
+    ------
+    InputError
+        There is no measure.
+    """
+    if not measures:
+        raise InputError("There is no measure to look at: pass variables (step, seed).")
+    first = next(iter(measures.values()))
+    epochs, seeds = first["epoch"].values.astype(np.float64), first["seed"].values
+    found = {name: np.full((len(measures), len(seeds)), np.nan) for name in VARIABLES}
+    found["direction"][:], found["rank"][:] = 0, -1
+    share = np.full((len(measures), len(epochs), len(seeds)), np.nan)
+    log_scale = np.zeros(len(measures), bool)
+    at_start = np.zeros((len(measures), len(seeds)), bool)
+    windows = [epochs > 0 if np.isnan(begin) else (epochs >= begin) & (epochs > 0) for begin in start]
+    for row, values in enumerate(measures.values()):
+        y = values.transpose("step", "seed").values.astype(np.float64)
+        log_scale[row] = spans_decades([y[window, column] for column, window in enumerate(windows)])
+        for column, window in enumerate(windows):
+            t, curve = np.log10(epochs[window]), y[window, column]
+            curve = np.log10(curve) if log_scale[row] else curve
+            ramp = fitted_ramp(t, curve)
+            if ramp is None or not ramp.moves:
+                continue
+            for name, value in _described(ramp).items():
+                found[name][row, column] = value
+            at_start[row, column] = ramp.onset[0] <= t[np.isfinite(curve)][0]
+            share[row, window, column] = (curve - ramp.before) / (ramp.after - ramp.before)
+    names = list(measures)
+    if reference in names:
+        _add_lags(found, names.index(reference))
+    first_mover = _ranked(found, at_start, names)
+    variables = {
+        name: (("measure", "seed"), values.astype(np.int64) if name in ("direction", "rank") else values)
+        for name, values in found.items()
+    }
+    result = xr.Dataset(
+        {
+            **{name: (*value, {"long_name": VARIABLES[name]}) for name, value in variables.items()},
+            "share": (("measure", "step", "seed"), share, {"long_name": "share of the way from before to after"}),
+            "log_scale": ("measure", log_scale, {"long_name": "whether its logarithm is taken"}),
+            "first_mover": ("seed", np.array(first_mover, np.str_), {"long_name": "first to move after memorisation"}),
+        },
+        {"measure": names, **{name: first.coords[name] for name in ("step", "epoch", "seed")}},
+    )
+    result.attrs["reference"] = reference
+    return result
+
+
+def spans_decades(curves: list[Float[np.ndarray, " point"]]) -> bool:
+    """Whether all finite values are positive and in some curve the largest is more than ten times the smallest.
+
+    Examples
+    --------
+    >>> spans_decades([np.array([1.0, 5.0]), np.array([0.1, 2.0])]), spans_decades([np.array([0.0, 50.0])])
+    (True, False)
+    """
+    known = [curve[np.isfinite(curve)] for curve in curves]
+    known = [curve for curve in known if curve.size]
+    return all((curve > 0).all() for curve in known) and any(curve.max() > DECADE * curve.min() for curve in known)
+
+
+def flattened(result: xr.Dataset | Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
+    """Every numeric variable over step and seed by name; one further dimension of few labels is taken apart.
+
+    Examples
+    --------
+    >>> dims, coords = ("step", "seed", "matrix"), {"matrix": ["W", "u"]}
+    >>> list(flattened(xr.Dataset({"norm": (dims, np.zeros((3, 2, 2)))}, coords)))
+    ['norm W', 'norm u']
+    """
+    found = {}
+    for name, values in result.items():
+        others = [dim for dim in values.dims if dim not in ("step", "seed")]
+        if not {"step", "seed"} <= set(values.dims) or values.dtype.kind not in "fiub" or len(others) > 1:
+            continue
+        if not others:
+            found[str(name)] = values
+        elif values.sizes[others[0]] <= MOST_LABELS:
+            for index, label in enumerate(values[others[0]].values.tolist()):
+                found[f"{name} {label}"] = values.isel({others[0]: index}, drop=True)
+    return found
+
+
+def _described(ramp: Ramp) -> dict[str, float]:
+    """A ramp along log10 epoch, in epochs."""
+    said: dict[str, float] = {}
+    for name, estimate in (("onset", ramp.onset), ("midpoint", ramp.middle), ("end", ramp.end)):
+        said |= {f"{name}{part}": 10.0**value for part, value in zip(("", "_low", "_high"), estimate, strict=True)}
+    rises = 1.0 if ramp.after > ramp.before else -1.0
+    return said | {"before": ramp.before, "after": ramp.after, "explained": ramp.explained, "direction": rises}
+
+
+def _add_lags(found: dict[str, np.ndarray], reference: int) -> None:
+    """Lags of all onsets and midpoints against those of the reference."""
+    for place, lag in (("onset", "lag"), ("midpoint", "midpoint_lag")):
+        at, low, high = (found[f"{place}{part}"] for part in ("", "_low", "_high"))
+        found[lag] = at - at[reference]
+        found[f"{lag}_low"] = found[lag] - np.hypot(at - low, high[reference] - at[reference])
+        found[f"{lag}_high"] = found[lag] + np.hypot(high - at, at[reference] - low[reference])
+        for end in ("low", "high"):
+            found[f"{lag}_{end}"][reference] = found[lag][reference]  # its lag to itself is known to be 0
+
+
+def _ranked(found: dict[str, np.ndarray], at_start: np.ndarray, names: list[str]) -> list[str]:
+    """Fill in the ranks; the first mover of each seed."""
+    firsts = []
+    for column in range(at_start.shape[1]):
+        onset = found["onset"][:, column]
+        inside = np.isfinite(onset) & ~at_start[:, column]
+        found["rank"][at_start[:, column], column] = 0
+        found["rank"][inside, column] = 1 + np.searchsorted(np.sort(onset[inside]), onset[inside])
+        firsts.append(names[int(np.where(inside, onset, np.inf).argmin())] if inside.any() else "")
+    return firsts

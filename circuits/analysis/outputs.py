@@ -1,0 +1,84 @@
+"""The outputs of one network on a set of inputs, whatever its kind.
+
+The relu model's are summed over the neurons in float64, as where subnetworks are found. Any other model runs its own
+forward pass, on tables that it prepares once for the inputs where it offers that.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, no_type_check
+
+import numba
+import numpy as np
+from jaxtyping import Float, Real, Shaped
+
+from circuits.analysis.active import preactivations
+from circuits.analysis.masking import EXAMPLES_AT_ONCE
+from circuits.config import Config
+
+Outputs = Callable[[Mapping[str, np.ndarray]], np.ndarray]
+
+
+def outputs_on(config: Config, inputs: Shaped[np.ndarray, "example input"]) -> Outputs:
+    """A function from a network's parameters to its outputs (example,) or (example, class) on these inputs, float64.
+
+    Parameters
+    ----------
+    config
+        Of the network.
+    inputs
+        (example, input) as the model reads them. The function may be called from several threads.
+    """
+    relu = config.model.hidden_layer
+    if relu is not None:
+        kept = threading.local()
+
+        def by_formula(net: Mapping[str, np.ndarray]) -> np.ndarray:
+            W, b, u = (net[name] for name in relu)
+            kept.hidden = preactivations(W, b, inputs, getattr(kept, "hidden", None))
+            return relu_outputs(kept.hidden, u)
+
+        return by_formula
+    return _by_forward(config, inputs)
+
+
+def relu_outputs(
+    hidden: Float[np.ndarray, "neuron example"], u: Float[np.ndarray, " neuron"]
+) -> Float[np.ndarray, " example"]:
+    """uᵀ relu(h) for every input, summed in float64.
+
+    Examples
+    --------
+    >>> relu_outputs(np.array([[1.0, -1.0], [2.0, 3.0]]), np.array([1.0, -0.5]))
+    array([ 0. , -1.5])
+    """
+    return _summed(np.ascontiguousarray(hidden), u.astype(np.float64))
+
+
+def _by_forward(config: Config, inputs: Real[np.ndarray, "example input"]) -> Outputs:
+    import torch
+
+    parts = [torch.from_numpy(inputs[at : at + EXAMPLES_AT_ONCE]) for at in range(0, len(inputs), EXAMPLES_AT_ONCE)]
+    forwards: list[Any] = []
+    for part in parts:
+        prepared = config.model.prepared(part) if config.model.can_prepare else None
+        forwards.append(prepared or (lambda net, part=part: config.model.forward(net, part)))
+
+    def outputs(net: Mapping[str, np.ndarray]) -> np.ndarray:
+        parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}
+        with torch.no_grad():
+            return np.concatenate([forward(parameters).numpy() for forward in forwards]).astype(np.float64)
+
+    return outputs
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _summed(hidden, u):
+    width, n_examples = hidden.shape
+    total = np.zeros(n_examples, np.float64)
+    for j in range(width):
+        for x in range(n_examples):
+            value = np.float64(hidden[j, x])
+            total[x] += u[j] * (0.0 if value <= 0.0 else value)
+    return total

@@ -1,0 +1,59 @@
+"""`transitions`: when each measure of a run moves, and how long before or after test accuracy."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+
+from circuits.analysis.progress import moved, progress_measures
+from circuits.checkpoints.run import Run
+from circuits.errors import InputError
+from circuits.options import Options
+
+
+def transitions(
+    run: Run,
+    measures: xr.Dataset | Mapping[str, xr.DataArray] | None = None,
+    options: Options = Options(),
+    *,
+    progress: bool = False,
+) -> xr.Dataset:
+    """Change points of the progress measures, accuracies and losses of a run, and of any others.
+
+    Parameters
+    ----------
+    run, options
+        The run, and how to measure.
+    measures
+        Further ones, each (step, seed) at the same checkpoints, such as the dataset of another measurement; one of a name that there is already takes its place. A variable with one more dimension, of at
+        most 16 labels, is taken apart; any other is passed over.
+    progress
+        Progress bars on stderr.
+
+    Returns
+    -------
+    As `circuits.analysis.moves.moves`: (measure, seed) onset, midpoint and end in epochs with 95 % intervals, lag to
+    test accuracy, direction, rank; `share` (measure, step, seed); `first_mover` (seed).
+
+    Raises
+    ------
+    InputError
+        A measure is of other checkpoints or seeds.
+    """
+    found = progress_measures(run, options, progress=progress)
+    others = {} if measures is None else dict(measures.items())
+    for name, values in others.items():
+        _check(run, str(name), values, found)
+    return moved(run, options, found, others)
+
+
+def _check(run: Run, name: str, values: xr.DataArray, like: xr.Dataset) -> None:
+    """Refuse a measure over steps and seeds whose steps or seeds are not those that are looked at."""
+    if not {"step", "seed"} <= set(values.dims):
+        return
+    for dim in ("step", "seed"):
+        if dim not in values.coords or not np.array_equal(values[dim].values, like[dim].values):
+            raise InputError(
+                f"The measure '{name}' has other {dim}s than the {like.sizes[dim]} of {run.path} that are looked at. "
+                f"Measure it with the same options, or pass values with the coordinate '{dim}' of the run."
+            )
