@@ -70,7 +70,7 @@ def test_the_json_restores_what_the_library_computes(document, run_path):
 
 
 def test_the_json_has_the_promised_variables(document):
-    found = document("--subnetwork", "--norms", "--faithfulness", "--constructions")
+    found = document("--subnetwork", "--norms", "--faithfulness", "--progress", "--constructions")
     dims = {
         "effective_sparsity": ("step", "seed"),
         "sparsity_ratio": ("step", "seed"),
@@ -284,6 +284,6 @@ def test_many_relevant_bits_leave_out_what_looks_at_every_pattern_unless_it_is_n
     circuits.train(config, path, progress=False).close()
     assert main(["analyze", str(path), "--quiet"]) == 0
     with circuits.open(path) as run:
-        assert list(circuits.analyze(run)) == ["subnetwork", "norms", "faithfulness"]
+        assert list(circuits.analyze(run)) == ["subnetwork", "norms", "faithfulness", "progress"]
     assert main(["analyze", str(path), "--constructions"]) == 2
     assert f"k may be at most {MEASUREMENTS['constructions'].most_bits}" in capsys.readouterr().err

@@ -49,7 +49,8 @@ def answered(*words, capsys):
 
 def test_analyze_without_flags_makes_what_applies(path, capsys):
     found = json.loads(answered("analyze", path, "--json", "--quiet", capsys=capsys))
-    assert set(found) - {"schema_version", "run", "options"} == {"subnetwork", "norms", "faithfulness", "fourier"}
+    usual = {"subnetwork", "norms", "faithfulness", "fourier", "progress"}
+    assert set(found) - {"schema_version", "run", "options"} == usual
     assert found["options"]["layer"] is None
     assert "Agreement with the full network" in answered("analyze", path, "--quiet", capsys=capsys)
 

@@ -56,7 +56,8 @@ def degree_of_homogeneity(
     2
     >>> degree_of_homogeneity(lambda net: np.tanh(net["a"]), {"a": np.array([3.0])})
     """
-    once, twice = outputs(net), outputs({name: 2 * values for name, values in net.items()})
+    net = {name: np.asarray(values) for name, values in net.items()}
+    once, twice = outputs(net), outputs({name: np.asarray(2 * values) for name, values in net.items()})
     if not once.any() or not np.isfinite(once).all():
         return None
     return next((degree for degree in range(1, MOST_DEGREE) if np.array_equal(twice, once * 2.0**degree)), None)

@@ -114,7 +114,7 @@ def moves(
     return result
 
 
-def spans_decades(curves: list[Float[np.ndarray, " point"]]) -> bool:
+def spans_decades(curves: list[Float[np.ndarray, " _"]]) -> bool:
     """Whether all finite values are positive and in some curve the largest is more than ten times the smallest.
 
     Examples
@@ -124,7 +124,8 @@ def spans_decades(curves: list[Float[np.ndarray, " point"]]) -> bool:
     """
     known = [curve[np.isfinite(curve)] for curve in curves]
     known = [curve for curve in known if curve.size]
-    return all((curve > 0).all() for curve in known) and any(curve.max() > DECADE * curve.min() for curve in known)
+    positive = all(bool((curve > 0).all()) for curve in known)
+    return positive and any(bool(curve.max() > DECADE * curve.min()) for curve in known)
 
 
 def flattened(result: xr.Dataset | Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:

@@ -6,6 +6,7 @@ forward pass, on tables that it prepares once for the inputs where it offers tha
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, no_type_check
 
 import numba
@@ -59,10 +60,10 @@ def _by_forward(config: Config, inputs: Real[np.ndarray, "example input"]) -> Ou
     import torch
 
     parts = [torch.from_numpy(inputs[at : at + EXAMPLES_AT_ONCE]) for at in range(0, len(inputs), EXAMPLES_AT_ONCE)]
-    forwards: list[Any] = []
+    forwards: list[Callable[[Any], Any]] = []
     for part in parts:
         prepared = config.model.prepared(part) if config.model.can_prepare else None
-        forwards.append(prepared or (lambda net, part=part: config.model.forward(net, part)))
+        forwards.append(prepared or partial(config.model.forward, inputs=part))
 
     def outputs(net: Mapping[str, np.ndarray]) -> np.ndarray:
         parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}

@@ -52,18 +52,14 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     Returns
     -------
     What `progress_measures`, `circuits.analysis.moves.moves` and `loss_spectra` return; what does not apply to the
-    model or the task is left out. The attribute `warnings` says what to be wary of.
+    model or the task is left out, and the spectra where too few checkpoints are evenly spaced.
     """
     found = progress_measures(run, options, progress=progress)
-    said = []
-    spectra = loss_spectra(run, options)
-    if spectra is None:
-        said.append("too few checkpoints are evenly spaced at the beginning of the run for a spectrum of its loss.")
-    else:
-        found = found.merge(spectra, compat="identical", join="exact")
-    when = moved(run, options, found)
-    result = found.merge(when, compat="identical", join="exact")
-    return result.assign_attrs(found.attrs | when.attrs | {"warnings": said})
+    spectra, when = loss_spectra(run, options), moved(run, options, found)
+    for more in (spectra, when):
+        if more is not None:
+            found = found.merge(more, compat="equals", join="exact").assign_attrs(found.attrs | more.attrs)
+    return found
 
 
 def moved(run: Run, options: Options, *measures: xr.Dataset | Mapping[str, xr.DataArray]) -> xr.Dataset:
@@ -80,7 +76,7 @@ def moved(run: Run, options: Options, *measures: xr.Dataset | Mapping[str, xr.Da
     curves = run.metrics.isel(step=checkpoints)
     wanted = {name: curves[name] for name in CURVES}
     for more in measures:
-        wanted |= flattened({name: values for name, values in more.items() if name not in SAID_ALREADY})
+        wanted |= flattened({str(name): values for name, values in more.items() if name not in SAID_ALREADY})
     memorised, _ = phase_checkpoints(run, options)
     return moves(wanted, epoch_at(run, memorised))
 
@@ -118,16 +114,16 @@ def progress_measures(run: Run, options: Options = Options(), *, progress: bool 
     layers = list(dict.fromkeys(layer_of_parameter(config).values()))
     found["layer_norm"] = ((*axes, "layer"), values["layer_norm"], {"long_name": "L2 norm of the layer's parameters"})
     for name in ("spectral_norm", "frobenius_norm"):
-        title = name.replace("_", " ").replace("frobenius", "Frobenius")
-        found[name] = ((*axes, "matrix"), values[name], {"long_name": title})
+        said = name.replace("_", " ").replace("frobenius", "Frobenius")
+        found[name] = ((*axes, "matrix"), values[name], {"long_name": said})
     found = found.assign_coords(layer=layers, matrix=matrix_names(config))
     if config.hidden_layers:
         sizes = _sizes(run, checkpoints, options, progress)
         found["effective_sparsity"] = (axes, sizes, {"long_name": "neurons in the active subnetwork"})
         ratio = sizes / layer_of(run, options).width
         found["sparsity_ratio"] = (axes, ratio, {"long_name": "effective sparsity / width"})
-    for index, (name, title) in enumerate(MARGINS.items()):
-        found[name] = (axes, values["margin"][..., index], {"long_name": title})
+    for index, (name, said) in enumerate(MARGINS.items()):
+        found[name] = (axes, values["margin"][..., index], {"long_name": said})
     degree = _degree(run)
     if degree is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -135,7 +131,10 @@ def progress_measures(run: Run, options: Options = Options(), *, progress: bool 
         found["normalised_margin"] = (axes, normalised, {"long_name": f"least training margin / ‖θ‖^{degree}"})
         found.attrs["degree"] = degree
     if "sensitivity" in kind:
-        title = {"long_name": "bits whose flip changes the prediction", "n_inputs": config.task.signature.n_inputs}
+        title: dict[str, object] = {
+            "long_name": "bits whose flip changes the prediction",
+            "n_inputs": config.task.signature.n_inputs,
+        }
         if (n_bits := len(getattr(config.task, "relevant_bits", ()))) > 0:
             title["of_the_task"] = n_bits
         found["sensitivity"] = (axes, values["sensitivity"][..., 0], title)
@@ -171,6 +170,7 @@ def _one_network(run: Run, options: Options) -> tuple:
 
     def one(seed: int, net: Network) -> np.ndarray:
         found = np.zeros((), kind)
+        net = {name: np.asarray(values) for name, values in net.items()}  # a parameter may be a single number
         norms = layer_norms(net, layer_names)
         found["layer_norm"] = [norms[layer] for layer in layers]
         found["parameter_norm"] = np.sqrt((found["layer_norm"] ** 2).sum())

@@ -75,12 +75,12 @@ def fitted_ramp(t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], 
     before = -rise[best] * float(shape.mean())
     n = effective_number(y - before - rise[best] * shape)
     accepted = n * np.log(rss / rss[best]) <= chi2.ppf(coverage, 1)
-    widened = [_neighbours(t, places, found) for found in (first, last)]  # (low, high) of each
-    middle = tuple((a + b) / 2 for a, b in zip(*widened, strict=True))
+    (onset_low, onset_high), (end_low, end_high) = (_neighbours(t, places, found) for found in (first, last))
+    middle_low, middle_high = (onset_low + end_low) / 2, (onset_high + end_high) / 2
     return Ramp(
-        onset=_estimate(t[first], best, *widened[0], accepted),
-        middle=_estimate((t[first] + t[last]) / 2, best, *middle, accepted),
-        end=_estimate(t[last], best, *widened[1], accepted),
+        onset=_estimate(t[first], best, onset_low, onset_high, accepted),
+        middle=_estimate((t[first] + t[last]) / 2, best, middle_low, middle_high, accepted),
+        end=_estimate(t[last], best, end_low, end_high, accepted),
         before=float(centre + size * before),
         after=float(centre + size * (before + rise[best])),
         explained=1 - float(rss[best]) / total,

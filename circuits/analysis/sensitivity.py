@@ -64,7 +64,7 @@ def sensitivities_on(config: Config, inputs: Real[np.ndarray, "example input"]) 
     """A function from a network's parameters to the sensitivity at each of these inputs, of any model on signs."""
     relu = config.model.hidden_layer
     if relu is not None:
-        return lambda net: relu_sensitivities(*(net[name] for name in relu), inputs=inputs)
+        return lambda net: relu_sensitivities(net[relu[0]], net[relu[1]], net[relu[2]], inputs)
     own, others = outputs_on(config, inputs), outputs_on(config, flipped(inputs))
     has_classes = config.task.signature.n_classes is not None
 

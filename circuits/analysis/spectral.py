@@ -114,5 +114,5 @@ def layer_norms(parameters: Mapping[str, np.ndarray], layer_of: Mapping[str, str
     """
     squares: dict[str, float] = {}
     for name, values in parameters.items():
-        squares[layer_of[name]] = squares.get(layer_of[name], 0.0) + frobenius_norm(values) ** 2
+        squares[layer_of[name]] = squares.get(layer_of[name], 0.0) + frobenius_norm(np.asarray(values)) ** 2
     return {layer: math.sqrt(square) for layer, square in squares.items()}

@@ -25,8 +25,9 @@ def transitions(
     run, options
         The run, and how to measure.
     measures
-        Further ones, each (step, seed) at the same checkpoints, such as the dataset of another measurement; one of a name that there is already takes its place. A variable with one more dimension, of at
-        most 16 labels, is taken apart; any other is passed over.
+        Further ones, each (step, seed) at the same checkpoints, such as the dataset of another measurement; one of a
+        name that there is already takes its place. A variable with one more dimension, of at most 16 labels, is taken
+        apart; any other is passed over.
     progress
         Progress bars on stderr.
 
@@ -41,9 +42,9 @@ def transitions(
         A measure is of other checkpoints or seeds.
     """
     found = progress_measures(run, options, progress=progress)
-    others = {} if measures is None else dict(measures.items())
+    others = {} if measures is None else {str(name): values for name, values in measures.items()}
     for name, values in others.items():
-        _check(run, str(name), values, found)
+        _check(run, name, values, found)
     return moved(run, options, found, others)
 
 

@@ -247,6 +247,22 @@ def representation_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Title
     ]
 
 
+def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
+    """The last checkpoint of what each network measures; then when each measure moves, seed by seed."""
+    left_out = [name for name in ("share", "sparsity_ratio", "frobenius_norm", "layer_norm") if name in dataset]
+    title, last = last_checkpoint_table("progress", dataset.drop_vars(left_out))
+    seeds = dataset["seed"].values.tolist()[:FEW_LABELS]
+    table = new_table("measure", *(f"seed {seed}" for seed in seeds))
+    for measure in dataset["measure"].values:
+        at = dataset.sel(measure=measure)
+        table.add_row(str(measure), *(_lag_cell(at.sel(seed=seed)) for seed in seeds))
+    table.columns[0].justify = "left"
+    reference = str(dataset.attrs["reference"]).replace("_", " ")
+    moves = f"Onset of each measure's move after memorisation (epoch), and its lag to that of\n{reference} (95 %)"
+    moves += " interval" if len(seeds) == dataset.sizes["seed"] else f" interval; the first {len(seeds)} seeds"
+    return [(title, last), (moves, table)]
+
+
 OWN: dict[str, Callable[[xr.Dataset, xr.Dataset], list[Titled]]] = {
     "subnetwork": subnetwork_tables,
     "faithfulness": agreement_tables,
@@ -256,6 +272,7 @@ OWN: dict[str, Callable[[xr.Dataset, xr.Dataset], list[Titled]]] = {
     "exact": smallest_tables,
     "fourier": fourier_tables,
     "representation": representation_tables,
+    "progress": progress_tables,
 }
 
 
@@ -274,6 +291,15 @@ def number(value: xr.DataArray | float, form: str = "g") -> str:
 def _phase_cells(at: xr.Dataset) -> list[str]:
     epochs = (float(at[name]) for name in ("memorization_epoch", "generalization_epoch"))
     return ["never" if math.isnan(epoch) else f"{epoch:g}" for epoch in epochs]
+
+
+def _lag_cell(at: xr.Dataset) -> str:
+    """When one measure of one seed begins to move, such as "88: -13 (-19, -6)"."""
+    onset, lag, low, high = (float(at[name]) for name in ("onset", "lag", "lag_low", "lag_high"))
+    if math.isnan(onset):
+        return "–"
+    lag, low, high = (float(f"{value:.3g}") for value in (lag, low, high))  # so that "g" writes 1350, not 1.35e+03
+    return f"{onset:.4g}" if math.isnan(lag) else f"{onset:.4g}: {lag:+g} ({low:+g}, {high:+g})"
 
 
 def _mean(values: Iterable[float]) -> str:

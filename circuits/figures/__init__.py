@@ -28,7 +28,9 @@ from circuits.figures.neurons import all_neurons, dominant_neurons
 from circuits.figures.norms import group_norms
 from circuits.figures.overlay import curves
 from circuits.figures.representation import activation_panels, cluster_silhouette, weight_densities
+from circuits.figures.progress import by_label, loss_spectrum, measures, sensitivity, transition_shares
 from circuits.figures.subnetwork import effective_sparsity
+from circuits.figures.transitions import transitions
 
 __all__ = [
     "accuracy",
@@ -36,11 +38,12 @@ __all__ = [
     "against",
     "agreement",
     "all_neurons",
+    "by_label",
+    "certified_margin",
+    "certified_patterns",
     "circuit_diagram",
     "cluster_silhouette",
     "cost_over_least",
-    "certified_margin",
-    "certified_patterns",
     "curves",
     "dominant_neurons",
     "effective_sparsity",
@@ -52,10 +55,15 @@ __all__ = [
     "key_frequency_losses",
     "logit_spectrum",
     "loss",
+    "loss_spectrum",
     "marked_accuracy",
+    "measures",
     "merged_sparsity",
     "neuron_activations",
     "pattern_margins",
+    "sensitivity",
     "trajectory",
+    "transition_shares",
+    "transitions",
     "weight_densities",
 ]

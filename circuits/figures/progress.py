@@ -1,0 +1,242 @@
+"""Progress measures over time: which of them moves before the network is seen to generalise."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+
+from circuits.checkpoints.run import Run
+from circuits.errors import InputError, nearest
+from circuits.figures.axes import drawable, epochs, frame, title_of
+from circuits.figures.bands import FEW, add_band, add_seed_legend, seeds_shown, single
+from circuits.figures.palette import ALONE, GREY, TEST, Style, faint, style_of
+from circuits.figures.phases import mark_phases, with_phases
+from circuits.figures.seed_menu import add_seed_menu
+from circuits.figures.transitions import measured_steps, transitions
+
+MOST_LINES = 8
+SHOWN = (  # the measures that are drawn together unless others are asked for, of those that move
+    "test_accuracy", "effective_sparsity", "sensitivity", "test_margin_mean", "network_arity", "parameter_norm",
+    "spectral_norm", "test_loss", "normalised_margin", "layer_norm", "train_loss",
+)  # fmt: skip
+
+
+def figures(run: Run, progress: xr.Dataset) -> list[go.Figure]:
+    """All figures of the measurement `progress` of a run: those for which it has the variables."""
+    told = with_phases(run, progress)
+    drawn = [transition_shares(told), transitions(told)] if bool(np.isfinite(told["onset"]).any()) else []
+    drawn += [
+        by_label(told, "spectral_norm", "Spectral norm", "Largest singular value of each weight matrix."),
+        by_label(told, "layer_norm", "Norm of each layer", "L2 norm of the parameters of each layer together."),
+        measures(
+            told, ["train_margin_least", "train_margin_mean", "test_margin_mean"], title="Margins", y_title="margin"
+        ),
+    ]
+    if "sensitivity" in told:
+        drawn.append(sensitivity(told))
+    if "arity" in told:
+        drawn.append(
+            measures(told, ["subnetwork_arity", "network_arity"], title="Arity", y_title="inputs that a neuron needs")
+        )
+    if "loss_spectrum" in told:
+        drawn.append(loss_spectrum(told))
+    return drawn
+
+
+def measures(
+    result: xr.Dataset,
+    names: Sequence[str],
+    *,
+    title: str = "Progress measures",
+    caption: str | None = None,
+    y_title: str | None = None,
+    log_y: bool = False,
+) -> go.Figure:
+    """Several measures over epochs on one pair of axes, with the phases marked.
+
+    Parameters
+    ----------
+    result
+        The variables, (step, seed) each; with `memorization_epoch` and `generalization_epoch` (seed) the phases are
+        marked. Their long names are those of the lines.
+    names
+        Which of them.
+    title, caption, y_title
+        Above and below the figure, and along its y axis; by default made of the names.
+    log_y
+        A log y axis; what is not above 0 is left out.
+
+    Raises
+    ------
+    InputError
+        There is no such variable.
+    """
+    for name in names:
+        if name not in result.data_vars:
+            raise InputError(f"There is no measure '{name}'. {nearest(name, [str(known) for known in result])}")
+    titles = [title_of(result[name]) for name in names]
+    first = result[names[0]]
+    along = y_title or (titles[0] if len(names) == 1 else title.lower())
+    y_axis: dict[str, Any] = {"type": "log"} if log_y else {}
+    said = caption or f"{'; '.join(titles).capitalize()}, at every checkpoint."
+    figure = frame(
+        first,
+        title,
+        said,
+        subtitle=seeds_shown(first),
+        y_title=along + (" (log scale)" if log_y else ""),
+        y_axis=y_axis,
+    )
+    for index, (name, line) in enumerate(zip(names, titles, strict=True)):
+        values = result[name].where(result[name] > 0) if log_y else result[name]
+        add_band(figure, values, line, ALONE if len(names) == 1 else style_of(name, index))
+    add_seed_legend(figure, first["seed"])
+    mark_phases(figure, result)
+    return figure
+
+
+def by_label(result: xr.Dataset, name: str, title: str, caption: str) -> go.Figure:
+    """A variable with a further dimension, one line for each of its labels, at most 8 of them, on a log axis.
+
+    Parameters
+    ----------
+    result
+        The variable (step, seed, one more), positive, such as `spectral_norm` (step, seed, matrix).
+    name
+        Its name.
+    title, caption
+        Above and below the figure.
+    """
+    values = result[name]
+    (dim,) = (dim for dim in values.dims if dim not in ("step", "seed"))
+    labels = values[dim].values.tolist()
+    shown = labels[:MOST_LINES]
+    lines = {
+        f"{name} {label}": values.sel({dim: label}, drop=True).assign_attrs(long_name=str(label)) for label in shown
+    }
+    more = "" if len(shown) == len(labels) else f" The first {len(shown)} of {len(labels)} are drawn."
+    return measures(
+        result.assign(lines), list(lines), title=title, caption=caption + more, y_title=title_of(values), log_y=True
+    )
+
+
+def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) -> go.Figure:
+    """How far each measure has come from its level before its move to its level after, of one seed at a time.
+
+    Parameters
+    ----------
+    result
+        `share` (measure, step, seed), `onset` and `end` of `circuits.analysis.transitions`, and when each seed
+        memorised and generalised.
+    names
+        Which measures; by default at most 8 of those that move.
+    """
+    share = result["share"]
+    moves = np.isfinite(result["onset"].transpose("measure", "seed").values).any(axis=1)
+    moving = [str(name) for name in share["measure"].values[moves]]
+    if names is None:
+        names = [name for begin in SHOWN for name in moving if name == begin or name.startswith(begin + " ")]
+        names = (names + [name for name in moving if name not in names])[:MOST_LINES]
+    later = measured_steps(share)
+    caption = (
+        "Every measure from its level before its move, 0, to that after, 1, whichever way it moves: thin as it was "
+        "measured, bold the ramp along log epoch that is fitted to it from memorisation on. Measures over decades by "
+        "their logarithm."
+    )
+    figure = frame(
+        later, "What moves first", caption, y_title="share of the way", y_axis={"range": [-0.45, 1.45], "dtick": 0.5}
+    )
+    spare = iter(style_of("", index) for index in range(4 * MOST_LINES))
+    styles = {name: TEST if name == "test_accuracy" else _next_style(spare) for name in names}
+    ramps = result[["onset", "end"]]
+    traces = {
+        seed: [
+            line
+            for name in names
+            for line in _share_lines(
+                later.sel(measure=name, seed=seed), ramps.sel(measure=name, seed=seed), styles[name]
+            )
+        ]
+        for seed in later["seed"].values.tolist()
+    }
+    add_seed_menu(figure, traces, result)
+    return figure
+
+
+def sensitivity(result: xr.Dataset) -> go.Figure:
+    """Mean number of single flips that change the prediction, and that of the task itself, dashed.
+
+    Parameters
+    ----------
+    result
+        `sensitivity` (step, seed), whose attribute `of_the_task` says what a parity has.
+    """
+    values = result["sensitivity"]
+    caption = (
+        "Bits of a test input whose flip alone changes the network's prediction, on average, as in the code of Merrill "
+        "et al. 2023; a parity of k bits has k."
+    )
+    figure = measures(result, ["sensitivity"], title="Sensitivity", caption=caption)
+    figure.update_yaxes(rangemode="tozero")
+    if "of_the_task" in values.attrs:
+        k = int(values.attrs["of_the_task"])
+        figure.add_hline(
+            y=k, line={"color": GREY, "dash": "dash", "width": 1.2}, annotation_text=f"the parity: {k}",
+            annotation_position="bottom right", annotation_font={"size": 12, "color": GREY},
+        )  # fmt: skip
+    return figure
+
+
+def loss_spectrum(result: xr.Dataset) -> go.Figure:
+    """Power of the loss curves' oscillations early in training, over frequency.
+
+    Parameters
+    ----------
+    result
+        `loss_spectrum` (curve, seed, curve_frequency).
+    """
+    values = result["loss_spectrum"]
+    window = f"epochs {values.attrs['first_epoch']:g} to {values.attrs['last_epoch']:g}"
+    caption = (
+        f"Power of log10 loss about its straight line, {window}, at each number of cycles per epoch; "
+        "after Notsawo et al. 2023, who look for low frequencies."
+    )
+    across = values.rename(curve_frequency="step").drop_vars("epoch", errors="ignore")
+    y_title = f"{title_of(values)} (log scale)"
+    figure = frame(
+        across, "Spectrum of the loss", caption, subtitle=seeds_shown(values), y_title=y_title, y_axis={"type": "log"}
+    )
+    figure.update_xaxes(title={"text": "frequency, one over the period (log scale)"}, unifiedhovertitle=None)
+    for curve in values["curve"].values.tolist():
+        add_band(figure, across.sel(curve=curve).where(lambda at: at > 0), curve, style_of(curve))
+    add_seed_legend(figure, values["seed"])
+    return figure
+
+
+def _share_lines(values: xr.DataArray, ramp: xr.Dataset, style: Style) -> list[go.Scatter]:
+    """One measure of one seed: as it was measured, and the ramp; none if it does not move."""
+    if not bool(np.isfinite(ramp["onset"])):
+        return []
+    name = str(values["measure"].values)
+    values = drawable(values)
+    x, y = single(epochs(values).values), single(values.values)
+    first, last = x[np.isfinite(y)][[0, -1]]
+    shared: dict[str, Any] = {"legendgroup": name, "connectgaps": False}
+    return [
+        go.Scatter(
+            x=x, y=y, name=f"{name}, measured", showlegend=False, hoverinfo="skip", **shared,
+            mode="lines+markers" if len(y) <= FEW else "lines", line={"color": faint(style.colour, 0.4), "width": 1},
+        ),
+        go.Scatter(
+            x=single(np.array([first, ramp["onset"], ramp["end"], last])), y=[0, 0, 1, 1],
+            name=name.replace("_", " "), mode="lines", hovertemplate="epoch %{x:.5~g}", **shared,
+            line={"color": style.colour, "dash": style.dash, "width": 3.4 if style == TEST else 2},
+        ),
+    ]  # fmt: skip
+
+
+def _next_style(spare: Any) -> Style:
+    """The next style that is not that of test accuracy."""
+    return next(style for style in spare if style.colour != TEST.colour)
