@@ -27,8 +27,8 @@ from circuits.figures.learning import accuracy, loss, marked_accuracy
 from circuits.figures.neurons import all_neurons, dominant_neurons
 from circuits.figures.norms import group_norms
 from circuits.figures.overlay import curves
-from circuits.figures.representation import activation_panels, cluster_silhouette, weight_densities
 from circuits.figures.progress import by_label, loss_spectrum, measures, sensitivity, transition_shares
+from circuits.figures.representation import activation_panels, cluster_silhouette, weight_densities
 from circuits.figures.subnetwork import effective_sparsity
 from circuits.figures.transitions import transitions
 
