@@ -118,8 +118,10 @@ def cube_weights(
     square = 0.0 if known else float(variances.mean()) / (n_draws * n_patterns)  # of the error of a coefficient
     unbiased = coefficients**2 - square
     spread = np.maximum(4 * unbiased * square + 2 * square**2, 2 * square**2)  # of the estimates of squares
-    of_variance = np.maximum((squares**2).mean(axis=1) - variances**2 * (n_draws - 3) / (n_draws - 1), 0.0) / n_draws
-    within = 0.0 if is_complete else float(of_variance.sum()) / n_patterns**2
+    within = 0.0  # squared standard error of the rest, by the variance of a sample variance
+    if not is_complete:
+        of_variance = (squares**2).mean(axis=1) - variances**2 * (n_draws - 3) / (n_draws - 1)
+        within = float(np.maximum(of_variance, 0.0).sum()) / n_draws / n_patterns**2
     weight = np.array([unbiased[-1], unbiased[1:-1].sum(), variances.mean()])
     errors = np.array([spread[-1], spread[1:-1].sum(), within])  # squared
     total = weight.sum()

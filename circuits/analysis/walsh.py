@@ -22,6 +22,7 @@ from circuits.analysis.groups import GROUPS, neuron_groups
 from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
 from circuits.analysis.layers import Layer, layer_of
 from circuits.analysis.masking import Masked
+from circuits.analysis.phases import phase_checkpoints
 from circuits.analysis.population_gradient import fourier_gaps, halfspace_gradient
 from circuits.analysis.progress_measures import MOVED, as_layer, first_weights, initial_weights, layer_gap, movement
 from circuits.analysis.spectrum import DEGREES, MOST_CHECKPOINTS, outputs_of, parameter_names, spectrum_at
@@ -73,7 +74,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         of the relu model only.
     fourier_gap, layer_gap
         (statistic, step, seed), (step, seed) least, median, greatest of the gaps; the gap of the whole layer at up to
-        64 checkpoints, NaN at the others.
+        64 checkpoints and those of the phases, NaN at the others.
     other_coefficient, other_subset, other_error, other_by_chance, degree_weight, degree_weight_error
         (frame, seed[, place or degree]) at up to 14 checkpoints: the largest coefficients of subsets with an irrelevant
         bit, which they are, their standard error, what the largest would reach by chance if all were 0, and the weight
@@ -164,7 +165,7 @@ class _Measured:
         ranked: Int[np.ndarray, "seed rank"],
         checkpoints: Int[np.ndarray, " step"],
     ) -> None:
-        self.run, self.support, self.layer, self.ranked = run, support, layer, ranked
+        self.run, self.options, self.support, self.layer, self.ranked = run, options, support, layer, ranked
         self.config = run.config
         self.draws = draws_by_pattern(
             self.config.task.signature.n_inputs, support, options.walsh_samples, options.walsh_exact_bits
@@ -229,7 +230,11 @@ class _Measured:
         """Of the whole layer, at some of the checkpoints."""
         if not self.is_relu:
             return None
-        gaps_at = few_checkpoints(self.run.epochs[self.checkpoints], MOST_GAPS)
+        of_phases = np.concatenate(phase_checkpoints(self.run, self.options))
+        gaps_at = np.union1d(
+            few_checkpoints(self.run.epochs[self.checkpoints], MOST_GAPS),
+            np.flatnonzero(np.isin(self.checkpoints, of_phases)),
+        )
         some = self.checkpoints[gaps_at]
 
         def one(seed: int, net: Network) -> float:
@@ -291,8 +296,9 @@ class _Measured:
 def _statistics(values: Float[np.ndarray, "step seed rank"]) -> Float[np.ndarray, "statistic step seed"]:
     """Least, median and greatest over the ranks that there are; NaN where there is none."""
     result = np.full((3, *values.shape[:2]), np.nan)
-    some = ~np.isnan(values).all(axis=2)
+    some = (~np.isnan(values)).any(axis=2)
     functions: tuple[Callable[..., np.ndarray], ...] = (np.nanmin, np.nanmedian, np.nanmax)
     for row, function in zip(result, functions, strict=True):
-        row[some] = function(values[some], axis=1)
+        if some.any():
+            row[some] = function(values[some], axis=1)
     return result
