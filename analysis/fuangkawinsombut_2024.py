@@ -30,6 +30,7 @@ from importlib.util import find_spec
 from itertools import pairwise
 
 import numpy as np
+import xarray as xr
 from _study import Study, epochs, median
 
 import circuits
@@ -165,6 +166,64 @@ def inside(name, of_activations, of_weights):
 inside("fuangkawinsombut-2024", "Figure 2.2", "Figure 2.3")
 
 # %% [markdown]
+# ## Figure 2.4: spectral norm
+#
+# "Two critical inflection points corresponding to the epochs of memorization and generalization", between which the
+# norm "starkly declines". Which matrix is not said; the code keeps the norms of both, W of the hidden layer and u of
+# the output. A ramp along the logarithm of the epoch, fitted to each seed's curve, has two corners: they are said to be
+# at memorisation and generalisation if they are within a factor of two.
+
+
+# %%
+def spectral_norms(run):
+    """(step, seed, matrix), with the epochs of the phases."""
+    found = circuits.analysis.progress_measures(run)
+    return found[["spectral_norm"]].merge(circuits.analysis.phases(run, ALL_RIGHT))
+
+
+def corners(values):
+    """The epochs at which each seed's norm begins and ends to move, NaN where it does not."""
+    later = values.isel(step=np.flatnonzero(values["epoch"].values > 0))
+    where = np.log(later["epoch"].values)
+    ramps = [circuits.analysis.fitted_ramp(where, later.sel(seed=seed).values) for seed in later["seed"].values]
+    pairs = [(np.nan, np.nan) if ramp is None else np.exp([ramp.onset[0], ramp.end[0]]) for ramp in ramps]
+    return np.array(pairs).T
+
+
+def near(found, wanted):
+    """Whether the median is within a factor of two of another."""
+    return bool(0.5 <= median(found) / median(wanted) <= 2)
+
+
+def change(figure, statement, norms, matrix, wanted):
+    """A statement on the norm from memorisation to generalisation: its ratio, and whether `wanted(ratio)`."""
+    values = norms["spectral_norm"].sel(matrix=matrix)
+    first, then = (at_epochs(values, norms[f"{phase}_epoch"].values) for phase in ("memorization", "generalization"))
+    text = f"{matrix}: {median(first):.2f} at memorisation, {median(then):.2f} at generalisation"
+    holds = None if wanted is None else bool(wanted(median(then) / median(first)))
+    study.claim(figure, statement, "yes" if wanted else "—", lambda: (text, holds))
+
+
+norms = spectral_norms(study.runs("fuangkawinsombut-2024")["fuangkawinsombut-2024"])
+change("Figure 2.4", "starkly declines from memorisation to generalisation", norms, "W", lambda ratio: ratio < 0.8)
+change("Figure 2.4", "the same of the output layer", norms, "u", lambda ratio: ratio < 1)
+
+
+def at_the_phases(norms, matrix):
+    """Whether the corners of a matrix's norm are at memorisation and generalisation."""
+    onset, end = corners(norms["spectral_norm"].sel(matrix=matrix))
+    memorised, generalised = norms["memorization_epoch"].values, norms["generalization_epoch"].values
+    when = f"memorised {median(memorised):.0f}, generalised {median(generalised):.0f}"
+    text = f"{median(onset):.0f} and {median(end):.0f}; {when}"
+    return text, near(onset, memorised) and near(end, generalised)
+
+
+for matrix in ("W", "u"):
+    statement = f"inflection points at memorisation and generalisation ({matrix})"
+    study.claim("Figure 2.4", statement, "yes", lambda matrix=matrix, norms=norms: at_the_phases(norms, matrix))
+study.show("Figure 2.4", figures.trajectory(norms, "spectral_norm"))
+
+# %% [markdown]
 # ## Figure 3.1: weight decay raised after memorisation
 #
 # Hypothesis 3.1: the larger, the faster, up to a threshold "approximately between λ = 0.1 and λ = 0.5", beyond which
@@ -210,6 +269,56 @@ study.show(
     "Figure 3.1",
     figures.against(found["generalization_epoch"], "decay", title="Figure 3.1: epoch of generalisation", log_x=True),
 )
+
+# %% [markdown]
+# ## Figure 3.2: spectral norm with the decay raised
+#
+# Up to the threshold the norm comes to that "of the final generalizing circuit", sooner the larger λ is; beyond it,
+# "rapidly" to zero. Of W; it has come there when it stays within 10 % of the last norm at λ = 0.01.
+
+# %%
+ends = {float(name): spectral_norms(run)["spectral_norm"].sel(matrix="W") for name, run in raised.items()}
+wanted = median(ends[decays[0]][-1].values)
+
+
+def settled(values):
+    """Epoch from which each seed's norm stays within 10 % of that wanted, NaN if it does not."""
+    off = np.abs(values.values / wanted - 1) > 0.1
+    known = values["epoch"].values
+    first = [0 if not seed.any() else np.flatnonzero(seed)[-1] + 1 for seed in off.T]
+    return np.array([known[index] if index < len(known) else np.nan for index in first])
+
+
+moderate, large = [decay for decay in decays if decay <= 0.1], [decay for decay in decays if decay >= 0.5]
+study.claim(
+    "Figure 3.2",
+    "up to λ = 0.1 it comes to the norm at λ = 0.01",
+    "yes",
+    lambda: (
+        ", ".join(f"λ {decay:g}: {median(ends[decay][-1].values):.2f}" for decay in moderate),
+        all(abs(median(ends[decay][-1].values) / wanted - 1) < 0.1 for decay in moderate),
+    ),
+)
+study.claim(
+    "Figure 3.2",
+    "sooner the larger λ is",
+    "yes",
+    lambda: (
+        ", ".join(f"λ {decay:g}: epoch {epochs(settled(ends[decay]))}" for decay in moderate),
+        bool(np.all(np.diff([median(settled(ends[decay])) for decay in moderate]) < 0)),
+    ),
+)
+study.claim(
+    "Figure 3.2",
+    "too large a λ takes it to zero",
+    "rapidly",
+    lambda: (
+        ", ".join(f"λ {decay:g}: {median(ends[decay][-1].values):.1g}" for decay in large),
+        all(float(ends[decay][-1].max()) < 0.01 for decay in large),
+    ),
+)
+lines = xr.concat(ends.values(), "decay").assign_coords(decay=[f"λ {decay:g}" for decay in decays])
+study.show("Figure 3.2", figures.trajectory(lines.to_dataset(name="spectral_norm"), "spectral_norm"))
 
 # %% [markdown]
 # ## Figures 3.3 to 3.5 and Table 3.1: flipped labels
@@ -351,6 +460,29 @@ if lines:
 
 # %%
 grokking("Figure A.1", study.runs("fuangkawinsombut-2024-k3")["fuangkawinsombut-2024-k3"])
+
+# %% [markdown]
+# ## Figure A.2: spectral norm with three bits
+#
+# "A notable increase", where with two bits it was a decline.
+
+# %%
+norms = spectral_norms(study.runs("fuangkawinsombut-2024-k3")["fuangkawinsombut-2024-k3"])
+change("Figure A.2", "increases from memorisation to generalisation", norms, "W", lambda ratio: ratio > 1)
+change("Figure A.2", "of the output layer", norms, "u", None)
+
+
+def together():
+    """Whether the norm's ramp lies where the network generalises, seed by seed."""
+    onset, end = corners(norms["spectral_norm"].sel(matrix="W"))
+    generalised = norms["generalization_epoch"].values
+    text = ", ".join(f"{a:.0f} to {b:.0f} / {c:g}" for a, b, c in zip(onset, end, generalised, strict=True))
+    held = (onset / 2 < generalised) & (generalised < 2 * end)
+    return f"ramp / generalised: {text}", bool(held.all())
+
+
+study.claim("Figure A.2", "when the network generalises", "yes", together)
+study.show("Figure A.2", figures.trajectory(norms, "spectral_norm"))
 
 # %% [markdown]
 # ## Figures A.3 and A.4: clusters and densities with three bits
