@@ -17,6 +17,7 @@ from circuits.figures.diagram import circuit_diagram
 from circuits.figures.faithfulness import agreement, group_accuracy
 from circuits.figures.fourier import (
     fourier_losses,
+    fourier_measures,
     frequency_norms,
     key_frequency_losses,
     logit_spectrum,
@@ -49,6 +50,7 @@ __all__ = [
     "effective_sparsity",
     "firing_patterns",
     "fourier_losses",
+    "fourier_measures",
     "frequency_norms",
     "group_accuracy",
     "group_norms",

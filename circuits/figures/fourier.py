@@ -15,6 +15,7 @@ from circuits.figures.bands import add_band, add_seed_legend, seeds_shown
 from circuits.figures.heat import heat_over_epochs
 from circuits.figures.palette import STYLES, TEST, TRAIN, Style, style_of
 from circuits.figures.phases import mark_phases, with_phases
+from circuits.figures.progress import measures
 from circuits.figures.seed_menu import add_seed_menu
 from circuits.figures.tiles import tile_axis, tile_slider, tiles
 
@@ -25,7 +26,7 @@ RESTRICTED, EXCLUDED = STYLES["generalizing"], STYLES["memorizing"]
 def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
     """What the measurement `fourier` found."""
     result = with_phases(run, result)
-    drawn = [fourier_losses(result), frequency_norms(result)]
+    drawn = [fourier_losses(result), fourier_measures(result), frequency_norms(result)]
     drawn += [key_frequency_losses(result)] if bool(result["key"].any()) else []
     drawn += [neuron_activations(result)] if "shown_activation" in result else []
     drawn += [logit_spectrum(result)] if "shown_logits" in result else []
@@ -58,6 +59,31 @@ def fourier_losses(result: xr.Dataset) -> go.Figure:
     add_seed_legend(figure, result["seed"])
     mark_phases(figure, result)
     return figure
+
+
+def fourier_measures(result: xr.Dataset) -> go.Figure:
+    """How far the circuit has formed: key frequencies in the logits, phase relation, Gini coefficients.
+
+    Parameters
+    ----------
+    result
+        As in `fourier_losses`.
+    """
+    shown = {"key_logit_share": result["key_logit_share"].assign_attrs(long_name="key frequencies in the logits")}
+    if "phase_agreement" in result:
+        shown["phase_agreement"] = result["phase_agreement"].assign_attrs(long_name="phase relation")
+    for name in result["embedding"].values.tolist() if "embedding" in result.coords else []:
+        gini = result["embedding_gini"].sel(embedding=name, drop=True)
+        shown[f"gini_{name}"] = gini.assign_attrs(long_name=f"Gini, embedding {name}")
+    if "neuron_logit_gini" in result:
+        shown["neuron_logit_gini"] = result["neuron_logit_gini"].assign_attrs(long_name="Gini, neurons to logits")
+    caption = (
+        "Share of the logits' variance on cos ω(x + y − c) of the key frequencies; mean cosine of the neurons' phase "
+        "residuals, 1 where input and output phases fit; Gini coefficients of the frequencies' norms in the weights, 0 "
+        "if all are alike."
+    )
+    title = "Progress measures of the circuit"
+    return measures(result.assign(shown), list(shown), title=title, caption=caption, y_title="share, or coefficient")
 
 
 def key_frequency_losses(result: xr.Dataset) -> go.Figure:
