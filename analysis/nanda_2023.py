@@ -26,6 +26,8 @@
 # `checkpoints/`, about ten minutes to train (`--train`), and one or two to analyse. `--fast` takes a small one.
 
 # %%
+from itertools import pairwise
+
 import numpy as np
 from _study import Study
 
@@ -164,14 +166,37 @@ def cleanup(fourier):
     return f"{before:.0f} to {after:.0f} around the steepest fall of test loss", after < before
 
 
+CIRCUIT = ["restricted_loss", "excluded_loss", "key_logit_share", "embedding_gini", "phase_agreement"]
+moved = None if run is None else circuits.analysis.transitions(run, whole[CIRCUIT], progress=True)
+
+
+def onset(measure):
+    """When a measure begins to move, with its 95 % interval, in epochs."""
+    of = moved.isel(seed=0).sel(measure=measure)
+    return float(of["onset"]), f"{float(of['onset']):g} ({float(of['onset_low']):g} to {float(of['onset_high']):g})"
+
+
+def order_of_onsets(fourier):
+    names = ("excluded_loss train", "restricted_loss all", "test_loss")
+    found = [onset(name) for name in names]
+    times = [time for time, _ in found]
+    here = ", ".join(f"{name.split('_')[0]} {words}" for name, (_, words) in zip(names, found, strict=True))
+    return here, all(first < second for first, second in pairwise(times))
+
+
 SECTION_5 = "Section 5: progress measures"
 study.claim(SECTION_5, "restricted loss falls before test loss", "yes", measured(restricted_first))
 study.claim(SECTION_5, "excluded loss rises while the circuit forms", "epochs 1.4k to 9.4k", measured(excluded_rises))
 study.claim(SECTION_5, "the sum of squared weights falls as test loss does", "9.4k to 14k", measured(cleanup))
+study.claim(SECTION_5, "excluded, restricted, then test loss begin to move", "in this order", measured(order_of_onsets))
 
 # %%
 if run is not None:
-    study.show(SECTION_5, figures.fourier_losses(whole), figures.key_frequency_losses(whole))
+    study.show(SECTION_5, figures.fourier_losses(whole), figures.fourier_measures(whole))
+    names = ["test_loss", "restricted_loss all", "excluded_loss train", "key_logit_share", "embedding_gini tokens"]
+    study.show(SECTION_5, figures.transition_shares(moved.merge(circuits.analysis.phases(run)), names))
+    if bool(whole["key"].any()):
+        study.show(SECTION_5, figures.key_frequency_losses(whole))
 
 # %%
 study.finish()
