@@ -19,6 +19,7 @@ from circuits.analysis.efficiency import efficiency
 from circuits.analysis.exact import agrees, smallest_subnetwork
 from circuits.analysis.faithfulness import agreement_and_accuracy, faithfulness, group_outputs
 from circuits.analysis.groups import GROUPS, expected_jaccard, jaccard, neuron_groups
+from circuits.analysis.hidden_progress import layer_gap, movement
 from circuits.analysis.logit_waves import key_frequencies, logit_waves
 from circuits.analysis.low_degree import low_degree_coefficients, weight_by_degree
 from circuits.analysis.margin import margins
@@ -31,7 +32,6 @@ from circuits.analysis.outcomes import outcomes
 from circuits.analysis.phases import phases
 from circuits.analysis.population_gradient import fourier_gaps, halfspace_gradient
 from circuits.analysis.progress import progress_measures
-from circuits.analysis.progress_measures import layer_gap, movement
 from circuits.analysis.pruning import incoming_norms, kept_neurons, pruning_order
 from circuits.analysis.ramp import fitted_ramp
 from circuits.analysis.sensitivity import relu_sensitivities

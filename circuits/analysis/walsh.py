@@ -19,12 +19,12 @@ from circuits.analysis.cube import subset_names, walsh_coefficients
 from circuits.analysis.cube_weights import PARTS, cube_weights, draws_by_pattern
 from circuits.analysis.efficiency import MOST_PATTERN_BITS, parity_bits
 from circuits.analysis.groups import GROUPS, neuron_groups
+from circuits.analysis.hidden_progress import MOVED, as_layer, first_weights, initial_weights, layer_gap, movement
 from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
 from circuits.analysis.layers import Layer, layer_of
 from circuits.analysis.masking import Masked
 from circuits.analysis.phases import phase_checkpoints
 from circuits.analysis.population_gradient import fourier_gaps, halfspace_gradient
-from circuits.analysis.progress_measures import MOVED, as_layer, first_weights, initial_weights, layer_gap, movement
 from circuits.analysis.spectrum import DEGREES, MOST_CHECKPOINTS, outputs_of, parameter_names, spectrum_at
 from circuits.analysis.sweep import Network, sweep
 from circuits.checkpoints.run import Run
