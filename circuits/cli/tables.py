@@ -119,7 +119,16 @@ def construction_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]
 
 
 def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
-    """The last checkpoint of every variable over step and seed, also of those with one further short dimension."""
+    """The last checkpoint of every variable over step and seed, a row per seed."""
+    columns = last_checkpoint(dataset)
+    table = new_table("seed", *columns)
+    for seed in dataset["seed"].values:
+        table.add_row(str(seed), *(number(values.sel(seed=seed), ".4g") for values in columns.values()))
+    return f"{name}, at epoch {float(dataset['epoch'][-1]):g}", table
+
+
+def last_checkpoint(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Every variable (step, seed) at the last checkpoint, also each part of those with one further short dimension."""
     columns: dict[str, xr.DataArray] = {}
     for variable, values in dataset.data_vars.items():
         if values.dtype.kind not in "fiub":
@@ -130,10 +139,7 @@ def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
         elif {"step", "seed"} <= set(values.dims) and len(others) == 1 and values.sizes[others[0]] <= FEW_LABELS:
             for index, label in enumerate(values[others[0]].values):
                 columns[f"{variable}\n{label}"] = values.isel({"step": -1, others[0]: index})
-    table = new_table("seed", *columns)
-    for seed in dataset["seed"].values:
-        table.add_row(str(seed), *(number(values.sel(seed=seed), ".4g") for values in columns.values()))
-    return f"{name}, at epoch {float(dataset['epoch'][-1]):g}", table
+    return columns
 
 
 def certificate_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
@@ -248,19 +254,21 @@ def representation_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Title
 
 
 def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """The last checkpoint of what each network measures; then when each measure moves, seed by seed."""
-    left_out = [name for name in ("share", "sparsity_ratio", "frobenius_norm", "layer_norm") if name in dataset]
-    title, last = last_checkpoint_table("progress", dataset.drop_vars(left_out))
+    """The last checkpoint of what each network measures; then when each measure moves; a column per seed."""
     seeds = dataset["seed"].values.tolist()[:FEW_LABELS]
-    table = new_table("measure", *(f"seed {seed}" for seed in seeds))
-    for measure in dataset["measure"].values:
-        at = dataset.sel(measure=measure)
-        table.add_row(str(measure), *(_lag_cell(at.sel(seed=seed)) for seed in seeds))
-    table.columns[0].justify = "left"
+    of = "" if len(seeds) == dataset.sizes["seed"] else f"; the first {len(seeds)} of {dataset.sizes['seed']} seeds"
+    columns = [f"seed {seed}" for seed in seeds]
+    values, moves = new_table("measure", *columns), new_table("measure", *columns)
+    hidden = [name for name in ("share", "sparsity_ratio", "frobenius_norm", "layer_norm") if name in dataset]
+    for name, measure in last_checkpoint(dataset.drop_vars(hidden)).items():
+        values.add_row(name.replace("\n", " "), *(number(measure.sel(seed=seed), ".4g") for seed in seeds))
+    for name in dataset["measure"].values:
+        at = dataset.sel(measure=name)
+        moves.add_row(str(name), *(_lag_cell(at.sel(seed=seed)) for seed in seeds))
+    values.columns[0].justify = moves.columns[0].justify = "left"
     reference = str(dataset.attrs["reference"]).replace("_", " ")
-    moves = f"Onset of each measure's move after memorisation (epoch), and its lag to that of\n{reference} (95 %)"
-    moves += " interval" if len(seeds) == dataset.sizes["seed"] else f" interval; the first {len(seeds)} seeds"
-    return [(title, last), (moves, table)]
+    when = f"When each measure begins to move after memorisation, in epochs,\nand how long after {reference} (95 %){of}"
+    return [(f"progress, at epoch {float(dataset['epoch'][-1]):g}{of}", values), (when, moves)]
 
 
 OWN: dict[str, Callable[[xr.Dataset, xr.Dataset], list[Titled]]] = {
@@ -294,12 +302,11 @@ def _phase_cells(at: xr.Dataset) -> list[str]:
 
 
 def _lag_cell(at: xr.Dataset) -> str:
-    """When one measure of one seed begins to move, such as "88: -13 (-19, -6)"."""
+    """When one measure of one seed begins to move, such as "88: -13 (-19 to -6)"."""
     onset, lag, low, high = (float(at[name]) for name in ("onset", "lag", "lag_low", "lag_high"))
     if math.isnan(onset):
         return "–"
-    lag, low, high = (float(f"{value:.3g}") for value in (lag, low, high))  # so that "g" writes 1350, not 1.35e+03
-    return f"{onset:.4g}" if math.isnan(lag) else f"{onset:.4g}: {lag:+g} ({low:+g}, {high:+g})"
+    return f"{onset:.4g}" if math.isnan(lag) else f"{onset:.4g}: {lag:+z.0f} ({low:z.0f} to {high:z.0f})"
 
 
 def _mean(values: Iterable[float]) -> str:
