@@ -70,7 +70,7 @@ def test_the_json_restores_what_the_library_computes(document, run_path):
 
 
 def test_the_json_has_the_promised_variables(document):
-    found = document("--subnetwork", "--norms", "--faithfulness", "--progress", "--constructions")
+    found = document(*(f"--{name}" for name in USUAL))
     dims = {
         "effective_sparsity": ("step", "seed"),
         "sparsity_ratio": ("step", "seed"),
@@ -109,7 +109,8 @@ def test_options_reach_the_measurement_and_are_stored(document):
     assert found["options"] == {
         "checkpoints": ":", "layer": None, "support": "test", "criterion": "accuracy", "norm": "path",
         "final": "median", "merge_cosine": 0.9, "merge_floor": 0.02, "memorization_threshold": 0.98,
-        "generalization_threshold": 0.98, "key_share": None, "time_limit": 60.0,
+        "generalization_threshold": 0.98, "key_share": None, "walsh_samples": 1024, "walsh_exact_bits": 12,
+        "time_limit": 60.0,
     }  # fmt: skip
     never = document("--subnetwork", "--memorization-threshold", "1")["subnetwork"]
     assert np.isnan(never["memorization_epoch"]).all()

@@ -93,6 +93,7 @@ def test_the_page_names_the_run_its_source_and_each_section_in_order(grokked_pag
         "Faithfulness",
         "Progress",
         "Constructions",
+        "Walsh",
         "How this was made",
     ]
     assert found.attributes("html") == [{"lang": "en"}]
@@ -101,8 +102,8 @@ def test_the_page_names_the_run_its_source_and_each_section_in_order(grokked_pag
 def test_the_page_has_every_figure_with_a_caption(grokked_page, grokked_run):
     found = Page(grokked_page)
     n_figures = grokked_page.count('class="plotly-graph-div"')
-    assert n_figures == len(found.attributes("figure")) == 21
-    assert len(found.texts("figcaption")) == 21
+    assert n_figures == len(found.attributes("figure")) == 29
+    assert len(found.texts("figcaption")) == 29
     assert all(text.endswith(".") for text in found.texts("figcaption"))
     for figure in ("2 (left)", "2 (middle)", "2 (right)", "3 (left)", "3 (right)", "5 (left)", "5 (right)"):
         assert any(f"Figure {figure} of Merrill et al. 2023" in text for text in found.texts("figcaption"))
@@ -168,8 +169,8 @@ def test_a_name_that_is_markup_is_shown_as_it_is(tmp_path, make_config):
 def test_a_run_without_a_hidden_layer_still_gets_its_curves(tmp_path, make_config):
     with circuits.train(make_config().replace(model__kind="linear"), tmp_path / "a.h5", progress=False) as run:
         found = Page(report(run).read_text())
-    assert found.texts("h2") == ["Seed by seed", "Learning curves", "Progress", "How this was made"]
-    assert len(found.attributes("figure")) == 6
+    assert found.texts("h2") == ["Seed by seed", "Learning curves", "Progress", "Walsh", "How this was made"]
+    assert len(found.attributes("figure")) == 10
 
 
 @pytest.mark.parametrize("seeds", [[0], [0, 1]])
@@ -178,7 +179,7 @@ def test_a_run_with_few_checkpoints_or_seeds_still_gets_a_page(tmp_path, make_co
     with circuits.train(make_config(epochs=epochs, seeds=seeds), tmp_path / "a.h5", progress=False) as run:
         found = Page(report(run).read_text())
         nearest = circuits.analyze(run, "constructions")["constructions"]["nearest"].values.tolist()
-    assert len(found.attributes("figure")) == 17 + len(set(nearest))  # a diagram for each construction
+    assert len(found.attributes("figure")) == 25 + len(set(nearest))  # a diagram for each construction
 
 
 def test_an_interrupted_run_is_said_to_be_one(tmp_path, make_config):
@@ -375,7 +376,7 @@ def rendered(chromium: str, text: str, folder, width: int) -> dict:
 def test_a_browser_draws_every_figure_without_an_error(chromium, grokked_page, tmp_path, width):
     found = rendered(chromium, grokked_page, tmp_path, width)
     assert found["seen"] == []
-    assert len(found["figures"]) == 21
+    assert len(found["figures"]) == 29
     for figure in found["figures"]:
         assert figure["drawn"], figure
         assert min(figure["size"]) > 200, figure

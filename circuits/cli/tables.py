@@ -161,8 +161,10 @@ def certificate_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 def walsh_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
     """Where the weight lies at memorisation, generalisation and the end; then the progress measures."""
-    shares = new_table("at", "seed", "epoch", "parity", "subsets", "rest", "prediction's parity")
-    progress = new_table("at", "seed", "layer gap", "least gap", "median gap", "moved, relevant", "irrelevant")
+    shares = new_table("at", "seed", "epoch", "parity", "subsets", "rest", "prediction's\nparity")
+    progress = new_table(
+        "at", "seed", "layer\ngap", "least\ngap", "median\ngap", "moved,\nrelevant", "moved,\nirrelevant"
+    )
     epochs = dataset["epoch"].values.tolist()
     last = dict.fromkeys(dataset["seed"].values.tolist(), epochs[-1])
     moments = [
@@ -184,12 +186,13 @@ def walsh_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
             progress.add_row(name, str(seed), *(number(gap, ".2g") for gap in gaps), *moved)
         shares.add_section()
         progress.add_section()
-    title = "Share of the variance of the output on the parity, its subsets, everything else"
+    title = "Share of the output's variance on the parity, its subsets, everything else"
     return [
         (title, shares),
         (
-            "Fourier gap of the population gradient, of the layer and of the generalizing neurons;\n"
-            "largest change of a weight in the first layer (–: not taken at that checkpoint)",
+            "Fourier gap of the population gradient, of the layer and of the\n"
+            "generalizing neurons; largest change of a weight in the first layer\n"
+            "(–: not taken at that checkpoint)",
             progress,
         ),
     ]
