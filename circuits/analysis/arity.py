@@ -9,7 +9,8 @@ This is what the ArityFinder in the code released with Merrill et al. 2023 sets 
 `argsort` indices, not ranks, so that it does not prune the smallest weights, and the search assumes monotony.
 
 Two exact shortcuts make it quick. Without its smaller weights a neuron changes f by at most |u| Σ |w_i| over them, so
-inputs of larger |f| need not be looked at; and those of smallest |f| are looked at first.
+inputs of larger |f| need not be looked at; and those of smallest |f| are looked at first. An output that is 0 up to
+rounding counts as 0, which is a prediction of its own: so it is where the neuron was the only one to fire.
 """
 
 from typing import no_type_check
@@ -19,6 +20,7 @@ import numpy as np
 from jaxtyping import Float, Int, Real
 
 SLACK = 1 + 1e-9  # bounds are sums that round
+ROUNDING = 1e-12  # of what is added and taken away
 
 
 def arities(
@@ -37,7 +39,7 @@ def arities(
     inputs
         (example, input) the support.
     outputs
-        (example,) f(x) on it, in float64.
+        (example,) f(x) on it, computed in float64.
 
     Examples
     --------
@@ -97,7 +99,10 @@ def _arities(W, b, u, inputs, outputs, reach, by_size):
                 for rank in range(known[x], m):
                     partial[x] += weights[rank] * inputs[x, order[rank]]
                 known[x] = m
-                changed = outputs[x] + u[j] * (max(partial[x], 0.0) - whole[x])
+                added, taken = u[j] * max(partial[x], 0.0), u[j] * whole[x]
+                changed = outputs[x] + (added - taken)
+                if abs(changed) <= ROUNDING * (abs(outputs[x]) + abs(taken)) and added != taken:
+                    changed = 0.0
                 if np.sign(changed) != np.sign(outputs[x]):
                     agrees, last = False, x
                     break

@@ -89,7 +89,7 @@ def moves(
             ramp = fitted_ramp(t, curve)
             if ramp is None or not ramp.moves:
                 continue
-            for name, value in _described(ramp).items():
+            for name, value in _described(ramp, epochs).items():
                 found[name][row, column] = value
             at_start[row, column] = ramp.onset[0] <= t[np.isfinite(curve)][0]
             share[row, window, column] = (curve - ramp.before) / (ramp.after - ramp.before)
@@ -150,11 +150,13 @@ def flattened(result: xr.Dataset | Mapping[str, xr.DataArray]) -> dict[str, xr.D
     return found
 
 
-def _described(ramp: Ramp) -> dict[str, float]:
-    """A ramp along log10 epoch, in epochs."""
+def _described(ramp: Ramp, epochs: Float[np.ndarray, " step"]) -> dict[str, float]:
+    """A ramp along log10 epoch, in epochs; its breakpoints are those of checkpoints, without what the powers round."""
     said: dict[str, float] = {}
     for name, estimate in (("onset", ramp.onset), ("midpoint", ramp.middle), ("end", ramp.end)):
-        said |= {f"{name}{part}": 10.0**value for part, value in zip(("", "_low", "_high"), estimate, strict=True)}
+        for part, value in zip(("", "_low", "_high"), estimate, strict=True):
+            at = 10.0**value
+            said[name + part] = at if name == "midpoint" else float(epochs[np.abs(epochs - at).argmin()])
     rises = 1.0 if ramp.after > ramp.before else -1.0
     return said | {"before": ramp.before, "after": ramp.after, "explained": ramp.explained, "direction": rises}
 

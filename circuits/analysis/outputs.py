@@ -1,7 +1,7 @@
 """The outputs of one network on a set of inputs, whatever its kind.
 
-The relu model's are summed over the neurons in float64, as where subnetworks are found. Any other model runs its own
-forward pass, on tables that it prepares once for the inputs where it offers that.
+The relu model's are computed in float64, so that what single neurons add to them can be told from rounding. Any other
+model runs its own forward pass, on tables that it prepares once for the inputs where it offers that.
 """
 
 import threading
@@ -32,10 +32,10 @@ def outputs_on(config: Config, inputs: Shaped[np.ndarray, "example input"]) -> O
     """
     relu = config.model.hidden_layer
     if relu is not None:
-        kept = threading.local()
+        kept, inputs = threading.local(), inputs.astype(np.float64)
 
         def by_formula(net: Mapping[str, np.ndarray]) -> np.ndarray:
-            W, b, u = (net[name] for name in relu)
+            W, b, u = (net[name].astype(np.float64) for name in relu)
             kept.hidden = preactivations(W, b, inputs, getattr(kept, "hidden", None))
             return relu_outputs(kept.hidden, u)
 

@@ -1,0 +1,138 @@
+"""Which measure moves first: lags against test accuracy, ranks, and what is passed over."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import circuits
+from circuits.analysis.moves import REFERENCE, VARIABLES, flattened, moves
+
+EPOCHS = np.arange(0.0, 400.0, 2.0)
+NAN = float("nan")
+
+
+def curve(onset, end, before=0.0, after=1.0, size=0.0, purpose=0):
+    """A ramp along log epoch with white noise."""
+    with np.errstate(divide="ignore"):
+        t = np.clip((np.log10(EPOCHS) - np.log10(onset)) / (np.log10(end) - np.log10(onset)), 0, 1)
+    return before + (after - before) * t + size * np.random.default_rng(purpose).normal(size=len(EPOCHS))
+
+
+def measures(**curves):
+    """Measures (step, seed) from a list of one curve per seed."""
+    coords = {"step": np.arange(len(EPOCHS)), "epoch": ("step", EPOCHS)}
+    return {
+        name: xr.DataArray(np.stack(of_seeds, axis=1), coords | {"seed": np.arange(len(of_seeds))}, ("step", "seed"))
+        for name, of_seeds in curves.items()
+    }
+
+
+def test_lags_are_those_of_the_known_onsets_and_negative_for_what_moves_before():
+    found = moves(
+        measures(
+            test_accuracy=[curve(100, 200, 0.5, 1, 0.005, 1)],
+            norm=[curve(60, 300, 9, 4, 0.05, 2)],
+            late=[curve(150, 250, size=0.01)],
+        ),
+        np.array([20.0]),
+    ).isel(seed=0)
+    for name, onset in (("test_accuracy", 100), ("norm", 60), ("late", 150)):
+        at = found.sel(measure=name)
+        assert at["onset_low"] <= onset <= at["onset_high"]
+        assert at["lag_low"] <= onset - 100 <= at["lag_high"]
+        assert at["midpoint_lag_low"] <= at["midpoint_lag"] <= at["midpoint_lag_high"]
+    assert found["direction"].values.tolist() == [1, -1, 1]
+    assert found["rank"].values.tolist() == [2, 1, 3]
+    assert str(found["first_mover"].values) == "norm"
+    assert float(found["lag"].sel(measure="norm")) < 0 < float(found["lag"].sel(measure="late"))
+    own = found.sel(measure="test_accuracy")
+    assert (float(own["lag"]), float(own["lag_low"]), float(own["lag_high"])) == (0, 0, 0)
+
+
+def test_what_does_not_move_has_no_onset_and_no_rank():
+    still = np.random.default_rng(4).normal(size=len(EPOCHS))
+    found = moves(
+        measures(test_accuracy=[curve(100, 200)], noise=[still], constant=[np.ones(len(EPOCHS))]), np.array([10.0])
+    )
+    for name in ("noise", "constant"):
+        at = found.sel(measure=name, seed=0)
+        assert all(np.isnan(at[key]) for key in VARIABLES if key not in ("direction", "rank"))
+        assert (int(at["direction"]), int(at["rank"])) == (0, -1)
+        assert np.isnan(found["share"].sel(measure=name)).all()
+
+
+def test_what_was_moving_already_has_rank_0_and_is_not_the_first_mover():
+    found = moves(measures(test_accuracy=[curve(100, 200)], drift=[curve(10, 390, 5, 2)]), np.array([20.0])).isel(
+        seed=0
+    )
+    assert found["rank"].values.tolist() == [1, 0]
+    assert float(found["onset"].sel(measure="drift")) == 20
+    assert str(found["first_mover"].values) == "test_accuracy"
+
+
+def test_only_what_follows_memorisation_counts_and_a_seed_that_never_memorised_is_looked_at_from_its_first_update():
+    both = curve(4, 12, 0, 9) + curve(100, 200, 0, 0.8)
+    found = moves(measures(test_accuracy=[both, both]), np.array([40.0, NAN]))
+    assert found["onset"].sel(measure="test_accuracy").values[0] == pytest.approx(100, abs=2)
+    assert found["onset"].sel(measure="test_accuracy").values[1] < 20
+    share = found["share"].sel(measure="test_accuracy")
+    assert np.isnan(share.values[EPOCHS < 40, 0]).all()
+    assert np.isfinite(share.values[EPOCHS >= 40, 0]).all()
+
+
+def test_shares_go_from_0_to_1_whichever_way_the_measure_moves():
+    found = moves(measures(test_accuracy=[curve(100, 200)], down=[curve(60, 120, 40, 30)]), np.array([20.0]))
+    for name in ("test_accuracy", "down"):
+        share = found["share"].sel(measure=name, seed=0).values[EPOCHS >= 20]
+        assert (share[0], share[-1]) == (pytest.approx(0, abs=0.02), pytest.approx(1, abs=0.02))
+
+
+def test_a_measure_over_decades_is_taken_as_its_logarithm():
+    decades = 10 ** curve(60, 200, -6, 0)
+    found = moves(
+        measures(test_accuracy=[curve(100, 200)], loss=[decades], narrow=[curve(60, 90, 1, 5)]), np.array([20.0])
+    )
+    assert found["log_scale"].values.tolist() == [False, True, False]
+    at = found.sel(measure="loss", seed=0)
+    assert (float(at["onset"]), float(at["end"])) == (pytest.approx(60, abs=2), pytest.approx(200, abs=2))
+    assert (float(at["before"]), float(at["after"])) == (pytest.approx(-6, abs=0.1), pytest.approx(0, abs=0.1))
+
+
+def test_without_the_reference_onsets_stand_alone():
+    found = moves(measures(norm=[curve(60, 120)]), np.array([20.0]))
+    assert REFERENCE not in found["measure"]
+    assert np.isnan(found["lag"]).all()
+    assert np.isfinite(found["onset"]).all()
+
+
+def test_seeds_that_diverge_have_no_transitions_of_their_own():
+    broken = curve(100, 200)
+    broken[30:] = NAN
+    found = moves(measures(test_accuracy=[curve(100, 200), broken]), np.array([50.0, 50.0]))
+    assert np.isfinite(found["onset"].values[0, 0])
+    assert np.isnan(found["onset"].values[0, 1])
+
+
+def test_no_measure_at_all_is_refused():
+    with pytest.raises(circuits.InputError, match="no measure to look at"):
+        moves({}, np.array([1.0]))
+
+
+def test_a_short_further_dimension_is_taken_apart_and_a_long_one_passed_over():
+    sizes = {"step": 3, "seed": 2}
+
+    def values(**more):
+        dims = sizes | more
+        return (tuple(dims), np.zeros(tuple(dims.values())))
+
+    given = xr.Dataset(
+        {
+            "plain": values(),
+            "by_label": values(key=2),
+            "long": values(neuron=100),
+            "two": values(a=2, b=2),
+            "seeds": ("seed", [0, 1]),
+        },
+        {"key": ["k", "l"]},
+    )
+    assert list(flattened(given)) == ["plain", "by_label k", "by_label l"]

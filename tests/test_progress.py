@@ -1,0 +1,228 @@
+"""The measurement `progress`: its variables are those of the slow formulas, whatever the run, and survive the disk."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import circuits
+from circuits.analysis import progress_measures, transitions
+from circuits.analysis.arity import arities
+from circuits.analysis.store import to_json, write_sidecar
+from circuits.cli.main import main
+from circuits.config import parse
+from circuits.figures import progress as drawn
+from circuits.options import Options
+
+
+@pytest.fixture(scope="module")
+def grokked(grokked_path):
+    with circuits.open(grokked_path) as run:
+        yield circuits.analyze(run, "progress")["progress"]
+
+
+@pytest.fixture(scope="module", params=["mlp", "transformer"])
+def modular_path(request, tmp_path_factory):
+    models = {
+        "mlp": {"kind": "mlp", "widths": [16], "activation": "square", "biases": False},
+        "transformer": {"kind": "transformer", "n_heads": 2, "d_model": 8, "d_mlp": 12},
+    }
+    encoding = "one-hot" if request.param == "mlp" else "tokens"
+    config = parse(
+        {
+            "name": request.param, "task": {"kind": "modular", "p": 7, "train_fraction": 0.7, "encoding": encoding},
+            "model": models[request.param], "optimizer": {"kind": "adamw", "lr": 0.02, "weight_decay": 0.1},
+            "loss": "cross_entropy", "batch_size": None, "epochs": 120, "seeds": [1, 5],
+            "checkpoints": {"every_epochs": 4}, "metrics": ["parameter_norm", "effective_sparsity"],
+        }
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("runs") / f"{request.param}.h5"
+    circuits.train(config, path, progress=False).close()
+    return path
+
+
+def test_norms_of_a_stored_network_are_those_of_its_arrays(tiny_run):
+    found = progress_measures(tiny_run).sel(seed=2).isel(step=3)
+    net = {name: values.astype(float) for name, values in tiny_run.arrays(seed=2, checkpoint=3).items()}
+    assert found["spectral_norm"].sel(matrix="W") == pytest.approx(np.linalg.norm(net["W"], 2))
+    assert found["frobenius_norm"].sel(matrix="W") == pytest.approx(np.linalg.norm(net["W"]))
+    assert found["spectral_norm"].sel(matrix="u") == pytest.approx(np.linalg.norm(net["u"]))
+    assert found["layer_norm"].sel(layer="readout") == pytest.approx(np.linalg.norm(net["u"]))
+    assert found["parameter_norm"] == pytest.approx(np.sqrt(sum((values**2).sum() for values in net.values())))
+
+
+def test_margins_of_a_stored_network_are_those_of_its_model(tiny_run):
+    found = progress_measures(tiny_run).sel(seed=1).isel(step=-1)
+    data, model = tiny_run.data(1), tiny_run.model(seed=1)
+    for which in ("train", "test"):
+        with torch.no_grad():
+            outputs = model(torch.from_numpy(data[f"{which}_inputs"].values.astype(np.float32))).numpy()
+        margin = outputs * data[f"{which}_targets"].values
+        assert found[f"{which}_margin_least"] == pytest.approx(margin.min(), abs=1e-5)
+        assert found[f"{which}_margin_mean"] == pytest.approx(margin.mean(), abs=1e-5)
+    assert found["normalised_margin"] == pytest.approx(found["train_margin_least"] / found["parameter_norm"] ** 2)
+
+
+def test_arities_of_a_stored_network_are_those_on_its_support(tiny_run):
+    data, net = tiny_run.data(0), tiny_run.arrays(0)
+    for support in ("train", "test"):
+        inputs = data[f"{support}_inputs"].values.astype(float)
+        f = np.maximum(inputs @ net["W"].T.astype(float) + net["b"], 0) @ net["u"].astype(float)
+        found = progress_measures(tiny_run, Options(support=support, checkpoints="-1:"))["arity"].sel(seed=0)
+        np.testing.assert_array_equal(found.values[0], arities(net["W"], net["b"], net["u"], inputs, f))
+
+
+def test_a_network_that_learned_parity_has_its_sensitivity_and_its_neurons_its_arity(grokked):
+    last = grokked.isel(step=-1)
+    assert grokked["sensitivity"].attrs["of_the_task"] == 2
+    np.testing.assert_allclose(last["sensitivity"], 2, atol=0.2)
+    assert (last["subnetwork_arity"] <= 3).all()
+    assert (grokked["sensitivity"].isel(step=slice(10, 60)).mean("step") > 3).all()  # while it has only memorised
+    assert (grokked["network_arity"].isel(step=0) > 5 * last["network_arity"]).all()
+
+
+def test_sparsity_is_that_of_the_measurement_subnetwork(grokked, grokked_run):
+    expected = circuits.analyze(grokked_run, "subnetwork")["subnetwork"]
+    xr.testing.assert_equal(grokked["effective_sparsity"].drop_attrs(), expected["effective_sparsity"].drop_attrs())
+    xr.testing.assert_equal(grokked["sparsity_ratio"].drop_attrs(), expected["sparsity_ratio"].drop_attrs())
+
+
+def test_the_measures_move_and_test_accuracy_between_memorisation_and_generalisation(grokked, grokked_run):
+    phases = circuits.analysis.phases(grokked_run)
+    own = grokked.sel(measure="test_accuracy")
+    assert (own["onset"] >= phases["memorization_epoch"]).all()
+    assert (own["onset"] < phases["generalization_epoch"]).all()
+    assert (own["direction"] == 1).all()
+    assert (grokked["direction"].sel(measure="network_arity") == -1).all()
+    assert set(grokked["first_mover"].values) <= set(grokked["measure"].values)
+
+
+def test_transitions_are_those_of_the_measurement_and_take_further_measures(grokked, grokked_run):
+    plain = transitions(grokked_run)
+    xr.testing.assert_equal(plain["onset"], grokked["onset"])
+    merged = circuits.analyze(grokked_run, "constructions")["constructions"]
+    more = transitions(grokked_run, merged)
+    assert set(more["measure"].values) - set(plain["measure"].values) >= {"merged_sparsity", "path_cost"}
+    xr.testing.assert_equal(more["lag"].sel(measure=plain["measure"]), plain["lag"])
+    again = transitions(grokked_run, {"parameter_norm": -grokked["parameter_norm"]})
+    assert (again["direction"].sel(measure="parameter_norm") == -plain["direction"].sel(measure="parameter_norm")).all()
+
+
+def test_measures_of_other_checkpoints_are_refused_in_one_line(grokked, grokked_run):
+    with pytest.raises(circuits.InputError, match=r"The measure 'x' has other steps than the 201 of .*grokked\.h5"):
+        transitions(grokked_run, {"x": grokked["parameter_norm"].isel(step=slice(5))})
+
+
+def test_classes_have_margins_but_neither_sensitivity_nor_arity(modular_path):
+    with circuits.open(modular_path) as run:
+        found = circuits.analyze(run, "progress")["progress"]
+        assert not {"sensitivity", "arity"} & set(found)
+        assert ("normalised_margin" in found) == (run.config.model.kind == "mlp")
+        np.testing.assert_allclose(found["parameter_norm"], run.metrics["parameter_norm"], rtol=1e-6)
+        xr.testing.assert_equal(
+            found["effective_sparsity"].drop_attrs(), circuits.analysis.effective_sparsity(run).drop_attrs()
+        )
+        right = found["test_margin_least"] > 0
+        np.testing.assert_array_equal(right, run.metrics["test_accuracy"] == 1)
+        assert {figure.layout.title.text for figure in drawn.figures(run, found)} >= {"Spectral norm", "Margins"}
+
+
+def test_the_stored_metric_is_used_only_where_it_is_the_same_thing(modular_path, monkeypatch):
+    with circuits.open(modular_path) as run:
+        asked = []
+        monkeypatch.setattr(
+            "circuits.analysis.progress.sparsity_at",
+            lambda run, checkpoints, options, progress: asked.append(options) or np.ones((len(checkpoints), 2)),
+        )
+        progress_measures(run, Options(checkpoints="-2:"))
+        assert not asked
+        progress_measures(run, Options(checkpoints="-2:", support="test"))
+        assert len(asked) == 1
+
+
+def test_results_survive_json_and_the_sidecar(tiny_run, tmp_path):
+    found = circuits.analyze(tiny_run, "progress")
+    restored = circuits.read_json(to_json(tiny_run, found))["progress"]
+    xr.testing.assert_identical(restored, found["progress"])
+    path = write_sidecar(tiny_run, found, path=tmp_path / "a.nc")
+    with xr.open_datatree(path, engine="h5netcdf") as tree:
+        xr.testing.assert_equal(tree["progress"].to_dataset().load(), found["progress"])
+
+
+def test_a_diverged_seed_is_nan_and_has_no_arity(tmp_path, make_config):
+    config = make_config(optimizer__lr=1e30, epochs=3, seeds=[0])
+    with circuits.train(config, tmp_path / "a.h5", progress=False) as run:
+        last = circuits.analyze(run, "progress")["progress"].isel(step=-1, seed=0)
+    assert not np.isfinite(last["parameter_norm"])
+    assert np.isnan(last["sensitivity"])
+    assert (last["arity"] == -1).all()
+    assert np.isnan(last["network_arity"])
+
+
+def test_the_command_prints_what_moves_and_writes_everything(grokked_path, tmp_path, capsys, grokked):
+    words = ["analyze", str(grokked_path), "--progress", "--quiet", "--out", str(tmp_path / "a.nc")]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "Onset of each measure's move" in printed
+    at = grokked.sel(measure="test_accuracy", seed=0)
+    assert f"{float(at['onset']):.4g}: +0 (+0, +0)" in printed
+    assert main([*words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)["progress"]
+    assert {"arity", "share", "loss_spectrum"} <= set(document["data_vars"])
+
+
+# ---- figures ----
+
+
+def test_one_figure_has_the_measures_by_name_with_the_phases_marked(grokked_run, grokked):
+    told = drawn.with_phases(grokked_run, grokked)
+    figure = circuits.figures.measures(told, ["parameter_norm", "test_margin_mean"], title="Two", log_y=True)
+    first, second = [trace for trace in figure.data if trace.showlegend is not False][:2]
+    assert first.name == "L2 norm of all parameters"
+    assert second.name.startswith("mean margin on the test set")
+    np.testing.assert_allclose(first.y, grokked["parameter_norm"].mean("seed")[1:], rtol=1e-6)
+    assert np.nanmin(second.y) > 0  # what is not has no place on a log axis
+    assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log"
+    assert {note.text for note in figure.layout.annotations} == {"memorised", "generalised"}
+    with pytest.raises(circuits.InputError, match=r"no measure 'sensitivty'\. Did you mean 'sensitivity'"):
+        circuits.figures.measures(told, ["sensitivty"])
+
+
+def test_the_bold_lines_go_from_0_at_the_onset_to_1_at_the_end(grokked_run, grokked):
+    figure = circuits.figures.transition_shares(drawn.with_phases(grokked_run, grokked), ["test_accuracy"])
+    at = grokked.sel(measure="test_accuracy", seed=1)
+    line = [trace for trace in figure.data if trace.name == "test accuracy"][1]
+    np.testing.assert_allclose(line.x[1:3], [at["onset"], at["end"]], rtol=1e-6)
+    assert list(line.y) == [0, 0, 1, 1]
+
+
+def test_the_rows_stand_in_the_order_of_their_mean_onset_and_hold_the_intervals(grokked_run, grokked):
+    figure = circuits.figures.transitions(drawn.with_phases(grokked_run, grokked))
+    labels = [
+        label.replace("<b>", "").replace("</b>", "").replace(" ", "_", 1) for label in figure.layout.yaxis.ticktext
+    ]
+    assert len(labels) == int(np.isfinite(grokked["onset"]).any("seed").sum())
+    first = figure.data[0]
+    at = grokked.sel(seed=0, measure=list(first.text))
+    np.testing.assert_allclose(first.x, at["onset"], rtol=1e-6)
+    np.testing.assert_allclose(first.x + first.error_x.array, at["onset_high"], rtol=1e-5)
+    means = grokked["onset"].mean("seed").sel(measure=list(first.text)).values
+    assert (np.diff(means) >= 0).all()
+
+
+def test_the_sensitivity_of_the_task_is_a_dashed_line(grokked_run, grokked):
+    figure = circuits.figures.sensitivity(drawn.with_phases(grokked_run, grokked))
+    dashed = [shape for shape in figure.layout.shapes if shape.line.dash == "dash" and shape.y0 == shape.y1 == 2]
+    assert len(dashed) == 1
+    assert "the parity: 2" in {note.text for note in figure.layout.annotations}
+
+
+def test_a_run_where_nothing_can_move_yet_has_no_figures_of_moves(tiny_run):
+    titles = [
+        figure.layout.title.text
+        for figure in drawn.figures(tiny_run, circuits.analyze(tiny_run, "progress")["progress"])
+    ]
+    assert "What moves first" not in titles
+    assert "Sensitivity" in titles

@@ -1,0 +1,142 @@
+"""Ramps: known breakpoints are found, inside their intervals as often as is said, and noise alone has none."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from circuits.analysis.ramp import LEAST_POINTS, all_ramps, effective_number, fitted_ramp
+
+N, REPEATS = 200, 120
+T = np.log10(np.arange(30.0, 30.0 + N))
+
+
+def ramp(t, onset, end):
+    return np.clip((t - onset) / (end - onset), 0, 1)
+
+
+def noise(random, rho, size, n=N):
+    """AR(1) of standard deviation `size`, stationary from its first value."""
+    steps = random.normal(size=n) * size
+    found = np.empty(n)
+    found[0] = steps[0]
+    for i in range(1, n):
+        found[i] = rho * found[i - 1] + np.sqrt(1 - rho**2) * steps[i]
+    return found
+
+
+def somewhere(random):
+    onset = T[0] + np.ptp(T) * random.uniform(0.2, 0.5)
+    return onset, onset + np.ptp(T) * random.uniform(0.1, 0.4)
+
+
+@given(st.integers(0, 60), st.integers(1, 39), st.floats(-20, 20), st.floats(0.1, 50), st.sampled_from([-1, 1]))
+def test_a_ramp_without_noise_is_found_exactly(first, length, level, height, sign):
+    t = np.sort(np.random.default_rng(first).uniform(0, 10, 120))
+    last = first + length
+    found = fitted_ramp(t, level + sign * height * ramp(t, t[first], t[last]))
+    assert found.moves
+    assert (found.onset[0], found.end[0]) == (t[first], t[last])
+    assert found.middle[0] == pytest.approx((t[first] + t[last]) / 2)
+    assert (found.before, found.after) == (
+        pytest.approx(level, abs=1e-5 * height),
+        pytest.approx(level + sign * height, abs=1e-5 * height),
+    )
+    assert found.explained == pytest.approx(1)
+
+
+def test_the_residuals_of_every_pair_are_those_of_least_squares():
+    random = np.random.default_rng(0)
+    t = np.sort(random.uniform(0, 3, 17))
+    y = random.normal(size=17)
+    y -= y.mean()
+    first, last, rss, rise = all_ramps(t, y, np.arange(17))
+    assert len(first) == 17 * 16 / 2
+    for i, j, residual, slope in zip(first, last, rss, rise, strict=True):
+        design = np.stack([np.ones(17), ramp(t, t[i], t[j])], axis=1)
+        solution, expected, *_ = np.linalg.lstsq(design, y, rcond=None)
+        assert residual == pytest.approx(float(expected[0]), rel=1e-8)
+        assert slope == pytest.approx(solution[1], rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("rho", "size", "least"), [(0.0, 0.03, 0.95), (0.0, 0.3, 0.87), (0.6, 0.1, 0.87), (0.8, 0.1, 0.87), (0.9, 0.1, 0.8)]
+)
+def test_the_intervals_hold_what_they_should_in_white_and_in_correlated_noise(rho, size, least):
+    random = np.random.default_rng(int(100 * rho + 10 * size))
+    held = np.zeros(3)
+    for _ in range(REPEATS):
+        onset, end = somewhere(random)
+        found = fitted_ramp(T, ramp(T, onset, end) + noise(random, rho, size))
+        assert found.moves
+        for place, (interval, truth) in enumerate(
+            ((found.onset, onset), (found.middle, (onset + end) / 2), (found.end, end))
+        ):
+            held[place] += interval[1] <= truth <= interval[2]
+    assert (held / REPEATS >= least).all(), held / REPEATS
+
+
+@pytest.mark.parametrize(("rho", "most"), [(0.0, 0.05), (0.6, 0.06), (0.8, 0.12)])
+def test_noise_alone_does_not_move(rho, most):
+    random = np.random.default_rng(int(10 * rho))
+    assert sum(fitted_ramp(T, noise(random, rho, 1.0)).moves for _ in range(REPEATS)) <= most * REPEATS
+
+
+@given(st.floats(-1e3, 1e3), st.sampled_from([-1e6, -0.01, 3.0, 1e9]), st.integers(0, 99))
+def test_shifting_and_scaling_the_curve_moves_no_breakpoint(shift, scale, seed):
+    random = np.random.default_rng(seed)
+    y = ramp(T, *somewhere(random)) + noise(random, 0.3, 0.1)
+    plain, changed = fitted_ramp(T, y), fitted_ramp(T, shift * abs(scale) + scale * y)
+    for one, other in ((plain.onset, changed.onset), (plain.middle, changed.middle), (plain.end, changed.end)):
+        assert other == pytest.approx(one, abs=1e-6)
+    assert np.sign(changed.after - changed.before) == np.sign(scale) * np.sign(plain.after - plain.before)
+    assert changed.explained == pytest.approx(plain.explained, abs=1e-6)
+
+
+def test_a_steady_trend_is_a_ramp_from_the_first_point_to_the_last():
+    found = fitted_ramp(T, 5 - 2 * T)
+    assert found.moves
+    assert (found.onset[0], found.end[0]) == (T[0], T[-1])
+    assert found.after < found.before
+
+
+def test_a_step_is_a_ramp_between_two_neighbours():
+    found = fitted_ramp(T, (np.arange(N) >= 70).astype(float))
+    assert (found.onset[0], found.end[0]) == (T[69], T[70])
+
+
+def test_more_noise_gives_a_wider_interval():
+    random = np.random.default_rng(3)
+    plain = noise(random, 0.0, 1.0)
+    widths = [np.ptp(fitted_ramp(T, ramp(T, 1.8, 2.0) + size * plain).onset[1:]) for size in (0.01, 0.1, 0.5)]
+    assert widths == sorted(widths)
+    assert widths[0] < widths[-1] / 2
+
+
+def test_points_that_are_not_finite_are_left_out():
+    y = ramp(T, T[60], T[90])
+    y[[3, 40, 120]] = np.nan, np.inf, -np.inf
+    assert fitted_ramp(T, y).onset[0] == T[60]
+
+
+@pytest.mark.parametrize(
+    "y", [np.ones(50), np.full(50, np.nan), np.r_[np.arange(LEAST_POINTS - 1.0), np.full(30, np.nan)]]
+)
+def test_a_constant_and_too_few_points_have_no_ramp(y):
+    assert fitted_ramp(np.arange(float(len(y))), y) is None
+
+
+def test_with_many_points_breakpoints_are_on_a_grid_and_intervals_hold_the_truth():
+    t = np.linspace(0, 1, 2000)
+    random = np.random.default_rng(8)
+    found = fitted_ramp(t, ramp(t, 0.41, 0.53) + 0.05 * random.normal(size=2000))
+    assert found.onset[1] <= 0.41 <= found.onset[2]
+    assert found.end[1] <= 0.53 <= found.end[2]
+    assert np.ptp(found.onset[1:]) < 0.03
+
+
+def test_correlated_residuals_count_for_fewer():
+    random = np.random.default_rng(2)
+    white, correlated = noise(random, 0.0, 1.0, 4000), noise(random, 0.8, 1.0, 4000)
+    assert effective_number(white) > 3500
+    assert effective_number(correlated) == pytest.approx(4000 / 9, rel=0.2)
