@@ -98,6 +98,16 @@ def test_a_measure_over_decades_is_taken_as_its_logarithm():
     assert (float(at["before"]), float(at["after"])) == (pytest.approx(-6, abs=0.1), pytest.approx(0, abs=0.1))
 
 
+def test_an_accuracy_is_never_taken_as_its_logarithm():
+    from_chance = curve(100, 200, 0.01, 1)
+    found = moves(
+        measures(test_accuracy=[from_chance], logit_share=[from_chance], loss=[from_chance]), np.array([20.0])
+    )
+    assert found["log_scale"].values.tolist() == [False, False, True]
+    at = found.sel(measure="test_accuracy", seed=0)
+    assert float(at["midpoint"]) == pytest.approx(np.sqrt(100 * 200), rel=0.02)
+
+
 def test_without_the_reference_onsets_stand_alone():
     found = moves(measures(norm=[curve(60, 120)]), np.array([20.0]))
     assert REFERENCE not in found["measure"]

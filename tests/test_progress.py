@@ -165,9 +165,9 @@ def test_the_command_prints_what_moves_and_writes_everything(grokked_path, tmp_p
     words = ["analyze", str(grokked_path), "--progress", "--quiet", "--out", str(tmp_path / "a.nc")]
     assert main(words) == 0
     printed = capsys.readouterr().out
-    assert "Onset of each measure's move" in printed
+    assert "When each measure begins to move" in printed
     at = grokked.sel(measure="test_accuracy", seed=0)
-    assert f"{float(at['onset']):.4g}: +0 (+0, +0)" in printed
+    assert f"{float(at['onset']):.4g}: +0 (0 to 0)" in printed
     assert main([*words, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)["progress"]
     assert {"arity", "share", "loss_spectrum"} <= set(document["data_vars"])

@@ -15,9 +15,8 @@ from jaxtyping import Float
 from circuits.analysis.ramp import Ramp, fitted_ramp
 from circuits.errors import InputError
 
-DECADE = (
-    10.0  # a positive measure whose largest value is more than so many times its smallest is taken as its logarithm
-)
+DECADE = 10.0  # a positive measure whose largest value is more than so many times its smallest is taken as logarithm
+SHARES = ("accuracy", "share")  # but not what ends on these: from 0.01 to 0.1 is not half of the way to 1
 MOST_LABELS = 16  # a further dimension of at most so many entries is taken apart, one measure each
 REFERENCE = "test_accuracy"
 VARIABLES = {
@@ -80,17 +79,18 @@ def moves(
     log_scale = np.zeros(len(measures), bool)
     at_start = np.zeros((len(measures), len(seeds)), bool)
     windows = [epochs > 0 if np.isnan(begin) else (epochs >= begin) & (epochs > 0) for begin in start]
-    for row, values in enumerate(measures.values()):
+    for row, (name, values) in enumerate(measures.items()):
         y = values.transpose("step", "seed").values.astype(np.float64)
-        log_scale[row] = spans_decades([y[window, column] for column, window in enumerate(windows)])
+        curves = [y[window, column] for column, window in enumerate(windows)]
+        log_scale[row] = not name.endswith(SHARES) and spans_decades(curves)
         for column, window in enumerate(windows):
             t, curve = np.log10(epochs[window]), y[window, column]
             curve = np.log10(curve) if log_scale[row] else curve
             ramp = fitted_ramp(t, curve)
             if ramp is None or not ramp.moves:
                 continue
-            for name, value in _described(ramp, epochs).items():
-                found[name][row, column] = value
+            for key, value in _described(ramp, epochs).items():
+                found[key][row, column] = value
             at_start[row, column] = ramp.onset[0] <= t[np.isfinite(curve)][0]
             share[row, window, column] = (curve - ramp.before) / (ramp.after - ramp.before)
     names = list(measures)
