@@ -1,6 +1,7 @@
 """Imports point one way, as docs/architecture.md draws it."""
 
 import ast
+import inspect
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,13 @@ def test_imports_point_one_way(path):
     exceptions = {"circuits.models.network", "circuits.models.hooked"} if path.name == "interfaces.py" else set()
     upward = {name for name in imports(path) if room(name) not in allowed} - exceptions
     assert not upward, f"{here} must not import {upward}"
+
+
+def test_no_name_that_loads_lazily_is_that_of_a_module():
+    # Importing the module would put it in the place of the name.
+    for package in (circuits, circuits.constructions):
+        modules = {path.stem for path in Path(package.__file__).parent.glob("*.py")}
+        assert modules.isdisjoint(name for name in package.__all__ if not inspect.ismodule(getattr(package, name)))
 
 
 def test_files_stay_small_and_no_drawer_is_for_odds_and_ends():

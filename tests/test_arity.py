@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circuits.analysis.arity import arities
-from circuits.constructions.build import build
+from circuits.constructions import build
 
 
 def outputs(W, b, u, inputs):

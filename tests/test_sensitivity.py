@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import circuits
 from circuits.analysis.predictions import predictions
 from circuits.analysis.sensitivity import flipped, relu_sensitivities, sensitivities_on
-from circuits.constructions.build import build
+from circuits.constructions import build
 
 
 def every_flip(config, net, inputs):

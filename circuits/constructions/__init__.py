@@ -13,7 +13,7 @@ from circuits.registry import CONSTRUCTIONS
 if TYPE_CHECKING:
     from circuits.constructions.and_gates import dnf as dnf
     from circuits.constructions.and_gates import thesis_dnf as thesis_dnf
-    from circuits.constructions.build import build as build
+    from circuits.constructions.by_name import build as build
     from circuits.constructions.construction import Construction as Construction
     from circuits.constructions.learned import verify_run as verify_run
     from circuits.constructions.of_the_sum import threshold as threshold
@@ -29,7 +29,7 @@ _LAZY = {
     "Construction": "circuits.constructions.construction",
     "ModularAddition": "circuits.constructions.trigonometric",
     "Verification": "circuits.constructions.verification",
-    "build": "circuits.constructions.build",
+    "build": "circuits.constructions.by_name",
     "verify": "circuits.constructions.verification",
     "verify_run": "circuits.constructions.learned",
 }
