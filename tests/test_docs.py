@@ -24,13 +24,21 @@ def code_blocks(document: str) -> list[str]:
     )
 
 
+@pytest.fixture(scope="module")
+def measured(grokked_path, tmp_path_factory):
+    """A folder with a small run and its sidecar, where the documentation expects a big one."""
+    folder = tmp_path_factory.mktemp("measured")
+    (folder / "checkpoints").mkdir()
+    shutil.copy(grokked_path, folder / "checkpoints" / "merrill-2023.h5")
+    assert main(["analyze", str(folder / "checkpoints" / "merrill-2023.h5"), "--quiet"]) == 0
+    return folder
+
+
 @pytest.fixture
-def run_in_place(grokked_path, tmp_path, monkeypatch):
-    """A small run and its sidecar where the documentation expects a big one; gives a step that it kept."""
+def run_in_place(measured, tmp_path, monkeypatch):
+    """A copy of it to work in; gives a step that the run kept."""
+    shutil.copytree(measured, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    Path("checkpoints").mkdir()
-    shutil.copy(grokked_path, "checkpoints/merrill-2023.h5")
-    assert main(["analyze", "checkpoints/merrill-2023.h5", "--quiet"]) == 0
     with circuits.open("checkpoints/merrill-2023.h5") as run:
         return int(run.steps[3])
 

@@ -245,11 +245,11 @@ def test_a_diverged_seed_has_no_circuit(make_config, tmp_path):
 
 def test_another_task_has_no_constructions(tiny_path):
     with circuits.open(tiny_path) as run:
-        run.config.task.__dict__["kind"] = "modular"
+        run.config.task.__dict__["kind"] = "another"
         assert "constructions" not in circuits.analyze(run, options=Options(checkpoints="-1:"))
-        with pytest.raises(circuits.InputError, match="'modular', and the measurement 'constructions' is about"):
+        with pytest.raises(circuits.InputError, match="'another', and the measurement 'constructions' is about"):
             circuits.analyze(run, "constructions")
-        with pytest.raises(circuits.InputError, match="holds the task 'modular', and constructions compute parity"):
+        with pytest.raises(circuits.InputError, match="holds the task 'another', and constructions compute parity"):
             efficiency(run)
 
 

@@ -235,6 +235,7 @@ def test_a_measurement_without_figures_of_its_own_is_drawn_all_the_same(tiny_run
     assert len(found.attributes("figure")) == 3
 
 
+@pytest.mark.slow
 def test_the_page_draws_what_the_sidecar_holds_of_measurements_on_request(grokked_path, tmp_path):
     path = tmp_path / "a.h5"
     shutil.copy(grokked_path, path)

@@ -44,6 +44,7 @@ def test_each_panel_says_its_epoch_its_silhouette_and_for_components_their_share
     ]
 
 
+@pytest.mark.slow
 def test_many_results_share_a_scale_and_many_points_are_thinned(tmp_path):
     p = 45
     with from_construction(circuits.constructions.modular_addition(p, [2]), tmp_path / "a.h5") as run:
