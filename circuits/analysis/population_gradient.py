@@ -7,7 +7,8 @@ inputs is, up to sign and readout, E y x_i σ'(w·x + b): a Walsh coefficient of
     g_i = g^(S without i)  for a relevant bit i in S,      g_i = g^(S and i)  for an irrelevant one.
 
 g has a γ-Fourier gap at S if |g^(S⁻)| >= |g^(S⁺)| + γ for all (k-1)-subsets S⁻ and (k+1)-supersets S⁺ of S. The *gap*
-here is the largest such γ, min over S of |g_i| minus max over the others; where it is not positive there is none.
+here is the largest such γ, min over S of |g_i| minus max over the others; where it is not positive there is none. The
+paper was read in quotations; Definition 1 in a paraphrase only.
 
 Given the relevant bits, what is left is P(a + Y > 0) for Y = Σ ±w_j over the others. With at most eight others all
 their signs are summed over. Otherwise the square wave of half-period R stands for the sign, exact where |a + Y| < R:
