@@ -44,7 +44,7 @@ class Options(Part):
     """Generalised: test accuracy first exceeds this."""
     key_share: Share | None = None
     """A frequency is key if its cosine explains at least this share of the last logits' variance (fourier); by default
-    1/p, half of what each would explain if all were alike."""
+    1/m for Z_m, half of what each would explain if all were alike."""
     walsh_samples: Annotated[int, Field(ge=16, le=1 << 20)] = 1024
     """Inputs drawn for each network (walsh); sixteen times as many where single coefficients are estimated."""
     walsh_exact_bits: Annotated[int, Field(ge=0, le=20)] = 12

@@ -364,7 +364,7 @@ def test_the_command_line_lists_the_strongest_key_frequencies(trained, tmp_path,
         ),
         (
             {"task__p": 51, "task__n_summands": 4, "task__max_examples": 1000},
-            r"51\^4 tuples times 51 neurons or classes are more than the 40,000,000 numbers that --fourier holds in",
+            r"51\^4 tuples times 51 neurons or classes are more than the 16,000,000 numbers that --fourier holds in",
         ),
     ],
 )

@@ -52,6 +52,7 @@ def test_the_heat_map_has_a_panel_for_the_logits_and_each_table_of_weights(fouri
     figure = figures.frequency_norms(fourier)
     shown = [trace for trace in figure.data if trace.type == "heatmap" and trace.visible]
     assert len(shown) == 4  # logits, embeddings of x and y, unembedding, which is the neuron-to-logit map too
+    assert all(trace.zmin == 0 and trace.zmax == pytest.approx(np.asarray(trace.z).max()) for trace in shown)
     assert np.asarray(shown[1].z) == pytest.approx(
         fourier["embedding_norm"].sel(seed=0, embedding="x").values[1:].T, rel=1e-5
     )

@@ -61,6 +61,14 @@ def test_its_weights_and_neurons_have_its_frequencies_and_the_phase_relation(tmp
     assert float(found["phase_agreement"]) == pytest.approx(1, abs=1e-5)
 
 
+def test_the_alternating_frequency_has_no_phase_and_is_left_out_of_the_agreement(tmp_path):
+    _, found = analysed(tmp_path, 12, [1, 6])
+    alternating = found["neuron_frequency"].values == 6
+    assert alternating.any()
+    assert np.isnan(found["phase_residual"].values[alternating]).all()
+    assert float(found["phase_agreement"]) == pytest.approx(1, abs=1e-5)
+
+
 def test_an_untrained_network_has_no_key_frequency_and_says_what_that_means(tmp_path):
     config = circuits.preset("modular-31").replace(epochs=0, seeds=(0, 1))
     with circuits.train(config, tmp_path / "untrained.h5", progress=False) as run:

@@ -75,9 +75,9 @@ def test_labels_that_have_nothing_to_do_with_the_place_have_a_silhouette_near_ze
 def test_the_gates_of_a_dnf_separate_the_patterns_of_its_bits_perfectly(k, tmp_path):
     with from_construction(dnf(k), tmp_path / "net.h5", n=12, support=[3 * i % 12 for i in range(k)]) as run:
         found = circuits.analyze(run, "representation")["representation"]
-        assert found["silhouette"].values.tolist() == [[1.0]]
+        assert found["silhouette"].values == pytest.approx(1.0, abs=1e-7)
         assert found["label"].size == 2**k
-        assert float(found["panel_silhouette"].sel(space="activations")[0]) == 1.0
+        assert float(found["panel_silhouette"].sel(space="activations")[0]) == pytest.approx(1.0, abs=1e-7)
         assert np.isnan(found["panel_epoch"].values[1:]).all()
         # 2^k equidistant points span 2^k - 1 dimensions evenly, up to how often each pattern was drawn.
         explained = found["pca_explained"].values[0]
@@ -357,3 +357,11 @@ def test_it_waits_to_be_named(tiny_run):
     from circuits.analysis.measurements import usual
 
     assert "representation" not in usual(tiny_run)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e2, 1e4])
+def test_a_silhouette_does_not_see_where_the_points_lie_as_a_whole(offset):
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 40)
+    values = 1e-4 * (labels[:, None] + random.normal(size=(80, 3)))
+    assert silhouette(values + offset, labels) == pytest.approx(silhouette(values, labels), abs=1e-4)

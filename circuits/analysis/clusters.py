@@ -45,10 +45,9 @@ def silhouette(values: Float[np.ndarray, "point coordinate"], labels: Int[np.nda
     """
     from sklearn.metrics import silhouette_score
 
-    n_clusters = len(np.unique(labels))
-    if centred(values) is None or not 2 <= n_clusters < len(labels):
+    places = centred(values)  # distances are found from squares, which a large mean would cost their digits
+    if places is None or not 2 <= len(np.unique(labels)) < len(labels):
         return float("nan")
-    places = values.astype(np.float64)
     return float(silhouette_score(places / np.abs(places).max(), labels))  # squares of very small values would be 0
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Int
 from circuits.config import Config
 
 OPERATIONS = ("x+y", "x-y", "x*y", "x/y")
-MOST_NUMBERS = 40_000_000  # tuples times neurons, or classes: 160 MB in float32, of which a thread holds a few
+MOST_NUMBERS = 16_000_000  # tuples times neurons, or classes: 128 MB in float64, of which every thread holds several
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,7 +37,7 @@ class NeuronWaves(NamedTuple):
     product_share: Float[np.ndarray, " neuron"]
     """The same of its products; the two together are the neuron's share."""
     phase: Float[np.ndarray, "operand neuron"]
-    """Of cos(ω operand + phase), in -π..π."""
+    """Of cos(ω operand + phase), in -π..π; NaN at frequency m/2, which has no phase."""
 
 
 def spectrum(activations: Float[np.ndarray, "*tuples neuron"]) -> Float[np.ndarray, "*functions neuron"]:
@@ -108,12 +108,12 @@ def output_phases(
     readout
         The neuron-to-logit map, its classes c in the order of the group.
     frequency
-        Of each neuron; 0: its phase is NaN.
+        Of each neuron; 0 and m/2: its phase is NaN.
     """
     m, neuron = readout.shape[1], np.arange(len(readout))
     coefficients = cyclic_coefficients(readout, axis=1)
-    wave = _phasor(coefficients[neuron, 2 * frequency - 1], coefficients[neuron, 2 * frequency % m], frequency, m)
-    return np.where((frequency > 0) & (wave != 0), np.angle(wave), np.nan)
+    wave = coefficients[neuron, 2 * frequency - 1] - 1j * coefficients[neuron, 2 * frequency % m]
+    return np.where((frequency > 0) & (2 * frequency != m) & (wave != 0), np.angle(wave), np.nan)
 
 
 def phase_residuals(
@@ -147,11 +147,6 @@ def _waves(k: int, m: int) -> list[int]:
     return [place for place in (0, 2 * k - 1, 2 * k) if place < m]
 
 
-def _phasor(cos: np.ndarray, sin: np.ndarray, frequency: np.ndarray, m: int) -> np.ndarray:
-    """A exp(iφ) of A cos(ωt + φ), from the coefficients of cosine and sine; frequency m/2 has no sine."""
-    return cos - 1j * np.where(2 * frequency == m, 0.0, sin)
-
-
 def _input_phases(coefficients: np.ndarray, frequency: np.ndarray, of_products: np.ndarray) -> np.ndarray:
     """(operand, neuron) phases of the linear terms; of two operands, those of the products where they are asked for."""
     m, n_operands, neuron = len(coefficients), coefficients.ndim - 1, np.arange(len(frequency))
@@ -163,13 +158,12 @@ def _input_phases(coefficients: np.ndarray, frequency: np.ndarray, of_products: 
         return found
 
     phases = np.stack(
-        [np.angle(_phasor(linear(i, c), linear(i, s), frequency, m)) for i in range(n_operands)]
-    )  # (operand, neuron)
+        [np.angle(linear(i, c) - 1j * linear(i, s)) for i in range(n_operands)]
+    )  # (operand, neuron), of A cos(ωt + φ) = A exp(iφ)
+    phases[:, 2 * frequency == m] = np.nan  # the alternating term has a sign, but no phase
     if n_operands != 2:
         return phases
-    has_sine = 2 * frequency != m
     cc, cs, sc, ss = (coefficients[x, y, neuron] for x in (c, s) for y in (c, s))
-    cs, sc, ss = (np.where(has_sine, value, 0.0) for value in (cs, sc, ss))
     of_sum, of_difference = np.angle((cc - ss) - 1j * (sc + cs)), np.angle((cc + ss) - 1j * (sc - cs))
     halves = np.stack([of_sum + of_difference, of_sum - of_difference]) / 2
-    return np.where(of_products, np.angle(np.exp(1j * halves)), phases)
+    return np.where(of_products & (2 * frequency != m), np.angle(np.exp(1j * halves)), phases)

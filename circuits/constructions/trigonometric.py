@@ -103,6 +103,9 @@ def modular_addition(p: int, frequencies: Sequence[int], amplitude: float | None
     (18, 15.0, True)
     """
     ordered = tuple(sorted(frequencies))
+    if any(k != int(k) for k in ordered):
+        raise InputError(f"frequencies {list(frequencies)} must be whole numbers of 1..{p // 2}.")
+    ordered = tuple(int(k) for k in ordered)
     if p < 3:
         raise InputError(f"p = {p} is not possible: cosines tell the residues apart from p = 3 on.")
     if not ordered:

@@ -80,8 +80,11 @@ def domains(n_panels: int) -> list[list[float]]:
 def _heat(values: xr.DataArray, rows: str, index: int) -> go.Heatmap:
     drawn = drawable(values)
     drawn = drawn.isel(step=spread(np.maximum(epochs(drawn).values, 1e-9), MOST_COLUMNS)).transpose(rows, "step")
+    z = single(drawn.values)
+    known = z[np.isfinite(z)]
     return go.Heatmap(
-        x=single(epochs(drawn).values), y=drawn[rows].values, z=single(drawn.values), zmin=0, yaxis=_axis(index),
+        x=single(epochs(drawn).values), y=drawn[rows].values, z=z, yaxis=_axis(index),
+        zmin=0, zmax=float(known.max(initial=0)) or 1.0,  # plotly takes neither without the other
         colorscale=COLOURS, showscale=False,
         hovertemplate=f"epoch %{{x:.6~g}}, {rows} %{{y}}: %{{z:.3g}}<extra></extra>",
     )  # fmt: skip
