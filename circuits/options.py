@@ -48,7 +48,8 @@ class Options(Part):
     walsh_samples: Annotated[int, Field(ge=16, le=1 << 20)] = 1024
     """Inputs drawn for each network (walsh); sixteen times as many where single coefficients are estimated."""
     walsh_exact_bits: Annotated[int, Field(ge=0, le=20)] = 12
-    """Up to so many input bits all 2^n inputs are taken instead (walsh); at 20 a network takes about a second."""
+    """Up to so many input bits all 2^n inputs are taken instead (walsh), up to 14 where single
+    coefficients of many networks are estimated; at 20 a network takes about a second."""
 
     time_limit: Annotated[float, Field(ge=0)] = 60.0
     """Seconds that a solver may take for each network (certify, exact)."""

@@ -336,7 +336,7 @@ def test_the_slider_of_the_spectrum_keeps_the_seed_and_shows_each_checkpoint(tin
 
 def test_curves_of_the_figures_are_the_results(tiny_run, exact):
     drawn = {figure.layout.title.text: figure for figure in figures(tiny_run, exact)}
-    shares = drawn["Weight on the parity, its subsets, everything else"]
+    shares = drawn["Weight on the parity"]
     rest = next(trace for trace in shares.data if trace.name == "everything else")
     assert rest.y == pytest.approx(
         exact["share"].sel(part="rest").isel(step=slice(1, None)).mean("seed").values, rel=1e-5

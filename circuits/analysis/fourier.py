@@ -25,6 +25,7 @@ from circuits.analysis.labels import chosen_checkpoints
 from circuits.analysis.layers import Layer, layer_of
 from circuits.analysis.logit_waves import key_frequencies, least_key_share, logit_waves
 from circuits.analysis.neuron_waves import neuron_waves, output_phases, phase_agreement, phase_residuals
+from circuits.analysis.phases import phase_checkpoints
 from circuits.analysis.sum_waves import excluded_losses, mean_losses, restricted_losses
 from circuits.analysis.sweep import Network, sweep
 from circuits.analysis.weights import parameter_norm
@@ -169,7 +170,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     values = _swept(run, checkpoints, views, with_losses, what="fourier", progress=progress)
     result = labelled(run, views.tuples, checkpoints, values, key)
     result = result.merge(shown(run, views.tuples, options, at_end, key))
-    result.attrs = _attrs(run, views, least, key)
+    result.attrs = _attrs(run, views, options, least, key)
     return result
 
 
@@ -194,13 +195,22 @@ def _packed(values: Mapping[str, np.ndarray]) -> np.ndarray:
     return record
 
 
-def _attrs(run: Run, views: Views, least: float, key: Bool[np.ndarray, "seed frequency"]) -> dict[str, Any]:
+def _attrs(
+    run: Run, views: Views, options: Options, least: float, key: Bool[np.ndarray, "seed frequency"]
+) -> dict[str, Any]:
     task = run.config.task.model_dump()
     without = [seed for seed, of_it in zip(run.seeds, key, strict=True) if not of_it.any()]
     few = (
         f"seed {seed} has no key frequency: none explains {least:.3g} of its logits' variance at the last "
         f"checkpoint. Its restricted loss is that of the mean logits, its excluded loss the loss itself."
         for seed in without
+    )
+    _, generalised = phase_checkpoints(run, options)
+    early = (
+        f"seed {seed} has key frequencies but has not generalised: a lookup table of a share f of all tuples has "
+        f"2f/(m - 1) of the variance at every frequency."
+        for seed, of_it, when in zip(run.seeds, key, generalised, strict=True)
+        if of_it.any() and np.isnan(when)
     )
     products = "operands and results 0 are left out; the logit of class 0 counts in the losses"
     return {
@@ -215,5 +225,5 @@ def _attrs(run: Run, views: Views, least: float, key: Bool[np.ndarray, "seed fre
             f"at the last checkpoint, step {int(run.steps[-1])}"
         ),
         "cluster_share": CLUSTERED,
-        "warnings": list(few),
+        "warnings": [*few, *early],
     }

@@ -32,6 +32,16 @@ from circuits.figures.progress import by_label, loss_spectrum, measures, sensiti
 from circuits.figures.representation import activation_panels, cluster_silhouette, weight_densities
 from circuits.figures.subnetwork import effective_sparsity
 from circuits.figures.transitions import transitions
+from circuits.figures.walsh import (
+    degree_weights,
+    group_parities,
+    layer_gaps,
+    neuron_gaps,
+    neuron_parities,
+    weight_movement,
+    weight_shares,
+)
+from circuits.figures.walsh_bars import walsh_bars
 
 __all__ = [
     "accuracy",
@@ -46,6 +56,7 @@ __all__ = [
     "cluster_silhouette",
     "cost_over_least",
     "curves",
+    "degree_weights",
     "dominant_neurons",
     "effective_sparsity",
     "firing_patterns",
@@ -54,7 +65,9 @@ __all__ = [
     "frequency_norms",
     "group_accuracy",
     "group_norms",
+    "group_parities",
     "key_frequency_losses",
+    "layer_gaps",
     "logit_spectrum",
     "loss",
     "loss_spectrum",
@@ -62,10 +75,15 @@ __all__ = [
     "measures",
     "merged_sparsity",
     "neuron_activations",
+    "neuron_gaps",
+    "neuron_parities",
     "pattern_margins",
     "sensitivity",
     "trajectory",
     "transition_shares",
     "transitions",
+    "walsh_bars",
     "weight_densities",
+    "weight_movement",
+    "weight_shares",
 ]

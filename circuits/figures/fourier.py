@@ -20,6 +20,7 @@ from circuits.figures.seed_menu import add_seed_menu
 from circuits.figures.tiles import tile_axis, tile_slider, tiles
 
 SQUARE, SLIDERS = 430, 130  # pixels
+MOST_LINES = 6
 RESTRICTED, EXCLUDED = STYLES["generalizing"], STYLES["memorizing"]
 
 
@@ -82,7 +83,7 @@ def fourier_measures(result: xr.Dataset) -> go.Figure:
         "residuals, 1 where input and output phases fit; Gini coefficients of the frequencies' norms in the weights, 0 "
         "if all are alike."
     )
-    title = "Progress measures of the circuit"
+    title = "Measures of the circuit"
     return measures(result.assign(shown), list(shown), title=title, caption=caption, y_title="share, or coefficient")
 
 
@@ -95,18 +96,18 @@ def key_frequency_losses(result: xr.Dataset) -> go.Figure:
         As in `fourier_losses`, with a key frequency in one seed at least.
     """
     caption = (
-        "Cross-entropy on the training set when one key frequency of x + y is taken out of the logits: it rises as the "
-        "network comes to rely on it."
+        "Cross-entropy on the training set when one key frequency of x + y, of the six strongest, is taken out of the "
+        "logits: it rises as the network comes to rely on it."
     )
     values = result["excluded_loss_of"].sel(set="train")
     figure = frame(
-        values, "Excluded loss of each key frequency", caption, y_title="excluded loss, train", y_axis={"type": "log"}
+        values, "Excluded loss, by frequency", caption, y_title="excluded loss, train", y_axis={"type": "log"}
     )
     traces = {}
     for seed in result["seed"].values.tolist():
         alone = go.Figure(figure)
         add_band(alone, result["loss"].sel(set="train", seed=[seed]), "nothing taken out", Style("#7A7A7A", "dot"))
-        for index, frequency in enumerate(_key(result, seed)):
+        for index, frequency in enumerate(_strongest(result, seed)):
             add_band(alone, values.sel(frequency=frequency, seed=[seed]), f"frequency {frequency}", style_of("", index))
         traces[seed] = list(alone.data)
     add_seed_menu(figure, traces, result)
@@ -148,7 +149,8 @@ def neuron_activations(result: xr.Dataset) -> go.Figure:
     values = result["shown_activation"].transpose("seed", "shown_neuron", "shown", "x", "y")
     caption = (
         "Activation over all pairs, each picture from its least (dark) to its largest value (light). The neurons are "
-        "those that the key frequencies explain best at the last checkpoint."
+        "those that the key frequencies k explain best at the last checkpoint; of products and quotients the operands "
+        "are in the order of their discrete logarithms."
     )
     epochs = [f"{epoch:g}" for epoch in result["shown_epoch"].values]
     n_neurons, n_shown, size = values.sizes["shown_neuron"], len(epochs), values.sizes["x"]
@@ -160,12 +162,16 @@ def neuron_activations(result: xr.Dataset) -> go.Figure:
         tile_slider("yaxis", "neuron", [str(i + 1) for i in range(n_neurons)], size, 0, -0.36),
     ]
     names = result["shown_neuron_index"], result["shown_neuron_frequency"]
-    traces, notes = {}, {}
+    traces: dict[int, list[go.Heatmap]] = {}
+    names_of: dict[int, dict[str, str]] = {}
     for seed in result["seed"].values.tolist():
         index, frequency = (part.sel(seed=seed).values for part in names)
-        notes[seed] = ": " + ", ".join(f"{i} (frequency {k})" for i, k in zip(index, frequency, strict=True))
+        labels = [f"{i} (k = {k})" for i, k in zip(index, frequency, strict=True)]
+        names_of[seed] = {f"sliders[1].steps[{place}].label": label for place, label in enumerate(labels)}
         traces[seed] = [tiles(values.sel(seed=seed).values, hoverinfo="skip")]
-    add_seed_menu(figure, traces, result["shown_activation"], notes)
+    for step, label in zip(figure.layout.sliders[1].steps, next(iter(names_of.values())).values(), strict=True):
+        step.label = label
+    add_seed_menu(figure, traces, result["shown_activation"], further=names_of)
     return figure
 
 
@@ -186,7 +192,7 @@ def logit_spectrum(result: xr.Dataset) -> go.Figure:
     epochs = [f"{epoch:g}" for epoch in result["shown_epoch"].values]
     n_shown, size = len(epochs), values.sizes["x_wave"]
     labels = [str(name) for name in values["x_wave"].values]
-    figure = _square(values, "Logits in the 2-D Fourier basis", caption)
+    figure = _square(values, "Logits in the 2-D basis", caption)
     figure.layout.xaxis = tile_axis(n_shown, size, n_shown - 1, labels) | {"title": "wave in y"}
     figure.layout.yaxis = tile_axis(1, size, 0, labels) | {"title": "wave in x", "scaleanchor": "x"}
     figure.layout.sliders = [tile_slider("xaxis", "epoch", epochs, size, n_shown - 1, -0.2)]
@@ -208,6 +214,13 @@ def _key(result: xr.Dataset, seed: int) -> list[int]:
     key = result["key"].sel(seed=seed)
     found: list[int] = result["frequency"].values[key.values].tolist()
     return found
+
+
+def _strongest(result: xr.Dataset, seed: int) -> list[int]:
+    """The key frequencies with the largest shares of the logits, at most 6 of them, ascending."""
+    key = _key(result, seed)
+    share = result["logit_share"].sel(seed=seed, frequency=key).isel(step=-1).values
+    return sorted(np.array(key)[np.argsort(-share, kind="stable")[:MOST_LINES]].tolist())
 
 
 def _same(result: xr.Dataset, first: str, second: str) -> bool:

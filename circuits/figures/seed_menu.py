@@ -13,7 +13,8 @@ def add_seed_menu(
     figure: go.Figure,
     traces: Mapping[int, Sequence[Any]],
     result: xr.Dataset | xr.DataArray,
-    note: str | Mapping[int, str] = "",
+    note: str = "",
+    further: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> None:
     """Add every seed's traces, the first seed's visible, and a menu to choose another; phases and subtitle follow.
 
@@ -26,16 +27,17 @@ def add_seed_menu(
     result
         (seed) when each seed memorised and generalised, if it says so.
     note
-        Follows the seed in the subtitle; one for all, or one for each.
+        Follows the seed in the subtitle.
+    further
+        Properties of the layout, by their paths, that each seed sets when it is chosen.
     """
     first = next(iter(traces))
     owners: list[int] = []
     for seed, its_traces in traces.items():
         figure.add_traces([trace.update(visible=seed == first) for trace in its_traces])
         owners += [seed] * len(its_traces)
-    notes = dict.fromkeys(traces, note) if isinstance(note, str) else note
     changes = {
-        seed: {**phase_marks(figure, result.sel(seed=seed)), "title.subtitle.text": f"seed {seed}{notes[seed]}"}
+        seed: {**phase_marks(figure, result.sel(seed=seed)), "title.subtitle.text": f"seed {seed}{note}"}
         for seed in traces
     }
     figure.update_layout({key.replace(".", "_"): value for key, value in changes[first].items()})
@@ -45,7 +47,10 @@ def add_seed_menu(
         {
             "label": f"seed {seed}",
             "method": "update",
-            "args": [{"visible": [owner == seed for owner in owners]}, changes[seed]],
+            "args": [
+                {"visible": [owner == seed for owner in owners]},
+                changes[seed] | dict((further or {}).get(seed, {})),
+            ],
         }
         for seed in traces
     ]

@@ -10,7 +10,7 @@ from circuits.figures.bands import FEW, add_band, add_seed_legend, seeds_shown, 
 from circuits.figures.palette import ALONE, BLACK, BLUE, GREEN, GREY, MANY, ORANGE, SKY, VERMILLION, Style, style_of
 from circuits.figures.phases import mark_phases, with_phases
 from circuits.figures.seed_menu import add_seed_menu
-from circuits.figures.walsh_bars import spectrum_bars
+from circuits.figures.walsh_bars import walsh_bars
 
 PARTS = {
     "parity": ("the parity", Style(GREEN)),
@@ -24,14 +24,14 @@ LEAST_SHARE = 1e-5  # of the log axis
 def figures(run: Run, walsh: xr.Dataset) -> list[go.Figure]:
     """Every figure of the Walsh view of a run."""
     result = with_phases(run, walsh)
-    drawn = [spectrum_bars(result), weight_shares(result), weight_by_degree(result)]
+    drawn = [walsh_bars(result), weight_shares(result), degree_weights(result)]
     if "group_parity" in result:
         drawn.append(group_parities(result))
     if result.sizes.get("rank", 0):
         drawn.append(neuron_parities(result))
     drawn.append(weight_movement(result))
     if "layer_gap" in result:
-        drawn += [layer_gap(result), neuron_gaps(result)]
+        drawn += [layer_gaps(result), neuron_gaps(result)]
     return drawn
 
 
@@ -50,7 +50,7 @@ def weight_shares(result: xr.Dataset | xr.DataArray) -> go.Figure:
         "subsets with an irrelevant bit."
     )
     axis = {"type": "log", "range": [np.log10(LEAST_SHARE), 0.05]}
-    title = "Weight on the parity, its subsets, everything else"
+    title = "Weight on the parity"
     figure = frame(values, title, caption, subtitle=seeds_shown(values), y_axis=axis)
     for part, (name, style) in PARTS.items():
         its = values.sel(part=part)
@@ -61,7 +61,7 @@ def weight_shares(result: xr.Dataset | xr.DataArray) -> go.Figure:
     return figure
 
 
-def weight_by_degree(result: xr.Dataset) -> go.Figure:
+def degree_weights(result: xr.Dataset) -> go.Figure:
     """Share of the variance on subsets with an irrelevant bit, by their size, at a few checkpoints.
 
     Parameters
@@ -98,7 +98,7 @@ def group_parities(result: xr.Dataset) -> go.Figure:
         "Walsh coefficient at the parity of the neurons in each group alone; the generalizing and the complementary "
         "group add up to the network."
     )
-    figure = frame(values, "Parity in each group of neurons", caption, subtitle=seeds_shown(values))
+    figure = frame(values, "Parity, by group of neurons", caption, subtitle=seeds_shown(values))
     add_band(figure, network, "network", ALONE)
     for index, group in enumerate(values["group"].values.tolist()):
         add_band(figure, values.sel(group=group), group, style_of(group, index))
@@ -171,7 +171,7 @@ def weight_movement(result: xr.Dataset | xr.DataArray) -> go.Figure:
     return figure
 
 
-def layer_gap(result: xr.Dataset | xr.DataArray) -> go.Figure:
+def layer_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
     """Fourier gap of the whole layer's population gradient over epochs.
 
     Parameters

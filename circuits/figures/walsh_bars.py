@@ -17,7 +17,7 @@ MOST_SUBSETS = 15  # of the support; with more bits the parity and the largest o
 OTHERS = "largest with an irrelevant bit"
 
 
-def spectrum_bars(result: xr.Dataset) -> go.Figure:
+def walsh_bars(result: xr.Dataset) -> go.Figure:
     """Walsh coefficients over the standard deviation of the output; their squares are shares of the variance.
 
     Parameters
@@ -36,7 +36,7 @@ def spectrum_bars(result: xr.Dataset) -> go.Figure:
     names = result["subset"].values[shown].tolist()
     figure.layout.xaxis = {
         "type": "linear", "tickmode": "array", "tickvals": [*range(len(names)), len(names) + 0.5 + (n_others - 1) / 2],
-        "ticktext": [*names, OTHERS], "tickangle": 0 if len(names) < 10 else -60, "title": "subset of the input bits",
+        "ticktext": [*names, OTHERS], "tickangle": 0 if len(names) < 5 else -60, "title": "subset of the input bits",
         "range": [-0.7, len(names) + n_others + 0.2], "showline": True, "linecolor": INK, "showgrid": False,
         "title_font_size": 13.5, "zeroline": False,
     }  # fmt: skip
@@ -104,7 +104,8 @@ def _traces(contents: list[tuple[np.ndarray, list[str]]], n_inside: int, n_other
     drawn: list[go.Bar | go.Scatter] = [
         go.Bar(
             x=x, y=y, text=text, name=name, marker={"color": colour}, textposition="outside", textangle=-90,
-            textfont={"size": 11}, cliponaxis=False, hovertemplate="%{text} %{y:.4f}<extra></extra>",
+            textfont={"size": 11}, constraintext="none", cliponaxis=False,
+            hovertemplate="%{text} %{y:.4f}<extra></extra>",
         )
         for x, (y, text), (name, colour) in zip(places, contents, looks, strict=False)
     ]  # fmt: skip
