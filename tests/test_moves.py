@@ -70,6 +70,36 @@ def test_what_was_moving_already_has_rank_0_and_is_not_the_first_mover():
     assert str(found["first_mover"].values) == "test_accuracy"
 
 
+def test_what_may_have_been_moving_already_is_neither_ranked_nor_the_first_mover():
+    vague = curve(40, 390, 5, 2, 0.25, 1)
+    found = moves(measures(test_accuracy=[curve(100, 200)], vague=[vague]), np.array([30.0])).isel(seed=0)
+    at = found.sel(measure="vague")
+    assert float(at["onset"]) > float(at["onset_low"]) == 30
+    assert float(at["onset"]) < 100
+    assert found["rank"].values.tolist() == [1, 0]
+    assert str(found["first_mover"].values) == "test_accuracy"
+
+
+def test_what_a_ramp_explains_badly_is_not_ranked():
+    bad = curve(60, 120, size=0.3, purpose=6)
+    found = moves(measures(test_accuracy=[curve(100, 200)], bad=[bad]), np.array([20.0])).isel(seed=0)
+    at = found.sel(measure="bad")
+    assert 20 < float(at["onset_low"]) <= 60 <= float(at["onset_high"])
+    assert float(at["explained"]) < 0.9
+    assert found["rank"].values.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("names", [["sharp", "noisy"], ["noisy", "sharp"]])
+def test_of_those_that_move_first_together_the_best_known_is_the_first_mover(names):
+    known = {"sharp": [curve(60, 300, size=0.02, purpose=1)], "noisy": [curve(60, 300, size=0.05, purpose=4)]}
+    found = moves(measures(**{name: known[name] for name in names}), np.array([20.0])).isel(seed=0)
+    width = found["onset_high"] - found["onset_low"]
+    assert found["onset"].values.tolist() == [60, 60]
+    assert found["rank"].values.tolist() == [1, 1]
+    assert width.sel(measure="sharp") < width.sel(measure="noisy")
+    assert str(found["first_mover"].values) == "sharp"
+
+
 def test_only_what_follows_memorisation_counts_and_a_seed_that_never_memorised_is_looked_at_from_its_first_update():
     both = curve(4, 12, 0, 9) + curve(100, 200, 0, 0.8)
     found = moves(measures(test_accuracy=[both, both]), np.array([40.0, NAN]))
