@@ -76,10 +76,24 @@ def test_the_intervals_hold_what_they_should_in_white_and_in_correlated_noise(rh
     assert (held / REPEATS >= least).all(), held / REPEATS
 
 
-@pytest.mark.parametrize(("rho", "most"), [(0.0, 0.05), (0.6, 0.06), (0.8, 0.12)])
-def test_noise_alone_does_not_move(rho, most):
+@pytest.mark.parametrize(("rho", "most"), [(0.0, 0.05), (0.6, 0.06), (0.8, 0.08), (0.9, 0.1), (0.99, 0.5)])
+def test_noise_alone_does_not_move_unless_it_is_nearly_a_random_walk(rho, most):
     random = np.random.default_rng(int(10 * rho))
     assert sum(fitted_ramp(T, noise(random, rho, 1.0)).moves for _ in range(REPEATS)) <= most * REPEATS
+
+
+def test_a_random_walk_often_moves_but_is_seldom_well_explained():
+    random = np.random.default_rng(12)
+    found = [fitted_ramp(T[:150], np.cumsum(random.normal(size=150))) for _ in range(REPEATS)]
+    assert 0.3 < np.mean([ramp.moves for ramp in found]) < 0.68  # of a ramp's residuals alone: 0.68
+    assert np.mean([ramp.moves and ramp.explained >= 0.9 for ramp in found]) < 0.25
+
+
+@pytest.mark.parametrize(("rho", "size"), [(0.0, 0.5), (0.6, 0.2), (0.9, 0.2)])
+def test_true_ramps_move_in_moderate_noise(rho, size):
+    random = np.random.default_rng(5)
+    found = [fitted_ramp(T, ramp(T, *somewhere(random)) + noise(random, rho, size)).moves for _ in range(REPEATS)]
+    assert np.mean(found) >= 0.95
 
 
 @given(st.floats(-1e3, 1e3), st.sampled_from([-1e6, -0.01, 3.0, 1e9]), st.integers(0, 99))

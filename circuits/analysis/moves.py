@@ -20,7 +20,7 @@ DECADE = 10.0  # a positive measure whose largest value is more than so many tim
 SHARES = ("accuracy", "share")  # but not what ends on these: from 0.01 to 0.1 is not half of the way to 1
 MOST_LABELS = 16  # a further dimension of at most so many entries is taken apart, one measure each
 REFERENCE = "test_accuracy"
-LEAST_EXPLAINED = 0.9  # of what is ranked; of random walks of 150 points one in five comes so far, of AR(0.9) none
+LEAST_EXPLAINED = 0.9  # of what is ranked; of random walks of 150 points one in six comes so far, of AR(0.9) none
 VARIABLES = {
     "onset": "epoch at which it begins to move",
     "onset_low": "low end of the 95 % interval of the onset",

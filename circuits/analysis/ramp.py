@@ -6,7 +6,12 @@ with both breakpoints among the points of t. Given them, a and b are a linear re
 come from running sums, so that all pairs are tried and the fit is exact. The interval of t₁, of t₂ and of their middle
 is that of the profile likelihood, n' log(RSS / RSS_min) ≤ χ²₁, and the curve moves at all only if the ramp beats a
 constant by the Bayesian information criterion, n' log(RSS_const / RSS_min) > 3 log n'. Residuals are not independent
-from checkpoint to checkpoint: with ρ their correlation from one to the next, n' = n (1 − ρ) / (1 + ρ) stands for n.
+from checkpoint to checkpoint: with ρ their correlation from one to the next, n' = n (1 − ρ) / (1 + ρ) stands for n; in
+the criterion ρ is the larger of that about the ramp and that about the constant, as a ramp takes up some of it.
+
+Of noise alone (600 curves of 150 points, AR(1)) 0 % moves for white noise, 2 % at 0.6, 3 % at 0.8, 6 % at 0.9, but 47 %
+at 0.99 and 59 % of random walks: these do go from one level to another. Of these two the ramp explains 0.9 in 5 % and
+16 %, of the others in none.
 """
 
 from typing import NamedTuple
@@ -74,6 +79,7 @@ def fitted_ramp(t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], 
     shape = np.clip((t - t[first[best]]) / (t[last[best]] - t[first[best]]), 0, 1)
     before = -rise[best] * float(shape.mean())
     n = effective_number(y - before - rise[best] * shape)
+    n_least = min(n, effective_number(y))
     accepted = n * np.log(rss / rss[best]) <= chi2.ppf(coverage, 1)
     (onset_low, onset_high), (end_low, end_high) = (_neighbours(t, places, found) for found in (first, last))
     middle_low, middle_high = (onset_low + end_low) / 2, (onset_high + end_high) / 2
@@ -84,7 +90,7 @@ def fitted_ramp(t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], 
         before=float(centre + size * before),
         after=float(centre + size * (before + rise[best])),
         explained=1 - float(rss[best]) / total,
-        moves=bool(n * np.log(total / rss[best]) > PARAMETERS * np.log(n)),
+        moves=bool(n_least * np.log(total / rss[best]) > PARAMETERS * np.log(n_least)),
     )
 
 
