@@ -138,6 +138,40 @@ def test_an_accuracy_is_never_taken_as_its_logarithm():
     assert float(at["midpoint"]) == pytest.approx(np.sqrt(100 * 200), rel=0.02)
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_scale_may_be_asked_for_but_not_of_accuracies(asked):
+    given = measures(
+        test_accuracy=[curve(100, 200, 0.01, 1)],
+        narrow=[curve(60, 90, 1, 5)],
+        wide=[curve(60, 90, 1, 500)],
+        signed=[curve(60, 90, -1, 5)],
+    )
+    found = moves(given, np.array([20.0]), log_scale=asked)
+    assert found["log_scale"].values.tolist() == [False, asked, asked, asked]
+    assert float(found["after"].sel(measure="narrow", seed=0)) == pytest.approx(np.log10(5) if asked else 5, rel=0.01)
+    signed = found["share"].sel(measure="signed", seed=0).values[EPOCHS >= 20]
+    left_out = given["signed"].values[EPOCHS >= 20, 0] <= 0
+    assert np.isnan(signed[left_out]).all() == asked
+    assert np.isfinite(signed[~left_out]).all()
+
+
+def test_against_an_accuracy_that_falls_or_of_a_seed_that_did_not_generalise_there_are_no_lags():
+    up, down, norm = curve(100, 200), curve(100, 200, 1, 0.2), curve(60, 120)
+    still = np.random.default_rng(4).normal(size=len(EPOCHS))
+    given = measures(test_accuracy=[up, down, up, still], norm=[norm] * 4)
+    found = moves(given, np.full(4, 20.0), generalised=np.array([True, True, False, True]))
+    for name in (name for name in VARIABLES if "lag" in name):
+        assert np.isfinite(found[name].sel(measure="norm")).values.tolist() == [True, False, False, False]
+        assert np.isnan(found[name].values[0]).tolist() == [False, True, True, True]
+    assert np.isfinite(found["onset"].sel(measure="norm")).all()
+    assert np.isfinite(moves(given, np.full(4, 20.0))["lag"].sel(measure="norm", seed=2))
+
+
+def test_against_a_loss_that_falls_there_are_lags():
+    found = moves(measures(test_loss=[curve(100, 200, 2, 1)], norm=[curve(60, 120)]), np.array([20.0]), "test_loss")
+    assert float(found["lag"].sel(measure="norm", seed=0)) == pytest.approx(-40, abs=4)
+
+
 def test_without_the_reference_onsets_stand_alone():
     found = moves(measures(norm=[curve(60, 120)]), np.array([20.0]))
     assert REFERENCE not in found["measure"]

@@ -10,6 +10,7 @@ import xarray as xr
 import circuits
 from circuits.analysis import progress_measures, transitions
 from circuits.analysis.arity import arities
+from circuits.analysis.progress import moved
 from circuits.analysis.store import to_json, write_sidecar
 from circuits.cli.main import main
 from circuits.config import parse
@@ -108,6 +109,15 @@ def test_transitions_are_those_of_the_measurement_and_take_further_measures(grok
     xr.testing.assert_equal(more["lag"].sel(measure=plain["measure"]), plain["lag"])
     again = transitions(grokked_run, {"parameter_norm": -grokked["parameter_norm"]})
     assert (again["direction"].sel(measure="parameter_norm") == -plain["direction"].sel(measure="parameter_norm")).all()
+
+
+def test_seeds_that_did_not_generalise_have_onsets_but_no_lags_and_logarithms_may_be_asked_for(grokked, grokked_run):
+    given = {"parameter_norm": grokked["parameter_norm"]}
+    never = moved(grokked_run, Options(generalization_threshold=1.0), given, log_scale=True)  # more than all of them
+    assert np.isfinite(never["onset"].sel(measure="test_accuracy")).all()
+    assert np.isnan(never["lag"]).all()
+    assert never["log_scale"].sel(measure=["test_accuracy", "parameter_norm"]).values.tolist() == [False, True]
+    assert not moved(grokked_run, Options(), given)["log_scale"].sel(measure="parameter_norm")
 
 
 def test_measures_of_other_checkpoints_are_refused_in_one_line(grokked, grokked_run):

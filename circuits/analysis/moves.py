@@ -11,13 +11,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from circuits.analysis.ramp import Ramp, fitted_ramp
 from circuits.errors import InputError
 
 DECADE = 10.0  # a positive measure whose largest value is more than so many times its smallest is taken as logarithm
-SHARES = ("accuracy", "share")  # but not what ends on these: from 0.01 to 0.1 is not half of the way to 1
+ACCURACY = "accuracy"
+SHARES = (ACCURACY, "share")  # but not what ends on these: from 0.01 to 0.1 is not half of the way to 1
 MOST_LABELS = 16  # a further dimension of at most so many entries is taken apart, one measure each
 REFERENCE = "test_accuracy"
 LEAST_EXPLAINED = 0.9  # of what is ranked; of random walks of 150 points one in six comes so far, of AR(0.9) none
@@ -46,7 +47,12 @@ VARIABLES = {
 
 
 def moves(
-    measures: Mapping[str, xr.DataArray], start: Float[np.ndarray, " seed"], reference: str = REFERENCE
+    measures: Mapping[str, xr.DataArray],
+    start: Float[np.ndarray, " seed"],
+    reference: str = REFERENCE,
+    *,
+    generalised: Bool[np.ndarray, " seed"] | None = None,
+    log_scale: bool | None = None,
 ) -> xr.Dataset:
     """When each measure moves in each seed, and how long before or after the reference.
 
@@ -57,7 +63,12 @@ def moves(
     start
         (seed,) epoch from which on to look; NaN: from the first after 0.
     reference
-        The measure against which lags are taken.
+        The measure against which lags are taken. An accuracy that falls has none.
+    generalised
+        (seed,) of which seeds the reference counts; the others have no lags. None: of all.
+    log_scale
+        Whether to take logarithms, of all but accuracies and shares; what is not positive is then left out. None: of
+        what `spans_decades`.
 
     Returns
     -------
@@ -79,16 +90,16 @@ def moves(
     found = {name: np.full((len(measures), len(seeds)), np.nan) for name in VARIABLES}
     found["direction"][:], found["rank"][:] = 0, -1
     share = np.full((len(measures), len(epochs), len(seeds)), np.nan)
-    log_scale = np.zeros(len(measures), bool)
+    logs = np.zeros(len(measures), bool)
     at_start = np.zeros((len(measures), len(seeds)), bool)
     windows = [epochs > 0 if np.isnan(begin) else (epochs >= begin) & (epochs > 0) for begin in start]
     for row, (name, values) in enumerate(measures.items()):
         y = values.transpose("step", "seed").values.astype(np.float64)
         curves = [y[window, column] for column, window in enumerate(windows)]
-        log_scale[row] = not name.endswith(SHARES) and spans_decades(curves)
+        logs[row] = not name.endswith(SHARES) and (spans_decades(curves) if log_scale is None else log_scale)
         for column, window in enumerate(windows):
             t, curve = np.log10(epochs[window]), y[window, column]
-            curve = np.log10(curve) if log_scale[row] else curve
+            curve = np.log10(np.where(curve > 0, curve, np.nan)) if logs[row] else curve
             ramp = fitted_ramp(t, curve)
             if ramp is None or not ramp.moves:
                 continue
@@ -98,7 +109,9 @@ def moves(
             share[row, window, column] = (curve - ramp.before) / (ramp.after - ramp.before)
     names = list(measures)
     if reference in names:
-        _add_lags(found, names.index(reference))
+        place = names.index(reference)
+        counts = found["direction"][place] > 0 if reference.endswith(ACCURACY) else np.ones(len(seeds), bool)
+        _add_lags(found, place, counts if generalised is None else counts & generalised)
     first_mover = _ranked(found, at_start, names)
     variables = {
         name: (("measure", "seed"), values.astype(np.int64) if name in ("direction", "rank") else values)
@@ -108,7 +121,7 @@ def moves(
         {
             **{name: (*value, {"long_name": VARIABLES[name]}) for name, value in variables.items()},
             "share": (("measure", "step", "seed"), share, {"long_name": "share of the way from before to after"}),
-            "log_scale": ("measure", log_scale, {"long_name": "whether its logarithm is taken"}),
+            "log_scale": ("measure", logs, {"long_name": "whether its logarithm is taken"}),
             "first_mover": ("seed", np.array(first_mover, np.str_), {"long_name": "first to move after memorisation"}),
         },
         {"measure": names, **{name: first.coords[name] for name in ("step", "epoch", "seed")}},
@@ -164,11 +177,11 @@ def _described(ramp: Ramp, epochs: Float[np.ndarray, " step"]) -> dict[str, floa
     return said | {"before": ramp.before, "after": ramp.after, "explained": ramp.explained, "direction": rises}
 
 
-def _add_lags(found: dict[str, np.ndarray], reference: int) -> None:
-    """Lags of all onsets and midpoints against those of the reference."""
+def _add_lags(found: dict[str, np.ndarray], reference: int, counts: Bool[np.ndarray, " seed"]) -> None:
+    """Lags of all onsets and midpoints against those of the reference, in the seeds where it counts."""
     for place, lag in (("onset", "lag"), ("midpoint", "midpoint_lag")):
         at, low, high = (found[f"{place}{part}"] for part in ("", "_low", "_high"))
-        found[lag] = at - at[reference]
+        found[lag] = at - np.where(counts, at[reference], np.nan)
         found[f"{lag}_low"] = found[lag] - np.hypot(at - low, high[reference] - at[reference])
         found[f"{lag}_high"] = found[lag] + np.hypot(high - at, at[reference] - low[reference])
         for end in ("low", "high"):

@@ -62,7 +62,9 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     return found
 
 
-def moved(run: Run, options: Options, *measures: xr.Dataset | Mapping[str, xr.DataArray]) -> xr.Dataset:
+def moved(
+    run: Run, options: Options, *measures: xr.Dataset | Mapping[str, xr.DataArray], log_scale: bool | None = None
+) -> xr.Dataset:
     """`moves` of test accuracy, of the losses and of all these measures, from each seed's memorization checkpoint on.
 
     Parameters
@@ -71,14 +73,16 @@ def moved(run: Run, options: Options, *measures: xr.Dataset | Mapping[str, xr.Da
         The run; its `chosen_checkpoints` are looked at, and `measures` must have them all.
     measures
         Later ones replace earlier ones, and the run's own curves, of the same name.
+    log_scale
+        Whether to take logarithms, as in `moves`.
     """
     checkpoints = chosen_checkpoints(run, options)
     curves = run.metrics.isel(step=checkpoints)
     wanted = {name: curves[name] for name in CURVES}
     for more in measures:
         wanted |= flattened({str(name): values for name, values in more.items() if name not in SAID_ALREADY})
-    memorised, _ = phase_checkpoints(run, options)
-    return moves(wanted, epoch_at(run, memorised))
+    memorised, generalised = phase_checkpoints(run, options)
+    return moves(wanted, epoch_at(run, memorised), generalised=np.isfinite(generalised), log_scale=log_scale)
 
 
 def progress_measures(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.Dataset:

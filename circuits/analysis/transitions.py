@@ -17,6 +17,7 @@ def transitions(
     options: Options = Options(),
     *,
     progress: bool = False,
+    log_scale: bool | None = None,
 ) -> xr.Dataset:
     """Change points of the progress measures, accuracies and losses of a run, and of any others.
 
@@ -30,11 +31,15 @@ def transitions(
         apart; any other is passed over.
     progress
         Progress bars on stderr.
+    log_scale
+        Whether to take logarithms of measures, of all but accuracies and shares; None: of those that are positive and
+        become ten times as large or as small.
 
     Returns
     -------
     As `circuits.analysis.moves.moves`: (measure, seed) onset, midpoint and end in epochs with 95 % intervals, lag to
-    test accuracy, direction, rank; `share` (measure, step, seed); `first_mover` (seed).
+    test accuracy (NaN for a seed that did not generalise), direction, rank; `share` (measure, step, seed);
+    `first_mover` (seed).
 
     Raises
     ------
@@ -45,7 +50,7 @@ def transitions(
     others = {} if measures is None else {str(name): values for name, values in measures.items()}
     for name, values in others.items():
         _check(run, name, values, found)
-    return moved(run, options, found, others)
+    return moved(run, options, found, others, log_scale=log_scale)
 
 
 def _check(run: Run, name: str, values: xr.DataArray, like: xr.Dataset) -> None:
