@@ -13,8 +13,10 @@ from circuits.analysis.arity import arities
 from circuits.analysis.progress import moved
 from circuits.analysis.store import to_json, write_sidecar
 from circuits.cli.main import main
+from circuits.cli.tables import progress_tables
 from circuits.config import parse
 from circuits.figures import progress as drawn
+from circuits.figures.transitions import spoken
 from circuits.options import Options
 
 
@@ -177,10 +179,36 @@ def test_the_command_prints_what_moves_and_writes_everything(grokked_path, tmp_p
     printed = capsys.readouterr().out
     assert "When each measure begins to move" in printed
     at = grokked.sel(measure="test_accuracy", seed=0)
-    assert f"{float(at['onset']):.4g}: +0 (0 to 0)" in printed
+    assert f"{float(at['onset']):.4g} ↑: +0 (0 to 0)" in printed
+    assert "Never memorised" not in printed
     assert main([*words, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)["progress"]
     assert {"arity", "share", "loss_spectrum"} <= set(document["data_vars"])
+
+
+def test_the_table_has_arrows_no_signed_zeros_and_names_the_seeds_that_never_memorised(grokked, grokked_run):
+    never = circuits.analysis.phases(grokked_run)
+    never["memorization_epoch"] = never["memorization_epoch"].where(never["seed"] != 1)
+    told = grokked.assign(parameter_norm=grokked["parameter_norm"] * -0.0)
+    (_, values), (title, moves) = progress_tables(told, never)
+    assert title.endswith("Never memorised, looked at from the first update: seed 1")
+    assert "-0" not in {cell for column in values.columns for cell in column.cells}
+    rows = list(moves.columns[0].cells)
+    cells = list(moves.columns[1].cells)
+    assert cells[rows.index("network_arity")].split(":")[0].endswith(" ↓")
+    assert cells[rows.index("test_accuracy")].split(":")[0].endswith(" ↑")
+
+
+def test_where_nothing_moves_one_line_says_why(grokked_run, grokked):
+    phases = circuits.analysis.phases(grokked_run)
+    last = circuits.analyze(grokked_run, "progress", options=Options(checkpoints="-5:"))["progress"]
+    for found, line in (
+        (last, "Only 5 checkpoints lie after memorisation; to see a measure move takes 10."),
+        (grokked.assign(onset=grokked["onset"] * np.nan), "No measure moves."),
+    ):
+        _, (_, moves) = progress_tables(found, phases)
+        assert [column.header for column in moves.columns] == [line]
+        assert moves.row_count == 0
 
 
 # ---- figures ----
@@ -210,9 +238,8 @@ def test_the_bold_lines_go_from_0_at_the_onset_to_1_at_the_end(grokked_run, grok
 
 def test_the_rows_stand_in_the_order_of_their_mean_onset_and_hold_the_intervals(grokked_run, grokked):
     figure = circuits.figures.transitions(drawn.with_phases(grokked_run, grokked))
-    labels = [
-        label.replace("<b>", "").replace("</b>", "").replace(" ", "_", 1) for label in figure.layout.yaxis.ticktext
-    ]
+    labels = [label.replace("<b>", "").replace("</b>", "") for label in figure.layout.yaxis.ticktext]
+    assert {"test accuracy", "spectral norm W"} <= set(labels)
     assert len(labels) == int(np.isfinite(grokked["onset"]).any("seed").sum())
     first = figure.data[0]
     at = grokked.sel(seed=0, measure=list(first.text))
@@ -236,3 +263,13 @@ def test_a_run_where_nothing_can_move_yet_has_no_figures_of_moves(tiny_run):
     ]
     assert "What moves first" not in titles
     assert "Sensitivity" in titles
+
+
+def test_the_names_of_parameters_stand_as_they_are_and_twelve_of_them_are_drawn():
+    assert spoken("spectral_norm embed.W_E") == "spectral norm embed.W_E"
+    steps, matrices = np.arange(1, 4), [f"block.W_{i}" for i in range(13)]
+    coords = {"step": steps, "epoch": ("step", steps * 1.0), "seed": [0], "matrix": matrices}
+    norms = xr.DataArray(np.ones((3, 1, 13)), coords, ("step", "seed", "matrix"))
+    figure = drawn.by_label(xr.Dataset({"spectral_norm": norms}), "spectral_norm", "Norms", "Of each.")
+    assert [trace.name for trace in figure.data] == matrices[:12]
+    assert "The first 12 of 13 are drawn." in str(figure.layout)

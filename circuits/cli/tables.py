@@ -265,12 +265,20 @@ def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
     hidden = [name for name in ("share", "sparsity_ratio", "frobenius_norm", "layer_norm") if name in dataset]
     for name, measure in last_checkpoint(dataset.drop_vars(hidden)).items():
         values.add_row(name.replace("\n", " "), *(number(measure.sel(seed=seed), ".4g") for seed in seeds))
-    for name in dataset["measure"].values:
-        at = dataset.sel(measure=name)
-        moves.add_row(str(name), *(_lag_cell(at.sel(seed=seed)) for seed in seeds))
-    values.columns[0].justify = moves.columns[0].justify = "left"
+    if bool(dataset["onset"].isnull().all()):
+        moves = Table(_why_nothing_moves(dataset, phases), box=None)
+    else:
+        for name in dataset["measure"].values:
+            at = dataset.sel(measure=name)
+            moves.add_row(str(name), *(_lag_cell(at.sel(seed=seed)) for seed in seeds))
     reference = str(dataset.attrs["reference"]).replace("_", " ")
-    when = f"When each measure begins to move after memorisation, in epochs,\nand how long after {reference} (95 %){of}"
+    when = (
+        "When each measure begins to move, ↑ or ↓, after memorisation, in epochs,\n"
+        f"and how long after {reference} (95 %){of}"
+    )
+    never = [str(seed) for seed in seeds if math.isnan(float(phases["memorization_epoch"].sel(seed=seed)))]
+    if never:
+        when += f"\nNever memorised, looked at from the first update: seed {', '.join(never)}"
     return [(f"progress, at epoch {float(dataset['epoch'][-1]):g}{of}", values), (when, moves)]
 
 
@@ -292,11 +300,11 @@ def number(value: xr.DataArray | float, form: str = "g") -> str:
 
     Examples
     --------
-    >>> number(31.0), number(float("nan"))
-    ('31', '–')
+    >>> number(31.0), number(float("nan")), number(-0.0001, ".3f")
+    ('31', '–', '0.000')
     """
     value = float(value)
-    return "–" if math.isnan(value) else format(value, form)
+    return "–" if math.isnan(value) else format(value, f"z{form}")  # z: what rounds to 0 has no sign
 
 
 def _phase_cells(at: xr.Dataset) -> list[str]:
@@ -305,11 +313,23 @@ def _phase_cells(at: xr.Dataset) -> list[str]:
 
 
 def _lag_cell(at: xr.Dataset) -> str:
-    """When one measure of one seed begins to move, such as "88: -13 (-19 to -6)"."""
+    """When one measure of one seed begins to move, such as "88 ↑: -13 (-19 to -6)"."""
     onset, lag, low, high = (float(at[name]) for name in ("onset", "lag", "lag_low", "lag_high"))
     if math.isnan(onset):
         return "–"
-    return f"{onset:.4g}" if math.isnan(lag) else f"{onset:.4g}: {lag:+z.0f} ({low:z.0f} to {high:z.0f})"
+    said = f"{onset:.4g} {'↑' if at['direction'] > 0 else '↓'}"
+    return said if math.isnan(lag) else f"{said}: {lag:+z.0f} ({low:z.0f} to {high:z.0f})"
+
+
+def _why_nothing_moves(dataset: xr.Dataset, phases: xr.Dataset) -> str:
+    """One line in place of a table of dashes."""
+    from circuits.analysis.ramp import LEAST_POINTS
+
+    begin = phases["memorization_epoch"].sel(seed=dataset["seed"]).fillna(0)
+    later = int(((dataset["epoch"] >= begin) & (dataset["epoch"] > 0)).sum("step").max())
+    if later < LEAST_POINTS:
+        return f"Only {later} checkpoints lie after memorisation; to see a measure move takes {LEAST_POINTS}."
+    return "No measure moves."
 
 
 def _mean(values: Iterable[float]) -> str:

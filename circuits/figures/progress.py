@@ -14,9 +14,10 @@ from circuits.figures.bands import FEW, add_band, add_seed_legend, seeds_shown, 
 from circuits.figures.palette import ALONE, GREY, TEST, Style, faint, style_of
 from circuits.figures.phases import mark_phases, with_phases
 from circuits.figures.seed_menu import add_seed_menu
-from circuits.figures.transitions import measured_steps, transitions
+from circuits.figures.transitions import measured_steps, spoken, transitions
 
 MOST_LINES = 8
+MOST_LABELS = 12  # of one variable: a transformer has 11 matrices
 SHOWN = (  # the measures that are drawn together unless others are asked for, of those that move
     "test_accuracy", "effective_sparsity", "sensitivity", "test_margin_mean", "network_arity", "parameter_norm",
     "spectral_norm", "test_loss", "normalised_margin", "layer_norm", "train_loss",
@@ -98,7 +99,7 @@ def measures(
 
 
 def by_label(result: xr.Dataset, name: str, title: str, caption: str) -> go.Figure:
-    """A variable with a further dimension, one line for each of its labels, at most 8 of them, on a log axis.
+    """A variable with a further dimension, one line for each of its labels, at most 12 of them, on a log axis.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ def by_label(result: xr.Dataset, name: str, title: str, caption: str) -> go.Figu
     values = result[name]
     (dim,) = (dim for dim in values.dims if dim not in ("step", "seed"))
     labels = values[dim].values.tolist()
-    shown = labels[:MOST_LINES]
+    shown = labels[:MOST_LABELS]
     lines = {
         f"{name} {label}": values.sel({dim: label}, drop=True).assign_attrs(long_name=str(label)) for label in shown
     }
@@ -226,12 +227,12 @@ def _share_lines(values: xr.DataArray, ramp: xr.Dataset, style: Style) -> list[g
     shared: dict[str, Any] = {"legendgroup": name, "connectgaps": False}
     return [
         go.Scatter(
-            x=x, y=y, name=f"{name}, measured", showlegend=False, hoverinfo="skip", **shared,
+            x=x, y=y, name=f"{spoken(name)}, measured", showlegend=False, hoverinfo="skip", **shared,
             mode="lines+markers" if len(y) <= FEW else "lines", line={"color": faint(style.colour, 0.4), "width": 1},
         ),
         go.Scatter(
             x=single(np.array([first, ramp["onset"], ramp["end"], last])), y=[0, 0, 1, 1],
-            name=name.replace("_", " "), mode="lines", hovertemplate="epoch %{x:.5~g}", **shared,
+            name=spoken(name), mode="lines", hovertemplate="epoch %{x:.5~g}", **shared,
             line={"color": style.colour, "dash": style.dash, "width": 3.4 if style == TEST else 2},
         ),
     ]  # fmt: skip

@@ -35,8 +35,7 @@ def transitions(result: xr.Dataset) -> go.Figure:
                    "When each measure moves", caption, y_title="",
                    subtitle="filled: onset and its 95 % interval; open: midpoint; a line for each seed")  # fmt: skip
     places = {name: len(rows) - 1 - index for index, name in enumerate(rows)}
-    labels = [f"<b>{name.replace('_', ' ')}</b>" if name == result.attrs.get("reference") else name.replace("_", " ")
-              for name in rows]  # fmt: skip
+    labels = [f"<b>{spoken(name)}</b>" if name == result.attrs.get("reference") else spoken(name) for name in rows]
     figure.update_yaxes(
         tickmode="array", tickvals=list(places.values()), ticktext=labels, range=[-0.6, len(rows) - 0.4],
         ticks="", gridcolor=PALE, title={"text": "measure"},
@@ -59,6 +58,18 @@ def measured_steps(share: xr.DataArray) -> xr.DataArray:
     """The checkpoints at which some measure of some seed has come some way."""
     known = np.isfinite(share.transpose("step", "measure", "seed").values).any(axis=(1, 2))
     return share.isel(step=np.flatnonzero(known))
+
+
+def spoken(name: str) -> str:
+    """The name of a measure in words; that of a label after it, such as a parameter's, stands as it is.
+
+    Examples
+    --------
+    >>> spoken("spectral_norm embed.W_E")
+    'spectral norm embed.W_E'
+    """
+    measure, space, label = name.partition(" ")
+    return measure.replace("_", " ") + space + label
 
 
 def _draw(figure: go.Figure, at: xr.Dataset, y: list[float], seed: int, colour: str) -> None:
