@@ -17,7 +17,7 @@ from circuits.figures.seed_menu import add_seed_menu
 from circuits.figures.transitions import measured_steps, spoken, transitions
 
 MOST_LINES = 8
-MOST_LABELS = 12  # of one variable: a transformer has 11 matrices
+MOST_LABELS = 12  # of one variable: all matrices of a one-layer transformer
 SHOWN = (  # the measures that are drawn together unless others are asked for, of those that move
     "test_accuracy", "effective_sparsity", "sensitivity", "test_margin_mean", "network_arity", "parameter_norm",
     "spectral_norm", "test_loss", "normalised_margin", "layer_norm", "train_loss",
