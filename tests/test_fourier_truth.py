@@ -19,7 +19,7 @@ def analysed(folder, p, frequencies, **options):
 
 CASES = [
     (p, frequencies)
-    for p, frequencies in ((7, [3]), (10, [1, 4]), (12, [3, 4]), (31, [1, 5, 9]), (31, range(1, 16)), (53, [2, 26]))
+    for p, frequencies in ((7, [3]), (10, [1, 4]), (12, [3, 4]), (13, range(1, 7)), (31, [1, 5, 9]))
     if gcd(p, *frequencies) == 1
 ]
 

@@ -26,7 +26,12 @@ LAST = {
 }
 
 
-@pytest.fixture(scope="module", params=MODELS)
+QUICK = ("mlp", "transformer")  # one of numbers, one of tokens; the others when there is time
+
+
+@pytest.fixture(
+    scope="module", params=[name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+)
 def path(request, tmp_path_factory):
     encoding = "one-hot" if request.param == "mlp" else "tokens"
     config = parse(

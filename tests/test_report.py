@@ -173,7 +173,7 @@ def test_a_run_without_a_hidden_layer_still_gets_its_curves(tmp_path, make_confi
     assert len(found.attributes("figure")) == 10
 
 
-@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+@pytest.mark.parametrize("seeds", [[0], pytest.param([0, 1], marks=pytest.mark.slow)])
 @pytest.mark.parametrize("epochs", [0, 1, 2])
 def test_a_run_with_few_checkpoints_or_seeds_still_gets_a_page(tmp_path, make_config, epochs, seeds):
     with circuits.train(make_config(epochs=epochs, seeds=seeds), tmp_path / "a.h5", progress=False) as run:
