@@ -173,22 +173,27 @@ moved = None if run is None else circuits.analysis.transitions(run, whole[CIRCUI
 def onset(measure):
     """When a measure begins to move, with its 95 % interval, in epochs."""
     of = moved.isel(seed=0).sel(measure=measure)
-    return float(of["onset"]), f"{float(of['onset']):g} ({float(of['onset_low']):g} to {float(of['onset_high']):g})"
+    return tuple(float(of[name]) for name in ("onset", "onset_low", "onset_high"))
 
 
 def order_of_onsets(fourier):
     names = ("excluded_loss train", "restricted_loss all", "test_loss")
     found = [onset(name) for name in names]
-    times = [time for time, _ in found]
-    here = ", ".join(f"{name.split('_')[0]} {words}" for name, (_, words) in zip(names, found, strict=True))
-    return here, all(first < second for first, second in pairwise(times))
+    words = (f"{at:g} ({low:g} to {high:g})" for at, low, high in found)
+    here = ", ".join(f"{name.split('_')[0]} {said}" for name, said in zip(names, words, strict=True))
+    return here, all(first[2] < second[1] for first, second in pairwise(found))
 
 
 SECTION_5 = "Section 5: progress measures"
 study.claim(SECTION_5, "restricted loss falls before test loss", "yes", measured(restricted_first))
 study.claim(SECTION_5, "excluded loss rises while the circuit forms", "epochs 1.4k to 9.4k", measured(excluded_rises))
 study.claim(SECTION_5, "the sum of squared weights falls as test loss does", "9.4k to 14k", measured(cleanup))
-study.claim(SECTION_5, "excluded, restricted, then test loss begin to move", "in this order", measured(order_of_onsets))
+study.claim(
+    SECTION_5,
+    "excluded, restricted, test loss begin to move one after the other",
+    "in this order",
+    measured(order_of_onsets),
+)
 
 # %%
 if run is not None:
