@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from jaxtyping import Float, Int, Real
 
+from circuits.analysis.masking import EXAMPLES_AT_ONCE
 from circuits.analysis.outputs import outputs_on
 from circuits.analysis.predictions import predictions
 from circuits.config import Config
@@ -65,13 +66,19 @@ def sensitivities_on(config: Config, inputs: Real[np.ndarray, "example input"]) 
     relu = config.model.hidden_layer
     if relu is not None:
         return lambda net: relu_sensitivities(net[relu[0]], net[relu[1]], net[relu[2]], inputs)
-    own, others = outputs_on(config, inputs), outputs_on(config, flipped(inputs))
     has_classes = config.task.signature.n_classes is not None
+    at_once = max(1, EXAMPLES_AT_ONCE // inputs.shape[1])
 
     def by_forward(net: Mapping[str, np.ndarray]) -> np.ndarray:
-        before = predictions(own(net), has_classes)
-        after = predictions(others(net), has_classes).reshape(len(before), -1)
-        return (after != before[:, None]).sum(axis=1)
+        counts = []
+        for start in range(
+            0, len(inputs), at_once
+        ):  # all flipped inputs would be as many times larger as there are bits
+            part = inputs[start : start + at_once]
+            before = predictions(outputs_on(config, part)(net), has_classes)
+            after = predictions(outputs_on(config, flipped(part))(net), has_classes).reshape(len(part), -1)
+            counts.append((after != before[:, None]).sum(axis=1))
+        return np.concatenate(counts)
 
     return by_forward
 
