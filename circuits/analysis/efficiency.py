@@ -35,7 +35,7 @@ def parity_bits(run: Run) -> tuple[int, ...]:
     if task.kind != "parity":
         raise InputError(
             f"{run.path} holds the task '{task.kind}', and constructions compute parity. "
-            f"Gates, matches and efficiency need a run of the task 'parity'."
+            f"Gates, matches, efficiency and Walsh spectra need a run of the task 'parity'."
         )
     bits: tuple[int, ...] = task.relevant_bits  # type: ignore[attr-defined]
     if len(bits) > MOST_PATTERN_BITS:

@@ -8,6 +8,8 @@ carries of the logits (`logit_waves`); the loss of the key frequencies alone, an
 Key frequencies are those of the last checkpoint of the run, at every checkpoint. Differences, products and quotients
 are sums on a cyclic group (`cyclic`). Of products and quotients, operands 0 and class 0 are left out, but the logit of
 class 0 counts in every loss.
+
+The paper's definitions, numbers and sections are cited from memory, here and in these modules: its text was not at hand.
 """
 
 from collections.abc import Mapping

@@ -98,7 +98,7 @@ def layer_of(run: Run, options: Options = Options()) -> Layer:
     if not layers:
         raise InputError(
             f"{run.path} holds a '{kind}' model, which has no hidden layer to prune. "
-            f"Subnetworks, neuron norms and faithfulness need one, such as the model 'relu'."
+            f"Subnetworks, neuron norms, faithfulness and representations need one, such as the model 'relu'."
         )
     hook = list(layers)[-1] if options.layer is None else options.layer
     if hook not in layers:

@@ -155,7 +155,7 @@ def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
     if flags.overwrite and left:
         remark(f"Of the run that is replaced, there remain: {', '.join(map(str, left))}.")
     page = f"circuits report {path} for a page with every figure."
-    remark(f"Next: circuits analyze {path}, or {page}" if config.hidden_layers else f"Next: {page}")
+    remark(f"Next: circuits analyze {path}, or {page}")
 
 
 def _trained(flags: Any, config: Config, path: Path, resume: bool) -> "Run":

@@ -98,7 +98,8 @@ def _of_a_construction(flags: VerifyFlags) -> Judged:
     from circuits.constructions import Construction, build, verify
 
     made = build(flags.spec, flags.k, biases=flags.biases)
-    assert isinstance(made, Construction)  # `command` has looked
+    if not isinstance(made, Construction):
+        raise InputError(f"{flags.spec} is a construction, but not for parity.")
     return verify(made), made.arrays(), None
 
 

@@ -1,6 +1,6 @@
 """The circuit of modular addition in the Fourier basis: losses, frequencies over time, neurons over all pairs, logits.
 
-After Nanda et al. 2023, Figures 3 to 7.
+After the figures of Nanda et al. 2023, sections 4 and 5.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
 
 
 def fourier_losses(result: xr.Dataset) -> go.Figure:
-    """Loss on the train and the test set, restricted loss, excluded loss: Figure 7 of Nanda et al. 2023.
+    """Loss on the train and the test set, restricted loss, excluded loss: after Nanda et al. 2023, section 5.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ def fourier_losses(result: xr.Dataset) -> go.Figure:
     """
     caption = (
         "Cross-entropy of the network; of the key frequencies of x + y alone (restricted, on all pairs); and without "
-        "them (excluded, on the training set), as in Figure 7 of Nanda et al. 2023. Key frequencies are those of the "
-        "last checkpoint."
+        "them (excluded, on the training set), the progress measures of Nanda et al. 2023. Key frequencies are those "
+        "of the last checkpoint."
     )
     values = result["loss"].isel(set=0)
     figure = frame(
@@ -176,7 +176,7 @@ def neuron_activations(result: xr.Dataset) -> go.Figure:
 
 
 def logit_spectrum(result: xr.Dataset) -> go.Figure:
-    """The logits in the 2-D Fourier basis, with a slider for the checkpoint: Figure 4 of Nanda et al. 2023.
+    """The logits in the 2-D Fourier basis, with a slider for the checkpoint: after Nanda et al. 2023, section 4.
 
     Parameters
     ----------
