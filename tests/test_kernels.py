@@ -111,25 +111,27 @@ def evaluated(weights_t, b, u, inputs, targets):
 def test_evaluation_equals_the_plain_forward_pass(n):
     net, inputs, targets, _ = problem(n, 1, 50, 130, "float64")
     outputs = np.maximum(inputs @ net["W"].T + net["b"], 0) @ net["u"]
-    loss, n_right, n_zero = evaluated(net["W"].T.copy(), net["b"], net["u"], inputs, targets)
+    loss, n_right, n_zero, largest = evaluated(net["W"].T.copy(), net["b"], net["u"], inputs, targets)
     assert loss == pytest.approx(np.maximum(0, 1 - outputs * targets).mean(), rel=1e-12)
     assert n_right == (np.sign(outputs) == targets).sum()
     assert n_zero == 0
+    assert largest == pytest.approx(np.abs(outputs).max(), rel=1e-12)
 
 
 def test_an_infinite_weight_gives_an_infinite_output_as_in_the_plain_forward_pass():
     """Sums of patterns are made without differences that would turn infinity into NaN."""
     W, u = np.array([[np.inf, 1.0, 0.5, -1.0, 2.0]]), np.ones(1)
-    loss, n_right, _ = evaluated(W.T.copy(), np.zeros(1), u, np.array([[1.0, 1, -1, 1, 1]]), np.array([-1.0]))
-    assert (loss, n_right) == (np.inf, 0)
+    loss, n_right, _, largest = evaluated(W.T.copy(), np.zeros(1), u, np.array([[1.0, 1, -1, 1, 1]]), np.array([-1.0]))
+    assert (loss, n_right, largest) == (np.inf, 0, np.inf)
 
 
 def test_an_output_of_exactly_zero_is_wrong_and_counted():
-    loss, n_right, n_zero = evaluated(np.ones((2, 3)), np.zeros(3), np.zeros(3), np.ones((5, 2)), np.ones(5))
-    assert (loss, n_right, n_zero) == (1.0, 0, 5)
+    found = evaluated(np.ones((2, 3)), np.zeros(3), np.zeros(3), np.ones((5, 2)), np.ones(5))
+    assert found == (1.0, 0, 5, 0.0)
 
 
 def test_nan_outputs_are_wrong_and_make_the_loss_nan():
-    loss, n_right, _ = evaluated(np.ones((2, 3)), np.full(3, np.nan), np.ones(3), np.ones((5, 2)), np.ones(5))
-    assert np.isnan(loss)
+    W, b, inputs = np.ones((2, 3)), np.full(3, np.nan), np.ones((5, 2))
+    loss, n_right, _, largest = evaluated(W, b, np.ones(3), inputs, np.ones(5))
+    assert np.isnan([loss, largest]).all()
     assert n_right == 0

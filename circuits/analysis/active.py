@@ -8,7 +8,7 @@ Networks that are no such formula are run by their own forward pass, see `prefix
 
 import threading
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -18,8 +18,10 @@ from jaxtyping import Bool, Float, Int, Real
 from circuits.analysis.argmax_scan import smallest_agreeing_argmax
 from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
 from circuits.analysis.layers import last_layer, layer_of
+from circuits.analysis.outputs import preactivations
 from circuits.analysis.prefixes import smallest_prefix
 from circuits.analysis.pruning import incoming_norms, kept_neurons, pruning_order
+from circuits.analysis.rounding import prefix_bounds, reach_of, rounding_terms
 from circuits.analysis.scan import disagreements
 from circuits.analysis.sweep import Network, sweep
 from circuits.checkpoints.run import Run
@@ -29,32 +31,13 @@ from circuits.options import Criterion, Norm, Options
 from circuits.threads import one_blas_thread, one_torch_thread
 
 
-def preactivations(
-    W: Float[np.ndarray, "neuron input"],
-    b: Float[np.ndarray, " neuron"],
-    inputs: Real[np.ndarray, "example input"],
-    out: Float[np.ndarray, "neuron example"] | None = None,
-) -> Float[np.ndarray, "neuron example"]:
-    """W x + b for every input, in the dtype of W: computed once, and shared by every way of counting.
-
-    Fresh memory costs as much as the product itself, so a loop over networks passes the array to fill as `out`.
-
-    Examples
-    --------
-    >>> preactivations(np.array([[1.0, 2.0]]), np.array([0.5]), np.array([[1.0, -1.0], [1.0, 1.0]]))
-    array([[-0.5,  3.5]])
-    """
-    hidden = np.matmul(W, inputs.T.astype(W.dtype, copy=False), out=out)
-    hidden += b[:, None]
-    return hidden
-
-
 def smallest_agreeing(
     hidden: Float[np.ndarray, "neuron example"],
     u: Float[np.ndarray, " neuron"],
     order: Int[np.ndarray, " neuron"],
     targets: Int[np.ndarray, " example"],
     criterion: Criterion = "prediction",
+    bounds: Float[np.ndarray, " prefix"] | None = None,
 ) -> int | None:
     """Smallest k whose first k neurons in `order` agree with all of them; None if even all of them do not (NaN).
 
@@ -68,12 +51,15 @@ def smallest_agreeing(
         (example,) ±1; used by the criterion "accuracy" only.
     criterion
         "prediction": the same sign on every input. "accuracy": as many right answers, as in the paper's released code.
+    bounds
+        (neuron + 1,) rounding bound of every prefix: within it an output is 0. By default 0.
 
     Returns
     -------
     k in 0..neuron. 0 when the whole network outputs 0 everywhere: no neuron is needed for that.
     """
-    counts = disagreements(np.ascontiguousarray(hidden), u, order, targets, criterion == "accuracy", True)
+    bounds = np.zeros(len(order) + 1) if bounds is None else bounds
+    counts = disagreements(np.ascontiguousarray(hidden), u, order, bounds, targets, criterion == "accuracy", True)
     found = np.flatnonzero(counts == 0)
     return int(found[0]) if found.size else None
 
@@ -93,7 +79,8 @@ def active_subnetwork(
     Parameters
     ----------
     W, b, u
-        (neuron, input), (neuron,), and (neuron,) or (neuron, output).
+        (neuron, input), (neuron,), and (neuron,) or (neuron, output). The sums are taken in float64, and an output
+        within its rounding bound of 0 is 0 (`circuits.analysis.rounding`).
     inputs
         (example, input) the support.
     targets
@@ -128,14 +115,41 @@ def active_subnetwork(
         raise ValueError("criterion 'accuracy' compares right answers, so it needs targets")
     norms = incoming_norms(W, b, u, norm)
     wanted = np.zeros(len(inputs), np.int64) if targets is None else targets
-    with one_blas_thread():  # as along a run: another number of threads may give other last bits
-        hidden = preactivations(W, b, inputs)
     order = pruning_order(norms)
-    if u.ndim == 2:
-        n_kept = smallest_agreeing_argmax(np.maximum(hidden, 0), u, order, None, targets, criterion)
-    else:
-        n_kept = smallest_agreeing(hidden, u, order, wanted, criterion)
+    with one_blas_thread():  # as along a run: another number of threads may give other last bits
+        if u.ndim == 2:
+            hidden = np.maximum(preactivations(W, b, inputs), 0)
+            n_kept = smallest_agreeing_argmax(hidden, u, order, None, targets, criterion)
+        else:
+            n_kept = prefix_size(W, b, u, order, inputs, reach_of(inputs), wanted, criterion)
     return None if n_kept is None else kept_neurons(norms, n_kept)
+
+
+def prefix_size(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"],
+    order: Int[np.ndarray, " neuron"],
+    inputs: Real[np.ndarray, "example input"],
+    reach: Float[np.ndarray, " input"],
+    targets: Int[np.ndarray, " example"],
+    criterion: Criterion = "prediction",
+    out: Float[np.ndarray, "neuron example"] | None = None,
+) -> int | None:
+    """`smallest_agreeing` of one network in float64, with its rounding bounds.
+
+    Parameters
+    ----------
+    W, b, u, order, inputs, targets, criterion
+        As in `active_subnetwork` and `smallest_agreeing`.
+    reach
+        (input,) as `reach_of` gives it of the inputs.
+    out
+        Memory for the preactivations, float64, see `preactivations`.
+    """
+    hidden = preactivations(W.astype(np.float64), b.astype(np.float64), inputs, out)
+    bounds = prefix_bounds(rounding_terms(W, b, u, reach), order)
+    return smallest_agreeing(hidden, u, order, targets, criterion, bounds)
 
 
 def network_sparsity(config: Config, parameters: Mapping[str, np.ndarray], train: Mapping[str, np.ndarray]) -> float:
@@ -152,17 +166,19 @@ def network_sparsity(config: Config, parameters: Mapping[str, np.ndarray], train
 
     Returns
     -------
-    As `effective_sparsity` has it; NaN where the network has diverged.
+    As `effective_sparsity` has it; NaN where the network has diverged. That of a collapsed network is 0 by definition:
+    whoever knows that it has collapsed says so.
     """
     layer = last_layer(config)
+    inputs = as_read(config, train["inputs"])
     if not layer.is_relu:
         with one_blas_thread(), one_torch_thread():
-            n_kept = smallest_prefix(layer, parameters, as_read(config, train["inputs"]), train["targets"])
+            n_kept = smallest_prefix(layer, parameters, inputs, train["targets"])
         return np.nan if n_kept is None else float(n_kept)
     W, b, u = (parameters[name] for name in config.model.hidden_layer or ())
     with np.errstate(over="ignore", invalid="ignore"):
-        hidden = preactivations(W, b, train["inputs"])
-        n_kept = smallest_agreeing(hidden, u, pruning_order(incoming_norms(W, b, u)), train["targets"])
+        order = pruning_order(incoming_norms(W, b, u))
+        n_kept = prefix_size(W, b, u, order, inputs, reach_of(inputs), train["targets"])
     return np.nan if n_kept is None else float(n_kept)
 
 
@@ -178,6 +194,35 @@ def support_examples(run: Run, seed_index: int, support: Literal["train", "test"
     return as_read(run.config, np.concatenate(inputs)), np.concatenate(targets)
 
 
+def active_mask(
+    run: Run, seed_index: int, checkpoint: int, options: Options = Options()
+) -> Bool[np.ndarray, " neuron"] | None:
+    """Mask of the active subnetwork of one network; nobody where it has collapsed, None where it has diverged.
+
+    Parameters
+    ----------
+    run, options
+        The run, and how to measure.
+    seed_index, checkpoint
+        Index of the seed and of the checkpoint.
+    """
+    layer = layer_of(run, options)
+    if run.collapsed.values[checkpoint, seed_index]:
+        return np.zeros(layer.width, bool)
+    arrays = run.arrays(run.seeds[seed_index], checkpoint)
+    net = {short: arrays[name] for short, name in layer.names.items()}
+    inputs, targets = support_examples(run, seed_index, options.support)
+    with one_blas_thread(), one_torch_thread(), np.errstate(over="ignore", invalid="ignore"):
+        if layer.is_relu:
+            order = pruning_order(incoming_norms(net["W"], net["b"], net["u"], options.norm))
+            n_kept = prefix_size(
+                net["W"], net["b"], net["u"], order, inputs, reach_of(inputs), targets, options.criterion
+            )
+        else:
+            n_kept = smallest_prefix(layer, net, inputs, targets, options.norm, options.criterion)
+    return None if n_kept is None else kept_neurons(layer.norms(net, options.norm), n_kept)
+
+
 def active_at(
     run: Run, seed: int | None = None, checkpoint: int | None = None, options: Options = Options()
 ) -> Bool[np.ndarray, " neuron"]:
@@ -188,21 +233,8 @@ def active_at(
     InputError
         The model has no hidden layer, there is no such seed or checkpoint, or the network has diverged.
     """
-    layer = layer_of(run, options)
     index = run.checkpoint_index(checkpoint)
-    found = run.arrays(seed, index)
-    net = {short: found[name] for short, name in layer.names.items()}
-    inputs, targets = support_examples(run, run.seed_index(seed), options.support)
-    kept: Any
-    if layer.is_relu:
-        with np.errstate(over="ignore", invalid="ignore"):
-            kept = active_subnetwork(
-                **net, inputs=inputs, targets=targets, norm=options.norm, criterion=options.criterion
-            )
-    else:
-        with one_blas_thread(), one_torch_thread(), np.errstate(over="ignore", invalid="ignore"):
-            n_kept = smallest_prefix(layer, net, inputs, targets, options.norm, options.criterion)
-            kept = None if n_kept is None else kept_neurons(layer.norms(net, options.norm), n_kept)
+    kept = active_mask(run, run.seed_index(seed), index, options)
     if kept is None:
         raise InputError(
             f"{run.path}: at checkpoint {index} the network has diverged, so it has no active subnetwork. Pass an "
@@ -217,7 +249,7 @@ _known: WeakKeyDictionary[Run, dict[tuple, dict[int, np.ndarray]]] = WeakKeyDict
 def sparsity_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: Options, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
-    """Effective sparsity at these checkpoints; NaN where the network has diverged.
+    """Effective sparsity at these checkpoints; 0 where the network has collapsed, NaN where it has diverged.
 
     Kept in memory for as long as the run is open, since several measurements take it of the same checkpoints.
     """
@@ -234,14 +266,16 @@ def _find_sparsity(
 ) -> Float[np.ndarray, "step seed"]:
     layer = layer_of(run, options)
     supports = [support_examples(run, index, options.support) for index in range(len(run.seeds))]
-    of_thread = threading.local()
+    memory = threading.local()
+    reach = [reach_of(inputs) for inputs, _ in supports] if layer.is_relu else []
 
     def by_formula(seed: int, net: Network) -> float:
         inputs, targets = supports[seed]
-        order = pruning_order(incoming_norms(net["W"], net["b"], net["u"], options.norm))
-        of_thread.hidden = preactivations(net["W"], net["b"], inputs, getattr(of_thread, "hidden", None))
-        hidden = of_thread.hidden
-        n_kept = smallest_agreeing(hidden, net["u"], order, targets, options.criterion)
+        W, b, u = net["W"], net["b"], net["u"]
+        order = pruning_order(incoming_norms(W, b, u, options.norm))
+        if not hasattr(memory, "hidden"):
+            memory.hidden = np.empty((len(u), len(inputs)))
+        n_kept = prefix_size(W, b, u, order, inputs, reach[seed], targets, options.criterion, memory.hidden)
         return np.nan if n_kept is None else float(n_kept)
 
     def by_forward(seed: int, net: Network) -> float:
@@ -250,11 +284,12 @@ def _find_sparsity(
         return np.nan if n_kept is None else float(n_kept)
 
     one = by_formula if layer.is_relu else by_forward
-    return sweep(run, checkpoints, one, what="effective sparsity", progress=progress, names=layer.names)
+    sizes = sweep(run, checkpoints, one, what="effective sparsity", progress=progress, names=layer.names)
+    return np.where(run.collapsed.values[checkpoints], 0.0, sizes)
 
 
 def effective_sparsity(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.DataArray:
-    """Size of the active subnetwork at every checkpoint, (step, seed); NaN where the network has diverged.
+    """Size of the active subnetwork at every checkpoint, (step, seed); 0 if it collapsed, NaN if it diverged.
 
     A late reading is noisy: one input of the support whose output is near zero is enough to need many more neurons.
     Report the median over the last checkpoints beside a single reading.

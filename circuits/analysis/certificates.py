@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool
 
-from circuits.analysis.active import active_subnetwork, support_examples
+from circuits.analysis.active import active_mask, support_examples
 from circuits.analysis.labels import requested_checkpoints, trajectory_coords
 from circuits.analysis.sweep import Network, one_by_one
 from circuits.checkpoints.run import Run
@@ -72,7 +72,8 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         (step, seed) of the active subnetwork: the margin proved where it is certified, that of the counterexample,
         <= 0, where it is refuted; NaN where it is undecided, or where there is none.
     verdict
-        (step, seed) "certified", "refuted", "undecided", or "none" where there is no subnetwork.
+        (step, seed) "certified", "refuted", "undecided", "collapsed", whose margins are NaN, or "none" where there is
+        no subnetwork.
     margin_lower, margin_upper, margin_scale
         (step, seed) the worst-case margin lies between the first two; tolerances are of the third.
     worst_input
@@ -94,14 +95,18 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     """
     bits = task_support(run)
     checkpoints = requested_checkpoints(run, options)
-    supports = [support_examples(run, index, options.support) for index in range(len(run.seeds))]
     test_inputs = support_examples(run, 0, "test")[0]
     n_patterns, n_inputs = 2 ** len(bits), run.config.task.signature.n_inputs
     of_subnetwork = _empty((len(checkpoints), len(run.seeds)), n_patterns, n_inputs)
     of_whole = _empty((len(checkpoints), len(run.seeds)), n_patterns, n_inputs)
     for place, net in one_by_one(run, checkpoints, what="certificates", progress=progress):
-        inputs, targets = supports[place[1]]
-        kept = active_subnetwork(**net, inputs=inputs, targets=targets, norm=options.norm, criterion=options.criterion)
+        checkpoint = int(checkpoints[place[0]])
+        if run.collapsed.values[checkpoint, place[1]]:
+            for judged in (of_subnetwork, of_whole):
+                judged["verdict"][place] = "collapsed"
+            of_subnetwork["n_kept"][place] = 0
+            continue
+        kept = active_mask(run, place[1], checkpoint, options)
         if kept is None:
             continue  # diverged
         _fill(of_whole, place, _certificate(net, bits, options), net, bits)
@@ -185,7 +190,7 @@ def _labelled(name: str, values: np.ndarray) -> xr.Variable:
 def _warnings(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
     said = []
     for seed in seeds:
-        there = result["verdict"].sel(seed=seed) != "none"
+        there = ~result["verdict"].sel(seed=seed).isin(["none", "collapsed"])
         if n_other := int((there & ~result["bits_recovered"].sel(seed=seed)).sum()):
             said.append(
                 f"seed {seed}: at {n_other} of {result.sizes['step']} checkpoints the weights of the active subnetwork "

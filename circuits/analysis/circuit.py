@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Int, Shaped
 
-from circuits.analysis.active import active_subnetwork, support_examples
+from circuits.analysis.active import active_mask
 from circuits.analysis.efficiency import parity_bits
 from circuits.analysis.groups import neuron_groups
 from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
@@ -54,8 +54,12 @@ def circuit_of(
     index = run.seed_index(seed)
     at = int(neuron_groups(run, options).checkpoint[index] if checkpoint is None else run.checkpoint_index(checkpoint))
     whole = network_of(run, index, at)
-    inputs, targets = support_examples(run, index, options.support)
-    kept = active_subnetwork(**whole, inputs=inputs, targets=targets, norm=options.norm, criterion=options.criterion)
+    kept = active_mask(run, index, at, options)
+    if run.collapsed.values[at, index]:
+        raise InputError(
+            f"{run.path}: seed {run.seeds[index]} has collapsed at the checkpoint asked for, so has no circuit there. "
+            f"Pass an earlier checkpoint."
+        )
     if at < 0 or kept is None:
         raise InputError(
             f"{run.path}: seed {run.seeds[index]} has diverged at the checkpoint asked for, so has no circuit there. "

@@ -98,7 +98,7 @@ def measure(
     paid: list[Price | None] = []
     supports, margins = [], []
     for index, inside in enumerate(neurons):
-        if not groups.defined[0, index]:
+        if not groups.defined[0, index] or run.collapsed.values[groups.checkpoint[index], index]:
             circuits.append(None)
             supports.append(Support((), np.nan, True))
             paid += [None, None]
@@ -173,7 +173,8 @@ def warnings_about(run: Run, result: xr.Dataset) -> list[str]:
     for index, seed in enumerate(run.seeds):
         at = result.isel(seed=index)
         if np.isnan(at["merged_size"]):
-            said.append(f"seed {seed} diverged, so it has no circuit.")
+            why = "collapsed" if run.collapsed.values[-1, index] else "diverged"
+            said.append(f"seed {seed} {why}, so it has no circuit.")
             continue
         found = np.flatnonzero(at["bit_found"].values).tolist()
         if bool(at["bits_ambiguous"]):

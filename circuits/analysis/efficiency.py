@@ -58,7 +58,10 @@ def known_least_cost(k: int) -> float:
 
 
 def prices(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.Dataset:
-    """`path_cost`, `margin` and `efficiency` (step, seed) of the whole network; NaN where it has diverged."""
+    """`path_cost`, `margin` and `efficiency` (step, seed) of the whole network; NaN where it diverged.
+
+    A collapsed network has a path cost, but neither margin nor efficiency: NaN.
+    """
     bits = parity_bits(run)
     least = known_least_cost(len(bits))
 
@@ -71,6 +74,7 @@ def prices(run: Run, options: Options = Options(), *, progress: bool = False) ->
 
     checkpoints = chosen_checkpoints(run, options)
     values = sweep(run, checkpoints, one, what="efficiency", progress=progress)  # (step, seed, 3)
+    values[..., 1:][run.collapsed.values[checkpoints]] = np.nan  # a collapsed network has no margin
     said = {
         "path_cost": "path cost Σ|u|·‖(w, b)‖",
         "margin": "least parity times output, other bits averaged out",

@@ -13,7 +13,8 @@ row per input, made small enough to solve:
   norm prefixes, by leaving out every neuron that can be spared.
 
 Rows ask for >= 0 up to HiGHS's tolerance: the program allows more than it should, so bounds hold. What it lets through
-is tried with an independent mask-and-forward in float64, and is forbidden by name if it fails on known rows only.
+is tried with an independent mask-and-forward in float64, and is forbidden by name if it fails on known rows only. As
+for the active subnetwork, an output within its rounding bound of 0 is 0 (`rounding`).
 """
 
 from dataclasses import dataclass
@@ -25,9 +26,11 @@ from jaxtyping import Bool, Float, Real
 from scipy.optimize import OptimizeResult
 from scipy.sparse import csr_array
 
-from circuits.analysis.active import active_subnetwork, preactivations, support_examples
+from circuits.analysis.active import active_mask, support_examples
 from circuits.analysis.labels import requested_checkpoints, trajectory_coords
+from circuits.analysis.outputs import preactivations
 from circuits.analysis.pruning import incoming_norms, pruning_order
+from circuits.analysis.rounding import reach_of, rounded, rounding_terms
 from circuits.analysis.sweep import hidden_layer, one_by_one
 from circuits.checkpoints.run import Run
 from circuits.constructions.highs import INFEASIBLE, dual_bound, highs
@@ -86,7 +89,8 @@ def agrees(
 
 def _signs(W: np.ndarray, b: np.ndarray, u: np.ndarray, inputs: np.ndarray, kept: np.ndarray) -> np.ndarray:
     hidden = inputs.astype(np.float64) @ W[kept].T.astype(np.float64) + b[kept].astype(np.float64)
-    return np.sign(np.maximum(hidden, 0.0) @ u[kept].astype(np.float64))
+    bound = rounding_terms(W, b, u, reach_of(inputs))[kept].sum()
+    return np.sign(rounded(np.maximum(hidden, 0.0) @ u[kept].astype(np.float64), bound))
 
 
 def smallest_subnetwork(
@@ -203,7 +207,7 @@ class Subsets:
         """Add inputs on which a subset fails, the worst and some others; without new ones, forbid it."""
         sums = self.table[:, failing].sum(axis=1)
         shortfall = np.where(self.wanted, -sums, np.abs(sums))
-        new = np.setdiff1d(np.flatnonzero(np.where(self.wanted, sums <= 0, sums != 0)), self.known)
+        new = np.setdiff1d(np.flatnonzero(np.where(self.wanted, sums <= 0, shortfall > NEGLIGIBLE)), self.known)
         if not new.size:
             self.forbidden.append(failing)
             return
@@ -232,7 +236,8 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     -------
     smallest_size, smallest_bound, smallest_gap
         (step, seed) neurons in the smallest subset known that agrees with the whole network on the support, a size
-        below which no subset agrees, and how far they are apart; NaN where the network has diverged.
+        below which no subset agrees, and how far they are apart; 0 where the network has collapsed, NaN where it has
+        diverged.
     smallest_proved
         (step, seed) whether the two meet: the subset is then a smallest one. Otherwise time ran out.
     prefix_size
@@ -247,12 +252,12 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     size, bound, prefix = (np.full(shape, np.nan) for _ in range(3))
     proved, kept = np.zeros(shape, bool), np.zeros((*shape, width), bool)
     for place, net in one_by_one(run, checkpoints, what="smallest subnetworks", progress=progress):
-        inputs, targets = supports[place[1]]
-        active = active_subnetwork(
-            **net, inputs=inputs, targets=targets, norm=options.norm, criterion=options.criterion
-        )
-        found = smallest_subnetwork(**net, inputs=inputs, start=active, time_limit=options.time_limit)
+        active = active_mask(run, place[1], int(checkpoints[place[0]]), options)
         prefix[place] = np.nan if active is None else active.sum()
+        if run.collapsed.values[checkpoints[place[0]], place[1]]:
+            size[place], bound[place], proved[place] = 0, 0, True
+            continue
+        found = smallest_subnetwork(**net, inputs=supports[place[1]][0], start=active, time_limit=options.time_limit)
         if found is not None:
             size[place], bound[place], proved[place], kept[place] = found.size, found.bound, found.proved, found.kept
     dims = ("step", "seed")

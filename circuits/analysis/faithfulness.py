@@ -8,12 +8,14 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int, Real, Shaped
 
-from circuits.analysis.active import preactivations, support_examples
+from circuits.analysis.active import support_examples
 from circuits.analysis.groups import GROUPS, neuron_groups
 from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
 from circuits.analysis.layers import Layer, layer_of
 from circuits.analysis.masking import Masked
+from circuits.analysis.outputs import preactivations
 from circuits.analysis.predictions import is_right, predictions
+from circuits.analysis.rounding import reach_of, rounded, rounding_terms
 from circuits.analysis.sweep import Network, sweep
 from circuits.checkpoints.run import Run
 from circuits.options import Options
@@ -26,7 +28,7 @@ def group_outputs(
     inputs: Real[np.ndarray, "example input"],
     groups: Bool[np.ndarray, "group neuron"],
 ) -> Float[np.ndarray, "group example"]:
-    """Output of the network with only a group's neurons, for each group.
+    """Output of the network with only a group's neurons, for each group, in float64; 0 within its rounding bound.
 
     Examples
     --------
@@ -35,8 +37,11 @@ def group_outputs(
     array([[2.],
            [0.]])
     """
-    contributions = np.maximum(preactivations(W, b, inputs), 0).astype(np.float64) * u[:, None].astype(np.float64)
-    return groups.astype(np.float64) @ contributions
+    W, b, u = (values.astype(np.float64) for values in (W, b, u))
+    contributions = np.maximum(preactivations(W, b, inputs), 0) * u[:, None]
+    members = groups.astype(np.float64)
+    bounds = members @ rounding_terms(W, b, u, reach_of(inputs))
+    return rounded(members @ contributions, bounds[:, None])
 
 
 def masked_outputs(
@@ -89,7 +94,11 @@ def agreement_and_accuracy(
 
 
 def faithfulness(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.Dataset:
-    """`agreement` and `accuracy` (group, step, seed) on the test set; NaN where a seed has no such group."""
+    """`agreement` and `accuracy` (group, step, seed) on the test set.
+
+    NaN where a seed has no such group or an empty one: nobody agrees. Where the network has collapsed it predicts
+    nothing to agree with, so that the agreement is NaN and the accuracy 0.
+    """
     checkpoints = chosen_checkpoints(run, options)
     groups = neuron_groups(run, options)
     layer = layer_of(run, options)
@@ -109,7 +118,11 @@ def faithfulness(run: Run, options: Options = Options(), *, progress: bool = Fal
     values = sweep(
         run, checkpoints, one, what="faithfulness", progress=progress, names=layer.names
     )  # (step, seed, 2, group)
-    values = np.where(groups.defined.T[:, None, :], values, np.nan).transpose(2, 3, 0, 1)
+    collapsed = run.collapsed.values[checkpoints][:, :, None]
+    values[:, :, 0] = np.where(collapsed, np.nan, values[:, :, 0])
+    values[:, :, 1] = np.where(collapsed, 0.0, values[:, :, 1])
+    has_members = groups.defined & groups.kept.any(axis=2)  # (group, seed)
+    values = np.where(has_members.T[:, None, :], values, np.nan).transpose(2, 3, 0, 1)
     dims = ("group", "step", "seed")
     return xr.Dataset(
         {

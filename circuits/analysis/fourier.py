@@ -9,7 +9,8 @@ Key frequencies are those of the last checkpoint of the run, at every checkpoint
 are sums on a cyclic group (`cyclic`). Of products and quotients, operands 0 and class 0 are left out, but the logit of
 class 0 counts in every loss.
 
-The paper's definitions, numbers and sections are cited from memory, here and in these modules: its text was not at hand.
+The paper's definitions, numbers and sections are cited from memory, here and in these modules: its text was not at
+hand.
 """
 
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from circuits.analysis.all_tuples import SETS, AllTuples
 from circuits.analysis.cyclic_basis import frequency_norms, gini, n_frequencies, strongest_frequencies
 from circuits.analysis.fourier_labels import labelled
 from circuits.analysis.fourier_shown import shown
-from circuits.analysis.labels import chosen_checkpoints
+from circuits.analysis.labels import chosen_checkpoints, without_collapsed
 from circuits.analysis.layers import Layer, layer_of
 from circuits.analysis.logit_waves import key_frequencies, least_key_share, logit_waves
 from circuits.analysis.neuron_waves import neuron_waves, output_phases, phase_agreement, phase_residuals
@@ -157,7 +158,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     at_end = _swept(run, np.array([run.n_checkpoints - 1]), views, lambda seed, values: values, what="key frequencies")
     at_end = {name: values[0] for name, values in at_end.items()}
     least = least_key_share(views.group.order) if options.key_share is None else options.key_share
-    key = key_frequencies(at_end["logit_share"], least)
+    key = key_frequencies(at_end["logit_share"], least) & ~run.collapsed.values[-1][:, None]
 
     def with_losses(seed: int, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         values |= views.losses(values["by_sum"], key[seed], members[seed])
@@ -173,7 +174,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     result = labelled(run, views.tuples, checkpoints, values, key)
     result = result.merge(shown(run, views.tuples, options, at_end, key))
     result.attrs = _attrs(run, views, options, least, key)
-    return result
+    return without_collapsed(run, result, lambda name: "logit" in name and "share" in name)
 
 
 def _swept(

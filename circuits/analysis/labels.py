@@ -1,8 +1,10 @@
 """The labels that every trajectory of results carries: step, epoch, seed."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
@@ -41,3 +43,20 @@ def trajectory_coords(run: Run, checkpoints: np.ndarray) -> dict[str, Any]:
         "epoch": ("step", run.epochs[checkpoints], {"long_name": "epoch"}),
         "seed": ("seed", list(run.seeds)),
     }
+
+
+def without_collapsed(run: Run, result: xr.Dataset, is_ratio: Callable[[str], bool]) -> xr.Dataset:
+    """A result whose ratios are NaN where the network has collapsed: shares of outputs that are all 0 mean nothing.
+
+    Parameters
+    ----------
+    run
+        The run.
+    result
+        What was measured of it; every variable over step and seed whose name `is_ratio` says yes to is masked.
+    is_ratio
+        Of a variable's name.
+    """
+    alive = ~run.collapsed.sel(step=result["step"]).drop_vars("epoch")
+    masked = [name for name in result if is_ratio(str(name)) and {"step", "seed"} <= set(result[name].dims)]
+    return result.assign({name: result[name].where(alive).transpose(*result[name].dims) for name in masked})

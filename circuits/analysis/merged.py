@@ -13,8 +13,10 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int, Real
 
-from circuits.analysis.active import preactivations, support_examples
+from circuits.analysis.active import support_examples
 from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
+from circuits.analysis.outputs import preactivations
+from circuits.analysis.rounding import prefix_bounds, reach_of, rounding_terms
 from circuits.analysis.scan import disagreements
 from circuits.analysis.sweep import Network, sweep
 from circuits.checkpoints.run import Run
@@ -71,10 +73,11 @@ def elements_needed(
     labels = found.labels[found.order]
     # Element by element, and last the neurons below the floor, which only the whole network has.
     order = found.order[np.argsort(np.where(labels < 0, len(labels), labels), kind="stable")]
-    hidden = preactivations(W[order], b[order], inputs)
+    hidden = preactivations(W[order].astype(np.float64), b[order].astype(np.float64), inputs)
+    bounds = prefix_bounds(rounding_terms(W, b, u, reach_of(inputs)), order)
     wanted = np.zeros(len(inputs), np.int64) if targets is None else targets
     place = np.arange(len(order))
-    counts = disagreements(np.ascontiguousarray(hidden), u[order], place, wanted, criterion == "accuracy", False)
+    counts = disagreements(hidden, u[order], place, bounds, wanted, criterion == "accuracy", False)
     ends = np.bincount(labels[labels >= 0], minlength=len(found.path_norms)).cumsum()
     agreeing = np.flatnonzero(counts[np.append(0, ends)] == 0)
     return int(agreeing[0]) if agreeing.size else None
@@ -83,7 +86,7 @@ def elements_needed(
 def merged_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: Options, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
-    """Merged sparsity at these checkpoints; NaN where even all elements do not agree, or the network has diverged."""
+    """Merged sparsity at these checkpoints: 0 of a collapsed network, NaN where even all elements do not agree."""
     supports = [support_examples(run, index, options.support) for index in range(len(run.seeds))]
 
     def one(seed: int, net: Network) -> float:
@@ -94,7 +97,8 @@ def merged_at(
         )  # fmt: skip
         return np.nan if needed is None else float(needed)
 
-    return sweep(run, checkpoints, one, what="merged sparsity", progress=progress)
+    sizes = sweep(run, checkpoints, one, what="merged sparsity", progress=progress)
+    return np.where(run.collapsed.values[checkpoints], 0.0, sizes)
 
 
 def merged_sparsity(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.DataArray:

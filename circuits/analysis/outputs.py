@@ -1,7 +1,8 @@
 """The outputs of one network on a set of inputs, whatever its kind.
 
-The relu model's are computed in float64, so that what single neurons add to them can be told from rounding. Any other
-model runs its own forward pass, on tables that it prepares once for the inputs where it offers that.
+The relu model's are computed in float64, so that what single neurons add to them can be told from rounding, and are 0
+where they lie within their rounding bound of it. Any other model runs its own forward pass, on tables that it prepares
+once for the inputs where it offers that.
 """
 
 import threading
@@ -13,11 +14,31 @@ import numba
 import numpy as np
 from jaxtyping import Float, Real, Shaped
 
-from circuits.analysis.active import preactivations
 from circuits.analysis.masking import EXAMPLES_AT_ONCE
+from circuits.analysis.rounding import reach_of, rounded, rounding_terms
 from circuits.config import Config
 
 Outputs = Callable[[Mapping[str, np.ndarray]], np.ndarray]
+
+
+def preactivations(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    inputs: Real[np.ndarray, "example input"],
+    out: Float[np.ndarray, "neuron example"] | None = None,
+) -> Float[np.ndarray, "neuron example"]:
+    """W x + b for every input, in the dtype of W: computed once, and shared by every way of counting.
+
+    Fresh memory costs as much as the product itself, so a loop over networks passes the array to fill as `out`.
+
+    Examples
+    --------
+    >>> preactivations(np.array([[1.0, 2.0]]), np.array([0.5]), np.array([[1.0, -1.0], [1.0, 1.0]]))
+    array([[-0.5,  3.5]])
+    """
+    hidden = np.matmul(W, inputs.T.astype(W.dtype, copy=False), out=out)
+    hidden += b[:, None]
+    return hidden
 
 
 def outputs_on(config: Config, inputs: Shaped[np.ndarray, "example input"]) -> Outputs:
@@ -33,11 +54,12 @@ def outputs_on(config: Config, inputs: Shaped[np.ndarray, "example input"]) -> O
     relu = config.model.hidden_layer
     if relu is not None:
         kept, inputs = threading.local(), inputs.astype(np.float64)
+        reach = reach_of(inputs)
 
         def by_formula(net: Mapping[str, np.ndarray]) -> np.ndarray:
             W, b, u = (net[name].astype(np.float64) for name in relu)
             kept.hidden = preactivations(W, b, inputs, getattr(kept, "hidden", None))
-            return relu_outputs(kept.hidden, u)
+            return rounded(relu_outputs(kept.hidden, u), rounding_terms(W, b, u, reach).sum())
 
         return by_formula
     return _by_forward(config, inputs)

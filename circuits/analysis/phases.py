@@ -67,14 +67,13 @@ def phases(run: Run, options: Options = Options()) -> xr.Dataset:
     memorization_epoch, generalization_epoch, grokking_delay
         (seed,) float, in epochs; NaN when it never happens.
     collapsed
-        (seed,) bool: at the last checkpoint the output is exactly 0 on every training input, or all logits are equal.
-        sign(0) = 0 is no class, so the accuracy is 0, not chance.
+        (seed,) bool: at the last checkpoint every output is 0 to within a thousandth of what the loss asks for, as
+        `circuits.collapse` defines it. The accuracy is then 0, not chance.
     diverged
         (seed,) bool: the last training loss is not finite.
     """
     memorised, generalised = phase_checkpoints(run, options)
     last = run.metrics.isel(step=-1)
-    n_train = run.all_data.sizes["example"]
     attrs = {
         "memorization_threshold": options.memorization_threshold,
         "generalization_threshold": options.generalization_threshold,
@@ -84,7 +83,7 @@ def phases(run: Run, options: Options = Options()) -> xr.Dataset:
             "memorization_epoch": ("seed", epoch_at(run, memorised), {"long_name": "memorization epoch"}),
             "generalization_epoch": ("seed", epoch_at(run, generalised), {"long_name": "generalization epoch"}),
             "grokking_delay": ("seed", epoch_at(run, generalised) - epoch_at(run, memorised)),
-            "collapsed": ("seed", last["train_zero_outputs"].values == n_train),
+            "collapsed": ("seed", run.collapsed.values[-1], {"recomputed": run.collapsed.attrs["recomputed"]}),
             "diverged": ("seed", ~np.isfinite(last["train_loss"].values)),
         },
         {"seed": list(run.seeds)},

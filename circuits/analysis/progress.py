@@ -97,13 +97,13 @@ def progress_measures(run: Run, options: Options = Options(), *, progress: bool 
     effective_sparsity, sparsity_ratio
         (step, seed) as the measurement `subnetwork` has them; of models with a layer that can be pruned.
     train_margin_least, train_margin_mean, test_margin_least, test_margin_mean
-        (step, seed) margins on the training and the test set.
+        (step, seed) margins on the training and the test set; NaN where the network has collapsed.
     normalised_margin
         (step, seed) least margin on the training set over ‖θ‖^L; of homogeneous networks, of degree `degree`.
     sensitivity, sensitivity_error
         (step, seed) mean sensitivity over the test inputs, in 0..input, and its standard error; of tasks on signs.
     arity
-        (step, seed, neuron) int16, -1 where the network has diverged; of the relu model.
+        (step, seed, neuron) int16, -1 where the network has collapsed or diverged; of the relu model.
     network_arity, subnetwork_arity
         (step, seed) its mean over all neurons, and over the generalizing subnetwork.
     """
@@ -111,6 +111,10 @@ def progress_measures(run: Run, options: Options = Options(), *, progress: bool 
     one, kind = _one_network(run, options)
     names = {name: name for name in config.shapes}
     values = sweep(run, checkpoints, one, what="progress measures", progress=progress, names=names)
+    collapsed = run.collapsed.values[checkpoints]  # no predictions: neither margins, nor sensitivity, nor arity
+    for name, none in (("margin", np.nan), ("sensitivity", np.nan), ("arity", -1)):
+        if name in kind:
+            values[name][collapsed] = none
     coords = trajectory_coords(run, checkpoints)
     axes = ("step", "seed")
     found = xr.Dataset(coords=coords)

@@ -18,13 +18,14 @@ import xarray as xr
 from jaxtyping import Float, Int, Shaped
 from tqdm import tqdm
 
-from circuits.analysis.active import preactivations, support_examples
+from circuits.analysis.active import support_examples
 from circuits.analysis.clusters import Labels, cluster_labels, silhouette
 from circuits.analysis.density import weight_density, weights_of
 from circuits.analysis.embedding import neighbour_embedding, principal_components
-from circuits.analysis.labels import trajectory_coords
+from circuits.analysis.labels import trajectory_coords, without_collapsed
 from circuits.analysis.layers import Layer, layer_of
 from circuits.analysis.masking import Masked
+from circuits.analysis.outputs import preactivations
 from circuits.analysis.pictured import N_PANELS, along_the_run, pictured, pictured_seed
 from circuits.analysis.sweep import Network, sweep
 from circuits.checkpoints.run import Run
@@ -118,8 +119,8 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     Returns
     -------
     silhouette
-        (step, seed) of the hidden activations by the relevant bits or the result, in -1..1. Of the checkpoints chosen,
-        or of about 40, those pictured, and those that would be of the other seeds.
+        (step, seed) of the hidden activations by the relevant bits or the result, in -1..1, NaN of a collapsed network:
+        of the checkpoints chosen, or of about 40, those pictured, and those that would be of the other seeds.
     panel_epoch, panel_step
         (panel,) which checkpoints are pictured; NaN and -1 where there are fewer.
     panel_silhouette
@@ -163,7 +164,8 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         "parameter": weights_of(list(run.config.shapes)),
     }
     attrs = {"layer": layer.hook, "labels": what}
-    return xr.Dataset(variables, {**trajectory_coords(run, checkpoints), **coords}, attrs)
+    result = xr.Dataset(variables, {**trajectory_coords(run, checkpoints), **coords}, attrs)
+    return without_collapsed(run, result, lambda name: name == "silhouette")
 
 
 def _pictures(

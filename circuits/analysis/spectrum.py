@@ -13,11 +13,11 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Real
 
-from circuits.analysis.active import preactivations
 from circuits.analysis.cube import membership, subset_name, walsh_coefficients
 from circuits.analysis.cube_weights import Draws, cube_weights, draws_by_pattern, within_support
 from circuits.analysis.efficiency import parity_bits
 from circuits.analysis.low_degree import LowDegree, largest_by_chance, low_degree_coefficients, weight_by_degree
+from circuits.analysis.outputs import preactivations
 from circuits.analysis.sweep import Network, sweep
 from circuits.checkpoints.run import Run
 from circuits.config import Config

@@ -9,13 +9,18 @@ from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
 from circuits.analysis.layers import layer_of
 from circuits.analysis.phases import phases
 from circuits.checkpoints.run import Run
+from circuits.collapse import COLLAPSED_SHARE
 from circuits.options import Options
 
 STATISTICS = ("min", "median", "max")
-COLLAPSED = {  # what a network does that has collapsed, by what its prediction is
-    "sign": "its output is 0 on every training input, accuracy 0 under sign(0) = 0.",
-    "class": "its logits are all equal on every training input, which is no class: accuracy 0.",
+COLLAPSED = {  # what a collapsed network does, by what its prediction is
+    "sign": f"its outputs on the training set are all within {COLLAPSED_SHARE:g} of 0, so its accuracy counts as 0.",
+    "class": f"its logits on the training set all lie within {COLLAPSED_SHARE:g} nats, so its accuracy counts as 0.",
 }
+RECOMPUTED = (
+    "The run was made before collapse was defined as it is now: which networks have collapsed, and their accuracies, "
+    "are computed again."
+)
 
 
 def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
@@ -95,4 +100,10 @@ def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
             )
         if np.isnan(at["memorization_epoch"]):
             said.append(f"seed {seed} never memorised, so its memorizing group is NaN.")
-    return said
+    return said + recomputed_remark(result)
+
+
+def recomputed_remark(phases: xr.Dataset) -> list[str]:
+    """That collapse was computed again, of a run that did not store it and in which a network has collapsed."""
+    collapsed = phases["collapsed"]
+    return [RECOMPUTED] if collapsed.attrs.get("recomputed") and collapsed.any() else []

@@ -20,7 +20,7 @@ from circuits.analysis.cube_weights import PARTS, cube_weights, draws_by_pattern
 from circuits.analysis.efficiency import MOST_PATTERN_BITS, parity_bits
 from circuits.analysis.groups import GROUPS, neuron_groups
 from circuits.analysis.hidden_progress import MOVED, as_layer, first_weights, initial_weights, layer_gap, movement
-from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
+from circuits.analysis.labels import chosen_checkpoints, trajectory_coords, without_collapsed
 from circuits.analysis.layers import Layer, layer_of
 from circuits.analysis.masking import Masked
 from circuits.analysis.phases import phase_checkpoints
@@ -58,7 +58,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         (step, seed) E f² - (E f)².
     weight, weight_error, share, share_error
         (part, step, seed) Σ f^(T)² over the parts "parity", "subsets" and "rest" of the variance, see `cube_weights`;
-        shares of the variance, NaN for a constant network.
+        shares of the variance, NaN for a constant or collapsed network.
     sign_share, sign_share_error, sign_parity, sign_parity_error
         (part, step, seed), (step, seed) the same of sign f, and its coefficient at the parity, 2 · accuracy - 1.
     group_parity
@@ -112,7 +112,12 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         "exact": int(measured.draws.is_complete),
         "examples": len(measured.draws.flat),
     }
-    return xr.Dataset(variables, coords, attrs)
+    return without_collapsed(run, xr.Dataset(variables, coords, attrs), _is_ratio)
+
+
+def _is_ratio(name: str) -> bool:
+    """Shares of the variance, and whatever is about the sign of the output."""
+    return name.startswith(("share", "sign_"))
 
 
 def few_checkpoints(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.ndarray, " some"]:

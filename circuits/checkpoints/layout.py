@@ -25,6 +25,7 @@ import h5py
 import numpy as np
 
 from circuits import registry
+from circuits.collapse import COLLAPSED_SHARE, LARGEST_OUTPUT
 from circuits.config import Config
 from circuits.errors import InputError, RunError
 from circuits.registry import lookup
@@ -45,14 +46,17 @@ def metrics_of(config: Config) -> dict[str, str]:
     """What /metrics holds of a run, each (step, seed): name and meaning."""
     if config.task.signature.n_classes is None:
         is_right, nothing = "sign f(x) = y, in 0..1; sign(0) is wrong", "output is exactly 0"
+        largest = "|f(x)|"
     else:
         is_right, nothing = "the target's logit above all others, in 0..1; a tie is wrong", "logits are all equal"
+        largest = "spread of the logits"
     found = {
         "train_loss": f"mean {LOSSES[config.loss]} on the training set",
         "test_loss": f"mean {LOSSES[config.loss]} on the test set",
         "train_accuracy": f"share of training examples with {is_right}",
         "test_accuracy": f"share of test examples with {is_right}",
-        "train_zero_outputs": f"training examples whose {nothing}; all of them: the network has collapsed",
+        "train_zero_outputs": f"training examples whose {nothing}",
+        LARGEST_OUTPUT: f"largest {largest} on the training set; below {COLLAPSED_SHARE:g} the network has collapsed",
     }
     for mark, without in config.task.marks.items():
         found[f"train_accuracy_{mark}"] = f"accuracy on the training examples that are {mark}, as they are labelled"

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 import xarray as xr
 
+from circuits.checkpoints.collapsed import collapsed_networks, stores_largest_output
 from circuits.checkpoints.contents import check_contents, check_facts
 from circuits.checkpoints.lazy import lazy_variable
 from circuits.checkpoints.lock import writer_pid
@@ -91,7 +92,7 @@ class Run:
             self.n_checkpoints = committed(step)
             self.steps: np.ndarray = step[: self.n_checkpoints]
         self.epochs: np.ndarray = self.steps / self.config.steps_per_epoch
-        for name in ("parameters", "metrics"):
+        for name in ("parameters", "metrics", "collapsed"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -101,8 +102,28 @@ class Run:
 
     @cached_property
     def metrics(self) -> xr.Dataset:
-        """Losses and accuracies (step, seed), measured at each checkpoint before the next update."""
-        return self._trajectories("metrics").load()
+        """Losses and accuracies (step, seed), measured at each checkpoint before the next update.
+
+        The accuracy of a collapsed network is 0. Runs of earlier versions store another one; it is corrected here.
+        """
+        stored = self._trajectories("metrics").load()
+        collapsed = collapsed_networks(self, stored)
+        if stores_largest_output(stored) or not collapsed.any():
+            return stored
+        accuracies = [name for name in stored if str(name).startswith(("train_accuracy", "test_accuracy"))]
+        alive = xr.DataArray(~collapsed, dims=("step", "seed"))
+        corrected = {name: stored[name].where(alive, 0.0).assign_attrs(stored[name].attrs) for name in accuracies}
+        return stored.assign(corrected)
+
+    @cached_property
+    def collapsed(self) -> xr.DataArray:
+        """Whether each network has collapsed, (step, seed) bool: see `circuits.collapse`.
+
+        The attribute `recomputed` is 1 for a run of an earlier version, which did not store it.
+        """
+        metrics = self.metrics
+        found = xr.DataArray(collapsed_networks(self, metrics), dims=("step", "seed"), coords=metrics.coords)
+        return found.assign_attrs(recomputed=int(not stores_largest_output(metrics)))
 
     @cached_property
     def all_data(self) -> xr.Dataset:

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, KeysView, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO
@@ -112,6 +112,11 @@ class Writer:
         self.n_checkpoints = self._resume_point()
         with self._explained():
             self._truncate(self.n_checkpoints)
+
+    @property
+    def names(self) -> KeysView[str]:
+        """What a checkpoint holds: "parameters/NAME" and "metrics/NAME" of this file."""
+        return self._trajectories.keys()
 
     def amend(self, config: Config | None = None, other_numerics_since: int | None = None) -> None:
         """Change the plan: more epochs, or the checkpoint from which other hardware or libraries went on.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from circuits.cli.console import count, result, size
+from circuits.cli.console import count, remark, result, size
 from circuits.cli.parsing import parsed
 from circuits.config import Part
 
@@ -33,6 +33,7 @@ def command(words: list[str]) -> int:
     flags = parsed(ShowFlags, words, COMMAND)
 
     from circuits.analysis.phases import phases
+    from circuits.analysis.subnetwork import recomputed_remark
     from circuits.checkpoints.run import open_run
     from circuits.cli.tables import phase_table
 
@@ -41,7 +42,10 @@ def command(words: list[str]) -> int:
         width = max(map(len, facts))
         result(str(run.path), *(f"  {name:<{width}}  {fact}" for name, fact in facts.items()))
         if run.n_checkpoints:
-            result("", *phase_table(phases(run)))
+            when = phases(run)
+            result("", *phase_table(when))
+            for text in recomputed_remark(when):
+                remark(text)
         if flags.follow:
             _follow(run)
     return 0

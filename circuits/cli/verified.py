@@ -40,14 +40,15 @@ def as_json(verification: Verification, **further: Any) -> str:
     `further` entries are added.
     """
     patterns, parities = verification.patterns.tolist(), verification.parities.tolist()
-    thresholds = verification.thresholds
+    thresholds = None if verification.collapsed else verification.thresholds
+    margin = None if verification.collapsed else verification.margin
     over = verification.values.hidden_over  # row by row: as many exact rationals as activations may not fit in memory
     rows = zip(patterns, parities, verification.values.hidden, verification.outputs, strict=True)
     data = {
         "name": verification.name,
         "computes_parity": verification.computes_parity,
         "collapsed": verification.collapsed,
-        "margin": as_float(verification.margin),
+        "margin": None if margin is None else as_float(margin),
         "thresholds": None if thresholds is None else [as_float(value) for value in thresholds],
         "verdict": verdict(verification),
         "k": verification.k,
@@ -71,7 +72,7 @@ def as_json(verification: Verification, **further: Any) -> str:
             for bits, parity, hidden, output in rows
         ],
         "exact": {
-            "margin": str(verification.margin),
+            "margin": None if margin is None else str(margin),
             "thresholds": None if thresholds is None else [str(value) for value in thresholds],
             "outputs": [str(value) for value in verification.outputs],
         },

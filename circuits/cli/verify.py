@@ -83,7 +83,9 @@ def command(words: list[str]) -> int:
     lines: list[str] = []
     data: dict[str, Any] = {}
     right = verification.computes_parity
-    if flags.certify:
+    if flags.certify and verification.collapsed:
+        lines, data = ["", "Nothing to certify: the network has collapsed."], {"certificate": None}
+    elif flags.certify:
         from circuits.cli.certified import certificate
 
         limit = TIME_LIMIT if flags.time_limit is None else flags.time_limit

@@ -57,6 +57,8 @@ def verify_run(
     mask = np.ones(len(network["b"]), bool) if kept is None else kept
     which = np.flatnonzero(mask)
     some = "" if kept is None else f", {len(which)} of {len(mask)} neurons"
+    collapsed = bool(run.collapsed.values[index, run.seed_index(seed)])
+    collapsed_on_data = collapsed if kept is None else collapsed or None  # neurons of a live network: by the patterns
     what = f"{run.path.name}, seed {seed}, checkpoint {index}{some}"
     try:
         return verify(
@@ -64,6 +66,7 @@ def verify_run(
             support,
             name=what,
             neurons=[f"#{neuron}" for neuron in which],
+            collapsed_on_data=collapsed_on_data,
         )
     except InputError as error:
         raise InputError(f"{what}: {error}") from None

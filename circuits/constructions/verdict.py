@@ -22,7 +22,7 @@ def verdict(verification: Verification, *, scope: bool = True) -> list[str]:
     Every neuron fires exactly when its source says.
     """
     lines = [_answer(verification)]
-    if not verification.computes_parity and verification.thresholds is not None:
+    if not (verification.computes_parity or verification.collapsed) and verification.thresholds is not None:
         low, high = verification.thresholds
         lines.append(
             f"It does with a threshold in ({number(low)}, {number(high)}), or with a further neuron that is constant: "
@@ -70,8 +70,11 @@ def as_float(value: Fraction) -> float | None:
 def _answer(verification: Verification) -> str:
     name, n_patterns = verification.name, len(verification.parities)
     if verification.collapsed:
+        if not verification.largest_output:
+            return f"{name}: has collapsed. Its output is 0 on every pattern, neither sign: it computes nothing."
         return (
-            f"{name}: has collapsed. Its output is 0 on every pattern, which is neither sign, so it computes nothing."
+            f"{name}: has collapsed. Its largest output on the {n_patterns} patterns is "
+            f"{number(verification.largest_output)}, where the loss asks for 1: it computes nothing."
         )
     if verification.computes_parity:
         return (

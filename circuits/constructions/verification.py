@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Int8
 
+from circuits.collapse import COLLAPSED_SHARE
 from circuits.constructions.conditions import fires_as_printed, firing_condition
 from circuits.constructions.construction import Construction
 from circuits.constructions.exact import ExactValues, exact_values
@@ -51,6 +52,8 @@ class Verification:
         Activations and outputs, as integers over their denominators.
     printed
         The condition under which the source says that each neuron fires; empty if it does not.
+    collapsed_on_data
+        Whether the network of a run has collapsed on its training set; None where there is none: the patterns decide.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Verification:
     readout: tuple[Fraction, ...]
     values: ExactValues
     printed: tuple[str, ...] = ()
+    collapsed_on_data: bool | None = None
 
     @property
     def k(self) -> int:
@@ -100,8 +104,8 @@ class Verification:
 
     @property
     def computes_parity(self) -> bool:
-        """Output > 0 where the parity is 1, < 0 where it is -1."""
-        return self.margin > 0
+        """Output > 0 where the parity is 1, < 0 where it is -1; never of a collapsed network."""
+        return self.margin > 0 and not self.collapsed
 
     @property
     def wrong(self) -> Bool[np.ndarray, " pattern"]:
@@ -117,8 +121,15 @@ class Verification:
 
     @property
     def collapsed(self) -> bool:
-        """Whether the output is 0 on every pattern."""
-        return not self.values.output.any()
+        """Whether the outputs are 0, or as good as 0: see `circuits.collapse`."""
+        if self.collapsed_on_data is not None:
+            return self.collapsed_on_data
+        return self.largest_output < Fraction(str(COLLAPSED_SHARE))
+
+    @cached_property
+    def largest_output(self) -> Fraction:
+        """Largest |f| over the patterns."""
+        return Fraction(int(np.abs(self.values.output).max()), self.values.output_over)
 
     @cached_property
     def conditions(self) -> tuple[str, ...]:
@@ -151,6 +162,7 @@ def verify(
     *,
     name: str = "network",
     neurons: Sequence[str] | None = None,
+    collapsed_on_data: bool | None = None,
 ) -> Verification:
     """Evaluate a network exactly on every pattern of its relevant bits, the other inputs held at 0.
 
@@ -166,6 +178,8 @@ def verify(
         For arrays: what they are.
     neurons
         For arrays: names of the neurons; by default h1, h2, …
+    collapsed_on_data
+        For arrays: whether the network is known to have collapsed on its training set; by default the patterns decide.
 
     Returns
     -------
@@ -213,4 +227,4 @@ def verify(
     left_out = int((others[u != 0] != 0).any(axis=0).sum())
     names = tuple(f"h{index}" for index in range(1, len(W) + 1)) if neurons is None else tuple(neurons)
     readout = tuple(Fraction(one) for one in u.tolist())
-    return Verification(name, where, n, left_out, names, readout, values)
+    return Verification(name, where, n, left_out, names, readout, values, collapsed_on_data=collapsed_on_data)

@@ -8,7 +8,7 @@ from itertools import accumulate
 import numpy as np
 import xarray as xr
 
-from circuits.analysis.subnetwork import COLLAPSED
+from circuits.analysis.subnetwork import COLLAPSED, recomputed_remark
 from circuits.checkpoints.run import Run
 from circuits.options import Options
 
@@ -103,6 +103,7 @@ def cautions(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) ->
             f"seed {seed} collapsed: {COLLAPSED['sign' if run.config.task.signature.n_classes is None else 'class']}"
             for seed in _marked(phases, "collapsed")
         ]
+        said += recomputed_remark(phases)
     return merged(said)
 
 

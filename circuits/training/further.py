@@ -1,24 +1,32 @@
 """Metrics that a config asks for besides losses and accuracies, measured while training, from the parameters alone.
 
 Each is a line of the registry's table `METRICS`: a function of (config, one network's parameters, its training set).
+That a network has collapsed is decided by its stored metrics; its effective sparsity is then 0.
 """
 
 from collections.abc import Callable
 
 import xarray as xr
 
+from circuits.collapse import LARGEST_OUTPUT, is_collapsed
 from circuits.config import Config
 from circuits.registry import METRICS
 from circuits.training.steppers import Arrays
 
+SPARSITY = "effective_sparsity"
+Metrics = dict[str, float]
 
-def further_metrics(config: Config, data: xr.Dataset) -> Callable[[int, Arrays], dict[str, float]]:
-    """A function of (network, its parameters) that gives `config.metrics` by name; `data` is that of all seeds."""
+
+def further_metrics(config: Config, data: xr.Dataset) -> Callable[[int, Arrays, Metrics], Metrics]:
+    """A function of (network, parameters, usual metrics) that gives `config.metrics` by name; `data` of all seeds."""
     measures = {name: METRICS[name].load() for name in config.metrics}
     train = {"inputs": data["train_inputs"].values, "targets": data["train_targets"].values}
 
-    def measured(network: int, parameters: Arrays) -> dict[str, float]:
+    def measured(network: int, parameters: Arrays, metrics: Metrics) -> Metrics:
         own = {name: values[network] for name, values in train.items()}
-        return {name: float(measure(config, parameters, own)) for name, measure in measures.items()}
+        values = {name: float(measure(config, parameters, own)) for name, measure in measures.items()}
+        if SPARSITY in values and is_collapsed(metrics[LARGEST_OUTPUT]):
+            values[SPARSITY] = 0.0
+        return values
 
     return measured

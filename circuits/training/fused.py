@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from circuits.collapse import LARGEST_OUTPUT, is_collapsed
 from circuits.config import Config
 from circuits.threads import one_blas_thread, usable_cores
 from circuits.training import kernels
@@ -66,8 +67,10 @@ class FusedRelu:
         """Copies of a network's parameters, and its metrics as it is now, by name."""
         arrays, targets = self._networks[network], self._train[network][1]
         room = self._room()
-        train_loss, train_right, train_zero = kernels.evaluate(*arrays, self._patterns[network], targets, room)
-        test_loss, test_right, _ = kernels.evaluate(*arrays, *self._test, room)
+        train_loss, train_right, train_zero, largest = kernels.evaluate(*arrays, self._patterns[network], targets, room)
+        test_loss, test_right, _, _ = kernels.evaluate(*arrays, *self._test, room)
+        alive = not is_collapsed(largest)  # a collapsed network is right about nothing
+        train_right, test_right = alive * train_right, alive * test_right
         W, b, u = (values[..., : self._width].T for values in arrays)
         metrics = {
             "train_loss": train_loss,
@@ -75,10 +78,11 @@ class FusedRelu:
             "train_accuracy": train_right / len(targets),
             "test_accuracy": test_right / len(self._test[1]),
             "train_zero_outputs": train_zero,
+            LARGEST_OUTPUT: largest,
         }
         marked = {}
         for name, examples in self._marked[network].items():
-            right = kernels.evaluate(*arrays, *examples, room)[1] if len(examples[1]) else 0
+            right = alive * kernels.evaluate(*arrays, *examples, room)[1] if len(examples[1]) else 0
             marked[name] = (len(examples[1]), int(right))
         metrics |= marked_accuracies(self.config, len(targets), int(train_right), marked)
         parameters = {"W": np.array(W, order="C"), "b": b.copy(), "u": u.copy()}

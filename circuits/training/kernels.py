@@ -276,18 +276,22 @@ def evaluate(weights_t, biases, readout, patterns, targets, room):
 
     Returns
     -------
-    The mean hinge loss; how many examples have sign f(x) = y; how many have f(x) = 0 exactly.
+    The mean hinge loss; how many examples have sign f(x) = y; how many have f(x) = 0 exactly; the largest |f(x)|, NaN
+    if an output is.
     """
     zero, one = weights_t.dtype.type(0), weights_t.dtype.type(1)
     tables, parts, hidden, _, _, _ = room
     row = hidden[0]
     _sum_patterns(weights_t, tables, parts)
     n_examples = targets.shape[0]
-    loss, n_right, n_zero = 0.0, 0, 0
+    loss, n_right, n_zero, largest = 0.0, 0, 0, 0.0
     for example in range(n_examples):
         output = _fire(tables, patterns[example], biases, readout, row)
         margin = output * targets[example]
         loss += zero if margin >= one else one - margin
         n_right += margin > zero
         n_zero += output == zero
-    return loss / n_examples, n_right, n_zero
+        size = np.float64(abs(output))
+        if size > largest or size != size:  # once NaN, it stays
+            largest = size
+    return loss / n_examples, n_right, n_zero, largest

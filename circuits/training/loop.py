@@ -220,7 +220,8 @@ def advance_to_the_end(
         try:
             for (index, target), row in zip(targets, rows, strict=False):  # a stop leaves targets over
                 step = target
-                writer.append(step, step / config.steps_per_epoch, row)
+                kept = {name: row[name] for name in writer.names}  # a file of an earlier version has fewer metrics
+                writer.append(step, step / config.steps_per_epoch, kept)
                 accuracy = row["metrics/test_accuracy"]
                 finished = step == config.total_steps or done.after(accuracy)
                 bar.set_postfix_str(f"test accuracy {accuracy.min():.2f} to {accuracy.max():.2f}", refresh=False)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.nn.functional as F
 
+from circuits.collapse import LARGEST_OUTPUT, is_collapsed, largest_output
 from circuits.config import Config
 
 
@@ -74,13 +75,17 @@ def metrics_of(
     test_targets: torch.Tensor,
 ) -> dict[str, float]:
     """Losses and accuracies of one network, from its outputs on both sets; `marks` (example,) of training examples."""
-    correct = right(outputs, targets)
+    classes = outputs.ndim > targets.ndim
+    largest = largest_output(outputs.detach().cpu().numpy(), classes)
+    alive = not is_collapsed(largest)  # a collapsed network is right about nothing
+    correct = right(outputs, targets) & alive
     metrics = {
         "train_loss": per_example(outputs, targets, config).double().mean().item(),
         "test_loss": per_example(test_outputs, test_targets, config).double().mean().item(),
         "train_accuracy": correct.sum().item() / len(targets),
-        "test_accuracy": right(test_outputs, test_targets).sum().item() / len(test_targets),
+        "test_accuracy": alive * right(test_outputs, test_targets).sum().item() / len(test_targets),
         "train_zero_outputs": float(undecided(outputs, targets).sum().item()),
+        LARGEST_OUTPUT: largest,
     }
     marked = {name: (int(mark.sum()), int(correct[mark].sum())) for name, mark in marks.items()}
     return metrics | marked_accuracies(config, len(targets), int(correct.sum()), marked)

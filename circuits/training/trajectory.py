@@ -26,7 +26,7 @@ POLL_SECONDS = 0.1
 
 Row = Arrays  # "parameters/NAME" (seed, …) and "metrics/NAME" (seed,)
 Moved = Callable[[int], object]
-Further = Callable[[int, Arrays], dict[str, float]]
+Further = Callable[[int, Arrays, dict[str, float]], dict[str, float]]
 
 
 class Stopped(Exception):
@@ -41,7 +41,7 @@ def trajectory(
     stop: threading.Event,
     moved: Moved,
     pace: Pace,
-    further: Further = lambda network, parameters: {},
+    further: Further = lambda network, parameters, metrics: {},
 ) -> Generator[Row]:
     """Train from `step` to every step of `targets` in turn, and yield the networks as they are there.
 
@@ -61,7 +61,7 @@ def trajectory(
     pace
         The rates of every update.
     further
-        Further metrics of a network, from its parameters.
+        Further metrics of a network, from its parameters and usual metrics.
     """
     reached = [step] * stepper.n_lanes
     closed, begun = threading.Event(), [False] * stepper.n_lanes
@@ -87,7 +87,7 @@ def trajectory(
             reached[lane] = end
             look(lane)
         return [
-            (values, metrics | pace.metrics(network, target) | further(network, values))
+            (values, metrics | pace.metrics(network, target) | further(network, values, metrics))
             for network, (values, metrics) in zip(networks, stepper.snapshots(lane), strict=True)
         ]
 
