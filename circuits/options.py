@@ -33,7 +33,7 @@ class Options(Part):
     norm: Norm = "incoming"
     """What orders the neurons: ‖w‖ (the paper), ‖(w, b)‖, or |u|·‖(w, b)‖."""
     final: Literal["last", "median"] = "last"
-    """Generalizing subnetwork: that of the last checkpoint, or the one of median size among the last 50."""
+    """Generalizing subnetwork: that of the last checkpoint, or of median size among the last 50 (or all of fewer)."""
     merge_cosine: Annotated[float, Field(ge=-1, lt=1)] = 0.9
     """Neurons with a larger cosine of (w, b), and the same sign of u, are one circuit element."""
     merge_floor: Annotated[float, Field(ge=0, lt=1)] = 0.02

@@ -1,9 +1,9 @@
 """Four groups of hidden neurons, fixed over a run: generalizing, memorizing, complementary, control.
 
 The generalizing group is the active subnetwork of the last checkpoint (or of the one of median size among the last
-50), the memorizing group that of the memorization checkpoint, the complementary group everything outside the
-generalizing one, the control as many neurons drawn at random from all (Merrill et al. 2023, section 3.2 and Figure
-3).
+50, or among all of fewer), the memorizing group that of the memorization checkpoint, the complementary group everything
+outside the generalizing one, the control as many neurons drawn at random from all (Merrill et al. 2023, section 3.2 and
+Figure 3).
 """
 
 from typing import NamedTuple
@@ -98,6 +98,19 @@ def median_place(sizes: Float[np.ndarray, " step"]) -> int:
 def _largest(run: Run, options: Options, seed_index: int, checkpoint: int, size: int) -> Bool[np.ndarray, " neuron"]:
     net = run.arrays(run.seeds[seed_index], checkpoint)
     return kept_neurons(layer_of(run, options).norms(net, options.norm), size)
+
+
+def last_checkpoints(number: int) -> str:
+    """How many checkpoints at the end of a run a statistic is over.
+
+    Examples
+    --------
+    >>> last_checkpoints(50), last_checkpoints(4), last_checkpoints(1)
+    ('last 50 checkpoints', 'last 4 checkpoints (all there are)', 'only checkpoint')
+    """
+    if number == 1:
+        return "only checkpoint"
+    return f"last {number} checkpoints" + (" (all there are)" if number < LATE_CHECKPOINTS else "")
 
 
 def jaccard(first: Bool[np.ndarray, " neuron"], second: Bool[np.ndarray, " neuron"]) -> float:

@@ -15,6 +15,7 @@ from circuits.errors import InputError
 from circuits.options import Options
 
 PHASES = ("memorization_epoch", "generalization_epoch", "grokking_delay")
+CENSORED = ("memorization_censored", "generalization_censored")
 
 
 def outcomes(runs: Mapping[str, Run], options: Options = Options()) -> xr.Dataset:
@@ -30,7 +31,8 @@ def outcomes(runs: Mapping[str, Run], options: Options = Options()) -> xr.Datase
     Returns
     -------
     memorization_epoch, generalization_epoch, grokking_delay
-        (run, seed) in epochs; NaN when it never happened.
+        (run, seed) in epochs; NaN when it never happened, and a delay that is not known. The coordinates
+        `memorization_censored` and `generalization_censored` (run, seed) mark epochs that are upper bounds.
     best_test_accuracy, last_test_accuracy, last_train_accuracy
         (run, seed) in 0..1.
 
@@ -53,8 +55,10 @@ def outcomes(runs: Mapping[str, Run], options: Options = Options()) -> xr.Datase
         }
         columns = {name: ("seed", when[name].values) for name in PHASES}
         columns |= {name: ("seed", values.values) for name, values in ends.items()}
+        columns |= {name: ("seed", when[name].values) for name in CENSORED}
         found.append(xr.Dataset(columns, {"seed": np.array(run.seeds)}))
-    joined = xr.concat(found, dim="run", join="outer")
+    joined = xr.concat(found, dim="run", join="outer", fill_value=dict.fromkeys(CENSORED, False))
+    joined = joined.set_coords(CENSORED)
     for name in joined:
         joined[name].attrs = {"long_name": str(name).replace("_", " ")}
     return joined.assign_coords(run=list(runs))

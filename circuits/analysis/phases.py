@@ -3,6 +3,9 @@
 Merrill et al. 2023's code and Figure 5: train accuracy > .98. Right answers are counted and compared as exact
 fractions, so that 98 of 100 does not exceed 0.98 by a rounding. The grokking delay is generalization minus
 memorization, in epochs.
+
+An epoch is *censored* where the first stored checkpoint exceeds the threshold and is not the initialization: the seed
+crossed it at or before that epoch. At step 0 there is nothing before, so epoch 0 is exact.
 """
 
 from fractions import Fraction
@@ -64,8 +67,14 @@ def phases(run: Run, options: Options = Options()) -> xr.Dataset:
 
     Returns
     -------
-    memorization_epoch, generalization_epoch, grokking_delay
+    memorization_epoch, generalization_epoch
         (seed,) float, in epochs; NaN when it never happens.
+    memorization_censored, generalization_censored
+        (seed,) bool: the epoch is an upper bound, since the first stored checkpoint, after step 0, exceeds already. So
+        it is in imported runs without their initialization, and in replays.
+    grokking_delay
+        (seed,) float, in epochs; NaN where either never happens or is censored. A bound may follow from the epochs:
+        g - M at least, if memorization is at or before M and generalization exactly at g.
     collapsed
         (seed,) bool: at the last checkpoint every output is 0 to within a thousandth of what the loss asks for, as
         `circuits.collapse` defines it. The accuracy is then 0, not chance.
@@ -73,6 +82,8 @@ def phases(run: Run, options: Options = Options()) -> xr.Dataset:
         (seed,) bool: the last training loss is not finite.
     """
     memorised, generalised = phase_checkpoints(run, options)
+    early, late = (censored(run, checkpoints) for checkpoints in (memorised, generalised))
+    delay = epoch_at(run, generalised) - epoch_at(run, memorised)
     last = run.metrics.isel(step=-1)
     attrs = {
         "memorization_threshold": options.memorization_threshold,
@@ -82,13 +93,20 @@ def phases(run: Run, options: Options = Options()) -> xr.Dataset:
         {
             "memorization_epoch": ("seed", epoch_at(run, memorised), {"long_name": "memorization epoch"}),
             "generalization_epoch": ("seed", epoch_at(run, generalised), {"long_name": "generalization epoch"}),
-            "grokking_delay": ("seed", epoch_at(run, generalised) - epoch_at(run, memorised)),
+            "memorization_censored": ("seed", early, {"long_name": "memorization at or before its epoch"}),
+            "generalization_censored": ("seed", late, {"long_name": "generalization at or before its epoch"}),
+            "grokking_delay": ("seed", np.where(early | late, np.nan, delay), {"long_name": "grokking delay"}),
             "collapsed": ("seed", run.collapsed.values[-1], {"recomputed": run.collapsed.attrs["recomputed"]}),
             "diverged": ("seed", ~np.isfinite(last["train_loss"].values)),
         },
         {"seed": list(run.seeds)},
         attrs,
     )
+
+
+def censored(run: Run, checkpoints: Float[np.ndarray, " seed"]) -> Bool[np.ndarray, " seed"]:
+    """Where a phase's checkpoint is the first that is stored, and not the initialization."""
+    return (checkpoints == 0) & bool(len(run.steps) and run.steps[0] > 0)
 
 
 def epoch_at(run: Run, checkpoints: Float[np.ndarray, " seed"]) -> Float[np.ndarray, " seed"]:

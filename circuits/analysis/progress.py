@@ -22,6 +22,7 @@ from circuits.analysis.margin import degree_of_homogeneity, margins
 from circuits.analysis.moves import flattened, moves
 from circuits.analysis.outputs import outputs_on
 from circuits.analysis.phases import epoch_at, phase_checkpoints
+from circuits.analysis.remarks import loss_remarks
 from circuits.analysis.sensitivity import sensitivities_on
 from circuits.analysis.spectral import (
     as_matrix,
@@ -52,13 +53,15 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     Returns
     -------
     What `progress_measures`, `circuits.analysis.moves.moves` and `loss_spectra` return; what does not apply to the
-    model or the task is left out, and the spectra where too few checkpoints are evenly spaced.
+    model or the task is left out, and the spectra where too few checkpoints are evenly spaced. The attribute `warnings`
+    says where the training loss is rounded to 0.
     """
     found = progress_measures(run, options, progress=progress)
     spectra, when = loss_spectra(run, options), moved(run, options, found)
     for more in (spectra, when):
         if more is not None:
             found = found.merge(more, compat="equals", join="exact").assign_attrs(found.attrs | more.attrs)
+    found.attrs["warnings"] = [*found.attrs.get("warnings", []), *loss_remarks(run)]
     return found
 
 

@@ -8,6 +8,7 @@ from circuits.analysis.groups import LATE_CHECKPOINTS, expected_jaccard, jaccard
 from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
 from circuits.analysis.layers import layer_of
 from circuits.analysis.phases import phases
+from circuits.analysis.remarks import phase_remarks
 from circuits.checkpoints.run import Run
 from circuits.collapse import COLLAPSED_SHARE
 from circuits.options import Options
@@ -35,12 +36,13 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     memorizing_sparsity
         (seed,) size of the active subnetwork at the memorization checkpoint, NaN if there is none.
     late_sparsity
-        (statistic, seed) least, median and greatest size over the last 50 checkpoints of the run; NaN if the seed
-        had diverged at one of them.
+        (statistic, seed) least, median and greatest size over the last 50 checkpoints of the run, or all of fewer: the
+        attribute `of` is their number; NaN if the seed had diverged at one of them.
     overlap, overlap_expected
         (seed,) Jaccard index of the memorizing and the generalizing subnetwork, and its mean for random ones of those
         sizes, in 0..1.
-    memorization_epoch, generalization_epoch, grokking_delay, collapsed, diverged
+    memorization_epoch, generalization_epoch, grokking_delay, memorization_censored, generalization_censored, collapsed,
+    diverged
         (seed,) as `phases` gives them.
 
     The attribute `warnings` lists what to be wary of.
@@ -70,7 +72,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
             "kept_step": ("seed", np.where(groups.checkpoint >= 0, run.steps[groups.checkpoint], -1)),
             "final_sparsity": ("seed", n_members[0]),
             "memorizing_sparsity": ("seed", n_members[1]),
-            "late_sparsity": (("statistic", "seed"), late_statistics),
+            "late_sparsity": (("statistic", "seed"), late_statistics, {"of": len(late)}),
             "overlap": ("seed", np.array(overlap, np.float64), {"long_name": "Jaccard index of the two subnetworks"}),
             "overlap_expected": ("seed", np.array(expected, np.float64)),
         },
@@ -79,7 +81,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     result = result.merge(phases(run, options))
     layer = layer_of(run, options)
     result.attrs |= {"layer": layer.hook, "prediction": layer.prediction}
-    result.attrs["warnings"] = warnings_about(run.seeds, result)
+    result.attrs["warnings"] = [*phase_remarks(result), *warnings_about(run.seeds, result)]
     return result
 
 
@@ -94,9 +96,10 @@ def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
         if bool(at["collapsed"]):
             said.append(f"seed {seed} collapsed: {COLLAPSED[result.attrs.get('prediction', 'sign')]}")
         if final > 2 * median:
+            n_late = result["late_sparsity"].attrs.get("of", LATE_CHECKPOINTS)
             said.append(
-                f"seed {seed}: the last checkpoint needs {final:.0f} neurons, the median of the last "
-                f"{LATE_CHECKPOINTS} is {median:.0f}: one support input near zero is enough. Consider --final median."
+                f"seed {seed}: the last checkpoint needs {final:.0f} neurons, the median of the last {n_late} is "
+                f"{median:.0f}: one support input near zero is enough. Consider --final median."
             )
         if np.isnan(at["memorization_epoch"]):
             said.append(f"seed {seed} never memorised, so its memorizing group is NaN.")

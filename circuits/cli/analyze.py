@@ -49,12 +49,14 @@ def command(words: list[str]) -> int:
     named = [name for name in MEASUREMENTS if getattr(flags, _field(name))]
 
     from circuits.analysis import analyze, phases
+    from circuits.analysis.remarks import phase_remarks
     from circuits.analysis.store import check_sidecar, to_json, write_sidecar
     from circuits.checkpoints.run import open_run
     from circuits.cli.tables import tables
 
     with open_run(flags.run) as run:
         check_sidecar(run, flags.out)
+        found = phases(run, options)
         results = analyze(run, *([] if flags.all else named), options=options, progress=not flags.quiet)
         if flags.json:
             result(
@@ -64,10 +66,11 @@ def command(words: list[str]) -> int:
             )
         else:
             result(_headline(run, options))
-            for title, table in tables(results, phases(run, options)):
+            for title, table in tables(results, found):
                 result("", title, table)
         sidecar = write_sidecar(run, results, options, flags.out)
-    for warning in dict.fromkeys(line for data in results.values() for line in data.attrs.get("warnings", ())):
+    warnings = (line for data in results.values() for line in data.attrs.get("warnings", ()))
+    for warning in dict.fromkeys([*phase_remarks(found), *warnings]):
         remark(f"warning: {warning}")
     remark(f"Results are in {sidecar}.")
     return 0

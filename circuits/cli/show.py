@@ -33,6 +33,7 @@ def command(words: list[str]) -> int:
     flags = parsed(ShowFlags, words, COMMAND)
 
     from circuits.analysis.phases import phases
+    from circuits.analysis.remarks import loss_remarks, phase_remarks
     from circuits.analysis.subnetwork import recomputed_remark
     from circuits.checkpoints.run import open_run
     from circuits.cli.tables import phase_table
@@ -43,7 +44,7 @@ def command(words: list[str]) -> int:
         result(str(run.path), *(f"  {name:<{width}}  {fact}" for name, fact in facts.items()))
         if run.n_checkpoints:
             when = phases(run)
-            result("", *phase_table(when))
+            result("", *phase_table(when), *phase_remarks(when), *loss_remarks(run))
             for text in recomputed_remark(when):
                 remark(text)
         if flags.follow:

@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterable
 import xarray as xr
 from rich.table import Table
 
+from circuits.analysis.bounded import delay_in_words, epoch_in_words
+from circuits.analysis.groups import last_checkpoints
 from circuits.cli.console import new_table
 
 Titled = tuple[str, Table]
 
 MOST_LISTED = 6  # key frequencies in a table, the strongest first
+AT_PHASES = {"memorisation": "memorization", "generalisation": "generalization"}  # rows by their phase
 FEW_LABELS = 8  # a further dimension of at most so many labels is spread over columns
 
 
@@ -35,7 +38,7 @@ def phase_table(phases: xr.Dataset) -> Titled:
     for seed in phases["seed"].values:
         at = phases.sel(seed=seed)
         said = (name if at[name] else "" for name in fates)
-        table.add_row(str(seed), *_phase_cells(at), number(at["grokking_delay"]), *said)
+        table.add_row(str(seed), *_phase_cells(at), delay_in_words(at), *said)
     return "Phases, in epochs", table
 
 
@@ -52,7 +55,8 @@ def subnetwork_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
         overlap.add_row(str(seed), *both, number(at["overlap"], ".3f"), number(at["overlap_expected"], ".3f"))
     return [
         (
-            "Phases (epochs); size of the active subnetwork (neurons), final and over the\nlast 50 checkpoints",
+            "Phases (epochs); size of the active subnetwork (neurons), final and over the\n"
+            + last_checkpoints(dataset["late_sparsity"].attrs["of"]),
             sizes,
         ),
         ("Overlap of the two subnetworks (Jaccard index), and its mean for random ones", overlap),
@@ -111,8 +115,9 @@ def construction_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]
             f"; least possible C* = {least:.4g}\n(1/C* = {1 / least:.3g}: weight decay above which parity is not worth "
             f"its norm,\nnumerical, in the population limit; a finite train set memorises beyond it)"
         )
+    late = f"merged sparsity over the {last_checkpoints(among)}"
     return [
-        (f"Active subnetwork, neurons and merged elements\n({merge});\nmerged sparsity over the last {among}", sizes),
+        (f"Active subnetwork, neurons and merged elements\n({merge});\n{late}", sizes),
         ("What the active subnetworks are", words),
         (price, prices),
     ]
@@ -169,7 +174,7 @@ def walsh_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
     last = dict.fromkeys(dataset["seed"].values.tolist(), epochs[-1])
     moments = [
         (name, {seed: float(phases[f"{phase}_epoch"].sel(seed=seed)) for seed in last})
-        for name, phase in (("memorisation", "memorization"), ("generalisation", "generalization"))
+        for name, phase in AT_PHASES.items()
     ]
     for label, epoch_of in [*moments, ("last", last)]:
         for place, (seed, epoch) in enumerate(epoch_of.items()):
@@ -180,7 +185,8 @@ def walsh_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
                 continue
             at = dataset.sel(seed=seed).isel(step=epochs.index(epoch))
             parts = (number(value, ".3g") for value in at["share"])
-            shares.add_row(name, str(seed), f"{epoch:g}", *parts, number(at["sign_parity"], ".3f"))
+            when = epoch_in_words(phases.sel(seed=seed), AT_PHASES[label]) if label in AT_PHASES else f"{epoch:g}"
+            shares.add_row(name, str(seed), when, *parts, number(at["sign_parity"], ".3f"))
             gaps = [at["layer_gap"], *at["fourier_gap"][:2]] if "fourier_gap" in at else [math.nan] * 3
             moved = (number(at["movement"].sel(moved=part), ".3g") for part in ("relevant", "irrelevant"))
             progress.add_row(name, str(seed), *(number(gap, ".2g") for gap in gaps), *moved)
@@ -308,8 +314,7 @@ def number(value: xr.DataArray | float, form: str = "g") -> str:
 
 
 def _phase_cells(at: xr.Dataset) -> list[str]:
-    epochs = (float(at[name]) for name in ("memorization_epoch", "generalization_epoch"))
-    return ["never" if math.isnan(epoch) else f"{epoch:g}" for epoch in epochs]
+    return [epoch_in_words(at, phase) for phase in ("memorization", "generalization")]
 
 
 def _lag_cell(at: xr.Dataset) -> str:

@@ -1,7 +1,8 @@
 """What became of runs against a setting in which they differ: every seed a point, their median a line.
 
 Thesis, Figures 3.1 and 3.4; Liu, Chi and Wu, Figure 4. How many seeds have no value, because
-they never got there, is written along the upper edge.
+they never got there, is written along the upper edge. A triangle that points down is an
+epoch that is only an upper bound.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from circuits.errors import InputError
 from circuits.figures.axes import PALE, frame, title_of
 from circuits.figures.bands import single
 from circuits.figures.palette import faint, shades
+
+BOUND = "triangle-down"
 
 
 def against(
@@ -30,7 +33,8 @@ def against(
     ----------
     values
         (run, seed), as a variable of `circuits.analysis.outcomes` with a numeric coordinate of its runs; several by
-        name give a line each.
+        name give a line each. Its coordinate `memorization_censored` or `generalization_censored` marks the epochs that
+        are bounds.
     along
         That coordinate: what lies across.
     title
@@ -72,6 +76,14 @@ def against(
     return figure
 
 
+def _bounds(line: xr.DataArray) -> np.ndarray:
+    """Which values are upper bounds, (run, seed) bool, as the coordinate of the epoch's name says."""
+    censored = str(line.name).replace("_epoch", "_censored")
+    if censored == line.name or censored not in line.coords:
+        return np.zeros(line.shape, bool)
+    return line[censored].transpose("run", "seed").values.astype(bool)
+
+
 def _draw(figure: go.Figure, line: xr.DataArray, along: str, name: str, colour: str, marker: str | None) -> None:
     x = line[along].values.astype(np.float64)
     y = line.values.astype(np.float64)
@@ -80,10 +92,13 @@ def _draw(figure: go.Figure, line: xr.DataArray, along: str, name: str, colour: 
     median = np.full(len(x), np.nan)
     median[has] = [np.median(row[row_known]) for row, row_known in zip(y[has], known[has], strict=True)]
     places, seeds = np.nonzero(known)
-    hover = [f"seed {line['seed'].values[seed]}" for seed in seeds]
+    bound = _bounds(line)[known]
+    said = np.where(bound, ", at or before this epoch", "")
+    hover = [f"seed {line['seed'].values[seed]}{more}" for seed, more in zip(seeds, said, strict=True)]
+    symbol = np.where(bound, BOUND, "circle").tolist() if bound.any() else "circle"
     figure.add_scatter(
         x=single(x[places]), y=single(y[known]), text=hover, mode="markers", legendgroup=name, showlegend=False,
-        marker={"color": faint(colour, 0.45), "size": 6},
+        marker={"color": faint(colour, 0.45), "size": 6, "symbol": symbol},
         hovertemplate="%{y:.4~g} (%{text})<extra>" + name + "</extra>",
     )  # fmt: skip
     figure.add_scatter(

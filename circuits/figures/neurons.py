@@ -103,7 +103,8 @@ def dominant(result: xr.Dataset, seed: int) -> list[Dominant]:
     if "memorization_epoch" in result and np.isfinite(memorised := float(result["memorization_epoch"].sel(seed=seed))):
         nearest = int(np.abs(at - memorised).argmin())
         neuron = int(known[nearest].argmax())
-        label = f"neuron {neuron}, largest at memorisation (epoch {at[nearest]:g})"
+        bound = "≤ " * bool(result.get("memorization_censored", result["seed"] < -1).sel(seed=seed))
+        label = f"neuron {neuron}, largest at memorisation (epoch {bound}{at[nearest]:g})"
         found.append(Dominant(neuron, float(at[nearest]), label, MEMORIZATION._replace(dash="dash")))
     last = int(finite[-1])
     neuron = int(known[last].argmax())

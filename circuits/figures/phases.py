@@ -1,6 +1,7 @@
 """What happened when: the epochs at which the seeds memorised and generalised, and the weight decay where it changes.
 
-A line for each seed, a tint from the first seed to the last; the weight decay in force is a dashed line on the right.
+A line for each seed, a tint from the first seed to the last; "≤" where the line is a bound, since the first stored
+checkpoint is past the phase. The weight decay in force is a dashed line on the right.
 """
 
 from typing import Any
@@ -18,6 +19,7 @@ PHASES = {
     "memorization_epoch": ("memorised", MEMORIZATION),
     "generalization_epoch": ("generalised", GENERALIZATION),
 }
+CENSORED = {name: name.replace("_epoch", "_censored") for name in PHASES}  # (seed,) where the epoch is a bound
 PANELS = "panels"  # in a figure's meta: how many panels share its epoch axis, so that marks run through all of them
 CLOSE = 0.22  # labels nearer than this share of the axis stand one above the other
 
@@ -29,7 +31,7 @@ def with_phases(run: Run, result: xr.Dataset) -> xr.Dataset:
     """
     if not set(PHASES) <= set(result.data_vars):
         found = phases(run)
-        result = result.assign({name: found[name] for name in PHASES})
+        result = result.assign({name: found[name] for name in (*PHASES, *CENSORED.values())})
     if DECAY in run.metrics and DECAY not in result and "step" in result.dims:
         result = result.assign({DECAY: run.metrics[DECAY].sel(step=result["step"])})
     return result
@@ -52,10 +54,14 @@ def phase_marks(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> dict[st
         if not isinstance(result, xr.Dataset) or name not in result:
             continue
         at = np.atleast_1d(result[name].values)
-        at = at[at > 0] if figure.layout.xaxis.type == "log" else at[np.isfinite(at)]
+        bound = np.atleast_1d(result[CENSORED[name]].values) if CENSORED[name] in result else np.zeros(at.shape, bool)
+        drawn = at > 0 if figure.layout.xaxis.type == "log" else np.isfinite(at)
+        at, bound = at[drawn], bound[drawn]
         if not at.size:
             continue
         shapes += _lines(at, style, whole)
+        if bound.any():  # all of them are the epoch of the first checkpoint
+            label = f"{label} ≤" if bound.all() else f"{label} ({bound.sum()} ≤)"
         position, place = _label_position(figure, at)
         annotations.append(
             {

@@ -26,7 +26,7 @@ from circuits.checkpoints.run import Run
 from circuits.config import Config
 from circuits.errors import InputError
 from circuits.figures import learning
-from circuits.figures.phases import PHASES
+from circuits.figures.phases import CENSORED, PHASES
 from circuits.figures.summary import cautions, definitions, headline, seed_table
 from circuits.options import Options
 from circuits.registry import MEASUREMENTS, load
@@ -116,7 +116,7 @@ def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options
 
 def sections(run: Run, results: Mapping[str, xr.Dataset], found: xr.Dataset) -> dict[str, Section]:
     """The figures of the learning curves and of every measurement, told the phases and the generalizing subnetwork."""
-    when = {name: found[name] for name in PHASES}
+    when = {name: found[name] for name in (*PHASES, *CENSORED.values())}
     known = when | ({"kept": results["subnetwork"]["kept"]} if "subnetwork" in results else {})
     lead = "Accuracy and loss, measured at every checkpoint before the next update."
     parts = {"learning": Section("Learning curves", lead, learning.figures(run, run.metrics.assign(when)))}

@@ -8,6 +8,9 @@ from itertools import accumulate
 import numpy as np
 import xarray as xr
 
+from circuits.analysis.bounded import bounded, delay_in_words, epoch_in_words
+from circuits.analysis.groups import last_checkpoints
+from circuits.analysis.remarks import loss_remarks, phase_remarks
 from circuits.analysis.subnetwork import COLLAPSED, recomputed_remark
 from circuits.checkpoints.run import Run
 from circuits.options import Options
@@ -35,8 +38,8 @@ def seed_table(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) 
     groups = [("", 1), ("epoch", 3), ("final accuracy", 2)]
     columns = ["seed", "memorised", "generalised", "delay", "train", "test"]
     if sizes is not None:
-        statistics = sizes["statistic"].values.tolist()
-        groups += [("active subnetwork", 2), ("size, last 50 checkpoints", len(statistics)), ("overlap", 2)]
+        statistics, late = sizes["statistic"].values.tolist(), last_checkpoints(sizes["late_sparsity"].attrs["of"])
+        groups += [("active subnetwork", 2), (f"size, {late}", len(statistics)), ("overlap", 2)]
         columns += ["memorizing", "final", *statistics, "found", "at random"]
     if remarkable := bool((phases["collapsed"] | phases["diverged"]).any()):
         groups, columns = [*groups, ("", 1)], [*columns, "remark"]
@@ -46,9 +49,9 @@ def seed_table(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) 
         at, metrics = phases.sel(seed=seed), last.sel(seed=seed)
         row = [
             str(seed),
-            number(at["memorization_epoch"], none=NEVER),
-            number(at["generalization_epoch"], none=NEVER),
-            number(at["grokking_delay"]),
+            epoch_in_words(at, "memorization", none=NEVER),
+            epoch_in_words(at, "generalization", none=NEVER),
+            delay_in_words(at),
             number(metrics["train_accuracy"], ".3f"),
             number(metrics["test_accuracy"], ".3f"),
         ]
@@ -67,9 +70,12 @@ def headline(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) ->
     """What happened, in one or two sentences."""
     n_seeds = len(run.seeds)
     parts = []
-    for name, verb in (("memorization_epoch", "memorised"), ("generalization_epoch", "generalised")):
-        known = phases[name].values[np.isfinite(phases[name].values)]
-        when = f", at epoch {between(known)}" if known.size else ""
+    for name, verb in (("memorization", "memorised"), ("generalization", "generalised")):
+        epochs, bounds = phases[f"{name}_epoch"].values, phases[f"{name}_censored"].values
+        known, n_bounds = epochs[np.isfinite(epochs)], int(bounds.sum())
+        when = f", at epoch {between(known, n_bounds == known.size)}" if known.size else ""
+        if 0 < n_bounds < known.size:
+            when += f" ({n_bounds} of them at or before the first checkpoint, epoch {between(epochs[bounds])})"
         parts.append(f"{known.size} of {n_seeds} {'seed' if n_seeds == 1 else 'seeds'} {verb}{when}")
     said = "; ".join(parts) + "."
     if "subnetwork" in results:
@@ -95,6 +101,7 @@ def cautions(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) ->
             f"From checkpoint {run.other_numerics_since} on, a machine with other numerics went on with the run: "
             f"its bits are not those of an uninterrupted one."
         )
+    said += [*phase_remarks(phases), *loss_remarks(run)]
     for dataset in results.values():
         said += [text for text in dataset.attrs.get("warnings", []) if text not in said]
     if "subnetwork" not in results:
@@ -128,7 +135,8 @@ def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tup
         (
             "memorised, generalised",
             f"first checkpoint with train accuracy above {options.memorization_threshold:g}, and with test accuracy "
-            f"above {options.generalization_threshold:g}; the delay is the epochs from one to the other",
+            f"above {options.generalization_threshold:g}; the delay is the epochs from one to the other; ≤ where the "
+            "first stored checkpoint, after step 0, is above already",
         )
     ]
     if "subnetwork" in results:
@@ -136,7 +144,8 @@ def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tup
         prediction, layer = found.get("prediction", "sign"), found.get("layer")
         agree = f"give the same {prediction}" if options.criterion == "prediction" else "have the same accuracy"
         norm = {"incoming": "‖w‖", "incoming+bias": "‖(w, b)‖", "path": "|u|·‖(w, b)‖"}[options.norm]
-        final = "the last checkpoint" if options.final == "last" else "the checkpoint of median size among the last 50"
+        late = last_checkpoints(results["subnetwork"]["late_sparsity"].attrs["of"])
+        final = "the last checkpoint" if options.final == "last" else f"the checkpoint of median size among the {late}"
         where = f" in the layer {layer}" if layer not in (None, "hook_post") else ""  # that of relu is its only one
         said += [
             (
@@ -158,16 +167,16 @@ def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tup
     return said
 
 
-def between(values: np.ndarray) -> str:
-    """Least and greatest of some numbers.
+def between(values: np.ndarray, censored: bool = False) -> str:
+    """Least and greatest of some numbers, which are all upper bounds if they are censored.
 
     Examples
     --------
-    >>> between(np.array([36.0, 29.0, 41.0])), between(np.array([6.0, 6.0]))
-    ('29–41', '6')
+    >>> between(np.array([36.0, 29.0, 41.0])), between(np.array([6.0, 6.0])), between(np.array([107791.0]), True)
+    ('29–41', '6', '≤ 107,791')
     """
     low, high = float(values.min()), float(values.max())
-    return f"{low:g}" if low == high else f"{low:g}–{high:g}"
+    return bounded(low, censored) if low == high else f"{bounded(low, censored)}–{bounded(high)}"
 
 
 def number(value: xr.DataArray | float, form: str = "g", none: str = NONE) -> str:

@@ -119,7 +119,8 @@ def choose_kernel(config: Config, device: str, kernel: str) -> tuple[str, str]:
     fits = _is_fusable(config)
     if kernel == "fused" and not (fits and device in ("auto", "cpu")):
         raise InputError(
-            "The fused kernel serves the relu model with hinge loss and SGD on inputs of ±1, on cpu: pass --kernel auto"
+            "The fused kernel serves the relu model with hinge loss and SGD on inputs of ±1, on cpu, "
+            "with the loss in the precision of the parameters: pass --kernel auto"
         )
     if fits and device in ("auto", "cpu") and kernel in ("auto", "fused"):
         return "fused", "cpu"
@@ -129,7 +130,7 @@ def choose_kernel(config: Config, device: str, kernel: str) -> tuple[str, str]:
             f"The networks of this config ('{config.model.kind}', dropout or input noise) cannot train as one: pass "
             f"--kernel auto"
         )
-    found = _available(device, config.dtype)
+    found = _available(device, "float64" if "float64" in (config.dtype, config.loss_dtype) else config.dtype)
     small = config.model.kind not in ("relu", "linear") and flops_per_step(config) <= FLOPS_WORTH_THREADS
     if kernel == "auto" and in_lockstep and (found != "cpu" or small):  # a large step fills the cores by itself
         return "batched", found
@@ -151,6 +152,7 @@ def is_random(config: Config) -> bool:
 
 def _is_fusable(config: Config) -> bool:
     plain = not config.input_noise and not config.optimizer.moments and config.batch_size is not None
+    plain = plain and config.loss_dtype in (None, config.dtype)  # the kernel knows one precision
     kinds = (config.model.kind, config.loss, config.optimizer.kind)
     return plain and kinds == ("relu", "hinge", "sgd") and config.task.inputs_are_signs
 
@@ -167,7 +169,7 @@ def _available(device: str, dtype: str) -> str:
         has = ", ".join(name for name, present in there.items() if present)
         raise InputError(f"This machine's torch has no device '{device}'. It has: {has}.")
     if device == "mps" and dtype == "float64":
-        raise InputError("Device 'mps' has no float64. Pass --dtype float32 or another device.")
+        raise InputError("Device 'mps' has no float64. Pass --dtype and --loss-dtype float32, or another device.")
     return device
 
 
