@@ -80,7 +80,7 @@ def test_the_preset_may_stand_anywhere(words, planned):
     ],
 )
 def test_the_value_of_a_flag_is_no_preset(words, expected):
-    name, others = split_preset(words.split())
+    name, others, _ = split_preset(words.split())
     assert name == expected
     assert others == [word for word in words.split() if word != expected]
 

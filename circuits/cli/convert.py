@@ -128,7 +128,7 @@ def parity_nn(words: list[str]) -> int:
 def state_dicts(words: list[str]) -> int:
     """Run `circuits convert state-dicts`."""
     command_ = f"{COMMAND} state-dicts"
-    start = _start(known(_Start, words, command_))
+    start = _start(known(_Start, words, command_, n_bare=1))
     flag_type = flag_class("StateDicts", _described_by_the_user(start), StateDictsFlags.__doc__ or "", StateDictsFlags)
     flags: Any = parsed(flag_type, words, command_)
     data = start.model_dump(mode="json")

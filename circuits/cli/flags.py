@@ -10,7 +10,7 @@ from __future__ import annotations
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import field, fields, is_dataclass, make_dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import tyro
 
@@ -65,7 +65,54 @@ def overlaid(data: Mapping[str, Any], flags: Any) -> dict[str, Any]:
     return result
 
 
-def names(flags: type, prefix: str = "--") -> list[str]:
+class Arity(NamedTuple):
+    """What a flag takes: one value, unless it is a switch, takes many, or is given once for each value."""
+
+    switch: bool
+    many: bool
+    append: bool
+    number: bool
+    choices: tuple[str, ...]
+
+
+def arities(flags: type, prefix: str = "--") -> dict[str, Arity]:
+    """Every flag of a class as it is typed, and what it takes.
+
+    Examples
+    --------
+    >>> from circuits.config import SGD
+    >>> found = arities(flag_class("SGD", flags_of(SGD()), ""))
+    >>> found["--lr"].number, found["--lr"].many
+    (True, False)
+    """
+    found: dict[str, Arity] = {}
+    for one in fields(flags):
+        markers = get_args(one.type)[1:] if get_origin(one.type) is Annotated else ()
+        if tyro.conf.Positional in markers:
+            continue
+        name = prefix + one.name.rstrip("_").replace("_", "-")
+        nested = (
+            one.default_factory if isinstance(one.default_factory, type) and is_dataclass(one.default_factory) else None
+        )
+        if nested:
+            found |= arities(nested, f"{name}.")
+            continue
+        append = tyro.conf.UseAppendAction in markers
+        alternatives = _alternatives(one.type)
+        plain = [each for each in alternatives if each is not types.NoneType]
+        is_tuple = any(get_origin(each) is tuple for each in plain)
+        found[name] = Arity(
+            switch=plain == [bool] and tyro.conf.FlagConversionOff not in markers,
+            many=is_tuple and not append,
+            append=append,
+            number=bool(plain) and set(plain) <= {int, float},
+            choices=tuple(str(word) for each in plain if get_origin(each) is Literal for word in get_args(each))
+            + ("None",) * (types.NoneType in alternatives),
+        )
+    return found
+
+
+def names(flags: type) -> list[str]:
     """Every flag of a class as it is typed.
 
     Examples
@@ -74,16 +121,18 @@ def names(flags: type, prefix: str = "--") -> list[str]:
     >>> names(flag_class("SGD", flags_of(SGD()), ""))[:3]
     ['--lr', '--weight-decay', '--l1']
     """
-    found: list[str] = []
-    for one in fields(flags):
-        if tyro.conf.Positional in get_args(one.type):
-            continue
-        name = prefix + one.name.rstrip("_").replace("_", "-")
-        nested = (
-            one.default_factory if isinstance(one.default_factory, type) and is_dataclass(one.default_factory) else None
-        )
-        found += names(nested, f"{name}.") if nested else [name]
-    return found
+    return list(arities(flags))
+
+
+def n_positional(flags: type) -> int:
+    """How many positional arguments a class of flags has."""
+    return sum(tyro.conf.Positional in get_args(one.type) for one in fields(flags))
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """The types that a value may have, without pydantic's constraints and tyro's markers."""
+    bare = _bare(annotation)
+    return list(get_args(bare)) if get_origin(bare) in (Union, types.UnionType) else [bare]
 
 
 def _about(name: str, part: Part) -> str:

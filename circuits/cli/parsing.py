@@ -17,6 +17,7 @@ import tyro
 from pydantic import BaseModel, ValidationError
 
 from circuits.cli.flags import names
+from circuits.cli.values import refuse_surplus
 from circuits.config import one_line
 from circuits.errors import InputError, nearest
 
@@ -24,19 +25,27 @@ Flags = TypeVar("Flags")
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def parsed(flags: type[Flags], words: Sequence[str], command: str) -> Flags:
+def parsed(flags: type[Flags], words: Sequence[str], command: str, n_bare: int | None = None) -> Flags:
     """The flags that `words` set; `--help` prints the help on stdout and leaves with SystemExit(0).
+
+    `n_bare` is the number of positional arguments among `words`; by default that of the class.
 
     Raises
     ------
     InputError
-        An unknown flag, a missing or a malformed value, an argument too many; the message is one line.
+        An unknown flag, a missing or a malformed value, an argument too many, a flag of one value that was given two,
+        or a flag given twice; the message is one line.
     """
+    refuse_surplus(flags, words, n_bare)
     return _read(flags, words, command)
 
 
-def known(flags: type[Flags], words: Sequence[str], command: str) -> Flags:
-    """The flags among `words` that belong to this class; all others, and `--help`, are left for later."""
+def known(flags: type[Flags], words: Sequence[str], command: str, n_bare: int | None = None) -> Flags:
+    """The flags among `words` that belong to this class; all others, and `--help`, are left for later.
+
+    `n_bare` is the number of positional arguments among `words`; by default that of the class.
+    """
+    refuse_surplus(flags, words, n_bare)
     return _read(flags, words, command, return_unknown_args=True, add_help=False)[0]
 
 

@@ -6,15 +6,16 @@ config it gives; then the flags are read.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from circuits.cli.console import count, remark, result, size
-from circuits.cli.flags import flag_class, flags_of, overlaid
+from circuits.cli.flags import arities, flag_class, flags_of, overlaid
 from circuits.cli.parsing import known, parsed, validated
+from circuits.cli.values import is_flag, is_number, listed
 from circuits.config import Config, assign, default_part, parse, read_config
 from circuits.errors import InputError, nearest
 from circuits.presets import preset, preset_configs
@@ -70,6 +71,7 @@ class TrainFlags:
     name: str | None = None
 
 
+TEXT_LISTS = [f"--{name}" for name, info in Config.model_fields.items() if info.annotation == tuple[str, ...]]
 PRESET_HELP = (
     "Start from this preset; its values become the defaults below. `circuits presets` lists them. A preset of several "
     "configs trains them all in turn, going on with those that are not complete; PRESET/NAME trains one."
@@ -83,12 +85,15 @@ PRESET_FLAG = Annotated[
 
 def command(words: list[str]) -> int:
     """Run `circuits train`."""
-    name, words = split_preset(words)
-    starts = _starts(name, known(TrainFlags, words, COMMAND))
+    name, words, before = split_preset(words)
+    given = known(TrainFlags, words, COMMAND, n_bare=0)  # the preset is no longer among them
+    if name is not None and not _is_preset(name):
+        raise _no_preset(name, *before)
+    starts = _starts(name, given)
     start = starts[0]
     options = [("preset", PRESET_FLAG, field(default=None)), *flags_of(start)]
     train_flags = flag_class("Train", options, TrainFlags.__doc__ or "", TrainFlags)
-    flags: Any = parsed(train_flags, words, COMMAND)
+    flags: Any = parsed(train_flags, words, COMMAND, n_bare=0)
     config = validated(Config, overlaid(start.model_dump(mode="json"), flags), train_flags)
     if len(starts) == 1:
         jobs = [(config, flags.out or FOLDER / f"{config.name}.h5")]
@@ -136,6 +141,7 @@ def _leaves(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
     """Train one config into its file, and say what came of it."""
     from circuits.analysis.phases import phases
+    from circuits.analysis.remarks import loss_remarks, phase_remarks
     from circuits.checkpoints.layout import size_on_disk
     from circuits.cli.tables import phase_table
     from circuits.training.steppers import choose_kernel
@@ -148,7 +154,8 @@ def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
         result(
             f"{path}: {count(run.n_checkpoints, 'checkpoint')} of {count(len(run.seeds), 'seed')}, {size(run.nbytes)}"
         )
-        result(*phase_table(phases(run)))
+        found = phases(run)
+        result(*phase_table(found), *phase_remarks(found), *loss_remarks(run))
         if run.parent and "neurons" not in run.parent:
             _compare_with_parent(run)
     left = [beside for beside in (path.with_suffix(".analysis.nc"), path.with_suffix(".html")) if beside.exists()]
@@ -190,45 +197,60 @@ def _compare_with_parent(run: "Run") -> None:
         result(f"Replay and run: {compare(parent, run)}")
 
 
-def split_preset(words: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The preset among the words, and the other words.
+def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
+    """The preset among the words, the other words, and the flag with its values that the preset follows.
 
-    Every flag but the switches takes the word after it, and all numbers after that; another bare word is the preset.
+    Every flag but the switches takes the word after it and all numbers after that, a flag of several texts all words
+    but presets. Another bare word is the preset. If there are several, those that follow a flag's value and name no
+    preset stay among the other words, where they are one value too many.
 
     Examples
     --------
     >>> split_preset(["--quiet", "--seeds", "0", "1", "merrill-2023", "--epochs=3"])
-    ('merrill-2023', ['--quiet', '--seeds', '0', '1', '--epochs=3'])
+    ('merrill-2023', ['--quiet', '--seeds', '0', '1', '--epochs=3'], ['--seeds', '0', '1'])
     """
-    switches = {
-        "--help",
-        "-h",
-        *(f"--{one.name.replace('_', '-')}" for one in fields(TrainFlags) if one.default is False),
-    }
-    bare: list[str] = []
-    others: list[str] = []
-    takes_values = expects_value = False
-    for word in words:
-        is_flag = word.startswith("-") and not _is_number(word)
-        if is_flag:
-            takes_values = word.replace("_", "-") not in switches
-        elif not expects_value and not (takes_values and _is_number(word)):
-            bare.append(word)
-            takes_values = False
-            continue
-        expects_value = is_flag and takes_values and "=" not in word
-        others.append(word)
+    own = arities(TrainFlags)
+    bare: list[int] = []
+    follows: dict[int, list[str]] = {}  # by place of a bare word
+    flag: list[str] = []  # the last flag that takes values, and those that it has
+    texts = expects_value = False
+    for place, word in enumerate(words):
+        if is_flag(word):
+            name, equals, value = word.partition("=")
+            name = name.replace("_", "-")
+            switch = name in ("--help", "-h") or (name in own and own[name].switch)
+            flag = [] if switch else [name, value] if equals else [name]
+            texts, expects_value = name in TEXT_LISTS, not (switch or equals)
+        elif expects_value or (flag and (is_number(word) or (texts and not _is_preset(word)))):
+            flag.append(word)
+            expects_value = False
+        else:
+            bare.append(place)
+            follows[place] = flag
+    kept = bare
     if len(bare) > 1:
-        raise InputError(f"{COMMAND} takes one preset, but was given '{bare[0]}' and '{bare[1]}'.")
-    return (bare[0] if bare else None), others
+        kept = [place for place in bare if _is_preset(words[place]) or not follows[place]]
+    if len(kept) > 1:
+        raise InputError(f"{COMMAND} takes one preset, but was given '{words[kept[0]]}' and '{words[kept[1]]}'.")
+    others = [word for place, word in enumerate(words) if place not in kept]
+    return (words[kept[0]], others, follows[kept[0]]) if kept else (None, others, [])
 
 
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+def _is_preset(word: str) -> bool:
+    return word.partition("/")[0] in PRESETS
+
+
+def _no_preset(name: str, flag: str = "", *values: str) -> InputError:
+    """The error for an unknown preset, which may have been meant as a second value of the flag before it."""
+    flags = flag_class("Train", flags_of(_default()), "", TrainFlags)
+    arity = arities(flags).get(flag)
+    second = f" If '{name}' is meant for {flag}: it takes one value, and has {listed(values)}."
+    said = f"There is no preset '{name}'. {nearest(name, PRESETS)}"
+    return InputError(said if arity is None or arity.many else said + second)
+
+
+def _default() -> Config:
+    return parse({"task": {"kind": next(iter(TASKS))}, "model": {"kind": next(iter(MODELS))}})
 
 
 def _starts(name: str | None, given: TrainFlags) -> list[Config]:
@@ -257,7 +279,7 @@ def _starts(name: str | None, given: TrainFlags) -> list[Config]:
             return [_changed(config, given.set) for config in configs]
         start = configs[0]
     else:
-        start = parse({"task": {"kind": next(iter(TASKS))}, "model": {"kind": next(iter(MODELS))}})
+        start = _default()
     if given.resume and given.config is None:
         start = _stored(given.out or FOLDER / f"{given.name or start.name}.h5", name and (given.name or start.name))
     return [_changed(start, given.set)]
