@@ -1,4 +1,4 @@
-"""Phases: epochs that are only bounds, negative delays, losses that are rounded to 0; and how they are said everywhere."""
+"""Phases: epochs that are only bounds, negative delays, losses that are rounded to 0, and the words for them."""
 
 from contextlib import nullcontext
 
@@ -96,10 +96,13 @@ def test_bounds_are_said_by_show_page_and_marks(run_with, capsys):
     found = phases(run)
     first, second = phase_remarks(found)
     assert first == (
-        "seed 0: train and test accuracy exceed the threshold at the first stored checkpoint (epoch 1), so it memorized "
-        "and generalized at or before that epoch, and the grokking delay is not known."
+        "seed 0: train and test accuracy exceed the threshold at the first stored checkpoint (epoch 1), so it "
+        "memorized and generalized at or before that epoch; the grokking delay is unknown."
     )
-    assert second.startswith("seed 1: train accuracy exceeds the threshold at the first stored checkpoint (epoch 1)")
+    assert second == (
+        "seed 1: train accuracy exceeds the threshold at the first stored checkpoint (epoch 1), so it memorized at or "
+        "before that epoch; the grokking delay is ≥ 2 epochs."
+    )
     said = headline(run, found, {})
     assert "3 of 3 seeds memorised, at epoch 1–2 (2 of them at or before the first checkpoint, epoch 1)" in said
     assert main(["show", str(run.path)]) == 0
@@ -176,8 +179,8 @@ def test_statistics_over_the_last_checkpoints_say_how_many_there_were(tiny_run, 
 def saturated(tmp_path_factory):
     """Sums mod 3, learned without weight decay until float32 has no smaller loss."""
     config = circuits.preset("modular-31").replace(
-        task__p=3, task__train_fraction=0.9, seeds=[0, 1], epochs=400, optimizer__lr=0.01, optimizer__weight_decay=0.0,
-        model__widths=[32], checkpoints__every_epochs=40,
+        task__p=3, task__train_fraction=0.9, seeds=[0, 1], epochs=800, optimizer__lr=0.04, optimizer__weight_decay=0.0,
+        model__widths=[32], checkpoints__every_epochs=80,
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("saturated")
     runs = {}

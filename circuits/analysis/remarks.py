@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Int
 
-from circuits.analysis.bounded import bounded
+from circuits.analysis.bounded import NONE, UNKNOWN, bounded, delay_in_words
 from circuits.checkpoints.run import Run
 
 PHASES = {"memorization": ("train", "memorized"), "generalization": ("test", "generalized")}
@@ -28,9 +28,11 @@ def phase_remarks(phases: xr.Dataset) -> list[str]:
             sets, verbs = (" and ".join(PHASES[phase][index] for phase in censored) for index in (0, 1))
             first = bounded(float(at[f"{censored[0]}_epoch"]))
             both = "exceed" if len(censored) > 1 else "exceeds"
+            delay = delay_in_words(at)
+            known = "" if delay == NONE else f"; the grokking delay is {delay}{' epochs' * (delay != UNKNOWN)}"
             said.append(
                 f"seed {seed}: {sets} accuracy {both} the threshold at the first stored checkpoint (epoch {first}), so "
-                f"it {verbs} at or before that epoch, and the grokking delay is not known."
+                f"it {verbs} at or before that epoch{known}."
             )
         if float(at["grokking_delay"]) < 0:
             said.append(
