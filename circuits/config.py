@@ -114,6 +114,7 @@ class Config(Part):
     def _consistent(self) -> Config:
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} names one twice; give each once")
+        self.task.check_seeds(self.seeds)
         beyond = [step for step in self.checkpoints.at_steps if step > self.total_steps]
         if beyond:
             raise ValueError(f"checkpoints.at_steps has {beyond[0]}, but the run ends at step {self.total_steps}")

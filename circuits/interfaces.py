@@ -8,7 +8,7 @@ named hook point passes its value through. The same taps record activations and 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from circuits.parts import Part, PositiveFloat
@@ -62,9 +62,12 @@ class Task(Part, ABC):
 
     inputs_are_signs: ClassVar[bool] = False
     """Whether every input is -1 or 1, and every target: the fused step adds up signs."""
-    test_is_shared: ClassVar[bool] = True
-    """Whether all seeds have the same test set."""
     kind: str
+
+    @property
+    def test_is_shared(self) -> bool:
+        """Whether all seeds have the same test set."""
+        return True
 
     @property
     @abstractmethod
@@ -93,6 +96,9 @@ class Task(Part, ABC):
     @abstractmethod
     def test_data(self, seed: int) -> dict[str, np.ndarray]:
         """The test set of one seed."""
+
+    def check_seeds(self, seeds: Sequence[int]) -> None:
+        """Raise a ValueError of one line if the data of one of these seeds cannot be drawn."""
 
 
 class Model(Part, ABC):

@@ -31,7 +31,8 @@ class FileStore:
         parameters = {
             f"parameters/{n}": np.full((n_seeds, *s), value, np.float32) for n, (_, s) in self.config.shapes.items()
         }
-        metrics = {f"metrics/{name}": np.full(n_seeds, float(value)) for name in layout.metrics_of(self.config)}
+        names = layout.metrics_of(self.config, some_seen=True)
+        metrics = {f"metrics/{name}": np.full(n_seeds, float(value)) for name in names}
         self.writer.append(value, float(value), parameters | metrics)
 
     def flush(self):

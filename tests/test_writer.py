@@ -20,7 +20,7 @@ def row(config, value):
     n_seeds = len(config.seeds)
     return {
         **{f"parameters/{n}": np.full((n_seeds, *s), value, np.float32) for n, (_, s) in config.shapes.items()},
-        **{f"metrics/{name}": np.full(n_seeds, float(value)) for name in layout.metrics_of(config)},
+        **{f"metrics/{name}": np.full(n_seeds, float(value)) for name in layout.metrics_of(config, some_seen=True)},
     }
 
 

@@ -40,6 +40,7 @@ from circuits.analysis.spectrum import walsh_spectrum
 from circuits.analysis.sum_waves import excluded_losses, restricted_losses
 from circuits.analysis.support_coefficients import support_coefficients
 from circuits.analysis.transitions import transitions
+from circuits.analysis.unseen import seen_share
 from circuits.options import Options
 
 __all__ = [
@@ -96,6 +97,7 @@ __all__ = [
     "pruning_order",
     "relu_sensitivities",
     "restricted_losses",
+    "seen_share",
     "silhouette",
     "smallest_agreeing",
     "smallest_subnetwork",

@@ -95,7 +95,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     """
     bits = task_support(run)
     checkpoints = requested_checkpoints(run, options)
-    test_inputs = support_examples(run, 0, "test")[0]
+    tests = [support_examples(run, index, "test")[0] for index in range(len(run.seeds))]
     n_patterns, n_inputs = 2 ** len(bits), run.config.task.signature.n_inputs
     of_subnetwork = _empty((len(checkpoints), len(run.seeds)), n_patterns, n_inputs)
     of_whole = _empty((len(checkpoints), len(run.seeds)), n_patterns, n_inputs)
@@ -120,7 +120,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         of_subnetwork["n_kept"][place] = kept.sum()
         recovered = relevant_bits(alone["W"], alone["u"], len(bits)).bits
         of_subnetwork["bits_recovered"][place] = set(recovered) == set(bits)
-        fewest = fewest_flips(**alone, support=bits, inputs=test_inputs, time_limit=options.time_limit).fewest
+        fewest = fewest_flips(**alone, support=bits, inputs=tests[place[1]], time_limit=options.time_limit).fewest
         of_subnetwork["fewest_flips_min"][place] = fewest.min()
         of_subnetwork["fewest_flips_median"][place] = np.median(fewest)
     whole = {f"whole_{name}": values for name, values in of_whole.items() if name in WHOLE}

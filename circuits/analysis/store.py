@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 import circuits
+from circuits.analysis.unseen import seen_share
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
 from circuits.options import Options
@@ -37,6 +38,7 @@ def run_summary(run: Run) -> dict[str, Any]:
         "seeds": list(run.seeds),
         "n_checkpoints": run.n_checkpoints,
         "n_parameters": n_parameters(run),
+        "test_seen_share": seen_share(run).values.tolist(),
         "complete": run.is_complete,
         "versions": run.versions,
     }

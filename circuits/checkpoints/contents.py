@@ -11,9 +11,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from circuits.checkpoints.layout import COMMIT, data_dims
+from circuits.checkpoints.layout import COMMIT, UNSEEN_ACCURACY, data_dims
 from circuits.checkpoints.writer import committed
 from circuits.config import Config
+from circuits.seen import SEEN
 
 MAX_PLANNED = 20_000_000  # checkpoints: listing them takes a second
 MAX_SLACK = 1 << 44  # bytes that recovery adds to the file
@@ -126,6 +127,11 @@ def _data(file: h5py.File, config: Config) -> None:
             lengths.setdefault("test_example", item.shape[dims.index("test_example")])
         _array(file, f"data/{name}", tuple(lengths[dim] for dim in dims), "fiub")
         _named(item, dims)
+    some_seen = SEEN in file["data"] and bool(file[f"data/{SEEN}"][()].any())
+    if some_seen and UNSEEN_ACCURACY not in file["metrics"]:
+        raise ValueError(f"data/{SEEN} marks test inputs, but metrics/{UNSEEN_ACCURACY} is missing")
+    if UNSEEN_ACCURACY in file["metrics"] and not some_seen:
+        raise ValueError(f"metrics/{UNSEEN_ACCURACY} is there, but data/{SEEN} marks no test input")
 
 
 def dimensions(dataset: h5py.Dataset) -> tuple[str, ...]:

@@ -6,6 +6,7 @@
     /seed /neuron …   one dimension scale per dimension name
     /parameters/NAME  (step, seed, …)      /metrics/NAME  (step, seed)
     /data/train_NAME  (seed, example, …)   /data/test_NAME  (test_example, …) or (seed, test_example, …)
+    /data/test_seen   (seed, test_example) which test inputs are in the training set
     /optimizer/NAME   (state_step, seed, …) the optimizer's state at some checkpoints, if the config asks for it
     /resume/slot0, 1  sequence, n_checkpoints, crc32 and the optimizer's state
 
@@ -29,6 +30,7 @@ from circuits.collapse import COLLAPSED_SHARE, LARGEST_OUTPUT
 from circuits.config import Config
 from circuits.errors import InputError, RunError
 from circuits.registry import lookup
+from circuits.seen import SEEN, seen_inputs
 from circuits.whole import written_whole
 
 FORMAT = "circuits-run"
@@ -37,13 +39,22 @@ LIBRARY_VERSIONS = ("v110", "v110")
 LOSSES = {"hinge": "hinge loss", "cross_entropy": "cross-entropy", "mse": "squared error"}
 COMMIT = ("step", "epoch", "seed")  # what every group of trajectories shows as coordinates
 CHUNK_BYTES = 1 << 20
+UNSEEN_ACCURACY = "test_accuracy_unseen"
 ATTRIBUTE_BYTES = 60_000  # of HDF5's 64 KiB
 
 State = Mapping[str, np.ndarray]
 
 
-def metrics_of(config: Config) -> dict[str, str]:
-    """What /metrics holds of a run, each (step, seed): name and meaning."""
+def metrics_of(config: Config, some_seen: bool = False) -> dict[str, str]:
+    """What /metrics holds of a run, each (step, seed): name and meaning.
+
+    Parameters
+    ----------
+    config
+        What is run.
+    some_seen
+        Whether a seed's training set holds some of its test inputs.
+    """
     if config.task.signature.n_classes is None:
         is_right, nothing = "sign f(x) = y, in 0..1; sign(0) is wrong", "output is exactly 0"
         largest = "|f(x)|"
@@ -58,6 +69,8 @@ def metrics_of(config: Config) -> dict[str, str]:
         "train_zero_outputs": f"training examples whose {nothing}",
         LARGEST_OUTPUT: f"largest {largest} on the training set; below {COLLAPSED_SHARE:g} the network has collapsed",
     }
+    if some_seen:
+        found[UNSEEN_ACCURACY] = "test accuracy on inputs that are not in the training set; NaN where there are none"
     for mark, without in config.task.marks.items():
         found[f"train_accuracy_{mark}"] = f"accuracy on the training examples that are {mark}, as they are labelled"
         found[f"train_accuracy_{without}"] = f"accuracy on the training examples that are {without}"
@@ -78,7 +91,10 @@ def data_dims(name: str, ndim: int, test_is_shared: bool = True) -> tuple[str, .
     ('seed', 'example', 'input')
     >>> data_dims("test_targets", 1)
     ('test_example',)
+    >>> data_dims("test_seen", 2)
+    ('seed', 'test_example')
     """
+    test_is_shared = test_is_shared and name != SEEN
     test = ("test_example",) if test_is_shared else ("seed", "test_example")
     leading = ("seed", "example") if name.startswith("train_") else test
     return (*leading, "input")[:ndim] if ndim <= len(leading) + 1 else _too_many(name, ndim)
@@ -105,8 +121,9 @@ def size_on_disk(config: Config) -> int:
     states = n_states * len(config.optimizer.moments) * len(config.seeds) * per_network
     task, n_seeds = config.task, len(config.seeds)
     examples = n_seeds * task.train_size + (1 if task.test_is_shared else n_seeds) * task.test_size
+    marks = n_seeds * task.test_size
     per_example = task.signature.n_inputs * (1 if task.signature.d_vocab is None else 2) + 3
-    return n_checkpoints * per_checkpoint + states + examples * per_example + (64 << 10)
+    return n_checkpoints * per_checkpoint + states + examples * per_example + marks + (64 << 10)
 
 
 def create(
@@ -204,13 +221,6 @@ def _write_skeleton(
         dataset.attrs["coordinates"] = "epoch"
         _link(file, group, dims)
 
-    group = _group(file, "metrics", COMMIT)
-    for name, meaning in metrics_of(config).items():
-        dataset = growing.dataset(group, name, (len(config.seeds),), np.float64)
-        _attach(file, dataset, ("step", "seed"))
-        dataset.attrs["coordinates"] = "epoch"
-        dataset.attrs["long_name"] = meaning
-
     group = _group(file, "data", ("seed",))
     for name, values in run_data(config):
         dims = data_dims(name, values.ndim, config.task.test_is_shared)
@@ -220,6 +230,14 @@ def _write_skeleton(
         dataset = group.create_dataset(name, data=values)
         _attach(file, dataset, dims)
         _link(file, group, dims)
+    group[SEEN].attrs["long_name"] = "whether the test input is in the seed's training set"
+
+    group = _group(file, "metrics", COMMIT)
+    for name, meaning in metrics_of(config, bool(file[f"data/{SEEN}"][()].any())).items():
+        dataset = growing.dataset(group, name, (len(config.seeds),), np.float64)
+        _attach(file, dataset, ("step", "seed"))
+        dataset.attrs["coordinates"] = "epoch"
+        dataset.attrs["long_name"] = meaning
 
     for slot in ("slot0", "slot1"):
         group = file.create_group(f"resume/{slot}")
@@ -241,7 +259,7 @@ def _write_skeleton(
 
 
 def run_data(config: Config) -> Iterator[tuple[str, np.ndarray]]:
-    """Every array of /data: the training sets stacked over seeds, then the test set, or the test sets likewise."""
+    """Every array of /data: training sets stacked over seeds, the test set or sets, which test inputs are seen."""
     training = [config.task.train_data(seed) for seed in config.seeds]
     for name in training[0]:
         yield f"train_{name}", np.stack([one[name] for one in training])
@@ -250,6 +268,8 @@ def run_data(config: Config) -> Iterator[tuple[str, np.ndarray]]:
     testing = [config.task.test_data(seed) for seed in ([first] if shared else [first, *others])]
     for name in testing[0]:
         yield f"test_{name}", testing[0][name] if shared else np.stack([one[name] for one in testing])
+    tested = [one["inputs"] for one in testing] * (len(training) if shared else 1)
+    yield SEEN, np.stack([seen_inputs(test, one["inputs"]) for test, one in zip(tested, training, strict=True)])
 
 
 class _Growing:

@@ -51,6 +51,7 @@ def command(words: list[str]) -> int:
     from circuits.analysis import analyze, phases
     from circuits.analysis.remarks import phase_remarks
     from circuits.analysis.store import check_sidecar, to_json, write_sidecar
+    from circuits.analysis.unseen import seen_warnings, with_seen_share
     from circuits.checkpoints.run import open_run
     from circuits.cli.tables import tables
 
@@ -66,11 +67,12 @@ def command(words: list[str]) -> int:
             )
         else:
             result(_headline(run, options))
-            for title, table in tables(results, found):
+            for title, table in tables(results, with_seen_share(run, found)):
                 result("", title, table)
         sidecar = write_sidecar(run, results, options, flags.out)
+        of_test_set = seen_warnings(run)
     warnings = (line for data in results.values() for line in data.attrs.get("warnings", ()))
-    for warning in dict.fromkeys([*phase_remarks(found), *warnings]):
+    for warning in dict.fromkeys([*phase_remarks(found), *warnings, *of_test_set]):
         remark(f"warning: {warning}")
     remark(f"Results are in {sidecar}.")
     return 0

@@ -16,7 +16,8 @@ import tyro
 
 from circuits.config import Part
 
-METAVARS = {int: "INT", float: "FLOAT", str: "TEXT", bool: "True|False"}
+METAVARS = {int: "INT", float: "FLOAT", str: "TEXT", bool: "true|false"}
+Truth = Literal["true", "false", "True", "False"]  # as JSON and as Python write it; pydantic reads both
 
 Flag = tuple[str, Any, Any]
 
@@ -42,9 +43,10 @@ def flags_of(part: Part) -> list[Flag]:
                 metavar=metavar,
                 help_behavior_hint="(default: none)" if value == () else None,
             )
-            flags.append(
-                (name, Annotated[_bare(info.annotation), described, tyro.conf.FlagConversionOff], field(default=value))
-            )
+            kind = _bare(info.annotation)
+            if kind is bool:
+                kind, value = Truth, str(value).lower()
+            flags.append((name, Annotated[kind, described, tyro.conf.FlagConversionOff], field(default=value)))
     return flags
 
 

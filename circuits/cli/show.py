@@ -35,6 +35,7 @@ def command(words: list[str]) -> int:
     from circuits.analysis.phases import phases
     from circuits.analysis.remarks import loss_remarks, phase_remarks
     from circuits.analysis.subnetwork import recomputed_remark
+    from circuits.analysis.unseen import seen_warnings, with_seen_share
     from circuits.checkpoints.run import open_run
     from circuits.cli.tables import phase_table
 
@@ -44,9 +45,10 @@ def command(words: list[str]) -> int:
         result(str(run.path), *(f"  {name:<{width}}  {fact}" for name, fact in facts.items()))
         if run.n_checkpoints:
             when = phases(run)
-            result("", *phase_table(when), *phase_remarks(when), *loss_remarks(run))
+            result("", *phase_table(with_seen_share(run, when)), *phase_remarks(when), *loss_remarks(run))
             for text in recomputed_remark(when):
                 remark(text)
+        result(*(f"\nwarning: {warning}" for warning in seen_warnings(run)))
         if flags.follow:
             _follow(run)
     return 0
@@ -80,6 +82,7 @@ def _now(run: "Run") -> str:
 
 def _facts(run: "Run") -> dict[str, str]:
     from circuits.analysis.in_words import training_in_words
+    from circuits.analysis.unseen import described_test_set
 
     config = run.config
     versions = [f"{name} {run.versions.get(name, '?')}" for name in ("grokking-circuits", "torch", "numpy")]
@@ -91,6 +94,7 @@ def _facts(run: "Run") -> dict[str, str]:
         "optimizer": _described(config.optimizer),
         "training": ", ".join(training_in_words(config)),
         "seeds": " ".join(map(str, run.seeds)),
+        "test set": described_test_set(run),
         "checkpoints": _checkpoints(run),
         "size": size(run.nbytes),
         "made": f"{run.created}, {', '.join(versions)}",

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from circuits.analysis.bounded import delay_in_words, epoch_in_words
 from circuits.analysis.groups import last_checkpoints
+from circuits.analysis.unseen import seen_remark
 from circuits.cli.console import new_table
 
 Titled = tuple[str, Table]
@@ -34,23 +35,25 @@ def tables(results: dict[str, xr.Dataset], phases: xr.Dataset) -> list[Titled]:
 def phase_table(phases: xr.Dataset) -> Titled:
     """When each seed memorised and generalised, in epochs; and which seed collapsed or diverged."""
     fates = [name for name in ("collapsed", "diverged") if phases[name].any()]
-    table = new_table("seed", "memorised", "generalised", "delay", *fates)
+    table = new_table("seed", "memorised", "generalised", "delay", *fates, *_seen_column(phases))
     for seed in phases["seed"].values:
         at = phases.sel(seed=seed)
         said = (name if at[name] else "" for name in fates)
-        table.add_row(str(seed), *_phase_cells(at), delay_in_words(at), *said)
+        table.add_row(str(seed), *_phase_cells(at), delay_in_words(at), *said, *_seen_cell(phases, at))
     return "Phases, in epochs", table
 
 
 def subnetwork_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
     """Phases and sizes; then how far the memorizing and the generalizing subnetwork overlap."""
     statistics = [str(name) for name in dataset["statistic"].values]
-    sizes = new_table("seed", "memorised", "generalised", "final size", *statistics)
+    sizes = new_table("seed", "memorised", "generalised", "final size", *statistics, *_seen_column(phases))
     overlap = new_table("seed", "memorizing size", "generalizing size", "overlap", "at random")
     for seed in dataset["seed"].values:
         at = dataset.sel(seed=seed)
         late = (number(at["late_sparsity"].sel(statistic=statistic)) for statistic in statistics)
-        sizes.add_row(str(seed), *_phase_cells(phases.sel(seed=seed)), number(at["final_sparsity"]), *late)
+        when = phases.sel(seed=seed)
+        seen = _seen_cell(phases, when)
+        sizes.add_row(str(seed), *_phase_cells(when), number(at["final_sparsity"]), *late, *seen)
         both = number(at["memorizing_sparsity"]), number(at["final_sparsity"])
         overlap.add_row(str(seed), *both, number(at["overlap"], ".3f"), number(at["overlap_expected"], ".3f"))
     return [
@@ -315,6 +318,16 @@ def number(value: xr.DataArray | float, form: str = "g") -> str:
 
 def _phase_cells(at: xr.Dataset) -> list[str]:
     return [epoch_in_words(at, phase) for phase in ("memorization", "generalization")]
+
+
+def _seen_column(phases: xr.Dataset) -> list[str]:
+    """A column's title if what a seed generalized to is partly its training set (`unseen.with_seen_share`)."""
+    share = phases.get("test_seen_share")
+    return ["remark"] if share is not None and any(map(seen_remark, share.values)) else []
+
+
+def _seen_cell(phases: xr.Dataset, at: xr.Dataset) -> list[str]:
+    return [seen_remark(at["test_seen_share"])] if _seen_column(phases) else []
 
 
 def _lag_cell(at: xr.Dataset) -> str:

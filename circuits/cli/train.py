@@ -142,6 +142,7 @@ def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
     """Train one config into its file, and say what came of it."""
     from circuits.analysis.phases import phases
     from circuits.analysis.remarks import loss_remarks, phase_remarks
+    from circuits.analysis.unseen import seen_warnings, with_seen_share
     from circuits.checkpoints.layout import size_on_disk
     from circuits.cli.tables import phase_table
     from circuits.training.steppers import choose_kernel
@@ -155,7 +156,9 @@ def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
             f"{path}: {count(run.n_checkpoints, 'checkpoint')} of {count(len(run.seeds), 'seed')}, {size(run.nbytes)}"
         )
         found = phases(run)
-        result(*phase_table(found), *phase_remarks(found), *loss_remarks(run))
+        result(*phase_table(with_seen_share(run, found)), *phase_remarks(found), *loss_remarks(run))
+        for warning in seen_warnings(run):
+            remark(f"warning: {warning}")
         if run.parent and "neurons" not in run.parent:
             _compare_with_parent(run)
     left = [beside for beside in (path.with_suffix(".analysis.nc"), path.with_suffix(".html")) if beside.exists()]

@@ -120,7 +120,7 @@ def _of_a_run(flags: VerifyFlags) -> Judged:
         arrays = run.arrays(flags.seed, flags.checkpoint)
         names = run.config.model.hidden_layer or ()  # verify_run has refused a model without
         network = {short: arrays[name][kept] for short, name in zip("Wbu", names, strict=True)}
-        return verification, network, run.all_data["test_inputs"].values
+        return verification, network, run.data(flags.seed)["test_inputs"].values
 
 
 def _refuse(flags: VerifyFlags, names: tuple[str, ...], what: str, whose: str) -> None:

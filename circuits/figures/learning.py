@@ -9,12 +9,13 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from circuits.analysis.commuted import MARK, commuted_share
+from circuits.checkpoints.layout import UNSEEN_ACCURACY
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
 from circuits.figures import generic
 from circuits.figures.axes import frame
 from circuits.figures.bands import add_band, add_seed_legend, seeds_shown
-from circuits.figures.palette import GREY, TEST, TRAIN, style_of
+from circuits.figures.palette import GREY, TEST, TRAIN, UNSEEN, style_of
 from circuits.figures.phases import mark_phases, with_phases
 
 MARKED = "train_accuracy_"
@@ -39,9 +40,11 @@ def accuracy(metrics: xr.Dataset) -> go.Figure:
         `train_accuracy` and `test_accuracy` (step, seed), as `run.metrics` has them; with `memorization_epoch` and
         `generalization_epoch` (seed) the phases are marked: `run.metrics.merge(circuits.analysis.phases(run))`; with
         `commuted_share` (seed), of `circuits.analysis.commuted_share(run)`, a dashed line says what commuting would
-        give, as in Figure 4 there.
+        give, as in Figure 4 there; `test_accuracy_unseen`, where it is, is drawn beside.
     """
     caption = "Share of right answers at every checkpoint, as in Figure 2 (left) of Merrill et al. 2023."
+    if UNSEEN_ACCURACY in metrics:
+        caption += " Unseen: on the test inputs that are not in the training set."
     figure = frame(
         metrics["train_accuracy"],
         "Accuracy",
@@ -51,6 +54,8 @@ def accuracy(metrics: xr.Dataset) -> go.Figure:
         y_axis={"range": [_floor(metrics), 1.03], "tickformat": ".1f"},
     )
     _train_and_test(figure, metrics, "accuracy")
+    if UNSEEN_ACCURACY in metrics:
+        add_band(figure, metrics[UNSEEN_ACCURACY], "test, unseen", UNSEEN)
     if "commuted_share" in metrics:
         mark_commuted(figure, float(metrics["commuted_share"].mean()))
     return figure
@@ -148,7 +153,8 @@ def _marks(metrics: xr.Dataset) -> list[str]:
 
 def _floor(metrics: xr.Dataset) -> float:
     """A tenth below which no accuracy falls, so that the axis has no empty half."""
-    values = np.concatenate([metrics[name].values.ravel() for name in ("train_accuracy", "test_accuracy")])
+    names = [name for name in ("train_accuracy", "test_accuracy", UNSEEN_ACCURACY) if name in metrics]
+    values = np.concatenate([metrics[name].values.ravel() for name in names])
     known = values[np.isfinite(values)]
     return float(np.floor(known.min() * 10) / 10) - 0.03 if known.size else -0.03
 

@@ -19,7 +19,7 @@ class Style(NamedTuple):
     dash: str = "solid"
 
 
-TRAIN, TEST = Style(BLUE), Style(PURPLE)
+TRAIN, TEST, UNSEEN = Style(BLUE), Style(PURPLE), Style(PURPLE, "dash")
 ALONE = Style(BLACK)
 MEMORIZATION, GENERALIZATION = Style(VERMILLION, "dot"), Style(GREEN, "dash")
 

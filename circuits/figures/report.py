@@ -22,6 +22,7 @@ from circuits.analysis.in_words import training_in_words
 from circuits.analysis.measurements import analyze, usual
 from circuits.analysis.phases import phases
 from circuits.analysis.store import stored_results
+from circuits.analysis.unseen import described_test_set
 from circuits.checkpoints.run import Run
 from circuits.config import Config
 from circuits.errors import InputError
@@ -101,7 +102,7 @@ def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options
     return template.render(
         version=circuits.__version__,
         run=run,
-        facts=_facts(run.config),
+        facts=[*_facts(run.config), ("test set", described_test_set(run))],
         headline=headline(run, found, results),
         table=seed_table(run, found, results),
         definitions=definitions(options, results),

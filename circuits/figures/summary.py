@@ -12,6 +12,7 @@ from circuits.analysis.bounded import bounded, delay_in_words, epoch_in_words
 from circuits.analysis.groups import last_checkpoints
 from circuits.analysis.remarks import loss_remarks, phase_remarks
 from circuits.analysis.subnetwork import COLLAPSED, recomputed_remark
+from circuits.analysis.unseen import memory_share, seen_remark, seen_sentence, seen_warnings
 from circuits.checkpoints.run import Run
 from circuits.options import Options
 
@@ -41,7 +42,8 @@ def seed_table(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) 
         statistics, late = sizes["statistic"].values.tolist(), last_checkpoints(sizes["late_sparsity"].attrs["of"])
         groups += [("active subnetwork", 2), (f"size, {late}", len(statistics)), ("overlap", 2)]
         columns += ["memorizing", "final", *statistics, "found", "at random"]
-    if remarkable := bool((phases["collapsed"] | phases["diverged"]).any()):
+    seen = {seed: seen_remark(share) for seed, share in zip(run.seeds, memory_share(run).values, strict=True)}
+    if remarkable := bool((phases["collapsed"] | phases["diverged"]).any()) or any(seen.values()):
         groups, columns = [*groups, ("", 1)], [*columns, "remark"]
     last = run.metrics.isel(step=-1)
     rows = []
@@ -61,7 +63,8 @@ def seed_table(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) 
             row += [number(value) for value in size["late_sparsity"]]
             row += [number(size["overlap"], ".3f"), number(size["overlap_expected"], ".3f")]
         if remarkable:
-            row.append(", ".join(fate for fate in ("collapsed", "diverged") if bool(at[fate])))
+            fates = [fate for fate in ("collapsed", "diverged") if bool(at[fate])]
+            row.append(", ".join([*fates, *filter(None, [seen[seed]])]))
         rows.append(row)
     return Table(groups, columns, rows)
 
@@ -78,6 +81,8 @@ def headline(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) ->
             when += f" ({n_bounds} of them at or before the first checkpoint, epoch {between(epochs[bounds])})"
         parts.append(f"{known.size} of {n_seeds} {'seed' if n_seeds == 1 else 'seeds'} {verb}{when}")
     said = "; ".join(parts) + "."
+    if seen := seen_sentence(run):
+        said += f" But {seen}."
     if "subnetwork" in results:
         sizes = results["subnetwork"]["final_sparsity"].values
         sizes = sizes[np.isfinite(sizes)]
@@ -101,7 +106,7 @@ def cautions(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) ->
             f"From checkpoint {run.other_numerics_since} on, a machine with other numerics went on with the run: "
             f"its bits are not those of an uninterrupted one."
         )
-    said += [*phase_remarks(phases), *loss_remarks(run)]
+    said += [*phase_remarks(phases), *loss_remarks(run), *seen_warnings(run)]
     for dataset in results.values():
         said += [text for text in dataset.attrs.get("warnings", []) if text not in said]
     if "subnetwork" not in results:

@@ -1,8 +1,9 @@
 """Sparse parity: y = Π_{i ∈ S} x_i for x uniform on {-1, 1}^n and a hidden set S of k indices.
 
-Barak et al. 2022; Merrill et al. 2023, section 2. The training set is drawn per seed, the test set once for all seeds;
-a share of the training targets can be flipped (Fuangkawinsombut 2024, section 3.2), or each with a probability, as
-Fuangkawinsombut and Somsirivattana 2023 say it; never of the test targets.
+Barak et al. 2022; Merrill et al. 2023, section 2. The training set is drawn per seed, the test set once for all seeds:
+in a small cube it repeats training inputs, unless `test_unseen` leaves those out, seed by seed. A share of the training
+targets can be flipped (Fuangkawinsombut 2024, section 3.2), or each with a probability, as Fuangkawinsombut and
+Somsirivattana 2023 say it; never of the test targets.
 
 Examples come from this package's counter-based generator or, to have exactly the data of a paper, from Python's
 `random` as in its code: `random.seed(s)`, then `random.choice([-1, 1])` row by row, with
@@ -13,17 +14,22 @@ Examples come from this package's counter-based generator or, to have exactly th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from circuits.errors import InputError
 from circuits.interfaces import Signature, Task
 from circuits.parts import NonNegativeInt, PositiveInt
 from circuits.random import generator
+from circuits.seen import n_different, seen_inputs
 
 TEST_SEED = {"counter": 0, "merrill-code": 2001, "thesis-code": 2023}
+LISTED = 4  # all inputs are listed where they are at most so many times those that are drawn; else few are rejected
+MOST_CHECKED = 10**7  # input bits that are drawn to check a config; beyond, drawing the data checks it
 
 
 class Parity(Task):
@@ -42,7 +48,9 @@ class Parity(Task):
     n_train: PositiveInt = 1000
     """Training examples of each seed."""
     n_test: PositiveInt = 100
-    """Test examples, the same for all seeds."""
+    """Test examples, the same for all seeds unless test_unseen is true."""
+    test_unseen: bool = False
+    """Draw each seed's test set from the inputs that are not in its training set, without repetition."""
     draw: Literal["counter", "merrill-code", "thesis-code"] = "counter"
     """How examples are drawn: this package's generator, or Python's random as in the code of a paper."""
     test_seed: NonNegativeInt | None = None
@@ -74,6 +82,11 @@ class Parity(Task):
     def test_size(self) -> int:
         """Test examples."""
         return self.n_test
+
+    @property
+    def test_is_shared(self) -> bool:
+        """Whether all seeds have the same test set."""
+        return not self.test_unseen
 
     @property
     def signature(self) -> Signature:
@@ -110,16 +123,36 @@ class Parity(Task):
         (example,) bool, where the target is not the parity.
         """
         random = generator("train", seed)
-        inputs = self._draw(random, self.n_train, 17 * seed if self.draw == "merrill-code" else seed)
+        inputs = self._source(random, 17 * seed if self.draw == "merrill-code" else seed)(self.n_train)
         flipped = self._flipped(random)
         targets = np.where(flipped, -self.parity(inputs), self.parity(inputs)).astype(np.int8)
         return {"inputs": inputs, "targets": targets, "flipped": flipped}
 
     def test_data(self, seed: int = 0) -> dict[str, np.ndarray]:
-        """The test set, the same for all seeds: `inputs` (example, input), `targets` (example,), int8 in {-1, 1}."""
+        """The test set: `inputs` (example, input), `targets` (example,), int8 in {-1, 1}.
+
+        It is the same for all seeds. With `test_unseen` all seeds share a sequence of different inputs, and each takes
+        the first `n_test` that are not in its training set: those of the plain test set, where none is to be left out.
+
+        Raises
+        ------
+        InputError
+            `test_unseen`, and fewer than `n_test` inputs are left.
+        """
         drawn = TEST_SEED[self.draw] if self.test_seed is None else self.test_seed
-        inputs = self._draw(generator("test", drawn), self.n_test, drawn)
+        draw = self._source(generator("test", drawn), drawn)
+        inputs = self._unseen(seed, drawn, draw) if self.test_unseen else draw(self.n_test)
         return {"inputs": inputs, "targets": self.parity(inputs)}
+
+    def check_seeds(self, seeds: Sequence[int]) -> None:
+        """Raise an `InputError` if `test_unseen` leaves a seed fewer than `n_test` inputs."""
+        surely = 2**self.n - self.n_train >= self.n_test
+        if not self.test_unseen or surely or len(seeds) * self.n_train * self.n > MOST_CHECKED:
+            return
+        left = {seed: 2**self.n - n_different(self.train_data(seed)["inputs"]) for seed in seeds}
+        seed = min(left, key=lambda seed: left[seed])
+        if left[seed] < self.n_test:
+            raise self._too_few(seed, left[seed])
 
     def parity(self, inputs: np.ndarray) -> np.ndarray:
         """Parity of the relevant bits, (example,) int8 in {-1, 1}.
@@ -138,9 +171,38 @@ class Parity(Task):
         flipped[random.permutation(self.n_train)[: round(self.flip_fraction * self.n_train)]] = True
         return flipped
 
-    def _draw(self, random: np.random.Generator, n_examples: int, python_seed: int) -> np.ndarray:
-        if self.draw == "counter":
-            return (2 * random.integers(0, 2, (n_examples, self.n), dtype=np.int8) - 1).astype(np.int8)
+    def _source(self, random: np.random.Generator, python_seed: int) -> Callable[[int], np.ndarray]:
+        """A function that draws so many further inputs, (example, input) int8 in {-1, 1}."""
         choice = Random(python_seed).choice
-        drawn = [choice((-1, 1)) for _ in range(n_examples * self.n)]  # row by row
-        return np.array(drawn, np.int8).reshape(n_examples, self.n)
+
+        def draw(n_examples: int) -> np.ndarray:
+            if self.draw == "counter":
+                return (2 * random.integers(0, 2, (n_examples, self.n), dtype=np.int8) - 1).astype(np.int8)
+            drawn = [choice((-1, 1)) for _ in range(n_examples * self.n)]  # row by row
+            return np.array(drawn, np.int8).reshape(n_examples, self.n)
+
+        return draw
+
+    def _unseen(self, seed: int, test_seed: int, draw: Callable[[int], np.ndarray]) -> np.ndarray:
+        """The first `n_test` different inputs of the test seed's sequence that are not in a seed's training set."""
+        train = self.train_data(seed)["inputs"]
+        if 2**self.n <= LISTED * (self.n_train + self.n_test):
+            order = generator("test unseen", test_seed).permutation(2**self.n)
+            inputs = (2 * (order[:, None] >> np.arange(self.n) & 1) - 1).astype(np.int8)
+            inputs = inputs[~seen_inputs(inputs, train)]
+            if len(inputs) < self.n_test:
+                raise self._too_few(seed, len(inputs))
+            return inputs[: self.n_test]
+        inputs = np.empty((0, self.n), np.int8)
+        while len(inputs) < self.n_test:
+            inputs = np.concatenate([inputs, draw(self.n_test - len(inputs))])
+            inputs = inputs[np.sort(np.unique(inputs, axis=0, return_index=True)[1])]
+            inputs = inputs[~seen_inputs(inputs, train)]
+        return inputs
+
+    def _too_few(self, seed: int, left: int) -> InputError:
+        lower = f"n_test to {left} or less, or n_train" if left else "n_train"
+        return InputError(
+            f"test_unseen asks for n_test = {self.n_test} different inputs outside the training set, but of the "
+            f"{2**self.n} inputs of n = {self.n} bits seed {seed} leaves {left}. Lower {lower}."
+        )

@@ -41,8 +41,8 @@ class Batched:
         self._optimizer = config.optimizer.made(self._trained.values())
         count = {"step": state["step"][0]} if "step" in state else {}
         restore(config, self._trained, self._optimizer, {**state, **count})
-        self._train, self._test, self._marks = (
-            tensors(config, data, what, device) for what in ("train", "test", "marks")
+        self._train, self._test, self._marks, self._unseen = (
+            tensors(config, data, what, device) for what in ("train", "test", "marks", "unseen")
         )
         self._inputs, self._targets = (torch.stack(which) for which in zip(*self._train, strict=True))
         self._outputs = torch.vmap(config.model.forward)
@@ -96,8 +96,9 @@ class Batched:
             return in_chunks(lambda part: self.config.model.forward(net, part), some, EXAMPLES_AT_ONCE)
 
         metrics = metrics_of(
-            self.config, outputs(inputs), targets, self._marks[network], outputs(test_inputs), test_targets
-        )
+            self.config, outputs(inputs), targets, self._marks[network], outputs(test_inputs), test_targets,
+            self._unseen[network],
+        )  # fmt: skip
         return {name: values.cpu().numpy().copy() for name, values in net.items()}, metrics
 
     def optimizer_state(self) -> Arrays:

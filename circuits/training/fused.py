@@ -16,6 +16,7 @@ from circuits.threads import one_blas_thread, usable_cores
 from circuits.training import kernels
 from circuits.training.losses import marked_accuracies
 from circuits.training.steppers import Arrays, Rates, Snapshot, example_order
+from circuits.training.unseen import unseen_accuracy, unseen_of
 
 
 class FusedRelu:
@@ -50,7 +51,11 @@ class FusedRelu:
             }
             for index, (inputs, targets) in enumerate(self._train)
         ]
-        self._test = kernels.patterns_of(test[0]), test[1]
+        self._test = self._patterned(test, data["test_targets"].ndim > 1)
+        unseen = unseen_of(data)
+        self._unseen = None if unseen is None else [
+            (patterns[mask], targets[mask]) for (patterns, targets), mask in zip(self._test, unseen, strict=True)
+        ]  # fmt: skip
         self._of_thread = threading.local()
         self._limits = one_blas_thread()  # for metrics that multiply matrices; the step does not
 
@@ -68,7 +73,7 @@ class FusedRelu:
         arrays, targets = self._networks[network], self._train[network][1]
         room = self._room()
         train_loss, train_right, train_zero, largest = kernels.evaluate(*arrays, self._patterns[network], targets, room)
-        test_loss, test_right, _, _ = kernels.evaluate(*arrays, *self._test, room)
+        test_loss, test_right, _, _ = kernels.evaluate(*arrays, *self._test[network], room)
         alive = not is_collapsed(largest)  # a collapsed network is right about nothing
         train_right, test_right = alive * train_right, alive * test_right
         W, b, u = (values[..., : self._width].T for values in arrays)
@@ -76,10 +81,14 @@ class FusedRelu:
             "train_loss": train_loss,
             "test_loss": test_loss,
             "train_accuracy": train_right / len(targets),
-            "test_accuracy": test_right / len(self._test[1]),
+            "test_accuracy": test_right / len(self._test[network][1]),
             "train_zero_outputs": train_zero,
             LARGEST_OUTPUT: largest,
         }
+        if self._unseen is not None:
+            examples = self._unseen[network]
+            right = alive * kernels.evaluate(*arrays, *examples, room)[1] if len(examples[1]) else 0
+            metrics |= unseen_accuracy(int(right), len(examples[1]))
         marked = {}
         for name, examples in self._marked[network].items():
             right = alive * kernels.evaluate(*arrays, *examples, room)[1] if len(examples[1]) else 0
@@ -87,6 +96,12 @@ class FusedRelu:
         metrics |= marked_accuracies(self.config, len(targets), int(train_right), marked)
         parameters = {"W": np.array(W, order="C"), "b": b.copy(), "u": u.copy()}
         return [(parameters, {name: float(value) for name, value in metrics.items()})]
+
+    def _patterned(self, examples: list[np.ndarray], own: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Each seed's patterns and targets, of sets of its `own` or of one set for all."""
+        if own:
+            return [(kernels.patterns_of(inputs), targets) for inputs, targets in zip(*examples, strict=True)]
+        return [(kernels.patterns_of(examples[0]), examples[1])] * self.n_lanes
 
     def _room(self) -> tuple[np.ndarray, ...]:
         """Scratch memory of the calling thread."""

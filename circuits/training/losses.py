@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from circuits.collapse import LARGEST_OUTPUT, is_collapsed, largest_output
 from circuits.config import Config
+from circuits.training.unseen import unseen_accuracy
 
 
 def per_example(outputs: torch.Tensor, targets: torch.Tensor, config: Config) -> torch.Tensor:
@@ -73,20 +74,27 @@ def metrics_of(
     marks: Mapping[str, torch.Tensor],
     test_outputs: torch.Tensor,
     test_targets: torch.Tensor,
+    unseen: torch.Tensor | None = None,
 ) -> dict[str, float]:
-    """Losses and accuracies of one network, from its outputs on both sets; `marks` (example,) of training examples."""
+    """Losses and accuracies of one network, from its outputs on both sets.
+
+    `marks` (example,) of training examples; `unseen` (test_example,) test inputs outside the training set, None if that
+    is not told apart.
+    """
     classes = outputs.ndim > targets.ndim
     largest = largest_output(outputs.detach().cpu().numpy(), classes)
     alive = not is_collapsed(largest)  # a collapsed network is right about nothing
-    correct = right(outputs, targets) & alive
+    correct, test_correct = right(outputs, targets) & alive, right(test_outputs, test_targets) & alive
     metrics = {
         "train_loss": per_example(outputs, targets, config).double().mean().item(),
         "test_loss": per_example(test_outputs, test_targets, config).double().mean().item(),
         "train_accuracy": correct.sum().item() / len(targets),
-        "test_accuracy": alive * right(test_outputs, test_targets).sum().item() / len(test_targets),
+        "test_accuracy": test_correct.sum().item() / len(test_targets),
         "train_zero_outputs": float(undecided(outputs, targets).sum().item()),
         LARGEST_OUTPUT: largest,
     }
+    if unseen is not None:
+        metrics |= unseen_accuracy(int(test_correct[unseen].sum()), int(unseen.sum()))
     marked = {name: (int(mark.sum()), int(correct[mark].sum())) for name, mark in marks.items()}
     return metrics | marked_accuracies(config, len(targets), int(correct.sum()), marked)
 

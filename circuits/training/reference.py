@@ -21,6 +21,7 @@ from circuits.threads import one_blas_thread
 from circuits.training.losses import metrics_of, per_example
 from circuits.training.steppers import Arrays, Rates, Snapshot, example_order, is_random, threads_per_step
 from circuits.training.taps import training_tap
+from circuits.training.unseen import unseen_of
 
 EXAMPLES_AT_ONCE = 8192  # when measuring
 
@@ -48,8 +49,8 @@ class Reference:
         self._optimizers = [config.optimizer.made(trained.values()) for trained in self._trained]
         for index, (trained, optimizer) in enumerate(zip(self._trained, self._optimizers, strict=True)):
             restore(config, trained, optimizer, {name: values[index] for name, values in state.items()})
-        self._train, self._test, self._marks = (
-            tensors(config, data, what, device) for what in ("train", "test", "marks")
+        self._train, self._test, self._marks, self._unseen = (
+            tensors(config, data, what, device) for what in ("train", "test", "marks", "unseen")
         )
         at_once = config.batch if config.batch_size is None else EXAMPLES_AT_ONCE
         self._on_train = [outputs_on(config.model, inputs, at_once, prepares) for inputs, _ in self._train]
@@ -93,8 +94,9 @@ class Reference:
         state = dict(net.named_parameters())
         parameters = {name: state[name].cpu().numpy().copy() for name in self.config.shapes}
         outputs, test_outputs = self._on_train[network](state), self._on_test[network](state)
-        marks = self._marks[network]
-        return [(parameters, metrics_of(self.config, outputs, targets, marks, test_outputs, test_targets))]
+        marks, unseen = self._marks[network], self._unseen[network]
+        metrics = metrics_of(self.config, outputs, targets, marks, test_outputs, test_targets, unseen)
+        return [(parameters, metrics)]
 
     def optimizer_state(self) -> Arrays:
         """What each optimizer keeps, (seed, …); nothing for plain SGD."""
@@ -139,8 +141,13 @@ def outputs_on(
 
 
 def tensors(config: Config, data: xr.Dataset, which: str, device: str) -> list[Any]:
-    """Each seed's inputs and targets of the training or the test set; or, of "marks", its marks by name."""
+    """Each seed's inputs and targets of the training or the test set; of "marks", its marks by name; of "unseen", the
+    mask of its test inputs outside the training set, None if that is not told apart.
+    """
     seeds = range(len(config.seeds))
+    if which == "unseen":
+        masks = unseen_of(data)
+        return [None] * len(seeds) if masks is None else [torch.from_numpy(mask).to(device) for mask in masks]
     if which == "marks":
         marks = {name: torch.from_numpy(data[f"train_{name}"].values.astype(bool)) for name in config.task.marks}
         return [{name: values[seed].to(device) for name, values in marks.items()} for seed in seeds]

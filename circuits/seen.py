@@ -1,0 +1,70 @@
+"""Which test inputs are also training inputs.
+
+A test set that is drawn like the training set repeats some of its inputs: of 2^n inputs, N draws miss a given one with
+probability (1 - 2^-n)^N. At n = 40 nearly all test inputs are new; at n = 6 and N = 50 more than half are not, and a
+network that has memorized answers those without having generalized. A test input is *seen* if its inputs are those of
+a training example, whatever the targets: a flipped label makes no new input.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+
+SEEN = "test_seen"  # the mark of seen test inputs in a run's data, (seed, test_example)
+
+
+def seen_inputs(
+    test: Shaped[np.ndarray, "test_example input"], train: Shaped[np.ndarray, "example input"]
+) -> Bool[np.ndarray, " test_example"]:
+    """Mask of the test inputs that are also training inputs.
+
+    Rows are compared by a 64-bit sum first, and exactly where the sums agree.
+
+    Parameters
+    ----------
+    test, train
+        Inputs, one per row, numbers or tokens.
+
+    Returns
+    -------
+    (test_example,) True where some training row is equal.
+
+    Examples
+    --------
+    >>> seen_inputs(np.array([[1, -1], [-1, -1]]), np.array([[1, -1], [1, 1], [1, -1]]))
+    array([ True, False])
+    """
+    kind = np.result_type(test, train)
+    test, train = (np.ascontiguousarray(rows, kind) for rows in (test, train))
+    if kind.kind == "f":
+        test, train = test + 0.0, train + 0.0  # -0.0 equals 0.0, but its bytes differ
+    test_sums, train_sums = _sums(test), _sums(train)
+    seen = np.isin(test_sums, train_sums)
+    if seen.any():
+        alike = np.isin(train_sums, test_sums)
+        seen[seen] = np.isin(_as_items(test[seen]), _as_items(train[alike]))
+    return seen
+
+
+def n_different(inputs: Shaped[np.ndarray, "example input"]) -> int:
+    """Number of different rows.
+
+    Examples
+    --------
+    >>> n_different(np.array([[1, -1], [1, 1], [1, -1]]))
+    2
+    """
+    return len(np.unique(inputs, axis=0))
+
+
+def _as_items(rows: np.ndarray) -> np.ndarray:
+    """Each row as one item of raw bytes, which NumPy compares as a whole."""
+    return rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1])))[:, 0]
+
+
+def _sums(rows: np.ndarray) -> np.ndarray:
+    """A weighted sum of each row's bytes, taken eight at a time, modulo 2^64: equal for equal rows."""
+    n_bytes = rows.dtype.itemsize * rows.shape[1]
+    words = np.zeros((len(rows), -(-n_bytes // 8) * 8), np.uint8)
+    words[:, :n_bytes] = rows.view(np.uint8).reshape(len(rows), n_bytes)
+    weights = np.random.Generator(np.random.Philox(0)).integers(0, 2**63, words.shape[1] // 8, dtype=np.uint64)
+    return words.view(np.uint64) @ (2 * weights + 1)

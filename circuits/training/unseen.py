@@ -1,0 +1,36 @@
+"""The metric `test_accuracy_unseen`: accuracy on the test inputs that are not in a network's training set.
+
+A run has it if some seed's training set holds some of its test inputs (`circuits.seen`); then it is NaN for
+seeds that have no other test input. Right answers are those that test accuracy counts, on every path.
+"""
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool
+
+from circuits.checkpoints.layout import UNSEEN_ACCURACY
+from circuits.seen import SEEN
+
+
+def unseen_of(data: xr.Dataset) -> list[Bool[np.ndarray, " test_example"]] | None:
+    """Which test inputs each seed has not trained on; None if that is all of them, or the run does not say.
+
+    Parameters
+    ----------
+    data
+        A run's data of all seeds, as `run.all_data` has them.
+    """
+    if SEEN not in data or not data[SEEN].values.any():
+        return None
+    return list(~data[SEEN].values.astype(bool))
+
+
+def unseen_accuracy(n_right: int, n_unseen: int) -> dict[str, float]:
+    """The metric by name: `n_right` right answers on `n_unseen` unseen test inputs; NaN if there are none.
+
+    Examples
+    --------
+    >>> unseen_accuracy(3, 4), unseen_accuracy(0, 0)
+    ({'test_accuracy_unseen': 0.75}, {'test_accuracy_unseen': nan})
+    """
+    return {UNSEEN_ACCURACY: n_right / n_unseen if n_unseen else float("nan")}
