@@ -89,6 +89,14 @@ class Task(Part, ABC):
         """Marks of training examples for which accuracy is told apart, and what those without are called."""
         return {}
 
+    @property
+    def parity_bits(self) -> tuple[int, ...] | None:
+        """Input bits whose product is the target, ascending; None if the target is not a parity.
+
+        Everything about parity asks this, not whether the task has relevant bits: a majority has them too.
+        """
+        return None
+
     @abstractmethod
     def train_data(self, seed: int) -> dict[str, np.ndarray]:
         """The training set of one seed."""

@@ -43,8 +43,8 @@ class Options(Part):
     generalization_threshold: Share = 0.98
     """Generalised: test accuracy first exceeds this."""
     key_share: Share | None = None
-    """A frequency is key if its cosine explains at least this share of the last logits' variance (fourier); by default
-    1/m for Z_m, half of what each would explain if all were alike."""
+    """A frequency is key if its cosine has at least this share of the last logits' sum of squares (fourier); by default
+    1/m for Z_m, half of what each would have if all were alike."""
     walsh_samples: Annotated[int, Field(ge=16, le=1 << 20)] = 1024
     """Inputs drawn for each network (walsh); sixteen times as many where single coefficients are estimated."""
     walsh_exact_bits: Annotated[int, Field(ge=0, le=20)] = 12

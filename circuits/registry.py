@@ -22,7 +22,7 @@ class Entry:
     needs: str | None = None  # measurements, metrics: what the model must have, "hidden_layers" or "hidden_layer"
     task: str | None = None  # measurements, constructions: the one task that it is about; None for any
     refusal: str | None = None  # measurements only: `module:function`, config -> why it does not apply, or None
-    most_bits: int | None = None  # measurements only: the most relevant bits it can be made of, unless it is named
+    most_bits: int | None = None  # measurements of parity only: the most bits it can be made of, unless it is named
     on_request: bool = False  # measurements only: takes so long that it is made only when it is named
     paper: str | None = None  # presets only: what it reproduces,
     shows: str | None = None  # ... where in the paper,
@@ -136,7 +136,7 @@ MEASUREMENTS = {
         on_request=True,
     ),
     "fourier": Entry(
-        "Waves of modular addition: in weights, neurons and logits; restricted and excluded loss.",
+        "Fourier analysis of modular arithmetic: weights, neurons, logits; restricted and excluded loss.",
         "circuits.analysis.fourier:measure",
         figures="circuits.figures.fourier:figures",
         task="modular",

@@ -118,7 +118,7 @@ def test_json_has_the_whole_verification(name, answer):
 
 def test_a_run_is_said_to_be_restricted_to_its_relevant_bits(answer, grokked_path):
     _, out, _ = answer(grokked_path, "--checkpoint", 0)
-    assert "x1 = input 0, x2 = input 1. The other 38 inputs are held at 0, their mean: this is about the network" in out
+    assert "Relevant bits: 0 1. The other 38 inputs are held at 0, their mean: this is about the network" in out
     assert "restricted to its 2 relevant bits, and proves nothing for the 2^40 inputs it has." in out
 
 
@@ -126,7 +126,7 @@ def test_a_constructed_run_holds_for_all_inputs(answer, tmp_path):
     from_construction(four_neuron(), tmp_path / "four.h5", n=30, support=[8, 20, 3]).close()
     code, out, _ = answer(tmp_path / "four.h5")
     assert code == 0
-    assert "x1 = input 8, x2 = input 20, x3 = input 3. No neuron has a weight on any other input" in out
+    assert "Relevant bits: 3 8 20. No neuron has a weight on any other input" in out
     assert "so this holds for all 2^30 inputs." in out
 
 
@@ -160,13 +160,13 @@ def test_a_collapsed_run_is_said_to_have_collapsed(answer, tmp_path):
 
 def test_a_disagreement_with_the_source_is_printed_with_both(answer, monkeypatch):
     right = six_neuron()
-    wrong = Construction("six_neuron", right.W, right.b, right.u, "", ("x3 = -1", *right.printed[1:]))
+    wrong = Construction("six_neuron", right.W, right.b, right.u, "", ("x2 = -1", *right.printed[1:]))
     monkeypatch.setattr(command, "_of_a_construction", lambda _: (verify(wrong), {}, None))
     code, out, _ = answer("six_neuron")
     assert code == 0
-    assert "h1 fires when (x1 = -1 ∨ x2 = -1) ∧ x3 = 1; printed in the source: x3 = -1." in out
+    assert "h0 fires when (x0 = -1 ∨ x1 = -1) ∧ x2 = 1; printed in the source: x2 = -1." in out
     assert json.loads(answer("six_neuron", "--json")[1])["disagreements"] == [
-        {"neuron": "h1", "printed": "x3 = -1", "found": "(x1 = -1 ∨ x2 = -1) ∧ x3 = 1"}
+        {"neuron": "h0", "printed": "x2 = -1", "found": "(x0 = -1 ∨ x1 = -1) ∧ x2 = 1"}
     ]
 
 

@@ -43,17 +43,45 @@ def test_every_figure_has_a_title_axes_and_a_caption(modular_run, fourier):
 
 def test_the_losses_drawn_are_those_measured(fourier):
     figure = figures.fourier_losses(fourier)
-    (line,) = [trace for trace in figure.data if trace.name == "restricted, all pairs"]
+    (line,) = [trace for trace in figure.data if trace.name == "restricted, all tuples"]
     expected = fourier["restricted_loss"].sel(set="all").mean("seed").values[1:]  # epoch 0 has no place on a log axis
     assert np.asarray(line.y) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_measures_drawn_are_both_shares_and_that_of_the_biases(fourier):
+    figure = figures.fourier_measures(fourier)
+    for name, variable in (
+        ("key cosines", "key_logit_share"), ("key waves", "key_wave_share"), ("class biases", "bias_share"),
+    ):  # fmt: skip
+        (line,) = [trace for trace in figure.data if trace.name == name]
+        assert np.asarray(line.y) == pytest.approx(fourier[variable].mean("seed").values[1:], rel=1e-5), name
+
+
+@pytest.mark.parametrize(
+    ("operation", "named"),
+    [("x+y", "x + y"), ("x-y", "x − y"), ("x*y", "log x + log y"), ("x/y", "log x − log y")],
+)
+def test_captions_name_what_the_frequencies_are_of(tmp_path, operation, named):
+    config = circuits.preset("modular-31").replace(task__p=7, task__operation=operation, epochs=0, seeds=(0,))
+    with circuits.train(config, tmp_path / "run.h5", progress=False) as run:
+        drawn = drawn_figures(
+            run, circuits.analyze(run, "fourier", options=circuits.analysis.Options(key_share=0.0))["fourier"]
+        )
+    captions = [figure.layout.meta["caption"] for figure in drawn]
+    assert len(captions) == 6
+    assert sum(named in caption for caption in captions) == 5  # that of the neurons names no frequency
+    others = {"x + y", "x − y", "log x + log y", "log x − log y"} - {named}
+    assert not [other for other in others for caption in captions if other in caption]
+    assert ("logarithms" in captions[4]) == ("log" in named)
 
 
 def test_the_heat_map_has_a_panel_for_the_logits_and_each_table_of_weights(fourier):
     figure = figures.frequency_norms(fourier)
     shown = [trace for trace in figure.data if trace.type == "heatmap" and trace.visible]
-    assert len(shown) == 4  # logits, embeddings of x and y, unembedding, which is the neuron-to-logit map too
+    assert len(shown) == 5  # cosines, waves, embeddings of x and y, unembedding, which is the neuron-to-logit map too
     assert all(trace.zmin == 0 and trace.zmax == pytest.approx(np.asarray(trace.z).max()) for trace in shown)
-    assert np.asarray(shown[1].z) == pytest.approx(
+    assert np.asarray(shown[1].z) == pytest.approx(fourier["wave_share"].sel(seed=0).values[1:].T, rel=1e-5)
+    assert np.asarray(shown[2].z) == pytest.approx(
         fourier["embedding_norm"].sel(seed=0, embedding="x").values[1:].T, rel=1e-5
     )
 

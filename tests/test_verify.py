@@ -1,6 +1,8 @@
 """Verification: the claims of the papers, exact arithmetic where floats would lie, and conditions in words."""
 
+import dataclasses
 import itertools
+import re
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import circuits
+from circuits.cli.main import main
 from circuits.constructions import (
     Construction,
     build,
@@ -43,12 +46,12 @@ def slow(W, b, u, pattern):
 
 def test_the_six_conditions_of_proposition_2_are_found_as_printed():
     assert verify(six_neuron()).conditions == (
-        "(x1 = -1 ∨ x2 = -1) ∧ x3 = 1",
-        "x1 = -1 ∧ x2 = -1 ∧ x3 = 1",
-        "x1 = 1 ∧ x2 = 1 ∧ x3 = 1",
-        "(x1 = 1 ∨ x2 = -1) ∧ x3 = -1",
-        "x1 = -1 ∧ x2 = 1 ∧ x3 = -1",
-        "x1 = 1 ∧ x2 = -1 ∧ x3 = -1",
+        "(x0 = -1 ∨ x1 = -1) ∧ x2 = 1",
+        "x0 = -1 ∧ x1 = -1 ∧ x2 = 1",
+        "x0 = 1 ∧ x1 = 1 ∧ x2 = 1",
+        "(x0 = 1 ∨ x1 = -1) ∧ x2 = -1",
+        "x0 = -1 ∧ x1 = 1 ∧ x2 = -1",
+        "x0 = 1 ∧ x1 = -1 ∧ x2 = -1",
     )
     assert verify(six_neuron()).disagreements == ()
 
@@ -112,12 +115,12 @@ def test_the_others_compute_parity_for_every_k(name, k):
 def test_a_printed_condition_that_does_not_hold_is_reported_beside_what_does():
     right = six_neuron()
     wrong = Construction(
-        "wrong", right.W, right.b, right.u, right.source, ("x3 = 1", *right.printed[1:5], "x1 = 1 ∧ x2 = -1")
+        "wrong", right.W, right.b, right.u, right.source, ("x2 = 1", *right.printed[1:5], "x0 = 1 ∧ x1 = -1")
     )
     first, last = verify(wrong).disagreements
-    assert (first.neuron, first.printed, first.found) == ("h1", "x3 = 1", "(x1 = -1 ∨ x2 = -1) ∧ x3 = 1")
-    assert last.neuron == "h6"
-    assert "h1 fires when (x1 = -1 ∨ x2 = -1) ∧ x3 = 1; printed in the source: x3 = 1." in str(verify(wrong))
+    assert (first.neuron, first.printed, first.found) == ("h0", "x2 = 1", "(x0 = -1 ∨ x1 = -1) ∧ x2 = 1")
+    assert last.neuron == "h5"
+    assert "h0 fires when (x0 = -1 ∨ x1 = -1) ∧ x2 = 1; printed in the source: x2 = 1." in str(verify(wrong))
     assert "exactly when its source says" not in str(verify(wrong))
 
 
@@ -225,11 +228,15 @@ def test_a_network_and_its_arrays_on_any_support_give_the_same_verification(part
     net = drawn(parts)
     n = net.k + data.draw(st.integers(0, 5))
     support = data.draw(st.permutations(range(n)))[: net.k]
-    found, expected = verify(net.arrays(n, support), support), verify(net)
+    ascending = tuple(sorted(support))
+    columns = [support.index(bit) for bit in ascending]  # of the network, in the order in which the bits are shown
+    moved = dataclasses.replace(net, W=tuple(tuple(row[column] for column in columns) for row in net.W))
+    found, expected = verify(net.arrays(n, support), support), verify(moved)
     assert found.outputs == expected.outputs
     assert found.activations == expected.activations
-    assert found.conditions == expected.conditions
-    assert (found.inputs, found.n_left_out) == (tuple(support), 0)
+    assert found.conditions == tuple(re.sub(r"x(\d)", lambda bit: f"x{ascending[int(bit[1])]}", one)
+                                     for one in expected.conditions)  # fmt: skip
+    assert (found.inputs, found.n_left_out) == (ascending, 0)
 
 
 # Conditions
@@ -237,7 +244,7 @@ def test_a_network_and_its_arrays_on_any_support_give_the_same_verification(part
 
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_every_condition_on_up_to_three_bits_is_true_where_the_neuron_fires_and_nowhere_else(k):
-    bits = [f"x{place}" for place in range(1, k + 1)]
+    bits = [f"x{place}" for place in range(k)]
     for fires in itertools.product([False, True], repeat=2**k):
         text = firing_condition(np.array(fires), bits)
         assert holds(text, bits).tolist() == list(fires), text
@@ -257,7 +264,7 @@ def holds(text, bits):
 def test_the_condition_of_a_random_gate_is_true_where_it_fires(k, data):
     weights = np.array(data.draw(st.lists(st.integers(-4, 4), min_size=k + 1, max_size=k + 1)))
     fires = patterns(k) @ weights[:k] + weights[k] > 0
-    bits = [f"x{place}" for place in range(1, k + 1)]
+    bits = [f"x{place}" for place in range(k)]
     text = firing_condition(fires, bits)
     if text.startswith("at least "):
         assert at_least(text, bits).tolist() == fires.tolist()
@@ -272,26 +279,26 @@ def at_least(text, bits):
 
 
 def test_the_shorter_of_sum_and_product_is_said():
-    bits = ["x1", "x2", "x3"]
-    either = fires_as_printed("(x1 = 1 ∨ x2 = 1) ∧ x3 = 1", bits)
-    assert firing_condition(either, bits) == "(x1 = 1 ∨ x2 = 1) ∧ x3 = 1"
-    assert firing_condition(~either, bits) == "(x1 = -1 ∧ x2 = -1) ∨ x3 = -1"
+    bits = ["x0", "x1", "x2"]
+    either = fires_as_printed("(x0 = 1 ∨ x1 = 1) ∧ x2 = 1", bits)
+    assert firing_condition(either, bits) == "(x0 = 1 ∨ x1 = 1) ∧ x2 = 1"
+    assert firing_condition(~either, bits) == "(x0 = -1 ∧ x1 = -1) ∨ x2 = -1"
 
 
 def test_a_majority_of_five_is_said_as_a_count_and_one_of_three_as_a_formula():
-    five = [f"x{place}" for place in range(1, 6)]
+    five = [f"x{place}" for place in range(5)]
     signs = np.array([1, -1, 1, 1, -1])
     text = firing_condition((patterns(5) * signs).sum(axis=1) > 0, five)
-    assert text == "at least 3 of: x1 = 1, x2 = -1, x3 = 1, x4 = 1, x5 = -1"
+    assert text == "at least 3 of: x0 = 1, x1 = -1, x2 = 1, x3 = 1, x4 = -1"
     three = firing_condition(patterns(3).sum(axis=1) > 0, five[:3])
-    assert three == "(x1 = 1 ∧ x2 = 1) ∨ (x1 = 1 ∧ x3 = 1) ∨ (x2 = 1 ∧ x3 = 1)"
+    assert three == "(x0 = 1 ∧ x1 = 1) ∨ (x0 = 1 ∧ x2 = 1) ∨ (x1 = 1 ∧ x2 = 1)"
 
 
 def test_above_six_bits_a_gate_is_said_and_anything_else_counted():
-    bits = [f"x{place}" for place in range(1, 9)]
+    bits = [f"x{place}" for place in range(8)]
     every = patterns(8)
-    assert firing_condition((every[:, 2] == 1) & (every[:, 7] == -1), bits) == "x3 = 1 ∧ x8 = -1"
-    assert firing_condition(every.sum(axis=1) > 2, bits).startswith("at least 6 of: x1 = 1, x2 = 1")
+    assert firing_condition((every[:, 2] == 1) & (every[:, 7] == -1), bits) == "x2 = 1 ∧ x7 = -1"
+    assert firing_condition(every.sum(axis=1) > 2, bits).startswith("at least 6 of: x0 = 1, x1 = 1")
     assert firing_condition(parities(8) == 1, bits) == "128 of 256 patterns"
     assert firing_condition(every @ np.array([5, 1, 1, 1, 1, 1, 1, 1]) > 6, bits).endswith(" of 256 patterns")
 
@@ -327,7 +334,7 @@ def test_weight_on_other_inputs_is_said_to_be_left_out():
     arrays = dnf(2).arrays(5, [3, 1])
     clean = str(verify(arrays, [3, 1]))
     assert clean.endswith(
-        "x1 = input 3, x2 = input 1. No neuron has a weight on any other input, so this holds for all 2^5 inputs."
+        "Relevant bits: 1 3. No neuron has a weight on any other input, so this holds for all 2^5 inputs."
     )
     arrays["W"][0, [0, 4]] = 1e-9
     found = verify(arrays, [3, 1])
@@ -400,17 +407,33 @@ def written(tmp_path):
         yield run
 
 
-def test_a_written_construction_verifies_with_the_papers_bits_whatever_their_order(written):
+def test_a_written_construction_verifies_with_its_bits_named_by_their_index_in_ascending_order(written):
     found = verify_run(written)
-    assert found.conditions == verify(six_neuron()).conditions
-    assert found.outputs == verify(six_neuron()).outputs
-    assert (found.inputs, found.n_left_out, found.neurons[0]) == ((7, 2, 4), 0, "#0")
+    assert (found.inputs, found.bits, found.n_left_out, found.neurons[0]) == ((2, 4, 7), ("x2", "x4", "x7"), 0, "#0")
+    assert found.conditions[:2] == ("(x2 = -1 ∨ x7 = -1) ∧ x4 = 1", "x2 = -1 ∧ x4 = 1 ∧ x7 = -1")
+    placed = {"x0": "x7", "x1": "x2", "x2": "x4"}  # where `support` puts the bits of the construction
+    for neuron, printed in enumerate(six_neuron().printed):
+        moved = re.sub(r"x\d", lambda bit: placed[bit[0]], printed)
+        assert (fires_as_printed(moved, found.bits) == (found.values.hidden[:, neuron] > 0)).all()
+    assert found.outputs == verify(written.arrays(), [7, 4, 2]).outputs, "whatever the order of the support"
+    assert sorted(found.outputs) == sorted(verify(six_neuron()).outputs)
+    assert found.margin == verify(six_neuron()).margin
+
+
+def test_verify_and_analyze_number_bits_alike(written, capsys):
+    assert main(["verify", str(written.path)]) == 0
+    assert "Relevant bits: 2 4 7. No neuron" in capsys.readouterr().out
+    assert main(["analyze", str(written.path), "--constructions", "--quiet"]) == 0
+    rows = [line.split()[:4] for line in capsys.readouterr().out.splitlines()]
+    assert ["0", "2", "4", "7"] in rows  # the seed, and the bits found
+    assert circuits.analyze(written, "walsh")["walsh"]["subset"].values[-1] == "{2,4,7}"
 
 
 def test_some_neurons_of_a_run_are_named_by_their_index(written):
     found = verify_run(written, kept=np.array([False, True, True, False, False, True]))
     assert found.neurons == ("#1", "#2", "#5")
-    assert found.outputs == (0, 10, 0, 0, 10, 0, 0, 10)
+    hidden = np.maximum(written.arrays()["W"][[1, 2, 5]][:, [2, 4, 7]] @ patterns(3).T - 2, 0)
+    assert found.outputs == tuple(10 * hidden.sum(axis=0))
     assert found.name == "six.h5, seed 0, checkpoint 0, 3 of 6 neurons"
 
 

@@ -52,15 +52,15 @@ def task_support(run: Run) -> tuple[int, ...]:
     Raises
     ------
     InputError
-        The task has no relevant bits.
+        The task is not a parity.
     """
-    bits = getattr(run.config.task, "relevant_bits", None)
+    bits = run.config.task.parity_bits
     if bits is None:
         raise InputError(
-            f"{run.path} was trained on the task '{run.config.task.kind}', which has no relevant bits. "
+            f"{run.path} was trained on the task '{run.config.task.kind}', which is not a parity. "
             f"Certificates are of parity, so they need the task 'parity'."
         )
-    return tuple(bits)
+    return bits
 
 
 def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:

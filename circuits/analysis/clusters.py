@@ -63,8 +63,8 @@ def cluster_labels(run: Run, seed: int) -> Labels:
 
     Returns
     -------
-    Of parity the pattern of the relevant bits, x1 first, as + and -, whatever the target says where it is flipped; of
-    other tasks the target: x + y mod p.
+    Of a task with relevant bits their pattern, as + and - in the order of the bits, whatever the target says; of other
+    tasks the target: x + y mod p.
     """
     data = run.data(seed)
     bits = getattr(run.config.task, "relevant_bits", None)

@@ -29,8 +29,8 @@ class CyclicGroup:
     Examples
     --------
     >>> group = cyclic_group("x/y", 5)
-    >>> group.order, group.residues.tolist(), group.classes.tolist()
-    (4, [[1, 2, 4, 3], [1, 3, 4, 2]], [1, 2, 4, 3])
+    >>> group.order, group.residues.tolist(), group.classes.tolist(), group.sum
+    (4, [[1, 2, 4, 3], [1, 3, 4, 2]], [1, 2, 4, 3], 'log x - log y')
     >>> group.tuples[5].tolist(), int(group.sums[5]), int(group.classes[group.sums[5]])  # 2 / 3 = 4 mod 5
     ([2, 3], 2, 4)
     """
@@ -39,6 +39,9 @@ class CyclicGroup:
     """The residue that each operand has at element 0, 1, ..., m - 1."""
     classes: Int[np.ndarray, " element"]
     """The result, which is a class, at each sum."""
+
+    sum: str = "x + y"
+    """What the sum s is of the operands, such as "x - y" or "log x + log y"."""
 
     @property
     def order(self) -> int:
@@ -116,7 +119,14 @@ def cyclic_group(operation: str, p: int, n_operands: int = 2) -> CyclicGroup:
         elements = powers(g, p)
     inverted = operation in ("x-y", "x/y")
     last = np.roll(elements[::-1], 1) if inverted else elements  # the element at -a
-    return CyclicGroup(np.stack([elements] * (n_operands - 1) + [last]), elements)
+    return CyclicGroup(np.stack([elements] * (n_operands - 1) + [last]), elements, _sum(operation, n_operands))
+
+
+def _sum(operation: str, n_operands: int) -> str:
+    """The sum in the operands' names; of products and quotients, of their discrete logarithms."""
+    names = "xyzw"[:n_operands] if n_operands <= 4 else ["x1", "…", f"x{n_operands}"]
+    logarithm = "" if operation in ("x+y", "x-y") else "log "
+    return (" - " if operation in ("x-y", "x/y") else " + ").join(logarithm + name for name in names)
 
 
 def powers(g: int, p: int) -> Int[np.ndarray, " exponent"]:

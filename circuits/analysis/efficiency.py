@@ -29,15 +29,15 @@ def parity_bits(run: Run) -> tuple[int, ...]:
     Raises
     ------
     InputError
-        The task is not parity, or of too many bits to look at every pattern.
+        The task is not a parity, or of too many bits to look at every pattern.
     """
     task = run.config.task
-    if task.kind != "parity":
+    bits = task.parity_bits
+    if bits is None:
         raise InputError(
             f"{run.path} holds the task '{task.kind}', and constructions compute parity. "
             f"Gates, matches, efficiency and Walsh spectra need a run of the task 'parity'."
         )
-    bits: tuple[int, ...] = task.relevant_bits  # type: ignore[attr-defined]
     if len(bits) > MOST_PATTERN_BITS:
         raise InputError(
             f"{run.path} has k = {len(bits)} relevant bits; every one of the 2^k patterns is looked at, "

@@ -36,6 +36,7 @@ from circuits.checkpoints.run import Run
 from circuits.config import Config
 from circuits.options import Options
 
+SHARES = ("logit_share", "wave_share", "bias_share")  # of the logits
 CLUSTERED = 0.5  # of a neuron's variance: no second frequency can explain as much
 
 
@@ -61,7 +62,10 @@ class Views:
         neurons, logits = self.tuples.values(net)
         by_sum = logits[self.group.by_sum]
         found = logit_waves(by_sum, self.group.classes)
-        values = {"by_sum": by_sum, "logit_cos": found.cosine, "logit_sin": found.sine, "logit_share": found.share}
+        values = {
+            "by_sum": by_sum, "logit_cos": found.cosine, "logit_sin": found.sine,
+            "logit_share": found.share, "wave_share": found.wave_share, "bias_share": np.array(found.bias_share),
+        }  # fmt: skip
         values |= self._weights(net)
         return values if neurons is None else values | self._neurons(net, neurons)
 
@@ -142,9 +146,16 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     cluster_size
         (step, seed, frequency) neurons of which this frequency explains more than half.
     logit_cos, logit_sin, logit_share, key_logit_share
-        (step, seed, [frequency]) amplitudes of cos and sin ω(x + y - c); what the cosines explain, each and the key.
+        (step, seed, [frequency]) amplitudes of cos and sin ω(x + y - c) in the logits, each tuple's mean over classes
+        subtracted; the cosine's share of their sum of squares, class biases included, and that of all key frequencies.
+    wave_share, key_wave_share
+        (step, seed, [frequency]) share of the logits' variance over tuples on cos and sin ω(x + y), in any direction of
+        the classes.
+    bias_share
+        (step, seed) share of constant class biases, the logits' mean over tuples, of their sum of squares.
     loss, restricted_loss, excluded_loss
-        (step, seed, set) cross-entropy; of the key frequencies alone; without them.
+        (step, seed, set) cross-entropy; of the class biases and the waves that `key_wave_share` counts; without those
+        waves.
     restricted_loss_of, excluded_loss_of
         (step, seed, set, frequency) the same of each frequency alone.
     sum_of_squared_weights
@@ -162,7 +173,8 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
 
     def with_losses(seed: int, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         values |= views.losses(values["by_sum"], key[seed], members[seed])
-        values["key_logit_share"] = values["logit_share"][key[seed]].sum()
+        for name in SHARES[:2]:
+            values[f"key_{name}"] = values[name][key[seed]].sum()
         if "phase_residual" in values:
             of_key = np.isin(values["neuron_frequency"], 1 + np.flatnonzero(key[seed]))
             agreement = phase_agreement(values["phase_residual"][of_key], values["neuron_share"][of_key])
@@ -174,7 +186,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     result = labelled(run, views.tuples, checkpoints, values, key)
     result = result.merge(shown(run, views.tuples, options, at_end, key))
     result.attrs = _attrs(run, views, options, least, key)
-    return without_collapsed(run, result, lambda name: "logit" in name and "share" in name)
+    return without_collapsed(run, result, lambda name: name.endswith(SHARES))
 
 
 def _swept(
@@ -204,14 +216,14 @@ def _attrs(
     task = run.config.task.model_dump()
     without = [seed for seed, of_it in zip(run.seeds, key, strict=True) if not of_it.any()]
     few = (
-        f"seed {seed} has no key frequency: none explains {least:.3g} of its logits' variance at the last "
+        f"seed {seed} has no key frequency: no cosine has {least:.3g} of its logits' sum of squares at the last "
         f"checkpoint. Its restricted loss is that of the mean logits, its excluded loss the loss itself."
         for seed in without
     )
     _, generalised = phase_checkpoints(run, options)
     early = (
         f"seed {seed} has key frequencies but has not generalised: a lookup table of a share f of all tuples has "
-        f"2f/(m - 1) of the variance at every frequency."
+        f"2f/(m - 1) of the sum of squares at every frequency."
         for seed, of_it, when in zip(run.seeds, key, generalised, strict=True)
         if of_it.any() and np.isnan(when)
     )
@@ -219,13 +231,14 @@ def _attrs(
     return {
         "operation": task["operation"],
         "group": f"Z_{views.group.order}",
+        "sum": views.group.sum,
         "layer": "none" if views.layer is None else views.layer.hook,
         "sets": ", ".join(SETS) + (f"; {products}" if views.group.order < task["p"] else ""),
         "loss": "cross-entropy",
         "key_share": least,
         "key_rule": (
-            f"cos of the frequency in x + y - c explains at least {least:.3g} of the variance of the logits "
-            f"at the last checkpoint, step {int(run.steps[-1])}"
+            f"cos of the frequency in {views.group.sum} - c has at least {least:.3g} of the sum of squares of the "
+            f"logits, class biases included, at the last checkpoint, step {int(run.steps[-1])}"
         ),
         "cluster_share": CLUSTERED,
         "warnings": [*few, *early],

@@ -11,12 +11,15 @@ from circuits.analysis.labels import trajectory_coords
 from circuits.checkpoints.run import Run
 
 VARIABLES: dict[str, tuple[tuple[str, ...], str]] = {  # name -> dimensions after (step, seed), long name
-    "logit_share": (("frequency",), "share of the logits' variance on cos ω(x + y - c)"),
-    "key_logit_share": ((), "share of the logits' variance on the key frequencies"),
+    "logit_share": (("frequency",), "share of the logits' sum of squares on cos ω(x + y - c)"),
+    "key_logit_share": ((), "share of the logits' sum of squares on cos ω(x + y - c) of the key frequencies"),
+    "wave_share": (("frequency",), "share of the logits' variance over tuples on waves of x + y, any class direction"),
+    "key_wave_share": ((), "share of the logits' variance over tuples on waves of x + y of the key frequencies"),
+    "bias_share": ((), "share of the logits' sum of squares in constant class biases"),
     "logit_cos": (("frequency",), "amplitude of cos ω(x + y - c) in the logits"),
     "logit_sin": (("frequency",), "amplitude of sin ω(x + y - c) in the logits"),
     "loss": (("set",), "cross-entropy"),
-    "restricted_loss": (("set",), "restricted loss: key frequencies of x + y only"),
+    "restricted_loss": (("set",), "restricted loss: class biases and key frequencies of x + y only"),
     "excluded_loss": (("set",), "excluded loss: without the key frequencies of x + y"),
     "restricted_loss_of": (("set", "frequency"), "restricted loss of one frequency"),
     "excluded_loss_of": (("set", "frequency"), "excluded loss of one frequency"),
@@ -54,7 +57,7 @@ def labelled(
     if "neuron_phase" in values:
         coords["operand"] = list(getattr(run.config.task, "operands"))  # noqa: B009  tasks have it that add
     variables = {
-        name: (("step", "seed", *dims), values[name], {"long_name": long_name})
+        name: (("step", "seed", *dims), values[name], {"long_name": long_name.replace("x + y", tuples.group.sum)})
         for name, (dims, long_name) in VARIABLES.items()
         if name in values
     }

@@ -6,8 +6,9 @@ from circuits.analysis.layers import layer_of
 from circuits.analysis.sweep import hidden_layer
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
+from circuits.interfaces import Task
 from circuits.options import Options
-from circuits.registry import MEASUREMENTS, load, lookup
+from circuits.registry import MEASUREMENTS, Entry, load, lookup
 
 
 def analyze(
@@ -51,8 +52,12 @@ def analyze(
 def applies(run: Run, measurement: str) -> bool:
     """Whether a measurement can be made of this run."""
     entry = MEASUREMENTS[measurement]
-    suits = run.config.offers(entry.needs) and entry.task in (None, run.config.task.kind)
-    return suits and _refusal(run, measurement) is None
+    return run.config.offers(entry.needs) and _is_about(entry, run.config.task) and _refusal(run, measurement) is None
+
+
+def _is_about(entry: Entry, task: Task) -> bool:
+    """Whether the measurement is about this task; one about parity is about every task that is a parity."""
+    return task.parity_bits is not None if entry.task == "parity" else entry.task in (None, task.kind)
 
 
 def _refusal(run: Run, measurement: str) -> str | None:
@@ -66,7 +71,7 @@ def _refuse(run: Run, measurement: str) -> None:
     entry = MEASUREMENTS[measurement]
     if not run.config.offers(entry.needs):
         hidden_layer(run)
-    if entry.task not in (None, run.config.task.kind):
+    if not _is_about(entry, run.config.task):
         raise InputError(
             f"{run.path} holds the task '{run.config.task.kind}', and the measurement '{measurement}' is about the "
             f"task '{entry.task}'. Leave --{measurement} out."
@@ -76,7 +81,7 @@ def _refuse(run: Run, measurement: str) -> None:
 
 def usual(run: Run) -> list[str]:
     """The measurements that are made of this run without being named: those that apply, but for the long ones."""
-    n_bits = len(getattr(run.config.task, "relevant_bits", ()))
+    n_bits = len(run.config.task.parity_bits or ())
     return [
         name
         for name, entry in MEASUREMENTS.items()

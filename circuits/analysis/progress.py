@@ -146,8 +146,8 @@ def progress_measures(run: Run, options: Options = Options(), *, progress: bool 
             "long_name": "bits whose flip changes the prediction",
             "n_inputs": config.task.signature.n_inputs,
         }
-        if (n_bits := len(getattr(config.task, "relevant_bits", ()))) > 0:
-            title["of_the_task"] = n_bits
+        if config.task.parity_bits is not None:
+            title["of_the_task"] = len(config.task.parity_bits)
         found["sensitivity"] = (axes, values["sensitivity"][..., 0], title)
         found["sensitivity_error"] = (axes, values["sensitivity"][..., 1], {"long_name": "standard error of it"})
     if "arity" in kind:

@@ -1,16 +1,18 @@
-"""Restricted and excluded loss: what the waves of x + y at some frequencies are to a network, alone and taken away.
+"""Restricted and excluded loss: cross-entropy with only, or without, selected frequencies of x + y.
 
 The logits of all tuples are functions of the tuple, one per class. Averaged over the tuples of equal sum s they are
 L̄(s, c), and their component at frequency k is
 
     L_k(s, c) = (2/m) Σ_t cos(2πk(s - t)/m) L̄(t, c)                   (1/m for the alternating term)
 
-which is what cos and sin of 2πk(x + y)/m have of them. Nanda et al. 2023, section 5.1:
+which is what cos and sin of 2πk(x + y)/m have of them, in any direction of the classes and not on cos 2πk(x + y - c)/m
+alone: of the two shares in `logit_waves`, `wave_share` counts it. Nanda et al. 2023, section 5.1:
 
     restricted    logits = mean over tuples + Σ_{key k} L_k         only the key frequencies of x + y: the circuit alone
     excluded      logits = L - Σ_{key k} L_k                        all the rest: what was memorised
 
-and the cross-entropy of either. Excluded losses of many frequencies cost one exponential per logit: with y the target,
+and the cross-entropy of either. The mean over tuples, constant class biases, stays in both. Excluded losses of many
+frequencies cost one exponential per logit: with y the target,
 
     loss = log Σ_c e^{L(c) - L(y)} e^{-(L_k(c) - L_k(y))}
 

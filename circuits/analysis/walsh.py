@@ -38,7 +38,7 @@ MOST_GAPS = 64  # checkpoints at which the gap of a whole layer is taken
 
 def refusal(config: Config) -> str | None:
     """Why a config's runs have no Walsh view: more relevant bits than patterns can be listed for."""
-    k = len(config.task.relevant_bits)  # type: ignore[attr-defined]
+    k = len(config.task.parity_bits or ())
     if k <= MOST_PATTERN_BITS:
         return None
     return (

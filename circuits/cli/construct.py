@@ -37,7 +37,7 @@ class ConstructFlags:
     support: Annotated[
         tuple[int, ...], tyro.conf.arg(metavar="INT …", help_behavior_hint="(default: the first k)")
     ] = ()
-    """Indices of the relevant bits, from 0, x1 first."""
+    """Relevant bits of the input, from 0: the places of the construction's bits 0, 1, …"""
     biases: Annotated[
         str | None, tyro.conf.arg(metavar="{k-1,k-2}", help_behavior_hint="(default: k-1, as the paper has it)")
     ] = None

@@ -219,29 +219,36 @@ def smallest_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def fourier_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Key frequencies, what they carry, and the losses with and without them, at the last checkpoint measured."""
+    """Key frequencies and what they carry, then the losses with and without them, at the last checkpoint measured."""
     attrs, last = dataset.attrs, dataset.isel(step=-1)
-    table = new_table("seed", "key frequencies", "logits", "neurons", "phases", "Gini", "test loss", "restr.", "excl.")
+    table = new_table("seed", "key frequencies", "cosines", "biases", "waves", "neurons", "phases", "Gini")
+    losses = new_table("seed", "loss, test", "restricted, test", "excluded, train")
     table.columns[1].justify = "left"
     for seed in dataset["seed"].values:
         at = last.sel(seed=seed)
         strongest = at["frequency"].values[at["logit_share"].where(at["key"], -1).argsort().values[::-1]]
         n_key = int(at["key"].sum())
         listed = " ".join(map(str, strongest[: min(n_key, MOST_LISTED)])) or "none"
-        cells = [number(at["key_logit_share"], ".3f")]
+        cells = [number(at[name], ".3f") for name in ("key_logit_share", "bias_share", "key_wave_share")]
         cells += [number(at["cluster_size"].where(at["key"], 0).sum()) if "cluster_size" in at else "–"]
         for name in ("phase_agreement", "embedding_gini"):
             cells.append(number(at[name].mean(), ".3f") if name in at else "–")
-        for name, which in (("loss", "test"), ("restricted_loss", "test"), ("excluded_loss", "train")):
-            cells.append(number(at[name].sel(set=which), ".3g"))
         table.add_row(str(seed), listed + (" …" if n_key > MOST_LISTED else ""), *cells)
+        found = (("loss", "test"), ("restricted_loss", "test"), ("excluded_loss", "train"))
+        losses.add_row(str(seed), *(number(at[name].sel(set=which), ".3g") for name, which in found))
+    summed = attrs["sum"]
     title = (
         f"Fourier analysis of {attrs['operation']} on {attrs['group']}, at epoch {float(dataset['epoch'][-1]):g}.\n"
-        f"Key: at least {attrs['key_share']:.3g} of the logits' variance at the end. Logits, neurons: share of\nthe "
-        "variance and number of neurons that are of key frequencies. Phases: mean cosine\nof the residuals. Gini: of "
-        "the embedding. Loss and restricted loss on the test set,\nexcluded loss on the train set"
+        f"Cosines, biases: shares of the logits' sum of squares on cos ω({summed} - c) of the\nkey frequencies, and in "
+        f"constant class biases. Key: a cosine of at least {attrs['key_share']:.3g} of it\nat the end. Waves: share of "
+        f"the logits' variance over tuples on the key frequencies\nof {summed}, in any direction of the classes. "
+        "Neurons: how many are of key frequencies.\nPhases: mean cosine of the residuals. Gini: of the embedding"
     )
-    return [(title, table)]
+    of_losses = (
+        f"Cross-entropy: of the network; restricted, with the biases and the key waves of\n{summed} only; excluded, "
+        "without these waves. Waves in any direction of the\nclasses, not the cosines alone"
+    )
+    return [(title, table), (of_losses, losses)]
 
 
 def representation_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:

@@ -38,10 +38,10 @@ def firing_condition(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -
 
     Examples
     --------
-    >>> firing_condition(np.array([False, True, True, True]), ["x1", "x2"])
-    'x1 = 1 ∨ x2 = 1'
-    >>> firing_condition(np.array([False, False, True, False]), ["x1", "x2"])
-    'x1 = 1 ∧ x2 = -1'
+    >>> firing_condition(np.array([False, True, True, True]), ["x0", "x1"])
+    'x0 = 1 ∨ x1 = 1'
+    >>> firing_condition(np.array([False, False, True, False]), ["x0", "x1"])
+    'x0 = 1 ∧ x1 = -1'
     """
     if not fires.any():
         return NEVER
@@ -54,11 +54,11 @@ def firing_condition(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -
 
 
 def fires_as_printed(condition: str, bits: Sequence[str]) -> Bool[np.ndarray, " pattern"]:
-    """The patterns that meet a condition in conjunctive form, as papers print it: (a ∨ b) ∧ c of literals `x1 = -1`.
+    """The patterns that meet a condition in conjunctive form, as papers print it: (a ∨ b) ∧ c of literals `x0 = -1`.
 
     Examples
     --------
-    >>> fires_as_printed("(x1 = -1 ∨ x2 = -1) ∧ x3 = 1", ["x1", "x2", "x3"]).astype(int).tolist()
+    >>> fires_as_printed("(x0 = -1 ∨ x1 = -1) ∧ x2 = 1", ["x0", "x1", "x2"]).astype(int).tolist()
     [0, 1, 0, 1, 0, 1, 0, 0]
     """
     every = patterns(len(bits))

@@ -26,7 +26,7 @@ class Construction:
     source
         Where it is from.
     printed
-        The condition under which the source says that each neuron fires, as clauses of `x1 = -1`, if it says so.
+        The condition under which the source says that each neuron fires, as clauses of `x0 = -1`, if it says so.
 
     Examples
     --------

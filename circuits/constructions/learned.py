@@ -24,7 +24,7 @@ def verify_run(
     Parameters
     ----------
     run
-        A run of the task `parity` and a model with a hidden layer.
+        A run of a task that is a parity, and of a model with a hidden layer.
     seed, checkpoint
         Which network; by default the first seed's last.
     kept
@@ -32,8 +32,7 @@ def verify_run(
 
     Returns
     -------
-    The verification. Neurons are named by their index in the run, from 0: #0, #1, …; bits in the order of the task's
-    `support`, if it gives one, else ascending.
+    The verification. Neurons are named by their index in the run: #0, #1, …; bits by theirs in the input: x0, x1, …
 
     Raises
     ------
@@ -47,9 +46,8 @@ def verify_run(
             f"model 'relu'."
         )
     task = run.config.task
-    if task.kind != "parity":
+    if task.parity_bits is None:
         raise InputError(f"{run.path} is a run of the task '{task.kind}', so there is no parity to verify.")
-    support = getattr(task, "support", None) or task.relevant_bits  # type: ignore[attr-defined]
     index = run.checkpoint_index(checkpoint)
     seed = run.seeds[run.seed_index(seed)]
     found = run.arrays(seed, index)
@@ -63,7 +61,7 @@ def verify_run(
     try:
         return verify(
             {name: values[which] for name, values in network.items()},
-            support,
+            task.parity_bits,
             name=what,
             neurons=[f"#{neuron}" for neuron in which],
             collapsed_on_data=collapsed_on_data,

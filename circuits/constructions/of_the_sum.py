@@ -1,8 +1,8 @@
 """Parity by k + 1 neurons that see only the sum of the bits: Prop. 3's idea for any k.
 
-The sum X = x_1 + … + x_k is k - 2m when m bits are -1, so the parity is a zigzag in X: (-1)^m at X = -k, -k+2, …, k. A
-piecewise linear function with slopes ±1 and a kink at each of the k - 1 inner values passes through all of them. From
-the leftmost kink a = -k+2, where it has the value c = (-1)^(k-1),
+The sum X = x_0 + … + x_{k-1} is k - 2m when m bits are -1, so the parity is a zigzag in X: (-1)^m at X = -k, -k+2, …,
+k. A piecewise linear function with slopes ±1 and a kink at each of the k - 1 inner values passes through all of them.
+From the leftmost kink a = -k+2, where it has the value c = (-1)^(k-1),
 
     f(X) = c · [1 - σ(a - X) - σ(X - a) + 2 σ(X - a - 2) - 2 σ(X - a - 4) + …]
 

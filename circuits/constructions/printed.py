@@ -5,7 +5,8 @@
     two_neuron    k = 2, Fuangkawinsombut 2024, section 4.2; never negative, so no parity by Merrill et al.'s definition
 
 Where the paper says under which condition a neuron fires, the construction carries the words, so that exact evaluation
-can be held against them.
+can be held against them. Bits and neurons are numbered from 0 here, as arrays index them: the papers' x1, x2, x3 are
+x0, x1, x2 here, and their h1 is h0.
 """
 
 from fractions import Fraction
@@ -28,12 +29,12 @@ def six_neuron() -> Construction:
         u=(-1, 10, 10, -1, 10, 10),
         source="Merrill et al. 2023, Prop. 2",
         printed=(
-            "(x1 = -1 ∨ x2 = -1) ∧ x3 = 1",
-            "x1 = -1 ∧ x2 = -1 ∧ x3 = 1",
-            "x1 = 1 ∧ x2 = 1 ∧ x3 = 1",
-            "(x1 = 1 ∨ x2 = -1) ∧ x3 = -1",
-            "x1 = -1 ∧ x2 = 1 ∧ x3 = -1",
-            "x1 = 1 ∧ x2 = -1 ∧ x3 = -1",
+            "(x0 = -1 ∨ x1 = -1) ∧ x2 = 1",
+            "x0 = -1 ∧ x1 = -1 ∧ x2 = 1",
+            "x0 = 1 ∧ x1 = 1 ∧ x2 = 1",
+            "(x0 = 1 ∨ x1 = -1) ∧ x2 = -1",
+            "x0 = -1 ∧ x1 = 1 ∧ x2 = -1",
+            "x0 = 1 ∧ x1 = -1 ∧ x2 = -1",
         ),
     )
 
@@ -41,7 +42,7 @@ def six_neuron() -> Construction:
 def four_neuron() -> Construction:
     """1, σ(X - 1), σ(X + 1) and σ(-X - 1) of the sum X of the bits; k = 3.
 
-    The constant h1 = 1 is a neuron with bias 1 and no incoming weight, so pruning by incoming norm drops it first.
+    The constant h0 = 1 is a neuron with bias 1 and no incoming weight, so pruning by incoming norm drops it first.
 
     Examples
     --------
@@ -58,7 +59,7 @@ def four_neuron() -> Construction:
 
 
 def two_neuron() -> Construction:
-    """|x1 + x2| / 2 by two neurons; k = 2. The output is 1 where the parity is 1, and 0, not negative, where it is -1.
+    """|x0 + x1| / 2 by two neurons; k = 2. The output is 1 where the parity is 1, and 0, not negative, where it is -1.
 
     Examples
     --------
@@ -72,5 +73,5 @@ def two_neuron() -> Construction:
         b=(0, 0),
         u=(1, 1),
         source="Fuangkawinsombut 2024, section 4.2",
-        printed=("x1 = 1 ∧ x2 = 1", "x1 = -1 ∧ x2 = -1"),
+        printed=("x0 = 1 ∧ x1 = 1", "x0 = -1 ∧ x1 = -1"),
     )

@@ -105,9 +105,7 @@ def _never(verification: Verification) -> str | None:
 
 def _scope(verification: Verification) -> str:
     k, n = verification.k, verification.n_inputs
-    where = ", ".join(
-        f"{bit} = input {index}" for bit, index in zip(verification.bits, verification.inputs, strict=True)
-    )
+    where = f"Relevant {'bit' if k == 1 else 'bits'}: {' '.join(map(str, verification.inputs))}"
     if not verification.n_left_out:
         return f"{where}. No neuron has a weight on any other input, so this holds for all 2^{n} inputs."
     return (

@@ -40,7 +40,7 @@ class Verification:
     name
         What was evaluated.
     inputs, n_inputs
-        Index of every relevant bit among the inputs of the network, and how many inputs that has.
+        Index of every relevant bit among the inputs of the network, ascending, and how many inputs that has.
     n_left_out
         Other inputs on which a neuron has a weight; they were held at 0, their mean. When there are none, what holds
         here holds for all 2^n inputs.
@@ -73,8 +73,8 @@ class Verification:
 
     @property
     def bits(self) -> tuple[str, ...]:
-        """Names of the relevant bits, x1 to xk, in the order of `inputs`."""
-        return tuple(f"x{place}" for place in range(1, self.k + 1))
+        """Names of the relevant bits by their index in the input, such as x0, in the order of `inputs`."""
+        return tuple(f"x{index}" for index in self.inputs)
 
     @cached_property
     def patterns(self) -> Int8[np.ndarray, "pattern k"]:
@@ -172,18 +172,19 @@ def verify(
         A construction, or W (neuron, input), b (neuron,), u (neuron,) by name; floats are taken for the rationals that
         they are.
     support
-        For arrays: indices of the relevant bits, x1 first; by default every input is one. A construction has only
+        For arrays: indices of the relevant bits, in any order; by default every input is one. A construction has only
         relevant bits, and takes none.
     name
         For arrays: what they are.
     neurons
-        For arrays: names of the neurons; by default h1, h2, …
+        For arrays: names of the neurons; by default h0, h1, …
     collapsed_on_data
         For arrays: whether the network is known to have collapsed on its training set; by default the patterns decide.
 
     Returns
     -------
-    The verification; `computes_parity` is the verdict, `str()` of it says why.
+    The verification; `computes_parity` is the verdict, `str()` of it says why. Bits and neurons are numbered from 0, as
+    arrays index them, and in ascending order: the papers' x1 and h1 are x0 and h0 here.
 
     Raises
     ------
@@ -199,7 +200,7 @@ def verify(
     --------
     >>> from circuits.constructions import six_neuron, two_neuron
     >>> verify(six_neuron()).margin, verify(six_neuron()).conditions[0]
-    (Fraction(1, 1), '(x1 = -1 ∨ x2 = -1) ∧ x3 = 1')
+    (Fraction(1, 1), '(x0 = -1 ∨ x1 = -1) ∧ x2 = 1')
     >>> verify(two_neuron()).computes_parity, verify(two_neuron()).thresholds
     (False, (Fraction(0, 1), Fraction(1, 1)))
     >>> verify({"W": np.array([[1.0, 0.5], [-1.0, 0.0]]), "b": np.zeros(2), "u": np.array([1.0, -1.0])}, [0]).n_left_out
@@ -209,7 +210,7 @@ def verify(
         if support is not None:
             raise InputError(f"{network.name} has no input but its {network.k} relevant bits, so it takes no support.")
         values = exact_values(network.W, network.b, network.u, network.k)
-        names = tuple(f"h{index}" for index in range(1, network.n_neurons + 1))
+        names = tuple(f"h{index}" for index in range(network.n_neurons))
         where = tuple(range(network.k))
         readout = tuple(Fraction(one) for one in network.u)
         return Verification(network.name, where, network.k, 0, names, readout, values, network.printed)
@@ -217,7 +218,7 @@ def verify(
     if W.ndim != 2 or b.shape != (len(W),) or u.shape != (len(W),):
         raise InputError(f"W {W.shape}, b {b.shape}, u {u.shape} must be (neuron, input), (neuron,), (neuron,).")
     n = W.shape[1]
-    where = tuple(range(n)) if support is None else tuple(support)
+    where = tuple(range(n)) if support is None else tuple(sorted(support))
     if len(set(where)) != len(where) or not where or not all(0 <= bit < n for bit in where):
         raise InputError(f"support {list(where)} must name different bits of 0..{n - 1}.")
     values = exact_values(W[:, where].tolist(), b.tolist(), u.tolist(), len(where))
@@ -225,6 +226,6 @@ def verify(
     if not np.isfinite(others).all():
         raise InputError("the network has diverged: a weight is NaN or infinite, so it has no exact value.")
     left_out = int((others[u != 0] != 0).any(axis=0).sum())
-    names = tuple(f"h{index}" for index in range(1, len(W) + 1)) if neurons is None else tuple(neurons)
+    names = tuple(f"h{index}" for index in range(len(W))) if neurons is None else tuple(neurons)
     readout = tuple(Fraction(one) for one in u.tolist())
     return Verification(name, where, n, left_out, names, readout, values, collapsed_on_data=collapsed_on_data)

@@ -36,8 +36,8 @@ def from_construction(
     overwrite
         Replace an existing run.
     task
-        Fields of the run's task. Of parity: `n` inputs (40), `support`, the indices of the relevant bits, x1 first (the
-        first k), `n_train` and `n_test` examples (1000, 100). Of modular addition: `train_fraction` (0.5).
+        Fields of the run's task. Of parity: `n` inputs (40), `support`, the places of its bits 0, 1, … (the first k),
+        `n_train` and `n_test` examples (1000, 100). Of modular addition: `train_fraction` (0.5).
 
     Returns
     -------

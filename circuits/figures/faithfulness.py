@@ -7,12 +7,13 @@ from circuits.checkpoints.run import Run
 from circuits.figures.axes import frame, variable
 from circuits.figures.bands import add_band, add_seed_legend, seeds_shown
 from circuits.figures.palette import style_of
+from circuits.figures.papers import as_in, with_setting
 from circuits.figures.phases import mark_phases, with_phases
 
 
 def figures(run: Run, faithfulness: xr.Dataset) -> list[go.Figure]:
     """Agreement and accuracy of the groups of a run."""
-    faithfulness = with_phases(run, faithfulness)
+    faithfulness = with_setting(run, with_phases(run, faithfulness))
     return [agreement(faithfulness), group_accuracy(faithfulness)]
 
 
@@ -25,9 +26,10 @@ def agreement(result: xr.Dataset | xr.DataArray) -> go.Figure:
         `agreement` (group, step, seed), alone or in the dataset of `circuits.analyze(run, "faithfulness")`; with
         `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
     """
+    paper = as_in(result, "Figure 3 (right)")
     caption = (
-        "Share of test inputs on which a group of neurons alone predicts what the whole network predicts, "
-        "as in Figure 3 (right) of Merrill et al. 2023, with the memorizing group added."
+        "Share of test inputs on which a group of neurons alone predicts what the whole network predicts"
+        f"{f'{paper}, with the memorizing group added' if paper else ''}."
     )
     return _groups(result, variable(result, "agreement"), "Agreement of each group", caption)
 
@@ -40,7 +42,7 @@ def group_accuracy(result: xr.Dataset | xr.DataArray) -> go.Figure:
     result
         `accuracy` (group, step, seed), or the dataset that has it; further as in `agreement`.
     """
-    caption = "Share of test inputs that a group of neurons alone answers right; not a figure of the paper."
+    caption = "Share of test inputs that a group of neurons alone answers right."
     return _groups(result, variable(result, "accuracy"), "Accuracy of each group", caption)
 
 

@@ -44,9 +44,10 @@ def fourier_losses(result: xr.Dataset) -> go.Figure:
         the phases are marked.
     """
     caption = (
-        "Cross-entropy of the network; of the key frequencies of x + y alone (restricted, on all pairs); and without "
-        "them (excluded, on the training set), the progress measures of Nanda et al. 2023. Key frequencies are those "
-        "of the last checkpoint."
+        f"Cross-entropy of the network; of constant class biases and the waves of {_sum(result)} at the key "
+        "frequencies, in any direction of the classes (restricted, on all tuples); and without those waves (excluded, "
+        "on the training set): the progress measures of Nanda et al. 2023. Key frequencies are those of the last "
+        "checkpoint."
     )
     values = result["loss"].isel(set=0)
     figure = frame(
@@ -55,7 +56,7 @@ def fourier_losses(result: xr.Dataset) -> go.Figure:
     )  # fmt: skip
     add_band(figure, result["loss"].sel(set="train"), "train", TRAIN)
     add_band(figure, result["loss"].sel(set="test"), "test", TEST)
-    add_band(figure, result["restricted_loss"].sel(set="all"), "restricted, all pairs", RESTRICTED)
+    add_band(figure, result["restricted_loss"].sel(set="all"), "restricted, all tuples", RESTRICTED)
     add_band(figure, result["excluded_loss"].sel(set="train"), "excluded, train", EXCLUDED)
     add_seed_legend(figure, result["seed"])
     mark_phases(figure, result)
@@ -63,14 +64,15 @@ def fourier_losses(result: xr.Dataset) -> go.Figure:
 
 
 def fourier_measures(result: xr.Dataset) -> go.Figure:
-    """How far the circuit has formed: key frequencies in the logits, phase relation, Gini coefficients.
+    """How far the circuit has formed: shares of the logits, phase relation, Gini coefficients.
 
     Parameters
     ----------
     result
         As in `fourier_losses`.
     """
-    shown = {"key_logit_share": result["key_logit_share"].assign_attrs(long_name="key frequencies in the logits")}
+    names = {"key_logit_share": "key cosines", "key_wave_share": "key waves", "bias_share": "class biases"}
+    shown = {name: result[name].assign_attrs(long_name=long_name) for name, long_name in names.items()}
     if "phase_agreement" in result:
         shown["phase_agreement"] = result["phase_agreement"].assign_attrs(long_name="phase relation")
     for name in result["embedding"].values.tolist() if "embedding" in result.coords else []:
@@ -79,9 +81,11 @@ def fourier_measures(result: xr.Dataset) -> go.Figure:
     if "neuron_logit_gini" in result:
         shown["neuron_logit_gini"] = result["neuron_logit_gini"].assign_attrs(long_name="Gini, neurons to logits")
     caption = (
-        "Share of the logits' variance on cos ω(x + y − c) of the key frequencies; mean cosine of the neurons' phase "
-        "residuals, 1 where input and output phases fit; Gini coefficients of the frequencies' norms in the weights, 0 "
-        "if all are alike."
+        f"Key cosines: share of the logits' sum of squares on cos ω({_sum(result)} − c) of the key frequencies. Class "
+        "biases: share of it that is the same for all tuples. Key waves: share of the logits' variance over tuples on "
+        f"the key frequencies of {_sum(result)}, in any direction of the classes: what the restricted loss keeps "
+        "beside the biases. Mean cosine of the neurons' phase residuals, 1 where input and output phases fit. Gini "
+        "coefficients of the frequencies' norms in the weights, 0 if all are alike."
     )
     title = "Measures of the circuit"
     return measures(result.assign(shown), list(shown), title=title, caption=caption, y_title="share, or coefficient")
@@ -96,8 +100,8 @@ def key_frequency_losses(result: xr.Dataset) -> go.Figure:
         As in `fourier_losses`, with a key frequency in one seed at least.
     """
     caption = (
-        "Cross-entropy on the training set when one key frequency of x + y, of the six strongest, is taken out of the "
-        "logits: it rises as the network comes to rely on it."
+        f"Cross-entropy on the training set when one key frequency of {_sum(result)}, of the six strongest, is taken "
+        "out of the logits, in any direction of the classes: it rises as the network comes to rely on it."
     )
     values = result["excluded_loss_of"].sel(set="train")
     figure = frame(
@@ -123,11 +127,11 @@ def frequency_norms(result: xr.Dataset) -> go.Figure:
         As in `fourier_losses`. A menu chooses the seed.
     """
     caption = (
-        "Share of the logits' variance on cos ω(x + y − c), and norm of each frequency in the embeddings and in the "
-        "weights from the neurons to the logits; dark is 0, light the largest value of each panel; triangles mark the "
-        "key frequencies."
+        f"Share of the logits' sum of squares on cos ω({_sum(result)} − c); share of their variance over tuples on "
+        f"waves of {_sum(result)}, in any direction of the classes{_weights(result)}. Dark is 0, light the largest "
+        "value of each panel; triangles mark the key frequencies, chosen by their cosines."
     )
-    panels = {"logits": result["logit_share"]}
+    panels = {"logits, cosines": result["logit_share"], "logits, waves": result["wave_share"]}
     for name in result["embedding"].values.tolist() if "embedding" in result.coords else []:
         panels[f"embedding, {name}"] = result["embedding_norm"].sel(embedding=name)
     if "unembedding_norm" in result:
@@ -149,8 +153,7 @@ def neuron_activations(result: xr.Dataset) -> go.Figure:
     values = result["shown_activation"].transpose("seed", "shown_neuron", "shown", "x", "y")
     caption = (
         "Activation over all pairs, each picture from its least (dark) to its largest value (light). The neurons are "
-        "those that the key frequencies k explain best at the last checkpoint; of products and quotients the operands "
-        "are in the order of their discrete logarithms."
+        f"those that the key frequencies k explain best at the last checkpoint{_order(result)}."
     )
     epochs = [f"{epoch:g}" for epoch in result["shown_epoch"].values]
     n_neurons, n_shown, size = values.sizes["shown_neuron"], len(epochs), values.sizes["x"]
@@ -186,8 +189,8 @@ def logit_spectrum(result: xr.Dataset) -> go.Figure:
     values = result["shown_logits"].transpose("seed", "shown", "x_wave", "y_wave")
     caption = (
         "Norm over the classes of the logits' coefficient on each product of a wave in x and a wave in y, from the "
-        "least (dark) to the largest (light). A network that adds has the products of equal frequency, cos cos and "
-        "sin sin, cos sin and sin cos, and nothing else."
+        f"least (dark) to the largest (light){_order(result)}. A network that computes waves of {_sum(result)} has the "
+        "products of equal frequency, cos cos and sin sin, cos sin and sin cos, and nothing else."
     )
     epochs = [f"{epoch:g}" for epoch in result["shown_epoch"].values]
     n_shown, size = len(epochs), values.sizes["x_wave"]
@@ -221,6 +224,34 @@ def _strongest(result: xr.Dataset, seed: int) -> list[int]:
     key = _key(result, seed)
     share = result["logit_share"].sel(seed=seed, frequency=key).isel(step=-1).values
     return sorted(np.array(key)[np.argsort(-share, kind="stable")[:MOST_LINES]].tolist())
+
+
+def _sum(result: xr.Dataset) -> str:
+    """What the frequencies are of, such as "x + y"."""
+    return str(result.attrs.get("sum", "x + y")).replace("-", "−")
+
+
+def _weights(result: xr.Dataset) -> str:
+    """What the caption of `frequency_norms` says of the weights, if there are any."""
+    tables = [
+        "the embeddings" if "embedding" in result.coords else "",
+        "the unembedding" if "unembedding_norm" in result else "",
+        "the weights from the neurons to the logits"
+        if "neuron_logit_norm" in result and not _same(result, "unembedding_norm", "neuron_logit_norm")
+        else "",
+    ]
+    named = ", ".join(table for table in tables if table)
+    return f"; norm of each frequency in {named}" if named else ""
+
+
+def _order(result: xr.Dataset) -> str:
+    """In which order the operands are numbered, where that is not their own."""
+    summed = _sum(result)
+    if "log" in summed:
+        return "; the operands are in the order of their discrete logarithms" + (
+            ", y backwards" if "−" in summed else ""
+        )
+    return "; y is in backward order, so that the difference is a sum" if "−" in summed else ""
 
 
 def _same(result: xr.Dataset, first: str, second: str) -> bool:

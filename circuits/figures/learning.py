@@ -16,6 +16,7 @@ from circuits.figures import generic
 from circuits.figures.axes import frame
 from circuits.figures.bands import add_band, add_seed_legend, seeds_shown
 from circuits.figures.palette import GREY, TEST, TRAIN, UNSEEN, style_of
+from circuits.figures.papers import as_in, with_setting
 from circuits.figures.phases import mark_phases, with_phases
 
 MARKED = "train_accuracy_"
@@ -23,7 +24,7 @@ MARKED = "train_accuracy_"
 
 def figures(run: Run, metrics: xr.Dataset) -> list[go.Figure]:
     """Accuracy and loss of a run, from its metrics, and the further metrics that its config asked for."""
-    metrics = with_phases(run, metrics)
+    metrics = with_setting(run, with_phases(run, metrics))
     if MARK in run.all_data:
         metrics = metrics.assign(commuted_share=commuted_share(run))
     marked = [marked_accuracy(metrics)] if _marks(metrics) else []
@@ -42,7 +43,11 @@ def accuracy(metrics: xr.Dataset) -> go.Figure:
         `commuted_share` (seed), of `circuits.analysis.commuted_share(run)`, a dashed line says what commuting would
         give, as in Figure 4 there; `test_accuracy_unseen`, where it is, is drawn beside.
     """
-    caption = "Share of right answers at every checkpoint, as in Figure 2 (left) of Merrill et al. 2023."
+    share = float(metrics["commuted_share"].mean()) if "commuted_share" in metrics else 0.0
+    commuted = (
+        ". Dashed: the share of test examples that are training examples in another order of operands" if share else ""
+    )
+    caption = f"Share of right answers at every checkpoint{as_in(metrics, 'Figure 2 (left)')}{commuted}."
     if UNSEEN_ACCURACY in metrics:
         caption += " Unseen: on the test inputs that are not in the training set."
     figure = frame(
@@ -56,8 +61,7 @@ def accuracy(metrics: xr.Dataset) -> go.Figure:
     _train_and_test(figure, metrics, "accuracy")
     if UNSEEN_ACCURACY in metrics:
         add_band(figure, metrics[UNSEEN_ACCURACY], "test, unseen", UNSEEN)
-    if "commuted_share" in metrics:
-        mark_commuted(figure, float(metrics["commuted_share"].mean()))
+    mark_commuted(figure, share)
     return figure
 
 
@@ -79,9 +83,10 @@ def marked_accuracy(metrics: xr.Dataset) -> go.Figure:
     if not names:
         raise InputError("These metrics tell no training examples apart. Pass those of a run with flipped targets.")
     told = " and ".join(name.removeprefix(MARKED) for name in names)
+    flips = "; a network that is right on flipped examples has memorised them, at 0 it answers what the rule says"
     caption = (
-        f"Share of right answers on the training examples that are {told}, as they are labelled, and on the test set; "
-        "a network that is right on flipped examples has memorised them, at 0 it answers what the rule says."
+        f"Share of right answers on the training examples that are {told}, as they are labelled, and on the test set"
+        f"{flips if f'{MARKED}flipped' in names else ''}."
     )
     figure = frame(
         metrics["test_accuracy"],
@@ -123,8 +128,7 @@ def loss(metrics: xr.Dataset) -> go.Figure:
         `train_loss` and `test_loss` (step, seed); further as in `accuracy`.
     """
     caption = (
-        "Mean loss per example at every checkpoint, without the weight decay, "
-        "as in Figure 2 (middle) of Merrill et al. 2023."
+        f"Mean loss per example at every checkpoint, without the weight decay{as_in(metrics, 'Figure 2 (middle)')}."
     )
     top = _ceiling(metrics)
     beyond = "" if top is None else " (larger values beyond the axis)"

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from circuits.figures.axes import drawable, epochs, frame
 from circuits.figures.bands import FEW, single
 from circuits.figures.palette import GENERALIZATION, GREY, MEMORIZATION, Style, faint
+from circuits.figures.papers import as_in
 from circuits.figures.seed_menu import add_seed_menu
 
 MOST_POINTS = 320_000  # in the figure of all neurons, over all seeds: it stays quick without a graphics card
@@ -41,8 +42,8 @@ def dominant_neurons(result: xr.Dataset) -> go.Figure:
     """
     values = result["neuron_norm"]
     caption = (
-        "The neuron of largest norm at the memorization checkpoint and the one of largest norm at the end, "
-        "as in Figure 5 (left) of Merrill et al. 2023."
+        "The neuron of largest norm at the memorization checkpoint and the one of largest norm at the end"
+        f"{as_in(result, 'Figure 5 (left)')}."
     )
     figure = frame(values, "Dominant neurons", caption, y_axis={"rangemode": "tozero"})
     traces = {}
@@ -71,8 +72,8 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
     which = f"all {width}" if n_neurons == width else f"the {n_neurons} of {width} with the largest peak"
     thinned = f" at {few.sizes['step']} checkpoints" if few.sizes["step"] < values.sizes["step"] else ""
     caption = (
-        f"Norm of single neurons, {which}, each a line{thinned}; the two dominant ones in bold; "
-        "as in Figure 5 (right) of Merrill et al. 2023."
+        f"Norm of single neurons, {which}, each a line{thinned}; the two dominant ones in bold"
+        f"{as_in(result, 'Figure 5 (right)')}."
     )
     figure = frame(values, "All neurons", caption, y_axis={"rangemode": "tozero"})
     traces = {}

@@ -8,12 +8,13 @@ from circuits.figures.axes import frame, variable
 from circuits.figures.bands import add_band, add_seed_legend, seeds_shown
 from circuits.figures.neurons import all_neurons, dominant_neurons
 from circuits.figures.palette import style_of
+from circuits.figures.papers import as_in, with_setting
 from circuits.figures.phases import mark_phases, with_phases
 
 
 def figures(run: Run, norms: xr.Dataset) -> list[go.Figure]:
     """Norms of the groups and of single neurons of a run."""
-    norms = with_phases(run, norms)
+    norms = with_setting(run, with_phases(run, norms))
     return [group_norms(norms), dominant_neurons(norms), all_neurons(norms)]
 
 
@@ -27,10 +28,8 @@ def group_norms(result: xr.Dataset | xr.DataArray) -> go.Figure:
         `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
     """
     values = variable(result, "group_norm")
-    caption = (
-        "Mean norm of the neurons in each group, as in Figure 3 (left) of Merrill et al. 2023, "
-        "with the memorizing group added."
-    )
+    paper = as_in(result, "Figure 3 (left)")
+    caption = f"Mean norm of the neurons in each group{f'{paper}, with the memorizing group added' if paper else ''}."
     axis = {"rangemode": "tozero"}
     figure = frame(values, "Norm of each group", caption, subtitle=seeds_shown(values), y_axis=axis)
     for index, group in enumerate(values["group"].values.tolist()):

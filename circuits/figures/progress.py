@@ -12,6 +12,7 @@ from circuits.errors import InputError, nearest
 from circuits.figures.axes import drawable, epochs, frame, title_of
 from circuits.figures.bands import FEW, add_band, add_seed_legend, seeds_shown, single
 from circuits.figures.palette import ALONE, GREY, TEST, Style, faint, style_of
+from circuits.figures.papers import as_in, with_setting
 from circuits.figures.phases import mark_phases, with_phases
 from circuits.figures.seed_menu import add_seed_menu
 from circuits.figures.transitions import measured_steps, spoken, transitions
@@ -26,7 +27,7 @@ SHOWN = (  # the measures that are drawn together unless others are asked for, o
 
 def figures(run: Run, progress: xr.Dataset) -> list[go.Figure]:
     """All figures of the measurement `progress` of a run: those for which it has the variables."""
-    told = with_phases(run, progress)
+    told = with_setting(run, with_phases(run, progress))
     drawn = [transition_shares(told), transitions(told)] if bool(np.isfinite(told["onset"]).any()) else []
     drawn += [
         by_label(told, "spectral_norm", "Spectral norm", "Largest singular value of each weight matrix."),
@@ -167,17 +168,17 @@ def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) ->
 
 
 def sensitivity(result: xr.Dataset) -> go.Figure:
-    """Mean number of single flips that change the prediction, and that of the task itself, dashed.
+    """Mean number of single flips that change the prediction; of a parity also its own, dashed.
 
     Parameters
     ----------
     result
-        `sensitivity` (step, seed), whose attribute `of_the_task` says what a parity has.
+        `sensitivity` (step, seed); its attribute `of_the_task`, if the task is a parity, is how many bits that has.
     """
     values = result["sensitivity"]
     caption = (
-        "Bits of a test input whose flip alone changes the network's prediction, on average, as in the code of Merrill "
-        "et al. 2023; a parity of k bits has k."
+        "Bits of a test input whose flip alone changes the network's prediction, on average"
+        f"{as_in(result, 'the code')}{'; a parity of k bits has k' if 'of_the_task' in values.attrs else ''}."
     )
     figure = measures(result, ["sensitivity"], title="Sensitivity", caption=caption)
     figure.update_yaxes(rangemode="tozero")

@@ -14,6 +14,7 @@ from circuits.checkpoints.run import Run
 from circuits.figures.axes import INK, PALE, frame
 from circuits.figures.bands import add_band, add_seed_legend, seeds_shown, single
 from circuits.figures.palette import ALONE, MANY, between
+from circuits.figures.papers import FUANGKAWINSOMBUT, as_in, with_setting
 from circuits.figures.phases import mark_phases, with_phases
 
 COLUMNS, GAP = 3, 0.03  # panels beside each other, and the share of the width between them
@@ -27,8 +28,8 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "solid")
 TITLES = {"tsne": "t-SNE of the activations", "pca": "Principal components"}
 CAPTIONS = {
     "tsne": (
-        "t-SNE of the hidden activations, from memorisation to generalisation and at the end, as in Figure 2.2 of "
-        "Fuangkawinsombut 2024. It keeps neighbours: how far its clusters are from each other means little."
+        "t-SNE of the hidden activations, a panel for each checkpoint pictured{paper}. It keeps "
+        "neighbours: how far its clusters are from each other means little."
     ),
     "pca": "The hidden activations along their two directions of largest variance; each panel has its own scale.",
 }
@@ -36,12 +37,12 @@ CAPTIONS = {
 
 def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
     """What the measurement `representation` found."""
-    told = with_phases(run, result)
+    told = with_setting(run, with_phases(run, result))
     return [
         cluster_silhouette(told),
-        activation_panels(result, "tsne"),
-        activation_panels(result, "pca"),
-        weight_densities(result),
+        activation_panels(told, "tsne"),
+        activation_panels(told, "pca"),
+        weight_densities(told),
     ]
 
 
@@ -85,10 +86,11 @@ def activation_panels(result: xr.Dataset, picture: str) -> go.Figure:
     panels = np.flatnonzero(np.isfinite(result["panel_epoch"].values)).tolist()
     cyclic = ", on a scale that ends where it begins" if len(labels) > FEW_LABELS else ""
     thinned = f", {len(shown)} of {n_points} drawn" if len(shown) < n_points else ""
+    said = CAPTIONS[picture].format(paper=as_in(result, "Figure 2.2", FUANGKAWINSOMBUT))
     figure = frame(
         result["silhouette"],
         TITLES[picture],
-        f"{CAPTIONS[picture]} A point is a training example{thinned}, coloured by its {_labels(result)}{cyclic}.",
+        f"{said} A point is a training example{thinned}, coloured by its {_labels(result)}{cyclic}.",
         subtitle=f"seed {int(result['pictured_seed'])}, coloured by the {_labels(result)}",
     )
     n_rows = -(-len(panels) // COLUMNS)
@@ -131,9 +133,9 @@ def weight_densities(result: xr.Dataset) -> go.Figure:
     """
     seed = int(result["pictured_seed"])
     caption = (
-        "Kernel density of the weights at the same checkpoints, as in Figure 2.3 of Fuangkawinsombut 2024, of every "
-        "weight matrix and readout, biases left out. The kernels' width follows the largest weights, so a peak at 0 is "
-        "drawn wider than it is."
+        "Kernel density of the weights of every matrix and readout, biases left out, at the same checkpoints"
+        f"{as_in(result, 'Figure 2.3', FUANGKAWINSOMBUT)}. The kernels' width follows the largest weights, so a peak "
+        "at 0 is drawn wider than it is."
     )
     figure = frame(result["silhouette"], "Density of the weights", caption, y_axis={"type": "log"})
     figure.update_xaxes(type="linear", range=None, autorange=True, title="weight", unifiedhovertitle=None)

@@ -8,12 +8,13 @@ from circuits.checkpoints.run import Run
 from circuits.figures.axes import frame, title_of, variable
 from circuits.figures.bands import add_band, add_seed_legend, seeds_shown
 from circuits.figures.palette import ALONE
+from circuits.figures.papers import as_in, with_setting
 from circuits.figures.phases import mark_phases, with_phases
 
 
 def figures(run: Run, subnetwork: xr.Dataset) -> list[go.Figure]:
     """Effective sparsity of a run."""
-    return [effective_sparsity(with_phases(run, subnetwork))]
+    return [effective_sparsity(with_setting(run, with_phases(run, subnetwork)))]
 
 
 def effective_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
@@ -27,10 +28,10 @@ def effective_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
     """
     values = variable(result, "effective_sparsity")
     zeros = ", 0 left out" if bool((values == 0).any()) else ""
-    prediction = result.attrs.get("prediction", "sign")
+    prediction = result.attrs.get("prediction", "prediction")
     caption = (
         f"Fewest neurons of largest norm that give the same {prediction} as the whole network on every input of the "
-        "support, as in Figure 2 (right) of Merrill et al. 2023; down is sparser."
+        f"support{as_in(result, 'Figure 2 (right)')}; down is sparser."
     )
     figure = frame(
         values,

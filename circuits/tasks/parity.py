@@ -114,6 +114,11 @@ class Parity(Task):
             return tuple(sorted(int(bit) for bit in drawn))
         return tuple(range(self.k))
 
+    @property
+    def parity_bits(self) -> tuple[int, ...]:
+        """The relevant bits: their product is the target, flipped training targets aside."""
+        return self.relevant_bits
+
     def train_data(self, seed: int) -> dict[str, np.ndarray]:
         """One seed's training set.
 
