@@ -56,10 +56,10 @@ def measured(measure):
 # %% [markdown]
 # ## Section 4: the circuit of the trained network
 #
-# Key frequencies are those whose cos ω(x + y − c) has at least 1/113 of the logits' sum of squares at the last checkpoint,
-# half of what each of 56 would have if they shared it equally: a rule, where the paper looks at its Figure 3. The sum of
-# squares includes constant class biases. Of the variance over tuples, without them, the waves of x + y at these
-# frequencies have a larger share in any direction of the classes; the restricted and the excluded loss are about those.
+# Key frequencies are those whose cos ω(x + y − c) has at least 1/113 of the logits' sum of squares at the last
+# checkpoint, half of what each of 56 would have if they shared it equally: a rule, where the paper looks at its
+# Figure 3. The sum of squares includes constant class biases. The restricted and the excluded loss are about the waves
+# of x + y at these frequencies in any direction of the classes, whose share of the variance over tuples is larger.
 
 
 # %%

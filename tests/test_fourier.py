@@ -145,7 +145,8 @@ def test_key_frequencies_are_of_the_last_checkpoint_whichever_are_measured(train
         everything, first = measured(run, key_share=least), measured(run, checkpoints="0:1", key_share=least)
     for found in (everything, first):
         np.testing.assert_array_equal(found["key"], last >= least)
-        assert f"{least:.3g} of the variance of the logits at the last checkpoint, step 40" in found.attrs["key_rule"]
+        rule = f"cos of the frequency in x + y - c has at least {least:.3g} of the sum of squares of the logits"
+        assert found.attrs["key_rule"] == f"{rule}, class biases included, at the last checkpoint, step 40"
     xr.testing.assert_allclose(everything["restricted_loss"].isel(step=[0]), first["restricted_loss"])
     xr.testing.assert_allclose(everything["shown_logits"], first["shown_logits"])
     alone = everything["key"].sum("frequency") == 1
@@ -161,7 +162,9 @@ def test_a_seed_without_key_frequencies_is_warned_about(trained):
     with trained(config()) as run:
         found = measured(run, key_share=1.0)
     assert not found["key"].any()
-    assert found.attrs["warnings"][0].startswith("seed 1 has no key frequency: none explains 1 of its logits' variance")
+    assert found.attrs["warnings"][0].startswith(
+        "seed 1 has no key frequency: no cosine has 1 of its logits' sum of squares at the last checkpoint."
+    )
     np.testing.assert_allclose(found["excluded_loss"], found["loss"])
 
 

@@ -240,7 +240,7 @@ def _weights(result: xr.Dataset) -> str:
         if "neuron_logit_norm" in result and not _same(result, "unembedding_norm", "neuron_logit_norm")
         else "",
     ]
-    named = ", ".join(table for table in tables if table)
+    named = " and ".join(table for table in tables if table)
     return f"; norm of each frequency in {named}" if named else ""
 
 

@@ -45,7 +45,9 @@ def accuracy(metrics: xr.Dataset) -> go.Figure:
     """
     share = float(metrics["commuted_share"].mean()) if "commuted_share" in metrics else 0.0
     commuted = (
-        ". Dashed: the share of test examples that are training examples in another order of operands" if share else ""
+        ". Dashed across: the share of test examples that are training examples in another order of operands"
+        if share
+        else ""
     )
     caption = f"Share of right answers at every checkpoint{as_in(metrics, 'Figure 2 (left)')}{commuted}."
     if UNSEEN_ACCURACY in metrics:
