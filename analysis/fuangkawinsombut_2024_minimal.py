@@ -65,7 +65,7 @@ len(runs)
 # %% [markdown]
 # ## The thesis's two-neuron network
 #
-# h1 = relu(x1/2 + x2/2), h2 = relu(−x1/2 − x2/2), y = h1 + h2 (counted from 1, as there; printed below from 0). The thesis
+# h1 = relu(x1/2 + x2/2), h2 = relu(−x1/2 − x2/2), y = h1 + h2 (counted from 1; below from 0). The thesis
 # calls it the theoretical minimum.
 
 # %%
