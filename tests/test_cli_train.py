@@ -204,7 +204,10 @@ def test_training_writes_the_run_and_says_what_to_do_next(capsys, tmp_path):
     out, err = capsys.readouterr()
     assert out.startswith("a/tiny.h5: 4 checkpoints of 2 seeds, ")
     assert "seed   memorised   generalised   delay" in out
-    assert err == "Next: circuits analyze a/tiny.h5, or circuits report a/tiny.h5 for a page with every figure.\n"
+    warning, last = err.splitlines()
+    assert warning.startswith("warning: ")
+    assert "of the test inputs of seeds 0, 1 are in the training set" in warning
+    assert last == "Next: circuits analyze a/tiny.h5, or circuits report a/tiny.h5 for a page with every figure."
     with circuits.open(tmp_path / "a" / "tiny.h5") as run:
         assert run.is_complete
         assert run.seeds == (0, 1)
