@@ -247,9 +247,10 @@ def _no_preset(name: str, flag: str = "", *values: str) -> InputError:
     """The error for an unknown preset, which may have been meant as a second value of the flag before it."""
     flags = flag_class("Train", flags_of(_default()), "", TrainFlags)
     arity = arities(flags).get(flag)
-    second = f" If '{name}' is meant for {flag}: it takes one value, and has {listed(values)}."
     said = f"There is no preset '{name}'. {nearest(name, PRESETS)}"
-    return InputError(said if arity is None or arity.many else said + second)
+    if arity is not None and not arity.many and values:
+        said += f" If '{name}' is meant for {flag}: it takes one value, and has {listed(values)}."
+    return InputError(said)
 
 
 def _default() -> Config:
