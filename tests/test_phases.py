@@ -108,11 +108,8 @@ def test_bounds_are_said_by_show_page_and_marks(run_with, capsys):
     assert main(["show", str(run.path)]) == 0
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines() if line.startswith((" 0 ", " 1 ", " 2 "))]
-    assert rows == [
-        ["0", "≤", "1", "≤", "1", "unknown"],
-        ["1", "≤", "1", "3", "≥", "2"],
-        ["2", "2", "3", "1"],
-    ]
+    cells = (["0", "≤", "1", "≤", "1", "unknown"], ["1", "≤", "1", "3", "≥", "2"], ["2", "2", "3", "1"])
+    assert [row[: len(own)] for row, own in zip(rows, cells, strict=True)] == list(cells)  # other columns follow
     assert first in out
     html = page(run, {})
     assert first in html
