@@ -97,9 +97,9 @@ def test_the_support_is_that_of_the_task(tiny_run):
     assert task_support(tiny_run) == tiny_run.config.task.relevant_bits
 
 
-def test_a_task_without_relevant_bits_is_refused(tiny_run, monkeypatch):
-    monkeypatch.setattr(type(tiny_run.config.task), "relevant_bits", None)
-    with pytest.raises(circuits.InputError, match=r"was trained on the task 'parity', which has no relevant bits"):
+def test_a_task_that_is_no_parity_is_refused(tiny_run, monkeypatch):
+    monkeypatch.setattr(type(tiny_run.config.task), "parity_bits", None)
+    with pytest.raises(circuits.InputError, match=r"was trained on the task 'parity', which is not a parity"):
         task_support(tiny_run)
 
 
