@@ -30,11 +30,9 @@ import numba
 import numpy as np
 from jaxtyping import Float
 
-from circuits.analysis.cube import membership
 from circuits.constructions.patterns import parities, patterns
 
-EXACT_BITS = 8  # at most so many other bits: all sign choices are summed
-MOST_SUMMED = 2**23  # beyond them too, for neurons, patterns and sign choices that together are no more
+EXACT_BITS = 20  # at most so many other weights that are not 0: all sign choices are counted
 MOST_TERMS = 96  # of the series otherwise
 NEGLIGIBLE = 1e-10  # products below this, two in turn, end it
 
@@ -54,7 +52,7 @@ def halfspace_gradient(
     Returns
     -------
     (neuron, input) in -1/2..1/2; NaN for a neuron with a weight that is not finite. An input on the boundary, a set of
-    measure 0 for trained weights, counts as outside with at most eight other bits, else as half.
+    measure 0 for trained weights, counts as outside with at most 20 other weights that are not 0, else as half.
 
     Examples
     --------
@@ -71,10 +69,11 @@ def halfspace_gradient(
     others = np.delete(weights, bits, axis=1)
     signs = np.repeat(parities(k)[None].astype(np.float64), k + 1, axis=0)
     signs[:k] *= patterns(k).T  # χ of S without each bit; last χ_S itself
-    if others.shape[1] <= EXACT_BITS or means.size * 2.0 ** others.shape[1] <= MOST_SUMMED:
-        gradient = _summed(means, others, signs)
-    else:
-        gradient = _by_series(means, np.ascontiguousarray(others), signs)
+    gradient = np.empty((len(others), k + others.shape[1]))
+    few = (others != 0).sum(axis=1) <= EXACT_BITS
+    for chosen, formula in ((few, _summed), (~few, _by_series)):
+        if chosen.any():
+            gradient[chosen] = formula(means[chosen], others[chosen], signs)
     result = np.empty_like(weights)
     result[:, bits] = gradient[:, :k]
     result[:, np.delete(np.arange(weights.shape[1]), bits)] = gradient[:, k:]
@@ -98,15 +97,82 @@ def fourier_gaps(gradient: Float[np.ndarray, "*any input"], support: Sequence[in
     return np.asarray(relevant - others.max(axis=-1, initial=0.0))
 
 
-def _summed(means: np.ndarray, others: np.ndarray, signs: np.ndarray) -> np.ndarray:
-    """By all sign choices of the other bits, (neuron, k + other)."""
-    n_others = others.shape[1]
-    choices = np.where(membership(n_others), 1.0, -1.0)  # (choice, other)
-    with np.errstate(invalid="ignore"):
-        inside = means[:, :, None] + (others @ choices.T)[:, None, :] > 0  # (neuron, pattern, choice)
-    relevant = inside.mean(axis=2) @ signs[:-1].T
-    along = np.einsum("z,jzc,ci->ji", signs[-1], inside.astype(np.float64), choices) / len(choices)
-    return np.concatenate([relevant, along], axis=1) / means.shape[1]
+@no_type_check
+@numba.njit(nogil=True, cache=True)
+def _signed_sums(weights):
+    """All Σ ±w ascending, and which signs are +, as the bits of a number."""
+    sums, signs = np.zeros(1), np.zeros(1, np.int64)
+    for bit in range(len(weights)):
+        count, step = len(sums), abs(weights[bit])
+        low, high = (1 << bit, 0) if weights[bit] < 0 else (0, 1 << bit)
+        more, of = np.empty(2 * count), np.empty(2 * count, np.int64)
+        i, j = 0, 0
+        while i + j < 2 * count:
+            if i < count and (j == count or sums[i] - step <= sums[j] + step):
+                more[i + j], of[i + j] = sums[i] - step, signs[i] | low
+                i += 1
+            else:
+                more[i + j], of[i + j] = sums[j] + step, signs[j] | high
+                j += 1
+        sums, signs = more, of
+    return sums, signs
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True)
+def _count_above(x, first, of_first, second, weight, by_signs):
+    """Pairs with x + first + second > 0; `weight` times the number for each of `first` is added to `by_signs`."""
+    total, place = 0, len(second)
+    for i in range(len(first)):
+        while place > 0 and second[place - 1] > -(x + first[i]):
+            place -= 1
+        total += len(second) - place
+        by_signs[of_first[i]] += weight * (len(second) - place)
+    return total
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True)
+def _along_bits(by_signs, n_bits, result):
+    """Σ by_signs · (the sign of each bit); `by_signs` is folded on the way."""
+    size = len(by_signs)
+    for bit in range(n_bits - 1, -1, -1):
+        size //= 2
+        for i in range(size):
+            result[bit] += by_signs[i + size] - by_signs[i]
+            by_signs[i] += by_signs[i + size]
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _summed(means, others, signs):
+    """By all sign choices of the other bits, (neuron, k + other), from the sorted sums of two halves of them."""
+    n_neurons, n_patterns = means.shape
+    n_others, k = others.shape[1], signs.shape[0] - 1
+    result = np.zeros((n_neurons, k + n_others))
+    for j in range(n_neurons):
+        some = np.flatnonzero(others[j])
+        half = len(some) // 2
+        first, of_first = _signed_sums(others[j][some[:half]])
+        second, of_second = _signed_sums(others[j][some[half:]])
+        by_first, by_second = np.zeros(len(first)), np.zeros(len(second))
+        reach = np.abs(others[j]).sum()
+        for z in range(n_patterns):
+            a, above = means[j, z], 0
+            if a > reach * (1 + 1e-12):
+                above = len(first) * len(second)
+            elif a > -reach * (1 + 1e-12):
+                above = _count_above(a, first, of_first, second, signs[k, z], by_first)
+                _count_above(a, second, of_second, first, signs[k, z], by_second)
+            for i in range(k):
+                result[j, i] += signs[i, z] * above
+        along = np.zeros(len(some))
+        _along_bits(by_first, half, along[:half])
+        _along_bits(by_second, len(some) - half, along[half:])
+        for i in range(len(some)):
+            result[j, k + some[i]] = along[i]
+        result[j] /= float(len(first)) * len(second) * n_patterns
+    return result
 
 
 @no_type_check

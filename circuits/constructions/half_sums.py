@@ -1,0 +1,108 @@
+"""The exact law of a sum of signed weights, as two lists of half sums, and the mean of a relu under it.
+
+Y = Σ ±w_i over independent uniform signs takes 2^n values. Split the weights into two halves: Y = A + B, with 2^(n/2)
+values each. With both lists sorted, one pass over A with a pointer into B gives
+
+    E relu(x + A + B) = Σ_α P(α) Σ_{β > -x-α} P(β) (x + α + β)
+
+from running sums over the tail of B: 2^(n/2) steps, not 2^n ("meet in the middle", Horowitz and Sahni 1974). Equal
+values in a list become one value with the sum of their probabilities, so equal weights take n + 1 values, and weights
+on a lattice few. Everything is exact up to float rounding: values that differ by less than 2^-48 of the largest sum
+count as equal.
+"""
+
+from typing import no_type_check
+
+import numba
+import numpy as np
+
+MOST_VALUES = 4096  # of each half: 24 weights whatever they are
+EQUAL = 2.0**-48  # of the largest sum: rounding errors of equal sums
+PROBED_VALUES = 512  # where they may not fit
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True)
+def _spread(values, shares, count, step, tolerance, into, shares_into, most):
+    """The law of X ± step from that of X, both ascending; how many values, or -1 for more than `most`."""
+    low, high, made = 0, 0, 0
+    while low < count or high < count:
+        if low < count and (high >= count or values[low] - step <= values[high] + step):
+            value, share = values[low] - step, 0.5 * shares[low]
+            low += 1
+        else:
+            value, share = values[high] + step, 0.5 * shares[high]
+            high += 1
+        if made and value - into[made - 1] <= tolerance:
+            shares_into[made - 1] += share
+        elif made == most:
+            return -1
+        else:
+            into[made], shares_into[made] = value, share
+            made += 1
+    return made
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True)
+def half_laws(weights, start, stop, values, shares, most):
+    """Fill the laws of two halves of ±weights[start:stop]; (count, place) of each half, count -1 where they do not fit.
+
+    `weights` descend and are >= 0. Equal weights stay in one half; the shorter list takes the next.
+    """
+    count, place = np.ones(2, np.int64), np.zeros(2, np.int64)
+    values[:, 0, 0], shares[:, 0, 0] = 0.0, 1.0
+    reach = 0.0
+    for i in range(start, stop):
+        reach += weights[i]
+    chosen = 0
+    for i in range(start, stop):
+        if i == start or weights[i] != weights[i - 1]:
+            chosen = 0 if count[0] <= count[1] else 1
+        for _ in range(2):
+            now = place[chosen]
+            made = _spread(
+                values[chosen, now], shares[chosen, now], count[chosen], weights[i], EQUAL * reach,
+                values[chosen, 1 - now], shares[chosen, 1 - now], most,
+            )  # fmt: skip
+            if made > 0:
+                break
+            chosen = 1 - chosen
+        if made < 0:
+            count[0] = -1
+            break
+        count[chosen], place[chosen] = made, 1 - now
+    return count, place
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True)
+def values_allowed(weights, start, stop):
+    """How long the lists of ±weights[start:stop] may become: as long as there is room where they surely fit.
+
+    Else a lattice may still fit, and other weights are found out soon.
+    """
+    bits, same = 0.0, 1
+    for i in range(start, stop):
+        if i + 1 < stop and weights[i + 1] == weights[i]:
+            same += 1
+        else:
+            bits += np.log2(same + 1.0)
+            same = 1
+    return MOST_VALUES if bits <= 24.0 else PROBED_VALUES
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True)
+def mean_relu(x, values, shares, more_values, more_shares):
+    """E relu(x + A + B) for the laws of A and B, both ascending."""
+    total, tail, moment = 0.0, 0.0, 0.0
+    place = len(more_values)
+    for i in range(len(values)):
+        level = x + values[i]
+        while place > 0 and more_values[place - 1] > -level:
+            place -= 1
+            tail += more_shares[place]
+            moment += more_shares[place] * more_values[place]
+        total += shares[i] * (level * tail + moment)
+    return total
