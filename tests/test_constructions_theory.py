@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from printed import DNF, FOUR, SIX, TWO
 
-from circuits.constructions.averaging import averaged_activations
+from circuits.constructions.averaging import averaged_activations, bounded_averages
 from circuits.constructions.efficiency import efficiency, margin, neuron_sizes, path_cost, price, resolved_readout
 from circuits.constructions.least_norm import correlation, least_cost, min_norm, optimal_gates, up_sets
 from circuits.constructions.patterns import parities, patterns
@@ -129,23 +129,81 @@ def test_with_few_other_bits_the_average_is_exact(W, b, support):
     np.testing.assert_allclose(averaged_activations(W, b, support), by_enumeration(W, b, support), atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("shape", "bound"),
-    [("uniform", 3e-3), ("normal", 3e-3), ("one large", 3e-3), ("equal", 1.2e-2)],
-)
-def test_with_eleven_other_bits_the_average_is_right_to_some_thousandths_of_the_neuron(shape, bound):
-    """Seven bits are then taken as normal. Equal weights, a lattice, are the worst case; more bits are a better one."""
+SHAPES = {
+    "uniform": lambda random, n: random.uniform(-1, 1, (8, n)),
+    "zeros": lambda random, n: np.where(random.random((8, n)) < 0.5, 0.0, random.standard_normal((8, n))),
+    "equal": lambda random, n: 0.1 * random.choice([-1, 1], (8, n)),
+    "six equal ones": lambda random, n: np.tile(np.r_[np.ones(6), np.zeros(n - 6)], (8, 1)),
+    "one large": lambda random, n: np.r_[5.0, np.full(n - 1, 0.1)] * random.choice([-1, 1], (8, n)),
+    "geometric": lambda random, n: np.tile(2.0 ** -np.arange(n), (8, 1)),
+    "many sizes": lambda random, n: random.standard_normal((8, n)) * 10.0 ** -random.integers(0, 17, (8, n)),
+    "collapsed": lambda random, n: 1e-200 * random.standard_normal((8, n)),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("n", [12, 16])
+def test_the_average_is_that_of_all_inputs_whatever_the_weights(shape, n):
     random = np.random.default_rng(5)
-    draw = {
-        "uniform": lambda: random.uniform(-1, 1, (40, 14)),
-        "normal": lambda: random.standard_normal((40, 14)),
-        "one large": lambda: np.r_[3.0, np.full(13, 0.4)] * random.choice([-1, 1], (40, 14)),
-        "equal": lambda: np.ones((40, 14)),
-    }[shape]
-    W, b = draw(), random.standard_normal(40)
-    expected = by_enumeration(W, b, (0, 1, 2))
-    error = np.abs(averaged_activations(W, b, (0, 1, 2)) - expected).max(axis=1) / neuron_sizes(W, b)
-    assert error.max() < bound
+    W = SHAPES[shape](random, n)
+    b = random.standard_normal(8) * np.abs(W).max()
+    sizes = np.abs(W).max(axis=1, keepdims=True) + np.abs(b)[:, None]
+    found, bounds = bounded_averages(W, b, (0, 1, 2))
+    assert (np.abs(found - by_enumeration(W, b, (0, 1, 2))) / sizes).max() < 1e-11
+    assert (bounds / sizes).max() < 1e-13
+    assert shape == "many sizes" or not bounds.any()
+
+
+def by_convolution(whole, at):
+    """E relu(a + Y) for whole-numbered weights: the law of the sum, bit by bit."""
+    law = np.ones(1)
+    for step in np.abs(whole[whole != 0]):
+        spread = np.zeros(len(law) + 2 * step)
+        spread[: len(law)] += 0.5 * law
+        spread[2 * step :] += 0.5 * law
+        law = spread
+    values = np.arange(len(law)) - len(law) // 2
+    return np.array([(law * np.maximum(a + values, 0)).sum() for a in at])
+
+
+MANY = {
+    "uniform": (lambda random: random.integers(-3000, 3001, 37), False),
+    "normal": (lambda random: (1000 * random.standard_normal(37)).astype(int), False),
+    "two large": (lambda random: np.r_[random.integers(4000, 6000, 2), random.integers(-90, 90, 35)], False),
+    "two scales": (lambda random: np.r_[random.integers(1000, 1020, 20), random.integers(1, 100, 30)], False),
+    "equal": (lambda random: np.full(60, 7), True),
+    "equal but for zeros": (lambda random: np.r_[np.full(40, 7), np.zeros(20, int)], True),
+    "a lattice": (lambda random: np.arange(1, 38), True),
+    "dominated": (lambda random: np.r_[2 ** np.arange(5, 16), np.ones(30, int)], True),
+}
+
+
+@pytest.mark.parametrize("shape", MANY)
+def test_with_many_other_bits_the_average_is_within_its_bound_and_exact_where_that_is_0(shape):
+    draw, is_exact = MANY[shape]
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        whole = draw(random)
+        size = int(np.sqrt((whole**2).sum()))
+        relevant, bias = random.integers(-size, size + 1, 2), int(random.integers(-size, size + 1))
+        W, b = np.r_[relevant, whole][None].astype(float), np.array([float(bias)])
+        found, bounds = bounded_averages(W, b, (0, 1))
+        off = np.abs(found[0] - by_convolution(whole, patterns(2) @ relevant + bias)) / neuron_sizes(W, b)
+        assert (off <= bounds[0] / neuron_sizes(W, b) + 1e-12).all()
+        assert (bounds / neuron_sizes(W, b)).max() < 1e-5
+        assert bounds.any() != is_exact
+
+
+def test_bounds_scale_with_the_neuron_and_do_not_depend_on_signs_or_order():
+    random = np.random.default_rng(1)
+    W, b = random.uniform(-1, 1, (3, 40)), random.uniform(-1, 1, 3)
+    found, bounds = bounded_averages(W, b, (0, 1))
+    scaled = bounded_averages(1e-150 * W, 1e-150 * b, (0, 1))
+    np.testing.assert_allclose(scaled.means * 1e150, found, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(scaled.bounds * 1e150, bounds, rtol=1e-6)
+    order = np.r_[0, 1, 2 + random.permutation(38)]
+    moved = bounded_averages((W * np.r_[1, 1, random.choice([-1, 1], 38)])[:, order], b, (0, 1))
+    np.testing.assert_allclose(moved.means, found, rtol=1e-12, atol=1e-12)
 
 
 def test_the_average_is_not_the_value_at_the_mean():

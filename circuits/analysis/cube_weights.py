@@ -16,12 +16,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int8, Real
 
-from circuits.analysis.cube import walsh_coefficients
+from circuits.analysis.cube import walsh_coefficients, walsh_values
 from circuits.constructions.patterns import patterns
 from circuits.random import generator
 
 PARTS = ("parity", "subsets", "rest")
 FEWEST_DRAWS = 8  # of each pattern
+DEVIATIONS = 1.96  # either way of a 95 % interval of a normal estimate
 
 
 class Draws(NamedTuple):
@@ -39,8 +40,10 @@ class Draws(NamedTuple):
 class Weights(NamedTuple):
     """What `cube_weights` finds of one function.
 
-    `coefficients` (subset) f^(T) for T within S, in the order of `walsh_coefficients`, all with the standard error
-    `error`; `weight` and `share` (part) with their standard errors; shares are NaN for a constant function.
+    `coefficients` (subset) f^(T) for T within S, in the order of `walsh_coefficients`, all with the error `error`: the
+    standard error of a sample mean, or the bound of a mean that is known to within a bound; `weight` and `share` (part)
+    with their errors, a standard error plus what the bound adds; `share_low` and `share_high`, 95 % intervals of the
+    shares, in 0..1. Shares are NaN for a constant function, errors NaN where they cannot be told.
     """
 
     coefficients: Float[np.ndarray, " subset"]
@@ -49,6 +52,8 @@ class Weights(NamedTuple):
     weight_error: Float[np.ndarray, " part"]
     share: Float[np.ndarray, " part"]
     share_error: Float[np.ndarray, " part"]
+    share_low: Float[np.ndarray, " part"]
+    share_high: Float[np.ndarray, " part"]
 
 
 def draws_by_pattern(n: int, support: Sequence[int], n_samples: int, exact_bits: int, stream: int = 0) -> Draws:
@@ -87,11 +92,14 @@ def cube_weights(
     values: Real[np.ndarray, "pattern draw"],
     is_complete: bool = False,
     means: Float[np.ndarray, " pattern"] | None = None,
+    bound: float = 0.0,
+    is_constant: bool = False,
 ) -> Weights:
     """Weight of a function on the parity of S, on its subsets and on the rest.
 
     Squares of estimates are freed of their bias, by their squared standard errors, so that a small weight can come out
-    negative. Standard errors are to first order, and take the parts as independent.
+    negative. Standard errors are to first order. Where the function was the same on
+    all draws of each pattern, a sample does not say how often it differs or by how much: the error of the rest is NaN.
 
     Parameters
     ----------
@@ -100,7 +108,11 @@ def cube_weights(
     is_complete
         They are all inputs, so that nothing is estimated.
     means
-        (pattern) its exact means over the other bits, if known.
+        (pattern) its means over the other bits, if known.
+    bound
+        Of the error of a coefficient that follows from `means`: the mean of their own bounds.
+    is_constant
+        Whether the function is known not to depend on the other bits.
 
     Examples
     --------
@@ -117,19 +129,68 @@ def cube_weights(
     coefficients = walsh_coefficients(sample_means if means is None else means)
     square = 0.0 if known else float(variances.mean()) / (n_draws * n_patterns)  # of the error of a coefficient
     unbiased = coefficients**2 - square
-    spread = np.maximum(4 * unbiased * square + 2 * square**2, 2 * square**2)  # of the estimates of squares
-    within = 0.0  # squared standard error of the rest, by the variance of a sample variance
-    if not is_complete:
-        of_variance = (squares**2).mean(axis=1) - variances**2 * (n_draws - 3) / (n_draws - 1)
-        within = float(np.maximum(of_variance, 0.0).sum()) / n_draws / n_patterns**2
+    of_mean = np.zeros(n_patterns) if known else variances / n_draws  # squared errors of the means and variances
+    within, both = 0.0, np.zeros(n_patterns)  # squared error of the rest; covariances of means and variances
+    if not (is_complete or is_constant):
+        fourth = (squares**2).mean(axis=1) - variances**2 * (n_draws - 3) / (n_draws - 1)
+        within = float(np.maximum(fourth, 0.0).sum()) / n_draws / n_patterns**2 if squares.any() else np.nan
+        both = both if known else ((values - sample_means[:, None]) ** 3).mean(axis=1) / n_draws
+    inside = np.zeros((2, n_patterns))  # coefficients of the parity, and of its subsets
+    inside[0, -1], inside[1, 1:-1] = coefficients[-1], coefficients[1:-1]
+    by_mean = 2 * walsh_values(inside) / n_patterns  # slopes of the two weights
+    covariance = np.zeros((3, 3))
+    covariance[:2, :2] = (by_mean * of_mean) @ by_mean.T
+    covariance[2, 2] = within
+    covariance[:2, 2] = covariance[2, :2] = (by_mean * both).sum(axis=1) / n_patterns
+    # Squares of estimates are too large there as well, and vary also where the coefficient is 0.
+    second = 2 * square**2 * np.array([1.0, n_patterns - 2, 0.0])
+    places = np.arange(3)
+    covariance[places, places] = np.maximum(covariance[places, places] - second, second)
+    off = 2 * np.abs(coefficients) * bound + bound**2  # of the squares, where the means have a bound
+    bounds = np.array([off[-1], off[1:-1].sum(), 0.0])
     weight = np.array([unbiased[-1], unbiased[1:-1].sum(), variances.mean()])
-    errors = np.array([spread[-1], spread[1:-1].sum(), within])  # squared
     total = weight.sum()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = weight / total if total > 0 else np.full(3, np.nan)
+    nothing = np.full(3, np.nan)
+    share, share_errors, ends = nothing, nothing, (nothing, nothing)
+    if total > 0:
+        share = weight / total
         slopes = (np.eye(3) - share[:, None]) / total  # of each share by each weight
-        share_errors = np.sqrt((slopes**2) @ errors) if total > 0 else np.full(3, np.nan)
-    return Weights(coefficients, float(np.sqrt(square)), weight, np.sqrt(errors), share, share_errors)
+        wider = covariance + np.diag(2 * second)  # an estimate that is small by chance has a small error by chance
+        share_errors, wider_errors = (
+            np.sqrt(np.maximum(np.einsum("sp,pq,sq->s", slopes, of, slopes), 0.0)) + np.abs(slopes) @ bounds
+            for of in (covariance, wider)
+        )
+        ends = share_ends(share, wider_errors)
+    error = float(np.sqrt(square)) + bound
+    if not known and not is_constant and not squares.any():
+        error = np.nan
+    errors = np.sqrt(np.diag(covariance)) + bounds
+    return Weights(coefficients, error, weight, errors, share, share_errors, *ends)
+
+
+def share_ends(
+    share: Float[np.ndarray, " part"], error: Float[np.ndarray, " part"]
+) -> tuple[Float[np.ndarray, " part"], Float[np.ndarray, " part"]]:
+    """Ends of the 95 % interval of shares with these errors; 0 and 1 where the error is NaN.
+
+    An estimate that is more than five errors away from 0 and from 1 has an interval that is symmetric in
+    log(share / (1 - share)), since such an estimate is skewed; any other has estimate ± 1.96 errors, cut at 0 and 1.
+
+    Examples
+    --------
+    >>> low, high = share_ends(np.array([0.2, 0.001, 1.0]), np.array([0.03, 0.01, 0.0]))
+    >>> low.round(3), high.round(3)
+    (array([0.147, 0.   , 1.   ]), array([0.265, 0.021, 1.   ]))
+    """
+    inside = np.clip(share, 0.0, 1.0)
+    low, high = (np.clip(share + sign * DEVIATIONS * error, 0.0, 1.0) for sign in (-1, 1))
+    clear = (np.minimum(share, 1 - share) > 5 * error) & (error > 0)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        odds, step = inside / (1 - inside), np.exp(DEVIATIONS * error / (inside * (1 - inside)))
+        low = np.where(clear, odds / (odds + step), low)
+        high = np.where(clear, odds * step / (1 + odds * step), high)
+    unknown = np.isnan(error)
+    return np.where(unknown, 0.0, np.minimum(low, inside)), np.where(unknown, 1.0, np.maximum(high, inside))
 
 
 def within_support(subsets: Sequence[tuple[int, ...]], support: Sequence[int]) -> Bool[np.ndarray, " subset"]:

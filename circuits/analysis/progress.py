@@ -19,6 +19,7 @@ from circuits.analysis.labels import chosen_checkpoints, trajectory_coords
 from circuits.analysis.layers import layer_of
 from circuits.analysis.loss_spectrum import loss_spectra
 from circuits.analysis.margin import degree_of_homogeneity, margins
+from circuits.analysis.mean_interval import mean_interval
 from circuits.analysis.moves import flattened, moves
 from circuits.analysis.outputs import outputs_on
 from circuits.analysis.phases import epoch_at, phase_checkpoints
@@ -37,7 +38,12 @@ from circuits.checkpoints.run import Run
 from circuits.options import Options
 
 CURVES = ("test_accuracy", "test_loss", "train_loss")  # training accuracy has moved by then
-SAID_ALREADY = ("frobenius_norm", "sparsity_ratio", "sensitivity_error")  # by layer norms, sparsity, sensitivity
+SAID_ALREADY = (
+    "frobenius_norm",
+    "sparsity_ratio",
+    "sensitivity_low",
+    "sensitivity_high",
+)  # by layer norms, sparsity, sensitivity
 MARGINS = {
     "train_margin_least": "least margin on the training set",
     "train_margin_mean": "mean margin on the training set",
@@ -103,8 +109,9 @@ def progress_measures(run: Run, options: Options = Options(), *, progress: bool 
         (step, seed) margins on the training and the test set; NaN where the network has collapsed.
     normalised_margin
         (step, seed) least margin on the training set over ‖θ‖^L; of homogeneous networks, of degree `degree`.
-    sensitivity, sensitivity_error
-        (step, seed) mean sensitivity over the test inputs, in 0..input, and its standard error; of tasks on signs.
+    sensitivity, sensitivity_low, sensitivity_high
+        (step, seed) mean sensitivity over the test inputs, in 0..input, and the 95 % interval of its mean over all
+        inputs, see `mean_interval`; of tasks on signs.
     arity
         (step, seed, neuron) int16, -1 where the network has collapsed or diverged; of the relu model.
     network_arity, subnetwork_arity
@@ -149,7 +156,9 @@ def progress_measures(run: Run, options: Options = Options(), *, progress: bool 
         if config.task.parity_bits is not None:
             title["of_the_task"] = len(config.task.parity_bits)
         found["sensitivity"] = (axes, values["sensitivity"][..., 0], title)
-        found["sensitivity_error"] = (axes, values["sensitivity"][..., 1], {"long_name": "standard error of it"})
+        for index, end in enumerate(("low", "high"), 1):
+            said = {"long_name": f"{end} end of its 95 % interval"}
+            found[f"sensitivity_{end}"] = (axes, values["sensitivity"][..., index], said)
     if "arity" in kind:
         _add_arity(found, values["arity"], neuron_groups(run, options).kept[0])
     return found
@@ -171,7 +180,7 @@ def _one_network(run: Run, options: Options) -> tuple:
     sets = [{which: support_examples(run, at, which) for which in ("train", "test")} for at in places]
     outputs = [{which: outputs_on(config, of[0]) for which, of in both.items()} for both in sets]
     if config.task.inputs_are_signs:
-        fields.append(("sensitivity", np.float64, (2,)))
+        fields.append(("sensitivity", np.float64, (3,)))
         flips = [sensitivities_on(config, both["test"][0]) for both in sets]
     if relu is not None:
         fields.append(("arity", np.int16, (config.shapes[relu[0]][1][0],)))
@@ -196,7 +205,7 @@ def _one_network(run: Run, options: Options) -> tuple:
             found["sensitivity"] = np.nan
             if np.isfinite(answers["test"]).all():
                 counts = flips[seed](net)
-                found["sensitivity"] = counts.mean(), counts.std(ddof=min(1, len(counts) - 1)) / np.sqrt(len(counts))
+                found["sensitivity"] = counts.mean(), *mean_interval(counts, 0, config.task.signature.n_inputs)
         if relu is not None:
             on = answers["train"] if options.support == "train" else on_support[seed](net)
             W, b, u = (net[name] for name in relu)

@@ -21,7 +21,7 @@ from circuits.analysis.outputs import preactivations
 from circuits.analysis.sweep import Network, sweep
 from circuits.checkpoints.run import Run
 from circuits.config import Config
-from circuits.constructions.averaging import averaged_activations
+from circuits.constructions.averaging import bounded_averages
 from circuits.options import Options
 from circuits.threads import one_blas_thread
 
@@ -140,7 +140,9 @@ def walsh_spectrum(
     Returns
     -------
     coefficient, error
-        (subset,) f^(T) and its standard error, 0 where exact; `subset` names the bits of T, such as "{0,7}".
+        (subset,) f^(T) and its error: 0 where it is exact up to float rounding, a bound of the error for the relevant
+        bits' subsets of the relu model, otherwise a standard error, NaN where the whole sample is equal. `subset` names
+        the bits of T, such as "{0,7}".
 
     Raises
     ------
@@ -156,8 +158,13 @@ def walsh_spectrum(
         values = outputs_of(config, net, draws.flat).reshape(1, *draws.inputs.shape[:2])
     beyond = spectrum_beyond(values, draws, support).found
     is_formula = config.model.hidden_layer is not None and not draws.is_complete
-    means = averaged_activations(net["W"], net["b"], support).T @ net["u"].astype(np.float64) if is_formula else None
-    within = cube_weights(values[0], draws.is_complete, means)
+    means, bound, is_constant = None, 0.0, False
+    if config.model.hidden_layer is not None and not draws.is_complete:
+        u = net["u"].astype(np.float64)
+        found = bounded_averages(net["W"], net["b"], support)
+        means, bound = found.means.T @ u, float((found.bounds.T @ np.abs(u)).mean())
+        is_constant = not np.delete(net["W"], list(support), axis=1)[u != 0].any()
+    within = cube_weights(values[0], draws.is_complete, means, bound, is_constant)
     inside = [tuple(np.array(support)[row].tolist()) for row in membership(len(support))]
     subsets = inside + beyond.subsets
     coefficients = np.concatenate([within.coefficients, beyond.coefficients[0]])

@@ -1,9 +1,9 @@
 """Walsh coefficients of relu neurons, and of their sum, on the subsets of the relevant bits, the others averaged out.
 
 For T within S, f^(T) = E f(x) χ_T(x) needs only the mean of f over the other bits on each of the 2^k patterns of S,
-which `averaged_activations` gives: exactly with at most eight other bits, or where they cannot move a neuron over its
-kink; otherwise with an error below 3e-5 of ‖(w, b)‖ for trained neurons with 37 others, 3e-3 for random ones with 11. A
-coefficient is a mean of these with signs, so its error is no larger.
+which `bounded_averages` gives: exactly up to float rounding with at most 24 other weights that are not 0, with equal
+ones, or where they cannot move a neuron over its kink; otherwise with a bound of at most about 4e-6 of ‖(w, b)‖. A
+coefficient is a mean of these with signs, so its error is at most the mean of their bounds.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
 """The measurement `walsh`: parity runs in the basis where parity is one coefficient, and their hidden progress.
 
-f^(T) = E f(x) Π_{i∈T} x_i over uniform inputs. For T within the relevant bits S they are exact, the other bits averaged
-out by `averaged_activations`, where the network is uᵀ relu(W x + b); otherwise sample means with a standard error. What
+f^(T) = E f(x) Π_{i∈T} x_i over uniform inputs. For T within the relevant bits S and a network uᵀ relu(W x + b) they are
+exact or known to within a bound, the other bits averaged out by `bounded_averages`; otherwise they are sample means
+with a standard error. What
 lies on all other T is a mean of variances within the patterns of S, from a sample that all networks share: it is drawn
 once, so that curves along training are smooth. With at most `walsh_exact_bits` input bits nothing is sampled.
 
@@ -25,14 +26,16 @@ from circuits.analysis.layers import Layer, layer_of
 from circuits.analysis.masking import Masked
 from circuits.analysis.phases import phase_checkpoints
 from circuits.analysis.population_gradient import fourier_gaps, halfspace_gradient
+from circuits.analysis.sign_weights import COUNTS, sign_counts, sign_weights
 from circuits.analysis.spectrum import DEGREES, MOST_CHECKPOINTS, outputs_of, parameter_names, spectrum_at
 from circuits.analysis.sweep import Network, sweep
 from circuits.checkpoints.run import Run
 from circuits.config import Config
-from circuits.constructions.averaging import averaged_activations
+from circuits.constructions.averaging import bounded_averages
 from circuits.options import Options
 
 MOST_NEURONS, MOST_NUMBERS = 64, 1024  # neurons told apart; their coefficients together
+OF_OUTPUT = ("weight", "weight_error", "share", "share_error", "share_low", "share_high")
 MOST_GAPS = 64  # checkpoints at which the gap of a whole layer is taken
 
 
@@ -53,20 +56,22 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     Returns
     -------
     coefficient, coefficient_error
-        (step, seed, subset), (step, seed) f^(T) for T within the relevant bits, and its standard error, 0 where exact.
+        (step, seed, subset), (step, seed) f^(T) for T within the relevant bits, and its error: 0 where it is exact up to
+        float rounding, a bound for the relu model, the standard error of a sample mean for any other.
     variance
         (step, seed) E f² - (E f)².
-    weight, weight_error, share, share_error
+    weight, weight_error, share, share_error, share_low, share_high
         (part, step, seed) Σ f^(T)² over the parts "parity", "subsets" and "rest" of the variance, see `cube_weights`;
-        shares of the variance, NaN for a constant or collapsed network.
-    sign_share, sign_share_error, sign_parity, sign_parity_error
-        (part, step, seed), (step, seed) the same of sign f, and its coefficient at the parity, 2 · accuracy - 1.
-    group_parity
+        shares of the variance, NaN for a constant or collapsed network, with their 95 % intervals.
+    sign_share, sign_share_low, sign_share_high, sign_parity, sign_parity_low, sign_parity_high
+        (part, step, seed), (step, seed) the same of sign f, and its coefficient at the parity, 2 · accuracy - 1, with
+        95 % intervals that also hold where no failure was drawn, see `sign_weights`.
+    group_parity, group_parity_error
         (group, step, seed) coefficient at the parity of each group of neurons alone; of linear readouts only.
-    neuron_index, neuron_coefficient
-        (seed, rank), (step, seed, rank, subset) neurons of the generalizing group by falling norm, at most 64 and no
-        more than 1024 coefficients (index -1: none of this rank); coefficients of what each adds to the output, or of
-        its value where the readout is not linear.
+    neuron_index, neuron_coefficient, neuron_coefficient_error
+        (seed, rank), (step, seed, rank, subset), (step, seed, rank) neurons of the generalizing group by falling norm,
+        at most 64 and no more than 1024 coefficients (index -1: none of this rank); coefficients of what each adds to
+        the output, or of its value where the readout is not linear.
     movement
         (moved, step, seed) largest |W_t - W_0| in the first layer: all inputs, the relevant, the irrelevant ones.
     neuron_movement, neuron_gap
@@ -189,47 +194,87 @@ class _Measured:
 
     def one(self, seed: int, net: Network) -> Float[np.ndarray, " number"]:
         """Everything of one network, in the order of `labelled`."""
-        contributions = self._contributions(net)
-        is_exact = self.is_relu and not self.draws.is_complete
-        means = contributions.sum(axis=0) if is_exact and contributions is not None else None
+        contributions, errors = self._contributions(net)
+        is_formula = self.is_relu and not self.draws.is_complete
+        means = contributions.sum(axis=0) if is_formula and contributions is not None else None
         values = outputs_of(self.config, net, self.inputs).reshape(self.draws.inputs.shape[:2])
-        of_output = cube_weights(values, self.draws.is_complete, means)
+        of_output = cube_weights(
+            values, self.draws.is_complete, means, float(errors.sum()) if is_formula else 0.0, self._is_constant(net)
+        )
         of_sign = cube_weights(np.sign(values), self.draws.is_complete)
         moved = movement(as_layer(net, self.first), self.initial[seed], self.support)
         parts: list[np.ndarray] = [
             of_output.coefficients,
             np.array([of_output.error]),
-            *(getattr(of_output, name) for name in ("weight", "weight_error", "share", "share_error")),
+            *(getattr(of_output, name) for name in OF_OUTPUT),
             of_sign.share,
-            of_sign.share_error,
-            np.array([of_sign.coefficients[-1], of_sign.error]),
+            of_sign.coefficients[-1:],
+            sign_counts(values),
             moved.max(axis=1),
         ]
         if contributions is not None and self.groups is not None and self.layer is not None:
             its = self.ranked[seed]
             there = its >= 0
             of_neurons = walsh_coefficients(contributions[its])
-            parts.append(np.where(there[:, None], of_neurons, np.nan).ravel())
+            parts += [np.where(there[:, None], of_neurons, np.nan).ravel(), np.where(there, errors[its], np.nan)]
             if self.layer.is_linear:
                 kept = self.groups.kept[:, seed].astype(np.float64)
                 of_groups = (walsh_coefficients(kept @ contributions)[:, -1]).copy()
                 of_groups[~self.groups.defined[:, seed]] = np.nan
-                parts.append(of_groups)
+                of_errors = self._group_errors(net, kept, errors)
+                of_errors[~self.groups.defined[:, seed]] = np.nan
+                parts += [of_groups, of_errors]
             if self.is_relu:
                 gaps = fourier_gaps(halfspace_gradient(net["W"][its], net["b"][its], self.support), self.support)
                 parts += [np.where(there, moved[0][its], np.nan), np.where(there, gaps, np.nan)]
         return np.concatenate(parts)
 
-    def _contributions(self, net: Network) -> Float[np.ndarray, "neuron pattern"] | None:
-        """What each neuron adds to the output on each pattern on average: exact for relu, else over the draws."""
+    def _contributions(
+        self, net: Network
+    ) -> tuple[Float[np.ndarray, "neuron pattern"] | None, Float[np.ndarray, " neuron"]]:
+        """What each neuron adds to the output on each pattern on average, and the error of its coefficients.
+
+        Of relu, a bound; else the mean over the draws, with its standard error.
+        """
         if self.layer is None:
-            return None
+            return None, np.zeros(0)
         if self.is_relu and not self.draws.is_complete:
-            return net["u"].astype(np.float64)[:, None] * averaged_activations(net["W"], net["b"], self.support)
-        values = Masked(self.layer, net).separated(self.inputs)[0]
-        means = values.reshape(*self.draws.inputs.shape[:2], -1).mean(axis=1, dtype=np.float64).T
-        readout = self.layer.readout(net)
-        return means if readout is None else readout.astype(np.float64)[:, None] * means
+            u = net["u"].astype(np.float64)[:, None]
+            found = bounded_averages(net["W"], net["b"], self.support)
+            return u * found.means, (np.abs(u) * found.bounds).mean(axis=1)
+        values = self._values(net, self.layer)
+        means = values.mean(axis=1, dtype=np.float64).T
+        return means, self._standard_error(values)
+
+    def _values(self, net: Network, layer: Layer) -> Float[np.ndarray, "pattern draw neuron"]:
+        """What each neuron adds to the output on each draw, or its value where the readout is not linear."""
+        values = Masked(layer, net).separated(self.inputs)[0].astype(np.float64)
+        readout = layer.readout(net)
+        values = values if readout is None else values * readout.astype(np.float64)
+        return values.reshape(*self.draws.inputs.shape[:2], -1)
+
+    def _standard_error(self, values: Float[np.ndarray, "pattern draw any"]) -> Float[np.ndarray, " any"]:
+        """Of the coefficients of functions with these values on the draws; 0 where the draws are all inputs."""
+        if self.draws.is_complete:
+            return np.zeros(values.shape[-1])
+        n_patterns, n_draws = values.shape[:2]
+        found: np.ndarray = np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (n_patterns * n_draws))
+        return found
+
+    def _group_errors(
+        self, net: Network, kept: Float[np.ndarray, "group neuron"], errors: Float[np.ndarray, " neuron"]
+    ) -> Float[np.ndarray, " group"]:
+        """Error of the coefficients of each group: the sum of bounds, or the standard error of the sum."""
+        if self.is_relu or self.draws.is_complete or self.layer is None:
+            return np.asarray(kept @ errors)
+        return self._standard_error(self._values(net, self.layer) @ kept.T)
+
+    def _is_constant(self, net: Network) -> bool:
+        """Whether the network is known not to depend on the irrelevant bits."""
+        if not self.is_relu:
+            return False
+        others = np.delete(net["W"], list(self.support), axis=1)
+        return not (others[net["u"] != 0]).any()
 
     def layer_gaps(self, progress: bool) -> Float[np.ndarray, "step seed"] | None:
         """Of the whole layer, at some of the checkpoints."""
@@ -267,18 +312,18 @@ class _Measured:
         n_subsets = 2 ** len(self.support)
         found: dict[str, tuple] = {
             "coefficient": ((*over, "subset"), take(n_subsets), {"long_name": "Walsh coefficient of the output"}),
-            "coefficient_error": (over, take(1)[..., 0], {"long_name": "standard error of a coefficient"}),
+            "coefficient_error": (over, take(1)[..., 0], {"long_name": f"{self.error_kind} of a coefficient"}),
             "weight": by_part("weight of the output"),
             "weight_error": by_part("standard error of the weight"),
             "share": by_part("share of the variance of the output"),
             "share_error": by_part("standard error of the share"),
+            "share_low": by_part("low end of the share's 95 % interval"),
+            "share_high": by_part("high end of the share's 95 % interval"),
             "sign_share": by_part("share of the variance of the prediction"),
-            "sign_share_error": by_part("standard error of the share"),
         }
         found["variance"] = (over, found["weight"][1].sum(axis=0), {"long_name": "variance of the output"})
-        sign = take(2)
-        found["sign_parity"] = (over, sign[..., 0], {"long_name": "parity coefficient of the prediction"})
-        found["sign_parity_error"] = (over, sign[..., 1], {"long_name": "standard error"})
+        found["sign_parity"] = (over, take(1)[..., 0], {"long_name": "parity coefficient of the prediction"})
+        found |= self._sign_intervals(take(len(COUNTS)), found["sign_share"][1], found["sign_parity"][1])
         movements = np.moveaxis(take(len(MOVED)), 2, 0)
         found["movement"] = (("moved", *over), movements, {"long_name": "largest |W_t − W_0| in the first layer"})
         if self.layer is not None:
@@ -287,15 +332,45 @@ class _Measured:
             of_neurons = {"long_name": f"Walsh coefficient {said}"}
             found["neuron_index"] = (("seed", "rank"), self.ranked, {})
             found["neuron_coefficient"] = ((*over, "rank", "subset"), take(n_ranks, n_subsets), of_neurons)
+            of_error = {"long_name": f"{self.error_kind} of its coefficients"}
+            found["neuron_coefficient_error"] = ((*over, "rank"), take(n_ranks), of_error)
             if self.layer.is_linear:
                 groups = np.moveaxis(take(len(GROUPS)), 2, 0)
                 found["group_parity"] = (("group", *over), groups, {"long_name": "parity coefficient of each group"})
+                groups_off = np.moveaxis(take(len(GROUPS)), 2, 0)
+                found["group_parity_error"] = (("group", *over), groups_off, {"long_name": f"{self.error_kind} of it"})
             if self.is_relu:
                 found["neuron_movement"] = ((*over, "rank"), take(n_ranks), {"long_name": "‖w_t − w_0‖∞"})
                 gaps = take(n_ranks)
                 found["neuron_gap"] = ((*over, "rank"), gaps, {"long_name": "Fourier gap"})
                 found["fourier_gap"] = (("statistic", *over), _statistics(gaps), {"long_name": "Fourier gap"})
         return found
+
+    @property
+    def error_kind(self) -> str:
+        """What the errors of coefficients are."""
+        return "bound of the error" if self.is_relu or self.draws.is_complete else "standard error"
+
+    def _sign_intervals(
+        self,
+        counts: Float[np.ndarray, "step seed count"],
+        shares: Float[np.ndarray, "part step seed"],
+        parity: Float[np.ndarray, "step seed"],
+    ) -> dict[str, tuple]:
+        """Ends of the intervals of `sign_share` and `sign_parity`; where nothing is sampled, the values themselves."""
+        found = sign_weights(counts)
+        ends = {
+            "sign_share": (np.where(np.isnan(shares), np.nan, end) for end in (found.share_low, found.share_high)),
+            "sign_parity": (found.parity_low, found.parity_high),
+        }
+        if self.draws.is_complete:
+            ends = {"sign_share": (shares, shares), "sign_parity": (parity, parity)}
+        dims = {"sign_share": ("part", "step", "seed"), "sign_parity": ("step", "seed")}
+        return {
+            f"{name}_{end}": (dims[name], values, {"long_name": f"{end} end of its 95 % interval"})
+            for name, both in ends.items()
+            for end, values in zip(("low", "high"), both, strict=True)
+        }
 
 
 def _statistics(values: Float[np.ndarray, "step seed rank"]) -> Float[np.ndarray, "statistic step seed"]:

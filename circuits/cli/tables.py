@@ -187,15 +187,22 @@ def walsh_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
                 progress.add_row(name, str(seed), *["–"] * 5)
                 continue
             at = dataset.sel(seed=seed).isel(step=epochs.index(epoch))
-            parts = (number(value, ".3g") for value in at["share"])
+            parity, *parts = (number(value, ".3g") for value in at["share"])
+            ends = (at[f"share_{end}"].sel(part="parity") for end in ("low", "high"))
+            parity += interval(*ends, ".3g")
+            predicted = number(at["sign_parity"], ".3f") + interval(
+                at["sign_parity_low"], at["sign_parity_high"], ".3f"
+            )
             when = epoch_in_words(phases.sel(seed=seed), AT_PHASES[label]) if label in AT_PHASES else f"{epoch:g}"
-            shares.add_row(name, str(seed), when, *parts, number(at["sign_parity"], ".3f"))
+            shares.add_row(name, str(seed), when, parity, *parts, predicted)
             gaps = [at["layer_gap"], *at["fourier_gap"][:2]] if "fourier_gap" in at else [math.nan] * 3
             moved = (number(at["movement"].sel(moved=part), ".3g") for part in ("relevant", "irrelevant"))
             progress.add_row(name, str(seed), *(number(gap, ".2g") for gap in gaps), *moved)
         shares.add_section()
         progress.add_section()
     title = "Share of the output's variance on the parity, its subsets, everything else"
+    if not dataset.attrs["exact"]:
+        title += f"\n(95 % intervals, of {dataset.attrs['examples']:,} random inputs)"
     return [
         (title, shares),
         (
@@ -278,9 +285,17 @@ def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
     of = "" if len(seeds) == dataset.sizes["seed"] else f"; the first {len(seeds)} of {dataset.sizes['seed']} seeds"
     columns = [f"seed {seed}" for seed in seeds]
     values, moves = new_table("measure", *columns), new_table("measure", *columns)
-    hidden = [name for name in ("share", "sparsity_ratio", "frobenius_norm", "layer_norm") if name in dataset]
-    for name, measure in last_checkpoint(dataset.drop_vars(hidden)).items():
-        values.add_row(name.replace("\n", " "), *(number(measure.sel(seed=seed), ".4g") for seed in seeds))
+    hidden = ("share", "sparsity_ratio", "frobenius_norm", "layer_norm", "sensitivity_low", "sensitivity_high")
+    last = last_checkpoint(dataset.drop_vars(hidden, errors="ignore"))
+    for name, measure in last.items():
+        cells = [number(measure.sel(seed=seed), ".4g") for seed in seeds]
+        if f"{name}_low" in dataset:
+            low, high = (dataset[f"{name}_{end}"].isel(step=-1) for end in ("low", "high"))
+            cells = [
+                cell + interval(low.sel(seed=seed), high.sel(seed=seed), ".3g")
+                for cell, seed in zip(cells, seeds, strict=True)
+            ]
+        values.add_row(name.replace("\n", " "), *cells)
     if bool(dataset["onset"].isnull().all()):
         moves = Table(_why_nothing_moves(dataset, phases), box=None)
     else:
@@ -321,6 +336,17 @@ def number(value: xr.DataArray | float, form: str = "g") -> str:
     """
     value = float(value)
     return "–" if math.isnan(value) else format(value, f"z{form}")  # z: what rounds to 0 has no sign
+
+
+def interval(low: xr.DataArray | float, high: xr.DataArray | float, form: str = "g") -> str:
+    """The interval of a number, to follow it in its cell; nothing where it has no width or is not known.
+
+    Examples
+    --------
+    >>> interval(0.5, 0.75), interval(0.5, 0.5), interval(float("nan"), float("nan"))
+    (' (0.5–0.75)', '', '')
+    """
+    return f" ({number(low, form)}–{number(high, form)})" if float(low) < float(high) else ""
 
 
 def _phase_cells(at: xr.Dataset) -> list[str]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import beta
 
+from circuits.constructions.binomial import clopper_pearson
 from circuits.constructions.restriction import irrelevant_bits
 from circuits.random import generator
 
@@ -78,20 +78,3 @@ def failure_rate(
         n_failures += int((outputs * inputs[:, relevant].prod(axis=1) <= 0).sum())
     low, high = clopper_pearson(n_failures, n_inputs, level)
     return FailureRate(n_failures, n_inputs, low, high)
-
-
-def clopper_pearson(n_successes: int, n_trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval of a probability, of at least this level.
-
-    Examples
-    --------
-    No success in a million: below 4 in a million.
-
-    >>> low, high = clopper_pearson(0, 10**6)
-    >>> low, round(high * 1e6, 2)
-    (0.0, 3.69)
-    """
-    tail = (1 - level) / 2
-    low = float(beta.ppf(tail, n_successes, n_trials - n_successes + 1)) if n_successes else 0.0
-    high = float(beta.ppf(1 - tail, n_successes + 1, n_trials - n_successes)) if n_successes < n_trials else 1.0
-    return low, high

@@ -111,6 +111,24 @@ def add_mean(
     figure.add_scatter(x=single(x), y=single(mean), **(look | line))
 
 
+def add_intervals(figure: go.Figure, low: xr.DataArray, high: xr.DataArray, name: str, style: Style) -> None:
+    """Shade the interval of each seed between `low` and `high` (step, seed); of several seeds, with the seed's own line.
+
+    Where the two are equal everywhere, nothing is drawn.
+    """
+    (x, lows), (_, highs) = points(low), points(high)
+    seeds = low["seed"].values.tolist()
+    for index, seed in enumerate(seeds):
+        if not (lows[:, index] < highs[:, index]).any():
+            continue
+        several = len(seeds) > 1
+        figure.add_scatter(
+            **outline(x, lows[:, index], highs[:, index]), name=f"{name}, 95 % interval", showlegend=False,
+            legendgroup=f"seed {seed}" if several else name, visible="legendonly" if several else True,
+            hoverinfo="skip", mode="none", fill="toself", fillcolor=faint(style.colour, 0.25), line={"width": 0},
+        )  # fmt: skip
+
+
 def points(values: xr.DataArray) -> tuple[Float[np.ndarray, " step"], Float[np.ndarray, "step seed"]]:
     """What is drawn of (step, seed) values: places along the x axis, and finite values or NaN."""
     values = drawable(values).transpose("step", "seed")

@@ -10,7 +10,7 @@ import xarray as xr
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError, nearest
 from circuits.figures.axes import drawable, epochs, frame, title_of
-from circuits.figures.bands import FEW, add_band, add_seed_legend, seeds_shown, single
+from circuits.figures.bands import FEW, add_band, add_intervals, add_seed_legend, seeds_shown, single
 from circuits.figures.palette import ALONE, GREY, TEST, Style, faint, style_of
 from circuits.figures.papers import as_in, with_setting
 from circuits.figures.phases import mark_phases, with_phases
@@ -179,9 +179,12 @@ def sensitivity(result: xr.Dataset) -> go.Figure:
     caption = (
         "Bits of a test input whose flip alone changes the network's prediction, on average"
         f"{as_in(result, 'the code')}{'; a parity of k bits has k' if 'of_the_task' in values.attrs else ''}."
+        " Shaded at a single seed: 95 % interval of the mean over all inputs."
     )
     figure = measures(result, ["sensitivity"], title="Sensitivity", caption=caption)
     figure.update_yaxes(rangemode="tozero")
+    if "sensitivity_low" in result:
+        add_intervals(figure, result["sensitivity_low"], result["sensitivity_high"], "sensitivity", Style(GREY))
     if "of_the_task" in values.attrs:
         k = int(values.attrs["of_the_task"])
         figure.add_hline(

@@ -6,7 +6,7 @@ import xarray as xr
 
 from circuits.checkpoints.run import Run
 from circuits.figures.axes import frame, variable
-from circuits.figures.bands import FEW, add_band, add_seed_legend, seeds_shown, single
+from circuits.figures.bands import FEW, add_band, add_intervals, add_seed_legend, seeds_shown, single
 from circuits.figures.palette import ALONE, BLACK, BLUE, GREEN, GREY, MANY, ORANGE, SKY, VERMILLION, Style, style_of
 from circuits.figures.phases import mark_phases, with_phases
 from circuits.figures.seed_menu import add_seed_menu
@@ -47,7 +47,7 @@ def weight_shares(result: xr.Dataset | xr.DataArray) -> go.Figure:
     values = variable(result, "share")
     caption = (
         "Share of the variance of the output on the parity of the relevant bits, on its proper subsets, and on all "
-        "subsets with an irrelevant bit."
+        "subsets with an irrelevant bit. Shaded at a single seed: 95 % interval, where inputs are sampled."
     )
     axis = {"type": "log", "range": [np.log10(LEAST_SHARE), 0.05]}
     title = "Weight on the parity"
@@ -55,6 +55,9 @@ def weight_shares(result: xr.Dataset | xr.DataArray) -> go.Figure:
     for part, (name, style) in PARTS.items():
         its = values.sel(part=part)
         if bool((its > 0).any()):
+            if "share_low" in result:
+                low, high = (result[f"share_{end}"].sel(part=part).clip(LEAST_SHARE) for end in ("low", "high"))
+                add_intervals(figure, low, high, name, style)
             add_band(figure, its.where(its > 0), name, style)
     add_seed_legend(figure, values["seed"])
     mark_phases(figure, result)
