@@ -2,12 +2,12 @@
 
 The standard error of a mean is 0 when every draw gave the same value, as the sensitivity of a network that has learned
 its task, yet a rare other value may not have been drawn. Gaffke (2005, "Three test statistics for a nonparametric
-one-sided hypothesis on the mean of a nonnegative variable") adds the worst possible value to the sample once and weights
-the N + 1 values by a uniform point of the simplex: the high end of the interval is the 97.5 % quantile of that weighted
-mean with the greatest possible value added, the low end the 2.5 % quantile with the least. For counts of 0 and 1 this
-is Clopper and Pearson's interval. That it holds its level for every bounded variable is conjectured and was never seen
-to fail (Learned-Miller and Thomas 2019, "A new confidence interval for the mean of a bounded random variable"); both
-papers are quoted from memory.
+one-sided hypothesis on the mean of a nonnegative variable") adds the worst possible value to the sample once and
+weights the N + 1 values by a uniform point of the simplex. The high end of the interval is the 97.5 % quantile of that
+weighted mean with the greatest possible value added, the low end the 2.5 % quantile with the least. For counts of 0 and
+1 this is Clopper and Pearson's interval. That it holds its level for every bounded variable is conjectured and was
+never seen to fail (Learned-Miller and Thomas 2019, "A new confidence interval for the mean of a bounded random
+variable"); both papers are quoted from memory.
 """
 
 import numpy as np

@@ -10,9 +10,9 @@ g has a γ-Fourier gap at S if |g^(S⁻)| >= |g^(S⁺)| + γ for all (k-1)-subse
 here is the largest such γ, min over S of |g_i| minus max over the others; where it is not positive there is none. The
 paper was read in quotations; Definition 1 in a paraphrase only.
 
-Given the relevant bits, what is left is P(a + Y > 0) for Y = Σ ±w_j over the others. With at most 20 others whose weight
-is not 0, all their signs are counted, from the sorted sums of two halves of them. Otherwise the square wave of half-period R stands for the sign, exact where
-|a + Y| < R:
+Given the relevant bits, what is left is P(a + Y > 0) for Y = Σ ±w_j over the others. With at most 20 others whose
+weight is not 0, all their signs are counted, from the sorted sums of two halves of them. Otherwise the square wave of
+half-period R stands for the sign, exact where |a + Y| < R:
 
     sign(y) = 4/π Σ_m sin(θ_m y) / (2m + 1),  θ_m = (2m + 1) π/R,     E sin(θ (a + Y)) = sin(θ a) Π_j cos(θ w_j),
 

@@ -35,8 +35,8 @@ class SignWeights(NamedTuple):
     parity: Float[np.ndarray, "*network"]
     parity_low: Float[np.ndarray, "*network"]
     parity_high: Float[np.ndarray, "*network"]
-    share_low: Float[np.ndarray, "part *network"]
-    share_high: Float[np.ndarray, "part *network"]
+    share_low: Float[np.ndarray, " part *network"]
+    share_high: Float[np.ndarray, " part *network"]
 
 
 def sign_counts(values: Real[np.ndarray, "pattern draw"]) -> Float[np.ndarray, " count"]:
@@ -112,7 +112,7 @@ def _difference(
 
 def _squares(
     low: Float[np.ndarray, "*network"], high: Float[np.ndarray, "*network"]
-) -> Float[np.ndarray, "end *network"]:
+) -> Float[np.ndarray, " end *network"]:
     """Least and greatest square of what lies between low and high."""
     least = np.where((low <= 0) & (high >= 0), 0.0, np.minimum(low**2, high**2))
     return np.stack([least, np.maximum(low**2, high**2)])

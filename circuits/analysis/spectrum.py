@@ -157,7 +157,6 @@ def walsh_spectrum(
     with one_blas_thread():  # as along a run: another number of threads may give other last bits
         values = outputs_of(config, net, draws.flat).reshape(1, *draws.inputs.shape[:2])
     beyond = spectrum_beyond(values, draws, support).found
-    is_formula = config.model.hidden_layer is not None and not draws.is_complete
     means, bound, is_constant = None, 0.0, False
     if config.model.hidden_layer is not None and not draws.is_complete:
         u = net["u"].astype(np.float64)

@@ -56,8 +56,8 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     Returns
     -------
     coefficient, coefficient_error
-        (step, seed, subset), (step, seed) f^(T) for T within the relevant bits, and its error: 0 where it is exact up to
-        float rounding, a bound for the relu model, the standard error of a sample mean for any other.
+        (step, seed, subset), (step, seed) f^(T) for T within the relevant bits, and its error: 0 where it is exact up
+        to float rounding, a bound for the relu model, the standard error of a sample mean for any other.
     variance
         (step, seed) E f² - (E f)².
     weight, weight_error, share, share_error, share_low, share_high

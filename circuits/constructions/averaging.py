@@ -115,7 +115,7 @@ def _averages(means, others, norms):
     at, weight, of = np.empty((2, most)), np.empty((2, most)), np.empty((2, most), np.int64)
     by_square, plain = np.empty(most), np.empty(most)
     for j in range(n_neurons):
-        if not norms[j] - norms[j] == 0.0:  # inf or NaN
+        if norms[j] - norms[j] != 0.0:  # inf or NaN
             result[j], bounds[j] = np.nan, np.nan
             continue
         square, stop = 0.0, n_others

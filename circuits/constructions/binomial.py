@@ -28,7 +28,7 @@ def clopper_pearson(n_successes: int, n_trials: int, level: float = 0.95) -> tup
 
 def share_intervals(
     n_successes: Int[np.ndarray, "*any"], n_trials: Int[np.ndarray, "*any"], level: float = 0.95
-) -> Float[np.ndarray, "end *any"]:
+) -> Float[np.ndarray, " end *any"]:
     """Low and high ends of the interval of each probability, in 0..1.
 
     Parameters

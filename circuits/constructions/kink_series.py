@@ -35,7 +35,7 @@ def smoothing(reach, spread, farthest, target):
     width = math.sqrt(5.0 * target * spread)
     width = max(width, END * span / (2.0 * math.pi * MOST_TERMS - 8.0 * END))
     half_period = span + 8.0 * width
-    return width, half_period, int(math.ceil(END * half_period / (2.0 * math.pi * width)))
+    return width, half_period, math.ceil(END * half_period / (2.0 * math.pi * width))
 
 
 @no_type_check

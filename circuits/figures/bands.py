@@ -112,7 +112,7 @@ def add_mean(
 
 
 def add_intervals(figure: go.Figure, low: xr.DataArray, high: xr.DataArray, name: str, style: Style) -> None:
-    """Shade the interval of each seed between `low` and `high` (step, seed); of several seeds, with the seed's own line.
+    """Shade the interval of each seed between `low` and `high` (step, seed); of several, with its own line.
 
     Where the two are equal everywhere, nothing is drawn.
     """
