@@ -101,12 +101,15 @@ def _multiply(columns, members, block):
 
 
 def weight_by_degree(
-    found: LowDegree, included: Sequence[bool] | None = None
+    found: LowDegree,
+    included: Sequence[bool] | None = None,
+    kurtosis: Float[np.ndarray, " network"] | None = None,
 ) -> tuple[Float[np.ndarray, "network degree"], Float[np.ndarray, "network degree"]]:
     """Sum of squared coefficients of each degree, without bias, and its standard error.
 
     The square of an estimate is too large by the square of its standard error on average, which is taken off; the sum
-    can therefore be negative. Its own standard error takes the estimates as independent and normal.
+    can therefore be negative. Its own standard error takes the estimates as independent and normal, unless the kurtosis
+    of the function is given: a function that is seldom large makes all of its estimates large together.
 
     Parameters
     ----------
@@ -114,6 +117,9 @@ def weight_by_degree(
         Estimated coefficients.
     included
         (subset,) which of them to sum; by default all.
+    kurtosis
+        (network,) E f⁴ / (E f²)². The variance of Σ ĉ² is to first order that of 2 f g over the draws, g the part of f
+        summed; E f² g² is taken as `kurtosis` times E f² E g².
 
     Examples
     --------
@@ -125,7 +131,8 @@ def weight_by_degree(
     kept = np.ones(len(degrees), bool) if included is None else np.asarray(included, bool)
     squares = found.coefficients**2 - found.errors**2
     fourths = 2 * found.errors**4  # the variance of ĉ² is 4 c² e² + 2 e⁴, and ĉ² - e² stands for c²
-    variances = 4 * squares * found.errors**2 + fourths
+    spread = np.ones(len(squares)) if kurtosis is None else np.maximum(kurtosis, 1.0)
+    variances = 4 * squares * found.errors**2 * spread[:, None] + fourths
     marks = np.stack([kept & (degrees == degree) for degree in range(int(degrees.max()) + 1)], axis=1).astype(float)
     return squares @ marks, np.sqrt(np.maximum(variances @ marks, fourths @ marks))
 

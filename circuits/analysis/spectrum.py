@@ -235,7 +235,11 @@ def _by_degree(values: np.ndarray, draws: Draws, found: LowDegree) -> tuple[np.n
 
     That on degrees beyond 3 is what is left of the weight on all subsets that are not within the support.
     """
-    summed = weight_by_degree(found) if found.subsets else [np.zeros((len(values), 1))] * 2
+    residuals = (values - values.mean(axis=2, keepdims=True, dtype=np.float64)).reshape(len(values), -1)
+    with np.errstate(invalid="ignore", over="ignore"):  # of a diverged network
+        squares, fourths = (residuals**2).mean(axis=1), (residuals**4).mean(axis=1)
+        kurtosis = np.divide(fourths, squares**2, out=np.ones(len(values)), where=squares**2 > 0)
+    summed = weight_by_degree(found, kurtosis=kurtosis) if found.subsets else [np.zeros((len(values), 1))] * 2
     few, few_errors = (np.pad(part, ((0, 0), (0, DEGREE)))[:, 1 : DEGREE + 1] for part in summed)
     all_of_it = [cube_weights(of_network, draws.is_complete) for of_network in values]
     total = np.array([[of.weight[-1], of.weight_error[-1]] for of in all_of_it])
