@@ -118,9 +118,9 @@ def construction_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]
             f"; least possible C* = {least:.4g}\n(1/C* = {1 / least:.3g}: weight decay above which parity is not worth "
             f"its norm,\nnumerical, in the population limit; a finite train set memorises beyond it)"
         )
-    late = f"merged sparsity over the {last_checkpoints(among)}"
+    over = f"merged sparsity over the {last_checkpoints(among)}"
     return [
-        (f"Active subnetwork, neurons and merged elements\n({merge});\n{late}", sizes),
+        (f"Active subnetwork, neurons and merged elements\n({merge});\n{over}", sizes),
         ("What the active subnetworks are", words),
         (price, prices),
     ]

@@ -116,7 +116,7 @@ def _uses(words: Sequence[str], known: Mapping[str, Arity]) -> Iterator[Use]:
             use = Use(name, [value] if equals else [], [])
             arity = known.get(name)
             many = arity is None or arity.many
-            room = many or (not arity.switch and not equals)
+            room = arity is None or arity.many or (not arity.switch and not equals)
         elif room:
             use.values.append(word)
             room = many
