@@ -62,9 +62,10 @@ wheel: $(DEV) ## build wheel and sdist, install the wheel into an empty venv els
 check: lint types test check-rest ## everything that CI runs
 check-rest: lint types slow docs wheel
 
-torture: $(DEV) ## 500 kills and 10,000 damaged files, counts printed
+torture: $(DEV) ## 500 kills, 10,000 damaged files and 3,000 certificates, counts printed
 	$(BIN)/python tests/kills.py --kills 500
 	$(BIN)/python tests/mutants.py 10000
+	$(BIN)/python tests/proofs.py 1000
 
 bench: $(DEV) ## ratios against a naive baseline measured in the same run
 	$(BIN)/python benchmarks/run.py $(ROWS)

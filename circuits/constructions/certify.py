@@ -1,79 +1,45 @@
-"""Does a network's sign equal the parity of its support on **all** 2^n inputs? Proved, refuted, or neither.
+"""Does a network's sign equal the parity of its support on **all** 2^n inputs? Proved, refuted, or undecided in time.
 
 The margin of an input is m(x) = π(x)·f(x), with π the parity of the relevant bits: the network computes parity if m > 0
-everywhere (Merrill et al. 2023, appendix D; an output of 0 is neither). For each pattern of the relevant bits:
+everywhere (Merrill et al. 2023, appendix D; an output of 0 is neither). Every pattern of the relevant bits has an
+instant bound, the better of the interval and the linear one (`interval.py`), and a local search from where the linear
+bound is attained. Then:
 
-1. an instant bound, the better of the interval and the linear one (`interval.py`), and a local search from where the
-   linear bound is attained;
-2. where at most 40 neurons are unstable, the exact least margin (`worst.py`); in larger networks, only for patterns
-   still open, the 40 largest neurons exactly and a line below each other one.
+1. Where all 2^n inputs fit the time, and up to 24 bits always, branch and bound (`branching.py`) goes through them: it
+   finds the least margin of every pattern.
+2. With more inputs, branch and bound looks for the sign of the patterns still open. The least margin of patterns with
+   at most 40 unstable neurons comes from their states or from a mixed-integer program (`worst.py`). What is open after
+   that is searched until the time is up. A certified network's bound is then raised for a moment.
 
-Bounds are of the network with its float64 weights in exact arithmetic. Inputs that attain a margin are evaluated in
-rational arithmetic, and a counterexample must fail in float64 as well.
+Bounds are of the network with its float64 weights in exact arithmetic: floats are rationals. Rational arithmetic
+decides what float64 cannot tell from 0, and gives the margin of every input that is reported.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from fractions import Fraction
 from time import monotonic
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int8, Real
 
+from circuits.constructions.branching import Search, settle
+from circuits.constructions.certificate import Certificate, verdict_of
 from circuits.constructions.exactly import exact_outputs, rounded
 from circuits.constructions.interval import quick_bounds
 from circuits.constructions.milp import MOST_EXACT
 from circuits.constructions.patterns import parities, patterns
-from circuits.constructions.restriction import UnitScale, irrelevant_bits, restriction, unit_scale
+from circuits.constructions.restriction import irrelevant_bits, restriction, unit_scale
 from circuits.constructions.worst import least, lowered
+from circuits.errors import InputError
 
-Verdict = Literal["certified", "refuted", "undecided"]
+ALWAYS_SEARCHED = 24  # bits; all their inputs take seconds, also of a thousand neurons
+MOST_INPUTS = 36  # bits; a thousand neurons at 2^36 inputs take an hour
+PER_SECOND = 1e9  # evaluations of a neuron at an input, at least, on a core
+GOALS = (0.5, 0.75, 0.9)  # shares of the margin known above which a certified network's bound is raised
+RAISING = 5e8  # evaluations that each goal may take: about half a second
 
-
-@dataclass(frozen=True)
-class Certificate:
-    """What is known of the margin parity·f over all inputs.
-
-    Attributes
-    ----------
-    verdict
-        certified: the margin is positive on every input; refuted: `input` has the wrong sign, or 0; undecided: neither
-        is shown.
-    lower, margin
-        No input has a margin below `lower`; `input` has exactly `margin` (rational arithmetic, rounded once). Both are
-        in the network's own units. The worst-case margin lies between.
-    input
-        (input,) ±1, the worst input found.
-    support
-        The relevant bits.
-    pattern_lower, pattern_margin, pattern_input
-        (pattern,), (pattern,), (pattern, input): the same on each pattern, in the order of `patterns(k)`.
-    method
-        (pattern,) where each lower bound is from: "bound" (instant), "states", "inputs" or "milp".
-    solved
-        (pattern,) whether that pattern's least margin was found exactly, up to the tolerance of its method.
-    scale
-        The network's unit, at least its largest conceivable output and at most twice that: tolerances are of it.
-    """
-
-    verdict: Verdict
-    lower: float
-    margin: float
-    input: Int8[np.ndarray, " input"]
-    support: tuple[int, ...]
-    pattern_lower: Float[np.ndarray, " pattern"]
-    pattern_margin: Float[np.ndarray, " pattern"]
-    pattern_input: Int8[np.ndarray, "pattern input"]
-    method: tuple[str, ...]
-    solved: tuple[bool, ...]
-    scale: float
-
-    @property
-    def exact(self) -> bool:
-        """Whether `margin` is the worst case itself: every pattern is solved, or lies above it."""
-        return all(
-            done or lower >= self.margin for done, lower in zip(self.solved, self.pattern_lower.tolist(), strict=True)
-        )
+Method = Literal["inputs", "branching", "states", "milp"]
 
 
 def certify(
@@ -83,7 +49,7 @@ def certify(
     support: Sequence[int],
     *,
     time_limit: float = 60.0,
-    method: Literal["states", "inputs", "milp"] | None = None,
+    method: Method | None = None,
 ) -> Certificate:
     """Whether sign f(x) is the parity of the support on all inputs of f(x) = uᵀ relu(W x + b).
 
@@ -94,14 +60,16 @@ def certify(
     support
         (k,) the relevant bits, k <= 16.
     time_limit
-        Seconds that solvers may take in all; the instant bounds are always computed.
+        Seconds that the search may take in all. It ends early once the network is decided and the least margins that
+        can be found are found. The instant bounds and a first look at every pattern are always made.
     method
-        How the least margin on a pattern is found; by default the fastest way that applies (see `worst.least`).
+        Insist on one way: all "inputs" one by one, "branching" (branch and bound for the least margin), the on/off
+        "states" of the unstable neurons, or "milp". By default what the module's docstring says.
 
     Raises
     ------
     InputError
-        A weight is not finite, or the support does not name bits of the input.
+        A weight is not finite; the support does not name bits of the input; the network is too large for the method.
 
     References
     ----------
@@ -119,75 +87,170 @@ def certify(
     >>> refuted.verdict, refuted.margin, refuted.input.tolist()
     ('refuted', 0.0, [-1, -1])
     """
-    deadline = monotonic() + time_limit
-    support = tuple(map(int, support))
-    net = unit_scale(W, b, u)
-    signs = patterns(len(support))
-    lower, where = quick_bounds(net, support)
-    n_patterns = len(signs)
-    names, solved = ["bound"] * n_patterns, [False] * n_patterns
-    best = np.full(n_patterns, np.inf)
+    judged = _Judged(W, b, u, tuple(map(int, support)), time_limit)
+    n_bits = len(judged.support) + judged.n_weighted
+    n_neurons = max(int((judged.net.u != 0).sum()), 1)
+    if method == "inputs" and n_bits > MOST_INPUTS:
+        raise InputError(
+            f"method='inputs' would evaluate 2^{n_bits} inputs; at most 2^{MOST_INPUTS} are. Leave `method` out: "
+            f"branch and bound need not evaluate each."
+        )
+    fits = n_bits <= ALWAYS_SEARCHED or 2.0**n_bits * n_neurons <= PER_SECOND * time_limit / 4
+    if method == "inputs" or method == "branching":
+        judged.search(np.inf, time_limit, prune=method == "branching")
+    elif method is not None:
+        judged.solve_few_neurons(time_limit, method, len(judged.net.u))
+    elif fits:
+        judged.search(np.inf, time_limit / 2)
+    else:
+        judged.search(0.0, time_limit / 4)
+        judged.solve_few_neurons(time_limit, None, MOST_EXACT)
+        judged.relax_many_neurons(time_limit / 2)
+    if method is None:
+        judged.search(0.0, time_limit)
+        judged.raise_bounds()
+    return judged.certificate()
 
-    def look_at(at: int, bits: Int8[np.ndarray, " bit"]) -> None:
-        margin = restriction(net, support, signs[at])
+
+class _Judged:
+    """What is known so far, pattern by pattern, in the network's unit."""
+
+    def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray, support: tuple[int, ...], time_limit: float):
+        self.begun, self.time_limit = monotonic(), time_limit
+        self.arrays, self.support, self.signs = (W, b, u), support, patterns(len(support))
+        self.net = net = unit_scale(W, b, u)
+        self.n_weighted = int(net.W[net.u != 0][:, irrelevant_bits(W.shape[1], support)].any(axis=0).sum())
+        self.lower, self.where = quick_bounds(net, support)
+        n_patterns = len(self.signs)
+        self.names, self.solved = ["bound"] * n_patterns, [False] * n_patterns
+        self.best = np.full(n_patterns, np.inf)
+        self.failing: list[tuple[int, np.ndarray]] = []  # inputs that fail in exact arithmetic
+        self.searches: dict[int, Search] = {}  # for the sign
+        self.searched = 0.0  # seconds
+        for at in range(n_patterns):
+            self.look_at(at, self.where[at])
+
+    def look_at(self, at: int, bits: Int8[np.ndarray, " bit"]) -> None:
+        """Keep the local minimum near these irrelevant bits, if it is the pattern's least so far."""
+        margin = restriction(self.net, self.support, self.signs[at])
         better = lowered(margin, bits)
         value = float(margin.margins(better[None])[0])
-        if value < best[at]:
-            best[at], where[at] = value, better
+        if value < self.best[at]:
+            self.best[at], self.where[at] = value, better
 
-    for at in range(n_patterns):
-        look_at(at, where[at])
-    largest = np.argsort(-np.abs(net.u) * (np.abs(net.W).sum(axis=1) + np.abs(net.b)), kind="stable")
-    for place, at in enumerate(np.argsort(lower, kind="stable").tolist()):
-        margin = restriction(net, support, signs[at])
-        small = len(margin.v) <= MOST_EXACT
-        if not small:
-            if lower[at] > 0 or best.min() <= 0:  # nothing is open
-                continue
-            chosen = np.zeros(len(net.u), bool)
-            chosen[largest[:MOST_EXACT]] = True
-            margin = restriction(net, support, signs[at], chosen)
-        share = max(deadline - monotonic(), 0.0) / (n_patterns - place)
-        found = least(margin, net.rounding, share, method)
-        if found.lower > lower[at] or (small and found.solved):
-            lower[at], names[at] = max(found.lower, lower[at]), found.method
-        solved[at] = small and found.solved
-        look_at(at, found.bits)
-    return _judged(W, b, u, support, net, lower, where, names, solved)
+    @property
+    def decided(self) -> bool:
+        """Whether the verdict is known."""
+        return bool(self.failing) or float(self.best.min()) < -self.net.rounding or bool((self.lower > 0).all())
 
+    def left(self, until: float) -> float:
+        """Seconds left of so many since the beginning, >= 0."""
+        return max(self.begun + until - monotonic(), 0.0)
 
-def _judged(
-    W: np.ndarray,
-    b: np.ndarray,
-    u: np.ndarray,
-    support: tuple[int, ...],
-    net: UnitScale,
-    lower: np.ndarray,
-    where: np.ndarray,
-    names: list[str],
-    solved: list[bool],
-) -> Certificate:
-    inputs = np.empty((len(lower), W.shape[1]), np.int8)
-    inputs[:, list(support)] = patterns(len(support))
-    inputs[:, irrelevant_bits(W.shape[1], support)] = where
-    signs = parities(len(support)).tolist()
-    exact = [sign * output for sign, output in zip(signs, exact_outputs(W, b, u, inputs), strict=True)]
-    worst = min(range(len(exact)), key=exact.__getitem__)
-    failing = exact[worst] <= 0 and signs[worst] * float64_output(W, b, u, inputs[worst]) <= 0
-    verdict: Verdict = "refuted" if failing else ("certified" if lower.min() > 0 else "undecided")
-    return Certificate(
-        verdict,
-        float(lower.min()) * net.scale,
-        rounded(exact[worst]),
-        inputs[worst],
-        support,
-        lower * net.scale,
-        np.array([rounded(value) for value in exact]),
-        inputs,
-        tuple(names),
-        tuple(solved),
-        net.scale,
-    )
+    def search(self, goal: float, until: float, *, prune: bool = True) -> None:
+        """Branch and bound: on all patterns for the least margin (inf); on the open ones for their sign (0)."""
+        if goal == 0 and self.decided:
+            return
+        order = np.argsort(self.lower, kind="stable").tolist()
+        which = [at for at in order if goal > 0 or self.lower[at] <= 0]
+        new = {at: Search(self.net, self.support, self.signs[at], prune=prune) for at in which}
+        searches = {at: self.searches.get(at, new[at]) for at in which} if goal == 0 else new
+        begun = monotonic()
+        settle(list(searches.values()), self.begun + until, goal=goal)
+        self.keep(searches, goal)
+        if goal == 0:
+            self.searches, self.searched = self.searches | searches, self.searched + monotonic() - begun
+
+    def keep(self, searches: dict[int, Search], goal: float) -> None:
+        """What searches have found."""
+        for at, search in searches.items():
+            if (bits := search.bits) is not None:
+                self.look_at(at, bits)
+                if search.exact_least is not None and search.exact_least <= 0:
+                    self.failing.append((at, bits))
+            if search.lower > self.lower[at] or (search.finished and goal == np.inf):
+                self.names[at] = "branching" if search.branches else "inputs"
+            self.lower[at] = max(self.lower[at], search.lower)
+            self.solved[at] |= search.finished and goal == np.inf
+
+    def solve_few_neurons(self, until: float, method: Literal["states", "milp"] | None, most: int) -> None:
+        """The least margin of patterns with few unstable neurons, from their states or by a program."""
+        for place, at in enumerate(np.argsort(self.lower, kind="stable").tolist()):
+            margin = restriction(self.net, self.support, self.signs[at])
+            if not self.solved[at] and len(margin.v) <= most:
+                share = self.left(until) / (len(self.signs) - place)
+                found = least(margin, self.net.rounding, share, method)
+                if found.lower > self.lower[at] or found.solved:
+                    self.names[at] = found.method
+                self.lower[at], self.solved[at] = max(found.lower, self.lower[at]), found.solved
+                self.look_at(at, found.bits)
+
+    def relax_many_neurons(self, until: float) -> None:
+        """Raise the bound of open patterns with many: the largest exactly, and a line below each other one."""
+        net = self.net
+        largest = np.argsort(-np.abs(net.u) * (np.abs(net.W).sum(axis=1) + np.abs(net.b)), kind="stable")
+        chosen = np.zeros(len(net.u), bool)
+        chosen[largest[:MOST_EXACT]] = True
+        for place, at in enumerate(np.argsort(self.lower, kind="stable").tolist()):
+            share = self.left(until) / (len(self.signs) - place)
+            if self.lower[at] <= 0 and not self.decided and share > 0 and not self.solved[at]:
+                found = least(restriction(net, self.support, self.signs[at], chosen), net.rounding, share)
+                if found.lower > self.lower[at]:
+                    self.lower[at], self.names[at] = found.lower, found.method
+                self.look_at(at, found.bits)
+
+    def raise_bounds(self) -> None:
+        """Show larger and larger margins of a certified network, as far as that takes a moment."""
+        for share in GOALS:
+            goal = share * float(self.best.min())
+            which = [at for at in range(len(self.signs)) if self.lower[at] <= goal and not self.solved[at]]
+            if goal <= 0 or not (self.lower > 0).all() or not self.left(self.time_limit):
+                return
+            searches = {at: Search(self.net, self.support, self.signs[at]) for at in which}
+            reached = settle(list(searches.values()), self.begun + self.time_limit, goal=goal, most=RAISING)
+            self.keep(searches, goal)
+            if not reached:
+                return
+
+    def certificate(self) -> Certificate:
+        """All of it in the network's own units, with every reported margin exact."""
+        W, b, u = self.arrays
+        ats = [*range(len(self.signs)), *(at for at, _ in self.failing)]
+        inputs = np.empty((len(ats), W.shape[1]), np.int8)
+        inputs[:, list(self.support)] = self.signs[ats]
+        inputs[:, irrelevant_bits(W.shape[1], self.support)] = [*self.where, *(bits for _, bits in self.failing)]
+        signs = parities(len(self.support))[ats].tolist()
+        exact = [sign * output for sign, output in zip(signs, exact_outputs(W, b, u, inputs), strict=True)]
+        rows = [
+            min((row for row, of in enumerate(ats) if of == at), key=exact.__getitem__) for at in range(len(self.signs))
+        ]
+        margins: list[Fraction] = [exact[row] for row in rows]
+        worst = min(range(len(margins)), key=margins.__getitem__)
+        verdict = verdict_of(float(self.lower.min()), margins[worst])
+        return Certificate(
+            verdict,
+            float(self.lower.min()) * self.net.scale,
+            rounded(margins[worst]),
+            inputs[rows[worst]],
+            self.support,
+            self.lower * self.net.scale,
+            np.array([rounded(margin) for margin in margins]),
+            inputs[rows],
+            tuple(self.names),
+            tuple(self.solved),
+            self.net.scale,
+            self.seconds_left() if verdict == "undecided" else 0.0,
+        )
+
+    def seconds_left(self) -> float:
+        """How much longer the search for signs would take, from the share of inputs that it has decided."""
+        done = sum(search.work for search in self.searches.values())
+        to_do = 0.0
+        for at, search in self.searches.items():
+            if not search.finished and self.lower[at] <= 0:
+                closed = min(search.closed, 0.5 if search.closed >= 1 else 1.0)  # inputs that wait for exact arithmetic
+                to_do += search.work * (1 - closed) / closed if closed else np.inf
+        return self.searched * to_do / done if done and to_do else np.inf
 
 
 def float64_output(

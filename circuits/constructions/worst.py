@@ -7,20 +7,24 @@ Three ways, the first that applies:
    constant - ‖slope‖₁. No search, no tolerance but rounding.
 2. *inputs*. All 2^m of them, where at most 16 bits have a weight.
 3. *milp*. `milp.py`: bits and neurons' states as integers, solved by HiGHS.
+
+`certify` takes them where there are too many inputs to search all, and only few unstable neurons.
 """
 
-from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int8
 
+from circuits.constructions.halves import all_margins
 from circuits.constructions.milp import TOLERANCE, least_by_milp
 from circuits.constructions.patterns import patterns
 from circuits.constructions.restriction import Restriction
+from circuits.errors import InputError
 
 MOST_STATES, MOST_BITS = 12, 16  # neurons and bits that are gone through in all combinations
-BLOCK = 2**12  # inputs evaluated at a time
+MOST_LISTED = 18  # neurons whose states are listed if someone insists: 2^18 slopes of 37 bits make 80 MB
+BLOCK = 12  # bits whose inputs are evaluated at a time
 
 Method = Literal["states", "inputs", "milp"]
 
@@ -48,6 +52,11 @@ def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method
     method
         Insist on one of the three ways; by default the first that applies.
 
+    Raises
+    ------
+    InputError
+        The states are asked for, and they are too many to list, or the margin is not their least.
+
     Examples
     --------
     1 + x1 - relu(x0 + x1) is least, at 0, where x1 = -1, and where x0 = x1 = 1.
@@ -61,6 +70,7 @@ def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method
         otherwise: Method = "inputs" if weighted.sum() <= MOST_BITS else "milp"
         method = "states" if can_list_states(margin) else otherwise
     if method == "states":
+        _refuse_states(margin)
         value, bits = _least_of_states(margin)
     elif method == "inputs":
         value, bits = _least_of_inputs(margin)
@@ -108,17 +118,35 @@ def _least_of_states(margin: Restriction) -> tuple[float, Int8[np.ndarray, " bit
 
 def _least_of_inputs(margin: Restriction) -> tuple[float, Int8[np.ndarray, " bit"]]:
     weighted = np.flatnonzero((margin.slope != 0) | margin.A.any(axis=0))
+    low, high = weighted[:BLOCK], weighted[BLOCK:]
+    slope, A = margin.slope[low], np.ascontiguousarray(margin.A[:, low])
     best, where = np.inf, np.ones(len(margin.slope), np.int8)
-    for block in _blocks(len(weighted)):
-        bits = np.ones((len(block), len(margin.slope)), np.int8)
-        bits[:, weighted] = block
-        values = margin.margins(bits)
+    values = np.empty(2 ** len(low))
+    for entry in range(2 ** len(high)):
+        fixed = _signs(entry, len(high))
+        constant = margin.constant + float(margin.slope[high] @ fixed)
+        all_margins(constant, slope, A, margin.c + margin.A[:, high] @ fixed, margin.v, len(low), len(A), values)
         if values.min() < best:
-            best, where = float(values.min()), bits[values.argmin()]
+            best = float(values.min())
+            where[high], where[low] = fixed, _signs(int(values.argmin()), len(low))
     return best, where
 
 
-def _blocks(n_bits: int) -> Iterator[Int8[np.ndarray, "input bit"]]:
-    everything = patterns(n_bits)
-    for start in range(0, len(everything), BLOCK):
-        yield everything[start : start + BLOCK]
+def _signs(entry: int, n_bits: int) -> Float[np.ndarray, " bit"]:
+    """Bit j of an index as x_j, ±1."""
+    return 2.0 * (entry >> np.arange(n_bits) & 1) - 1.0
+
+
+def _refuse_states(margin: Restriction) -> None:
+    n_terms, n_raising = len(margin.v), int((margin.v > 0).sum())
+    if n_raising:
+        raise InputError(
+            f"method='states' needs a margin that every unstable neuron lowers; {n_raising} of {n_terms} raise it. "
+            f"Leave `method` out: branch and bound needs no such condition."
+        )
+    if n_terms > MOST_LISTED:
+        size = 8 * len(margin.slope) * 2.0**n_terms / 2**30
+        raise InputError(
+            f"method='states' lists the 2^{n_terms} on/off states of {n_terms} unstable neurons, {size:.3g} GiB; at "
+            f"most 2^{MOST_LISTED} are listed. Leave `method` out: branch and bound needs no list."
+        )
