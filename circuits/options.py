@@ -52,7 +52,7 @@ class Options(Part):
     coefficients of many networks are estimated; at 20 a network takes about a second."""
 
     time_limit: Annotated[float, Field(ge=0)] = 60.0
-    """Seconds that a solver may take for each network (certify, exact)."""
+    """Seconds that the search may take for each network (certify, exact)."""
 
     @field_validator("checkpoints")
     @classmethod

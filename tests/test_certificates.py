@@ -1,5 +1,8 @@
 """The measurement `certify` of a run, its figures and its table."""
 
+from dataclasses import replace
+from itertools import cycle
+
 import numpy as np
 import plotly.graph_objects as go
 import pytest
@@ -7,11 +10,13 @@ import pytest
 import circuits
 from circuits import figures
 from circuits.analysis import Options, active_subnetwork
+from circuits.analysis import certificates as certificates_
 from circuits.analysis.active import support_examples
 from circuits.analysis.certificates import measure, task_support
 from circuits.analysis.measurements import usual
 from circuits.cli.main import main
 from circuits.constructions.certify import certify
+from circuits.constructions.flips import fewest_flips
 from circuits.constructions.interval import interval_bounds
 from circuits.registry import MEASUREMENTS, load
 
@@ -70,6 +75,36 @@ def test_both_networks_of_a_grokked_run_fail_on_no_or_few_random_inputs(certific
         never = last[f"{begins}verdict"] == "certified"
         assert (rate.values[never.values] == 0).all()
     assert (last["fewest_flips_min"].values[(last["verdict"] == "certified").values] == np.inf).all()
+
+
+def test_the_fewest_flips_are_of_test_inputs(tiny_run):
+    found = circuits.analyze(tiny_run, "certify")["certify"].isel(step=-1)
+    differs = False
+    for index, seed in enumerate(tiny_run.seeds):
+        net = tiny_run.arrays(seed)
+        train, test = (support_examples(tiny_run, index, name)[0] for name in ("train", "test"))
+        kept = active_subnetwork(**{name: net[name] for name in "Wbu"}, inputs=train)
+        W, b, u = (net[name][kept] for name in "Wbu")
+        of_test, of_train = (fewest_flips(W, b, u, [0, 1], inputs).fewest for inputs in (test, train))
+        assert float(found["fewest_flips_min"].sel(seed=seed)) == of_test.min()
+        assert float(found["fewest_flips_median"].sel(seed=seed)) == np.median(of_test)
+        differs |= bool(np.median(of_test) != np.median(of_train))
+    assert differs, "the training inputs would have given other numbers"
+
+
+def test_a_warning_advises_what_can_help(tiny_run, monkeypatch):
+    def undecided(*args, **options):
+        return replace(certify(*args, **options), verdict="undecided", seconds_left=next(left))
+
+    left = cycle([100.0, 1e12])  # of the whole network, then of the subnetwork
+    monkeypatch.setattr(certificates_, "certify", undecided)
+    found = measure(tiny_run, Options(time_limit=60.0))
+    said = "\n".join(found.attrs["warnings"])
+    assert found["seconds_left"].sizes == {"step": 1, "seed": 3}
+    assert said.count("is undecided at 1 of 1 checkpoints") == 6
+    assert said.count("Pass --time-limit 260.") == 3
+    assert said.count("no practical --time-limit decides it") == 3
+    assert np.isnan(found["certified_margin"]).all()
 
 
 def test_the_last_checkpoint_alone_is_certified_by_default(tiny_run):

@@ -1,6 +1,7 @@
 """`circuits verify --certify`: a proof for all inputs, a counterexample, or neither; and the exit code."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,3 +66,55 @@ def test_a_construction_is_certified_on_its_own_bits(capsys):
 def test_a_time_limit_without_a_certificate_is_refused(capsys):
     assert main(["verify", "six_neuron", "--time-limit", "3"]) == 2
     assert "--time-limit is for --certify" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds_left", "remedy"),
+    [
+        (100.0, "At its pace the search needs about 1e+02 s more. Pass --time-limit 260."),
+        (np.inf, "The search has no end in sight, so no practical --time-limit decides it."),
+    ],
+)
+def test_an_undecided_network_is_advised_a_longer_limit_only_where_that_helps(
+    monkeypatch, capsys, seconds_left, remedy
+):
+    from circuits.cli import certified
+
+    def undecided(*args, **options):
+        return replace(certified_one(*args, **options), verdict="undecided", seconds_left=seconds_left)
+
+    certified_one = certified.certify
+    monkeypatch.setattr(certified, "certify", undecided)
+    assert main(["verify", "six_neuron", "--certify"]) == 4
+    said = capsys.readouterr().out
+    assert "undecided: neither a proof for all 2^3 inputs nor a counterexample was found in 60 s." in said
+    assert remedy in said
+    assert main(["verify", "six_neuron", "--certify", "--json"]) == 4
+    found = json.loads(capsys.readouterr().out)["certificate"]
+    assert found["seconds_left"] == (seconds_left if np.isfinite(seconds_left) else None)
+
+
+def test_a_counterexample_that_float64_rounds_to_the_right_sign_is_said_to_be_one(monkeypatch):
+    from circuits.cli import certified
+
+    network = {"W": np.array([[1.0]]), "b": np.zeros(1), "u": np.array([1.0])}  # 0 where x0 = -1
+    remark = "That is in exact arithmetic. In float64 its output rounds to the right sign."
+    verdict, lines, _ = certified.certificate(network, [0], None, 10.0)
+    assert verdict == "refuted"
+    assert remark not in lines
+    monkeypatch.setattr(certified, "float64_output", lambda W, b, u, x: 1e-17 * float(x[0]))
+    assert remark in certified.certificate(network, [0], None, 10.0)[1]
+
+
+def test_the_flips_are_of_the_test_inputs_and_an_output_of_zero_is_no_sign():
+    from circuits.cli.certified import certificate
+
+    # x0 + x1/2 + x2/2: certified but for x0 = -x1 = -x2, where the output is exactly 0.
+    W = np.array([[1.0, 0.5, 0.5], [-1.0, -0.5, -0.5]])
+    network = {"W": W, "b": np.zeros(2), "u": np.array([1.0, -1.0])}
+    near, far = np.array([[1, 1, -1]]), np.array([[1, 1, 1]])
+    for inputs, fewest in ((near, 1.0), (far, 2.0)):
+        verdict, _, data = certificate(network, [0], inputs, 10.0)
+        assert verdict == "refuted"
+        assert data["margin_upper"] == 0
+        assert data["fewest_flips"]["min"] == fewest

@@ -16,7 +16,8 @@ from circuits.analysis.active import active_mask, support_examples
 from circuits.analysis.labels import requested_checkpoints, trajectory_coords
 from circuits.analysis.sweep import Network, one_by_one
 from circuits.checkpoints.run import Run
-from circuits.constructions.certify import Certificate, certify
+from circuits.constructions.certificate import Certificate, what_would_decide
+from circuits.constructions.certify import certify
 from circuits.constructions.failures import failure_rate
 from circuits.constructions.flips import fewest_flips
 from circuits.constructions.interval import interval_bounds
@@ -32,6 +33,7 @@ LONG_NAMES = {
     "verdict": "whether the sign is the parity on all inputs",
     "margin_lower": "no input has a smaller margin",
     "margin_upper": "margin of the worst input found",
+    "seconds_left": "about how much longer the search would take (0: decided; inf: no end in sight)",
     "margin_scale": "unit of the tolerances: the largest conceivable output, to a factor of 2",
     "failure_rate": f"share of {N_RANDOM:,} random inputs that fail",
     "failure_low": "lower end of the 95 % interval of the failure rate",
@@ -76,6 +78,9 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         no subnetwork.
     margin_lower, margin_upper, margin_scale
         (step, seed) the worst-case margin lies between the first two; tolerances are of the third.
+    seconds_left
+        (step, seed) about how much longer the search would take, in seconds; 0 where it is decided, inf where no end is
+        in sight.
     worst_input
         (step, seed, input) attains `margin_upper`.
     pattern_lower, pattern_upper
@@ -128,11 +133,13 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     names = ["".join("+" if bit > 0 else "-" for bit in pattern) for pattern in patterns(len(bits))]
     result = xr.Dataset(variables, {**trajectory_coords(run, checkpoints), "pattern": names})
     result.attrs["relevant_bits"] = list(bits)
-    result.attrs["warnings"] = _warnings(run.seeds, result)
+    result.attrs["warnings"] = _warnings(run.seeds, result, options.time_limit)
     return result
 
 
-SHARED = ("margin_lower", "margin_upper", "margin_scale", "failure_rate", "failure_low", "failure_high")
+SHARED = (
+    "margin_lower", "margin_upper", "margin_scale", "seconds_left", "failure_rate", "failure_low", "failure_high",
+)  # fmt: skip
 WHOLE = ("certified_margin", "verdict", *SHARED, "worst_input", "pattern_lower", "pattern_upper")
 OWN = ("certified_margin", *SHARED, "fewest_flips_min", "fewest_flips_median", "n_kept", "subnetwork_minus_rest")
 
@@ -157,6 +164,7 @@ def _fill(
         "margin_lower": proof.lower,
         "margin_upper": proof.margin,
         "margin_scale": proof.scale,
+        "seconds_left": proof.seconds_left,
         "worst_input": proof.input,
         "pattern_lower": proof.pattern_lower,
         "pattern_upper": proof.pattern_margin,
@@ -187,7 +195,7 @@ def _labelled(name: str, values: np.ndarray) -> xr.Variable:
     return xr.Variable(("pattern", "step", "seed"), values.transpose(2, 0, 1), attrs)
 
 
-def _warnings(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
+def _warnings(seeds: tuple[int, ...], result: xr.Dataset, time_limit: float) -> list[str]:
     said = []
     for seed in seeds:
         there = ~result["verdict"].sel(seed=seed).isin(["none", "collapsed"])
@@ -197,10 +205,13 @@ def _warnings(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
                 f"single out other bits than the task's, whose parity is judged here."
             )
         for name, what in (("verdict", "active subnetwork"), ("whole_verdict", "whole network")):
-            n_undecided = int((result[name].sel(seed=seed) == "undecided").sum())
-            if n_undecided:
+            undecided = (result[name].sel(seed=seed) == "undecided").values
+            if undecided.any():
+                left = result[name.replace("verdict", "seconds_left")].sel(seed=seed).values[undecided]
+                remedy = what_would_decide(float(left.min()), time_limit)
+                first = "" if len(left) == 1 else "Of the one that needs least: "
                 said.append(
-                    f"seed {seed}: the {what} is undecided at {n_undecided} of {result.sizes['step']} checkpoints; "
-                    f"margin_lower and margin_upper say how far. A longer --time-limit may settle it."
+                    f"seed {seed}: the {what} is undecided at {len(left)} of {result.sizes['step']} checkpoints; "
+                    f"margin_lower and margin_upper say how far. {first}{remedy}"
                 )
     return said

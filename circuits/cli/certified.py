@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from circuits.constructions.certify import Certificate, certify
+from circuits.constructions.certificate import Certificate, what_would_decide
+from circuits.constructions.certify import certify, float64_output
 from circuits.constructions.failures import FailureRate, failure_rate
 from circuits.constructions.flips import fewest_flips
 
 VERDICTS = {
     "certified": "certified: its sign is the parity of its relevant bits on all 2^{n} inputs.",
     "refuted": "refuted: on at least one of the 2^{n} inputs its sign is not the parity.",
-    "undecided": "undecided: neither a proof for all 2^{n} inputs nor a counterexample was found. Try a longer "
-    "--time-limit.",
+    "undecided": "undecided: neither a proof for all 2^{n} inputs nor a counterexample was found in {limit:g} s.",
 }
 
 
@@ -25,14 +25,19 @@ def certificate(
     n = network["W"].shape[1]
     lines = [
         "",
-        VERDICTS[proof.verdict].format(n=n),
+        VERDICTS[proof.verdict].format(n=n, limit=time_limit),
+        *([what_would_decide(proof.seconds_left, time_limit)] if proof.verdict == "undecided" else []),
         f"The least parity·output over all inputs is {_between(proof)}; {_signs(proof.input)} has {proof.margin:.6g}.",
     ]
+    parity = int(proof.input[list(proof.support)].prod())
+    if proof.verdict == "refuted" and parity * float64_output(**network, x=proof.input) > 0:
+        lines.append("That is in exact arithmetic. In float64 its output rounds to the right sign.")
     data: dict[str, Any] = {
         "verdict": proof.verdict,
         "margin_lower": _finite(proof.lower),
         "margin_upper": _finite(proof.margin),
         "exact": proof.exact,
+        "seconds_left": _finite(proof.seconds_left),
         "input": proof.input.tolist(),
         "patterns": [
             {"lower": _finite(lower), "upper": _finite(upper), "method": method}

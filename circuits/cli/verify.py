@@ -54,7 +54,7 @@ class VerifyFlags:
     time_limit: Annotated[
         float | None, tyro.conf.arg(metavar="SECONDS", help_behavior_hint="(default: 60 with --certify)")
     ] = None
-    """What the solver may take for --certify."""
+    """What --certify may take; it is used up only where it takes that long."""
     json: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Print one JSON object instead of tables."""
 
