@@ -157,8 +157,8 @@ def progress_measures(run: Run, options: Options = Options(), *, progress: bool 
             title["of_the_task"] = len(config.task.parity_bits)
         found["sensitivity"] = (axes, values["sensitivity"][..., 0], title)
         for index, end in enumerate(("low", "high"), 1):
-            said = {"long_name": f"{end} end of its 95 % interval"}
-            found[f"sensitivity_{end}"] = (axes, values["sensitivity"][..., index], said)
+            attrs = {"long_name": f"{end} end of its 95 % interval"}
+            found[f"sensitivity_{end}"] = (axes, values["sensitivity"][..., index], attrs)
     if "arity" in kind:
         _add_arity(found, values["arity"], neuron_groups(run, options).kept[0])
     return found

@@ -188,8 +188,8 @@ def walsh_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
                 continue
             at = dataset.sel(seed=seed).isel(step=epochs.index(epoch))
             parity, *parts = (number(value, ".3g") for value in at["share"])
-            ends = (at[f"share_{end}"].sel(part="parity") for end in ("low", "high"))
-            parity += interval(*ends, ".3g")
+            low, high = (at[f"share_{end}"].sel(part="parity") for end in ("low", "high"))
+            parity += interval(low, high, ".3g")
             predicted = number(at["sign_parity"], ".3f") + interval(
                 at["sign_parity_low"], at["sign_parity_high"], ".3f"
             )
