@@ -94,7 +94,7 @@ MEASUREMENTS = {
         needs="hidden_layers",
     ),
     "progress": Entry(
-        "Norms, sparsity, margins, sensitivity, arity along the run, and which moves first.",
+        "Norms, sparsity, margins, sensitivity, arity along the run, and their onsets.",
         "circuits.analysis.progress:measure",
         figures="circuits.figures.progress:figures",
     ),

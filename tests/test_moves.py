@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 import circuits
-from circuits.analysis.moves import REFERENCE, VARIABLES, flattened, moves
+from circuits.analysis.moves import COUNTS, REFERENCE, VARIABLES, flattened, moves
 
 EPOCHS = np.arange(0.0, 400.0, 2.0)
 NAN = float("nan")
@@ -42,8 +42,8 @@ def test_lags_are_those_of_the_known_onsets_and_negative_for_what_moves_before()
         assert at["lag_low"] <= onset - 100 <= at["lag_high"]
         assert at["midpoint_lag_low"] <= at["midpoint_lag"] <= at["midpoint_lag_high"]
     assert found["direction"].values.tolist() == [1, -1, 1]
-    assert found["rank"].values.tolist() == [2, 1, 3]
-    assert str(found["first_mover"].values) == "norm"
+    assert found["rank"].values.tolist() == found["rank_high"].values.tolist() == [2, 1, 3]
+    assert str(found["earliest"].values) == "norm"
     assert float(found["lag"].sel(measure="norm")) < 0 < float(found["lag"].sel(measure="late"))
     own = found.sel(measure="test_accuracy")
     assert (float(own["lag"]), float(own["lag_low"]), float(own["lag_high"])) == (0, 0, 0)
@@ -56,48 +56,98 @@ def test_what_does_not_move_has_no_onset_and_no_rank():
     )
     for name in ("noise", "constant"):
         at = found.sel(measure=name, seed=0)
-        assert all(np.isnan(at[key]) for key in VARIABLES if key not in ("direction", "rank"))
-        assert (int(at["direction"]), int(at["rank"])) == (0, -1)
+        assert all(np.isnan(at[key]) for key in VARIABLES if key not in COUNTS)
+        assert [int(at[key]) for key in COUNTS] == [0, 0, 0]
+        assert not at["onset_censored"]
         assert np.isnan(found["share"].sel(measure=name)).all()
 
 
-def test_what_was_moving_already_has_rank_0_and_is_not_the_first_mover():
-    found = moves(measures(test_accuracy=[curve(100, 200)], drift=[curve(10, 390, 5, 2)]), np.array([20.0])).isel(
-        seed=0
-    )
-    assert found["rank"].values.tolist() == [1, 0]
-    assert float(found["onset"].sel(measure="drift")) == 20
-    assert str(found["first_mover"].values) == "test_accuracy"
+def test_what_was_changing_already_is_an_upper_bound_and_the_earliest_if_its_interval_ends_before_all_others():
+    found = moves(measures(test_accuracy=[curve(100, 200)], drift=[curve(10, 60, 5, 2)]), np.array([20.0])).isel(seed=0)
+    at = found.sel(measure="drift")
+    assert found["onset_censored"].values.tolist() == [False, True]
+    assert (float(at["onset"]), float(at["onset_low"])) == (20, -np.inf)
+    assert float(at["onset_high"]) < float(found["onset_low"].sel(measure="test_accuracy"))
+    assert found["rank"].values.tolist() == [2, 1]
+    assert str(found["earliest"].values) == "drift"
 
 
-def test_what_may_have_been_moving_already_is_neither_ranked_nor_the_first_mover():
+def test_two_measures_that_were_changing_already_are_tied():
+    given = measures(test_accuracy=[curve(100, 200)], a=[curve(10, 60, 5, 2)], b=[curve(12, 70, 5, 2)])
+    found = moves(given, np.array([20.0])).isel(seed=0)
+    assert found["onset_censored"].values.tolist() == [False, True, True]
+    assert found["rank"].values.tolist() == [3, 1, 1]
+    assert found["rank_high"].values.tolist() == [3, 2, 2]
+    assert str(found["earliest"].values) == ""
+
+
+def test_what_may_have_been_changing_already_keeps_a_later_measure_from_being_the_earliest():
     vague = curve(40, 390, 5, 2, 0.25, 1)
     found = moves(measures(test_accuracy=[curve(100, 200)], vague=[vague]), np.array([30.0])).isel(seed=0)
     at = found.sel(measure="vague")
-    assert float(at["onset"]) > float(at["onset_low"]) == 30
-    assert float(at["onset"]) < 100
-    assert found["rank"].values.tolist() == [1, 0]
-    assert str(found["first_mover"].values) == "test_accuracy"
+    assert 30 < float(at["onset"]) < 100
+    assert float(at["onset_low"]) == -np.inf
+    assert at["onset_censored"]
+    assert str(found["earliest"].values) == ("vague" if float(at["onset_high"]) < 98 else "")
 
 
-def test_what_a_ramp_explains_badly_is_not_ranked():
-    bad = curve(60, 120, size=0.3, purpose=6)
-    found = moves(measures(test_accuracy=[curve(100, 200)], bad=[bad]), np.array([20.0])).isel(seed=0)
+def test_an_end_at_the_last_checkpoint_is_a_lower_bound_and_a_midpoint_is_bounded_on_that_side():
+    known = {"test_accuracy": [curve(100, 200)], "late": [curve(100, 500)], "drift": [curve(10, 500)]}
+    found = moves(measures(**known), np.array([20.0])).isel(seed=0)
+    assert found["end_censored"].values.tolist() == [False, True, True]
+    assert found["onset_censored"].values.tolist() == [False, False, True]
+    assert found["end_high"].values[1:].tolist() == [np.inf, np.inf]
+    late, drift = found.sel(measure="late"), found.sel(measure="drift")
+    assert np.isfinite([late["midpoint"], late["midpoint_low"]]).all()
+    assert late["midpoint_high"] == late["midpoint_lag_high"] == np.inf
+    assert np.isnan([drift["midpoint"], drift["midpoint_lag"]]).all()
+    assert (float(drift["midpoint_low"]), float(drift["midpoint_high"])) == (-np.inf, np.inf)
+
+
+def test_lags_of_censored_onsets_are_bounds_and_of_two_are_unknown():
+    late, early, up = curve(100, 200), curve(10, 60), curve(120, 300)
+    found = moves(measures(test_accuracy=[late, early], drift=[early, early], up=[up, up]), np.full(2, 20.0))
+    drift, up = found.sel(measure="drift"), found.sel(measure="up")
+    assert (float(drift["lag"][0]), float(drift["lag_low"][0])) == (pytest.approx(-80, abs=4), -np.inf)
+    assert -np.inf < float(drift["lag_high"][0]) < -60
+    assert np.isnan(drift["lag"][1])
+    assert (float(drift["lag_low"][1]), float(drift["lag_high"][1])) == (-np.inf, np.inf)
+    assert np.isfinite([up["lag_low"][0], up["lag_high"][0], up["lag"][1], up["lag_low"][1]]).all()
+    assert float(up["lag_high"][1]) == np.inf
+    own = found.sel(measure="test_accuracy")
+    assert own["lag"].values.tolist() == own["lag_low"].values.tolist() == own["lag_high"].values.tolist() == [0, 0]
+
+
+def test_what_a_ramp_explains_badly_is_ranked_but_never_named():
+    bad = curve(40, 60, size=0.3, purpose=6)
+    found = moves(measures(test_accuracy=[curve(150, 200)], bad=[bad]), np.array([20.0])).isel(seed=0)
     at = found.sel(measure="bad")
-    assert 20 < float(at["onset_low"]) <= 60 <= float(at["onset_high"])
     assert float(at["explained"]) < 0.9
-    assert found["rank"].values.tolist() == [1, 0]
+    assert float(at["onset_high"]) < 140
+    assert found["rank"].values.tolist() == found["rank_high"].values.tolist() == [2, 1]
+    assert str(found["earliest"].values) == ""
 
 
 @pytest.mark.parametrize("names", [["sharp", "noisy"], ["noisy", "sharp"]])
-def test_of_those_that_move_first_together_the_best_known_is_the_first_mover(names):
+def test_of_those_that_begin_together_none_is_the_earliest(names):
     known = {"sharp": [curve(60, 300, size=0.02, purpose=1)], "noisy": [curve(60, 300, size=0.05, purpose=4)]}
     found = moves(measures(**{name: known[name] for name in names}), np.array([20.0])).isel(seed=0)
-    width = found["onset_high"] - found["onset_low"]
-    assert found["onset"].values.tolist() == [60, 60]
     assert found["rank"].values.tolist() == [1, 1]
-    assert width.sel(measure="sharp") < width.sel(measure="noisy")
-    assert str(found["first_mover"].values) == "sharp"
+    assert found["rank_high"].values.tolist() == [2, 2]
+    assert str(found["earliest"].values) == ""
+
+
+def test_a_claim_comes_with_the_shares_of_choices_and_of_seeds_that_agree():
+    first, then, both = curve(60, 120, 9, 4), curve(100, 200), curve(60, 120, 0.5, 1)
+    given = measures(test_accuracy=[then, then, both], norm=[first, first, first])
+    late, early = np.full(3, 80.0), np.full(3, 20.0)
+    found = moves(given, early, choices=[(early, False), (early, True), (np.array([20.0, 150, 20]), False)])
+    assert found["earliest"].values.tolist() == ["norm", "norm", ""]
+    np.testing.assert_allclose(found["earliest_choices"], [1, 2 / 3, np.nan])
+    np.testing.assert_allclose(found["earliest_seeds"], [2 / 3, 2 / 3, np.nan])
+    assert found["earliest_choices"].attrs["n_choices"] == 3
+    assert np.isnan(moves(given, early)["earliest_choices"]).all()
+    assert moves(given, late)["onset_censored"].sel(measure="norm").all()
 
 
 def test_only_what_follows_memorisation_counts_and_a_seed_that_never_memorised_is_looked_at_from_its_first_update():

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuits.analysis.ramp import LEAST_POINTS, all_ramps, effective_number, fitted_ramp
+from circuits.analysis.ramp import LEAST_POINTS, all_ramps, fitted_ramp
 
 N, REPEATS = 200, 120
 T = np.log10(np.arange(30.0, 30.0 + N))
@@ -30,6 +30,7 @@ def somewhere(random):
     return onset, onset + np.ptp(T) * random.uniform(0.1, 0.4)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(1, 39), st.floats(-20, 20), st.floats(0.1, 50), st.sampled_from([-1, 1]))
 def test_a_ramp_without_noise_is_found_exactly(first, length, level, height, sign):
     t = np.sort(np.random.default_rng(first).uniform(0, 10, 120))
@@ -96,6 +97,7 @@ def test_true_ramps_move_in_moderate_noise(rho, size):
     assert np.mean(found) >= 0.95
 
 
+@settings(deadline=None)
 @given(st.floats(-1e3, 1e3), st.sampled_from([-1e6, -0.01, 3.0, 1e9]), st.integers(0, 99))
 def test_shifting_and_scaling_the_curve_moves_no_breakpoint(shift, scale, seed):
     random = np.random.default_rng(seed)
@@ -147,10 +149,3 @@ def test_with_many_points_breakpoints_are_on_a_grid_and_intervals_hold_the_truth
     assert found.onset[1] <= 0.41 <= found.onset[2]
     assert found.end[1] <= 0.53 <= found.end[2]
     assert np.ptp(found.onset[1:]) < 0.03
-
-
-def test_correlated_residuals_count_for_fewer():
-    random = np.random.default_rng(2)
-    white, correlated = noise(random, 0.0, 1.0, 4000), noise(random, 0.8, 1.0, 4000)
-    assert effective_number(white) > 3500
-    assert effective_number(correlated) == pytest.approx(4000 / 9, rel=0.2)

@@ -1,16 +1,16 @@
-"""Progress measures: what moves between memorisation and generalisation, and what moved first.
+"""Progress measures between memorization and generalization, and their onsets.
 
 Barak et al. 2022 and Nanda et al. 2023 look for quantities that change steadily while accuracy stands still. These need
 no knowledge of the task's circuit: sizes of weights (`spectral`), effective sparsity, margins (`margin`), sensitivity
-and arity (of networks on signs), and the spectrum of the loss curves. `moves` then says when each of them moves, and
-how long before test accuracy. All are read in one walk over the run.
+and arity (of networks on signs), and the spectrum of the loss curves. `moves` then gives the onset of each, its lag
+behind test accuracy, and the earliest measure if one is. All are read in one walk over the run.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from circuits.analysis.active import sparsity_at, support_examples
 from circuits.analysis.arity import arities
@@ -37,6 +37,7 @@ from circuits.analysis.sweep import Network, sweep
 from circuits.checkpoints.run import Run
 from circuits.options import Options
 
+CHOICES = (0.9, 0.99, 0.999, 0.9999)  # memorization thresholds, each linear and logarithmic, of a claim's agreement
 CURVES = ("test_accuracy", "test_loss", "train_loss")  # training accuracy has moved by then
 SAID_ALREADY = (
     "frobenius_norm",
@@ -84,6 +85,11 @@ def moved(
         Later ones replace earlier ones, and the run's own curves, of the same name.
     log_scale
         Whether to take logarithms, as in `moves`.
+
+    Returns
+    -------
+    As `moves`; `earliest_choices` is the share of eight analysis choices: memorization thresholds 0.9, 0.99, 0.999 and
+    0.9999, each with linear values and with logarithms.
     """
     checkpoints = chosen_checkpoints(run, options)
     curves = run.metrics.isel(step=checkpoints)
@@ -91,7 +97,15 @@ def moved(
     for more in measures:
         wanted |= flattened({str(name): values for name, values in more.items() if name not in SAID_ALREADY})
     memorised, generalised = phase_checkpoints(run, options)
-    return moves(wanted, epoch_at(run, memorised), generalised=np.isfinite(generalised), log_scale=log_scale)
+    choices = [(_memorised_at(run, options, share), logs) for share in CHOICES for logs in (False, True)]
+    start, counts = epoch_at(run, memorised), np.isfinite(generalised)
+    return moves(wanted, start, generalised=counts, log_scale=log_scale, choices=choices)
+
+
+def _memorised_at(run: Run, options: Options, threshold: float) -> Float[np.ndarray, " seed"]:
+    """Epoch at which each seed's train accuracy first exceeds this threshold, NaN where it never does."""
+    other = Options(**(options.model_dump() | {"memorization_threshold": threshold}))
+    return epoch_at(run, phase_checkpoints(run, other)[0])
 
 
 def progress_measures(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.Dataset:

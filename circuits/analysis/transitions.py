@@ -1,4 +1,4 @@
-"""`transitions`: when each measure of a run moves, and how long before or after test accuracy."""
+"""`transitions`: when each measure of a run changes, and how long before or after test accuracy."""
 
 from collections.abc import Mapping
 
@@ -37,9 +37,10 @@ def transitions(
 
     Returns
     -------
-    As `circuits.analysis.moves.moves`: (measure, seed) onset, midpoint and end in epochs with 95 % intervals, lag to
-    test accuracy (NaN for a seed that did not generalise), direction, rank; `share` (measure, step, seed);
-    `first_mover` (seed).
+    As `circuits.analysis.moves.moves`: (measure, seed) onset, midpoint and end in epochs with 95 % intervals and
+    whether they are censored, lag to test accuracy (NaN for a seed that did not generalize), direction, rank; `share`
+    (measure, step, seed); `earliest` (seed), or "" where the intervals do not separate one measure from the others,
+    with the shares of eight analysis choices and of the seeds that agree.
 
     Raises
     ------

@@ -16,6 +16,7 @@ from circuits.analysis.bounded import delay_in_words, epoch_in_words
 from circuits.analysis.groups import last_checkpoints
 from circuits.analysis.unseen import seen_remark
 from circuits.cli.console import new_table
+from circuits.cli.onset_tables import earliest_table, onset_table
 
 Titled = tuple[str, Table]
 
@@ -280,14 +281,12 @@ def representation_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Title
 
 
 def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """The last checkpoint of what each network measures; then when each measure moves; a column per seed."""
+    """The last checkpoint of what each network measures; onsets and lags; the earliest measure; a column per seed."""
     seeds = dataset["seed"].values.tolist()[:FEW_LABELS]
     of = "" if len(seeds) == dataset.sizes["seed"] else f"; the first {len(seeds)} of {dataset.sizes['seed']} seeds"
-    columns = [f"seed {seed}" for seed in seeds]
-    values, moves = new_table("measure", *columns), new_table("measure", *columns)
+    values = new_table("measure", *(f"seed {seed}" for seed in seeds))
     hidden = ("share", "sparsity_ratio", "frobenius_norm", "layer_norm", "sensitivity_low", "sensitivity_high")
-    last = last_checkpoint(dataset.drop_vars(hidden, errors="ignore"))
-    for name, measure in last.items():
+    for name, measure in last_checkpoint(dataset.drop_vars(hidden, errors="ignore")).items():
         cells = [number(measure.sel(seed=seed), ".4g") for seed in seeds]
         if f"{name}_low" in dataset:
             low, high = (dataset[f"{name}_{end}"].isel(step=-1) for end in ("low", "high"))
@@ -296,21 +295,27 @@ def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
                 for cell, seed in zip(cells, seeds, strict=True)
             ]
         values.add_row(name.replace("\n", " "), *cells)
-    if bool(dataset["onset"].isnull().all()):
-        moves = Table(_why_nothing_moves(dataset, phases), box=None)
-    else:
-        for name in dataset["measure"].values:
-            at = dataset.sel(measure=name)
-            moves.add_row(str(name), *(_lag_cell(at.sel(seed=seed)) for seed in seeds))
     reference = str(dataset.attrs["reference"]).replace("_", " ")
     when = (
         "When each measure begins to move, ↑ or ↓, after memorisation, in epochs,\n"
-        f"and how long after {reference} (95 %){of}"
+        f"and how long after {reference} (95 %){of}.\n"
+        "≤: it may have begun before the window, so that the onset and its lag are upper bounds;\n"
+        f"≥: the onset of {reference} may have; unknown: both may have"
     )
     never = [str(seed) for seed in seeds if math.isnan(float(phases["memorization_epoch"].sel(seed=seed)))]
     if never:
         when += f"\nNever memorised, looked at from the first update: seed {', '.join(never)}"
-    return [(f"progress, at epoch {float(dataset['epoch'][-1]):g}{of}", values), (when, moves)]
+    shown = [
+        (f"progress, at epoch {float(dataset['epoch'][-1]):g}{of}", values),
+        (when, onset_table(dataset, phases, seeds)),
+    ]
+    if not bool(dataset["onset"].isnull().all()):
+        title = (
+            f"Earliest measure: the one whose 95 % interval of the onset lies before all others{of}.\n"
+            "Choices: memorization threshold .9, .99, .999, .9999, each with linear values and with logarithms"
+        )
+        shown.append((title, earliest_table(dataset, seeds)))
+    return shown
 
 
 OWN: dict[str, Callable[[xr.Dataset, xr.Dataset], list[Titled]]] = {
@@ -361,26 +366,6 @@ def _seen_column(phases: xr.Dataset) -> list[str]:
 
 def _seen_cell(phases: xr.Dataset, at: xr.Dataset) -> list[str]:
     return [seen_remark(at["test_seen_share"])] if _seen_column(phases) else []
-
-
-def _lag_cell(at: xr.Dataset) -> str:
-    """When one measure of one seed begins to move, such as "88 ↑: -13 (-19 to -6)"."""
-    onset, lag, low, high = (float(at[name]) for name in ("onset", "lag", "lag_low", "lag_high"))
-    if math.isnan(onset):
-        return "–"
-    said = f"{onset:.4g} {'↑' if at['direction'] > 0 else '↓'}"
-    return said if math.isnan(lag) else f"{said}: {lag:+z.0f} ({low:z.0f} to {high:z.0f})"
-
-
-def _why_nothing_moves(dataset: xr.Dataset, phases: xr.Dataset) -> str:
-    """One line in place of a table of dashes."""
-    from circuits.analysis.ramp import LEAST_POINTS
-
-    begin = phases["memorization_epoch"].sel(seed=dataset["seed"]).fillna(0)
-    later = int(((dataset["epoch"] >= begin) & (dataset["epoch"] > 0)).sum("step").max())
-    if later < LEAST_POINTS:
-        return f"Only {later} checkpoints lie after memorisation; to see a measure move takes {LEAST_POINTS}."
-    return "No measure moves."
 
 
 def _mean(values: Iterable[float]) -> str:

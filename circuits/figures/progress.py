@@ -1,4 +1,4 @@
-"""Progress measures over time: which of them moves before the network is seen to generalise."""
+"""Progress measures over time, and how far each has come when the network generalizes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -144,11 +144,15 @@ def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) ->
     later = measured_steps(share)
     caption = (
         "Every measure from its level before its move, 0, to that after, 1, whichever way it moves: thin as it was "
-        "measured, bold the ramp along log epoch that is fitted to it from memorisation on. Measures over decades by "
-        "their logarithm."
+        "measured, bold the ramp along log epoch that is fitted to it from memorization on; a ramp that begins at the "
+        "first point may have begun before. Measures that span decades are on a log scale."
     )
     figure = frame(
-        later, "What moves first", caption, y_title="share of the way", y_axis={"range": [-0.45, 1.45], "dtick": 0.5}
+        later,
+        "Change of each measure",
+        caption,
+        y_title="share of the way",
+        y_axis={"range": [-0.45, 1.45], "dtick": 0.5},
     )
     spare = iter(style_of("", index) for index in range(4 * MOST_LINES))
     styles = {name: TEST if name == "test_accuracy" else _next_style(spare) for name in names}

@@ -1,9 +1,10 @@
-"""When each measure moves: a row for each, with its onset and the interval of it, seed by seed."""
+"""Onset of each measure with its interval, a row for each, seed by seed; censored onsets as open triangles, ≤."""
 
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
+from circuits.analysis.earliest import earliest_summary
 from circuits.figures.axes import PALE, frame
 from circuits.figures.bands import single
 from circuits.figures.palette import TEST, faint, shades
@@ -19,21 +20,23 @@ def transitions(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        `onset`, `onset_low`, `onset_high`, `midpoint` (measure, seed) and `share` (measure, step, seed) of
-        `circuits.analysis.transitions`, and when each seed memorised and generalised. Measures that move in no seed are
-        left out; the others are in the order of their mean onset.
+        `onset`, `onset_low`, `onset_high`, `onset_censored`, `midpoint` (measure, seed), `share` (measure, step, seed)
+        and `earliest` of `circuits.analysis.transitions`, and when each seed memorized and generalized. Measures that
+        change in no seed are left out; the others are in the order of their mean onset, which is no claim.
     """
     onset = result["onset"]
     known = np.isfinite(onset.transpose("measure", "seed").values).any(axis=1)
     order = np.argsort(np.where(known, np.nan_to_num(onset.mean("seed").values, nan=np.inf), np.inf), kind="stable")
     rows = [str(onset["measure"].values[at]) for at in order if known[at]]
     caption = (
-        "Filled: onset of each measure's move, with its 95 % interval; open: its midpoint. From a ramp fitted along "
-        "log epoch from memorisation on; an onset at memorisation means that it was moving already."
+        "Filled: onset of each measure, with its 95 % interval; open triangle: an onset that may lie before the "
+        "window, so an upper bound, with a line to the high end of its interval; open circle: midpoint. From a ramp "
+        f"fitted along log epoch from memorization on. {earliest_summary(result)}"
     )
     figure = frame(measured_steps(result["share"]),
-                   "When each measure moves", caption, y_title="",
-                   subtitle="filled: onset and its 95 % interval; open: midpoint; a line for each seed")  # fmt: skip
+                   "Onset of each measure", caption, y_title="",
+                   subtitle="filled: onset, 95 % interval; ◁: that or earlier; open circle: midpoint; a line for each "
+                   "seed")  # fmt: skip
     places = {name: len(rows) - 1 - index for index, name in enumerate(rows)}
     labels = [f"<b>{spoken(name)}</b>" if name == result.attrs.get("reference") else spoken(name) for name in rows]
     figure.update_yaxes(
@@ -74,21 +77,34 @@ def spoken(name: str) -> str:
 
 def _draw(figure: go.Figure, at: xr.Dataset, y: list[float], seed: int, colour: str) -> None:
     onset, low, high = (at[f"onset{part}"].values for part in ("", "_low", "_high"))
+    censored = at["onset_censored"].values
     name = f"seed {seed}"
+    below = [f"{b:.5g} or earlier" if bound else f"{a:.5g} to {b:.5g}"
+             for a, b, bound in zip(low, high, censored, strict=True)]  # fmt: skip
     figure.add_scatter(
         x=single(onset), y=single(np.array(y)), name=name, legendgroup=name, mode="markers",
-        marker={"color": colour, "size": 6},
-        error_x={
-            "array": single(high - onset), "arrayminus": single(onset - low), "color": colour, "thickness": 1.2,
-            "width": 0,
+        marker={
+            "color": colour, "size": np.where(censored, 9, 6),
+            "symbol": ["triangle-left-open" if bound else "circle" for bound in censored],
         },
-        customdata=np.array([f"{a:.5g} to {b:.5g}" for a, b in zip(low, high, strict=True)]),
+        error_x={
+            "array": single(high - onset), "arrayminus": single(np.where(censored, 0.0, onset - low)), "color": colour,
+            "thickness": 1.2, "width": 0,
+        },
+        customdata=np.stack([np.where(censored, "≤ ", ""), below], axis=1),
         text=[str(measure) for measure in at["measure"].values],
-        hovertemplate="%{text}: onset %{x:.5~g}, %{customdata}<extra>" + name + "</extra>",
+        hovertemplate="%{text}: onset %{customdata[0]}%{x:.5~g}, %{customdata[1]}<extra>" + name + "</extra>",
     )  # fmt: skip
     figure.add_scatter(
         x=single(at["midpoint"].values), y=single(np.array(y)), name=name, legendgroup=name, showlegend=False,
         mode="markers", marker={"color": colour, "size": 6, "symbol": "circle-open"},
+        customdata=np.array([_bound(*ends) for ends in zip(at["midpoint_low"].values, at["midpoint_high"].values,
+                                                           strict=True)]),
         text=[str(measure) for measure in at["measure"].values],
-        hovertemplate="%{text}: midpoint %{x:.5~g}<extra>" + name + "</extra>",
+        hovertemplate="%{text}: midpoint %{customdata}%{x:.5~g}<extra>" + name + "</extra>",
     )  # fmt: skip
+
+
+def _bound(low: float, high: float) -> str:
+    """The mark of a number with this interval: a bound if an end is infinite."""
+    return "≤ " if np.isneginf(low) else "≥ " if np.isposinf(high) else ""

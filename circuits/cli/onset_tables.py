@@ -1,0 +1,79 @@
+"""Tables of onsets and lags, bounds marked ≤ and ≥, and of the earliest measure, if there is one."""
+
+from __future__ import annotations
+
+import math
+
+import xarray as xr
+from rich.table import Table
+
+from circuits.cli.console import new_table
+
+MOST_TIED = 5  # names in a cell
+
+
+def onset_table(dataset: xr.Dataset, phases: xr.Dataset, seeds: list[int]) -> Table:
+    """When each measure begins to change, a column per seed; one line if none does."""
+    if bool(dataset["onset"].isnull().all()):
+        return Table(_why_nothing_changes(dataset, phases), box=None)
+    table = new_table("measure", *(f"seed {seed}" for seed in seeds))
+    for name in dataset["measure"].values:
+        at = dataset.sel(measure=name)
+        table.add_row(str(name), *(lag_cell(at.sel(seed=seed)) for seed in seeds))
+    return table
+
+
+def earliest_table(dataset: xr.Dataset, seeds: list[int]) -> Table:
+    """The earliest measure of each seed, what agrees with it, and otherwise which measures are tied."""
+    from circuits.analysis.earliest import tied
+
+    n_choices, n_seeds = int(dataset["earliest_choices"].attrs["n_choices"]), dataset.sizes["seed"]
+    table = new_table("seed", "earliest", "choices that agree", "seeds that agree", "tied: none is surely before them")
+    table.columns[-1].justify = "left"
+    for seed in seeds:
+        at, names = dataset.sel(seed=seed), tied(dataset, seed)
+        name = str(at["earliest"].values)
+        listed = ", ".join(names[:MOST_TIED]) + (
+            f" and {len(names) - MOST_TIED} more" if len(names) > MOST_TIED else ""
+        )
+        agree = [_of(at["earliest_choices"], n_choices), _of(at["earliest_seeds"], n_seeds)] if name else ["–", "–"]
+        table.add_row(str(seed), name or "none", *agree, "" if name else listed or "no measure changes")
+    return table
+
+
+def lag_cell(at: xr.Dataset) -> str:
+    """Onset of one measure of one seed, and its lag: "88 ↑: -13 (-19 to -6)", or, censored, "≤12 ↓: ≤-54 (to -50)".
+
+    Parameters
+    ----------
+    at
+        `onset`, `onset_censored`, `direction`, `lag` and the ends of its interval, of one measure and seed.
+    """
+    onset, lag, low, high = (float(at[name]) for name in ("onset", "lag", "lag_low", "lag_high"))
+    if math.isnan(onset):
+        return "–"
+    said = f"{'≤' if at['onset_censored'] else ''}{onset:.4g} {'↑' if at['direction'] > 0 else '↓'}"
+    if math.isinf(low) and math.isinf(high):
+        return f"{said}: unknown"
+    if math.isnan(lag):
+        return said
+    if math.isinf(low):
+        return f"{said}: ≤{lag:+z.0f} (to {high:z.0f})"
+    if math.isinf(high):
+        return f"{said}: ≥{lag:+z.0f} (from {low:z.0f})"
+    return f"{said}: {lag:+z.0f} ({low:z.0f} to {high:z.0f})"
+
+
+def _of(share: xr.DataArray, n: int) -> str:
+    return f"{round(float(share) * n)} of {n}" if n else "–"
+
+
+def _why_nothing_changes(dataset: xr.Dataset, phases: xr.Dataset) -> str:
+    """One line in place of a table of dashes."""
+    from circuits.analysis.ramp import LEAST_POINTS
+
+    begin = phases["memorization_epoch"].sel(seed=dataset["seed"]).fillna(0)
+    later = int(((dataset["epoch"] >= begin) & (dataset["epoch"] > 0)).sum("step").max())
+    if later < LEAST_POINTS:
+        return f"Only {later} checkpoints lie after memorisation; to see a measure move takes {LEAST_POINTS}."
+    return "No measure moves."
