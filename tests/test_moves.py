@@ -222,6 +222,34 @@ def test_against_a_loss_that_falls_there_are_lags():
     assert float(found["lag"].sel(measure="norm", seed=0)) == pytest.approx(-40, abs=4)
 
 
+def missed_lags(repeats, shared, size):
+    """Shares of the intervals of a lag of -40 epochs that lie above it, and below it; errors may be shared."""
+    missed = np.zeros(2)
+    for repeat in range(repeats):
+        random = np.random.default_rng(repeat)
+        common, one, other = random.normal(size=(3, len(EPOCHS)))
+        errors = [size * (np.sqrt(abs(shared)) * sign * common + np.sqrt(1 - abs(shared)) * own)
+                  for sign, own in ((1, one), (np.sign(shared) if shared else 1, other))]  # fmt: skip
+        known = {"test_accuracy": [curve(100, 200) + errors[0]], "norm": [curve(60, 300) + errors[1]]}
+        at = moves(measures(**known), np.array([20.0])).sel(measure="norm", seed=0)
+        missed += at["lag_low"] > -40, at["lag_high"] < -40
+    return missed / repeats
+
+
+def test_the_interval_of_a_lag_holds_the_truth_and_misses_it_on_either_side():
+    above, below = missed_lags(60, 0.0, 0.2)
+    assert above + below <= 0.05 + 2.5 * np.sqrt(0.05 * 0.95 / 60)
+    assert max(above, below) <= 0.025 + 2.5 * np.sqrt(0.025 * 0.975 / 60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shared", [-0.5, 0.0, 0.5])
+def test_the_interval_of_a_lag_holds_the_truth_as_often_as_the_documentation_says(shared):
+    above, below = missed_lags(500, shared, 0.2)
+    assert above + below <= 0.065 + 0.02
+    assert above + below >= 0.001
+
+
 def test_without_the_reference_onsets_stand_alone():
     found = moves(measures(norm=[curve(60, 120)]), np.array([20.0]))
     assert REFERENCE not in found["measure"]

@@ -10,9 +10,11 @@ import xarray as xr
 import circuits
 from circuits.analysis import progress_measures, transitions
 from circuits.analysis.arity import arities
+from circuits.analysis.earliest import earliest_summary, tied
 from circuits.analysis.progress import moved
 from circuits.analysis.store import to_json, write_sidecar
 from circuits.cli.main import main
+from circuits.cli.onset_tables import lag_cell
 from circuits.cli.tables import progress_tables
 from circuits.config import parse
 from circuits.figures import progress as drawn
@@ -99,7 +101,70 @@ def test_the_measures_move_and_test_accuracy_between_memorisation_and_generalisa
     assert (own["onset"] < phases["generalization_epoch"]).all()
     assert (own["direction"] == 1).all()
     assert (grokked["direction"].sel(measure="network_arity") == -1).all()
-    assert set(grokked["first_mover"].values) <= set(grokked["measure"].values)
+    for seed, name in zip(grokked["seed"].values, grokked["earliest"].values, strict=True):
+        ranks = grokked[["rank", "rank_high"]].sel(seed=seed)
+        assert (ranks["rank_high"] == 1).sum() <= 1
+        if name:
+            assert int(ranks["rank_high"].sel(measure=name)) == 1
+        else:
+            assert ((ranks["rank"] == 1).sum() > 1) or (grokked["explained"].sel(seed=seed).min() < 0.9)
+
+
+def test_the_agreement_is_that_of_eight_analysis_choices(grokked, grokked_run):
+    measures = {name: grokked[name] for name in ("parameter_norm", "test_margin_mean", "network_arity")}
+    plain = moved(grokked_run, Options(), measures)
+    assert plain["earliest_choices"].attrs["n_choices"] == 8
+    counts = np.zeros(len(grokked_run.seeds))
+    for share in (0.9, 0.99, 0.999, 0.9999):
+        for logs in (False, True):
+            one = moved(grokked_run, Options(memorization_threshold=share), measures, log_scale=logs)
+            counts += one["earliest"].values == plain["earliest"].values
+    expected = np.where(plain["earliest"].values == "", np.nan, counts / 8)
+    np.testing.assert_allclose(plain["earliest_choices"], expected)
+
+
+def test_censored_onsets_are_marked_in_cells_and_figures(grokked_run, grokked):
+    censored = bool(grokked["onset_censored"].sel(seed=0).any())
+    assert censored
+    figure = circuits.figures.transitions(drawn.with_phases(grokked_run, grokked))
+    at = grokked.sel(seed=0, measure=list(figure.data[0].text))
+    open_triangle = [symbol == "triangle-left-open" for symbol in figure.data[0].marker.symbol]
+    assert open_triangle == at["onset_censored"].values.tolist()
+    assert np.isfinite(figure.data[0].error_x.arrayminus).all()
+    assert "upper bound" in str(figure.layout.meta)
+    assert earliest_summary(grokked) in str(figure.layout.meta)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "lag", "cell"),
+    [
+        (-4.0, 7.0, 2.0, "12 ↓: +2 (-4 to 7)"),
+        (-np.inf, -50.0, -54.0, "≤12 ↓: ≤-54 (to -50)"),
+        (9.0, np.inf, 13.0, "12 ↓: ≥+13 (from 9)"),
+        (-np.inf, np.inf, np.nan, "≤12 ↓: unknown"),
+        (np.nan, np.nan, np.nan, "12 ↓"),
+    ],
+)
+def test_a_cell_marks_which_side_is_known(low, high, lag, cell):
+    values = {"onset": 12.0, "onset_censored": cell[0] == "≤", "direction": -1, "lag": lag}
+    assert lag_cell(xr.Dataset(values | {"lag_low": low, "lag_high": high})) == cell
+
+
+def test_the_table_of_the_earliest_names_it_or_those_that_are_tied(grokked, grokked_run):
+    phases = circuits.analysis.phases(grokked_run)
+    n_seeds = grokked.sizes["seed"]
+    attrs = grokked["earliest_choices"].attrs
+    named = grokked.assign(
+        earliest=("seed", ["sensitivity"] + [""] * (n_seeds - 1)),
+        earliest_choices=("seed", [0.75] + [np.nan] * (n_seeds - 1), attrs),
+        earliest_seeds=("seed", [1 / n_seeds] + [np.nan] * (n_seeds - 1)),
+    )
+    *_, (title, table) = progress_tables(named, phases)
+    assert title.startswith("Earliest measure: the one whose 95 % interval of the onset lies before all others")
+    rows = list(zip(*(column.cells for column in table.columns), strict=True))
+    assert rows[0] == ("0", "sensitivity", "6 of 8", f"1 of {n_seeds}", "")
+    assert rows[1][1:4] == ("none", "–", "–")
+    assert tied(grokked, 1)[0] in rows[1][4]
 
 
 def test_transitions_are_those_of_the_measurement_and_take_further_measures(grokked, grokked_run):
@@ -180,17 +245,21 @@ def test_the_command_prints_what_moves_and_writes_everything(grokked_path, tmp_p
     assert "When each measure begins to move" in printed
     at = grokked.sel(measure="test_accuracy", seed=0)
     assert f"{float(at['onset']):.4g} ↑: +0 (0 to 0)" in printed
+    assert "Earliest measure" in printed
+    assert "≤" in printed
     assert "Never memorised" not in printed
     assert main([*words, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)["progress"]
-    assert {"arity", "share", "loss_spectrum"} <= set(document["data_vars"])
+    assert {"arity", "share", "loss_spectrum", "onset_censored", "earliest", "earliest_choices"} <= set(
+        document["data_vars"]
+    )
 
 
 def test_the_table_has_arrows_no_signed_zeros_and_names_the_seeds_that_never_memorised(grokked, grokked_run):
     never = circuits.analysis.phases(grokked_run)
     never["memorization_epoch"] = never["memorization_epoch"].where(never["seed"] != 1)
     told = grokked.assign(parameter_norm=grokked["parameter_norm"] * -0.0)
-    (_, values), (title, moves) = progress_tables(told, never)
+    (_, values), (title, moves), _ = progress_tables(told, never)
     assert title.endswith("Never memorised, looked at from the first update: seed 1")
     assert "-0" not in {cell for column in values.columns for cell in column.cells}
     rows = list(moves.columns[0].cells)
@@ -245,6 +314,8 @@ def test_the_rows_stand_in_the_order_of_their_mean_onset_and_hold_the_intervals(
     at = grokked.sel(seed=0, measure=list(first.text))
     np.testing.assert_allclose(first.x, at["onset"], rtol=1e-6)
     np.testing.assert_allclose(first.x + first.error_x.array, at["onset_high"], rtol=1e-5)
+    low = np.where(at["onset_censored"], at["onset"], at["onset_low"])
+    np.testing.assert_allclose(first.x - first.error_x.arrayminus, low, rtol=1e-5)
     means = grokked["onset"].mean("seed").sel(measure=list(first.text)).values
     assert (np.diff(means) >= 0).all()
 
@@ -261,7 +332,7 @@ def test_a_run_where_nothing_can_move_yet_has_no_figures_of_moves(tiny_run):
         figure.layout.title.text
         for figure in drawn.figures(tiny_run, circuits.analyze(tiny_run, "progress")["progress"])
     ]
-    assert "What moves first" not in titles
+    assert "Change of each measure" not in titles
     assert "Sensitivity" in titles
 
 

@@ -68,11 +68,11 @@ def breakpoint_inflation(
     Examples
     --------
     >>> t, noise = np.arange(4000.0), np.random.default_rng(0).normal(size=4000)
-    >>> (
-    ...     breakpoint_inflation(t, noise, 1500, 2500, 10.0).round(1),
-    ...     bool(breakpoint_inflation(t, np.convolve(noise, np.ones(9), "same"), 1500, 2500, 10.0).min() > 5),
-    ... )
-    (array([1., 1., 1.]), True)
+    >>> breakpoint_inflation(t, noise, 1500.0, 2500.0, 10.0).round(1)
+    array([1., 1., 1.])
+    >>> averaged = np.convolve(noise, np.ones(9), "same")
+    >>> bool(breakpoint_inflation(t, averaged, 1500.0, 2500.0, 10.0).min() > 5)
+    True
     """
     n = len(t)
     square = float((residuals**2).sum())
