@@ -153,6 +153,17 @@ def corners(values):
     return np.array(pairs).T
 
 
+def open_ends(values):
+    """In how many seeds the onset may lie before the first checkpoint, or the end after the last, in words."""
+    later = values.isel(step=np.flatnonzero(values["epoch"].values > 0))
+    where = np.log(later["epoch"].values)
+    ramps = [circuits.analysis.fitted_ramp(where, later.sel(seed=seed).values) for seed in later["seed"].values]
+    ramps = [ramp for ramp in ramps if ramp is not None]
+    before, after = sum(ramp.onset[1] <= where[0] for ramp in ramps), sum(ramp.end[2] >= where[-1] for ramp in ramps)
+    said = [f"{word} in {n} of {len(ramps)} seeds" for word, n in (("onset ≤", before), ("end ≥", after)) if n]
+    return f" ({', '.join(said)})" if said else ""
+
+
 def near(found, wanted):
     """Whether the median is within a factor of two of another."""
     return bool(0.5 <= median(found) / median(wanted) <= 2)
@@ -177,7 +188,7 @@ def at_the_phases(norms, matrix):
     onset, end = corners(norms["spectral_norm"].sel(matrix=matrix))
     memorised, generalised = norms["memorization_epoch"].values, norms["generalization_epoch"].values
     when = f"memorised {median(memorised):.0f}, generalised {median(generalised):.0f}"
-    text = f"{median(onset):.0f} and {median(end):.0f}; {when}"
+    text = f"{median(onset):.0f} and {median(end):.0f}{open_ends(norms['spectral_norm'].sel(matrix=matrix))}; {when}"
     return text, near(onset, memorised) and near(end, generalised)
 
 
@@ -255,7 +266,7 @@ def together():
     generalised = norms["generalization_epoch"].values
     text = ", ".join(f"{a:.0f} to {b:.0f} / {c:g}" for a, b, c in zip(onset, end, generalised, strict=True))
     held = (onset / 2 < generalised) & (generalised < 2 * end)
-    return f"ramp / generalised: {text}", bool(held.all())
+    return f"ramp / generalised: {text}{open_ends(norms['spectral_norm'].sel(matrix='W'))}", bool(held.all())
 
 
 study.claim("Figure A.2", "when the network generalises", "yes", together)

@@ -57,7 +57,9 @@ def fitted_ramp(t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], 
     t, y
         (point,) where, strictly ascending, and the curve; points where y is not finite are left out.
     coverage
-        Of the intervals, in 0..1. They are widened by one point either way, as no place between points is tried.
+        Of the intervals, in 0..1. They are widened by one point either way, as no place between points is tried. An
+        interval of the onset that begins at the first point is open there, and the onset an upper bound; so is an end
+        at the last point a lower bound.
 
     References
     ----------
