@@ -149,7 +149,7 @@ def autocorrelation(residuals: Float[np.ndarray, " point"]) -> float:
     Examples
     --------
     >>> autocorrelation(np.array([1.0, -1.0] * 50)), autocorrelation(np.repeat([1.0, -1.0], 50))
-    (-0.99, 0.98)
+    (-0.99, 0.97)
     """
     square = float((residuals**2).sum())
     return float((residuals[1:] * residuals[:-1]).sum()) / square if square else 0.0

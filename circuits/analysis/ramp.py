@@ -92,9 +92,12 @@ def fitted_ramp(t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], 
     inflation = breakpoint_inflation(t, residuals, onset, end, float(rise[best]), coverage)
     most = rss[best] * np.exp(np.minimum(inflation * chdtri(1, 1 - coverage) / len(t), 500.0))
     places_of = (first, first), (first, last), (last, last)  # onset, middle, end
-    found = [_estimate(at, i, j, best, rss <= limit) for (i, j), limit in zip(places_of, most, strict=True)]
+    found = (_estimate(at, i, j, best, rss <= limit) for (i, j), limit in zip(places_of, most, strict=True))
+    onset_estimate, middle, end_estimate = found
     return Ramp(
-        *found,
+        onset=onset_estimate,
+        middle=middle,
+        end=end_estimate,
         before=float(centre + size * before),
         after=float(centre + size * (before + rise[best])),
         explained=1 - float(rss[best]) / total,
