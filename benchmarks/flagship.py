@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import naive
 import numpy as np
 import torch
-from speed import NAIVE_EPOCHS, SAMPLED, network
+from floors import ALL_CORES, PARAMETERS
+from speed import NAIVE_EPOCHS, ONE, SAMPLED, TRAINED, network
 from timing import REPETITIONS, Pairs, Row, alternating, seconds
 
 import circuits
@@ -63,7 +65,11 @@ def first_answer(folder: Path) -> Pairs:
     return [(ask(), FIRST_ANSWER) for _ in range(REPETITIONS)]
 
 
+NETWORKS = 5 * 301  # seeds, checkpoints
+
 ROWS = (
-    Row("flagship end to end: train, sparsity, norms, faithfulness", "plain", "here", "≥ 100", end_to_end),
-    Row("circuits analyze --subnetwork on the flagship, from the prompt", "took", "of", "≤ 1", first_answer),
-)
+    Row("flagship end to end: train, sparsity, norms, faithfulness", "plain", "here", "≥ 100", end_to_end,
+        (TRAINED.times(5 * 300, ALL_CORES), replace(ONE.times(NETWORKS, ALL_CORES), stored=PARAMETERS * NETWORKS))),
+    Row("circuits analyze --subnetwork on the flagship, from the prompt", "took", "of", "≤ 1", first_answer,
+        (ONE.times(NETWORKS, ALL_CORES), None)),
+)  # fmt: skip

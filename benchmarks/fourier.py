@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from floors import Work
 from timing import Pairs, Row, alternating, seconds
 
 import circuits
@@ -72,7 +73,13 @@ def on_one_core(way: Callable[[Network], Pairs]) -> Callable[[Path], Pairs]:
     return measure
 
 
+P = 113
+LOGITS = 8 * P**3  # bytes, of all tuples
+PROJECTED = 2 * 2 * P**3  # multiply-adds: onto two waves, and back
+
 ROWS = (
-    Row("excluded loss of 56 frequencies", "one by one", "one product", "≥ 20", on_one_core(Network.excluded)),
-    Row("Fourier analysis of one checkpoint, on one core", "here", "of", "≤ 1", on_one_core(Network.whole)),
-)
+    Row("excluded loss of 56 frequencies", "one by one", "one product", "≥ 20", on_one_core(Network.excluded),
+        (Work(PROJECTED * (P // 2)), Work(moved=LOGITS))),
+    Row("Fourier analysis of one checkpoint, on one core", "here", "of", "≤ 1", on_one_core(Network.whole),
+        (Work(P**2 * 128 * 512, LOGITS), None)),
+)  # fmt: skip

@@ -1,11 +1,13 @@
 """Training and effective sparsity against the plain ways, and against the product that neither can do without."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import naive
 import numpy as np
 import torch
+from floors import ALL_CORES, EXAMPLES, PARAMETERS, PRODUCT, TEST, WIDTH, N, Work
 from timing import Pairs, Row, alternating, seconds
 
 import circuits
@@ -90,6 +92,13 @@ def network(run: circuits.Run, checkpoint: int) -> naive.Net:
     return net
 
 
+def _opened_anew(folder: Path, options: Options, use: Callable[[np.ndarray], object] = np.shape) -> float:
+    """Seconds per checkpoint and seed of the flagship's sizes; opened anew, since an open run keeps what it found."""
+    with flagship(folder) as run:
+        every = np.arange(run.n_checkpoints)
+        return seconds(lambda: use(sparsity_at(run, every, options))) / (run.n_checkpoints * len(run.seeds))
+
+
 def sparsity(folder: Path) -> Pairs:
     """Seconds per checkpoint and seed, over the whole flagship; the plain way sampled."""
     with flagship(folder) as run:
@@ -103,9 +112,7 @@ def sparsity(folder: Path) -> Pairs:
             return seconds(sizes) / len(networks)
 
         def ours() -> float:
-            every = np.arange(run.n_checkpoints)
-            sizes = lambda: found.update(ours=sparsity_at(run, every, Options())[::SAMPLED, 0].tolist())  # noqa: E731
-            return seconds(sizes) / (run.n_checkpoints * len(run.seeds))
+            return _opened_anew(folder, Options(), lambda sizes: found.update(ours=sizes[::SAMPLED, 0].tolist()))
 
         pairs = alternating(plain, ours)
         apart = [(a, b) for a, b in zip(found["plain"], found["ours"], strict=True) if a != b]
@@ -123,11 +130,7 @@ def sparsity_released(folder: Path) -> Pairs:
         def plain() -> float:
             return seconds(lambda: [naive.released_sparsity(net, train_set) for net in networks]) / len(networks)
 
-        def ours() -> float:
-            every, options = np.arange(run.n_checkpoints), Options(criterion="accuracy")
-            return seconds(lambda: sparsity_at(run, every, options)) / (run.n_checkpoints * len(run.seeds))
-
-        return alternating(plain, ours)
+        return alternating(plain, lambda: _opened_anew(folder, Options(criterion="accuracy")))
 
 
 def sparsity_of_one(folder: Path) -> Pairs:
@@ -151,10 +154,22 @@ def sparsity_of_one(folder: Path) -> Pairs:
             return alternating(lambda: seconds(whole) / times, lambda: seconds(product) / times)
 
 
+STEPS = EXAMPLES // 32  # per epoch, a partial batch left out
+TRAINED = Work(
+    3 * PRODUCT + (EXAMPLES + TEST) * N * WIDTH, 2 * PARAMETERS * STEPS, PARAMETERS
+)  # forward, backward twice
+FUSED = Work(moved=PARAMETERS * STEPS, stored=PARAMETERS)
+ONE = Work(PRODUCT)
+
 ROWS = (
-    Row("training with metrics and a checkpoint each epoch, per seed and epoch", "plain", "here", "≥ 25", training),
-    Row("one fused step, mean over a training, against its forward product", "step", "sgemm", "≤ 1.5", step),
-    Row("effective sparsity, mean over the flagship, against mask and forward", "plain", "here", "≥ 100", sparsity),
-    Row("effective sparsity against the released code's way", "released", "here", "≥ 500", sparsity_released),
-    Row("effective sparsity of one network, against its forward product", "scan", "sgemm", "≤ 3", sparsity_of_one),
-)
+    Row("training with metrics and a checkpoint each epoch, per seed and epoch", "plain", "here", "≥ 25", training,
+        (TRAINED.times(1, ALL_CORES), FUSED.times(1, ALL_CORES))),
+    Row("one fused step, mean over a training, against its forward product", "step", "sgemm", "≤ 1.5", step,
+        (Work(moved=PARAMETERS), Work(32 * N * WIDTH))),
+    Row("effective sparsity, mean over the flagship, against mask and forward", "plain", "here", "≥ 100", sparsity,
+        (ONE.times(1, ALL_CORES), ONE.times(1, ALL_CORES))),
+    Row("effective sparsity against the released code's way", "released", "here", "≥ 500", sparsity_released,
+        (ONE.times(1, ALL_CORES), ONE.times(1, ALL_CORES))),
+    Row("effective sparsity of one network, against its forward product", "scan", "sgemm", "≤ 3", sparsity_of_one,
+        (ONE, ONE)),
+)  # fmt: skip

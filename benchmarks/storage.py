@@ -5,6 +5,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+from floors import ALL_CORES, PARAMETERS, WIDTH, N, Work
 from timing import Pairs, Row, alternating, seconds
 
 import circuits
@@ -64,12 +65,11 @@ def reading(select: Callable[[np.ndarray], np.ndarray], many: int) -> Callable[[
             W = run.parameters["W"]
 
             def ours() -> float:
-                return seconds(lambda: [select(W).values for _ in range(many)])
+                return seconds(lambda: [select(W).values for _ in range(many)]) / many
 
             def plain() -> float:
-                return seconds(
-                    lambda: [np.array(select(np.memmap(raw, np.float32, "r", shape=shape))) for _ in range(many)]
-                )
+                mapped_anew = lambda: np.array(select(np.memmap(raw, np.float32, "r", shape=shape)))  # noqa: E731
+                return seconds(lambda: [mapped_anew() for _ in range(many)]) / many
 
             assert np.array_equal(select(W).values, select(mapped))
             return alternating(ours, plain)
@@ -96,11 +96,31 @@ def one_neuron(folder: Path) -> Pairs:
         )
 
 
+SEEDS, STEPS = 5, 32  # of the flagship: its seeds, and updates per epoch
+ROW = SEEDS * PARAMETERS  # bytes of one checkpoint
+W_ROW = SEEDS * WIDTH * N * 4
+
+
+def kept(n_checkpoints: int, n_steps: int) -> tuple[Work, Work]:
+    """Writing the checkpoints; and the updates alone, each of which reads every parameter."""
+    return Work(stored=ROW * n_checkpoints), Work(moved=ROW * n_steps, cores=ALL_CORES)
+
+
+def copied(size: float) -> tuple[Work, Work]:
+    """Reading these bytes and writing them to memory, twice."""
+    return Work(moved=2 * size), Work(moved=2 * size)
+
+
 ROWS = (
-    Row("a checkpoint each epoch", "with", "without", "≤ 1.10", cost_of_keeping({"every_epochs": 1}, 100)),
-    Row("a checkpoint each step", "with", "without", "≤ 1.5", cost_of_keeping(EACH_STEP, 12)),
-    Row("reading one checkpoint, against a memory map", "here", "map", "≤ 2", reading(lambda W: W[150], READS)),
-    Row("reading one neuron over 300 checkpoints", "here", "map", "≤ 3", reading(lambda W: W[:, 0, 7], READS)),
-    Row("reading everything", "here", "map", "≤ 2", reading(lambda W: W[:], 1)),
-    Row("one neuron over 10,000 checkpoints, against all of them", "one", "all", "≤ 0.1", one_neuron),
-)
+    Row("a checkpoint each epoch", "with", "without", "≤ 1.10", cost_of_keeping({"every_epochs": 1}, 100),
+        kept(101, 100 * STEPS)),
+    Row("a checkpoint each step", "with", "without", "≤ 1.5", cost_of_keeping(EACH_STEP, 12),
+        kept(12 * STEPS, 12 * STEPS)),
+    Row("reading one checkpoint, against a memory map", "here", "map", "≤ 2", reading(lambda W: W[150], READS),
+        copied(W_ROW)),
+    Row("reading one neuron over 300 checkpoints", "here", "map", "≤ 3", reading(lambda W: W[:, 0, 7], READS),
+        copied(N_CHECKPOINTS * N * 4)),
+    Row("reading everything", "here", "map", "≤ 2", reading(lambda W: W[:], 1), copied(N_CHECKPOINTS * W_ROW)),
+    Row("one neuron over 10,000 checkpoints, against all of them", "one", "all", "≤ 0.1", one_neuron,
+        (Work(moved=2 * LONG * N * 4), Work(moved=2 * LONG * 200 * (N + 2) * 4))),
+)  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from floors import ALL_CORES, Work
 from timing import Pairs, Row, alternating, seconds
 
 import circuits
@@ -63,7 +64,14 @@ def step(data: dict) -> Callable[[Path], Pairs]:
     return measure
 
 
+def mlp(examples: int, layers: int) -> Work:
+    """An update multiplies by the two matrices of every MLP at the last position at least: forward, and twice back."""
+    return Work(3 * examples * 2 * 128 * 512 * layers, cores=ALL_CORES)
+
+
 ROWS = (
-    Row("transformer of one layer, a full-batch step of 3831", "boot_native", "here", "≥ 3", step(ONE_LAYER)),
-    Row("transformer of two layers with LayerNorm, a step of 512", "boot_native", "here", "≥ 1", step(TWO_LAYERS)),
-)
+    Row("transformer of one layer, a full-batch step of 3831", "boot_native", "here", "≥ 3", step(ONE_LAYER),
+        (mlp(3831, 1), mlp(3831, 1))),
+    Row("transformer of two layers with LayerNorm, a step of 512", "boot_native", "here", "≥ 1", step(TWO_LAYERS),
+        (mlp(512, 2), mlp(512, 2))),
+)  # fmt: skip

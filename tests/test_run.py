@@ -204,6 +204,18 @@ def test_a_notebook_may_open_the_same_run_again_and_again(flagship_sized):
     assert (W[-1].values == again.parameters["W"][-1].values).all()
 
 
+def test_one_handle_of_a_dataset_serves_every_read(tiny_path):
+    with circuits.open(tiny_path) as first, circuits.open(tiny_path) as second:
+        for run in (first, second, first):
+            assert run.parameters["W"][1].shape == (3, 16, 8)
+            assert run.parameters["W"][1].values.any()
+        with first._opened.dataset("parameters/W") as one, second._opened.dataset("parameters/W") as other:
+            assert one is other
+    again = circuits.open(tiny_path)  # the handles are closed with the file
+    assert again.parameters["W"][1].values.any()
+    again.close()
+
+
 def test_a_run_that_was_closed_says_so(flagship_sized):
     run = circuits.open(flagship_sized)
     W = run.parameters["W"]
