@@ -11,7 +11,7 @@ RUNTIME := $(VENV)/.runtime
 DEV     := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow lint format types docs wheel check check-rest torture bench studies clean
+.PHONY: help install demo test slow lint format types docs wheel check check-rest torture bench mutation studies clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -69,6 +69,9 @@ torture: $(DEV) ## 500 kills, 10,000 damaged files and 3,000 certificates, count
 
 bench: $(DEV) ## ratios against a naive baseline measured in the same run
 	$(BIN)/python benchmarks/run.py $(ROWS)
+
+mutation: $(DEV) ## 300 mutants of the pure functions and the constructions against their tests, survivors printed
+	$(BIN)/python tests/mutation/score.py $(MUTATION)
 
 studies: $(DEV) ## every study in analysis/, full size: trains what is missing (3 days on 2 cores; says so first, goes on where it stopped)
 	set -e; for study in analysis/[a-z]*.py; do echo "== $$study"; $(BIN)/python $$study --train; done
