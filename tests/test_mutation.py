@@ -148,7 +148,8 @@ def test_the_whole_of_it_runs_the_mutated_copy_and_prints_what_no_test_notices(s
     assert missed.stdout.count("no test executes it") == 2  # the operator and the number of `n - 1`
     survivors = missed.stdout.split("survivors:")[1]
     assert "compiled" not in survivors
-    assert "- total = (n or 0) * each" not in survivors
+    assert "(n or 0) / each" not in survivors
+    assert "+ total = (n or 1) * each" in survivors  # the least is 3 in either case
     assert (shop / "circuits" / "analysis" / "shop.py").read_text() == SOURCE
 
     (shop / "tests" / "test_shop.py").write_text(TEST.replace("compiled(np.ones(3)) == 6.0", "True"))

@@ -79,15 +79,15 @@ def statement(path: Path, line: int) -> range | None:
 
 
 def test_files(modules: list[str]) -> list[str]:
-    """What is run at all: the modules' doctests, and the test files about analysis and constructions.
+    """What is run at all: the modules' doctests, and the test files that import them or build constructions.
 
     Not those of the command line, the figures and the page, which run the same code by longer ways.
     """
     found = []
     for path in sorted((ROOT / "tests").glob("test_*.py")):
-        text = path.read_text()
-        about = re.search(r"circuits\.(analysis|constructions)\b", text)
-        if about and not re.search(r"circuits\.(cli|figures)\b|subprocess|test_(docs|architecture)", text + path.name):
+        longer_way = re.search("_cli_|figures|report|docs|architecture|mutation", path.stem)
+        about = not imported(path).isdisjoint(modules) or "circuits.constructions" in path.read_text()
+        if about and not longer_way:
             found.append(str(path.relative_to(ROOT)))
     return found + [str(path_of(module).relative_to(ROOT)) for module in modules]
 
