@@ -1,5 +1,6 @@
 """Certificates are held against all inputs, one by one, in rational arithmetic."""
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
@@ -501,3 +502,19 @@ def test_a_solver_that_calls_a_margin_infeasible_has_proved_nothing(monkeypatch)
     proof = certify(W, np.array([0.1, 0.2, 0.0]), np.array([1.0, -1.0, 0.5]), [0], method="milp")
     assert np.isfinite(proof.lower)
     assert proof.verdict != "certified"
+
+
+def test_the_margin_is_exact_if_every_pattern_is_solved_or_lies_above_it():
+    gates = patterns(2).astype(float)  # disjunctive normal form: margin 1 on every pattern
+    found = certify(gates, np.full(4, -1.0), gates.prod(axis=1), support=[0, 1])
+    assert found.exact
+    above, below, none = (
+        np.full(4, found.margin + 1),
+        np.r_[found.margin - 1, np.full(3, found.margin + 1)],
+        (False,) * 4,
+    )
+    for lower, solved, exact in [
+        (np.full(4, found.margin), none, True), (above, none, True), (below, none, False),
+        (below, (True, False, False, False), True), (below, (False, True, True, True), False),
+    ]:  # fmt: skip
+        assert replace(found, pattern_lower=lower, solved=solved).exact == exact

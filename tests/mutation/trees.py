@@ -31,6 +31,7 @@ class Tree:
 
     def __init__(self, folder: Path) -> None:
         self.root = folder.resolve()
+        self._original: dict[str, str] = {}
         self.root.mkdir(parents=True)
         for name in COPIED:
             source = ROOT / name
@@ -70,11 +71,12 @@ class Tree:
     def write(self, module: str, code: str) -> None:
         """Put this code in the place of a module's."""
         self._forget(module)
+        self._original.setdefault(module, path_of(module, self.root).read_text())
         path_of(module, self.root).write_text(code)
 
     def restore(self, module: str) -> None:
-        """Put a module's own code back."""
-        self.write(module, path_of(module).read_text())
+        """Put a module's own code back, as it was when the tree was copied."""
+        self.write(module, self._original[module])
 
 
 @dataclass
