@@ -518,3 +518,32 @@ def test_the_margin_is_exact_if_every_pattern_is_solved_or_lies_above_it():
         (below, (True, False, False, False), True), (below, (False, True, True, True), False),
     ]:  # fmt: skip
         assert replace(found, pattern_lower=lower, solved=solved).exact == exact
+
+
+def test_inputs_share_the_time_that_is_left(monkeypatch):
+    limits = []
+    monkeypatch.setattr("circuits.constructions.flips.monotonic", lambda: 0.0)
+    monkeypatch.setattr("circuits.constructions.flips.can_list_states", lambda margin: False)
+    monkeypatch.setattr(
+        "circuits.constructions.flips._by_milp", lambda margin, bits, limit: (limits.append(limit) or 1.0, None)
+    )
+    gates = np.array([[1.0, 0.5], [-1.0, -0.5]])
+    found = fewest_flips(gates, np.zeros(2), np.array([1.0, -1.0]), [0], np.ones((3, 2)), time_limit=6.0)
+    assert limits == [2.0, 3.0, 6.0]
+    assert found.lower.tolist() == [1.0] * 3
+    assert np.isinf(found.upper).all()
+
+
+@pytest.mark.parametrize(("most", "asked"), [(1, False), (2, True), (3, True)])
+def test_flips_are_not_searched_where_more_neurons_are_unstable_than_can_be_solved(monkeypatch, most, asked):
+    searched = []
+    monkeypatch.setattr("circuits.constructions.flips.MOST_EXACT", most)
+    monkeypatch.setattr("circuits.constructions.flips.can_list_states", lambda margin: False)
+    monkeypatch.setattr(
+        "circuits.constructions.flips._by_milp",
+        lambda margin, bits, limit: (searched.append(len(margin.v)) or 2.0, None),
+    )
+    W = np.array([[0.5, 1.0], [0.75, -1.0]])  # where x0 = 1, x1 decides which of the two fires
+    found = fewest_flips(W, np.zeros(2), np.array([1.0, 1.0]), [0], np.ones((1, 2)))
+    assert searched == [2] * asked
+    assert found.lower.tolist() == [2.0 if asked else 1.0]
