@@ -10,7 +10,7 @@ H the projection on J,
     λ = V/V₀ · F/χ²,   V₀ = Σ xᵢ² Σ eᵢ²/n
 
 Under the root, the first is the variance in autoregressive noise if the breakpoint were linear in it; as it is not,
-that alone covers .89 to .98 in simulations of 95 %. The second is its limit for a long ramp, too wide for a short one
+that alone covers .84 to .98 in simulations of 95 %. The second is its limit for a long ramp, too wide for a short one
 in strongly correlated noise. The last factor of V restores what the fit takes from correlated noise, and F has as
 many degrees of freedom as there are independent residuals, less 4. The fit also lowers the correlation of its
 residuals: ρ is the one whose expectation, after the fit, is the correlation that is measured.
