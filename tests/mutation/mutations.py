@@ -106,7 +106,7 @@ def operators() -> dict[str, object]:
 
 
 def _regions(tree: ast.Module) -> tuple[list[tuple], list[tuple[tuple, tuple]]]:
-    """Functions as (first line, last line, qualified name), and spans without mutants: annotations, decorators."""
+    """Functions as (first line, last line, name), and spans without mutants: annotations, decorators, guards."""
     functions, skipped = [], []
 
     def walk(node: ast.AST, prefix: str) -> None:
@@ -119,7 +119,8 @@ def _regions(tree: ast.Module) -> tuple[list[tuple], list[tuple[tuple, tuple]]]:
             for annotation in (getattr(child, "annotation", None), getattr(child, "returns", None)):
                 if annotation is not None:
                     skipped.append(_span(annotation))
-            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            guard = isinstance(child, ast.keyword) and child.arg == "strict"  # of zip, whose parts are as long
+            if guard or (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
                 skipped.append(_span(child))
             walk(child, name)
 
@@ -127,7 +128,7 @@ def _regions(tree: ast.Module) -> tuple[list[tuple], list[tuple[tuple, tuple]]]:
     return functions, skipped
 
 
-def _span(node: ast.expr | ast.stmt) -> tuple[tuple, tuple]:
+def _span(node: ast.expr | ast.stmt | ast.keyword) -> tuple[tuple, tuple]:
     return (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)
 
 
