@@ -90,7 +90,7 @@ def bounded_averages(
     >>> W = np.r_[np.ones(31), np.zeros(10)][None]
     >>> means, bounds = bounded_averages(W, np.zeros(1), [0])
     >>> means.round(4).tolist(), bounds.tolist()
-    ([[1.6979, 2.6979]], [[0.0, 0.0]])
+    ([[1.7392, 2.7392]], [[0.0, 0.0]])
     """
     bits = list(support)
     weights, bias = W.astype(np.float64), b.astype(np.float64)
