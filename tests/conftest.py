@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import tyro  # noqa: F401  before any doctest runs: importing it fails while `_` is an array
 
 import circuits
 
