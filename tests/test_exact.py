@@ -1,6 +1,6 @@
 """Smallest subnetworks are held against every subset, one by one."""
 
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -56,6 +56,35 @@ def test_the_smallest_subnetwork_is_that_of_all_subsets(case):
     assert found.bound <= expected <= found.size
     assert found.proved
     assert found.size == expected
+
+
+@st.composite
+def networks_in_tenths(draw):
+    """Multiples of 0.1, which cancel in decimals but not in float64: what is left of a 0 is rounding of either sign."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    width, n = draw(st.integers(2, 7)), draw(st.integers(1, 4))
+    tenths = lambda *shape: random.integers(-3, 4, shape) * 0.1  # noqa: E731
+    return tenths(width, n), tenths(width), tenths(width), patterns(n)
+
+
+@given(networks_in_tenths())
+@settings(max_examples=300, deadline=None)
+def test_what_is_proved_is_the_smallest_where_outputs_cancel_up_to_rounding(case):
+    W, b, u, inputs = case
+    subsets = [np.array(mask) for mask in product([False, True], repeat=len(u))]
+    expected = min(int(mask.sum()) for mask in subsets if agrees(W, b, u, inputs, mask))
+    for start in (None, active_subnetwork(W, b, u, inputs)):
+        found = smallest_subnetwork(W, b, u, inputs, start=start)
+        assert agrees(W, b, u, inputs, found.kept)
+        assert (found.size, found.proved) == (expected, True)
+
+
+def test_a_row_of_rounding_alone_asks_for_nothing():
+    # At x = (-1, -1, -1) neuron 3 has -2.8e-18, all others 0: the output is 0 within rounding, whoever is kept.
+    W = np.array([[0.2, 0.2, 0.1], [0.2, 0.2, 0.1], [0.2, -0.1, 0.2], [-0.1, -0.2, 0.2], [0, -0.1, -0.1]])
+    b, u = np.array([0.1, 0.1, 0.1, -0.1, -0.2]), np.array([0, 0, 0.2, -0.1, 0])
+    found = smallest_subnetwork(W, b, u, patterns(3))
+    assert (found.size, found.proved) == (2, True)
 
 
 @given(networks())

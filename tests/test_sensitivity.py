@@ -73,3 +73,11 @@ def test_flipped_has_every_input_with_each_bit_flipped_and_leaves_the_input_alon
     inputs = np.array([[1, 1, -1]])
     assert flipped(inputs).tolist() == [[-1, 1, -1], [1, -1, -1], [1, 1, 1]]
     assert inputs.tolist() == [[1, 1, -1]]
+
+
+def test_outputs_that_cancel_are_sensitive_to_no_bit():
+    W = np.tile(np.array([[0.1, 0.2, -0.3, 0.1]]), (3, 1))
+    b, u = np.full(3, 0.1), np.array([0.1, 0.2, -0.3])
+    inputs = np.random.default_rng(0).choice([-1, 1], (64, 4))
+    assert np.abs(np.maximum(inputs @ W.T + b, 0) @ u).max() > 0  # what rounding leaves
+    assert (relu_sensitivities(W, b, u, inputs) == 0).all()

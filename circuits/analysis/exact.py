@@ -141,7 +141,8 @@ def smallest_subnetwork(
     if agrees(W, b, u, inputs, nobody):
         return Smallest(nobody, 0)
     best = everybody if start is None or not agrees(W, b, u, inputs, start) else start
-    program = Subsets(contributions, _signs(W, b, u, inputs, everybody))
+    terms = rounding_terms(W, b, u, reach_of(inputs))
+    program = Subsets(contributions, terms, _signs(W, b, u, inputs, everybody))
     order = pruning_order(incoming_norms(W, b, u))
     for n_kept in (int(best.sum()) * 2**power for power in range(len(u).bit_length())):
         prefix = best.copy()
@@ -168,59 +169,88 @@ def smallest_subnetwork(
 
 
 class Subsets:
-    """The integer program, with the rows and forbidden subsets that it has learnt so far."""
+    """The integer program, with the rows and forbidden subsets that it has learnt so far.
+
+    A subset K agrees on x if its sum s and its rounding bound T = Σ_K t_j satisfy σ s > T where the whole network has
+    the sign σ, and |s| ≤ T where that is 0. The mask-and-forward that decides adds up in another order, so that its s
+    and the one here are apart by 2T at most. Every row is implied by agreement: Σ_K (± c_j(x) + 3 t_j) ≥ 0.
+
+    Parameters
+    ----------
+    contributions
+        (example, neuron) c_j(x) = u_j relu(w_j·x + b_j).
+    terms
+        (neuron,) t_j, see `rounding_terms`.
+    signs
+        (example,) σ of the whole network.
+    """
 
     def __init__(
-        self, contributions: Float[np.ndarray, "example neuron"], signs: Float[np.ndarray, " example"]
+        self,
+        contributions: Float[np.ndarray, "example neuron"],
+        terms: Float[np.ndarray, " neuron"],
+        signs: Float[np.ndarray, " example"],
     ) -> None:
         largest = np.abs(contributions).max(axis=1)
         counted = largest > 0  # an input on which no neuron fires asks for nothing
-        self.wanted = signs[counted] != 0
-        scaled = contributions[counted] / largest[counted, None]
-        self.table = np.where(self.wanted, signs[counted], 1.0)[:, None] * scaled  # sums > 0 where wanted, else = 0
-        self.covers = (self.table[self.wanted] > 0).astype(np.float64)
-        closeness = np.abs(self.table.sum(axis=1))
-        closest = np.argsort(closeness, kind="stable")
+        self.terms, self.signs, self.scale = terms, signs[counted], largest[counted]
+        self.contributions = contributions[counted]
+        self.wanted = self.signs != 0
+        self.covers = (self._rows(self.wanted) > 0).astype(np.float64)
+        self.weight = (np.abs(self.contributions) / self.scale[:, None]).max(axis=0, initial=0.0)  # (neuron,)
+        closest = np.argsort(np.abs(self.contributions.sum(axis=1)) / self.scale, kind="stable")
         self.random = generator("exact")
         self.known: list[int] = _chosen(closest, RANDOM_ROWS_FIRST, self.random)
         self.forbidden: list[np.ndarray] = []
 
+    def _rows(self, which: np.ndarray, sign: float = 0.0) -> Float[np.ndarray, "row neuron"]:
+        """Rows of some examples, to be >= 0: with the network's sign or, where that is 0, with this one."""
+        signs = np.where(self.wanted[which], self.signs[which], sign)
+        return signs[:, None] * self.contributions[which] + 3 * self.terms
+
     def solved(self, n_kept: int, time_limit: float) -> OptimizeResult:
         """The fewest neurons, at most `n_kept`, that satisfy all that is known."""
-        rows = self.table[self.known]
+        known = np.array(self.known, np.int64)
+        zero = known[~self.wanted[known]]
+        rows = np.concatenate([self._rows(known, 1.0), self._rows(zero, -1.0)])
+        rows = rows[(rows < 0).any(axis=1)]  # the others hold for every subset
+        rows = rows / np.abs(rows).max(axis=1, initial=0.0, keepdims=True)
         lost = np.where((rows > 0) & (rows < NEGLIGIBLE), rows, 0.0).sum(axis=1)
         rows = np.where(np.abs(rows) < NEGLIGIBLE, 0.0, rows)
-        wanted = self.wanted[self.known]
         width = rows.shape[1]
         forbidden = np.array([np.where(kept, -1.0, 1.0) for kept in self.forbidden]).reshape(-1, width)
         at_least_one_off = 1.0 - np.array([kept.sum() for kept in self.forbidden], np.float64)
         everything = csr_array(np.concatenate([rows, self.covers, forbidden, np.ones((1, width))]))
         low = np.concatenate([-lost, np.ones(len(self.covers)), at_least_one_off, [0.0]])
         high = np.full(len(low), np.inf)
-        high[: len(rows)][~wanted] = NEGLIGIBLE * width
-        low[: len(rows)][~wanted] = -NEGLIGIBLE * width
         high[-1] = n_kept
         ones = np.ones(width)
         return highs(ones, ones, ones, everything, low, high, time_limit)
 
     def learn(self, failing: Bool[np.ndarray, " neuron"]) -> None:
         """Add inputs on which a subset fails, the worst and some others; without new ones, forbid it."""
-        sums = self.table[:, failing].sum(axis=1)
-        shortfall = np.where(self.wanted, -sums, np.abs(sums))
-        new = np.setdiff1d(np.flatnonzero(np.where(self.wanted, sums <= 0, shortfall > NEGLIGIBLE)), self.known)
+        shortfall = self._shortfall(self.contributions[:, failing].sum(axis=1), self.terms[failing].sum())
+        new = np.setdiff1d(np.flatnonzero(shortfall >= 0), self.known)
         if not new.size:
             self.forbidden.append(failing)
             return
         self.known += _chosen(new[np.argsort(-shortfall[new], kind="stable")], RANDOM_ROWS_LATER, self.random)
 
+    def _shortfall(self, sums: Float[np.ndarray, " example"], bound: float) -> Float[np.ndarray, " example"]:
+        """How far a subset is from agreeing on each example, in units of its scale; negative where it agrees."""
+        lacking = np.where(self.wanted, bound - self.signs * sums, np.abs(sums) - bound) / self.scale
+        return np.where(self.wanted | (lacking > 0), lacking, -1.0)  # a sum of exactly its bound is 0
+
     def thinned(self, kept: Bool[np.ndarray, " neuron"]) -> Bool[np.ndarray, " neuron"]:
         """The subset without every neuron that can be spared, the smallest contributors asked first."""
         thin = kept.copy()
-        sums = self.table[:, kept].sum(axis=1)
-        for neuron in np.argsort(np.abs(self.table).max(axis=0), kind="stable"):
-            without = sums - self.table[:, neuron]
-            if thin[neuron] and np.where(self.wanted, without > 0, np.abs(without) < NEGLIGIBLE).all():
-                thin[neuron], sums = False, without
+        sums, bound = self.contributions[:, kept].sum(axis=1), float(self.terms[kept].sum())
+        for neuron in np.argsort(self.weight, kind="stable"):
+            if not thin[neuron]:
+                continue
+            without, less = sums - self.contributions[:, neuron], bound - self.terms[neuron]
+            if (self._shortfall(without, less) < 0).all():
+                thin[neuron], sums, bound = False, without, less
         return thin
 
 

@@ -5,8 +5,9 @@ roundoff ε = 2⁻⁵³, n inputs and m neurons, sums in any order satisfy
 
     |f̂(x) − f(x)|  ≤  (n + m + 4) ε Σ_j |u_j| (Σ_i |W_ji| |x_i| + |b_j|)
 
-(Higham 2002, section 3.1, with a margin for second-order terms). An output within this bound counts as 0 everywhere:
-for the active subnetwork, the smallest subset, faithfulness and accuracies alike.
+(Higham 2002, section 3.1, with a margin for second-order terms). An output within this bound counts as 0 for the
+active subnetwork, the smallest subset, merged elements, faithfulness, margins, sensitivity and arity alike. Accuracies
+while training are those of the training's own arithmetic.
 """
 
 import numpy as np

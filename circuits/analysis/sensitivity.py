@@ -17,6 +17,7 @@ from jaxtyping import Float, Int, Real
 from circuits.analysis.masking import EXAMPLES_AT_ONCE
 from circuits.analysis.outputs import outputs_on
 from circuits.analysis.predictions import predictions
+from circuits.analysis.rounding import reach_of, rounding_terms
 from circuits.config import Config
 
 Sensitivities = Callable[[Mapping[str, np.ndarray]], Int[np.ndarray, " example"]]
@@ -30,7 +31,8 @@ def relu_sensitivities(
 ) -> Int[np.ndarray, " example"]:
     """Flips that change sign uᵀ relu(W x + b), for each input, in 0..input.
 
-    A flip changes W x + b by one column of W, so no product is made anew; sums are in float64.
+    A flip changes W x + b by one column of W, so no product is made anew; sums are in float64, and 0 within their
+    rounding bound (`rounding`).
 
     Examples
     --------
@@ -43,7 +45,8 @@ def relu_sensitivities(
     W, u = np.ascontiguousarray(W, np.float64), u.astype(np.float64)
     signs = np.ascontiguousarray(inputs, np.float64)
     hidden = signs @ W.T + b.astype(np.float64)
-    return _flips(W, u, signs, hidden)
+    bound = 2 * rounding_terms(W, b, u, reach_of(inputs)).sum()  # the flip is one more sum
+    return _flips(W, u, signs, hidden, bound)
 
 
 def flipped(inputs: Real[np.ndarray, "example input"]) -> Real[np.ndarray, "flip input"]:
@@ -85,7 +88,7 @@ def sensitivities_on(config: Config, inputs: Real[np.ndarray, "example input"]) 
 
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _flips(W, u, signs, hidden):
+def _flips(W, u, signs, hidden, bound):
     width, n_inputs = W.shape
     n_examples = len(signs)
     counts = np.zeros(n_examples, np.int64)
@@ -102,5 +105,12 @@ def _flips(W, u, signs, hidden):
                 value = before - W[j, i] * step[i]
                 after[i] += weight * (0.0 if value <= 0.0 else value)
         for i in range(n_inputs):
-            counts[x] += np.sign(after[i]) != np.sign(own)
+            counts[x] += _sign(after[i], bound) != _sign(own, bound)
     return counts
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _sign(value, bound):
+    """-1, 0 or 1; 0 within the bound."""
+    return np.int64(value > bound) - np.int64(value < -bound)
