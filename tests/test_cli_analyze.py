@@ -142,7 +142,7 @@ def test_the_tables_show_what_a_researcher_asks_first(analyzed, run_path):
     assert [float(cell) for cell in sizes[1:]] == [float(value) for value in expected]
     memorised = found["faithfulness"]["agreement"].sel(seed=0, step=int(at["memorization_epoch"]) * steps_per_epoch)
     row = next(line.split() for line in lines if line.startswith(" memorisation"))
-    assert row == ["memorisation", "0", *(f"{float(value):.3f}" for value in memorised)]
+    assert row == ["memorized", "0", *(f"{float(value):.3f}" for value in memorised)]
     assert any(line.startswith(" epoch 200") for line in lines)
 
 

@@ -16,8 +16,8 @@ from circuits.cli.main import main
 from circuits.cli.train import split_preset
 from circuits.config import read_config
 
-TINY = ["--task.n", "8", "--task.k", "2", "--task.n-train", "32", "--model.width", "16", "--epochs", "3"]
-TINY += ["--seeds", "0", "1"]
+SMALL = ["--task.n", "8", "--task.k", "2", "--task.n-train", "32", "--model.width", "16", "--seeds", "0", "1"]
+TINY = [*SMALL, "--epochs", "3"]
 
 
 @pytest.fixture(autouse=True)
@@ -222,7 +222,7 @@ def test_an_existing_run_is_refused_unless_overwritten(refused, planned, tmp_pat
     assert main(["train", *TINY, "--out", "a.h5"]) == 0
     assert refused(*TINY, "--out", "a.h5").startswith("error: a.h5 exists. Pass --resume to continue it, --overwrite")
     assert "It exists: pass --resume, --overwrite, or another --out." in planned(*TINY, "--out", "a.h5")[1]
-    assert main(["train", *TINY, "--out", "a.h5", "--overwrite", "--epochs", "1"]) == 0
+    assert main(["train", *SMALL, "--out", "a.h5", "--overwrite", "--epochs", "1"]) == 0
     with circuits.open("a.h5") as run:
         assert run.config.epochs == 1
 
@@ -262,7 +262,7 @@ def test_a_stopped_training_exits_130_and_says_how_to_resume(tmp_path):
     program = "import sys; from circuits.cli.main import main; sys.exit(main())"
     words = [
         "train",
-        *TINY,
+        *SMALL,
         "--epochs",
         "1000000",
         "--checkpoints.every-epochs",

@@ -243,9 +243,10 @@ def test_a_diverged_seed_has_no_circuit(make_config, tmp_path):
             circuit_of(run, 0)
 
 
-def test_another_task_has_no_constructions(tiny_path):
+def test_another_task_has_no_constructions(tiny_path, monkeypatch):
     with circuits.open(tiny_path) as run:
         run.config.task.__dict__["kind"] = "another"
+        monkeypatch.setattr(type(run.config.task), "parity_bits", None)
         assert "constructions" not in circuits.analyze(run, options=Options(checkpoints="-1:"))
         with pytest.raises(circuits.InputError, match="'another', and the measurement 'constructions' is about"):
             circuits.analyze(run, "constructions")

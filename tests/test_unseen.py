@@ -286,13 +286,13 @@ def test_train_show_tables_and_page_say_how_much_of_the_test_set_is_seen(make_co
         low, high = sorted(100 * seen_share(run).values)
     warning = warning.replace("50 to 53", f"{low:g} to {high:g}")
     assert warning in err
-    assert f"{high:g} % of the test set seen" in out
+    assert f" {high:.3g} %" in out
     assert main(["show", str(path)]) == 0
     assert warning in capsys.readouterr().out
     assert main(["analyze", str(path), "--subnetwork", "--quiet"]) == 0
     out, err = capsys.readouterr()
     assert warning in err
-    assert f"{high:g} % of the test set seen" in out
+    assert f" {high:.3g} %" in out
     assert main(["report", str(path), "--quiet"]) == 0
     page = (tmp_path / "run.html").read_text()
     assert f"But {low:g} to {high:g} % of the test inputs of seeds 0, 1 are in the training set." in page

@@ -302,7 +302,8 @@ def test_the_command_line_prints_the_shares_at_each_phase(grokked_path, tmp_path
         share = float(measure(run, Options())["share"].sel(part="parity", seed=0)[-1])
     assert rows[0][1:4] == ["0", "200", f"{share:.3g}"]
     assert "(95 % intervals, of 1,024 random inputs)" in printed
-    low, high = rows[0][4].strip("()").split("–")
+    lines = [line.split() for line in printed.splitlines()]
+    low, high = lines[lines.index(rows[0]) + 1][0].split("–")
     assert float(low) <= share <= float(high)
     assert float(low) < float(high)
 

@@ -180,7 +180,7 @@ def share_ends(
     --------
     >>> low, high = share_ends(np.array([0.2, 0.001, 1.0]), np.array([0.03, 0.01, 0.0]))
     >>> low.round(3), high.round(3)
-    (array([0.147, 0.   , 1.   ]), array([0.265, 0.021, 1.   ]))
+    (array([0.148, 0.   , 1.   ]), array([0.265, 0.021, 1.   ]))
     """
     inside = np.clip(share, 0.0, 1.0)
     low, high = (np.clip(share + sign * DEVIATIONS * error, 0.0, 1.0) for sign in (-1, 1))

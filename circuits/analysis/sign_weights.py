@@ -107,7 +107,8 @@ def _difference(
     level: float,
 ) -> tuple[Float[np.ndarray, "*network"], Float[np.ndarray, "*network"]]:
     """Interval of P(more) - P(fewer): from the low ends of the two, which need not add up to 1."""
-    return 2 * share_intervals(more, total, level)[0] - 1, 1 - 2 * share_intervals(fewer, total, level)[0]
+    low, high = (np.asarray(2 * share_intervals(counts, total, level)[0] - 1) for counts in (more, fewer))
+    return low, np.asarray(-high)
 
 
 def _squares(

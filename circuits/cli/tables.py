@@ -21,7 +21,7 @@ from circuits.cli.onset_tables import earliest_table, onset_table
 Titled = tuple[str, Table]
 
 MOST_LISTED = 6  # key frequencies in a table, the strongest first
-AT_PHASES = {"memorisation": "memorization", "generalisation": "generalization"}  # rows by their phase
+AT_PHASES = {"memorized": "memorization", "generalized": "generalization"}  # rows by their phase
 FEW_LABELS = 8  # a further dimension of at most so many labels is spread over columns
 
 
@@ -74,7 +74,7 @@ def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
     epochs = dataset["epoch"].values.tolist()
     memorised = {seed: float(phases["memorization_epoch"].sel(seed=seed)) for seed in dataset["seed"].values.tolist()}
     last = dict.fromkeys(memorised, epochs[-1])
-    for label, epoch_of in (("memorisation", memorised), (f"epoch {epochs[-1]:g}", last)):
+    for label, epoch_of in (("memorized", memorised), (f"epoch {epochs[-1]:g}", last)):
         rows: list[list[float]] = []
         for seed, epoch in epoch_of.items():
             at = dataset["agreement"].sel(seed=seed)
@@ -201,6 +201,7 @@ def walsh_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
             progress.add_row(name, str(seed), *(number(gap, ".2g") for gap in gaps), *moved)
         shares.add_section()
         progress.add_section()
+    top_aligned(shares)
     title = "Share of the output's variance on the parity, its subsets, everything else"
     if not dataset.attrs["exact"]:
         title += f"\n(95 % intervals, of {dataset.attrs['examples']:,} random inputs)"
@@ -295,6 +296,7 @@ def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
                 for cell, seed in zip(cells, seeds, strict=True)
             ]
         values.add_row(name.replace("\n", " "), *cells)
+    top_aligned(values)
     reference = str(dataset.attrs["reference"]).replace("_", " ")
     when = (
         "When each measure begins to move, ↑ or ↓, after memorisation, in epochs,\n"
@@ -343,15 +345,21 @@ def number(value: xr.DataArray | float, form: str = "g") -> str:
     return "–" if math.isnan(value) else format(value, f"z{form}")  # z: what rounds to 0 has no sign
 
 
+def top_aligned(table: Table) -> None:
+    """Align a table's cells at their first lines, where cells have intervals on a second one."""
+    for column in table.columns:
+        column.vertical = "top"
+
+
 def interval(low: xr.DataArray | float, high: xr.DataArray | float, form: str = "g") -> str:
-    """The interval of a number, to follow it in its cell; nothing where it has no width or is not known.
+    r"""The interval of a number, on a line below it in its cell; nothing where it has no width or is not known.
 
     Examples
     --------
     >>> interval(0.5, 0.75), interval(0.5, 0.5), interval(float("nan"), float("nan"))
-    (' (0.5–0.75)', '', '')
+    ('\n0.5–0.75', '', '')
     """
-    return f" ({number(low, form)}–{number(high, form)})" if float(low) < float(high) else ""
+    return f"\n{number(low, form)}–{number(high, form)}" if float(low) < float(high) else ""
 
 
 def _phase_cells(at: xr.Dataset) -> list[str]:
@@ -361,11 +369,12 @@ def _phase_cells(at: xr.Dataset) -> list[str]:
 def _seen_column(phases: xr.Dataset) -> list[str]:
     """A column's title if what a seed generalized to is partly its training set (`unseen.with_seen_share`)."""
     share = phases.get("test_seen_share")
-    return ["remark"] if share is not None and any(map(seen_remark, share.values)) else []
+    return ["test\nseen"] if share is not None and any(map(seen_remark, share.values)) else []
 
 
 def _seen_cell(phases: xr.Dataset, at: xr.Dataset) -> list[str]:
-    return [seen_remark(at["test_seen_share"])] if _seen_column(phases) else []
+    share = at.get("test_seen_share")
+    return [f"{100 * float(share):.3g} %" if seen_remark(share) else ""] if _seen_column(phases) else []
 
 
 def _mean(values: Iterable[float]) -> str:
