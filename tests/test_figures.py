@@ -112,10 +112,10 @@ def test_each_seed_is_hidden_until_its_one_entry_in_the_legend_is_clicked(tiny_r
     figure = figures.accuracy(tiny_run.metrics)
     for seed in (0, 1, 2):
         group = [trace for trace in figure.data if trace.legendgroup == f"seed {seed}"]
-        sets = ("train", "test", "test, unseen")
-        assert [trace.name for trace in group] == [*(f"{which}, seed {seed}" for which in sets), f"seed {seed}"]
+        curves = {f"{which}, seed {seed}" for which in ("train", "test", "test, unseen")}
+        assert {trace.name for trace in group} == {*curves, f"seed {seed}"}
         assert {trace.visible for trace in group} == {"legendonly"}
-        assert [trace.showlegend for trace in group] == [False, False, False, None]
+        assert {trace.name for trace in group if trace.showlegend is False} == curves
     np.testing.assert_allclose(trace(figure, "test, seed 1").y, tiny_run.metrics["test_accuracy"][1:, 1], rtol=1e-6)
 
 
