@@ -14,6 +14,8 @@ from circuits.analysis.outputs import outputs_on
 from circuits.cli.main import main
 from circuits.collapse import COLLAPSED_SHARE, LARGEST_OUTPUT, is_collapsed, largest_output, loss_range
 from circuits.constructions import dnf, verify, verify_run
+from circuits.figures.summary import cautions, headline
+from circuits.figures.walsh import figures
 from circuits.presets import preset_configs
 from circuits.registry import PRESETS
 from circuits.training.steppers import initial_parameters
@@ -176,6 +178,106 @@ def test_arrays_are_held_against_a_margin_of_one(scale, collapsed):
     assert found.collapsed == collapsed
     assert found.computes_parity == (not collapsed)
     assert ("has collapsed. Its largest output on the 8 patterns is 0.0001" in str(found)) == collapsed
+
+
+def test_verify_prints_neither_patterns_nor_firing_conditions(dead_path, capsys):
+    assert main(["verify", str(dead_path)]) == 4
+    out = capsys.readouterr().out
+    assert "has collapsed" in out
+    assert main(["verify", str(dead_path), "--checkpoint", "0"]) == 4
+    alive = capsys.readouterr().out
+    for words in ("fires when", "Every pattern", "wrong"):
+        assert words in alive
+        assert words not in out
+
+
+def test_a_collapsed_seed_has_collapsed_in_every_sentence(dead, dead_path, tmp_path, capsys):
+    results = circuits.analyze(dead, "subnetwork", "constructions", options=Options(checkpoints="-1:"))
+    assert results["constructions"]["verdict"].values.tolist() == ["collapsed"] * 2
+    warnings = results["constructions"].attrs["warnings"]
+    assert warnings[:2] == ["seed 0 collapsed, so there is no circuit.", "seed 1 collapsed, so there is no circuit."]
+    phases = circuits.analysis.phases(dead)
+    said = headline(dead, phases, results)
+    assert "2 of 2 seeds collapsed." in said
+    assert "suffice" not in said
+    both = "seeds 0, 1 collapsed: all outputs on the training set are within 0.001 of 0, so accuracy counts as 0."
+    assert both in cautions(dead, phases, results)
+    assert both in cautions(dead, phases, {})
+    for keep in ("active", "random"):
+        words = ["train", "--from", str(dead_path), "--seed", "1", "--keep", keep, "--out", str(tmp_path / "t.h5")]
+        assert main(words) == 2
+        assert f"{dead_path}: seed 1 has collapsed: its outputs are all 0" in capsys.readouterr().err
+    with pytest.raises(circuits.InputError, match=r"no neuron of seed 1 is kept.* Its network has collapsed"):
+        circuits.ticket(dead, tmp_path / "t.h5", np.zeros(50, bool), seed=1, progress=False)
+
+
+def revived(path, folder, seed):
+    """The same run, but the last network of one seed, with its metrics, is that of checkpoint 0."""
+    copy = folder / "revived.h5"
+    shutil.copy(path, copy)
+    with h5py.File(copy, "r+") as file:
+        for group in ("parameters", "metrics"):
+            for values in file[group].values():
+                if values.ndim > 1:
+                    values[-1, seed] = values[0, seed]
+    return copy
+
+
+def test_the_checkpoint_of_the_group_decides_whether_it_has_collapsed(dead_path, tmp_path):
+    with circuits.open(revived(dead_path, tmp_path, 1)) as run:
+        phases = circuits.analysis.phases(run)
+        assert phases["collapsed"].values.tolist() == [True, False]
+        last, median = (
+            circuits.analyze(
+                run, "subnetwork", "constructions", "walsh", options=Options(final=final, walsh_samples=64)
+            )
+            for final in ("last", "median")
+        )
+        assert last["constructions"]["verdict"].values[0] == "collapsed"
+        assert last["constructions"]["verdict"].values[1] not in ("collapsed", "diverged")
+        assert median["constructions"]["verdict"].values.tolist() == ["collapsed"] * 2
+        assert "seed 1 collapsed, so there is no circuit." in median["constructions"].attrs["warnings"]
+        said = [text for text in median["subnetwork"].attrs["warnings"] if text.startswith("seed 1: the final")]
+        assert len(said) == 1
+        assert "is that of epoch 58, where the network had collapsed, so it is empty." in said[0]
+        for results in (last, median):
+            assert not any("the median of the last" in text for text in results["subnetwork"].attrs["warnings"])
+        size = int(last["subnetwork"]["final_sparsity"][1])
+        assert f"At the end {size} of 50 neurons suffice for the predictions of the other seeds" in headline(
+            run, phases, last
+        )
+        assert "suffice" not in headline(run, phases, median)
+
+        def parity(results):
+            return results["walsh"]["group_parity"].isel(seed=1, step=-1)
+
+        assert np.isfinite(parity(last).sel(group=["generalizing", "control"])).all()
+        assert np.isnan(parity(last).sel(group="complementary"))  # all 50 are in the generalizing group
+        assert np.isnan(parity(median).sel(group=["generalizing", "control"])).all()  # empty groups of a live network
+        assert np.isfinite(parity(median).sel(group="complementary"))
+
+
+def test_what_is_held_against_other_weights_is_nan_of_a_collapsed_network(dead):
+    found = circuits.analyze(dead, "walsh", options=Options(walsh_samples=64))["walsh"]
+    collapsed = dead.collapsed
+    for name in ("group_parity", "group_parity_error", "layer_gap", "neuron_gap", "fourier_gap"):
+        assert found[name].where(collapsed).isnull().all(), name
+    assert np.isfinite(found["layer_gap"].isel(step=0)).all()
+    assert np.isfinite(found["group_parity"].isel(step=0).sel(group="complementary")).all()
+    assert np.isnan(found["group_parity"].isel(step=0).sel(group="generalizing")).all()  # nobody is in it
+    assert figures(dead, found)
+
+
+@pytest.mark.slow
+def test_the_interval_of_certify_has_four_digits_and_one_dash_for_a_collapsed_network(dead_path, tmp_path, capsys):
+    path = revived(dead_path, tmp_path, 1)
+    assert main(["analyze", str(path), "--certify", "--checkpoints", "-1:", "--out", str(tmp_path / "a.nc")]) == 0
+    out = capsys.readouterr().out
+    whole = [line.split() for line in out[out.index("Whole network") :].splitlines() if line.startswith((" 0", " 1"))]
+    assert whole[0] == ["0", "collapsed", "–", "–", "–", "–"]
+    low, high = whole[1][-1].split("–")
+    assert low < whole[1][-2] < high
+    assert "––" not in out
 
 
 def test_a_collapsed_network_has_no_circuit(dead):

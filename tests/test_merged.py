@@ -238,7 +238,7 @@ def test_a_diverged_seed_has_no_circuit(make_config, tmp_path):
         found = circuits.analyze(run, "constructions")["constructions"]
         assert found["verdict"].values.tolist() == ["diverged"]
         assert np.isnan(found["merged_size"]).all()
-        assert "seed 0 diverged, so it has no circuit." in found.attrs["warnings"]
+        assert "seed 0 diverged, so there is no circuit." in found.attrs["warnings"]
         with pytest.raises(circuits.InputError, match="seed 0 has diverged at the checkpoint asked for"):
             circuit_of(run, 0)
 

@@ -73,8 +73,13 @@ def elements_labelled(found: Sequence[Circuit | None], k: int) -> Variables:
     }
 
 
-def matches_labelled(found: Sequence[Circuit | None], made: Mapping[str, Construction], k: int) -> Variables:
-    """How each seed's elements match each construction, (construction, seed[, element or bit]); the verdict (seed,)."""
+def matches_labelled(
+    found: Sequence[Circuit | None], made: Mapping[str, Construction], k: int, fates: Sequence[str]
+) -> Variables:
+    """How each seed's elements match each construction, (construction, seed[, element or bit]); the verdict (seed,).
+
+    Of a seed without a circuit, the verdict is its fate: "collapsed" or "diverged".
+    """
     length = max((len(one.b) for one in found if one is not None), default=0)
     shape = (len(made), len(found))
     neuron_of, residual = np.full((*shape, length), -1), np.full((*shape, length), np.nan)
@@ -90,7 +95,7 @@ def matches_labelled(found: Sequence[Circuit | None], made: Mapping[str, Constru
                 overlap[place, index] = its.overlap
                 permutation[place, index], signs[place, index] = its.permutation, its.signs
     both = ("construction", "seed")
-    verdicts = ["diverged" if one is None else one.verdict for one in found]
+    verdicts = [fate if one is None else one.verdict for one, fate in zip(found, fates, strict=True)]
     nearest = ["" if one is None else next(iter(one.matches), "") for one in found]
     return {
         "construction_neuron": ((*both, "element"), neuron_of),

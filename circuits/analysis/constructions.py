@@ -23,7 +23,7 @@ from circuits.analysis.circuit_labels import (
     supports_labelled,
 )
 from circuits.analysis.efficiency import known_least_cost, parity_bits, prices
-from circuits.analysis.groups import LATE_CHECKPOINTS, neuron_groups
+from circuits.analysis.groups import LATE_CHECKPOINTS, NeuronGroups, neuron_groups
 from circuits.analysis.labels import chosen_checkpoints
 from circuits.analysis.merged import merged_at
 from circuits.analysis.subnetwork import STATISTICS
@@ -70,7 +70,7 @@ def measure(
         (construction, seed, element), (construction, seed) the match; see `match`. `permutation` and `bit_sign`
         (construction, seed, bit) are the symmetry under which it was found.
     nearest, verdict
-        (seed,) the construction of largest overlap; gates and match in words.
+        (seed,) the construction of largest overlap; gates and match in words, or "collapsed" or "diverged".
     final_cost, final_margin, final_cost_per_margin, final_resolved, final_efficiency, pattern_margin
         (seed, part[, pattern]) of the whole network and of its active subnetwork at that checkpoint; `resolved` is the
         cost per margin once u is re-solved.
@@ -96,9 +96,10 @@ def measure(
     neurons = members(run, options)
     circuits: list[Circuit | None] = []
     paid: list[Price | None] = []
-    supports, margins = [], []
+    supports, margins, fates = [], [], []
     for index, inside in enumerate(neurons):
-        if not groups.defined[0, index] or run.collapsed.values[groups.checkpoint[index], index]:
+        fates.append(fate_of(run, groups, index))
+        if fates[-1]:
             circuits.append(None)
             supports.append(Support((), np.nan, True))
             paid += [None, None]
@@ -122,7 +123,7 @@ def measure(
         **supports_labelled(supports, run.config.task.signature.n_inputs),
         **gates_labelled(circuits, neurons, 2**k),
         **elements_labelled(circuits, k),
-        **matches_labelled(circuits, made, k),
+        **matches_labelled(circuits, made, k, fates),
         **built_labelled(made, least),
         **{name: (("seed", "part"), values.reshape(n_seeds, -1)) for name, (_, values) in final.items()},
         "pattern_margin": (("seed", "part", "pattern"), np.array(margins).reshape(n_seeds, -1, 2**k)),
@@ -140,6 +141,13 @@ def measure(
     result.attrs = {"merge_cosine": options.merge_cosine, "merge_floor": options.merge_floor}
     result.attrs["warnings"] = warnings_about(run, result)
     return result
+
+
+def fate_of(run: Run, groups: NeuronGroups, index: int) -> str:
+    """What became of a seed at the checkpoint of its generalizing group: "collapsed", "diverged", or "" if it lives."""
+    if not groups.defined[0, index]:
+        return "diverged"
+    return "collapsed" if run.collapsed.values[groups.checkpoint[index], index] else ""
 
 
 def pattern_margins(net: Network, bits: tuple[int, ...]) -> Float[np.ndarray, " pattern"]:
@@ -173,8 +181,7 @@ def warnings_about(run: Run, result: xr.Dataset) -> list[str]:
     for index, seed in enumerate(run.seeds):
         at = result.isel(seed=index)
         if np.isnan(at["merged_size"]):
-            why = "collapsed" if run.collapsed.values[-1, index] else "diverged"
-            said.append(f"seed {seed} {why}, so it has no circuit.")
+            said.append(f"seed {seed} {at['verdict'].values}, so there is no circuit.")
             continue
         found = np.flatnonzero(at["bit_found"].values).tolist()
         if bool(at["bits_ambiguous"]):

@@ -214,7 +214,11 @@ def _attrs(
     run: Run, views: Views, options: Options, least: float, key: Bool[np.ndarray, "seed frequency"]
 ) -> dict[str, Any]:
     task = run.config.task.model_dump()
-    without = [seed for seed, of_it in zip(run.seeds, key, strict=True) if not of_it.any()]
+    collapsed = run.collapsed.values[-1]
+    dead = [f"seed {seed} collapsed, so there is no key frequency." for seed in np.array(run.seeds)[collapsed]]
+    without = [
+        seed for seed, of_it, is_dead in zip(run.seeds, key, collapsed, strict=True) if not (of_it.any() or is_dead)
+    ]
     few = (
         f"seed {seed} has no key frequency: no cosine has {least:.3g} of its logits' sum of squares at the last "
         f"checkpoint. Its restricted loss is that of the mean logits, its excluded loss the loss itself."
@@ -241,5 +245,5 @@ def _attrs(
             f"logits, class biases included, at the last checkpoint, step {int(run.steps[-1])}"
         ),
         "cluster_share": CLUSTERED,
-        "warnings": [*few, *early],
+        "warnings": [*dead, *few, *early],
     }

@@ -2,6 +2,7 @@
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Bool
 
 from circuits.analysis.active import sparsity_at
 from circuits.analysis.groups import LATE_CHECKPOINTS, expected_jaccard, jaccard, neuron_groups
@@ -15,8 +16,11 @@ from circuits.options import Options
 
 STATISTICS = ("min", "median", "max")
 COLLAPSED = {  # what a collapsed network does, by what its prediction is
-    "sign": f"its outputs on the training set are all within {COLLAPSED_SHARE:g} of 0, so its accuracy counts as 0.",
-    "class": f"its logits on the training set all lie within {COLLAPSED_SHARE:g} nats, so its accuracy counts as 0.",
+    "sign": f"all outputs on the training set are within {COLLAPSED_SHARE:g} of 0, so accuracy counts as 0.",
+    "class": (
+        f"the logits of every training example lie within {COLLAPSED_SHARE:g} nats of each other, so accuracy counts "
+        f"as 0."
+    ),
 }
 RECOMPUTED = (
     "The run was made before collapse was defined as it is now: which networks have collapsed, and their accuracies, "
@@ -81,8 +85,34 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     result = result.merge(phases(run, options))
     layer = layer_of(run, options)
     result.attrs |= {"layer": layer.hook, "prediction": layer.prediction}
-    result.attrs["warnings"] = [*phase_remarks(result), *warnings_about(run.seeds, result)]
+    result.attrs["warnings"] = [*phase_remarks(result), *warnings_about(run.seeds, result), *empty_remarks(run, result)]
     return result
+
+
+def is_of_collapsed(run: Run, result: xr.Dataset) -> Bool[np.ndarray, " seed"]:
+    """Whether the generalizing subnetwork of each seed is that of a collapsed network, and so empty.
+
+    Parameters
+    ----------
+    run
+        The run.
+    result
+        What `measure` says of it.
+    """
+    steps = result["kept_step"].values  # -1: diverged
+    at = np.searchsorted(run.steps, np.maximum(steps, 0))
+    return (steps >= 0) & run.collapsed.values[at, np.arange(len(steps))]
+
+
+def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
+    """Seeds whose final subnetwork is that of a collapsed checkpoint, though the last one has not collapsed."""
+    dead = is_of_collapsed(run, result) & ~result["collapsed"].values
+    epochs = run.epochs[np.searchsorted(run.steps, result["kept_step"].values)]
+    return [
+        f"seed {run.seeds[index]}: the final subnetwork is that of epoch {epochs[index]:g}, where the network had "
+        f"collapsed, so it is empty. The last checkpoint has not collapsed. Consider --final last."
+        for index in np.flatnonzero(dead)
+    ]
 
 
 def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
@@ -92,17 +122,17 @@ def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
         at = result.isel(seed=index)
         final, median = float(at["final_sparsity"]), float(at["late_sparsity"].sel(statistic="median"))
         if bool(at["diverged"]):
-            said.append(f"seed {seed} diverged: its last training loss is not finite, so it has no final subnetwork.")
+            said.append(f"seed {seed} diverged: the last training loss is not finite, so there is no final subnetwork.")
         if bool(at["collapsed"]):
             said.append(f"seed {seed} collapsed: {COLLAPSED[result.attrs.get('prediction', 'sign')]}")
-        if final > 2 * median:
+        if final > 2 * median > 0:
             n_late = result["late_sparsity"].attrs.get("of", LATE_CHECKPOINTS)
             said.append(
                 f"seed {seed}: the last checkpoint needs {final:.0f} neurons, the median of the last {n_late} is "
                 f"{median:.0f}: one support input near zero is enough. Consider --final median."
             )
         if np.isnan(at["memorization_epoch"]):
-            said.append(f"seed {seed} never memorised, so its memorizing group is NaN.")
+            said.append(f"seed {seed} never memorised, so the memorizing group is NaN.")
     return said + recomputed_remark(result)
 
 

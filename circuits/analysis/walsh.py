@@ -67,7 +67,8 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         (part, step, seed), (step, seed) the same of sign f, and its coefficient at the parity, 2 · accuracy - 1, with
         95 % intervals that also hold where no failure was drawn, see `sign_weights`.
     group_parity, group_parity_error
-        (group, step, seed) coefficient at the parity of each group of neurons alone; of linear readouts only.
+        (group, step, seed) coefficient at the parity of each group of neurons alone, NaN for an empty
+        group and a collapsed network; of linear readouts only.
     neuron_index, neuron_coefficient, neuron_coefficient_error
         (seed, rank), (step, seed, rank, subset), (step, seed, rank) neurons of the generalizing group by falling norm,
         at most 64 and no more than 1024 coefficients (index -1: none of this rank); coefficients of what each adds to
@@ -76,7 +77,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         (moved, step, seed) largest |W_t - W_0| in the first layer: all inputs, the relevant, the irrelevant ones.
     neuron_movement, neuron_gap
         (step, seed, rank) the same of these neurons over all inputs, and the Fourier gap of their population gradient;
-        of the relu model only.
+        of the relu model only. Gaps are NaN where the network has collapsed.
     fourier_gap, layer_gap
         (statistic, step, seed), (step, seed) least, median, greatest of the gaps; the gap of the whole layer at up to
         64 checkpoints and those of the phases, NaN at the others.
@@ -121,8 +122,8 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
 
 
 def _is_ratio(name: str) -> bool:
-    """Shares of the variance, and whatever is about the sign of the output."""
-    return name.startswith(("share", "sign_"))
+    """Shares of the variance, whatever is about the sign of the output, and what is held against other weights."""
+    return name.startswith(("share", "sign_", "group_parity")) or name.endswith("_gap")
 
 
 def few_checkpoints(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.ndarray, " some"]:
@@ -220,9 +221,10 @@ class _Measured:
             if self.layer.is_linear:
                 kept = self.groups.kept[:, seed].astype(np.float64)
                 of_groups = (walsh_coefficients(kept @ contributions)[:, -1]).copy()
-                of_groups[~self.groups.defined[:, seed]] = np.nan
+                missing = ~(self.groups.defined[:, seed] & self.groups.kept[:, seed].any(axis=1))
+                of_groups[missing] = np.nan
                 of_errors = self._group_errors(net, kept, errors)
-                of_errors[~self.groups.defined[:, seed]] = np.nan
+                of_errors[missing] = np.nan
                 parts += [of_groups, of_errors]
             if self.is_relu:
                 gaps = fourier_gaps(halfspace_gradient(net["W"][its], net["b"][its], self.support), self.support)

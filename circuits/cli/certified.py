@@ -71,8 +71,8 @@ def _between(proof: Certificate) -> str:
 
 def _in_proportion(failures: FailureRate) -> str:
     return (
-        f"Of {failures.n_inputs:,} random inputs {failures.n_failures:,} fail: a share of {failures.rate:.2g}, "
-        f"{failures.low:.2g} to {failures.high:.2g} with 95 % confidence."
+        f"Of {failures.n_inputs:,} random inputs {failures.n_failures:,} fail: a share of {failures.rate:.4g}, "
+        f"{failures.low:.4g} to {failures.high:.4g} with 95 % confidence."
     )
 
 

@@ -160,10 +160,12 @@ def certificate_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
         table = new_table("seed", "all inputs", "margin from", "to", "failures", "95 % interval", *own)
         for seed in dataset["seed"].values:
             at = last.sel(seed=seed)
-            rate, low, high = (number(at[f"{begins}failure_{part}"], ".2g") for part in ("rate", "low", "high"))
+            rate = number(at[f"{begins}failure_rate"], ".4g")
+            low, high = (number(at[f"{begins}failure_{end}"], ".4g") for end in ("low", "high"))
+            between = low if low == high == "–" else f"{low}–{high}"
             margins = (number(at[f"{begins}margin_{end}"], ".4g") for end in ("lower", "upper"))
             of_own = [number(at[part]) for part in ("n_kept", "fewest_flips_min", "fewest_flips_median") if own]
-            table.add_row(str(seed), str(at[f"{begins}verdict"].values), *margins, rate, f"{low}–{high}", *of_own)
+            table.add_row(str(seed), str(at[f"{begins}verdict"].values), *margins, rate, between, *of_own)
         shown.append((f"{name} at epoch {float(dataset['epoch'][-1]):g}: worst-case margin, failures on inputs", table))
     return shown
 
@@ -210,7 +212,7 @@ def walsh_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
         (
             "Fourier gap of the population gradient, of the layer and of the\n"
             "generalizing neurons; largest change of a weight in the first layer\n"
-            "(–: not taken at that checkpoint)",
+            "(–: not taken at that checkpoint, or the network has collapsed)",
             progress,
         ),
     ]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from circuits.collapse import COLLAPSED_SHARE
 from circuits.config import Config
 from circuits.errors import InputError
 
@@ -24,6 +25,11 @@ def chosen_neurons(path: Path, seed: int | None, keep: str | None) -> tuple[Conf
         groups = neuron_groups(run)
         if not groups.defined[which, index]:
             raise InputError(f"{path}: seed {seed} has diverged, so it has no active subnetwork. Pass another --seed.")
+        if run.collapsed.values[groups.checkpoint[index], index]:
+            raise InputError(
+                f"{path}: seed {seed} has collapsed: its outputs are all 0, to within {COLLAPSED_SHARE:g}, so it has "
+                f"no active subnetwork to train. Pass another --seed, or a run with less weight decay."
+            )
         kept = groups.kept[which, index]
         config = ticket_config(run, int(kept.sum()), seed) if kept.any() else run.config
         return config.replace(name=f"{path.stem}-seed{seed}-{keep}"), seed, kept

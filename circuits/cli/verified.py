@@ -19,9 +19,14 @@ MOST_PATTERNS, MOST_NEURONS = 64, 32
 
 
 def lines_and_tables(verification: Verification, *, scope: bool = True) -> list[str | Table]:
-    """The verdict (see it for `scope`), the patterns, and the condition under which each neuron fires."""
-    shown = _largest_contributions(verification)
+    """The verdict (see it for `scope`), the patterns, and the condition under which each neuron fires.
+
+    Of a collapsed network the verdict alone: what its outputs and neurons do is rounding.
+    """
     items: list[str | Table] = [*verdict(verification, scope=scope)]
+    if verification.collapsed:
+        return items
+    shown = _largest_contributions(verification)
     n_neurons = len(verification.neurons)
     some = "" if len(shown) == n_neurons else f"\nof the {len(shown)} that contribute most; --json has all {n_neurons}"
     if len(verification.patterns) <= MOST_PATTERNS:

@@ -50,7 +50,8 @@ def merged_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
     values = variable(result, "merged_sparsity")
     caption = (
         "Fewest circuit elements, near-parallel neurons counted as one, with the same sign as the whole network on "
-        "every input of the support. A gap is where no number of elements agrees: neurons below the floor decide."
+        "every input of the support. A gap is where no number of elements agrees, since neurons below the floor "
+        "decide, or where the network has collapsed."
     )
     axis = {"type": "log"}
     figure = frame(values, "Merged sparsity", caption, subtitle=seeds_shown(values), y_axis=axis)

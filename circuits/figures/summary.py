@@ -11,7 +11,7 @@ import xarray as xr
 from circuits.analysis.bounded import bounded, delay_in_words, epoch_in_words
 from circuits.analysis.groups import last_checkpoints
 from circuits.analysis.remarks import loss_remarks, phase_remarks
-from circuits.analysis.subnetwork import COLLAPSED, recomputed_remark
+from circuits.analysis.subnetwork import COLLAPSED, is_of_collapsed, recomputed_remark
 from circuits.analysis.unseen import memory_share, seen_remark, seen_sentence, seen_warnings
 from circuits.checkpoints.run import Run
 from circuits.options import Options
@@ -80,15 +80,22 @@ def headline(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) ->
         if 0 < n_bounds < known.size:
             when += f" ({n_bounds} of them at or before the first checkpoint, epoch {between(epochs[bounds])})"
         parts.append(f"{known.size} of {n_seeds} {'seed' if n_seeds == 1 else 'seeds'} {verb}{when}")
+    for fate in ("collapsed", "diverged"):
+        if n_marked := len(_marked(phases, fate)):
+            parts.append(f"{n_marked} of {n_seeds} {'seed' if n_seeds == 1 else 'seeds'} {fate}")
     said = "; ".join(parts) + "."
     if seen := seen_sentence(run):
         said += f" But {seen}."
     if "subnetwork" in results:
         sizes = results["subnetwork"]["final_sparsity"].values
-        sizes = sizes[np.isfinite(sizes)]
+        dead = phases["collapsed"].values | is_of_collapsed(run, results["subnetwork"])
+        sizes = sizes[np.isfinite(sizes) & ~dead]
         width = results["subnetwork"].sizes["neuron"]
         if sizes.size:
-            said += f" At the end {between(sizes)} of {width} neurons suffice for the predictions on the support."
+            where = " of the other seeds" if sizes.size < n_seeds else ""
+            said += (
+                f" At the end {between(sizes)} of {width} neurons suffice for the predictions{where} on the support."
+            )
     return said
 
 
@@ -110,7 +117,7 @@ def cautions(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) ->
     for dataset in results.values():
         said += [text for text in dataset.attrs.get("warnings", []) if text not in said]
     if "subnetwork" not in results:
-        said += [f"seed {seed} diverged: its last training loss is not finite." for seed in _marked(phases, "diverged")]
+        said += [f"seed {seed} diverged: the last training loss is not finite." for seed in _marked(phases, "diverged")]
         said += [
             f"seed {seed} collapsed: {COLLAPSED['sign' if run.config.task.signature.n_classes is None else 'class']}"
             for seed in _marked(phases, "collapsed")

@@ -186,7 +186,7 @@ def layer_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
     caption = (
         "Population gradient of the correlation loss in the first layer: its least size at a relevant input, over all "
         "neurons, minus its greatest at an irrelevant one. Nothing is drawn where that is not above 0: there the "
-        "gradient does not single out the relevant bits."
+        "gradient does not single out the relevant bits. Nothing is drawn of a collapsed network either."
     )
     figure = frame(values, "Fourier gap of the layer", caption, subtitle=seeds_shown(values), y_axis={"type": "log"})
     add_band(figure, values.where(values > 0), "whole layer", ALONE)

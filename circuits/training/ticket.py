@@ -104,7 +104,11 @@ def ticket(
         )
     neurons = [int(neuron) for neuron in np.flatnonzero(kept)]
     if not neurons:
-        raise InputError("No neuron is kept, so there is nothing to train. An output of 0 everywhere needs none.")
+        dead = " Its network has collapsed." if run.collapsed.values[-1, run.seed_index(seed)] else ""
+        raise InputError(
+            f"{run.path}: no neuron of seed {seed} is kept, so there is nothing to train.{dead} Pass another seed, or "
+            f"a mask that keeps at least one neuron."
+        )
     own = ticket_config(run, len(neurons), seed)
     config = own if config is None else config
     if (config.task, config.model, config.seeds, config.dtype) != (own.task, own.model, own.seeds, own.dtype):
