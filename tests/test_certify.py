@@ -292,11 +292,32 @@ def test_an_open_network_uses_its_time_and_says_how_much_more_it_needs(monkeypat
 
 
 def test_what_would_decide_names_a_limit_only_where_one_helps():
-    assert what_would_decide(0.5, 0.1) == "At its pace the search needs about 0.5 s more. Pass --time-limit 2."
+    guess = "more (an upper guess from its pace)"
+    assert what_would_decide(0.5, 0.1) == f"The search needs about 0.5 s {guess}. Pass --time-limit 2."
     assert "Pass --time-limit 1100." in what_would_decide(500.0, 60.0)
-    for hopeless in (1e9, np.inf):
-        assert "no practical --time-limit decides it" in what_would_decide(hopeless, 60.0)
-        assert "Pass" not in what_would_decide(hopeless, 60.0)
+    assert "A longer --time-limit may not decide it" in what_would_decide(1e9, 60.0)
+    assert "Pass" not in what_would_decide(1e9, 60.0)
+    short = "The time limit is too short to tell how long the search takes. Pass --time-limit"
+    assert what_would_decide(np.nan, 1.0) == f"{short} 60."
+    assert what_would_decide(np.nan, 3600.0) == f"{short} 7200."
+
+
+@pytest.mark.usefixtures("as_if_large")
+def test_after_a_moment_of_search_there_is_no_guess(monkeypatch):
+    monkeypatch.setattr(branching, "FIRST_SLICE", 1e3)
+    proof = certify(*with_least_margin(0.01, n=20, width=30), [1, 4], time_limit=0.0)
+    assert proof.verdict == "undecided"
+    assert np.isnan(proof.seconds_left)
+
+
+def test_an_unknown_method_and_a_limit_that_is_no_time_are_refused():
+    net = with_least_margin(0.01)
+    with pytest.raises(InputError, match="method='bogus' does not exist. Pass one of inputs, branching, states, milp"):
+        certifying._refuse_method("bogus")  # the type checker of the tests would see it first in `certify`
+    for limit in (-1.0, np.nan):
+        for judge in (certify, lambda *net, **more: fewest_flips(*net, inputs=np.ones((1, 9)), **more)):
+            with pytest.raises(InputError, match=f"time_limit={limit:g} is not a number of seconds. Pass 0 or more."):
+                judge(*net, [1, 4], time_limit=limit)
 
 
 # ---- margins near 0 ----

@@ -71,8 +71,8 @@ def test_a_time_limit_without_a_certificate_is_refused(capsys):
 @pytest.mark.parametrize(
     ("seconds_left", "remedy"),
     [
-        (100.0, "At its pace the search needs about 1e+02 s more. Pass --time-limit 260."),
-        (np.inf, "The search has no end in sight, so no practical --time-limit decides it."),
+        (100.0, "The search needs about 1e+02 s more (an upper guess from its pace). Pass --time-limit 260."),
+        (np.nan, "The time limit is too short to tell how long the search takes. Pass --time-limit 120."),
     ],
 )
 def test_an_undecided_network_is_advised_a_longer_limit_only_where_that_helps(

@@ -33,7 +33,7 @@ LONG_NAMES = {
     "verdict": "whether the sign is the parity on all inputs",
     "margin_lower": "no input has a smaller margin",
     "margin_upper": "margin of the worst input found",
-    "seconds_left": "about how much longer the search would take (0: decided; inf: no end in sight)",
+    "seconds_left": "upper guess of how much longer the search would take (0: decided; NaN: too little was searched to tell)",
     "margin_scale": "unit of the tolerances: the largest conceivable output, to a factor of 2",
     "failure_rate": f"share of {N_RANDOM:,} random inputs that fail",
     "failure_low": "lower end of the 95 % interval of the failure rate",
@@ -79,8 +79,8 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     margin_lower, margin_upper, margin_scale
         (step, seed) the worst-case margin lies between the first two; tolerances are of the third.
     seconds_left
-        (step, seed) about how much longer the search would take, in seconds; 0 where it is decided, inf where no end is
-        in sight.
+        (step, seed) an upper guess of how much longer the search would take, in seconds; 0 where it is decided, NaN
+        where too little was searched to tell, or where nothing was judged.
     worst_input
         (step, seed, input) attains `margin_upper`.
     pattern_lower, pattern_upper
@@ -208,7 +208,7 @@ def _warnings(seeds: tuple[int, ...], result: xr.Dataset, time_limit: float) -> 
             undecided = (result[name].sel(seed=seed) == "undecided").values
             if undecided.any():
                 left = result[name.replace("verdict", "seconds_left")].sel(seed=seed).values[undecided]
-                remedy = what_would_decide(float(left.min()), time_limit)
+                remedy = what_would_decide(float(np.fmin.reduce(left)), time_limit)
                 first = "" if len(left) == 1 else "Of the one that needs least: "
                 said.append(
                     f"seed {seed}: the {what} is undecided at {len(left)} of {result.sizes['step']} checkpoints; "

@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int8
 
+from circuits.errors import InputError
+
 Verdict = Literal["certified", "refuted", "undecided"]
 LONG = 7 * 24 * 3600.0  # seconds; nobody waits longer for a proof
 
@@ -37,7 +39,8 @@ class Certificate:
     scale
         The network's unit, at least its largest conceivable output and at most twice that: tolerances are of it.
     seconds_left
-        About how much longer the search would have taken at its pace; 0 once decided, inf where no end is in sight.
+        An upper guess of how much longer the search would have taken, from its pace; 0 once decided, NaN where too
+        little was searched to tell.
     """
 
     verdict: Verdict
@@ -76,6 +79,18 @@ def verdict_of(lower: float, margin: Fraction) -> Verdict:
     return "certified" if lower > 0 else "undecided"
 
 
+def refuse_time_limit(time_limit: float) -> None:
+    """Refuse a time limit that is no number of seconds.
+
+    Raises
+    ------
+    InputError
+        It is negative or NaN.
+    """
+    if not time_limit >= 0:
+        raise InputError(f"time_limit={time_limit:g} is not a number of seconds. Pass 0 or more.")
+
+
 def what_would_decide(seconds_left: float, time_limit: float) -> str:
     """What to do about an undecided network: a longer limit where one can help, else what there is instead.
 
@@ -89,14 +104,18 @@ def what_would_decide(seconds_left: float, time_limit: float) -> str:
     Examples
     --------
     >>> what_would_decide(90.0, 60.0)
-    'At its pace the search needs about 90 s more. Pass --time-limit 240.'
+    'The search needs about 90 s more (an upper guess from its pace). Pass --time-limit 240.'
     >>> what_would_decide(1e12, 60.0)
-    'At its pace the search needs 3e+04 years more, so no practical --time-limit decides it.'
+    'The search needs about 3e+04 years more (an upper guess from its pace). A longer --time-limit may not decide it.'
+    >>> what_would_decide(float("nan"), 0.1)
+    'The time limit is too short to tell how long the search takes. Pass --time-limit 60.'
     """
-    if not np.isfinite(seconds_left):
-        return "The search has no end in sight, so no practical --time-limit decides it."
+    if np.isnan(seconds_left):
+        longer = max(60.0, 2 * time_limit)
+        return f"The time limit is too short to tell how long the search takes. Pass --time-limit {longer:.10g}."
+    guess = "more (an upper guess from its pace)"
     if seconds_left > LONG:
         years = seconds_left / (365.25 * 24 * 3600)
-        return f"At its pace the search needs {years:.1g} years more, so no practical --time-limit decides it."
+        return f"The search needs about {years:.1g} years {guess}. A longer --time-limit may not decide it."
     generous = int(float(f"{time_limit + 2 * seconds_left:.2g}")) + (time_limit + 2 * seconds_left < 10)
-    return f"At its pace the search needs about {seconds_left:.2g} s more. Pass --time-limit {generous}."
+    return f"The search needs about {seconds_left:.2g} s {guess}. Pass --time-limit {generous}."

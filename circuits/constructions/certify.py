@@ -18,13 +18,13 @@ decides what float64 cannot tell from 0, and gives the margin of every input tha
 from collections.abc import Sequence
 from fractions import Fraction
 from time import monotonic
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int8, Real
 
 from circuits.constructions.branching import Search, settle
-from circuits.constructions.certificate import Certificate, verdict_of
+from circuits.constructions.certificate import Certificate, refuse_time_limit, verdict_of
 from circuits.constructions.exactly import exact_outputs, rounded
 from circuits.constructions.interval import quick_bounds
 from circuits.constructions.milp import MOST_EXACT
@@ -37,9 +37,11 @@ ALWAYS_SEARCHED = 24  # bits; all their inputs take seconds, also of a thousand 
 MOST_INPUTS = 36  # bits; a thousand neurons at 2^36 inputs take an hour
 PER_SECOND = 1e9  # evaluations of a neuron at an input, at least, on a core
 GOALS = (0.5, 0.75, 0.9)  # shares of the margin known above which a certified network's bound is raised
+ENOUGH = 3.0  # seconds of search from whose pace the rest is guessed
 RAISING = 5e8  # evaluations that each goal may take: about half a second
 
 Method = Literal["inputs", "branching", "states", "milp"]
+METHODS = get_args(Method)
 
 
 def certify(
@@ -69,7 +71,8 @@ def certify(
     Raises
     ------
     InputError
-        A weight is not finite; the support does not name bits of the input; the network is too large for the method.
+        A weight is not finite; the support does not name bits of the input; the network is too large for the method;
+        there is no such method; the time limit is negative or NaN.
 
     References
     ----------
@@ -87,6 +90,8 @@ def certify(
     >>> refuted.verdict, refuted.margin, refuted.input.tolist()
     ('refuted', 0.0, [-1, -1])
     """
+    _refuse_method(method)
+    refuse_time_limit(time_limit)
     judged = _Judged(W, b, u, tuple(map(int, support)), time_limit)
     n_bits = len(judged.support) + judged.n_weighted
     n_neurons = max(int((judged.net.u != 0).sum()), 1)
@@ -110,6 +115,11 @@ def certify(
         judged.search(0.0, time_limit)
         judged.raise_bounds()
     return judged.certificate()
+
+
+def _refuse_method(method: object) -> None:
+    if method is not None and method not in METHODS:
+        raise InputError(f"method={method!r} does not exist. Pass one of {', '.join(METHODS)}, or leave `method` out.")
 
 
 class _Judged:
@@ -243,14 +253,16 @@ class _Judged:
         )
 
     def seconds_left(self) -> float:
-        """How much longer the search for signs would take, from the share of inputs that it has decided."""
+        """How much longer the search for signs would take, from the share of inputs decided; NaN if it cannot tell."""
+        if self.searched < ENOUGH:
+            return float("nan")
         done = sum(search.work for search in self.searches.values())
         to_do = 0.0
         for at, search in self.searches.items():
             if not search.finished and self.lower[at] <= 0:
                 closed = min(search.closed, 0.5 if search.closed >= 1 else 1.0)  # inputs that wait for exact arithmetic
-                to_do += search.work * (1 - closed) / closed if closed else np.inf
-        return self.searched * to_do / done if done and to_do else np.inf
+                to_do += search.work * (1 - closed) / closed if closed else np.nan
+        return self.searched * to_do / done if done and to_do else float("nan")
 
 
 def float64_output(

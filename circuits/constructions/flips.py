@@ -12,6 +12,7 @@ from time import monotonic
 import numpy as np
 from jaxtyping import Float, Int8, Real
 
+from circuits.constructions.certificate import refuse_time_limit
 from circuits.constructions.exactly import exact_outputs
 from circuits.constructions.highs import dual_bound
 from circuits.constructions.milp import MOST_EXACT, TOLERANCE, UNIT, Program
@@ -60,7 +61,12 @@ def fewest_flips(
     inputs
         (example, input) in ±1.
     time_limit
-        Seconds in all.
+        Seconds in all, >= 0.
+
+    Raises
+    ------
+    InputError
+        A weight is not finite; the support does not name bits of the input; the time limit is negative or NaN.
 
     Examples
     --------
@@ -70,6 +76,7 @@ def fewest_flips(
     >>> fewest_flips(W, np.zeros(2), np.array([1.0, -1.0]), [0], np.array([[1, 1, 1, 1], [1, -1, 1, -1]])).fewest
     array([3., 1.])
     """
+    refuse_time_limit(time_limit)
     deadline = monotonic() + time_limit
     net = unit_scale(W, b, u)
     others = irrelevant_bits(W.shape[1], support)
