@@ -5,11 +5,13 @@
 For each kind: that many networks of at most 16 inputs and 8 to 1000 neurons, at most `limit` seconds each.
 
 - trained: parity runs of the library, several seeds and checkpoints each, from memorizing to grokked;
-- constructed: gates for every pattern, disturbed on every input, then moved to a least margin of +1e-6 or -1e-6;
+- constructed: gates for every pattern (from 4 relevant bits: neurons of their sum), disturbed on every input, then moved
+  to a least margin of +1e-6 or -1e-6;
 - random: normal weights, weights from few values (ties, margins of exactly 0), disturbed gates.
 
 The oracle shares nothing with what it judges: a matrix product over all inputs; near 0, a Fraction for each number.
-Counts per verdict are printed; the exit code is the number of undecided, false and slow ones (at most 100).
+Supports have up to all of the inputs. Counts per verdict are printed; the exit code is the number of undecided, false
+and slow ones (at most 100).
 """
 
 import argparse
@@ -29,6 +31,7 @@ import circuits
 from circuits.constructions.certify import certify
 
 NEAR = 1e-9  # of the network's size: margins within it are computed again with Fractions
+LARGE = 8  # relevant bits; networks of more are counted
 CLOSE = 1e-6  # least margin of constructed networks
 
 
@@ -119,11 +122,27 @@ def gates(k: int, n: int, support: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     return W, np.full(2**k, 1.0 - k), patterns.prod(axis=1)
 
 
+def counts(k: int, n: int, support: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """k + 1 neurons of the sum of the relevant bits, whatever k: the margin is 1 on every input."""
+    W, order = np.zeros((k + 1, n)), np.arange(k + 1)
+    W[:, support] = 1.0
+    return W, k + 1.0 - 2 * order, (-1.0) ** (order + k) * np.where(order == 0, 1, 4 * order)
+
+
+def some_k(random: np.random.Generator, n: int) -> int:
+    """Often few relevant bits, otherwise any number."""
+    return int(random.integers(1, min(4, n + 1) if random.random() < 0.5 else n + 1))
+
+
+def built(k: int, n: int, support: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return (gates if k < 4 else counts)(k, n, support)
+
+
 def disturbed(random: np.random.Generator, n: int, width: int) -> Case:
     """Gates with some weight on every input, and further small neurons."""
-    k = int(random.integers(1, min(4, n)))
+    k = some_k(random, n)
     support = random.permutation(n)[:k]
-    W, b, u = gates(k, n, support)
+    W, b, u = built(k, n, support)
     noise = 10.0 ** random.uniform(-3, 0)
     more = max(width - len(u), 0)
     small = noise * random.standard_normal((more, n))
@@ -134,12 +153,12 @@ def disturbed(random: np.random.Generator, n: int, width: int) -> Case:
 
 
 def constructed(random: np.random.Generator, most_inputs: int = 16, most_neurons: int = 1000) -> Case:
-    """A disturbed construction plus a multiple of pure gates, which moves every margin by the same."""
+    """A disturbed construction plus a multiple of a pure one, which moves every margin by the same."""
     n = int(random.integers(4, most_inputs + 1))
     case = disturbed(random, n, some_width(random, most_neurons))
     target = CLOSE * random.choice([-1, 1])
     least = float_margins(case, all_inputs(n)).min()
-    W, b, u = gates(len(case.support), n, np.array(case.support))
+    W, b, u = built(len(case.support), n, np.array(case.support))
     return Case(
         np.concatenate([case.W, W]), np.concatenate([case.b, b]), np.r_[case.u, (target - least) * u], case.support
     )
@@ -153,7 +172,7 @@ def drawn(random: np.random.Generator, most_inputs: int = 16, most_neurons: int 
         case = disturbed(random, n, width)
     else:
         values = (lambda *shape: random.choice([-1.0, -0.5, 0.0, 0.5, 1.0], shape)) if kind else random.standard_normal
-        k = int(random.integers(1, min(4, n + 1)))
+        k = some_k(random, n)
         shape = (width, n), width, width
         parts = [values(*np.atleast_1d(one)) if kind else values(one) for one in shape]
         case = Case(*parts, tuple(random.permutation(n)[:k].tolist()))
@@ -203,19 +222,19 @@ def main() -> int:
             "random": (drawn(random) for _ in range(given.count)),
         }
         for kind, cases in kinds.items():
-            counts, slowest = Counter[str](), 0.0
+            tally, slowest = Counter[str](), 0.0
+            n_large = 0
             for at, case in enumerate(cases):
                 found = judged(case, given.limit)
                 slow = found.seconds > given.limit
-                counts.update([found.verdict, *(["false"] if found.fault else []), *(["slow"] if slow else [])])
+                tally.update([found.verdict, *(["false"] if found.fault else []), *(["slow"] if slow else [])])
+                n_large += len(case.support) > LARGE
                 slowest = max(slowest, found.seconds)
                 if found.fault or slow or found.verdict == "undecided":
                     bad += 1
                     print(f"{kind} {at}, W {case.W.shape}: {found}", flush=True)
-            said = ", ".join(
-                f"{counts[word]} {word}" for word in ("certified", "refuted", "undecided", "false", "slow")
-            )
-            print(f"{kind}: {said}; slowest {slowest:.2f} s", flush=True)
+            said = ", ".join(f"{tally[word]} {word}" for word in ("certified", "refuted", "undecided", "false", "slow"))
+            print(f"{kind}: {said}; {n_large} of more than {LARGE} bits; slowest {slowest:.2f} s", flush=True)
     return min(bad, 100)
 
 

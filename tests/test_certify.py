@@ -312,11 +312,11 @@ def test_after_a_moment_of_search_there_is_no_guess(monkeypatch):
 
 def test_an_unknown_method_and_a_limit_that_is_no_time_are_refused():
     net = with_least_margin(0.01)
-    with pytest.raises(InputError, match="method='bogus' does not exist. Pass one of inputs, branching, states, milp"):
+    with pytest.raises(InputError, match=r"method='bogus' does not exist\. Pass one of inputs, branching"):
         certifying._refuse_method("bogus")  # the type checker of the tests would see it first in `certify`
     for limit in (-1.0, np.nan):
         for judge in (certify, lambda *net, **more: fewest_flips(*net, inputs=np.ones((1, 9)), **more)):
-            with pytest.raises(InputError, match=f"time_limit={limit:g} is not a number of seconds. Pass 0 or more."):
+            with pytest.raises(InputError, match=rf"time_limit={limit:g} is not a number of seconds\. Pass 0"):
                 judge(*net, [1, 4], time_limit=limit)
 
 

@@ -118,3 +118,38 @@ def test_the_flips_are_of_the_test_inputs_and_an_output_of_zero_is_no_sign():
         assert verdict == "refuted"
         assert data["margin_upper"] == 0
         assert data["fewest_flips"]["min"] == fewest
+
+
+@pytest.mark.parametrize(
+    ("n_failures", "said"),
+    [
+        (410_000, "a share of 0.4100, 0.4090 to 0.4110"),
+        (0, "a share of 0, 0 to 3.7e-06"),
+        (1, "a share of 1e-06, 2.5e-08 to 5.6e-06"),
+        (10**6, "a share of 1, 0.9999963 to 1"),
+    ],
+)
+def test_a_share_has_the_digits_that_its_interval_needs(n_failures, said):
+    from circuits.cli.certified import _in_proportion
+    from circuits.constructions.binomial import clopper_pearson
+    from circuits.constructions.failures import FailureRate
+
+    interval = clopper_pearson(n_failures, 10**6, 0.95)
+    assert said in _in_proportion(FailureRate(n_failures, 10**6, *interval))
+
+
+def test_flips_are_known_where_their_bounds_leave_one_number(monkeypatch):
+    from circuits.cli import certified
+    from circuits.constructions.flips import Flips
+
+    network = {"W": np.array([[1.0, 0.5], [-1.0, -0.5]]), "b": np.zeros(2), "u": np.array([1.0, -1.0])}
+    for lower, upper, said in (
+        ([0.0, 1.0, 1.0], [0.0, np.inf, np.inf], "0 (least), not known (median)"),
+        ([0.0, 0.0, 1.0], [0.0, 0.0, np.inf], "0 (least), 0 (median)"),
+        ([1.0, 1.0, 1.0], [2.0, np.inf, np.inf], "not known (least), not known (median)"),
+        ([np.inf, np.inf], [np.inf, np.inf], "none suffice (least), none suffice (median)"),
+    ):
+        bounds = Flips(np.array(lower), np.array(upper))
+        monkeypatch.setattr(certified, "fewest_flips", lambda *_, bounds=bounds, **__: bounds)
+        lines = certified.certificate(network, [0], np.ones((1, 2)), 10.0)[1]
+        assert lines[-1] == f"Fewest flips of irrelevant bits until a test input fails: {said}."

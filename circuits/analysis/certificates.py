@@ -33,7 +33,7 @@ LONG_NAMES = {
     "verdict": "whether the sign is the parity on all inputs",
     "margin_lower": "no input has a smaller margin",
     "margin_upper": "margin of the worst input found",
-    "seconds_left": "upper guess of how much longer the search would take (0: decided; NaN: too little was searched to tell)",
+    "seconds_left": "upper guess of how much longer the search would take (0: decided; NaN: too early to tell)",
     "margin_scale": "unit of the tolerances: the largest conceivable output, to a factor of 2",
     "failure_rate": f"share of {N_RANDOM:,} random inputs that fail",
     "failure_low": "lower end of the 95 % interval of the failure rate",
@@ -88,7 +88,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     failure_rate, failure_low, failure_high
         (step, seed) on a million random inputs, with a 95 % interval after Clopper and Pearson.
     fewest_flips_min, fewest_flips_median
-        (step, seed) over the test set; inf where no flips suffice, NaN where one is not known.
+        (step, seed) over the test set; inf where no flips suffice, NaN where the bounds of the numbers leave it open.
     n_kept
         (step, seed) neurons in the active subnetwork.
     bits_recovered
@@ -125,9 +125,9 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         of_subnetwork["n_kept"][place] = kept.sum()
         recovered = relevant_bits(alone["W"], alone["u"], len(bits)).bits
         of_subnetwork["bits_recovered"][place] = set(recovered) == set(bits)
-        fewest = fewest_flips(**alone, support=bits, inputs=tests[place[1]], time_limit=options.time_limit).fewest
-        of_subnetwork["fewest_flips_min"][place] = fewest.min()
-        of_subnetwork["fewest_flips_median"][place] = np.median(fewest)
+        fewest = fewest_flips(**alone, support=bits, inputs=tests[place[1]], time_limit=options.time_limit)
+        of_subnetwork["fewest_flips_min"][place] = fewest.least
+        of_subnetwork["fewest_flips_median"][place] = fewest.median
     whole = {f"whole_{name}": values for name, values in of_whole.items() if name in WHOLE}
     variables = {name: _labelled(name, values) for name, values in (of_subnetwork | whole).items()}
     names = ["".join("+" if bit > 0 else "-" for bit in pattern) for pattern in patterns(len(bits))]

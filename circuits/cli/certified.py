@@ -1,6 +1,7 @@
 """What `circuits verify --certify` says: whether the sign is the parity on all 2^n inputs, and in what proportion."""
 
 from collections.abc import Mapping, Sequence
+from math import floor, log10
 from typing import Any
 
 import numpy as np
@@ -51,10 +52,8 @@ def certificate(
         lines.append(_in_proportion(failures))
         data["failures"] = vars(failures) | {"rate": failures.rate}
     if n > len(bits) and test_inputs is not None:
-        flips = fewest_flips(
-            network["W"], network["b"], network["u"], bits, inputs=test_inputs, time_limit=time_limit
-        ).fewest
-        low, middle = float(np.min(flips)), float(np.median(flips))
+        flips = fewest_flips(network["W"], network["b"], network["u"], bits, inputs=test_inputs, time_limit=time_limit)
+        low, middle = flips.least, flips.median
         lines.append(
             f"Fewest flips of irrelevant bits until a test input fails: {_count(low)} (least), "
             f"{_count(middle)} (median)."
@@ -70,10 +69,19 @@ def _between(proof: Certificate) -> str:
 
 
 def _in_proportion(failures: FailureRate) -> str:
-    return (
-        f"Of {failures.n_inputs:,} random inputs {failures.n_failures:,} fail: a share of {failures.rate:.4g}, "
-        f"{failures.low:.4g} to {failures.high:.4g} with 95 % confidence."
+    rate, low, high = (
+        _to_width(share, failures.high - failures.low) for share in (failures.rate, failures.low, failures.high)
     )
+    return (
+        f"Of {failures.n_inputs:,} random inputs {failures.n_failures:,} fail: a share of {rate}, "
+        f"{low} to {high} with 95 % confidence."
+    )
+
+
+def _to_width(share: float, width: float) -> str:
+    """A share with two digits of the interval's width, and at least two of its own."""
+    places = floor(log10(share)) - floor(log10(width)) + 2 if share > 0 and width > 0 else 2
+    return f"{share:.{max(places, 2)}g}"
 
 
 def _signs(bits: np.ndarray) -> str:

@@ -13,8 +13,8 @@ from time import monotonic
 import numpy as np
 from jaxtyping import Int8
 
-from circuits.constructions.exactly import exact_outputs
-from circuits.constructions.restriction import UnitScale, irrelevant_bits
+from circuits.constructions.exactly import exact_outputs, floor64
+from circuits.constructions.restriction import UnitScale, irrelevant_bits, weighted_bits
 from circuits.constructions.tree import (
     BEST,
     CLEAR,
@@ -56,9 +56,10 @@ class Search:
     def __init__(self, net: UnitScale, support: Sequence[int], pattern: Int8[np.ndarray, " k"], *, prune: bool = True):
         self.net, self.parity, self.prune = net, int(pattern.prod()), prune
         self.irrelevant = np.array(irrelevant_bits(net.W.shape[1], support), np.int64)
-        alive = net.u != 0
+        alive = net.alive
         W, b = net.W[alive], net.b[alive]
-        self.weighted = self.irrelevant[W[:, self.irrelevant].any(axis=0)]
+        self.weighted = np.array(weighted_bits(net, support), np.int64)
+        self.unit = Fraction(2) ** net.exponent
         self.base = np.ones(net.W.shape[1], np.int8)
         self.base[list(support)] = pattern
         c = b + W[:, list(support)] @ pattern.astype(np.float64)
@@ -102,17 +103,22 @@ class Search:
         bounds = [float(tree.lower[at] - tree.error[at]) if at >= 0 else -np.inf for at in known]
         if self.fails or len(self.waiting):
             return min([float(tree.values[FLOOR]), *bounds])
-        exact = [] if self.exact_least is None else [_below(self.exact_least)]
+        exact = [] if self.exact_least is None else [floor64(self.exact_least)]
         return min([float(tree.values[CLEAR]), *exact, *bounds])
 
     @property
     def bits(self) -> Int8[np.ndarray, " bit"] | None:
         """(bit,) the irrelevant bits of the worst input found; None if there is none yet."""
-        if self.exact_least is not None and self.exact_least <= 0 and self.exact_bits is not None:
-            return self._inputs(self.exact_bits[None])[0, self.irrelevant]
+        if self.exact_least is not None and self.exact_least <= 0:
+            return self.least_exactly
         if self.kept is None or np.isinf(self.kept.values[BEST]):
             return None
         return self._inputs(self.kept.best[None])[0, self.irrelevant]
+
+    @property
+    def least_exactly(self) -> Int8[np.ndarray, " bit"] | None:
+        """(bit,) the irrelevant bits of the least margin among those computed exactly; None if there is none."""
+        return None if self.exact_bits is None else self._inputs(self.exact_bits[None])[0, self.irrelevant]
 
     def go_on(self, goal: float, amount: float, deadline: float) -> None:
         """Search on, for this amount of work, until it is finished or has missed its goal."""
@@ -140,8 +146,8 @@ class Search:
         self.waiting = np.concatenate([self.waiting, new])
         while len(self.waiting) and not tree.counts[FAILS]:
             now, self.waiting = self.waiting[:EXACT_AT_ONCE], self.waiting[EXACT_AT_ONCE:]
-            outputs = exact_outputs(self.net.W, self.net.b, self.net.u, self._inputs(now))
-            margins = [self.parity * output for output in outputs]
+            outputs = exact_outputs(*self.net.raw, self._inputs(now))
+            margins = [self.parity * output / self.unit for output in outputs]
             least = min(range(len(margins)), key=margins.__getitem__)
             if self.exact_least is None or margins[least] < self.exact_least:
                 self.exact_least, self.exact_bits = margins[least], now[least]
@@ -196,9 +202,3 @@ def settle(searches: Sequence[Search], deadline: float, *, goal: float = np.inf,
             left = [search for search in left if not search.finished]
             amount, first = 2 * amount, False
     return all(search.finished for search in searches)
-
-
-def _below(value: Fraction) -> float:
-    """The largest float64 that is at most a rational."""
-    nearest = float(value)
-    return nearest if Fraction(nearest) <= value else float(np.nextafter(nearest, -np.inf))

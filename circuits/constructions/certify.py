@@ -25,15 +25,19 @@ from jaxtyping import Float, Int8, Real
 
 from circuits.constructions.branching import Search, settle
 from circuits.constructions.certificate import Certificate, refuse_time_limit, verdict_of
+from circuits.constructions.cube import whole_cube
 from circuits.constructions.exactly import exact_outputs, rounded
 from circuits.constructions.interval import quick_bounds
 from circuits.constructions.milp import MOST_EXACT
 from circuits.constructions.patterns import parities, patterns
-from circuits.constructions.restriction import irrelevant_bits, restriction, unit_scale
+from circuits.constructions.restriction import irrelevant_bits, restriction, unit_scale, weighted_bits
 from circuits.constructions.worst import least, lowered
 from circuits.errors import InputError
 
 ALWAYS_SEARCHED = 24  # bits; all their inputs take seconds, also of a thousand neurons
+AT_ONCE = 18  # bits; their inputs are evaluated at once, not pattern by pattern
+FEW_RELEVANT = 8  # with more bits in the support, inputs are evaluated at once up to `ALWAYS_SEARCHED`
+MOST_EXACTLY = 256  # patterns whose least margins are computed exactly; the others' are float64's
 MOST_INPUTS = 36  # bits; a thousand neurons at 2^36 inputs take an hour
 PER_SECOND = 1e9  # evaluations of a neuron at an input, at least, on a core
 GOALS = (0.5, 0.75, 0.9)  # shares of the margin known above which a certified network's bound is raised
@@ -93,13 +97,18 @@ def certify(
     _refuse_method(method)
     refuse_time_limit(time_limit)
     judged = _Judged(W, b, u, tuple(map(int, support)), time_limit)
-    n_bits = len(judged.support) + judged.n_weighted
-    n_neurons = max(int((judged.net.u != 0).sum()), 1)
+    k, n_bits = len(judged.support), len(judged.support) + judged.n_weighted
+    n_neurons = max(int(judged.net.alive.sum()), 1)
     if method == "inputs" and n_bits > MOST_INPUTS:
         raise InputError(
             f"method='inputs' would evaluate 2^{n_bits} inputs; at most 2^{MOST_INPUTS} are. Leave `method` out: "
             f"branch and bound need not evaluate each."
         )
+    at_once = ALWAYS_SEARCHED if k > FEW_RELEVANT else min(AT_ONCE, ALWAYS_SEARCHED)
+    if method is None and n_bits <= at_once:
+        judged.look_at_inputs()
+        return judged.certificate()
+    judged.look_at_patterns()
     fits = n_bits <= ALWAYS_SEARCHED or 2.0**n_bits * n_neurons <= PER_SECOND * time_limit / 4
     if method == "inputs" or method == "branching":
         judged.search(np.inf, time_limit, prune=method == "branching")
@@ -129,16 +138,27 @@ class _Judged:
         self.begun, self.time_limit = monotonic(), time_limit
         self.arrays, self.support, self.signs = (W, b, u), support, patterns(len(support))
         self.net = net = unit_scale(W, b, u)
-        self.n_weighted = int(net.W[net.u != 0][:, irrelevant_bits(W.shape[1], support)].any(axis=0).sum())
-        self.lower, self.where = quick_bounds(net, support)
+        self.n_weighted = len(weighted_bits(net, support))
         n_patterns = len(self.signs)
         self.names, self.solved = ["bound"] * n_patterns, [False] * n_patterns
-        self.best = np.full(n_patterns, np.inf)
-        self.failing: list[tuple[int, np.ndarray]] = []  # inputs that fail in exact arithmetic
+        self.exactly: list[tuple[int, np.ndarray]] = []  # patterns, and bits that are least, or fail, exactly
+        self.fails = False  # whether one of them does
         self.searches: dict[int, Search] = {}  # for the sign
         self.searched = 0.0  # seconds
-        for at in range(n_patterns):
+
+    def look_at_patterns(self) -> None:
+        """Bound every pattern, and look for a local minimum where the bound is attained."""
+        self.lower, self.where = quick_bounds(self.net, self.support)
+        self.best = np.full(len(self.signs), np.inf)
+        for at in range(len(self.signs)):
             self.look_at(at, self.where[at])
+
+    def look_at_inputs(self) -> None:
+        """Evaluate all inputs at once."""
+        cube = whole_cube(self.net, self.support, self.begun + self.time_limit)
+        self.lower, self.best, self.where = cube.lower, cube.least, cube.where
+        self.exactly, self.fails, self.solved = cube.exact, cube.fails, cube.known.tolist()
+        self.names = ["inputs" if known else "bound" for known in self.solved]
 
     def look_at(self, at: int, bits: Int8[np.ndarray, " bit"]) -> None:
         """Keep the local minimum near these irrelevant bits, if it is the pattern's least so far."""
@@ -151,7 +171,7 @@ class _Judged:
     @property
     def decided(self) -> bool:
         """Whether the verdict is known."""
-        return bool(self.failing) or float(self.best.min()) < -self.net.rounding or bool((self.lower > 0).all())
+        return self.fails or float(self.best.min()) < -self.net.rounding or bool((self.lower > 0).all())
 
     def left(self, until: float) -> float:
         """Seconds left of so many since the beginning, >= 0."""
@@ -176,8 +196,9 @@ class _Judged:
         for at, search in searches.items():
             if (bits := search.bits) is not None:
                 self.look_at(at, bits)
-                if search.exact_least is not None and search.exact_least <= 0:
-                    self.failing.append((at, bits))
+                if search.exact_least is not None and search.least_exactly is not None:
+                    self.exactly.append((at, search.least_exactly))
+                    self.fails |= search.exact_least <= 0
             if search.lower > self.lower[at] or (search.finished and goal == np.inf):
                 self.names[at] = "branching" if search.branches else "inputs"
             self.lower[at] = max(self.lower[at], search.lower)
@@ -225,27 +246,39 @@ class _Judged:
     def certificate(self) -> Certificate:
         """All of it in the network's own units, with every reported margin exact."""
         W, b, u = self.arrays
-        ats = [*range(len(self.signs)), *(at for at, _ in self.failing)]
-        inputs = np.empty((len(ats), W.shape[1]), np.int8)
-        inputs[:, list(self.support)] = self.signs[ats]
-        inputs[:, irrelevant_bits(W.shape[1], self.support)] = [*self.where, *(bits for _, bits in self.failing)]
+        inputs = np.empty((len(self.signs), W.shape[1]), np.int8)
+        inputs[:, list(self.support)] = self.signs
+        others = irrelevant_bits(W.shape[1], self.support)
+        inputs[:, others] = self.where
+        low = np.argsort(self.best, kind="stable")[:MOST_EXACTLY].tolist()
+        exactly = sorted(self.exactly, key=lambda one: self.best[one[0]])[:MOST_EXACTLY]
+        if self.fails:  # the one that does is among them
+            exactly = self.exactly
+        ats = [*low, *(at for at, _ in exactly)]
+        tried = inputs[ats]
+        tried[len(low) :, others] = [bits for _, bits in exactly] or np.empty((0, len(others)))
         signs = parities(len(self.support))[ats].tolist()
-        exact = [sign * output for sign, output in zip(signs, exact_outputs(W, b, u, inputs), strict=True)]
-        rows = [
-            min((row for row, of in enumerate(ats) if of == at), key=exact.__getitem__) for at in range(len(self.signs))
-        ]
-        margins: list[Fraction] = [exact[row] for row in rows]
-        worst = min(range(len(margins)), key=margins.__getitem__)
+        exact = [sign * output for sign, output in zip(signs, exact_outputs(W, b, u, tried), strict=True)]
+        margins: dict[int, Fraction] = {}
+        for at, x, margin in zip(ats, tried, exact, strict=True):
+            if at not in margins or margin < margins[at]:
+                margins[at], inputs[at] = margin, x
+        worst = min(margins, key=margins.__getitem__)
+        with np.errstate(over="ignore", invalid="ignore"):
+            upper = np.where(self.best < np.inf, self.best * self.net.scale, np.inf)
+        for at, margin in margins.items():
+            upper[at] = rounded(margin)
+        lower = np.minimum(self.lower * self.net.scale, upper)
         verdict = verdict_of(float(self.lower.min()), margins[worst])
         return Certificate(
             verdict,
-            float(self.lower.min()) * self.net.scale,
+            float(lower.min()),
             rounded(margins[worst]),
-            inputs[rows[worst]],
+            inputs[worst],
             self.support,
-            self.lower * self.net.scale,
-            np.array([rounded(margin) for margin in margins]),
-            inputs[rows],
+            lower,
+            upper,
+            inputs,
             tuple(self.names),
             tuple(self.solved),
             self.net.scale,

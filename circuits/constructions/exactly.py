@@ -9,6 +9,8 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import Float, Real
 
+SMALLEST = 5e-324
+
 
 def exact_outputs(
     W: Float[np.ndarray, "neuron input"],
@@ -35,17 +37,34 @@ def exact_outputs(
 
 
 def rounded(value: Fraction) -> float:
-    """The nearest float64; infinite beyond its range.
+    """The nearest float64 of the same sign: infinite beyond its range, ±5e-324 for what is closer to 0.
 
     Examples
     --------
     >>> rounded(Fraction(1, 4)), rounded(Fraction(-(10**400)))
     (0.25, -inf)
+    >>> rounded(Fraction(-1, 10**400)), rounded(Fraction(0))
+    (-5e-324, 0.0)
     """
     try:
-        return float(value)
+        nearest = float(value)
     except OverflowError:
         return float("inf") if value > 0 else float("-inf")
+    return nearest if nearest or not value else SMALLEST if value > 0 else -SMALLEST
+
+
+def floor64(value: Fraction) -> float:
+    """The largest float64 that is at most a rational; 5e-324 stands for anything positive below it, too.
+
+    Examples
+    --------
+    >>> floor64(Fraction(1, 10)) < Fraction(1, 10), floor64(Fraction(1, 10**400)), floor64(Fraction(-1, 10**400))
+    (True, 5e-324, -5e-324)
+    """
+    nearest = rounded(value)
+    if nearest == SMALLEST or Fraction(nearest) <= value:
+        return nearest
+    return float(np.nextafter(nearest, -np.inf))
 
 
 def _integers(values: Real[np.ndarray, "*any"]) -> tuple[np.ndarray, int]:

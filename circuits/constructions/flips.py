@@ -40,6 +40,23 @@ class Flips:
         """(example,) the number where it is known, else NaN."""
         return np.where(self.lower == self.upper, self.upper, np.nan)
 
+    @property
+    def least(self) -> float:
+        """The least over examples, known even if a larger number is not; NaN otherwise."""
+        return _if_equal(float(self.lower.min()), float(self.upper.min()))
+
+    @property
+    def median(self) -> float:
+        """The median over examples, where the bounds leave only one; NaN otherwise.
+
+        Examples
+        --------
+        >>> flips = Flips(np.array([0.0, 2.0, 1.0]), np.array([0.0, 2.0, np.inf]))
+        >>> flips.least, flips.median, Flips(np.array([0.0, 1.0, 3.0]), np.array([0.0, 1.0, np.inf])).median
+        (0.0, nan, 1.0)
+        """
+        return _if_equal(float(np.median(self.lower)), float(np.median(self.upper)))
+
 
 def fewest_flips(
     W: Float[np.ndarray, "neuron input"],
@@ -103,6 +120,10 @@ def fewest_flips(
             if int(pattern.prod()) * exact_outputs(W, b, u, x[None])[0] <= 0:
                 upper[at] = float((failing != bits).sum())
     return Flips(lower, upper)
+
+
+def _if_equal(low: float, high: float) -> float:
+    return low if low == high else float("nan")
 
 
 def _by_states(

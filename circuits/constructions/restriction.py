@@ -21,12 +21,18 @@ MOST_RELEVANT = 16  # 2^k patterns are gone through one by one
 
 @dataclass(frozen=True)
 class UnitScale:
-    """A network at unit scale: f(x) = 2^exponent · Σ u_i relu(W_i·x + b_i)."""
+    """A network at unit scale: f(x) = 2^exponent · Σ u_i relu(W_i·x + b_i).
+
+    What is 2^-1000 times smaller than the largest may be lost in it; `raw` has W, b and u as they were given, for exact
+    arithmetic. `alive` are the neurons of `raw` with a readout weight, and an input weight or a bias.
+    """
 
     W: Float[np.ndarray, "neuron input"]
     b: Float[np.ndarray, " neuron"]
     u: Float[np.ndarray, " neuron"]
     exponent: int
+    raw: tuple[Float[np.ndarray, "neuron input"], Float[np.ndarray, " neuron"], Float[np.ndarray, " neuron"]]
+    alive: Bool[np.ndarray, " neuron"]
 
     @property
     def scale(self) -> float:
@@ -69,7 +75,7 @@ def unit_scale(
     top = int(powers[alive].max()) if alive.any() else 0
     readout = np.where(alive, np.ldexp(digits, np.where(alive, powers - top, 0)), 0.0)
     more = int(np.frexp(np.abs(readout) @ np.abs(both).sum(axis=1))[1])
-    return UnitScale(both[:, :-1], both[:, -1], np.ldexp(readout, -more), top + more)
+    return UnitScale(both[:, :-1], both[:, -1], np.ldexp(readout, -more), top + more, (W, b, u), alive)
 
 
 @dataclass(frozen=True)
@@ -155,3 +161,16 @@ def irrelevant_bits(n_inputs: int, support: Sequence[int]) -> list[int]:
             f"The support {list(map(int, support))} must name 1 to {MOST_RELEVANT} different bits of 0..{n_inputs - 1}."
         )
     return [bit for bit in range(n_inputs) if bit not in known]
+
+
+def weighted_bits(net: UnitScale, support: Sequence[int]) -> list[int]:
+    """The irrelevant bits on which a neuron has a weight, however small.
+
+    Examples
+    --------
+    >>> net = unit_scale(np.array([[1.0, 0.0, 5e-324]]), np.zeros(1), np.array([1.0]))
+    >>> weighted_bits(net, [0])
+    [2]
+    """
+    W = net.raw[0][net.alive]
+    return [bit for bit in irrelevant_bits(W.shape[1], support) if W[:, bit].any()]

@@ -23,6 +23,7 @@ from circuits.constructions.halves import all_margins
 LEAF = 12  # bits whose inputs are all evaluated
 CANDIDATES = 2 * 2**LEAF  # that are held until they are handed out
 NODE = 12.0  # evaluations of a neuron at an input that take as long as one of its weights in a node
+TINY = 2.0**-900  # what unit scale can lose below the smallest float64, and more
 UNIT = 2.0**-53  # a float64 operation loses at most this share
 
 # What `walk` returns.
@@ -194,7 +195,7 @@ def _bound(tree, depth, roundings, slope, score):
             score[bit] += gap * abs(row[bit])
     for bit in range(n_bits):
         constant -= abs(slope[bit])
-    tree.lower[depth], tree.error[depth] = constant, roundings * UNIT * mass
+    tree.lower[depth], tree.error[depth] = constant, roundings * UNIT * mass + TINY
 
 
 @no_type_check
