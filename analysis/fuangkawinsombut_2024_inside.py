@@ -134,7 +134,8 @@ inside("fuangkawinsombut-2024", "Figure 2.2", "Figure 2.3")
 # "Two critical inflection points corresponding to the epochs of memorization and generalization", between which the
 # norm "starkly declines". Which matrix is not said; the code keeps the norms of both, W of the hidden layer and u of
 # the output. A ramp along the logarithm of the epoch, fitted to each seed's curve, has two corners: they are said to be
-# at memorisation and generalisation if they are within a factor of two.
+# at memorisation and generalisation if the medians of their estimates are within a factor of two. The text gives each
+# seed's corners; ≤ and ≥ stand before the end of an interval that is open on the other side.
 
 
 # %%
@@ -144,24 +145,33 @@ def spectral_norms(run):
     return found[["spectral_norm"]].merge(circuits.analysis.phases(run, ALL_RIGHT))
 
 
-def corners(values):
-    """The epochs at which each seed's norm begins and ends to move, NaN where it does not."""
+def ramps_of(values):
+    """The ramp of each seed's norm along log epoch, None where there is none, and the ends of the window."""
     later = values.isel(step=np.flatnonzero(values["epoch"].values > 0))
     where = np.log(later["epoch"].values)
-    ramps = [circuits.analysis.fitted_ramp(where, later.sel(seed=seed).values) for seed in later["seed"].values]
+    return [circuits.analysis.fitted_ramp(where, later.sel(seed=seed).values) for seed in later["seed"].values], where
+
+
+def corners(values):
+    """The estimated epochs at which each seed's norm begins and ends to move, NaN where it does not."""
+    ramps, _ = ramps_of(values)
     pairs = [(np.nan, np.nan) if ramp is None else np.exp([ramp.onset[0], ramp.end[0]]) for ramp in ramps]
     return np.array(pairs).T
 
 
-def open_ends(values):
-    """In how many seeds the onset may lie before the first checkpoint, or the end after the last, in words."""
-    later = values.isel(step=np.flatnonzero(values["epoch"].values > 0))
-    where = np.log(later["epoch"].values)
-    ramps = [circuits.analysis.fitted_ramp(where, later.sel(seed=seed).values) for seed in later["seed"].values]
-    ramps = [ramp for ramp in ramps if ramp is not None]
-    before, after = sum(ramp.onset[1] <= where[0] for ramp in ramps), sum(ramp.end[2] >= where[-1] for ramp in ramps)
-    said = [f"{word} in {n} of {len(ramps)} seeds" for word, n in (("onset ≤", before), ("end ≥", after)) if n]
-    return f" ({', '.join(said)})" if said else ""
+def corners_in_words(values):
+    """Onset and end of each seed; where an interval touches an end of the window, its other end as the bound."""
+    ramps, where = ramps_of(values)
+    said = []
+    for ramp in ramps:
+        if ramp is None:
+            said.append(("–", "–"))
+            continue
+        (onset, _, onset_high), (end, end_low, _) = np.exp(ramp.onset), np.exp(ramp.end)
+        begins = f"≤ {onset_high:.0f}" if ramp.onset[1] <= where[0] else f"{onset:.0f}"
+        ends = f"≥ {end_low:.0f}" if ramp.end[2] >= where[-1] else f"{end:.0f}"
+        said.append((begins, ends))
+    return said
 
 
 def near(found, wanted):
@@ -188,7 +198,8 @@ def at_the_phases(norms, matrix):
     onset, end = corners(norms["spectral_norm"].sel(matrix=matrix))
     memorised, generalised = norms["memorization_epoch"].values, norms["generalization_epoch"].values
     when = f"memorised {median(memorised):.0f}, generalised {median(generalised):.0f}"
-    text = f"{median(onset):.0f} and {median(end):.0f}{open_ends(norms['spectral_norm'].sel(matrix=matrix))}; {when}"
+    onsets, ends = zip(*corners_in_words(norms["spectral_norm"].sel(matrix=matrix)), strict=True)
+    text = f"from {', '.join(onsets)}; to {', '.join(ends)}; {when}"
     return text, near(onset, memorised) and near(end, generalised)
 
 
@@ -264,9 +275,10 @@ def together():
     """Whether the norm's ramp lies where the network generalises, seed by seed."""
     onset, end = corners(norms["spectral_norm"].sel(matrix="W"))
     generalised = norms["generalization_epoch"].values
-    text = ", ".join(f"{a:.0f} to {b:.0f} / {c:g}" for a, b, c in zip(onset, end, generalised, strict=True))
+    words = corners_in_words(norms["spectral_norm"].sel(matrix="W"))
+    text = ", ".join(f"{a} to {b} / {c:g}" for (a, b), c in zip(words, generalised, strict=True))
     held = (onset / 2 < generalised) & (generalised < 2 * end)
-    return f"ramp / generalised: {text}{open_ends(norms['spectral_norm'].sel(matrix='W'))}", bool(held.all())
+    return f"ramp / generalised: {text}", bool(held.all())
 
 
 study.claim("Figure A.2", "when the network generalises", "yes", together)

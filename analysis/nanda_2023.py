@@ -180,8 +180,8 @@ def onset(measure):
 
 
 def spoken(at, low, high):
-    """An onset in words, marked where it is an upper bound."""
-    return f"≤{at:g} (to {high:g})" if np.isinf(low) else f"{at:g} ({low:g} to {high:g})"
+    """An onset in words; where it may lie before the window, the high end of its interval as the bound."""
+    return f"≤ {high:g}" if np.isinf(low) else f"{at:g} ({low:g} to {high:g})"
 
 
 def order_of_onsets(fourier):

@@ -6,6 +6,7 @@ import xarray as xr
 
 import circuits
 from circuits.analysis.moves import COUNTS, REFERENCE, VARIABLES, flattened, moves
+from circuits.cli.onset_tables import lag_cell
 
 EPOCHS = np.arange(0.0, 400.0, 2.0)
 NAN = float("nan")
@@ -209,7 +210,7 @@ def test_against_an_accuracy_that_falls_or_of_a_seed_that_did_not_generalise_the
     up, down, norm = curve(100, 200), curve(100, 200, 1, 0.2), curve(60, 120)
     still = np.random.default_rng(4).normal(size=len(EPOCHS))
     given = measures(test_accuracy=[up, down, up, still], norm=[norm] * 4)
-    found = moves(given, np.full(4, 20.0), generalised=np.array([True, True, False, True]))
+    found = moves(given, np.full(4, 20.0), generalized=np.array([True, True, False, True]))
     for name in (name for name in VARIABLES if "lag" in name):
         assert np.isfinite(found[name].sel(measure="norm")).values.tolist() == [True, False, False, False]
         assert np.isnan(found[name].values[0]).tolist() == [False, True, True, True]
@@ -248,6 +249,31 @@ def test_the_interval_of_a_lag_holds_the_truth_as_often_as_the_documentation_say
     above, below = missed_lags(500, shared, 0.2)
     assert above + below <= 0.065 + 0.02
     assert above + below >= 0.001
+
+
+def printed_bounds(repeats, size):
+    """Of simulated censored ramps, whether the bounds in the table's cells hold, and whether the estimates would."""
+    held, estimates = [], []
+    for repeat in range(repeats):
+        random = np.random.default_rng(repeat)
+        onset = 10 ** random.uniform(np.log10(10), np.log10(60))
+        known = {"test_accuracy": [curve(100, 200)], "drift": [curve(onset, onset * random.uniform(1.5, 6))]}
+        known = {name: [of[0] + size * random.normal(size=len(EPOCHS))] for name, of in known.items()}
+        at = moves(measures(**known), np.array([20.0])).sel(measure="drift", seed=0)
+        if at["onset_censored"]:
+            of_onset, of_lag = lag_cell(at).removeprefix("≤ ").replace(",", "").split(" ↑: ≤ ")
+            held.append((onset <= float(of_onset), onset - 100 <= float(of_lag)))
+            estimates.append(onset <= at["onset"])
+    return np.array(held), np.array(estimates)
+
+
+@pytest.mark.parametrize("size", [0.05, 0.2])
+def test_the_bounds_that_are_printed_of_censored_onsets_and_lags_hold_and_the_estimates_would_not(size):
+    held, estimates = printed_bounds(50, size)
+    n = len(held)
+    assert n >= 20
+    assert (held.mean(axis=0) >= 0.95 - 2.5 * np.sqrt(0.95 * 0.05 / n)).all()
+    assert estimates.mean() < 0.9
 
 
 def test_without_the_reference_onsets_stand_alone():

@@ -10,7 +10,9 @@ import xarray as xr
 import circuits
 from circuits.analysis import progress_measures, transitions
 from circuits.analysis.arity import arities
+from circuits.analysis.bounded import bounded
 from circuits.analysis.earliest import earliest_summary, tied
+from circuits.analysis.moves import flattened, moves
 from circuits.analysis.progress import moved
 from circuits.analysis.store import to_json, write_sidecar
 from circuits.cli.main import main
@@ -130,7 +132,13 @@ def test_censored_onsets_are_marked_in_cells_and_figures(grokked_run, grokked):
     at = grokked.sel(seed=0, measure=list(figure.data[0].text))
     open_triangle = [symbol == "triangle-left-open" for symbol in figure.data[0].marker.symbol]
     assert open_triangle == at["onset_censored"].values.tolist()
-    assert np.isfinite(figure.data[0].error_x.arrayminus).all()
+    bounds = np.flatnonzero(open_triangle)
+    np.testing.assert_allclose(figure.data[0].x[bounds], at["onset_high"].values[bounds], rtol=1e-6)
+    assert (figure.data[0].error_x.array[bounds] == 0).all()
+    assert (figure.data[0].error_x.arrayminus[bounds] == 0).all()
+    assert [figure.data[0].customdata[place] for place in bounds] == [
+        bounded(float(at["onset_high"][place]), True) for place in bounds
+    ]
     assert "upper bound" in str(figure.layout.meta)
     assert earliest_summary(grokked) in str(figure.layout.meta)
 
@@ -139,15 +147,33 @@ def test_censored_onsets_are_marked_in_cells_and_figures(grokked_run, grokked):
     ("low", "high", "lag", "cell"),
     [
         (-4.0, 7.0, 2.0, "12 ↓: +2 (-4 to 7)"),
-        (-np.inf, -50.0, -54.0, "≤12 ↓: ≤-54 (to -50)"),
-        (9.0, np.inf, 13.0, "12 ↓: ≥+13 (from 9)"),
-        (-np.inf, np.inf, np.nan, "≤12 ↓: unknown"),
+        (-9280.0, -0.2, -5000.0, "12 ↓: -5,000 (-9,280 to 0)"),
+        (-np.inf, -50.4, -54.0, "≤ 1,400 ↓: ≤ -50"),
+        (9.7, np.inf, 13.0, "12 ↓: ≥ 9"),
+        (-0.5, np.inf, 13.0, "12 ↓: ≥ -1"),
+        (-np.inf, -0.5, -3.0, "≤ 1,400 ↓: ≤ 0"),
+        (-np.inf, np.inf, np.nan, "≤ 1,400 ↓: unknown"),
         (np.nan, np.nan, np.nan, "12 ↓"),
     ],
 )
-def test_a_cell_marks_which_side_is_known(low, high, lag, cell):
-    values = {"onset": 12.0, "onset_censored": cell[0] == "≤", "direction": -1, "lag": lag}
+def test_a_cell_has_the_estimate_with_its_interval_or_the_finite_end_of_the_interval_as_a_bound(low, high, lag, cell):
+    values = {"onset": 12.0, "onset_high": 1400.0, "onset_censored": cell[0] == "≤", "direction": -1, "lag": lag}
     assert lag_cell(xr.Dataset(values | {"lag_low": low, "lag_high": high})) == cell
+
+
+def test_the_legend_explains_only_the_signs_in_the_table(grokked, grokked_run):
+    phases, no = circuits.analysis.phases(grokked_run), grokked["onset_censored"] & False
+    of_reference = no | (grokked["measure"] == "test_accuracy")
+    plain = grokked.assign(lag_low=grokked["lag"] - 1, lag_high=grokked["lag"] + 1, onset_censored=no)
+    for told, signs in (
+        (plain, ""),
+        (plain.assign(onset_censored=of_reference, lag_low=plain["lag_low"].where(~of_reference, -np.inf)), "≤"),
+        (plain.assign(lag_high=plain["lag_high"].where(of_reference, np.inf)), "≥"),
+        (plain.assign(lag_low=no - np.inf, lag_high=no + np.inf), "u"),
+    ):
+        _, (title, _), _ = progress_tables(told, phases)
+        first = title.split("\n")[2:]
+        assert "".join(line[0] for line in first) == signs, title
 
 
 def test_the_table_of_the_earliest_names_it_or_those_that_are_tied(grokked, grokked_run):
@@ -234,8 +260,30 @@ def test_a_diverged_seed_is_nan_and_has_no_arity(tmp_path, make_config):
         last = circuits.analyze(run, "progress")["progress"].isel(step=-1, seed=0)
     assert not np.isfinite(last["parameter_norm"])
     assert np.isnan(last["sensitivity"])
-    assert (last["arity"] == -1).all()
+    assert np.isnan(last["arity"]).all()
     assert np.isnan(last["network_arity"])
+
+
+def test_a_collapse_midway_is_no_measurement_of_arity(tmp_path, make_config):
+    small = {"task__n": 6, "model__width": 4, "epochs": 40, "seeds": [0]}
+    config = make_config(**small, optimizer__lr=0.1, optimizer__weight_decay=0.5)
+    with circuits.train(config, tmp_path / "a.h5", progress=False) as run:
+        found = circuits.analyze(run, "progress")["progress"]
+        phases, dead = circuits.analysis.phases(run), run.collapsed.values[:, 0]
+    assert 5 < dead.argmax() < len(dead) - 5
+    of_neurons = found["arity"].sel(seed=0)
+    assert np.isnan(of_neurons.values[dead]).all()
+    assert ((of_neurons.values[~dead] >= 0) & (of_neurons.values[~dead] <= 6)).all()
+    (_, values), *_ = progress_tables(found, phases)
+    rows = {row: cells for row, *cells in zip(*(column.cells for column in values.columns), strict=True)}
+    assert [rows[f"arity {neuron}"] for neuron in range(4)] == [["–"]] * 4
+    alive = found.isel(step=np.flatnonzero(~dead))
+    names = [name for name in found["measure"].values if "arity" in name]
+    assert len(names) >= 4
+    until = moves(flattened(alive[["arity", "network_arity"]]), np.array([np.nan]))
+    onsets = moves(flattened(found[["arity", "network_arity"]]), np.array([np.nan]))
+    for name in ("onset", "onset_low", "onset_high", "after"):
+        xr.testing.assert_equal(onsets[name], until[name])
 
 
 def test_the_command_prints_what_moves_and_writes_everything(grokked_path, tmp_path, capsys, grokked):
@@ -244,7 +292,8 @@ def test_the_command_prints_what_moves_and_writes_everything(grokked_path, tmp_p
     printed = capsys.readouterr().out
     assert "When each measure begins to move" in printed
     at = grokked.sel(measure="test_accuracy", seed=0)
-    assert f"{float(at['onset']):.4g} ↑: +0 (0 to 0)" in printed
+    onset = bounded(float(at["onset_high" if at["onset_censored"] else "onset"]), bool(at["onset_censored"]))
+    assert f" {onset} ↑: +0 (0 to 0)" in printed
     assert "Earliest measure" in printed
     assert "≤" in printed
     assert "Never memorised" not in printed
@@ -275,8 +324,10 @@ def test_where_nothing_moves_one_line_says_why(grokked_run, grokked):
         (last, "Only 5 checkpoints lie after memorisation; to see a measure move takes 10."),
         (grokked.assign(onset=grokked["onset"] * np.nan), "No measure moves."),
     ):
-        _, (_, moves) = progress_tables(found, phases)
+        _, (title, moves) = progress_tables(found, phases)
         assert [column.header for column in moves.columns] == [line]
+        assert not set(title) & set("≤≥")
+        assert "unknown" not in title
         assert moves.row_count == 0
 
 
@@ -312,11 +363,12 @@ def test_the_rows_stand_in_the_order_of_their_mean_onset_and_hold_the_intervals(
     assert len(labels) == int(np.isfinite(grokked["onset"]).any("seed").sum())
     first = figure.data[0]
     at = grokked.sel(seed=0, measure=list(first.text))
-    np.testing.assert_allclose(first.x, at["onset"], rtol=1e-6)
+    np.testing.assert_allclose(first.x, np.where(at["onset_censored"], at["onset_high"], at["onset"]), rtol=1e-6)
     np.testing.assert_allclose(first.x + first.error_x.array, at["onset_high"], rtol=1e-5)
-    low = np.where(at["onset_censored"], at["onset"], at["onset_low"])
+    low = np.where(at["onset_censored"], at["onset_high"], at["onset_low"])
     np.testing.assert_allclose(first.x - first.error_x.arrayminus, low, rtol=1e-5)
-    means = grokked["onset"].mean("seed").sel(measure=list(first.text)).values
+    drawn_at = grokked["onset"].where(~grokked["onset_censored"], grokked["onset_high"])
+    means = drawn_at.mean("seed").sel(measure=list(first.text)).values
     assert (np.diff(means) >= 0).all()
 
 

@@ -5,8 +5,9 @@ together in quadrature, each on the side that counts (MOVER; Zou and Donner 2008
 
     a − b:    from  a − b − √((a − l_a)² + (u_b − b)²)    to    a − b + √((u_a − a)² + (b − l_b)²)
 
-It takes the two as independent. A censored estimate has an infinite end, and then so has the difference: with a ≤ its
-value the lag is at most, with b ≤ its value at least what is given, and with both nothing is known of it.
+It takes the two as independent. A censored estimate has an infinite end, and then so has the difference: with a
+censored the lag is at most the high end, with b censored at least the low end, and with both nothing is known of it.
+The estimate a − b itself is no bound.
 """
 
 import numpy as np

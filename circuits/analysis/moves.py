@@ -2,10 +2,11 @@
 
 The ramp (`ramp`) is fitted from the memorization checkpoint on, since before it everything changes; of a seed that
 never memorized, from the first update. Its breakpoints are called onset and end, the place halfway between them,
-along the log axis, midpoint. An onset whose interval touches the first point may lie before it: it is *censored*, an
-upper bound (≤), with the interval (−∞, high]. An end whose interval touches the last point is a lower bound (≥) in
-the same way, and a midpoint is bounded on the side of either. A lag is the onset, or midpoint, minus that of test
-accuracy, negative for what changes before it (`lags`). Measures are ranked by their intervals alone (`earliest`).
+along the log axis, midpoint. An onset whose interval touches the first point may lie before it: it is *censored*, with
+the interval (−∞, high]. Then its upper bound (≤) is `onset_high`; `onset` keeps the estimate, which is no bound. An end
+whose interval touches the last point has the lower bound (≥) `end_low` in the same way, and a midpoint is bounded by
+the finite end of its interval. A lag is the onset, or midpoint, minus that of test accuracy, negative for what changes
+before it (`lags`). Measures are ranked by their intervals alone (`earliest`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,19 +23,20 @@ from circuits.errors import InputError
 MOST_LABELS = 16  # a further dimension of at most so many entries is taken apart, one measure each
 REFERENCE = "test_accuracy"
 VARIABLES = {
-    "onset": "epoch at which it begins to change; an upper bound where censored",
+    "onset": "estimated epoch at which it begins to change; where onset_censored, the upper bound is onset_high",
     "onset_low": "low end of the 95 % interval of the onset; -inf where censored",
-    "onset_high": "high end of the 95 % interval of the onset",
-    "midpoint": "epoch at which it is halfway; NaN where onset and end are both censored",
+    "onset_high": "high end of the 95 % interval of the onset; its upper bound where censored",
+    "midpoint": "estimated epoch at which it is halfway; NaN where onset and end are both censored",
     "midpoint_low": "low end of the 95 % interval of the midpoint; -inf where the onset is censored",
     "midpoint_high": "high end of the 95 % interval of the midpoint; inf where the end is censored",
-    "end": "epoch at which its change ends; a lower bound where censored",
-    "end_low": "low end of the 95 % interval of the end",
+    "end": "estimated epoch at which its change ends; where end_censored, the lower bound is end_low",
+    "end_low": "low end of the 95 % interval of the end; its lower bound where censored",
     "end_high": "high end of the 95 % interval of the end; inf where censored",
     "before": "level before",
     "after": "level after",
     "explained": "share of the variance that the ramp explains",
-    "lag": "epochs from the onset of test accuracy to this onset; NaN where both are censored",
+    "lag": "estimated epochs from the onset of test accuracy to this onset; where one end of its interval is infinite, "
+    "the other is the bound; NaN where both are",
     "lag_low": "low end of the 95 % interval of the lag; -inf where this onset is censored",
     "lag_high": "high end of the 95 % interval of the lag; inf where the onset of test accuracy is censored",
     "midpoint_lag": "epochs from the midpoint of test accuracy to this midpoint",
@@ -46,8 +48,8 @@ VARIABLES = {
 }
 COUNTS = ("direction", "rank", "rank_high")
 FLAGS = {
-    "onset_censored": "whether it may have begun before the window: the onset is an upper bound",
-    "end_censored": "whether it may end after the last checkpoint: the end is a lower bound",
+    "onset_censored": "whether it may have begun before the window: its interval is (-inf, onset_high]",
+    "end_censored": "whether it may end after the last checkpoint: its interval is [end_low, inf)",
 }
 Choice = tuple[Float[np.ndarray, " seed"], bool]  # start, log_scale
 
@@ -57,7 +59,7 @@ def moves(
     start: Float[np.ndarray, " seed"],
     reference: str = REFERENCE,
     *,
-    generalised: Bool[np.ndarray, " seed"] | None = None,
+    generalized: Bool[np.ndarray, " seed"] | None = None,
     log_scale: bool | None = None,
     choices: Sequence[Choice] = (),
 ) -> xr.Dataset:
@@ -71,7 +73,7 @@ def moves(
         (seed,) epoch from which on to look; NaN: from the first after 0.
     reference
         The measure against which lags are taken. An accuracy that falls has none.
-    generalised
+    generalized
         (seed,) of which seeds the reference counts; the others have no lags. None: of all.
     log_scale
         Whether to take logarithms, of all but accuracies and shares; what is not positive is then left out. None: of
@@ -116,7 +118,7 @@ def moves(
     if reference in names:
         place = names.index(reference)
         counts = found["direction"][place] > 0 if reference.endswith(ACCURACY) else np.ones(shape[1], bool)
-        found |= lags(found, place, counts if generalised is None else counts & generalised)
+        found |= lags(found, place, counts if generalized is None else counts & generalized)
     low, high = found["onset_low"], found["onset_high"]
     found["rank"], found["rank_high"] = ranks(low, high)
     earliest = earliest_measures(names, low, high, found["explained"])

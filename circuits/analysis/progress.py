@@ -96,10 +96,10 @@ def moved(
     wanted = {name: curves[name] for name in CURVES}
     for more in measures:
         wanted |= flattened({str(name): values for name, values in more.items() if name not in SAID_ALREADY})
-    memorised, generalised = phase_checkpoints(run, options)
+    memorised, generalized = phase_checkpoints(run, options)
     choices = [(_memorised_at(run, options, share), logs) for share in CHOICES for logs in (False, True)]
-    start, counts = epoch_at(run, memorised), np.isfinite(generalised)
-    return moves(wanted, start, generalised=counts, log_scale=log_scale, choices=choices)
+    start, counts = epoch_at(run, memorised), np.isfinite(generalized)
+    return moves(wanted, start, generalized=counts, log_scale=log_scale, choices=choices)
 
 
 def _memorised_at(run: Run, options: Options, threshold: float) -> Float[np.ndarray, " seed"]:
@@ -127,7 +127,7 @@ def progress_measures(run: Run, options: Options = Options(), *, progress: bool 
         (step, seed) mean sensitivity over the test inputs, in 0..input, and the 95 % interval of its mean over all
         inputs, see `mean_interval`; of tasks on signs.
     arity
-        (step, seed, neuron) int16, -1 where the network has collapsed or diverged; of the relu model.
+        (step, seed, neuron) whole numbers, NaN where the network has collapsed or diverged; of the relu model.
     network_arity, subnetwork_arity
         (step, seed) its mean over all neurons, and over the generalizing subnetwork.
     """
@@ -247,10 +247,10 @@ def _degree(run: Run) -> int | None:
 
 def _add_arity(found: xr.Dataset, arity: np.ndarray, kept: np.ndarray) -> None:
     axes = ("step", "seed")
-    known = np.where(arity < 0, np.nan, arity)  # (step, seed, neuron)
+    known = np.where(arity < 0, np.float32(np.nan), arity.astype(np.float32))  # (step, seed, neuron)
     n_kept = kept.sum(axis=-1)
     with np.errstate(invalid="ignore"):
-        of_kept = np.where(kept, known, 0.0).sum(axis=-1) / np.where(n_kept > 0, n_kept, np.nan)
-    found["arity"] = ((*axes, "neuron"), arity, {"long_name": "inputs that the neuron needs"})
-    found["network_arity"] = (axes, known.mean(axis=-1), {"long_name": "mean arity over all neurons"})
+        of_kept = np.where(kept, known, 0.0).sum(axis=-1, dtype=np.float64) / np.where(n_kept > 0, n_kept, np.nan)
+    found["arity"] = ((*axes, "neuron"), known, {"long_name": "inputs that the neuron needs"})
+    found["network_arity"] = (axes, known.mean(axis=-1, dtype=np.float64), {"long_name": "mean arity over all neurons"})
     found["subnetwork_arity"] = (axes, of_kept, {"long_name": "mean arity over the generalizing subnetwork"})

@@ -1,4 +1,4 @@
-"""Tables of onsets and lags, bounds marked ≤ and ≥, and of the earliest measure, if there is one."""
+"""Tables of onsets and lags, with ≤ and ≥ before the finite end of an open interval, and of the earliest measure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import xarray as xr
 from rich.table import Table
 
+from circuits.analysis.bounded import UNKNOWN, bounded
 from circuits.cli.console import new_table
 
 MOST_TIED = 5  # names in a cell
@@ -42,26 +43,50 @@ def earliest_table(dataset: xr.Dataset, seeds: list[int]) -> Table:
 
 
 def lag_cell(at: xr.Dataset) -> str:
-    """Onset of one measure of one seed, and its lag: "88 ↑: -13 (-19 to -6)", or, censored, "≤12 ↓: ≤-54 (to -50)".
+    """Onset of one measure of one seed, and its lag: "88 ↑: -13 (-19 to -6)", or, censored, "≤ 14 ↓: ≤ -50".
+
+    A bound is the finite end of the 95 % interval, never the estimate. Bounds of lags are rounded outward.
 
     Parameters
     ----------
     at
-        `onset`, `onset_censored`, `direction`, `lag` and the ends of its interval, of one measure and seed.
+        `onset`, `onset_high`, `onset_censored`, `direction`, `lag`, `lag_low` and `lag_high` of one measure and seed.
     """
     onset, lag, low, high = (float(at[name]) for name in ("onset", "lag", "lag_low", "lag_high"))
     if math.isnan(onset):
         return "–"
-    said = f"{'≤' if at['onset_censored'] else ''}{onset:.4g} {'↑' if at['direction'] > 0 else '↓'}"
+    censored = bool(at["onset_censored"])
+    said = f"{bounded(float(at['onset_high']) if censored else onset, censored)} {'↑' if at['direction'] > 0 else '↓'}"
     if math.isinf(low) and math.isinf(high):
-        return f"{said}: unknown"
+        return f"{said}: {UNKNOWN}"
     if math.isnan(lag):
         return said
     if math.isinf(low):
-        return f"{said}: ≤{lag:+z.0f} (to {high:z.0f})"
+        return f"{said}: {bounded(float(math.ceil(high)), True)}"
     if math.isinf(high):
-        return f"{said}: ≥{lag:+z.0f} (from {low:z.0f})"
-    return f"{said}: {lag:+z.0f} ({low:z.0f} to {high:z.0f})"
+        return f"{said}: {bounded(float(math.floor(low)), True, sign='≥')}"
+    return f"{said}: {lag:+z,.0f} ({low:z,.0f} to {high:z,.0f})"
+
+
+def bounds_legend(dataset: xr.Dataset, seeds: list[int]) -> list[str]:
+    """A line for each sign of a bound that the cells of these seeds use.
+
+    Parameters
+    ----------
+    dataset
+        `onset`, `onset_censored`, `lag_low`, `lag_high` (measure, seed) of `circuits.analysis.moves`.
+    """
+    at = dataset.sel(seed=seeds)
+    reference = str(dataset.attrs["reference"]).replace("_", " ")
+    changes, below, above = at["onset"].notnull(), at["lag_low"] == -math.inf, at["lag_high"] == math.inf
+    lines = {
+        "≤: it may have begun before the window; the 95 % interval of the onset, or lag, ends there": at[
+            "onset_censored"
+        ],
+        f"≥: the onset of {reference} may have; the 95 % interval of the lag begins there": above & ~below,
+        f"{UNKNOWN}: both may have": above & below,
+    }
+    return [line for line, used in lines.items() if bool((used & changes).any())]
 
 
 def _of(share: xr.DataArray, n: int) -> str:

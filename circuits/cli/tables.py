@@ -16,7 +16,7 @@ from circuits.analysis.bounded import delay_in_words, epoch_in_words
 from circuits.analysis.groups import last_checkpoints
 from circuits.analysis.unseen import seen_remark
 from circuits.cli.console import new_table
-from circuits.cli.onset_tables import earliest_table, onset_table
+from circuits.cli.onset_tables import bounds_legend, earliest_table, onset_table
 
 Titled = tuple[str, Table]
 
@@ -302,10 +302,9 @@ def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
     reference = str(dataset.attrs["reference"]).replace("_", " ")
     when = (
         "When each measure begins to move, ↑ or ↓, after memorisation, in epochs,\n"
-        f"and how long after {reference} (95 %){of}.\n"
-        "≤: it may have begun before the window, so that the onset and its lag are upper bounds;\n"
-        f"≥: the onset of {reference} may have; unknown: both may have"
+        f"and how long after {reference} (95 %){of}."
     )
+    when = "\n".join([when, *bounds_legend(dataset, seeds)])
     never = [str(seed) for seed in seeds if math.isnan(float(phases["memorization_epoch"].sel(seed=seed)))]
     if never:
         when += f"\nNever memorised, looked at from the first update: seed {', '.join(never)}"

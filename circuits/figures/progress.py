@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
+from circuits.analysis.bounded import bounded
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError, nearest
 from circuits.figures.axes import drawable, epochs, frame, title_of
@@ -130,8 +131,8 @@ def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) ->
     Parameters
     ----------
     result
-        `share` (measure, step, seed), `onset` and `end` of `circuits.analysis.transitions`, and when each seed
-        memorised and generalised.
+        `share` (measure, step, seed), `onset` and `end`, the ends of their intervals and whether they are censored, of
+        `circuits.analysis.transitions`, and when each seed memorised and generalised.
     names
         Which measures; by default at most 8 of those that move.
     """
@@ -144,8 +145,9 @@ def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) ->
     later = measured_steps(share)
     caption = (
         "Every measure from its level before its move, 0, to that after, 1, whichever way it moves: thin as it was "
-        "measured, bold the ramp along log epoch that is fitted to it from memorization on; a ramp that begins at the "
-        "first point may have begun before. Measures that span decades are on a log scale."
+        "measured, bold the ramp along log epoch that is fitted to it from memorization on. Its corners are estimates; "
+        "where one is censored, its label gives the bound, the finite end of its 95 % interval. Measures that span "
+        "decades are on a log scale."
     )
     figure = frame(
         later,
@@ -156,7 +158,7 @@ def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) ->
     )
     spare = iter(style_of("", index) for index in range(4 * MOST_LINES))
     styles = {name: TEST if name == "test_accuracy" else _next_style(spare) for name in names}
-    ramps = result[["onset", "end"]]
+    ramps = result[["onset", "onset_high", "onset_censored", "end", "end_low", "end_censored"]]
     traces = {
         seed: [
             line
@@ -233,6 +235,8 @@ def _share_lines(values: xr.DataArray, ramp: xr.Dataset, style: Style) -> list[g
     x, y = single(epochs(values).values), single(values.values)
     first, last = x[np.isfinite(y)][[0, -1]]
     shared: dict[str, Any] = {"legendgroup": name, "connectgaps": False}
+    onset = f", onset {bounded(float(ramp['onset_high']), True)}" if ramp["onset_censored"] else ""
+    end = f", end {bounded(float(ramp['end_low']), True, sign='≥')}" if ramp["end_censored"] else ""
     return [
         go.Scatter(
             x=x, y=y, name=f"{spoken(name)}, measured", showlegend=False, hoverinfo="skip", **shared,
@@ -240,7 +244,8 @@ def _share_lines(values: xr.DataArray, ramp: xr.Dataset, style: Style) -> list[g
         ),
         go.Scatter(
             x=single(np.array([first, ramp["onset"], ramp["end"], last])), y=[0, 0, 1, 1],
-            name=spoken(name), mode="lines", hovertemplate="epoch %{x:.5~g}", **shared,
+            name=spoken(name), mode="lines", hovertemplate="epoch %{x:.5~g}%{customdata}",
+            customdata=["", onset, end, ""], **shared,
             line={"color": style.colour, "dash": style.dash, "width": 3.4 if style == TEST else 2},
         ),
     ]  # fmt: skip

@@ -1,9 +1,10 @@
-"""Onset of each measure with its interval, a row for each, seed by seed; censored onsets as open triangles, ≤."""
+"""Onset of each measure with its interval, a row for each, seed by seed; bounds as open triangles and arrows."""
 
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
+from circuits.analysis.bounded import bounded
 from circuits.analysis.earliest import earliest_summary
 from circuits.figures.axes import PALE, frame
 from circuits.figures.bands import single
@@ -20,23 +21,26 @@ def transitions(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        `onset`, `onset_low`, `onset_high`, `onset_censored`, `midpoint` (measure, seed), `share` (measure, step, seed)
-        and `earliest` of `circuits.analysis.transitions`, and when each seed memorized and generalized. Measures that
-        change in no seed are left out; the others are in the order of their mean onset, which is no claim.
+        `onset`, `onset_censored` and `midpoint` (measure, seed), the ends `_low` and `_high` of their intervals,
+        `share` (measure, step, seed) and `earliest` of `circuits.analysis.transitions`, and when each seed memorized
+        and generalized. What is censored is drawn at its bound, the finite end of its interval. Measures that change in
+        no seed are left out; the others are in the order of the mean of what is drawn, which is no claim.
     """
     onset = result["onset"]
+    drawn = onset.where(~result["onset_censored"], result["onset_high"])
     known = np.isfinite(onset.transpose("measure", "seed").values).any(axis=1)
-    order = np.argsort(np.where(known, np.nan_to_num(onset.mean("seed").values, nan=np.inf), np.inf), kind="stable")
+    order = np.argsort(np.where(known, np.nan_to_num(drawn.mean("seed").values, nan=np.inf), np.inf), kind="stable")
     rows = [str(onset["measure"].values[at]) for at in order if known[at]]
     caption = (
-        "Filled: onset of each measure, with its 95 % interval; open triangle: an onset that may lie before the "
-        "window, so an upper bound, with a line to the high end of its interval; open circle: midpoint. From a ramp "
-        f"fitted along log epoch from memorization on. {earliest_summary(result)}"
+        "Filled: onset of each measure, with its 95 % interval; open triangle: upper bound of an onset that may lie "
+        "before the window, the high end of its interval; open circle: midpoint; arrow: bound of a midpoint, the "
+        "finite end of its interval. From a ramp fitted along log epoch from memorization on. "
+        f"{earliest_summary(result)}"
     )
     figure = frame(measured_steps(result["share"]),
                    "Onset of each measure", caption, y_title="",
-                   subtitle="filled: onset, 95 % interval; ◁: that or earlier; open circle: midpoint; a line for each "
-                   "seed")  # fmt: skip
+                   subtitle="filled: onset, 95 % interval; ◁: that or earlier; open circle: midpoint; arrow: its "
+                   "bound; a line for each seed")  # fmt: skip
     places = {name: len(rows) - 1 - index for index, name in enumerate(rows)}
     labels = [f"<b>{spoken(name)}</b>" if name == result.attrs.get("reference") else spoken(name) for name in rows]
     figure.update_yaxes(
@@ -79,32 +83,43 @@ def _draw(figure: go.Figure, at: xr.Dataset, y: list[float], seed: int, colour: 
     onset, low, high = (at[f"onset{part}"].values for part in ("", "_low", "_high"))
     censored = at["onset_censored"].values
     name = f"seed {seed}"
-    below = [f"{b:.5g} or earlier" if bound else f"{a:.5g} to {b:.5g}"
-             for a, b, bound in zip(low, high, censored, strict=True)]  # fmt: skip
+    words = [bounded(c, True) if bound else f"{bounded(a)}, {bounded(b)} to {bounded(c)}"
+             for a, b, c, bound in zip(onset, low, high, censored, strict=True)]  # fmt: skip
     figure.add_scatter(
-        x=single(onset), y=single(np.array(y)), name=name, legendgroup=name, mode="markers",
+        x=single(np.where(censored, high, onset)), y=single(np.array(y)), name=name, legendgroup=name, mode="markers",
         marker={
             "color": colour, "size": np.where(censored, 9, 6),
             "symbol": ["triangle-left-open" if bound else "circle" for bound in censored],
         },
         error_x={
-            "array": single(high - onset), "arrayminus": single(np.where(censored, 0.0, onset - low)), "color": colour,
-            "thickness": 1.2, "width": 0,
+            "array": single(np.where(censored, 0.0, high - onset)),
+            "arrayminus": single(np.where(censored, 0.0, onset - low)), "color": colour, "thickness": 1.2, "width": 0,
         },
-        customdata=np.stack([np.where(censored, "≤ ", ""), below], axis=1),
+        customdata=words,
         text=[str(measure) for measure in at["measure"].values],
-        hovertemplate="%{text}: onset %{customdata[0]}%{x:.5~g}, %{customdata[1]}<extra>" + name + "</extra>",
+        hovertemplate="%{text}: onset %{customdata}<extra>" + name + "</extra>",
     )  # fmt: skip
+    ends = zip(*(at[f"midpoint{part}"].values for part in ("", "_low", "_high")), strict=True)
+    places, words, symbols = zip(*(_midpoint(*of) for of in ends), strict=True)
     figure.add_scatter(
-        x=single(at["midpoint"].values), y=single(np.array(y)), name=name, legendgroup=name, showlegend=False,
-        mode="markers", marker={"color": colour, "size": 6, "symbol": "circle-open"},
-        customdata=np.array([_bound(*ends) for ends in zip(at["midpoint_low"].values, at["midpoint_high"].values,
-                                                           strict=True)]),
+        x=single(np.array(places)), y=single(np.array(y)), name=name, legendgroup=name, showlegend=False,
+        mode="markers", marker={"color": colour, "size": 6, "symbol": symbols}, customdata=words,
         text=[str(measure) for measure in at["measure"].values],
-        hovertemplate="%{text}: midpoint %{customdata}%{x:.5~g}<extra>" + name + "</extra>",
+        hovertemplate="%{text}: midpoint %{customdata}<extra>" + name + "</extra>",
     )  # fmt: skip
 
 
-def _bound(low: float, high: float) -> str:
-    """The mark of a number with this interval: a bound if an end is infinite."""
-    return "≤ " if np.isneginf(low) else "≥ " if np.isposinf(high) else ""
+def _midpoint(value: float, low: float, high: float) -> tuple[float, str, str]:
+    """Where a midpoint is drawn, its words and its symbol: a bound at the finite end if the other is infinite.
+
+    Examples
+    --------
+    >>> _midpoint(50.0, 40.0, 60.0), _midpoint(50.0, -np.inf, 60.0), _midpoint(50.0, 40.0, np.inf)
+    ((50.0, '50', 'circle-open'), (60.0, '≤ 60', 'arrow-left-open'), (40.0, '≥ 40', 'arrow-right-open'))
+    """
+    value, low, high = float(value), float(low), float(high)
+    if np.isinf(low) and np.isfinite(high):
+        return high, bounded(high, True), "arrow-left-open"
+    if np.isinf(high) and np.isfinite(low):
+        return low, bounded(low, True, sign="≥"), "arrow-right-open"
+    return value, bounded(value), "circle-open"
