@@ -86,7 +86,7 @@ def test_the_value_of_a_flag_is_no_preset(words, expected):
 
 
 def test_two_presets_are_refused(refused):
-    assert "takes one preset, but was given 'merrill-2023' and 'b'." in refused("merrill-2023", "--quiet", "b")
+    assert "takes one preset, but was given 'merrill-2023' and 'b'." in refused("merrill-2023", "b", "--quiet")
 
 
 def test_an_unknown_preset_is_refused_with_the_nearest(refused):

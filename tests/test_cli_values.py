@@ -120,8 +120,9 @@ def test_every_flag_given_twice_with_different_values_is_refused(command, parser
     for name, arity in arities(parser_of(command)).items():
         first, second = two_values(arity)
         if arity.switch:
-            said = refused(*command, *BARE[command], f"{name}=False")
-            assert f"{name} takes no value, but was given 'False'." in said
+            for value in ([f"{name}=False"], [name, "False"]):
+                said = refused(*command, *BARE[command], *value)
+                assert said.startswith(f"error: {name} takes no value, but was given 'False'. Write {name}, or"), said
         elif not arity.append:
             said = refused(*command, *BARE[command], name, first, f"{name}={second}")
             assert said.startswith(f"error: {name} stands twice, with '{first}' and '{second}'. Pass it once"), said
@@ -153,6 +154,21 @@ def test_every_flag_given_twice_with_different_values_is_refused(command, parser
             "--seeds stands twice, with '0 1' and '2'. Pass it once, with all its values: --seeds 0 1 2.",
         ),
         ("train --overwrite=False", "--overwrite takes no value, but was given 'False'. Write --overwrite, or"),
+        (
+            "train merrill-2023 --quiet true",
+            "--quiet takes no value, but was given 'true'. Write --quiet, or leave it out",
+        ),
+        ("train --quiet true", "--quiet takes no value, but was given 'true'."),
+        ("train --quiet 1 --epochs 3", "--quiet takes no value, but was given '1'."),
+        ("train --resume false merrill-2023", "--resume takes no value, but was given 'false'."),
+        ("train merrill-2023 --dry_run maybe", "--dry-run takes no value, but was given 'maybe'."),
+        (
+            "train --quiet merrill-2023 maybe",
+            "circuits train takes one preset, but was given 'merrill-2023' and 'maybe'.",
+        ),
+        ("show --follow true run.h5", "--follow takes no value, but was given 'true'."),
+        ("analyze run.h5 --quiet 1", "--quiet takes no value, but was given '1'."),
+        ("analyze --quiet run.h5 other.h5", "circuits analyze does not know what to do with 'other.h5'."),
         ("verify --k 3 4 dnf", "--k takes one value, but was given '3' and '4'."),
         ("analyze --out a.nc run.h5 other.h5", "--out takes one value, but was given 'a.nc', 'run.h5' and 'other.h5'."),
         ("analyze run.h5 other.h5 --quiet", "circuits analyze does not know what to do with 'other.h5'."),
@@ -169,6 +185,12 @@ def test_a_word_that_is_no_preset_is_also_told_as_a_second_value(flag, refused):
     assert said.startswith("error: There is no preset 'cudda'. There are: ")
     name, value = flag.replace("=", " ").split()
     assert said.endswith(f"If 'cudda' is meant for {name}: it takes one value, and has '{value}'.\n")
+
+
+def test_a_word_after_a_switch_that_is_no_preset_is_told_as_both(refused):
+    said = refused("train", "--quiet", "merril-2023")
+    assert said.startswith("error: There is no preset 'merril-2023'. Did you mean 'merrill-2023'?")
+    assert said.endswith("If 'merril-2023' is meant for --quiet: it takes no value.\n")
 
 
 def test_after_a_flag_of_many_values_an_unknown_preset_is_only_that(refused):

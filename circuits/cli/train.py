@@ -15,7 +15,7 @@ import tyro
 from circuits.cli.console import count, remark, result, size
 from circuits.cli.flags import arities, flag_class, flags_of, overlaid
 from circuits.cli.parsing import known, parsed, validated
-from circuits.cli.values import is_flag, is_number, listed
+from circuits.cli.values import is_flag, is_number, is_truth, listed
 from circuits.config import Config, assign, default_part, parse, read_config
 from circuits.errors import InputError, nearest
 from circuits.presets import preset, preset_configs
@@ -204,8 +204,9 @@ def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]
     """The preset among the words, the other words, and the flag with its values that the preset follows.
 
     Every flag but the switches takes the word after it and all numbers after that, a flag of several texts all words
-    but presets. Another bare word is the preset. If there are several, those that follow a flag's value and name no
-    preset stay among the other words, where they are one value too many.
+    but presets. Another bare word is the preset. If there are several, those that follow a flag or its value and name
+    no preset stay among the other words, where they are one value too many; so does true, false or a number after a
+    switch.
 
     Examples
     --------
@@ -216,20 +217,25 @@ def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]
     bare: list[int] = []
     follows: dict[int, list[str]] = {}  # by place of a bare word
     flag: list[str] = []  # the last flag that takes values, and those that it has
+    switch = ""  # the word before, if it is a switch
     texts = expects_value = False
     for place, word in enumerate(words):
         if is_flag(word):
             name, equals, value = word.partition("=")
             name = name.replace("_", "-")
-            switch = name in ("--help", "-h") or (name in own and own[name].switch)
-            flag = [] if switch else [name, value] if equals else [name]
-            texts, expects_value = name in TEXT_LISTS, not (switch or equals)
-        elif expects_value or (flag and (is_number(word) or (texts and not _is_preset(word)))):
+            alone = name in ("--help", "-h") or (name in own and own[name].switch)
+            switch = name if name in own and alone and not equals else ""
+            flag = [] if alone else [name, value] if equals else [name]
+            texts, expects_value = name in TEXT_LISTS, not (alone or equals)
+            continue
+        if expects_value or (flag and (is_number(word) or (texts and not _is_preset(word)))):
             flag.append(word)
             expects_value = False
         else:
-            bare.append(place)
-            follows[place] = flag
+            if not (switch and (is_truth(word) or is_number(word))):
+                bare.append(place)
+            follows[place] = [switch] if switch else flag
+        switch = ""
     kept = bare
     if len(bare) > 1:
         kept = [place for place in bare if _is_preset(words[place]) or not follows[place]]
@@ -248,7 +254,9 @@ def _no_preset(name: str, flag: str = "", *values: str) -> InputError:
     flags = flag_class("Train", flags_of(_default()), "", TrainFlags)
     arity = arities(flags).get(flag)
     said = f"There is no preset '{name}'. {nearest(name, PRESETS)}"
-    if arity is not None and not arity.many and values:
+    if arity is not None and arity.switch:
+        said += f" If '{name}' is meant for {flag}: it takes no value."
+    elif arity is not None and not arity.many and values:
         said += f" If '{name}' is meant for {flag}: it takes one value, and has {listed(values)}."
     return InputError(said)
 

@@ -14,6 +14,7 @@ from circuits.cli.flags import Arity, arities, n_positional
 from circuits.errors import InputError
 
 MANY_RUNS = "for several values run the command once with each"
+TRUTHS = ("true", "false", "yes", "no", "on", "off")  # words after a switch that are meant as its value
 
 
 class Use(NamedTuple):
@@ -56,7 +57,7 @@ values run the command once with each.
     known = arities(flags)
     first, *uses = _uses(words, known)
     n_bare = n_positional(flags) if n_bare is None else n_bare
-    _refuse_values_of_switches(uses, known)
+    _refuse_values_of_switches(uses, known, n_bare - len(first.after))
     _refuse_more_than_one(uses, known, len(first.after) + sum(len(use.after) for use in uses) > n_bare)
     _refuse_twice(uses, known)
 
@@ -125,12 +126,30 @@ def _uses(words: Sequence[str], known: Mapping[str, Arity]) -> Iterator[Use]:
     yield use
 
 
-def _refuse_values_of_switches(uses: Sequence[Use], known: Mapping[str, Arity]) -> None:
+def is_truth(word: str) -> bool:
+    """Whether a word after a switch is meant as its value.
+
+    Examples
+    --------
+    >>> is_truth("False"), is_truth("0"), is_truth("merrill-2023")
+    (True, False, False)
+    """
+    return word.lower() in TRUTHS
+
+
+def _refuse_values_of_switches(uses: Sequence[Use], known: Mapping[str, Arity], n_bare: int) -> None:
+    """Refuse `--quiet=true` and `--quiet true`; `n_bare` positional arguments may still stand among the flags.
+
+    Another word than true or false is refused where those before it have all places of positional arguments.
+    """
     for use in uses:
-        if use.values and use.flag in known and known[use.flag].switch:
+        switch = use.flag in known and known[use.flag].switch
+        meant = [*use.values, *(word for word in use.after[:1] if is_truth(word) or n_bare <= 0)]
+        if switch and meant:
             raise InputError(
-                f"{use.flag} takes no value, but was given {listed(use.values)}. Write {use.flag}, or leave it out."
+                f"{use.flag} takes no value, but was given {listed(meant)}. Write {use.flag}, or leave it out."
             )
+        n_bare -= len(use.after)
 
 
 def _refuse_more_than_one(uses: Sequence[Use], known: Mapping[str, Arity], too_many: bool) -> None:
