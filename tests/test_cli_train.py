@@ -16,8 +16,8 @@ from circuits.cli.main import main
 from circuits.cli.train import split_preset
 from circuits.config import read_config
 
-SMALL = ["--task.n", "8", "--task.k", "2", "--task.n-train", "32", "--model.width", "16", "--seeds", "0", "1"]
-TINY = [*SMALL, "--epochs", "3"]
+TINY_NETWORKS = ["--task.n", "8", "--task.k", "2", "--task.n-train", "32", "--model.width", "16", "--seeds", "0", "1"]
+TINY = [*TINY_NETWORKS, "--epochs", "3"]
 
 
 @pytest.fixture(autouse=True)
@@ -116,9 +116,29 @@ def test_the_dry_run_says_how_many_bytes_and_writes_nothing(planned, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_flags_win_over_set_and_set_over_the_preset(planned):
-    config, _ = planned("merrill-2023", "--epochs", "7", "--set", "epochs=8", "--set", "task.k=4", "--set", "task.n=20")
+def test_flags_and_set_win_over_the_preset(planned):
+    config, _ = planned("merrill-2023", "--epochs", "7", "--set", "task.k=4", "--set", "task.n=20")
     assert (config.epochs, config.task.k, config.task.n, config.batch_size) == (7, 4, 20, 32)
+
+
+def test_a_flag_wins_over_a_whole_part_that_is_set(planned):
+    config, _ = planned("merrill-2023", "--model.width", "7", "--set", 'model={"kind": "relu", "width": 5}')
+    assert config.model.width == 7
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--set epochs=5 --epochs 5",
+        "--seeds 0 1 --set seeds=[0,1]",
+        "--set batch_size=null --batch-size None",
+        "--set optimizer.lr=1e-3 --optimizer.lr .001",
+        "--set task.test-unseen=true --task.test-unseen True",
+        "--set epochs=5 --model.width 5",
+    ],
+)
+def test_set_and_a_flag_may_say_the_same(words, planned):
+    assert planned("merrill-2023", *words.split())[0].name == "merrill-2023"
 
 
 def test_set_takes_json_and_bare_words(planned):
@@ -161,6 +181,7 @@ def test_kinds_and_fields_are_set_in_any_order(planned, order):
         ("--task.k 0", "--task.k: must be at least 1 (given: 0)"),
         ("--task.k 50", "task: k = 50 relevant bits do not fit in n = 40 inputs"),
         ("--device gpu", "--device cannot be 'gpu'. Did you mean 'cpu'? There are: auto, cpu, cuda, mps."),
+        ("--task.test-unseen maybe", "--task.test-unseen cannot be 'maybe'. Write true or false."),
         (
             "--task.kind modular",
             "--task.kind is no option, since its other fields depend on it. Write --set task.kind=NAME.",
@@ -222,7 +243,7 @@ def test_an_existing_run_is_refused_unless_overwritten(refused, planned, tmp_pat
     assert main(["train", *TINY, "--out", "a.h5"]) == 0
     assert refused(*TINY, "--out", "a.h5").startswith("error: a.h5 exists. Pass --resume to continue it, --overwrite")
     assert "It exists: pass --resume, --overwrite, or another --out." in planned(*TINY, "--out", "a.h5")[1]
-    assert main(["train", *SMALL, "--out", "a.h5", "--overwrite", "--epochs", "1"]) == 0
+    assert main(["train", *TINY_NETWORKS, "--epochs", "1", "--out", "a.h5", "--overwrite"]) == 0
     with circuits.open("a.h5") as run:
         assert run.config.epochs == 1
 
@@ -262,7 +283,7 @@ def test_a_stopped_training_exits_130_and_says_how_to_resume(tmp_path):
     program = "import sys; from circuits.cli.main import main; sys.exit(main())"
     words = [
         "train",
-        *SMALL,
+        *TINY_NETWORKS,
         "--epochs",
         "1000000",
         "--checkpoints.every-epochs",

@@ -153,6 +153,18 @@ def test_every_flag_given_twice_with_different_values_is_refused(command, parser
             "train --seeds 0 1 --seeds 2",
             "--seeds stands twice, with '0 1' and '2'. Pass it once, with all its values: --seeds 0 1 2.",
         ),
+        (
+            "train merrill-2023 --set epochs=3 --epochs 5",
+            "--set epochs=3 and --epochs 5 give one field different values. Pass one of them.",
+        ),
+        ("train --seeds 2 3 --set seeds=[1]", "--set seeds=[1] and --seeds 2 3 give one field different values."),
+        ("train --set seeds=[1] --seeds 2", "--set seeds=[1] and --seeds 2 give one field different values."),
+        ("train --set model.width=3 --model.width=5", "--set model.width=3 and --model.width 5 give one field"),
+        ("train --set batch_size=3 --batch-size None", "--set batch_size=3 and --batch-size None give one field"),
+        (
+            "train fuangkawinsombut-2024-widths --set epochs=3 --epochs 5",
+            "--set epochs=3 and --epochs 5 give one field",
+        ),
         ("train --overwrite=False", "--overwrite takes no value, but was given 'False'. Write --overwrite, or"),
         (
             "train merrill-2023 --quiet true",

@@ -83,6 +83,8 @@ def _worded(event: Any, flags: type, words: Sequence[str], command: str) -> str 
             return _unknown(event.tokens, flags, command)
         case "MissingArgs":
             return _needed(words, flags, command, " and ".join(_flag(one.arg) for one in event.missing_arguments))
+        case "InvalidChoice" if {choice.lower() for choice in event.choices} == {"true", "false"}:
+            return f"{_flag(event.argument)} cannot be '{event.value}'. Write true or false."
         case "InvalidChoice":
             return f"{_flag(event.argument)} cannot be '{event.value}'. {nearest(event.value, event.choices)}"
         case "BadValue" if event.argument.is_positional():

@@ -7,8 +7,9 @@ words as tyro does, before tyro.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from circuits.cli.flags import Arity, arities, n_positional
 from circuits.errors import InputError
@@ -40,8 +41,8 @@ def refuse_surplus(flags: type, words: Sequence[str], n_bare: int | None = None)
     Raises
     ------
     InputError
-        A flag of one value is followed by more than the positional arguments account for, a switch has a value, or a
-        flag stands twice with different values.
+        A flag of one value is followed by more than the positional arguments account for, a switch has a value, a flag
+        stands twice with different values, or a flag and `--set` give one field different values.
 
     Examples
     --------
@@ -60,6 +61,7 @@ values run the command once with each.
     _refuse_values_of_switches(uses, known, n_bare - len(first.after))
     _refuse_more_than_one(uses, known, len(first.after) + sum(len(use.after) for use in uses) > n_bare)
     _refuse_twice(uses, known)
+    _refuse_two_ways(uses, known)
 
 
 def is_flag(word: str) -> bool:
@@ -179,3 +181,43 @@ def _refuse_twice(uses: Sequence[Use], known: Mapping[str, Arity]) -> None:
             together = " ".join([name, *before[name], *values])
             todo = f", with all its values: {together}" if arity.many else f"; {MANY_RUNS}"
             raise InputError(f"{name} stands twice, with {both}. Pass it once{todo}.")
+
+
+def _refuse_two_ways(uses: Sequence[Use], known: Mapping[str, Arity]) -> None:
+    """Refuse `--set epochs=3 --epochs 5`. A whole part by `--set` and a field of it by a flag differ in name."""
+    by_flag = {use.flag: use.values for use in uses if use.values and use.flag in known and not known[use.flag].append}
+    for use in uses:
+        if use.values and use.flag in known and known[use.flag].append:
+            key, _, text = use.values[0].partition("=")
+            flag = "--" + key.replace("_", "-")
+            if flag not in by_flag:
+                continue
+            of_flag = [_plain(value) for value in by_flag[flag]]
+            if _plain(_json(text)) != (of_flag if known[flag].many else of_flag[0]):
+                typed = " ".join([flag, *by_flag[flag]])
+                raise InputError(
+                    f"{use.flag} {use.values[0]} and {typed} give one field different values. Pass one of them."
+                )
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _plain(value: Any) -> Any:
+    """What a value says however it is written: 1e-3 and .001 are equal, and so are None and null.
+
+    Examples
+    --------
+    >>> _plain([".001", 2, "None", "true", "cpu"])
+    [0.001, 2.0, None, True, 'cpu']
+    """
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, str):
+        words = {"true": True, "false": False, "none": None, "null": None}
+        return words[value.lower()] if value.lower() in words else float(value) if is_number(value) else value
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
