@@ -2,7 +2,7 @@
 
 Every row is a ratio of two ways of doing the same, the median of its repetitions, with the smallest and the largest;
 the two ways alternate, so that a slow moment of the machine hits both. Times depend on the machine, ratios much less. A
-word after the command runs only the rows whose name has it.
+word after the command runs only the rows whose name has it; a word that no name has is refused with exit code 2.
 
 Every row also says the least work behind its figures. A figure below that floor is an error of the benchmark: it is
 printed, and the exit code is 1.
@@ -29,6 +29,10 @@ ROWS = (*speed.ROWS, *flagship.ROWS, *storage.ROWS, *transformer.ROWS, *fourier.
 
 def main(word: str = "", rows: Sequence[Row] = ROWS, others: Sequence[str] = ("scaling", "floors")) -> int:
     """Measure and print the rows and the other tables whose name has the word; the exit code."""
+    names = [*(row.name for row in rows), *others]
+    if not any(word in name for name in names):
+        print(f"error: No row has '{word}' in its name. There are: {', '.join(names)}.", file=sys.stderr)
+        return 2
     console, errors = Console(width=170), []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -61,4 +65,4 @@ def main(word: str = "", rows: Sequence[Row] = ROWS, others: Sequence[str] = ("s
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:2]))
+    sys.exit(main(" ".join(sys.argv[1:])))

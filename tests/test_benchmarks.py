@@ -42,6 +42,16 @@ def test_a_row_below_its_floor_is_printed_as_an_error_and_fails(bench, capsys):
     assert re.search(r"a lookup .* here 2 s \(floor 1 s\) .* there 1.5 s \(floor 1 s\)", printed.out)
 
 
+def test_a_word_that_no_row_has_is_refused_with_the_rows(bench, capsys):
+    rows = [row("real work", [(2.0, 2.0)], (None, None)), row("a lookup", [(2.0, 2.0)], (None, None))]
+    assert bench.main("nothing-like-it", rows) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == (
+        "error: No row has 'nothing-like-it' in its name. There are: real work, a lookup, scaling, floors.\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("work", "expected"),
     [
