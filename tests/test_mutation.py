@@ -4,6 +4,7 @@ import ast
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,35 @@ def test_every_mutant_listed_as_equivalent_is_still_made_and_has_a_reason(mutati
                 left.discard(getattr(mutations.mutant_at(place), "key", None))
     assert not left
     assert all(len(reason.split()) >= 4 for reason in listed.values())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is Linux's")
+def test_a_fork_dies_with_its_parent(mutations):
+    program = (
+        "import os, sys, time\n"
+        f"sys.path.insert(0, {str(HERE)!r})\n"
+        "import trees\n"
+        "parent, pid = os.getpid(), os.fork()\n"
+        "if not pid:\n"
+        "    os.setsid()\n"
+        "    trees.die_with(parent)\n"
+        "    print('ready', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    with parent:
+        assert parent.stdout.readline() == "ready\n"
+        start = time.monotonic()
+        parent.terminate()
+        assert parent.stdout.read() == ""  # ends when the fork, which has the pipe too, is gone
+    assert time.monotonic() - start < 30
+
+
+def test_the_help_says_what_comes_first_and_how_long_it_takes():
+    command = [sys.executable, str(HERE / "score.py"), "--help"]
+    said = " ".join(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert "First every test runs once, unmutated, to measure which lines it executes: some minutes" in said
+    assert "--folder keeps the measurement" in said
 
 
 @pytest.mark.slow

@@ -25,6 +25,10 @@ from trees import ELSEWHERE, Chosen, Fork, Tree, fork, load
 # Seconds of processor time of one mutant: for the start, for compiling, and this many times the unmutated tests.
 START, COMPILING, PATIENCE = 30.0, 60.0, 5
 NO_TESTS = 5  # exit code of pytest
+FIRST = (
+    "First every test runs once, unmutated, to measure which lines it executes: some minutes, also with --only and "
+    "--sample. --folder keeps the measurement for the next call with as many --jobs."
+)
 
 
 @dataclass
@@ -108,12 +112,12 @@ def said(job: Job) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog=FIRST)
     parser.add_argument("--sample", type=int, default=300, help="mutants to run")
     parser.add_argument("--seed", type=int, default=0, help="which sample")
     parser.add_argument("--jobs", type=int, default=2, help="tests that run at once")
     parser.add_argument("--only", default="", help="modules whose name has this word")
-    parser.add_argument("--folder", type=Path, help="where to keep what the unmutated tests execute, for the next time")
+    parser.add_argument("--folder", type=Path, help="where to keep that measurement; the next call reads it")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
     with tempfile.TemporaryDirectory() as name:

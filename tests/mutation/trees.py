@@ -6,6 +6,7 @@ and every mutant would survive. Python's and numba's caches do not know what the
 module, or one that imports it, left in them is removed before and after.
 """
 
+import ctypes
 import json
 import os
 import resource
@@ -24,6 +25,7 @@ from mutations import ROOT, imported, path_of
 COPIED = ("circuits", "tests", "pyproject.toml")
 ELSEWHERE = 77  # exit code of a fork whose circuits is not that of its tree
 MEMORY = 24 << 30  # bytes of address space
+PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
 class Tree:
@@ -155,16 +157,29 @@ def load() -> None:
     assert "circuits" not in sys.modules
 
 
+def die_with(parent: int) -> None:
+    """On Linux, have this process killed when its parent ends, however that ends; elsewhere nothing happens."""
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    except (OSError, AttributeError):  # a C library without prctl
+        return
+    if os.getppid() != parent:  # it ended before it could be asked for
+        os._exit(1)
+
+
 def fork(tree: Tree, arguments: list[str], plugins: Callable[[], list], seconds: float, log: Path) -> Fork:
     """Run pytest in a fork, for `seconds` of processor time at most, and of three times as much by the clock."""
     log.with_suffix(".failed").unlink(missing_ok=True)
     sys.stdout.flush()
-    pid = os.fork()
+    parent, pid = os.getpid(), os.fork()
     if pid:
         return Fork(tree, pid, time.monotonic() + 3 * seconds, log)
     code = ELSEWHERE
     try:
         os.setsid()
+        die_with(parent)
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(out, 1), os.dup2(out, 2)
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 5))
