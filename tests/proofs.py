@@ -5,8 +5,8 @@
 For each kind: that many networks of at most 16 inputs and 8 to 1000 neurons, at most `limit` seconds each.
 
 - trained: parity runs of the library, several seeds and checkpoints each, from memorizing to grokked;
-- constructed: gates for every pattern (from 4 relevant bits: neurons of their sum), disturbed on every input, then moved
-  to a least margin of +1e-6 or -1e-6;
+- constructed: gates for every pattern (from 4 relevant bits: neurons of their sum), disturbed on every input, then
+  moved to a least margin of +1e-6 or -1e-6;
 - random: normal weights, weights from few values (ties, margins of exactly 0), disturbed gates.
 
 The oracle shares nothing with what it judges: a matrix product over all inputs; near 0, a Fraction for each number.

@@ -374,8 +374,10 @@ def _seen_column(phases: xr.Dataset) -> list[str]:
 
 
 def _seen_cell(phases: xr.Dataset, at: xr.Dataset) -> list[str]:
-    share = at.get("test_seen_share")
-    return [f"{100 * float(share):.3g} %" if seen_remark(share) else ""] if _seen_column(phases) else []
+    if not _seen_column(phases):
+        return []
+    share = float(at["test_seen_share"])
+    return [f"{100 * share:.3g} %" if seen_remark(share) else ""]
 
 
 def _mean(values: Iterable[float]) -> str:

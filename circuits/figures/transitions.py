@@ -100,10 +100,10 @@ def _draw(figure: go.Figure, at: xr.Dataset, y: list[float], seed: int, colour: 
         hovertemplate="%{text}: onset %{customdata}<extra>" + name + "</extra>",
     )  # fmt: skip
     ends = zip(*(at[f"midpoint{part}"].values for part in ("", "_low", "_high")), strict=True)
-    places, words, symbols = zip(*(_midpoint(*of) for of in ends), strict=True)
+    places, middles, symbols = zip(*(_midpoint(*of) for of in ends), strict=True)
     figure.add_scatter(
         x=single(np.array(places)), y=single(np.array(y)), name=name, legendgroup=name, showlegend=False,
-        mode="markers", marker={"color": colour, "size": 6, "symbol": symbols}, customdata=words,
+        mode="markers", marker={"color": colour, "size": 6, "symbol": symbols}, customdata=middles,
         text=[str(measure) for measure in at["measure"].values],
         hovertemplate="%{text}: midpoint %{customdata}<extra>" + name + "</extra>",
     )  # fmt: skip
