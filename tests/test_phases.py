@@ -62,6 +62,24 @@ def test_what_never_happens_is_not_censored(run_with):
     assert np.isnan(found["grokking_delay"]).all()
 
 
+def test_a_network_that_was_never_trained_has_no_phases(tmp_path, capsys):
+    path = str(tmp_path / "dnf.h5")
+    assert main(["construct", "dnf", "--k", "3", "--n", "10", "--out", path]) == 0
+    capsys.readouterr()
+    with circuits.open(path) as run:
+        assert float(run.metrics["test_accuracy"][-1, 0]) == 1  # past both thresholds at step 0
+        found = phases(run)
+        for name in ("memorization_epoch", "generalization_epoch", "grokking_delay"):
+            assert np.isnan(found[name]).all()
+        assert phase_remarks(found) == []
+        assert headline(run, found, {}).startswith("Nothing was trained, so there are no phases.")
+        again = xr.Dataset().merge(found).sel(seed=0)  # as part of another result, one seed of it
+        assert epoch_in_words(again, "memorization") == epoch_in_words(again, "generalization", none="never") == "–"
+    assert main(["show", path]) == 0
+    row = next(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(" 0 "))
+    assert row[:4] == ["0", "–", "–", "–"]
+
+
 @pytest.mark.parametrize(
     ("memorized", "generalized", "epochs", "delay"),
     [

@@ -36,7 +36,12 @@ def bounded(value: float, censored: bool = False, *, sign: str = "≤", none: st
 
 
 def epoch_in_words(at: xr.Dataset, phase: str, none: str = "never") -> str:
-    """When one seed memorized or generalized: `at` is its part of `phases`, `phase` names one of the two."""
+    """When one seed memorized or generalized: `at` is its part of `phases`, `phase` names one of the two.
+
+    `none` is the words for a seed that was trained and never did; one that was not trained has "–".
+    """
+    if at[f"{phase}_epoch"].attrs.get("untrained"):
+        return NONE
     censored = f"{phase}_censored" in at and bool(at[f"{phase}_censored"])
     return bounded(float(at[f"{phase}_epoch"]), censored, none=none)
 

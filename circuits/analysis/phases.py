@@ -6,6 +6,8 @@ memorization, in epochs.
 
 An epoch is *censored* where the first stored checkpoint exceeds the threshold and is not the initialization: the seed
 crossed it at or before that epoch. At step 0 there is nothing before, so epoch 0 is exact.
+
+A run without a training step, such as a network written by hand, has no phases: its epochs and delays are NaN.
 """
 
 from fractions import Fraction
@@ -68,7 +70,8 @@ def phases(run: Run, options: Options = Options()) -> xr.Dataset:
     Returns
     -------
     memorization_epoch, generalization_epoch
-        (seed,) float, in epochs; NaN when it never happens.
+        (seed,) float, in epochs; NaN when it never happens. Without a training step all are NaN, and their attribute
+        `untrained` is 1.
     memorization_censored, generalization_censored
         (seed,) bool: the epoch is an upper bound, since the first stored checkpoint, after step 0, exceeds already. So
         it is in imported runs without their initialization, and in replays.
@@ -82,6 +85,9 @@ def phases(run: Run, options: Options = Options()) -> xr.Dataset:
         (seed,) bool: the last training loss is not finite.
     """
     memorised, generalised = phase_checkpoints(run, options)
+    untrained = {} if run.config.total_steps else {"untrained": 1}
+    if untrained:
+        memorised, generalised = np.full((2, len(run.seeds)), np.nan)
     early, late = (censored(run, checkpoints) for checkpoints in (memorised, generalised))
     delay = epoch_at(run, generalised) - epoch_at(run, memorised)
     last = run.metrics.isel(step=-1)
@@ -91,8 +97,12 @@ def phases(run: Run, options: Options = Options()) -> xr.Dataset:
     }
     return xr.Dataset(
         {
-            "memorization_epoch": ("seed", epoch_at(run, memorised), {"long_name": "memorization epoch"}),
-            "generalization_epoch": ("seed", epoch_at(run, generalised), {"long_name": "generalization epoch"}),
+            "memorization_epoch": ("seed", epoch_at(run, memorised), {"long_name": "memorization epoch"} | untrained),
+            "generalization_epoch": (
+                "seed",
+                epoch_at(run, generalised),
+                {"long_name": "generalization epoch"} | untrained,
+            ),
             "memorization_censored": ("seed", early, {"long_name": "memorization at or before its epoch"}),
             "generalization_censored": ("seed", late, {"long_name": "generalization at or before its epoch"}),
             "grokking_delay": ("seed", np.where(early | late, np.nan, delay), {"long_name": "grokking delay"}),

@@ -84,6 +84,8 @@ def headline(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) ->
         if n_marked := len(_marked(phases, fate)):
             parts.append(f"{n_marked} of {n_seeds} {'seed' if n_seeds == 1 else 'seeds'} {fate}")
     said = "; ".join(parts) + "."
+    if not run.config.total_steps:
+        said = "Nothing was trained, so there are no phases."
     if seen := seen_sentence(run):
         said += f" But {seen}."
     if "subnetwork" in results:
