@@ -186,7 +186,7 @@ def test_the_table_of_the_earliest_names_it_or_those_that_are_tied(grokked, grok
         earliest_seeds=("seed", [1 / n_seeds] + [np.nan] * (n_seeds - 1)),
     )
     *_, (title, table) = progress_tables(named, phases)
-    assert title.startswith("Earliest measure: the one whose 95 % interval of the onset lies before all others")
+    assert title.startswith("Earliest measure: the 95 % interval of its onset lies before all others")
     rows = list(zip(*(column.cells for column in table.columns), strict=True))
     assert rows[0] == ("0", "sensitivity", "6 of 8", f"1 of {n_seeds}", "")
     assert rows[1][1:4] == ("none", "–", "–")

@@ -80,10 +80,8 @@ def bounds_legend(dataset: xr.Dataset, seeds: list[int]) -> list[str]:
     reference = str(dataset.attrs["reference"]).replace("_", " ")
     changes, below, above = at["onset"].notnull(), at["lag_low"] == -math.inf, at["lag_high"] == math.inf
     lines = {
-        "≤: it may have begun before the window; the 95 % interval of the onset, or lag, ends there": at[
-            "onset_censored"
-        ],
-        f"≥: the onset of {reference} may have; the 95 % interval of the lag begins there": above & ~below,
+        "≤: it may have begun before the window; the 95 % interval ends there": at["onset_censored"],
+        f"≥: the onset of {reference} may have; the 95 % interval begins there": above & ~below,
         f"{UNKNOWN}: both may have": above & below,
     }
     return [line for line, used in lines.items() if bool((used & changes).any())]

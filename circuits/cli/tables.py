@@ -314,8 +314,8 @@ def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
     ]
     if not bool(dataset["onset"].isnull().all()):
         title = (
-            f"Earliest measure: the one whose 95 % interval of the onset lies before all others{of}.\n"
-            "Choices: memorization threshold .9, .99, .999, .9999, each with linear values and with logarithms"
+            f"Earliest measure: the 95 % interval of its onset lies before all others{of}.\n"
+            "Choices: memorization threshold .9 to .9999, each linear and logarithmic"
         )
         shown.append((title, earliest_table(dataset, seeds)))
     return shown
