@@ -123,7 +123,7 @@ def test_the_flips_are_of_the_test_inputs_and_an_output_of_zero_is_no_sign():
 @pytest.mark.parametrize(
     ("n_failures", "said"),
     [
-        (410_000, "a share of 0.4100, 0.4090 to 0.4110"),
+        (410_000, "a share of 0.41, 0.409 to 0.411"),
         (0, "a share of 0, 0 to 3.7e-06"),
         (1, "a share of 1e-06, 2.5e-08 to 5.6e-06"),
         (10**6, "a share of 1, 0.9999963 to 1"),
