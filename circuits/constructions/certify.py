@@ -1,8 +1,9 @@
 """Does a network's sign equal the parity of its support on **all** 2^n inputs? Proved, refuted, or undecided in time.
 
 The margin of an input is m(x) = π(x)·f(x), with π the parity of the relevant bits: the network computes parity if m > 0
-everywhere (Merrill et al. 2023, appendix D; an output of 0 is neither). Every pattern of the relevant bits has an
-instant bound, the better of the interval and the linear one (`interval.py`), and a local search from where the linear
+everywhere (Merrill et al. 2023, appendix D; an output of 0 is neither). Up to 18 bits, and up to 24 with more than 8
+relevant ones, all inputs are evaluated at once (`cube.py`). Otherwise every pattern of the relevant bits has an instant
+bound, the better of the interval and the linear one (`interval.py`), and a local search from where the linear
 bound is attained. Then:
 
 1. Where all 2^n inputs fit the time, and up to 24 bits always, branch and bound (`branching.py`) goes through them: it
