@@ -141,7 +141,7 @@ def test_the_tables_show_what_a_researcher_asks_first(analyzed, run_path):
     expected = [at["memorization_epoch"], at["generalization_epoch"], at["final_sparsity"], *at["late_sparsity"]]
     assert [float(cell) for cell in sizes[1:]] == [float(value) for value in expected]
     memorised = found["faithfulness"]["agreement"].sel(seed=0, step=int(at["memorization_epoch"]) * steps_per_epoch)
-    row = next(line.split() for line in lines if line.startswith(" memorisation"))
+    row = next(line.split() for line in lines if line.startswith(" memorized"))
     assert row == ["memorized", "0", *(f"{float(value):.3f}" for value in memorised)]
     assert any(line.startswith(" epoch 200") for line in lines)
 

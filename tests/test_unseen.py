@@ -14,6 +14,7 @@ import circuits
 from circuits.analysis.unseen import described_test_set, seen_share, seen_test_inputs, seen_warnings
 from circuits.checkpoints.layout import UNSEEN_ACCURACY
 from circuits.cli.main import main
+from circuits.constructions.flips import Flips
 from circuits.figures.learning import accuracy
 from circuits.seen import SEEN, seen_inputs
 from circuits.tasks.modular import Modular
@@ -258,10 +259,7 @@ def test_fewest_flips_are_of_each_seeds_own_test_inputs(make_config, tmp_path, m
 
     def fewest_flips(**arguments):
         given_inputs.append(arguments["inputs"])
-        return FewestFlips()
-
-    class FewestFlips:
-        fewest = np.ones(20)
+        return Flips(np.ones(20), np.ones(20))
 
     monkeypatch.setattr("circuits.analysis.certificates.fewest_flips", fewest_flips)
     config = make_config(task__test_unseen=True, model__width=4, epochs=0)
