@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 import tyro  # noqa: F401  before any doctest runs: importing it fails while `_` is an array
+from hypothesis import settings
 
 import circuits
+
+settings.register_profile("patient", deadline=None)  # the first example may wait for a compiler
+settings.load_profile("patient")
 
 
 def tiny(**changes) -> circuits.Config:

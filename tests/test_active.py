@@ -68,7 +68,7 @@ many = st.floats(-4, 4, width=32)
 @pytest.mark.parametrize("norm", ["incoming", "incoming+bias", "path"])
 @pytest.mark.parametrize("criterion", ["prediction", "accuracy"])
 @given(case=st.one_of(networks(few), networks(many)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_active_subnetwork_equals_brute_force(case, norm, criterion):
     W, b, u, inputs, targets = case
     kept = active_subnetwork(W, b, u, inputs, targets, norm=norm, criterion=criterion)
@@ -78,7 +78,7 @@ def test_active_subnetwork_equals_brute_force(case, norm, criterion):
 
 
 @given(case=st.one_of(networks(few), networks(many)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_k_is_counted_and_the_whole_network_agrees_with_itself(case):
     W, b, u, inputs, targets = case
     order = pruning_order(incoming_norms(W, b, u))
@@ -145,7 +145,7 @@ def test_neurons_that_cancel_are_no_subnetwork_and_none_is_needed(seed):
 
 
 @given(networks(many))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_rounding_bound_holds_in_any_order_and_precision_of_the_sum(case):
     W, b, u, inputs, _ = case
     exact = exact_contributions(W, b, u, inputs)

@@ -33,7 +33,7 @@ def layers(draw, values):
 
 
 @given(case=st.one_of(layers(few), layers(st.floats(-4, 4, width=32))))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_the_smallest_k_equals_brute_force(case):
     assert smallest_agreeing_argmax(*case) == brute_force(*case)
 
@@ -108,7 +108,7 @@ def slow(activations, readout, order, offset, targets, criterion):
 
 @pytest.mark.parametrize("criterion", ["prediction", "accuracy"])
 @given(case=st.one_of(scans(few), scans(st.floats(-4, 4, width=32))))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_an_offset_for_each_example_signs_and_accuracy_equal_brute_force(case, criterion):
     assert smallest_agreeing_argmax(*case, criterion) == slow(*case, criterion)
 

@@ -77,7 +77,7 @@ def networks(draw, most_inputs=8, most_neurons=7):
 
 
 @given(networks())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_certified_network_is_right_on_every_input_and_a_counterexample_is_wrong(case):
     W, b, u, support = case
     proof = certify(W, b, u, support)
@@ -97,7 +97,7 @@ def test_a_certified_network_is_right_on_every_input_and_a_counterexample_is_wro
 
 @pytest.mark.parametrize("method", [None, "inputs", "branching", "milp"])
 @given(case=networks())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_margin_of_every_pattern_is_the_enumerated_one(case, method):
     W, b, u, support = case
     proof = certify(W, b, u, support, method=method)
@@ -113,7 +113,7 @@ def test_the_margin_of_every_pattern_is_the_enumerated_one(case, method):
 
 @pytest.mark.slow
 @given(networks(most_inputs=16, most_neurons=9))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_milp_finds_the_enumerated_margin_up_to_sixteen_inputs(case):
     W, b, u, support = case
     by_milp, by_inputs = certify(W, b, u, support, method="milp"), certify(W, b, u, support, method="inputs")
@@ -123,7 +123,7 @@ def test_the_milp_finds_the_enumerated_margin_up_to_sixteen_inputs(case):
 
 
 @given(networks(most_inputs=7))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_input_is_below_the_instant_bounds_and_the_relaxed_margin(case):
     W, b, u, support = case
     net = unit_scale(W, b, u)
@@ -143,7 +143,7 @@ def test_no_input_is_below_the_instant_bounds_and_the_relaxed_margin(case):
 
 
 @given(networks(most_inputs=6, most_neurons=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_exact_outputs_are_those_of_fractions(case):
     W, b, u, _ = case
     inputs = np.array(list(product([-1, 1], repeat=W.shape[1])), np.int8)[::5]
@@ -444,7 +444,7 @@ def brute_force_flips(W, b, u, support, x):
 
 
 @given(networks(most_inputs=7))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_fewest_flips_are_those_of_enumeration(case):
     W, b, u, support = case
     inputs = np.random.default_rng(0).choice([-1, 1], (6, W.shape[1]))

@@ -32,7 +32,7 @@ SIGNS = [np.array(signs) for signs in itertools.product([-1, 1], repeat=3)]
     seed=st.integers(0, 1000),
     scale=hnp.arrays(np.float64, 12, elements=st.floats(0.1, 10)),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_relevant_bits_are_found_wherever_they_are_and_however_neurons_are_scaled(bits, seed, scale):
     random = np.random.default_rng(seed)
     W = 0.05 * random.standard_normal((12, 10))
@@ -147,7 +147,7 @@ def as_partition(labels):
 
 
 @given(random=gate_networks)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_merge_does_not_depend_on_the_order_of_neurons(random):
     W, b, u = random.standard_normal((40, 3)), random.standard_normal(40), random.standard_normal(40)
     W[20:25], b[20:25], u[20:25] = W[10], b[10], u[10]  # equal neurons: a tie in every respect
@@ -162,7 +162,7 @@ def test_the_merge_does_not_depend_on_the_order_of_neurons(random):
 
 
 @given(random=gate_networks)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_splitting_neurons_changes_no_element(random):
     W, b, u = scattered(random)
     share, scale = random.uniform(0.3, 0.7, 6), random.uniform(0.2, 5, 12)
@@ -180,7 +180,7 @@ def test_splitting_neurons_changes_no_element(random):
 
 
 @given(random=gate_networks)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_elements_are_the_connected_components_found_by_walking(random):
     W, b, u = random.standard_normal((30, 2)), random.standard_normal(30), random.standard_normal(30)
     rows = np.c_[W, b]

@@ -51,7 +51,6 @@ def _refuse_constant(name):
 
 def test_without_a_measurement_flag_all_that_apply_are_made(document):
     assert list(document(*FEW)) == ["schema_version", "run", "options", *USUAL]
-    assert list(document("--all", *FEW)) == ["schema_version", "run", "options", *USUAL]
 
 
 def test_named_measurements_alone_are_made(document):
@@ -59,7 +58,7 @@ def test_named_measurements_alone_are_made(document):
 
 
 def test_the_json_is_strict_and_alone_on_stdout(analyzed):
-    out, err = analyzed("--json", "--quiet")
+    out, err = analyzed("--json", "--quiet", *FEW)
     assert json.loads(out, parse_constant=_refuse_constant)["schema_version"] == 1
     assert err.splitlines()[-1] == "Results are in run.analysis.nc."
 
@@ -93,9 +92,10 @@ def test_the_json_has_the_promised_variables(document):
     assert all({"step", "epoch", "seed"} <= set(found[name].coords) for name in USUAL)
 
 
-def test_every_neurons_norm_is_in_the_json_only_when_norms_are_named(document):
-    assert "neuron_norm" not in document(*FEW)["norms"]
-    assert "neuron_norm" not in document("--all", *FEW)["norms"]
+def test_all_makes_the_same_and_every_neurons_norm_is_in_the_json_only_when_norms_are_named(document):
+    everything = document("--all", *FEW)
+    assert list(everything) == ["schema_version", "run", "options", *USUAL]
+    assert "neuron_norm" not in everything["norms"]
     assert "neuron_norm" in document("--all", "--norms", *FEW)["norms"]
     assert "neuron_norm" in document("--norms", "--subnetwork", *FEW)["norms"]
 
@@ -214,7 +214,7 @@ def test_the_sidecar_holds_the_constructions_as_the_library_gives_them(analyzed,
 
 
 def test_warnings_go_to_stderr_once(analyzed):
-    _, err = analyzed("--memorization-threshold", "1")
+    _, err = analyzed("--subnetwork", "--faithfulness", "--memorization-threshold", "1")
     assert err.count("warning: seed 0 never memorised") == 1
 
 
@@ -264,7 +264,7 @@ def test_a_run_without_a_hidden_layer_cannot_be_pruned(make_config, tmp_path, ca
 
 def test_the_run_is_only_read(analyzed, run_path, tmp_path):
     before = (tmp_path / run_path).read_bytes()
-    analyzed()
+    analyzed(*FEW)
     assert (tmp_path / run_path).read_bytes() == before
 
 

@@ -66,9 +66,9 @@ def test_show_needs_a_run(capsys):
     assert capsys.readouterr().err == "error: circuits show needs RUN.h5. `circuits show --help` shows its arguments.\n"
 
 
-def test_report_writes_the_page_and_prints_its_path(grokked_path, tmp_path, capsys, monkeypatch):
+def test_report_writes_the_page_and_prints_its_path(tiny_path, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    shutil.copy(grokked_path, "run.h5")
+    shutil.copy(tiny_path, "run.h5")
     assert main(["report", "run.h5", "--quiet"]) == 0
     assert capsys.readouterr().out == "run.html\n"
     assert "<html" in (tmp_path / "run.html").read_text()

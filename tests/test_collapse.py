@@ -115,9 +115,8 @@ def test_every_path_calls_the_same_networks_collapsed(kernel, tmp_path, make_con
 
 def test_a_collapsed_network_is_dead_in_every_measurement(dead):
     results = circuits.analyze(
-        dead, "subnetwork", "faithfulness", "progress", "constructions", "walsh", "certify", "exact", "representation",
-        options=Options(checkpoints="0:", time_limit=5.0, walsh_samples=64),
-    )  # fmt: skip
+        dead, "subnetwork", "faithfulness", "progress", "constructions", "walsh", options=Options(walsh_samples=64)
+    )
     last = {name: result.isel(step=-1) for name, result in results.items()}
     sizes = last["subnetwork"]
     assert sizes["collapsed"].all()
@@ -135,6 +134,14 @@ def test_a_collapsed_network_is_dead_in_every_measurement(dead):
         assert last["constructions"][name].isnull().all(), name
     assert last["walsh"]["share"].isnull().all()
     assert last["walsh"]["sign_parity"].isnull().all()
+
+
+@pytest.mark.parametrize("checkpoints", ["-1:", pytest.param("0:", marks=pytest.mark.slow)])
+def test_a_collapsed_network_is_dead_in_what_is_made_on_request(checkpoints, dead):
+    results = circuits.analyze(
+        dead, "certify", "exact", "representation", options=Options(checkpoints=checkpoints, time_limit=5.0)
+    )
+    last = {name: result.isel(step=-1) for name, result in results.items()}
     assert (last["certify"]["verdict"] == "collapsed").all()
     assert (last["certify"]["whole_verdict"] == "collapsed").all()
     assert last["certify"]["whole_margin_upper"].isnull().all()
@@ -352,7 +359,10 @@ def initial_outputs(config):
         yield largest_output(outputs, outputs.ndim > 1)
 
 
-@pytest.mark.parametrize("name", ["merrill-2023", "fuangkawinsombut-2024-widths", "modular-31-init-scale"])
+@pytest.mark.parametrize(
+    "name",
+    ["merrill-2023", pytest.param("fuangkawinsombut-2024-widths", marks=pytest.mark.slow), "modular-31-init-scale"],
+)
 def test_checkpoint_0_has_not_collapsed(name):
     for config in preset_configs(name).values():
         assert min(initial_outputs(config)) > 20 * COLLAPSED_SHARE

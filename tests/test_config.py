@@ -22,7 +22,7 @@ def test_every_preset_round_trips_through_json_exactly(name):
     n=st.integers(1, 60), n_train=st.integers(1, 2000), lr=st.floats(1e-6, 10), weight_decay=st.floats(0, 10),
     seeds=st.lists(st.integers(0, 2**40), min_size=1, max_size=6, unique=True), epochs=st.integers(0, 500),
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_values_round_trip_through_json_exactly(n, n_train, lr, weight_decay, seeds, epochs):
     config = circuits.preset("merrill-2023").replace(
         task__n=n, task__k=1, task__n_train=n_train, optimizer__lr=lr, optimizer__weight_decay=weight_decay,

@@ -106,7 +106,7 @@ def test_threshold_of_two_is_the_thesis_network_and_a_constant():
 
 
 @given(name=st.sampled_from([*PARITY]), k=st.integers(1, 6), extra=st.integers(0, 6), data=st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_on_any_support_of_any_n_inputs_the_output_is_that_on_the_relevant_bits(name, k, extra, data):
     net = build(name, k) if name in ANY_K else build(name)
     n = net.k + extra

@@ -124,7 +124,7 @@ def by_enumeration(W, b, support):
     b=hnp.arrays(np.float64, 3, elements=st.floats(-3, 3, allow_subnormal=False)),
     support=st.permutations(range(7)).map(lambda bits: bits[:2]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_with_few_other_bits_the_average_is_exact(W, b, support):
     np.testing.assert_allclose(averaged_activations(W, b, support), by_enumeration(W, b, support), atol=1e-12)
 
@@ -257,7 +257,7 @@ weights = st.floats(-2, 2, width=32, allow_subnormal=False)
     noise=st.floats(0, 0.5),
     scale=hnp.arrays(np.float64, 9, elements=st.floats(0.2, 5)),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_no_network_is_cheaper_than_the_least_and_resolving_never_costs_more(W, b, noise, scale):
     """Also with weights on irrelevant bits: an AND gate per pattern, disturbed, beside a random neuron."""
     W = noise * W

@@ -46,7 +46,9 @@ def run_in_place(measured, tmp_path, monkeypatch):
 DOCUMENTS = ["README.md", *(f"docs/{page}.md" for page in ("getting-started", "training", "run-file", "analysis"))]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize(
+    "document", [pytest.param(page, marks=pytest.mark.slow) if "started" in page else page for page in DOCUMENTS]
+)
 def test_the_examples_run(document, run_in_place):
     with circuits.open("checkpoints/merrill-2023.h5") as run:
         names = {"run": run}

@@ -2,7 +2,7 @@
 
 import numpy as np
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from circuits.analysis.earliest import agreement, earliest_measures, earliest_summary, ranks, tied
@@ -10,7 +10,6 @@ from circuits.analysis.earliest import agreement, earliest_measures, earliest_su
 ENDS = st.lists(st.tuples(st.integers(0, 9) | st.just(-np.inf), st.integers(0, 9)), min_size=1, max_size=6)
 
 
-@settings(deadline=None)
 @given(ENDS)
 def test_ranks_count_the_measures_that_are_surely_before_and_those_that_are_not_surely_after(ends):
     low = np.array([[min(a, b)] for a, b in ends], float)

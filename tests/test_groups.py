@@ -82,7 +82,7 @@ def test_a_late_reading_far_above_the_median_is_warned_of():
 
 
 @given(a=st.lists(st.booleans(), min_size=1, max_size=30), data=st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_jaccard_is_shared_over_union(a, data):
     b = data.draw(st.lists(st.booleans(), min_size=len(a), max_size=len(a)))
     first, second = {i for i, x in enumerate(a) if x}, {i for i, x in enumerate(b) if x}

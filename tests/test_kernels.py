@@ -65,7 +65,7 @@ def test_the_papers_network_steps_as_torch_does(dtype, start, stop):
     n=st.integers(1, 9), width=st.integers(1, 40), n_examples=st.integers(1, 50), batch_size=st.integers(1, 60),
     lr=st.sampled_from([0.01, 0.1, 0.5]), weight_decay=st.sampled_from([0.0, 0.01, 0.3]), seed=st.integers(0, 99),
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_size_and_any_partial_batch_steps_as_torch_does(n, width, n_examples, batch_size, lr, weight_decay, seed):
     case = problem(n, min(n, 2), width, n_examples, "float64", seed)
     n_batches = -(-n_examples // batch_size)

@@ -20,7 +20,7 @@ def test_each_end_takes_the_side_that_counts():
     assert difference(bounded(4, 12, 4), bounded(10, 3, 5)) == (-6, -6 - 13, -6 + 5)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.floats(-1e6, 1e6), SIZES, SIZES, st.floats(-1e6, 1e6))
 def test_against_a_number_that_is_known_the_interval_is_only_shifted(value, below, above, known):
     one, exact = bounded(value, below, above), bounded(known, 0, 0)
@@ -28,7 +28,7 @@ def test_against_a_number_that_is_known_the_interval_is_only_shifted(value, belo
     np.testing.assert_allclose(difference(exact, one), known - np.array(one)[[0, 2, 1]], atol=1e-6)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(SIZES, SIZES, SIZES, SIZES)
 def test_exchanging_the_two_mirrors_the_interval(a_below, a_above, b_below, b_above):
     one, other = bounded(7, a_below, a_above), bounded(-2, b_below, b_above)

@@ -57,7 +57,7 @@ def brute_force(W, b, u, inputs, cosine=0.9, floor=0.02):
 @given(
     seed=st.integers(0, 10_000), width=st.integers(1, 25), n_inputs=st.integers(1, 4), floor=st.sampled_from([0.0, 0.3])
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_elements_needed_equals_brute_force_in_any_order_of_neurons(seed, width, n_inputs, floor):
     random = np.random.default_rng(seed)
     W, b, u = (random.standard_normal(shape) for shape in ((width, n_inputs), width, width))

@@ -39,7 +39,7 @@ def drawn(random, n_heads, n_rows, n_columns):
     per_place=st.lists(st.integers(1, 5), min_size=1, max_size=4), further=st.integers(0, 12),
     n_heads=st.integers(1, 9), n_columns=st.integers(1, 21), seed=st.integers(0, 99),
 )  # fmt: skip
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_mixture_and_its_gradients_are_those_of_the_plain_sums(per_place, further, n_heads, n_columns, seed):
     random = np.random.default_rng(seed)
     rows = drawn_rows(random, max(per_place) + further, per_place)
@@ -55,7 +55,7 @@ def test_mixture_and_its_gradients_are_those_of_the_plain_sums(per_place, furthe
 @given(
     per_place=st.lists(st.integers(1, 6), min_size=1, max_size=4), further=st.integers(0, 30), seed=st.integers(0, 9)
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_places_say_which_examples_have_each_row(per_place, further, seed):
     rows = drawn_rows(np.random.default_rng(seed), max(per_place) + further, per_place)
     found = places_of(rows)

@@ -5,7 +5,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from circuits.interfaces import Signature
@@ -66,7 +66,6 @@ def as_dict(task, data):
     return dict(zip(as_tuples(task, data), data["targets"].tolist(), strict=True))
 
 
-@settings(deadline=None)
 @given(fields_of_tasks(), st.integers(0, 99))
 def test_training_and_test_set_are_disjoint_and_together_the_whole_table(fields, seed):
     task = Modular(**fields)
@@ -76,7 +75,6 @@ def test_training_and_test_set_are_disjoint_and_together_the_whole_table(fields,
     assert as_dict(task, train) | as_dict(task, test) == table(task)
 
 
-@settings(deadline=None)
 @given(fields_of_tasks(), st.integers(0, 99))
 def test_sizes_types_and_signature_are_those_of_the_data(fields, seed):
     task = Modular(**fields)
@@ -92,7 +90,6 @@ def test_sizes_types_and_signature_are_those_of_the_data(fields, seed):
     assert task.train_size == round(task.train_fraction * task.n_tuples)
 
 
-@settings(deadline=None)
 @given(fields_of_tasks(), st.data())
 def test_decoding_undoes_encoding(fields, data):
     task = Modular(**fields)
@@ -100,7 +97,6 @@ def test_decoding_undoes_encoding(fields, data):
     assert (task.decode(task.encode(np.array(rows))) == rows).all()
 
 
-@settings(deadline=None)
 @given(fields_of_tasks(), st.integers(0, 99))
 def test_one_hot_inputs_have_one_one_per_operand_and_tokens_spell_the_sequence(fields, seed):
     task = Modular(**fields)
@@ -114,7 +110,6 @@ def test_one_hot_inputs_have_one_one_per_operand_and_tokens_spell_the_sequence(f
             assert [task.vocabulary[token] for token in row] == [value.get(word, word) for word in task.words]
 
 
-@settings(deadline=None)
 @given(fields_of_tasks(), st.integers(0, 99))
 def test_commuted_marks_test_examples_with_a_reordering_of_equal_result_in_the_training_set(fields, seed):
     task = Modular(**fields)
@@ -127,7 +122,6 @@ def test_commuted_marks_test_examples_with_a_reordering_of_equal_result_in_the_t
     assert task.commuted_share(seed) == pytest.approx(sum(expected) / len(expected))
 
 
-@settings(deadline=None)
 @given(fields_of_tasks(capped=True), st.integers(0, 99))
 def test_a_cap_draws_different_tuples_of_the_table(fields, seed):
     task = Modular(**fields)
@@ -142,7 +136,6 @@ def test_a_cap_that_the_table_does_not_reach_changes_nothing():
     assert (whole.train_data(3)["inputs"] == capped.train_data(3)["inputs"]).all()
 
 
-@settings(deadline=None)
 @given(st.integers(1, 400), st.data())
 def test_distinct_numbers_are_distinct_and_in_range(n_numbers, data):
     n_drawn = data.draw(st.integers(0, n_numbers))

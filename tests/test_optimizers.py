@@ -83,7 +83,7 @@ def test_every_path_takes_the_steps_of_torch(tmp_path, make_config, optimizer, k
             assert np.allclose(found[name][-1, index], expected, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("kernel", ["reference", "batched"])
+@pytest.mark.parametrize("kernel", [pytest.param("reference", marks=pytest.mark.slow), "batched"])
 def test_every_optimizer_resumes_bit_for_bit(tmp_path, make_config, optimizer, kernel, cut_short):
     config = make_config(optimizer=optimizer, epochs=6, checkpoints={"every_epochs": None, "every_steps": 5})
     whole, metrics = trained(config, tmp_path / "whole.h5", kernel=kernel)

@@ -81,7 +81,7 @@ def test_a_change_trains_on_as_a_run_with_that_decay_would(tmp_path, make_config
     assert np.linalg.norm(found[-1]) < np.linalg.norm(plain[-1])
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adamw", "rmsprop"])
+@pytest.mark.parametrize("kind", ["sgd", "adamw", pytest.param("rmsprop", marks=pytest.mark.slow)])
 def test_all_paths_decay_each_seed_at_its_own_time(tmp_path, make_config, kind):
     change = {"value": 0.2, "train_accuracy": 0.8}
     optimizer = {"kind": kind, "lr": RATES[kind]}
@@ -110,7 +110,7 @@ def test_what_triggers_a_change_does_not_depend_on_the_checkpoints_kept(tmp_path
     assert (when % config.steps_per_epoch == 0).all()
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+@pytest.mark.parametrize("kind", ["sgd", pytest.param("adamw", marks=pytest.mark.slow)])
 def test_a_run_that_waits_for_an_event_resumes_bit_for_bit_from_any_checkpoint(tmp_path, make_config, kind, cut_short):
     change = {"value": 0.2, "train_accuracy": 0.7, "delay_epochs": 3}
     optimizer = {"kind": kind, "lr": RATES[kind]}

@@ -30,7 +30,7 @@ def grokked(grokked_path):
         yield circuits.analyze(run, "progress")["progress"]
 
 
-@pytest.fixture(scope="module", params=["mlp", "transformer"])
+@pytest.fixture(scope="module", params=["mlp", pytest.param("transformer", marks=pytest.mark.slow)])
 def modular_path(request, tmp_path_factory):
     models = {
         "mlp": {"kind": "mlp", "widths": [16], "activation": "square", "biases": False},
@@ -193,6 +193,7 @@ def test_the_table_of_the_earliest_names_it_or_those_that_are_tied(grokked, grok
     assert tied(grokked, 1)[0] in rows[1][4]
 
 
+@pytest.mark.slow
 def test_transitions_are_those_of_the_measurement_and_take_further_measures(grokked, grokked_run):
     plain = transitions(grokked_run)
     xr.testing.assert_equal(plain["onset"], grokked["onset"])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from circuits.analysis.ramp import LEAST_POINTS, all_ramps, fitted_ramp
@@ -30,7 +30,6 @@ def somewhere(random):
     return onset, onset + np.ptp(T) * random.uniform(0.1, 0.4)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(1, 39), st.floats(-20, 20), st.floats(0.1, 50), st.sampled_from([-1, 1]))
 def test_a_ramp_without_noise_is_found_exactly(first, length, level, height, sign):
     t = np.sort(np.random.default_rng(first).uniform(0, 10, 120))
@@ -147,7 +146,6 @@ def test_true_ramps_move_in_moderate_noise(rho, size):
     assert np.mean(found) >= 0.95
 
 
-@settings(deadline=None)
 @given(st.floats(-1e3, 1e3), st.sampled_from([-1e6, -0.01, 3.0, 1e9]), st.integers(0, 99))
 def test_shifting_and_scaling_the_curve_moves_no_breakpoint(shift, scale, seed):
     random = np.random.default_rng(seed)

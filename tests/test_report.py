@@ -176,7 +176,9 @@ def test_a_run_without_a_hidden_layer_still_gets_its_curves(tmp_path, make_confi
 
 
 @pytest.mark.parametrize("seeds", [[0], pytest.param([0, 1], marks=pytest.mark.slow)])
-@pytest.mark.parametrize("epochs", [0, 1, 2])
+@pytest.mark.parametrize(
+    "epochs", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_a_run_with_few_checkpoints_or_seeds_still_gets_a_page(tmp_path, make_config, epochs, seeds):
     with circuits.train(make_config(epochs=epochs, seeds=seeds), tmp_path / "a.h5", progress=False) as run:
         found = Page(report(run).read_text())
@@ -205,7 +207,11 @@ DIVERGING, COLLAPSING = {"optimizer__lr": 1e9, "epochs": 20}, {"optimizer__weigh
 
 @pytest.mark.parametrize(
     ("model", "changes", "fate"),
-    [("relu", DIVERGING, "diverged"), ("linear", DIVERGING, "diverged"), ("relu", COLLAPSING, "collapsed")],
+    [
+        ("relu", DIVERGING, "diverged"),
+        pytest.param("linear", DIVERGING, "diverged", marks=pytest.mark.slow),
+        ("relu", COLLAPSING, "collapsed"),
+    ],
 )
 def test_diverged_and_collapsed_seeds_are_said_in_the_warnings_and_the_table(
     tmp_path, make_config, model, changes, fate

@@ -38,7 +38,7 @@ def test_one_frequency_without_a_common_factor_adds_for_every_p(p, k):
 
 
 @given(p=st.integers(3, 40), data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_logits_of_any_frequencies_are_the_sum_of_their_cosines(p, data):
     others = data.draw(st.sets(st.integers(2, p // 2), max_size=4)) if p > 3 else set()
     net = modular_addition(p, [1, *others], amplitude=2.0)

@@ -158,7 +158,7 @@ def test_without_any_saved_state_a_stateful_run_begins_again(store):
 @pytest.mark.slow
 @pytest.mark.parametrize("stateful", [False, True])
 @given(operations=st.lists(OPERATIONS, max_size=25))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_order_of_operations_leaves_both_alike(tmp_path_factory, make_config, stateful, operations):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writer, "BUFFERED_SECONDS", 1e9)

@@ -144,7 +144,7 @@ def drawn(parts):
 
 
 @given(networks())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_verification_equals_one_rational_at_a_time(parts):
     net = drawn(parts)
     found = verify(net)
@@ -164,7 +164,7 @@ def test_verification_equals_one_rational_at_a_time(parts):
 
 
 @given(k=st.integers(1, 4), shift=st.fractions(-2, 2, max_denominator=5), share=st.fractions(0, 1, max_denominator=9))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_constant_neuron_within_the_interval_makes_a_parity_and_one_on_its_border_does_not(k, shift, share):
     parity = threshold(k)
     moved = Construction(
@@ -207,7 +207,7 @@ def test_integers_beyond_those_of_the_machine_are_not_wrapped_around(power):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_floats_of_any_size_are_evaluated_as_the_rationals_that_they_are(data):
     floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
     k, width = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 4))
@@ -223,7 +223,7 @@ def test_floats_of_any_size_are_evaluated_as_the_rationals_that_they_are(data):
 
 
 @given(parts=networks(st.sampled_from([-2, -1, 0, 1, Fraction(1, 2)])), data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_network_and_its_arrays_on_any_support_give_the_same_verification(parts, data):
     net = drawn(parts)
     n = net.k + data.draw(st.integers(0, 5))
@@ -260,7 +260,7 @@ def holds(text, bits):
 
 
 @given(k=st.integers(4, 6), data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_condition_of_a_random_gate_is_true_where_it_fires(k, data):
     weights = np.array(data.draw(st.lists(st.integers(-4, 4), min_size=k + 1, max_size=k + 1)))
     fires = patterns(k) @ weights[:k] + weights[k] > 0

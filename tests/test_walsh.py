@@ -296,7 +296,21 @@ def test_json_and_sidecar_restore_the_results(tiny_run, exact, tmp_path):
 
 
 def test_the_command_line_prints_the_shares_at_each_phase(grokked_path, tmp_path, capsys):
-    assert main(["analyze", str(grokked_path), "--walsh", "--out", str(tmp_path / "out.nc"), "--quiet"]) == 0
+    assert (
+        main(
+            [
+                "analyze",
+                str(grokked_path),
+                "--walsh",
+                "--checkpoints",
+                "-9:",
+                "--out",
+                str(tmp_path / "out.nc"),
+                "--quiet",
+            ]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     assert "Share of the output's variance on the parity, its subsets, everything else" in printed
     rows = [line.split() for line in printed.splitlines() if line.split()[:1] == ["last"]]
