@@ -162,6 +162,27 @@ def test_every_field_of_a_preset_can_be_set(planned):
     assert planned(*[word for one in words for word in ("--set", one)])[0] == start
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("model.width=3", "model.kind=linear"),
+        ("model.width=3", 'model={"kind":"relu","width":5}'),
+        ("model.kind=linear", 'model={"kind":"relu","width":5}'),
+        ("task.support=[0,1,2]", "epochs=3", "task.kind=modular"),
+    ],
+)
+def test_a_set_that_undoes_one_before_it_is_refused(words, refused):
+    first, last = words[0], words[-1]
+    told = refused("merrill-2023", *[word for one in words for word in ("--set", one)])
+    assert told.startswith(f"error: --set {last} undoes --set {first}, which stands before it. Leave one out, or put")
+
+
+def test_a_set_that_changes_or_repeats_what_was_set_before_is_not_refused(planned):
+    words = ['model={"kind":"relu","width":5}', "model.width=3", "model.kind=relu"]
+    assert planned("merrill-2023", *[word for one in words for word in ("--set", one)])[0].model.width == 3
+    assert planned("merrill-2023", "--set", "optimizer.kind=sgd")[0] == circuits.preset("merrill-2023")
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2)])
 def test_kinds_and_fields_are_set_in_any_order(planned, order):
     words = ["task.kind=modular", "model.kind=embedded_mlp", "loss=cross_entropy", "optimizer.kind=adam"]

@@ -313,6 +313,7 @@ def _stored(path: Path, expected: str | None) -> Config:
 def _changed(config: Config, assignments: Sequence[str]) -> Config:
     """The config with `KEY=JSON` assignments applied; a value that is not JSON is a word."""
     data = config.model_dump(mode="json")
+    said: list[tuple[str, str, Any]] = []
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals:
@@ -325,11 +326,25 @@ def _changed(config: Config, assignments: Sequence[str]) -> Config:
             value = text
         key = key.replace("-", "_")
         _refuse_unknown(data, key)
-        assign(data, key, value)
         part, _, field_name = key.partition(".")
-        if field_name == "kind":
+        if field_name == "kind" and data[part]["kind"] != value:
             data[part] = _default_part(part, value)
+        assign(data, key, value)
+        _refuse_lost(said, assignment, key, data)
+        said.append((assignment, key, value))
     return _reparsed(data) if assignments else config
+
+
+def _refuse_lost(said: Sequence[tuple[str, str, Any]], assignment: str, key: str, data: dict[str, Any]) -> None:
+    """Refuse an assignment that undoes one before it; to change a field of what was set whole is no such thing."""
+    for earlier, where, value in said:
+        place: Any = data
+        for name in where.split("."):
+            place = place.get(name, ...) if isinstance(place, dict) else ...
+        if place != value and not key.startswith(f"{where}."):
+            raise InputError(
+                f"--set {assignment} undoes --set {earlier}, which stands before it. Leave one out, or put {earlier} last."
+            )
 
 
 def _default_part(part: str, kind: Any) -> dict[str, Any]:
