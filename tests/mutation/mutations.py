@@ -207,6 +207,8 @@ def planted(source: str, compiled: bool) -> tuple[str, list[int]] | None:
             body = [one for one in node.body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]
             if body and compiled == any("njit" in ast.unparse(one) for one in node.decorator_list):
                 at = min(one.lineno for one in (body[0], *getattr(body[0], "decorator_list", ())))
-                lines[at - 1] = f'{" " * body[0].col_offset}raise RuntimeError("planted")\n{lines[at - 1]}'
+                # In a loop: numba gives a function that surely raises no type, and its callers do not compile.
+                error = 'for _ in range(1): raise RuntimeError("planted")'
+                lines[at - 1] = f"{' ' * body[0].col_offset}{error}\n{lines[at - 1]}"
                 first_lines.append(body[0].lineno)
     return ("".join(lines), first_lines) if first_lines else None
