@@ -276,7 +276,7 @@ def test_progress_is_shown_unless_quiet(run_path, monkeypatch, capsys):
         return {}
 
     monkeypatch.setattr("circuits.analysis.analyze", analyze)
-    monkeypatch.setattr("circuits.analysis.store.write_sidecar", lambda *_: SimpleNamespace())
+    monkeypatch.setattr("circuits.analysis.sidecar.write_sidecar", lambda *_: SimpleNamespace())
     assert main(["analyze", run_path]) == 0
     assert main(["analyze", run_path, "--quiet"]) == 0
     assert asked == [True, False]

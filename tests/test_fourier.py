@@ -21,7 +21,8 @@ from circuits.analysis import (
 from circuits.analysis.cyclic import refusal
 from circuits.analysis.fourier_shown import shown_checkpoints, shown_neurons
 from circuits.analysis.logit_waves import least_key_share
-from circuits.analysis.store import to_json, write_sidecar
+from circuits.analysis.sidecar import write_sidecar
+from circuits.analysis.store import to_json
 from circuits.cli.main import main
 from circuits.config import parse
 from circuits.options import Options

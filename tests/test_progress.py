@@ -14,7 +14,8 @@ from circuits.analysis.bounded import bounded
 from circuits.analysis.earliest import earliest_summary, tied
 from circuits.analysis.moves import flattened, moves
 from circuits.analysis.progress import moved
-from circuits.analysis.store import to_json, write_sidecar
+from circuits.analysis.sidecar import write_sidecar
+from circuits.analysis.store import to_json
 from circuits.cli.main import main
 from circuits.cli.onset_tables import lag_cell
 from circuits.cli.tables import progress_tables

@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 
 import circuits
 from circuits.analysis.measurements import analyze
-from circuits.analysis.store import write_sidecar
+from circuits.analysis.sidecar import write_sidecar
 from circuits.checkpoints.writer import Writer
 from circuits.figures import report as module
 from circuits.figures.report import page, report

@@ -16,7 +16,8 @@ from circuits.analysis.embedding import neighbour_embedding, principal_component
 from circuits.analysis.layers import Layer, last_layer
 from circuits.analysis.pictured import N_PANELS, along_the_run, panel_checkpoints, pictured, pictured_seed
 from circuits.analysis.representation import hidden_values, points_of
-from circuits.analysis.store import read_json, stored_results, to_json, write_sidecar
+from circuits.analysis.sidecar import read_sidecar, write_sidecar
+from circuits.analysis.store import read_json, to_json
 from circuits.cli.main import main
 from circuits.constructions import dnf, modular_addition
 from circuits.convert import from_construction
@@ -326,7 +327,7 @@ def test_a_diverged_or_a_dead_network_has_no_clusters(tmp_path, make_config):
 
 def test_the_sidecar_and_json_hold_all_of_it(grokked, grokked_run, tmp_path):
     path = write_sidecar(grokked_run, {"representation": grokked}, path=tmp_path / "s.nc")
-    xr.testing.assert_equal(stored_results(grokked_run, path=path)["representation"], grokked)
+    xr.testing.assert_equal(read_sidecar(grokked_run, path=path).results["representation"], grokked)
     xr.testing.assert_identical(read_json(to_json(grokked_run, {"representation": grokked}))["representation"], grokked)
 
 

@@ -6,7 +6,8 @@ import xarray as xr
 
 import circuits
 from circuits.analysis import Options
-from circuits.analysis.store import read_json, sidecar_path, stored_results, to_json, write_sidecar
+from circuits.analysis.sidecar import read_sidecar, sidecar_path, write_sidecar
+from circuits.analysis.store import read_json, to_json
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def test_a_sidecar_of_other_options_is_replaced(tmp_path, tiny_run, results):
 
 def test_what_is_stored_is_read_back_with_its_warnings_as_a_list(tmp_path, tiny_run, results):
     path = write_sidecar(tiny_run, results, path=tmp_path / "s.nc")
-    found = stored_results(tiny_run, path=path)
+    found = read_sidecar(tiny_run, path=path).results
     assert list(found) == list(results)
     for name, dataset in results.items():
         xr.testing.assert_equal(found[name], dataset)
@@ -122,11 +123,11 @@ def test_nothing_is_read_of_a_sidecar_of_other_options_another_version_or_anothe
     tmp_path, tiny_run, results, monkeypatch, make_config
 ):
     path = write_sidecar(tiny_run, results, path=tmp_path / "s.nc")
-    assert stored_results(tiny_run, Options(norm="path"), path) == {}
+    assert read_sidecar(tiny_run, Options(norm="path"), path).results == {}
     with circuits.train(make_config(seeds=[5]), tmp_path / "other.h5", progress=False) as other:
-        assert stored_results(other, path=path) == {}
+        assert read_sidecar(other, path=path).results == {}
     monkeypatch.setattr(circuits, "__version__", "0.0.0")
-    assert stored_results(tiny_run, path=path) == {}
+    assert read_sidecar(tiny_run, path=path).results == {}
 
 
 @pytest.mark.parametrize("content", [None, b"", b"mine", b"\x89HDF\r\n\x1a\n damaged"])
@@ -134,5 +135,5 @@ def test_nothing_is_read_where_there_is_no_sidecar(tmp_path, tiny_run, content):
     path = tmp_path / "s.nc"
     if content is not None:
         path.write_bytes(content)
-    assert stored_results(tiny_run, path=path) == {}
-    assert stored_results(tiny_run, path=tiny_run.path) == {}
+    assert read_sidecar(tiny_run, path=path).results == {}
+    assert read_sidecar(tiny_run, path=tiny_run.path).results == {}

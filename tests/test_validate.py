@@ -178,7 +178,7 @@ def test_what_crashes_or_never_ends_costs_only_the_process_that_looks(tmp_path, 
     shutil.copy(COMPLETE, path)
     code = (
         "import sys; sys.path[:] = sys.argv[2:]; import os, time; from circuits.checkpoints import inspector\n"
-        "inspector.SECONDS, inspector.BUSY_SECONDS = 0.5, 0.3\n"
+        "inspector.SECONDS, inspector.BUSY_SECONDS = {clocks}\n"
         "inspector.inspect = lambda path, *_: {what}\n"
         "inspector.serve(sys.argv[1])"
     )
@@ -191,7 +191,8 @@ def test_what_crashes_or_never_ends_costs_only_the_process_that_looks(tmp_path, 
     }.items():
         one = validator._Inspector()
         monkeypatch.setattr(validator, "_inspector", one)
-        monkeypatch.setattr(validator, "_STARTED", code.format(what=what))
+        clocks = "30, 0.3" if "computing" in message else "0.5, 30"
+        monkeypatch.setattr(validator, "_STARTED", code.format(what=what, clocks=clocks))
         with pytest.raises(circuits.InputError, match=f"file.h5 {message}"):
             circuits.open(path)
         one._end()

@@ -10,7 +10,8 @@ from circuits.analysis.cube import membership, subset_name
 from circuits.analysis.cube_weights import PARTS
 from circuits.analysis.groups import GROUPS, neuron_groups
 from circuits.analysis.population_gradient import fourier_gaps, halfspace_gradient
-from circuits.analysis.store import read_json, to_json, write_sidecar
+from circuits.analysis.sidecar import write_sidecar
+from circuits.analysis.store import read_json, to_json
 from circuits.analysis.walsh import few_checkpoints, measure
 from circuits.cli.main import main
 from circuits.constructions.patterns import patterns

@@ -1,8 +1,7 @@
-"""Results on disk: strict JSON that restores exactly, and a netCDF-4 sidecar beside the run.
+"""Results as strict JSON that restores exactly.
 
-The JSON is one object, {"schema_version": 1, "run": {…}, NAME: D, …} with D = `xarray.Dataset.to_dict()`, each
-variable also naming its dtype and shape; NaN is null, infinities are the strings "Infinity" and "-Infinity". The
-sidecar holds one group per measurement, and says which version, options and run made it.
+It is one object, {"schema_version": 1, "run": {…}, NAME: D, …} with D = `xarray.Dataset.to_dict()`, each variable also
+naming its dtype and shape; NaN is null, infinities are the strings "Infinity" and "-Infinity".
 """
 
 from __future__ import annotations
@@ -16,16 +15,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-import circuits
 from circuits.analysis.unseen import seen_share
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
 from circuits.options import Options
-from circuits.registry import MEASUREMENTS
-from circuits.whole import written_whole
 
 SCHEMA_VERSION = 1
-FORMAT = "circuits-analysis"
 _SPECIAL = {"Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -89,114 +84,6 @@ def read_json(source: str | Path) -> dict[str, Any]:
         raise InputError(f"The JSON has schema_version {version!r}, this package reads {SCHEMA_VERSION}.")
     plain = {"schema_version", "run", "options"}
     return {name: value if name in plain else _decoded(value) for name, value in document.items()}
-
-
-def sidecar_path(run: Run) -> Path:
-    """Where the results of a run lie by default: RUN.analysis.nc."""
-    return run.path.with_suffix(".analysis.nc")
-
-
-def write_sidecar(
-    run: Run, results: Mapping[str, xr.Dataset], options: Options = Options(), path: Path | None = None
-) -> Path:
-    """Write results as netCDF-4, one group per measurement.
-
-    What an existing sidecar holds of the same run, as it is now, under the same options is kept; a sidecar of another
-    state of the run, or made with other options, is replaced.
-
-    Returns
-    -------
-    Where it was written.
-
-    Raises
-    ------
-    InputError
-        `path` is the run itself, or something that is no sidecar.
-    """
-    path = check_sidecar(run, path)
-    attrs = {"format": FORMAT, **_made_by(run, options), "run": json.dumps(run_summary(run))}
-    datasets = _still_valid(path, attrs) | {name: _storable(dataset) for name, dataset in results.items()}
-    tree = xr.DataTree.from_dict({name: datasets[name] for name in sorted(datasets, key=list(MEASUREMENTS).index)})
-    tree.attrs = attrs
-    with written_whole(path, replace=True) as temporary:
-        tree.to_netcdf(temporary, engine="h5netcdf")
-    return path
-
-
-def stored_results(run: Run, options: Options = Options(), path: Path | None = None) -> dict[str, xr.Dataset]:
-    """What the sidecar holds that still holds: made by this version, of this state of the run, under these options.
-
-    Parameters
-    ----------
-    run, options
-        The run, and how it should have been measured.
-    path
-        The sidecar; by default RUN.analysis.nc.
-
-    Returns
-    -------
-    A labelled dataset per measurement, in the registry's order; none if there is no such sidecar.
-    """
-    path = sidecar_path(run) if path is None else Path(path)
-    if not _is_sidecar(path):
-        return {}
-    found = _still_valid(path, _made_by(run, options))
-    return {name: _restored(found[name]) for name in MEASUREMENTS if name in found}
-
-
-def _made_by(run: Run, options: Options) -> dict[str, str]:
-    """What must be the same for a result to hold."""
-    return {
-        "circuits_version": circuits.__version__,
-        "options": options.model_dump_json(),
-        "run_fingerprint": run.fingerprint,
-    }
-
-
-def _is_sidecar(path: Path) -> bool:
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            return bool(file.attrs.get("format") == FORMAT)
-    except OSError:  # missing, a folder, damaged, or something else
-        return False
-
-
-def _still_valid(path: Path, attrs: Mapping[str, str]) -> dict[str, xr.Dataset]:
-    """Groups of an existing sidecar that were made by this version, of this state of the run, under these options."""
-    if not path.exists():
-        return {}
-    with xr.open_datatree(path, engine="h5netcdf") as tree:
-        if any(tree.attrs.get(name) != attrs[name] for name in ("circuits_version", "options", "run_fingerprint")):
-            return {}
-        return {name: child.to_dataset().load() for name, child in tree.children.items() if name in MEASUREMENTS}
-
-
-def check_sidecar(run: Run, path: Path | None = None) -> Path:
-    """Where results may be written, RUN.analysis.nc by default; an `InputError` if something else is there."""
-    path = sidecar_path(run) if path is None else Path(path)
-    if not path.exists():
-        if not path.parent.is_dir():
-            raise InputError(f"{path}: there is no folder {path.parent}. Make it, or pass another --out.")
-        return path
-    same = path.samefile(run.path)
-    if same or not _is_sidecar(path):
-        what = "the run itself" if same else "not an analysis sidecar"
-        raise InputError(f"{path} exists and is {what}, so it is not overwritten. Pass another --out.")
-    return path
-
-
-def _storable(dataset: xr.Dataset) -> xr.Dataset:
-    warnings = dataset.attrs.get("warnings")
-    return dataset if warnings is None else dataset.assign_attrs(warnings="\n".join(warnings))
-
-
-def _restored(dataset: xr.Dataset) -> xr.Dataset:
-    warnings = dataset.attrs.get("warnings")
-    return (
-        dataset if warnings is None else dataset.assign_attrs(warnings=[line for line in warnings.split("\n") if line])
-    )
 
 
 def _encoded(dataset: xr.Dataset) -> dict[str, Any]:

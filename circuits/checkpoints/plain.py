@@ -11,12 +11,10 @@ Only h5py and numpy are imported, so that the process starts quickly.
 
 from __future__ import annotations
 
-import io
 import os
-import struct
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -24,24 +22,41 @@ from typing import Any
 import h5py
 
 from circuits.checkpoints.lock import writer_pid
-from circuits.checkpoints.recover import lookup3
+from circuits.checkpoints.unflagged import opened_for_verdict
 
 MAX_OBJECTS = 10_000
 MAX_DATASET_BYTES = 1 << 44
 MAX_CHUNK_BYTES = 1 << 30
 MAX_ELEMENT_BYTES = 1 << 20
 MAX_ATTRIBUTE_BYTES = 1 << 20
-UNSTORED_CHUNKS = 256  # what a writer may have declared and not yet written
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_LZF}
 FILTER_NAMES = {h5py.h5z.FILTER_SZIP: "szip", h5py.h5z.FILTER_NBIT: "nbit", h5py.h5z.FILTER_SCALEOFFSET: "scaleoffset"}
-WRITING_FLAG = 11  # where the superblock says that the file is open for writing
-PLAIN = "A run holds plain local arrays only."
 COMMITS = ("step", "state_step")  # an array along one of these exists as far as its entries are written
 ATTEMPTS = 5  # at a file that is being written
 
 
+@dataclass(frozen=True)
+class Policy:
+    """What files of one format may hold beside plain local arrays."""
+
+    called: str
+    filters: frozenset[int] = frozenset()
+    unstored_chunks: int = 0
+    """How many chunks a writer may have declared and not yet written."""
+    valueless_dimensions: bool = False
+    """Whether a netCDF dimension may have a length and no values."""
+    read_values: bool = False
+    """Whether every value is read, as it is of a file that is not opened later but loaded."""
+
+
+POLICIES = {
+    "circuits-run": Policy("run", frozenset(FILTERS), unstored_chunks=256),
+    "circuits-analysis": Policy("sidecar", valueless_dimensions=True, read_values=True),
+}
+
+
 class Refused(Exception):
-    """The file is sound but holds something that a run does not."""
+    """The file is sound but holds something that files of its format do not."""
 
 
 class Damaged(Exception):
@@ -60,7 +75,7 @@ def inspect(
     file_format, format_version
         What the file's attributes should say, and the newest version that can be read.
     more_time
-        Called with the file's size before compressed data are unpacked, to see that they can be; None to leave that.
+        Called with the file's size before data are unpacked or read, to see that they can be; None to leave that.
 
     Returns
     -------
@@ -81,18 +96,19 @@ def _verdict(
     path: str, file_format: str, format_version: int, more_time: Callable[[int], None] | None
 ) -> tuple[str, str]:
     try:
-        with _opened_for_verdict(path) as file:
+        with opened_for_verdict(path) as file:
             found = _told(file, "format")
             if found != file_format:
                 return "foreign", found if isinstance(found, str) else ""
             version = _told(file, "format_version")
             if isinstance(version, int) and version > format_version:
                 return "newer", str(version)
-            _Walk(file, path, more_time).check()
-        with h5py.File(path, "r", swmr=True, rdcc_nbytes=0) as file:  # the mode it will be read in
-            _Walk(file, path).check()
+            _Walk(file, path, POLICIES[file_format], more_time).check()
+        if file_format == "circuits-run":
+            with h5py.File(path, "r", swmr=True, rdcc_nbytes=0) as file:  # the mode it will be read in
+                _Walk(file, path, POLICIES[file_format]).check()
     except Refused as error:
-        return "refused", f"{error}. {PLAIN}"
+        return "refused", f"{error}. A {POLICIES[file_format].called} holds plain local arrays only."
     except MemoryError:
         raise
     except Exception as error:  # whatever h5py makes of a damaged file
@@ -103,8 +119,10 @@ def _verdict(
 class _Walk:
     """One visit to every object of a file; raises `Refused` or `Damaged`."""
 
-    def __init__(self, file: h5py.File, path: str, more_time: Callable[[int], None] | None = None) -> None:
-        self._file, self._path, self._more_time = file, path, more_time
+    def __init__(
+        self, file: h5py.File, path: str, policy: Policy, more_time: Callable[[int], None] | None = None
+    ) -> None:
+        self._file, self._path, self._policy, self._more_time = file, path, policy, more_time
         self._size = os.path.getsize(path)
         self._groups: dict[int, str] = {}  # address -> path
         self._datasets: dict[int, h5py.Dataset] = {}
@@ -195,7 +213,7 @@ class _Walk:
         _plain_type(dataset.get_type(), path)
         filters = [created.get_filter(index)[0] for index in range(created.get_nfilters())]
         for code in filters:
-            if code not in FILTERS:
+            if code not in self._policy.filters:
                 raise Refused(f"{path} is stored through the filter {FILTER_NAMES.get(code, code)}")
         shape, itemsize = dataset.shape, dataset.dtype.itemsize
         if shape is None:
@@ -206,12 +224,17 @@ class _Walk:
         if layout == h5py.h5d.CHUNKED:
             self._chunks(dataset, path, created.get_chunk(), bool(filters))
         elif layout == h5py.h5d.CONTIGUOUS and declared:
+            if self._policy.valueless_dimensions and _is_valueless_dimension(dataset):
+                return
             address, stored = dataset.get_offset(), dataset.get_storage_size()
             if address is None or stored < declared:
                 raise Refused(
                     f"{path} declares {declared} bytes of which {0 if address is None else stored} are stored"
                 )
             self._reaches(address + stored, path)
+        if layout != h5py.h5d.CHUNKED and self._policy.read_values and self._more_time is not None:
+            self._more_time(self._size)
+            h5py.Dataset(dataset)[()]
 
     def _chunks(self, dataset: h5py.h5d.DatasetID, path: str, chunk: tuple[int, ...], filtered: bool) -> None:
         shape, nbytes = dataset.shape, prod(chunk) * dataset.dtype.itemsize
@@ -220,7 +243,7 @@ class _Walk:
         stored: list[tuple[tuple[int, ...], int, int]] = []  # where in the array, where in the file, bytes
         dataset.chunk_iter(lambda one: stored.append((one.chunk_offset, one.byte_offset, one.size)))
         n_declared = prod(-(-length // step) for length, step in zip(shape, chunk, strict=True))
-        if n_declared - len(stored) > UNSTORED_CHUNKS:
+        if n_declared - len(stored) > self._policy.unstored_chunks:
             raise Refused(f"{path} declares {n_declared} chunks of {nbytes} bytes, of which {len(stored)} are stored")
 
         length = self._committed.get(_commit_of(dataset, path))
@@ -236,7 +259,7 @@ class _Walk:
         for where, address, size in stored:
             rows = min(chunk[0], max(0, shape[0] - where[0]))
             self._reaches(address + (size if filtered else rows * per_row), path)
-        if filtered and self._more_time is not None:
+        if (filtered or self._policy.read_values) and self._more_time is not None:
             self._more_time(self._size)
             unpacked = h5py.Dataset(dataset)
             for selection in unpacked.iter_chunks():
@@ -272,6 +295,18 @@ def _commit_of(dataset: h5py.h5d.DatasetID, path: str) -> str:
         return "state_step"
     inside = folder in ("/parameters", "/metrics") and dataset.rank >= 2
     return "step" if inside or path == "/epoch" else ""
+
+
+def _is_valueless_dimension(dataset: h5py.h5d.DatasetID) -> bool:
+    """Whether it only gives a dimension of netCDF its name and length, as that format has it."""
+    if not h5py.h5a.exists(dataset, b"NAME") or dataset.get_offset() is not None:
+        return False
+    attribute = h5py.h5a.open(dataset, b"NAME")
+    kind = attribute.get_type()
+    if not isinstance(kind, h5py.h5t.TypeStringID) or kind.is_variable_str() or attribute.get_storage_size() > 1000:
+        return False
+    name = h5py.AttributeManager(_Owner(dataset))["NAME"]
+    return isinstance(name, bytes) and name.startswith(b"This is a netCDF dimension but not a netCDF variable")
 
 
 def _plain_type(kind: Any, where: str) -> None:
@@ -338,56 +373,3 @@ def one_line(error: BaseException) -> str:
     """What an error says, in one line that is safe to print and not endless."""
     text = " ".join(str(error).split()) or type(error).__name__
     return shown(text, 400)
-
-
-def _is_flagged(path: str | Path) -> bool:
-    """Whether the superblock says "open for writing": by a writer at work, or by one that was killed."""
-    with open(path, "rb") as raw:
-        block = raw.read(48)
-    return len(block) == 48 and block[8] >= 3 and block[WRITING_FLAG] != 0
-
-
-@contextmanager
-def _opened_for_verdict(path: str) -> Iterator[h5py.File]:
-    """The file in plain mode, which says at once that a checksum is wrong.
-
-    A file whose flag says that it is being written opens only in single-writer-multiple-reader mode, and there HDF5
-    takes a wrong checksum for a write under way and waits, longer each time, for years. So it is shown to HDF5 with the
-    flag cleared, in memory.
-    """
-    if not _is_flagged(path):
-        with h5py.File(path, "r", rdcc_nbytes=0, locking=False) as file:
-            yield file
-        return
-    with open(path, "rb", buffering=0) as raw, h5py.File(_Unflagged(raw), "r", rdcc_nbytes=0) as file:
-        yield file
-
-
-class _Unflagged:
-    """A file's bytes with the writer's flag cleared, as `recover` would leave them; nothing is written."""
-
-    def __init__(self, raw: io.FileIO) -> None:
-        self._raw, self._position = raw, 0
-        block = bytearray(raw.read(48))
-        self._end = max(os.fstat(raw.fileno()).st_size, struct.unpack_from("<Q", block, 28)[0])
-        if lookup3(bytes(block[:44])) == struct.unpack_from("<I", block, 44)[0]:  # else HDF5 shall say that it is not
-            block[WRITING_FLAG] = 0
-            struct.pack_into("<Q", block, 28, self._end)
-            struct.pack_into("<I", block, 44, lookup3(bytes(block[:44])))
-        self._block = bytes(block)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._position = offset + (self._end if whence == 2 else 0)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def read(self, n_bytes: int) -> bytes:
-        content = os.pread(self._raw.fileno(), n_bytes, self._position).ljust(n_bytes, b"\0")
-        covered = self._block[self._position : self._position + n_bytes]
-        return covered + content[len(covered) :]
-
-    def readinto(self, buffer: Any) -> int:
-        buffer[:] = self.read(len(buffer))
-        return len(buffer)

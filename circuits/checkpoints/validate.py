@@ -50,8 +50,7 @@ def validate(path: Path, file_format: str, format_version: int) -> None:
     InputError
         It is no HDF5 file, it holds what a run does not, it is damaged, or a newer version of the package wrote it.
     """
-    size = _size_if_hdf5(path)
-    verdict, text = _inspector.ask(path, size, file_format, format_version)
+    verdict, text = examined(path, file_format, format_version)
     if verdict == "foreign":
         raise InputError(
             f"{path} is an HDF5 file but not a run: its 'format' is {text or None!r}, expected {file_format!r}."
@@ -66,24 +65,30 @@ def validate(path: Path, file_format: str, format_version: int) -> None:
         "crashed": f"{path} made HDF5 crash ({text}) when it was checked. It is damaged or hostile.",
         "slow": f"{path} took longer than {text} to check. It is damaged or hostile, or its disk does not answer.",
         "unknown": f"{path} cannot be checked: {text}",
+        "closed": f"{path} cannot be opened: {text}",
+        "other": f"{path} is {text}, so it is not a run. `circuits train` makes runs.",
     }
     if verdict != "sound":
         raise InputError(lines[verdict])
 
 
-def _size_if_hdf5(path: Path) -> int:
-    """Bytes of a regular file that begins as HDF5 files do."""
+def examined(path: Path, file_format: str, format_version: int) -> tuple[str, str]:
+    """A verdict on a file, and one line on it.
+
+    Verdicts are those of `plain.inspect` and "crashed", "slow", "unknown" (it cannot be looked at), "closed" (it cannot
+    be opened), "other" (it is no regular file, or none of HDF5).
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # reading from a pipe or a device may never end
-            raise InputError(f"{path} is not a regular file, so it is not a run. `circuits train` makes runs.")
+            return "other", "not a regular file"
         with path.open("rb") as file:
             begin = file.read(len(SIGNATURE))
     except OSError as error:
-        raise InputError(f"{path} cannot be opened: {error.strerror or error}") from None
+        return "closed", error.strerror or str(error)
     if begin != SIGNATURE:
-        raise InputError(f"{path} is not an HDF5 file, so it is not a run. `circuits train` makes runs.")
-    return status.st_size
+        return "other", "not an HDF5 file"
+    return _inspector.ask(path, status.st_size, file_format, format_version)
 
 
 class _Inspector:

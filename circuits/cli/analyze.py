@@ -50,13 +50,16 @@ def command(words: list[str]) -> int:
 
     from circuits.analysis import analyze, phases
     from circuits.analysis.remarks import phase_remarks
-    from circuits.analysis.store import check_sidecar, to_json, write_sidecar
+    from circuits.analysis.sidecar import check_sidecar, read_sidecar, write_sidecar
+    from circuits.analysis.store import to_json
     from circuits.analysis.unseen import seen_warnings, with_seen_share
     from circuits.checkpoints.run import open_run
     from circuits.cli.tables import tables
 
     with open_run(flags.run) as run:
-        check_sidecar(run, flags.out)
+        stored = read_sidecar(run, options, check_sidecar(run, flags.out))
+        if stored.remark:
+            remark(f"warning: {stored.remark}, so it is made anew.")
         found = phases(run, options)
         results = analyze(run, *([] if flags.all else named), options=options, progress=not flags.quiet)
         if flags.json:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from circuits.cli.console import result
+from circuits.cli.console import remark, result
 from circuits.cli.flags import flag_class, flags_of, overlaid
 from circuits.cli.parsing import parsed, validated
 from circuits.options import Options
@@ -32,9 +32,14 @@ def command(words: list[str]) -> int:
     flags: Any = parsed(report_flags, words, COMMAND)
     options = validated(Options, overlaid(Options().model_dump(), flags), report_flags)
 
+    from circuits.analysis.sidecar import read_sidecar
     from circuits.checkpoints.run import open_run
     from circuits.figures.report import report
 
     with open_run(flags.run) as run:
-        result(str(report(run, flags.out, options=options, progress=not flags.quiet)))
+        stored = read_sidecar(run, options)
+        if stored.remark:
+            remark(f"warning: {stored.remark}, so it is not used.")
+        page = report(run, flags.out, options=options, stored=stored.results, progress=not flags.quiet)
+        result(str(page))
     return 0

@@ -343,7 +343,8 @@ def _refuse_lost(said: Sequence[tuple[str, str, Any]], assignment: str, key: str
             place = place.get(name, ...) if isinstance(place, dict) else ...
         if place != value and not key.startswith(f"{where}."):
             raise InputError(
-                f"--set {assignment} undoes --set {earlier}, which stands before it. Leave one out, or put {earlier} last."
+                f"--set {assignment} undoes --set {earlier}, which stands before it. "
+                f"Leave one out, or put {earlier} last."
             )
 
 

@@ -21,7 +21,7 @@ import circuits
 from circuits.analysis.in_words import training_in_words
 from circuits.analysis.measurements import analyze, usual
 from circuits.analysis.phases import phases
-from circuits.analysis.store import stored_results
+from circuits.analysis.sidecar import read_sidecar
 from circuits.analysis.unseen import described_test_set
 from circuits.checkpoints.run import Run
 from circuits.config import Config
@@ -47,7 +47,14 @@ class Section:
     figures: list[go.Figure]
 
 
-def report(run: Run, out: str | Path | None = None, *, options: Options = Options(), progress: bool = False) -> Path:
+def report(
+    run: Run,
+    out: str | Path | None = None,
+    *,
+    options: Options = Options(),
+    stored: Mapping[str, xr.Dataset] | None = None,
+    progress: bool = False,
+) -> Path:
     """Write one self-contained HTML page about a run.
 
     Parameters
@@ -59,6 +66,8 @@ def report(run: Run, out: str | Path | None = None, *, options: Options = Option
         Where to write; by default beside the run, RUN.html. A page that this made before is replaced.
     options
         How to measure.
+    stored
+        Results that are drawn if they are not made anew; by default what the sidecar holds.
     progress
         Progress bars on stderr.
 
@@ -77,7 +86,7 @@ def report(run: Run, out: str | Path | None = None, *, options: Options = Option
         raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
     names = usual(run)
     anew = analyze(run, *names, options=options, progress=progress) if names else {}
-    known = stored_results(run, options) | anew
+    known = dict(read_sidecar(run, options).results if stored is None else stored) | anew
     results = {name: known[name] for name in MEASUREMENTS if name in known}
     text = page(run, results, options)
     with written_whole(path, replace=True) as temporary:

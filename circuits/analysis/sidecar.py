@@ -1,0 +1,233 @@
+"""Results beside the run: a netCDF-4 file with one group per measurement, which is never trusted.
+
+Each group says which version, options and state of the run made it, and the file ends with a digest of all that stands
+before it. So a group is used only if the file is as it was written, holds nothing but plain arrays, and would come out
+the same again. Anything else there is not used, and named; it stops no command.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import xarray as xr
+
+import circuits
+from circuits.analysis.store import run_summary
+from circuits.checkpoints.run import Run
+from circuits.checkpoints.validate import examined
+from circuits.errors import InputError
+from circuits.options import Options
+from circuits.registry import MEASUREMENTS
+from circuits.whole import written_whole
+
+FORMAT = "circuits-analysis"
+FORMAT_VERSION = 1
+SEAL = b"\ncircuits sidecar, sha256 of what stands before: "
+SEAL_BYTES = len(SEAL) + hashlib.sha256().digest_size * 2 + 1
+PROVENANCE = {
+    "circuits_version": "made by another version of circuits",
+    "run_fingerprint": "of another run, or of an earlier state of this one",
+    "options": "measured with other options",
+}
+"""What must be the same for a group to hold, and what is said of one for which it is not."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a sidecar holds that still holds."""
+
+    results: dict[str, xr.Dataset] = field(default_factory=dict)
+    """A labelled dataset per measurement, in the registry's order."""
+    remark: str = ""
+    """Why nothing, or not all, of the file is used, in one line without a full stop; empty if all of it is, or there is
+    no file."""
+    ours: bool = True
+    """Whether circuits made the file, or there is none."""
+
+
+def sidecar_path(run: Run) -> Path:
+    """Where the results of a run lie by default: RUN.analysis.nc."""
+    return run.path.with_suffix(".analysis.nc")
+
+
+def write_sidecar(
+    run: Run, results: Mapping[str, xr.Dataset], options: Options = Options(), path: Path | None = None
+) -> Path:
+    """Write results as netCDF-4, one group per measurement.
+
+    What an existing sidecar holds of the same run, as it is now, under the same options is kept; what does not hold any
+    more is dropped. A file of another kind at the default place is renamed, to RUN.analysis.nc.1 or the next free
+    number.
+
+    Returns
+    -------
+    Where it was written.
+
+    Raises
+    ------
+    InputError
+        `path` is the run itself, a folder, or given and something that is no sidecar.
+    """
+    target = check_sidecar(run, path)
+    stored = read_sidecar(run, options, target)
+    made_by = _made_by(run, options)
+    datasets = {name: _storable(dataset, made_by) for name, dataset in (stored.results | dict(results)).items()}
+    tree = xr.DataTree.from_dict({name: datasets[name] for name in sorted(datasets, key=list(MEASUREMENTS).index)})
+    tree.attrs = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        **made_by,
+        "run": json.dumps(run_summary(run)),
+    }
+    with written_whole(target, replace=True) as temporary:
+        tree.to_netcdf(temporary, engine="h5netcdf")
+        _seal(temporary)
+        if not stored.ours:
+            os.replace(target, _free(target))
+    return target
+
+
+def read_sidecar(run: Run, options: Options = Options(), path: Path | None = None) -> Stored:
+    """What the sidecar holds that still holds: made by this version, of this state of the run, under these options.
+
+    Parameters
+    ----------
+    run, options
+        The run, and how it should have been measured.
+    path
+        The sidecar; by default RUN.analysis.nc.
+
+    Returns
+    -------
+    The results, and why what is not among them is not used. A file that is damaged, of another kind or out of date
+    raises no error.
+    """
+    path = sidecar_path(run) if path is None else Path(path)
+    if not path.exists():
+        return Stored()
+    seal = _is_sealed(path)
+    if seal == "broken":
+        return Stored(remark=f"{path} is damaged: it is not as it was written")
+    verdict, text = examined(path, FORMAT, FORMAT_VERSION)
+    if verdict != "sound":
+        ours = seal == "whole" or verdict in ("newer", "refused")
+        return Stored(remark=f"{path} {_said(verdict, text)}", ours=ours)
+    if seal == "none":
+        return Stored(remark=f"{path} was made by an earlier version of circuits, or changed since")
+    try:
+        found = _groups(path)
+    except Exception as error:
+        return Stored(remark=f"{path} cannot be read as netCDF ({type(error).__name__})")
+    made_by = _made_by(run, options)
+    results, dropped = {}, []
+    for name in MEASUREMENTS:
+        if name in found:
+            wrong = [said for key, said in PROVENANCE.items() if found[name].attrs.get(key) != made_by[key]]
+            if wrong:
+                dropped.append((name, wrong[0]))
+            else:
+                results[name] = _restored(found[name])
+    why = list(dict.fromkeys(said for _, said in dropped))
+    what = "what it holds" if not results else f"{', '.join(name for name, _ in dropped)} in it"
+    return Stored(results, f"{path}: {what} was {' or '.join(why)}" if dropped else "")
+
+
+def check_sidecar(run: Run, path: Path | None = None) -> Path:
+    """Where results may be written, RUN.analysis.nc by default; an `InputError` if something else is there."""
+    given, path = path is not None, sidecar_path(run) if path is None else Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, so it is no place for results. Pass another --out.")
+    if not path.exists():
+        if not path.parent.is_dir():
+            raise InputError(f"{path}: there is no folder {path.parent}. Make it, or pass another --out.")
+        return path
+    same = path.samefile(run.path)
+    if same or (given and not read_sidecar(run, path=path).ours):
+        what = "the run itself" if same else "not an analysis sidecar"
+        raise InputError(f"{path} exists and is {what}, so it is not overwritten. Pass another --out.")
+    return path
+
+
+def _made_by(run: Run, options: Options) -> dict[str, str]:
+    return {
+        "circuits_version": circuits.__version__,
+        "options": options.model_dump_json(),
+        "run_fingerprint": run.fingerprint,
+    }
+
+
+def _seal(path: Path) -> None:
+    """Append the digest: HDF5 does not look behind the end that it wrote, so other tools read the file as before."""
+    with path.open("rb+") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0, os.SEEK_END)
+        file.write(SEAL + digest.encode() + b"\n")
+
+
+def _is_sealed(path: Path) -> str:
+    """Whether a file ends with the digest of itself: "whole", "broken" if with another one, "none" if with none."""
+    if not path.is_file():
+        return "none"
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            file.seek(max(0, size - SEAL_BYTES))
+            end = file.read()
+            if size < SEAL_BYTES or not end.startswith(SEAL):
+                return "none"
+            digest, left = hashlib.sha256(), size - SEAL_BYTES
+            file.seek(0)
+            while left and (part := file.read(min(left, 1 << 20))):
+                digest.update(part)
+                left -= len(part)
+    except OSError:
+        return "none"
+    return "whole" if end == SEAL + digest.hexdigest().encode() + b"\n" else "broken"
+
+
+def _said(verdict: str, text: str) -> str:
+    """What a verdict of `validate.examined` means for a sidecar."""
+    lines = {
+        "foreign": "is an HDF5 file of another kind",
+        "newer": f"has format version {text}, this package reads {FORMAT_VERSION}",
+        "other": f"is {text}",
+        "closed": f"cannot be opened: {text}",
+        "crashed": f"made HDF5 crash ({text}) when it was checked",
+        "slow": f"took longer than {text} to check",
+        "unknown": f"cannot be checked: {text}",
+    }
+    return lines.get(verdict, f"is {verdict}: {text.rstrip('.')}")
+
+
+def _groups(path: Path) -> dict[str, xr.Dataset]:
+    """Every group, loaded."""
+    with xr.open_datatree(path, engine="h5netcdf", decode_times=False) as tree:
+        return {str(name): child.to_dataset().load() for name, child in tree.children.items()}
+
+
+def _free(path: Path) -> Path:
+    """The first of PATH.1, PATH.2, … that is not there."""
+    number = 1
+    while os.path.lexists(found := path.with_name(f"{path.name}.{number}")):
+        number += 1
+    return found
+
+
+def _storable(dataset: xr.Dataset, made_by: Mapping[str, str]) -> xr.Dataset:
+    warnings = dataset.attrs.get("warnings")
+    said = {} if warnings is None else {"warnings": "\n".join(warnings)}
+    return dataset.assign_attrs(**said, **made_by)
+
+
+def _restored(dataset: xr.Dataset) -> xr.Dataset:
+    attrs = {name: value for name, value in dataset.attrs.items() if name not in PROVENANCE}
+    if "warnings" in attrs:
+        attrs["warnings"] = [line for line in attrs["warnings"].split("\n") if line]
+    found = dataset.copy()
+    found.attrs = attrs
+    return found

@@ -1,0 +1,179 @@
+"""A sidecar is never trusted: whatever lies there, nothing of it is used that does not hold, and no command ends."""
+
+import os
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+import circuits
+from circuits.analysis import Options, sidecar
+from circuits.analysis.sidecar import read_sidecar, write_sidecar
+from circuits.cli.main import main
+
+
+@pytest.fixture
+def run(tiny_path, tmp_path):
+    copy = tmp_path / "run.h5"
+    copy.write_bytes(tiny_path.read_bytes())
+    with circuits.open(copy) as opened:
+        yield opened
+
+
+@pytest.fixture
+def written(run):
+    """The path of a sidecar with norms in it."""
+    return write_sidecar(run, circuits.analyze(run, "norms"))
+
+
+def test_one_byte_changed_anywhere_is_noticed(run, written, tmp_path):
+    content = written.read_bytes()
+    random = np.random.default_rng(0)
+    places = [*range(0, 96, 8), *random.integers(0, len(content), 200), *range(len(content) - 130, len(content), 5)]
+    whole = read_sidecar(run)
+    assert list(whole.results) == ["norms"]
+    assert whole.remark == ""
+    for place in places:
+        changed = bytearray(content)
+        changed[place] ^= 1 << int(random.integers(8))
+        written.write_bytes(changed)
+        found = read_sidecar(run)
+        assert found.results == {}
+        assert str(written) in found.remark
+
+
+@pytest.mark.parametrize("kept", [0, 7, 8, 100, 5000, -1])
+def test_what_is_left_of_a_sidecar_is_not_used(kept, run, written):
+    written.write_bytes(written.read_bytes()[:kept])
+    found = read_sidecar(run)
+    assert found.results == {}
+    assert str(written) in found.remark
+
+
+def test_what_another_tool_changed_is_not_used(run, written):
+    with h5py.File(written, "r+") as file:
+        file["norms/group_norm"][0] = 7
+    assert read_sidecar(run).results == {}
+
+
+def test_a_group_of_other_provenance_alone_is_left_out(run, written):
+    write_sidecar(run, circuits.analyze(run, "subnetwork"))
+    with xr.open_datatree(written, engine="h5netcdf") as tree:
+        tree = tree.load()
+    tree["norms"].attrs["run_fingerprint"] = "another"
+    tree.to_netcdf(written, engine="h5netcdf")
+    sidecar._seal(written)
+    found = read_sidecar(run)
+    assert list(found.results) == ["subnetwork"]
+    assert found.remark == f"{written}: norms in it was of another run, or of an earlier state of this one"
+
+
+def test_why_nothing_of_it_holds_is_said(run, written, monkeypatch):
+    assert "was measured with other options" in read_sidecar(run, Options(norm="path")).remark
+    monkeypatch.setattr(circuits, "__version__", "0.0.0")
+    assert "was made by another version of circuits" in read_sidecar(run).remark
+
+
+# ---- hostile files, which say that they are whole ----
+
+
+def external_storage(file, secret):
+    file["norms"].create_dataset("stolen", (8,), "u1", external=[(str(secret), 0, 8)])
+
+
+def external_link(file, secret):
+    file["norms/stolen"] = h5py.ExternalLink(str(secret), "/x")
+
+
+def virtual(file, secret):
+    layout = h5py.VirtualLayout((3,), "f8")
+    layout[:] = h5py.VirtualSource(str(secret), "x", (3,))
+    file["norms"].create_virtual_dataset("stolen", layout)
+
+
+def cycle(file, secret):
+    file["norms/again"] = file["/"]
+
+
+def soft_link(file, secret):
+    file["norms/again"] = h5py.SoftLink("/norms")
+
+
+def never_stored(file, secret):
+    file["norms"].create_dataset("huge", (1 << 40,), "f8")
+
+
+def never_stored_chunks(file, secret):
+    file["norms"].create_dataset("huge", (1 << 30,), "f8", chunks=(1 << 26,))
+
+
+def bomb(file, secret):
+    file["norms"].create_dataset("bomb", data=np.zeros(1 << 22), chunks=(1 << 22,), compression="gzip")
+
+
+def reference(file, secret):
+    file["norms"].create_dataset("reference", data=file["norms"].ref, dtype=h5py.ref_dtype)
+
+
+POINTS_ELSEWHERE = [external_storage, external_link, virtual, cycle, soft_link, reference]
+PRETENDS = [never_stored, never_stored_chunks, bomb]
+
+
+@pytest.mark.parametrize("change", [*POINTS_ELSEWHERE, *PRETENDS], ids=lambda one: one.__name__)
+def test_a_hostile_sidecar_is_refused_by_name_and_made_anew(change, run, written, tmp_path, capsys):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"password")
+    with h5py.File(written, "r+") as file:
+        change(file, secret)
+    sidecar._seal(written)
+    found = read_sidecar(run)
+    assert found.results == {}
+    assert found.remark.startswith(f"{written} is refused: /norms/")
+    assert main(["analyze", str(run.path), "--faithfulness", "--quiet"]) == 0
+    assert f"warning: {found.remark}, so it is made anew.\n" in capsys.readouterr().err
+    assert list(read_sidecar(run).results) == ["faithfulness"]
+    assert b"password" not in written.read_bytes()
+
+
+# ---- something else in its place ----
+
+
+def fifo(path):
+    os.mkfifo(path)
+
+
+def text(path):
+    path.write_text("mine")
+
+
+def other_hdf5(path):
+    with h5py.File(path, "w") as file:
+        file["mine"] = 1
+
+
+def another_run(path):
+    path.write_bytes(path.with_name("run.h5").read_bytes())
+
+
+@pytest.mark.parametrize("make", [fifo, text, other_hdf5, another_run], ids=lambda one: one.__name__)
+def test_what_is_no_sidecar_stops_nothing_and_is_kept(make, run, tmp_path, capsys):
+    path = sidecar.sidecar_path(run)
+    make(path)
+    before = path.read_bytes() if path.is_file() else None
+    assert main(["report", str(run.path), "--quiet"]) == 0
+    assert f"warning: {path} is " in capsys.readouterr().err
+    (tmp_path / "run.analysis.nc.1").write_text("older")
+    assert main(["analyze", str(run.path), "--norms", "--quiet"]) == 0
+    err = capsys.readouterr().err
+    assert err.count(str(path)) == 2, "it is named once, and again where the results are"
+    assert list(read_sidecar(run).results) == ["norms"]
+    aside = tmp_path / "run.analysis.nc.2"
+    assert (aside.read_bytes() if aside.is_file() else None) == before
+    assert (tmp_path / "run.analysis.nc.1").read_text() == "older"
+
+
+def test_a_folder_in_its_place_is_refused_before_anything_is_measured(run, capsys):
+    sidecar.sidecar_path(run).mkdir()
+    assert main(["analyze", str(run.path), "--norms", "--quiet"]) == 2
+    assert "is a folder, so it is no place for results. Pass another --out." in capsys.readouterr().err
