@@ -4,6 +4,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -475,6 +476,7 @@ def test_the_failure_rate_is_that_of_all_inputs():
     true = np.mean([margin <= 0 for margin in all_margins(W, b, u, [0, 5])[1]])
     assert 0.01 < true < 0.9
     found = failure_rate(W, b, u, [0, 5], n_inputs=200_000, level=0.9999)
+    assert found == failure_rate(W, b, u, [0, 5], n_inputs=200_000, level=0.9999, seed=0)
     assert found.low <= true <= found.high
     assert found.rate == found.n_failures / 200_000
     assert found.high - found.low < 0.02
@@ -568,3 +570,26 @@ def test_flips_are_not_searched_where_more_neurons_are_unstable_than_can_be_solv
     found = fewest_flips(W, np.zeros(2), np.array([1.0, 1.0]), [0], np.ones((1, 2)))
     assert searched == [2] * asked
     assert found.lower.tolist() == [2.0 if asked else 1.0]
+
+
+def test_the_search_that_is_left_is_guessed_from_the_share_of_inputs_that_is_closed():
+    search = SimpleNamespace(work=10.0, finished=False, closed=0.25)
+    judged = SimpleNamespace(searched=6.0, searches={0: search}, lower=[-1.0])
+    assert certifying._Judged.seconds_left(judged) == pytest.approx(18.0)  # a quarter took 6 s
+
+
+def test_time_is_shared_by_the_patterns_that_are_left(monkeypatch):
+    asked = []
+
+    def least(margin, rounding, seconds, method):
+        asked.append(seconds)
+        return SimpleNamespace(lower=0.0, solved=False, bits=np.ones(2, np.int8), method="milp")
+
+    monkeypatch.setattr(certifying, "least", least)
+    monkeypatch.setattr(certifying, "restriction", lambda *_: SimpleNamespace(v=[]))
+    judged = SimpleNamespace(
+        net=SimpleNamespace(rounding=0.0), support=[0, 1], signs=[1, -1, -1, 1], lower=np.zeros(4),
+        solved=np.zeros(4, bool), names=[""] * 4, left=lambda until: until, look_at=lambda at, bits: None,
+    )  # fmt: skip
+    certifying._Judged.solve_few_neurons(judged, 12.0, None, 1)
+    assert asked == [3.0, 4.0, 6.0, 12.0]

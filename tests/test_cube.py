@@ -5,6 +5,7 @@ from time import monotonic
 import numpy as np
 import pytest
 
+from circuits.constructions import cube
 from circuits.constructions.certify import certify
 from circuits.constructions.cube import whole_cube
 from circuits.constructions.exactly import exact_outputs
@@ -102,3 +103,13 @@ def test_a_margin_below_float64_is_said_to_be_the_smallest_of_its_sign():
     assert (proof.verdict, proof.margin, proof.lower) == ("certified", 5e-324, 0.0)
     assert exact_outputs(W, b, np.array([1e-5, -1e-5]), np.array([[1]]))[0] > 0
     assert certify(W, b, np.array([-1e-5, 1e-5]), [0]).margin == -5e-324
+
+
+def test_exact_margins_are_looked_at_some_at_a_time_until_time_is_up_or_one_fails():
+    net = unit_scale(np.array([[1.0, 0.25], [-1.0, 0.25]]), np.zeros(2), np.array([1.0, -1.0]))
+    rows = np.ones(3 * cube.EXACT_AT_ONCE, np.int64)
+    bits = np.ones((len(rows), 1), np.int8)
+    assert len(cube._exact_margins(net, [0], rows, bits, np.inf)) == len(rows)
+    assert len(cube._exact_margins(net, [0], rows, bits, -np.inf)) == cube.EXACT_AT_ONCE
+    wrong = unit_scale(np.array([[1.0, 0.25], [-1.0, 0.25]]), np.zeros(2), np.array([-1.0, 1.0]))
+    assert len(cube._exact_margins(wrong, [0], rows, bits, np.inf)) == cube.EXACT_AT_ONCE

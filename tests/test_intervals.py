@@ -145,3 +145,24 @@ def test_the_bound_of_the_means_is_in_every_error():
     assert bounded.error == pytest.approx(1e-3)
     assert bounded.weight_error[0] == pytest.approx(2e-3 * abs(without.coefficients[-1]) + 1e-6)
     assert (bounded.share_error > without.share_error).all()
+
+
+def test_errors_of_weights_shrink_with_the_root_of_the_draws():
+    random = np.random.default_rng(0)
+    f = lambda n: random.choice([-1.0, 1.0], (4, n)) * 0.5 + np.array([[1.0], [-0.8], [-0.9], [1.1]])  # noqa: E731
+    few, many = (np.mean([cube_weights(f(n)).weight_error for _ in range(20)], axis=0) for n in (100, 1600))
+    assert few[:2] / many[:2] == pytest.approx(4.0, rel=0.15)
+    spread = np.std([cube_weights(f(100)).weight[0] for _ in range(400)])
+    assert few[0] == pytest.approx(spread, rel=0.15)
+
+
+def test_where_all_coefficients_are_estimated_as_0_a_weight_has_the_error_of_its_squares():
+    values = np.tile([1.0, -1.0], (8, 5))  # (8, 10), each mean 0 and each variance 10/9
+    found = cube_weights(values)
+    square = 10 / 9 / 80  # squared error of a coefficient; its square varies by 2 square², and 6 subsets have one each
+    assert found.weight_error[:2] == pytest.approx(np.sqrt([2 * square**2, 6 * 2 * square**2]))
+
+
+def test_one_input_alone_has_a_sign_that_agrees_or_not():
+    assert sign_weights(np.array([1.0, 0, 1, 0, 0, 1, 0, 0, 0])).parity == 1
+    assert sign_weights(np.array([0.0, 1, 1, 0, 0, 1, 0, 0, 0])).parity == -1

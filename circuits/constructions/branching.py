@@ -98,7 +98,7 @@ class Search:
         if self.kept is None:
             return -np.inf
         tree, depth = self.kept, int(self.kept.counts[DEPTH])
-        begun = [at for at in range(depth + 1) if at == depth or tree.tried[at] < 2]  # nodes that are still open
+        begun = [at for at in range(depth + 1) if tree.tried[at] < 2]  # nodes that are still open
         known = [at if tree.tried[at] else at - 1 for at in begun]  # a new node has at least the bound of the one above
         bounds = [float(tree.lower[at] - tree.error[at]) if at >= 0 else -np.inf for at in known]
         if self.fails or len(self.waiting):
