@@ -20,6 +20,8 @@ from circuits.parts import NonNegativeFloat, NonNegativeInt, Part, PositiveInt
 from circuits.registry import METRICS, MODELS, OPTIMIZERS, TASKS, lookup
 from circuits.schedules import Stop, WeightDecayChange
 
+LONGEST_NAME = 200  # bytes; file systems take 255, and some are added
+
 
 class Checkpoints(Part):
     """When the parameters are kept. The initialisation and the last step always are."""
@@ -42,7 +44,7 @@ class Config(Part):
     """One run: what is learned, by what, how, for how long, and what is kept."""
 
     name: str = "run"
-    """Name of the preset this came from, or your own."""
+    """Name of the preset this came from, or your own; by default the file's too, with a folder before each slash."""
     source: str = ""
     """The paper and section that this reproduces."""
     task: SerializeAsAny[Task]
@@ -72,6 +74,23 @@ class Config(Part):
     small_weights."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of the parameters and of the arithmetic."""
+
+    @field_validator("name", "source")
+    @classmethod
+    def _prints(cls, value: str) -> str:
+        if not value.isprintable():
+            raise ValueError("must hold no control characters, which do more to a terminal than print")
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_file(cls, value: str) -> str:
+        parts = value.split("/")
+        if any(part in ("", ".", "..") for part in parts):
+            raise ValueError("must name a file below a folder: words, with a slash between two, and none of them '..'")
+        if any(len(part.encode()) > LONGEST_NAME for part in parts):
+            raise ValueError(f"must have at most {LONGEST_NAME} bytes, to be a file's")
+        return value
 
     @field_validator("task", mode="before")
     @classmethod

@@ -59,6 +59,13 @@ def test_the_preset_is_the_papers_setup():
         ({"optimizer__lr": float("inf")}, "optimizer.lr"),
         ({"checkpoints__at_steps": [10**9]}, "checkpoints.at_steps has 1000000000, but the run ends at step 9600"),
         ({"task__flip_fraction": 1.5}, "task.flip_fraction"),
+        ({"name": "../../x"}, "name: must name a file below a folder"),
+        ({"name": "/abs/x"}, "name: must name a file below a folder"),
+        ({"name": "a/../x"}, "name: must name a file below a folder"),
+        ({"name": ""}, "name: must name a file below a folder"),
+        ({"name": "x" * 201}, "name: must have at most 200 bytes"),
+        ({"name": "a\x1b[31m"}, r"name: must hold no control characters.*'a\\x1b"),
+        ({"source": "a\nb"}, "source: must hold no control characters"),
     ],
 )
 def test_a_bad_field_gets_one_line_that_names_it(change, message):
