@@ -58,8 +58,6 @@ def command(words: list[str]) -> int:
 
     with open_run(flags.run) as run:
         stored = read_sidecar(run, options, check_sidecar(run, flags.out))
-        if stored.remark:
-            remark(f"warning: {stored.remark}, so it is made anew.")
         found = phases(run, options)
         results = analyze(run, *([] if flags.all else named), options=options, progress=not flags.quiet)
         if flags.json:
@@ -74,8 +72,9 @@ def command(words: list[str]) -> int:
                 result("", title, table)
         sidecar = write_sidecar(run, results, options, flags.out)
         of_test_set = seen_warnings(run)
+        of_sidecar = [f"{stored.remark}, so it is made anew."] if stored.remark else []
     warnings = (line for data in results.values() for line in data.attrs.get("warnings", ()))
-    for warning in dict.fromkeys([*phase_remarks(found), *warnings, *of_test_set]):
+    for warning in dict.fromkeys([*of_sidecar, *phase_remarks(found), *warnings, *of_test_set]):
         remark(f"warning: {warning}")
     remark(f"Results are in {sidecar}.")
     return 0
