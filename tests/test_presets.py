@@ -111,7 +111,7 @@ def test_every_config_of_a_preset_reads_back_differs_from_the_others_and_fits_th
     configs = getattr(made, PRESETS[preset].path.split(":")[1])()
     configs = configs if isinstance(configs, list) else [configs]
     assert len({config.name for config in configs}) == len(configs)
-    assert len({config.replace(name="").to_json() for config in configs}) == len(configs)
+    assert len({config.replace(name="one").to_json() for config in configs}) == len(configs)
     for config in configs:
         assert config.source
         assert parse(config.model_dump(mode="json")) == config
