@@ -64,7 +64,7 @@ def test_the_least_margin_is_that_of_all_inputs_with_branches_and_without(seed, 
 
 
 @given(st.integers(0, 10**6), st.sampled_from([0.02, 0.05, 0.1, 0.2]))
-@settings(max_examples=10)
+@settings(max_examples=20)
 def test_a_goal_is_reached_or_missed_as_all_inputs_say(seed, noise):
     net = unit_scale(*drawn(seed, noise=noise))
     for pattern in patterns(2):

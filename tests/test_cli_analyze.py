@@ -50,7 +50,9 @@ def _refuse_constant(name):
 
 
 def test_without_a_measurement_flag_all_that_apply_are_made(document):
-    assert list(document(*FEW)) == ["schema_version", "run", "options", *USUAL]
+    everything = document(*FEW)
+    assert list(everything) == ["schema_version", "run", "options", *USUAL]
+    assert "neuron_norm" not in everything["norms"]
 
 
 def test_named_measurements_alone_are_made(document):

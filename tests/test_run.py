@@ -158,7 +158,7 @@ def test_a_wrong_or_damaged_file_gets_one_line_that_names_it(tmp_path, tiny_path
 def test_a_run_is_read_by_another_process_while_it_is_written(tmp_path, make_config):
     path = tmp_path / "live.h5"
     config = tmp_path / "config.json"
-    config.write_text(make_config(epochs=2000, name="live").to_json())
+    config.write_text(make_config(epochs=4000, name="live").to_json())
     code = f"import circuits, json; circuits.train(circuits.config.read_config({str(config)!r}), {str(path)!r})"
     writer = subprocess.Popen([sys.executable, "-c", "import circuits.config; " + code])
     try:

@@ -34,7 +34,7 @@ PROVENANCE = {
     "run_fingerprint": "of another run, or of an earlier state of this one",
     "options": "measured with other options",
 }
-"""What must be the same for a group to hold, and what is said of one for which it is not."""
+"""Attributes in which a group equals one that would be made now, or else is not used, for the reason beside them."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,13 @@ def read_sidecar(run: Run, options: Options = Options(), path: Path | None = Non
 
 
 def check_sidecar(run: Run, path: Path | None = None) -> Path:
-    """Where results may be written, RUN.analysis.nc by default; an `InputError` if something else is there."""
+    """Where results may be written, RUN.analysis.nc by default.
+
+    Raises
+    ------
+    InputError
+        There is no such folder, or the run itself, a folder, or, where `path` is given, no sidecar lies there.
+    """
     given, path = path is not None, sidecar_path(run) if path is None else Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder, so it is no place for results. Pass another --out.")
@@ -154,6 +160,7 @@ def check_sidecar(run: Run, path: Path | None = None) -> Path:
 
 
 def _made_by(run: Run, options: Options) -> dict[str, str]:
+    """The provenance of what is measured now."""
     return {
         "circuits_version": circuits.__version__,
         "options": options.model_dump_json(),

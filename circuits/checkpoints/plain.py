@@ -45,12 +45,14 @@ class Policy:
     """How many chunks a writer may have declared and not yet written."""
     valueless_dimensions: bool = False
     """Whether a netCDF dimension may have a length and no values."""
+    live: bool = False
+    """Whether it is read while it is written, and so must be sound in that mode too."""
     read_values: bool = False
     """Whether every value is read, as it is of a file that is not opened later but loaded."""
 
 
 POLICIES = {
-    "circuits-run": Policy("run", frozenset(FILTERS), unstored_chunks=256),
+    "circuits-run": Policy("run", frozenset(FILTERS), unstored_chunks=256, live=True),
     "circuits-analysis": Policy("sidecar", valueless_dimensions=True, read_values=True),
 }
 
@@ -104,7 +106,7 @@ def _verdict(
             if isinstance(version, int) and version > format_version:
                 return "newer", str(version)
             _Walk(file, path, POLICIES[file_format], more_time).check()
-        if file_format == "circuits-run":
+        if POLICIES[file_format].live:
             with h5py.File(path, "r", swmr=True, rdcc_nbytes=0) as file:  # the mode it will be read in
                 _Walk(file, path, POLICIES[file_format]).check()
     except Refused as error:

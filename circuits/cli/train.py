@@ -344,7 +344,7 @@ def _refuse_lost(said: Sequence[tuple[str, str, Any]], assignment: str, key: str
         if place != value and not key.startswith(f"{where}."):
             raise InputError(
                 f"--set {assignment} undoes --set {earlier}, which stands before it. "
-                f"Leave one out, or put {earlier} last."
+                f"Leave one out, or put {earlier} last if the config then still has it."
             )
 
 
