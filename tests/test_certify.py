@@ -446,10 +446,21 @@ def brute_force_flips(W, b, u, support, x):
 
 @given(networks(most_inputs=7))
 @settings(max_examples=100)
-def test_the_fewest_flips_are_those_of_enumeration(case):
+def test_the_fewest_flips_are_those_of_enumeration_and_always_known(case):
     W, b, u, support = case
     inputs = np.random.default_rng(0).choice([-1, 1], (6, W.shape[1]))
     found = fewest_flips(W, b, u, support, inputs)
+    assert found.fewest.tolist() == [brute_force_flips(W, b, u, support, x) for x in inputs]
+
+
+@given(networks(most_inputs=7))
+@settings(max_examples=100)
+def test_the_fewest_flips_by_states_and_by_a_program_are_those_of_enumeration(case):
+    W, b, u, support = case
+    inputs = np.random.default_rng(0).choice([-1, 1], (6, W.shape[1]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("circuits.constructions.flips.MOST_BITS", -1)
+        found = fewest_flips(W, b, u, support, inputs)
     expected = [brute_force_flips(W, b, u, support, x) for x in inputs]
     assert (found.lower <= expected).all()
     assert (found.upper >= expected).all()
@@ -464,6 +475,32 @@ def test_a_certified_pattern_is_never_flipped_and_a_failing_input_needs_no_flip(
     inputs = np.array([[1, 1, 1, 1, 1, 1], [-1, 1, 1, 1, 1, 1]])
     assert (fewest_flips(W, b, u, [0, 1], inputs).fewest == np.inf).all()
     assert (fewest_flips(W, b, -u, [0, 1], inputs).fewest == 0).all()
+
+
+def test_margins_within_rounding_are_decided_for_the_flips_exactly():
+    # x0 + w x1 at x0 = -x1 = 1: 2^-53, or 0, of which no sign is right
+    for weight, fewest in ((np.nextafter(1.0, 0.0), np.inf), (1.0, 1.0)):
+        W = np.array([[1.0, weight], [-1.0, -weight]])
+        found = fewest_flips(W, np.zeros(2), np.array([1.0, -1.0]), [0], np.array([[1, 1]]))
+        assert found.fewest.tolist() == [fewest]
+
+
+def test_without_time_the_flips_have_bounds_that_say_nothing():
+    W = np.array([[1.0, 0.5], [-1.0, -0.5]])
+    found = fewest_flips(W, np.zeros(2), np.array([1.0, -1.0]), [0], np.array([[1, 1], [-1, 1]]), time_limit=0.0)
+    assert (found.lower.tolist(), found.upper.tolist()) == ([1.0, 1.0], [np.inf, np.inf])
+
+
+def test_of_a_certified_network_no_flips_suffice_whatever_its_size():
+    random = np.random.default_rng(0)
+    gates, b, u = parity_gates(2, 40, [0, 1])
+    W = np.concatenate([gates, 1e-6 * random.standard_normal((60, 40))])
+    b, u = np.concatenate([b, np.zeros(60)]), np.concatenate([u, np.ones(60)])
+    inputs = random.choice([-1, 1], (3, 40))
+    proof = certify(W, b, u, [0, 1])
+    assert proof.verdict == "certified"
+    assert np.isnan(fewest_flips(W, b, u, [0, 1], inputs, time_limit=1.0).least)
+    assert fewest_flips(W, b, u, [0, 1], inputs, certified=True).median == np.inf
 
 
 # ---- failures ----
@@ -545,6 +582,7 @@ def test_the_margin_is_exact_if_every_pattern_is_solved_or_lies_above_it():
 
 def test_inputs_share_the_time_that_is_left(monkeypatch):
     limits = []
+    monkeypatch.setattr("circuits.constructions.flips.MOST_BITS", -1)
     monkeypatch.setattr("circuits.constructions.flips.monotonic", lambda: 0.0)
     monkeypatch.setattr("circuits.constructions.flips.can_list_states", lambda margin: False)
     monkeypatch.setattr(
@@ -560,6 +598,7 @@ def test_inputs_share_the_time_that_is_left(monkeypatch):
 @pytest.mark.parametrize(("most", "asked"), [(1, False), (2, True), (3, True)])
 def test_flips_are_not_searched_where_more_neurons_are_unstable_than_can_be_solved(monkeypatch, most, asked):
     searched = []
+    monkeypatch.setattr("circuits.constructions.flips.MOST_BITS", -1)
     monkeypatch.setattr("circuits.constructions.flips.MOST_EXACT", most)
     monkeypatch.setattr("circuits.constructions.flips.can_list_states", lambda margin: False)
     monkeypatch.setattr(

@@ -217,7 +217,7 @@ def test_the_sidecar_holds_the_constructions_as_the_library_gives_them(analyzed,
 
 def test_warnings_go_to_stderr_once(analyzed):
     _, err = analyzed("--subnetwork", "--faithfulness", "--memorization-threshold", "1")
-    assert err.count("warning: seed 0 never memorised") == 1
+    assert err.count("warning: seed 0 never memorized") == 1
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,16 @@ def test_a_counterexample_that_float64_rounds_to_the_right_sign_is_said_to_be_on
     assert remark in certified.certificate(network, [0], None, 10.0)[1]
 
 
+def test_no_flips_suffice_is_told_from_not_known_also_in_json():
+    from circuits.cli.certified import certificate
+
+    gates = np.array([[1.0, 0.5], [-1.0, -0.5]])
+    network = {"W": gates, "b": np.zeros(2), "u": np.array([1.0, -1.0])}
+    _, lines, data = certificate(network, [0], np.ones((1, 2)), 10.0)
+    assert lines[-1].endswith("none suffice (least), none suffice (median).")
+    assert data["fewest_flips"] == {"min": "Infinity", "median": "Infinity"}
+
+
 def test_the_flips_are_of_the_test_inputs_and_an_output_of_zero_is_no_sign():
     from circuits.cli.certified import certificate
 
@@ -151,5 +161,6 @@ def test_flips_are_known_where_their_bounds_leave_one_number(monkeypatch):
     ):
         bounds = Flips(np.array(lower), np.array(upper))
         monkeypatch.setattr(certified, "fewest_flips", lambda *_, bounds=bounds, **__: bounds)
-        lines = certified.certificate(network, [0], np.ones((1, 2)), 10.0)[1]
+        _, lines, data = certified.certificate(network, [0], np.ones((1, 2)), 10.0)
+        assert (data["fewest_flips"]["min"] is None) == said.startswith("not known")
         assert lines[-1] == f"Fewest flips of irrelevant bits until a test input fails: {said}."

@@ -5,13 +5,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 
 import circuits
 from circuits.analysis.active import active_at
 from circuits.cli import verify as command
 from circuits.cli.main import main
 from circuits.constructions import Construction, build, four_neuron, six_neuron, threshold, verify, verify_run
-from circuits.convert import from_construction
+from circuits.convert import from_construction, from_state_dicts
 from circuits.registry import CONSTRUCTIONS, about
 
 
@@ -155,7 +156,22 @@ def test_a_collapsed_run_is_said_to_have_collapsed(answer, tmp_path):
     for words in ((), ("--subnetwork", "active")):
         code, out, _ = answer(tmp_path / "dead.h5", *words)
         assert code == 4
-        assert ": has collapsed. Its output is 0 on every pattern" in out
+        assert ": has collapsed. The network's largest output on its training set is 0, where" in out
+
+
+def test_a_network_that_collapsed_on_its_data_alone_is_said_to_be_so_small_there(answer, tmp_path):
+    # |x4| - 1 is 0 on inputs of ±1, and -1 on the patterns, where x4 is held at 0
+    W = torch.zeros(3, 6)
+    W[0, 4], W[1, 4] = 1, -1
+    net = {"W": W, "b": torch.tensor([0.0, 0.0, 1.0]), "u": torch.tensor([1.0, 1.0, -1.0])}
+    torch.save(net, tmp_path / "odd_1.pt")
+    config = circuits.preset("merrill-2023").replace(task__n=6)
+    with from_state_dicts(tmp_path / "odd_1.pt", tmp_path / "odd.h5", config, progress=False) as run:
+        assert run.collapsed.all()
+    code, out, _ = answer(tmp_path / "odd.h5")
+    assert code == 4
+    assert ": has collapsed. The network's largest output on its training set is 0, where" in out
+    assert json.loads(answer(tmp_path / "odd.h5", "--json")[1])["train_largest_output"] == 0
 
 
 def test_a_disagreement_with_the_source_is_printed_with_both(answer, monkeypatch):

@@ -292,6 +292,13 @@ def test_a_collapsed_network_has_no_circuit(dead):
         circuits.analysis.circuit_of(dead, 1)
 
 
+def test_the_merged_size_of_a_collapsed_network_is_zero_like_its_late_sizes(dead):
+    found = circuits.analyze(dead, "constructions")["constructions"]
+    assert found["merged_size"].values.tolist() == [0, 0]
+    assert (found["late_merged"].sel(statistic="max") >= 0).all()
+    assert "seed 0 collapsed, so there is no circuit." in found.attrs["warnings"]
+
+
 def without_largest_output(path, folder):
     """The same run as an earlier version would have stored it: no largest output, accuracies of rounding noise."""
     old = folder / "old.h5"
@@ -309,10 +316,17 @@ def test_of_an_earlier_run_collapse_is_computed_again_and_said(dead, dead_path, 
         assert run.collapsed.attrs["recomputed"] == 1
         assert (run.metrics["test_accuracy"].values[-1] == 0).all()
         assert (run.metrics["test_accuracy"].values[0] == dead.metrics["test_accuracy"].values[0]).all()
-    assert main(["show", str(old)]) == 0
-    assert "before collapse was defined as it is now" in capsys.readouterr().err
-    assert main(["show", str(dead_path)]) == 0
-    assert "before collapse was defined as it is now" not in capsys.readouterr().err
+    capsys.readouterr()
+    remark = "before collapse was defined as it is now"
+    for words in (
+        ["show"], ["verify"], ["verify", "--certify"], ["verify", "--json"], ["analyze", "--exact"],
+        ["analyze", "--faithfulness"], ["analyze", "--subnetwork", "--final", "median"], ["analyze", "--norms"],
+    ):  # fmt: skip
+        for path, count in ((old, 1), (dead_path, 0)):
+            assert main([words[0], str(path), *words[1:]]) == (4 if words[0] == "verify" else 0)
+            assert "".join(capsys.readouterr()).count(remark) == count
+    assert main(["report", str(old), "--quiet"]) == 0
+    assert old.with_suffix(".html").read_text().count(remark) == 1
 
 
 def test_of_an_earlier_run_logits_are_computed_again(dead_logits_path, tmp_path):

@@ -53,7 +53,7 @@ def test_groups_of_a_seed_that_never_memorised_are_nan(tiny_run):
     assert np.isnan(results["norms"]["group_norm"].sel(group="memorizing")).all()
     assert not np.isnan(results["faithfulness"]["agreement"].sel(group="generalizing")).any()
     assert np.isnan(results["subnetwork"]["overlap"]).all()
-    assert "seed 1 never memorised, so the memorizing group is NaN." in results["subnetwork"].attrs["warnings"]
+    assert "seed 1 never memorized, so the memorizing group is NaN." in results["subnetwork"].attrs["warnings"]
 
 
 def test_final_median_takes_the_checkpoint_of_median_size(grokked_run):

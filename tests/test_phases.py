@@ -253,3 +253,16 @@ def test_a_loss_in_double_precision_is_taken_on_every_path(kernel, make_config, 
     assert first == pytest.approx(np.maximum(0, 1 - outputs * data["train_targets"].values).mean(), rel=1e-14)
     with pytest.raises(circuits.InputError, match="with the loss in the precision of the parameters"):
         circuits.train(config, tmp_path / "b.h5", kernel="fused", progress=False)
+
+
+def test_a_network_that_was_never_trained_has_neither_phases_nor_a_memorizing_group(tmp_path):
+    with circuits.convert.from_construction(circuits.constructions.six_neuron(), tmp_path / "six.h5", n=8) as run:
+        assert (run.metrics["train_accuracy"] == 1).all()
+        found = circuits.analyze(run, "subnetwork", "faithfulness")
+        subnetwork, agreement = found["subnetwork"], found["faithfulness"]
+    for name in ("memorization_epoch", "generalization_epoch", "grokking_delay", "memorizing_sparsity", "overlap"):
+        assert np.isnan(subnetwork[name]).all()
+    assert subnetwork["final_sparsity"] == 6
+    assert agreement["agreement"].sel(group="memorizing").isnull().all()
+    assert (agreement["agreement"].sel(group="generalizing") == 1).all()
+    assert subnetwork.attrs["warnings"] == []

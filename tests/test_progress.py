@@ -298,7 +298,7 @@ def test_the_command_prints_what_moves_and_writes_everything(grokked_path, tmp_p
     assert f" {onset} ↑: +0 (0 to 0)" in printed
     assert "Earliest measure" in printed
     assert "≤" in printed
-    assert "Never memorised" not in printed
+    assert "Never memorized" not in printed
     assert main([*words, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)["progress"]
     assert {"arity", "share", "loss_spectrum", "onset_censored", "earliest", "earliest_choices"} <= set(
@@ -311,7 +311,7 @@ def test_the_table_has_arrows_no_signed_zeros_and_names_the_seeds_that_never_mem
     never["memorization_epoch"] = never["memorization_epoch"].where(never["seed"] != 1)
     told = grokked.assign(parameter_norm=grokked["parameter_norm"] * -0.0)
     (_, values), (title, moves), _ = progress_tables(told, never)
-    assert title.endswith("Never memorised, looked at from the first update: seed 1")
+    assert title.endswith("Never memorized, so from the first update: seed 1")
     assert "-0" not in {cell for column in values.columns for cell in column.cells}
     rows = list(moves.columns[0].cells)
     cells = list(moves.columns[1].cells)
@@ -323,10 +323,13 @@ def test_where_nothing_moves_one_line_says_why(grokked_run, grokked):
     phases = circuits.analysis.phases(grokked_run)
     last = circuits.analyze(grokked_run, "progress", options=Options(checkpoints="-5:"))["progress"]
     for found, line in (
-        (last, "Only 5 checkpoints lie after memorisation; to see a measure move takes 10."),
-        (grokked.assign(onset=grokked["onset"] * np.nan), "No measure moves."),
+        (last, "Only 5 checkpoints after memorization; to see a measure change takes 10."),
+        (grokked.assign(onset=grokked["onset"] * np.nan), "No measure changes."),
     ):
         _, (title, moves) = progress_tables(found, phases)
+        of_none = progress_tables(found, phases.assign(memorization_epoch=phases["memorization_epoch"] * np.nan))
+        after_none = line.replace("memorization", "initialization")
+        assert [column.header for column in of_none[1][1].columns] == [after_none]
         assert [column.header for column in moves.columns] == [line]
         assert not set(title) & set("≤≥")
         assert "unknown" not in title

@@ -197,7 +197,7 @@ def test_an_interrupted_run_is_said_to_be_one(tmp_path, make_config):
 
 def test_seeds_that_never_memorised_are_said_once_and_the_table_says_never(tiny_run):
     text = page(tiny_run, analyze(tiny_run))
-    assert "seeds 0, 1, 2 never memorised" in text
+    assert "seeds 0, 1, 2 never memorized" in text
     assert text.count(">never</td>") == 6
     assert "0 of 3 seeds memorised; 0 of 3 seeds generalised." in text
 

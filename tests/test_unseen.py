@@ -1,5 +1,6 @@
 """Test inputs that are in the training set: marked, told apart, said, and left out where that is asked for."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -275,14 +276,17 @@ def test_train_show_tables_and_page_say_how_much_of_the_test_set_is_seen(make_co
     path = tmp_path / "run.h5"
     warning = (
         "warning: 50 to 53 % of the test inputs of seeds 0, 1 are in the training set, so test accuracy and the epoch "
-        "of generalization are partly memory: test_accuracy_unseen counts the others alone; train with "
-        "--task.test-unseen true for a test set without them."
+        "of generalization are partly memory: test_accuracy_unseen counts the FEW to MANY others alone; train with "
+        "--task.test-unseen true --task.n-test LEFT for a test set without them."
     )
     assert main(["train", "--config", str(tmp_path / "config.json"), "--out", str(path), "--quiet"]) == 0
     out, err = capsys.readouterr()
     with circuits.open(path) as run:
         low, high = sorted(100 * seen_share(run).values)
     warning = warning.replace("50 to 53", f"{low:g} to {high:g}")
+    warning = warning.replace("FEW", f"{100 - high:g}").replace("MANY", f"{100 - low:g}")
+    n_different = [len(np.unique(config.task.train_data(seed)["inputs"], axis=0)) for seed in config.seeds]
+    warning = warning.replace("LEFT", str(64 - max(n_different)))
     assert warning in err
     assert f" {high:.3g} %" in out
     assert main(["show", str(path)]) == 0
@@ -297,6 +301,30 @@ def test_train_show_tables_and_page_say_how_much_of_the_test_set_is_seen(make_co
     assert f"<td>{high:g} % of the test set seen</td>" in page.replace(' class="edge"', "")
     assert warning.removeprefix("warning: ") in page
     assert "100 inputs, the same for all seeds; in the training set: " in page
+
+
+@pytest.mark.parametrize(
+    ("n", "n_train", "n_test", "said"),
+    [
+        (10, 900, 100, "train with --task.test-unseen true for a test set without them."),
+        (6, 50, 100, "--task.n-test 24 for a test set without them."),
+        (4, 200, 100, "are memory: the training set of seed 0 holds every input there is, so lower --task.n-train."),
+    ],
+)
+def test_the_warning_advises_what_training_accepts(n, n_train, n_test, said, tmp_path):
+    config = circuits.preset("merrill-2023").replace(
+        model__width=4, task__n=n, task__n_train=n_train, task__n_test=n_test, epochs=1, seeds=[0, 1]
+    )
+    with circuits.train(config, tmp_path / "seen.h5", progress=False) as run:
+        (warning,) = seen_warnings(run)
+        none_is_left = seen_share(run).min() == 1
+    assert warning.endswith(said)
+    assert ("test_accuracy_unseen" in warning) != none_is_left
+    if not none_is_left:
+        advised = re.findall(r"--task.n-test (\d+)", warning) or [n_test]
+        better = config.replace(task__test_unseen=True, task__n_test=int(advised[0]))
+        with circuits.train(better, tmp_path / "unseen.h5", progress=False) as run:
+            assert not seen_share(run).any()
 
 
 def test_an_imported_network_that_was_not_trained_remembers_nothing(tmp_path):

@@ -310,7 +310,7 @@ def test_a_network_that_outputs_zero_everywhere_has_collapsed():
     net = Construction("dead", ((1, 1),), (-5,), (1,), "")
     assert verify(net).collapsed
     assert not verify(net).computes_parity
-    assert str(verify(net)).startswith("dead: has collapsed. Its output is 0 on every pattern")
+    assert str(verify(net)).startswith("dead: has collapsed. Its largest output on the 4 patterns is 0, where")
     assert not verify(two_neuron()).collapsed
 
 

@@ -125,7 +125,13 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         of_subnetwork["n_kept"][place] = kept.sum()
         recovered = relevant_bits(alone["W"], alone["u"], len(bits)).bits
         of_subnetwork["bits_recovered"][place] = set(recovered) == set(bits)
-        fewest = fewest_flips(**alone, support=bits, inputs=tests[place[1]], time_limit=options.time_limit)
+        fewest = fewest_flips(
+            **alone,
+            support=bits,
+            inputs=tests[place[1]],
+            time_limit=options.time_limit,
+            certified=proof.verdict == "certified",
+        )
         of_subnetwork["fewest_flips_min"][place] = fewest.least
         of_subnetwork["fewest_flips_median"][place] = fewest.median
     whole = {f"whole_{name}": values for name, values in of_whole.items() if name in WHOLE}

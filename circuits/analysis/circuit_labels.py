@@ -53,15 +53,16 @@ def gates_labelled(found: Sequence[Circuit | None], neurons: Sequence[np.ndarray
     }
 
 
-def elements_labelled(found: Sequence[Circuit | None], k: int) -> Variables:
-    """Every element's gate and weights, (seed, element[, bit]), and their number (seed,)."""
+def elements_labelled(found: Sequence[Circuit | None], k: int, fates: Sequence[str]) -> Variables:
+    """Every element's gate and weights, (seed, element[, bit]), and their number (seed,): 0 if the seed collapsed."""
     length = max((len(one.b) for one in found if one is not None), default=0)
 
     def each(read: Any, fill: Any, empty: Any) -> np.ndarray:
         return np.array([padded(empty if one is None else np.asarray(read(one)), length, fill) for one in found])
 
     number, of_element = np.zeros(0), ("seed", "element")
-    sizes = np.array([np.nan if one is None else float(len(one.b)) for one in found])
+    without = [0.0 if fate == "collapsed" else np.nan for fate in fates]
+    sizes = np.array([other if one is None else float(len(one.b)) for one, other in zip(found, without, strict=True)])
     names = each(lambda one: np.array(one.element_gates.names, "<U16"), "", np.zeros(0, "<U16"))
     return {
         "merged_size": ("seed", sizes, {"long_name": "elements of the active subnetwork"}),

@@ -65,7 +65,7 @@ def measure(
     fires, always_fires, can_fire
         (seed, rank, pattern) with the other bits at their mean, whatever they are, for some choice of them.
     merged_size, element_gate, element_cosine, element_weight, element_bias, element_readout
-        (seed,), (seed, element[, bit]) the elements of the active subnetwork.
+        (seed,), (seed, element[, bit]) the elements of the active subnetwork; `merged_size` is 0 for a collapsed seed.
     construction_neuron, residual, n_missing, n_extra, overlap
         (construction, seed, element), (construction, seed) the match; see `match`. `permutation` and `bit_sign`
         (construction, seed, bit) are the symmetry under which it was found.
@@ -122,7 +122,7 @@ def measure(
         **late_labelled(sizes[np.isin(needed, late)]),
         **supports_labelled(supports, run.config.task.signature.n_inputs),
         **gates_labelled(circuits, neurons, 2**k),
-        **elements_labelled(circuits, k),
+        **elements_labelled(circuits, k, fates),
         **matches_labelled(circuits, made, k, fates),
         **built_labelled(made, least),
         **{name: (("seed", "part"), values.reshape(n_seeds, -1)) for name, (_, values) in final.items()},
@@ -180,8 +180,8 @@ def warnings_about(run: Run, result: xr.Dataset) -> list[str]:
     relevant = set(result["bit"].values.tolist())
     for index, seed in enumerate(run.seeds):
         at = result.isel(seed=index)
-        if np.isnan(at["merged_size"]):
-            said.append(f"seed {seed} {at['verdict'].values}, so there is no circuit.")
+        if (fate := str(at["verdict"].values)) in ("collapsed", "diverged"):
+            said.append(f"seed {seed} {fate}, so there is no circuit.")
             continue
         found = np.flatnonzero(at["bit_found"].values).tolist()
         if bool(at["bits_ambiguous"]):

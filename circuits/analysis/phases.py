@@ -57,7 +57,12 @@ def first_true(condition: Bool[np.ndarray, "step seed"]) -> Float[np.ndarray, " 
 
 
 def phase_checkpoints(run: Run, options: Options) -> tuple[Float[np.ndarray, " seed"], Float[np.ndarray, " seed"]]:
-    """Indices of the memorization and the generalization checkpoint of each seed, NaN where there is none."""
+    """Indices of the memorization and the generalization checkpoint of each seed, NaN where there is none.
+
+    Without a training step there is none: an accuracy above the threshold was not learned.
+    """
+    if not run.config.total_steps:
+        return np.full(len(run.seeds), np.nan), np.full(len(run.seeds), np.nan)
     n_train, n_test = run.all_data.sizes["example"], run.all_data.sizes["test_example"]
     memorised = exceeds(run.metrics["train_accuracy"].values, n_train, options.memorization_threshold)
     generalised = exceeds(run.metrics["test_accuracy"].values, n_test, options.generalization_threshold)
@@ -80,14 +85,14 @@ def phases(run: Run, options: Options = Options()) -> xr.Dataset:
         g - M at least, if memorization is at or before M and generalization exactly at g.
     collapsed
         (seed,) bool: at the last checkpoint every output is 0 to within a thousandth of what the loss asks for, as
-        `circuits.collapse` defines it. The accuracy is then 0, not chance.
+        `circuits.collapse` defines it. The accuracy is then 0, not chance. Its attribute `recomputed` is 1 if the run
+        did not store which networks have collapsed, and one of any checkpoint has.
     diverged
         (seed,) bool: the last training loss is not finite.
     """
     memorised, generalised = phase_checkpoints(run, options)
     untrained = {} if run.config.total_steps else {"untrained": 1}
-    if untrained:
-        memorised, generalised = np.full((2, len(run.seeds)), np.nan)
+    recomputed = int(run.collapsed.attrs["recomputed"] and run.collapsed.any())
     early, late = (censored(run, checkpoints) for checkpoints in (memorised, generalised))
     delay = epoch_at(run, generalised) - epoch_at(run, memorised)
     last = run.metrics.isel(step=-1)
@@ -106,7 +111,7 @@ def phases(run: Run, options: Options = Options()) -> xr.Dataset:
             "memorization_censored": ("seed", early, {"long_name": "memorization at or before its epoch"}),
             "generalization_censored": ("seed", late, {"long_name": "generalization at or before its epoch"}),
             "grokking_delay": ("seed", np.where(early | late, np.nan, delay), {"long_name": "grokking delay"}),
-            "collapsed": ("seed", run.collapsed.values[-1], {"recomputed": run.collapsed.attrs["recomputed"]}),
+            "collapsed": ("seed", run.collapsed.values[-1], {"recomputed": recomputed}),
             "diverged": ("seed", ~np.isfinite(last["train_loss"].values)),
         },
         {"seed": list(run.seeds)},

@@ -2,7 +2,7 @@
 
 As Fuangkawinsombut 2024, Figures 2.2 and 2.3: five checkpoints evenly spaced from the memorization checkpoint to the
 generalization checkpoint of a seed, and its last. Where these two are close the code of the thesis looks 20 epochs on;
-here the five are at least one checkpoint apart. A seed that never memorised starts at its first checkpoint, one that
+here the five are at least one checkpoint apart. A seed that never memorized starts at its first checkpoint, one that
 never generalised goes on to its last.
 """
 

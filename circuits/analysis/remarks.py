@@ -1,4 +1,6 @@
-"""What a reader of phases and losses must know: bounds in place of epochs, negative delays, losses rounded to 0."""
+"""What a reader of phases and losses must know: bounds in place of epochs, negative delays, collapse computed again,
+losses rounded to 0.
+"""
 
 import numpy as np
 import xarray as xr
@@ -7,6 +9,10 @@ from jaxtyping import Int
 from circuits.analysis.bounded import NONE, UNKNOWN, bounded, delay_in_words
 from circuits.checkpoints.run import Run
 
+RECOMPUTED = (
+    "The run was made before collapse was defined as it is now: which networks have collapsed, and their accuracies, "
+    "are computed again."
+)
 PHASES = {"memorization": ("train", "memorized"), "generalization": ("test", "generalized")}
 
 
@@ -39,6 +45,8 @@ def phase_remarks(phases: xr.Dataset) -> list[str]:
                 f"seed {seed}: test accuracy exceeds its threshold before train accuracy does, so the delay is "
                 f"negative, {bounded(float(at['grokking_delay']))} epochs: there is no grokking."
             )
+    if "collapsed" in phases and phases["collapsed"].attrs.get("recomputed"):
+        said.append(RECOMPUTED)
     return said
 
 

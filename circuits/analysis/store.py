@@ -91,7 +91,7 @@ def _encoded(dataset: xr.Dataset) -> dict[str, Any]:
     for part in ("coords", "data_vars"):
         for name, variable in document[part].items():
             variable["dtype"], variable["shape"] = str(dataset[name].dtype), list(dataset[name].shape)
-            variable["data"] = _leaves(variable["data"], _to_strict)
+            variable["data"] = _leaves(variable["data"], strict)
     return document
 
 
@@ -109,7 +109,14 @@ def _leaves(data: Any, change: Any) -> Any:
     return [_leaves(item, change) for item in data] if isinstance(data, list) else change(data)
 
 
-def _to_strict(value: Any) -> Any:
+def strict(value: Any) -> Any:
+    """A number as strict JSON has it: NaN is None, infinities are "Infinity" and "-Infinity"; other values stay.
+
+    Examples
+    --------
+    >>> strict(float("nan")), strict(float("inf")), strict(0.5)
+    (None, 'Infinity', 0.5)
+    """
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
     return value

@@ -22,10 +22,6 @@ COLLAPSED = {  # what a collapsed network does, by what its prediction is
         f"as 0."
     ),
 }
-RECOMPUTED = (
-    "The run was made before collapse was defined as it is now: which networks have collapsed, and their accuracies, "
-    "are computed again."
-)
 
 
 def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
@@ -131,12 +127,6 @@ def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
                 f"seed {seed}: the last checkpoint needs {final:.0f} neurons, the median of the last {n_late} is "
                 f"{median:.0f}: one support input near zero is enough. Consider --final median."
             )
-        if np.isnan(at["memorization_epoch"]):
-            said.append(f"seed {seed} never memorised, so the memorizing group is NaN.")
-    return said + recomputed_remark(result)
-
-
-def recomputed_remark(phases: xr.Dataset) -> list[str]:
-    """That collapse was computed again, of a run that did not store it and in which a network has collapsed."""
-    collapsed = phases["collapsed"]
-    return [RECOMPUTED] if collapsed.attrs.get("recomputed") and collapsed.any() else []
+        if np.isnan(at["memorization_epoch"]) and not result["memorization_epoch"].attrs.get("untrained"):
+            said.append(f"seed {seed} never memorized, so the memorizing group is NaN.")
+    return said

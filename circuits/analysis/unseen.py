@@ -11,7 +11,9 @@ from jaxtyping import Bool
 
 from circuits.checkpoints.layout import UNSEEN_ACCURACY
 from circuits.checkpoints.run import Run
+from circuits.config import Config
 from circuits.seen import SEEN, seen_inputs
+from circuits.tasks.parity import Parity
 
 HARMLESS = 0.05  # a share up to which nothing is said
 FEW_SEEDS = 8  # each is named; of more, the range
@@ -91,13 +93,15 @@ def seen_warnings(run: Run) -> list[str]:
     """One line if a seed's training set holds more than 5 % of its test inputs: which seeds, and what to do."""
     if not (what := seen_sentence(run)):
         return []
-    task = run.config.task
-    ways = [f"{UNSEEN_ACCURACY} counts the others alone"] if UNSEEN_ACCURACY in run.metrics else []
-    if hasattr(task, "test_unseen"):
-        ways.append("train with --task.test-unseen true for a test set without them")
-    else:
-        ways.append(f"give the task '{task.kind}' a test set without them")
-    return [f"{what}, so test accuracy and the epoch of generalization are partly memory: {'; '.join(ways)}."]
+    share, n_test = _remarkable(run), run.all_data.sizes["test_example"]
+    others = np.rint((1 - share.values) * n_test).astype(int)
+    so = "so test accuracy and the epoch of generalization are" + (" partly memory" if others.any() else " memory")
+    ways = []
+    if others.any() and UNSEEN_ACCURACY in run.metrics:
+        few, many = int(others.min()), int(others.max())
+        number = f"{few}" if few == many else f"{few} to {many}"
+        ways.append(f"{UNSEEN_ACCURACY} counts the {number} {'other' if many == 1 else 'others'} alone")
+    return [f"{what}, {so}: {'; '.join([*ways, _way_to_unseen(run.config)])}."]
 
 
 def percent(share: xr.DataArray) -> str:
@@ -110,6 +114,20 @@ def percent(share: xr.DataArray) -> str:
     """
     low, high = (f"{100 * float(value):.3g}" for value in (share.min(), share.max()))
     return f"{low} %" if low == high else f"{low} to {high} %"
+
+
+def _way_to_unseen(config: Config) -> str:
+    """How to train with a test set of unseen inputs."""
+    task = config.task
+    if not isinstance(task, Parity):
+        return f"give the task '{task.kind}' a test set without them"
+    short = task.too_few_unseen(config.seeds)
+    if short is None:
+        return "train with --task.test-unseen true for a test set without them"
+    seed, left = short
+    if left:
+        return f"train with --task.test-unseen true --task.n-test {left} for a test set without them"
+    return f"the training set of seed {seed} holds every input there is, so lower --task.n-train"
 
 
 def _remarkable(run: Run) -> xr.DataArray:

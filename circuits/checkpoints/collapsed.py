@@ -46,6 +46,15 @@ def collapsed_networks(run: Run, metrics: xr.Dataset) -> Bool[np.ndarray, "step 
     return known[1]
 
 
+def train_largest_output(run: Run, seed: int, checkpoint: int) -> float:
+    """Largest |output|, or spread of logits, of one network on its training set; computed if the run lacks it."""
+    index = run.seed_index(seed)
+    if stores_largest_output(run.metrics):
+        return float(run.metrics[LARGEST_OUTPUT].values[checkpoint, index])
+    has_classes = run.config.task.signature.n_classes is not None
+    return largest_output(_train_outputs(run, index, checkpoint), has_classes)
+
+
 def _recomputed(run: Run, losses: np.ndarray) -> Bool[np.ndarray, "step seed"]:
     n_classes = run.config.task.signature.n_classes
     between = loss_range(run.config.loss, n_classes)

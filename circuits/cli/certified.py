@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from circuits.analysis.store import strict
 from circuits.constructions.certificate import Certificate, what_would_decide
 from circuits.constructions.certify import certify, float64_output
 from circuits.constructions.failures import FailureRate, failure_rate
@@ -35,13 +36,13 @@ def certificate(
         lines.append("That is in exact arithmetic. In float64 its output rounds to the right sign.")
     data: dict[str, Any] = {
         "verdict": proof.verdict,
-        "margin_lower": _finite(proof.lower),
-        "margin_upper": _finite(proof.margin),
+        "margin_lower": strict(proof.lower),
+        "margin_upper": strict(proof.margin),
         "exact": proof.exact,
-        "seconds_left": _finite(proof.seconds_left),
+        "seconds_left": strict(proof.seconds_left),
         "input": proof.input.tolist(),
         "patterns": [
-            {"lower": _finite(lower), "upper": _finite(upper), "method": method}
+            {"lower": strict(lower), "upper": strict(upper), "method": method}
             for lower, upper, method in zip(
                 proof.pattern_lower.tolist(), proof.pattern_margin.tolist(), proof.method, strict=True
             )
@@ -52,13 +53,21 @@ def certificate(
         lines.append(_in_proportion(failures))
         data["failures"] = vars(failures) | {"rate": failures.rate}
     if n > len(bits) and test_inputs is not None:
-        flips = fewest_flips(network["W"], network["b"], network["u"], bits, inputs=test_inputs, time_limit=time_limit)
+        flips = fewest_flips(
+            network["W"],
+            network["b"],
+            network["u"],
+            bits,
+            inputs=test_inputs,
+            time_limit=time_limit,
+            certified=proof.verdict == "certified",
+        )
         low, middle = flips.least, flips.median
         lines.append(
             f"Fewest flips of irrelevant bits until a test input fails: {_count(low)} (least), "
             f"{_count(middle)} (median)."
         )
-        data["fewest_flips"] = {"min": _finite(low), "median": _finite(middle)}
+        data["fewest_flips"] = {"min": strict(low), "median": strict(middle)}
     return proof.verdict, lines, data
 
 
@@ -90,7 +99,3 @@ def _signs(bits: np.ndarray) -> str:
 
 def _count(flips: float) -> str:
     return "not known" if np.isnan(flips) else "none suffice" if np.isinf(flips) else f"{flips:g}"
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None

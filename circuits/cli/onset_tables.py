@@ -8,7 +8,7 @@ import xarray as xr
 from rich.table import Table
 
 from circuits.analysis.bounded import UNKNOWN, bounded
-from circuits.cli.console import new_table
+from circuits.cli.console import count, new_table
 
 MOST_TIED = 5  # names in a cell
 
@@ -98,5 +98,7 @@ def _why_nothing_changes(dataset: xr.Dataset, phases: xr.Dataset) -> str:
     begin = phases["memorization_epoch"].sel(seed=dataset["seed"]).fillna(0)
     later = int(((dataset["epoch"] >= begin) & (dataset["epoch"] > 0)).sum("step").max())
     if later < LEAST_POINTS:
-        return f"Only {later} checkpoints lie after memorisation; to see a measure move takes {LEAST_POINTS}."
-    return "No measure moves."
+        some = phases["memorization_epoch"].sel(seed=dataset["seed"]).notnull().any()
+        after = "memorization" if some else "initialization"
+        return f"Only {count(later, 'checkpoint')} after {after}; to see a measure change takes {LEAST_POINTS}."
+    return "No measure changes."

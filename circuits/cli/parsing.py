@@ -80,7 +80,7 @@ def _worded(event: Any, flags: type, words: Sequence[str], command: str) -> str 
     """One line for an event of tyro's hook; None for one we do not know."""
     match type(event).__name__:
         case "UnrecognizedArgs":
-            return _unknown(event.tokens, flags, command)
+            return _unknown(event.tokens, words, flags, command)
         case "MissingArgs":
             return _needed(words, flags, command, " and ".join(_flag(one.arg) for one in event.missing_arguments))
         case "InvalidChoice" if {choice.lower() for choice in event.choices} == {"true", "false"}:
@@ -104,18 +104,21 @@ def _needed(words: Sequence[str], flags: type, command: str, argument: str) -> s
         word for word in words if word.startswith("--") and word.partition("=")[0].replace("_", "-") not in valid
     ]
     if misspelt:
-        return _unknown(misspelt, flags, command)
+        return _unknown(misspelt, words, flags, command)
     return f"{command} needs {argument}. `{command} --help` shows its arguments."
 
 
-def _unknown(tokens: Sequence[str], flags: type, command: str) -> str:
+def _unknown(tokens: Sequence[str], words: Sequence[str], flags: type, command: str) -> str:
+    valid = [*names(flags), "--help"]
+    after = (word.partition("=")[0] for word in words[words.index("--") :]) if "--" in words else ()
+    if late := [word for word in after if word.replace("_", "-") in valid]:
+        return f"{late[0]} comes after --, where no word is an option. Leave -- out."
     token = next((token for token in tokens if token.startswith("-")), tokens[0]).partition("=")[0]
     if not token.startswith("-"):
         return f"{command} does not know what to do with '{token}'. `{command} --help` shows its arguments."
-    valid = names(flags)
     if token.endswith(".kind") and "--set" in valid:
         return f"{token} is no option, since its other fields depend on it. Write --set {token.lstrip('-')}=NAME."
-    close = get_close_matches(token.replace("_", "-"), [*valid, "--help"], n=1)
+    close = get_close_matches(token.replace("_", "-"), valid, n=1)
     close = close or [name for name in valid if name.rpartition(".")[2] == token.lstrip("-")][:1]
     hint = f"Did you mean {close[0]}? " if close else ""
     return f"{command} has no option {token}. {hint}`{command} --help` lists them."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from circuits.cli.console import count, remark, result, size
+from circuits.cli.console import count, result, size
 from circuits.cli.parsing import parsed
 from circuits.config import Part
 
@@ -34,7 +34,6 @@ def command(words: list[str]) -> int:
 
     from circuits.analysis.phases import phases
     from circuits.analysis.remarks import loss_remarks, phase_remarks
-    from circuits.analysis.subnetwork import recomputed_remark
     from circuits.analysis.unseen import seen_warnings, with_seen_share
     from circuits.checkpoints.run import open_run
     from circuits.cli.tables import phase_table
@@ -46,8 +45,6 @@ def command(words: list[str]) -> int:
         if run.n_checkpoints:
             when = phases(run)
             result("", *phase_table(with_seen_share(run, when)), *phase_remarks(when), *loss_remarks(run))
-            for text in recomputed_remark(when):
-                remark(text)
         result(*(f"\nwarning: {warning}" for warning in seen_warnings(run)))
         if flags.follow:
             _follow(run)

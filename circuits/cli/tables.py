@@ -305,9 +305,10 @@ def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
         f"and how long after {reference} (95 %){of}."
     )
     when = "\n".join([when, *bounds_legend(dataset, seeds)])
-    never = [str(seed) for seed in seeds if math.isnan(float(phases["memorization_epoch"].sel(seed=seed)))]
-    if never:
-        when += f"\nNever memorised, looked at from the first update: seed {', '.join(never)}"
+    epochs = phases["memorization_epoch"]
+    never = [str(seed) for seed in seeds if math.isnan(float(epochs.sel(seed=seed)))]
+    if never and not epochs.attrs.get("untrained"):
+        when += f"\nNever memorized, so from the first update: seed {', '.join(never)}"
     shown = [
         (f"progress, at epoch {float(dataset['epoch'][-1]):g}{of}", values),
         (when, onset_table(dataset, phases, seeds)),

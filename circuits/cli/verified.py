@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from circuits.analysis.store import strict
 from circuits.cli.console import new_table
 from circuits.constructions.verdict import as_float, number, verdict
 from circuits.constructions.verification import Verification
@@ -53,6 +54,7 @@ def as_json(verification: Verification, **further: Any) -> str:
         "name": verification.name,
         "computes_parity": verification.computes_parity,
         "collapsed": verification.collapsed,
+        "train_largest_output": strict(verification.train_largest_output),
         "margin": None if margin is None else as_float(margin),
         "thresholds": None if thresholds is None else [as_float(value) for value in thresholds],
         "verdict": verdict(verification),

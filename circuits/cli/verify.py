@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from circuits.cli.console import result
+from circuits.cli.console import remark, result
 from circuits.cli.parsing import parsed
 from circuits.errors import InputError, nearest
 from circuits.registry import CONSTRUCTIONS, about
@@ -110,6 +110,7 @@ def _of_a_run(flags: VerifyFlags) -> Judged:
         raise InputError(f"There is no subnetwork '{flags.subnetwork}'. {nearest(flags.subnetwork, SUBNETWORKS)}")
 
     from circuits.analysis.active import active_at
+    from circuits.analysis.remarks import RECOMPUTED
     from circuits.checkpoints.run import open_run
     from circuits.constructions import verify_run
 
@@ -117,6 +118,8 @@ def _of_a_run(flags: VerifyFlags) -> Judged:
         kept = active_at(run, flags.seed, flags.checkpoint) if flags.subnetwork else slice(None)
         mask = None if isinstance(kept, slice) else kept
         verification = verify_run(run, flags.seed, flags.checkpoint, kept=mask)
+        if verification.collapsed and run.collapsed.attrs["recomputed"]:
+            remark(RECOMPUTED)
         arrays = run.arrays(flags.seed, flags.checkpoint)
         names = run.config.model.hidden_layer or ()  # verify_run has refused a model without
         network = {short: arrays[name][kept] for short, name in zip("Wbu", names, strict=True)}

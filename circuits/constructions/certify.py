@@ -71,7 +71,8 @@ def certify(
         can be found are found. The instant bounds and a first look at every pattern are always made.
     method
         Insist on one way: all "inputs" one by one, "branching" (branch and bound for the least margin), the on/off
-        "states" of the unstable neurons, or "milp". By default what the module's docstring says.
+        "states" of the unstable neurons, or "milp". By default what the module's docstring says. The last two leave
+        margins within rounding undecided.
 
     Raises
     ------

@@ -1,8 +1,11 @@
 """The fewest irrelevant bits to flip before a network's sign is no longer the parity: how far an input is from failing.
 
-Where the margin is the least of a few linear functions (`worst.states`), the answer needs no search: each function
-falls fastest by flipping the bits of largest gain first, and the first function to reach 0 says how many. Otherwise it
-is the least number of flips under margin <= 0, a MILP as in `milp.py`.
+1. With at most 20 irrelevant bits that have a weight, all their choices are evaluated (`nearest.py`).
+2. Where the margin is the least of a few linear functions (`worst.states`), the answer needs no search: each function
+   falls fastest by flipping the bits of largest gain first, and the first function to reach 0 says how many.
+3. With at most 40 unstable neurons it is the least number of flips under margin <= 0, a MILP as in `milp.py`.
+
+With more bits and more neurons it stays unknown, unless the network is certified: then no flips suffice.
 """
 
 from collections.abc import Sequence
@@ -16,7 +19,8 @@ from circuits.constructions.certificate import refuse_time_limit
 from circuits.constructions.exactly import exact_outputs
 from circuits.constructions.highs import dual_bound
 from circuits.constructions.milp import MOST_EXACT, TOLERANCE, UNIT, Program
-from circuits.constructions.restriction import Restriction, irrelevant_bits, restriction, unit_scale
+from circuits.constructions.nearest import MOST_BITS, flips_to_failure
+from circuits.constructions.restriction import Restriction, irrelevant_bits, restriction, unit_scale, weighted_bits
 from circuits.constructions.worst import can_list_states, states
 
 
@@ -28,8 +32,8 @@ class Flips:
     ----------
     lower, upper
         (example,) between which the number lies; 0 where the input fails as it is, inf where no flips suffice. Equal
-        where the number is known; `upper` is inf where no failing input was found in time. With more than 40 unstable
-        neurons none is looked for.
+        where the number is known; `upper` is inf where no failing input was found in time. With more than 20 irrelevant
+        bits and 40 unstable neurons none is looked for.
     """
 
     lower: Float[np.ndarray, " example"]
@@ -66,6 +70,7 @@ def fewest_flips(
     inputs: Real[np.ndarray, "example input"],
     *,
     time_limit: float = 60.0,
+    certified: bool = False,
 ) -> Flips:
     """Fewest flips of bits outside the support after which sign f(x) is not the parity of the support.
 
@@ -79,6 +84,8 @@ def fewest_flips(
         (example, input) in ±1.
     time_limit
         Seconds in all, >= 0.
+    certified
+        Whether `certify` has proved that no input fails: then no flips suffice, and nothing is searched.
 
     Raises
     ------
@@ -94,16 +101,31 @@ def fewest_flips(
     array([3., 1.])
     """
     refuse_time_limit(time_limit)
+    if certified:
+        return Flips(np.full(len(inputs), np.inf), np.full(len(inputs), np.inf))
     deadline = monotonic() + time_limit
     net = unit_scale(W, b, u)
     others = irrelevant_bits(W.shape[1], support)
     signs = inputs[:, list(support)].astype(np.int8)
     lower, upper = np.zeros(len(inputs)), np.zeros(len(inputs))
-    margins = {}
-    for at, (pattern, outputs) in enumerate(zip(signs, exact_outputs(W, b, u, inputs), strict=True)):
-        if int(pattern.prod()) * outputs <= 0:
-            continue
-        key = pattern.tobytes()
+    right = np.array(
+        [
+            int(pattern.prod()) * output > 0
+            for pattern, output in zip(signs, exact_outputs(W, b, u, inputs), strict=True)
+        ],
+        bool,
+    )
+    if len(weighted_bits(net, support)) <= MOST_BITS:
+        for pattern in np.unique(signs[right], axis=0):
+            here = right & (signs == pattern).all(axis=1)
+            lower[here], upper[here] = 1.0, np.inf
+            if monotonic() < deadline:
+                bits = inputs[here][:, others].astype(np.int8)
+                lower[here], upper[here] = flips_to_failure(net, support, pattern, bits, deadline)
+        return Flips(lower, upper)
+    margins: dict[bytes, Restriction] = {}
+    for at in np.flatnonzero(right):
+        pattern, key = signs[at], signs[at].tobytes()
         if key not in margins:
             margins[key] = restriction(net, support, pattern)
         bits = inputs[at, others].astype(np.int8)

@@ -7,6 +7,7 @@ actual input they are ±1, and what weight is left on them can still turn a sign
 import numpy as np
 from jaxtyping import Bool
 
+from circuits.checkpoints.collapsed import train_largest_output
 from circuits.checkpoints.run import Run
 from circuits.constructions.verification import Verification, verify
 from circuits.errors import InputError
@@ -55,8 +56,9 @@ def verify_run(
     mask = np.ones(len(network["b"]), bool) if kept is None else kept
     which = np.flatnonzero(mask)
     some = "" if kept is None else f", {len(which)} of {len(mask)} neurons"
-    collapsed = bool(run.collapsed.values[index, run.seed_index(seed)])
-    collapsed_on_data = collapsed if kept is None else collapsed or None  # neurons of a live network: by the patterns
+    largest = None  # of some neurons of a live network the patterns decide
+    if kept is None or run.collapsed.values[index, run.seed_index(seed)]:
+        largest = train_largest_output(run, seed, index)
     what = f"{run.path.name}, seed {seed}, checkpoint {index}{some}"
     try:
         return verify(
@@ -64,7 +66,7 @@ def verify_run(
             task.parity_bits,
             name=what,
             neurons=[f"#{neuron}" for neuron in which],
-            collapsed_on_data=collapsed_on_data,
+            train_largest_output=largest,
         )
     except InputError as error:
         raise InputError(f"{what}: {error}") from None

@@ -70,11 +70,14 @@ def as_float(value: Fraction) -> float | None:
 def _answer(verification: Verification) -> str:
     name, n_patterns = verification.name, len(verification.parities)
     if verification.collapsed:
-        if not verification.largest_output:
-            return f"{name}: has collapsed. Its output is 0 on every pattern, neither sign: it computes nothing."
+        largest = verification.train_largest_output
+        of_data = largest is not None
+        whose = "The network's" if of_data else "Its"
+        where = "its training set" if of_data else f"the {n_patterns} patterns"
+        size = Fraction(largest) if largest is not None else verification.largest_output
         return (
-            f"{name}: has collapsed. Its largest output on the {n_patterns} patterns is "
-            f"{number(verification.largest_output)}, where the loss asks for 1: it computes nothing."
+            f"{name}: has collapsed. {whose} largest output on {where} is {number(size)}, where the loss asks for 1: "
+            f"it computes nothing."
         )
     if verification.computes_parity:
         return (

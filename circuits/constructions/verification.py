@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Int8
 
-from circuits.collapse import COLLAPSED_SHARE
+from circuits.collapse import COLLAPSED_SHARE, is_collapsed
 from circuits.constructions.conditions import fires_as_printed, firing_condition
 from circuits.constructions.construction import Construction
 from circuits.constructions.exact import ExactValues, exact_values
@@ -52,8 +52,9 @@ class Verification:
         Activations and outputs, as integers over their denominators.
     printed
         The condition under which the source says that each neuron fires; empty if it does not.
-    collapsed_on_data
-        Whether the network of a run has collapsed on its training set; None where there is none: the patterns decide.
+    train_largest_output
+        Largest |f| of the run's network on its training set, which decides whether it has collapsed; None where there
+        is no training set: then the patterns decide.
     """
 
     name: str
@@ -64,7 +65,7 @@ class Verification:
     readout: tuple[Fraction, ...]
     values: ExactValues
     printed: tuple[str, ...] = ()
-    collapsed_on_data: bool | None = None
+    train_largest_output: float | None = None
 
     @property
     def k(self) -> int:
@@ -122,8 +123,8 @@ class Verification:
     @property
     def collapsed(self) -> bool:
         """Whether the outputs are 0, or as good as 0: see `circuits.collapse`."""
-        if self.collapsed_on_data is not None:
-            return self.collapsed_on_data
+        if self.train_largest_output is not None:
+            return bool(is_collapsed(self.train_largest_output))
         return self.largest_output < Fraction(str(COLLAPSED_SHARE))
 
     @cached_property
@@ -162,7 +163,7 @@ def verify(
     *,
     name: str = "network",
     neurons: Sequence[str] | None = None,
-    collapsed_on_data: bool | None = None,
+    train_largest_output: float | None = None,
 ) -> Verification:
     """Evaluate a network exactly on every pattern of its relevant bits, the other inputs held at 0.
 
@@ -178,8 +179,9 @@ def verify(
         For arrays: what they are.
     neurons
         For arrays: names of the neurons; by default h0, h1, …
-    collapsed_on_data
-        For arrays: whether the network is known to have collapsed on its training set; by default the patterns decide.
+    train_largest_output
+        For arrays: largest |f| on the network's training set, >= 0, if it has one: it decides whether the network has
+        collapsed. By default the patterns do.
 
     Returns
     -------
@@ -228,4 +230,4 @@ def verify(
     left_out = int((others[u != 0] != 0).any(axis=0).sum())
     names = tuple(f"h{index}" for index in range(len(W))) if neurons is None else tuple(neurons)
     readout = tuple(Fraction(one) for one in u.tolist())
-    return Verification(name, where, n, left_out, names, readout, values, collapsed_on_data=collapsed_on_data)
+    return Verification(name, where, n, left_out, names, readout, values, train_largest_output=train_largest_output)

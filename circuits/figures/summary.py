@@ -11,7 +11,7 @@ import xarray as xr
 from circuits.analysis.bounded import bounded, delay_in_words, epoch_in_words
 from circuits.analysis.groups import last_checkpoints
 from circuits.analysis.remarks import loss_remarks, phase_remarks
-from circuits.analysis.subnetwork import COLLAPSED, is_of_collapsed, recomputed_remark
+from circuits.analysis.subnetwork import COLLAPSED, is_of_collapsed
 from circuits.analysis.unseen import memory_share, seen_remark, seen_sentence, seen_warnings
 from circuits.checkpoints.run import Run
 from circuits.options import Options
@@ -124,7 +124,6 @@ def cautions(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) ->
             f"seed {seed} collapsed: {COLLAPSED['sign' if run.config.task.signature.n_classes is None else 'class']}"
             for seed in _marked(phases, "collapsed")
         ]
-        said += recomputed_remark(phases)
     return merged(said)
 
 

@@ -151,13 +151,26 @@ class Parity(Task):
 
     def check_seeds(self, seeds: Sequence[int]) -> None:
         """Raise an `InputError` if `test_unseen` leaves a seed fewer than `n_test` inputs."""
+        short = self.too_few_unseen(seeds) if self.test_unseen else None
+        if short is not None:
+            raise self._too_few(*short)
+
+    def too_few_unseen(self, seeds: Sequence[int]) -> tuple[int, int] | None:
+        """The seed that leaves fewest inputs outside its training set, and how many; None if `n_test` or more.
+
+        Also None where the training sets are too large to be counted.
+
+        Examples
+        --------
+        >>> Parity(n=4, k=2, n_train=200, n_test=10).too_few_unseen([0, 1]), Parity().too_few_unseen([0])
+        ((0, 0), None)
+        """
         surely = 2**self.n - self.n_train >= self.n_test
-        if not self.test_unseen or surely or len(seeds) * self.n_train * self.n > MOST_CHECKED:
-            return
+        if surely or len(seeds) * self.n_train * self.n > MOST_CHECKED:
+            return None
         left = {seed: 2**self.n - n_different(self.train_data(seed)["inputs"]) for seed in seeds}
         seed = min(left, key=lambda seed: left[seed])
-        if left[seed] < self.n_test:
-            raise self._too_few(seed, left[seed])
+        return (seed, left[seed]) if left[seed] < self.n_test else None
 
     def parity(self, inputs: np.ndarray) -> np.ndarray:
         """Parity of the relevant bits, (example,) int8 in {-1, 1}.
