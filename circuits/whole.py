@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+COPIED_BYTES = 1 << 24  # at a time
+
 
 @contextmanager
 def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
@@ -43,6 +45,42 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def copy_sparse(source: Path, target: Path) -> None:
+    """Copy a file without filling its holes, which take no room on the disk.
+
+    Raises
+    ------
+    FileExistsError
+        There is such a file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "a"
+    ...     with path.open("wb") as file:
+    ...         _ = file.truncate(1 << 20), file.seek(1 << 19), file.write(b"x")
+    ...     copy_sparse(path, Path(folder) / "b")
+    ...     (Path(folder) / "b").read_bytes() == path.read_bytes()
+    True
+    """
+    with source.open("rb") as old, target.open("xb") as new:
+        size, end = os.fstat(old.fileno()).st_size, 0
+        while end < size:
+            try:
+                start = os.lseek(old.fileno(), end, os.SEEK_DATA)
+            except OSError:  # nothing but a hole is left
+                break
+            end = os.lseek(old.fileno(), start, os.SEEK_HOLE)
+            old.seek(start)
+            new.seek(start)
+            while old.tell() < end:
+                new.write(old.read(min(end - old.tell(), COPIED_BYTES)))
+        new.truncate(size)
+        new.flush()
+        os.fsync(new.fileno())
 
 
 def sync(path: Path) -> None:

@@ -140,7 +140,7 @@ def broken(tmp_path: Path, tiny_path: Path, kind: str) -> Path:
         ("truncated", "is damaged: .*truncated file"),
         ("overwritten", "is damaged"),
         ("foreign", "is an HDF5 file but not a run: its 'format' is None, expected 'circuits-run'"),
-        ("newer", "has format version 99, this package reads up to 1. Upgrade grokking-circuits."),
+        ("newer", "has format version 99, this package reads up to 2. Upgrade grokking-circuits."),
         ("no config", "attribute 'config' is missing"),
         ("bad config", "is damaged"),
         ("no parameters", "is damaged"),

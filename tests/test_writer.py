@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import h5py
@@ -57,20 +58,23 @@ def test_a_value_that_hdf5_would_broadcast_over_seeds_is_refused(path, config):
         assert run.n_checkpoints == 0
 
 
-def test_a_checkpoint_without_its_step_does_not_exist_and_is_dropped_on_reopening(path, config):
+@pytest.mark.parametrize("cut", [-1, 14 - 256, 14 - 2**56, -(2**63) + 14])
+def test_a_checkpoint_without_its_whole_step_does_not_exist_and_is_taken_back_on_reopening(path, config, cut):
     with Writer(path) as writer:
         writer.append(0, 0.0, row(config, 0))
         writer.append(7, 1.0, row(config, 1))
     with h5py.File(path, "r+", libver=layout.LIBRARY_VERSIONS) as file:  # as left by a kill between the two phases
         for name in ("parameters/W", "parameters/b", "parameters/u", "epoch"):
-            file[name].resize(3, axis=0)
-        file["step"].resize(4, axis=0)
-    with circuits.open(path) as run:
-        assert run.n_checkpoints == 2
-    with Writer(path) as writer:
-        assert writer.n_checkpoints == 2
-    with h5py.File(path) as file:
-        assert {file[name].shape[0] for name in ("step", "epoch", "parameters/W")} == {2}
+            file[name][2] = 1.0
+        file["step"][2] = cut
+    whole = cut != -(2**63) + 14  # its bytes are neither those of 14 nor those of -1
+    with nullcontext() if whole else pytest.raises(circuits.InputError, match=r"step\[2\] is -9223372036854775794"):
+        with circuits.open(path) as run:
+            assert run.n_checkpoints == 2
+        with Writer(path) as writer:
+            assert writer.n_checkpoints == 2
+        with h5py.File(path) as file:
+            assert file["step"][:].tolist() == [0, 7] + [-1] * 39
 
 
 def test_a_second_writer_is_refused_by_name(path):
@@ -130,7 +134,7 @@ def test_a_refused_write_says_what_is_saved(path, config, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(h5py.Dataset, "resize", full)
+        patch.setattr(h5py.Dataset, "__setitem__", full)
         writer.append(7, 1.0, row(config, 1))
         message = r"writing failed .*No space left.* The first 1 checkpoints are saved; the next 1 need 1 MB"
         with pytest.raises(circuits.RunError, match=message):

@@ -1,7 +1,7 @@
-"""What a run must hold, given its config: the arrays, their dimensions, shapes and types, and steps that ascend.
+"""What a run must hold, given its config: the arrays, their dimensions, shapes and types, and the planned steps.
 
-`plain.py` has seen to it that the file is safe to read; here it is compared with what it says of itself. What is only
-wrong in its values (a weight that is not the one that was trained) cannot be seen by anyone.
+`plain.py` has seen to it that the file is safe to read; here it is compared with what it says of itself. Values are
+held against their digests where they are read (`lazy.py`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from circuits.checkpoints.commits import n_committed, planned_states, planned_steps
+from circuits.checkpoints.digests import METRICS, digest
 from circuits.checkpoints.layout import COMMIT, UNSEEN_ACCURACY, data_dims
-from circuits.checkpoints.writer import committed
 from circuits.config import Config
 from circuits.seen import SEEN
 
@@ -54,14 +55,16 @@ def check_contents(file: h5py.File, config: Config) -> None:
     _printable(config.model_dump(mode="json"))
     if (planned := n_planned(config)) > MAX_PLANNED:
         raise ValueError(f"its config plans {planned} checkpoints, more than {MAX_PLANNED}")
-    n_checkpoints = committed(_array(file, "step", (None,), "i"))  # first: a live writer extends it last
-    _ascending(file["step"][:n_checkpoints])
+    planned = planned_steps(config)
+    n_checkpoints = n_committed(_array(file, "step", (None,), "i")[:], planned)  # first: a live writer writes it last
     _array(file, "epoch", (None,), "f")
     seeds = _array(file, "seed", (len(config.seeds),), "iu")[()].tolist()
     if seeds != list(config.seeds):
         raise ValueError(f"it stores the seeds {seeds}, its config names {list(config.seeds)}")
     _trajectories(file, config, n_checkpoints)
     _data(file, config)
+    _states(file, config)
+    _digests(file, config)
     for slot in ("resume/slot0", "resume/slot1"):
         for field in ("sequence", "n_checkpoints", "crc32"):
             _array(file, f"{slot}/{field}", (), "i")
@@ -83,15 +86,6 @@ def n_planned(config: Config) -> int:
     by_epoch = 0 if kept.every_epochs is None else config.epochs // kept.every_epochs + 1
     by_step = 0 if kept.every_steps is None else config.total_steps // kept.every_steps + 1
     return 2 + len(kept.at_steps) + by_epoch + by_step
-
-
-def _ascending(steps: np.ndarray) -> None:
-    wrong = np.flatnonzero(steps[1:] <= steps[:-1])
-    if wrong.size:
-        at = int(wrong[0])
-        raise ValueError(
-            f"steps must ascend, but checkpoints {at} and {at + 1} are steps {steps[at]} and {steps[at + 1]}"
-        )
 
 
 def _trajectories(file: h5py.File, config: Config, n_checkpoints: int) -> None:
@@ -132,6 +126,42 @@ def _data(file: h5py.File, config: Config) -> None:
         raise ValueError(f"data/{SEEN} marks test inputs, but metrics/{UNSEEN_ACCURACY} is missing")
     if UNSEEN_ACCURACY in file["metrics"] and not some_seen:
         raise ValueError(f"metrics/{UNSEEN_ACCURACY} is there, but data/{SEEN} marks no test input")
+
+
+def _states(file: h5py.File, config: Config) -> None:
+    if "state_step" not in file and "optimizer" not in file:
+        return
+    planned = planned_states(config)
+    n_states = n_committed(_array(file, "state_step", (None,), "i")[:], planned, "state_step")
+    for name, item in _members(file, "optimizer"):
+        if name not in ("state_step", "seed"):
+            _array(file, f"optimizer/{name}", (None, len(config.seeds), *item.shape[2:]), "fiu")
+            if len(item) < n_states:
+                raise ValueError(f"optimizer/{name} has {len(item)} entries for {n_states} kept states")
+
+
+def _digests(file: h5py.File, config: Config) -> None:
+    """Version 2 has a digest of everything; version 1 of nothing."""
+    if int(file.attrs["format_version"]) < 2:
+        return
+    text = file.attrs["config"]
+    if digest(text.tobytes() if isinstance(text, np.bytes_) else bytes(text)) != file.attrs["config_digest"]:
+        raise ValueError("its config is not what was written: its digest differs")
+    n_seeds = len(config.seeds)
+    kept = [("checkpoint", "step", "digested", [*config.shapes, METRICS])]
+    if "optimizer" in file:
+        states = sorted(name for name, _ in _members(file, "optimizer") if name not in ("state_step", "seed"))
+        kept.append(("optimizer", "state_step", "kept", states))
+    for name, along, dim, names in kept:
+        dataset = _array(file, f"digests/{name}", (None, n_seeds, len(names)), "u")
+        found = [one.decode() for one in _array(file, f"digests/{dim}", (len(names),), "S")[:].tolist()]
+        if found != names:
+            raise ValueError(f"digests/{dim} names {found}, expected {names}")
+        if len(dataset) < len(file[along]):
+            raise ValueError(f"digests/{name} has {len(dataset)} entries for {len(file[along])} of {along}")
+    for name, item in _members(file, "data"):
+        if name not in file and not isinstance(item.attrs.get("digest"), np.unsignedinteger):
+            raise ValueError(f"data/{name} has no digest")
 
 
 def dimensions(dataset: h5py.Dataset) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The file format of a run, in one place: names, dimensions, chunks, creation.
 
-    /                 attributes: format, format_version, config, versions, numerics, created, recovery_slack
-    /step             (step,) int64: optimizer updates so far; a checkpoint exists once its step is written
+    /                 attributes: format, format_version, config, config_digest, versions, numerics, created, parent
+    /step             (step,) int64: optimizer updates so far; -1, and no checkpoint, until its step is written
     /epoch            (step,) float64 = step / steps per epoch
     /seed /neuron …   one dimension scale per dimension name
     /parameters/NAME  (step, seed, …)      /metrics/NAME  (step, seed)
@@ -9,6 +9,12 @@
     /data/test_seen   (seed, test_example) which test inputs are in the training set
     /optimizer/NAME   (state_step, seed, …) the optimizer's state at some checkpoints, if the config asks for it
     /resume/slot0, 1  sequence, n_checkpoints, crc32 and the optimizer's state
+    /digests/…        checkpoint (step, seed, digested): of each parameter, and of all metrics; optimizer (state_step,
+                      seed, kept); an array of /data has its own as an attribute
+
+Everything along `step` has its full length, that of the planned checkpoints, and its place in the file from the
+beginning: a commit then writes data only, and no block of HDF5's own is written in place, where a kill could cut it.
+What was never written takes no room on the disk.
 
 Every array names its dimensions by HDF5 dimension scales, so that netCDF tools and xarray show them. Scales live in
 the root and are hard-linked into the groups, where `xarray.open_dataset(group=…)` looks for coordinates. The file is
@@ -26,6 +32,9 @@ import h5py
 import numpy as np
 
 from circuits import registry
+from circuits.checkpoints.commits import UNWRITTEN, planned_states
+from circuits.checkpoints.digests import METRICS, digest
+from circuits.checkpoints.undo import undo_path
 from circuits.collapse import COLLAPSED_SHARE, LARGEST_OUTPUT
 from circuits.config import Config
 from circuits.errors import InputError, RunError
@@ -34,7 +43,7 @@ from circuits.seen import SEEN, seen_inputs
 from circuits.whole import written_whole
 
 FORMAT = "circuits-run"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 LIBRARY_VERSIONS = ("v110", "v110")
 LOSSES = {"hinge": "hinge loss", "cross_entropy": "cross-entropy", "mse": "squared error"}
 COMMIT = ("step", "epoch", "seed")  # what every group of trajectories shows as coordinates
@@ -114,7 +123,8 @@ def size_on_disk(config: Config) -> int:
     253
     """
     per_network = sum(int(np.prod(shape)) for _, shape in config.shapes.values()) * np.dtype(config.dtype).itemsize
-    per_checkpoint = len(config.seeds) * (per_network + 8 * len(metrics_of(config))) + 16
+    n_digests = len(config.shapes) + 1
+    per_checkpoint = len(config.seeds) * (per_network + 8 * (len(metrics_of(config)) + n_digests)) + 16
     n_checkpoints = len(config.checkpoint_steps())
     every = config.checkpoints.optimizer_state_every
     n_states = 2 + (-(-n_checkpoints // every) if every else 0)  # two slots to resume from, and those kept for replay
@@ -158,13 +168,11 @@ def create(
     InputError
         `path` exists and `replace` is False.
     """
-    with h5py.File(path.name, "w", libver=LIBRARY_VERSIONS, driver="core", backing_store=False) as file:  # in memory
-        _write_skeleton(file, config, versions, numerics, optimizer_state, parent)
-        file.flush()
-        image = file.id.get_file_image()
     try:
         with written_whole(path, replace=replace) as temporary:
-            temporary.write_bytes(image)
+            with h5py.File(temporary, "w", libver=LIBRARY_VERSIONS) as file:
+                _write_skeleton(file, config, versions, numerics, optimizer_state, parent)
+            undo_path(path).unlink(missing_ok=True)  # of a run that was there before
     except FileExistsError:
         raise already_there(path) from None
     except OSError as error:
@@ -194,19 +202,20 @@ def already_there(path: Path) -> InputError:
 def _write_skeleton(
     file: h5py.File, config: Config, versions: dict, numerics: dict, optimizer_state: State, parent: dict | None
 ) -> None:
-    growing = _Growing(file)
+    n_checkpoints = len(config.checkpoint_steps())
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = np.int64(FORMAT_VERSION)
     file.attrs["config"] = padded(config)
+    file.attrs["config_digest"] = np.uint64(digest(file.attrs["config"].tobytes()))
     file.attrs["other_numerics_since"] = np.int64(-1)
     file.attrs["versions"] = json.dumps(versions)
     file.attrs["numerics"] = json.dumps(numerics)
     file.attrs["created"] = datetime.now(UTC).isoformat(timespec="seconds")
     file.attrs["coordinates"] = "epoch"
 
-    growing.dataset(file, "step", (), np.int64, fill=-1).make_scale("step")
+    _growing(file, "step", n_checkpoints, (), np.int64).make_scale("step")
     file["step"].attrs["long_name"] = "optimizer updates so far"
-    epoch = growing.dataset(file, "epoch", (), np.float64)
+    epoch = _growing(file, "epoch", n_checkpoints, (), np.float64)
     epoch.attrs["long_name"] = "passes over the training set so far"
     epoch.dims[0].attach_scale(file["step"])
     _scale(file, "seed", np.asarray(config.seeds, np.int64))
@@ -216,7 +225,7 @@ def _write_skeleton(
         for dim, length in zip(dims, shape, strict=True):
             if dim not in file:
                 _scale(file, dim, np.arange(length))
-        dataset = growing.dataset(group, name, (len(config.seeds), *shape), np.dtype(config.dtype))
+        dataset = _growing(group, name, n_checkpoints, (len(config.seeds), *shape), np.dtype(config.dtype))
         _attach(file, dataset, ("step", "seed", *dims))
         dataset.attrs["coordinates"] = "epoch"
         _link(file, group, dims)
@@ -228,13 +237,14 @@ def _write_skeleton(
             if dim not in file:
                 _scale(file, dim, np.arange(length))
         dataset = group.create_dataset(name, data=values)
+        dataset.attrs["digest"] = np.uint64(digest(dataset[()]))
         _attach(file, dataset, dims)
         _link(file, group, dims)
     group[SEEN].attrs["long_name"] = "whether the test input is in the seed's training set"
 
     group = _group(file, "metrics", COMMIT)
     for name, meaning in metrics_of(config, bool(file[f"data/{SEEN}"][()].any())).items():
-        dataset = growing.dataset(group, name, (len(config.seeds),), np.float64)
+        dataset = _growing(group, name, n_checkpoints, (len(config.seeds),), np.float64)
         _attach(file, dataset, ("step", "seed"))
         dataset.attrs["coordinates"] = "epoch"
         dataset.attrs["long_name"] = meaning
@@ -246,16 +256,34 @@ def _write_skeleton(
         for name, values in optimizer_state.items():
             group.create_dataset(f"state/{name}", data=np.zeros_like(values))
     if optimizer_state and config.checkpoints.optimizer_state_every:
-        growing.dataset(file, "state_step", (), np.int64, fill=-1).make_scale("state_step")
+        n_states = len(planned_states(config))
+        _growing(file, "state_step", n_states, (), np.int64).make_scale("state_step")
         file["state_step"].attrs["long_name"] = "optimizer updates at which the optimizer's state was kept"
         group = _group(file, "optimizer", ("state_step", "seed"))
         for name, values in optimizer_state.items():
             parameter = name.partition(".")[2]  # "exp_avg.W" has the dimensions of W
             dims = config.shapes[parameter][0] if parameter else ()
-            dataset = growing.dataset(group, name, values.shape, values.dtype)
+            dataset = _growing(group, name, n_states, values.shape, values.dtype)
             _attach(file, dataset, ("state_step", "seed", *dims))
+    _write_digests(file, config, n_checkpoints)
     file.attrs["parent"] = json.dumps(parent)
-    file.attrs["recovery_slack"] = np.int64(growing.slack)
+    file.attrs["recovery_slack"] = np.int64(0)
+
+
+def _write_digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
+    group = _group(file, "digests", COMMIT)
+    kept = [("checkpoint", "step", "digested", [*config.shapes, METRICS], n_checkpoints)]
+    if "optimizer" in file:
+        states = sorted(set(file["optimizer"]) - {"state_step", "seed"})
+        kept.append(("optimizer", "state_step", "kept", states, len(planned_states(config))))
+        _link(file, group, ("state_step",))
+    for name, along, dim, digested, length in kept:
+        scale = group.create_dataset(dim, data=np.array([one.encode() for one in digested]))
+        scale.make_scale(dim)
+        dataset = _growing(group, name, length, (len(config.seeds), len(digested)), np.uint64)
+        dataset.attrs["long_name"] = "xxh3 (64 bits) of the bytes"
+        for axis, other in enumerate((file[along], file["seed"], scale)):
+            dataset.dims[axis].attach_scale(other)
 
 
 def run_data(config: Config) -> Iterator[tuple[str, np.ndarray]]:
@@ -272,28 +300,25 @@ def run_data(config: Config) -> Iterator[tuple[str, np.ndarray]]:
     yield SEEN, np.stack([seen_inputs(test, one["inputs"]) for test, one in zip(tested, training, strict=True)])
 
 
-class _Growing:
-    """Creates the datasets that grow along `step`, and adds up the room that recovery must leave for their chunks."""
+def _growing(group: h5py.Group, name: str, n_rows: int, shape: tuple[int, ...], dtype: np.dtype | type) -> h5py.Dataset:
+    """An array along `step` of full length, with a place in the file for every chunk.
 
-    def __init__(self, file: h5py.File) -> None:
-        self.slack = CHUNK_BYTES
-
-    def dataset(
-        self, group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype | type, fill: int | None = None
-    ) -> h5py.Dataset:
-        itemsize = np.dtype(dtype).itemsize
-        per_checkpoint = max(1, int(np.prod(shape)) * itemsize)
-        length = 1024 if shape == () else int(np.clip(CHUNK_BYTES // per_checkpoint, 1, 64))
-        self.slack += 2 * length * per_checkpoint
-        return group.create_dataset(
-            name,
-            (0, *shape),
-            dtype,
-            maxshape=(None, *shape),
-            chunks=(length, *shape),
-            fillvalue=np.nan if fill is None else fill,
-            fill_time="ifset" if shape == () else "never",
-        )
+    One number per row is filled, with -1 or NaN, so that what is not written shows; more would fill the disk.
+    """
+    per_row = max(1, int(np.prod(shape)) * np.dtype(dtype).itemsize)
+    length = 1024 if shape == () else int(np.clip(CHUNK_BYTES // per_row, 1, 64))
+    early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    return group.create_dataset(
+        name,
+        (n_rows, *shape),
+        dtype,
+        maxshape=(None, *shape),
+        chunks=(length, *shape),
+        fillvalue=np.nan if np.dtype(dtype).kind == "f" else UNWRITTEN if shape == () else 0,
+        fill_time="ifset" if shape == () else "never",
+        dcpl=early,
+    )
 
 
 def _group(file: h5py.File, name: str, scales: tuple[str, ...]) -> h5py.Group:

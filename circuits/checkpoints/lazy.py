@@ -3,6 +3,9 @@
 Slices become HDF5 selections, at most one axis by a list of indices; the rest is done in memory. The length along
 `step` is the number of committed checkpoints at the moment the variable was made, so that a run that is still being
 written shows a consistent prefix.
+
+Whole rows, everything of a checkpoint and seed, are held against their digests as they are read. A part of a row, such
+as one neuron over all checkpoints, is not: its digest would need the rest.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from circuits.checkpoints.contents import dimensions
+from circuits.checkpoints.digests import DigestError, check_rows
 from circuits.checkpoints.opened import OpenedFile
 from circuits.checkpoints.plain import one_line
 from circuits.errors import InputError
@@ -23,8 +27,8 @@ from circuits.errors import InputError
 class _Committed(BackendArray):
     """The first `length` entries of an HDF5 dataset, or all of it."""
 
-    def __init__(self, opened: OpenedFile, name: str, length: int | None) -> None:
-        self._opened, self._name = opened, name
+    def __init__(self, opened: OpenedFile, name: str, length: int | None, digested: bool) -> None:
+        self._opened, self._name, self._digested = opened, name, digested
         with opened.dataset(name) as dataset:
             self.shape = dataset.shape if length is None else (length, *dataset.shape[1:])
             self.dtype = dataset.dtype
@@ -44,12 +48,36 @@ class _Committed(BackendArray):
             )
         try:
             with self._opened.dataset(self._name) as dataset:
-                return np.asarray(dataset[key])
+                values = np.asarray(dataset[key])
+            if self._digested:
+                self._check(key, values)
+            return values
+        except DigestError as error:
+            raise InputError(
+                f"{self._path} is damaged: {error}. `circuits show --verify` lists all that is; the rest can be read."
+            ) from None
         except (OSError, RuntimeError) as error:
             raise InputError(f"{self._path} is damaged: {self._name} cannot be read: {one_line(error)}") from error
 
+    def _check(self, key: tuple[Any, ...], values: np.ndarray) -> None:
+        """Hold whole rows against their digests."""
+        parts = zip(key[2:], self.shape[2:], strict=True)
+        if any(not isinstance(part, slice) or range(*part.indices(n)) != range(n) for part, n in parts):
+            return
+        rows, seeds = (np.atleast_1d(np.arange(n)[part]) for part, n in zip(key[:2], self.shape[:2], strict=True))
+        expected = self._opened.digests(self._name, self.shape[0])
+        if expected is None or not rows.size:
+            return
 
-def lazy_variable(opened: OpenedFile, name: str, length: int | None = None) -> xr.Variable:
+        def where(row: int, seed: int) -> str:
+            steps, numbers = self._opened.file["step"], self._opened.file["seed"]
+            return f"of seed {numbers[seeds[seed]]} at step {steps[rows[row]]}"
+
+        whole = values.reshape(len(rows), len(seeds), *self.shape[2:])
+        check_rows(self._name, whole, expected[rows][:, seeds], where)
+
+
+def lazy_variable(opened: OpenedFile, name: str, length: int | None = None, *, digested: bool = False) -> xr.Variable:
     """A labelled variable over a dataset, cut to `length` along its first axis, that reads when it is indexed.
 
     Parameters
@@ -58,6 +86,8 @@ def lazy_variable(opened: OpenedFile, name: str, length: int | None = None) -> x
         The open file, and the dataset in it.
     length
         Entries along the first axis that exist, None for all.
+    digested
+        Whether its rows have digests, in a run of format version 2.
     """
-    array = _Committed(opened, name, length)
+    array = _Committed(opened, name, length, digested)
     return xr.Variable(array.dims, indexing.LazilyIndexedArray(array))

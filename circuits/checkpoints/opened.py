@@ -16,9 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from circuits.checkpoints.layout import COMMIT, FORMAT, FORMAT_VERSION, LIBRARY_VERSIONS
+from circuits.checkpoints.lock import writer_pid
 from circuits.checkpoints.plain import one_line
+from circuits.checkpoints.recover import was_cut
 from circuits.checkpoints.validate import validate
 from circuits.errors import InputError
 
@@ -36,6 +39,8 @@ class OpenedFile:
         self._key = key
         self._users = 1
         self._handles: dict[str, h5py.Dataset] = {}
+        self._digests: np.ndarray | None = None
+        self._digested: list[str] = []
         self._looked_at = self._change()
 
     @contextmanager
@@ -55,6 +60,17 @@ class OpenedFile:
                 if name not in (*COMMIT, "state_step") and isinstance(dataset, h5py.Dataset) and dataset.ndim >= 2
             ]
 
+    def digests(self, name: str, length: int) -> np.ndarray | None:
+        """(row, seed) digests of /parameters/NAME, or of "metrics"; None in a file of version 1."""
+        with _lock:
+            if "digests" not in self.file:
+                return None
+            if self._digests is None or len(self._digests) < length:
+                with self.dataset("digests/checkpoint") as dataset:
+                    self._digests = dataset[:length]
+                self._digested = [one.decode() for one in self.file["digests/digested"][:].tolist()]
+            return self._digests[:length, :, self._digested.index(name.removeprefix("parameters/"))]
+
     def refresh(self) -> None:
         """Look again how long everything is, unless nothing has changed."""
         with _lock:
@@ -64,7 +80,8 @@ class OpenedFile:
             growing = [f"{group}/{one}" for group in ("parameters", "metrics") for one in self.trajectories(group)]
             if "optimizer" in self.file:
                 growing += ["state_step", *(f"optimizer/{one}" for one in self.trajectories("optimizer"))]
-            for name in ("step", *growing):
+            self._digests = None  # a writer may have taken some back
+            for name in ("step", *growing, *(("digests/checkpoint",) if "digests" in self.file else ())):
                 with self.dataset(name) as dataset:
                     dataset.refresh()
             self._looked_at = change
@@ -105,7 +122,12 @@ def opened(path: Path) -> OpenedFile:
             _opened[key]._users += 1
             _opened[key].refresh()
             return _opened[key]
-        validate(path, FORMAT, FORMAT_VERSION)
+        try:
+            validate(path, FORMAT, FORMAT_VERSION)
+        except InputError as error:
+            if was_cut(path) and writer_pid(path) is None:
+                raise InputError(f"{error} A kill cut its last write: `circuits repair {path}` mends it.") from None
+            raise
         try:
             file = h5py.File(path, "r", swmr=True, rdcc_nbytes=0, libver=LIBRARY_VERSIONS)
         except (OSError, RuntimeError) as error:

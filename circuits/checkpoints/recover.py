@@ -6,29 +6,58 @@ a naive re-open would write over live blocks. Recovery clears the flag, moves th
 written or was about to be, and renews the superblock's checksum. It is idempotent: killed itself, it is simply run
 again.
 
+A kill can also cut the write of the superblock itself. Flag, end-of-file address and checksum are the only bytes that
+a write changes, so what it leaves has all others right, and a checksum that does not fit: it is recovered alike.
+
 The superblock (HDF5 file format specification, version 3): signature at byte 0, version at 8, sizes of offsets and
-lengths at 9 and 10, consistency flags at 11, end-of-file address at 28, checksum of bytes 0..43 at 44 (Bob Jenkins'
-lookup3).
+lengths at 9 and 10, consistency flags at 11, base address and that of the extension at 12 and 20, end-of-file address
+at 28, address of the root group at 36, checksum of bytes 0..43 at 44 (Bob Jenkins' lookup3).
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
+from circuits.checkpoints.undo import undo_path
 from circuits.errors import InputError
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+BASE_AND_EXTENSION = bytes(8) + b"\xff" * 8  # the file begins at 0; there is no extension
+OBJECT_HEADER = b"OHDR"
 _MASK = 0xFFFFFFFF
+_LARGEST_OFFSET = (1 << 62) - 1
 _MIX = ((0, 2, 1, 4), (1, 0, 2, 6), (2, 1, 0, 8), (0, 2, 1, 16), (1, 0, 2, 19), (2, 1, 0, 4))
 _FINAL = ((2, 1, 14), (0, 2, 11), (1, 0, 25), (2, 1, 16), (0, 2, 4), (1, 0, 14), (2, 1, 24))
 
 
 def was_killed(path: Path) -> bool:
-    """Whether the file still carries a writer's flag; call it under the run's lock."""
+    """Whether the file still carries a writer's flag, or a cut superblock; call it under the run's lock."""
     with path.open("rb") as file:
-        return _superblock(path, file.read(48))[11] != 0
+        block = file.read(48)
+        return is_cut(file, block) or _superblock(path, block)[11] != 0
+
+
+def was_cut(path: Path) -> bool:
+    """Whether a kill cut a write of HDF5's own metadata, or may have: such a file may not open."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # reading from a pipe or a device may never end
+            return False
+        with path.open("rb") as file:
+            return undo_path(path).exists() or is_cut(file, file.read(48))
+    except OSError:
+        return False
+
+
+def is_cut(file: BinaryIO, block: bytes) -> bool:
+    """Whether a write of this superblock of the file was cut: only its checksum does not fit."""
+    if not _is_superblock(block) or _checksum_fits(block) or block[12:28] != BASE_AND_EXTENSION:
+        return False
+    file.seek(struct.unpack_from("<Q", block, 36)[0] & _LARGEST_OFFSET)
+    return file.read(4) == OBJECT_HEADER
 
 
 def recover(path: Path, slack: int) -> bool:
@@ -46,10 +75,12 @@ def recover(path: Path, slack: int) -> bool:
     Whether there was something to recover.
     """
     with path.open("r+b") as file:
-        block = bytearray(_superblock(path, file.read(48)))
-        if block[11] == 0:
+        found, on_disk = file.read(48), os.fstat(file.fileno()).st_size
+        cut = is_cut(file, found)
+        block = bytearray(found if cut else _superblock(path, found))
+        if block[11] == 0 and not cut:
             return False
-        end = max(os.fstat(file.fileno()).st_size, struct.unpack_from("<Q", block, 28)[0]) + slack
+        end = max(on_disk, 0 if cut else struct.unpack_from("<Q", block, 28)[0]) + slack
         file.truncate(end)  # sparse: takes no room
         block[11] = 0
         struct.pack_into("<Q", block, 28, end)
@@ -62,16 +93,17 @@ def recover(path: Path, slack: int) -> bool:
 
 
 def _superblock(path: Path, block: bytes) -> bytes:
-    sound = (
-        len(block) == 48
-        and block[:8] == SIGNATURE
-        and block[8] == 3
-        and block[9:11] == b"\x08\x08"
-        and lookup3(block[:44]) == struct.unpack_from("<I", block, 44)[0]
-    )
-    if not sound:
+    if not (_is_superblock(block) and _checksum_fits(block)):
         raise InputError(f"{path} is not a run file: its HDF5 superblock is damaged or of another version")
     return block
+
+
+def _is_superblock(block: bytes) -> bool:
+    return len(block) == 48 and block[:8] == SIGNATURE and block[8] == 3 and block[9:11] == b"\x08\x08"
+
+
+def _checksum_fits(block: bytes) -> bool:
+    return lookup3(block[:44]) == struct.unpack_from("<I", block, 44)[0]
 
 
 def lookup3(data: bytes) -> int:

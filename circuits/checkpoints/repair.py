@@ -1,26 +1,61 @@
 """Making a killed run's file an ordinary HDF5 file again, for tools that know nothing of live files.
 
-`circuits.open` reads the file of a killed writer as it is. `h5dump`, netCDF4 and plain xarray refuse it, because its
-superblock still says "open for writing", and they would show rows of a checkpoint that was never committed. Repair
-clears the one and cuts the other. It drops no committed checkpoint, and the run can be resumed as before.
+`circuits.open` reads the file of a killed writer as it is, unless the kill cut a write of HDF5's own metadata.
+`h5dump`, netCDF4 and plain xarray refuse it, because its superblock still says "open for writing", and show rows of
+checkpoints that were never committed. Repair mends the metadata, clears the flag and cuts the rows. It drops no committed
+checkpoint, and the run can be resumed as before. Damaged values it leaves as they are, and refuses the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
+import numpy as np
 
+from circuits.checkpoints.commits import n_committed, planned_states, planned_steps
 from circuits.checkpoints.lock import RunLock, writer_pid
-from circuits.checkpoints.recover import was_killed
+from circuits.checkpoints.recover import was_cut, was_killed
 from circuits.checkpoints.run import open_run
-from circuits.checkpoints.writer import committed, make_writable, open_for_appending
+from circuits.checkpoints.writer import (
+    BUFFERED_CHECKPOINTS,
+    cut_to,
+    make_writable,
+    open_for_appending,
+    uncommitted,
+)
+from circuits.config import parse
 from circuits.errors import InputError
+from circuits.whole import copy_sparse
 
 
-def repair(path: str | Path) -> bool:
+class Repaired(NamedTuple):
+    """What a repair did.
+
+    Attributes
+    ----------
+    was_killed
+        Whether a killed writer had left the file open, or a write of its metadata cut.
+    is_shorter
+        Whether rows were cut that belong to no checkpoint.
+    copy
+        Where the file as it was is kept; None if what was cut was empty.
+    """
+
+    was_killed: bool
+    is_shorter: bool
+    copy: Path | None
+
+    def __bool__(self) -> bool:
+        return self.was_killed or self.is_shorter
+
+
+def repair(path: str | Path) -> Repaired:
     """Make the file of a killed writer open in any HDF5 tool.
+
+    The file as it was is kept beside, as RUN.h5.before-repair, if rows are cut that hold something.
 
     Parameters
     ----------
@@ -29,12 +64,12 @@ def repair(path: str | Path) -> bool:
 
     Returns
     -------
-    Whether there was something to repair.
+    What was repaired; false if there was nothing.
 
     Raises
     ------
     InputError
-        It is not a run, it is damaged, or a process is writing it now.
+        It is not a run, it is damaged, a process is writing it now, or there is a copy of an earlier repair.
 
     Examples
     --------
@@ -42,11 +77,12 @@ def repair(path: str | Path) -> bool:
     >>> config = circuits.preset("merrill-2023").replace(model__width=8, task__n_train=32, epochs=2, seeds=[0])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     circuits.train(config, f"{folder}/tiny.h5", progress=False).close()
-    ...     repair(f"{folder}/tiny.h5")
+    ...     bool(repair(f"{folder}/tiny.h5"))
     False
     """
     path = Path(path)
-    open_run(path).close()  # refuses what is not a run before anything is changed
+    mended = mend(path)
+    open_run(path).close()  # refuses what is not a run before anything else is changed
     process = writer_pid(path)
     if process is not None:
         raise InputError(
@@ -54,33 +90,50 @@ def repair(path: str | Path) -> bool:
             "Stop that process first if other tools must open the file."
         )
     with RunLock(path):
-        return make_plain(path)
+        done = make_plain(path)
+        return done._replace(was_killed=done.was_killed or mended)
 
 
-def make_plain(path: Path) -> bool:
-    """Clear what a killed writer left, and say whether there was any; call it under the run's lock."""
-    killed = was_killed(path)
-    make_writable(path)
-    return _cut_to_committed(path) or killed
-
-
-def _cut_to_committed(path: Path) -> bool:
-    """Drop rows behind the last committed checkpoint; whether there were any."""
-    with h5py.File(path, "r", locking=False) as file:
-        if not list(_uncommitted(file)):
-            return False  # a sound file is not even opened for writing
-    with open_for_appending(path) as file:
-        for dataset, length in _uncommitted(file):
-            dataset.resize(length, axis=0)
-            file.flush()
+def mend(path: Path) -> bool:
+    """Mend the metadata of a file whose last write was cut, if it is such a file; whether it was."""
+    if not was_cut(path) or writer_pid(path) is not None:
+        return False
+    with RunLock(path):
+        make_writable(path)
     return True
 
 
-def _uncommitted(file: h5py.File) -> Iterator[tuple[h5py.Dataset, int]]:
-    """Datasets with rows that were never committed, and how many rows were; what commits the others comes first."""
-    for commit, groups in (("step", ("parameters", "metrics")), ("state_step", ("optimizer",))):
-        if commit in file:
-            length = committed(file[commit])
-            for dataset in (file[commit], *(dataset for name in groups for dataset in file[name].values())):
-                if dataset.maxshape[:1] == (None,) and dataset.shape[0] > length:
-                    yield dataset, length
+def make_plain(path: Path) -> Repaired:
+    """Clear what a killed writer left, and say what it was; call it under the run's lock."""
+    killed = was_killed(path)
+    make_writable(path)
+    with h5py.File(path, "r", locking=False) as file:
+        rows = _uncommitted(file)
+        something = any(_holds_something(dataset, length) for dataset, length in rows)
+    if not rows:
+        return Repaired(killed, False, None)  # a sound file is not even opened for writing
+    copy = path.with_name(path.name + ".before-repair") if something else None
+    if copy is not None:
+        try:
+            copy_sparse(path, copy)
+        except FileExistsError:
+            raise InputError(f"{copy} is the copy of an earlier repair. Move it away, then repair again.") from None
+    with open_for_appending(path) as file:
+        cut_to(path, file, _uncommitted(file))
+    return Repaired(killed, True, copy)
+
+
+def _uncommitted(file: h5py.File) -> list[tuple[h5py.Dataset, int]]:
+    """Arrays with rows that were never committed, and how many rows were."""
+    config = parse(json.loads(file.attrs["config"]))
+    lengths = {"step": n_committed(file["step"][:], planned_steps(config)), "state_step": 0}
+    if "state_step" in file:
+        lengths["state_step"] = n_committed(file["state_step"][:], planned_states(config), "state_step")
+    return uncommitted(file, lengths)
+
+
+def _holds_something(dataset: h5py.Dataset, length: int) -> bool:
+    """Whether rows behind the committed ones were written, as far as a writer may be ahead."""
+    rows = dataset[length : length + 2 * BUFFERED_CHECKPOINTS]
+    is_filled = np.isnan(rows) if rows.dtype.kind == "f" else rows == dataset.fillvalue
+    return bool((~is_filled & (rows != 0)).any())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -19,12 +19,13 @@ import numpy as np
 import xarray as xr
 
 from circuits.checkpoints.collapsed import collapsed_networks, stores_largest_output
+from circuits.checkpoints.commits import n_committed, planned_states, planned_steps
 from circuits.checkpoints.contents import check_contents, check_facts
+from circuits.checkpoints.digests import METRICS, DigestError, check_rows, digest, metrics_as_rows
 from circuits.checkpoints.lazy import lazy_variable
 from circuits.checkpoints.lock import writer_pid
 from circuits.checkpoints.opened import OpenedFile, opened
 from circuits.checkpoints.plain import one_line
-from circuits.checkpoints.writer import committed
 from circuits.config import Config, parse
 from circuits.errors import InputError
 
@@ -70,6 +71,7 @@ class Run:
             self.created: str = str(self._attribute("created"))
             check_facts(self.versions, self.numerics, self.parent, self.created)
             check_contents(self._file, self.config)
+            self._planned = planned_steps(self.config)
             self.seeds: tuple[int, ...] = tuple(int(seed) for seed in self._file["seed"][:])
             self._look()
         except _WRONG as error:
@@ -89,8 +91,9 @@ class Run:
 
     def _look(self) -> None:
         with self._opened.dataset("step") as step:
-            self.n_checkpoints = committed(step)
-            self.steps: np.ndarray = step[: self.n_checkpoints]
+            values = step[:]
+        self.n_checkpoints = n_committed(values, self._planned)
+        self.steps: np.ndarray = values[: self.n_checkpoints]
         self.epochs: np.ndarray = self.steps / self.config.steps_per_epoch
         for name in ("parameters", "metrics", "collapsed"):
             self.__dict__.pop(name, None)
@@ -107,6 +110,7 @@ class Run:
         The accuracy of a collapsed network is 0. Runs of earlier versions store another one; it is corrected here.
         """
         stored = self._trajectories("metrics").load()
+        self._check_metrics(stored)
         collapsed = collapsed_networks(self, stored)
         if stores_largest_output(stored) or not collapsed.any():
             return stored
@@ -133,7 +137,11 @@ class Run:
             for name in self._file["data"]
             if name not in self._file  # a scale, linked
         }
-        return xr.Dataset(arrays).assign_coords(seed=list(self.seeds)).load()
+        data = xr.Dataset(arrays).assign_coords(seed=list(self.seeds)).load()
+        for name in arrays if self.has_digests else ():
+            if digest(data[name].values) != self._file[f"data/{name}"].attrs["digest"]:
+                raise self._damaged(f"data/{name} is not what was written: its digest differs")
+        return data
 
     def data(self, seed: int | None = None) -> xr.Dataset:
         """The exact train and test data of a seed: `train_inputs` (example, input), `train_targets` (example,), …"""
@@ -175,7 +183,8 @@ class Run:
         if "state_step" not in self._file:
             return np.zeros(0, np.int64)
         with self._opened.dataset("state_step") as kept:
-            return kept[: committed(kept)]
+            values = kept[:]
+        return values[: n_committed(values, planned_states(self.config), "state_step")]
 
     def optimizer_state(self, step: int) -> dict[str, np.ndarray]:
         """The optimizer's state as of a step of `state_steps`, by name, each (seed, …)."""
@@ -183,8 +192,17 @@ class Run:
         if not found.size:
             kept = ", ".join(map(str, self.state_steps)) or "none (checkpoints.optimizer_state_every keeps some)"
             raise InputError(f"{self.path} keeps no optimizer state at step {step}. It keeps: {kept}.")
-        group = self._file["optimizer"]
-        return {name: group[name][found[0]] for name in group if name not in ("state_step", "seed")}
+        group, at = self._file["optimizer"], int(found[0])
+        names = sorted(name for name in group if name not in ("state_step", "seed"))
+        state = {name: group[name][at] for name in names}
+        if self.has_digests:
+            expected = self._file["digests/optimizer"][at]  # (seed, kept)
+            for index, (name, values) in enumerate(state.items()):
+                try:
+                    check_rows(f"optimizer/{name}", values[None], expected[None, :, index], self._where([step]))
+                except DigestError as error:
+                    raise self._damaged(error) from None
+        return state
 
     def model(
         self, seed: int | None = None, checkpoint: int | None = None, *, step: int | None = None
@@ -274,9 +292,30 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the run and how far it is: a hash of config, creation time and steps."""
+        """Identifies the run and how far it is: a hash of config, creation time, steps, and digests if it has any."""
         text = f"{self.config.model_dump_json()} {self.created} {self.steps.tolist()}"
-        return sha256(text.encode()).hexdigest()[:16]
+        found = sha256(text.encode())
+        if self.has_digests:
+            with self._opened.dataset("digests/checkpoint") as digests:
+                found.update(digests[: self.n_checkpoints].tobytes())
+            for name in sorted(name for name in self._file["data"] if name not in self._file):
+                found.update(self._file[f"data/{name}"].attrs["digest"].tobytes())
+        return found.hexdigest()[:16]
+
+    @property
+    def hdf5(self) -> h5py.File:
+        """The open HDF5 file, for what has no name here; values that are read from it are not checked."""
+        return self._file
+
+    @property
+    def metric_names(self) -> list[str]:
+        """Names of the metrics, read from none of them."""
+        return self._opened.trajectories("metrics")
+
+    @property
+    def has_digests(self) -> bool:
+        """Whether the file says what its values are: format version 2; version 1 does not."""
+        return "digests" in self._file
 
     def close(self) -> None:
         """Close the file; labelled variables that were not loaded can no longer be read, once no Run has it open."""
@@ -300,9 +339,26 @@ class Run:
             raise InputError(f"attribute '{name}' is missing")
         return self._file.attrs[name]
 
+    def _check_metrics(self, stored: xr.Dataset) -> None:
+        expected = self._opened.digests(METRICS, self.n_checkpoints)
+        if expected is not None and self.n_checkpoints:
+            rows = metrics_as_rows({str(name): values.values for name, values in stored.items()})
+            try:
+                check_rows("metrics", rows, expected, self._where(self.steps))
+            except DigestError as error:
+                raise self._damaged(error) from None
+
+    def _where(self, steps: Sequence[int] | np.ndarray) -> Callable[[int, int], str]:
+        return lambda row, seed: f"of seed {self.seeds[seed]} at step {steps[row]}"
+
+    def _damaged(self, what: object) -> InputError:
+        return InputError(
+            f"{self.path} is damaged: {what}. `circuits show --verify` lists all that is; the rest can be read."
+        )
+
     def _trajectories(self, group: str) -> xr.Dataset:
         variables = {
-            name: lazy_variable(self._opened, f"{group}/{name}", self.n_checkpoints)
+            name: lazy_variable(self._opened, f"{group}/{name}", self.n_checkpoints, digested=group == "parameters")
             for name in self._opened.trajectories(group)
         }
         coordinates = {"step": self.steps, "epoch": ("step", self.epochs), "seed": list(self.seeds)}

@@ -1,8 +1,12 @@
 """Appending checkpoints so that a kill at any moment loses none that was committed.
 
-A checkpoint is committed in two phases: first all its data, flushed; then its entry in `step`, flushed. Readers, and
-the writer itself after a kill, take the length of `step` up to its first fill value as the number of checkpoints.
-Readers in other processes may have the file open all the while (HDF5's single-writer-multiple-reader mode).
+A checkpoint is committed in two phases: first all its data and their digests, flushed; then its entry in `step`,
+flushed. Readers, and the writer itself after a kill, count the entries of `step` that are written (`commits.py`).
+Both phases write data only, in places that the file has from the beginning: no block of HDF5's own changes, so that
+wherever a kill cuts a write, the file opens. What does change such blocks can be undone (`undo.py`). Readers in other
+processes may have the file open all the while (HDF5's single-writer-multiple-reader mode).
+
+Files of format version 1 grow with each commit, as they did, and have no digests.
 
 Optimizers with state save it in two alternating slots, each with a sequence number and a checksum; resuming takes the
 newest valid one and drops the checkpoints after it. Without state, every checkpoint is a point to resume from.
@@ -10,6 +14,7 @@ newest valid one and drops the checkpoints after it. Without state, every checkp
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -23,22 +28,18 @@ from typing import IO
 import h5py
 import numpy as np
 
+from circuits.checkpoints.commits import UNWRITTEN, n_committed, planned_states, planned_steps
+from circuits.checkpoints.digests import METRICS, digest, metrics_as_rows, row_digests
 from circuits.checkpoints.layout import COMMIT, padded
 from circuits.checkpoints.lock import RunLock
 from circuits.checkpoints.recover import recover
-from circuits.config import Config
+from circuits.checkpoints.undo import undo, undoable
+from circuits.config import Config, parse
 from circuits.errors import InputError, RunError
 
 BUFFERED_CHECKPOINTS = 8
 BUFFERED_SECONDS = 0.5
 GENEROUS_SLACK = 1 << 30  # sparse: takes no room
-
-
-def committed(step: h5py.Dataset) -> int:
-    """Number of checkpoints that exist: entries of `step` before the first fill value."""
-    values = step[:]
-    unwritten = np.flatnonzero(values < 0)
-    return int(unwritten[0]) if unwritten.size else len(values)
 
 
 class Writer:
@@ -79,6 +80,7 @@ class Writer:
         self._last_commit = time.monotonic()
         self._abandoned = False
         self._trajectories: dict[str, h5py.Dataset] = {}
+        self._digests: dict[str, h5py.Dataset] = {}
         self._slots: list[h5py.Group] = []
         self.n_checkpoints = 0
         try:
@@ -94,8 +96,10 @@ class Writer:
             raise
 
     def _take_up(self) -> None:
-        """Find the checkpoint to go on from, and drop what lies behind it."""
+        """Find the checkpoint to go on from, and take back what lies behind it."""
+        self._plan(parse(json.loads(self.file.attrs["config"])))
         self._step, self._epoch = self.file["step"], self.file["epoch"]
+        self._digests = dict(self.file["digests"].items()) if "digests" in self.file else {}
         self._trajectories = {
             f"{group}/{name}": dataset
             for group in ("parameters", "metrics")
@@ -109,9 +113,13 @@ class Writer:
         self._slots = [self.file[f"resume/slot{index}"] for index in (0, 1)]
         self._sequence = -1
         self.optimizer_state: dict[str, np.ndarray] = {}
-        self.n_checkpoints = self._resume_point()
+        self.n_checkpoints, self.n_dropped = self._resume_point()
         with self._explained():
-            self._truncate(self.n_checkpoints)
+            self._lengthen()
+            self._take_back()
+
+    def _plan(self, config: Config) -> None:
+        self._planned, self._planned_states = planned_steps(config), planned_states(config)
 
     @property
     def names(self) -> KeysView[str]:
@@ -121,15 +129,20 @@ class Writer:
     def amend(self, config: Config | None = None, other_numerics_since: int | None = None) -> None:
         """Change the plan: more epochs, or the checkpoint from which other hardware or libraries went on.
 
-        Both attributes keep their size: HDF5 then writes them in place, while others read.
+        The attributes keep their size: HDF5 then writes them in place, while others read.
         """
         attributes = self.file.attrs
-        with self._explained():
+        with self._explained(), undoable(self.path, self.file):
             if config is not None:
                 attributes.modify("config", padded(config, attributes["config"].dtype.itemsize))
+                if "config_digest" in attributes:
+                    attributes.modify("config_digest", np.uint64(digest(attributes["config"].tobytes())))
             if other_numerics_since is not None and attributes["other_numerics_since"] < 0:
                 attributes.modify("other_numerics_since", np.int64(other_numerics_since))
-            self.file.flush()
+        if config is not None:
+            self._plan(config)
+            with self._explained():
+                self._lengthen()
 
     def append(self, step: int, epoch: float, values: Mapping[str, np.ndarray]) -> None:
         """Add one checkpoint.
@@ -184,15 +197,22 @@ class Writer:
     def keep_state(self, step: int, state: Mapping[str, np.ndarray]) -> None:
         """Add the optimizer's state to those kept for replay, committed in two phases as a checkpoint is."""
         group, steps = self.file["optimizer"], self.file["state_step"]
-        end = steps.shape[0] + 1
+        at = n_committed(steps[:], self._planned_states, "state_step")
         with self._explained():
             for name, values in state.items():
-                group[name].resize(end, axis=0)
-                group[name][end - 1] = values
+                _put(group[name], at, values[None])
+            if "optimizer" in self._digests:
+                found = [row_digests(state[name][None])[0] for name in sorted(state)]  # (kept, seed)
+                _put(self._digests["optimizer"], at, np.stack(found, axis=-1)[None])
             self.file.flush()
-            steps.resize(end, axis=0)
-            steps[end - 1] = step
+            _put(steps, at, np.array([step]))
             self.file.flush()
+
+    def cut(self) -> None:
+        """Shorten everything to what is committed: of a run that has ended before its plan."""
+        self.flush()
+        with self._explained():
+            cut_to(self.path, self.file, self._uncommitted())
 
     def close(self, *, flush: bool = True) -> None:
         """Commit what is pending, close the file, let the next writer in."""
@@ -201,6 +221,7 @@ class Writer:
                 self.flush()
         finally:
             self._trajectories.clear()
+            self._digests.clear()
             self._slots.clear()
             try:
                 with suppress(OSError, RuntimeError) if self._abandoned else nullcontext():
@@ -241,42 +262,117 @@ class Writer:
             os.dup2(scratch.fileno(), self.file.id.get_vfd_handle())
 
     def _commit(self) -> None:
-        start, end = self.n_checkpoints, self.n_checkpoints + len(self._pending)
-        for name, dataset in self._trajectories.items():
-            dataset.resize(end, axis=0)
-            dataset[start:end] = self._buffers[name][: end - start]
-        self._epoch.resize(end, axis=0)
-        self._epoch[start:end] = [epoch for _, epoch in self._pending]
+        start, n_rows = self.n_checkpoints, len(self._pending)
+        rows = {name: buffer[:n_rows] for name, buffer in self._buffers.items()}
+        for name, values in rows.items():
+            _put(self._trajectories[name], start, values)
+        _put(self._epoch, start, np.array([epoch for _, epoch in self._pending]))
+        if "checkpoint" in self._digests:
+            _put(self._digests["checkpoint"], start, self._digested(rows))
         self.file.flush()
-        self._step.resize(end, axis=0)
-        self._step[start:end] = [step for step, _ in self._pending]
+        _put(self._step, start, np.array([step for step, _ in self._pending]))
         self.file.flush()
+        end = start + n_rows
         self.n_checkpoints = end
         self._pending.clear()
         self._last_commit = time.monotonic()
 
-    def _resume_point(self) -> int:
-        n_committed = committed(self._step)
+    def _digested(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+        """(row, seed, digested) of checkpoints in the buffers."""
+        names = [name.decode() for name in self._digests["digested"][:].tolist()]
+        metrics = {name: values for name, values in rows.items() if name.startswith("metrics/")}
+        found = [
+            row_digests(metrics_as_rows(metrics) if name == METRICS else rows[f"parameters/{name}"]) for name in names
+        ]
+        return np.stack(found, axis=-1)
+
+    def _resume_point(self) -> tuple[int, int]:
+        """From how many checkpoints to go on, and how many more there are: they came after the newest kept state."""
+        n_there = n_committed(self._step[:], self._planned)
         if "state" not in self._slots[0]:
-            return n_committed
+            return n_there, 0
         best = 0
         for slot in self._slots:
             sequence, n_checkpoints, crc32 = (int(slot[key][()]) for key in ("sequence", "n_checkpoints", "crc32"))
-            if sequence <= self._sequence or n_checkpoints > n_committed:
+            if sequence <= self._sequence or n_checkpoints > n_there:
                 continue
             state = {name: dataset[()] for name, dataset in slot["state"].items()}
             if _checksum(state, sequence, n_checkpoints) == crc32:
                 self._sequence, self.optimizer_state, best = sequence, state, n_checkpoints
-        return best
+        return best, n_there - best
 
-    def _truncate(self, n_checkpoints: int) -> None:
-        last = int(self._step[n_checkpoints - 1]) if n_checkpoints else -1
-        _cut(self.file, n_checkpoints, self._step, [self._epoch, *self._trajectories.values()])
+    def _lengthen(self) -> None:
+        """Give everything along `step` the length of the plan, in a file where lengths do not grow with each commit."""
+        if not self._digests:
+            return
+        lengths = {"step": len(self._planned), "state_step": len(self._planned_states)}
+        short = [
+            (dataset, lengths[commit]) for commit, dataset in along_steps(self.file) if len(dataset) < lengths[commit]
+        ]
+        if short:
+            with undoable(self.path, self.file):
+                for dataset, length in reversed(short):  # `step` last, for whoever reads it live
+                    dataset.resize(length, axis=0)
+
+    def _take_back(self) -> None:
+        """Undo what was committed after the checkpoint to go on from, and remains of a cut write, the last one first.
+
+        One entry at a time: a kill then leaves what `commits.py` knows, a last entry that is cut.
+        """
+        _unwrite(self._step, self.n_checkpoints)
         if "state_step" in self.file:
+            last = self._planned[self.n_checkpoints - 1] if self.n_checkpoints else -1
             kept = self.file["state_step"]
-            n_states = int((kept[: committed(kept)] <= last).sum())
-            states = [dataset for name, dataset in self.file["optimizer"].items() if name not in ("state_step", "seed")]
-            _cut(self.file, n_states, kept, states)
+            values = kept[: n_committed(kept[:], self._planned_states, "state_step")]
+            _unwrite(kept, int((values <= last).sum()))
+        self.file.flush()
+
+    def _uncommitted(self) -> list[tuple[h5py.Dataset, int]]:
+        states = self.file.get("state_step")
+        n_states = 0 if states is None else n_committed(states[:], self._planned_states, "state_step")
+        return uncommitted(self.file, {"step": self.n_checkpoints, "state_step": n_states})
+
+
+def along_steps(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Every array with a row per checkpoint, or per kept state, and which of the two; what commits rows comes first."""
+    for commit, groups in (("step", ("parameters", "metrics")), ("state_step", ("optimizer",))):
+        if commit in file:
+            yield commit, file[commit]
+            for group in groups:
+                for name, dataset in file[group].items():
+                    if name != commit and dataset.maxshape[:1] == (None,):
+                        yield commit, dataset
+    for commit, name in (("step", "checkpoint"), ("state_step", "optimizer")):
+        if f"digests/{name}" in file:
+            yield commit, file[f"digests/{name}"]
+
+
+def uncommitted(file: h5py.File, lengths: Mapping[str, int]) -> list[tuple[h5py.Dataset, int]]:
+    """Arrays with rows that are not committed, and how many rows are."""
+    return [(dataset, lengths[commit]) for commit, dataset in along_steps(file) if len(dataset) > lengths[commit]]
+
+
+def cut_to(path: Path, file: h5py.File, datasets: list[tuple[h5py.Dataset, int]]) -> None:
+    """Shorten arrays; killed in it, the next writer or `repair` finds them as they were."""
+    if datasets:
+        with undoable(path, file):
+            for dataset, length in datasets:
+                dataset.resize(length, axis=0)
+
+
+def _put(dataset: h5py.Dataset, start: int, rows: np.ndarray) -> None:
+    """Write rows; in a file of version 1 the array grows by them."""
+    end = start + len(rows)
+    if len(dataset) < end:
+        dataset.resize(end, axis=0)
+    dataset[start:end] = rows
+
+
+def _unwrite(steps: h5py.Dataset, n_kept: int) -> None:
+    written = np.flatnonzero(steps[:] != UNWRITTEN)
+    for at in written[written >= n_kept][::-1].tolist():
+        steps[at] = UNWRITTEN
+        steps.file.flush()
 
 
 def _scratch() -> IO[bytes]:
@@ -286,17 +382,9 @@ def _scratch() -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
-def _cut(file: h5py.File, length: int, commit: h5py.Dataset, datasets: list[h5py.Dataset]) -> None:
-    """Shorten what lies beyond `length`: un-commit first, then drop the data."""
-    for group in ([commit], datasets):
-        for dataset in group:
-            if dataset.shape[0] > length:
-                dataset.resize(length, axis=0)
-        file.flush()
-
-
 def make_writable(path: Path) -> None:
     """Recover the file if its last writer was killed; call it under the run's lock."""
+    undo(path)
     slack = GENEROUS_SLACK
     with suppress(OSError, RuntimeError, KeyError), h5py.File(path, "r", swmr=True) as file:
         slack = int(file.attrs["recovery_slack"])

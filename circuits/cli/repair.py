@@ -17,6 +17,8 @@ class RepairFlags:
     """Make the file of a killed run open in h5dump, netCDF4 and plain xarray.
 
     No committed checkpoint is dropped. show, analyze and train --resume need no repair.
+
+    If rows of a checkpoint that was never committed are cut, the file as it was stays beside.
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN.h5", help_behavior_hint="")]
@@ -29,8 +31,12 @@ def command(words: list[str]) -> int:
 
     from circuits.checkpoints.repair import repair
 
-    if repair(flags.run):
+    done = repair(flags.run)
+    if done.was_killed:
         result(f"{flags.run} was left open by a killed writer; now plain tools open it.")
-    else:
+    if done.is_shorter:
+        kept = f" The file as it was is {done.copy}." if done.copy else " They were empty."
+        result(f"{flags.run}: rows behind the last committed checkpoint are cut.{kept}")
+    if not done:
         result(f"{flags.run}: nothing to repair.")
     return 0

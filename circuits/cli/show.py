@@ -10,6 +10,7 @@ import tyro
 from circuits.cli.console import count, result, size
 from circuits.cli.parsing import parsed
 from circuits.config import Part
+from circuits.errors import InputError
 
 if TYPE_CHECKING:
     from circuits.checkpoints.run import Run
@@ -26,11 +27,16 @@ class ShowFlags:
     """The run file; it is only read, and may still be written to."""
     follow: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Then go on, a line whenever checkpoints were added, until the run is complete or its writer is gone."""
+    verify: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Instead, hold every value against its digest, and name step, seed and array of what is not what was written."""
 
 
 def command(words: list[str]) -> int:
     """Run `circuits show`."""
     flags = parsed(ShowFlags, words, COMMAND)
+    if flags.verify:
+        _verify(flags.run)
+        return 0
 
     from circuits.analysis.phases import phases
     from circuits.analysis.remarks import loss_remarks, phase_remarks
@@ -49,6 +55,22 @@ def command(words: list[str]) -> int:
         if flags.follow:
             _follow(run)
     return 0
+
+
+def _verify(path: Path) -> None:
+    from circuits.checkpoints.intact import damage
+    from circuits.checkpoints.run import open_run
+
+    with open_run(path) as run:
+        found = damage(run, progress=True)
+        result(*found)
+        had = f"{count(run.n_checkpoints, 'checkpoint')} of {count(len(run.seeds), 'seed')}"
+        if found:
+            raise InputError(
+                f"{path} is damaged: what is listed above is not what was written. The rest can be read; for the whole, "
+                f"restore the file from a copy, or train it again."
+            )
+        result(f"{path}: every value of {had} is what was written.")
 
 
 def _follow(run: "Run") -> None:
@@ -96,6 +118,8 @@ def _facts(run: "Run") -> dict[str, str]:
         "size": size(run.nbytes),
         "made": f"{run.created}, {', '.join(versions)}",
     }
+    if not run.has_digests:
+        facts["digests"] = "none: the file is of format version 1, so damaged values cannot be told"
     if run.parent:
         facts["parent"] = f"{run.parent['path']}, {_since(run.parent)}"
     if run.other_numerics_since >= 0:

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from circuits.checkpoints import layout
 from circuits.checkpoints.lock import RunLock, being_written, writer_pid
 from circuits.checkpoints.recover import was_killed
-from circuits.checkpoints.repair import make_plain
+from circuits.checkpoints.repair import make_plain, mend
 from circuits.checkpoints.run import Run, open_run
 from circuits.checkpoints.writer import Writer
 from circuits.config import Config
@@ -99,6 +99,7 @@ def train(
     if resume and overwrite:
         raise InputError("Pass resume or overwrite, not both.")
     if resume:
+        mend(path)
         open_run(path).close()  # says what is wrong with it, before a lock file is left beside
         lock = RunLock(path)
         with released_on_error(lock):
@@ -197,6 +198,11 @@ def advance_to_the_end(
         elif start is None:
             start = start_of(run)
         step = start.step
+        if writer.n_dropped and progress:
+            tqdm.write(
+                f"{path}: {writer.n_dropped} checkpoints after the last kept optimizer state are computed again.",
+                file=sys.stderr,
+            )
         stepper = make_stepper(config, run.all_data, start.parameters, start.state, numbers["path"], numbers["device"])
         bar = tqdm(
             total=config.total_steps, initial=step, desc=config.name, unit="step", file=sys.stderr,
@@ -233,7 +239,9 @@ def advance_to_the_end(
                     saved = time.monotonic()
                 if finished:
                     break
-            if not finished:
+            if finished:
+                writer.cut()
+            else:
                 writer.flush()
                 raise Interrupted(_how_to_resume(path, writer.n_checkpoints, config))
         finally:

@@ -1,0 +1,81 @@
+"""How many checkpoints exist: a checkpoint does when its entry in `step` is written, which is the last thing written.
+
+Entries that are not written are -1, all bits 1. A kill can cut a write at any byte, so the entry after the last
+committed one may mix bytes of the planned step and of -1; it is not committed. Everything else is damage: a step other
+than the planned one, or a step after an unwritten entry. Damage is named, never cut away.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Int64
+
+if TYPE_CHECKING:
+    from circuits.config import Config
+
+UNWRITTEN = -1
+
+
+def planned_steps(config: Config) -> Int64[np.ndarray, " checkpoint"]:
+    """The steps that a config keeps, ascending."""
+    return np.array(config.checkpoint_steps(), np.int64)
+
+
+def planned_states(config: Config) -> Int64[np.ndarray, " state"]:
+    """Those of them at which the optimizer's state is kept for replay."""
+    every = config.checkpoints.optimizer_state_every
+    return planned_steps(config)[:: every or 1] if every else np.zeros(0, np.int64)
+
+
+def n_committed(
+    steps: Int64[np.ndarray, " entry"], planned: Int64[np.ndarray, " checkpoint"], what: str = "step"
+) -> int:
+    """How many entries are written.
+
+    Parameters
+    ----------
+    steps
+        (entry,) as stored.
+    planned
+        (checkpoint,) the steps that the config plans, ascending.
+    what
+        The array's name, for errors.
+
+    Raises
+    ------
+    ValueError
+        A step is not the planned one, or stands after an entry that is not written; in one line without the file's
+        name.
+
+    Examples
+    --------
+    >>> planned = np.array([0, 7, 14, 300])
+    >>> n_committed(np.array([0, 7, -1, -1]), planned), n_committed(np.array([0, 7, 14, -212]), planned)
+    (2, 3)
+    """
+    unwritten = steps == UNWRITTEN
+    n_before = int(unwritten.argmax()) if unwritten.any() else len(steps)
+    later = np.flatnonzero(~unwritten[n_before:])
+    if later.size:
+        at = n_before + int(later[0])
+        raise ValueError(f"{what}[{n_before}] is not written, but {what}[{at}] is {steps[at]}")
+    if n_before > len(planned):
+        raise ValueError(f"{what} has {n_before} entries, its config plans {len(planned)}")
+    wrong = np.flatnonzero(steps[:n_before] != planned[:n_before])
+    if not wrong.size:
+        return n_before
+    at = int(wrong[0])
+    if at == n_before - 1 and _is_cut(int(steps[at]), int(planned[at])):
+        return at
+    raise ValueError(f"{what}[{at}] is {steps[at]}, its config plans {planned[at]}")
+
+
+def _is_cut(found: int, planned: int) -> bool:
+    """Whether each byte is that of the planned step or of -1: a write, or its undoing, that was cut."""
+    return all(byte in (meant, 0xFF) for byte, meant in zip(_bytes(found), _bytes(planned), strict=True))
+
+
+def _bytes(value: int) -> bytes:
+    return value.to_bytes(8, "little", signed=True)

@@ -1,0 +1,84 @@
+"""Is every value of a run the one that was written? All rows, all data and all kept states against their digests."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+from tqdm import tqdm
+
+from circuits.checkpoints.digests import METRICS, digest, metrics_as_rows, row_digests
+from circuits.checkpoints.run import BLOCK_BYTES, Run
+from circuits.errors import InputError
+
+
+def damage(run: Run, *, progress: bool = False) -> list[str]:
+    """What of a run is not what was written, a line each; nothing if it is intact.
+
+    Parameters
+    ----------
+    run
+        A run of format version 2.
+    progress
+        A progress bar on stderr, when that is a terminal.
+
+    Raises
+    ------
+    InputError
+        The run is of version 1, which has no digests.
+
+    Examples
+    --------
+    >>> import circuits, tempfile
+    >>> config = circuits.preset("merrill-2023").replace(model__width=8, task__n_train=32, epochs=2, seeds=[0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     damage(circuits.train(config, f"{folder}/tiny.h5", progress=False))
+    []
+    """
+    if not run.has_digests:
+        raise InputError(
+            f"{run.path} is of format version 1, which has no digests, so its values cannot be verified. What is "
+            f"trained now has them."
+        )
+    return [*_checkpoints(run, progress), *_data(run), *_states(run)]
+
+
+def _checkpoints(run: Run, progress: bool) -> Iterator[str]:
+    file, n = run.hdf5, run.n_checkpoints
+    groups = [(name, [f"parameters/{name}"]) for name in run.config.shapes]
+    groups.append((METRICS, sorted(f"metrics/{name}" for name in run.metric_names)))
+    names = [one.decode() for one in file["digests/digested"][:].tolist()]
+    bar = tqdm(total=n * len(groups), desc="verifying", unit="row", file=sys.stderr, disable=None if progress else True)
+    with bar:
+        for name, arrays in groups:
+            expected = file["digests/checkpoint"][:n, :, names.index(name)]
+            row_bytes = sum(file[one].dtype.itemsize * int(np.prod(file[one].shape[1:])) for one in arrays)
+            length = max(1, BLOCK_BYTES // max(1, row_bytes))
+            for start in range(0, n, length):
+                stop = min(start + length, n)
+                rows = {one: file[one][start:stop] for one in arrays}
+                found = row_digests(metrics_as_rows(rows) if name == METRICS else rows[arrays[0]])
+                for row, seed in np.argwhere(found != expected[start:stop]).tolist():
+                    what = "metrics" if name == METRICS else arrays[0]
+                    yield f"{what} of seed {run.seeds[seed]} at step {run.steps[start + row]}"
+                bar.update(stop - start)
+    wrong = np.flatnonzero(file["epoch"][:n] != run.epochs)
+    yield from (f"epoch at step {run.steps[at]}" for at in wrong.tolist())
+
+
+def _data(run: Run) -> Iterator[str]:
+    for name, item in run.hdf5["data"].items():
+        if name not in run.hdf5 and digest(item[()]) != item.attrs["digest"]:
+            yield f"data/{name}"
+
+
+def _states(run: Run) -> Iterator[str]:
+    if "optimizer" not in run.hdf5:
+        return
+    names = [one.decode() for one in run.hdf5["digests/kept"][:].tolist()]
+    for index, step in enumerate(run.state_steps.tolist()):
+        for place, name in enumerate(names):
+            found = row_digests(run.hdf5[f"optimizer/{name}"][index][None])[0]
+            wrong = np.flatnonzero(found != run.hdf5["digests/optimizer"][index, :, place])
+            yield from (f"optimizer/{name} of seed {run.seeds[seed]} at step {step}" for seed in wrong.tolist())
