@@ -53,8 +53,8 @@ def check_contents(file: h5py.File, config: Config) -> None:
         What was looked for and what was found, in one line without the file's name.
     """
     _printable(config.model_dump(mode="json"))
-    if (planned := n_planned(config)) > MAX_PLANNED:
-        raise ValueError(f"its config plans {planned} checkpoints, more than {MAX_PLANNED}")
+    if (n := n_planned(config)) > MAX_PLANNED:
+        raise ValueError(f"its config plans {n} checkpoints, more than {MAX_PLANNED}")
     planned = planned_steps(config)
     n_checkpoints = n_committed(_array(file, "step", (None,), "i")[:], planned)  # first: a live writer writes it last
     _array(file, "epoch", (None,), "f")

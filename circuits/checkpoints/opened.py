@@ -122,12 +122,9 @@ def opened(path: Path) -> OpenedFile:
             _opened[key]._users += 1
             _opened[key].refresh()
             return _opened[key]
-        try:
-            validate(path, FORMAT, FORMAT_VERSION)
-        except InputError as error:
-            if was_cut(path) and writer_pid(path) is None:
-                raise InputError(f"{error} A kill cut its last write: `circuits repair {path}` mends it.") from None
-            raise
+        if was_cut(path) and writer_pid(path) is None:
+            raise InputError(f"{path}: a kill cut the last change of this file. `circuits repair {path}` undoes it.")
+        validate(path, FORMAT, FORMAT_VERSION)
         try:
             file = h5py.File(path, "r", swmr=True, rdcc_nbytes=0, libver=LIBRARY_VERSIONS)
         except (OSError, RuntimeError) as error:

@@ -28,6 +28,7 @@ from circuits.errors import InputError
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 BASE_AND_EXTENSION = bytes(8) + b"\xff" * 8  # the file begins at 0; there is no extension
 OBJECT_HEADER = b"OHDR"
+WRITING = 5  # open for writing, with readers
 _MASK = 0xFFFFFFFF
 _LARGEST_OFFSET = (1 << 62) - 1
 _MIX = ((0, 2, 1, 4), (1, 0, 2, 6), (2, 1, 0, 8), (0, 2, 1, 16), (1, 0, 2, 19), (2, 1, 0, 4))
@@ -75,21 +76,31 @@ def recover(path: Path, slack: int) -> bool:
     Whether there was something to recover.
     """
     with path.open("r+b") as file:
-        found, on_disk = file.read(48), os.fstat(file.fileno()).st_size
-        cut = is_cut(file, found)
-        block = bytearray(found if cut else _superblock(path, found))
-        if block[11] == 0 and not cut:
+        block = bytearray(_superblock(path, file.read(48)))
+        if block[11] == 0:
             return False
-        end = max(on_disk, 0 if cut else struct.unpack_from("<Q", block, 28)[0]) + slack
+        end = max(os.fstat(file.fileno()).st_size, struct.unpack_from("<Q", block, 28)[0]) + slack
         file.truncate(end)  # sparse: takes no room
-        block[11] = 0
-        struct.pack_into("<Q", block, 28, end)
-        struct.pack_into("<I", block, 44, lookup3(bytes(block[:44])))
-        file.seek(0)
-        file.write(block)
-        file.flush()
-        os.fsync(file.fileno())
+        _rewrite(file, block, flag=0, end=end)
     return True
+
+
+def complete(path: Path) -> None:
+    """Make a superblock whose write was cut that of a killed writer; call it under the run's lock."""
+    with path.open("r+b") as file:
+        block = file.read(48)
+        if is_cut(file, block):
+            _rewrite(file, bytearray(block), flag=WRITING, end=os.fstat(file.fileno()).st_size)
+
+
+def _rewrite(file: BinaryIO, block: bytearray, flag: int, end: int) -> None:
+    block[11] = flag
+    struct.pack_into("<Q", block, 28, end)
+    struct.pack_into("<I", block, 44, lookup3(bytes(block[:44])))
+    file.seek(0)
+    file.write(block)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _superblock(path: Path, block: bytes) -> bytes:

@@ -271,8 +271,15 @@ class Run:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it holds the last step its config asks for, or has met the config's stop rule."""
-        return self.n_checkpoints > 0 and (int(self.steps[-1]) >= self.config.total_steps or self.stopped_early)
+        """Whether it holds the last step its config asks for, or has met the config's stop rule.
+
+        And the optimizer's state at every checkpoint up to there that should keep it.
+        """
+        if not self.n_checkpoints or not (int(self.steps[-1]) >= self.config.total_steps or self.stopped_early):
+            return False
+        return "state_step" not in self._file or len(self.state_steps) == int(
+            (planned_states(self.config) <= self.steps[-1]).sum()
+        )
 
     @property
     def stopped_early(self) -> bool:

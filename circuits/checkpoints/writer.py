@@ -32,7 +32,7 @@ from circuits.checkpoints.commits import UNWRITTEN, n_committed, planned_states,
 from circuits.checkpoints.digests import METRICS, digest, metrics_as_rows, row_digests
 from circuits.checkpoints.layout import COMMIT, padded
 from circuits.checkpoints.lock import RunLock
-from circuits.checkpoints.recover import recover
+from circuits.checkpoints.recover import complete, recover
 from circuits.checkpoints.undo import undo, undoable
 from circuits.config import Config, parse
 from circuits.errors import InputError, RunError
@@ -385,6 +385,7 @@ def _scratch() -> IO[bytes]:
 def make_writable(path: Path) -> None:
     """Recover the file if its last writer was killed; call it under the run's lock."""
     undo(path)
+    complete(path)
     slack = GENEROUS_SLACK
     with suppress(OSError, RuntimeError, KeyError), h5py.File(path, "r", swmr=True) as file:
         slack = int(file.attrs["recovery_slack"])

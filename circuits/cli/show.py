@@ -67,8 +67,8 @@ def _verify(path: Path) -> None:
         had = f"{count(run.n_checkpoints, 'checkpoint')} of {count(len(run.seeds), 'seed')}"
         if found:
             raise InputError(
-                f"{path} is damaged: what is listed above is not what was written. The rest can be read; for the whole, "
-                f"restore the file from a copy, or train it again."
+                f"{path} is damaged: what is listed above is not what was written. The rest can be read; for all of "
+                f"it, restore the file from a copy, or train it again."
             )
         result(f"{path}: every value of {had} is what was written.")
 
