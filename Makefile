@@ -62,7 +62,8 @@ wheel: $(DEV) ## build wheel and sdist, install the wheel into an empty venv els
 check: lint types test check-rest ## everything that CI runs
 check-rest: lint types slow docs wheel
 
-torture: $(DEV) ## 500 kills, 10,000 damaged files and 3,000 certificates, counts printed
+torture: $(DEV) ## every write cut at every byte (2 hours), 500 kills, 10,000 damaged files, 3,000 certificates, counts printed
+	$(BIN)/python tests/torn/cuts.py
 	$(BIN)/python tests/kills.py --kills 500
 	$(BIN)/python tests/mutants.py 10000
 	$(BIN)/python tests/proofs.py 1000

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from renew import renew_digests
 
 import circuits
 from circuits.cli.main import main
@@ -25,6 +26,7 @@ def written(tmp_path, disturbance):
 
         with h5py.File(path, "r+") as file:
             file[f"parameters/{name}"][0, 0] = values
+    renew_digests(path)
     return path, config, arrays
 
 

@@ -6,6 +6,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+from renew import as_version_1, renew_digests
 
 import circuits
 from circuits.analysis import Options
@@ -227,6 +228,7 @@ def revived(path, folder, seed):
             for values in file[group].values():
                 if values.ndim > 1:
                     values[-1, seed] = values[0, seed]
+    renew_digests(copy)
     return copy
 
 
@@ -306,6 +308,7 @@ def without_largest_output(path, folder):
     with h5py.File(old, "r+") as file:
         del file[f"metrics/{LARGEST_OUTPUT}"]
         file["metrics/test_accuracy"][-1] = 0.54
+    as_version_1(old)
     return old
 
 

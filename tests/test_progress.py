@@ -292,7 +292,7 @@ def test_the_command_prints_what_moves_and_writes_everything(grokked_path, tmp_p
     words = ["analyze", str(grokked_path), "--progress", "--quiet", "--out", str(tmp_path / "a.nc")]
     assert main(words) == 0
     printed = capsys.readouterr().out
-    assert "When each measure begins to move" in printed
+    assert "When each measure begins to change" in printed
     at = grokked.sel(measure="test_accuracy", seed=0)
     onset = bounded(float(at["onset_high" if at["onset_censored"] else "onset"]), bool(at["onset_censored"]))
     assert f" {onset} ↑: +0 (0 to 0)" in printed

@@ -177,3 +177,17 @@ def test_a_folder_in_its_place_is_refused_before_anything_is_measured(run, capsy
     sidecar.sidecar_path(run).mkdir()
     assert main(["analyze", str(run.path), "--norms", "--quiet"]) == 2
     assert "is a folder, so it is no place for results. Pass another --out." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change", [{"optimizer__weight_decay": 3.0}, {"optimizer__lr": 1e30}], ids=["dead", "diverged"]
+)
+def test_results_without_entries_are_read_back(change, make_config, tmp_path):
+    options = Options(walsh_samples=64)
+    with circuits.train(make_config(epochs=8, **change), tmp_path / "a.h5", progress=False) as run:
+        results = circuits.analyze(run, "walsh", "constructions", options=options)
+        write_sidecar(run, results, options)
+        stored = read_sidecar(run, options)
+    assert stored.remark == ""
+    assert set(stored.results) == {"walsh", "constructions"}
+    assert any(0 in values.shape for data in stored.results.values() for values in data.variables.values())

@@ -23,6 +23,7 @@ class FileStore:
     def __init__(self, folder, config, stateful):
         self.path = folder / "run.h5"
         self.path.unlink(missing_ok=True)
+        config = config.replace(checkpoints__every_epochs=None, checkpoints__every_steps=1, epochs=20)  # 0, 1, 2, …
         layout.create(self.path, config, {}, {}, {"momentum": np.zeros(SHAPE, np.float32)} if stateful else {})
         self.config, self.writer = config, Writer(self.path)
 

@@ -275,8 +275,8 @@ def test_train_show_tables_and_page_say_how_much_of_the_test_set_is_seen(make_co
     (tmp_path / "config.json").write_text(config.to_json())
     path = tmp_path / "run.h5"
     warning = (
-        "warning: 50 to 53 % of the test inputs of seeds 0, 1 are in the training set, so test accuracy and the epoch "
-        "of generalization are partly memory: test_accuracy_unseen counts the FEW to MANY others alone; train with "
+        "warning: 50 to 53 % of the test inputs of seeds 0, 1 are in the training set, so test accuracy is partly "
+        "memory: test_accuracy_unseen counts the FEW to MANY others alone; train with "
         "--task.test-unseen true --task.n-test LEFT for a test set without them."
     )
     assert main(["train", "--config", str(tmp_path / "config.json"), "--out", str(path), "--quiet"]) == 0
@@ -303,12 +303,39 @@ def test_train_show_tables_and_page_say_how_much_of_the_test_set_is_seen(make_co
     assert "100 inputs, the same for all seeds; in the training set: " in page
 
 
+def test_the_warning_is_about_what_memory_can_have_raised(make_config, tmp_path):
+    config = make_config(task__n=6, task__n_test=100, seeds=[0, 1])
+    with circuits.train(config.replace(epochs=300), tmp_path / "learns.h5", progress=False) as run:
+        assert circuits.analysis.phases(run)["generalization_epoch"].notnull().any()
+        assert "so test accuracy and the epoch of generalization are partly memory" in seen_warnings(run)[0]
+    dead = config.replace(optimizer__weight_decay=3.0, epochs=10)
+    with circuits.train(dead, tmp_path / "dead.h5", progress=False) as run:
+        assert run.collapsed.values[-1].all()
+        assert seen_warnings(run) == []
+
+
+def test_seeds_of_which_no_test_input_is_unseen_are_told_from_the_others(tmp_path):
+    config = circuits.preset("merrill-2023").replace(
+        model__width=4, task__n=5, task__n_train=100, task__n_test=10, epochs=1, seeds=[1, 2, 3]
+    )
+    with circuits.train(config, tmp_path / "a.h5", progress=False) as run:
+        share = seen_share(run).values
+        (warning,) = seen_warnings(run)
+    without = ", ".join(str(seed) for seed, of_it in zip(config.seeds, share, strict=True) if of_it == 1)
+    others = np.rint(10 * (1 - share[share < 1])).astype(int)
+    assert without
+    assert len(others)
+    few = f"{others.min()}" if others.min() == others.max() else f"{others.min()} to {others.max()}"
+    plural = "other" if others.max() == 1 else "others"
+    assert f"test_accuracy_unseen counts the {few} {plural} alone (seed {without} has none)" in warning
+
+
 @pytest.mark.parametrize(
     ("n", "n_train", "n_test", "said"),
     [
         (10, 900, 100, "train with --task.test-unseen true for a test set without them."),
         (6, 50, 100, "--task.n-test 24 for a test set without them."),
-        (4, 200, 100, "are memory: the training set of seed 0 holds every input there is, so lower --task.n-train."),
+        (4, 200, 100, "is memory: the training set of seed 0 holds every input there is, so lower --task.n-train."),
     ],
 )
 def test_the_warning_advises_what_training_accepts(n, n_train, n_test, said, tmp_path):

@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool
 
+from circuits.analysis.phases import phases
 from circuits.checkpoints.layout import UNSEEN_ACCURACY
 from circuits.checkpoints.run import Run
 from circuits.config import Config
 from circuits.seen import SEEN, seen_inputs
-from circuits.tasks.parity import Parity
 
 HARMLESS = 0.05  # a share up to which nothing is said
 FEW_SEEDS = 8  # each is named; of more, the range
@@ -94,13 +94,22 @@ def seen_warnings(run: Run) -> list[str]:
     if not (what := seen_sentence(run)):
         return []
     share, n_test = _remarkable(run), run.all_data.sizes["test_example"]
-    others = np.rint((1 - share.values) * n_test).astype(int)
-    so = "so test accuracy and the epoch of generalization are" + (" partly memory" if others.any() else " memory")
+    when = phases(run).sel(seed=share["seed"])
+    if bool((when["collapsed"] | when["diverged"]).all()):
+        return []  # there is no accuracy that memory could have raised
+    n_others = np.rint((1 - share.values) * n_test).astype(int)
+    some = n_others[n_others > 0]
+    about = "test accuracy is"
+    if bool(when["generalization_epoch"].notnull().any()):
+        about = "test accuracy and the epoch of generalization are"
+    so = f"so {about} {'memory' if not some.size else 'partly memory'}"
     ways = []
-    if others.any() and UNSEEN_ACCURACY in run.metrics:
-        few, many = int(others.min()), int(others.max())
+    if some.size and UNSEEN_ACCURACY in run.metrics:
+        few, many = int(some.min()), int(some.max())
         number = f"{few}" if few == many else f"{few} to {many}"
-        ways.append(f"{UNSEEN_ACCURACY} counts the {number} {'other' if many == 1 else 'others'} alone")
+        without = ", ".join(str(seed) for seed, n in zip(share["seed"].values, n_others, strict=True) if not n)
+        where = f" (seed {without} has none)" if without else ""
+        ways.append(f"{UNSEEN_ACCURACY} counts the {number} {'other' if many == 1 else 'others'} alone{where}")
     return [f"{what}, {so}: {'; '.join([*ways, _way_to_unseen(run.config)])}."]
 
 
@@ -119,7 +128,7 @@ def percent(share: xr.DataArray) -> str:
 def _way_to_unseen(config: Config) -> str:
     """How to train with a test set of unseen inputs."""
     task = config.task
-    if not isinstance(task, Parity):
+    if not hasattr(task, "too_few_unseen"):
         return f"give the task '{task.kind}' a test set without them"
     short = task.too_few_unseen(config.seeds)
     if short is None:

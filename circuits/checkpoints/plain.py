@@ -261,7 +261,7 @@ class _Walk:
         for where, address, size in stored:
             rows = min(chunk[0], max(0, shape[0] - where[0]))
             self._reaches(address + (size if filtered else rows * per_row), path)
-        if (filtered or self._policy.read_values) and self._more_time is not None:
+        if (filtered or self._policy.read_values) and self._more_time is not None and 0 not in dataset.shape:
             self._more_time(self._size)
             unpacked = h5py.Dataset(dataset)
             for selection in unpacked.iter_chunks():

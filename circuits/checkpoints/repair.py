@@ -16,15 +16,14 @@ import h5py
 import numpy as np
 
 from circuits.checkpoints.commits import n_committed, planned_states, planned_steps
+from circuits.checkpoints.lengths import cut_to, uncommitted
 from circuits.checkpoints.lock import RunLock, writer_pid
 from circuits.checkpoints.recover import was_cut, was_killed
 from circuits.checkpoints.run import open_run
 from circuits.checkpoints.writer import (
     BUFFERED_CHECKPOINTS,
-    cut_to,
     make_writable,
     open_for_appending,
-    uncommitted,
 )
 from circuits.config import parse
 from circuits.errors import InputError

@@ -31,6 +31,7 @@ import numpy as np
 from circuits.checkpoints.commits import UNWRITTEN, n_committed, planned_states, planned_steps
 from circuits.checkpoints.digests import METRICS, digest, metrics_as_rows, row_digests
 from circuits.checkpoints.layout import COMMIT, padded
+from circuits.checkpoints.lengths import along_steps, cut_to, uncommitted
 from circuits.checkpoints.lock import RunLock
 from circuits.checkpoints.recover import complete, recover
 from circuits.checkpoints.undo import undo, undoable
@@ -331,33 +332,6 @@ class Writer:
         states = self.file.get("state_step")
         n_states = 0 if states is None else n_committed(states[:], self._planned_states, "state_step")
         return uncommitted(self.file, {"step": self.n_checkpoints, "state_step": n_states})
-
-
-def along_steps(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Every array with a row per checkpoint, or per kept state, and which of the two; what commits rows comes first."""
-    for commit, groups in (("step", ("parameters", "metrics")), ("state_step", ("optimizer",))):
-        if commit in file:
-            yield commit, file[commit]
-            for group in groups:
-                for name, dataset in file[group].items():
-                    if name != commit and dataset.maxshape[:1] == (None,):
-                        yield commit, dataset
-    for commit, name in (("step", "checkpoint"), ("state_step", "optimizer")):
-        if f"digests/{name}" in file:
-            yield commit, file[f"digests/{name}"]
-
-
-def uncommitted(file: h5py.File, lengths: Mapping[str, int]) -> list[tuple[h5py.Dataset, int]]:
-    """Arrays with rows that are not committed, and how many rows are."""
-    return [(dataset, lengths[commit]) for commit, dataset in along_steps(file) if len(dataset) > lengths[commit]]
-
-
-def cut_to(path: Path, file: h5py.File, datasets: list[tuple[h5py.Dataset, int]]) -> None:
-    """Shorten arrays; killed in it, the next writer or `repair` finds them as they were."""
-    if datasets:
-        with undoable(path, file):
-            for dataset, length in datasets:
-                dataset.resize(length, axis=0)
 
 
 def _put(dataset: h5py.Dataset, start: int, rows: np.ndarray) -> None:

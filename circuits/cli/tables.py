@@ -300,14 +300,15 @@ def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
         values.add_row(name.replace("\n", " "), *cells)
     top_aligned(values)
     reference = str(dataset.attrs["reference"]).replace("_", " ")
+    epochs = phases["memorization_epoch"]
+    never = [str(seed) for seed in seeds if math.isnan(float(epochs.sel(seed=seed)))]
+    after = "initialization" if len(never) == len(seeds) else "memorization"
     when = (
-        "When each measure begins to move, ↑ or ↓, after memorisation, in epochs,\n"
+        f"When each measure begins to change, ↑ or ↓, after {after}, in epochs,\n"
         f"and how long after {reference} (95 %){of}."
     )
     when = "\n".join([when, *bounds_legend(dataset, seeds)])
-    epochs = phases["memorization_epoch"]
-    never = [str(seed) for seed in seeds if math.isnan(float(epochs.sel(seed=seed)))]
-    if never and not epochs.attrs.get("untrained"):
+    if never and len(never) < len(seeds):
         when += f"\nNever memorized, so from the first update: seed {', '.join(never)}"
     shown = [
         (f"progress, at epoch {float(dataset['epoch'][-1]):g}{of}", values),

@@ -63,13 +63,19 @@ def as_json(verification: Verification, **further: Any) -> str:
         "n_inputs": verification.n_inputs,
         "n_left_out": verification.n_left_out,
         "neurons": [
-            {"neuron": name, "readout": as_float(readout), "fires_when": condition}
+            {
+                "neuron": name,
+                "readout": as_float(readout),
+                "fires_when": None if verification.collapsed else condition,
+            }
             for name, readout, condition in zip(
                 verification.neurons, verification.readout, verification.conditions, strict=True
             )
         ],
         "disagreements": [vars(one) for one in verification.disagreements],
-        "patterns": [
+        "patterns": []
+        if verification.collapsed
+        else [
             {
                 "bits": bits,
                 "parity": parity,
@@ -81,7 +87,7 @@ def as_json(verification: Verification, **further: Any) -> str:
         "exact": {
             "margin": None if margin is None else str(margin),
             "thresholds": None if thresholds is None else [str(value) for value in thresholds],
-            "outputs": [str(value) for value in verification.outputs],
+            "outputs": [] if verification.collapsed else [str(value) for value in verification.outputs],
         },
         **further,
     }

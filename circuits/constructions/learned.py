@@ -9,6 +9,7 @@ from jaxtyping import Bool
 
 from circuits.checkpoints.collapsed import train_largest_output
 from circuits.checkpoints.run import Run
+from circuits.collapse import largest_output
 from circuits.constructions.verification import Verification, verify
 from circuits.errors import InputError
 
@@ -56,9 +57,12 @@ def verify_run(
     mask = np.ones(len(network["b"]), bool) if kept is None else kept
     which = np.flatnonzero(mask)
     some = "" if kept is None else f", {len(which)} of {len(mask)} neurons"
-    largest = None  # of some neurons of a live network the patterns decide
     if kept is None or run.collapsed.values[index, run.seed_index(seed)]:
         largest = train_largest_output(run, seed, index)
+    else:  # some neurons of a live network
+        W, b, u = (network[short][which].astype(np.float64) for short in "Wbu")
+        inputs = run.data(seed)["train_inputs"].values.astype(np.float64)
+        largest = largest_output(np.maximum(inputs @ W.T + b, 0.0) @ u, has_classes=False)
     what = f"{run.path.name}, seed {seed}, checkpoint {index}{some}"
     try:
         return verify(

@@ -5,8 +5,8 @@
 A small run is trained, resumed after a kill, extended, stopped early and repaired, with SGD and with AdamW, under a
 library (`record.c`) that records every write, truncation and rename. From the record the files are made as a kill in
 the middle of each write would leave them: at every byte of a write of up to 1 KiB, at every 512 bytes of a longer one.
-Each is then opened, repaired if it does not open, and resumed to its end: it must hold the checkpoints that were committed
-before that write, and end with the bits of a run that was never cut.
+Each is then opened, repaired if it does not open, and resumed to its end: it must hold the checkpoints that were
+committed before that write, and end with the bits of a run that was never cut.
 """
 
 from __future__ import annotations
@@ -263,6 +263,14 @@ class Case:
             for index, (kind_of_call, *_, one, _) in enumerate(self.calls)
             for cut in (cuts_of(len(one)) if kind_of_call == WRITE else [0])
         ]
+
+    @property
+    def first_with_file(self) -> int:
+        """The first call after which the run has its name."""
+        if self.had_file:
+            return 0
+        naming = [index for index, call in enumerate(self.calls) if call[0] in (LINK, RENAME)]
+        return next(index for index in naming if _name(self.calls[index][4]) == "run.h5") + 1
 
     def losses(self, chosen: list[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], str]]:
         """What is lost by each of these cuts, in order; an empty text where nothing is."""

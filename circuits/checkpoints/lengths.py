@@ -1,0 +1,37 @@
+"""Which arrays of a run file have a row per checkpoint or per kept state, and cutting them to what is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import h5py
+
+from circuits.checkpoints.undo import undoable
+
+
+def along_steps(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Every array with a row per checkpoint, or per kept state, and which of the two; what commits rows comes first."""
+    for commit, groups in (("step", ("parameters", "metrics")), ("state_step", ("optimizer",))):
+        if commit in file:
+            yield commit, file[commit]
+            for group in groups:
+                for name, dataset in file[group].items():
+                    if name != commit and dataset.maxshape[:1] == (None,):
+                        yield commit, dataset
+    for commit, name in (("step", "checkpoint"), ("state_step", "optimizer")):
+        if f"digests/{name}" in file:
+            yield commit, file[f"digests/{name}"]
+
+
+def uncommitted(file: h5py.File, lengths: Mapping[str, int]) -> list[tuple[h5py.Dataset, int]]:
+    """Arrays with rows that are not committed, and how many rows are."""
+    return [(dataset, lengths[commit]) for commit, dataset in along_steps(file) if len(dataset) > lengths[commit]]
+
+
+def cut_to(path: Path, file: h5py.File, datasets: list[tuple[h5py.Dataset, int]]) -> None:
+    """Shorten arrays; killed in it, the next writer or `repair` finds them as they were."""
+    if datasets:
+        with undoable(path, file):
+            for dataset, length in datasets:
+                dataset.resize(length, axis=0)

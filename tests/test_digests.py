@@ -1,0 +1,163 @@
+"""Every value of a run is held against its digest: what differs is named, and nothing else is kept from being read."""
+
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import circuits
+from circuits.checkpoints.digests import digest, metrics_as_rows, row_digests
+from circuits.checkpoints.intact import damage
+from circuits.cli.main import main
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A run with AdamW, which keeps the optimizer's state at every other checkpoint."""
+    data = circuits.preset("merrill-2023").model_dump(mode="json")
+    data["task"] |= {"n": 5, "k": 2, "n_train": 8, "n_test": 8}
+    data["model"] |= {"width": 4}
+    data["checkpoints"] |= {"optimizer_state_every": 2}
+    config = circuits.config.parse(
+        data | {"optimizer": {"kind": "adamw"}, "batch_size": 8, "seeds": [3, 5], "epochs": 4}
+    )
+    path = tmp_path_factory.mktemp("kept") / "a.h5"
+    circuits.train(config, path, progress=False).close()
+    return path
+
+
+@pytest.fixture
+def path(kept, tmp_path):
+    return Path(shutil.copy(kept, tmp_path / "a.h5"))
+
+
+def flip(path, name, at, bit=3):
+    """Flip one bit of one value, in the file."""
+    with h5py.File(path, "r+") as file:
+        values = file[name][()]
+        raw = np.atleast_1d(values)[at : at + 1] if values.ndim <= 1 else values.reshape(-1)[at : at + 1]
+        changed = bytearray(raw.tobytes())
+        changed[0] ^= 1 << bit
+        values.reshape(-1)[at] = np.frombuffer(bytes(changed), values.dtype)[0]
+        file[name][...] = values
+
+
+def test_a_digest_is_of_the_bytes_in_order():
+    values = np.arange(24.0).reshape(2, 3, 4)
+    assert row_digests(values).tolist() == [[digest(one.tobytes()) for one in row] for row in values]
+    assert digest(np.asfortranarray(values)) == digest(values)
+    assert row_digests(np.zeros((2, 3))).shape == (2, 3)
+    assert metrics_as_rows({"b": np.ones((1, 2)), "a": np.zeros((1, 2))}).tolist() == [[[0, 1], [0, 1]]]
+
+
+def test_an_intact_run_says_so(path, capsys):
+    assert main(["show", str(path), "--verify"]) == 0
+    assert capsys.readouterr().out == f"{path}: every value of 5 checkpoints of 2 seeds is what was written.\n"
+
+
+NAMES = ("parameters/W", "parameters/b", "parameters/u", "metrics/test_loss", "optimizer/exp_avg.W", "epoch")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_flipped_bit_anywhere_is_named_by_array_seed_and_step(path, name):
+    random = np.random.default_rng(0)
+    with h5py.File(path) as file:
+        shape = file[name].shape
+        steps = file["state_step" if name.startswith("optimizer") else "step"][:]
+    for at in random.integers(0, int(np.prod(shape)), 5).tolist():
+        where = np.unravel_index(at, shape)
+        flip(path, name, at)
+        what = "metrics" if name.startswith("metrics") else name
+        seed = f" of seed {(3, 5)[where[1]]}" if len(shape) > 1 else ""
+        with circuits.open(path) as run:
+            assert damage(run) == [f"{what}{seed} at step {steps[where[0]]}"]
+        flip(path, name, at)
+
+
+@pytest.mark.parametrize("name", ["data/train_inputs", "data/test_targets", "data/test_seen"])
+def test_changed_data_are_named_and_not_used(path, name):
+    with h5py.File(path, "r+") as file:
+        values = file[name][()]
+        values.reshape(-1)[0] = 0 if values.reshape(-1)[0] else 1
+        file[name][...] = values
+    with circuits.open(path) as run:
+        assert damage(run) == [name]
+        with pytest.raises(circuits.InputError, match=rf"is damaged: {name} is not what was written"):
+            run.data(3)
+
+
+def test_a_row_in_another_rows_place_is_told(path):
+    with h5py.File(path, "r+") as file:
+        for name in ("W", "b", "u"):
+            file[f"parameters/{name}"][1] = file[f"parameters/{name}"][4]
+    with circuits.open(path) as run:
+        assert len(damage(run)) == 6
+        with pytest.raises(circuits.InputError, match="parameters/W of seed 3 at step 1 is not what was written"):
+            run.arrays(3, 1)
+        run.arrays(3, 0)  # the others can be read
+
+
+def test_analyses_refuse_damaged_rows_and_parts_of_rows_are_not_checked(path, capsys):
+    flip(path, "parameters/W", 70)
+    with circuits.open(path) as run:
+        assert run.parameters["W"][:, 0, 1].shape == (5, 5)  # one neuron over time
+        for read in (lambda: run.parameters["W"].values, lambda: run.parameters["W"][1:4].load()):
+            with pytest.raises(circuits.InputError, match=r"parameters/W of seed 5 at step 1 .* show --verify"):
+                read()
+    assert main(["analyze", str(path), "--norms", "--quiet"]) == 2
+    assert "parameters/W of seed 5 at step 1 is not what was written" in capsys.readouterr().err
+    assert main(["show", str(path), "--verify"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "parameters/W of seed 5 at step 1\n"
+    assert err.startswith(f"error: {path} is damaged: what is listed above")
+
+
+def test_a_metric_that_differs_stops_whoever_reads_metrics(path):
+    flip(path, "metrics/test_loss", 3)
+    with circuits.open(path) as run, pytest.raises(circuits.InputError, match="metrics of seed 5 at step 1"):
+        run.metrics  # noqa: B018
+
+
+def test_a_config_that_differs_is_refused(path):
+    with h5py.File(path, "r+") as file:
+        text = file.attrs["config"].replace(b'"epochs":4', b'"epochs":5')
+        file.attrs.modify("config", np.bytes_(text))
+    with pytest.raises(circuits.InputError, match=r"its config is not what was written: its digest differs"):
+        circuits.open(path)
+
+
+def test_the_fingerprint_is_of_the_parameters_too(path, kept):
+    with circuits.open(kept) as run:
+        before = run.fingerprint
+    with h5py.File(path, "r+") as file:
+        W = file["parameters/W"][4]
+        W[0, 0, 0] += 1
+        file["parameters/W"][4] = W
+        found = file["digests/checkpoint"][4]
+        found[:, 0] = row_digests(W[None])[0]
+        file["digests/checkpoint"][4] = found
+    with circuits.open(path) as run:
+        assert damage(run) == []
+        assert run.fingerprint != before
+
+
+def test_a_file_of_version_1_opens_with_a_remark_that_it_has_none(capsys):
+    old = FIXTURES / "run-v1.h5"
+    with circuits.open(old) as run:
+        assert not run.has_digests
+        with pytest.raises(circuits.InputError, match="is of format version 1, which has no digests"):
+            damage(run)
+    assert main(["show", str(old)]) == 0
+    assert "none: the file is of format version 1" in capsys.readouterr().out
+
+
+def test_replay_uses_only_states_that_are_what_was_kept(path):
+    flip(path, "optimizer/exp_avg.W", 0)
+    with circuits.open(path) as run:
+        with pytest.raises(circuits.InputError, match=r"optimizer/exp_avg.W of seed 3 at step 0"):
+            run.optimizer_state(0)
+        assert run.optimizer_state(2)
