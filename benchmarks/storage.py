@@ -1,15 +1,17 @@
 """What keeping and reading checkpoints costs, against training without and against raw memory-mapped arrays."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 from floors import ALL_CORES, PARAMETERS, WIDTH, N, Work
-from timing import Pairs, Row, alternating, seconds
+from timing import REPETITIONS, Pairs, Row, alternating, seconds
 
 import circuits
-from circuits.checkpoints import layout
+from circuits.checkpoints import digests, layout, writer
+from circuits.checkpoints.digests import row_digests
 from circuits.checkpoints.writer import Writer
 
 N_CHECKPOINTS = 300
@@ -96,6 +98,39 @@ def one_neuron(folder: Path) -> Pairs:
         )
 
 
+def share_of_digests(analyzed: bool) -> Callable[[Path], Pairs]:
+    """Pairs of seconds: taking digests within a training, or checking them within an analysis, and all of it."""
+
+    def measure(folder: Path) -> Pairs:
+        config, path = circuits.preset("merrill-2023").replace(epochs=100), folder / "digests.h5"
+        spent: list[float] = []
+
+        def timed(rows: np.ndarray) -> np.ndarray:
+            begun = time.perf_counter()
+            try:
+                return row_digests(rows)
+            finally:
+                spent.append(time.perf_counter() - begun)
+
+        def analyze() -> None:
+            with circuits.open(path) as run:
+                circuits.analyze(run, "subnetwork")
+
+        def train() -> None:
+            circuits.train(config, path, overwrite=True, progress=False).close()
+
+        def once() -> tuple[float, float]:
+            spent.clear()
+            with mock.patch.object(writer, "row_digests", timed), mock.patch.object(digests, "row_digests", timed):
+                whole = seconds(analyze if analyzed else train)
+            return sum(spent), whole
+
+        train()
+        return [once() for _ in range(REPETITIONS)]
+
+    return measure
+
+
 SEEDS, STEPS = 5, 32  # of the flagship: its seeds, and updates per epoch
 ROW = SEEDS * PARAMETERS  # bytes of one checkpoint
 W_ROW = SEEDS * WIDTH * N * 4
@@ -116,6 +151,10 @@ ROWS = (
         kept(101, 100 * STEPS)),
     Row("a checkpoint each step", "with", "without", "≤ 1.5", cost_of_keeping(EACH_STEP, 12),
         kept(12 * STEPS, 12 * STEPS)),
+    Row("digests, within training with a checkpoint each epoch", "digests", "training", "≤ 0.03",
+        share_of_digests(analyzed=False), (Work(moved=ROW * 101), Work(moved=ROW * 100 * STEPS, cores=ALL_CORES))),
+    Row("digests, within `analyze --subnetwork`", "digests", "analysis", "≤ 0.05", share_of_digests(analyzed=True),
+        (Work(moved=ROW * 101), Work(moved=ROW * 101))),
     Row("reading one checkpoint, against a memory map", "here", "map", "≤ 2", reading(lambda W: W[150], READS),
         copied(W_ROW)),
     Row("reading one neuron over 300 checkpoints", "here", "map", "≤ 3", reading(lambda W: W[:, 0, 7], READS),
