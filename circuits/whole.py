@@ -1,10 +1,13 @@
 """Files that appear whole or not at all, whatever happens while they are written."""
 
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+LFS_BEGIN = b"version https://git-lfs.github.com/spec/"
+LFS_POINTER = "a Git LFS pointer, not the file itself (`git lfs pull` fetches it)"
 COPIED_BYTES = 1 << 24  # at a time
 
 
@@ -34,6 +37,7 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
     ...     path.read_text(), len(list(Path(folder).iterdir()))
     ('all of it', 1)
     """
+    _remove_left_behind(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -45,6 +49,30 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def lfs_pointer(path: Path) -> str:
+    """What a file is if Git Large File Storage keeps its content elsewhere; an empty text otherwise."""
+    with path.open("rb") as file:
+        return LFS_POINTER if file.read(len(LFS_BEGIN)) == LFS_BEGIN else ""
+
+
+def _remove_left_behind(path: Path) -> None:
+    """Remove temporary files for this output whose process is gone."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
+        process = left.name.removeprefix(f"{path.name}.").removesuffix(".tmp")
+        if process.isdigit() and not _is_alive(int(process)):
+            left.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's, or no process number at all
+        return True
+    return True
 
 
 def copy_sparse(source: Path, target: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from circuits.checkpoints.writer import Writer
 from circuits.cli.main import main
 from circuits.config import parse
 from circuits.convert import from_parity_nn, from_state_dicts
+from circuits.convert.weights import read_weights
+from circuits.models.relu import Relu
 
 N, K, EXAMPLES, WIDTH, EPOCHS, SEEDS = 10, 3, 60, 12, 4, (0, 1)
 CONFIGURATION = f"n_{N}/k_{K}/N_{EXAMPLES}/lr_0.1/wd_0.01/width_{WIDTH}"
@@ -160,7 +163,7 @@ def test_the_run_is_complete_says_where_it_is_from_and_has_the_folders_config(pl
         assert config.source == f"imported from {place}, the released code of Merrill et al. 2023"
         assert run.numerics["path"] == "imported"
         assert circuits.analysis.phases(run).sizes["seed"] == 2
-    assert {path.name for path in tmp_path.iterdir()} == {"results", "run.h5", "run.h5.lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {"results", "run.h5"}
 
 
 def test_an_imported_run_is_no_run_of_this_machine_and_so_not_resumed_unasked(place, tmp_path):
@@ -307,7 +310,7 @@ def test_a_file_that_is_no_such_network_is_named_with_its_key(place, tmp_path, r
     path = place / "seed1_checkpoints" / "model_2.pt"
     torch.save(spoiled(stored(place, 1, 2), how, tmp_path), path)
     assert refused("parity-nn", place, "--out", tmp_path / "run.h5") == f"error: {message}\n".replace("FILE", str(path))
-    assert {found.name for found in tmp_path.iterdir()} == {"results", "run.h5.lock"}  # no run, no canary
+    assert {found.name for found in tmp_path.iterdir()} == {"results"}  # no run, no canary
 
 
 def test_a_pickled_module_is_refused(place, tmp_path, refused):
@@ -354,7 +357,7 @@ def test_a_full_disk_leaves_nothing_behind(place, tmp_path, refused, monkeypatch
         f"error: {tmp_path / 'run.h5'} could not be written ([Errno 28] No space left on device). Nothing is left "
         "behind: make room, and convert again.\n"
     )
-    assert {found.name for found in tmp_path.iterdir()} == {"results", "run.h5.lock"}
+    assert {found.name for found in tmp_path.iterdir()} == {"results"}
 
 
 def base(**changes):
@@ -487,3 +490,44 @@ def test_the_config_in_the_file_trains_with_exactly_that_data(place, tmp_path):
     with circuits.train(again, tmp_path / "own.h5", progress=False) as own:
         assert own.all_data.identical(data)
         assert own.steps.tolist() == [0, 2, 4, 6]
+
+
+def odd_tensors():
+    W, b, u = torch.ones(4, 3), torch.ones(4), torch.ones(4)
+    whole = {"W": W, "b": b, "u": u}
+    return {
+        "sparse": (whole | {"W": W.to_sparse()}, {}, "'W' is torch.sparse_coo, not dense"),
+        "meta": (whole | {"W": W.to("meta")}, {}, "'W' is a meta tensor, which has no values"),
+        "repeated": (
+            whole | {"W": torch.zeros(1).expand(10**6, 10**6)}, {}, "declares 1,000,000,000,000 numbers and stores 1",
+        ),
+        "protocol": (whole, {"pickle_protocol": 4}, "was pickled with another protocol"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["sparse", "meta", "repeated", "protocol"])
+def test_tensors_that_are_no_plain_arrays_are_refused_in_a_line(kind, tmp_path):
+    network, options, said = odd_tensors()[kind]
+    torch.save(network, tmp_path / "a_1.pt", **options)
+    with pytest.raises(circuits.InputError, match=said):
+        read_weights(tmp_path / "a_1.pt", Relu(), None)
+
+
+def test_a_compressed_archive_is_refused_before_it_is_unpacked(tmp_path):
+    torch.save({"W": torch.ones(4, 3), "b": torch.ones(4), "u": torch.ones(4)}, tmp_path / "a.pt")
+    packed = zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(tmp_path / "a.pt") as whole, packed as out:
+        for entry in whole.infolist():
+            out.writestr(entry.filename, whole.read(entry))
+        out.writestr("a/data/9", bytes(10**7))
+    with pytest.raises(circuits.InputError, match=r"is an archive of [\d,]+ bytes that unpacks to 10,"):
+        read_weights(tmp_path / "b.pt", Relu(), None)
+
+
+def test_a_pointer_of_git_lfs_is_called_that(tmp_path):
+    for name in ("a.pt", "a.h5"):
+        (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(circuits.InputError, match=r"a.pt is a Git LFS pointer, not the file itself"):
+        read_weights(tmp_path / "a.pt", Relu(), None)
+    with pytest.raises(circuits.InputError, match=r"a.h5 is a Git LFS pointer, not the file itself"):
+        circuits.open(tmp_path / "a.h5")

@@ -1,5 +1,8 @@
+import json
+import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import h5py
@@ -258,3 +261,39 @@ def test_two_runs_of_a_live_file_see_it_grow(tmp_path, make_config):
     finally:
         writer.kill()
         writer.wait()
+
+
+def test_a_run_opens_after_xarray_has_opened_it_in_the_same_process_and_before(tiny_path):
+    for first in ("xarray", "circuits"):
+        with ExitStack() as stack:
+            for which in (first, {"xarray": "circuits", "circuits": "xarray"}[first]):
+                if which == "xarray":
+                    tree = stack.enter_context(xr.open_datatree(tiny_path, engine="h5netcdf"))
+                else:
+                    run = stack.enter_context(circuits.open(tiny_path))
+            assert (tree["parameters/W"].values == run.parameters["W"].values).all()
+            assert run.refresh().n_checkpoints == 5
+    with circuits.open(tiny_path) as run:
+        assert set(run.metrics.to_dataframe().index.names) == {"step", "seed"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda file: file["metrics"].pop("train_zero_outputs"), "metrics/train_zero_outputs' is missing"),
+        (lambda file: file.attrs.modify("parent", json.dumps({"path": "a.h5", "step": 3})), "no 'fingerprint'"),
+        (lambda file: file.attrs.modify("parent", json.dumps([1])), "'parent' is not an object"),
+        (
+            lambda file: file.attrs.modify(
+                "parent", json.dumps({"path": "", "fingerprint": "", "step": 0, "neurons": 1})
+            ),
+            "has no 'neurons' that is a list|has no 'seed'",
+        ),
+    ],
+)
+def test_what_would_be_missed_later_is_missed_at_opening(change, said, tiny_path, tmp_path):
+    path = shutil.copy(tiny_path, tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with pytest.raises(circuits.InputError, match=said):
+        circuits.open(path)

@@ -13,14 +13,17 @@ import numpy as np
 
 from circuits.checkpoints.commits import n_committed, planned_states, planned_steps
 from circuits.checkpoints.digests import METRICS, digest
-from circuits.checkpoints.layout import COMMIT, UNSEEN_ACCURACY, data_dims
+from circuits.checkpoints.layout import COMMIT, UNSEEN_ACCURACY, data_dims, metrics_of
 from circuits.config import Config
 from circuits.seen import SEEN
 
 MAX_PLANNED = 20_000_000  # checkpoints: listing them takes a second
 MAX_SLACK = 1 << 44  # bytes that recovery adds to the file
-REQUIRED_METRICS = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+REQUIRED_METRICS = ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "train_zero_outputs")  # version 1
 REQUIRED_DATA = ("train_inputs", "train_targets", "test_inputs", "test_targets")
+
+PARENT: dict[str, type] = {"path": str, "fingerprint": str, "step": int}  # fields, and what they must be
+TICKET: dict[str, type] = {"seed": int, "neurons": list}  # of a run that begins with some neurons of another
 
 
 def check_facts(versions: Any, numerics: Any, parent: Any, created: str) -> None:
@@ -31,9 +34,16 @@ def check_facts(versions: Any, numerics: Any, parent: Any, created: str) -> None
     ValueError
         In one line without the file's name.
     """
-    for name, value in {"versions": versions, "numerics": numerics, "parent": parent or {}}.items():
+    for name, value in {"versions": versions, "numerics": numerics, "parent": {} if parent is None else parent}.items():
         if not isinstance(value, dict):
             raise ValueError(f"attribute '{name}' is not an object with fields")
+    if parent is not None:
+        for field, kind in PARENT.items() | (TICKET.items() if "neurons" in parent else set()):
+            found = parent.get(field)
+            if not isinstance(found, kind) or isinstance(found, bool):
+                raise ValueError(f"attribute 'parent' has no '{field}' that is {_called(kind)}")
+        if not all(isinstance(neuron, int) for neuron in parent.get("neurons", [])):
+            raise ValueError("attribute 'parent' has neurons that are not whole numbers")
     _printable([versions, numerics, parent, created])
 
 
@@ -95,7 +105,9 @@ def _trajectories(file: h5py.File, config: Config, n_checkpoints: int) -> None:
         if dataset.dtype != np.dtype(config.dtype):
             raise ValueError(f"parameters/{name} is {dataset.dtype}, its config says {config.dtype}")
         _named(dataset, ("step", "seed", *dims))
-    for name in REQUIRED_METRICS:
+    is_old = int(file.attrs["format_version"]) < 2
+    some_seen = SEEN in file.get("data", ()) and UNSEEN_ACCURACY in file.get("metrics", ())
+    for name in REQUIRED_METRICS if is_old else metrics_of(config, some_seen):
         _array(file, f"metrics/{name}", (None, n_seeds), "f")
     for group in ("parameters", "metrics"):
         for name, item in _members(file, group):
@@ -178,6 +190,10 @@ def _members(file: h5py.File, group: str) -> list[tuple[str, h5py.Dataset]]:
         if not isinstance(item, h5py.Dataset):
             raise ValueError(f"{group}/{name} is not an array")
     return members
+
+
+def _called(kind: type) -> str:
+    return {str: "a text", int: "a whole number", list: "a list"}[kind]
 
 
 def _find(file: h5py.File, name: str) -> h5py.Dataset:

@@ -1,6 +1,7 @@
 """One writer per run: an advisory lock beside the file, with the writer's process id inside, and a mark on the file.
 
-The lock is there before the file is; the mark (`mark.py`) is seen through every name that the file has.
+The lock is there before the file is; the mark (`mark.py`) is seen through every name that the file has. The holder
+removes the lock file. Whoever locked a file that has meanwhile lost its name locked nothing, and tries again.
 
 HDF5's own locks are not used: a reader that died holding one would keep a run from being resumed.
 """
@@ -29,11 +30,7 @@ class RunLock:
 
     def __init__(self, path: Path) -> None:
         self.path_of_run, self.path = path, lock_path(path)
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-        holder = self._holder()
-        if holder is not None:
-            os.close(self._descriptor)
-            raise being_written(path, holder)
+        self._descriptor = self._locked()
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
         self._mark: Mark | None = None
@@ -52,25 +49,46 @@ class RunLock:
         if (process := self._mark.other()) is not None:
             raise being_written(self.path_of_run, process)
 
-    def _holder(self) -> str | None:
-        """Take the lock, or tell who has it. `writer_pid` has it for an instant, without a name: then try again."""
+    def _locked(self) -> int:
+        """A descriptor that holds the lock. `writer_pid` has it for an instant, without a name: then try again."""
         for _ in range(ATTEMPTS):
+            descriptor = self._open()
             try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                name = os.pread(self._descriptor, 100, 0).decode()
+                name = os.pread(descriptor, 100, 0).decode()
+                os.close(descriptor)
                 if name:
-                    return name
+                    raise being_written(self.path_of_run, name) from None
                 time.sleep(0.01)
+            except OSError as error:
+                os.close(descriptor)
+                raise InputError(
+                    f"{self.path_of_run} cannot be locked ({error.strerror or error}), and without a lock two writers "
+                    f"could damage it. Write it on a local disk, or mount this file system with locks."
+                ) from error
             else:
-                return None
-        return "unknown"
+                if _has_name(descriptor, self.path):
+                    return descriptor
+                os.close(descriptor)
+        raise being_written(self.path_of_run, "unknown")
+
+    def _open(self) -> int:
+        try:
+            return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise InputError(
+                f"{self.path_of_run} cannot be written: its lock {self.path} cannot be made "
+                f"({error.strerror or error}). Pass --out in a folder that can be written to."
+            ) from error
 
     def release(self) -> None:
-        """Let the next writer in. The lock file stays: removing it would race with a writer that just opened it."""
+        """Let the next writer in, and remove the lock file while it is still held: nobody else can have taken it."""
         if self._mark is not None:
             self._mark.release()
         os.ftruncate(self._descriptor, 0)
+        if _has_name(self._descriptor, self.path):
+            self.path.unlink(missing_ok=True)
         os.close(self._descriptor)
 
     def __enter__(self) -> RunLock:
@@ -99,6 +117,14 @@ def lock_path(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
+def _has_name(descriptor: int, path: Path) -> bool:
+    """Whether the open file is the one that has this name now."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 def writer_pid(path: Path) -> int | None:
     """Process that is writing the run now, or None."""
     try:
@@ -110,6 +136,8 @@ def writer_pid(path: Path) -> int | None:
     except BlockingIOError:
         text = os.read(descriptor, 100).decode()
         return int(text) if text.isdigit() else None
+    except OSError:  # a file system without locks; reading needs none
+        return marked_by(path)
     finally:
         os.close(descriptor)
     return marked_by(path)

@@ -126,7 +126,7 @@ def opened(path: Path) -> OpenedFile:
             raise InputError(f"{path}: a kill cut the last change of this file. `circuits repair {path}` undoes it.")
         validate(path, FORMAT, FORMAT_VERSION)
         try:
-            file = h5py.File(path, "r", swmr=True, rdcc_nbytes=0, libver=LIBRARY_VERSIONS)
+            file = _open(path)
         except (OSError, RuntimeError) as error:
             raise InputError(
                 f"{path} cannot be opened: {one_line(error)}. If this process has it open with another library, or for "
@@ -138,6 +138,16 @@ def opened(path: Path) -> OpenedFile:
             file.close()
             raise InputError(f"{path} is damaged: {one_line(error)}") from error
         return _opened[key]
+
+
+def _open(path: Path) -> h5py.File:
+    """Open for reading while others write; or as this process has the file open already, through another library."""
+    try:
+        return h5py.File(path, "r", swmr=True, rdcc_nbytes=0, libver=LIBRARY_VERSIONS)
+    except OSError as error:
+        if "SWMR read access flag not the same" not in str(error):
+            raise
+        return h5py.File(path, "r")
 
 
 def _forget() -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 import circuits
 from circuits.checkpoints.recover import SIGNATURE
 from circuits.errors import InputError
+from circuits.whole import LFS_POINTER, lfs_pointer
 
 START_SECONDS = 60  # for the inspector to import h5py, on a slow disk
 SLOWEST_BYTES_PER_SECOND = 25e6  # at which compressed data are unpacked
@@ -66,7 +67,8 @@ def validate(path: Path, file_format: str, format_version: int) -> None:
         "slow": f"{path} took longer than {text} to check. It is damaged or hostile, or its disk does not answer.",
         "unknown": f"{path} cannot be checked: {text}",
         "closed": f"{path} cannot be opened: {text}",
-        "other": f"{path} is {text}, so it is not a run. `circuits train` makes runs.",
+        "other": f"{path} is {text}, so it is not a run."
+        + ("" if text == LFS_POINTER else " `circuits train` makes runs."),
     }
     if verdict != "sound":
         raise InputError(lines[verdict])
@@ -87,7 +89,7 @@ def examined(path: Path, file_format: str, format_version: int) -> tuple[str, st
     except OSError as error:
         return "closed", error.strerror or str(error)
     if begin != SIGNATURE:
-        return "other", "not an HDF5 file"
+        return "other", lfs_pointer(path) or "not an HDF5 file"
     return _inspector.ask(path, status.st_size, file_format, format_version)
 
 

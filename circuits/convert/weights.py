@@ -7,6 +7,8 @@ containers only; a file that asks for more is refused.
 from __future__ import annotations
 
 import re
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,12 +17,14 @@ import torch
 
 from circuits.errors import InputError
 from circuits.interfaces import Model, Signature
+from circuits.whole import lfs_pointer
 
 Arrays = dict[str, np.ndarray]
 
 ONE_NUMBER = Signature(n_inputs=1)
 USUAL_KEYS = {"relu": {"W": "linear1.weight", "b": "linear1.bias", "u": "linear2.weight"}}
 """What the released code of Merrill et al. and the thesis call the parameters of a model, by its kind."""
+NEWER_OPERANDS = range(0x8C, 0x98)  # of pickle protocols 4 and 5, which torch does not read safely
 
 
 def read_weights(
@@ -108,15 +112,34 @@ def _chosen_keys(
 
 
 def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    _refuse_bomb(path)
     try:
-        found = torch.load(path, weights_only=True, map_location="cpu")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what cannot be read raises
+            found = torch.load(path, weights_only=True, map_location="cpu")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}.") from None
     except Exception as error:  # whatever a damaged or hostile pickle makes the reader stumble over
+        if pointer := lfs_pointer(path):
+            raise InputError(f"{path} is {pointer}.") from None
         raise InputError(f"{path} {_why_not(str(error))}") from None
     if not isinstance(found, dict):
         raise InputError(f"{path} holds a {type(found).__name__}, not the tensors by name that state_dict() gives.")
     return {str(key): value for key, value in found.items()}
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Refuse an archive whose entries unpack to more than it holds; `torch.save` compresses nothing."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (OSError, zipfile.BadZipFile):  # said when it is loaded; files before torch 1.6 are no archives
+        return
+    if unpacked > (held := path.stat().st_size):
+        raise InputError(
+            f"{path} is an archive of {held:,} bytes that unpacks to {unpacked:,}. torch.save does not compress: save "
+            f"the state dict with it."
+        )
 
 
 def _why_not(told: str) -> str:
@@ -126,6 +149,9 @@ def _why_not(told: str) -> str:
             f"holds more than tensors: it asks for {wanted[1]}, and loading that could run code. Save "
             f"network.state_dict() instead."
         )
+    operand = re.search(r"Unsupported operand (\d+)", told)
+    if operand and int(operand[1]) in NEWER_OPERANDS:
+        return "was pickled with another protocol than torch.save's own. Save it again without pickle_protocol."
     return "cannot be read as a state dict: it is damaged, or torch.save did not write it."
 
 
@@ -133,6 +159,14 @@ def _array(path: Path, key: str, tensor: object, dims: tuple[str, ...]) -> np.nd
     if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
         what = str(tensor.dtype) if isinstance(tensor, torch.Tensor) else type(tensor).__name__
         raise InputError(f"{path}: '{key}' is {what}, not a tensor of floating-point numbers.")
+    if tensor.layout != torch.strided or tensor.is_meta:
+        kind = "a meta tensor, which has no values" if tensor.is_meta else f"{tensor.layout}, not dense"
+        raise InputError(f"{path}: '{key}' is {kind}. Save it as a dense tensor on a device.")
+    held = tensor.untyped_storage().nbytes() // tensor.element_size()
+    if tensor.numel() > held:
+        raise InputError(
+            f"{path}: '{key}' declares {tensor.numel():,} numbers and stores {held:,}. Save it after .contiguous()."
+        )
     values = tensor.detach()
     if values.ndim == len(dims) + 1 and values.shape[0] == 1:
         values = values[0]
