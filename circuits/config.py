@@ -22,6 +22,8 @@ from circuits.schedules import Stop, WeightDecayChange
 
 LONGEST_NAME = 200  # bytes; file systems take 255, and some are added
 
+MAX_CHECKPOINTS = 20_000_000  # that a config may plan; listing them takes a second
+
 
 class Checkpoints(Part):
     """When the parameters are kept. The initialisation and the last step always are."""
@@ -134,6 +136,11 @@ class Config(Part):
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} names one twice; give each once")
         self.task.check_seeds(self.seeds)
+        if (planned := self.most_checkpoints) > MAX_CHECKPOINTS:
+            raise ValueError(
+                f"plans up to {planned:,} checkpoints, more than {MAX_CHECKPOINTS:,}. Lower epochs, or keep fewer: "
+                f"checkpoints.every_epochs, checkpoints.every_steps"
+            )
         beyond = [step for step in self.checkpoints.at_steps if step > self.total_steps]
         if beyond:
             raise ValueError(f"checkpoints.at_steps has {beyond[0]}, but the run ends at step {self.total_steps}")
@@ -158,6 +165,21 @@ class Config(Part):
         """Optimizer updates in the whole run."""
         end = self.checkpoints.to_step
         return self.planned_steps if end is None else min(self.planned_steps, end)
+
+    @property
+    def most_checkpoints(self) -> int:
+        """At most so many checkpoints are planned; found without listing them.
+
+        Examples
+        --------
+        >>> import circuits
+        >>> circuits.preset("merrill-2023").most_checkpoints
+        303
+        """
+        kept = self.checkpoints
+        by_epoch = 0 if kept.every_epochs is None else self.epochs // kept.every_epochs + 1
+        by_step = 0 if kept.every_steps is None else self.total_steps // kept.every_steps + 1
+        return 2 + len(kept.at_steps) + by_epoch + by_step
 
     @property
     def planned_steps(self) -> int:
@@ -275,6 +297,8 @@ def read_config(path: str | Path) -> Config:
         ) from None
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}.") from None
+    except RecursionError:
+        raise InputError(f"{path} is nested too deep for a config.") from None
     try:
         return parse(data)
     except InputError as error:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from circuits.errors import InputError
+
 LFS_BEGIN = b"version https://git-lfs.github.com/spec/"
 LFS_POINTER = "a Git LFS pointer, not the file itself (`git lfs pull` fetches it)"
 COPIED_BYTES = 1 << 24  # at a time
@@ -40,6 +42,11 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
     _remove_left_behind(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+    except OSError as error:
+        why = f"cannot be written ({error.strerror}). Pass --out in a folder that can be written to"
+        raise OSError(error.errno, why, str(path)) from None
+    try:
         yield temporary
         sync(temporary)
         if replace:
@@ -55,6 +62,22 @@ def lfs_pointer(path: Path) -> str:
     """What a file is if Git Large File Storage keeps its content elsewhere; an empty text otherwise."""
     with path.open("rb") as file:
         return LFS_POINTER if file.read(len(LFS_BEGIN)) == LFS_BEGIN else ""
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder of an output, if need be.
+
+    Raises
+    ------
+    InputError
+        It cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: there can be no folder {path.parent} ({error.strerror}). Pass --out elsewhere."
+        ) from None
 
 
 def _remove_left_behind(path: Path) -> None:

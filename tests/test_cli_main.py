@@ -143,3 +143,56 @@ def test_a_closed_pipe_is_no_traceback():
     with process.stderr:
         assert process.stderr.read() == b""
     assert process.wait() == 1
+
+
+def test_escapes_in_what_was_typed_and_in_names_are_shown(capsys):
+    for words in (["show", "a\x1b[31mb.h5"], ["train", "a\x1b[31mb"], ["verify", "a\x1b[31mb"]):
+        assert main(words) == 2
+        out, err = capsys.readouterr()
+        assert "\x1b" not in out + err
+        assert "a\\x1b[31mb" in err
+
+
+def test_outputs_that_cannot_be_made_are_named_with_what_to_do(tiny_path, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for words in (["analyze", "--norms", "--quiet", "--out", "/proc/a.nc"], ["export", "--out", "/proc/a.npz"]):
+        assert main([words[0], str(tiny_path), *words[1:]]) in (1, 2)
+        assert "/proc/a.n" in (err := capsys.readouterr().err)
+        assert "Pass --out in a folder that can be written to" in err
+        assert "bug" not in err
+    small = ["--model.width", "4", "--epochs", "1", "--quiet", "--out"]
+    assert main(["train", "merrill-2023", *small, str(tmp_path / "file" / "a.h5")]) == 2
+    assert "there can be no folder" in capsys.readouterr().err
+
+
+def test_a_config_too_large_or_too_deep_is_refused_before_anything_is_made(make_config, tmp_path, capsys):
+    huge = make_config().to_json().replace('"epochs": 4', f'"epochs": {10**12}')
+    for text, said in (
+        (huge, "plans up to 1,000,000,000,003 checkpoints"),
+        ("[" * 9000 + "]" * 9000, "nested too deep"),
+    ):
+        (tmp_path / "config.json").write_text(text)
+        assert main(["train", "--config", str(tmp_path / "config.json"), "--out", str(tmp_path / "a.h5")]) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "a.h5").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        ImportError("libx.so: failed to map segment from shared object"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        OSError(12, "Cannot allocate memory"),
+    ],
+)
+def test_memory_that_runs_out_is_no_bug(error, monkeypatch, capsys):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr("circuits.cli.main._run", fail)
+    assert main(["show"]) == 1
+    said = capsys.readouterr().err
+    assert "there is not enough memory" in said
+    assert "ulimit -v" in said
+    assert "bug" not in said

@@ -77,7 +77,7 @@ def read_json(source: str | Path) -> dict[str, Any]:
             raise InputError(f"{source}: {error.strerror}. Pass a file, or the JSON text itself.") from None
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"That is not JSON: {error}.") from None
     version = document.get("schema_version")
     if version != SCHEMA_VERSION:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 UNWRITTEN = -1
 
 
-def planned_steps(config: Config) -> Int64[np.ndarray, " checkpoint"]:
+def planned_checkpoints(config: Config) -> Int64[np.ndarray, " checkpoint"]:
     """The steps that a config keeps, ascending."""
     return np.array(config.checkpoint_steps(), np.int64)
 
@@ -26,7 +26,7 @@ def planned_steps(config: Config) -> Int64[np.ndarray, " checkpoint"]:
 def planned_states(config: Config) -> Int64[np.ndarray, " state"]:
     """Those of them at which the optimizer's state is kept for replay."""
     every = config.checkpoints.optimizer_state_every
-    return planned_steps(config)[:: every or 1] if every else np.zeros(0, np.int64)
+    return planned_checkpoints(config)[:: every or 1] if every else np.zeros(0, np.int64)
 
 
 def n_committed(

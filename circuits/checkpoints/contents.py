@@ -11,13 +11,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from circuits.checkpoints.commits import n_committed, planned_states, planned_steps
+from circuits.checkpoints.commits import n_committed, planned_checkpoints, planned_states
 from circuits.checkpoints.digests import METRICS, digest
 from circuits.checkpoints.layout import COMMIT, UNSEEN_ACCURACY, data_dims, metrics_of
 from circuits.config import Config
 from circuits.seen import SEEN
 
-MAX_PLANNED = 20_000_000  # checkpoints: listing them takes a second
 MAX_SLACK = 1 << 44  # bytes that recovery adds to the file
 REQUIRED_METRICS = ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "train_zero_outputs")  # version 1
 REQUIRED_DATA = ("train_inputs", "train_targets", "test_inputs", "test_targets")
@@ -63,9 +62,7 @@ def check_contents(file: h5py.File, config: Config) -> None:
         What was looked for and what was found, in one line without the file's name.
     """
     _printable(config.model_dump(mode="json"))
-    if (n := n_planned(config)) > MAX_PLANNED:
-        raise ValueError(f"its config plans {n} checkpoints, more than {MAX_PLANNED}")
-    planned = planned_steps(config)
+    planned = planned_checkpoints(config)
     n_checkpoints = n_committed(_array(file, "step", (None,), "i")[:], planned)  # first: a live writer writes it last
     _array(file, "epoch", (None,), "f")
     seeds = _array(file, "seed", (len(config.seeds),), "iu")[()].tolist()
@@ -81,21 +78,6 @@ def check_contents(file: h5py.File, config: Config) -> None:
     slack = file.attrs["recovery_slack"]
     if not isinstance(slack, np.integer) or not 0 <= slack < MAX_SLACK:
         raise ValueError(f"its 'recovery_slack' is {slack}")
-
-
-def n_planned(config: Config) -> int:
-    """At most so many checkpoints does a config plan; found without listing them.
-
-    Examples
-    --------
-    >>> import circuits
-    >>> n_planned(circuits.preset("merrill-2023"))
-    303
-    """
-    kept = config.checkpoints
-    by_epoch = 0 if kept.every_epochs is None else config.epochs // kept.every_epochs + 1
-    by_step = 0 if kept.every_steps is None else config.total_steps // kept.every_steps + 1
-    return 2 + len(kept.at_steps) + by_epoch + by_step
 
 
 def _trajectories(file: h5py.File, config: Config, n_checkpoints: int) -> None:

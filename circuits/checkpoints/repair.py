@@ -15,7 +15,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from circuits.checkpoints.commits import n_committed, planned_states, planned_steps
+from circuits.checkpoints.commits import n_committed, planned_checkpoints, planned_states
 from circuits.checkpoints.lengths import cut_to, uncommitted
 from circuits.checkpoints.lock import RunLock, writer_pid
 from circuits.checkpoints.recover import was_cut, was_killed
@@ -125,7 +125,7 @@ def make_plain(path: Path) -> Repaired:
 def _uncommitted(file: h5py.File) -> list[tuple[h5py.Dataset, int]]:
     """Arrays with rows that were never committed, and how many rows were."""
     config = parse(json.loads(file.attrs["config"]))
-    lengths = {"step": n_committed(file["step"][:], planned_steps(config)), "state_step": 0}
+    lengths = {"step": n_committed(file["step"][:], planned_checkpoints(config)), "state_step": 0}
     if "state_step" in file:
         lengths["state_step"] = n_committed(file["state_step"][:], planned_states(config), "state_step")
     return uncommitted(file, lengths)

@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 
 from circuits.checkpoints.collapsed import collapsed_networks, stores_largest_output
-from circuits.checkpoints.commits import n_committed, planned_states, planned_steps
+from circuits.checkpoints.commits import n_committed, planned_checkpoints, planned_states
 from circuits.checkpoints.contents import check_contents, check_facts
 from circuits.checkpoints.digests import METRICS, DigestError, check_rows, digest, metrics_as_rows
 from circuits.checkpoints.lazy import lazy_variable
@@ -71,7 +71,7 @@ class Run:
             self.created: str = str(self._attribute("created"))
             check_facts(self.versions, self.numerics, self.parent, self.created)
             check_contents(self._file, self.config)
-            self._planned = planned_steps(self.config)
+            self._planned = planned_checkpoints(self.config)
             self.seeds: tuple[int, ...] = tuple(int(seed) for seed in self._file["seed"][:])
             self._look()
         except _WRONG as error:

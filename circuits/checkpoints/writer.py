@@ -28,7 +28,7 @@ from typing import IO
 import h5py
 import numpy as np
 
-from circuits.checkpoints.commits import UNWRITTEN, n_committed, planned_states, planned_steps
+from circuits.checkpoints.commits import UNWRITTEN, n_committed, planned_checkpoints, planned_states
 from circuits.checkpoints.digests import METRICS, digest, metrics_as_rows, row_digests
 from circuits.checkpoints.layout import COMMIT, padded
 from circuits.checkpoints.lengths import along_steps, cut_to, uncommitted
@@ -120,7 +120,7 @@ class Writer:
             self._take_back()
 
     def _plan(self, config: Config) -> None:
-        self._planned, self._planned_states = planned_steps(config), planned_states(config)
+        self._planned, self._planned_states = planned_checkpoints(config), planned_states(config)
 
     @property
     def names(self) -> KeysView[str]:

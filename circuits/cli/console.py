@@ -7,6 +7,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from circuits.printable import printable
+
 PIPE_WIDTH = 400
 
 
@@ -20,12 +22,14 @@ def result(*items: str | Table) -> None:
                 console.print(item)
             lines = [line.rstrip() for line in captured.get().splitlines()]
             item = "\n".join(line for line in lines if line)
-        print(item)
+            print(item)
+        else:
+            print(printable(item))
 
 
 def remark(text: str) -> None:
     """Print a line for the person at the terminal, apart from the results."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def new_table(*columns: str) -> Table:

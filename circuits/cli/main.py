@@ -17,6 +17,7 @@ from contextlib import contextmanager
 
 from circuits import __version__
 from circuits.errors import InputError, RunError
+from circuits.printable import printable
 from circuits.registry import Entry, lookup
 
 COMMANDS = {
@@ -132,9 +133,22 @@ def _told(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         print(text or "Interrupted.", file=sys.stderr)
         return INTERRUPTED
-    if isinstance(error, OSError) and error.strerror:
+    if _is_out_of_memory(error):
+        text = (
+            f"there is not enough memory ({text or 'an allocation failed'}). Raise the limit (ulimit -v), or ask for "
+            f"less: fewer seeds, examples or checkpoints."
+        )
+    elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     elif not isinstance(error, InputError | RunError | OSError):
         text = f"{type(error).__name__}: {text}. This is a bug in circuits; --debug shows where."
-    print(f"error: {text}", file=sys.stderr)
+    print(f"error: {printable(text)}", file=sys.stderr)
     return MISUSED if isinstance(error, InputError) else FAILED
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python, the loader of libraries, and torch each say it in their own way."""
+    said = ("failed to map segment", "Cannot allocate memory", "can't allocate memory", "can't start new thread")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, ImportError | RuntimeError | OSError) and any(text in str(error) for text in said)
+    )

@@ -322,7 +322,7 @@ def _changed(config: Config, assignments: Sequence[str]) -> Config:
             )
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = text
         key = key.replace("-", "_")
         _refuse_unknown(data, key)

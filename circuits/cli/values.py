@@ -203,7 +203,7 @@ def _refuse_two_ways(uses: Sequence[Use], known: Mapping[str, Arity]) -> None:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -24,7 +24,7 @@ from circuits.errors import InputError, RunError
 from circuits.training.loop import refuse_to_replace, versions
 from circuits.training.steppers import choose_kernel, make_stepper
 from circuits.training.trajectory import stacked
-from circuits.whole import written_whole
+from circuits.whole import make_folder, written_whole
 
 Arrays = dict[str, np.ndarray]
 
@@ -92,7 +92,7 @@ def write_run(
     if out.exists() and not overwrite:
         raise _there(out)
     refuse_to_replace(out, overwrite)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     with RunLock(out):
         try:
             with written_whole(out, replace=overwrite) as temporary:

@@ -35,6 +35,7 @@ from circuits.training.pace import Pace
 from circuits.training.start import Start, metrics_at, start_of
 from circuits.training.steppers import choose_kernel, initial_state, make_stepper, numerics
 from circuits.training.trajectory import trajectory
+from circuits.whole import make_folder
 
 SPARE_BYTES = 16 << 20
 STATE_SECONDS = 1.0  # how much training a kill may cost, where the optimizer has state
@@ -141,7 +142,7 @@ def begin(
     overwrite, progress
         As in `train`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     refuse_to_replace(path, overwrite)
     check_room(path, layout.size_on_disk(config))
     lock = RunLock(path)
