@@ -14,7 +14,7 @@
 # # Recurrent networks grok, and weight decay decides
 #
 # Ahmed (2024), essay, AIMS Ghana: LSTMs and RNNs learn x + y mod p from 30, 50 and 70 % of the table. Without weight
-# decay they never generalise; removed early it is missed, removed late it is not; introduced late it suffices, and more
+# decay they never generalize; removed early it is missed, removed late it is not; introduced late it suffices, and more
 # of it is faster.
 #
 # This study replays Figures 5.2 to 5.7 and 7.1 to 7.8: every figure of chapters 5 and 7 that has curves. A run takes an
@@ -60,7 +60,7 @@ GROKS = 100  # epochs: a shorter delay is no grokking
 
 
 def when(run, what="generalization_epoch"):
-    """The epoch at which each seed of a run generalised (test accuracy above 98 %), or memorised; or the delay."""
+    """The epoch at which each seed of a run generalized (test accuracy above 98 %), or memorized; or the delay."""
     return circuits.analysis.phases(run)[what].values
 
 
@@ -115,10 +115,10 @@ without = study.runs(NONE)
 
 
 def overfits():
-    """Whether the network without weight decay memorises and never generalises."""
+    """Whether the network without weight decay memorizes and never generalizes."""
     run = without[NONE]
-    memorised, tested = last(run, "train_accuracy"), best(run)
-    return f"train {memorised:.2f}, best test {tested:.2f}", memorised > 0.98 and bool(np.isnan(when(run)).all())
+    memorized, tested = last(run, "train_accuracy"), best(run)
+    return f"train {memorized:.2f}, best test {tested:.2f}", memorized > 0.98 and bool(np.isnan(when(run)).all())
 
 
 study.claim("Figure 5.4", "without weight decay: overfits, no grokking, even extended", "no grokking", overfits)
@@ -148,7 +148,7 @@ def grows(epoch):
 
 
 def unharmed(epoch):
-    """Whether the network had generalised when weight decay was removed, and stays so."""
+    """Whether the network had generalized when weight decay was removed, and stays so."""
     run = removed[f"epoch-{epoch}"]
     then = float(run.metrics["test_accuracy"].median("seed").values[np.searchsorted(run.epochs, epoch)])
     return f"test {then:.2f}, then {last(run):.2f}", then > 0.9 and last(run) > then - 0.02
@@ -174,7 +174,7 @@ introduced = study.runs(INTRODUCED)
 
 
 def suffices(epoch):
-    """Whether the network generalises after weight decay is introduced, and not before."""
+    """Whether the network generalizes after weight decay is introduced, and not before."""
     text, holds = [], True
     for decay in (0.01, 0.02):
         at = when(introduced[f"epoch-{epoch}-decay-{decay}"])
@@ -184,7 +184,7 @@ def suffices(epoch):
 
 
 def more_is_faster(epoch):
-    """Whether twice the weight decay generalises earlier."""
+    """Whether twice the weight decay generalizes earlier."""
     once, twice = (when(introduced[f"epoch-{epoch}-decay-{decay}"]) for decay in (0.01, 0.02))
     return f"{epochs(once)}, then {epochs(twice)}", later(once, twice)
 
@@ -252,22 +252,22 @@ decay, fraction, scale = (study.runs(preset) for preset in LABORATORY)
 WHERE = "The laboratory"
 
 
-def generalises(name, wanted):
-    """Whether half of a run's seeds generalise, against what is wanted."""
+def generalizes(name, wanted):
+    """Whether half of a run's seeds generalize, against what is wanted."""
     at = when(decay[name])
     return epochs(at), (np.isfinite(at).mean() >= 0.5) == wanted
 
 
 for statement, name, wanted in (
-    ("with weight decay it generalises", "always", True),
+    ("with weight decay it generalizes", "always", True),
     ("without weight decay it never does", "never", False),
     ("removed early, it never does", "removed-early", False),
     ("introduced at epoch 1000, it does", "introduced", True),
 ):
-    study.claim(WHERE, statement, "yes", lambda n=name, w=wanted: generalises(n, w))
+    study.claim(WHERE, statement, "yes", lambda n=name, w=wanted: generalizes(n, w))
 study.claim(
     WHERE,
-    "removed late, it stays generalised",
+    "removed late, it stays generalized",
     "yes",
     lambda: (f"test {last(decay['removed-late']):.3f} at the end", last(decay["removed-late"]) > 0.98),
 )

@@ -14,8 +14,8 @@
 # # (n,k)-parity: decay raised, labels flipped
 #
 # Fuangkawinsombut (2024), MEng thesis, with Fuangkawinsombut and Somsirivattana (2023), blog: networks with 500 hidden
-# neurons learn the parity of two of 50 bits from 300 examples. They memorise, and generalise later. Chapter 3 raises
-# the weight decay once they have memorised, and flips a share of the training labels.
+# neurons learn the parity of two of 50 bits from 300 examples. They memorize, and generalize later. Chapter 3 raises
+# the weight decay once they have memorized, and flips a share of the training labels.
 #
 # This study replays the figures that need curves only: 1.1 and 2.1, 3.1, 3.3 to 3.5, Table 3.1 and A.1. What the thesis
 # looks at inside the network is in `fuangkawinsombut_2024_inside.py`, chapter 4 in `fuangkawinsombut_2024_minimal.py`.
@@ -55,7 +55,7 @@ study = Study("fuangkawinsombut-2024", ["fuangkawinsombut-2024", "fuangkawinsomb
 # %% [markdown]
 # ## Figures 1.1 and 2.1: grokking
 #
-# The thesis's code calls a network memorised, or generalised, once its train or test accuracy exceeds 99.9 %.
+# The thesis's code calls a network memorized, or generalized, once its train or test accuracy exceeds 99.9 %.
 
 # %%
 ALL_RIGHT = circuits.analysis.Options(memorization_threshold=0.999, generalization_threshold=0.999)
@@ -64,14 +64,14 @@ ALL_RIGHT = circuits.analysis.Options(memorization_threshold=0.999, generalizati
 def grokking(figure, run):
     """The two statements on a figure of grokking."""
     found = circuits.analysis.outcomes({"": run}, ALL_RIGHT).isel(run=0)
-    memorised, generalised = found["memorization_epoch"].values, found["generalization_epoch"].values
+    memorized, generalized = found["memorization_epoch"].values, found["generalization_epoch"].values
     study.claim(
         figure,
-        "generalises long after memorising",
+        "generalizes long after memorizing",
         "yes",
         lambda: (
-            f"epoch {epochs(memorised)}, then {epochs(generalised)}",
-            median(generalised) / median(memorised) > 2,
+            f"epoch {epochs(memorized)}, then {epochs(generalized)}",
+            median(generalized) / median(memorized) > 2,
         ),
     )
     final = found["last_test_accuracy"].values
@@ -83,10 +83,10 @@ def grokking(figure, run):
 grokking("Figures 1.1 and 2.1", study.runs("fuangkawinsombut-2024")["fuangkawinsombut-2024"])
 
 # %% [markdown]
-# ## Figure 3.1: weight decay raised after memorisation
+# ## Figure 3.1: weight decay raised after memorization
 #
 # Hypothesis 3.1: the larger, the faster, up to a threshold "approximately between λ = 0.1 and λ = 0.5", beyond which
-# the network fails to generalise. A seed generalises when its test accuracy exceeds 98 %; one that does so and loses it
+# the network fails to generalize. A seed generalizes when its test accuracy exceeds 98 %; one that does so and loses it
 # again has not kept it.
 
 # %%
@@ -126,7 +126,7 @@ study.claim(
 study.curves("Figure 3.1", {f"λ {name}": run for name, run in raised.items()}, ["accuracy", "loss"], "λ raised")
 study.show(
     "Figure 3.1",
-    figures.against(found["generalization_epoch"], "decay", title="Figure 3.1: epoch of generalisation", log_x=True),
+    figures.against(found["generalization_epoch"], "decay", title="Figure 3.1: epoch of generalization", log_x=True),
 )
 
 # %% [markdown]
@@ -154,8 +154,8 @@ def series(n, decay):
     }
 
 
-def generalising(n, decay):
-    """The share of seeds that ever generalise, by the share of flipped labels."""
+def generalizing(n, decay):
+    """The share of seeds that ever generalize, by the share of flipped labels."""
     runs = series(n, decay)
     if len(runs) < 2:
         flipped[f"n{n}-decay{decay}"]
@@ -163,18 +163,18 @@ def generalising(n, decay):
 
 
 def threshold(n, decay):
-    """Largest share up to which at least half of the seeds generalise."""
+    """Largest share up to which at least half of the seeds generalize."""
     good = 0.0
-    for share, generalise in sorted(generalising(n, decay).items()):
-        if generalise < 0.5:
+    for share, generalize in sorted(generalizing(n, decay).items()):
+        if generalize < 0.5:
             break
         good = share
     return good
 
 
 def of_shares(n, decay, wanted):
-    """What `wanted` shares of seeds do, as text, and whether half of them generalise."""
-    found = generalising(n, decay)
+    """What `wanted` shares of seeds do, as text, and whether half of them generalize."""
+    found = generalizing(n, decay)
     text = ", ".join(f"{share:g}: {found[share]:.0%} of seeds" for share in sorted(found))
     for share in wanted:
         if share not in found:
@@ -184,14 +184,14 @@ def of_shares(n, decay, wanted):
 
 study.claim(
     "Figures 3.3 and 3.4",
-    "λ = 0.01: .02 flipped still generalises, .05 does not",
+    "λ = 0.01: .02 flipped still generalizes, .05 does not",
     "2 %, not 5 %",
     lambda: of_shares(50, 0.01, {0.02: True, 0.05: False, 0.06: False}),
 )
 
 
 def slower():
-    """Whether generalisation takes longer the more labels are flipped."""
+    """Whether generalization takes longer the more labels are flipped."""
     runs = series(50, 0.01)
     found = {share: circuits.analysis.phases(run)["generalization_epoch"].values for share, run in runs.items()}
     middles = [median(found[share]) for share in sorted(found)]
@@ -203,7 +203,7 @@ def slower():
 study.claim("Figures 3.3 and 3.4", "the more are flipped, the slower", "slower", slower)
 study.claim(
     "Figure 3.5",
-    "λ = 0.1: .10 flipped still generalises, .15 does not",
+    "λ = 0.1: .10 flipped still generalizes, .15 does not",
     "10 %, not 15 %",
     lambda: of_shares(50, 0.1, {0.1: True, 0.15: False, 0.18: False}),
 )
@@ -249,7 +249,7 @@ def plateau():
         flipped["n50-decay0.1"]
     ends = {share: median(run.metrics["train_accuracy"][-1].values) for share, run in runs.items()}
     text = ", ".join(f"{share:g}: {ends[share]:.2f}" for share in sorted(ends))
-    return f"{text}: no flipped label is memorised where it is 1 minus the share", None
+    return f"{text}: no flipped label is memorized where it is 1 minus the share", None
 
 
 study.claim("Table 3.1", "thresholds rise with λ", "yes", rises)

@@ -54,7 +54,7 @@ study = Study("fuangkawinsombut-2024-inside", ["fuangkawinsombut-2024", "fuangka
 # silhouette by the k relevant bits says how clean they are, of the activations themselves and of the t-SNE. Kaufman and
 # Rousseeuw (1990) call up to 0.25 no structure, above 0.5 a reasonable and above 0.7 a strong one. The thesis says that
 # Figure 2.3 shows the weights of the hidden layer; its code draws those of the output layer. Both are here. Its panels
-# of weights are spread up to the last epoch, ours up to the epoch of generalisation, and the last.
+# of weights are spread up to the last epoch, ours up to the epoch of generalization, and the last.
 
 # %%
 NONE, REASONABLE = 0.25, 0.5
@@ -75,8 +75,8 @@ def clusters(figure, found, when):
     between = at_epochs(silhouettes, when["generalization_epoch"].values)
     last = silhouettes[-1].values
     statements = (
-        ("no clusters by the relevant bits at memorisation", "none", first, pictured[0], lambda value: value <= NONE),
-        ("silhouette at generalisation", "—", between, pictured[-2], None),
+        ("no clusters by the relevant bits at memorization", "none", first, pictured[0], lambda value: value <= NONE),
+        ("silhouette at generalization", "—", between, pictured[-2], None),
         (
             "clusters by the relevant bits at the end",
             f"{found.sizes['label']} clusters",
@@ -101,13 +101,13 @@ def gathering(figure, found, blog):
     for parameter, layer in (("W", "hidden"), ("u", "output")):
         peaks = found["density"].sel(parameter=parameter).max("place").values
         first, before, end = peaks[0], peaks[last - 1], peaks[last]
-        text = f"peak {first:.1f} at memorisation, {before:.1f} at generalisation, {end:.1f} at the end"
+        text = f"peak {first:.1f} at memorization, {before:.1f} at generalization, {end:.1f} at the end"
         holds = bool(end > 2 * first)
         statement = f"weights of the {layer} layer gather around 0"
         study.claim(figure, statement, "yes", lambda text=text, holds=holds: (text, holds))
         rise = before / first
         if blog:
-            statement = f"{layer} layer: little difference until generalisation"
+            statement = f"{layer} layer: little difference until generalization"
             study.claim(figure, statement, "blog: yes", lambda rise=rise: (f"peak {rise:.1f}-fold", bool(rise < 1.5)))
     study.show(figure, figures.weight_densities(found))
 
@@ -134,7 +134,7 @@ inside("fuangkawinsombut-2024", "Figure 2.2", "Figure 2.3")
 # "Two critical inflection points corresponding to the epochs of memorization and generalization", between which the
 # norm "starkly declines". Which matrix is not said; the code keeps the norms of both, W of the hidden layer and u of
 # the output. A ramp along the logarithm of the epoch, fitted to each seed's curve, has two corners: they are said to be
-# at memorisation and generalisation if the medians of their estimates are within a factor of two. The text gives each
+# at memorization and generalization if the medians of their estimates are within a factor of two. The text gives each
 # seed's corners; ≤ and ≥ stand before the end of an interval that is open on the other side.
 
 
@@ -180,31 +180,31 @@ def near(found, wanted):
 
 
 def change(figure, statement, norms, matrix, wanted):
-    """A statement on the norm from memorisation to generalisation: its ratio, and whether `wanted(ratio)`."""
+    """A statement on the norm from memorization to generalization: its ratio, and whether `wanted(ratio)`."""
     values = norms["spectral_norm"].sel(matrix=matrix)
     first, then = (at_epochs(values, norms[f"{phase}_epoch"].values) for phase in ("memorization", "generalization"))
-    text = f"{matrix}: {median(first):.2f} at memorisation, {median(then):.2f} at generalisation"
+    text = f"{matrix}: {median(first):.2f} at memorization, {median(then):.2f} at generalization"
     holds = None if wanted is None else bool(wanted(median(then) / median(first)))
     study.claim(figure, statement, "yes" if wanted else "—", lambda: (text, holds))
 
 
 norms = spectral_norms(study.runs("fuangkawinsombut-2024")["fuangkawinsombut-2024"])
-change("Figure 2.4", "starkly declines from memorisation to generalisation", norms, "W", lambda ratio: ratio < 0.8)
+change("Figure 2.4", "starkly declines from memorization to generalization", norms, "W", lambda ratio: ratio < 0.8)
 change("Figure 2.4", "the same of the output layer", norms, "u", lambda ratio: ratio < 1)
 
 
 def at_the_phases(norms, matrix):
-    """Whether the corners of a matrix's norm are at memorisation and generalisation."""
+    """Whether the corners of a matrix's norm are at memorization and generalization."""
     onset, end = corners(norms["spectral_norm"].sel(matrix=matrix))
-    memorised, generalised = norms["memorization_epoch"].values, norms["generalization_epoch"].values
-    when = f"memorised {median(memorised):.0f}, generalised {median(generalised):.0f}"
+    memorized, generalized = norms["memorization_epoch"].values, norms["generalization_epoch"].values
+    when = f"memorized {median(memorized):.0f}, generalized {median(generalized):.0f}"
     onsets, ends = zip(*corners_in_words(norms["spectral_norm"].sel(matrix=matrix)), strict=True)
     text = f"from {', '.join(onsets)}; to {', '.join(ends)}; {when}"
-    return text, near(onset, memorised) and near(end, generalised)
+    return text, near(onset, memorized) and near(end, generalized)
 
 
 for matrix in ("W", "u"):
-    statement = f"inflection points at memorisation and generalisation ({matrix})"
+    statement = f"inflection points at memorization and generalization ({matrix})"
     study.claim("Figure 2.4", statement, "yes", lambda matrix=matrix, norms=norms: at_the_phases(norms, matrix))
 study.show("Figure 2.4", figures.trajectory(norms, "spectral_norm"))
 
@@ -267,21 +267,21 @@ study.show("Figure 3.2", figures.trajectory(lines.to_dataset(name="spectral_norm
 
 # %%
 norms = spectral_norms(study.runs("fuangkawinsombut-2024-k3")["fuangkawinsombut-2024-k3"])
-change("Figure A.2", "increases from memorisation to generalisation", norms, "W", lambda ratio: ratio > 1)
+change("Figure A.2", "increases from memorization to generalization", norms, "W", lambda ratio: ratio > 1)
 change("Figure A.2", "of the output layer", norms, "u", None)
 
 
 def together():
-    """Whether the norm's ramp lies where the network generalises, seed by seed."""
+    """Whether the norm's ramp lies where the network generalizes, seed by seed."""
     onset, end = corners(norms["spectral_norm"].sel(matrix="W"))
-    generalised = norms["generalization_epoch"].values
+    generalized = norms["generalization_epoch"].values
     words = corners_in_words(norms["spectral_norm"].sel(matrix="W"))
-    text = ", ".join(f"{a} to {b} / {c:g}" for (a, b), c in zip(words, generalised, strict=True))
-    held = (onset / 2 < generalised) & (generalised < 2 * end)
-    return f"ramp / generalised: {text}", bool(held.all())
+    text = ", ".join(f"{a} to {b} / {c:g}" for (a, b), c in zip(words, generalized, strict=True))
+    held = (onset / 2 < generalized) & (generalized < 2 * end)
+    return f"ramp / generalized: {text}", bool(held.all())
 
 
-study.claim("Figure A.2", "when the network generalises", "yes", together)
+study.claim("Figure A.2", "when the network generalizes", "yes", together)
 study.show("Figure A.2", figures.trajectory(norms, "spectral_norm"))
 
 # %% [markdown]

@@ -67,7 +67,7 @@ CURVES = ["accuracy", "loss"]
 
 
 def when(run, what="generalization_epoch"):
-    """The epoch at which each seed of a run generalised (test accuracy above 98 %), or memorised; or the delay."""
+    """The epoch at which each seed of a run generalized (test accuracy above 98 %), or memorized; or the delay."""
     return circuits.analysis.phases(run)[what].values
 
 
@@ -80,13 +80,13 @@ def when(run, what="generalization_epoch"):
 
 # %%
 def of_fractions(runs, suffix=""):
-    """When each fraction generalised, as text and by fraction."""
+    """When each fraction generalized, as text and by fraction."""
     found = {fraction: when(runs[f"fraction-{fraction}{suffix}"]) for fraction in FRACTIONS}
     return ", ".join(f"{fraction}: {epochs(at)}" for fraction, at in found.items()), found
 
 
 def fewer_is_later(runs, suffix=""):
-    """Whether less for training generalises later."""
+    """Whether less for training generalizes later."""
     text, found = of_fractions(runs, suffix)
     few, half, most = found.values()
     return text, later(few, half) and later(half, most)
@@ -109,7 +109,7 @@ for suffix, rate in (("", "falling rate"), ("-constant-rate", "constant rate")):
 
 
 def later_than_the_transformer(runs):
-    """Whether a model generalises later than the transformer, at the best of its two rates, at every fraction."""
+    """Whether a model generalizes later than the transformer, at the best of its two rates, at every fraction."""
     text, holds = [], True
     for fraction in FRACTIONS:
         ours = when(runs[f"fraction-{fraction}"])
@@ -121,12 +121,12 @@ def later_than_the_transformer(runs):
 
 
 def any_grok(runs):
-    """Whether the model groks at some fraction: generalises at more than twice its age when it memorised."""
+    """Whether the model groks at some fraction: generalizes at more than twice its age when it memorized."""
     ratios = {
         f: median(when(runs[f"fraction-{f}"]) / when(runs[f"fraction-{f}"], "memorization_epoch")) for f in FRACTIONS
     }
     text = ", ".join(f"{fraction}: {ratio:.1f}" for fraction, ratio in ratios.items())
-    return f"age, generalised / memorised: {text}", any(ratio > 2 for ratio in ratios.values())
+    return f"age, generalized / memorized: {text}", any(ratio > 2 for ratio in ratios.values())
 
 
 for figure, preset, name in (("Figure 2", MLP, "MLP"), ("Figure 3", LSTM, "LSTM")):
@@ -222,9 +222,9 @@ def summand(name):
 def hardly(name):
     """Whether the test accuracy follows the training accuracy within twice the age."""
     run = summand(name)
-    memorised, generalised = when(run, "memorization_epoch"), when(run)
-    ratio = median(generalised / memorised)
-    text = f"epoch {epochs(memorised)}, then {epochs(generalised)}"
+    memorized, generalized = when(run, "memorization_epoch"), when(run)
+    ratio = median(generalized / memorized)
+    text = f"epoch {epochs(memorized)}, then {epochs(generalized)}"
     return text, bool(ratio < 2) if np.isfinite(ratio) else None
 
 
@@ -270,8 +270,8 @@ def falls(run):
     return text, bool(end < 0.95 * highest and 0.5 <= half / max(peak, 1) <= 2)
 
 
-def low_while_memorising(run):
-    """Whether the norm grows and the test accuracy stays low until the network has memorised."""
+def low_while_memorizing(run):
+    """Whether the norm grows and the test accuracy stays low until the network has memorized."""
     at = np.searchsorted(run.epochs, median(when(run, "memorization_epoch")))
     norm, tested = (run.metrics[name].median("seed").values for name in ("parameter_norm", "test_accuracy"))
     return f"norm {norm[0]:.0f}, then {norm[at]:.0f}; test {tested[at]:.2f}", bool(
@@ -283,9 +283,9 @@ for suffix in ("", "-constant-rate"):
     name = f"fraction-0.3{suffix}"
     study.claim(
         "Figure 6",
-        f"{name}: grows while memorising, test near 0",
+        f"{name}: grows while memorizing, test near 0",
         "yes",
-        lambda n=name: low_while_memorising(transformers[n]),
+        lambda n=name: low_while_memorizing(transformers[n]),
     )
     study.claim(
         "Figure 6", f"{name}: test rises as the norm falls", "exactly then", lambda n=name: falls(transformers[n])
@@ -325,7 +325,7 @@ def along_loss(part, wanted):
     return text, bool(np.sign(ratio[end] - ratio[begin]) == wanted)
 
 
-study.claim("Figure 7", "memorises and generalises", "yes", lambda: ends(sparse))
+study.claim("Figure 7", "memorizes and generalizes", "yes", lambda: ends(sparse))
 study.claim(
     "Figure 7", "train loss falls: sparsity declines, the ratio rises", "denser", lambda: along_loss("train", 1)
 )
@@ -348,13 +348,13 @@ noisy = study.runs(NOISE)
 
 
 def earlier():
-    """Whether the network with noise on its inputs generalises earlier."""
+    """Whether the network with noise on its inputs generalizes earlier."""
     without, with_noise = (when(noisy[f"noise-{sigma}"]) for sigma in (0.0, 0.1))
     return f"without: {epochs(without)}; with: {epochs(with_noise)}", later(without, with_noise)
 
 
-study.claim("Figure 8", "without noise: memorises and generalises", "yes", lambda: ends(noisy["noise-0.0"]))
-study.claim("Figure 8", "noise on the inputs generalises earlier", "significantly earlier", earlier)
+study.claim("Figure 8", "without noise: memorizes and generalizes", "yes", lambda: ends(noisy["noise-0.0"]))
+study.claim("Figure 8", "noise on the inputs generalizes earlier", "significantly earlier", earlier)
 study.curves("Figure 8", list(noisy.values()), ["accuracy", "parameter_norm"], "noise on the inputs")
 
 # %%

@@ -14,7 +14,7 @@
 # # A tale of two circuits
 #
 # Merrill, Tsilivis and Shukla (2023) train one-hidden-layer ReLU networks on (40,3) sparse parity. The networks first
-# memorise, and generalise long after. The paper says why: a **sparse** subnetwork takes over from a **dense** one.
+# memorize, and generalize long after. The paper says why: a **sparse** subnetwork takes over from a **dense** one.
 #
 # This study replays Figures 2 to 9 and puts the claims beside what the runs show. What holds of Figures 2, 3 and
 # 5 is asserted for the median seed: the script fails when it stops holding. The rest is shown, with a verdict.
@@ -107,8 +107,8 @@ figure_5_right
 # %% [markdown]
 # ## The claims
 #
-# A line is a claim, what the paper says, and what is measured here, as the range over seeds. `memorised` and
-# `generalised` are the first checkpoints whose train and test accuracy exceed 98 %.
+# A line is a claim, what the paper says, and what is measured here, as the range over seeds. `memorized` and
+# `generalized` are the first checkpoints whose train and test accuracy exceed 98 %.
 
 # %%
 median = np.median
@@ -140,8 +140,8 @@ def checkpoints_at(epochs):
     return np.searchsorted(run.epochs, epochs.values)
 
 
-memorised, generalised = checkpoints_at(phases["memorization_epoch"]), checkpoints_at(phases["generalization_epoch"])
-memorised_epoch, generalised_epoch = run.epochs[memorised], run.epochs[generalised]
+memorized, generalized = checkpoints_at(phases["memorization_epoch"]), checkpoints_at(phases["generalization_epoch"])
+memorized_epoch, generalized_epoch = run.epochs[memorized], run.epochs[generalized]
 
 # %% [markdown]
 # **Grokking.** Test accuracy is at chance when train accuracy is already near perfect, and becomes perfect much later.
@@ -149,20 +149,20 @@ memorised_epoch, generalised_epoch = run.epochs[memorised], run.epochs[generalis
 # %%
 test = run.metrics["test_accuracy"].values
 claim(
-    "generalises long after memorising",
+    "generalizes long after memorizing",
     "yes",
-    f"epoch {spread(memorised_epoch, 'g')}, then {spread(generalised_epoch, 'g')}",
-    median(generalised_epoch / memorised_epoch) > 2,
+    f"epoch {spread(memorized_epoch, 'g')}, then {spread(generalized_epoch, 'g')}",
+    median(generalized_epoch / memorized_epoch) > 2,
 )
 claim(
-    "test accuracy when memorised", "chance", spread(at(test, memorised)), abs(median(at(test, memorised)) - 0.5) < 0.1
+    "test accuracy when memorized", "chance", spread(at(test, memorized)), abs(median(at(test, memorized)) - 0.5) < 0.1
 )
 claim("test accuracy at the end", "flawless", spread(test[-1]), median(test[-1]) > 0.98)
 
 # %% [markdown]
-# **Sparsification.** The network becomes orders of magnitude sparser, as it generalises. One reading is noisy: the size
+# **Sparsification.** The network becomes orders of magnitude sparser, as it generalizes. One reading is noisy: the size
 # at the end is the median of the last 50 checkpoints. The moment of the fall is where the running median of 9
-# checkpoints is half way, on a log scale, from the size at memorisation to the size at the end.
+# checkpoints is half way, on a log scale, from the size at memorization to the size at the end.
 
 # %%
 size_then, size_end = (
@@ -170,39 +170,39 @@ size_then, size_end = (
     subnetwork["late_sparsity"].sel(statistic="median").values,
 )
 smooth = subnetwork["effective_sparsity"].rolling(step=9, center=True, min_periods=1).median().values
-fall = run.epochs[(smooth < np.sqrt(size_then * size_end)).argmax(axis=0)] / generalised_epoch
+fall = run.epochs[(smooth < np.sqrt(size_then * size_end)).argmax(axis=0)] / generalized_epoch
 claim(
-    "neurons needed, memorised and end",
+    "neurons needed, memorized and end",
     "orders of magnitude fewer",
     f"{spread(size_then, 'g')}, then {spread(size_end, 'g')}",
     median(size_then / size_end) > 20,
 )
 claim(
-    "sparsifies as it generalises",
+    "sparsifies as it generalizes",
     "at the same time",
-    f"at {spread(fall)} of the epoch of generalisation",
+    f"at {spread(fall)} of the epoch of generalization",
     abs(median(fall) - 1) < 0.25,
 )
 
 # %% [markdown]
-# **Selective norm growth.** The groups have similar norms at memorisation. Then the generalizing one grows, the others
+# **Selective norm growth.** The groups have similar norms at memorization. Then the generalizing one grows, the others
 # decay. The growth begins well before the transition; on the paper's log axis the two look close.
 
 # %%
 group_norm = {str(name): norms["group_norm"].sel(group=name).values for name in norms["group"].values}
-growth = {name: values[-1] / at(values, memorised) for name, values in group_norm.items()}
-similar = at(group_norm["generalizing"], memorised) / at(group_norm["complementary"], memorised)
-begins = run.epochs[[group_norm["generalizing"][: generalised[seed], seed].argmin() for seed in seeds]]
-claim("norm when memorised, generalizing / complementary", "similar", spread(similar), median(similar) < 1.5)
+growth = {name: values[-1] / at(values, memorized) for name, values in group_norm.items()}
+similar = at(group_norm["generalizing"], memorized) / at(group_norm["complementary"], memorized)
+begins = run.epochs[[group_norm["generalizing"][: generalized[seed], seed].argmin() for seed in seeds]]
+claim("norm when memorized, generalizing / complementary", "similar", spread(similar), median(similar) < 1.5)
 claim(
-    "norm, end / memorised: generalizing", "grows", spread(growth["generalizing"]), median(growth["generalizing"]) > 1.5
+    "norm, end / memorized: generalizing", "grows", spread(growth["generalizing"]), median(growth["generalizing"]) > 1.5
 )
 for name in ("complementary", "memorizing", "control"):
-    claim(f"norm, end / memorised: {name}", "decays", spread(growth[name]), median(growth[name]) < 0.5)
+    claim(f"norm, end / memorized: {name}", "decays", spread(growth[name]), median(growth[name]) < 0.5)
 claim(
     "its norm starts to grow",
     "slightly before the transition",
-    f"epoch {spread(begins, 'g')}, at {spread(begins / generalised_epoch)} of the epoch of generalisation",
+    f"epoch {spread(begins, 'g')}, at {spread(begins / generalized_epoch)} of the epoch of generalization",
 )
 
 # %% [markdown]
@@ -212,37 +212,37 @@ claim(
 # %%
 agreement = {str(name): faithfulness["agreement"].sel(group=name).values for name in faithfulness["group"].values}
 alone, rest = agreement["generalizing"], agreement["complementary"]
-rest_least = np.array([rest[memorised[seed] :, seed].min() for seed in seeds])
+rest_least = np.array([rest[memorized[seed] :, seed].min() for seed in seeds])
 claim(
-    "agreement of generalizing, memorised and end",
+    "agreement of generalizing, memorized and end",
     "to 100 %",
-    f"{spread(at(alone, memorised))}, then {spread(alone[-1])}",
+    f"{spread(at(alone, memorized))}, then {spread(alone[-1])}",
     median(alone[-1]) > 0.98,
 )
 claim(
-    "agreement of complementary, memorised and least after",
+    "agreement of complementary, memorized and least after",
     "degrades",
-    f"{spread(at(rest, memorised))}, then {spread(rest_least)}",
-    median(at(rest, memorised) - rest_least) > 0.1,
+    f"{spread(at(rest, memorized))}, then {spread(rest_least)}",
+    median(at(rest, memorized) - rest_least) > 0.1,
 )
 claim("agreement of complementary at the end", "—", spread(rest[-1]))
 
 # %% [markdown]
-# **Single neurons.** The neuron that dominates at memorisation dies out; the one that dominates at the end was small
+# **Single neurons.** The neuron that dominates at memorization dies out; the one that dominates at the end was small
 # then. Most neurons are driven to zero.
 
 # %%
 neuron_norm = norms["neuron_norm"].values  # (step, seed, neuron)
-largest_then = at(neuron_norm, memorised).argmax(axis=1)
+largest_then = at(neuron_norm, memorized).argmax(axis=1)
 largest_end = neuron_norm[-1].argmax(axis=1)
 first = np.stack([neuron_norm[:, seed, largest_then[seed]] for seed in seeds], axis=1)  # (step, seed)
 final = np.stack([neuron_norm[:, seed, largest_end[seed]] for seed in seeds], axis=1)
-peak = np.array([first[memorised[seed] :, seed].max() for seed in seeds]) / at(first, memorised)
-first_growth, final_growth = first[-1] / at(first, memorised), final[-1] / at(final, memorised)
+peak = np.array([first[memorized[seed] :, seed].max() for seed in seeds]) / at(first, memorized)
+first_growth, final_growth = first[-1] / at(first, memorized), final[-1] / at(final, memorized)
 gone = (neuron_norm[-1] < 0.1 * neuron_norm[0]).mean(axis=1)
-claim("memorizing neuron, peak / memorised", "grows slightly", spread(peak))
-claim("memorizing neuron, end / memorised", "dies out", spread(first_growth), median(first_growth) < 0.3)
-claim("generalizing neuron, end / memorised", "explodes", spread(final_growth), median(final_growth) > 2)
+claim("memorizing neuron, peak / memorized", "grows slightly", spread(peak))
+claim("memorizing neuron, end / memorized", "dies out", spread(first_growth), median(first_growth) < 0.3)
+claim("generalizing neuron, end / memorized", "explodes", spread(final_growth), median(final_growth) > 2)
 claim("share of neurons below a tenth of their first norm", "most", spread(gone), median(gone) > 0.5)
 
 # %% [markdown]
@@ -300,23 +300,23 @@ study.show("Figures 2, 3, 5", figure_5_left, figure_5_right)
 # ## Figures 6 to 9: weak decay, and four bits
 #
 # Appendix C calls both "consistent with the main body", and gives no numbers. The same measurements, on seeds that
-# generalise; λ = 0.001 is given 1500 epochs.
+# generalize; λ = 0.001 is given 1500 epochs.
 
 
 # %%
 def consistent(curves_figure, circuits_figure, run, what):
     """The statements of the main body about another run."""
     results, phases = circuits.analyze(run, "subnetwork", "norms", "faithfulness"), circuits.analysis.phases(run)
-    memorised, generalised = phases["memorization_epoch"].values, phases["generalization_epoch"].values
+    memorized, generalized = phases["memorization_epoch"].values, phases["generalization_epoch"].values
     sparse, norms, faithful = (results[name] for name in ("subnetwork", "norms", "faithfulness"))
-    begin = [int(np.searchsorted(run.epochs, epoch)) if np.isfinite(epoch) else 0 for epoch in memorised]
+    begin = [int(np.searchsorted(run.epochs, epoch)) if np.isfinite(epoch) else 0 for epoch in memorized]
 
     def grew(values):
         return known_median([values[-1, i] / values[begin[i], i] for i in range(len(run.seeds))])
 
-    ages = known_median(generalised / memorised)
-    said = f"epoch {epochs(memorised)}, then {epochs(generalised)}"
-    study.claim(curves_figure, f"{what}: generalises long after memorising", "consistent", lambda: (said, ages > 2))
+    ages = known_median(generalized / memorized)
+    said = f"epoch {epochs(memorized)}, then {epochs(generalized)}"
+    study.claim(curves_figure, f"{what}: generalizes long after memorizing", "consistent", lambda: (said, ages > 2))
     final = known_median(run.metrics["test_accuracy"][-1].values)
     study.claim(
         curves_figure, f"{what}: test accuracy at the end", "consistent", lambda: (f"{final:.3f}", final > 0.98)
@@ -331,7 +331,7 @@ def consistent(curves_figure, circuits_figure, run, what):
         circuits_figure,
         f"{what}: the generalizing group grows by half, the rest halves",
         "consistent",
-        lambda: (f"norms, end / memorised: {own:.2f} and {others:.2f}", own > 1.5 and others < 0.5),
+        lambda: (f"norms, end / memorized: {own:.2f} and {others:.2f}", own > 1.5 and others < 0.5),
     )
     alone = known_median(faithful["agreement"].sel(group="generalizing")[-1].values)
     study.claim(
@@ -351,7 +351,7 @@ consistent("Figure 8", "Figure 9", study.runs(FOUR_BITS)[FOUR_BITS], "k = 4")
 # %% [markdown]
 # ## Figure 4: addition and division mod 97
 #
-# A transformer that has memorised x + y can answer y + x: before it generalises, its test accuracy lies at the share of
+# A transformer that has memorized x + y can answer y + x: before it generalizes, its test accuracy lies at the share of
 # the test set that has its swap among the training examples, the dashed line. Division does not commute.
 
 # %%
@@ -359,33 +359,33 @@ operations = {name: study.runs(preset).get(preset) for name, preset in OPERATION
 
 
 def before(name):
-    """Test accuracy when memorised, the share that commuting solves, and the ages, medians over seeds."""
+    """Test accuracy when memorized, the share that commuting solves, and the ages, medians over seeds."""
     run = operations[name] if operations[name] is not None else study.missing(OPERATIONS[name])
     found = circuits.analysis.phases(run)
-    memorised = found["memorization_epoch"].values
-    at = [np.searchsorted(run.epochs, epoch) for epoch in memorised if np.isfinite(epoch)]
+    memorized = found["memorization_epoch"].values
+    at = [np.searchsorted(run.epochs, epoch) for epoch in memorized if np.isfinite(epoch)]
     tested = known_median([run.metrics["test_accuracy"].values[c, i] for i, c in enumerate(at)])
     share = float(circuits.analysis.commuted_share(run).mean())
-    said = f"test {tested:.2f} when memorised (epoch {epochs(memorised)}), by commuting {share:.2f}"
-    return said, tested, share, known_median(found["generalization_epoch"].values / memorised)
+    said = f"test {tested:.2f} when memorized (epoch {epochs(memorized)}), by commuting {share:.2f}"
+    return said, tested, share, known_median(found["generalization_epoch"].values / memorized)
 
 
 def at_the_line():
-    """Whether addition is at the dashed line before it generalises."""
+    """Whether addition is at the dashed line before it generalizes."""
     said, tested, share, _ = before("addition")
     return said, bool(abs(tested - share) < 0.1)
 
 
 def near_zero():
-    """Whether division is near zero before it generalises."""
+    """Whether division is near zero before it generalizes."""
     said, tested, _, _ = before("division")
     return said, bool(tested < 0.05)
 
 
 def groks(name):
-    """Whether an operation is generalised at more than twice the age at which it is memorised."""
+    """Whether an operation is generalized at more than twice the age at which it is memorized."""
     ratio = before(name)[3]
-    return f"generalised at {ratio:.1f} times the age of memorisation", bool(ratio > 2)
+    return f"generalized at {ratio:.1f} times the age of memorization", bool(ratio > 2)
 
 
 study.claim("Figure 4", "addition, before grokking", "at the dashed line", at_the_line)

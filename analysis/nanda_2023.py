@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # From memorisation to trigonometry: x + y mod 113
+# # From memorization to trigonometry: x + y mod 113
 #
 # Nanda, Chan, Lieberum, Smith and Steinhardt (2023), "Progress measures for grokking via mechanistic interpretability":
 # a transformer of one layer learns to add mod 113. It ends up turning x and y into waves of a few *key frequencies*,
@@ -129,8 +129,8 @@ if run is not None:
 # %% [markdown]
 # ## Section 5: progress measures and three phases
 #
-# Memorisation, then circuit formation, in which the restricted loss falls and the excluded loss rises while train and
-# test loss hardly move, then cleanup, in which weight decay takes away what was memorised and test loss falls.
+# Memorization, then circuit formation, in which the restricted loss falls and the excluded loss rises while train and
+# test loss hardly move, then cleanup, in which weight decay takes away what was memorized and test loss falls.
 
 
 # %%

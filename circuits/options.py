@@ -39,9 +39,9 @@ class Options(Part):
     merge_floor: Annotated[float, Field(ge=0, lt=1)] = 0.02
     """Neurons count as elements above this share of the largest path norm |u|·‖(w, b)‖."""
     memorization_threshold: Share = 0.98
-    """Memorised: train accuracy first exceeds this."""
+    """Memorized: train accuracy first exceeds this."""
     generalization_threshold: Share = 0.98
-    """Generalised: test accuracy first exceeds this."""
+    """Generalized: test accuracy first exceeds this."""
     key_share: Share | None = None
     """A frequency is key if its cosine has at least this share of the last logits' sum of squares (fourier); by default
     1/m for Z_m, half of what each would have if all were alike."""

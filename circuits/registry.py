@@ -179,7 +179,7 @@ PRESETS = {
         {
             "fuangkawinsombut-2024": ("(50,2) parity", "Figs. 2.1-2.4; blog 1-4", "3 s"),
             "fuangkawinsombut-2024-k3": ("(50,3) parity", "Figs. A.1-A.4", "8 s"),
-            "fuangkawinsombut-2024-raised-decay": ("decay raised once memorised", "Figs. 3.1, 3.2", "3 s"),
+            "fuangkawinsombut-2024-raised-decay": ("decay raised once memorized", "Figs. 3.1, 3.2", "3 s"),
             "fuangkawinsombut-2024-outliers": ("flipped training targets", "Figs. 3.3-3.5, Table 3.1", "3 s"),
             "fuangkawinsombut-2024-widths": ("2 to 32 neurons, 50 seeds", "sections 4.2, 4.3", "15 s"),
         },
@@ -258,7 +258,7 @@ CONSTRUCTIONS = {
     ),
     "two_neuron": Entry("k = 2: thesis, section 4.2.", "circuits.constructions.printed:two_neuron", task="parity"),
     "threshold": Entry(
-        "k + 1 neurons of the sum of the bits, any k: Prop. 3 generalised.",
+        "k + 1 neurons of the sum of the bits, any k: Prop. 3 generalized.",
         "circuits.constructions.of_the_sum:threshold",
         task="parity",
     ),

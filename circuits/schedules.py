@@ -1,6 +1,6 @@
 """When weight decay changes, and when a run stops early: by the clock, or by what a network has reached.
 
-Thesis, section 3.1 (decay raised after memorisation); Ahmed 2024, chapter 5 (removed early, removed late, introduced
+Thesis, section 3.1 (decay raised after memorization); Ahmed 2024, chapter 5 (removed early, removed late, introduced
 late). A change that waits for an accuracy is decided for each seed by itself, at the ends of epochs, so that it does
 not depend on how many checkpoints are kept.
 """

@@ -63,7 +63,7 @@ def cut_short(monkeypatch):
 
 @pytest.fixture(scope="session")
 def grokked_path(tmp_path_factory) -> Path:
-    """(40,2) parity from 150 examples at width 100: memorises around epoch 6, generalises around epoch 100."""
+    """(40,2) parity from 150 examples at width 100: memorizes around epoch 6, generalizes around epoch 100."""
     path = tmp_path_factory.mktemp("runs") / "grokked.h5"
     config = tiny(task__n=40, task__n_train=150, task__n_test=100, model__width=100, epochs=200, seeds=[0, 1])
     circuits.train(config, path, progress=False).close()

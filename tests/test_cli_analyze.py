@@ -142,17 +142,17 @@ def test_the_tables_show_what_a_researcher_asks_first(analyzed, run_path):
     at = found["subnetwork"].sel(seed=0)
     expected = [at["memorization_epoch"], at["generalization_epoch"], at["final_sparsity"], *at["late_sparsity"]]
     assert [float(cell) for cell in sizes[1:]] == [float(value) for value in expected]
-    memorised = found["faithfulness"]["agreement"].sel(seed=0, step=int(at["memorization_epoch"]) * steps_per_epoch)
+    memorized = found["faithfulness"]["agreement"].sel(seed=0, step=int(at["memorization_epoch"]) * steps_per_epoch)
     row = next(line.split() for line in lines if line.startswith(" memorized"))
-    assert row == ["memorized", "0", *(f"{float(value):.3f}" for value in memorised)]
+    assert row == ["memorized", "0", *(f"{float(value):.3f}" for value in memorized)]
     assert any(line.startswith(" epoch 200") for line in lines)
 
 
 def test_agreement_at_a_checkpoint_that_was_not_measured_is_said_to_be_missing(analyzed):
     out, _ = analyzed("--faithfulness", "--checkpoints", "-1:")
-    assert "(– at memorisation: that checkpoint is not among the measured ones)" in out
+    assert "(– at memorization: that checkpoint is not among the measured ones)" in out
     assert "201 checkpoints (1 of them measured)" in out
-    assert "generalised" in out
+    assert "generalized" in out
 
 
 def test_a_new_line_in_the_registry_shows_up_in_help_and_tables(analyzed, capsys, monkeypatch):

@@ -245,7 +245,7 @@ def test_training_writes_the_run_and_says_what_to_do_next(capsys, tmp_path):
     assert main(["train", *TINY, "--out", "a/tiny.h5", "--quiet"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("a/tiny.h5: 4 checkpoints of 2 seeds, ")
-    assert "seed   memorised   generalised   delay" in out
+    assert "seed   memorized   generalized   delay" in out
     warning, last = err.splitlines()
     assert warning.startswith("warning: ")
     assert "of the test inputs of seeds 0, 1 are in the training set" in warning

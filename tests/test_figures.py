@@ -28,13 +28,13 @@ def trajectories(values, dims=("step", "seed"), epochs=None, **coords) -> xr.Dat
     return xr.DataArray(values, labels | coords, dims, name="size", attrs={"long_name": "neurons in use"})
 
 
-def norms(values, memorised) -> xr.Dataset:
-    """Neuron norms (step, seed, neuron) and when each seed memorised."""
+def norms(values, memorized) -> xr.Dataset:
+    """Neuron norms (step, seed, neuron) and when each seed memorized."""
     return xr.Dataset(
         {
             "neuron_norm": trajectories(values, ("step", "seed", "neuron")),
-            "memorization_epoch": ("seed", np.asarray(memorised, np.float64)),
-            "generalization_epoch": ("seed", np.full(len(memorised), NAN)),
+            "memorization_epoch": ("seed", np.asarray(memorized, np.float64)),
+            "generalization_epoch": ("seed", np.full(len(memorized), NAN)),
         }
     )
 
@@ -166,7 +166,7 @@ def test_phases_are_marked_at_each_seed_that_had_them(tiny_run):
     figure = figures.accuracy(tiny_run.metrics.assign(when))
     assert lines_at(figure) == [2.0, 3.0]
     (label,) = figure.layout.annotations
-    assert label.text == "memorised"
+    assert label.text == "memorized"
     assert label.x == pytest.approx(np.log10(6) / 2)  # an annotation's place on a log axis is a power of ten
 
 
@@ -201,7 +201,7 @@ def test_every_measurement_brings_figures_with_title_axes_and_caption(name, grok
         assert figure.layout.meta["caption"].endswith(".")
         assert figure.layout.template.layout.paper_bgcolor == "white"
         if "epoch" in figure.layout.xaxis.title.text:
-            assert lines_at(figure), "a run that memorised has its phases marked"
+            assert lines_at(figure), "a run that memorized has its phases marked"
         assert {trace.type for trace in figure.data} <= {"scatter", "bar"}, "WebGL is not needed"
 
 
@@ -249,7 +249,7 @@ def test_a_seed_that_diverges_does_not_flatten_the_loss_of_the_others():
 # ---- single neurons ----
 
 
-def test_dominant_neurons_are_the_largest_at_memorisation_and_at_the_end():
+def test_dominant_neurons_are_the_largest_at_memorization_and_at_the_end():
     #         neuron  0  1  2
     values = [[[3, 2, 1]], [[2, 4, 1]], [[1, 1, 1]], [[0, 1, 9]]]
     found = dominant(norms(values, [1]), 0)
@@ -258,7 +258,7 @@ def test_dominant_neurons_are_the_largest_at_memorisation_and_at_the_end():
     assert [trace.y.tolist() for trace in figure.data] == [[4, 1, 1], [1, 1, 9]]
 
 
-def test_a_seed_that_never_memorised_has_one_dominant_neuron_and_a_diverged_one_its_last_finite():
+def test_a_seed_that_never_memorized_has_one_dominant_neuron_and_a_diverged_one_its_last_finite():
     values = [[[1, 2], [1, 2]], [[3, 1], [5, 4]], [[4, 5], [NAN, NAN]]]
     result = norms(values, [NAN, NAN])
     assert [one.neuron for one in dominant(result, 0)] == [1]
@@ -273,7 +273,7 @@ def test_norms_that_were_never_finite_draw_nothing():
 
 def test_the_label_names_the_checkpoint_that_stands_in_for_one_that_was_not_measured():
     result = norms(np.ones((4, 1, 2)), [2]).isel(step=[0, 1, 3])
-    assert dominant(result, 0)[0].label == "neuron 0, largest at memorisation (epoch 1)"
+    assert dominant(result, 0)[0].label == "neuron 0, largest at memorization (epoch 1)"
 
 
 def test_the_menu_shows_one_seed_at_a_time(results):

@@ -14,7 +14,7 @@ def results(flagship_path):
         return circuits.analyze(run)
 
 
-def test_every_seed_memorises_then_generalises(results):
+def test_every_seed_memorizes_then_generalizes(results):
     found = results["subnetwork"]
     assert (found["memorization_epoch"] < 60).all()
     assert (found["generalization_epoch"] < 200).all()

@@ -29,10 +29,10 @@ def test_groups_are_what_the_paper_says(grokked_run):
     generalizing, memorizing, complementary, control = groups.kept
     assert groups.defined.all()
     sizes = effective_sparsity(grokked_run)
-    memorised = phases(grokked_run)["memorization_epoch"].values.astype(int)  # a checkpoint each epoch
+    memorized = phases(grokked_run)["memorization_epoch"].values.astype(int)  # a checkpoint each epoch
     for index, seed in enumerate(grokked_run.seeds):
         assert generalizing[index].sum() == sizes.values[-1, index] == control[index].sum()
-        assert memorizing[index].sum() == sizes.values[memorised[index], index]
+        assert memorizing[index].sum() == sizes.values[memorized[index], index]
         assert (complementary[index] == ~generalizing[index]).all()
         last = grokked_run.arrays(seed, -1)
         norms = incoming_norms(last["W"], last["b"], last["u"])
@@ -40,13 +40,13 @@ def test_groups_are_what_the_paper_says(grokked_run):
     assert (control[0] != control[1]).any()
 
 
-def test_the_same_network_groks_and_ends_sparser_than_it_memorised(grokked_run):
+def test_the_same_network_groks_and_ends_sparser_than_it_memorized(grokked_run):
     result = circuits.analyze(grokked_run, "subnetwork")["subnetwork"]
     assert (result["grokking_delay"] > 0).all()
     assert (result["final_sparsity"] < result["memorizing_sparsity"]).all()
 
 
-def test_groups_of_a_seed_that_never_memorised_are_nan(tiny_run):
+def test_groups_of_a_seed_that_never_memorized_are_nan(tiny_run):
     assert np.isnan(phases(tiny_run)["memorization_epoch"]).all()
     results = circuits.analyze(tiny_run)
     assert np.isnan(results["faithfulness"]["agreement"].sel(group="memorizing")).all()

@@ -151,7 +151,7 @@ def test_a_claim_comes_with_the_shares_of_choices_and_of_seeds_that_agree():
     assert moves(given, late)["onset_censored"].sel(measure="norm").all()
 
 
-def test_only_what_follows_memorisation_counts_and_a_seed_that_never_memorised_is_looked_at_from_its_first_update():
+def test_only_what_follows_memorization_counts_and_a_seed_that_never_memorized_is_looked_at_from_its_first_update():
     both = curve(4, 12, 0, 9) + curve(100, 200, 0, 0.8)
     found = moves(measures(test_accuracy=[both, both]), np.array([40.0, NAN]))
     assert found["onset"].sel(measure="test_accuracy").values[0] == pytest.approx(100, abs=2)
@@ -206,7 +206,7 @@ def test_the_scale_may_be_asked_for_but_not_of_accuracies(asked):
     assert np.isfinite(signed[~left_out]).all()
 
 
-def test_against_an_accuracy_that_falls_or_of_a_seed_that_did_not_generalise_there_are_no_lags():
+def test_against_an_accuracy_that_falls_or_of_a_seed_that_did_not_generalize_there_are_no_lags():
     up, down, norm = curve(100, 200), curve(100, 200, 1, 0.2), curve(60, 120)
     still = np.random.default_rng(4).normal(size=len(EPOCHS))
     given = measures(test_accuracy=[up, down, up, still], norm=[norm] * 4)

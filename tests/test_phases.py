@@ -122,7 +122,7 @@ def test_bounds_are_said_by_show_page_and_marks(run_with, capsys):
         "before that epoch; the grokking delay is ≥ 2 epochs."
     )
     said = headline(run, found, {})
-    assert "3 of 3 seeds memorised, at epoch 1–2 (2 of them at or before the first checkpoint, epoch 1)" in said
+    assert "3 of 3 seeds memorized, at epoch 1–2 (2 of them at or before the first checkpoint, epoch 1)" in said
     assert main(["show", str(run.path)]) == 0
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines() if line.startswith((" 0 ", " 1 ", " 2 "))]
@@ -133,9 +133,9 @@ def test_bounds_are_said_by_show_page_and_marks(run_with, capsys):
     assert first in html
     assert "≥ 2" in html
     marked = figures.accuracy(run.metrics.merge(found))
-    assert [label.text for label in marked.layout.annotations] == ["memorised (2 ≤)", "generalised (1 ≤)"]
+    assert [label.text for label in marked.layout.annotations] == ["memorized (2 ≤)", "generalized (1 ≤)"]
     alone = figures.accuracy(run.metrics.merge(found).isel(seed=[0]))
-    assert [label.text for label in alone.layout.annotations] == ["memorised ≤", "generalised ≤"]
+    assert [label.text for label in alone.layout.annotations] == ["memorized ≤", "generalized ≤"]
 
 
 def test_a_negative_delay_is_said(run_with):

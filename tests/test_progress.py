@@ -87,7 +87,7 @@ def test_a_network_that_learned_parity_has_its_sensitivity_and_its_neurons_its_a
     assert grokked["sensitivity"].attrs["of_the_task"] == 2
     np.testing.assert_allclose(last["sensitivity"], 2, atol=0.2)
     assert (last["subnetwork_arity"] <= 3).all()
-    assert (grokked["sensitivity"].isel(step=slice(10, 60)).mean("step") > 3).all()  # while it has only memorised
+    assert (grokked["sensitivity"].isel(step=slice(10, 60)).mean("step") > 3).all()  # while it has only memorized
     assert (grokked["network_arity"].isel(step=0) > 5 * last["network_arity"]).all()
 
 
@@ -97,7 +97,7 @@ def test_sparsity_is_that_of_the_measurement_subnetwork(grokked, grokked_run):
     xr.testing.assert_equal(grokked["sparsity_ratio"].drop_attrs(), expected["sparsity_ratio"].drop_attrs())
 
 
-def test_the_measures_move_and_test_accuracy_between_memorisation_and_generalisation(grokked, grokked_run):
+def test_the_measures_move_and_test_accuracy_between_memorization_and_generalization(grokked, grokked_run):
     phases = circuits.analysis.phases(grokked_run)
     own = grokked.sel(measure="test_accuracy")
     assert (own["onset"] >= phases["memorization_epoch"]).all()
@@ -206,7 +206,7 @@ def test_transitions_are_those_of_the_measurement_and_take_further_measures(grok
     assert (again["direction"].sel(measure="parameter_norm") == -plain["direction"].sel(measure="parameter_norm")).all()
 
 
-def test_seeds_that_did_not_generalise_have_onsets_but_no_lags_and_logarithms_may_be_asked_for(grokked, grokked_run):
+def test_seeds_that_did_not_generalize_have_onsets_but_no_lags_and_logarithms_may_be_asked_for(grokked, grokked_run):
     given = {"parameter_norm": grokked["parameter_norm"]}
     never = moved(grokked_run, Options(generalization_threshold=1.0), given, log_scale=True)  # more than all of them
     assert np.isfinite(never["onset"].sel(measure="test_accuracy")).all()
@@ -306,7 +306,7 @@ def test_the_command_prints_what_moves_and_writes_everything(grokked_path, tmp_p
     )
 
 
-def test_the_table_has_arrows_no_signed_zeros_and_names_the_seeds_that_never_memorised(grokked, grokked_run):
+def test_the_table_has_arrows_no_signed_zeros_and_names_the_seeds_that_never_memorized(grokked, grokked_run):
     never = circuits.analysis.phases(grokked_run)
     never["memorization_epoch"] = never["memorization_epoch"].where(never["seed"] != 1)
     told = grokked.assign(parameter_norm=grokked["parameter_norm"] * -0.0)
@@ -348,7 +348,7 @@ def test_one_figure_has_the_measures_by_name_with_the_phases_marked(grokked_run,
     np.testing.assert_allclose(first.y, grokked["parameter_norm"].mean("seed")[1:], rtol=1e-6)
     assert np.nanmin(second.y) > 0  # what is not has no place on a log axis
     assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log"
-    assert {note.text for note in figure.layout.annotations} == {"memorised", "generalised"}
+    assert {note.text for note in figure.layout.annotations} == {"memorized", "generalized"}
     with pytest.raises(circuits.InputError, match=r"no measure 'sensitivty'\. Did you mean 'sensitivity'"):
         circuits.figures.measures(told, ["sensitivty"])
 

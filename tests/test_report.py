@@ -195,11 +195,11 @@ def test_an_interrupted_run_is_said_to_be_one(tmp_path, make_config):
     assert any("The run holds 5 of 10 planned checkpoints" in text for text in found.texts("li"))
 
 
-def test_seeds_that_never_memorised_are_said_once_and_the_table_says_never(tiny_run):
+def test_seeds_that_never_memorized_are_said_once_and_the_table_says_never(tiny_run):
     text = page(tiny_run, analyze(tiny_run))
     assert "seeds 0, 1, 2 never memorized" in text
     assert text.count(">never</td>") == 6
-    assert "0 of 3 seeds memorised; 0 of 3 seeds generalised." in text
+    assert "0 of 3 seeds memorized; 0 of 3 seeds generalized." in text
 
 
 DIVERGING, COLLAPSING = {"optimizer__lr": 1e9, "epochs": 20}, {"optimizer__weight_decay": 10.0}

@@ -195,7 +195,7 @@ def test_five_checkpoints_between_the_phases_and_the_last_are_pictured(grokked_r
 
 
 @pytest.mark.parametrize(
-    ("memorised", "generalised", "last", "expected"),
+    ("memorized", "generalized", "last", "expected"),
     [
         (10, 50, 300, [10, 20, 30, 40, 50, 300]),
         (10, 11, 300, [10, 11, 12, 13, 14, 300]),
@@ -206,8 +206,8 @@ def test_five_checkpoints_between_the_phases_and_the_last_are_pictured(grokked_r
         (0, 0, 0, [0, -1, -1, -1, -1, -1]),
     ],
 )
-def test_short_and_odd_runs_picture_what_they_have(memorised, generalised, last, expected):
-    assert panel_checkpoints(float(memorised), float(generalised), last).tolist() == expected
+def test_short_and_odd_runs_picture_what_they_have(memorized, generalized, last, expected):
+    assert panel_checkpoints(float(memorized), float(generalized), last).tolist() == expected
 
 
 def test_chosen_checkpoints_are_those_measured_and_six_of_them_pictured(grokked_run):
@@ -242,7 +242,7 @@ def test_activations_are_those_of_the_formula_and_of_the_models_own_forward_pass
             )
 
 
-def test_clusters_come_with_generalisation(grokked, grokked_run):
+def test_clusters_come_with_generalization(grokked, grokked_run):
     when = circuits.analysis.phases(grokked_run)
     for seed in grokked_run.seeds:
         own = grokked["silhouette"].sel(seed=seed).swap_dims(step="epoch")

@@ -1,4 +1,4 @@
-"""What the papers claim, shown at full size by the presets: when networks generalise, what brings or prevents it."""
+"""What the papers claim, shown at full size by the presets: when networks generalize, what brings or prevents it."""
 
 import numpy as np
 import pytest
@@ -33,19 +33,19 @@ def never(values):
     return np.isnan(values).all()
 
 
-def test_without_weight_decay_modular_addition_is_memorised_and_never_generalised(epochs):
-    memorised, generalised, _ = epochs("modular-31-decay/always")
-    assert len(memorised) >= 4
-    assert (generalised - memorised > 300).all()
-    memorised, generalised, _ = epochs("modular-31-decay/never")
-    assert (memorised < 100).all()
-    assert never(generalised)
+def test_without_weight_decay_modular_addition_is_memorized_and_never_generalized(epochs):
+    memorized, generalized, _ = epochs("modular-31-decay/always")
+    assert len(memorized) >= 4
+    assert (generalized - memorized > 300).all()
+    memorized, generalized, _ = epochs("modular-31-decay/never")
+    assert (memorized < 100).all()
+    assert never(generalized)
 
 
-def test_decay_removed_early_prevents_generalisation_and_removed_late_does_not_hurt(epochs):
+def test_decay_removed_early_prevents_generalization_and_removed_late_does_not_hurt(epochs):
     assert never(epochs("modular-31-decay/removed-early")[1])
-    _, generalised, last = epochs("modular-31-decay/removed-late")
-    assert (generalised == epochs("modular-31-decay/always")[1]).all()
+    _, generalized, last = epochs("modular-31-decay/removed-late")
+    assert (generalized == epochs("modular-31-decay/always")[1]).all()
     assert (last > 0.99).all()
 
 
@@ -57,19 +57,19 @@ def test_decay_introduced_late_suffices_and_doubled_it_is_faster(epochs):
     assert (doubled > 1000).all()
 
 
-def test_a_larger_training_set_generalises_sooner(epochs):
+def test_a_larger_training_set_generalizes_sooner(epochs):
     few, many = (epochs(f"modular-31-fraction/{fraction}")[1] for fraction in (0.35, 0.8))
     half = epochs("modular-31-decay/always")[1]
     assert (many < half).all()
     assert (half < few).all()
 
 
-def test_mild_input_noise_speeds_generalisation_up_and_strong_noise_prevents_it(epochs):
+def test_mild_input_noise_speeds_generalization_up_and_strong_noise_prevents_it(epochs):
     assert (epochs("modular-31-noise/0.1")[1] < epochs("modular-31-decay/always")[1]).all()
     assert never(epochs("modular-31-noise/1.0")[1])
 
 
-def test_raised_decay_shortens_the_delay_up_to_a_point_and_then_nothing_generalises(epochs):
+def test_raised_decay_shortens_the_delay_up_to_a_point_and_then_nothing_generalizes(epochs):
     """Thesis, section 3.1: the threshold lies between 0.1 and 0.5."""
     plain, tenth, fifth = (epochs(f"fuangkawinsombut-2024-raised-decay/{value}")[1] for value in (0.01, 0.1, 0.2))
     assert (tenth < plain / 3).all()
@@ -79,25 +79,25 @@ def test_raised_decay_shortens_the_delay_up_to_a_point_and_then_nothing_generali
 
 def test_two_percent_of_flipped_labels_still_grok_and_twenty_do_not(epochs):
     """Thesis, section 3.2: (50,2) at λ = 0.01."""
-    memorised, generalised, _ = epochs("fuangkawinsombut-2024", task__flip_fraction=0.02)
-    assert (generalised > memorised).all()
+    memorized, generalized, _ = epochs("fuangkawinsombut-2024", task__flip_fraction=0.02)
+    assert (generalized > memorized).all()
     assert never(epochs("fuangkawinsombut-2024", task__flip_fraction=0.2)[1])
 
 
 def test_weak_decay_groks_after_a_thousand_epochs(epochs):
-    memorised, generalised, _ = epochs("merrill-2023-weak-decay")
-    assert (memorised < 100).all()
-    assert ((generalised > 300) & (generalised <= 1500)).all()
+    memorized, generalized, _ = epochs("merrill-2023-weak-decay")
+    assert (memorized < 100).all()
+    assert ((generalized > 300) & (generalized <= 1500)).all()
 
 
 def test_parity_of_four_bits_groks_within_its_epochs(epochs):
-    memorised, generalised, _ = epochs("merrill-2023-k4")
-    assert (memorised < 100).all()
-    assert ((generalised > 100) & (generalised < 300)).all()
-    assert 150 < np.median(generalised) < 230
+    memorized, generalized, _ = epochs("merrill-2023-k4")
+    assert (memorized < 100).all()
+    assert ((generalized > 100) & (generalized < 300)).all()
+    assert 150 < np.median(generalized) < 230
 
 
-def test_a_shared_embedding_commutes_what_it_has_memorised(tmp_path):
+def test_a_shared_embedding_commutes_what_it_has_memorized(tmp_path):
     """Merrill et al. 2023, Figure 4: before grokking, test accuracy is the share of commuted training examples."""
     config = parse(
         {
@@ -111,10 +111,10 @@ def test_a_shared_embedding_commutes_what_it_has_memorised(tmp_path):
     with circuits.train(config, tmp_path / "run.h5", progress=False) as run:
         for index, seed in enumerate(run.seeds):
             share = config.task.commuted_share(seed)
-            memorised = int(np.argmax(run.metrics["train_accuracy"].values[:, index] > 0.98))
-            assert run.metrics["test_accuracy"].values[memorised, index] == pytest.approx(share, abs=0.05)
+            memorized = int(np.argmax(run.metrics["train_accuracy"].values[:, index] > 0.98))
+            assert run.metrics["test_accuracy"].values[memorized, index] == pytest.approx(share, abs=0.05)
             data = run.data(seed)
-            outputs = run.model(seed, checkpoint=memorised)(torch.from_numpy(data["test_inputs"].values))
+            outputs = run.model(seed, checkpoint=memorized)(torch.from_numpy(data["test_inputs"].values))
             right = (outputs.argmax(dim=1) == torch.from_numpy(data["test_targets"].values)).numpy()
             commuted = data["test_commuted"].values
             assert right[commuted].mean() > 0.9

@@ -143,7 +143,7 @@ def test_movement_is_from_the_initialisation_and_the_gap_statistics_are_of_the_n
     assert bool((exact["fourier_gap"].sel(statistic="min") <= exact["fourier_gap"].sel(statistic="max")).all())
 
 
-def test_a_network_that_generalises_ends_on_the_parity(grokked_run):
+def test_a_network_that_generalizes_ends_on_the_parity(grokked_run):
     found = measure(grokked_run, Options())
     share = found["share"].sel(part="parity")
     assert bool((share.isel(step=0) < 0.02).all())

@@ -1,7 +1,7 @@
-"""How much of a test set a network solves that has memorised the training set and commutes: y + x for x + y.
+"""How much of a test set a network solves that has memorized the training set and commutes: y + x for x + y.
 
 Merrill et al. 2023, Figure 4 (appendix A): the share of the test points whose operands, in another order, are a
-training point with the same answer. A test accuracy at this share is no generalisation yet.
+training point with the same answer. A test accuracy at this share is no generalization yet.
 """
 
 import xarray as xr

@@ -224,11 +224,11 @@ def _attrs(
         f"checkpoint. Its restricted loss is that of the mean logits, its excluded loss the loss itself."
         for seed in without
     )
-    _, generalised = phase_checkpoints(run, options)
+    _, generalized = phase_checkpoints(run, options)
     early = (
-        f"seed {seed} has key frequencies but has not generalised: a lookup table of a share f of all tuples has "
+        f"seed {seed} has key frequencies but has not generalized: a lookup table of a share f of all tuples has "
         f"2f/(m - 1) of the sum of squares at every frequency."
-        for seed, of_it, when in zip(run.seeds, key, generalised, strict=True)
+        for seed, of_it, when in zip(run.seeds, key, generalized, strict=True)
         if of_it.any() and np.isnan(when)
     )
     products = "operands and results 0 are left out; the logit of class 0 counts in the losses"

@@ -29,7 +29,7 @@ class NeuronGroups(NamedTuple):
     """The groups of every seed.
 
     `kept` (group, seed, neuron) masks; `defined` (group, seed) False where a seed has no such group: it never
-    memorised, or it diverged; `checkpoint` (seed,) index of the checkpoint that the generalizing group is of, -1
+    memorized, or it diverged; `checkpoint` (seed,) index of the checkpoint that the generalizing group is of, -1
     where undefined.
     """
 
@@ -53,7 +53,7 @@ def neuron_groups(run: Run, options: Options = Options()) -> NeuronGroups:
 def _find(run: Run, options: Options) -> NeuronGroups:
     width = layer_of(run, options).width
     final, final_sizes = _final_checkpoints(run, options)
-    memorised, _ = phase_checkpoints(run, options)
+    memorized, _ = phase_checkpoints(run, options)
     kept = np.zeros((len(GROUPS), len(run.seeds), width), bool)
     defined = np.zeros((len(GROUPS), len(run.seeds)), bool)
     for index, seed in enumerate(run.seeds):
@@ -63,8 +63,8 @@ def _find(run: Run, options: Options) -> NeuronGroups:
             kept[2, index] = ~kept[0, index]
             kept[3, index, generator("control", seed).permutation(width)[:size]] = True
             defined[[0, 2, 3], index] = True
-        if not np.isnan(memorised[index]):
-            at = int(memorised[index])
+        if not np.isnan(memorized[index]):
+            at = int(memorized[index])
             size_then = sparsity_at(run, np.array([at]), options)[0, index]
             if not np.isnan(size_then):
                 kept[1, index] = _largest(run, options, index, at, int(size_then))

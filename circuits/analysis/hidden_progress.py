@@ -9,7 +9,7 @@ The gap: see `population_gradient`. The paper defines it for one neuron. For a l
 gradient over all neurons, √(Σ_j u_j² g_ji²), and the gap of these sizes: that is ours. The gradient is that of the
 correlation loss -y f(x), as in the paper; the hinge loss has the same one for as long as all margins are below 1, as at
 initialisation. The paper studies these measures on fresh examples at every step, not on a training set that is
-memorised.
+memorized.
 """
 
 from collections.abc import Mapping, Sequence

@@ -65,7 +65,7 @@ def spectrum(curve: Float[np.ndarray, " point"], spacing: float) -> Spectrum:
 def loss_spectra(run: Run, options: Options = Options()) -> xr.Dataset | None:
     """Spectra of both loss curves of a run; None where too few of its checkpoints are evenly spaced.
 
-    The window is the first 32 checkpoints after the initialisation, or as many as the last seed takes to memorise if
+    The window is the first 32 checkpoints after the initialisation, or as many as the last seed takes to memorize if
     that is more, as far as they are evenly spaced; at least 16.
 
     Returns
@@ -75,8 +75,8 @@ def loss_spectra(run: Run, options: Options = Options()) -> xr.Dataset | None:
     loss_activity, loss_mobility
         (curve, seed) its sum, and the mean angular frequency per epoch. NaN where a loss is 0 or not finite.
     """
-    memorised, _ = phase_checkpoints(run, options)
-    wanted = max([CHECKPOINTS, *(int(at) for at in memorised if not np.isnan(at))])
+    memorized, _ = phase_checkpoints(run, options)
+    wanted = max([CHECKPOINTS, *(int(at) for at in memorized if not np.isnan(at))])
     steps = run.steps[1:]
     even = np.flatnonzero(np.diff(steps) != np.diff(steps[:2]))
     n_even = int(even[0]) + 1 if even.size else len(steps)

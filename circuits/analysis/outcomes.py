@@ -1,4 +1,4 @@
-"""What became of several runs, side by side: when their seeds memorised and generalised, and how well they ended.
+"""What became of several runs, side by side: when their seeds memorized and generalized, and how well they ended.
 
 Figures that have a run's setting across, such as the thesis's Figure 3.1 or Figure 4 of Liu, Chi and Wu, are drawn of
 this by `circuits.figures.against`.
@@ -26,7 +26,7 @@ def outcomes(runs: Mapping[str, Run], options: Options = Options()) -> xr.Datase
     runs
         Runs by name. They may have different seeds: NaN where a run lacks one.
     options
-        Thresholds of memorisation and generalisation.
+        Thresholds of memorization and generalization.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Memorisation and generalisation: the first checkpoint at which an accuracy exceeds a threshold.
+"""Memorization and generalization: the first checkpoint at which an accuracy exceeds a threshold.
 
 Merrill et al. 2023's code and Figure 5: train accuracy > .98. Right answers are counted and compared as exact
 fractions, so that 98 of 100 does not exceed 0.98 by a rounding. The grokking delay is generalization minus
@@ -64,13 +64,13 @@ def phase_checkpoints(run: Run, options: Options) -> tuple[Float[np.ndarray, " s
     if not run.config.total_steps:
         return np.full(len(run.seeds), np.nan), np.full(len(run.seeds), np.nan)
     n_train, n_test = run.all_data.sizes["example"], run.all_data.sizes["test_example"]
-    memorised = exceeds(run.metrics["train_accuracy"].values, n_train, options.memorization_threshold)
-    generalised = exceeds(run.metrics["test_accuracy"].values, n_test, options.generalization_threshold)
-    return first_true(memorised), first_true(generalised)
+    memorized = exceeds(run.metrics["train_accuracy"].values, n_train, options.memorization_threshold)
+    generalized = exceeds(run.metrics["test_accuracy"].values, n_test, options.generalization_threshold)
+    return first_true(memorized), first_true(generalized)
 
 
 def phases(run: Run, options: Options = Options()) -> xr.Dataset:
-    """When each seed memorised and generalised, and whether it collapsed or diverged.
+    """When each seed memorized and generalized, and whether it collapsed or diverged.
 
     Returns
     -------
@@ -90,11 +90,11 @@ def phases(run: Run, options: Options = Options()) -> xr.Dataset:
     diverged
         (seed,) bool: the last training loss is not finite.
     """
-    memorised, generalised = phase_checkpoints(run, options)
+    memorized, generalized = phase_checkpoints(run, options)
     untrained = {} if run.config.total_steps else {"untrained": 1}
     recomputed = int(run.collapsed.attrs["recomputed"] and run.collapsed.any())
-    early, late = (censored(run, checkpoints) for checkpoints in (memorised, generalised))
-    delay = epoch_at(run, generalised) - epoch_at(run, memorised)
+    early, late = (censored(run, checkpoints) for checkpoints in (memorized, generalized))
+    delay = epoch_at(run, generalized) - epoch_at(run, memorized)
     last = run.metrics.isel(step=-1)
     attrs = {
         "memorization_threshold": options.memorization_threshold,
@@ -102,10 +102,10 @@ def phases(run: Run, options: Options = Options()) -> xr.Dataset:
     }
     return xr.Dataset(
         {
-            "memorization_epoch": ("seed", epoch_at(run, memorised), {"long_name": "memorization epoch"} | untrained),
+            "memorization_epoch": ("seed", epoch_at(run, memorized), {"long_name": "memorization epoch"} | untrained),
             "generalization_epoch": (
                 "seed",
-                epoch_at(run, generalised),
+                epoch_at(run, generalized),
                 {"long_name": "generalization epoch"} | untrained,
             ),
             "memorization_censored": ("seed", early, {"long_name": "memorization at or before its epoch"}),

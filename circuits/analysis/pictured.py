@@ -1,9 +1,9 @@
-"""Which checkpoints are pictured: from memorisation to generalisation, and the last.
+"""Which checkpoints are pictured: from memorization to generalization, and the last.
 
 As Fuangkawinsombut 2024, Figures 2.2 and 2.3: five checkpoints evenly spaced from the memorization checkpoint to the
 generalization checkpoint of a seed, and its last. Where these two are close the code of the thesis looks 20 epochs on;
 here the five are at least one checkpoint apart. A seed that never memorized starts at its first checkpoint, one that
-never generalised goes on to its last.
+never generalized goes on to its last.
 """
 
 import numpy as np
@@ -14,17 +14,17 @@ from circuits.analysis.phases import phase_checkpoints
 from circuits.checkpoints.run import Run
 from circuits.options import Options
 
-BETWEEN = 5  # from memorisation to generalisation
+BETWEEN = 5  # from memorization to generalization
 N_PANELS = BETWEEN + 1
 ALONG = 40  # checkpoints of a curve over the whole run, but for these
 
 
-def panel_checkpoints(memorised: float, generalised: float, last: int) -> Int[np.ndarray, " panel"]:
+def panel_checkpoints(memorized: float, generalized: float, last: int) -> Int[np.ndarray, " panel"]:
     """Indices of the checkpoints to picture, ascending; -1 for those that a short run has not.
 
     Parameters
     ----------
-    memorised, generalised
+    memorized, generalized
         Indices of the phases, NaN where there is none.
     last
         Index of the last checkpoint.
@@ -36,8 +36,8 @@ def panel_checkpoints(memorised: float, generalised: float, last: int) -> Int[np
     >>> panel_checkpoints(10.0, 11.0, 300).tolist(), panel_checkpoints(float("nan"), float("nan"), 2).tolist()
     ([10, 11, 12, 13, 14, 300], [0, 1, 2, -1, -1, -1])
     """
-    first = 0 if np.isnan(memorised) else int(memorised)
-    end = last if np.isnan(generalised) else int(generalised)
+    first = 0 if np.isnan(memorized) else int(memorized)
+    end = last if np.isnan(generalized) else int(generalized)
     first, end = sorted((first, end))
     end = min(max(end, first + BETWEEN - 1), last)
     return _padded(np.unique([*np.rint(np.linspace(first, end, BETWEEN)).astype(int), last]))
@@ -55,8 +55,8 @@ def pictured(run: Run, options: Options) -> Int[np.ndarray, "seed panel"]:
 
 def pictured_seed(run: Run, options: Options) -> int:
     """The seed to picture: that with the longest grokking delay, as in the thesis; the first if there is none."""
-    memorised, generalised = phase_checkpoints(run, options)
-    delay = np.nan_to_num(generalised - memorised, nan=-np.inf)
+    memorized, generalized = phase_checkpoints(run, options)
+    delay = np.nan_to_num(generalized - memorized, nan=-np.inf)
     return run.seeds[int(delay.argmax())]
 
 

@@ -96,13 +96,13 @@ def moved(
     wanted = {name: curves[name] for name in CURVES}
     for more in measures:
         wanted |= flattened({str(name): values for name, values in more.items() if name not in SAID_ALREADY})
-    memorised, generalized = phase_checkpoints(run, options)
-    choices = [(_memorised_at(run, options, share), logs) for share in CHOICES for logs in (False, True)]
-    start, counts = epoch_at(run, memorised), np.isfinite(generalized)
+    memorized, generalized = phase_checkpoints(run, options)
+    choices = [(_memorized_at(run, options, share), logs) for share in CHOICES for logs in (False, True)]
+    start, counts = epoch_at(run, memorized), np.isfinite(generalized)
     return moves(wanted, start, generalized=counts, log_scale=log_scale, choices=choices)
 
 
-def _memorised_at(run: Run, options: Options, threshold: float) -> Float[np.ndarray, " seed"]:
+def _memorized_at(run: Run, options: Options, threshold: float) -> Float[np.ndarray, " seed"]:
     """Epoch at which each seed's train accuracy first exceeds this threshold, NaN where it never does."""
     other = Options(**(options.model_dump() | {"memorization_threshold": threshold}))
     return epoch_at(run, phase_checkpoints(run, other)[0])

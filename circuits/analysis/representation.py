@@ -1,12 +1,12 @@
-"""What the hidden layer makes of the inputs, from memorisation to generalisation.
+"""What the hidden layer makes of the inputs, from memorization to generalization.
 
 Fuangkawinsombut 2024, sections 2.2.1 and 2.2.2, Figures 2.2 and 2.3, and its appendix: t-SNE of the hidden activations
-of the training examples shows no clusters by the k relevant bits at memorisation, and 2^k clean ones in the end; the
+of the training examples shows no clusters by the k relevant bits at memorization, and 2^k clean ones in the end; the
 density of the weights gathers at 0. The silhouette says how far that is so, of the activations themselves, which no
 embedding has tidied, along the run; and of what PCA and t-SNE show, in each picture.
 
 A network that computes parity from the sum of its bits, as `constructions.threshold` does, has k + 1 clusters, not
-2^k: a low silhouette after generalisation does not say that it failed, but that it is another circuit.
+2^k: a low silhouette after generalization does not say that it failed, but that it is another circuit.
 """
 
 import sys

@@ -2,7 +2,7 @@
 
     s(x) = #{i : sign f(x with bit i flipped) ≠ sign f(x)},   in 0..n
 
-and its mean over inputs. A parity of k bits has exactly k, whatever the input; a network that has memorised random-like
+and its mean over inputs. A parity of k bits has exactly k, whatever the input; a network that has memorized random-like
 answers is sensitive to many more. As in the code released with Merrill et al. 2023, here over the test inputs, where
 sign(0) = 0 counts as a prediction of its own.
 """

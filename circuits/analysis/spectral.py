@@ -2,7 +2,7 @@
 
 The spectral norm ‖A‖₂ is the largest singular value, the most by which A stretches a vector; the Frobenius norm is the
 root of the sum of all squared singular values, so that ‖A‖₂ ≤ ‖A‖_F ≤ √rank ‖A‖₂. Fuangkawinsombut 2024, section 2.2.3,
-follows the spectral norm through memorisation and generalisation.
+follows the spectral norm through memorization and generalization.
 
 A layer is the parameters whose names agree up to the last dot, such as hidden.0.W and hidden.0.b; W and b of the relu
 model are its layer "hidden", u its "readout"; the weights and biases of a recurrent layer are one, "recurrent.0".

@@ -9,7 +9,7 @@ which is what cos and sin of 2πk(x + y)/m have of them, in any direction of the
 alone: of the two shares in `logit_waves`, `wave_share` counts it. Nanda et al. 2023, section 5.1:
 
     restricted    logits = mean over tuples + Σ_{key k} L_k         only the key frequencies of x + y: the circuit alone
-    excluded      logits = L - Σ_{key k} L_k                        all the rest: what was memorised
+    excluded      logits = L - Σ_{key k} L_k                        all the rest: what was memorized
 
 and the cross-entropy of either. The mean over tuples, constant class biases, stays in both. Excluded losses of many
 frequencies cost one exponential per logit: with y the target,

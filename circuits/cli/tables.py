@@ -34,9 +34,9 @@ def tables(results: dict[str, xr.Dataset], phases: xr.Dataset) -> list[Titled]:
 
 
 def phase_table(phases: xr.Dataset) -> Titled:
-    """When each seed memorised and generalised, in epochs; and which seed collapsed or diverged."""
+    """When each seed memorized and generalized, in epochs; and which seed collapsed or diverged."""
     fates = [name for name in ("collapsed", "diverged") if phases[name].any()]
-    table = new_table("seed", "memorised", "generalised", "delay", *fates, *_seen_column(phases))
+    table = new_table("seed", "memorized", "generalized", "delay", *fates, *_seen_column(phases))
     for seed in phases["seed"].values:
         at = phases.sel(seed=seed)
         said = (name if at[name] else "" for name in fates)
@@ -47,7 +47,7 @@ def phase_table(phases: xr.Dataset) -> Titled:
 def subnetwork_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
     """Phases and sizes; then how far the memorizing and the generalizing subnetwork overlap."""
     statistics = [str(name) for name in dataset["statistic"].values]
-    sizes = new_table("seed", "memorised", "generalised", "final size", *statistics, *_seen_column(phases))
+    sizes = new_table("seed", "memorized", "generalized", "final size", *statistics, *_seen_column(phases))
     overlap = new_table("seed", "memorizing size", "generalizing size", "overlap", "at random")
     for seed in dataset["seed"].values:
         at = dataset.sel(seed=seed)
@@ -72,9 +72,9 @@ def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
     groups = [str(group) for group in dataset["group"].values]
     table = new_table("at", "seed", *groups)
     epochs = dataset["epoch"].values.tolist()
-    memorised = {seed: float(phases["memorization_epoch"].sel(seed=seed)) for seed in dataset["seed"].values.tolist()}
-    last = dict.fromkeys(memorised, epochs[-1])
-    for label, epoch_of in (("memorized", memorised), (f"epoch {epochs[-1]:g}", last)):
+    memorized = {seed: float(phases["memorization_epoch"].sel(seed=seed)) for seed in dataset["seed"].values.tolist()}
+    last = dict.fromkeys(memorized, epochs[-1])
+    for label, epoch_of in (("memorized", memorized), (f"epoch {epochs[-1]:g}", last)):
         rows: list[list[float]] = []
         for seed, epoch in epoch_of.items():
             at = dataset["agreement"].sel(seed=seed)
@@ -85,8 +85,8 @@ def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
         of = "" if known == {len(rows)} else f" of {' or '.join(map(str, sorted(known)))}"
         table.add_row("", f"mean{of}", *(_mean(column) for column in zip(*rows, strict=True)), end_section=True)
     title = "Agreement with the full network on the test set, of each group of neurons alone"
-    if any(not math.isnan(epoch) and epoch not in epochs for epoch in memorised.values()):
-        title += "\n(– at memorisation: that checkpoint is not among the measured ones)"
+    if any(not math.isnan(epoch) and epoch not in epochs for epoch in memorized.values()):
+        title += "\n(– at memorization: that checkpoint is not among the measured ones)"
     return [(title, table)]
 
 
@@ -117,7 +117,7 @@ def construction_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]
     if not math.isnan(least):
         price += (
             f"; least possible C* = {least:.4g}\n(1/C* = {1 / least:.3g}: weight decay above which parity is not worth "
-            f"its norm,\nnumerical, in the population limit; a finite train set memorises beyond it)"
+            f"its norm,\nnumerical, in the population limit; a finite train set memorizes beyond it)"
         )
     over = f"merged sparsity over the {last_checkpoints(among)}"
     return [
@@ -171,7 +171,7 @@ def certificate_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def walsh_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Where the weight lies at memorisation, generalisation and the end; then the progress measures."""
+    """Where the weight lies at memorization, generalization and the end; then the progress measures."""
     shares = new_table("at", "seed", "epoch", "parity", "subsets", "rest", "prediction's\nparity")
     progress = new_table(
         "at", "seed", "layer\ngap", "least\ngap", "median\ngap", "moved,\nrelevant", "moved,\nirrelevant"
@@ -263,9 +263,9 @@ def fourier_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def representation_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Silhouettes of every seed when it memorised, generalised and at the end; then of what is pictured of one."""
+    """Silhouettes of every seed when it memorized, generalized and at the end; then of what is pictured of one."""
     epochs = dataset["epoch"].values.tolist()
-    table = new_table("seed", "at memorisation", "at generalisation", "at the end")
+    table = new_table("seed", "at memorization", "at generalization", "at the end")
     for seed in dataset["seed"].values.tolist():
         at = dataset["silhouette"].sel(seed=seed)
         when = [float(phases[f"{phase}_epoch"].sel(seed=seed)) for phase in ("memorization", "generalization")]

@@ -34,7 +34,7 @@ def least_cost(k: int) -> float:
     """C*(k), the least path cost per unit of margin of any network u·relu(W x + b) that computes parity of k bits.
 
     Its inverse is the weight decay above which, in the population limit, parity is no longer worth its norm. A finite
-    training set keeps memorising solutions alive beyond that.
+    training set keeps memorizing solutions alive beyond that.
 
     Raises
     ------

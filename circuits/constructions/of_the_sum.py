@@ -36,7 +36,7 @@ def threshold(k: int) -> Construction:
 
     References
     ----------
-    Generalises Merrill et al. 2023, Prop. 3.
+    Generalizes Merrill et al. 2023, Prop. 3.
 
     Examples
     --------

@@ -36,7 +36,7 @@ def heat_over_epochs(
     Parameters
     ----------
     result
-        (seed) when each seed memorised and generalised, if it says so.
+        (seed) when each seed memorized and generalized, if it says so.
     panels
         Title -> (step, seed, rows) values >= 0.
     rows

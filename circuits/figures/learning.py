@@ -85,7 +85,7 @@ def marked_accuracy(metrics: xr.Dataset) -> go.Figure:
     if not names:
         raise InputError("These metrics tell no training examples apart. Pass those of a run with flipped targets.")
     told = " and ".join(name.removeprefix(MARKED) for name in names)
-    flips = "; a network that is right on flipped examples has memorised them, at 0 it answers what the rule says"
+    flips = "; a network that is right on flipped examples has memorized them, at 0 it answers what the rule says"
     caption = (
         f"Share of right answers on the training examples that are {told}, as they are labelled, and on the test set"
         f"{flips if f'{MARKED}flipped' in names else ''}."

@@ -32,12 +32,12 @@ class Dominant(NamedTuple):
 
 
 def dominant_neurons(result: xr.Dataset) -> go.Figure:
-    """Norm of the neuron that is largest at memorisation, and of the one that is at the end: Figure 5 (left).
+    """Norm of the neuron that is largest at memorization, and of the one that is at the end: Figure 5 (left).
 
     Parameters
     ----------
     result
-        `neuron_norm` (step, seed, neuron), and when each seed memorised: `memorization_epoch` (seed). A menu chooses
+        `neuron_norm` (step, seed, neuron), and when each seed memorized: `memorization_epoch` (seed). A menu chooses
         the seed.
     """
     values = result["neuron_norm"]
@@ -91,7 +91,7 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
 
 
 def dominant(result: xr.Dataset, seed: int) -> list[Dominant]:
-    """The neurons of largest norm of a seed: at memorisation, if it memorised, and at its last finite checkpoint.
+    """The neurons of largest norm of a seed: at memorization, if it memorized, and at its last finite checkpoint.
 
     When the memorization checkpoint itself was not measured, the one nearest to it stands in, and the label says which.
     """
@@ -101,11 +101,11 @@ def dominant(result: xr.Dataset, seed: int) -> list[Dominant]:
     if not finite.size:
         return []
     found = []
-    if "memorization_epoch" in result and np.isfinite(memorised := float(result["memorization_epoch"].sel(seed=seed))):
-        nearest = int(np.abs(at - memorised).argmin())
+    if "memorization_epoch" in result and np.isfinite(memorized := float(result["memorization_epoch"].sel(seed=seed))):
+        nearest = int(np.abs(at - memorized).argmin())
         neuron = int(known[nearest].argmax())
         bound = "≤ " * bool(result.get("memorization_censored", result["seed"] < -1).sel(seed=seed))
-        label = f"neuron {neuron}, largest at memorisation (epoch {bound}{at[nearest]:g})"
+        label = f"neuron {neuron}, largest at memorization (epoch {bound}{at[nearest]:g})"
         found.append(Dominant(neuron, float(at[nearest]), label, MEMORIZATION._replace(dash="dash")))
     last = int(finite[-1])
     neuron = int(known[last].argmax())

@@ -1,4 +1,4 @@
-"""What happened when: the epochs at which the seeds memorised and generalised, and the weight decay where it changes.
+"""What happened when: the epochs at which the seeds memorized and generalized, and the weight decay where it changes.
 
 A line for each seed, a tint from the first seed to the last; "≤" where the line is a bound, since the first stored
 checkpoint is past the phase. The weight decay in force is a dashed line on the right.
@@ -16,8 +16,8 @@ from circuits.figures.decay import DECAY, mark_decay
 from circuits.figures.palette import GENERALIZATION, MEMORIZATION, Style, faint
 
 PHASES = {
-    "memorization_epoch": ("memorised", MEMORIZATION),
-    "generalization_epoch": ("generalised", GENERALIZATION),
+    "memorization_epoch": ("memorized", MEMORIZATION),
+    "generalization_epoch": ("generalized", GENERALIZATION),
 }
 CENSORED = {name: name.replace("_epoch", "_censored") for name in PHASES}  # (seed,) where the epoch is a bound
 PANELS = "panels"  # in a figure's meta: how many panels share its epoch axis, so that marks run through all of them
@@ -25,7 +25,7 @@ CLOSE = 0.22  # labels nearer than this share of the axis stand one above the ot
 
 
 def with_phases(run: Run, result: xr.Dataset) -> xr.Dataset:
-    """A result that says when each seed memorised and generalised; by the default thresholds unless it says already.
+    """A result that says when each seed memorized and generalized; by the default thresholds unless it says already.
 
     Of a run whose weight decay changes it also has `weight_decay` (step, seed).
     """

@@ -132,7 +132,7 @@ def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) ->
     ----------
     result
         `share` (measure, step, seed), `onset` and `end`, the ends of their intervals and whether they are censored, of
-        `circuits.analysis.transitions`, and when each seed memorised and generalised.
+        `circuits.analysis.transitions`, and when each seed memorized and generalized.
     names
         Which measures; by default at most 8 of those that move.
     """

@@ -25,7 +25,7 @@ def add_seed_menu(
     traces
         Traces of each seed.
     result
-        (seed) when each seed memorised and generalised, if it says so.
+        (seed) when each seed memorized and generalized, if it says so.
     note
         Follows the seed in the subtitle.
     further

@@ -24,7 +24,7 @@ def effective_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
     ----------
     result
         `effective_sparsity` (step, seed), alone or in the dataset of `circuits.analyze(run, "subnetwork")`, which also
-        says when the seeds memorised and generalised.
+        says when the seeds memorized and generalized.
     """
     values = variable(result, "effective_sparsity")
     zeros = ", 0 left out" if bool((values == 0).any()) else ""

@@ -37,7 +37,7 @@ def seed_table(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) 
     """Per seed: phases, final accuracy and, for a network with a hidden layer, sizes and overlap of its subnetworks."""
     sizes = results.get("subnetwork")
     groups = [("", 1), ("epoch", 3), ("final accuracy", 2)]
-    columns = ["seed", "memorised", "generalised", "delay", "train", "test"]
+    columns = ["seed", "memorized", "generalized", "delay", "train", "test"]
     if sizes is not None:
         statistics, late = sizes["statistic"].values.tolist(), last_checkpoints(sizes["late_sparsity"].attrs["of"])
         groups += [("active subnetwork", 2), (f"size, {late}", len(statistics)), ("overlap", 2)]
@@ -73,7 +73,7 @@ def headline(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) ->
     """What happened, in one or two sentences."""
     n_seeds = len(run.seeds)
     parts = []
-    for name, verb in (("memorization", "memorised"), ("generalization", "generalised")):
+    for name, verb in (("memorization", "memorized"), ("generalization", "generalized")):
         epochs, bounds = phases[f"{name}_epoch"].values, phases[f"{name}_censored"].values
         known, n_bounds = epochs[np.isfinite(epochs)], int(bounds.sum())
         when = f", at epoch {between(known, n_bounds == known.size)}" if known.size else ""
@@ -146,7 +146,7 @@ def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tup
     """The words in the table and figures, with the options they were measured under."""
     said = [
         (
-            "memorised, generalised",
+            "memorized, generalized",
             f"first checkpoint with train accuracy above {options.memorization_threshold:g}, and with test accuracy "
             f"above {options.generalization_threshold:g}; the delay is the epochs from one to the other; ≤ where the "
             "first stored checkpoint, after step 0, is above already",

@@ -76,7 +76,7 @@ def degree_weights(result: xr.Dataset) -> go.Figure:
     values = _over_frames(result, "degree_weight") / variances.values[..., None]
     values.attrs["long_name"] = "share of the variance"
     caption = (
-        "Subsets with an irrelevant bit, by how many bits they have: what a network that memorises is made of. "
+        "Subsets with an irrelevant bit, by how many bits they have: what a network that memorizes is made of. "
         "Estimates without bias, so a small one can be negative."
     )
     figure = frame(values, "Everything else, by degree", caption, subtitle=seeds_shown(values))

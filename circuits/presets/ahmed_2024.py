@@ -6,7 +6,7 @@ input is `<sos> x + y mod =` (section 7.1). Left open, and ours:
 
 - p = 113, as the 114 tokens of Table 7.1 imply; section 7.1's 91 is not prime;
 - the RNN has no table: it gets the LSTM's. Both have one layer. At 70 % the RNN had learned nothing after 600 epochs
-  with α = 5, and with α = 1 (`ahmed-2024-init-scale`) it had memorised after 160;
+  with α = 5, and with α = 1 (`ahmed-2024-init-scale`) it had memorized after 160;
 - learning rate 0.001 and the betas of PyTorch;
 - one seed, since every figure shows single curves; a checkpoint every 20 epochs;
 - no run stops early: the essay draws all 6000 epochs.

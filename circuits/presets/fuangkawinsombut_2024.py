@@ -61,7 +61,7 @@ def fuangkawinsombut_2024_k3() -> Config:
 
 def fuangkawinsombut_2024_raised_decay() -> list[Config]:
     """Section 3.1, Figures 3.1 and 3.2: weight decay raised once all training examples are right, the thesis's and the
-    blog's word for memorised. Which values the figure has is unstated; ours lie about the threshold of 0.1 to 0.5.
+    blog's word for memorized. Which values the figure has is unstated; ours lie about the threshold of 0.1 to 0.5.
     """
     unchanged = fuangkawinsombut_2024().replace(
         name="fuangkawinsombut-2024-raised-decay/0.01",

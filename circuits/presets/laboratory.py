@@ -1,7 +1,7 @@
 """The two-second laboratory: x + y mod 31 by one hidden layer of squares, which shows all of grokking in seconds.
 
 Half the table for training; one-hot pairs, 128 neurons x², no biases, weights normal with variance 1/fan-in; full-batch
-AdamW with learning rate 0.01, weight decay 1, β = (0.9, 0.98), cross-entropy. It memorises by step 40 and generalizes
+AdamW with learning rate 0.01, weight decay 1, β = (0.9, 0.98), cross-entropy. It memorizes by step 40 and generalizes
 about step 600. Of no paper: small enough to try in it what the papers did in hours. The variants ask Ahmed 2024's
 questions (decay, fraction, initialisation) and that of Liu, Chi and Wu, section 5.3 (input noise).
 """

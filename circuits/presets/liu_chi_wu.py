@@ -11,8 +11,8 @@ and noise on the inputs. Left open, and ours:
   Every fraction is therefore trained with a constant rate too;
 - MLP and LSTM have a constant rate, since section 2 names no other, batches of 512, and the fractions of section 1; the
   MLP reads one-hot pairs. Their weight decay is section 3's 0.3, although the report says "larger": with 1 the MLP
-  memorises 80 % of 30 % of the table and answers no test example, with 1.5 half; and of the MLP with one hidden layer,
-  0.3 shows what the report describes, the norm rising while it memorises and falling while it generalizes;
+  memorizes 80 % of 30 % of the table and answers no test example, with 1.5 half; and of the MLP with one hidden layer,
+  0.3 shows what the report describes, the norm rising while it memorizes and falling while it generalizes;
 - three seeds in sections 1 and 2, one in the others; section 3's are stated (10, 11, 12).
 """
 

@@ -2,7 +2,7 @@
 
 Section 3: x + y mod 113 as "x y =", 30 % of the table for training, a transformer of one layer without normalization
 (width 128, 4 heads, 512 ReLU neurons), full batch, AdamW with learning rate 10⁻³ and weight decay 1, 40 000 epochs. The
-loss is taken of the logits in float64: in float32 that of a network which has memorised rounds to 0.
+loss is taken of the logits in float64: in float32 that of a network which has memorized rounds to 0.
 
 Ours: β = (0.9, 0.98) and 10 updates of warm-up, as Power et al. 2022; attention has biases too, and TransformerLens's
 initialisation; 20 000 epochs, half of the paper's; one seed. Reimplementations agree on task, sizes, optimizer and full

@@ -5,7 +5,7 @@ summands, (x1 + … + xK) mod p. The p^K tuples are numbered, put in random orde
 of them is the training set, the rest the test set. With `max_examples` only that many tuples are drawn, in memory that
 grows with their number, not with p^K.
 
-A network that has memorised x + y can answer y + x by commuting it. Merrill et al. 2023, Fig. 4, draw the share of test
+A network that has memorized x + y can answer y + x by commuting it. Merrill et al. 2023, Fig. 4, draw the share of test
 examples that this solves: `commuted` marks them. For a sum of two, a test pair x ≠ y has its swap in the training set
 with probability train_size / (p² - 1), about train_fraction, and a pair (x, x) never has. A tuple of K different
 summands has K! - 1 other orders: four summands are nearly always solved by commuting.

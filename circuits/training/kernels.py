@@ -10,7 +10,7 @@ where the u on the right is the old one. An L1 penalty is a proximal step after 
 Five inputs have only 32 patterns, 16 up to sign, so X Wᵀ needs no products: per group of five inputs the 16 sums
 ±w ±w ±w ±w + w are made once, and each example adds or subtracts one of them per group (the method of the four
 Russians). At the sizes of the papers that takes about half the time of a matrix product in BLAS. The backward pass
-touches active examples alone, few after memorisation. Everything is kept transposed and filled up to whole cache lines,
+touches active examples alone, few after memorization. Everything is kept transposed and filled up to whole cache lines,
 so that inner loops run over neurons with unit stride. A network's result depends on its own data only: seeds may share
 threads in any way.
 
