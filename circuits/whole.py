@@ -2,9 +2,11 @@
 
 import glob
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from circuits.errors import InputError
 
@@ -98,40 +100,54 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def copy_sparse(source: Path, target: Path) -> None:
-    """Copy a file without filling its holes, which take no room on the disk.
+def copy_sparse(source: IO[bytes], target: Path) -> None:
+    """Copy an open file without filling its holes, which take no room on the disk.
 
     Raises
     ------
     FileExistsError
-        There is such a file.
+        There is a file at `target`.
+    OSError
+        A write was refused; then there is none.
 
     Examples
     --------
     >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "a"
-    ...     with path.open("wb") as file:
-    ...         _ = file.truncate(1 << 20), file.seek(1 << 19), file.write(b"x")
-    ...     copy_sparse(path, Path(folder) / "b")
-    ...     (Path(folder) / "b").read_bytes() == path.read_bytes()
-    True
+    >>> with tempfile.TemporaryDirectory() as folder, scratch() as file:
+    ...     _ = file.truncate(1 << 20), file.seek(1 << 19), file.write(b"x")
+    ...     copy_sparse(file, Path(folder) / "b")
+    ...     copied = (Path(folder) / "b").read_bytes()
+    ...     len(copied), copied.index(b"x")
+    (1048576, 524288)
     """
-    with source.open("rb") as old, target.open("xb") as new:
-        size, end = os.fstat(old.fileno()).st_size, 0
-        while end < size:
-            try:
-                start = os.lseek(old.fileno(), end, os.SEEK_DATA)
-            except OSError:  # nothing but a hole is left
-                break
-            end = os.lseek(old.fileno(), start, os.SEEK_HOLE)
-            old.seek(start)
-            new.seek(start)
-            while old.tell() < end:
-                new.write(old.read(min(end - old.tell(), COPIED_BYTES)))
-        new.truncate(size)
-        new.flush()
-        os.fsync(new.fileno())
+    source.flush()
+    new = target.open("xb")
+    try:
+        with new:
+            size, end = os.fstat(source.fileno()).st_size, 0
+            while end < size:
+                try:
+                    start = os.lseek(source.fileno(), end, os.SEEK_DATA)
+                except OSError:  # nothing but a hole is left
+                    break
+                end = os.lseek(source.fileno(), start, os.SEEK_HOLE)
+                source.seek(start)
+                new.seek(start)
+                while source.tell() < end:
+                    new.write(source.read(min(end - source.tell(), COPIED_BYTES)))
+            new.truncate(size)
+            new.flush()
+            os.fsync(new.fileno())
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def scratch() -> IO[bytes]:
+    """A file without a name, in memory where the system has such."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("circuits"), "r+b")
+    return tempfile.TemporaryFile()
 
 
 def sync(path: Path) -> None:

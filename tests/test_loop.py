@@ -262,7 +262,9 @@ def test_a_model_without_hidden_layer_trains_by_the_reference_path(tmp_path, mak
 
 def test_too_little_room_is_said_before_anything_is_written(tmp_path, make_config, monkeypatch):
     monkeypatch.setattr(loop.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
-    with pytest.raises(circuits.InputError, match=r"will take .* MB, but .* has 1 MB free"):
+    with pytest.raises(
+        circuits.InputError, match=r"will take .* and wants 17 MB more to be free, but .* has 1 MB free"
+    ):
         circuits.train(make_config(), tmp_path / "a.h5", progress=False)
     assert not (tmp_path / "a.h5").exists()
 

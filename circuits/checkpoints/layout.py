@@ -40,7 +40,7 @@ from circuits.config import Config
 from circuits.errors import InputError, RunError
 from circuits.registry import lookup
 from circuits.seen import SEEN, seen_inputs
-from circuits.whole import written_whole
+from circuits.whole import copy_sparse, scratch, written_whole
 
 FORMAT = "circuits-run"
 FORMAT_VERSION = 2
@@ -169,10 +169,13 @@ def create(
         `path` exists and `replace` is False.
     """
     try:
-        with written_whole(path, replace=replace) as temporary:
-            with h5py.File(temporary, "w", libver=LIBRARY_VERSIONS) as file:
+        with scratch() as image:  # HDF5 does not survive a full disk while it makes a file
+            with h5py.File(image, "w", libver=LIBRARY_VERSIONS) as file:
                 _write_skeleton(file, config, versions, numerics, optimizer_state, parent)
-            undo_path(path).unlink(missing_ok=True)  # of a run that was there before
+            with written_whole(path, replace=replace) as temporary:
+                temporary.unlink()
+                copy_sparse(image, temporary)
+                undo_path(path).unlink(missing_ok=True)  # of a run that was there before
     except FileExistsError:
         raise already_there(path) from None
     except OSError as error:

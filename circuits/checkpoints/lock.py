@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from circuits.checkpoints.mark import Mark, marked_by
-from circuits.errors import InputError
+from circuits.errors import InputError, RunError
 
 ATTEMPTS = 100  # at a lock that somebody looks at
 
@@ -31,9 +31,16 @@ class RunLock:
     def __init__(self, path: Path) -> None:
         self.path_of_run, self.path = path, lock_path(path)
         self._descriptor = self._locked()
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
         self._mark: Mark | None = None
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+        except OSError as error:  # a full disk
+            self.release()
+            raise RunError(
+                f"{path}: its lock {self.path} cannot be written ({error.strerror or error}). Nothing was changed. "
+                f"Make room, then try again."
+            ) from error
         if path.exists():
             try:
                 self.mark()

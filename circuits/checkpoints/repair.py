@@ -26,7 +26,7 @@ from circuits.checkpoints.writer import (
     open_for_appending,
 )
 from circuits.config import parse
-from circuits.errors import InputError
+from circuits.errors import InputError, RunError
 from circuits.whole import copy_sparse
 
 
@@ -69,6 +69,8 @@ def repair(path: str | Path) -> Repaired:
     ------
     InputError
         It is not a run, it is damaged, a process is writing it now, or there is a copy of an earlier repair.
+    RunError
+        The file system refused a write; no checkpoint is lost.
 
     Examples
     --------
@@ -88,9 +90,15 @@ def repair(path: str | Path) -> Repaired:
             f"{path} is being written by process {process}, so it is not broken: circuits.open reads it as it is. "
             "Stop that process first if other tools must open the file."
         )
-    with RunLock(path):
-        done = make_plain(path)
-        return done._replace(was_killed=done.was_killed or mended)
+    try:
+        with RunLock(path):
+            done = make_plain(path)
+            return done._replace(was_killed=done.was_killed or mended)
+    except OSError as error:
+        raise RunError(
+            f"{path} could not be repaired ({error.strerror or error}). No checkpoint is lost. Make room, then repair "
+            f"it again."
+        ) from error
 
 
 def mend(path: Path) -> bool:
@@ -114,7 +122,8 @@ def make_plain(path: Path) -> Repaired:
     copy = path.with_name(path.name + ".before-repair") if something else None
     if copy is not None:
         try:
-            copy_sparse(path, copy)
+            with path.open("rb") as whole:
+                copy_sparse(whole, copy)
         except FileExistsError:
             raise InputError(f"{copy} is the copy of an earlier repair. Move it away, then repair again.") from None
     with open_for_appending(path) as file:

@@ -17,13 +17,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 import time
 import zlib
 from collections.abc import Iterator, KeysView, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import IO
 
 import h5py
 import numpy as np
@@ -37,6 +35,7 @@ from circuits.checkpoints.recover import complete, recover
 from circuits.checkpoints.undo import undo, undoable
 from circuits.config import Config, parse
 from circuits.errors import InputError, RunError
+from circuits.whole import scratch
 
 BUFFERED_CHECKPOINTS = 8
 BUFFERED_SECONDS = 0.5
@@ -243,6 +242,8 @@ class Writer:
             yield
         except (OSError, RuntimeError) as error:
             self._abandon()
+            with suppress(OSError):
+                undo(self.path)  # a change of metadata that was refused half-way
             needed = len(self._pending) * sum(buffer[0].nbytes for buffer in self._buffers.values())
             reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
             free = shutil.disk_usage(self.path.parent).free
@@ -259,8 +260,8 @@ class Writer:
         process may be writing the file by then. So its descriptor is pointed at scratch memory, to close into that.
         """
         self._abandoned = True
-        with _scratch() as scratch:
-            os.dup2(scratch.fileno(), self.file.id.get_vfd_handle())
+        with scratch() as nowhere:
+            os.dup2(nowhere.fileno(), self.file.id.get_vfd_handle())
 
     def _commit(self) -> None:
         start, n_rows = self.n_checkpoints, len(self._pending)
@@ -347,13 +348,6 @@ def _unwrite(steps: h5py.Dataset, n_kept: int) -> None:
     for at in written[written >= n_kept][::-1].tolist():
         steps[at] = UNWRITTEN
         steps.file.flush()
-
-
-def _scratch() -> IO[bytes]:
-    """A file that is nowhere on disk, where the system has such."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("circuits"), "r+b")
-    return tempfile.TemporaryFile()
 
 
 def make_writable(path: Path) -> None:
