@@ -32,7 +32,7 @@ def row_digests(rows: Shaped[np.ndarray, "row seed *any"]) -> UInt64[np.ndarray,
     Examples
     --------
     >>> rows = np.zeros((2, 3, 4))
-    >>> (row_digests(rows) == digest(rows[0, 0])).all()
+    >>> bool((row_digests(rows) == digest(rows[0, 0])).all())
     True
     """
     whole = np.ascontiguousarray(rows)
