@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, whatever happens while they are written."""
 
+import errno
 import glob
 import os
 import tempfile
@@ -41,7 +42,7 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
     ...     path.read_text(), len(list(Path(folder).iterdir()))
     ('all of it', 1)
     """
-    _remove_left_behind(path)
+    remove_left_behind(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         temporary.touch()
@@ -82,15 +83,16 @@ def make_folder(path: Path) -> None:
         ) from None
 
 
-def _remove_left_behind(path: Path) -> None:
+def remove_left_behind(path: Path) -> None:
     """Remove temporary files for this output whose process is gone."""
     for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
         process = left.name.removeprefix(f"{path.name}.").removesuffix(".tmp")
-        if process.isdigit() and not _is_alive(int(process)):
+        if process.isdigit() and not is_alive(int(process)):
             left.unlink(missing_ok=True)
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether there is a process of this number."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -128,8 +130,10 @@ def copy_sparse(source: IO[bytes], target: Path) -> None:
             while end < size:
                 try:
                     start = os.lseek(source.fileno(), end, os.SEEK_DATA)
-                except OSError:  # nothing but a hole is left
-                    break
+                except OSError as error:
+                    if error.errno != errno.ENXIO:
+                        raise
+                    break  # nothing but a hole is left
                 end = os.lseek(source.fileno(), start, os.SEEK_HOLE)
                 source.seek(start)
                 new.seek(start)

@@ -1,9 +1,11 @@
 """`circuits repair`: after it, tools that know nothing of live files open the file of a killed run."""
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import netCDF4
@@ -14,6 +16,8 @@ import xarray as xr
 import circuits
 from circuits.checkpoints import layout
 from circuits.checkpoints.recover import was_killed
+from circuits.checkpoints.undo import undo_path
+from circuits.checkpoints.writer import Writer
 from circuits.cli.main import main
 
 KILLED = """
@@ -168,3 +172,111 @@ def test_what_is_no_run_is_refused_and_left_as_it_is(tmp_path, capsys):
     assert path.read_bytes() == before
     assert main(["repair", str(tmp_path / "gone.h5")]) == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+# ---- changes of metadata that a kill cut ----
+
+
+AMENDED = """
+import os, sys
+from pathlib import Path
+from circuits.checkpoints.run import Run
+from circuits.checkpoints.writer import Writer
+writer = Writer(Path(sys.argv[1]))
+config = Run(Path(sys.argv[1]), writer.file).config
+import circuits.checkpoints.undo as undo
+undo.sync = lambda path: os._exit(0) if not str(path).endswith(".tmp") else None  # before the copy is removed
+writer.amend(config.replace(epochs=77))
+"""
+
+
+@pytest.fixture
+def changing(tmp_path, tiny_path):
+    """A complete run of 5 checkpoints whose writer was killed while it planned more epochs."""
+    path = tmp_path / "a.h5"
+    shutil.copy(tiny_path, path)
+    subprocess.run([sys.executable, "-c", AMENDED, str(path)], check=True)
+    assert undo_path(path).exists()
+    return path
+
+
+def test_a_change_that_was_cut_is_named_and_undone_by_repair_and_by_resuming(changing, tiny_run, capsys):
+    copy = shutil.copytree(changing.parent, changing.parent / "copy") / "a.h5"
+    with pytest.raises(circuits.InputError, match=r"a kill cut the last change of this file. `circuits repair"):
+        circuits.open(changing)
+    assert main(["repair", str(changing)]) == 0
+    assert main(["train", "--resume", "--out", str(copy), "--quiet"]) == 0
+    for path in (changing, copy):
+        assert not undo_path(path).exists()
+        with circuits.open(path) as run:
+            assert run.config == tiny_run.config
+            assert run.parameters.load().identical(tiny_run.parameters.load())
+
+
+def test_what_would_be_put_back_into_another_run_is_not(changing, tiny_path, make_config, capsys):
+    other = changing.with_name("other.h5")
+    with circuits.train(make_config(seeds=[7, 8]), other, progress=False) as run:
+        before = run.fingerprint
+    for there in (other, None):
+        if there is not None:
+            shutil.copy(there, changing)
+        if there is None:  # the same run, but it has gone on under another name
+            shutil.copy(tiny_path, changing)
+            with h5py.File(changing, "r+") as file:
+                file["step"][4] = -1
+            before = None
+        kept = changing.read_bytes()
+        shutil.copy(undo_path(changing), keep := changing.with_name("kept.undo"))
+        circuits.repair(changing)
+        assert changing.with_name("a.h5.undo.stale").exists()
+        with circuits.open(changing) as run:
+            assert before in (None, run.fingerprint)
+        assert before is None or changing.read_bytes() == kept
+        shutil.move(keep, undo_path(changing))
+    undo_path(changing).unlink()
+
+
+def test_a_refusal_while_metadata_change_leaves_nothing_to_undo(tiny_path, tmp_path, monkeypatch):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    with Writer(path) as writer, circuits.open(tiny_path) as run:
+        long = run.config.replace(source="x" * 3000)
+        with pytest.raises(circuits.InputError, match="the run file has room for"):
+            writer.amend(long)
+    assert not undo_path(path).exists()
+    circuits.open(path).close()
+
+
+@pytest.mark.parametrize("name", ["a.h5.undo", "a.h5.lock"])
+def test_a_pipe_in_the_place_of_our_files_is_not_waited_for(tiny_path, tmp_path, name, capsys):
+    path = shutil.copy(tiny_path, tmp_path / "a.h5")
+    os.mkfifo(tmp_path / name)
+    codes = [main([command, str(path)]) for command in ("show", "repair")]
+    err = capsys.readouterr().err
+    assert name.endswith("lock") or (codes == [2, 2] and f"{tmp_path / name} is in the way" in err)
+
+
+def test_a_reader_sees_more_epochs_that_another_process_plans(tiny_path, tmp_path):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    code = (
+        "import sys, circuits; c = circuits.open(sys.argv[1]).config.replace(epochs=8)\n"
+        "circuits.train(c, sys.argv[1], resume=True, progress=False)"
+    )
+    with circuits.open(path) as run:
+        before = run.parameters["W"].values
+        subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+        assert run.refresh().n_checkpoints == 9
+        assert run.config.epochs == 8
+        assert (run.parameters["W"][:5].values == before).all()
+        with circuits.open(path) as again:
+            assert again.is_complete
+
+
+def test_a_copy_that_was_cut_does_not_keep_a_run_from_being_repaired(killed, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("circuits.checkpoints.repair.copy_sparse", fail)
+        with pytest.raises(circuits.RunError, match="could not be repaired"):
+            circuits.repair(killed)
+    assert circuits.repair(killed).copy

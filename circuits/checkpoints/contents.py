@@ -13,7 +13,7 @@ import numpy as np
 
 from circuits.checkpoints.commits import n_committed, planned_checkpoints, planned_states
 from circuits.checkpoints.digests import METRICS, digest
-from circuits.checkpoints.layout import COMMIT, UNSEEN_ACCURACY, data_dims, metrics_of
+from circuits.checkpoints.layout import COMMIT, UNSEEN_ACCURACY, data_dims, facts_digest, metrics_of
 from circuits.config import Config
 from circuits.seen import SEEN
 
@@ -141,6 +141,8 @@ def _digests(file: h5py.File, config: Config) -> None:
     text = file.attrs["config"]
     if digest(text.tobytes() if isinstance(text, np.bytes_) else bytes(text)) != file.attrs["config_digest"]:
         raise ValueError("its config is not what was written: its digest differs")
+    if facts_digest(file) != file.attrs["facts_digest"]:
+        raise ValueError("its versions, numerics, parent or time are not what was written: their digest differs")
     n_seeds = len(config.seeds)
     kept = [("checkpoint", "step", "digested", [*config.shapes, METRICS])]
     if "optimizer" in file:
@@ -151,8 +153,9 @@ def _digests(file: h5py.File, config: Config) -> None:
         found = [one.decode() for one in _array(file, f"digests/{dim}", (len(names),), "S")[:].tolist()]
         if found != names:
             raise ValueError(f"digests/{dim} names {found}, expected {names}")
-        if len(dataset) < len(file[along]):
-            raise ValueError(f"digests/{name} has {len(dataset)} entries for {len(file[along])} of {along}")
+        planned = planned_checkpoints(config) if along == "step" else planned_states(config)
+        if len(dataset) < (n := n_committed(file[along][:], planned, along)):
+            raise ValueError(f"digests/{name} has {len(dataset)} entries for {n} of {along}")
     for name, item in _members(file, "data"):
         if name not in file and not isinstance(item.attrs.get("digest"), np.unsignedinteger):
             raise ValueError(f"data/{name} has no digest")

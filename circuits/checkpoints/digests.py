@@ -6,6 +6,7 @@ protects against accidents, not against somebody who can write the file: xxh3 is
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -78,3 +79,11 @@ class DigestError(ValueError):
 def metrics_as_rows(metrics: Mapping[str, Shaped[np.ndarray, "row seed"]]) -> Shaped[np.ndarray, "row seed metric"]:
     """All metrics side by side, in alphabetical order, whose digest is theirs."""
     return np.stack([metrics[name] for name in sorted(metrics)], axis=-1)
+
+
+def checksum(state: Mapping[str, np.ndarray], sequence: int, n_checkpoints: int) -> int:
+    """CRC-32 of a state to resume from, with what else its slot says."""
+    crc = zlib.crc32(f"{sequence} {n_checkpoints}".encode())
+    for name in sorted(state):
+        crc = zlib.crc32(state[name].tobytes(), crc)
+    return crc

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
+import h5py
 import numpy as np
 from tqdm import tqdm
 
-from circuits.checkpoints.digests import METRICS, digest, metrics_as_rows, row_digests
+from circuits.checkpoints.digests import METRICS, checksum, digest, metrics_as_rows, row_digests
+from circuits.checkpoints.layout import of_state
 from circuits.checkpoints.run import BLOCK_BYTES, Run
 from circuits.errors import InputError
 
@@ -41,7 +43,7 @@ def damage(run: Run, *, progress: bool = False) -> list[str]:
             f"{run.path} is of format version 1, which has no digests, so its values cannot be verified. What is "
             f"trained now has them."
         )
-    return [*_checkpoints(run, progress), *_data(run), *_states(run)]
+    return [*_checkpoints(run, progress), *_data(run), *_states(run), *_slots(run), *_scales(run)]
 
 
 def _checkpoints(run: Run, progress: bool) -> Iterator[str]:
@@ -82,3 +84,22 @@ def _states(run: Run) -> Iterator[str]:
             found = row_digests(run.hdf5[f"optimizer/{name}"][index][None])[0]
             wrong = np.flatnonzero(found != run.hdf5["digests/optimizer"][index, :, place])
             yield from (f"optimizer/{name} of seed {run.seeds[seed]} at step {step}" for seed in wrong.tolist())
+
+
+def _slots(run: Run) -> Iterator[str]:
+    """States to resume from that are not whole: a write that was cut leaves one, and the other is taken."""
+    for name in ("resume/slot0", "resume/slot1"):
+        slot = run.hdf5[name]
+        sequence, n_checkpoints, crc32 = (int(slot[key][()]) for key in ("sequence", "n_checkpoints", "crc32"))
+        if "state" in slot and sequence >= 0:
+            state = {of_state(one): dataset[()] for one, dataset in slot["state"].items()}
+            if checksum(state, sequence, n_checkpoints) != crc32:
+                yield f"{name}, to resume from; the other one is taken"
+
+
+def _scales(run: Run) -> Iterator[str]:
+    """Dimension scales that are not 0, 1, 2, … and should be."""
+    for name, item in run.hdf5.items():
+        counts = isinstance(item, h5py.Dataset) and name not in ("step", "epoch", "seed", "state_step")
+        if counts and not np.array_equal(item[()], np.arange(len(item))):
+            yield name

@@ -49,6 +49,7 @@ LOSSES = {"hinge": "hinge loss", "cross_entropy": "cross-entropy", "mse": "squar
 COMMIT = ("step", "epoch", "seed")  # what every group of trajectories shows as coordinates
 CHUNK_BYTES = 1 << 20
 UNSEEN_ACCURACY = "test_accuracy_unseen"
+N_UPDATES = "n_updates"  # how the file calls the optimizer's own count
 ATTRIBUTE_BYTES = 60_000  # of HDF5's 64 KiB
 
 State = Mapping[str, np.ndarray]
@@ -257,7 +258,7 @@ def _write_skeleton(
         for field, value in {"sequence": -1, "n_checkpoints": 0, "crc32": 0}.items():
             group.create_dataset(field, data=np.int64(value))
         for name, values in optimizer_state.items():
-            group.create_dataset(f"state/{name}", data=np.zeros_like(values))
+            group.create_dataset(f"state/{in_file(name)}", data=np.zeros_like(values))
     if optimizer_state and config.checkpoints.optimizer_state_every:
         n_states = len(planned_states(config))
         _growing(file, "state_step", n_states, (), np.int64).make_scale("state_step")
@@ -266,11 +267,33 @@ def _write_skeleton(
         for name, values in optimizer_state.items():
             parameter = name.partition(".")[2]  # "exp_avg.W" has the dimensions of W
             dims = config.shapes[parameter][0] if parameter else ()
-            dataset = _growing(group, name, n_states, values.shape, values.dtype)
+            dataset = _growing(group, in_file(name), n_states, values.shape, values.dtype)
             _attach(file, dataset, ("state_step", "seed", *dims))
     _write_digests(file, config, n_checkpoints)
     file.attrs["parent"] = json.dumps(parent)
+    file.attrs["facts_digest"] = np.uint64(facts_digest(file))
     file.attrs["recovery_slack"] = np.int64(0)
+
+
+def facts_digest(file: h5py.File) -> int:
+    """Digest of what a run says of its making, which never changes."""
+    return digest("\n".join(str(file.attrs[name]) for name in ("versions", "numerics", "parent", "created")).encode())
+
+
+def in_file(state: str) -> str:
+    """Name of an array of an optimizer's state in the file: `step` is that of a dimension there.
+
+    Examples
+    --------
+    >>> in_file("step"), of_state(in_file("step")), in_file("exp_avg.W")
+    ('n_updates', 'step', 'exp_avg.W')
+    """
+    return N_UPDATES if state == "step" else state
+
+
+def of_state(stored: str) -> str:
+    """The name of an optimizer's state by that in the file; files of version 1 have the same."""
+    return "step" if stored == N_UPDATES else stored
 
 
 def _write_digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:

@@ -35,6 +35,9 @@ class _Committed(BackendArray):
             self.dims = dimensions(dataset)
         self._path = opened.file.filename
 
+    def __deepcopy__(self, memo: dict[int, object]) -> _Committed:
+        return self  # an open file is not copied; what is read from it is
+
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER_1VECTOR, self._read)
 

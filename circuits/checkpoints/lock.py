@@ -15,6 +15,7 @@ from pathlib import Path
 
 from circuits.checkpoints.mark import Mark, marked_by
 from circuits.errors import InputError, RunError
+from circuits.whole import is_alive
 
 ATTEMPTS = 100  # at a lock that somebody looks at
 
@@ -57,15 +58,18 @@ class RunLock:
             raise being_written(self.path_of_run, process)
 
     def _locked(self) -> int:
-        """A descriptor that holds the lock. `writer_pid` has it for an instant, without a name: then try again."""
+        """A descriptor that holds the lock.
+
+        `writer_pid` has it for an instant, and a killed writer leaves its number: only a process that lives is named.
+        """
         for _ in range(ATTEMPTS):
             descriptor = self._open()
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                name = os.pread(descriptor, 100, 0).decode()
+                name = os.pread(descriptor, 100, 0).decode(errors="replace")
                 os.close(descriptor)
-                if name:
+                if name.isdigit() and is_alive(int(name)):
                     raise being_written(self.path_of_run, name) from None
                 time.sleep(0.01)
             except OSError as error:
@@ -82,7 +86,7 @@ class RunLock:
 
     def _open(self) -> int:
         try:
-            return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             raise InputError(
                 f"{self.path_of_run} cannot be written: its lock {self.path} cannot be made "
@@ -135,14 +139,14 @@ def _has_name(descriptor: int, path: Path) -> bool:
 def writer_pid(path: Path) -> int | None:
     """Process that is writing the run now, or None."""
     try:
-        descriptor = os.open(lock_path(path), os.O_RDONLY)
+        descriptor = os.open(lock_path(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
         return marked_by(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        text = os.read(descriptor, 100).decode()
-        return int(text) if text.isdigit() else None
+        text = os.read(descriptor, 100).decode(errors="replace")
+        return int(text) if text.isdigit() and is_alive(int(text)) else None
     except OSError:  # a file system without locks; reading needs none
         return marked_by(path)
     finally:

@@ -81,10 +81,22 @@ class OpenedFile:
             if "optimizer" in self.file:
                 growing += ["state_step", *(f"optimizer/{one}" for one in self.trajectories("optimizer"))]
             self._digests = None  # a writer may have taken some back
+            with self.dataset("step") as step:
+                before = len(step)
+                step.refresh()
+                if len(step) != before:  # its plan has changed: HDF5 keeps old attributes for as long as a file is open
+                    self._reopen()
             for name in ("step", *growing, *(("digests/checkpoint",) if "digests" in self.file else ())):
                 with self.dataset(name) as dataset:
                     dataset.refresh()
             self._looked_at = change
+
+    def _reopen(self) -> None:
+        path = Path(self.file.filename)
+        self._handles.clear()
+        if self._key is not None:  # else it is the writer's own
+            self.file.close()
+            self.file = _open(path)
 
     def release(self) -> None:
         """One user less; the last one closes the file."""
@@ -122,7 +134,7 @@ def opened(path: Path) -> OpenedFile:
             _opened[key]._users += 1
             _opened[key].refresh()
             return _opened[key]
-        if was_cut(path) and writer_pid(path) is None:
+        if was_cut(path) and writer_pid(path) is None and was_cut(path):  # a writer may just have ended
             raise InputError(f"{path}: a kill cut the last change of this file. `circuits repair {path}` undoes it.")
         validate(path, FORMAT, FORMAT_VERSION)
         try:

@@ -22,7 +22,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from circuits.checkpoints.undo import undo_path
+from circuits.checkpoints.undo import has_undo
 from circuits.errors import InputError
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -48,7 +48,7 @@ def was_cut(path: Path) -> bool:
         if not stat.S_ISREG(path.stat().st_mode):  # reading from a pipe or a device may never end
             return False
         with path.open("rb") as file:
-            return undo_path(path).exists() or is_cut(file, file.read(48))
+            return has_undo(path) or is_cut(file, file.read(48))
     except OSError:
         return False
 

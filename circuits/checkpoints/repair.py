@@ -27,7 +27,7 @@ from circuits.checkpoints.writer import (
 )
 from circuits.config import parse
 from circuits.errors import InputError, RunError
-from circuits.whole import copy_sparse
+from circuits.whole import copy_sparse, written_whole
 
 
 class Repaired(NamedTuple):
@@ -110,6 +110,12 @@ def mend(path: Path) -> bool:
     return True
 
 
+def is_longer(path: Path) -> bool:
+    """Whether a run has rows behind its last checkpoint."""
+    with h5py.File(path, "r", locking=False, swmr=True) as file:
+        return bool(_uncommitted(file))
+
+
 def make_plain(path: Path) -> Repaired:
     """Clear what a killed writer left, and say what it was; call it under the run's lock."""
     killed = was_killed(path)
@@ -122,8 +128,9 @@ def make_plain(path: Path) -> Repaired:
     copy = path.with_name(path.name + ".before-repair") if something else None
     if copy is not None:
         try:
-            with path.open("rb") as whole:
-                copy_sparse(whole, copy)
+            with path.open("rb") as whole, written_whole(copy, replace=False) as temporary:
+                temporary.unlink()
+                copy_sparse(whole, temporary)
         except FileExistsError:
             raise InputError(f"{copy} is the copy of an earlier repair. Move it away, then repair again.") from None
     with open_for_appending(path) as file:

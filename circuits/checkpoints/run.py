@@ -22,6 +22,7 @@ from circuits.checkpoints.collapsed import collapsed_networks, stores_largest_ou
 from circuits.checkpoints.commits import n_committed, planned_checkpoints, planned_states
 from circuits.checkpoints.contents import check_contents, check_facts
 from circuits.checkpoints.digests import METRICS, DigestError, check_rows, digest, metrics_as_rows
+from circuits.checkpoints.layout import of_state
 from circuits.checkpoints.lazy import lazy_variable
 from circuits.checkpoints.lock import writer_pid
 from circuits.checkpoints.opened import OpenedFile, opened
@@ -60,10 +61,11 @@ class Run:
     def __init__(self, path: str | Path, file: h5py.File | None = None) -> None:
         self.path = Path(path)
         shared = opened(self.path) if file is None else OpenedFile(file)
-        self._opened, self._file = shared, shared.file
+        self._opened = shared
         self._release = weakref.finalize(self, shared.release)  # a Run that is dropped is closed
         try:
-            self.config: Config = parse(json.loads(self._attribute("config")))
+            self._config_text = self._attribute("config")
+            self.config: Config = parse(json.loads(self._config_text))
             self.other_numerics_since = int(self._attribute("other_numerics_since"))
             self.parent: dict[str, Any] | None = json.loads(self._file.attrs.get("parent", "null"))
             self.versions: dict[str, str] = json.loads(self._attribute("versions"))
@@ -84,6 +86,10 @@ class Run:
         """Look again how many checkpoints there are; needed only while the run is being written."""
         try:
             self._opened.refresh()
+            text = self._attribute("config")
+            if text != self._config_text:  # more epochs
+                self._config_text, self.config = text, parse(json.loads(text))
+                self._planned = planned_checkpoints(self.config)
             self._look()
         except _WRONG as error:
             raise InputError(f"{self.path} can no longer be read: {one_line(error)}") from error
@@ -194,7 +200,7 @@ class Run:
             raise InputError(f"{self.path} keeps no optimizer state at step {step}. It keeps: {kept}.")
         group, at = self._file["optimizer"], int(found[0])
         names = sorted(name for name in group if name not in ("state_step", "seed"))
-        state = {name: group[name][at] for name in names}
+        state = {of_state(name): group[name][at] for name in names}
         if self.has_digests:
             expected = self._file["digests/optimizer"][at]  # (seed, kept)
             for index, (name, values) in enumerate(state.items()):
@@ -308,6 +314,10 @@ class Run:
             for name in sorted(name for name in self._file["data"] if name not in self._file):
                 found.update(self._file[f"data/{name}"].attrs["digest"].tobytes())
         return found.hexdigest()[:16]
+
+    @property
+    def _file(self) -> h5py.File:
+        return self._opened.file
 
     @property
     def hdf5(self) -> h5py.File:

@@ -18,8 +18,7 @@ import json
 import os
 import shutil
 import time
-import zlib
-from collections.abc import Iterator, KeysView, Mapping
+from collections.abc import Callable, Iterator, KeysView, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
@@ -27,8 +26,8 @@ import h5py
 import numpy as np
 
 from circuits.checkpoints.commits import UNWRITTEN, n_committed, planned_checkpoints, planned_states
-from circuits.checkpoints.digests import METRICS, digest, metrics_as_rows, row_digests
-from circuits.checkpoints.layout import COMMIT, padded
+from circuits.checkpoints.digests import METRICS, checksum, digest, metrics_as_rows, row_digests
+from circuits.checkpoints.layout import COMMIT, in_file, of_state, padded
 from circuits.checkpoints.lengths import along_steps, cut_to, uncommitted
 from circuits.checkpoints.lock import RunLock
 from circuits.checkpoints.recover import complete, recover
@@ -54,6 +53,8 @@ class Writer:
         A run file, as `layout.create` makes it.
     lock
         The run's lock, if the caller has it already; it is released on closing.
+    say
+        Called with a line on checkpoints that are about to be taken back.
 
     Attributes
     ----------
@@ -72,8 +73,10 @@ class Writer:
         From `append` and `flush`: the file system refused; what was committed before stays readable and resumable.
     """
 
-    def __init__(self, path: Path, lock: RunLock | None = None) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path, lock: RunLock | None = None, *, say: Callable[[str], object] = lambda text: None
+    ) -> None:
+        self.path, self._say = path, say
         self._lock = lock or RunLock(path)
         self._pending: list[tuple[int, float]] = []  # step and epoch of what waits in the buffers
         self._buffers: dict[str, np.ndarray] = {}
@@ -113,7 +116,15 @@ class Writer:
         self._slots = [self.file[f"resume/slot{index}"] for index in (0, 1)]
         self._sequence = -1
         self.optimizer_state: dict[str, np.ndarray] = {}
-        self.n_checkpoints, self.n_dropped = self._resume_point()
+        self.n_checkpoints, n_dropped = self._resume_point()
+        if n_dropped:
+            self._say(
+                f"{self.path}: the newest state of the optimizer to resume from is that of checkpoint "
+                f"{self.n_checkpoints - 1}, so the {n_dropped} after it are computed again."
+                if self.n_checkpoints
+                else f"{self.path}: no state of the optimizer to resume from is whole, so all {n_dropped} checkpoints "
+                f"are computed again."
+            )
         with self._explained():
             self._lengthen()
             self._take_back()
@@ -132,9 +143,10 @@ class Writer:
         The attributes keep their size: HDF5 then writes them in place, while others read.
         """
         attributes = self.file.attrs
+        text = None if config is None else padded(config, attributes["config"].dtype.itemsize)
         with self._explained(), undoable(self.path, self.file):
-            if config is not None:
-                attributes.modify("config", padded(config, attributes["config"].dtype.itemsize))
+            if text is not None:
+                attributes.modify("config", text)
                 if "config_digest" in attributes:
                     attributes.modify("config_digest", np.uint64(digest(attributes["config"].tobytes())))
             if other_numerics_since is not None and attributes["other_numerics_since"] < 0:
@@ -188,9 +200,9 @@ class Writer:
             self._sequence += 1
             slot = self._slots[self._sequence % 2]
             for name, values in state.items():
-                slot[f"state/{name}"][...] = values
+                slot[f"state/{self._in_file(name)}"][...] = values
             slot["n_checkpoints"][...] = self.n_checkpoints
-            slot["crc32"][...] = _checksum(state, self._sequence, self.n_checkpoints)
+            slot["crc32"][...] = checksum(state, self._sequence, self.n_checkpoints)
             slot["sequence"][...] = self._sequence
             self.file.flush()
 
@@ -200,9 +212,10 @@ class Writer:
         at = n_committed(steps[:], self._planned_states, "state_step")
         with self._explained():
             for name, values in state.items():
-                _put(group[name], at, values[None])
+                _put(group[self._in_file(name)], at, values[None])
             if "optimizer" in self._digests:
-                found = [row_digests(state[name][None])[0] for name in sorted(state)]  # (kept, seed)
+                names = sorted(state, key=self._in_file)
+                found = [row_digests(state[name][None])[0] for name in names]  # (kept, seed)
                 _put(self._digests["optimizer"], at, np.stack(found, axis=-1)[None])
             self.file.flush()
             _put(steps, at, np.array([step]))
@@ -298,10 +311,13 @@ class Writer:
             sequence, n_checkpoints, crc32 = (int(slot[key][()]) for key in ("sequence", "n_checkpoints", "crc32"))
             if sequence <= self._sequence or n_checkpoints > n_there:
                 continue
-            state = {name: dataset[()] for name, dataset in slot["state"].items()}
-            if _checksum(state, sequence, n_checkpoints) == crc32:
+            state = {of_state(name): dataset[()] for name, dataset in slot["state"].items()}
+            if checksum(state, sequence, n_checkpoints) == crc32:
                 self._sequence, self.optimizer_state, best = sequence, state, n_checkpoints
         return best, n_there - best
+
+    def _in_file(self, state: str) -> str:
+        return in_file(state) if self._digests else state  # version 1 has no digests, and the state's own names
 
     def _lengthen(self) -> None:
         """Give everything along `step` the length of the plan, in a file where lengths do not grow with each commit."""
@@ -358,13 +374,6 @@ def make_writable(path: Path) -> None:
     with suppress(OSError, RuntimeError, KeyError), h5py.File(path, "r", swmr=True) as file:
         slack = int(file.attrs["recovery_slack"])
     recover(path, slack)
-
-
-def _checksum(state: Mapping[str, np.ndarray], sequence: int, n_checkpoints: int) -> int:
-    crc = zlib.crc32(f"{sequence} {n_checkpoints}".encode())
-    for name in sorted(state):
-        crc = zlib.crc32(state[name].tobytes(), crc)
-    return crc
 
 
 def open_for_appending(path: Path) -> h5py.File:

@@ -299,8 +299,10 @@ def _starts(name: str | None, given: TrainFlags) -> list[Config]:
 
 def _stored(path: Path, expected: str | None) -> Config:
     """The config in a run file, which must be called what the command line says, if it says so."""
+    from circuits.checkpoints.repair import mend
     from circuits.checkpoints.run import open_run
 
+    mend(path)
     with open_run(path) as run:
         found = run.config.name
         if expected is not None and found != expected:

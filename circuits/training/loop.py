@@ -24,7 +24,7 @@ from tqdm import tqdm
 from circuits.checkpoints import layout
 from circuits.checkpoints.lock import RunLock, being_written, writer_pid
 from circuits.checkpoints.recover import was_killed
-from circuits.checkpoints.repair import make_plain, mend
+from circuits.checkpoints.repair import is_longer, make_plain, mend
 from circuits.checkpoints.run import Run, open_run
 from circuits.checkpoints.writer import Writer
 from circuits.config import Config
@@ -105,7 +105,7 @@ def train(
         lock = RunLock(path)
         with released_on_error(lock):
             config, numbers, others = _resumable(config, path, device, kernel, allow_different_numerics)
-            if numbers is None and was_killed(path):  # after its last checkpoint
+            if numbers is None and (was_killed(path) or is_longer(path)):  # after its last checkpoint
                 make_plain(path)
             if numbers is not None:
                 check_room(path, layout.size_on_disk(config))
@@ -189,7 +189,7 @@ def advance_to_the_end(
     progress
         A progress bar on stderr.
     """
-    with _saying_how_to_resume(path), Writer(path, lock) as writer, _stop_requests() as stop:
+    with _saying_how_to_resume(path), Writer(path, lock, say=_say) as writer, _stop_requests() as stop:
         run = Run(path, writer.file)
         if config != run.config or other_numerics:
             writer.amend(config if config != run.config else None, writer.n_checkpoints if other_numerics else None)
@@ -199,11 +199,6 @@ def advance_to_the_end(
         elif start is None:
             start = start_of(run)
         step = start.step
-        if writer.n_dropped and progress:
-            tqdm.write(
-                f"{path}: {writer.n_dropped} checkpoints after the last kept optimizer state are computed again.",
-                file=sys.stderr,
-            )
         stepper = make_stepper(config, run.all_data, start.parameters, start.state, numbers["path"], numbers["device"])
         bar = tqdm(
             total=config.total_steps, initial=step, desc=config.name, unit="step", file=sys.stderr,
@@ -249,6 +244,10 @@ def advance_to_the_end(
             rows.close()
             bar.close()
             stepper.close()
+
+
+def _say(text: str) -> None:
+    tqdm.write(text, file=sys.stderr)
 
 
 def _resumable(

@@ -29,6 +29,7 @@ import numpy as np
 
 import circuits
 from circuits.checkpoints import writer
+from circuits.cli.main import main as command_line
 from circuits.config import Config, parse
 from circuits.training import loop
 
@@ -213,13 +214,15 @@ class Truth:
         other = np.flatnonzero(there != planned[: len(there)])
         return int(other[0]) if other.size else len(there)
 
-    def check(self, folder: Path, at_least: int) -> str:
-        """What is wrong with the files in a folder; nothing if all is well."""
+    def check(self, folder: Path, at_least: int, directly: bool) -> str:
+        """What is wrong with the files in a folder; nothing if all is well. `directly`: resume before anything else."""
         path = folder / "run.h5"
         try:
-            n_found = self._found(path)
+            n_found = at_least if directly else self._found(path)
             if n_found < at_least:
                 return f"{n_found} of {at_least} committed checkpoints are left"
+            if directly and self.do is resume and command_line(["train", "--resume", "--out", str(path), "--quiet"]):
+                return "it cannot be resumed"
             self.do(self.kind, path)
             with circuits.open(path) as run:
                 if not run.parameters.load().identical(self.parameters) or not run.metrics.identical(self.metrics):
@@ -292,7 +295,7 @@ class Case:
                 yield (index, cut), "the file is gone" if self.had_file else ""
                 continue
             left.write(self.place)
-            yield (index, cut), self.truth.check(self.place, min(before, self._committed(after)))
+            yield (index, cut), self.truth.check(self.place, min(before, self._committed(after)), directly=cut % 2 == 1)
 
     def _committed(self, folder: Folder) -> int:
         return self.truth.n_committed(folder.files["run.h5"], self.address) if "run.h5" in folder.files else 0
