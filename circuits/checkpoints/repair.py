@@ -112,8 +112,8 @@ def mend(path: Path) -> bool:
 
 def is_longer(path: Path) -> bool:
     """Whether a run has rows behind its last checkpoint."""
-    with h5py.File(path, "r", locking=False, swmr=True) as file:
-        return bool(_uncommitted(file))
+    with open_run(path) as run:
+        return bool(_uncommitted(run.hdf5))
 
 
 def make_plain(path: Path) -> Repaired:

@@ -6,7 +6,8 @@ A small run is trained, resumed after a kill, extended, stopped early and repair
 library (`record.c`) that records every write, truncation and rename. From the record the files are made as a kill in
 the middle of each write would leave them: at every byte of a write of up to 1 KiB, at every 512 bytes of a longer one.
 Each is then opened, repaired if it does not open, and resumed to its end: it must hold the checkpoints that were
-committed before that write, and end with the bits of a run that was never cut.
+committed before that write, and end with the bits of a run that was never cut. Every other one is resumed at once,
+from the command line. One cut each: a second kill is what `kills.py` tries.
 """
 
 from __future__ import annotations
