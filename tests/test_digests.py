@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import xarray as xr
 
 import circuits
 from circuits.checkpoints.digests import digest, metrics_as_rows, row_digests
@@ -161,3 +162,31 @@ def test_replay_uses_only_states_that_are_what_was_kept(path):
         with pytest.raises(circuits.InputError, match=r"optimizer/exp_avg.W of seed 3 at step 0"):
             run.optimizer_state(0)
         assert run.optimizer_state(2)
+
+
+def test_xarray_opens_a_run_whose_optimizer_counts_its_updates(path):
+    with xr.open_datatree(path, engine="h5netcdf") as tree, circuits.open(path) as run:
+        assert tree["optimizer/n_updates"].dims == ("state_step", "seed")
+        assert set(run.optimizer_state(0)) == {
+            "step",
+            *(f"exp_avg{kind}.{name}" for kind in ("", "_sq") for name in "Wbu"),
+        }
+        assert (tree["optimizer/exp_avg.W"][0].values == run.optimizer_state(0)["exp_avg.W"]).all()
+
+
+def test_changed_facts_scales_and_states_to_resume_from_are_named(path, kept):
+    with h5py.File(path, "r+") as file:
+        file["neuron"][1] = 5
+        file["resume/slot0/state/exp_avg.W"][0, 0, 0] += 1
+    with circuits.open(path) as run:
+        assert set(damage(run)) >= {"neuron"}
+        assert any(line.startswith("resume/slot0, to resume from") for line in damage(run))
+    with h5py.File(path, "r+") as file:
+        file.attrs["numerics"] = file.attrs["numerics"].replace('"path"', '"bath"')
+    with pytest.raises(circuits.InputError, match="its versions, numerics, parent or time are not what was written"):
+        circuits.open(path)
+
+
+def test_lazy_parameters_can_be_copied(path):
+    with circuits.open(path) as run:
+        assert run.parameters["W"].copy(deep=True).shape == (5, 2, 4, 5)

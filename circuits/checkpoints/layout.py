@@ -258,17 +258,18 @@ def _write_skeleton(
         for field, value in {"sequence": -1, "n_checkpoints": 0, "crc32": 0}.items():
             group.create_dataset(field, data=np.int64(value))
         for name, values in optimizer_state.items():
-            group.create_dataset(f"state/{in_file(name)}", data=np.zeros_like(values))
+            dataset = group.create_dataset(f"state/{in_file(name)}", data=np.zeros_like(values))
+            dims = ("seed", *_dims_of_state(config, name))
+            if len(dims) == dataset.ndim:
+                _attach(file, dataset, dims)
     if optimizer_state and config.checkpoints.optimizer_state_every:
         n_states = len(planned_states(config))
         _growing(file, "state_step", n_states, (), np.int64).make_scale("state_step")
         file["state_step"].attrs["long_name"] = "optimizer updates at which the optimizer's state was kept"
         group = _group(file, "optimizer", ("state_step", "seed"))
         for name, values in optimizer_state.items():
-            parameter = name.partition(".")[2]  # "exp_avg.W" has the dimensions of W
-            dims = config.shapes[parameter][0] if parameter else ()
             dataset = _growing(group, in_file(name), n_states, values.shape, values.dtype)
-            _attach(file, dataset, ("state_step", "seed", *dims))
+            _attach(file, dataset, ("state_step", "seed", *_dims_of_state(config, name)))
     _write_digests(file, config, n_checkpoints)
     file.attrs["parent"] = json.dumps(parent)
     file.attrs["facts_digest"] = np.uint64(facts_digest(file))
@@ -294,6 +295,12 @@ def in_file(state: str) -> str:
 def of_state(stored: str) -> str:
     """The name of an optimizer's state by that in the file; files of version 1 have the same."""
     return "step" if stored == N_UPDATES else stored
+
+
+def _dims_of_state(config: Config, name: str) -> tuple[str, ...]:
+    """Dimensions of an array of an optimizer's state behind `seed`: "exp_avg.W" has those of W."""
+    parameter = name.partition(".")[2]
+    return config.shapes[parameter][0] if parameter else ()
 
 
 def _write_digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:

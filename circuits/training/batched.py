@@ -39,7 +39,7 @@ class Batched:
             values.requires_grad_(name not in config.model.frozen)
         self._trained = {name: values for name, values in self._parameters.items() if values.requires_grad}
         self._optimizer = config.optimizer.made(self._trained.values())
-        count = {"step": state["step"][0]} if "step" in state else {}
+        count = {"step": np.asarray(state["step"][0])} if "step" in state else {}
         restore(config, self._trained, self._optimizer, {**state, **count})
         self._train, self._test, self._marks, self._unseen = (
             tensors(config, data, what, device) for what in ("train", "test", "marks", "unseen")

@@ -48,7 +48,7 @@ class Reference:
         ]
         self._optimizers = [config.optimizer.made(trained.values()) for trained in self._trained]
         for index, (trained, optimizer) in enumerate(zip(self._trained, self._optimizers, strict=True)):
-            restore(config, trained, optimizer, {name: values[index] for name, values in state.items()})
+            restore(config, trained, optimizer, {name: np.asarray(values[index]) for name, values in state.items()})
         self._train, self._test, self._marks, self._unseen = (
             tensors(config, data, what, device) for what in ("train", "test", "marks", "unseen")
         )
