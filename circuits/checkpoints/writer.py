@@ -120,10 +120,9 @@ class Writer:
         if n_dropped:
             self._say(
                 f"{self.path}: the newest state of the optimizer to resume from is that of checkpoint "
-                f"{self.n_checkpoints - 1}, so the {n_dropped} after it are computed again."
+                f"{self.n_checkpoints - 1}. Computed again: {n_dropped} after it."
                 if self.n_checkpoints
-                else f"{self.path}: no state of the optimizer to resume from is whole, so all {n_dropped} checkpoints "
-                f"are computed again."
+                else f"{self.path}: no state of the optimizer to resume from is whole. Computed again: all {n_dropped}."
             )
         with self._explained():
             self._lengthen()

@@ -13,6 +13,7 @@ from the command line. One cut each: a second kill is what `kills.py` tries.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import random
 import struct
@@ -21,6 +22,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -222,8 +224,8 @@ class Truth:
             n_found = at_least if directly else self._found(path)
             if n_found < at_least:
                 return f"{n_found} of {at_least} committed checkpoints are left"
-            if directly and self.do is resume and command_line(["train", "--resume", "--out", str(path), "--quiet"]):
-                return "it cannot be resumed"
+            if directly and self.do is resume and (said := _said(["train", "--resume", "--out", str(path), "--quiet"])):
+                return said
             self.do(self.kind, path)
             with circuits.open(path) as run:
                 if not run.parameters.load().identical(self.parameters) or not run.metrics.identical(self.metrics):
@@ -248,6 +250,13 @@ class Truth:
             if not run.parameters.load().identical(expected):
                 raise ValueError("a committed checkpoint has other bits")
             return n
+
+
+def _said(words: list[str]) -> str:
+    """What a command that fails prints on stderr; nothing of one that succeeds."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()) as err:
+        code = command_line(words)
+    return err.getvalue() if code else ""
 
 
 class Case:
