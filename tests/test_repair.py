@@ -280,3 +280,10 @@ def test_a_copy_that_was_cut_does_not_keep_a_run_from_being_repaired(killed, mon
         with pytest.raises(circuits.RunError, match="could not be repaired"):
             circuits.repair(killed)
     assert circuits.repair(killed).copy
+
+
+def test_the_copy_of_an_earlier_repair_stays(killed, tmp_path):
+    earlier = killed.with_name("killed.h5.before-repair")
+    earlier.write_text("mine")
+    assert circuits.repair(killed).copy.name == "killed.h5.before-repair.1"
+    assert earlier.read_text() == "mine"

@@ -9,6 +9,7 @@ committed checkpoint, and the run can be resumed as before. Damaged values it le
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,7 +55,7 @@ class Repaired(NamedTuple):
 def repair(path: str | Path) -> Repaired:
     """Make the file of a killed writer open in any HDF5 tool.
 
-    The file as it was is kept beside, as RUN.h5.before-repair, if rows are cut that hold something.
+    The file as it was is kept beside, as RUN.h5.before-repair (then .1, .2, …), if rows are cut that hold something.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def repair(path: str | Path) -> Repaired:
     Raises
     ------
     InputError
-        It is not a run, it is damaged, a process is writing it now, or there is a copy of an earlier repair.
+        It is not a run, it is damaged, or a process is writing it now.
     RunError
         The file system refused a write; no checkpoint is lost.
 
@@ -125,17 +126,24 @@ def make_plain(path: Path) -> Repaired:
         something = any(_holds_something(dataset, length) for dataset, length in rows)
     if not rows:
         return Repaired(killed, False, None)  # a sound file is not even opened for writing
-    copy = path.with_name(path.name + ".before-repair") if something else None
-    if copy is not None:
-        try:
-            with path.open("rb") as whole, written_whole(copy, replace=False) as temporary:
-                temporary.unlink()
-                copy_sparse(whole, temporary)
-        except FileExistsError:
-            raise InputError(f"{copy} is the copy of an earlier repair. Move it away, then repair again.") from None
+    copy = _kept_copy(path) if something else None
     with open_for_appending(path) as file:
         cut_to(path, file, _uncommitted(file))
     return Repaired(killed, True, copy)
+
+
+def _kept_copy(path: Path) -> Path:
+    """A copy of the file beside it, under the first name that is free: that of an earlier repair stays."""
+    number = 0
+    while True:
+        copy = path.with_name(f"{path.name}.before-repair{f'.{number}' if number else ''}")
+        number += 1
+        if copy.exists():
+            continue
+        with suppress(FileExistsError), path.open("rb") as whole, written_whole(copy, replace=False) as temporary:
+            temporary.unlink()
+            copy_sparse(whole, temporary)
+            return copy
 
 
 def _uncommitted(file: h5py.File) -> list[tuple[h5py.Dataset, int]]:
