@@ -27,7 +27,7 @@ def library(tmp_path_factory):
     [
         ("resumed", "adamw", 15),
         ("extended", "sgd", 15),
-        *(pytest.param(name, kind, 60, marks=pytest.mark.slow) for name in CASES for kind in ("sgd", "adamw")),
+        *(pytest.param(name, kind, 20, marks=pytest.mark.slow) for name in CASES for kind in ("sgd", "adamw")),
     ],
 )
 def test_no_cut_loses_a_checkpoint_or_a_bit(name, kind, n_cuts, tmp_path, library):
