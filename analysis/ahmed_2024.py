@@ -223,7 +223,7 @@ for kind, plain, with_dropout in (("rnn", "7.1a", ("7.1b", "7.2a")), ("lstm", "7
         study.curves(f"Figure {number}", chosen, CURVES, f"{kind.upper()}, dropout, {optimizer}")
 
 # %% [markdown]
-# ## Figure 7.8: the scale of the initialisation
+# ## Figure 7.8: the scale of the initialization
 #
 # The caption says that the plots are of the scaled ones; the text describes both.
 
@@ -232,7 +232,7 @@ scaled = study.runs(SCALE)
 
 
 def larger_is_longer(kind):
-    """Whether a network groks later from a larger initialisation."""
+    """Whether a network groks later from a larger initialization."""
     small, large = (when(scaled[f"{kind}-{alpha}"], "grokking_delay") for alpha in (1, 5))
     return f"delay α = 1: {epochs(small)}, α = 5: {epochs(large)}", later(large, small) and median(large) > GROKS
 
@@ -291,11 +291,11 @@ study.claim(
     WHERE, "the smaller the fraction, the longer", "yes", lambda: along(fraction, ["0.8", "0.65", "0.5", "0.35"])
 )
 study.claim(
-    WHERE, "the larger the initialisation, the longer", "yes", lambda: along(scale, ["0.5", "1.0", "2.0", "4.0"])
+    WHERE, "the larger the initialization, the longer", "yes", lambda: along(scale, ["0.5", "1.0", "2.0", "4.0"])
 )
 study.curves(WHERE, decay, ["accuracy", "parameter_norm"], "weight decay")
 study.curves(WHERE, list(fraction.values()), "accuracy", "training fraction")
-study.curves(WHERE, list(scale.values()), ["accuracy", "parameter_norm"], "initialisation")
+study.curves(WHERE, list(scale.values()), ["accuracy", "parameter_norm"], "initialization")
 if len(fraction) > 1:
     found = circuits.analysis.outcomes(fraction)["grokking_delay"]
     found = found.assign_coords(train_fraction=("run", [run.config.task.train_fraction for run in fraction.values()]))

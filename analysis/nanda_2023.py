@@ -20,7 +20,7 @@
 #
 # This study measures their statements on our run of their mainline model, at every one of 251 checkpoints. The numbers
 # of the paper are quoted from its sections 4 and 5, as they are remembered: its text is not beside this project. Ours
-# has TransformerLens's initialisation and another seed, so the frequencies differ, and their number may.
+# has TransformerLens's initialization and another seed, so the frequencies differ, and their number may.
 #
 # Run it as a script, `python analysis/nanda_2023.py`, or open it as a notebook with jupytext. It uses the run in
 # `checkpoints/`, about ten minutes to train (`--train`), and one or two to analyse. `--fast` takes a small one.

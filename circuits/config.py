@@ -26,7 +26,7 @@ MAX_CHECKPOINTS = 20_000_000  # that a config may plan; listing them takes a sec
 
 
 class Checkpoints(Part):
-    """When the parameters are kept. The initialisation and the last step always are."""
+    """When the parameters are kept. The initialization and the last step always are."""
 
     every_epochs: PositiveInt | None = 1
     """A checkpoint every so many epochs."""
@@ -69,7 +69,7 @@ class Config(Part):
     weight_decay_changes: tuple[WeightDecayChange, ...] = ()
     """New weight decays, such as {"train_accuracy": 0.98, "value": 0.1}; of those that are due the last one holds."""
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
-    """Each seed has its own training set, initialisation and order, and of some tasks its own test set."""
+    """Each seed has its own training set, initialization and order, and of some tasks its own test set."""
     checkpoints: Checkpoints = Checkpoints()
     metrics: tuple[str, ...] = ()
     """Measured at every checkpoint besides losses and accuracies: effective_sparsity, parameter_norm, zero_weights,
@@ -214,7 +214,7 @@ class Config(Part):
         return needs is None or bool(self.hidden_layers if needs == "hidden_layers" else getattr(self.model, needs))
 
     def checkpoint_steps(self) -> list[int]:
-        """Every step at which a checkpoint is kept, ascending; the first is 0, the initialisation, but in a replay.
+        """Every step at which a checkpoint is kept, ascending; the first is 0, the initialization, but in a replay.
 
         Examples
         --------

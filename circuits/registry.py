@@ -193,7 +193,7 @@ PRESETS = {
             "ahmed-2024-transformer": ("transformer", "Table 7.1", "1.5 h"),
             "ahmed-2024-adam": ("Adam, no regularisation", "Figs. 7.1a, 7.3a", "1 h"),
             "ahmed-2024-dropout": ("dropout, Adam and AdamW", "Figs. 7.1b, 7.2, 7.3b, 7.4", "1 h"),
-            "ahmed-2024-init-scale": ("initialisation times 1 and 5", "Fig. 7.8", "1 h"),
+            "ahmed-2024-init-scale": ("initialization times 1 and 5", "Fig. 7.8", "1 h"),
             "ahmed-2024-no-decay": ("no weight decay", "Fig. 5.4", "2 h"),
             "ahmed-2024-decay-removed": ("weight decay removed", "Figs. 5.5, 5.6, 7.5, 7.6", "1 h"),
             "ahmed-2024-decay-introduced": ("weight decay introduced", "Figs. 5.7, 7.7", "1 h"),
@@ -236,7 +236,7 @@ PRESETS = {
             "modular-31-decay": ("decay removed, introduced", "", "8 s"),
             "modular-31-fraction": ("35 to 80 % for training", "", "8 s"),
             "modular-31-noise": ("noise on the inputs", "", "8 s"),
-            "modular-31-init-scale": ("initialisation times 0.5 to 4", "", "8 s"),
+            "modular-31-init-scale": ("initialization times 0.5 to 4", "", "8 s"),
         },
     ),
 }

@@ -61,7 +61,7 @@ def test_the_certified_margin_says_which_way_and_is_nan_where_nothing_is_shown(c
         assert (margin.values[verdict.values == "certified"] > 0).all()
         assert (margin.values[verdict.values == "refuted"] <= 0).all()
         assert np.isnan(margin.values[verdict.values == "undecided"]).all()
-    assert (certificates["whole_verdict"].isel(step=0) == "refuted").all(), "an initialisation does not compute parity"
+    assert (certificates["whole_verdict"].isel(step=0) == "refuted").all(), "an initialization does not compute parity"
 
 
 @pytest.mark.slow

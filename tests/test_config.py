@@ -109,7 +109,7 @@ def test_a_missing_config_file_is_named(tmp_path):
         read_config(tmp_path / "none.json")
 
 
-def test_checkpoints_include_the_initialisation_and_the_last_step():
+def test_checkpoints_include_the_initialization_and_the_last_step():
     config = circuits.preset("merrill-2023").replace(
         epochs=5, checkpoints={"every_epochs": None, "every_steps": 60, "at_steps": [7]}
     )

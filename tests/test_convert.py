@@ -204,7 +204,7 @@ def test_one_seeds_folder_gives_that_seed(place, tmp_path, monkeypatch, inside):
 def test_without_checkpoint_0_that_is_said(tmp_path, capsys):
     save_networks(tmp_path / CONFIGURATION, epochs=[10, 20, 25])
     assert main(["convert", "parity-nn", str(tmp_path), "--out", str(tmp_path / "run.h5"), "--quiet"]) == 0
-    assert "Checkpoint 0, the initialisation, is not there.\n" in capsys.readouterr().err
+    assert "Checkpoint 0, the initialization, is not there.\n" in capsys.readouterr().err
     with circuits.open(tmp_path / "run.h5") as run:
         assert run.epochs.tolist() == [10, 20, 25]
         assert run.config.checkpoint_steps() == run.steps.tolist()

@@ -143,7 +143,7 @@ def test_values_too_large_for_a_page_leave_a_gap():
 # ---- the epoch axis ----
 
 
-def test_epochs_are_on_a_log_axis_that_says_that_the_initialisation_is_left_out(tiny_run):
+def test_epochs_are_on_a_log_axis_that_says_that_the_initialization_is_left_out(tiny_run):
     axis = figures.accuracy(tiny_run.metrics).layout.xaxis
     assert axis.type == "log"
     assert axis.title.text == "epoch (log scale, epoch 0 left out)"

@@ -135,7 +135,7 @@ def test_its_losses_on_train_and_test_set_are_those_measured_while_training(run)
     np.testing.assert_allclose(found["sum_of_squared_weights"], norms.to_dataarray().sum("variable"), rtol=1e-5)
 
 
-def test_a_network_at_its_initialisation_has_no_key_frequency(run):
+def test_a_network_at_its_initialization_has_no_key_frequency(run):
     assert float(measured(run)["logit_share"].isel(step=0).max()) < least_key_share(11) / 3
 
 

@@ -204,7 +204,7 @@ def test_checkpoints_are_kept_where_the_config_says(tmp_path, make_config):
         assert run.epochs.tolist() == [step / 7 for step in run.steps]
 
 
-def test_checkpoint_0_is_the_initialisation_and_metrics_belong_to_their_checkpoint(tiny_run):
+def test_checkpoint_0_is_the_initialization_and_metrics_belong_to_their_checkpoint(tiny_run):
     for seed in tiny_run.seeds:
         initial = tiny_run.config.model.initial(Signature(8), seed)
         assert (tiny_run.arrays(seed, 0)["W"] == initial["W"].astype(np.float32)).all()

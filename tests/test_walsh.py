@@ -131,7 +131,7 @@ def test_neurons_and_groups_are_sums_of_their_contributions(tiny_run, exact):
     assert both.values == pytest.approx(exact["coefficient"].isel(subset=-1).values, abs=1e-6)
 
 
-def test_movement_is_from_the_initialisation_and_the_gap_statistics_are_of_the_neurons(tiny_run, exact):
+def test_movement_is_from_the_initialization_and_the_gap_statistics_are_of_the_neurons(tiny_run, exact):
     W, W_0 = (tiny_run.arrays(2, checkpoint)["W"].astype(float) for checkpoint in (4, 0))
     moved = np.abs(W - W_0)
     found = exact["movement"].sel(seed=2).isel(step=4)

@@ -1,6 +1,6 @@
 """A few checkpoints of `fourier` in full, to be looked at: neurons over all pairs, logits in the 2-D basis.
 
-The checkpoints: initialisation, memorization, half way to generalization, generalization, the last one; those of
+The checkpoints: initialization, memorization, half way to generalization, generalization, the last one; those of
 several seeds by their median. The neurons: at the last checkpoint, of each key frequency those that it explains best.
 """
 

@@ -8,7 +8,7 @@ movement counts from the beginning of this run.
 The gap: see `population_gradient`. The paper defines it for one neuron. For a layer this takes the size of each input's
 gradient over all neurons, √(Σ_j u_j² g_ji²), and the gap of these sizes: that is ours. The gradient is that of the
 correlation loss -y f(x), as in the paper; the hinge loss has the same one for as long as all margins are below 1, as at
-initialisation. The paper studies these measures on fresh examples at every step, not on a training set that is
+initialization. The paper studies these measures on fresh examples at every step, not on a training set that is
 memorized.
 """
 

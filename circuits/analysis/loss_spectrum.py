@@ -65,7 +65,7 @@ def spectrum(curve: Float[np.ndarray, " point"], spacing: float) -> Spectrum:
 def loss_spectra(run: Run, options: Options = Options()) -> xr.Dataset | None:
     """Spectra of both loss curves of a run; None where too few of its checkpoints are evenly spaced.
 
-    The window is the first 32 checkpoints after the initialisation, or as many as the last seed takes to memorize if
+    The window is the first 32 checkpoints after the initialization, or as many as the last seed takes to memorize if
     that is more, as far as they are evenly spaced; at least 16.
 
     Returns

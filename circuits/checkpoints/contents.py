@@ -71,7 +71,7 @@ def check_contents(file: h5py.File, config: Config) -> None:
     _trajectories(file, config, n_checkpoints)
     _data(file, config)
     _states(file, config)
-    _digests(file, config)
+    _digests(file, config, n_checkpoints)
     for slot in ("resume/slot0", "resume/slot1"):
         for field in ("sequence", "n_checkpoints", "crc32"):
             _array(file, f"{slot}/{field}", (), "i")
@@ -134,7 +134,7 @@ def _states(file: h5py.File, config: Config) -> None:
                 raise ValueError(f"optimizer/{name} has {len(item)} entries for {n_states} kept states")
 
 
-def _digests(file: h5py.File, config: Config) -> None:
+def _digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
     """Version 2 has a digest of everything; version 1 of nothing."""
     if int(file.attrs["format_version"]) < 2:
         return
@@ -153,8 +153,10 @@ def _digests(file: h5py.File, config: Config) -> None:
         found = [one.decode() for one in _array(file, f"digests/{dim}", (len(names),), "S")[:].tolist()]
         if found != names:
             raise ValueError(f"digests/{dim} names {found}, expected {names}")
-        planned = planned_checkpoints(config) if along == "step" else planned_states(config)
-        if len(dataset) < (n := n_committed(file[along][:], planned, along)):
+        n = n_checkpoints
+        if along == "state_step":
+            n = n_committed(file[along][:], planned_states(config), along)
+        if len(dataset) < n:
             raise ValueError(f"digests/{name} has {len(dataset)} entries for {n} of {along}")
     for name, item in _members(file, "data"):
         if name not in file and not isinstance(item.attrs.get("digest"), np.unsignedinteger):

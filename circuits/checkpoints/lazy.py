@@ -4,8 +4,8 @@ Slices become HDF5 selections, at most one axis by a list of indices; the rest i
 `step` is the number of committed checkpoints at the moment the variable was made, so that a run that is still being
 written shows a consistent prefix.
 
-Whole rows, everything of a checkpoint and seed, are held against their digests as they are read. A part of a row, such
-as one neuron over all checkpoints, is not: its digest would need the rest.
+A row is all of an array at one checkpoint and seed. Reading whole rows checks their digests. Reading a part of a row,
+such as one neuron over all checkpoints, does not: the digest needs the rest of the row.
 """
 
 from __future__ import annotations

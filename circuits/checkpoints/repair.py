@@ -3,7 +3,7 @@
 `circuits.open` reads the file of a killed writer as it is, unless the kill cut a write of HDF5's own metadata.
 `h5dump`, netCDF4 and plain xarray refuse it, because its superblock still says "open for writing", and show rows of
 checkpoints that were never committed. Repair mends the metadata, clears the flag and cuts the rows. It drops no
-committed checkpoint, and the run can be resumed as before. Damaged values it leaves as they are, and refuses the file.
+committed checkpoint, and the run can be resumed as before. It refuses a file with damaged steps, and changes no value.
 """
 
 from __future__ import annotations

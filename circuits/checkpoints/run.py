@@ -55,7 +55,7 @@ class Run:
     other_numerics_since
         The checkpoint from which a machine with other numerics went on, -1 if none did.
     parent
-        Path, fingerprint and step of the run that this one starts from, None if it starts at an initialisation.
+        Path, fingerprint and step of the run that this one starts from, None if it starts at an initialization.
     """
 
     def __init__(self, path: str | Path, file: h5py.File | None = None) -> None:

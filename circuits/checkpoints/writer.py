@@ -3,10 +3,10 @@
 A checkpoint is committed in two phases: first all its data and their digests, flushed; then its entry in `step`,
 flushed. Readers, and the writer itself after a kill, count the entries of `step` that are written (`commits.py`).
 Both phases write data only, in places that the file has from the beginning: no block of HDF5's own changes, so that
-wherever a kill cuts a write, the file opens. What does change such blocks can be undone (`undo.py`). Readers in other
+wherever a kill cuts a write, the file opens. `undo.py` undoes the few changes of such blocks. Readers in other
 processes may have the file open all the while (HDF5's single-writer-multiple-reader mode).
 
-Files of format version 1 grow with each commit, as they did, and have no digests.
+Files of format version 1 grow with each commit, and have no digests.
 
 Optimizers with state save it in two alternating slots, each with a sequence number and a checksum; resuming takes the
 newest valid one and drops the checkpoints after it. Without state, every checkpoint is a point to resume from.
@@ -103,6 +103,7 @@ class Writer:
         self._plan(parse(json.loads(self.file.attrs["config"])))
         self._step, self._epoch = self.file["step"], self.file["epoch"]
         self._digests = dict(self.file["digests"].items()) if "digests" in self.file else {}
+        self._digested_names = [one.decode() for one in self._digests["digested"][:].tolist()] if self._digests else []
         self._trajectories = {
             f"{group}/{name}": dataset
             for group in ("parameters", "metrics")
@@ -293,10 +294,10 @@ class Writer:
 
     def _digested(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         """(row, seed, digested) of checkpoints in the buffers."""
-        names = [name.decode() for name in self._digests["digested"][:].tolist()]
         metrics = {name: values for name, values in rows.items() if name.startswith("metrics/")}
         found = [
-            row_digests(metrics_as_rows(metrics) if name == METRICS else rows[f"parameters/{name}"]) for name in names
+            row_digests(metrics_as_rows(metrics) if name == METRICS else rows[f"parameters/{name}"])
+            for name in self._digested_names
         ]
         return np.stack(found, axis=-1)
 

@@ -182,5 +182,5 @@ def _tell(run: "Run") -> None:
         f"{run.path}: {count(run.n_checkpoints, 'checkpoint')} of {count(len(run.seeds), 'seed')}, {size(run.nbytes)}"
     )
     if run.n_checkpoints and run.steps[0] > 0:
-        remark("Checkpoint 0, the initialisation, is not there.")
+        remark("Checkpoint 0, the initialization, is not there.")
     remark(f"Next: circuits show {run.path}, or circuits analyze {run.path}")

@@ -3,7 +3,7 @@
     results/n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt
 
 The path is all there is of the config; the batch size is not in it. Both codes save `model_EPOCH.pt` at the top of an
-epoch, before its updates: it is the state after EPOCH epochs, `model_0.pt` the initialisation, and what the last epoch
+epoch, before its updates: it is the state after EPOCH epochs, `model_0.pt` the initialization, and what the last epoch
 did is not kept. So checkpoint EPOCH is step EPOCH × ceil(N / batch size). Neither code stores its data; both draw them
 with Python's `random`, from seeds that are known, and `circuits.tasks.parity` draws them again.
 """

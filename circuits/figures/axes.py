@@ -1,6 +1,6 @@
 """The frame of every figure: epochs across, on a log scale as in the papers, on white.
 
-Epoch 0, the initialisation, has no place on a log axis: it is left out, and the axis says so. A result with fewer than
+Epoch 0, the initialization, has no place on a log axis: it is left out, and the axis says so. A result with fewer than
 two later checkpoints is drawn on a linear axis, with all there is.
 """
 
@@ -27,7 +27,7 @@ def epochs(values: xr.DataArray | xr.Dataset) -> xr.DataArray:
 
 
 def on_log_axis(values: xr.DataArray | xr.Dataset) -> bool:
-    """Whether at least two checkpoints lie after the initialisation."""
+    """Whether at least two checkpoints lie after the initialization."""
     return int((epochs(values) > 0).sum()) >= 2
 
 

@@ -6,7 +6,7 @@ With one-hot slots the first W is an embedding per slot: W x = Σ_slot W_slot[to
 by one table for all positions (`shared`) or by one for each (`per_slot`), and are then added up or laid side by side. A
 shared table whose embeddings are added up makes a network that cannot tell x, y from y, x.
 
-Initialised as PyTorch's `nn.Linear`, W_i, b_i, U and c uniform on ±1/√fan-in and embeddings standard normal, or by
+Initialized as PyTorch's `nn.Linear`, W_i, b_i, U and c uniform on ±1/√fan-in and embeddings standard normal, or by
 `init="normal"`: every weight normal with variance 1/fan-in, biases 0.
 """
 

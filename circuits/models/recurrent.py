@@ -3,7 +3,7 @@
     rnn   h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)                    (Elman 1990)
     lstm  the gated cell of Hochreiter and Schmidhuber 1997, as `torch.nn.LSTM` has it
 
-Ahmed 2024, chapter 5 and Table 7.2; Liu, Chi and Wu, section 2. Parameters have torch's names and its initialisation:
+Ahmed 2024, chapter 5 and Table 7.2; Liu, Chi and Wu, section 2. Parameters have torch's names and its initialization:
 embeddings standard normal, everything else uniform on ±1/√hidden. Dropout sits before the readout, since torch's own
 does nothing to a single layer.
 """

@@ -1,6 +1,6 @@
 """One hidden ReLU layer: f(x) = uᵀ relu(W x + b), without an output bias.
 
-Merrill et al. 2023, section 2. Initialised as PyTorch's `nn.Linear`: W and b uniform on ±1/√n, u uniform on ±1/√width.
+Merrill et al. 2023, section 2. Initialized as PyTorch's `nn.Linear`: W and b uniform on ±1/√n, u uniform on ±1/√width.
 """
 
 from __future__ import annotations

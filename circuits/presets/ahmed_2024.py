@@ -43,7 +43,7 @@ def ahmed_2024_transformer() -> Config:
     """Table 7.1: the transformer that the recurrent networks are compared with, on its three tokens `x y =`.
 
     The essay says how it is built, not how it is trained, and shows no curve of it. Ours: as the LSTM at 50 %, without
-    scaling the initialisation, which the essay finds a transformer does not need; `nanda-2023` trains it as published.
+    scaling the initialization, which the essay finds a transformer does not need; `nanda-2023` trains it as published.
     """
     return _config(
         "ahmed-2024-transformer",

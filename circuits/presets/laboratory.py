@@ -3,7 +3,7 @@
 Half the table for training; one-hot pairs, 128 neurons x², no biases, weights normal with variance 1/fan-in; full-batch
 AdamW with learning rate 0.01, weight decay 1, β = (0.9, 0.98), cross-entropy. It memorizes by step 40 and generalizes
 about step 600. Of no paper: small enough to try in it what the papers did in hours. The variants ask Ahmed 2024's
-questions (decay, fraction, initialisation) and that of Liu, Chi and Wu, section 5.3 (input noise).
+questions (decay, fraction, initialization) and that of Liu, Chi and Wu, section 5.3 (input noise).
 """
 
 from typing import Any

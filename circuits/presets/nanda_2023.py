@@ -5,7 +5,7 @@ Section 3: x + y mod 113 as "x y =", 30 % of the table for training, a transform
 loss is taken of the logits in float64: in float32 that of a network which has memorized rounds to 0.
 
 Ours: β = (0.9, 0.98) and 10 updates of warm-up, as Power et al. 2022; attention has biases too, and TransformerLens's
-initialisation; 20 000 epochs, half of the paper's; one seed. Reimplementations agree on task, sizes, optimizer and full
+initialization; 20 000 epochs, half of the paper's; one seed. Reimplementations agree on task, sizes, optimizer and full
 batches; the number of epochs could not be checked against the paper's text.
 """
 

@@ -138,7 +138,7 @@ def begin(
     path, config, numbers
         The file, what to run, and the numerics that serve it.
     parent, start
-        What the file says of the run it comes from, and where it begins; by default at the initialisation.
+        What the file says of the run it comes from, and where it begins; by default at the initialization.
     overwrite, progress
         As in `train`.
     """
@@ -183,7 +183,7 @@ def advance_to_the_end(
     config, numbers
         What to run, and the numerics that serve it.
     start
-        Where a file without checkpoints begins; by default at the initialisation.
+        Where a file without checkpoints begins; by default at the initialization.
     other_numerics
         Whether `numbers` are others than the file's: where they begin is then recorded there.
     progress

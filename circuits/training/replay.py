@@ -58,7 +58,7 @@ def replay(
     """Train the stretch from `from_step` to `to_step` of a run again, keeping a checkpoint every `every` steps.
 
     It starts from the last stored checkpoint at or before `from_step` whose optimizer state is known: any for SGD,
-    those of `run.state_steps`, or the initialisation, for optimizers with state.
+    those of `run.state_steps`, or the initialization, for optimizers with state.
 
     Parameters
     ----------

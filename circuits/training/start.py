@@ -1,4 +1,4 @@
-"""Where training begins: at an initialisation, at a stored checkpoint, or at the run that a replay starts from."""
+"""Where training begins: at an initialization, at a stored checkpoint, or at the run that a replay starts from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Start(NamedTuple):
 
 
 def start_of(run: Run) -> Start:
-    """Where a run without checkpoints begins: at the initialisation, or where its parent was when it was made.
+    """Where a run without checkpoints begins: at the initialization, or where its parent was when it was made.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def start_of(run: Run) -> Start:
 
 
 def ticket_start(run: Run, seed: int, neurons: Sequence[int]) -> Start:
-    """Some neurons of one network of a run, at its initialisation: each (1, …), no optimizer state.
+    """Some neurons of one network of a run, at its initialization: each (1, …), no optimizer state.
 
     Raises
     ------
