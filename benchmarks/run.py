@@ -16,6 +16,7 @@ from pathlib import Path
 import flagship
 import floors
 import fourier
+import page
 import scaling
 import speed
 import storage
@@ -24,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from timing import REPETITIONS, Row
 
-ROWS = (*speed.ROWS, *flagship.ROWS, *storage.ROWS, *transformer.ROWS, *fourier.ROWS)
+ROWS = (*speed.ROWS, *flagship.ROWS, *storage.ROWS, *transformer.ROWS, *fourier.ROWS, *page.ROWS)
 
 
 def main(word: str = "", rows: Sequence[Row] = ROWS, others: Sequence[str] = ("scaling", "floors")) -> int:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import circuits
 from circuits import figures
+from circuits.analysis.labels import spread
 from circuits.figures import bands, generic, learning
-from circuits.figures.neurons import MOST_POINTS, dominant, spread
+from circuits.figures.neurons import MOST_POINTS, dominant
 from circuits.registry import MEASUREMENTS, load
 
 NAN = float("nan")
@@ -314,7 +315,7 @@ def test_all_neurons_of_a_very_wide_network_stays_small_and_says_which_it_draws(
     assert f"the {MOST_POINTS // 16} of {n_neurons} with the largest peak" in figure.layout.meta["caption"]
 
 
-@given(st.integers(1, 400), st.integers(2, 64), st.floats(0.01, 10))
+@given(st.integers(2, 400), st.integers(2, 64), st.floats(0.01, 10) | st.just(0.0))
 def test_spread_keeps_the_ends_and_no_more_than_asked(n_checkpoints, count, first):
     at = first + np.arange(n_checkpoints, dtype=float)
     chosen = spread(at, count)

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pages
 import pytest
 
 import circuits
@@ -50,6 +51,10 @@ def path(request, tmp_path_factory):
 def answered(*words, capsys):
     assert main(list(map(str, words))) == 0
     return capsys.readouterr().out
+
+
+def test_a_page_from_the_sidecar_is_the_page_measured_anew(path, tmp_path):
+    assert pages.from_sidecar(path, tmp_path) == pages.measured(path, tmp_path)
 
 
 def test_analyze_without_flags_makes_what_applies(path, capsys):

@@ -3,8 +3,8 @@
 from typing import ClassVar, Literal
 
 import numpy as np
+import pages
 import pytest
-from plotly.offline import get_plotlyjs
 
 import circuits
 from circuits.analysis.measurements import applies, usual
@@ -96,7 +96,7 @@ def test_every_table_of_another_task_says_nothing_about_parity(majority_path, ca
 def test_every_figure_and_the_page_of_another_task_say_nothing_about_parity_nor_name_a_papers_figure(
     majority, tmp_path
 ):
-    text = report(majority, tmp_path / "page.html").read_text(encoding="utf-8").replace(get_plotlyjs(), "")
+    text = pages.readable(report(majority, tmp_path / "page.html").read_text(encoding="utf-8"))
     assert "Sensitivity" in text
     for word in ("parity", "merrill", "figure 2", "as in"):
         assert word not in text.lower(), word

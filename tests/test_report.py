@@ -8,16 +8,18 @@ import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
+import pages
 import pytest
 import xarray as xr
 from plotly.offline import get_plotlyjs
 
 import circuits
-from circuits.analysis.measurements import analyze
+from circuits.analysis.measurements import analyze, usual
+from circuits.analysis.phases import phase_checkpoints
 from circuits.analysis.sidecar import write_sidecar
 from circuits.checkpoints.writer import Writer
 from circuits.figures import report as module
-from circuits.figures.report import page, report
+from circuits.figures.report import page, report, sections
 from circuits.options import Options
 from circuits.registry import MEASUREMENTS, Entry, load
 
@@ -64,8 +66,8 @@ def grokked_page(grokked_path, tmp_path_factory):
 
 
 def test_the_page_embeds_plotly_once_and_refers_to_nothing_outside(grokked_page):
-    assert grokked_page.count(get_plotlyjs()) == 1
-    rest = grokked_page.replace(get_plotlyjs(), "")
+    assert pages.library(grokked_page) == get_plotlyjs()
+    rest = pages.readable(grokked_page)
     assert "http:" not in rest
     assert "https:" not in rest
     found = Page(grokked_page)
@@ -270,16 +272,51 @@ def test_the_page_draws_what_the_sidecar_holds_of_measurements_on_request(grokke
     assert set(captions) <= set(here.texts("figcaption"))
 
 
-def test_a_stored_measurement_never_stands_in_for_one_that_is_made_anew(tiny_path, tmp_path, monkeypatch):
+def test_the_page_draws_what_the_sidecar_holds_and_measures_the_rest(tiny_path, tmp_path, monkeypatch):
     path = tmp_path / "a.h5"
     shutil.copy(tiny_path, path)
+    drawn, made = {}, []
+    monkeypatch.setattr(module, "page", lambda run, results, options: drawn.update(results) or module.GENERATOR)
+    monkeypatch.setattr(module, "analyze", lambda run, *names, **more: made.extend(names) or analyze(run, *names))
     with circuits.open(path) as run:
-        found = circuits.analyze(run, "norms")["norms"]
-        write_sidecar(run, {"norms": found * np.nan})
-        drawn = {}
-        monkeypatch.setattr(module, "page", lambda run, results, options: drawn.update(results) or "")
+        found = circuits.analyze(run, "norms", "walsh")
+        write_sidecar(run, found)
         report(run)
-        xr.testing.assert_equal(drawn["norms"], found)
+        assert made == [name for name in usual(run) if name not in found]
+        for name, dataset in found.items():
+            xr.testing.assert_equal(drawn[name], dataset)
+        made.clear()
+        report(run, options=Options(norm="path"))
+        assert made == usual(run), "what was measured with other options is not drawn"
+
+
+def test_a_page_from_the_sidecar_is_the_page_measured_anew(tiny_path, tmp_path):
+    assert pages.from_sidecar(tiny_path, tmp_path) == pages.measured(tiny_path, tmp_path)
+
+
+def test_a_page_of_a_long_run_measures_some_checkpoints_and_says_how_many(grokked_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_MEASURED", 6)
+    monkeypatch.setattr(module, "MOST_WORK", 0.0)
+    all_steps, results = grokked_run.steps, {}
+    whole = sections(grokked_run, results, circuits.analysis.phases(grokked_run))
+    write = module.page
+    monkeypatch.setattr(module, "page", lambda run, made, options: results.update(made) or write(run, made, options))
+    found = Page(report(grokked_run, tmp_path / "few.html").read_text())
+    assert len(whole) == 1
+    assert results["norms"].sizes["step"] == len(all_steps)
+    reached = phase_checkpoints(grokked_run, Options())
+    for name in set(results) - {"norms"}:
+        steps = results[name]["step"].values
+        assert 6 <= len(steps) <= 6 + sum(np.isfinite(of).sum() for of in reached)
+        assert {all_steps[0], all_steps[-1]} <= set(steps)
+        for of in reached:
+            assert set(all_steps[of[np.isfinite(of)].astype(int)]) <= set(steps)
+        said = f"{MEASUREMENTS[name].help} Measured at {len(steps)} of the {len(all_steps)} checkpoints."
+        assert said in found.texts("p")
+    assert MEASUREMENTS["norms"].help in found.texts("p")
+    made = report(grokked_run, tmp_path / "asked.html", options=Options(most_checkpoints=4))
+    assert made.exists()
+    assert results["norms"].sizes["step"] < 4 + 2 * len(grokked_run.seeds) + 1
 
 
 # ---- where it is written ----
@@ -336,7 +373,9 @@ addEventListener("securitypolicyviolation", (event) => seen.push("blocked: " + e
 </script>"""
 
 PROBE = """<script>
-addEventListener("load", () => setTimeout(() => {
+addEventListener("load", function probe() {
+  if (!document.documentElement.dataset.drawn)
+    return setTimeout(probe, 100);
   const size = (element) => { const box = element.getBoundingClientRect(); return [box.width, box.height]; };
   const figures = [...document.querySelectorAll(".plotly-graph-div")].map((figure) => ({
     id: figure.id,
@@ -346,11 +385,11 @@ addEventListener("load", () => setTimeout(() => {
     marks: figure.querySelectorAll(".scatterlayer .js-line, .scatterlayer .point").length,
     inside: figure.getBoundingClientRect().right <= document.documentElement.clientWidth,
   }));
-  const probe = document.createElement("pre");
-  probe.id = "probe";
-  probe.textContent = JSON.stringify({seen, figures});
-  document.body.append(probe);
-}, 1000));
+  const result = document.createElement("pre");
+  result.id = "probe";
+  result.textContent = JSON.stringify({seen, figures, undrawn: !document.getElementById("undrawn").hidden});
+  document.body.append(result);
+});
 </script>"""
 
 
@@ -387,6 +426,7 @@ def rendered(chromium: str, text: str, folder, width: int) -> dict:
 def test_a_browser_draws_every_figure_without_an_error(chromium, grokked_page, tmp_path, width):
     found = rendered(chromium, grokked_page, tmp_path, width)
     assert found["seen"] == []
+    assert not found["undrawn"]
     assert len(found["figures"]) == 29
     for figure in found["figures"]:
         assert figure["drawn"], figure
@@ -404,6 +444,14 @@ def test_a_browser_draws_the_page_of_a_diverged_run_without_an_error(chromium, t
         found = rendered(chromium, report(run).read_text(), tmp_path, 1200)
     assert found["seen"] == []
     assert all(min(figure["size"]) > 200 for figure in found["figures"])
+
+
+@pytest.mark.slow
+def test_a_browser_that_cannot_unpack_the_figures_says_so(chromium, grokked_page, tmp_path):
+    old = grokked_page.replace("<main>", "<main><script>delete window.DecompressionStream</script>")
+    found = rendered(chromium, old, tmp_path, 1200)
+    assert found["undrawn"]
+    assert not any(figure["drawn"] for figure in found["figures"])
 
 
 @pytest.mark.slow

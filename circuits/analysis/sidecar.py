@@ -13,7 +13,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import xarray as xr
 
 import circuits
@@ -232,9 +234,18 @@ def _storable(dataset: xr.Dataset, made_by: Mapping[str, str]) -> xr.Dataset:
 
 
 def _restored(dataset: xr.Dataset) -> xr.Dataset:
-    attrs = {name: value for name, value in dataset.attrs.items() if name not in PROVENANCE}
-    if "warnings" in attrs:
-        attrs["warnings"] = [line for line in attrs["warnings"].split("\n") if line]
     found = dataset.copy()
-    found.attrs = attrs
+    found.attrs = {name: value for name, value in dataset.attrs.items() if name not in PROVENANCE}
+    if "warnings" in found.attrs:
+        found.attrs["warnings"] = [line for line in found.attrs["warnings"].split("\n") if line]
+    found.attrs = _as_python(found.attrs)
+    for variable in found.variables.values():
+        variable.attrs = _as_python(variable.attrs)
     return found
+
+
+def _as_python(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Attributes as they were before they were stored: numbers and lists, not NumPy's."""
+    return {
+        name: value.tolist() if isinstance(value, np.generic | np.ndarray) else value for name, value in attrs.items()
+    }

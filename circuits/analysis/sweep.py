@@ -1,13 +1,17 @@
 """Walking a run: one function of one network, applied to every checkpoint and seed, a block of checkpoints at a time.
 
-Blocks are read while the one before is computed; networks are spread over threads, with one BLAS thread each. Memory
-holds two blocks and the results, whatever the number of checkpoints.
+Blocks are read while the one before is computed; networks are spread over threads, with one BLAS thread each, unless
+each takes less than a millisecond: then threads wait for Python's lock more than they compute. Memory holds two blocks
+and the results, whatever the number of checkpoints.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,6 +23,7 @@ from circuits.errors import InputError
 from circuits.threads import one_blas_thread, one_torch_thread, usable_cores
 
 Network = Mapping[str, np.ndarray]  # one network's parameters by name
+FIRST, LONG = 9, 1e-3  # networks measured one by one to begin with; seconds for a network from which threads pay
 
 
 def sweep(
@@ -57,6 +62,7 @@ def sweep(
     uses_torch = run.config.model.hidden_layer is None
     n_seeds = len(run.seeds)
     results: np.ndarray | None = None
+    threads: bool | None = None  # not known before some networks were timed
 
     def one(place: tuple[int, int], block: Mapping[str, np.ndarray]) -> Any:
         step, seed = place
@@ -77,13 +83,34 @@ def sweep(
             where, block = current
             n_steps = where.stop - where.start
             places = [(step, seed) for step in range(n_steps) for seed in range(n_seeds)]
-            for (step, seed), result in zip(places, pool.map(lambda at, of=block: one(at, of), places), strict=True):
+            of_block = partial(one, block=block)
+            begun, threads = _first(of_block, places, threads)
+            rest = places[len(begun) :]
+            measured = chain(begun, pool.map(of_block, rest) if threads else map(of_block, rest))
+            for (step, seed), result in zip(places, measured, strict=True):
                 if results is None:
                     first = np.asarray(result)
                     results = np.empty((len(checkpoints), n_seeds, *first.shape), first.dtype)
                 results[where.start + step, seed] = result
             bar.update(n_steps)
     return np.empty((0, n_seeds)) if results is None else results
+
+
+def _first(
+    one: Callable[[tuple[int, int]], Any], places: Sequence[tuple[int, int]], threads: bool | None
+) -> tuple[list[Any], bool | None]:
+    """What the first networks measure, and whether the others go to threads; nothing of them once that is known.
+
+    The very first is not timed, since it may compile.
+    """
+    if threads is not None:
+        return [], threads
+    results, taken = [], []
+    for place in places[:FIRST]:
+        begin = time.perf_counter()
+        results.append(one(place))
+        taken.append(time.perf_counter() - begin)
+    return results, len(taken) < 2 or float(np.median(taken[1:])) > LONG
 
 
 def one_by_one(

@@ -1,6 +1,6 @@
 """Heat maps over epochs: a row for each entry of a dimension, such as frequencies, panel below panel, a menu of seeds.
 
-Colours run from 0 to each panel's largest value. Checkpoints that would be narrower than the eye can see are left out.
+Colours run from 0 to each panel's largest value. Of many checkpoints some are drawn, and the caption says how many.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
+from jaxtyping import Int
 
+from circuits.analysis.labels import spread
 from circuits.figures.axes import drawable, epochs, frame
 from circuits.figures.bands import single
-from circuits.figures.neurons import spread
 from circuits.figures.palette import SCALE, VERMILLION
 from circuits.figures.phases import PANELS
 from circuits.figures.seed_menu import add_seed_menu
@@ -47,7 +48,9 @@ def heat_over_epochs(
         Follows the seed in the subtitle.
     """
     values = next(iter(panels.values()))
-    figure = frame(values, title, caption)
+    n_checkpoints, n_drawn = drawable(values).sizes["step"], len(_drawn_steps(values))
+    some = "" if n_drawn == n_checkpoints else f" Drawn at {n_drawn} of {n_checkpoints:,} checkpoints."
+    figure = frame(values, title, caption + some)
     first = figure.layout.yaxis.to_plotly_json()
     for index, (name, domain) in enumerate(zip(panels, domains(len(panels)), strict=True)):
         axis = first | {"title": {"text": f"{name}<br>{rows}"}, "domain": domain, "showgrid": False, "nticks": 6}
@@ -77,9 +80,13 @@ def domains(n_panels: int) -> list[list[float]]:
     return [[round(start, 6), round(start + height, 6)] for start in starts]
 
 
+def _drawn_steps(values: xr.DataArray) -> Int[np.ndarray, " some"]:
+    """Indices of the checkpoints that are drawn, among those that have a place on the axis."""
+    return spread(np.maximum(epochs(drawable(values)).values, 1e-9), MOST_COLUMNS)
+
+
 def _heat(values: xr.DataArray, rows: str, index: int) -> go.Heatmap:
-    drawn = drawable(values)
-    drawn = drawn.isel(step=spread(np.maximum(epochs(drawn).values, 1e-9), MOST_COLUMNS)).transpose(rows, "step")
+    drawn = drawable(values).isel(step=_drawn_steps(values)).transpose(rows, "step")
     z = single(drawn.values)
     known = z[np.isfinite(z)]
     return go.Heatmap(

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
+from circuits.analysis.labels import spread
 from circuits.figures.axes import drawable, epochs, frame
 from circuits.figures.bands import FEW, single
 from circuits.figures.palette import GENERALIZATION, GREY, MEMORIZATION, Style, faint
@@ -111,20 +112,6 @@ def dominant(result: xr.Dataset, seed: int) -> list[Dominant]:
     neuron = int(known[last].argmax())
     label = f"neuron {neuron}, largest at the end (epoch {at[last]:g})"
     return [*found, Dominant(neuron, float(at[last]), label, GENERALIZATION._replace(dash="solid"))]
-
-
-def spread(at: Float[np.ndarray, " step"], count: int) -> Int[np.ndarray, " some"]:
-    """Indices of at most `count` checkpoints, the first and the last among them, evenly spread over a log axis.
-
-    Examples
-    --------
-    >>> spread(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]), 4)
-    array([0, 1, 3, 7])
-    """
-    if len(at) <= count:
-        return np.arange(len(at))
-    wanted = np.geomspace(at[0], at[-1], count)
-    return np.unique(np.abs(at[:, None] - wanted).argmin(axis=0))
 
 
 def _known(norms: xr.DataArray) -> np.ndarray:

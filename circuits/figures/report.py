@@ -1,20 +1,25 @@
 """One page about a run: every analysis that applies, in one HTML file that needs nothing else.
 
 plotly.js is embedded once and nothing is fetched, which the page's own security policy enforces: it works offline, from
-a mail, and years later.
+a mail, and years later. The library and the figures are compressed, and the browser unpacks them.
+
+A run of many checkpoints costs no more than one of a thousand: what takes long is measured at so many of them, unless
+the sidecar has it of all.
 """
 
+import base64
+import gzip
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 import plotly.graph_objects as go
 import xarray as xr
 from jinja2 import Environment, StrictUndefined
-from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
 import circuits
@@ -22,6 +27,7 @@ from circuits.analysis.in_words import training_in_words
 from circuits.analysis.measurements import analyze, usual
 from circuits.analysis.phases import phases
 from circuits.analysis.sidecar import read_sidecar
+from circuits.analysis.store import n_parameters
 from circuits.analysis.unseen import described_test_set
 from circuits.checkpoints.run import Run
 from circuits.config import Config
@@ -29,6 +35,7 @@ from circuits.errors import InputError
 from circuits.figures import learning
 from circuits.figures.phases import CENSORED, PHASES
 from circuits.figures.summary import cautions, definitions, headline, seed_table
+from circuits.figures.thin import thin
 from circuits.options import Options
 from circuits.registry import MEASUREMENTS, load
 from circuits.whole import written_whole
@@ -36,6 +43,8 @@ from circuits.whole import written_whole
 GENERATOR = '<meta name="generator" content="circuits '  # how a page of ours is known
 FALLBACK = "circuits.figures.generic:figures"
 HEAD_BYTES = 4096
+MOST_MEASURED = 1000  # checkpoints at which a page measures what takes long
+MOST_WORK = 2e10  # multiplications of all networks on all training examples up to which the rest is measured at all
 
 
 @dataclass(frozen=True)
@@ -60,14 +69,15 @@ def report(
     Parameters
     ----------
     run
-        The run; it is only read. Every usual measurement that applies to it is made anew. Others, such as those on
-        request only, are drawn if its sidecar RUN.analysis.nc holds them, of the run as it is and under these options.
+        The run; it is only read. What its sidecar RUN.analysis.nc holds of the run as it is, under these options, is
+        drawn; every other usual measurement that applies is made.
     out
         Where to write; by default beside the run, RUN.html. A page that this made before is replaced.
     options
-        How to measure.
+        How to measure. Unless `most_checkpoints` is given, a long run is measured at 1,000 checkpoints only; at all
+        of them where that is quick: norms, and for a small relu network subnetworks and faithfulness.
     stored
-        Results that are drawn if they are not made anew; by default what the sidecar holds.
+        Results that are drawn as they are; by default what the sidecar holds.
     progress
         Progress bars on stderr.
 
@@ -84,9 +94,10 @@ def report(
     _refuse_foreign(path, run)
     if run.n_checkpoints == 0:
         raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
-    names = usual(run)
-    anew = analyze(run, *names, options=options, progress=progress) if names else {}
-    known = dict(read_sidecar(run, options).results if stored is None else stored) | anew
+    known = dict(read_sidecar(run, options).results if stored is None else stored)
+    for name in usual(run):
+        if name not in known:
+            known |= analyze(run, name, options=_for_page(run, name, options), progress=progress)
     results = {name: known[name] for name in MEASUREMENTS if name in known}
     text = page(run, results, options)
     with written_whole(path, replace=True) as temporary:
@@ -104,7 +115,7 @@ def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options
         {
             "title": section.title,
             "lead": section.lead,
-            "figures": [(embedded(figure, f"{name}-{index}"), figure) for index, figure in enumerate(section.figures)],
+            "figures": [_placed(figure, f"{name}-{index}") for index, figure in enumerate(section.figures)],
         }
         for name, section in sections(run, results, found).items()
     ]
@@ -117,7 +128,7 @@ def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options
         definitions=definitions(options, results),
         cautions=cautions(run, found, results),
         sections=parts,
-        plotlyjs=get_plotlyjs(),
+        plotlyjs=_library(),
         config=json.dumps(config, indent=2),
         options=options.model_dump(),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -133,19 +144,66 @@ def sections(run: Run, results: Mapping[str, xr.Dataset], found: xr.Dataset) -> 
     for name, dataset in results.items():
         entry = MEASUREMENTS[name]
         drawn = load(entry.figures or FALLBACK)(run, dataset.assign(known))
-        parts[name] = Section(name.replace("_", " ").capitalize(), entry.help, drawn)
+        parts[name] = Section(name.replace("_", " ").capitalize(), f"{entry.help}{_measured_at(run, dataset)}", drawn)
     return parts
 
 
-def embedded(figure: go.Figure, name: str) -> str:
-    """A figure as HTML without the library, that fits its place and whose pictures are saved under `name`."""
+def packed(text: str) -> str:
+    """Text compressed by gzip, in base64.
+
+    Examples
+    --------
+    >>> len(packed("grok" * 1000)) < 100
+    True
+    """
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+@cache
+def _library() -> str:
+    """plotly.js, packed once for all pages of a process."""
+    return packed(get_plotlyjs())
+
+
+def _placed(figure: go.Figure, name: str) -> dict[str, str | int]:
+    """What the template asks of a figure: its name, height, caption, and all that the library needs, packed."""
+    thin(figure)
     config = {
         "responsive": True,
         "displaylogo": False,
         "modeBarButtonsToRemove": ["lasso2d", "select2d"],
         "toImageButtonOptions": {"format": "svg", "filename": name},
     }
-    return to_html(figure, config=config, full_html=False, include_plotlyjs=False, div_id=f"figure-{name}")
+    drawn = json.dumps(json.loads(str(figure.to_json())) | {"config": config})
+    return {
+        "name": name,
+        "height": figure.layout.height,
+        "caption": figure.layout.meta["caption"],
+        "packed": packed(drawn),
+    }
+
+
+def _for_page(run: Run, measurement: str, options: Options) -> Options:
+    """How a page measures: at not too many checkpoints, unless it is told at how many or it is quick at all."""
+    if options.most_checkpoints is not None or _is_quick(run, measurement):
+        return options
+    return Options(**options.model_dump() | {"most_checkpoints": MOST_MEASURED})
+
+
+def _is_quick(run: Run, measurement: str) -> bool:
+    """Whether all checkpoints are measured in seconds: norms always, small relu networks by their formula."""
+    n_networks = run.n_checkpoints * len(run.seeds)
+    work = float(n_networks) * n_parameters(run) * run.all_data.sizes["example"]
+    by_formula = run.config.model.hidden_layer is not None and measurement in ("subnetwork", "faithfulness")
+    return measurement == "norms" or (by_formula and work <= MOST_WORK)
+
+
+def _measured_at(run: Run, result: xr.Dataset) -> str:
+    """At how many checkpoints a result was measured, if not at all."""
+    n_measured = result.sizes.get("step", run.n_checkpoints)
+    if n_measured == run.n_checkpoints:
+        return ""
+    return f" Measured at {n_measured:,} of the {run.n_checkpoints:,} checkpoints."
 
 
 def _facts(config: Config) -> list[tuple[str, str]]:

@@ -1,0 +1,116 @@
+"""Long curves thinned for a picture: in each pixel column the smallest and the largest value, so that spikes stay.
+
+A column of a picture is one pixel wide, and whatever lies in it is painted over itself: of all its points, the smallest
+and the largest say what can be seen. Bands keep their lowest and highest edge likewise, and a gap of a column or more
+stays a gap.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float, Int
+
+COLUMNS = 1200  # pixels across the widest figure of a page
+LONG = 2 * COLUMNS  # points, from which a curve is thinned
+
+
+def thin(figure: go.Figure) -> None:
+    """Thin the long curves and bands of a figure, in place, and say so in its caption.
+
+    Only lines over ascending x are thinned; markers alone and heat maps are not touched.
+    """
+    most = 0
+    for trace in figure.data:
+        if trace.type != "scatter" or trace.x is None or len(trace.x) <= LONG:
+            continue
+        on_log = figure.layout[f"xaxis{(trace.xaxis or 'x')[1:]}"].type == "log"
+        x, y = (np.asarray(values, np.float64) for values in (trace.x, trace.y))
+        if trace.fill == "toself":
+            trace.x, trace.y = (values.astype(np.float32) for values in _thinned_outlines(x, y, on_log))
+            most = max(most, (len(x) - 1) // 2)
+        elif "lines" in (trace.mode or "lines") and (np.diff(x) >= 0).all() and not (on_log and x[0] <= 0):
+            _keep(trace, extremes(x, y, on_log))
+            most = max(most, len(x))
+    if most:
+        caption = figure.layout.meta["caption"]
+        figure.layout.meta = figure.layout.meta | {
+            "caption": f"{caption} Of {most:,} points a curve shows the smallest and the largest value in each of "
+            f"{COLUMNS:,} pixel columns."
+        }
+
+
+def extremes(
+    x: Float[np.ndarray, " point"],
+    y: Float[np.ndarray, " point"],
+    on_log: bool = False,
+    ends: Sequence[str] = ("least", "greatest"),
+    columns: int = COLUMNS,
+    span: tuple[float, float] | None = None,
+) -> Int[np.ndarray, " kept"]:
+    """Indices of the points with the smallest and the largest value in each pixel column, and of both ends.
+
+    Parameters
+    ----------
+    x
+        (point,) ascending; above 0 on a log axis.
+    y
+        (point,) NaN and infinities are gaps: a column of nothing else keeps its first.
+    on_log
+        Whether columns are equally wide in log x.
+    ends
+        Which extremes to keep: "least", "greatest" or both.
+    columns
+        Into how many columns the picture is cut.
+    span
+        Least and greatest x of the picture; by default those of the curve.
+
+    Examples
+    --------
+    >>> extremes(np.arange(8.0), np.array([0.0, 0.0, 9.0, 0.0, 0.0, -1.0, 0.0, 0.0]), columns=2)
+    array([0, 2, 4, 5, 7])
+    """
+    place, edges = (np.log(at) if on_log else np.asarray(at) for at in (x, span or (x[0], x[-1])))
+    width = (edges[1] - edges[0]) / columns or 1.0
+    column = np.minimum((place - edges[0]) // width, columns - 1)
+    starts = np.flatnonzero(np.diff(column, prepend=-1.0))
+    group = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(x)))
+    known = np.isfinite(y)
+    empty = ~np.logical_or.reduceat(known, starts)
+    kept = [starts[empty], np.array([0, len(x) - 1])]
+    for end, beyond, reduce in (("least", np.inf, np.minimum), ("greatest", -np.inf, np.maximum)):
+        if end in ends:
+            filled = np.where(known, y, beyond)
+            hits = np.flatnonzero(known & (filled == reduce.reduceat(filled, starts)[group]))
+            kept.append(hits[np.flatnonzero(np.diff(group[hits], prepend=-1))])  # the first of equal ones
+    return np.unique(np.concatenate(kept))
+
+
+def _thinned_outlines(x: np.ndarray, y: np.ndarray, on_log: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Outlines as `bands.outline` makes them, one after the other, each thinned along both of its edges.
+
+    An outline of n points is n along its lower edge, n back along the upper, its first point, and NaN.
+    """
+    xs, ys = [], []
+    span = (float(np.nanmin(x)), float(np.nanmax(x)))
+    for stretch in np.split(np.arange(len(x)), np.flatnonzero(np.isnan(x)) + 1):
+        n = (len(stretch) - 2) // 2
+        if n < 1:
+            continue
+        there, back = stretch[:n], stretch[n : 2 * n][::-1]
+        lower = there[extremes(x[there], y[there], on_log, ["least"], span=span)]
+        upper = back[extremes(x[back], y[back], on_log, ["greatest"], span=span)]
+        kept = np.concatenate([lower, upper[::-1], lower[:1]])
+        xs.append(np.append(x[kept], np.nan))
+        ys.append(np.append(y[kept], np.nan))
+    return np.concatenate(xs), np.concatenate(ys)
+
+
+def _keep(trace: Any, kept: Int[np.ndarray, " kept"]) -> None:
+    """Keep these points of a trace, with whatever is given for each of them."""
+    n_points = len(trace.x)
+    for name in ("x", "y", "customdata", "text"):
+        values = trace[name]
+        if values is not None and not isinstance(values, str) and len(values) == n_points:
+            trace[name] = np.asarray(values)[kept]
