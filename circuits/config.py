@@ -8,6 +8,7 @@ a command's help, costs no torch and no numpy.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -23,6 +24,8 @@ from circuits.schedules import Stop, WeightDecayChange
 LONGEST_NAME = 200  # bytes; file systems take 255, and some are added
 
 MAX_CHECKPOINTS = 20_000_000  # that a config may plan; listing them takes a second
+MAX_PARAMETERS = 1 << 28  # numbers in one network; HDF5 stores at most 4 GiB of it as one piece
+MAX_INPUTS = 1 << 30  # values in the inputs of one seed, training and test examples together
 
 
 class Checkpoints(Part):
@@ -140,6 +143,14 @@ class Config(Part):
             raise ValueError(
                 f"plans up to {planned:,} checkpoints, more than {MAX_CHECKPOINTS:,}. Lower epochs, or keep fewer: "
                 f"checkpoints.every_epochs, checkpoints.every_steps"
+            )
+        n_parameters = sum(prod(shape) for _, shape in self.shapes.values())
+        if n_parameters > MAX_PARAMETERS:
+            raise ValueError(f"a network of {n_parameters:,} numbers is larger than {MAX_PARAMETERS:,}: shrink it")
+        n_values = (self.task.train_size + self.task.test_size) * self.task.signature.n_inputs
+        if n_values > MAX_INPUTS:
+            raise ValueError(
+                f"the inputs of one seed have {n_values:,} values, more than {MAX_INPUTS:,}: take fewer examples"
             )
         beyond = [step for step in self.checkpoints.at_steps if step > self.total_steps]
         if beyond:

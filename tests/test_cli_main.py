@@ -167,8 +167,11 @@ def test_outputs_that_cannot_be_made_are_named_with_what_to_do(tiny_path, tmp_pa
 
 def test_a_config_too_large_or_too_deep_is_refused_before_anything_is_made(make_config, tmp_path, capsys):
     huge = make_config().to_json().replace('"epochs": 4', f'"epochs": {10**12}')
+    usual = make_config().to_json()
     for text, said in (
         (huge, "plans up to 1,000,000,000,003 checkpoints"),
+        (usual.replace('"width": 16', f'"width": {3 * 10**8}'), "a network of 3,000,000,000 numbers is larger than"),
+        (usual.replace('"n_train": 50', f'"n_train": {10**9}'), "inputs of one seed have 8,000,000,160 values, more"),
         ("[" * 9000 + "]" * 9000, "nested too deep"),
     ):
         (tmp_path / "config.json").write_text(text)

@@ -16,6 +16,7 @@ from circuits.cli.main import main
 from circuits.config import parse
 from circuits.convert import from_parity_nn, from_state_dicts
 from circuits.convert.weights import read_weights
+from circuits.errors import InputError
 from circuits.models.relu import Relu
 
 N, K, EXAMPLES, WIDTH, EPOCHS, SEEDS = 10, 3, 60, 12, 4, (0, 1)
@@ -511,6 +512,23 @@ def test_tensors_that_are_no_plain_arrays_are_refused_in_a_line(kind, tmp_path):
     torch.save(network, tmp_path / "a_1.pt", **options)
     with pytest.raises(circuits.InputError, match=said):
         read_weights(tmp_path / "a_1.pt", Relu(), None)
+
+
+def test_a_file_larger_than_any_network_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "load", None)
+    with (tmp_path / "model_0.pt").open("wb") as file:
+        file.truncate(3 << 30)
+    with pytest.raises(InputError, match=r"has 3,221,225,472 bytes\. A state dict may have 2,148,532,224"):
+        from_state_dicts(tmp_path / "model_*.pt", tmp_path / "out.h5", circuits.preset("merrill-2023"))
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_a_folder_that_names_a_huge_network_is_refused_before_data_are_drawn(tmp_path):
+    folder = tmp_path / f"n_{3 * 10**8}/k_3/N_1000/lr_0.1/wd_0.01/width_16/seed0_checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "model_0.pt").touch()
+    with pytest.raises(InputError, match="a network of 4,800,000,032 numbers is larger than 268,435,456"):
+        from_parity_nn(tmp_path, tmp_path / "out.h5")
 
 
 def test_a_compressed_archive_is_refused_before_it_is_unpacked(tmp_path):

@@ -146,14 +146,17 @@ def test_the_fingerprint_is_of_the_parameters_too(path, kept):
         assert run.fingerprint != before
 
 
-def test_a_file_of_version_1_opens_with_a_remark_that_it_has_none(capsys):
-    old = FIXTURES / "run-v1.h5"
+def test_a_file_of_version_1_opens_with_a_remark_that_it_has_none(capsys, tmp_path):
+    old = shutil.copy(FIXTURES / "run-v1.h5", tmp_path)
     with circuits.open(old) as run:
         assert not run.has_digests
         with pytest.raises(circuits.InputError, match="is of format version 1, which has no digests"):
             damage(run)
     assert main(["show", str(old)]) == 0
     assert "none: the file is of format version 1" in capsys.readouterr().out
+    for words in (["analyze", "--norms"], ["report"], ["verify"]):
+        main([words[0], str(old), *words[1:]])
+        assert capsys.readouterr().err.count("has no digests: damaged values in it cannot be told") == 1
 
 
 def test_replay_uses_only_states_that_are_what_was_kept(path):

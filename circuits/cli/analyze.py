@@ -13,6 +13,7 @@ import tyro
 
 from circuits.cli.console import count, remark, result
 from circuits.cli.flags import Flag, flag_class, flags_of, overlaid
+from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed, validated
 from circuits.options import Options
 from circuits.registry import MEASUREMENTS
@@ -53,10 +54,9 @@ def command(words: list[str]) -> int:
     from circuits.analysis.sidecar import check_sidecar, read_sidecar, write_sidecar
     from circuits.analysis.store import to_json
     from circuits.analysis.unseen import seen_warnings, with_seen_share
-    from circuits.checkpoints.run import open_run
     from circuits.cli.tables import tables
 
-    with open_run(flags.run) as run:
+    with opened_run(flags.run) as run:
         stored = read_sidecar(run, options, check_sidecar(run, flags.out))
         found = phases(run, options)
         results = analyze(run, *([] if flags.all else named), options=options, progress=not flags.quiet)

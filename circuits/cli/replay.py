@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from circuits.cli.console import count, remark, result, size
+from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed
 
 COMMAND = "circuits replay"
@@ -42,13 +43,12 @@ def command(words: list[str]) -> int:
     """Run `circuits replay`."""
     flags = parsed(ReplayFlags, words, COMMAND)
 
-    from circuits.checkpoints.run import open_run
     from circuits.training.replay import compare, replay
 
     stretch = f"{flags.run.stem}-{flags.from_step}-{flags.to_step}.h5"
     out = flags.out or flags.run.with_name(stretch)
     with (
-        open_run(flags.run) as run,
+        opened_run(flags.run) as run,
         replay(
             run,
             out,

@@ -8,6 +8,7 @@ import tyro
 
 from circuits.cli.console import remark, result
 from circuits.cli.flags import flag_class, flags_of, overlaid
+from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed, validated
 from circuits.options import Options
 
@@ -33,10 +34,9 @@ def command(words: list[str]) -> int:
     options = validated(Options, overlaid(Options().model_dump(), flags), report_flags)
 
     from circuits.analysis.sidecar import read_sidecar
-    from circuits.checkpoints.run import open_run
     from circuits.figures.report import report
 
-    with open_run(flags.run) as run:
+    with opened_run(flags.run) as run:
         stored = read_sidecar(run, options)
         if stored.remark:
             remark(f"warning: {stored.remark}, so it is not used.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from circuits.cli.console import remark, result
+from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed
 from circuits.errors import InputError, nearest
 from circuits.registry import CONSTRUCTIONS, about
@@ -111,10 +112,9 @@ def _of_a_run(flags: VerifyFlags) -> Judged:
 
     from circuits.analysis.active import active_at
     from circuits.analysis.remarks import RECOMPUTED
-    from circuits.checkpoints.run import open_run
     from circuits.constructions import verify_run
 
-    with open_run(flags.spec) as run:
+    with opened_run(flags.spec) as run:
         kept = active_at(run, flags.seed, flags.checkpoint) if flags.subnetwork else slice(None)
         mask = None if isinstance(kept, slice) else kept
         verification = verify_run(run, flags.seed, flags.checkpoint, kept=mask)

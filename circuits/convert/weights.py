@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from circuits.config import MAX_PARAMETERS
 from circuits.errors import InputError
 from circuits.interfaces import Model, Signature
 from circuits.whole import lfs_pointer
@@ -24,6 +25,7 @@ Arrays = dict[str, np.ndarray]
 ONE_NUMBER = Signature(n_inputs=1)
 USUAL_KEYS = {"relu": {"W": "linear1.weight", "b": "linear1.bias", "u": "linear2.weight"}}
 """What the released code of Merrill et al. and the thesis call the parameters of a model, by its kind."""
+MOST_BYTES = MAX_PARAMETERS * 8 + (1 << 20)  # of a file: the largest network in double precision, and its names
 NEWER_OPERANDS = range(0x8C, 0x98)  # of pickle protocols 4 and 5, which torch does not read safely
 
 
@@ -112,7 +114,7 @@ def _chosen_keys(
 
 
 def _tensors(path: Path) -> dict[str, torch.Tensor]:
-    _refuse_bomb(path)
+    _refuse_large(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what cannot be read raises
@@ -128,14 +130,22 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
     return {str(key): value for key, value in found.items()}
 
 
-def _refuse_bomb(path: Path) -> None:
-    """Refuse an archive whose entries unpack to more than it holds; `torch.save` compresses nothing."""
+def _refuse_large(path: Path) -> None:
+    """Refuse what is too large, before it is read: `torch.save` compresses nothing, so a file is as large as it reads.
+
+    An archive whose entries unpack to more than it holds was not made by it.
+    """
     try:
+        if (held := path.stat().st_size) > MOST_BYTES:
+            raise InputError(
+                f"{path} has {held:,} bytes. A state dict may have {MOST_BYTES:,}: a network of "
+                f"{MAX_PARAMETERS:,} numbers in double precision."
+            )
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
     except (OSError, zipfile.BadZipFile):  # said when it is loaded; files before torch 1.6 are no archives
         return
-    if unpacked > (held := path.stat().st_size):
+    if unpacked > held:
         raise InputError(
             f"{path} is an archive of {held:,} bytes that unpacks to {unpacked:,}. torch.save does not compress: save "
             f"the state dict with it."
