@@ -9,9 +9,9 @@ from floors import Work
 from timing import Pairs, Row, alternating, seconds
 
 import circuits
-from circuits.analysis.fourier import Views
-from circuits.analysis.layers import last_layer
-from circuits.analysis.sum_waves import excluded_losses
+from circuits.analysis.fourier.measurement import Views
+from circuits.analysis.fourier.restricted_loss import excluded_losses
+from circuits.analysis.networks.layers import last_layer
 from circuits.threads import one_blas_thread, one_torch_thread
 
 BUDGET = 180 * 2 / 251  # seconds of one core: a run of 251 checkpoints in three minutes on two
@@ -63,7 +63,7 @@ class Network:
 
 
 def on_one_core(way: Callable[[Network], Pairs]) -> Callable[[Path], Pairs]:
-    """As `sweep` measures a network: with one thread."""
+    """As `walk` measures a network: with one thread."""
 
     def measure(folder: Path) -> Pairs:
         torch.get_num_threads()  # loaded before it is limited

@@ -64,43 +64,45 @@ OPTIMIZERS = {
 METRICS = {  # measured at every checkpoint while training, when a config asks for them
     "effective_sparsity": Entry(
         "Neurons of the last layer in the active subnetwork on the training set.",
-        "circuits.analysis.active:network_sparsity",
+        "circuits.analysis.subnetworks.active:network_sparsity",
         needs="hidden_layers",
     ),
-    "parameter_norm": Entry("L2 norm of all parameters together.", "circuits.analysis.weights:parameter_norm"),
-    "zero_weights": Entry("Share of the parameters that are exactly 0.", "circuits.analysis.weights:zero_weights"),
+    "parameter_norm": Entry("L2 norm of all parameters together.", "circuits.analysis.networks.weights:parameter_norm"),
+    "zero_weights": Entry(
+        "Share of the parameters that are exactly 0.", "circuits.analysis.networks.weights:zero_weights"
+    ),
     "small_weights": Entry(
-        "Share of the parameters below 0.001 in absolute value.", "circuits.analysis.weights:small_weights"
+        "Share of the parameters below 0.001 in absolute value.", "circuits.analysis.networks.weights:small_weights"
     ),
 }
 
 MEASUREMENTS = {
     "subnetwork": Entry(
         "Active subnetwork and effective sparsity at every checkpoint.",
-        "circuits.analysis.subnetwork:measure",
+        "circuits.analysis.subnetworks.subnetwork:measure",
         figures="circuits.figures.subnetwork:figures",
         needs="hidden_layers",
     ),
     "norms": Entry(
         "Norm of every neuron, and its mean over each group of neurons.",
-        "circuits.analysis.norms:measure",
+        "circuits.analysis.subnetworks.norms:measure",
         figures="circuits.figures.norms:figures",
         needs="hidden_layers",
     ),
     "faithfulness": Entry(
         "Agreement of each group of neurons, alone, with the full network on the test set.",
-        "circuits.analysis.faithfulness:measure",
+        "circuits.analysis.subnetworks.faithfulness:measure",
         figures="circuits.figures.faithfulness:figures",
         needs="hidden_layers",
     ),
     "progress": Entry(
         "Norms, sparsity, margins, sensitivity, arity along the run, and their onsets.",
-        "circuits.analysis.progress:measure",
+        "circuits.analysis.progress.measurement:measure",
         figures="circuits.figures.progress:figures",
     ),
     "constructions": Entry(
         "Gate of each neuron, merged size, match to hand-built circuits, efficiency.",
-        "circuits.analysis.constructions:measure",
+        "circuits.analysis.parity.constructions:measure",
         figures="circuits.figures.constructions:figures",
         needs="hidden_layer",
         task="parity",
@@ -108,14 +110,14 @@ MEASUREMENTS = {
     ),
     "walsh": Entry(
         "Walsh spectrum of the network and its neurons, Fourier gap, weight movement.",
-        "circuits.analysis.walsh:measure",
+        "circuits.analysis.walsh.measurement:measure",
         figures="circuits.figures.walsh:figures",
-        refusal="circuits.analysis.walsh:refusal",
+        refusal="circuits.analysis.walsh.measurement:refusal",
         task="parity",
     ),
     "certify": Entry(
         "Prove or refute the network on all inputs: last checkpoint, or --checkpoints. On request only.",
-        "circuits.analysis.certificates:measure",
+        "circuits.analysis.parity.certificates:measure",
         figures="circuits.figures.certify:figures",
         needs="hidden_layer",
         task="parity",
@@ -123,24 +125,24 @@ MEASUREMENTS = {
     ),
     "representation": Entry(
         "Clusters of the hidden activations, t-SNE, PCA, weight densities. On request only.",
-        "circuits.analysis.representation:measure",
+        "circuits.analysis.representation.measurement:measure",
         figures="circuits.figures.representation:figures",
         needs="hidden_layers",
-        refusal="circuits.analysis.embedding:refusal",
+        refusal="circuits.analysis.representation.embedding:refusal",
         on_request=True,
     ),
     "exact": Entry(
         "Smallest subnetwork of any neurons: last checkpoint, or --checkpoints. On request only.",
-        "circuits.analysis.exact:measure",
+        "circuits.analysis.subnetworks.smallest:measure",
         needs="hidden_layer",
         on_request=True,
     ),
     "fourier": Entry(
         "Fourier analysis of modular arithmetic: weights, neurons, logits; restricted and excluded loss.",
-        "circuits.analysis.fourier:measure",
+        "circuits.analysis.fourier.measurement:measure",
         figures="circuits.figures.fourier:figures",
         task="modular",
-        refusal="circuits.analysis.cyclic:refusal",
+        refusal="circuits.analysis.fourier.cyclic:refusal",
     ),
 }
 

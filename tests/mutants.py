@@ -339,7 +339,7 @@ def _sealed(content: bytes) -> list[tuple[int, int]]:
 
 def read_everything(path: Path, *, show: bool = True) -> str:
     """Read what `circuits show` and a notebook would; the error line if it was refused, else an empty string."""
-    from circuits.analysis.phases import phases
+    from circuits.analysis.networks.phases import phases
     from circuits.cli.main import main
 
     line = ""
@@ -464,7 +464,7 @@ def main() -> int:
         print(f"mutant.h5: {kind}")
         return 0
 
-    import circuits.analysis.phases
+    import circuits.analysis.networks.phases
     import circuits.cli.show
     import circuits.cli.tables  # noqa: F401  so that the forks are warm
 

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from circuits.analysis import active_subnetwork, effective_sparsity, incoming_norms, kept_neurons
-from circuits.analysis.active import smallest_agreeing, support_examples
-from circuits.analysis.exact import smallest_subnetwork
-from circuits.analysis.outputs import preactivations
-from circuits.analysis.pruning import pruning_order
-from circuits.analysis.rounding import prefix_bounds, reach_of, rounded, rounding_terms
-from circuits.analysis.scan import disagreements
+from circuits.analysis.networks.outputs import preactivations
+from circuits.analysis.networks.rounding import prefix_bounds, reach_of, rounded, rounding_terms
+from circuits.analysis.subnetworks.active import smallest_agreeing, support_examples
+from circuits.analysis.subnetworks.pruning import pruning_order
+from circuits.analysis.subnetworks.scan import disagreements
+from circuits.analysis.subnetworks.smallest import smallest_subnetwork
 
 
 def exact_contributions(W, b, u, inputs):

@@ -8,12 +8,12 @@ import torch
 
 import circuits
 from circuits.analysis import Options, active_at
-from circuits.analysis.active import as_read, network_sparsity, support_examples
-from circuits.analysis.layers import Layer, last_layer, layer_of
-from circuits.analysis.masked_scan import first_fitting, margins, smallest_agreeing_masked
-from circuits.analysis.masking import Masked
-from circuits.analysis.prefixes import smallest_prefix
-from circuits.analysis.pruning import pruning_order
+from circuits.analysis.networks.layers import Layer, last_layer, layer_of
+from circuits.analysis.networks.masking import Masked
+from circuits.analysis.subnetworks.active import as_read, network_sparsity, support_examples
+from circuits.analysis.subnetworks.masked_scan import first_fitting, margins, smallest_agreeing_masked
+from circuits.analysis.subnetworks.prefixes import smallest_prefix
+from circuits.analysis.subnetworks.pruning import pruning_order
 from circuits.config import Config
 from circuits.interfaces import HiddenLayer, Model, untouched
 from circuits.threads import one_blas_thread, one_torch_thread

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from circuits.analysis import active_subnetwork
-from circuits.analysis.argmax_scan import smallest_agreeing_argmax
-from circuits.analysis.pruning import incoming_norms, pruning_order
+from circuits.analysis.subnetworks.argmax_scan import smallest_agreeing_argmax
+from circuits.analysis.subnetworks.pruning import incoming_norms, pruning_order
 
 few = st.sampled_from([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circuits.analysis.arity import arities
+from circuits.analysis.progress.arity import arities
 from circuits.constructions import build
 
 

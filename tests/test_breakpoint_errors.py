@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from circuits.analysis.breakpoint_errors import (
+from circuits.analysis.progress.breakpoint_errors import (
     _correlated_square,
     _expected_autocorrelation,
     _projected,

@@ -11,9 +11,9 @@ import circuits
 from circuits import figures
 from circuits.analysis import Options, active_subnetwork
 from circuits.analysis import certificates as certificates_
-from circuits.analysis.active import support_examples
-from circuits.analysis.certificates import measure, task_support
 from circuits.analysis.measurements import usual
+from circuits.analysis.parity.certificates import measure, task_support
+from circuits.analysis.subnetworks.active import support_examples
 from circuits.cli.main import main
 from circuits.constructions.certify import certify
 from circuits.constructions.flips import fewest_flips
@@ -23,13 +23,13 @@ from circuits.registry import MEASUREMENTS, load
 
 @pytest.fixture(autouse=True)
 def _few_random_inputs(monkeypatch):
-    monkeypatch.setattr("circuits.analysis.certificates.N_RANDOM", 2000)
+    monkeypatch.setattr("circuits.analysis.parity.certificates.N_RANDOM", 2000)
 
 
 @pytest.fixture(scope="module")
 def certificates(grokked_path):
     with pytest.MonkeyPatch.context() as patch, circuits.open(grokked_path) as run:
-        patch.setattr("circuits.analysis.certificates.N_RANDOM", 2000)
+        patch.setattr("circuits.analysis.parity.certificates.N_RANDOM", 2000)
         return measure(run, Options(checkpoints="::100", time_limit=5.0))
 
 

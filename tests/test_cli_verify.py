@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import circuits
-from circuits.analysis.active import active_at
+from circuits.analysis.subnetworks.active import active_at
 from circuits.cli import verify as command
 from circuits.cli.main import main
 from circuits.constructions import Construction, build, four_neuron, six_neuron, threshold, verify, verify_run

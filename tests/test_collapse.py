@@ -10,8 +10,8 @@ from renew import as_version_1, renew_digests
 
 import circuits
 from circuits.analysis import Options
-from circuits.analysis.active import as_read
-from circuits.analysis.outputs import outputs_on
+from circuits.analysis.networks.outputs import outputs_on
+from circuits.analysis.subnetworks.active import as_read
 from circuits.cli.main import main
 from circuits.collapse import COLLAPSED_SHARE, LARGEST_OUTPUT, is_collapsed, largest_output, loss_range
 from circuits.constructions import dnf, verify, verify_run

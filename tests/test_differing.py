@@ -3,7 +3,7 @@
 import pytest
 
 import circuits
-from circuits.analysis.differing import differing_fields, differing_values, readable
+from circuits.analysis.comparison.differing import differing_fields, differing_values, readable
 from circuits.config import parse
 
 LSTM = {

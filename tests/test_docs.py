@@ -84,7 +84,7 @@ def test_every_public_name_is_in_the_api_reference():
 def participation(tmp_path, monkeypatch):
     """The measurement of CONTRIBUTING.md, its test and its line in the registry, put in place."""
     source, test, line = code_blocks("CONTRIBUTING.md")
-    module = _load("circuits.analysis.participation", source, tmp_path, monkeypatch)
+    module = _load("circuits.analysis.subnetworks.participation", source, tmp_path, monkeypatch)
     entries = eval("{" + line + "}", {"Entry": registry.Entry})
     for name, entry in entries.items():
         monkeypatch.setitem(registry.MEASUREMENTS, name, entry)

@@ -5,7 +5,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circuits.analysis.earliest import agreement, earliest_measures, earliest_summary, ranks, tied
+from circuits.analysis.progress.earliest import agreement, earliest_measures, earliest_summary, ranks, tied
 
 ENDS = st.lists(st.tuples(st.integers(0, 9) | st.just(-np.inf), st.integers(0, 9)), min_size=1, max_size=6)
 

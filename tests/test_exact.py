@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import circuits
 from circuits.analysis import Options, active_subnetwork, agrees, smallest_subnetwork
-from circuits.analysis.active import support_examples
+from circuits.analysis.subnetworks.active import support_examples
 from circuits.constructions.patterns import patterns
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import circuits
 from circuits import figures
-from circuits.analysis.labels import spread
+from circuits.analysis.networks.labels import spread
 from circuits.figures import bands, generic, learning
 from circuits.figures.neurons import MOST_POINTS, dominant
 from circuits.registry import MEASUREMENTS, load

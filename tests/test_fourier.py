@@ -14,13 +14,13 @@ from circuits.analysis import (
     excluded_losses,
     frequency_norms,
     gini,
-    logit_waves,
-    neuron_waves,
+    logit_frequencies,
+    neuron_frequencies,
     restricted_losses,
 )
-from circuits.analysis.cyclic import refusal
-from circuits.analysis.fourier_shown import shown_checkpoints, shown_neurons
-from circuits.analysis.logit_waves import least_key_share
+from circuits.analysis.fourier.cyclic import refusal
+from circuits.analysis.fourier.logit_frequencies import least_key_share
+from circuits.analysis.fourier.snapshots import shown_checkpoints, shown_neurons
 from circuits.analysis.sidecar import write_sidecar
 from circuits.analysis.store import to_json
 from circuits.cli.main import main
@@ -100,7 +100,7 @@ def test_waves_and_losses_are_those_of_the_network_on_all_pairs(run):
         at = found.sel(seed=seed).isel(step=checkpoint)
         neurons, logits = seen(run, group, seed, checkpoint)
         by_sum = logits[group.by_sum]
-        waves = logit_waves(by_sum, group.classes)
+        waves = logit_frequencies(by_sum, group.classes)
         np.testing.assert_allclose(at["logit_cos"], waves.cosine, atol=1e-5)
         np.testing.assert_allclose(at["logit_sin"], waves.sine, atol=1e-5)
         np.testing.assert_allclose(at["logit_share"], waves.share, atol=1e-5)
@@ -111,7 +111,7 @@ def test_waves_and_losses_are_those_of_the_network_on_all_pairs(run):
         np.testing.assert_allclose(everyone["excluded_loss_of"], excluded, rtol=1e-5)
         restricted = restricted_losses(by_sum, group.classes, each(11)).mean(axis=0)
         np.testing.assert_allclose(everyone["restricted_loss_of"], restricted, rtol=1e-5)
-        waves = neuron_waves(neurons.astype(float))
+        waves = neuron_frequencies(neurons.astype(float))
         several = (neurons != 0).sum(axis=(0, 1)) > 1  # one that fires for a single pair has all frequencies alike
         np.testing.assert_array_equal(at["neuron_frequency"][several], waves.frequency[several])
         np.testing.assert_allclose(at["neuron_linear_share"], waves.linear_share, atol=1e-4)
@@ -256,9 +256,9 @@ def test_three_summands_are_analysed_but_not_shown(trained):
             logits, cache = run.hooked_model(5).run_with_cache(inputs)
     at = found.sel(seed=5).isel(step=-1)
     np.testing.assert_allclose(
-        at["logit_cos"], logit_waves(logits.numpy()[group.by_sum], np.arange(5)).cosine, atol=1e-5
+        at["logit_cos"], logit_frequencies(logits.numpy()[group.by_sum], np.arange(5)).cosine, atol=1e-5
     )
-    neurons = neuron_waves(cache["hidden.0.hook_post"].numpy().astype(float).reshape(5, 5, 5, -1))
+    neurons = neuron_frequencies(cache["hidden.0.hook_post"].numpy().astype(float).reshape(5, 5, 5, -1))
     np.testing.assert_array_equal(at["neuron_frequency"], neurons.frequency)
     np.testing.assert_allclose(at["neuron_product_share"], neurons.product_share, atol=1e-4)
     assert found["operand"].values.tolist() == ["x", "y", "z"]

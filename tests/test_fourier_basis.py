@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circuits.analysis import cyclic_basis, cyclic_coefficients, cyclic_group, frequency_norms, gini
-from circuits.analysis.cyclic import OPERATIONS
-from circuits.analysis.cyclic_basis import basis_labels, frequency_of, n_frequencies
+from circuits.analysis.fourier.basis import basis_labels, frequency_of, n_frequencies
+from circuits.analysis.fourier.cyclic import OPERATIONS
 
 SIZES = [2, 3, 4, 7, 10, 31, 96, 113]
 

@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from waves import each, plain_losses, subset, wave_logits, waves_of_the_sum
 
-from circuits.analysis import cyclic_group, excluded_losses, key_frequencies, logit_waves, restricted_losses
-from circuits.analysis.cyclic_basis import n_frequencies
-from circuits.analysis.logit_waves import least_key_share
-from circuits.analysis.sum_waves import cross_entropies, mean_losses, wave_components
+from circuits.analysis import cyclic_group, excluded_losses, key_frequencies, logit_frequencies, restricted_losses
+from circuits.analysis.fourier.basis import n_frequencies
+from circuits.analysis.fourier.logit_frequencies import least_key_share
+from circuits.analysis.fourier.restricted_loss import cross_entropies, mean_losses, wave_components
 
 GROUPS = [("x+y", 7, 2), ("x+y", 8, 2), ("x-y", 9, 2), ("x*y", 7, 2), ("x/y", 11, 2), ("x+y", 5, 3), ("x+y", 4, 3)]
 
@@ -24,7 +24,7 @@ def logits(group):
 
 
 def key_of(group, logits):
-    share = logit_waves(logits[group.by_sum], group.classes).share
+    share = logit_frequencies(logits[group.by_sum], group.classes).share
     return (1 + np.flatnonzero(key_frequencies(share, least_key_share(group.order)))).tolist()
 
 
@@ -40,7 +40,7 @@ def test_a_network_of_cosines_has_exactly_its_frequencies_as_key(p, frequencies)
 def test_so_has_one_that_subtracts_multiplies_or_divides(operation):
     group = cyclic_group(operation, 13)
     logits = wave_logits(group, {2: 5.0, 6: 3.0}, n_classes=13)
-    found = logit_waves(logits[group.by_sum], group.classes)
+    found = logit_frequencies(logits[group.by_sum], group.classes)
     np.testing.assert_allclose(found.cosine, [0, 5, 0, 0, 0, 3], atol=1e-12)
     np.testing.assert_allclose(found.sine, 0, atol=1e-12)
     assert found.share.sum() == pytest.approx(1)
@@ -57,7 +57,7 @@ def test_a_lookup_table_of_a_third_of_the_pairs_has_no_key_frequency_but_the_sha
     group = cyclic_group("x+y", 31)
     seen = np.random.default_rng(0).random((31, 31)).argsort(axis=1) < 10  # 10 of the 31 pairs of each sum
     by_sum = 20.0 * np.eye(31)[:, None] * seen[:, :, None]
-    share = logit_waves(by_sum, group.classes).share
+    share = logit_frequencies(by_sum, group.classes).share
     np.testing.assert_allclose(share, 2 * (10 / 31) / 30)
     assert not key_frequencies(share, least_key_share(31)).any()
 
@@ -117,14 +117,14 @@ def test_what_all_classes_have_in_common_changes_no_loss_and_no_wave(group, logi
     both = [logits[group.by_sum], shifted[group.by_sum]]
     for losses in (restricted_losses, excluded_losses):
         np.testing.assert_allclose(*(losses(by_sum, group.classes, each(group.order)) for by_sum in both), rtol=1e-9)
-    for first, second in zip(*(logit_waves(by_sum, group.classes) for by_sum in both), strict=True):
+    for first, second in zip(*(logit_frequencies(by_sum, group.classes) for by_sum in both), strict=True):
         np.testing.assert_allclose(first, second, atol=1e-12)
 
 
 def test_amplitudes_and_shares_equal_the_sums_that_define_them(group, logits):
     m, targets = group.order, logits[:, group.classes]
     centred = targets - targets.mean(axis=1, keepdims=True)
-    found = logit_waves(logits[group.by_sum], group.classes)
+    found = logit_frequencies(logits[group.by_sum], group.classes)
     for k in range(1, n_frequencies(m) + 1):
         angle = 2 * np.pi * k * (group.sums[:, None] - np.arange(m)) / m
         norm = (np.cos(angle) ** 2).sum()
@@ -147,7 +147,7 @@ def test_relabelling_by_a_unit_permutes_the_waves_and_the_losses_of_each_frequen
     moved = pow(u, -1, m) * (1 + np.arange(m // 2)) % m
     at = np.minimum(moved, m - moved) - 1
     by_sum, other = (values.reshape(m * m, m)[group.by_sum] for values in (logits, relabelled))
-    first, second = (logit_waves(values, group.classes) for values in (by_sum, other))
+    first, second = (logit_frequencies(values, group.classes) for values in (by_sum, other))
     np.testing.assert_allclose(second.cosine[at], first.cosine, atol=1e-12)
     np.testing.assert_allclose(second.share[at], first.share, atol=1e-12)
     for losses in (restricted_losses, excluded_losses):
@@ -178,7 +178,7 @@ def test_a_diverged_network_has_no_loss():
     with np.errstate(invalid="ignore"):
         assert np.isnan(excluded_losses(logits[group.by_sum], group.classes, each(5))).all()
         assert np.isnan(restricted_losses(logits[group.by_sum], group.classes, each(5))).all()
-    assert not key_frequencies(logit_waves(logits[group.by_sum], group.classes).share, 0.2).any()
+    assert not key_frequencies(logit_frequencies(logits[group.by_sum], group.classes).share, 0.2).any()
 
 
 @pytest.mark.parametrize("margin", [1.0, 10.0, 40.0, 600.0])

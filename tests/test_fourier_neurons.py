@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circuits.analysis import cyclic_basis, cyclic_coefficients, neuron_waves
-from circuits.analysis.neuron_waves import output_phases, phase_agreement, phase_residuals, spectrum
+from circuits.analysis import cyclic_basis, cyclic_coefficients, neuron_frequencies
+from circuits.analysis.fourier.neuron_frequencies import output_phases, phase_agreement, phase_residuals, spectrum
 
 
 def angles(m, k):
@@ -50,7 +50,7 @@ def test_the_spectrum_is_the_fft_along_every_operand(shape, dtype, precision):
 @pytest.mark.parametrize("shape", [(7, 7), (8, 8), (5, 5, 5), (4, 4, 4)])
 def test_frequency_and_shares_are_the_best_of_explicit_terms(shape):
     activations = np.random.default_rng(1).normal(size=(*shape, 4))
-    found = neuron_waves(activations)
+    found = neuron_frequencies(activations)
     for n in range(4):
         linear, products = plain_shares(activations[..., n])
         k = (linear + products).argmax()
@@ -64,7 +64,7 @@ def test_frequency_and_shares_are_the_best_of_explicit_terms(shape):
 def test_a_relu_of_two_waves_has_their_frequency_and_phases_and_reads_out_their_sum(m, k):
     a, b = 0.7, -2.1
     activation = np.maximum(np.cos(angles(m, k) + a)[:, None] + np.cos(angles(m, k) + b), 0)[..., None]
-    found = neuron_waves(activation)
+    found = neuron_frequencies(activation)
     assert found.frequency.tolist() == [k]
     assert apart(found.phase[:, 0], [a, b]).max() < 0.05  # multiples of k that come round to it add a little
     assert found.linear_share[0] + found.product_share[0] > 0.9
@@ -76,7 +76,7 @@ def test_a_relu_of_two_waves_has_their_frequency_and_phases_and_reads_out_their_
 def test_a_square_of_two_waves_has_its_phases_from_the_products():
     a, b, m, k = 1.2, 0.5, 31, 4
     activation = (np.cos(angles(m, k) + a)[:, None] + np.cos(angles(m, k) + b))[..., None] ** 2
-    found = neuron_waves(activation)
+    found = neuron_frequencies(activation)
     assert found.frequency.tolist() == [k]
     assert found.linear_share[0] == pytest.approx(0, abs=1e-12)
     assert found.product_share[0] == pytest.approx(0.8)  # the fifth that is left are the waves of 2k
@@ -90,7 +90,7 @@ def test_a_square_of_two_waves_has_its_phases_from_the_products():
 def test_the_residual_is_how_far_the_output_phase_is_from_the_sum_of_the_input_phases(a, b, off, k):
     m = 11
     activation = 3 + np.cos(angles(m, k) + a)[:, None] + np.cos(angles(m, k) + b)
-    found = neuron_waves(activation[..., None])
+    found = neuron_frequencies(activation[..., None])
     out = output_phases(2 * np.cos(angles(m, k) + a + b - off)[None], found.frequency)
     assert apart(found.phase[:, 0], [a, b]).max() < 1e-9
     assert apart(phase_residuals(found.phase, out), off).max() < 1e-9
@@ -100,7 +100,7 @@ def test_three_operands_have_three_phases():
     phases, m, k = [0.3, -1.0, 2.0], 7, 2
     waves = [np.cos(angles(m, k) + phase) for phase in phases]
     activation = waves[0][:, None, None] + waves[1][:, None] + waves[2] + 0.5 * np.einsum("x,y,z->xyz", *waves)
-    found = neuron_waves(activation[..., None])
+    found = neuron_frequencies(activation[..., None])
     assert found.frequency.tolist() == [k]
     assert apart(found.phase[:, 0], phases).max() < 1e-9
     assert found.linear_share[0] == pytest.approx(1.5 / (1.5 + 0.25 / 8))
@@ -111,7 +111,7 @@ def test_a_neuron_of_the_alternating_term_has_frequency_half_of_m_and_no_phase()
     m = 6
     alternating = np.cos(angles(m, 3))
     activations = np.stack([alternating[:, None] - alternating, np.outer(alternating, alternating)], axis=2)
-    found = neuron_waves(activations)
+    found = neuron_frequencies(activations)
     assert found.frequency.tolist() == [3, 3]
     assert np.isnan(found.phase).all()
     np.testing.assert_allclose(found.linear_share, [1, 0], atol=1e-12)
@@ -122,7 +122,7 @@ def test_a_neuron_of_the_alternating_term_has_frequency_half_of_m_and_no_phase()
 def test_a_constant_neuron_has_no_frequency_and_the_others_keep_theirs(dtype):
     wave = np.cos(angles(7, 2)) + np.zeros((7, 1))
     constants = [np.zeros((7, 7)), np.full((7, 7), 0.1), np.full((7, 7), np.nan)]
-    found = neuron_waves(np.stack([*constants, 1000 + wave], axis=2).astype(dtype))
+    found = neuron_frequencies(np.stack([*constants, 1000 + wave], axis=2).astype(dtype))
     assert found.frequency.tolist() == [0, 0, 0, 2]
     assert np.isnan(found.linear_share[:3]).all()
     assert np.isnan(found.phase[:, :3]).all()
@@ -137,7 +137,7 @@ def test_relabelling_by_a_unit_permutes_the_frequencies_of_neurons_by_its_invers
     places = u * np.arange(m) % m
     relabelled = np.empty_like(activations)
     relabelled[np.ix_(places, places)] = activations
-    first, second = neuron_waves(activations), neuron_waves(relabelled)
+    first, second = neuron_frequencies(activations), neuron_frequencies(relabelled)
     moved = pow(u, -1, m) * first.frequency % m
     np.testing.assert_array_equal(second.frequency, np.minimum(moved, m - moved))
     np.testing.assert_allclose(second.linear_share, first.linear_share)

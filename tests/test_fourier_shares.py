@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from waves import plain_losses, subset, waves_of_the_sum
 
 import circuits
-from circuits.analysis import cyclic_group, excluded_losses, key_frequencies, logit_waves, restricted_losses
-from circuits.analysis.logit_waves import least_key_share, wave_shares
+from circuits.analysis import cyclic_group, excluded_losses, key_frequencies, logit_frequencies, restricted_losses
+from circuits.analysis.fourier.logit_frequencies import least_key_share, wave_shares
 from circuits.cli.main import main
 from circuits.config import parse
 from circuits.constructions import modular_addition
@@ -43,7 +43,7 @@ def group():
 
 @pytest.mark.parametrize("offset", [0.0, 50.0])
 def test_both_shares_and_that_of_the_biases_have_a_closed_form(group, offset):
-    found = logit_waves(made_logits(group, offset)[group.by_sum], group.classes)
+    found = logit_frequencies(made_logits(group, offset)[group.by_sum], group.classes)
     waves = {k: COSINES.get(k, 0.0) ** 2 / 2 + OTHERS.get(k, 0.0) ** 2 / 4 for k in range(1, 7)}  # mean squares
     variance = sum(waves.values()) + MEMORISED**2 / 4
     squares = variance + BIAS**2 / 2
@@ -79,21 +79,21 @@ def test_wave_shares_are_those_of_a_projection_on_the_waves(m, n_operands, seed)
 def test_shares_are_in_order_and_functions_of_the_sum_alone_are_all_waves(m, seed):
     group = cyclic_group("x+y", m)
     random = np.random.default_rng(seed)
-    found = logit_waves(random.normal(size=(m**2, m))[group.by_sum], group.classes)
+    found = logit_frequencies(random.normal(size=(m**2, m))[group.by_sum], group.classes)
     assert found.share.sum() + found.bias_share <= 1 + 1e-12
     assert found.wave_share.sum() <= 1 + 1e-12
     assert (found.share <= (1 - found.bias_share) * found.wave_share + 1e-12).all()
     of_sum = np.repeat(random.normal(size=(m, 1, m)), m, axis=1)
-    assert logit_waves(of_sum, group.classes).wave_share.sum() == pytest.approx(1)
+    assert logit_frequencies(of_sum, group.classes).wave_share.sum() == pytest.approx(1)
 
 
 def test_logits_that_do_not_vary_have_no_wave_share_and_equal_ones_no_share_at_all(group):
     biases = np.tile(0.1 * np.arange(M) ** 2, (M, M, 1))
-    found = logit_waves(biases, group.classes)
+    found = logit_frequencies(biases, group.classes)
     assert np.isnan(found.wave_share).all()
     assert found.bias_share == pytest.approx(1)
     np.testing.assert_allclose(found.share, 0, atol=1e-12)
-    found = logit_waves(np.full((M, M, M), 0.1), group.classes)
+    found = logit_frequencies(np.full((M, M, M), 0.1), group.classes)
     assert np.isnan([*found.share, *found.wave_share, found.bias_share]).all()
 
 

@@ -20,8 +20,8 @@ from circuits.analysis import (
     neuron_norms,
     phases,
 )  # fmt: skip
-from circuits.analysis.groups import median_place
-from circuits.analysis.phases import exceeds, first_true
+from circuits.analysis.networks.phases import exceeds, first_true
+from circuits.analysis.subnetworks.groups import median_place
 
 
 def test_groups_are_what_the_paper_says(grokked_run):
@@ -71,7 +71,7 @@ def test_the_median_place_is_the_latest_of_equals_and_leaves_out_nan():
 
 
 def test_a_late_reading_far_above_the_median_is_warned_of():
-    from circuits.analysis.subnetwork import warnings_about
+    from circuits.analysis.subnetworks.subnetwork import warnings_about
 
     values = {"final_sparsity": 60.0, "diverged": False, "collapsed": False, "memorization_epoch": 3.0}
     result = xr.Dataset({name: ("seed", [value]) for name, value in values.items()})

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from circuits.analysis.cube_weights import cube_weights
-from circuits.analysis.mean_interval import mean_interval
-from circuits.analysis.sign_weights import sign_counts, sign_weights
+from circuits.analysis.progress.mean_interval import mean_interval
+from circuits.analysis.walsh.sign_weights import sign_counts, sign_weights
+from circuits.analysis.walsh.weights import cube_weights
 from circuits.constructions.binomial import share_intervals
 from circuits.constructions.patterns import parities
 from circuits.random import generator

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuits.analysis.lags import difference, lags
+from circuits.analysis.progress.lags import difference, lags
 
 SIZES = st.floats(0, 1e6)
 

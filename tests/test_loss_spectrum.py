@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import detrend
 
 import circuits
-from circuits.analysis.loss_spectrum import loss_spectra, spectrum
+from circuits.analysis.progress.loss_spectrum import loss_spectra, spectrum
 
 
 @pytest.mark.parametrize("n", [16, 31, 32, 41])

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from circuits.analysis.margin import degree_of_homogeneity, margins
-from circuits.analysis.outputs import outputs_on, relu_outputs
-from circuits.analysis.predictions import is_right
+from circuits.analysis.networks.outputs import outputs_on, relu_outputs
+from circuits.analysis.networks.predictions import is_right
+from circuits.analysis.progress.margin import degree_of_homogeneity, margins
 from circuits.config import parse
 
 

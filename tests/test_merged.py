@@ -19,8 +19,8 @@ from circuits.analysis import (
     incoming_norms,
     merged_sparsity,
 )
-from circuits.analysis.active import support_examples
-from circuits.analysis.efficiency import parity_bits
+from circuits.analysis.parity.efficiency import parity_bits
+from circuits.analysis.subnetworks.active import support_examples
 from circuits.constructions.construction import Construction
 from circuits.constructions.elements import elements
 from circuits.constructions.least_norm import least_cost, min_norm

@@ -126,9 +126,9 @@ def test_phases_count_in_each_seeds_own_test_set(path):
 
 
 def test_a_group_of_all_neurons_has_the_stored_test_accuracy(path):
-    from circuits.analysis.active import support_examples
-    from circuits.analysis.faithfulness import agreement_and_accuracy, masked_outputs
-    from circuits.analysis.layers import layer_of
+    from circuits.analysis.networks.layers import layer_of
+    from circuits.analysis.subnetworks.active import support_examples
+    from circuits.analysis.subnetworks.faithfulness import agreement_and_accuracy, masked_outputs
 
     with circuits.open(path) as run:
         layer = layer_of(run)

@@ -79,8 +79,13 @@ def shop(tmp_path):
 
 def test_pure_functions_and_constructions_are_mutated_and_what_reads_runs_is_not(mutations):
     modules = mutations.measured_modules()
-    assert {f"circuits.analysis.{name}" for name in ("scan", "moves", "ramp", "cube")} < set(modules)
-    assert {f"circuits.analysis.{name}" for name in ("sweep", "groups", "store")}.isdisjoint(modules)
+    assert {
+        f"circuits.analysis.{name}"
+        for name in ("subnetworks.scan", "progress.change_points", "progress.ramp", "walsh.transform")
+    } < set(modules)
+    assert {f"circuits.analysis.{name}" for name in ("networks.walk", "subnetworks.groups", "store")}.isdisjoint(
+        modules
+    )
     constructions = (mutations.ROOT / "circuits" / "constructions").glob("[!_]*.py")
     assert {f"circuits.constructions.{path.stem}" for path in constructions} < set(modules)
 

@@ -10,8 +10,8 @@ import xarray as xr
 import circuits
 from circuits import figures
 from circuits.analysis import phases
-from circuits.analysis.bounded import bounded, delay_in_words, epoch_in_words
-from circuits.analysis.remarks import loss_remarks, phase_remarks, zero_losses
+from circuits.analysis.networks.bounded import bounded, delay_in_words, epoch_in_words
+from circuits.analysis.networks.remarks import loss_remarks, phase_remarks, zero_losses
 from circuits.cli.main import main
 from circuits.figures.report import page
 from circuits.figures.summary import headline

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circuits.analysis.cube import membership, walsh_coefficients
-from circuits.analysis.hidden_progress import layer_gap, movement
-from circuits.analysis.population_gradient import fourier_gaps, halfspace_gradient
+from circuits.analysis.walsh.hidden_progress import layer_gap, movement
+from circuits.analysis.walsh.population_gradient import fourier_gaps, halfspace_gradient
+from circuits.analysis.walsh.transform import membership, walsh_coefficients
 from circuits.constructions.patterns import patterns
 from circuits.random import generator
 

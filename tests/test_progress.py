@@ -9,11 +9,11 @@ import xarray as xr
 
 import circuits
 from circuits.analysis import progress_measures, transitions
-from circuits.analysis.arity import arities
-from circuits.analysis.bounded import bounded
-from circuits.analysis.earliest import earliest_summary, tied
-from circuits.analysis.moves import flattened, moves
-from circuits.analysis.progress import moved
+from circuits.analysis.networks.bounded import bounded
+from circuits.analysis.progress.arity import arities
+from circuits.analysis.progress.change_points import change_points, flattened
+from circuits.analysis.progress.earliest import earliest_summary, tied
+from circuits.analysis.progress.measurement import moved
 from circuits.analysis.sidecar import write_sidecar
 from circuits.analysis.store import to_json
 from circuits.cli.main import main
@@ -238,7 +238,7 @@ def test_the_stored_metric_is_used_only_where_it_is_the_same_thing(modular_path,
     with circuits.open(modular_path) as run:
         asked = []
         monkeypatch.setattr(
-            "circuits.analysis.progress.sparsity_at",
+            "circuits.analysis.progress.measurement.sparsity_at",
             lambda run, checkpoints, options, progress: asked.append(options) or np.ones((len(checkpoints), 2)),
         )
         progress_measures(run, Options(checkpoints="-2:"))
@@ -282,8 +282,8 @@ def test_a_collapse_midway_is_no_measurement_of_arity(tmp_path, make_config):
     alive = found.isel(step=np.flatnonzero(~dead))
     names = [name for name in found["measure"].values if "arity" in name]
     assert len(names) >= 4
-    until = moves(flattened(alive[["arity", "network_arity"]]), np.array([np.nan]))
-    onsets = moves(flattened(found[["arity", "network_arity"]]), np.array([np.nan]))
+    until = change_points(flattened(alive[["arity", "network_arity"]]), np.array([np.nan]))
+    onsets = change_points(flattened(found[["arity", "network_arity"]]), np.array([np.nan]))
     for name in ("onset", "onset_low", "onset_high", "after"):
         xr.testing.assert_equal(onsets[name], until[name])
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circuits.analysis.ramp import LEAST_POINTS, all_ramps, fitted_ramp
+from circuits.analysis.progress.ramp import LEAST_POINTS, all_ramps, fitted_ramp
 
 N, REPEATS = 200, 120
 T = np.log10(np.arange(30.0, 30.0 + N))

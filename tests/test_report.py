@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 
 import circuits
 from circuits.analysis.measurements import analyze, usual
-from circuits.analysis.phases import phase_checkpoints
+from circuits.analysis.networks.phases import phase_checkpoints
 from circuits.analysis.sidecar import write_sidecar
 from circuits.checkpoints.writer import Writer
 from circuits.figures import report as module

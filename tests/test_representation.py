@@ -10,12 +10,18 @@ import xarray as xr
 
 import circuits
 from circuits.analysis import Options, silhouette, weight_density
-from circuits.analysis.clusters import cluster_labels
-from circuits.analysis.density import weights_of
-from circuits.analysis.embedding import neighbour_embedding, principal_components
-from circuits.analysis.layers import Layer, last_layer
-from circuits.analysis.pictured import N_PANELS, along_the_run, panel_checkpoints, pictured, pictured_seed
-from circuits.analysis.representation import hidden_values, points_of
+from circuits.analysis.networks.layers import Layer, last_layer
+from circuits.analysis.representation.clusters import cluster_labels
+from circuits.analysis.representation.density import weights_of
+from circuits.analysis.representation.embedding import neighbour_embedding, principal_components
+from circuits.analysis.representation.measurement import hidden_values, points_of
+from circuits.analysis.representation.snapshots import (
+    N_PANELS,
+    along_the_run,
+    panel_checkpoints,
+    pictured,
+    pictured_seed,
+)
 from circuits.analysis.sidecar import read_sidecar, write_sidecar
 from circuits.analysis.store import read_json, to_json
 from circuits.cli.main import main
@@ -343,7 +349,7 @@ def test_the_command_shows_silhouettes_of_every_seed_and_every_picture(grokked_p
 
 
 def test_without_scikit_learn_it_is_refused_in_one_line_and_left_out(grokked_path, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("circuits.analysis.embedding.find_spec", lambda name: None)
+    monkeypatch.setattr("circuits.analysis.representation.embedding.find_spec", lambda name: None)
     out = str(tmp_path / "a.nc")
     assert main(["analyze", str(grokked_path), "--representation", "--quiet", "--out", out]) == 2
     assert capsys.readouterr().err == (

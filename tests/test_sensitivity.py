@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import circuits
-from circuits.analysis.predictions import predictions
-from circuits.analysis.sensitivity import flipped, relu_sensitivities, sensitivities_on
+from circuits.analysis.networks.predictions import predictions
+from circuits.analysis.progress.sensitivity import flipped, relu_sensitivities, sensitivities_on
 from circuits.constructions import build
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import circuits
-from circuits.analysis.spectral import (
+from circuits.analysis.progress.spectral import (
     as_matrix,
     frobenius_norm,
     layer_norms,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import circuits
-from circuits.analysis.unseen import described_test_set, seen_share, seen_test_inputs, seen_warnings
+from circuits.analysis.networks.unseen import described_test_set, seen_share, seen_test_inputs, seen_warnings
 from circuits.checkpoints.layout import UNSEEN_ACCURACY
 from circuits.cli.main import main
 from circuits.constructions.flips import Flips
@@ -262,7 +262,7 @@ def test_fewest_flips_are_of_each_seeds_own_test_inputs(make_config, tmp_path, m
         given_inputs.append(arguments["inputs"])
         return Flips(np.ones(20), np.ones(20))
 
-    monkeypatch.setattr("circuits.analysis.certificates.fewest_flips", fewest_flips)
+    monkeypatch.setattr("circuits.analysis.parity.certificates.fewest_flips", fewest_flips)
     config = make_config(task__test_unseen=True, model__width=4, epochs=0)
     with circuits.train(config, tmp_path / "run.h5", progress=False) as run:
         circuits.analyze(run, "certify")

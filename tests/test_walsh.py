@@ -6,13 +6,13 @@ import xarray as xr
 
 import circuits
 from circuits.analysis import Options, walsh_coefficients, walsh_spectrum
-from circuits.analysis.cube import membership, subset_name
-from circuits.analysis.cube_weights import PARTS
-from circuits.analysis.groups import GROUPS, neuron_groups
-from circuits.analysis.population_gradient import fourier_gaps, halfspace_gradient
 from circuits.analysis.sidecar import write_sidecar
 from circuits.analysis.store import read_json, to_json
-from circuits.analysis.walsh import few_checkpoints, measure
+from circuits.analysis.subnetworks.groups import GROUPS, neuron_groups
+from circuits.analysis.walsh.measurement import few_checkpoints, measure
+from circuits.analysis.walsh.population_gradient import fourier_gaps, halfspace_gradient
+from circuits.analysis.walsh.transform import membership, subset_name
+from circuits.analysis.walsh.weights import PARTS
 from circuits.cli.main import main
 from circuits.constructions.patterns import patterns
 from circuits.figures.walsh import figures
@@ -250,7 +250,7 @@ def test_a_hidden_layer_whose_readout_is_not_linear_gives_the_values_of_its_neur
 
 
 def test_a_diverged_network_is_nan_and_a_collapsed_one_has_no_shares(tmp_path, make_config):
-    from circuits.analysis.cube_weights import cube_weights
+    from circuits.analysis.walsh.weights import cube_weights
 
     broken = cube_weights(np.full((4, 8), np.nan), means=np.full(4, np.nan))
     assert np.isnan(broken.weight).all()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import circuits
-from circuits.analysis.weights import SMALL, parameter_norm, small_weights, zero_weights
+from circuits.analysis.networks.weights import SMALL, parameter_norm, small_weights, zero_weights
 
 CONFIG = circuits.preset("merrill-2023")  # not read
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from circuits.analysis.cyclic import CyclicGroup
-from circuits.analysis.cyclic_basis import cyclic_basis, n_frequencies
+from circuits.analysis.fourier.basis import cyclic_basis, n_frequencies
+from circuits.analysis.fourier.cyclic import CyclicGroup
 
 
 def wave_logits(group: CyclicGroup, amplitudes: dict[int, float], n_classes: int | None = None) -> np.ndarray:

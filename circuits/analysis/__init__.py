@@ -1,46 +1,49 @@
-"""What a trajectory shows: one measurement per file, pure functions on arrays below, labelled results of a run above.
+"""What a trajectory shows: a folder for each family of measurements, labelled results of a run.
 
 `analyze(run)` computes every measurement that applies. The single ones are here by name: those that take arrays know
 nothing of runs; those that take a run stream it in blocks of checkpoints and return labelled xarray.
 """
 
-from circuits.analysis.active import active_at, active_subnetwork, effective_sparsity, smallest_agreeing
-from circuits.analysis.arity import arities
-from circuits.analysis.circuit import circuit_of, gate_history
-from circuits.analysis.clusters import silhouette
-from circuits.analysis.commuted import commuted_share
-from circuits.analysis.cube import walsh_coefficients, walsh_values
-from circuits.analysis.cube_weights import cube_weights, draws_by_pattern
-from circuits.analysis.cyclic import CyclicGroup, cyclic_group
-from circuits.analysis.cyclic_basis import cyclic_basis, cyclic_coefficients, frequency_norms, gini
-from circuits.analysis.density import weight_density
-from circuits.analysis.differing import differing_fields, differing_values
-from circuits.analysis.efficiency import efficiency
-from circuits.analysis.exact import agrees, smallest_subnetwork
-from circuits.analysis.faithfulness import agreement_and_accuracy, faithfulness, group_outputs
-from circuits.analysis.groups import GROUPS, expected_jaccard, jaccard, neuron_groups
-from circuits.analysis.hidden_progress import layer_gap, movement
-from circuits.analysis.logit_waves import key_frequencies, logit_waves
-from circuits.analysis.low_degree import low_degree_coefficients, weight_by_degree
-from circuits.analysis.margin import margins
+import warnings
+from typing import Any
+
+from circuits.analysis.comparison.differing import differing_fields, differing_values
+from circuits.analysis.comparison.outcomes import outcomes
+from circuits.analysis.fourier.basis import cyclic_basis, cyclic_coefficients, frequency_norms, gini
+from circuits.analysis.fourier.commuted import commuted_share
+from circuits.analysis.fourier.cyclic import CyclicGroup, cyclic_group
+from circuits.analysis.fourier.logit_frequencies import key_frequencies, logit_frequencies
+from circuits.analysis.fourier.neuron_frequencies import neuron_frequencies
+from circuits.analysis.fourier.restricted_loss import excluded_losses, restricted_losses
 from circuits.analysis.measurements import analyze
-from circuits.analysis.merged import elements_needed, merged_sparsity
-from circuits.analysis.moves import moves
-from circuits.analysis.neuron_waves import neuron_waves
-from circuits.analysis.norms import group_means, group_norms, neuron_norms
-from circuits.analysis.outcomes import outcomes
-from circuits.analysis.phases import phases
-from circuits.analysis.population_gradient import fourier_gaps, halfspace_gradient
-from circuits.analysis.progress import progress_measures
-from circuits.analysis.pruning import incoming_norms, kept_neurons, pruning_order
-from circuits.analysis.ramp import fitted_ramp
-from circuits.analysis.sensitivity import relu_sensitivities
-from circuits.analysis.spectral import spectral_norm
-from circuits.analysis.spectrum import walsh_spectrum
-from circuits.analysis.sum_waves import excluded_losses, restricted_losses
-from circuits.analysis.support_coefficients import support_coefficients
-from circuits.analysis.transitions import transitions
-from circuits.analysis.unseen import seen_share
+from circuits.analysis.networks.phases import phases
+from circuits.analysis.networks.unseen import seen_share
+from circuits.analysis.parity.circuit import circuit_of, gate_history
+from circuits.analysis.parity.efficiency import efficiency
+from circuits.analysis.progress.arity import arities
+from circuits.analysis.progress.change_points import change_points
+from circuits.analysis.progress.margin import margins
+from circuits.analysis.progress.measurement import progress_measures
+from circuits.analysis.progress.ramp import fitted_ramp
+from circuits.analysis.progress.sensitivity import relu_sensitivities
+from circuits.analysis.progress.spectral import spectral_norm
+from circuits.analysis.progress.transitions import transitions
+from circuits.analysis.representation.clusters import silhouette
+from circuits.analysis.representation.density import weight_density
+from circuits.analysis.subnetworks.active import active_at, active_subnetwork, effective_sparsity, smallest_agreeing
+from circuits.analysis.subnetworks.faithfulness import agreement_and_accuracy, faithfulness, group_outputs
+from circuits.analysis.subnetworks.groups import GROUPS, expected_jaccard, jaccard, neuron_groups
+from circuits.analysis.subnetworks.merged import elements_needed, merged_sparsity
+from circuits.analysis.subnetworks.norms import group_means, group_norms, neuron_norms
+from circuits.analysis.subnetworks.pruning import incoming_norms, kept_neurons, pruning_order
+from circuits.analysis.subnetworks.smallest import agrees, smallest_subnetwork
+from circuits.analysis.walsh.hidden_progress import layer_gap, movement
+from circuits.analysis.walsh.low_degree import low_degree_coefficients, weight_by_degree
+from circuits.analysis.walsh.population_gradient import fourier_gaps, halfspace_gradient
+from circuits.analysis.walsh.relevant_coefficients import relevant_coefficients
+from circuits.analysis.walsh.spectrum import walsh_spectrum
+from circuits.analysis.walsh.transform import walsh_coefficients, walsh_values
+from circuits.analysis.walsh.weights import cube_weights, draws_by_pattern
 from circuits.options import Options
 
 __all__ = [
@@ -82,15 +85,15 @@ __all__ = [
     "kept_neurons",
     "key_frequencies",
     "layer_gap",
-    "logit_waves",
+    "logit_frequencies",
     "low_degree_coefficients",
     "margins",
     "merged_sparsity",
     "movement",
-    "moves",
+    "change_points",
     "neuron_groups",
     "neuron_norms",
-    "neuron_waves",
+    "neuron_frequencies",
     "outcomes",
     "phases",
     "progress_measures",
@@ -102,7 +105,7 @@ __all__ = [
     "smallest_agreeing",
     "smallest_subnetwork",
     "spectral_norm",
-    "support_coefficients",
+    "relevant_coefficients",
     "transitions",
     "walsh_coefficients",
     "walsh_spectrum",
@@ -110,3 +113,21 @@ __all__ = [
     "weight_by_degree",
     "weight_density",
 ]
+
+RENAMED = {
+    "logit_waves": "logit_frequencies",
+    "moves": "change_points",
+    "neuron_waves": "neuron_frequencies",
+    "support_coefficients": "relevant_coefficients",
+}
+"""Former name -> name now. The former ones are accepted for one version."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    now = RENAMED[name]
+    warnings.warn(
+        f"circuits.analysis.{name} is now circuits.analysis.{now}, and goes in the next version", FutureWarning, 2
+    )
+    return globals()[now]

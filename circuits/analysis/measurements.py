@@ -2,8 +2,8 @@
 
 import xarray as xr
 
-from circuits.analysis.layers import layer_of
-from circuits.analysis.sweep import hidden_layer
+from circuits.analysis.networks.layers import layer_of
+from circuits.analysis.networks.walk import hidden_layer
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
 from circuits.interfaces import Task

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from circuits.analysis.unseen import seen_share
+from circuits.analysis.networks.unseen import seen_share
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
 from circuits.options import Options

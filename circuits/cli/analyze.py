@@ -50,10 +50,10 @@ def command(words: list[str]) -> int:
     named = [name for name in MEASUREMENTS if getattr(flags, _field(name))]
 
     from circuits.analysis import analyze, phases
-    from circuits.analysis.remarks import phase_remarks
+    from circuits.analysis.networks.remarks import phase_remarks
+    from circuits.analysis.networks.unseen import seen_warnings, with_seen_share
     from circuits.analysis.sidecar import check_sidecar, read_sidecar, write_sidecar
     from circuits.analysis.store import to_json
-    from circuits.analysis.unseen import seen_warnings, with_seen_share
     from circuits.cli.tables import tables
 
     with opened_run(flags.run) as run:
@@ -81,7 +81,7 @@ def command(words: list[str]) -> int:
 
 
 def _headline(run: "Run", options: Options) -> str:
-    from circuits.analysis.labels import chosen_checkpoints
+    from circuits.analysis.networks.labels import chosen_checkpoints
     from circuits.analysis.store import n_parameters
 
     chosen = len(chosen_checkpoints(run, options))

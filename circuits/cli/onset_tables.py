@@ -7,7 +7,7 @@ import math
 import xarray as xr
 from rich.table import Table
 
-from circuits.analysis.bounded import UNKNOWN, bounded
+from circuits.analysis.networks.bounded import UNKNOWN, bounded
 from circuits.cli.console import count, new_table
 
 MOST_TIED = 5  # names in a cell
@@ -26,7 +26,7 @@ def onset_table(dataset: xr.Dataset, phases: xr.Dataset, seeds: list[int]) -> Ta
 
 def earliest_table(dataset: xr.Dataset, seeds: list[int]) -> Table:
     """The earliest measure of each seed, what agrees with it, and otherwise which measures are tied."""
-    from circuits.analysis.earliest import tied
+    from circuits.analysis.progress.earliest import tied
 
     n_choices, n_seeds = int(dataset["earliest_choices"].attrs["n_choices"]), dataset.sizes["seed"]
     table = new_table("seed", "earliest", "choices that agree", "seeds that agree", "tied: none is surely before them")
@@ -74,7 +74,7 @@ def bounds_legend(dataset: xr.Dataset, seeds: list[int]) -> list[str]:
     Parameters
     ----------
     dataset
-        `onset`, `onset_censored`, `lag_low`, `lag_high` (measure, seed) of `circuits.analysis.moves`.
+        `onset`, `onset_censored`, `lag_low`, `lag_high` (measure, seed) of `circuits.analysis.change_points`.
     """
     at = dataset.sel(seed=seeds)
     reference = str(dataset.attrs["reference"]).replace("_", " ")
@@ -93,7 +93,7 @@ def _of(share: xr.DataArray, n: int) -> str:
 
 def _why_nothing_changes(dataset: xr.Dataset, phases: xr.Dataset) -> str:
     """One line in place of a table of dashes."""
-    from circuits.analysis.ramp import LEAST_POINTS
+    from circuits.analysis.progress.ramp import LEAST_POINTS
 
     begin = phases["memorization_epoch"].sel(seed=dataset["seed"]).fillna(0)
     later = int(((dataset["epoch"] >= begin) & (dataset["epoch"] > 0)).sum("step").max())

@@ -38,9 +38,9 @@ def command(words: list[str]) -> int:
         _verify(flags.run)
         return 0
 
-    from circuits.analysis.phases import phases
-    from circuits.analysis.remarks import loss_remarks, phase_remarks
-    from circuits.analysis.unseen import seen_warnings, with_seen_share
+    from circuits.analysis.networks.phases import phases
+    from circuits.analysis.networks.remarks import loss_remarks, phase_remarks
+    from circuits.analysis.networks.unseen import seen_warnings, with_seen_share
     from circuits.checkpoints.run import open_run
     from circuits.cli.tables import phase_table
 
@@ -100,8 +100,8 @@ def _now(run: "Run") -> str:
 
 
 def _facts(run: "Run") -> dict[str, str]:
-    from circuits.analysis.in_words import training_in_words
-    from circuits.analysis.unseen import described_test_set
+    from circuits.analysis.describe import training_in_words
+    from circuits.analysis.networks.unseen import described_test_set
 
     config = run.config
     versions = [f"{name} {run.versions.get(name, '?')}" for name in ("grokking-circuits", "torch", "numpy")]

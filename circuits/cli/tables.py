@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 import xarray as xr
 from rich.table import Table
 
-from circuits.analysis.bounded import delay_in_words, epoch_in_words
-from circuits.analysis.groups import last_checkpoints
-from circuits.analysis.unseen import seen_remark
+from circuits.analysis.networks.bounded import delay_in_words, epoch_in_words
+from circuits.analysis.networks.unseen import seen_remark
+from circuits.analysis.subnetworks.groups import last_checkpoints
 from circuits.cli.console import new_table
 from circuits.cli.onset_tables import bounds_legend, earliest_table, onset_table
 

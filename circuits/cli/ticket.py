@@ -12,7 +12,7 @@ from circuits.errors import InputError
 
 def chosen_neurons(path: Path, seed: int | None, keep: str | None) -> tuple[Config, int, np.ndarray]:
     """The config of the ticket, whose network it is of, and (neuron,) which neurons are kept."""
-    from circuits.analysis.groups import GROUPS, neuron_groups
+    from circuits.analysis.subnetworks.groups import GROUPS, neuron_groups
     from circuits.checkpoints.run import open_run
     from circuits.training.ticket import refuse_other_models, ticket_config
 

@@ -140,9 +140,9 @@ def _leaves(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
     """Train one config into its file, and say what came of it."""
-    from circuits.analysis.phases import phases
-    from circuits.analysis.remarks import loss_remarks, phase_remarks
-    from circuits.analysis.unseen import seen_warnings, with_seen_share
+    from circuits.analysis.networks.phases import phases
+    from circuits.analysis.networks.remarks import loss_remarks, phase_remarks
+    from circuits.analysis.networks.unseen import seen_warnings, with_seen_share
     from circuits.checkpoints.layout import size_on_disk
     from circuits.cli.tables import phase_table
     from circuits.training.steppers import choose_kernel

@@ -110,8 +110,8 @@ def _of_a_run(flags: VerifyFlags) -> Judged:
     if flags.subnetwork not in (None, *SUBNETWORKS):
         raise InputError(f"There is no subnetwork '{flags.subnetwork}'. {nearest(flags.subnetwork, SUBNETWORKS)}")
 
-    from circuits.analysis.active import active_at
-    from circuits.analysis.remarks import RECOMPUTED
+    from circuits.analysis.networks.remarks import RECOMPUTED
+    from circuits.analysis.subnetworks.active import active_at
     from circuits.constructions import verify_run
 
     with opened_run(flags.spec) as run:

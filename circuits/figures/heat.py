@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import xarray as xr
 from jaxtyping import Int
 
-from circuits.analysis.labels import spread
+from circuits.analysis.networks.labels import spread
 from circuits.figures.axes import drawable, epochs, frame
 from circuits.figures.bands import single
 from circuits.figures.palette import SCALE, VERMILLION

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from circuits.analysis.commuted import MARK, commuted_share
+from circuits.analysis.fourier.commuted import MARK, commuted_share
 from circuits.checkpoints.layout import UNSEEN_ACCURACY
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import xarray as xr
 from jaxtyping import Int
 
-from circuits.analysis.labels import spread
+from circuits.analysis.networks.labels import spread
 from circuits.figures.axes import drawable, epochs, frame
 from circuits.figures.bands import FEW, single
 from circuits.figures.palette import GENERALIZATION, GREY, MEMORIZATION, Style, faint

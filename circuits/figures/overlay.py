@@ -15,8 +15,8 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from circuits.analysis.commuted import MARK, commuted_share
-from circuits.analysis.differing import differing_fields, differing_values
+from circuits.analysis.comparison.differing import differing_fields, differing_values
+from circuits.analysis.fourier.commuted import MARK, commuted_share
 from circuits.checkpoints.run import Run, open_run
 from circuits.errors import InputError, nearest
 from circuits.figures.axes import PALE, frame, title_of

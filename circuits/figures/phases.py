@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from circuits.analysis.phases import phases
+from circuits.analysis.networks.phases import phases
 from circuits.checkpoints.run import Run
 from circuits.figures.decay import DECAY, mark_decay
 from circuits.figures.palette import GENERALIZATION, MEMORIZATION, Style, faint

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from circuits.analysis.bounded import bounded
+from circuits.analysis.networks.bounded import bounded
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError, nearest
 from circuits.figures.axes import drawable, epochs, frame, title_of

@@ -23,12 +23,12 @@ from jinja2 import Environment, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 import circuits
-from circuits.analysis.in_words import training_in_words
+from circuits.analysis.describe import training_in_words
 from circuits.analysis.measurements import analyze, usual
-from circuits.analysis.phases import phases
+from circuits.analysis.networks.phases import phases
+from circuits.analysis.networks.unseen import described_test_set
 from circuits.analysis.sidecar import read_sidecar
 from circuits.analysis.store import n_parameters
-from circuits.analysis.unseen import described_test_set
 from circuits.checkpoints.run import Run
 from circuits.config import Config
 from circuits.errors import InputError

@@ -8,11 +8,11 @@ from itertools import accumulate
 import numpy as np
 import xarray as xr
 
-from circuits.analysis.bounded import bounded, delay_in_words, epoch_in_words
-from circuits.analysis.groups import last_checkpoints
-from circuits.analysis.remarks import loss_remarks, phase_remarks
-from circuits.analysis.subnetwork import COLLAPSED, is_of_collapsed
-from circuits.analysis.unseen import memory_share, seen_remark, seen_sentence, seen_warnings
+from circuits.analysis.networks.bounded import bounded, delay_in_words, epoch_in_words
+from circuits.analysis.networks.remarks import loss_remarks, phase_remarks
+from circuits.analysis.networks.unseen import memory_share, seen_remark, seen_sentence, seen_warnings
+from circuits.analysis.subnetworks.groups import last_checkpoints
+from circuits.analysis.subnetworks.subnetwork import COLLAPSED, is_of_collapsed
 from circuits.checkpoints.run import Run
 from circuits.options import Options
 

@@ -4,8 +4,8 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from circuits.analysis.bounded import bounded
-from circuits.analysis.earliest import earliest_summary
+from circuits.analysis.networks.bounded import bounded
+from circuits.analysis.progress.earliest import earliest_summary
 from circuits.figures.axes import PALE, frame
 from circuits.figures.bands import single
 from circuits.figures.palette import TEST, faint, shades

@@ -87,10 +87,10 @@ def measured_modules(root: Path = ROOT) -> list[str]:
     """The modules of layer 1 and of the constructions: those of circuits/analysis by what they import."""
     found = []
     for package in ("analysis", "constructions"):
-        for path in sorted((root / "circuits" / package).glob("*.py")):
+        for path in sorted((root / "circuits" / package).rglob("*.py")):
             outside = {name for name in imported(path) if name.startswith(NOT_LAYER_1)}
             if path.stem != "__init__" and not (package == "analysis" and outside):
-                found.append(f"circuits.{package}.{path.stem}")
+                found.append(".".join(path.relative_to(root).with_suffix("").parts))
     return found
 
 

@@ -1,0 +1,1 @@
+"""Fourier analysis of modular arithmetic: weights, neurons, logits, losses."""

@@ -1,0 +1,109 @@
+"""A network on all tuples of operands: its logits, and the values of its neurons where the outputs are read.
+
+The tuples are enumerated once, in the order of the group. Values come from the model's own `forward`, by a tap that
+lets everything through. Tables of what each residue is turned into come from the model's embedding, their rows in the
+group's order too.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from circuits.analysis.fourier.cyclic import CyclicGroup, group_of
+from circuits.analysis.networks.masking import EXAMPLES_AT_ONCE
+from circuits.analysis.subnetworks.active import as_read
+from circuits.checkpoints.run import Run
+from circuits.config import Config
+
+SETS = ("train", "test", "all")
+
+
+class AllTuples:
+    """The inputs of a config's networks, all of them.
+
+    Parameters
+    ----------
+    config
+        Of which `refusal` has nothing to say.
+    hook
+        The hook point of the neurons that are recorded; None: of none.
+    """
+
+    def __init__(self, config: Config, hook: str | None = None) -> None:
+        import torch
+
+        self.config, self.hook = config, hook
+        self.group: CyclicGroup = group_of(config)
+        task: Any = config.task
+        self._inputs = torch.from_numpy(as_read(config, task.encode(self.group.tuples)))
+
+    def values(
+        self, net: Mapping[str, np.ndarray]
+    ) -> tuple[Float[np.ndarray, "*tuples neuron"] | None, Float[np.ndarray, "tuple class"]]:
+        """The neurons' values at the last position, (m, ..., m, neuron), and the logits, of one network.
+
+        On CPU and on the caller's thread, in the parameters' dtype.
+        """
+        import torch
+
+        parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}
+        recorded: list[torch.Tensor] = []
+
+        def tap(name: str, value: Any) -> Any:
+            if name == self.hook:
+                recorded.append(value if value.ndim == 2 else value[:, -1])
+            return value
+
+        with torch.no_grad():
+            forward = self.config.model.forward
+            logits = [forward(parameters, part, tap) for part in self._inputs.split(EXAMPLES_AT_ONCE)]
+        shape = (self.group.order,) * self.group.n_operands
+        neurons = torch.cat(recorded).numpy().reshape(*shape, -1) if recorded else None
+        return neurons, torch.cat(logits).numpy()
+
+    def members(self, run: Run) -> Bool[np.ndarray, "seed set element tuple_of_sum"]:
+        """Which tuples are in the train set, the test set, and all, those of equal sum together.
+
+        Tuples that the group has not, because one operand is 0, are in none.
+        """
+        task: Any = self.config.task
+        found = np.zeros((len(run.seeds), len(SETS), len(self.group.sums)), bool)
+        for seed in range(len(run.seeds)):
+            for place, name in enumerate(SETS[:2]):
+                inputs = run.all_data[f"{name}_inputs"].values
+                positions = self.group.positions(task.decode(inputs[seed] if inputs.ndim == 3 else inputs))
+                found[seed, place, positions[positions >= 0]] = True
+        found[:, -1] = True
+        return found[:, :, self.group.by_sum]
+
+    @property
+    def table_names(self) -> list[str]:
+        """What `embedding_tables` are called: by their operand, or "tokens" if one serves all operands."""
+        task: Any = self.config.task
+        if task.encoding == "one-hot":
+            return list(task.operands)
+        blank = {name: np.empty(shape) for name, (_, shape) in self.config.shapes.items()}
+        table = self.config.model.embedding_table(blank)
+        return [] if table is None else ["tokens"] if table.ndim == 2 else list(task.operands)
+
+    def embedding_tables(self, net: Mapping[str, np.ndarray]) -> list[Float[np.ndarray, "element feature"]]:
+        """What the elements of each operand are turned into; none where the model has no embedding."""
+        task: Any = self.config.task
+        table = self.config.model.embedding_table(net)
+        if table is None:
+            return []
+        if task.encoding == "one-hot":
+            by_operand = table.reshape(self.group.n_operands, task.p, -1)
+        elif table.ndim == 2:
+            by_operand = table[None]
+        else:
+            by_operand = table[[task.words.index(name) for name in task.operands]]
+        return [rows[residues] for rows, residues in zip(by_operand, self.group.residues, strict=False)]
+
+    def of_classes(
+        self, weights: Float[np.ndarray, "feature class"] | None
+    ) -> Float[np.ndarray, "element feature"] | None:
+        """Weights to the logits, a row per element of the group."""
+        return None if weights is None else weights[:, self.group.classes].T

@@ -1,0 +1,254 @@
+"""The measurement `fourier`: the circuit of modular addition in the basis where it is simple, along the trajectory.
+
+Nanda et al. 2023 find that a network which adds mod p embeds x and y as waves of a few *key frequencies*, multiplies
+them, and reads cos ω(x + y - c) off the products. Per network: how much of each frequency is in its embedding, in its
+unembedding and in its neuron-to-logit map (`basis`); which frequency each neuron has (`neuron_frequencies`); what each
+carries of the logits (`logit_frequencies`); the loss of the key frequencies alone, and without (`restricted_loss`).
+
+Key frequencies are those of the last checkpoint of the run, at every checkpoint. Differences, products and quotients
+are sums on a cyclic group (`cyclic`). Of products and quotients, operands 0 and class 0 are left out, but the logit of
+class 0 counts in every loss.
+
+The paper's definitions, numbers and sections are cited from memory, here and in these modules: its text was not at
+hand.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool
+
+from circuits.analysis.fourier.all_tuples import SETS, AllTuples
+from circuits.analysis.fourier.basis import frequency_norms, gini, n_frequencies, strongest_frequencies
+from circuits.analysis.fourier.labels import labelled
+from circuits.analysis.fourier.logit_frequencies import key_frequencies, least_key_share, logit_frequencies
+from circuits.analysis.fourier.neuron_frequencies import (
+    neuron_frequencies,
+    output_phases,
+    phase_agreement,
+    phase_residuals,
+)
+from circuits.analysis.fourier.restricted_loss import excluded_losses, mean_losses, restricted_losses
+from circuits.analysis.fourier.snapshots import shown
+from circuits.analysis.networks.labels import chosen_checkpoints, without_collapsed
+from circuits.analysis.networks.layers import Layer, layer_of
+from circuits.analysis.networks.phases import phase_checkpoints
+from circuits.analysis.networks.walk import Network, walk
+from circuits.analysis.networks.weights import parameter_norm
+from circuits.checkpoints.run import Run
+from circuits.config import Config
+from circuits.options import Options
+
+SHARES = ("logit_share", "wave_share", "bias_share")  # of the logits
+CLUSTERED = 0.5  # of a neuron's variance: no second frequency can explain as much
+
+
+class Views:
+    """What is measured of one network of a config, in arrays by name.
+
+    Parameters
+    ----------
+    config
+        Of which `cyclic.refusal` has nothing to say.
+    layer
+        Whose neurons; None: of none.
+    """
+
+    def __init__(self, config: Config, layer: Layer | None) -> None:
+        self.config, self.layer = config, layer
+        self.tuples = AllTuples(config, None if layer is None else layer.hook)
+        self.group = self.tuples.group
+        self.names = {name: name for name in config.shapes}
+
+    def waves(self, net: Network) -> dict[str, np.ndarray]:
+        """Frequencies in weights, neurons and logits; `by_sum`, the logits themselves."""
+        neurons, logits = self.tuples.values(net)
+        by_sum = logits[self.group.by_sum]
+        found = logit_frequencies(by_sum, self.group.classes)
+        values = {
+            "by_sum": by_sum, "logit_cos": found.cosine, "logit_sin": found.sine,
+            "logit_share": found.share, "wave_share": found.wave_share, "bias_share": np.array(found.bias_share),
+        }  # fmt: skip
+        values |= self._weights(net)
+        return values if neurons is None else values | self._neurons(net, neurons)
+
+    def losses(
+        self,
+        by_sum: np.ndarray,
+        key: Bool[np.ndarray, " frequency"],
+        members: Bool[np.ndarray, "set element tuple_of_sum"],
+    ) -> dict[str, np.ndarray]:
+        """The loss, and the restricted and excluded loss of the key frequencies and of each frequency."""
+        each = np.eye(len(key), dtype=bool)
+        kept, removed = np.vstack([each, key]), np.vstack([each, key, np.zeros_like(key)])
+        alone = restricted_losses(by_sum, self.group.classes, kept)[:, None]
+        restricted = mean_losses(np.broadcast_to(alone, (*by_sum.shape[:2], len(kept))), members)
+        excluded = mean_losses(excluded_losses(by_sum, self.group.classes, removed), members)
+        return {
+            "loss": excluded[:, -1],
+            "restricted_loss": restricted[:, -1],
+            "excluded_loss": excluded[:, -2],
+            "restricted_loss_of": restricted[:, :-1],
+            "excluded_loss_of": excluded[:, :-2],
+        }
+
+    def _weights(self, net: Network) -> dict[str, np.ndarray]:
+        values = {"sum_of_squared_weights": np.array(parameter_norm(self.config, net, {}) ** 2)}
+        if tables := self.tuples.embedding_tables(net):
+            values["embedding_norm"] = np.stack([frequency_norms(table) for table in tables])
+            values["embedding_gini"] = np.array([gini(norms) for norms in values["embedding_norm"]])
+        if len(tables) > 1:
+            first, *others = (strongest_frequencies(table) for table in tables)
+            values["same_frequency"] = np.all([first == other for other in others], axis=0).mean()
+        readout = None if self.layer is None else self.layer.readout(net)
+        for name, weights in (("unembedding", self.config.model.unembedding_table(net)), ("neuron_logit", readout)):
+            if (table := self.tuples.of_classes(weights)) is not None:
+                values[f"{name}_norm"] = frequency_norms(table)
+                values[f"{name}_gini"] = np.array(gini(values[f"{name}_norm"]))
+        return values
+
+    def _neurons(self, net: Network, activations: np.ndarray) -> dict[str, np.ndarray]:
+        found = neuron_frequencies(activations)
+        share = found.linear_share + found.product_share
+        counted = found.frequency[(found.frequency > 0) & (share > CLUSTERED)]
+        values = {
+            "neuron_frequency": found.frequency.astype(np.int16),
+            "neuron_share": share,
+            "neuron_linear_share": found.linear_share,
+            "neuron_product_share": found.product_share,
+            "neuron_phase": found.phase,
+            "cluster_size": np.bincount(counted, minlength=n_frequencies(self.group.order) + 1)[1:],
+        }
+        readout = None if self.layer is None else self.tuples.of_classes(self.layer.readout(net))
+        if readout is not None:
+            out = output_phases(readout.T, found.frequency)
+            residual = phase_residuals(found.phase, out)
+            values |= {"neuron_output_phase": out, "phase_residual": residual}
+        narrow = {name for name in values if values[name].dtype == np.float64}
+        return {name: value.astype(np.float32) if name in narrow else value for name, value in values.items()}
+
+
+def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+    """Fourier analysis of a modular run on its cyclic group Z_m.
+
+    Returns
+    -------
+    key
+        (seed, frequency) bool: the key frequencies, by the rule in the attribute `key_rule`.
+    embedding_norm, unembedding_norm, neuron_logit_norm
+        (step, seed, [embedding,] frequency) norm of each frequency in the weights; with `_gini` for `_norm` its Gini
+        coefficient over frequencies.
+    same_frequency
+        (step, seed) share of the features whose strongest frequency is the same in the embeddings of all operands.
+    neuron_frequency, neuron_share, neuron_linear_share, neuron_product_share
+        (step, seed, neuron) the frequency of each neuron, 0 if it has none, and what its terms explain.
+    neuron_phase, neuron_output_phase, phase_residual
+        (step, seed, [operand,] neuron) phases at that frequency; the residual is 0 where the phase relation holds.
+    phase_agreement
+        (step, seed) mean cosine of the residuals of neurons of key frequencies, weighted by their shares, in -1..1.
+    cluster_size
+        (step, seed, frequency) neurons of which this frequency explains more than half.
+    logit_cos, logit_sin, logit_share, key_logit_share
+        (step, seed, [frequency]) amplitudes of cos and sin ω(x + y - c) in the logits, each tuple's mean over classes
+        subtracted; the cosine's share of their sum of squares, class biases included, and that of all key frequencies.
+    wave_share, key_wave_share
+        (step, seed, [frequency]) share of the logits' variance over tuples on cos and sin ω(x + y), in any direction of
+        the classes.
+    bias_share
+        (step, seed) share of constant class biases, the logits' mean over tuples, of their sum of squares.
+    loss, restricted_loss, excluded_loss
+        (step, seed, set) cross-entropy; of the class biases and the waves that `key_wave_share` counts; without those
+        waves.
+    restricted_loss_of, excluded_loss_of
+        (step, seed, set, frequency) the same of each frequency alone.
+    sum_of_squared_weights
+        (step, seed).
+    shown_activation, shown_logits, shown_neuron_index, shown_neuron_frequency
+        Of two operands, at a few checkpoints: some neurons over all pairs, and the logits in the 2-D basis.
+    """
+    layer = layer_of(run, options) if run.config.hidden_layers else None
+    views = Views(run.config, layer)
+    members = views.tuples.members(run)
+    at_end = _swept(run, np.array([run.n_checkpoints - 1]), views, lambda seed, values: values, what="key frequencies")
+    at_end = {name: values[0] for name, values in at_end.items()}
+    least = least_key_share(views.group.order) if options.key_share is None else options.key_share
+    key = key_frequencies(at_end["logit_share"], least) & ~run.collapsed.values[-1][:, None]
+
+    def with_losses(seed: int, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        values |= views.losses(values["by_sum"], key[seed], members[seed])
+        for name in SHARES[:2]:
+            values[f"key_{name}"] = values[name][key[seed]].sum()
+        if "phase_residual" in values:
+            of_key = np.isin(values["neuron_frequency"], 1 + np.flatnonzero(key[seed]))
+            agreement = phase_agreement(values["phase_residual"][of_key], values["neuron_share"][of_key])
+            values["phase_agreement"] = np.array(agreement)
+        return values
+
+    checkpoints = chosen_checkpoints(run, options)
+    values = _swept(run, checkpoints, views, with_losses, what="fourier", progress=progress)
+    result = labelled(run, views.tuples, checkpoints, values, key)
+    result = result.merge(shown(run, views.tuples, options, at_end, key))
+    result.attrs = _attrs(run, views, options, least, key)
+    return without_collapsed(run, result, lambda name: name.endswith(SHARES))
+
+
+def _swept(
+    run: Run, checkpoints: np.ndarray, views: Views, further: Any, *, what: str, progress: bool = False
+) -> dict[str, np.ndarray]:
+    """(step, seed, ...) by name, of each network's waves and what `further` makes of them, but not its logits."""
+
+    def one(seed: int, net: Network) -> np.ndarray:
+        values = further(seed, views.waves(net))
+        return _packed({name: np.asarray(value) for name, value in values.items() if name != "by_sum"})
+
+    found = walk(run, checkpoints, one, what=what, progress=progress, names=views.names)
+    return {name: found[name] for name in found.dtype.names or ()}
+
+
+def _packed(values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """One record of arrays, as `walk` takes it."""
+    record = np.zeros((), [(name, value.dtype, value.shape) for name, value in values.items()])
+    for name, value in values.items():
+        record[name] = value
+    return record
+
+
+def _attrs(
+    run: Run, views: Views, options: Options, least: float, key: Bool[np.ndarray, "seed frequency"]
+) -> dict[str, Any]:
+    task = run.config.task.model_dump()
+    collapsed = run.collapsed.values[-1]
+    dead = [f"seed {seed} collapsed, so there is no key frequency." for seed in np.array(run.seeds)[collapsed]]
+    without = [
+        seed for seed, of_it, is_dead in zip(run.seeds, key, collapsed, strict=True) if not (of_it.any() or is_dead)
+    ]
+    few = (
+        f"seed {seed} has no key frequency: no cosine has {least:.3g} of its logits' sum of squares at the last "
+        f"checkpoint. Its restricted loss is that of the mean logits, its excluded loss the loss itself."
+        for seed in without
+    )
+    _, generalized = phase_checkpoints(run, options)
+    early = (
+        f"seed {seed} has key frequencies but has not generalized: a lookup table of a share f of all tuples has "
+        f"2f/(m - 1) of the sum of squares at every frequency."
+        for seed, of_it, when in zip(run.seeds, key, generalized, strict=True)
+        if of_it.any() and np.isnan(when)
+    )
+    products = "operands and results 0 are left out; the logit of class 0 counts in the losses"
+    return {
+        "operation": task["operation"],
+        "group": f"Z_{views.group.order}",
+        "sum": views.group.sum,
+        "layer": "none" if views.layer is None else views.layer.hook,
+        "sets": ", ".join(SETS) + (f"; {products}" if views.group.order < task["p"] else ""),
+        "loss": "cross-entropy",
+        "key_share": least,
+        "key_rule": (
+            f"cos of the frequency in {views.group.sum} - c has at least {least:.3g} of the sum of squares of the "
+            f"logits, class biases included, at the last checkpoint, step {int(run.steps[-1])}"
+        ),
+        "cluster_share": CLUSTERED,
+        "warnings": [*dead, *few, *early],
+    }

@@ -1,0 +1,169 @@
+"""The frequency of each neuron: the one whose waves explain most of its activation over all tuples.
+
+A neuron's activation a(x, y) is expanded in products of one basis function of x and one of y. To frequency k belong
+
+    cos kx, sin kx, cos ky, sin ky                              its linear terms,
+    cos kx cos ky, cos kx sin ky, sin kx cos ky, sin kx sin ky  and its products,
+
+and its share of the variance is the sum of their squared coefficients over that of all but the constant (Nanda et al.
+2023, section 4.3). For K operands the products are those of two, three, ... of them.
+
+With ω = 2πk/m, a neuron of cos(ωx + φ_x) and cos(ωy + φ_y) computes cos(ω(x + y) + φ_x + φ_y). It adds to the logits if
+it is read out by cos(ωc + φ_out) with the *phase relation* φ_x + φ_y = φ_out (Gromov 2023, arXiv 2301.02679), for then
+
+    Σ_neurons cos(ω(x + y) + φ_out) cos(ωc + φ_out)  →  cos ω(x + y - c).
+
+The two input phases are those of the linear terms. A neuron that squares has none at its frequency; where the products
+explain more, the phases of cos(ω(x ± y) + φ_x ± φ_y) among them give φ_x and φ_y up to adding π to both.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from circuits.analysis.fourier.basis import cyclic_basis, cyclic_coefficients, n_frequencies
+
+ROUNDING = 1e-6  # a neuron that varies by less than this share of its mean is constant, in float32
+
+
+class NeuronWaves(NamedTuple):
+    """What each neuron's own frequency is, and how its activation and its readout depend on it."""
+
+    frequency: Int[np.ndarray, " neuron"]
+    """1, 2, ...; 0 of a neuron that is constant, or not finite: NaN is all that follows."""
+    linear_share: Float[np.ndarray, " neuron"]
+    """What the linear terms of this frequency explain of the neuron's variance, in 0..1."""
+    product_share: Float[np.ndarray, " neuron"]
+    """The same of its products; the two together are the neuron's share."""
+    phase: Float[np.ndarray, "operand neuron"]
+    """Of cos(ω operand + phase), in -π..π; NaN at frequency m/2, which has no phase."""
+
+
+def spectrum(activations: Float[np.ndarray, "*tuples neuron"]) -> Float[np.ndarray, "*functions neuron"]:
+    """Coefficients of every neuron in products of basis functions, one of each operand.
+
+    By a product with the basis along each axis: for a prime m, and a thousand neurons at once, a third of the time of
+    `cyclic_coefficients`, whose result it is.
+
+    Parameters
+    ----------
+    activations
+        (m, ..., m, neuron), an axis per operand.
+    """
+    m, n_operands = len(activations), activations.ndim - 1
+    transform = np.ascontiguousarray(cyclic_basis(m).T, activations.dtype)
+    mean = activations.mean(axis=tuple(range(n_operands)))
+    values = activations - mean  # a large mean would cost the rest its digits
+    for axis in range(n_operands):
+        values = transform @ values.reshape(m**axis, m, -1)
+    values = values.reshape(activations.shape)
+    values[(0,) * n_operands] += mean * activations.dtype.type(m ** (n_operands / 2))
+    return values
+
+
+def neuron_frequencies(activations: Float[np.ndarray, "*tuples neuron"]) -> NeuronWaves:
+    """Frequency, shares and phases of each neuron.
+
+    Parameters
+    ----------
+    activations
+        (m, ..., m, neuron), an axis per operand.
+
+    Examples
+    --------
+    >>> angle = 2 * np.pi * np.arange(31) / 31
+    >>> waves = np.cos(2 * angle[:, None] + 0.5) + np.cos(2 * angle + 0.3)
+    >>> found = neuron_frequencies(np.maximum(waves, 0)[..., None])
+    >>> found.frequency, found.phase.round(3).ravel()
+    (array([2]), array([0.5, 0.3]))
+    """
+    m, n_operands, n_neurons = len(activations), activations.ndim - 1, activations.shape[-1]
+    coefficients = spectrum(activations)
+    constant = coefficients[(0,) * n_operands].copy()
+    coefficients[(0,) * n_operands] = 0
+    squares = np.einsum("tn,tn->n", *[coefficients.reshape(-1, n_neurons)] * 2)
+    varies = squares > (ROUNDING * constant) ** 2  # NaN does not
+    order = np.indices((3,) * n_operands).astype(bool).sum(axis=0)  # how many operands a term has
+    powers = np.zeros((n_operands + 1, n_frequencies(m), n_neurons), coefficients.dtype)
+    for k in range(1, n_frequencies(m) + 1):
+        terms = coefficients[np.ix_(*[_waves(k, m)] * n_operands)] ** 2
+        of = order[(slice(len(_waves(k, m))),) * n_operands]
+        for n in range(1, n_operands + 1):
+            powers[n, k - 1] = terms[of == n].sum(axis=0)
+    shares = powers / np.where(varies, squares, np.nan)
+    best = shares.sum(axis=0).argmax(axis=0)  # 0 where all are NaN
+    linear, product = (part[best, np.arange(n_neurons)] for part in (shares[1], shares[2:].sum(axis=0)))
+    phase = np.where(varies, _input_phases(coefficients, best + 1, linear < product), np.nan)
+    return NeuronWaves(np.where(varies, best + 1, 0), linear, product, phase)
+
+
+def output_phases(
+    readout: Float[np.ndarray, "neuron element"], frequency: Int[np.ndarray, " neuron"]
+) -> Float[np.ndarray, " neuron"]:
+    """Phase of cos(ωc + phase) in each neuron's weights to the logits, at its own frequency, in -π..π.
+
+    Parameters
+    ----------
+    readout
+        The neuron-to-logit map, its classes c in the order of the group.
+    frequency
+        Of each neuron; 0 and m/2: its phase is NaN.
+    """
+    m, neuron = readout.shape[1], np.arange(len(readout))
+    coefficients = cyclic_coefficients(readout, axis=1)
+    wave = coefficients[neuron, 2 * frequency - 1] - 1j * coefficients[neuron, 2 * frequency % m]
+    return np.where((frequency > 0) & (2 * frequency != m) & (wave != 0), np.angle(wave), np.nan)
+
+
+def phase_residuals(
+    phase: Float[np.ndarray, "operand neuron"], output_phase: Float[np.ndarray, " neuron"]
+) -> Float[np.ndarray, " neuron"]:
+    """Sum of the input phases less the output phase, in -π..π: 0 where the phase relation holds.
+
+    Examples
+    --------
+    >>> phase_residuals(np.array([[3.0], [3.0]]), np.array([5.0 - 2 * np.pi])).round(6)
+    array([1.])
+    """
+    return np.angle(np.exp(1j * (phase.sum(axis=0) - output_phase)))
+
+
+def phase_agreement(residuals: Float[np.ndarray, " neuron"], weights: Float[np.ndarray, " neuron"]) -> float:
+    """Weighted mean of the residuals' cosines, in -1..1: 1 if the phase relation holds, about 0 if by chance; or NaN.
+
+    Examples
+    --------
+    >>> phase_agreement(np.array([0.0, 0.0, np.pi, np.nan]), np.array([1.0, 1.0, 2.0, 5.0]))
+    0.0
+    """
+    known = ~np.isnan(residuals)
+    total = float(weights[known].sum())
+    return float((np.cos(residuals[known]) * weights[known]).sum() / total) if total else float("nan")
+
+
+def _waves(k: int, m: int) -> list[int]:
+    """Places of the constant, cos k and sin k in the basis; frequency m/2 has no sine."""
+    return [place for place in (0, 2 * k - 1, 2 * k) if place < m]
+
+
+def _input_phases(coefficients: np.ndarray, frequency: np.ndarray, of_products: np.ndarray) -> np.ndarray:
+    """(operand, neuron) phases of the linear terms; of two operands, those of the products where they are asked for."""
+    m, n_operands, neuron = len(coefficients), coefficients.ndim - 1, np.arange(len(frequency))
+    c, s = 2 * frequency - 1, 2 * frequency % m
+
+    def linear(operand: int, place: np.ndarray) -> np.ndarray:
+        at = [place if axis == operand else 0 for axis in range(n_operands)]
+        found: np.ndarray = coefficients[(*at, neuron)]
+        return found
+
+    phases = np.stack(
+        [np.angle(linear(i, c) - 1j * linear(i, s)) for i in range(n_operands)]
+    )  # (operand, neuron), of A cos(ωt + φ) = A exp(iφ)
+    phases[:, 2 * frequency == m] = np.nan  # the alternating term has a sign, but no phase
+    if n_operands != 2:
+        return phases
+    cc, cs, sc, ss = (coefficients[x, y, neuron] for x in (c, s) for y in (c, s))
+    of_sum, of_difference = np.angle((cc - ss) - 1j * (sc + cs)), np.angle((cc + ss) - 1j * (sc - cs))
+    halves = np.stack([of_sum + of_difference, of_sum - of_difference]) / 2
+    return np.where(of_products & (2 * frequency != m), np.angle(np.exp(1j * halves)), phases)

@@ -1,0 +1,154 @@
+"""Restricted and excluded loss: cross-entropy with only, or without, selected frequencies of x + y.
+
+The logits of all tuples are functions of the tuple, one per class. Averaged over the tuples of equal sum s they are
+L̄(s, c), and their component at frequency k is
+
+    L_k(s, c) = (2/m) Σ_t cos(2πk(s - t)/m) L̄(t, c)                   (1/m for the alternating term)
+
+which is what cos and sin of 2πk(x + y)/m have of them, in any direction of the classes and not on cos 2πk(x + y - c)/m
+alone: of the two shares in `logit_frequencies`, `wave_share` counts it. Nanda et al. 2023, section 5.1:
+
+    restricted    logits = mean over tuples + Σ_{key k} L_k         only the key frequencies of x + y: the circuit alone
+    excluded      logits = L - Σ_{key k} L_k                        all the rest: what was memorized
+
+and the cross-entropy of either. The mean over tuples, constant class biases, stays in both. Excluded losses of many
+frequencies cost one exponential per logit: with y the target,
+
+    loss = log Σ_c e^{L(c) - L(y)} e^{-(L_k(c) - L_k(y))}
+
+is a matrix product for every s, since L_k depends on the tuple by s alone. All in float64, and as log(1 + Σ_{c≠y}), so
+that a loss of 1e-12 has its digits too.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int
+from scipy.special import logsumexp
+
+from circuits.analysis.fourier.basis import cyclic_basis, n_frequencies
+
+LARGEST_EXPONENT = 700.0  # e to it, and to its negative, are float64 numbers
+
+
+def wave_components(averaged: Float[np.ndarray, "element class"]) -> Float64[np.ndarray, "frequency element class"]:
+    """L_k(s, c): the part that each frequency 1, 2, ... has in logits averaged over the tuples of equal sum.
+
+    Together with the mean over s they add up to `averaged`.
+
+    Examples
+    --------
+    >>> wave_components(np.array([[3.0, 0.0], [1.0, 0.0]]))  # of Z_2: the mean is 2, and the alternating term
+    array([[[ 1.,  0.],
+            [-1.,  0.]]])
+    """
+    m = len(averaged)
+    basis = cyclic_basis(m)
+    coefficients = basis.T @ averaged  # (function, class)
+    waves = [slice(2 * k + 1, 2 * k + 3) for k in range(n_frequencies(m))]
+    return np.stack([basis[:, wave] @ coefficients[wave] for wave in waves])
+
+
+def restricted_losses(
+    by_sum: Float[np.ndarray, "element tuple_of_sum class"],
+    classes: Int[np.ndarray, " element"],
+    kept: Bool[np.ndarray, "subset frequency"],
+) -> Float64[np.ndarray, "element subset"]:
+    """Cross-entropy, at each sum s, of the mean logits and the waves of x + y at some frequencies only.
+
+    Parameters
+    ----------
+    by_sum
+        Logits of all tuples, those of equal sum together, as `CyclicGroup.by_sum` orders them.
+    classes
+        The right class of each sum.
+    kept
+        Which frequencies are kept, of several subsets of them.
+
+    Returns
+    -------
+    In nats, >= 0; the same for every tuple of a sum.
+
+    Examples
+    --------
+    >>> cosines = np.cos(2 * np.pi * (np.arange(3)[:, None] - np.arange(3)) / 3)
+    >>> by_sum = np.repeat(9 * cosines[:, None], 3, axis=1)
+    >>> restricted_losses(by_sum, np.arange(3), np.array([[True], [False]])).max(axis=0).round(5).tolist()
+    [0.0, 1.09861]
+    """
+    averaged = (by_sum - by_sum.mean(axis=2, keepdims=True, dtype=np.float64)).mean(axis=1)
+    components = wave_components(averaged)
+    logits = averaged.mean(axis=0) + np.tensordot(kept.astype(np.float64), components, 1)  # (subset, element, class)
+    return cross_entropies(logits, classes).T
+
+
+def excluded_losses(
+    by_sum: Float[np.ndarray, "element tuple_of_sum class"],
+    classes: Int[np.ndarray, " element"],
+    removed: Bool[np.ndarray, "subset frequency"],
+) -> Float64[np.ndarray, "element tuple_of_sum subset"]:
+    """Cross-entropy of each tuple's logits without the waves of x + y at some frequencies.
+
+    Parameters as of `restricted_losses`; with no frequency removed it is the cross-entropy itself.
+
+    Returns
+    -------
+    In nats, >= 0.
+
+    Examples
+    --------
+    >>> cosines = np.cos(2 * np.pi * (np.arange(3)[:, None] - np.arange(3)) / 3)
+    >>> by_sum = np.repeat(9 * cosines[:, None], 3, axis=1)
+    >>> excluded_losses(by_sum, np.arange(3), np.array([[True], [False]])).max(axis=(0, 1)).round(5).tolist()
+    [1.09861, 0.0]
+    """
+    element = np.arange(len(by_sum))
+    by_sum = by_sum.astype(np.float64)
+    by_sum -= by_sum[element, :, classes][:, :, None]  # a softmax does not see it, and what is left has its digits
+    components = wave_components(by_sum.mean(axis=1))
+    shifts = np.tensordot(removed.astype(np.float64), components, 1)  # (subset, element, class)
+    shifts -= shifts[:, element, classes][:, :, None]
+    if not np.abs(by_sum).max() + np.abs(shifts).max() <= LARGEST_EXPONENT:  # NaN is not
+        without = (by_sum - shift[:, None] for shift in shifts)
+        return np.stack([cross_entropies(logits, classes[:, None]) for logits in without], axis=2)
+    np.exp(by_sum, out=by_sum)
+    by_sum[element, :, classes] = 0.0  # e^0 = 1, added by log1p
+    return np.log1p(by_sum @ np.exp(-shifts).transpose(1, 2, 0))
+
+
+def cross_entropies(
+    logits: Float64[np.ndarray, "*examples class"], targets: Int[np.ndarray, "*any"]
+) -> Float64[np.ndarray, "*examples"]:
+    """-log softmax(logits) at the target, in nats, with all digits of a small one.
+
+    Parameters
+    ----------
+    logits
+        (..., class).
+    targets
+        Right classes, broadcast against the examples.
+
+    Examples
+    --------
+    >>> cross_entropies(np.array([[0.0, 0.0], [50.0, 0.0]]), np.array([0, 0]))
+    array([6.93147181e-01, 1.92874985e-22])
+    """
+    own = np.broadcast_to(targets[..., None], (*logits.shape[:-1], 1))
+    others = logits - np.take_along_axis(logits, own, axis=-1)
+    np.put_along_axis(others, own, -np.inf, axis=-1)
+    losses: np.ndarray = np.logaddexp(0.0, logsumexp(others, axis=-1))
+    return losses
+
+
+def mean_losses(
+    losses: Float64[np.ndarray, "element tuple_of_sum subset"], members: Bool[np.ndarray, "set element tuple_of_sum"]
+) -> Float64[np.ndarray, "set subset"]:
+    """Mean loss over each set of tuples; NaN over an empty one.
+
+    Examples
+    --------
+    >>> losses = np.array([[[1.0], [3.0]]])
+    >>> mean_losses(losses, np.array([[[True, True]], [[False, True]], [[False, False]]]))[:, 0].tolist()
+    [2.0, 3.0, nan]
+    """
+    sizes = members.sum(axis=(1, 2))[:, None]
+    sums = np.tensordot(members.astype(np.float64), losses, 2)
+    return np.divide(sums, sizes, out=np.full(sums.shape, np.nan), where=sizes > 0)

@@ -1,0 +1,107 @@
+"""A few checkpoints of `fourier` in full, to be looked at: neurons over all pairs, logits in the 2-D basis.
+
+The checkpoints: initialization, memorization, half way to generalization, generalization, the last one; those of
+several seeds by their median. The neurons: at the last checkpoint, of each key frequency those that it explains best.
+"""
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float, Int
+
+from circuits.analysis.fourier.all_tuples import AllTuples
+from circuits.analysis.fourier.basis import basis_labels
+from circuits.analysis.fourier.neuron_frequencies import spectrum
+from circuits.analysis.networks.phases import phase_checkpoints
+from circuits.analysis.networks.walk import Network, walk
+from circuits.checkpoints.run import Run
+from circuits.options import Options
+
+SHOWN_NEURONS = 6
+
+
+def shown_checkpoints(run: Run, options: Options) -> Int[np.ndarray, " shown"]:
+    """Indices of the checkpoints that are kept in full, ascending and different."""
+    known = [found[~np.isnan(found)] for found in phase_checkpoints(run, options)]
+    medians = [float(np.median(found)) for found in known if found.size]
+    between = [sum(medians) / 2] if len(medians) == 2 else []
+    return np.unique(np.rint([0, *medians, *between, run.n_checkpoints - 1]).astype(np.int64))
+
+
+def shown_neurons(
+    frequency: Int[np.ndarray, " neuron"],
+    share: Float[np.ndarray, " neuron"],
+    key: Bool[np.ndarray, " frequency"],
+    n_shown: int,
+) -> Int[np.ndarray, " shown_neuron"]:
+    """Neurons to look at: the best explained one of every key frequency, then the second best; then any others.
+
+    Examples
+    --------
+    >>> frequency, share = np.array([1, 1, 3, 2]), np.array([0.9, 0.8, 0.7, 0.99])
+    >>> shown_neurons(frequency, share, np.array([True, False, True]), 4)
+    array([0, 2, 1, 3])
+    """
+    share = np.nan_to_num(share, nan=-1.0)
+    best = np.argsort(-share, kind="stable")
+    rank = np.empty(len(best), np.int64)  # among the neurons of its frequency
+    for k in np.unique(frequency):
+        of_it = best[frequency[best] == k]
+        rank[of_it] = np.arange(len(of_it))
+    is_key = np.isin(frequency, 1 + np.flatnonzero(key))
+    return np.lexsort((-share, rank, ~is_key))[:n_shown]
+
+
+def shown(
+    run: Run,
+    tuples: AllTuples,
+    options: Options,
+    at_end: dict[str, np.ndarray],
+    key: Bool[np.ndarray, "seed frequency"],
+) -> xr.Dataset:
+    """`shown_activation` (shown, seed, shown_neuron, x, y) and `shown_logits` (shown, seed, x_wave, y_wave).
+
+    The latter is the norm over classes of the coefficients of the logits, less their mean over classes. Of other than
+    two operands nothing is shown.
+
+    Parameters
+    ----------
+    at_end
+        `neuron_frequency` and `neuron_share` (seed, neuron) at the last checkpoint, if there are neurons.
+    key
+        Key frequencies.
+    """
+    if tuples.group.n_operands != 2:
+        return xr.Dataset()
+    checkpoints, m = shown_checkpoints(run, options), tuples.group.order
+    neurons = None
+    if "neuron_frequency" in at_end:
+        frequency, share = at_end["neuron_frequency"], at_end["neuron_share"]
+        n_shown = min(SHOWN_NEURONS, frequency.shape[1])
+        neurons = np.stack([shown_neurons(*of, n_shown) for of in zip(frequency, share, key, strict=True)])
+
+    def one(seed: int, net: Network) -> np.ndarray:
+        """(1 + shown neuron, m, m): logits, then neurons."""
+        activations, logits = tuples.values(net)
+        logits = logits[:, tuples.group.classes]
+        waves = spectrum((logits - logits.mean(axis=1, keepdims=True)).reshape(m, m, -1))
+        pictures = np.sqrt((waves**2).sum(axis=2))[None]
+        if activations is None or neurons is None:
+            return pictures.astype(np.float32)
+        return np.concatenate([pictures, np.moveaxis(activations[:, :, neurons[seed]], 2, 0)]).astype(np.float32)
+
+    names = {name: name for name in run.config.shapes}
+    found = walk(run, checkpoints, one, what="shown", names=names)
+    labels = basis_labels(m)
+    coords = {"shown": run.steps[checkpoints], "seed": list(run.seeds), "x_wave": labels, "y_wave": labels}
+    attrs = {"long_name": "norm of the logits over classes, in the 2-D basis"}
+    result = xr.Dataset({"shown_logits": (("shown", "seed", "x_wave", "y_wave"), found[:, :, 0], attrs)}, coords)
+    result = result.assign_coords(shown_epoch=("shown", run.epochs[checkpoints]))
+    if neurons is None:
+        return result
+    at = np.take_along_axis(at_end["neuron_frequency"], neurons, axis=1)
+    dims = ("shown", "seed", "shown_neuron", "x", "y")
+    return result.assign(
+        shown_activation=(dims, found[:, :, 1:], {"long_name": "activation of a neuron"}),
+        shown_neuron_index=(("seed", "shown_neuron"), neurons),
+        shown_neuron_frequency=(("seed", "shown_neuron"), at),
+    ).assign_coords(x=tuples.group.residues[0], y=tuples.group.residues[1])

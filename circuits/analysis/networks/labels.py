@@ -1,0 +1,95 @@
+"""Which checkpoints are measured, and the labels that every trajectory of results carries: step, epoch, seed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int
+
+from circuits.analysis.networks.phases import phase_checkpoints
+from circuits.checkpoints.run import Run
+from circuits.errors import InputError
+from circuits.options import Options
+
+
+def chosen_checkpoints(run: Run, options: Options) -> np.ndarray:
+    """Indices of the checkpoints that `options` selects, ascending.
+
+    Raises
+    ------
+    InputError
+        There are none.
+    """
+    chosen = np.arange(run.n_checkpoints)[options.slice]
+    if not chosen.size:
+        raise InputError(
+            f"{run.path} has {run.n_checkpoints} checkpoints, so --checkpoints {options.checkpoints} selects none. "
+            f"Pass a slice within 0:{run.n_checkpoints}."
+        )
+    most = options.most_checkpoints
+    if most is None or chosen.size <= most:
+        return chosen
+    phases = np.concatenate(phase_checkpoints(run, options))
+    phases = phases[np.isfinite(phases)].astype(np.int64)
+    return np.union1d(chosen[spread(run.epochs[chosen], most)], np.intersect1d(phases, chosen))
+
+
+def spread(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.ndarray, " some"]:
+    """Indices of at most `count` checkpoints, the first and the last among them, evenly spaced in log epoch.
+
+    Parameters
+    ----------
+    epochs
+        (step,) ascending, >= 0; epoch 0, which has no logarithm, is one of the `count`.
+    count
+        At least 2.
+
+    Examples
+    --------
+    >>> spread(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]), 4)
+    array([0, 1, 3, 7])
+    """
+    if len(epochs) <= count:
+        return np.arange(len(epochs))
+    begin = int(epochs[0] <= 0)
+    later = epochs[begin:]
+    wanted = np.geomspace(later[-1], later[0], count - begin)
+    after = np.clip(np.searchsorted(later, wanted), 1, len(later) - 1)
+    nearest = np.where(wanted - later[after - 1] <= later[after] - wanted, after - 1, after)
+    return np.unique(np.append(nearest + begin, 0))
+
+
+def requested_checkpoints(run: Run, options: Options) -> np.ndarray:
+    """As `chosen_checkpoints`, but the last one alone where `options` asks for all: for measurements that take long.
+
+    To have all of them, ask for "0:".
+    """
+    unlimited = options.slice == slice(None) and options.most_checkpoints is None
+    return np.array([run.n_checkpoints - 1]) if unlimited else chosen_checkpoints(run, options)
+
+
+def trajectory_coords(run: Run, checkpoints: np.ndarray) -> dict[str, Any]:
+    """Coordinates of results at these checkpoints."""
+    return {
+        "step": ("step", run.steps[checkpoints], {"long_name": "optimizer updates so far"}),
+        "epoch": ("step", run.epochs[checkpoints], {"long_name": "epoch"}),
+        "seed": ("seed", list(run.seeds)),
+    }
+
+
+def without_collapsed(run: Run, result: xr.Dataset, is_ratio: Callable[[str], bool]) -> xr.Dataset:
+    """A result whose ratios are NaN where the network has collapsed: shares of outputs that are all 0 mean nothing.
+
+    Parameters
+    ----------
+    run
+        The run.
+    result
+        What was measured of it; every variable over step and seed whose name `is_ratio` says yes to is masked.
+    is_ratio
+        Of a variable's name.
+    """
+    alive = ~run.collapsed.sel(step=result["step"]).drop_vars("epoch")
+    masked = [name for name in result if is_ratio(str(name)) and {"step", "seed"} <= set(result[name].dims)]
+    return result.assign({name: result[name].where(alive).transpose(*result[name].dims) for name in masked})

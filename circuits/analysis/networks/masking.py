@@ -1,0 +1,115 @@
+"""One network, some of its neurons masked: the model's own `forward`, with a tap at the layer's hook point.
+
+The tap sets the values of pruned neurons to 0, at every position. Where the readout is linear, one pass says all there
+is to know, f_K(x) = c(x) + Σ_{j in K} a_j(x) U_j: the tap records the values a and lets none through, and the network
+outputs c, what it computes without any of them.
+
+On CPU and on the caller's thread, in the parameters' dtype: `one_torch_thread` around it keeps torch to that thread.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+from circuits.analysis.networks.layers import Layer
+
+EXAMPLES_AT_ONCE = 4096  # what lies between inputs and outputs must fit in memory
+
+
+class Masked:
+    """A network at whose layer neurons can be masked.
+
+    Parameters
+    ----------
+    layer
+        Of what network, and where.
+    net
+        The network's parameters by name.
+
+    Examples
+    --------
+    >>> import circuits
+    >>> from circuits.analysis.networks.layers import last_layer
+    >>> config = circuits.preset("merrill-2023").replace(task__n=1, task__k=1, model__width=2)
+    >>> net = {"W": np.array([[1.0], [-1.0]]), "b": np.zeros(2), "u": np.array([1.0, -1.0])}
+    >>> Masked(last_layer(config), net).outputs(np.array([[2.0], [-2.0]]), np.array([True, False]))
+    array([2., 0.])
+    """
+
+    def __init__(self, layer: Layer, net: Mapping[str, np.ndarray]) -> None:
+        import torch
+
+        self.layer = layer
+        self._parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}
+
+    def outputs(
+        self,
+        inputs: Shaped[np.ndarray, "example input"],
+        kept: Bool[np.ndarray, " neuron"] | Bool[np.ndarray, "example neuron"] | None = None,
+    ) -> Float[np.ndarray, "example ..."]:
+        """Outputs (example,) or (example, class) with these neurons only, the same for all examples or others for each.
+
+        Parameters
+        ----------
+        inputs
+            (example, input) as `support_examples` gives them.
+        kept
+            By default all.
+        """
+        import torch
+
+        found = []
+        for start in range(0, len(inputs), EXAMPLES_AT_ONCE):
+            part = slice(start, start + EXAMPLES_AT_ONCE)
+            pruned = None if kept is None else torch.from_numpy(~(kept if kept.ndim == 1 else kept[part]))
+
+            def tap(name: str, values: Any, pruned: Any = pruned) -> Any:
+                if pruned is None or name != self.layer.hook:
+                    return values
+                if pruned.ndim > 1:  # (example, neuron), for values that may have positions between
+                    pruned = pruned.reshape(len(pruned), *[1] * (values.ndim - 2), -1)
+                return values.masked_fill(pruned, 0.0)  # not a product: it would keep a NaN
+
+            found.append(self._forward(inputs[part], tap))
+        return np.concatenate(found)
+
+    def values(self, inputs: Shaped[np.ndarray, "example input"]) -> Float[np.ndarray, "example neuron"]:
+        """The neurons' values; where the layer has several positions, at the last."""
+        found = []
+
+        def tap(name: str, value: Any) -> Any:
+            if name == self.layer.hook:
+                found.append((value if value.ndim == 2 else value[:, -1]).numpy().copy())
+            return value
+
+        for start in range(0, len(inputs), EXAMPLES_AT_ONCE):
+            self._forward(inputs[start : start + EXAMPLES_AT_ONCE], tap)
+        return np.concatenate(found)
+
+    def separated(
+        self, inputs: Shaped[np.ndarray, "example input"]
+    ) -> tuple[Float[np.ndarray, "example neuron"], Float[np.ndarray, "example ..."]]:
+        """The neurons' values, and the outputs without any neuron: of a layer with a linear readout."""
+        values, rest = [], []
+        for start in range(0, len(inputs), EXAMPLES_AT_ONCE):
+            part = inputs[start : start + EXAMPLES_AT_ONCE]
+
+            def tap(name: str, value: Any, n_examples: int = len(part)) -> Any:
+                if name != self.layer.hook:
+                    return value
+                values.append(value.reshape(n_examples, self.layer.width).numpy())
+                return value.new_zeros(value.shape)
+
+            rest.append(self._forward(part, tap))
+        return np.concatenate(values), np.concatenate(rest)
+
+    def _forward(self, inputs: np.ndarray, tap: Any) -> np.ndarray:
+        import torch
+
+        with torch.no_grad():
+            outputs: np.ndarray = self.layer.config.model.forward(
+                self._parameters, torch.from_numpy(inputs), tap
+            ).numpy()
+        return outputs

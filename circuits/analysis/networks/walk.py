@@ -1,0 +1,159 @@
+"""Walking a run: one function of one network, applied to every checkpoint and seed, a block of checkpoints at a time.
+
+Blocks are read while the one before is computed; networks are spread over threads, with one BLAS thread each, unless
+each takes less than a millisecond: then threads wait for Python's lock more than they compute. Memory holds two blocks
+and the results, whatever the number of checkpoints.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from circuits.analysis.networks.layers import layer_of
+from circuits.checkpoints.run import Run
+from circuits.errors import InputError
+from circuits.threads import one_blas_thread, one_torch_thread, usable_cores
+
+Network = Mapping[str, np.ndarray]  # one network's parameters by name
+FIRST, LONG = 9, 1e-3  # networks measured one by one to begin with; seconds for a network from which threads pay
+
+
+def walk(
+    run: Run,
+    checkpoints: np.ndarray,
+    measure_one: Callable[[int, Network], Any],
+    *,
+    what: str,
+    progress: bool = False,
+    names: Mapping[str, str] | None = None,
+) -> np.ndarray:
+    """Measure every network of the given checkpoints.
+
+    Parameters
+    ----------
+    run
+        The run.
+    checkpoints
+        Ascending indices of checkpoints.
+    measure_one
+        Takes the seed's index and a network's parameters; returns a float or an array, always of the same shape and
+        dtype.
+    what
+        Label of the progress bar.
+    progress
+        Whether to show it, on stderr, when that is a terminal.
+    names
+        Which parameters to read, by the names under which `measure_one` gets them; by default the hidden layer of the
+        relu model, as W, b, u. Other models are run by torch, here with one thread.
+
+    Returns
+    -------
+    (step, seed, …) the results.
+    """
+    names = dict(zip("Wbu", hidden_layer(run), strict=True)) if names is None else names
+    uses_torch = run.config.model.hidden_layer is None
+    n_seeds = len(run.seeds)
+    results: np.ndarray | None = None
+    threads: bool | None = None  # not known before some networks were timed
+
+    def one(place: tuple[int, int], block: Mapping[str, np.ndarray]) -> Any:
+        step, seed = place
+        with np.errstate(over="ignore", invalid="ignore"):  # a diverging network is measured as it is: inf and NaN
+            return measure_one(seed, {short: block[name][step, seed] for short, name in names.items()})
+
+    with (
+        one_blas_thread(),
+        one_torch_thread() if uses_torch else nullcontext(),
+        ThreadPoolExecutor(usable_cores()) as pool,
+        ThreadPoolExecutor(1) as reader,
+        tqdm(total=len(checkpoints), desc=what, unit="checkpoint", file=sys.stderr, disable=_off(progress)) as bar,
+    ):
+        blocks = run.blocks(checkpoints, *names.values())
+        following = reader.submit(next, blocks, None)
+        while (current := following.result()) is not None:
+            following = reader.submit(next, blocks, None)
+            where, block = current
+            n_steps = where.stop - where.start
+            places = [(step, seed) for step in range(n_steps) for seed in range(n_seeds)]
+            of_block = partial(one, block=block)
+            begun, threads = _first(of_block, places, threads)
+            rest = places[len(begun) :]
+            measured = chain(begun, pool.map(of_block, rest) if threads else map(of_block, rest))
+            for (step, seed), result in zip(places, measured, strict=True):
+                if results is None:
+                    first = np.asarray(result)
+                    results = np.empty((len(checkpoints), n_seeds, *first.shape), first.dtype)
+                results[where.start + step, seed] = result
+            bar.update(n_steps)
+    return np.empty((0, n_seeds)) if results is None else results
+
+
+def _first(
+    one: Callable[[tuple[int, int]], Any], places: Sequence[tuple[int, int]], threads: bool | None
+) -> tuple[list[Any], bool | None]:
+    """What the first networks measure, and whether the others go to threads; nothing of them once that is known.
+
+    The very first is not timed, since it may compile.
+    """
+    if threads is not None:
+        return [], threads
+    results, taken = [], []
+    for place in places[:FIRST]:
+        begin = time.perf_counter()
+        results.append(one(place))
+        taken.append(time.perf_counter() - begin)
+    return results, len(taken) < 2 or float(np.median(taken[1:])) > LONG
+
+
+def one_by_one(
+    run: Run, checkpoints: np.ndarray, *, what: str, progress: bool = False
+) -> Iterator[tuple[tuple[int, int], Network]]:
+    """Every network of the given checkpoints in turn, for measurements that keep to a time limit each.
+
+    Parameters as in `walk`.
+
+    Yields
+    ------
+    Its place (step, seed) among the results, and its hidden layer under the names W, b, u.
+    """
+    names = dict(zip("Wbu", hidden_layer(run), strict=True))
+    total = len(checkpoints) * len(run.seeds)
+    with tqdm(total=total, desc=what, unit="network", file=sys.stderr, disable=_off(progress)) as bar:
+        for where, block in run.blocks(checkpoints, *names.values()):
+            for step in range(where.stop - where.start):
+                for seed in range(len(run.seeds)):
+                    yield (
+                        (where.start + step, seed),
+                        {short: block[name][step, seed] for short, name in names.items()},
+                    )
+                    bar.update()
+
+
+def hidden_layer(run: Run) -> tuple[str, str, str]:
+    """Names of the parameters W, b, u of a network that is exactly uᵀ relu(W x + b).
+
+    Raises
+    ------
+    InputError
+        The run's model is another.
+    """
+    names = run.config.model.hidden_layer
+    if names is None:
+        layer_of(run)  # says so if there is nothing to prune at all
+        raise InputError(
+            f"{run.path} holds a '{run.config.model.kind}' model. Gates, certificates and exact subnetworks are read "
+            f"off uᵀ relu(W x + b), the model 'relu'; this one has subnetwork, norms and faithfulness."
+        )
+    return names
+
+
+def _off(progress: bool) -> bool | None:
+    return None if progress else True  # None: only where stderr is a terminal

@@ -1,0 +1,1 @@
+"""Circuits of parity that a run has learned: gates, elements, efficiency, certificates."""

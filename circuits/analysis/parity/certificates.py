@@ -1,0 +1,223 @@
+"""The measurement `certify`: is a run's network right on all 2^n inputs, and its active subnetwork alone?
+
+For each checkpoint asked for, the certificate of the active subnetwork and of the whole network, how often each fails
+on random inputs, and how many irrelevant bits must flip before the subnetwork fails on a test input. The arrays are
+judged by `circuits.constructions`; this names the dimensions.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool
+
+from circuits.analysis.networks.labels import requested_checkpoints, trajectory_coords
+from circuits.analysis.networks.walk import Network, one_by_one
+from circuits.analysis.subnetworks.active import active_mask, support_examples
+from circuits.checkpoints.run import Run
+from circuits.constructions.certificate import Certificate, what_would_decide
+from circuits.constructions.certify import certify
+from circuits.constructions.failures import failure_rate
+from circuits.constructions.flips import fewest_flips
+from circuits.constructions.interval import interval_bounds
+from circuits.constructions.patterns import patterns
+from circuits.constructions.support import relevant_bits
+from circuits.errors import InputError
+from circuits.options import Options
+
+N_RANDOM = 10**6  # random inputs on which failures are counted
+
+LONG_NAMES = {
+    "certified_margin": "margin proved (certified), or of a counterexample (refuted)",
+    "verdict": "whether the sign is the parity on all inputs",
+    "margin_lower": "no input has a smaller margin",
+    "margin_upper": "margin of the worst input found",
+    "seconds_left": "upper guess of how much longer the search would take (0: decided; NaN: too early to tell)",
+    "margin_scale": "unit of the tolerances: the largest conceivable output, to a factor of 2",
+    "failure_rate": f"share of {N_RANDOM:,} random inputs that fail",
+    "failure_low": "lower end of the 95 % interval of the failure rate",
+    "failure_high": "upper end of the 95 % interval of the failure rate",
+    "fewest_flips_min": "fewest flips of irrelevant bits until a test input fails, least",
+    "fewest_flips_median": "fewest flips of irrelevant bits until a test input fails, median",
+    "n_kept": "neurons",
+    "bits_recovered": "whether the weights alone single out the relevant bits",
+    "pattern_lower": "no input with the pattern has a smaller margin",
+    "pattern_upper": "margin of the worst input found with the pattern",
+    "subnetwork_minus_rest": "margin of the subnetwork minus an interval bound of all other neurons",
+}
+
+
+def task_support(run: Run) -> tuple[int, ...]:
+    """The bits whose parity the run's networks are held against: those of its task.
+
+    Raises
+    ------
+    InputError
+        The task is not a parity.
+    """
+    bits = run.config.task.parity_bits
+    if bits is None:
+        raise InputError(
+            f"{run.path} was trained on the task '{run.config.task.kind}', which is not a parity. "
+            f"Certificates are of parity, so they need the task 'parity'."
+        )
+    return bits
+
+
+def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+    """Certificates of a run: at the last checkpoint, or at those that `--checkpoints` names.
+
+    Returns
+    -------
+    certified_margin
+        (step, seed) of the active subnetwork: the margin proved where it is certified, that of the counterexample,
+        <= 0, where it is refuted; NaN where it is undecided, or where there is none.
+    verdict
+        (step, seed) "certified", "refuted", "undecided", "collapsed", whose margins are NaN, or "none" where there is
+        no subnetwork.
+    margin_lower, margin_upper, margin_scale
+        (step, seed) the worst-case margin lies between the first two; tolerances are of the third.
+    seconds_left
+        (step, seed) an upper guess of how much longer the search would take, in seconds; 0 where it is decided, NaN
+        where too little was searched to tell, or where nothing was judged.
+    worst_input
+        (step, seed, input) attains `margin_upper`.
+    pattern_lower, pattern_upper
+        (pattern, step, seed) the same for each pattern of the relevant bits.
+    failure_rate, failure_low, failure_high
+        (step, seed) on a million random inputs, with a 95 % interval after Clopper and Pearson.
+    fewest_flips_min, fewest_flips_median
+        (step, seed) over the test set; inf where no flips suffice, NaN where the bounds of the numbers leave it open.
+    n_kept
+        (step, seed) neurons in the active subnetwork.
+    bits_recovered
+        (step, seed) whether its weights alone single out the task's relevant bits.
+    subnetwork_minus_rest
+        (step, seed) a bound of the whole network's margin: the subnetwork's minus an interval bound of the rest.
+    whole_…
+        The same of the whole network: verdict, margins, worst input, patterns, failures.
+    """
+    bits = task_support(run)
+    checkpoints = requested_checkpoints(run, options)
+    tests = [support_examples(run, index, "test")[0] for index in range(len(run.seeds))]
+    n_patterns, n_inputs = 2 ** len(bits), run.config.task.signature.n_inputs
+    of_subnetwork = _empty((len(checkpoints), len(run.seeds)), n_patterns, n_inputs)
+    of_whole = _empty((len(checkpoints), len(run.seeds)), n_patterns, n_inputs)
+    for place, net in one_by_one(run, checkpoints, what="certificates", progress=progress):
+        checkpoint = int(checkpoints[place[0]])
+        if run.collapsed.values[checkpoint, place[1]]:
+            for judged in (of_subnetwork, of_whole):
+                judged["verdict"][place] = "collapsed"
+            of_subnetwork["n_kept"][place] = 0
+            continue
+        kept = active_mask(run, place[1], checkpoint, options)
+        if kept is None:
+            continue  # diverged
+        _fill(of_whole, place, _certificate(net, bits, options), net, bits)
+        if not kept.any():
+            continue  # the whole network outputs 0 wherever it was looked at
+        alone = _part(net, kept)
+        proof = _certificate(alone, bits, options)
+        _fill(of_subnetwork, place, proof, alone, bits)
+        rest = interval_bounds(**_part(net, ~kept), support=bits) if not kept.all() else np.zeros(n_patterns)
+        of_subnetwork["subnetwork_minus_rest"][place] = (proof.pattern_lower + rest).min()
+        of_subnetwork["n_kept"][place] = kept.sum()
+        recovered = relevant_bits(alone["W"], alone["u"], len(bits)).bits
+        of_subnetwork["bits_recovered"][place] = set(recovered) == set(bits)
+        fewest = fewest_flips(
+            **alone,
+            support=bits,
+            inputs=tests[place[1]],
+            time_limit=options.time_limit,
+            certified=proof.verdict == "certified",
+        )
+        of_subnetwork["fewest_flips_min"][place] = fewest.least
+        of_subnetwork["fewest_flips_median"][place] = fewest.median
+    whole = {f"whole_{name}": values for name, values in of_whole.items() if name in WHOLE}
+    variables = {name: _labelled(name, values) for name, values in (of_subnetwork | whole).items()}
+    names = ["".join("+" if bit > 0 else "-" for bit in pattern) for pattern in patterns(len(bits))]
+    result = xr.Dataset(variables, {**trajectory_coords(run, checkpoints), "pattern": names})
+    result.attrs["relevant_bits"] = list(bits)
+    result.attrs["warnings"] = _warnings(run.seeds, result, options.time_limit)
+    return result
+
+
+SHARED = (
+    "margin_lower", "margin_upper", "margin_scale", "seconds_left", "failure_rate", "failure_low", "failure_high",
+)  # fmt: skip
+WHOLE = ("certified_margin", "verdict", *SHARED, "worst_input", "pattern_lower", "pattern_upper")
+OWN = ("certified_margin", *SHARED, "fewest_flips_min", "fewest_flips_median", "n_kept", "subnetwork_minus_rest")
+
+
+def _empty(shape: tuple[int, int], n_patterns: int, n_inputs: int) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {name: np.full(shape, np.nan) for name in OWN}
+    found["verdict"] = np.full(shape, "none", "<U9")
+    found["bits_recovered"] = np.zeros(shape, bool)
+    found["worst_input"] = np.zeros((*shape, n_inputs), np.int8)
+    found |= {name: np.full((*shape, n_patterns), np.nan) for name in ("pattern_lower", "pattern_upper")}
+    return found
+
+
+def _fill(
+    found: dict[str, np.ndarray], place: tuple[int, int], proof: Certificate, net: Network, bits: tuple[int, ...]
+) -> None:
+    failures = failure_rate(net["W"], net["b"], net["u"], bits, n_inputs=N_RANDOM)
+    margins = {"certified": proof.lower, "refuted": proof.margin, "undecided": np.nan}
+    values: Mapping[str, Any] = {
+        "certified_margin": margins[proof.verdict],
+        "verdict": proof.verdict,
+        "margin_lower": proof.lower,
+        "margin_upper": proof.margin,
+        "margin_scale": proof.scale,
+        "seconds_left": proof.seconds_left,
+        "worst_input": proof.input,
+        "pattern_lower": proof.pattern_lower,
+        "pattern_upper": proof.pattern_margin,
+        "failure_rate": failures.rate,
+        "failure_low": failures.low,
+        "failure_high": failures.high,
+    }
+    for name, value in values.items():
+        found[name][place] = value
+
+
+def _certificate(net: Network, bits: tuple[int, ...], options: Options) -> Certificate:
+    return certify(net["W"], net["b"], net["u"], bits, time_limit=options.time_limit)
+
+
+def _part(net: Network, kept: Bool[np.ndarray, " neuron"]) -> dict[str, np.ndarray]:
+    return {name: values[kept] for name, values in net.items()}
+
+
+def _labelled(name: str, values: np.ndarray) -> xr.Variable:
+    short = name.removeprefix("whole_")
+    whole = {"long_name": f"whole network: {LONG_NAMES[short]}"} if short != name and short in LONG_NAMES else {}
+    attrs = whole or ({"long_name": LONG_NAMES[short]} if short in LONG_NAMES else {"long_name": "worst input found"})
+    if values.ndim == 2:
+        return xr.Variable(("step", "seed"), values, attrs)
+    if short == "worst_input":
+        return xr.Variable(("step", "seed", "input"), values, attrs)
+    return xr.Variable(("pattern", "step", "seed"), values.transpose(2, 0, 1), attrs)
+
+
+def _warnings(seeds: tuple[int, ...], result: xr.Dataset, time_limit: float) -> list[str]:
+    said = []
+    for seed in seeds:
+        there = ~result["verdict"].sel(seed=seed).isin(["none", "collapsed"])
+        if n_other := int((there & ~result["bits_recovered"].sel(seed=seed)).sum()):
+            said.append(
+                f"seed {seed}: at {n_other} of {result.sizes['step']} checkpoints the weights of the active subnetwork "
+                f"single out other bits than the task's, whose parity is judged here."
+            )
+        for name, what in (("verdict", "active subnetwork"), ("whole_verdict", "whole network")):
+            undecided = (result[name].sel(seed=seed) == "undecided").values
+            if undecided.any():
+                left = result[name.replace("verdict", "seconds_left")].sel(seed=seed).values[undecided]
+                remedy = what_would_decide(float(np.fmin.reduce(left)), time_limit)
+                first = "" if len(left) == 1 else "Of the one that needs least: "
+                said.append(
+                    f"seed {seed}: the {what} is undecided at {len(left)} of {result.sizes['step']} checkpoints; "
+                    f"margin_lower and margin_upper say how far. {first}{remedy}"
+                )
+    return said

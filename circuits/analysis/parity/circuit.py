@@ -1,0 +1,146 @@
+"""The circuit of one network of a run, and how its neurons became gates.
+
+By default a seed's circuit is its active subnetwork at the last checkpoint, or as the option `final` has it; at another
+checkpoint it is the active subnetwork of that one. Neurons are ranked by falling path norm |u|·‖(w, b)‖.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Int, Shaped
+
+from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords
+from circuits.analysis.networks.walk import Network, hidden_layer, walk
+from circuits.analysis.parity.efficiency import parity_bits
+from circuits.analysis.subnetworks.active import active_mask
+from circuits.analysis.subnetworks.groups import neuron_groups
+from circuits.analysis.subnetworks.pruning import incoming_norms, pruning_order
+from circuits.checkpoints.run import Run
+from circuits.constructions.circuit import Circuit, read_circuit
+from circuits.constructions.construction import Construction
+from circuits.constructions.gates import nearest_gates
+from circuits.constructions.known import known
+from circuits.errors import InputError
+from circuits.options import Options
+
+
+def circuit_of(
+    run: Run,
+    seed: int | None = None,
+    checkpoint: int | None = None,
+    options: Options = Options(),
+    constructions: Mapping[str, Construction] | None = None,
+) -> Circuit:
+    """The circuit of one network: gates, elements, matches and price of its active subnetwork.
+
+    Parameters
+    ----------
+    run, seed
+        Which run and seed; by default the first seed.
+    checkpoint
+        Index of a checkpoint; by default the one that the generalizing group is of.
+    options
+        How to measure.
+    constructions
+        What to compare with, by name; by default every registered one on as many bits.
+
+    Raises
+    ------
+    InputError
+        The task is not parity, there is no hidden layer, seed or checkpoint, or the network has diverged.
+    """
+    bits = parity_bits(run)
+    index = run.seed_index(seed)
+    at = int(neuron_groups(run, options).checkpoint[index] if checkpoint is None else run.checkpoint_index(checkpoint))
+    whole = network_of(run, index, at)
+    kept = active_mask(run, index, at, options)
+    if run.collapsed.values[at, index]:
+        raise InputError(
+            f"{run.path}: seed {run.seeds[index]} has collapsed at the checkpoint asked for, so has no circuit there. "
+            f"Pass an earlier checkpoint."
+        )
+    if at < 0 or kept is None:
+        raise InputError(
+            f"{run.path}: seed {run.seeds[index]} has diverged at the checkpoint asked for, so has no circuit there. "
+            f"Pass an earlier checkpoint."
+        )
+    made = known(len(bits)) if constructions is None else constructions
+    part = neurons_of(whole, ranked(whole, np.flatnonzero(kept)))
+    return read_circuit(
+        part["W"], part["b"], part["u"], bits, made, cosine=options.merge_cosine, floor=options.merge_floor
+    )
+
+
+def members(run: Run, options: Options = Options()) -> list[Int[np.ndarray, " rank"]]:
+    """Indices of the neurons in each seed's generalizing group, ranked; none for a diverged seed."""
+    groups = neuron_groups(run, options)
+    return [
+        ranked(network_of(run, index, int(groups.checkpoint[index])), np.flatnonzero(groups.kept[0, index]))
+        for index in range(len(run.seeds))
+    ]
+
+
+def network_of(run: Run, seed_index: int, checkpoint: int) -> dict[str, np.ndarray]:
+    """W, b, u of the hidden layer of one network."""
+    net = run.arrays(run.seeds[seed_index], checkpoint)
+    return dict(zip("Wbu", (net[name] for name in hidden_layer(run)), strict=True))
+
+
+def neurons_of(net: Network, neurons: Int[np.ndarray, " rank"]) -> dict[str, np.ndarray]:
+    """The same with these neurons only, in this order."""
+    return {name: net[name][neurons] for name in "Wbu"}
+
+
+def ranked(net: Network, neurons: Int[np.ndarray, " rank"]) -> Int[np.ndarray, " rank"]:
+    """These neurons by falling path norm."""
+    part = neurons_of(net, neurons)
+    return neurons[pruning_order(incoming_norms(part["W"], part["b"], part["u"], "path"))]
+
+
+def padded(values: Shaped[np.ndarray, "..."], length: int, fill: object) -> Shaped[np.ndarray, "..."]:
+    """Values at the front of an array of this length along its first axis, `fill` behind them.
+
+    Examples
+    --------
+    >>> padded(np.array([1, 2]), 3, -1)
+    array([ 1,  2, -1])
+    """
+    result = np.full((length, *values.shape[1:]), fill, values.dtype)
+    result[: len(values)] = values
+    return result
+
+
+def gate_history(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.Dataset:
+    """Gates of the final active subnetwork's neurons at every checkpoint: how each became what it is.
+
+    Returns
+    -------
+    gate_t, gate_cosine
+        (step, seed, rank) code of the nearest gate (t, or -1 constant, -2 linear, 0 where a seed has fewer neurons),
+        and the cosine to it.
+    relevant_share
+        (step, seed, rank) share of ‖w‖² on the relevant bits, 0..1.
+    """
+    bits = list(parity_bits(run))
+    neurons = members(run, options)
+    length = max(map(len, neurons), default=0)
+
+    def one(seed: int, net: Network) -> np.ndarray:
+        W, b = net["W"][neurons[seed]].astype(np.float64), net["b"][neurons[seed]].astype(np.float64)
+        gates = nearest_gates(W[:, bits], b)
+        with np.errstate(invalid="ignore"):
+            share = (W[:, bits] ** 2).sum(axis=1) / (W**2).sum(axis=1)
+        return np.stack([padded(values, length, np.nan) for values in (gates.t.astype(float), gates.cosine, share)])
+
+    checkpoints = chosen_checkpoints(run, options)
+    values = walk(run, checkpoints, one, what="gates", progress=progress)  # (step, seed, 3, rank)
+    dims = ("step", "seed", "rank")
+    return xr.Dataset(
+        {
+            "gate_t": (dims, np.nan_to_num(values[:, :, 0]).astype(np.int64)),
+            "gate_cosine": (dims, values[:, :, 1], {"long_name": "cosine to the nearest gate"}),
+            "relevant_share": (dims, values[:, :, 2], {"long_name": "share of ‖w‖² on the relevant bits"}),
+        },
+        {**trajectory_coords(run, checkpoints), "rank": np.arange(length)},
+    )

@@ -1,0 +1,198 @@
+"""The measurement `constructions`: what circuit each seed has learned, and how it compares with those built by hand.
+
+Along the trajectory: merged sparsity, and the price of parity. For each seed's active subnetwork, that of the last
+checkpoint or as the option `final` has it: the bits it uses, the gate of each neuron, the elements they merge to, and
+the match to every construction. Neurons and elements are ranked by path norm; patterns are named by their signs, the
+first relevant bit first.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from circuits.analysis.networks.labels import chosen_checkpoints
+from circuits.analysis.networks.walk import Network, hidden_layer
+from circuits.analysis.parity.circuit import members, network_of, neurons_of
+from circuits.analysis.parity.efficiency import known_least_cost, parity_bits, prices
+from circuits.analysis.parity.labels import (
+    Variables,
+    built_labelled,
+    elements_labelled,
+    gates_labelled,
+    matches_labelled,
+    prices_labelled,
+    supports_labelled,
+)
+from circuits.analysis.subnetworks.groups import LATE_CHECKPOINTS, NeuronGroups, neuron_groups
+from circuits.analysis.subnetworks.merged import merged_at
+from circuits.analysis.subnetworks.subnetwork import STATISTICS
+from circuits.checkpoints.run import Run
+from circuits.constructions.averaging import averaged_activations
+from circuits.constructions.circuit import Circuit, read_circuit
+from circuits.constructions.construction import Construction
+from circuits.constructions.efficiency import Price, price
+from circuits.constructions.known import known
+from circuits.constructions.patterns import parities, patterns
+from circuits.constructions.support import Support, relevant_bits
+from circuits.options import Options
+
+PARTS = ("network", "subnetwork")
+
+
+def measure(
+    run: Run,
+    options: Options,
+    *,
+    progress: bool = False,
+    constructions: Mapping[str, Construction] | None = None,
+) -> xr.Dataset:
+    """What circuit each seed has learned.
+
+    Returns
+    -------
+    merged_sparsity, path_cost, margin, efficiency
+        (step, seed) of the whole network; see `merged_sparsity` and `efficiency`.
+    late_merged, late_merged_defined
+        (statistic, seed), (seed,) least, median and greatest merged sparsity over those of the last 50 checkpoints
+        where it is defined, and how many they are.
+    bit_found, bit_gap, bits_ambiguous
+        (seed, input), (seed,), (seed,) the relevant bits as found from the weights alone; see `relevant_bits`.
+    neuron_index, gate, gate_cosine, sign_agrees, relevant_ratio, element_of
+        (seed, rank) of each neuron of the active subnetwork: its index (-1: there is none of this rank), gate, cosine,
+        whether the sign of u is the template's, relevant / irrelevant weight, the element that it is part of.
+    fires, always_fires, can_fire
+        (seed, rank, pattern) with the other bits at their mean, whatever they are, for some choice of them.
+    merged_size, element_gate, element_cosine, element_weight, element_bias, element_readout
+        (seed,), (seed, element[, bit]) the elements of the active subnetwork; `merged_size` is 0 for a collapsed seed.
+    construction_neuron, residual, n_missing, n_extra, overlap
+        (construction, seed, element), (construction, seed) the match; see `match`. `permutation` and `bit_sign`
+        (construction, seed, bit) are the symmetry under which it was found.
+    nearest, verdict
+        (seed,) the construction of largest overlap; gates and match in words, or "collapsed" or "diverged".
+    final_cost, final_margin, final_cost_per_margin, final_resolved, final_efficiency, pattern_margin
+        (seed, part[, pattern]) of the whole network and of its active subnetwork at that checkpoint; `resolved` is the
+        cost per margin once u is re-solved.
+    built_cost, built_margin, built_cost_per_margin, built_resolved, built_efficiency
+        (construction,) the same of every construction.
+    least_cost, critical_weight_decay
+        C*(k), and 1/C*; NaN beyond k = 6.
+
+    The attribute `warnings` lists what to be wary of.
+    """
+    hidden_layer(run)
+    bits = parity_bits(run)
+    k = len(bits)
+    made = known(k) if constructions is None else dict(constructions)
+    least = known_least_cost(k)
+    chosen = chosen_checkpoints(run, options)
+    late = np.arange(max(0, run.n_checkpoints - LATE_CHECKPOINTS), run.n_checkpoints)
+    needed = np.union1d(chosen, late)
+    sizes = merged_at(run, needed, options, progress=progress)
+    merged = {"long_name": "merged elements needed", "units": "elements"}
+
+    groups = neuron_groups(run, options)
+    neurons = members(run, options)
+    circuits: list[Circuit | None] = []
+    paid: list[Price | None] = []
+    supports, margins, fates = [], [], []
+    for index, inside in enumerate(neurons):
+        fates.append(fate_of(run, groups, index))
+        if fates[-1]:
+            circuits.append(None)
+            supports.append(Support((), np.nan, True))
+            paid += [None, None]
+            margins += [np.full(2**k, np.nan)] * 2
+            continue
+        whole = network_of(run, index, int(groups.checkpoint[index]))
+        part = neurons_of(whole, inside)
+        circuit = read_circuit(
+            part["W"], part["b"], part["u"], bits, made, cosine=options.merge_cosine, floor=options.merge_floor
+        )
+        circuits.append(circuit)
+        supports.append(relevant_bits(whole["W"], whole["u"]))
+        paid += [price(**whole, support=bits), circuit.price]
+        margins += [pattern_margins(net, bits) for net in (whole, part)]
+
+    n_seeds = len(run.seeds)
+    final = prices_labelled(paid, least, "final", ("place",))
+    variables: Variables = {
+        "merged_sparsity": (("step", "seed"), sizes[np.isin(needed, chosen)], merged),
+        **late_labelled(sizes[np.isin(needed, late)]),
+        **supports_labelled(supports, run.config.task.signature.n_inputs),
+        **gates_labelled(circuits, neurons, 2**k),
+        **elements_labelled(circuits, k, fates),
+        **matches_labelled(circuits, made, k, fates),
+        **built_labelled(made, least),
+        **{name: (("seed", "part"), values.reshape(n_seeds, -1)) for name, (_, values) in final.items()},
+        "pattern_margin": (("seed", "part", "pattern"), np.array(margins).reshape(n_seeds, -1, 2**k)),
+        "least_cost": ((), least, {"long_name": "C*(k), the least path cost per margin"}),
+        "critical_weight_decay": ((), 1 / least, {"long_name": "1 / C*, numerical, in the population limit"}),
+    }
+    result = prices(run, options, progress=progress).assign(variables)
+    result = result.assign_coords(
+        statistic=list(STATISTICS),
+        part=list(PARTS),
+        construction=list(made),
+        pattern=["".join("+" if sign > 0 else "-" for sign in row) for row in patterns(k)],
+        bit=list(bits),
+    )
+    result.attrs = {"merge_cosine": options.merge_cosine, "merge_floor": options.merge_floor}
+    result.attrs["warnings"] = warnings_about(run, result)
+    return result
+
+
+def fate_of(run: Run, groups: NeuronGroups, index: int) -> str:
+    """What became of a seed at the checkpoint of its generalizing group: "collapsed", "diverged", or "" if it lives."""
+    if not groups.defined[0, index]:
+        return "diverged"
+    return "collapsed" if run.collapsed.values[groups.checkpoint[index], index] else ""
+
+
+def pattern_margins(net: Network, bits: tuple[int, ...]) -> Float[np.ndarray, " pattern"]:
+    """Parity times output on every pattern, the other bits averaged out; the margin is the least of them."""
+    return parities(len(bits)) * (net["u"].astype(np.float64) @ averaged_activations(net["W"], net["b"], bits))
+
+
+def late_labelled(sizes: Float[np.ndarray, "step seed"]) -> Variables:
+    """Least, median and greatest of the defined sizes, (statistic, seed), and how many they are, (seed,).
+
+    Examples
+    --------
+    >>> late_labelled(np.array([[6.0, np.nan], [np.nan, np.nan], [4.0, np.nan]]))["late_merged"][1]
+    array([[ 4., nan],
+           [ 5., nan],
+           [ 6., nan]])
+    """
+    defined = [column[~np.isnan(column)] for column in sizes.T]
+    statistics = [[f(its) if its.size else np.nan for f in (np.min, np.median, np.max)] for its in defined]
+    counts = np.array([its.size for its in defined])
+    return {
+        "late_merged": (("statistic", "seed"), np.array(statistics, np.float64).reshape(-1, len(STATISTICS)).T),
+        "late_merged_defined": ("seed", counts, {"of": len(sizes)}),
+    }
+
+
+def warnings_about(run: Run, result: xr.Dataset) -> list[str]:
+    """What a reader of the numbers must know."""
+    said = []
+    relevant = set(result["bit"].values.tolist())
+    for index, seed in enumerate(run.seeds):
+        at = result.isel(seed=index)
+        if (fate := str(at["verdict"].values)) in ("collapsed", "diverged"):
+            said.append(f"seed {seed} {fate}, so there is no circuit.")
+            continue
+        found = np.flatnonzero(at["bit_found"].values).tolist()
+        if bool(at["bits_ambiguous"]):
+            said.append(
+                f"seed {seed}: the weights do not say which bits are relevant, the clearest gap is "
+                f"{float(at['bit_gap']):.2f}; its gates are read on the task's bits and mean little."
+            )
+        elif set(found) != relevant:
+            said.append(f"seed {seed}: the weights single out the bits {found}, the task's are {sorted(relevant)}.")
+        if not float(at["final_margin"].sel(part="network")) > 0:
+            said.append(f"seed {seed}: averaged over the other bits, its network does not compute parity.")
+    if np.isnan(result["least_cost"]):
+        said.append(f"The least cost is solved for k up to 6, so for k = {len(relevant)} there is no efficiency.")
+    return said

@@ -1,0 +1,1 @@
+"""Progress measures, their onsets and lags behind test accuracy."""

@@ -1,0 +1,179 @@
+"""Change points: for each measure and seed a ramp along log epoch, its onset, midpoint and end, its lag, its rank.
+
+The ramp (`ramp`) is fitted from the memorization checkpoint on, since before it everything changes; of a seed that
+never memorized, from the first update. Its breakpoints are called onset and end, the place halfway between them,
+along the log axis, midpoint. An onset whose interval touches the first point may lie before it: it is *censored*, with
+the interval (−∞, high]. Then its upper bound (≤) is `onset_high`; `onset` keeps the estimate, which is no bound. An end
+whose interval touches the last point has the lower bound (≥) `end_low` in the same way, and a midpoint is bounded by
+the finite end of its interval. A lag is the onset, or midpoint, minus that of test accuracy, negative for what changes
+before it (`lags`). Measures are ranked by their intervals alone (`earliest`).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float
+
+from circuits.analysis.progress.earliest import agreement, earliest_measures, ranks
+from circuits.analysis.progress.lags import lags
+from circuits.analysis.progress.windows import ACCURACY, ChangingRamp, Curves
+from circuits.errors import InputError
+
+MOST_LABELS = 16  # a further dimension of at most so many entries is taken apart, one measure each
+REFERENCE = "test_accuracy"
+VARIABLES = {
+    "onset": "estimated epoch at which it begins to change; where onset_censored, the upper bound is onset_high",
+    "onset_low": "low end of the 95 % interval of the onset; -inf where censored",
+    "onset_high": "high end of the 95 % interval of the onset; its upper bound where censored",
+    "midpoint": "estimated epoch at which it is halfway; NaN where onset and end are both censored",
+    "midpoint_low": "low end of the 95 % interval of the midpoint; -inf where the onset is censored",
+    "midpoint_high": "high end of the 95 % interval of the midpoint; inf where the end is censored",
+    "end": "estimated epoch at which its change ends; where end_censored, the lower bound is end_low",
+    "end_low": "low end of the 95 % interval of the end; its lower bound where censored",
+    "end_high": "high end of the 95 % interval of the end; inf where censored",
+    "before": "level before",
+    "after": "level after",
+    "explained": "share of the variance that the ramp explains",
+    "lag": "estimated epochs from the onset of test accuracy to this onset; where one end of its interval is infinite, "
+    "the other is the bound; NaN where both are",
+    "lag_low": "low end of the 95 % interval of the lag; -inf where this onset is censored",
+    "lag_high": "high end of the 95 % interval of the lag; inf where the onset of test accuracy is censored",
+    "midpoint_lag": "epochs from the midpoint of test accuracy to this midpoint",
+    "midpoint_lag_low": "low end of the 95 % interval of the midpoint's lag",
+    "midpoint_lag_high": "high end of the 95 % interval of the midpoint's lag",
+    "direction": "1 rises, -1 falls, 0 does not change",
+    "rank": "1 + measures whose interval of the onset lies before; 0 does not change",
+    "rank_high": "measures whose interval of the onset does not lie after, itself included; 0 does not change",
+}
+COUNTS = ("direction", "rank", "rank_high")
+FLAGS = {
+    "onset_censored": "whether it may have begun before the window: its interval is (-inf, onset_high]",
+    "end_censored": "whether it may end after the last checkpoint: its interval is [end_low, inf)",
+}
+Choice = tuple[Float[np.ndarray, " seed"], bool]  # start, log_scale
+
+
+def change_points(
+    measures: Mapping[str, xr.DataArray],
+    start: Float[np.ndarray, " seed"],
+    reference: str = REFERENCE,
+    *,
+    generalized: Bool[np.ndarray, " seed"] | None = None,
+    log_scale: bool | None = None,
+    choices: Sequence[Choice] = (),
+) -> xr.Dataset:
+    """When each measure changes in each seed, how long before or after the reference, and which is the earliest.
+
+    Parameters
+    ----------
+    measures
+        By name, each (step, seed) with a coordinate `epoch` along the steps, the same for all.
+    start
+        (seed,) epoch from which on to look; NaN: from the first after 0.
+    reference
+        The measure against which lags are taken. An accuracy that falls has none.
+    generalized
+        (seed,) of which seeds the reference counts; the others have no lags. None: of all.
+    log_scale
+        Whether to take logarithms, of all but accuracies and shares; what is not positive is then left out. None: of
+        what `spans_decades`.
+    choices
+        Other starts and scales: in what share of them the same measure is the earliest is reported.
+
+    Returns
+    -------
+    Each of `VARIABLES` and `FLAGS`, (measure, seed), NaN where the measure does not change; `share` (measure, step,
+    seed), the share of the way from its level before to its level after, NaN before `start`; `log_scale` (measure)
+    whether its logarithm was taken, which is then what before and after are levels of.
+
+    `earliest` (seed) is the measure whose interval of the onset lies before those of all other measures that change, if
+    its ramp explains at least 0.9, or ""; `earliest_choices`, `earliest_seeds` (seed) are the shares of the choices and
+    of the seeds in which it is the earliest, NaN where there is none.
+
+    Raises
+    ------
+    InputError
+        There is no measure.
+    """
+    if not measures:
+        raise InputError("There is no measure to look at: pass variables (step, seed).")
+    curves = Curves(measures)
+    names, epochs = curves.names, curves.epochs
+    logs = curves.logs(start, log_scale)
+    shape = (len(names), len(curves.seeds))
+    found = {name: np.full(shape, 0 if name in COUNTS else np.nan) for name in VARIABLES}
+    flags = {name: np.zeros(shape, bool) for name in FLAGS}
+    share = np.full((len(names), len(epochs), shape[1]), np.nan)
+    for row, column in np.ndindex(*shape):
+        begin, logged = float(start[column]), bool(logs[row])
+        window, curve = curves.window(row, column, begin, logged)
+        ramp = curves.ramp(row, column, begin, logged)
+        if ramp is None:
+            continue
+        flags["onset_censored"][row, column], flags["end_censored"][row, column] = ramp.censored
+        for key, value in _described(ramp, epochs).items():
+            found[key][row, column] = value
+        share[row, window, column] = (curve - ramp.before) / (ramp.after - ramp.before)
+    if reference in names:
+        place = names.index(reference)
+        counts = found["direction"][place] > 0 if reference.endswith(ACCURACY) else np.ones(shape[1], bool)
+        found |= lags(found, place, counts if generalized is None else counts & generalized)
+    low, high = found["onset_low"], found["onset_high"]
+    found["rank"], found["rank_high"] = ranks(low, high)
+    earliest = earliest_measures(names, low, high, found["explained"])
+    of_choices, of_seeds = agreement(earliest, [curves.earliest(*choice) for choice in choices])
+    variables = {
+        **{name: (found[name].astype(np.int64 if name in COUNTS else np.float64), VARIABLES[name]) for name in found},
+        **{name: (flags[name], FLAGS[name]) for name in FLAGS},
+    }
+    chosen = {"long_name": "share of the analysis choices in which it is the earliest", "n_choices": len(choices)}
+    result = xr.Dataset(
+        {
+            **{name: (("measure", "seed"), values, {"long_name": said}) for name, (values, said) in variables.items()},
+            "share": (("measure", "step", "seed"), share, {"long_name": "share of the way from before to after"}),
+            "log_scale": ("measure", logs, {"long_name": "whether its logarithm is taken"}),
+            "earliest": ("seed", np.array(earliest, np.str_), {"long_name": "measure that surely changes first"}),
+            "earliest_choices": ("seed", of_choices, chosen),
+            "earliest_seeds": ("seed", of_seeds, {"long_name": "share of the seeds in which it is the earliest"}),
+        },
+        {"measure": names, **{name: curves.coords[name] for name in ("step", "epoch", "seed")}},
+    )
+    result.attrs["reference"] = reference
+    return result
+
+
+def flattened(result: xr.Dataset | Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
+    """Every numeric variable over step and seed by name; one further dimension of few labels is taken apart.
+
+    Examples
+    --------
+    >>> dims, coords = ("step", "seed", "matrix"), {"matrix": ["W", "u"]}
+    >>> list(flattened(xr.Dataset({"norm": (dims, np.zeros((3, 2, 2)))}, coords)))
+    ['norm W', 'norm u']
+    """
+    found = {}
+    for name, values in result.items():
+        others = [dim for dim in values.dims if dim not in ("step", "seed")]
+        if not {"step", "seed"} <= set(values.dims) or values.dtype.kind not in "fiub" or len(others) > 1:
+            continue
+        if not others:
+            found[str(name)] = values
+        elif values.sizes[others[0]] <= MOST_LABELS:
+            for index, label in enumerate(values[others[0]].values.tolist()):
+                found[f"{name} {label}"] = values.isel({others[0]: index}, drop=True)
+    return found
+
+
+def _described(ramp: ChangingRamp, epochs: Float[np.ndarray, " step"]) -> dict[str, float]:
+    """A ramp along log10 epoch, in epochs; its breakpoints are those of checkpoints, without what the powers round."""
+    said: dict[str, float] = {}
+    for name, estimate in (("onset", ramp.onset), ("midpoint", ramp.middle), ("end", ramp.end)):
+        for part, value in zip(("", "_low", "_high"), estimate, strict=True):
+            if not np.isfinite(value):
+                said[name + part] = value
+            else:
+                at = 10.0**value
+                said[name + part] = at if name == "midpoint" else float(epochs[np.abs(epochs - at).argmin()])
+    rises = 1.0 if ramp.after > ramp.before else -1.0
+    return said | {"before": ramp.before, "after": ramp.after, "explained": ramp.explained, "direction": rises}

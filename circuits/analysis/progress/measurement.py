@@ -1,0 +1,256 @@
+"""Progress measures between memorization and generalization, and their onsets.
+
+Barak et al. 2022 and Nanda et al. 2023 look for quantities that change steadily while accuracy stands still. These need
+no knowledge of the task's circuit: sizes of weights (`spectral`), effective sparsity, margins (`margin`), sensitivity
+and arity (of networks on signs), and the spectrum of the loss curves. `change_points` then gives the onset of each, its
+lag behind test accuracy, and the earliest measure if one is. All are read in one walk over the run.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int
+
+from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords
+from circuits.analysis.networks.layers import layer_of
+from circuits.analysis.networks.outputs import outputs_on
+from circuits.analysis.networks.phases import epoch_at, phase_checkpoints
+from circuits.analysis.networks.remarks import loss_remarks
+from circuits.analysis.networks.walk import Network, walk
+from circuits.analysis.progress.arity import arities
+from circuits.analysis.progress.change_points import change_points, flattened
+from circuits.analysis.progress.loss_spectrum import loss_spectra
+from circuits.analysis.progress.margin import degree_of_homogeneity, margins
+from circuits.analysis.progress.mean_interval import mean_interval
+from circuits.analysis.progress.sensitivity import sensitivities_on
+from circuits.analysis.progress.spectral import (
+    as_matrix,
+    frobenius_norm,
+    layer_norms,
+    layer_of_parameter,
+    matrix_names,
+    spectral_norm,
+)
+from circuits.analysis.subnetworks.active import sparsity_at, support_examples
+from circuits.analysis.subnetworks.groups import neuron_groups
+from circuits.checkpoints.run import Run
+from circuits.options import Options
+
+CHOICES = (0.9, 0.99, 0.999, 0.9999)  # memorization thresholds, each linear and logarithmic, of a claim's agreement
+CURVES = ("test_accuracy", "test_loss", "train_loss")  # training accuracy has moved by then
+SAID_ALREADY = (
+    "frobenius_norm",
+    "sparsity_ratio",
+    "sensitivity_low",
+    "sensitivity_high",
+)  # by layer norms, sparsity, sensitivity
+MARGINS = {
+    "train_margin_least": "least margin on the training set",
+    "train_margin_mean": "mean margin on the training set",
+    "test_margin_least": "least margin on the test set",
+    "test_margin_mean": "mean margin on the test set",
+}
+PROBES = 16  # training inputs on which homogeneity is looked for
+
+
+def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+    """Progress measures of a run, when each moves, and the spectra of its loss curves.
+
+    Returns
+    -------
+    What `progress_measures`, `change_points` and `loss_spectra` return; what does not apply to the model or the task is
+    left out, and the spectra where too few checkpoints are evenly spaced. The attribute `warnings` says where the
+    training loss is rounded to 0.
+    """
+    found = progress_measures(run, options, progress=progress)
+    spectra, when = loss_spectra(run, options), moved(run, options, found)
+    for more in (spectra, when):
+        if more is not None:
+            found = found.merge(more, compat="equals", join="exact").assign_attrs(found.attrs | more.attrs)
+    found.attrs["warnings"] = [*found.attrs.get("warnings", []), *loss_remarks(run)]
+    return found
+
+
+def moved(
+    run: Run, options: Options, *measures: xr.Dataset | Mapping[str, xr.DataArray], log_scale: bool | None = None
+) -> xr.Dataset:
+    """`change_points` of test accuracy, the losses and these measures, from each seed's memorization checkpoint on.
+
+    Parameters
+    ----------
+    run, options
+        The run; its `chosen_checkpoints` are looked at, and `measures` must have them all.
+    measures
+        Later ones replace earlier ones, and the run's own curves, of the same name.
+    log_scale
+        Whether to take logarithms, as in `change_points`.
+
+    Returns
+    -------
+    As `change_points`; `earliest_choices` is the share of eight analysis choices: memorization thresholds 0.9, 0.99,
+    0.999 and 0.9999, each with linear values and with logarithms.
+    """
+    checkpoints = chosen_checkpoints(run, options)
+    curves = run.metrics.isel(step=checkpoints)
+    wanted = {name: curves[name] for name in CURVES}
+    for more in measures:
+        wanted |= flattened({str(name): values for name, values in more.items() if name not in SAID_ALREADY})
+    memorized, generalized = phase_checkpoints(run, options)
+    choices = [(_memorized_at(run, options, share), logs) for share in CHOICES for logs in (False, True)]
+    start, counts = epoch_at(run, memorized), np.isfinite(generalized)
+    return change_points(wanted, start, generalized=counts, log_scale=log_scale, choices=choices)
+
+
+def _memorized_at(run: Run, options: Options, threshold: float) -> Float[np.ndarray, " seed"]:
+    """Epoch at which each seed's train accuracy first exceeds this threshold, NaN where it never does."""
+    other = Options(**(options.model_dump() | {"memorization_threshold": threshold}))
+    return epoch_at(run, phase_checkpoints(run, other)[0])
+
+
+def progress_measures(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.Dataset:
+    """What a run's networks measure at every checkpoint.
+
+    Returns
+    -------
+    parameter_norm, layer_norm
+        (step, seed), (step, seed, layer) L2 norm of all parameters, and of those of each layer.
+    spectral_norm, frobenius_norm
+        (step, seed, matrix) of every weight matrix.
+    effective_sparsity, sparsity_ratio
+        (step, seed) as the measurement `subnetwork` has them; of models with a layer that can be pruned.
+    train_margin_least, train_margin_mean, test_margin_least, test_margin_mean
+        (step, seed) margins on the training and the test set; NaN where the network has collapsed.
+    normalised_margin
+        (step, seed) least margin on the training set over ‖θ‖^L; of homogeneous networks, of degree `degree`.
+    sensitivity, sensitivity_low, sensitivity_high
+        (step, seed) mean sensitivity over the test inputs, in 0..input, and the 95 % interval of its mean over all
+        inputs, see `mean_interval`; of tasks on signs.
+    arity
+        (step, seed, neuron) whole numbers, NaN where the network has collapsed or diverged; of the relu model.
+    network_arity, subnetwork_arity
+        (step, seed) its mean over all neurons, and over the generalizing subnetwork.
+    """
+    config, checkpoints = run.config, chosen_checkpoints(run, options)
+    one, kind = _one_network(run, options)
+    names = {name: name for name in config.shapes}
+    values = walk(run, checkpoints, one, what="progress measures", progress=progress, names=names)
+    collapsed = run.collapsed.values[checkpoints]  # no predictions: neither margins, nor sensitivity, nor arity
+    for name, none in (("margin", np.nan), ("sensitivity", np.nan), ("arity", -1)):
+        if name in kind:
+            values[name][collapsed] = none
+    coords = trajectory_coords(run, checkpoints)
+    axes = ("step", "seed")
+    found = xr.Dataset(coords=coords)
+    found["parameter_norm"] = (axes, values["parameter_norm"], {"long_name": "L2 norm of all parameters"})
+    layers = list(dict.fromkeys(layer_of_parameter(config).values()))
+    found["layer_norm"] = ((*axes, "layer"), values["layer_norm"], {"long_name": "L2 norm of the layer's parameters"})
+    for name in ("spectral_norm", "frobenius_norm"):
+        said = name.replace("_", " ").replace("frobenius", "Frobenius")
+        found[name] = ((*axes, "matrix"), values[name], {"long_name": said})
+    found = found.assign_coords(layer=layers, matrix=matrix_names(config))
+    if config.hidden_layers:
+        sizes = _sizes(run, checkpoints, options, progress)
+        found["effective_sparsity"] = (axes, sizes, {"long_name": "neurons in the active subnetwork"})
+        ratio = sizes / layer_of(run, options).width
+        found["sparsity_ratio"] = (axes, ratio, {"long_name": "effective sparsity / width"})
+    for index, (name, said) in enumerate(MARGINS.items()):
+        found[name] = (axes, values["margin"][..., index], {"long_name": said})
+    degree = _degree(run)
+    if degree is not None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            normalised = values["margin"][..., 0] / values["parameter_norm"] ** degree
+        found["normalised_margin"] = (axes, normalised, {"long_name": f"least training margin / ‖θ‖^{degree}"})
+        found.attrs["degree"] = degree
+    if "sensitivity" in kind:
+        title: dict[str, object] = {
+            "long_name": "bits whose flip changes the prediction",
+            "n_inputs": config.task.signature.n_inputs,
+        }
+        if config.task.parity_bits is not None:
+            title["of_the_task"] = len(config.task.parity_bits)
+        found["sensitivity"] = (axes, values["sensitivity"][..., 0], title)
+        for index, end in enumerate(("low", "high"), 1):
+            attrs = {"long_name": f"{end} end of its 95 % interval"}
+            found[f"sensitivity_{end}"] = (axes, values["sensitivity"][..., index], attrs)
+    if "arity" in kind:
+        _add_arity(found, values["arity"], neuron_groups(run, options).kept[0])
+    return found
+
+
+def _one_network(run: Run, options: Options) -> tuple:
+    """The function of one network that `walk` applies, and the names of what it gives: one record per network."""
+    config = run.config
+    layer_names, matrices = layer_of_parameter(config), matrix_names(config)
+    layers = list(dict.fromkeys(layer_names.values()))
+    dims = {name: config.shapes[name][0] for name in matrices}
+    relu = config.model.hidden_layer
+    fields: list[tuple] = [
+        ("parameter_norm", np.float64), ("layer_norm", np.float64, (len(layers),)),
+        ("spectral_norm", np.float64, (len(matrices),)), ("frobenius_norm", np.float64, (len(matrices),)),
+        ("margin", np.float64, (len(MARGINS),)),
+    ]  # fmt: skip
+    places = range(len(run.seeds))
+    sets = [{which: support_examples(run, at, which) for which in ("train", "test")} for at in places]
+    outputs = [{which: outputs_on(config, of[0]) for which, of in both.items()} for both in sets]
+    if config.task.inputs_are_signs:
+        fields.append(("sensitivity", np.float64, (3,)))
+        flips = [sensitivities_on(config, both["test"][0]) for both in sets]
+    if relu is not None:
+        fields.append(("arity", np.int16, (config.shapes[relu[0]][1][0],)))
+        supports = [support_examples(run, at, options.support)[0] for at in places]
+        on_support = [outputs_on(config, inputs) for inputs in supports]
+    kind = np.dtype(fields)
+
+    def one(seed: int, net: Network) -> np.ndarray:
+        found = np.zeros((), kind)
+        net = {name: np.asarray(values) for name, values in net.items()}  # a parameter may be a single number
+        norms = layer_norms(net, layer_names)
+        found["layer_norm"] = [norms[layer] for layer in layers]
+        found["parameter_norm"] = np.sqrt((found["layer_norm"] ** 2).sum())
+        for index, name in enumerate(matrices):
+            found["spectral_norm"][index] = spectral_norm(as_matrix(net[name], dims[name]))
+            found["frobenius_norm"][index] = frobenius_norm(net[name])
+        answers = {which: give(net) for which, give in outputs[seed].items()}
+        for index, which in enumerate(("train", "test")):
+            own = margins(answers[which], sets[seed][which][1])
+            found["margin"][2 * index : 2 * index + 2] = own.min(), own.mean()
+        if "sensitivity" in (kind.names or ()):
+            found["sensitivity"] = np.nan
+            if np.isfinite(answers["test"]).all():
+                counts = flips[seed](net)
+                found["sensitivity"] = counts.mean(), *mean_interval(counts, 0, config.task.signature.n_inputs)
+        if relu is not None:
+            on = answers["train"] if options.support == "train" else on_support[seed](net)
+            W, b, u = (net[name] for name in relu)
+            found["arity"] = arities(W, b, u, supports[seed], on)
+        return found
+
+    return one, kind.names
+
+
+def _sizes(run: Run, checkpoints: Int[np.ndarray, " step"], options: Options, progress: bool) -> np.ndarray:
+    """Effective sparsity, as it was stored while training if that is the same thing."""
+    usual = Options()
+    same = all(getattr(options, name) == getattr(usual, name) for name in ("support", "criterion", "norm"))
+    last = options.layer in (None, list(run.config.hidden_layers)[-1])
+    if same and last and "effective_sparsity" in run.metrics:
+        return run.metrics["effective_sparsity"].values[checkpoints].astype(np.float64)
+    return sparsity_at(run, checkpoints, options, progress=progress)
+
+
+def _degree(run: Run) -> int | None:
+    """Degree of homogeneity of the run's networks, looked for in the first seed's initial one."""
+    inputs, _ = support_examples(run, 0, "train")
+    return degree_of_homogeneity(outputs_on(run.config, inputs[:PROBES]), run.arrays(run.seeds[0], 0))
+
+
+def _add_arity(found: xr.Dataset, arity: np.ndarray, kept: np.ndarray) -> None:
+    axes = ("step", "seed")
+    known = np.where(arity < 0, np.float32(np.nan), arity.astype(np.float32))  # (step, seed, neuron)
+    n_kept = kept.sum(axis=-1)
+    with np.errstate(invalid="ignore"):
+        of_kept = np.where(kept, known, 0.0).sum(axis=-1, dtype=np.float64) / np.where(n_kept > 0, n_kept, np.nan)
+    found["arity"] = ((*axes, "neuron"), known, {"long_name": "inputs that the neuron needs"})
+    found["network_arity"] = (axes, known.mean(axis=-1, dtype=np.float64), {"long_name": "mean arity over all neurons"})
+    found["subnetwork_arity"] = (axes, of_kept, {"long_name": "mean arity over the generalizing subnetwork"})

@@ -1,0 +1,166 @@
+"""When a curve moves from one level to another: a ramp, flat - straight - flat, fitted by least squares.
+
+    y(t) = a up to t₁,   b from t₂ on,   a straight line between (t₁, a) and (t₂, b)
+
+with both breakpoints among the points of t. Given them, a and b are a linear regression; the sums over every segment
+come from running sums, so that all pairs are tried and the fit is exact. The interval of t₁, of t₂ and of their middle
+is that of the profile likelihood, n log(RSS / RSS_min) ≤ λ χ²₁, where λ allows for residuals that are correlated, or
+larger in one place than in another (`breakpoint_errors`). The curve moves at all only if the ramp beats a constant by
+the Bayesian information criterion, n' log(RSS_const / RSS_min) > 3 log n', where n' = n (1 − ρ) / (1 + ρ) stands for n
+and ρ is the larger correlation from one residual to the next of those about the ramp and those about the constant.
+
+Coverage of the 95 % intervals, simulated: `docs/trigonometry.md` has the table.
+
+Of noise alone (600 curves of 150 points, AR(1)) 0 % moves for white noise, 2 % at 0.6, 3 % at 0.8, 6 % at 0.9, but 47 %
+at 0.99 and 59 % of random walks: these do go from one level to another. Of these two the ramp explains 0.9 in 5 % and
+16 %, of the others in none.
+"""
+
+from typing import NamedTuple, no_type_check
+
+import numba
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.special import chdtri
+
+from circuits.analysis.progress.breakpoint_errors import autocorrelation, breakpoint_inflation, effective_number
+
+LEAST_POINTS = 10
+MOST_BREAKPOINTS = 256  # of more points, so many, evenly spread, may be breakpoints
+PARAMETERS = 3  # of a ramp beyond a constant
+PERFECT = 1e-12  # of the variance: what rounding leaves of a perfect fit
+
+Estimate = tuple[float, float, float]  # value, low, high
+
+
+class Ramp(NamedTuple):
+    """A fitted ramp.
+
+    `onset`, `middle`, `end` are (estimate, low, high) in units of t, the middle halfway between the other two; `before`
+    and `after` its levels; `explained` the share of the variance, in 0..1; `change_points` whether it beats a constant.
+    """
+
+    onset: Estimate
+    middle: Estimate
+    end: Estimate
+    before: float
+    after: float
+    explained: float
+    moves: bool
+
+
+def fitted_ramp(t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], coverage: float = 0.95) -> Ramp | None:
+    """The ramp nearest to a curve; None for fewer than 10 finite points, or a curve that is constant.
+
+    Parameters
+    ----------
+    t, y
+        (point,) where, strictly ascending, and the curve; points where y is not finite are left out.
+    coverage
+        Of the intervals, in 0..1. They are widened by one point either way, as no place between points is tried. An
+        interval of the onset that begins at the first point is open there, and the onset an upper bound; so is an end
+        at the last point a lower bound.
+
+    References
+    ----------
+    Profile likelihood of a breakpoint: Hinkley 1971, "Inference in two-phase regression".
+
+    Examples
+    --------
+    >>> t = np.arange(40.0)
+    >>> ramp = fitted_ramp(t, np.clip((t - 10) / 8, 0, 1))
+    >>> ramp.onset, ramp.end[0], ramp.moves
+    ((10.0, 9.0, 11.0), 18.0, True)
+    """
+    known = np.isfinite(y)
+    t, y = t[known], y[known]
+    if len(t) < LEAST_POINTS or y.max() == y.min():
+        return None
+    centre, size = float(y.mean()), float(np.ptp(y))
+    y = (y - centre) / size
+    places = np.unique(np.linspace(0, len(t) - 1, min(len(t), MOST_BREAKPOINTS)).astype(np.int64))
+    first, last, rss, rise = all_ramps(t, y, places)
+    total = float((y**2).sum())
+    rss = np.maximum(rss, PERFECT * total)
+    best = int(rss.argmin())
+    at = t[places]
+    onset, end = float(at[first[best]]), float(at[last[best]])
+    shape = np.clip((t - onset) / (end - onset), 0, 1)
+    before = -rise[best] * float(shape.mean())
+    residuals = y - before - rise[best] * shape
+    n_least = effective_number(len(t), max(autocorrelation(residuals), autocorrelation(y)))
+    inflation = breakpoint_inflation(t, residuals, onset, end, float(rise[best]), coverage)
+    most = rss[best] * np.exp(np.minimum(inflation * chdtri(1, 1 - coverage) / len(t), 500.0))
+    places_of = (first, first), (first, last), (last, last)  # onset, middle, end
+    found = (_estimate(at, i, j, best, rss <= limit) for (i, j), limit in zip(places_of, most, strict=True))
+    onset_estimate, middle, end_estimate = found
+    return Ramp(
+        onset=onset_estimate,
+        middle=middle,
+        end=end_estimate,
+        before=float(centre + size * before),
+        after=float(centre + size * (before + rise[best])),
+        explained=1 - float(rss[best]) / total,
+        moves=bool(n_least * np.log(total / rss[best]) > PARAMETERS * np.log(n_least)),
+    )
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def all_ramps(
+    t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], places: Int[np.ndarray, " place"]
+) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Float[np.ndarray, " pair"], Float[np.ndarray, " pair"]]:
+    """Every pair of breakpoints: their indices among the places, the residual sum of squares, and the rise.
+
+    Parameters
+    ----------
+    t, y
+        (point,) ascending; y with mean 0.
+    places
+        (place,) ascending indices of the points that may be breakpoints.
+    """
+    n, m = len(t), len(places)
+    t = (t - t.mean()) / (t[-1] - t[0])
+    sums = np.zeros((5, m))  # of 1, t, t², y, t y over the points up to each place, inclusive
+    running = np.zeros(5)
+    square, place = 0.0, 0
+    for point in range(n):
+        for row, value in enumerate((1.0, t[point], t[point] * t[point], y[point], t[point] * y[point])):
+            running[row] += value
+        square += y[point] * y[point]
+        if place < m and places[place] == point:
+            sums[:, place] = running
+            place += 1
+    n_pairs = m * (m - 1) // 2
+    first, last = np.empty(n_pairs, np.int64), np.empty(n_pairs, np.int64)
+    rss, rise = np.empty(n_pairs), np.empty(n_pairs)
+    pair = 0
+    for i in range(m - 1):
+        start = t[places[i]]
+        for j in range(i + 1, m):
+            length = t[places[j]] - start
+            count, in_t, in_tt = sums[0, j] - sums[0, i], sums[1, j] - sums[1, i], sums[2, j] - sums[2, i]
+            after = n - sums[0, j]
+            of_shape = (in_t - start * count) / length + after
+            of_squares = (in_tt - 2.0 * start * in_t + start * start * count) / (length * length) + after
+            in_ramp = (sums[4, j] - sums[4, i] - start * (sums[3, j] - sums[3, i])) / length
+            with_y = in_ramp + running[3] - sums[3, j]
+            spread = of_squares - of_shape * of_shape / n
+            first[pair], last[pair] = i, j
+            rise[pair] = with_y / spread
+            rss[pair] = square - with_y * with_y / spread
+            pair += 1
+    return first, last, rss, rise
+
+
+def _estimate(
+    at: Float[np.ndarray, " place"],
+    i: Int[np.ndarray, " pair"],
+    j: Int[np.ndarray, " pair"],
+    best: int,
+    accepted: Bool[np.ndarray, " pair"],
+) -> Estimate:
+    """Mean of the places i and j, and the interval of it over the accepted pairs, wider by a place to either side."""
+    lower, upper = np.concatenate([at[:1], at[:-1]]), np.concatenate([at[1:], at[-1:]])
+    low, high = ((along[i[accepted]] + along[j[accepted]]) / 2 for along in (lower, upper))
+    return float(at[i[best]] + at[j[best]]) / 2, float(low.min()), float(high.max())

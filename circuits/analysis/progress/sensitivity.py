@@ -1,0 +1,116 @@
+"""Sensitivity: how many of an input's bits change the network's prediction when they are flipped alone.
+
+    s(x) = #{i : sign f(x with bit i flipped) ≠ sign f(x)},   in 0..n
+
+and its mean over inputs. A parity of k bits has exactly k, whatever the input; a network that has memorized random-like
+answers is sensitive to many more. As in the code released with Merrill et al. 2023, here over the test inputs, where
+sign(0) = 0 counts as a prediction of its own.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import no_type_check
+
+import numba
+import numpy as np
+from jaxtyping import Float, Int, Real
+
+from circuits.analysis.networks.masking import EXAMPLES_AT_ONCE
+from circuits.analysis.networks.outputs import outputs_on
+from circuits.analysis.networks.predictions import predictions
+from circuits.analysis.networks.rounding import reach_of, rounding_terms
+from circuits.config import Config
+
+Sensitivities = Callable[[Mapping[str, np.ndarray]], Int[np.ndarray, " example"]]
+
+
+def relu_sensitivities(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"],
+    inputs: Real[np.ndarray, "example input"],
+) -> Int[np.ndarray, " example"]:
+    """Flips that change sign uᵀ relu(W x + b), for each input, in 0..input.
+
+    A flip changes W x + b by one column of W, so no product is made anew; sums are in float64, and 0 within their
+    rounding bound (`rounding`).
+
+    Examples
+    --------
+    The sign of the first of three bits:
+
+    >>> W, b, u = np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]), np.zeros(2), np.array([1.0, -1.0])
+    >>> relu_sensitivities(W, b, u, np.array([[1, 1, -1], [-1, 1, 1]]))
+    array([1, 1])
+    """
+    W, u = np.ascontiguousarray(W, np.float64), u.astype(np.float64)
+    signs = np.ascontiguousarray(inputs, np.float64)
+    hidden = signs @ W.T + b.astype(np.float64)
+    bound = 2 * rounding_terms(W, b, u, reach_of(inputs)).sum()  # the flip is one more sum
+    return _flips(W, u, signs, hidden, bound)
+
+
+def flipped(inputs: Real[np.ndarray, "example input"]) -> Real[np.ndarray, "flip input"]:
+    """Every input with each of its bits flipped in turn, (example * input, input).
+
+    Examples
+    --------
+    >>> flipped(np.array([[1, -1]])).tolist()
+    [[-1, -1], [1, 1]]
+    """
+    n_examples, n_inputs = inputs.shape
+    all_of = np.repeat(inputs[:, None], n_inputs, axis=1)
+    bit = np.arange(n_inputs)
+    all_of[:, bit, bit] *= -1
+    return all_of.reshape(n_examples * n_inputs, n_inputs)
+
+
+def sensitivities_on(config: Config, inputs: Real[np.ndarray, "example input"]) -> Sensitivities:
+    """A function from a network's parameters to the sensitivity at each of these inputs, of any model on signs."""
+    relu = config.model.hidden_layer
+    if relu is not None:
+        return lambda net: relu_sensitivities(net[relu[0]], net[relu[1]], net[relu[2]], inputs)
+    has_classes = config.task.signature.n_classes is not None
+    at_once = max(1, EXAMPLES_AT_ONCE // inputs.shape[1])
+
+    def by_forward(net: Mapping[str, np.ndarray]) -> np.ndarray:
+        counts = []
+        for start in range(
+            0, len(inputs), at_once
+        ):  # all flipped inputs would be as many times larger as there are bits
+            part = inputs[start : start + at_once]
+            before = predictions(outputs_on(config, part)(net), has_classes)
+            after = predictions(outputs_on(config, flipped(part))(net), has_classes).reshape(len(part), -1)
+            counts.append((after != before[:, None]).sum(axis=1))
+        return np.concatenate(counts)
+
+    return by_forward
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _flips(W, u, signs, hidden, bound):
+    width, n_inputs = W.shape
+    n_examples = len(signs)
+    counts = np.zeros(n_examples, np.int64)
+    step = np.empty(n_inputs)
+    for x in range(n_examples):
+        own = 0.0
+        after = np.zeros(n_inputs)
+        for i in range(n_inputs):
+            step[i] = 2 * signs[x, i]
+        for j in range(width):
+            before, weight = hidden[x, j], u[j]
+            own += weight * (0.0 if before <= 0.0 else before)
+            for i in range(n_inputs):
+                value = before - W[j, i] * step[i]
+                after[i] += weight * (0.0 if value <= 0.0 else value)
+        for i in range(n_inputs):
+            counts[x] += _sign(after[i], bound) != _sign(own, bound)
+    return counts
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _sign(value, bound):
+    """-1, 0 or 1; 0 within the bound."""
+    return np.int64(value > bound) - np.int64(value < -bound)

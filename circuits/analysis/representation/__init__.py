@@ -1,0 +1,1 @@
+"""Hidden representations: clusters, embeddings, weight densities."""

@@ -1,0 +1,90 @@
+"""Where points in many dimensions lie in a picture of two: by PCA, linearly, or by t-SNE, which keeps neighbours.
+
+PCA turns the picture so that it shows the two directions of largest variance. t-SNE (van der Maaten and Hinton 2008)
+places points so that near ones stay near: it shows clusters, and also makes them look tidier and further apart than
+they are; distances between its clusters mean little. Fuangkawinsombut 2024, Figure 2.2, draws it with scikit-learn's
+defaults, which are used here too: perplexity 30, started from PCA.
+
+scikit-learn is an extra, `embed`; it is imported only here and in `clusters`, when it is used.
+"""
+
+from importlib.util import find_spec
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from circuits.analysis.representation.clusters import centred
+from circuits.config import Config
+
+PERPLEXITY = 30.0
+
+
+class Principal(NamedTuple):
+    """Coordinates along the first two principal components, and the share of variance of the first few."""
+
+    points: Float[np.ndarray, "point axis"]
+    explained: Float[np.ndarray, " component"]
+
+
+def refusal(config: Config) -> str | None:
+    """Why representations cannot be measured here: scikit-learn is not installed."""
+    if find_spec("sklearn") is None:
+        return "t-SNE, PCA and silhouettes need scikit-learn. Install it: pip install 'grokking-circuits[embed]'"
+    return None
+
+
+def principal_components(values: Float[np.ndarray, "point coordinate"], n_components: int) -> Principal:
+    """PCA of points: their first two coordinates, and the share of variance, in 0..1, of `n_components`.
+
+    Components that there are not have share 0. Points that are not finite, or all in one place, give NaN.
+
+    Examples
+    --------
+    >>> principal_components(np.array([[0.0, 0.0], [3.0, 4.0]]), 2).explained
+    array([1., 0.])
+    """
+    from sklearn.decomposition import PCA
+
+    n_points, width = values.shape
+    places = centred(values)
+    if places is None:
+        return Principal(np.full((n_points, 2), np.nan), np.full(n_components, np.nan))
+    scale = np.abs(places).max()  # squares of very small values would be 0
+    found = PCA(min(max(n_components, 2), n_points, width), svd_solver="covariance_eigh").fit(places / scale)
+    points = found.transform(places / scale)[:, :2] * scale
+    explained = np.clip(found.explained_variance_ratio_[:n_components], 0, 1)
+    return Principal(
+        np.pad(points, ((0, 0), (0, 2 - points.shape[1]))), np.pad(explained, (0, n_components - len(explained)))
+    )
+
+
+def neighbour_embedding(values: Float[np.ndarray, "point coordinate"], seed: int) -> Float[np.ndarray, "point axis"]:
+    """t-SNE of points in two dimensions, the same bits for the same points and seed, on one thread.
+
+    Points that are not finite, all in one place, or fewer than four give NaN.
+
+    Parameters
+    ----------
+    values
+        (point, coordinate).
+    seed
+        Of its random state. It starts from PCA, which takes draws only where there are many points in many dimensions.
+
+    References
+    ----------
+    van der Maaten and Hinton 2008, "Visualizing data using t-SNE".
+    """
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    n_points, width = values.shape
+    places = centred(values)
+    if places is None or n_points < 4:
+        return np.full((n_points, 2), np.nan)
+    places = np.pad(places / np.abs(places).max(), ((0, 0), (0, max(0, 2 - width))))  # perplexity knows no scale
+    perplexity = min(PERPLEXITY, (n_points - 1) / 3)
+    with threadpool_limits(limits=1):  # several threads add the forces in another order
+        found = TSNE(init="pca", perplexity=perplexity, random_state=seed % 2**32, n_jobs=1)
+        placed: np.ndarray = found.fit_transform(places)
+    return placed.astype(np.float64)

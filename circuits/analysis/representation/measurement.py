@@ -1,0 +1,207 @@
+"""What the hidden layer makes of the inputs, from memorization to generalization.
+
+Fuangkawinsombut 2024, sections 2.2.1 and 2.2.2, Figures 2.2 and 2.3, and its appendix: t-SNE of the hidden activations
+of the training examples shows no clusters by the k relevant bits at memorization, and 2^k clean ones in the end; the
+density of the weights gathers at 0. The silhouette says how far that is so, of the activations themselves, which no
+embedding has tidied, along the run; and of what PCA and t-SNE show, in each picture.
+
+A network that computes parity from the sum of its bits, as `constructions.threshold` does, has k + 1 clusters, not
+2^k: a low silhouette after generalization does not say that it failed, but that it is another circuit.
+"""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int, Shaped
+from tqdm import tqdm
+
+from circuits.analysis.networks.labels import trajectory_coords, without_collapsed
+from circuits.analysis.networks.layers import Layer, layer_of
+from circuits.analysis.networks.masking import Masked
+from circuits.analysis.networks.outputs import preactivations
+from circuits.analysis.networks.walk import Network, walk
+from circuits.analysis.representation.clusters import Labels, cluster_labels, silhouette
+from circuits.analysis.representation.density import weight_density, weights_of
+from circuits.analysis.representation.embedding import neighbour_embedding, principal_components
+from circuits.analysis.representation.snapshots import N_PANELS, along_the_run, pictured, pictured_seed
+from circuits.analysis.subnetworks.active import support_examples
+from circuits.checkpoints.run import Run
+from circuits.options import Options
+from circuits.random import generator
+from circuits.threads import one_blas_thread, one_torch_thread, usable_cores
+
+MOST_POINTS = 2000  # training examples whose activations are looked at, drawn from the rest if there are more
+N_COMPONENTS = 10
+SPACES = ("activations", "pca", "tsne")
+
+
+class Points(NamedTuple):
+    """The examples of one seed that are looked at: which, their inputs as the model reads them, their clusters."""
+
+    examples: Int[np.ndarray, " point"]
+    inputs: Shaped[np.ndarray, "point input"]
+    labels: Labels
+
+
+class Picture(NamedTuple):
+    """What there is to see of one network."""
+
+    pca: Float[np.ndarray, "point axis"]
+    tsne: Float[np.ndarray, "point axis"]
+    silhouettes: Float[np.ndarray, " space"]
+    explained: Float[np.ndarray, " component"]
+    places: Float[np.ndarray, "parameter place"]
+    density: Float[np.ndarray, "parameter place"]
+
+
+def hidden_values(
+    layer: Layer, net: Network, inputs: Shaped[np.ndarray, "example input"]
+) -> Float[np.ndarray, "example neuron"]:
+    """Values of a layer's neurons on inputs as the model reads them; the last position's where there are several.
+
+    Parameters
+    ----------
+    layer, net
+        Which layer, and one network's parameters under the names `layer.names` gives them.
+    inputs
+        (example, input) as `support_examples` gives them.
+    """
+    if layer.is_relu:
+        return np.ascontiguousarray(np.maximum(preactivations(net["W"], net["b"], inputs), 0).T)
+    return Masked(layer, net).values(inputs)
+
+
+def points_of(run: Run, seed: int) -> Points:
+    """The training examples of a seed, or 2,000 drawn from them, ascending, and their clusters."""
+    inputs, _ = support_examples(run, run.seed_index(seed), "train")
+    labels = cluster_labels(run, seed)
+    n_points = min(len(inputs), MOST_POINTS)
+    chosen = np.sort(generator("representation", seed).permutation(len(inputs))[:n_points])
+    return Points(chosen, inputs[chosen], labels._replace(of_example=labels.of_example[chosen]))
+
+
+def picture(layer: Layer, arrays: Network, points: Points, seed: int) -> Picture:
+    """PCA, t-SNE and their silhouettes of one network's hidden values; densities of its weights.
+
+    Parameters
+    ----------
+    layer
+        Which layer.
+    arrays
+        One network's parameters, by their own names.
+    points
+        The examples, and their clusters.
+    seed
+        Of t-SNE.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # a diverging network is measured as it is
+        values = hidden_values(layer, {short: arrays[name] for short, name in layer.names.items()}, points.inputs)
+    pca = principal_components(values, N_COMPONENTS)
+    tsne = neighbour_embedding(values, seed)
+    clusters = points.labels.of_example
+    found = [weight_density(arrays[name].ravel()) for name in weights_of(list(arrays))]
+    return Picture(
+        pca.points,
+        tsne,
+        np.array([silhouette(where, clusters) for where in (values, pca.points, tsne)]),
+        pca.explained,
+        np.array([one.places for one in found]),
+        np.array([one.density for one in found]),
+    )
+
+
+def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+    """Clusters along the run, and pictures of one seed at a few checkpoints.
+
+    Returns
+    -------
+    silhouette
+        (step, seed) of the hidden activations by the relevant bits or the result, in -1..1, NaN of a collapsed network:
+        of the checkpoints chosen, or of about 40, those pictured, and those that would be of the other seeds.
+    panel_epoch, panel_step
+        (panel,) which checkpoints are pictured; NaN and -1 where there are fewer.
+    panel_silhouette
+        (space, panel) of the activations, of their first two principal components, and of their t-SNE.
+    pca_explained
+        (panel, component) share of the activations' variance, in 0..1.
+    pca, tsne
+        (panel, point, axis) float32.
+    point_example, point_label
+        (point,) index in the training set, and in `label`: the pattern of the relevant bits, or the result.
+    weight, density
+        (parameter, panel, place) places, and the density of the parameter's weights there.
+    pictured_seed
+        The seed pictured: that with the longest grokking delay.
+    """
+    layer = layer_of(run, options)
+    panels = pictured(run, options)
+    checkpoints = along_the_run(run, options, panels)
+    points = [points_of(run, seed) for seed in run.seeds]
+
+    def one(index: int, net: Network) -> float:
+        return silhouette(hidden_values(layer, net, points[index].inputs), points[index].labels.of_example)
+
+    curve = walk(run, checkpoints, one, what="silhouette", progress=progress, names=layer.names)
+    shown = pictured_seed(run, options)
+    panel, its_points = panels[run.seed_index(shown)], points[run.seed_index(shown)]
+    what = its_points.labels.what
+    score = {"long_name": f"silhouette of the hidden activations by {what}, -1 to 1"}
+    variables: dict[str, Any] = {
+        "silhouette": (("step", "seed"), curve, score),
+        "panel_epoch": ("panel", np.where(panel < 0, np.nan, run.epochs[panel])),
+        "panel_step": ("panel", np.where(panel < 0, -1, run.steps[panel])),
+        **_pictures(run, layer, shown, panel, its_points, progress),
+        "point_example": ("point", its_points.examples),
+        "point_label": ("point", its_points.labels.of_example),
+        "pictured_seed": ((), shown),
+    }
+    coords = {
+        "label": list(its_points.labels.names),
+        "space": list(SPACES),
+        "parameter": weights_of(list(run.config.shapes)),
+    }
+    attrs = {"layer": layer.hook, "labels": what}
+    result = xr.Dataset(variables, {**trajectory_coords(run, checkpoints), **coords}, attrs)
+    return without_collapsed(run, result, lambda name: name == "silhouette")
+
+
+def _pictures(
+    run: Run, layer: Layer, seed: int, panels: Int[np.ndarray, " panel"], points: Points, progress: bool
+) -> dict[str, Any]:
+    """The variables that there are for each panel."""
+    there = [int(checkpoint) for checkpoint in panels if checkpoint >= 0]
+
+    def one(checkpoint: int) -> Picture:
+        return picture(layer, run.arrays(seed, checkpoint), points, seed)
+
+    with (
+        one_blas_thread(),
+        one_torch_thread(),
+        ThreadPoolExecutor(usable_cores()) as pool,
+        tqdm(
+            total=len(there), desc="t-SNE", unit="picture", file=sys.stderr, disable=None if progress else True
+        ) as bar,
+    ):
+        found = []
+        for one_found in pool.map(one, there):
+            found.append(one_found)
+            bar.update()
+
+    def of_panels(name: str, axis: int = 0, dtype: type = np.float64) -> np.ndarray:
+        values = np.stack([getattr(each, name) for each in found], axis=axis)
+        missing = [(0, N_PANELS - len(there) if place == axis else 0) for place in range(values.ndim)]
+        return np.pad(values, missing, constant_values=np.nan).astype(dtype)
+
+    scatter, curve = ("panel", "point", "axis"), ("parameter", "panel", "place")
+    share = {"long_name": "share of the variance of the hidden activations"}
+    return {
+        "panel_silhouette": (("space", "panel"), of_panels("silhouettes", 1), {"long_name": "silhouette, -1 to 1"}),
+        "pca_explained": (("panel", "component"), of_panels("explained"), share),
+        "pca": (scatter, of_panels("pca", dtype=np.float32)),
+        "tsne": (scatter, of_panels("tsne", dtype=np.float32)),
+        "weight": (curve, of_panels("places", 1), {"long_name": "weight"}),
+        "density": (curve, of_panels("density", 1), {"long_name": "density of the weights"}),
+    }

@@ -1,0 +1,141 @@
+"""Four groups of hidden neurons, fixed over a run: generalizing, memorizing, complementary, control.
+
+The generalizing group is the active subnetwork of the last checkpoint (or of the one of median size among the last
+50, or among all of fewer), the memorizing group that of the memorization checkpoint, the complementary group everything
+outside the generalizing one, the control as many neurons drawn at random from all (Merrill et al. 2023, section 3.2 and
+Figure 3).
+"""
+
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.stats import hypergeom
+
+from circuits.analysis.networks.layers import layer_of
+from circuits.analysis.networks.phases import phase_checkpoints
+from circuits.analysis.subnetworks.active import sparsity_at
+from circuits.analysis.subnetworks.pruning import kept_neurons
+from circuits.checkpoints.run import Run
+from circuits.options import Options
+from circuits.random import generator
+
+GROUPS = ("generalizing", "memorizing", "complementary", "control")
+LATE_CHECKPOINTS = 50
+
+
+class NeuronGroups(NamedTuple):
+    """The groups of every seed.
+
+    `kept` (group, seed, neuron) masks; `defined` (group, seed) False where a seed has no such group: it never
+    memorized, or it diverged; `checkpoint` (seed,) index of the checkpoint that the generalizing group is of, -1
+    where undefined.
+    """
+
+    kept: Bool[np.ndarray, "group seed neuron"]
+    defined: Bool[np.ndarray, "group seed"]
+    checkpoint: Int[np.ndarray, " seed"]
+
+
+_known: WeakKeyDictionary[Run, dict[tuple[int, Options], NeuronGroups]] = WeakKeyDictionary()
+
+
+def neuron_groups(run: Run, options: Options = Options()) -> NeuronGroups:
+    """The four groups of every seed; kept in memory for as long as the run is open."""
+    known = _known.setdefault(run, {})
+    key = (run.n_checkpoints, options)
+    if key not in known:
+        known[key] = _find(run, options)
+    return known[key]
+
+
+def _find(run: Run, options: Options) -> NeuronGroups:
+    width = layer_of(run, options).width
+    final, final_sizes = _final_checkpoints(run, options)
+    memorized, _ = phase_checkpoints(run, options)
+    kept = np.zeros((len(GROUPS), len(run.seeds), width), bool)
+    defined = np.zeros((len(GROUPS), len(run.seeds)), bool)
+    for index, seed in enumerate(run.seeds):
+        if not np.isnan(final_sizes[index]):
+            size = int(final_sizes[index])
+            kept[0, index] = _largest(run, options, index, int(final[index]), size)
+            kept[2, index] = ~kept[0, index]
+            kept[3, index, generator("control", seed).permutation(width)[:size]] = True
+            defined[[0, 2, 3], index] = True
+        if not np.isnan(memorized[index]):
+            at = int(memorized[index])
+            size_then = sparsity_at(run, np.array([at]), options)[0, index]
+            if not np.isnan(size_then):
+                kept[1, index] = _largest(run, options, index, at, int(size_then))
+                defined[1, index] = True
+    return NeuronGroups(kept, defined, np.where(defined[0], final, -1))
+
+
+def _final_checkpoints(run: Run, options: Options) -> tuple[Int[np.ndarray, " seed"], Float[np.ndarray, " seed"]]:
+    """The checkpoint that each seed's generalizing group is of, and the group's size."""
+    first = run.n_checkpoints - (LATE_CHECKPOINTS if options.final == "median" else 1)
+    late = np.arange(max(first, 0), run.n_checkpoints)
+    sizes = sparsity_at(run, late, options)  # (late, seed)
+    chosen = [len(late) - 1 if options.final == "last" else median_place(column) for column in sizes.T]
+    return late[chosen], sizes[chosen, np.arange(len(chosen))]
+
+
+def median_place(sizes: Float[np.ndarray, " step"]) -> int:
+    """Where the (lower) median of the sizes stands, the latest of equals; the last place when all are NaN.
+
+    Examples
+    --------
+    >>> median_place(np.array([9.0, 6.0, 400.0, 6.0]))
+    3
+    """
+    known = np.sort(sizes[~np.isnan(sizes)])
+    if not known.size:
+        return len(sizes) - 1
+    return int(np.flatnonzero(sizes == known[(known.size - 1) // 2])[-1])
+
+
+def _largest(run: Run, options: Options, seed_index: int, checkpoint: int, size: int) -> Bool[np.ndarray, " neuron"]:
+    net = run.arrays(run.seeds[seed_index], checkpoint)
+    return kept_neurons(layer_of(run, options).norms(net, options.norm), size)
+
+
+def last_checkpoints(number: int) -> str:
+    """How many checkpoints at the end of a run a statistic is over.
+
+    Examples
+    --------
+    >>> last_checkpoints(50), last_checkpoints(4), last_checkpoints(1)
+    ('last 50 checkpoints', 'last 4 checkpoints (all there are)', 'only checkpoint')
+    """
+    if number == 1:
+        return "only checkpoint"
+    return f"last {number} checkpoints" + (" (all there are)" if number < LATE_CHECKPOINTS else "")
+
+
+def jaccard(first: Bool[np.ndarray, " neuron"], second: Bool[np.ndarray, " neuron"]) -> float:
+    """Shared share |A ∩ B| / |A ∪ B| of two groups, in 0..1; NaN for two empty ones.
+
+    Examples
+    --------
+    >>> jaccard(np.array([True, True, False]), np.array([False, True, True])) == 1 / 3
+    True
+    """
+    union = (first | second).sum()
+    return float((first & second).sum() / union) if union else float("nan")
+
+
+def expected_jaccard(first: int, second: int, width: int) -> float:
+    """Mean Jaccard index of random groups of these sizes among `width` neurons: what no relation at all would give.
+
+    The intersection is hypergeometric; the mean is summed exactly.
+
+    Examples
+    --------
+    >>> expected_jaccard(1, 1, 4)
+    0.25
+    """
+    if first + second == 0:
+        return float("nan")
+    shared = np.arange(max(0, first + second - width), min(first, second) + 1)
+    return float((hypergeom(width, first, second).pmf(shared) * shared / (first + second - shared)).sum())

@@ -1,0 +1,146 @@
+"""The active subnetwork of a layer whose readout is not linear: every k is tried by masking.
+
+What follows such a layer is no sum over its neurons, so that for each k = 0..width the network is run with the first k
+neurons alone, and the smallest k that agrees is found, without assuming that agreement is monotone in k. Nearly every k
+is refuted by a few inputs that many others were refuted by: many k at a time are first held against those alone, and
+only one that they leave is run on everything, the hardest inputs first, until one refutes it.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+from circuits.analysis.networks.masking import Masked
+from circuits.analysis.networks.predictions import is_right, predictions
+from circuits.options import Criterion
+
+PREFIXES_AT_ONCE, HARDEST = 64, 32
+FIRST_CHUNK, CHUNK = 256, 4096
+
+Fits = Callable[[Int[np.ndarray, " k"], Int[np.ndarray, " some"]], Bool[np.ndarray, "k some"]]
+
+
+def smallest_agreeing_masked(
+    network: Masked,
+    order: Int[np.ndarray, " neuron"],
+    inputs: Shaped[np.ndarray, "example input"],
+    targets: Int[np.ndarray, " example"] | None = None,
+    criterion: Criterion = "prediction",
+) -> int | None:
+    """Smallest k whose first k neurons in `order` agree with the whole network; None if an output of it is NaN.
+
+    Parameters
+    ----------
+    network
+        The network, at the layer that is pruned.
+    order
+        (neuron,) from first kept to first pruned.
+    inputs
+        (example, input) the support.
+    targets, criterion
+        As in `smallest_agreeing_argmax`.
+
+    Returns
+    -------
+    k in 0..neuron, by outputs in the dtype of the parameters.
+
+    Raises
+    ------
+    ValueError
+        The criterion "accuracy" without targets.
+    """
+    if criterion == "accuracy" and targets is None:
+        raise ValueError("criterion 'accuracy' compares right answers, so it needs targets")
+    classes = network.layer.has_classes
+    whole = network.outputs(inputs)
+    if np.isnan(whole).any():
+        return None
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    wanted = predictions(whole, classes)
+    asked = targets if targets is not None and criterion == "accuracy" else wanted
+    n_unfit = 0 if criterion == "prediction" else int((~is_right(whole, asked, classes)).sum())
+
+    def fits(prefixes: Int[np.ndarray, " k"], some: Int[np.ndarray, " some"]) -> Bool[np.ndarray, "k some"]:
+        kept = np.repeat(place[None] < prefixes[:, None], len(some), axis=0)
+        outputs = network.outputs(np.tile(inputs[some], (len(prefixes), 1)), kept)
+        outputs = outputs.reshape(len(prefixes), len(some), *outputs.shape[1:])
+        return (
+            predictions(outputs, classes) == wanted[some]
+            if criterion == "prediction"
+            else is_right(outputs, asked[some], classes)
+        )
+
+    return first_fitting(fits, len(order), margins(whole, classes), n_unfit)
+
+
+def margins(outputs: Float[np.ndarray, "example ..."], has_classes: bool) -> Float[np.ndarray, " example"]:
+    """How far each example is from another prediction: |f(x)|, or the largest output minus the next.
+
+    Examples
+    --------
+    >>> margins(np.array([[1.0, 4.0, 3.0]]), True)
+    array([1.])
+    """
+    if not has_classes or outputs.shape[-1] < 2:
+        return np.abs(outputs).reshape(len(outputs))
+    top = np.partition(outputs, -2, axis=-1)
+    return top[:, -1] - top[:, -2]
+
+
+def first_fitting(fits: Fits, width: int, ease: Float[np.ndarray, " example"], n_unfit: int = 0) -> int:
+    """Smallest k in 0..width that does not fit exactly `n_unfit` examples; width must be one.
+
+    Parameters
+    ----------
+    fits
+        Of some k and some examples, whether each k fits each example.
+    width
+        The largest k.
+    ease
+        (example,) which examples are likely to be fitted; it changes the time alone.
+    n_unfit
+        How many are left unfitted, in 0..example.
+
+    Examples
+    --------
+    >>> first_fitting(lambda k, some: (k[:, None] - some) % 4 != 0, 9, np.zeros(3))
+    3
+    """
+    n_examples = len(ease)
+    n_refuted = np.zeros(n_examples, np.int64)  # how many k an example did not fit
+    for start in range(0, width, PREFIXES_AT_ONCE):
+        prefixes = np.arange(start, min(start + PREFIXES_AT_ONCE, width))
+        hardest = np.lexsort((ease, -n_refuted))
+        first = hardest[:HARDEST]
+        fitted = fits(prefixes, first)
+        n_refuted[first] += (~fitted).sum(axis=0)
+        left = _possible((~fitted).sum(axis=1), len(first), n_unfit, n_examples)
+        for k in prefixes[left]:
+            if _fits_all(fits, k, np.lexsort((ease, -n_refuted)), n_unfit, n_refuted):
+                return int(k)
+    return width
+
+
+def _fits_all(
+    fits: Fits,
+    k: np.integer,
+    examples: Int[np.ndarray, " example"],
+    n_unfit: int,
+    n_refuted: Int[np.ndarray, " example"],
+) -> bool:
+    seen, unfit = 0, 0
+    while seen < len(examples):
+        some = examples[seen : seen + (FIRST_CHUNK if seen == 0 else CHUNK)]
+        wrong = ~fits(np.array([k]), some)[0]
+        n_refuted[some] += wrong
+        seen, unfit = seen + len(some), unfit + int(wrong.sum())
+        if not _possible(np.array([unfit]), seen, n_unfit, len(examples))[0]:
+            return False
+    return True
+
+
+def _possible(unfit: Int[np.ndarray, " k"], seen: int, n_unfit: int, n_examples: int) -> Bool[np.ndarray, " k"]:
+    """Whether so many unfitted of those seen can still become `n_unfit` of all."""
+    return (unfit <= n_unfit) & (seen - unfit <= n_examples - n_unfit)

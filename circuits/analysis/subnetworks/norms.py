@@ -1,0 +1,83 @@
+"""How large each hidden neuron is, and each group of neurons on average.
+
+Merrill et al. 2023, section 3.2: a neuron's norm is the L2 norm of its incoming weights; Figure 3 (left) averages it
+over the generalizing subnetwork, its complement and a random control, Figure 5 shows it neuron by neuron.
+"""
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float
+
+from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords
+from circuits.analysis.networks.layers import layer_of
+from circuits.analysis.networks.walk import Network, walk
+from circuits.analysis.subnetworks.groups import GROUPS, neuron_groups
+from circuits.checkpoints.run import Run
+from circuits.options import Options
+
+
+def group_means(
+    norms: Float[np.ndarray, " neuron"], groups: Bool[np.ndarray, "group neuron"]
+) -> Float[np.ndarray, " group"]:
+    """Mean norm over the members of each group; NaN for an empty one.
+
+    Examples
+    --------
+    >>> group_means(np.array([1.0, 3.0, 8.0]), np.array([[True, True, False], [False, False, False]]))
+    array([ 2., nan])
+    """
+    sizes = groups.sum(axis=1)
+    sums = np.where(groups, norms, 0.0).sum(axis=1)
+    return np.where(sizes > 0, sums / np.maximum(sizes, 1), np.nan)
+
+
+def neuron_norms(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.DataArray:
+    """Norm of every hidden neuron, (step, seed, neuron) float32."""
+    layer = layer_of(run, options)
+
+    def one(seed: int, net: Network) -> np.ndarray:
+        return layer.norms(net, options.norm).astype(np.float32)
+
+    checkpoints = chosen_checkpoints(run, options)
+    values = walk(run, checkpoints, one, what="norms", progress=progress, names=layer.names)
+    return xr.DataArray(
+        values,
+        trajectory_coords(run, checkpoints),
+        ("step", "seed", "neuron"),
+        "neuron_norm",
+        {"norm": options.norm, "layer": layer.hook, "long_name": f"norm of each neuron ({options.norm})"},
+    )
+
+
+def group_norms(run: Run, options: Options = Options(), norms: xr.DataArray | None = None) -> xr.DataArray:
+    """Mean norm over each group of neurons, (group, step, seed); NaN where a seed has no such group.
+
+    Parameters
+    ----------
+    run, options
+        The run, and how to measure.
+    norms
+        What `neuron_norms` gave for the same options, if at hand.
+    """
+    norms = neuron_norms(run, options) if norms is None else norms
+    groups = neuron_groups(run, options)
+    values = np.stack(
+        [
+            np.stack(
+                [group_means(row.astype(np.float64), groups.kept[:, seed]) for row in norms.values[:, seed]], axis=1
+            )
+            for seed in range(len(run.seeds))
+        ],
+        axis=2,
+    )  # (group, step, seed)
+    values[~groups.defined[:, None, :].repeat(values.shape[1], axis=1)] = np.nan
+    coords = {"group": list(GROUPS), **{str(k): v for k, v in norms.coords.items() if k in ("step", "epoch", "seed")}}
+    attrs = {"norm": options.norm, "long_name": f"mean neuron norm ({options.norm})"}
+    return xr.DataArray(values, coords, ("group", "step", "seed"), "group_norm", attrs)
+
+
+def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+    """`neuron_norm` (step, seed, neuron) and `group_norm` (group, step, seed)."""
+    norms = neuron_norms(run, options, progress=progress)
+    values = {"neuron_norm": norms, "group_norm": group_norms(run, options, norms)}
+    return xr.Dataset(values, attrs={"layer": norms.attrs["layer"]})

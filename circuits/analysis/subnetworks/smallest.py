@@ -1,0 +1,311 @@
+"""The smallest subnetwork of all, over every subset of the neurons and not only the norm prefixes.
+
+    minimise  Σ k_i  over k ∈ {0, 1}^neuron  with  sign Σ_i k_i u_i relu(w_i·x + b_i) = sign f(x)  for x in the support
+
+Agreement as in Merrill et al. 2023, section 2.1, whose effective sparsity is an upper bound. An integer program with a
+row per input, made small enough to solve:
+
+- Rows come in when they are needed: a solution of the rows so far is tried on the whole support, and inputs on which it
+  fails join. What is proved with some rows holds with all.
+- A row Σ a_i k_i > 0 has no scale, so that its relaxation says nothing. What does: some neuron with a_i > 0 is kept,
+  asked of every input from the start.
+- Sizes are ruled out one by one from below, until the size of the best subset known is reached. That one comes from
+  norm prefixes, by leaving out every neuron that can be spared.
+
+Rows ask for >= 0 up to HiGHS's tolerance: the program allows more than it should, so bounds hold. What it lets through
+is tried with an independent mask-and-forward in float64, and is forbidden by name if it fails on known rows only. As
+for the active subnetwork, an output within its rounding bound of 0 is 0 (`rounding`).
+"""
+
+from dataclasses import dataclass
+from time import monotonic
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float, Real
+from scipy.optimize import OptimizeResult
+from scipy.sparse import csr_array
+
+from circuits.analysis.networks.labels import requested_checkpoints, trajectory_coords
+from circuits.analysis.networks.outputs import preactivations
+from circuits.analysis.networks.rounding import reach_of, rounded, rounding_terms
+from circuits.analysis.networks.walk import hidden_layer, one_by_one
+from circuits.analysis.subnetworks.active import active_mask, support_examples
+from circuits.analysis.subnetworks.pruning import incoming_norms, pruning_order
+from circuits.checkpoints.run import Run
+from circuits.constructions.highs import INFEASIBLE, dual_bound, highs
+from circuits.options import Options
+from circuits.random import generator
+
+HARD_ROWS = 20  # rows that join because they are the hardest; others join at random, so that all patterns are there
+RANDOM_ROWS_FIRST, RANDOM_ROWS_LATER = 180, 60
+NEGLIGIBLE = 1e-9  # HiGHS drops smaller coefficients; rows have a largest one of 1
+
+
+@dataclass(frozen=True)
+class Smallest:
+    """The smallest subset known, and what is proved.
+
+    Attributes
+    ----------
+    kept
+        (neuron,) the subset. It agrees with the whole network on every input, by mask-and-forward in float64.
+    bound
+        No subset of fewer neurons agrees.
+    """
+
+    kept: Bool[np.ndarray, " neuron"]
+    bound: int
+
+    @property
+    def size(self) -> int:
+        """Neurons kept."""
+        return int(self.kept.sum())
+
+    @property
+    def proved(self) -> bool:
+        """Whether no smaller subset agrees."""
+        return self.bound >= self.size
+
+
+def agrees(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"],
+    inputs: Real[np.ndarray, "example input"],
+    kept: Bool[np.ndarray, " neuron"],
+) -> bool:
+    """Whether the kept neurons alone have the whole network's sign on every input, in float64.
+
+    Examples
+    --------
+    >>> W, b, u = np.array([[1.0], [-1.0]]), np.zeros(2), np.array([1.0, -1.0])
+    >>> agrees(W, b, u, np.array([[1]]), np.array([True, False]))
+    True
+    """
+    everybody = np.ones(len(u), bool)
+    return bool((_signs(W, b, u, inputs, kept) == _signs(W, b, u, inputs, everybody)).all())
+
+
+def _signs(W: np.ndarray, b: np.ndarray, u: np.ndarray, inputs: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    hidden = inputs.astype(np.float64) @ W[kept].T.astype(np.float64) + b[kept].astype(np.float64)
+    bound = rounding_terms(W, b, u, reach_of(inputs))[kept].sum()
+    return np.sign(rounded(np.maximum(hidden, 0.0) @ u[kept].astype(np.float64), bound))
+
+
+def smallest_subnetwork(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"],
+    inputs: Real[np.ndarray, "example input"],
+    *,
+    start: Bool[np.ndarray, " neuron"] | None = None,
+    time_limit: float = 60.0,
+) -> Smallest | None:
+    """The fewest neurons, any subset, with sign f(x) on every input; as far as it can be proved in time.
+
+    Parameters
+    ----------
+    W, b, u
+        (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b).
+    inputs
+        (example, input) the support.
+    start
+        (neuron,) a subset known to agree, such as the active subnetwork.
+    time_limit
+        Seconds.
+
+    Returns
+    -------
+    None for a diverged network, whose output is NaN somewhere.
+
+    References
+    ----------
+    Merrill et al. 2023, section 2.1, for agreement.
+
+    Examples
+    --------
+    The largest neuron is right on both inputs by itself; so is the pair of the others. The first is all it takes.
+
+    >>> W, b, u = np.array([[1.0], [1.0], [-1.0]]), np.array([3.0, 0.0, 0.0]), np.array([1.0, 1.0, 1.0])
+    >>> found = smallest_subnetwork(W, b, u, np.array([[1], [-1]]))
+    >>> found.kept, found.bound
+    (array([ True, False, False]), 1)
+    """
+    deadline = monotonic() + time_limit
+    hidden = np.maximum(preactivations(W.astype(np.float64), b.astype(np.float64), inputs), 0.0)
+    contributions = np.ascontiguousarray((u.astype(np.float64)[:, None] * hidden).T)  # (example, neuron)
+    if not np.isfinite(contributions).all():
+        return None
+    nobody, everybody = np.zeros(len(u), bool), np.ones(len(u), bool)
+    if agrees(W, b, u, inputs, nobody):
+        return Smallest(nobody, 0)
+    best = everybody if start is None or not agrees(W, b, u, inputs, start) else start
+    terms = rounding_terms(W, b, u, reach_of(inputs))
+    program = Subsets(contributions, terms, _signs(W, b, u, inputs, everybody))
+    order = pruning_order(incoming_norms(W, b, u))
+    for n_kept in (int(best.sum()) * 2**power for power in range(len(u).bit_length())):
+        prefix = best.copy()
+        prefix[order[:n_kept]] = True
+        thinned = program.thinned(prefix)
+        if thinned.sum() < best.sum() and agrees(W, b, u, inputs, thinned):
+            best = thinned
+        if prefix.all():
+            break
+    bound = 1
+    while bound < best.sum() and (left := deadline - monotonic()) > 0:
+        answer = program.solved(bound, left)
+        bound = int(max(bound, min(bound + 1, np.ceil(dual_bound(answer) - 1e-6))))
+        if answer.x is None:
+            if answer.status != INFEASIBLE:
+                break
+            continue
+        candidate = answer.x > 0.5
+        if agrees(W, b, u, inputs, candidate):
+            best = candidate
+        else:
+            program.learn(candidate)
+    return Smallest(best, min(bound, int(best.sum())))
+
+
+class Subsets:
+    """The integer program, with the rows and forbidden subsets that it has learnt so far.
+
+    A subset K agrees on x if its sum s and its rounding bound T = Σ_K t_j satisfy σ s > T where the whole network has
+    the sign σ, and |s| ≤ T where that is 0. The mask-and-forward that decides adds up in another order, so that its s
+    and the one here are apart by 2T at most. Every row is implied by agreement: Σ_K (± c_j(x) + 3 t_j) ≥ 0.
+
+    Parameters
+    ----------
+    contributions
+        (example, neuron) c_j(x) = u_j relu(w_j·x + b_j).
+    terms
+        (neuron,) t_j, see `rounding_terms`.
+    signs
+        (example,) σ of the whole network.
+    """
+
+    def __init__(
+        self,
+        contributions: Float[np.ndarray, "example neuron"],
+        terms: Float[np.ndarray, " neuron"],
+        signs: Float[np.ndarray, " example"],
+    ) -> None:
+        largest = np.abs(contributions).max(axis=1)
+        counted = largest > 0  # an input on which no neuron fires asks for nothing
+        self.terms, self.signs, self.scale = terms, signs[counted], largest[counted]
+        self.contributions = contributions[counted]
+        self.wanted = self.signs != 0
+        self.covers = (self._rows(self.wanted) > 0).astype(np.float64)
+        self.weight = (np.abs(self.contributions) / self.scale[:, None]).max(axis=0, initial=0.0)  # (neuron,)
+        closest = np.argsort(np.abs(self.contributions.sum(axis=1)) / self.scale, kind="stable")
+        self.random = generator("exact")
+        self.known: list[int] = _chosen(closest, RANDOM_ROWS_FIRST, self.random)
+        self.forbidden: list[np.ndarray] = []
+
+    def _rows(self, which: np.ndarray, sign: float = 0.0) -> Float[np.ndarray, "row neuron"]:
+        """Rows of some examples, to be >= 0: with the network's sign or, where that is 0, with this one."""
+        signs = np.where(self.wanted[which], self.signs[which], sign)
+        return signs[:, None] * self.contributions[which] + 3 * self.terms
+
+    def solved(self, n_kept: int, time_limit: float) -> OptimizeResult:
+        """The fewest neurons, at most `n_kept`, that satisfy all that is known."""
+        known = np.array(self.known, np.int64)
+        zero = known[~self.wanted[known]]
+        rows = np.concatenate([self._rows(known, 1.0), self._rows(zero, -1.0)])
+        rows = rows[(rows < 0).any(axis=1)]  # the others hold for every subset
+        rows = rows / np.abs(rows).max(axis=1, initial=0.0, keepdims=True)
+        lost = np.where((rows > 0) & (rows < NEGLIGIBLE), rows, 0.0).sum(axis=1)
+        rows = np.where(np.abs(rows) < NEGLIGIBLE, 0.0, rows)
+        width = rows.shape[1]
+        forbidden = np.array([np.where(kept, -1.0, 1.0) for kept in self.forbidden]).reshape(-1, width)
+        at_least_one_off = 1.0 - np.array([kept.sum() for kept in self.forbidden], np.float64)
+        everything = csr_array(np.concatenate([rows, self.covers, forbidden, np.ones((1, width))]))
+        low = np.concatenate([-lost, np.ones(len(self.covers)), at_least_one_off, [0.0]])
+        high = np.full(len(low), np.inf)
+        high[-1] = n_kept
+        ones = np.ones(width)
+        return highs(ones, ones, ones, everything, low, high, time_limit)
+
+    def learn(self, failing: Bool[np.ndarray, " neuron"]) -> None:
+        """Add inputs on which a subset fails, the worst and some others; without new ones, forbid it."""
+        shortfall = self._shortfall(self.contributions[:, failing].sum(axis=1), self.terms[failing].sum())
+        new = np.setdiff1d(np.flatnonzero(shortfall >= 0), self.known)
+        if not new.size:
+            self.forbidden.append(failing)
+            return
+        self.known += _chosen(new[np.argsort(-shortfall[new], kind="stable")], RANDOM_ROWS_LATER, self.random)
+
+    def _shortfall(self, sums: Float[np.ndarray, " example"], bound: float) -> Float[np.ndarray, " example"]:
+        """How far a subset is from agreeing on each example, in units of its scale; negative where it agrees."""
+        lacking = np.where(self.wanted, bound - self.signs * sums, np.abs(sums) - bound) / self.scale
+        return np.where(self.wanted | (lacking > 0), lacking, -1.0)  # a sum of exactly its bound is 0
+
+    def thinned(self, kept: Bool[np.ndarray, " neuron"]) -> Bool[np.ndarray, " neuron"]:
+        """The subset without every neuron that can be spared, the smallest contributors asked first."""
+        thin = kept.copy()
+        sums, bound = self.contributions[:, kept].sum(axis=1), float(self.terms[kept].sum())
+        for neuron in np.argsort(self.weight, kind="stable"):
+            if not thin[neuron]:
+                continue
+            without, less = sums - self.contributions[:, neuron], bound - self.terms[neuron]
+            if (self._shortfall(without, less) < 0).all():
+                thin[neuron], sums, bound = False, without, less
+        return thin
+
+
+def _chosen(hardest_first: np.ndarray, n_random: int, random: np.random.Generator) -> list[int]:
+    first, others = hardest_first[:HARD_ROWS], hardest_first[HARD_ROWS:]
+    return [*first.tolist(), *random.permutation(others)[:n_random].tolist()]
+
+
+def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+    """Smallest subnetworks of a run: at the last checkpoint, or at those that `--checkpoints` names.
+
+    Returns
+    -------
+    smallest_size, smallest_bound, smallest_gap
+        (step, seed) neurons in the smallest subset known that agrees with the whole network on the support, a size
+        below which no subset agrees, and how far they are apart; 0 where the network has collapsed, NaN where it has
+        diverged.
+    smallest_proved
+        (step, seed) whether the two meet: the subset is then a smallest one. Otherwise time ran out.
+    prefix_size
+        (step, seed) neurons in the active subnetwork, the smallest norm prefix that agrees.
+    smallest_kept
+        (step, seed, neuron) the subset.
+    """
+    checkpoints = requested_checkpoints(run, options)
+    supports = [support_examples(run, index, options.support) for index in range(len(run.seeds))]
+    width = run.parameters[hidden_layer(run)[1]].shape[-1]
+    shape = len(checkpoints), len(run.seeds)
+    size, bound, prefix = (np.full(shape, np.nan) for _ in range(3))
+    proved, kept = np.zeros(shape, bool), np.zeros((*shape, width), bool)
+    for place, net in one_by_one(run, checkpoints, what="smallest subnetworks", progress=progress):
+        active = active_mask(run, place[1], int(checkpoints[place[0]]), options)
+        prefix[place] = np.nan if active is None else active.sum()
+        if run.collapsed.values[checkpoints[place[0]], place[1]]:
+            size[place], bound[place], proved[place] = 0, 0, True
+            continue
+        found = smallest_subnetwork(**net, inputs=supports[place[1]][0], start=active, time_limit=options.time_limit)
+        if found is not None:
+            size[place], bound[place], proved[place], kept[place] = found.size, found.bound, found.proved, found.kept
+    dims = ("step", "seed")
+    result = xr.Dataset(
+        {
+            "smallest_size": (dims, size, {"long_name": "neurons in the smallest subset known", "units": "neurons"}),
+            "smallest_bound": (dims, bound, {"long_name": "no subset of fewer neurons agrees", "units": "neurons"}),
+            "smallest_gap": (dims, size - bound, {"long_name": "size minus bound; 0 is proved", "units": "neurons"}),
+            "smallest_proved": (dims, proved, {"long_name": "whether no smaller subset agrees"}),
+            "prefix_size": (dims, prefix, {"long_name": "neurons in the active subnetwork", "units": "neurons"}),
+            "smallest_kept": (("step", "seed", "neuron"), kept, {"long_name": "smallest subset known"}),
+        },
+        trajectory_coords(run, checkpoints),
+    )
+    result.attrs["warnings"] = [
+        f"seed {seed}: {int((~proved[:, index] & ~np.isnan(size[:, index])).sum())} of {len(checkpoints)} smallest "
+        f"subnetworks are not proved to be so in {options.time_limit:g} s each; read their size with its bound."
+        for index, seed in enumerate(run.seeds)
+        if (~proved[:, index] & ~np.isnan(size[:, index])).any()
+    ]
+    return result

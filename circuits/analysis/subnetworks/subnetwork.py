@@ -1,0 +1,132 @@
+"""The measurement `subnetwork`: effective sparsity along the trajectory, and the subnetwork that is left at the end."""
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool
+
+from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords
+from circuits.analysis.networks.layers import layer_of
+from circuits.analysis.networks.phases import phases
+from circuits.analysis.networks.remarks import phase_remarks
+from circuits.analysis.subnetworks.active import sparsity_at
+from circuits.analysis.subnetworks.groups import LATE_CHECKPOINTS, expected_jaccard, jaccard, neuron_groups
+from circuits.checkpoints.run import Run
+from circuits.collapse import COLLAPSED_SHARE
+from circuits.options import Options
+
+STATISTICS = ("min", "median", "max")
+COLLAPSED = {  # what a collapsed network does, by what its prediction is
+    "sign": f"all outputs on the training set are within {COLLAPSED_SHARE:g} of 0, so accuracy counts as 0.",
+    "class": (
+        f"the logits of every training example lie within {COLLAPSED_SHARE:g} nats of each other, so accuracy counts "
+        f"as 0."
+    ),
+}
+
+
+def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+    """Active subnetworks of a run.
+
+    Returns
+    -------
+    effective_sparsity, sparsity_ratio
+        (step, seed) neurons in the active subnetwork, and their share of the width (Liu, Chi and Wu, section 5.2).
+    kept, kept_step, final_sparsity
+        (seed, neuron), (seed,), (seed,) the generalizing subnetwork, the step it is of (-1: diverged), its size.
+    memorizing_sparsity
+        (seed,) size of the active subnetwork at the memorization checkpoint, NaN if there is none.
+    late_sparsity
+        (statistic, seed) least, median and greatest size over the last 50 checkpoints of the run, or all of fewer: the
+        attribute `of` is their number; NaN if the seed had diverged at one of them.
+    overlap, overlap_expected
+        (seed,) Jaccard index of the memorizing and the generalizing subnetwork, and its mean for random ones of those
+        sizes, in 0..1.
+    memorization_epoch, generalization_epoch, grokking_delay, memorization_censored, generalization_censored, collapsed,
+    diverged
+        (seed,) as `phases` gives them.
+
+    The attribute `warnings` lists what to be wary of.
+    """
+    chosen = chosen_checkpoints(run, options)
+    late = np.arange(max(0, run.n_checkpoints - LATE_CHECKPOINTS), run.n_checkpoints)
+    needed = np.union1d(chosen, late)
+    sizes = sparsity_at(run, needed, options, progress=progress)
+    late_sizes = sizes[np.isin(needed, late)]
+    sizes = sizes[np.isin(needed, chosen)]
+
+    groups = neuron_groups(run, options)
+    width = groups.kept.shape[-1]
+    n_members = np.where(groups.defined, groups.kept.sum(axis=2), np.nan)  # (group, seed)
+    both = groups.defined[0] & groups.defined[1]
+    overlap = [jaccard(a, b) if ok else np.nan for a, b, ok in zip(groups.kept[0], groups.kept[1], both, strict=True)]
+    expected = [
+        expected_jaccard(int(a), int(b), width) if ok else np.nan
+        for a, b, ok in zip(n_members[0], n_members[1], both, strict=True)
+    ]
+    late_statistics = np.stack([statistic(late_sizes, axis=0) for statistic in (np.min, np.median, np.max)])
+    result = xr.Dataset(
+        {
+            "effective_sparsity": (("step", "seed"), sizes, {"long_name": "neurons in the active subnetwork"}),
+            "sparsity_ratio": (("step", "seed"), sizes / width, {"long_name": "effective sparsity / width"}),
+            "kept": (("seed", "neuron"), groups.kept[0], {"long_name": "generalizing subnetwork"}),
+            "kept_step": ("seed", np.where(groups.checkpoint >= 0, run.steps[groups.checkpoint], -1)),
+            "final_sparsity": ("seed", n_members[0]),
+            "memorizing_sparsity": ("seed", n_members[1]),
+            "late_sparsity": (("statistic", "seed"), late_statistics, {"of": len(late)}),
+            "overlap": ("seed", np.array(overlap, np.float64), {"long_name": "Jaccard index of the two subnetworks"}),
+            "overlap_expected": ("seed", np.array(expected, np.float64)),
+        },
+        {**trajectory_coords(run, chosen), "statistic": list(STATISTICS)},
+    )
+    result = result.merge(phases(run, options))
+    layer = layer_of(run, options)
+    result.attrs |= {"layer": layer.hook, "prediction": layer.prediction}
+    result.attrs["warnings"] = [*phase_remarks(result), *warnings_about(run.seeds, result), *empty_remarks(run, result)]
+    return result
+
+
+def is_of_collapsed(run: Run, result: xr.Dataset) -> Bool[np.ndarray, " seed"]:
+    """Whether the generalizing subnetwork of each seed is that of a collapsed network, and so empty.
+
+    Parameters
+    ----------
+    run
+        The run.
+    result
+        What `measure` says of it.
+    """
+    steps = result["kept_step"].values  # -1: diverged
+    at = np.searchsorted(run.steps, np.maximum(steps, 0))
+    return (steps >= 0) & run.collapsed.values[at, np.arange(len(steps))]
+
+
+def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
+    """Seeds whose final subnetwork is that of a collapsed checkpoint, though the last one has not collapsed."""
+    dead = is_of_collapsed(run, result) & ~result["collapsed"].values
+    epochs = run.epochs[np.searchsorted(run.steps, result["kept_step"].values)]
+    return [
+        f"seed {run.seeds[index]}: the final subnetwork is that of epoch {epochs[index]:g}, where the network had "
+        f"collapsed, so it is empty. The last checkpoint has not collapsed. Consider --final last."
+        for index in np.flatnonzero(dead)
+    ]
+
+
+def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
+    """What a reader of the numbers must know."""
+    said = []
+    for index, seed in enumerate(seeds):
+        at = result.isel(seed=index)
+        final, median = float(at["final_sparsity"]), float(at["late_sparsity"].sel(statistic="median"))
+        if bool(at["diverged"]):
+            said.append(f"seed {seed} diverged: the last training loss is not finite, so there is no final subnetwork.")
+        if bool(at["collapsed"]):
+            said.append(f"seed {seed} collapsed: {COLLAPSED[result.attrs.get('prediction', 'sign')]}")
+        if final > 2 * median > 0:
+            n_late = result["late_sparsity"].attrs.get("of", LATE_CHECKPOINTS)
+            said.append(
+                f"seed {seed}: the last checkpoint needs {final:.0f} neurons, the median of the last {n_late} is "
+                f"{median:.0f}: one support input near zero is enough. Consider --final median."
+            )
+        if np.isnan(at["memorization_epoch"]) and not result["memorization_epoch"].attrs.get("untrained"):
+            said.append(f"seed {seed} never memorized, so the memorizing group is NaN.")
+    return said

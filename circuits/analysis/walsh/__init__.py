@@ -1,0 +1,1 @@
+"""Walsh analysis of networks on signs: coefficients, spectrum, population gradient."""

@@ -1,0 +1,44 @@
+"""Walsh coefficients of relu neurons, and of their sum, on the subsets of the relevant bits, the others averaged out.
+
+For T within S, f^(T) = E f(x) χ_T(x) needs only the mean of f over the other bits on each of the 2^k patterns of S,
+which `bounded_averages` gives: exactly up to float rounding with at most 24 other weights that are not 0, with equal
+ones, or where they cannot move a neuron over its kink; otherwise with a bound of at most about 4e-6 of ‖(w, b)‖. A
+coefficient is a mean of these with signs, so its error is at most the mean of their bounds.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from circuits.analysis.walsh.transform import walsh_coefficients
+from circuits.constructions.averaging import averaged_activations
+
+
+def relevant_coefficients(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"],
+    support: Sequence[int],
+) -> Float[np.ndarray, "neuron subset"]:
+    """Coefficients of what each neuron adds to the output, u_j relu(w_j·x + b_j); their sum is the network's.
+
+    Parameters
+    ----------
+    W, b, u
+        (neuron, input), (neuron,), (neuron,).
+    support
+        The k relevant bits.
+
+    Returns
+    -------
+    (neuron, 2^k) float64, subsets in the order of `walsh_coefficients`, bits in that of `support`.
+
+    Examples
+    --------
+    2 relu(x_0) = 1 + x_0.
+
+    >>> relevant_coefficients(np.array([[1.0, 0.0]]), np.zeros(1), np.array([2.0]), [0])
+    array([[1., 1.]])
+    """
+    return walsh_coefficients(u.astype(np.float64)[:, None] * averaged_activations(W, b, support))
