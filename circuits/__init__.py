@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from circuits.presets import preset_configs as preset_configs
     from circuits.presets import preset_seconds as preset_seconds
     from circuits.training.loop import train as train
+    from circuits.training.lottery_ticket import ticket as ticket
     from circuits.training.replay import replay as replay
-    from circuits.training.ticket import ticket as ticket
 
 _LAZY = {
     "Config": "circuits.config:Config",
@@ -52,7 +52,7 @@ _LAZY = {
     "repair": "circuits.checkpoints.repair:repair",
     "replay": "circuits.training.replay:replay",
     "report": "circuits.figures.report:report",
-    "ticket": "circuits.training.ticket:ticket",
+    "ticket": "circuits.training.lottery_ticket:ticket",
     "train": "circuits.training.loop:train",
 }
 

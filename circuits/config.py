@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
+from circuits.config_base import NonNegativeFloat, NonNegativeInt, Part, PositiveInt
 from circuits.errors import InputError, nearest
 from circuits.interfaces import HiddenLayer, Model, Shapes, Task
 from circuits.optimizers import SGD, Optimizer
-from circuits.parts import NonNegativeFloat, NonNegativeInt, Part, PositiveInt
 from circuits.registry import METRICS, MODELS, OPTIMIZERS, TASKS, lookup
 from circuits.schedules import Stop, WeightDecayChange
 

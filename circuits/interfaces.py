@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from circuits.parts import Part, PositiveFloat
+from circuits.config_base import Part, PositiveFloat
 
 if TYPE_CHECKING:
     import numpy as np

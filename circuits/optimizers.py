@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from circuits.parts import Decay, NonNegativeFloat, NonNegativeInt, Part, PositiveFloat
+from circuits.config_base import Decay, NonNegativeFloat, NonNegativeInt, Part, PositiveFloat
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from circuits.parts import Part, Share
+from circuits.config_base import Part, Share
 
 Criterion = Literal["prediction", "accuracy"]
 Norm = Literal["incoming", "incoming+bias", "path"]

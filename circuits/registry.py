@@ -245,33 +245,37 @@ PRESETS = {
 
 CONSTRUCTIONS = {
     "dnf": Entry(
-        "2^k AND gates, any k: Merrill et al. 2023, Prop. 1.", "circuits.constructions.and_gates:dnf", task="parity"
+        "2^k AND gates, any k: Merrill et al. 2023, Prop. 1.",
+        "circuits.constructions.building.and_gates:dnf",
+        task="parity",
     ),
     "thesis_dnf": Entry(
         "2^k AND gates of which half never fire, any k: thesis, Prop. 4.1.",
-        "circuits.constructions.and_gates:thesis_dnf",
+        "circuits.constructions.building.and_gates:thesis_dnf",
         task="parity",
     ),
     "six_neuron": Entry(
-        "k = 3: Merrill et al. 2023, Prop. 2.", "circuits.constructions.printed:six_neuron", task="parity"
+        "k = 3: Merrill et al. 2023, Prop. 2.", "circuits.constructions.building.published:six_neuron", task="parity"
     ),
     "four_neuron": Entry(
-        "k = 3: Merrill et al. 2023, Prop. 3.", "circuits.constructions.printed:four_neuron", task="parity"
+        "k = 3: Merrill et al. 2023, Prop. 3.", "circuits.constructions.building.published:four_neuron", task="parity"
     ),
-    "two_neuron": Entry("k = 2: thesis, section 4.2.", "circuits.constructions.printed:two_neuron", task="parity"),
+    "two_neuron": Entry(
+        "k = 2: thesis, section 4.2.", "circuits.constructions.building.published:two_neuron", task="parity"
+    ),
     "threshold": Entry(
         "k + 1 neurons of the sum of the bits, any k: Prop. 3 generalized.",
-        "circuits.constructions.of_the_sum:threshold",
+        "circuits.constructions.building.threshold_gates:threshold",
         task="parity",
     ),
     "min_norm": Entry(
         "The least path cost there is, 2^k neurons, k up to 6.",
-        "circuits.constructions.least_norm:min_norm",
+        "circuits.constructions.building.least_norm:min_norm",
         task="parity",
     ),
     "modular_addition": Entry(
         "x + y mod p by cosines of chosen frequencies: Nanda et al. 2023, section 4.",
-        "circuits.constructions.trigonometric:modular_addition",
+        "circuits.constructions.building.trigonometric:modular_addition",
         task="modular",
     ),
 }

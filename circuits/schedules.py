@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
-from circuits.parts import NonNegativeFloat, NonNegativeInt, Part, PositiveInt
+from circuits.config_base import NonNegativeFloat, NonNegativeInt, Part, PositiveInt
 
 if TYPE_CHECKING:
     import numpy as np

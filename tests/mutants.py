@@ -29,7 +29,7 @@ import h5py
 import numpy as np
 
 import circuits
-from circuits.checkpoints import validate as validator
+from circuits.checkpoints import sandbox
 from circuits.checkpoints.recover import lookup3
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -424,7 +424,7 @@ class Worker:
             result = outcome(path, show=index % 5 == 0)
             signal.alarm(0)
             os.write(pipe, json.dumps([index, kind, result]).encode() + b"\n")
-        validator._inspector._end()
+        sandbox._worker._end()
 
 
 def hostile_outcomes(folder: Path) -> list[tuple[int, str, str]]:

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from circuits.constructions.construction import Construction
+from circuits.constructions.building.construction import Construction
 from circuits.constructions.patterns import parities, patterns
 
 DNF = Construction(

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 import circuits
-from circuits.constructions.certify import certify
+from circuits.constructions.certifying.certify import certify
 
 NEAR = 1e-9  # of the network's size: margins within it are computed again with Fractions
 LARGE = 8  # relevant bits; networks of more are counted

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuits.constructions import branching
-from circuits.constructions.branching import Search, settle
-from circuits.constructions.exactly import exact_outputs
-from circuits.constructions.halves import all_margins
+from circuits.constructions.certifying import branching
+from circuits.constructions.certifying.branching import Search, settle
+from circuits.constructions.certifying.exact_outputs import exact_outputs
+from circuits.constructions.certifying.halves import all_margins
+from circuits.constructions.certifying.restriction import unit_scale
+from circuits.constructions.certifying.tree import CANDIDATES, LEAF
 from circuits.constructions.patterns import patterns
-from circuits.constructions.restriction import unit_scale
-from circuits.constructions.tree import CANDIDATES, LEAF
 
 NEVER = float("inf")
 

@@ -15,9 +15,9 @@ from circuits.analysis.measurements import usual
 from circuits.analysis.parity.certificates import measure, task_support
 from circuits.analysis.subnetworks.active import support_examples
 from circuits.cli.main import main
-from circuits.constructions.certify import certify
-from circuits.constructions.flips import fewest_flips
-from circuits.constructions.interval import interval_bounds
+from circuits.constructions.certifying.certify import certify
+from circuits.constructions.certifying.flips import fewest_flips
+from circuits.constructions.certifying.interval import interval_bounds
 from circuits.registry import MEASUREMENTS, load
 
 

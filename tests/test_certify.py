@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from circuits import InputError
-from circuits.constructions import branching
-from circuits.constructions import certify as certifying
-from circuits.constructions.certificate import what_would_decide
-from circuits.constructions.certify import certify, float64_output
-from circuits.constructions.exactly import exact_outputs
-from circuits.constructions.failures import clopper_pearson, failure_rate
-from circuits.constructions.flips import fewest_flips
-from circuits.constructions.interval import interval_bounds, linear_bounds, quick_bounds
-from circuits.constructions.milp import TOLERANCE
+from circuits.constructions.certifying import branching
+from circuits.constructions.certifying import certify as certifying
+from circuits.constructions.certifying.certificate import what_would_decide
+from circuits.constructions.certifying.certify import certify, float64_output
+from circuits.constructions.certifying.exact_outputs import exact_outputs
+from circuits.constructions.certifying.failures import clopper_pearson, failure_rate
+from circuits.constructions.certifying.flips import fewest_flips
+from circuits.constructions.certifying.interval import interval_bounds, linear_bounds, quick_bounds
+from circuits.constructions.certifying.least_margin import Least, least, lowered
+from circuits.constructions.certifying.milp import TOLERANCE
+from circuits.constructions.certifying.restriction import restriction, unit_scale
 from circuits.constructions.patterns import patterns
-from circuits.constructions.restriction import restriction, unit_scale
-from circuits.constructions.worst import Least, least, lowered
 
 
 def oracle(W, b, u, x):
@@ -390,10 +390,12 @@ def test_a_solver_that_finds_nothing_loses_no_counterexample(monkeypatch):
     W, b, u = random.standard_normal((12, 30)), random.standard_normal(12), random.standard_normal(12)
     before = certify(W, b, u, [0, 1], time_limit=10.0)
     useless = Least(-np.inf, np.ones(28, np.int8), "milp", False)
-    monkeypatch.setattr("circuits.constructions.certify.least", lambda *_: useless)
-    monkeypatch.setattr("circuits.constructions.certify.lowered", lambda margin, bits: bits)
+    monkeypatch.setattr("circuits.constructions.certifying.certify.least", lambda *_: useless)
+    monkeypatch.setattr("circuits.constructions.certifying.certify.lowered", lambda margin, bits: bits)
     unsearched = certify(W, b, u, [0, 1])
-    monkeypatch.setattr("circuits.constructions.certify.least", lambda margin, *_: useless._replace(bits=-useless.bits))
+    monkeypatch.setattr(
+        "circuits.constructions.certifying.certify.least", lambda margin, *_: useless._replace(bits=-useless.bits)
+    )
     assert certify(W, b, u, [0, 1]).margin <= unsearched.margin
     assert before.margin <= unsearched.margin
     start = quick_bounds(unit_scale(W, b, u), [0, 1])[1]
@@ -459,7 +461,7 @@ def test_the_fewest_flips_by_states_and_by_a_program_are_those_of_enumeration(ca
     W, b, u, support = case
     inputs = np.random.default_rng(0).choice([-1, 1], (6, W.shape[1]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("circuits.constructions.flips.MOST_BITS", -1)
+        patch.setattr("circuits.constructions.certifying.flips.MOST_BITS", -1)
         found = fewest_flips(W, b, u, support, inputs)
     expected = [brute_force_flips(W, b, u, support, x) for x in inputs]
     assert (found.lower <= expected).all()
@@ -553,8 +555,8 @@ def test_a_diverged_network_is_refused():
 def test_a_solver_that_calls_a_margin_infeasible_has_proved_nothing(monkeypatch):
     from scipy.optimize import OptimizeResult
 
-    from circuits.constructions.highs import INFEASIBLE
-    from circuits.constructions.milp import Program
+    from circuits.constructions.certifying.highs import INFEASIBLE
+    from circuits.constructions.certifying.milp import Program
 
     answer = OptimizeResult(status=INFEASIBLE, x=None, mip_dual_bound=None)
     monkeypatch.setattr(Program, "solved", lambda *_, **__: answer)
@@ -582,11 +584,12 @@ def test_the_margin_is_exact_if_every_pattern_is_solved_or_lies_above_it():
 
 def test_inputs_share_the_time_that_is_left(monkeypatch):
     limits = []
-    monkeypatch.setattr("circuits.constructions.flips.MOST_BITS", -1)
-    monkeypatch.setattr("circuits.constructions.flips.monotonic", lambda: 0.0)
-    monkeypatch.setattr("circuits.constructions.flips.can_list_states", lambda margin: False)
+    monkeypatch.setattr("circuits.constructions.certifying.flips.MOST_BITS", -1)
+    monkeypatch.setattr("circuits.constructions.certifying.flips.monotonic", lambda: 0.0)
+    monkeypatch.setattr("circuits.constructions.certifying.flips.can_list_states", lambda margin: False)
     monkeypatch.setattr(
-        "circuits.constructions.flips._by_milp", lambda margin, bits, limit: (limits.append(limit) or 1.0, None)
+        "circuits.constructions.certifying.flips._by_milp",
+        lambda margin, bits, limit: (limits.append(limit) or 1.0, None),
     )
     gates = np.array([[1.0, 0.5], [-1.0, -0.5]])
     found = fewest_flips(gates, np.zeros(2), np.array([1.0, -1.0]), [0], np.ones((3, 2)), time_limit=6.0)
@@ -598,11 +601,11 @@ def test_inputs_share_the_time_that_is_left(monkeypatch):
 @pytest.mark.parametrize(("most", "asked"), [(1, False), (2, True), (3, True)])
 def test_flips_are_not_searched_where_more_neurons_are_unstable_than_can_be_solved(monkeypatch, most, asked):
     searched = []
-    monkeypatch.setattr("circuits.constructions.flips.MOST_BITS", -1)
-    monkeypatch.setattr("circuits.constructions.flips.MOST_EXACT", most)
-    monkeypatch.setattr("circuits.constructions.flips.can_list_states", lambda margin: False)
+    monkeypatch.setattr("circuits.constructions.certifying.flips.MOST_BITS", -1)
+    monkeypatch.setattr("circuits.constructions.certifying.flips.MOST_EXACT", most)
+    monkeypatch.setattr("circuits.constructions.certifying.flips.can_list_states", lambda margin: False)
     monkeypatch.setattr(
-        "circuits.constructions.flips._by_milp",
+        "circuits.constructions.certifying.flips._by_milp",
         lambda margin, bits, limit: (searched.append(len(margin.v)) or 2.0, None),
     )
     W = np.array([[0.5, 1.0], [0.75, -1.0]])  # where x0 = 1, x1 decides which of the two fires

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from printed import DNF, FOUR, SIX, TWO
 
-from circuits.constructions.circuit import read_circuit
-from circuits.constructions.construction import Construction
-from circuits.constructions.elements import elements, merged_network
-from circuits.constructions.gates import CONSTANT, LINEAR, firing_sets, gates_in_words, nearest_gates, templates
-from circuits.constructions.least_norm import min_norm
-from circuits.constructions.match import forms, match, matches
+from circuits.constructions.building.construction import Construction
+from circuits.constructions.building.least_norm import min_norm
 from circuits.constructions.patterns import parities, patterns
-from circuits.constructions.support import relevant_bits, relevant_share
+from circuits.constructions.reading.circuit import read_circuit
+from circuits.constructions.reading.elements import elements, merged_network
+from circuits.constructions.reading.gates import CONSTANT, LINEAR, firing_sets, gates_in_words, nearest_gates, templates
+from circuits.constructions.reading.match import forms, match, matches
+from circuits.constructions.reading.recovered_bits import relevant_bits, relevant_share
 
 PRINTED = [DNF, SIX, FOUR, TWO]
 

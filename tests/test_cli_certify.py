@@ -143,8 +143,8 @@ def test_the_flips_are_of_the_test_inputs_and_an_output_of_zero_is_no_sign():
 )
 def test_a_share_has_the_digits_that_its_interval_needs(n_failures, said):
     from circuits.cli.certified import _in_proportion
-    from circuits.constructions.binomial import clopper_pearson
-    from circuits.constructions.failures import FailureRate
+    from circuits.constructions.certifying.binomial import clopper_pearson
+    from circuits.constructions.certifying.failures import FailureRate
 
     interval = clopper_pearson(n_failures, 10**6, 0.95)
     assert said in _in_proportion(FailureRate(n_failures, 10**6, *interval))
@@ -152,7 +152,7 @@ def test_a_share_has_the_digits_that_its_interval_needs(n_failures, said):
 
 def test_flips_are_known_where_their_bounds_leave_one_number(monkeypatch):
     from circuits.cli import certified
-    from circuits.constructions.flips import Flips
+    from circuits.constructions.certifying.flips import Flips
 
     network = {"W": np.array([[1.0, 0.5], [-1.0, -0.5]]), "b": np.zeros(2), "u": np.array([1.0, -1.0])}
     for lower, upper, said in (

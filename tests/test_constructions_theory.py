@@ -10,10 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from printed import DNF, FOUR, SIX, TWO
 
-from circuits.constructions.averaging import averaged_activations, bounded_averages
-from circuits.constructions.efficiency import efficiency, margin, neuron_sizes, path_cost, price, resolved_readout
-from circuits.constructions.least_norm import correlation, least_cost, min_norm, optimal_gates, up_sets
+from circuits.constructions.building.least_norm import correlation, least_cost, min_norm, optimal_gates, up_sets
 from circuits.constructions.patterns import parities, patterns
+from circuits.constructions.reading.efficiency import (
+    efficiency,
+    margin,
+    neuron_sizes,
+    path_cost,
+    price,
+    resolved_readout,
+)
+from circuits.constructions.verifying.averaging import averaged_activations, bounded_averages
 from circuits.errors import InputError
 
 

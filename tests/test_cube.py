@@ -5,12 +5,12 @@ from time import monotonic
 import numpy as np
 import pytest
 
-from circuits.constructions import cube
-from circuits.constructions.certify import certify
-from circuits.constructions.cube import whole_cube
-from circuits.constructions.exactly import exact_outputs
+from circuits.constructions.certifying import every_input
+from circuits.constructions.certifying.certify import certify
+from circuits.constructions.certifying.every_input import whole_cube
+from circuits.constructions.certifying.exact_outputs import exact_outputs
+from circuits.constructions.certifying.restriction import unit_scale
 from circuits.constructions.patterns import parities, patterns
-from circuits.constructions.restriction import unit_scale
 
 
 def counts(k, n, small=0.0):
@@ -55,7 +55,7 @@ def test_sixteen_relevant_bits_are_judged_in_a_moment():
 
 
 def test_time_that_ends_leaves_patterns_open(monkeypatch):
-    monkeypatch.setattr("circuits.constructions.cube.PART", 4)
+    monkeypatch.setattr("circuits.constructions.certifying.every_input.PART", 4)
     proof = certify(*counts(9, 11, 0.01), list(range(9)), time_limit=0.0)
     known = np.isfinite(proof.pattern_lower)
     assert known.sum() == 4
@@ -107,9 +107,9 @@ def test_a_margin_below_float64_is_said_to_be_the_smallest_of_its_sign():
 
 def test_exact_margins_are_looked_at_some_at_a_time_until_time_is_up_or_one_fails():
     net = unit_scale(np.array([[1.0, 0.25], [-1.0, 0.25]]), np.zeros(2), np.array([1.0, -1.0]))
-    rows = np.ones(3 * cube.EXACT_AT_ONCE, np.int64)
+    rows = np.ones(3 * every_input.EXACT_AT_ONCE, np.int64)
     bits = np.ones((len(rows), 1), np.int8)
-    assert len(cube._exact_margins(net, [0], rows, bits, np.inf)) == len(rows)
-    assert len(cube._exact_margins(net, [0], rows, bits, -np.inf)) == cube.EXACT_AT_ONCE
+    assert len(every_input._exact_margins(net, [0], rows, bits, np.inf)) == len(rows)
+    assert len(every_input._exact_margins(net, [0], rows, bits, -np.inf)) == every_input.EXACT_AT_ONCE
     wrong = unit_scale(np.array([[1.0, 0.25], [-1.0, 0.25]]), np.zeros(2), np.array([-1.0, 1.0]))
-    assert len(cube._exact_margins(wrong, [0], rows, bits, np.inf)) == cube.EXACT_AT_ONCE
+    assert len(every_input._exact_margins(wrong, [0], rows, bits, np.inf)) == every_input.EXACT_AT_ONCE

@@ -382,7 +382,7 @@ def test_a_square_stands_where_a_neuron_fires_and_is_filled_where_nothing_can_st
 
 
 def test_matched_neurons_share_a_line_in_the_diagram_and_others_do_not(built_and_learned):
-    from circuits.constructions.least_norm import min_norm
+    from circuits.constructions.building.least_norm import min_norm
     from circuits.figures.diagram import GATE, LEARNED
 
     one_seed = built_and_learned.sel(seed=[0])

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from circuits.constructions.half_sums import half_laws
-from circuits.constructions.kink_series import END, MOST_TERMS, smoothing
+from circuits.constructions.verifying.half_sums import half_laws
+from circuits.constructions.verifying.kink_series import END, MOST_TERMS, smoothing
 
 
 def lists(weights, most):

@@ -7,9 +7,9 @@ from scipy.stats import binomtest
 from circuits.analysis.progress.mean_interval import mean_interval
 from circuits.analysis.walsh.sign_weights import sign_counts, sign_weights
 from circuits.analysis.walsh.weights import cube_weights
-from circuits.constructions.binomial import share_intervals
+from circuits.constructions.certifying.binomial import share_intervals
 from circuits.constructions.patterns import parities
-from circuits.random import generator
+from circuits.randomness import generator
 
 SAMPLES = 1500
 LEAST = 0.95 - 3 * np.sqrt(0.05 * 0.95 / SAMPLES)  # what 1,500 samples of an interval of 95 % may show

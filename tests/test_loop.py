@@ -10,7 +10,7 @@ import circuits
 from circuits.interfaces import Signature
 from circuits.training import loop, steppers
 from circuits.training.fused import FusedRelu
-from circuits.training.pace import Pace
+from circuits.training.rates import Pace
 from circuits.training.trajectory import trajectory
 
 

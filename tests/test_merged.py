@@ -21,10 +21,10 @@ from circuits.analysis import (
 )
 from circuits.analysis.parity.efficiency import parity_bits
 from circuits.analysis.subnetworks.active import support_examples
-from circuits.constructions.construction import Construction
-from circuits.constructions.elements import elements
-from circuits.constructions.least_norm import least_cost, min_norm
+from circuits.constructions.building.construction import Construction
+from circuits.constructions.building.least_norm import least_cost, min_norm
 from circuits.constructions.patterns import parities, patterns
+from circuits.constructions.reading.elements import elements
 
 
 def brute_force(W, b, u, inputs, cosine=0.9, floor=0.02):

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuits.models.mixture import mixture, places_of
+from circuits.models.attention_kernel import mixture, places_of
 
 
 def drawn_rows(random, n_examples, per_place):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circuits.interfaces import Signature
-from circuits.random import generator
+from circuits.randomness import generator
 from circuits.registry import TASKS
 from circuits.tasks.modular import Modular, distinct
 from circuits.tasks.operations import VALUES, Operation, is_prime, quotient

@@ -12,7 +12,7 @@ from circuits.cli.main import main
 from circuits.figures.report import report, sections
 from circuits.interfaces import Signature, Task
 from circuits.options import Options
-from circuits.random import generator
+from circuits.randomness import generator
 from circuits.registry import MEASUREMENTS, TASKS, Entry, load
 from circuits.tasks.parity import Parity
 

@@ -4,7 +4,7 @@ import pytest
 import circuits
 from circuits.config import parse
 from circuits.schedules import Stop, WeightDecayChange
-from circuits.training.pace import Pace
+from circuits.training.rates import Pace
 
 RATES = {"sgd": 0.1, "adamw": 0.02, "rmsprop": 0.02}
 GROKS = {"task__n": 40, "task__n_train": 150, "task__n_test": 100, "model__width": 60}

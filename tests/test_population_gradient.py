@@ -12,7 +12,7 @@ from circuits.analysis.walsh.hidden_progress import layer_gap, movement
 from circuits.analysis.walsh.population_gradient import fourier_gaps, halfspace_gradient
 from circuits.analysis.walsh.transform import membership, walsh_coefficients
 from circuits.constructions.patterns import patterns
-from circuits.random import generator
+from circuits.randomness import generator
 
 
 def brute_force(W, b, support) -> np.ndarray:

@@ -6,7 +6,7 @@ import circuits
 from circuits.config import parse
 from circuits.interfaces import Signature
 from circuits.models.recurrent import LSTM, RNN
-from circuits.training.taps import training_tap
+from circuits.training.hooks import training_tap
 
 SIGNATURE = Signature(4, n_classes=5, d_vocab=7)
 TOKENS = torch.tensor([[0, 6, 3, 2], [1, 1, 5, 4], [2, 0, 0, 6]])

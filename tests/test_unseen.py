@@ -15,7 +15,7 @@ import circuits
 from circuits.analysis.networks.unseen import described_test_set, seen_share, seen_test_inputs, seen_warnings
 from circuits.checkpoints.layout import UNSEEN_ACCURACY
 from circuits.cli.main import main
-from circuits.constructions.flips import Flips
+from circuits.constructions.certifying.flips import Flips
 from circuits.figures.learning import accuracy
 from circuits.seen import SEEN, seen_inputs
 from circuits.tasks.modular import Modular

@@ -4,10 +4,10 @@ from fractions import Fraction
 
 import pytest
 
-from circuits.constructions.construction import Construction
+from circuits.constructions.building.construction import Construction
 from circuits.constructions.patterns import parities, patterns
-from circuits.constructions.verdict import as_float, number, verdict
-from circuits.constructions.verification import verify
+from circuits.constructions.verifying.verdict import as_float, number, verdict
+from circuits.constructions.verifying.verification import verify
 
 
 @pytest.mark.parametrize(

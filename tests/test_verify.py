@@ -27,8 +27,8 @@ from circuits.constructions import (
     verify,
     verify_run,
 )
-from circuits.constructions.conditions import fires_as_printed, firing_condition
 from circuits.constructions.patterns import parities, patterns
+from circuits.constructions.verifying.conditions import fires_as_printed, firing_condition
 from circuits.convert import from_construction
 
 

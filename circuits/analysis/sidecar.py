@@ -20,12 +20,12 @@ import xarray as xr
 
 import circuits
 from circuits.analysis.store import run_summary
+from circuits.atomic_write import written_whole
 from circuits.checkpoints.run import Run
-from circuits.checkpoints.validate import examined
+from circuits.checkpoints.sandbox import examined
 from circuits.errors import InputError
 from circuits.options import Options
 from circuits.registry import MEASUREMENTS
-from circuits.whole import written_whole
 
 FORMAT = "circuits-analysis"
 FORMAT_VERSION = 1

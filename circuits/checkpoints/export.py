@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from circuits.atomic_write import written_whole
 from circuits.checkpoints.recover import SIGNATURE
 from circuits.checkpoints.run import Run, open_run
 from circuits.errors import InputError, nearest
-from circuits.whole import written_whole
 
 Arrays = dict[str, np.ndarray]
 METADATA = "__metadata__"

@@ -32,6 +32,7 @@ import h5py
 import numpy as np
 
 from circuits import registry
+from circuits.atomic_write import copy_sparse, scratch, written_whole
 from circuits.checkpoints.commits import UNWRITTEN, planned_states
 from circuits.checkpoints.digests import METRICS, digest
 from circuits.checkpoints.undo import undo_path
@@ -40,7 +41,6 @@ from circuits.config import Config
 from circuits.errors import InputError, RunError
 from circuits.registry import lookup
 from circuits.seen import SEEN, seen_inputs
-from circuits.whole import copy_sparse, scratch, written_whole
 
 FORMAT = "circuits-run"
 FORMAT_VERSION = 2

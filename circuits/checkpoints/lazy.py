@@ -17,10 +17,10 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from circuits.checkpoints.contents import dimensions
 from circuits.checkpoints.digests import DigestError, check_rows
-from circuits.checkpoints.opened import OpenedFile
-from circuits.checkpoints.plain import one_line
+from circuits.checkpoints.handles import OpenedFile
+from circuits.checkpoints.policy import one_line
+from circuits.checkpoints.schema import dimensions
 from circuits.errors import InputError
 
 

@@ -1,7 +1,7 @@
 """One writer per run: an advisory lock beside the file, with the writer's process id inside, and a mark on the file.
 
-The lock is there before the file is; the mark (`mark.py`) is seen through every name that the file has. The holder
-removes the lock file. Whoever locked a file that has meanwhile lost its name locked nothing, and tries again.
+The lock is there before the file is; the mark (`file_signature.py`) is seen through every name that the file has. The
+holder removes the lock file. Whoever locked a file that has meanwhile lost its name locked nothing, and tries again.
 
 HDF5's own locks are not used: a reader that died holding one would keep a run from being resumed.
 """
@@ -13,9 +13,9 @@ import os
 import time
 from pathlib import Path
 
-from circuits.checkpoints.mark import Mark, marked_by
+from circuits.atomic_write import is_alive
+from circuits.checkpoints.file_signature import Mark, marked_by
 from circuits.errors import InputError, RunError
-from circuits.whole import is_alive
 
 ATTEMPTS = 100  # at a lock that somebody looks at
 

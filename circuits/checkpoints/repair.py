@@ -16,6 +16,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from circuits.atomic_write import copy_sparse, written_whole
 from circuits.checkpoints.commits import n_committed, planned_checkpoints, planned_states
 from circuits.checkpoints.lengths import cut_to, uncommitted
 from circuits.checkpoints.lock import RunLock, writer_pid
@@ -28,7 +29,6 @@ from circuits.checkpoints.writer import (
 )
 from circuits.config import parse
 from circuits.errors import InputError, RunError
-from circuits.whole import copy_sparse, written_whole
 
 
 class Repaired(NamedTuple):

@@ -20,13 +20,13 @@ import xarray as xr
 
 from circuits.checkpoints.collapsed import collapsed_networks, stores_largest_output
 from circuits.checkpoints.commits import n_committed, planned_checkpoints, planned_states
-from circuits.checkpoints.contents import check_contents, check_facts
 from circuits.checkpoints.digests import METRICS, DigestError, check_rows, digest, metrics_as_rows
+from circuits.checkpoints.handles import OpenedFile, opened
 from circuits.checkpoints.layout import of_state
 from circuits.checkpoints.lazy import lazy_variable
 from circuits.checkpoints.lock import writer_pid
-from circuits.checkpoints.opened import OpenedFile, opened
-from circuits.checkpoints.plain import one_line
+from circuits.checkpoints.policy import one_line
+from circuits.checkpoints.schema import check_contents, check_facts
 from circuits.config import Config, parse
 from circuits.errors import InputError
 

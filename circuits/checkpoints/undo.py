@@ -23,9 +23,9 @@ from typing import Any
 
 import h5py
 
+from circuits.atomic_write import remove_left_behind, sync, written_whole
 from circuits.checkpoints.commits import UNWRITTEN
 from circuits.errors import InputError
-from circuits.whole import remove_left_behind, sync, written_whole
 
 FORMAT = "circuits-undo"
 SEAL_BYTES = 32

@@ -25,6 +25,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from circuits.atomic_write import scratch
 from circuits.checkpoints.commits import UNWRITTEN, n_committed, planned_checkpoints, planned_states
 from circuits.checkpoints.digests import METRICS, checksum, digest, metrics_as_rows, row_digests
 from circuits.checkpoints.layout import COMMIT, in_file, of_state, padded
@@ -34,7 +35,6 @@ from circuits.checkpoints.recover import complete, recover
 from circuits.checkpoints.undo import undo, undoable
 from circuits.config import Config, parse
 from circuits.errors import InputError, RunError
-from circuits.whole import scratch
 
 BUFFERED_CHECKPOINTS = 8
 BUFFERED_SECONDS = 0.5

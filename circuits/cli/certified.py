@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from circuits.analysis.store import strict
-from circuits.constructions.certificate import Certificate, what_would_decide
-from circuits.constructions.certify import certify, float64_output
-from circuits.constructions.failures import FailureRate, failure_rate
-from circuits.constructions.flips import fewest_flips
+from circuits.constructions.certifying.certificate import Certificate, what_would_decide
+from circuits.constructions.certifying.certify import certify, float64_output
+from circuits.constructions.certifying.failures import FailureRate, failure_rate
+from circuits.constructions.certifying.flips import fewest_flips
 
 VERDICTS = {
     "certified": "certified: its sign is the parity of its relevant bits on all 2^{n} inputs.",

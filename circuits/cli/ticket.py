@@ -14,7 +14,7 @@ def chosen_neurons(path: Path, seed: int | None, keep: str | None) -> tuple[Conf
     """The config of the ticket, whose network it is of, and (neuron,) which neurons are kept."""
     from circuits.analysis.subnetworks.groups import GROUPS, neuron_groups
     from circuits.checkpoints.run import open_run
-    from circuits.training.ticket import refuse_other_models, ticket_config
+    from circuits.training.lottery_ticket import refuse_other_models, ticket_config
 
     with open_run(path) as run:
         index = run.seed_index(seed)
@@ -38,7 +38,7 @@ def chosen_neurons(path: Path, seed: int | None, keep: str | None) -> tuple[Conf
 def train_ticket(flags: Any, config: Config, path: Path) -> Any:
     """Call `circuits.ticket` as the flags say."""
     from circuits.checkpoints.run import open_run
-    from circuits.training.ticket import ticket
+    from circuits.training.lottery_ticket import ticket
 
     _, seed, kept = chosen_neurons(flags.from_, flags.seed, flags.keep)
     with open_run(flags.from_) as run:

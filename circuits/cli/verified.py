@@ -13,8 +13,8 @@ from rich.table import Table
 
 from circuits.analysis.store import strict
 from circuits.cli.console import new_table
-from circuits.constructions.verdict import as_float, number, verdict
-from circuits.constructions.verification import Verification
+from circuits.constructions.verifying.verdict import as_float, number, verdict
+from circuits.constructions.verifying.verification import Verification
 
 MOST_PATTERNS, MOST_NEURONS = 64, 32
 

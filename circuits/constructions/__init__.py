@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING, Any
 from circuits.registry import CONSTRUCTIONS
 
 if TYPE_CHECKING:
-    from circuits.constructions.and_gates import dnf as dnf
-    from circuits.constructions.and_gates import thesis_dnf as thesis_dnf
-    from circuits.constructions.by_name import build as build
-    from circuits.constructions.construction import Construction as Construction
-    from circuits.constructions.learned import verify_run as verify_run
-    from circuits.constructions.of_the_sum import threshold as threshold
-    from circuits.constructions.printed import four_neuron as four_neuron
-    from circuits.constructions.printed import six_neuron as six_neuron
-    from circuits.constructions.printed import two_neuron as two_neuron
-    from circuits.constructions.trigonometric import ModularAddition as ModularAddition
-    from circuits.constructions.trigonometric import modular_addition as modular_addition
-    from circuits.constructions.verification import Verification as Verification
-    from circuits.constructions.verification import verify as verify
+    from circuits.constructions.building.and_gates import dnf as dnf
+    from circuits.constructions.building.and_gates import thesis_dnf as thesis_dnf
+    from circuits.constructions.building.build import build as build
+    from circuits.constructions.building.construction import Construction as Construction
+    from circuits.constructions.building.published import four_neuron as four_neuron
+    from circuits.constructions.building.published import six_neuron as six_neuron
+    from circuits.constructions.building.published import two_neuron as two_neuron
+    from circuits.constructions.building.threshold_gates import threshold as threshold
+    from circuits.constructions.building.trigonometric import ModularAddition as ModularAddition
+    from circuits.constructions.building.trigonometric import modular_addition as modular_addition
+    from circuits.constructions.verifying.verification import Verification as Verification
+    from circuits.constructions.verifying.verification import verify as verify
+    from circuits.constructions.verifying.verify_run import verify_run as verify_run
 
 _LAZY = {
-    "Construction": "circuits.constructions.construction",
-    "ModularAddition": "circuits.constructions.trigonometric",
-    "Verification": "circuits.constructions.verification",
-    "build": "circuits.constructions.by_name",
-    "verify": "circuits.constructions.verification",
-    "verify_run": "circuits.constructions.learned",
+    "Construction": "circuits.constructions.building.construction",
+    "ModularAddition": "circuits.constructions.building.trigonometric",
+    "Verification": "circuits.constructions.verifying.verification",
+    "build": "circuits.constructions.building.build",
+    "verify": "circuits.constructions.verifying.verification",
+    "verify_run": "circuits.constructions.verifying.verify_run",
 }
 
 __all__ = sorted([*_LAZY, *CONSTRUCTIONS])

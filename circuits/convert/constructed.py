@@ -11,8 +11,8 @@ from typing import Any
 
 from circuits.checkpoints.run import Run
 from circuits.config import parse
-from circuits.constructions.construction import Construction
-from circuits.constructions.trigonometric import ModularAddition
+from circuits.constructions.building.construction import Construction
+from circuits.constructions.building.trigonometric import ModularAddition
 from circuits.convert.imported import write_run
 
 SIZES = {"n": 40, "n_train": 1000, "n_test": 100}  # of parity, as in Merrill et al. 2023, section 2

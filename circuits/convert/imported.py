@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from circuits.atomic_write import make_folder, written_whole
 from circuits.checkpoints import layout
 from circuits.checkpoints.lock import RunLock, lock_path
 from circuits.checkpoints.run import Run, open_run
@@ -24,7 +25,6 @@ from circuits.errors import InputError, RunError
 from circuits.training.loop import refuse_to_replace, versions
 from circuits.training.steppers import choose_kernel, make_stepper
 from circuits.training.trajectory import stacked
-from circuits.whole import make_folder, written_whole
 
 Arrays = dict[str, np.ndarray]
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from circuits.atomic_write import lfs_pointer
 from circuits.config import MAX_PARAMETERS
 from circuits.errors import InputError
 from circuits.interfaces import Model, Signature
-from circuits.whole import lfs_pointer
 
 Arrays = dict[str, np.ndarray]
 

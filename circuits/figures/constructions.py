@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from circuits.checkpoints.run import Run
-from circuits.constructions.known import known
+from circuits.constructions.building.catalog import known
 from circuits.figures.axes import INK, PALE, frame, variable
 from circuits.figures.bands import add_band, add_seed_legend, seeds_shown
 from circuits.figures.diagram import circuit_diagram

@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 import xarray as xr
 from jaxtyping import Float, Int
 
-from circuits.constructions.construction import Construction
-from circuits.constructions.gates import nearest_gates
+from circuits.constructions.building.construction import Construction
+from circuits.constructions.reading.gates import nearest_gates
 from circuits.figures.axes import FONT, INK
 from circuits.figures.palette import BLUE, GREEN, GREY, ORANGE, VERMILLION
 from circuits.figures.phases import PHASES

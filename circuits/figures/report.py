@@ -29,6 +29,7 @@ from circuits.analysis.networks.phases import phases
 from circuits.analysis.networks.unseen import described_test_set
 from circuits.analysis.sidecar import read_sidecar
 from circuits.analysis.store import n_parameters
+from circuits.atomic_write import written_whole
 from circuits.checkpoints.run import Run
 from circuits.config import Config
 from circuits.errors import InputError
@@ -38,7 +39,6 @@ from circuits.figures.summary import cautions, definitions, headline, seed_table
 from circuits.figures.thin import thin
 from circuits.options import Options
 from circuits.registry import MEASUREMENTS, load
-from circuits.whole import written_whole
 
 GENERATOR = '<meta name="generator" content="circuits '  # how a page of ours is known
 FALLBACK = "circuits.figures.generic:figures"

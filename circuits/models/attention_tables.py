@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float, Int
 from torch.nn.functional import embedding
 
-from circuits.models.mixture import Places, mixture, places_of
+from circuits.models.attention_kernel import Places, mixture, places_of
 
 LINE = 16  # columns of a cache line; rows that begin at one are added up faster
 

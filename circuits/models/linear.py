@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from circuits.interfaces import Model, Shapes, Signature, Tap, untouched
-from circuits.random import generator
+from circuits.randomness import generator
 
 if TYPE_CHECKING:
     import torch

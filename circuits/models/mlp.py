@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from circuits.config_base import PositiveInt
 from circuits.interfaces import HiddenLayer, Model, Shapes, Signature, Tap, untouched
-from circuits.parts import PositiveInt
-from circuits.random import generator
+from circuits.randomness import generator
 
 if TYPE_CHECKING:
     import torch

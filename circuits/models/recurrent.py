@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from circuits.config_base import Decay, PositiveInt
 from circuits.interfaces import HiddenLayer, Model, Shapes, Signature, Tap, untouched
-from circuits.parts import Decay, PositiveInt
-from circuits.random import generator
+from circuits.randomness import generator
 
 if TYPE_CHECKING:
     import torch

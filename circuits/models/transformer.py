@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from pydantic import model_validator
 
+from circuits.config_base import Decay, PositiveInt
 from circuits.errors import InputError
 from circuits.interfaces import HiddenLayer, Model, Shapes, Signature, Tap, untouched
-from circuits.parts import Decay, PositiveInt
-from circuits.random import generator
+from circuits.randomness import generator
 
 if TYPE_CHECKING:
     import torch

@@ -20,9 +20,9 @@ import numpy as np
 from jaxtyping import Bool, Int, Int8, Int16
 from pydantic import Field, model_validator
 
+from circuits.config_base import NonNegativeInt
 from circuits.interfaces import Signature, Task
-from circuits.parts import NonNegativeInt
-from circuits.random import generator
+from circuits.randomness import generator
 from circuits.tasks.operations import VALUES, Operation, is_prime
 
 MOST_EXAMPLES = 10**8  # drawn at once: their numbers alone are 0.8 GB

@@ -21,10 +21,10 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from circuits.config_base import NonNegativeInt, PositiveInt
 from circuits.errors import InputError
 from circuits.interfaces import Signature, Task
-from circuits.parts import NonNegativeInt, PositiveInt
-from circuits.random import generator
+from circuits.randomness import generator
 from circuits.seen import n_different, seen_inputs
 
 TEST_SEED = {"counter": 0, "merrill-code": 2001, "thesis-code": 2023}

@@ -21,6 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from circuits.atomic_write import make_folder
 from circuits.checkpoints import layout
 from circuits.checkpoints.lock import RunLock, being_written, writer_pid
 from circuits.checkpoints.recover import was_killed
@@ -30,12 +31,11 @@ from circuits.checkpoints.writer import Writer
 from circuits.config import Config
 from circuits.errors import InputError, Interrupted
 from circuits.training.early_stop import EarlyStop
-from circuits.training.further import further_metrics
-from circuits.training.pace import Pace
+from circuits.training.extra_metrics import further_metrics
+from circuits.training.rates import Pace
 from circuits.training.start import Start, metrics_at, start_of
 from circuits.training.steppers import choose_kernel, initial_state, make_stepper, numerics
 from circuits.training.trajectory import trajectory
-from circuits.whole import make_folder
 
 SPARE_BYTES = 16 << 20
 STATE_SECONDS = 1.0  # how much training a kill may cost, where the optimizer has state

@@ -18,9 +18,9 @@ import xarray as xr
 from circuits.config import Config
 from circuits.interfaces import Model, untouched
 from circuits.threads import one_blas_thread
+from circuits.training.hooks import training_tap
 from circuits.training.losses import metrics_of, per_example
 from circuits.training.steppers import Arrays, Rates, Snapshot, example_order, is_random, threads_per_step
-from circuits.training.taps import training_tap
 from circuits.training.unseen import unseen_of
 
 EXAMPLES_AT_ONCE = 8192  # when measuring

@@ -14,7 +14,7 @@ import xarray as xr
 
 from circuits.config import Config
 from circuits.errors import InputError
-from circuits.random import generator
+from circuits.randomness import generator
 from circuits.threads import usable_cores
 
 Arrays = dict[str, np.ndarray]

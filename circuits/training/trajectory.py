@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from circuits.config import Config
-from circuits.training.pace import Pace
+from circuits.training.rates import Pace
 from circuits.training.steppers import Arrays, Snapshot, Stepper
 
 BYTES_AHEAD = 32 << 20

@@ -11,7 +11,7 @@ logits' mean over tuples; waves of x + y in any direction of the classes; the re
     bias_share    what the class biases have of the sum of squares
 
 A frequency is *key* if its `share` at the end of training is at least 1/m, half of what each of the m/2 frequencies has
-if they share the logits equally. The losses of `restricted_loss` keep, or take away, what `wave_share` counts. Of random
+if they share the logits equally. The losses of `restricted_loss` keep, or remove, what `wave_share` counts. Of random
 logits each frequency has a share of 1/m^(K+1). A lookup table, right on a part f of the tuples and zero elsewhere, has
 2f/(m - 1) at every frequency: none is key while f is below a half, but waves of x + y it has.
 """

@@ -16,13 +16,13 @@ from circuits.analysis.networks.labels import requested_checkpoints, trajectory_
 from circuits.analysis.networks.walk import Network, one_by_one
 from circuits.analysis.subnetworks.active import active_mask, support_examples
 from circuits.checkpoints.run import Run
-from circuits.constructions.certificate import Certificate, what_would_decide
-from circuits.constructions.certify import certify
-from circuits.constructions.failures import failure_rate
-from circuits.constructions.flips import fewest_flips
-from circuits.constructions.interval import interval_bounds
+from circuits.constructions.certifying.certificate import Certificate, what_would_decide
+from circuits.constructions.certifying.certify import certify
+from circuits.constructions.certifying.failures import failure_rate
+from circuits.constructions.certifying.flips import fewest_flips
+from circuits.constructions.certifying.interval import interval_bounds
 from circuits.constructions.patterns import patterns
-from circuits.constructions.support import relevant_bits
+from circuits.constructions.reading.recovered_bits import relevant_bits
 from circuits.errors import InputError
 from circuits.options import Options
 

@@ -17,10 +17,10 @@ from circuits.analysis.subnetworks.active import active_mask
 from circuits.analysis.subnetworks.groups import neuron_groups
 from circuits.analysis.subnetworks.pruning import incoming_norms, pruning_order
 from circuits.checkpoints.run import Run
-from circuits.constructions.circuit import Circuit, read_circuit
-from circuits.constructions.construction import Construction
-from circuits.constructions.gates import nearest_gates
-from circuits.constructions.known import known
+from circuits.constructions.building.catalog import known
+from circuits.constructions.building.construction import Construction
+from circuits.constructions.reading.circuit import Circuit, read_circuit
+from circuits.constructions.reading.gates import nearest_gates
 from circuits.errors import InputError
 from circuits.options import Options
 

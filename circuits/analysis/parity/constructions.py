@@ -29,13 +29,13 @@ from circuits.analysis.subnetworks.groups import LATE_CHECKPOINTS, NeuronGroups,
 from circuits.analysis.subnetworks.merged import merged_at
 from circuits.analysis.subnetworks.subnetwork import STATISTICS
 from circuits.checkpoints.run import Run
-from circuits.constructions.averaging import averaged_activations
-from circuits.constructions.circuit import Circuit, read_circuit
-from circuits.constructions.construction import Construction
-from circuits.constructions.efficiency import Price, price
-from circuits.constructions.known import known
+from circuits.constructions.building.catalog import known
+from circuits.constructions.building.construction import Construction
 from circuits.constructions.patterns import parities, patterns
-from circuits.constructions.support import Support, relevant_bits
+from circuits.constructions.reading.circuit import Circuit, read_circuit
+from circuits.constructions.reading.efficiency import Price, price
+from circuits.constructions.reading.recovered_bits import Support, relevant_bits
+from circuits.constructions.verifying.averaging import averaged_activations
 from circuits.options import Options
 
 PARTS = ("network", "subnetwork")

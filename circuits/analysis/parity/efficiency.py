@@ -13,10 +13,10 @@ import xarray as xr
 from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords
 from circuits.analysis.networks.walk import Network, walk
 from circuits.checkpoints.run import Run
-from circuits.constructions.averaging import averaged_activations
-from circuits.constructions.efficiency import efficiency as efficiency_of
-from circuits.constructions.efficiency import margin, path_cost
-from circuits.constructions.least_norm import MOST_BITS, least_cost
+from circuits.constructions.building.least_norm import MOST_BITS, least_cost
+from circuits.constructions.reading.efficiency import efficiency as efficiency_of
+from circuits.constructions.reading.efficiency import margin, path_cost
+from circuits.constructions.verifying.averaging import averaged_activations
 from circuits.errors import InputError
 from circuits.options import Options
 

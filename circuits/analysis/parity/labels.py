@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from circuits.analysis.parity.circuit import padded
-from circuits.constructions.circuit import Circuit
-from circuits.constructions.construction import Construction
-from circuits.constructions.efficiency import Price, efficiency, price
-from circuits.constructions.support import Support
+from circuits.constructions.building.construction import Construction
+from circuits.constructions.reading.circuit import Circuit
+from circuits.constructions.reading.efficiency import Price, efficiency, price
+from circuits.constructions.reading.recovered_bits import Support
 
 Variables = dict[str, Any]
 

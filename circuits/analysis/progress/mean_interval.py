@@ -13,7 +13,7 @@ variable"); both papers are quoted from memory.
 import numpy as np
 from jaxtyping import Int
 
-from circuits.random import generator
+from circuits.randomness import generator
 
 N_WEIGHTINGS = 4000  # points of the simplex; a tail of 2.5 % is then right to 0.25 %
 

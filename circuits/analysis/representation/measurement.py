@@ -30,7 +30,7 @@ from circuits.analysis.representation.snapshots import N_PANELS, along_the_run, 
 from circuits.analysis.subnetworks.active import support_examples
 from circuits.checkpoints.run import Run
 from circuits.options import Options
-from circuits.random import generator
+from circuits.randomness import generator
 from circuits.threads import one_blas_thread, one_torch_thread, usable_cores
 
 MOST_POINTS = 2000  # training examples whose activations are looked at, drawn from the rest if there are more

@@ -19,7 +19,7 @@ from circuits.analysis.subnetworks.active import sparsity_at
 from circuits.analysis.subnetworks.pruning import kept_neurons
 from circuits.checkpoints.run import Run
 from circuits.options import Options
-from circuits.random import generator
+from circuits.randomness import generator
 
 GROUPS = ("generalizing", "memorizing", "complementary", "control")
 LATE_CHECKPOINTS = 50

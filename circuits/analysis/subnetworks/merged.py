@@ -20,7 +20,7 @@ from circuits.analysis.networks.walk import Network, walk
 from circuits.analysis.subnetworks.active import support_examples
 from circuits.analysis.subnetworks.scan import disagreements
 from circuits.checkpoints.run import Run
-from circuits.constructions.elements import MERGE_COSINE, MERGE_FLOOR, Elements, elements
+from circuits.constructions.reading.elements import MERGE_COSINE, MERGE_FLOOR, Elements, elements
 from circuits.options import Options
 
 

@@ -33,9 +33,9 @@ from circuits.analysis.networks.walk import hidden_layer, one_by_one
 from circuits.analysis.subnetworks.active import active_mask, support_examples
 from circuits.analysis.subnetworks.pruning import incoming_norms, pruning_order
 from circuits.checkpoints.run import Run
-from circuits.constructions.highs import INFEASIBLE, dual_bound, highs
+from circuits.constructions.certifying.highs import INFEASIBLE, dual_bound, highs
 from circuits.options import Options
-from circuits.random import generator
+from circuits.randomness import generator
 
 HARD_ROWS = 20  # rows that join because they are the hardest; others join at random, so that all patterns are there
 RANDOM_ROWS_FIRST, RANDOM_ROWS_LATER = 180, 60

@@ -31,7 +31,7 @@ from circuits.analysis.walsh.transform import subset_names, walsh_coefficients
 from circuits.analysis.walsh.weights import PARTS, cube_weights, draws_by_pattern
 from circuits.checkpoints.run import Run
 from circuits.config import Config
-from circuits.constructions.averaging import bounded_averages
+from circuits.constructions.verifying.averaging import bounded_averages
 from circuits.options import Options
 
 MOST_NEURONS, MOST_NUMBERS = 64, 1024  # neurons told apart; their coefficients together

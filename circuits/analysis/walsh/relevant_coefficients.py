@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from circuits.analysis.walsh.transform import walsh_coefficients
-from circuits.constructions.averaging import averaged_activations
+from circuits.constructions.verifying.averaging import averaged_activations
 
 
 def relevant_coefficients(

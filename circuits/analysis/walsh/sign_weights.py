@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Real
 
-from circuits.constructions.binomial import share_intervals
+from circuits.constructions.certifying.binomial import share_intervals
 from circuits.constructions.patterns import parities
 
 COUNTS = ("right", "wrong", "positive", "negative", "zero", "all", "opposite", "different", "pairs")

@@ -21,7 +21,7 @@ from circuits.analysis.walsh.transform import membership, subset_name, walsh_coe
 from circuits.analysis.walsh.weights import Draws, cube_weights, draws_by_pattern, within_support
 from circuits.checkpoints.run import Run
 from circuits.config import Config
-from circuits.constructions.averaging import bounded_averages
+from circuits.constructions.verifying.averaging import bounded_averages
 from circuits.options import Options
 from circuits.threads import one_blas_thread
 

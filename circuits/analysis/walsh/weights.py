@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int8, Real
 
 from circuits.analysis.walsh.transform import walsh_coefficients, walsh_values
 from circuits.constructions.patterns import patterns
-from circuits.random import generator
+from circuits.randomness import generator
 
 PARTS = ("parity", "subsets", "rest")
 FEWEST_DRAWS = 8  # of each pattern

@@ -1,0 +1,172 @@
+"""One open file per path and process, shared by every `Run` of it, and never two handles of one dataset.
+
+HDF5 keeps one picture of a file per process. To see what another process has added, a dataset must be refreshed, and a
+refresh while a second handle of the same dataset is open breaks that picture. A notebook opens the same run again and
+again; so the file is opened once and counted, and of each dataset one handle is kept, used by one read at a time: a
+fresh handle would look up again where the chunks lie, which takes longer than reading one checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from circuits.checkpoints.layout import COMMIT, FORMAT, FORMAT_VERSION, LIBRARY_VERSIONS
+from circuits.checkpoints.lock import writer_pid
+from circuits.checkpoints.policy import one_line
+from circuits.checkpoints.recover import was_cut
+from circuits.checkpoints.sandbox import validate
+from circuits.errors import InputError
+
+SETTLED_NS = 2_000_000_000  # a file whose last change is older than this when looked at has no change still unseen
+
+_lock = threading.RLock()
+_opened: dict[tuple[int, int], OpenedFile] = {}
+
+
+class OpenedFile:
+    """A file open for reading, for as many users as there are."""
+
+    def __init__(self, file: h5py.File, key: tuple[int, int] | None = None) -> None:
+        self.file = file
+        self._key = key
+        self._users = 1
+        self._handles: dict[str, h5py.Dataset] = {}
+        self._digests: np.ndarray | None = None
+        self._digested: list[str] = []
+        self._looked_at = self._change()
+
+    @contextmanager
+    def dataset(self, name: str) -> Iterator[h5py.Dataset]:
+        """A dataset for the moment of one read."""
+        with _lock:
+            if name not in self._handles:
+                self._handles[name] = self.file[name]
+            yield self._handles[name]
+
+    def trajectories(self, group: str) -> list[str]:
+        """Names of what grows along `step` in /parameters or /metrics, or along `state_step` in /optimizer."""
+        with _lock:
+            return [
+                name
+                for name, dataset in self.file[group].items()
+                if name not in (*COMMIT, "state_step") and isinstance(dataset, h5py.Dataset) and dataset.ndim >= 2
+            ]
+
+    def digests(self, name: str, length: int) -> np.ndarray | None:
+        """(row, seed) digests of /parameters/NAME, or of "metrics"; None in a file of version 1."""
+        with _lock:
+            if "digests" not in self.file:
+                return None
+            if self._digests is None or len(self._digests) < length:
+                with self.dataset("digests/checkpoint") as dataset:
+                    self._digests = dataset[:length]
+                self._digested = [one.decode() for one in self.file["digests/digested"][:].tolist()]
+            return self._digests[:length, :, self._digested.index(name.removeprefix("parameters/"))]
+
+    def refresh(self) -> None:
+        """Look again how long everything is, unless nothing has changed."""
+        with _lock:
+            change = self._change()
+            if change == self._looked_at and change[2]:
+                return
+            growing = [f"{group}/{one}" for group in ("parameters", "metrics") for one in self.trajectories(group)]
+            if "optimizer" in self.file:
+                growing += ["state_step", *(f"optimizer/{one}" for one in self.trajectories("optimizer"))]
+            self._digests = None  # a writer may have taken some back
+            with self.dataset("step") as step:
+                before = len(step)
+                step.refresh()
+                if len(step) != before:  # its plan has changed: HDF5 keeps old attributes for as long as a file is open
+                    self._reopen()
+            for name in ("step", *growing, *(("digests/checkpoint",) if "digests" in self.file else ())):
+                with self.dataset(name) as dataset:
+                    dataset.refresh()
+            self._looked_at = change
+
+    def _reopen(self) -> None:
+        path = Path(self.file.filename)
+        self._handles.clear()
+        if self._key is not None:  # else it is the writer's own
+            self.file.close()
+            self.file = _open(path)
+
+    def release(self) -> None:
+        """One user less; the last one closes the file."""
+        with _lock:
+            self._users -= 1
+            if self._users == 0 and self._key is not None:
+                _opened.pop(self._key, None)
+                self._handles.clear()
+                self.file.close()
+
+    def _change(self) -> tuple[int, int, bool]:
+        """Size and time of the last change, and whether that is long enough ago to be the last."""
+        status = os.fstat(self.file.id.get_vfd_handle())
+        return status.st_size, status.st_mtime_ns, time.time_ns() - status.st_mtime_ns > SETTLED_NS
+
+
+def opened(path: Path) -> OpenedFile:
+    """The shared handles of a run file, checked before it is opened for the first time.
+
+    Raises
+    ------
+    InputError
+        There is no such file, it is not a run, it is damaged, or this process has it open in another way.
+    """
+    if not path.exists():
+        beside = sorted(str(other) for other in path.parent.glob("*.h5")) if path.parent.is_dir() else []
+        there = f"There are: {', '.join(beside)}." if beside else "`circuits train` makes runs."
+        raise InputError(f"{path} does not exist. {there}")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder. Pass the run file in it, such as {path / 'run.h5'}.")
+    with _lock:
+        status = os.stat(path)
+        key = (status.st_dev, status.st_ino)
+        if key in _opened:
+            _opened[key]._users += 1
+            _opened[key].refresh()
+            return _opened[key]
+        if was_cut(path) and writer_pid(path) is None and was_cut(path):  # a writer may just have ended
+            raise InputError(f"{path}: a kill cut the last change of this file. `circuits repair {path}` undoes it.")
+        validate(path, FORMAT, FORMAT_VERSION)
+        try:
+            file = _open(path)
+        except (OSError, RuntimeError) as error:
+            raise InputError(
+                f"{path} cannot be opened: {one_line(error)}. If this process has it open with another library, or for "
+                f"writing, close it there first."
+            ) from error
+        try:
+            _opened[key] = OpenedFile(file, key)
+        except (KeyError, OSError, RuntimeError) as error:
+            file.close()
+            raise InputError(f"{path} is damaged: {one_line(error)}") from error
+        return _opened[key]
+
+
+def _open(path: Path) -> h5py.File:
+    """Open for reading while others write; or as this process has the file open already, through another library."""
+    try:
+        return h5py.File(path, "r", swmr=True, rdcc_nbytes=0, libver=LIBRARY_VERSIONS)
+    except OSError as error:
+        if "SWMR read access flag not the same" not in str(error):
+            raise
+        return h5py.File(path, "r")
+
+
+def _forget() -> None:
+    """A fork reads through handles of its own: two processes must not move one file position."""
+    global _lock
+    _lock = threading.RLock()
+    _opened.clear()
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,377 @@
+"""What a file from anywhere may hold: plain local arrays, every one of them really there.
+
+HDF5 files can point at other files (external links and storage, virtual datasets), at plugins (filters) and at
+themselves (soft links, references, cycles), and can declare sizes that nothing backs. None of that is needed by a run,
+so all of it is refused, by name, before any data is read. The walk also touches every block of metadata that reading
+the run will touch later, so that a damaged one shows up here. `sandbox_worker.py` runs this in a process of its own,
+because on damaged metadata HDF5 may crash, or wait for years.
+
+Only h5py and numpy are imported, so that the process starts quickly.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from circuits.checkpoints.lock import writer_pid
+from circuits.checkpoints.unflagged import opened_for_verdict
+
+MAX_OBJECTS = 10_000
+MAX_DATASET_BYTES = 1 << 44
+MAX_CHUNK_BYTES = 1 << 30
+MAX_ELEMENT_BYTES = 1 << 20
+MAX_ATTRIBUTE_BYTES = 1 << 20
+FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_LZF}
+FILTER_NAMES = {h5py.h5z.FILTER_SZIP: "szip", h5py.h5z.FILTER_NBIT: "nbit", h5py.h5z.FILTER_SCALEOFFSET: "scaleoffset"}
+COMMITS = ("step", "state_step")  # an array along one of these exists as far as its entries are written
+ATTEMPTS = 5  # at a file that is being written
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What files of one format may hold beside plain local arrays."""
+
+    called: str
+    filters: frozenset[int] = frozenset()
+    unstored_chunks: int = 0
+    """How many chunks a writer may have declared and not yet written."""
+    valueless_dimensions: bool = False
+    """Whether a netCDF dimension may have a length and no values."""
+    live: bool = False
+    """Whether it is read while it is written, and so must be sound in that mode too."""
+    read_values: bool = False
+    """Whether every value is read, as it is of a file that is not opened later but loaded."""
+
+
+POLICIES = {
+    "circuits-run": Policy("run", frozenset(FILTERS), unstored_chunks=256, live=True),
+    "circuits-analysis": Policy("sidecar", valueless_dimensions=True, read_values=True),
+}
+
+
+class Refused(Exception):
+    """The file is sound but holds something that files of its format do not."""
+
+
+class Damaged(Exception):
+    """The file is not what it says it is."""
+
+
+def inspect(
+    path: str, file_format: str, format_version: int, more_time: Callable[[int], None] | None = None
+) -> tuple[str, str]:
+    """What is wrong with a file, if anything.
+
+    Parameters
+    ----------
+    path
+        A file that begins as HDF5 files do.
+    file_format, format_version
+        What the file's attributes should say, and the newest version that can be read.
+    more_time
+        Called with the file's size before data are unpacked or read, to see that they can be; None to leave that.
+
+    Returns
+    -------
+    A verdict, one of "sound", "refused", "damaged", "foreign" (of another format), "newer", and one line on it.
+    """
+    for attempt in range(ATTEMPTS):
+        before = os.stat(path)
+        verdict, text = _verdict(path, file_format, format_version, more_time)
+        after = os.stat(path)
+        changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+        if verdict != "damaged" or not (changed or writer_pid(Path(path))):
+            break
+        time.sleep(0.05 * (attempt + 1))  # a writer may have been in the middle of something
+    return verdict, text
+
+
+def _verdict(
+    path: str, file_format: str, format_version: int, more_time: Callable[[int], None] | None
+) -> tuple[str, str]:
+    try:
+        with opened_for_verdict(path) as file:
+            found = _told(file, "format")
+            if found != file_format:
+                return "foreign", found if isinstance(found, str) else ""
+            version = _told(file, "format_version")
+            if isinstance(version, int) and version > format_version:
+                return "newer", str(version)
+            _Walk(file, path, POLICIES[file_format], more_time).check()
+        if POLICIES[file_format].live:
+            with h5py.File(path, "r", swmr=True, rdcc_nbytes=0) as file:  # the mode it will be read in
+                _Walk(file, path, POLICIES[file_format]).check()
+    except Refused as error:
+        return "refused", f"{error}. A {POLICIES[file_format].called} holds plain local arrays only."
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever h5py makes of a damaged file
+        return "damaged", one_line(error)
+    return "sound", ""
+
+
+class _Walk:
+    """One visit to every object of a file; raises `Refused` or `Damaged`."""
+
+    def __init__(
+        self, file: h5py.File, path: str, policy: Policy, more_time: Callable[[int], None] | None = None
+    ) -> None:
+        self._file, self._path, self._policy, self._more_time = file, path, policy, more_time
+        self._size = os.path.getsize(path)
+        self._groups: dict[int, str] = {}  # address -> path
+        self._datasets: dict[int, h5py.Dataset] = {}
+        self._n_links = 0
+        self._committed: dict[str, int] = {}
+
+    def check(self) -> None:
+        for name in COMMITS:  # first: a live writer extends these last
+            links = self._file.id.links
+            if links.exists(name.encode()) and links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD:
+                self._committed[name] = self._n_committed(name)
+        self._group(self._file.id, "")
+        for dataset in self._datasets.values():
+            self._scales(dataset)
+
+    def _n_committed(self, name: str) -> int:
+        identifier = h5py.h5o.open(self._file.id, name.encode())
+        if not isinstance(identifier, h5py.h5d.DatasetID):
+            raise Damaged(f"/{name} is not an array")
+        self._dataset(identifier, f"/{name}")
+        if identifier.rank != 1 or identifier.dtype.kind != "i":
+            raise Damaged(f"/{name} is not a list of whole numbers")
+        values = h5py.Dataset(identifier)[:]
+        unwritten = (values < 0).nonzero()[0]
+        return int(unwritten[0]) if unwritten.size else len(values)
+
+    def _group(self, group: h5py.h5g.GroupID, path: str) -> None:
+        address = h5py.h5o.get_info(group).addr
+        if address in self._groups:
+            raise Refused(f"{path or '/'} is the same group as {self._groups[address] or '/'}")
+        self._groups[address] = path
+        self._attributes(group, path or "/")
+        if group.get_num_objs() > MAX_OBJECTS:
+            raise Refused(f"{path or '/'} has {group.get_num_objs()} members, more than {MAX_OBJECTS}")
+        names: list[bytes] = []
+        group.links.iterate(names.append)
+        for name in names:
+            self._member(group, name, f"{path}/{shown(name.decode(errors='backslashreplace'))}")
+
+    def _member(self, group: h5py.h5g.GroupID, name: bytes, path: str) -> None:
+        self._n_links += 1
+        if self._n_links > MAX_OBJECTS:
+            raise Refused(f"it has more than {MAX_OBJECTS} objects")
+        kind = group.links.get_info(name).type
+        if kind == h5py.h5l.TYPE_EXTERNAL:
+            target = group.links.get_val(name)[0].decode(errors="backslashreplace")
+            raise Refused(f"{path} is an external link to {shown(target)!r}")
+        if kind == h5py.h5l.TYPE_SOFT:
+            target = group.links.get_val(name).decode(errors="backslashreplace")
+            raise Refused(f"{path} is a soft link to {shown(target)!r}")
+        if kind != h5py.h5l.TYPE_HARD:
+            raise Refused(f"{path} is a link of unknown type {kind}")
+        item = h5py.h5o.open(group, name)
+        if isinstance(item, h5py.h5g.GroupID):
+            self._group(item, path)
+        elif not isinstance(item, h5py.h5d.DatasetID):
+            raise Refused(f"{path} is a committed datatype")
+        elif (address := h5py.h5o.get_info(item).addr) not in self._datasets:  # scales have several names
+            self._dataset(item, path)
+            self._attributes(item, path)
+            self._datasets[address] = h5py.Dataset(item)
+
+    def _attributes(self, owner: Any, path: str) -> None:
+        n_attributes = h5py.h5a.get_num_attrs(owner)
+        if n_attributes > MAX_OBJECTS:
+            raise Refused(f"{path} has {n_attributes} attributes")
+        for index in range(n_attributes):
+            attribute = h5py.h5a.open(owner, index=index)
+            where = f"attribute '{shown(attribute.name.decode(errors='backslashreplace'))}' of {path}"
+            size = attribute.get_storage_size()
+            if size > MAX_ATTRIBUTE_BYTES:
+                raise Refused(f"{where} has {size} bytes, more than {MAX_ATTRIBUTE_BYTES}")
+            if isinstance(owner, h5py.h5d.DatasetID) and _is_scale_reference(attribute):
+                continue
+            _plain_type(attribute.get_type(), where)
+            value = h5py.AttributeManager(_Owner(owner))[attribute.name]
+            if isinstance(value, str | bytes) and len(value) > MAX_ATTRIBUTE_BYTES:
+                raise Refused(f"{where} has {len(value)} bytes, more than {MAX_ATTRIBUTE_BYTES}")
+
+    def _dataset(self, dataset: h5py.h5d.DatasetID, path: str) -> None:
+        created = dataset.get_create_plist()  # asked first: the shape of a virtual dataset lies in other files
+        layout = created.get_layout()
+        if layout == h5py.h5d.VIRTUAL:
+            raise Refused(f"{path} is a virtual dataset, made of parts of other files")
+        if created.get_external_count():
+            target = created.get_external(0)[0].decode(errors="backslashreplace")
+            raise Refused(f"{path} has its data in another file, {shown(target)!r}")
+        _plain_type(dataset.get_type(), path)
+        filters = [created.get_filter(index)[0] for index in range(created.get_nfilters())]
+        for code in filters:
+            if code not in self._policy.filters:
+                raise Refused(f"{path} is stored through the filter {FILTER_NAMES.get(code, code)}")
+        shape, itemsize = dataset.shape, dataset.dtype.itemsize
+        if shape is None:
+            return
+        declared = prod(shape) * itemsize
+        if declared > MAX_DATASET_BYTES:
+            raise Refused(f"{path} declares {declared} bytes, more than {MAX_DATASET_BYTES}")
+        if layout == h5py.h5d.CHUNKED:
+            self._chunks(dataset, path, created.get_chunk(), bool(filters))
+        elif layout == h5py.h5d.CONTIGUOUS and declared:
+            if self._policy.valueless_dimensions and _is_valueless_dimension(dataset):
+                return
+            address, stored = dataset.get_offset(), dataset.get_storage_size()
+            if address is None or stored < declared:
+                raise Refused(
+                    f"{path} declares {declared} bytes of which {0 if address is None else stored} are stored"
+                )
+            self._reaches(address + stored, path)
+        if layout != h5py.h5d.CHUNKED and self._policy.read_values and self._more_time is not None:
+            self._more_time(self._size)
+            h5py.Dataset(dataset)[()]
+
+    def _chunks(self, dataset: h5py.h5d.DatasetID, path: str, chunk: tuple[int, ...], filtered: bool) -> None:
+        shape, nbytes = dataset.shape, prod(chunk) * dataset.dtype.itemsize
+        if nbytes > MAX_CHUNK_BYTES:
+            raise Refused(f"{path} has chunks of {nbytes} bytes, more than {MAX_CHUNK_BYTES}")
+        stored: list[tuple[tuple[int, ...], int, int]] = []  # where in the array, where in the file, bytes
+        dataset.chunk_iter(lambda one: stored.append((one.chunk_offset, one.byte_offset, one.size)))
+        n_declared = prod(-(-length // step) for length, step in zip(shape, chunk, strict=True))
+        if n_declared - len(stored) > self._policy.unstored_chunks:
+            raise Refused(f"{path} declares {n_declared} chunks of {nbytes} bytes, of which {len(stored)} are stored")
+
+        length = self._committed.get(_commit_of(dataset, path))
+        if length is not None:
+            if shape[0] < length:
+                raise Damaged(f"{path} has {shape[0]} entries for {length} committed checkpoints")
+            shape = (length, *shape[1:])
+        inside = {where for where, _, _ in stored if all(map(int.__lt__, where, shape))}
+        n_needed = prod(-(-length // step) for length, step in zip(shape, chunk, strict=True))
+        if length is not None and len(inside) < n_needed:
+            raise Damaged(f"{path} lacks {n_needed - len(inside)} of its {n_needed} chunks")
+        per_row = nbytes // chunk[0]
+        for where, address, size in stored:
+            rows = min(chunk[0], max(0, shape[0] - where[0]))
+            self._reaches(address + (size if filtered else rows * per_row), path)
+        if (filtered or self._policy.read_values) and self._more_time is not None and 0 not in dataset.shape:
+            self._more_time(self._size)
+            unpacked = h5py.Dataset(dataset)
+            for selection in unpacked.iter_chunks():
+                unpacked[selection]
+
+    def _reaches(self, end: int, path: str) -> None:
+        if end > self._size:
+            self._size = os.path.getsize(self._path)  # it may have grown
+        if end > self._size:
+            raise Damaged(f"{path} reaches to byte {end}, the file ends at {self._size}")
+
+    def _scales(self, dataset: h5py.Dataset) -> None:
+        """Follow each reference to a dimension scale, as naming the dimensions does."""
+        for axis, dimension in enumerate(dataset.dims):
+            for index in range(min(len(dimension), 2)):
+                scale = dimension[index]
+                if h5py.h5o.get_info(scale.id).addr not in self._datasets:
+                    raise Refused(f"axis {axis} of {shown(dataset.name)} refers to something outside the tree")
+                scale.name  # noqa: B018  looked up
+
+
+class _Owner:
+    """What h5py's attribute manager asks of the object whose attributes it reads."""
+
+    def __init__(self, identifier: Any) -> None:
+        self.id = identifier
+
+
+def _commit_of(dataset: h5py.h5d.DatasetID, path: str) -> str:
+    """Which list of steps says how much of an array exists; an empty name when all of it must."""
+    folder = path.rsplit("/", 1)[0]
+    if dataset.rank and folder == "/optimizer" and path != "/optimizer/state_step":
+        return "state_step"
+    inside = folder in ("/parameters", "/metrics") and dataset.rank >= 2
+    return "step" if inside or path == "/epoch" else ""
+
+
+def _is_valueless_dimension(dataset: h5py.h5d.DatasetID) -> bool:
+    """Whether it only gives a dimension of netCDF its name and length, as that format has it."""
+    if not h5py.h5a.exists(dataset, b"NAME") or dataset.get_offset() is not None:
+        return False
+    attribute = h5py.h5a.open(dataset, b"NAME")
+    kind = attribute.get_type()
+    if not isinstance(kind, h5py.h5t.TypeStringID) or kind.is_variable_str() or attribute.get_storage_size() > 1000:
+        return False
+    name = h5py.AttributeManager(_Owner(dataset))["NAME"]
+    return isinstance(name, bytes) and name.startswith(b"This is a netCDF dimension but not a netCDF variable")
+
+
+def _plain_type(kind: Any, where: str) -> None:
+    """Refuse what is not a number, a boolean or a string."""
+    allowed = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeStringID)
+    if isinstance(kind, h5py.h5t.TypeEnumID) and kind.dtype.kind == "b":
+        return
+    if not isinstance(kind, allowed):
+        raise Refused(f"{where} has the type {_type_name(kind)}, neither number, boolean nor string")
+    if kind.get_size() > MAX_ELEMENT_BYTES:
+        raise Refused(f"{where} has elements of {kind.get_size()} bytes, more than {MAX_ELEMENT_BYTES}")
+    kind.dtype  # noqa: B018  one that numpy knows
+
+
+def _type_name(kind: Any) -> str:
+    return type(kind).__name__.removeprefix("Type").removesuffix("ID").lower() or "unknown"
+
+
+def _is_scale_reference(attribute: h5py.h5a.AttrID) -> bool:
+    """Whether it is one of the two attributes that tie arrays to their dimension scales, and of their type."""
+    kind = attribute.get_type()
+    if attribute.name == b"DIMENSION_LIST":
+        return isinstance(kind, h5py.h5t.TypeVlenID) and kind.get_super().equal(h5py.h5t.STD_REF_OBJ)
+    if attribute.name == b"REFERENCE_LIST":
+        return (
+            isinstance(kind, h5py.h5t.TypeCompoundID)
+            and kind.get_nmembers() == 2
+            and kind.get_member_type(0).equal(h5py.h5t.STD_REF_OBJ)
+            and isinstance(kind.get_member_type(1), h5py.h5t.TypeIntegerID)
+        )
+    return False
+
+
+def _told(file: h5py.File, name: str) -> str | int | None:
+    """A short attribute of the root, or None if it is missing or anything else."""
+    if not h5py.h5a.exists(file.id, name.encode()):
+        return None
+    attribute = h5py.h5a.open(file.id, name.encode())
+    kind = attribute.get_type()
+    if attribute.shape != () or not isinstance(kind, h5py.h5t.TypeIntegerID | h5py.h5t.TypeStringID):
+        return None
+    if attribute.get_storage_size() > 1000:
+        return None
+    value = file.attrs[name]
+    if isinstance(value, bytes):
+        value = value.decode(errors="backslashreplace")
+    return shown(value) if isinstance(value, str) else int(value)
+
+
+def shown(text: str, most: int = 80) -> str:
+    r"""Text from a foreign file, safe to print in a line: no control characters, not long.
+
+    Examples
+    --------
+    >>> shown("W"), shown("a\nb")
+    ('W', 'a\\nb')
+    """
+    if not text.isprintable():
+        text = text.encode("unicode_escape", errors="backslashreplace").decode()
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line that is safe to print and not endless."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return shown(text, 400)

@@ -1,0 +1,176 @@
+"""A file from anywhere gets one clear line, or is safe to open: never a crash, a hang, or a look outside the file.
+
+HDF5 is a large C library that trusts its files; on a damaged or hostile one it may crash or wait for years. So every
+file is checked in another process first (`sandbox_worker.py`), which knows what a run may hold (`policy.py`). Only what
+passed there is opened here. The first look costs about 0.15 s, the start of that process; every other one
+milliseconds, so that nothing needs to be remembered about a file that may have changed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import select
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import circuits
+from circuits.atomic_write import LFS_POINTER, lfs_pointer
+from circuits.checkpoints.recover import SIGNATURE
+from circuits.errors import InputError
+
+START_SECONDS = 60  # for the worker to import h5py, on a slow disk
+SLOWEST_BYTES_PER_SECOND = 25e6  # at which compressed data are unpacked
+_ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",  # it forks: one thread
+    "OMP_NUM_THREADS": "1",
+    "HDF5_PLUGIN_PRELOAD": "::",  # no plugins
+}
+_STARTED = (
+    "import sys; sys.path[:] = sys.argv[2:]; from circuits.checkpoints.sandbox_worker import serve; serve(sys.argv[1])"
+)
+
+
+def validate(path: Path, file_format: str, format_version: int) -> None:
+    """Return if the file can be opened without harm.
+
+    Parameters
+    ----------
+    path
+        The file.
+    file_format, format_version
+        What its attributes should say, and the newest version that this package reads.
+
+    Raises
+    ------
+    InputError
+        It is no HDF5 file, it holds what a run does not, it is damaged, or a newer version of the package wrote it.
+    """
+    verdict, text = examined(path, file_format, format_version)
+    if verdict == "foreign":
+        raise InputError(
+            f"{path} is an HDF5 file but not a run: its 'format' is {text or None!r}, expected {file_format!r}."
+        )
+    if verdict == "newer":
+        raise InputError(
+            f"{path} has format version {text}, this package reads up to {format_version}. Upgrade grokking-circuits."
+        )
+    lines = {
+        "refused": f"{path} is refused: {text}",
+        "damaged": f"{path} is damaged: {text}",
+        "crashed": f"{path} made HDF5 crash ({text}) when it was checked. It is damaged or hostile.",
+        "slow": f"{path} took longer than {text} to check. It is damaged or hostile, or its disk does not answer.",
+        "unknown": f"{path} cannot be checked: {text}",
+        "closed": f"{path} cannot be opened: {text}",
+        "other": f"{path} is {text}, so it is not a run."
+        + ("" if text == LFS_POINTER else " `circuits train` makes runs."),
+    }
+    if verdict != "sound":
+        raise InputError(lines[verdict])
+
+
+def examined(path: Path, file_format: str, format_version: int) -> tuple[str, str]:
+    """A verdict on a file, and one line on it.
+
+    Verdicts are those of `policy.inspect` and "crashed", "slow", "unknown" (it cannot be checked), "closed" (it cannot
+    be opened), "other" (it is no regular file, or none of HDF5).
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading from a pipe or a device may never end
+            return "other", "not a regular file"
+        with path.open("rb") as file:
+            begin = file.read(len(SIGNATURE))
+    except OSError as error:
+        return "closed", error.strerror or str(error)
+    if begin != SIGNATURE:
+        return "other", lfs_pointer(path) or "not an HDF5 file"
+    return _worker.ask(path, status.st_size, file_format, format_version)
+
+
+class _Worker:
+    """The other process: started when first asked, started again if it ended, shared with the forks of this one.
+
+    A question is one datagram, and carries the writing end of a pipe of its own for the answer. So threads and forks
+    cannot get each other's answers, and whoever stops waiting leaves nothing behind.
+    """
+
+    def __init__(self) -> None:
+        self._starting = threading.Lock()
+        self._process: subprocess.Popen | None = None
+        self._channel: socket.socket | None = None
+        self._owner = 0
+
+    def ask(self, path: Path, size: int, file_format: str, format_version: int) -> tuple[str, str]:
+        """The verdict on a file and one line on it, see `policy.inspect` and `sandbox_worker.answer`."""
+        question = json.dumps([str(path.absolute()), file_format, format_version]).encode()
+        try:
+            for _ in range(2):  # it may have ended by itself, having been idle
+                channel = self._started()
+                reply = _reply(channel, question, START_SECONDS + size / SLOWEST_BYTES_PER_SECOND)
+                if reply:
+                    verdict, text = json.loads(reply)
+                    return verdict, text
+                self._end(channel)
+        except OSError as error:
+            return "unknown", f"no process can be started to look at it ({error.strerror or error})"
+        return "unknown", "the process that looks at files ended without an answer"
+
+    def _started(self) -> socket.socket:
+        with self._starting:
+            if self._channel is None:
+                if not self._owner:
+                    atexit.register(self._end)
+                    os.register_at_fork(after_in_child=self._unlock)
+                self._owner = os.getpid()
+                places = [str(Path(circuits.__file__).parents[1]), *filter(os.path.isabs, sys.path)]
+                self._channel, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+                with its_end:
+                    self._process = subprocess.Popen(
+                        [sys.executable, "-I", "-c", _STARTED, str(its_end.fileno()), *places],
+                        stdin=subprocess.PIPE,  # closes with this process, and its forks; nothing is written to it
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL,
+                        pass_fds=[its_end.fileno()],
+                        cwd="/",
+                        env=os.environ | _ENVIRONMENT,
+                        start_new_session=True,  # Ctrl-C is not for it
+                    )
+            return self._channel
+
+    def _end(self, channel: socket.socket | None = None) -> None:
+        """End the process on the other side, unless there is already another one than that of `channel`."""
+        with self._starting:
+            if self._channel is None or channel not in (None, self._channel):
+                return
+            self._channel.close()
+            process, self._channel, self._process = self._process, None, None
+            if process is not None and self._owner == os.getpid():
+                process.kill()
+                process.communicate()
+
+    def _unlock(self) -> None:
+        self._starting = threading.Lock()
+
+
+def _reply(channel: socket.socket, question: bytes, seconds: float) -> bytes:
+    """One answer, or nothing if the process has ended."""
+    receiving, sending = os.pipe()
+    with open(receiving, "rb") as pipe:
+        try:
+            socket.send_fds(channel, [question], [sending])
+        except (ConnectionError, BrokenPipeError):
+            return b""
+        finally:
+            os.close(sending)
+        if not select.select([pipe], [], [], seconds)[0]:
+            return json.dumps(["slow", f"{seconds:.0f} s"]).encode()
+        return pipe.readline()
+
+
+_worker = _Worker()

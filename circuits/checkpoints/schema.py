@@ -1,0 +1,219 @@
+"""What a run must hold, given its config: the arrays, their dimensions, shapes and types, and the planned steps.
+
+`policy.py` has seen to it that the file is safe to read; here it is compared with what it says of itself. Values are
+held against their digests where they are read (`lazy.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from circuits.checkpoints.commits import n_committed, planned_checkpoints, planned_states
+from circuits.checkpoints.digests import METRICS, digest
+from circuits.checkpoints.layout import COMMIT, UNSEEN_ACCURACY, data_dims, facts_digest, metrics_of
+from circuits.config import Config
+from circuits.seen import SEEN
+
+MAX_SLACK = 1 << 44  # bytes that recovery adds to the file
+REQUIRED_METRICS = ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "train_zero_outputs")  # version 1
+REQUIRED_DATA = ("train_inputs", "train_targets", "test_inputs", "test_targets")
+
+PARENT: dict[str, type] = {"path": str, "fingerprint": str, "step": int}  # fields, and what they must be
+TICKET: dict[str, type] = {"seed": int, "neurons": list}  # of a run that begins with some neurons of another
+
+
+def check_facts(versions: Any, numerics: Any, parent: Any, created: str) -> None:
+    """Return if what a run says of its making can be printed and looked up.
+
+    Raises
+    ------
+    ValueError
+        In one line without the file's name.
+    """
+    for name, value in {"versions": versions, "numerics": numerics, "parent": {} if parent is None else parent}.items():
+        if not isinstance(value, dict):
+            raise ValueError(f"attribute '{name}' is not an object with fields")
+    if parent is not None:
+        for field, kind in PARENT.items() | (TICKET.items() if "neurons" in parent else set()):
+            found = parent.get(field)
+            if not isinstance(found, kind) or isinstance(found, bool):
+                raise ValueError(f"attribute 'parent' has no '{field}' that is {_called(kind)}")
+        if not all(isinstance(neuron, int) for neuron in parent.get("neurons", [])):
+            raise ValueError("attribute 'parent' has neurons that are not whole numbers")
+    _printable([versions, numerics, parent, created])
+
+
+def check_contents(file: h5py.File, config: Config) -> None:
+    """Return if the file holds what its config promises.
+
+    Parameters
+    ----------
+    file
+        A run, open.
+    config
+        What it says was run.
+
+    Raises
+    ------
+    ValueError
+        What was looked for and what was found, in one line without the file's name.
+    """
+    _printable(config.model_dump(mode="json"))
+    planned = planned_checkpoints(config)
+    n_checkpoints = n_committed(_array(file, "step", (None,), "i")[:], planned)  # first: a live writer writes it last
+    _array(file, "epoch", (None,), "f")
+    seeds = _array(file, "seed", (len(config.seeds),), "iu")[()].tolist()
+    if seeds != list(config.seeds):
+        raise ValueError(f"it stores the seeds {seeds}, its config names {list(config.seeds)}")
+    _trajectories(file, config, n_checkpoints)
+    _data(file, config)
+    _states(file, config)
+    _digests(file, config, n_checkpoints)
+    for slot in ("resume/slot0", "resume/slot1"):
+        for field in ("sequence", "n_checkpoints", "crc32"):
+            _array(file, f"{slot}/{field}", (), "i")
+    slack = file.attrs["recovery_slack"]
+    if not isinstance(slack, np.integer) or not 0 <= slack < MAX_SLACK:
+        raise ValueError(f"its 'recovery_slack' is {slack}")
+
+
+def _trajectories(file: h5py.File, config: Config, n_checkpoints: int) -> None:
+    n_seeds = len(config.seeds)
+    for name, (dims, shape) in config.shapes.items():
+        dataset = _array(file, f"parameters/{name}", (None, n_seeds, *shape), "f")
+        if dataset.dtype != np.dtype(config.dtype):
+            raise ValueError(f"parameters/{name} is {dataset.dtype}, its config says {config.dtype}")
+        _named(dataset, ("step", "seed", *dims))
+    is_old = int(file.attrs["format_version"]) < 2
+    some_seen = SEEN in file.get("data", ()) and UNSEEN_ACCURACY in file.get("metrics", ())
+    for name in REQUIRED_METRICS if is_old else metrics_of(config, some_seen):
+        _array(file, f"metrics/{name}", (None, n_seeds), "f")
+    for group in ("parameters", "metrics"):
+        for name, item in _members(file, group):
+            if name not in COMMIT and item.ndim >= 2:
+                _array(file, f"{group}/{name}", (None, n_seeds, *item.shape[2:]), "fiub")
+                _named(item, ("step", "seed", *dimensions(item)[2:]))
+                if item.shape[0] < n_checkpoints:
+                    raise ValueError(f"{group}/{name} has {item.shape[0]} entries for {n_checkpoints} checkpoints")
+
+
+def _data(file: h5py.File, config: Config) -> None:
+    for name in REQUIRED_DATA:
+        _find(file, f"data/{name}")
+    task = config.task
+    lengths = {"seed": len(config.seeds), "example": task.train_size, "input": task.signature.n_inputs}
+    for name, item in _members(file, "data"):
+        if name in file:
+            continue  # a scale, linked
+        if not name.startswith(("train_", "test_")):
+            raise ValueError(f"data/{name} belongs to neither training nor test set")
+        dims = data_dims(name, item.ndim, task.test_is_shared)
+        if "test_example" in dims and item.ndim == len(dims):
+            lengths.setdefault("test_example", item.shape[dims.index("test_example")])
+        _array(file, f"data/{name}", tuple(lengths[dim] for dim in dims), "fiub")
+        _named(item, dims)
+    some_seen = SEEN in file["data"] and bool(file[f"data/{SEEN}"][()].any())
+    if some_seen and UNSEEN_ACCURACY not in file["metrics"]:
+        raise ValueError(f"data/{SEEN} marks test inputs, but metrics/{UNSEEN_ACCURACY} is missing")
+    if UNSEEN_ACCURACY in file["metrics"] and not some_seen:
+        raise ValueError(f"metrics/{UNSEEN_ACCURACY} is there, but data/{SEEN} marks no test input")
+
+
+def _states(file: h5py.File, config: Config) -> None:
+    if "state_step" not in file and "optimizer" not in file:
+        return
+    planned = planned_states(config)
+    n_states = n_committed(_array(file, "state_step", (None,), "i")[:], planned, "state_step")
+    for name, item in _members(file, "optimizer"):
+        if name not in ("state_step", "seed"):
+            _array(file, f"optimizer/{name}", (None, len(config.seeds), *item.shape[2:]), "fiu")
+            if len(item) < n_states:
+                raise ValueError(f"optimizer/{name} has {len(item)} entries for {n_states} kept states")
+
+
+def _digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
+    """Version 2 has a digest of everything; version 1 of nothing."""
+    if int(file.attrs["format_version"]) < 2:
+        return
+    text = file.attrs["config"]
+    if digest(text.tobytes() if isinstance(text, np.bytes_) else bytes(text)) != file.attrs["config_digest"]:
+        raise ValueError("its config is not what was written: its digest differs")
+    if facts_digest(file) != file.attrs["facts_digest"]:
+        raise ValueError("its versions, numerics, parent or time are not what was written: their digest differs")
+    n_seeds = len(config.seeds)
+    kept = [("checkpoint", "step", "digested", [*config.shapes, METRICS])]
+    if "optimizer" in file:
+        states = sorted(name for name, _ in _members(file, "optimizer") if name not in ("state_step", "seed"))
+        kept.append(("optimizer", "state_step", "kept", states))
+    for name, along, dim, names in kept:
+        dataset = _array(file, f"digests/{name}", (None, n_seeds, len(names)), "u")
+        found = [one.decode() for one in _array(file, f"digests/{dim}", (len(names),), "S")[:].tolist()]
+        if found != names:
+            raise ValueError(f"digests/{dim} names {found}, expected {names}")
+        n = n_checkpoints
+        if along == "state_step":
+            n = n_committed(file[along][:], planned_states(config), along)
+        if len(dataset) < n:
+            raise ValueError(f"digests/{name} has {len(dataset)} entries for {n} of {along}")
+    for name, item in _members(file, "data"):
+        if name not in file and not isinstance(item.attrs.get("digest"), np.unsignedinteger):
+            raise ValueError(f"data/{name} has no digest")
+
+
+def dimensions(dataset: h5py.Dataset) -> tuple[str, ...]:
+    """Name of each axis: that of its dimension scale."""
+    names = (dim[0].name if len(dim) else f"{dataset.name}_{axis}" for axis, dim in enumerate(dataset.dims))
+    return tuple(str(name).rsplit("/", 1)[-1] for name in names)
+
+
+def _members(file: h5py.File, group: str) -> list[tuple[str, h5py.Dataset]]:
+    if not isinstance(file.get(group), h5py.Group):
+        raise ValueError(f"the group '{group}' is missing")
+    members = list(file[group].items())
+    for name, item in members:
+        if not isinstance(item, h5py.Dataset):
+            raise ValueError(f"{group}/{name} is not an array")
+    return members
+
+
+def _called(kind: type) -> str:
+    return {str: "a text", int: "a whole number", list: "a list"}[kind]
+
+
+def _find(file: h5py.File, name: str) -> h5py.Dataset:
+    item = file.get(name)
+    if not isinstance(item, h5py.Dataset):
+        raise ValueError(f"the array '{name}' is missing")
+    return item
+
+
+def _array(file: h5py.File, name: str, shape: tuple[int | None, ...], kinds: str) -> h5py.Dataset:
+    """The array of that name, if it has that shape (None: any length) and a dtype of one of these NumPy kinds."""
+    dataset = _find(file, name)
+    found = dataset.shape
+    if found is None or len(found) != len(shape) or any(s not in (None, f) for f, s in zip(found, shape, strict=True)):
+        wanted = ", ".join("any" if length is None else str(length) for length in shape)
+        raise ValueError(f"{name} has shape {found}, expected ({wanted})")
+    if dataset.dtype.kind not in kinds:
+        raise ValueError(f"{name} has dtype {dataset.dtype}, which it cannot have")
+    return dataset
+
+
+def _named(dataset: h5py.Dataset, dims: tuple[str, ...]) -> None:
+    if dimensions(dataset) != dims:
+        found = ", ".join(dimensions(dataset))
+        raise ValueError(f"{dataset.name} has the dimensions ({found}), expected ({', '.join(dims)})")
+
+
+def _printable(data: Any) -> None:
+    """Refuse plain data with a string, keys included, that would do more to a terminal than print."""
+    if isinstance(data, str) and not data.isprintable():
+        raise ValueError(f"its description holds control characters: {ascii(data)[:80]}")
+    if isinstance(data, dict):
+        data = [*data.keys(), *data.values()]
+    if isinstance(data, list | tuple):
+        for item in data:
+            _printable(item)

@@ -1,0 +1,170 @@
+"""The cheapest network for parity: least Σ|u|·‖(w, b)‖ per unit of margin, and one that attains it.
+
+Weight decay asks for little path cost P = Σ_j |u_j|·‖(w_j, b_j)‖, the hinge loss for margin m = min_z π(z) f(z). As a
+linear program over all unit neurons, P/m has the dual: most Σ_z q_z with |Σ_z q_z π(z) relu(w·z + b)| <= 1 for every
+unit (w, b), q >= 0. Flipping bits moves every pattern to every other and changes the constraint's sign at most, so q
+may be taken uniform, and
+
+    C*(k) = 1 / max over unit (w, b) of |E[π(z) relu(w·z + b)]|.
+
+A maximiser (w, b), flipped in all 2^k ways with readout u = ± Π s, has the margin E[…] on every pattern: it attains C*.
+
+The maximum is found without local search. On the unit neurons with one firing set F the expectation is linear, c_F·(w,
+b). By symmetry w_1 >= … >= w_k >= 0, so F is an up-set of the order in which z stands above z' when no prefix sum of z
+is smaller; there are 1172 of them for k = 6. For each the maximum over its cone is the length of the projection of c_F,
+a non-negative least squares problem. The argument is exact; the arithmetic is floating point.
+"""
+
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.optimize import nnls
+
+from circuits.constructions.building.construction import Construction
+from circuits.constructions.patterns import parities, patterns
+from circuits.errors import InputError
+
+MOST_BITS = 6  # at 7 bits there are some 44,000 up-sets
+_LARGEST_DENOMINATOR = 10**6  # the weights found are small integers over their largest; this only clears rounding
+
+
+def least_cost(k: int) -> float:
+    """C*(k), the least path cost per unit of margin of any network u·relu(W x + b) that computes parity of k bits.
+
+    Its inverse is the weight decay above which, in the population limit, parity is no longer worth its norm. A finite
+    training set keeps memorizing solutions alive beyond that.
+
+    Raises
+    ------
+    InputError
+        k is not in 1..6.
+
+    Examples
+    --------
+    >>> [round(least_cost(k), 4) for k in (1, 2, 3)]
+    [1.4142, 2.8284, 8.0]
+    """
+    return 1 / _optimum(_checked(k))[0]
+
+
+def optimal_gates(k: int) -> list[tuple[tuple[Fraction, ...], Fraction, int]]:
+    """Every neuron (w, b) that attains the maximum, with w_1 >= … >= w_k >= 0, and the sign of E[π(z) relu(w·z + b)].
+
+    Scaled so that the largest entry is 1. More than one means that circuits of either, or mixed of them, cost the same.
+
+    Examples
+    --------
+    For k = 3 the AND gate and, with the other sign, the majority gate.
+
+    >>> for w, b, sign in optimal_gates(3):
+    ...     print([int(weight) for weight in w], b, sign)
+    [1, 1, 1] -1 1
+    [1, 1, 1] 1 -1
+    """
+    return [
+        (tuple(_rational(weight) for weight in v[:-1]), _rational(v[-1]), sign) for v, sign in _optimum(_checked(k))[1]
+    ]
+
+
+def min_norm(k: int) -> Construction:
+    """A network of 2^k neurons that attains C*(k): the first of `optimal_gates`, flipped in all 2^k ways.
+
+    Raises
+    ------
+    InputError
+        k is not in 1..6.
+
+    Examples
+    --------
+    >>> min_norm(2).W, min_norm(2).b, min_norm(2).u
+    (((-1, -1), (-1, 1), (1, -1), (1, 1)), (0, 0, 0, 0), (1, -1, -1, 1))
+    """
+    w, b, sign = optimal_gates(k)[0]
+    return Construction(
+        name="min_norm",
+        W=tuple(tuple(_whole(int(s) * weight) for s, weight in zip(row, w, strict=True)) for row in patterns(k)),
+        b=(_whole(b),) * 2**k,
+        u=tuple(sign * int(parity) for parity in parities(k)),
+        source="the dual of least path cost at unit margin, solved numerically",
+    )
+
+
+def correlation(v: Float[np.ndarray, " weight"]) -> float:
+    """E[π(z) relu(w·z + b)] of v = (w, b), over all patterns.
+
+    Examples
+    --------
+    >>> correlation(np.array([1.0, 1.0, 0.0]))
+    0.5
+    """
+    k = len(v) - 1
+    return float((parities(k) * np.maximum(_augmented(k) @ v, 0)).mean())
+
+
+@lru_cache
+def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
+    """The maximum over unit (w, b); its maximisers (w, b), scaled to largest entry 1, with the expectation's sign."""
+    points, parity = _augmented(k), parities(k).astype(float)
+    falling = np.eye(k) - np.eye(k, k=1)  # w_i - w_(i+1) >= 0, and w_k >= 0
+    ordered = -np.c_[falling, np.zeros(k)]
+    best = 0.0
+    found: list[tuple[np.ndarray, int]] = []
+    for fires in up_sets(k):
+        cone = np.concatenate([np.where(fires[:, None], -points, points), ordered])  # its v have cone @ v <= 0
+        slope = (parity * fires) @ points / 2**k
+        for sign in (1, -1):
+            normals, value = nnls(cone.T, sign * slope)  # the polar cone's part of slope; the length of what is left
+            if value > best * (1 + 1e-9):
+                best, found = value, []
+            if value >= best * (1 - 1e-9):
+                v = sign * slope - cone.T @ normals
+                v /= np.abs(v).max()
+                if not any(np.allclose(v, known, atol=1e-9) and sign == its for known, its in found):
+                    found.append((v, sign))
+    found = [(np.array([float(_rational(entry)) for entry in v]), sign) for v, sign in found]
+    found.sort(key=lambda one: tuple(one[0]))
+    return abs(correlation(found[0][0])) / float(np.linalg.norm(found[0][0])), found
+
+
+def up_sets(k: int) -> list[Bool[np.ndarray, " pattern"]]:
+    """Every non-empty set of patterns that contains, with z', each z none of whose prefix sums is smaller.
+
+    Examples
+    --------
+    >>> [members.astype(int).tolist() for members in up_sets(1)]
+    [[0, 1], [1, 1]]
+    >>> [len(up_sets(k)) for k in range(1, 5)]
+    [2, 4, 9, 26]
+    """
+    sums = patterns(k).cumsum(axis=1)
+    above = (sums[:, None] >= sums[None]).all(axis=2) & ~np.eye(2**k, dtype=bool)  # [z, z']: z stands above z'
+    needed = [sum(1 << int(z) for z in np.flatnonzero(column)) for column in above.T]
+    seen, waiting = {0}, [0]
+    while waiting:
+        members = waiting.pop()
+        for z, of in enumerate(needed):
+            larger = members | 1 << z
+            if larger not in seen and of & ~members == 0:
+                seen.add(larger)
+                waiting.append(larger)
+    return [np.array([members >> z & 1 for z in range(2**k)], bool) for members in sorted(seen - {0})]
+
+
+def _augmented(k: int) -> np.ndarray:
+    return np.c_[patterns(k).astype(float), np.ones(2**k)]
+
+
+def _checked(k: int) -> int:
+    if not 1 <= k <= MOST_BITS:
+        raise InputError(f"k = {k} is not possible: the least cost is solved for k in 1..{MOST_BITS}.")
+    return k
+
+
+def _rational(value: float) -> Fraction:
+    return Fraction(float(value)).limit_denominator(_LARGEST_DENOMINATOR)
+
+
+def _whole(value: Fraction) -> Fraction | int:
+    return int(value) if value.denominator == 1 else value

@@ -1,0 +1,77 @@
+"""The networks that the papers print, weights as printed.
+
+    six_neuron    k = 3, Merrill et al. 2023, Prop. 2
+    four_neuron   k = 3, Merrill et al. 2023, Prop. 3
+    two_neuron    k = 2, Fuangkawinsombut 2024, section 4.2; never negative, so no parity by Merrill et al.'s definition
+
+Where the paper says under which condition a neuron fires, the construction carries the words, so that exact evaluation
+can be held against them. Bits and neurons are numbered from 0 here, as arrays index them: the papers' x1, x2, x3 are
+x0, x1, x2 here, and their h1 is h0.
+"""
+
+from fractions import Fraction
+
+from circuits.constructions.building.construction import Construction
+
+
+def six_neuron() -> Construction:
+    """Four AND gates on the patterns of parity 1, and two neurons that are negative elsewhere; k = 3.
+
+    Examples
+    --------
+    >>> six_neuron().W[0], six_neuron().b[0], six_neuron().u
+    ((-1, -1, 10), -9, (-1, 10, 10, -1, 10, 10))
+    """
+    return Construction(
+        name="six_neuron",
+        W=((-1, -1, 10), (-1, -1, 1), (1, 1, 1), (1, -1, -10), (-1, 1, -1), (1, -1, -1)),
+        b=(-9, -2, -2, -9, -2, -2),
+        u=(-1, 10, 10, -1, 10, 10),
+        source="Merrill et al. 2023, Prop. 2",
+        printed=(
+            "(x0 = -1 ∨ x1 = -1) ∧ x2 = 1",
+            "x0 = -1 ∧ x1 = -1 ∧ x2 = 1",
+            "x0 = 1 ∧ x1 = 1 ∧ x2 = 1",
+            "(x0 = 1 ∨ x1 = -1) ∧ x2 = -1",
+            "x0 = -1 ∧ x1 = 1 ∧ x2 = -1",
+            "x0 = 1 ∧ x1 = -1 ∧ x2 = -1",
+        ),
+    )
+
+
+def four_neuron() -> Construction:
+    """1, σ(X - 1), σ(X + 1) and σ(-X - 1) of the sum X of the bits; k = 3.
+
+    The constant h0 = 1 is a neuron with bias 1 and no incoming weight, so pruning by incoming norm drops it first.
+
+    Examples
+    --------
+    >>> four_neuron().W[0], four_neuron().b, four_neuron().u
+    ((0, 0, 0), (1, -1, 1, -1), (1, 2, -1, -1))
+    """
+    return Construction(
+        name="four_neuron",
+        W=((0, 0, 0), (1, 1, 1), (1, 1, 1), (-1, -1, -1)),
+        b=(1, -1, 1, -1),
+        u=(1, 2, -1, -1),
+        source="Merrill et al. 2023, Prop. 3",
+    )
+
+
+def two_neuron() -> Construction:
+    """|x0 + x1| / 2 by two neurons; k = 2. The output is 1 where the parity is 1, and 0, not negative, where it is -1.
+
+    Examples
+    --------
+    >>> two_neuron().W[0], two_neuron().b, two_neuron().u
+    ((Fraction(1, 2), Fraction(1, 2)), (0, 0), (1, 1))
+    """
+    half = Fraction(1, 2)
+    return Construction(
+        name="two_neuron",
+        W=((half, half), (-half, -half)),
+        b=(0, 0),
+        u=(1, 1),
+        source="Fuangkawinsombut 2024, section 4.2",
+        printed=("x0 = 1 ∧ x1 = 1", "x0 = -1 ∧ x1 = -1"),
+    )

@@ -1,0 +1,58 @@
+"""Parity by k + 1 neurons that see only the sum of the bits: Prop. 3's idea for any k.
+
+The sum X = x_0 + … + x_{k-1} is k - 2m when m bits are -1, so the parity is a zigzag in X: (-1)^m at X = -k, -k+2, …,
+k. A piecewise linear function with slopes ±1 and a kink at each of the k - 1 inner values passes through all of them.
+From the leftmost kink a = -k+2, where it has the value c = (-1)^(k-1),
+
+    f(X) = c · [1 - σ(a - X) - σ(X - a) + 2 σ(X - a - 2) - 2 σ(X - a - 4) + …]
+
+which is a constant, one neuron to the left and k - 1 to the right. For k = 3 it is the four-neuron network of Merrill
+et al. 2023, Prop. 3; for k = 2 the thesis's two neurons and a constant.
+"""
+
+from circuits.constructions.building.construction import Construction
+from circuits.errors import InputError
+
+MOST_BITS = 1000
+
+
+def threshold(k: int) -> Construction:
+    """A zigzag in the sum of the bits, by k + 1 neurons; its output is the parity itself, 1 or -1.
+
+    Parameters
+    ----------
+    k
+        Relevant bits, 1..1000.
+
+    Returns
+    -------
+    The neurons in the order of Prop. 3: the constant, those to the right from the last kink to the first, the one to
+    the left.
+
+    Raises
+    ------
+    InputError
+        k is out of range.
+
+    References
+    ----------
+    Generalizes Merrill et al. 2023, Prop. 3.
+
+    Examples
+    --------
+    >>> threshold(2).W, threshold(2).b, threshold(2).u
+    (((0, 0), (1, 1), (-1, -1)), (1, 0, 0), (-1, 1, 1))
+    """
+    if not 1 <= k <= MOST_BITS:
+        raise InputError(f"k = {k} is not possible: threshold(k) is built for k in 1..{MOST_BITS}.")
+    value = (-1) ** (k - 1)
+    kinks = range(2 - k, k, 2)  # the inner values of X; none for k = 1
+    slopes = [value * (-1) ** (index + 1) * (2 if index else 1) for index in range(len(kinks))]
+    right = list(zip(kinks, slopes, strict=True))[::-1]
+    return Construction(
+        name="threshold",
+        W=((0,) * k, *((1,) * k for _ in right), (-1,) * k),
+        b=(1, *(-kink for kink, _ in right), 2 - k),
+        u=(value, *(slope for _, slope in right), -value),
+        source="after Merrill et al. 2023, Prop. 3",
+    )

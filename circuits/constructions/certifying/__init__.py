@@ -1,0 +1,1 @@
+"""Certificates for all 2^n inputs: proved, refuted or undecided."""

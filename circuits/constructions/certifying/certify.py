@@ -1,0 +1,317 @@
+"""Does a network's sign equal the parity of its support on **all** 2^n inputs? Proved, refuted, or undecided in time.
+
+The margin of an input is m(x) = π(x)·f(x), with π the parity of the relevant bits: the network computes parity if m > 0
+everywhere (Merrill et al. 2023, appendix D; an output of 0 is neither). Up to 18 bits, and up to 24 with more than 8
+relevant ones, all inputs are evaluated at once (`every_input.py`). Otherwise every pattern of the relevant bits has a
+bound at once, the better of the interval and the linear one (`interval.py`), and a local search from where the linear
+bound is attained. Then:
+
+1. Where all 2^n inputs fit the time, and up to 24 bits always, branch and bound (`branching.py`) goes through them: it
+   finds the least margin of every pattern.
+2. With more inputs, branch and bound looks for the sign of the patterns still open. The least margin of patterns with
+   at most 40 unstable neurons comes from their states or a mixed-integer program (`least_margin.py`). What is open after
+   that is searched until the time is up. A certified network's bound is then raised for a moment.
+
+Bounds are of the network with its float64 weights in exact arithmetic: floats are rationals. Rational arithmetic
+decides what float64 cannot tell from 0, and gives the margin of every input that is reported.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from time import monotonic
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float, Int8, Real
+
+from circuits.constructions.certifying.branching import Search, settle
+from circuits.constructions.certifying.certificate import Certificate, refuse_time_limit, verdict_of
+from circuits.constructions.certifying.every_input import whole_cube
+from circuits.constructions.certifying.exact_outputs import exact_outputs, rounded
+from circuits.constructions.certifying.interval import quick_bounds
+from circuits.constructions.certifying.least_margin import least, lowered
+from circuits.constructions.certifying.milp import MOST_EXACT
+from circuits.constructions.certifying.restriction import irrelevant_bits, restriction, unit_scale, weighted_bits
+from circuits.constructions.patterns import parities, patterns
+from circuits.errors import InputError
+
+ALWAYS_SEARCHED = 24  # bits; all their inputs take seconds, also of a thousand neurons
+AT_ONCE = 18  # bits; their inputs are evaluated at once, not pattern by pattern
+FEW_RELEVANT = 8  # with more bits in the support, inputs are evaluated at once up to `ALWAYS_SEARCHED`
+MOST_EXACTLY = 256  # patterns whose least margins are computed exactly; the others' are float64's
+MOST_INPUTS = 36  # bits; a thousand neurons at 2^36 inputs take an hour
+PER_SECOND = 1e9  # evaluations of a neuron at an input, at least, on a core
+GOALS = (0.5, 0.75, 0.9)  # shares of the margin known above which a certified network's bound is raised
+ENOUGH = 3.0  # seconds of search from whose pace the rest is guessed
+RAISING = 5e8  # evaluations that each goal may take: about half a second
+
+Method = Literal["inputs", "branching", "states", "milp"]
+METHODS = get_args(Method)
+
+
+def certify(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"],
+    support: Sequence[int],
+    *,
+    time_limit: float = 60.0,
+    method: Method | None = None,
+) -> Certificate:
+    """Whether sign f(x) is the parity of the support on all inputs of f(x) = uᵀ relu(W x + b).
+
+    Parameters
+    ----------
+    W, b, u
+        (neuron, input), (neuron,), (neuron,), of a network or of a subnetwork.
+    support
+        (k,) the relevant bits, k <= 16.
+    time_limit
+        Seconds that the search may take in all. It ends early once the network is decided and the least margins that
+        can be found are found. The instant bounds and a first look at every pattern are always made.
+    method
+        Insist on one way: all "inputs" one by one, "branching" (branch and bound for the least margin), the on/off
+        "states" of the unstable neurons, or "milp". By default what the module's docstring says. The last two leave
+        margins within rounding undecided.
+
+    Raises
+    ------
+    InputError
+        A weight is not finite; the support does not name bits of the input; the network is too large for the method;
+        there is no such method; the time limit is negative or NaN.
+
+    References
+    ----------
+    Merrill et al. 2023, appendix D, for what computing parity means.
+
+    Examples
+    --------
+    x0 from two neurons, disturbed by bit 1: by 0.25 it survives, by 1.5 it does not, for there an output is 0.
+
+    >>> W, b, u = np.array([[1.0, 0.25], [-1.0, 0.25]]), np.zeros(2), np.array([1.0, -1.0])
+    >>> proof = certify(W, b, u, [0])
+    >>> proof.verdict, proof.margin, proof.input.tolist()
+    ('certified', 0.75, [-1, -1])
+    >>> refuted = certify(W * [1.0, 6.0], b, u, [0])
+    >>> refuted.verdict, refuted.margin, refuted.input.tolist()
+    ('refuted', 0.0, [-1, -1])
+    """
+    _refuse_method(method)
+    refuse_time_limit(time_limit)
+    judged = _Judged(W, b, u, tuple(map(int, support)), time_limit)
+    k, n_bits = len(judged.support), len(judged.support) + judged.n_weighted
+    n_neurons = max(int(judged.net.alive.sum()), 1)
+    if method == "inputs" and n_bits > MOST_INPUTS:
+        raise InputError(
+            f"method='inputs' would evaluate 2^{n_bits} inputs; at most 2^{MOST_INPUTS} are. Leave `method` out: "
+            f"branch and bound need not evaluate each."
+        )
+    at_once = ALWAYS_SEARCHED if k > FEW_RELEVANT else min(AT_ONCE, ALWAYS_SEARCHED)
+    if method is None and n_bits <= at_once:
+        judged.look_at_inputs()
+        return judged.certificate()
+    judged.look_at_patterns()
+    fits = n_bits <= ALWAYS_SEARCHED or 2.0**n_bits * n_neurons <= PER_SECOND * time_limit / 4
+    if method == "inputs" or method == "branching":
+        judged.search(np.inf, time_limit, prune=method == "branching")
+    elif method is not None:
+        judged.solve_few_neurons(time_limit, method, len(judged.net.u))
+    elif fits:
+        judged.search(np.inf, time_limit / 2)
+    else:
+        judged.search(0.0, time_limit / 4)
+        judged.solve_few_neurons(time_limit, None, MOST_EXACT)
+        judged.relax_many_neurons(time_limit / 2)
+    if method is None:
+        judged.search(0.0, time_limit)
+        judged.raise_bounds()
+    return judged.certificate()
+
+
+def _refuse_method(method: object) -> None:
+    if method is not None and method not in METHODS:
+        raise InputError(f"method={method!r} does not exist. Pass one of {', '.join(METHODS)}, or leave `method` out.")
+
+
+class _Judged:
+    """What is known so far, pattern by pattern, in the network's unit."""
+
+    def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray, support: tuple[int, ...], time_limit: float):
+        self.begun, self.time_limit = monotonic(), time_limit
+        self.arrays, self.support, self.signs = (W, b, u), support, patterns(len(support))
+        self.net = net = unit_scale(W, b, u)
+        self.n_weighted = len(weighted_bits(net, support))
+        n_patterns = len(self.signs)
+        self.names, self.solved = ["bound"] * n_patterns, [False] * n_patterns
+        self.exactly: list[tuple[int, np.ndarray]] = []  # patterns, and bits that are least, or fail, exactly
+        self.fails = False  # whether one of them does
+        self.searches: dict[int, Search] = {}  # for the sign
+        self.searched = 0.0  # seconds
+
+    def look_at_patterns(self) -> None:
+        """Bound every pattern, and look for a local minimum where the bound is attained."""
+        self.lower, self.where = quick_bounds(self.net, self.support)
+        self.best = np.full(len(self.signs), np.inf)
+        for at in range(len(self.signs)):
+            self.look_at(at, self.where[at])
+
+    def look_at_inputs(self) -> None:
+        """Evaluate all inputs at once."""
+        cube = whole_cube(self.net, self.support, self.begun + self.time_limit)
+        self.lower, self.best, self.where = cube.lower, cube.least, cube.where
+        self.exactly, self.fails, self.solved = cube.exact, cube.fails, cube.known.tolist()
+        self.names = ["inputs" if known else "bound" for known in self.solved]
+
+    def look_at(self, at: int, bits: Int8[np.ndarray, " bit"]) -> None:
+        """Keep the local minimum near these irrelevant bits, if it is the pattern's least so far."""
+        margin = restriction(self.net, self.support, self.signs[at])
+        better = lowered(margin, bits)
+        value = float(margin.margins(better[None])[0])
+        if value < self.best[at]:
+            self.best[at], self.where[at] = value, better
+
+    @property
+    def decided(self) -> bool:
+        """Whether the verdict is known."""
+        return self.fails or float(self.best.min()) < -self.net.rounding or bool((self.lower > 0).all())
+
+    def left(self, until: float) -> float:
+        """Seconds left of so many since the beginning, >= 0."""
+        return max(self.begun + until - monotonic(), 0.0)
+
+    def search(self, goal: float, until: float, *, prune: bool = True) -> None:
+        """Branch and bound: on all patterns for the least margin (inf); on the open ones for their sign (0)."""
+        if goal == 0 and self.decided:
+            return
+        order = np.argsort(self.lower, kind="stable").tolist()
+        which = [at for at in order if goal > 0 or self.lower[at] <= 0]
+        new = {at: Search(self.net, self.support, self.signs[at], prune=prune) for at in which}
+        searches = {at: self.searches.get(at, new[at]) for at in which} if goal == 0 else new
+        begun = monotonic()
+        settle(list(searches.values()), self.begun + until, goal=goal)
+        self.keep(searches, goal)
+        if goal == 0:
+            self.searches, self.searched = self.searches | searches, self.searched + monotonic() - begun
+
+    def keep(self, searches: dict[int, Search], goal: float) -> None:
+        """What searches have found."""
+        for at, search in searches.items():
+            if (bits := search.bits) is not None:
+                self.look_at(at, bits)
+                if search.exact_least is not None and search.least_exactly is not None:
+                    self.exactly.append((at, search.least_exactly))
+                    self.fails |= search.exact_least <= 0
+            if search.lower > self.lower[at] or (search.finished and goal == np.inf):
+                self.names[at] = "branching" if search.branches else "inputs"
+            self.lower[at] = max(self.lower[at], search.lower)
+            self.solved[at] |= search.finished and goal == np.inf
+
+    def solve_few_neurons(self, until: float, method: Literal["states", "milp"] | None, most: int) -> None:
+        """The least margin of patterns with few unstable neurons, from their states or by a program."""
+        for place, at in enumerate(np.argsort(self.lower, kind="stable").tolist()):
+            margin = restriction(self.net, self.support, self.signs[at])
+            if not self.solved[at] and len(margin.v) <= most:
+                share = self.left(until) / (len(self.signs) - place)
+                found = least(margin, self.net.rounding, share, method)
+                if found.lower > self.lower[at] or found.solved:
+                    self.names[at] = found.method
+                self.lower[at], self.solved[at] = max(found.lower, self.lower[at]), found.solved
+                self.look_at(at, found.bits)
+
+    def relax_many_neurons(self, until: float) -> None:
+        """Raise the bound of open patterns with many: the largest exactly, and a line below each other one."""
+        net = self.net
+        largest = np.argsort(-np.abs(net.u) * (np.abs(net.W).sum(axis=1) + np.abs(net.b)), kind="stable")
+        chosen = np.zeros(len(net.u), bool)
+        chosen[largest[:MOST_EXACT]] = True
+        for place, at in enumerate(np.argsort(self.lower, kind="stable").tolist()):
+            share = self.left(until) / (len(self.signs) - place)
+            if self.lower[at] <= 0 and not self.decided and share > 0 and not self.solved[at]:
+                found = least(restriction(net, self.support, self.signs[at], chosen), net.rounding, share)
+                if found.lower > self.lower[at]:
+                    self.lower[at], self.names[at] = found.lower, found.method
+                self.look_at(at, found.bits)
+
+    def raise_bounds(self) -> None:
+        """Show larger and larger margins of a certified network, as far as that takes a moment."""
+        for share in GOALS:
+            goal = share * float(self.best.min())
+            which = [at for at in range(len(self.signs)) if self.lower[at] <= goal and not self.solved[at]]
+            if goal <= 0 or not (self.lower > 0).all() or not self.left(self.time_limit):
+                return
+            searches = {at: Search(self.net, self.support, self.signs[at]) for at in which}
+            reached = settle(list(searches.values()), self.begun + self.time_limit, goal=goal, most=RAISING)
+            self.keep(searches, goal)
+            if not reached:
+                return
+
+    def certificate(self) -> Certificate:
+        """All of it in the network's own units, with every reported margin exact."""
+        W, b, u = self.arrays
+        inputs = np.empty((len(self.signs), W.shape[1]), np.int8)
+        inputs[:, list(self.support)] = self.signs
+        others = irrelevant_bits(W.shape[1], self.support)
+        inputs[:, others] = self.where
+        low = np.argsort(self.best, kind="stable")[:MOST_EXACTLY].tolist()
+        exactly = sorted(self.exactly, key=lambda one: self.best[one[0]])[:MOST_EXACTLY]
+        if self.fails:  # the one that does is among them
+            exactly = self.exactly
+        ats = [*low, *(at for at, _ in exactly)]
+        tried = inputs[ats]
+        tried[len(low) :, others] = [bits for _, bits in exactly] or np.empty((0, len(others)))
+        signs = parities(len(self.support))[ats].tolist()
+        exact = [sign * output for sign, output in zip(signs, exact_outputs(W, b, u, tried), strict=True)]
+        margins: dict[int, Fraction] = {}
+        for at, x, margin in zip(ats, tried, exact, strict=True):
+            if at not in margins or margin < margins[at]:
+                margins[at], inputs[at] = margin, x
+        worst = min(margins, key=margins.__getitem__)
+        with np.errstate(over="ignore", invalid="ignore"):
+            upper = np.where(self.best < np.inf, self.best * self.net.scale, np.inf)
+        for at, margin in margins.items():
+            upper[at] = rounded(margin)
+        lower = np.minimum(self.lower * self.net.scale, upper)
+        verdict = verdict_of(float(self.lower.min()), margins[worst])
+        return Certificate(
+            verdict,
+            float(lower.min()),
+            rounded(margins[worst]),
+            inputs[worst],
+            self.support,
+            lower,
+            upper,
+            inputs,
+            tuple(self.names),
+            tuple(self.solved),
+            self.net.scale,
+            self.seconds_left() if verdict == "undecided" else 0.0,
+        )
+
+    def seconds_left(self) -> float:
+        """How much longer the search for signs would take, from the share of inputs decided; NaN if it cannot tell."""
+        if self.searched < ENOUGH:
+            return float("nan")
+        done = sum(search.work for search in self.searches.values())
+        to_do = 0.0
+        for at, search in self.searches.items():
+            if not search.finished and self.lower[at] <= 0:
+                closed = min(search.closed, 0.5 if search.closed >= 1 else 1.0)  # inputs that wait for exact arithmetic
+                to_do += search.work * (1 - closed) / closed if closed else np.nan
+        return self.searched * to_do / done if done and to_do else float("nan")
+
+
+def float64_output(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"],
+    x: Real[np.ndarray, " input"],
+) -> float:
+    """f(x) in float64, as a program that uses the network would have it.
+
+    Examples
+    --------
+    >>> float64_output(np.array([[0.5, 0.25]]), np.array([0.0]), np.array([2.0]), np.array([1, -1]))
+    0.5
+    """
+    hidden = np.maximum(W.astype(np.float64) @ x.astype(np.float64) + b.astype(np.float64), 0.0)
+    return float(hidden @ u.astype(np.float64))

@@ -1,0 +1,185 @@
+"""The fewest irrelevant bits to flip before a network's sign is no longer the parity: how far an input is from failing.
+
+1. With at most 20 irrelevant bits that have a weight, all their choices are evaluated (`nearest.py`).
+2. Where the margin is the least of a few linear functions (`worst.states`), the answer needs no search: each function
+   falls fastest by flipping the bits of largest gain first, and the first function to reach 0 says how many.
+3. With at most 40 unstable neurons it is the least number of flips under margin <= 0, a MILP as in `milp.py`.
+
+With more bits and more neurons it stays unknown, unless the network is certified: then no flips suffice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+import numpy as np
+from jaxtyping import Float, Int8, Real
+
+from circuits.constructions.certifying.certificate import refuse_time_limit
+from circuits.constructions.certifying.exact_outputs import exact_outputs
+from circuits.constructions.certifying.highs import dual_bound
+from circuits.constructions.certifying.least_margin import can_list_states, states
+from circuits.constructions.certifying.milp import MOST_EXACT, TOLERANCE, UNIT, Program
+from circuits.constructions.certifying.nearest import MOST_BITS, flips_to_failure
+from circuits.constructions.certifying.restriction import (
+    Restriction,
+    irrelevant_bits,
+    restriction,
+    unit_scale,
+    weighted_bits,
+)
+
+
+@dataclass(frozen=True)
+class Flips:
+    """Fewest flips of irrelevant bits after which an input fails.
+
+    Attributes
+    ----------
+    lower, upper
+        (example,) between which the number lies; 0 where the input fails as it is, inf where no flips suffice. Equal
+        where the number is known; `upper` is inf where no failing input was found in time. With more than 20 irrelevant
+        bits and 40 unstable neurons none is looked for.
+    """
+
+    lower: Float[np.ndarray, " example"]
+    upper: Float[np.ndarray, " example"]
+
+    @property
+    def fewest(self) -> Float[np.ndarray, " example"]:
+        """(example,) the number where it is known, else NaN."""
+        return np.where(self.lower == self.upper, self.upper, np.nan)
+
+    @property
+    def least(self) -> float:
+        """The least over examples, known even if a larger number is not; NaN otherwise."""
+        return _if_equal(float(self.lower.min()), float(self.upper.min()))
+
+    @property
+    def median(self) -> float:
+        """The median over examples, where the bounds leave only one; NaN otherwise.
+
+        Examples
+        --------
+        >>> flips = Flips(np.array([0.0, 2.0, 1.0]), np.array([0.0, 2.0, np.inf]))
+        >>> flips.least, flips.median, Flips(np.array([0.0, 1.0, 3.0]), np.array([0.0, 1.0, np.inf])).median
+        (0.0, nan, 1.0)
+        """
+        return _if_equal(float(np.median(self.lower)), float(np.median(self.upper)))
+
+
+def fewest_flips(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"],
+    support: Sequence[int],
+    inputs: Real[np.ndarray, "example input"],
+    *,
+    time_limit: float = 60.0,
+    certified: bool = False,
+) -> Flips:
+    """Fewest flips of bits outside the support after which sign f(x) is not the parity of the support.
+
+    Parameters
+    ----------
+    W, b, u
+        (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b).
+    support
+        (k,) relevant bits.
+    inputs
+        (example, input) in ±1.
+    time_limit
+        Seconds in all, >= 0.
+    certified
+        Whether `certify` has proved that no input fails: then no flips suffice, and nothing is searched.
+
+    Raises
+    ------
+    InputError
+        A weight is not finite; the support does not name bits of the input; the time limit is negative or NaN.
+
+    Examples
+    --------
+    The output is x0 + (x1 + x2 + x3) / 2: where x0 = 1 and all others are 1, three flips are needed.
+
+    >>> W = np.array([[1.0, 0.5, 0.5, 0.5], [-1.0, -0.5, -0.5, -0.5]])
+    >>> fewest_flips(W, np.zeros(2), np.array([1.0, -1.0]), [0], np.array([[1, 1, 1, 1], [1, -1, 1, -1]])).fewest
+    array([3., 1.])
+    """
+    refuse_time_limit(time_limit)
+    if certified:
+        return Flips(np.full(len(inputs), np.inf), np.full(len(inputs), np.inf))
+    deadline = monotonic() + time_limit
+    net = unit_scale(W, b, u)
+    others = irrelevant_bits(W.shape[1], support)
+    signs = inputs[:, list(support)].astype(np.int8)
+    lower, upper = np.zeros(len(inputs)), np.zeros(len(inputs))
+    right = np.array(
+        [
+            int(pattern.prod()) * output > 0
+            for pattern, output in zip(signs, exact_outputs(W, b, u, inputs), strict=True)
+        ],
+        bool,
+    )
+    if len(weighted_bits(net, support)) <= MOST_BITS:
+        for pattern in np.unique(signs[right], axis=0):
+            here = right & (signs == pattern).all(axis=1)
+            lower[here], upper[here] = 1.0, np.inf
+            if monotonic() < deadline:
+                bits = inputs[here][:, others].astype(np.int8)
+                lower[here], upper[here] = flips_to_failure(net, support, pattern, bits, deadline)
+        return Flips(lower, upper)
+    margins: dict[bytes, Restriction] = {}
+    for at in np.flatnonzero(right):
+        pattern, key = signs[at], signs[at].tobytes()
+        if key not in margins:
+            margins[key] = restriction(net, support, pattern)
+        bits = inputs[at, others].astype(np.int8)
+        if can_list_states(margins[key]):
+            lower[at], failing = _by_states(margins[key], bits, net.rounding)
+        elif len(margins[key].v) <= MOST_EXACT:
+            lower[at], failing = _by_milp(margins[key], bits, (deadline - monotonic()) / (len(inputs) - at))
+        else:
+            lower[at], failing = 1.0, None
+        upper[at] = np.inf
+        if failing is not None:
+            x = inputs[at].astype(np.int8)
+            x[others] = failing
+            if int(pattern.prod()) * exact_outputs(W, b, u, x[None])[0] <= 0:
+                upper[at] = float((failing != bits).sum())
+    return Flips(lower, upper)
+
+
+def _if_equal(low: float, high: float) -> float:
+    return low if low == high else float("nan")
+
+
+def _by_states(
+    margin: Restriction, bits: Int8[np.ndarray, " bit"], rounding: float
+) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
+    """As `_by_milp`."""
+    constants, slopes = states(margin)
+    x = bits.astype(np.float64)
+    gains = np.maximum(2 * slopes * x, 0.0)  # (state, bit)
+    order = np.argsort(-gains, axis=1, kind="stable")
+    left = (constants + slopes @ x)[:, None] - np.cumsum(np.take_along_axis(gains, order, axis=1), axis=1)
+    reached = np.flatnonzero((left <= rounding).any(axis=0))
+    if not reached.size:
+        return np.inf, None
+    n_flips = int(reached[0]) + 1
+    failing = bits.copy()
+    failing[order[left[:, n_flips - 1].argmin(), :n_flips]] *= -1
+    return float(n_flips), failing
+
+
+def _by_milp(
+    margin: Restriction, bits: Int8[np.ndarray, " bit"], time_limit: float
+) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
+    """A lower bound of the number of flips, inf if there is no way, and failing bits if any were found."""
+    program = Program(margin)
+    flips = np.zeros(program.n_variables)  # z flips down where x = 1, up where x = -1
+    flips[: program.n_bits] = -bits
+    already = int((bits > 0).sum())
+    answer = program.solved(flips, time_limit, margin_at_most=TOLERANCE * UNIT)
+    fewest = np.ceil(dual_bound(answer) + already - 1e-6)
+    return max(1.0, float(fewest)), program.bits(answer)

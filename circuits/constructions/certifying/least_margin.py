@@ -1,0 +1,152 @@
+"""The least value of a restriction over the irrelevant bits: where the network comes closest to being wrong.
+
+Three ways, the first that applies:
+
+1. *states*. A term v·relu(h) with v < 0 is min(0, v·h). Without unstable terms of v > 0 the margin is therefore the
+   least of 2^t linear functions, one for each choice of on and off among t neurons, and each of them is least at
+   constant - ‖slope‖₁. No search, no tolerance but rounding.
+2. *inputs*. All 2^m of them, where at most 16 bits have a weight.
+3. *milp*. `milp.py`: bits and neurons' states as integers, solved by HiGHS.
+
+`certify` takes them where there are too many inputs to search all, and only few unstable neurons.
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int8
+
+from circuits.constructions.certifying.halves import all_margins
+from circuits.constructions.certifying.milp import TOLERANCE, least_by_milp
+from circuits.constructions.certifying.restriction import Restriction
+from circuits.constructions.patterns import patterns
+from circuits.errors import InputError
+
+MOST_STATES, MOST_BITS = 12, 16  # neurons and bits that are gone through in all combinations
+MOST_LISTED = 18  # neurons whose states are listed if someone insists: 2^18 slopes of 37 bits make 80 MB
+BLOCK = 12  # bits whose inputs are evaluated at a time
+
+Method = Literal["states", "inputs", "milp"]
+
+
+class Least(NamedTuple):
+    """The least value: no input has less than `lower`; `bits` is the best found; `method` says how."""
+
+    lower: float
+    bits: Int8[np.ndarray, " bit"]
+    method: Method
+    solved: bool
+
+
+def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method: Method | None = None) -> Least:
+    """The least value of a restriction at unit scale, and where it is attained.
+
+    Parameters
+    ----------
+    margin
+        What to minimise.
+    rounding
+        What float64 can lose in its value.
+    time_limit
+        Seconds; only a MILP may need them.
+    method
+        Insist on one of the three ways; by default the first that applies.
+
+    Raises
+    ------
+    InputError
+        The states are asked for, and they are too many to list, or the margin is not their least.
+
+    Examples
+    --------
+    1 + x1 - relu(x0 + x1) is least, at 0, where x1 = -1, and where x0 = x1 = 1.
+
+    >>> one = np.array([1.0])
+    >>> least(Restriction(1.0, np.array([0.0, 1.0]), np.array([[1.0, 1.0]]), np.array([0.0]), -one), 1e-15)
+    Least(lower=-1e-15, bits=array([ 1, -1], dtype=int8), method='states', solved=True)
+    """
+    if method is None:
+        weighted = (margin.slope != 0) | margin.A.any(axis=0)
+        otherwise: Method = "inputs" if weighted.sum() <= MOST_BITS else "milp"
+        method = "states" if can_list_states(margin) else otherwise
+    if method == "states":
+        _refuse_states(margin)
+        value, bits = _least_of_states(margin)
+    elif method == "inputs":
+        value, bits = _least_of_inputs(margin)
+    else:
+        bound, bits, solved = least_by_milp(margin, time_limit)
+        return Least(bound - TOLERANCE, lowered(margin, bits), method, solved)
+    return Least(value - rounding, bits, method, True)
+
+
+def can_list_states(margin: Restriction) -> bool:
+    """Whether the margin is the least of a few linear functions."""
+    return len(margin.v) <= MOST_STATES and bool((margin.v < 0).all())
+
+
+def states(
+    margin: Restriction,
+) -> tuple[Float[np.ndarray, " state"], Float[np.ndarray, "state bit"]]:
+    """Constants and slopes of the linear functions whose least is the margin, where `can_list_states`."""
+    on = (patterns(len(margin.v)) + 1) / 2.0  # (state, unstable)
+    weighted = on * margin.v
+    return margin.constant + weighted @ margin.c, margin.slope + weighted @ margin.A
+
+
+def lowered(margin: Restriction, bits: Int8[np.ndarray, " bit"]) -> Int8[np.ndarray, " bit"]:
+    """Flip the bit that lowers the value most, until none lowers it: a local minimum near `bits`."""
+    x = bits.astype(np.float64)
+    hidden = margin.A @ x + margin.c
+    while x.size:
+        flipped = np.maximum(hidden[:, None] - 2 * margin.A * x, 0.0)  # (unstable, bit)
+        change = margin.v @ (flipped - np.maximum(hidden, 0.0)[:, None]) - 2 * margin.slope * x
+        best = int(change.argmin())
+        if change[best] >= -1e-15:
+            break
+        hidden -= 2 * margin.A[:, best] * x[best]
+        x[best] = -x[best]
+    return x.astype(np.int8)
+
+
+def _least_of_states(margin: Restriction) -> tuple[float, Int8[np.ndarray, " bit"]]:
+    constants, slopes = states(margin)
+    values = constants - np.abs(slopes).sum(axis=1)
+    best = int(values.argmin())
+    return float(values[best]), np.where(slopes[best] > 0, -1, 1).astype(np.int8)
+
+
+def _least_of_inputs(margin: Restriction) -> tuple[float, Int8[np.ndarray, " bit"]]:
+    weighted = np.flatnonzero((margin.slope != 0) | margin.A.any(axis=0))
+    low, high = weighted[:BLOCK], weighted[BLOCK:]
+    slope, A = margin.slope[low], np.ascontiguousarray(margin.A[:, low])
+    best, where = np.inf, np.ones(len(margin.slope), np.int8)
+    values = np.empty(2 ** len(low))
+    for entry in range(2 ** len(high)):
+        fixed = _signs(entry, len(high))
+        constant = margin.constant + float(margin.slope[high] @ fixed)
+        all_margins(constant, slope, A, margin.c + margin.A[:, high] @ fixed, margin.v, len(low), len(A), values)
+        if values.min() < best:
+            best = float(values.min())
+            where[high], where[low] = fixed, _signs(int(values.argmin()), len(low))
+    return best, where
+
+
+def _signs(entry: int, n_bits: int) -> Float[np.ndarray, " bit"]:
+    """Bit j of an index as x_j, ±1."""
+    return 2.0 * (entry >> np.arange(n_bits) & 1) - 1.0
+
+
+def _refuse_states(margin: Restriction) -> None:
+    n_terms, n_raising = len(margin.v), int((margin.v > 0).sum())
+    if n_raising:
+        raise InputError(
+            f"method='states' needs a margin that every unstable neuron lowers; {n_raising} of {n_terms} raise it. "
+            f"Leave `method` out: branch and bound needs no such condition."
+        )
+    if n_terms > MOST_LISTED:
+        size = 8 * len(margin.slope) * 2.0**n_terms / 2**30
+        raise InputError(
+            f"method='states' lists the 2^{n_terms} on/off states of {n_terms} unstable neurons, {size:.3g} GiB; at "
+            f"most 2^{MOST_LISTED} are listed. Leave `method` out: branch and bound needs no list."
+        )

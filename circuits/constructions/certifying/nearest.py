@@ -1,0 +1,106 @@
+"""Flips between every input of a pattern and the nearest input that fails, for all choices of the irrelevant bits.
+
+Tables of half inputs (`halves.py`) give the margin on all 2^m choices. The Hamming distance to the failing ones then
+takes one pass per bit: after bit j, d(x) is the distance if only bits 0..j may change,
+
+    d(x) <- min(d(x), d(x with bit j flipped) + 1)
+
+A margin within the rounding error of 0 is decided in exact arithmetic, as long as time is left.
+"""
+
+from collections.abc import Sequence
+from time import monotonic
+
+import numpy as np
+from jaxtyping import Bool, Float, Int8, Int16
+
+from circuits.constructions.certifying.exact_outputs import exact_outputs
+from circuits.constructions.certifying.halves import all_margins
+from circuits.constructions.certifying.restriction import UnitScale, irrelevant_bits, restriction, weighted_bits
+
+MOST_BITS = 20  # irrelevant bits with a weight; a thousand neurons on 2^20 choices take a second
+NEVER = 1000  # more than any distance
+EXACT_AT_ONCE = 64
+
+
+def flips_to_failure(
+    net: UnitScale,
+    support: Sequence[int],
+    pattern: Int8[np.ndarray, " k"],
+    bits: Int8[np.ndarray, "example bit"],
+    deadline: float,
+) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"]]:
+    """Bounds of the fewest flips of irrelevant bits after which each example fails; inf where none suffice.
+
+    Parameters
+    ----------
+    net
+        The network, of at most 20 irrelevant bits with a weight.
+    support, pattern
+        (k,) the relevant bits, and their values.
+    bits
+        (example, bit) the irrelevant bits in ±1.
+    deadline
+        When to stop deciding margins within rounding, as `time.monotonic` counts.
+
+    Returns
+    -------
+    (example,) each. They differ only where a margin within rounding was left undecided.
+
+    Examples
+    --------
+    The output is x0 + (x1 + x2) / 2, which fails at x0 = 1 where x1 = x2 = -1.
+
+    >>> from circuits.constructions.certifying.restriction import unit_scale
+    >>> net = unit_scale(np.array([[1.0, 0.5, 0.5], [-1.0, -0.5, -0.5]]), np.zeros(2), np.array([1.0, -1.0]))
+    >>> flips_to_failure(net, [0], np.array([1], np.int8), np.array([[1, 1], [1, -1]], np.int8), np.inf)
+    (array([2., 1.]), array([2., 1.]))
+    """
+    weighted = weighted_bits(net, support)
+    places = np.searchsorted(irrelevant_bits(net.W.shape[1], support), weighted)
+    margin = restriction(net, support, pattern)
+    A, slope = np.ascontiguousarray(margin.A[:, places]), np.ascontiguousarray(margin.slope[places])
+    values = np.empty(2 ** len(weighted))
+    all_margins(margin.constant, slope, A, margin.c, margin.v, len(weighted), len(margin.v), values)
+    fails, doubtful = values < -net.rounding, np.abs(values) <= net.rounding
+    entries = (bits[:, places] > 0) @ (1 << np.arange(len(weighted)))
+    lower, upper = (_distances(inputs)[entries] for inputs in (fails | doubtful, fails))
+    if (lower < upper).any():
+        _decide(net, support, pattern, fails, doubtful, deadline)
+        lower, upper = (_distances(inputs)[entries] for inputs in (fails | doubtful, fails))
+    return _as_floats(lower), _as_floats(upper)
+
+
+def _distances(inputs: Bool[np.ndarray, " choice"]) -> Int16[np.ndarray, " choice"]:
+    """Hamming distance of every choice of bits to the nearest of `inputs`; `NEVER` if there is none."""
+    distance = np.where(inputs, 0, NEVER).astype(np.int16)
+    for bit in range(len(inputs).bit_length() - 1):
+        halves = distance.reshape(-1, 2, 1 << bit)  # (…, this bit, …)
+        np.minimum(halves, halves[:, ::-1] + 1, out=halves)
+    return np.minimum(distance, np.int16(NEVER))
+
+
+def _decide(
+    net: UnitScale,
+    support: Sequence[int],
+    pattern: Int8[np.ndarray, " k"],
+    fails: Bool[np.ndarray, " choice"],
+    doubtful: Bool[np.ndarray, " choice"],
+    deadline: float,
+) -> None:
+    """Decide doubtful choices in exact arithmetic, in place, until the time is up."""
+    entries, weighted = np.flatnonzero(doubtful), weighted_bits(net, support)
+    for start in range(0, len(entries), EXACT_AT_ONCE):
+        if monotonic() >= deadline:
+            return
+        some = entries[start : start + EXACT_AT_ONCE]
+        inputs = np.ones((len(some), net.W.shape[1]), np.int8)
+        inputs[:, list(support)] = pattern
+        inputs[:, weighted] = 2 * (some[:, None] >> np.arange(len(weighted)) & 1) - 1
+        outputs = exact_outputs(*net.raw, inputs)
+        fails[some] = [int(pattern.prod()) * output <= 0 for output in outputs]
+        doubtful[some] = False
+
+
+def _as_floats(distance: Int16[np.ndarray, " example"]) -> Float[np.ndarray, " example"]:
+    return np.where(distance < NEVER, distance, np.inf)

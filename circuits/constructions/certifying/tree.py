@@ -1,0 +1,340 @@
+"""Branch and bound over the irrelevant bits of a pattern: the least margin, or whether it is above a goal. Compiled.
+
+A node of the tree has some bits fixed. Fixing bits narrows the preactivation of every neuron: where it can no longer
+change sign the neuron is off, or linear and part of one linear function; only the *unstable* ones keep a row. A line
+below each of their terms adds up to a lower bound of the node, constant - ‖slope‖₁ (Zhang et al. 2018). A node whose
+bound is good enough is closed; otherwise the bit that matters most to its unstable neurons is fixed both ways. The last
+12 bits are not branched on: all their inputs are evaluated from tables of half inputs (`halves.py`).
+
+The bound of rounding errors is a running one: 2^-53 times the number of roundings times the sum of the absolute terms
+|v_i|·(‖w_i‖₁ + |b_i|) of the neurons that are not off in the node. What lies within it of 0 has an unknown sign: such
+inputs are handed out, as candidates for exact arithmetic.
+
+The walk goes depth first, so memory does not grow with the number of nodes. It can stop after any node and go on later.
+"""
+
+from typing import NamedTuple, no_type_check
+
+import numba
+import numpy as np
+
+from circuits.constructions.certifying.halves import all_margins
+
+LEAF = 12  # bits whose inputs are all evaluated
+CANDIDATES = 2 * 2**LEAF  # that are held until they are handed out
+NODE = 12.0  # evaluations of a neuron at an input that take as long as one of its weights in a node
+TINY = 2.0**-900  # what unit scale can lose below the smallest float64, and more
+UNIT = 2.0**-53  # a float64 operation loses at most this share
+
+# What `walk` returns.
+FINISHED, PAUSED, FULL, FAILED = 0, 1, 2, 3
+
+# Places in `counts` and `values`.
+DEPTH, N_CANDIDATES, FAILS, N_LEAVES, N_PRUNED = 0, 1, 2, 3, 4
+BEST, FLOOR, CLEAR, CLOSED, WORK = 0, 1, 2, 3, 4
+
+
+class Tree(NamedTuple):
+    """A walk: what a node at each depth holds, and what has been found.
+
+    Attributes
+    ----------
+    rows, c, v, size, reach
+        (depth, neuron, bit), (depth, neuron) …: the unstable neurons of the node, with the bits that are not fixed;
+        `size` is ‖w‖₁ + |b| in the whole network, `reach` Σ|w_j| over those bits.
+    n_terms, constant, slope, mass
+        (depth,), (depth,), (depth, bit), (depth,): how many those are; the linear rest and its sum of absolute terms.
+    bits
+        (depth, bit) index of each bit that is not fixed.
+    place, sign, tried
+        (depth,) which of them is fixed next, to what at first, and how many of both children were begun.
+    lower, error
+        (depth,) the node's lower bound, and the bound of rounding errors in it.
+    x, best
+        (bit,) the bits fixed so far; the best input found.
+    candidates
+        (candidate, bit) inputs whose sign is within the rounding error.
+    counts, values
+        The names above: the current depth, …; the least margin found, the least of all lower bounds (`FLOOR`), the
+        same without the candidates (`CLEAR`), the share of inputs in closed nodes, and the work done, in evaluations
+        of one neuron at one input.
+    """
+
+    rows: np.ndarray
+    c: np.ndarray
+    v: np.ndarray
+    size: np.ndarray
+    reach: np.ndarray
+    n_terms: np.ndarray
+    constant: np.ndarray
+    slope: np.ndarray
+    mass: np.ndarray
+    bits: np.ndarray
+    place: np.ndarray
+    sign: np.ndarray
+    tried: np.ndarray
+    lower: np.ndarray
+    error: np.ndarray
+    x: np.ndarray
+    best: np.ndarray
+    candidates: np.ndarray
+    counts: np.ndarray
+    values: np.ndarray
+
+
+def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tree:
+    """The tree of m(x) = Σ_i v_i relu(c_i + A_i·x), with its root ready and nothing found.
+
+    Parameters
+    ----------
+    A, c, v
+        (neuron, bit), (neuron,), (neuron,).
+    size
+        (neuron,) what bounds every |c_i + A_i·x|, and the terms that c_i is a sum of.
+    """
+    n_terms, n_bits = A.shape
+    depths = max(n_bits - LEAF, 0) + 1
+
+    def reals(*more: int) -> np.ndarray:
+        return np.zeros((depths, *more))
+
+    def wholes(*more: int) -> np.ndarray:
+        return np.zeros((depths, *more), np.int64)
+
+    rows = np.empty((depths, max(n_terms, 1), n_bits))  # untouched memory costs nothing
+    c_, v_, size_, reach = (np.empty(rows.shape[:2]) for _ in range(4))
+    x, best = np.ones(n_bits, np.int8), np.ones(n_bits, np.int8)
+    candidates = np.empty((CANDIDATES, n_bits), np.int8)
+    tree = Tree(
+        rows, c_, v_, size_, reach, wholes(), reals(), reals(n_bits), reals(), wholes(n_bits), wholes(), wholes(),
+        wholes(), reals(), reals(), x, best, candidates, np.zeros(5, np.int64), np.array([*[np.inf] * 3, 0.0, 0.0]),
+    )  # fmt: skip
+    plant(tree, A, c, v, size)
+    return tree
+
+
+def plant(tree: Tree, A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> None:
+    """Fill the root: neurons that no input can turn on or off leave, or join the linear part."""
+    n_bits = A.shape[1]
+    tree.bits[0] = np.arange(n_bits)
+    _sort(A, c, v, size, np.abs(A).sum(axis=1), len(A), n_bits, n_bits, 0, tree, 0)
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _fix(tree, depth, sign):
+    """Make the child of the node at this depth that has its chosen bit fixed; the last bit takes its place."""
+    place, child = tree.place[depth], depth + 1
+    last = tree.x.shape[0] - child
+    tree.x[tree.bits[depth, place]] = sign
+    tree.constant[child] = tree.constant[depth] + sign * tree.slope[depth, place]
+    tree.mass[child], tree.tried[child] = tree.mass[depth], 0
+    tree.slope[child, :last], tree.bits[child, :last] = tree.slope[depth, :last], tree.bits[depth, :last]
+    if place < last:
+        tree.slope[child, place], tree.bits[child, place] = tree.slope[depth, last], tree.bits[depth, last]
+    _sort(
+        tree.rows[depth], tree.c[depth], tree.v[depth], tree.size[depth], tree.reach[depth], tree.n_terms[depth],
+        last, place, sign, tree, child,
+    )  # fmt: skip
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
+    """Sort neurons into a node, as off, linear or unstable there; the bit at `place`, unless the last, is fixed."""
+    to_rows, to_c, to_v, to_size, to_reach = (
+        tree.rows[depth], tree.c[depth], tree.v[depth], tree.size[depth], tree.reach[depth],
+    )  # fmt: skip
+    slope, constant, mass, term = tree.slope[depth], tree.constant[depth], tree.mass[depth], 0
+    slack = 4.0 * (tree.x.shape[0] + 16) * UNIT
+    for i in range(n_terms):
+        h, extent, last = c[i], reach[i], 0.0
+        if sign != 0:
+            h, extent, last = h + sign * rows[i, place], extent - abs(rows[i, place]), rows[i, n_bits]
+        if v[i] == 0.0 or h + extent < -slack * size[i]:
+            continue  # off, whatever was rounded
+        if h - extent >= 0.0:
+            constant += v[i] * h
+            mass += abs(v[i]) * size[i]
+            before = slope[place] if place < n_bits else 0.0
+            for bit in range(n_bits):
+                slope[bit] += v[i] * rows[i, bit]
+            if place < n_bits:
+                slope[place] = before + v[i] * last
+            continue
+        for bit in range(n_bits):
+            to_rows[term, bit] = rows[i, bit]
+        if place < n_bits:
+            to_rows[term, place] = last
+        to_c[term], to_v[term], to_size[term], to_reach[term] = h, v[i], size[i], extent
+        term += 1
+    tree.constant[depth], tree.mass[depth], tree.n_terms[depth] = constant, mass, term
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+def _bound(tree, depth, roundings, slope, score):
+    """Lower bound and error of a node; writes the slope of the lines, and how much each bit matters."""
+    n_bits = tree.x.shape[0] - depth
+    constant, mass = tree.constant[depth], tree.mass[depth]
+    for bit in range(n_bits):
+        slope[bit], score[bit] = tree.slope[depth, bit], 0.0
+    for i in range(tree.n_terms[depth]):
+        row, c, v, reach = tree.rows[depth, i], tree.c[depth, i], tree.v[depth, i], tree.reach[depth, i]
+        low, high = min(c - reach, 0.0), max(c + reach, 0.0)
+        mass += abs(v) * tree.size[depth, i]
+        if v > 0.0:  # 0, or the neuron itself: the nearer one
+            steep, lift, gap = (1.0, 0.0, -low) if high > -low else (0.0, 0.0, high)
+        else:  # the chord
+            steep = high / (high - low) if high > low else 0.0
+            lift, gap = -steep * low, -steep * low
+        constant += v * (steep * c + lift)
+        weight, gap = v * steep, abs(v) * gap / (reach if reach > 0.0 else 1.0)
+        for bit in range(n_bits):
+            slope[bit] += weight * row[bit]
+            score[bit] += gap * abs(row[bit])
+    for bit in range(n_bits):
+        constant -= abs(slope[bit])
+    tree.lower[depth], tree.error[depth] = constant, roundings * UNIT * mass + TINY
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
+def _try_least(tree, depth, slope):
+    """Evaluate the input at which the node's lines are least; keep it if it is the best so far."""
+    n_bits = tree.x.shape[0] - depth
+    x = np.where(slope[:n_bits] > 0.0, -1.0, 1.0)
+    rows, c, v, linear = tree.rows[depth], tree.c[depth], tree.v[depth], tree.slope[depth]
+    value = tree.constant[depth]
+    for bit in range(n_bits):
+        value += linear[bit] * x[bit]
+    for i in range(tree.n_terms[depth]):
+        h = c[i]
+        for bit in range(n_bits):
+            h += rows[i, bit] * x[bit]
+        value += v[i] * max(h, 0.0)
+    if value < tree.values[BEST]:
+        tree.values[BEST] = value
+        tree.best[:] = tree.x
+        for bit in range(n_bits):
+            tree.best[tree.bits[depth, bit]] = np.int8(x[bit])
+    if value < -tree.error[depth]:
+        tree.counts[FAILS] = 1
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _leaf(tree, depth, out):
+    """Evaluate every input of a node; hand out those whose sign is not known."""
+    n_bits, error = tree.x.shape[0] - depth, tree.error[depth]
+    all_margins(
+        tree.constant[depth], tree.slope[depth], tree.rows[depth], tree.c[depth], tree.v[depth], n_bits,
+        tree.n_terms[depth], out,
+    )  # fmt: skip
+    tree.counts[N_LEAVES] += 1
+    least, clear = 0, np.inf
+    for entry in range(1 << n_bits):
+        value = out[entry]
+        if value < out[least]:
+            least = entry
+        if value > error:
+            clear = min(clear, value)
+        elif value < -error:
+            tree.counts[FAILS] = 1
+    tree.values[FLOOR] = min(tree.values[FLOOR], out[least] - error)
+    tree.values[CLEAR] = min(tree.values[CLEAR], clear - error)
+    if out[least] < tree.values[BEST]:
+        tree.values[BEST] = out[least]
+        _input(tree, depth, least, tree.best)
+    if tree.counts[FAILS] == 0 and out[least] <= error:
+        for entry in range(1 << n_bits):
+            if out[entry] <= error:
+                _input(tree, depth, entry, tree.candidates[tree.counts[N_CANDIDATES]])
+                tree.counts[N_CANDIDATES] += 1
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True)
+def _input(tree, depth, entry, bits):
+    """Write the bits of an entry of a leaf."""
+    bits[:] = tree.x
+    for bit in range(tree.x.shape[0] - depth):
+        bits[tree.bits[depth, bit]] = 1 if entry >> bit & 1 else -1
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def walk(tree, goal, prune, roundings, until):
+    """Go on with the search until it is finished, has done its work, has failed or is full of candidates.
+
+    Parameters
+    ----------
+    tree
+        Where it is; changed in place.
+    goal
+        Close a node once its margins are surely above this, and stop at the first that is not: 0 asks for the sign.
+        With inf, close a node once it has no margin below the best: the least margin is found.
+    prune
+        False: close none before its inputs are evaluated.
+    roundings
+        How many roundings a term of an output can meet.
+    until
+        How much work may have been done, in all, before it pauses.
+
+    Returns
+    -------
+    FINISHED; PAUSED; FULL, where candidates wait; or FAILED, where a margin is not above a finite goal.
+    """
+    n_all = tree.x.shape[0]
+    slope, score, out = np.empty(n_all), np.empty(n_all), np.empty(1 << min(LEAF, n_all))
+    while tree.counts[DEPTH] >= 0:
+        if goal < np.inf and (tree.counts[FAILS] == 1 or (goal > 0.0 and tree.values[BEST] <= goal)):
+            return FAILED
+        if tree.counts[N_CANDIDATES] > CANDIDATES - (1 << LEAF):
+            return FULL
+        if tree.values[WORK] >= until:
+            return PAUSED
+        depth = tree.counts[DEPTH]
+        n_bits = n_all - depth
+        if tree.tried[depth] == 0:
+            _bound(tree, depth, roundings, slope, score)
+            tree.values[WORK] += NODE * (tree.n_terms[depth] + 1) * (n_bits + 1)
+        lower, error = tree.lower[depth], tree.error[depth]
+        if goal < np.inf:
+            enough = lower - error > goal
+        else:
+            enough = lower >= tree.values[BEST] and (lower > error or tree.counts[FAILS] == 1)
+        if tree.tried[depth] == 2:
+            tree.counts[DEPTH] -= 1
+        elif prune and enough:
+            tree.values[FLOOR] = min(tree.values[FLOOR], lower - error)
+            tree.values[CLEAR] = min(tree.values[CLEAR], lower - error)
+            tree.values[CLOSED] += (1.0 - 0.5 * tree.tried[depth]) * 0.5**depth
+            tree.counts[N_PRUNED] += 1
+            tree.counts[DEPTH] -= 1
+        elif n_bits <= LEAF:
+            _leaf(tree, depth, out)
+            tree.values[WORK] += (tree.n_terms[depth] + 1.0) * (1 << n_bits)
+            tree.values[CLOSED] += 0.5**depth
+            tree.counts[DEPTH] -= 1
+        else:
+            if tree.tried[depth] == 0:
+                _try_least(tree, depth, slope)
+                tree.place[depth] = score[:n_bits].argmax()
+                tree.sign[depth] = -1 if slope[tree.place[depth]] > 0.0 else 1
+                _fix(tree, depth, tree.sign[depth])
+            else:
+                _fix(tree, depth, -tree.sign[depth])
+            tree.tried[depth] += 1
+            tree.counts[DEPTH] += 1
+    return FINISHED
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def regrow(tree):
+    """Make the nodes on the way to the current one again, from what was chosen at each."""
+    for depth in range(tree.counts[DEPTH]):
+        tried = tree.tried[depth + 1]
+        _fix(tree, depth, tree.sign[depth] if tree.tried[depth] == 1 else -tree.sign[depth])
+        tree.tried[depth + 1] = tried

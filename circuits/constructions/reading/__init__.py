@@ -1,0 +1,1 @@
+"""Circuits read from learned weights: gates, elements, matching construction, efficiency."""

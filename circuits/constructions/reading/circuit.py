@@ -1,0 +1,124 @@
+"""A learned circuit, read: the gate of each neuron, the elements they merge to, the constructions they match, the
+price.
+
+This puts the parts together for one network given as arrays; each part is a module beside this one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from circuits.constructions.building.construction import Construction
+from circuits.constructions.reading.efficiency import Price, price
+from circuits.constructions.reading.elements import MERGE_COSINE, MERGE_FLOOR, elements, merged_network
+from circuits.constructions.reading.gates import Gates, firing_sets, nearest_gates
+from circuits.constructions.reading.match import Match, matches, verdict
+from circuits.constructions.reading.recovered_bits import relevant_share
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """What `read_circuit` finds.
+
+    Attributes
+    ----------
+    gates
+        Of each neuron; `sign_agrees` (neuron,) 1 where the sign of u is the template's, -1 where not, 0 for no sign.
+    fires, always, can
+        (neuron, pattern) see `firing_sets`.
+    share
+        (neuron,) relevant / irrelevant weight, see `relevant_share`.
+    element
+        (neuron,) the element that it is part of, by falling path norm; -1 below the floor.
+    W, b, u
+        (element, k), (element,), (element,) the merged elements on the relevant bits, |u| = 1.
+    element_gates
+        Of each element.
+    matches
+        To each construction, the nearest first.
+    price
+        Of the neurons as given, with all their weights.
+    """
+
+    gates: Gates
+    sign_agrees: Int[np.ndarray, " neuron"]
+    fires: Bool[np.ndarray, "neuron pattern"]
+    always: Bool[np.ndarray, "neuron pattern"]
+    can: Bool[np.ndarray, "neuron pattern"]
+    share: Float[np.ndarray, " neuron"]
+    element: Int[np.ndarray, " neuron"]
+    W: Float[np.ndarray, "element k"]
+    b: Float[np.ndarray, " element"]
+    u: Float[np.ndarray, " element"]
+    element_gates: Gates
+    matches: dict[str, Match]
+    price: Price
+
+    @property
+    def verdict(self) -> str:
+        """Its gates in words, and the nearest construction."""
+        return verdict(self.element_gates, self.matches)
+
+
+def read_circuit(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"],
+    support: Sequence[int],
+    constructions: Mapping[str, Construction],
+    *,
+    cosine: float = MERGE_COSINE,
+    floor: float = MERGE_FLOOR,
+) -> Circuit:
+    """Read a circuit.
+
+    Parameters
+    ----------
+    W, b, u
+        (neuron, input), (neuron,), (neuron,): a network or its active subnetwork.
+    support
+        The relevant bits.
+    constructions
+        What to compare with, by name, on as many bits.
+    cosine, floor
+        As in `elements`; the cosine is also that above which an element is a construction's neuron.
+
+    Raises
+    ------
+    ValueError
+        A weight is not finite.
+
+    Examples
+    --------
+    Two AND gates, one of them split in two; the third bit is irrelevant.
+
+    >>> W = np.array([[1.0, 1.0, 0.1], [0.5, 0.5, 0.0], [-1.0, 1.0, 0.1]])
+    >>> found = read_circuit(W, np.zeros(3), np.array([1.0, 1.0, -2.0]), [0, 1], {})
+    >>> found.verdict, found.element.tolist(), found.gates.names
+    ('2 AND gates', [1, 1, 0], ['A(++)', 'A(++)', 'A(-+)'])
+    """
+    merged = elements(W, b, u, cosine, floor)
+    if merged is None:
+        raise ValueError("a weight is not finite: a diverged network has no circuit")
+    bits = list(support)
+    all_W, merged_b, merged_u = merged_network(W, b, u, merged)
+    merged_W = all_W[:, bits]
+    gates = nearest_gates(W[:, bits].astype(np.float64), b.astype(np.float64))
+    fires, always, can = firing_sets(W, b, bits)
+    return Circuit(
+        gates=gates,
+        sign_agrees=(gates.expected * np.sign(u)).astype(np.int64),
+        fires=fires,
+        always=always,
+        can=can,
+        share=relevant_share(W, tuple(bits)),
+        element=merged.labels,
+        W=merged_W,
+        b=merged_b,
+        u=merged_u,
+        element_gates=nearest_gates(merged_W, merged_b),
+        matches=matches(merged_W, merged_b, merged_u, constructions, cosine),
+        price=price(W, b, u, bits),
+    )

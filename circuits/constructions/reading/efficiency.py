@@ -1,0 +1,144 @@
+"""What a network pays for parity: path cost P = Σ|u|·‖(w, b)‖, margin m, and how near P/m is to the least possible.
+
+The margin m is the least π(z) f(z) over the 2^k patterns z of the relevant bits, the other bits averaged out: f(z) =
+E[f(x) | x_S = z] over uniform other bits (`averaging.py`), not f at their mean. Rescaling a neuron changes neither P
+nor m; rescaling the readout changes both alike. So
+
+    efficiency = C* m / P   in (0, 1],  higher is better,  NaN when m <= 0
+
+is a property of the circuit. It never exceeds 1, with weights on other bits too: m <= E[π f] <= Σ_j |u_j| |E_x π
+relu(w_j·x + b_j)|, where given the other bits y each term is at most ‖(w_S, b + y)‖ / C*, and the mean of that is at
+most ‖(w, b)‖ / C*.
+
+With the neurons given, the readout of least cost at margin 1 is a linear program (`resolved_readout`): the price of a
+circuit's directions, apart from how well its readout is balanced.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import linprog
+
+from circuits.constructions.patterns import parities
+from circuits.constructions.verifying.averaging import averaged_activations
+
+
+class Price(NamedTuple):
+    """What a network pays: P, m, P/m as it is, P/m with u re-solved; NaN where no margin is positive."""
+
+    cost: float
+    margin: float
+    per_margin: float
+    resolved: float
+
+
+def price(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"],
+    support: Sequence[int],
+) -> Price:
+    """Path cost, margin, and cost per margin, as given and with the readout re-solved.
+
+    Examples
+    --------
+    The AND gates of the printed DNF pay more than they must: the best bias for k = 2 is 0, not -1.
+
+    >>> W = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
+    >>> u = np.array([1.0, -1.0, -1.0, 1.0])
+    >>> [round(price(W, np.full(4, bias), u, [0, 1]).per_margin, 3) for bias in (-1.0, 0.0)]
+    [6.928, 2.828]
+    """
+    activations = averaged_activations(W, b, support)
+    cost, least = path_cost(W, b, u), margin(activations, u)
+    readout = resolved_readout(activations, neuron_sizes(W, b))
+    resolved = np.nan if readout is None else path_cost(W, b, readout)
+    return Price(cost, least, cost / least if least > 0 else np.nan, resolved)
+
+
+def neuron_sizes(W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"]) -> Float[np.ndarray, " neuron"]:
+    """‖(w, b)‖ of each neuron, float64.
+
+    Examples
+    --------
+    >>> neuron_sizes(np.array([[3.0, 4.0]]), np.array([12.0]))
+    array([13.])
+    """
+    return np.sqrt((W.astype(np.float64) ** 2).sum(axis=1) + b.astype(np.float64) ** 2)
+
+
+def path_cost(
+    W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], u: Float[np.ndarray, " neuron"]
+) -> float:
+    """P = Σ|u|·‖(w, b)‖, >= 0; what L2 weight decay penalises once every neuron is balanced.
+
+    Examples
+    --------
+    >>> path_cost(np.array([[3.0, 4.0]]), np.array([12.0]), np.array([-2.0]))
+    26.0
+    """
+    return float((np.abs(u).astype(np.float64) * neuron_sizes(W, b)).sum())
+
+
+def margin(activations: Float[np.ndarray, "neuron pattern"], u: Float[np.ndarray, " neuron"]) -> float:
+    """The least parity times output over the patterns; > 0 exactly when the averaged network computes parity.
+
+    Examples
+    --------
+    >>> margin(np.array([[0.0, 0.0, 0.0, 2.0], [2.0, 0.0, 0.0, 0.0]]), np.array([1.0, 0.5]))
+    0.0
+    """
+    outputs = u.astype(np.float64) @ activations
+    return float((parities(_n_bits(activations)) * outputs).min()) + 0.0  # no -0.0
+
+
+def efficiency(cost: float, least: float, k_cost: float) -> float:
+    """C* m / P in (0, 1], higher is better; NaN when the margin is not positive.
+
+    Parameters
+    ----------
+    cost, least
+        P and m.
+    k_cost
+        C*(k), as `least_cost` gives it.
+
+    Examples
+    --------
+    >>> efficiency(16.0, 1.0, 8.0), efficiency(16.0, -1.0, 8.0)
+    (0.5, nan)
+    """
+    return k_cost * least / cost if least > 0 else float("nan")
+
+
+def resolved_readout(
+    activations: Float[np.ndarray, "neuron pattern"], sizes: Float[np.ndarray, " neuron"]
+) -> Float[np.ndarray, " neuron"] | None:
+    """The readout u of least Σ|u|·size with margin at least 1: a linear program. None when no readout has a margin.
+
+    Parameters
+    ----------
+    activations
+        (neuron, pattern) of each neuron on the 2^k patterns.
+    sizes
+        (neuron,) ‖(w, b)‖.
+
+    Examples
+    --------
+    >>> resolved_readout(np.array([[0.0, 2.0], [2.0, 0.0], [1.0, 0.0]]), np.array([1.0, 1.0, 1.0]))
+    array([ 0.5, -0.5,  0. ])
+    """
+    if not np.isfinite(activations).all() or not len(activations):
+        return None
+    signed = parities(_n_bits(activations)) * activations  # (neuron, pattern)
+    both = np.concatenate([signed, -signed])  # u = u⁺ - u⁻, each >= 0
+    found = linprog(np.tile(sizes, 2), A_ub=-both.T, b_ub=-np.ones(activations.shape[1]), method="highs")
+    if not found.success:
+        return None
+    positive, negative = np.split(found.x, 2)
+    return positive - negative
+
+
+def _n_bits(activations: np.ndarray) -> int:
+    return activations.shape[1].bit_length() - 1

@@ -1,0 +1,1 @@
+"""Exact verification on all patterns of the relevant bits."""

@@ -1,0 +1,96 @@
+"""A network's activations and outputs on every pattern, without rounding.
+
+Weights are rationals, and so is every float. Over a common denominator, f(x) = uᵀ relu(W x + b) is a matter of
+integers: machine integers where a bound says that they suffice, Python's own where it does not.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import lcm
+from typing import Any
+
+import numpy as np
+
+from circuits.constructions.building.construction import Rational
+from circuits.constructions.patterns import patterns
+from circuits.errors import InputError
+
+MOST_VALUES = 1 << 24
+"""Activations that are held at once: 2^24 make 128 MB of machine integers."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExactValues:
+    """Integers and the denominators that they are over.
+
+    Attributes
+    ----------
+    hidden, hidden_over
+        (pattern, neuron) activations, times `hidden_over`.
+    output, output_over
+        (pattern,) outputs, times `output_over`.
+    """
+
+    hidden: np.ndarray
+    hidden_over: int
+    output: np.ndarray
+    output_over: int
+
+
+def exact_values(
+    W: Sequence[Sequence[Rational | float]], b: Sequence[Rational | float], u: Sequence[Rational | float], k: int
+) -> ExactValues:
+    """Activations and outputs on the 2^k patterns, in the order of `patterns(k)`.
+
+    Parameters
+    ----------
+    W, b, u
+        (neuron, k), (neuron,), (neuron,): rationals, or floats, which are taken for what they are.
+    k
+        Relevant bits.
+
+    Raises
+    ------
+    InputError
+        A weight is NaN or infinite, or there are too many values to hold.
+
+    Examples
+    --------
+    >>> values = exact_values([[Fraction(1, 2)], [-0.25]], [0, 0.5], [1, 3], k=1)
+    >>> values.hidden.tolist(), values.hidden_over, values.output.tolist(), values.output_over
+    ([[0, 3], [2, 1]], 4, [9, 5], 4)
+    """
+    if 2**k * max(len(b), k) > MOST_VALUES:
+        raise InputError(
+            f"k = {k} relevant bits and {len(b)} neurons make 2^{k} × {max(len(b), k)} values, more than are evaluated "
+            f"at once (2^{MOST_VALUES.bit_length() - 1}). Take fewer bits or neurons."
+        )
+    weights, hidden_over = over_common_denominator(
+        value for row, bias in zip(W, b, strict=True) for value in (*row, bias)
+    )
+    readout, readout_over = over_common_denominator(u)
+    size = k + 1
+    largest = max((sum(map(abs, weights[at : at + size])) for at in range(0, len(weights), size)), default=0)
+    bound = max(largest, 1) * max(sum(map(abs, readout)), 1)
+    dtype: Any = np.int64 if bound < 2**63 else object
+    affine = np.array(weights, dtype).reshape(len(b), size)
+    hidden = np.maximum(patterns(k).astype(dtype) @ affine[:, :k].T + affine[:, k], 0)  # (pattern, neuron)
+    output = hidden @ np.array(readout, dtype) if readout else np.zeros(2**k, np.int64)
+    return ExactValues(hidden, hidden_over, output, hidden_over * readout_over)
+
+
+def over_common_denominator(values: Iterable[Rational | float]) -> tuple[list[int], int]:
+    """Integers, and the one denominator that makes them the values.
+
+    Examples
+    --------
+    >>> over_common_denominator([Fraction(1, 2), 0.75, 2])
+    ([2, 3, 8], 4)
+    """
+    try:
+        fractions = [Fraction(value) for value in values]
+    except (ValueError, OverflowError):  # what Fraction says to NaN and infinity
+        raise InputError("the network has diverged: a weight is NaN or infinite, so it has no exact value.") from None
+    common = lcm(*(one.denominator for one in fractions))
+    return [one.numerator * (common // one.denominator) for one in fractions], common
