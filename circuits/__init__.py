@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from circuits.errors import InputError as InputError
     from circuits.errors import Interrupted as Interrupted
     from circuits.errors import RunError as RunError
-    from circuits.figures.report import report as report
+    from circuits.figures.page.report import report as report
     from circuits.presets import preset as preset
     from circuits.presets import preset_configs as preset_configs
     from circuits.presets import preset_seconds as preset_seconds
@@ -51,7 +51,7 @@ _LAZY = {
     "read_json": "circuits.analysis.store:read_json",
     "repair": "circuits.checkpoints.repair:repair",
     "replay": "circuits.training.replay:replay",
-    "report": "circuits.figures.report:report",
+    "report": "circuits.figures.page.report:report",
     "ticket": "circuits.training.lottery_ticket:ticket",
     "train": "circuits.training.loop:train",
 }

@@ -16,7 +16,7 @@ LIBRARY = re.compile(r'(<script type="text/plain" id="plotlyjs">)([^<]*)(?=</scr
 
 
 def unpacked(text: str) -> str:
-    """Text that `circuits.figures.report.packed` packed."""
+    """Text that `circuits.figures.page.report.packed` packed."""
     return gzip.decompress(base64.b64decode(text)).decode()
 
 

@@ -15,8 +15,8 @@ from circuits.analysis.subnetworks.active import as_read
 from circuits.cli.main import main
 from circuits.collapse import COLLAPSED_SHARE, LARGEST_OUTPUT, is_collapsed, largest_output, loss_range
 from circuits.constructions import dnf, verify, verify_run
-from circuits.figures.summary import cautions, headline
-from circuits.figures.walsh import figures
+from circuits.figures.page.summary import cautions, headline
+from circuits.figures.walsh.curves import figures
 from circuits.presets import preset_configs
 from circuits.registry import PRESETS
 from circuits.training.steppers import initial_parameters

@@ -5,7 +5,7 @@ import pytest
 import circuits
 from circuits.analysis import Options
 from circuits.cli.main import main
-from circuits.figures.summary import cautions, headline
+from circuits.figures.page.summary import cautions, headline
 
 KINDS = {
     "mse": ("mse", "parity", {"kind": "relu", "width": 8}),

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 import circuits
 from circuits import figures
 from circuits.analysis.networks.labels import spread
-from circuits.figures import bands, generic, learning
-from circuits.figures.neurons import MOST_POINTS, dominant
+from circuits.figures import generic, learning
+from circuits.figures.drawing import bands
+from circuits.figures.subnetworks.neurons import MOST_POINTS, dominant
 from circuits.registry import MEASUREMENTS, load
 
 NAN = float("nan")
@@ -383,7 +384,7 @@ def test_a_square_stands_where_a_neuron_fires_and_is_filled_where_nothing_can_st
 
 def test_matched_neurons_share_a_line_in_the_diagram_and_others_do_not(built_and_learned):
     from circuits.constructions.building.least_norm import min_norm
-    from circuits.figures.diagram import GATE, LEARNED
+    from circuits.figures.parity.diagram import GATE, LEARNED
 
     one_seed = built_and_learned.sel(seed=[0])
     drawn = figures.circuit_diagram(one_seed, min_norm(2))
@@ -404,7 +405,7 @@ def test_matched_neurons_share_a_line_in_the_diagram_and_others_do_not(built_and
 
 
 def test_the_constructions_of_a_run_that_never_grokked_are_drawn_too(tiny_run):
-    from circuits.figures.constructions import figures as draw
+    from circuits.figures.parity.constructions import figures as draw
 
     found = circuits.analyze(tiny_run, "constructions")["constructions"]
     assert len(draw(tiny_run, found)) == 4 + len(set(found["nearest"].values.tolist()))

@@ -9,9 +9,9 @@ import xarray as xr
 
 import circuits
 from circuits import figures
+from circuits.figures.drawing.heat import domains, heat_over_epochs
+from circuits.figures.drawing.tiles import tile_range, tiled, tiles
 from circuits.figures.fourier import figures as drawn_figures
-from circuits.figures.heat import domains, heat_over_epochs
-from circuits.figures.tiles import tile_range, tiled, tiles
 
 
 @pytest.fixture(scope="module")

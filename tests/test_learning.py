@@ -6,7 +6,7 @@ import pytest
 import circuits
 from circuits import figures
 from circuits.figures import generic, learning
-from circuits.figures.phases import with_phases
+from circuits.figures.drawing.phases import with_phases
 
 MODULAR = {
     "task": {"kind": "modular", "p": 7}, "model": {"kind": "mlp", "widths": [4]}, "optimizer": {"kind": "adamw"},

@@ -10,7 +10,7 @@ import circuits
 from circuits.analysis import phases
 from circuits.cli.main import main
 from circuits.config import parse
-from circuits.figures.report import report
+from circuits.figures.page.report import report
 from circuits.options import Options
 
 MODELS = {

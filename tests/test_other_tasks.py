@@ -9,7 +9,7 @@ import pytest
 import circuits
 from circuits.analysis.measurements import applies, usual
 from circuits.cli.main import main
-from circuits.figures.report import report, sections
+from circuits.figures.page.report import report, sections
 from circuits.interfaces import Signature, Task
 from circuits.options import Options
 from circuits.randomness import generator

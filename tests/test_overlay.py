@@ -8,8 +8,8 @@ import pytest
 import circuits
 from circuits import figures
 from circuits.config import parse
-from circuits.figures.decay import apart
-from circuits.figures.palette import MANY, shades
+from circuits.figures.drawing.decay import apart
+from circuits.figures.drawing.palette import MANY, shades
 
 LAB = {
     "name": "lab", "task": {"kind": "modular", "p": 5}, "model": {"kind": "mlp", "widths": [4]},

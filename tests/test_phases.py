@@ -13,8 +13,8 @@ from circuits.analysis import phases
 from circuits.analysis.networks.bounded import bounded, delay_in_words, epoch_in_words
 from circuits.analysis.networks.remarks import loss_remarks, phase_remarks, zero_losses
 from circuits.cli.main import main
-from circuits.figures.report import page
-from circuits.figures.summary import headline
+from circuits.figures.page.report import page
+from circuits.figures.page.summary import headline
 
 
 @pytest.fixture

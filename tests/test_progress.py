@@ -20,8 +20,8 @@ from circuits.cli.main import main
 from circuits.cli.onset_tables import lag_cell
 from circuits.cli.tables import progress_tables
 from circuits.config import parse
-from circuits.figures import progress as drawn
-from circuits.figures.transitions import spoken
+from circuits.figures.progress import measures as drawn
+from circuits.figures.progress.transitions import spoken
 from circuits.options import Options
 
 

@@ -18,8 +18,8 @@ from circuits.analysis.measurements import analyze, usual
 from circuits.analysis.networks.phases import phase_checkpoints
 from circuits.analysis.sidecar import write_sidecar
 from circuits.checkpoints.writer import Writer
-from circuits.figures import report as module
-from circuits.figures.report import page, report, sections
+from circuits.figures.page import report as module
+from circuits.figures.page.report import page, report, sections
 from circuits.options import Options
 from circuits.registry import MEASUREMENTS, Entry, load
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circuits import figures
-from circuits.figures.bands import outline
-from circuits.figures.thin import COLUMNS, LONG, extremes, thin
+from circuits.figures.drawing.bands import outline
+from circuits.figures.drawing.thin import COLUMNS, LONG, extremes, thin
 
 VALUES = st.sampled_from([0.0, 1.0, -2.0, 5.5, np.nan, np.inf])
 

@@ -15,7 +15,7 @@ from circuits.analysis.walsh.transform import membership, subset_name
 from circuits.analysis.walsh.weights import PARTS
 from circuits.cli.main import main
 from circuits.constructions.patterns import patterns
-from circuits.figures.walsh import figures
+from circuits.figures.walsh.curves import figures
 from circuits.registry import MEASUREMENTS
 
 SAMPLED = Options(walsh_exact_bits=0, walsh_samples=4096)

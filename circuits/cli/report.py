@@ -34,7 +34,7 @@ def command(words: list[str]) -> int:
     options = validated(Options, overlaid(Options().model_dump(), flags), report_flags)
 
     from circuits.analysis.sidecar import read_sidecar
-    from circuits.figures.report import report
+    from circuits.figures.page.report import report
 
     with opened_run(flags.run) as run:
         stored = read_sidecar(run, options)

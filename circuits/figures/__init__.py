@@ -10,11 +10,8 @@ statistics beyond the mean over seeds and its band. Every module also has `figur
 one run, which the registry names for the page.
 """
 
-from circuits.figures.across import against
-from circuits.figures.certify import certified_margin, certified_patterns
-from circuits.figures.constructions import cost_over_least, firing_patterns, merged_sparsity, pattern_margins
-from circuits.figures.diagram import circuit_diagram
-from circuits.figures.faithfulness import agreement, group_accuracy
+from circuits.figures.comparison.across import against
+from circuits.figures.comparison.overlay import curves
 from circuits.figures.fourier import (
     fourier_losses,
     fourier_measures,
@@ -25,14 +22,18 @@ from circuits.figures.fourier import (
 )
 from circuits.figures.generic import trajectory
 from circuits.figures.learning import accuracy, loss, marked_accuracy
-from circuits.figures.neurons import all_neurons, dominant_neurons
-from circuits.figures.norms import group_norms
-from circuits.figures.overlay import curves
-from circuits.figures.progress import by_label, loss_spectrum, measures, sensitivity, transition_shares
+from circuits.figures.parity.certify import certified_margin, certified_patterns
+from circuits.figures.parity.constructions import cost_over_least, firing_patterns, merged_sparsity, pattern_margins
+from circuits.figures.parity.diagram import circuit_diagram
+from circuits.figures.progress.measures import by_label, loss_spectrum, measures, sensitivity, transition_shares
+from circuits.figures.progress.transitions import transitions
 from circuits.figures.representation import activation_panels, cluster_silhouette, weight_densities
-from circuits.figures.subnetwork import effective_sparsity
-from circuits.figures.transitions import transitions
-from circuits.figures.walsh import (
+from circuits.figures.subnetworks.faithfulness import agreement, group_accuracy
+from circuits.figures.subnetworks.neurons import all_neurons, dominant_neurons
+from circuits.figures.subnetworks.norms import group_norms
+from circuits.figures.subnetworks.subnetwork import effective_sparsity
+from circuits.figures.walsh.bars import walsh_bars
+from circuits.figures.walsh.curves import (
     degree_weights,
     group_parities,
     layer_gaps,
@@ -41,7 +42,6 @@ from circuits.figures.walsh import (
     weight_movement,
     weight_shares,
 )
-from circuits.figures.walsh_bars import walsh_bars
 
 __all__ = [
     "accuracy",

@@ -10,14 +10,14 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from circuits.checkpoints.run import Run
-from circuits.figures.axes import frame
-from circuits.figures.bands import add_band, add_seed_legend, seeds_shown
-from circuits.figures.heat import heat_over_epochs
-from circuits.figures.palette import STYLES, TEST, TRAIN, Style, style_of
-from circuits.figures.phases import mark_phases, with_phases
-from circuits.figures.progress import measures
-from circuits.figures.seed_menu import add_seed_menu
-from circuits.figures.tiles import tile_axis, tile_slider, tiles
+from circuits.figures.drawing.axes import frame
+from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
+from circuits.figures.drawing.heat import heat_over_epochs
+from circuits.figures.drawing.palette import STYLES, TEST, TRAIN, Style, style_of
+from circuits.figures.drawing.phases import mark_phases, with_phases
+from circuits.figures.drawing.seed_menu import add_seed_menu
+from circuits.figures.drawing.tiles import tile_axis, tile_slider, tiles
+from circuits.figures.progress.measures import measures
 
 SQUARE, SLIDERS = 430, 130  # pixels
 MOST_LINES = 6

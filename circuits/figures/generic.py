@@ -7,10 +7,10 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from circuits.checkpoints.run import Run
-from circuits.figures.axes import frame, title_of
-from circuits.figures.bands import add_band, add_seed_legend, seeds_shown
-from circuits.figures.palette import ALONE, style_of
-from circuits.figures.phases import mark_phases, with_phases
+from circuits.figures.drawing.axes import frame, title_of
+from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
+from circuits.figures.drawing.palette import ALONE, style_of
+from circuits.figures.drawing.phases import mark_phases, with_phases
 
 MOST_LINES = 8  # a further dimension of at most so many entries is drawn, one line each
 

@@ -13,11 +13,11 @@ from circuits.checkpoints.layout import UNSEEN_ACCURACY
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
 from circuits.figures import generic
-from circuits.figures.axes import frame
-from circuits.figures.bands import add_band, add_seed_legend, seeds_shown
-from circuits.figures.palette import GREY, TEST, TRAIN, UNSEEN, style_of
-from circuits.figures.papers import as_in, with_setting
-from circuits.figures.phases import mark_phases, with_phases
+from circuits.figures.drawing.axes import frame
+from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
+from circuits.figures.drawing.palette import GREY, TEST, TRAIN, UNSEEN, style_of
+from circuits.figures.drawing.papers import as_in, with_setting
+from circuits.figures.drawing.phases import mark_phases, with_phases
 
 MARKED = "train_accuracy_"
 

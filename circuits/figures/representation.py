@@ -11,11 +11,11 @@ import xarray as xr
 from jaxtyping import Int
 
 from circuits.checkpoints.run import Run
-from circuits.figures.axes import INK, PALE, frame
-from circuits.figures.bands import add_band, add_seed_legend, seeds_shown, single
-from circuits.figures.palette import ALONE, MANY, between
-from circuits.figures.papers import FUANGKAWINSOMBUT, as_in, with_setting
-from circuits.figures.phases import mark_phases, with_phases
+from circuits.figures.drawing.axes import INK, PALE, frame
+from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown, single
+from circuits.figures.drawing.palette import ALONE, MANY, between
+from circuits.figures.drawing.papers import FUANGKAWINSOMBUT, as_in, with_setting
+from circuits.figures.drawing.phases import mark_phases, with_phases
 
 COLUMNS, GAP = 3, 0.03  # panels beside each other, and the share of the width between them
 ROW, AROUND, LINE = 225, 130, 17  # pixels: a row of panels and their captions, what is around, a line of a caption

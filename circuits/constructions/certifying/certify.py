@@ -9,8 +9,8 @@ bound is attained. Then:
 1. Where all 2^n inputs fit the time, and up to 24 bits always, branch and bound (`branching.py`) goes through them: it
    finds the least margin of every pattern.
 2. With more inputs, branch and bound looks for the sign of the patterns still open. The least margin of patterns with
-   at most 40 unstable neurons comes from their states or a mixed-integer program (`least_margin.py`). What is open after
-   that is searched until the time is up. A certified network's bound is then raised for a moment.
+   at most 40 unstable neurons comes from their states or from a mixed-integer program (`least_margin.py`). What is
+   open after that is searched until the time is up. A certified network's bound is then raised for a moment.
 
 Bounds are of the network with its float64 weights in exact arithmetic: floats are rationals. Rational arithmetic
 decides what float64 cannot tell from 0, and gives the margin of every input that is reported.

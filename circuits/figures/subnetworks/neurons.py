@@ -12,11 +12,11 @@ import xarray as xr
 from jaxtyping import Int
 
 from circuits.analysis.networks.labels import spread
-from circuits.figures.axes import drawable, epochs, frame
-from circuits.figures.bands import FEW, single
-from circuits.figures.palette import GENERALIZATION, GREY, MEMORIZATION, Style, faint
-from circuits.figures.papers import as_in
-from circuits.figures.seed_menu import add_seed_menu
+from circuits.figures.drawing.axes import drawable, epochs, frame
+from circuits.figures.drawing.bands import FEW, single
+from circuits.figures.drawing.palette import GENERALIZATION, GREY, MEMORIZATION, Style, faint
+from circuits.figures.drawing.papers import as_in
+from circuits.figures.drawing.seed_menu import add_seed_menu
 
 MOST_POINTS = 320_000  # in the figure of all neurons, over all seeds: it stays quick without a graphics card
 MOST_CHECKPOINTS, LEAST_CHECKPOINTS = 64, 16

@@ -8,12 +8,12 @@ import xarray as xr
 
 from circuits.checkpoints.run import Run
 from circuits.constructions.building.catalog import known
-from circuits.figures.axes import INK, PALE, frame, variable
-from circuits.figures.bands import add_band, add_seed_legend, seeds_shown
-from circuits.figures.diagram import circuit_diagram
-from circuits.figures.palette import ALONE, BLUE, SKY, VERMILLION
-from circuits.figures.phases import PHASES, mark_phases, with_phases
-from circuits.figures.seed_menu import add_seed_menu
+from circuits.figures.drawing.axes import INK, PALE, frame, variable
+from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
+from circuits.figures.drawing.palette import ALONE, BLUE, SKY, VERMILLION
+from circuits.figures.drawing.phases import PHASES, mark_phases, with_phases
+from circuits.figures.drawing.seed_menu import add_seed_menu
+from circuits.figures.parity.diagram import circuit_diagram
 
 ROW = 26  # pixels for a neuron
 PARTS = {"network": (BLUE, "circle"), "subnetwork": (VERMILLION, "circle-open")}

@@ -12,8 +12,8 @@ import xarray as xr
 
 from circuits.analysis.networks.phases import phases
 from circuits.checkpoints.run import Run
-from circuits.figures.decay import DECAY, mark_decay
-from circuits.figures.palette import GENERALIZATION, MEMORIZATION, Style, faint
+from circuits.figures.drawing.decay import DECAY, mark_decay
+from circuits.figures.drawing.palette import GENERALIZATION, MEMORIZATION, Style, faint
 
 PHASES = {
     "memorization_epoch": ("memorized", MEMORIZATION),

@@ -34,9 +34,9 @@ from circuits.checkpoints.run import Run
 from circuits.config import Config
 from circuits.errors import InputError
 from circuits.figures import learning
-from circuits.figures.phases import CENSORED, PHASES
-from circuits.figures.summary import cautions, definitions, headline, seed_table
-from circuits.figures.thin import thin
+from circuits.figures.drawing.phases import CENSORED, PHASES
+from circuits.figures.drawing.thin import thin
+from circuits.figures.page.summary import cautions, definitions, headline, seed_table
 from circuits.options import Options
 from circuits.registry import MEASUREMENTS, load
 
@@ -109,7 +109,8 @@ def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options
     """The page's HTML, from what `circuits.analyze` gave for the same options."""
     found = phases(run, options)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("circuits.figures").joinpath("report.html.j2").read_text(encoding="utf-8"))
+    source = files("circuits.figures.page").joinpath("report.html.j2").read_text(encoding="utf-8")
+    template = environment.from_string(source)
     config = run.config.model_dump(mode="json")
     parts = [
         {

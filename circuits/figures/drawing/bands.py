@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 import xarray as xr
 from jaxtyping import Float, Float32, Int, Shaped
 
-from circuits.figures.axes import drawable, epochs
-from circuits.figures.palette import GREY, Style, faint
+from circuits.figures.drawing.axes import drawable, epochs
+from circuits.figures.drawing.palette import GREY, Style, faint
 
 FEW = 3  # so few checkpoints are drawn with markers
 

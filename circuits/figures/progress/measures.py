@@ -10,13 +10,13 @@ import xarray as xr
 from circuits.analysis.networks.bounded import bounded
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError, nearest
-from circuits.figures.axes import drawable, epochs, frame, title_of
-from circuits.figures.bands import FEW, add_band, add_intervals, add_seed_legend, seeds_shown, single
-from circuits.figures.palette import ALONE, GREY, TEST, Style, faint, style_of
-from circuits.figures.papers import as_in, with_setting
-from circuits.figures.phases import mark_phases, with_phases
-from circuits.figures.seed_menu import add_seed_menu
-from circuits.figures.transitions import measured_steps, spoken, transitions
+from circuits.figures.drawing.axes import drawable, epochs, frame, title_of
+from circuits.figures.drawing.bands import FEW, add_band, add_intervals, add_seed_legend, seeds_shown, single
+from circuits.figures.drawing.palette import ALONE, GREY, TEST, Style, faint, style_of
+from circuits.figures.drawing.papers import as_in, with_setting
+from circuits.figures.drawing.phases import mark_phases, with_phases
+from circuits.figures.drawing.seed_menu import add_seed_menu
+from circuits.figures.progress.transitions import measured_steps, spoken, transitions
 
 MOST_LINES = 8
 MOST_LABELS = 12  # of one variable: all matrices of a one-layer transformer

@@ -12,9 +12,9 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from circuits.errors import InputError
-from circuits.figures.axes import PALE, frame, title_of
-from circuits.figures.bands import single
-from circuits.figures.palette import faint, shades
+from circuits.figures.drawing.axes import PALE, frame, title_of
+from circuits.figures.drawing.bands import single
+from circuits.figures.drawing.palette import faint, shades
 
 BOUND = "triangle-down"
 

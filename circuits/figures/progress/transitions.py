@@ -6,10 +6,10 @@ import xarray as xr
 
 from circuits.analysis.networks.bounded import bounded
 from circuits.analysis.progress.earliest import earliest_summary
-from circuits.figures.axes import PALE, frame
-from circuits.figures.bands import single
-from circuits.figures.palette import TEST, faint, shades
-from circuits.figures.phases import mark_phases
+from circuits.figures.drawing.axes import PALE, frame
+from circuits.figures.drawing.bands import single
+from circuits.figures.drawing.palette import TEST, faint, shades
+from circuits.figures.drawing.phases import mark_phases
 
 ROW, AROUND = 27, 165  # pixels for a row; above and below them
 SPREAD = 0.62  # of a row, over which its seeds are spread

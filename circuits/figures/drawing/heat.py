@@ -11,11 +11,11 @@ import xarray as xr
 from jaxtyping import Int
 
 from circuits.analysis.networks.labels import spread
-from circuits.figures.axes import drawable, epochs, frame
-from circuits.figures.bands import single
-from circuits.figures.palette import SCALE, VERMILLION
-from circuits.figures.phases import PANELS
-from circuits.figures.seed_menu import add_seed_menu
+from circuits.figures.drawing.axes import drawable, epochs, frame
+from circuits.figures.drawing.bands import single
+from circuits.figures.drawing.palette import SCALE, VERMILLION
+from circuits.figures.drawing.phases import PANELS
+from circuits.figures.drawing.seed_menu import add_seed_menu
 
 MOST_COLUMNS, GAP = 160, 0.05
 COLOURS = [[i / (len(SCALE) - 1), colour] for i, colour in enumerate(SCALE)]

@@ -19,11 +19,11 @@ from circuits.analysis.comparison.differing import differing_fields, differing_v
 from circuits.analysis.fourier.commuted import MARK, commuted_share
 from circuits.checkpoints.run import Run, open_run
 from circuits.errors import InputError, nearest
-from circuits.figures.axes import PALE, frame, title_of
-from circuits.figures.bands import add_mean
-from circuits.figures.decay import DECAY, mark_decay
+from circuits.figures.drawing.axes import PALE, frame, title_of
+from circuits.figures.drawing.bands import add_mean
+from circuits.figures.drawing.decay import DECAY, mark_decay
+from circuits.figures.drawing.palette import GREY, Style, faint, shades
 from circuits.figures.learning import mark_commuted
-from circuits.figures.palette import GREY, Style, faint, shades
 
 PAIRS = {"accuracy": ("train_accuracy", "test_accuracy"), "loss": ("train_loss", "test_loss")}
 ON_LOG_AXIS = ("effective_sparsity", "sparsity_ratio")  # they fall by orders of magnitude

@@ -13,10 +13,10 @@ from jaxtyping import Float, Int
 
 from circuits.constructions.building.construction import Construction
 from circuits.constructions.reading.gates import nearest_gates
-from circuits.figures.axes import FONT, INK
-from circuits.figures.palette import BLUE, GREEN, GREY, ORANGE, VERMILLION
-from circuits.figures.phases import PHASES
-from circuits.figures.seed_menu import add_seed_menu
+from circuits.figures.drawing.axes import FONT, INK
+from circuits.figures.drawing.palette import BLUE, GREEN, GREY, ORANGE, VERMILLION
+from circuits.figures.drawing.phases import PHASES
+from circuits.figures.drawing.seed_menu import add_seed_menu
 
 WIDEST, THINNEST = 3.0, 0.6
 ROW, MOST_ROWS = 46, 24  # pixels; further elements are not drawn, and the subtitle says so

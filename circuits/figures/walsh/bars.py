@@ -8,10 +8,10 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from circuits.figures.axes import INK, PALE, frame
-from circuits.figures.palette import BLUE, GREEN, GREY, ORANGE
-from circuits.figures.phases import PHASES
-from circuits.figures.seed_menu import add_seed_menu
+from circuits.figures.drawing.axes import INK, PALE, frame
+from circuits.figures.drawing.palette import BLUE, GREEN, GREY, ORANGE
+from circuits.figures.drawing.phases import PHASES
+from circuits.figures.drawing.seed_menu import add_seed_menu
 
 MOST_SUBSETS = 15  # of the support; with more bits the parity and the largest of the others
 OTHERS = "largest with an irrelevant bit"

@@ -5,12 +5,24 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from circuits.checkpoints.run import Run
-from circuits.figures.axes import frame, variable
-from circuits.figures.bands import FEW, add_band, add_intervals, add_seed_legend, seeds_shown, single
-from circuits.figures.palette import ALONE, BLACK, BLUE, GREEN, GREY, MANY, ORANGE, SKY, VERMILLION, Style, style_of
-from circuits.figures.phases import mark_phases, with_phases
-from circuits.figures.seed_menu import add_seed_menu
-from circuits.figures.walsh_bars import walsh_bars
+from circuits.figures.drawing.axes import frame, variable
+from circuits.figures.drawing.bands import FEW, add_band, add_intervals, add_seed_legend, seeds_shown, single
+from circuits.figures.drawing.palette import (
+    ALONE,
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    MANY,
+    ORANGE,
+    SKY,
+    VERMILLION,
+    Style,
+    style_of,
+)
+from circuits.figures.drawing.phases import mark_phases, with_phases
+from circuits.figures.drawing.seed_menu import add_seed_menu
+from circuits.figures.walsh.bars import walsh_bars
 
 PARTS = {
     "parity": ("the parity", Style(GREEN)),

@@ -5,10 +5,10 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from circuits.checkpoints.run import Run
-from circuits.figures.axes import epochs, frame, title_of
-from circuits.figures.bands import add_band, add_seed_legend, seeds_shown
-from circuits.figures.palette import style_of
-from circuits.figures.phases import mark_phases, with_phases
+from circuits.figures.drawing.axes import epochs, frame, title_of
+from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
+from circuits.figures.drawing.palette import style_of
+from circuits.figures.drawing.phases import mark_phases, with_phases
 
 NETWORKS = {"subnetwork": "", "whole network": "whole_"}  # and what their variables begin with
 

@@ -6,7 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 import xarray as xr
 
-from circuits.figures.phases import phase_marks
+from circuits.figures.drawing.phases import phase_marks
 
 
 def add_seed_menu(

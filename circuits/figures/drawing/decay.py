@@ -10,8 +10,8 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from circuits.figures.bands import points, single
-from circuits.figures.palette import GREY
+from circuits.figures.drawing.bands import points, single
+from circuits.figures.drawing.palette import GREY
 
 DECAY = "weight_decay"  # the metric that a run has where it changes
 BELOW, ABOVE = 0.12, 1.3  # room, so that the line lies on no accuracy of 0 or 1

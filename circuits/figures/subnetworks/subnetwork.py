@@ -5,11 +5,11 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from circuits.checkpoints.run import Run
-from circuits.figures.axes import frame, title_of, variable
-from circuits.figures.bands import add_band, add_seed_legend, seeds_shown
-from circuits.figures.palette import ALONE
-from circuits.figures.papers import as_in, with_setting
-from circuits.figures.phases import mark_phases, with_phases
+from circuits.figures.drawing.axes import frame, title_of, variable
+from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
+from circuits.figures.drawing.palette import ALONE
+from circuits.figures.drawing.papers import as_in, with_setting
+from circuits.figures.drawing.phases import mark_phases, with_phases
 
 
 def figures(run: Run, subnetwork: xr.Dataset) -> list[go.Figure]:

@@ -12,8 +12,8 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from circuits.figures.axes import INK
-from circuits.figures.palette import SCALE
+from circuits.figures.drawing.axes import INK
+from circuits.figures.drawing.palette import SCALE
 
 LEVELS = 255  # a byte per cell keeps a page small
 COLOURS = [[i / (len(SCALE) - 1), colour] for i, colour in enumerate(SCALE)]

@@ -1,0 +1,1 @@
+"""The parts that figures share: axes, bands, colors, marks, menus, thinning."""

@@ -1,0 +1,1 @@
+"""The page: every figure of a run in one HTML file."""

@@ -1,0 +1,1 @@
+"""Circuits of parity: learned ones beside those built by hand, and certificates."""

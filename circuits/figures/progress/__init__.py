@@ -1,0 +1,1 @@
+"""Progress measures and their change points."""

@@ -1,0 +1,1 @@
+"""Active subnetworks, groups of neurons and single ones."""

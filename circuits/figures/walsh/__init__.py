@@ -1,0 +1,1 @@
+"""Parity runs in the Walsh basis."""
