@@ -13,6 +13,17 @@ Criterion = Literal["prediction", "accuracy"]
 Norm = Literal["incoming", "incoming+bias", "path"]
 
 
+OF_SOME = {
+    "key_share": ("fourier",),
+    "merge_cosine": ("constructions",),
+    "merge_floor": ("constructions",),
+    "time_limit": ("certify", "exact"),
+    "walsh_exact_bits": ("walsh",),
+    "walsh_samples": ("walsh",),
+}
+"""Options that only these measurements read; every other option may count for all of them."""
+
+
 class Options(Part):
     """How to measure.
 
@@ -69,6 +80,18 @@ class Options(Part):
         if self.slice.step is not None and self.slice.step < 1:
             raise ValueError(f"checkpoints {self.checkpoints!r} must step forward")
         return self
+
+    def of(self, measurement: str) -> Options:
+        """These options as far as they count for a measurement: those that it does not read are at their defaults.
+
+        Examples
+        --------
+        >>> Options(time_limit=5, norm="path").of("norms")
+        Options(norm='path')
+        """
+        usual = {name: fields.default for name, fields in type(self).model_fields.items()}
+        other = {name: usual[name] for name, readers in OF_SOME.items() if measurement not in readers}
+        return self.model_copy(update=other)
 
     @property
     def slice(self) -> slice:

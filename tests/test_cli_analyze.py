@@ -115,7 +115,7 @@ def test_options_reach_the_measurement_and_are_stored(document):
         "checkpoints": ":", "layer": None, "support": "test", "criterion": "accuracy", "norm": "path",
         "final": "median", "merge_cosine": 0.9, "merge_floor": 0.02, "memorization_threshold": 0.98,
         "generalization_threshold": 0.98, "key_share": None, "walsh_samples": 1024, "walsh_exact_bits": 12,
-        "time_limit": 60.0,
+        "time_limit": 60.0, "most_checkpoints": None,
     }  # fmt: skip
     never = document("--subnetwork", "--memorization-threshold", "1")["subnetwork"]
     assert np.isnan(never["memorization_epoch"]).all()
@@ -268,6 +268,37 @@ def test_the_run_is_only_read(analyzed, run_path, tmp_path):
     before = (tmp_path / run_path).read_bytes()
     analyzed(*FEW)
     assert (tmp_path / run_path).read_bytes() == before
+
+
+def test_what_is_kept_is_not_measured_again_unless_forced(run_path, monkeypatch, capsys):
+    made = []
+    measure = circuits.analysis.analyze
+    monkeypatch.setattr(
+        "circuits.analysis.analyze", lambda run, *names, **more: made.append(names) or measure(run, *names, **more)
+    )
+
+    def asked(*words):
+        made.clear()
+        assert main(["analyze", run_path, "--quiet", *words]) == 0
+        return capsys.readouterr()
+
+    first = asked("--norms", "--subnetwork")
+    second = asked("--norms", "--subnetwork")
+    assert made == []
+    assert second.out == first.out
+    assert "subnetwork, norms: kept from before; --force measures again." in second.err
+    third = asked("--norms", "--faithfulness", "--time-limit", "5")
+    assert made == [("faithfulness",)]
+    assert "norms: kept from before" in third.err
+    asked("--norms", "--force")
+    assert made == [("norms",)]
+    other = asked("--norms", "--norm", "path")
+    assert made == [("norms",)]
+    assert "norms in it was measured with other options, so it is made anew." in other.err
+    asked("--subnetwork", "--faithfulness")
+    assert made == []
+    numbers = [json.loads(asked("--subnetwork", "--json", *words).out) for words in ([], ["--force"])]
+    assert numbers[0] == numbers[1]
 
 
 def test_progress_is_shown_unless_quiet(run_path, monkeypatch, capsys):

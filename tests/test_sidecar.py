@@ -33,14 +33,14 @@ def test_one_byte_changed_anywhere_is_noticed(run, written, tmp_path):
     places = [*range(0, 96, 8), *random.integers(0, len(content), 200), *range(len(content) - 130, len(content), 5)]
     whole = read_sidecar(run)
     assert list(whole.results) == ["norms"]
-    assert whole.remark == ""
+    assert whole.remark() == ""
     for place in places:
         changed = bytearray(content)
         changed[place] ^= 1 << int(random.integers(8))
         written.write_bytes(changed)
         found = read_sidecar(run)
         assert found.results == {}
-        assert str(written) in found.remark
+        assert str(written) in found.remark()
 
 
 @pytest.mark.parametrize("kept", [0, 7, 8, 100, 5000, -1])
@@ -48,7 +48,7 @@ def test_what_is_left_of_a_sidecar_is_not_used(kept, run, written):
     written.write_bytes(written.read_bytes()[:kept])
     found = read_sidecar(run)
     assert found.results == {}
-    assert str(written) in found.remark
+    assert str(written) in found.remark()
 
 
 def test_what_another_tool_changed_is_not_used(run, written):
@@ -66,13 +66,13 @@ def test_a_group_of_other_provenance_alone_is_left_out(run, written):
     sidecar._seal(written)
     found = read_sidecar(run)
     assert list(found.results) == ["subnetwork"]
-    assert found.remark == f"{written}: norms in it was of another run, or of an earlier state of this one"
+    assert found.remark() == f"{written}: norms in it was of another run, or of an earlier state of this one"
 
 
 def test_why_nothing_of_it_holds_is_said(run, written, monkeypatch):
-    assert "was measured with other options" in read_sidecar(run, Options(norm="path")).remark
+    assert "was measured with other options" in read_sidecar(run, Options(norm="path")).remark()
     monkeypatch.setattr(circuits, "__version__", "0.0.0")
-    assert "was made by another version of circuits" in read_sidecar(run).remark
+    assert "was made by another version of circuits" in read_sidecar(run).remark()
 
 
 # ---- hostile files, which say that they are whole ----
@@ -129,9 +129,9 @@ def test_a_hostile_sidecar_is_refused_by_name_and_made_anew(change, run, written
     sidecar._seal(written)
     found = read_sidecar(run)
     assert found.results == {}
-    assert found.remark.startswith(f"{written} is refused: /norms/")
+    assert found.remark().startswith(f"{written} is refused: /norms/")
     assert main(["analyze", str(run.path), "--faithfulness", "--quiet"]) == 0
-    assert f"warning: {found.remark}, so it is made anew.\n" in capsys.readouterr().err
+    assert f"warning: {found.remark()}, so it is made anew.\n" in capsys.readouterr().err
     assert list(read_sidecar(run).results) == ["faithfulness"]
     assert b"password" not in written.read_bytes()
 
@@ -188,6 +188,6 @@ def test_results_without_entries_are_read_back(change, make_config, tmp_path):
         results = circuits.analyze(run, "walsh", "constructions", options=options)
         write_sidecar(run, results, options)
         stored = read_sidecar(run, options)
-    assert stored.remark == ""
+    assert stored.remark() == ""
     assert set(stored.results) == {"walsh", "constructions"}
     assert any(0 in values.shape for data in stored.results.values() for values in data.variables.values())

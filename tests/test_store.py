@@ -1,4 +1,5 @@
 import json
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -6,8 +7,12 @@ import xarray as xr
 
 import circuits
 from circuits.analysis import Options
+from circuits.analysis.measurements import applies
 from circuits.analysis.sidecar import read_sidecar, sidecar_path, write_sidecar
 from circuits.analysis.store import read_json, to_json
+from circuits.config import parse
+from circuits.options import OF_SOME
+from circuits.registry import MEASUREMENTS
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +71,7 @@ def test_the_sidecar_holds_the_results_and_what_made_them(tmp_path, tiny_run, re
     with xr.open_datatree(path, engine="h5netcdf") as tree:
         assert tree.attrs["run_fingerprint"] == tiny_run.fingerprint
         assert tree.attrs["circuits_version"] == circuits.__version__
-        assert json.loads(tree.attrs["options"])["support"] == "train"
+        assert json.loads(tree["subnetwork"].attrs["options"])["support"] == "train"
         found = tree["subnetwork"].to_dataset()["effective_sparsity"]
         assert (found.values == results["subnetwork"]["effective_sparsity"].values).all()
 
@@ -102,11 +107,61 @@ def test_a_sidecar_keeps_what_was_measured_under_the_same_options(tmp_path, tiny
         assert (tree["norms/group_norm"].values == results["norms"]["group_norm"].values)[0].all()
 
 
-def test_a_sidecar_of_other_options_is_replaced(tmp_path, tiny_run, results):
+def test_each_measurement_is_kept_with_its_own_options(tmp_path, tiny_run, results):
     path = write_sidecar(tiny_run, results, path=tmp_path / "s.nc")
-    other = Options(norm="path")
+    other = Options(norm="path", time_limit=3, walsh_samples=32)
     write_sidecar(tiny_run, circuits.analyze(tiny_run, "norms", options=other), other, path)
-    assert groups(path) == ["norms"]
+    assert groups(path) == list(results)
+    assert set(read_sidecar(tiny_run, path=path).results) == set(results) - {"norms"}
+    assert set(read_sidecar(tiny_run, other, path).results) == {"norms"}
+    assert read_sidecar(tiny_run, other, path).dropped["subnetwork"] == "measured with other options"
+    unread = Options(time_limit=3, key_share=0.5)
+    assert set(read_sidecar(tiny_run, unread, path).results) == set(results) - {"norms"}
+    assert set(read_sidecar(tiny_run, Options(walsh_samples=32), path).results) == set(results) - {"norms", "walsh"}
+
+
+def test_a_sidecar_drops_what_other_code_or_another_state_of_the_run_made(tmp_path, tiny_run, results, monkeypatch):
+    path = write_sidecar(tiny_run, results, path=tmp_path / "s.nc")
+    norms = {"norms": results["norms"]}
+    with monkeypatch.context() as patch:
+        patch.setattr("circuits.analysis.sidecar._code", lambda: "an edited measurement")
+        stored = read_sidecar(tiny_run, path=path)
+        assert stored.results == {}
+        assert stored.remark() == f"{path}: what it holds was made by another version of circuits"
+        write_sidecar(tiny_run, norms, path=path)
+        assert groups(path) == ["norms"]
+    assert read_sidecar(tiny_run, path=path).results == {}
+
+
+class Recorder(Options):
+    """Options that keep the names of those that are read."""
+
+    read: ClassVar[set[str]] = set()
+
+    def __getattribute__(self, name):
+        if name in OF_SOME:
+            Recorder.read.add(name)
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("task", ["parity", "modular"])
+def test_options_that_are_for_some_measurements_are_read_by_those_alone(task, make_config, tmp_path):
+    modular = {
+        "task": {"kind": "modular", "p": 5, "train_fraction": 0.7, "encoding": "one-hot"},
+        "model": {"kind": "mlp", "widths": [6]}, "loss": "cross_entropy", "batch_size": None,
+    }  # fmt: skip
+    config = make_config(epochs=2, seeds=[0])
+    if task == "modular":
+        config = parse(config.model_dump(mode="json") | modular)
+    options = Recorder(checkpoints="-1:", time_limit=0.1)
+    with circuits.train(config, tmp_path / "a.h5", progress=False) as run:
+        for name in [name for name in MEASUREMENTS if applies(run, name) and name != "representation"]:
+            Recorder.read.clear()
+            circuits.analyze(run, name, options=options)
+            allowed = {option for option, readers in OF_SOME.items() if name in readers}
+            assert Recorder.read <= allowed, name
+            if task == "parity" or name == "fourier":
+                assert Recorder.read == allowed, name
 
 
 def test_what_is_stored_is_read_back_with_its_warnings_as_a_list(tmp_path, tiny_run, results):

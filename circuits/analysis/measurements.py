@@ -36,6 +36,20 @@ def analyze(
     InputError
         There is no such measurement, it does not apply to the run's model, or the run has no checkpoint.
     """
+    wanted = chosen(run, *measurements)
+    if not wanted or options.layer is not None:
+        layer_of(run, options)  # says so if there is none, or not this one
+    return {name: MEASUREMENTS[name].load()(run, options, progress=progress) for name in wanted}
+
+
+def chosen(run: Run, *measurements: str) -> list[str]:
+    """The measurements that `analyze` makes when it is asked for these, in the registry's order.
+
+    Raises
+    ------
+    InputError
+        As `analyze`.
+    """
     for name in measurements:
         lookup(MEASUREMENTS, name, "measurement")
     if run.n_checkpoints == 0:
@@ -43,10 +57,7 @@ def analyze(
     for name in measurements:
         if not applies(run, name):
             _refuse(run, name)
-    wanted = [name for name in MEASUREMENTS if name in measurements] if measurements else usual(run)
-    if not wanted or options.layer is not None:
-        layer_of(run, options)  # says so if there is none, or not this one
-    return {name: MEASUREMENTS[name].load()(run, options, progress=progress) for name in wanted}
+    return [name for name in MEASUREMENTS if name in measurements] if measurements else usual(run)
 
 
 def applies(run: Run, measurement: str) -> bool:

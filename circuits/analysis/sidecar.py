@@ -1,8 +1,11 @@
 """Results beside the run: a netCDF-4 file with one group per measurement, which is never trusted.
 
-Each group says which version, options and state of the run made it, and the file ends with a digest of all that stands
+Each group says which code, options and state of the run made it, and the file ends with a digest of all that stands
 before it. So a group is used only if the file is as it was written, holds nothing but plain arrays, and would come out
 the same again. Anything else there is not used, and named; it stops no command.
+
+Measurements accumulate: a new one replaces its own group, and drops only groups of other code or another state of the
+run. Options that a measurement does not read leave it valid.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +37,7 @@ SEAL = b"\ncircuits sidecar, sha256 of what stands before: "
 SEAL_BYTES = len(SEAL) + hashlib.sha256().digest_size * 2 + 1
 PROVENANCE = {
     "circuits_version": "made by another version of circuits",
+    "code": "made by another version of circuits",
     "run_fingerprint": "of another run, or of an earlier state of this one",
     "options": "measured with other options",
 }
@@ -45,11 +50,22 @@ class Stored:
 
     results: dict[str, xr.Dataset] = field(default_factory=dict)
     """A labelled dataset per measurement, in the registry's order."""
-    remark: str = ""
-    """Why nothing, or not all, of the file is used, in one line without a full stop; empty if all of it is, or there is
-    no file."""
+    problem: str = ""
+    """Why nothing of the file is used, in one line without a full stop; empty if it is sound, or there is no file."""
     ours: bool = True
     """Whether circuits made the file, or there is none."""
+    path: Path | None = None
+    """The file."""
+    dropped: dict[str, str] = field(default_factory=dict)
+    """Measurements in the file that are not used, each with the reason."""
+
+    def remark(self, names: Iterable[str] = tuple(MEASUREMENTS)) -> str:
+        """Why the file, or what it holds of these measurements, is not used: one line without a full stop, or ""."""
+        reasons = {name: self.dropped[name] for name in names if name in self.dropped}
+        if self.problem or not reasons:
+            return self.problem
+        what = ", ".join(reasons) + " in it" if self.results or len(reasons) < len(self.dropped) else "what it holds"
+        return f"{self.path}: {what} was {' or '.join(dict.fromkeys(reasons.values()))}"
 
 
 def sidecar_path(run: Run) -> Path:
@@ -62,9 +78,9 @@ def write_sidecar(
 ) -> Path:
     """Write results as netCDF-4, one group per measurement.
 
-    What an existing sidecar holds of the same run, as it is now, under the same options is kept; what does not hold any
-    more is dropped. A file of another kind at the default place is renamed, to RUN.analysis.nc.1 or the next free
-    number.
+    Other measurements that an existing sidecar holds of the same run, as it is now, are kept, with the options of each.
+    What does not hold any more is dropped. A file of another kind at the default place is renamed, to RUN.analysis.nc.1
+    or the next free number.
 
     Returns
     -------
@@ -76,9 +92,10 @@ def write_sidecar(
         `path` is the run itself, a folder, or given and something that is no sidecar.
     """
     target = check_sidecar(run, path)
-    stored = read_sidecar(run, options, target)
-    made_by = _made_by(run, options)
-    datasets = {name: _storable(dataset, made_by) for name, dataset in (stored.results | dict(results)).items()}
+    stored, groups = _read(target)
+    made_by = _made_by(run)
+    datasets = {name: group for name, group in groups.items() if not _why_not(group, made_by)}
+    datasets |= {name: _storable(result, _made_by(run, options, name)) for name, result in results.items()}
     tree = xr.DataTree.from_dict({name: datasets[name] for name in sorted(datasets, key=list(MEASUREMENTS).index)})
     tree.attrs = {
         "format": FORMAT,
@@ -110,33 +127,13 @@ def read_sidecar(run: Run, options: Options = Options(), path: Path | None = Non
     raises no error.
     """
     path = sidecar_path(run) if path is None else Path(path)
-    if not path.exists():
-        return Stored()
-    seal = _is_sealed(path)
-    if seal == "broken":
-        return Stored(remark=f"{path} is damaged: it is not as it was written")
-    verdict, text = examined(path, FORMAT, FORMAT_VERSION)
-    if verdict != "sound":
-        ours = seal == "whole" or verdict in ("newer", "refused")
-        return Stored(remark=f"{path} {_said(verdict, text)}", ours=ours)
-    if seal == "none":
-        return Stored(remark=f"{path} was made by an earlier version of circuits, or changed since")
-    try:
-        found = _groups(path)
-    except Exception as error:
-        return Stored(remark=f"{path} cannot be read as netCDF ({type(error).__name__})")
-    made_by = _made_by(run, options)
-    results, dropped = {}, []
-    for name in MEASUREMENTS:
-        if name in found:
-            wrong = [said for key, said in PROVENANCE.items() if found[name].attrs.get(key) != made_by[key]]
-            if wrong:
-                dropped.append((name, wrong[0]))
-            else:
-                results[name] = _restored(found[name])
-    why = list(dict.fromkeys(said for _, said in dropped))
-    what = "what it holds" if not results else f"{', '.join(name for name, _ in dropped)} in it"
-    return Stored(results, f"{path}: {what} was {' or '.join(why)}" if dropped else "")
+    stored, groups = _read(path)
+    for name, group in groups.items():
+        if reason := _why_not(group, _made_by(run, options, name)):
+            stored.dropped[name] = reason
+        else:
+            stored.results[name] = _restored(group)
+    return stored
 
 
 def check_sidecar(run: Run, path: Path | None = None) -> Path:
@@ -161,13 +158,50 @@ def check_sidecar(run: Run, path: Path | None = None) -> Path:
     return path
 
 
-def _made_by(run: Run, options: Options) -> dict[str, str]:
-    """The provenance of what is measured now."""
+def _read(path: Path) -> tuple[Stored, dict[str, xr.Dataset]]:
+    """What is wrong with a file, if anything, and its groups, in the registry's order, if nothing is."""
+    if not path.exists():
+        return Stored(path=path), {}
+    seal = _is_sealed(path)
+    if seal == "broken":
+        return Stored(problem=f"{path} is damaged: it is not as it was written", path=path), {}
+    verdict, text = examined(path, FORMAT, FORMAT_VERSION)
+    if verdict != "sound":
+        ours = seal == "whole" or verdict in ("newer", "refused")
+        return Stored(problem=f"{path} {_said(verdict, text)}", ours=ours, path=path), {}
+    if seal == "none":
+        return Stored(problem=f"{path} was made by an earlier version of circuits, or changed since", path=path), {}
+    try:
+        groups = _groups(path)
+    except Exception as error:
+        return Stored(problem=f"{path} cannot be read as netCDF ({type(error).__name__})", path=path), {}
+    return Stored(path=path), {name: groups[name] for name in MEASUREMENTS if name in groups}
+
+
+def _why_not(group: xr.Dataset, made_by: Mapping[str, str]) -> str:
+    """Why a group is not what would be made now, or ""."""
+    return next((PROVENANCE[key] for key, value in made_by.items() if group.attrs.get(key) != value), "")
+
+
+def _made_by(run: Run, options: Options | None = None, measurement: str = "") -> dict[str, str]:
+    """The provenance of what is measured now, without options for what holds under any."""
+    of_options = {} if options is None else {"options": options.of(measurement).model_dump_json()}
     return {
         "circuits_version": circuits.__version__,
-        "options": options.model_dump_json(),
+        "code": _code(),
         "run_fingerprint": run.fingerprint,
+        **of_options,
     }
+
+
+@cache
+def _code() -> str:
+    """Digest of the package's source, so that an edited measurement is made again."""
+    package = Path(circuits.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _seal(path: Path) -> None:

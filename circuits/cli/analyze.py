@@ -38,6 +38,8 @@ class AnalyzeFlags:
         Path | None, tyro.conf.arg(metavar="SIDECAR.nc", help_behavior_hint="(default: RUN.analysis.nc)")
     ] = None
     """Where the results are kept, as netCDF-4."""
+    force: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Measure again what is kept there and still valid."""
     quiet: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """No progress bars."""
 
@@ -50,6 +52,7 @@ def command(words: list[str]) -> int:
     named = [name for name in MEASUREMENTS if getattr(flags, _field(name))]
 
     from circuits.analysis import analyze, phases
+    from circuits.analysis.measurements import chosen
     from circuits.analysis.networks.remarks import phase_remarks
     from circuits.analysis.networks.unseen import seen_warnings, with_seen_share
     from circuits.analysis.sidecar import check_sidecar, read_sidecar, write_sidecar
@@ -59,7 +62,12 @@ def command(words: list[str]) -> int:
     with opened_run(flags.run) as run:
         stored = read_sidecar(run, options, check_sidecar(run, flags.out))
         found = phases(run, options)
-        results = analyze(run, *([] if flags.all else named), options=options, progress=not flags.quiet)
+        names = chosen(run, *([] if flags.all else named))
+        kept = [] if flags.force else [name for name in names if name in stored.results]
+        missing = [name for name in names if name not in kept]
+        made = {} if kept and not missing else analyze(run, *missing, options=options, progress=not flags.quiet)
+        known = {name: stored.results[name] for name in kept} | made
+        results = {name: known[name] for name in names if name in known}
         if flags.json:
             result(
                 to_json(
@@ -70,13 +78,14 @@ def command(words: list[str]) -> int:
             result(_headline(run, options))
             for title, table in tables(results, with_seen_share(run, found)):
                 result("", title, table)
-        sidecar = write_sidecar(run, results, options, flags.out)
+        sidecar = write_sidecar(run, made, options, flags.out) if made else stored.path
         of_test_set = seen_warnings(run)
-        of_sidecar = [f"{stored.remark}, so it is made anew."] if stored.remark else []
+        of_sidecar = [f"{why}, so it is made anew."] if (why := stored.remark(missing)) else []
     warnings = (line for data in results.values() for line in data.attrs.get("warnings", ()))
     for warning in dict.fromkeys([*of_sidecar, *phase_remarks(found), *warnings, *of_test_set]):
         remark(f"warning: {warning}")
-    remark(f"Results are in {sidecar}.")
+    again = f" {', '.join(kept)}: kept from before; --force measures again." if kept else ""
+    remark(f"Results are in {sidecar}.{again}")
     return 0
 
 

@@ -38,8 +38,8 @@ def command(words: list[str]) -> int:
 
     with opened_run(flags.run) as run:
         stored = read_sidecar(run, options)
-        if stored.remark:
-            remark(f"warning: {stored.remark}, so it is not used.")
+        if why := stored.remark():
+            remark(f"warning: {why}, so it is not used.")
         page = report(run, flags.out, options=options, stored=stored.results, progress=not flags.quiet)
         result(str(page))
     return 0
