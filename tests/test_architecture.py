@@ -65,3 +65,11 @@ def test_files_stay_small_and_no_drawer_is_for_odds_and_ends():
     for path in PACKAGE.rglob("*.py"):
         assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc"}
         assert len(path.read_text().splitlines()) <= 400, path
+
+
+def test_former_names_of_the_analysis_work_with_a_warning():
+    for former, now in circuits.analysis.RENAMED.items():
+        with pytest.warns(FutureWarning, match=f"circuits.analysis.{former} is now circuits.analysis.{now}"):
+            assert getattr(circuits.analysis, former) is getattr(circuits.analysis, now)
+    with pytest.raises(AttributeError, match="has no attribute 'moved'"):
+        circuits.analysis.moved  # noqa: B018

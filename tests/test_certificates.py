@@ -10,8 +10,8 @@ import pytest
 import circuits
 from circuits import figures
 from circuits.analysis import Options, active_subnetwork
-from circuits.analysis import certificates as certificates_
 from circuits.analysis.measurements import usual
+from circuits.analysis.parity import certificates as certificates_
 from circuits.analysis.parity.certificates import measure, task_support
 from circuits.analysis.subnetworks.active import support_examples
 from circuits.cli.main import main
