@@ -50,8 +50,13 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
         why = f"cannot be written ({error.strerror}). Pass --out in a folder that can be written to"
         raise OSError(error.errno, why, str(path)) from None
     try:
-        yield temporary
-        sync(temporary)
+        try:
+            yield temporary
+            sync(temporary)
+        except OSError as error:  # HDF5 writes a paragraph, others no name: say which file, and what the system says
+            if error.errno == errno.ENOSPC:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+            raise
         if replace:
             os.replace(temporary, path)
         else:

@@ -37,7 +37,7 @@ class Options(Part):
     """Which checkpoints, as a Python slice START:STOP:STEP over their indices."""
     most_checkpoints: Annotated[int, Field(ge=2)] | None = None
     """Measure at most this many of them, evenly spaced in log epoch, and those at which a seed memorized or
-    generalized; by default all. A page of a run with more than 1,000 checkpoints takes 1,000 for what takes long."""
+    generalized; by default all. A page of a longer run takes at most 1,000 for slow measurements."""
     layer: str | None = None
     """Which layer is pruned, by its hook point, such as hidden.0.hook_post; by default the last that can be."""
     support: Literal["train", "test", "train+test"] = "train"

@@ -78,7 +78,7 @@ METRICS = {  # measured at every checkpoint while training, when a config asks f
 
 MEASUREMENTS = {
     "subnetwork": Entry(
-        "Active subnetwork and effective sparsity at every checkpoint.",
+        "Active subnetwork and effective sparsity along training.",
         "circuits.analysis.subnetworks.subnetwork:measure",
         figures="circuits.figures.subnetworks.subnetwork:figures",
         needs="hidden_layers",

@@ -172,12 +172,24 @@ def test_a_config_too_large_or_too_deep_is_refused_before_anything_is_made(make_
         (huge, "plans up to 1,000,000,000,003 checkpoints"),
         (usual.replace('"width": 16', f'"width": {3 * 10**8}'), "a network of 3,000,000,000 numbers is larger than"),
         (usual.replace('"n_train": 50', f'"n_train": {10**9}'), "inputs of one seed have 8,000,000,160 values, more"),
+        (usual.replace('"batch_size": 8', f'"batch_size": {10**30}'), "batch_size"),
+        (usual.replace('"seeds": [', f'"seeds": [{2**63},'), "seeds"),
+        (circuits.preset("nanda-2023").to_json().replace('"n_layers": 1', f'"n_layers": {10**6}'), "n_layers"),
+        (circuits.preset("modular-31").to_json().replace('"n_summands": 2', f'"n_summands": {10**9}'), "n_summands"),
         ("[" * 9000 + "]" * 9000, "nested too deep"),
     ):
         (tmp_path / "config.json").write_text(text)
         assert main(["train", "--config", str(tmp_path / "config.json"), "--out", str(tmp_path / "a.h5")]) == 2
-        assert said in capsys.readouterr().err
+        assert said in (err := capsys.readouterr().err)
+        assert "bug" not in err
+        assert len(err) < 3000
     assert not (tmp_path / "a.h5").exists()
+
+
+def test_an_error_about_a_long_list_is_cut(capsys):
+    assert main(["train", "merrill-2023", "--set", f"task.support={[0] * 100_000}", "--out", "a.h5"]) == 2
+    assert len(err := capsys.readouterr().err) < 3000
+    assert " … " in err
 
 
 @pytest.mark.parametrize(

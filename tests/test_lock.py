@@ -3,6 +3,9 @@
 import errno
 import fcntl
 import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -79,6 +82,30 @@ def test_without_locks_runs_are_read_and_writing_says_what_is_missing(tiny_path,
         circuits.train(make_config(), tmp_path / "a.h5", progress=False)
     assert not (tmp_path / "a.h5").exists()
     assert writer_pid(tiny_path) is None
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler for a system without flock")
+def test_a_run_is_read_where_no_library_can_lock(tiny_path, tmp_path):
+    (tmp_path / "none.c").write_text("#include <errno.h>\nint flock(int a, int b) { errno = ENOLCK; return -1; }\n")
+    library = tmp_path / "none.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "none.c"], check=True)
+    code = "import sys; from circuits.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    copy = shutil.copy(tiny_path, tmp_path)
+
+    def asked(command, *words):
+        env = os.environ | {"LD_PRELOAD": str(library)}
+        done = subprocess.run(
+            [sys.executable, "-c", code, command, copy, *words], capture_output=True, text=True, env=env
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    for words in (["show"], ["show", "--verify"]):
+        assert asked(*words)[0] == 0
+    returned, table, error = asked("analyze", "--norms", "--quiet")
+    assert returned == 2
+    assert "generalizing" in table
+    assert "run.analysis.nc cannot be written: its file system has no locks".replace("run", tiny_path.stem) in error
+    assert "Pass --out on a local disk" in error
 
 
 def test_temporary_files_of_processes_that_are_gone_are_removed(make_config, tmp_path):

@@ -173,6 +173,24 @@ def test_what_is_no_sidecar_stops_nothing_and_is_kept(make, run, tmp_path, capsy
     assert (tmp_path / "run.analysis.nc.1").read_text() == "older"
 
 
+@pytest.mark.parametrize("change", ["missing", "another shape", "warnings"])
+def test_one_that_was_edited_and_sealed_again_stops_nothing(change, run, written, capsys):
+    content = written.read_bytes()
+    written.write_bytes(content[: -sidecar.SEAL_BYTES])
+    with h5py.File(written, "r+") as file:
+        if change == "warnings":
+            file["norms"].attrs["warnings"] = 3
+        else:
+            del file["norms/neuron_norm"]
+        if change == "another shape":
+            file["norms/neuron_norm"] = np.zeros(3)
+    sidecar._seal(written)
+    assert main(["report", str(run.path), "--quiet"]) == 0
+    assert capsys.readouterr().err.count(f"warning: {written}") == 1
+    assert main(["analyze", str(run.path), "--norms", "--quiet"]) == 0
+    assert "bug" not in capsys.readouterr().err
+
+
 def test_a_folder_in_its_place_is_refused_before_anything_is_measured(run, capsys):
     sidecar.sidecar_path(run).mkdir()
     assert main(["analyze", str(run.path), "--norms", "--quiet"]) == 2

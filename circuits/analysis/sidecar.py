@@ -10,6 +10,7 @@ run. Options that a measurement does not read leave it valid.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -89,7 +90,7 @@ def write_sidecar(
     Raises
     ------
     InputError
-        `path` is the run itself, a folder, or given and something that is no sidecar.
+        `path` is the run itself, a folder, or given and something that is no sidecar; or its file system has no locks.
     """
     target = check_sidecar(run, path)
     stored, groups = _read(target)
@@ -104,7 +105,15 @@ def write_sidecar(
         "run": json.dumps(run_summary(run)),
     }
     with written_whole(target, replace=True) as temporary:
-        tree.to_netcdf(temporary, engine="h5netcdf")
+        try:
+            tree.to_netcdf(temporary, engine="h5netcdf")
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            raise InputError(
+                f"{target} cannot be written: its file system has no locks ({os.strerror(error.errno)}). Pass --out "
+                f"on a local disk."
+            ) from None
         _seal(temporary)
         if not stored.ours:
             os.replace(target, _free(target))
@@ -131,8 +140,11 @@ def read_sidecar(run: Run, options: Options = Options(), path: Path | None = Non
     for name, group in groups.items():
         if reason := _why_not(group, _made_by(run, options, name)):
             stored.dropped[name] = reason
-        else:
+            continue
+        try:
             stored.results[name] = _restored(group)
+        except Exception:  # of any attribute that circuits would not have written
+            stored.dropped[name] = "changed since"
     return stored
 
 
@@ -249,7 +261,7 @@ def _said(verdict: str, text: str) -> str:
 
 def _groups(path: Path) -> dict[str, xr.Dataset]:
     """Every group, loaded."""
-    with xr.open_datatree(path, engine="h5netcdf", decode_times=False) as tree:
+    with xr.open_datatree(path, engine="h5netcdf", decode_times=False, driver_kwds={"locking": False}) as tree:
         return {str(name): child.to_dataset().load() for name, child in tree.children.items()}
 
 

@@ -23,6 +23,7 @@ from circuits.checkpoints.lock import writer_pid
 from circuits.checkpoints.policy import one_line
 from circuits.checkpoints.recover import was_cut
 from circuits.checkpoints.sandbox import validate
+from circuits.checkpoints.unflagged import open_for_reading
 from circuits.errors import InputError
 
 SETTLED_NS = 2_000_000_000  # a file whose last change is older than this when looked at has no change still unseen
@@ -155,11 +156,11 @@ def opened(path: Path) -> OpenedFile:
 def _open(path: Path) -> h5py.File:
     """Open for reading while others write; or as this process has the file open already, through another library."""
     try:
-        return h5py.File(path, "r", swmr=True, rdcc_nbytes=0, libver=LIBRARY_VERSIONS)
+        return open_for_reading(path, swmr=True, rdcc_nbytes=0, libver=LIBRARY_VERSIONS)
     except OSError as error:
         if "SWMR read access flag not the same" not in str(error):
             raise
-        return h5py.File(path, "r")
+        return open_for_reading(path)
 
 
 def _forget() -> None:

@@ -87,14 +87,14 @@ def _states(run: Run) -> Iterator[str]:
 
 
 def _slots(run: Run) -> Iterator[str]:
-    """States to resume from that are not whole: a write that was cut leaves one, and the other is taken."""
+    """States to resume from that are not whole: a write that was cut leaves one."""
     for name in ("resume/slot0", "resume/slot1"):
         slot = run.hdf5[name]
         sequence, n_checkpoints, crc32 = (int(slot[key][()]) for key in ("sequence", "n_checkpoints", "crc32"))
         if "state" in slot and sequence >= 0:
             state = {of_state(one): dataset[()] for one, dataset in slot["state"].items()}
             if checksum(state, sequence, n_checkpoints) != crc32:
-                yield f"{name}, to resume from; the other one is taken"
+                yield f"{name}, to resume from"
 
 
 def _scales(run: Run) -> Iterator[str]:

@@ -22,7 +22,7 @@ from typing import Any
 import h5py
 
 from circuits.checkpoints.lock import writer_pid
-from circuits.checkpoints.unflagged import opened_for_verdict
+from circuits.checkpoints.unflagged import open_for_reading, opened_for_verdict
 
 MAX_OBJECTS = 10_000
 MAX_DATASET_BYTES = 1 << 44
@@ -107,7 +107,7 @@ def _verdict(
                 return "newer", str(version)
             _Walk(file, path, POLICIES[file_format], more_time).check()
         if POLICIES[file_format].live:
-            with h5py.File(path, "r", swmr=True, rdcc_nbytes=0) as file:  # the mode it will be read in
+            with open_for_reading(path, swmr=True, rdcc_nbytes=0) as file:  # the mode it will be read in
                 _Walk(file, path, POLICIES[file_format]).check()
     except Refused as error:
         return "refused", f"{error}. A {POLICIES[file_format].called} holds plain local arrays only."

@@ -7,6 +7,7 @@ HDF5 with the flag cleared, in memory.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import struct
@@ -27,6 +28,16 @@ def _is_flagged(path: str | Path) -> bool:
     with open(path, "rb") as raw:
         block = raw.read(48)
     return len(block) == 48 and block[8] >= 3 and block[WRITING_FLAG] != 0
+
+
+def open_for_reading(path: str | Path, **mode: Any) -> h5py.File:
+    """The file for reading, also on a file system without locks: HDF5 takes one of its own, which reading needs not."""
+    try:
+        return h5py.File(path, "r", **mode)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        return h5py.File(path, "r", locking=False, **mode)
 
 
 @contextmanager

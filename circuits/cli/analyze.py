@@ -68,16 +68,23 @@ def command(words: list[str]) -> int:
         made = {} if kept and not missing else analyze(run, *missing, options=options, progress=not flags.quiet)
         known = {name: stored.results[name] for name in kept} | made
         results = {name: known[name] for name in names if name in known}
-        if flags.json:
-            result(
-                to_json(
-                    run, {name: data if name in named else _concise(data) for name, data in results.items()}, options
-                )
-            )
-        else:
-            result(_headline(run, options))
-            for title, table in tables(results, with_seen_share(run, found)):
-                result("", title, table)
+
+        def answer() -> list[Any]:
+            if flags.json:
+                shown = {name: data if name in named else _concise(data) for name, data in results.items()}
+                return [to_json(run, shown, options)]
+            titled = tables(results, with_seen_share(run, found))
+            return [_headline(run, options), *(item for title, table in titled for item in ("", title, table))]
+
+        try:
+            lines = answer()
+        except Exception as error:  # whatever an edited sidecar makes the tables stumble over
+            if not kept:
+                raise
+            remark(f"warning: {stored.path} holds what circuits does not write ({error!r}), so it is made anew.")
+            results = made = analyze(run, *names, options=options, progress=not flags.quiet)
+            kept, lines = [], answer()
+        result(*lines)
         sidecar = write_sidecar(run, made, options, flags.out) if made else stored.path
         of_test_set = seen_warnings(run)
         of_sidecar = [f"{why}, so it is made anew."] if (why := stored.remark(missing)) else []

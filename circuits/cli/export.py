@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from circuits.cli.console import result
+from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed
 
 COMMAND = "circuits export"
@@ -54,14 +55,15 @@ def command(words: list[str]) -> int:
 
     from circuits.checkpoints.export import export
 
-    written = export(
-        flags.run,
-        flags.out,
-        format=flags.format,
-        seed=flags.seed,
-        checkpoint=flags.checkpoint,
-        step=flags.step,
-        overwrite=flags.overwrite,
-    )
+    with opened_run(flags.run):  # open once already, so that it is checked and remarked on once
+        written = export(
+            flags.run,
+            flags.out,
+            format=flags.format,
+            seed=flags.seed,
+            checkpoint=flags.checkpoint,
+            step=flags.step,
+            overwrite=flags.overwrite,
+        )
     result(str(written))
     return 0

@@ -7,6 +7,7 @@ compute parity, 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -36,7 +37,7 @@ COMMANDS = {
 
 HELP = f"""\
 circuits {__version__}: which circuit computes the answer, and when did it take over?
-Train small networks that grok, keep every checkpoint, analyse the trajectory.
+Train small networks that grok, keep every checkpoint, analyze the trajectory.
 
 usage: circuits COMMAND [ARGUMENTS]
 
@@ -57,6 +58,7 @@ an example session:
 """
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+LONGEST = 2000  # characters of an error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -140,8 +142,12 @@ def _told(error: BaseException) -> int:
         )
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        if error.errno == errno.ENOSPC:
+            text += ". Make room, or pass --out on another disk."
     elif not isinstance(error, InputError | RunError | OSError):
         text = f"{type(error).__name__}: {text}. This is a bug in circuits; --debug shows where."
+    if len(text) > LONGEST:  # such as a list of a million values that is refused
+        text = f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
     print(f"error: {printable(text)}", file=sys.stderr)
     return MISUSED if isinstance(error, InputError) else FAILED
 

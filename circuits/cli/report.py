@@ -1,6 +1,7 @@
 """`circuits report RUN.h5`: one HTML page with every figure of a run."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from circuits.cli.console import remark, result
 from circuits.cli.flags import flag_class, flags_of, overlaid
 from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed, validated
+from circuits.errors import InputError, RunError
 from circuits.options import Options
 
 COMMAND = "circuits report"
@@ -40,6 +42,15 @@ def command(words: list[str]) -> int:
         stored = read_sidecar(run, options)
         if why := stored.remark():
             remark(f"warning: {why}, so it is not used.")
-        page = report(run, flags.out, options=options, stored=stored.results, progress=not flags.quiet)
+        make = partial(report, run, flags.out, options=options, progress=not flags.quiet)
+        try:
+            page = make(stored=stored.results)
+        except (InputError, RunError, OSError, MemoryError):
+            raise
+        except Exception as error:  # whatever an edited sidecar makes the figures stumble over
+            if not stored.results:
+                raise
+            remark(f"warning: {stored.path} holds what circuits does not write ({error!r}), so it is not used.")
+            page = make(stored={})
         result(str(page))
     return 0

@@ -118,7 +118,7 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what cannot be read raises
-            found = torch.load(path, weights_only=True, map_location="cpu")
+            found = torch.load(path, weights_only=True, map_location="cpu", mmap=zipfile.is_zipfile(path))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}.") from None
     except Exception as error:  # whatever a damaged or hostile pickle makes the reader stumble over
@@ -177,6 +177,8 @@ def _array(path: Path, key: str, tensor: object, dims: tuple[str, ...]) -> np.nd
         raise InputError(
             f"{path}: '{key}' declares {tensor.numel():,} numbers and stores {held:,}. Save it after .contiguous()."
         )
+    if tensor.numel() > MAX_PARAMETERS:
+        raise InputError(f"{path}: '{key}' has {tensor.numel():,} numbers, more than {MAX_PARAMETERS:,}.")
     values = tensor.detach()
     if values.ndim == len(dims) + 1 and values.shape[0] == 1:
         values = values[0]

@@ -41,7 +41,7 @@ def trajectory(result: xr.Dataset, name: str) -> go.Figure:
     others = [dim for dim in values.dims if dim not in ("step", "seed")]
     along = f", by {others[0]}" if others else ""
     title = name.replace("_", " ").capitalize()
-    caption = f"{title_of(values).capitalize()} at every checkpoint{along}."
+    caption = f"{title_of(values).capitalize()} over epochs{along}."
     figure = frame(values, title, caption, subtitle=seeds_shown(values))
     if others:
         dim = others[0]

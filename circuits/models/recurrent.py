@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from circuits.config_base import Decay, PositiveInt
+from circuits.config_base import Decay, LayerCount, PositiveInt
 from circuits.interfaces import HiddenLayer, Model, Shapes, Signature, Tap, untouched
 from circuits.randomness import generator
 
@@ -31,7 +31,7 @@ class Recurrent(Model):
     lockstep: ClassVar[bool] = False
     noise_at: ClassVar[str] = "hook_embed"
     n_gates: ClassVar[int]
-    n_layers: PositiveInt = 1
+    n_layers: LayerCount = 1
     """Recurrent layers, one on top of the other."""
     d_embed: PositiveInt = 128
     """Length of a token's embedding."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from pydantic import model_validator
 
-from circuits.config_base import Decay, PositiveInt
+from circuits.config_base import Decay, LayerCount, PositiveInt
 from circuits.errors import InputError
 from circuits.interfaces import HiddenLayer, Model, Shapes, Signature, Tap, untouched
 from circuits.randomness import generator
@@ -38,7 +38,7 @@ class Transformer(Model):
     kind: Literal["transformer"] = "transformer"
     reads: ClassVar[Literal["numbers", "tokens"]] = "tokens"
     noise_at: ClassVar[str] = "hook_embed"
-    n_layers: PositiveInt = 1
+    n_layers: LayerCount = 1
     """Blocks of attention and MLP."""
     n_heads: PositiveInt = 4
     """Attention heads of each layer."""

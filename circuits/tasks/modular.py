@@ -65,7 +65,7 @@ class Modular(Task):
     """Modulus; the operands are 0..p-1, the results p classes. Any p; division needs a prime."""
     operation: Operation = "x+y"
     """What is computed mod p: an operation of Power et al. 2022, appendix A.1, or x*y."""
-    n_summands: Annotated[int, Field(ge=2)] = 2
+    n_summands: Annotated[int, Field(ge=2, le=64)] = 2
     """Operands K; more than 2 only with x+y."""
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Share of the examples that is the training set, rounded to whole examples; the rest is the test set."""

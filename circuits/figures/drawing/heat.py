@@ -1,6 +1,6 @@
 """Heat maps over epochs: a row for each entry of a dimension, such as frequencies, panel below panel, a menu of seeds.
 
-Colours run from 0 to each panel's largest value. Of many checkpoints some are drawn, and the caption says how many.
+Colors run from 0 to each panel's largest value. Of many checkpoints some are drawn, and the caption says how many.
 """
 
 from collections.abc import Mapping, Sequence

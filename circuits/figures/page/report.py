@@ -3,8 +3,7 @@
 plotly.js is embedded once and nothing is fetched, which the page's own security policy enforces: it works offline, from
 a mail, and years later. The library and the figures are compressed, and the browser unpacks them.
 
-A run of many checkpoints costs no more than one of a thousand: what takes long is measured at so many of them, unless
-the sidecar has it of all.
+Slow measurements of a long run are made at a thousand checkpoints at most, unless the sidecar has them of all.
 """
 
 import base64
@@ -43,8 +42,8 @@ from circuits.registry import MEASUREMENTS, load
 GENERATOR = '<meta name="generator" content="circuits '  # how a page of ours is known
 FALLBACK = "circuits.figures.generic:figures"
 HEAD_BYTES = 4096
-MOST_MEASURED = 1000  # checkpoints at which a page measures what takes long
-MOST_WORK = 2e10  # multiplications of all networks on all training examples up to which the rest is measured at all
+MOST_MEASURED = 1000  # checkpoints of a slow measurement
+MOST_WORK = 2e10  # multiply-adds, of all networks on all training examples, of a quick measurement
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,8 @@ def report(
     out
         Where to write; by default beside the run, RUN.html. A page that this made before is replaced.
     options
-        How to measure. Unless `most_checkpoints` is given, a long run is measured at 1,000 checkpoints only; at all
-        of them where that is quick: norms, and for a small relu network subnetworks and faithfulness.
+        How to measure. Unless `most_checkpoints` is given, slow measurements take at most 1,000 checkpoints of a long
+        run. Quick ones take all: norms, and for small relu networks subnetworks and faithfulness.
     stored
         Results that are drawn as they are; by default what the sidecar holds.
     progress
@@ -185,14 +184,14 @@ def _placed(figure: go.Figure, name: str) -> dict[str, str | int]:
 
 
 def _for_page(run: Run, measurement: str, options: Options) -> Options:
-    """How a page measures: at not too many checkpoints, unless it is told at how many or it is quick at all."""
+    """Options for a page: slow measurements get a limit of checkpoints, unless the options have one."""
     if options.most_checkpoints is not None or _is_quick(run, measurement):
         return options
     return Options(**options.model_dump() | {"most_checkpoints": MOST_MEASURED})
 
 
 def _is_quick(run: Run, measurement: str) -> bool:
-    """Whether all checkpoints are measured in seconds: norms always, small relu networks by their formula."""
+    """Whether a measurement takes seconds for all checkpoints: norms, and two others of small relu networks."""
     n_networks = run.n_checkpoints * len(run.seeds)
     work = float(n_networks) * n_parameters(run) * run.all_data.sizes["example"]
     by_formula = run.config.model.hidden_layer is not None and measurement in ("subnetwork", "faithfulness")

@@ -83,7 +83,7 @@ def measures(
     first = result[names[0]]
     along = y_title or (titles[0] if len(names) == 1 else title.lower())
     y_axis: dict[str, Any] = {"type": "log"} if log_y else {}
-    said = caption or f"{'; '.join(titles).capitalize()}, at every checkpoint."
+    said = caption or f"{'; '.join(titles).capitalize()}, over epochs."
     figure = frame(
         first,
         title,
