@@ -193,3 +193,27 @@ def test_changed_facts_scales_and_states_to_resume_from_are_named(path, kept):
 def test_lazy_parameters_can_be_copied(path):
     with circuits.open(path) as run:
         assert run.parameters["W"].copy(deep=True).shape == (5, 2, 4, 5)
+
+
+@pytest.mark.parametrize(("damaged", "again"), [([], 0), ([2], 2), ([2, 1], 4), ([2, 1, 0], 5)])
+def test_a_run_without_a_whole_newest_state_goes_on_from_the_newest_kept_one(
+    path, kept, tmp_path, capsys, damaged, again
+):
+    for slot in (0, 1):
+        flip(path, f"resume/slot{slot}/state/exp_avg.W", 0)
+    for at in damaged:
+        with h5py.File(path, "r") as file:
+            size = file["optimizer/exp_avg.W"][0].size
+        flip(path, "optimizer/exp_avg.W", at * size)
+    assert main(["train", "--resume", "--out", str(path), "--epochs", "6", "--quiet"]) == 0
+    said = capsys.readouterr().err
+    if again:
+        assert f"Computed again: {'all 5' if again == 5 else f'{again} after it'}." in said
+    else:
+        assert "omputed again" not in said
+    whole = Path(shutil.copy(kept, tmp_path / "whole.h5"))
+    assert main(["train", "--resume", "--out", str(whole), "--epochs", "6", "--quiet"]) == 0
+    with circuits.open(path) as one, circuits.open(whole) as other:
+        assert one.fingerprint == other.fingerprint
+        assert one.is_complete
+        damage(one)

@@ -28,10 +28,11 @@ import numpy as np
 from circuits.atomic_write import scratch
 from circuits.checkpoints.commits import UNWRITTEN, n_committed, planned_checkpoints, planned_states
 from circuits.checkpoints.digests import METRICS, checksum, digest, metrics_as_rows, row_digests
-from circuits.checkpoints.layout import COMMIT, in_file, of_state, padded
+from circuits.checkpoints.layout import COMMIT, in_file, padded
 from circuits.checkpoints.lengths import along_steps, cut_to, uncommitted
 from circuits.checkpoints.lock import RunLock
 from circuits.checkpoints.recover import complete, recover
+from circuits.checkpoints.resume_point import resume_point
 from circuits.checkpoints.undo import undo, undoable
 from circuits.config import Config, parse
 from circuits.errors import InputError, RunError
@@ -115,9 +116,9 @@ class Writer:
             for name, dataset in self._trajectories.items()
         }
         self._slots = [self.file[f"resume/slot{index}"] for index in (0, 1)]
-        self._sequence = -1
-        self.optimizer_state: dict[str, np.ndarray] = {}
-        self.n_checkpoints, n_dropped = self._resume_point()
+        point = resume_point(self.file, self._planned, self._planned_states)
+        self.n_checkpoints, self.optimizer_state, self._sequence = point
+        n_dropped = n_committed(self._step[:], self._planned) - self.n_checkpoints
         if n_dropped:
             self._say(
                 f"{self.path}: the newest state of the optimizer to resume from is that of checkpoint "
@@ -300,21 +301,6 @@ class Writer:
             for name in self._digested_names
         ]
         return np.stack(found, axis=-1)
-
-    def _resume_point(self) -> tuple[int, int]:
-        """From how many checkpoints to go on, and how many more there are: they came after the newest kept state."""
-        n_there = n_committed(self._step[:], self._planned)
-        if "state" not in self._slots[0]:
-            return n_there, 0
-        best = 0
-        for slot in self._slots:
-            sequence, n_checkpoints, crc32 = (int(slot[key][()]) for key in ("sequence", "n_checkpoints", "crc32"))
-            if sequence <= self._sequence or n_checkpoints > n_there:
-                continue
-            state = {of_state(name): dataset[()] for name, dataset in slot["state"].items()}
-            if checksum(state, sequence, n_checkpoints) == crc32:
-                self._sequence, self.optimizer_state, best = sequence, state, n_checkpoints
-        return best, n_there - best
 
     def _in_file(self, state: str) -> str:
         return in_file(state) if self._digests else state  # version 1 has no digests, and the state's own names

@@ -1,0 +1,81 @@
+"""From which checkpoint a run can go on: the newest whose optimizer state is whole.
+
+Two slots hold the newest states, written in turn, so that a write that is cut leaves one. A run may also keep states
+for replay; where both slots are damaged, or older, the newest kept one is taken. A state is whole if its digest holds.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+from jaxtyping import Int64
+
+from circuits.checkpoints.commits import n_committed
+from circuits.checkpoints.digests import checksum, row_digests
+from circuits.checkpoints.layout import of_state
+
+State = dict[str, np.ndarray]
+
+
+class ResumePoint(NamedTuple):
+    """Checkpoints to keep, the optimizer's state after the last of them, and the number of the slot's last writing."""
+
+    n_checkpoints: int
+    state: State
+    sequence: int
+
+
+def resume_point(
+    file: h5py.File, planned: Int64[np.ndarray, " step"], planned_states: Int64[np.ndarray, " state"]
+) -> ResumePoint:
+    """Where a run goes on.
+
+    Parameters
+    ----------
+    file
+        The run file, open.
+    planned, planned_states
+        Steps of all checkpoints, and of all kept states, that the config plans.
+
+    Returns
+    -------
+    All checkpoints, of an optimizer without a state; none, of one without a whole state.
+    """
+    n_there = n_committed(file["step"][:], planned)
+    slots = [file[f"resume/slot{index}"] for index in (0, 1)]
+    if "state" not in slots[0]:
+        return ResumePoint(n_there, {}, -1)
+    best = ResumePoint(0, {}, -1)
+    for slot in slots:
+        sequence, n_checkpoints, crc32 = (int(slot[key][()]) for key in ("sequence", "n_checkpoints", "crc32"))
+        if sequence <= best.sequence or n_checkpoints > n_there:
+            continue
+        state = {of_state(name): dataset[()] for name, dataset in slot["state"].items()}
+        if checksum(state, sequence, n_checkpoints) == crc32:
+            best = ResumePoint(n_checkpoints, state, sequence)
+    if best.n_checkpoints < n_there and "digests" in file and "optimizer" in file["digests"]:
+        return _newest_kept(file, best, planned[:n_there], planned_states)
+    return best
+
+
+def _newest_kept(
+    file: h5py.File,
+    best: ResumePoint,
+    there: Int64[np.ndarray, " step"],
+    planned_states: Int64[np.ndarray, " state"],
+) -> ResumePoint:
+    """The newest whole state kept for replay, if it is newer than `best`."""
+    steps = file["state_step"][:]
+    names = sorted(name for name in file["optimizer"] if name not in ("state_step", "seed"))
+    for at in reversed(range(n_committed(steps, planned_states, "state_step"))):
+        n_checkpoints = int(np.searchsorted(there, steps[at], side="right"))
+        if n_checkpoints <= best.n_checkpoints:
+            break
+        rows = [file[f"optimizer/{name}"][at] for name in names]
+        found = np.stack([row_digests(row[None])[0] for row in rows], axis=-1)  # (seed, name)
+        if np.array_equal(found, file["digests/optimizer"][at]):
+            state = {of_state(name): row for name, row in zip(names, rows, strict=True)}
+            return ResumePoint(n_checkpoints, state, best.sequence)
+    return best
