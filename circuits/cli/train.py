@@ -14,6 +14,7 @@ import tyro
 
 from circuits.cli.console import count, remark, result, size
 from circuits.cli.flags import arities, flag_class, flags_of, overlaid
+from circuits.cli.opening import opened_run
 from circuits.cli.parsing import known, parsed, validated
 from circuits.cli.values import is_flag, is_number, is_truth, listed
 from circuits.config import Config, assign, default_part, parse, read_config
@@ -300,10 +301,9 @@ def _starts(name: str | None, given: TrainFlags) -> list[Config]:
 def _stored(path: Path, expected: str | None) -> Config:
     """The config in a run file, which must be called what the command line says, if it says so."""
     from circuits.checkpoints.repair import mend
-    from circuits.checkpoints.run import open_run
 
     mend(path)
-    with open_run(path) as run:
+    with opened_run(path) as run:
         found = run.config.name
         if expected is not None and found != expected:
             raise InputError(
