@@ -86,8 +86,8 @@ class Options(Part):
 
         Examples
         --------
-        >>> Options(time_limit=5, norm="path").of("norms")
-        Options(norm='path')
+        >>> Options(time_limit=5, norm="path").of("norms") == Options(norm="path")
+        True
         """
         usual = {name: fields.default for name, fields in type(self).model_fields.items()}
         other = {name: usual[name] for name, readers in OF_SOME.items() if measurement not in readers}

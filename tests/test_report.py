@@ -243,7 +243,7 @@ def test_a_measurement_without_figures_of_its_own_is_drawn_all_the_same(tiny_run
     found = Page(report(tiny_run, tmp_path / "a.html").read_text())
     assert "Doubt" in found.texts("h2")
     assert "How sure it is." in found.texts("p")
-    assert "Doubt at every checkpoint." in found.texts("figcaption")
+    assert "Doubt over epochs." in found.texts("figcaption")
     assert len(found.attributes("figure")) == 3
 
 
