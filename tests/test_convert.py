@@ -514,6 +514,15 @@ def test_tensors_that_are_no_plain_arrays_are_refused_in_a_line(kind, tmp_path):
         read_weights(tmp_path / "a_1.pt", Relu(), None)
 
 
+def test_a_name_with_escapes_and_line_breaks_is_kept_in_the_source_as_text(make_config, tmp_path):
+    folder = tmp_path / "bad\x1b[31m\nname"
+    folder.mkdir()
+    with circuits.train(make_config(), tmp_path / "a.h5", progress=False) as run:
+        torch.save(run.state(seed=0, checkpoint=-1), folder / "model_0.pt")
+    with from_state_dicts(folder / "model_*.pt", tmp_path / "out.h5", make_config()) as made:
+        assert r"bad\x1b[31m\nname" in made.config.source
+
+
 def test_a_file_larger_than_any_network_is_refused_before_it_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "load", None)
     with (tmp_path / "model_0.pt").open("wb") as file:

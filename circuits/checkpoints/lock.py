@@ -90,7 +90,8 @@ class RunLock:
         except OSError as error:
             raise InputError(
                 f"{self.path_of_run} cannot be written: its lock {self.path} cannot be made "
-                f"({error.strerror or error}). Pass --out in a folder that can be written to."
+                f"({error.strerror or error}). Copy the run to a folder that can be written to, or pass --out "
+                f"in one."
             ) from error
 
     def release(self) -> None:

@@ -22,11 +22,23 @@ from circuits.checkpoints.run import Run, open_run
 from circuits.checkpoints.writer import Writer
 from circuits.config import Config
 from circuits.errors import InputError, RunError
+from circuits.printable import printable
 from circuits.training.loop import refuse_to_replace, versions
 from circuits.training.steppers import choose_kernel, make_stepper
 from circuits.training.trajectory import stacked
 
 Arrays = dict[str, np.ndarray]
+
+
+def imported_from(origin: object) -> str:
+    r"""Where a run comes from, in one line without control characters.
+
+    Examples
+    --------
+    >>> imported_from("a\nb/model_*.pt")
+    'imported from a\\nb/model_*.pt'
+    """
+    return printable(f"imported from {origin}").replace("\n", r"\n")
 
 
 def checkpoint_plan(steps: Sequence[int], steps_per_epoch: int) -> dict[str, Any]:
@@ -130,7 +142,7 @@ def _append_all(path: Path, config: Config, networks: Callable[[int], Sequence[A
 
 
 def _numerics(origin: str) -> dict[str, Any]:
-    unknown = f"unknown: imported from {origin}"
+    unknown = f"unknown: {imported_from(origin)}"
     return {"path": "imported", "device": unknown, "arithmetic": unknown}
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from circuits.checkpoints.run import Run
 from circuits.config import Config, parse
-from circuits.convert.imported import Arrays, checkpoint_plan, write_run
+from circuits.convert.imported import Arrays, checkpoint_plan, imported_from, write_run
 from circuits.convert.weights import check_shapes, read_weights
 from circuits.errors import InputError, nearest
 
@@ -77,7 +77,7 @@ def from_parity_nn(
     place, seeds = _found(folder)
     epochs = _epochs(place, seeds, common_epochs)
     code, n_test = CODES[draw]
-    config = _config(place, draw, n_test, batch_size, list(seeds), epochs, f"imported from {place}, {code}")
+    config = _config(place, draw, n_test, batch_size, list(seeds), epochs, f"{imported_from(place)}, {code}")
     lengths = {"neuron": config.shapes["b"][1][0], "input": config.task.signature.n_inputs}
 
     def networks(step: int) -> list[Arrays]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from circuits.checkpoints.run import Run
 from circuits.config import Config, parse
-from circuits.convert.imported import Arrays, checkpoint_plan, write_run
+from circuits.convert.imported import Arrays, checkpoint_plan, imported_from, write_run
 from circuits.convert.weights import check_shapes, read_weights, sizes
 from circuits.errors import InputError
 
@@ -170,7 +170,7 @@ def _fitted(config: Config, parameters: Arrays, lengths: Mapping[str, int], patt
             data[part][field] = lengths[dim]
     double = any(values.dtype == "float64" for values in parameters.values())
     data |= {
-        "source": f"imported from {pattern}", "dtype": "float64" if double else "float32", "seeds": [0],
+        "source": imported_from(pattern), "dtype": "float64" if double else "float32", "seeds": [0],
         "epochs": 0, "checkpoints": {},
         "metrics": [], "weight_decay_changes": [], "stop": None, "steps": None,
     }  # fmt: skip
