@@ -31,7 +31,7 @@ def _is_flagged(path: str | Path) -> bool:
 
 
 def open_for_reading(path: str | Path, **mode: Any) -> h5py.File:
-    """The file for reading, also on a file system without locks: HDF5 takes one of its own, which reading needs not."""
+    """Open a file for reading, also on a file system without locks: HDF5 asks for a lock that reading does not need."""
     try:
         return h5py.File(path, "r", **mode)
     except OSError as error:

@@ -37,7 +37,7 @@ class Ramp(NamedTuple):
     """A fitted ramp.
 
     `onset`, `middle`, `end` are (estimate, low, high) in units of t, the middle halfway between the other two; `before`
-    and `after` its levels; `explained` the share of the variance, in 0..1; `change_points` whether it beats a constant.
+    and `after` its levels; `explained` the share of the variance, in 0..1; `moves` whether it beats a constant.
     """
 
     onset: Estimate

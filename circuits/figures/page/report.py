@@ -76,7 +76,7 @@ def report(
         How to measure. Unless `most_checkpoints` is given, slow measurements take at most 1,000 checkpoints of a long
         run. Quick ones take all: norms, and for small relu networks subnetworks and faithfulness.
     stored
-        Results that are drawn as they are; by default what the sidecar holds.
+        Results to draw without measuring them again; by default the valid ones in the sidecar.
     progress
         Progress bars on stderr.
 
