@@ -1,7 +1,9 @@
 """The command line as a whole: help, exit codes, one line per error."""
 
+import resource
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -211,3 +213,47 @@ def test_memory_that_runs_out_is_no_bug(error, monkeypatch, capsys):
     assert "there is not enough memory" in said
     assert "ulimit -v" in said
     assert "bug" not in said
+
+
+@pytest.mark.parametrize(("which", "flag"), [(resource.RLIMIT_AS, "v"), (resource.RLIMIT_DATA, "d")])
+@pytest.mark.parametrize("megabytes", [200, 400, 700])
+def test_too_little_memory_for_the_libraries_is_refused_in_one_line(which, flag, megabytes, tmp_path):
+    code = "from circuits.cli.main import main; raise SystemExit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", "merrill-2023", "--out", str(tmp_path / "a.h5")],
+        preexec_fn=lambda: resource.setrlimit(which, (megabytes * 10**6,) * 2),
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: this process may use {megabytes / 1000:.2g} GB of memory (ulimit -{flag})")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_threads_and_finalizers_that_run_out_of_memory_print_nothing_and_others_do(monkeypatch, capsys):
+    def fail_elsewhere(error):
+        def fail():
+            raise error
+
+        class Finalized:
+            __del__ = staticmethod(fail)
+
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+        del_me = Finalized.__new__(Finalized)
+        del del_me
+        return 0
+
+    hooks = threading.excepthook, sys.unraisablehook
+    monkeypatch.setattr("circuits.cli.main._run", lambda _: fail_elsewhere(MemoryError()))
+    assert main(["show"]) == 0
+    assert capsys.readouterr().err == ""
+    with monkeypatch.context() as patched:
+        heard = []
+        patched.setattr(threading, "excepthook", heard.append)
+        patched.setattr(sys, "unraisablehook", heard.append)
+        patched.setattr("circuits.cli.main._run", lambda _: fail_elsewhere(ValueError()))
+        assert main(["show"]) == 0
+        assert [type(one.exc_value) for one in heard] == [ValueError, ValueError]
+    assert (threading.excepthook, sys.unraisablehook) == hooks

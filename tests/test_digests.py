@@ -154,7 +154,7 @@ def test_a_file_of_version_1_opens_with_a_remark_that_it_has_none(capsys, tmp_pa
             damage(run)
     assert main(["show", str(old)]) == 0
     assert "none: the file is of format version 1" in capsys.readouterr().out
-    for words in (["analyze", "--norms"], ["report"], ["verify"]):
+    for words in (["analyze", "--norms"], ["report"], ["verify"], ["repair"]):
         main([words[0], str(old), *words[1:]])
         assert capsys.readouterr().err.count("has no digests: damaged values in it cannot be told") == 1
 

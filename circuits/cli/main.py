@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import sys
 import threading
@@ -59,6 +60,7 @@ an example session:
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 LONGEST = 2000  # characters of an error
+LEAST_MEMORY = {resource.RLIMIT_AS: ("v", 2.0), resource.RLIMIT_DATA: ("d", 0.8)}  # GB, for the libraries themselves
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     try:
-        with _terminated_as_interrupted():
+        with _terminated_as_interrupted(), _out_of_memory_said_once():
             return _answered(words, debug)
     except KeyboardInterrupt as error:  # between the lines of the answer itself
         return _told(error)
@@ -105,6 +107,37 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextmanager
+def _out_of_memory_said_once() -> Iterator[None]:
+    """Threads and finalizers that run out of memory print nothing: the command's own error says it."""
+    in_threads, unraisable = threading.excepthook, sys.unraisablehook
+
+    def of_thread(failure: threading.ExceptHookArgs) -> None:
+        if failure.exc_value is None or not _is_out_of_memory(failure.exc_value):
+            in_threads(failure)
+
+    def of_finalizer(failure: sys.UnraisableHookArgs) -> None:
+        if failure.exc_value is None or not _is_out_of_memory(failure.exc_value):
+            unraisable(failure)
+
+    threading.excepthook, sys.unraisablehook = of_thread, of_finalizer
+    try:
+        yield
+    finally:
+        threading.excepthook, sys.unraisablehook = in_threads, unraisable
+
+
+def _refuse_too_little_memory() -> None:
+    """Refuse limits under which the libraries do not load: OpenBLAS asks again and again, forever."""
+    for which, (flag, least) in LEAST_MEMORY.items():
+        limit = resource.getrlimit(which)[0]
+        if limit != resource.RLIM_INFINITY and limit < least * 1e9:
+            raise RunError(
+                f"this process may use {limit / 1e9:.2g} GB of memory (ulimit -{flag}); circuits needs {least:g} GB to "
+                f"load its libraries. Raise the limit: ulimit -{flag} {least * 1e6:.0f}, or more for a large run."
+            )
+
+
 def _run(words: list[str]) -> int:
     if not words:
         print(_help(), file=sys.stderr, end="")
@@ -122,7 +155,10 @@ def _run(words: list[str]) -> int:
         raise InputError(
             f"{name} stands before the command. Write `circuits COMMAND {name}`; `circuits --help` lists the commands."
         )
-    return lookup(COMMANDS, name, "command").load()(rest)
+    command = lookup(COMMANDS, name, "command")
+    if not {"-h", "--help"} & set(rest):
+        _refuse_too_little_memory()
+    return command.load()(rest)
 
 
 def _help() -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from circuits.cli.console import result
+from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed
 
 COMMAND = "circuits repair"
@@ -39,4 +40,5 @@ def command(words: list[str]) -> int:
         result(f"{flags.run}: rows behind the last committed checkpoint are cut.{kept}")
     if not done:
         result(f"{flags.run}: nothing to repair.")
-    return 0
+    with opened_run(flags.run):  # says so if it carries no digests
+        return 0

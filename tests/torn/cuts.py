@@ -16,6 +16,7 @@ import argparse
 import io
 import os
 import random
+import signal
 import struct
 import subprocess
 import sys
@@ -32,6 +33,7 @@ import numpy as np
 
 import circuits
 from circuits.checkpoints import writer
+from circuits.cli.main import INTERRUPTED
 from circuits.cli.main import main as command_line
 from circuits.config import Config, parse
 from circuits.training import loop
@@ -256,6 +258,8 @@ def _said(words: list[str]) -> str:
     """What a command that fails prints on stderr; nothing of one that succeeds."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()) as err:
         code = command_line(words)
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
     return err.getvalue() if code else ""
 
 
@@ -326,6 +330,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of that choice")
     parser.add_argument("--only", help="one case, such as resumed-adamw")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the folder goes, too
     lost: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         library = library_in(Path(folder))
