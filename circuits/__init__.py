@@ -4,8 +4,9 @@ Train small networks that grok, keep every checkpoint, and analyze the trajector
 that importing `circuits` costs neither torch nor transformer-lens.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from circuits.lazy import lazy
 
 __version__ = "0.1.0"
 
@@ -32,42 +33,4 @@ if TYPE_CHECKING:
     from circuits.training.lottery_ticket import ticket as ticket
     from circuits.training.replay import replay as replay
 
-_LAZY = {
-    "Config": "circuits.config:Config",
-    "InputError": "circuits.errors:InputError",
-    "Interrupted": "circuits.errors:Interrupted",
-    "Run": "circuits.checkpoints.run:Run",
-    "RunError": "circuits.errors:RunError",
-    "analysis": "circuits.analysis",
-    "analyze": "circuits.analysis:analyze",
-    "constructions": "circuits.constructions",
-    "convert": "circuits.convert",
-    "export": "circuits.checkpoints.export:export",
-    "figures": "circuits.figures",
-    "open": "circuits.checkpoints.run:open_run",
-    "preset": "circuits.presets:preset",
-    "preset_configs": "circuits.presets:preset_configs",
-    "preset_seconds": "circuits.presets:preset_seconds",
-    "read_json": "circuits.analysis.store:read_json",
-    "repair": "circuits.checkpoints.repair:repair",
-    "replay": "circuits.training.replay:replay",
-    "report": "circuits.figures.page.report:report",
-    "ticket": "circuits.training.lottery_ticket:ticket",
-    "train": "circuits.training.loop:train",
-}
-
-__all__ = sorted(_LAZY)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'circuits' has no attribute {name!r}")
-    module, _, attribute = _LAZY[name].partition(":")
-    found = import_module(module)
-    value = getattr(found, attribute) if attribute else found
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_LAZY]
+__getattr__, __dir__, __all__ = lazy(__name__)

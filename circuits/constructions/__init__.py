@@ -5,16 +5,16 @@ Those for parity return a `Construction`, exact rationals, whose `arrays(n, supp
 run; `modular_addition(p, frequencies)` returns a `ModularAddition`.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from circuits.registry import CONSTRUCTIONS
+from circuits.lazy import lazy
 
 if TYPE_CHECKING:
     from circuits.constructions.building.and_gates import dnf as dnf
     from circuits.constructions.building.and_gates import thesis_dnf as thesis_dnf
     from circuits.constructions.building.build import build as build
     from circuits.constructions.building.construction import Construction as Construction
+    from circuits.constructions.building.least_norm import min_norm as min_norm
     from circuits.constructions.building.published import four_neuron as four_neuron
     from circuits.constructions.building.published import six_neuron as six_neuron
     from circuits.constructions.building.published import two_neuron as two_neuron
@@ -25,28 +25,4 @@ if TYPE_CHECKING:
     from circuits.constructions.verifying.verification import verify as verify
     from circuits.constructions.verifying.verify_run import verify_run as verify_run
 
-_LAZY = {
-    "Construction": "circuits.constructions.building.construction",
-    "ModularAddition": "circuits.constructions.building.trigonometric",
-    "Verification": "circuits.constructions.verifying.verification",
-    "build": "circuits.constructions.building.build",
-    "verify": "circuits.constructions.verifying.verification",
-    "verify_run": "circuits.constructions.verifying.verify_run",
-}
-
-__all__ = sorted([*_LAZY, *CONSTRUCTIONS])
-
-
-def __getattr__(name: str) -> Any:
-    if name in CONSTRUCTIONS:
-        value = CONSTRUCTIONS[name].load()
-    elif name in _LAZY:
-        value = getattr(import_module(_LAZY[name]), name)
-    else:
-        raise AttributeError(f"module 'circuits.constructions' has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__, __all__ = lazy(__name__)

@@ -1,0 +1,67 @@
+"""Names of a package that load on first use, declared once: as the imports under `if TYPE_CHECKING:` in its __init__.
+
+Type checkers and editors read those imports; at run time each is carried out when its name is asked for.
+"""
+
+import ast
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+
+def lazy(
+    package: str, renamed: Mapping[str, str] = {}
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """The `__getattr__`, `__dir__` and `__all__` of a package.
+
+    Parameters
+    ----------
+    package
+        Its `__name__`.
+    renamed
+        Former name -> name now. The former ones are accepted for one version.
+
+    Examples
+    --------
+    >>> import circuits
+    >>> lazy("circuits")[2][:2]
+    ['Config', 'InputError']
+    """
+    namespace = vars(sys.modules[package])
+    places = declared(Path(namespace["__file__"]).read_text(encoding="utf-8"))
+
+    def get(name: str) -> Any:
+        if name in renamed:
+            now = f"{package}.{renamed[name]}"
+            warnings.warn(f"{package}.{name} is now {now}, and goes in the next version", FutureWarning, 2)
+            return getattr(sys.modules[package], renamed[name])
+        if name not in places:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module, attribute = places[name]
+        is_module = module == package
+        value = import_module(f"{module}.{attribute}") if is_module else getattr(import_module(module), attribute)
+        namespace[name] = value
+        return value
+
+    return get, lambda: [*namespace, *places], sorted(places)
+
+
+def declared(source: str) -> dict[str, tuple[str, str]]:
+    r"""The imports under `if TYPE_CHECKING:` of a module's source: name -> module, attribute.
+
+    Examples
+    --------
+    >>> declared("if TYPE_CHECKING:\n    from math import inf as infinity")
+    {'infinity': ('math', 'inf')}
+    """
+    return {
+        one.asname or one.name: (str(node.module), one.name)
+        for block in ast.parse(source).body
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for one in node.names
+    }
