@@ -11,9 +11,9 @@ from floors import ALL_CORES, EXAMPLES, PARAMETERS, PRODUCT, TEST, WIDTH, N, Wor
 from timing import Pairs, Row, alternating, seconds
 
 import circuits
+from circuits.analysis.options import Options
 from circuits.analysis.subnetworks.active import preactivations, smallest_agreeing, sparsity_at
 from circuits.analysis.subnetworks.pruning import incoming_norms, pruning_order
-from circuits.options import Options
 from circuits.threads import one_blas_thread
 from circuits.training import kernels
 from circuits.training.steppers import example_order

@@ -7,9 +7,11 @@ report and the docs read these tables; nothing else needs to change when an entr
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from circuits.errors import InputError, nearest
+
+Line = TypeVar("Line", bound="Entry")
 
 
 @dataclass(frozen=True)
@@ -18,19 +20,45 @@ class Entry:
 
     help: str
     path: str
-    figures: str | None = None  # measurements only: `module:function` giving its figures; None draws every curve
-    needs: str | None = None  # measurements, metrics: what the model must have, "hidden_layers" or "hidden_layer"
-    task: str | None = None  # measurements, constructions: the one task that it is about; None for any
-    refusal: str | None = None  # measurements only: `module:function`, config -> why it does not apply, or None
-    most_bits: int | None = None  # measurements of parity only: the most bits it can be made of, unless it is named
-    on_request: bool = False  # measurements only: takes so long that it is made only when it is named
-    paper: str | None = None  # presets only: what it reproduces,
-    shows: str | None = None  # ... where in the paper,
-    time: str | None = None  # ... and about how long one of its configs trains on 2 cores
 
     def load(self) -> Any:
         """Import the module and return the attribute."""
         return load(self.path)
+
+
+@dataclass(frozen=True)
+class MetricEntry(Entry):
+    """A metric of training; `needs` says what the model must have, "hidden_layers" or "hidden_layer"."""
+
+    needs: str | None = None
+
+
+@dataclass(frozen=True)
+class MeasurementEntry(Entry):
+    """A `circuits.analysis.measurement.Measurement`, with what help and the page need of it.
+
+    `options` is the class of its options; `figures`, (run, result with phases) -> figures, stands here because analysis
+    must not import figures.
+    """
+
+    options: str = "circuits.analysis.networks.options:PruningOptions"
+    figures: str = "circuits.figures.generic:figures"
+
+
+@dataclass(frozen=True)
+class ConstructionEntry(Entry):
+    """A hand-built network, of one task."""
+
+    task: str
+
+
+@dataclass(frozen=True)
+class PresetEntry(Entry):
+    """A preset: what it reproduces, where in the paper, and how long one of its configs trains on 2 cores, about."""
+
+    paper: str
+    shows: str
+    seconds: int
 
 
 TASKS = {
@@ -62,104 +90,99 @@ OPTIMIZERS = {
 }
 
 METRICS = {  # measured at every checkpoint while training, when a config asks for them
-    "effective_sparsity": Entry(
+    "effective_sparsity": MetricEntry(
         "Neurons of the last layer in the active subnetwork on the training set.",
         "circuits.analysis.subnetworks.active:network_sparsity",
         needs="hidden_layers",
     ),
-    "parameter_norm": Entry("L2 norm of all parameters together.", "circuits.analysis.networks.weights:parameter_norm"),
-    "zero_weights": Entry(
+    "parameter_norm": MetricEntry(
+        "L2 norm of all parameters together.", "circuits.analysis.networks.weights:parameter_norm"
+    ),
+    "zero_weights": MetricEntry(
         "Share of the parameters that are exactly 0.", "circuits.analysis.networks.weights:zero_weights"
     ),
-    "small_weights": Entry(
+    "small_weights": MetricEntry(
         "Share of the parameters below 0.001 in absolute value.", "circuits.analysis.networks.weights:small_weights"
     ),
 }
 
 MEASUREMENTS = {
-    "subnetwork": Entry(
+    "phases": MeasurementEntry(
+        "When each seed memorized and generalized; always made.",
+        "circuits.analysis.networks.measurement:PHASES",
+        "circuits.analysis.networks.options:WalkOptions",
+        "circuits.figures.learning:figures",
+    ),
+    "subnetwork": MeasurementEntry(
         "Active subnetwork and effective sparsity along training.",
-        "circuits.analysis.subnetworks.subnetwork:measure",
+        "circuits.analysis.subnetworks.subnetwork:SUBNETWORK",
         figures="circuits.figures.subnetworks.subnetwork:figures",
-        needs="hidden_layers",
     ),
-    "norms": Entry(
+    "norms": MeasurementEntry(
         "Norm of every neuron, and its mean over each group of neurons.",
-        "circuits.analysis.subnetworks.norms:measure",
+        "circuits.analysis.subnetworks.norms:NORMS",
         figures="circuits.figures.subnetworks.norms:figures",
-        needs="hidden_layers",
     ),
-    "faithfulness": Entry(
+    "faithfulness": MeasurementEntry(
         "Agreement of each group of neurons, alone, with the full network on the test set.",
-        "circuits.analysis.subnetworks.faithfulness:measure",
+        "circuits.analysis.subnetworks.faithfulness:FAITHFULNESS",
         figures="circuits.figures.subnetworks.faithfulness:figures",
-        needs="hidden_layers",
     ),
-    "progress": Entry(
+    "progress": MeasurementEntry(
         "Norms, sparsity, margins, sensitivity, arity along the run, and their onsets.",
-        "circuits.analysis.progress.measurement:measure",
+        "circuits.analysis.progress.measurement:PROGRESS",
         figures="circuits.figures.progress.measures:figures",
     ),
-    "constructions": Entry(
+    "constructions": MeasurementEntry(
         "Gate of each neuron, merged size, match to hand-built circuits, efficiency.",
-        "circuits.analysis.parity.constructions:measure",
-        figures="circuits.figures.parity.constructions:figures",
-        needs="hidden_layer",
-        task="parity",
-        most_bits=10,
+        "circuits.analysis.parity.constructions:CONSTRUCTIONS",
+        "circuits.analysis.subnetworks.options:MergeOptions",
+        "circuits.figures.parity.constructions:figures",
     ),
-    "walsh": Entry(
+    "walsh": MeasurementEntry(
         "Walsh spectrum of the network and its neurons, Fourier gap, weight movement.",
-        "circuits.analysis.walsh.measurement:measure",
-        figures="circuits.figures.walsh.curves:figures",
-        refusal="circuits.analysis.walsh.measurement:refusal",
-        task="parity",
+        "circuits.analysis.walsh.measurement:WALSH",
+        "circuits.analysis.walsh.options:WalshOptions",
+        "circuits.figures.walsh.curves:figures",
     ),
-    "certify": Entry(
+    "certify": MeasurementEntry(
         "Prove or refute the network on all inputs: last checkpoint, or --checkpoints. On request only.",
-        "circuits.analysis.parity.certificates:measure",
-        figures="circuits.figures.parity.certify:figures",
-        needs="hidden_layer",
-        task="parity",
-        on_request=True,
+        "circuits.analysis.parity.certificates:CERTIFY",
+        "circuits.analysis.subnetworks.options:SearchOptions",
+        "circuits.figures.parity.certify:figures",
     ),
-    "representation": Entry(
+    "representation": MeasurementEntry(
         "Clusters of the hidden activations, t-SNE, PCA, weight densities. On request only.",
-        "circuits.analysis.representation.measurement:measure",
+        "circuits.analysis.representation.measurement:REPRESENTATION",
         figures="circuits.figures.representation:figures",
-        needs="hidden_layers",
-        refusal="circuits.analysis.representation.embedding:refusal",
-        on_request=True,
     ),
-    "exact": Entry(
+    "exact": MeasurementEntry(
         "Smallest subnetwork of any neurons: last checkpoint, or --checkpoints. On request only.",
-        "circuits.analysis.subnetworks.smallest:measure",
-        needs="hidden_layer",
-        on_request=True,
+        "circuits.analysis.subnetworks.smallest:EXACT",
+        "circuits.analysis.subnetworks.options:SearchOptions",
     ),
-    "fourier": Entry(
+    "fourier": MeasurementEntry(
         "Fourier analysis of modular arithmetic: weights, neurons, logits; restricted and excluded loss.",
-        "circuits.analysis.fourier.measurement:measure",
-        figures="circuits.figures.fourier:figures",
-        task="modular",
-        refusal="circuits.analysis.fourier.cyclic:refusal",
+        "circuits.analysis.fourier.measurement:FOURIER",
+        "circuits.analysis.fourier.options:FourierOptions",
+        "circuits.figures.fourier:figures",
     ),
 }
 
 
-def of_paper(paper: str, module: str, rows: Mapping[str, tuple[str, str, str]]) -> dict[str, Entry]:
-    """Presets of one paper: name -> (what, where in the paper, time one run takes on 2 cores).
+def of_paper(paper: str, module: str, rows: Mapping[str, tuple[str, str, int]]) -> dict[str, PresetEntry]:
+    """Presets of one paper: name -> (what, where in the paper, seconds that one run takes on 2 cores).
 
     Each is made by the function of its name in a module of `circuits.presets`.
 
     Examples
     --------
-    >>> of_paper("A paper", "paper", {"a-preset": ("what it is", "Fig. 1", "2 s")})["a-preset"].path
+    >>> of_paper("A paper", "paper", {"a-preset": ("what it is", "Fig. 1", 2)})["a-preset"].path
     'circuits.presets.paper:a_preset'
     """
     return {
-        name: Entry(what, f"circuits.presets.{module}:{name.replace('-', '_')}", paper=paper, shows=where, time=time)
-        for name, (what, where, time) in rows.items()
+        name: PresetEntry(what, f"circuits.presets.{module}:{name.replace('-', '_')}", paper, where, seconds)
+        for name, (what, where, seconds) in rows.items()
     }
 
 
@@ -168,112 +191,112 @@ PRESETS = {
         "Merrill et al. 2023",
         "merrill_2023",
         {
-            "merrill-2023": ("(40,3) parity", "Figs. 2, 3, 5", "5 s"),
-            "merrill-2023-weak-decay": ("weight decay 0.001", "Figs. 6, 7", "20 s"),
-            "merrill-2023-k4": ("(40,4) parity", "Figs. 8, 9", "5 s"),
-            "merrill-2023-addition": ("x + y mod 97, transformer", "Fig. 4 left", "3 h"),
-            "merrill-2023-division": ("x / y mod 97, transformer", "Fig. 4 right", "3 h"),
+            "merrill-2023": ("(40,3) parity", "Figs. 2, 3, 5", 5),
+            "merrill-2023-weak-decay": ("weight decay 0.001", "Figs. 6, 7", 20),
+            "merrill-2023-k4": ("(40,4) parity", "Figs. 8, 9", 5),
+            "merrill-2023-addition": ("x + y mod 97, transformer", "Fig. 4 left", 10800),
+            "merrill-2023-division": ("x / y mod 97, transformer", "Fig. 4 right", 10800),
         },
     ),
     **of_paper(
         "Fuangkawinsombut 2024, blog 2023",
         "fuangkawinsombut_2024",
         {
-            "fuangkawinsombut-2024": ("(50,2) parity", "Figs. 2.1-2.4; blog 1-4", "3 s"),
-            "fuangkawinsombut-2024-k3": ("(50,3) parity", "Figs. A.1-A.4", "8 s"),
-            "fuangkawinsombut-2024-raised-decay": ("decay raised once memorized", "Figs. 3.1, 3.2", "3 s"),
-            "fuangkawinsombut-2024-outliers": ("flipped training targets", "Figs. 3.3-3.5, Table 3.1", "3 s"),
-            "fuangkawinsombut-2024-widths": ("2 to 32 neurons, 50 seeds", "sections 4.2, 4.3", "15 s"),
+            "fuangkawinsombut-2024": ("(50,2) parity", "Figs. 2.1-2.4; blog 1-4", 3),
+            "fuangkawinsombut-2024-k3": ("(50,3) parity", "Figs. A.1-A.4", 8),
+            "fuangkawinsombut-2024-raised-decay": ("decay raised once memorized", "Figs. 3.1, 3.2", 3),
+            "fuangkawinsombut-2024-outliers": ("flipped training targets", "Figs. 3.3-3.5, Table 3.1", 3),
+            "fuangkawinsombut-2024-widths": ("2 to 32 neurons, 50 seeds", "sections 4.2, 4.3", 15),
         },
     ),
     **of_paper(
         "Ahmed 2024",
         "ahmed_2024",
         {
-            "ahmed-2024-lstm": ("LSTM, three fractions", "Fig. 5.2", "1 h"),
-            "ahmed-2024-rnn": ("RNN, three fractions", "Fig. 5.3", "1 h"),
-            "ahmed-2024-transformer": ("transformer", "Table 7.1", "1.5 h"),
-            "ahmed-2024-adam": ("Adam, no regularisation", "Figs. 7.1a, 7.3a", "1 h"),
-            "ahmed-2024-dropout": ("dropout, Adam and AdamW", "Figs. 7.1b, 7.2, 7.3b, 7.4", "1 h"),
-            "ahmed-2024-init-scale": ("initialization times 1 and 5", "Fig. 7.8", "1 h"),
-            "ahmed-2024-no-decay": ("no weight decay", "Fig. 5.4", "2 h"),
-            "ahmed-2024-decay-removed": ("weight decay removed", "Figs. 5.5, 5.6, 7.5, 7.6", "1 h"),
-            "ahmed-2024-decay-introduced": ("weight decay introduced", "Figs. 5.7, 7.7", "1 h"),
+            "ahmed-2024-lstm": ("LSTM, three fractions", "Fig. 5.2", 3600),
+            "ahmed-2024-rnn": ("RNN, three fractions", "Fig. 5.3", 3600),
+            "ahmed-2024-transformer": ("transformer", "Table 7.1", 5400),
+            "ahmed-2024-adam": ("Adam, no regularisation", "Figs. 7.1a, 7.3a", 3600),
+            "ahmed-2024-dropout": ("dropout, Adam and AdamW", "Figs. 7.1b, 7.2, 7.3b, 7.4", 3600),
+            "ahmed-2024-init-scale": ("initialization times 1 and 5", "Fig. 7.8", 3600),
+            "ahmed-2024-no-decay": ("no weight decay", "Fig. 5.4", 7200),
+            "ahmed-2024-decay-removed": ("weight decay removed", "Figs. 5.5, 5.6, 7.5, 7.6", 3600),
+            "ahmed-2024-decay-introduced": ("weight decay introduced", "Figs. 5.7, 7.7", 3600),
         },
     ),
     **of_paper(
         "Liu, Chi and Wu",
         "liu_chi_wu",
         {
-            "liu-chi-wu-transformer": ("transformer, three fractions", "Figs. 1, 6", "10 min"),
-            "liu-chi-wu-mlp": ("MLP, three fractions", "Fig. 2", "5 min"),
-            "liu-chi-wu-lstm": ("LSTM, three fractions", "Fig. 3", "10 min"),
-            "liu-chi-wu-three-summands": ("x + y + z mod 31", "Fig. 5", "10 min"),
-            "liu-chi-wu-four-summands": ("x + y + z + w mod 51", "Fig. 5", "20 min"),
-            "liu-chi-wu-sparsity": ("two-layer MLP", "Fig. 7", "3 min"),
-            "liu-chi-wu-perturbation": ("noise on the inputs", "Fig. 8", "3 min"),
+            "liu-chi-wu-transformer": ("transformer, three fractions", "Figs. 1, 6", 600),
+            "liu-chi-wu-mlp": ("MLP, three fractions", "Fig. 2", 300),
+            "liu-chi-wu-lstm": ("LSTM, three fractions", "Fig. 3", 600),
+            "liu-chi-wu-three-summands": ("x + y + z mod 31", "Fig. 5", 600),
+            "liu-chi-wu-four-summands": ("x + y + z + w mod 51", "Fig. 5", 1200),
+            "liu-chi-wu-sparsity": ("two-layer MLP", "Fig. 7", 180),
+            "liu-chi-wu-perturbation": ("noise on the inputs", "Fig. 8", 180),
         },
     ),
     **of_paper(
         "Liu, Chi and Wu",
         "liu_chi_wu_optimizers",
         {
-            "liu-chi-wu-full-batch": ("AdamW, full batch", "Fig. 4", "3 h"),
-            "liu-chi-wu-minibatch": ("AdamW, minibatches", "Fig. 4", "20 min"),
-            "liu-chi-wu-adam": ("Adam, weight decay", "Fig. 4", "20 min"),
-            "liu-chi-wu-weight-decay": ("AdamW, weight decay", "Fig. 4", "20 min"),
-            "liu-chi-wu-dropout": ("AdamW, dropout", "Fig. 4", "20 min"),
-            "liu-chi-wu-large-lr": ("AdamW, ten times the rate", "Fig. 4", "20 min"),
-            "liu-chi-wu-small-lr": ("AdamW, a tenth of the rate", "Fig. 4", "20 min"),
-            "liu-chi-wu-rmsprop": ("RMSProp", "Fig. 4", "20 min"),
+            "liu-chi-wu-full-batch": ("AdamW, full batch", "Fig. 4", 10800),
+            "liu-chi-wu-minibatch": ("AdamW, minibatches", "Fig. 4", 1200),
+            "liu-chi-wu-adam": ("Adam, weight decay", "Fig. 4", 1200),
+            "liu-chi-wu-weight-decay": ("AdamW, weight decay", "Fig. 4", 1200),
+            "liu-chi-wu-dropout": ("AdamW, dropout", "Fig. 4", 1200),
+            "liu-chi-wu-large-lr": ("AdamW, ten times the rate", "Fig. 4", 1200),
+            "liu-chi-wu-small-lr": ("AdamW, a tenth of the rate", "Fig. 4", 1200),
+            "liu-chi-wu-rmsprop": ("RMSProp", "Fig. 4", 1200),
         },
     ),
-    **of_paper("Power et al. 2022", "power_2022", {"power-2022": ("ten operations mod 97", "Fig. 2", "1 h")}),
-    **of_paper("Nanda et al. 2023", "nanda_2023", {"nanda-2023": ("x + y mod 113", "section 4", "10 min")}),
+    **of_paper("Power et al. 2022", "power_2022", {"power-2022": ("ten operations mod 97", "Fig. 2", 3600)}),
+    **of_paper("Nanda et al. 2023", "nanda_2023", {"nanda-2023": ("x + y mod 113", "section 4", 600)}),
     **of_paper(
         "no paper: the laboratory",
         "laboratory",
         {
-            "modular-31": ("x + y mod 31", "", "8 s"),
-            "modular-31-decay": ("decay removed, introduced", "", "8 s"),
-            "modular-31-fraction": ("35 to 80 % for training", "", "8 s"),
-            "modular-31-noise": ("noise on the inputs", "", "8 s"),
-            "modular-31-init-scale": ("initialization times 0.5 to 4", "", "8 s"),
+            "modular-31": ("x + y mod 31", "", 8),
+            "modular-31-decay": ("decay removed, introduced", "", 8),
+            "modular-31-fraction": ("35 to 80 % for training", "", 8),
+            "modular-31-noise": ("noise on the inputs", "", 8),
+            "modular-31-init-scale": ("initialization times 0.5 to 4", "", 8),
         },
     ),
 }
 
 CONSTRUCTIONS = {
-    "dnf": Entry(
+    "dnf": ConstructionEntry(
         "2^k AND gates, any k: Merrill et al. 2023, Prop. 1.",
         "circuits.constructions.building.and_gates:dnf",
         task="parity",
     ),
-    "thesis_dnf": Entry(
+    "thesis_dnf": ConstructionEntry(
         "2^k AND gates of which half never fire, any k: thesis, Prop. 4.1.",
         "circuits.constructions.building.and_gates:thesis_dnf",
         task="parity",
     ),
-    "six_neuron": Entry(
+    "six_neuron": ConstructionEntry(
         "k = 3: Merrill et al. 2023, Prop. 2.", "circuits.constructions.building.published:six_neuron", task="parity"
     ),
-    "four_neuron": Entry(
+    "four_neuron": ConstructionEntry(
         "k = 3: Merrill et al. 2023, Prop. 3.", "circuits.constructions.building.published:four_neuron", task="parity"
     ),
-    "two_neuron": Entry(
+    "two_neuron": ConstructionEntry(
         "k = 2: thesis, section 4.2.", "circuits.constructions.building.published:two_neuron", task="parity"
     ),
-    "threshold": Entry(
+    "threshold": ConstructionEntry(
         "k + 1 neurons of the sum of the bits, any k: Prop. 3 generalized.",
         "circuits.constructions.building.threshold_gates:threshold",
         task="parity",
     ),
-    "min_norm": Entry(
+    "min_norm": ConstructionEntry(
         "The least path cost there is, 2^k neurons, k up to 6.",
         "circuits.constructions.building.least_norm:min_norm",
         task="parity",
     ),
-    "modular_addition": Entry(
+    "modular_addition": ConstructionEntry(
         "x + y mod p by cosines of chosen frequencies: Nanda et al. 2023, section 4.",
         "circuits.constructions.building.trigonometric:modular_addition",
         task="modular",
@@ -281,7 +304,7 @@ CONSTRUCTIONS = {
 }
 
 
-def about(table: Mapping[str, Entry], task: str) -> dict[str, Entry]:
+def about(table: Mapping[str, ConstructionEntry], task: str) -> dict[str, ConstructionEntry]:
     """The entries of a table that are about one task.
 
     Examples
@@ -304,7 +327,7 @@ def load(path: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def lookup(table: Mapping[str, Entry], name: str, what: str) -> Entry:
+def lookup(table: Mapping[str, Line], name: str, what: str) -> Line:
     """The entry called `name`, or an `InputError` that lists the names there are.
 
     Examples

@@ -464,10 +464,6 @@ def main() -> int:
         print(f"mutant.h5: {kind}")
         return 0
 
-    import circuits.analysis.networks.phases
-    import circuits.cli.show
-    import circuits.cli.tables  # noqa: F401  so that the forks are warm
-
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(given.jobs) as pool:
         shares = [list(range(job, given.n_files, given.jobs)) for job in range(given.jobs)]

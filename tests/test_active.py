@@ -11,9 +11,9 @@ from hypothesis.extra import numpy as hnp
 from circuits.analysis import active_subnetwork, effective_sparsity, incoming_norms, kept_neurons
 from circuits.analysis.networks.outputs import preactivations
 from circuits.analysis.networks.rounding import prefix_bounds, reach_of, rounded, rounding_terms
-from circuits.analysis.subnetworks.active import smallest_agreeing, support_examples
+from circuits.analysis.subnetworks.active import support_examples
 from circuits.analysis.subnetworks.pruning import pruning_order
-from circuits.analysis.subnetworks.scan import disagreements
+from circuits.analysis.subnetworks.scan import disagreements, smallest_agreeing
 from circuits.analysis.subnetworks.smallest import smallest_subnetwork
 
 

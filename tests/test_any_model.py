@@ -8,11 +8,11 @@ import torch
 
 import circuits
 from circuits.analysis import Options, active_at
+from circuits.analysis.networks.evaluator import ForwardPass, LinearReadout
 from circuits.analysis.networks.layers import Layer, last_layer, layer_of
 from circuits.analysis.networks.masking import Masked
 from circuits.analysis.subnetworks.active import as_read, network_sparsity, support_examples
 from circuits.analysis.subnetworks.masked_scan import first_fitting, margins, smallest_agreeing_masked
-from circuits.analysis.subnetworks.prefixes import smallest_prefix
 from circuits.analysis.subnetworks.pruning import pruning_order
 from circuits.config import Config
 from circuits.interfaces import HiddenLayer, Model, untouched
@@ -134,6 +134,11 @@ class Stream(Model):
 CASES.append(pytest.param(TOKENS, Stream(), id="stream"))
 
 
+def on(layer, inputs):
+    """The evaluator of a layer that does not know the formula."""
+    return (LinearReadout if layer.is_linear else ForwardPass)(layer.config, inputs, layer)
+
+
 @pytest.mark.parametrize("criterion", ["prediction", "accuracy"])
 @pytest.mark.parametrize(("task", "model"), CASES)
 def test_the_smallest_prefix_equals_masking_for_each_k(task, model, criterion):
@@ -146,7 +151,7 @@ def test_the_smallest_prefix_equals_masking_for_each_k(task, model, criterion):
             layer = Layer(config, hook, hidden)
             for norm in ("incoming", "incoming+bias"):
                 expected = oracle(config, hook, net, inputs, targets, norm, criterion)
-                found.append(smallest_prefix(layer, net, inputs, targets, norm, criterion))
+                found.append(on(layer, inputs).smallest_prefix(net, targets, norm, criterion))
                 assert found[-1] == expected
                 order = pruning_order(layer.norms(net, norm))
                 assert smallest_agreeing_masked(Masked(layer, net), order, inputs, targets, criterion) == expected
@@ -182,11 +187,11 @@ def test_permuting_neurons_permutes_who_is_kept(widths):
         random = np.random.default_rng(seed)
         net = {name: random.standard_normal(shape) for name, (_, shape) in config.shapes.items()}
         net[f"hidden.{place}.W"] *= np.geomspace(3, 0.001, 14)[:, None]
-        kept = pruning_order(layer.norms(net))[: smallest_prefix(layer, net, inputs)]
+        kept = pruning_order(layer.norms(net))[: on(layer, inputs).smallest_prefix(net)]
         shuffled = random.permutation(14)
         moved = net | {name: net[name][shuffled] for name in (f"hidden.{place}.W", f"hidden.{place}.b")}
         moved[after] = net[after][:, shuffled]
-        n_kept = smallest_prefix(layer, moved, inputs)
+        n_kept = on(layer, inputs).smallest_prefix(moved)
         assert set(shuffled[pruning_order(layer.norms(moved))[:n_kept]]) == set(kept)
         sizes.add(n_kept)
     assert len(sizes) > 2
@@ -202,13 +207,13 @@ def test_neurons_that_nothing_reads_are_not_needed_in_any_layer():
     read = np.concatenate([np.eye(5), np.zeros((5, 3))], axis=1)
     net = first | {"readout.W": read}
     # Class 0 needs no neuron: of equal logits the first counts. So the other four do, and they are not the first four.
-    assert smallest_prefix(last_layer(one), net, inputs) == 5
+    assert on(last_layer(one), inputs).smallest_prefix(net) == 5
     two = config_of(SHAPES["classes"], {"kind": "mlp", "widths": [8, 5], "biases": False})
     deep = first | {"hidden.1.W": read, "readout.W": np.eye(5)}
     for hook in two.hidden_layers:
-        assert smallest_prefix(Layer(two, hook, two.hidden_layers[hook]), deep, inputs) == 5
+        assert on(Layer(two, hook, two.hidden_layers[hook]), inputs).smallest_prefix(deep) == 5
     reversed_ = deep | {"hidden.1.W": 2 * read[::-1], "readout.W": np.eye(5)[::-1]}
-    assert smallest_prefix(last_layer(two), reversed_, inputs) == 4  # now the one of class 0 is last
+    assert on(last_layer(two), inputs).smallest_prefix(reversed_) == 4  # now the one of class 0 is last
 
 
 def test_a_small_neuron_that_matters_makes_all_larger_ones_necessary():
@@ -219,7 +224,7 @@ def test_a_small_neuron_that_matters_makes_all_larger_ones_necessary():
     net = {"hidden.0.W": W, "hidden.1.W": second, "readout.W": np.array([1.0, 0.0])}
     inputs = np.array([[1.0, 1, 1, 1, 1, 1]])
     first = Layer(config, "hidden.0.hook_post", config.hidden_layers["hidden.0.hook_post"])
-    assert smallest_prefix(first, net, inputs) == 4
+    assert on(first, inputs).smallest_prefix(net) == 4
 
 
 def test_a_diverged_network_has_no_prefix_but_a_pruned_nan_hurts_nobody():
@@ -228,7 +233,7 @@ def test_a_diverged_network_has_no_prefix_but_a_pruned_nan_hurts_nobody():
     net["hidden.0.W"][1] = np.nan
     inputs = as_read(config, config.task.train_data(0)["inputs"])
     for hook, hidden in config.hidden_layers.items():
-        assert smallest_prefix(Layer(config, hook, hidden), net, inputs) is None
+        assert on(Layer(config, hook, hidden), inputs).smallest_prefix(net) is None
     first = Layer(config, "hidden.0.hook_post", config.hidden_layers["hidden.0.hook_post"])
     assert np.isfinite(Masked(first, net).outputs(inputs, np.array([True, False, True]))).all()
 
@@ -353,12 +358,10 @@ def test_the_last_layer_is_the_default_and_an_unknown_one_is_refused_with_those_
 
 
 def test_what_is_about_the_relu_model_alone_is_refused_for_others(deep_run):
-    usual = ["subnetwork", "norms", "faithfulness", "fourier", "progress"]
+    usual = ["phases", "subnetwork", "norms", "faithfulness", "fourier", "progress"]
     assert set(circuits.analyze(deep_run)) == set(usual)
     for measurement in ("constructions", "certify", "exact"):
-        with pytest.raises(
-            circuits.InputError, match=r"holds a 'mlp' model\. Gates, certificates and exact subnetworks"
-        ):
+        with pytest.raises(circuits.InputError, match=r"the 'mlp' model is not exactly u"):
             circuits.analyze(deep_run, measurement)
 
 
@@ -370,5 +373,5 @@ def test_the_relu_model_by_forward_pass_has_the_sizes_of_its_formula(tiny_run):
         for step in range(tiny_run.n_checkpoints):
             net = tiny_run.arrays(seed, step)
             order = pruning_order(layer.norms(net))
-            assert smallest_prefix(layer, net, inputs, targets) == sizes[step, index]
-            assert smallest_agreeing_masked(Masked(layer, net), order, inputs) == sizes[step, index]
+            assert on(layer, inputs).smallest_prefix(net, targets) == sizes[step, index]
+            assert ForwardPass(layer.config, inputs, layer).smallest_prefix(net) == sizes[step, index]

@@ -12,7 +12,7 @@ from circuits import figures
 from circuits.analysis import Options, active_subnetwork
 from circuits.analysis.measurements import usual
 from circuits.analysis.parity import certificates as certificates_
-from circuits.analysis.parity.certificates import measure, task_support
+from circuits.analysis.parity.certificates import measure
 from circuits.analysis.subnetworks.active import support_examples
 from circuits.cli.main import main
 from circuits.constructions.certifying.certify import certify
@@ -128,25 +128,21 @@ def test_a_diverged_network_has_no_certificate(make_config, tmp_path):
     assert np.isnan(found["exact"]["smallest_size"]).all()
 
 
-def test_the_support_is_that_of_the_task(tiny_run):
-    assert task_support(tiny_run) == tiny_run.config.task.relevant_bits
-
-
 def test_a_task_that_is_no_parity_is_refused(tiny_run, monkeypatch):
     monkeypatch.setattr(type(tiny_run.config.task), "parity_bits", None)
-    with pytest.raises(circuits.InputError, match=r"was trained on the task 'parity', which is not a parity"):
-        task_support(tiny_run)
+    with pytest.raises(circuits.InputError, match=r"the task 'parity' is not a parity"):
+        measure(tiny_run, Options())
 
 
 # ---- on request only ----
 
 
 def test_what_takes_long_is_made_only_when_named(tiny_run):
-    on_request = {name for name, entry in MEASUREMENTS.items() if entry.on_request}
+    on_request = {name for name, entry in MEASUREMENTS.items() if entry.load().on_request(tiny_run.config)}
     assert {"certify", "exact"} <= on_request
-    assert on_request.isdisjoint(usual(tiny_run))
-    assert list(circuits.analyze(tiny_run)) == usual(tiny_run)
-    assert list(circuits.analyze(tiny_run, "exact", options=Options(time_limit=0.0))) == ["exact"]
+    assert on_request.isdisjoint(usual(tiny_run.config))
+    assert list(circuits.analyze(tiny_run)) == usual(tiny_run.config)
+    assert list(circuits.analyze(tiny_run, "exact", options=Options(time_limit=0.0))) == ["phases", "exact"]
 
 
 def test_the_command_line_shows_verdicts_and_keeps_them(tiny_path, tmp_path, monkeypatch, capsys):

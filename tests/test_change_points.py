@@ -6,7 +6,7 @@ import xarray as xr
 
 import circuits
 from circuits.analysis.progress.change_points import COUNTS, REFERENCE, VARIABLES, change_points, flattened
-from circuits.cli.onset_tables import lag_cell
+from circuits.analysis.progress.tables import lag_cell
 
 EPOCHS = np.arange(0.0, 400.0, 2.0)
 NAN = float("nan")

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,10 +9,13 @@ import xarray as xr
 
 import circuits
 from circuits import registry
+from circuits.analysis import results
+from circuits.analysis.measurement import Measurement
+from circuits.analysis.measurements import usual
 from circuits.cli.main import main
-from circuits.registry import MEASUREMENTS, Entry
+from circuits.registry import MEASUREMENTS, MeasurementEntry
 
-USUAL = [name for name, entry in MEASUREMENTS.items() if not entry.on_request and entry.task in (None, "parity")]
+USUAL = usual(circuits.preset("merrill-2023"))
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def test_without_a_measurement_flag_all_that_apply_are_made(document):
 
 
 def test_named_measurements_alone_are_made(document):
-    assert list(document("--norms")) == ["schema_version", "run", "options", "norms"]
+    assert list(document("--norms")) == ["schema_version", "run", "options", "phases", "norms"]
 
 
 def test_the_json_is_strict_and_alone_on_stdout(analyzed):
@@ -91,7 +93,7 @@ def test_the_json_has_the_promised_variables(document):
     assert found["faithfulness"]["group"].values.tolist() == ["generalizing", "memorizing", "complementary", "control"]
     trajectories = ("merged_sparsity", "path_cost", "margin", "efficiency")
     assert all(found["constructions"][name].dims == ("step", "seed") for name in trajectories)
-    assert all({"step", "epoch", "seed"} <= set(found[name].coords) for name in USUAL)
+    assert all({"step", "epoch", "seed"} <= set(found[name].coords) for name in USUAL if name != "phases")
 
 
 def test_all_makes_the_same_and_every_neurons_norm_is_in_the_json_only_when_norms_are_named(document):
@@ -167,8 +169,11 @@ def test_a_new_line_in_the_registry_shows_up_in_help_and_tables(analyzed, capsys
             {"step": [0, 1, 2], "epoch": ("step", [0.0, 1.0, 2.0]), "seed": [0, 1], "side": ["left", "right"]},
         )
 
-    monkeypatch.setattr(Entry, "load", lambda self: measure if self.path == "here" else registry.load(self.path))
-    monkeypatch.setitem(MEASUREMENTS, "weight-spread", Entry("Spread of the weights.", "here"))
+    def loaded(self):
+        return Measurement(measure) if self.path == "here" else registry.load(self.path)
+
+    monkeypatch.setattr(MeasurementEntry, "load", loaded)
+    monkeypatch.setitem(MEASUREMENTS, "weight-spread", MeasurementEntry("Spread of the weights.", "here"))
     assert main(["analyze", "--help"]) == 0
     assert "--weight-spread" in capsys.readouterr().out
     out, _ = analyzed("--weight-spread")
@@ -261,7 +266,7 @@ def test_a_run_without_a_hidden_layer_cannot_be_pruned(make_config, tmp_path, ca
     config = make_config(model__kind="linear")
     circuits.train(config, tmp_path / "linear.h5", progress=False).close()
     assert main(["analyze", str(tmp_path / "linear.h5"), "--subnetwork"]) == 2
-    assert "linear.h5 holds a 'linear' model, which has no hidden layer to prune." in capsys.readouterr().err
+    assert "linear.h5: the 'linear' model has no hidden layer to prune." in capsys.readouterr().err
 
 
 def test_the_run_is_only_read(analyzed, run_path, tmp_path):
@@ -274,7 +279,7 @@ def test_what_is_kept_is_not_measured_again_unless_forced(run_path, monkeypatch,
     made = []
     measure = circuits.analysis.analyze
     monkeypatch.setattr(
-        "circuits.analysis.analyze", lambda run, *names, **more: made.append(names) or measure(run, *names, **more)
+        results, "analyze", lambda run, *names, **more: made.append(names) or measure(run, *names, **more)
     )
 
     def asked(*words):
@@ -291,7 +296,7 @@ def test_what_is_kept_is_not_measured_again_unless_forced(run_path, monkeypatch,
     assert made == [("faithfulness",)]
     assert "norms: kept from before" in third.err
     asked("--norms", "--force")
-    assert made == [("norms",)]
+    assert made == [("phases", "norms")]
     other = asked("--norms", "--norm", "path")
     assert made == [("norms",)]
     assert "norms in it was measured with other options, so it is made anew." in other.err
@@ -304,14 +309,15 @@ def test_what_is_kept_is_not_measured_again_unless_forced(run_path, monkeypatch,
 def test_progress_is_shown_unless_quiet(run_path, monkeypatch, capsys):
     asked = []
 
+    measure = circuits.analysis.analyze
+
     def analyze(run, *names, options, progress):
         asked.append(progress)
-        return {}
+        return measure(run, "phases", options=options)
 
-    monkeypatch.setattr("circuits.analysis.analyze", analyze)
-    monkeypatch.setattr("circuits.analysis.sidecar.write_sidecar", lambda *_: SimpleNamespace())
-    assert main(["analyze", run_path]) == 0
-    assert main(["analyze", run_path, "--quiet"]) == 0
+    monkeypatch.setattr(results, "analyze", analyze)
+    assert main(["analyze", run_path, "--phases", "--force"]) == 0
+    assert main(["analyze", run_path, "--phases", "--force", "--quiet"]) == 0
     assert asked == [True, False]
 
 
@@ -321,6 +327,6 @@ def test_many_relevant_bits_leave_out_what_looks_at_every_pattern_unless_it_is_n
     circuits.train(config, path, progress=False).close()
     assert main(["analyze", str(path), "--quiet"]) == 0
     with circuits.open(path) as run:
-        assert list(circuits.analyze(run)) == ["subnetwork", "norms", "faithfulness", "progress"]
+        assert list(circuits.analyze(run)) == ["phases", "subnetwork", "norms", "faithfulness", "progress"]
     assert main(["analyze", str(path), "--constructions"]) == 2
-    assert f"k may be at most {MEASUREMENTS['constructions'].most_bits}" in capsys.readouterr().err
+    assert "k may be at most 10. Leave --constructions out." in capsys.readouterr().err

@@ -7,10 +7,11 @@ import pytest
 
 import circuits
 from circuits.analysis import active_subnetwork, incoming_norms, pruning_order
+from circuits.analysis.measurements import usual
 from circuits.cli.main import main
 from circuits.constructions import build, dnf, four_neuron, six_neuron, thesis_dnf, threshold, two_neuron, verify_run
 from circuits.convert import from_construction
-from circuits.registry import CONSTRUCTIONS, MEASUREMENTS, about
+from circuits.registry import CONSTRUCTIONS, about
 
 PARITY = about(CONSTRUCTIONS, "parity")
 K = {"dnf": 3, "thesis_dnf": 3, "threshold": 4, "min_norm": 3}
@@ -90,10 +91,7 @@ def test_every_analysis_runs_on_the_file(name, tmp_path, monkeypatch, capsys):
     assert main(["analyze", "net.h5", "--all", "--quiet"]) == 0
     capsys.readouterr()
     with circuits.open("net.h5") as run:
-        usual = {
-            name for name, entry in MEASUREMENTS.items() if not entry.on_request and entry.task in (None, "parity")
-        }
-        assert set(circuits.analyze(run)) == usual
+        assert list(circuits.analyze(run)) == usual(circuits.preset("merrill-2023"))
 
 
 @pytest.mark.parametrize(

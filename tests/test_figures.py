@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 import circuits
 from circuits import figures
+from circuits.analysis.measurements import usual
 from circuits.analysis.networks.labels import spread
-from circuits.figures import generic, learning
+from circuits.figures import generic
 from circuits.figures.drawing import bands
+from circuits.figures.page.report import sections
 from circuits.figures.subnetworks.neurons import MOST_POINTS, dominant
-from circuits.registry import MEASUREMENTS, load
 
 NAN = float("nan")
 
@@ -185,15 +186,12 @@ def test_without_phases_nothing_is_marked(tiny_run):
 # ---- every figure of every measurement ----
 
 
-OF_PARITY = [name for name, entry in MEASUREMENTS.items() if not entry.on_request and entry.task in (None, "parity")]
+USUAL = usual(circuits.preset("merrill-2023"))
 
 
-@pytest.mark.parametrize("name", [*OF_PARITY, "learning"])
+@pytest.mark.parametrize("name", USUAL)
 def test_every_measurement_brings_figures_with_title_axes_and_caption(name, grokked_run, results):
-    if name == "learning":
-        drawn = learning.figures(grokked_run, grokked_run.metrics)
-    else:
-        drawn = load(MEASUREMENTS[name].figures)(grokked_run, results[name])
+    drawn = sections(grokked_run, results)["learning" if name == "phases" else name].figures
     assert drawn
     for figure in drawn:
         assert isinstance(figure, go.Figure)

@@ -18,14 +18,14 @@ from circuits.analysis import (
     neuron_frequencies,
     restricted_losses,
 )
-from circuits.analysis.fourier.cyclic import refusal
+from circuits.analysis.fourier.cyclic import is_cyclic
 from circuits.analysis.fourier.logit_frequencies import least_key_share
 from circuits.analysis.fourier.snapshots import shown_checkpoints, shown_neurons
+from circuits.analysis.options import Options
 from circuits.analysis.sidecar import write_sidecar
 from circuits.analysis.store import to_json
 from circuits.cli.main import main
 from circuits.config import parse
-from circuits.options import Options
 
 MODELS = {
     "mlp": {"kind": "mlp", "widths": [24]},
@@ -368,7 +368,7 @@ def test_the_command_line_lists_the_strongest_key_frequencies(trained, tmp_path,
         ),
         (
             {"task__p": 51, "task__n_summands": 4, "task__max_examples": 1000},
-            r"51\^4 tuples times 51 neurons or classes are more than the 16,000,000 numbers that --fourier holds in",
+            r"51\^4 tuples times 51 neurons or classes are more than the 16,000,000 numbers that fourier holds in",
         ),
     ],
 )
@@ -382,4 +382,4 @@ def test_a_run_of_which_it_cannot_be_made_says_why(changes, text, tmp_path):
 
 @pytest.mark.parametrize("changes", [{"task__p": 31, "task__n_summands": 3}, {"task__p": 97}, {"task__p": 113}])
 def test_tables_of_the_papers_fit(changes):
-    assert refusal(config(model__widths=[512], **changes)) is None
+    assert is_cyclic(config(model__widths=[512], **changes)) is None

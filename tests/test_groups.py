@@ -187,7 +187,7 @@ def test_phases_follow_the_thresholds(grokked_run):
 
 def test_a_run_without_hidden_layer_has_nothing_to_prune(tmp_path, make_config):
     with circuits.train(make_config().replace(model__kind="linear"), tmp_path / "a.h5", progress=False) as run:
-        with pytest.raises(circuits.InputError, match="holds a 'linear' model, which has no hidden layer to prune"):
+        with pytest.raises(circuits.InputError, match="the 'linear' model has no hidden layer to prune"):
             circuits.analyze(run, "subnetwork")
         assert "progress" in circuits.analyze(run)  # needs none
 

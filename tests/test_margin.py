@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from circuits.analysis.networks.outputs import outputs_on, relu_outputs
+from circuits.analysis.networks.evaluator import evaluator
+from circuits.analysis.networks.outputs import relu_outputs
 from circuits.analysis.networks.predictions import is_right
 from circuits.analysis.progress.margin import degree_of_homogeneity, margins
 from circuits.config import parse
@@ -54,7 +55,7 @@ def test_networks_are_homogeneous_of_the_degree_that_their_layers_give(make_conf
     random = np.random.default_rng(5)
     net = {name: random.normal(size=shape).astype(np.float32) for name, (_, shape) in config.shapes.items()}
     inputs = random.choice([-1, 1], (6, 8)).astype(np.float32)
-    assert degree_of_homogeneity(outputs_on(config, inputs), net) == degree
+    assert degree_of_homogeneity(evaluator(config, inputs).outputs, net) == degree
 
 
 def test_a_network_that_outputs_nothing_has_no_degree():
@@ -77,4 +78,4 @@ def test_outputs_by_prepared_tables_are_those_of_the_forward_pass():
     expected = config.model.forward(
         {name: torch.from_numpy(values) for name, values in net.items()}, torch.from_numpy(inputs)
     )
-    np.testing.assert_allclose(outputs_on(config, inputs)(net), expected.numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(evaluator(config, inputs).outputs(net), expected.numpy(), rtol=1e-4, atol=1e-5)

@@ -274,7 +274,7 @@ def test_beyond_six_bits_there_are_gates_but_no_efficiency(make_config, tmp_path
 def test_a_model_without_hidden_layer_has_no_constructions(make_config, tmp_path):
     with (
         circuits.train(make_config(model__kind="linear"), tmp_path / "linear.h5", progress=False) as run,
-        pytest.raises(circuits.InputError, match="holds a 'linear' model, which has no hidden layer"),
+        pytest.raises(circuits.InputError, match="the 'linear' model has no hidden layer"),
     ):
         circuits.analyze(run, "constructions")
 

@@ -8,10 +8,10 @@ import pytest
 
 import circuits
 from circuits.analysis import phases
+from circuits.analysis.options import Options
 from circuits.cli.main import main
 from circuits.config import parse
 from circuits.figures.page.report import report
-from circuits.options import Options
 
 MODELS = {
     "mlp": {"kind": "mlp", "widths": [20, 12]},
@@ -126,15 +126,18 @@ def test_phases_count_in_each_seeds_own_test_set(path):
 
 
 def test_a_group_of_all_neurons_has_the_stored_test_accuracy(path):
+    from circuits.analysis.networks.evaluator import evaluator
     from circuits.analysis.networks.layers import layer_of
     from circuits.analysis.subnetworks.active import support_examples
-    from circuits.analysis.subnetworks.faithfulness import agreement_and_accuracy, masked_outputs
+    from circuits.analysis.subnetworks.faithfulness import agreement_and_accuracy
 
     with circuits.open(path) as run:
         layer = layer_of(run)
         for index, seed in enumerate(run.seeds):
             inputs, targets = support_examples(run, index, "test")
-            outputs = masked_outputs(layer, run.arrays(seed), inputs, np.ones((1, layer.width), bool))
+            outputs = evaluator(run.config, inputs, layer).masked_outputs(
+                run.arrays(seed), np.ones((1, layer.width), bool)
+            )
             agreement, accuracy = agreement_and_accuracy(outputs, outputs[0], targets)
             assert agreement.tolist() == [1.0]
             assert accuracy[0] == pytest.approx(run.metrics["test_accuracy"].values[-1, index])

@@ -7,16 +7,16 @@ import pages
 import pytest
 
 import circuits
-from circuits.analysis.measurements import applies, usual
+from circuits.analysis.measurements import usual
+from circuits.analysis.options import Options
 from circuits.cli.main import main
 from circuits.figures.page.report import report, sections
 from circuits.interfaces import Signature, Task
-from circuits.options import Options
 from circuits.randomness import generator
-from circuits.registry import MEASUREMENTS, TASKS, Entry, load
+from circuits.registry import MEASUREMENTS, TASKS, Entry
 from circuits.tasks.parity import Parity
 
-OF_PARITY = [name for name, entry in MEASUREMENTS.items() if entry.task == "parity"]
+OF_PARITY = ["constructions", "walsh", "certify"]
 
 
 class Majority(Task):
@@ -82,8 +82,8 @@ def majority(majority_path):
 def test_relevant_bits_alone_do_not_make_a_parity(majority):
     assert majority.config.task.relevant_bits == (1, 4, 6)
     assert majority.config.task.parity_bits is None
-    assert usual(majority) == ["subnetwork", "norms", "faithfulness", "progress"]
-    assert not [name for name in OF_PARITY if applies(majority, name)]
+    assert usual(majority.config) == ["phases", "subnetwork", "norms", "faithfulness", "progress"]
+    assert not [name for name in OF_PARITY if not MEASUREMENTS[name].load().applies(majority.config)]
 
 
 def test_every_table_of_another_task_says_nothing_about_parity(majority_path, capsys):
@@ -106,7 +106,7 @@ def test_every_figure_and_the_page_of_another_task_say_nothing_about_parity_nor_
 def test_so_do_the_pictures_of_its_hidden_layer(majority):
     pytest.importorskip("sklearn")
     result = circuits.analyze(majority, "representation", options=Options(checkpoints="-2:"))
-    drawn = sections(majority, result, circuits.analysis.phases(majority))["representation"].figures
+    drawn = sections(majority, result)["representation"].figures
     assert len(drawn) == 4
     for figure in drawn:
         for word in ("parity", "Fuangkawinsombut"):
@@ -117,8 +117,8 @@ def test_so_do_the_pictures_of_its_hidden_layer(majority):
 def test_a_measurement_of_parity_refuses_it_in_one_line(majority_path, name, capsys):
     assert main(["analyze", str(majority_path), f"--{name}", "--quiet"]) == 2
     assert capsys.readouterr().err == (
-        f"error: {majority_path} holds the task 'majority', and the measurement '{name}' is about the task 'parity'. "
-        f"Leave --{name} out.\n"
+        f"error: {majority_path}: the task 'majority' is not a parity. Gates, matches, efficiency, certificates and "
+        f"Walsh spectra are of parities, such as the task 'parity'. Leave --{name} out.\n"
     )
 
 
@@ -130,7 +130,7 @@ def test_so_does_all_else_that_is_about_parity(majority_path, majority, capsys):
     functions = ("walsh_spectrum", "efficiency", "prices")
     asked = [getattr(circuits.analysis, name) for name in functions if hasattr(circuits.analysis, name)]
     assert asked
-    for function in [*asked, *(load(MEASUREMENTS[name].path) for name in OF_PARITY)]:
+    for function in [*asked, *(MEASUREMENTS[name].load().measure for name in OF_PARITY)]:
         with pytest.raises(circuits.InputError, match="task 'majority'"):
             function(majority) if function in asked else function(majority, Options())
 
@@ -139,11 +139,11 @@ def test_a_parity_of_another_name_is_measured_as_one(tmp_path):
     path = trained(tmp_path, Xor(n=8, k=2, support=(5, 2), n_train=60, n_test=30), epochs=4)
     with circuits.open(path) as run:
         assert run.config.task.parity_bits == (2, 5)
-        assert [name for name in OF_PARITY if applies(run, name)] == OF_PARITY
+        assert [name for name in OF_PARITY if not MEASUREMENTS[name].load().applies(run.config)] == OF_PARITY
         assert circuits.constructions.verify_run(run).bits == ("x2", "x5")
         results = circuits.analyze(run, "progress", "walsh")
         assert results["progress"]["sensitivity"].attrs["of_the_task"] == 2
-        drawn = sections(run, results, circuits.analysis.phases(run))
+        drawn = sections(run, results)
     assert any("the parity: 2" in figure.to_json() for figure in drawn["progress"].figures)
     assert "Figure 2 (left) of Merrill et al. 2023" in drawn["learning"].figures[0].layout.meta["caption"]
 
@@ -156,7 +156,7 @@ def test_a_caption_names_a_papers_figure_only_for_its_task_and_model(preset, cha
     config = circuits.preset(preset).replace(epochs=3, seeds=(0,), **changes)
     with circuits.train(config, tmp_path / "run.h5", progress=False) as run:
         results = circuits.analyze(run, "subnetwork", "norms", "faithfulness", "progress")
-        drawn = sections(run, results, circuits.analysis.phases(run))
+        drawn = sections(run, results)
     captions = [figure.layout.meta["caption"] for section in drawn.values() for figure in section.figures]
     assert len(captions) >= 10
     assert not [text for text in captions if "Figure" in text or "Merrill" in text]

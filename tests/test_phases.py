@@ -129,7 +129,7 @@ def test_bounds_are_said_by_show_page_and_marks(run_with, capsys):
     cells = (["0", "≤", "1", "≤", "1", "unknown"], ["1", "≤", "1", "3", "≥", "2"], ["2", "2", "3", "1"])
     assert [row[: len(own)] for row, own in zip(rows, cells, strict=True)] == list(cells)  # other columns follow
     assert first in out
-    html = page(run, {})
+    html = page(run, circuits.analyze(run, "phases"))
     assert first in html
     assert "≥ 2" in html
     marked = figures.accuracy(run.metrics.merge(found))

@@ -10,19 +10,19 @@ import xarray as xr
 import circuits
 from circuits.analysis import progress_measures, transitions
 from circuits.analysis.networks.bounded import bounded
+from circuits.analysis.options import Options
 from circuits.analysis.progress.arity import arities
 from circuits.analysis.progress.change_points import change_points, flattened
 from circuits.analysis.progress.earliest import earliest_summary, tied
 from circuits.analysis.progress.measurement import moved
+from circuits.analysis.progress.tables import lag_cell, progress_tables
 from circuits.analysis.sidecar import write_sidecar
 from circuits.analysis.store import to_json
 from circuits.cli.main import main
-from circuits.cli.onset_tables import lag_cell
-from circuits.cli.tables import progress_tables
 from circuits.config import parse
+from circuits.figures.drawing.phases import with_phases
 from circuits.figures.progress import measures as drawn
 from circuits.figures.progress.transitions import spoken
-from circuits.options import Options
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_the_agreement_is_that_of_eight_analysis_choices(grokked, grokked_run):
 def test_censored_onsets_are_marked_in_cells_and_figures(grokked_run, grokked):
     censored = bool(grokked["onset_censored"].sel(seed=0).any())
     assert censored
-    figure = circuits.figures.transitions(drawn.with_phases(grokked_run, grokked))
+    figure = circuits.figures.transitions(with_phases(grokked_run, grokked))
     at = grokked.sel(seed=0, measure=list(figure.data[0].text))
     open_triangle = [symbol == "triangle-left-open" for symbol in figure.data[0].marker.symbol]
     assert open_triangle == at["onset_censored"].values.tolist()
@@ -340,7 +340,7 @@ def test_where_nothing_moves_one_line_says_why(grokked_run, grokked):
 
 
 def test_one_figure_has_the_measures_by_name_with_the_phases_marked(grokked_run, grokked):
-    told = drawn.with_phases(grokked_run, grokked)
+    told = with_phases(grokked_run, grokked)
     figure = circuits.figures.measures(told, ["parameter_norm", "test_margin_mean"], title="Two", log_y=True)
     first, second = [trace for trace in figure.data if trace.showlegend is not False][:2]
     assert first.name == "L2 norm of all parameters"
@@ -354,7 +354,7 @@ def test_one_figure_has_the_measures_by_name_with_the_phases_marked(grokked_run,
 
 
 def test_the_bold_lines_go_from_0_at_the_onset_to_1_at_the_end(grokked_run, grokked):
-    figure = circuits.figures.transition_shares(drawn.with_phases(grokked_run, grokked), ["test_accuracy"])
+    figure = circuits.figures.transition_shares(with_phases(grokked_run, grokked), ["test_accuracy"])
     at = grokked.sel(measure="test_accuracy", seed=1)
     line = [trace for trace in figure.data if trace.name == "test accuracy"][1]
     np.testing.assert_allclose(line.x[1:3], [at["onset"], at["end"]], rtol=1e-6)
@@ -362,7 +362,7 @@ def test_the_bold_lines_go_from_0_at_the_onset_to_1_at_the_end(grokked_run, grok
 
 
 def test_the_rows_stand_in_the_order_of_their_mean_onset_and_hold_the_intervals(grokked_run, grokked):
-    figure = circuits.figures.transitions(drawn.with_phases(grokked_run, grokked))
+    figure = circuits.figures.transitions(with_phases(grokked_run, grokked))
     labels = [label.replace("<b>", "").replace("</b>", "") for label in figure.layout.yaxis.ticktext]
     assert {"test accuracy", "spectral norm W"} <= set(labels)
     assert len(labels) == int(np.isfinite(grokked["onset"]).any("seed").sum())
@@ -378,7 +378,7 @@ def test_the_rows_stand_in_the_order_of_their_mean_onset_and_hold_the_intervals(
 
 
 def test_the_sensitivity_of_the_task_is_a_dashed_line(grokked_run, grokked):
-    figure = circuits.figures.sensitivity(drawn.with_phases(grokked_run, grokked))
+    figure = circuits.figures.sensitivity(with_phases(grokked_run, grokked))
     dashed = [shape for shape in figure.layout.shapes if shape.line.dash == "dash" and shape.y0 == shape.y1 == 2]
     assert len(dashed) == 1
     assert "the parity: 2" in {note.text for note in figure.layout.annotations}

@@ -14,14 +14,15 @@ import xarray as xr
 from plotly.offline import get_plotlyjs
 
 import circuits
+from circuits.analysis.measurement import Measurement
 from circuits.analysis.measurements import analyze, usual
 from circuits.analysis.networks.phases import phase_checkpoints
+from circuits.analysis.options import Options
 from circuits.analysis.sidecar import write_sidecar
 from circuits.checkpoints.writer import Writer
 from circuits.figures.page import report as module
 from circuits.figures.page.report import page, report, sections
-from circuits.options import Options
-from circuits.registry import MEASUREMENTS, Entry, load
+from circuits.registry import MEASUREMENTS, MeasurementEntry, load
 
 ADDRESSES = {"src", "href", "srcset", "data", "action", "poster", "background", "xlink:href"}
 
@@ -237,9 +238,9 @@ def test_a_measurement_without_figures_of_its_own_is_drawn_all_the_same(tiny_run
     def measure(run, options, *, progress=False):
         return xr.Dataset({"doubt": run.metrics["test_loss"]})
 
-    monkeypatch.setattr(Entry, "load", lambda entry: measure)
-    monkeypatch.setattr(module, "usual", lambda run: ["doubt"])
-    monkeypatch.setitem(MEASUREMENTS, "doubt", Entry("How sure it is.", ""))
+    monkeypatch.setattr(f"{__name__}.DOUBT", Measurement(measure), raising=False)
+    monkeypatch.setattr(module, "usual", lambda config: ["phases", "doubt"])
+    monkeypatch.setitem(MEASUREMENTS, "doubt", MeasurementEntry("How sure it is.", f"{__name__}:DOUBT"))
     found = Page(report(tiny_run, tmp_path / "a.html").read_text())
     assert "Doubt" in found.texts("h2")
     assert "How sure it is." in found.texts("p")
@@ -298,7 +299,7 @@ def test_a_page_of_a_long_run_measures_some_checkpoints_and_says_how_many(grokke
     monkeypatch.setattr(module, "MOST_MEASURED", 6)
     monkeypatch.setattr(module, "MOST_WORK", 0.0)
     all_steps, results = grokked_run.steps, {}
-    whole = sections(grokked_run, results, circuits.analysis.phases(grokked_run))
+    whole = sections(grokked_run, results)
     write = module.page
     monkeypatch.setattr(module, "page", lambda run, made, options: results.update(made) or write(run, made, options))
     found = Page(report(grokked_run, tmp_path / "few.html").read_text())

@@ -10,11 +10,12 @@ import xarray as xr
 
 import circuits
 from circuits.analysis import Options, silhouette, weight_density
+from circuits.analysis.networks.evaluator import evaluator
 from circuits.analysis.networks.layers import Layer, last_layer
 from circuits.analysis.representation.clusters import cluster_labels
 from circuits.analysis.representation.density import weights_of
 from circuits.analysis.representation.embedding import neighbour_embedding, principal_components
-from circuits.analysis.representation.measurement import hidden_values, points_of
+from circuits.analysis.representation.measurement import points_of
 from circuits.analysis.representation.snapshots import (
     N_PANELS,
     along_the_run,
@@ -235,7 +236,7 @@ def test_the_seed_of_the_longest_delay_is_pictured(grokked_run, tiny_run):
 def test_activations_are_those_of_the_formula_and_of_the_models_own_forward_pass(grokked_run, modular_path):
     net = grokked_run.arrays(1, -1)
     points = points_of(grokked_run, 1)
-    found = hidden_values(last_layer(grokked_run.config), net, points.inputs)
+    found = evaluator(grokked_run.config, points.inputs, last_layer(grokked_run.config)).hidden(net)
     assert found == pytest.approx(np.maximum(points.inputs @ net["W"].T + net["b"], 0), abs=1e-5)
     with circuits.open(modular_path) as run:
         net = run.arrays(0, -1)
@@ -243,7 +244,7 @@ def test_activations_are_those_of_the_formula_and_of_the_models_own_forward_pass
         first = (inputs @ net["hidden.0.W"].T) ** 2
         layers = run.config.hidden_layers
         for hook, expected in zip(layers, (first, (first @ net["hidden.1.W"].T) ** 2), strict=True):
-            assert hidden_values(Layer(run.config, hook, layers[hook]), net, inputs) == pytest.approx(
+            assert evaluator(run.config, inputs, Layer(run.config, hook, layers[hook])).hidden(net) == pytest.approx(
                 expected, rel=1e-4, abs=1e-5
             )
 
@@ -301,7 +302,7 @@ def test_a_sequence_models_neurons_are_looked_at_at_its_last_position(tmp_path):
     with circuits.train(config, tmp_path / "t.h5", progress=False) as run:
         inputs = points_of(run, 0).inputs
         for hook, layer in run.config.hidden_layers.items():
-            found = hidden_values(Layer(run.config, hook, layer), run.arrays(0, 0), inputs)
+            found = evaluator(run.config, inputs, Layer(run.config, hook, layer)).hidden(run.arrays(0, 0))
             tokens = torch.from_numpy(inputs)
             _, cache = run.hooked_model(0, 0).run_with_cache(tokens)
             expected = cache[hook].detach().numpy()
@@ -354,7 +355,7 @@ def test_without_scikit_learn_it_is_refused_in_one_line_and_left_out(grokked_pat
     assert main(["analyze", str(grokked_path), "--representation", "--quiet", "--out", out]) == 2
     assert capsys.readouterr().err == (
         f"error: {grokked_path}: t-SNE, PCA and silhouettes need scikit-learn. "
-        "Install it: pip install 'grokking-circuits[embed]'\n"
+        "Install it: pip install 'grokking-circuits[embed]'. Leave --representation out.\n"
     )
     with circuits.open(grokked_path) as run:
         assert "norms" in circuits.analyze(run, "norms")
@@ -363,7 +364,7 @@ def test_without_scikit_learn_it_is_refused_in_one_line_and_left_out(grokked_pat
 def test_it_waits_to_be_named(tiny_run):
     from circuits.analysis.measurements import usual
 
-    assert "representation" not in usual(tiny_run)
+    assert "representation" not in usual(tiny_run.config)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e2, 1e4])

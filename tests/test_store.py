@@ -1,5 +1,4 @@
 import json
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -7,12 +6,9 @@ import xarray as xr
 
 import circuits
 from circuits.analysis import Options
-from circuits.analysis.measurements import applies
 from circuits.analysis.sidecar import read_sidecar, sidecar_path, write_sidecar
 from circuits.analysis.store import read_json, to_json
-from circuits.config import parse
-from circuits.options import OF_SOME
-from circuits.registry import MEASUREMENTS
+from circuits.registry import MEASUREMENTS, load
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +109,7 @@ def test_each_measurement_is_kept_with_its_own_options(tmp_path, tiny_run, resul
     write_sidecar(tiny_run, circuits.analyze(tiny_run, "norms", options=other), other, path)
     assert groups(path) == list(results)
     assert set(read_sidecar(tiny_run, path=path).results) == set(results) - {"norms"}
-    assert set(read_sidecar(tiny_run, other, path).results) == {"norms"}
+    assert set(read_sidecar(tiny_run, other, path).results) == {"phases", "norms"}
     assert read_sidecar(tiny_run, other, path).dropped["subnetwork"] == "measured with other options"
     unread = Options(time_limit=3, key_share=0.5)
     assert set(read_sidecar(tiny_run, unread, path).results) == set(results) - {"norms"}
@@ -133,35 +129,10 @@ def test_a_sidecar_drops_what_other_code_or_another_state_of_the_run_made(tmp_pa
     assert read_sidecar(tiny_run, path=path).results == {}
 
 
-class Recorder(Options):
-    """Options that keep the names of those that are read."""
-
-    read: ClassVar[set[str]] = set()
-
-    def __getattribute__(self, name):
-        if name in OF_SOME:
-            Recorder.read.add(name)
-        return super().__getattribute__(name)
-
-
-@pytest.mark.parametrize("task", ["parity", "modular"])
-def test_options_that_are_for_some_measurements_are_read_by_those_alone(task, make_config, tmp_path):
-    modular = {
-        "task": {"kind": "modular", "p": 5, "train_fraction": 0.7, "encoding": "one-hot"},
-        "model": {"kind": "mlp", "widths": [6]}, "loss": "cross_entropy", "batch_size": None,
-    }  # fmt: skip
-    config = make_config(epochs=2, seeds=[0])
-    if task == "modular":
-        config = parse(config.model_dump(mode="json") | modular)
-    options = Recorder(checkpoints="-1:", time_limit=0.1)
-    with circuits.train(config, tmp_path / "a.h5", progress=False) as run:
-        for name in [name for name in MEASUREMENTS if applies(run, name) and name != "representation"]:
-            Recorder.read.clear()
-            circuits.analyze(run, name, options=options)
-            allowed = {option for option, readers in OF_SOME.items() if name in readers}
-            assert Recorder.read <= allowed, name
-            if task == "parity" or name == "fourier":
-                assert Recorder.read == allowed, name
+def test_the_options_of_all_measurements_are_those_of_each_and_no_others():
+    own = [load(entry.options) for entry in MEASUREMENTS.values()]
+    assert set(Options.model_fields) == {name for kind in own for name in kind.model_fields}
+    assert all(issubclass(Options, kind) for kind in own)
 
 
 def test_what_is_stored_is_read_back_with_its_warnings_as_a_list(tmp_path, tiny_run, results):
@@ -178,7 +149,7 @@ def test_nothing_is_read_of_a_sidecar_of_other_options_another_version_or_anothe
     tmp_path, tiny_run, results, monkeypatch, make_config
 ):
     path = write_sidecar(tiny_run, results, path=tmp_path / "s.nc")
-    assert read_sidecar(tiny_run, Options(norm="path"), path).results == {}
+    assert read_sidecar(tiny_run, Options(memorization_threshold=0.5), path).results == {}
     with circuits.train(make_config(seeds=[5]), tmp_path / "other.h5", progress=False) as other:
         assert read_sidecar(other, path=path).results == {}
     monkeypatch.setattr(circuits, "__version__", "0.0.0")

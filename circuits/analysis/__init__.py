@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from circuits.analysis.fourier.restricted_loss import excluded_losses as excluded_losses
     from circuits.analysis.fourier.restricted_loss import restricted_losses as restricted_losses
     from circuits.analysis.measurements import analyze as analyze
+    from circuits.analysis.networks.outputs import group_outputs as group_outputs
     from circuits.analysis.networks.phases import phases as phases
     from circuits.analysis.networks.unseen import seen_share as seen_share
+    from circuits.analysis.options import Options as Options
     from circuits.analysis.parity.circuit import circuit_of as circuit_of
     from circuits.analysis.parity.circuit import gate_history as gate_history
     from circuits.analysis.parity.efficiency import efficiency as efficiency
@@ -40,13 +42,12 @@ if TYPE_CHECKING:
     from circuits.analysis.progress.transitions import transitions as transitions
     from circuits.analysis.representation.clusters import silhouette as silhouette
     from circuits.analysis.representation.density import weight_density as weight_density
+    from circuits.analysis.results import results_of as results_of
     from circuits.analysis.subnetworks.active import active_at as active_at
     from circuits.analysis.subnetworks.active import active_subnetwork as active_subnetwork
     from circuits.analysis.subnetworks.active import effective_sparsity as effective_sparsity
-    from circuits.analysis.subnetworks.active import smallest_agreeing as smallest_agreeing
     from circuits.analysis.subnetworks.faithfulness import agreement_and_accuracy as agreement_and_accuracy
     from circuits.analysis.subnetworks.faithfulness import faithfulness as faithfulness
-    from circuits.analysis.subnetworks.faithfulness import group_outputs as group_outputs
     from circuits.analysis.subnetworks.groups import GROUPS as GROUPS
     from circuits.analysis.subnetworks.groups import expected_jaccard as expected_jaccard
     from circuits.analysis.subnetworks.groups import jaccard as jaccard
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from circuits.analysis.subnetworks.pruning import incoming_norms as incoming_norms
     from circuits.analysis.subnetworks.pruning import kept_neurons as kept_neurons
     from circuits.analysis.subnetworks.pruning import pruning_order as pruning_order
+    from circuits.analysis.subnetworks.scan import smallest_agreeing as smallest_agreeing
     from circuits.analysis.subnetworks.smallest import agrees as agrees
     from circuits.analysis.subnetworks.smallest import smallest_subnetwork as smallest_subnetwork
     from circuits.analysis.walsh.hidden_progress import layer_gap as layer_gap
@@ -73,7 +75,7 @@ if TYPE_CHECKING:
     from circuits.analysis.walsh.transform import walsh_values as walsh_values
     from circuits.analysis.walsh.weights import cube_weights as cube_weights
     from circuits.analysis.walsh.weights import draws_by_pattern as draws_by_pattern
-    from circuits.options import Options as Options
+
 
 RENAMED = {
     "logit_waves": "logit_frequencies",

@@ -3,12 +3,12 @@
 import xarray as xr
 
 from circuits.analysis.networks.layers import layer_of
-from circuits.analysis.networks.walk import hidden_layer
+from circuits.analysis.networks.options import WalkOptions
+from circuits.analysis.options import Options
 from circuits.checkpoints.run import Run
+from circuits.config import Config
 from circuits.errors import InputError
-from circuits.interfaces import Task
-from circuits.options import Options
-from circuits.registry import MEASUREMENTS, Entry, load, lookup
+from circuits.registry import MEASUREMENTS, load, lookup
 
 
 def analyze(
@@ -29,7 +29,7 @@ def analyze(
 
     Returns
     -------
-    A labelled dataset per measurement, in the registry's order.
+    A labelled dataset per measurement, in the registry's order, the phases first.
 
     Raises
     ------
@@ -37,13 +37,23 @@ def analyze(
         There is no such measurement, it does not apply to the run's model, or the run has no checkpoint.
     """
     wanted = chosen(run, *measurements)
-    if not wanted or options.layer is not None:
+    if options.layer is not None:
         layer_of(run, options)  # says so if there is none, or not this one
-    return {name: MEASUREMENTS[name].load()(run, options, progress=progress) for name in wanted}
+    return {name: measured(run, name, options, progress=progress) for name in wanted}
+
+
+def measured(run: Run, name: str, options: Options, *, progress: bool = False) -> xr.Dataset:
+    """One measurement, with the options that it has; it applies to the run."""
+    return MEASUREMENTS[name].load().measure(run, options_of(name, options), progress=progress)
+
+
+def options_of(name: str, options: Options) -> WalkOptions:
+    """The part of the options that a measurement has."""
+    return options.of(load(MEASUREMENTS[name].options))
 
 
 def chosen(run: Run, *measurements: str) -> list[str]:
-    """The measurements that `analyze` makes when it is asked for these, in the registry's order.
+    """The measurements that `analyze` makes when it is asked for these, in the registry's order; phases always.
 
     Raises
     ------
@@ -55,46 +65,17 @@ def chosen(run: Run, *measurements: str) -> list[str]:
     if run.n_checkpoints == 0:
         raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
     for name in measurements:
-        if not applies(run, name):
-            _refuse(run, name)
-    return [name for name in MEASUREMENTS if name in measurements] if measurements else usual(run)
+        if reason := MEASUREMENTS[name].load().applies(run.config):
+            raise InputError(f"{run.path}: {reason} Leave --{name} out.")
+    if not measurements:
+        return usual(run.config)
+    return [name for name in MEASUREMENTS if name == "phases" or name in measurements]
 
 
-def applies(run: Run, measurement: str) -> bool:
-    """Whether a measurement can be made of this run."""
-    entry = MEASUREMENTS[measurement]
-    return run.config.offers(entry.needs) and _is_about(entry, run.config.task) and _refusal(run, measurement) is None
-
-
-def _is_about(entry: Entry, task: Task) -> bool:
-    """Whether the measurement is about this task; one about parity is about every task that is a parity."""
-    return task.parity_bits is not None if entry.task == "parity" else entry.task in (None, task.kind)
-
-
-def _refusal(run: Run, measurement: str) -> str | None:
-    """Why a measurement cannot be made of a run that has its task and layers, if so."""
-    entry = MEASUREMENTS[measurement]
-    return None if entry.refusal is None else load(entry.refusal)(run.config)
-
-
-def _refuse(run: Run, measurement: str) -> None:
-    """Say why a measurement does not apply."""
-    entry = MEASUREMENTS[measurement]
-    if not run.config.offers(entry.needs):
-        hidden_layer(run)
-    if not _is_about(entry, run.config.task):
-        raise InputError(
-            f"{run.path} holds the task '{run.config.task.kind}', and the measurement '{measurement}' is about the "
-            f"task '{entry.task}'. Leave --{measurement} out."
-        )
-    raise InputError(f"{run.path}: {_refusal(run, measurement)}")
-
-
-def usual(run: Run) -> list[str]:
-    """The measurements that are made of this run without being named: those that apply, but for the long ones."""
-    n_bits = len(run.config.task.parity_bits or ())
+def usual(config: Config) -> list[str]:
+    """The measurements that are made of a run without being named: those that apply, but for the long ones."""
     return [
         name
         for name, entry in MEASUREMENTS.items()
-        if applies(run, name) and not entry.on_request and (entry.most_bits is None or n_bits <= entry.most_bits)
+        if not (measurement := entry.load()).applies(config) and not measurement.on_request(config)
     ]

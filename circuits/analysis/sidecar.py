@@ -24,12 +24,13 @@ import numpy as np
 import xarray as xr
 
 import circuits
+from circuits.analysis.measurements import options_of
+from circuits.analysis.options import Options
 from circuits.analysis.store import run_summary
 from circuits.atomic_write import written_whole
 from circuits.checkpoints.run import Run
 from circuits.checkpoints.sandbox import examined
 from circuits.errors import InputError
-from circuits.options import Options
 from circuits.registry import MEASUREMENTS
 
 FORMAT = "circuits-analysis"
@@ -197,7 +198,7 @@ def _why_not(group: xr.Dataset, made_by: Mapping[str, str]) -> str:
 
 def _made_by(run: Run, options: Options | None = None, measurement: str = "") -> dict[str, str]:
     """The provenance of what is measured now, without options for what holds under any."""
-    of_options = {} if options is None else {"options": options.of(measurement).model_dump_json()}
+    of_options = {} if options is None else {"options": options_of(measurement, options).model_dump_json()}
     return {
         "circuits_version": circuits.__version__,
         "code": _code(),

@@ -16,9 +16,9 @@ import numpy as np
 import xarray as xr
 
 from circuits.analysis.networks.unseen import seen_share
+from circuits.analysis.options import Options
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
-from circuits.options import Options
 
 SCHEMA_VERSION = 1
 _SPECIAL = {"Infinity": math.inf, "-Infinity": -math.inf}

@@ -1,22 +1,26 @@
 """`circuits analyze RUN.h5`: measure a run, keep the results beside it, print them as tables or as JSON.
 
-A flag per line of `registry.MEASUREMENTS`, an option per field of `Options`. The sidecar is always written; stdout has
+A flag per line of `registry.MEASUREMENTS`, with the options that it alone has below it, then those that
+several share. The sidecar is always written; stdout has
 the tables, or with `--json` one JSON object. Per-neuron trajectories are large: JSON has them only when their
 measurement is named.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from circuits.cli.console import count, remark, result
+from circuits.analysis.networks.options import PruningOptions
+from circuits.analysis.options import Options
+from circuits.cli.console import remark, result
 from circuits.cli.flags import Flag, flag_class, flags_of, overlaid
 from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed, validated
-from circuits.options import Options
-from circuits.registry import MEASUREMENTS
+from circuits.registry import MEASUREMENTS, load
+from circuits.tabular import count
 
 if TYPE_CHECKING:
     from circuits.checkpoints.run import Run
@@ -51,48 +55,40 @@ def command(words: list[str]) -> int:
     options = validated(Options, overlaid(Options().model_dump(), flags), analyze_flags)
     named = [name for name in MEASUREMENTS if getattr(flags, _field(name))]
 
-    from circuits.analysis import analyze, phases
-    from circuits.analysis.measurements import chosen
     from circuits.analysis.networks.remarks import phase_remarks
-    from circuits.analysis.networks.unseen import seen_warnings, with_seen_share
-    from circuits.analysis.sidecar import check_sidecar, read_sidecar, write_sidecar
+    from circuits.analysis.networks.unseen import seen_warnings
+    from circuits.analysis.results import Results, results_of
     from circuits.analysis.store import to_json
-    from circuits.cli.tables import tables
+    from circuits.analysis.tables import tables
+
+    def answer(found: Results) -> list[Any]:
+        if flags.json:
+            shown = {name: data if name in named else _concise(data) for name, data in found.datasets.items()}
+            return [to_json(run, shown, options)]
+        titled = tables(found.datasets)
+        return [_headline(run, options), *(item for title, table in titled for item in ("", title, table))]
 
     with opened_run(flags.run) as run:
-        stored = read_sidecar(run, options, check_sidecar(run, flags.out))
-        found = phases(run, options)
-        names = chosen(run, *([] if flags.all else named))
-        kept = [] if flags.force else [name for name in names if name in stored.results]
-        missing = [name for name in names if name not in kept]
-        made = {} if kept and not missing else analyze(run, *missing, options=options, progress=not flags.quiet)
-        known = {name: stored.results[name] for name in kept} | made
-        results = {name: known[name] for name in names if name in known}
-
-        def answer() -> list[Any]:
-            if flags.json:
-                shown = {name: data if name in named else _concise(data) for name, data in results.items()}
-                return [to_json(run, shown, options)]
-            titled = tables(results, with_seen_share(run, found))
-            return [_headline(run, options), *(item for title, table in titled for item in ("", title, table))]
-
+        wanted = () if flags.all else named
+        measure = partial(results_of, run, *wanted, options=options, out=flags.out, progress=not flags.quiet)
+        found = measure(force=flags.force)
         try:
-            lines = answer()
+            lines = answer(found)
         except Exception as error:  # whatever an edited sidecar makes the tables stumble over
-            if not kept:
+            if not found.reused:
                 raise
-            remark(f"warning: {stored.path} holds what circuits does not write ({error!r}), so it is made anew.")
-            results = made = analyze(run, *names, options=options, progress=not flags.quiet)
-            kept, lines = [], answer()
+            remark(f"warning: {found.path} holds what circuits does not write ({error!r}), so it is made anew.")
+            found = measure(force=True)
+            lines = answer(found)
         result(*lines)
-        sidecar = write_sidecar(run, made, options, flags.out) if made else stored.path
         of_test_set = seen_warnings(run)
-        of_sidecar = [f"{why}, so it is made anew."] if (why := stored.remark(missing)) else []
-    warnings = (line for data in results.values() for line in data.attrs.get("warnings", ()))
-    for warning in dict.fromkeys([*of_sidecar, *phase_remarks(found), *warnings, *of_test_set]):
+    of_sidecar = [f"{found.remark}, so it is made anew."] if found.remark else []
+    warnings = (line for data in found.datasets.values() for line in data.attrs.get("warnings", ()))
+    for warning in dict.fromkeys([*of_sidecar, *phase_remarks(found.datasets["phases"]), *warnings, *of_test_set]):
         remark(f"warning: {warning}")
-    again = f" {', '.join(kept)}: kept from before; --force measures again." if kept else ""
-    remark(f"Results are in {sidecar}.{again}")
+    reused = [name for name in found.reused if name != "phases"]
+    again = f" {', '.join(reused)}: kept from before; --force measures again." if reused else ""
+    remark(f"Results are in {found.path}.{again}")
     return 0
 
 
@@ -107,13 +103,17 @@ def _headline(run: "Run", options: Options) -> str:
 
 
 def _flag_class() -> Any:
-    """The flags of this command, of each measurement, and of the options."""
-    described = [(name, tyro.conf.arg(help=entry.help, help_behavior_hint="")) for name, entry in MEASUREMENTS.items()]
-    measurements: list[Flag] = [
-        (_field(name), Annotated[bool, help_], field(default=False)) for name, help_ in described
-    ]
-    about = AnalyzeFlags.__doc__ or ""
-    return flag_class("Analyze", [*measurements, *flags_of(Options())], about, AnalyzeFlags)
+    """The flags of this command; each measurement's, with the options that it alone has below; then all others."""
+    flags: list[Flag] = []
+    options = flags_of(Options())
+    shared = PruningOptions.model_fields
+    for name, entry in MEASUREMENTS.items():
+        described = tyro.conf.arg(help=entry.help, help_behavior_hint="")
+        flags.append((_field(name), Annotated[bool, described], field(default=False)))
+        own = load(entry.options).model_fields.keys() - shared.keys()
+        flags += [flag for flag in options if flag[0] in own and flag not in flags]
+    flags += [flag for flag in options if flag not in flags]
+    return flag_class("Analyze", flags, AnalyzeFlags.__doc__ or "", AnalyzeFlags)
 
 
 def _field(measurement: str) -> str:

@@ -3,7 +3,6 @@
 import os
 import sys
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -30,25 +29,6 @@ def result(*items: str | Table) -> None:
 def remark(text: str) -> None:
     """Print a line for the person at the terminal, apart from the results."""
     print(printable(text), file=sys.stderr, flush=True)
-
-
-def new_table(*columns: str) -> Table:
-    """An empty table: the first column to the left, numbers to the right."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", vertical="bottom")
-    return table
-
-
-def count(number: int, what: str) -> str:
-    """A number of things.
-
-    Examples
-    --------
-    >>> count(1, "seed"), count(5, "seed")
-    ('1 seed', '5 seeds')
-    """
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def size(n_bytes: int) -> str:

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import tyro
 
-from circuits.cli.console import count, remark, result, size
+from circuits.cli.console import remark, result, size
 from circuits.cli.parsing import parsed
 from circuits.errors import InputError
 from circuits.registry import CONSTRUCTIONS
+from circuits.tabular import count
 
 COMMAND = "circuits construct"
 OF_MODULAR = ("train_fraction",)

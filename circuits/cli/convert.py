@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from circuits.cli.console import count, remark, result, size
+from circuits.cli.console import remark, result, size
 from circuits.cli.flags import Flag, flag_class, flags_of, overlaid
 from circuits.cli.parsing import known, parsed, validated
 from circuits.config import Config, parse, read_config
 from circuits.errors import InputError
 from circuits.registry import MODELS, TASKS, Entry, lookup
+from circuits.tabular import count
 
 if TYPE_CHECKING:
     from circuits.checkpoints.run import Run

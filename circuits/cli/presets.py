@@ -5,9 +5,10 @@ from typing import Annotated
 
 import tyro
 
-from circuits.cli.console import new_table, remark, result
+from circuits.cli.console import remark, result
 from circuits.cli.parsing import parsed
 from circuits.registry import PRESETS
+from circuits.tabular import duration, new_table
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,12 @@ def command(words: list[str]) -> int:
     for column in table.columns:
         column.vertical = "top"
     table.columns[0].no_wrap = table.columns[4].no_wrap = True
-    papers: list[str | None] = []
+    papers: list[str] = []
     for name, entry in PRESETS.items():
-        if entry.paper is not None and (not papers or papers[-1] != entry.paper):
+        if not papers or papers[-1] != entry.paper:
             papers.append(entry.paper)
             table.add_row(f"{entry.paper}:")
-        table.add_row(name, entry.help, entry.shows, str(len(preset_configs(name))), entry.time)
+        table.add_row(name, entry.help, entry.shows, str(len(preset_configs(name))), duration(entry.seconds))
     result(table)
     remark("each: about how long one config trains on 2 cores. A preset of several configs trains them all in turn.")
     remark("Train one: circuits train NAME. Print one as JSON: circuits presets NAME > my.json")

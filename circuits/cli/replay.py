@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from circuits.cli.console import count, remark, result, size
+from circuits.cli.console import remark, result, size
 from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed
+from circuits.tabular import count
 
 COMMAND = "circuits replay"
 

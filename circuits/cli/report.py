@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import tyro
 
+from circuits.analysis.options import Options
 from circuits.cli.console import remark, result
 from circuits.cli.flags import flag_class, flags_of, overlaid
 from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed, validated
 from circuits.errors import InputError, RunError
-from circuits.options import Options
 
 COMMAND = "circuits report"
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from circuits.cli.console import count, result, size
+from circuits.cli.console import result, size
 from circuits.cli.parsing import parsed
 from circuits.config import Part
 from circuits.errors import InputError
+from circuits.tabular import count
 
 if TYPE_CHECKING:
     from circuits.checkpoints.run import Run
@@ -38,19 +39,19 @@ def command(words: list[str]) -> int:
         _verify(flags.run)
         return 0
 
-    from circuits.analysis.networks.phases import phases
+    from circuits.analysis.networks.measurement import measure as measured_phases
+    from circuits.analysis.networks.phase_tables import phase_tables
     from circuits.analysis.networks.remarks import loss_remarks, phase_remarks
-    from circuits.analysis.networks.unseen import seen_warnings, with_seen_share
+    from circuits.analysis.networks.unseen import seen_warnings
     from circuits.checkpoints.run import open_run
-    from circuits.cli.tables import phase_table
 
     with open_run(flags.run) as run:
         facts = _facts(run)
         width = max(map(len, facts))
         result(str(run.path), *(f"  {name:<{width}}  {fact}" for name, fact in facts.items()))
         if run.n_checkpoints:
-            when = phases(run)
-            result("", *phase_table(with_seen_share(run, when)), *phase_remarks(when), *loss_remarks(run))
+            when = measured_phases(run)
+            result("", *phase_tables(when)[0], *phase_remarks(when), *loss_remarks(run))
         result(*(f"\nwarning: {warning}" for warning in seen_warnings(run)))
         if flags.follow:
             _follow(run)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from circuits.cli.console import count, remark, result, size
+from circuits.cli.console import remark, result, size
 from circuits.cli.flags import arities, flag_class, flags_of, overlaid
 from circuits.cli.opening import opened_run
 from circuits.cli.parsing import known, parsed, validated
@@ -21,6 +21,7 @@ from circuits.config import Config, assign, default_part, parse, read_config
 from circuits.errors import InputError, nearest
 from circuits.presets import preset, preset_configs
 from circuits.registry import MODELS, PRESETS, TASKS
+from circuits.tabular import count
 
 if TYPE_CHECKING:
     from circuits.checkpoints.run import Run
@@ -141,11 +142,11 @@ def _leaves(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
     """Train one config into its file, and say what came of it."""
-    from circuits.analysis.networks.phases import phases
+    from circuits.analysis.networks.measurement import measure as measured_phases
+    from circuits.analysis.networks.phase_tables import phase_tables
     from circuits.analysis.networks.remarks import loss_remarks, phase_remarks
-    from circuits.analysis.networks.unseen import seen_warnings, with_seen_share
+    from circuits.analysis.networks.unseen import seen_warnings
     from circuits.checkpoints.layout import size_on_disk
-    from circuits.cli.tables import phase_table
     from circuits.training.steppers import choose_kernel
 
     choose_kernel(config, flags.device, flags.kernel)  # says what does not apply before anything else is said
@@ -156,8 +157,8 @@ def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
         result(
             f"{path}: {count(run.n_checkpoints, 'checkpoint')} of {count(len(run.seeds), 'seed')}, {size(run.nbytes)}"
         )
-        found = phases(run)
-        result(*phase_table(with_seen_share(run, found)), *phase_remarks(found), *loss_remarks(run))
+        found = measured_phases(run)
+        result(*phase_tables(found)[0], *phase_remarks(found), *loss_remarks(run))
         for warning in seen_warnings(run):
             remark(f"warning: {warning}")
         if run.parent and "neurons" not in run.parent:

@@ -12,9 +12,9 @@ import numpy as np
 from rich.table import Table
 
 from circuits.analysis.store import strict
-from circuits.cli.console import new_table
 from circuits.constructions.verifying.verdict import as_float, number, verdict
 from circuits.constructions.verifying.verification import Verification
+from circuits.tabular import new_table
 
 MOST_PATTERNS, MOST_NEURONS = 64, 32
 

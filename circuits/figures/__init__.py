@@ -7,7 +7,7 @@
 
 `curves` overlays several runs. Each of the others takes what `circuits.analyze` or `run.metrics` gave and computes no
 statistics beyond the mean over seeds and its band. Every module also has `figures(run, dataset)`, all its figures of
-one run, which the registry names for the page.
+one run, which the registry names for the page; it is given the phases in the dataset (`drawing.phases.with_phases`).
 """
 
 from typing import TYPE_CHECKING

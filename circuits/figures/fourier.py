@@ -14,7 +14,7 @@ from circuits.figures.drawing.axes import frame
 from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
 from circuits.figures.drawing.heat import heat_over_epochs
 from circuits.figures.drawing.palette import STYLES, TEST, TRAIN, Style, style_of
-from circuits.figures.drawing.phases import mark_phases, with_phases
+from circuits.figures.drawing.phases import mark_phases
 from circuits.figures.drawing.seed_menu import add_seed_menu
 from circuits.figures.drawing.tiles import tile_axis, tile_slider, tiles
 from circuits.figures.progress.measures import measures
@@ -26,7 +26,6 @@ RESTRICTED, EXCLUDED = STYLES["generalizing"], STYLES["memorizing"]
 
 def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
     """What the measurement `fourier` found."""
-    result = with_phases(run, result)
     drawn = [fourier_losses(result), fourier_measures(result), frequency_norms(result)]
     drawn += [key_frequency_losses(result)] if bool(result["key"].any()) else []
     drawn += [neuron_activations(result)] if "shown_activation" in result else []

@@ -9,20 +9,20 @@ import xarray as xr
 from circuits.checkpoints.run import Run
 from circuits.figures.drawing.axes import frame, title_of
 from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
+from circuits.figures.drawing.decay import DECAY
 from circuits.figures.drawing.palette import ALONE, style_of
-from circuits.figures.drawing.phases import mark_phases, with_phases
+from circuits.figures.drawing.phases import mark_phases
 
 MOST_LINES = 8  # a further dimension of at most so many entries is drawn, one line each
 
 
-def figures(run: Run, dataset: xr.Dataset) -> list[go.Figure]:
+def figures(run: Run, told: xr.Dataset) -> list[go.Figure]:
     """A figure for every numeric variable over step and seed, and at most one further short dimension."""
-    told = with_phases(run, dataset)
     found = []
-    for name, values in dataset.data_vars.items():
+    for name, values in told.data_vars.items():
         others = [dim for dim in values.dims if dim not in ("step", "seed")]
         over_steps = {"step", "seed"} <= set(values.dims) and values.dtype.kind in "fiub"
-        if over_steps and len(others) <= 1 and all(values.sizes[dim] <= MOST_LINES for dim in others):
+        if name != DECAY and over_steps and len(others) <= 1 and all(values.sizes[dim] <= MOST_LINES for dim in others):
             found.append(trajectory(told, str(name)))
     return found
 

@@ -17,14 +17,14 @@ from circuits.figures.drawing.axes import frame
 from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
 from circuits.figures.drawing.palette import GREY, TEST, TRAIN, UNSEEN, style_of
 from circuits.figures.drawing.papers import as_in, with_setting
-from circuits.figures.drawing.phases import mark_phases, with_phases
+from circuits.figures.drawing.phases import mark_phases
 
 MARKED = "train_accuracy_"
 
 
 def figures(run: Run, metrics: xr.Dataset) -> list[go.Figure]:
     """Accuracy and loss of a run, from its metrics, and the further metrics that its config asked for."""
-    metrics = with_setting(run, with_phases(run, metrics))
+    metrics = with_setting(run, metrics)
     if MARK in run.all_data:
         metrics = metrics.assign(commuted_share=commuted_share(run))
     marked = [marked_accuracy(metrics)] if _marks(metrics) else []

@@ -15,7 +15,7 @@ from circuits.figures.drawing.axes import INK, PALE, frame
 from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown, single
 from circuits.figures.drawing.palette import ALONE, MANY, between
 from circuits.figures.drawing.papers import FUANGKAWINSOMBUT, as_in, with_setting
-from circuits.figures.drawing.phases import mark_phases, with_phases
+from circuits.figures.drawing.phases import mark_phases
 
 COLUMNS, GAP = 3, 0.03  # panels beside each other, and the share of the width between them
 ROW, AROUND, LINE = 225, 130, 17  # pixels: a row of panels and their captions, what is around, a line of a caption
@@ -37,7 +37,7 @@ CAPTIONS = {
 
 def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
     """What the measurement `representation` found."""
-    told = with_setting(run, with_phases(run, result))
+    told = with_setting(run, result)
     return [
         cluster_silhouette(told),
         activation_panels(told, "tsne"),

@@ -44,14 +44,12 @@ def preset_configs(name: str) -> dict[str, Config]:
     return {config.name: config for config in configs}
 
 
-def preset_seconds(name: str) -> float:
+def preset_seconds(name: str) -> int:
     """About how long one config of a preset trains on 2 cores, in seconds.
 
     Examples
     --------
     >>> preset_seconds("merrill-2023")
-    5.0
+    5
     """
-    entry = lookup(PRESETS, name.partition("/")[0], "preset")
-    number, unit = (entry.time or "0 s").split()
-    return float(number) * {"s": 1, "min": 60, "h": 3600}[unit]
+    return lookup(PRESETS, name.partition("/")[0], "preset").seconds

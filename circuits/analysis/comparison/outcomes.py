@@ -9,16 +9,16 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from circuits.analysis.networks.options import WalkOptions
 from circuits.analysis.networks.phases import phases
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
-from circuits.options import Options
 
 PHASES = ("memorization_epoch", "generalization_epoch", "grokking_delay")
 CENSORED = ("memorization_censored", "generalization_censored")
 
 
-def outcomes(runs: Mapping[str, Run], options: Options = Options()) -> xr.Dataset:
+def outcomes(runs: Mapping[str, Run], options: WalkOptions = WalkOptions()) -> xr.Dataset:
     """Phases and accuracies of every seed of several runs.
 
     Parameters

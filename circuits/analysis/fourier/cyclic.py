@@ -155,35 +155,37 @@ def primitive_root(p: int) -> int | None:
 
 
 def group_of(config: Config) -> CyclicGroup:
-    """The group of a config's task, of which `refusal` has nothing to say."""
+    """The group of a config's task, of which `is_cyclic` has nothing to say."""
     task = config.task.model_dump()
     return cyclic_group(task["operation"], task["p"], task["n_summands"])
 
 
-def refusal(config: Config) -> str | None:
-    """Why there is no Fourier analysis of a modular run, in a sentence, or None.
+def is_cyclic(config: Config) -> str | None:
+    """Whether the task is a sum on a cyclic group, of few enough tuples.
 
     Examples
     --------
     >>> import circuits
     >>> config = circuits.preset("modular-31")
-    >>> refusal(config), refusal(config.replace(task__operation="x^2+y^2"))[:37]
+    >>> is_cyclic(config), is_cyclic(config.replace(task__operation="x^2+y^2"))[:37]
     (None, "'x^2+y^2' is no sum on a cyclic group")
     """
+    if config.task.kind != "modular":
+        return f"the task '{config.task.kind}' is not modular arithmetic, which fourier is about."
     task = config.task.model_dump()
     operation, p, n_operands = task["operation"], task["p"], task["n_summands"]
     if operation not in OPERATIONS:
-        return f"'{operation}' is no sum on a cyclic group, as {', '.join(OPERATIONS)} are. Leave --fourier out."
+        return f"'{operation}' is no sum on a cyclic group, as {', '.join(OPERATIONS)} are."
     widest = max([p, *(layer.width for layer in config.hidden_layers.values())])
     if p**n_operands * widest > MOST_NUMBERS:
         return (
             f"{p}^{n_operands} tuples times {widest} neurons or classes are more than the {MOST_NUMBERS:,} numbers "
-            f"that --fourier holds in memory. Leave it out, or take a smaller p."
+            f"that fourier holds in memory. Take a smaller p."
         )
     try:
         order = cyclic_group(operation, p, n_operands).order
     except ValueError as error:
-        return f"{error}. Leave --fourier out."
+        return f"{error}."
     if order < 2:
-        return f"the residues mod {p} other than 0 are one, so '{operation}' has no frequency. Leave --fourier out."
+        return f"the residues mod {p} other than 0 are one, so '{operation}' has no frequency."
     return None

@@ -13,7 +13,6 @@ The paper's definitions, numbers and sections are cited from memory, here and in
 hand.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from jaxtyping import Bool
 
 from circuits.analysis.fourier.all_tuples import SETS, AllTuples
 from circuits.analysis.fourier.basis import frequency_norms, gini, n_frequencies, strongest_frequencies
+from circuits.analysis.fourier.cyclic import is_cyclic
 from circuits.analysis.fourier.labels import labelled
 from circuits.analysis.fourier.logit_frequencies import key_frequencies, least_key_share, logit_frequencies
 from circuits.analysis.fourier.neuron_frequencies import (
@@ -30,8 +30,11 @@ from circuits.analysis.fourier.neuron_frequencies import (
     phase_agreement,
     phase_residuals,
 )
+from circuits.analysis.fourier.options import FourierOptions
 from circuits.analysis.fourier.restricted_loss import excluded_losses, mean_losses, restricted_losses
 from circuits.analysis.fourier.snapshots import shown
+from circuits.analysis.fourier.tables import fourier_tables
+from circuits.analysis.measurement import Measurement
 from circuits.analysis.networks.labels import chosen_checkpoints, without_collapsed
 from circuits.analysis.networks.layers import Layer, layer_of
 from circuits.analysis.networks.phases import phase_checkpoints
@@ -39,7 +42,6 @@ from circuits.analysis.networks.walk import Network, walk
 from circuits.analysis.networks.weights import parameter_norm
 from circuits.checkpoints.run import Run
 from circuits.config import Config
-from circuits.options import Options
 
 SHARES = ("logit_share", "wave_share", "bias_share")  # of the logits
 CLUSTERED = 0.5  # of a neuron's variance: no second frequency can explain as much
@@ -51,7 +53,7 @@ class Views:
     Parameters
     ----------
     config
-        Of which `cyclic.refusal` has nothing to say.
+        Of which `is_cyclic` has nothing to say.
     layer
         Whose neurons; None: of none.
     """
@@ -130,7 +132,7 @@ class Views:
         return {name: value.astype(np.float32) if name in narrow else value for name, value in values.items()}
 
 
-def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.Dataset:
     """Fourier analysis of a modular run on its cyclic group Z_m.
 
     Returns
@@ -171,7 +173,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     layer = layer_of(run, options) if run.config.hidden_layers else None
     views = Views(run.config, layer)
     members = views.tuples.members(run)
-    at_end = _swept(run, np.array([run.n_checkpoints - 1]), views, lambda seed, values: values, what="key frequencies")
+    at_end = _walked(run, np.array([run.n_checkpoints - 1]), views, lambda seed, values: values, what="key frequencies")
     at_end = {name: values[0] for name, values in at_end.items()}
     least = least_key_share(views.group.order) if options.key_share is None else options.key_share
     key = key_frequencies(at_end["logit_share"], least) & ~run.collapsed.values[-1][:, None]
@@ -187,36 +189,27 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         return values
 
     checkpoints = chosen_checkpoints(run, options)
-    values = _swept(run, checkpoints, views, with_losses, what="fourier", progress=progress)
+    values = _walked(run, checkpoints, views, with_losses, what="fourier", progress=progress)
     result = labelled(run, views.tuples, checkpoints, values, key)
     result = result.merge(shown(run, views.tuples, options, at_end, key))
     result.attrs = _attrs(run, views, options, least, key)
     return without_collapsed(run, result, lambda name: name.endswith(SHARES))
 
 
-def _swept(
+def _walked(
     run: Run, checkpoints: np.ndarray, views: Views, further: Any, *, what: str, progress: bool = False
 ) -> dict[str, np.ndarray]:
     """(step, seed, ...) by name, of each network's waves and what `further` makes of them, but not its logits."""
 
-    def one(seed: int, net: Network) -> np.ndarray:
+    def one(seed: int, net: Network) -> dict[str, np.ndarray]:
         values = further(seed, views.waves(net))
-        return _packed({name: np.asarray(value) for name, value in values.items() if name != "by_sum"})
+        return {name: value for name, value in values.items() if name != "by_sum"}
 
-    found = walk(run, checkpoints, one, what=what, progress=progress, names=views.names)
-    return {name: found[name] for name in found.dtype.names or ()}
-
-
-def _packed(values: Mapping[str, np.ndarray]) -> np.ndarray:
-    """One record of arrays, as `walk` takes it."""
-    record = np.zeros((), [(name, value.dtype, value.shape) for name, value in values.items()])
-    for name, value in values.items():
-        record[name] = value
-    return record
+    return walk(run, checkpoints, one, what=what, progress=progress, names=views.names)
 
 
 def _attrs(
-    run: Run, views: Views, options: Options, least: float, key: Bool[np.ndarray, "seed frequency"]
+    run: Run, views: Views, options: FourierOptions, least: float, key: Bool[np.ndarray, "seed frequency"]
 ) -> dict[str, Any]:
     task = run.config.task.model_dump()
     collapsed = run.collapsed.values[-1]
@@ -252,3 +245,6 @@ def _attrs(
         "cluster_share": CLUSTERED,
         "warnings": [*dead, *few, *early],
     }
+
+
+FOURIER = Measurement(measure, is_cyclic, fourier_tables)

@@ -6,20 +6,21 @@ several seeds by their median. The neurons: at the last checkpoint, of each key 
 
 import numpy as np
 import xarray as xr
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 
 from circuits.analysis.fourier.all_tuples import AllTuples
 from circuits.analysis.fourier.basis import basis_labels
 from circuits.analysis.fourier.neuron_frequencies import spectrum
+from circuits.analysis.fourier.options import FourierOptions
 from circuits.analysis.networks.phases import phase_checkpoints
 from circuits.analysis.networks.walk import Network, walk
 from circuits.checkpoints.run import Run
-from circuits.options import Options
 
 SHOWN_NEURONS = 6
 
 
-def shown_checkpoints(run: Run, options: Options) -> Int[np.ndarray, " shown"]:
+def shown_checkpoints(run: Run, options: FourierOptions) -> Int[np.ndarray, " shown"]:
     """Indices of the checkpoints that are kept in full, ascending and different."""
     known = [found[~np.isnan(found)] for found in phase_checkpoints(run, options)]
     medians = [float(np.median(found)) for found in known if found.size]
@@ -54,7 +55,7 @@ def shown_neurons(
 def shown(
     run: Run,
     tuples: AllTuples,
-    options: Options,
+    options: FourierOptions,
     at_end: dict[str, np.ndarray],
     key: Bool[np.ndarray, "seed frequency"],
 ) -> xr.Dataset:
@@ -79,29 +80,29 @@ def shown(
         n_shown = min(SHOWN_NEURONS, frequency.shape[1])
         neurons = np.stack([shown_neurons(*of, n_shown) for of in zip(frequency, share, key, strict=True)])
 
-    def one(seed: int, net: Network) -> np.ndarray:
-        """(1 + shown neuron, m, m): logits, then neurons."""
+    def one(seed: int, net: Network) -> dict[str, np.ndarray]:
         activations, logits = tuples.values(net)
         logits = logits[:, tuples.group.classes]
         waves = spectrum((logits - logits.mean(axis=1, keepdims=True)).reshape(m, m, -1))
-        pictures = np.sqrt((waves**2).sum(axis=2))[None]
-        if activations is None or neurons is None:
-            return pictures.astype(np.float32)
-        return np.concatenate([pictures, np.moveaxis(activations[:, :, neurons[seed]], 2, 0)]).astype(np.float32)
+        pictures = {"logits": np.sqrt((waves**2).sum(axis=2)).astype(np.float32)}
+        if activations is not None and neurons is not None:
+            some = rearrange(activations[:, :, neurons[seed]], "x y neuron -> neuron x y")
+            pictures["activation"] = some.astype(np.float32)
+        return pictures
 
     names = {name: name for name in run.config.shapes}
     found = walk(run, checkpoints, one, what="shown", names=names)
     labels = basis_labels(m)
     coords = {"shown": run.steps[checkpoints], "seed": list(run.seeds), "x_wave": labels, "y_wave": labels}
     attrs = {"long_name": "norm of the logits over classes, in the 2-D basis"}
-    result = xr.Dataset({"shown_logits": (("shown", "seed", "x_wave", "y_wave"), found[:, :, 0], attrs)}, coords)
+    result = xr.Dataset({"shown_logits": (("shown", "seed", "x_wave", "y_wave"), found["logits"], attrs)}, coords)
     result = result.assign_coords(shown_epoch=("shown", run.epochs[checkpoints]))
     if neurons is None:
         return result
     at = np.take_along_axis(at_end["neuron_frequency"], neurons, axis=1)
     dims = ("shown", "seed", "shown_neuron", "x", "y")
     return result.assign(
-        shown_activation=(dims, found[:, :, 1:], {"long_name": "activation of a neuron"}),
+        shown_activation=(dims, found["activation"], {"long_name": "activation of a neuron"}),
         shown_neuron_index=(("seed", "shown_neuron"), neurons),
         shown_neuron_frequency=(("seed", "shown_neuron"), at),
     ).assign_coords(x=tuples.group.residues[0], y=tuples.group.residues[1])

@@ -7,13 +7,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
+from circuits.analysis.networks.options import WalkOptions
 from circuits.analysis.networks.phases import phase_checkpoints
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
-from circuits.options import Options
 
 
-def chosen_checkpoints(run: Run, options: Options) -> np.ndarray:
+def chosen_checkpoints(run: Run, options: WalkOptions) -> np.ndarray:
     """Indices of the checkpoints that `options` selects, ascending.
 
     Raises
@@ -60,7 +60,7 @@ def spread(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.ndarray, " 
     return np.unique(np.append(nearest + begin, 0))
 
 
-def requested_checkpoints(run: Run, options: Options) -> np.ndarray:
+def requested_checkpoints(run: Run, options: WalkOptions) -> np.ndarray:
     """As `chosen_checkpoints`, but the last one alone where `options` asks for all: for measurements that take long.
 
     To have all of them, ask for "0:".

@@ -10,12 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from circuits.analysis.networks.applies import has_prunable_layer, require
+from circuits.analysis.networks.options import Norm, PruningOptions
 from circuits.analysis.subnetworks.pruning import incoming_norms
 from circuits.checkpoints.run import Run
 from circuits.config import Config
 from circuits.errors import InputError
 from circuits.interfaces import HiddenLayer
-from circuits.options import Norm, Options
 
 
 class Layer(NamedTuple):
@@ -84,7 +85,7 @@ def last_layer(config: Config) -> Layer:
     return Layer(config, hook, layers[hook])
 
 
-def layer_of(run: Run, options: Options = Options()) -> Layer:
+def layer_of(run: Run, options: PruningOptions = PruningOptions()) -> Layer:
     """The layer of a run that `options` chooses.
 
     Raises
@@ -95,11 +96,7 @@ def layer_of(run: Run, options: Options = Options()) -> Layer:
     config = run.config
     layers = config.hidden_layers
     kind = config.model.kind
-    if not layers:
-        raise InputError(
-            f"{run.path} holds a '{kind}' model, which has no hidden layer to prune. "
-            f"Subnetworks, neuron norms, faithfulness and representations need one, such as the model 'relu'."
-        )
+    require(run, has_prunable_layer)
     hook = list(layers)[-1] if options.layer is None else options.layer
     if hook not in layers:
         raise InputError(

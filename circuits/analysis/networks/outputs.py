@@ -1,24 +1,12 @@
-"""The outputs of one network on a set of inputs, whatever its kind.
+"""The outputs of uᵀ relu(W x + b), and of groups of its neurons alone, summed in float64."""
 
-The relu model's are computed in float64, so that what single neurons add to them can be told from rounding, and are 0
-where they lie within their rounding bound of it. Any other model runs its own forward pass, on tables that it prepares
-once for the inputs where it offers that.
-"""
-
-import threading
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, no_type_check
+from typing import no_type_check
 
 import numba
 import numpy as np
-from jaxtyping import Float, Real, Shaped
+from jaxtyping import Bool, Float, Real
 
-from circuits.analysis.networks.masking import EXAMPLES_AT_ONCE
 from circuits.analysis.networks.rounding import reach_of, rounded, rounding_terms
-from circuits.config import Config
-
-Outputs = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 
 def preactivations(
@@ -41,30 +29,6 @@ def preactivations(
     return hidden
 
 
-def outputs_on(config: Config, inputs: Shaped[np.ndarray, "example input"]) -> Outputs:
-    """A function from a network's parameters to its outputs (example,) or (example, class) on these inputs, float64.
-
-    Parameters
-    ----------
-    config
-        Of the network.
-    inputs
-        (example, input) as the model reads them. The function may be called from several threads.
-    """
-    relu = config.model.hidden_layer
-    if relu is not None:
-        kept, inputs = threading.local(), inputs.astype(np.float64)
-        reach = reach_of(inputs)
-
-        def by_formula(net: Mapping[str, np.ndarray]) -> np.ndarray:
-            W, b, u = (net[name].astype(np.float64) for name in relu)
-            kept.hidden = preactivations(W, b, inputs, getattr(kept, "hidden", None))
-            return rounded(relu_outputs(kept.hidden, u), rounding_terms(W, b, u, reach).sum())
-
-        return by_formula
-    return _by_forward(config, inputs)
-
-
 def relu_outputs(
     hidden: Float[np.ndarray, "neuron example"], u: Float[np.ndarray, " neuron"]
 ) -> Float[np.ndarray, " example"]:
@@ -78,21 +42,27 @@ def relu_outputs(
     return _summed(np.ascontiguousarray(hidden), u.astype(np.float64))
 
 
-def _by_forward(config: Config, inputs: Real[np.ndarray, "example input"]) -> Outputs:
-    import torch
+def group_outputs(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"],
+    inputs: Real[np.ndarray, "example input"],
+    groups: Bool[np.ndarray, "group neuron"],
+) -> Float[np.ndarray, "group example"]:
+    """Output of the network with only a group's neurons, for each group, in float64; 0 within its rounding bound.
 
-    parts = [torch.from_numpy(inputs[at : at + EXAMPLES_AT_ONCE]) for at in range(0, len(inputs), EXAMPLES_AT_ONCE)]
-    forwards: list[Callable[[Any], Any]] = []
-    for part in parts:
-        prepared = config.model.prepared(part) if config.model.can_prepare else None
-        forwards.append(prepared or partial(config.model.forward, inputs=part))
-
-    def outputs(net: Mapping[str, np.ndarray]) -> np.ndarray:
-        parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}
-        with torch.no_grad():
-            return np.concatenate([forward(parameters).numpy() for forward in forwards]).astype(np.float64)
-
-    return outputs
+    Examples
+    --------
+    >>> W, b, u = np.array([[1.0], [-1.0]]), np.zeros(2), np.array([1.0, -1.0])
+    >>> group_outputs(W, b, u, np.array([[2.0]]), np.array([[True, False], [False, True]]))
+    array([[2.],
+           [0.]])
+    """
+    W, b, u = (values.astype(np.float64) for values in (W, b, u))
+    contributions = np.maximum(preactivations(W, b, inputs), 0) * u[:, None]
+    members = groups.astype(np.float64)
+    bounds = members @ rounding_terms(W, b, u, reach_of(inputs))
+    return rounded(members @ contributions, bounds[:, None])
 
 
 @no_type_check

@@ -17,8 +17,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
+from circuits.analysis.networks.options import WalkOptions
 from circuits.checkpoints.run import Run
-from circuits.options import Options
 
 
 def exceeds(accuracy: Float[np.ndarray, "*any"], n_examples: int, threshold: float) -> Bool[np.ndarray, "*any"]:
@@ -56,7 +56,7 @@ def first_true(condition: Bool[np.ndarray, "step seed"]) -> Float[np.ndarray, " 
     )
 
 
-def phase_checkpoints(run: Run, options: Options) -> tuple[Float[np.ndarray, " seed"], Float[np.ndarray, " seed"]]:
+def phase_checkpoints(run: Run, options: WalkOptions) -> tuple[Float[np.ndarray, " seed"], Float[np.ndarray, " seed"]]:
     """Indices of the memorization and the generalization checkpoint of each seed, NaN where there is none.
 
     Without a training step there is none: an accuracy above the threshold was not learned.
@@ -69,7 +69,7 @@ def phase_checkpoints(run: Run, options: Options) -> tuple[Float[np.ndarray, " s
     return first_true(memorized), first_true(generalized)
 
 
-def phases(run: Run, options: Options = Options()) -> xr.Dataset:
+def phases(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset:
     """When each seed memorized and generalized, and whether it collapsed or diverged.
 
     Returns

@@ -51,11 +51,6 @@ def memory_share(run: Run) -> xr.DataArray:
     return share if run.config.total_steps else 0 * share
 
 
-def with_seen_share(run: Run, phases: xr.Dataset) -> xr.Dataset:
-    """Phases with `test_seen_share` (seed) of `memory_share` beside them, for the remarks of their tables."""
-    return phases.assign(test_seen_share=memory_share(run))
-
-
 def seen_remark(share: xr.DataArray | float) -> str:
     """What is to be said of one seed's generalization in a table; nothing for a share that is harmless.
 

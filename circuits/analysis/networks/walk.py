@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from circuits.analysis.networks.layers import layer_of
+from circuits.analysis.networks.applies import is_one_relu_layer, require
 from circuits.checkpoints.run import Run
-from circuits.errors import InputError
 from circuits.threads import one_blas_thread, one_torch_thread, usable_cores
 
 Network = Mapping[str, np.ndarray]  # one network's parameters by name
@@ -29,12 +28,12 @@ FIRST, LONG = 9, 1e-3  # networks measured one by one to begin with; seconds for
 def walk(
     run: Run,
     checkpoints: np.ndarray,
-    measure_one: Callable[[int, Network], Any],
+    measure_one: Callable[[int, Network], Mapping[str, Any]],
     *,
     what: str,
     progress: bool = False,
     names: Mapping[str, str] | None = None,
-) -> np.ndarray:
+) -> dict[str, np.ndarray]:
     """Measure every network of the given checkpoints.
 
     Parameters
@@ -44,8 +43,8 @@ def walk(
     checkpoints
         Ascending indices of checkpoints.
     measure_one
-        Takes the seed's index and a network's parameters; returns a float or an array, always of the same shape and
-        dtype.
+        Takes the seed's index and a network's parameters; returns numbers or arrays by name, always of the same names,
+        shapes and dtypes.
     what
         Label of the progress bar.
     progress
@@ -56,12 +55,12 @@ def walk(
 
     Returns
     -------
-    (step, seed, …) the results.
+    (step, seed, …) the results, by name.
     """
     names = dict(zip("Wbu", hidden_layer(run), strict=True)) if names is None else names
     uses_torch = run.config.model.hidden_layer is None
     n_seeds = len(run.seeds)
-    results: np.ndarray | None = None
+    results: dict[str, np.ndarray] = {}
     threads: bool | None = None  # not known before some networks were timed
 
     def one(place: tuple[int, int], block: Mapping[str, np.ndarray]) -> Any:
@@ -87,13 +86,14 @@ def walk(
             begun, threads = _first(of_block, places, threads)
             rest = places[len(begun) :]
             measured = chain(begun, pool.map(of_block, rest) if threads else map(of_block, rest))
-            for (step, seed), result in zip(places, measured, strict=True):
-                if results is None:
-                    first = np.asarray(result)
-                    results = np.empty((len(checkpoints), n_seeds, *first.shape), first.dtype)
-                results[where.start + step, seed] = result
+            for (step, seed), named in zip(places, measured, strict=True):
+                for name, value in named.items():
+                    if name not in results:
+                        first = np.asarray(value)
+                        results[name] = np.empty((len(checkpoints), n_seeds, *first.shape), first.dtype)
+                    results[name][where.start + step, seed] = value
             bar.update(n_steps)
-    return np.empty((0, n_seeds)) if results is None else results
+    return results
 
 
 def _first(
@@ -145,13 +145,9 @@ def hidden_layer(run: Run) -> tuple[str, str, str]:
     InputError
         The run's model is another.
     """
+    require(run, is_one_relu_layer)
     names = run.config.model.hidden_layer
-    if names is None:
-        layer_of(run)  # says so if there is nothing to prune at all
-        raise InputError(
-            f"{run.path} holds a '{run.config.model.kind}' model. Gates, certificates and exact subnetworks are read "
-            f"off uᵀ relu(W x + b), the model 'relu'; this one has subnetwork, norms and faithfulness."
-        )
+    assert names is not None
     return names
 
 

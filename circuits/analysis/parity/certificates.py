@@ -12,9 +12,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool
 
+from circuits.analysis.measurement import Measurement
+from circuits.analysis.networks.applies import all_of, is_one_relu_layer, is_parity, require
 from circuits.analysis.networks.labels import requested_checkpoints, trajectory_coords
 from circuits.analysis.networks.walk import Network, one_by_one
+from circuits.analysis.parity.tables import certificate_tables
 from circuits.analysis.subnetworks.active import active_mask, support_examples
+from circuits.analysis.subnetworks.options import SearchOptions
 from circuits.checkpoints.run import Run
 from circuits.constructions.certifying.certificate import Certificate, what_would_decide
 from circuits.constructions.certifying.certify import certify
@@ -23,8 +27,6 @@ from circuits.constructions.certifying.flips import fewest_flips
 from circuits.constructions.certifying.interval import interval_bounds
 from circuits.constructions.patterns import patterns
 from circuits.constructions.reading.recovered_bits import relevant_bits
-from circuits.errors import InputError
-from circuits.options import Options
 
 N_RANDOM = 10**6  # random inputs on which failures are counted
 
@@ -48,24 +50,7 @@ LONG_NAMES = {
 }
 
 
-def task_support(run: Run) -> tuple[int, ...]:
-    """The bits whose parity the run's networks are held against: those of its task.
-
-    Raises
-    ------
-    InputError
-        The task is not a parity.
-    """
-    bits = run.config.task.parity_bits
-    if bits is None:
-        raise InputError(
-            f"{run.path} was trained on the task '{run.config.task.kind}', which is not a parity. "
-            f"Certificates are of parity, so they need the task 'parity'."
-        )
-    return bits
-
-
-def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.Dataset:
     """Certificates of a run: at the last checkpoint, or at those that `--checkpoints` names.
 
     Returns
@@ -98,7 +83,8 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     whole_…
         The same of the whole network: verdict, margins, worst input, patterns, failures.
     """
-    bits = task_support(run)
+    require(run, is_parity)
+    bits = run.config.task.parity_bits or ()
     checkpoints = requested_checkpoints(run, options)
     tests = [support_examples(run, index, "test")[0] for index in range(len(run.seeds))]
     n_patterns, n_inputs = 2 ** len(bits), run.config.task.signature.n_inputs
@@ -182,7 +168,7 @@ def _fill(
         found[name][place] = value
 
 
-def _certificate(net: Network, bits: tuple[int, ...], options: Options) -> Certificate:
+def _certificate(net: Network, bits: tuple[int, ...], options: SearchOptions) -> Certificate:
     return certify(net["W"], net["b"], net["u"], bits, time_limit=options.time_limit)
 
 
@@ -221,3 +207,6 @@ def _warnings(seeds: tuple[int, ...], result: xr.Dataset, time_limit: float) -> 
                     f"margin_lower and margin_upper say how far. {first}{remedy}"
                 )
     return said
+
+
+CERTIFY = Measurement(measure, all_of(is_one_relu_layer, is_parity), certificate_tables, on_request=lambda config: True)

@@ -15,6 +15,7 @@ from circuits.analysis.networks.walk import Network, hidden_layer, walk
 from circuits.analysis.parity.efficiency import parity_bits
 from circuits.analysis.subnetworks.active import active_mask
 from circuits.analysis.subnetworks.groups import neuron_groups
+from circuits.analysis.subnetworks.options import MergeOptions
 from circuits.analysis.subnetworks.pruning import incoming_norms, pruning_order
 from circuits.checkpoints.run import Run
 from circuits.constructions.building.catalog import known
@@ -22,14 +23,13 @@ from circuits.constructions.building.construction import Construction
 from circuits.constructions.reading.circuit import Circuit, read_circuit
 from circuits.constructions.reading.gates import nearest_gates
 from circuits.errors import InputError
-from circuits.options import Options
 
 
 def circuit_of(
     run: Run,
     seed: int | None = None,
     checkpoint: int | None = None,
-    options: Options = Options(),
+    options: MergeOptions = MergeOptions(),
     constructions: Mapping[str, Construction] | None = None,
 ) -> Circuit:
     """The circuit of one network: gates, elements, matches and price of its active subnetwork.
@@ -72,7 +72,7 @@ def circuit_of(
     )
 
 
-def members(run: Run, options: Options = Options()) -> list[Int[np.ndarray, " rank"]]:
+def members(run: Run, options: MergeOptions = MergeOptions()) -> list[Int[np.ndarray, " rank"]]:
     """Indices of the neurons in each seed's generalizing group, ranked; none for a diverged seed."""
     groups = neuron_groups(run, options)
     return [
@@ -111,7 +111,7 @@ def padded(values: Shaped[np.ndarray, "..."], length: int, fill: object) -> Shap
     return result
 
 
-def gate_history(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.Dataset:
+def gate_history(run: Run, options: MergeOptions = MergeOptions(), *, progress: bool = False) -> xr.Dataset:
     """Gates of the final active subnetwork's neurons at every checkpoint: how each became what it is.
 
     Returns
@@ -126,21 +126,22 @@ def gate_history(run: Run, options: Options = Options(), *, progress: bool = Fal
     neurons = members(run, options)
     length = max(map(len, neurons), default=0)
 
-    def one(seed: int, net: Network) -> np.ndarray:
+    def one(seed: int, net: Network) -> dict[str, np.ndarray]:
         W, b = net["W"][neurons[seed]].astype(np.float64), net["b"][neurons[seed]].astype(np.float64)
         gates = nearest_gates(W[:, bits], b)
         with np.errstate(invalid="ignore"):
             share = (W[:, bits] ** 2).sum(axis=1) / (W**2).sum(axis=1)
-        return np.stack([padded(values, length, np.nan) for values in (gates.t.astype(float), gates.cosine, share)])
+        named = {"t": gates.t.astype(float), "cosine": gates.cosine, "share": share}
+        return {name: padded(values, length, np.nan) for name, values in named.items()}
 
     checkpoints = chosen_checkpoints(run, options)
-    values = walk(run, checkpoints, one, what="gates", progress=progress)  # (step, seed, 3, rank)
+    values = walk(run, checkpoints, one, what="gates", progress=progress)
     dims = ("step", "seed", "rank")
     return xr.Dataset(
         {
-            "gate_t": (dims, np.nan_to_num(values[:, :, 0]).astype(np.int64)),
-            "gate_cosine": (dims, values[:, :, 1], {"long_name": "cosine to the nearest gate"}),
-            "relevant_share": (dims, values[:, :, 2], {"long_name": "share of ‖w‖² on the relevant bits"}),
+            "gate_t": (dims, np.nan_to_num(values["t"]).astype(np.int64)),
+            "gate_cosine": (dims, values["cosine"], {"long_name": "cosine to the nearest gate"}),
+            "relevant_share": (dims, values["share"], {"long_name": "share of ‖w‖² on the relevant bits"}),
         },
         {**trajectory_coords(run, checkpoints), "rank": np.arange(length)},
     )

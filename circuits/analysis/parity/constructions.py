@@ -12,10 +12,12 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from circuits.analysis.measurement import Measurement
+from circuits.analysis.networks.applies import all_of, is_one_relu_layer
 from circuits.analysis.networks.labels import chosen_checkpoints
 from circuits.analysis.networks.walk import Network, hidden_layer
 from circuits.analysis.parity.circuit import members, network_of, neurons_of
-from circuits.analysis.parity.efficiency import known_least_cost, parity_bits, prices
+from circuits.analysis.parity.efficiency import known_least_cost, of_few_bits, parity_bits, prices
 from circuits.analysis.parity.labels import (
     Variables,
     built_labelled,
@@ -25,8 +27,10 @@ from circuits.analysis.parity.labels import (
     prices_labelled,
     supports_labelled,
 )
+from circuits.analysis.parity.tables import construction_tables
 from circuits.analysis.subnetworks.groups import LATE_CHECKPOINTS, NeuronGroups, neuron_groups
 from circuits.analysis.subnetworks.merged import merged_at
+from circuits.analysis.subnetworks.options import MergeOptions
 from circuits.analysis.subnetworks.subnetwork import STATISTICS
 from circuits.checkpoints.run import Run
 from circuits.constructions.building.catalog import known
@@ -36,14 +40,13 @@ from circuits.constructions.reading.circuit import Circuit, read_circuit
 from circuits.constructions.reading.efficiency import Price, price
 from circuits.constructions.reading.recovered_bits import Support, relevant_bits
 from circuits.constructions.verifying.averaging import averaged_activations
-from circuits.options import Options
 
 PARTS = ("network", "subnetwork")
 
 
 def measure(
     run: Run,
-    options: Options,
+    options: MergeOptions,
     *,
     progress: bool = False,
     constructions: Mapping[str, Construction] | None = None,
@@ -196,3 +199,13 @@ def warnings_about(run: Run, result: xr.Dataset) -> list[str]:
     if np.isnan(result["least_cost"]):
         said.append(f"The least cost is solved for k up to 6, so for k = {len(relevant)} there is no efficiency.")
     return said
+
+
+MOST_BITS = 10  # of a run of which it is made without being named
+
+CONSTRUCTIONS = Measurement(
+    measure,
+    all_of(is_one_relu_layer, of_few_bits),
+    construction_tables,
+    on_request=lambda config: len(config.task.parity_bits or ()) > MOST_BITS,
+)

@@ -10,15 +10,16 @@ little.
 import numpy as np
 import xarray as xr
 
+from circuits.analysis.networks.applies import is_parity, require
 from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords
+from circuits.analysis.networks.options import PruningOptions
 from circuits.analysis.networks.walk import Network, walk
 from circuits.checkpoints.run import Run
+from circuits.config import Config
 from circuits.constructions.building.least_norm import MOST_BITS, least_cost
 from circuits.constructions.reading.efficiency import efficiency as efficiency_of
 from circuits.constructions.reading.efficiency import margin, path_cost
 from circuits.constructions.verifying.averaging import averaged_activations
-from circuits.errors import InputError
-from circuits.options import Options
 
 MOST_PATTERN_BITS = 10  # 2^k patterns are looked at one by one
 
@@ -31,19 +32,19 @@ def parity_bits(run: Run) -> tuple[int, ...]:
     InputError
         The task is not a parity, or of too many bits to look at every pattern.
     """
-    task = run.config.task
-    bits = task.parity_bits
-    if bits is None:
-        raise InputError(
-            f"{run.path} holds the task '{task.kind}', and constructions compute parity. "
-            f"Gates, matches, efficiency and Walsh spectra need a run of the task 'parity'."
-        )
-    if len(bits) > MOST_PATTERN_BITS:
-        raise InputError(
-            f"{run.path} has k = {len(bits)} relevant bits; every one of the 2^k patterns is looked at, "
-            f"so k may be at most {MOST_PATTERN_BITS}."
-        )
-    return bits
+    require(run, of_few_bits)
+    return run.config.task.parity_bits or ()
+
+
+def of_few_bits(config: Config) -> str | None:
+    """Whether the target is a parity of few enough bits to look at every pattern."""
+    k = len(config.task.parity_bits or ())
+    if k <= MOST_PATTERN_BITS:
+        return is_parity(config)
+    return (
+        f"the task has k = {k} relevant bits, and every one of the 2^k patterns is looked at, so k may be at most "
+        f"{MOST_PATTERN_BITS}."
+    )
 
 
 def known_least_cost(k: int) -> float:
@@ -57,38 +58,36 @@ def known_least_cost(k: int) -> float:
     return least_cost(k) if k <= MOST_BITS else float("nan")
 
 
-def prices(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.Dataset:
+def prices(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.Dataset:
     """`path_cost`, `margin` and `efficiency` (step, seed) of the whole network; NaN where it diverged.
 
     A collapsed network has a path cost, but neither margin nor efficiency: NaN.
     """
     bits = parity_bits(run)
     least = known_least_cost(len(bits))
-
-    def one(seed: int, net: Network) -> tuple[float, float, float]:
-        cost = path_cost(net["W"], net["b"], net["u"])
-        if not np.isfinite(cost):
-            return np.nan, np.nan, np.nan
-        smallest = margin(averaged_activations(net["W"], net["b"], bits), net["u"])
-        return cost, smallest, efficiency_of(cost, smallest, least)
-
-    checkpoints = chosen_checkpoints(run, options)
-    values = walk(run, checkpoints, one, what="efficiency", progress=progress)  # (step, seed, 3)
-    values[..., 1:][run.collapsed.values[checkpoints]] = np.nan  # a collapsed network has no margin
     said = {
         "path_cost": "path cost Σ|u|·‖(w, b)‖",
         "margin": "least parity times output, other bits averaged out",
         "efficiency": "efficiency C* m / P",
     }
+
+    def one(seed: int, net: Network) -> dict[str, float]:
+        cost = path_cost(net["W"], net["b"], net["u"])
+        if not np.isfinite(cost):
+            return dict.fromkeys(said, np.nan)
+        smallest = margin(averaged_activations(net["W"], net["b"], bits), net["u"])
+        return {"path_cost": cost, "margin": smallest, "efficiency": efficiency_of(cost, smallest, least)}
+
+    checkpoints = chosen_checkpoints(run, options)
+    values = walk(run, checkpoints, one, what="efficiency", progress=progress)
+    for name in ("margin", "efficiency"):  # a collapsed network has none
+        values[name][run.collapsed.values[checkpoints]] = np.nan
     return xr.Dataset(
-        {
-            name: (("step", "seed"), values[..., index], {"long_name": text})
-            for index, (name, text) in enumerate(said.items())
-        },
+        {name: (("step", "seed"), values[name], {"long_name": text}) for name, text in said.items()},
         trajectory_coords(run, checkpoints),
     )
 
 
-def efficiency(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.DataArray:
+def efficiency(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.DataArray:
     """C* m / P of the whole network, (step, seed), in (0, 1]; NaN where the margin is not positive."""
     return prices(run, options, progress=progress)["efficiency"]

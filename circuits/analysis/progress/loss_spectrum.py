@@ -17,9 +17,9 @@ import xarray as xr
 from jaxtyping import Float
 from scipy.signal import detrend, periodogram
 
+from circuits.analysis.networks.options import WalkOptions
 from circuits.analysis.networks.phases import phase_checkpoints
 from circuits.checkpoints.run import Run
-from circuits.options import Options
 
 LEAST_CHECKPOINTS, CHECKPOINTS = 16, 32
 CURVES = ("train", "test")
@@ -62,7 +62,7 @@ def spectrum(curve: Float[np.ndarray, " point"], spacing: float) -> Spectrum:
     return Spectrum(frequencies, power, activity, mobility)
 
 
-def loss_spectra(run: Run, options: Options = Options()) -> xr.Dataset | None:
+def loss_spectra(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset | None:
     """Spectra of both loss curves of a run; None where too few of its checkpoints are evenly spaced.
 
     The window is the first 32 checkpoints after the initialization, or as many as the last seed takes to memorize if

@@ -6,15 +6,18 @@ and arity (of networks on signs), and the spectrum of the loss curves. `change_p
 lag behind test accuracy, and the earliest measure if one is. All are read in one walk over the run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
+from circuits.analysis.measurement import Measurement
+from circuits.analysis.networks.evaluator import evaluator
 from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords
 from circuits.analysis.networks.layers import layer_of
-from circuits.analysis.networks.outputs import outputs_on
+from circuits.analysis.networks.options import PruningOptions
 from circuits.analysis.networks.phases import epoch_at, phase_checkpoints
 from circuits.analysis.networks.remarks import loss_remarks
 from circuits.analysis.networks.walk import Network, walk
@@ -32,10 +35,10 @@ from circuits.analysis.progress.spectral import (
     matrix_names,
     spectral_norm,
 )
+from circuits.analysis.progress.tables import progress_tables
 from circuits.analysis.subnetworks.active import sparsity_at, support_examples
 from circuits.analysis.subnetworks.groups import neuron_groups
 from circuits.checkpoints.run import Run
-from circuits.options import Options
 
 CHOICES = (0.9, 0.99, 0.999, 0.9999)  # memorization thresholds, each linear and logarithmic, of a claim's agreement
 CURVES = ("test_accuracy", "test_loss", "train_loss")  # training accuracy has moved by then
@@ -54,7 +57,7 @@ MARGINS = {
 PROBES = 16  # training inputs on which homogeneity is looked for
 
 
-def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
     """Progress measures of a run, when each moves, and the spectra of its loss curves.
 
     Returns
@@ -73,7 +76,7 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
 
 
 def moved(
-    run: Run, options: Options, *measures: xr.Dataset | Mapping[str, xr.DataArray], log_scale: bool | None = None
+    run: Run, options: PruningOptions, *measures: xr.Dataset | Mapping[str, xr.DataArray], log_scale: bool | None = None
 ) -> xr.Dataset:
     """`change_points` of test accuracy, the losses and these measures, from each seed's memorization checkpoint on.
 
@@ -102,13 +105,13 @@ def moved(
     return change_points(wanted, start, generalized=counts, log_scale=log_scale, choices=choices)
 
 
-def _memorized_at(run: Run, options: Options, threshold: float) -> Float[np.ndarray, " seed"]:
+def _memorized_at(run: Run, options: PruningOptions, threshold: float) -> Float[np.ndarray, " seed"]:
     """Epoch at which each seed's train accuracy first exceeds this threshold, NaN where it never does."""
-    other = Options(**(options.model_dump() | {"memorization_threshold": threshold}))
+    other = options.model_copy(update={"memorization_threshold": threshold})
     return epoch_at(run, phase_checkpoints(run, other)[0])
 
 
-def progress_measures(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.Dataset:
+def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.Dataset:
     """What a run's networks measure at every checkpoint.
 
     Returns
@@ -132,12 +135,12 @@ def progress_measures(run: Run, options: Options = Options(), *, progress: bool 
         (step, seed) its mean over all neurons, and over the generalizing subnetwork.
     """
     config, checkpoints = run.config, chosen_checkpoints(run, options)
-    one, kind = _one_network(run, options)
     names = {name: name for name in config.shapes}
+    one = _one_network(run, options)
     values = walk(run, checkpoints, one, what="progress measures", progress=progress, names=names)
     collapsed = run.collapsed.values[checkpoints]  # no predictions: neither margins, nor sensitivity, nor arity
     for name, none in (("margin", np.nan), ("sensitivity", np.nan), ("arity", -1)):
-        if name in kind:
+        if name in values:
             values[name][collapsed] = none
     coords = trajectory_coords(run, checkpoints)
     axes = ("step", "seed")
@@ -162,7 +165,7 @@ def progress_measures(run: Run, options: Options = Options(), *, progress: bool 
             normalised = values["margin"][..., 0] / values["parameter_norm"] ** degree
         found["normalised_margin"] = (axes, normalised, {"long_name": f"least training margin / ‖θ‖^{degree}"})
         found.attrs["degree"] = degree
-    if "sensitivity" in kind:
+    if "sensitivity" in values:
         title: dict[str, object] = {
             "long_name": "bits whose flip changes the prediction",
             "n_inputs": config.task.signature.n_inputs,
@@ -173,65 +176,59 @@ def progress_measures(run: Run, options: Options = Options(), *, progress: bool 
         for index, end in enumerate(("low", "high"), 1):
             attrs = {"long_name": f"{end} end of its 95 % interval"}
             found[f"sensitivity_{end}"] = (axes, values["sensitivity"][..., index], attrs)
-    if "arity" in kind:
+    if "arity" in values:
         _add_arity(found, values["arity"], neuron_groups(run, options).kept[0])
     return found
 
 
-def _one_network(run: Run, options: Options) -> tuple:
-    """The function of one network that `walk` applies, and the names of what it gives: one record per network."""
+def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], dict[str, Any]]:
+    """The function of one network that `walk` applies."""
     config = run.config
     layer_names, matrices = layer_of_parameter(config), matrix_names(config)
     layers = list(dict.fromkeys(layer_names.values()))
     dims = {name: config.shapes[name][0] for name in matrices}
     relu = config.model.hidden_layer
-    fields: list[tuple] = [
-        ("parameter_norm", np.float64), ("layer_norm", np.float64, (len(layers),)),
-        ("spectral_norm", np.float64, (len(matrices),)), ("frobenius_norm", np.float64, (len(matrices),)),
-        ("margin", np.float64, (len(MARGINS),)),
-    ]  # fmt: skip
     places = range(len(run.seeds))
     sets = [{which: support_examples(run, at, which) for which in ("train", "test")} for at in places]
-    outputs = [{which: outputs_on(config, of[0]) for which, of in both.items()} for both in sets]
+    outputs = [{which: evaluator(config, of[0]).outputs for which, of in both.items()} for both in sets]
     if config.task.inputs_are_signs:
-        fields.append(("sensitivity", np.float64, (3,)))
         flips = [sensitivities_on(config, both["test"][0]) for both in sets]
     if relu is not None:
-        fields.append(("arity", np.int16, (config.shapes[relu[0]][1][0],)))
         supports = [support_examples(run, at, options.support)[0] for at in places]
-        on_support = [outputs_on(config, inputs) for inputs in supports]
-    kind = np.dtype(fields)
+        on_support = [evaluator(config, inputs).outputs for inputs in supports]
 
-    def one(seed: int, net: Network) -> np.ndarray:
-        found = np.zeros((), kind)
+    def one(seed: int, net: Network) -> dict[str, Any]:
         net = {name: np.asarray(values) for name, values in net.items()}  # a parameter may be a single number
-        norms = layer_norms(net, layer_names)
-        found["layer_norm"] = [norms[layer] for layer in layers]
-        found["parameter_norm"] = np.sqrt((found["layer_norm"] ** 2).sum())
-        for index, name in enumerate(matrices):
-            found["spectral_norm"][index] = spectral_norm(as_matrix(net[name], dims[name]))
-            found["frobenius_norm"][index] = frobenius_norm(net[name])
+        of_layers = layer_norms(net, layer_names)
+        norms = np.array([of_layers[layer] for layer in layers], np.float64)
         answers = {which: give(net) for which, give in outputs[seed].items()}
-        for index, which in enumerate(("train", "test")):
-            own = margins(answers[which], sets[seed][which][1])
-            found["margin"][2 * index : 2 * index + 2] = own.min(), own.mean()
-        if "sensitivity" in (kind.names or ()):
-            found["sensitivity"] = np.nan
+        each = {which: margins(answers[which], of[1]) for which, of in sets[seed].items()}
+        spectral = [spectral_norm(as_matrix(net[name], dims[name])) for name in matrices]
+        of_margins = [statistic for own in each.values() for statistic in (own.min(), own.mean())]
+        found: dict[str, Any] = {
+            "layer_norm": norms,
+            "parameter_norm": np.sqrt((norms**2).sum()),
+            "spectral_norm": np.array(spectral, np.float64),
+            "frobenius_norm": np.array([frobenius_norm(net[name]) for name in matrices], np.float64),
+            "margin": np.array(of_margins, np.float64),
+        }
+        if config.task.inputs_are_signs:
+            found["sensitivity"] = np.full(3, np.nan)
             if np.isfinite(answers["test"]).all():
                 counts = flips[seed](net)
-                found["sensitivity"] = counts.mean(), *mean_interval(counts, 0, config.task.signature.n_inputs)
+                found["sensitivity"][:] = counts.mean(), *mean_interval(counts, 0, config.task.signature.n_inputs)
         if relu is not None:
             on = answers["train"] if options.support == "train" else on_support[seed](net)
             W, b, u = (net[name] for name in relu)
-            found["arity"] = arities(W, b, u, supports[seed], on)
+            found["arity"] = arities(W, b, u, supports[seed], on).astype(np.int16)
         return found
 
-    return one, kind.names
+    return one
 
 
-def _sizes(run: Run, checkpoints: Int[np.ndarray, " step"], options: Options, progress: bool) -> np.ndarray:
+def _sizes(run: Run, checkpoints: Int[np.ndarray, " step"], options: PruningOptions, progress: bool) -> np.ndarray:
     """Effective sparsity, as it was stored while training if that is the same thing."""
-    usual = Options()
+    usual = PruningOptions()
     same = all(getattr(options, name) == getattr(usual, name) for name in ("support", "criterion", "norm"))
     last = options.layer in (None, list(run.config.hidden_layers)[-1])
     if same and last and "effective_sparsity" in run.metrics:
@@ -242,7 +239,7 @@ def _sizes(run: Run, checkpoints: Int[np.ndarray, " step"], options: Options, pr
 def _degree(run: Run) -> int | None:
     """Degree of homogeneity of the run's networks, looked for in the first seed's initial one."""
     inputs, _ = support_examples(run, 0, "train")
-    return degree_of_homogeneity(outputs_on(run.config, inputs[:PROBES]), run.arrays(run.seeds[0], 0))
+    return degree_of_homogeneity(evaluator(run.config, inputs[:PROBES]).outputs, run.arrays(run.seeds[0], 0))
 
 
 def _add_arity(found: xr.Dataset, arity: np.ndarray, kept: np.ndarray) -> None:
@@ -254,3 +251,6 @@ def _add_arity(found: xr.Dataset, arity: np.ndarray, kept: np.ndarray) -> None:
     found["arity"] = ((*axes, "neuron"), known, {"long_name": "inputs that the neuron needs"})
     found["network_arity"] = (axes, known.mean(axis=-1, dtype=np.float64), {"long_name": "mean arity over all neurons"})
     found["subnetwork_arity"] = (axes, of_kept, {"long_name": "mean arity over the generalizing subnetwork"})
+
+
+PROGRESS = Measurement(measure, tables=progress_tables)

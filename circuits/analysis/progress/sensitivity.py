@@ -14,8 +14,8 @@ import numba
 import numpy as np
 from jaxtyping import Float, Int, Real
 
+from circuits.analysis.networks.evaluator import evaluator
 from circuits.analysis.networks.masking import EXAMPLES_AT_ONCE
-from circuits.analysis.networks.outputs import outputs_on
 from circuits.analysis.networks.predictions import predictions
 from circuits.analysis.networks.rounding import reach_of, rounding_terms
 from circuits.config import Config
@@ -78,8 +78,8 @@ def sensitivities_on(config: Config, inputs: Real[np.ndarray, "example input"]) 
             0, len(inputs), at_once
         ):  # all flipped inputs would be as many times larger as there are bits
             part = inputs[start : start + at_once]
-            before = predictions(outputs_on(config, part)(net), has_classes)
-            after = predictions(outputs_on(config, flipped(part))(net), has_classes).reshape(len(part), -1)
+            before = predictions(evaluator(config, part).outputs(net), has_classes)
+            after = predictions(evaluator(config, flipped(part)).outputs(net), has_classes).reshape(len(part), -1)
             counts.append((after != before[:, None]).sum(axis=1))
         return np.concatenate(counts)
 

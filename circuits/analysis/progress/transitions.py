@@ -5,16 +5,16 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from circuits.analysis.networks.options import PruningOptions
 from circuits.analysis.progress.measurement import moved, progress_measures
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
-from circuits.options import Options
 
 
 def transitions(
     run: Run,
     measures: xr.Dataset | Mapping[str, xr.DataArray] | None = None,
-    options: Options = Options(),
+    options: PruningOptions = PruningOptions(),
     *,
     progress: bool = False,
     log_scale: bool | None = None,

@@ -27,10 +27,10 @@ class Principal(NamedTuple):
     explained: Float[np.ndarray, " component"]
 
 
-def refusal(config: Config) -> str | None:
-    """Why representations cannot be measured here: scikit-learn is not installed."""
+def has_scikit_learn(config: Config) -> str | None:
+    """Whether scikit-learn is installed, which representations need."""
     if find_spec("sklearn") is None:
-        return "t-SNE, PCA and silhouettes need scikit-learn. Install it: pip install 'grokking-circuits[embed]'"
+        return "t-SNE, PCA and silhouettes need scikit-learn. Install it: pip install 'grokking-circuits[embed]'."
     return None
 
 

@@ -18,18 +18,20 @@ import xarray as xr
 from jaxtyping import Float, Int, Shaped
 from tqdm import tqdm
 
+from circuits.analysis.measurement import Measurement
+from circuits.analysis.networks.applies import all_of, has_prunable_layer
+from circuits.analysis.networks.evaluator import evaluator
 from circuits.analysis.networks.labels import trajectory_coords, without_collapsed
 from circuits.analysis.networks.layers import Layer, layer_of
-from circuits.analysis.networks.masking import Masked
-from circuits.analysis.networks.outputs import preactivations
+from circuits.analysis.networks.options import PruningOptions
 from circuits.analysis.networks.walk import Network, walk
 from circuits.analysis.representation.clusters import Labels, cluster_labels, silhouette
 from circuits.analysis.representation.density import weight_density, weights_of
-from circuits.analysis.representation.embedding import neighbour_embedding, principal_components
+from circuits.analysis.representation.embedding import has_scikit_learn, neighbour_embedding, principal_components
 from circuits.analysis.representation.snapshots import N_PANELS, along_the_run, pictured, pictured_seed
+from circuits.analysis.representation.tables import representation_tables
 from circuits.analysis.subnetworks.active import support_examples
 from circuits.checkpoints.run import Run
-from circuits.options import Options
 from circuits.randomness import generator
 from circuits.threads import one_blas_thread, one_torch_thread, usable_cores
 
@@ -57,23 +59,6 @@ class Picture(NamedTuple):
     density: Float[np.ndarray, "parameter place"]
 
 
-def hidden_values(
-    layer: Layer, net: Network, inputs: Shaped[np.ndarray, "example input"]
-) -> Float[np.ndarray, "example neuron"]:
-    """Values of a layer's neurons on inputs as the model reads them; the last position's where there are several.
-
-    Parameters
-    ----------
-    layer, net
-        Which layer, and one network's parameters under the names `layer.names` gives them.
-    inputs
-        (example, input) as `support_examples` gives them.
-    """
-    if layer.is_relu:
-        return np.ascontiguousarray(np.maximum(preactivations(net["W"], net["b"], inputs), 0).T)
-    return Masked(layer, net).values(inputs)
-
-
 def points_of(run: Run, seed: int) -> Points:
     """The training examples of a seed, or 2,000 drawn from them, ascending, and their clusters."""
     inputs, _ = support_examples(run, run.seed_index(seed), "train")
@@ -98,7 +83,7 @@ def picture(layer: Layer, arrays: Network, points: Points, seed: int) -> Picture
         Of t-SNE.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging network is measured as it is
-        values = hidden_values(layer, {short: arrays[name] for short, name in layer.names.items()}, points.inputs)
+        values = evaluator(layer.config, points.inputs, layer).hidden(arrays)
     pca = principal_components(values, N_COMPONENTS)
     tsne = neighbour_embedding(values, seed)
     clusters = points.labels.of_example
@@ -113,7 +98,7 @@ def picture(layer: Layer, arrays: Network, points: Points, seed: int) -> Picture
     )
 
 
-def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
     """Clusters along the run, and pictures of one seed at a few checkpoints.
 
     Returns
@@ -141,10 +126,12 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
     checkpoints = along_the_run(run, options, panels)
     points = [points_of(run, seed) for seed in run.seeds]
 
-    def one(index: int, net: Network) -> float:
-        return silhouette(hidden_values(layer, net, points[index].inputs), points[index].labels.of_example)
+    networks = [evaluator(run.config, one.inputs, layer) for one in points]
 
-    curve = walk(run, checkpoints, one, what="silhouette", progress=progress, names=layer.names)
+    def one(index: int, net: Network) -> dict[str, float]:
+        return {"silhouette": silhouette(networks[index].hidden(net), points[index].labels.of_example)}
+
+    curve = walk(run, checkpoints, one, what="silhouette", progress=progress, names=layer.names)["silhouette"]
     shown = pictured_seed(run, options)
     panel, its_points = panels[run.seed_index(shown)], points[run.seed_index(shown)]
     what = its_points.labels.what
@@ -205,3 +192,8 @@ def _pictures(
         "weight": (curve, of_panels("places", 1), {"long_name": "weight"}),
         "density": (curve, of_panels("density", 1), {"long_name": "density of the weights"}),
     }
+
+
+REPRESENTATION = Measurement(
+    measure, all_of(has_prunable_layer, has_scikit_learn), representation_tables, on_request=lambda config: True
+)

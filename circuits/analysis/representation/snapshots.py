@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Int
 
 from circuits.analysis.networks.labels import chosen_checkpoints
+from circuits.analysis.networks.options import PruningOptions
 from circuits.analysis.networks.phases import phase_checkpoints
 from circuits.checkpoints.run import Run
-from circuits.options import Options
 
 BETWEEN = 5  # from memorization to generalization
 N_PANELS = BETWEEN + 1
@@ -43,7 +43,7 @@ def panel_checkpoints(memorized: float, generalized: float, last: int) -> Int[np
     return _padded(np.unique([*np.rint(np.linspace(first, end, BETWEEN)).astype(int), last]))
 
 
-def pictured(run: Run, options: Options) -> Int[np.ndarray, "seed panel"]:
+def pictured(run: Run, options: PruningOptions) -> Int[np.ndarray, "seed panel"]:
     """The checkpoints to picture of every seed: as `panel_checkpoints`, or six of those that `options` selects."""
     if options.slice != slice(None):
         chosen = chosen_checkpoints(run, options)
@@ -53,14 +53,14 @@ def pictured(run: Run, options: Options) -> Int[np.ndarray, "seed panel"]:
     return np.array([panel_checkpoints(float(m), float(g), run.n_checkpoints - 1) for m, g in phases])
 
 
-def pictured_seed(run: Run, options: Options) -> int:
+def pictured_seed(run: Run, options: PruningOptions) -> int:
     """The seed to picture: that with the longest grokking delay, as in the thesis; the first if there is none."""
     memorized, generalized = phase_checkpoints(run, options)
     delay = np.nan_to_num(generalized - memorized, nan=-np.inf)
     return run.seeds[int(delay.argmax())]
 
 
-def along_the_run(run: Run, options: Options, also: Int[np.ndarray, "seed panel"]) -> Int[np.ndarray, " step"]:
+def along_the_run(run: Run, options: PruningOptions, also: Int[np.ndarray, "seed panel"]) -> Int[np.ndarray, " step"]:
     """Those that `options` selects; of all, about 40, denser early on, with the first, the last and those in `also`."""
     if options.slice != slice(None):
         return chosen_checkpoints(run, options)

@@ -14,11 +14,11 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import hypergeom
 
 from circuits.analysis.networks.layers import layer_of
+from circuits.analysis.networks.options import PruningOptions
 from circuits.analysis.networks.phases import phase_checkpoints
 from circuits.analysis.subnetworks.active import sparsity_at
 from circuits.analysis.subnetworks.pruning import kept_neurons
 from circuits.checkpoints.run import Run
-from circuits.options import Options
 from circuits.randomness import generator
 
 GROUPS = ("generalizing", "memorizing", "complementary", "control")
@@ -38,19 +38,20 @@ class NeuronGroups(NamedTuple):
     checkpoint: Int[np.ndarray, " seed"]
 
 
-_known: WeakKeyDictionary[Run, dict[tuple[int, Options], NeuronGroups]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Run, dict[tuple[int, PruningOptions], NeuronGroups]] = WeakKeyDictionary()
 
 
-def neuron_groups(run: Run, options: Options = Options()) -> NeuronGroups:
+def neuron_groups(run: Run, options: PruningOptions = PruningOptions()) -> NeuronGroups:
     """The four groups of every seed; kept in memory for as long as the run is open."""
     known = _known.setdefault(run, {})
+    options = options.of(PruningOptions)
     key = (run.n_checkpoints, options)
     if key not in known:
         known[key] = _find(run, options)
     return known[key]
 
 
-def _find(run: Run, options: Options) -> NeuronGroups:
+def _find(run: Run, options: PruningOptions) -> NeuronGroups:
     width = layer_of(run, options).width
     final, final_sizes = _final_checkpoints(run, options)
     memorized, _ = phase_checkpoints(run, options)
@@ -72,7 +73,9 @@ def _find(run: Run, options: Options) -> NeuronGroups:
     return NeuronGroups(kept, defined, np.where(defined[0], final, -1))
 
 
-def _final_checkpoints(run: Run, options: Options) -> tuple[Int[np.ndarray, " seed"], Float[np.ndarray, " seed"]]:
+def _final_checkpoints(
+    run: Run, options: PruningOptions
+) -> tuple[Int[np.ndarray, " seed"], Float[np.ndarray, " seed"]]:
     """The checkpoint that each seed's generalizing group is of, and the group's size."""
     first = run.n_checkpoints - (LATE_CHECKPOINTS if options.final == "median" else 1)
     late = np.arange(max(first, 0), run.n_checkpoints)
@@ -95,7 +98,9 @@ def median_place(sizes: Float[np.ndarray, " step"]) -> int:
     return int(np.flatnonzero(sizes == known[(known.size - 1) // 2])[-1])
 
 
-def _largest(run: Run, options: Options, seed_index: int, checkpoint: int, size: int) -> Bool[np.ndarray, " neuron"]:
+def _largest(
+    run: Run, options: PruningOptions, seed_index: int, checkpoint: int, size: int
+) -> Bool[np.ndarray, " neuron"]:
     net = run.arrays(run.seeds[seed_index], checkpoint)
     return kept_neurons(layer_of(run, options).norms(net, options.norm), size)
 

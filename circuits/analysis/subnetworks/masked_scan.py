@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from circuits.analysis.networks.masking import Masked
+from circuits.analysis.networks.options import Criterion
 from circuits.analysis.networks.predictions import is_right, predictions
-from circuits.options import Criterion
 
 PREFIXES_AT_ONCE, HARDEST = 64, 32
 FIRST_CHUNK, CHUNK = 256, 4096

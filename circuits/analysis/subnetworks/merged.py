@@ -18,10 +18,10 @@ from circuits.analysis.networks.outputs import preactivations
 from circuits.analysis.networks.rounding import prefix_bounds, reach_of, rounding_terms
 from circuits.analysis.networks.walk import Network, walk
 from circuits.analysis.subnetworks.active import support_examples
+from circuits.analysis.subnetworks.options import MergeOptions
 from circuits.analysis.subnetworks.scan import disagreements
 from circuits.checkpoints.run import Run
 from circuits.constructions.reading.elements import MERGE_COSINE, MERGE_FLOOR, Elements, elements
-from circuits.options import Options
 
 
 def elements_needed(
@@ -84,24 +84,24 @@ def elements_needed(
 
 
 def merged_at(
-    run: Run, checkpoints: Int[np.ndarray, " step"], options: Options, *, progress: bool = False
+    run: Run, checkpoints: Int[np.ndarray, " step"], options: MergeOptions, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
     """Merged sparsity at these checkpoints: 0 of a collapsed network, NaN where even all elements do not agree."""
     supports = [support_examples(run, index, options.support) for index in range(len(run.seeds))]
 
-    def one(seed: int, net: Network) -> float:
+    def one(seed: int, net: Network) -> dict[str, float]:
         inputs, targets = supports[seed]
         needed = elements_needed(
             net["W"], net["b"], net["u"], inputs, targets,
             cosine=options.merge_cosine, floor=options.merge_floor, criterion=options.criterion,
         )  # fmt: skip
-        return np.nan if needed is None else float(needed)
+        return {"size": np.nan if needed is None else float(needed)}
 
     sizes = walk(run, checkpoints, one, what="merged sparsity", progress=progress)
-    return np.where(run.collapsed.values[checkpoints], 0.0, sizes)
+    return np.where(run.collapsed.values[checkpoints], 0.0, sizes["size"])
 
 
-def merged_sparsity(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.DataArray:
+def merged_sparsity(run: Run, options: MergeOptions = MergeOptions(), *, progress: bool = False) -> xr.DataArray:
     """Elements needed for full agreement at every checkpoint, (step, seed); NaN where even all of them do not agree."""
     checkpoints = chosen_checkpoints(run, options)
     return xr.DataArray(

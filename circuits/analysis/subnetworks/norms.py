@@ -8,12 +8,14 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
+from circuits.analysis.measurement import Measurement
+from circuits.analysis.networks.applies import has_prunable_layer
 from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords
 from circuits.analysis.networks.layers import layer_of
+from circuits.analysis.networks.options import PruningOptions
 from circuits.analysis.networks.walk import Network, walk
 from circuits.analysis.subnetworks.groups import GROUPS, neuron_groups
 from circuits.checkpoints.run import Run
-from circuits.options import Options
 
 
 def group_means(
@@ -31,17 +33,17 @@ def group_means(
     return np.where(sizes > 0, sums / np.maximum(sizes, 1), np.nan)
 
 
-def neuron_norms(run: Run, options: Options = Options(), *, progress: bool = False) -> xr.DataArray:
+def neuron_norms(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.DataArray:
     """Norm of every hidden neuron, (step, seed, neuron) float32."""
     layer = layer_of(run, options)
 
-    def one(seed: int, net: Network) -> np.ndarray:
-        return layer.norms(net, options.norm).astype(np.float32)
+    def one(seed: int, net: Network) -> dict[str, np.ndarray]:
+        return {"norm": layer.norms(net, options.norm).astype(np.float32)}
 
     checkpoints = chosen_checkpoints(run, options)
     values = walk(run, checkpoints, one, what="norms", progress=progress, names=layer.names)
     return xr.DataArray(
-        values,
+        values["norm"],
         trajectory_coords(run, checkpoints),
         ("step", "seed", "neuron"),
         "neuron_norm",
@@ -49,7 +51,9 @@ def neuron_norms(run: Run, options: Options = Options(), *, progress: bool = Fal
     )
 
 
-def group_norms(run: Run, options: Options = Options(), norms: xr.DataArray | None = None) -> xr.DataArray:
+def group_norms(
+    run: Run, options: PruningOptions = PruningOptions(), norms: xr.DataArray | None = None
+) -> xr.DataArray:
     """Mean norm over each group of neurons, (group, step, seed); NaN where a seed has no such group.
 
     Parameters
@@ -76,8 +80,11 @@ def group_norms(run: Run, options: Options = Options(), norms: xr.DataArray | No
     return xr.DataArray(values, coords, ("group", "step", "seed"), "group_norm", attrs)
 
 
-def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
     """`neuron_norm` (step, seed, neuron) and `group_norm` (group, step, seed)."""
     norms = neuron_norms(run, options, progress=progress)
     values = {"neuron_norm": norms, "group_norm": group_norms(run, options, norms)}
     return xr.Dataset(values, attrs={"layer": norms.attrs["layer"]})
+
+
+NORMS = Measurement(measure, has_prunable_layer)

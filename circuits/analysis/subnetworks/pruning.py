@@ -7,7 +7,7 @@ weights are pruned first.
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from circuits.options import Norm
+from circuits.analysis.networks.options import Norm
 
 
 def incoming_norms(

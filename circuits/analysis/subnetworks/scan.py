@@ -9,6 +9,11 @@ from typing import no_type_check
 
 import numba
 import numpy as np
+from jaxtyping import Float, Int, Real
+
+from circuits.analysis.networks.options import Criterion
+from circuits.analysis.networks.outputs import preactivations
+from circuits.analysis.networks.rounding import prefix_bounds, rounding_terms
 
 
 @no_type_check
@@ -78,3 +83,63 @@ def _add(total, row, weight):
 def _sign(value, bound):
     """-1, 0 or 1; 0 within the bound, and of NaN."""
     return np.int8(value > bound) - np.int8(value < -bound)
+
+
+def smallest_agreeing(
+    hidden: Float[np.ndarray, "neuron example"],
+    u: Float[np.ndarray, " neuron"],
+    order: Int[np.ndarray, " neuron"],
+    targets: Int[np.ndarray, " example"],
+    criterion: Criterion = "prediction",
+    bounds: Float[np.ndarray, " prefix"] | None = None,
+) -> int | None:
+    """Smallest k whose first k neurons in `order` agree with all of them; None if even all of them do not (NaN).
+
+    Parameters
+    ----------
+    hidden
+        (neuron, example) preactivations.
+    u, order
+        (neuron,) readout, and the neurons from first kept to first pruned.
+    targets
+        (example,) ±1; used by the criterion "accuracy" only.
+    criterion
+        "prediction": the same sign on every input. "accuracy": as many right answers, as in the paper's released code.
+    bounds
+        (neuron + 1,) rounding bound of every prefix: within it an output is 0. By default 0.
+
+    Returns
+    -------
+    k in 0..neuron. 0 when the whole network outputs 0 everywhere: no neuron is needed for that.
+    """
+    bounds = np.zeros(len(order) + 1) if bounds is None else bounds
+    counts = disagreements(np.ascontiguousarray(hidden), u, order, bounds, targets, criterion == "accuracy", True)
+    found = np.flatnonzero(counts == 0)
+    return int(found[0]) if found.size else None
+
+
+def prefix_size(
+    W: Float[np.ndarray, "neuron input"],
+    b: Float[np.ndarray, " neuron"],
+    u: Float[np.ndarray, " neuron"],
+    order: Int[np.ndarray, " neuron"],
+    inputs: Real[np.ndarray, "example input"],
+    reach: Float[np.ndarray, " input"],
+    targets: Int[np.ndarray, " example"],
+    criterion: Criterion = "prediction",
+    out: Float[np.ndarray, "neuron example"] | None = None,
+) -> int | None:
+    """`smallest_agreeing` of one network in float64, with its rounding bounds.
+
+    Parameters
+    ----------
+    W, b, u, order, inputs, targets, criterion
+        As in `active.active_subnetwork` and `smallest_agreeing`.
+    reach
+        (input,) as `reach_of` gives it of the inputs.
+    out
+        Memory for the preactivations, float64, see `preactivations`.
+    """
+    hidden = preactivations(W.astype(np.float64), b.astype(np.float64), inputs, out)
+    bounds = prefix_bounds(rounding_terms(W, b, u, reach), order)
+    return smallest_agreeing(hidden, u, order, targets, criterion, bounds)

@@ -26,15 +26,18 @@ from jaxtyping import Bool, Float, Real
 from scipy.optimize import OptimizeResult
 from scipy.sparse import csr_array
 
+from circuits.analysis.measurement import Measurement
+from circuits.analysis.networks.applies import is_one_relu_layer
 from circuits.analysis.networks.labels import requested_checkpoints, trajectory_coords
 from circuits.analysis.networks.outputs import preactivations
 from circuits.analysis.networks.rounding import reach_of, rounded, rounding_terms
 from circuits.analysis.networks.walk import hidden_layer, one_by_one
 from circuits.analysis.subnetworks.active import active_mask, support_examples
+from circuits.analysis.subnetworks.options import SearchOptions
 from circuits.analysis.subnetworks.pruning import incoming_norms, pruning_order
+from circuits.analysis.subnetworks.tables import smallest_tables
 from circuits.checkpoints.run import Run
 from circuits.constructions.certifying.highs import INFEASIBLE, dual_bound, highs
-from circuits.options import Options
 from circuits.randomness import generator
 
 HARD_ROWS = 20  # rows that join because they are the hardest; others join at random, so that all patterns are there
@@ -259,7 +262,7 @@ def _chosen(hardest_first: np.ndarray, n_random: int, random: np.random.Generato
     return [*first.tolist(), *random.permutation(others)[:n_random].tolist()]
 
 
-def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.Dataset:
     """Smallest subnetworks of a run: at the last checkpoint, or at those that `--checkpoints` names.
 
     Returns
@@ -309,3 +312,6 @@ def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset
         if (~proved[:, index] & ~np.isnan(size[:, index])).any()
     ]
     return result
+
+
+EXACT = Measurement(measure, is_one_relu_layer, smallest_tables, on_request=lambda config: True)

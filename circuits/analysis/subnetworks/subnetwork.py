@@ -4,15 +4,18 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool
 
+from circuits.analysis.measurement import Measurement
+from circuits.analysis.networks.applies import has_prunable_layer
 from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords
 from circuits.analysis.networks.layers import layer_of
+from circuits.analysis.networks.options import PruningOptions
 from circuits.analysis.networks.phases import phases
 from circuits.analysis.networks.remarks import phase_remarks
 from circuits.analysis.subnetworks.active import sparsity_at
 from circuits.analysis.subnetworks.groups import LATE_CHECKPOINTS, expected_jaccard, jaccard, neuron_groups
+from circuits.analysis.subnetworks.tables import subnetwork_tables
 from circuits.checkpoints.run import Run
 from circuits.collapse import COLLAPSED_SHARE
-from circuits.options import Options
 
 STATISTICS = ("min", "median", "max")
 COLLAPSED = {  # what a collapsed network does, by what its prediction is
@@ -24,7 +27,7 @@ COLLAPSED = {  # what a collapsed network does, by what its prediction is
 }
 
 
-def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
     """Active subnetworks of a run.
 
     Returns
@@ -130,3 +133,6 @@ def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
         if np.isnan(at["memorization_epoch"]) and not result["memorization_epoch"].attrs.get("untrained"):
             said.append(f"seed {seed} never memorized, so the memorizing group is NaN.")
     return said
+
+
+SUBNETWORK = Measurement(measure, has_prunable_layer, subnetwork_tables)

@@ -11,46 +11,38 @@ for sign f, what the network predicts: its coefficient at S is 2 · accuracy - 1
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from einops import rearrange
 from jaxtyping import Float, Int
 
+from circuits.analysis.measurement import Measurement
 from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords, without_collapsed
 from circuits.analysis.networks.layers import Layer, layer_of
 from circuits.analysis.networks.masking import Masked
 from circuits.analysis.networks.phases import phase_checkpoints
 from circuits.analysis.networks.walk import Network, walk
-from circuits.analysis.parity.efficiency import MOST_PATTERN_BITS, parity_bits
+from circuits.analysis.parity.efficiency import of_few_bits, parity_bits
 from circuits.analysis.subnetworks.groups import GROUPS, neuron_groups
 from circuits.analysis.walsh.hidden_progress import MOVED, as_layer, first_weights, initial_weights, layer_gap, movement
+from circuits.analysis.walsh.options import WalshOptions
 from circuits.analysis.walsh.population_gradient import fourier_gaps, halfspace_gradient
-from circuits.analysis.walsh.sign_weights import COUNTS, sign_counts, sign_weights
+from circuits.analysis.walsh.sign_weights import sign_counts, sign_weights
 from circuits.analysis.walsh.spectrum import DEGREES, MOST_CHECKPOINTS, outputs_of, parameter_names, spectrum_at
+from circuits.analysis.walsh.tables import walsh_tables
 from circuits.analysis.walsh.transform import subset_names, walsh_coefficients
 from circuits.analysis.walsh.weights import PARTS, cube_weights, draws_by_pattern
 from circuits.checkpoints.run import Run
-from circuits.config import Config
 from circuits.constructions.verifying.averaging import bounded_averages
-from circuits.options import Options
 
 MOST_NEURONS, MOST_NUMBERS = 64, 1024  # neurons told apart; their coefficients together
 OF_OUTPUT = ("weight", "weight_error", "share", "share_error", "share_low", "share_high")
 MOST_GAPS = 64  # checkpoints at which the gap of a whole layer is taken
 
 
-def refusal(config: Config) -> str | None:
-    """Why a config's runs have no Walsh view: more relevant bits than patterns can be listed for."""
-    k = len(config.task.parity_bits or ())
-    if k <= MOST_PATTERN_BITS:
-        return None
-    return (
-        f"the task has k = {k} relevant bits and --walsh lists all their 2^k subsets, so k may be at most "
-        f"{MOST_PATTERN_BITS}. Leave --walsh out."
-    )
-
-
-def measure(run: Run, options: Options, *, progress: bool = False) -> xr.Dataset:
+def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Dataset:
     """Walsh coefficients and weights of every network, and the progress measures of Barak et al. 2022.
 
     Returns
@@ -142,7 +134,7 @@ def few_checkpoints(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.nd
     return np.unique(np.abs(np.sqrt(epochs)[:, None] - wanted).argmin(axis=0))
 
 
-def _ranked(run: Run, options: Options, layer: Layer | None, k: int) -> Int[np.ndarray, "seed rank"]:
+def _ranked(run: Run, options: WalshOptions, layer: Layer | None, k: int) -> Int[np.ndarray, "seed rank"]:
     """Neurons of the generalizing group by falling norm, -1 behind them."""
     n_seeds = len(run.seeds)
     if layer is None:
@@ -165,12 +157,12 @@ def _shortened(net: Network, layer: Layer) -> dict[str, np.ndarray]:
 
 
 class _Measured:
-    """What is measured of each network, as one row of numbers, and the names of the columns."""
+    """What is measured of each network, by name, and the labels of the results."""
 
     def __init__(
         self,
         run: Run,
-        options: Options,
+        options: WalshOptions,
         support: tuple[int, ...],
         layer: Layer | None,
         ranked: Int[np.ndarray, "seed rank"],
@@ -193,8 +185,8 @@ class _Measured:
     def is_relu(self) -> bool:
         return self.config.model.hidden_layer is not None
 
-    def one(self, seed: int, net: Network) -> Float[np.ndarray, " number"]:
-        """Everything of one network, in the order of `labelled`."""
+    def one(self, seed: int, net: Network) -> dict[str, Any]:
+        """Everything of one network, by the names that `labelled` reads."""
         contributions, errors = self._contributions(net)
         is_formula = self.is_relu and not self.draws.is_complete
         means = contributions.sum(axis=0) if is_formula and contributions is not None else None
@@ -204,32 +196,32 @@ class _Measured:
         )
         of_sign = cube_weights(np.sign(values), self.draws.is_complete)
         moved = movement(as_layer(net, self.first), self.initial[seed], self.support)
-        parts: list[np.ndarray] = [
-            of_output.coefficients,
-            np.array([of_output.error]),
-            *(getattr(of_output, name) for name in OF_OUTPUT),
-            of_sign.share,
-            of_sign.coefficients[-1:],
-            sign_counts(values),
-            moved.max(axis=1),
-        ]
-        if contributions is not None and self.groups is not None and self.layer is not None:
-            its = self.ranked[seed]
-            there = its >= 0
-            of_neurons = walsh_coefficients(contributions[its])
-            parts += [np.where(there[:, None], of_neurons, np.nan).ravel(), np.where(there, errors[its], np.nan)]
-            if self.layer.is_linear:
-                kept = self.groups.kept[:, seed].astype(np.float64)
-                of_groups = (walsh_coefficients(kept @ contributions)[:, -1]).copy()
-                missing = ~(self.groups.defined[:, seed] & self.groups.kept[:, seed].any(axis=1))
-                of_groups[missing] = np.nan
-                of_errors = self._group_errors(net, kept, errors)
-                of_errors[missing] = np.nan
-                parts += [of_groups, of_errors]
-            if self.is_relu:
-                gaps = fourier_gaps(halfspace_gradient(net["W"][its], net["b"][its], self.support), self.support)
-                parts += [np.where(there, moved[0][its], np.nan), np.where(there, gaps, np.nan)]
-        return np.concatenate(parts)
+        found: dict[str, Any] = {
+            "coefficient": of_output.coefficients,
+            "coefficient_error": np.float64(of_output.error),
+            **{name: getattr(of_output, name) for name in OF_OUTPUT},
+            "sign_share": of_sign.share,
+            "sign_parity": of_sign.coefficients[-1],
+            "sign_counts": sign_counts(values),
+            "movement": moved.max(axis=1),
+        }
+        if contributions is None or self.groups is None or self.layer is None:
+            return found
+        neurons = self.ranked[seed]
+        exists = neurons >= 0
+        found["neuron_coefficient"] = np.where(exists[:, None], walsh_coefficients(contributions[neurons]), np.nan)
+        found["neuron_coefficient_error"] = np.where(exists, errors[neurons], np.nan)
+        if self.layer.is_linear:
+            kept = self.groups.kept[:, seed].astype(np.float64)
+            missing = ~(self.groups.defined[:, seed] & self.groups.kept[:, seed].any(axis=1))
+            parity = walsh_coefficients(kept @ contributions)[:, -1]
+            found["group_parity"] = np.where(missing, np.nan, parity)
+            found["group_parity_error"] = np.where(missing, np.nan, self._group_errors(net, kept, errors))
+        if self.is_relu:
+            gaps = fourier_gaps(halfspace_gradient(net["W"][neurons], net["b"][neurons], self.support), self.support)
+            found["neuron_movement"] = np.where(exists, moved[0][neurons], np.nan)
+            found["neuron_gap"] = np.where(exists, gaps, np.nan)
+        return found
 
     def _contributions(
         self, net: Network
@@ -289,63 +281,51 @@ class _Measured:
         )
         some = self.checkpoints[gaps_at]
 
-        def one(seed: int, net: Network) -> float:
-            return layer_gap(net["W"], net["b"], net["u"], self.support)
+        def one(seed: int, net: Network) -> dict[str, float]:
+            return {"gap": layer_gap(net["W"], net["b"], net["u"], self.support)}
 
         result = np.full((len(self.checkpoints), len(self.run.seeds)), np.nan)
-        result[gaps_at] = walk(self.run, some, one, what="Fourier gap", progress=progress)
+        result[gaps_at] = walk(self.run, some, one, what="Fourier gap", progress=progress)["gap"]
         return result
 
-    def labelled(self, values: Float[np.ndarray, "step seed number"]) -> dict[str, tuple]:
-        """The columns by name."""
-        place = 0
-
-        def take(*shape: int) -> np.ndarray:
-            nonlocal place
-            size = int(np.prod(shape))
-            taken = values[..., place : place + size].reshape(*values.shape[:2], *shape)
-            place += size
-            return taken
-
-        def by_part(name: str) -> tuple:
-            return (("part", "step", "seed"), np.moveaxis(take(len(PARTS)), 2, 0), {"long_name": name})
-
-        over = ("step", "seed")
-        n_subsets = 2 ** len(self.support)
-        found: dict[str, tuple] = {
-            "coefficient": ((*over, "subset"), take(n_subsets), {"long_name": "Walsh coefficient of the output"}),
-            "coefficient_error": (over, take(1)[..., 0], {"long_name": f"{self.error_kind} of a coefficient"}),
-            "weight": by_part("weight of the output"),
-            "weight_error": by_part("standard error of the weight"),
-            "share": by_part("share of the variance of the output"),
-            "share_error": by_part("standard error of the share"),
-            "share_low": by_part("low end of the share's 95 % interval"),
-            "share_high": by_part("high end of the share's 95 % interval"),
-            "sign_share": by_part("share of the variance of the prediction"),
+    def labelled(self, values: dict[str, np.ndarray]) -> dict[str, tuple]:
+        """The results of `walk`, (step, seed, …) each, with dimensions and descriptions."""
+        of_neuron = (
+            "of what a neuron adds to the output" if self.layer and self.layer.is_linear else "of a neuron's value"
+        )
+        names: dict[str, tuple[tuple[str, ...], str]] = {
+            "coefficient": (("step", "seed", "subset"), "Walsh coefficient of the output"),
+            "coefficient_error": (("step", "seed"), f"{self.error_kind} of a coefficient"),
+            "weight": (("part", "step", "seed"), "weight of the output"),
+            "weight_error": (("part", "step", "seed"), "standard error of the weight"),
+            "share": (("part", "step", "seed"), "share of the variance of the output"),
+            "share_error": (("part", "step", "seed"), "standard error of the share"),
+            "share_low": (("part", "step", "seed"), "low end of the share's 95 % interval"),
+            "share_high": (("part", "step", "seed"), "high end of the share's 95 % interval"),
+            "sign_share": (("part", "step", "seed"), "share of the variance of the prediction"),
+            "sign_parity": (("step", "seed"), "parity coefficient of the prediction"),
+            "movement": (("moved", "step", "seed"), "largest |W_t − W_0| in the first layer"),
+            "neuron_coefficient": (("step", "seed", "rank", "subset"), f"Walsh coefficient {of_neuron}"),
+            "neuron_coefficient_error": (("step", "seed", "rank"), f"{self.error_kind} of its coefficients"),
+            "group_parity": (("group", "step", "seed"), "parity coefficient of each group"),
+            "group_parity_error": (("group", "step", "seed"), f"{self.error_kind} of it"),
+            "neuron_movement": (("step", "seed", "rank"), "‖w_t − w_0‖∞"),
+            "neuron_gap": (("step", "seed", "rank"), "Fourier gap"),
         }
+        found: dict[str, tuple] = {}
+        for name, (dims, text) in names.items():
+            if name in values:
+                by_label = dims[0] not in ("step", "seed")
+                array = rearrange(values[name], "step seed label -> label step seed") if by_label else values[name]
+                found[name] = (dims, array, {"long_name": text})
+        over = ("step", "seed")
         found["variance"] = (over, found["weight"][1].sum(axis=0), {"long_name": "variance of the output"})
-        found["sign_parity"] = (over, take(1)[..., 0], {"long_name": "parity coefficient of the prediction"})
-        found |= self._sign_intervals(take(len(COUNTS)), found["sign_share"][1], found["sign_parity"][1])
-        movements = np.moveaxis(take(len(MOVED)), 2, 0)
-        found["movement"] = (("moved", *over), movements, {"long_name": "largest |W_t − W_0| in the first layer"})
+        found |= self._sign_intervals(values["sign_counts"], found["sign_share"][1], found["sign_parity"][1])
         if self.layer is not None:
-            n_ranks = self.ranked.shape[1]
-            said = "of what a neuron adds to the output" if self.layer.is_linear else "of a neuron's value"
-            of_neurons = {"long_name": f"Walsh coefficient {said}"}
             found["neuron_index"] = (("seed", "rank"), self.ranked, {})
-            found["neuron_coefficient"] = ((*over, "rank", "subset"), take(n_ranks, n_subsets), of_neurons)
-            of_error = {"long_name": f"{self.error_kind} of its coefficients"}
-            found["neuron_coefficient_error"] = ((*over, "rank"), take(n_ranks), of_error)
-            if self.layer.is_linear:
-                groups = np.moveaxis(take(len(GROUPS)), 2, 0)
-                found["group_parity"] = (("group", *over), groups, {"long_name": "parity coefficient of each group"})
-                groups_off = np.moveaxis(take(len(GROUPS)), 2, 0)
-                found["group_parity_error"] = (("group", *over), groups_off, {"long_name": f"{self.error_kind} of it"})
-            if self.is_relu:
-                found["neuron_movement"] = ((*over, "rank"), take(n_ranks), {"long_name": "‖w_t − w_0‖∞"})
-                gaps = take(n_ranks)
-                found["neuron_gap"] = ((*over, "rank"), gaps, {"long_name": "Fourier gap"})
-                found["fourier_gap"] = (("statistic", *over), _statistics(gaps), {"long_name": "Fourier gap"})
+        if "neuron_gap" in values:
+            gaps = _statistics(values["neuron_gap"])
+            found["fourier_gap"] = (("statistic", *over), gaps, {"long_name": "Fourier gap"})
         return found
 
     @property
@@ -384,3 +364,6 @@ def _statistics(values: Float[np.ndarray, "step seed rank"]) -> Float[np.ndarray
         if some.any():
             row[some] = function(values[some], axis=1)
     return result
+
+
+WALSH = Measurement(measure, of_few_bits, walsh_tables)

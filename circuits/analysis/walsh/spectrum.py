@@ -17,12 +17,12 @@ from circuits.analysis.networks.outputs import preactivations
 from circuits.analysis.networks.walk import Network, walk
 from circuits.analysis.parity.efficiency import parity_bits
 from circuits.analysis.walsh.low_degree import LowDegree, largest_by_chance, low_degree_coefficients, weight_by_degree
+from circuits.analysis.walsh.options import WalshOptions
 from circuits.analysis.walsh.transform import membership, subset_name, walsh_coefficients
 from circuits.analysis.walsh.weights import Draws, cube_weights, draws_by_pattern, within_support
 from circuits.checkpoints.run import Run
 from circuits.config import Config
 from circuits.constructions.verifying.averaging import bounded_averages
-from circuits.options import Options
 from circuits.threads import one_blas_thread
 
 DEGREE = 3
@@ -126,7 +126,7 @@ def _count(n: int, degree: int) -> int:
 
 
 def walsh_spectrum(
-    run: Run, seed: int | None = None, checkpoint: int | None = None, options: Options = Options()
+    run: Run, seed: int | None = None, checkpoint: int | None = None, options: WalshOptions = WalshOptions()
 ) -> xr.Dataset:
     """Every coefficient of one network that can be had: exact up to `walsh_exact_bits` input bits, else |T| <= 3.
 
@@ -174,7 +174,7 @@ def walsh_spectrum(
     return xr.Dataset(variables, {"subset": [subset_name(subsets[place]) for place in order]}, attrs)
 
 
-def spectrum_draws(config: Config, support: tuple[int, ...], options: Options, most_exact: int = 20) -> Draws:
+def spectrum_draws(config: Config, support: tuple[int, ...], options: WalshOptions, most_exact: int = 20) -> Draws:
     """The inputs on which single coefficients are estimated."""
     n = config.task.signature.n_inputs
     exact_bits = min(options.walsh_exact_bits, most_exact)
@@ -182,18 +182,18 @@ def spectrum_draws(config: Config, support: tuple[int, ...], options: Options, m
 
 
 def spectrum_at(
-    run: Run, checkpoints: np.ndarray, support: tuple[int, ...], options: Options, *, progress: bool = False
+    run: Run, checkpoints: np.ndarray, support: tuple[int, ...], options: WalshOptions, *, progress: bool = False
 ) -> dict[str, tuple[tuple[str, ...], np.ndarray, Mapping[str, str]]]:
     """What lies beyond the support at a few checkpoints, (frame, seed, …): see `measure` of `walsh`."""
     config = run.config
     draws = spectrum_draws(config, support, options, MOST_EXACT)
     inputs = draws.flat.astype(config.dtype)
 
-    def one(seed: int, net: Network) -> np.ndarray:
-        return outputs_of(config, net, inputs)
+    def one(seed: int, net: Network) -> dict[str, np.ndarray]:
+        return {"outputs": outputs_of(config, net, inputs)}
 
     names = parameter_names(config)
-    outputs = walk(run, checkpoints, one, what="Walsh spectrum", progress=progress, names=names)
+    outputs = walk(run, checkpoints, one, what="Walsh spectrum", progress=progress, names=names)["outputs"]
     shape = outputs.shape[:2]
     values = outputs.reshape(-1, *draws.inputs.shape[:2])
     found = spectrum_beyond(values, draws, support).found

@@ -24,14 +24,13 @@ PANELS = "panels"  # in a figure's meta: how many panels share its epoch axis, s
 CLOSE = 0.22  # labels nearer than this share of the axis stand one above the other
 
 
-def with_phases(run: Run, result: xr.Dataset) -> xr.Dataset:
-    """A result that says when each seed memorized and generalized; by the default thresholds unless it says already.
+def with_phases(run: Run, result: xr.Dataset, when: xr.Dataset | None = None) -> xr.Dataset:
+    """A result that says when each seed memorized and generalized; by the default thresholds unless `when` says it.
 
     Of a run whose weight decay changes it also has `weight_decay` (step, seed).
     """
-    if not set(PHASES) <= set(result.data_vars):
-        found = phases(run)
-        result = result.assign({name: found[name] for name in (*PHASES, *CENSORED.values())})
+    found = phases(run) if when is None else when
+    result = result.assign({name: found[name] for name in (*PHASES, *CENSORED.values())})
     if DECAY in run.metrics and DECAY not in result and "step" in result.dims:
         result = result.assign({DECAY: run.metrics[DECAY].sel(step=result["step"])})
     return result

@@ -24,23 +24,20 @@ from plotly.offline import get_plotlyjs
 import circuits
 from circuits.analysis.describe import training_in_words
 from circuits.analysis.measurements import analyze, usual
-from circuits.analysis.networks.phases import phases
 from circuits.analysis.networks.unseen import described_test_set
+from circuits.analysis.options import Options
 from circuits.analysis.sidecar import read_sidecar
 from circuits.analysis.store import n_parameters
 from circuits.atomic_write import written_whole
 from circuits.checkpoints.run import Run
 from circuits.config import Config
 from circuits.errors import InputError
-from circuits.figures import learning
-from circuits.figures.drawing.phases import CENSORED, PHASES
+from circuits.figures.drawing.phases import with_phases
 from circuits.figures.drawing.thin import thin
 from circuits.figures.page.summary import cautions, definitions, headline, seed_table
-from circuits.options import Options
 from circuits.registry import MEASUREMENTS, load
 
 GENERATOR = '<meta name="generator" content="circuits '  # how a page of ours is known
-FALLBACK = "circuits.figures.generic:figures"
 HEAD_BYTES = 4096
 MOST_MEASURED = 1000  # checkpoints of a slow measurement
 MOST_WORK = 2e10  # multiply-adds, of all networks on all training examples, of a quick measurement
@@ -94,7 +91,7 @@ def report(
     if run.n_checkpoints == 0:
         raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
     known = dict(read_sidecar(run, options).results if stored is None else stored)
-    for name in usual(run):
+    for name in usual(run.config):
         if name not in known:
             known |= analyze(run, name, options=_for_page(run, name, options), progress=progress)
     results = {name: known[name] for name in MEASUREMENTS if name in known}
@@ -106,7 +103,7 @@ def report(
 
 def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options()) -> str:
     """The page's HTML, from what `circuits.analyze` gave for the same options."""
-    found = phases(run, options)
+    found = results["phases"]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source = files("circuits.figures.page").joinpath("report.html.j2").read_text(encoding="utf-8")
     template = environment.from_string(source)
@@ -117,7 +114,7 @@ def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options
             "lead": section.lead,
             "figures": [_placed(figure, f"{name}-{index}") for index, figure in enumerate(section.figures)],
         }
-        for name, section in sections(run, results, found).items()
+        for name, section in sections(run, results).items()
     ]
     return template.render(
         version=circuits.__version__,
@@ -135,16 +132,18 @@ def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options
     )
 
 
-def sections(run: Run, results: Mapping[str, xr.Dataset], found: xr.Dataset) -> dict[str, Section]:
-    """The figures of the learning curves and of every measurement, told the phases and the generalizing subnetwork."""
-    when = {name: found[name] for name in (*PHASES, *CENSORED.values())}
-    known = when | ({"kept": results["subnetwork"]["kept"]} if "subnetwork" in results else {})
-    lead = "Accuracy and loss, measured at every checkpoint before the next update."
-    parts = {"learning": Section("Learning curves", lead, learning.figures(run, run.metrics.assign(when)))}
+def sections(run: Run, results: Mapping[str, xr.Dataset]) -> dict[str, Section]:
+    """The figures of every measurement, each told the phases and the generalizing subnetwork."""
+    known = {"kept": results["subnetwork"]["kept"]} if "subnetwork" in results else {}
+    parts = {}
     for name, dataset in results.items():
         entry = MEASUREMENTS[name]
-        drawn = load(entry.figures or FALLBACK)(run, dataset.assign(known))
-        parts[name] = Section(name.replace("_", " ").capitalize(), f"{entry.help}{_measured_at(run, dataset)}", drawn)
+        title, lead = name.replace("_", " ").capitalize(), f"{entry.help}{_measured_at(run, dataset)}"
+        if name == "phases":
+            name, title, dataset = "learning", "Learning curves", run.metrics
+            lead = "Accuracy and loss, measured at every checkpoint before the next update."
+        told = with_phases(run, dataset.assign(known), results["phases"])
+        parts[name] = Section(title, lead, load(entry.figures)(run, told))
     return parts
 
 

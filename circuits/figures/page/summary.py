@@ -11,10 +11,10 @@ import xarray as xr
 from circuits.analysis.networks.bounded import bounded, delay_in_words, epoch_in_words
 from circuits.analysis.networks.remarks import loss_remarks, phase_remarks
 from circuits.analysis.networks.unseen import memory_share, seen_remark, seen_sentence, seen_warnings
+from circuits.analysis.options import Options
 from circuits.analysis.subnetworks.groups import last_checkpoints
 from circuits.analysis.subnetworks.subnetwork import COLLAPSED, is_of_collapsed
 from circuits.checkpoints.run import Run
-from circuits.options import Options
 
 NEVER, NONE = "never", "–"
 

@@ -8,14 +8,13 @@ from circuits.checkpoints.run import Run
 from circuits.figures.drawing.axes import epochs, frame, title_of
 from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
 from circuits.figures.drawing.palette import style_of
-from circuits.figures.drawing.phases import mark_phases, with_phases
+from circuits.figures.drawing.phases import mark_phases
 
 NETWORKS = {"subnetwork": "", "whole network": "whole_"}  # and what their variables begin with
 
 
 def figures(run: Run, certificates: xr.Dataset) -> list[go.Figure]:
     """Margin pattern by pattern at the last checkpoint measured; over epochs, if there are several."""
-    certificates = with_phases(run, certificates)
     several = certificates.sizes["step"] > 1
     return [*([certified_margin(certificates)] if several else []), certified_patterns(certificates)]
 

@@ -11,7 +11,7 @@ from circuits.constructions.building.catalog import known
 from circuits.figures.drawing.axes import INK, PALE, frame, variable
 from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
 from circuits.figures.drawing.palette import ALONE, BLUE, SKY, VERMILLION
-from circuits.figures.drawing.phases import PHASES, mark_phases, with_phases
+from circuits.figures.drawing.phases import PHASES, mark_phases
 from circuits.figures.drawing.seed_menu import add_seed_menu
 from circuits.figures.parity.diagram import circuit_diagram
 
@@ -24,9 +24,8 @@ FIRES = {  # where a neuron fires, from the strongest sense to the weakest
 }
 
 
-def figures(run: Run, constructions: xr.Dataset) -> list[go.Figure]:
+def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
     """Every figure of the constructions of a run."""
-    result = with_phases(run, constructions)
     made = known(result.sizes["bit"])
     nearest = [str(name) for name in result["nearest"].values]
     diagram = [

@@ -14,7 +14,7 @@ from circuits.figures.drawing.axes import drawable, epochs, frame, title_of
 from circuits.figures.drawing.bands import FEW, add_band, add_intervals, add_seed_legend, seeds_shown, single
 from circuits.figures.drawing.palette import ALONE, GREY, TEST, Style, faint, style_of
 from circuits.figures.drawing.papers import as_in, with_setting
-from circuits.figures.drawing.phases import mark_phases, with_phases
+from circuits.figures.drawing.phases import mark_phases
 from circuits.figures.drawing.seed_menu import add_seed_menu
 from circuits.figures.progress.transitions import measured_steps, spoken, transitions
 
@@ -28,7 +28,7 @@ SHOWN = (  # the measures that are drawn together unless others are asked for, o
 
 def figures(run: Run, progress: xr.Dataset) -> list[go.Figure]:
     """All figures of the measurement `progress` of a run: those for which it has the variables."""
-    told = with_setting(run, with_phases(run, progress))
+    told = with_setting(run, progress)
     drawn = [transition_shares(told), transitions(told)] if bool(np.isfinite(told["onset"]).any()) else []
     drawn += [
         by_label(told, "spectral_norm", "Spectral norm", "Largest singular value of each weight matrix."),

@@ -8,12 +8,12 @@ from circuits.figures.drawing.axes import frame, variable
 from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
 from circuits.figures.drawing.palette import style_of
 from circuits.figures.drawing.papers import as_in, with_setting
-from circuits.figures.drawing.phases import mark_phases, with_phases
+from circuits.figures.drawing.phases import mark_phases
 
 
 def figures(run: Run, faithfulness: xr.Dataset) -> list[go.Figure]:
     """Agreement and accuracy of the groups of a run."""
-    faithfulness = with_setting(run, with_phases(run, faithfulness))
+    faithfulness = with_setting(run, faithfulness)
     return [agreement(faithfulness), group_accuracy(faithfulness)]
 
 

@@ -8,13 +8,13 @@ from circuits.figures.drawing.axes import frame, variable
 from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
 from circuits.figures.drawing.palette import style_of
 from circuits.figures.drawing.papers import as_in, with_setting
-from circuits.figures.drawing.phases import mark_phases, with_phases
+from circuits.figures.drawing.phases import mark_phases
 from circuits.figures.subnetworks.neurons import all_neurons, dominant_neurons
 
 
 def figures(run: Run, norms: xr.Dataset) -> list[go.Figure]:
     """Norms of the groups and of single neurons of a run."""
-    norms = with_setting(run, with_phases(run, norms))
+    norms = with_setting(run, norms)
     return [group_norms(norms), dominant_neurons(norms), all_neurons(norms)]
 
 

@@ -9,12 +9,12 @@ from circuits.figures.drawing.axes import frame, title_of, variable
 from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
 from circuits.figures.drawing.palette import ALONE
 from circuits.figures.drawing.papers import as_in, with_setting
-from circuits.figures.drawing.phases import mark_phases, with_phases
+from circuits.figures.drawing.phases import mark_phases
 
 
 def figures(run: Run, subnetwork: xr.Dataset) -> list[go.Figure]:
     """Effective sparsity of a run."""
-    return [effective_sparsity(with_setting(run, with_phases(run, subnetwork)))]
+    return [effective_sparsity(with_setting(run, subnetwork))]
 
 
 def effective_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:

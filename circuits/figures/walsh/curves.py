@@ -20,7 +20,7 @@ from circuits.figures.drawing.palette import (
     Style,
     style_of,
 )
-from circuits.figures.drawing.phases import mark_phases, with_phases
+from circuits.figures.drawing.phases import mark_phases
 from circuits.figures.drawing.seed_menu import add_seed_menu
 from circuits.figures.walsh.bars import walsh_bars
 
@@ -33,9 +33,8 @@ DEGREES = (Style(BLUE), Style(VERMILLION, "dash"), Style(GREEN, "dashdot"), Styl
 LEAST_SHARE = 1e-5  # of the log axis
 
 
-def figures(run: Run, walsh: xr.Dataset) -> list[go.Figure]:
+def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
     """Every figure of the Walsh view of a run."""
-    result = with_phases(run, walsh)
     drawn = [walsh_bars(result), weight_shares(result), degree_weights(result)]
     if "group_parity" in result:
         drawn.append(group_parities(result))

@@ -1,6 +1,4 @@
-"""Tables of onsets and lags, with ≤ and ≥ before the finite end of an open interval, and of the earliest measure."""
-
-from __future__ import annotations
+"""Progress measures, their onsets and lags, and the earliest measure as tables."""
 
 import math
 
@@ -8,9 +6,52 @@ import xarray as xr
 from rich.table import Table
 
 from circuits.analysis.networks.bounded import UNKNOWN, bounded
-from circuits.cli.console import count, new_table
+from circuits.analysis.progress.earliest import tied
+from circuits.analysis.progress.ramp import LEAST_POINTS
+from circuits.analysis.tables import FEW_LABELS, last_checkpoint
+from circuits.tabular import Titled, count, interval, new_table, number, top_aligned
 
 MOST_TIED = 5  # names in a cell
+
+
+def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
+    """The last checkpoint of what each network measures; onsets and lags; the earliest measure; a column per seed."""
+    seeds = dataset["seed"].values.tolist()[:FEW_LABELS]
+    of = "" if len(seeds) == dataset.sizes["seed"] else f"; the first {len(seeds)} of {dataset.sizes['seed']} seeds"
+    values = new_table("measure", *(f"seed {seed}" for seed in seeds))
+    hidden = ("share", "sparsity_ratio", "frobenius_norm", "layer_norm", "sensitivity_low", "sensitivity_high")
+    for name, measure in last_checkpoint(dataset.drop_vars(hidden, errors="ignore")).items():
+        cells = [number(measure.sel(seed=seed), ".4g") for seed in seeds]
+        if f"{name}_low" in dataset:
+            low, high = (dataset[f"{name}_{end}"].isel(step=-1) for end in ("low", "high"))
+            cells = [
+                cell + interval(low.sel(seed=seed), high.sel(seed=seed), ".3g")
+                for cell, seed in zip(cells, seeds, strict=True)
+            ]
+        values.add_row(name.replace("\n", " "), *cells)
+    top_aligned(values)
+    reference = str(dataset.attrs["reference"]).replace("_", " ")
+    epochs = phases["memorization_epoch"]
+    never = [str(seed) for seed in seeds if math.isnan(float(epochs.sel(seed=seed)))]
+    after = "initialization" if len(never) == len(seeds) else "memorization"
+    when = (
+        f"When each measure begins to change, ↑ or ↓, after {after}, in epochs,\n"
+        f"and how long after {reference} (95 %){of}."
+    )
+    when = "\n".join([when, *bounds_legend(dataset, seeds)])
+    if never and len(never) < len(seeds):
+        when += f"\nNever memorized, so from the first update: seed {', '.join(never)}"
+    shown = [
+        (f"progress, at epoch {float(dataset['epoch'][-1]):g}{of}", values),
+        (when, onset_table(dataset, phases, seeds)),
+    ]
+    if not bool(dataset["onset"].isnull().all()):
+        title = (
+            f"Earliest measure: the 95 % interval of its onset lies before all others{of}.\n"
+            "Choices: memorization threshold .9 to .9999, each linear and logarithmic"
+        )
+        shown.append((title, earliest_table(dataset, seeds)))
+    return shown
 
 
 def onset_table(dataset: xr.Dataset, phases: xr.Dataset, seeds: list[int]) -> Table:
@@ -26,8 +67,6 @@ def onset_table(dataset: xr.Dataset, phases: xr.Dataset, seeds: list[int]) -> Ta
 
 def earliest_table(dataset: xr.Dataset, seeds: list[int]) -> Table:
     """The earliest measure of each seed, what agrees with it, and otherwise which measures are tied."""
-    from circuits.analysis.progress.earliest import tied
-
     n_choices, n_seeds = int(dataset["earliest_choices"].attrs["n_choices"]), dataset.sizes["seed"]
     table = new_table("seed", "earliest", "choices that agree", "seeds that agree", "tied: none is surely before them")
     table.columns[-1].justify = "left"
@@ -93,8 +132,6 @@ def _of(share: xr.DataArray, n: int) -> str:
 
 def _why_nothing_changes(dataset: xr.Dataset, phases: xr.Dataset) -> str:
     """One line in place of a table of dashes."""
-    from circuits.analysis.progress.ramp import LEAST_POINTS
-
     begin = phases["memorization_epoch"].sel(seed=dataset["seed"]).fillna(0)
     later = int(((dataset["epoch"] >= begin) & (dataset["epoch"] > 0)).sum("step").max())
     if later < LEAST_POINTS:

@@ -1,0 +1,215 @@
+"""One network on given inputs, in the way that its kind allows. Which way is decided here, once for a config.
+
+- **Formula**: the network is exactly uᵀ relu(W x + b). Computed in float64, so that what single neurons add can be told
+  from rounding; an output within its rounding bound of 0 is 0.
+- **Linear readout**: one forward pass says all there is to know, f_K(x) = c(x) + Σ_{j in K} a_j(x) U_j.
+- **Forward pass**: every group of neurons that is masked takes a pass of its own.
+
+The two latter run the model's own `forward` by torch, on the caller's thread.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+from circuits.analysis.networks.layers import Layer
+from circuits.analysis.networks.masking import EXAMPLES_AT_ONCE, Masked
+from circuits.analysis.networks.options import Criterion, Norm
+from circuits.analysis.networks.outputs import group_outputs, preactivations, relu_outputs
+from circuits.analysis.networks.rounding import reach_of, rounded, rounding_terms
+from circuits.analysis.subnetworks.argmax_scan import smallest_agreeing_argmax
+from circuits.analysis.subnetworks.masked_scan import smallest_agreeing_masked
+from circuits.analysis.subnetworks.pruning import incoming_norms, pruning_order
+from circuits.analysis.subnetworks.scan import prefix_size
+from circuits.config import Config
+from circuits.threads import one_blas_thread, one_torch_thread
+
+Network = Mapping[str, np.ndarray]  # one network's parameters by name
+
+
+class ForwardPass:
+    """A network that is run by the model's own `forward`.
+
+    Parameters
+    ----------
+    config
+        Of the network.
+    inputs
+        (example, input) as the model reads them.
+    layer
+        Whose neurons are masked; None for a model without such a layer, which has outputs alone.
+    """
+
+    def __init__(self, config: Config, inputs: Shaped[np.ndarray, "example input"], layer: Layer | None = None) -> None:
+        self.config, self.inputs, self._layer = config, inputs, layer
+        self._passes: list[Callable[[Any], Any]] | None = None
+
+    @property
+    def layer(self) -> Layer:
+        """The layer whose neurons are masked."""
+        assert self._layer is not None
+        return self._layer
+
+    def threads(self) -> AbstractContextManager[Any]:
+        """Within it a network is computed on the caller's thread; `walk` sees to that by itself."""
+        both = ExitStack()
+        both.enter_context(one_blas_thread())
+        both.enter_context(one_torch_thread())
+        return both
+
+    def outputs(self, net: Network) -> Float[np.ndarray, "example ..."]:
+        """Outputs (example,) or (example, class) in float64; on tables prepared once, where the model offers that."""
+        import torch
+
+        if self._passes is None:
+            starts = range(0, len(self.inputs), EXAMPLES_AT_ONCE)
+            model, parts = (
+                self.config.model,
+                [torch.from_numpy(self.inputs[at : at + EXAMPLES_AT_ONCE]) for at in starts],
+            )
+            prepared = [model.prepared(part) if model.can_prepare else None for part in parts]
+            self._passes = [
+                one or partial(model.forward, inputs=part) for one, part in zip(prepared, parts, strict=True)
+            ]
+        parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}
+        with torch.no_grad():
+            return np.concatenate([forward(parameters).numpy() for forward in self._passes]).astype(np.float64)
+
+    def hidden(self, net: Network) -> Float[np.ndarray, "example neuron"]:
+        """Values of the layer's neurons; the last position's where there are several."""
+        return Masked(self.layer, net).values(self.inputs)
+
+    def masked_outputs(self, net: Network, groups: Bool[np.ndarray, "group neuron"]) -> Float[np.ndarray, "group ..."]:
+        """Outputs (group, example) or (group, example, class) with the neurons of each group only."""
+        network = Masked(self.layer, net)
+        return np.stack([network.outputs(self.inputs, kept) for kept in groups])
+
+    def smallest_prefix(
+        self,
+        net: Network,
+        targets: Int[np.ndarray, " example"] | None = None,
+        norm: Norm = "incoming",
+        criterion: Criterion = "prediction",
+    ) -> int | None:
+        """Smallest k whose k neurons of largest norm agree with the whole network; None for a diverged network.
+
+        Parameters
+        ----------
+        net
+            The parameters of one network, by the names of `Layer.names`.
+        targets
+            (example,) used by the criterion "accuracy" only.
+        norm, criterion
+            See `incoming_norms` and `smallest_agreeing`.
+
+        Returns
+        -------
+        k in 0..neuron.
+
+        References
+        ----------
+        Merrill et al. 2023, section 2.1, whose masked networks these are.
+
+        Examples
+        --------
+        Two large neurons compute the sign of x; a small one changes nothing.
+
+        >>> import circuits
+        >>> from circuits.analysis.networks.layers import last_layer
+        >>> config = circuits.preset("merrill-2023").replace(task__n=1, task__k=1, model__width=3)
+        >>> net = {"W": np.array([[0.1], [2.0], [-2.0]]), "b": np.zeros(3), "u": np.array([1.0, 1.0, -1.0])}
+        >>> on = config, np.array([[1.0], [-1.0]]), last_layer(config)
+        >>> evaluator(*on).smallest_prefix(net), ForwardPass(*on).smallest_prefix(net)
+        (2, 2)
+        """
+        order = pruning_order(self.layer.norms(net, norm))
+        return smallest_agreeing_masked(Masked(self.layer, net), order, self.inputs, targets, criterion)
+
+
+class LinearReadout(ForwardPass):
+    """A network whose outputs are linear in the values of the layer's neurons."""
+
+    def masked_outputs(self, net: Network, groups: Bool[np.ndarray, "group neuron"]) -> Float[np.ndarray, "group ..."]:
+        activations, rest, readout = self._separated(net)
+        values, weights = activations.astype(np.float64), readout.astype(np.float64)
+        return np.stack([rest + values[:, kept] @ weights[kept] for kept in groups])
+
+    def smallest_prefix(
+        self,
+        net: Network,
+        targets: Int[np.ndarray, " example"] | None = None,
+        norm: Norm = "incoming",
+        criterion: Criterion = "prediction",
+    ) -> int | None:
+        order = pruning_order(self.layer.norms(net, norm))
+        activations, rest, readout = self._separated(net)
+        return smallest_agreeing_argmax(activations.T, readout, order, rest, targets, criterion)
+
+    def _separated(self, net: Network) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The neurons' values, the outputs without any of them, and the readout."""
+        readout = self.layer.readout(net)
+        assert readout is not None
+        return *Masked(self.layer, net).separated(self.inputs), readout
+
+
+class Formula(ForwardPass):
+    """uᵀ relu(W x + b); its parameters go by the names that the model has for them, or as W, b, u."""
+
+    def __init__(self, config: Config, inputs: Shaped[np.ndarray, "example input"], layer: Layer | None = None) -> None:
+        super().__init__(config, inputs, layer)
+        self._reach = reach_of(inputs)
+        self._memory = threading.local()  # fresh memory costs as much as the product itself
+
+    def threads(self) -> AbstractContextManager[Any]:
+        return np.errstate(over="ignore", invalid="ignore")
+
+    def outputs(self, net: Network) -> Float[np.ndarray, " example"]:
+        W, b, u = (values.astype(np.float64) for values in self._arrays(net))
+        self._memory.hidden = preactivations(W, b, self.inputs, getattr(self._memory, "hidden", None))
+        return rounded(relu_outputs(self._memory.hidden, u), rounding_terms(W, b, u, self._reach).sum())
+
+    def hidden(self, net: Network) -> Float[np.ndarray, "example neuron"]:
+        W, b, _ = self._arrays(net)
+        return np.ascontiguousarray(np.maximum(preactivations(W, b, self.inputs), 0).T)
+
+    def masked_outputs(self, net: Network, groups: Bool[np.ndarray, "group neuron"]) -> Float[np.ndarray, "group ..."]:
+        return group_outputs(*self._arrays(net), self.inputs, groups)
+
+    def smallest_prefix(
+        self,
+        net: Network,
+        targets: Int[np.ndarray, " example"] | None = None,
+        norm: Norm = "incoming",
+        criterion: Criterion = "prediction",
+    ) -> int | None:
+        W, b, u = self._arrays(net)
+        order = pruning_order(incoming_norms(W, b, u, norm))
+        wanted = np.zeros(len(self.inputs), np.int64) if targets is None else targets
+        memory = getattr(self._memory, "hidden", None)
+        if memory is None:
+            memory = self._memory.hidden = np.empty((len(u), len(self.inputs)))
+        return prefix_size(W, b, u, order, self.inputs, self._reach, wanted, criterion, memory)
+
+    def _arrays(self, net: Network) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        names = self.config.model.hidden_layer or ()
+        W, b, u = (net[name] if name in net else net[short] for name, short in zip(names, "Wbu", strict=True))
+        return W, b, u
+
+
+def evaluator(config: Config, inputs: Shaped[np.ndarray, "example input"], layer: Layer | None = None) -> ForwardPass:
+    """The way in which networks of a config are computed on these inputs; it may be called from several threads.
+
+    Parameters
+    ----------
+    config, inputs, layer
+        As `ForwardPass` takes them.
+    """
+    if config.model.hidden_layer is not None:
+        return Formula(config, inputs, layer)
+    linear = layer is not None and layer.is_linear
+    return (LinearReadout if linear else ForwardPass)(config, inputs, layer)

@@ -1,0 +1,18 @@
+"""The measurement `phases`: when each seed memorized and generalized, and what its test set can say of that."""
+
+import xarray as xr
+
+from circuits.analysis.measurement import Measurement
+from circuits.analysis.networks.options import WalkOptions
+from circuits.analysis.networks.phase_tables import phase_tables
+from circuits.analysis.networks.phases import phases
+from circuits.analysis.networks.unseen import memory_share
+from circuits.checkpoints.run import Run
+
+
+def measure(run: Run, options: WalkOptions = WalkOptions(), *, progress: bool = False) -> xr.Dataset:
+    """What `phases` gives, and `test_seen_share` (seed), the share of test inputs that memory could answer."""
+    return phases(run, options).assign(test_seen_share=memory_share(run))
+
+
+PHASES = Measurement(measure, tables=phase_tables)

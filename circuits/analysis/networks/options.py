@@ -1,0 +1,71 @@
+"""Options that most measurements share; those of one measurement stand in the folder of its family."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, field_validator, model_validator
+
+from circuits.config_base import Part, Share
+
+Criterion = Literal["prediction", "accuracy"]
+Norm = Literal["incoming", "incoming+bias", "path"]
+Kind = TypeVar("Kind", bound="WalkOptions")
+
+
+class WalkOptions(Part):
+    """Which checkpoints are measured, and when a seed has memorized and generalized."""
+
+    checkpoints: str = ":"
+    """Which checkpoints, as a Python slice START:STOP:STEP over their indices."""
+    most_checkpoints: Annotated[int, Field(ge=2)] | None = None
+    """Measure at most this many of them, evenly spaced in log epoch, and those at which a seed memorized or
+    generalized; by default all. A page of a longer run takes at most 1,000 for slow measurements."""
+    memorization_threshold: Share = 0.98
+    """Memorized: train accuracy first exceeds this."""
+    generalization_threshold: Share = 0.98
+    """Generalized: test accuracy first exceeds this."""
+
+    @field_validator("checkpoints")
+    @classmethod
+    def _is_a_slice(cls, text: str) -> str:
+        if not re.fullmatch(r"\s*-?\d*\s*:\s*-?\d*\s*(:\s*-?\d*\s*)?", text):
+            raise ValueError(f"{text!r} is not a Python slice START:STOP:STEP, such as '::10' or '-50:'")
+        return text
+
+    @model_validator(mode="after")
+    def _step_goes_forward(self) -> WalkOptions:
+        if self.slice.step is not None and self.slice.step < 1:
+            raise ValueError(f"checkpoints {self.checkpoints!r} must step forward")
+        return self
+
+    def of(self, kind: type[Kind]) -> Kind:
+        """The part of these options that `kind` has, and no others.
+
+        Examples
+        --------
+        >>> PruningOptions(norm="path", checkpoints="-50:").of(WalkOptions) == WalkOptions(checkpoints="-50:")
+        True
+        """
+        return kind(**{name: getattr(self, name) for name in kind.model_fields})
+
+    @property
+    def slice(self) -> slice:
+        """`checkpoints` as a slice object."""
+        return slice(*(int(part) if part.strip() else None for part in self.checkpoints.split(":")))
+
+
+class PruningOptions(WalkOptions):
+    """Which neurons are pruned, in which order, and what the others must still compute."""
+
+    layer: str | None = None
+    """Which layer is pruned, by its hook point, such as hidden.0.hook_post; by default the last that can be."""
+    support: Literal["train", "test", "train+test"] = "train"
+    """Inputs on which a subnetwork must agree with the full network."""
+    criterion: Criterion = "prediction"
+    """prediction: same sign, or class, on every input (the paper); accuracy: equal accuracy (its released code)."""
+    norm: Norm = "incoming"
+    """What orders the neurons: ‖w‖ (the paper), ‖(w, b)‖, or |u|·‖(w, b)‖."""
+    final: Literal["last", "median"] = "last"
+    """Generalizing subnetwork: that of the last checkpoint, or of median size among the last 50 (or all of fewer)."""

@@ -1,0 +1,28 @@
+"""Clusters and pictures of hidden values as tables."""
+
+import math
+
+import xarray as xr
+
+from circuits.tabular import Titled, new_table, number
+
+
+def representation_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
+    """Silhouettes of every seed when it memorized, generalized and at the end; then of what is pictured of one."""
+    epochs = dataset["epoch"].values.tolist()
+    table = new_table("seed", "at memorization", "at generalization", "at the end")
+    for seed in dataset["seed"].values.tolist():
+        at = dataset["silhouette"].sel(seed=seed)
+        when = [float(phases[f"{phase}_epoch"].sel(seed=seed)) for phase in ("memorization", "generalization")]
+        found = [float(at[epochs.index(epoch)]) if epoch in epochs else math.nan for epoch in (*when, epochs[-1])]
+        table.add_row(str(seed), *(number(value, ".3f") for value in found))
+    pictured = new_table("epoch", "activations", "two components", "t-SNE", "variance of the two")
+    for panel in range(dataset.sizes["panel"]):
+        scores = (number(value, ".3f") for value in dataset["panel_silhouette"][:, panel])
+        share = number(dataset["pca_explained"][panel, :2].sum(skipna=False), ".3f")
+        pictured.add_row(number(dataset["panel_epoch"][panel]), *scores, share)
+    what = f"by {dataset.attrs['labels']}, -1 to 1"
+    return [
+        (f"Silhouette of the hidden activations {what}", table),
+        (f"Seed {int(dataset['pictured_seed'])}, pictured: silhouettes {what}", pictured),
+    ]

@@ -1,0 +1,23 @@
+"""Options of the measurements that merge neurons, or search for what is proved."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from circuits.analysis.networks.options import PruningOptions
+
+
+class MergeOptions(PruningOptions):
+    """Which neurons are one element of a circuit."""
+
+    merge_cosine: Annotated[float, Field(ge=-1, lt=1)] = 0.9
+    """Neurons with a larger cosine of (w, b), and the same sign of u, are one circuit element."""
+    merge_floor: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    """Neurons count as elements above this share of the largest path norm |u|·‖(w, b)‖."""
+
+
+class SearchOptions(PruningOptions):
+    """How long to search."""
+
+    time_limit: Annotated[float, Field(ge=0)] = 60.0
+    """Seconds that the search may take for each network (certify, exact)."""

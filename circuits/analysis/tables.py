@@ -1,0 +1,50 @@
+"""Labelled results as tables for a terminal: rows are seeds, and every number is one that the results hold."""
+
+from collections.abc import Mapping
+
+import xarray as xr
+
+from circuits.registry import MEASUREMENTS
+from circuits.tabular import Titled, new_table, number
+
+FEW_LABELS = 8  # a further dimension of at most so many labels is spread over columns
+
+
+def tables(results: Mapping[str, xr.Dataset]) -> list[Titled]:
+    """The tables of every measurement, under their titles; those of the phases unless the subnetwork's has them.
+
+    Parameters
+    ----------
+    results
+        What `circuits.analyze` gave, the phases among it.
+    """
+    shown: list[Titled] = []
+    for name, dataset in results.items():
+        own = MEASUREMENTS[name].load().tables
+        if name != "phases" or "subnetwork" not in results:
+            shown += own(dataset, results["phases"]) if own else [last_checkpoint_table(name, dataset)]
+    return shown
+
+
+def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
+    """The last checkpoint of every variable over step and seed, a row per seed."""
+    columns = last_checkpoint(dataset)
+    table = new_table("seed", *columns)
+    for seed in dataset["seed"].values:
+        table.add_row(str(seed), *(number(values.sel(seed=seed), ".4g") for values in columns.values()))
+    return f"{name}, at epoch {float(dataset['epoch'][-1]):g}", table
+
+
+def last_checkpoint(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Every variable (step, seed) at the last checkpoint, also each part of those with one further short dimension."""
+    columns: dict[str, xr.DataArray] = {}
+    for variable, values in dataset.data_vars.items():
+        if values.dtype.kind not in "fiub":
+            continue
+        others = [dim for dim in values.dims if dim not in ("step", "seed")]
+        if {"step", "seed"} <= set(values.dims) and not others:
+            columns[str(variable)] = values.isel(step=-1)
+        elif {"step", "seed"} <= set(values.dims) and len(others) == 1 and values.sizes[others[0]] <= FEW_LABELS:
+            for index, label in enumerate(values[others[0]].values):
+                columns[f"{variable}\n{label}"] = values.isel({"step": -1, others[0]: index})
+    return columns

@@ -1,0 +1,58 @@
+"""Walsh spectra as tables."""
+
+import math
+
+import xarray as xr
+
+from circuits.analysis.networks.bounded import epoch_in_words
+from circuits.tabular import Titled, interval, new_table, number, top_aligned
+
+AT_PHASES = {"memorized": "memorization", "generalized": "generalization"}  # rows by their phase
+
+
+def walsh_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
+    """Where the weight lies at memorization, generalization and the end; then the progress measures."""
+    shares = new_table("at", "seed", "epoch", "parity", "subsets", "rest", "prediction's\nparity")
+    progress = new_table(
+        "at", "seed", "layer\ngap", "least\ngap", "median\ngap", "moved,\nrelevant", "moved,\nirrelevant"
+    )
+    epochs = dataset["epoch"].values.tolist()
+    last = dict.fromkeys(dataset["seed"].values.tolist(), epochs[-1])
+    moments = [
+        (name, {seed: float(phases[f"{phase}_epoch"].sel(seed=seed)) for seed in last})
+        for name, phase in AT_PHASES.items()
+    ]
+    for label, epoch_of in [*moments, ("last", last)]:
+        for place, (seed, epoch) in enumerate(epoch_of.items()):
+            name = label if place == 0 else ""
+            if epoch not in epochs:
+                shares.add_row(name, str(seed), *["–"] * 5)
+                progress.add_row(name, str(seed), *["–"] * 5)
+                continue
+            at = dataset.sel(seed=seed).isel(step=epochs.index(epoch))
+            parity, *parts = (number(value, ".3g") for value in at["share"])
+            low, high = (at[f"share_{end}"].sel(part="parity") for end in ("low", "high"))
+            parity += interval(low, high, ".3g")
+            predicted = number(at["sign_parity"], ".3f") + interval(
+                at["sign_parity_low"], at["sign_parity_high"], ".3f"
+            )
+            when = epoch_in_words(phases.sel(seed=seed), AT_PHASES[label]) if label in AT_PHASES else f"{epoch:g}"
+            shares.add_row(name, str(seed), when, parity, *parts, predicted)
+            gaps = [at["layer_gap"], *at["fourier_gap"][:2]] if "fourier_gap" in at else [math.nan] * 3
+            moved = (number(at["movement"].sel(moved=part), ".3g") for part in ("relevant", "irrelevant"))
+            progress.add_row(name, str(seed), *(number(gap, ".2g") for gap in gaps), *moved)
+        shares.add_section()
+        progress.add_section()
+    top_aligned(shares)
+    title = "Share of the output's variance on the parity, its subsets, everything else"
+    if not dataset.attrs["exact"]:
+        title += f"\n(95 % intervals, of {dataset.attrs['examples']:,} random inputs)"
+    return [
+        (title, shares),
+        (
+            "Fourier gap of the population gradient, of the layer and of the\n"
+            "generalizing neurons; largest change of a weight in the first layer\n"
+            "(–: not taken at that checkpoint, or the network has collapsed)",
+            progress,
+        ),
+    ]

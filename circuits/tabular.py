@@ -1,0 +1,71 @@
+"""Tables for a terminal, and numbers in their cells."""
+
+from __future__ import annotations
+
+import math
+from typing import SupportsFloat
+
+from rich import box
+from rich.table import Table
+
+Titled = tuple[str, Table]
+
+
+def new_table(*columns: str) -> Table:
+    """An empty table: the first column to the left, numbers to the right."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left", vertical="bottom")
+    return table
+
+
+def number(value: SupportsFloat, form: str = "g") -> str:
+    """A number as a cell; NaN is a dash.
+
+    Examples
+    --------
+    >>> number(31.0), number(float("nan")), number(-0.0001, ".3f")
+    ('31', '–', '0.000')
+    """
+    value = float(value)
+    return "–" if math.isnan(value) else format(value, f"z{form}")  # z: what rounds to 0 has no sign
+
+
+def top_aligned(table: Table) -> None:
+    """Align a table's cells at their first lines, where cells have intervals on a second one."""
+    for column in table.columns:
+        column.vertical = "top"
+
+
+def interval(low: SupportsFloat, high: SupportsFloat, form: str = "g") -> str:
+    r"""The interval of a number, on a line below it in its cell; nothing where it has no width or is not known.
+
+    Examples
+    --------
+    >>> interval(0.5, 0.75), interval(0.5, 0.5), interval(float("nan"), float("nan"))
+    ('\n0.5–0.75', '', '')
+    """
+    return f"\n{number(low, form)}–{number(high, form)}" if float(low) < float(high) else ""
+
+
+def count(number: int, what: str) -> str:
+    """A number of things.
+
+    Examples
+    --------
+    >>> count(1, "seed"), count(5, "seed")
+    ('1 seed', '5 seeds')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """A time as a person reads it.
+
+    Examples
+    --------
+    >>> duration(8), duration(600), duration(5400)
+    ('8 s', '10 min', '1.5 h')
+    """
+    unit, scale = next(((unit, scale) for unit, scale in (("h", 3600), ("min", 60)) if seconds >= scale), ("s", 1))
+    return f"{seconds / scale:.3g} {unit}"
