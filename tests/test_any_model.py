@@ -372,6 +372,5 @@ def test_the_relu_model_by_forward_pass_has_the_sizes_of_its_formula(tiny_run):
         inputs, targets = support_examples(tiny_run, index, "train")
         for step in range(tiny_run.n_checkpoints):
             net = tiny_run.arrays(seed, step)
-            order = pruning_order(layer.norms(net))
             assert on(layer, inputs).smallest_prefix(net, targets) == sizes[step, index]
             assert ForwardPass(layer.config, inputs, layer).smallest_prefix(net) == sizes[step, index]
