@@ -15,8 +15,8 @@ from circuits.analysis.options import Options
 from circuits.analysis.subnetworks.active import preactivations, smallest_agreeing, sparsity_at
 from circuits.analysis.subnetworks.pruning import incoming_norms, pruning_order
 from circuits.threads import one_blas_thread
-from circuits.training import kernels
-from circuits.training.steppers import example_order
+from circuits.training.paths import kernels
+from circuits.training.paths.stepper import example_order
 
 NAIVE_EPOCHS, OUR_EPOCHS = 4, 300
 SAMPLED = 20  # the plain way of sparsity is timed at every so many checkpoints

@@ -11,9 +11,10 @@ import circuits
 from circuits.config import parse
 from circuits.threads import usable_cores
 from circuits.training.losses import per_example
-from circuits.training.reference import tensors
+from circuits.training.paths.choice import choose_path
+from circuits.training.paths.reference import tensors
+from circuits.training.rates import Rates
 from circuits.training.start import start_of
-from circuits.training.steppers import Rates, choose_kernel, make_stepper
 
 STEPS = 20
 ONE_LAYER = {
@@ -47,7 +48,7 @@ def step(data: dict) -> Callable[[Path], Pairs]:
                 per_example(bridge(inputs[batch])[:, -1], targets[batch], config).mean().backward()
                 optimizer.step()
 
-        stepper = make_stepper(config, everything, start.parameters, start.state, *choose_kernel(config, "cpu", "auto"))
+        stepper = choose_path(config, "cpu").stepper(config, everything, start)
         rates = Rates(config.optimizer.lr, (config.optimizer.weight_decay,))
 
         def ours() -> None:

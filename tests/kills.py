@@ -25,8 +25,9 @@ import numpy as np
 import circuits
 from circuits.checkpoints import writer
 from circuits.config import parse
-from circuits.training import fused, loop, reference  # noqa: F401  imported before the forks
+from circuits.training import loop
 from circuits.training.loop import train
+from circuits.training.paths import fused, reference  # noqa: F401  imported before the forks
 
 CASES = [(n_seeds, kind, buffered) for n_seeds in (1, 5) for kind in ("sgd", "adamw") for buffered in (1, 8)]
 LONGEST = 0.25  # seconds a generation may live

@@ -19,7 +19,7 @@ from circuits.figures.page.summary import cautions, headline
 from circuits.figures.walsh.curves import figures
 from circuits.presets import preset_configs
 from circuits.registry import PRESETS
-from circuits.training.steppers import initial_parameters
+from circuits.training.start import initial_parameters
 
 SEEDS = [0, 1]
 

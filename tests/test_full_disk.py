@@ -17,7 +17,7 @@ import circuits
 from circuits.checkpoints import layout, writer
 from circuits.config import parse
 from circuits.training import loop
-from circuits.training.steppers import initial_state
+from circuits.training.start import initial_state
 
 CHILD = """
 import sys
@@ -56,7 +56,7 @@ def test_a_refusal_at_every_single_write_of_a_short_run_loses_nothing(tmp_path, 
     monkeypatch.setattr(writer, "BUFFERED_CHECKPOINTS", 1)
     monkeypatch.setattr(loop, "STATE_SECONDS", 0.0)
     whole = circuits.train(config, tmp_path / "whole.h5", progress=False)
-    numbers = loop.numerics(config, *loop.choose_kernel(config, "auto", "auto"))
+    numbers = loop.choose_path(config).numerics(config)
     n_refused = 0
     for place in range(10_000):
         path = tmp_path / f"{place}.h5"

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuits.training import kernels
+from circuits.training.paths import kernels
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 

@@ -8,8 +8,9 @@ import pytest
 
 import circuits
 from circuits.interfaces import Signature
-from circuits.training import loop, steppers
-from circuits.training.fused import FusedRelu
+from circuits.training import loop
+from circuits.training.paths.fused import FusedRelu
+from circuits.training.paths.stepper import example_order
 from circuits.training.rates import Pace
 from circuits.training.trajectory import trajectory
 
@@ -33,7 +34,7 @@ def stop_after(monkeypatch):
     """Make training raise after so many checkpoints beyond the first, as a crash would."""
 
     def arrange(n_checkpoints, n_seeds=3):
-        monkeypatch.setattr("circuits.training.fused.usable_cores", lambda: 1)  # the order of calls is then known
+        monkeypatch.setattr("circuits.training.paths.fused.usable_cores", lambda: 1)  # the order of calls is then known
         n_calls, calls = n_checkpoints * n_seeds, iter(range(10**9))
         advance = FusedRelu.advance
 
@@ -59,7 +60,7 @@ def test_one_seed_alone_has_the_bits_it_has_among_five(tmp_path, make_config):
 
 def test_the_number_of_threads_changes_no_bit(tmp_path, make_config, monkeypatch):
     circuits.train(make_config(), tmp_path / "many.h5", progress=False).close()
-    monkeypatch.setattr("circuits.training.fused.usable_cores", lambda: 1)
+    monkeypatch.setattr("circuits.training.paths.fused.usable_cores", lambda: 1)
     circuits.train(make_config(), tmp_path / "one.h5", progress=False).close()
     same_bits(contents(tmp_path / "many.h5"), contents(tmp_path / "one.h5"))
 
@@ -283,11 +284,11 @@ def test_bad_arguments_get_one_line(tmp_path, make_config, arguments, message):
 
 
 def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone():
-    first = steppers.example_order(3, 7, 100)
-    assert (first == steppers.example_order(3, 7, 100)).all()
+    first = example_order(3, 7, 100)
+    assert (first == example_order(3, 7, 100)).all()
     assert sorted(first) == list(range(100))
-    assert (first != steppers.example_order(3, 8, 100)).any()
-    assert (first != steppers.example_order(4, 7, 100)).any()
+    assert (first != example_order(3, 8, 100)).any()
+    assert (first != example_order(4, 7, 100)).any()
 
 
 @pytest.mark.parametrize("kernel", ["fused", "reference"])

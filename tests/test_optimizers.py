@@ -7,7 +7,8 @@ import torch
 
 import circuits
 from circuits.optimizers import SGD, Adam, AdamW, RMSProp
-from circuits.training import steppers
+from circuits.training.paths.stepper import example_order
+from circuits.training.start import initial_parameters
 
 OPTIMIZERS = [
     {"kind": "sgd", "lr": 0.05},
@@ -40,7 +41,7 @@ def by_hand(config, seed_index):
     data = {
         name: torch.from_numpy(values).double() for name, values in task.train_data(config.seeds[seed_index]).items()
     }
-    start = steppers.initial_parameters(config)
+    start = initial_parameters(config)
     net = {name: torch.tensor(values[seed_index], requires_grad=True) for name, values in start.items()}
     known = {
         "sgd": lambda p: torch.optim.SGD(p, chosen.lr, momentum=chosen.momentum, weight_decay=chosen.weight_decay),
@@ -54,7 +55,7 @@ def by_hand(config, seed_index):
     total = config.epochs * math.ceil(task.n_train / config.batch_size)
     step = 0
     for epoch in range(config.epochs):
-        order = steppers.example_order(config.seeds[seed_index], epoch, task.n_train)
+        order = example_order(config.seeds[seed_index], epoch, task.n_train)
         for batch in torch.from_numpy(order).split(config.batch_size):
             rate = chosen.lr * chosen.lr_gamma**epoch
             warm = chosen.lr_warmup_steps

@@ -6,7 +6,10 @@ import torch
 
 import circuits
 from circuits.models.transformer import Transformer
-from circuits.training.steppers import choose_kernel
+from circuits.training.paths.batched import Batched
+from circuits.training.paths.choice import choose_path
+from circuits.training.paths.prepared import Prepared
+from circuits.training.paths.reference import Reference
 
 
 def config(**changes):
@@ -70,12 +73,12 @@ def test_with_dropout_training_takes_the_forward_that_can_be_tapped(tmp_path, co
 
 
 def test_a_large_step_is_taken_by_one_network_after_the_other_and_small_ones_in_lockstep():
-    assert choose_kernel(config(), "cpu", "auto") == ("batched", "cpu")
+    assert choose_path(config(), "cpu") == (Batched, "cpu")
     large = config(task__p=113, model__d_model=128, model__d_mlp=512)
-    assert choose_kernel(large, "cpu", "auto") == ("prepared", "cpu")
-    assert choose_kernel(large.replace(model__n_layers=2), "cpu", "auto") == ("reference", "cpu")
+    assert choose_path(large, "cpu") == (Prepared, "cpu")
+    assert choose_path(large.replace(model__n_layers=2), "cpu") == (Reference, "cpu")
     with pytest.raises(circuits.InputError, match="no faster forward pass with these settings on cpu"):
-        choose_kernel(large.replace(model__n_layers=2), "cpu", "prepared")
+        choose_path(large.replace(model__n_layers=2), "cpu", "prepared")
 
 
 def test_a_run_gives_its_networks_as_bridges_of_transformer_lens(tmp_path):

@@ -65,7 +65,7 @@ def test_adamw_steps_as_torch_does(tmp_path, make_config):
         optimizer = torch.optim.AdamW(parameters.values(), lr=0.01, weight_decay=0.1)
         x, y = (torch.from_numpy(data[f"train_{name}"].values).double() for name in ("inputs", "targets"))
         for epoch in range(config.epochs):
-            order = circuits.training.steppers.example_order(1, epoch, len(y))
+            order = circuits.training.paths.stepper.example_order(1, epoch, len(y))
             for batch in torch.from_numpy(order).split(config.batch_size):
                 optimizer.zero_grad()
                 outputs = torch.relu(x[batch] @ parameters["W"].T + parameters["b"]) @ parameters["u"]
@@ -77,7 +77,7 @@ def test_adamw_steps_as_torch_does(tmp_path, make_config):
 
 def test_adamw_resumes_bit_for_bit_after_a_crash(tmp_path, make_config, monkeypatch):
     from circuits.training import loop
-    from circuits.training.reference import Reference
+    from circuits.training.paths.reference import Reference
 
     monkeypatch.setattr(loop, "STATE_SECONDS", 0.0)
     config = adamw(make_config(epochs=8), optimizer_state_every=3)
@@ -155,7 +155,7 @@ def test_the_command_replays_and_says_that_the_bits_are_equal(tmp_path, tiny_pat
 def killed_before_its_first_checkpoint(run, path, stretch, monkeypatch):
     from circuits.training import loop as module
 
-    def power_cut(path, lock, *_, **__):
+    def power_cut(lock, *_, **__):
         lock.release()
         raise RuntimeError("power cut")
 

@@ -5,7 +5,7 @@ import pytest
 
 import circuits
 from circuits.cli.main import main
-from circuits.training.fused import FusedRelu
+from circuits.training.paths.fused import FusedRelu
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def by_torch(run, seed, kept, n_steps):
     """The kept neurons from checkpoint 0, stepped by torch.optim.SGD on the run's data in the run's order."""
     import torch
 
-    from circuits.training.steppers import example_order
+    from circuits.training.paths.stepper import example_order
 
     start = run.state(seed=seed, checkpoint=0)
     W, b, u = (start[name][torch.from_numpy(kept)].clone().double().requires_grad_() for name in "Wbu")

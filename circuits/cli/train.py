@@ -147,9 +147,9 @@ def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
     from circuits.analysis.networks.remarks import loss_remarks, phase_remarks
     from circuits.analysis.networks.unseen import seen_warnings
     from circuits.checkpoints.layout import size_on_disk
-    from circuits.training.steppers import choose_kernel
+    from circuits.training.paths.choice import choose_path
 
-    choose_kernel(config, flags.device, flags.kernel)  # says what does not apply before anything else is said
+    choose_path(config, flags.device, flags.kernel)  # says what does not apply before anything else is said
     if not flags.quiet and not path.exists():
         planned = count(len(config.checkpoint_steps()), "checkpoint")
         remark(f"{path} will take {size(size_on_disk(config))}: {planned} of {count(len(config.seeds), 'seed')}.")

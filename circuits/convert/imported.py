@@ -24,10 +24,9 @@ from circuits.config import Config
 from circuits.errors import InputError, RunError
 from circuits.printable import printable
 from circuits.training.loop import refuse_to_replace, versions
-from circuits.training.steppers import choose_kernel, make_stepper
+from circuits.training.paths.choice import choose_path
+from circuits.training.start import Arrays, Start
 from circuits.training.trajectory import stacked
-
-Arrays = dict[str, np.ndarray]
 
 
 def imported_from(origin: object) -> str:
@@ -124,7 +123,7 @@ def write_run(
 
 
 def _append_all(path: Path, config: Config, networks: Callable[[int], Sequence[Arrays]], progress: bool) -> None:
-    kernel, device = choose_kernel(config, "cpu", "auto")
+    choice = choose_path(config, "cpu")
     steps = config.checkpoint_steps()
     with Writer(path) as writer:
         data = Run(path, writer.file).all_data
@@ -133,7 +132,7 @@ def _append_all(path: Path, config: Config, networks: Callable[[int], Sequence[A
         ):
             found = networks(step)
             parameters = {name: np.stack([one[name] for one in found]).astype(config.dtype) for name in config.shapes}
-            stepper = make_stepper(config, data, parameters, {}, kernel, device)
+            stepper = choice.stepper(config, data, Start(step, parameters, {}, {}))
             try:
                 row = stacked([found for lane in range(stepper.n_lanes) for found in stepper.snapshots(lane)])
             finally:

@@ -11,7 +11,7 @@ import xarray as xr
 from circuits.collapse import LARGEST_OUTPUT, is_collapsed
 from circuits.config import Config
 from circuits.registry import METRICS
-from circuits.training.steppers import Arrays
+from circuits.training.start import Arrays
 
 SPARSITY = "effective_sparsity"
 Metrics = dict[str, float]

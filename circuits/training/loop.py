@@ -8,12 +8,11 @@ as never having stopped.
 from __future__ import annotations
 
 import shutil
-import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import platform, python_version
@@ -29,13 +28,14 @@ from circuits.checkpoints.repair import is_longer, make_plain, mend
 from circuits.checkpoints.run import Run, open_run
 from circuits.checkpoints.writer import Writer
 from circuits.config import Config
-from circuits.errors import InputError, Interrupted
+from circuits.errors import InputError
 from circuits.training.early_stop import EarlyStop
 from circuits.training.extra_metrics import further_metrics
+from circuits.training.paths.choice import Choice, choose_path
 from circuits.training.rates import Pace
-from circuits.training.start import Start, metrics_at, start_of
-from circuits.training.steppers import choose_kernel, initial_state, make_stepper, numerics
-from circuits.training.trajectory import trajectory
+from circuits.training.start import Start, initial_state, metrics_at, start_of
+from circuits.training.stopping import saying_how_to_resume, stop_requests, stopped
+from circuits.training.trajectory import Row, trajectory
 
 SPARE_BYTES = 16 << 20
 STATE_SECONDS = 1.0  # how much training a kill may cost, where the optimizer has state
@@ -99,32 +99,29 @@ def train(
     path = Path(path)
     if resume and overwrite:
         raise InputError("Pass resume or overwrite, not both.")
-    if resume:
-        mend(path)
-        open_run(path).close()  # says what is wrong with it, before a lock file is left beside
-        lock = RunLock(path)
-        with released_on_error(lock):
-            config, numbers, others = _resumable(config, path, device, kernel, allow_different_numerics)
-            if numbers is None and (was_killed(path) or is_longer(path)):  # after its last checkpoint
-                make_plain(path)
-            if numbers is not None:
-                check_room(path, layout.size_on_disk(config))
-        if numbers is None:
-            lock.release()
-            return open_run(path)
-    else:
+    if not resume:
         if config is None:
             raise InputError("A new run needs a config; circuits.preset('merrill-2023') is one.")
-        numbers = numerics(config, *choose_kernel(config, device, kernel))
-        return begin(path, config, numbers, overwrite=overwrite, progress=progress)
-    advance_to_the_end(path, lock, config, numbers, other_numerics=others, progress=progress)
-    return open_run(path)
+        return begin(path, config, choose_path(config, device, kernel), overwrite=overwrite, progress=progress)
+    mend(path)
+    open_run(path).close()  # says what is wrong with it, before a lock file is left beside
+    lock = RunLock(path)
+    with released_on_error(lock):
+        config, choice = _resumable(config, path, device, kernel, allow_different_numerics)
+        if choice is not None:
+            check_room(path, layout.size_on_disk(config))
+        elif was_killed(path) or is_longer(path):  # after its last checkpoint
+            make_plain(path)
+    if choice is None:
+        lock.release()
+        return open_run(path)
+    return advance_to_the_end(lock, config, choice, progress=progress)
 
 
 def begin(
     path: Path,
     config: Config,
-    numbers: dict[str, Any],
+    choice: Choice,
     *,
     parent: dict[str, Any] | None = None,
     start: Start | None = None,
@@ -135,8 +132,8 @@ def begin(
 
     Parameters
     ----------
-    path, config, numbers
-        The file, what to run, and the numerics that serve it.
+    path, config, choice
+        The file, what to run, and the path and device that serve it.
     parent, start
         What the file says of the run it comes from, and where it begins; by default at the initialization.
     overwrite, progress
@@ -147,9 +144,9 @@ def begin(
     check_room(path, layout.size_on_disk(config))
     lock = RunLock(path)
     with released_on_error(lock):
-        layout.create(path, config, versions(), numbers, initial_state(config), parent=parent, replace=overwrite)
-    advance_to_the_end(path, lock, config, numbers, start=start, progress=progress)
-    return open_run(path)
+        numerics, state = choice.numerics(config), initial_state(config)
+        layout.create(path, config, versions(), numerics, state, parent=parent, replace=overwrite)
+    return advance_to_the_end(lock, config, choice, start=start, progress=progress)
 
 
 def versions() -> dict[str, str]:
@@ -165,85 +162,104 @@ def versions() -> dict[str, str]:
 
 
 def advance_to_the_end(
-    path: Path,
-    lock: RunLock,
-    config: Config,
-    numbers: dict[str, Any],
-    *,
-    start: Start | None = None,
-    other_numerics: bool = False,
-    progress: bool = True,
-) -> None:
+    lock: RunLock, config: Config, choice: Choice, *, start: Start | None = None, progress: bool = True
+) -> Run:
     """Train a run file that exists from its last checkpoint to the last step of its config.
 
     Parameters
     ----------
-    path, lock
-        The run file and its lock, which is released at the end.
-    config, numbers
-        What to run, and the numerics that serve it.
+    lock
+        The lock of the run file, which is released at the end.
+    config, choice
+        What to run, and the path and device that serve it.
     start
         Where a file without checkpoints begins; by default at the initialization.
-    other_numerics
-        Whether `numbers` are others than the file's: where they begin is then recorded there.
     progress
         A progress bar on stderr.
     """
-    with _saying_how_to_resume(path), Writer(path, lock, say=_say) as writer, _stop_requests() as stop:
-        run = Run(path, writer.file)
-        if config != run.config or other_numerics:
-            writer.amend(config if config != run.config else None, writer.n_checkpoints if other_numerics else None)
+    path = lock.path_of_run
+    with (
+        saying_how_to_resume(path),
+        Writer(path, lock, say=_say) as writer,
+        stop_requests() as stop,
+        closing(Session(writer, config, choice, start, progress)) as session,
+    ):
+        if not session.iterate(stop):
+            writer.flush()
+            raise stopped(path, writer.n_checkpoints, len(config.checkpoint_steps()))
+        writer.cut()
+    return open_run(path)
+
+
+class Session:
+    """The training of a run file, from where its checkpoints end.
+
+    Parameters
+    ----------
+    writer
+        Of the file, which takes note if `config` has more epochs, and if it was begun with other numerics.
+    config, choice, start, progress
+        As in `advance_to_the_end`.
+    """
+
+    def __init__(self, writer: Writer, config: Config, choice: Choice, start: Start | None, progress: bool) -> None:
+        run = Run(writer.path, writer.file)
+        longer, elsewhere = config != run.config, choice.numerics(config) != run.numerics
+        if longer or elsewhere:
+            writer.amend(config if longer else None, writer.n_checkpoints if elsewhere else None)
         if run.n_checkpoints:
             parameters = {str(name): values[-1].values for name, values in run.parameters.items()}
             start = Start(int(run.steps[-1]), parameters, writer.optimizer_state, metrics_at(run, -1))
-        elif start is None:
-            start = start_of(run)
-        step = start.step
-        stepper = make_stepper(config, run.all_data, start.parameters, start.state, numbers["path"], numbers["device"])
-        bar = tqdm(
-            total=config.total_steps, initial=step, desc=config.name, unit="step", file=sys.stderr,
+        self._start = start or start_of(run)
+        self._writer, self._config, self._data = writer, config, run.all_data
+        self._early_stop = EarlyStop(config, run.metrics["test_accuracy"].values)
+        self._stepper = choice.stepper(config, run.all_data, self._start)
+        self._bar = tqdm(
+            total=config.total_steps, initial=self._start.step, desc=config.name, unit="step", file=sys.stderr,
             disable=None if progress else True,
         )  # fmt: skip
-        bar.set_postfix_str(stepper.preparing)
-        saved = time.monotonic()
-        keeps_state = config.checkpoints.optimizer_state_every if config.optimizer.moments else None
+        self._bar.set_postfix_str(self._stepper.preparing)
+        self._saved = time.monotonic()
 
-        def moved(step: int) -> None:
-            if step > bar.n and bar.postfix == stepper.preparing:
-                bar.set_postfix_str("", refresh=False)
-            bar.update(step - bar.n)
+    def iterate(self, stop: threading.Event) -> bool:
+        """Train from checkpoint to checkpoint and keep each, until `stop` is set; whether the run is finished."""
+        config, start = self._config, self._start
+        targets = config.checkpoint_steps()[self._writer.n_checkpoints :]
+        further, pace = further_metrics(config, self._data), Pace(config, start.metrics)
+        rows = trajectory(self._stepper, config, start.step, targets, stop, self._moved, pace, further)
+        with closing(rows):
+            for step, row in zip(targets, rows, strict=False):  # a stop leaves targets over
+                if self._keep(step, row):
+                    return True
+        return not targets
 
-        targets = list(enumerate(config.checkpoint_steps()))[writer.n_checkpoints :]
-        further = further_metrics(config, run.all_data)
-        pace = Pace(config, start.metrics)
-        rows = trajectory(stepper, config, step, [step for _, step in targets], stop, moved, pace, further)
-        done = EarlyStop(config, run.metrics["test_accuracy"].values)
-        finished = step == config.total_steps and writer.n_checkpoints > 0
-        try:
-            for (index, target), row in zip(targets, rows, strict=False):  # a stop leaves targets over
-                step = target
-                kept = {name: row[name] for name in writer.names}  # a file of an earlier version has fewer metrics
-                writer.append(step, step / config.steps_per_epoch, kept)
-                accuracy = row["metrics/test_accuracy"]
-                finished = step == config.total_steps or done.after(accuracy)
-                bar.set_postfix_str(f"test accuracy {accuracy.min():.2f} to {accuracy.max():.2f}", refresh=False)
-                if keeps_state and index % keeps_state == 0:
-                    writer.flush()
-                    writer.keep_state(step, stepper.optimizer_state())
-                if time.monotonic() - saved > STATE_SECONDS or finished:
-                    writer.save_state(stepper.optimizer_state())
-                    saved = time.monotonic()
-                if finished:
-                    break
-            if finished:
-                writer.cut()
-            else:
-                writer.flush()
-                raise Interrupted(_how_to_resume(path, writer.n_checkpoints, config))
-        finally:
-            rows.close()
-            bar.close()
-            stepper.close()
+    def _keep(self, step: int, row: Row) -> bool:
+        """Commit a checkpoint, and the optimizer's state when it is due; whether it is the last."""
+        config, writer = self._config, self._writer
+        index, accuracy = writer.n_checkpoints, row["metrics/test_accuracy"]
+        kept = {name: row[name] for name in writer.names}  # a file of an earlier version has fewer metrics
+        writer.append(step, step / config.steps_per_epoch, kept)
+        self._bar.set_postfix_str(f"test accuracy {accuracy.min():.2f} to {accuracy.max():.2f}", refresh=False)
+        every = config.checkpoints.optimizer_state_every if config.optimizer.moments else None
+        if every and index % every == 0:
+            writer.flush()
+            writer.keep_state(step, self._stepper.optimizer_state())
+        finished = step == config.total_steps or self._early_stop.after(accuracy)
+        if finished or time.monotonic() - self._saved > STATE_SECONDS:
+            writer.save_state(self._stepper.optimizer_state())
+            self._saved = time.monotonic()
+        return finished
+
+    def _moved(self, step: int) -> None:
+        bar = self._bar
+        if step > bar.n and bar.postfix == self._stepper.preparing:
+            bar.set_postfix_str("", refresh=False)
+        bar.update(step - bar.n)
+
+    def close(self) -> None:
+        """Take the progress bar away, and give back what the stepper holds."""
+        self._bar.close()
+        self._stepper.close()
 
 
 def _say(text: str) -> None:
@@ -252,8 +268,8 @@ def _say(text: str) -> None:
 
 def _resumable(
     config: Config | None, path: Path, device: str, kernel: str, allow_different_numerics: bool
-) -> tuple[Config, dict[str, Any] | None, bool]:
-    """The config to go on with; the numerics here, None when nothing is left to do; whether they are others."""
+) -> tuple[Config, Choice | None]:
+    """The config to go on with, and the path and device that serve it; no path when nothing is left to do."""
     with open_run(path) as run:
         stored = run.config
         config = stored if config is None else config
@@ -267,7 +283,7 @@ def _resumable(
                 f"{path} is planned for {stored.epochs} epochs; --epochs {config.epochs} cannot shorten it."
             )
         if run.is_complete and config == stored:
-            return config, None, False
+            return config, None
         if run.stopped_early:
             raise InputError(f"{path} has met its stop rule ({stored.stop!r}): more --epochs would change nothing.")
         if config != stored and stored.optimizer.lr_cosine:
@@ -280,15 +296,16 @@ def _resumable(
                 f"{path} keeps its last step, {stored.total_steps}, which is no checkpoint of {config.epochs} epochs. "
                 f"Choose --epochs so that the checkpoints continue evenly."
             )
-        numbers = numerics(config, *choose_kernel(config, device, kernel))
-        changed = [key for key in run.numerics.keys() | numbers.keys() if run.numerics.get(key) != numbers.get(key)]
+        choice = choose_path(config, device, kernel)
+        there, here = run.numerics, choice.numerics(config)
+        changed = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
         if changed and not allow_different_numerics:
-            key = sorted(changed)[0]
+            key = changed[0]
             raise InputError(
-                f"{path} was computed with {key} {run.numerics.get(key)!r}, here it is {numbers.get(key)!r}: the bits "
+                f"{path} was computed with {key} {there.get(key)!r}, here it is {here.get(key)!r}: the bits "
                 f"would differ from an uninterrupted run. Pass --allow-different-numerics to go on all the same."
             )
-        return config, numbers, bool(changed)
+        return config, choice
 
 
 def _first_difference(stored: Config, wanted: Config) -> str:
@@ -327,51 +344,6 @@ def check_room(path: Path, needed: int) -> None:
             f"{path.parent} has {free / 1e6:.0f} MB free. Make room, pass --out elsewhere, or keep fewer checkpoints "
             f"(--checkpoints.every-epochs)."
         )
-
-
-def _how_to_resume(path: Path, n_checkpoints: int, config: Config) -> str:
-    planned = len(config.checkpoint_steps())
-    return (
-        f"Stopped; {n_checkpoints} of {planned} checkpoints are saved. Continue: circuits train --resume --out {path}"
-    )
-
-
-@contextmanager
-def _saying_how_to_resume(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except Interrupted:
-        raise
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"Stopped at once; every committed checkpoint is saved. Continue: circuits train --resume --out {path}"
-        ) from None
-
-
-@contextmanager
-def _stop_requests() -> Iterator[threading.Event]:
-    """Turn Ctrl-C and SIGTERM into an event while training; a second one interrupts at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {which: signal.getsignal(which) for which in signals}
-
-    def restore() -> None:
-        for which, handler in before.items():
-            signal.signal(which, handler)
-
-    def request(*_: object) -> None:
-        stop.set()
-        restore()
-
-    for which in signals:
-        signal.signal(which, request)
-    try:
-        yield stop
-    finally:
-        restore()
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from circuits.checkpoints.run import Run
 from circuits.config import Config
 from circuits.errors import InputError
 from circuits.training.loop import begin
+from circuits.training.paths.choice import choose_path
 from circuits.training.start import ticket_start
-from circuits.training.steppers import choose_kernel, numerics
 
 
 def ticket_config(run: Run, n_kept: int, seed: int) -> Config:
@@ -117,5 +117,5 @@ def ticket(
         raise InputError(f"{path} is the run itself. Pass another --out.")
     parent = {"path": str(run.path), "fingerprint": run.fingerprint, "step": 0, "seed": seed, "neurons": neurons}
     start = ticket_start(run, seed, neurons)
-    numbers = numerics(config, *choose_kernel(config, device, kernel))
-    return begin(path, config, numbers, parent=parent, start=start, overwrite=overwrite, progress=progress)
+    choice = choose_path(config, device, kernel)
+    return begin(path, config, choice, parent=parent, start=start, overwrite=overwrite, progress=progress)

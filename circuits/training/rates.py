@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from circuits.config import Config
-from circuits.training.steppers import Rates
+
+
+class Rates(NamedTuple):
+    """What updates are taken with: the learning rate, and the weight decay of each network in the lane."""
+
+    lr: float
+    weight_decay: tuple[float, ...]
 
 
 class Pace:

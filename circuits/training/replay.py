@@ -15,8 +15,8 @@ import numpy as np
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
 from circuits.training.loop import begin
+from circuits.training.paths.choice import choose_path
 from circuits.training.start import nearest_start
-from circuits.training.steppers import choose_kernel, numerics
 
 
 class Comparison(NamedTuple):
@@ -114,9 +114,9 @@ def replay(
         },
     )
     start = nearest_start(run, from_step)
-    numbers = numerics(config, *choose_kernel(config, device, kernel))
+    choice = choose_path(config, device, kernel)
     parent = {"path": str(run.path), "fingerprint": run.fingerprint, "step": start.step}
-    return begin(path, config, numbers, parent=parent, start=start, overwrite=overwrite, progress=progress)
+    return begin(path, config, choice, parent=parent, start=start, overwrite=overwrite, progress=progress)
 
 
 def compare(run: Run, other: Run) -> Comparison:

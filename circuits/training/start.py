@@ -9,8 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from circuits.checkpoints.run import Run, open_run
+from circuits.config import Config
 from circuits.errors import InputError
-from circuits.training.steppers import Arrays, initial_parameters
+
+Arrays = dict[str, np.ndarray]
 
 
 class Start(NamedTuple):
@@ -20,6 +22,25 @@ class Start(NamedTuple):
     parameters: Arrays
     state: Arrays
     metrics: Arrays
+
+
+def initial_parameters(config: Config) -> Arrays:
+    """Parameters of checkpoint 0, each (seed, …), in the config's dtype."""
+    networks = [config.model.initial(config.task.signature, seed) for seed in config.seeds]
+    scale = config.model.init_scale
+    return {name: np.stack([scale * net[name] for net in networks]).astype(config.dtype) for name in config.shapes}
+
+
+def initial_state(config: Config) -> Arrays:
+    """The optimizer's state before any update, each (seed, …): nothing for plain SGD, zeros for the others."""
+    n_seeds = len(config.seeds)
+    state: Arrays = {
+        f"{moment}.{name}": np.zeros((n_seeds, *shape), config.dtype)
+        for moment in config.optimizer.moments
+        for name, (_, shape) in config.shapes.items()
+        if name not in config.model.frozen
+    }
+    return state | ({"step": np.zeros(n_seeds, np.float32)} if config.optimizer.counts_updates else {})
 
 
 def start_of(run: Run) -> Start:

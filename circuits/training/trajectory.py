@@ -17,8 +17,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from circuits.config import Config
+from circuits.training.paths.stepper import Snapshot, Stepper
 from circuits.training.rates import Pace
-from circuits.training.steppers import Arrays, Snapshot, Stepper
+from circuits.training.start import Arrays
 
 BYTES_AHEAD = 32 << 20
 ROWS_AHEAD = 8

@@ -8,8 +8,8 @@ models on a CPU, and of a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,33 +17,50 @@ import xarray as xr
 
 from circuits.config import Config
 from circuits.training.losses import in_chunks, metrics_of, per_example
-from circuits.training.reference import EXAMPLES_AT_ONCE, Threads, restore, shrink, state_of, tensors
-from circuits.training.steppers import Arrays, Rates, Snapshot, example_order, threads_per_step
+from circuits.training.paths.stepper import (
+    FLOPS_WORTH_THREADS,
+    Snapshot,
+    example_order,
+    flops_per_step,
+    is_random,
+)
+from circuits.training.paths.torch_stepper import EXAMPLES_AT_ONCE, TorchStepper, restore, shrink, state_of
+from circuits.training.rates import Rates
+from circuits.training.start import Arrays, Start
 
 
-class Batched:
+class Batched(TorchStepper):
     """All networks in lockstep, on any device."""
 
-    def __init__(
-        self, config: Config, data: xr.Dataset, parameters: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray],
-        device: str,
-    ) -> None:  # fmt: skip
-        self.config = config
-        self.n_lanes, self.n_threads, self.preparing = 1, 0, ""
-        self._lent = Threads(threads_per_step(config, "batched"))
+    name: ClassVar[str] = "batched"
+    in_lockstep: ClassVar[bool] = True
+
+    @classmethod
+    def refusal(cls, config: Config, device: str) -> str | None:
+        """Why this path does not serve a config on a device; None if it does."""
+        if config.model.lockstep and not is_random(config):
+            return None
+        return f"The networks of this config ('{config.model.kind}', dropout or input noise) cannot train as one"
+
+    @classmethod
+    def pays(cls, config: Config, device: str) -> bool:
+        """On a GPU, and for small steps of larger models: a large step fills the cores by itself."""
+        small = config.model.kind not in ("relu", "linear") and flops_per_step(config) <= FLOPS_WORTH_THREADS
+        return device != "cpu" or small
+
+    def __init__(self, config: Config, data: xr.Dataset, start: Start, device: str) -> None:
+        super().__init__(config, data, start, device)
+        self.n_lanes = 1
         self._parameters = {
-            name: torch.from_numpy(np.array(parameters[name])).to(device)
+            name: torch.from_numpy(np.array(start.parameters[name])).to(device)
             for name in config.shapes  # in this order, whatever that on disk
         }
         for name, values in self._parameters.items():
             values.requires_grad_(name not in config.model.frozen)
         self._trained = {name: values for name, values in self._parameters.items() if values.requires_grad}
         self._optimizer = config.optimizer.made(self._trained.values())
-        count = {"step": np.asarray(state["step"][0])} if "step" in state else {}
-        restore(config, self._trained, self._optimizer, {**state, **count})
-        self._train, self._test, self._marks, self._unseen = (
-            tensors(config, data, what, device) for what in ("train", "test", "marks", "unseen")
-        )
+        count = {"step": np.asarray(start.state["step"][0])} if "step" in start.state else {}
+        restore(config, self._trained, self._optimizer, start.state | count)
         self._inputs, self._targets = (torch.stack(which) for which in zip(*self._train, strict=True))
         self._outputs = torch.vmap(config.model.forward)
 
@@ -105,7 +122,3 @@ class Batched:
         """What the optimizer keeps, (seed, …); nothing for plain SGD."""
         state = state_of(self.config, self._trained, self._optimizer)
         return state | ({"step": np.full(len(self.config.seeds), state["step"])} if "step" in state else {})
-
-    def close(self) -> None:
-        """Give torch and BLAS their threads back."""
-        self._lent.give_back()

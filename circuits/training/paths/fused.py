@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -13,29 +12,67 @@ import xarray as xr
 from circuits.collapse import LARGEST_OUTPUT, is_collapsed
 from circuits.config import Config
 from circuits.threads import one_blas_thread, usable_cores
-from circuits.training import kernels
 from circuits.training.losses import marked_accuracies
-from circuits.training.steppers import Arrays, Rates, Snapshot, example_order
+from circuits.training.paths import kernels
+from circuits.training.paths.stepper import Snapshot, Stepper, example_order
+from circuits.training.rates import Rates
+from circuits.training.start import Arrays, Start
 from circuits.training.unseen import unseen_accuracy, unseen_of
 
 
-class FusedRelu:
+class FusedRelu(Stepper):
     """The relu networks of all seeds, stepped by `kernels.train_batches`.
 
     Each network has its own arrays and is touched by one thread at a time, so its bits do not depend on how many
     threads or seeds there are.
     """
 
-    def __init__(self, config: Config, data: xr.Dataset, parameters: Mapping[str, np.ndarray]) -> None:
+    name: ClassVar[str] = "fused"
+
+    @classmethod
+    def device(cls, config: Config, wanted: str) -> str:
+        """The CPU, unless another is asked for."""
+        return "cpu" if wanted == "auto" else wanted
+
+    @classmethod
+    def refusal(cls, config: Config, device: str) -> str | None:
+        """Why this path does not serve a config on a device; None if it does."""
+        draws_or_keeps = config.input_noise or config.optimizer.moments or config.batch_size is None
+        kinds = (config.model.kind, config.loss, config.optimizer.kind)
+        one_precision = config.loss_dtype in (None, config.dtype)
+        fits = kinds == ("relu", "hinge", "sgd") and config.task.inputs_are_signs and one_precision
+        if fits and not draws_or_keeps and device == "cpu":
+            return None
+        return (
+            "The fused kernel serves the relu model with hinge loss and SGD on inputs of ±1, on cpu, "
+            "with the loss in the precision of the parameters"
+        )
+
+    @classmethod
+    def numerics(cls, config: Config, device: str) -> dict[str, Any]:
+        """The step's own arithmetic, the processor as the compiler sees it, and the libraries that compute.
+
+        The step uses no BLAS, so none is named: the bits do not depend on it.
+        """
+        import llvmlite.binding
+
+        return {
+            "threads_per_step": 1,
+            "arithmetic": "sums of patterns",
+            "cpu": llvmlite.binding.get_host_cpu_name(),
+            **{name: version(name) for name in ("numpy", "numba", "llvmlite")},
+        }
+
+    def __init__(self, config: Config, data: xr.Dataset, start: Start, device: str) -> None:
         self.config = config
         loaded = kernels.train_batches.signatures  # the types it is compiled for in this process
         self.preparing = "" if loaded else "loading the compiled step; the first time here, compiling it: about 10 s"
         self.n_lanes = len(config.seeds)
         self.n_threads = min(self.n_lanes, usable_cores())
-        self._width = parameters["u"].shape[-1]
+        self._width = start.parameters["u"].shape[-1]
         self._networks = [
             (kernels.padded(W.T), kernels.padded(b), kernels.padded(u))
-            for W, b, u in zip(parameters["W"], parameters["b"], parameters["u"], strict=True)
+            for W, b, u in zip(*(start.parameters[name] for name in "Wbu"), strict=True)
         ]
         train, test = (
             [data[f"{which}_{name}"].values.astype(config.dtype) for name in ("inputs", "targets")]
@@ -117,18 +154,3 @@ class FusedRelu:
     def close(self) -> None:
         """Give BLAS its threads back."""
         self._limits.restore_original_limits()
-
-
-def numerics() -> dict[str, Any]:
-    """The step's own arithmetic, the processor as the compiler sees it, and the libraries that compute.
-
-    The step uses no BLAS, so none is named: the bits do not depend on it.
-    """
-    import llvmlite.binding
-
-    return {
-        "threads_per_step": 1,
-        "arithmetic": "sums of patterns",
-        "cpu": llvmlite.binding.get_host_cpu_name(),
-        **{name: version(name) for name in ("numpy", "numba", "llvmlite")},
-    }

@@ -1,0 +1,65 @@
+"""Which path serves a config on a device: the first in order of preference that does, or the one that is asked for."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import xarray as xr
+
+from circuits.config import Config
+from circuits.errors import InputError
+from circuits.training.paths.stepper import Stepper
+from circuits.training.start import Start
+
+PATHS = ("fused", "batched", "prepared", "reference")  # in order of preference; the last serves everything
+KERNELS = ("auto", *PATHS)
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+class Choice(NamedTuple):
+    """The path and the device that serve a config."""
+
+    path: type[Stepper]
+    device: str
+
+    def numerics(self, config: Config) -> dict[str, Any]:
+        """What the bits of a run depend on besides its config, as the run file stores it."""
+        return {"path": self.path.name, "device": self.device, **self.path.numerics(config, self.device)}
+
+    def stepper(self, config: Config, data: xr.Dataset, start: Start) -> Stepper:
+        """The networks of all seeds, ready to take updates."""
+        return self.path(config, data, start, self.device)
+
+
+def choose_path(config: Config, device: str = "auto", kernel: str = "auto") -> Choice:
+    """The path and device that serve a config.
+
+    Raises
+    ------
+    InputError
+        An unknown name, a device this machine lacks, or a path that does not serve the config there.
+    """
+    if device not in DEVICES:
+        raise InputError(f"There is no device '{device}'. There are: {', '.join(DEVICES)}.")
+    if kernel not in KERNELS:
+        raise InputError(f"There is no kernel '{kernel}'. There are: {', '.join(KERNELS)}.")
+    for name in PATHS if kernel == "auto" else (kernel,):
+        path = _path(name)
+        place = path.device(config, device)
+        refusal = path.refusal(config, place)
+        if refusal is None and (kernel != "auto" or path.pays(config, place)):
+            return Choice(path, place)
+    raise InputError(f"{refusal}: pass --kernel auto")
+
+
+def _path(name: str) -> type[Stepper]:
+    """The class of a path; each needs its own heavy libraries, which are imported only when it is asked."""
+    if name == "fused":
+        from circuits.training.paths.fused import FusedRelu
+
+        return FusedRelu
+    from circuits.training.paths.batched import Batched
+    from circuits.training.paths.prepared import Prepared
+    from circuits.training.paths.reference import Reference
+
+    return {"batched": Batched, "prepared": Prepared, "reference": Reference}[name]

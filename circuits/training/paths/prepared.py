@@ -1,0 +1,28 @@
+"""The prepared path: that of `reference`, through the faster forward pass that a model may offer for given inputs."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+from circuits.config import Config
+from circuits.training.paths.reference import Reference
+
+
+class Prepared(Reference):
+    """The networks of all seeds as torch modules, run by `Model.prepared` wherever it has something to offer."""
+
+    name: ClassVar[str] = "prepared"
+    prepares: ClassVar[bool] = True
+
+    @classmethod
+    def refusal(cls, config: Config, device: str) -> str | None:
+        """Why this path does not serve a config on a device; None if it does."""
+        if config.model.can_prepare and device == "cpu":
+            return None
+        return f"The model '{config.model.kind}' has no faster forward pass with these settings on {device}"
+
+    @classmethod
+    def numerics(cls, config: Config, device: str) -> dict[str, Any]:
+        """As those of the reference path, and the compiler of the faster pass."""
+        return {name: version(name) for name in ("numba", "llvmlite")} | super().numerics(config, device)

@@ -1,0 +1,104 @@
+"""What every path offers to the loop: which configs it serves, with which numerics, and the networks that it steps.
+
+A stepper holds the networks of all seeds. It takes updates of one epoch with one of them, and hands out parameters,
+metrics and the optimizer's state; when to do which is the business of `trajectory`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import xarray as xr
+
+from circuits.config import Config
+from circuits.randomness import generator
+from circuits.training.rates import Rates
+from circuits.training.start import Arrays, Start
+
+Snapshot = tuple[Arrays, dict[str, float]]  # a network's parameters and its metrics, by name
+FLOPS_WORTH_THREADS = 1e9  # in one step: below, threads cost more than they save, most of all in company
+
+
+class Stepper(ABC):
+    """The networks of all seeds, in lanes: a lane is one network, or all of them in lockstep.
+
+    Made of a config, the data of all seeds, what they start from, and a device.
+    """
+
+    name: ClassVar[str]
+    """The path, as `--kernel` and the numerics of a run call it."""
+    n_lanes: int
+    n_threads: int = 0
+    """How many threads may advance lanes side by side; 0 where the caller's thread must do it."""
+    preparing: str = ""
+    """What the first update waits for, to be shown until it is taken; empty if nothing."""
+
+    @abstractmethod
+    def __init__(self, config: Config, data: xr.Dataset, start: Start, device: str) -> None: ...
+
+    @classmethod
+    @abstractmethod
+    def device(cls, config: Config, wanted: str) -> str:
+        """The device that this path takes for the one that is asked for, such as "cpu" for "auto".
+
+        Raises
+        ------
+        InputError
+            This machine lacks the device, or the device lacks the precision of the config.
+        """
+
+    @classmethod
+    @abstractmethod
+    def refusal(cls, config: Config, device: str) -> str | None:
+        """Why this path does not serve a config on a device, in a clause; None if it does."""
+
+    @classmethod
+    def pays(cls, config: Config, device: str) -> bool:
+        """Whether this path, where it serves, is also to be preferred to those after it."""
+        return True
+
+    @classmethod
+    @abstractmethod
+    def numerics(cls, config: Config, device: str) -> dict[str, Any]:
+        """What the bits of a run depend on besides its config: libraries, processor, arithmetic, threads in a step."""
+
+    @abstractmethod
+    def advance(self, lane: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
+        """Take updates `start` to `stop` of an epoch with the same rates, for one lane."""
+
+    @abstractmethod
+    def snapshots(self, lane: int) -> list[Snapshot]:
+        """Copies of the parameters of each network in a lane, and its metrics as it is now, by name."""
+
+    @abstractmethod
+    def optimizer_state(self) -> Arrays:
+        """What must be kept of all networks besides the parameters to go on, (seed, …); empty for plain SGD."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what the process lent."""
+
+
+def example_order(seed: int, epoch: int, n_examples: int) -> np.ndarray:
+    """The order in which a seed sees its training examples in an epoch of minibatches: (example,) int64.
+
+    Examples
+    --------
+    >>> sorted(example_order(seed=3, epoch=7, n_examples=4).tolist())
+    [0, 1, 2, 3]
+    """
+    return generator("order", seed, epoch).permutation(n_examples)
+
+
+def flops_per_step(config: Config) -> float:
+    """Roughly, of one update of one network."""
+    positions = config.task.signature.n_inputs if config.model.reads == "tokens" else 1
+    n_parameters = sum(int(np.prod(shape)) for _, shape in config.shapes.values())
+    return 6.0 * n_parameters * config.batch * positions
+
+
+def is_random(config: Config) -> bool:
+    """Whether a training step draws anything: input noise or dropout."""
+    return config.input_noise > 0 or any(config.model.dropout_at.values())

@@ -1,0 +1,62 @@
+"""Stopping on request: Ctrl-C and SIGTERM end training at the next checkpoint, and a line says how to go on."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from circuits.errors import Interrupted
+
+
+def stopped(path: Path, n_checkpoints: int, n_planned: int) -> Interrupted:
+    """The error that ends a run which was asked to stop.
+
+    Examples
+    --------
+    >>> str(stopped(Path("a.h5"), 3, 9))
+    'Stopped; 3 of 9 checkpoints are saved. Continue: circuits train --resume --out a.h5'
+    """
+    saved = f"{n_checkpoints} of {n_planned} checkpoints are saved"
+    return Interrupted(f"Stopped; {saved}. Continue: circuits train --resume --out {path}")
+
+
+@contextmanager
+def saying_how_to_resume(path: Path) -> Iterator[None]:
+    """Turn a second Ctrl-C into an error that says how to go on."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Stopped at once; every committed checkpoint is saved. Continue: circuits train --resume --out {path}"
+        ) from None
+
+
+@contextmanager
+def stop_requests() -> Iterator[threading.Event]:
+    """Turn Ctrl-C and SIGTERM into an event while training; a second one interrupts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {which: signal.getsignal(which) for which in signals}
+
+    def restore() -> None:
+        for which, handler in before.items():
+            signal.signal(which, handler)
+
+    def request(*_: object) -> None:
+        stop.set()
+        restore()
+
+    for which in signals:
+        signal.signal(which, request)
+    try:
+        yield stop
+    finally:
+        restore()
