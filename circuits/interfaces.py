@@ -16,9 +16,6 @@ from circuits.config_base import Part, PositiveFloat
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from transformer_lens import HookedRootModule
-
-    from circuits.models.network import Network
 
 Shapes = dict[str, tuple[tuple[str, ...], tuple[int, ...]]]  # parameter -> (its dimensions' names, its shape)
 Tap = Callable[[str, Any], Any]
@@ -110,7 +107,7 @@ class Task(Part, ABC):
 
 
 class Model(Part, ABC):
-    """What learns: its parameters' shapes, their initial values, and the torch module made of them."""
+    """What learns: its parameters' shapes, their initial values, and the outputs made of them."""
 
     reads: ClassVar[Literal["numbers", "tokens"]] = "numbers"
     """What its inputs are."""
@@ -177,18 +174,6 @@ class Model(Part, ABC):
         """The last linear map before the logits, (feature, class); None where there is none."""
         return None
 
-    def network(self, parameters: Mapping[str, np.ndarray]) -> Network:
-        """The torch module that is trained: it holds these parameters under their names and computes `forward`."""
-        from circuits.models.network import Network
-
-        return Network(self, parameters)
-
-    def module(self, parameters: Mapping[str, np.ndarray], signature: Signature) -> torch.nn.Module:
-        """The torch module that a run gives out."""
-        return self.network(parameters)
-
-    def hooked(self, parameters: Mapping[str, np.ndarray], signature: Signature) -> HookedRootModule:
-        """The network with a TransformerLens hook point for every named value."""
-        from circuits.models.hooked import hooked
-
-        return hooked(self, parameters, signature)
+    def bridge(self, parameters: Mapping[str, np.ndarray], signature: Signature) -> torch.nn.Module | None:
+        """TransformerLens's own module of the same network, which a run then gives out; None if there is none."""
+        return None

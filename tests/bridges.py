@@ -13,7 +13,7 @@ def drawn(model, signature, seed=0):
 
 
 def bridge_of(model, parameters, signature):
-    return model.module({name: values.detach().numpy() for name, values in parameters.items()}, signature)
+    return model.bridge({name: values.detach().numpy() for name, values in parameters.items()}, signature)
 
 
 def bridge_gradients(bridge, loss):

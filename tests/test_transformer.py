@@ -92,7 +92,7 @@ def test_vmap_over_stacked_networks_gives_each_its_own_outputs_and_gradients(nor
 def test_the_start_is_that_of_transformer_lens():
     model, signature = Transformer(n_layers=3, normalization="LN"), Signature(3, 113, 114)
     ours = model.initial(signature, seed=0)
-    bridge = model.module(ours, signature)
+    bridge = model.bridge(ours, signature)
     bridge.init_weights()
     for name, theirs in bridge.tl_named_parameters():
         if name == "unembed.b_U":

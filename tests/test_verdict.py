@@ -6,8 +6,8 @@ import pytest
 
 from circuits.constructions.building.construction import Construction
 from circuits.constructions.patterns import parities, patterns
-from circuits.constructions.verifying.verdict import as_float, number, verdict
-from circuits.constructions.verifying.verification import verify
+from circuits.constructions.verifying.rational import as_float, number
+from circuits.constructions.verifying.verify import verify
 
 
 @pytest.mark.parametrize(
@@ -42,4 +42,4 @@ def test_two_outputs_are_both_named_and_more_are_a_range(outputs, text):
     expected = (
         f"gates: does not compute parity. Its output is {text} where the parity is 1, 0 where it is -1, never negative."
     )
-    assert verdict(verify(network))[0] == expected
+    assert verify(network).verdict()[0] == expected

@@ -7,70 +7,60 @@ leaves the possibility open.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool
 
 from circuits.collapse import LARGEST_OUTPUT, is_collapsed, largest_output, loss_range
-
-if TYPE_CHECKING:
-    from circuits.checkpoints.run import Run
+from circuits.config import Config
+from circuits.interfaces import Model
 
 EXAMPLES_AT_ONCE = 4096
-_known: WeakKeyDictionary[Run, tuple[int, np.ndarray]] = WeakKeyDictionary()
 
 
-def stores_largest_output(metrics: xr.Dataset) -> bool:
-    """Whether a run's metrics say which networks have collapsed; runs of earlier versions do not."""
-    return LARGEST_OUTPUT in metrics
-
-
-def collapsed_networks(run: Run, metrics: xr.Dataset) -> Bool[np.ndarray, "step seed"]:
+def collapsed_networks(
+    config: Config, metrics: xr.Dataset, train_outputs: Callable[[int, int], np.ndarray]
+) -> Bool[np.ndarray, "step seed"]:
     """Whether each network of a run has collapsed.
 
     Parameters
     ----------
-    run
-        The run, all of whose checkpoints are looked at.
+    config
+        The run's.
     metrics
         Its metrics, as stored.
+    train_outputs
+        A function of (step, seed), as indices, that gives a network's outputs on its training set.
     """
-    if stores_largest_output(metrics):
+    if LARGEST_OUTPUT in metrics:
         return np.asarray(is_collapsed(metrics[LARGEST_OUTPUT].values))
-    known = _known.get(run)
-    if known is None or known[0] != run.n_checkpoints:
-        known = _known[run] = (run.n_checkpoints, _recomputed(run, metrics["train_loss"].values))
-    return known[1]
-
-
-def train_largest_output(run: Run, seed: int, checkpoint: int) -> float:
-    """Largest |output|, or spread of logits, of one network on its training set; computed if the run lacks it."""
-    index = run.seed_index(seed)
-    if stores_largest_output(run.metrics):
-        return float(run.metrics[LARGEST_OUTPUT].values[checkpoint, index])
-    has_classes = run.config.task.signature.n_classes is not None
-    return largest_output(_train_outputs(run, index, checkpoint), has_classes)
-
-
-def _recomputed(run: Run, losses: np.ndarray) -> Bool[np.ndarray, "step seed"]:
-    n_classes = run.config.task.signature.n_classes
-    between = loss_range(run.config.loss, n_classes)
+    losses = metrics["train_loss"].values
+    n_classes = config.task.signature.n_classes
+    between = loss_range(config.loss, n_classes)
     candidates = np.isfinite(losses) if between is None else (losses >= between[0]) & (losses <= between[1])
-    found = np.zeros(losses.shape, bool)
-    for checkpoint, seed in np.argwhere(candidates):
-        outputs = _train_outputs(run, int(seed), int(checkpoint))
-        found[checkpoint, seed] = is_collapsed(largest_output(outputs, n_classes is not None))
-    return found
+    collapsed = np.zeros(losses.shape, bool)
+    for step, seed in np.argwhere(candidates):
+        largest = largest_output(train_outputs(int(step), int(seed)), n_classes is not None)
+        collapsed[step, seed] = is_collapsed(largest)
+    return collapsed
 
 
-def _train_outputs(run: Run, seed_index: int, checkpoint: int) -> np.ndarray:
+def without_accuracy(metrics: xr.Dataset, collapsed: xr.DataArray) -> xr.Dataset:
+    """Metrics in which the accuracies of collapsed networks, (step, seed) bool, are 0."""
+    names = [name for name in metrics if str(name).startswith(("train_accuracy", "test_accuracy"))]
+    return metrics.assign(
+        {name: metrics[name].where(~collapsed, 0.0).assign_attrs(metrics[name].attrs) for name in names}
+    )
+
+
+def outputs_of(model: Model, parameters: Mapping[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:
+    """Outputs of a network, (example,) or (example, class), for inputs (example, input)."""
     import torch
 
-    seed = run.seeds[seed_index]
-    network = run.config.model.network(run.arrays(seed, checkpoint))
-    inputs = torch.from_numpy(run.data(seed)["train_inputs"].values)
+    from circuits.models.network import Network
+
+    network = Network(model, parameters)
     with torch.no_grad():
-        return torch.cat([network(part) for part in inputs.split(EXAMPLES_AT_ONCE)]).numpy()
+        return torch.cat([network(part) for part in torch.from_numpy(inputs).split(EXAMPLES_AT_ONCE)]).numpy()

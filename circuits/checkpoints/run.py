@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from circuits.checkpoints.collapsed import collapsed_networks, stores_largest_output
+from circuits.checkpoints.collapsed import collapsed_networks, outputs_of, without_accuracy
 from circuits.checkpoints.commits import n_committed, planned_checkpoints, planned_states
 from circuits.checkpoints.digests import METRICS, DigestError, check_rows, digest, metrics_as_rows
 from circuits.checkpoints.handles import OpenedFile, opened
@@ -27,6 +27,7 @@ from circuits.checkpoints.lazy import lazy_variable
 from circuits.checkpoints.lock import writer_pid
 from circuits.checkpoints.policy import one_line
 from circuits.checkpoints.schema import check_contents, check_facts
+from circuits.collapse import LARGEST_OUTPUT
 from circuits.config import Config, parse
 from circuits.errors import InputError
 
@@ -101,7 +102,7 @@ class Run:
         self.n_checkpoints = n_committed(values, self._planned)
         self.steps: np.ndarray = values[: self.n_checkpoints]
         self.epochs: np.ndarray = self.steps / self.config.steps_per_epoch
-        for name in ("parameters", "metrics", "collapsed"):
+        for name in ("parameters", "metrics", "_stored_metrics", "collapsed"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -115,15 +116,20 @@ class Run:
 
         The accuracy of a collapsed network is 0. Runs of earlier versions store another one; it is corrected here.
         """
+        stored, collapsed = self._stored_metrics, self.collapsed
+        return without_accuracy(stored, collapsed) if collapsed.recomputed and collapsed.any() else stored
+
+    @cached_property
+    def _stored_metrics(self) -> xr.Dataset:
         stored = self._trajectories("metrics").load()
-        self._check_metrics(stored)
-        collapsed = collapsed_networks(self, stored)
-        if stores_largest_output(stored) or not collapsed.any():
-            return stored
-        accuracies = [name for name in stored if str(name).startswith(("train_accuracy", "test_accuracy"))]
-        alive = xr.DataArray(~collapsed, dims=("step", "seed"))
-        corrected = {name: stored[name].where(alive, 0.0).assign_attrs(stored[name].attrs) for name in accuracies}
-        return stored.assign(corrected)
+        expected = self._opened.digests(METRICS, self.n_checkpoints)
+        if expected is not None and self.n_checkpoints:
+            rows = metrics_as_rows({str(name): values.values for name, values in stored.items()})
+            try:
+                check_rows("metrics", rows, expected, self._where(self.steps))
+            except DigestError as error:
+                raise self._damaged(error) from None
+        return stored
 
     @cached_property
     def collapsed(self) -> xr.DataArray:
@@ -131,9 +137,14 @@ class Run:
 
         The attribute `recomputed` is 1 for a run of an earlier version, which did not store it.
         """
-        metrics = self.metrics
-        found = xr.DataArray(collapsed_networks(self, metrics), dims=("step", "seed"), coords=metrics.coords)
-        return found.assign_attrs(recomputed=int(not stores_largest_output(metrics)))
+        stored = self._stored_metrics
+        collapsed = collapsed_networks(self.config, stored, self._train_outputs)
+        attrs = {"recomputed": int(LARGEST_OUTPUT not in stored)}
+        return xr.DataArray(collapsed, stored.coords, ("step", "seed"), attrs=attrs)
+
+    def _train_outputs(self, checkpoint: int, seed_index: int) -> np.ndarray:
+        network = self.arrays(self.seeds[seed_index], checkpoint)
+        return outputs_of(self.config.model, network, self.all_data["train_inputs"].values[seed_index])
 
     @cached_property
     def all_data(self) -> xr.Dataset:
@@ -214,8 +225,11 @@ class Run:
         self, seed: int | None = None, checkpoint: int | None = None, *, step: int | None = None
     ) -> torch.nn.Module:
         """One network as a torch module; arguments as in `state`."""
-        net = self.arrays(seed, checkpoint, step=step)
-        return self.config.model.module(net, self.config.task.signature)
+        from circuits.models.network import Network
+
+        net, model = self.arrays(seed, checkpoint, step=step), self.config.model
+        bridge = model.bridge(net, self.config.task.signature)
+        return Network(model, net) if bridge is None else bridge
 
     def hooked_model(
         self, seed: int | None = None, checkpoint: int | None = None, *, step: int | None = None
@@ -224,8 +238,9 @@ class Run:
 
         `run_with_cache` gives every named value, `run_with_hooks` changes them on their way.
         """
-        net = self.arrays(seed, checkpoint, step=step)
-        return self.config.model.hooked(net, self.config.task.signature)
+        from circuits.models.hooked import hooked
+
+        return hooked(self.config.model, self.arrays(seed, checkpoint, step=step), self.config.task.signature)
 
     def blocks(self, checkpoints: np.ndarray, *names: str) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
         """Parameters in blocks of checkpoints small enough to hold.
@@ -355,15 +370,6 @@ class Run:
         if name not in self._file.attrs:
             raise InputError(f"attribute '{name}' is missing")
         return self._file.attrs[name]
-
-    def _check_metrics(self, stored: xr.Dataset) -> None:
-        expected = self._opened.digests(METRICS, self.n_checkpoints)
-        if expected is not None and self.n_checkpoints:
-            rows = metrics_as_rows({str(name): values.values for name, values in stored.items()})
-            try:
-                check_rows("metrics", rows, expected, self._where(self.steps))
-            except DigestError as error:
-                raise self._damaged(error) from None
 
     def _where(self, steps: Sequence[int] | np.ndarray) -> Callable[[int, int], str]:
         return lambda row, seed: f"of seed {self.seeds[seed]} at step {steps[row]}"

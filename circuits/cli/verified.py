@@ -12,7 +12,7 @@ import numpy as np
 from rich.table import Table
 
 from circuits.analysis.store import strict
-from circuits.constructions.verifying.verdict import as_float, number, verdict
+from circuits.constructions.verifying.rational import as_float, number
 from circuits.constructions.verifying.verification import Verification
 from circuits.tabular import new_table
 
@@ -24,7 +24,7 @@ def lines_and_tables(verification: Verification, *, scope: bool = True) -> list[
 
     Of a collapsed network the verdict alone: what its outputs and neurons do is rounding.
     """
-    items: list[str | Table] = [*verdict(verification, scope=scope)]
+    items: list[str | Table] = [*verification.verdict(scope=scope)]
     if verification.collapsed:
         return items
     shown = _largest_contributions(verification)
@@ -57,7 +57,7 @@ def as_json(verification: Verification, **further: Any) -> str:
         "train_largest_output": strict(verification.train_largest_output),
         "margin": None if margin is None else as_float(margin),
         "thresholds": None if thresholds is None else [as_float(value) for value in thresholds],
-        "verdict": verdict(verification),
+        "verdict": verification.verdict(),
         "k": verification.k,
         "bits": dict(zip(verification.bits, verification.inputs, strict=True)),
         "n_inputs": verification.n_inputs,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from circuits.constructions.building.trigonometric import ModularAddition as ModularAddition
     from circuits.constructions.building.trigonometric import modular_addition as modular_addition
     from circuits.constructions.verifying.verification import Verification as Verification
-    from circuits.constructions.verifying.verification import verify as verify
+    from circuits.constructions.verifying.verify import verify as verify
     from circuits.constructions.verifying.verify_run import verify_run as verify_run
 
 __getattr__, __dir__, __all__ = lazy(__name__)

@@ -6,7 +6,7 @@
 
 with a LayerNorm before attention, MLP and unembedding if asked for. Nanda et al. 2023 train one layer of it without
 normalization on "x y ="; Power et al. 2022 two layers. `forward` computes what the logits at the last position need and
-nothing else: there the last layer has one query. `module` gives the same network as a TransformerLens bridge, with
+nothing else: there the last layer has one query. `bridge` gives the same network as a TransformerLens bridge, with
 `run_with_cache` and all its hooks. The unembedding has no bias (there TransformerLens's b_U is zero and stays so).
 """
 
@@ -259,7 +259,7 @@ class Transformer(Model):
         """W_U, (d_model, class)."""
         return parameters["unembed.W_U"]
 
-    def module(self, parameters: Mapping[str, np.ndarray], signature: Signature) -> torch.nn.Module:
+    def bridge(self, parameters: Mapping[str, np.ndarray], signature: Signature) -> torch.nn.Module:
         """A TransformerLens bridge that holds these parameters; it gives logits at every position."""
         import torch
         from transformer_lens.config import TransformerBridgeConfig

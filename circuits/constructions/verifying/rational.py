@@ -94,3 +94,31 @@ def over_common_denominator(values: Iterable[Rational | float]) -> tuple[list[in
         raise InputError("the network has diverged: a weight is NaN or infinite, so it has no exact value.") from None
     common = lcm(*(one.denominator for one in fractions))
     return [one.numerator * (common // one.denominator) for one in fractions], common
+
+
+def number(value: Fraction) -> str:
+    """A rational as a person reads it: exactly when it is short, else four digits.
+
+    Examples
+    --------
+    >>> number(Fraction(7)), number(Fraction(1, 3)), number(Fraction(1.1)), number(Fraction(1, 10**400))
+    ('7', '1/3', '1.1', 'about 0')
+    """
+    if value.denominator < 100 and abs(value) < 10**6:
+        return str(value)
+    rounded = as_float(value)
+    return "beyond 1e308" if rounded is None else f"{rounded:.4g}" if rounded else "about 0"
+
+
+def as_float(value: Fraction) -> float | None:
+    """The nearest float; None for what is beyond them.
+
+    Examples
+    --------
+    >>> as_float(Fraction(1, 2)), as_float(Fraction(10**400))
+    (0.5, None)
+    """
+    try:
+        return float(value)
+    except OverflowError:
+        return None

@@ -1,4 +1,4 @@
-"""Does a network compute parity? Decided in exact arithmetic on all 2^k patterns of its relevant bits.
+"""Whether a network computes parity, from its exact values on all 2^k patterns of its relevant bits.
 
 A network computes parity iff its output is positive where the parity is 1 and negative where it is -1 (Merrill et al.
 2023, appendix D). Zero is neither. The margin is the least parity · f; it is positive iff the network computes parity.
@@ -6,7 +6,6 @@ Where every output of parity 1 is above every output of parity -1, a threshold b
 neuron that is constant: what is missing then is an output bias.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -15,11 +14,11 @@ import numpy as np
 from jaxtyping import Bool, Int8
 
 from circuits.collapse import COLLAPSED_SHARE, is_collapsed
-from circuits.constructions.building.construction import Construction
 from circuits.constructions.patterns import parities, patterns
 from circuits.constructions.verifying.conditions import fires_as_printed, firing_condition
-from circuits.constructions.verifying.rational import ExactValues, exact_values
-from circuits.errors import InputError
+from circuits.constructions.verifying.rational import ExactValues, number
+
+FEW = 2  # outputs that are named one by one
 
 
 @dataclass(frozen=True)
@@ -148,86 +147,80 @@ class Verification:
             if (fires_as_printed(printed, self.bits) != fires[:, neuron]).any()
         )
 
-    def __str__(self) -> str:
-        from circuits.constructions.verifying.verdict import verdict
+    def verdict(self, *, scope: bool = True) -> list[str]:
+        """One sentence per finding, the answer first; with `scope`, also of which inputs that is true.
 
-        return "\n".join(verdict(self))
+        Examples
+        --------
+        >>> from circuits.constructions import two_neuron, verify
+        >>> answer, remedy, _ = verify(two_neuron()).verdict()
+        >>> print(answer)
+        two_neuron: does not compute parity. Its output is 1 where the parity is 1, 0 where it is -1, never negative.
+        >>> remedy.partition(":")[0]
+        'It does with a threshold in (0, 1), or with a further neuron that is constant'
+        """
+        lines = [self._answer()]
+        if not (self.computes_parity or self.collapsed) and self.thresholds is not None:
+            low, high = self.thresholds
+            lines.append(
+                f"It does with a threshold in ({number(low)}, {number(high)}), or with a further neuron that is "
+                f"constant: bias 1, readout weight in ({number(-high)}, {number(-low)})."
+            )
+        lines += [
+            f"{one.neuron} fires when {one.found}; printed in the source: {one.printed}." for one in self.disagreements
+        ]
+        if self.printed and not self.disagreements:
+            lines.append("Every neuron fires exactly when its source says.")
+        if scope and self.n_inputs > self.k:
+            lines.append(self._scope())
+        return lines
+
+    def __str__(self) -> str:
+        return "\n".join(self.verdict())
 
     def _least(self, outputs: np.ndarray) -> Fraction:
         return Fraction(int(outputs.min()), self.values.output_over)
 
+    def _answer(self) -> str:
+        name, n_patterns = self.name, len(self.parities)
+        if self.collapsed:
+            largest = self.train_largest_output
+            of_data = largest is not None
+            whose = "The network's" if of_data else "Its"
+            where = "its training set" if of_data else f"the {n_patterns} patterns"
+            size = Fraction(largest) if largest is not None else self.largest_output
+            return (
+                f"{name}: has collapsed. {whose} largest output on {where} is {number(size)}, where the loss asks "
+                f"for 1: it computes nothing."
+            )
+        if self.computes_parity:
+            return (
+                f"{name}: computes parity. Its output is positive on every pattern of parity 1, negative on every "
+                f"one of parity -1. Margin {number(self.margin)}."
+            )
+        where_one, where_minus_one = (self._described(parity) for parity in (1, -1))
+        outputs = f"Its output is {where_one} where the parity is 1, {where_minus_one} where it is -1"
+        never = self._never()
+        how = f"never {never}" if never else f"of the wrong sign on {int(self.wrong.sum())} of {n_patterns} patterns"
+        return f"{name}: does not compute parity. {outputs}, {how}."
 
-def verify(
-    network: Construction | Mapping[str, np.ndarray],
-    support: Sequence[int] | None = None,
-    *,
-    name: str = "network",
-    neurons: Sequence[str] | None = None,
-    train_largest_output: float | None = None,
-) -> Verification:
-    """Evaluate a network exactly on every pattern of its relevant bits, the other inputs held at 0.
+    def _described(self, parity: int) -> str:
+        """The outputs on the patterns of this parity: the values when they are few, else the range."""
+        over = self.values.output_over
+        found = np.unique(self.values.output[self.parities == parity]).tolist()
+        texts = [number(Fraction(value, over)) for value in found]
+        return " or ".join(texts) if len(texts) <= FEW else f"{texts[0]} to {texts[-1]}"
 
-    Parameters
-    ----------
-    network
-        A construction, or W (neuron, input), b (neuron,), u (neuron,) by name; floats are taken for the rationals that
-        they are.
-    support
-        For arrays: indices of the relevant bits, in any order; by default every input is one. A construction has only
-        relevant bits, and takes none.
-    name
-        For arrays: what they are.
-    neurons
-        For arrays: names of the neurons; by default h0, h1, …
-    train_largest_output
-        For arrays: largest |f| on the network's training set, >= 0, if it has one: it decides whether the network has
-        collapsed. By default the patterns do.
+    def _never(self) -> str | None:
+        output = self.values.output
+        return "negative" if (output >= 0).all() else "positive" if (output <= 0).all() else None
 
-    Returns
-    -------
-    The verification; `computes_parity` is the verdict, `str()` of it says why. Bits and neurons are numbered from 0, as
-    arrays index them, and in ascending order: the papers' x1 and h1 are x0 and h0 here.
-
-    Raises
-    ------
-    InputError
-        The support is not one of the network's, the shapes do not fit, a weight is NaN or infinite, or there are too
-        many patterns.
-
-    References
-    ----------
-    Merrill et al. 2023, appendix D.
-
-    Examples
-    --------
-    >>> from circuits.constructions import six_neuron, two_neuron
-    >>> verify(six_neuron()).margin, verify(six_neuron()).conditions[0]
-    (Fraction(1, 1), '(x0 = -1 ∨ x1 = -1) ∧ x2 = 1')
-    >>> verify(two_neuron()).computes_parity, verify(two_neuron()).thresholds
-    (False, (Fraction(0, 1), Fraction(1, 1)))
-    >>> verify({"W": np.array([[1.0, 0.5], [-1.0, 0.0]]), "b": np.zeros(2), "u": np.array([1.0, -1.0])}, [0]).n_left_out
-    1
-    """
-    if isinstance(network, Construction):
-        if support is not None:
-            raise InputError(f"{network.name} has no input but its {network.k} relevant bits, so it takes no support.")
-        values = exact_values(network.W, network.b, network.u, network.k)
-        names = tuple(f"h{index}" for index in range(network.n_neurons))
-        where = tuple(range(network.k))
-        readout = tuple(Fraction(one) for one in network.u)
-        return Verification(network.name, where, network.k, 0, names, readout, values, network.printed)
-    W, b, u = (np.asarray(network[which]) for which in "Wbu")
-    if W.ndim != 2 or b.shape != (len(W),) or u.shape != (len(W),):
-        raise InputError(f"W {W.shape}, b {b.shape}, u {u.shape} must be (neuron, input), (neuron,), (neuron,).")
-    n = W.shape[1]
-    where = tuple(range(n)) if support is None else tuple(sorted(support))
-    if len(set(where)) != len(where) or not where or not all(0 <= bit < n for bit in where):
-        raise InputError(f"support {list(where)} must name different bits of 0..{n - 1}.")
-    values = exact_values(W[:, where].tolist(), b.tolist(), u.tolist(), len(where))
-    others = np.delete(W, where, axis=1)
-    if not np.isfinite(others).all():
-        raise InputError("the network has diverged: a weight is NaN or infinite, so it has no exact value.")
-    left_out = int((others[u != 0] != 0).any(axis=0).sum())
-    names = tuple(f"h{index}" for index in range(len(W))) if neurons is None else tuple(neurons)
-    readout = tuple(Fraction(one) for one in u.tolist())
-    return Verification(name, where, n, left_out, names, readout, values, train_largest_output=train_largest_output)
+    def _scope(self) -> str:
+        k, n = self.k, self.n_inputs
+        where = f"Relevant {'bit' if k == 1 else 'bits'}: {' '.join(map(str, self.inputs))}"
+        if not self.n_left_out:
+            return f"{where}. No neuron has a weight on any other input, so this holds for all 2^{n} inputs."
+        return (
+            f"{where}. The other {n - k} inputs are held at 0, their mean: this is about the network restricted to its "
+            f"{k} relevant bits, and proves nothing for the 2^{n} inputs it has."
+        )

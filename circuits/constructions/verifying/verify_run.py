@@ -7,10 +7,11 @@ actual input they are ±1, and what weight is left on them can still turn a sign
 import numpy as np
 from jaxtyping import Bool
 
-from circuits.checkpoints.collapsed import train_largest_output
+from circuits.checkpoints.collapsed import outputs_of
 from circuits.checkpoints.run import Run
-from circuits.collapse import largest_output
-from circuits.constructions.verifying.verification import Verification, verify
+from circuits.collapse import LARGEST_OUTPUT, largest_output
+from circuits.constructions.verifying.verification import Verification
+from circuits.constructions.verifying.verify import verify
 from circuits.errors import InputError
 
 
@@ -58,7 +59,7 @@ def verify_run(
     which = np.flatnonzero(mask)
     some = "" if kept is None else f", {len(which)} of {len(mask)} neurons"
     if kept is None or run.collapsed.values[index, run.seed_index(seed)]:
-        largest = train_largest_output(run, seed, index)
+        largest = _train_largest_output(run, seed, index)
     else:  # some neurons of a live network
         W, b, u = (network[short][which].astype(np.float64) for short in "Wbu")
         inputs = run.data(seed)["train_inputs"].values.astype(np.float64)
@@ -74,3 +75,11 @@ def verify_run(
         )
     except InputError as error:
         raise InputError(f"{what}: {error}") from None
+
+
+def _train_largest_output(run: Run, seed: int, index: int) -> float:
+    """Largest |f| of a network on its training set; computed if the run does not store it."""
+    if LARGEST_OUTPUT in run.metrics:
+        return float(run.metrics[LARGEST_OUTPUT].values[index, run.seed_index(seed)])
+    outputs = outputs_of(run.config.model, run.arrays(seed, index), run.data(seed)["train_inputs"].values)
+    return largest_output(outputs, has_classes=False)

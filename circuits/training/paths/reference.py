@@ -15,6 +15,7 @@ import xarray as xr
 
 from circuits.config import Config
 from circuits.interfaces import Model, untouched
+from circuits.models.network import Network
 from circuits.training.hooks import training_tap
 from circuits.training.losses import metrics_of, per_example
 from circuits.training.paths.stepper import Snapshot, example_order, is_random
@@ -40,7 +41,7 @@ class Reference(TorchStepper):
         self.n_lanes = len(config.seeds)
         self._is_random = is_random(config)
         self._networks = [
-            config.model.network({name: start.parameters[name][index] for name in config.shapes}).to(device)
+            Network(config.model, {name: start.parameters[name][index] for name in config.shapes}).to(device)
             for index in range(len(config.seeds))
         ]
         self._trained = [
