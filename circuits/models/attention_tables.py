@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from einops import einsum
 from jaxtyping import Float, Int
 from torch.nn.functional import embedding
 
@@ -99,15 +100,15 @@ def forward_by_tables(
     positions = torch.cat([tables.positions, torch.tensor([last])])
     stream = embedding(tokens, parameters["embed.W_E"]) + embedding(positions, W_pos)  # (row, d_model)
 
-    query = torch.einsum("d,hdk->hk", stream[-1], W_Q) + b_Q
-    keys = torch.einsum("rd,hdk->hrk", stream, W_K) + b_K[:, None]
-    values = torch.einsum("rd,hdk->hrk", stream, W_V) + b_V[:, None]  # (head, row, d_head)
+    query = einsum(stream[-1], W_Q, "d_model, head d_model d_head -> head d_head") + b_Q
+    projected = "row d_model, head d_model d_head -> head row d_head"
+    keys, values = einsum(stream, W_K, projected) + b_K[:, None], einsum(stream, W_V, projected) + b_V[:, None]
     scores = (keys @ query[..., None])[..., 0] / math.sqrt(W_Q.shape[-1])
     W_out, b_out = parameters["blocks.0.mlp.W_out"], parameters["blocks.0.mlp.b_out"]
     filling = W_U.new_zeros(len(W_U), -(W_in.shape[1] + W_U.shape[1]) % LINE)
     read = torch.cat([W_in, W_U, filling], dim=1)  # (d_model, neuron and class)
     table = (values[:, :n_rows] - values[:, -1:]) @ (W_O @ read)
-    same = stream[-1] + torch.einsum("hk,hkd->d", values[:, -1], W_O) + b_O
+    same = stream[-1] + einsum(values[:, -1], W_O, "head d_head, head d_head d_model -> d_model") + b_O
     base = same @ read + torch.cat([parameters["blocks.0.mlp.b_in"], b_out @ W_U, filling[0]])
 
     mixed = mixture(scores[:, :n_rows] - scores[:, -1:], table, base, tables.places)

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from einops import rearrange
 
 from circuits.config_base import Decay, LayerCount, PositiveInt
 from circuits.interfaces import HiddenLayer, Model, Shapes, Signature, Tap, untouched
@@ -100,9 +101,9 @@ class Recurrent(Model):
         def incoming(net: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
             layer = self.n_layers - 1
             both = np.concatenate([net[f"weight_ih_l{layer}"], net[f"weight_hh_l{layer}"]], axis=1)
-            W = both.reshape(self.n_gates, self.hidden, -1).transpose(1, 0, 2).reshape(self.hidden, -1)
-            biases = (net[f"bias_ih_l{layer}"] + net[f"bias_hh_l{layer}"]).reshape(self.n_gates, self.hidden)
-            return W, np.linalg.norm(biases, axis=0)
+            W = rearrange(both, "(gate unit) source -> unit (gate source)", gate=self.n_gates)
+            biases = net[f"bias_ih_l{layer}"] + net[f"bias_hh_l{layer}"]
+            return W, np.linalg.norm(rearrange(biases, "(gate unit) -> gate unit", gate=self.n_gates), axis=0)
 
         layer = HiddenLayer(self.hidden, incoming, lambda net: net["readout.W"].reshape(-1, self.hidden).T)
         return {"hook_dropped": layer}

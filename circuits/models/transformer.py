@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
+from einops import einsum
 from pydantic import model_validator
 
 from circuits.config_base import Decay, LayerCount, PositiveInt
@@ -210,15 +211,17 @@ class Transformer(Model):
 
         def projected(which: str, read: torch.Tensor) -> torch.Tensor:
             weights, bias = parameters[f"{block}.attn.W_{which}"], parameters[f"{block}.attn.b_{which}"]
-            return torch.einsum("...pd,hdk->...hpk", read, weights) + bias[:, None]
+            heads = einsum(read, weights, "... position d_model, head d_model d_head -> ... head position d_head")
+            return heads + bias[:, None]
 
         n_keys = read.shape[-2]
         queries, keys, values = projected("Q", read[..., -n_queries:, :]), projected("K", read), projected("V", read)
         scores = queries @ keys.mT / math.sqrt(self.head_width)  # (example, head, query, key)
         later = torch.ones(n_keys, n_keys, dtype=torch.bool, device=read.device).triu(1)[-n_queries:]
         pattern = tap(f"{block}.attn.hook_pattern", scores.masked_fill(later, -math.inf).softmax(-1))
-        outputs = torch.einsum("...hpk,hkd->...pd", pattern @ values, parameters[f"{block}.attn.W_O"])
-        return outputs + parameters[f"{block}.attn.b_O"]
+        W_O, b_O = parameters[f"{block}.attn.W_O"], parameters[f"{block}.attn.b_O"]
+        mixed = pattern @ values
+        return einsum(mixed, W_O, "... head query d_head, head d_head d_model -> ... query d_model") + b_O
 
     def activated(self, before: torch.Tensor) -> torch.Tensor:
         """The MLP's activation function."""

@@ -17,6 +17,7 @@ from collections import Counter
 from typing import Annotated, Literal
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Bool, Int, Int8, Int16
 from pydantic import Field, model_validator
 
@@ -289,7 +290,8 @@ class Modular(Task):
         if inputs.shape[1] != self.signature.n_inputs:
             raise ValueError(f"inputs have {inputs.shape[1]} columns, but this task's have {self.signature.n_inputs}")
         if self.encoding == "one-hot":
-            return inputs.reshape(-1, self.n_summands, self.p).argmax(axis=2).astype(np.int16)
+            one_hot = rearrange(inputs, "example (operand residue) -> example operand residue", residue=self.p)
+            return one_hot.argmax(axis=2).astype(np.int16)
         return inputs[:, self._positions].astype(np.int16)
 
     @property

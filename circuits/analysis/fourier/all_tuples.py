@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Bool, Float
 
 from circuits.analysis.fourier.cyclic import CyclicGroup, group_of
@@ -95,7 +96,7 @@ class AllTuples:
         if table is None:
             return []
         if task.encoding == "one-hot":
-            by_operand = table.reshape(self.group.n_operands, task.p, -1)
+            by_operand = rearrange(table, "(operand residue) feature -> operand residue feature", residue=task.p)
         elif table.ndim == 2:
             by_operand = table[None]
         else:

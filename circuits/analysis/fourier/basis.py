@@ -9,6 +9,7 @@ and its sine have of the table's norm: √Σ (coefficients)² over both and all 
 
 import numpy as np
 import scipy.fft
+from einops import rearrange
 from jaxtyping import Float, Int
 
 
@@ -32,8 +33,8 @@ def cyclic_basis(m: int) -> Float[np.ndarray, "element function"]:
     [[0.707, 0.707], [0.707, -0.707]]
     """
     angles = 2 * np.pi / m * (np.outer(np.arange(m), np.arange(1, n_frequencies(m) + 1)) % m)  # (element, frequency)
-    waves = np.sqrt(2 / m) * np.stack([np.cos(angles), np.sin(angles)], axis=2).reshape(m, -1)
-    basis = np.concatenate([np.full((m, 1), m**-0.5), waves], axis=1)[:, :m]
+    waves = rearrange([np.cos(angles), np.sin(angles)], "wave element frequency -> element (frequency wave)")
+    basis = np.concatenate([np.full((m, 1), m**-0.5), np.sqrt(2 / m) * waves], axis=1)[:, :m]
     if m % 2 == 0:
         basis[:, -1] /= np.sqrt(2)
     return basis
@@ -82,9 +83,9 @@ def cyclic_coefficients(values: Float[np.ndarray, "*shape"], axis: int = 0) -> F
     values = np.moveaxis(values, axis, 0)
     m = len(values)
     found = scipy.fft.rfft(values, axis=0, norm="ortho")[1:]  # (frequency, ...)
-    both = np.sqrt(values.dtype.type(2)) * np.stack([found.real, -found.imag], axis=1)
+    waves = rearrange([found.real, -found.imag], "wave frequency ... -> (frequency wave) ...")
     constant = values.sum(axis=0, keepdims=True) * values.dtype.type(m**-0.5)
-    coefficients = np.concatenate([constant, both.reshape(-1, *values.shape[1:])])[:m]
+    coefficients = np.concatenate([constant, np.sqrt(values.dtype.type(2)) * waves])[:m]
     if m % 2 == 0:
         coefficients[-1] /= np.sqrt(values.dtype.type(2))
     return np.moveaxis(coefficients, 0, axis)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Int
 
 from circuits.config import Config
@@ -56,7 +57,7 @@ class CyclicGroup:
     @cached_property
     def elements(self) -> Int[np.ndarray, "tuple operand"]:
         """All m^K tuples of elements, the last operand changing fastest."""
-        return np.indices((self.order,) * self.n_operands).reshape(self.n_operands, -1).T
+        return rearrange(np.indices((self.order,) * self.n_operands), "operand ... -> (...) operand")
 
     @cached_property
     def tuples(self) -> Int[np.ndarray, "tuple operand"]:

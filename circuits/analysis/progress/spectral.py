@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Float
 
 from circuits.config import Config
@@ -79,11 +80,9 @@ def as_matrix(values: Float[np.ndarray, "*any"], dims: tuple[str, ...]) -> Float
     """
     if values.ndim < 3:
         return np.atleast_2d(values)
-    if {"head", "d_head"} < set(dims):
-        places = [dims.index(dim) for dim in ("head", "d_head")]
-        values = np.moveaxis(values, places, (0, 1))
-        return values.reshape(values.shape[0] * values.shape[1], -1)
-    return values.reshape(-1, values.shape[-1])
+    rows = ("head", "d_head") if {"head", "d_head"} < set(dims) else dims[:-1]
+    columns = [dim for dim in dims if dim not in rows]
+    return rearrange(values, f"{' '.join(dims)} -> ({' '.join(rows)}) ({' '.join(columns)})")
 
 
 def layer_of_parameter(config: Config) -> dict[str, str]:

@@ -19,6 +19,7 @@ from functools import cached_property
 from math import gcd, log
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Float
 
 from circuits.errors import InputError
@@ -66,7 +67,10 @@ class ModularAddition:
         turns = k * np.arange(self.p) % self.p / self.p  # exact but for one rounding
         W = np.concatenate([_cos(turns + a), _cos(turns + b)], axis=2)
         U = self.amplitude / 3 * _cos(turns + a + b)
-        return {"hidden.0.W": W.reshape(self.n_neurons, 2 * self.p), "readout.W": U.reshape(self.n_neurons, self.p).T}
+        return {
+            "hidden.0.W": rearrange(W, "frequency phase input -> (frequency phase) input"),
+            "readout.W": rearrange(U, "frequency phase output -> output (frequency phase)"),
+        }
 
     @cached_property
     def loss(self) -> float:
