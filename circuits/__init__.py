@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from circuits.presets import preset as preset
     from circuits.presets import preset_configs as preset_configs
     from circuits.presets import preset_seconds as preset_seconds
+    from circuits.presets.resolve import resolve_config as resolve_config
     from circuits.training.loop import train as train
     from circuits.training.lottery_ticket import ticket as ticket
     from circuits.training.replay import replay as replay

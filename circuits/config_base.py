@@ -1,6 +1,6 @@
 """The base of every piece of a config, and the kinds of numbers that their fields hold."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,3 +18,19 @@ class Part(BaseModel):
     """Base of every piece of a config: unknown fields are refused, and nothing changes after validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+    def leaves(self) -> dict[str, Any]:
+        """Every value by its dotted name, as plain data.
+
+        Examples
+        --------
+        >>> import circuits
+        >>> list(circuits.preset("merrill-2023").leaves())[2:5]
+        ['task.kind', 'task.n', 'task.k']
+        """
+        values: dict[str, Any] = {}
+        for name, value in self.model_dump(mode="json").items():
+            part = getattr(self, name)
+            inner = {f"{name}.{key}": leaf for key, leaf in part.leaves().items()} if isinstance(part, Part) else None
+            values |= {name: value} if inner is None else inner
+        return values

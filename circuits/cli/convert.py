@@ -9,9 +9,10 @@ import tyro
 from circuits.cli.console import remark, result, size
 from circuits.cli.flags import Flag, flag_class, flags_of, overlaid
 from circuits.cli.parsing import known, parsed, validated
-from circuits.config import Config, parse, read_config
+from circuits.config import Config
 from circuits.errors import InputError
-from circuits.registry import MODELS, TASKS, Entry, lookup
+from circuits.presets.resolve import resolve_config
+from circuits.registry import MODELS, Entry, lookup
 from circuits.tabular import count
 
 if TYPE_CHECKING:
@@ -154,13 +155,13 @@ def state_dicts(words: list[str]) -> int:
 
 def _start(given: _Start) -> Config:
     if given.config is not None:
-        config = read_config(given.config)
+        config = resolve_config(file=given.config)
         if given.model not in (None, config.model.kind):
             raise InputError(f"--model {given.model} is not what {given.config} says: {config.model.kind}. Pass one.")
         return config
     kind = given.model or next(iter(MODELS))
     lookup(MODELS, kind, "model")
-    return parse({"name": "imported", "task": {"kind": next(iter(TASKS))}, "model": {"kind": kind}})
+    return resolve_config(overrides={"name": "imported", "model.kind": kind})
 
 
 def _described_by_the_user(start: Config) -> list[Flag]:

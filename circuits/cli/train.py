@@ -5,7 +5,7 @@ config it gives; then the flags are read.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,10 +17,11 @@ from circuits.cli.flags import arities, flag_class, flags_of, overlaid
 from circuits.cli.opening import opened_run
 from circuits.cli.parsing import known, parsed, validated
 from circuits.cli.values import is_flag, is_number, is_truth, listed
-from circuits.config import Config, assign, default_part, parse, read_config
+from circuits.config import Config
 from circuits.errors import InputError, nearest
-from circuits.presets import preset, preset_configs
-from circuits.registry import MODELS, PRESETS, TASKS
+from circuits.presets import preset_configs
+from circuits.presets.resolve import overridden, resolve_config
+from circuits.registry import PRESETS
 from circuits.tabular import count
 
 if TYPE_CHECKING:
@@ -116,28 +117,17 @@ def _several(starts: Sequence[Config], first: Config, flags: Any, typed: set[str
         raise InputError(f"The preset is {len(starts)} configs, which --name cannot rename. Pass a folder to --out.")
     if flags.out is not None and flags.out.suffix == ".h5":
         raise InputError(f"The preset is {len(starts)} configs, so --out {flags.out} must be a folder.")
-    wanted = {key: value for key, value in _leaves(first.model_dump(mode="json")) if key in typed}
-    leaves = [dict(_leaves(start.model_dump(mode="json"))) for start in starts]
+    wanted = {key: value for key, value in first.leaves().items() if key in typed}
+    leaves = [start.leaves() for start in starts]
     for key in wanted:
         if len({json.dumps(one.get(key)) for one in leaves}) > 1:
             remark(f"--{key.replace('_', '-')} makes equal in what the {len(starts)} configs differ.")
     jobs = []
     for start in starts:
-        data = start.model_dump(mode="json")
-        for key, value in wanted.items():
-            assign(data, key, value)
-        config = parse(data)
+        config = overridden(start, wanted)
         folder, _, name = config.name.partition("/")
         jobs.append((config, (flags.out or FOLDER / folder) / f"{name}.h5"))
     return jobs
-
-
-def _leaves(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in data.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
@@ -253,7 +243,7 @@ def _is_preset(word: str) -> bool:
 
 def _no_preset(name: str, flag: str = "", *values: str) -> InputError:
     """The error for an unknown preset, which may have been meant as a second value of the flag before it."""
-    flags = flag_class("Train", flags_of(_default()), "", TrainFlags)
+    flags = flag_class("Train", flags_of(resolve_config()), "", TrainFlags)
     arity = arities(flags).get(flag)
     said = f"There is no preset '{name}'. {nearest(name, PRESETS)}"
     if arity is not None and arity.switch:
@@ -263,14 +253,8 @@ def _no_preset(name: str, flag: str = "", *values: str) -> InputError:
     return InputError(said)
 
 
-def _default() -> Config:
-    return parse({"task": {"kind": next(iter(TASKS))}, "model": {"kind": next(iter(MODELS))}})
-
-
 def _starts(name: str | None, given: TrainFlags) -> list[Config]:
     """The configs that the flags change: of the run to resume, the preset, the file, or the defaults."""
-    if name is not None and given.config is not None:
-        raise InputError(f"Both preset '{name}' and --config {given.config} say what to train. Pass one.")
     if given.resume and given.overwrite:
         raise InputError("--resume continues a run, --overwrite replaces it. Pass one.")
     if given.from_ is not None:
@@ -285,15 +269,10 @@ def _starts(name: str | None, given: TrainFlags) -> list[Config]:
         raise InputError("--seed goes with --from, and says which network. For the seeds of a run pass --seeds.")
     elif given.keep is not None:
         raise InputError("--keep goes with --from, and says which of its neurons to train.")
-    elif given.config is not None:
-        start = read_config(given.config)
-    elif name is not None:
-        configs = list(preset_configs(name).values()) if name in PRESETS else [preset(name)]
-        if len(configs) > 1:
-            return [_changed(config, given.set) for config in configs]
-        start = configs[0]
+    elif name in PRESETS and given.config is None and len(configs := preset_configs(name)) > 1:
+        return [_changed(config, given.set) for config in configs.values()]
     else:
-        start = _default()
+        start = resolve_config(name, file=given.config)
     if given.resume and given.config is None:
         start = _stored(given.out or FOLDER / f"{given.name or start.name}.h5", name and (given.name or start.name))
     return [_changed(start, given.set)]
@@ -313,10 +292,9 @@ def _stored(path: Path, expected: str | None) -> Config:
         return run.config
 
 
-def _changed(config: Config, assignments: Sequence[str]) -> Config:
-    """The config with `KEY=JSON` assignments applied; a value that is not JSON is a word."""
-    data = config.model_dump(mode="json")
-    said: list[tuple[str, str, Any]] = []
+def _assigned(assignments: Sequence[str]) -> dict[str, Any]:
+    """The values of `KEY=JSON` words by key; a value that is not JSON is a word."""
+    values: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals:
@@ -327,52 +305,17 @@ def _changed(config: Config, assignments: Sequence[str]) -> Config:
             value = json.loads(text)
         except (ValueError, RecursionError):
             value = text
-        key = key.replace("-", "_")
-        _refuse_unknown(data, key)
-        part, _, field_name = key.partition(".")
-        if field_name == "kind" and data[part]["kind"] != value:
-            data[part] = _default_part(part, value)
-        assign(data, key, value)
-        _refuse_lost(said, assignment, key, data)
-        said.append((assignment, key, value))
-    return _reparsed(data) if assignments else config
+        values[key.replace("-", "_")] = value
+    return values
 
 
-def _refuse_lost(said: Sequence[tuple[str, str, Any]], assignment: str, key: str, data: dict[str, Any]) -> None:
-    """Refuse an assignment that undoes one before it; to change a field of what was set whole is no such thing."""
-    for earlier, where, value in said:
-        place: Any = data
-        for name in where.split("."):
-            place = place.get(name, ...) if isinstance(place, dict) else ...
-        if place != value and not key.startswith(f"{where}."):
-            raise InputError(
-                f"--set {assignment} undoes --set {earlier}, which stands before it. "
-                f"Leave one out, or put {earlier} last if the config then still has it."
-            )
-
-
-def _default_part(part: str, kind: Any) -> dict[str, Any]:
+def _changed(config: Config, assignments: Sequence[str]) -> Config:
+    """The config with the fields that `--set` changes."""
+    overrides = _assigned(assignments)
     try:
-        return default_part(part, kind)
+        return overridden(config, overrides)
     except InputError as error:
-        text = str(error)
-        raise InputError(f"--set: {part}: {text[0].lower()}{text[1:]}") from None
-
-
-def _reparsed(data: dict[str, Any]) -> Config:
-    try:
-        return parse(data)
-    except InputError as error:
-        raise InputError(f"--set: {str(error).removeprefix('config: ')}") from None
-
-
-def _refuse_unknown(data: dict[str, Any], key: str) -> None:
-    place: Any = data
-    for name in key.split("."):
-        if not isinstance(place, dict) or name not in place:
-            there = nearest(name, place) if isinstance(place, dict) else f"'{key.rpartition('.')[0]}' has no fields."
-            raise InputError(f"--set: there is no '{key}' in the config. {there}")
-        place = place[name]
+        raise InputError(f"--set: {error}") from None
 
 
 def _plan(jobs: Sequence[tuple[Config, Path]], replaces: bool) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +133,8 @@ def _append_all(path: Path, config: Config, networks: Callable[[int], Sequence[A
         ):
             found = networks(step)
             parameters = {name: np.stack([one[name] for one in found]).astype(config.dtype) for name in config.shapes}
-            stepper = choice.stepper(config, data, Start(step, parameters, {}, {}))
-            try:
+            with closing(choice.stepper(config, data, Start(step, parameters, {}, {}))) as stepper:
                 row = stacked([found for lane in range(stepper.n_lanes) for found in stepper.snapshots(lane)])
-            finally:
-                stepper.close()
             writer.append(step, step / config.steps_per_epoch, row)
 
 

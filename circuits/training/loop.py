@@ -309,13 +309,7 @@ def _resumable(
 
 
 def _first_difference(stored: Config, wanted: Config) -> str:
-    def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-        items: dict[str, Any] = {}
-        for key, value in data.items():
-            items |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        return items
-
-    old, new = flat(stored.model_dump()), flat(wanted.model_dump())
+    old, new = stored.leaves(), wanted.leaves()
     key = next(key for key in [*old, *new] if key != "epochs" and old.get(key) != new.get(key))
     return f"{key}: {old.get(key)!r} there, {new.get(key)!r} asked"
 

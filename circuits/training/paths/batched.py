@@ -37,7 +37,6 @@ class Batched(TorchStepper):
 
     @classmethod
     def refusal(cls, config: Config, device: str) -> str | None:
-        """Why this path does not serve a config on a device; None if it does."""
         if config.model.lockstep and not is_random(config):
             return None
         return f"The networks of this config ('{config.model.kind}', dropout or input noise) cannot train as one"
@@ -65,7 +64,6 @@ class Batched(TorchStepper):
         self._outputs = torch.vmap(config.model.forward)
 
     def advance(self, lane: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
-        """Take updates `start` to `stop` of an epoch, for every network."""
         config = self.config
         for group in self._optimizer.param_groups:
             group["lr"], group["weight_decay"] = rates.lr, 0.0
@@ -102,7 +100,6 @@ class Batched(TorchStepper):
 
     @torch.no_grad()
     def snapshots(self, lane: int) -> list[Snapshot]:
-        """Copies of every network's parameters, and its metrics as it is now, by name."""
         return [self._snapshot(network) for network in range(len(self.config.seeds))]
 
     def _snapshot(self, network: int) -> Snapshot:
@@ -119,6 +116,5 @@ class Batched(TorchStepper):
         return {name: values.cpu().numpy().copy() for name, values in net.items()}, metrics
 
     def optimizer_state(self) -> Arrays:
-        """What the optimizer keeps, (seed, …); nothing for plain SGD."""
         state = state_of(self.config, self._trained, self._optimizer)
         return state | ({"step": np.full(len(self.config.seeds), state["step"])} if "step" in state else {})

@@ -19,6 +19,11 @@ from circuits.training.rates import Rates
 from circuits.training.start import Arrays, Start
 from circuits.training.unseen import unseen_accuracy, unseen_of
 
+SERVES = (
+    "The fused kernel serves the relu model with hinge loss and SGD on inputs of ±1, on cpu, with the loss in the "
+    "precision of the parameters"
+)
+
 
 class FusedRelu(Stepper):
     """The relu networks of all seeds, stepped by `kernels.train_batches`.
@@ -36,17 +41,12 @@ class FusedRelu(Stepper):
 
     @classmethod
     def refusal(cls, config: Config, device: str) -> str | None:
-        """Why this path does not serve a config on a device; None if it does."""
         draws_or_keeps = config.input_noise or config.optimizer.moments or config.batch_size is None
         kinds = (config.model.kind, config.loss, config.optimizer.kind)
         one_precision = config.loss_dtype in (None, config.dtype)
         fits = kinds == ("relu", "hinge", "sgd") and config.task.inputs_are_signs and one_precision
-        if fits and not draws_or_keeps and device == "cpu":
-            return None
-        return (
-            "The fused kernel serves the relu model with hinge loss and SGD on inputs of ±1, on cpu, "
-            "with the loss in the precision of the parameters"
-        )
+        serves = fits and not draws_or_keeps and device == "cpu"
+        return None if serves else SERVES
 
     @classmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
@@ -97,7 +97,6 @@ class FusedRelu(Stepper):
         self._limits = one_blas_thread()  # for metrics that multiply matrices; the step does not
 
     def advance(self, network: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
-        """Take updates `start` to `stop` of an epoch, for one network."""
         inputs, targets = self._train[network]
         order = example_order(self.config.seeds[network], epoch, len(targets))
         kernels.train_batches(
@@ -106,7 +105,6 @@ class FusedRelu(Stepper):
         )  # fmt: skip
 
     def snapshots(self, network: int) -> list[Snapshot]:
-        """Copies of a network's parameters, and its metrics as it is now, by name."""
         arrays, targets = self._networks[network], self._train[network][1]
         room = self._room()
         train_loss, train_right, train_zero, largest = kernels.evaluate(*arrays, self._patterns[network], targets, room)
@@ -148,8 +146,7 @@ class FusedRelu(Stepper):
         return self._of_thread.room
 
     def optimizer_state(self) -> Arrays:
-        """Plain SGD keeps none."""
-        return {}
+        return {}  # plain SGD keeps none
 
     def close(self) -> None:
         """Give BLAS its threads back."""

@@ -17,7 +17,6 @@ class Prepared(Reference):
 
     @classmethod
     def refusal(cls, config: Config, device: str) -> str | None:
-        """Why this path does not serve a config on a device; None if it does."""
         if config.model.can_prepare and device == "cpu":
             return None
         return f"The model '{config.model.kind}' has no faster forward pass with these settings on {device}"

@@ -33,8 +33,7 @@ class Reference(TorchStepper):
 
     @classmethod
     def refusal(cls, config: Config, device: str) -> str | None:
-        """It serves every config on every device."""
-        return None
+        return None  # it serves every config on every device
 
     def __init__(self, config: Config, data: xr.Dataset, start: Start, device: str) -> None:
         super().__init__(config, data, start, device)
@@ -57,7 +56,6 @@ class Reference(TorchStepper):
         self._on_test = [outputs_on(config.model, inputs, EXAMPLES_AT_ONCE, self.prepares) for inputs, _ in self._test]
 
     def advance(self, network: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
-        """Take updates `start` to `stop` of an epoch, for one network."""
         config, net, optimizer = self.config, self._networks[network], self._optimizers[network]
         inputs, targets = self._train[network]
         seed = config.seeds[network]
@@ -89,7 +87,6 @@ class Reference(TorchStepper):
 
     @torch.no_grad()
     def snapshots(self, network: int) -> list[Snapshot]:
-        """Copies of a network's parameters, and its metrics as it is now, by name."""
         net, targets, test_targets = self._networks[network], self._train[network][1], self._test[network][1]
         state = dict(net.named_parameters())
         parameters = {name: state[name].cpu().numpy().copy() for name in self.config.shapes}
@@ -99,7 +96,6 @@ class Reference(TorchStepper):
         return [(parameters, metrics)]
 
     def optimizer_state(self) -> Arrays:
-        """What each optimizer keeps, (seed, …); nothing for plain SGD."""
         found = [
             state_of(self.config, trained, optimizer)
             for trained, optimizer in zip(self._trained, self._optimizers, strict=True)

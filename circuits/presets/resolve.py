@@ -1,0 +1,109 @@
+"""Which config results from a preset, a file and changed fields: the one that `circuits train` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from circuits.config import Config, assign, default_part, parse, read_config
+from circuits.errors import InputError, nearest
+from circuits.presets import preset as preset_named
+from circuits.registry import MODELS, TASKS
+
+
+def resolve_config(
+    preset: str | None = None, *, file: str | Path | None = None, overrides: Mapping[str, Any] = {}
+) -> Config:
+    """The config of a preset, of a file or of the defaults, with some fields changed.
+
+    Parameters
+    ----------
+    preset
+        Such as "merrill-2023"; of a preset of several configs, PRESET/NAME.
+    file
+        Instead, a JSON file, as `circuits presets NAME` prints it.
+    overrides
+        New values by the dotted name of their field, applied in this order. A part of a new kind begins with the
+        defaults of that kind.
+
+    Raises
+    ------
+    InputError
+        Preset and file are both given, there is no such preset, file, kind or field, an override undoes one before it,
+        or the config that results is invalid.
+
+    Examples
+    --------
+    >>> config = resolve_config("merrill-2023", overrides={"epochs": 9, "model.kind": "mlp", "model.widths": [16]})
+    >>> config.epochs, config.model.kind, config.model.widths
+    (9, 'mlp', (16,))
+    >>> resolve_config(overrides={"epochs.x": 3})
+    Traceback (most recent call last):
+    circuits.errors.InputError: there is no 'epochs.x' in the config. 'epochs' has no fields.
+    """
+    if preset is not None and file is not None:
+        raise InputError(f"Both preset '{preset}' and --config {file} say what to train. Pass one.")
+    if file is not None:
+        start = read_config(file)
+    elif preset is not None:
+        start = preset_named(preset)
+    else:
+        start = parse({"task": {"kind": next(iter(TASKS))}, "model": {"kind": next(iter(MODELS))}})
+    return overridden(start, overrides)
+
+
+def overridden(config: Config, overrides: Mapping[str, Any]) -> Config:
+    """A config with other values in some fields, as `resolve_config` applies them.
+
+    Examples
+    --------
+    >>> import circuits
+    >>> overridden(circuits.preset("merrill-2023"), {"model.width": 3, "model.kind": "linear"})
+    Traceback (most recent call last):
+    circuits.errors.InputError: model.kind undoes model.width, which stands before it. Leave one out, or put \
+model.width last if the config then still has it.
+    """
+    data = config.model_dump(mode="json")
+    applied: dict[str, Any] = {}
+    for key, value in overrides.items():
+        _refuse_unknown(data, key)
+        part, _, name = key.partition(".")
+        if name == "kind" and data[part]["kind"] != value:
+            data[part] = _default_part(part, value)
+        assign(data, key, value)
+        for earlier, wanted in applied.items():
+            if _value_at(data, earlier) != wanted and not key.startswith(f"{earlier}."):
+                raise InputError(
+                    f"{key} undoes {earlier}, which stands before it. "
+                    f"Leave one out, or put {earlier} last if the config then still has it."
+                )
+        applied[key] = value
+    try:
+        return parse(data) if overrides else config
+    except InputError as error:
+        raise InputError(str(error).removeprefix("config: ")) from None
+
+
+def _default_part(part: str, kind: Any) -> dict[str, Any]:
+    try:
+        return default_part(part, kind)
+    except InputError as error:
+        text = str(error)
+        raise InputError(f"{part}: {text[0].lower()}{text[1:]}") from None
+
+
+def _value_at(data: dict[str, Any], key: str) -> Any:
+    place: Any = data
+    for name in key.split("."):
+        place = place.get(name, ...) if isinstance(place, dict) else ...
+    return place
+
+
+def _refuse_unknown(data: dict[str, Any], key: str) -> None:
+    place: Any = data
+    for name in key.split("."):
+        if not isinstance(place, dict) or name not in place:
+            hint = nearest(name, place) if isinstance(place, dict) else f"'{key.rpartition('.')[0]}' has no fields."
+            raise InputError(f"there is no '{key}' in the config. {hint}")
+        place = place[name]
