@@ -12,7 +12,7 @@ from circuits.config import parse
 from circuits.threads import usable_cores
 from circuits.training.losses import per_example
 from circuits.training.paths.choice import choose_path
-from circuits.training.paths.reference import tensors
+from circuits.training.paths.torch_stepper import examples_of
 from circuits.training.rates import Rates
 from circuits.training.start import start_of
 
@@ -37,7 +37,7 @@ def step(data: dict) -> Callable[[Path], Pairs]:
     def measure(folder: Path) -> Pairs:
         with circuits.train(config, folder / "start.h5", progress=False, overwrite=True) as run:
             everything, start = run.all_data, start_of(run)
-            (inputs, targets), *_ = tensors(config, everything, "train", "cpu")
+            inputs, targets, *_ = examples_of(config, everything, "cpu")[0]
             bridge = run.model(seed=0, checkpoint=0)
         optimizer = config.optimizer.made(bridge.parameters())
         torch.set_num_threads(usable_cores())

@@ -3,7 +3,9 @@ import torch
 import torch.nn.functional as F
 
 from circuits.config import parse
-from circuits.training.losses import in_chunks, per_example, right, undecided
+from circuits.models.linear import Linear
+from circuits.training.losses import per_example, right, undecided
+from circuits.training.paths.torch_stepper import outputs_on
 
 MODULAR = {"task": {"kind": "modular", "p": 5}, "model": {"kind": "mlp"}, "loss": "cross_entropy"}
 PARITY = {"task": {"kind": "parity"}, "model": {"kind": "relu"}}
@@ -45,8 +47,8 @@ def test_a_tie_is_wrong_and_a_network_of_equal_logits_is_undecided():
 
 
 def test_chunks_give_what_the_whole_gives():
-    inputs = torch.randn(10, 3)
-    assert torch.equal(in_chunks(lambda some: some.sum(dim=1), inputs, 4), inputs.sum(dim=1))
+    inputs, parameters = torch.randn(10, 3), {"w": torch.ones(3), "c": torch.zeros(())}
+    assert torch.equal(outputs_on(Linear(), inputs, 4, prepares=False)(parameters), inputs.sum(dim=1))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ class is right where the target's logit exceeds every other, so that a tie is wr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -67,20 +68,26 @@ def undecided(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return outputs == 0 if outputs.ndim == targets.ndim else (outputs == outputs[..., :1]).all(dim=-1)
 
 
-def metrics_of(
-    config: Config,
-    outputs: torch.Tensor,
-    targets: torch.Tensor,
-    marks: Mapping[str, torch.Tensor],
-    test_outputs: torch.Tensor,
-    test_targets: torch.Tensor,
-    unseen: torch.Tensor | None = None,
-) -> dict[str, float]:
-    """Losses and accuracies of one network, from its outputs on both sets.
+class Examples(NamedTuple):
+    """What one network trains on and is measured by.
 
-    `marks` (example,) of training examples; `unseen` (test_example,) test inputs outside the training set, None if that
-    is not told apart.
+    `marks` (example,) of training examples by name; `unseen` (test_example,) test inputs outside the training set, None
+    if that is not told apart.
     """
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    test_inputs: torch.Tensor
+    test_targets: torch.Tensor
+    marks: Mapping[str, torch.Tensor]
+    unseen: torch.Tensor | None
+
+
+def metrics_of(
+    config: Config, examples: Examples, outputs: torch.Tensor, test_outputs: torch.Tensor
+) -> dict[str, float]:
+    """Losses and accuracies of one network, from its outputs on both sets."""
+    _, targets, _, test_targets, marks, unseen = examples
     classes = outputs.ndim > targets.ndim
     largest = largest_output(outputs.detach().cpu().numpy(), classes)
     alive = not is_collapsed(largest)  # a collapsed network is right about nothing
@@ -121,8 +128,3 @@ def marked_accuracies(config: Config, n: int, n_right: int, marked: Mapping[str,
         found[f"train_accuracy_{mark}"] = share(correct, of)
         found[f"train_accuracy_{without}"] = share(n_right - correct, n - of)
     return found
-
-
-def in_chunks(forward: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, size: int) -> torch.Tensor:
-    """Outputs for many inputs, `size` at a time, so that what lies between fits in memory."""
-    return forward(inputs) if len(inputs) <= size else torch.cat([forward(part) for part in inputs.split(size)])

@@ -16,15 +16,9 @@ import torch
 import xarray as xr
 
 from circuits.config import Config
-from circuits.training.losses import in_chunks, metrics_of, per_example
-from circuits.training.paths.stepper import (
-    FLOPS_WORTH_THREADS,
-    Snapshot,
-    example_order,
-    flops_per_step,
-    is_random,
-)
-from circuits.training.paths.torch_stepper import EXAMPLES_AT_ONCE, TorchStepper, restore, shrink, state_of
+from circuits.training.losses import per_example
+from circuits.training.paths.stepper import FLOPS_WORTH_THREADS, Snapshot, example_order, flops_per_step, is_random
+from circuits.training.paths.torch_stepper import TorchStepper, restore, shrink, state_of
 from circuits.training.rates import Rates
 from circuits.training.start import Arrays, Start
 
@@ -60,7 +54,8 @@ class Batched(TorchStepper):
         self._optimizer = config.optimizer.made(self._trained.values())
         count = {"step": np.asarray(start.state["step"][0])} if "step" in start.state else {}
         restore(config, self._trained, self._optimizer, start.state | count)
-        self._inputs, self._targets = (torch.stack(which) for which in zip(*self._train, strict=True))
+        self._inputs = torch.stack([examples.inputs for examples in self._examples])
+        self._targets = torch.stack([examples.targets for examples in self._examples])
         self._outputs = torch.vmap(config.model.forward)
 
     def advance(self, lane: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
@@ -100,20 +95,10 @@ class Batched(TorchStepper):
 
     @torch.no_grad()
     def snapshots(self, lane: int) -> list[Snapshot]:
-        return [self._snapshot(network) for network in range(len(self.config.seeds))]
-
-    def _snapshot(self, network: int) -> Snapshot:
-        (inputs, targets), (test_inputs, test_targets) = self._train[network], self._test[network]
-        net = {name: values[network] for name, values in self._parameters.items()}
-
-        def outputs(some: torch.Tensor) -> torch.Tensor:
-            return in_chunks(lambda part: self.config.model.forward(net, part), some, EXAMPLES_AT_ONCE)
-
-        metrics = metrics_of(
-            self.config, outputs(inputs), targets, self._marks[network], outputs(test_inputs), test_targets,
-            self._unseen[network],
-        )  # fmt: skip
-        return {name: values.cpu().numpy().copy() for name, values in net.items()}, metrics
+        return [
+            self._snapshot(network, {name: values[network] for name, values in self._parameters.items()})
+            for network in range(len(self.config.seeds))
+        ]
 
     def optimizer_state(self) -> Arrays:
         state = state_of(self.config, self._trained, self._optimizer)

@@ -5,8 +5,7 @@ Slow and obvious. It serves every model, and the other paths are held against it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,12 +13,12 @@ import torch
 import xarray as xr
 
 from circuits.config import Config
-from circuits.interfaces import Model, untouched
+from circuits.interfaces import untouched
 from circuits.models.network import Network
 from circuits.training.hooks import training_tap
-from circuits.training.losses import metrics_of, per_example
+from circuits.training.losses import per_example
 from circuits.training.paths.stepper import Snapshot, example_order, is_random
-from circuits.training.paths.torch_stepper import EXAMPLES_AT_ONCE, TorchStepper, restore, shrink, state_of
+from circuits.training.paths.torch_stepper import TorchStepper, outputs_on, restore, shrink, state_of
 from circuits.training.rates import Rates
 from circuits.training.start import Arrays, Start
 
@@ -28,8 +27,6 @@ class Reference(TorchStepper):
     """The networks of all seeds as torch modules, each with its optimizer."""
 
     name: ClassVar[str] = "reference"
-    prepares: ClassVar[bool] = False
-    """Whether it takes a model's faster forward pass."""
 
     @classmethod
     def refusal(cls, config: Config, device: str) -> str | None:
@@ -51,13 +48,10 @@ class Reference(TorchStepper):
             restore(
                 config, trained, optimizer, {name: np.asarray(values[index]) for name, values in start.state.items()}
             )
-        at_once = config.batch if config.batch_size is None else EXAMPLES_AT_ONCE
-        self._on_train = [outputs_on(config.model, inputs, at_once, self.prepares) for inputs, _ in self._train]
-        self._on_test = [outputs_on(config.model, inputs, EXAMPLES_AT_ONCE, self.prepares) for inputs, _ in self._test]
 
     def advance(self, network: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
         config, net, optimizer = self.config, self._networks[network], self._optimizers[network]
-        inputs, targets = self._train[network]
+        inputs, targets, *_ = self._examples[network]
         seed = config.seeds[network]
         for group in optimizer.param_groups:
             group["lr"], group["weight_decay"] = rates.lr, rates.weight_decay[0]
@@ -74,26 +68,20 @@ class Reference(TorchStepper):
         parameters = dict(self._networks[network].named_parameters())
         if self.config.batch_size is None:
             return self._on_train[network](parameters)
-        inputs = self._train[network][0][batch]
+        inputs = self._examples[network].inputs[batch]
         return outputs_on(self.config.model, inputs, len(batch), self.prepares)(parameters)
 
     def _batches(self, network: int, epoch: int) -> Sequence[Any]:
         """Which examples each update of an epoch is made of."""
         if self.config.batch_size is None:
             return [slice(None)]
-        inputs = self._train[network][0]
+        inputs = self._examples[network].inputs
         order = example_order(self.config.seeds[network], epoch, len(inputs))
         return torch.from_numpy(order).to(inputs.device).split(self.config.batch)
 
     @torch.no_grad()
     def snapshots(self, network: int) -> list[Snapshot]:
-        net, targets, test_targets = self._networks[network], self._train[network][1], self._test[network][1]
-        state = dict(net.named_parameters())
-        parameters = {name: state[name].cpu().numpy().copy() for name in self.config.shapes}
-        outputs, test_outputs = self._on_train[network](state), self._on_test[network](state)
-        marks, unseen = self._marks[network], self._unseen[network]
-        metrics = metrics_of(self.config, outputs, targets, marks, test_outputs, test_targets, unseen)
-        return [(parameters, metrics)]
+        return [self._snapshot(network, dict(self._networks[network].named_parameters()))]
 
     def optimizer_state(self) -> Arrays:
         found = [
@@ -101,18 +89,3 @@ class Reference(TorchStepper):
             for trained, optimizer in zip(self._trained, self._optimizers, strict=True)
         ]
         return {name: np.stack([state[name] for state in found]) for name in found[0]}
-
-
-def outputs_on(
-    model: Model, inputs: torch.Tensor, at_once: int, prepares: bool
-) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor]:
-    """The function that gives a model's outputs for these inputs from its parameters; its fastest, if it `prepares`.
-
-    It takes `at_once` inputs at a time, so that what lies between fits in memory.
-    """
-
-    def made(part: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor]:
-        return (model.prepared(part) if prepares else None) or partial(model.forward, inputs=part)
-
-    parts = [made(part) for part in inputs.split(at_once)]
-    return parts[0] if len(parts) == 1 else lambda parameters: torch.cat([part(parameters) for part in parts])

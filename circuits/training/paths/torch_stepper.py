@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.metadata import version
 from typing import Any, ClassVar
 
@@ -12,8 +13,10 @@ import xarray as xr
 
 from circuits.config import Config
 from circuits.errors import InputError
+from circuits.interfaces import Model
 from circuits.threads import one_blas_thread, usable_cores
-from circuits.training.paths.stepper import FLOPS_WORTH_THREADS, Stepper, flops_per_step
+from circuits.training.losses import Examples, metrics_of
+from circuits.training.paths.stepper import FLOPS_WORTH_THREADS, Snapshot, Stepper, flops_per_step
 from circuits.training.start import Arrays, Start
 from circuits.training.unseen import unseen_of
 
@@ -25,14 +28,19 @@ class TorchStepper(Stepper):
 
     in_lockstep: ClassVar[bool] = False
     """Whether one update is of the networks of all seeds."""
+    prepares: ClassVar[bool] = False
+    """Whether it takes a model's faster forward pass."""
 
     def __init__(self, config: Config, data: xr.Dataset, start: Start, device: str) -> None:
         self.config = config
         self._limits, self._threads = one_blas_thread(), torch.get_num_threads()
         torch.set_num_threads(self.threads_per_step(config))
-        self._train, self._test, self._marks, self._unseen = (
-            tensors(config, data, what, device) for what in ("train", "test", "marks", "unseen")
-        )
+        self._examples = examples_of(config, data, device)
+        full_batch = config.batch_size is None and not self.in_lockstep  # its outputs are those that train
+        at_once = config.batch if full_batch else EXAMPLES_AT_ONCE
+        model, prepares = config.model, self.prepares
+        self._on_train = [outputs_on(model, each.inputs, at_once, prepares) for each in self._examples]
+        self._on_test = [outputs_on(model, each.test_inputs, EXAMPLES_AT_ONCE, prepares) for each in self._examples]
 
     @classmethod
     def device(cls, config: Config, wanted: str) -> str:
@@ -65,36 +73,51 @@ class TorchStepper(Stepper):
             "torch": version("torch"),
         }
 
+    def _snapshot(self, network: int, parameters: Mapping[str, torch.Tensor]) -> Snapshot:
+        outputs, test_outputs = self._on_train[network](parameters), self._on_test[network](parameters)
+        metrics = metrics_of(self.config, self._examples[network], outputs, test_outputs)
+        return {name: parameters[name].cpu().numpy().copy() for name in self.config.shapes}, metrics
+
     def close(self) -> None:
         """Give torch and BLAS their threads back."""
         self._limits.restore_original_limits()
         torch.set_num_threads(self._threads)
 
 
-def tensors(config: Config, data: xr.Dataset, which: str, device: str) -> list[Any]:
-    """Each seed's inputs and targets of the training or the test set; of "marks", its marks by name; of "unseen", the
-    mask of its test inputs outside the training set, None if that is not told apart.
+def examples_of(config: Config, data: xr.Dataset, device: str) -> list[Examples]:
+    """The examples of each seed, as tensors on a device."""
+    n_seeds, dtype = len(config.seeds), getattr(torch, config.dtype)
+    read = torch.long if config.model.reads == "tokens" else dtype
+    judged = torch.long if config.task.signature.n_classes is not None else dtype
+
+    def tensors(name: str, dtype: torch.dtype) -> list[torch.Tensor]:
+        values = data[name].values if "seed" in data[name].dims else data[name].values[None]
+        made = [torch.from_numpy(np.array(one)).to(device, dtype) for one in values]
+        return made if len(made) == n_seeds else made * n_seeds  # seeds may share one test set
+
+    inputs, targets = tensors("train_inputs", read), tensors("train_targets", judged)
+    test_inputs, test_targets = tensors("test_inputs", read), tensors("test_targets", judged)
+    marks = {name: tensors(f"train_{name}", torch.bool) for name in config.task.marks}
+    own_marks = [{name: values[seed] for name, values in marks.items()} for seed in range(n_seeds)]
+    masks = unseen_of(data)
+    unseen = [None] * n_seeds if masks is None else [torch.from_numpy(mask).to(device) for mask in masks]
+    each = zip(inputs, targets, test_inputs, test_targets, own_marks, unseen, strict=True)
+    return [Examples(*examples) for examples in each]
+
+
+def outputs_on(
+    model: Model, inputs: torch.Tensor, at_once: int, prepares: bool
+) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor]:
+    """The function that gives a model's outputs for these inputs from its parameters; its fastest, if it `prepares`.
+
+    It takes `at_once` inputs at a time, so that what lies between fits in memory.
     """
-    seeds = range(len(config.seeds))
-    if which == "unseen":
-        masks = unseen_of(data)
-        return [None] * len(seeds) if masks is None else [torch.from_numpy(mask).to(device) for mask in masks]
-    if which == "marks":
-        marks = {name: torch.from_numpy(data[f"train_{name}"].values.astype(bool)) for name in config.task.marks}
-        return [{name: values[seed].to(device) for name, values in marks.items()} for seed in seeds]
-    dtype = getattr(torch, config.dtype)
-    inputs, targets = (data[f"{which}_{name}"].values for name in ("inputs", "targets"))
-    is_token, is_class = config.model.reads == "tokens", config.task.signature.n_classes is not None
 
-    def pair(inputs: np.ndarray, targets: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        as_read, as_judged = torch.from_numpy(np.array(inputs)), torch.from_numpy(np.array(targets))
-        return as_read.to(device, torch.long if is_token else dtype), as_judged.to(
-            device, torch.long if is_class else dtype
-        )
+    def made(part: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor]:
+        return (model.prepared(part) if prepares else None) or partial(model.forward, inputs=part)
 
-    if "seed" in data[f"{which}_targets"].dims:
-        return [pair(inputs[seed], targets[seed]) for seed in seeds]
-    return [pair(inputs, targets)] * len(seeds)
+    parts = [made(part) for part in inputs.split(at_once)]
+    return parts[0] if len(parts) == 1 else lambda parameters: torch.cat([part(parameters) for part in parts])
 
 
 @torch.no_grad()
