@@ -48,7 +48,7 @@ def step(data: dict) -> Callable[[Path], Pairs]:
                 per_example(bridge(inputs[batch])[:, -1], targets[batch], config).mean().backward()
                 optimizer.step()
 
-        stepper = choose_path(config, "cpu").stepper(config, everything, start)
+        stepper = choose_path(config, "cpu").path(config, everything, start, "cpu")
         rates = Rates(config.optimizer.lr, (config.optimizer.weight_decay,))
 
         def ours() -> None:

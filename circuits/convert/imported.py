@@ -133,7 +133,7 @@ def _append_all(path: Path, config: Config, networks: Callable[[int], Sequence[A
         ):
             found = networks(step)
             parameters = {name: np.stack([one[name] for one in found]).astype(config.dtype) for name in config.shapes}
-            with closing(choice.stepper(config, data, Start(step, parameters, {}, {}))) as stepper:
+            with closing(choice.path(config, data, Start(step, parameters, {}, {}), choice.device)) as stepper:
                 row = stacked([found for lane in range(stepper.n_lanes) for found in stepper.snapshots(lane)])
             writer.append(step, step / config.steps_per_epoch, row)
 

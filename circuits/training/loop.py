@@ -28,13 +28,13 @@ from circuits.checkpoints.repair import is_longer, make_plain, mend
 from circuits.checkpoints.run import Run, open_run
 from circuits.checkpoints.writer import Writer
 from circuits.config import Config
-from circuits.errors import InputError
+from circuits.errors import InputError, Interrupted
 from circuits.training.early_stop import EarlyStop
 from circuits.training.extra_metrics import further_metrics
 from circuits.training.paths.choice import Choice, choose_path
 from circuits.training.rates import Pace
 from circuits.training.start import Start, initial_state, metrics_at, start_of
-from circuits.training.stopping import saying_how_to_resume, stop_requests, stopped
+from circuits.training.stopping import saying_how_to_resume, stop_requests
 from circuits.training.trajectory import Row, trajectory
 
 SPARE_BYTES = 16 << 20
@@ -186,7 +186,8 @@ def advance_to_the_end(
     ):
         if not session.iterate(stop):
             writer.flush()
-            raise stopped(path, writer.n_checkpoints, len(config.checkpoint_steps()))
+            saved = f"{writer.n_checkpoints} of {len(config.checkpoint_steps())} checkpoints are saved"
+            raise Interrupted(f"Stopped; {saved}. Continue: circuits train --resume --out {path}")
         writer.cut()
     return open_run(path)
 
@@ -213,7 +214,7 @@ class Session:
         self._start = start or start_of(run)
         self._writer, self._config, self._data = writer, config, run.all_data
         self._early_stop = EarlyStop(config, run.metrics["test_accuracy"].values)
-        self._stepper = choice.stepper(config, run.all_data, self._start)
+        self._stepper = choice.path(config, run.all_data, self._start, choice.device)
         self._bar = tqdm(
             total=config.total_steps, initial=self._start.step, desc=config.name, unit="step", file=sys.stderr,
             disable=None if progress else True,

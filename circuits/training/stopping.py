@@ -11,18 +11,6 @@ from pathlib import Path
 from circuits.errors import Interrupted
 
 
-def stopped(path: Path, n_checkpoints: int, n_planned: int) -> Interrupted:
-    """The error that ends a run which was asked to stop.
-
-    Examples
-    --------
-    >>> str(stopped(Path("a.h5"), 3, 9))
-    'Stopped; 3 of 9 checkpoints are saved. Continue: circuits train --resume --out a.h5'
-    """
-    saved = f"{n_checkpoints} of {n_planned} checkpoints are saved"
-    return Interrupted(f"Stopped; {saved}. Continue: circuits train --resume --out {path}")
-
-
 @contextmanager
 def saying_how_to_resume(path: Path) -> Iterator[None]:
     """Turn a second Ctrl-C into an error that says how to go on."""

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import xarray as xr
-
 from circuits.config import Config
 from circuits.errors import InputError
 from circuits.training.paths.stepper import Stepper
-from circuits.training.start import Start
 
 PATHS = ("fused", "batched", "prepared", "reference")  # in order of preference; the last serves everything
 KERNELS = ("auto", *PATHS)
@@ -25,10 +22,6 @@ class Choice(NamedTuple):
     def numerics(self, config: Config) -> dict[str, Any]:
         """What the bits of a run depend on besides its config, as the run file stores it."""
         return {"path": self.path.name, "device": self.device, **self.path.numerics(config, self.device)}
-
-    def stepper(self, config: Config, data: xr.Dataset, start: Start) -> Stepper:
-        """The networks of all seeds, ready to take updates."""
-        return self.path(config, data, start, self.device)
 
 
 def choose_path(config: Config, device: str = "auto", kernel: str = "auto") -> Choice:
