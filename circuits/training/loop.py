@@ -225,19 +225,18 @@ class Session:
     def iterate(self, stop: threading.Event) -> bool:
         """Train from checkpoint to checkpoint and keep each, until `stop` is set; whether the run is finished."""
         config, start = self._config, self._start
-        targets = config.checkpoint_steps()[self._writer.n_checkpoints :]
+        n_kept, targets = self._writer.n_checkpoints, config.checkpoint_steps()[self._writer.n_checkpoints :]
         further, pace = further_metrics(config, self._data), Pace(config, start.metrics)
         rows = trajectory(self._stepper, config, start.step, targets, stop, self._moved, pace, further)
         with closing(rows):
-            for step, row in zip(targets, rows, strict=False):  # a stop leaves targets over
-                if self._keep(step, row):
+            for index, (step, row) in enumerate(zip(targets, rows, strict=False), n_kept):  # a stop leaves targets over
+                if self._keep(index, step, row):
                     return True
         return not targets
 
-    def _keep(self, step: int, row: Row) -> bool:
+    def _keep(self, index: int, step: int, row: Row) -> bool:
         """Commit a checkpoint, and the optimizer's state when it is due; whether it is the last."""
-        config, writer = self._config, self._writer
-        index, accuracy = writer.n_checkpoints, row["metrics/test_accuracy"]
+        config, writer, accuracy = self._config, self._writer, row["metrics/test_accuracy"]
         kept = {name: row[name] for name in writer.names}  # a file of an earlier version has fewer metrics
         writer.append(step, step / config.steps_per_epoch, kept)
         self._bar.set_postfix_str(f"test accuracy {accuracy.min():.2f} to {accuracy.max():.2f}", refresh=False)
