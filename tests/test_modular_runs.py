@@ -59,7 +59,7 @@ def test_a_page_from_the_sidecar_is_the_page_measured_anew(path, tmp_path):
 
 def test_analyze_without_flags_makes_what_applies(path, capsys):
     found = json.loads(answered("analyze", path, "--json", "--quiet", capsys=capsys))
-    usual = {"subnetwork", "norms", "faithfulness", "fourier", "progress"}
+    usual = {"phases", "subnetwork", "norms", "faithfulness", "fourier", "progress"}
     assert set(found) - {"schema_version", "run", "options"} == usual
     assert found["options"]["layer"] is None
     assert "Agreement with the full network" in answered("analyze", path, "--quiet", capsys=capsys)

@@ -283,12 +283,12 @@ def test_the_page_draws_what_the_sidecar_holds_and_measures_the_rest(tiny_path, 
         found = circuits.analyze(run, "norms", "walsh")
         write_sidecar(run, found)
         report(run)
-        assert made == [name for name in usual(run) if name not in found]
+        assert made == [name for name in usual(run.config) if name not in found]
         for name, dataset in found.items():
             xr.testing.assert_equal(drawn[name], dataset)
         made.clear()
         report(run, options=Options(norm="path"))
-        assert made == usual(run), "what was measured with other options is not drawn"
+        assert made == usual(run.config)[1:], "what was measured with other options is not drawn"
 
 
 def test_a_page_from_the_sidecar_is_the_page_measured_anew(tiny_path, tmp_path):
@@ -299,14 +299,14 @@ def test_a_page_of_a_long_run_measures_some_checkpoints_and_says_how_many(grokke
     monkeypatch.setattr(module, "MOST_MEASURED", 6)
     monkeypatch.setattr(module, "MOST_WORK", 0.0)
     all_steps, results = grokked_run.steps, {}
-    whole = sections(grokked_run, results)
+    whole = sections(grokked_run, circuits.analyze(grokked_run, "phases"))
     write = module.page
     monkeypatch.setattr(module, "page", lambda run, made, options: results.update(made) or write(run, made, options))
     found = Page(report(grokked_run, tmp_path / "few.html").read_text())
     assert len(whole) == 1
     assert results["norms"].sizes["step"] == len(all_steps)
     reached = phase_checkpoints(grokked_run, Options())
-    for name in set(results) - {"norms"}:
+    for name in set(results) - {"phases", "norms"}:
         steps = results[name]["step"].values
         assert 6 <= len(steps) <= 6 + sum(np.isfinite(of).sum() for of in reached)
         assert {all_steps[0], all_steps[-1]} <= set(steps)
