@@ -11,9 +11,11 @@ from floors import ALL_CORES, EXAMPLES, PARAMETERS, PRODUCT, TEST, WIDTH, N, Wor
 from timing import Pairs, Row, alternating, seconds
 
 import circuits
+from circuits.analysis.networks.outputs import preactivations
 from circuits.analysis.options import Options
-from circuits.analysis.subnetworks.active import preactivations, smallest_agreeing, sparsity_at
+from circuits.analysis.subnetworks.active import sparsity_at
 from circuits.analysis.subnetworks.pruning import incoming_norms, pruning_order
+from circuits.analysis.subnetworks.scan import smallest_agreeing
 from circuits.threads import one_blas_thread
 from circuits.training.paths import kernels
 from circuits.training.paths.stepper import example_order
