@@ -8,14 +8,6 @@ from hypothesis import strategies as st
 
 import circuits
 from circuits.config import assign, parse, read_config
-from circuits.registry import PRESETS
-
-
-@pytest.mark.parametrize("name", [name for preset in PRESETS for name in circuits.preset_configs(preset)])
-def test_every_preset_round_trips_through_json_exactly(name):
-    config = circuits.preset(name)
-    assert parse(json.loads(config.to_json())) == config
-    assert parse(json.loads(config.to_json())).to_json() == config.to_json()
 
 
 @given(

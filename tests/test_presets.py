@@ -1,6 +1,7 @@
 """Every experiment of the five papers has a preset, and every preset trains."""
 
 import importlib
+import json
 import math
 import subprocess
 import sys
@@ -10,7 +11,6 @@ import pytest
 import circuits
 from circuits.checkpoints.layout import size_on_disk
 from circuits.config import parse
-from circuits.presets import preset_seconds
 from circuits.registry import PRESETS
 from circuits.tasks.operations import VALUES
 
@@ -64,10 +64,6 @@ NOTHING_TO_TRAIN = {
 BEYOND = ["power-2022", "nanda-2023", "modular-31"]  # and the laboratory's variants
 
 
-FIRST = [next(iter(circuits.preset_configs(preset))) for preset in PRESETS]
-LAST = [next(reversed(circuits.preset_configs(preset))) for preset in PRESETS]
-
-
 def shrunk(name):
     """Three updates of a preset on a few examples, one seed, small transformers; everything else is as it was."""
     config = circuits.preset(name)
@@ -92,41 +88,55 @@ def test_every_preset_is_of_an_experiment_or_beyond_the_papers():
     assert [name for name in PRESETS if name not in of_papers and not name.startswith(tuple(BEYOND))] == []
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_says_what_it_is_where_it_is_from_and_how_long_it_takes(preset):
-    entry = PRESETS[preset]
-    module, function = entry.path.split(":")
-    made = importlib.import_module(module)
-    said = [made.__doc__, getattr(made, function).__doc__, entry.help, entry.paper]
-    assert all(said)
-    assert entry.shows or preset.startswith("modular-31")
-    assert preset_seconds(preset) > 0
-    names = list(circuits.preset_configs(preset))
-    assert names == [preset] or all(name.startswith(f"{preset}/") and name.count("/") == 1 for name in names)
+def made_by(preset):
+    """The module of a preset, its function, and the configs that it makes, as a list."""
+    module, function = PRESETS[preset].path.split(":")
+    module = importlib.import_module(module)
+    function = getattr(module, function)
+    configs = function()
+    return module, function, configs if isinstance(configs, list) else [configs]
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_config_of_a_preset_reads_back_differs_from_the_others_and_fits_the_disk(preset):
-    made = importlib.import_module(PRESETS[preset].path.split(":")[0])
-    configs = getattr(made, PRESETS[preset].path.split(":")[1])()
-    configs = configs if isinstance(configs, list) else [configs]
-    assert len({config.name for config in configs}) == len(configs)
-    assert len({config.replace(name="one").to_json() for config in configs}) == len(configs)
-    for config in configs:
-        assert config.source
-        assert parse(config.model_dump(mode="json")) == config
-        assert size_on_disk(config) < 1e9
+def test_a_preset_says_what_it_is_where_it_is_from_and_how_long_it_takes():
+    for preset, entry in PRESETS.items():
+        module, function, configs = made_by(preset)
+        texts = [module.__doc__, function.__doc__, entry.help, entry.paper]
+        assert all(texts), preset
+        assert entry.shows or preset.startswith("modular-31"), preset
+        assert 0 < circuits.preset_seconds(preset) < 24 * 3600, preset
+        assert all(config.source for config in configs), preset
+        names = list(circuits.preset_configs(preset))
+        assert names == [config.name for config in configs]
+        assert names == [preset] or all(name.startswith(f"{preset}/") and name.count("/") == 1 for name in names)
+
+
+def test_the_configs_of_a_preset_differ_and_fit_the_disk():
+    for preset in PRESETS:
+        _, _, configs = made_by(preset)
+        assert len({config.name for config in configs}) == len(configs), preset
+        assert len({config.replace(name="one").to_json() for config in configs}) == len(configs), preset
+        assert all(size_on_disk(config) < 1e9 for config in configs), preset
+
+
+def test_every_config_of_a_preset_round_trips_through_json_exactly():
+    for preset in PRESETS:
+        for name, config in circuits.preset_configs(preset).items():
+            again = parse(json.loads(config.to_json()))
+            assert again == config, name
+            assert again.to_json() == config.to_json(), name
 
 
 @pytest.mark.slow  # together half a minute
-@pytest.mark.parametrize("name", dict.fromkeys([*FIRST, *LAST]))
-def test_a_preset_trains(name, tmp_path):
-    with circuits.train(shrunk(name), tmp_path / "run.h5", progress=False) as run:
-        assert run.is_complete
-        assert run.steps.tolist() == [0, 1, 2, 3]
-        losses = run.metrics["train_loss"][:, 0]
-        assert all(math.isfinite(loss) for loss in losses)
-        assert losses[-1] != losses[0]
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_first_and_the_last_config_of_a_preset_train(preset, tmp_path):
+    names = list(circuits.preset_configs(preset))
+    for name in dict.fromkeys([names[0], names[-1]]):
+        with circuits.train(shrunk(name), tmp_path / "run.h5", overwrite=True, progress=False) as run:
+            assert run.is_complete, name
+            assert run.steps.tolist() == [0, 1, 2, 3]
+            losses = run.metrics["train_loss"][:, 0]
+            assert all(math.isfinite(loss) for loss in losses), name
+            assert losses[-1] != losses[0], name
 
 
 def test_power_2022_has_every_operation():
@@ -155,8 +165,3 @@ def test_making_every_preset_loads_no_torch():
         "[circuits.preset_configs(name) for name in PRESETS]; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_says_how_long_it_takes(preset):
-    assert 0 < circuits.preset_seconds(preset) < 24 * 3600
