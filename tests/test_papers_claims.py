@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def epochs(tmp_path_factory):
     """Memorization and generalization epoch of a preset's config, NaN where never, and last test accuracy; (seed,)."""
-    folder = tmp_path_factory.mktemp("shown")
+    folder = tmp_path_factory.mktemp("papers")
     known = {}
 
     def measured(name, **changes):

@@ -1,4 +1,4 @@
-"""The store against a twin in memory with the same contract, written as plainly as it can be.
+"""The store against one in memory with the same contract, written as plainly as it can be.
 
 Both are driven with the same operations; a crash drops what was not committed, a reopening returns to the newest
 checkpoint whose optimizer state is known. Whatever the order, both hold the same checkpoints and the same state.
@@ -68,7 +68,7 @@ class FileStore:
 
 
 class MemoryStore:
-    """The twin: lists."""
+    """The same contract in memory: lists."""
 
     def __init__(self, folder, config, stateful):
         self.stateful = stateful
@@ -163,7 +163,7 @@ def test_without_any_saved_state_a_stateful_run_begins_again(store):
 def test_any_order_of_operations_leaves_both_alike(tmp_path_factory, make_config, stateful, operations):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writer, "BUFFERED_SECONDS", 1e9)
-        folder = tmp_path_factory.mktemp("twin")
+        folder = tmp_path_factory.mktemp("stores")
         both = [kind(folder, make_config(), stateful) for kind in (FileStore, MemoryStore)]
         for operation in operations:
             for one in both:

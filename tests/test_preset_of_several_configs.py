@@ -20,9 +20,10 @@ def several():
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch, tmp_path):
-    monkeypatch.setitem(PRESETS, "several", Entry("Two tiny runs.", "test_several:several"))
+    monkeypatch.setitem(PRESETS, "several", Entry("Two tiny runs.", "test_preset_of_several_configs:several"))
     monkeypatch.setattr(
-        "circuits.registry.load", lambda path: several if path == "test_several:several" else load(path)
+        "circuits.registry.load",
+        lambda path: several if path == "test_preset_of_several_configs:several" else load(path),
     )
     monkeypatch.chdir(tmp_path)
 
