@@ -36,11 +36,14 @@ demo: $(RUNTIME) ## train, analyse and show Merrill et al. 2023, full size; reus
 	$(BIN)/circuits analyze $(DEMO) --subnetwork --norms --faithfulness
 	$(BIN)/circuits report $(DEMO)
 
+# Workers and the commands that tests run share compiled modules, also where a shell forbids to keep them.
+test slow: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(DEV) ## every test that is not marked slow
 	$(BIN)/pytest -m "not slow" -n auto --dist loadfile
 
 slow: $(DEV) ## the tests marked slow: full-size runs
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow -n auto --dist loadfile
 
 lint: $(DEV) ## ruff: rules and formatting
 	$(BIN)/ruff check .

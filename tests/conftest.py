@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import jaxtyping
 import pytest
+import shapes
 import tyro  # noqa: F401  before any doctest runs: importing it fails while `_` is an array
 from hypothesis import settings
 
-import circuits
+jaxtyping.jaxtyped = shapes.jaxtyped  # before the package is imported
+
+import circuits  # noqa: E402
 
 settings.register_profile("patient", deadline=None)  # the first example may wait for a compiler
 settings.load_profile("patient")

@@ -68,7 +68,7 @@ many = st.floats(-4, 4, width=32)
 @pytest.mark.parametrize("norm", ["incoming", "incoming+bias", "path"])
 @pytest.mark.parametrize("criterion", ["prediction", "accuracy"])
 @given(case=st.one_of(networks(few), networks(many)))
-@settings(max_examples=150)
+@settings(max_examples=75)  # for each of the six ways
 def test_active_subnetwork_equals_brute_force(case, norm, criterion):
     W, b, u, inputs, targets = case
     kept = active_subnetwork(W, b, u, inputs, targets, norm=norm, criterion=criterion)

@@ -243,7 +243,9 @@ def test_flipped_targets_are_trained_on_and_test_targets_stay_clean(tmp_path, ma
 
 
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_request_flushes_and_says_how_to_resume(tmp_path, make_config, which):
+def test_a_stop_request_flushes_and_says_how_to_resume(tmp_path, make_config, which, request):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has a job in the background ignore it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     config = make_config(epochs=100_000, checkpoints__every_epochs=10)
     threading.Timer(0.7, os.kill, (os.getpid(), which)).start()
     with pytest.raises(circuits.Interrupted, match=r"of 10001 checkpoints are saved. Continue: circuits train"):

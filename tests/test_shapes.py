@@ -1,0 +1,68 @@
+"""Annotations of the package are checked while the tests run, wherever the function stands."""
+
+from collections.abc import Callable
+
+import jaxtyping
+import numpy as np
+import pytest
+from beartype import beartype
+from beartype.roar import BeartypeCallHintViolation
+from jaxtyping import Float
+from shapes import CHECKERS, jaxtyped
+
+checked = jaxtyped(typechecker=beartype)
+
+
+def product(a: Float[np.ndarray, "row inner"], b: Float[np.ndarray, "inner column"]) -> Float[np.ndarray, "row column"]:
+    return a @ b if len(a) < 5 else a
+
+
+def count(n: int) -> str:
+    return str(n) if n else n
+
+
+def test_the_package_is_imported_with_this_decorator():
+    assert jaxtyping.jaxtyped is jaxtyped
+
+
+def test_sizes_that_differ_and_a_result_of_another_shape_are_refused():
+    multiply = checked(product)
+    assert multiply(np.ones((2, 3)), np.ones((3, 4))).shape == (2, 4)
+    with pytest.raises(jaxtyping.TypeCheckError, match="parameters"):
+        multiply(np.ones((2, 3)), np.ones((2, 4)))
+    with pytest.raises(jaxtyping.TypeCheckError, match="return value"):
+        multiply(np.ones((6, 3)), np.ones((3, 4)))
+
+
+def test_annotations_without_shapes_are_checked():
+    counted = checked(count)
+    assert counted(3) == "3"
+    for wrong in ("3", 0):
+        with pytest.raises(BeartypeCallHintViolation):
+            counted(wrong)
+
+
+def test_a_function_inside_another_is_checked_each_time_with_a_checker_made_once():
+    def outer(factor):
+        @checked
+        def inner(values: Float[np.ndarray, " bit"], twice: Callable | None = None) -> Float[np.ndarray, " bit"]:
+            return values * factor if factor else values[1:]
+
+        return inner
+
+    before = len(CHECKERS)
+    assert outer(2.0)(np.ones(3)).tolist() == [2, 2, 2]
+    assert outer(3.0)(np.ones(2)).tolist() == [3, 3]
+    assert len(CHECKERS) == before + 2  # of the arguments, and of the result
+    for factor in (2.0, 3.0):
+        with pytest.raises(jaxtyping.TypeCheckError, match="parameters"):
+            outer(factor)(np.ones((2, 2)))
+    with pytest.raises(jaxtyping.TypeCheckError, match="return value"):
+        outer(0.0)(np.ones(3))
+
+
+def test_a_function_without_annotations_stays_as_it_is():
+    def tap(name, value):
+        return value
+
+    assert checked(tap) is tap
