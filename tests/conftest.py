@@ -1,5 +1,6 @@
 """Small runs that many tests share, and the one full-size run of the slow tests."""
 
+import os
 from pathlib import Path
 
 import jaxtyping
@@ -9,6 +10,8 @@ import tyro  # noqa: F401  before any doctest runs: importing it fails while `_`
 from hypothesis import settings
 
 jaxtyping.jaxtyped = shapes.jaxtyped  # before the package is imported
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores, where torch's threads wait for each other; BLAS's stay
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": str(os.cpu_count())}
 
 import circuits  # noqa: E402
 
