@@ -10,7 +10,7 @@ import tyro  # noqa: F401  before any doctest runs: importing it fails while `_`
 from hypothesis import settings
 
 jaxtyping.jaxtyped = shapes.jaxtyped  # before the package is imported
-if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores, where torch's threads wait for each other; BLAS's stay
+if "PYTEST_XDIST_WORKER" in os.environ:  # torch's threads would wait for those of the other workers; BLAS keeps its own
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": str(os.cpu_count())}
 
 import circuits  # noqa: E402
