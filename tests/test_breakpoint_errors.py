@@ -108,7 +108,7 @@ def test_residuals_that_correlate_count_for_fewer():
     assert effective_number(100, 0.999) == 2
 
 
-def test_sizes_are_local():
+def test_the_size_of_noise_is_measured_around_each_point():
     random = np.random.default_rng(7)
     sizes = local_sizes(np.concatenate([random.normal(size=500), 10 * random.normal(size=500)]))
     assert sizes[250] == pytest.approx(1, rel=0.2)

@@ -49,7 +49,7 @@ DOCUMENTS = ["README.md", *(f"docs/{page}.md" for page in ("getting-started", "t
 @pytest.mark.parametrize(
     "document", [pytest.param(page, marks=pytest.mark.slow) if "started" in page else page for page in DOCUMENTS]
 )
-def test_the_examples_run(document, run_in_place):
+def test_the_examples_of_the_documents_run(document, run_in_place):
     with circuits.open("checkpoints/merrill-2023.h5") as run:
         names = {"run": run}
         for example in code_blocks(document):

@@ -37,7 +37,7 @@ def test_coefficients_by_fft_are_those_of_the_explicit_matrix_along_any_axis(m, 
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=40))
-def test_sums_of_squares_stay(values):
+def test_coefficients_have_the_sum_of_squares_of_the_values(values):
     values = np.array(values)
     assert (cyclic_coefficients(values) ** 2).sum() == pytest.approx((values**2).sum(), rel=1e-9, abs=1e-9)
 

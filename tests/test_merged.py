@@ -196,7 +196,7 @@ def test_the_circuit_of_one_network_is_that_of_the_measurement(grokked, grokked_
     assert early.gates.names.count("?") > 30
 
 
-def test_constructions_may_be_given(grokked_run):
+def test_a_circuit_is_matched_with_the_constructions_given(grokked_run):
     mine = {"dnf": Construction("dnf", min_norm(2).W, (-1,) * 4, min_norm(2).u, "AND gates")}
     one = circuit_of(grokked_run, 0, constructions=mine)
     assert list(one.matches) == ["dnf"]

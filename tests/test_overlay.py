@@ -141,7 +141,7 @@ def test_results_at_fewer_checkpoints_are_joined_by_a_line(by_decay):
     np.testing.assert_allclose(line.y, measured[0]["effective_sparsity"].mean("seed").values[1:], rtol=1e-6)
 
 
-def test_steps_can_lie_across(by_fraction):
+def test_curves_may_run_over_steps(by_fraction):
     figure = figures.curves(by_fraction, x="step")
     assert figure.layout.xaxis.title.text.startswith("step")
     np.testing.assert_array_equal(named(figure, "0.8, test").x, by_fraction[0].steps[1:])

@@ -218,7 +218,7 @@ def test_a_cross_entropy_of_exactly_0_is_counted_and_the_remedy_named(saturated)
     )
 
 
-def test_the_remedy_helps(saturated):
+def test_in_float64_the_loss_stays_above_zero_without_a_remark(saturated):
     assert loss_remarks(saturated["float64"]) == []
     assert (saturated["float64"].metrics["train_loss"].values > 0).all()
 

@@ -31,7 +31,7 @@ def registered(monkeypatch, tmp_path):
 load = circuits.registry.load
 
 
-def test_one_command_trains_them_all_into_one_folder(tmp_path, capsys):
+def test_one_command_trains_all_configs_into_one_folder(tmp_path, capsys):
     assert main(["train", "several", "--epochs", "2", "--quiet"]) == 0
     for name, width in zip(NAMES, (4, 8), strict=True):
         with circuits.open(tmp_path / "checkpoints" / f"{name}.h5") as run:
@@ -56,18 +56,18 @@ def test_a_file_of_another_config_is_not_overwritten(tmp_path, capsys):
     assert "was made with another config (optimizer.lr: 0.1 there, 0.2 asked)" in capsys.readouterr().err
 
 
-def test_a_flag_holds_for_all_even_where_the_first_had_that_value(tmp_path, capsys):
+def test_a_flag_holds_for_all_configs_even_where_the_first_had_that_value(tmp_path, capsys):
     assert main(["train", "several", "--dry-run", "--model.width", "4"]) == 0
     assert [one["model"]["width"] for one in json.loads(capsys.readouterr().out)] == [4, 4]
 
 
-def test_resume_trains_those_that_are_not_there(tmp_path):
+def test_resume_trains_the_configs_without_a_run(tmp_path):
     assert main(["train", "several/wide", "--out", "out/wide.h5", "--quiet"]) == 0
     assert main(["train", "several", "--out", "out", "--resume", "--quiet"]) == 0
     assert circuits.open(tmp_path / "out" / "narrow.h5").is_complete
 
 
-def test_one_of_them_is_a_preset_of_its_own(tmp_path):
+def test_one_config_of_a_preset_is_a_preset_of_its_own(tmp_path):
     assert main(["train", "several/wide", "--quiet"]) == 0
     assert circuits.open(tmp_path / "checkpoints" / "several" / "wide.h5").config == circuits.preset("several/wide")
     assert not (tmp_path / "checkpoints" / "several" / "narrow.h5").exists()
@@ -89,17 +89,18 @@ def test_a_dry_run_shows_every_config(tmp_path, capsys):
         (["several/middle"], "Preset 'several' has no 'middle'"),
     ],
 )
-def test_what_does_not_fit_is_said(words, said, capsys):
+def test_arguments_that_do_not_fit_several_configs_are_refused(words, said, capsys):
     assert main(["train", *words]) == 2
     assert said in capsys.readouterr().err
 
 
-def test_the_library_gives_them_by_name():
+def test_the_library_gives_the_configs_of_a_preset_by_name():
     assert list(circuits.preset_configs("several")) == list(NAMES)
     with pytest.raises(circuits.InputError, match="is 2 configs: several/narrow, several/wide"):
         circuits.preset("several")
 
 
-def test_their_names_are_listed(capsys):
+def test_the_configs_of_a_preset_are_listed_by_name(capsys):
     assert main(["presets", "several"]) == 0
-    assert all(name in capsys.readouterr().out for name in NAMES[:1])
+    out = capsys.readouterr().out
+    assert all(name in out for name in NAMES)

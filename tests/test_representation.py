@@ -361,7 +361,7 @@ def test_without_scikit_learn_it_is_refused_in_one_line_and_left_out(grokked_pat
         assert "norms" in circuits.analyze(run, "norms")
 
 
-def test_it_waits_to_be_named(tiny_run):
+def test_representation_is_measured_only_when_named(tiny_run):
     from circuits.analysis.measurements import usual
 
     assert "representation" not in usual(tiny_run.config)

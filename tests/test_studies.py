@@ -35,5 +35,5 @@ def test_study_opens_as_a_notebook(study):
     assert kinds.count("code") > 3
 
 
-def test_there_is_a_study():
+def test_the_folder_of_studies_is_not_empty():
     assert STUDIES
