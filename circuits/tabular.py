@@ -59,7 +59,7 @@ def count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: int) -> str:
     """A time as a person reads it.
 
     Examples
