@@ -16,7 +16,7 @@ from pydantic import Field, SerializeAsAny, ValidationError, field_validator, mo
 
 from circuits.config_base import NonNegativeFloat, NonNegativeInt, Part, PositiveInt
 from circuits.errors import InputError, nearest
-from circuits.interfaces import HiddenLayer, Model, Shapes, Task
+from circuits.interfaces import Model, PrunableLayer, Shapes, Task
 from circuits.optimizers import SGD, Optimizer
 from circuits.registry import METRICS, MODELS, OPTIMIZERS, TASKS, lookup
 from circuits.schedules import Stop, WeightDecayChange
@@ -204,9 +204,9 @@ class Config(Part):
         return self.model.shapes(self.task.signature)
 
     @property
-    def hidden_layers(self) -> dict[str, HiddenLayer]:
+    def prunable_layers(self) -> dict[str, PrunableLayer]:
         """The layers that can be pruned, by the hook point of their neurons' values, from first to last."""
-        return self.model.hidden_layers(self.task.signature)
+        return self.model.prunable_layers(self.task.signature)
 
     def offers(self, needs: str | None) -> bool:
         """Whether the model has what a measurement or metric needs, as its line of the registry says.
@@ -214,15 +214,15 @@ class Config(Part):
         Parameters
         ----------
         needs
-            "hidden_layers": a layer that can be pruned; "hidden_layer": that it is exactly uᵀ relu(W x + b); None.
+            "prunable_layers": a layer that can be pruned; "relu_parameters": that it is exactly uᵀ relu(W x + b); None.
 
         Examples
         --------
         >>> import circuits
-        >>> circuits.preset("merrill-2023").offers("hidden_layers")
+        >>> circuits.preset("merrill-2023").offers("prunable_layers")
         True
         """
-        return needs is None or bool(self.hidden_layers if needs == "hidden_layers" else getattr(self.model, needs))
+        return needs is None or bool(self.prunable_layers if needs == "prunable_layers" else getattr(self.model, needs))
 
     def checkpoint_steps(self) -> list[int]:
         """Every step at which a checkpoint is kept, ascending; the first is 0, the initialization, but in a replay.

@@ -33,7 +33,7 @@ class Signature(NamedTuple):
     d_vocab: int | None = None
 
 
-class HiddenLayer(NamedTuple):
+class PrunableLayer(NamedTuple):
     """A layer whose neurons can be pruned, and how to read it off a network's parameters.
 
     `incoming` gives W (neuron, input) and b (neuron,), the weights into each neuron; `readout` (neuron, output) the
@@ -117,7 +117,7 @@ class Model(Part, ABC):
     """Whether `torch.vmap` can run it over the parameters of many networks."""
     noise_at: ClassVar[str] = "hook_input"
     """The hook point where input noise is added."""
-    hidden_layer: ClassVar[tuple[str, str, str] | None] = None
+    relu_parameters: ClassVar[tuple[str, str, str] | None] = None
     """Names of W, b, u if the model is exactly uᵀ relu(W x + b)."""
     kind: str
     init_scale: PositiveFloat = 1.0
@@ -158,7 +158,7 @@ class Model(Part, ABC):
         """Hook points at which values are dropped in training, and with what probability."""
         return {}
 
-    def hidden_layers(self, signature: Signature) -> dict[str, HiddenLayer]:
+    def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
         """The layers that can be pruned, by the hook point of their neurons' values, from first to last."""
         return {}
 

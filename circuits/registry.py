@@ -28,7 +28,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class MetricEntry(Entry):
-    """A metric of training; `needs` says what the model must have, "hidden_layers" or "hidden_layer"."""
+    """A metric of training; `needs` says what the model must have, "prunable_layers" or "relu_parameters"."""
 
     needs: str | None = None
 
@@ -93,7 +93,7 @@ METRICS = {  # measured at every checkpoint while training, when a config asks f
     "effective_sparsity": MetricEntry(
         "Neurons of the last layer in the active subnetwork on the training set.",
         "circuits.analysis.subnetworks.active:network_sparsity",
-        needs="hidden_layers",
+        needs="prunable_layers",
     ),
     "parameter_norm": MetricEntry(
         "L2 norm of all parameters together.", "circuits.analysis.networks.weights:parameter_norm"

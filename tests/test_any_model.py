@@ -15,7 +15,7 @@ from circuits.analysis.subnetworks.active import as_read, network_sparsity, supp
 from circuits.analysis.subnetworks.masked_scan import first_fitting, margins, smallest_agreeing_masked
 from circuits.analysis.subnetworks.pruning import pruning_order
 from circuits.config import Config
-from circuits.interfaces import HiddenLayer, Model, untouched
+from circuits.interfaces import Model, PrunableLayer, untouched
 from circuits.threads import one_blas_thread, one_torch_thread
 
 TOKENS = {"kind": "modular", "p": 5, "encoding": "tokens", "sequence": "x y =", "train_fraction": 0.6}
@@ -60,7 +60,7 @@ def config_of(task, model, **changes):
 def oracle(config, hook, net, inputs, targets, norm="incoming", criterion="prediction"):
     """For each k in turn: a tap that multiplies the values by 1 or 0, the whole support, compare. Slow and obvious."""
     model = config.model
-    W, b = config.hidden_layers[hook].incoming(net)
+    W, b = config.prunable_layers[hook].incoming(net)
     norms = [float((row**2).sum() + (bias**2 if norm == "incoming+bias" else 0)) ** 0.5 for row, bias in zip(W, b)]  # noqa: B905
     order = sorted(range(len(norms)), key=lambda neuron: (-norms[neuron], neuron))
     parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}
@@ -125,10 +125,10 @@ class Stream(Model):
             stream = stream + neurons @ parameters[f"out{layer}"].mT
         return stream[:, -1] @ parameters["unembed"].mT
 
-    def hidden_layers(self, signature):
+    def prunable_layers(self, signature):
         incoming = lambda layer: lambda net: (net[f"in{layer}"], np.zeros(11))  # noqa: E731
         linear = lambda net: net["out1"].T @ net["unembed"].T  # noqa: E731
-        return {f"neurons{layer}": HiddenLayer(11, incoming(layer), linear if layer else None) for layer in range(2)}
+        return {f"neurons{layer}": PrunableLayer(11, incoming(layer), linear if layer else None) for layer in range(2)}
 
 
 CASES.append(pytest.param(TOKENS, Stream(), id="stream"))
@@ -147,7 +147,7 @@ def test_the_smallest_prefix_equals_masking_for_each_k(task, model, criterion):
     inputs, targets = as_read(config, data["inputs"]), data["targets"]
     found = []
     for net in networks(config):
-        for hook, hidden in config.hidden_layers.items():
+        for hook, hidden in config.prunable_layers.items():
             layer = Layer(config, hook, hidden)
             for norm in ("incoming", "incoming+bias"):
                 expected = oracle(config, hook, net, inputs, targets, norm, criterion)
@@ -178,7 +178,7 @@ def test_permuting_neurons_permutes_who_is_kept(widths):
     config = config_of(SHAPES["classes"], {"kind": "mlp", "widths": widths, "activation": "gelu"})
     place = widths.index(14)
     hook = f"hidden.{place}.hook_post"
-    layer = Layer(config, hook, config.hidden_layers[hook])
+    layer = Layer(config, hook, config.prunable_layers[hook])
     data = config.task.train_data(0)
     inputs = as_read(config, data["inputs"])
     after = "readout.W" if place == len(widths) - 1 else f"hidden.{place + 1}.W"
@@ -210,8 +210,8 @@ def test_neurons_that_nothing_reads_are_not_needed_in_any_layer():
     assert on(last_layer(one), inputs).smallest_prefix(net) == 5
     two = config_of(SHAPES["classes"], {"kind": "mlp", "widths": [8, 5], "biases": False})
     deep = first | {"hidden.1.W": read, "readout.W": np.eye(5)}
-    for hook in two.hidden_layers:
-        assert on(Layer(two, hook, two.hidden_layers[hook]), inputs).smallest_prefix(deep) == 5
+    for hook in two.prunable_layers:
+        assert on(Layer(two, hook, two.prunable_layers[hook]), inputs).smallest_prefix(deep) == 5
     reversed_ = deep | {"hidden.1.W": 2 * read[::-1], "readout.W": np.eye(5)[::-1]}
     assert on(last_layer(two), inputs).smallest_prefix(reversed_) == 4  # now the one of class 0 is last
 
@@ -223,7 +223,7 @@ def test_a_small_neuron_that_matters_makes_all_larger_ones_necessary():
     second = np.array([[0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
     net = {"hidden.0.W": W, "hidden.1.W": second, "readout.W": np.array([1.0, 0.0])}
     inputs = np.array([[1.0, 1, 1, 1, 1, 1]])
-    first = Layer(config, "hidden.0.hook_post", config.hidden_layers["hidden.0.hook_post"])
+    first = Layer(config, "hidden.0.hook_post", config.prunable_layers["hidden.0.hook_post"])
     assert on(first, inputs).smallest_prefix(net) == 4
 
 
@@ -232,9 +232,9 @@ def test_a_diverged_network_has_no_prefix_but_a_pruned_nan_hurts_nobody():
     net = config.model.initial(config.task.signature, 0)
     net["hidden.0.W"][1] = np.nan
     inputs = as_read(config, config.task.train_data(0)["inputs"])
-    for hook, hidden in config.hidden_layers.items():
+    for hook, hidden in config.prunable_layers.items():
         assert on(Layer(config, hook, hidden), inputs).smallest_prefix(net) is None
-    first = Layer(config, "hidden.0.hook_post", config.hidden_layers["hidden.0.hook_post"])
+    first = Layer(config, "hidden.0.hook_post", config.prunable_layers["hidden.0.hook_post"])
     assert np.isfinite(Masked(first, net).outputs(inputs, np.array([True, False, True]))).all()
 
 
@@ -321,7 +321,7 @@ def test_faithfulness_is_that_of_masked_networks_on_the_seeds_own_test_set(deep_
 
 
 def test_norms_are_those_of_the_layers_incoming_weights(deep_run):
-    for place, layer in enumerate(deep_run.config.hidden_layers):
+    for place, layer in enumerate(deep_run.config.prunable_layers):
         for norm in ("incoming", "incoming+bias"):
             options = Options(layer=layer, norm=norm)
             found = circuits.analyze(deep_run, "norms", options=options)["norms"]["neuron_norm"]

@@ -33,13 +33,13 @@ def test_a_dead_network_of_any_kind_has_collapsed(name, tmp_path, capsys):
         for metric in ("train_accuracy", "test_accuracy"):
             assert (run.metrics[metric].values[run.collapsed.values] == 0).all()
         phases, chosen = circuits.analysis.phases(run), Options(checkpoints="-1:")
-        names = ["subnetwork", "faithfulness"] if config.hidden_layers else ["walsh"]
+        names = ["subnetwork", "faithfulness"] if config.prunable_layers else ["walsh"]
         names += ["fourier"] if task == "modular" else []
         results = circuits.analyze(run, *names, options=chosen)
         assert "1 of 1 seed collapsed." in headline(run, phases, results)
         begins = f"seed 0 collapsed: {'all outputs' if task == 'parity' else 'the logits'}"
         assert any(text.startswith(begins) for text in cautions(run, phases, results))
-        if config.hidden_layers:
+        if config.prunable_layers:
             assert results["subnetwork"]["final_sparsity"].values.tolist() == [0]
             assert results["faithfulness"]["agreement"].isnull().all()
         if task == "modular":

@@ -219,7 +219,7 @@ def test_what_is_not_linear_in_the_neurons_has_no_map_to_the_logits(trained):
 def test_without_hidden_layers_the_logits_are_still_analysed(trained, monkeypatch):
     with trained(config("rnn")) as run:
         whole = measured(run)
-        monkeypatch.setattr(type(run.config.model), "hidden_layers", lambda self, signature: {})
+        monkeypatch.setattr(type(run.config.model), "prunable_layers", lambda self, signature: {})
         found = measured(run)
     assert not [name for name in found.variables if "neuron" in str(name)]
     xr.testing.assert_allclose(found["excluded_loss_of"], whole["excluded_loss_of"])

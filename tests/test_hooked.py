@@ -32,8 +32,8 @@ def test_any_model_is_a_hooked_root_module(tmp_path, kind):
         assert isinstance(hooked, HookedRootModule)
         outputs, cache = hooked.run_with_cache(inputs)
         assert torch.equal(outputs, plain(inputs))
-        layer = list(run.config.hidden_layers)[-1]
-        assert cache[layer].shape == (len(inputs), run.config.hidden_layers[layer].width)
+        layer = list(run.config.prunable_layers)[-1]
+        assert cache[layer].shape == (len(inputs), run.config.prunable_layers[layer].width)
         assert {"hook_input", "hook_embed"} & set(cache)
         cut = hooked.run_with_hooks(inputs, fwd_hooks=[(layer, lambda value, hook: torch.zeros_like(value))])
         assert (cut == cut[0]).all()  # what is left is the bias

@@ -66,7 +66,7 @@ def test_weights_have_the_variance_that_is_asked_for():
 def test_the_last_hidden_layer_is_read_out_linearly(n_classes):
     model, signature = MLP(widths=(7, 5), activation="gelu"), Signature(6, n_classes)
     net = model.initial(signature, seed=1)
-    layers = model.hidden_layers(signature)
+    layers = model.prunable_layers(signature)
     assert list(layers) == ["hidden.0.hook_post", "hidden.1.hook_post"]
     assert layers["hidden.0.hook_post"].readout is None
     seen = {}

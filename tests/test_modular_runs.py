@@ -89,7 +89,7 @@ def test_show_export_and_replay_work(path, tmp_path, capsys):
 
 def test_a_layer_is_chosen_on_the_command_line(path, tmp_path, capsys):
     with circuits.open(path) as run:
-        layers = run.config.hidden_layers
+        layers = run.config.prunable_layers
     for layer, hidden in layers.items():
         words = ("analyze", path, "--subnetwork", "--layer", layer, "--json", "--quiet", "--out", tmp_path / "a.nc")
         found = json.loads(answered(*words, capsys=capsys))

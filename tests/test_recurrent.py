@@ -35,7 +35,7 @@ def test_a_recurrent_network_is_that_of_torch(kind, module, layers):
 def test_a_unit_is_pruned_where_the_readout_sees_it(kind):
     model = kind(d_embed=3, hidden=6)
     net = model.initial(SIGNATURE, seed=0)
-    layer = model.hidden_layers(SIGNATURE)["hook_dropped"]
+    layer = model.prunable_layers(SIGNATURE)["hook_dropped"]
     W, b = layer.incoming(net)
     assert W.shape == (6, model.n_gates * 9)
     assert b.shape == (6,)

@@ -242,7 +242,7 @@ def test_activations_are_those_of_the_formula_and_of_the_models_own_forward_pass
         net = run.arrays(0, -1)
         inputs = points_of(run, 0).inputs
         first = (inputs @ net["hidden.0.W"].T) ** 2
-        layers = run.config.hidden_layers
+        layers = run.config.prunable_layers
         for hook, expected in zip(layers, (first, (first @ net["hidden.1.W"].T) ** 2), strict=True):
             assert evaluator(run.config, inputs, Layer(run.config, hook, layers[hook])).hidden(net) == pytest.approx(
                 expected, rel=1e-4, abs=1e-5
@@ -286,7 +286,7 @@ def test_any_hidden_layer_of_any_model_can_be_looked_at(modular_path):
     with circuits.open(modular_path) as run:
         found = {
             layer: circuits.analyze(run, "representation", options=Options(layer=layer))["representation"]
-            for layer in run.config.hidden_layers
+            for layer in run.config.prunable_layers
         }
     assert {layer: data.attrs["layer"] for layer, data in found.items()} == {layer: layer for layer in found}
     for data in found.values():
@@ -301,7 +301,7 @@ def test_a_sequence_models_neurons_are_looked_at_at_its_last_position(tmp_path):
     )
     with circuits.train(config, tmp_path / "t.h5", progress=False) as run:
         inputs = points_of(run, 0).inputs
-        for hook, layer in run.config.hidden_layers.items():
+        for hook, layer in run.config.prunable_layers.items():
             found = evaluator(run.config, inputs, Layer(run.config, hook, layer)).hidden(run.arrays(0, 0))
             tokens = torch.from_numpy(inputs)
             _, cache = run.hooked_model(0, 0).run_with_cache(tokens)

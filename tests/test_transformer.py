@@ -169,10 +169,10 @@ def test_hidden_layers_are_the_mlps_and_the_last_is_read_out_linearly():
 
     full = outputs(lambda name, value: seen.setdefault(name, value))
     masked = outputs(lambda name, value: value * kept if name == "blocks.1.mlp.hook_post" else value)
-    first, last = model.hidden_layers(signature).values()
-    assert list(model.hidden_layers(signature)) == ["blocks.0.mlp.hook_post", "blocks.1.mlp.hook_post"]
+    first, last = model.prunable_layers(signature).values()
+    assert list(model.prunable_layers(signature)) == ["blocks.0.mlp.hook_post", "blocks.1.mlp.hook_post"]
     assert first.readout is None
-    assert Transformer(normalization="LN").hidden_layers(signature)["blocks.0.mlp.hook_post"].readout is None
+    assert Transformer(normalization="LN").prunable_layers(signature)["blocks.0.mlp.hook_post"].readout is None
     pruned = (seen["blocks.1.mlp.hook_post"][:, 0] * (1 - kept)).detach().numpy()
     np.testing.assert_allclose(full - masked, pruned @ last.readout(net), rtol=1e-9, atol=1e-9)
     W, b = last.incoming(net)

@@ -121,7 +121,7 @@ def _of_a_run(flags: VerifyFlags) -> Judged:
         if verification.collapsed and run.collapsed.attrs["recomputed"]:
             remark(RECOMPUTED)
         arrays = run.arrays(flags.seed, flags.checkpoint)
-        names = run.config.model.hidden_layer or ()  # verify_run has refused a model without
+        names = run.config.model.relu_parameters or ()  # verify_run has refused a model without
         network = {short: arrays[name][kept] for short, name in zip("Wbu", names, strict=True)}
         return verification, network, run.data(flags.seed)["test_inputs"].values
 

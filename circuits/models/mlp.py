@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field
 
 from circuits.config_base import PositiveInt
-from circuits.interfaces import HiddenLayer, Model, Shapes, Signature, Tap, untouched
+from circuits.interfaces import Model, PrunableLayer, Shapes, Signature, Tap, untouched
 from circuits.randomness import generator
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class MLP(Model):
         """Outputs (example,) or (example, class); hook points `hidden.I.hook_pre` and `hidden.I.hook_post`."""
         return self._through_layers(parameters, tap("hook_input", inputs), tap)
 
-    def hidden_layers(self, signature: Signature) -> dict[str, HiddenLayer]:
+    def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
         """Every hidden layer; the readout of the last is linear."""
         last = len(self.widths) - 1
         return {f"hidden.{layer}.hook_post": self._layer(layer, layer == last) for layer in range(len(self.widths))}
@@ -95,7 +95,7 @@ class MLP(Model):
         """Weights out of the last hidden layer, (neuron, class)."""
         return np.atleast_2d(parameters["readout.W"]).T
 
-    def _layer(self, layer: int, is_last: bool) -> HiddenLayer:
+    def _layer(self, layer: int, is_last: bool) -> PrunableLayer:
         width = self.widths[layer]
 
         def incoming(net: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +105,7 @@ class MLP(Model):
         def readout(net: Mapping[str, np.ndarray]) -> np.ndarray:
             return net["readout.W"].reshape(-1, width).T
 
-        return HiddenLayer(width, incoming, readout if is_last else None)
+        return PrunableLayer(width, incoming, readout if is_last else None)
 
     def _through_layers(self, parameters: Mapping[str, torch.Tensor], values: torch.Tensor, tap: Tap) -> Any:
         for layer in range(len(self.widths)):

@@ -18,7 +18,7 @@ import numpy as np
 from einops import rearrange
 
 from circuits.config_base import Decay, LayerCount, PositiveInt
-from circuits.interfaces import HiddenLayer, Model, Shapes, Signature, Tap, untouched
+from circuits.interfaces import Model, PrunableLayer, Shapes, Signature, Tap, untouched
 from circuits.randomness import generator
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Recurrent(Model):
         W = parameters["readout.W"]
         return (last @ W.mT if W.ndim > 1 else last @ W) + parameters["readout.b"]
 
-    def hidden_layers(self, signature: Signature) -> dict[str, HiddenLayer]:
+    def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
         """The units of the last layer at the last position, as the readout sees them: it is linear in them.
 
         A unit's incoming weights are those of all its gates, from below and from the state before; pruning it takes it
@@ -105,7 +105,7 @@ class Recurrent(Model):
             biases = net[f"bias_ih_l{layer}"] + net[f"bias_hh_l{layer}"]
             return W, np.linalg.norm(rearrange(biases, "(gate unit) -> gate unit", gate=self.n_gates), axis=0)
 
-        layer = HiddenLayer(self.hidden, incoming, lambda net: net["readout.W"].reshape(-1, self.hidden).T)
+        layer = PrunableLayer(self.hidden, incoming, lambda net: net["readout.W"].reshape(-1, self.hidden).T)
         return {"hook_dropped": layer}
 
     def embedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from circuits.config_base import PositiveInt
-from circuits.interfaces import HiddenLayer, Model, Shapes, Signature, Tap, untouched
+from circuits.interfaces import Model, PrunableLayer, Shapes, Signature, Tap, untouched
 from circuits.randomness import generator
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Relu(Model):
 
     gives_classes: ClassVar[bool] = False
     kind: Literal["relu"] = "relu"
-    hidden_layer: ClassVar[tuple[str, str, str] | None] = ("W", "b", "u")
+    relu_parameters: ClassVar[tuple[str, str, str] | None] = ("W", "b", "u")
     width: PositiveInt = 1000
     """Hidden neurons."""
 
@@ -65,7 +65,7 @@ class Relu(Model):
         """u, (neuron, 1)."""
         return parameters["u"][:, None]
 
-    def hidden_layers(self, signature: Signature) -> dict[str, HiddenLayer]:
+    def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
         """Its only layer, whose readout is u."""
-        layer = HiddenLayer(self.width, lambda net: (net["W"], net["b"]), lambda net: net["u"][:, None])
+        layer = PrunableLayer(self.width, lambda net: (net["W"], net["b"]), lambda net: net["u"][:, None])
         return {"hook_post": layer}

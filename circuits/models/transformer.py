@@ -23,7 +23,7 @@ from pydantic import model_validator
 
 from circuits.config_base import Decay, LayerCount, PositiveInt
 from circuits.errors import InputError
-from circuits.interfaces import HiddenLayer, Model, Shapes, Signature, Tap, untouched
+from circuits.interfaces import Model, PrunableLayer, Shapes, Signature, Tap, untouched
 from circuits.randomness import generator
 
 if TYPE_CHECKING:
@@ -237,10 +237,10 @@ class Transformer(Model):
         weight, bias = parameters[f"{name}.w"], parameters[f"{name}.b"]
         return torch.nn.functional.layer_norm(stream, (self.d_model,), weight, bias, EPS)
 
-    def hidden_layers(self, signature: Signature) -> dict[str, HiddenLayer]:
+    def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
         """Every layer's MLP; without normalization the logits are linear in the neurons of the last."""
 
-        def layer(i: int) -> HiddenLayer:
+        def layer(i: int) -> PrunableLayer:
             mlp = f"blocks.{i}.mlp"
 
             def incoming(net: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -250,7 +250,7 @@ class Transformer(Model):
                 return net[f"{mlp}.W_out"] @ net["unembed.W_U"]
 
             is_linear = i == self.n_layers - 1 and self.normalization is None
-            return HiddenLayer(self.d_mlp, incoming, readout if is_linear else None)
+            return PrunableLayer(self.d_mlp, incoming, readout if is_linear else None)
 
         return {f"blocks.{i}.mlp.hook_post": layer(i) for i in range(self.n_layers)}
 

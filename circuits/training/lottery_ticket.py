@@ -37,7 +37,7 @@ def ticket_config(run: Run, n_kept: int, seed: int) -> Config:
 
 def refuse_other_models(run: Run) -> None:
     """Raise an `InputError` unless the run is of the model whose neurons can be trained alone."""
-    if "width" not in type(run.config.model).model_fields or run.config.model.hidden_layer is None:
+    if "width" not in type(run.config.model).model_fields or run.config.model.relu_parameters is None:
         raise InputError(f"{run.path} holds a '{run.config.model.kind}' model; a ticket is of the model 'relu'.")
 
 

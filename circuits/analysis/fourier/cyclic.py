@@ -177,7 +177,7 @@ def is_cyclic(config: Config) -> str | None:
     operation, p, n_operands = task["operation"], task["p"], task["n_summands"]
     if operation not in OPERATIONS:
         return f"'{operation}' is no sum on a cyclic group, as {', '.join(OPERATIONS)} are."
-    widest = max([p, *(layer.width for layer in config.hidden_layers.values())])
+    widest = max([p, *(layer.width for layer in config.prunable_layers.values())])
     if p**n_operands * widest > MOST_NUMBERS:
         return (
             f"{p}^{n_operands} tuples times {widest} neurons or classes are more than the {MOST_NUMBERS:,} numbers "

@@ -170,7 +170,7 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
     shown_activation, shown_logits, shown_neuron_index, shown_neuron_frequency
         Of two operands, at a few checkpoints: some neurons over all pairs, and the logits in the 2-D basis.
     """
-    layer = layer_of(run, options) if run.config.hidden_layers else None
+    layer = layer_of(run, options) if run.config.prunable_layers else None
     views = Views(run.config, layer)
     members = views.tuples.members(run)
     at_end = _walked(run, np.array([run.n_checkpoints - 1]), views, lambda seed, values: values, what="key frequencies")

@@ -17,7 +17,7 @@ def has_prunable_layer(config: Config) -> str | None:
     >>> import circuits
     >>> has_prunable_layer(circuits.preset("merrill-2023"))
     """
-    if config.hidden_layers:
+    if config.prunable_layers:
         return None
     return (
         f"the '{config.model.kind}' model has no hidden layer to prune. Subnetworks, neuron norms, faithfulness and "
@@ -27,7 +27,7 @@ def has_prunable_layer(config: Config) -> str | None:
 
 def is_one_relu_layer(config: Config) -> str | None:
     """Whether the network is exactly uᵀ relu(W x + b)."""
-    if config.model.hidden_layer is not None:
+    if config.model.relu_parameters is not None:
         return None
     return has_prunable_layer(config) or (
         f"the '{config.model.kind}' model is not exactly uᵀ relu(W x + b), as 'relu' is, off which gates, certificates "

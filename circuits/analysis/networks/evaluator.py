@@ -196,7 +196,7 @@ class Formula(ForwardPass):
         return prefix_size(W, b, u, order, self.inputs, self._reach, wanted, criterion, memory)
 
     def _arrays(self, net: Network) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        names = self.config.model.hidden_layer or ()
+        names = self.config.model.relu_parameters or ()
         W, b, u = (net[name] if name in net else net[short] for name, short in zip(names, "Wbu", strict=True))
         return W, b, u
 
@@ -209,7 +209,7 @@ def evaluator(config: Config, inputs: Shaped[np.ndarray, "example input"], layer
     config, inputs, layer
         As `ForwardPass` takes them.
     """
-    if config.model.hidden_layer is not None:
+    if config.model.relu_parameters is not None:
         return Formula(config, inputs, layer)
     linear = layer is not None and layer.is_linear
     return (LinearReadout if linear else ForwardPass)(config, inputs, layer)

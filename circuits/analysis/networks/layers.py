@@ -1,6 +1,6 @@
 """The layer whose neurons are pruned, of any model: which it is, how large its neurons are, by what parameters.
 
-A model names the hook points at which neurons can be pruned (`Model.hidden_layers`), their incoming weights, and the
+A model names the hook points at which neurons can be pruned (`Model.prunable_layers`), their incoming weights, and the
 readout from them where it is linear. The option `layer` chooses; by default the last one is pruned.
 """
 
@@ -16,7 +16,7 @@ from circuits.analysis.subnetworks.pruning import incoming_norms
 from circuits.checkpoints.run import Run
 from circuits.config import Config
 from circuits.errors import InputError
-from circuits.interfaces import HiddenLayer
+from circuits.interfaces import PrunableLayer
 
 
 class Layer(NamedTuple):
@@ -24,7 +24,7 @@ class Layer(NamedTuple):
 
     config: Config
     hook: str
-    found: HiddenLayer
+    found: PrunableLayer
 
     @property
     def width(self) -> int:
@@ -34,7 +34,7 @@ class Layer(NamedTuple):
     @property
     def is_relu(self) -> bool:
         """Whether the network is exactly uᵀ relu(W x + b), for which there is a formula."""
-        return self.config.model.hidden_layer is not None
+        return self.config.model.relu_parameters is not None
 
     @property
     def is_linear(self) -> bool:
@@ -54,7 +54,7 @@ class Layer(NamedTuple):
     @property
     def names(self) -> dict[str, str]:
         """The parameters that measuring it takes, by the names under which `walk` gives them."""
-        if (relu := self.config.model.hidden_layer) is not None:
+        if (relu := self.config.model.relu_parameters) is not None:
             return dict(zip("Wbu", relu, strict=True))
         return {name: name for name in self.config.shapes}
 
@@ -80,7 +80,7 @@ def last_layer(config: Config) -> Layer:
     >>> last_layer(circuits.preset("merrill-2023")).hook
     'hook_post'
     """
-    layers = config.hidden_layers
+    layers = config.prunable_layers
     hook = list(layers)[-1]
     return Layer(config, hook, layers[hook])
 
@@ -94,7 +94,7 @@ def layer_of(run: Run, options: PruningOptions = PruningOptions()) -> Layer:
         The model has none that can be pruned, or not this one; or the norm needs a linear readout, which it has not.
     """
     config = run.config
-    layers = config.hidden_layers
+    layers = config.prunable_layers
     kind = config.model.kind
     require(run, has_prunable_layer)
     hook = list(layers)[-1] if options.layer is None else options.layer

@@ -57,8 +57,8 @@ def walk(
     -------
     (step, seed, …) the results, by name.
     """
-    names = dict(zip("Wbu", hidden_layer(run), strict=True)) if names is None else names
-    uses_torch = run.config.model.hidden_layer is None
+    names = dict(zip("Wbu", relu_parameters(run), strict=True)) if names is None else names
+    uses_torch = run.config.model.relu_parameters is None
     n_seeds = len(run.seeds)
     results: dict[str, np.ndarray] = {}
     threads: bool | None = None  # not known before some networks were timed
@@ -124,7 +124,7 @@ def one_by_one(
     ------
     Its place (step, seed) among the results, and its hidden layer under the names W, b, u.
     """
-    names = dict(zip("Wbu", hidden_layer(run), strict=True))
+    names = dict(zip("Wbu", relu_parameters(run), strict=True))
     total = len(checkpoints) * len(run.seeds)
     with tqdm(total=total, desc=what, unit="network", file=sys.stderr, disable=_off(progress)) as bar:
         for where, block in run.blocks(checkpoints, *names.values()):
@@ -137,7 +137,7 @@ def one_by_one(
                     bar.update()
 
 
-def hidden_layer(run: Run) -> tuple[str, str, str]:
+def relu_parameters(run: Run) -> tuple[str, str, str]:
     """Names of the parameters W, b, u of a network that is exactly uᵀ relu(W x + b).
 
     Raises
@@ -146,7 +146,7 @@ def hidden_layer(run: Run) -> tuple[str, str, str]:
         The run's model is another.
     """
     require(run, is_one_relu_layer)
-    names = run.config.model.hidden_layer
+    names = run.config.model.relu_parameters
     assert names is not None
     return names
 

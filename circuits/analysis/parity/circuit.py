@@ -11,7 +11,7 @@ import xarray as xr
 from jaxtyping import Int, Shaped
 
 from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords
-from circuits.analysis.networks.walk import Network, hidden_layer, walk
+from circuits.analysis.networks.walk import Network, relu_parameters, walk
 from circuits.analysis.parity.efficiency import parity_bits
 from circuits.analysis.subnetworks.active import active_mask
 from circuits.analysis.subnetworks.groups import neuron_groups
@@ -84,7 +84,7 @@ def members(run: Run, options: MergeOptions = MergeOptions()) -> list[Int[np.nda
 def network_of(run: Run, seed_index: int, checkpoint: int) -> dict[str, np.ndarray]:
     """W, b, u of the hidden layer of one network."""
     net = run.arrays(run.seeds[seed_index], checkpoint)
-    return dict(zip("Wbu", (net[name] for name in hidden_layer(run)), strict=True))
+    return dict(zip("Wbu", (net[name] for name in relu_parameters(run)), strict=True))
 
 
 def neurons_of(net: Network, neurons: Int[np.ndarray, " rank"]) -> dict[str, np.ndarray]:

@@ -152,7 +152,7 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
         said = name.replace("_", " ").replace("frobenius", "Frobenius")
         found[name] = ((*axes, "matrix"), values[name], {"long_name": said})
     found = found.assign_coords(layer=layers, matrix=matrix_names(config))
-    if config.hidden_layers:
+    if config.prunable_layers:
         sizes = _sizes(run, checkpoints, options, progress)
         found["effective_sparsity"] = (axes, sizes, {"long_name": "neurons in the active subnetwork"})
         ratio = sizes / layer_of(run, options).width
@@ -187,7 +187,7 @@ def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], 
     layer_names, matrices = layer_of_parameter(config), matrix_names(config)
     layers = list(dict.fromkeys(layer_names.values()))
     dims = {name: config.shapes[name][0] for name in matrices}
-    relu = config.model.hidden_layer
+    relu = config.model.relu_parameters
     places = range(len(run.seeds))
     sets = [{which: support_examples(run, at, which) for which in ("train", "test")} for at in places]
     outputs = [{which: evaluator(config, of[0]).outputs for which, of in both.items()} for both in sets]
@@ -230,7 +230,7 @@ def _sizes(run: Run, checkpoints: Int[np.ndarray, " step"], options: PruningOpti
     """Effective sparsity, as it was stored while training if that is the same thing."""
     usual = PruningOptions()
     same = all(getattr(options, name) == getattr(usual, name) for name in ("support", "criterion", "norm"))
-    last = options.layer in (None, list(run.config.hidden_layers)[-1])
+    last = options.layer in (None, list(run.config.prunable_layers)[-1])
     if same and last and "effective_sparsity" in run.metrics:
         return run.metrics["effective_sparsity"].values[checkpoints].astype(np.float64)
     return sparsity_at(run, checkpoints, options, progress=progress)

@@ -66,7 +66,7 @@ def flipped(inputs: Real[np.ndarray, "example input"]) -> Real[np.ndarray, "flip
 
 def sensitivities_on(config: Config, inputs: Real[np.ndarray, "example input"]) -> Sensitivities:
     """A function from a network's parameters to the sensitivity at each of these inputs, of any model on signs."""
-    relu = config.model.hidden_layer
+    relu = config.model.relu_parameters
     if relu is not None:
         return lambda net: relu_sensitivities(net[relu[0]], net[relu[1]], net[relu[2]], inputs)
     has_classes = config.task.signature.n_classes is not None

@@ -94,7 +94,7 @@ def layer_of_parameter(config: Config) -> dict[str, str]:
     >>> layer_of_parameter(circuits.preset("merrill-2023"))
     {'W': 'hidden', 'b': 'hidden', 'u': 'readout'}
     """
-    relu = dict(zip(config.model.hidden_layer or (), ("hidden", "hidden", "readout"), strict=False))
+    relu = dict(zip(config.model.relu_parameters or (), ("hidden", "hidden", "readout"), strict=False))
 
     def layer(name: str) -> str:
         recurrent = re.fullmatch(r"(?:weight|bias)_\w+_l(\d+)", name)

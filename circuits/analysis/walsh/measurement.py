@@ -81,7 +81,7 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
     support = parity_bits(run)
     config = run.config
     checkpoints = chosen_checkpoints(run, options)
-    layer = layer_of(run, options) if config.hidden_layers else None
+    layer = layer_of(run, options) if config.prunable_layers else None
     ranked = _ranked(run, options, layer, len(support))
     measured = _Measured(run, options, support, layer, ranked, checkpoints)
     names = parameter_names(config)
@@ -183,7 +183,7 @@ class _Measured:
 
     @property
     def is_relu(self) -> bool:
-        return self.config.model.hidden_layer is not None
+        return self.config.model.relu_parameters is not None
 
     def one(self, seed: int, net: Network) -> dict[str, Any]:
         """Everything of one network, by the names that `labelled` reads."""

@@ -50,7 +50,7 @@ def outputs_of(
 ) -> Float[np.ndarray, " example"]:
     """Outputs of one network, in the dtype of its config; under `one_torch_thread` on the caller's thread alone."""
     x = inputs.astype(config.dtype, copy=False)
-    if config.model.hidden_layer is not None:
+    if config.model.relu_parameters is not None:
         W, b, u = (net[name] for name in ("W", "b", "u"))
         found = np.empty(len(x), x.dtype)
         hidden = _scratch(len(b), x.dtype)
@@ -80,7 +80,7 @@ def _scratch(width: int, dtype: np.dtype) -> np.ndarray:
 
 def parameter_names(config: Config) -> dict[str, str]:
     """The parameters that `outputs_of` takes, by the names under which it takes them."""
-    if (relu := config.model.hidden_layer) is not None:
+    if (relu := config.model.relu_parameters) is not None:
         return dict(zip("Wbu", relu, strict=True))
     return {name: name for name in config.shapes}
 
@@ -158,7 +158,7 @@ def walsh_spectrum(
         values = outputs_of(config, net, draws.flat).reshape(1, *draws.inputs.shape[:2])
     beyond = spectrum_beyond(values, draws, support).found
     means, bound, is_constant = None, 0.0, False
-    if config.model.hidden_layer is not None and not draws.is_complete:
+    if config.model.relu_parameters is not None and not draws.is_complete:
         u = net["u"].astype(np.float64)
         found = bounded_averages(net["W"], net["b"], support)
         means, bound = found.means.T @ u, float((found.bounds.T @ np.abs(u)).mean())

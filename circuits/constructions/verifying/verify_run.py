@@ -42,7 +42,7 @@ def verify_run(
     InputError
         It is another task or model, there is no such seed or checkpoint, or the network has diverged.
     """
-    names = run.config.model.hidden_layer
+    names = run.config.model.relu_parameters
     if names is None:
         raise InputError(
             f"{run.path} holds a '{run.config.model.kind}' model. To be verified it needs to be uᵀ relu(W x + b), the "

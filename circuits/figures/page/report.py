@@ -193,7 +193,7 @@ def _is_quick(run: Run, measurement: str) -> bool:
     """Whether a measurement takes seconds for all checkpoints: norms, and two others of small relu networks."""
     n_networks = run.n_checkpoints * len(run.seeds)
     work = float(n_networks) * n_parameters(run) * run.all_data.sizes["example"]
-    by_formula = run.config.model.hidden_layer is not None and measurement in ("subnetwork", "faithfulness")
+    by_formula = run.config.model.relu_parameters is not None and measurement in ("subnetwork", "faithfulness")
     return measurement == "norms" or (by_formula and work <= MOST_WORK)
 
 
