@@ -30,7 +30,7 @@ $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 
 install: $(DEV) ## make .venv with everything that development needs
 
-demo: $(RUNTIME) ## train, analyse and show Merrill et al. 2023, full size; reuses or resumes the run that is there
+demo: $(RUNTIME) ## train, analyze and show Merrill et al. 2023, full size; reuses or resumes the run that is there
 	if [ -e $(DEMO) ]; then $(BIN)/circuits train --resume --out $(DEMO); \
 	else $(BIN)/circuits train merrill-2023 --out $(DEMO); fi
 	$(BIN)/circuits analyze $(DEMO) --subnetwork --norms --faithfulness

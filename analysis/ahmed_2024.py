@@ -167,7 +167,7 @@ study.claim("Figures 5.5 and 7.5", "removed at epoch 200: the norm keeps growing
 # %% [markdown]
 # ## Figures 5.7 and 7.7: weight decay introduced
 #
-# The two captions give .01 and .02 opposite colours; the text says that .02 groks earlier.
+# The two captions give .01 and .02 opposite colors; the text says that .02 groks earlier.
 
 # %%
 introduced = study.runs(INTRODUCED)
@@ -195,7 +195,7 @@ for epoch in (500, 2000):
 study.curves("Figures 5.7 and 7.7", introduced, DYNAMICS, "weight decay introduced")
 
 # %% [markdown]
-# ## Figures 7.1 to 7.4: Adam without regularisation, dropout
+# ## Figures 7.1 to 7.4: Adam without regularization, dropout
 
 # %%
 adam, dropout = study.runs(ADAM), study.runs(DROPOUT)

@@ -23,7 +23,7 @@
 # has TransformerLens's initialization and another seed, so the frequencies differ, and their number may.
 #
 # Run it as a script, `python analysis/nanda_2023.py`, or open it as a notebook with jupytext. It uses the run in
-# `checkpoints/`, about ten minutes to train (`--train`), and one or two to analyse. `--fast` takes a small one.
+# `checkpoints/`, about ten minutes to train (`--train`), and one or two to analyze. `--fast` takes a small one.
 
 # %%
 from itertools import pairwise

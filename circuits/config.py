@@ -1,4 +1,4 @@
-"""What a run is: a validated, frozen, JSON-serialisable description, from which the run follows bit for bit.
+"""What a run is: a validated, frozen, JSON-serializable description, from which the run follows bit for bit.
 
 A config names a task, a model and an optimizer by their `kind`; the registry says which class describes that kind.
 `circuits.interfaces` has what such a class fills. Only pydantic is imported here, so that reading a config, or printing

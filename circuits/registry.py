@@ -216,7 +216,7 @@ PRESETS = {
             "ahmed-2024-lstm": ("LSTM, three fractions", "Fig. 5.2", 3600),
             "ahmed-2024-rnn": ("RNN, three fractions", "Fig. 5.3", 3600),
             "ahmed-2024-transformer": ("transformer", "Table 7.1", 5400),
-            "ahmed-2024-adam": ("Adam, no regularisation", "Figs. 7.1a, 7.3a", 3600),
+            "ahmed-2024-adam": ("Adam, no regularization", "Figs. 7.1a, 7.3a", 3600),
             "ahmed-2024-dropout": ("dropout, Adam and AdamW", "Figs. 7.1b, 7.2, 7.3b, 7.4", 3600),
             "ahmed-2024-init-scale": ("initialization times 1 and 5", "Fig. 7.8", 3600),
             "ahmed-2024-no-decay": ("no weight decay", "Fig. 5.4", 7200),

@@ -183,7 +183,7 @@ def test_gates_for_every_pattern_are_certified_on_forty_inputs_with_margin_one(k
 
 
 def test_the_worst_case_over_irrelevant_bits_is_met_exactly():
-    # A gate loses 0.01 to each of 37 bits, and at the worst input so do all three neighbours gain, still below 0.
+    # A gate loses 0.01 to each of 37 bits, and at the worst input so do all three neighbors gain, still below 0.
     W, b, u = parity_gates(3, 40, [0, 1, 2])
     W[:, 3:] = 0.01
     proof = certify(W, b, u, [0, 1, 2])

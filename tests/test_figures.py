@@ -1,4 +1,4 @@
-"""Figures: what they draw is what the labelled results hold, and nothing is invented where there is nothing."""
+"""Figures: what they draw is what the labeled results hold, and nothing is invented where there is nothing."""
 
 import inspect
 
@@ -23,7 +23,7 @@ NAN = float("nan")
 
 
 def trajectories(values, dims=("step", "seed"), epochs=None, **coords) -> xr.DataArray:
-    """A labelled result over steps and seeds, with one checkpoint per epoch."""
+    """A labeled result over steps and seeds, with one checkpoint per epoch."""
     values = np.asarray(values, np.float64)
     sizes = dict(zip(dims, values.shape, strict=True))
     epochs = np.arange(sizes["step"], dtype=float) if epochs is None else np.asarray(epochs, np.float64)
@@ -220,15 +220,15 @@ def test_drawing_leaves_the_global_theme_and_the_result_alone(results):
     xr.testing.assert_identical(results["subnetwork"], copy)
 
 
-def test_a_group_has_the_same_colour_in_every_figure(results):
-    def colours(figure):
+def test_a_group_has_the_same_color_in_every_figure(results):
+    def colors(figure):
         return {trace.legendgroup: trace.line.color for trace in figure.data if trace.legendgroup in groups}
 
     groups = set(results["norms"]["group"].values)
-    expected = colours(figures.agreement(results["faithfulness"]))
+    expected = colors(figures.agreement(results["faithfulness"]))
     assert len(set(expected.values())) == 4
-    assert colours(figures.group_norms(results["norms"])) == expected
-    assert colours(figures.group_accuracy(results["faithfulness"])) == expected
+    assert colors(figures.group_norms(results["norms"])) == expected
+    assert colors(figures.group_accuracy(results["faithfulness"])) == expected
 
 
 def test_a_bare_array_is_drawn_like_the_dataset_that_holds_it(results):

@@ -216,7 +216,7 @@ def test_what_is_not_linear_in_the_neurons_has_no_map_to_the_logits(trained):
     assert early.attrs["layer"] == "hidden.0.hook_post"
 
 
-def test_without_hidden_layers_the_logits_are_still_analysed(trained, monkeypatch):
+def test_without_hidden_layers_the_logits_are_still_analyzed(trained, monkeypatch):
     with trained(config("rnn")) as run:
         whole = measured(run)
         monkeypatch.setattr(type(run.config.model), "prunable_layers", lambda self, signature: {})
@@ -248,7 +248,7 @@ def test_other_operations_are_reindexed(operation, trained):
     assert ("operands and results 0 are left out" in found.attrs["sets"]) == (operation in ("x*y", "x/y"))
 
 
-def test_three_summands_are_analysed_but_not_shown(trained):
+def test_three_summands_are_analyzed_but_not_shown(trained):
     with trained(config(task__n_summands=3, task__p=5)) as run:
         found, group = measured(run), cyclic_group("x+y", 5, 3)
         inputs = torch.from_numpy(run.config.task.encode(group.tuples)).float()
@@ -316,8 +316,8 @@ def test_shown_neurons_and_logits_are_those_of_their_checkpoints(trained):
     picked = at["shown_neuron_index"].values
     np.testing.assert_allclose(at["shown_activation"], np.moveaxis(neurons[:, :, picked], 2, 0), atol=1e-6)
     np.testing.assert_array_equal(at["shown_neuron_frequency"], at["neuron_frequency"].isel(step=-1).values[picked])
-    centred = logits - logits.mean(axis=1, keepdims=True)
-    assert float((at["shown_logits"] ** 2).sum()) == pytest.approx((centred**2).sum(), rel=1e-4)
+    centered = logits - logits.mean(axis=1, keepdims=True)
+    assert float((at["shown_logits"] ** 2).sum()) == pytest.approx((centered**2).sum(), rel=1e-4)
 
 
 def test_shown_neurons_take_turns_over_the_key_frequencies():

@@ -63,10 +63,10 @@ def test_a_table_of_one_wave_has_its_whole_norm_at_its_frequency(m):
 def test_relabelling_by_a_unit_permutes_the_frequencies_by_its_inverse(m, u, seed):
     u = 1 + (u - 1) % (m - 1)
     table = np.random.default_rng(seed).normal(size=(m, 3))
-    relabelled = np.empty_like(table)
-    relabelled[u * np.arange(m) % m] = table
+    relabeled = np.empty_like(table)
+    relabeled[u * np.arange(m) % m] = table
     moved = pow(u, -1, m) * (1 + np.arange(m // 2)) % m
-    np.testing.assert_allclose(frequency_norms(relabelled)[np.minimum(moved, m - moved) - 1], frequency_norms(table))
+    np.testing.assert_allclose(frequency_norms(relabeled)[np.minimum(moved, m - moved) - 1], frequency_norms(table))
 
 
 @given(st.lists(st.floats(0, 1e3), min_size=1, max_size=20))

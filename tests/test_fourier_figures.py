@@ -119,7 +119,7 @@ def test_the_range_of_a_tile_shows_its_map_and_no_other():
             np.testing.assert_array_equal(part, maps[row, column])
 
 
-def test_every_tile_has_a_scale_of_its_own_and_a_constant_one_the_lowest_colour():
+def test_every_tile_has_a_scale_of_its_own_and_a_constant_one_the_lowest_color():
     trace = tiles(np.stack([np.array([[[1.0, 2.0], [3.0, 5.0]]]), np.full((1, 2, 2), 7.0)]))
     assert np.asarray(trace.z)[:2].min() == 0
     assert np.asarray(trace.z)[:2].max() == 255

@@ -123,16 +123,16 @@ def test_what_all_classes_have_in_common_changes_no_loss_and_no_wave(group, logi
 
 def test_amplitudes_and_shares_equal_the_sums_that_define_them(group, logits):
     m, targets = group.order, logits[:, group.classes]
-    centred = targets - targets.mean(axis=1, keepdims=True)
+    centered = targets - targets.mean(axis=1, keepdims=True)
     found = logit_frequencies(logits[group.by_sum], group.classes)
     for k in range(1, n_frequencies(m) + 1):
         angle = 2 * np.pi * k * (group.sums[:, None] - np.arange(m)) / m
         norm = (np.cos(angle) ** 2).sum()
-        amplitude = (np.cos(angle) * centred).sum() / norm
+        amplitude = (np.cos(angle) * centered).sum() / norm
         assert found.cosine[k - 1] == pytest.approx(amplitude, abs=1e-12)
-        assert found.share[k - 1] == pytest.approx(amplitude**2 * norm / (centred**2).sum(), abs=1e-12)
+        assert found.share[k - 1] == pytest.approx(amplitude**2 * norm / (centered**2).sum(), abs=1e-12)
         if 2 * k != m:
-            assert found.sine[k - 1] == pytest.approx((np.sin(angle) * centred).sum() / (np.sin(angle) ** 2).sum())
+            assert found.sine[k - 1] == pytest.approx((np.sin(angle) * centered).sum() / (np.sin(angle) ** 2).sum())
     assert 0 < found.share.sum() < 1
 
 
@@ -142,11 +142,11 @@ def test_relabelling_by_a_unit_permutes_the_waves_and_the_losses_of_each_frequen
     group = cyclic_group("x+y", m)
     logits = np.random.default_rng(seed).normal(size=(m, m, m))
     places = u * np.arange(m) % m
-    relabelled = np.empty_like(logits)
-    relabelled[np.ix_(places, places, places)] = logits
+    relabeled = np.empty_like(logits)
+    relabeled[np.ix_(places, places, places)] = logits
     moved = pow(u, -1, m) * (1 + np.arange(m // 2)) % m
     at = np.minimum(moved, m - moved) - 1
-    by_sum, other = (values.reshape(m * m, m)[group.by_sum] for values in (logits, relabelled))
+    by_sum, other = (values.reshape(m * m, m)[group.by_sum] for values in (logits, relabeled))
     first, second = (logit_frequencies(values, group.classes) for values in (by_sum, other))
     np.testing.assert_allclose(second.cosine[at], first.cosine, atol=1e-12)
     np.testing.assert_allclose(second.share[at], first.share, atol=1e-12)

@@ -19,8 +19,8 @@ def apart(found, expected):
 def plain_shares(activation):
     """Share of linear terms and of products of each frequency, term by term, by explicit products of waves."""
     m, K = len(activation), activation.ndim
-    centred = activation - activation.mean()
-    total = (centred**2).sum()
+    centered = activation - activation.mean()
+    total = (centered**2).sum()
     linear, products = np.zeros(m // 2), np.zeros(m // 2)
     basis = cyclic_basis(m)
     for k in range(1, m // 2 + 1):
@@ -31,7 +31,7 @@ def plain_shares(activation):
             for place in term:
                 wave = np.multiply.outer(wave, basis[:, places[place]])
             if order:
-                (linear if order == 1 else products)[k - 1] += (wave[0] * centred).sum() ** 2 / total
+                (linear if order == 1 else products)[k - 1] += (wave[0] * centered).sum() ** 2 / total
     return linear, products
 
 
@@ -135,9 +135,9 @@ def test_relabelling_by_a_unit_permutes_the_frequencies_of_neurons_by_its_invers
     u = 1 + (u - 1) % (m - 1)
     activations = np.random.default_rng(seed).normal(size=(m, m, 5))
     places = u * np.arange(m) % m
-    relabelled = np.empty_like(activations)
-    relabelled[np.ix_(places, places)] = activations
-    first, second = neuron_frequencies(activations), neuron_frequencies(relabelled)
+    relabeled = np.empty_like(activations)
+    relabeled[np.ix_(places, places)] = activations
+    first, second = neuron_frequencies(activations), neuron_frequencies(relabeled)
     moved = pow(u, -1, m) * first.frequency % m
     np.testing.assert_array_equal(second.frequency, np.minimum(moved, m - moved))
     np.testing.assert_allclose(second.linear_share, first.linear_share)

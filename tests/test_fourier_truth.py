@@ -8,7 +8,7 @@ from circuits.constructions import modular_addition
 from circuits.convert import from_construction
 
 
-def analysed(folder, p, frequencies, **options):
+def analyzed(folder, p, frequencies, **options):
     """The measurement `fourier` of a hand-built network."""
     net = modular_addition(p, frequencies)
     with from_construction(net, folder / f"{p}-{'-'.join(map(str, frequencies))}.h5", **options) as run:
@@ -23,7 +23,7 @@ CASES = [
 
 @pytest.mark.parametrize(("p", "frequencies"), CASES)
 def test_a_hand_built_network_has_exactly_its_key_frequencies(tmp_path, p, frequencies):
-    _, found = analysed(tmp_path, p, list(frequencies))
+    _, found = analyzed(tmp_path, p, list(frequencies))
     assert found["frequency"].values[found["key"].values].tolist() == list(frequencies)
     assert float(found["key_logit_share"]) == pytest.approx(1)
 
@@ -32,14 +32,14 @@ def test_a_hand_built_network_has_exactly_its_key_frequencies(tmp_path, p, frequ
 def test_without_its_key_frequencies_a_hand_built_network_is_at_chance_and_with_them_alone_it_is_itself(
     tmp_path, p, frequencies
 ):
-    net, found = analysed(tmp_path, p, list(frequencies))
+    net, found = analyzed(tmp_path, p, list(frequencies))
     assert found["excluded_loss"].values == pytest.approx(np.log(p))
     assert found["restricted_loss"].values == pytest.approx(found["loss"].values, rel=1e-6)
     assert found["loss"].values == pytest.approx(net.loss, rel=1e-6)
 
 
 def test_taking_one_of_its_frequencies_away_hurts_and_taking_another_changes_nothing(tmp_path):
-    net, found = analysed(tmp_path, 31, [1, 5, 9])
+    net, found = analyzed(tmp_path, 31, [1, 5, 9])
     excluded = found["excluded_loss_of"].sel(set="all")
     assert (excluded.sel(frequency=[1, 5, 9]) > 100 * net.loss).all()
     others = [k for k in range(1, 16) if k not in (1, 5, 9)]
@@ -48,7 +48,7 @@ def test_taking_one_of_its_frequencies_away_hurts_and_taking_another_changes_not
 
 
 def test_its_weights_and_neurons_have_its_frequencies_and_the_phase_relation(tmp_path):
-    _, found = analysed(tmp_path, 31, [2, 7])
+    _, found = analyzed(tmp_path, 31, [2, 7])
     others = [k for k in range(1, 16) if k not in (2, 7)]
     for name in ("embedding_norm", "unembedding_norm", "neuron_logit_norm"):
         norms = found[name]
@@ -59,7 +59,7 @@ def test_its_weights_and_neurons_have_its_frequencies_and_the_phase_relation(tmp
 
 
 def test_the_alternating_frequency_has_no_phase_and_is_left_out_of_the_agreement(tmp_path):
-    _, found = analysed(tmp_path, 12, [1, 6])
+    _, found = analyzed(tmp_path, 12, [1, 6])
     alternating = found["neuron_frequency"].values == 6
     assert alternating.any()
     assert np.isnan(found["phase_residual"].values[alternating]).all()

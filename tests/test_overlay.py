@@ -1,4 +1,4 @@
-"""Several runs in one figure: each line is its run's mean, labelled by what it alone has, whatever else is drawn."""
+"""Several runs in one figure: each line is its run's mean, labeled by what it alone has, whatever else is drawn."""
 
 from itertools import pairwise
 
@@ -171,21 +171,21 @@ def test_what_cannot_be_drawn_is_said_in_a_line(by_fraction, call, message):
     assert message in str(error.value)
 
 
-def test_fourteen_numbers_have_fourteen_shades_and_fourteen_words_a_colour_or_a_marker_each():
+def test_fourteen_numbers_have_fourteen_shades_and_fourteen_words_a_color_or_a_marker_each():
     numbers = shades([str(0.05 * i) for i in range(14)])
     words = shades([chr(97 + i) for i in range(14)])
-    assert len({colour for colour, _ in numbers}) == 14
+    assert len({color for color, _ in numbers}) == 14
     assert len(set(words)) == 14
-    assert {colour for colour, _ in words} == set(MANY)
+    assert {color for color, _ in words} == set(MANY)
 
 
 def test_the_scale_of_numbers_gets_lighter_so_that_it_survives_black_and_white():
-    def lightness(colour):
+    def lightness(color):
         return sum(
-            weight * int(colour[i : i + 2], 16) for weight, i in zip((0.299, 0.587, 0.114), (1, 3, 5), strict=True)
+            weight * int(color[i : i + 2], 16) for weight, i in zip((0.299, 0.587, 0.114), (1, 3, 5), strict=True)
         )
 
-    scale = [lightness(colour) for colour, _ in shades([str(i) for i in range(14)])]
+    scale = [lightness(color) for color, _ in shades([str(i) for i in range(14)])]
     assert (np.diff(scale) > 0).all()
     assert scale[-1] < 200  # on white paper
 

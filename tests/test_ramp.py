@@ -164,7 +164,7 @@ def test_a_steady_trend_is_a_ramp_from_the_first_point_to_the_last():
     assert found.after < found.before
 
 
-def test_a_step_is_a_ramp_between_two_neighbours():
+def test_a_step_is_a_ramp_between_two_neighbors():
     found = fitted_ramp(T, (np.arange(N) >= 70).astype(float))
     assert (found.onset[0], found.end[0]) == (T[69], T[70])
 

@@ -14,7 +14,7 @@ from circuits.analysis.networks.evaluator import evaluator
 from circuits.analysis.networks.layers import Layer, last_layer
 from circuits.analysis.representation.clusters import cluster_labels
 from circuits.analysis.representation.density import weights_of
-from circuits.analysis.representation.embedding import neighbour_embedding, principal_components
+from circuits.analysis.representation.embedding import neighbor_embedding, principal_components
 from circuits.analysis.representation.measurement import points_of
 from circuits.analysis.representation.snapshots import (
     N_PANELS,
@@ -142,21 +142,21 @@ def test_t_sne_keeps_clusters_and_is_the_same_bits_each_time():
     random = np.random.default_rng(3)
     labels = np.repeat(np.arange(3), 20)
     values = 10 * np.eye(3)[labels] + random.normal(size=(60, 3)) * 0.1
-    first, again = neighbour_embedding(values, 5), neighbour_embedding(values, 5)
+    first, again = neighbor_embedding(values, 5), neighbor_embedding(values, 5)
     assert (first == again).all()
     assert silhouette(first, labels) > 0.7
 
 
 @pytest.mark.parametrize("values", [np.zeros((9, 4)), np.full((9, 4), NAN), np.zeros((0, 3)), np.eye(3)])
 def test_what_cannot_be_placed_is_not(values):
-    assert np.isnan(neighbour_embedding(values, 0)).all()
+    assert np.isnan(neighbor_embedding(values, 0)).all()
 
 
 @pytest.mark.parametrize("values", [np.eye(4), np.arange(12.0)[:, None], np.repeat([[0.0, 1.0], [1.0, 0.0]], 20, 0)])
 def test_few_points_one_neuron_and_repeated_points_are_placed(values):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = neighbour_embedding(values, 0)
+        found = neighbor_embedding(values, 0)
     assert found.shape == (len(values), 2)
     assert np.isfinite(found).all()
 

@@ -17,9 +17,9 @@ def result(grokked_path):
 
 
 @pytest.mark.parametrize("picture", ["tsne", "pca"])
-def test_each_panel_has_every_point_once_in_the_colour_of_its_pattern(result, picture):
+def test_each_panel_has_every_point_once_in_the_color_of_its_pattern(result, picture):
     drawn = figures.activation_panels(result, picture)
-    colours = {}
+    colors = {}
     for panel in range(6):
         suffix = "" if panel == 0 else str(panel + 1)
         traces = [trace for trace in drawn.data if trace.xaxis == f"x{suffix}"]
@@ -27,9 +27,9 @@ def test_each_panel_has_every_point_once_in_the_colour_of_its_pattern(result, pi
             index = result["label"].values.tolist().index(trace.name.replace("−", "-"))
             own = result["point_label"].values == index
             assert np.array_equal(np.stack([trace.x, trace.y], axis=1), result[picture].values[panel][own])
-            assert colours.setdefault(trace.name, trace.marker.color) == trace.marker.color
+            assert colors.setdefault(trace.name, trace.marker.color) == trace.marker.color
         assert sum(len(trace.x) for trace in traces) == result.sizes["point"]
-    assert len(set(colours.values())) == len(colours) == 4
+    assert len(set(colors.values())) == len(colors) == 4
     assert len([trace for trace in drawn.data if trace.showlegend]) == 4
 
 
@@ -54,7 +54,7 @@ def test_many_results_share_a_scale_and_many_points_are_thinned(tmp_path):
     (trace,) = drawn.data
     assert 0.4 * MOST_DRAWN < len(trace.x) <= MOST_DRAWN
     assert (
-        f", {len(trace.x)} of {found.sizes['point']} drawn, coloured by its result, on a scale"
+        f", {len(trace.x)} of {found.sizes['point']} drawn, colored by its result, on a scale"
         in (drawn.layout.meta["caption"])
     )
     assert trace.marker.colorscale[0][1] == trace.marker.colorscale[-1][1]

@@ -1,7 +1,7 @@
-"""What a trajectory shows: a folder for each family of measurements, labelled results of a run.
+"""What a trajectory shows: a folder for each family of measurements, labeled results of a run.
 
 `analyze(run)` computes every measurement that applies. The single ones are here by name: those that take arrays know
-nothing of runs; those that take a run stream it in blocks of checkpoints and return labelled xarray.
+nothing of runs; those that take a run stream it in blocks of checkpoints and return labeled xarray.
 """
 
 from typing import TYPE_CHECKING

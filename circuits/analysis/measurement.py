@@ -17,7 +17,7 @@ class Measurement:
     """
 
     measure: Callable[..., xr.Dataset]
-    """(run, options, *, progress=False) -> a labelled result."""
+    """(run, options, *, progress=False) -> a labeled result."""
     applies: Callable[[Config], str | None] = lambda config: None
     """Config -> None, or a sentence that says why it cannot be made of such runs."""
     tables: Callable[[xr.Dataset, xr.Dataset], list[Titled]] | None = None

@@ -29,7 +29,7 @@ def analyze(
 
     Returns
     -------
-    A labelled dataset per measurement, in the registry's order, the phases first.
+    A labeled dataset per measurement, in the registry's order, the phases first.
 
     Raises
     ------

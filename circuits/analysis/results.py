@@ -19,7 +19,7 @@ class Results(NamedTuple):
     Attributes
     ----------
     datasets
-        A labelled dataset per measurement, in the registry's order.
+        A labeled dataset per measurement, in the registry's order.
     reused
         Names of those that the sidecar held.
     path

@@ -51,7 +51,7 @@ class Stored:
     """What a sidecar holds that still holds."""
 
     results: dict[str, xr.Dataset] = field(default_factory=dict)
-    """A labelled dataset per measurement, in the registry's order."""
+    """A labeled dataset per measurement, in the registry's order."""
     problem: str = ""
     """Why nothing of the file is used, in one line without a full stop; empty if it is sound, or there is no file."""
     ours: bool = True

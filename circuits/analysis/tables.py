@@ -1,4 +1,4 @@
-"""Labelled results as tables for a terminal: rows are seeds, and every number is one that the results hold."""
+"""Labeled results as tables for a terminal: rows are seeds, and every number is one that the results hold."""
 
 from collections.abc import Mapping
 

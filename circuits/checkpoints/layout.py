@@ -82,7 +82,7 @@ def metrics_of(config: Config, some_seen: bool = False) -> dict[str, str]:
     if some_seen:
         found[UNSEEN_ACCURACY] = "test accuracy on inputs that are not in the training set; NaN where there are none"
     for mark, without in config.task.marks.items():
-        found[f"train_accuracy_{mark}"] = f"accuracy on the training examples that are {mark}, as they are labelled"
+        found[f"train_accuracy_{mark}"] = f"accuracy on the training examples that are {mark}, as they are labeled"
         found[f"train_accuracy_{without}"] = f"accuracy on the training examples that are {without}"
     if config.weight_decay_changes:
         found["weight_decay"] = "weight decay of the next update"

@@ -81,7 +81,7 @@ class _Committed(BackendArray):
 
 
 def lazy_variable(opened: OpenedFile, name: str, length: int | None = None, *, digested: bool = False) -> xr.Variable:
-    """A labelled variable over a dataset, cut to `length` along its first axis, that reads when it is indexed.
+    """A labeled variable over a dataset, cut to `length` along its first axis, that reads when it is indexed.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Reading a run: labelled, lazy, safe while it is still being written.
+"""Reading a run: labeled, lazy, safe while it is still being written.
 
 `circuits.open(path)` gives a `Run`. It shows the checkpoints that were committed when it was opened (`refresh` looks
 again), reads parameters only where they are indexed, and never writes.
@@ -350,7 +350,7 @@ class Run:
         return "digests" in self._file
 
     def close(self) -> None:
-        """Close the file; labelled variables that were not loaded can no longer be read, once no Run has it open."""
+        """Close the file; labeled variables that were not loaded can no longer be read, once no Run has it open."""
         self._release()
 
     def __enter__(self) -> Run:

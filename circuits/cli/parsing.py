@@ -98,13 +98,13 @@ def _worded(event: Any, flags: type, words: Sequence[str], command: str) -> str 
 
 
 def _needed(words: Sequence[str], flags: type, command: str, argument: str) -> str:
-    """A misspelt flag is often why an argument seems to be missing; then that is said."""
+    """A misspelled flag is often why an argument seems to be missing; then that is said."""
     valid = [*names(flags), "--help"]
-    misspelt = [
+    misspelled = [
         word for word in words if word.startswith("--") and word.partition("=")[0].replace("_", "-") not in valid
     ]
-    if misspelt:
-        return _unknown(misspelt, words, flags, command)
+    if misspelled:
+        return _unknown(misspelled, words, flags, command)
     return f"{command} needs {argument}. `{command} --help` shows its arguments."
 
 

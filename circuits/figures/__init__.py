@@ -1,4 +1,4 @@
-"""Pictures of labelled results: one function per figure, each giving a plotly figure and showing nothing.
+"""Pictures of labeled results: one function per figure, each giving a plotly figure and showing nothing.
 
     metrics = run.metrics.merge(circuits.analysis.phases(run))
     circuits.figures.accuracy(metrics)

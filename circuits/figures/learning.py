@@ -87,7 +87,7 @@ def marked_accuracy(metrics: xr.Dataset) -> go.Figure:
     told = " and ".join(name.removeprefix(MARKED) for name in names)
     flips = "; a network that is right on flipped examples has memorized them, at 0 it answers what the rule says"
     caption = (
-        f"Share of right answers on the training examples that are {told}, as they are labelled, and on the test set"
+        f"Share of right answers on the training examples that are {told}, as they are labeled, and on the test set"
         f"{flips if f'{MARKED}flipped' in names else ''}."
     )
     figure = frame(
@@ -107,17 +107,17 @@ def marked_accuracy(metrics: xr.Dataset) -> go.Figure:
     return figure
 
 
-def mark_commuted(figure: go.Figure, share: float, yaxis: str = "y", colour: str = GREY) -> None:
+def mark_commuted(figure: go.Figure, share: float, yaxis: str = "y", color: str = GREY) -> None:
     """A dashed line across at the share of the test set that commuting would solve, if there is any."""
     if not share > 0:
         return
     figure.add_shape(
         type="line", xref="x domain", x0=0, x1=1, yref=yaxis, y0=share, y1=share, layer="below",
-        line={"color": colour, "dash": "dash", "width": 1.3},
+        line={"color": color, "dash": "dash", "width": 1.3},
     )  # fmt: skip
     figure.add_annotation(
         x=1, xref="x domain", xanchor="right", y=share, yref=yaxis, yanchor="bottom", showarrow=False,
-        text=f"by commuting: {share:.2f}", font={"size": 11.5, "color": colour},
+        text=f"by commuting: {share:.2f}", font={"size": 11.5, "color": color},
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ COLUMNS, GAP = 3, 0.03  # panels beside each other, and the share of the width b
 ROW, AROUND, LINE = 225, 130, 17  # pixels: a row of panels and their captions, what is around, a line of a caption
 MOST_DRAWN = 800  # points of a panel
 DECADES = 4.5  # of densities
-FEW_LABELS = 16  # so many have a colour and an entry in the legend each; more share a scale that ends where it begins
+FEW_LABELS = 16  # so many have a color and an entry in the legend each; more share a scale that ends where it begins
 CYCLE = ("#C2425D", "#C98A1B", "#6F9D3A", "#1F9E9E", "#3B73C8", "#8A55B5", "#C2425D")
 SHAPES = ("circle", "diamond-open")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "solid")
@@ -29,7 +29,7 @@ TITLES = {"tsne": "t-SNE of the activations", "pca": "Principal components"}
 CAPTIONS = {
     "tsne": (
         "t-SNE of the hidden activations, a panel for each checkpoint pictured{paper}. It keeps "
-        "neighbours: how far its clusters are from each other means little."
+        "neighbors: how far its clusters are from each other means little."
     ),
     "pca": "The hidden activations along their two directions of largest variance; each panel has its own scale.",
 }
@@ -90,8 +90,8 @@ def activation_panels(result: xr.Dataset, picture: str) -> go.Figure:
     figure = frame(
         result["silhouette"],
         TITLES[picture],
-        f"{said} A point is a training example{thinned}, coloured by its {_labels(result)}{cyclic}.",
-        subtitle=f"seed {int(result['pictured_seed'])}, coloured by the {_labels(result)}",
+        f"{said} A point is a training example{thinned}, colored by its {_labels(result)}{cyclic}.",
+        subtitle=f"seed {int(result['pictured_seed'])}, colored by the {_labels(result)}",
     )
     n_rows = -(-len(panels) // COLUMNS)
     for place, panel in enumerate(panels):
@@ -215,25 +215,25 @@ def _points(
 ) -> list[go.Scatter]:
     look: dict[str, Any] = axes | {"mode": "markers", "hovertemplate": "%{text}<extra></extra>"}
     if len(labels) > FEW_LABELS:
-        scale = [[i / (len(CYCLE) - 1), colour] for i, colour in enumerate(CYCLE)]
+        scale = [[i / (len(CYCLE) - 1), color] for i, color in enumerate(CYCLE)]
         marker = {"size": 4, "color": clusters, "colorscale": scale, "cmin": 0, "cmax": len(labels)}
         said = [labels[one] for one in clusters]
         return [go.Scatter(x=points[:, 0], y=points[:, 1], text=said, marker=marker, showlegend=False, **look)]
     found = []
     for index, label in enumerate(labels):
         own = clusters == index
-        colour, shape = _style(index, len(labels))
+        color, shape = _style(index, len(labels))
         found.append(
             go.Scatter(
                 x=points[own, 0], y=points[own, 1], text=[label] * int(own.sum()), name=label, legendgroup=label,
-                showlegend=first, marker={"size": 5, "color": colour, "symbol": shape}, **look,
+                showlegend=first, marker={"size": 5, "color": color, "symbol": shape}, **look,
             )
         )  # fmt: skip
     return found
 
 
 def _style(index: int, n_labels: int) -> tuple[str, str]:
-    """A colour and a shape: a colour each while there are enough, else a colour for two, whose shapes differ."""
+    """A color and a shape: a color each while there are enough, else a color for two, whose shapes differ."""
     if n_labels <= len(MANY):
         return MANY[index], SHAPES[0]
     pair, n_pairs = index // 2, -(-n_labels // 2)

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-_RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorised; NaN and infinity keep their meaning
+_RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorized; NaN and infinity keep their meaning
 
 
 class Places(NamedTuple):

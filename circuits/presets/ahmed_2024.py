@@ -54,7 +54,7 @@ def ahmed_2024_transformer() -> Config:
 
 
 def ahmed_2024_adam() -> list[Config]:
-    """Figures 7.1a and 7.3a: Adam without any regularisation."""
+    """Figures 7.1a and 7.3a: Adam without any regularization."""
     return _by_fraction("ahmed-2024-adam", "Figures 7.1a and 7.3a", MODELS, optimizer=Adam(lr=0.001))
 
 

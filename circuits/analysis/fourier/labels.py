@@ -43,7 +43,7 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str]] = {  # name -> dimensions afte
 }
 
 
-def labelled(
+def labeled(
     run: Run, tuples: AllTuples, checkpoints: np.ndarray, values: Mapping[str, np.ndarray], key: np.ndarray
 ) -> xr.Dataset:
     """The dataset of arrays (step, seed, ...), of which those that a model has not may be missing."""

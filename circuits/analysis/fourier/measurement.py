@@ -22,7 +22,7 @@ from jaxtyping import Bool
 from circuits.analysis.fourier.all_tuples import SETS, AllTuples
 from circuits.analysis.fourier.basis import frequency_norms, gini, n_frequencies, strongest_frequencies
 from circuits.analysis.fourier.cyclic import is_cyclic
-from circuits.analysis.fourier.labels import labelled
+from circuits.analysis.fourier.labels import labeled
 from circuits.analysis.fourier.logit_frequencies import key_frequencies, least_key_share, logit_frequencies
 from circuits.analysis.fourier.neuron_frequencies import (
     neuron_frequencies,
@@ -190,7 +190,7 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
 
     checkpoints = chosen_checkpoints(run, options)
     values = _walked(run, checkpoints, views, with_losses, what="fourier", progress=progress)
-    result = labelled(run, views.tuples, checkpoints, values, key)
+    result = labeled(run, views.tuples, checkpoints, values, key)
     result = result.merge(shown(run, views.tuples, options, at_end, key))
     result.attrs = _attrs(run, views, options, least, key)
     return without_collapsed(run, result, lambda name: name.endswith(SHARES))

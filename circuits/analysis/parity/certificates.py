@@ -121,7 +121,7 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         of_subnetwork["fewest_flips_min"][place] = fewest.least
         of_subnetwork["fewest_flips_median"][place] = fewest.median
     whole = {f"whole_{name}": values for name, values in of_whole.items() if name in WHOLE}
-    variables = {name: _labelled(name, values) for name, values in (of_subnetwork | whole).items()}
+    variables = {name: _labeled(name, values) for name, values in (of_subnetwork | whole).items()}
     names = ["".join("+" if bit > 0 else "-" for bit in pattern) for pattern in patterns(len(bits))]
     result = xr.Dataset(variables, {**trajectory_coords(run, checkpoints), "pattern": names})
     result.attrs["relevant_bits"] = list(bits)
@@ -176,7 +176,7 @@ def _part(net: Network, kept: Bool[np.ndarray, " neuron"]) -> dict[str, np.ndarr
     return {name: values[kept] for name, values in net.items()}
 
 
-def _labelled(name: str, values: np.ndarray) -> xr.Variable:
+def _labeled(name: str, values: np.ndarray) -> xr.Variable:
     short = name.removeprefix("whole_")
     whole = {"long_name": f"whole network: {LONG_NAMES[short]}"} if short != name and short in LONG_NAMES else {}
     attrs = whole or ({"long_name": LONG_NAMES[short]} if short in LONG_NAMES else {"long_name": "worst input found"})

@@ -20,12 +20,12 @@ from circuits.analysis.parity.circuit import members, network_of, neurons_of
 from circuits.analysis.parity.efficiency import known_least_cost, of_few_bits, parity_bits, prices
 from circuits.analysis.parity.labels import (
     Variables,
-    built_labelled,
-    elements_labelled,
-    gates_labelled,
-    matches_labelled,
-    prices_labelled,
-    supports_labelled,
+    built_labeled,
+    elements_labeled,
+    gates_labeled,
+    matches_labeled,
+    prices_labeled,
+    supports_labeled,
 )
 from circuits.analysis.parity.tables import construction_tables
 from circuits.analysis.subnetworks.groups import LATE_CHECKPOINTS, NeuronGroups, neuron_groups
@@ -119,15 +119,15 @@ def measure(
         margins += [pattern_margins(net, bits) for net in (whole, part)]
 
     n_seeds = len(run.seeds)
-    final = prices_labelled(paid, least, "final", ("place",))
+    final = prices_labeled(paid, least, "final", ("place",))
     variables: Variables = {
         "merged_sparsity": (("step", "seed"), sizes[np.isin(needed, chosen)], merged),
-        **late_labelled(sizes[np.isin(needed, late)]),
-        **supports_labelled(supports, run.config.task.signature.n_inputs),
-        **gates_labelled(circuits, neurons, 2**k),
-        **elements_labelled(circuits, k, fates),
-        **matches_labelled(circuits, made, k, fates),
-        **built_labelled(made, least),
+        **late_labeled(sizes[np.isin(needed, late)]),
+        **supports_labeled(supports, run.config.task.signature.n_inputs),
+        **gates_labeled(circuits, neurons, 2**k),
+        **elements_labeled(circuits, k, fates),
+        **matches_labeled(circuits, made, k, fates),
+        **built_labeled(made, least),
         **{name: (("seed", "part"), values.reshape(n_seeds, -1)) for name, (_, values) in final.items()},
         "pattern_margin": (("seed", "part", "pattern"), np.array(margins).reshape(n_seeds, -1, 2**k)),
         "least_cost": ((), least, {"long_name": "C*(k), the least path cost per margin"}),
@@ -158,12 +158,12 @@ def pattern_margins(net: Network, bits: tuple[int, ...]) -> Float[np.ndarray, " 
     return parities(len(bits)) * (net["u"].astype(np.float64) @ averaged_activations(net["W"], net["b"], bits))
 
 
-def late_labelled(sizes: Float[np.ndarray, "step seed"]) -> Variables:
+def late_labeled(sizes: Float[np.ndarray, "step seed"]) -> Variables:
     """Least, median and greatest of the defined sizes, (statistic, seed), and how many they are, (seed,).
 
     Examples
     --------
-    >>> late_labelled(np.array([[6.0, np.nan], [np.nan, np.nan], [4.0, np.nan]]))["late_merged"][1]
+    >>> late_labeled(np.array([[6.0, np.nan], [np.nan, np.nan], [4.0, np.nan]]))["late_merged"][1]
     array([[ 4., nan],
            [ 5., nan],
            [ 6., nan]])

@@ -1,4 +1,4 @@
-"""Circuits of several seeds as labelled variables: what one seed has fewer of is padded.
+"""Circuits of several seeds as labeled variables: what one seed has fewer of is padded.
 
 Padding is -1 for an index, "" for a name, NaN for a number, False for a mask.
 """
@@ -17,7 +17,7 @@ from circuits.constructions.reading.recovered_bits import Support
 Variables = dict[str, Any]
 
 
-def supports_labelled(supports: Sequence[Support], n_inputs: int) -> Variables:
+def supports_labeled(supports: Sequence[Support], n_inputs: int) -> Variables:
     """`bit_found` (seed, input), `bit_gap` and `bits_ambiguous` (seed,)."""
     bits = np.zeros((len(supports), n_inputs), bool)
     for index, support in enumerate(supports):
@@ -30,7 +30,7 @@ def supports_labelled(supports: Sequence[Support], n_inputs: int) -> Variables:
     }
 
 
-def gates_labelled(found: Sequence[Circuit | None], neurons: Sequence[np.ndarray], n_patterns: int) -> Variables:
+def gates_labeled(found: Sequence[Circuit | None], neurons: Sequence[np.ndarray], n_patterns: int) -> Variables:
     """Every neuron's gate, (seed, rank) and (seed, rank, pattern)."""
     length = max(map(len, neurons), default=0)
     none = np.zeros((0, n_patterns), bool)
@@ -53,7 +53,7 @@ def gates_labelled(found: Sequence[Circuit | None], neurons: Sequence[np.ndarray
     }
 
 
-def elements_labelled(found: Sequence[Circuit | None], k: int, fates: Sequence[str]) -> Variables:
+def elements_labeled(found: Sequence[Circuit | None], k: int, fates: Sequence[str]) -> Variables:
     """Every element's gate and weights, (seed, element[, bit]), and their number (seed,): 0 if the seed collapsed."""
     length = max((len(one.b) for one in found if one is not None), default=0)
 
@@ -74,7 +74,7 @@ def elements_labelled(found: Sequence[Circuit | None], k: int, fates: Sequence[s
     }
 
 
-def matches_labelled(
+def matches_labeled(
     found: Sequence[Circuit | None], made: Mapping[str, Construction], k: int, fates: Sequence[str]
 ) -> Variables:
     """How each seed's elements match each construction, (construction, seed[, element or bit]); the verdict (seed,).
@@ -111,13 +111,13 @@ def matches_labelled(
     }
 
 
-def built_labelled(made: Mapping[str, Construction], least: float) -> Variables:
+def built_labeled(made: Mapping[str, Construction], least: float) -> Variables:
     """What every construction pays, (construction,)."""
     prices = [price(**one.arrays(), support=range(one.k)) for one in made.values()]
-    return prices_labelled(prices, least, "built", ("construction",))
+    return prices_labeled(prices, least, "built", ("construction",))
 
 
-def prices_labelled(prices: Sequence[Price | None], least: float, prefix: str, dims: tuple[str, ...]) -> Variables:
+def prices_labeled(prices: Sequence[Price | None], least: float, prefix: str, dims: tuple[str, ...]) -> Variables:
     """Cost per margin as it is and with u re-solved, and efficiency; NaN for None."""
     nan = Price(np.nan, np.nan, np.nan, np.nan)
     known = [nan if one is None else one for one in prices]

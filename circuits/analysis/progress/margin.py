@@ -2,7 +2,7 @@
 
 Of one output the margin is y f(x); of several, the target's logit minus the largest other. It is positive exactly where
 the network is right. Where the network is homogeneous, f(αθ) = α^L f(θ), a margin grows with the weights alone, and the
-normalised margin min_i q_i / ‖θ‖^L is what gradient descent slowly increases (Lyu and Li 2020).
+normalized margin min_i q_i / ‖θ‖^L is what gradient descent slowly increases (Lyu and Li 2020).
 """
 
 from collections.abc import Callable, Mapping

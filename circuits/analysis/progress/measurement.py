@@ -162,8 +162,8 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
     degree = _degree(run)
     if degree is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
-            normalised = values["margin"][..., 0] / values["parameter_norm"] ** degree
-        found["normalised_margin"] = (axes, normalised, {"long_name": f"least training margin / ‖θ‖^{degree}"})
+            normalized = values["margin"][..., 0] / values["parameter_norm"] ** degree
+        found["normalised_margin"] = (axes, normalized, {"long_name": f"least training margin / ‖θ‖^{degree}"})
         found.attrs["degree"] = degree
     if "sensitivity" in values:
         title: dict[str, object] = {

@@ -76,8 +76,8 @@ def fitted_ramp(t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], 
     t, y = t[known], y[known]
     if len(t) < LEAST_POINTS or y.max() == y.min():
         return None
-    centre, size = float(y.mean()), float(np.ptp(y))
-    y = (y - centre) / size
+    center, size = float(y.mean()), float(np.ptp(y))
+    y = (y - center) / size
     places = np.unique(np.linspace(0, len(t) - 1, min(len(t), MOST_BREAKPOINTS)).astype(np.int64))
     first, last, rss, rise = all_ramps(t, y, places)
     total = float((y**2).sum())
@@ -98,8 +98,8 @@ def fitted_ramp(t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], 
         onset=onset_estimate,
         middle=middle,
         end=end_estimate,
-        before=float(centre + size * before),
-        after=float(centre + size * (before + rise[best])),
+        before=float(center + size * before),
+        after=float(center + size * (before + rise[best])),
         explained=1 - float(rss[best]) / total,
         moves=bool(n_least * np.log(total / rss[best]) > PARAMETERS * np.log(n_least)),
     )

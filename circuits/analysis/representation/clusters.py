@@ -25,7 +25,7 @@ class Labels(NamedTuple):
 
 
 def silhouette(values: Float[np.ndarray, "point coordinate"], labels: Int[np.ndarray, " point"]) -> float:
-    """Mean silhouette of labelled points, in -1..1, higher is better separated; Euclidean.
+    """Mean silhouette of labeled points, in -1..1, higher is better separated; Euclidean.
 
     Parameters
     ----------
@@ -45,13 +45,13 @@ def silhouette(values: Float[np.ndarray, "point coordinate"], labels: Int[np.nda
     """
     from sklearn.metrics import silhouette_score
 
-    places = centred(values)  # distances are found from squares, which a large mean would cost their digits
+    places = centered(values)  # distances are found from squares, which a large mean would cost their digits
     if places is None or not 2 <= len(np.unique(labels)) < len(labels):
         return float("nan")
     return float(silhouette_score(places / np.abs(places).max(), labels))  # squares of very small values would be 0
 
 
-def centred(values: Float[np.ndarray, "point coordinate"]) -> Float64[np.ndarray, "point coordinate"] | None:
+def centered(values: Float[np.ndarray, "point coordinate"]) -> Float64[np.ndarray, "point coordinate"] | None:
     """Points around their mean; None if they are not finite, or all in one place."""
     if not values.size or not np.isfinite(values).all() or (values == values[:1]).all():
         return None

@@ -1,4 +1,4 @@
-"""Where points in many dimensions lie in a picture of two: by PCA, linearly, or by t-SNE, which keeps neighbours.
+"""Where points in many dimensions lie in a picture of two: by PCA, linearly, or by t-SNE, which keeps neighbors.
 
 PCA turns the picture so that it shows the two directions of largest variance. t-SNE (van der Maaten and Hinton 2008)
 places points so that near ones stay near: it shows clusters, and also makes them look tidier and further apart than
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from circuits.analysis.representation.clusters import centred
+from circuits.analysis.representation.clusters import centered
 from circuits.config import Config
 
 PERPLEXITY = 30.0
@@ -47,7 +47,7 @@ def principal_components(values: Float[np.ndarray, "point coordinate"], n_compon
     from sklearn.decomposition import PCA
 
     n_points, width = values.shape
-    places = centred(values)
+    places = centered(values)
     if places is None:
         return Principal(np.full((n_points, 2), np.nan), np.full(n_components, np.nan))
     scale = np.abs(places).max()  # squares of very small values would be 0
@@ -59,7 +59,7 @@ def principal_components(values: Float[np.ndarray, "point coordinate"], n_compon
     )
 
 
-def neighbour_embedding(values: Float[np.ndarray, "point coordinate"], seed: int) -> Float[np.ndarray, "point axis"]:
+def neighbor_embedding(values: Float[np.ndarray, "point coordinate"], seed: int) -> Float[np.ndarray, "point axis"]:
     """t-SNE of points in two dimensions, the same bits for the same points and seed, on one thread.
 
     Points that are not finite, all in one place, or fewer than four give NaN.
@@ -79,7 +79,7 @@ def neighbour_embedding(values: Float[np.ndarray, "point coordinate"], seed: int
     from threadpoolctl import threadpool_limits
 
     n_points, width = values.shape
-    places = centred(values)
+    places = centered(values)
     if places is None or n_points < 4:
         return np.full((n_points, 2), np.nan)
     places = np.pad(places / np.abs(places).max(), ((0, 0), (0, max(0, 2 - width))))  # perplexity knows no scale

@@ -27,7 +27,7 @@ from circuits.analysis.networks.options import PruningOptions
 from circuits.analysis.networks.walk import Network, walk
 from circuits.analysis.representation.clusters import Labels, cluster_labels, silhouette
 from circuits.analysis.representation.density import weight_density, weights_of
-from circuits.analysis.representation.embedding import has_scikit_learn, neighbour_embedding, principal_components
+from circuits.analysis.representation.embedding import has_scikit_learn, neighbor_embedding, principal_components
 from circuits.analysis.representation.snapshots import N_PANELS, along_the_run, pictured, pictured_seed
 from circuits.analysis.representation.tables import representation_tables
 from circuits.analysis.subnetworks.active import support_examples
@@ -85,7 +85,7 @@ def picture(layer: Layer, arrays: Network, points: Points, seed: int) -> Picture
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging network is measured as it is
         values = evaluator(layer.config, points.inputs, layer).hidden(arrays)
     pca = principal_components(values, N_COMPONENTS)
-    tsne = neighbour_embedding(values, seed)
+    tsne = neighbor_embedding(values, seed)
     clusters = points.labels.of_example
     found = [weight_density(arrays[name].ravel()) for name in weights_of(list(arrays))]
     return Picture(

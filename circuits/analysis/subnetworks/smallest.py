@@ -1,6 +1,6 @@
 """The smallest subnetwork of all, over every subset of the neurons and not only the norm prefixes.
 
-    minimise  Σ k_i  over k ∈ {0, 1}^neuron  with  sign Σ_i k_i u_i relu(w_i·x + b_i) = sign f(x)  for x in the support
+    minimize  Σ k_i  over k ∈ {0, 1}^neuron  with  sign Σ_i k_i u_i relu(w_i·x + b_i) = sign f(x)  for x in the support
 
 Agreement as in Merrill et al. 2023, section 2.1, whose effective sparsity is an upper bound. An integer program with a
 row per input, made small enough to solve:
@@ -172,7 +172,7 @@ def smallest_subnetwork(
 
 
 class Subsets:
-    """The integer program, with the rows and forbidden subsets that it has learnt so far.
+    """The integer program, with the rows and forbidden subsets that it has learned so far.
 
     A subset K agrees on x if its sum s and its rounding bound T = Σ_K t_j satisfy σ s > T where the whole network has
     the sign σ, and |s| ≤ T where that is 0. The mask-and-forward that decides adds up in another order, so that its s

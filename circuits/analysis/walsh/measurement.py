@@ -86,7 +86,7 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
     measured = _Measured(run, options, support, layer, ranked, checkpoints)
     names = parameter_names(config)
     values = walk(run, checkpoints, measured.one, what="Walsh coefficients", progress=progress, names=names)
-    variables = measured.labelled(values)
+    variables = measured.labeled(values)
     gaps = measured.layer_gaps(progress)
     if gaps is not None:
         variables["layer_gap"] = (("step", "seed"), gaps, {"long_name": "Fourier gap of the whole layer"})
@@ -186,7 +186,7 @@ class _Measured:
         return self.config.model.relu_parameters is not None
 
     def one(self, seed: int, net: Network) -> dict[str, Any]:
-        """Everything of one network, by the names that `labelled` reads."""
+        """Everything of one network, by the names that `labeled` reads."""
         contributions, errors = self._contributions(net)
         is_formula = self.is_relu and not self.draws.is_complete
         means = contributions.sum(axis=0) if is_formula and contributions is not None else None
@@ -288,7 +288,7 @@ class _Measured:
         result[gaps_at] = walk(self.run, some, one, what="Fourier gap", progress=progress)["gap"]
         return result
 
-    def labelled(self, values: dict[str, np.ndarray]) -> dict[str, tuple]:
+    def labeled(self, values: dict[str, np.ndarray]) -> dict[str, tuple]:
         """The results of `walk`, (step, seed, …) each, with dimensions and descriptions."""
         of_neuron = (
             "of what a neuron adds to the output" if self.layer and self.layer.is_linear else "of a neuron's value"

@@ -7,7 +7,7 @@ may be taken uniform, and
 
     C*(k) = 1 / max over unit (w, b) of |E[π(z) relu(w·z + b)]|.
 
-A maximiser (w, b), flipped in all 2^k ways with readout u = ± Π s, has the margin E[…] on every pattern: it attains C*.
+A maximizer (w, b), flipped in all 2^k ways with readout u = ± Π s, has the margin E[…] on every pattern: it attains C*.
 
 The maximum is found without local search. On the unit neurons with one firing set F the expectation is linear, c_F·(w,
 b). By symmetry w_1 >= … >= w_k >= 0, so F is an up-set of the order in which z stands above z' when no prefix sum of z
@@ -105,7 +105,7 @@ def correlation(v: Float[np.ndarray, " weight"]) -> float:
 
 @lru_cache
 def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
-    """The maximum over unit (w, b); its maximisers (w, b), scaled to largest entry 1, with the expectation's sign."""
+    """The maximum over unit (w, b); its maximizers (w, b), scaled to largest entry 1, with the expectation's sign."""
     points, parity = _augmented(k), parities(k).astype(float)
     falling = np.eye(k) - np.eye(k, k=1)  # w_i - w_(i+1) >= 0, and w_k >= 0
     ordered = -np.c_[falling, np.zeros(k)]

@@ -84,9 +84,9 @@ def quick_bounds(
 
 def _interval(net: UnitScale, support: Sequence[int]) -> Float[np.ndarray, " pattern"]:
     reach = np.abs(net.W[:, irrelevant_bits(net.W.shape[1], support)]).sum(axis=1)
-    centres = net.b + patterns(len(support)).astype(np.float64) @ net.W[:, list(support)].T  # (pattern, neuron)
+    centers = net.b + patterns(len(support)).astype(np.float64) @ net.W[:, list(support)].T  # (pattern, neuron)
     v = parities(len(support))[:, None] * net.u
-    worst = np.where(v > 0, centres - reach, centres + reach)
+    worst = np.where(v > 0, centers - reach, centers + reach)
     return (v * np.maximum(worst, 0.0)).sum(axis=1) - net.rounding
 
 

@@ -44,7 +44,7 @@ def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method
     Parameters
     ----------
     margin
-        What to minimise.
+        What to minimize.
     rounding
         What float64 can lose in its value.
     time_limit

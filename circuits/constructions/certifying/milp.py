@@ -1,8 +1,8 @@
 """The least margin as a mixed-integer linear program, over the irrelevant bits and the states of unstable neurons.
 
-    minimise  constant + slope·x + Σ v_i y_i   with x_j = 2 z_j - 1, z_j ∈ {0, 1}, y_i = relu(h_i), h_i = c_i + A_i·x
+    minimize  constant + slope·x + Σ v_i y_i   with x_j = 2 z_j - 1, z_j ∈ {0, 1}, y_i = relu(h_i), h_i = c_i + A_i·x
 
-Where v_i > 0, minimising presses y_i down: y_i >= 0 and y_i >= h_i suffice. Where v_i < 0 it pushes y_i up, and a state
+Where v_i > 0, minimizing presses y_i down: y_i >= 0 and y_i >= h_i suffice. Where v_i < 0 it pushes y_i up, and a state
 d_i ∈ {0, 1} holds it: y_i <= h'_i d_i and y_i <= h_i - l_i (1 - d_i), with [l_i, h'_i] the interval of h_i, the
 tightest big-M there is without solving (Tjeng, Xiao and Tedrake 2019).
 

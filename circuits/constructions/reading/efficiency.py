@@ -72,7 +72,7 @@ def neuron_sizes(W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " ne
 def path_cost(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], u: Float[np.ndarray, " neuron"]
 ) -> float:
-    """P = Σ|u|·‖(w, b)‖, >= 0; what L2 weight decay penalises once every neuron is balanced.
+    """P = Σ|u|·‖(w, b)‖, >= 0; what L2 weight decay penalizes once every neuron is balanced.
 
     Examples
     --------

@@ -143,7 +143,7 @@ Form = tuple[np.ndarray, np.ndarray, np.ndarray]
 def forms(construction: Construction) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], Form]]:
     """The different networks that permuting and flipping bits makes of a construction: (permutation, signs, (W, b, u)).
 
-    Found by swapping neighbours and flipping the first bit until nothing new comes, in exact arithmetic; the
+    Found by swapping neighbors and flipping the first bit until nothing new comes, in exact arithmetic; the
     construction as printed is the first.
 
     Examples

@@ -1,7 +1,7 @@
 """Which input bits a network uses, from its weights alone.
 
 A bit's mass is Σ_j |u_j| |w_ji|, what the network has invested in it; rescaling neurons does not change it. With the
-bits in falling order of mass the relevant ones end where the ratio of two neighbours is largest. The reading is
+bits in falling order of mass the relevant ones end where the ratio of two neighbors is largest. The reading is
 ambiguous when that ratio, the gap, is below 2: in an untrained network the masses differ by a few per cent.
 """
 

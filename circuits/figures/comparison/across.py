@@ -70,8 +70,8 @@ def against(
     }  # fmt: skip
     if y_range is not None:
         figure.layout.yaxis.range = y_range
-    for (name, line), (colour, marker) in zip(lines.items(), shades(list(lines)), strict=True):
-        _draw(figure, line.sortby(along).transpose("run", "seed"), along, name, colour, marker)
+    for (name, line), (color, marker) in zip(lines.items(), shades(list(lines)), strict=True):
+        _draw(figure, line.sortby(along).transpose("run", "seed"), along, name, color, marker)
     figure.update_layout(hovermode="closest", showlegend=len(lines) > 1)
     return figure
 
@@ -84,7 +84,7 @@ def _bounds(line: xr.DataArray) -> np.ndarray:
     return line[censored].transpose("run", "seed").values.astype(bool)
 
 
-def _draw(figure: go.Figure, line: xr.DataArray, along: str, name: str, colour: str, marker: str | None) -> None:
+def _draw(figure: go.Figure, line: xr.DataArray, along: str, name: str, color: str, marker: str | None) -> None:
     x = line[along].values.astype(np.float64)
     y = line.values.astype(np.float64)
     known = np.isfinite(y)
@@ -98,12 +98,12 @@ def _draw(figure: go.Figure, line: xr.DataArray, along: str, name: str, colour: 
     symbol = np.where(bound, BOUND, "circle").tolist() if bound.any() else "circle"
     figure.add_scatter(
         x=single(x[places]), y=single(y[known]), text=hover, mode="markers", legendgroup=name, showlegend=False,
-        marker={"color": faint(colour, 0.45), "size": 6, "symbol": symbol},
+        marker={"color": faint(color, 0.45), "size": 6, "symbol": symbol},
         hovertemplate="%{y:.4~g} (%{text})<extra>" + name + "</extra>",
     )  # fmt: skip
     figure.add_scatter(
         x=single(x), y=single(median), name=name, legendgroup=name, mode="lines+markers", connectgaps=False,
-        line={"color": colour, "width": 2.2}, marker={"symbol": marker or "circle", "size": 5},
+        line={"color": color, "width": 2.2}, marker={"symbol": marker or "circle", "size": 5},
         hovertemplate="median %{y:.4~g}<extra>" + name + "</extra>",
     )  # fmt: skip
     for place, n_none in enumerate((~known).sum(axis=1)):
@@ -111,5 +111,5 @@ def _draw(figure: go.Figure, line: xr.DataArray, along: str, name: str, colour: 
             at = float(np.log10(x[place]) if figure.layout.xaxis.type == "log" else x[place])
             figure.add_annotation(
                 x=at, y=1, yref="y domain", text=f"{n_none} none", showarrow=False, yanchor="bottom",
-                font={"size": 11, "color": colour},
+                font={"size": 11, "color": color},
             )  # fmt: skip

@@ -1,9 +1,9 @@
-"""Several runs in one figure: a line for each, labelled by the config field in which they differ.
+"""Several runs in one figure: a line for each, labeled by the config field in which they differ.
 
     circuits.figures.curves(["a.h5", "b.h5"], ["accuracy", "loss"])
 
 The mean over seeds with its band; training pale and dotted, test solid. Values of one numeric field have the shades of
-one scale, dark to light; other labels have colours of their own. Several metrics are drawn one below the other.
+one scale, dark to light; other labels have colors of their own. Several metrics are drawn one below the other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ class _Drawn(NamedTuple):
     run: Run
     values: dict[str, xr.DataArray]
     label: str
-    colour: str
+    color: str
     marker: str | None
 
 
@@ -56,7 +56,7 @@ def curves(
     Parameters
     ----------
     runs
-        Runs or their paths. They are labelled by the fields in which their configs differ, or by their names if those
+        Runs or their paths. They are labeled by the fields in which their configs differ, or by their names if those
         are more than two; a mapping gives labels of its own.
     metrics
         What is drawn, one row each: "accuracy" and "loss" on the training and the test set; or a metric of every run,
@@ -113,7 +113,7 @@ def _drawn(
     if results is not None and len(results) != len(runs):
         raise InputError(f"There are {len(runs)} runs and {len(results)} results. Pass one of each.")
     found = []
-    for i, (run, label, (colour, marker)) in enumerate(zip(runs, labels, shades(labels), strict=True)):
+    for i, (run, label, (color, marker)) in enumerate(zip(runs, labels, shades(labels), strict=True)):
         if run.n_checkpoints == 0:
             raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
         measured = [run.metrics] if results is None else [run.metrics, results[i]]
@@ -130,7 +130,7 @@ def _drawn(
             if name not in values:
                 known = [*PAIRS, *values]
                 raise InputError(f"{run.path} has no metric '{name}'. {nearest(name, known)}")
-        found.append(_Drawn(run, values, label, colour, marker))
+        found.append(_Drawn(run, values, label, color, marker))
     return found
 
 
@@ -193,14 +193,14 @@ def _draw(figure: go.Figure, drawn: Sequence[_Drawn], metric: str, row: int, n_r
             if one.marker is not None and not pale:
                 look |= {"mode": "lines+markers", "marker": {"symbol": one.marker, "maxdisplayed": 9, "size": 7}}
             if pale:
-                look |= {"line": {"color": faint(one.colour, 0.6), "dash": "dot", "width": 1.5}}
+                look |= {"line": {"color": faint(one.color, 0.6), "dash": "dot", "width": 1.5}}
             said = f"{one.label}, {name.partition('_')[0]}" if metric in PAIRS else one.label
             add_mean(
-                figure, values, said, Style(one.colour), shaded=shaded * (0.5 if pale else 1), yaxis=axis, **look
+                figure, values, said, Style(one.color), shaded=shaded * (0.5 if pale else 1), yaxis=axis, **look
             )  # fmt: skip
         if DECAY in one.values and metric != DECAY:
             mark_decay(
-                figure, one.values[DECAY], name=f"{one.label}, weight decay", colour=faint(one.colour, 0.8),
+                figure, one.values[DECAY], name=f"{one.label}, weight decay", color=faint(one.color, 0.8),
                 over=axis, yaxis="y" + _number(n_rows + row), legendgroup=one.label,
             )  # fmt: skip
     if metric == "accuracy":
@@ -208,20 +208,20 @@ def _draw(figure: go.Figure, drawn: Sequence[_Drawn], metric: str, row: int, n_r
 
 
 def _mark_commuted(figure: go.Figure, drawn: Sequence[_Drawn], axis: str) -> None:
-    """A dashed line where commuting would bring a run: one for all of a share, in a run's colour if it is only its."""
+    """A dashed line where commuting would bring a run: one for all of a share, in a run's color if it is only its."""
     shares: dict[float, list[_Drawn]] = {}
     for one in drawn:
         if MARK in one.run.all_data and (share := round(float(commuted_share(one.run).mean()), 2)) > 0:
             shares.setdefault(share, []).append(one)
     for share, of in shares.items():
-        mark_commuted(figure, share, axis, of[0].colour if len(of) == 1 else GREY)
+        mark_commuted(figure, share, axis, of[0].color if len(of) == 1 else GREY)
 
 
 def _legend(figure: go.Figure, drawn: Sequence[_Drawn], field: str | None, rows: Sequence[str]) -> None:
     for one in drawn:
         figure.add_scatter(
             x=[None], y=[None], name=one.label, legendgroup=one.label, mode="lines+markers" if one.marker else "lines",
-            line={"color": one.colour, "width": 2.4}, marker={"symbol": one.marker or "circle", "size": 7},
+            line={"color": one.color, "width": 2.4}, marker={"symbol": one.marker or "circle", "size": 7},
         )  # fmt: skip
     entries = []
     if set(rows) & set(PAIRS):

@@ -64,7 +64,7 @@ def add_band(figure: go.Figure, values: xr.DataArray, name: str, style: Style, f
         figure.add_scatter(
             x=single(x), y=single(y[:, index]), name=f"{name}, seed {seed}", legendgroup=f"seed {seed}",
             mode=_mode(x), connectgaps=False, showlegend=False, visible="legendonly", hovertemplate=f"%{{y:{form}}}",
-            line={"color": style.colour, "dash": style.dash, "width": 1},
+            line={"color": style.color, "dash": style.dash, "width": 1},
         )  # fmt: skip
 
 
@@ -100,11 +100,11 @@ def add_mean(
             lower = np.maximum(lower, np.where(np.isfinite(y), y, np.inf).min(axis=1))
         figure.add_scatter(
             **outline(x, lower, upper), name=f"{name}, band", legendgroup=group, showlegend=False, hoverinfo="skip",
-            mode="none", fill="toself", fillcolor=faint(style.colour, shaded), line={"width": 0}, yaxis=yaxis,
+            mode="none", fill="toself", fillcolor=faint(style.color, shaded), line={"width": 0}, yaxis=yaxis,
         )  # fmt: skip
     look = {
         "name": _named(name, n_seeds, y.shape[1]), "legendgroup": group, "mode": _mode(x), "connectgaps": False,
-        "line": {"color": style.colour, "dash": style.dash, "width": 2.2}, "yaxis": yaxis,
+        "line": {"color": style.color, "dash": style.dash, "width": 2.2}, "yaxis": yaxis,
         "customdata": single(np.stack([std, n_seeds], axis=1)) if several else None,
         "hovertemplate": f"%{{y:{form}}}" + (" ± %{customdata[0]:.2g} (%{customdata[1]:d} seeds)" if several else ""),
     }  # fmt: skip
@@ -125,7 +125,7 @@ def add_intervals(figure: go.Figure, low: xr.DataArray, high: xr.DataArray, name
         figure.add_scatter(
             **outline(x, lows[:, index], highs[:, index]), name=f"{name}, 95 % interval", showlegend=False,
             legendgroup=f"seed {seed}" if several else name, visible="legendonly" if several else True,
-            hoverinfo="skip", mode="none", fill="toself", fillcolor=faint(style.colour, 0.25), line={"width": 0},
+            hoverinfo="skip", mode="none", fill="toself", fillcolor=faint(style.color, 0.25), line={"width": 0},
         )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ def mark_decay(
     values: xr.DataArray,
     *,
     name: str = "weight decay",
-    colour: str = GREY,
+    color: str = GREY,
     over: str = "y",
     yaxis: str = "y2",
     legendgroup: str | None = None,
@@ -35,7 +35,7 @@ def mark_decay(
         Made by `axes.frame`.
     over, yaxis
         The y axis that it is drawn over, and its own, which is made if need be.
-    name, colour, legendgroup
+    name, color, legendgroup
         Of its line; with a group it has no entry of its own in the legend.
     """
     x, y = points(values)
@@ -63,7 +63,7 @@ def mark_decay(
     figure.add_scatter(
         x=single(x), y=single(np.nanquantile(seeds, 0.5, axis=1, method="lower")), name=name, yaxis=yaxis,
         legendgroup=legendgroup or name, showlegend=legendgroup is None, mode="lines", connectgaps=False,
-        line={"color": colour, "dash": "dash", "width": 1.4, "shape": "hv"}, hovertemplate="%{y:.3g}",
+        line={"color": color, "dash": "dash", "width": 1.4, "shape": "hv"}, hovertemplate="%{y:.3g}",
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from circuits.figures.drawing.phases import PANELS
 from circuits.figures.drawing.seed_menu import add_seed_menu
 
 MOST_COLUMNS, GAP = 160, 0.05
-COLOURS = [[i / (len(SCALE) - 1), colour] for i, colour in enumerate(SCALE)]
+COLOURS = [[i / (len(SCALE) - 1), color] for i, color in enumerate(SCALE)]
 PANEL, AROUND = 190, 190  # pixels
 
 

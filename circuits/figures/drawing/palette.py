@@ -1,7 +1,7 @@
-"""One colour and one dash per thing that is drawn, the same in every figure.
+"""One color and one dash per thing that is drawn, the same in every figure.
 
-The colours are Okabe and Ito's, told apart by colour-blind readers; the dashes tell the same lines apart in black and
-white. Memorizing and generalizing have one colour each, as a group of neurons and as a phase of training.
+The colors are Okabe and Ito's, told apart by color-blind readers; the dashes tell the same lines apart in black and
+white. Memorizing and generalizing have one color each, as a group of neurons and as a phase of training.
 """
 
 import re
@@ -15,7 +15,7 @@ ORANGE, PURPLE, SKY, VERMILLION, YELLOW = "#E69F00", "#CC79A7", "#56B4E9", "#D55
 class Style(NamedTuple):
     """How a line looks."""
 
-    colour: str
+    color: str
     dash: str = "solid"
 
 
@@ -34,7 +34,7 @@ STYLES = {
     "clean": TRAIN,
 }
 
-_SPARE = [Style(colour, dash) for dash in ("solid", "dash", "dot") for colour in (BLUE, VERMILLION, GREEN, PURPLE, SKY)]
+_SPARE = [Style(color, dash) for dash in ("solid", "dash", "dot") for color in (BLUE, VERMILLION, GREEN, PURPLE, SKY)]
 
 
 SCALE = ("#440154", "#3B528B", "#21908C", "#5DC863", "#D8C01C")  # viridis, its yellow darkened for white paper
@@ -44,10 +44,10 @@ MARKERS = (None, "circle", "square-open", "diamond")
 
 
 def shades(labels: Sequence[str]) -> list[tuple[str, str | None]]:
-    """A colour, and a marker if colours do not suffice, for each of several labels.
+    """A color, and a marker if colors do not suffice, for each of several labels.
 
     Labels that differ in a number have the shades of one scale, dark to light in its order, which survive a
-    black-and-white print; others have one of seven colours, then again with a marker.
+    black-and-white print; others have one of seven colors, then again with a marker.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def varying_numbers(labels: Sequence[str]) -> list[float] | None:
 
 
 def between(share: float) -> str:
-    """The colour at a share, in 0..1, of the scale.
+    """The color at a share, in 0..1, of the scale.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def between(share: float) -> str:
     place = min(max(share, 0.0), 1.0) * (len(SCALE) - 1)
     index = min(int(place), len(SCALE) - 2)
     low, high = (
-        [int(colour[start : start + 2], 16) for start in (1, 3, 5)] for colour in (SCALE[index], SCALE[index + 1])
+        [int(color[start : start + 2], 16) for start in (1, 3, 5)] for color in (SCALE[index], SCALE[index + 1])
     )
     mixed = [round(a + (b - a) * (place - index)) for a, b in zip(low, high, strict=True)]
     return "#" + "".join(f"{channel:02X}" for channel in mixed)
@@ -102,18 +102,18 @@ def style_of(name: str, index: int = 0) -> Style:
     Examples
     --------
     >>> style_of("generalizing")
-    Style(colour='#009E73', dash='solid')
+    Style(color='#009E73', dash='solid')
     """
     return STYLES.get(name, _SPARE[index % len(_SPARE)])
 
 
-def faint(colour: str, opacity: float) -> str:
-    """The same colour, see-through.
+def faint(color: str, opacity: float) -> str:
+    """The same color, see-through.
 
     Examples
     --------
     >>> faint("#009E73", 0.2)
     'rgba(0,158,115,0.2)'
     """
-    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    red, green, blue = (int(color[start : start + 2], 16) for start in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"

@@ -67,7 +67,7 @@ def phase_marks(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> dict[st
                 "x": position, "xref": "x", "y": 1, "yref": whole, "yanchor": "bottom", "showarrow": False,
                 "yshift": 15 if abs(place - last_place) < CLOSE else 0, "text": label,
                 "xanchor": "left" if place < 0.08 else "right" if place > 0.92 else "center",
-                "font": {"size": 12, "color": style.colour},
+                "font": {"size": 12, "color": style.color},
             }
         )  # fmt: skip
         last_place = place
@@ -77,10 +77,10 @@ def phase_marks(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> dict[st
 def _lines(at: np.ndarray, style: Style, whole: str) -> list[dict[str, Any]]:
     across = {"yref": whole, "y0": 0, "y1": 1, "layer": "above" if whole == "paper" else "below"}
     tint = {
-        "type": "rect", "x0": float(at.min()), "x1": float(at.max()), "fillcolor": faint(style.colour, 0.08),
+        "type": "rect", "x0": float(at.min()), "x1": float(at.max()), "fillcolor": faint(style.color, 0.08),
         "line": {"width": 0},
     }  # fmt: skip
-    line = {"color": style.colour, "width": 1.2, "dash": style.dash}
+    line = {"color": style.color, "width": 1.2, "dash": style.dash}
     lines = [{"type": "line", "x0": float(x), "x1": float(x), "line": line} for x in sorted(set(at.tolist()))]
     return [across | shape for shape in (tint, *lines)]
 

@@ -16,7 +16,7 @@ from circuits.figures.drawing.axes import INK
 from circuits.figures.drawing.palette import SCALE
 
 LEVELS = 255  # a byte per cell keeps a page small
-COLOURS = [[i / (len(SCALE) - 1), colour] for i, colour in enumerate(SCALE)]
+COLOURS = [[i / (len(SCALE) - 1), color] for i, color in enumerate(SCALE)]
 SLIDER = {"len": 0.72, "x": 0.14, "xanchor": "left", "pad": {"t": 0, "b": 0}, "ticklen": 4, "font": {"size": 11}}
 
 
@@ -39,7 +39,7 @@ def tiles(maps: Float[np.ndarray, "row column y x"], **look: Any) -> go.Heatmap:
     Parameters
     ----------
     maps
-        Finite values; a map of one value is drawn in the lowest colour.
+        Finite values; a map of one value is drawn in the lowest color.
     look
         Further properties of the trace.
     """

@@ -75,7 +75,7 @@ def certified_patterns(result: xr.Dataset) -> go.Figure:
         style = style_of(name, network)
         figure.add_scatter(
             x=places.ravel(), y=lower.ravel(), name=name, mode="markers", text=np.array(said).ravel(),
-            marker={"color": style.colour, "size": 5, "symbol": ("circle", "diamond")[network]},
+            marker={"color": style.color, "size": 5, "symbol": ("circle", "diamond")[network]},
             error_y={"symmetric": False, "array": (upper - lower).ravel(), "thickness": 1.2, "width": 0},
             hovertemplate="%{text}: at least %{y:.3g}",
         )  # fmt: skip

@@ -100,12 +100,12 @@ def pattern_margins(result: xr.Dataset) -> go.Figure:
     subtitle = f"{n_seeds} seeds at the final checkpoint" if n_seeds > 1 else "at the final checkpoint"
     figure = _over_patterns(result, "Margin of each pattern", caption, subtitle)
     figure.update_yaxes(title="parity × output", rangemode="tozero", zeroline=True, zerolinecolor=INK)
-    for part, (colour, symbol) in PARTS.items():
+    for part, (color, symbol) in PARTS.items():
         its = values.sel(part=part).transpose("seed", "pattern")
         figure.add_scatter(
             x=np.tile(np.arange(values.sizes["pattern"]), n_seeds), y=its.values.ravel(), name=part, mode="markers",
             customdata=np.repeat(values["seed"].values, values.sizes["pattern"]),
-            marker={"color": colour, "symbol": symbol, "size": 9, "line": {"width": 1.6}},
+            marker={"color": color, "symbol": symbol, "size": 9, "line": {"width": 1.6}},
             hovertemplate=f"{part}, seed %{{customdata}}: %{{y:.3f}}<extra></extra>",
         )  # fmt: skip
     figure.update_layout(hovermode="closest")
@@ -142,12 +142,12 @@ def _firing(at: xr.Dataset) -> list[go.Scatter]:
         for neuron, gate in zip(at["neuron_index"].values[there], gates, strict=True)
     ]
     drawn = []
-    for where, (sense, (symbol, colour)) in zip((always, mean & ~always, can & ~mean), FIRES.items(), strict=True):
+    for where, (sense, (symbol, color)) in zip((always, mean & ~always, can & ~mean), FIRES.items(), strict=True):
         row, column = np.nonzero(where)
         trace = go.Scatter(
             x=column, y=row, name=f"fires {sense}", mode="markers", hovertemplate="%{customdata}<extra></extra>",
             customdata=[f"{names[j]} on {patterns[z]}" for j, z in zip(row, column, strict=True)],
-            marker={"symbol": symbol, "color": colour, "size": 14, "line": {"width": 1.6}},
+            marker={"symbol": symbol, "color": color, "size": 14, "line": {"width": 1.6}},
         )  # fmt: skip
         drawn.append(trace)
     beside = go.Scatter(

@@ -157,11 +157,11 @@ def _line(start: tuple[float, float], end: tuple[float, float], sign: float, sha
     """A weight as a line, with a place to hover over in its middle."""
     x, y = ([first, (first + last) / 2, last] for first, last in zip(start, end, strict=True))
     positive = sign > 0
-    colour = GREY if sign == 0 else BLUE if positive else VERMILLION
+    color = GREY if sign == 0 else BLUE if positive else VERMILLION
     return go.Scatter(
         x=x, y=y, mode="lines", showlegend=False, text=label, hovertemplate="%{text}<extra></extra>",
         opacity=0.25 if sign == 0 else 0.9,
-        line={"color": colour, "dash": "solid" if positive else "dot" if sign == 0 else "dash",
+        line={"color": color, "dash": "solid" if positive else "dot" if sign == 0 else "dash",
               "width": max(THINNEST, WIDEST * abs(share))},
     )  # fmt: skip
 
@@ -170,11 +170,11 @@ def _legend() -> list[go.Scatter]:
     lines = [("positive weight", BLUE, "solid"), ("negative weight", VERMILLION, "dash")]
     marks = [("matched", GREEN, "circle"), ("missing, or extra", ORANGE, "diamond")]
     drawn = [
-        go.Scatter(x=[None], y=[None], mode="lines", name=name, line={"color": colour, "dash": dash, "width": 2.2})
-        for name, colour, dash in lines
+        go.Scatter(x=[None], y=[None], mode="lines", name=name, line={"color": color, "dash": dash, "width": 2.2})
+        for name, color, dash in lines
     ]
-    for name, colour, symbol in marks:
-        marker = {"color": colour, "symbol": symbol, "size": 11, "line": {"color": INK, "width": 1}}
+    for name, color, symbol in marks:
+        marker = {"color": color, "symbol": symbol, "size": 11, "line": {"color": INK, "width": 1}}
         drawn.append(go.Scatter(x=[None], y=[None], mode="markers", name=name, marker=marker))
     return drawn
 

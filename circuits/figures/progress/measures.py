@@ -240,17 +240,17 @@ def _share_lines(values: xr.DataArray, ramp: xr.Dataset, style: Style) -> list[g
     return [
         go.Scatter(
             x=x, y=y, name=f"{spoken(name)}, measured", showlegend=False, hoverinfo="skip", **shared,
-            mode="lines+markers" if len(y) <= FEW else "lines", line={"color": faint(style.colour, 0.4), "width": 1},
+            mode="lines+markers" if len(y) <= FEW else "lines", line={"color": faint(style.color, 0.4), "width": 1},
         ),
         go.Scatter(
             x=single(np.array([first, ramp["onset"], ramp["end"], last])), y=[0, 0, 1, 1],
             name=spoken(name), mode="lines", hovertemplate="epoch %{x:.5~g}%{customdata}",
             customdata=["", onset, end, ""], **shared,
-            line={"color": style.colour, "dash": style.dash, "width": 3.4 if style == TEST else 2},
+            line={"color": style.color, "dash": style.dash, "width": 3.4 if style == TEST else 2},
         ),
     ]  # fmt: skip
 
 
 def _next_style(spare: Any) -> Style:
     """The next style that is not that of test accuracy."""
-    return next(style for style in spare if style.colour != TEST.colour)
+    return next(style for style in spare if style.color != TEST.color)

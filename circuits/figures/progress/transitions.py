@@ -50,12 +50,12 @@ def transitions(result: xr.Dataset) -> go.Figure:
     figure.update_layout(height=AROUND + ROW * len(rows), hovermode="closest", margin={"l": 190})
     seeds = onset["seed"].values.tolist()
     offsets = np.linspace(SPREAD / 2, -SPREAD / 2, len(seeds)) if len(seeds) > 1 else [0.0]
-    for seed, offset, (colour, _) in zip(seeds, offsets, shades([str(seed) for seed in seeds]), strict=True):
-        _draw(figure, result.sel(seed=seed, measure=rows), [places[name] + offset for name in rows], seed, colour)
+    for seed, offset, (color, _) in zip(seeds, offsets, shades([str(seed) for seed in seeds]), strict=True):
+        _draw(figure, result.sel(seed=seed, measure=rows), [places[name] + offset for name in rows], seed, color)
     mark_phases(figure, result)
     if (reference := result.attrs.get("reference")) in places:
         figure.add_hrect(
-            y0=places[reference] - 0.5, y1=places[reference] + 0.5, fillcolor=faint(TEST.colour, 0.12), line_width=0,
+            y0=places[reference] - 0.5, y1=places[reference] + 0.5, fillcolor=faint(TEST.color, 0.12), line_width=0,
             layer="below",
         )  # fmt: skip
     return figure
@@ -79,7 +79,7 @@ def spoken(name: str) -> str:
     return measure.replace("_", " ") + space + label
 
 
-def _draw(figure: go.Figure, at: xr.Dataset, y: list[float], seed: int, colour: str) -> None:
+def _draw(figure: go.Figure, at: xr.Dataset, y: list[float], seed: int, color: str) -> None:
     onset, low, high = (at[f"onset{part}"].values for part in ("", "_low", "_high"))
     censored = at["onset_censored"].values
     name = f"seed {seed}"
@@ -88,12 +88,12 @@ def _draw(figure: go.Figure, at: xr.Dataset, y: list[float], seed: int, colour: 
     figure.add_scatter(
         x=single(np.where(censored, high, onset)), y=single(np.array(y)), name=name, legendgroup=name, mode="markers",
         marker={
-            "color": colour, "size": np.where(censored, 9, 6),
+            "color": color, "size": np.where(censored, 9, 6),
             "symbol": ["triangle-left-open" if bound else "circle" for bound in censored],
         },
         error_x={
             "array": single(np.where(censored, 0.0, high - onset)),
-            "arrayminus": single(np.where(censored, 0.0, onset - low)), "color": colour, "thickness": 1.2, "width": 0,
+            "arrayminus": single(np.where(censored, 0.0, onset - low)), "color": color, "thickness": 1.2, "width": 0,
         },
         customdata=words,
         text=[str(measure) for measure in at["measure"].values],
@@ -103,7 +103,7 @@ def _draw(figure: go.Figure, at: xr.Dataset, y: list[float], seed: int, colour: 
     places, middles, symbols = zip(*(_midpoint(*of) for of in ends), strict=True)
     figure.add_scatter(
         x=single(np.array(places)), y=single(np.array(y)), name=name, legendgroup=name, showlegend=False,
-        mode="markers", marker={"color": colour, "size": 6, "symbol": symbols}, customdata=middles,
+        mode="markers", marker={"color": color, "size": 6, "symbol": symbols}, customdata=middles,
         text=[str(measure) for measure in at["measure"].values],
         hovertemplate="%{text}: midpoint %{customdata}<extra>" + name + "</extra>",
     )  # fmt: skip

@@ -20,7 +20,7 @@ from circuits.figures.drawing.seed_menu import add_seed_menu
 
 MOST_POINTS = 320_000  # in the figure of all neurons, over all seeds: it stays quick without a graphics card
 MOST_CHECKPOINTS, LEAST_CHECKPOINTS = 64, 16
-REST, KEPT = {"color": faint(GREY, 0.3), "width": 0.6}, {"color": GENERALIZATION.colour, "width": 1.1}
+REST, KEPT = {"color": faint(GREY, 0.3), "width": 0.6}, {"color": GENERALIZATION.color, "width": 1.1}
 
 
 class Dominant(NamedTuple):
@@ -62,7 +62,7 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
     ----------
     result
         As in `dominant_neurons`; with `kept` (seed, neuron), as `circuits.analyze(run, "subnetwork")` has it, the
-        generalizing subnetwork is in colour. At most 64 checkpoints are drawn, evenly spread over the axis.
+        generalizing subnetwork is in color. At most 64 checkpoints are drawn, evenly spread over the axis.
     """
     values = result["neuron_norm"]
     n_seeds, width = values.sizes["seed"], values.sizes["neuron"]
@@ -125,7 +125,7 @@ def _line(norms: xr.DataArray, found: Dominant) -> go.Scatter:
     return go.Scatter(
         x=single(epochs(norms).values), y=y, name=found.label,
         mode="lines+markers" if len(y) <= FEW else "lines", hovertemplate="%{y:.3g}",
-        line={"color": found.style.colour, "dash": found.style.dash, "width": 2.2},
+        line={"color": found.style.color, "dash": found.style.dash, "width": 2.2},
     )  # fmt: skip
 
 

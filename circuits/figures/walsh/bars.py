@@ -27,7 +27,7 @@ def walsh_bars(result: xr.Dataset) -> go.Figure:
     """
     caption = (
         "Walsh coefficients over the standard deviation of the output: of every subset of the relevant bits, and the "
-        "largest of all others with the subset written at the bar. A coefficient within the grey lines is no more than "
+        "largest of all others with the subset written at the bar. A coefficient within the gray lines is no more than "
         "the largest would be by chance if all were 0."
     )
     figure = frame(result["share"], "Walsh spectrum", caption)
@@ -103,11 +103,11 @@ def _traces(contents: list[tuple[np.ndarray, list[str]]], n_inside: int, n_other
     looks = (("subset of the relevant bits", ORANGE), ("their parity", GREEN), ("with an irrelevant bit", BLUE))
     drawn: list[go.Bar | go.Scatter] = [
         go.Bar(
-            x=x, y=y, text=text, name=name, marker={"color": colour}, textposition="outside", textangle=-90,
+            x=x, y=y, text=text, name=name, marker={"color": color}, textposition="outside", textangle=-90,
             textfont={"size": 11}, constraintext="none", cliponaxis=False,
             hovertemplate="%{text} %{y:.4f}<extra></extra>",
         )
-        for x, (y, text), (name, colour) in zip(places, contents, looks, strict=False)
+        for x, (y, text), (name, color) in zip(places, contents, looks, strict=False)
     ]  # fmt: skip
     left, right = n_inside, n_inside + n_others
     line, _ = contents[3]

@@ -24,7 +24,7 @@ from typing import no_type_check
 import numba
 import numpy as np
 
-_RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorised; NaN and infinity keep their meaning
+_RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorized; NaN and infinity keep their meaning
 BITS = 5  # inputs in a group
 LINE = 64  # bytes of a cache line
 NEURONS = 16  # a multiple of so many fills whole lines
