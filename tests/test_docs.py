@@ -85,7 +85,7 @@ def participation(tmp_path, monkeypatch):
     """The measurement of CONTRIBUTING.md, its test and its line in the registry, put in place."""
     source, test, line = code_blocks("CONTRIBUTING.md")
     module = _load("circuits.analysis.subnetworks.participation", source, tmp_path, monkeypatch)
-    entries = eval("{" + line + "}", {"Entry": registry.Entry})
+    entries = eval("{" + line + "}", {"MeasurementEntry": registry.MeasurementEntry})
     for name, entry in entries.items():
         monkeypatch.setitem(registry.MEASUREMENTS, name, entry)
     return module, _load("test_participation", test, tmp_path, monkeypatch)

@@ -68,7 +68,10 @@ def test_accuracy_on_flipped_and_clean_examples_is_drawn_where_there_are_flips(f
 
 def test_every_curve_of_a_run_has_the_weight_decay_where_it_changes(flipped_run):
     measured = circuits.analyze(flipped_run)
-    drawn = [*learning.figures(flipped_run, flipped_run.metrics), *generic.figures(flipped_run, measured["subnetwork"])]
+    drawn = [
+        *learning.figures(flipped_run, flipped_run.metrics),
+        *generic.figures(flipped_run, with_phases(flipped_run, measured["subnetwork"])),
+    ]
     drawn.append(figures.agreement(with_phases(flipped_run, measured["faithfulness"])))
     stored = flipped_run.metrics["weight_decay"].values[1:, 0]
     assert set(stored.tolist()) == {0.01, 0.1}

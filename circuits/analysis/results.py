@@ -40,6 +40,7 @@ def results_of(
     options: Options = Options(),
     out: Path | None = None,
     force: bool = False,
+    keep: bool = True,
     progress: bool = False,
 ) -> Results:
     """Measurements of a run, made only where its sidecar has none that still holds.
@@ -52,6 +53,8 @@ def results_of(
         The sidecar; by default RUN.analysis.nc.
     force
         Whether to measure again what it holds.
+    keep
+        Whether to write there what is measured; see `write_sidecar`.
 
     Raises
     ------
@@ -63,6 +66,6 @@ def results_of(
     reused = () if force else tuple(name for name in names if name in stored.results)
     missing = [name for name in names if name not in reused]
     made = analyze(run, *missing, options=options, progress=progress) if missing else {}
-    path = write_sidecar(run, made, options, out) if made else sidecar_path(run) if out is None else out
+    path = write_sidecar(run, made, options, out) if made and keep else sidecar_path(run) if out is None else out
     datasets = {name: made[name] if name in made else stored.results[name] for name in names}
     return Results(datasets, reused, path, stored.remark(missing))

@@ -58,6 +58,7 @@ def command(words: list[str]) -> int:
     from circuits.analysis.networks.remarks import phase_remarks
     from circuits.analysis.networks.unseen import seen_warnings
     from circuits.analysis.results import Results, results_of
+    from circuits.analysis.sidecar import write_sidecar
     from circuits.analysis.store import to_json
     from circuits.analysis.tables import tables
 
@@ -70,7 +71,9 @@ def command(words: list[str]) -> int:
 
     with opened_run(flags.run) as run:
         wanted = () if flags.all else named
-        measure = partial(results_of, run, *wanted, options=options, out=flags.out, progress=not flags.quiet)
+        measure = partial(
+            results_of, run, *wanted, options=options, out=flags.out, keep=False, progress=not flags.quiet
+        )
         found = measure(force=flags.force)
         try:
             lines = answer(found)
@@ -81,6 +84,8 @@ def command(words: list[str]) -> int:
             found = measure(force=True)
             lines = answer(found)
         result(*lines)
+        made = {name: data for name, data in found.datasets.items() if name not in found.reused}
+        sidecar = write_sidecar(run, made, options, flags.out) if made else found.path
         of_test_set = seen_warnings(run)
     of_sidecar = [f"{found.remark}, so it is made anew."] if found.remark else []
     warnings = (line for data in found.datasets.values() for line in data.attrs.get("warnings", ()))
@@ -88,7 +93,7 @@ def command(words: list[str]) -> int:
         remark(f"warning: {warning}")
     reused = [name for name in found.reused if name != "phases"]
     again = f" {', '.join(reused)}: kept from before; --force measures again." if reused else ""
-    remark(f"Results are in {found.path}.{again}")
+    remark(f"Results are in {sidecar}.{again}")
     return 0
 
 
