@@ -1,5 +1,7 @@
 """`circuits repair`: after it, tools that know nothing of live files open the file of a killed run."""
 
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -14,7 +16,8 @@ import pytest
 import xarray as xr
 
 import circuits
-from circuits.checkpoints import layout
+from circuits.checkpoints import layout, undo
+from circuits.checkpoints.put_back import put_back
 from circuits.checkpoints.recover import was_killed
 from circuits.checkpoints.undo import undo_path
 from circuits.checkpoints.writer import Writer
@@ -287,3 +290,93 @@ def test_the_copy_of_an_earlier_repair_stays(killed, tmp_path):
     earlier.write_text("mine")
     assert circuits.repair(killed).copy.name == "killed.h5.before-repair.1"
     assert earlier.read_text() == "mine"
+
+
+# ---- what lies in the place of such a copy is not trusted ----
+
+
+def forged(path, header, values=b""):
+    """A copy that says that it is whole, beside a run."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    content = text + b"\n" + values
+    undo_path(path).write_bytes(content + hashlib.sha256(content).digest())
+
+
+def true_copy(path):
+    """Header and bytes of the copy that a change of this run would make."""
+    with h5py.File(path, "r") as file:
+        line, _, values = undo._metadata(path, file).partition(b"\n")
+    return json.loads(line), values
+
+
+EMPTY = hashlib.sha256(b"").hexdigest()
+FORGED = {
+    "cuts to nothing": {"format": "circuits-undo", "size": 0, "witness": [], "digest": EMPTY, "extents": []},
+    "no fields": {"format": "circuits-undo"},
+    "a list": [1],
+    "no JSON": b"x{",
+    "deep": b"[" * 100_000,
+    "types": {"format": "circuits-undo", "size": "a", "witness": 3, "digest": 1, "extents": 5},
+    "ranges": {"format": "circuits-undo", "size": 10, "witness": [[0, 99]], "digest": "x", "extents": [[0, 5]]},
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_copy_that_is_none_changes_nothing_and_is_set_aside(tiny_path, tmp_path, name, capsys):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    before = path.read_bytes()
+    for command in (["repair", str(path)], ["train", "--resume", "--out", str(path), "--quiet"]):
+        forged(path, FORGED[name])
+        assert main(["show", str(path)]) == 2
+        assert f"error: {path}: a kill cut the last change" in capsys.readouterr().err
+        assert main(command) == 0
+        out, err = capsys.readouterr()
+        assert err.startswith(f"{undo_path(path)} is no copy of bytes of {path}, so nothing is put back. It is ")
+        assert "bug" not in err
+        assert "killed writer" not in out
+        assert path.read_bytes() == before
+        assert path.with_name("a.h5.undo.stale").exists()
+        assert not undo_path(path).exists()
+
+
+def test_any_change_of_a_copy_that_is_sealed_again_leaves_a_sound_run(tiny_path, tmp_path):
+    """Every field, and random bytes of what is to be put back."""
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    before, (header, values) = path.read_bytes(), true_copy(path)
+    random = np.random.default_rng(0)
+    changed = [(header | {field: other}, values) for field in header for other in (None, True, -1, 1e9, "x", [], {})]
+    changed += [(header | {"size": header["size"] + by}, values) for by in (-8, -1, 1)]
+    for field in ("extents", "witness"):
+        for at in (0, len(header[field]) - 1):
+            for by in ([1, 0], [0, 1], [0, -1], [-1, 0]):
+                ranges = json.loads(json.dumps(header[field]))
+                ranges[at] = [number + more for number, more in zip(ranges[at], by, strict=True)]
+                changed.append((header | {field: ranges}, values))
+        ranges = header[field][:-1]
+        digest = undo._witness(path, ranges) if field == "witness" else header["digest"]
+        changed.append((header | {field: ranges, "digest": digest}, values))
+    for _ in range(40):
+        other = bytearray(values)
+        other[random.integers(len(values))] ^= 1 << int(random.integers(8))
+        changed.append((header, bytes(other)))
+    for one in changed:
+        forged(path, *one)
+        put_back(path)
+        assert not undo_path(path).exists()
+        if path.read_bytes() != before:  # a byte that says nothing of where data lie
+            with circuits.open(path) as run:
+                assert run.parameters.load().identical(circuits.open(tiny_path).parameters.load())
+            path.write_bytes(before)
+    forged(path, header, values)
+    assert put_back(path)
+    assert path.read_bytes() == before
+
+
+def test_a_copy_that_cannot_be_checked_stays(changing, monkeypatch):
+    before, beside = changing.read_bytes(), undo_path(changing).read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("circuits.checkpoints.put_back.examined", lambda *_, **__: ("unknown", "no process"))
+        with pytest.raises(circuits.InputError, match=r"cannot be checked \(unknown: no process\)"):
+            circuits.repair(changing)
+    assert (changing.read_bytes(), undo_path(changing).read_bytes()) == (before, beside)
+    assert circuits.repair(changing)

@@ -66,7 +66,12 @@ class Damaged(Exception):
 
 
 def inspect(
-    path: str, file_format: str, format_version: int, more_time: Callable[[int], None] | None = None
+    path: str,
+    file_format: str,
+    format_version: int,
+    more_time: Callable[[int], None] | None = None,
+    *,
+    undone: bool = False,
 ) -> tuple[str, str]:
     """What is wrong with a file, if anything.
 
@@ -78,6 +83,8 @@ def inspect(
         What the file's attributes should say, and the newest version that can be read.
     more_time
         Called with the file's size before data are unpacked or read, to see that they can be; None to leave that.
+    undone
+        Look at the file as it will be once the bytes beside it are put back.
 
     Returns
     -------
@@ -85,20 +92,20 @@ def inspect(
     """
     for attempt in range(ATTEMPTS):
         before = os.stat(path)
-        verdict, text = _verdict(path, file_format, format_version, more_time)
+        verdict, text = _verdict(path, file_format, format_version, more_time, undone)
         after = os.stat(path)
         changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
-        if verdict != "damaged" or not (changed or writer_pid(Path(path))):
+        if undone or verdict != "damaged" or not (changed or writer_pid(Path(path))):
             break
         time.sleep(0.05 * (attempt + 1))  # a writer may have been in the middle of something
     return verdict, text
 
 
 def _verdict(
-    path: str, file_format: str, format_version: int, more_time: Callable[[int], None] | None
+    path: str, file_format: str, format_version: int, more_time: Callable[[int], None] | None, undone: bool
 ) -> tuple[str, str]:
     try:
-        with opened_for_verdict(path) as file:
+        with opened_for_verdict(path, undone=undone) as file:
             found = _told(file, "format")
             if found != file_format:
                 return "foreign", found if isinstance(found, str) else ""
@@ -106,7 +113,7 @@ def _verdict(
             if isinstance(version, int) and version > format_version:
                 return "newer", str(version)
             _Walk(file, path, POLICIES[file_format], more_time).check()
-        if POLICIES[file_format].live:
+        if POLICIES[file_format].live and not undone:
             with open_for_reading(path, swmr=True, rdcc_nbytes=0) as file:  # the mode it will be read in
                 _Walk(file, path, POLICIES[file_format]).check()
     except Refused as error:

@@ -9,6 +9,7 @@ committed checkpoint, and the run can be resumed as before. It refuses a file wi
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from circuits.checkpoints.writer import (
     BUFFERED_CHECKPOINTS,
     make_writable,
     open_for_appending,
+    unwrite,
 )
 from circuits.config import parse
 from circuits.errors import InputError, RunError
@@ -52,7 +54,7 @@ class Repaired(NamedTuple):
         return self.was_killed or self.is_shorter
 
 
-def repair(path: str | Path) -> Repaired:
+def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None) -> Repaired:
     """Make the file of a killed writer open in any HDF5 tool.
 
     The file as it was is kept beside, as RUN.h5.before-repair (then .1, .2, …), if rows are cut that hold something.
@@ -61,6 +63,8 @@ def repair(path: str | Path) -> Repaired:
     ----------
     path
         The run file.
+    say
+        Called with a line on a copy of bytes beside it that is set aside.
 
     Returns
     -------
@@ -83,7 +87,7 @@ def repair(path: str | Path) -> Repaired:
     False
     """
     path = Path(path)
-    mended = mend(path)
+    mended = mend(path, say)
     open_run(path).close()  # refuses what is not a run before anything else is changed
     process = writer_pid(path)
     if process is not None:
@@ -102,13 +106,12 @@ def repair(path: str | Path) -> Repaired:
         ) from error
 
 
-def mend(path: Path) -> bool:
+def mend(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
     """Mend the metadata of a file whose last write was cut, if it is such a file; whether it was."""
     if not was_cut(path) or writer_pid(path) is not None:
         return False
     with RunLock(path):
-        make_writable(path)
-    return True
+        return make_writable(path, say)
 
 
 def is_longer(path: Path) -> bool:
@@ -128,7 +131,14 @@ def make_plain(path: Path) -> Repaired:
         return Repaired(killed, False, None)  # a sound file is not even opened for writing
     copy = _kept_copy(path) if something else None
     with open_for_appending(path) as file:
-        cut_to(path, file, _uncommitted(file))
+        rows = _uncommitted(file)
+        for dataset, length in rows:
+            if dataset.name in (
+                "/step",
+                "/state_step",
+            ):  # an entry that was cut: no part of a change that can be undone
+                unwrite(dataset, length)
+        cut_to(path, file, rows)
     return Repaired(killed, True, copy)
 
 

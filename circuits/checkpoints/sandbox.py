@@ -74,11 +74,12 @@ def validate(path: Path, file_format: str, format_version: int) -> None:
         raise InputError(lines[verdict])
 
 
-def examined(path: Path, file_format: str, format_version: int) -> tuple[str, str]:
+def examined(path: Path, file_format: str, format_version: int, *, undone: bool = False) -> tuple[str, str]:
     """A verdict on a file, and one line on it.
 
     Verdicts are those of `policy.inspect` and "crashed", "slow", "unknown" (it cannot be checked), "closed" (it cannot
-    be opened), "other" (it is no regular file, or none of HDF5).
+    be opened), "other" (it is no regular file, or none of HDF5). With `undone` the verdict is on the file as it will be
+    once the bytes beside it are put back.
     """
     try:
         status = path.stat()
@@ -90,7 +91,7 @@ def examined(path: Path, file_format: str, format_version: int) -> tuple[str, st
         return "closed", error.strerror or str(error)
     if begin != SIGNATURE:
         return "other", lfs_pointer(path) or "not an HDF5 file"
-    return _worker.ask(path, status.st_size, file_format, format_version)
+    return _worker.ask(path, status.st_size, file_format, format_version, undone)
 
 
 class _Worker:
@@ -106,9 +107,9 @@ class _Worker:
         self._channel: socket.socket | None = None
         self._owner = 0
 
-    def ask(self, path: Path, size: int, file_format: str, format_version: int) -> tuple[str, str]:
+    def ask(self, path: Path, size: int, file_format: str, format_version: int, undone: bool) -> tuple[str, str]:
         """The verdict on a file and one line on it, see `policy.inspect` and `sandbox_worker.answer`."""
-        question = json.dumps([str(path.absolute()), file_format, format_version]).encode()
+        question = json.dumps([str(path.absolute()), file_format, format_version, undone]).encode()
         try:
             for _ in range(2):  # it may have ended by itself, having been idle
                 channel = self._started()

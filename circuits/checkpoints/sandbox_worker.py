@@ -4,7 +4,7 @@ It is started once per Python process that opens runs, imports h5py (0.1 s), and
 asked about: each look has a clock and a memory limit of its own, starts from a clean slate, and takes milliseconds.
 It ends when its parent does, or when it has not been asked for a minute.
 
-A question is a datagram, JSON of [path, format, format_version], and brings a pipe for its answer, JSON of
+A question is a datagram, JSON of [path, format, format_version, undone], and brings a pipe for its answer, JSON of
 [verdict, text]; see `policy.inspect`.
 """
 
@@ -40,13 +40,13 @@ def serve(descriptor: str) -> None:
                 os.close(pipe)
 
 
-def answer(pipe: int, path: str, file_format: str, format_version: int) -> None:
+def answer(pipe: int, path: str, file_format: str, format_version: int, undone: bool) -> None:
     """Write the verdict on one file, found in a fork of this process; or what became of the fork."""
     child = os.fork()
     if child == 0:
         try:
             limit()
-            _say(pipe, *inspect(path, file_format, format_version, more_time))
+            _say(pipe, *inspect(path, file_format, format_version, more_time, undone=undone))
         except MemoryError:
             _say(pipe, "refused", f"checking it takes more than {MEMORY_BYTES >> 30} GiB of memory.")
         finally:

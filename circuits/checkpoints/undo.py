@@ -6,20 +6,19 @@ all bytes of the file that are not data are first copied into `RUN.h5.undo`, whi
 removed after the change. Whoever finds it puts the bytes back. Doing so again, after being killed in it, does no harm.
 
 The file may have changed otherwise in the meantime: another run in its place, commits under another name. So the copy
-names bytes that its change leaves alone, all of /data and the entries of `step`, with their digest. Where they differ,
-nothing is put back, and the copy is renamed to `RUN.h5.undo.stale`.
+names bytes that its change leaves alone, all of /data and the entries of `step`, with their digest. `put_back.py` puts
+the bytes back only if those are the same, and what comes out is a sound run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 
@@ -29,6 +28,31 @@ from circuits.errors import InputError
 
 FORMAT = "circuits-undo"
 SEAL_BYTES = 32
+HEADER_BYTES = 1 << 24  # at most, in a copy of little else
+
+Ranges = list[list[int]]  # start and length of each, ascending
+
+
+class Kept(NamedTuple):
+    """What to put back: bytes of the extents, into a file of this size; and bytes that show that it is this file."""
+
+    size: int
+    extents: Ranges
+    witness: Ranges
+    digest: str
+    values: bytes
+
+    def patches(self) -> list[tuple[int, bytes]]:
+        """Where to put which bytes."""
+        end, found = 0, []
+        for start, length in self.extents:
+            found.append((start, self.values[end : end + length]))
+            end += length
+        return found
+
+    def fits(self, file: h5py.File) -> bool:
+        """Whether the run that comes out, open, has data and metadata where the copy says."""
+        return self.extents == _extents(file, self.size) and self.witness == _unchanged(file)
 
 
 def undo_path(path: Path) -> Path:
@@ -45,7 +69,7 @@ def undo_path(path: Path) -> Path:
 
 @contextmanager
 def undoable(path: Path, file: h5py.File) -> Iterator[None]:
-    """Change metadata of an open file in the block; killed in it, `undo` restores them as they were before.
+    """Change metadata of an open file in the block; killed in it, `put_back` restores them as they were before.
 
     Call it under the run's lock. If the block fails, the change stays to be undone by the next writer.
     """
@@ -61,26 +85,32 @@ def undoable(path: Path, file: h5py.File) -> Iterator[None]:
     sync(path.resolve().parent)
 
 
-def undo(path: Path) -> bool:
-    """Put back what a killed change left half done; call it under the run's lock. Whether there was anything."""
-    beside = undo_path(path)
-    remove_left_behind(beside)
-    if not has_undo(path):
-        return False
-    header, values = _parsed(beside.read_bytes())
-    if not header or header["size"] > path.stat().st_size or _witness(path, header["witness"]) != header["digest"]:
-        beside.rename(beside.with_name(beside.name + ".stale"))
-        return False
-    with path.open("r+b") as file:
-        for start, length in header["extents"]:
-            file.seek(start)
-            file.write(values[:length])
-            values = values[length:]
-        file.flush()
-        file.truncate(header["size"])
-        os.fsync(file.fileno())
-    beside.unlink()
-    return True
+def kept(path: Path) -> Kept | None:
+    """What lies beside a run to be put back; None if it is not as it was written, or is of another file."""
+    beside, size = undo_path(path), path.stat().st_size
+    if beside.stat().st_size > size + HEADER_BYTES:
+        return None
+    content = beside.read_bytes()
+    content, seal = content[:-SEAL_BYTES], content[-SEAL_BYTES:]
+    if hashlib.sha256(content).digest() != seal:
+        return None
+    line, _, values = content.partition(b"\n")
+    try:
+        told = json.loads(line)
+        found = Kept(told["size"], told["extents"], told["witness"], told["digest"], values)
+    except (ValueError, RecursionError, TypeError, KeyError):
+        return None
+    is_whole = (
+        told["format"] == FORMAT
+        and type(found.size) is int
+        and found.size <= size
+        and _are_ranges(found.extents, found.size)
+        and _are_ranges(found.witness, found.size)
+        and found.extents[0][0] == 0
+        and sum(length for _, length in found.extents) == len(values)
+        and _witness(path, found.witness) == found.digest
+    )
+    return found if is_whole else None
 
 
 def has_undo(path: Path) -> bool:
@@ -104,41 +134,46 @@ def has_undo(path: Path) -> bool:
 def _metadata(path: Path, file: h5py.File) -> bytes:
     """Every byte that is not data, with a line before them that says where they belong."""
     size = path.stat().st_size
-    extents, end = [], 0
-    for start, length in [*sorted(_data(file)), (size, 0)]:
-        if start > end:
-            extents.append((end, start - end))
-        end = max(end, start + length)
+    extents, unchanged = _extents(file, size), _unchanged(file)
     values = bytearray()
     with path.open("rb") as raw:
         for start, length in extents:
             raw.seek(start)
             values += raw.read(length)
-    unchanged = _unchanged(file)
     header = {
         "format": FORMAT, "size": size, "extents": extents, "witness": unchanged, "digest": _witness(path, unchanged),
     }  # fmt: skip
     return json.dumps(header).encode() + b"\n" + bytes(values)
 
 
-def _unchanged(file: h5py.File) -> list[tuple[int, int]]:
+def _extents(file: h5py.File, size: int) -> Ranges:
+    """Where the bytes of a file of this size lie that are not data."""
+    found, end = [], 0
+    for start, length in [*sorted(_data(file)), (size, 0)]:
+        if start > end:
+            found.append([end, start - end])
+        end = max(end, start + length)
+    return found
+
+
+def _unchanged(file: h5py.File) -> Ranges:
     """Where bytes lie that no change of metadata touches: all of /data, and the chunks of `step` with a checkpoint."""
     found = []
     for item in file["data"].values():
         if item.chunks is None and item.id.get_offset() is not None:
-            found.append((item.id.get_offset(), item.id.get_storage_size()))
+            found.append([item.id.get_offset(), item.id.get_storage_size()])
     step = file["step"]
     n_written = int((step[:] != UNWRITTEN).sum())
 
     def look(one: h5py.h5d.StoreInfo) -> None:
         if one.chunk_offset[0] < max(n_written, 1):
-            found.append((one.byte_offset, one.size))
+            found.append([one.byte_offset, one.size])
 
     step.id.chunk_iter(look)
     return sorted(found)
 
 
-def _witness(path: Path, extents: Sequence[Sequence[int]]) -> str:
+def _witness(path: Path, extents: Ranges) -> str:
     seen = hashlib.sha256()
     with path.open("rb") as file:
         for start, length in extents:
@@ -163,11 +198,13 @@ def _data(file: h5py.File) -> list[tuple[int, int]]:
     return list(found.items())
 
 
-def _parsed(found: bytes) -> tuple[dict[str, Any], bytes]:
-    """What the first line says, and the bytes; nothing if the seal does not hold."""
-    kept, seal = found[:-SEAL_BYTES], found[-SEAL_BYTES:]
-    if hashlib.sha256(kept).digest() != seal:
-        return {}, b""
-    header, _, values = kept.partition(b"\n")
-    told = json.loads(header)
-    return (told, values) if told.get("format") == FORMAT else ({}, b"")
+def _are_ranges(found: Any, size: int) -> bool:
+    """Whether it is a list of ranges of a file of this size, one after the other, and not empty."""
+    end = 0
+    if not isinstance(found, list) or not found:
+        return False
+    for one in found:
+        if not isinstance(one, list) or [type(number) for number in one] != [int, int] or one[0] < end or one[1] <= 0:
+            return False
+        end = one[0] + one[1]
+    return end <= size

@@ -11,7 +11,8 @@ import errno
 import io
 import os
 import struct
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import h5py
 
 from circuits.checkpoints.recover import lookup3
+from circuits.checkpoints.undo import kept
 
 WRITING_FLAG = 11  # where the superblock says that the file is open for writing
 
@@ -41,28 +43,51 @@ def open_for_reading(path: str | Path, **mode: Any) -> h5py.File:
 
 
 @contextmanager
-def opened_for_verdict(path: str) -> Iterator[h5py.File]:
-    """The file in plain mode, which says at once that a checksum is wrong."""
-    if not _is_flagged(path):
+def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File]:
+    """The file in plain mode, which says at once that a checksum is wrong.
+
+    Parameters
+    ----------
+    path
+        The file.
+    undone
+        Show it as it will be once the bytes beside it are put back.
+
+    Raises
+    ------
+    ValueError
+        With `undone`: what lies beside it is no copy of its bytes, or does not fit what comes out.
+    """
+    if not undone and not _is_flagged(path):
         with h5py.File(path, "r", rdcc_nbytes=0, locking=False) as file:
             yield file
         return
-    with open(path, "rb", buffering=0) as raw, h5py.File(_Unflagged(raw), "r", rdcc_nbytes=0) as file:
-        yield file
+    copy = kept(Path(path)) if undone else None
+    if undone and copy is None:
+        raise ValueError("what lies beside it is no copy of its bytes")
+    with open(path, "rb", buffering=0) as raw:
+        shown = _Shown(raw) if copy is None else _Shown(raw, copy.size, copy.patches())
+        with h5py.File(shown, "r", rdcc_nbytes=0) as file:
+            yield file
+            if copy is not None and not copy.fits(file):
+                raise ValueError("what lies beside it has its bytes in other places")
 
 
-class _Unflagged:
-    """A file's bytes with the writer's flag cleared, as `recover` would leave them; nothing is written."""
+class _Shown:
+    """A file's bytes with others in their places, and the writer's flag cleared as `recover` would; only read."""
 
-    def __init__(self, raw: io.FileIO) -> None:
+    def __init__(self, raw: io.FileIO, size: int = 0, patches: Sequence[tuple[int, bytes]] = ()) -> None:
         self._raw, self._position = raw, 0
-        block = bytearray(raw.read(48))
-        self._end = max(os.fstat(raw.fileno()).st_size, struct.unpack_from("<Q", block, 28)[0])
+        values = bytearray(patches[0][1] if patches else raw.read(48))
+        block = values[:48]
+        self._end = max(size or os.fstat(raw.fileno()).st_size, struct.unpack_from("<Q", block, 28)[0])
         if lookup3(bytes(block[:44])) == struct.unpack_from("<I", block, 44)[0]:  # else HDF5 shall say that it is not
             block[WRITING_FLAG] = 0
             struct.pack_into("<Q", block, 28, self._end)
             struct.pack_into("<I", block, 44, lookup3(bytes(block[:44])))
-        self._block = bytes(block)
+        values[:48] = block
+        self._patches = [(0, bytes(values)), *patches[1:]]
+        self._starts = [start for start, _ in self._patches]
 
     def seek(self, offset: int, whence: int = 0) -> int:
         self._position = offset + (self._end if whence == 2 else 0)
@@ -72,9 +97,13 @@ class _Unflagged:
         return self._position
 
     def read(self, n_bytes: int) -> bytes:
-        content = os.pread(self._raw.fileno(), n_bytes, self._position).ljust(n_bytes, b"\0")
-        covered = self._block[self._position : self._position + n_bytes]
-        return covered + content[len(covered) :]
+        begin, end = self._position, self._position + n_bytes
+        content = bytearray(os.pread(self._raw.fileno(), n_bytes, begin).ljust(n_bytes, b"\0"))
+        for start, values in self._patches[bisect_right(self._starts, begin) - 1 : bisect_right(self._starts, end)]:
+            low, high = max(start, begin), min(start + len(values), end)
+            if low < high:
+                content[low - begin : high - begin] = values[low - start : high - start]
+        return bytes(content)
 
     def readinto(self, buffer: Any) -> int:
         buffer[:] = self.read(len(buffer))

@@ -31,9 +31,10 @@ from circuits.checkpoints.digests import METRICS, checksum, digest, metrics_as_r
 from circuits.checkpoints.layout import COMMIT, in_file, padded
 from circuits.checkpoints.lengths import along_steps, cut_to, uncommitted
 from circuits.checkpoints.lock import RunLock
+from circuits.checkpoints.put_back import put_back
 from circuits.checkpoints.recover import complete, recover
 from circuits.checkpoints.resume_point import resume_point
-from circuits.checkpoints.undo import undo, undoable
+from circuits.checkpoints.undo import undoable
 from circuits.config import Config, parse
 from circuits.errors import InputError, RunError
 
@@ -55,7 +56,8 @@ class Writer:
     lock
         The run's lock, if the caller has it already; it is released on closing.
     say
-        Called with a line on checkpoints that are about to be taken back.
+        Called with a line on checkpoints that are about to be taken back, or on a copy beside the file that is set
+        aside.
 
     Attributes
     ----------
@@ -89,7 +91,7 @@ class Writer:
         self.n_checkpoints = 0
         try:
             self._lock.mark()
-            make_writable(path)
+            make_writable(path, say)
             self.file = open_for_appending(path)
             self._take_up()
         except BaseException:
@@ -256,8 +258,8 @@ class Writer:
             yield
         except (OSError, RuntimeError) as error:
             self._abandon()
-            with suppress(OSError):
-                undo(self.path)  # a change of metadata that was refused half-way
+            with suppress(OSError, InputError):
+                put_back(self.path)  # a change of metadata that was refused half-way
             needed = len(self._pending) * sum(buffer[0].nbytes for buffer in self._buffers.values())
             reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
             free = shutil.disk_usage(self.path.parent).free
@@ -323,12 +325,12 @@ class Writer:
 
         One entry at a time: a kill then leaves what `commits.py` knows, a last entry that is cut.
         """
-        _unwrite(self._step, self.n_checkpoints)
+        unwrite(self._step, self.n_checkpoints)
         if "state_step" in self.file:
             last = self._planned[self.n_checkpoints - 1] if self.n_checkpoints else -1
             kept = self.file["state_step"]
             values = kept[: n_committed(kept[:], self._planned_states, "state_step")]
-            _unwrite(kept, int((values <= last).sum()))
+            unwrite(kept, int((values <= last).sum()))
         self.file.flush()
 
     def _uncommitted(self) -> list[tuple[h5py.Dataset, int]]:
@@ -345,21 +347,22 @@ def _put(dataset: h5py.Dataset, start: int, rows: np.ndarray) -> None:
     dataset[start:end] = rows
 
 
-def _unwrite(steps: h5py.Dataset, n_kept: int) -> None:
+def unwrite(steps: h5py.Dataset, n_kept: int) -> None:
+    """Take back entries of `step` or `state_step` behind the first ones, the last one first."""
     written = np.flatnonzero(steps[:] != UNWRITTEN)
     for at in written[written >= n_kept][::-1].tolist():
         steps[at] = UNWRITTEN
         steps.file.flush()
 
 
-def make_writable(path: Path) -> None:
-    """Recover the file if its last writer was killed; call it under the run's lock."""
-    undo(path)
+def make_writable(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
+    """Recover the file if its last writer was killed, and say whether it was; call it under the run's lock."""
+    is_back = put_back(path, say)
     complete(path)
     slack = GENEROUS_SLACK
     with suppress(OSError, RuntimeError, KeyError), h5py.File(path, "r", swmr=True) as file:
         slack = int(file.attrs["recovery_slack"])
-    recover(path, slack)
+    return recover(path, slack) or is_back
 
 
 def open_for_appending(path: Path) -> h5py.File:

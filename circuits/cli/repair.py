@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from circuits.cli.console import result
+from circuits.cli.console import remark, result
 from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed
 
@@ -32,7 +32,7 @@ def command(words: list[str]) -> int:
 
     from circuits.checkpoints.repair import repair
 
-    done = repair(flags.run)
+    done = repair(flags.run, say=remark)
     if done.was_killed:
         result(f"{flags.run} was left open by a killed writer; now plain tools open it.")
     if done.is_shorter:

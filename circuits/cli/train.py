@@ -282,7 +282,7 @@ def _stored(path: Path, expected: str | None) -> Config:
     """The config in a run file, which must be called what the command line says, if it says so."""
     from circuits.checkpoints.repair import mend
 
-    mend(path)
+    mend(path, remark)
     with opened_run(path) as run:
         found = run.config.name
         if expected is not None and found != expected:
