@@ -4,10 +4,13 @@ The refusal is real where a test may mount a file system that is too small, and 
 """
 
 import errno
+import os
 import re
+import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -15,6 +18,7 @@ import pytest
 
 import circuits
 from circuits.checkpoints import layout, writer
+from circuits.cli.main import main
 from circuits.config import parse
 from circuits.training import loop
 from circuits.training.start import initial_state
@@ -139,3 +143,25 @@ def test_a_file_system_that_is_full_at_any_place_of_a_run_loses_nothing(tmp_path
             resumed_equals(path, whole)
     assert len(stopped) >= 5
     assert max(stopped) > min(stopped)
+
+
+def test_a_disk_that_is_nearly_full_keeps_no_sidecar_and_says_so(tmp_path, tiny_path, capsys):
+    small = tmp_path / "small"
+    with mounted(small, 8 << 20):
+        path = Path(shutil.copy(tiny_path, small / "a.h5"))
+        sidecar = small / "a.analysis.nc"
+        for free in (0, 4096, 8192, 12288):
+            filler = small / "filler"
+            with suppress(OSError), filler.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+            os.truncate(filler, filler.stat().st_size - free)
+            assert main(["analyze", str(path), "--norms", "--quiet"]) == 1
+            out, err = capsys.readouterr()
+            assert "group_norm" in out or "norm" in out
+            assert [line for line in err.splitlines() if not line.startswith("warning")] in (
+                [f"error: {sidecar}: No space left on device. Make room, or pass --out on another disk."],
+                [f"error: {sidecar}: cannot be written (No space left on device). Pass --out in a folder that can be "
+                 "written to. Make room, or pass --out on another disk."],
+            )  # fmt: skip
+            assert sorted(left.name for left in small.iterdir()) == ["a.h5", "filler"]

@@ -10,7 +10,6 @@ run. Options that a measurement does not read leave it valid.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -91,7 +90,9 @@ def write_sidecar(
     Raises
     ------
     InputError
-        `path` is the run itself, a folder, or given and something that is no sidecar; or its file system has no locks.
+        `path` is the run itself, a folder, or given and something that is no sidecar.
+    OSError
+        The file system refuses, such as a full disk; then there is what was there before.
     """
     target = check_sidecar(run, path)
     stored, groups = _read(target)
@@ -105,16 +106,9 @@ def write_sidecar(
         **made_by,
         "run": json.dumps(run_summary(run)),
     }
+    content = tree.to_netcdf(engine="h5netcdf")  # in memory: HDF5 crashes on a disk that fills up
     with written_whole(target, replace=True) as temporary:
-        try:
-            tree.to_netcdf(temporary, engine="h5netcdf")
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                raise
-            raise InputError(
-                f"{target} cannot be written: its file system has no locks ({os.strerror(error.errno)}). Pass --out "
-                f"on a local disk."
-            ) from None
+        temporary.write_bytes(content)
         _seal(temporary)
         if not stored.ours:
             os.replace(target, _free(target))
