@@ -89,9 +89,9 @@ def make_folder(path: Path) -> None:
 
 
 def remove_left_behind(path: Path) -> None:
-    """Remove temporary files for this output whose process is gone."""
-    for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
-        process = left.name.removeprefix(f"{path.name}.").removesuffix(".tmp")
+    """Remove temporary files for this output whose process is gone, and their locks."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp*"):
+        process = left.name.removeprefix(f"{path.name}.").removesuffix(".lock").removesuffix(".tmp")
         if process.isdigit() and not is_alive(int(process)):
             left.unlink(missing_ok=True)
 
