@@ -27,7 +27,8 @@ def as_version_1(path: Path) -> None:
     """Take what version 1 did not have out of the file."""
     with h5py.File(path, "r+") as file:
         del file["digests"]
-        del file.attrs["config_digest"]
+        for name in ("config_digest", "facts_digest"):
+            del file.attrs[name]
         for item in file["data"].values():
             item.attrs.pop("digest", None)
         file.attrs["format_version"] = np.int64(1)

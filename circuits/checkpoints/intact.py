@@ -91,7 +91,7 @@ def _slots(run: Run) -> Iterator[str]:
     for name in ("resume/slot0", "resume/slot1"):
         slot = run.hdf5[name]
         sequence, n_checkpoints, crc32 = (int(slot[key][()]) for key in ("sequence", "n_checkpoints", "crc32"))
-        if "state" in slot and sequence >= 0:
+        if "state" in slot and sequence != -1:  # -1 until it is written
             state = {of_state(one): dataset[()] for one, dataset in slot["state"].items()}
             if checksum(state, sequence, n_checkpoints) != crc32:
                 yield f"{name}, to resume from"

@@ -17,6 +17,7 @@ from circuits.checkpoints.digests import checksum, row_digests
 from circuits.checkpoints.layout import of_state
 
 State = dict[str, np.ndarray]
+LARGEST_SEQUENCE = 1 << 62
 
 
 class ResumePoint(NamedTuple):
@@ -50,7 +51,7 @@ def resume_point(
     best = ResumePoint(0, {}, -1)
     for slot in slots:
         sequence, n_checkpoints, crc32 = (int(slot[key][()]) for key in ("sequence", "n_checkpoints", "crc32"))
-        if sequence <= best.sequence or n_checkpoints > n_there:
+        if not best.sequence < sequence < LARGEST_SEQUENCE or not 0 <= n_checkpoints <= n_there:
             continue
         state = {of_state(name): dataset[()] for name, dataset in slot["state"].items()}
         if checksum(state, sequence, n_checkpoints) == crc32:

@@ -6,6 +6,7 @@ held against their digests where they are read (`lazy.py`).
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import h5py
@@ -13,7 +14,15 @@ import numpy as np
 
 from circuits.checkpoints.commits import n_committed, planned_checkpoints, planned_states
 from circuits.checkpoints.digests import METRICS, digest
-from circuits.checkpoints.layout import COMMIT, UNSEEN_ACCURACY, data_dims, facts_digest, metrics_of
+from circuits.checkpoints.layout import (
+    COMMIT,
+    FORMAT_VERSION,
+    N_UPDATES,
+    UNSEEN_ACCURACY,
+    data_dims,
+    facts_digest,
+    metrics_of,
+)
 from circuits.config import Config
 from circuits.seen import SEEN
 
@@ -62,6 +71,7 @@ def check_contents(file: h5py.File, config: Config) -> None:
         What was looked for and what was found, in one line without the file's name.
     """
     _printable(config.model_dump(mode="json"))
+    _check_version(file)
     planned = planned_checkpoints(config)
     n_checkpoints = n_committed(_array(file, "step", (None,), "i")[:], planned)  # first: a live writer writes it last
     _array(file, "epoch", (None,), "f")
@@ -72,12 +82,23 @@ def check_contents(file: h5py.File, config: Config) -> None:
     _data(file, config)
     _states(file, config)
     _digests(file, config, n_checkpoints)
-    for slot in ("resume/slot0", "resume/slot1"):
-        for field in ("sequence", "n_checkpoints", "crc32"):
-            _array(file, f"{slot}/{field}", (), "i")
+    _slots(file, config)
     slack = file.attrs["recovery_slack"]
     if not isinstance(slack, np.integer) or not 0 <= slack < MAX_SLACK:
         raise ValueError(f"its 'recovery_slack' is {slack}")
+
+
+def _check_version(file: h5py.File) -> None:
+    """The version says whether there are digests; whatever contradicts it is refused."""
+    version = file.attrs["format_version"]
+    if not isinstance(version, np.integer) or not 1 <= version <= FORMAT_VERSION:
+        raise ValueError(f"its 'format_version' is {version!r}, not a number from 1 to {FORMAT_VERSION}")
+    if version == 1:
+        found = [name for name in ("config_digest", "facts_digest") if name in file.attrs]
+        found += ["/digests"] if "digests" in file else []
+        found += [f"data/{name}" for name, item in _members(file, "data") if "digest" in item.attrs]
+        if found:
+            raise ValueError(f"its format version is 1, which has no digests, but there is one: {found[0]}")
 
 
 def _trajectories(file: h5py.File, config: Config, n_checkpoints: int) -> None:
@@ -123,15 +144,57 @@ def _data(file: h5py.File, config: Config) -> None:
 
 
 def _states(file: h5py.File, config: Config) -> None:
-    if "state_step" not in file and "optimizer" not in file:
-        return
     planned = planned_states(config)
+    keeps = bool(config.optimizer.moments and len(planned)) and not _is_imported(file)
+    if not keeps and "state_step" not in file and "optimizer" not in file:
+        return
     n_states = n_committed(_array(file, "state_step", (None,), "i")[:], planned, "state_step")
-    for name, item in _members(file, "optimizer"):
-        if name not in ("state_step", "seed"):
-            _array(file, f"optimizer/{name}", (None, len(config.seeds), *item.shape[2:]), "fiu")
-            if len(item) < n_states:
-                raise ValueError(f"optimizer/{name} has {len(item)} entries for {n_states} kept states")
+    members = {name: item for name, item in _members(file, "optimizer") if name not in ("state_step", "seed")}
+    _check_state(file, config, "optimizer", members, (None,))
+    for name, item in members.items():
+        if len(item) < n_states:
+            raise ValueError(f"optimizer/{name} has {len(item)} entries for {n_states} kept states")
+
+
+def _slots(file: h5py.File, config: Config) -> None:
+    """Both slots to resume from; a run that was trained has the optimizer's state in them, if there is one."""
+    shapes = []
+    for slot in ("resume/slot0", "resume/slot1"):
+        for field in ("sequence", "n_checkpoints", "crc32"):
+            _array(file, f"{slot}/{field}", (), "i")
+        members = dict(_members(file, f"{slot}/state")) if "state" in file[slot] else {}
+        if members or not _is_imported(file):
+            _check_state(file, config, f"{slot}/state", members)
+        shapes.append({name: (item.shape, item.dtype) for name, item in members.items()})
+    if shapes[0] != shapes[1]:
+        raise ValueError("resume/slot0/state and resume/slot1/state hold other arrays")
+
+
+def _is_imported(file: h5py.File) -> bool:
+    numerics = json.loads(file.attrs["numerics"])
+    return isinstance(numerics, dict) and numerics.get("path") == "imported"
+
+
+def _check_state(
+    file: h5py.File, config: Config, group: str, members: dict[str, h5py.Dataset], leading: tuple[None, ...] = ()
+) -> None:
+    """Whether a group holds the state of the config's optimizer, each array (…, seed, …)."""
+    shapes: dict[str, tuple[int, ...]] = {
+        f"{moment}.{name}": shape
+        for moment in config.optimizer.moments
+        for name, (_, shape) in config.shapes.items()
+        if name not in config.model.frozen
+    }
+    if config.optimizer.counts_updates:
+        shapes["step" if int(file.attrs["format_version"]) < 2 else N_UPDATES] = ()
+    if shapes and set(members) != set(shapes):
+        odd = min(set(members) ^ set(shapes))
+        raise ValueError(f"{group}/{odd} is {'not of its optimizer' if odd in members else 'missing'}")
+    for name, item in members.items():
+        if item.shape is None:
+            raise ValueError(f"{group}/{name} has no values")
+        shape = shapes.get(name, item.shape[len(leading) + 1 :])
+        _array(file, f"{group}/{name}", (*leading, len(config.seeds), *shape), "f" if shapes else "fiu")
 
 
 def _digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
