@@ -15,6 +15,7 @@ from circuits.checkpoints.writer import Writer
 from circuits.cli.main import main
 from circuits.config import parse
 from circuits.convert import from_parity_nn, from_state_dicts
+from circuits.convert.state_dicts import _expression
 from circuits.convert.weights import read_weights
 from circuits.errors import InputError
 from circuits.models.relu import Relu
@@ -502,11 +503,14 @@ def odd_tensors():
         "repeated": (
             whole | {"W": torch.zeros(1).expand(10**6, 10**6)}, {}, "declares 1,000,000,000,000 numbers and stores 1",
         ),
-        "protocol": (whole, {"pickle_protocol": 4}, "was pickled with another protocol"),
+        **{
+            f"protocol {number}": (whole, {"pickle_protocol": number}, "was pickled with another protocol")
+            for number in (0, 1, 4, 5)
+        },
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["sparse", "meta", "repeated", "protocol"])
+@pytest.mark.parametrize("kind", ["sparse", "meta", "repeated", *(f"protocol {number}" for number in (0, 1, 4, 5))])
 def test_tensors_that_are_no_plain_arrays_are_refused_in_a_line(kind, tmp_path):
     network, options, said = odd_tensors()[kind]
     torch.save(network, tmp_path / "a_1.pt", **options)
@@ -558,3 +562,22 @@ def test_a_pointer_of_git_lfs_is_called_that(tmp_path):
         read_weights(tmp_path / "a.pt", Relu(), None)
     with pytest.raises(circuits.InputError, match=r"a.h5 is a Git LFS pointer, not the file itself"):
         circuits.open(tmp_path / "a.h5")
+
+
+def test_a_tensor_that_keeps_its_sign_apart_is_read(tmp_path):
+    b = torch.complex(torch.zeros(4), torch.arange(4.0)).conj().imag
+    assert b.is_neg()
+    torch.save({"W": torch.ones(4, 3), "b": b, "u": torch.ones(4)}, tmp_path / "a_1.pt")
+    assert read_weights(tmp_path / "a_1.pt", Relu(), None)["b"].tolist() == [0, -1, -2, -3]
+
+
+@pytest.mark.parametrize("pattern", ["m_[z-a].pt", "m_[[:digit:]].pt", "m_[].pt", "m_[!]x.pt", "m_[.pt"])
+def test_an_odd_pattern_matches_nothing_and_is_no_bug(pattern, tmp_path):
+    (tmp_path / "m_1.pt").touch()
+    with pytest.raises(InputError, match="No file matches"):
+        from_state_dicts(tmp_path / pattern, tmp_path / "out.h5", circuits.preset("merrill-2023"))
+
+
+def test_brackets_mean_in_the_expression_what_they_mean_in_the_shell():
+    for pattern, name, fits in (("[ab]", "a", True), ("[!ab]", "a", False), ("[]b]", "]", True), ("[^b]", "a", False)):
+        assert bool(_expression(pattern).fullmatch(name)) is fits

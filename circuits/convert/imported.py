@@ -38,7 +38,7 @@ def imported_from(origin: object) -> str:
     >>> imported_from("a\nb/model_*.pt")
     'imported from a\\nb/model_*.pt'
     """
-    return printable(f"imported from {origin}").replace("\n", r"\n")
+    return printable(f"imported from {origin}")
 
 
 def checkpoint_plan(steps: Sequence[int], steps_per_epoch: int) -> dict[str, Any]:

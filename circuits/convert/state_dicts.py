@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from fnmatch import translate
 from glob import glob
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,7 +140,7 @@ def _expression(pattern: str) -> re.Pattern[str]:
     >>> _expression("s{seed}/m_*.pt").fullmatch("s3/m_10.pt")["seed"]
     '3'
     """
-    parts = re.split(r"(\{\w+\}|\*|\?|\[[^]]*\])", pattern)
+    parts = re.split(r"(\{\w+\}|\*|\?|\[!?\]?[^]]*\])", pattern)
     wild = {"*": r"[^/]*", "?": r"[^/]"}
     return re.compile("".join(_one(part, wild) for part in parts))
 
@@ -148,7 +149,7 @@ def _one(part: str, wild: Mapping[str, str]) -> str:
     if part.startswith("{") and part[1:-1] in PLACEHOLDERS:
         return rf"(?P<{part[1:-1]}>\d+)"
     if part.startswith("["):
-        return "[^" + part[2:] if part[1:2] == "!" else part
+        return translate(part)[len("(?s:") : -len(r")\Z")]
     return wild.get(part, re.escape(part))
 
 

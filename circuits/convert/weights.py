@@ -26,7 +26,7 @@ ONE_NUMBER = Signature(n_inputs=1)
 USUAL_KEYS = {"relu": {"W": "linear1.weight", "b": "linear1.bias", "u": "linear2.weight"}}
 """What the released code of Merrill et al. and the thesis call the parameters of a model, by its kind."""
 MOST_BYTES = MAX_PARAMETERS * 8 + (1 << 20)  # of a file: the largest network in double precision, and its names
-NEWER_OPERANDS = range(0x8C, 0x98)  # of pickle protocols 4 and 5, which torch does not read safely
+OTHER_OPERANDS = {*range(0x8C, 0x98), *b"ILdgp"}  # of pickle protocols 0, 1, 4 and 5, which torch does not read safely
 
 
 def read_weights(
@@ -124,7 +124,7 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
     except Exception as error:  # whatever a damaged or hostile pickle makes the reader stumble over
         if pointer := lfs_pointer(path):
             raise InputError(f"{path} is {pointer}.") from None
-        raise InputError(f"{path} {_why_not(str(error))}") from None
+        raise InputError(f"{path} {_why_not(str(error), zipfile.is_zipfile(path))}") from None
     if not isinstance(found, dict):
         raise InputError(f"{path} holds a {type(found).__name__}, not the tensors by name that state_dict() gives.")
     return {str(key): value for key, value in found.items()}
@@ -152,7 +152,7 @@ def _refuse_large(path: Path) -> None:
         )
 
 
-def _why_not(told: str) -> str:
+def _why_not(told: str, is_archive: bool) -> str:
     wanted = re.search(r"GLOBAL ([\w.]+)", told)
     if wanted:
         return (
@@ -160,7 +160,7 @@ def _why_not(told: str) -> str:
             f"network.state_dict() instead."
         )
     operand = re.search(r"Unsupported operand (\d+)", told)
-    if operand and int(operand[1]) in NEWER_OPERANDS:
+    if operand and int(operand[1]) in (OTHER_OPERANDS if is_archive else OTHER_OPERANDS - set(range(128))):
         return "was pickled with another protocol than torch.save's own. Save it again without pickle_protocol."
     return "cannot be read as a state dict: it is damaged, or torch.save did not write it."
 
@@ -184,4 +184,5 @@ def _array(path: Path, key: str, tensor: object, dims: tuple[str, ...]) -> np.nd
         values = values[0]
     if values.ndim != len(dims):
         raise InputError(f"{path}: '{key}' has shape {tuple(tensor.shape)}, expected ({', '.join(dims)}).")
-    return np.array(values.to(torch.float64 if values.dtype == torch.float64 else torch.float32).numpy())
+    precision = torch.float64 if values.dtype == torch.float64 else torch.float32
+    return np.array(values.to(precision).resolve_neg().numpy())  # the imaginary part of a conjugate has its sign apart
