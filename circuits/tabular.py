@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import math
-from typing import SupportsFloat
+from typing import Any, SupportsFloat
 
 from rich import box
 from rich.table import Table
 
+from circuits.printable import printable
+
 Titled = tuple[str, Table]
+
+
+class _Cells(Table):
+    """A table whose cells print and do nothing else to a terminal; their line breaks stay in their column."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        super().add_row(*(_printable(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
+
+def _printable(cell: str) -> str:
+    return "\n".join(map(printable, cell.split("\n")))
 
 
 def new_table(*columns: str) -> Table:
     """An empty table: the first column to the left, numbers to the right."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = _Cells(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", vertical="bottom")
+        table.add_column(_printable(column), justify="right" if index else "left", vertical="bottom")
     return table
 
 

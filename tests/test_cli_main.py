@@ -1,11 +1,15 @@
 """The command line as a whole: help, exit codes, one line per error."""
 
+import glob
+import re
 import resource
+import shutil
 import subprocess
 import sys
 import threading
 
 import pytest
+import torch
 
 import circuits
 from circuits.cli import main as cli
@@ -257,3 +261,30 @@ def test_threads_and_finalizers_that_run_out_of_memory_print_nothing_and_others_
         assert main(["show"]) == 0
         assert [type(one.exc_value) for one in heard] == [ValueError, ValueError]
     assert (threading.excepthook, sys.unraisablehook) == hooks
+
+
+def test_a_path_never_begins_a_line_of_its_own(tiny_path, tmp_path, capsys):
+    folder = tmp_path / "a\nfake: ok\x1b[31m"
+    folder.mkdir()
+    run, made = str(shutil.copy(tiny_path, folder / "r\nfake: ok.h5")), folder / "m\nfake: ok"
+    small = ["--quiet", "--set", "model.width=8", "--set", "task.n_train=8", "--seeds", "0", "--epochs", "2"]
+    torch.save({"W": torch.ones(2, 8), "b": torch.ones(2), "u": torch.ones(2)}, folder / "m_1.pt")
+    for words in (
+        ["show", run],
+        ["show", run, "--verify"],
+        ["analyze", run, "--norms"],
+        ["repair", run],
+        ["export", run],
+        ["construct", "dnf", "--k", "3", "--out", f"{made}1.h5"],
+        ["train", "merrill-2023", "--out", f"{made}2.h5", *small],
+        ["train", "merrill-2023", "--out", f"{made}3.h5", "--dry-run"],
+        ["train", "--resume", "--out", f"{made}2.h5", "--epochs", "3"],
+        ["convert", "state-dicts", f"{glob.escape(str(folder))}/m_*.pt", "--out", f"{made}4.h5", "--task.k", "2"],
+        ["replay", run, "--from-step", "0", "--to-step", "7", "--out", f"{made}5.h5"],
+        ["verify", run],
+        ["show", f"{made}6.h5"],
+    ):
+        main(words)
+        out, err = capsys.readouterr()
+        assert r"fake: ok" in out + err or words[0] == "verify", words
+        assert not re.search("^fake|[\x00-\x09\x0b-\x1f\x7f-\x9f]", out + err.replace("\r", ""), re.MULTILINE), words

@@ -12,7 +12,7 @@ PIPE_WIDTH = 400
 
 
 def result(*items: str | Table) -> None:
-    """Print results: lines as they are, and tables, which wrap at the width of a terminal but never in a pipe."""
+    """Print results: a line each, and tables, which wrap at the width of a terminal but never in a pipe."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
     console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
     for item in items:

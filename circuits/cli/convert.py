@@ -101,7 +101,8 @@ def command(words: list[str]) -> int:
     """Run `circuits convert`."""
     if not words or words[0] in ("-h", "--help"):
         text = HELP.format(origins="\n".join(f"  {name:<12} {entry.help}" for name, entry in ORIGINS.items()))
-        (result if words else remark)(text.rstrip("\n"))
+        for line in text.splitlines():
+            (result if words else remark)(line)
         return 0 if words else 2
     if words[0].startswith("-"):
         raise InputError(f"{COMMAND} needs FROM before {words[0]}. `{COMMAND} --help` lists what it reads.")

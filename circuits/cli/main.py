@@ -169,7 +169,7 @@ def _told(error: BaseException) -> int:
     """Print the error as one line, and return its exit code."""
     text = " ".join(str(error).split("\n")).strip()
     if isinstance(error, KeyboardInterrupt):
-        print(text or "Interrupted.", file=sys.stderr)
+        print(printable(text) or "Interrupted.", file=sys.stderr)
         return INTERRUPTED
     if _is_out_of_memory(error):
         text = (

@@ -27,7 +27,7 @@ def command(words: list[str]) -> int:
     if flags.name is not None:
         configs = preset_configs(flags.name) if flags.name in PRESETS else {flags.name: preset(flags.name)}
         if len(configs) == 1:
-            result(next(iter(configs.values())).to_json())
+            result(*next(iter(configs.values())).to_json().splitlines())
             return 0
         result(f"{flags.name}: {len(configs)} configs", *configs)
         remark(f"Train all: circuits train {flags.name}. One: circuits train {next(iter(configs))}.")

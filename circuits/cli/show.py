@@ -52,7 +52,7 @@ def command(words: list[str]) -> int:
         if run.n_checkpoints:
             when = measured_phases(run)
             result("", *phase_tables(when)[0], *phase_remarks(when), *loss_remarks(run))
-        result(*(f"\nwarning: {warning}" for warning in seen_warnings(run)))
+        result(*(line for warning in seen_warnings(run) for line in ("", f"warning: {warning}")))
         if flags.follow:
             _follow(run)
     return 0

@@ -321,7 +321,8 @@ def _changed(config: Config, assignments: Sequence[str]) -> Config:
 def _plan(jobs: Sequence[tuple[Config, Path]], replaces: bool) -> int:
     from circuits.checkpoints.layout import size_on_disk
 
-    result(jobs[0][0].to_json() if len(jobs) == 1 else json.dumps([one.model_dump(mode="json") for one, _ in jobs]))
+    plan = jobs[0][0].to_json() if len(jobs) == 1 else json.dumps([one.model_dump(mode="json") for one, _ in jobs])
+    result(*plan.splitlines())
     for config, path in jobs:
         there = "" if replaces or not path.exists() else " It exists: pass --resume, --overwrite, or another --out."
         if path.exists() and not replaces and len(jobs) > 1:

@@ -29,14 +29,14 @@ def lines_and_tables(verification: Verification, *, scope: bool = True) -> list[
         return items
     shown = _largest_contributions(verification)
     n_neurons = len(verification.neurons)
-    some = "" if len(shown) == n_neurons else f"\nof the {len(shown)} that contribute most; --json has all {n_neurons}"
+    some = [f"of the {len(shown)} that contribute most; --json has all {n_neurons}"] if len(shown) < n_neurons else []
     if len(verification.patterns) <= MOST_PATTERNS:
-        items += ["", f"Every pattern: {'activations' if shown else 'no neurons'}, output, parity{some}"]
+        items += ["", f"Every pattern: {'activations' if shown else 'no neurons'}, output, parity", *some]
         items.append(_pattern_table(verification, shown))
     else:
         items += ["", f"The {len(verification.patterns)} patterns, by how many bits are -1", _count_table(verification)]
     if shown:
-        items += ["", f"When each neuron fires{some}", _neuron_table(verification, shown)]
+        items += ["", "When each neuron fires", *some, _neuron_table(verification, shown)]
     return items
 
 

@@ -29,6 +29,7 @@ from circuits.checkpoints.run import Run, open_run
 from circuits.checkpoints.writer import Writer
 from circuits.config import Config
 from circuits.errors import InputError, Interrupted
+from circuits.printable import printable
 from circuits.training.early_stop import EarlyStop
 from circuits.training.extra_metrics import further_metrics
 from circuits.training.paths.choice import Choice, choose_path
@@ -263,7 +264,7 @@ class Session:
 
 
 def _say(text: str) -> None:
-    tqdm.write(text, file=sys.stderr)
+    tqdm.write(printable(text), file=sys.stderr)
 
 
 def _resumable(
