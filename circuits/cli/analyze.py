@@ -67,7 +67,10 @@ def command(words: list[str]) -> int:
             shown = {name: data if name in named else _concise(data) for name, data in found.datasets.items()}
             return [to_json(run, shown, options)]
         titled = tables(found.datasets)
-        return [_headline(run, options), *(item for title, table in titled for item in ("", *title.splitlines(), table))]
+        return [
+            _headline(run, options),
+            *(item for title, table in titled for item in ("", *title.splitlines(), table)),
+        ]
 
     with opened_run(flags.run) as run:
         wanted = () if flags.all else named
