@@ -191,10 +191,81 @@ def test_one_that_was_edited_and_sealed_again_stops_nothing(change, run, written
     assert "bug" not in capsys.readouterr().err
 
 
-def test_a_folder_in_its_place_is_refused_before_anything_is_measured(run, capsys):
-    sidecar.sidecar_path(run).mkdir()
-    assert main(["analyze", str(run.path), "--norms", "--quiet"]) == 2
-    assert "is a folder, so it is no place for results. Pass another --out." in capsys.readouterr().err
+@pytest.mark.parametrize("measurement", ["norms", "subnetwork"], ids=["measured again", "kept"])
+@pytest.mark.parametrize(
+    "value",
+    [np.arange(5), np.zeros(0), 3, True, b"\xff", np.array([b"a", b"b"]), "evil\x1b[31m", np.float16(1)],
+    ids=repr,
+)
+def test_provenance_and_attributes_of_any_type_stop_nothing(value, measurement, run, written, capsys):
+    content = written.read_bytes()
+    for where in ("options", "run_fingerprint", "warnings", "odd"):
+        written.write_bytes(content[: -sidecar.SEAL_BYTES])
+        with h5py.File(written, "r+") as file:
+            file["norms"].attrs[where] = value
+        sidecar._seal(written)
+        assert main(["analyze", str(run.path), f"--{measurement}", "--quiet"]) == 0
+        out, err = capsys.readouterr()
+        assert err.count("analysis.nc") <= 2
+        assert not {"\x1b", "\x07"} & set(out + err)
+
+
+def test_a_text_of_an_edited_sidecar_is_printed_and_not_obeyed(run, written, capsys):
+    content = written.read_bytes()
+    written.write_bytes(content[: -sidecar.SEAL_BYTES])
+    with h5py.File(written, "r+") as file:
+        texts = [item for item in file["norms"].values() if item.dtype.kind == "O"]
+        for item in texts:
+            item[...] = "a\x1b[31m\x07"
+    assert texts
+    sidecar._seal(written)
+    assert main(["analyze", str(run.path), "--norms", "--quiet"]) == 0
+    out, err = capsys.readouterr()
+    assert not {"\x1b", "\x07"} & set(out + err)
+
+
+def folder(path):
+    path.mkdir()
+    (path / "mine").write_text("mine")
+
+
+def the_run_itself(path):
+    os.link(path.with_name("run.h5"), path)
+
+
+@pytest.mark.parametrize("make", [folder, the_run_itself], ids=lambda one: one.__name__)
+def test_a_folder_or_the_run_in_its_place_is_renamed_but_refused_where_it_was_asked_for(make, run, capsys):
+    path = sidecar.sidecar_path(run)
+    make(path)
+    fingerprint = run.fingerprint
+    assert main(["analyze", str(run.path), "--norms", "--quiet", "--out", str(path)]) == 2
+    assert capsys.readouterr().err.endswith("Pass another --out.\n")
+    assert main(["analyze", str(run.path), "--norms", "--quiet"]) == 0
+    out, err = capsys.readouterr()
+    assert "norm" in out
+    assert err.count(f"warning: {path} is ") == 1
+    assert list(read_sidecar(run).results) == ["phases", "norms"]
+    aside = path.with_name("run.analysis.nc.1")
+    assert (aside / "mine").read_text() == "mine" if aside.is_dir() else aside.samefile(run.path)
+    assert circuits.open(run.path).fingerprint == fingerprint
+
+
+def test_half_of_a_sidecar_is_replaced_and_not_kept_as_of_another_kind(run, written, tmp_path, capsys):
+    content = written.read_bytes()
+    written.write_bytes(content[: len(content) // 2])
+    assert main(["analyze", str(run.path), "--norms", "--quiet"]) == 0
+    assert f"warning: {written} is damaged" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.analysis.nc", "run.h5"]
+
+
+def test_thousands_of_attributes_are_refused_at_once(run, written):
+    with h5py.File(written, "r+") as file:
+        for number in range(501):
+            file["norms"].attrs[f"x{number}"] = number
+    sidecar._seal(written)
+    problem = read_sidecar(run).problem
+    assert problem.startswith(f"{written} is refused: /norms has 5")
+    assert problem.endswith(" attributes, more than 500. A sidecar holds plain local arrays only")
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ from circuits.registry import MEASUREMENTS
 FORMAT = "circuits-analysis"
 FORMAT_VERSION = 1
 SEAL = b"\ncircuits sidecar, sha256 of what stands before: "
+BEGINNING = 1 << 14  # bytes in which a sidecar names its format
 SEAL_BYTES = len(SEAL) + hashlib.sha256().digest_size * 2 + 1
 PROVENANCE = {
     "circuits_version": "made by another version of circuits",
@@ -80,8 +81,8 @@ def write_sidecar(
     """Write results as netCDF-4, one group per measurement.
 
     Other measurements that an existing sidecar holds of the same run, as it is now, are kept, with the options of each.
-    What does not hold any more is dropped. A file of another kind at the default place is renamed, to RUN.analysis.nc.1
-    or the next free number.
+    What does not hold any more is dropped. A file of another kind at the default place, or a folder, is renamed, to
+    RUN.analysis.nc.1 or the next free number.
 
     Returns
     -------
@@ -90,29 +91,33 @@ def write_sidecar(
     Raises
     ------
     InputError
-        `path` is the run itself, a folder, or given and something that is no sidecar.
+        There is no folder for it, or `path` is given and something that is no sidecar, such as the run itself.
     OSError
         The file system refuses, such as a full disk; then there is what was there before.
     """
     target = check_sidecar(run, path)
     stored, groups = _read(target)
     made_by = _made_by(run)
-    datasets = {name: group for name, group in groups.items() if not _why_not(group, made_by)}
-    datasets |= {name: _storable(result, _made_by(run, options, name)) for name, result in results.items()}
-    tree = xr.DataTree.from_dict({name: datasets[name] for name in sorted(datasets, key=list(MEASUREMENTS).index)})
-    tree.attrs = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        **made_by,
-        "run": json.dumps(run_summary(run)),
-    }
-    content = tree.to_netcdf(engine="h5netcdf")  # in memory: HDF5 crashes on a disk that fills up
+    kept = {name: group for name, group in groups.items() if not _why_not(group, made_by)}
+    made = {name: _storable(result, _made_by(run, options, name)) for name, result in results.items()}
+    about = {"format": FORMAT, "format_version": FORMAT_VERSION, **made_by, "run": json.dumps(run_summary(run))}
+    try:
+        content = _as_netcdf(kept | made, about)
+    except Exception:  # of any attribute that circuits would not have written
+        content = _as_netcdf(made, about)
     with written_whole(target, replace=True) as temporary:
         temporary.write_bytes(content)
         _seal(temporary)
         if not stored.ours:
             os.replace(target, _free(target))
     return target
+
+
+def _as_netcdf(datasets: Mapping[str, xr.Dataset], about: Mapping[str, Any]) -> memoryview:
+    """A netCDF-4 file in memory, a group per measurement; HDF5 crashes on a disk that fills up."""
+    tree = xr.DataTree.from_dict({name: datasets[name] for name in sorted(datasets, key=list(MEASUREMENTS).index)})
+    tree.attrs = dict(about)
+    return tree.to_netcdf(engine="h5netcdf")
 
 
 def read_sidecar(run: Run, options: Options = Options(), path: Path | None = None) -> Stored:
@@ -149,17 +154,17 @@ def check_sidecar(run: Run, path: Path | None = None) -> Path:
     Raises
     ------
     InputError
-        There is no such folder, or the run itself, a folder, or, where `path` is given, no sidecar lies there.
+        There is no such folder; or `path` is given, and the run itself, a folder or no sidecar lies there.
     """
     given, path = path is not None, sidecar_path(run) if path is None else Path(path)
-    if path.is_dir():
+    if given and path.is_dir():
         raise InputError(f"{path} is a folder, so it is no place for results. Pass another --out.")
     if not path.exists():
         if not path.parent.is_dir():
             raise InputError(f"{path}: there is no folder {path.parent}. Make it, or pass another --out.")
         return path
-    same = path.samefile(run.path)
-    if same or (given and not read_sidecar(run, path=path).ours):
+    if given and not read_sidecar(run, path=path).ours:
+        same = path.samefile(run.path)
         what = "the run itself" if same else "not an analysis sidecar"
         raise InputError(f"{path} exists and is {what}, so it is not overwritten. Pass another --out.")
     return path
@@ -174,7 +179,7 @@ def _read(path: Path) -> tuple[Stored, dict[str, xr.Dataset]]:
         return Stored(problem=f"{path} is damaged: it is not as it was written", path=path), {}
     verdict, text = examined(path, FORMAT, FORMAT_VERSION)
     if verdict != "sound":
-        ours = seal == "whole" or verdict in ("newer", "refused")
+        ours = seal == "whole" or verdict in ("newer", "refused") or (verdict == "damaged" and _begins_as_ours(path))
         return Stored(problem=f"{path} {_said(verdict, text)}", ours=ours, path=path), {}
     if seal == "none":
         return Stored(problem=f"{path} was made by an earlier version of circuits, or changed since", path=path), {}
@@ -187,7 +192,8 @@ def _read(path: Path) -> tuple[Stored, dict[str, xr.Dataset]]:
 
 def _why_not(group: xr.Dataset, made_by: Mapping[str, str]) -> str:
     """Why a group is not what would be made now, or ""."""
-    return next((PROVENANCE[key] for key, value in made_by.items() if group.attrs.get(key) != value), "")
+    found = group.attrs  # of any type, in a file that somebody edited
+    return next((PROVENANCE[key] for key, value in made_by.items() if str(found.get(key, "")) != value), "")
 
 
 def _made_by(run: Run, options: Options | None = None, measurement: str = "") -> dict[str, str]:
@@ -238,6 +244,12 @@ def _is_sealed(path: Path) -> str:
     except OSError:
         return "none"
     return "whole" if end == SEAL + digest.hexdigest().encode() + b"\n" else "broken"
+
+
+def _begins_as_ours(path: Path) -> bool:
+    """Whether a damaged HDF5 file names our format where circuits writes it."""
+    with path.open("rb") as file:
+        return FORMAT.encode() in file.read(BEGINNING)
 
 
 def _said(verdict: str, text: str) -> str:

@@ -29,6 +29,7 @@ MAX_DATASET_BYTES = 1 << 44
 MAX_CHUNK_BYTES = 1 << 30
 MAX_ELEMENT_BYTES = 1 << 20
 MAX_ATTRIBUTE_BYTES = 1 << 20
+MAX_ATTRIBUTES = 500  # of one group or array
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_LZF}
 FILTER_NAMES = {h5py.h5z.FILTER_SZIP: "szip", h5py.h5z.FILTER_NBIT: "nbit", h5py.h5z.FILTER_SCALEOFFSET: "scaleoffset"}
 COMMITS = ("step", "state_step")  # an array along one of these exists as far as its entries are written
@@ -196,8 +197,8 @@ class _Walk:
 
     def _attributes(self, owner: Any, path: str) -> None:
         n_attributes = h5py.h5a.get_num_attrs(owner)
-        if n_attributes > MAX_OBJECTS:
-            raise Refused(f"{path} has {n_attributes} attributes")
+        if n_attributes > MAX_ATTRIBUTES:
+            raise Refused(f"{path} has {n_attributes} attributes, more than {MAX_ATTRIBUTES}")
         for index in range(n_attributes):
             attribute = h5py.h5a.open(owner, index=index)
             where = f"attribute '{shown(attribute.name.decode(errors='backslashreplace'))}' of {path}"

@@ -8,6 +8,9 @@ import numpy as np
 from circuits.collapse import COLLAPSED_SHARE
 from circuits.config import Config
 from circuits.errors import InputError
+from circuits.printable import printable
+
+MOST_OF_NAME = 150  # characters of the parent's file name in that of a ticket
 
 
 def chosen_neurons(path: Path, seed: int | None, keep: str | None) -> tuple[Config, int, np.ndarray]:
@@ -32,7 +35,7 @@ def chosen_neurons(path: Path, seed: int | None, keep: str | None) -> tuple[Conf
             )
         kept = groups.kept[which, index]
         config = ticket_config(run, int(kept.sum()), seed) if kept.any() else run.config
-        return config.replace(name=f"{path.stem}-seed{seed}-{keep}"), seed, kept
+        return config.replace(name=f"{printable(path.stem)[:MOST_OF_NAME]}-seed{seed}-{keep}"), seed, kept
 
 
 def train_ticket(flags: Any, config: Config, path: Path) -> Any:

@@ -35,6 +35,7 @@ from circuits.errors import InputError
 from circuits.figures.drawing.phases import with_phases
 from circuits.figures.drawing.thin import thin
 from circuits.figures.page.summary import cautions, definitions, headline, seed_table
+from circuits.printable import printable
 from circuits.registry import MEASUREMENTS, load
 
 GENERATOR = '<meta name="generator" content="circuits '  # how a page of ours is known
@@ -119,6 +120,7 @@ def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options
     return template.render(
         version=circuits.__version__,
         run=run,
+        file_name=printable(run.path.name),
         facts=[*_facts(run.config), ("test set", described_test_set(run))],
         headline=headline(run, found, results),
         table=seed_table(run, found, results),
