@@ -32,7 +32,7 @@ def test_one_byte_changed_anywhere_is_noticed(run, written, tmp_path):
     random = np.random.default_rng(0)
     places = [*range(0, 96, 8), *random.integers(0, len(content), 200), *range(len(content) - 130, len(content), 5)]
     whole = read_sidecar(run)
-    assert list(whole.results) == ["norms"]
+    assert list(whole.results) == ["phases", "norms"]
     assert whole.remark() == ""
     for place in places:
         changed = bytearray(content)
@@ -65,7 +65,7 @@ def test_a_group_of_other_provenance_alone_is_left_out(run, written):
     tree.to_netcdf(written, engine="h5netcdf")
     sidecar._seal(written)
     found = read_sidecar(run)
-    assert list(found.results) == ["subnetwork"]
+    assert list(found.results) == ["phases", "subnetwork"]
     assert found.remark() == f"{written}: norms in it was of another run, or of an earlier state of this one"
 
 
@@ -132,7 +132,7 @@ def test_a_hostile_sidecar_is_refused_by_name_and_made_anew(change, run, written
     assert found.remark().startswith(f"{written} is refused: /norms/")
     assert main(["analyze", str(run.path), "--faithfulness", "--quiet"]) == 0
     assert f"warning: {found.remark()}, so it is made anew.\n" in capsys.readouterr().err
-    assert list(read_sidecar(run).results) == ["faithfulness"]
+    assert list(read_sidecar(run).results) == ["phases", "faithfulness"]
     assert b"password" not in written.read_bytes()
 
 
@@ -167,7 +167,7 @@ def test_what_is_no_sidecar_stops_nothing_and_is_kept(make, run, tmp_path, capsy
     assert main(["analyze", str(run.path), "--norms", "--quiet"]) == 0
     err = capsys.readouterr().err
     assert err.count(str(path)) == 2, "it is named once, and again where the results are"
-    assert list(read_sidecar(run).results) == ["norms"]
+    assert list(read_sidecar(run).results) == ["phases", "norms"]
     aside = tmp_path / "run.analysis.nc.2"
     assert (aside.read_bytes() if aside.is_file() else None) == before
     assert (tmp_path / "run.analysis.nc.1").read_text() == "older"
@@ -278,5 +278,5 @@ def test_results_without_entries_are_read_back(change, make_config, tmp_path):
         write_sidecar(run, results, options)
         stored = read_sidecar(run, options)
     assert stored.remark() == ""
-    assert set(stored.results) == {"walsh", "constructions"}
+    assert set(stored.results) == {"phases", "walsh", "constructions"}
     assert any(0 in values.shape for data in stored.results.values() for values in data.variables.values())
