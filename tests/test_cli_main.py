@@ -284,7 +284,8 @@ def test_a_path_never_begins_a_line_of_its_own(tiny_path, tmp_path, capsys):
         ["verify", run],
         ["show", f"{made}6.h5"],
     ):
-        main(words)
+        returned = main(words)
         out, err = capsys.readouterr()
+        assert returned == (2 if words == ["show", f"{made}6.h5"] else 4 if words[0] == "verify" else 0), err
         assert r"fake: ok" in out + err or words[0] == "verify", words
         assert not re.search("^fake|[\x00-\x09\x0b-\x1f\x7f-\x9f]", out + err.replace("\r", ""), re.MULTILINE), words

@@ -333,6 +333,14 @@ def test_the_page_lies_beside_the_run_by_default_and_replaces_the_one_before(tmp
     assert sorted(path.name for path in tmp_path.glob("*.html*")) == ["a.html"]
 
 
+def test_a_page_shows_the_escapes_in_the_name_of_its_file(tiny_run, tmp_path):
+    copy = shutil.copy(tiny_run.path, tmp_path / "a\x1b[31m\x07.h5")
+    with circuits.open(copy) as run:
+        text = page(run, circuits.analyze(run, "norms"))
+    assert not {"\x1b", "\x07"} & set(text)
+    assert r"<code>a\x1b[31m\x07.h5</code>" in text
+
+
 def test_only_a_page_of_its_own_is_replaced(tiny_run, tmp_path):
     foreign = tmp_path / "notes.html"
     foreign.write_text("<!doctype html><p>mine</p>")

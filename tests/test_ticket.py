@@ -1,5 +1,7 @@
 """Neurons trained alone from where they began."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -123,3 +125,12 @@ def test_the_command_trains_a_subnetwork_or_as_many_random_neurons(tmp_path, run
 def test_the_command_says_what_does_not_go_together(run, words, said, capsys):
     assert main(["train", *(str(run.path) if word == "RUN" else word for word in words)]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_name_of_a_ticket_shows_what_its_parents_file_name_holds(tmp_path, run, capsys):
+    parent = str(shutil.copy(run.path, tmp_path / "a\x1b[31m.h5"))
+    words = ["train", "--from", parent, "--keep", "random", "--quiet", "--epochs", "1", "--out", str(tmp_path / "b.h5")]
+    assert main(words) == 0
+    assert "\x1b" not in "".join(capsys.readouterr())
+    with circuits.open(tmp_path / "b.h5") as ticket:
+        assert ticket.config.name == f"a\\x1b[31m-seed{run.seeds[0]}-random"

@@ -60,7 +60,7 @@ an example session:
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 LONGEST = 2000  # characters of an error
-LEAST_MEMORY = {resource.RLIMIT_AS: ("v", 2.0), resource.RLIMIT_DATA: ("d", 0.8)}  # GB, for the libraries themselves
+LEAST_MEMORY = {resource.RLIMIT_AS: ("v", 2.6), resource.RLIMIT_DATA: ("d", 0.8)}  # GB, for the libraries themselves
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -335,9 +335,9 @@ def check_room(path: Path, needed: int) -> None:
     free = shutil.disk_usage(path.parent).free + (path.stat().st_blocks * 512 if path.exists() else 0)
     if needed + SPARE_BYTES > free:
         raise InputError(
-            f"{path} will take {max(needed, 1e6) / 1e6:.0f} MB and wants {SPARE_BYTES / 1e6:.0f} MB more to be free, but "
-            f"{path.parent} has {free / 1e6:.0f} MB free. Make room, pass --out elsewhere, or keep fewer checkpoints "
-            f"(--checkpoints.every-epochs)."
+            f"{path} will take {max(needed, 1e6) / 1e6:.0f} MB and wants {SPARE_BYTES / 1e6:.0f} MB more to be free, "
+            f"but {path.parent} has {free / 1e6:.0f} MB free. Make room, pass --out elsewhere, or keep fewer "
+            f"checkpoints (--checkpoints.every-epochs)."
         )
 
 
