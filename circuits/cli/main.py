@@ -133,7 +133,7 @@ def _refuse_too_little_memory() -> None:
         limit = resource.getrlimit(which)[0]
         if limit != resource.RLIM_INFINITY and limit < least * 1e9:
             raise RunError(
-                f"this process may use {limit / 1e9:.2g} GB of memory (ulimit -{flag}); circuits needs {least:g} GB to "
+                f"this process may use {limit / 1e9:.3g} GB of memory (ulimit -{flag}); circuits needs {least:g} GB to "
                 f"load its libraries. Raise the limit: ulimit -{flag} {least * 1e6:.0f}, or more for a large run."
             )
 
