@@ -71,7 +71,6 @@ def inspect(
     file_format: str,
     format_version: int,
     more_time: Callable[[int], None] | None = None,
-    *,
     undone: bool = False,
 ) -> tuple[str, str]:
     """What is wrong with a file, if anything.

@@ -46,7 +46,7 @@ def answer(pipe: int, path: str, file_format: str, format_version: int, undone: 
     if child == 0:
         try:
             limit()
-            _say(pipe, *inspect(path, file_format, format_version, more_time, undone=undone))
+            _say(pipe, *inspect(path, file_format, format_version, more_time, undone))
         except MemoryError:
             _say(pipe, "refused", f"checking it takes more than {MEMORY_BYTES >> 30} GiB of memory.")
         finally:
