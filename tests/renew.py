@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 
 from circuits.checkpoints.digests import METRICS, digest, metrics_as_rows, row_digests
-from circuits.checkpoints.layout import COMMIT
+from circuits.checkpoints.layout import COMMIT, N_UPDATES
 
 
 def renew_digests(path: Path) -> None:
@@ -31,4 +31,7 @@ def as_version_1(path: Path) -> None:
             del file.attrs[name]
         for item in file["data"].values():
             item.attrs.pop("digest", None)
+        for group in ("resume/slot0/state", "resume/slot1/state", "optimizer"):
+            if group in file and N_UPDATES in file[group]:
+                file[group].move(N_UPDATES, "step")
         file.attrs["format_version"] = np.int64(1)
