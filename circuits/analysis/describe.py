@@ -21,7 +21,7 @@ def training_in_words(config: Config) -> list[str]:
     ['weight decay 0 from epoch 60', 'measuring parameter_norm']
     """
     data = config.model_dump(mode="json")
-    asked = {
+    parts = {
         "loss_dtype": "loss in {}",
         "input_noise": "input noise {}",
         "steps": "at most {} updates",
@@ -29,8 +29,8 @@ def training_in_words(config: Config) -> list[str]:
         "stop": "until {}",
         "metrics": "measuring {}",
     }
-    said = [f"{config.loss} loss", f"batch {config.batch_size or 'all'}", f"{config.epochs} epochs", config.dtype]
-    return said + [text.format(readable(data[name])) for name, text in asked.items() if data[name]]
+    words = [f"{config.loss} loss", f"batch {config.batch_size or 'all'}", f"{config.epochs} epochs", config.dtype]
+    return words + [text.format(readable(data[name])) for name, text in parts.items() if data[name]]
 
 
 def readable(value: Any) -> str:

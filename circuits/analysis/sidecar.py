@@ -282,8 +282,8 @@ def _free(path: Path) -> Path:
 
 def _storable(dataset: xr.Dataset, made_by: Mapping[str, str]) -> xr.Dataset:
     warnings = dataset.attrs.get("warnings")
-    said = {} if warnings is None else {"warnings": "\n".join(warnings)}
-    return dataset.assign_attrs(**said, **made_by)
+    as_text = {} if warnings is None else {"warnings": "\n".join(warnings)}
+    return dataset.assign_attrs(**as_text, **made_by)
 
 
 def _restored(dataset: xr.Dataset) -> xr.Dataset:

@@ -124,8 +124,8 @@ def opened(path: Path) -> OpenedFile:
     """
     if not path.exists():
         beside = sorted(str(other) for other in path.parent.glob("*.h5")) if path.parent.is_dir() else []
-        there = f"There are: {', '.join(beside)}." if beside else "`circuits train` makes runs."
-        raise InputError(f"{path} does not exist. {there}")
+        hint = f"There are: {', '.join(beside)}." if beside else "`circuits train` makes runs."
+        raise InputError(f"{path} does not exist. {hint}")
     if path.is_dir():
         raise InputError(f"{path} is a folder. Pass the run file in it, such as {path / 'run.h5'}.")
     with _lock:

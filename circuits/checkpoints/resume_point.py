@@ -64,14 +64,14 @@ def resume_point(
 def _newest_kept(
     file: h5py.File,
     best: ResumePoint,
-    there: Int64[np.ndarray, " step"],
+    kept_steps: Int64[np.ndarray, " step"],
     planned_states: Int64[np.ndarray, " state"],
 ) -> ResumePoint:
     """The newest whole state kept for replay, if it is newer than `best`."""
     steps = file["state_step"][:]
     names = sorted(name for name in file["optimizer"] if name not in ("state_step", "seed"))
     for at in reversed(range(n_committed(steps, planned_states, "state_step"))):
-        n_checkpoints = int(np.searchsorted(there, steps[at], side="right"))
+        n_checkpoints = int(np.searchsorted(kept_steps, steps[at], side="right"))
         if n_checkpoints <= best.n_checkpoints:
             break
         rows = [file[f"optimizer/{name}"][at] for name in names]

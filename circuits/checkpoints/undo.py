@@ -96,12 +96,12 @@ def kept(path: Path) -> Kept | None:
         return None
     line, _, values = content.partition(b"\n")
     try:
-        told = json.loads(line)
-        found = Kept(told["size"], told["extents"], told["witness"], told["digest"], values)
+        header = json.loads(line)
+        found = Kept(header["size"], header["extents"], header["witness"], header["digest"], values)
     except (ValueError, RecursionError, TypeError, KeyError):
         return None
     is_whole = (
-        told["format"] == FORMAT
+        header["format"] == FORMAT
         and type(found.size) is int
         and found.size <= size
         and _are_ranges(found.extents, found.size)

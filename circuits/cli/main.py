@@ -190,7 +190,7 @@ def _told(error: BaseException) -> int:
 
 def _is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: Python, the loader of libraries, and torch each say it in their own way."""
-    said = ("failed to map segment", "Cannot allocate memory", "can't allocate memory", "can't start new thread")
+    phrases = ("failed to map segment", "Cannot allocate memory", "can't allocate memory", "can't start new thread")
     return isinstance(error, MemoryError) or (
-        isinstance(error, ImportError | RuntimeError | OSError) and any(text in str(error) for text in said)
+        isinstance(error, ImportError | RuntimeError | OSError) and any(text in str(error) for text in phrases)
     )

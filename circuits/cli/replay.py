@@ -61,8 +61,8 @@ def command(words: list[str]) -> int:
             progress=not flags.quiet,
         ) as zoom,
     ):
-        made = f"{count(zoom.n_checkpoints, 'checkpoint')} of {count(len(zoom.seeds), 'seed')}, {size(zoom.nbytes)}"
-        result(f"{out}: {made}")
+        summary = f"{count(zoom.n_checkpoints, 'checkpoint')} of {count(len(zoom.seeds), 'seed')}, {size(zoom.nbytes)}"
+        result(f"{out}: {summary}")
         result(f"Replay and run: {compare(run, zoom)}")
     remark(f"Next: circuits show {out}, or circuits.open({str(out)!r}) in a notebook.")
     return 0

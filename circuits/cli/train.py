@@ -245,12 +245,12 @@ def _no_preset(name: str, flag: str = "", *values: str) -> InputError:
     """The error for an unknown preset, which may have been meant as a second value of the flag before it."""
     flags = flag_class("Train", flags_of(resolve_config()), "", TrainFlags)
     arity = arities(flags).get(flag)
-    said = f"There is no preset '{name}'. {nearest(name, PRESETS)}"
+    message = f"There is no preset '{name}'. {nearest(name, PRESETS)}"
     if arity is not None and arity.switch:
-        said += f" If '{name}' is meant for {flag}: it takes no value."
+        message += f" If '{name}' is meant for {flag}: it takes no value."
     elif arity is not None and not arity.many and values:
-        said += f" If '{name}' is meant for {flag}: it takes one value, and has {listed(values)}."
-    return InputError(said)
+        message += f" If '{name}' is meant for {flag}: it takes one value, and has {listed(values)}."
+    return InputError(message)
 
 
 def _starts(name: str | None, given: TrainFlags) -> list[Config]:
@@ -324,10 +324,10 @@ def _plan(jobs: Sequence[tuple[Config, Path]], replaces: bool) -> int:
     plan = jobs[0][0].to_json() if len(jobs) == 1 else json.dumps([one.model_dump(mode="json") for one, _ in jobs])
     result(*plan.splitlines())
     for config, path in jobs:
-        there = "" if replaces or not path.exists() else " It exists: pass --resume, --overwrite, or another --out."
+        hint = "" if replaces or not path.exists() else " It exists: pass --resume, --overwrite, or another --out."
         if path.exists() and not replaces and len(jobs) > 1:
-            there = " It exists, and is gone on with if it is not complete."
+            hint = " It exists, and is gone on with if it is not complete."
         planned = count(len(config.checkpoint_steps()), "checkpoint")
         what = f"{planned} of {count(len(config.seeds), 'seed')}, {size(size_on_disk(config))}"
-        remark(f"{path} will hold {what}.{there}")
+        remark(f"{path} will hold {what}.{hint}")
     return 0

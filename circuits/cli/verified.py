@@ -125,10 +125,10 @@ def _count_table(verification: Verification) -> Table:
     over, output = verification.values.output_over, verification.values.output
     minus = (verification.patterns == -1).sum(axis=1)
     for n_minus in range(verification.k + 1):
-        there = minus == n_minus
-        ends = (number(Fraction(int(end), over)) for end in (output[there].min(), output[there].max()))
-        wrong = int(verification.wrong[there].sum())
-        table.add_row(str(n_minus), str((-1) ** n_minus), str(there.sum()), *ends, str(wrong))
+        counted = minus == n_minus
+        ends = (number(Fraction(int(end), over)) for end in (output[counted].min(), output[counted].max()))
+        wrong = int(verification.wrong[counted].sum())
+        table.add_row(str(n_minus), str((-1) ** n_minus), str(counted.sum()), *ends, str(wrong))
     return table
 
 

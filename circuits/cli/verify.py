@@ -75,8 +75,8 @@ def command(words: list[str]) -> int:
         _refuse(flags, ("k", "biases"), f"{flags.spec} is a run", "a construction")
         verification, network, inputs = _of_a_run(flags)
     else:
-        there = flags.spec.replace("-", "_") in CONSTRUCTIONS
-        what = "is a construction, but not for parity" if there else "is no file, and there is no such construction"
+        is_other = flags.spec.replace("-", "_") in CONSTRUCTIONS
+        what = "is a construction, but not for parity" if is_other else "is no file, and there is no such construction"
         raise InputError(f"{flags.spec} {what}. {nearest(flags.spec, parity)}")
 
     from circuits.cli.verified import as_json, lines_and_tables
@@ -100,10 +100,10 @@ def command(words: list[str]) -> int:
 def _of_a_construction(flags: VerifyFlags) -> Judged:
     from circuits.constructions import Construction, build, verify
 
-    made = build(flags.spec, flags.k, biases=flags.biases)
-    if not isinstance(made, Construction):
+    construction = build(flags.spec, flags.k, biases=flags.biases)
+    if not isinstance(construction, Construction):
         raise InputError(f"{flags.spec} is a construction, but not for parity.")
-    return verify(made), made.arrays(), None
+    return verify(construction), construction.arrays(), None
 
 
 def _of_a_run(flags: VerifyFlags) -> Judged:

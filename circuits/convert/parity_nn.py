@@ -130,9 +130,9 @@ def _epochs(place: Path, seeds: Checkpoints, common_epochs: bool) -> list[int]:
     everything = set.union(*(set(files) for files in seeds.values()))
     if common != everything and not common_epochs:
         lacking = {seed: sorted(everything - set(files)) for seed, files in seeds.items()}
-        told = [f"seed {seed} lacks {_listed(epochs)}" for seed, epochs in lacking.items() if epochs]
+        lacking_epochs = [f"seed {seed} lacks {_listed(epochs)}" for seed, epochs in lacking.items() if epochs]
         raise InputError(
-            f"{place}: the seeds have different epochs: {'; '.join(told)}. Pass --common-epochs to take the "
+            f"{place}: the seeds have different epochs: {'; '.join(lacking_epochs)}. Pass --common-epochs to take the "
             f"{len(common)} that all have."
         )
     if not common:

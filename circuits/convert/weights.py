@@ -152,14 +152,14 @@ def _refuse_large(path: Path) -> None:
         )
 
 
-def _why_not(told: str, is_archive: bool) -> str:
-    wanted = re.search(r"GLOBAL ([\w.]+)", told)
+def _why_not(message: str, is_archive: bool) -> str:
+    wanted = re.search(r"GLOBAL ([\w.]+)", message)
     if wanted:
         return (
             f"holds more than tensors: it asks for {wanted[1]}, and loading that could run code. Save "
             f"network.state_dict() instead."
         )
-    operand = re.search(r"Unsupported operand (\d+)", told)
+    operand = re.search(r"Unsupported operand (\d+)", message)
     if operand and int(operand[1]) in (OTHER_OPERANDS if is_archive else OTHER_OPERANDS - set(range(128))):
         return "was pickled with another protocol than torch.save's own. Save it again without pickle_protocol."
     return "cannot be read as a state dict: it is damaged, or torch.save did not write it."

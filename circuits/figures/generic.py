@@ -16,14 +16,14 @@ from circuits.figures.drawing.phases import mark_phases
 MOST_LINES = 8  # a further dimension of at most so many entries is drawn, one line each
 
 
-def figures(run: Run, told: xr.Dataset) -> list[go.Figure]:
+def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
     """A figure for every numeric variable over step and seed, and at most one further short dimension."""
     found = []
-    for name, values in told.data_vars.items():
+    for name, values in result.data_vars.items():
         others = [dim for dim in values.dims if dim not in ("step", "seed")]
         over_steps = {"step", "seed"} <= set(values.dims) and values.dtype.kind in "fiub"
         if name != DECAY and over_steps and len(others) <= 1 and all(values.sizes[dim] <= MOST_LINES for dim in others):
-            found.append(trajectory(told, str(name)))
+            found.append(trajectory(result, str(name)))
     return found
 
 

@@ -84,15 +84,15 @@ def marked_accuracy(metrics: xr.Dataset) -> go.Figure:
     names = _marks(metrics)
     if not names:
         raise InputError("These metrics tell no training examples apart. Pass those of a run with flipped targets.")
-    told = " and ".join(name.removeprefix(MARKED) for name in names)
+    listed = " and ".join(name.removeprefix(MARKED) for name in names)
     flips = "; a network that is right on flipped examples has memorized them, at 0 it answers what the rule says"
     caption = (
-        f"Share of right answers on the training examples that are {told}, as they are labeled, and on the test set"
+        f"Share of right answers on the training examples that are {listed}, as they are labeled, and on the test set"
         f"{flips if f'{MARKED}flipped' in names else ''}."
     )
     figure = frame(
         metrics["test_accuracy"],
-        f"Accuracy on {told} examples",
+        f"Accuracy on {listed} examples",
         caption,
         subtitle=seeds_shown(metrics["test_accuracy"]),
         y_title="accuracy",
@@ -161,8 +161,8 @@ def _floor(metrics: xr.Dataset) -> float:
     """A tenth below which no accuracy falls, so that the axis has no empty half."""
     names = [name for name in ("train_accuracy", "test_accuracy", UNSEEN_ACCURACY) if name in metrics]
     values = np.concatenate([metrics[name].values.ravel() for name in names])
-    known = values[np.isfinite(values)]
-    return float(np.floor(known.min() * 10) / 10) - 0.03 if known.size else -0.03
+    finite = values[np.isfinite(values)]
+    return float(np.floor(finite.min() * 10) / 10) - 0.03 if finite.size else -0.03
 
 
 def _ceiling(metrics: xr.Dataset) -> float | None:

@@ -37,12 +37,12 @@ CAPTIONS = {
 
 def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
     """What the measurement `representation` found."""
-    told = with_setting(run, result)
+    shown = with_setting(run, result)
     return [
-        cluster_silhouette(told),
-        activation_panels(told, "tsne"),
-        activation_panels(told, "pca"),
-        weight_densities(told),
+        cluster_silhouette(shown),
+        activation_panels(shown, "tsne"),
+        activation_panels(shown, "pca"),
+        weight_densities(shown),
     ]
 
 
@@ -144,11 +144,11 @@ def weight_densities(result: xr.Dataset) -> go.Figure:
     parameters = result["parameter"].values.tolist()
     top: dict[str, list[float]] = {}
     for parameter in parameters:
-        its = result.sel(parameter=parameter)
-        top[parameter] = _range(its["density"])
+        densities = result.sel(parameter=parameter)
+        top[parameter] = _range(densities["density"])
         for order, panel in enumerate(panels):
             figure.add_scatter(
-                x=single(its["weight"].values[panel]), y=single(its["density"].values[panel]), mode="lines",
+                x=single(densities["weight"].values[panel]), y=single(densities["density"].values[panel]), mode="lines",
                 name=f"epoch {float(result['panel_epoch'][panel]):g}", visible=parameter == parameters[0],
                 line={"color": between(order / max(len(panels) - 1, 1)), "dash": DASHES[order], "width": 2},
                 hovertemplate="weight %{x:.3g}: %{y:.3g}",
@@ -179,8 +179,8 @@ def weight_densities(result: xr.Dataset) -> go.Figure:
 
 def _range(density: xr.DataArray) -> list[float]:
     """The largest densities, on a log axis."""
-    known = density.values[np.isfinite(density.values)]
-    most = float(np.log10(known.max(initial=1e-9)))
+    finite = density.values[np.isfinite(density.values)]
+    most = float(np.log10(finite.max(initial=1e-9)))
     return [most - DECADES, most + 0.1]
 
 
@@ -217,8 +217,8 @@ def _points(
     if len(labels) > FEW_LABELS:
         scale = [[i / (len(CYCLE) - 1), color] for i, color in enumerate(CYCLE)]
         marker = {"size": 4, "color": clusters, "colorscale": scale, "cmin": 0, "cmax": len(labels)}
-        said = [labels[one] for one in clusters]
-        return [go.Scatter(x=points[:, 0], y=points[:, 1], text=said, marker=marker, showlegend=False, **look)]
+        names = [labels[one] for one in clusters]
+        return [go.Scatter(x=points[:, 0], y=points[:, 1], text=names, marker=marker, showlegend=False, **look)]
     found = []
     for index, label in enumerate(labels):
         own = clusters == index

@@ -63,12 +63,12 @@ def tables_of(inputs: Int[torch.Tensor, "example position"]) -> Tables | None:
         return None
     d_vocab = int(tokens.max()) + 1
     pairs = tokens[:, :-1] + d_vocab * np.arange(n_positions - 1)
-    there = np.zeros(d_vocab * (n_positions - 1), bool)
-    there[pairs] = True
-    if there.sum() > n_examples:
+    occurs = np.zeros(d_vocab * (n_positions - 1), bool)
+    occurs[pairs] = True
+    if occurs.sum() > n_examples:
         return None
-    found = np.flatnonzero(there)
-    rows = (there.cumsum() - 1)[pairs]
+    found = np.flatnonzero(occurs)
+    rows = (occurs.cumsum() - 1)[pairs]
     return Tables(
         torch.from_numpy(found % d_vocab), torch.from_numpy(found // d_vocab), places_of(rows), int(tokens[0, -1])
     )

@@ -39,8 +39,8 @@ def preset_configs(name: str) -> dict[str, Config]:
     >>> list(preset_configs("merrill-2023"))
     ['merrill-2023']
     """
-    made = lookup(PRESETS, name, "preset").load()()
-    configs = [made] if isinstance(made, Config) else made
+    configs_made = lookup(PRESETS, name, "preset").load()()
+    configs = [configs_made] if isinstance(configs_made, Config) else configs_made
     return {config.name: config for config in configs}
 
 

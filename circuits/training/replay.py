@@ -127,8 +127,8 @@ def compare(run: Run, other: Run) -> Comparison:
         a, b = (which.parameters.isel(step=int(np.searchsorted(which.steps, step))).load() for which in (run, other))
         equal[place] = all(a[name].values.tobytes() == b[name].values.tobytes() for name in a)
     keys = sorted(run.numerics.keys() | other.numerics.keys())
-    there, here = run.numerics, other.numerics
-    differing = [f"{key}: {there.get(key)!r}, {here.get(key)!r}" for key in keys if there.get(key) != here.get(key)]
+    first, here = run.numerics, other.numerics
+    differing = [f"{key}: {first.get(key)!r}, {here.get(key)!r}" for key in keys if first.get(key) != here.get(key)]
     for which, what in ((run, "the run"), (other, "the replay")):
         if which.other_numerics_since >= 0:
             differing.append(f"{what} went on elsewhere from its checkpoint {which.other_numerics_since}")

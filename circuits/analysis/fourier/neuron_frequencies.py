@@ -137,9 +137,9 @@ def phase_agreement(residuals: Float[np.ndarray, " neuron"], weights: Float[np.n
     >>> phase_agreement(np.array([0.0, 0.0, np.pi, np.nan]), np.array([1.0, 1.0, 2.0, 5.0]))
     0.0
     """
-    known = ~np.isnan(residuals)
-    total = float(weights[known].sum())
-    return float((np.cos(residuals[known]) * weights[known]).sum() / total) if total else float("nan")
+    defined = ~np.isnan(residuals)
+    total = float(weights[defined].sum())
+    return float((np.cos(residuals[defined]) * weights[defined]).sum() / total) if total else float("nan")
 
 
 def _waves(k: int, m: int) -> list[int]:

@@ -22,8 +22,8 @@ SHOWN_NEURONS = 6
 
 def shown_checkpoints(run: Run, options: FourierOptions) -> Int[np.ndarray, " shown"]:
     """Indices of the checkpoints that are kept in full, ascending and different."""
-    known = [found[~np.isnan(found)] for found in phase_checkpoints(run, options)]
-    medians = [float(np.median(found)) for found in known if found.size]
+    reached = [found[~np.isnan(found)] for found in phase_checkpoints(run, options)]
+    medians = [float(np.median(found)) for found in reached if found.size]
     between = [sum(medians) / 2] if len(medians) == 2 else []
     return np.unique(np.rint([0, *medians, *between, run.n_checkpoints - 1]).astype(np.int64))
 

@@ -13,8 +13,8 @@ def phase_tables(phases: xr.Dataset, _: xr.Dataset | None = None) -> list[Titled
     table = new_table("seed", "memorized", "generalized", "delay", *fates, *seen_column(phases))
     for seed in phases["seed"].values:
         at = phases.sel(seed=seed)
-        said = (name if at[name] else "" for name in fates)
-        table.add_row(str(seed), *phase_cells(at), delay_in_words(at), *said, *seen_cell(phases, at))
+        marks = (name if at[name] else "" for name in fates)
+        table.add_row(str(seed), *phase_cells(at), delay_in_words(at), *marks, *seen_cell(phases, at))
     return [("Phases, in epochs", table)]
 
 

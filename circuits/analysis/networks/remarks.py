@@ -26,7 +26,7 @@ def phase_remarks(phases: xr.Dataset) -> list[str]:
     >>> phase_remarks(xr.Dataset(found | {"grokking_delay": ("seed", [-20.0])}, {"seed": [4]}))[0][:71]
     'seed 4: test accuracy exceeds its threshold before train accuracy does,'
     """
-    said = []
+    lines = []
     for seed in phases["seed"].values:
         at = phases.sel(seed=seed)
         censored = [phase for phase in PHASES if bool(at[f"{phase}_censored"])]
@@ -35,19 +35,19 @@ def phase_remarks(phases: xr.Dataset) -> list[str]:
             first = bounded(float(at[f"{censored[0]}_epoch"]))
             both = "exceed" if len(censored) > 1 else "exceeds"
             delay = delay_in_words(at)
-            known = "" if delay == NONE else f"; the grokking delay is {delay}{' epochs' * (delay != UNKNOWN)}"
-            said.append(
+            delay_text = "" if delay == NONE else f"; the grokking delay is {delay}{' epochs' * (delay != UNKNOWN)}"
+            lines.append(
                 f"seed {seed}: {sets} accuracy {both} the threshold at the first stored checkpoint (epoch {first}), so "
-                f"it {verbs} at or before that epoch{known}."
+                f"it {verbs} at or before that epoch{delay_text}."
             )
         if float(at["grokking_delay"]) < 0:
-            said.append(
+            lines.append(
                 f"seed {seed}: test accuracy exceeds its threshold before train accuracy does, so the delay is "
                 f"negative, {bounded(float(at['grokking_delay']))} epochs: there is no grokking."
             )
     if "collapsed" in phases and phases["collapsed"].attrs.get("recomputed"):
-        said.append(RECOMPUTED)
-    return said
+        lines.append(RECOMPUTED)
+    return lines
 
 
 def zero_losses(run: Run) -> Int[np.ndarray, " seed"]:

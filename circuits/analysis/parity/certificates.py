@@ -188,11 +188,11 @@ def _labeled(name: str, values: np.ndarray) -> xr.Variable:
 
 
 def _warnings(seeds: tuple[int, ...], result: xr.Dataset, time_limit: float) -> list[str]:
-    said = []
+    lines = []
     for seed in seeds:
-        there = ~result["verdict"].sel(seed=seed).isin(["none", "collapsed"])
-        if n_other := int((there & ~result["bits_recovered"].sel(seed=seed)).sum()):
-            said.append(
+        has_verdict = ~result["verdict"].sel(seed=seed).isin(["none", "collapsed"])
+        if n_other := int((has_verdict & ~result["bits_recovered"].sel(seed=seed)).sum()):
+            lines.append(
                 f"seed {seed}: at {n_other} of {result.sizes['step']} checkpoints the weights of the active subnetwork "
                 f"single out other bits than the task's, whose parity is judged here."
             )
@@ -202,11 +202,11 @@ def _warnings(seeds: tuple[int, ...], result: xr.Dataset, time_limit: float) -> 
                 left = result[name.replace("verdict", "seconds_left")].sel(seed=seed).values[undecided]
                 remedy = what_would_decide(float(np.fmin.reduce(left)), time_limit)
                 first = "" if len(left) == 1 else "Of the one that needs least: "
-                said.append(
+                lines.append(
                     f"seed {seed}: the {what} is undecided at {len(left)} of {result.sizes['step']} checkpoints; "
                     f"margin_lower and margin_upper say how far. {first}{remedy}"
                 )
-    return said
+    return lines
 
 
 CERTIFY = Measurement(measure, all_of(is_one_relu_layer, is_parity), certificate_tables, on_request=lambda config: True)

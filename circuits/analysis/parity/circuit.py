@@ -65,10 +65,10 @@ def circuit_of(
             f"{run.path}: seed {run.seeds[index]} has diverged at the checkpoint asked for, so has no circuit there. "
             f"Pass an earlier checkpoint."
         )
-    made = known(len(bits)) if constructions is None else constructions
+    candidates = known(len(bits)) if constructions is None else constructions
     part = neurons_of(whole, ranked(whole, np.flatnonzero(kept)))
     return read_circuit(
-        part["W"], part["b"], part["u"], bits, made, cosine=options.merge_cosine, floor=options.merge_floor
+        part["W"], part["b"], part["u"], bits, candidates, cosine=options.merge_cosine, floor=options.merge_floor
     )
 
 

@@ -87,7 +87,7 @@ def measure(
     relu_parameters(run)
     bits = parity_bits(run)
     k = len(bits)
-    made = known(k) if constructions is None else dict(constructions)
+    candidates = known(k) if constructions is None else dict(constructions)
     least = known_least_cost(k)
     chosen = chosen_checkpoints(run, options)
     late = np.arange(max(0, run.n_checkpoints - LATE_CHECKPOINTS), run.n_checkpoints)
@@ -98,36 +98,36 @@ def measure(
     groups = neuron_groups(run, options)
     neurons = members(run, options)
     circuits: list[Circuit | None] = []
-    paid: list[Price | None] = []
+    prices_found: list[Price | None] = []
     supports, margins, fates = [], [], []
     for index, inside in enumerate(neurons):
         fates.append(fate_of(run, groups, index))
         if fates[-1]:
             circuits.append(None)
             supports.append(Support((), np.nan, True))
-            paid += [None, None]
+            prices_found += [None, None]
             margins += [np.full(2**k, np.nan)] * 2
             continue
         whole = network_of(run, index, int(groups.checkpoint[index]))
         part = neurons_of(whole, inside)
         circuit = read_circuit(
-            part["W"], part["b"], part["u"], bits, made, cosine=options.merge_cosine, floor=options.merge_floor
+            part["W"], part["b"], part["u"], bits, candidates, cosine=options.merge_cosine, floor=options.merge_floor
         )
         circuits.append(circuit)
         supports.append(relevant_bits(whole["W"], whole["u"]))
-        paid += [price(**whole, support=bits), circuit.price]
+        prices_found += [price(**whole, support=bits), circuit.price]
         margins += [pattern_margins(net, bits) for net in (whole, part)]
 
     n_seeds = len(run.seeds)
-    final = prices_labeled(paid, least, "final", ("place",))
+    final = prices_labeled(prices_found, least, "final", ("place",))
     variables: Variables = {
         "merged_sparsity": (("step", "seed"), sizes[np.isin(needed, chosen)], merged),
         **late_labeled(sizes[np.isin(needed, late)]),
         **supports_labeled(supports, run.config.task.signature.n_inputs),
         **gates_labeled(circuits, neurons, 2**k),
         **elements_labeled(circuits, k, fates),
-        **matches_labeled(circuits, made, k, fates),
-        **built_labeled(made, least),
+        **matches_labeled(circuits, candidates, k, fates),
+        **built_labeled(candidates, least),
         **{name: (("seed", "part"), values.reshape(n_seeds, -1)) for name, (_, values) in final.items()},
         "pattern_margin": (("seed", "part", "pattern"), np.array(margins).reshape(n_seeds, -1, 2**k)),
         "least_cost": ((), least, {"long_name": "C*(k), the least path cost per margin"}),
@@ -137,7 +137,7 @@ def measure(
     result = result.assign_coords(
         statistic=list(STATISTICS),
         part=list(PARTS),
-        construction=list(made),
+        construction=list(candidates),
         pattern=["".join("+" if sign > 0 else "-" for sign in row) for row in patterns(k)],
         bit=list(bits),
     )
@@ -169,8 +169,8 @@ def late_labeled(sizes: Float[np.ndarray, "step seed"]) -> Variables:
            [ 6., nan]])
     """
     defined = [column[~np.isnan(column)] for column in sizes.T]
-    statistics = [[f(its) if its.size else np.nan for f in (np.min, np.median, np.max)] for its in defined]
-    counts = np.array([its.size for its in defined])
+    statistics = [[f(one) if one.size else np.nan for f in (np.min, np.median, np.max)] for one in defined]
+    counts = np.array([one.size for one in defined])
     return {
         "late_merged": (("statistic", "seed"), np.array(statistics, np.float64).reshape(-1, len(STATISTICS)).T),
         "late_merged_defined": ("seed", counts, {"of": len(sizes)}),
@@ -179,26 +179,26 @@ def late_labeled(sizes: Float[np.ndarray, "step seed"]) -> Variables:
 
 def warnings_about(run: Run, result: xr.Dataset) -> list[str]:
     """What a reader of the numbers must know."""
-    said = []
+    lines = []
     relevant = set(result["bit"].values.tolist())
     for index, seed in enumerate(run.seeds):
         at = result.isel(seed=index)
         if (fate := str(at["verdict"].values)) in ("collapsed", "diverged"):
-            said.append(f"seed {seed} {fate}, so there is no circuit.")
+            lines.append(f"seed {seed} {fate}, so there is no circuit.")
             continue
         found = np.flatnonzero(at["bit_found"].values).tolist()
         if bool(at["bits_ambiguous"]):
-            said.append(
+            lines.append(
                 f"seed {seed}: the weights do not say which bits are relevant, the clearest gap is "
                 f"{float(at['bit_gap']):.2f}; its gates are read on the task's bits and mean little."
             )
         elif set(found) != relevant:
-            said.append(f"seed {seed}: the weights single out the bits {found}, the task's are {sorted(relevant)}.")
+            lines.append(f"seed {seed}: the weights single out the bits {found}, the task's are {sorted(relevant)}.")
         if not float(at["final_margin"].sel(part="network")) > 0:
-            said.append(f"seed {seed}: averaged over the other bits, its network does not compute parity.")
+            lines.append(f"seed {seed}: averaged over the other bits, its network does not compute parity.")
     if np.isnan(result["least_cost"]):
-        said.append(f"The least cost is solved for k up to 6, so for k = {len(relevant)} there is no efficiency.")
-    return said
+        lines.append(f"The least cost is solved for k up to 6, so for k = {len(relevant)} there is no efficiency.")
+    return lines
 
 
 MOST_BITS = 10  # of a run of which it is made without being named

@@ -65,7 +65,7 @@ def prices(run: Run, options: PruningOptions = PruningOptions(), *, progress: bo
     """
     bits = parity_bits(run)
     least = known_least_cost(len(bits))
-    said = {
+    long_names = {
         "path_cost": "path cost Σ|u|·‖(w, b)‖",
         "margin": "least parity times output, other bits averaged out",
         "efficiency": "efficiency C* m / P",
@@ -74,7 +74,7 @@ def prices(run: Run, options: PruningOptions = PruningOptions(), *, progress: bo
     def one(seed: int, net: Network) -> dict[str, float]:
         cost = path_cost(net["W"], net["b"], net["u"])
         if not np.isfinite(cost):
-            return dict.fromkeys(said, np.nan)
+            return dict.fromkeys(long_names, np.nan)
         smallest = margin(averaged_activations(net["W"], net["b"], bits), net["u"])
         return {"path_cost": cost, "margin": smallest, "efficiency": efficiency_of(cost, smallest, least)}
 
@@ -83,7 +83,7 @@ def prices(run: Run, options: PruningOptions = PruningOptions(), *, progress: bo
     for name in ("margin", "efficiency"):  # a collapsed network has none
         values[name][run.collapsed.values[checkpoints]] = np.nan
     return xr.Dataset(
-        {name: (("step", "seed"), values[name], {"long_name": text}) for name, text in said.items()},
+        {name: (("step", "seed"), values[name], {"long_name": text}) for name, text in long_names.items()},
         trajectory_coords(run, checkpoints),
     )
 

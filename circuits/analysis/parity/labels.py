@@ -41,7 +41,7 @@ def gates_labeled(found: Sequence[Circuit | None], neurons: Sequence[np.ndarray]
     number, mark, text = np.zeros(0), np.zeros(0, np.int64), np.zeros(0, "<U16")
     of_neuron, of_pattern = ("seed", "rank"), ("seed", "rank", "pattern")
     return {
-        "neuron_index": (of_neuron, np.array([padded(its, length, -1) for its in neurons])),
+        "neuron_index": (of_neuron, np.array([padded(ranked, length, -1) for ranked in neurons])),
         "gate": (of_neuron, each(lambda one: np.array(one.gates.names, "<U16"), "", text)),
         "gate_cosine": (of_neuron, each(lambda one: one.gates.cosine, np.nan, number)),
         "sign_agrees": (of_neuron, each(lambda one: one.sign_agrees, 0, mark), {"meaning": "1 yes, -1 no, 0 no sign"}),
@@ -89,12 +89,12 @@ def matches_labeled(
     for place, name in enumerate(made):
         for index, one in enumerate(found):
             if one is not None:
-                its = one.matches[name]
-                neuron_of[place, index] = padded(its.neuron_of, length, -1)
-                residual[place, index] = padded(its.residual, length, np.nan)
-                missing[place, index], extra[place, index] = len(its.missing), len(its.extra)
-                overlap[place, index] = its.overlap
-                permutation[place, index], signs[place, index] = its.permutation, its.signs
+                match = one.matches[name]
+                neuron_of[place, index] = padded(match.neuron_of, length, -1)
+                residual[place, index] = padded(match.residual, length, np.nan)
+                missing[place, index], extra[place, index] = len(match.missing), len(match.extra)
+                overlap[place, index] = match.overlap
+                permutation[place, index], signs[place, index] = match.permutation, match.signs
     both = ("construction", "seed")
     verdicts = [fate if one is None else one.verdict for one, fate in zip(found, fates, strict=True)]
     nearest = ["" if one is None else next(iter(one.matches), "") for one in found]
@@ -120,12 +120,12 @@ def built_labeled(made: Mapping[str, Construction], least: float) -> Variables:
 def prices_labeled(prices: Sequence[Price | None], least: float, prefix: str, dims: tuple[str, ...]) -> Variables:
     """Cost per margin as it is and with u re-solved, and efficiency; NaN for None."""
     nan = Price(np.nan, np.nan, np.nan, np.nan)
-    known = [nan if one is None else one for one in prices]
+    filled = [nan if one is None else one for one in prices]
     values = {
-        "cost": [one.cost for one in known],
-        "margin": [one.margin for one in known],
-        "cost_per_margin": [one.per_margin for one in known],
-        "resolved": [one.resolved for one in known],
-        "efficiency": [efficiency(one.cost, one.margin, least) for one in known],
+        "cost": [one.cost for one in filled],
+        "margin": [one.margin for one in filled],
+        "cost_per_margin": [one.per_margin for one in filled],
+        "resolved": [one.resolved for one in filled],
+        "efficiency": [efficiency(one.cost, one.margin, least) for one in filled],
     }
-    return {f"{prefix}_{name}": (dims, np.array(its, np.float64)) for name, its in values.items()}
+    return {f"{prefix}_{name}": (dims, np.array(amounts, np.float64)) for name, amounts in values.items()}

@@ -23,13 +23,13 @@ def construction_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]
         sizes.add_row(str(seed), bits, str(neurons), merged, *late, defined)
         words.add_row(str(seed), str(at["verdict"].values))
         for part in dataset["part"].values:
-            paid = (at[f"final_{name}"].sel(part=part) for name in ("cost_per_margin", "resolved", "efficiency"))
-            prices.add_row(f"seed {seed}, {part}", *(number(value, ".3f") for value in paid))
+            costs = (at[f"final_{name}"].sel(part=part) for name in ("cost_per_margin", "resolved", "efficiency"))
+            prices.add_row(f"seed {seed}, {part}", *(number(value, ".3f") for value in costs))
     words.columns[1].justify = "left"
     for name in dataset["construction"].values:
         at = dataset.sel(construction=name)
-        paid = (at[f"built_{name}"] for name in ("cost_per_margin", "resolved", "efficiency"))
-        prices.add_row(str(name), *(number(value, ".3f") for value in paid))
+        costs = (at[f"built_{name}"] for name in ("cost_per_margin", "resolved", "efficiency"))
+        prices.add_row(str(name), *(number(value, ".3f") for value in costs))
     merge = f"cosine > {dataset.attrs['merge_cosine']:g}, path norm > {dataset.attrs['merge_floor']:g} of the largest"
     price = "Path cost per unit of margin"
     if not math.isnan(least):

@@ -130,7 +130,10 @@ def change_points(
     chosen = {"long_name": "share of the analysis choices in which it is the earliest", "n_choices": len(choices)}
     result = xr.Dataset(
         {
-            **{name: (("measure", "seed"), values, {"long_name": said}) for name, (values, said) in variables.items()},
+            **{
+                name: (("measure", "seed"), values, {"long_name": long_name})
+                for name, (values, long_name) in variables.items()
+            },
             "share": (("measure", "step", "seed"), share, {"long_name": "share of the way from before to after"}),
             "log_scale": ("measure", logs, {"long_name": "whether its logarithm is taken"}),
             "earliest": ("seed", np.array(earliest, np.str_), {"long_name": "measure that surely changes first"}),
@@ -167,13 +170,13 @@ def flattened(result: xr.Dataset | Mapping[str, xr.DataArray]) -> dict[str, xr.D
 
 def _described(ramp: ChangingRamp, epochs: Float[np.ndarray, " step"]) -> dict[str, float]:
     """A ramp along log10 epoch, in epochs; its breakpoints are those of checkpoints, without what the powers round."""
-    said: dict[str, float] = {}
+    attrs: dict[str, float] = {}
     for name, estimate in (("onset", ramp.onset), ("midpoint", ramp.middle), ("end", ramp.end)):
         for part, value in zip(("", "_low", "_high"), estimate, strict=True):
             if not np.isfinite(value):
-                said[name + part] = value
+                attrs[name + part] = value
             else:
                 at = 10.0**value
-                said[name + part] = at if name == "midpoint" else float(epochs[np.abs(epochs - at).argmin()])
+                attrs[name + part] = at if name == "midpoint" else float(epochs[np.abs(epochs - at).argmin()])
     rises = 1.0 if ramp.after > ramp.before else -1.0
-    return said | {"before": ramp.before, "after": ramp.after, "explained": ramp.explained, "direction": rises}
+    return attrs | {"before": ramp.before, "after": ramp.after, "explained": ramp.explained, "direction": rises}

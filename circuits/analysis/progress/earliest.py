@@ -36,10 +36,10 @@ def ranks(
     >>> least.ravel().tolist(), greatest.ravel().tolist()
     ([1, 1, 3, 0], [2, 2, 3, 0])
     """
-    known = ~np.isnan(high)
+    defined = ~np.isnan(high)
     before = high[:, None] < low[None, :]  # (measure, other, seed); False where NaN
-    least = np.where(known, 1 + before.sum(axis=0), 0)
-    greatest = np.where(known, known.sum(axis=0) - before.sum(axis=1), 0)
+    least = np.where(defined, 1 + before.sum(axis=0), 0)
+    greatest = np.where(defined, defined.sum(axis=0) - before.sum(axis=1), 0)
     return least, greatest
 
 
@@ -123,8 +123,8 @@ def earliest_summary(result: xr.Dataset) -> str:
         part = f"{name} in {len(seeds)} of {len(names)} seeds"
         if n_choices:
             counts = sorted({round(float(choices[index]) * n_choices) for index in seeds})
-            said = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-            part += f" ({said} of {n_choices} analysis choices agree)"
+            counted = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+            part += f" ({counted} of {n_choices} analysis choices agree)"
         parts.append(part)
     without = names.count("")
     if not parts:

@@ -149,16 +149,16 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
     layers = list(dict.fromkeys(layer_of_parameter(config).values()))
     found["layer_norm"] = ((*axes, "layer"), values["layer_norm"], {"long_name": "L2 norm of the layer's parameters"})
     for name in ("spectral_norm", "frobenius_norm"):
-        said = name.replace("_", " ").replace("frobenius", "Frobenius")
-        found[name] = ((*axes, "matrix"), values[name], {"long_name": said})
+        long_name = name.replace("_", " ").replace("frobenius", "Frobenius")
+        found[name] = ((*axes, "matrix"), values[name], {"long_name": long_name})
     found = found.assign_coords(layer=layers, matrix=matrix_names(config))
     if config.prunable_layers:
         sizes = _sizes(run, checkpoints, options, progress)
         found["effective_sparsity"] = (axes, sizes, {"long_name": "neurons in the active subnetwork"})
         ratio = sizes / layer_of(run, options).width
         found["sparsity_ratio"] = (axes, ratio, {"long_name": "effective sparsity / width"})
-    for index, (name, said) in enumerate(MARGINS.items()):
-        found[name] = (axes, values["margin"][..., index], {"long_name": said})
+    for index, (name, long_name) in enumerate(MARGINS.items()):
+        found[name] = (axes, values["margin"][..., index], {"long_name": long_name})
     degree = _degree(run)
     if degree is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -244,12 +244,18 @@ def _degree(run: Run) -> int | None:
 
 def _add_arity(found: xr.Dataset, arity: np.ndarray, kept: np.ndarray) -> None:
     axes = ("step", "seed")
-    known = np.where(arity < 0, np.float32(np.nan), arity.astype(np.float32))  # (step, seed, neuron)
+    arities_or_nan = np.where(arity < 0, np.float32(np.nan), arity.astype(np.float32))  # (step, seed, neuron)
     n_kept = kept.sum(axis=-1)
     with np.errstate(invalid="ignore"):
-        of_kept = np.where(kept, known, 0.0).sum(axis=-1, dtype=np.float64) / np.where(n_kept > 0, n_kept, np.nan)
-    found["arity"] = ((*axes, "neuron"), known, {"long_name": "inputs that the neuron needs"})
-    found["network_arity"] = (axes, known.mean(axis=-1, dtype=np.float64), {"long_name": "mean arity over all neurons"})
+        of_kept = np.where(kept, arities_or_nan, 0.0).sum(axis=-1, dtype=np.float64) / np.where(
+            n_kept > 0, n_kept, np.nan
+        )
+    found["arity"] = ((*axes, "neuron"), arities_or_nan, {"long_name": "inputs that the neuron needs"})
+    found["network_arity"] = (
+        axes,
+        arities_or_nan.mean(axis=-1, dtype=np.float64),
+        {"long_name": "mean arity over all neurons"},
+    )
     found["subnetwork_arity"] = (axes, of_kept, {"long_name": "mean arity over the generalizing subnetwork"})
 
 

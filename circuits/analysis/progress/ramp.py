@@ -72,8 +72,8 @@ def fitted_ramp(t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], 
     >>> ramp.onset, ramp.end[0], ramp.moves
     ((10.0, 9.0, 11.0), 18.0, True)
     """
-    known = np.isfinite(y)
-    t, y = t[known], y[known]
+    finite = np.isfinite(y)
+    t, y = t[finite], y[finite]
     if len(t) < LEAST_POINTS or y.max() == y.min():
         return None
     center, size = float(y.mean()), float(np.ptp(y))

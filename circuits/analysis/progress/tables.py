@@ -95,16 +95,16 @@ def lag_cell(at: xr.Dataset) -> str:
     if math.isnan(onset):
         return "–"
     censored = bool(at["onset_censored"])
-    said = f"{bounded(float(at['onset_high']) if censored else onset, censored)} {'↑' if at['direction'] > 0 else '↓'}"
+    cell = f"{bounded(float(at['onset_high']) if censored else onset, censored)} {'↑' if at['direction'] > 0 else '↓'}"
     if math.isinf(low) and math.isinf(high):
-        return f"{said}: {UNKNOWN}"
+        return f"{cell}: {UNKNOWN}"
     if math.isnan(lag):
-        return said
+        return cell
     if math.isinf(low):
-        return f"{said}: {bounded(float(math.ceil(high)), True)}"
+        return f"{cell}: {bounded(float(math.ceil(high)), True)}"
     if math.isinf(high):
-        return f"{said}: {bounded(float(math.floor(low)), True, sign='≥')}"
-    return f"{said}: {lag:+z,.0f} ({low:z,.0f} to {high:z,.0f})"
+        return f"{cell}: {bounded(float(math.floor(low)), True, sign='≥')}"
+    return f"{cell}: {lag:+z,.0f} ({low:z,.0f} to {high:z,.0f})"
 
 
 def bounds_legend(dataset: xr.Dataset, seeds: list[int]) -> list[str]:

@@ -108,7 +108,7 @@ def spans_decades(curves: list[Float[np.ndarray, " _"]]) -> bool:
     >>> spans_decades([np.array([1.0, 5.0]), np.array([0.1, 2.0])]), spans_decades([np.array([0.0, 50.0])])
     (True, False)
     """
-    known = [curve[np.isfinite(curve)] for curve in curves]
-    known = [curve for curve in known if curve.size]
-    positive = all(bool((curve > 0).all()) for curve in known)
-    return positive and any(bool(curve.max() > DECADE * curve.min()) for curve in known)
+    finite = [curve[np.isfinite(curve)] for curve in curves]
+    finite = [curve for curve in finite if curve.size]
+    positive = all(bool((curve > 0).all()) for curve in finite)
+    return positive and any(bool(curve.max() > DECADE * curve.min()) for curve in finite)

@@ -159,7 +159,7 @@ def _pictures(
     run: Run, layer: Layer, seed: int, panels: Int[np.ndarray, " panel"], points: Points, progress: bool
 ) -> dict[str, Any]:
     """The variables that there are for each panel."""
-    there = [int(checkpoint) for checkpoint in panels if checkpoint >= 0]
+    existing = [int(checkpoint) for checkpoint in panels if checkpoint >= 0]
 
     def one(checkpoint: int) -> Picture:
         return picture(layer, run.arrays(seed, checkpoint), points, seed)
@@ -169,17 +169,17 @@ def _pictures(
         one_torch_thread(),
         ThreadPoolExecutor(usable_cores()) as pool,
         tqdm(
-            total=len(there), desc="t-SNE", unit="picture", file=sys.stderr, disable=None if progress else True
+            total=len(existing), desc="t-SNE", unit="picture", file=sys.stderr, disable=None if progress else True
         ) as bar,
     ):
         found = []
-        for one_found in pool.map(one, there):
+        for one_found in pool.map(one, existing):
             found.append(one_found)
             bar.update()
 
     def of_panels(name: str, axis: int = 0, dtype: type = np.float64) -> np.ndarray:
         values = np.stack([getattr(each, name) for each in found], axis=axis)
-        missing = [(0, N_PANELS - len(there) if place == axis else 0) for place in range(values.ndim)]
+        missing = [(0, N_PANELS - len(existing) if place == axis else 0) for place in range(values.ndim)]
         return np.pad(values, missing, constant_values=np.nan).astype(dtype)
 
     scatter, curve = ("panel", "point", "axis"), ("parameter", "panel", "place")

@@ -181,11 +181,11 @@ def sparsity_at(
     Kept in memory for as long as the run is open, since several measurements take it of the same checkpoints.
     """
     key = (layer_of(run, options).hook, options.support, options.criterion, options.norm)
-    known = _known.setdefault(run, {}).setdefault(key, {})
-    missing = np.array([at for at in checkpoints.tolist() if at not in known], np.int64)
+    sizes = _known.setdefault(run, {}).setdefault(key, {})
+    missing = np.array([at for at in checkpoints.tolist() if at not in sizes], np.int64)
     if missing.size:
-        known.update(zip(missing.tolist(), _find_sparsity(run, missing, options, progress), strict=True))
-    return np.array([known[at] for at in checkpoints.tolist()]).reshape(-1, len(run.seeds))
+        sizes.update(zip(missing.tolist(), _find_sparsity(run, missing, options, progress), strict=True))
+    return np.array([sizes[at] for at in checkpoints.tolist()]).reshape(-1, len(run.seeds))
 
 
 def _find_sparsity(

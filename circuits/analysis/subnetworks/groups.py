@@ -43,12 +43,12 @@ _known: WeakKeyDictionary[Run, dict[tuple[int, PruningOptions], NeuronGroups]] =
 
 def neuron_groups(run: Run, options: PruningOptions = PruningOptions()) -> NeuronGroups:
     """The four groups of every seed; kept in memory for as long as the run is open."""
-    known = _known.setdefault(run, {})
+    found_before = _known.setdefault(run, {})
     options = options.of(PruningOptions)
     key = (run.n_checkpoints, options)
-    if key not in known:
-        known[key] = _find(run, options)
-    return known[key]
+    if key not in found_before:
+        found_before[key] = _find(run, options)
+    return found_before[key]
 
 
 def _find(run: Run, options: PruningOptions) -> NeuronGroups:
@@ -92,10 +92,10 @@ def median_place(sizes: Float[np.ndarray, " step"]) -> int:
     >>> median_place(np.array([9.0, 6.0, 400.0, 6.0]))
     3
     """
-    known = np.sort(sizes[~np.isnan(sizes)])
-    if not known.size:
+    defined = np.sort(sizes[~np.isnan(sizes)])
+    if not defined.size:
         return len(sizes) - 1
-    return int(np.flatnonzero(sizes == known[(known.size - 1) // 2])[-1])
+    return int(np.flatnonzero(sizes == defined[(defined.size - 1) // 2])[-1])
 
 
 def _largest(

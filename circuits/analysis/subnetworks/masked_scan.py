@@ -59,8 +59,8 @@ def smallest_agreeing_masked(
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     wanted = predictions(whole, classes)
-    asked = targets if targets is not None and criterion == "accuracy" else wanted
-    n_unfit = 0 if criterion == "prediction" else int((~is_right(whole, asked, classes)).sum())
+    compared = targets if targets is not None and criterion == "accuracy" else wanted
+    n_unfit = 0 if criterion == "prediction" else int((~is_right(whole, compared, classes)).sum())
 
     def fits(prefixes: Int[np.ndarray, " k"], some: Int[np.ndarray, " some"]) -> Bool[np.ndarray, "k some"]:
         kept = np.repeat(place[None] < prefixes[:, None], len(some), axis=0)
@@ -69,7 +69,7 @@ def smallest_agreeing_masked(
         return (
             predictions(outputs, classes) == wanted[some]
             if criterion == "prediction"
-            else is_right(outputs, asked[some], classes)
+            else is_right(outputs, compared[some], classes)
         )
 
     return first_fitting(fits, len(order), margins(whole, classes), n_unfit)

@@ -116,23 +116,25 @@ def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
 
 def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
     """What a reader of the numbers must know."""
-    said = []
+    lines = []
     for index, seed in enumerate(seeds):
         at = result.isel(seed=index)
         final, median = float(at["final_sparsity"]), float(at["late_sparsity"].sel(statistic="median"))
         if bool(at["diverged"]):
-            said.append(f"seed {seed} diverged: the last training loss is not finite, so there is no final subnetwork.")
+            lines.append(
+                f"seed {seed} diverged: the last training loss is not finite, so there is no final subnetwork."
+            )
         if bool(at["collapsed"]):
-            said.append(f"seed {seed} collapsed: {COLLAPSED[result.attrs.get('prediction', 'sign')]}")
+            lines.append(f"seed {seed} collapsed: {COLLAPSED[result.attrs.get('prediction', 'sign')]}")
         if final > 2 * median > 0:
             n_late = result["late_sparsity"].attrs.get("of", LATE_CHECKPOINTS)
-            said.append(
+            lines.append(
                 f"seed {seed}: the last checkpoint needs {final:.0f} neurons, the median of the last {n_late} is "
                 f"{median:.0f}: one support input near zero is enough. Consider --final median."
             )
         if np.isnan(at["memorization_epoch"]) and not result["memorization_epoch"].attrs.get("untrained"):
-            said.append(f"seed {seed} never memorized, so the memorizing group is NaN.")
-    return said
+            lines.append(f"seed {seed} never memorized, so the memorizing group is NaN.")
+    return lines
 
 
 SUBNETWORK = Measurement(measure, has_prunable_layer, subnetwork_tables)

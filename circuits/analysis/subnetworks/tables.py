@@ -47,8 +47,8 @@ def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
             found = at.isel(step=epochs.index(epoch)) if epoch in epochs else None
             rows.append([math.nan if found is None else float(found.sel(group=group)) for group in groups])
             table.add_row("" if len(rows) > 1 else label, str(seed), *(number(value, ".3f") for value in rows[-1]))
-        known = {sum(not math.isnan(value) for value in column) for column in zip(*rows, strict=True)}
-        of = "" if known == {len(rows)} else f" of {' or '.join(map(str, sorted(known)))}"
+        counts = {sum(not math.isnan(value) for value in column) for column in zip(*rows, strict=True)}
+        of = "" if counts == {len(rows)} else f" of {' or '.join(map(str, sorted(counts)))}"
         table.add_row("", f"mean{of}", *(_mean(column) for column in zip(*rows, strict=True)), end_section=True)
     title = "Agreement with the full network on the test set, of each group of neurons alone"
     if any(not math.isnan(epoch) and epoch not in epochs for epoch in memorized.values()):
@@ -68,5 +68,5 @@ def smallest_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def _mean(values: Iterable[float]) -> str:
-    known = [value for value in values if not math.isnan(value)]
-    return number(sum(known) / len(known), ".3f") if known else "–"
+    defined = [value for value in values if not math.isnan(value)]
+    return number(sum(defined) / len(defined), ".3f") if defined else "–"

@@ -72,8 +72,8 @@ def sign_weights(counts: Float[np.ndarray, "*network count"]) -> SignWeights:
     >>> found.share_low.round(2).tolist(), found.share_high.round(2).tolist()
     ([0.98, 0.0, 0.0], [1.0, 0.02, 0.02])
     """
-    known = ~np.isnan(counts).any(axis=-1)
-    of = {name: np.where(known, counts[..., i], 0).astype(np.int64) for i, name in enumerate(COUNTS)}
+    defined = ~np.isnan(counts).any(axis=-1)
+    of = {name: np.where(defined, counts[..., i], 0).astype(np.int64) for i, name in enumerate(COUNTS)}
 
     def interval(name: str, level: float, among: str = "all") -> np.ndarray:
         return share_intervals(of[name], of[among], level)
@@ -97,7 +97,7 @@ def sign_weights(counts: Float[np.ndarray, "*network count"]) -> SignWeights:
     low, high = np.clip(np.nan_to_num(low, neginf=0.0), 0, 1), np.clip(np.nan_to_num(high, nan=1.0), 0, 1)
     total = np.maximum(of["all"], 1)
     found = SignWeights((of["right"] - of["wrong"]) / total, parity_low, parity_high, low, high)
-    return SignWeights(*(np.where(known, part, np.nan) for part in found))
+    return SignWeights(*(np.where(defined, part, np.nan) for part in found))
 
 
 def _difference(

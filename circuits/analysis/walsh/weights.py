@@ -124,17 +124,17 @@ def cube_weights(
     n_patterns, n_draws = values.shape
     sample_means = values.mean(axis=1)
     squares = (values - sample_means[:, None]) ** 2
-    known = is_complete or means is not None
+    has_means = is_complete or means is not None
     variances = squares.sum(axis=1) / (n_draws if is_complete else n_draws - 1)
     coefficients = walsh_coefficients(sample_means if means is None else means)
-    square = 0.0 if known else float(variances.mean()) / (n_draws * n_patterns)  # of the error of a coefficient
+    square = 0.0 if has_means else float(variances.mean()) / (n_draws * n_patterns)  # of the error of a coefficient
     unbiased = coefficients**2 - square
-    of_mean = np.zeros(n_patterns) if known else variances / n_draws  # squared errors of the means and variances
+    of_mean = np.zeros(n_patterns) if has_means else variances / n_draws  # squared errors of the means and variances
     within, both = 0.0, np.zeros(n_patterns)  # squared error of the rest; covariances of means and variances
     if not (is_complete or is_constant):
         fourth = (squares**2).mean(axis=1) - variances**2 * (n_draws - 3) / (n_draws - 1)
         within = float(np.maximum(fourth, 0.0).sum()) / n_draws / n_patterns**2 if squares.any() else np.nan
-        both = both if known else ((values - sample_means[:, None]) ** 3).mean(axis=1) / n_draws
+        both = both if has_means else ((values - sample_means[:, None]) ** 3).mean(axis=1) / n_draws
     inside = np.zeros((2, n_patterns))  # coefficients of the parity, and of its subsets
     inside[0, -1], inside[1, 1:-1] = coefficients[-1], coefficients[1:-1]
     by_mean = 2 * walsh_values(inside) / n_patterns  # slopes of the two weights
@@ -162,7 +162,7 @@ def cube_weights(
         )
         ends = share_ends(share, wider_errors)
     error = float(np.sqrt(square)) + bound
-    if not known and not is_constant and not squares.any():
+    if not has_means and not is_constant and not squares.any():
         error = np.nan
     errors = np.sqrt(np.diag(covariance)) + bounds
     return Weights(coefficients, error, weight, errors, share, share_errors, *ends)

@@ -55,13 +55,13 @@ def build(name: str, k: int | None = None, **options: Any) -> Construction | Mod
     for option, parameter in taken.items():
         if parameter.default is Parameter.empty and option not in given:
             raise InputError(f"{name} needs {NEEDED[option]}.")
-    made: Construction | ModularAddition = make(**given)
+    network: Construction | ModularAddition = make(**given)
     if k is not None and "k" not in taken:
-        if isinstance(made, ModularAddition):
+        if isinstance(network, ModularAddition):
             raise InputError(f"{name} takes no k. {_takers('k')}")
-        if k != made.k:
-            raise InputError(f"{name} is for k = {made.k} bits, so k = {k} is not possible. {_takers('k')}")
-    return made
+        if k != network.k:
+            raise InputError(f"{name} is for k = {network.k} bits, so k = {k} is not possible. {_takers('k')}")
+    return network
 
 
 def _takers(option: str) -> str:

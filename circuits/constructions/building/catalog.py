@@ -19,9 +19,9 @@ def known(k: int) -> dict[str, Construction]:
     for name, entry in about(CONSTRUCTIONS, "parity").items():
         make = entry.load()
         try:
-            made = make(k=k) if "k" in signature(make).parameters else make()
+            construction = make(k=k) if "k" in signature(make).parameters else make()
         except InputError:  # not built for so many bits
             continue
-        if made.k == k:
-            found[name] = made
+        if construction.k == k:
+            found[name] = construction
     return found

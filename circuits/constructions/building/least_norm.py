@@ -121,7 +121,7 @@ def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
             if value >= best * (1 - 1e-9):
                 v = sign * slope - cone.T @ normals
                 v /= np.abs(v).max()
-                if not any(np.allclose(v, known, atol=1e-9) and sign == its for known, its in found):
+                if not any(np.allclose(v, other, atol=1e-9) and sign == other_sign for other, other_sign in found):
                     found.append((v, sign))
     found = [(np.array([float(_rational(entry)) for entry in v]), sign) for v, sign in found]
     found.sort(key=lambda one: tuple(one[0]))

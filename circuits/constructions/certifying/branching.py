@@ -99,8 +99,10 @@ class Search:
             return -np.inf
         tree, depth = self.kept, int(self.kept.counts[DEPTH])
         begun = [at for at in range(depth + 1) if tree.tried[at] < 2]  # nodes that are still open
-        known = [at if tree.tried[at] else at - 1 for at in begun]  # a new node has at least the bound of the one above
-        bounds = [float(tree.lower[at] - tree.error[at]) if at >= 0 else -np.inf for at in known]
+        decided = [
+            at if tree.tried[at] else at - 1 for at in begun
+        ]  # a new node has at least the bound of the one above
+        bounds = [float(tree.lower[at] - tree.error[at]) if at >= 0 else -np.inf for at in decided]
         if self.fails or len(self.waiting):
             return min([float(tree.values[FLOOR]), *bounds])
         exact = [] if self.exact_least is None else [floor64(self.exact_least)]

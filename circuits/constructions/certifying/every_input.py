@@ -93,9 +93,9 @@ def whole_cube(net: UnitScale, support: Sequence[int], deadline: float) -> Cube:
     where = np.ones((2**k, len(irrelevant)), np.int8)
     places = np.searchsorted(irrelevant, weighted)
     where[:, places] = _bits(entry, len(weighted))
-    known = least < np.inf
+    computed = least < np.inf
     fails = bool((least < -error).any())
-    lower = np.where(known, least - error, -np.inf)
+    lower = np.where(computed, least - error, -np.inf)
     near = np.concatenate(doubtful, axis=1) if doubtful and not fails else np.empty((3, 0))
     near = near[:, np.argsort(near[2], kind="stable")]
     rows = near[0].astype(np.int64)
@@ -112,7 +112,7 @@ def whole_cube(net: UnitScale, support: Sequence[int], deadline: float) -> Cube:
     if not fails and len(margins) == len(rows):
         for at in lowest:
             lower[at] = min(clear[at] - error, floor64(margins[lowest[at]] / Fraction(2) ** net.exponent))
-    return Cube(lower, least, where, known, exact, fails)
+    return Cube(lower, least, where, computed, exact, fails)
 
 
 def _outputs(

@@ -65,8 +65,8 @@ def dual_bound(answer: OptimizeResult) -> float:
     """
     if answer.status == INFEASIBLE:
         return float("inf")
-    said = answer.status in (SOLVED, OUT_OF_TIME) and answer.mip_dual_bound is not None
-    return float(answer.mip_dual_bound) if said else float("-inf")
+    has_bound = answer.status in (SOLVED, OUT_OF_TIME) and answer.mip_dual_bound is not None
+    return float(answer.mip_dual_bound) if has_bound else float("-inf")
 
 
 @contextmanager

@@ -155,12 +155,17 @@ def irrelevant_bits(n_inputs: int, support: Sequence[int]) -> list[int]:
     >>> irrelevant_bits(5, [3, 0])
     [1, 2, 4]
     """
-    known = set(map(int, support))
-    if not known or len(known) != len(support) or not known <= set(range(n_inputs)) or len(known) > MOST_RELEVANT:
+    relevant = set(map(int, support))
+    if (
+        not relevant
+        or len(relevant) != len(support)
+        or not relevant <= set(range(n_inputs))
+        or len(relevant) > MOST_RELEVANT
+    ):
         raise InputError(
             f"The support {list(map(int, support))} must name 1 to {MOST_RELEVANT} different bits of 0..{n_inputs - 1}."
         )
-    return [bit for bit in range(n_inputs) if bit not in known]
+    return [bit for bit in range(n_inputs) if bit not in relevant]
 
 
 def weighted_bits(net: UnitScale, support: Sequence[int]) -> list[int]:

@@ -154,12 +154,12 @@ def gates_in_words(gates: Gates) -> str:
     k = gates.signs.shape[1]
     alike = gates.cosine > LIKE_A_GATE
     kinds = Counter(int(t) for t in gates.t[alike])
-    said = [_counted(n, gate_name(t, k)) for t, n in sorted(kinds.items(), reverse=True)]
+    words = [_counted(n, gate_name(t, k)) for t, n in sorted(kinds.items(), reverse=True)]
     if others := int((~alike).sum()):
-        said.append(_counted(others, "neuron") + " like no gate")
-    if len(said) < 2:
-        return said[0] if said else "no neuron"
-    return f"{', '.join(said[:-1])} and {said[-1]}"
+        words.append(_counted(others, "neuron") + " like no gate")
+    if len(words) < 2:
+        return words[0] if words else "no neuron"
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _counted(number: int, what: str) -> str:

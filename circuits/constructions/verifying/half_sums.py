@@ -25,7 +25,7 @@ PROBED_VALUES = 512  # where they may not fit
 @numba.njit(nogil=True, cache=True)
 def _spread(values, shares, count, step, tolerance, into, shares_into, most):
     """The law of X ± step from that of X, both ascending; how many values, or -1 for more than `most`."""
-    low, high, made = 0, 0, 0
+    low, high, sums = 0, 0, 0
     while low < count or high < count:
         if low < count and (high >= count or values[low] - step <= values[high] + step):
             value, share = values[low] - step, 0.5 * shares[low]
@@ -33,14 +33,14 @@ def _spread(values, shares, count, step, tolerance, into, shares_into, most):
         else:
             value, share = values[high] + step, 0.5 * shares[high]
             high += 1
-        if made and value - into[made - 1] <= tolerance:
-            shares_into[made - 1] += share
-        elif made == most:
+        if sums and value - into[sums - 1] <= tolerance:
+            shares_into[sums - 1] += share
+        elif sums == most:
             return -1
         else:
-            into[made], shares_into[made] = value, share
-            made += 1
-    return made
+            into[sums], shares_into[sums] = value, share
+            sums += 1
+    return sums
 
 
 @no_type_check
@@ -61,17 +61,17 @@ def half_laws(weights, start, stop, values, shares, most):
             chosen = 0 if count[0] <= count[1] else 1
         for _ in range(2):
             now = place[chosen]
-            made = _spread(
+            sums = _spread(
                 values[chosen, now], shares[chosen, now], count[chosen], weights[i], EQUAL * reach,
                 values[chosen, 1 - now], shares[chosen, 1 - now], most,
             )  # fmt: skip
-            if made > 0:
+            if sums > 0:
                 break
             chosen = 1 - chosen
-        if made < 0:
+        if sums < 0:
             count[0] = -1
             break
-        count[chosen], place[chosen] = made, 1 - now
+        count[chosen], place[chosen] = sums, 1 - now
     return count, place
 
 

@@ -87,17 +87,17 @@ def _bounds(line: xr.DataArray) -> np.ndarray:
 def _draw(figure: go.Figure, line: xr.DataArray, along: str, name: str, color: str, marker: str | None) -> None:
     x = line[along].values.astype(np.float64)
     y = line.values.astype(np.float64)
-    known = np.isfinite(y)
-    has = known.any(axis=1)
+    finite = np.isfinite(y)
+    has = finite.any(axis=1)
     median = np.full(len(x), np.nan)
-    median[has] = [np.median(row[row_known]) for row, row_known in zip(y[has], known[has], strict=True)]
-    places, seeds = np.nonzero(known)
-    bound = _bounds(line)[known]
-    said = np.where(bound, ", at or before this epoch", "")
-    hover = [f"seed {line['seed'].values[seed]}{more}" for seed, more in zip(seeds, said, strict=True)]
+    median[has] = [np.median(row[row_known]) for row, row_known in zip(y[has], finite[has], strict=True)]
+    places, seeds = np.nonzero(finite)
+    bound = _bounds(line)[finite]
+    hints = np.where(bound, ", at or before this epoch", "")
+    hover = [f"seed {line['seed'].values[seed]}{more}" for seed, more in zip(seeds, hints, strict=True)]
     symbol = np.where(bound, BOUND, "circle").tolist() if bound.any() else "circle"
     figure.add_scatter(
-        x=single(x[places]), y=single(y[known]), text=hover, mode="markers", legendgroup=name, showlegend=False,
+        x=single(x[places]), y=single(y[finite]), text=hover, mode="markers", legendgroup=name, showlegend=False,
         marker={"color": faint(color, 0.45), "size": 6, "symbol": symbol},
         hovertemplate="%{y:.4~g} (%{text})<extra>" + name + "</extra>",
     )  # fmt: skip
@@ -106,7 +106,7 @@ def _draw(figure: go.Figure, line: xr.DataArray, along: str, name: str, color: s
         line={"color": color, "width": 2.2}, marker={"symbol": marker or "circle", "size": 5},
         hovertemplate="median %{y:.4~g}<extra>" + name + "</extra>",
     )  # fmt: skip
-    for place, n_none in enumerate((~known).sum(axis=1)):
+    for place, n_none in enumerate((~finite).sum(axis=1)):
         if n_none:
             at = float(np.log10(x[place]) if figure.layout.xaxis.type == "log" else x[place])
             figure.add_annotation(

@@ -128,8 +128,8 @@ def _drawn(
             values[DECAY].attrs = {"long_name": "weight decay of the next update"}
         for name in (name for row in rows for name in PAIRS.get(row, (row,))):
             if name not in values:
-                known = [*PAIRS, *values]
-                raise InputError(f"{run.path} has no metric '{name}'. {nearest(name, known)}")
+                names = [*PAIRS, *values]
+                raise InputError(f"{run.path} has no metric '{name}'. {nearest(name, names)}")
         found.append(_Drawn(run, values, label, color, marker))
     return found
 
@@ -194,9 +194,9 @@ def _draw(figure: go.Figure, drawn: Sequence[_Drawn], metric: str, row: int, n_r
                 look |= {"mode": "lines+markers", "marker": {"symbol": one.marker, "maxdisplayed": 9, "size": 7}}
             if pale:
                 look |= {"line": {"color": faint(one.color, 0.6), "dash": "dot", "width": 1.5}}
-            said = f"{one.label}, {name.partition('_')[0]}" if metric in PAIRS else one.label
+            label = f"{one.label}, {name.partition('_')[0]}" if metric in PAIRS else one.label
             add_mean(
-                figure, values, said, Style(one.color), shaded=shaded * (0.5 if pale else 1), yaxis=axis, **look
+                figure, values, label, Style(one.color), shaded=shaded * (0.5 if pale else 1), yaxis=axis, **look
             )  # fmt: skip
         if DECAY in one.values and metric != DECAY:
             mark_decay(

@@ -34,12 +34,12 @@ def band(values: Float[np.ndarray, "step seed"]) -> Band:
     >>> band(np.array([[1.0, 3.0, np.nan], [np.nan, np.nan, np.nan]]))
     Band(mean=array([ 2., nan]), std=array([ 1., nan]), n_seeds=array([2, 0]))
     """
-    known = np.isfinite(values)
-    n_seeds = known.sum(axis=1)
+    finite = np.isfinite(values)
+    n_seeds = finite.sum(axis=1)
     some = np.maximum(n_seeds, 1)
     with np.errstate(over="ignore", invalid="ignore"):  # a seed about to diverge may be too large to square
-        mean = np.where(known, values, 0.0).sum(axis=1) / some
-        std = np.sqrt((np.where(known, values - mean[:, None], 0.0) ** 2).sum(axis=1) / some)
+        mean = np.where(finite, values, 0.0).sum(axis=1) / some
+        std = np.sqrt((np.where(finite, values - mean[:, None], 0.0) ** 2).sum(axis=1) / some)
     return Band(np.where(n_seeds > 0, mean, np.nan), np.where(n_seeds > 0, std, np.nan), n_seeds)
 
 
@@ -164,14 +164,14 @@ def outline(
     >>> outline(np.array([1.0, 2.0, 3.0]), np.array([0.0, 0.0, nan]), np.array([1.0, 2.0, nan]))["x"]
     array([ 1.,  2.,  2.,  1.,  1., nan], dtype=float32)
     """
-    known = np.isfinite(lower) & np.isfinite(upper)
-    stretches = np.split(np.arange(len(x)), np.flatnonzero(np.diff(known)) + 1)
+    finite = np.isfinite(lower) & np.isfinite(upper)
+    stretches = np.split(np.arange(len(x)), np.flatnonzero(np.diff(finite)) + 1)
     xs, ys = [np.empty(0)], [np.empty(0)]
     for stretch in stretches:
-        if len(stretch) > 1 and known[stretch[0]]:
-            there, back = stretch, stretch[::-1]
-            xs += [x[there], x[back], x[there[:1]], np.array([np.nan])]
-            ys += [lower[there], upper[back], lower[there[:1]], np.array([np.nan])]
+        if len(stretch) > 1 and finite[stretch[0]]:
+            forward, back = stretch, stretch[::-1]
+            xs += [x[forward], x[back], x[forward[:1]], np.array([np.nan])]
+            ys += [lower[forward], upper[back], lower[forward[:1]], np.array([np.nan])]
     return {"x": single(np.concatenate(xs)), "y": single(np.concatenate(ys))}
 
 

@@ -39,8 +39,8 @@ def mark_decay(
         Of its line; with a group it has no entry of its own in the legend.
     """
     x, y = points(values)
-    known = y[np.isfinite(y)]
-    if not known.size:
+    finite = y[np.isfinite(y)]
+    if not finite.size:
         return
     key = "yaxis" + yaxis[1:]
     if key not in figure.layout:
@@ -55,7 +55,7 @@ def mark_decay(
                 "margin_r": 64,
             }
         )  # fmt: skip
-    values_in_force = [*figure.layout[key].tickvals, *np.unique(known).tolist()]
+    values_in_force = [*figure.layout[key].tickvals, *np.unique(finite).tolist()]
     top = max(values_in_force) or 1.0
     figure.layout[key].range = [-BELOW * top, ABOVE * top]
     figure.layout[key].tickvals = apart(values_in_force, 0.07 * top)

@@ -88,10 +88,10 @@ def _drawn_steps(values: xr.DataArray) -> Int[np.ndarray, " some"]:
 def _heat(values: xr.DataArray, rows: str, index: int) -> go.Heatmap:
     drawn = drawable(values).isel(step=_drawn_steps(values)).transpose(rows, "step")
     z = single(drawn.values)
-    known = z[np.isfinite(z)]
+    finite = z[np.isfinite(z)]
     return go.Heatmap(
         x=single(epochs(drawn).values), y=drawn[rows].values, z=z, yaxis=_axis(index),
-        zmin=0, zmax=float(known.max(initial=0)) or 1.0,  # plotly takes neither without the other
+        zmin=0, zmax=float(finite.max(initial=0)) or 1.0,  # plotly takes neither without the other
         colorscale=COLOURS, showscale=False,
         hovertemplate=f"epoch %{{x:.6~g}}, {rows} %{{y}}: %{{z:.3g}}<extra></extra>",
     )  # fmt: skip

@@ -76,13 +76,13 @@ def extremes(
     column = np.minimum((place - edges[0]) // width, columns - 1)
     starts = np.flatnonzero(np.diff(column, prepend=-1.0))
     group = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(x)))
-    known = np.isfinite(y)
-    empty = ~np.logical_or.reduceat(known, starts)
+    finite = np.isfinite(y)
+    empty = ~np.logical_or.reduceat(finite, starts)
     kept = [starts[empty], np.array([0, len(x) - 1])]
     for end, beyond, reduce in (("least", np.inf, np.minimum), ("greatest", -np.inf, np.maximum)):
         if end in ends:
-            filled = np.where(known, y, beyond)
-            hits = np.flatnonzero(known & (filled == reduce.reduceat(filled, starts)[group]))
+            filled = np.where(finite, y, beyond)
+            hits = np.flatnonzero(finite & (filled == reduce.reduceat(filled, starts)[group]))
             kept.append(hits[np.flatnonzero(np.diff(group[hits], prepend=-1))])  # the first of equal ones
     return np.unique(np.concatenate(kept))
 
@@ -98,8 +98,8 @@ def _thinned_outlines(x: np.ndarray, y: np.ndarray, on_log: bool) -> tuple[np.nd
         n = (len(stretch) - 2) // 2
         if n < 1:
             continue
-        there, back = stretch[:n], stretch[n : 2 * n][::-1]
-        lower = there[extremes(x[there], y[there], on_log, ["least"], span=span)]
+        forward, back = stretch[:n], stretch[n : 2 * n][::-1]
+        lower = forward[extremes(x[forward], y[forward], on_log, ["least"], span=span)]
         upper = back[extremes(x[back], y[back], on_log, ["greatest"], span=span)]
         kept = np.concatenate([lower, upper[::-1], lower[:1]])
         xs.append(np.append(x[kept], np.nan))

@@ -91,11 +91,11 @@ def report(
     _refuse_foreign(path, run)
     if run.n_checkpoints == 0:
         raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
-    known = dict(read_sidecar(run, options).results if stored is None else stored)
+    results_by_name = dict(read_sidecar(run, options).results if stored is None else stored)
     for name in usual(run.config):
-        if name not in known:
-            known |= analyze(run, name, options=_for_page(run, name, options), progress=progress)
-    results = {name: known[name] for name in MEASUREMENTS if name in known}
+        if name not in results_by_name:
+            results_by_name |= analyze(run, name, options=_for_page(run, name, options), progress=progress)
+    results = {name: results_by_name[name] for name in MEASUREMENTS if name in results_by_name}
     text = page(run, results, options)
     with written_whole(path, replace=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -136,7 +136,7 @@ def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options
 
 def sections(run: Run, results: Mapping[str, xr.Dataset]) -> dict[str, Section]:
     """The figures of every measurement, each told the phases and the generalizing subnetwork."""
-    known = {"kept": results["subnetwork"]["kept"]} if "subnetwork" in results else {}
+    kept = {"kept": results["subnetwork"]["kept"]} if "subnetwork" in results else {}
     parts = {}
     for name, dataset in results.items():
         entry = MEASUREMENTS[name]
@@ -144,8 +144,8 @@ def sections(run: Run, results: Mapping[str, xr.Dataset]) -> dict[str, Section]:
         if name == "phases":
             name, title, dataset = "learning", "Learning curves", run.metrics
             lead = "Accuracy and loss, measured at every checkpoint before the next update."
-        told = with_phases(run, dataset.assign(known), results["phases"])
-        parts[name] = Section(title, lead, load(entry.figures)(run, told))
+        result = with_phases(run, dataset.assign(kept), results["phases"])
+        parts[name] = Section(title, lead, load(entry.figures)(run, result))
     return parts
 
 
@@ -209,13 +209,13 @@ def _measured_at(run: Run, result: xr.Dataset) -> str:
 
 def _facts(config: Config) -> list[tuple[str, str]]:
     """The config's parts in a line each."""
-    said = []
+    facts = []
     data = config.model_dump(mode="json")
     for part in ("task", "model", "optimizer"):
         fields = {key: value for key, value in data[part].items() if key != "kind" and value is not None}
         values = ", ".join(f"{key} = {_plain(value)}" for key, value in fields.items())
-        said.append((part, f"{data[part]['kind']}{': ' if values else ''}{values}"))
-    return [*said, ("training", ", ".join(training_in_words(config)))]
+        facts.append((part, f"{data[part]['kind']}{': ' if values else ''}{values}"))
+    return [*facts, ("training", ", ".join(training_in_words(config)))]
 
 
 def _plain(value: object) -> str:

@@ -75,19 +75,19 @@ def headline(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) ->
     parts = []
     for name, verb in (("memorization", "memorized"), ("generalization", "generalized")):
         epochs, bounds = phases[f"{name}_epoch"].values, phases[f"{name}_censored"].values
-        known, n_bounds = epochs[np.isfinite(epochs)], int(bounds.sum())
-        when = f", at epoch {between(known, n_bounds == known.size)}" if known.size else ""
-        if 0 < n_bounds < known.size:
+        finite, n_bounds = epochs[np.isfinite(epochs)], int(bounds.sum())
+        when = f", at epoch {between(finite, n_bounds == finite.size)}" if finite.size else ""
+        if 0 < n_bounds < finite.size:
             when += f" ({n_bounds} of them at or before the first checkpoint, epoch {between(epochs[bounds])})"
-        parts.append(f"{known.size} of {n_seeds} {'seed' if n_seeds == 1 else 'seeds'} {verb}{when}")
+        parts.append(f"{finite.size} of {n_seeds} {'seed' if n_seeds == 1 else 'seeds'} {verb}{when}")
     for fate in ("collapsed", "diverged"):
         if n_marked := len(_marked(phases, fate)):
             parts.append(f"{n_marked} of {n_seeds} {'seed' if n_seeds == 1 else 'seeds'} {fate}")
-    said = "; ".join(parts) + "."
+    sentence = "; ".join(parts) + "."
     if not run.config.total_steps:
-        said = "Nothing was trained, so there are no phases."
+        sentence = "Nothing was trained, so there are no phases."
     if seen := seen_sentence(run):
-        said += f" But {seen}."
+        sentence += f" But {seen}."
     if "subnetwork" in results:
         sizes = results["subnetwork"]["final_sparsity"].values
         dead = phases["collapsed"].values | is_of_collapsed(run, results["subnetwork"])
@@ -95,39 +95,41 @@ def headline(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) ->
         width = results["subnetwork"].sizes["neuron"]
         if sizes.size:
             where = " of the other seeds" if sizes.size < n_seeds else ""
-            said += (
+            sentence += (
                 f" At the end {between(sizes)} of {width} neurons suffice for the predictions{where} on the support."
             )
-    return said
+    return sentence
 
 
 def cautions(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) -> list[str]:
     """What a reader of the page must know: the run is unfinished, a seed's results are missing or doubtful."""
-    said = []
+    lines = []
     if not run.is_complete:
         planned = len(run.config.checkpoint_steps())
-        said.append(
+        lines.append(
             f"The run holds {run.n_checkpoints} of {planned} planned checkpoints: it was interrupted, or it is still "
             f"being written. Everything below is about those."
         )
     if run.other_numerics_since >= 0:
-        said.append(
+        lines.append(
             f"From checkpoint {run.other_numerics_since} on, a machine with other numerics went on with the run: "
             f"its bits are not those of an uninterrupted one."
         )
-    said += [*phase_remarks(phases), *loss_remarks(run), *seen_warnings(run)]
+    lines += [*phase_remarks(phases), *loss_remarks(run), *seen_warnings(run)]
     for dataset in results.values():
-        said += [text for text in dataset.attrs.get("warnings", []) if text not in said]
+        lines += [text for text in dataset.attrs.get("warnings", []) if text not in lines]
     if "subnetwork" not in results:
-        said += [f"seed {seed} diverged: the last training loss is not finite." for seed in _marked(phases, "diverged")]
-        said += [
+        lines += [
+            f"seed {seed} diverged: the last training loss is not finite." for seed in _marked(phases, "diverged")
+        ]
+        lines += [
             f"seed {seed} collapsed: {COLLAPSED['sign' if run.config.task.signature.n_classes is None else 'class']}"
             for seed in _marked(phases, "collapsed")
         ]
-    return merged(said)
+    return merged(lines)
 
 
-def merged(said: Sequence[str]) -> list[str]:
+def merged(lines: Sequence[str]) -> list[str]:
     """Remarks that say the same of several seeds, as one.
 
     Examples
@@ -136,7 +138,7 @@ def merged(said: Sequence[str]) -> list[str]:
     ['seeds 0, 2 diverged.', 'seed 1: twice.']
     """
     seeds: dict[str, list[str]] = {}
-    for text in said:
+    for text in lines:
         found = re.fullmatch(r"seed (\d+)(.*)", text, re.DOTALL)
         seeds.setdefault(found[2] if found else text, []).extend([found[1]] if found else [])
     return [f"seed{'s' * (len(of) > 1)} {', '.join(of)}{rest}" if of else rest for rest, of in seeds.items()]
@@ -144,7 +146,7 @@ def merged(said: Sequence[str]) -> list[str]:
 
 def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tuple[str, str]]:
     """The words in the table and figures, with the options they were measured under."""
-    said = [
+    rows = [
         (
             "memorized, generalized",
             f"first checkpoint with train accuracy above {options.memorization_threshold:g}, and with test accuracy "
@@ -160,7 +162,7 @@ def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tup
         late = last_checkpoints(results["subnetwork"]["late_sparsity"].attrs["of"])
         final = "the last checkpoint" if options.final == "last" else f"the checkpoint of median size among the {late}"
         where = f" in the layer {layer}" if layer not in (None, "hook_post") else ""  # that of relu is its only one
-        said += [
+        rows += [
             (
                 "active subnetwork",
                 f"the fewest neurons of largest norm {norm}{where} that {agree} as the whole network on the support "
@@ -177,7 +179,7 @@ def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tup
                 "“at random” is its mean for random groups of those sizes",
             ),
         ]
-    return said
+    return rows
 
 
 def between(values: np.ndarray, censored: bool = False) -> str:

@@ -71,10 +71,10 @@ def certified_patterns(result: xr.Dataset) -> go.Figure:
         lower = last[f"{begins}pattern_lower"].transpose("pattern", "seed").values
         upper = last[f"{begins}pattern_upper"].transpose("pattern", "seed").values
         places = np.arange(len(patterns))[:, None] + 0.7 * _spread(len(seeds)) + 0.35 * (network - 0.5) / len(seeds)
-        said = [[f"seed {seed}, pattern {pattern}" for seed in seeds] for pattern in patterns]
+        hover = [[f"seed {seed}, pattern {pattern}" for seed in seeds] for pattern in patterns]
         style = style_of(name, network)
         figure.add_scatter(
-            x=places.ravel(), y=lower.ravel(), name=name, mode="markers", text=np.array(said).ravel(),
+            x=places.ravel(), y=lower.ravel(), name=name, mode="markers", text=np.array(hover).ravel(),
             marker={"color": style.color, "size": 5, "symbol": ("circle", "diamond")[network]},
             error_y={"symmetric": False, "array": (upper - lower).ravel(), "thickness": 1.2, "width": 0},
             hovertemplate="%{text}: at least %{y:.3g}",

@@ -26,12 +26,12 @@ FIRES = {  # where a neuron fires, from the strongest sense to the weakest
 
 def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
     """Every figure of the constructions of a run."""
-    made = known(result.sizes["bit"])
+    candidates = known(result.sizes["bit"])
     nearest = [str(name) for name in result["nearest"].values]
     diagram = [
-        circuit_diagram(result.isel(seed=[place for place, one in enumerate(nearest) if one == name]), made[name])
+        circuit_diagram(result.isel(seed=[place for place, one in enumerate(nearest) if one == name]), candidates[name])
         for name in dict.fromkeys(nearest)
-        if name in made
+        if name in candidates
     ]
     along_training = [merged_sparsity(result), cost_over_least(result)]
     return [*diagram, *along_training, pattern_margins(result), firing_patterns(result)]
@@ -101,9 +101,9 @@ def pattern_margins(result: xr.Dataset) -> go.Figure:
     figure = _over_patterns(result, "Margin of each pattern", caption, subtitle)
     figure.update_yaxes(title="parity × output", rangemode="tozero", zeroline=True, zerolinecolor=INK)
     for part, (color, symbol) in PARTS.items():
-        its = values.sel(part=part).transpose("seed", "pattern")
+        of_part = values.sel(part=part).transpose("seed", "pattern")
         figure.add_scatter(
-            x=np.tile(np.arange(values.sizes["pattern"]), n_seeds), y=its.values.ravel(), name=part, mode="markers",
+            x=np.tile(np.arange(values.sizes["pattern"]), n_seeds), y=of_part.values.ravel(), name=part, mode="markers",
             customdata=np.repeat(values["seed"].values, values.sizes["pattern"]),
             marker={"color": color, "symbol": symbol, "size": 9, "line": {"width": 1.6}},
             hovertemplate=f"{part}, seed %{{customdata}}: %{{y:.3f}}<extra></extra>",
@@ -134,12 +134,12 @@ def firing_patterns(result: xr.Dataset) -> go.Figure:
 
 
 def _firing(at: xr.Dataset) -> list[go.Scatter]:
-    there = at["neuron_index"].values >= 0
-    always, mean, can = (at[name].values[there] for name in ("always_fires", "fires", "can_fire"))
-    gates, patterns = at["gate"].values[there], [_readable(name) for name in at["pattern"].values.tolist()]
+    exists = at["neuron_index"].values >= 0
+    always, mean, can = (at[name].values[exists] for name in ("always_fires", "fires", "can_fire"))
+    gates, patterns = at["gate"].values[exists], [_readable(name) for name in at["pattern"].values.tolist()]
     names = [
         f"neuron {neuron}, {_readable(gate)}"
-        for neuron, gate in zip(at["neuron_index"].values[there], gates, strict=True)
+        for neuron, gate in zip(at["neuron_index"].values[exists], gates, strict=True)
     ]
     drawn = []
     for where, (sense, (symbol, color)) in zip((always, mean & ~always, can & ~mean), FIRES.items(), strict=True):

@@ -98,8 +98,8 @@ def circuit_diagram(result: xr.Dataset, construction: Construction) -> go.Figure
 def _aligned(at: xr.Dataset, construction: Construction) -> tuple[Network, Network]:
     """The construction in its matching form and the learned elements, with the row of each neuron."""
     match = at.sel(construction=construction.name)
-    there = np.flatnonzero(at["element_gate"].values != "")[:MOST_ROWS]
-    neuron_of = match["construction_neuron"].values[there]
+    rows = np.flatnonzero(at["element_gate"].values != "")[:MOST_ROWS]
+    neuron_of = match["construction_neuron"].values[rows]
     signs, order = match["bit_sign"].values, match["permutation"].values
     net = construction.arrays()
     matched = neuron_of[neuron_of >= 0]
@@ -111,7 +111,7 @@ def _aligned(at: xr.Dataset, construction: Construction) -> tuple[Network, Netwo
     extra = learned_rows < 0
     learned_rows[extra] = construction.n_neurons + np.arange(extra.sum())
     built = Network(net["W"][:, order] * signs, net["b"], net["u"] * signs.prod(), built_rows)
-    W, b, u = (at[f"element_{name}"].values[there] for name in ("weight", "bias", "readout"))
+    W, b, u = (at[f"element_{name}"].values[rows] for name in ("weight", "bias", "readout"))
     sizes = np.abs(W).max(axis=1, initial=0.0)
     sizes = np.where(sizes > 0.01 * np.abs(b), sizes, np.abs(b))  # a constant, by its bias
     sizes = np.where(sizes > 0, sizes, 1.0)

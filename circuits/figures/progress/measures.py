@@ -28,23 +28,23 @@ SHOWN = (  # the measures that are drawn together unless others are asked for, o
 
 def figures(run: Run, progress: xr.Dataset) -> list[go.Figure]:
     """All figures of the measurement `progress` of a run: those for which it has the variables."""
-    told = with_setting(run, progress)
-    drawn = [transition_shares(told), transitions(told)] if bool(np.isfinite(told["onset"]).any()) else []
+    result = with_setting(run, progress)
+    drawn = [transition_shares(result), transitions(result)] if bool(np.isfinite(result["onset"]).any()) else []
     drawn += [
-        by_label(told, "spectral_norm", "Spectral norm", "Largest singular value of each weight matrix."),
-        by_label(told, "layer_norm", "Norm of each layer", "L2 norm of the parameters of each layer together."),
+        by_label(result, "spectral_norm", "Spectral norm", "Largest singular value of each weight matrix."),
+        by_label(result, "layer_norm", "Norm of each layer", "L2 norm of the parameters of each layer together."),
         measures(
-            told, ["train_margin_least", "train_margin_mean", "test_margin_mean"], title="Margins", y_title="margin"
+            result, ["train_margin_least", "train_margin_mean", "test_margin_mean"], title="Margins", y_title="margin"
         ),
     ]
-    if "sensitivity" in told:
-        drawn.append(sensitivity(told))
-    if "arity" in told:
+    if "sensitivity" in result:
+        drawn.append(sensitivity(result))
+    if "arity" in result:
         drawn.append(
-            measures(told, ["subnetwork_arity", "network_arity"], title="Arity", y_title="inputs that a neuron needs")
+            measures(result, ["subnetwork_arity", "network_arity"], title="Arity", y_title="inputs that a neuron needs")
         )
-    if "loss_spectrum" in told:
-        drawn.append(loss_spectrum(told))
+    if "loss_spectrum" in result:
+        drawn.append(loss_spectrum(result))
     return drawn
 
 
@@ -83,11 +83,11 @@ def measures(
     first = result[names[0]]
     along = y_title or (titles[0] if len(names) == 1 else title.lower())
     y_axis: dict[str, Any] = {"type": "log"} if log_y else {}
-    said = caption or f"{'; '.join(titles).capitalize()}, over epochs."
+    text = caption or f"{'; '.join(titles).capitalize()}, over epochs."
     figure = frame(
         first,
         title,
-        said,
+        text,
         subtitle=seeds_shown(first),
         y_title=along + (" (log scale)" if log_y else ""),
         y_axis=y_axis,

@@ -28,9 +28,9 @@ def transitions(result: xr.Dataset) -> go.Figure:
     """
     onset = result["onset"]
     drawn = onset.where(~result["onset_censored"], result["onset_high"])
-    known = np.isfinite(onset.transpose("measure", "seed").values).any(axis=1)
-    order = np.argsort(np.where(known, np.nan_to_num(drawn.mean("seed").values, nan=np.inf), np.inf), kind="stable")
-    rows = [str(onset["measure"].values[at]) for at in order if known[at]]
+    measured = np.isfinite(onset.transpose("measure", "seed").values).any(axis=1)
+    order = np.argsort(np.where(measured, np.nan_to_num(drawn.mean("seed").values, nan=np.inf), np.inf), kind="stable")
+    rows = [str(onset["measure"].values[at]) for at in order if measured[at]]
     caption = (
         "Filled: onset of each measure, with its 95 % interval; open triangle: upper bound of an onset that may lie "
         "before the window, the high end of its interval; open circle: midpoint; arrow: bound of a midpoint, the "
@@ -63,8 +63,8 @@ def transitions(result: xr.Dataset) -> go.Figure:
 
 def measured_steps(share: xr.DataArray) -> xr.DataArray:
     """The checkpoints at which some measure of some seed has come some way."""
-    known = np.isfinite(share.transpose("step", "measure", "seed").values).any(axis=(1, 2))
-    return share.isel(step=np.flatnonzero(known))
+    measured = np.isfinite(share.transpose("step", "measure", "seed").values).any(axis=(1, 2))
+    return share.isel(step=np.flatnonzero(measured))
 
 
 def spoken(name: str) -> str:

@@ -48,9 +48,9 @@ def effective_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def _range(values: xr.DataArray) -> list[float] | None:
-    known = values.values[np.isfinite(values.values) & (values.values > 0)]
-    if not known.size:
+    finite = values.values[np.isfinite(values.values) & (values.values > 0)]
+    if not finite.size:
         return None
-    low, high = np.log10([known.min(), known.max()])
+    low, high = np.log10([finite.min(), finite.max()])
     edge = 0.04 * max(high - low, 1.0)
     return [float(low - edge), float(high + edge)]

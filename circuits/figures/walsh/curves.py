@@ -64,12 +64,12 @@ def weight_shares(result: xr.Dataset | xr.DataArray) -> go.Figure:
     title = "Weight on the parity"
     figure = frame(values, title, caption, subtitle=seeds_shown(values), y_axis=axis)
     for part, (name, style) in PARTS.items():
-        its = values.sel(part=part)
-        if bool((its > 0).any()):
+        of_part = values.sel(part=part)
+        if bool((of_part > 0).any()):
             if "share_low" in result:
                 low, high = (result[f"share_{end}"].sel(part=part).clip(LEAST_SHARE) for end in ("low", "high"))
                 add_intervals(figure, low, high, name, style)
-            add_band(figure, its.where(its > 0), name, style)
+            add_band(figure, of_part.where(of_part > 0), name, style)
     add_seed_legend(figure, values["seed"])
     mark_phases(figure, result)
     return figure

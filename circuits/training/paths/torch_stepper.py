@@ -47,11 +47,11 @@ class TorchStepper(Stepper):
         """The device itself if this machine has it; for "auto" the GPU, else the CPU."""
         if wanted == "cpu":
             return wanted
-        there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
         if wanted == "auto":
-            return "cuda" if there["cuda"] else "cpu"
-        if not there[wanted]:
-            has = ", ".join(name for name, present in there.items() if present)
+            return "cuda" if available["cuda"] else "cpu"
+        if not available[wanted]:
+            has = ", ".join(name for name, present in available.items() if present)
             raise InputError(f"This machine's torch has no device '{wanted}'. It has: {has}.")
         if wanted == "mps" and "float64" in (config.dtype, config.loss_dtype):
             raise InputError("Device 'mps' has no float64. Pass --dtype and --loss-dtype float32, or another device.")
@@ -92,8 +92,8 @@ def examples_of(config: Config, data: xr.Dataset, device: str) -> list[Examples]
 
     def tensors(name: str, dtype: torch.dtype) -> list[torch.Tensor]:
         values = data[name].values if "seed" in data[name].dims else data[name].values[None]
-        made = [torch.from_numpy(np.array(one)).to(device, dtype) for one in values]
-        return made if len(made) == n_seeds else made * n_seeds  # seeds may share one test set
+        each = [torch.from_numpy(np.array(one)).to(device, dtype) for one in values]
+        return each if len(each) == n_seeds else each * n_seeds  # seeds may share one test set
 
     inputs, targets = tensors("train_inputs", read), tensors("train_targets", judged)
     test_inputs, test_targets = tensors("test_inputs", read), tensors("test_targets", judged)
@@ -131,13 +131,13 @@ def state_of(config: Config, trained: Mapping[str, torch.Tensor], optimizer: tor
     """An optimizer's state by name, with zeros where no update was made yet."""
     state: Arrays = {}
     for name, parameter in trained.items():
-        known = optimizer.state.get(parameter, {})
+        of_parameter = optimizer.state.get(parameter, {})
         for moment in config.optimizer.moments:
-            values = known.get(moment)
+            values = of_parameter.get(moment)
             kept = torch.zeros_like(parameter) if values is None else values
             state[f"{moment}.{name}"] = kept.detach().cpu().numpy().copy()
         if config.optimizer.counts_updates:
-            state["step"] = np.asarray(float(known.get("step", 0.0)), np.float32)
+            state["step"] = np.asarray(float(of_parameter.get("step", 0.0)), np.float32)
     return state
 
 
