@@ -83,7 +83,7 @@ def test_every_public_name_is_in_the_api_reference():
 @pytest.fixture
 def participation(tmp_path, monkeypatch):
     """The measurement of CONTRIBUTING.md, its test and its line in the registry, put in place."""
-    source, test, line = code_blocks("CONTRIBUTING.md")
+    source, test, line = code_blocks("CONTRIBUTING.md")[:3]
     module = _load("circuits.analysis.subnetworks.participation", source, tmp_path, monkeypatch)
     entries = eval("{" + line + "}", {"MeasurementEntry": registry.MeasurementEntry})
     for name, entry in entries.items():
@@ -122,6 +122,22 @@ def test_the_measurement_of_contributing_is_on_the_command_line_and_the_page(
     assert "participation" in circuits.read_json(capsys.readouterr().out)
     assert main(["report", "run.h5", "--quiet"]) == 0
     assert "participation ratio of the neuron norms" in Path("run.html").read_text(encoding="utf-8").lower()
+
+
+def test_the_task_of_contributing_trains_and_is_measured(tmp_path, monkeypatch, capsys):
+    source, line = code_blocks("CONTRIBUTING.md")[3:]
+    module = _load("circuits.tasks.majority", source, tmp_path, monkeypatch)
+    monkeypatch.setitem(registry.TASKS, "majority", eval("{" + line + "}", {"Entry": registry.Entry})["majority"])
+    task = module.Majority(n=7, k=3)
+    inputs = task.train_data(0)["inputs"]
+    assert task.target(inputs).tolist() == [1 if row[:3].tolist().count(1) > 1 else -1 for row in inputs]
+    with pytest.raises(ValueError, match="k = 4 must be odd"):
+        module.Majority(k=4)
+    monkeypatch.chdir(tmp_path)
+    words = ["--set", "task.kind=majority", "--set", "task.n_train=50", "--epochs", "2", "--seeds", "0", "--quiet"]
+    assert main(["train", "merrill-2023", *words, "--out", "run.h5"]) == 0
+    assert main(["analyze", "run.h5", "--subnetwork", "--progress", "--quiet"]) == 0
+    assert "progress, at epoch 2" in capsys.readouterr().out
 
 
 def test_relative_links_lead_somewhere():

@@ -1,6 +1,6 @@
 """Tasks of others: what is about parity asks the task whether it is one, and captions name figures of its papers."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import pages
@@ -11,38 +11,24 @@ from circuits.analysis.measurements import usual
 from circuits.analysis.options import Options
 from circuits.cli.main import main
 from circuits.figures.page.report import report, sections
-from circuits.interfaces import Signature, Task
-from circuits.randomness import generator
 from circuits.registry import MEASUREMENTS, TASKS, Entry
 from circuits.tasks.parity import Parity
+from circuits.tasks.signs import SignTask
 
 OF_PARITY = ["constructions", "walsh", "certify"]
 
 
-class Majority(Task):
+class Majority(SignTask):
     """The sign of the sum of three relevant bits out of n: it has relevant bits and is not their parity."""
 
-    inputs_are_signs: ClassVar[bool] = True
     kind: Literal["majority"] = "majority"
     n: int = 8
+    n_train: int = 60
+    n_test: int = 40
     relevant_bits: tuple[int, ...] = (1, 4, 6)
-    train_size: ClassVar[int] = 60
-    test_size: ClassVar[int] = 40
 
-    @property
-    def signature(self):
-        return Signature(self.n)
-
-    def train_data(self, seed):
-        return self._drawn("train", self.train_size, seed)
-
-    def test_data(self, seed=0):
-        return self._drawn("test", self.test_size, 0)
-
-    def _drawn(self, which, n_examples, seed):
-        inputs = 2 * generator(which, seed).integers(0, 2, (n_examples, self.n), dtype=np.int8) - 1
-        targets = np.sign(inputs[:, list(self.relevant_bits)].sum(axis=1))
-        return {"inputs": inputs.astype(np.int8), "targets": targets.astype(np.int8)}
+    def target(self, inputs):
+        return np.sign(inputs[:, list(self.relevant_bits)].sum(axis=1)).astype(np.int8)
 
 
 class Xor(Parity):

@@ -16,39 +16,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from circuits.config_base import NonNegativeInt, PositiveInt
 from circuits.errors import InputError
-from circuits.interfaces import Signature, Task
 from circuits.randomness import generator
 from circuits.seen import n_different, seen_inputs
+from circuits.tasks.signs import SignTask
 
 TEST_SEED = {"counter": 0, "merrill-code": 2001, "thesis-code": 2023}
 LISTED = 4  # all inputs are listed where they are at most so many times those that are drawn; else few are rejected
 MOST_CHECKED = 10**7  # input bits that are drawn to check a config; beyond, drawing the data checks it
 
 
-class Parity(Task):
+class Parity(SignTask):
     """Sparse parity of k relevant bits out of n."""
 
-    inputs_are_signs: ClassVar[bool] = True
     kind: Literal["parity"] = "parity"
-    n: PositiveInt = 40
-    """Bits of an input."""
     k: PositiveInt = 3
     """Relevant bits."""
     support: tuple[NonNegativeInt, ...] | None = None
     """Indices of the relevant bits; by default the first k."""
     support_seed: NonNegativeInt | None = None
     """Draw the relevant bits from this seed instead."""
-    n_train: PositiveInt = 1000
-    """Training examples of each seed."""
-    n_test: PositiveInt = 100
-    """Test examples, the same for all seeds unless test_unseen is true."""
     test_unseen: bool = False
     """Draw each seed's test set from the inputs that are not in its training set, without repetition."""
     draw: Literal["counter", "merrill-code", "thesis-code"] = "counter"
@@ -74,24 +67,9 @@ class Parity(Task):
         return self
 
     @property
-    def train_size(self) -> int:
-        """Training examples of each seed."""
-        return self.n_train
-
-    @property
-    def test_size(self) -> int:
-        """Test examples."""
-        return self.n_test
-
-    @property
     def test_is_shared(self) -> bool:
         """Whether all seeds have the same test set."""
         return not self.test_unseen
-
-    @property
-    def signature(self) -> Signature:
-        """N numbers in, one number out."""
-        return Signature(self.n)
 
     @property
     def marks(self) -> dict[str, str]:
@@ -130,7 +108,7 @@ class Parity(Task):
         random = generator("train", seed)
         inputs = self._source(random, 17 * seed if self.draw == "merrill-code" else seed)(self.n_train)
         flipped = self._flipped(random)
-        targets = np.where(flipped, -self.parity(inputs), self.parity(inputs)).astype(np.int8)
+        targets = np.where(flipped, -self.target(inputs), self.target(inputs)).astype(np.int8)
         return {"inputs": inputs, "targets": targets, "flipped": flipped}
 
     def test_data(self, seed: int = 0) -> dict[str, np.ndarray]:
@@ -147,7 +125,7 @@ class Parity(Task):
         drawn = TEST_SEED[self.draw] if self.test_seed is None else self.test_seed
         draw = self._source(generator("test", drawn), drawn)
         inputs = self._unseen(seed, drawn, draw) if self.test_unseen else draw(self.n_test)
-        return {"inputs": inputs, "targets": self.parity(inputs)}
+        return {"inputs": inputs, "targets": self.target(inputs)}
 
     def check_seeds(self, seeds: Sequence[int]) -> None:
         """Raise an `InputError` if `test_unseen` leaves a seed fewer than `n_test` inputs."""
@@ -172,12 +150,12 @@ class Parity(Task):
         seed = min(left, key=lambda seed: left[seed])
         return (seed, left[seed]) if left[seed] < self.n_test else None
 
-    def parity(self, inputs: np.ndarray) -> np.ndarray:
+    def target(self, inputs: np.ndarray) -> np.ndarray:
         """Parity of the relevant bits, (example,) int8 in {-1, 1}.
 
         Examples
         --------
-        >>> Parity(n=4, k=2).parity(np.array([[1, -1, 1, 1], [-1, -1, 1, -1]]))
+        >>> Parity(n=4, k=2).target(np.array([[1, -1, 1, 1], [-1, -1, 1, -1]]))
         array([-1,  1], dtype=int8)
         """
         return inputs[:, list(self.relevant_bits)].prod(axis=1).astype(np.int8)
@@ -195,7 +173,7 @@ class Parity(Task):
 
         def draw(n_examples: int) -> np.ndarray:
             if self.draw == "counter":
-                return (2 * random.integers(0, 2, (n_examples, self.n), dtype=np.int8) - 1).astype(np.int8)
+                return self.signs(random, n_examples)
             drawn = [choice((-1, 1)) for _ in range(n_examples * self.n)]  # row by row
             return np.array(drawn, np.int8).reshape(n_examples, self.n)
 
