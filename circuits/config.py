@@ -114,13 +114,13 @@ class Config(Part):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Config:
-        task, model, found = self.task.kind, self.model.kind, self.task.signature
-        given = "numbers" if found.d_vocab is None else "tokens"
+        task, model, signature = self.task.kind, self.model.kind, self.task.signature
+        given = "numbers" if signature.d_vocab is None else "tokens"
         if given != self.model.reads:
             raise ValueError(f"the task '{task}' gives {given}, the model '{model}' reads {self.model.reads}")
-        if found.n_classes is not None and not self.model.gives_classes:
-            raise ValueError(f"the task '{task}' has {found.n_classes} classes, the model '{model}' one output")
-        if found.n_classes is not None and self.loss == "hinge":
+        if signature.n_classes is not None and not self.model.gives_classes:
+            raise ValueError(f"the task '{task}' has {signature.n_classes} classes, the model '{model}' one output")
+        if signature.n_classes is not None and self.loss == "hinge":
             raise ValueError(f"loss 'hinge' is for signs, the task '{task}' has classes: take cross_entropy or mse")
         return self
 
@@ -277,8 +277,8 @@ def default_part(name: str, kind: Any) -> dict[str, Any]:
     {'kind': 'linear', 'init_scale': 1.0}
     """
     table = {"task": TASKS, "model": MODELS, "optimizer": OPTIMIZERS}[name]
-    found: Part = lookup(table, str(kind), name).load()()
-    return found.model_dump(mode="json")
+    part: Part = lookup(table, str(kind), name).load()()
+    return part.model_dump(mode="json")
 
 
 def parse(data: Any) -> Config:

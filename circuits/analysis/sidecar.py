@@ -192,8 +192,8 @@ def _read(path: Path) -> tuple[Stored, dict[str, xr.Dataset]]:
 
 def _why_not(group: xr.Dataset, made_by: Mapping[str, str]) -> str:
     """Why a group is not what would be made now, or ""."""
-    found = group.attrs  # of any type, in a file that somebody edited
-    return next((PROVENANCE[key] for key, value in made_by.items() if str(found.get(key, "")) != value), "")
+    attrs = group.attrs  # of any type, in a file that somebody edited
+    return next((PROVENANCE[key] for key, value in made_by.items() if str(attrs.get(key, "")) != value), "")
 
 
 def _made_by(run: Run, options: Options | None = None, measurement: str = "") -> dict[str, str]:
@@ -275,9 +275,9 @@ def _groups(path: Path) -> dict[str, xr.Dataset]:
 def _free(path: Path) -> Path:
     """The first of PATH.1, PATH.2, … that is not there."""
     number = 1
-    while os.path.lexists(found := path.with_name(f"{path.name}.{number}")):
+    while os.path.lexists(candidate := path.with_name(f"{path.name}.{number}")):
         number += 1
-    return found
+    return candidate
 
 
 def _storable(dataset: xr.Dataset, made_by: Mapping[str, str]) -> xr.Dataset:
@@ -287,14 +287,14 @@ def _storable(dataset: xr.Dataset, made_by: Mapping[str, str]) -> xr.Dataset:
 
 
 def _restored(dataset: xr.Dataset) -> xr.Dataset:
-    found = dataset.copy()
-    found.attrs = {name: value for name, value in dataset.attrs.items() if name not in PROVENANCE}
-    if "warnings" in found.attrs:
-        found.attrs["warnings"] = [line for line in found.attrs["warnings"].split("\n") if line]
-    found.attrs = _as_python(found.attrs)
-    for variable in found.variables.values():
+    restored = dataset.copy()
+    restored.attrs = {name: value for name, value in dataset.attrs.items() if name not in PROVENANCE}
+    if "warnings" in restored.attrs:
+        restored.attrs["warnings"] = [line for line in restored.attrs["warnings"].split("\n") if line]
+    restored.attrs = _as_python(restored.attrs)
+    for variable in restored.variables.values():
         variable.attrs = _as_python(variable.attrs)
-    return found
+    return restored
 
 
 def _as_python(attrs: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -37,11 +37,11 @@ def row_digests(rows: Shaped[np.ndarray, "row seed *any"]) -> UInt64[np.ndarray,
     True
     """
     whole = np.ascontiguousarray(rows)
-    found = np.empty(whole.shape[:2], np.uint64)
+    digests = np.empty(whole.shape[:2], np.uint64)
     for row, seeds in enumerate(whole):
         for seed, values in enumerate(seeds):
-            found[row, seed] = xxhash.xxh3_64_intdigest(values.data if values.shape else values.tobytes())
-    return found
+            digests[row, seed] = xxhash.xxh3_64_intdigest(values.data if values.shape else values.tobytes())
+    return digests
 
 
 def check_rows(

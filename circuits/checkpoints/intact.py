@@ -60,8 +60,8 @@ def _checkpoints(run: Run, progress: bool) -> Iterator[str]:
             for start in range(0, n, length):
                 stop = min(start + length, n)
                 rows = {one: file[one][start:stop] for one in arrays}
-                found = row_digests(metrics_as_rows(rows) if name == METRICS else rows[arrays[0]])
-                for row, seed in np.argwhere(found != expected[start:stop]).tolist():
+                actual = row_digests(metrics_as_rows(rows) if name == METRICS else rows[arrays[0]])
+                for row, seed in np.argwhere(actual != expected[start:stop]).tolist():
                     what = "metrics" if name == METRICS else arrays[0]
                     yield f"{what} of seed {run.seeds[seed]} at step {run.steps[start + row]}"
                 bar.update(stop - start)
@@ -81,8 +81,8 @@ def _states(run: Run) -> Iterator[str]:
     names = [one.decode() for one in run.hdf5["digests/kept"][:].tolist()]
     for index, step in enumerate(run.state_steps.tolist()):
         for place, name in enumerate(names):
-            found = row_digests(run.hdf5[f"optimizer/{name}"][index][None])[0]
-            wrong = np.flatnonzero(found != run.hdf5["digests/optimizer"][index, :, place])
+            actual = row_digests(run.hdf5[f"optimizer/{name}"][index][None])[0]
+            wrong = np.flatnonzero(actual != run.hdf5["digests/optimizer"][index, :, place])
             yield from (f"optimizer/{name} of seed {run.seeds[seed]} at step {step}" for seed in wrong.tolist())
 
 

@@ -71,7 +71,7 @@ def metrics_of(config: Config, some_seen: bool = False) -> dict[str, str]:
     else:
         is_right, nothing = "the target's logit above all others, in 0..1; a tie is wrong", "logits are all equal"
         largest = "spread of the logits"
-    found = {
+    metrics = {
         "train_loss": f"mean {LOSSES[config.loss]} on the training set",
         "test_loss": f"mean {LOSSES[config.loss]} on the test set",
         "train_accuracy": f"share of training examples with {is_right}",
@@ -80,16 +80,16 @@ def metrics_of(config: Config, some_seen: bool = False) -> dict[str, str]:
         LARGEST_OUTPUT: f"largest {largest} on the training set; below {COLLAPSED_SHARE:g} the network has collapsed",
     }
     if some_seen:
-        found[UNSEEN_ACCURACY] = "test accuracy on inputs that are not in the training set; NaN where there are none"
+        metrics[UNSEEN_ACCURACY] = "test accuracy on inputs that are not in the training set; NaN where there are none"
     for mark, without in config.task.marks.items():
-        found[f"train_accuracy_{mark}"] = f"accuracy on the training examples that are {mark}, as they are labeled"
-        found[f"train_accuracy_{without}"] = f"accuracy on the training examples that are {without}"
+        metrics[f"train_accuracy_{mark}"] = f"accuracy on the training examples that are {mark}, as they are labeled"
+        metrics[f"train_accuracy_{without}"] = f"accuracy on the training examples that are {without}"
     if config.weight_decay_changes:
-        found["weight_decay"] = "weight decay of the next update"
+        metrics["weight_decay"] = "weight decay of the next update"
     for i, change in enumerate(config.weight_decay_changes):
         if change.awaits:
-            found[f"decay_change_{i}_step"] = f"step at whose end weight-decay change {i} was triggered; NaN before"
-    return found | {name: lookup(registry.METRICS, name, "metric").help for name in config.metrics}
+            metrics[f"decay_change_{i}_step"] = f"step at whose end weight-decay change {i} was triggered; NaN before"
+    return metrics | {name: lookup(registry.METRICS, name, "metric").help for name in config.metrics}
 
 
 def data_dims(name: str, ndim: int, test_is_shared: bool = True) -> tuple[str, ...]:

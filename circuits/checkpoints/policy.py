@@ -106,9 +106,9 @@ def _verdict(
 ) -> tuple[str, str]:
     try:
         with opened_for_verdict(path, undone=undone) as file:
-            found = _told(file, "format")
-            if found != file_format:
-                return "foreign", found if isinstance(found, str) else ""
+            stated = _told(file, "format")
+            if stated != file_format:
+                return "foreign", stated if isinstance(stated, str) else ""
             version = _told(file, "format_version")
             if isinstance(version, int) and version > format_version:
                 return "newer", str(version)

@@ -205,11 +205,11 @@ class Run:
 
     def optimizer_state(self, step: int) -> dict[str, np.ndarray]:
         """The optimizer's state as of a step of `state_steps`, by name, each (seed, …)."""
-        found = np.flatnonzero(self.state_steps == step)
-        if not found.size:
+        places = np.flatnonzero(self.state_steps == step)
+        if not places.size:
             kept = ", ".join(map(str, self.state_steps)) or "none (checkpoints.optimizer_state_every keeps some)"
             raise InputError(f"{self.path} keeps no optimizer state at step {step}. It keeps: {kept}.")
-        group, at = self._file["optimizer"], int(found[0])
+        group, at = self._file["optimizer"], int(places[0])
         names = sorted(name for name in group if name not in ("state_step", "seed"))
         state = {of_state(name): group[name][at] for name in names}
         if self.has_digests:
@@ -277,11 +277,11 @@ class Run:
         if step is not None:
             if checkpoint is not None:
                 raise InputError("Pass checkpoint or step, not both.")
-            found = np.flatnonzero(self.steps == step)
-            if not found.size:
+            places = np.flatnonzero(self.steps == step)
+            if not places.size:
                 near = int(self.steps[np.abs(self.steps - step).argmin()])
                 raise InputError(f"{self.path} keeps no checkpoint at step {step}. The nearest is step {near}.")
-            return int(found[0])
+            return int(places[0])
         index = -1 if checkpoint is None else checkpoint
         if not -self.n_checkpoints <= index < self.n_checkpoints:
             raise InputError(
@@ -322,13 +322,13 @@ class Run:
     def fingerprint(self) -> str:
         """Identifies the run and how far it is: a hash of config, creation time, steps, and digests if it has any."""
         text = f"{self.config.model_dump_json()} {self.created} {self.steps.tolist()}"
-        found = sha256(text.encode())
+        digest_of = sha256(text.encode())
         if self.has_digests:
             with self._opened.dataset("digests/checkpoint") as digests:
-                found.update(digests[: self.n_checkpoints].tobytes())
+                digest_of.update(digests[: self.n_checkpoints].tobytes())
             for name in sorted(name for name in self._file["data"] if name not in self._file):
-                found.update(self._file[f"data/{name}"].attrs["digest"].tobytes())
-        return found.hexdigest()[:16]
+                digest_of.update(self._file[f"data/{name}"].attrs["digest"].tobytes())
+        return digest_of.hexdigest()[:16]
 
     @property
     def _file(self) -> h5py.File:

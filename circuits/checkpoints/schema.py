@@ -97,11 +97,11 @@ def _check_version(file: h5py.File) -> None:
     if not isinstance(version, np.integer) or not 1 <= version <= FORMAT_VERSION:
         raise ValueError(f"its 'format_version' is {version!r}, not a number from 1 to {FORMAT_VERSION}")
     if version == 1:
-        found = [name for name in ("config_digest", "facts_digest") if name in file.attrs]
-        found += ["/digests"] if "digests" in file else []
-        found += [f"data/{name}" for name, item in _members(file, "data") if "digest" in item.attrs]
-        if found:
-            raise ValueError(f"its format version is 1, which has no digests, but there is one: {found[0]}")
+        digests = [name for name in ("config_digest", "facts_digest") if name in file.attrs]
+        digests += ["/digests"] if "digests" in file else []
+        digests += [f"data/{name}" for name, item in _members(file, "data") if "digest" in item.attrs]
+        if digests:
+            raise ValueError(f"its format version is 1, which has no digests, but there is one: {digests[0]}")
 
 
 def _trajectories(file: h5py.File, config: Config, n_checkpoints: int) -> None:
@@ -216,9 +216,9 @@ def _digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
         kept.append(("optimizer", "state_step", "kept", states))
     for name, along, dim, names in kept:
         dataset = _array(file, f"digests/{name}", (None, n_seeds, len(names)), "u")
-        found = [one.decode() for one in _array(file, f"digests/{dim}", (len(names),), "S")[:].tolist()]
-        if found != names:
-            raise ValueError(f"digests/{dim} names {found}, expected {names}")
+        labels = [one.decode() for one in _array(file, f"digests/{dim}", (len(names),), "S")[:].tolist()]
+        if labels != names:
+            raise ValueError(f"digests/{dim} names {labels}, expected {names}")
         n = n_checkpoints
         if along == "state_step":
             n = n_committed(file[along][:], planned_states(config), along)
@@ -259,10 +259,10 @@ def _find(file: h5py.File, name: str) -> h5py.Dataset:
 def _array(file: h5py.File, name: str, shape: tuple[int | None, ...], kinds: str) -> h5py.Dataset:
     """The array of that name, if it has that shape (None: any length) and a dtype of one of these NumPy kinds."""
     dataset = _find(file, name)
-    found = dataset.shape
-    if found is None or len(found) != len(shape) or any(s not in (None, f) for f, s in zip(found, shape, strict=True)):
+    has = dataset.shape
+    if has is None or len(has) != len(shape) or any(s not in (None, f) for f, s in zip(has, shape, strict=True)):
         wanted = ", ".join("any" if length is None else str(length) for length in shape)
-        raise ValueError(f"{name} has shape {found}, expected ({wanted})")
+        raise ValueError(f"{name} has shape {has}, expected ({wanted})")
     if dataset.dtype.kind not in kinds:
         raise ValueError(f"{name} has dtype {dataset.dtype}, which it cannot have")
     return dataset
@@ -270,8 +270,8 @@ def _array(file: h5py.File, name: str, shape: tuple[int | None, ...], kinds: str
 
 def _named(dataset: h5py.Dataset, dims: tuple[str, ...]) -> None:
     if dimensions(dataset) != dims:
-        found = ", ".join(dimensions(dataset))
-        raise ValueError(f"{dataset.name} has the dimensions ({found}), expected ({', '.join(dims)})")
+        actual = ", ".join(dimensions(dataset))
+        raise ValueError(f"{dataset.name} has the dimensions ({actual}), expected ({', '.join(dims)})")
 
 
 def _printable(data: Any) -> None:

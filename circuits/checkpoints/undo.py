@@ -44,11 +44,11 @@ class Kept(NamedTuple):
 
     def patches(self) -> list[tuple[int, bytes]]:
         """Where to put which bytes."""
-        end, found = 0, []
+        end, pieces = 0, []
         for start, length in self.extents:
-            found.append((start, self.values[end : end + length]))
+            pieces.append((start, self.values[end : end + length]))
             end += length
-        return found
+        return pieces
 
     def fits(self, file: h5py.File) -> bool:
         """Whether the run that comes out, open, has data and metadata where the copy says."""
@@ -97,20 +97,20 @@ def kept(path: Path) -> Kept | None:
     line, _, values = content.partition(b"\n")
     try:
         header = json.loads(line)
-        found = Kept(header["size"], header["extents"], header["witness"], header["digest"], values)
+        copy = Kept(header["size"], header["extents"], header["witness"], header["digest"], values)
     except (ValueError, RecursionError, TypeError, KeyError):
         return None
     is_whole = (
         header["format"] == FORMAT
-        and type(found.size) is int
-        and found.size <= size
-        and _are_ranges(found.extents, found.size)
-        and _are_ranges(found.witness, found.size)
-        and found.extents[0][0] == 0
-        and sum(length for _, length in found.extents) == len(values)
-        and _witness(path, found.witness) == found.digest
+        and type(copy.size) is int
+        and copy.size <= size
+        and _are_ranges(copy.extents, copy.size)
+        and _are_ranges(copy.witness, copy.size)
+        and copy.extents[0][0] == 0
+        and sum(length for _, length in copy.extents) == len(values)
+        and _witness(path, copy.witness) == copy.digest
     )
-    return found if is_whole else None
+    return copy if is_whole else None
 
 
 def has_undo(path: Path) -> bool:
@@ -148,29 +148,29 @@ def _metadata(path: Path, file: h5py.File) -> bytes:
 
 def _extents(file: h5py.File, size: int) -> Ranges:
     """Where the bytes of a file of this size lie that are not data."""
-    found, end = [], 0
+    ranges, end = [], 0
     for start, length in [*sorted(_data(file)), (size, 0)]:
         if start > end:
-            found.append([end, start - end])
+            ranges.append([end, start - end])
         end = max(end, start + length)
-    return found
+    return ranges
 
 
 def _unchanged(file: h5py.File) -> Ranges:
     """Where bytes lie that no change of metadata touches: all of /data, and the chunks of `step` with a checkpoint."""
-    found = []
+    ranges = []
     for item in file["data"].values():
         if item.chunks is None and item.id.get_offset() is not None:
-            found.append([item.id.get_offset(), item.id.get_storage_size()])
+            ranges.append([item.id.get_offset(), item.id.get_storage_size()])
     step = file["step"]
     n_written = int((step[:] != UNWRITTEN).sum())
 
     def look(one: h5py.h5d.StoreInfo) -> None:
         if one.chunk_offset[0] < max(n_written, 1):
-            found.append([one.byte_offset, one.size])
+            ranges.append([one.byte_offset, one.size])
 
     step.id.chunk_iter(look)
-    return sorted(found)
+    return sorted(ranges)
 
 
 def _witness(path: Path, extents: Ranges) -> str:
@@ -184,18 +184,18 @@ def _witness(path: Path, extents: Ranges) -> str:
 
 def _data(file: h5py.File) -> list[tuple[int, int]]:
     """Where the values of every array lie: offset and length of each chunk, or of the whole."""
-    found: dict[int, int] = {}
+    chunks: dict[int, int] = {}
 
     def look(_: str, item: h5py.Dataset | h5py.Group) -> None:
         if not isinstance(item, h5py.Dataset):
             return
         if item.chunks is not None:
-            item.id.chunk_iter(lambda one: found.__setitem__(one.byte_offset, one.size))
+            item.id.chunk_iter(lambda one: chunks.__setitem__(one.byte_offset, one.size))
         elif item.id.get_offset() is not None:
-            found[item.id.get_offset()] = item.id.get_storage_size()
+            chunks[item.id.get_offset()] = item.id.get_storage_size()
 
     file.visititems(look)
-    return list(found.items())
+    return list(chunks.items())
 
 
 def _are_ranges(found: Any, size: int) -> bool:

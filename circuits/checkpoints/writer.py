@@ -218,8 +218,8 @@ class Writer:
                 _put(group[self._in_file(name)], at, values[None])
             if "optimizer" in self._digests:
                 names = sorted(state, key=self._in_file)
-                found = [row_digests(state[name][None])[0] for name in names]  # (kept, seed)
-                _put(self._digests["optimizer"], at, np.stack(found, axis=-1)[None])
+                digests = [row_digests(state[name][None])[0] for name in names]  # (kept, seed)
+                _put(self._digests["optimizer"], at, np.stack(digests, axis=-1)[None])
             self.file.flush()
             _put(steps, at, np.array([step]))
             self.file.flush()
@@ -298,11 +298,11 @@ class Writer:
     def _digested(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         """(row, seed, digested) of checkpoints in the buffers."""
         metrics = {name: values for name, values in rows.items() if name.startswith("metrics/")}
-        found = [
+        digests = [
             row_digests(metrics_as_rows(metrics) if name == METRICS else rows[f"parameters/{name}"])
             for name in self._digested_names
         ]
-        return np.stack(found, axis=-1)
+        return np.stack(digests, axis=-1)
 
     def _in_file(self, state: str) -> str:
         return in_file(state) if self._digests else state  # version 1 has no digests, and the state's own names

@@ -87,7 +87,7 @@ def arities(flags: type, prefix: str = "--") -> dict[str, Arity]:
     >>> found["--lr"].number, found["--lr"].many
     (True, False)
     """
-    found: dict[str, Arity] = {}
+    arity_of: dict[str, Arity] = {}
     for one in fields(flags):
         markers = get_args(one.type)[1:] if get_origin(one.type) is Annotated else ()
         if tyro.conf.Positional in markers:
@@ -97,13 +97,13 @@ def arities(flags: type, prefix: str = "--") -> dict[str, Arity]:
             one.default_factory if isinstance(one.default_factory, type) and is_dataclass(one.default_factory) else None
         )
         if nested:
-            found |= arities(nested, f"{name}.")
+            arity_of |= arities(nested, f"{name}.")
             continue
         append = tyro.conf.UseAppendAction in markers
         alternatives = _alternatives(one.type)
         plain = [each for each in alternatives if each is not types.NoneType]
         is_tuple = any(get_origin(each) is tuple for each in plain)
-        found[name] = Arity(
+        arity_of[name] = Arity(
             switch=plain == [bool] and tyro.conf.FlagConversionOff not in markers,
             many=is_tuple and not append,
             append=append,
@@ -111,7 +111,7 @@ def arities(flags: type, prefix: str = "--") -> dict[str, Arity]:
             choices=tuple(str(word) for each in plain if get_origin(each) is Literal for word in get_args(each))
             + ("None",) * (types.NoneType in alternatives),
         )
-    return found
+    return arity_of
 
 
 def names(flags: type) -> list[str]:

@@ -63,10 +63,10 @@ def _verify(path: Path) -> None:
     from circuits.checkpoints.run import open_run
 
     with open_run(path) as run:
-        found = damage(run, progress=True)
-        result(*found)
+        damages = damage(run, progress=True)
+        result(*damages)
         had = f"{count(run.n_checkpoints, 'checkpoint')} of {count(len(run.seeds), 'seed')}"
-        if found:
+        if damages:
             raise InputError(
                 f"{path} is damaged: what is listed above is not what was written. The rest can be read; for all of "
                 f"it, restore the file from a copy, or train it again."

@@ -147,8 +147,8 @@ def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
         result(
             f"{path}: {count(run.n_checkpoints, 'checkpoint')} of {count(len(run.seeds), 'seed')}, {size(run.nbytes)}"
         )
-        found = measured_phases(run)
-        result(*phase_tables(found)[0], *phase_remarks(found), *loss_remarks(run))
+        phases = measured_phases(run)
+        result(*phase_tables(phases)[0], *phase_remarks(phases), *loss_remarks(run))
         for warning in seen_warnings(run):
             remark(f"warning: {warning}")
         if run.parent and "neurons" not in run.parent:
@@ -284,10 +284,10 @@ def _stored(path: Path, expected: str | None) -> Config:
 
     mend(path, remark)
     with opened_run(path) as run:
-        found = run.config.name
-        if expected is not None and found != expected:
+        stored_name = run.config.name
+        if expected is not None and stored_name != expected:
             raise InputError(
-                f"{path} holds a run of '{found}', not of '{expected}'. Leave the preset out to resume it."
+                f"{path} holds a run of '{stored_name}', not of '{expected}'. Leave the preset out to resume it."
             )
         return run.config
 

@@ -131,10 +131,10 @@ def _append_all(path: Path, config: Config, networks: Callable[[int], Sequence[A
         for step in tqdm(
             steps, desc="converting", unit="checkpoint", file=sys.stderr, disable=None if progress else True
         ):
-            found = networks(step)
-            parameters = {name: np.stack([one[name] for one in found]).astype(config.dtype) for name in config.shapes}
+            arrays = networks(step)
+            parameters = {name: np.stack([one[name] for one in arrays]).astype(config.dtype) for name in config.shapes}
             with closing(choice.path(config, data, Start(step, parameters, {}, {}), choice.device)) as stepper:
-                row = stacked([found for lane in range(stepper.n_lanes) for found in stepper.snapshots(lane)])
+                row = stacked([arrays for lane in range(stepper.n_lanes) for arrays in stepper.snapshots(lane)])
             writer.append(step, step / config.steps_per_epoch, row)
 
 

@@ -148,18 +148,18 @@ def _listed(epochs: list[int], most: int = 5) -> str:
 def _config(
     place: Path, draw: str, n_test: int, batch_size: int, seeds: list[int], epochs: list[int], source: str
 ) -> Config:
-    found = _fields(place)
-    steps_per_epoch = -(-int(found["N"]) // max(batch_size, 1))
+    fields = _fields(place)
+    steps_per_epoch = -(-int(fields["N"]) // max(batch_size, 1))
     return parse(
         {
             "name": "parity-nn",
             "source": source,
             "task": {
-                "kind": "parity", "n": found["n"], "k": found["k"], "n_train": found["N"], "n_test": n_test,
+                "kind": "parity", "n": fields["n"], "k": fields["k"], "n_train": fields["N"], "n_test": n_test,
                 "draw": draw,
             },
-            "model": {"kind": "relu", "width": found["width"]},
-            "optimizer": {"kind": "sgd", "lr": found["lr"], "weight_decay": found["wd"]},
+            "model": {"kind": "relu", "width": fields["width"]},
+            "optimizer": {"kind": "sgd", "lr": fields["lr"], "weight_decay": fields["wd"]},
             "loss": "hinge",
             "batch_size": batch_size,
             "seeds": seeds,
@@ -171,18 +171,18 @@ def _config(
 def _fields(place: Path) -> Mapping[str, int | float]:
     """What the folders above say: n, k, N, lr, wd, width."""
     parts = Path(os.path.abspath(place)).parts[-len(_FIELDS) :]
-    found: dict[str, int | float] = {}
+    fields: dict[str, int | float] = {}
     for (name, number), part in zip(_FIELDS, parts, strict=False):
         prefix, _, value = part.partition("_")
         try:
             if prefix == name:
-                found[name] = number(value)
+                fields[name] = number(value)
         except ValueError:
             pass
-    missing = [name for name, _ in _FIELDS if name not in found]
+    missing = [name for name, _ in _FIELDS if name not in fields]
     if missing:
         raise InputError(
             f"{place} does not say what '{missing[0]}' is: expected folders {LAYOUT.rpartition('/seed')[0]}. For "
             f"checkpoints that lie elsewhere, use circuits convert state-dicts."
         )
-    return found
+    return fields

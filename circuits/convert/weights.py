@@ -55,19 +55,19 @@ def read_weights(
     InputError
         The file cannot be read, or a key is missing, too many, no floating tensor, or of another number of dimensions.
     """
-    found = _tensors(path)
-    keys = _chosen_keys(model, keys, found, signature)
-    missing = [key for key in keys.values() if key not in found]
+    tensors = _tensors(path)
+    keys = _chosen_keys(model, keys, tensors, signature)
+    missing = [key for key in keys.values() if key not in tensors]
     if missing:
-        raise InputError(f"{path} has no key '{missing[0]}'. It has: {', '.join(found) or 'none'}.")
-    surplus = [key for key in found if key not in keys.values()]
+        raise InputError(f"{path} has no key '{missing[0]}'. It has: {', '.join(tensors) or 'none'}.")
+    surplus = [key for key in tensors if key not in keys.values()]
     if surplus:
         raise InputError(
             f"{path} has also the key '{surplus[0]}', for which the {model.kind} model has no place: it would compute "
             f"something else without it."
         )
     dims = model.shapes(signature)
-    return {name: _array(path, key, found[key], dims[name][0]) for name, key in keys.items()}
+    return {name: _array(path, key, tensors[key], dims[name][0]) for name, key in keys.items()}
 
 
 def sizes(parameters: Mapping[str, np.ndarray], model: Model, signature: Signature = ONE_NUMBER) -> dict[str, int]:
@@ -118,16 +118,16 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what cannot be read raises
-            found = torch.load(path, weights_only=True, map_location="cpu", mmap=zipfile.is_zipfile(path))
+            loaded = torch.load(path, weights_only=True, map_location="cpu", mmap=zipfile.is_zipfile(path))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}.") from None
     except Exception as error:  # whatever a damaged or hostile pickle makes the reader stumble over
         if pointer := lfs_pointer(path):
             raise InputError(f"{path} is {pointer}.") from None
         raise InputError(f"{path} {_why_not(str(error), zipfile.is_zipfile(path))}") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path} holds a {type(found).__name__}, not the tensors by name that state_dict() gives.")
-    return {str(key): value for key, value in found.items()}
+    if not isinstance(loaded, dict):
+        raise InputError(f"{path} holds a {type(loaded).__name__}, not the tensors by name that state_dict() gives.")
+    return {str(key): value for key, value in loaded.items()}
 
 
 def _refuse_large(path: Path) -> None:

@@ -18,13 +18,13 @@ MOST_LINES = 8  # a further dimension of at most so many entries is drawn, one l
 
 def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
     """A figure for every numeric variable over step and seed, and at most one further short dimension."""
-    found = []
+    drawn = []
     for name, values in result.data_vars.items():
         others = [dim for dim in values.dims if dim not in ("step", "seed")]
         over_steps = {"step", "seed"} <= set(values.dims) and values.dtype.kind in "fiub"
         if name != DECAY and over_steps and len(others) <= 1 and all(values.sizes[dim] <= MOST_LINES for dim in others):
-            found.append(trajectory(result, str(name)))
-    return found
+            drawn.append(trajectory(result, str(name)))
+    return drawn
 
 
 def trajectory(result: xr.Dataset, name: str) -> go.Figure:

@@ -219,17 +219,17 @@ def _points(
         marker = {"size": 4, "color": clusters, "colorscale": scale, "cmin": 0, "cmax": len(labels)}
         names = [labels[one] for one in clusters]
         return [go.Scatter(x=points[:, 0], y=points[:, 1], text=names, marker=marker, showlegend=False, **look)]
-    found = []
+    traces = []
     for index, label in enumerate(labels):
         own = clusters == index
         color, shape = _style(index, len(labels))
-        found.append(
+        traces.append(
             go.Scatter(
                 x=points[own, 0], y=points[own, 1], text=[label] * int(own.sum()), name=label, legendgroup=label,
                 showlegend=first, marker={"size": 5, "color": color, "symbol": shape}, **look,
             )
         )  # fmt: skip
-    return found
+    return traces
 
 
 def _style(index: int, n_labels: int) -> tuple[str, str]:

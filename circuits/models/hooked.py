@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 def hook_names(model: Model, network: Network, signature: Signature) -> list[str]:
     """Names of the values that a network passes through its tap, in their order."""
-    found: list[str] = []
+    names: list[str] = []
 
     def tap(name: str, value: Any) -> Any:
-        found.append(name)
+        names.append(name)
         return value
 
     with torch.no_grad():
         network(torch.zeros(1, signature.n_inputs), tap)
-    return found
+    return names
 
 
 def hooked(model: Model, parameters: Mapping[str, np.ndarray], signature: Signature) -> HookedRootModule:

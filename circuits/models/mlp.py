@@ -66,17 +66,17 @@ class MLP(Model):
         """Drawn in the order of `shapes` from one stream per seed."""
         random = generator("init", seed)
         shapes = self.shapes(signature)
-        found = {}
+        parameters = {}
         for name, (_, shape) in shapes.items():
             if name == "embed":
                 continue
             fan_in = shapes[name.rpartition(".")[0] + ".W"][1][-1]
             if self.init == "normal":
                 is_bias = name.endswith(".b")
-                found[name] = np.zeros(shape) if is_bias else random.normal(0, fan_in**-0.5, shape)
+                parameters[name] = np.zeros(shape) if is_bias else random.normal(0, fan_in**-0.5, shape)
             else:
-                found[name] = np.asarray(random.uniform(-(fan_in**-0.5), fan_in**-0.5, shape))
-        return found
+                parameters[name] = np.asarray(random.uniform(-(fan_in**-0.5), fan_in**-0.5, shape))
+        return parameters
 
     def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched) -> Any:
         """Outputs (example,) or (example, class); hook points `hidden.I.hook_pre` and `hidden.I.hook_post`."""

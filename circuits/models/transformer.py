@@ -147,16 +147,16 @@ class Transformer(Model):
         """
         random = generator("init", seed)
         scale = 0.8 / math.sqrt(self.d_model)
-        found = {}
+        parameters = {}
         for name, (_, shape) in self.shapes(signature).items():
             if _is_bias(name):
-                found[name] = np.zeros(shape)
+                parameters[name] = np.zeros(shape)
             elif name.endswith(".w"):
-                found[name] = np.ones(shape)
+                parameters[name] = np.ones(shape)
             else:
                 smaller = math.sqrt(2 * self.n_layers) if name.endswith(OUTPUTS) else 1.0
-                found[name] = random.normal(0.0, scale / smaller, shape)
-        return found
+                parameters[name] = random.normal(0.0, scale / smaller, shape)
+        return parameters
 
     def forward(
         self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched

@@ -23,12 +23,12 @@ def preset(name: str) -> Config:
     300
     """
     group, _, one = name.partition("/")
-    found = preset_configs(group)
-    if name in found:
-        return found[name]
+    parts = preset_configs(group)
+    if name in parts:
+        return parts[name]
     if one:
-        raise InputError(f"Preset '{group}' has no '{one}'. {nearest(name, found)}")
-    raise InputError(f"Preset '{name}' is {len(found)} configs: {', '.join(found)}. Name one, or use preset_configs.")
+        raise InputError(f"Preset '{group}' has no '{one}'. {nearest(name, parts)}")
+    raise InputError(f"Preset '{name}' is {len(parts)} configs: {', '.join(parts)}. Name one, or use preset_configs.")
 
 
 def preset_configs(name: str) -> dict[str, Config]:

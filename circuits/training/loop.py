@@ -153,13 +153,13 @@ def begin(
 def versions() -> dict[str, str]:
     """Versions of Python, the platform and the libraries that matter, as stored in every run."""
     names = ("grokking-circuits", "torch", "numpy", "scipy", "numba", "h5py", "xarray")
-    found = {"python": python_version(), "platform": platform()}
+    installed = {"python": python_version(), "platform": platform()}
     for name in names:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed
 
 
 def advance_to_the_end(

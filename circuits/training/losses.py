@@ -122,9 +122,9 @@ def marked_accuracies(config: Config, n: int, n_right: int, marked: Mapping[str,
     def share(correct: int, of: int) -> float:
         return correct / of if of else float("nan")
 
-    found = {}
+    accuracies = {}
     for mark, without in config.task.marks.items():
         of, correct = marked[mark]
-        found[f"train_accuracy_{mark}"] = share(correct, of)
-        found[f"train_accuracy_{without}"] = share(n_right - correct, n - of)
-    return found
+        accuracies[f"train_accuracy_{mark}"] = share(correct, of)
+        accuracies[f"train_accuracy_{without}"] = share(n_right - correct, n - of)
+    return accuracies

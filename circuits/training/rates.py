@@ -89,13 +89,13 @@ class Pace:
 
     def metrics(self, network: int, step: int) -> dict[str, float]:
         """What a checkpoint stores of it: the rates in force, and when changes were triggered."""
-        found: dict[str, float] = {}
+        rates: dict[str, float] = {}
         if self._changes:
-            found["weight_decay"] = self.weight_decay(network, step)
+            rates["weight_decay"] = self.weight_decay(network, step)
         for i, change in enumerate(self._changes):
             if change.awaits:
-                found[met_at(i)] = self._met[network][i]
-        return found
+                rates[met_at(i)] = self._met[network][i]
+        return rates
 
     def _due(self, network: int) -> list[float]:
         """Step from which each change holds; infinity if that is not known yet."""

@@ -75,11 +75,11 @@ def ticket_start(run: Run, seed: int, neurons: Sequence[int]) -> Start:
     """
     if not run.n_checkpoints or run.steps[0] != 0:
         raise InputError(f"{run.path} does not hold step 0, where the neurons began. Use the run that it is of.")
-    found = run.arrays(seed, 0)
+    arrays = run.arrays(seed, 0)
     shapes = run.config.shapes
     parameters = {
         name: values[list(neurons)][None] if shapes[name][0][:1] == ("neuron",) else values[None]
-        for name, values in found.items()
+        for name, values in arrays.items()
     }
     return Start(0, parameters, {}, {})
 

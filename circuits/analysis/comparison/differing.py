@@ -33,9 +33,9 @@ def differing_values(configs: Sequence[Config]) -> dict[str, list[str]]:
     """
     flat = [_flat(config.model_dump(mode="json")) for config in configs]
     names = list(dict.fromkeys(name for one in flat for name in one))
-    found = {name: _told(name, flat) for name in names if name not in UNTOLD and _differs(name, flat)}
-    first = {name: values for name, values in found.items() if name.partition(".")[0] not in LATER}
-    return first or found
+    values = {name: _told(name, flat) for name in names if name not in UNTOLD and _differs(name, flat)}
+    first = {name: texts for name, texts in values.items() if name.partition(".")[0] not in LATER}
+    return first or values
 
 
 def differing_fields(configs: Sequence[Config]) -> list[str]:
@@ -50,21 +50,21 @@ def differing_fields(configs: Sequence[Config]) -> list[str]:
     >>> differing_fields([one, one])
     ['merrill-2023', 'merrill-2023']
     """
-    found = differing_values(configs)
-    if not 0 < len(found) <= MOST_FIELDS:
+    fields = differing_values(configs)
+    if not 0 < len(fields) <= MOST_FIELDS:
         return [config.name for config in configs]
-    rows = list(zip(*found.values(), strict=True))
-    labels = [", ".join(f"{name} {value}" for name, value in zip(found, row, strict=True) if value) for row in rows]
+    rows = list(zip(*fields.values(), strict=True))
+    labels = [", ".join(f"{name} {value}" for name, value in zip(fields, row, strict=True) if value) for row in rows]
     return [label or config.name for label, config in zip(labels, configs, strict=True)]
 
 
 def _flat(part: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted names and values, of nested parts too."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in part.items():
         nested = isinstance(value, Mapping) and name not in WHOLE
-        found |= _flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
-    return found
+        flat |= _flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+    return flat
 
 
 def _differs(name: str, flat: Sequence[Mapping[str, Any]]) -> bool:

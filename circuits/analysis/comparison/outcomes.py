@@ -43,7 +43,7 @@ def outcomes(runs: Mapping[str, Run], options: WalkOptions = WalkOptions()) -> x
     """
     if not runs:
         raise InputError("There is no run to compare. Pass one or more runs.")
-    found = []
+    datasets = []
     for run in runs.values():
         if run.n_checkpoints == 0:
             raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
@@ -56,8 +56,8 @@ def outcomes(runs: Mapping[str, Run], options: WalkOptions = WalkOptions()) -> x
         columns = {name: ("seed", when[name].values) for name in PHASES}
         columns |= {name: ("seed", values.values) for name, values in ends.items()}
         columns |= {name: ("seed", when[name].values) for name in CENSORED}
-        found.append(xr.Dataset(columns, {"seed": np.array(run.seeds)}))
-    joined = xr.concat(found, dim="run", join="outer", fill_value=dict.fromkeys(CENSORED, False))
+        datasets.append(xr.Dataset(columns, {"seed": np.array(run.seeds)}))
+    joined = xr.concat(datasets, dim="run", join="outer", fill_value=dict.fromkeys(CENSORED, False))
     joined = joined.set_coords(CENSORED)
     for name in joined:
         joined[name].attrs = {"long_name": str(name).replace("_", " ")}

@@ -70,14 +70,14 @@ class AllTuples:
         Tuples that the group has not, because one operand is 0, are in none.
         """
         task: Any = self.config.task
-        found = np.zeros((len(run.seeds), len(SETS), len(self.group.sums)), bool)
+        masks = np.zeros((len(run.seeds), len(SETS), len(self.group.sums)), bool)
         for seed in range(len(run.seeds)):
             for place, name in enumerate(SETS[:2]):
                 inputs = run.all_data[f"{name}_inputs"].values
                 positions = self.group.positions(task.decode(inputs[seed] if inputs.ndim == 3 else inputs))
-                found[seed, place, positions[positions >= 0]] = True
-        found[:, -1] = True
-        return found[:, :, self.group.by_sum]
+                masks[seed, place, positions[positions >= 0]] = True
+        masks[:, -1] = True
+        return masks[:, :, self.group.by_sum]
 
     @property
     def table_names(self) -> list[str]:

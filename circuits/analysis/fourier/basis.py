@@ -121,8 +121,8 @@ def strongest_frequencies(table: Float[np.ndarray, "element feature"]) -> Int[np
 def _squares(table: Float[np.ndarray, "element feature"]) -> Float[np.ndarray, "frequency feature"]:
     """Squared coefficients of the cosine and the sine of each frequency together, in float64."""
     squares = cyclic_coefficients(table.astype(np.float64))[1:] ** 2
-    found: np.ndarray = np.add.reduceat(squares, np.arange(0, len(squares), 2), axis=0)
-    return found
+    sums: np.ndarray = np.add.reduceat(squares, np.arange(0, len(squares), 2), axis=0)
+    return sums
 
 
 def gini(sizes: Float[np.ndarray, " frequency"]) -> float:

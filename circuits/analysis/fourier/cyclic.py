@@ -82,14 +82,14 @@ class CyclicGroup:
         >>> cyclic_group("x*y", 5).positions(np.array([[1, 1], [2, 4], [0, 1]])).tolist()
         [0, 6, -1]
         """
-        found = np.zeros(len(operands), np.int64)
+        places = np.zeros(len(operands), np.int64)
         outside = np.zeros(len(operands), bool)
         for residues, column in zip(self.residues, operands.T, strict=True):
             element = np.full(max(int(residues.max()), int(column.max(initial=0))) + 1, -1)
             element[residues] = np.arange(self.order)
-            found = found * self.order + element[column]
+            places = places * self.order + element[column]
             outside |= element[column] < 0
-        return np.where(outside, -1, found)
+        return np.where(outside, -1, places)
 
 
 def cyclic_group(operation: str, p: int, n_operands: int = 2) -> CyclicGroup:
@@ -138,10 +138,10 @@ def powers(g: int, p: int) -> Int[np.ndarray, " exponent"]:
     >>> powers(3, 7).tolist()
     [1, 3, 2, 6, 4, 5]
     """
-    found = [1]
+    elements = [1]
     for _ in range(p - 2):
-        found.append(found[-1] * g % p)
-    return np.array(found)
+        elements.append(elements[-1] * g % p)
+    return np.array(elements)
 
 
 def primitive_root(p: int) -> int | None:

@@ -64,9 +64,9 @@ def logit_frequencies(
     logits -= logits.mean(axis=2, keepdims=True)
     averaged = logits.mean(axis=1)
     k = np.arange(1, n_frequencies(m) + 1)
-    found = scipy.fft.fft2(averaged)[k, -k]  # Σ L̄(s, c) exp(-2πik(s - c)/m)
+    amplitudes = scipy.fft.fft2(averaged)[k, -k]  # Σ L̄(s, c) exp(-2πik(s - c)/m)
     norm = np.where(2 * k == m, m**2, m**2 / 2)  # Σ cos² over sums and classes
-    amplitude = found / norm
+    amplitude = amplitudes / norm
     total = _sum_of_squares(logits, by_sum)
     explained = by_sum.shape[1] * amplitude.real**2 * norm
     biases = logits.shape[0] * logits.shape[1] * float((averaged.mean(axis=0) ** 2).sum())

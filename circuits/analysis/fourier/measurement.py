@@ -68,10 +68,10 @@ class Views:
         """Frequencies in weights, neurons and logits; `by_sum`, the logits themselves."""
         neurons, logits = self.tuples.values(net)
         by_sum = logits[self.group.by_sum]
-        found = logit_frequencies(by_sum, self.group.classes)
+        wave = logit_frequencies(by_sum, self.group.classes)
         values = {
-            "by_sum": by_sum, "logit_cos": found.cosine, "logit_sin": found.sine,
-            "logit_share": found.share, "wave_share": found.wave_share, "bias_share": np.array(found.bias_share),
+            "by_sum": by_sum, "logit_cos": wave.cosine, "logit_sin": wave.sine,
+            "logit_share": wave.share, "wave_share": wave.wave_share, "bias_share": np.array(wave.bias_share),
         }  # fmt: skip
         values |= self._weights(net)
         return values if neurons is None else values | self._neurons(net, neurons)
@@ -112,21 +112,21 @@ class Views:
         return values
 
     def _neurons(self, net: Network, activations: np.ndarray) -> dict[str, np.ndarray]:
-        found = neuron_frequencies(activations)
-        share = found.linear_share + found.product_share
-        counted = found.frequency[(found.frequency > 0) & (share > CLUSTERED)]
+        neurons = neuron_frequencies(activations)
+        share = neurons.linear_share + neurons.product_share
+        counted = neurons.frequency[(neurons.frequency > 0) & (share > CLUSTERED)]
         values = {
-            "neuron_frequency": found.frequency.astype(np.int16),
+            "neuron_frequency": neurons.frequency.astype(np.int16),
             "neuron_share": share,
-            "neuron_linear_share": found.linear_share,
-            "neuron_product_share": found.product_share,
-            "neuron_phase": found.phase,
+            "neuron_linear_share": neurons.linear_share,
+            "neuron_product_share": neurons.product_share,
+            "neuron_phase": neurons.phase,
             "cluster_size": np.bincount(counted, minlength=n_frequencies(self.group.order) + 1)[1:],
         }
         readout = None if self.layer is None else self.tuples.of_classes(self.layer.readout(net))
         if readout is not None:
-            out = output_phases(readout.T, found.frequency)
-            residual = phase_residuals(found.phase, out)
+            out = output_phases(readout.T, neurons.frequency)
+            residual = phase_residuals(neurons.phase, out)
             values |= {"neuron_output_phase": out, "phase_residual": residual}
         narrow = {name for name in values if values[name].dtype == np.float64}
         return {name: value.astype(np.float32) if name in narrow else value for name, value in values.items()}

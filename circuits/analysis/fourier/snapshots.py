@@ -22,8 +22,8 @@ SHOWN_NEURONS = 6
 
 def shown_checkpoints(run: Run, options: FourierOptions) -> Int[np.ndarray, " shown"]:
     """Indices of the checkpoints that are kept in full, ascending and different."""
-    reached = [found[~np.isnan(found)] for found in phase_checkpoints(run, options)]
-    medians = [float(np.median(found)) for found in reached if found.size]
+    reached = [of_phase[~np.isnan(of_phase)] for of_phase in phase_checkpoints(run, options)]
+    medians = [float(np.median(of_phase)) for of_phase in reached if of_phase.size]
     between = [sum(medians) / 2] if len(medians) == 2 else []
     return np.unique(np.rint([0, *medians, *between, run.n_checkpoints - 1]).astype(np.int64))
 
@@ -91,18 +91,18 @@ def shown(
         return pictures
 
     names = {name: name for name in run.config.shapes}
-    found = walk(run, checkpoints, one, what="shown", names=names)
+    pictures_of = walk(run, checkpoints, one, what="shown", names=names)
     labels = basis_labels(m)
     coords = {"shown": run.steps[checkpoints], "seed": list(run.seeds), "x_wave": labels, "y_wave": labels}
     attrs = {"long_name": "norm of the logits over classes, in the 2-D basis"}
-    result = xr.Dataset({"shown_logits": (("shown", "seed", "x_wave", "y_wave"), found["logits"], attrs)}, coords)
+    result = xr.Dataset({"shown_logits": (("shown", "seed", "x_wave", "y_wave"), pictures_of["logits"], attrs)}, coords)
     result = result.assign_coords(shown_epoch=("shown", run.epochs[checkpoints]))
     if neurons is None:
         return result
     at = np.take_along_axis(at_end["neuron_frequency"], neurons, axis=1)
     dims = ("shown", "seed", "shown_neuron", "x", "y")
     return result.assign(
-        shown_activation=(dims, found["activation"], {"long_name": "activation of a neuron"}),
+        shown_activation=(dims, pictures_of["activation"], {"long_name": "activation of a neuron"}),
         shown_neuron_index=(("seed", "shown_neuron"), neurons),
         shown_neuron_frequency=(("seed", "shown_neuron"), at),
     ).assign_coords(x=tuples.group.residues[0], y=tuples.group.residues[1])

@@ -23,8 +23,8 @@ def fourier_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
         for name in ("phase_agreement", "embedding_gini"):
             cells.append(number(at[name].mean(), ".3f") if name in at else "–")
         table.add_row(str(seed), listed + (" …" if n_key > MOST_LISTED else ""), *cells)
-        found = (("loss", "test"), ("restricted_loss", "test"), ("excluded_loss", "train"))
-        losses.add_row(str(seed), *(number(at[name].sel(set=which), ".3g") for name, which in found))
+        columns = (("loss", "test"), ("restricted_loss", "test"), ("excluded_loss", "train"))
+        losses.add_row(str(seed), *(number(at[name].sel(set=which), ".3g") for name, which in columns))
     summed = attrs["sum"]
     title = (
         f"Fourier analysis of {attrs['operation']} on {attrs['group']}, at epoch {float(dataset['epoch'][-1]):g}.\n"

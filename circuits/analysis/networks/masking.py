@@ -60,7 +60,7 @@ class Masked:
         """
         import torch
 
-        found = []
+        parts = []
         for start in range(0, len(inputs), EXAMPLES_AT_ONCE):
             part = slice(start, start + EXAMPLES_AT_ONCE)
             pruned = None if kept is None else torch.from_numpy(~(kept if kept.ndim == 1 else kept[part]))
@@ -72,21 +72,21 @@ class Masked:
                     pruned = pruned.reshape(len(pruned), *[1] * (values.ndim - 2), -1)
                 return values.masked_fill(pruned, 0.0)  # not a product: it would keep a NaN
 
-            found.append(self._forward(inputs[part], tap))
-        return np.concatenate(found)
+            parts.append(self._forward(inputs[part], tap))
+        return np.concatenate(parts)
 
     def values(self, inputs: Shaped[np.ndarray, "example input"]) -> Float[np.ndarray, "example neuron"]:
         """The neurons' values; where the layer has several positions, at the last."""
-        found = []
+        parts = []
 
         def tap(name: str, value: Any) -> Any:
             if name == self.layer.hook:
-                found.append((value if value.ndim == 2 else value[:, -1]).numpy().copy())
+                parts.append((value if value.ndim == 2 else value[:, -1]).numpy().copy())
             return value
 
         for start in range(0, len(inputs), EXAMPLES_AT_ONCE):
             self._forward(inputs[start : start + EXAMPLES_AT_ONCE], tap)
-        return np.concatenate(found)
+        return np.concatenate(parts)
 
     def separated(
         self, inputs: Shaped[np.ndarray, "example input"]

@@ -137,12 +137,12 @@ OWN = ("certified_margin", *SHARED, "fewest_flips_min", "fewest_flips_median", "
 
 
 def _empty(shape: tuple[int, int], n_patterns: int, n_inputs: int) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {name: np.full(shape, np.nan) for name in OWN}
-    found["verdict"] = np.full(shape, "none", "<U9")
-    found["bits_recovered"] = np.zeros(shape, bool)
-    found["worst_input"] = np.zeros((*shape, n_inputs), np.int8)
-    found |= {name: np.full((*shape, n_patterns), np.nan) for name in ("pattern_lower", "pattern_upper")}
-    return found
+    arrays: dict[str, np.ndarray] = {name: np.full(shape, np.nan) for name in OWN}
+    arrays["verdict"] = np.full(shape, "none", "<U9")
+    arrays["bits_recovered"] = np.zeros(shape, bool)
+    arrays["worst_input"] = np.zeros((*shape, n_inputs), np.int8)
+    arrays |= {name: np.full((*shape, n_patterns), np.nan) for name in ("pattern_lower", "pattern_upper")}
+    return arrays
 
 
 def _fill(

@@ -186,14 +186,14 @@ def warnings_about(run: Run, result: xr.Dataset) -> list[str]:
         if (fate := str(at["verdict"].values)) in ("collapsed", "diverged"):
             lines.append(f"seed {seed} {fate}, so there is no circuit.")
             continue
-        found = np.flatnonzero(at["bit_found"].values).tolist()
+        bits = np.flatnonzero(at["bit_found"].values).tolist()
         if bool(at["bits_ambiguous"]):
             lines.append(
                 f"seed {seed}: the weights do not say which bits are relevant, the clearest gap is "
                 f"{float(at['bit_gap']):.2f}; its gates are read on the task's bits and mean little."
             )
-        elif set(found) != relevant:
-            lines.append(f"seed {seed}: the weights single out the bits {found}, the task's are {sorted(relevant)}.")
+        elif set(bits) != relevant:
+            lines.append(f"seed {seed}: the weights single out the bits {bits}, the task's are {sorted(relevant)}.")
         if not float(at["final_margin"].sel(part="network")) > 0:
             lines.append(f"seed {seed}: averaged over the other bits, its network does not compute parity.")
     if np.isnan(result["least_cost"]):

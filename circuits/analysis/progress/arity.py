@@ -57,11 +57,11 @@ def arities(
     inputs = np.ascontiguousarray(inputs[by_margin], np.float64)
     reach = np.abs(inputs).max(axis=0, initial=0.0)
     influence = np.abs(u) * (np.abs(W) @ reach)
-    found = np.zeros(len(W), np.int16)
+    counts = np.zeros(len(W), np.int16)
     at = np.flatnonzero(influence * SLACK >= np.abs(outputs).min(initial=np.inf))  # of the others not one bit matters
     by_size = np.argsort(-np.abs(W[at]), axis=1, kind="stable")
-    found[at] = _arities(W[at], b[at], u[at], inputs, outputs[by_margin], reach, by_size)
-    return found
+    counts[at] = _arities(W[at], b[at], u[at], inputs, outputs[by_margin], reach, by_size)
+    return counts
 
 
 @no_type_check
@@ -69,7 +69,7 @@ def arities(
 def _arities(W, b, u, inputs, outputs, reach, by_size):
     width, n_inputs = W.shape
     n_examples = len(inputs)
-    found = np.empty(width, np.int16)
+    counts = np.empty(width, np.int16)
     weights, most = np.empty(n_inputs), np.empty(n_inputs + 1)
     whole, partial, known = np.empty(n_examples), np.empty(n_examples), np.empty(n_examples, np.int64)
     for j in range(width):
@@ -109,5 +109,5 @@ def _arities(W, b, u, inputs, outputs, reach, by_size):
             if agrees:
                 arity = m
                 break
-        found[j] = arity
-    return found
+        counts[j] = arity
+    return counts

@@ -102,7 +102,7 @@ def change_points(
     names, epochs = curves.names, curves.epochs
     logs = curves.logs(start, log_scale)
     shape = (len(names), len(curves.seeds))
-    found = {name: np.full(shape, 0 if name in COUNTS else np.nan) for name in VARIABLES}
+    arrays = {name: np.full(shape, 0 if name in COUNTS else np.nan) for name in VARIABLES}
     flags = {name: np.zeros(shape, bool) for name in FLAGS}
     share = np.full((len(names), len(epochs), shape[1]), np.nan)
     for row, column in np.ndindex(*shape):
@@ -113,18 +113,18 @@ def change_points(
             continue
         flags["onset_censored"][row, column], flags["end_censored"][row, column] = ramp.censored
         for key, value in _described(ramp, epochs).items():
-            found[key][row, column] = value
+            arrays[key][row, column] = value
         share[row, window, column] = (curve - ramp.before) / (ramp.after - ramp.before)
     if reference in names:
         place = names.index(reference)
-        counts = found["direction"][place] > 0 if reference.endswith(ACCURACY) else np.ones(shape[1], bool)
-        found |= lags(found, place, counts if generalized is None else counts & generalized)
-    low, high = found["onset_low"], found["onset_high"]
-    found["rank"], found["rank_high"] = ranks(low, high)
-    earliest = earliest_measures(names, low, high, found["explained"])
+        counts = arrays["direction"][place] > 0 if reference.endswith(ACCURACY) else np.ones(shape[1], bool)
+        arrays |= lags(arrays, place, counts if generalized is None else counts & generalized)
+    low, high = arrays["onset_low"], arrays["onset_high"]
+    arrays["rank"], arrays["rank_high"] = ranks(low, high)
+    earliest = earliest_measures(names, low, high, arrays["explained"])
     of_choices, of_seeds = agreement(earliest, [curves.earliest(*choice) for choice in choices])
     variables = {
-        **{name: (found[name].astype(np.int64 if name in COUNTS else np.float64), VARIABLES[name]) for name in found},
+        **{name: (arrays[name].astype(np.int64 if name in COUNTS else np.float64), VARIABLES[name]) for name in arrays},
         **{name: (flags[name], FLAGS[name]) for name in FLAGS},
     }
     chosen = {"long_name": "share of the analysis choices in which it is the earliest", "n_choices": len(choices)}
@@ -155,17 +155,17 @@ def flattened(result: xr.Dataset | Mapping[str, xr.DataArray]) -> dict[str, xr.D
     >>> list(flattened(xr.Dataset({"norm": (dims, np.zeros((3, 2, 2)))}, coords)))
     ['norm W', 'norm u']
     """
-    found = {}
+    curves = {}
     for name, values in result.items():
         others = [dim for dim in values.dims if dim not in ("step", "seed")]
         if not {"step", "seed"} <= set(values.dims) or values.dtype.kind not in "fiub" or len(others) > 1:
             continue
         if not others:
-            found[str(name)] = values
+            curves[str(name)] = values
         elif values.sizes[others[0]] <= MOST_LABELS:
             for index, label in enumerate(values[others[0]].values.tolist()):
-                found[f"{name} {label}"] = values.isel({others[0]: index}, drop=True)
-    return found
+                curves[f"{name} {label}"] = values.isel({others[0]: index}, drop=True)
+    return curves
 
 
 def _described(ramp: ChangingRamp, epochs: Float[np.ndarray, " step"]) -> dict[str, float]:

@@ -86,7 +86,7 @@ def loss_spectra(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset |
     spacing = float(run.epochs[2] - run.epochs[1])
     with np.errstate(divide="ignore", invalid="ignore"):
         curves = {name: np.log10(run.metrics[f"{name}_loss"].values[1 : n + 1].astype(np.float64)) for name in CURVES}
-    found = [[spectrum(of_seed, spacing) for of_seed in curves[name].T] for name in CURVES]
+    spectra = [[spectrum(of_seed, spacing) for of_seed in curves[name].T] for name in CURVES]
     along = {
         "long_name": "power of log10 loss",
         "first_epoch": float(run.epochs[1]),
@@ -95,19 +95,19 @@ def loss_spectra(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset |
     return xr.Dataset(
         {
             "loss_spectrum": (
-                ("curve", "seed", "curve_frequency"), np.array([[one.power for one in row] for row in found]), along
+                ("curve", "seed", "curve_frequency"), np.array([[one.power for one in row] for row in spectra]), along
             ),
             "loss_activity": (
-                ("curve", "seed"), np.array([[one.activity for one in row] for row in found]),
+                ("curve", "seed"), np.array([[one.activity for one in row] for row in spectra]),
                 {"long_name": "variance of log10 loss about its line"},
             ),
             "loss_mobility": (
-                ("curve", "seed"), np.array([[one.mobility for one in row] for row in found]),
+                ("curve", "seed"), np.array([[one.mobility for one in row] for row in spectra]),
                 {"long_name": "mean angular frequency of the loss curve", "units": "1/epoch"},
             ),
         },
         {
             "curve": list(CURVES), "seed": list(run.seeds),
-            "curve_frequency": ("curve_frequency", found[0][0].frequencies, {"long_name": "cycles per epoch"}),
+            "curve_frequency": ("curve_frequency", spectra[0][0].frequencies, {"long_name": "cycles per epoch"}),
         },
     )  # fmt: skip

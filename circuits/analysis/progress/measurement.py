@@ -66,13 +66,13 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     left out, and the spectra where too few checkpoints are evenly spaced. The attribute `warnings` says where the
     training loss is rounded to 0.
     """
-    found = progress_measures(run, options, progress=progress)
-    spectra, when = loss_spectra(run, options), moved(run, options, found)
+    measures = progress_measures(run, options, progress=progress)
+    spectra, when = loss_spectra(run, options), moved(run, options, measures)
     for more in (spectra, when):
         if more is not None:
-            found = found.merge(more, compat="equals", join="exact").assign_attrs(found.attrs | more.attrs)
-    found.attrs["warnings"] = [*found.attrs.get("warnings", []), *loss_remarks(run)]
-    return found
+            measures = measures.merge(more, compat="equals", join="exact").assign_attrs(measures.attrs | more.attrs)
+    measures.attrs["warnings"] = [*measures.attrs.get("warnings", []), *loss_remarks(run)]
+    return measures
 
 
 def moved(
@@ -144,27 +144,27 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
             values[name][collapsed] = none
     coords = trajectory_coords(run, checkpoints)
     axes = ("step", "seed")
-    found = xr.Dataset(coords=coords)
-    found["parameter_norm"] = (axes, values["parameter_norm"], {"long_name": "L2 norm of all parameters"})
+    result = xr.Dataset(coords=coords)
+    result["parameter_norm"] = (axes, values["parameter_norm"], {"long_name": "L2 norm of all parameters"})
     layers = list(dict.fromkeys(layer_of_parameter(config).values()))
-    found["layer_norm"] = ((*axes, "layer"), values["layer_norm"], {"long_name": "L2 norm of the layer's parameters"})
+    result["layer_norm"] = ((*axes, "layer"), values["layer_norm"], {"long_name": "L2 norm of the layer's parameters"})
     for name in ("spectral_norm", "frobenius_norm"):
         long_name = name.replace("_", " ").replace("frobenius", "Frobenius")
-        found[name] = ((*axes, "matrix"), values[name], {"long_name": long_name})
-    found = found.assign_coords(layer=layers, matrix=matrix_names(config))
+        result[name] = ((*axes, "matrix"), values[name], {"long_name": long_name})
+    result = result.assign_coords(layer=layers, matrix=matrix_names(config))
     if config.prunable_layers:
         sizes = _sizes(run, checkpoints, options, progress)
-        found["effective_sparsity"] = (axes, sizes, {"long_name": "neurons in the active subnetwork"})
+        result["effective_sparsity"] = (axes, sizes, {"long_name": "neurons in the active subnetwork"})
         ratio = sizes / layer_of(run, options).width
-        found["sparsity_ratio"] = (axes, ratio, {"long_name": "effective sparsity / width"})
+        result["sparsity_ratio"] = (axes, ratio, {"long_name": "effective sparsity / width"})
     for index, (name, long_name) in enumerate(MARGINS.items()):
-        found[name] = (axes, values["margin"][..., index], {"long_name": long_name})
+        result[name] = (axes, values["margin"][..., index], {"long_name": long_name})
     degree = _degree(run)
     if degree is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
             normalized = values["margin"][..., 0] / values["parameter_norm"] ** degree
-        found["normalised_margin"] = (axes, normalized, {"long_name": f"least training margin / ‖θ‖^{degree}"})
-        found.attrs["degree"] = degree
+        result["normalised_margin"] = (axes, normalized, {"long_name": f"least training margin / ‖θ‖^{degree}"})
+        result.attrs["degree"] = degree
     if "sensitivity" in values:
         title: dict[str, object] = {
             "long_name": "bits whose flip changes the prediction",
@@ -172,13 +172,13 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
         }
         if config.task.parity_bits is not None:
             title["of_the_task"] = len(config.task.parity_bits)
-        found["sensitivity"] = (axes, values["sensitivity"][..., 0], title)
+        result["sensitivity"] = (axes, values["sensitivity"][..., 0], title)
         for index, end in enumerate(("low", "high"), 1):
             attrs = {"long_name": f"{end} end of its 95 % interval"}
-            found[f"sensitivity_{end}"] = (axes, values["sensitivity"][..., index], attrs)
+            result[f"sensitivity_{end}"] = (axes, values["sensitivity"][..., index], attrs)
     if "arity" in values:
-        _add_arity(found, values["arity"], neuron_groups(run, options).kept[0])
-    return found
+        _add_arity(result, values["arity"], neuron_groups(run, options).kept[0])
+    return result
 
 
 def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], dict[str, Any]]:
@@ -205,7 +205,7 @@ def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], 
         each = {which: margins(answers[which], of[1]) for which, of in sets[seed].items()}
         spectral = [spectral_norm(as_matrix(net[name], dims[name])) for name in matrices]
         of_margins = [statistic for own in each.values() for statistic in (own.min(), own.mean())]
-        found: dict[str, Any] = {
+        numbers: dict[str, Any] = {
             "layer_norm": norms,
             "parameter_norm": np.sqrt((norms**2).sum()),
             "spectral_norm": np.array(spectral, np.float64),
@@ -213,15 +213,15 @@ def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], 
             "margin": np.array(of_margins, np.float64),
         }
         if config.task.inputs_are_signs:
-            found["sensitivity"] = np.full(3, np.nan)
+            numbers["sensitivity"] = np.full(3, np.nan)
             if np.isfinite(answers["test"]).all():
                 counts = flips[seed](net)
-                found["sensitivity"][:] = counts.mean(), *mean_interval(counts, 0, config.task.signature.n_inputs)
+                numbers["sensitivity"][:] = counts.mean(), *mean_interval(counts, 0, config.task.signature.n_inputs)
         if relu is not None:
             on = answers["train"] if options.support == "train" else on_support[seed](net)
             W, b, u = (net[name] for name in relu)
-            found["arity"] = arities(W, b, u, supports[seed], on).astype(np.int16)
-        return found
+            numbers["arity"] = arities(W, b, u, supports[seed], on).astype(np.int16)
+        return numbers
 
     return one
 

@@ -92,8 +92,8 @@ def fitted_ramp(t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], 
     inflation = breakpoint_inflation(t, residuals, onset, end, float(rise[best]), coverage)
     most = rss[best] * np.exp(np.minimum(inflation * chdtri(1, 1 - coverage) / len(t), 500.0))
     places_of = (first, first), (first, last), (last, last)  # onset, middle, end
-    found = (_estimate(at, i, j, best, rss <= limit) for (i, j), limit in zip(places_of, most, strict=True))
-    onset_estimate, middle, end_estimate = found
+    estimates = (_estimate(at, i, j, best, rss <= limit) for (i, j), limit in zip(places_of, most, strict=True))
+    onset_estimate, middle, end_estimate = estimates
     return Ramp(
         onset=onset_estimate,
         middle=middle,

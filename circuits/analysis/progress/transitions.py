@@ -47,11 +47,11 @@ def transitions(
     InputError
         A measure is of other checkpoints or seeds.
     """
-    found = progress_measures(run, options, progress=progress)
+    measured = progress_measures(run, options, progress=progress)
     others = {} if measures is None else {str(name): values for name, values in measures.items()}
     for name, values in others.items():
-        _check(run, name, values, found)
-    return moved(run, options, found, others, log_scale=log_scale)
+        _check(run, name, values, measured)
+    return moved(run, options, measured, others, log_scale=log_scale)
 
 
 def _check(run: Run, name: str, values: xr.DataArray, like: xr.Dataset) -> None:

@@ -51,9 +51,9 @@ def principal_components(values: Float[np.ndarray, "point coordinate"], n_compon
     if places is None:
         return Principal(np.full((n_points, 2), np.nan), np.full(n_components, np.nan))
     scale = np.abs(places).max()  # squares of very small values would be 0
-    found = PCA(min(max(n_components, 2), n_points, width), svd_solver="covariance_eigh").fit(places / scale)
-    points = found.transform(places / scale)[:, :2] * scale
-    explained = np.clip(found.explained_variance_ratio_[:n_components], 0, 1)
+    fitted = PCA(min(max(n_components, 2), n_points, width), svd_solver="covariance_eigh").fit(places / scale)
+    points = fitted.transform(places / scale)[:, :2] * scale
+    explained = np.clip(fitted.explained_variance_ratio_[:n_components], 0, 1)
     return Principal(
         np.pad(points, ((0, 0), (0, 2 - points.shape[1]))), np.pad(explained, (0, n_components - len(explained)))
     )
@@ -85,6 +85,6 @@ def neighbor_embedding(values: Float[np.ndarray, "point coordinate"], seed: int)
     places = np.pad(places / np.abs(places).max(), ((0, 0), (0, max(0, 2 - width))))  # perplexity knows no scale
     perplexity = min(PERPLEXITY, (n_points - 1) / 3)
     with threadpool_limits(limits=1):  # several threads add the forces in another order
-        found = TSNE(init="pca", perplexity=perplexity, random_state=seed % 2**32, n_jobs=1)
-        placed: np.ndarray = found.fit_transform(places)
+        embedding = TSNE(init="pca", perplexity=perplexity, random_state=seed % 2**32, n_jobs=1)
+        placed: np.ndarray = embedding.fit_transform(places)
     return placed.astype(np.float64)

@@ -87,14 +87,14 @@ def picture(layer: Layer, arrays: Network, points: Points, seed: int) -> Picture
     pca = principal_components(values, N_COMPONENTS)
     tsne = neighbor_embedding(values, seed)
     clusters = points.labels.of_example
-    found = [weight_density(arrays[name].ravel()) for name in weights_of(list(arrays))]
+    densities = [weight_density(arrays[name].ravel()) for name in weights_of(list(arrays))]
     return Picture(
         pca.points,
         tsne,
         np.array([silhouette(where, clusters) for where in (values, pca.points, tsne)]),
         pca.explained,
-        np.array([one.places for one in found]),
-        np.array([one.density for one in found]),
+        np.array([one.places for one in densities]),
+        np.array([one.density for one in densities]),
     )
 
 
@@ -172,13 +172,13 @@ def _pictures(
             total=len(existing), desc="t-SNE", unit="picture", file=sys.stderr, disable=None if progress else True
         ) as bar,
     ):
-        found = []
+        pictures = []
         for one_found in pool.map(one, existing):
-            found.append(one_found)
+            pictures.append(one_found)
             bar.update()
 
     def of_panels(name: str, axis: int = 0, dtype: type = np.float64) -> np.ndarray:
-        values = np.stack([getattr(each, name) for each in found], axis=axis)
+        values = np.stack([getattr(each, name) for each in pictures], axis=axis)
         missing = [(0, N_PANELS - len(existing) if place == axis else 0) for place in range(values.ndim)]
         return np.pad(values, missing, constant_values=np.nan).astype(dtype)
 

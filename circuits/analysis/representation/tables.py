@@ -14,8 +14,8 @@ def representation_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Title
     for seed in dataset["seed"].values.tolist():
         at = dataset["silhouette"].sel(seed=seed)
         when = [float(phases[f"{phase}_epoch"].sel(seed=seed)) for phase in ("memorization", "generalization")]
-        found = [float(at[epochs.index(epoch)]) if epoch in epochs else math.nan for epoch in (*when, epochs[-1])]
-        table.add_row(str(seed), *(number(value, ".3f") for value in found))
+        silhouettes = [float(at[epochs.index(epoch)]) if epoch in epochs else math.nan for epoch in (*when, epochs[-1])]
+        table.add_row(str(seed), *(number(value, ".3f") for value in silhouettes))
     pictured = new_table("epoch", "activations", "two components", "t-SNE", "variance of the two")
     for panel in range(dataset.sizes["panel"]):
         scores = (number(value, ".3f") for value in dataset["panel_silhouette"][:, panel])

@@ -76,10 +76,10 @@ def smallest_agreeing_argmax(
     if criterion == "accuracy":
         if targets is None:
             raise ValueError("criterion 'accuracy' compares right answers, so it needs targets")
-        found = _as_accurate(rows, table, order, begins, targets.astype(np.int64), by_sign)
+        size = _as_accurate(rows, table, order, begins, targets.astype(np.int64), by_sign)
     else:
-        found = _smallest(rows, table, order, begins, by_sign)
-    return None if found < 0 else int(found)
+        size = _smallest(rows, table, order, begins, by_sign)
+    return None if size < 0 else int(size)
 
 
 @no_type_check

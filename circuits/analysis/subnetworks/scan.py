@@ -114,8 +114,8 @@ def smallest_agreeing(
     """
     bounds = np.zeros(len(order) + 1) if bounds is None else bounds
     counts = disagreements(np.ascontiguousarray(hidden), u, order, bounds, targets, criterion == "accuracy", True)
-    found = np.flatnonzero(counts == 0)
-    return int(found[0]) if found.size else None
+    agreeing = np.flatnonzero(counts == 0)
+    return int(agreeing[0]) if agreeing.size else None
 
 
 def prefix_size(

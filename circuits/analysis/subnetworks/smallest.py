@@ -290,9 +290,9 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         if run.collapsed.values[checkpoints[place[0]], place[1]]:
             size[place], bound[place], proved[place] = 0, 0, True
             continue
-        found = smallest_subnetwork(**net, inputs=supports[place[1]][0], start=active, time_limit=options.time_limit)
-        if found is not None:
-            size[place], bound[place], proved[place], kept[place] = found.size, found.bound, found.proved, found.kept
+        best = smallest_subnetwork(**net, inputs=supports[place[1]][0], start=active, time_limit=options.time_limit)
+        if best is not None:
+            size[place], bound[place], proved[place], kept[place] = best.size, best.bound, best.proved, best.kept
     dims = ("step", "seed")
     result = xr.Dataset(
         {

@@ -44,8 +44,8 @@ def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
         rows: list[list[float]] = []
         for seed, epoch in epoch_of.items():
             at = dataset["agreement"].sel(seed=seed)
-            found = at.isel(step=epochs.index(epoch)) if epoch in epochs else None
-            rows.append([math.nan if found is None else float(found.sel(group=group)) for group in groups])
+            agreement = at.isel(step=epochs.index(epoch)) if epoch in epochs else None
+            rows.append([math.nan if agreement is None else float(agreement.sel(group=group)) for group in groups])
             table.add_row("" if len(rows) > 1 else label, str(seed), *(number(value, ".3f") for value in rows[-1]))
         counts = {sum(not math.isnan(value) for value in column) for column in zip(*rows, strict=True)}
         of = "" if counts == {len(rows)} else f" of {' or '.join(map(str, sorted(counts)))}"

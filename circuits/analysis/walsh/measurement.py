@@ -196,7 +196,7 @@ class _Measured:
         )
         of_sign = cube_weights(np.sign(values), self.draws.is_complete)
         moved = movement(as_layer(net, self.first), self.initial[seed], self.support)
-        found: dict[str, Any] = {
+        numbers: dict[str, Any] = {
             "coefficient": of_output.coefficients,
             "coefficient_error": np.float64(of_output.error),
             **{name: getattr(of_output, name) for name in OF_OUTPUT},
@@ -206,22 +206,22 @@ class _Measured:
             "movement": moved.max(axis=1),
         }
         if contributions is None or self.groups is None or self.layer is None:
-            return found
+            return numbers
         neurons = self.ranked[seed]
         exists = neurons >= 0
-        found["neuron_coefficient"] = np.where(exists[:, None], walsh_coefficients(contributions[neurons]), np.nan)
-        found["neuron_coefficient_error"] = np.where(exists, errors[neurons], np.nan)
+        numbers["neuron_coefficient"] = np.where(exists[:, None], walsh_coefficients(contributions[neurons]), np.nan)
+        numbers["neuron_coefficient_error"] = np.where(exists, errors[neurons], np.nan)
         if self.layer.is_linear:
             kept = self.groups.kept[:, seed].astype(np.float64)
             missing = ~(self.groups.defined[:, seed] & self.groups.kept[:, seed].any(axis=1))
             parity = walsh_coefficients(kept @ contributions)[:, -1]
-            found["group_parity"] = np.where(missing, np.nan, parity)
-            found["group_parity_error"] = np.where(missing, np.nan, self._group_errors(net, kept, errors))
+            numbers["group_parity"] = np.where(missing, np.nan, parity)
+            numbers["group_parity_error"] = np.where(missing, np.nan, self._group_errors(net, kept, errors))
         if self.is_relu:
             gaps = fourier_gaps(halfspace_gradient(net["W"][neurons], net["b"][neurons], self.support), self.support)
-            found["neuron_movement"] = np.where(exists, moved[0][neurons], np.nan)
-            found["neuron_gap"] = np.where(exists, gaps, np.nan)
-        return found
+            numbers["neuron_movement"] = np.where(exists, moved[0][neurons], np.nan)
+            numbers["neuron_gap"] = np.where(exists, gaps, np.nan)
+        return numbers
 
     def _contributions(
         self, net: Network
@@ -234,8 +234,8 @@ class _Measured:
             return None, np.zeros(0)
         if self.is_relu and not self.draws.is_complete:
             u = net["u"].astype(np.float64)[:, None]
-            found = bounded_averages(net["W"], net["b"], self.support)
-            return u * found.means, (np.abs(u) * found.bounds).mean(axis=1)
+            averages = bounded_averages(net["W"], net["b"], self.support)
+            return u * averages.means, (np.abs(u) * averages.bounds).mean(axis=1)
         values = self._values(net, self.layer)
         means = values.mean(axis=1, dtype=np.float64).T
         return means, self._standard_error(values)
@@ -252,8 +252,8 @@ class _Measured:
         if self.draws.is_complete:
             return np.zeros(values.shape[-1])
         n_patterns, n_draws = values.shape[:2]
-        found: np.ndarray = np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (n_patterns * n_draws))
-        return found
+        errors: np.ndarray = np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (n_patterns * n_draws))
+        return errors
 
     def _group_errors(
         self, net: Network, kept: Float[np.ndarray, "group neuron"], errors: Float[np.ndarray, " neuron"]
@@ -312,21 +312,21 @@ class _Measured:
             "neuron_movement": (("step", "seed", "rank"), "‖w_t − w_0‖∞"),
             "neuron_gap": (("step", "seed", "rank"), "Fourier gap"),
         }
-        found: dict[str, tuple] = {}
+        result: dict[str, tuple] = {}
         for name, (dims, text) in names.items():
             if name in values:
                 by_label = dims[0] not in ("step", "seed")
                 array = rearrange(values[name], "step seed label -> label step seed") if by_label else values[name]
-                found[name] = (dims, array, {"long_name": text})
+                result[name] = (dims, array, {"long_name": text})
         over = ("step", "seed")
-        found["variance"] = (over, found["weight"][1].sum(axis=0), {"long_name": "variance of the output"})
-        found |= self._sign_intervals(values["sign_counts"], found["sign_share"][1], found["sign_parity"][1])
+        result["variance"] = (over, result["weight"][1].sum(axis=0), {"long_name": "variance of the output"})
+        result |= self._sign_intervals(values["sign_counts"], result["sign_share"][1], result["sign_parity"][1])
         if self.layer is not None:
-            found["neuron_index"] = (("seed", "rank"), self.ranked, {})
+            result["neuron_index"] = (("seed", "rank"), self.ranked, {})
         if "neuron_gap" in values:
             gaps = _statistics(values["neuron_gap"])
-            found["fourier_gap"] = (("statistic", *over), gaps, {"long_name": "Fourier gap"})
-        return found
+            result["fourier_gap"] = (("statistic", *over), gaps, {"long_name": "Fourier gap"})
+        return result
 
     @property
     def error_kind(self) -> str:
@@ -340,10 +340,10 @@ class _Measured:
         parity: Float[np.ndarray, "step seed"],
     ) -> dict[str, tuple]:
         """Ends of the intervals of `sign_share` and `sign_parity`; where nothing is sampled, the values themselves."""
-        found = sign_weights(counts)
+        ends_of = sign_weights(counts)
         ends = {
-            "sign_share": (np.where(np.isnan(shares), np.nan, end) for end in (found.share_low, found.share_high)),
-            "sign_parity": (found.parity_low, found.parity_high),
+            "sign_share": (np.where(np.isnan(shares), np.nan, end) for end in (ends_of.share_low, ends_of.share_high)),
+            "sign_parity": (ends_of.parity_low, ends_of.parity_high),
         }
         if self.draws.is_complete:
             ends = {"sign_share": (shares, shares), "sign_parity": (parity, parity)}

@@ -96,8 +96,8 @@ def sign_weights(counts: Float[np.ndarray, "*network count"]) -> SignWeights:
         high[1] = 1 - (ends[0] + rest[0]) / variance[1]
     low, high = np.clip(np.nan_to_num(low, neginf=0.0), 0, 1), np.clip(np.nan_to_num(high, nan=1.0), 0, 1)
     total = np.maximum(of["all"], 1)
-    found = SignWeights((of["right"] - of["wrong"]) / total, parity_low, parity_high, low, high)
-    return SignWeights(*(np.where(defined, part, np.nan) for part in found))
+    weights = SignWeights((of["right"] - of["wrong"]) / total, parity_low, parity_high, low, high)
+    return SignWeights(*(np.where(defined, part, np.nan) for part in weights))
 
 
 def _difference(

@@ -52,13 +52,13 @@ def outputs_of(
     x = inputs.astype(config.dtype, copy=False)
     if config.model.relu_parameters is not None:
         W, b, u = (net[name] for name in ("W", "b", "u"))
-        found = np.empty(len(x), x.dtype)
+        outputs_found = np.empty(len(x), x.dtype)
         hidden = _scratch(len(b), x.dtype)
         for start in range(0, len(x), AT_ONCE):
             part = x[start : start + AT_ONCE]
             values = preactivations(W, b, part, hidden[:, : len(part)] if len(part) == AT_ONCE else None)
-            found[start : start + AT_ONCE] = u @ np.maximum(values, 0, out=values)
-        return found
+            outputs_found[start : start + AT_ONCE] = u @ np.maximum(values, 0, out=values)
+        return outputs_found
     import torch
 
     parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}
@@ -109,15 +109,15 @@ def spectrum_beyond(
         order = np.argsort(((inputs > 0).astype(np.int64) << np.arange(n)[::-1]).sum(axis=1))
         subsets = [tuple(np.flatnonzero(row).tolist()) for row in membership(n)]
         coefficients = walsh_coefficients(residuals[:, order])
-        found = LowDegree(subsets, coefficients, np.zeros_like(coefficients))
+        few = LowDegree(subsets, coefficients, np.zeros_like(coefficients))
     else:
         degree = DEGREE if n < 3 or _count(n, DEGREE) <= MOST_COEFFICIENTS else DEGREE - 1
-        found = low_degree_coefficients(inputs, residuals, degree)
+        few = low_degree_coefficients(inputs, residuals, degree)
         # Sample means take away 1/draws of every coefficient.
         scale = n_draws / (n_draws - 1)
-        found = LowDegree(found.subsets, found.coefficients * scale, found.errors * scale)
-    beyond = np.flatnonzero(~within_support(found.subsets, support))
-    of = LowDegree([found.subsets[i] for i in beyond], found.coefficients[:, beyond], found.errors[:, beyond])
+        few = LowDegree(few.subsets, few.coefficients * scale, few.errors * scale)
+    beyond = np.flatnonzero(~within_support(few.subsets, support))
+    of = LowDegree([few.subsets[i] for i in beyond], few.coefficients[:, beyond], few.errors[:, beyond])
     return Spectrum(of, draws.is_complete)
 
 
@@ -160,8 +160,8 @@ def walsh_spectrum(
     means, bound, is_constant = None, 0.0, False
     if config.model.relu_parameters is not None and not draws.is_complete:
         u = net["u"].astype(np.float64)
-        found = bounded_averages(net["W"], net["b"], support)
-        means, bound = found.means.T @ u, float((found.bounds.T @ np.abs(u)).mean())
+        averages = bounded_averages(net["W"], net["b"], support)
+        means, bound = averages.means.T @ u, float((averages.bounds.T @ np.abs(u)).mean())
         is_constant = not np.delete(net["W"], list(support), axis=1)[u != 0].any()
     within = cube_weights(values[0], draws.is_complete, means, bound, is_constant)
     inside = [tuple(np.array(support)[row].tolist()) for row in membership(len(support))]
@@ -196,18 +196,18 @@ def spectrum_at(
     outputs = walk(run, checkpoints, one, what="Walsh spectrum", progress=progress, names=names)["outputs"]
     shape = outputs.shape[:2]
     values = outputs.reshape(-1, *draws.inputs.shape[:2])
-    found = spectrum_beyond(values, draws, support).found
-    weights, weight_errors = _by_degree(values, draws, found)
-    n_places = min(N_LARGEST, len(found.subsets))
-    sizes = np.nan_to_num(np.abs(found.coefficients), nan=-1.0)
+    low_degree = spectrum_beyond(values, draws, support).found
+    weights, weight_errors = _by_degree(values, draws, low_degree)
+    n_places = min(N_LARGEST, len(low_degree.subsets))
+    sizes = np.nan_to_num(np.abs(low_degree.coefficients), nan=-1.0)
     largest = np.argsort(-sizes, axis=1, kind="stable")[:, :n_places]
-    labels = np.array([subset_name(subset) for subset in found.subsets] or [""])
-    errors = np.sqrt((found.errors**2).sum(axis=1) / max(1, len(found.subsets)))
-    by_chance = largest_by_chance(max(1, len(found.subsets)))
+    labels = np.array([subset_name(subset) for subset in low_degree.subsets] or [""])
+    errors = np.sqrt((low_degree.errors**2).sum(axis=1) / max(1, len(low_degree.subsets)))
+    by_chance = largest_by_chance(max(1, len(low_degree.subsets)))
     return {
         "other_coefficient": (
             ("frame", "seed", "place"),
-            np.take_along_axis(found.coefficients, largest, axis=1).reshape(*shape, n_places),
+            np.take_along_axis(low_degree.coefficients, largest, axis=1).reshape(*shape, n_places),
             {"long_name": "largest coefficients with an irrelevant bit"},
         ),
         "other_subset": (("frame", "seed", "place"), labels[largest].reshape(*shape, n_places), {}),

@@ -49,8 +49,8 @@ def walsh_values(coefficients: Real[np.ndarray, "*any subset"]) -> Float[np.ndar
     >>> walsh_values(np.array([0.0, 0.0, 0.0, 1.0]))
     array([ 1., -1., -1.,  1.])
     """
-    found = _transformed(coefficients, 1.0)
-    return found
+    transformed = _transformed(coefficients, 1.0)
+    return transformed
 
 
 def _transformed(values: Real[np.ndarray, "*any place"], factor: float) -> Float[np.ndarray, "*any place"]:

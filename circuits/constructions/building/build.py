@@ -65,5 +65,5 @@ def build(name: str, k: int | None = None, **options: Any) -> Construction | Mod
 
 
 def _takers(option: str) -> str:
-    found = [name for name, entry in CONSTRUCTIONS.items() if option in signature(entry.load()).parameters]
-    return f"These do: {', '.join(sorted(found))}." if found else "None does."
+    takers = [name for name, entry in CONSTRUCTIONS.items() if option in signature(entry.load()).parameters]
+    return f"These do: {', '.join(sorted(takers))}." if takers else "None does."

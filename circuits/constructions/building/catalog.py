@@ -15,7 +15,7 @@ def known(k: int) -> dict[str, Construction]:
     >>> known(2)["min_norm"].n_neurons
     4
     """
-    found = {}
+    constructions = {}
     for name, entry in about(CONSTRUCTIONS, "parity").items():
         make = entry.load()
         try:
@@ -23,5 +23,5 @@ def known(k: int) -> dict[str, Construction]:
         except InputError:  # not built for so many bits
             continue
         if construction.k == k:
-            found[name] = construction
-    return found
+            constructions[name] = construction
+    return constructions

@@ -110,22 +110,22 @@ def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
     falling = np.eye(k) - np.eye(k, k=1)  # w_i - w_(i+1) >= 0, and w_k >= 0
     ordered = -np.c_[falling, np.zeros(k)]
     best = 0.0
-    found: list[tuple[np.ndarray, int]] = []
+    neurons: list[tuple[np.ndarray, int]] = []
     for fires in up_sets(k):
         cone = np.concatenate([np.where(fires[:, None], -points, points), ordered])  # its v have cone @ v <= 0
         slope = (parity * fires) @ points / 2**k
         for sign in (1, -1):
             normals, value = nnls(cone.T, sign * slope)  # the polar cone's part of slope; the length of what is left
             if value > best * (1 + 1e-9):
-                best, found = value, []
+                best, neurons = value, []
             if value >= best * (1 - 1e-9):
                 v = sign * slope - cone.T @ normals
                 v /= np.abs(v).max()
-                if not any(np.allclose(v, other, atol=1e-9) and sign == other_sign for other, other_sign in found):
-                    found.append((v, sign))
-    found = [(np.array([float(_rational(entry)) for entry in v]), sign) for v, sign in found]
-    found.sort(key=lambda one: tuple(one[0]))
-    return abs(correlation(found[0][0])) / float(np.linalg.norm(found[0][0])), found
+                if not any(np.allclose(v, other, atol=1e-9) and sign == other_sign for other, other_sign in neurons):
+                    neurons.append((v, sign))
+    neurons = [(np.array([float(_rational(entry)) for entry in v]), sign) for v, sign in neurons]
+    neurons.sort(key=lambda one: tuple(one[0]))
+    return abs(correlation(neurons[0][0])) / float(np.linalg.norm(neurons[0][0])), neurons
 
 
 def up_sets(k: int) -> list[Bool[np.ndarray, " pattern"]]:

@@ -212,11 +212,11 @@ class _Judged:
             margin = restriction(self.net, self.support, self.signs[at])
             if not self.solved[at] and len(margin.v) <= most:
                 share = self.left(until) / (len(self.signs) - place)
-                found = least(margin, self.net.rounding, share, method)
-                if found.lower > self.lower[at] or found.solved:
-                    self.names[at] = found.method
-                self.lower[at], self.solved[at] = max(found.lower, self.lower[at]), found.solved
-                self.look_at(at, found.bits)
+                answer = least(margin, self.net.rounding, share, method)
+                if answer.lower > self.lower[at] or answer.solved:
+                    self.names[at] = answer.method
+                self.lower[at], self.solved[at] = max(answer.lower, self.lower[at]), answer.solved
+                self.look_at(at, answer.bits)
 
     def relax_many_neurons(self, until: float) -> None:
         """Raise the bound of open patterns with many: the largest exactly, and a line below each other one."""
@@ -227,10 +227,10 @@ class _Judged:
         for place, at in enumerate(np.argsort(self.lower, kind="stable").tolist()):
             share = self.left(until) / (len(self.signs) - place)
             if self.lower[at] <= 0 and not self.decided and share > 0 and not self.solved[at]:
-                found = least(restriction(net, self.support, self.signs[at], chosen), net.rounding, share)
-                if found.lower > self.lower[at]:
-                    self.lower[at], self.names[at] = found.lower, found.method
-                self.look_at(at, found.bits)
+                answer = least(restriction(net, self.support, self.signs[at], chosen), net.rounding, share)
+                if answer.lower > self.lower[at]:
+                    self.lower[at], self.names[at] = answer.lower, answer.method
+                self.look_at(at, answer.bits)
 
     def raise_bounds(self) -> None:
         """Show larger and larger margins of a certified network, as far as that takes a moment."""

@@ -101,8 +101,8 @@ def least_by_milp(margin: Restriction, time_limit: float) -> tuple[float, Int8[n
         return margin.constant, np.ones(0, np.int8), True
     answer = program.solved(program.margin_row, time_limit)
     bits = program.bits(answer)
-    found = np.ones(program.n_bits, np.int8) if bits is None else bits
+    signs = np.ones(program.n_bits, np.int8) if bits is None else bits
     believed = dual_bound(answer)
     if believed == np.inf:  # every input is a solution: "infeasible" can only be numerical trouble, and says nothing
         believed = -np.inf
-    return (believed + program.margin_offset) / UNIT, found, answer.status == SOLVED
+    return (believed + program.margin_offset) / UNIT, signs, answer.status == SOLVED

@@ -133,10 +133,10 @@ def resolved_readout(
         return None
     signed = parities(_n_bits(activations)) * activations  # (neuron, pattern)
     both = np.concatenate([signed, -signed])  # u = u⁺ - u⁻, each >= 0
-    found = linprog(np.tile(sizes, 2), A_ub=-both.T, b_ub=-np.ones(activations.shape[1]), method="highs")
-    if not found.success:
+    solution = linprog(np.tile(sizes, 2), A_ub=-both.T, b_ub=-np.ones(activations.shape[1]), method="highs")
+    if not solution.success:
         return None
-    positive, negative = np.split(found.x, 2)
+    positive, negative = np.split(solution.x, 2)
     return positive - negative
 
 

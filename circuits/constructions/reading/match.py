@@ -105,9 +105,9 @@ def match(
     if W.shape[1] != construction.k:
         raise ValueError(f"{construction.name} has {construction.k} bits, the circuit {W.shape[1]}")
     learned = _Directions(W.astype(np.float64), b.astype(np.float64), np.sign(u))
-    found = (_assigned(learned, construction, cosine, *form) for form in forms(construction))
-    least, best = next(found)  # there is always the form as printed
-    for total, one in found:
+    candidates = (_assigned(learned, construction, cosine, *form) for form in forms(construction))
+    least, best = next(candidates)  # there is always the form as printed
+    for total, one in candidates:
         if total < least - 1e-12:
             least, best = total, one
     return best
@@ -121,8 +121,8 @@ def matches(
     cosine: float = MERGE_COSINE,
 ) -> dict[str, Match]:
     """The match to each construction, the largest overlap first; of equals, the earlier in `constructions`."""
-    found = [match(W, b, u, one, cosine) for one in constructions.values()]
-    return {one.name: one for one in sorted(found, key=lambda one: -one.overlap)}
+    each = [match(W, b, u, one, cosine) for one in constructions.values()]
+    return {one.name: one for one in sorted(each, key=lambda one: -one.overlap)}
 
 
 def verdict(gates: Gates, found: Mapping[str, Match]) -> str:

@@ -100,8 +100,8 @@ def bounded_averages(
     _, exponents = np.frexp(sizes)
     with np.errstate(invalid="ignore"):  # powers of 2, so that squares neither vanish nor overflow
         norms = np.sqrt((np.ldexp(weights, -exponents[:, None]) ** 2).sum(axis=1) + np.ldexp(bias, -exponents) ** 2)
-        found, bounds = _averages(np.ldexp(means, -exponents[:, None]), np.ldexp(others, -exponents[:, None]), norms)
-    return Averages(np.ldexp(found, exponents[:, None]), np.ldexp(bounds, exponents[:, None]))
+        averages, bounds = _averages(np.ldexp(means, -exponents[:, None]), np.ldexp(others, -exponents[:, None]), norms)
+    return Averages(np.ldexp(averages, exponents[:, None]), np.ldexp(bounds, exponents[:, None]))
 
 
 @no_type_check

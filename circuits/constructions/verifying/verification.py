@@ -207,8 +207,8 @@ class Verification:
     def _described(self, parity: int) -> str:
         """The outputs on the patterns of this parity: the values when they are few, else the range."""
         over = self.values.output_over
-        found = np.unique(self.values.output[self.parities == parity]).tolist()
-        texts = [number(Fraction(value, over)) for value in found]
+        outputs = np.unique(self.values.output[self.parities == parity]).tolist()
+        texts = [number(Fraction(value, over)) for value in outputs]
         return " or ".join(texts) if len(texts) <= FEW else f"{texts[0]} to {texts[-1]}"
 
     def _never(self) -> str | None:

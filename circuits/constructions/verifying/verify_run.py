@@ -53,8 +53,8 @@ def verify_run(
         raise InputError(f"{run.path} is a run of the task '{task.kind}', so there is no parity to verify.")
     index = run.checkpoint_index(checkpoint)
     seed = run.seeds[run.seed_index(seed)]
-    found = run.arrays(seed, index)
-    network = {short: found[name] for short, name in zip("Wbu", names, strict=True)}
+    arrays = run.arrays(seed, index)
+    network = {short: arrays[name] for short, name in zip("Wbu", names, strict=True)}
     mask = np.ones(len(network["b"]), bool) if kept is None else kept
     which = np.flatnonzero(mask)
     some = "" if kept is None else f", {len(which)} of {len(mask)} neurons"

@@ -97,9 +97,9 @@ def curves(
 def _labels(runs: Sequence[Run]) -> tuple[str | None, list[str]]:
     """The field that runs differ in, if it is one, and a label for each."""
     configs = [run.config for run in runs]
-    found = differing_values(configs)
-    if len(found) == 1:
-        ((field, values),) = found.items()
+    differences = differing_values(configs)
+    if len(differences) == 1:
+        ((field, values),) = differences.items()
         return field, values
     labels = differing_fields(configs)
     if len(set(labels)) == len(labels):
@@ -112,7 +112,7 @@ def _drawn(
 ) -> list[_Drawn]:
     if results is not None and len(results) != len(runs):
         raise InputError(f"There are {len(runs)} runs and {len(results)} results. Pass one of each.")
-    found = []
+    drawn = []
     for i, (run, label, (color, marker)) in enumerate(zip(runs, labels, shades(labels), strict=True)):
         if run.n_checkpoints == 0:
             raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
@@ -130,8 +130,8 @@ def _drawn(
             if name not in values:
                 names = [*PAIRS, *values]
                 raise InputError(f"{run.path} has no metric '{name}'. {nearest(name, names)}")
-        found.append(_Drawn(run, values, label, color, marker))
-    return found
+        drawn.append(_Drawn(run, values, label, color, marker))
+    return drawn
 
 
 def _frame(drawn: Sequence[_Drawn], rows: Sequence[str], x: str, title: str | None) -> go.Figure:

@@ -75,8 +75,8 @@ def apart(values: Iterable[float], least: float) -> list[float]:
     >>> apart([0.01, 0.5, 0.02, 1.0, 0.5], 0.07)
     [0.02, 0.5, 1.0]
     """
-    found: list[float] = []
+    places: list[float] = []
     for value in sorted(values, reverse=True):
-        if not found or found[-1] - value >= least:
-            found.append(value)
-    return found[::-1]
+        if not places or places[-1] - value >= least:
+            places.append(value)
+    return places[::-1]

@@ -104,7 +104,7 @@ def report(
 
 def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options()) -> str:
     """The page's HTML, from what `circuits.analyze` gave for the same options."""
-    found = results["phases"]
+    phases = results["phases"]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source = files("circuits.figures.page").joinpath("report.html.j2").read_text(encoding="utf-8")
     template = environment.from_string(source)
@@ -122,10 +122,10 @@ def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options
         run=run,
         file_name=printable(run.path.name),
         facts=[*_facts(run.config), ("test set", described_test_set(run))],
-        headline=headline(run, found, results),
-        table=seed_table(run, found, results),
+        headline=headline(run, phases, results),
+        table=seed_table(run, phases, results),
         definitions=definitions(options, results),
-        cautions=cautions(run, found, results),
+        cautions=cautions(run, phases, results),
         sections=parts,
         plotlyjs=_library(),
         config=json.dumps(config, indent=2),

@@ -139,8 +139,8 @@ def merged(lines: Sequence[str]) -> list[str]:
     """
     seeds: dict[str, list[str]] = {}
     for text in lines:
-        found = re.fullmatch(r"seed (\d+)(.*)", text, re.DOTALL)
-        seeds.setdefault(found[2] if found else text, []).extend([found[1]] if found else [])
+        matched = re.fullmatch(r"seed (\d+)(.*)", text, re.DOTALL)
+        seeds.setdefault(matched[2] if matched else text, []).extend([matched[1]] if matched else [])
     return [f"seed{'s' * (len(of) > 1)} {', '.join(of)}{rest}" if of else rest for rest, of in seeds.items()]
 
 
@@ -155,8 +155,8 @@ def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tup
         )
     ]
     if "subnetwork" in results:
-        found = results["subnetwork"].attrs
-        prediction, layer = found.get("prediction", "sign"), found.get("layer")
+        attrs = results["subnetwork"].attrs
+        prediction, layer = attrs.get("prediction", "sign"), attrs.get("layer")
         agree = f"give the same {prediction}" if options.criterion == "prediction" else "have the same accuracy"
         norm = {"incoming": "‖w‖", "incoming+bias": "‖(w, b)‖", "path": "|u|·‖(w, b)‖"}[options.norm]
         late = last_checkpoints(results["subnetwork"]["late_sparsity"].attrs["of"])

@@ -85,7 +85,7 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
         drawn = [_cloud(of_seed, largest[~kept], "every other neuron" if kept.any() else "every neuron", REST)]
         if kept.any():
             drawn.append(_cloud(of_seed, largest[kept], f"generalizing subnetwork ({kept.sum()} neurons)", KEPT))
-        traces[seed] = drawn + [_line(of_seed, found) for found in dominant(result, seed)]
+        traces[seed] = drawn + [_line(of_seed, one) for one in dominant(result, seed)]
     add_seed_menu(figure, traces, result, "; hover for a neuron's index")
     figure.update_layout(hovermode="closest")
     return figure
@@ -101,17 +101,17 @@ def dominant(result: xr.Dataset, seed: int) -> list[Dominant]:
     finite = np.flatnonzero(np.isfinite(norms.values).any(axis=1))
     if not finite.size:
         return []
-    found = []
+    neurons = []
     if "memorization_epoch" in result and np.isfinite(memorized := float(result["memorization_epoch"].sel(seed=seed))):
         nearest = int(np.abs(at - memorized).argmin())
         neuron = int(known[nearest].argmax())
         bound = "≤ " * bool(result.get("memorization_censored", result["seed"] < -1).sel(seed=seed))
         label = f"neuron {neuron}, largest at memorization (epoch {bound}{at[nearest]:g})"
-        found.append(Dominant(neuron, float(at[nearest]), label, MEMORIZATION._replace(dash="dash")))
+        neurons.append(Dominant(neuron, float(at[nearest]), label, MEMORIZATION._replace(dash="dash")))
     last = int(finite[-1])
     neuron = int(known[last].argmax())
     label = f"neuron {neuron}, largest at the end (epoch {at[last]:g})"
-    return [*found, Dominant(neuron, float(at[last]), label, GENERALIZATION._replace(dash="solid"))]
+    return [*neurons, Dominant(neuron, float(at[last]), label, GENERALIZATION._replace(dash="solid"))]
 
 
 def _known(norms: xr.DataArray) -> np.ndarray:

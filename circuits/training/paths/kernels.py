@@ -46,10 +46,10 @@ def patterns_of(inputs: np.ndarray) -> np.ndarray:
            [ 5,  0]], dtype=uint8)
     """
     n_examples, n_inputs = inputs.shape
-    found = np.zeros((n_examples, n_groups(n_inputs)), np.uint8)
+    patterns = np.zeros((n_examples, n_groups(n_inputs)), np.uint8)
     for j in range(n_inputs):
-        found[:, j // BITS] |= (inputs[:, j] > 0).astype(np.uint8) << np.uint8(j % BITS)
-    return found
+        patterns[:, j // BITS] |= (inputs[:, j] > 0).astype(np.uint8) << np.uint8(j % BITS)
+    return patterns
 
 
 def n_groups(n_inputs: int) -> int:
@@ -94,9 +94,9 @@ def padded(values: np.ndarray) -> np.ndarray:
     (2, 16)
     """
     width = values.shape[-1]
-    found = aligned_zeros((*values.shape[:-1], width + -width % NEURONS), values.dtype)
-    found[..., :width] = values
-    return found
+    wider = aligned_zeros((*values.shape[:-1], width + -width % NEURONS), values.dtype)
+    wider[..., :width] = values
+    return wider
 
 
 @no_type_check

@@ -84,8 +84,8 @@ class Reference(TorchStepper):
         return [self._snapshot(network, dict(self._networks[network].named_parameters()))]
 
     def optimizer_state(self) -> Arrays:
-        found = [
+        states = [
             state_of(self.config, trained, optimizer)
             for trained, optimizer in zip(self._trained, self._optimizers, strict=True)
         ]
-        return {name: np.stack([state[name] for state in found]) for name in found[0]}
+        return {name: np.stack([state[name] for state in states]) for name in states[0]}
