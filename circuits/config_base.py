@@ -26,7 +26,7 @@ class Part(BaseModel):
         --------
         >>> import circuits
         >>> list(circuits.preset("merrill-2023").leaves())[2:5]
-        ['task.kind', 'task.n', 'task.k']
+        ['task.kind', 'task.n', 'task.n_train']
         """
         values: dict[str, Any] = {}
         for name, value in self.model_dump(mode="json").items():

@@ -30,7 +30,7 @@ def test_show_says_what_is_in_a_complete_run(shown, grokked_path):
     facts, out = shown(grokked_path)
     assert facts["name"] == "tiny (Merrill et al. 2023, section 2)"
     assert facts["state"] == "complete"
-    assert facts["task"].startswith("parity: n 40, k 2, ")
+    assert facts["task"].startswith("parity: n 40, n_train 150, n_test 100, k 2, ")
     assert facts["model"] == "relu: init_scale 1.0, width 100"
     assert facts["seeds"] == "0 1"
     assert facts["checkpoints"] == "201 of 201, steps 0 to 3800, epochs 0 to 200"
