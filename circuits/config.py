@@ -7,6 +7,7 @@ a command's help, costs no torch and no numpy.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -127,9 +128,8 @@ class Config(Part):
     @model_validator(mode="after")
     def _metrics_apply(self) -> Config:
         for name in self.metrics:
-            needs = lookup(METRICS, name, "metric").needs
-            if not self.offers(needs):
-                raise ValueError(f"metric '{name}' needs a model with {needs}, which '{self.model.kind}' has not")
+            if lookup(METRICS, name, "metric").needs_prunable_layer and not self.prunable_layers:
+                raise ValueError(f"metric '{name}' needs a layer to prune, which the model '{self.model.kind}' has not")
         if len(set(self.metrics)) != len(self.metrics):
             raise ValueError(f"metrics {list(self.metrics)} names one twice; give each once")
         return self
@@ -208,21 +208,11 @@ class Config(Part):
         """The layers that can be pruned, by the hook point of their neurons' values, from first to last."""
         return self.model.prunable_layers(self.task.signature)
 
-    def offers(self, needs: str | None) -> bool:
-        """Whether the model has what a measurement or metric needs, as its line of the registry says.
-
-        Parameters
-        ----------
-        needs
-            "prunable_layers": a layer that can be pruned; "relu_parameters": that it is exactly uᵀ relu(W x + b); None.
-
-        Examples
-        --------
-        >>> import circuits
-        >>> circuits.preset("merrill-2023").offers("prunable_layers")
-        True
-        """
-        return needs is None or bool(self.prunable_layers if needs == "prunable_layers" else getattr(self.model, needs))
+    @property
+    def hidden_layers(self) -> dict[str, PrunableLayer]:
+        """Former name of `prunable_layers`."""
+        warnings.warn("Config.hidden_layers is now prunable_layers, and goes in the next version", FutureWarning, 2)
+        return self.prunable_layers
 
     def checkpoint_steps(self) -> list[int]:
         """Every step at which a checkpoint is kept, ascending; the first is 0, the initialization, but in a replay.

@@ -28,9 +28,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class MetricEntry(Entry):
-    """A metric of training; `needs` says what the model must have, "prunable_layers" or "relu_parameters"."""
+    """A metric of training, of any model or only of those with a layer that can be pruned."""
 
-    needs: str | None = None
+    needs_prunable_layer: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ METRICS = {  # measured at every checkpoint while training, when a config asks f
     "effective_sparsity": MetricEntry(
         "Neurons of the last layer in the active subnetwork on the training set.",
         "circuits.analysis.subnetworks.active:network_sparsity",
-        needs="prunable_layers",
+        needs_prunable_layer=True,
     ),
     "parameter_norm": MetricEntry(
         "L2 norm of all parameters together.", "circuits.analysis.networks.weights:parameter_norm"

@@ -95,5 +95,8 @@ def test_former_names_of_the_analysis_work_with_a_warning():
     for former, now in circuits.analysis.RENAMED.items():
         with pytest.warns(FutureWarning, match=f"circuits.analysis.{former} is now circuits.analysis.{now}"):
             assert getattr(circuits.analysis, former) is getattr(circuits.analysis, now)
+    config = circuits.preset("merrill-2023")
+    with pytest.warns(FutureWarning, match="Config.hidden_layers is now prunable_layers"):
+        assert config.hidden_layers.keys() == config.prunable_layers.keys()
     with pytest.raises(AttributeError, match="has no attribute 'moved'"):
         circuits.analysis.moved  # noqa: B018

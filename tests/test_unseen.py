@@ -105,7 +105,7 @@ def test_a_flipped_label_makes_no_unseen_input():
     fields = {"n": 6, "k": 2, "n_train": 50, "n_test": 20, "test_unseen": True}
     clean, noisy = Parity(**fields), Parity(**fields, flip_fraction=0.5)
     assert (clean.test_data(2)["inputs"] == noisy.test_data(2)["inputs"]).all()
-    assert (noisy.test_data(2)["targets"] == noisy.target(noisy.test_data(2)["inputs"])).all()
+    assert (noisy.test_data(2)["targets"] == noisy.parity(noisy.test_data(2)["inputs"])).all()
 
 
 def test_too_few_unseen_inputs_are_refused_with_their_number_before_training(make_config, capsys):

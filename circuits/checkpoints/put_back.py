@@ -71,6 +71,8 @@ def _is_run(path: Path) -> bool:
     try:
         with opened_for_verdict(str(path), undone=True) as file:
             check_contents(file, parse(json.loads(file.attrs["config"])))
+    except MemoryError:  # says nothing of the file
+        raise
     except Exception:  # whatever h5py, JSON and NumPy make of content that is not what it should be
         return False
     return True

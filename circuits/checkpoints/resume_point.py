@@ -75,8 +75,8 @@ def _newest_kept(
         if n_checkpoints <= best.n_checkpoints:
             break
         rows = [file[f"optimizer/{name}"][at] for name in names]
-        digests_now = np.stack([row_digests(row[None])[0] for row in rows], axis=-1)  # (seed, name)
-        if np.array_equal(digests_now, file["digests/optimizer"][at]):
+        actual = np.stack([row_digests(row[None])[0] for row in rows], axis=-1)  # (seed, name)
+        if np.array_equal(actual, file["digests/optimizer"][at]):
             state = {of_state(name): row for name, row in zip(names, rows, strict=True)}
             return ResumePoint(n_checkpoints, state, best.sequence)
     return best

@@ -322,13 +322,13 @@ class Run:
     def fingerprint(self) -> str:
         """Identifies the run and how far it is: a hash of config, creation time, steps, and digests if it has any."""
         text = f"{self.config.model_dump_json()} {self.created} {self.steps.tolist()}"
-        digest_of = sha256(text.encode())
+        state = sha256(text.encode())
         if self.has_digests:
             with self._opened.dataset("digests/checkpoint") as digests:
-                digest_of.update(digests[: self.n_checkpoints].tobytes())
+                state.update(digests[: self.n_checkpoints].tobytes())
             for name in sorted(name for name in self._file["data"] if name not in self._file):
-                digest_of.update(self._file[f"data/{name}"].attrs["digest"].tobytes())
-        return digest_of.hexdigest()[:16]
+                state.update(self._file[f"data/{name}"].attrs["digest"].tobytes())
+        return state.hexdigest()[:16]
 
     @property
     def _file(self) -> h5py.File:

@@ -52,9 +52,9 @@ def flags_of(part: Part) -> list[Flag]:
 
 def flag_class(name: str, flags: Iterable[Flag], about: str, base: type | None = None) -> type:
     """A dataclass of these flags, after those of `base`; `about` heads its help."""
-    flags_class = make_dataclass(name, list(flags), bases=(base,) if base else (), kw_only=True)
-    flags_class.__doc__ = about
-    return flags_class
+    kind = make_dataclass(name, list(flags), bases=(base,) if base else (), kw_only=True)
+    kind.__doc__ = about
+    return kind
 
 
 def overlaid(data: Mapping[str, Any], flags: Any) -> dict[str, Any]:

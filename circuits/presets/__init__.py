@@ -39,8 +39,8 @@ def preset_configs(name: str) -> dict[str, Config]:
     >>> list(preset_configs("merrill-2023"))
     ['merrill-2023']
     """
-    configs_made = lookup(PRESETS, name, "preset").load()()
-    configs = [configs_made] if isinstance(configs_made, Config) else configs_made
+    value = lookup(PRESETS, name, "preset").load()()
+    configs = [value] if isinstance(value, Config) else value
     return {config.name: config for config in configs}
 
 

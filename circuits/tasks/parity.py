@@ -151,11 +151,15 @@ class Parity(SignTask):
         return (seed, left[seed]) if left[seed] < self.n_test else None
 
     def target(self, inputs: np.ndarray) -> np.ndarray:
+        """`parity`, which is what this task asks for."""
+        return self.parity(inputs)
+
+    def parity(self, inputs: np.ndarray) -> np.ndarray:
         """Parity of the relevant bits, (example,) int8 in {-1, 1}.
 
         Examples
         --------
-        >>> Parity(n=4, k=2).target(np.array([[1, -1, 1, 1], [-1, -1, 1, -1]]))
+        >>> Parity(n=4, k=2).parity(np.array([[1, -1, 1, 1], [-1, -1, 1, -1]]))
         array([-1,  1], dtype=int8)
         """
         return inputs[:, list(self.relevant_bits)].prod(axis=1).astype(np.int8)

@@ -298,12 +298,12 @@ def _resumable(
                 f"Choose --epochs so that the checkpoints continue evenly."
             )
         choice = choose_path(config, device, kernel)
-        there, here = run.numerics, choice.numerics(config)
-        changed = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
+        before, here = run.numerics, choice.numerics(config)
+        changed = sorted(key for key in before.keys() | here.keys() if before.get(key) != here.get(key))
         if changed and not allow_different_numerics:
             key = changed[0]
             raise InputError(
-                f"{path} was computed with {key} {there.get(key)!r}, here it is {here.get(key)!r}: the bits "
+                f"{path} was computed with {key} {before.get(key)!r}, here it is {here.get(key)!r}: the bits "
                 f"would differ from an uninterrupted run. Pass --allow-different-numerics to go on all the same."
             )
         return config, choice

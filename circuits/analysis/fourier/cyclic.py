@@ -156,7 +156,7 @@ def primitive_root(p: int) -> int | None:
 
 
 def group_of(config: Config) -> CyclicGroup:
-    """The group of a config's task, of which `is_cyclic` has nothing to say."""
+    """The group of a config's task, for which `is_cyclic` answers None."""
     task = config.task.model_dump()
     return cyclic_group(task["operation"], task["p"], task["n_summands"])
 

@@ -53,7 +53,7 @@ class Views:
     Parameters
     ----------
     config
-        Of which `is_cyclic` has nothing to say.
+        For which `is_cyclic` answers None.
     layer
         Whose neurons; None: of none.
     """

@@ -91,18 +91,18 @@ def shown(
         return pictures
 
     names = {name: name for name in run.config.shapes}
-    pictures_of = walk(run, checkpoints, one, what="shown", names=names)
+    found = walk(run, checkpoints, one, what="shown", names=names)
     labels = basis_labels(m)
     coords = {"shown": run.steps[checkpoints], "seed": list(run.seeds), "x_wave": labels, "y_wave": labels}
     attrs = {"long_name": "norm of the logits over classes, in the 2-D basis"}
-    result = xr.Dataset({"shown_logits": (("shown", "seed", "x_wave", "y_wave"), pictures_of["logits"], attrs)}, coords)
+    result = xr.Dataset({"shown_logits": (("shown", "seed", "x_wave", "y_wave"), found["logits"], attrs)}, coords)
     result = result.assign_coords(shown_epoch=("shown", run.epochs[checkpoints]))
     if neurons is None:
         return result
     at = np.take_along_axis(at_end["neuron_frequency"], neurons, axis=1)
     dims = ("shown", "seed", "shown_neuron", "x", "y")
     return result.assign(
-        shown_activation=(dims, pictures_of["activation"], {"long_name": "activation of a neuron"}),
+        shown_activation=(dims, found["activation"], {"long_name": "activation of a neuron"}),
         shown_neuron_index=(("seed", "shown_neuron"), neurons),
         shown_neuron_frequency=(("seed", "shown_neuron"), at),
     ).assign_coords(x=tuples.group.residues[0], y=tuples.group.residues[1])

@@ -5,7 +5,7 @@
 - **Linear readout**: one forward pass says all there is to know, f_K(x) = c(x) + Σ_{j in K} a_j(x) U_j.
 - **Forward pass**: every group of neurons that is masked takes a pass of its own.
 
-The two latter run the model's own `forward` by torch, on the caller's thread.
+The last two run the model's own `forward` by torch, on the caller's thread.
 """
 
 import threading
@@ -24,12 +24,14 @@ from circuits.analysis.networks.outputs import group_outputs, preactivations, re
 from circuits.analysis.networks.rounding import reach_of, rounded, rounding_terms
 from circuits.analysis.subnetworks.argmax_scan import smallest_agreeing_argmax
 from circuits.analysis.subnetworks.masked_scan import smallest_agreeing_masked
-from circuits.analysis.subnetworks.pruning import incoming_norms, pruning_order
+from circuits.analysis.subnetworks.pruning import pruning_order
 from circuits.analysis.subnetworks.scan import prefix_size
 from circuits.config import Config
 from circuits.threads import one_blas_thread, one_torch_thread
 
 Network = Mapping[str, np.ndarray]  # one network's parameters by name
+Order = Int[np.ndarray, " neuron"]  # from first kept to first pruned
+Targets = Int[np.ndarray, " example"] | None
 
 
 class ForwardPass:
@@ -52,7 +54,8 @@ class ForwardPass:
     @property
     def layer(self) -> Layer:
         """The layer whose neurons are masked."""
-        assert self._layer is not None
+        if self._layer is None:
+            raise ValueError(f"no layer of the '{self.config.model.kind}' model was named whose neurons are masked")
         return self._layer
 
     def threads(self) -> AbstractContextManager[Any]:
@@ -68,10 +71,8 @@ class ForwardPass:
 
         if self._passes is None:
             starts = range(0, len(self.inputs), EXAMPLES_AT_ONCE)
-            model, parts = (
-                self.config.model,
-                [torch.from_numpy(self.inputs[at : at + EXAMPLES_AT_ONCE]) for at in starts],
-            )
+            model = self.config.model
+            parts = [torch.from_numpy(self.inputs[at : at + EXAMPLES_AT_ONCE]) for at in starts]
             prepared = [model.prepared(part) if model.can_prepare else None for part in parts]
             self._passes = [
                 one or partial(model.forward, inputs=part) for one, part in zip(prepared, parts, strict=True)
@@ -92,7 +93,7 @@ class ForwardPass:
     def smallest_prefix(
         self,
         net: Network,
-        targets: Int[np.ndarray, " example"] | None = None,
+        targets: Targets = None,
         norm: Norm = "incoming",
         criterion: Criterion = "prediction",
     ) -> int | None:
@@ -127,7 +128,10 @@ class ForwardPass:
         >>> evaluator(*on).smallest_prefix(net), ForwardPass(*on).smallest_prefix(net)
         (2, 2)
         """
-        order = pruning_order(self.layer.norms(net, norm))
+        return self._smallest(net, pruning_order(self.layer.norms(net, norm)), targets, criterion)
+
+    def _smallest(self, net: Network, order: Order, targets: Targets, criterion: Criterion) -> int | None:
+        """Smallest k whose first k neurons in `order` agree with the whole network."""
         return smallest_agreeing_masked(Masked(self.layer, net), order, self.inputs, targets, criterion)
 
 
@@ -139,21 +143,15 @@ class LinearReadout(ForwardPass):
         values, weights = activations.astype(np.float64), readout.astype(np.float64)
         return np.stack([rest + values[:, kept] @ weights[kept] for kept in groups])
 
-    def smallest_prefix(
-        self,
-        net: Network,
-        targets: Int[np.ndarray, " example"] | None = None,
-        norm: Norm = "incoming",
-        criterion: Criterion = "prediction",
-    ) -> int | None:
-        order = pruning_order(self.layer.norms(net, norm))
+    def _smallest(self, net: Network, order: Order, targets: Targets, criterion: Criterion) -> int | None:
         activations, rest, readout = self._separated(net)
         return smallest_agreeing_argmax(activations.T, readout, order, rest, targets, criterion)
 
     def _separated(self, net: Network) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The neurons' values, the outputs without any of them, and the readout."""
         readout = self.layer.readout(net)
-        assert readout is not None
+        if readout is None:
+            raise ValueError(f"what follows the layer '{self.layer.hook}' is not linear: ForwardPass serves it")
         return *Masked(self.layer, net).separated(self.inputs), readout
 
 
@@ -180,15 +178,8 @@ class Formula(ForwardPass):
     def masked_outputs(self, net: Network, groups: Bool[np.ndarray, "group neuron"]) -> Float[np.ndarray, "group ..."]:
         return group_outputs(*self._arrays(net), self.inputs, groups)
 
-    def smallest_prefix(
-        self,
-        net: Network,
-        targets: Int[np.ndarray, " example"] | None = None,
-        norm: Norm = "incoming",
-        criterion: Criterion = "prediction",
-    ) -> int | None:
+    def _smallest(self, net: Network, order: Order, targets: Targets, criterion: Criterion) -> int | None:
         W, b, u = self._arrays(net)
-        order = pruning_order(incoming_norms(W, b, u, norm))
         wanted = np.zeros(len(self.inputs), np.int64) if targets is None else targets
         memory = getattr(self._memory, "hidden", None)
         if memory is None:

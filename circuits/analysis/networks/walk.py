@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from circuits.analysis.networks.applies import is_one_relu_layer, require
+from circuits.analysis.networks.applies import is_one_relu_layer
 from circuits.checkpoints.run import Run
+from circuits.errors import InputError
 from circuits.threads import one_blas_thread, one_torch_thread, usable_cores
 
 Network = Mapping[str, np.ndarray]  # one network's parameters by name
@@ -145,9 +146,9 @@ def relu_parameters(run: Run) -> tuple[str, str, str]:
     InputError
         The run's model is another.
     """
-    require(run, is_one_relu_layer)
     names = run.config.model.relu_parameters
-    assert names is not None
+    if names is None:
+        raise InputError(f"{run.path}: {is_one_relu_layer(run.config)}")
     return names
 
 

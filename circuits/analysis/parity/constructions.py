@@ -98,14 +98,14 @@ def measure(
     groups = neuron_groups(run, options)
     neurons = members(run, options)
     circuits: list[Circuit | None] = []
-    prices_found: list[Price | None] = []
+    of_places: list[Price | None] = []
     supports, margins, fates = [], [], []
     for index, inside in enumerate(neurons):
         fates.append(fate_of(run, groups, index))
         if fates[-1]:
             circuits.append(None)
             supports.append(Support((), np.nan, True))
-            prices_found += [None, None]
+            of_places += [None, None]
             margins += [np.full(2**k, np.nan)] * 2
             continue
         whole = network_of(run, index, int(groups.checkpoint[index]))
@@ -115,11 +115,11 @@ def measure(
         )
         circuits.append(circuit)
         supports.append(relevant_bits(whole["W"], whole["u"]))
-        prices_found += [price(**whole, support=bits), circuit.price]
+        of_places += [price(**whole, support=bits), circuit.price]
         margins += [pattern_margins(net, bits) for net in (whole, part)]
 
     n_seeds = len(run.seeds)
-    final = prices_labeled(prices_found, least, "final", ("place",))
+    final = prices_labeled(of_places, least, "final", ("place",))
     variables: Variables = {
         "merged_sparsity": (("step", "seed"), sizes[np.isin(needed, chosen)], merged),
         **late_labeled(sizes[np.isin(needed, late)]),

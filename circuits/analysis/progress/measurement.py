@@ -244,16 +244,14 @@ def _degree(run: Run) -> int | None:
 
 def _add_arity(found: xr.Dataset, arity: np.ndarray, kept: np.ndarray) -> None:
     axes = ("step", "seed")
-    arities_or_nan = np.where(arity < 0, np.float32(np.nan), arity.astype(np.float32))  # (step, seed, neuron)
+    defined = np.where(arity < 0, np.float32(np.nan), arity.astype(np.float32))  # (step, seed, neuron)
     n_kept = kept.sum(axis=-1)
     with np.errstate(invalid="ignore"):
-        of_kept = np.where(kept, arities_or_nan, 0.0).sum(axis=-1, dtype=np.float64) / np.where(
-            n_kept > 0, n_kept, np.nan
-        )
-    found["arity"] = ((*axes, "neuron"), arities_or_nan, {"long_name": "inputs that the neuron needs"})
+        of_kept = np.where(kept, defined, 0.0).sum(axis=-1, dtype=np.float64) / np.where(n_kept > 0, n_kept, np.nan)
+    found["arity"] = ((*axes, "neuron"), defined, {"long_name": "inputs that the neuron needs"})
     found["network_arity"] = (
         axes,
-        arities_or_nan.mean(axis=-1, dtype=np.float64),
+        defined.mean(axis=-1, dtype=np.float64),
         {"long_name": "mean arity over all neurons"},
     )
     found["subnetwork_arity"] = (axes, of_kept, {"long_name": "mean arity over the generalizing subnetwork"})

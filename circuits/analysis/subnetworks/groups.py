@@ -43,12 +43,12 @@ _known: WeakKeyDictionary[Run, dict[tuple[int, PruningOptions], NeuronGroups]] =
 
 def neuron_groups(run: Run, options: PruningOptions = PruningOptions()) -> NeuronGroups:
     """The four groups of every seed; kept in memory for as long as the run is open."""
-    found_before = _known.setdefault(run, {})
+    cached = _known.setdefault(run, {})
     options = options.of(PruningOptions)
     key = (run.n_checkpoints, options)
-    if key not in found_before:
-        found_before[key] = _find(run, options)
-    return found_before[key]
+    if key not in cached:
+        cached[key] = _find(run, options)
+    return cached[key]
 
 
 def _find(run: Run, options: PruningOptions) -> NeuronGroups:

@@ -213,9 +213,9 @@ class Subsets:
 
     def solved(self, n_kept: int, time_limit: float) -> OptimizeResult:
         """The fewest neurons, at most `n_kept`, that satisfy all that is known."""
-        patterns_seen = np.array(self.known, np.int64)
-        zero = patterns_seen[~self.wanted[patterns_seen]]
-        rows = np.concatenate([self._rows(patterns_seen, 1.0), self._rows(zero, -1.0)])
+        examples = np.array(self.known, np.int64)
+        zero = examples[~self.wanted[examples]]
+        rows = np.concatenate([self._rows(examples, 1.0), self._rows(zero, -1.0)])
         rows = rows[(rows < 0).any(axis=1)]  # the others hold for every subset
         rows = rows / np.abs(rows).max(axis=1, initial=0.0, keepdims=True)
         lost = np.where((rows > 0) & (rows < NEGLIGIBLE), rows, 0.0).sum(axis=1)

@@ -340,10 +340,10 @@ class _Measured:
         parity: Float[np.ndarray, "step seed"],
     ) -> dict[str, tuple]:
         """Ends of the intervals of `sign_share` and `sign_parity`; where nothing is sampled, the values themselves."""
-        ends_of = sign_weights(counts)
+        weights = sign_weights(counts)
         ends = {
-            "sign_share": (np.where(np.isnan(shares), np.nan, end) for end in (ends_of.share_low, ends_of.share_high)),
-            "sign_parity": (ends_of.parity_low, ends_of.parity_high),
+            "sign_share": (np.where(np.isnan(shares), np.nan, end) for end in (weights.share_low, weights.share_high)),
+            "sign_parity": (weights.parity_low, weights.parity_high),
         }
         if self.draws.is_complete:
             ends = {"sign_share": (shares, shares), "sign_parity": (parity, parity)}

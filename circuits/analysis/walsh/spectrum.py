@@ -52,13 +52,13 @@ def outputs_of(
     x = inputs.astype(config.dtype, copy=False)
     if config.model.relu_parameters is not None:
         W, b, u = (net[name] for name in ("W", "b", "u"))
-        outputs_found = np.empty(len(x), x.dtype)
+        result = np.empty(len(x), x.dtype)
         hidden = _scratch(len(b), x.dtype)
         for start in range(0, len(x), AT_ONCE):
             part = x[start : start + AT_ONCE]
             values = preactivations(W, b, part, hidden[:, : len(part)] if len(part) == AT_ONCE else None)
-            outputs_found[start : start + AT_ONCE] = u @ np.maximum(values, 0, out=values)
-        return outputs_found
+            result[start : start + AT_ONCE] = u @ np.maximum(values, 0, out=values)
+        return result
     import torch
 
     parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}

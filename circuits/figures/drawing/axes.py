@@ -61,11 +61,11 @@ def frame(
     x = epochs(values)
     x_axis: dict[str, Any]
     place = drawable(values)
-    values_of_axis = epochs(place).values
+    shown = epochs(place).values
     label = str(x.attrs.get("long_name", x.name))
     if on_log_axis(values):
-        left_out = f", {x.name} 0 left out" if values_of_axis.size < x.size else ""
-        low, high = np.log10([values_of_axis.min(), values_of_axis.max()])
+        left_out = f", {x.name} 0 left out" if shown.size < x.size else ""
+        low, high = np.log10([shown.min(), shown.max()])
         edge = min(0.02 * (high - low), 0.04)  # so that no tick stands before the first checkpoint
         x_axis = {"type": "log", "range": [low - edge, high + edge], "title": f"{label} (log scale{left_out})"}
     else:

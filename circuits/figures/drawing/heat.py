@@ -18,7 +18,7 @@ from circuits.figures.drawing.phases import PANELS
 from circuits.figures.drawing.seed_menu import add_seed_menu
 
 MOST_COLUMNS, GAP = 160, 0.05
-COLOURS = [[i / (len(SCALE) - 1), color] for i, color in enumerate(SCALE)]
+COLORS = [[i / (len(SCALE) - 1), color] for i, color in enumerate(SCALE)]
 PANEL, AROUND = 190, 190  # pixels
 
 
@@ -92,7 +92,7 @@ def _heat(values: xr.DataArray, rows: str, index: int) -> go.Heatmap:
     return go.Heatmap(
         x=single(epochs(drawn).values), y=drawn[rows].values, z=z, yaxis=_axis(index),
         zmin=0, zmax=float(finite.max(initial=0)) or 1.0,  # plotly takes neither without the other
-        colorscale=COLOURS, showscale=False,
+        colorscale=COLORS, showscale=False,
         hovertemplate=f"epoch %{{x:.6~g}}, {rows} %{{y}}: %{{z:.3g}}<extra></extra>",
     )  # fmt: skip
 

@@ -29,8 +29,8 @@ def with_phases(run: Run, result: xr.Dataset, when: xr.Dataset | None = None) ->
 
     Of a run whose weight decay changes it also has `weight_decay` (step, seed).
     """
-    when_reached = phases(run) if when is None else when
-    result = result.assign({name: when_reached[name] for name in (*PHASES, *CENSORED.values())})
+    reached = phases(run) if when is None else when
+    result = result.assign({name: reached[name] for name in (*PHASES, *CENSORED.values())})
     if DECAY in run.metrics and DECAY not in result and "step" in result.dims:
         result = result.assign({DECAY: run.metrics[DECAY].sel(step=result["step"])})
     return result

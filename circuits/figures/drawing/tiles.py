@@ -16,7 +16,7 @@ from circuits.figures.drawing.axes import INK
 from circuits.figures.drawing.palette import SCALE
 
 LEVELS = 255  # a byte per cell keeps a page small
-COLOURS = [[i / (len(SCALE) - 1), color] for i, color in enumerate(SCALE)]
+COLORS = [[i / (len(SCALE) - 1), color] for i, color in enumerate(SCALE)]
 SLIDER = {"len": 0.72, "x": 0.14, "xanchor": "left", "pad": {"t": 0, "b": 0}, "ticklen": 4, "font": {"size": 11}}
 
 
@@ -46,7 +46,7 @@ def tiles(maps: Float[np.ndarray, "row column y x"], **look: Any) -> go.Heatmap:
     low, high = (edge(maps, axis=(2, 3), keepdims=True) for edge in (np.min, np.max))
     shares = (maps - low) / np.where(high > low, high - low, 1.0)
     z = np.rint(tiled(shares) * LEVELS).astype(np.uint8)
-    return go.Heatmap(z=z, zmin=0, zmax=LEVELS, colorscale=COLOURS, showscale=False, **look)
+    return go.Heatmap(z=z, zmin=0, zmax=LEVELS, colorscale=COLORS, showscale=False, **look)
 
 
 def tile_range(index: int, size: int) -> list[float]:

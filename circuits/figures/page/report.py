@@ -91,11 +91,11 @@ def report(
     _refuse_foreign(path, run)
     if run.n_checkpoints == 0:
         raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
-    results_by_name = dict(read_sidecar(run, options).results if stored is None else stored)
+    available = dict(read_sidecar(run, options).results if stored is None else stored)
     for name in usual(run.config):
-        if name not in results_by_name:
-            results_by_name |= analyze(run, name, options=_for_page(run, name, options), progress=progress)
-    results = {name: results_by_name[name] for name in MEASUREMENTS if name in results_by_name}
+        if name not in available:
+            available |= analyze(run, name, options=_for_page(run, name, options), progress=progress)
+    results = {name: available[name] for name in MEASUREMENTS if name in available}
     text = page(run, results, options)
     with written_whole(path, replace=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
