@@ -66,6 +66,15 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def unused(path: Path) -> Path:
+    """`path` if nothing of that name is there, or else the first of PATH.1, PATH.2, … that is not."""
+    candidate, number = path, 0
+    while os.path.lexists(candidate):
+        number += 1
+        candidate = path.with_name(f"{path.name}.{number}")
+    return candidate
+
+
 def lfs_pointer(path: Path) -> str:
     """What a file is if Git Large File Storage keeps its content elsewhere; an empty text otherwise."""
     with path.open("rb") as file:

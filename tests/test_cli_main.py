@@ -121,7 +121,8 @@ def test_a_wrong_command_gets_one_line(words, message, capsys):
         (Interrupted("Stopped; continue: …"), 130, "Stopped; continue: …\n"),
         (KeyboardInterrupt(), 130, "Interrupted.\n"),
         (KeyError("x"), 1, "error: KeyError: 'x'. This is a bug in circuits; --debug shows where.\n"),
-        (RunError("two\nlines"), 1, "error: two lines\n"),
+        (OSError("two\nlines of a library"), 1, "error: two lines of a library\n"),
+        (circuits.InputError("a\nb.h5 is locked."), 2, "error: a\\nb.h5 is locked.\n"),
     ],
 )
 def test_every_error_becomes_one_line_and_its_exit_code(error, code, line, outcome):
@@ -287,5 +288,5 @@ def test_a_path_never_begins_a_line_of_its_own(tiny_path, tmp_path, capsys):
         returned = main(words)
         out, err = capsys.readouterr()
         assert returned == (2 if words == ["show", f"{made}6.h5"] else 4 if words[0] == "verify" else 0), err
-        assert r"fake: ok" in out + err or words[0] == "verify", words
+        assert r"\nfake: ok" in out + err or words[0] == "verify", words
         assert not re.search("^fake|[\x00-\x09\x0b-\x1f\x7f-\x9f]", out + err.replace("\r", ""), re.MULTILINE), words

@@ -328,7 +328,8 @@ def test_a_file_that_torch_cannot_read_is_named(place, tmp_path, refused, conten
     path = place / "seed1_checkpoints" / "model_2.pt"
     path.write_bytes(path.read_bytes()[:-100] if content is None else content)
     assert refused("parity-nn", place, "--out", tmp_path / "run.h5") == (
-        f"error: {path} cannot be read as a state dict: it is damaged, or torch.save did not write it.\n"
+        f"error: {path} cannot be read as a state dict: it is damaged, was not written by torch.save, or was pickled "
+        f"with another protocol than torch.save's own. Save it again: torch.save(network.state_dict(), PATH).\n"
     )
 
 

@@ -220,6 +220,7 @@ def test_what_would_be_put_back_into_another_run_is_not(changing, tiny_path, mak
     other = changing.with_name("other.h5")
     with circuits.train(make_config(seeds=[7, 8]), other, progress=False) as run:
         before = run.fingerprint
+    set_aside = 0
     for there in (other, None):
         if there is not None:
             shutil.copy(there, changing)
@@ -231,7 +232,7 @@ def test_what_would_be_put_back_into_another_run_is_not(changing, tiny_path, mak
         kept = changing.read_bytes()
         shutil.copy(undo_path(changing), keep := changing.with_name("kept.undo"))
         circuits.repair(changing)
-        assert changing.with_name("a.h5.undo.stale").exists()
+        assert len(list(changing.parent.glob("a.h5.undo.stale*"))) == (set_aside := set_aside + 1)
         with circuits.open(changing) as run:
             assert before in (None, run.fingerprint)
         assert before is None or changing.read_bytes() == kept
@@ -335,7 +336,7 @@ def test_a_copy_that_is_none_changes_nothing_and_is_set_aside(tiny_path, tmp_pat
         assert "bug" not in err
         assert "killed writer" not in out
         assert path.read_bytes() == before
-        assert path.with_name("a.h5.undo.stale").exists()
+        assert f"It is {path.with_name('a.h5.undo.stale')}" in err
         assert not undo_path(path).exists()
 
 

@@ -26,7 +26,7 @@ import circuits
 from circuits.analysis.measurements import options_of
 from circuits.analysis.options import Options
 from circuits.analysis.store import run_summary
-from circuits.atomic_write import written_whole
+from circuits.atomic_write import unused, written_whole
 from circuits.checkpoints.run import Run
 from circuits.checkpoints.sandbox import examined
 from circuits.errors import InputError
@@ -109,7 +109,7 @@ def write_sidecar(
         temporary.write_bytes(content)
         _seal(temporary)
         if not stored.ours:
-            os.replace(target, _free(target))
+            os.replace(target, unused(target))
     return target
 
 
@@ -270,14 +270,6 @@ def _groups(path: Path) -> dict[str, xr.Dataset]:
     """Every group, loaded."""
     with xr.open_datatree(path, engine="h5netcdf", decode_times=False, driver_kwds={"locking": False}) as tree:
         return {str(name): child.to_dataset().load() for name, child in tree.children.items()}
-
-
-def _free(path: Path) -> Path:
-    """The first of PATH.1, PATH.2, … that is not there."""
-    number = 1
-    while os.path.lexists(candidate := path.with_name(f"{path.name}.{number}")):
-        number += 1
-    return candidate
 
 
 def _storable(dataset: xr.Dataset, made_by: Mapping[str, str]) -> xr.Dataset:

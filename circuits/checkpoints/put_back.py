@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from circuits.atomic_write import remove_left_behind
+from circuits.atomic_write import remove_left_behind, unused
 from circuits.checkpoints.layout import FORMAT, FORMAT_VERSION
 from circuits.checkpoints.sandbox import examined
 from circuits.checkpoints.schema import check_contents
@@ -49,7 +49,7 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None) -> bo
     copy = kept(path)
     verdict, text = ("damaged", "") if copy is None else examined(path, FORMAT, FORMAT_VERSION, undone=True)
     if copy is None or verdict in REFUSED or (verdict == "sound" and not _is_run(path)):
-        aside = beside.with_name(beside.name + ".stale")
+        aside = unused(beside.with_name(beside.name + ".stale"))
         beside.rename(aside)
         say(f"{beside} is no copy of bytes of {path}, so nothing is put back. It is {aside} now.")
         return False

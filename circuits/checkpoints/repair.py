@@ -17,7 +17,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from circuits.atomic_write import copy_sparse, written_whole
+from circuits.atomic_write import copy_sparse, unused, written_whole
 from circuits.checkpoints.commits import n_committed, planned_checkpoints, planned_states
 from circuits.checkpoints.lengths import cut_to, uncommitted
 from circuits.checkpoints.lock import RunLock, writer_pid
@@ -144,12 +144,8 @@ def make_plain(path: Path) -> Repaired:
 
 def _kept_copy(path: Path) -> Path:
     """A copy of the file beside it, under the first name that is free: that of an earlier repair stays."""
-    number = 0
     while True:
-        copy = path.with_name(f"{path.name}.before-repair{f'.{number}' if number else ''}")
-        number += 1
-        if copy.exists():
-            continue
+        copy = unused(path.with_name(f"{path.name}.before-repair"))
         with suppress(FileExistsError), path.open("rb") as whole, written_whole(copy, replace=False) as temporary:
             temporary.unlink()
             copy_sparse(whole, temporary)

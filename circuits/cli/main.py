@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from circuits import __version__
-from circuits.errors import InputError, RunError
+from circuits.errors import InputError, Interrupted, RunError
 from circuits.printable import printable
 from circuits.registry import Entry, lookup
 
@@ -167,7 +167,9 @@ def _help() -> str:
 
 def _told(error: BaseException) -> int:
     """Print the error as one line, and return its exit code."""
-    text = " ".join(str(error).split("\n")).strip()
+    text = str(error).strip()
+    if not isinstance(error, InputError | RunError | Interrupted):  # a line break in ours is part of a name
+        text = " ".join(text.split())
     if isinstance(error, KeyboardInterrupt):
         print(printable(text) or "Interrupted.", file=sys.stderr)
         return INTERRUPTED

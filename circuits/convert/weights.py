@@ -162,7 +162,10 @@ def _why_not(message: str, is_archive: bool) -> str:
     operand = re.search(r"Unsupported operand (\d+)", message)
     if operand and int(operand[1]) in (OTHER_OPERANDS if is_archive else OTHER_OPERANDS - set(range(128))):
         return "was pickled with another protocol than torch.save's own. Save it again without pickle_protocol."
-    return "cannot be read as a state dict: it is damaged, or torch.save did not write it."
+    return (
+        "cannot be read as a state dict: it is damaged, was not written by torch.save, or was pickled with another "
+        "protocol than torch.save's own. Save it again: torch.save(network.state_dict(), PATH)."
+    )
 
 
 def _array(path: Path, key: str, tensor: object, dims: tuple[str, ...]) -> np.ndarray:
