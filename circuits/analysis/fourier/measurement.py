@@ -62,7 +62,6 @@ class Views:
         self.config, self.layer = config, layer
         self.tuples = AllTuples(config, None if layer is None else layer.hook)
         self.group = self.tuples.group
-        self.names = {name: name for name in config.shapes}
 
     def waves(self, net: Network) -> dict[str, np.ndarray]:
         """Frequencies in weights, neurons and logits; `by_sum`, the logits themselves."""
@@ -205,7 +204,7 @@ def _walked(
         values = further(seed, views.waves(net))
         return {name: value for name, value in values.items() if name != "by_sum"}
 
-    return walk(run, checkpoints, one, what=what, progress=progress, names=views.names)
+    return walk(run, checkpoints, one, what=what, progress=progress)
 
 
 def _attrs(

@@ -90,8 +90,7 @@ def shown(
             pictures["activation"] = some.astype(np.float32)
         return pictures
 
-    names = {name: name for name in run.config.shapes}
-    found = walk(run, checkpoints, one, what="shown", names=names)
+    found = walk(run, checkpoints, one, what="shown")
     labels = basis_labels(m)
     coords = {"shown": run.steps[checkpoints], "seed": list(run.seeds), "x_wave": labels, "y_wave": labels}
     attrs = {"long_name": "norm of the logits over classes, in the 2-D basis"}

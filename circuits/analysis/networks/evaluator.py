@@ -9,7 +9,7 @@ The last two run the model's own `forward` by torch, on the caller's thread.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from circuits.analysis.networks.layers import Layer
+from circuits.analysis.networks.layers import Layer, relu_weights
 from circuits.analysis.networks.masking import EXAMPLES_AT_ONCE, Masked
 from circuits.analysis.networks.options import Criterion, Norm
 from circuits.analysis.networks.outputs import group_outputs, preactivations, relu_outputs
@@ -27,11 +27,13 @@ from circuits.analysis.subnetworks.masked_scan import smallest_agreeing_masked
 from circuits.analysis.subnetworks.pruning import pruning_order
 from circuits.analysis.subnetworks.scan import prefix_size
 from circuits.config import Config
+from circuits.constructions.verifying.averaging import bounded_averages
 from circuits.threads import one_blas_thread, one_torch_thread
 
 Network = Mapping[str, np.ndarray]  # one network's parameters by name
 Order = Int[np.ndarray, " neuron"]  # from first kept to first pruned
 Targets = Int[np.ndarray, " example"] | None
+NATIVE_AT_ONCE = 256  # examples of a closed formula: their neurons' values stay in the cache
 
 
 class ForwardPass:
@@ -46,6 +48,8 @@ class ForwardPass:
     layer
         Whose neurons are masked; None for a model without such a layer, which has outputs alone.
     """
+
+    has_bounds = False  # of means over all inputs
 
     def __init__(self, config: Config, inputs: Shaped[np.ndarray, "example input"], layer: Layer | None = None) -> None:
         self.config, self.inputs, self._layer = config, inputs, layer
@@ -85,6 +89,34 @@ class ForwardPass:
         """Values of the layer's neurons; the last position's where there are several."""
         return Masked(self.layer, net).values(self.inputs)
 
+    def native_outputs(self, net: Network) -> Float[np.ndarray, " example"]:
+        """The one output in the config's own dtype: for means over a sample, whose noise hides the rounding."""
+        import torch
+
+        parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}
+        with torch.no_grad():
+            outputs: np.ndarray = self.config.model.forward(parameters, torch.from_numpy(self.inputs)).numpy()
+        return outputs
+
+    def contributions(self, net: Network) -> Float[np.ndarray, "example neuron"]:
+        """What each neuron adds to the one output; where the readout is not linear, the neuron's value."""
+        values = Masked(self.layer, net).separated(self.inputs)[0].astype(np.float64)
+        readout = self.layer.readout(net)
+        return values if readout is None else values * readout.astype(np.float64)
+
+    def mean_contributions(
+        self, net: Network, bits: Sequence[int]
+    ) -> tuple[Float[np.ndarray, "neuron pattern"], Float[np.ndarray, " neuron"]] | None:
+        """Means of `contributions` over all ±1 inputs with each pattern of these bits; None where only samples tell.
+
+        With them comes the bound of the error of each neuron's Walsh coefficients.
+        """
+        return None
+
+    def ignores_all_but(self, net: Network, bits: Sequence[int]) -> bool:
+        """Whether the weights show that the outputs depend on these bits alone."""
+        return False
+
     def masked_outputs(self, net: Network, groups: Bool[np.ndarray, "group neuron"]) -> Float[np.ndarray, "group ..."]:
         """Outputs (group, example) or (group, example, class) with the neurons of each group only."""
         network = Masked(self.layer, net)
@@ -102,7 +134,7 @@ class ForwardPass:
         Parameters
         ----------
         net
-            The parameters of one network, by the names of `Layer.names`.
+            The parameters of one network by name.
         targets
             (example,) used by the criterion "accuracy" only.
         norm, criterion
@@ -156,7 +188,9 @@ class LinearReadout(ForwardPass):
 
 
 class Formula(ForwardPass):
-    """uᵀ relu(W x + b); its parameters go by the names that the model has for them, or as W, b, u."""
+    """uᵀ relu(W x + b)."""
+
+    has_bounds = True
 
     def __init__(self, config: Config, inputs: Shaped[np.ndarray, "example input"], layer: Layer | None = None) -> None:
         super().__init__(config, inputs, layer)
@@ -167,29 +201,48 @@ class Formula(ForwardPass):
         return np.errstate(over="ignore", invalid="ignore")
 
     def outputs(self, net: Network) -> Float[np.ndarray, " example"]:
-        W, b, u = (values.astype(np.float64) for values in self._arrays(net))
+        W, b, u = (values.astype(np.float64) for values in relu_weights(self.config, net))
         self._memory.hidden = preactivations(W, b, self.inputs, getattr(self._memory, "hidden", None))
         return rounded(relu_outputs(self._memory.hidden, u), rounding_terms(W, b, u, self._reach).sum())
 
     def hidden(self, net: Network) -> Float[np.ndarray, "example neuron"]:
-        W, b, _ = self._arrays(net)
+        W, b, _ = relu_weights(self.config, net)
         return np.ascontiguousarray(np.maximum(preactivations(W, b, self.inputs), 0).T)
 
+    def native_outputs(self, net: Network) -> Float[np.ndarray, " example"]:
+        W, b, u = relu_weights(self.config, net)
+        outputs = np.empty(len(self.inputs), self.inputs.dtype)
+        memory = getattr(self._memory, "part", None)
+        if memory is None:
+            memory = self._memory.part = np.empty((len(b), NATIVE_AT_ONCE), self.inputs.dtype)
+        for start in range(0, len(self.inputs), NATIVE_AT_ONCE):
+            part = self.inputs[start : start + NATIVE_AT_ONCE]
+            values = preactivations(W, b, part, memory[:, : len(part)] if len(part) == NATIVE_AT_ONCE else None)
+            outputs[start : start + NATIVE_AT_ONCE] = u @ np.maximum(values, 0, out=values)
+        return outputs
+
+    def mean_contributions(
+        self, net: Network, bits: Sequence[int]
+    ) -> tuple[Float[np.ndarray, "neuron pattern"], Float[np.ndarray, " neuron"]]:
+        W, b, u = relu_weights(self.config, net)
+        averages = bounded_averages(W, b, bits)
+        sizes = u.astype(np.float64)[:, None]
+        return sizes * averages.means, (np.abs(sizes) * averages.bounds).mean(axis=1)
+
+    def ignores_all_but(self, net: Network, bits: Sequence[int]) -> bool:
+        W, _, u = relu_weights(self.config, net)
+        return not np.delete(W, list(bits), axis=1)[u != 0].any()
+
     def masked_outputs(self, net: Network, groups: Bool[np.ndarray, "group neuron"]) -> Float[np.ndarray, "group ..."]:
-        return group_outputs(*self._arrays(net), self.inputs, groups)
+        return group_outputs(*relu_weights(self.config, net), self.inputs, groups)
 
     def _smallest(self, net: Network, order: Order, targets: Targets, criterion: Criterion) -> int | None:
-        W, b, u = self._arrays(net)
+        W, b, u = relu_weights(self.config, net)
         wanted = np.zeros(len(self.inputs), np.int64) if targets is None else targets
         memory = getattr(self._memory, "hidden", None)
         if memory is None:
             memory = self._memory.hidden = np.empty((len(u), len(self.inputs)))
         return prefix_size(W, b, u, order, self.inputs, self._reach, wanted, criterion, memory)
-
-    def _arrays(self, net: Network) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        names = self.config.model.relu_parameters or ()
-        W, b, u = (net[name] if name in net else net[short] for name, short in zip(names, "Wbu", strict=True))
-        return W, b, u
 
 
 def evaluator(config: Config, inputs: Shaped[np.ndarray, "example input"], layer: Layer | None = None) -> ForwardPass:

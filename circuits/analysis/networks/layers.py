@@ -32,11 +32,6 @@ class Layer(NamedTuple):
         return self.found.width
 
     @property
-    def is_relu(self) -> bool:
-        """Whether the network is exactly uᵀ relu(W x + b), for which there is a formula."""
-        return self.config.model.relu_parameters is not None
-
-    @property
     def is_linear(self) -> bool:
         """Whether the outputs are linear in its neurons' values."""
         return self.found.readout is not None
@@ -51,13 +46,6 @@ class Layer(NamedTuple):
         """What the network predicts: a "sign" or a "class"."""
         return "class" if self.has_classes else "sign"
 
-    @property
-    def names(self) -> dict[str, str]:
-        """The parameters that measuring it takes, by the names under which `walk` gives them."""
-        if (relu := self.config.model.relu_parameters) is not None:
-            return dict(zip("Wbu", relu, strict=True))
-        return {name: name for name in self.config.shapes}
-
     def readout(self, net: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Weights (neuron, class), or (neuron,) of one output; None where the readout is not linear."""
         if self.found.readout is None:
@@ -69,6 +57,12 @@ class Layer(NamedTuple):
         """Size of each neuron of one network, in float64; see `incoming_norms`."""
         W, b = self.found.incoming(net)
         return incoming_norms(W, b, self.readout(net) if norm == "path" else None, norm)
+
+
+def relu_weights(config: Config, net: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """W (neuron, input), b and u (neuron,) of a network that is exactly uᵀ relu(W x + b), in the model's own names."""
+    W, b, u = (net[name] for name in config.model.relu_parameters or ())
+    return W, b, u
 
 
 def last_layer(config: Config) -> Layer:

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from circuits.analysis.networks.applies import is_one_relu_layer
+from circuits.analysis.networks.applies import is_one_relu_layer, require
+from circuits.analysis.networks.layers import relu_weights
 from circuits.checkpoints.run import Run
-from circuits.errors import InputError
 from circuits.threads import one_blas_thread, one_torch_thread, usable_cores
 
 Network = Mapping[str, np.ndarray]  # one network's parameters by name
@@ -33,7 +33,6 @@ def walk(
     *,
     what: str,
     progress: bool = False,
-    names: Mapping[str, str] | None = None,
 ) -> dict[str, np.ndarray]:
     """Measure every network of the given checkpoints.
 
@@ -44,21 +43,17 @@ def walk(
     checkpoints
         Ascending indices of checkpoints.
     measure_one
-        Takes the seed's index and a network's parameters; returns numbers or arrays by name, always of the same names,
-        shapes and dtypes.
+        Takes a seed's index and a network's parameters by name; returns numbers or arrays by name, always of the same
+        names, shapes and dtypes.
     what
         Label of the progress bar.
     progress
         Whether to show it, on stderr, when that is a terminal.
-    names
-        Which parameters to read, by the names under which `measure_one` gets them; by default the hidden layer of the
-        relu model, as W, b, u. Other models are run by torch, here with one thread.
 
     Returns
     -------
     (step, seed, …) the results, by name.
     """
-    names = dict(zip("Wbu", relu_parameters(run), strict=True)) if names is None else names
     uses_torch = run.config.model.relu_parameters is None
     n_seeds = len(run.seeds)
     results: dict[str, np.ndarray] = {}
@@ -67,7 +62,7 @@ def walk(
     def one(place: tuple[int, int], block: Mapping[str, np.ndarray]) -> Any:
         step, seed = place
         with np.errstate(over="ignore", invalid="ignore"):  # a diverging network is measured as it is: inf and NaN
-            return measure_one(seed, {short: block[name][step, seed] for short, name in names.items()})
+            return measure_one(seed, {name: np.asarray(values[step, seed]) for name, values in block.items()})
 
     with (
         one_blas_thread(),
@@ -76,7 +71,7 @@ def walk(
         ThreadPoolExecutor(1) as reader,
         tqdm(total=len(checkpoints), desc=what, unit="checkpoint", file=sys.stderr, disable=_off(progress)) as bar,
     ):
-        blocks = run.blocks(checkpoints, *names.values())
+        blocks = run.blocks(checkpoints, *run.config.shapes)
         following = reader.submit(next, blocks, None)
         while (current := following.result()) is not None:
             following = reader.submit(next, blocks, None)
@@ -123,33 +118,22 @@ def one_by_one(
 
     Yields
     ------
-    Its place (step, seed) among the results, and its hidden layer under the names W, b, u.
-    """
-    names = dict(zip("Wbu", relu_parameters(run), strict=True))
-    total = len(checkpoints) * len(run.seeds)
-    with tqdm(total=total, desc=what, unit="network", file=sys.stderr, disable=_off(progress)) as bar:
-        for where, block in run.blocks(checkpoints, *names.values()):
-            for step in range(where.stop - where.start):
-                for seed in range(len(run.seeds)):
-                    yield (
-                        (where.start + step, seed),
-                        {short: block[name][step, seed] for short, name in names.items()},
-                    )
-                    bar.update()
-
-
-def relu_parameters(run: Run) -> tuple[str, str, str]:
-    """Names of the parameters W, b, u of a network that is exactly uᵀ relu(W x + b).
+    Its place (step, seed) among the results, and its weights by the names W, b, u.
 
     Raises
     ------
     InputError
-        The run's model is another.
+        The networks are not exactly uᵀ relu(W x + b).
     """
-    names = run.config.model.relu_parameters
-    if names is None:
-        raise InputError(f"{run.path}: {is_one_relu_layer(run.config)}")
-    return names
+    require(run, is_one_relu_layer)
+    total = len(checkpoints) * len(run.seeds)
+    with tqdm(total=total, desc=what, unit="network", file=sys.stderr, disable=_off(progress)) as bar:
+        for where, block in run.blocks(checkpoints, *run.config.shapes):
+            for step in range(where.stop - where.start):
+                for seed in range(len(run.seeds)):
+                    net = {name: values[step, seed] for name, values in block.items()}
+                    yield (where.start + step, seed), dict(zip("Wbu", relu_weights(run.config, net), strict=True))
+                    bar.update()
 
 
 def _off(progress: bool) -> bool | None:

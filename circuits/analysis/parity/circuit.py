@@ -10,8 +10,10 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Int, Shaped
 
+from circuits.analysis.networks.applies import is_one_relu_layer, require
 from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords
-from circuits.analysis.networks.walk import Network, relu_parameters, walk
+from circuits.analysis.networks.layers import relu_weights
+from circuits.analysis.networks.walk import Network, walk
 from circuits.analysis.parity.efficiency import parity_bits
 from circuits.analysis.subnetworks.active import active_mask
 from circuits.analysis.subnetworks.groups import neuron_groups
@@ -83,8 +85,9 @@ def members(run: Run, options: MergeOptions = MergeOptions()) -> list[Int[np.nda
 
 def network_of(run: Run, seed_index: int, checkpoint: int) -> dict[str, np.ndarray]:
     """W, b, u of the hidden layer of one network."""
-    net = run.arrays(run.seeds[seed_index], checkpoint)
-    return dict(zip("Wbu", (net[name] for name in relu_parameters(run)), strict=True))
+    require(run, is_one_relu_layer)
+    weights = relu_weights(run.config, run.arrays(run.seeds[seed_index], checkpoint))
+    return dict(zip("Wbu", weights, strict=True))
 
 
 def neurons_of(net: Network, neurons: Int[np.ndarray, " rank"]) -> dict[str, np.ndarray]:
@@ -127,7 +130,7 @@ def gate_history(run: Run, options: MergeOptions = MergeOptions(), *, progress: 
     length = max(map(len, neurons), default=0)
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:
-        W, b = net["W"][neurons[seed]].astype(np.float64), net["b"][neurons[seed]].astype(np.float64)
+        W, b, _ = (values[neurons[seed]].astype(np.float64) for values in relu_weights(run.config, net))
         gates = nearest_gates(W[:, bits], b)
         with np.errstate(invalid="ignore"):
             share = (W[:, bits] ** 2).sum(axis=1) / (W**2).sum(axis=1)

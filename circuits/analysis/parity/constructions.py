@@ -13,9 +13,9 @@ import xarray as xr
 from jaxtyping import Float
 
 from circuits.analysis.measurement import Measurement
-from circuits.analysis.networks.applies import all_of, is_one_relu_layer
+from circuits.analysis.networks.applies import all_of, is_one_relu_layer, require
 from circuits.analysis.networks.labels import chosen_checkpoints
-from circuits.analysis.networks.walk import Network, relu_parameters
+from circuits.analysis.networks.walk import Network
 from circuits.analysis.parity.circuit import members, network_of, neurons_of
 from circuits.analysis.parity.efficiency import known_least_cost, of_few_bits, parity_bits, prices
 from circuits.analysis.parity.labels import (
@@ -84,7 +84,7 @@ def measure(
 
     The attribute `warnings` lists what to be wary of.
     """
-    relu_parameters(run)
+    require(run, is_one_relu_layer)
     bits = parity_bits(run)
     k = len(bits)
     candidates = known(k) if constructions is None else dict(constructions)

@@ -10,8 +10,9 @@ little.
 import numpy as np
 import xarray as xr
 
-from circuits.analysis.networks.applies import is_parity, require
+from circuits.analysis.networks.applies import is_one_relu_layer, is_parity, require
 from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords
+from circuits.analysis.networks.layers import relu_weights
 from circuits.analysis.networks.options import PruningOptions
 from circuits.analysis.networks.walk import Network, walk
 from circuits.checkpoints.run import Run
@@ -64,6 +65,7 @@ def prices(run: Run, options: PruningOptions = PruningOptions(), *, progress: bo
     A collapsed network has a path cost, but neither margin nor efficiency: NaN.
     """
     bits = parity_bits(run)
+    require(run, is_one_relu_layer)
     least = known_least_cost(len(bits))
     long_names = {
         "path_cost": "path cost Σ|u|·‖(w, b)‖",
@@ -72,10 +74,11 @@ def prices(run: Run, options: PruningOptions = PruningOptions(), *, progress: bo
     }
 
     def one(seed: int, net: Network) -> dict[str, float]:
-        cost = path_cost(net["W"], net["b"], net["u"])
+        W, b, u = relu_weights(run.config, net)
+        cost = path_cost(W, b, u)
         if not np.isfinite(cost):
             return dict.fromkeys(long_names, np.nan)
-        smallest = margin(averaged_activations(net["W"], net["b"], bits), net["u"])
+        smallest = margin(averaged_activations(W, b, bits), u)
         return {"path_cost": cost, "margin": smallest, "efficiency": efficiency_of(cost, smallest, least)}
 
     checkpoints = chosen_checkpoints(run, options)

@@ -14,9 +14,10 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from circuits.analysis.measurement import Measurement
+from circuits.analysis.networks.applies import is_one_relu_layer
 from circuits.analysis.networks.evaluator import evaluator
 from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords
-from circuits.analysis.networks.layers import layer_of
+from circuits.analysis.networks.layers import layer_of, relu_weights
 from circuits.analysis.networks.options import PruningOptions
 from circuits.analysis.networks.phases import epoch_at, phase_checkpoints
 from circuits.analysis.networks.remarks import loss_remarks
@@ -135,9 +136,8 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
         (step, seed) its mean over all neurons, and over the generalizing subnetwork.
     """
     config, checkpoints = run.config, chosen_checkpoints(run, options)
-    names = {name: name for name in config.shapes}
     one = _one_network(run, options)
-    values = walk(run, checkpoints, one, what="progress measures", progress=progress, names=names)
+    values = walk(run, checkpoints, one, what="progress measures", progress=progress)
     collapsed = run.collapsed.values[checkpoints]  # no predictions: neither margins, nor sensitivity, nor arity
     for name, none in (("margin", np.nan), ("sensitivity", np.nan), ("arity", -1)):
         if name in values:
@@ -187,18 +187,17 @@ def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], 
     layer_names, matrices = layer_of_parameter(config), matrix_names(config)
     layers = list(dict.fromkeys(layer_names.values()))
     dims = {name: config.shapes[name][0] for name in matrices}
-    relu = config.model.relu_parameters
+    has_arity = is_one_relu_layer(config) is None
     places = range(len(run.seeds))
     sets = [{which: support_examples(run, at, which) for which in ("train", "test")} for at in places]
     outputs = [{which: evaluator(config, of[0]).outputs for which, of in both.items()} for both in sets]
     if config.task.inputs_are_signs:
         flips = [sensitivities_on(config, both["test"][0]) for both in sets]
-    if relu is not None:
+    if has_arity:
         supports = [support_examples(run, at, options.support)[0] for at in places]
         on_support = [evaluator(config, inputs).outputs for inputs in supports]
 
     def one(seed: int, net: Network) -> dict[str, Any]:
-        net = {name: np.asarray(values) for name, values in net.items()}  # a parameter may be a single number
         of_layers = layer_norms(net, layer_names)
         norms = np.array([of_layers[layer] for layer in layers], np.float64)
         answers = {which: give(net) for which, give in outputs[seed].items()}
@@ -217,10 +216,9 @@ def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], 
             if np.isfinite(answers["test"]).all():
                 counts = flips[seed](net)
                 numbers["sensitivity"][:] = counts.mean(), *mean_interval(counts, 0, config.task.signature.n_inputs)
-        if relu is not None:
+        if has_arity:
             on = answers["train"] if options.support == "train" else on_support[seed](net)
-            W, b, u = (net[name] for name in relu)
-            numbers["arity"] = arities(W, b, u, supports[seed], on).astype(np.int16)
+            numbers["arity"] = arities(*relu_weights(config, net), supports[seed], on).astype(np.int16)
         return numbers
 
     return one

@@ -14,7 +14,9 @@ import numba
 import numpy as np
 from jaxtyping import Float, Int, Real
 
+from circuits.analysis.networks.applies import is_one_relu_layer
 from circuits.analysis.networks.evaluator import evaluator
+from circuits.analysis.networks.layers import relu_weights
 from circuits.analysis.networks.masking import EXAMPLES_AT_ONCE
 from circuits.analysis.networks.predictions import predictions
 from circuits.analysis.networks.rounding import reach_of, rounding_terms
@@ -66,17 +68,14 @@ def flipped(inputs: Real[np.ndarray, "example input"]) -> Real[np.ndarray, "flip
 
 def sensitivities_on(config: Config, inputs: Real[np.ndarray, "example input"]) -> Sensitivities:
     """A function from a network's parameters to the sensitivity at each of these inputs, of any model on signs."""
-    relu = config.model.relu_parameters
-    if relu is not None:
-        return lambda net: relu_sensitivities(net[relu[0]], net[relu[1]], net[relu[2]], inputs)
+    if is_one_relu_layer(config) is None:
+        return lambda net: relu_sensitivities(*relu_weights(config, net), inputs)
     has_classes = config.task.signature.n_classes is not None
     at_once = max(1, EXAMPLES_AT_ONCE // inputs.shape[1])
 
     def by_forward(net: Mapping[str, np.ndarray]) -> np.ndarray:
         counts = []
-        for start in range(
-            0, len(inputs), at_once
-        ):  # all flipped inputs would be as many times larger as there are bits
+        for start in range(0, len(inputs), at_once):  # flipped, there are as many times more as there are bits
             part = inputs[start : start + at_once]
             before = predictions(evaluator(config, part).outputs(net), has_classes)
             after = predictions(evaluator(config, flipped(part)).outputs(net), has_classes).reshape(len(part), -1)

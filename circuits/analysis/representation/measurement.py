@@ -131,7 +131,7 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     def one(index: int, net: Network) -> dict[str, float]:
         return {"silhouette": silhouette(networks[index].hidden(net), points[index].labels.of_example)}
 
-    curve = walk(run, checkpoints, one, what="silhouette", progress=progress, names=layer.names)["silhouette"]
+    curve = walk(run, checkpoints, one, what="silhouette", progress=progress)["silhouette"]
     shown = pictured_seed(run, options)
     panel, its_points = panels[run.seed_index(shown)], points[run.seed_index(shown)]
     what = its_points.labels.what

@@ -141,8 +141,7 @@ def active_mask(
     layer = layer_of(run, options)
     if run.collapsed.values[checkpoint, seed_index]:
         return np.zeros(layer.width, bool)
-    arrays = run.arrays(run.seeds[seed_index], checkpoint)
-    net = {short: arrays[name] for short, name in layer.names.items()}
+    net = run.arrays(run.seeds[seed_index], checkpoint)
     inputs, targets = support_examples(run, seed_index, options.support)
     networks = evaluator(run.config, inputs, layer)
     with one_blas_thread(), networks.threads():
@@ -199,7 +198,7 @@ def _find_sparsity(
         n_kept = networks[seed].smallest_prefix(net, supports[seed][1], options.norm, options.criterion)
         return {"size": np.nan if n_kept is None else float(n_kept)}
 
-    sizes = walk(run, checkpoints, one, what="effective sparsity", progress=progress, names=layer.names)
+    sizes = walk(run, checkpoints, one, what="effective sparsity", progress=progress)
     return np.where(run.collapsed.values[checkpoints], 0.0, sizes["size"])
 
 

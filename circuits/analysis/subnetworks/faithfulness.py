@@ -65,7 +65,7 @@ def faithfulness(run: Run, options: PruningOptions = PruningOptions(), *, progre
         agreement, accuracy = agreement_and_accuracy(outputs[1:], outputs[0], tests[seed][1])
         return {"agreement": agreement, "accuracy": accuracy}
 
-    found = walk(run, checkpoints, one, what="faithfulness", progress=progress, names=layer.names)
+    found = walk(run, checkpoints, one, what="faithfulness", progress=progress)
     collapsed = run.collapsed.values[checkpoints][:, :, None]
     has_members = rearrange(groups.defined & groups.kept.any(axis=2), "group seed -> seed group")
 

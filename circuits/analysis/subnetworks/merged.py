@@ -13,7 +13,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int, Real
 
+from circuits.analysis.networks.applies import is_one_relu_layer, require
 from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords
+from circuits.analysis.networks.layers import relu_weights
 from circuits.analysis.networks.outputs import preactivations
 from circuits.analysis.networks.rounding import prefix_bounds, reach_of, rounding_terms
 from circuits.analysis.networks.walk import Network, walk
@@ -87,12 +89,13 @@ def merged_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: MergeOptions, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
     """Merged sparsity at these checkpoints: 0 of a collapsed network, NaN where even all elements do not agree."""
+    require(run, is_one_relu_layer)
     supports = [support_examples(run, index, options.support) for index in range(len(run.seeds))]
 
     def one(seed: int, net: Network) -> dict[str, float]:
         inputs, targets = supports[seed]
         needed = elements_needed(
-            net["W"], net["b"], net["u"], inputs, targets,
+            *relu_weights(run.config, net), inputs, targets,
             cosine=options.merge_cosine, floor=options.merge_floor, criterion=options.criterion,
         )  # fmt: skip
         return {"size": np.nan if needed is None else float(needed)}

@@ -41,7 +41,7 @@ def neuron_norms(run: Run, options: PruningOptions = PruningOptions(), *, progre
         return {"norm": layer.norms(net, options.norm).astype(np.float32)}
 
     checkpoints = chosen_checkpoints(run, options)
-    values = walk(run, checkpoints, one, what="norms", progress=progress, names=layer.names)
+    values = walk(run, checkpoints, one, what="norms", progress=progress)
     return xr.DataArray(
         values["norm"],
         trajectory_coords(run, checkpoints),

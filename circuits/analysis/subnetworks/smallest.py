@@ -29,9 +29,10 @@ from scipy.sparse import csr_array
 from circuits.analysis.measurement import Measurement
 from circuits.analysis.networks.applies import is_one_relu_layer
 from circuits.analysis.networks.labels import requested_checkpoints, trajectory_coords
+from circuits.analysis.networks.layers import last_layer
 from circuits.analysis.networks.outputs import preactivations
 from circuits.analysis.networks.rounding import reach_of, rounded, rounding_terms
-from circuits.analysis.networks.walk import one_by_one, relu_parameters
+from circuits.analysis.networks.walk import one_by_one
 from circuits.analysis.subnetworks.active import active_mask, support_examples
 from circuits.analysis.subnetworks.options import SearchOptions
 from circuits.analysis.subnetworks.pruning import incoming_norms, pruning_order
@@ -280,7 +281,7 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     """
     checkpoints = requested_checkpoints(run, options)
     supports = [support_examples(run, index, options.support) for index in range(len(run.seeds))]
-    width = run.parameters[relu_parameters(run)[1]].shape[-1]
+    width = last_layer(run.config).width
     shape = len(checkpoints), len(run.seeds)
     size, bound, prefix = (np.full(shape, np.nan) for _ in range(3))
     proved, kept = np.zeros(shape, bool), np.zeros((*shape, width), bool)

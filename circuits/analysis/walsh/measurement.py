@@ -19,9 +19,9 @@ from einops import rearrange
 from jaxtyping import Float, Int
 
 from circuits.analysis.measurement import Measurement
+from circuits.analysis.networks.evaluator import evaluator
 from circuits.analysis.networks.labels import chosen_checkpoints, trajectory_coords, without_collapsed
-from circuits.analysis.networks.layers import Layer, layer_of
-from circuits.analysis.networks.masking import Masked
+from circuits.analysis.networks.layers import Layer, layer_of, relu_weights
 from circuits.analysis.networks.phases import phase_checkpoints
 from circuits.analysis.networks.walk import Network, walk
 from circuits.analysis.parity.efficiency import of_few_bits, parity_bits
@@ -30,12 +30,11 @@ from circuits.analysis.walsh.hidden_progress import MOVED, as_layer, first_weigh
 from circuits.analysis.walsh.options import WalshOptions
 from circuits.analysis.walsh.population_gradient import fourier_gaps, halfspace_gradient
 from circuits.analysis.walsh.sign_weights import sign_counts, sign_weights
-from circuits.analysis.walsh.spectrum import DEGREES, MOST_CHECKPOINTS, outputs_of, parameter_names, spectrum_at
+from circuits.analysis.walsh.spectrum import DEGREES, MOST_CHECKPOINTS, spectrum_at
 from circuits.analysis.walsh.tables import walsh_tables
 from circuits.analysis.walsh.transform import subset_names, walsh_coefficients
 from circuits.analysis.walsh.weights import PARTS, cube_weights, draws_by_pattern
 from circuits.checkpoints.run import Run
-from circuits.constructions.verifying.averaging import bounded_averages
 
 MOST_NEURONS, MOST_NUMBERS = 64, 1024  # neurons told apart; their coefficients together
 OF_OUTPUT = ("weight", "weight_error", "share", "share_error", "share_low", "share_high")
@@ -84,8 +83,7 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
     layer = layer_of(run, options) if config.prunable_layers else None
     ranked = _ranked(run, options, layer, len(support))
     measured = _Measured(run, options, support, layer, ranked, checkpoints)
-    names = parameter_names(config)
-    values = walk(run, checkpoints, measured.one, what="Walsh coefficients", progress=progress, names=names)
+    values = walk(run, checkpoints, measured.one, what="Walsh coefficients", progress=progress)
     variables = measured.labeled(values)
     gaps = measured.layer_gaps(progress)
     if gaps is not None:
@@ -145,15 +143,11 @@ def _ranked(run: Run, options: WalshOptions, layer: Layer | None, k: int) -> Int
     for index, seed in enumerate(run.seeds):
         if groups.defined[0, index]:
             net = run.arrays(seed, int(groups.checkpoint[index]))
-            norms = layer.norms(_shortened(net, layer), "path" if layer.is_linear else "incoming")
+            norms = layer.norms(net, "path" if layer.is_linear else "incoming")
             inside = np.flatnonzero(groups.kept[0, index])
             inside = inside[np.argsort(-norms[inside], kind="stable")][: result.shape[1]]
             result[index, : len(inside)] = inside
     return result
-
-
-def _shortened(net: Network, layer: Layer) -> dict[str, np.ndarray]:
-    return {short: net[name] for short, name in layer.names.items()}
 
 
 class _Measured:
@@ -173,27 +167,20 @@ class _Measured:
         self.draws = draws_by_pattern(
             self.config.task.signature.n_inputs, support, options.walsh_samples, options.walsh_exact_bits
         )
-        self.inputs = self.draws.flat.astype(self.config.dtype)
+        self.networks = evaluator(self.config, self.draws.flat.astype(self.config.dtype), layer)
+        self.is_exact = self.networks.has_bounds or self.draws.is_complete
         self.first = first_weights(self.config)
         self.initial = initial_weights(run, self.first)
-        short = {name: short for short, name in parameter_names(self.config).items()}
-        self.first = short[self.first]
         self.groups = neuron_groups(run, options) if layer is not None else None
         self.checkpoints = checkpoints
 
-    @property
-    def is_relu(self) -> bool:
-        return self.config.model.relu_parameters is not None
-
     def one(self, seed: int, net: Network) -> dict[str, Any]:
         """Everything of one network, by the names that `labeled` reads."""
-        contributions, errors = self._contributions(net)
-        is_formula = self.is_relu and not self.draws.is_complete
-        means = contributions.sum(axis=0) if is_formula and contributions is not None else None
-        values = outputs_of(self.config, net, self.inputs).reshape(self.draws.inputs.shape[:2])
-        of_output = cube_weights(
-            values, self.draws.is_complete, means, float(errors.sum()) if is_formula else 0.0, self._is_constant(net)
-        )
+        exact = None if self.draws.is_complete else self.networks.mean_contributions(net, self.support)
+        means, bound = (None, 0.0) if exact is None else (exact[0].sum(axis=0), float(exact[1].sum()))
+        values = self.networks.native_outputs(net).reshape(self.draws.inputs.shape[:2])
+        is_constant = self.networks.ignores_all_but(net, self.support)
+        of_output = cube_weights(values, self.draws.is_complete, means, bound, is_constant)
         of_sign = cube_weights(np.sign(values), self.draws.is_complete)
         moved = movement(as_layer(net, self.first), self.initial[seed], self.support)
         numbers: dict[str, Any] = {
@@ -205,9 +192,10 @@ class _Measured:
             "sign_counts": sign_counts(values),
             "movement": moved.max(axis=1),
         }
-        if contributions is None or self.groups is None or self.layer is None:
+        if self.groups is None or self.layer is None:
             return numbers
         neurons = self.ranked[seed]
+        contributions, errors = exact or self._sampled_contributions(net)
         exists = neurons >= 0
         numbers["neuron_coefficient"] = np.where(exists[:, None], walsh_coefficients(contributions[neurons]), np.nan)
         numbers["neuron_coefficient_error"] = np.where(exists, errors[neurons], np.nan)
@@ -217,35 +205,22 @@ class _Measured:
             parity = walsh_coefficients(kept @ contributions)[:, -1]
             numbers["group_parity"] = np.where(missing, np.nan, parity)
             numbers["group_parity_error"] = np.where(missing, np.nan, self._group_errors(net, kept, errors))
-        if self.is_relu:
-            gaps = fourier_gaps(halfspace_gradient(net["W"][neurons], net["b"][neurons], self.support), self.support)
+        if self.networks.has_bounds:
+            W, b, _ = relu_weights(self.config, net)
+            gaps = fourier_gaps(halfspace_gradient(W[neurons], b[neurons], self.support), self.support)
             numbers["neuron_movement"] = np.where(exists, moved[0][neurons], np.nan)
             numbers["neuron_gap"] = np.where(exists, gaps, np.nan)
         return numbers
 
-    def _contributions(
+    def _sampled_contributions(
         self, net: Network
-    ) -> tuple[Float[np.ndarray, "neuron pattern"] | None, Float[np.ndarray, " neuron"]]:
-        """What each neuron adds to the output on each pattern on average, and the error of its coefficients.
+    ) -> tuple[Float[np.ndarray, "neuron pattern"], Float[np.ndarray, " neuron"]]:
+        """Mean over the draws of what each neuron adds to the output on each pattern, with its standard error."""
+        values = self._values(net)
+        return values.mean(axis=1, dtype=np.float64).T, self._standard_error(values)
 
-        Of relu, a bound; else the mean over the draws, with its standard error.
-        """
-        if self.layer is None:
-            return None, np.zeros(0)
-        if self.is_relu and not self.draws.is_complete:
-            u = net["u"].astype(np.float64)[:, None]
-            averages = bounded_averages(net["W"], net["b"], self.support)
-            return u * averages.means, (np.abs(u) * averages.bounds).mean(axis=1)
-        values = self._values(net, self.layer)
-        means = values.mean(axis=1, dtype=np.float64).T
-        return means, self._standard_error(values)
-
-    def _values(self, net: Network, layer: Layer) -> Float[np.ndarray, "pattern draw neuron"]:
-        """What each neuron adds to the output on each draw, or its value where the readout is not linear."""
-        values = Masked(layer, net).separated(self.inputs)[0].astype(np.float64)
-        readout = layer.readout(net)
-        values = values if readout is None else values * readout.astype(np.float64)
-        return values.reshape(*self.draws.inputs.shape[:2], -1)
+    def _values(self, net: Network) -> Float[np.ndarray, "pattern draw neuron"]:
+        return self.networks.contributions(net).reshape(*self.draws.inputs.shape[:2], -1)
 
     def _standard_error(self, values: Float[np.ndarray, "pattern draw any"]) -> Float[np.ndarray, " any"]:
         """Of the coefficients of functions with these values on the draws; 0 where the draws are all inputs."""
@@ -259,20 +234,11 @@ class _Measured:
         self, net: Network, kept: Float[np.ndarray, "group neuron"], errors: Float[np.ndarray, " neuron"]
     ) -> Float[np.ndarray, " group"]:
         """Error of the coefficients of each group: the sum of bounds, or the standard error of the sum."""
-        if self.is_relu or self.draws.is_complete or self.layer is None:
-            return np.asarray(kept @ errors)
-        return self._standard_error(self._values(net, self.layer) @ kept.T)
-
-    def _is_constant(self, net: Network) -> bool:
-        """Whether the network is known not to depend on the irrelevant bits."""
-        if not self.is_relu:
-            return False
-        others = np.delete(net["W"], list(self.support), axis=1)
-        return not (others[net["u"] != 0]).any()
+        return np.asarray(kept @ errors) if self.is_exact else self._standard_error(self._values(net) @ kept.T)
 
     def layer_gaps(self, progress: bool) -> Float[np.ndarray, "step seed"] | None:
         """Of the whole layer, at some of the checkpoints."""
-        if not self.is_relu:
+        if not self.networks.has_bounds:
             return None
         of_phases = np.concatenate(phase_checkpoints(self.run, self.options))
         gaps_at = np.union1d(
@@ -282,7 +248,7 @@ class _Measured:
         some = self.checkpoints[gaps_at]
 
         def one(seed: int, net: Network) -> dict[str, float]:
-            return {"gap": layer_gap(net["W"], net["b"], net["u"], self.support)}
+            return {"gap": layer_gap(*relu_weights(self.config, net), self.support)}
 
         result = np.full((len(self.checkpoints), len(self.run.seeds)), np.nan)
         result[gaps_at] = walk(self.run, some, one, what="Fourier gap", progress=progress)["gap"]
@@ -331,7 +297,7 @@ class _Measured:
     @property
     def error_kind(self) -> str:
         """What the errors of coefficients are."""
-        return "bound of the error" if self.is_relu or self.draws.is_complete else "standard error"
+        return "bound of the error" if self.is_exact else "standard error"
 
     def _sign_intervals(
         self,

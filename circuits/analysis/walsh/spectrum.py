@@ -5,15 +5,14 @@ of S, whose own coefficients all lie within S. A network that has learned the pa
 standard errors, √(E_z Var(f | z) / N), are small with it.
 """
 
-import threading
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Real
+from jaxtyping import Real
 
-from circuits.analysis.networks.outputs import preactivations
+from circuits.analysis.networks.evaluator import evaluator
 from circuits.analysis.networks.walk import Network, walk
 from circuits.analysis.parity.efficiency import parity_bits
 from circuits.analysis.walsh.low_degree import LowDegree, largest_by_chance, low_degree_coefficients, weight_by_degree
@@ -22,14 +21,12 @@ from circuits.analysis.walsh.transform import membership, subset_name, walsh_coe
 from circuits.analysis.walsh.weights import Draws, cube_weights, draws_by_pattern, within_support
 from circuits.checkpoints.run import Run
 from circuits.config import Config
-from circuits.constructions.verifying.averaging import bounded_averages
 from circuits.threads import one_blas_thread
 
 DEGREE = 3
 MOST_COEFFICIENTS = 50_000  # of a sampled spectrum; with more bits its degree is lower
 FACTOR = 16  # so many times the inputs of a point on the trajectory
 MOST_CHECKPOINTS = 14
-AT_ONCE = 256  # examples
 MOST_EXACT = 14  # bits, where the outputs of several networks are held at once
 N_LARGEST = 8
 DEGREES = ("1", "2", "3", "4 and more")
@@ -43,46 +40,6 @@ class Spectrum(NamedTuple):
 
     found: LowDegree
     is_complete: bool
-
-
-def outputs_of(
-    config: Config, net: Network, inputs: Real[np.ndarray, "example input"]
-) -> Float[np.ndarray, " example"]:
-    """Outputs of one network, in the dtype of its config; under `one_torch_thread` on the caller's thread alone."""
-    x = inputs.astype(config.dtype, copy=False)
-    if config.model.relu_parameters is not None:
-        W, b, u = (net[name] for name in ("W", "b", "u"))
-        result = np.empty(len(x), x.dtype)
-        hidden = _scratch(len(b), x.dtype)
-        for start in range(0, len(x), AT_ONCE):
-            part = x[start : start + AT_ONCE]
-            values = preactivations(W, b, part, hidden[:, : len(part)] if len(part) == AT_ONCE else None)
-            result[start : start + AT_ONCE] = u @ np.maximum(values, 0, out=values)
-        return result
-    import torch
-
-    parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}
-    with torch.no_grad():
-        outputs: np.ndarray = config.model.forward(parameters, torch.from_numpy(x)).numpy()
-    return outputs
-
-
-_of_thread = threading.local()  # fresh memory costs more than the product itself
-
-
-def _scratch(width: int, dtype: np.dtype) -> np.ndarray:
-    """An array (neuron, AT_ONCE) of this thread's own."""
-    held: np.ndarray | None = getattr(_of_thread, "hidden", None)
-    if held is None or held.shape[0] != width or held.dtype != dtype:
-        held = _of_thread.hidden = np.empty((width, AT_ONCE), dtype)
-    return held
-
-
-def parameter_names(config: Config) -> dict[str, str]:
-    """The parameters that `outputs_of` takes, by the names under which it takes them."""
-    if (relu := config.model.relu_parameters) is not None:
-        return dict(zip("Wbu", relu, strict=True))
-    return {name: name for name in config.shapes}
 
 
 def spectrum_beyond(
@@ -152,17 +109,14 @@ def walsh_spectrum(
     support = parity_bits(run)
     config = run.config
     draws = spectrum_draws(config, support, options)
-    stored = run.arrays(seed, run.checkpoint_index(checkpoint))
-    net = {short: stored[name] for short, name in parameter_names(config).items()}
+    network = run.arrays(seed, run.checkpoint_index(checkpoint))
+    networks = evaluator(config, draws.flat.astype(config.dtype))
     with one_blas_thread():  # as along a run: another number of threads may give other last bits
-        values = outputs_of(config, net, draws.flat).reshape(1, *draws.inputs.shape[:2])
+        values = networks.native_outputs(network).reshape(1, *draws.inputs.shape[:2])
     beyond = spectrum_beyond(values, draws, support).found
-    means, bound, is_constant = None, 0.0, False
-    if config.model.relu_parameters is not None and not draws.is_complete:
-        u = net["u"].astype(np.float64)
-        averages = bounded_averages(net["W"], net["b"], support)
-        means, bound = averages.means.T @ u, float((averages.bounds.T @ np.abs(u)).mean())
-        is_constant = not np.delete(net["W"], list(support), axis=1)[u != 0].any()
+    by_neuron = None if draws.is_complete else networks.mean_contributions(network, support)
+    means, bound = (None, 0.0) if by_neuron is None else (by_neuron[0].sum(axis=0), float(by_neuron[1].sum()))
+    is_constant = networks.ignores_all_but(network, support)
     within = cube_weights(values[0], draws.is_complete, means, bound, is_constant)
     inside = [tuple(np.array(support)[row].tolist()) for row in membership(len(support))]
     subsets = inside + beyond.subsets
@@ -187,13 +141,12 @@ def spectrum_at(
     """What lies beyond the support at a few checkpoints, (frame, seed, …): see `measure` of `walsh`."""
     config = run.config
     draws = spectrum_draws(config, support, options, MOST_EXACT)
-    inputs = draws.flat.astype(config.dtype)
+    networks = evaluator(config, draws.flat.astype(config.dtype))
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:
-        return {"outputs": outputs_of(config, net, inputs)}
+        return {"outputs": networks.native_outputs(net)}
 
-    names = parameter_names(config)
-    outputs = walk(run, checkpoints, one, what="Walsh spectrum", progress=progress, names=names)["outputs"]
+    outputs = walk(run, checkpoints, one, what="Walsh spectrum", progress=progress)["outputs"]
     shape = outputs.shape[:2]
     values = outputs.reshape(-1, *draws.inputs.shape[:2])
     low_degree = spectrum_beyond(values, draws, support).found
