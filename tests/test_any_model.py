@@ -16,6 +16,8 @@ from circuits.analysis.subnetworks.masked_scan import first_fitting, margins, sm
 from circuits.analysis.subnetworks.pruning import pruning_order
 from circuits.config import Config
 from circuits.interfaces import Model, PrunableLayer, untouched
+from circuits.models.relu import Relu
+from circuits.registry import MEASUREMENTS, MODELS, Entry
 from circuits.threads import one_blas_thread, one_torch_thread
 
 TOKENS = {"kind": "modular", "p": 5, "encoding": "tokens", "sequence": "x y =", "train_fraction": 0.6}
@@ -374,3 +376,48 @@ def test_the_relu_model_by_forward_pass_has_the_sizes_of_its_formula(tiny_run):
             net = tiny_run.arrays(seed, step)
             assert on(layer, inputs).smallest_prefix(net, targets) == sizes[step, index]
             assert ForwardPass(layer.config, inputs, layer).smallest_prefix(net) == sizes[step, index]
+
+
+class Renamed(Relu):
+    """The relu model, whose parameters go by other names."""
+
+    kind: Literal["renamed"] = "renamed"
+    relu_parameters: ClassVar[tuple[str, str, str] | None] = ("into", "bias", "out")
+
+    def shapes(self, signature):
+        return dict(zip(self.relu_parameters, super().shapes(signature).values(), strict=True))
+
+    def initial(self, signature, seed):
+        drawn = Relu(width=self.width).initial(signature, seed)
+        return dict(zip(self.relu_parameters, drawn.values(), strict=True))
+
+    def forward(self, parameters, inputs, tap=untouched):
+        short = {name: parameters[long] for name, long in zip("Wbu", self.relu_parameters, strict=True)}
+        return super().forward(short, inputs, tap)
+
+    def prunable_layers(self, signature):
+        readout = lambda net: net["out"][:, None]  # noqa: E731
+        return {"hook_post": PrunableLayer(self.width, lambda net: (net["into"], net["bias"]), readout)}
+
+    def embedding_table(self, parameters):
+        return parameters["into"].T
+
+    def unembedding_table(self, parameters):
+        return parameters["out"][:, None]
+
+
+def test_the_names_of_the_parameters_change_no_measurement(tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS, "renamed", Entry("The relu model.", f"{__name__}:Renamed"))
+    monkeypatch.setitem(globals(), "Renamed", Renamed)
+    results = []
+    for name, model in (("relu", Relu(width=12)), ("renamed", Renamed(width=12))):
+        config = config_of({"kind": "parity", "n": 6, "k": 2, "n_train": 25}, model, seeds=[0])
+        with circuits.train(config, tmp_path / f"{name}.h5", progress=False) as run:
+            applying = [measured for measured, entry in MEASUREMENTS.items() if not entry.load().applies(config)]
+            results.append(circuits.analyze(run, *applying))
+    relu, renamed = results
+    assert list(relu) == list(renamed)
+    for name, dataset in relu.items():
+        for variable, values in dataset.items():
+            if values.dtype.kind == "f":
+                assert np.allclose(values, renamed[name][variable], atol=1e-9, equal_nan=True), (name, variable)

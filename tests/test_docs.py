@@ -7,7 +7,9 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import circuits
 from circuits import registry
@@ -125,7 +127,7 @@ def test_the_measurement_of_contributing_is_on_the_command_line_and_the_page(
 
 
 def test_the_task_of_contributing_trains_and_is_measured(tmp_path, monkeypatch, capsys):
-    source, line = code_blocks("CONTRIBUTING.md")[3:]
+    source, line = code_blocks("CONTRIBUTING.md")[3:5]
     module = _load("circuits.tasks.majority", source, tmp_path, monkeypatch)
     monkeypatch.setitem(registry.TASKS, "majority", eval("{" + line + "}", {"Entry": registry.Entry})["majority"])
     task = module.Majority(n=7, k=3)
@@ -138,6 +140,21 @@ def test_the_task_of_contributing_trains_and_is_measured(tmp_path, monkeypatch, 
     assert main(["train", "merrill-2023", *words, "--out", "run.h5"]) == 0
     assert main(["analyze", "run.h5", "--subnetwork", "--progress", "--quiet"]) == 0
     assert "progress, at epoch 2" in capsys.readouterr().out
+
+
+def test_the_model_of_contributing_trains_and_is_pruned(tmp_path, monkeypatch, capsys):
+    source, line = code_blocks("CONTRIBUTING.md")[5:]
+    _load("circuits.models.folded", source, tmp_path, monkeypatch)
+    monkeypatch.setitem(registry.MODELS, "folded", eval("{" + line + "}", {"Entry": registry.Entry})["folded"])
+    monkeypatch.chdir(tmp_path)
+    words = ["--set", "model.kind=folded", "--set", "model.width=9", "--epochs", "2", "--seeds", "0", "--quiet"]
+    assert main(["train", "merrill-2023", *words, "--out", "run.h5"]) == 0
+    assert main(["analyze", "run.h5", "--subnetwork", "--norms", "--faithfulness", "--quiet"]) == 0
+    assert "size of the active subnetwork (neurons)" in capsys.readouterr().out
+    with circuits.open("run.h5") as run:
+        net, inputs = run.arrays(0, -1), run.data(0)["test_inputs"].values
+        outputs = run.model(seed=0, checkpoint=-1)(torch.from_numpy(inputs).float()).detach().numpy()
+        assert outputs == pytest.approx(np.abs(inputs @ net["W"].T + net["b"]) @ net["u"], abs=1e-5)
 
 
 def test_relative_links_lead_somewhere():

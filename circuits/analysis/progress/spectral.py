@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from circuits.config import Config
 
-READOUTS = ("u", "w", "readout.W")  # a vector of these names is a matrix of one row
+READOUTS = ("w", "readout.W")  # with u of the relu model: a vector of these names is a matrix of one row
 
 
 def spectral_norm(matrix: Float[np.ndarray, "row column"]) -> float:
@@ -62,9 +62,12 @@ def matrix_names(config: Config) -> list[str]:
     >>> matrix_names(circuits.preset("merrill-2023")), len(matrix_names(circuits.preset("nanda-2023")))
     (['W', 'u'], 9)
     """
-    shapes = config.shapes
-    is_bias = {name: name.rpartition(".")[2].startswith("b") for name in shapes}
-    return [name for name, (dims, _) in shapes.items() if (len(dims) >= 2 and not is_bias[name]) or name in READOUTS]
+    readouts = {*READOUTS, *(config.model.relu_parameters or ())[2:]}
+
+    def is_matrix(name: str, dims: tuple[str, ...]) -> bool:
+        return name in readouts or (len(dims) >= 2 and not name.rpartition(".")[2].startswith("b"))
+
+    return [name for name, (dims, _) in config.shapes.items() if is_matrix(name, dims)]
 
 
 def as_matrix(values: Float[np.ndarray, "*any"], dims: tuple[str, ...]) -> Float[np.ndarray, "row column"]:
