@@ -121,7 +121,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(run, monkeypatch):
         ("--step 8", "tiny.h5 keeps no checkpoint at step 8. The nearest is step 7."),
         ("--checkpoint 1 --step 7", "Pass checkpoint or step, not both."),
         ("--out tiny.h5 --overwrite", "tiny.h5 is the run itself. Pass another --out."),
-        ("--out gone/w.npz", "gone is no folder, so w.npz cannot be written there."),
+        ("--out gone/w.npz", "gone is not a folder, so w.npz cannot be written there."),
     ],
 )
 def test_the_command_refuses_in_one_line(run, words, message, capsys, monkeypatch):

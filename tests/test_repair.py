@@ -332,11 +332,11 @@ def test_a_copy_that_is_none_changes_nothing_and_is_set_aside(tiny_path, tmp_pat
         assert f"error: {path}: a kill cut the last change" in capsys.readouterr().err
         assert main(command) == 0
         out, err = capsys.readouterr()
-        assert err.startswith(f"{undo_path(path)} is no copy of bytes of {path}, so nothing is put back. It is ")
+        assert err.startswith(f"{undo_path(path)} is not a copy of bytes of {path}, so nothing is put back. It is ")
         assert "bug" not in err
         assert "killed writer" not in out
         assert path.read_bytes() == before
-        assert f"It is {path.with_name('a.h5.undo.stale')}" in err
+        assert f"It is renamed to {path.with_name('a.h5.undo.stale')}" in err
         assert not undo_path(path).exists()
 
 

@@ -223,7 +223,7 @@ def test_a_run_that_was_closed_says_so(flagship_sized):
     run = circuits.open(flagship_sized)
     W = run.parameters["W"]
     run.close()
-    with pytest.raises(circuits.InputError, match=r"was closed, so parameters/W cannot be read any more"):
+    with pytest.raises(circuits.InputError, match=r"was closed, so parameters/W can no longer be read"):
         W[0].values  # noqa: B018
 
 

@@ -186,7 +186,7 @@ def test_what_crashes_or_never_ends_costs_only_the_process_that_looks(tmp_path, 
         "time.sleep(100)": "took longer than 0.5 s to check",
         "any(iter(int, 1))": "took longer than 0.3 s of computing to check",
         "bytes(100 << 30)": "is refused: checking it takes more than 4 GiB of memory",
-        "os.kill(os.getppid(), 9)": "cannot be checked: the process that looks at files ended without an answer",
+        "os.kill(os.getppid(), 9)": "cannot be checked: the sandbox process ended without an answer",
     }.items():
         one = sandbox._Worker()
         monkeypatch.setattr(sandbox, "_worker", one)
@@ -253,7 +253,7 @@ def test_the_inspector_loads_no_more_than_h5py():
 def test_reading_after_closing_says_so(tiny_path):
     with circuits.open(tiny_path) as run:
         weights = run.parameters["W"]
-    with pytest.raises(circuits.InputError, match=r"tiny.h5 was closed, so /?parameters/W cannot be read any more"):
+    with pytest.raises(circuits.InputError, match=r"tiny.h5 was closed, so /?parameters/W can no longer be read"):
         weights.isel(step=0).load()
 
 

@@ -1,1 +1,1 @@
-"""The run file: its layout, its writer, its recovery and its reader. Nothing else touches HDF5."""
+"""The run file: its layout, writer, recovery and reader. No other package reads or writes a run's HDF5."""

@@ -1,8 +1,8 @@
-"""Which networks of a run have collapsed, at every checkpoint.
+"""Mask of the collapsed networks of a run, at every checkpoint.
 
-Training stores the largest output of each checkpoint, and that number decides (`circuits.collapse`). Runs of earlier
-versions lack it: there it is computed again from the stored parameters and data, of the networks whose training loss
-leaves the possibility open.
+Training stores the largest output of each network at each checkpoint, and this number decides (`circuits.collapse`).
+Runs of earlier versions lack it. There it is computed from the stored parameters and data, for the networks whose
+training loss allows a collapse.
 """
 
 from __future__ import annotations
@@ -27,12 +27,10 @@ def collapsed_networks(
 
     Parameters
     ----------
-    config
-        The run's.
-    metrics
-        Its metrics, as stored.
+    config, metrics
+        The run's config and its stored metrics.
     train_outputs
-        A function of (step, seed), as indices, that gives a network's outputs on its training set.
+        Function of (step index, seed index): the network's outputs on its training set.
     """
     if LARGEST_OUTPUT in metrics:
         return np.asarray(is_collapsed(metrics[LARGEST_OUTPUT].values))
@@ -50,9 +48,8 @@ def collapsed_networks(
 def without_accuracy(metrics: xr.Dataset, collapsed: xr.DataArray) -> xr.Dataset:
     """Metrics in which the accuracies of collapsed networks, (step, seed) bool, are 0."""
     names = [name for name in metrics if str(name).startswith(("train_accuracy", "test_accuracy"))]
-    return metrics.assign(
-        {name: metrics[name].where(~collapsed, 0.0).assign_attrs(metrics[name].attrs) for name in names}
-    )
+    zeroed = {name: metrics[name].where(~collapsed, 0.0).assign_attrs(metrics[name].attrs) for name in names}
+    return metrics.assign(zeroed)
 
 
 def outputs_of(model: Model, parameters: Mapping[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""How many checkpoints exist: a checkpoint does when its entry in `step` is written, which is the last thing written.
+"""The number of checkpoints: a checkpoint exists once its entry in `step` is written, which its writer writes last.
 
-Entries that are not written are -1, all bits 1. A kill can cut a write at any byte, so the entry after the last
-committed one may mix bytes of the planned step and of -1; it is not committed. Everything else is damage: a step other
-than the planned one, or a step after an unwritten entry. Damage is named, never cut away.
+Unwritten entries are -1, all bits 1. A kill can cut a write at any byte, so the entry after the last committed one may
+mix bytes of the planned step and of -1; it is not committed. Everything else is damage: a step other than the planned
+one, or a step after an unwritten entry. Damage raises an error and is never cut away.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def planned_checkpoints(config: Config) -> Int64[np.ndarray, " checkpoint"]:
 
 
 def planned_states(config: Config) -> Int64[np.ndarray, " state"]:
-    """Those of them at which the optimizer's state is kept for replay."""
+    """The steps at which a config keeps the optimizer's state for replay, ascending."""
     every = config.checkpoints.optimizer_state_every
     return planned_checkpoints(config)[:: every or 1] if every else np.zeros(0, np.int64)
 
@@ -32,22 +32,19 @@ def planned_states(config: Config) -> Int64[np.ndarray, " state"]:
 def n_committed(
     steps: Int64[np.ndarray, " entry"], planned: Int64[np.ndarray, " checkpoint"], what: str = "step"
 ) -> int:
-    """How many entries are written.
+    """The number of written entries.
 
     Parameters
     ----------
-    steps
-        (entry,) as stored.
-    planned
-        (checkpoint,) the steps that the config plans, ascending.
+    steps, planned
+        (entry,) as stored, and (checkpoint,) the steps that the config plans, ascending.
     what
         The array's name, for errors.
 
     Raises
     ------
     ValueError
-        A step is not the planned one, or stands after an entry that is not written; in one line without the file's
-        name.
+        A step is not the planned one, or follows an unwritten entry; in one line without the file's name.
 
     Examples
     --------
@@ -72,10 +69,7 @@ def n_committed(
     raise ValueError(f"{what}[{at}] is {steps[at]}, its config plans {planned[at]}")
 
 
-def _is_cut(found: int, planned: int) -> bool:
-    """Whether each byte is that of the planned step or of -1: a write, or its undoing, that was cut."""
-    return all(byte in (meant, 0xFF) for byte, meant in zip(_bytes(found), _bytes(planned), strict=True))
-
-
-def _bytes(value: int) -> bytes:
-    return value.to_bytes(8, "little", signed=True)
+def _is_cut(stored: int, planned: int) -> bool:
+    """Whether each byte is that of the planned step or of -1, as after a kill during a write or an erasure."""
+    stored_bytes, planned_bytes = (value.to_bytes(8, "little", signed=True) for value in (stored, planned))
+    return all(byte in (expected, 0xFF) for byte, expected in zip(stored_bytes, planned_bytes, strict=True))

@@ -1,7 +1,7 @@
-"""Digests of what a run holds: xxh3, 64 bits, of the bytes of an array, for each checkpoint and seed.
+"""Digests of the arrays of a run: 64-bit xxh3 of an array's bytes, for each checkpoint and seed.
 
-A digest is written with its row, so that a flipped bit, or a row in another's place, is seen when the row is read. It
-protects against accidents, not against somebody who can write the file: xxh3 is no cryptographic hash.
+A digest is written with its row, so reading the row detects a flipped bit or a misplaced row. It protects against
+accidents, not against a person who can write the file: xxh3 is not a cryptographic hash.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import xxhash
 from jaxtyping import Shaped, UInt64
+
+from circuits.errors import InputError
 
 METRICS = "metrics"  # all metrics of a checkpoint and seed have one digest
 
@@ -36,53 +38,53 @@ def row_digests(rows: Shaped[np.ndarray, "row seed *any"]) -> UInt64[np.ndarray,
     >>> bool((row_digests(rows) == digest(rows[0, 0])).all())
     True
     """
-    whole = np.ascontiguousarray(rows)
-    digests = np.empty(whole.shape[:2], np.uint64)
-    for row, seeds in enumerate(whole):
-        for seed, values in enumerate(seeds):
-            digests[row, seed] = xxhash.xxh3_64_intdigest(values.data if values.shape else values.tobytes())
-    return digests
+    digests = [[digest(values) for values in seeds] for seeds in np.ascontiguousarray(rows)[..., None]]
+    return np.array(digests, np.uint64).reshape(rows.shape[:2])
 
 
 def check_rows(
+    path: object,
     name: str,
     rows: Shaped[np.ndarray, "row seed *any"],
     expected: UInt64[np.ndarray, "row seed"],
     where: Callable[[int, int], str],
 ) -> None:
-    """Return if every row has its digest.
+    """Return if every row matches its digest.
 
     Parameters
     ----------
-    name
-        What the rows are of, for errors.
+    path, name
+        The file, and the array of the rows, for errors.
     rows, expected
-        The array, and what its digests should be.
+        The rows, and their stored digests.
     where
-        Names a row and a seed by their places in `rows`.
+        Text for the seed and step of a row, from its indices in `rows`.
 
     Raises
     ------
-    DigestError
-        The first that has not.
+    InputError
+        A digest differs; the message names the first such row.
     """
     wrong = np.argwhere(row_digests(rows) != expected)
     if wrong.size:
-        row, seed = wrong[0].tolist()
-        raise DigestError(f"{name} {where(row, seed)} is not what was written: its digest differs")
+        raise digest_error(path, f"{name} {where(*wrong[0].tolist())}")
 
 
-class DigestError(ValueError):
-    """Values are not those that were written."""
+def digest_error(path: object, what: str) -> InputError:
+    """The error for values of a file that do not match their digest."""
+    return InputError(
+        f"{path} is damaged: {what} is not what was written: its digest differs. `circuits show --verify` lists all "
+        f"damaged values; the rest can be read."
+    )
 
 
 def metrics_as_rows(metrics: Mapping[str, Shaped[np.ndarray, "row seed"]]) -> Shaped[np.ndarray, "row seed metric"]:
-    """All metrics side by side, in alphabetical order, whose digest is theirs."""
+    """All metrics side by side in alphabetical order, as one digest covers them."""
     return np.stack([metrics[name] for name in sorted(metrics)], axis=-1)
 
 
 def checksum(state: Mapping[str, np.ndarray], sequence: int, n_checkpoints: int) -> int:
-    """CRC-32 of a state to resume from, with what else its slot says."""
+    """CRC-32 of a slot: its optimizer state, sequence number and number of checkpoints."""
     crc = zlib.crc32(f"{sequence} {n_checkpoints}".encode())
     for name in sorted(state):
         crc = zlib.crc32(state[name].tobytes(), crc)

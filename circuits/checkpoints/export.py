@@ -1,11 +1,11 @@
-"""One network's parameters by name, in a file that other programs read without this package, and without pickles.
+"""Export of one network's parameters by name, to a file that other programs read without this package or pickles.
 
     npz           numpy.load(path, allow_pickle=False)            `__metadata__`: JSON in a text scalar
     safetensors   safetensors.torch.load_file(path)               metadata in its header, every value as text
     torch         torch.load(path, weights_only=True)             the state dict alone, as load_state_dict takes it
 
-The metadata are run, config, seed, checkpoint, step and epoch. A `.pt` has none: anything beside the tensors would have
-to be taken out again before `load_state_dict`.
+The metadata are run, config, seed, checkpoint, step and epoch. A `.pt` file has none: `load_state_dict` takes tensors
+only.
 """
 
 from __future__ import annotations
@@ -46,19 +46,17 @@ def export(
     path
         The file to write; by default beside the run, as RUN-seedS-stepT with the suffix of the format.
     format
-        "npz", "safetensors" or "torch"; by default what the suffix of `path` says (.pt is torch), else npz.
+        "npz", "safetensors" or "torch"; by default that of the suffix of `path` (.pt is torch), else npz.
     seed
         Which seed; by default the first.
-    checkpoint
-        Its index, negative from the end; by default -1, the last.
-    step
-        Instead, the optimizer step at which it was kept.
+    checkpoint, step
+        Index of the checkpoint, negative from the end, or instead its optimizer step; by default the last one.
     overwrite
         Replace an existing file.
 
     Returns
     -------
-    Where it was written.
+    Path of the written file.
 
     Raises
     ------
@@ -81,14 +79,8 @@ def export(
     chosen = FORMATS[_format(format, path)]
     index = run.checkpoint_index(checkpoint, step=step)
     seed = run.seeds[run.seed_index(seed)]
-    metadata = {
-        "run": run.path.name,
-        "config": run.config.model_dump(mode="json"),
-        "seed": seed,
-        "checkpoint": index,
-        "step": int(run.steps[index]),
-        "epoch": float(run.epochs[index]),
-    }
+    place = {"seed": seed, "checkpoint": index, "step": int(run.steps[index]), "epoch": float(run.epochs[index])}
+    metadata = {"run": run.path.name, "config": run.config.model_dump(mode="json"), **place}
     beside = run.path.with_name(f"{run.path.stem}-seed{seed}-step{metadata['step']}{chosen.suffix}")
     path = beside if path is None else Path(path)
     if path.exists() and path.samefile(run.path):
@@ -107,9 +99,9 @@ def _format(name: str | None, path: str | Path | None) -> str:
 
 
 def _write(path: Path, content: bytes, overwrite: bool) -> None:
-    """Put a file in place in one move: nobody sees half of it, and none is replaced unasked."""
+    """Write a file whole or not at all; replace an existing one only with `overwrite`, and an HDF5 file never."""
     if not path.parent.is_dir():
-        raise InputError(f"{path.parent} is no folder, so {path.name} cannot be written there.")
+        raise InputError(f"{path.parent} is not a folder, so {path.name} cannot be written there.")
     if overwrite and path.is_file():
         with path.open("rb") as file:
             if file.read(len(SIGNATURE)) == SIGNATURE:
@@ -145,7 +137,7 @@ def _torch(parameters: Arrays, metadata: dict[str, Any]) -> bytes:
 
 
 class Format(NamedTuple):
-    """The suffix of a format, and what makes a file's bytes of parameters and metadata."""
+    """The suffix of a format, and the function from parameters and metadata to the bytes of a file."""
 
     suffix: str
     encode: Callable[[Arrays, dict[str, Any]], bytes]

@@ -1,15 +1,16 @@
-"""The writer's mark on a run file itself, so that it is seen through every name of the file, hard links too.
+"""The writer's mark on the run file itself, visible through every name of the file, hard links included.
 
-The mark is a lock on one byte far beyond the file's end: byte FIRST + process id. It is a shared lock of the open file
-(Linux's "open file description" lock): it disturbs neither HDF5's own locks nor readers, ends with the process
-whatever happens, and whoever asks which byte is locked learns which process it is. Elsewhere, and on file systems
-without such locks, there is none, and only the lock file beside the run protects it.
+The mark is a lock on one byte far beyond the end of the file: byte FIRST + process id. It is a shared "open file
+description" lock of Linux: it disturbs neither HDF5's own locks nor readers, and always ends with the process. The
+number of the locked byte tells which process writes. Other systems, and file systems without such locks, have no mark;
+there only the lock file beside the run protects it.
 """
 
 import fcntl
 import os
 import struct
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 FIRST = 1 << 40
@@ -17,7 +18,9 @@ _FLOCK = struct.Struct("@hhqqi4x")  # l_type, l_whence, l_start, l_len, l_pid
 
 
 class Mark:
-    """Held on a file while it is written; `others` are looked for after it is set, so that of two one always sees it.
+    """The mark on a file while it is written.
+
+    A writer looks for `other` marks after it sets its own, so of two writers at least one sees the other.
 
     Examples
     --------
@@ -29,21 +32,16 @@ class Mark:
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor: int | None = None
-        if sys.platform == "linux":
-            descriptor = os.open(path, os.O_RDONLY)
+        self._descriptor = os.open(path, os.O_RDONLY) if sys.platform == "linux" else None
+        if self._descriptor is not None:
             try:
-                fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _request(fcntl.F_RDLCK, FIRST + os.getpid(), 1))
+                fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _request(fcntl.F_RDLCK, FIRST + os.getpid(), 1))
             except OSError:  # a file system without such locks
-                os.close(descriptor)
-            else:
-                self._descriptor = descriptor
+                self.release()
 
     def other(self) -> int | None:
-        """Another process that writes the file, or None."""
-        if self._descriptor is None:
-            return None
-        return _marked(self._descriptor)
+        """Id of another process that writes the file; None if there is none."""
+        return None if self._descriptor is None else _marked(self._descriptor)
 
     def release(self) -> None:
         """Take the mark away."""
@@ -53,21 +51,15 @@ class Mark:
 
 
 def marked_by(path: Path) -> int | None:
-    """Process that has its mark on the file, or None."""
-    if sys.platform != "linux":
-        return None
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        return _marked(descriptor)
-    finally:
-        os.close(descriptor)
+    """Id of the process whose mark is on the file; None if there is none."""
+    if sys.platform == "linux":
+        with suppress(OSError), path.open("rb") as file:
+            return _marked(file.fileno())
+    return None
 
 
 def _marked(descriptor: int) -> int | None:
-    """Whose mark is on the file, besides one of this descriptor's own."""
+    """Id of the process whose mark is on the file, other than this descriptor's own; None if there is none."""
     try:
         answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _request(fcntl.F_WRLCK, FIRST, 0))
     except OSError:  # a file system without such locks

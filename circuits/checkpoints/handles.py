@@ -1,9 +1,9 @@
-"""One open file per path and process, shared by every `Run` of it, and never two handles of one dataset.
+"""One open file per path and process, shared by every `Run` of it, with one handle per dataset.
 
-HDF5 keeps one picture of a file per process. To see what another process has added, a dataset must be refreshed, and a
-refresh while a second handle of the same dataset is open breaks that picture. A notebook opens the same run again and
-again; so the file is opened once and counted, and of each dataset one handle is kept, used by one read at a time: a
-fresh handle would look up again where the chunks lie, which takes longer than reading one checkpoint.
+HDF5 keeps one state of a file per process. To show data that another process has added, a dataset must be refreshed,
+and a refresh while a second handle of the same dataset is open corrupts that state. A notebook opens the same run many
+times. So the file is opened once and its users are counted; each dataset has one handle, used by one read at a time. A
+new handle would have to locate the chunks again, which takes longer than reading one checkpoint.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from circuits.checkpoints.sandbox import validate
 from circuits.checkpoints.unflagged import open_for_reading
 from circuits.errors import InputError
 
-SETTLED_NS = 2_000_000_000  # a file whose last change is older than this when looked at has no change still unseen
+SETTLED_NS = 2_000_000_000  # if the last change is older, the file's time stamp shows every change
 
 _lock = threading.RLock()
 _opened: dict[tuple[int, int], OpenedFile] = {}
 
 
 class OpenedFile:
-    """A file open for reading, for as many users as there are."""
+    """A file open for reading, shared by several users."""
 
     def __init__(self, file: h5py.File, key: tuple[int, int] | None = None) -> None:
         self.file = file
@@ -46,14 +46,14 @@ class OpenedFile:
 
     @contextmanager
     def dataset(self, name: str) -> Iterator[h5py.Dataset]:
-        """A dataset for the moment of one read."""
+        """A dataset for the duration of one read."""
         with _lock:
             if name not in self._handles:
                 self._handles[name] = self.file[name]
             yield self._handles[name]
 
     def trajectories(self, group: str) -> list[str]:
-        """Names of what grows along `step` in /parameters or /metrics, or along `state_step` in /optimizer."""
+        """Names of the arrays along `step` in /parameters or /metrics, or along `state_step` in /optimizer."""
         with _lock:
             return [
                 name
@@ -69,38 +69,35 @@ class OpenedFile:
             if self._digests is None or len(self._digests) < length:
                 with self.dataset("digests/checkpoint") as dataset:
                     self._digests = dataset[:length]
-                self._digested = [one.decode() for one in self.file["digests/digested"][:].tolist()]
+                self._digested = [name.decode() for name in self.file["digests/digested"][:].tolist()]
             return self._digests[:length, :, self._digested.index(name.removeprefix("parameters/"))]
 
     def refresh(self) -> None:
-        """Look again how long everything is, unless nothing has changed."""
+        """Update the lengths of all arrays, unless the file has not changed."""
         with _lock:
             change = self._change()
             if change == self._looked_at and change[2]:
                 return
-            growing = [f"{group}/{one}" for group in ("parameters", "metrics") for one in self.trajectories(group)]
+            growing = [f"{group}/{name}" for group in ("parameters", "metrics") for name in self.trajectories(group)]
             if "optimizer" in self.file:
-                growing += ["state_step", *(f"optimizer/{one}" for one in self.trajectories("optimizer"))]
-            self._digests = None  # a writer may have taken some back
+                growing += ["state_step", *(f"optimizer/{name}" for name in self.trajectories("optimizer"))]
+            self._digests = None  # a resumed writer may have dropped checkpoints
             with self.dataset("step") as step:
                 before = len(step)
                 step.refresh()
-                if len(step) != before:  # its plan has changed: HDF5 keeps old attributes for as long as a file is open
-                    self._reopen()
+                if len(step) != before:  # the plan has changed, but HDF5 keeps old attributes while a file is open
+                    self._handles.clear()
+                    if self._key is not None:  # otherwise it is the writer's own file
+                        path = Path(self.file.filename)
+                        self.file.close()
+                        self.file = _open(path)
             for name in ("step", *growing, *(("digests/checkpoint",) if "digests" in self.file else ())):
                 with self.dataset(name) as dataset:
                     dataset.refresh()
             self._looked_at = change
 
-    def _reopen(self) -> None:
-        path = Path(self.file.filename)
-        self._handles.clear()
-        if self._key is not None:  # else it is the writer's own
-            self.file.close()
-            self.file = _open(path)
-
     def release(self) -> None:
-        """One user less; the last one closes the file."""
+        """Release one user's share; the last release closes the file."""
         with _lock:
             self._users -= 1
             if self._users == 0 and self._key is not None:
@@ -109,18 +106,18 @@ class OpenedFile:
                 self.file.close()
 
     def _change(self) -> tuple[int, int, bool]:
-        """Size and time of the last change, and whether that is long enough ago to be the last."""
+        """Size, time of the last change, and whether that change is older than SETTLED_NS."""
         status = os.fstat(self.file.id.get_vfd_handle())
         return status.st_size, status.st_mtime_ns, time.time_ns() - status.st_mtime_ns > SETTLED_NS
 
 
 def opened(path: Path) -> OpenedFile:
-    """The shared handles of a run file, checked before it is opened for the first time.
+    """The shared handles of a run file, which is checked before it is first opened.
 
     Raises
     ------
     InputError
-        There is no such file, it is not a run, it is damaged, or this process has it open in another way.
+        There is no such file, it is not a run, it is damaged, or this process has opened it in another way.
     """
     if not path.exists():
         beside = sorted(str(other) for other in path.parent.glob("*.h5")) if path.parent.is_dir() else []
@@ -154,7 +151,7 @@ def opened(path: Path) -> OpenedFile:
 
 
 def _open(path: Path) -> h5py.File:
-    """Open for reading while others write; or as this process has the file open already, through another library."""
+    """Open a file for reading while others write; without SWMR if another library in this process opened it so."""
     try:
         return open_for_reading(path, swmr=True, rdcc_nbytes=0, libver=LIBRARY_VERSIONS)
     except OSError as error:
@@ -164,7 +161,7 @@ def _open(path: Path) -> h5py.File:
 
 
 def _forget() -> None:
-    """A fork reads through handles of its own: two processes must not move one file position."""
+    """Drop all handles in a fork, which opens its own: two processes must not move one file position."""
     global _lock
     _lock = threading.RLock()
     _opened.clear()

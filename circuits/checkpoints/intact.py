@@ -1,4 +1,4 @@
-"""Is every value of a run the one that was written? All rows, all data and all kept states against their digests."""
+"""Verification of a run: all rows, all data and all kept states are compared with their digests."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ from circuits.errors import InputError
 
 
 def damage(run: Run, *, progress: bool = False) -> list[str]:
-    """What of a run is not what was written, a line each; nothing if it is intact.
+    """The values of a run that are not what was written, one line for each; an empty list if the run is intact.
 
     Parameters
     ----------
-    run
-        A run of format version 2.
-    progress
-        A progress bar on stderr, when that is a terminal.
+    run, progress
+        A run of format version 2, and whether to show a progress bar on stderr if that is a terminal.
 
     Raises
     ------
@@ -40,8 +38,8 @@ def damage(run: Run, *, progress: bool = False) -> list[str]:
     """
     if not run.has_digests:
         raise InputError(
-            f"{run.path} is of format version 1, which has no digests, so its values cannot be verified. What is "
-            f"trained now has them."
+            f"{run.path} is of format version 1, which has no digests, so its values cannot be verified. New runs "
+            f"have digests."
         )
     return [*_checkpoints(run, progress), *_data(run), *_states(run), *_slots(run), *_scales(run)]
 
@@ -50,16 +48,16 @@ def _checkpoints(run: Run, progress: bool) -> Iterator[str]:
     file, n = run.hdf5, run.n_checkpoints
     groups = [(name, [f"parameters/{name}"]) for name in run.config.shapes]
     groups.append((METRICS, sorted(f"metrics/{name}" for name in run.metric_names)))
-    names = [one.decode() for one in file["digests/digested"][:].tolist()]
+    names = [name.decode() for name in file["digests/digested"][:].tolist()]
     bar = tqdm(total=n * len(groups), desc="verifying", unit="row", file=sys.stderr, disable=None if progress else True)
     with bar:
         for name, arrays in groups:
             expected = file["digests/checkpoint"][:n, :, names.index(name)]
-            row_bytes = sum(file[one].dtype.itemsize * int(np.prod(file[one].shape[1:])) for one in arrays)
+            row_bytes = sum(file[array].dtype.itemsize * int(np.prod(file[array].shape[1:])) for array in arrays)
             length = max(1, BLOCK_BYTES // max(1, row_bytes))
             for start in range(0, n, length):
                 stop = min(start + length, n)
-                rows = {one: file[one][start:stop] for one in arrays}
+                rows = {array: file[array][start:stop] for array in arrays}
                 actual = row_digests(metrics_as_rows(rows) if name == METRICS else rows[arrays[0]])
                 for row, seed in np.argwhere(actual != expected[start:stop]).tolist():
                     what = "metrics" if name == METRICS else arrays[0]
@@ -78,7 +76,7 @@ def _data(run: Run) -> Iterator[str]:
 def _states(run: Run) -> Iterator[str]:
     if "optimizer" not in run.hdf5:
         return
-    names = [one.decode() for one in run.hdf5["digests/kept"][:].tolist()]
+    names = [name.decode() for name in run.hdf5["digests/kept"][:].tolist()]
     for index, step in enumerate(run.state_steps.tolist()):
         for place, name in enumerate(names):
             actual = row_digests(run.hdf5[f"optimizer/{name}"][index][None])[0]
@@ -87,18 +85,18 @@ def _states(run: Run) -> Iterator[str]:
 
 
 def _slots(run: Run) -> Iterator[str]:
-    """States to resume from that are not whole: a write that was cut leaves one."""
+    """Slots whose optimizer state does not match its checksum, as after a write that was cut."""
     for name in ("resume/slot0", "resume/slot1"):
         slot = run.hdf5[name]
         sequence, n_checkpoints, crc32 = (int(slot[key][()]) for key in ("sequence", "n_checkpoints", "crc32"))
         if "state" in slot and sequence != -1:  # -1 until it is written
-            state = {of_state(one): dataset[()] for one, dataset in slot["state"].items()}
+            state = {of_state(array): dataset[()] for array, dataset in slot["state"].items()}
             if checksum(state, sequence, n_checkpoints) != crc32:
                 yield f"{name}, to resume from"
 
 
 def _scales(run: Run) -> Iterator[str]:
-    """Dimension scales that are not 0, 1, 2, … and should be."""
+    """Dimension scales that should be 0, 1, 2, … but are not."""
     for name, item in run.hdf5.items():
         counts = isinstance(item, h5py.Dataset) and name not in ("step", "epoch", "seed", "state_step")
         if counts and not np.array_equal(item[()], np.arange(len(item))):

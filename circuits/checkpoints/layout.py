@@ -1,7 +1,7 @@
 """The file format of a run, in one place: names, dimensions, chunks, creation.
 
     /                 attributes: format, format_version, config, config_digest, versions, numerics, created, parent
-    /step             (step,) int64: optimizer updates so far; -1, and no checkpoint, until its step is written
+    /step             (step,) int64: optimizer updates so far; -1 until the checkpoint is committed
     /epoch            (step,) float64 = step / steps per epoch
     /seed /neuron …   one dimension scale per dimension name
     /parameters/NAME  (step, seed, …)      /metrics/NAME  (step, seed)
@@ -12,13 +12,13 @@
     /digests/…        checkpoint (step, seed, digested): of each parameter, and of all metrics; optimizer (state_step,
                       seed, kept); an array of /data has its own as an attribute
 
-Everything along `step` has its full length, that of the planned checkpoints, and its place in the file from the
-beginning: a commit then writes data only, and no block of HDF5's own is written in place, where a kill could cut it.
-What was never written takes no room on the disk.
+Every array along `step` has its full length, that of the planned checkpoints, and its place in the file from the
+beginning. So a commit writes data only, and a kill cannot cut the write of a block of HDF5's own. Unwritten data take
+no room on the disk.
 
-Every array names its dimensions by HDF5 dimension scales, so that netCDF tools and xarray show them. Scales live in
-the root and are hard-linked into the groups, where `xarray.open_dataset(group=…)` looks for coordinates. The file is
-written with HDF5 1.10's format: what a newer one writes, older libraries cannot read.
+Every array names its dimensions by HDF5 dimension scales, so that netCDF tools and xarray show them. Scales lie in the
+root and are hard-linked into the groups, where `xarray.open_dataset(group=…)` looks for coordinates. The file has the
+format of HDF5 1.10, since older libraries cannot read newer formats.
 """
 
 from __future__ import annotations
@@ -46,24 +46,22 @@ FORMAT = "circuits-run"
 FORMAT_VERSION = 2
 LIBRARY_VERSIONS = ("v110", "v110")
 LOSSES = {"hinge": "hinge loss", "cross_entropy": "cross-entropy", "mse": "squared error"}
-COMMIT = ("step", "epoch", "seed")  # what every group of trajectories shows as coordinates
+COMMIT = ("step", "epoch", "seed")  # coordinates in every group of trajectories
 CHUNK_BYTES = 1 << 20
 UNSEEN_ACCURACY = "test_accuracy_unseen"
-N_UPDATES = "n_updates"  # how the file calls the optimizer's own count
+N_UPDATES = "n_updates"  # name in the file of the optimizer's own count
 ATTRIBUTE_BYTES = 60_000  # of HDF5's 64 KiB
 
 State = Mapping[str, np.ndarray]
 
 
 def metrics_of(config: Config, some_seen: bool = False) -> dict[str, str]:
-    """What /metrics holds of a run, each (step, seed): name and meaning.
+    """Name and meaning of each metric of a run, stored as (step, seed) in /metrics.
 
     Parameters
     ----------
-    config
-        What is run.
-    some_seen
-        Whether a seed's training set holds some of its test inputs.
+    config, some_seen
+        The run's config, and whether a seed's training set holds some of its test inputs.
     """
     if config.task.signature.n_classes is None:
         is_right, nothing = "sign f(x) = y, in 0..1; sign(0) is wrong", "output is exactly 0"
@@ -93,29 +91,23 @@ def metrics_of(config: Config, some_seen: bool = False) -> dict[str, str]:
 
 
 def data_dims(name: str, ndim: int, test_is_shared: bool = True) -> tuple[str, ...]:
-    """Dimension names of an array in /data, which has a test set for all seeds or one for each.
+    """Dimension names of an array in /data, where all seeds share one test set or each has its own.
 
     Examples
     --------
-    >>> data_dims("train_inputs", 3)
-    ('seed', 'example', 'input')
-    >>> data_dims("test_targets", 1)
-    ('test_example',)
-    >>> data_dims("test_seen", 2)
-    ('seed', 'test_example')
+    >>> data_dims("train_inputs", 3), data_dims("test_targets", 1), data_dims("test_seen", 2)
+    (('seed', 'example', 'input'), ('test_example',), ('seed', 'test_example'))
     """
     test_is_shared = test_is_shared and name != SEEN
     test = ("test_example",) if test_is_shared else ("seed", "test_example")
     leading = ("seed", "example") if name.startswith("train_") else test
-    return (*leading, "input")[:ndim] if ndim <= len(leading) + 1 else _too_many(name, ndim)
-
-
-def _too_many(name: str, ndim: int) -> tuple[str, ...]:
-    raise InputError(f"data '{name}' has {ndim} dimensions; a run file knows (seed,) example, input")
+    if ndim > len(leading) + 1:
+        raise InputError(f"data '{name}' has {ndim} dimensions; a run file has at most {', '.join(leading)}, input")
+    return (*leading, "input")[:ndim]
 
 
 def size_on_disk(config: Config) -> int:
-    """Bytes that a finished run takes, to within the file's own bookkeeping.
+    """Bytes that a finished run takes, up to the file's own metadata.
 
     Examples
     --------
@@ -123,14 +115,13 @@ def size_on_disk(config: Config) -> int:
     >>> round(size_on_disk(circuits.preset("merrill-2023")) / 1e6)
     253
     """
+    task, n_seeds = config.task, len(config.seeds)
     per_network = sum(int(np.prod(shape)) for _, shape in config.shapes.values()) * np.dtype(config.dtype).itemsize
     n_digests = len(config.shapes) + 1
-    per_checkpoint = len(config.seeds) * (per_network + 8 * (len(metrics_of(config)) + n_digests)) + 16
+    per_checkpoint = n_seeds * (per_network + 8 * (len(metrics_of(config)) + n_digests)) + 16
     n_checkpoints = len(config.checkpoint_steps())
-    every = config.checkpoints.optimizer_state_every
-    n_states = 2 + (-(-n_checkpoints // every) if every else 0)  # two slots to resume from, and those kept for replay
-    states = n_states * len(config.optimizer.moments) * len(config.seeds) * per_network
-    task, n_seeds = config.task, len(config.seeds)
+    n_states = 2 + len(planned_states(config))  # two slots to resume from, and the states kept for replay
+    states = n_states * len(config.optimizer.moments) * n_seeds * per_network
     examples = n_seeds * task.train_size + (1 if task.test_is_shared else n_seeds) * task.test_size
     marks = n_seeds * task.test_size
     per_example = task.signature.n_inputs * (1 if task.signature.d_vocab is None else 2) + 3
@@ -149,20 +140,18 @@ def create(
 ) -> None:
     """Write a run file without checkpoints, whole or not at all.
 
-    A reader sees either no file or a complete one, and an existing file is never overwritten, unless `replace` says so.
-
     Parameters
     ----------
     path, config
-        The file, and what will be run into it.
+        The file, and the config of its run.
     versions, numerics
-        Library versions, and what the bits depend on.
+        Library versions, and the hardware and software facts on which the bits depend.
     optimizer_state
-        State by name before any update, each (seed, …); empty for an optimizer without.
+        State by name before any update, each (seed, …); empty for an optimizer without state.
     parent
         Path, fingerprint and step of the run that this one starts from.
     replace
-        Replace a file that is there.
+        Replace an existing file.
 
     Raises
     ------
@@ -170,13 +159,13 @@ def create(
         `path` exists and `replace` is False.
     """
     try:
-        with scratch() as image:  # HDF5 does not survive a full disk while it makes a file
+        with scratch() as image:  # HDF5 may crash if the disk fills while it creates a file
             with h5py.File(image, "w", libver=LIBRARY_VERSIONS) as file:
                 _write_skeleton(file, config, versions, numerics, optimizer_state, parent)
             with written_whole(path, replace=replace) as temporary:
                 temporary.unlink()
                 copy_sparse(image, temporary)
-                undo_path(path).unlink(missing_ok=True)  # of a run that was there before
+                undo_path(path).unlink(missing_ok=True)  # of the replaced run
     except FileExistsError:
         raise already_there(path) from None
     except OSError as error:
@@ -184,14 +173,14 @@ def create(
 
 
 def padded(config: Config, length: int | None = None) -> np.bytes_:
-    """The config as JSON of fixed length, with room for a larger number of epochs, and for fields to come."""
+    """The config as JSON of fixed length, with room for more epochs and for future fields."""
     text = config.model_dump_json()
     if length is not None and len(text) > length:
         raise InputError(f"The config takes {len(text)} bytes, the run file has room for {length}. Begin a new run.")
     if len(text) > ATTRIBUTE_BYTES:
         raise InputError(
             f"The config takes {len(text)} bytes, a run file holds {ATTRIBUTE_BYTES}. Give fewer seeds or at_steps; "
-            f"--checkpoints.every-steps says many in one number."
+            f"--checkpoints.every-steps names many steps with one number."
         )
     return np.bytes_(text.ljust(len(text) + 2048 if length is None else length))
 
@@ -226,9 +215,7 @@ def _write_skeleton(
 
     group = _group(file, "parameters", COMMIT)
     for name, (dims, shape) in config.shapes.items():
-        for dim, length in zip(dims, shape, strict=True):
-            if dim not in file:
-                _scale(file, dim, np.arange(length))
+        _ensure_scales(file, dims, shape)
         dataset = _growing(group, name, n_checkpoints, (len(config.seeds), *shape), np.dtype(config.dtype))
         _attach(file, dataset, ("step", "seed", *dims))
         dataset.attrs["coordinates"] = "epoch"
@@ -237,9 +224,7 @@ def _write_skeleton(
     group = _group(file, "data", ("seed",))
     for name, values in run_data(config):
         dims = data_dims(name, values.ndim, config.task.test_is_shared)
-        for dim, length in zip(dims, values.shape, strict=True):
-            if dim not in file:
-                _scale(file, dim, np.arange(length))
+        _ensure_scales(file, dims, values.shape)
         dataset = group.create_dataset(name, data=values)
         dataset.attrs["digest"] = np.uint64(digest(dataset[()]))
         _attach(file, dataset, dims)
@@ -277,12 +262,12 @@ def _write_skeleton(
 
 
 def facts_digest(file: h5py.File) -> int:
-    """Digest of what a run says of its making, which never changes."""
+    """Digest of the attributes on a run's origin, which never change."""
     return digest("\n".join(str(file.attrs[name]) for name in ("versions", "numerics", "parent", "created")).encode())
 
 
 def in_file(state: str) -> str:
-    """Name of an array of an optimizer's state in the file: `step` is that of a dimension there.
+    """Name in the file of an array of an optimizer's state; `step` is taken there, by a dimension.
 
     Examples
     --------
@@ -293,50 +278,50 @@ def in_file(state: str) -> str:
 
 
 def of_state(stored: str) -> str:
-    """The name of an optimizer's state by that in the file; files of version 1 have the same."""
+    """Name of an optimizer's state from its name in the file; in files of version 1 both are the same."""
     return "step" if stored == N_UPDATES else stored
 
 
 def _dims_of_state(config: Config, name: str) -> tuple[str, ...]:
-    """Dimensions of an array of an optimizer's state behind `seed`: "exp_avg.W" has those of W."""
+    """Dimensions after `seed` of an array of an optimizer's state: "exp_avg.W" has those of W."""
     parameter = name.partition(".")[2]
     return config.shapes[parameter][0] if parameter else ()
 
 
 def _write_digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
     group = _group(file, "digests", COMMIT)
-    kept = [("checkpoint", "step", "digested", [*config.shapes, METRICS], n_checkpoints)]
+    groups = [("checkpoint", "step", "digested", [*config.shapes, METRICS], n_checkpoints)]
     if "optimizer" in file:
         states = sorted(set(file["optimizer"]) - {"state_step", "seed"})
-        kept.append(("optimizer", "state_step", "kept", states, len(planned_states(config))))
+        groups.append(("optimizer", "state_step", "kept", states, len(planned_states(config))))
         _link(file, group, ("state_step",))
-    for name, along, dim, digested, length in kept:
-        scale = group.create_dataset(dim, data=np.array([one.encode() for one in digested]))
-        scale.make_scale(dim)
-        dataset = _growing(group, name, length, (len(config.seeds), len(digested)), np.uint64)
+    for name, along, dim, arrays, length in groups:
+        labels = group.create_dataset(dim, data=np.array([array.encode() for array in arrays]))
+        labels.make_scale(dim)
+        dataset = _growing(group, name, length, (len(config.seeds), len(arrays)), np.uint64)
         dataset.attrs["long_name"] = "xxh3 (64 bits) of the bytes"
-        for axis, other in enumerate((file[along], file["seed"], scale)):
-            dataset.dims[axis].attach_scale(other)
+        for axis, scale in enumerate((file[along], file["seed"], labels)):
+            dataset.dims[axis].attach_scale(scale)
 
 
 def run_data(config: Config) -> Iterator[tuple[str, np.ndarray]]:
-    """Every array of /data: training sets stacked over seeds, the test set or sets, which test inputs are seen."""
+    """Every array of /data: training sets stacked over seeds, the test set or sets, and the mask of seen inputs."""
     training = [config.task.train_data(seed) for seed in config.seeds]
     for name in training[0]:
-        yield f"train_{name}", np.stack([one[name] for one in training])
-    first, *others = config.seeds
+        yield f"train_{name}", np.stack([data[name] for data in training])
     shared = config.task.test_is_shared
-    testing = [config.task.test_data(seed) for seed in ([first] if shared else [first, *others])]
+    testing = [config.task.test_data(seed) for seed in (config.seeds[:1] if shared else config.seeds)]
     for name in testing[0]:
-        yield f"test_{name}", testing[0][name] if shared else np.stack([one[name] for one in testing])
-    tested = [one["inputs"] for one in testing] * (len(training) if shared else 1)
-    yield SEEN, np.stack([seen_inputs(test, one["inputs"]) for test, one in zip(tested, training, strict=True)])
+        yield f"test_{name}", testing[0][name] if shared else np.stack([data[name] for data in testing])
+    tested = [data["inputs"] for data in testing] * (len(training) if shared else 1)
+    yield SEEN, np.stack([seen_inputs(test, data["inputs"]) for test, data in zip(tested, training, strict=True)])
 
 
 def _growing(group: h5py.Group, name: str, n_rows: int, shape: tuple[int, ...], dtype: np.dtype | type) -> h5py.Dataset:
     """An array along `step` of full length, with a place in the file for every chunk.
 
-    One number per row is filled, with -1 or NaN, so that what is not written shows; more would fill the disk.
+    An array with one number per row is filled with -1 or NaN, so that unwritten rows show; to fill others would take
+    room on the disk.
     """
     per_row = max(1, int(np.prod(shape)) * np.dtype(dtype).itemsize)
     length = 1024 if shape == () else int(np.clip(CHUNK_BYTES // per_row, 1, 64))
@@ -368,6 +353,12 @@ def _link(file: h5py.File, group: h5py.Group, scales: tuple[str, ...]) -> None:
 
 def _scale(file: h5py.File, name: str, values: np.ndarray) -> None:
     file.create_dataset(name, data=values).make_scale(name)
+
+
+def _ensure_scales(file: h5py.File, dims: tuple[str, ...], shape: tuple[int, ...]) -> None:
+    for dim, length in zip(dims, shape, strict=True):
+        if dim not in file:
+            _scale(file, dim, np.arange(length))
 
 
 def _attach(file: h5py.File, dataset: h5py.Dataset, dims: tuple[str, ...]) -> None:

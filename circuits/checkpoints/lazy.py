@@ -1,8 +1,8 @@
-"""A dataset of a run as an xarray variable that reads only what is asked of it.
+"""A dataset of a run as an xarray variable that reads only the values that are indexed.
 
-Slices become HDF5 selections, at most one axis by a list of indices; the rest is done in memory. The length along
-`step` is the number of committed checkpoints at the moment the variable was made, so that a run that is still being
-written shows a consistent prefix.
+Slices become HDF5 selections, with a list of indices on at most one axis; xarray applies the rest in memory. The length
+along `step` is the number of committed checkpoints when the variable is created, so a run that is still being written
+shows a consistent prefix.
 
 A row is all of an array at one checkpoint and seed. Reading whole rows checks their digests. Reading a part of a row,
 such as one neuron over all checkpoints, does not: the digest needs the rest of the row.
@@ -17,7 +17,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from circuits.checkpoints.digests import DigestError, check_rows
+from circuits.checkpoints.digests import check_rows
 from circuits.checkpoints.handles import OpenedFile
 from circuits.checkpoints.policy import one_line
 from circuits.checkpoints.schema import dimensions
@@ -36,34 +36,28 @@ class _Committed(BackendArray):
         self._path = opened.file.filename
 
     def __deepcopy__(self, memo: dict[int, object]) -> _Committed:
-        return self  # an open file is not copied; what is read from it is
+        return self  # a copy shares the open file
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER_1VECTOR, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         first = key[0] if key else None
-        if isinstance(first, slice):  # the dataset may be longer than what is committed
+        if isinstance(first, slice):  # the dataset may have uncommitted entries
             key = (slice(*first.indices(self.shape[0])), *key[1:])
         if not self._opened.file:
-            raise InputError(
-                f"{self._path} was closed, so {self._name} cannot be read any more. Read or .load() it before."
-            )
+            raise InputError(f"{self._path} was closed, so {self._name} can no longer be read. Call .load() before.")
         try:
             with self._opened.dataset(self._name) as dataset:
                 values = np.asarray(dataset[key])
             if self._digested:
                 self._check(key, values)
             return values
-        except DigestError as error:
-            raise InputError(
-                f"{self._path} is damaged: {error}. `circuits show --verify` lists all that is; the rest can be read."
-            ) from None
         except (OSError, RuntimeError) as error:
             raise InputError(f"{self._path} is damaged: {self._name} cannot be read: {one_line(error)}") from error
 
     def _check(self, key: tuple[Any, ...], values: np.ndarray) -> None:
-        """Hold whole rows against their digests."""
+        """Compare whole rows with their digests."""
         parts = zip(key[2:], self.shape[2:], strict=True)
         if any(not isinstance(part, slice) or range(*part.indices(n)) != range(n) for part, n in parts):
             return
@@ -77,7 +71,7 @@ class _Committed(BackendArray):
             return f"of seed {numbers[seeds[seed]]} at step {steps[rows[row]]}"
 
         whole = values.reshape(len(rows), len(seeds), *self.shape[2:])
-        check_rows(self._name, whole, expected[rows][:, seeds], where)
+        check_rows(self._path, self._name, whole, expected[rows][:, seeds], where)
 
 
 def lazy_variable(opened: OpenedFile, name: str, length: int | None = None, *, digested: bool = False) -> xr.Variable:
@@ -88,7 +82,7 @@ def lazy_variable(opened: OpenedFile, name: str, length: int | None = None, *, d
     opened, name
         The open file, and the dataset in it.
     length
-        Entries along the first axis that exist, None for all.
+        Committed entries along the first axis; None for all.
     digested
         Whether its rows have digests, in a run of format version 2.
     """

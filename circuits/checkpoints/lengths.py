@@ -1,4 +1,4 @@
-"""Which arrays of a run file have a row per checkpoint or per kept state, and cutting them to what is committed."""
+"""The arrays of a run file with a row per checkpoint or per kept state, and cutting them to the committed length."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from circuits.checkpoints.undo import undoable
 
 
 def along_steps(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Every array with a row per checkpoint, or per kept state, and which of the two; what commits rows comes first."""
+    """Each array with a row per checkpoint ("step") or per kept state ("state_step"), after the array of that name."""
     for commit, groups in (("step", ("parameters", "metrics")), ("state_step", ("optimizer",))):
         if commit in file:
             yield commit, file[commit]
@@ -25,12 +25,12 @@ def along_steps(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
 
 
 def uncommitted(file: h5py.File, lengths: Mapping[str, int]) -> list[tuple[h5py.Dataset, int]]:
-    """Arrays with rows that are not committed, and how many rows are."""
+    """Arrays with rows that are not committed, and the number of committed rows of each."""
     return [(dataset, lengths[commit]) for commit, dataset in along_steps(file) if len(dataset) > lengths[commit]]
 
 
 def cut_to(path: Path, file: h5py.File, datasets: list[tuple[h5py.Dataset, int]]) -> None:
-    """Shorten arrays; killed in it, the next writer or `repair` finds them as they were."""
+    """Shorten arrays; after a kill in it, the next writer or `repair` restores their lengths."""
     if datasets:
         with undoable(path, file):
             for dataset, length in datasets:

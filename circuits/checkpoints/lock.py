@@ -1,9 +1,9 @@
-"""One writer per run: an advisory lock beside the file, with the writer's process id inside, and a mark on the file.
+"""One writer per run: a lock file beside the run holds the writer's process id, and the run itself carries a mark.
 
-The lock is there before the file is; the mark (`file_signature.py`) is seen through every name that the file has. The
-holder removes the lock file. Whoever locked a file that has meanwhile lost its name locked nothing, and tries again.
+The lock file exists before the run does. The mark (`file_signature.py`) is visible through every name of the run. The
+holder removes the lock file. A process that locks a lock file after its removal holds no lock, and tries again.
 
-HDF5's own locks are not used: a reader that died holding one would keep a run from being resumed.
+HDF5's own locks are not used: a reader that dies with such a lock would block every resume.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from circuits.atomic_write import is_alive
 from circuits.checkpoints.file_signature import Mark, marked_by
 from circuits.errors import InputError, RunError
 
-ATTEMPTS = 100  # at a lock that somebody looks at
+ATTEMPTS = 100  # at a lock that `writer_pid` may hold for an instant
 
 
 class RunLock:
-    """Held while a run is written; a second writer is refused, naming the first.
+    """The lock that a process holds while it writes a run; it refuses a second writer and names the first.
 
     Raises
     ------
@@ -34,23 +35,22 @@ class RunLock:
         self._descriptor = self._locked()
         self._mark: Mark | None = None
         try:
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
-        except OSError as error:  # a full disk
-            self.release()
-            raise RunError(
-                f"{path}: its lock {self.path} cannot be written ({error.strerror or error}). Nothing was changed. "
-                f"Make room, then try again."
-            ) from error
-        if path.exists():
             try:
+                os.ftruncate(self._descriptor, 0)
+                os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+            except OSError as error:  # a full disk
+                raise RunError(
+                    f"{path}: its lock {self.path} cannot be written ({error.strerror or error}). Nothing was changed. "
+                    f"Make room, then try again."
+                ) from error
+            if path.exists():
                 self.mark()
-            except BaseException:
-                self.release()
-                raise
+        except BaseException:
+            self.release()
+            raise
 
     def mark(self) -> None:
-        """Mark the file that is there now; to be called again once it has been made or replaced."""
+        """Mark the file that the path names now; call it again after the file is created or replaced."""
         before, self._mark = self._mark, Mark(self.path_of_run)
         if before is not None:
             before.release()
@@ -60,10 +60,17 @@ class RunLock:
     def _locked(self) -> int:
         """A descriptor that holds the lock.
 
-        `writer_pid` has it for an instant, and a killed writer leaves its number: only a process that lives is named.
+        `writer_pid` may hold the lock for an instant, and a killed writer leaves its process id in the file. So the
+        error names only a process that is alive.
         """
         for _ in range(ATTEMPTS):
-            descriptor = self._open()
+            try:
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o644)
+            except OSError as error:
+                raise InputError(
+                    f"{self.path_of_run} cannot be written: its lock {self.path} cannot be made "
+                    f"({error.strerror or error}). Copy the run to a writable folder, or pass --out in one."
+                ) from error
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -84,18 +91,8 @@ class RunLock:
                 os.close(descriptor)
         raise being_written(self.path_of_run, "unknown")
 
-    def _open(self) -> int:
-        try:
-            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o644)
-        except OSError as error:
-            raise InputError(
-                f"{self.path_of_run} cannot be written: its lock {self.path} cannot be made "
-                f"({error.strerror or error}). Copy the run to a folder that can be written to, or pass --out "
-                f"in one."
-            ) from error
-
     def release(self) -> None:
-        """Let the next writer in, and remove the lock file while it is still held: nobody else can have taken it."""
+        """Remove the lock file while no other process can hold it, then unlock."""
         if self._mark is not None:
             self._mark.release()
         os.ftruncate(self._descriptor, 0)
@@ -118,7 +115,7 @@ def being_written(path: Path, holder: str | int) -> InputError:
 
 
 def lock_path(path: Path) -> Path:
-    """Where the lock of a run lies: beside the file itself, whatever symbolic link leads to it.
+    """Path of a run's lock file: beside the file itself, with symbolic links resolved.
 
     Examples
     --------
@@ -130,7 +127,7 @@ def lock_path(path: Path) -> Path:
 
 
 def _has_name(descriptor: int, path: Path) -> bool:
-    """Whether the open file is the one that has this name now."""
+    """Whether the path still names the open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
@@ -138,18 +135,14 @@ def _has_name(descriptor: int, path: Path) -> bool:
 
 
 def writer_pid(path: Path) -> int | None:
-    """Process that is writing the run now, or None."""
-    try:
+    """Id of the process that writes the run now; None if there is none."""
+    with suppress(OSError):  # there is no lock file, or the file system has no locks; reading needs none
         descriptor = os.open(lock_path(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError:
-        return marked_by(path)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        text = os.read(descriptor, 100).decode(errors="replace")
-        return int(text) if text.isdigit() and is_alive(int(text)) else None
-    except OSError:  # a file system without locks; reading needs none
-        return marked_by(path)
-    finally:
-        os.close(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = os.read(descriptor, 100).decode(errors="replace")
+            return int(text) if text.isdigit() and is_alive(int(text)) else None
+        finally:
+            os.close(descriptor)
     return marked_by(path)

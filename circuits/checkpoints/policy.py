@@ -1,10 +1,10 @@
-"""What a file from anywhere may hold: plain local arrays, every one of them really there.
+"""The contents that a file from any source may have: plain local arrays whose data are all stored.
 
 HDF5 files can point at other files (external links and storage, virtual datasets), at plugins (filters) and at
-themselves (soft links, references, cycles), and can declare sizes that nothing backs. None of that is needed by a run,
-so all of it is refused, by name, before any data is read. The walk also touches every block of metadata that reading
-the run will touch later, so that a damaged one shows up here. `sandbox_worker.py` runs this in a process of its own,
-because on damaged metadata HDF5 may crash, or wait for years.
+themselves (soft links, references, cycles), and can declare sizes without stored data. A run needs none of these, so
+the policy refuses all of them, by name, before any data is read. The check also reads every block of metadata that
+reading the run needs later, so it finds damaged blocks. `sandbox_worker.py` runs it in the sandbox process, because on
+damaged metadata HDF5 may crash, or wait for years.
 
 Only h5py and numpy are imported, so that the process starts quickly.
 """
@@ -32,24 +32,25 @@ MAX_ATTRIBUTE_BYTES = 1 << 20
 MAX_ATTRIBUTES = 500  # of one group or array
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_LZF}
 FILTER_NAMES = {h5py.h5z.FILTER_SZIP: "szip", h5py.h5z.FILTER_NBIT: "nbit", h5py.h5z.FILTER_SCALEOFFSET: "scaleoffset"}
-COMMITS = ("step", "state_step")  # an array along one of these exists as far as its entries are written
-ATTEMPTS = 5  # at a file that is being written
+COMMITS = ("step", "state_step")  # the written entries of these give the committed length of the other arrays
+ATTEMPTS = 5  # for a file that is being written
+MoreTime = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What files of one format may hold beside plain local arrays."""
+    """Contents that files of one format may have besides plain local arrays."""
 
     called: str
     filters: frozenset[int] = frozenset()
     unstored_chunks: int = 0
     """How many chunks a writer may have declared and not yet written."""
     valueless_dimensions: bool = False
-    """Whether a netCDF dimension may have a length and no values."""
+    """Whether a netCDF dimension may have a length without values."""
     live: bool = False
-    """Whether it is read while it is written, and so must be sound in that mode too."""
+    """Whether the file is read while it is written, and so must also be sound in that mode."""
     read_values: bool = False
-    """Whether every value is read, as it is of a file that is not opened later but loaded."""
+    """Whether to read every value, for a file that is later loaded whole."""
 
 
 POLICIES = {
@@ -59,36 +60,30 @@ POLICIES = {
 
 
 class Refused(Exception):
-    """The file is sound but holds something that files of its format do not."""
+    """The file is sound but has contents that its format excludes."""
 
 
 class Damaged(Exception):
-    """The file is not what it says it is."""
+    """The file contradicts itself."""
 
 
 def inspect(
-    path: str,
-    file_format: str,
-    format_version: int,
-    more_time: Callable[[int], None] | None = None,
-    undone: bool = False,
+    path: str, file_format: str, format_version: int, more_time: MoreTime | None = None, undone: bool = False
 ) -> tuple[str, str]:
-    """What is wrong with a file, if anything.
+    """The verdict on a file, and one line that explains it.
 
     Parameters
     ----------
-    path
-        A file that begins as HDF5 files do.
-    file_format, format_version
-        What the file's attributes should say, and the newest version that can be read.
+    path, file_format, format_version
+        A file with HDF5's signature, the format that its attributes should name, and the newest version that is read.
     more_time
-        Called with the file's size before data are unpacked or read, to see that they can be; None to leave that.
+        Called with the file's size before data are unpacked or read, to extend the time limit; with None they are not.
     undone
-        Look at the file as it will be once the bytes beside it are put back.
+        Inspect the file with its copy of metadata put back.
 
     Returns
     -------
-    A verdict, one of "sound", "refused", "damaged", "foreign" (of another format), "newer", and one line on it.
+    The verdict, one of "sound", "refused", "damaged", "foreign" (of another format), "newer"; and the line.
     """
     for attempt in range(ATTEMPTS):
         before = os.stat(path)
@@ -97,30 +92,30 @@ def inspect(
         changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
         if undone or verdict != "damaged" or not (changed or writer_pid(Path(path))):
             break
-        time.sleep(0.05 * (attempt + 1))  # a writer may have been in the middle of something
+        time.sleep(0.05 * (attempt + 1))  # a write may have been in progress
     return verdict, text
 
 
 def _verdict(
-    path: str, file_format: str, format_version: int, more_time: Callable[[int], None] | None, undone: bool
+    path: str, file_format: str, format_version: int, more_time: MoreTime | None, undone: bool
 ) -> tuple[str, str]:
     try:
         with opened_for_verdict(path, undone=undone) as file:
-            stated = _told(file, "format")
+            stated = _root_attribute(file, "format")
             if stated != file_format:
                 return "foreign", stated if isinstance(stated, str) else ""
-            version = _told(file, "format_version")
+            version = _root_attribute(file, "format_version")
             if isinstance(version, int) and version > format_version:
                 return "newer", str(version)
             _Walk(file, path, POLICIES[file_format], more_time).check()
         if POLICIES[file_format].live and not undone:
-            with open_for_reading(path, swmr=True, rdcc_nbytes=0) as file:  # the mode it will be read in
+            with open_for_reading(path, swmr=True, rdcc_nbytes=0) as file:  # the mode in which it is read later
                 _Walk(file, path, POLICIES[file_format]).check()
     except Refused as error:
         return "refused", f"{error}. A {POLICIES[file_format].called} holds plain local arrays only."
     except MemoryError:
         raise
-    except Exception as error:  # whatever h5py makes of a damaged file
+    except Exception as error:  # any error of h5py on a damaged file
         return "damaged", one_line(error)
     return "sound", ""
 
@@ -128,9 +123,7 @@ def _verdict(
 class _Walk:
     """One visit to every object of a file; raises `Refused` or `Damaged`."""
 
-    def __init__(
-        self, file: h5py.File, path: str, policy: Policy, more_time: Callable[[int], None] | None = None
-    ) -> None:
+    def __init__(self, file: h5py.File, path: str, policy: Policy, more_time: MoreTime | None = None) -> None:
         self._file, self._path, self._policy, self._more_time = file, path, policy, more_time
         self._size = os.path.getsize(path)
         self._groups: dict[int, str] = {}  # address -> path
@@ -169,7 +162,7 @@ class _Walk:
         names: list[bytes] = []
         group.links.iterate(names.append)
         for name in names:
-            self._member(group, name, f"{path}/{shown(name.decode(errors='backslashreplace'))}")
+            self._member(group, name, f"{path}/{shown(name)}")
 
     def _member(self, group: h5py.h5g.GroupID, name: bytes, path: str) -> None:
         self._n_links += 1
@@ -177,11 +170,9 @@ class _Walk:
             raise Refused(f"it has more than {MAX_OBJECTS} objects")
         kind = group.links.get_info(name).type
         if kind == h5py.h5l.TYPE_EXTERNAL:
-            target = group.links.get_val(name)[0].decode(errors="backslashreplace")
-            raise Refused(f"{path} is an external link to {shown(target)!r}")
+            raise Refused(f"{path} is an external link to {shown(group.links.get_val(name)[0])!r}")
         if kind == h5py.h5l.TYPE_SOFT:
-            target = group.links.get_val(name).decode(errors="backslashreplace")
-            raise Refused(f"{path} is a soft link to {shown(target)!r}")
+            raise Refused(f"{path} is a soft link to {shown(group.links.get_val(name))!r}")
         if kind != h5py.h5l.TYPE_HARD:
             raise Refused(f"{path} is a link of unknown type {kind}")
         item = h5py.h5o.open(group, name)
@@ -200,7 +191,7 @@ class _Walk:
             raise Refused(f"{path} has {n_attributes} attributes, more than {MAX_ATTRIBUTES}")
         for index in range(n_attributes):
             attribute = h5py.h5a.open(owner, index=index)
-            where = f"attribute '{shown(attribute.name.decode(errors='backslashreplace'))}' of {path}"
+            where = f"attribute '{shown(attribute.name)}' of {path}"
             size = attribute.get_storage_size()
             if size > MAX_ATTRIBUTE_BYTES:
                 raise Refused(f"{where} has {size} bytes, more than {MAX_ATTRIBUTE_BYTES}")
@@ -212,13 +203,12 @@ class _Walk:
                 raise Refused(f"{where} has {len(value)} bytes, more than {MAX_ATTRIBUTE_BYTES}")
 
     def _dataset(self, dataset: h5py.h5d.DatasetID, path: str) -> None:
-        created = dataset.get_create_plist()  # asked first: the shape of a virtual dataset lies in other files
+        created = dataset.get_create_plist()  # read first: the shape of a virtual dataset lies in other files
         layout = created.get_layout()
         if layout == h5py.h5d.VIRTUAL:
             raise Refused(f"{path} is a virtual dataset, made of parts of other files")
         if created.get_external_count():
-            target = created.get_external(0)[0].decode(errors="backslashreplace")
-            raise Refused(f"{path} has its data in another file, {shown(target)!r}")
+            raise Refused(f"{path} has its data in another file, {shown(created.get_external(0)[0])!r}")
         _plain_type(dataset.get_type(), path)
         filters = [created.get_filter(index)[0] for index in range(created.get_nfilters())]
         for code in filters:
@@ -237,9 +227,7 @@ class _Walk:
                 return
             address, stored = dataset.get_offset(), dataset.get_storage_size()
             if address is None or stored < declared:
-                raise Refused(
-                    f"{path} declares {declared} bytes of which {0 if address is None else stored} are stored"
-                )
+                raise Refused(f"{path} declares {declared} bytes, but stores {0 if address is None else stored}")
             self._reaches(address + stored, path)
         if layout != h5py.h5d.CHUNKED and self._policy.read_values and self._more_time is not None:
             self._more_time(self._size)
@@ -250,10 +238,10 @@ class _Walk:
         if nbytes > MAX_CHUNK_BYTES:
             raise Refused(f"{path} has chunks of {nbytes} bytes, more than {MAX_CHUNK_BYTES}")
         stored: list[tuple[tuple[int, ...], int, int]] = []  # where in the array, where in the file, bytes
-        dataset.chunk_iter(lambda one: stored.append((one.chunk_offset, one.byte_offset, one.size)))
+        dataset.chunk_iter(lambda info: stored.append((info.chunk_offset, info.byte_offset, info.size)))
         n_declared = prod(-(-length // step) for length, step in zip(shape, chunk, strict=True))
         if n_declared - len(stored) > self._policy.unstored_chunks:
-            raise Refused(f"{path} declares {n_declared} chunks of {nbytes} bytes, of which {len(stored)} are stored")
+            raise Refused(f"{path} declares {n_declared} chunks of {nbytes} bytes, but stores {len(stored)}")
 
         length = self._committed.get(_commit_of(dataset, path))
         if length is not None:
@@ -281,24 +269,24 @@ class _Walk:
             raise Damaged(f"{path} reaches to byte {end}, the file ends at {self._size}")
 
     def _scales(self, dataset: h5py.Dataset) -> None:
-        """Follow each reference to a dimension scale, as naming the dimensions does."""
+        """Follow each reference to a dimension scale, as `schema.dimensions` does."""
         for axis, dimension in enumerate(dataset.dims):
             for index in range(min(len(dimension), 2)):
                 scale = dimension[index]
                 if h5py.h5o.get_info(scale.id).addr not in self._datasets:
                     raise Refused(f"axis {axis} of {shown(dataset.name)} refers to something outside the tree")
-                scale.name  # noqa: B018  looked up
+                scale.name  # noqa: B018  fails if damaged
 
 
 class _Owner:
-    """What h5py's attribute manager asks of the object whose attributes it reads."""
+    """The only field that h5py's attribute manager needs of the object whose attributes it reads."""
 
     def __init__(self, identifier: Any) -> None:
         self.id = identifier
 
 
 def _commit_of(dataset: h5py.h5d.DatasetID, path: str) -> str:
-    """Which list of steps says how much of an array exists; an empty name when all of it must."""
+    """The list of steps along which an array grows; an empty name if all of the array must exist."""
     folder = path.rsplit("/", 1)[0]
     if dataset.rank and folder == "/optimizer" and path != "/optimizer/state_step":
         return "state_step"
@@ -307,7 +295,7 @@ def _commit_of(dataset: h5py.h5d.DatasetID, path: str) -> str:
 
 
 def _is_valueless_dimension(dataset: h5py.h5d.DatasetID) -> bool:
-    """Whether it only gives a dimension of netCDF its name and length, as that format has it."""
+    """Whether this is netCDF's placeholder for a dimension with a name and a length but without values."""
     if not h5py.h5a.exists(dataset, b"NAME") or dataset.get_offset() is not None:
         return False
     attribute = h5py.h5a.open(dataset, b"NAME")
@@ -319,7 +307,7 @@ def _is_valueless_dimension(dataset: h5py.h5d.DatasetID) -> bool:
 
 
 def _plain_type(kind: Any, where: str) -> None:
-    """Refuse what is not a number, a boolean or a string."""
+    """Refuse a type that is neither number, boolean nor string."""
     allowed = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeStringID)
     if isinstance(kind, h5py.h5t.TypeEnumID) and kind.dtype.kind == "b":
         return
@@ -327,7 +315,7 @@ def _plain_type(kind: Any, where: str) -> None:
         raise Refused(f"{where} has the type {_type_name(kind)}, neither number, boolean nor string")
     if kind.get_size() > MAX_ELEMENT_BYTES:
         raise Refused(f"{where} has elements of {kind.get_size()} bytes, more than {MAX_ELEMENT_BYTES}")
-    kind.dtype  # noqa: B018  one that numpy knows
+    kind.dtype  # noqa: B018  fails for a type that numpy lacks
 
 
 def _type_name(kind: Any) -> str:
@@ -335,7 +323,7 @@ def _type_name(kind: Any) -> str:
 
 
 def _is_scale_reference(attribute: h5py.h5a.AttrID) -> bool:
-    """Whether it is one of the two attributes that tie arrays to their dimension scales, and of their type."""
+    """Whether this is one of the two attributes that link arrays and their dimension scales, with the right type."""
     kind = attribute.get_type()
     if attribute.name == b"DIMENSION_LIST":
         return isinstance(kind, h5py.h5t.TypeVlenID) and kind.get_super().equal(h5py.h5t.STD_REF_OBJ)
@@ -349,8 +337,8 @@ def _is_scale_reference(attribute: h5py.h5a.AttrID) -> bool:
     return False
 
 
-def _told(file: h5py.File, name: str) -> str | int | None:
-    """A short attribute of the root, or None if it is missing or anything else."""
+def _root_attribute(file: h5py.File, name: str) -> str | int | None:
+    """A short attribute of the root; None if it is missing or is neither a short text nor a number."""
     if not h5py.h5a.exists(file.id, name.encode()):
         return None
     attribute = h5py.h5a.open(file.id, name.encode())
@@ -360,25 +348,25 @@ def _told(file: h5py.File, name: str) -> str | int | None:
     if attribute.get_storage_size() > 1000:
         return None
     value = file.attrs[name]
-    if isinstance(value, bytes):
-        value = value.decode(errors="backslashreplace")
-    return shown(value) if isinstance(value, str) else int(value)
+    return shown(value) if isinstance(value, str | bytes) else int(value)
 
 
-def shown(text: str, most: int = 80) -> str:
-    r"""Text from a foreign file, safe to print in a line: no control characters, not long.
+def shown(text: str | bytes, most: int = 80) -> str:
+    r"""Text from a foreign file, safe to print in one line: without control characters, at most `most` long.
 
     Examples
     --------
     >>> shown("W"), shown("a\nb")
     ('W', 'a\\nb')
     """
+    if isinstance(text, bytes):
+        text = text.decode(errors="backslashreplace")
     if not text.isprintable():
         text = text.encode("unicode_escape", errors="backslashreplace").decode()
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, in one line that is safe to print and not endless."""
+    """The message of an error in one line, safe to print and at most 400 characters long."""
     text = " ".join(str(error).split()) or type(error).__name__
     return shown(text, 400)

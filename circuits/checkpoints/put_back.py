@@ -1,9 +1,8 @@
-"""Putting back the bytes that a killed change of metadata had copied (`undo.py`), if a sound run comes out.
+"""Restores the metadata that a killed change had copied (`undo.py`), if the result is a sound run.
 
-What lies beside a run is not trusted. A process of its own (`sandbox.py`) sees the file as it would be, with the bytes
-back in their places: it must be a run that its policy accepts, have data and metadata just where the copy says, and
-hold what its config promises.
-Otherwise the file stays as it is, and the copy is renamed to `RUN.h5.undo.stale`.
+The copy beside a run is not trusted. The sandbox process (`sandbox.py`) checks the file as it would be after the
+restore: its policy must accept it as a run, data and metadata must lie exactly where the copy says, and the contents
+must match the config. Otherwise the file stays unchanged, and the copy is renamed to `RUN.h5.undo.stale`.
 """
 
 import json
@@ -20,27 +19,25 @@ from circuits.checkpoints.unflagged import opened_for_verdict
 from circuits.config import parse
 from circuits.errors import InputError
 
-REFUSED = ("refused", "damaged", "crashed", "foreign")  # verdicts on the file as it would be
+REFUSED = ("refused", "damaged", "crashed", "foreign")  # verdicts on the restored file
 
 
 def put_back(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
-    """Put back what a killed change left half done; call it under the run's lock.
+    """Undo a change of metadata that a kill interrupted; call it under the run's lock.
 
     Parameters
     ----------
-    path
-        The run file.
-    say
-        Called with a line on a copy that is set aside.
+    path, say
+        The run file, and a function that gets one line if the copy of metadata is not used but renamed.
 
     Returns
     -------
-    Whether anything was put back.
+    Whether metadata were restored.
 
     Raises
     ------
     InputError
-        It cannot be said whether what lies beside the run is a copy of its bytes.
+        The copy of metadata cannot be checked.
     """
     beside = undo_path(path)
     remove_left_behind(beside)
@@ -51,7 +48,7 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None) -> bo
     if copy is None or verdict in REFUSED or (verdict == "sound" and not _is_run(path)):
         aside = unused(beside.with_name(beside.name + ".stale"))
         beside.rename(aside)
-        say(f"{beside} is no copy of bytes of {path}, so nothing is put back. It is {aside} now.")
+        say(f"{beside} is not a copy of bytes of {path}, so nothing is put back. It is renamed to {aside}.")
         return False
     if verdict != "sound":
         raise InputError(f"{beside} cannot be checked ({verdict}: {text}), so {path} was not changed. Try again.")
@@ -67,12 +64,12 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None) -> bo
 
 
 def _is_run(path: Path) -> bool:
-    """Whether the file as it would be holds what its config promises."""
+    """Whether the contents of the restored file match its config."""
     try:
         with opened_for_verdict(str(path), undone=True) as file:
             check_contents(file, parse(json.loads(file.attrs["config"])))
-    except MemoryError:  # says nothing of the file
+    except MemoryError:  # no evidence about the file
         raise
-    except Exception:  # whatever h5py, JSON and NumPy make of content that is not what it should be
+    except Exception:  # any error of h5py, JSON or NumPy on wrong content
         return False
     return True

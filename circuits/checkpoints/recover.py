@@ -1,13 +1,12 @@
-"""Making the file of a killed writer writable again.
+"""Recovery of a file whose writer was killed, so that it can be written again.
 
-A writer that is killed leaves two traces in the first 48 bytes of the file, the superblock: a flag that says "open
-for writing", which refuses every other writer, and an end-of-file address that may be behind what is on disk, so that
-a naive re-open would write over live blocks. Recovery clears the flag, moves the end-of-file past everything that was
-written or was about to be, and renews the superblock's checksum. It is idempotent: killed itself, it is simply run
-again.
+A killed writer leaves two traces in the superblock, the first 48 bytes of the file. The flag "open for writing" makes
+HDF5 refuse every other writer. The end-of-file address may lie before the end of the data on disk, so a writer that
+trusts it overwrites live blocks. Recovery clears the flag, moves the end-of-file address past all data that was
+written or about to be, and renews the superblock's checksum. It is idempotent: after a kill it is run again.
 
-A kill can also cut the write of the superblock itself. Flag, end-of-file address and checksum are the only bytes that
-a write changes, so what it leaves has all others right, and a checksum that does not fit: it is recovered alike.
+A kill can also cut the write of the superblock itself. Such a write changes only the flag, the end-of-file address and
+the checksum. So all other bytes are right and the checksum is wrong; recovery works the same.
 
 The superblock (HDF5 file format specification, version 3): signature at byte 0, version at 8, sizes of offsets and
 lengths at 9 and 10, consistency flags at 11, base address and that of the extension at 12 and 20, end-of-file address
@@ -36,14 +35,14 @@ _FINAL = ((2, 1, 14), (0, 2, 11), (1, 0, 25), (2, 1, 16), (0, 2, 4), (1, 0, 14),
 
 
 def was_killed(path: Path) -> bool:
-    """Whether the file still carries a writer's flag, or a cut superblock; call it under the run's lock."""
+    """Whether the file has a writer's flag or a superblock whose write was cut; call it under the run's lock."""
     with path.open("rb") as file:
         block = file.read(48)
         return is_cut(file, block) or _superblock(path, block)[11] != 0
 
 
 def was_cut(path: Path) -> bool:
-    """Whether a kill cut a write of HDF5's own metadata, or may have: such a file may not open."""
+    """Whether a kill may have cut a write of HDF5's own metadata; HDF5 may be unable to open such a file."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # reading from a pipe or a device may never end
             return False
@@ -54,7 +53,7 @@ def was_cut(path: Path) -> bool:
 
 
 def is_cut(file: BinaryIO, block: bytes) -> bool:
-    """Whether a write of this superblock of the file was cut: only its checksum does not fit."""
+    """Whether the write of this superblock was cut: only its checksum is wrong."""
     if not _is_superblock(block) or _checksum_fits(block) or block[12:28] != BASE_AND_EXTENSION:
         return False
     file.seek(struct.unpack_from("<Q", block, 36)[0] & _LARGEST_OFFSET)
@@ -62,18 +61,16 @@ def is_cut(file: BinaryIO, block: bytes) -> bool:
 
 
 def recover(path: Path, slack: int) -> bool:
-    """Clear the flag a killed writer left; call it under the run's lock.
+    """Clear the flag that a killed writer left; call it under the run's lock.
 
     Parameters
     ----------
-    path
-        The run file.
-    slack
-        Bytes to leave free behind what is on disk, for blocks that were allocated but never written.
+    path, slack
+        The run file, and the bytes to leave free after its data for blocks that were allocated but never written.
 
     Returns
     -------
-    Whether there was something to recover.
+    Whether the flag was set.
     """
     with path.open("r+b") as file:
         block = bytearray(_superblock(path, file.read(48)))
@@ -86,7 +83,7 @@ def recover(path: Path, slack: int) -> bool:
 
 
 def complete(path: Path) -> None:
-    """Make a superblock whose write was cut that of a killed writer; call it under the run's lock."""
+    """Turn a superblock whose write was cut into that of a killed writer; call it under the run's lock."""
     with path.open("r+b") as file:
         block = file.read(48)
         if is_cut(file, block):
@@ -128,7 +125,7 @@ def lookup3(data: bytes) -> int:
     state = [(0xDEADBEEF + len(data)) & _MASK] * 3
     while len(data) > 12:
         state = [(s + w) & _MASK for s, w in zip(state, struct.unpack_from("<III", data), strict=True)]
-        for target, other, last, turn in ((a, b, c, k) for (a, b, c, k) in _MIX):
+        for target, other, last, turn in _MIX:
             state[target] = ((state[target] - state[other]) & _MASK) ^ _rotate(state[other], turn)
             state[other] = (state[other] + state[last]) & _MASK
         data = data[12:]

@@ -1,9 +1,9 @@
-"""Making a killed run's file an ordinary HDF5 file again, for tools that know nothing of live files.
+"""Repair of a killed run's file, so that every HDF5 tool opens it.
 
-`circuits.open` reads the file of a killed writer as it is, unless the kill cut a write of HDF5's own metadata.
-`h5dump`, netCDF4 and plain xarray refuse it, because its superblock still says "open for writing", and show rows of
-checkpoints that were never committed. Repair mends the metadata, clears the flag and cuts the rows. It drops no
-committed checkpoint, and the run can be resumed as before. It refuses a file with damaged steps, and changes no value.
+`circuits.open` reads the file of a killed writer unchanged, unless the kill cut a write of HDF5's own metadata.
+`h5dump`, netCDF4 and plain xarray refuse it, because its superblock still says "open for writing". They would also show
+rows of checkpoints that were never committed. Repair mends the metadata, clears the flag and cuts these rows. It drops
+no committed checkpoint, changes no value, and the run can be resumed as before. It refuses a file with damaged steps.
 """
 
 from __future__ import annotations
@@ -23,27 +23,22 @@ from circuits.checkpoints.lengths import cut_to, uncommitted
 from circuits.checkpoints.lock import RunLock, writer_pid
 from circuits.checkpoints.recover import was_cut, was_killed
 from circuits.checkpoints.run import open_run
-from circuits.checkpoints.writer import (
-    BUFFERED_CHECKPOINTS,
-    make_writable,
-    open_for_appending,
-    unwrite,
-)
+from circuits.checkpoints.writer import BUFFERED_CHECKPOINTS, make_writable, open_for_appending, unwrite
 from circuits.config import parse
 from circuits.errors import InputError, RunError
 
 
 class Repaired(NamedTuple):
-    """What a repair did.
+    """The changes that a repair made.
 
     Attributes
     ----------
     was_killed
-        Whether a killed writer had left the file open, or a write of its metadata cut.
+        Whether a killed writer had left the file open, or a write of its metadata was cut.
     is_shorter
-        Whether rows were cut that belong to no checkpoint.
+        Whether rows without a committed checkpoint were cut.
     copy
-        Where the file as it was is kept; None if what was cut was empty.
+        Path of a copy of the original file; None if the cut rows were empty.
     """
 
     was_killed: bool
@@ -57,23 +52,21 @@ class Repaired(NamedTuple):
 def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None) -> Repaired:
     """Make the file of a killed writer open in any HDF5 tool.
 
-    The file as it was is kept beside, as RUN.h5.before-repair (then .1, .2, …), if rows are cut that hold something.
+    If rows with values are cut, the original file is kept beside it, as RUN.h5.before-repair (then .1, .2, …).
 
     Parameters
     ----------
-    path
-        The run file.
-    say
-        Called with a line on a copy of bytes beside it that is set aside.
+    path, say
+        The run file, and a function that gets one line if a copy of metadata beside it is not used but renamed.
 
     Returns
     -------
-    What was repaired; false if there was nothing.
+    The repairs; false if there were none.
 
     Raises
     ------
     InputError
-        It is not a run, it is damaged, or a process is writing it now.
+        It is not a run, it is damaged, or a process writes it now.
     RunError
         The file system refused a write; no checkpoint is lost.
 
@@ -88,7 +81,7 @@ def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None
     """
     path = Path(path)
     mended = mend(path, say)
-    open_run(path).close()  # refuses what is not a run before anything else is changed
+    open_run(path).close()  # refuses a file that is not a run before it changes anything else
     process = writer_pid(path)
     if process is not None:
         raise InputError(
@@ -107,7 +100,7 @@ def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None
 
 
 def mend(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
-    """Mend the metadata of a file whose last write was cut, if it is such a file; whether it was."""
+    """Mend the metadata of a file if its last write was cut, and return whether it was."""
     if not was_cut(path) or writer_pid(path) is not None:
         return False
     with RunLock(path):
@@ -115,35 +108,32 @@ def mend(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
 
 
 def is_longer(path: Path) -> bool:
-    """Whether a run has rows behind its last checkpoint."""
+    """Whether a run has rows after its last checkpoint."""
     with open_run(path) as run:
         return bool(_uncommitted(run.hdf5))
 
 
 def make_plain(path: Path) -> Repaired:
-    """Clear what a killed writer left, and say what it was; call it under the run's lock."""
+    """Clear the flag and the uncommitted rows of a killed writer; call it under the run's lock."""
     killed = was_killed(path)
     make_writable(path)
     with h5py.File(path, "r", locking=False) as file:
         rows = _uncommitted(file)
-        something = any(_holds_something(dataset, length) for dataset, length in rows)
+        has_values = any(_has_values(dataset, length) for dataset, length in rows)
     if not rows:
-        return Repaired(killed, False, None)  # a sound file is not even opened for writing
-    copy = _kept_copy(path) if something else None
+        return Repaired(killed, False, None)  # without opening a sound file for writing
+    copy = _kept_copy(path) if has_values else None
     with open_for_appending(path) as file:
         rows = _uncommitted(file)
         for dataset, length in rows:
-            if dataset.name in (
-                "/step",
-                "/state_step",
-            ):  # an entry that was cut: no part of a change that can be undone
-                unwrite(dataset, length)
+            if dataset.name in ("/step", "/state_step"):
+                unwrite(dataset, length)  # an entry that was cut is erased before the change that can be undone
         cut_to(path, file, rows)
     return Repaired(killed, True, copy)
 
 
 def _kept_copy(path: Path) -> Path:
-    """A copy of the file beside it, under the first name that is free: that of an earlier repair stays."""
+    """Path of a new copy of the file beside it, under the first free name, so copies of earlier repairs stay."""
     while True:
         copy = unused(path.with_name(f"{path.name}.before-repair"))
         with suppress(FileExistsError), path.open("rb") as whole, written_whole(copy, replace=False) as temporary:
@@ -153,7 +143,7 @@ def _kept_copy(path: Path) -> Path:
 
 
 def _uncommitted(file: h5py.File) -> list[tuple[h5py.Dataset, int]]:
-    """Arrays with rows that were never committed, and how many rows were."""
+    """Arrays with rows that were never committed, and the number of committed rows of each."""
     config = parse(json.loads(file.attrs["config"]))
     lengths = {"step": n_committed(file["step"][:], planned_checkpoints(config)), "state_step": 0}
     if "state_step" in file:
@@ -161,8 +151,8 @@ def _uncommitted(file: h5py.File) -> list[tuple[h5py.Dataset, int]]:
     return uncommitted(file, lengths)
 
 
-def _holds_something(dataset: h5py.Dataset, length: int) -> bool:
-    """Whether rows behind the committed ones were written, as far as a writer may be ahead."""
+def _has_values(dataset: h5py.Dataset, length: int) -> bool:
+    """Whether a writer has written rows after the committed ones, as far ahead as a writer may be."""
     rows = dataset[length : length + 2 * BUFFERED_CHECKPOINTS]
-    is_filled = np.isnan(rows) if rows.dtype.kind == "f" else rows == dataset.fillvalue
-    return bool((~is_filled & (rows != 0)).any())
+    is_fill = np.isnan(rows) if rows.dtype.kind == "f" else rows == dataset.fillvalue
+    return bool((~is_fill & (rows != 0)).any())

@@ -1,7 +1,8 @@
-"""From which checkpoint a run can go on: the newest whose optimizer state is whole.
+"""The checkpoint from which a run resumes: the newest one with an intact optimizer state.
 
-Two slots hold the newest states, written in turn, so that a write that is cut leaves one. A run may also keep states
-for replay; where both slots are damaged, or older, the newest kept one is taken. A state is whole if its digest holds.
+Two slots hold the newest states. They are written in turn, so a write that is cut leaves the other slot intact. A run
+may also keep states for replay; the newest of these serves if it is newer than every intact slot. A state is intact if
+its digest matches.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ LARGEST_SEQUENCE = 1 << 62
 
 
 class ResumePoint(NamedTuple):
-    """Checkpoints to keep, the optimizer's state after the last of them, and the number of the slot's last writing."""
+    """Checkpoints to keep, the optimizer's state after the last one, and the slot's sequence number."""
 
     n_checkpoints: int
     state: State
@@ -31,7 +32,7 @@ class ResumePoint(NamedTuple):
 def resume_point(
     file: h5py.File, planned: Int64[np.ndarray, " step"], planned_states: Int64[np.ndarray, " state"]
 ) -> ResumePoint:
-    """Where a run goes on.
+    """The checkpoint and optimizer state from which a run resumes.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ def resume_point(
 
     Returns
     -------
-    All checkpoints, of an optimizer without a state; none, of one without a whole state.
+    It keeps all checkpoints if the optimizer has no state, and none if no state is intact.
     """
     n_there = n_committed(file["step"][:], planned)
     slots = [file[f"resume/slot{index}"] for index in (0, 1)]
@@ -62,15 +63,12 @@ def resume_point(
 
 
 def _newest_kept(
-    file: h5py.File,
-    best: ResumePoint,
-    kept_steps: Int64[np.ndarray, " step"],
-    planned_states: Int64[np.ndarray, " state"],
+    file: h5py.File, best: ResumePoint, kept_steps: Int64[np.ndarray, " step"], planned: Int64[np.ndarray, " state"]
 ) -> ResumePoint:
-    """The newest whole state kept for replay, if it is newer than `best`."""
+    """The newest intact state kept for replay if it is newer than `best`, else `best`."""
     steps = file["state_step"][:]
     names = sorted(name for name in file["optimizer"] if name not in ("state_step", "seed"))
-    for at in reversed(range(n_committed(steps, planned_states, "state_step"))):
+    for at in reversed(range(n_committed(steps, planned, "state_step"))):
         n_checkpoints = int(np.searchsorted(kept_steps, steps[at], side="right"))
         if n_checkpoints <= best.n_checkpoints:
             break

@@ -1,7 +1,7 @@
-"""Reading a run: labeled, lazy, safe while it is still being written.
+"""The reader of a run: labeled, lazy, and safe while the run is still being written.
 
-`circuits.open(path)` gives a `Run`. It shows the checkpoints that were committed when it was opened (`refresh` looks
-again), reads parameters only where they are indexed, and never writes.
+`circuits.open(path)` gives a `Run`. It shows the checkpoints that were committed when it was opened (`refresh` adds
+later ones), reads parameters only where they are indexed, and never writes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import xarray as xr
 
 from circuits.checkpoints.collapsed import collapsed_networks, outputs_of, without_accuracy
 from circuits.checkpoints.commits import n_committed, planned_checkpoints, planned_states
-from circuits.checkpoints.digests import METRICS, DigestError, check_rows, digest, metrics_as_rows
+from circuits.checkpoints.digests import METRICS, check_rows, digest, digest_error, metrics_as_rows
 from circuits.checkpoints.handles import OpenedFile, opened
 from circuits.checkpoints.layout import of_state
 from circuits.checkpoints.lazy import lazy_variable
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from transformer_lens import HookedRootModule
 
 BLOCK_BYTES = 32 << 20
-# What h5py, JSON and NumPy raise at content that is not what it should be.
+# Errors of h5py, JSON and NumPy on wrong content.
 _WRONG = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 
@@ -45,37 +45,35 @@ class Run:
 
     Attributes
     ----------
-    path
-        Where it lies.
-    config
-        What was run.
+    path, config
+        The file, and the config of its run.
     seeds
         The seeds, in the order of the `seed` dimension.
     versions, numerics
-        Library versions, and what the bits depend on (arithmetic, threads inside a step), of the machine that made it.
+        Library versions and numerics (arithmetic, threads inside a step, …) of the machine that began the run.
     other_numerics_since
-        The checkpoint from which a machine with other numerics went on, -1 if none did.
+        The checkpoint from which a machine with other numerics continued the run; -1 if none did.
     parent
-        Path, fingerprint and step of the run that this one starts from, None if it starts at an initialization.
+        Path, fingerprint and step of the run that this one starts from; None if it starts at an initialization.
     """
 
     def __init__(self, path: str | Path, file: h5py.File | None = None) -> None:
         self.path = Path(path)
         shared = opened(self.path) if file is None else OpenedFile(file)
         self._opened = shared
-        self._release = weakref.finalize(self, shared.release)  # a Run that is dropped is closed
+        self._release = weakref.finalize(self, shared.release)  # garbage collection closes the file
         try:
             self._config_text = self._attribute("config")
             self.config: Config = parse(json.loads(self._config_text))
             self.other_numerics_since = int(self._attribute("other_numerics_since"))
-            self.parent: dict[str, Any] | None = json.loads(self._file.attrs.get("parent", "null"))
+            self.parent: dict[str, Any] | None = json.loads(self.hdf5.attrs.get("parent", "null"))
             self.versions: dict[str, str] = json.loads(self._attribute("versions"))
             self.numerics: dict[str, Any] = json.loads(self._attribute("numerics"))
             self.created: str = str(self._attribute("created"))
             check_facts(self.versions, self.numerics, self.parent, self.created)
-            check_contents(self._file, self.config)
+            check_contents(self.hdf5, self.config)
             self._planned = planned_checkpoints(self.config)
-            self.seeds: tuple[int, ...] = tuple(int(seed) for seed in self._file["seed"][:])
+            self.seeds: tuple[int, ...] = tuple(self.hdf5["seed"][:].tolist())
             self._look()
         except _WRONG as error:
             self._release()
@@ -84,7 +82,7 @@ class Run:
             raise InputError(f"{self.path} is damaged: {one_line(error)}") from error
 
     def refresh(self) -> Run:
-        """Look again how many checkpoints there are; needed only while the run is being written."""
+        """Update the number of checkpoints; needed only while the run is being written."""
         try:
             self._opened.refresh()
             text = self._attribute("config")
@@ -107,14 +105,14 @@ class Run:
 
     @cached_property
     def parameters(self) -> xr.Dataset:
-        """Every parameter, (step, seed, …), read where it is indexed."""
+        """Every parameter, (step, seed, …), read when it is indexed."""
         return self._trajectories("parameters")
 
     @cached_property
     def metrics(self) -> xr.Dataset:
         """Losses and accuracies (step, seed), measured at each checkpoint before the next update.
 
-        The accuracy of a collapsed network is 0. Runs of earlier versions store another one; it is corrected here.
+        The accuracy of a collapsed network is 0. Runs of earlier versions store another value, which is replaced by 0.
         """
         stored, collapsed = self._stored_metrics, self.collapsed
         return without_accuracy(stored, collapsed) if collapsed.recomputed and collapsed.any() else stored
@@ -125,17 +123,14 @@ class Run:
         expected = self._opened.digests(METRICS, self.n_checkpoints)
         if expected is not None and self.n_checkpoints:
             rows = metrics_as_rows({str(name): values.values for name, values in stored.items()})
-            try:
-                check_rows("metrics", rows, expected, self._where(self.steps))
-            except DigestError as error:
-                raise self._damaged(error) from None
+            check_rows(self.path, "metrics", rows, expected, self._where(self.steps))
         return stored
 
     @cached_property
     def collapsed(self) -> xr.DataArray:
         """Whether each network has collapsed, (step, seed) bool: see `circuits.collapse`.
 
-        The attribute `recomputed` is 1 for a run of an earlier version, which did not store it.
+        The attribute `recomputed` is 1 for a run of an earlier version, which does not store the largest output.
         """
         stored = self._stored_metrics
         collapsed = collapsed_networks(self.config, stored, self._train_outputs)
@@ -148,16 +143,16 @@ class Run:
 
     @cached_property
     def all_data(self) -> xr.Dataset:
-        """The exact train and test data, of all seeds, such as `train_inputs` (seed, example, input)."""
+        """The exact train and test data of all seeds, such as `train_inputs` (seed, example, input)."""
         arrays = {
             name: lazy_variable(self._opened, f"data/{name}")
-            for name in self._file["data"]
-            if name not in self._file  # a scale, linked
+            for name in self.hdf5["data"]
+            if name not in self.hdf5  # a scale, linked
         }
         data = xr.Dataset(arrays).assign_coords(seed=list(self.seeds)).load()
         for name in arrays if self.has_digests else ():
-            if digest(data[name].values) != self._file[f"data/{name}"].attrs["digest"]:
-                raise self._damaged(f"data/{name} is not what was written: its digest differs")
+            if digest(data[name].values) != self.hdf5[f"data/{name}"].attrs["digest"]:
+                raise digest_error(self.path, f"data/{name}")
         return data
 
     def data(self, seed: int | None = None) -> xr.Dataset:
@@ -173,15 +168,13 @@ class Run:
         ----------
         seed
             Which seed; by default the first.
-        checkpoint
-            Its index, negative from the end; by default -1, the last.
-        step
-            Instead, the optimizer step at which it was kept.
+        checkpoint, step
+            Index of the checkpoint, negative from the end, or instead its optimizer step; by default the last one.
 
         Raises
         ------
         InputError
-            There is no such seed, checkpoint or step; the message names what there is.
+            There is no such seed, checkpoint or step; the message names the valid ones.
         """
         import torch
 
@@ -190,35 +183,33 @@ class Run:
     def arrays(
         self, seed: int | None = None, checkpoint: int | None = None, *, step: int | None = None
     ) -> dict[str, np.ndarray]:
-        """As `state`, in NumPy arrays."""
+        """One network's parameters as NumPy arrays; arguments as in `state`."""
         at = {"step": self.checkpoint_index(checkpoint, step=step), "seed": self.seed_index(seed)}
         return {str(name): np.array(variable[at].values) for name, variable in self.parameters.items()}
 
     @property
     def state_steps(self) -> np.ndarray:
-        """Steps at which the optimizer's state was kept for replay, ascending; empty when none was asked for."""
-        if "state_step" not in self._file:
+        """Steps at which the optimizer's state was kept for replay, ascending; empty if the config keeps none."""
+        if "state_step" not in self.hdf5:
             return np.zeros(0, np.int64)
         with self._opened.dataset("state_step") as kept:
             values = kept[:]
         return values[: n_committed(values, planned_states(self.config), "state_step")]
 
     def optimizer_state(self, step: int) -> dict[str, np.ndarray]:
-        """The optimizer's state as of a step of `state_steps`, by name, each (seed, …)."""
+        """The optimizer's state at a step of `state_steps`, by name, each (seed, …)."""
         places = np.flatnonzero(self.state_steps == step)
         if not places.size:
             kept = ", ".join(map(str, self.state_steps)) or "none (checkpoints.optimizer_state_every keeps some)"
             raise InputError(f"{self.path} keeps no optimizer state at step {step}. It keeps: {kept}.")
-        group, at = self._file["optimizer"], int(places[0])
+        group, at = self.hdf5["optimizer"], int(places[0])
         names = sorted(name for name in group if name not in ("state_step", "seed"))
         state = {of_state(name): group[name][at] for name in names}
         if self.has_digests:
-            expected = self._file["digests/optimizer"][at]  # (seed, kept)
+            expected = self.hdf5["digests/optimizer"][at]  # (seed, kept)
             for index, (name, values) in enumerate(state.items()):
-                try:
-                    check_rows(f"optimizer/{name}", values[None], expected[None, :, index], self._where([step]))
-                except DigestError as error:
-                    raise self._damaged(error) from None
+                label, where = f"optimizer/{name}", self._where([step])
+                check_rows(self.path, label, values[None], expected[None, :, index], where)
         return state
 
     def model(
@@ -234,30 +225,28 @@ class Run:
     def hooked_model(
         self, seed: int | None = None, checkpoint: int | None = None, *, step: int | None = None
     ) -> HookedRootModule:
-        """One network with TransformerLens's hook points, whatever its kind; arguments as in `state`.
+        """One network of any model with TransformerLens's hook points; arguments as in `state`.
 
-        `run_with_cache` gives every named value, `run_with_hooks` changes them on their way.
+        `run_with_cache` returns every named value, `run_with_hooks` changes values during the forward pass.
         """
         from circuits.models.hooked import hooked
 
         return hooked(self.config.model, self.arrays(seed, checkpoint, step=step), self.config.task.signature)
 
     def blocks(self, checkpoints: np.ndarray, *names: str) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
-        """Parameters in blocks of checkpoints small enough to hold.
+        """Parameters in blocks of checkpoints that fit in memory.
 
         Parameters
         ----------
-        checkpoints
-            Ascending indices of the checkpoints to read.
-        names
-            Parameters to read.
+        checkpoints, names
+            Ascending indices of the checkpoints, and names of the parameters, to read.
 
         Yields
         ------
-        Where the block lies within `checkpoints`, and its parameters, each (step, seed, …).
+        Slice of `checkpoints` that the block covers, and its parameters, each (step, seed, …).
         """
-        one = sum(self.parameters[name].dtype.itemsize * self.parameters[name][:1].size for name in names)
-        length = max(1, BLOCK_BYTES // max(1, one))
+        row_bytes = sum(self.parameters[name].dtype.itemsize * self.parameters[name][:1].size for name in names)
+        length = max(1, BLOCK_BYTES // max(1, row_bytes))
         for start in range(0, len(checkpoints), length):
             where = slice(start, min(start + length, len(checkpoints)))
             yield where, {name: self.parameters[name].isel(step=checkpoints[where]).values for name in names}
@@ -292,15 +281,14 @@ class Run:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it holds the last step its config asks for, or has met the config's stop rule.
+        """Whether the run holds the last step of its config, or has met the config's stop rule.
 
-        And the optimizer's state at every checkpoint up to there that should keep it.
+        It must also hold every optimizer state that the config keeps up to that step.
         """
         if not self.n_checkpoints or not (int(self.steps[-1]) >= self.config.total_steps or self.stopped_early):
             return False
-        return "state_step" not in self._file or len(self.state_steps) == int(
-            (planned_states(self.config) <= self.steps[-1]).sum()
-        )
+        n_states = int((planned_states(self.config) <= self.steps[-1]).sum())
+        return "state_step" not in self.hdf5 or len(self.state_steps) == n_states
 
     @property
     def stopped_early(self) -> bool:
@@ -310,7 +298,7 @@ class Run:
 
     @property
     def writer_pid(self) -> int | None:
-        """The process that is writing it now, or None."""
+        """Id of the process that writes the run now; None if there is none."""
         return writer_pid(self.path)
 
     @property
@@ -320,37 +308,32 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the run and how far it is: a hash of config, creation time, steps, and digests if it has any."""
-        text = f"{self.config.model_dump_json()} {self.created} {self.steps.tolist()}"
-        state = sha256(text.encode())
+        """Hash of config, creation time, steps and digests, if any; it identifies the run and its progress."""
+        state = sha256(f"{self.config.model_dump_json()} {self.created} {self.steps.tolist()}".encode())
         if self.has_digests:
             with self._opened.dataset("digests/checkpoint") as digests:
                 state.update(digests[: self.n_checkpoints].tobytes())
-            for name in sorted(name for name in self._file["data"] if name not in self._file):
-                state.update(self._file[f"data/{name}"].attrs["digest"].tobytes())
+            for name in sorted(name for name in self.hdf5["data"] if name not in self.hdf5):
+                state.update(self.hdf5[f"data/{name}"].attrs["digest"].tobytes())
         return state.hexdigest()[:16]
 
     @property
-    def _file(self) -> h5py.File:
+    def hdf5(self) -> h5py.File:
+        """The open HDF5 file, for contents without an attribute here; values read from it are not checked."""
         return self._opened.file
 
     @property
-    def hdf5(self) -> h5py.File:
-        """The open HDF5 file, for what has no name here; values that are read from it are not checked."""
-        return self._file
-
-    @property
     def metric_names(self) -> list[str]:
-        """Names of the metrics, read from none of them."""
+        """Names of the metrics; no value is read."""
         return self._opened.trajectories("metrics")
 
     @property
     def has_digests(self) -> bool:
-        """Whether the file says what its values are: format version 2; version 1 does not."""
-        return "digests" in self._file
+        """Whether the file has digests of its values: true for format version 2, false for version 1."""
+        return "digests" in self.hdf5
 
     def close(self) -> None:
-        """Close the file; labeled variables that were not loaded can no longer be read, once no Run has it open."""
+        """Close the file; once no Run has it open, labeled variables that are not loaded can no longer be read."""
         self._release()
 
     def __enter__(self) -> Run:
@@ -367,17 +350,12 @@ class Run:
         )
 
     def _attribute(self, name: str) -> Any:
-        if name not in self._file.attrs:
+        if name not in self.hdf5.attrs:
             raise InputError(f"attribute '{name}' is missing")
-        return self._file.attrs[name]
+        return self.hdf5.attrs[name]
 
     def _where(self, steps: Sequence[int] | np.ndarray) -> Callable[[int, int], str]:
         return lambda row, seed: f"of seed {self.seeds[seed]} at step {steps[row]}"
-
-    def _damaged(self, what: object) -> InputError:
-        return InputError(
-            f"{self.path} is damaged: {what}. `circuits show --verify` lists all that is; the rest can be read."
-        )
 
     def _trajectories(self, group: str) -> xr.Dataset:
         variables = {

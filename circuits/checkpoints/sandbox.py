@@ -1,9 +1,9 @@
-"""A file from anywhere gets one clear line, or is safe to open: never a crash, a hang, or a look outside the file.
+"""Validation of files from any source: an unsafe file gets a clear error, never a crash, a hang or an access elsewhere.
 
-HDF5 is a large C library that trusts its files; on a damaged or hostile one it may crash or wait for years. So every
-file is checked in another process first (`sandbox_worker.py`), which knows what a run may hold (`policy.py`). Only what
-passed there is opened here. The first look costs about 0.15 s, the start of that process; every other one
-milliseconds, so that nothing needs to be remembered about a file that may have changed.
+HDF5 is a large C library that trusts its files; on a damaged or hostile one it may crash or wait for years. So the
+sandbox process (`sandbox_worker.py`) first checks every file against the policy (`policy.py`). This process opens only
+files that pass. The first check takes about 0.15 s, the start of the sandbox process. Later checks take milliseconds,
+so verdicts are not cached: the file may have changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from circuits.checkpoints.recover import SIGNATURE
 from circuits.errors import InputError
 
 START_SECONDS = 60  # for the worker to import h5py, on a slow disk
-SLOWEST_BYTES_PER_SECOND = 25e6  # at which compressed data are unpacked
+SLOWEST_BYTES_PER_SECOND = 25e6  # at which the worker unpacks compressed data
 _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",  # it forks: one thread
     "OMP_NUM_THREADS": "1",
@@ -37,19 +37,17 @@ _STARTED = (
 
 
 def validate(path: Path, file_format: str, format_version: int) -> None:
-    """Return if the file can be opened without harm.
+    """Return if the file is safe to open.
 
     Parameters
     ----------
-    path
-        The file.
-    file_format, format_version
-        What its attributes should say, and the newest version that this package reads.
+    path, file_format, format_version
+        The file, the format that its attributes should name, and the newest version that this package reads.
 
     Raises
     ------
     InputError
-        It is no HDF5 file, it holds what a run does not, it is damaged, or a newer version of the package wrote it.
+        It is not an HDF5 file, it holds more than a run may, it is damaged, or a newer version of the package wrote it.
     """
     verdict, text = examined(path, file_format, format_version)
     if verdict == "foreign":
@@ -75,11 +73,11 @@ def validate(path: Path, file_format: str, format_version: int) -> None:
 
 
 def examined(path: Path, file_format: str, format_version: int, *, undone: bool = False) -> tuple[str, str]:
-    """A verdict on a file, and one line on it.
+    """The verdict on a file, and one line that explains it.
 
     Verdicts are those of `policy.inspect` and "crashed", "slow", "unknown" (it cannot be checked), "closed" (it cannot
-    be opened), "other" (it is no regular file, or none of HDF5). With `undone` the verdict is on the file as it will be
-    once the bytes beside it are put back.
+    be opened), "other" (it is not a regular file, or not an HDF5 file). With `undone` the verdict is on the file with
+    its copy of metadata put back.
     """
     try:
         status = path.stat()
@@ -95,10 +93,10 @@ def examined(path: Path, file_format: str, format_version: int, *, undone: bool 
 
 
 class _Worker:
-    """The other process: started when first asked, started again if it ended, shared with the forks of this one.
+    """The sandbox process: it starts at the first question, restarts after its end, and serves forks of this process.
 
-    A question is one datagram, and carries the writing end of a pipe of its own for the answer. So threads and forks
-    cannot get each other's answers, and whoever stops waiting leaves nothing behind.
+    A question is one datagram and carries the writing end of its own pipe for the answer. So threads and forks cannot
+    receive each other's answers, and a thread that stops waiting leaves nothing behind.
     """
 
     def __init__(self) -> None:
@@ -111,7 +109,7 @@ class _Worker:
         """The verdict on a file and one line on it, see `policy.inspect` and `sandbox_worker.answer`."""
         question = json.dumps([str(path.absolute()), file_format, format_version, undone]).encode()
         try:
-            for _ in range(2):  # it may have ended by itself, having been idle
+            for _ in range(2):  # an idle worker may have ended by itself
                 channel = self._started()
                 reply = _reply(channel, question, START_SECONDS + size / SLOWEST_BYTES_PER_SECOND)
                 if reply:
@@ -119,8 +117,8 @@ class _Worker:
                     return verdict, text
                 self._end(channel)
         except OSError as error:
-            return "unknown", f"no process can be started to look at it ({error.strerror or error})"
-        return "unknown", "the process that looks at files ended without an answer"
+            return "unknown", f"the sandbox process cannot be started ({error.strerror or error})"
+        return "unknown", "the sandbox process ended without an answer"
 
     def _started(self) -> socket.socket:
         with self._starting:
@@ -140,12 +138,12 @@ class _Worker:
                         pass_fds=[its_end.fileno()],
                         cwd="/",
                         env=os.environ | _ENVIRONMENT,
-                        start_new_session=True,  # Ctrl-C is not for it
+                        start_new_session=True,  # so Ctrl-C does not reach it
                     )
             return self._channel
 
     def _end(self, channel: socket.socket | None = None) -> None:
-        """End the process on the other side, unless there is already another one than that of `channel`."""
+        """End the sandbox process, unless a newer one than that of `channel` has started."""
         with self._starting:
             if self._channel is None or channel not in (None, self._channel):
                 return
@@ -160,7 +158,7 @@ class _Worker:
 
 
 def _reply(channel: socket.socket, question: bytes, seconds: float) -> bytes:
-    """One answer, or nothing if the process has ended."""
+    """The answer to one question; empty if the sandbox process has ended."""
     receiving, sending = os.pipe()
     with open(receiving, "rb") as pipe:
         try:

@@ -1,8 +1,8 @@
-"""The process in which files are looked at first: what crashes or hangs here costs nobody anything.
+"""The sandbox process, which inspects every file first: a crash or a hang here does no harm.
 
-It is started once per Python process that opens runs, imports h5py (0.1 s), and then forks itself for every file it is
-asked about: each look has a clock and a memory limit of its own, starts from a clean slate, and takes milliseconds.
-It ends when its parent does, or when it has not been asked for a minute.
+Each Python process that opens runs starts one. It imports h5py (0.1 s), then forks itself for every file. So each
+inspection has its own time and memory limits, starts from a clean state, and takes milliseconds. The process ends with
+its parent, or after a minute without a question.
 
 A question is a datagram, JSON of [path, format, format_version, undone], and brings a pipe for its answer, JSON of
 [verdict, text]; see `policy.inspect`.
@@ -21,15 +21,15 @@ from contextlib import suppress
 
 from circuits.checkpoints.policy import inspect
 
-SECONDS = 8  # for one file, waiting for its disk included
+SECONDS = 8  # for one file, waits for its disk included
 BUSY_SECONDS = 3  # of computing; sound files take hundredths
-BYTES_PER_SECOND = 50_000_000  # a second more for so much of a file whose compressed data must be unpacked
+BYTES_PER_SECOND = 50_000_000  # of compressed data that must be unpacked; it extends both limits
 MEMORY_BYTES = 4 << 30
 IDLE_SECONDS = 60
 
 
 def serve(descriptor: str) -> None:
-    """Answer questions from a socket, until nobody is left to ask or nobody has asked for a while."""
+    """Answer questions from a socket until its other end closes, or for IDLE_SECONDS after the last question."""
     with socket.socket(fileno=int(descriptor)) as channel:
         while channel in select.select([channel, sys.stdin], [], [], IDLE_SECONDS)[0]:
             question, pipes, _, _ = socket.recv_fds(channel, 1 << 17, 1)
@@ -41,7 +41,7 @@ def serve(descriptor: str) -> None:
 
 
 def answer(pipe: int, path: str, file_format: str, format_version: int, undone: bool) -> None:
-    """Write the verdict on one file, found in a fork of this process; or what became of the fork."""
+    """Inspect one file in a fork of this process and write the verdict, or the signal that ended the fork."""
     child = os.fork()
     if child == 0:
         try:
@@ -54,16 +54,12 @@ def answer(pipe: int, path: str, file_format: str, format_version: int, undone: 
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        if number == signal.SIGALRM:
-            _say(pipe, "slow", f"{SECONDS} s")
-        elif number == signal.SIGPROF:
-            _say(pipe, "slow", f"{BUSY_SECONDS} s of computing")
-        else:
-            _say(pipe, "crashed", f"signal {number}")
+        limits = {int(signal.SIGALRM): f"{SECONDS} s", int(signal.SIGPROF): f"{BUSY_SECONDS} s of computing"}
+        _say(pipe, *(("slow", limits[number]) if number in limits else ("crashed", f"signal {number}")))
 
 
 def limit() -> None:
-    """Bound this process: the kernel ends it after some seconds, whatever it is doing, and leaves no core file."""
+    """Limit this process: the kernel ends it after SECONDS or BUSY_SECONDS and writes no core file."""
     more_time(0)
     for which, most in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CORE, 0)):
         with suppress(ValueError, OSError):  # not every system has every limit
@@ -71,7 +67,7 @@ def limit() -> None:
 
 
 def more_time(nbytes: int) -> None:
-    """Set the clocks; with `nbytes` they leave time to unpack compressed data of that size."""
+    """Set the clocks, with extra time to unpack `nbytes` of compressed data."""
     unpacking = nbytes / BYTES_PER_SECOND
     for number, clock, seconds in (
         (signal.SIGALRM, signal.ITIMER_REAL, SECONDS),
@@ -82,5 +78,5 @@ def more_time(nbytes: int) -> None:
 
 
 def _say(pipe: int, verdict: str, text: str) -> None:
-    with suppress(BrokenPipeError):  # whoever asked has gone
+    with suppress(BrokenPipeError):  # the asking process has gone
         os.write(pipe, json.dumps([verdict, text[:500]]).encode() + b"\n")

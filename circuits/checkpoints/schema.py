@@ -1,7 +1,7 @@
-"""What a run must hold, given its config: the arrays, their dimensions, shapes and types, and the planned steps.
+"""The contents that a run needs, given its config: arrays, dimensions, shapes, types, and the planned steps.
 
-`policy.py` has seen to it that the file is safe to read; here it is compared with what it says of itself. Values are
-held against their digests where they are read (`lazy.py`).
+`policy.py` has already checked that the file is safe to read. Values are compared with their digests when they are read
+(`lazy.py`).
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ from circuits.checkpoints.layout import (
 from circuits.config import Config
 from circuits.seen import SEEN
 
-MAX_SLACK = 1 << 44  # bytes that recovery adds to the file
+MAX_SLACK = 1 << 44  # bytes that recovery may add to the file
 REQUIRED_METRICS = ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "train_zero_outputs")  # version 1
 REQUIRED_DATA = ("train_inputs", "train_targets", "test_inputs", "test_targets")
 
-PARENT: dict[str, type] = {"path": str, "fingerprint": str, "step": int}  # fields, and what they must be
-TICKET: dict[str, type] = {"seed": int, "neurons": list}  # of a run that begins with some neurons of another
+PARENT: dict[str, type] = {"path": str, "fingerprint": str, "step": int}  # fields and their types
+TICKET: dict[str, type] = {"seed": int, "neurons": list}  # further fields of a run that begins with another's neurons
+TYPE_NAMES = {str: "a text", int: "a whole number", list: "a list"}
 
 
 def check_facts(versions: Any, numerics: Any, parent: Any, created: str) -> None:
-    """Return if what a run says of its making can be printed and looked up.
+    """Return if the attributes on a run's origin have the right types and are safe to print.
 
     Raises
     ------
@@ -46,32 +47,27 @@ def check_facts(versions: Any, numerics: Any, parent: Any, created: str) -> None
         if not isinstance(value, dict):
             raise ValueError(f"attribute '{name}' is not an object with fields")
     if parent is not None:
-        for field, kind in PARENT.items() | (TICKET.items() if "neurons" in parent else set()):
-            found = parent.get(field)
-            if not isinstance(found, kind) or isinstance(found, bool):
-                raise ValueError(f"attribute 'parent' has no '{field}' that is {_called(kind)}")
+        for field, kind in (PARENT | TICKET if "neurons" in parent else PARENT).items():
+            if not isinstance(parent.get(field), kind) or isinstance(parent[field], bool):
+                raise ValueError(f"attribute 'parent' has no '{field}' that is {TYPE_NAMES[kind]}")
         if not all(isinstance(neuron, int) for neuron in parent.get("neurons", [])):
             raise ValueError("attribute 'parent' has neurons that are not whole numbers")
-    without_path = {
-        field: value for field, value in (parent or {}).items() if field != "path"
-    }  # a path may have any name
+    without_path = {field: value for field, value in (parent or {}).items() if field != "path"}  # it may have any name
     _printable([versions, numerics, without_path, created])
 
 
 def check_contents(file: h5py.File, config: Config) -> None:
-    """Return if the file holds what its config promises.
+    """Return if the file's contents match its config.
 
     Parameters
     ----------
-    file
-        A run, open.
-    config
-        What it says was run.
+    file, config
+        A run, open, and its config.
 
     Raises
     ------
     ValueError
-        What was looked for and what was found, in one line without the file's name.
+        The expected and the actual contents, in one line without the file's name.
     """
     _printable(config.model_dump(mode="json"))
     _check_version(file)
@@ -92,7 +88,7 @@ def check_contents(file: h5py.File, config: Config) -> None:
 
 
 def _check_version(file: h5py.File) -> None:
-    """The version says whether there are digests; whatever contradicts it is refused."""
+    """Refuse an unknown version, and digests in version 1, which has none."""
     version = file.attrs["format_version"]
     if not isinstance(version, np.integer) or not 1 <= version <= FORMAT_VERSION:
         raise ValueError(f"its 'format_version' is {version!r}, not a number from 1 to {FORMAT_VERSION}")
@@ -160,7 +156,7 @@ def _states(file: h5py.File, config: Config) -> None:
 
 
 def _slots(file: h5py.File, config: Config) -> None:
-    """Both slots to resume from; a run that was trained has the optimizer's state in them, if there is one."""
+    """Check both slots to resume from: a trained run stores the optimizer's state there, if the optimizer has one."""
     shapes = []
     for slot in ("resume/slot0", "resume/slot1"):
         for field in ("sequence", "n_checkpoints", "crc32"):
@@ -181,7 +177,7 @@ def _is_imported(file: h5py.File) -> bool:
 def _check_state(
     file: h5py.File, config: Config, group: str, members: dict[str, h5py.Dataset], leading: tuple[None, ...] = ()
 ) -> None:
-    """Whether a group holds the state of the config's optimizer, each array (…, seed, …)."""
+    """Check that a group holds the state of the config's optimizer, each array (…, seed, …)."""
     shapes: dict[str, tuple[int, ...]] = {
         f"{moment}.{name}": shape
         for moment in config.optimizer.moments
@@ -192,7 +188,7 @@ def _check_state(
         shapes["step" if int(file.attrs["format_version"]) < 2 else N_UPDATES] = ()
     if shapes and set(members) != set(shapes):
         odd = min(set(members) ^ set(shapes))
-        raise ValueError(f"{group}/{odd} is {'not of its optimizer' if odd in members else 'missing'}")
+        raise ValueError(f"{group}/{odd} is {'not part of its optimizer' if odd in members else 'missing'}")
     for name, item in members.items():
         if item.shape is None:
             raise ValueError(f"{group}/{name} has no values")
@@ -201,7 +197,7 @@ def _check_state(
 
 
 def _digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
-    """Version 2 has a digest of everything; version 1 of nothing."""
+    """Check that a run of version 2 has a digest of everything; version 1 has none."""
     if int(file.attrs["format_version"]) < 2:
         return
     text = file.attrs["config"]
@@ -209,21 +205,18 @@ def _digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
         raise ValueError("its config is not what was written: its digest differs")
     if facts_digest(file) != file.attrs["facts_digest"]:
         raise ValueError("its versions, numerics, parent or time are not what was written: their digest differs")
-    n_seeds = len(config.seeds)
-    kept = [("checkpoint", "step", "digested", [*config.shapes, METRICS])]
+    groups = [("checkpoint", "step", "digested", [*config.shapes, METRICS], n_checkpoints)]
     if "optimizer" in file:
         states = sorted(name for name, _ in _members(file, "optimizer") if name not in ("state_step", "seed"))
-        kept.append(("optimizer", "state_step", "kept", states))
-    for name, along, dim, names in kept:
-        dataset = _array(file, f"digests/{name}", (None, n_seeds, len(names)), "u")
-        labels = [one.decode() for one in _array(file, f"digests/{dim}", (len(names),), "S")[:].tolist()]
+        n_states = n_committed(file["state_step"][:], planned_states(config), "state_step")
+        groups.append(("optimizer", "state_step", "kept", states, n_states))
+    for name, along, dim, names, n_rows in groups:
+        dataset = _array(file, f"digests/{name}", (None, len(config.seeds), len(names)), "u")
+        labels = [label.decode() for label in _array(file, f"digests/{dim}", (len(names),), "S")[:].tolist()]
         if labels != names:
             raise ValueError(f"digests/{dim} names {labels}, expected {names}")
-        n = n_checkpoints
-        if along == "state_step":
-            n = n_committed(file[along][:], planned_states(config), along)
-        if len(dataset) < n:
-            raise ValueError(f"digests/{name} has {len(dataset)} entries for {n} of {along}")
+        if len(dataset) < n_rows:
+            raise ValueError(f"digests/{name} has {len(dataset)} entries for {n_rows} of {along}")
     for name, item in _members(file, "data"):
         if name not in file and not isinstance(item.attrs.get("digest"), np.unsignedinteger):
             raise ValueError(f"data/{name} has no digest")
@@ -245,10 +238,6 @@ def _members(file: h5py.File, group: str) -> list[tuple[str, h5py.Dataset]]:
     return members
 
 
-def _called(kind: type) -> str:
-    return {str: "a text", int: "a whole number", list: "a list"}[kind]
-
-
 def _find(file: h5py.File, name: str) -> h5py.Dataset:
     item = file.get(name)
     if not isinstance(item, h5py.Dataset):
@@ -257,12 +246,16 @@ def _find(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def _array(file: h5py.File, name: str, shape: tuple[int | None, ...], kinds: str) -> h5py.Dataset:
-    """The array of that name, if it has that shape (None: any length) and a dtype of one of these NumPy kinds."""
+    """The array of that name; a ValueError if its shape (None: any length) or the kind of its dtype differs."""
     dataset = _find(file, name)
-    has = dataset.shape
-    if has is None or len(has) != len(shape) or any(s not in (None, f) for f, s in zip(has, shape, strict=True)):
+    actual = dataset.shape
+    if (
+        actual is None
+        or len(actual) != len(shape)
+        or any(s not in (None, a) for a, s in zip(actual, shape, strict=True))
+    ):
         wanted = ", ".join("any" if length is None else str(length) for length in shape)
-        raise ValueError(f"{name} has shape {has}, expected ({wanted})")
+        raise ValueError(f"{name} has shape {actual}, expected ({wanted})")
     if dataset.dtype.kind not in kinds:
         raise ValueError(f"{name} has dtype {dataset.dtype}, which it cannot have")
     return dataset
@@ -275,7 +268,7 @@ def _named(dataset: h5py.Dataset, dims: tuple[str, ...]) -> None:
 
 
 def _printable(data: Any) -> None:
-    """Refuse plain data with a string, keys included, that would do more to a terminal than print."""
+    """Refuse data in which a string, or a key, has control characters."""
     if isinstance(data, str) and not data.isprintable():
         raise ValueError(f"its description holds control characters: {ascii(data)[:80]}")
     if isinstance(data, dict):

@@ -1,13 +1,13 @@
-"""Changing a file's metadata so that a kill undoes the change.
+"""Changes of a file's metadata that can be undone after a kill.
 
-Commits write nothing but data (`writer.py`). What changes metadata is rare: a larger plan, an early stop, a repair.
-HDF5 then rewrites blocks in place, and a write that a kill cuts in the middle of a block makes the file unreadable. So
-all bytes of the file that are not data are first copied into `RUN.h5.undo`, which appears whole or not at all, and
-removed after the change. Whoever finds it puts the bytes back. Doing so again, after being killed in it, does no harm.
+Commits write data only (`writer.py`). Few operations change metadata: a larger plan, an early stop, a repair. HDF5 then
+rewrites blocks in place, and a kill in the middle of a block makes the file unreadable. So all bytes of the file that
+are not data are first copied to `RUN.h5.undo`, which appears whole or not at all and is removed after the change. The
+next writer that finds this copy puts its bytes back. To repeat this after another kill does no harm.
 
-The file may have changed otherwise in the meantime: another run in its place, commits under another name. So the copy
-names bytes that its change leaves alone, all of /data and the entries of `step`, with their digest. `put_back.py` puts
-the bytes back only if those are the same, and what comes out is a sound run.
+Meanwhile the file may have changed in other ways: another run may have replaced it, or a writer may have committed
+under another name. So the copy also lists bytes that its change does not touch, all of /data and the entries of `step`,
+with their digest. `put_back.py` puts the bytes back only if that digest matches and the result is a sound run.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,13 +29,13 @@ from circuits.errors import InputError
 
 FORMAT = "circuits-undo"
 SEAL_BYTES = 32
-HEADER_BYTES = 1 << 24  # at most, in a copy of little else
+HEADER_BYTES = 1 << 24  # upper bound
 
 Ranges = list[list[int]]  # start and length of each, ascending
 
 
 class Kept(NamedTuple):
-    """What to put back: bytes of the extents, into a file of this size; and bytes that show that it is this file."""
+    """A copy of metadata: the bytes of the extents of a file of this size, and a witness that identifies the file."""
 
     size: int
     extents: Ranges
@@ -43,20 +44,17 @@ class Kept(NamedTuple):
     values: bytes
 
     def patches(self) -> list[tuple[int, bytes]]:
-        """Where to put which bytes."""
-        end, pieces = 0, []
-        for start, length in self.extents:
-            pieces.append((start, self.values[end : end + length]))
-            end += length
-        return pieces
+        """Each extent's position in the file, and its bytes."""
+        ends = accumulate(length for _, length in self.extents)
+        return [(at, self.values[end - n : end]) for (at, n), end in zip(self.extents, ends, strict=True)]
 
     def fits(self, file: h5py.File) -> bool:
-        """Whether the run that comes out, open, has data and metadata where the copy says."""
+        """Whether the restored run, open, has its data and metadata where the copy says."""
         return self.extents == _extents(file, self.size) and self.witness == _unchanged(file)
 
 
 def undo_path(path: Path) -> Path:
-    """Where the bytes to put back lie: beside the file itself, whatever symbolic link leads to it.
+    """Path of a run's copy of metadata: beside the file itself, with symbolic links resolved.
 
     Examples
     --------
@@ -69,15 +67,15 @@ def undo_path(path: Path) -> Path:
 
 @contextmanager
 def undoable(path: Path, file: h5py.File) -> Iterator[None]:
-    """Change metadata of an open file in the block; killed in it, `put_back` restores them as they were before.
+    """Change metadata of an open file in the block; after a kill in it, `put_back` restores the metadata.
 
-    Call it under the run's lock. If the block fails, the change stays to be undone by the next writer.
+    Call it under the run's lock. If the block fails, the next writer undoes the change.
     """
     file.flush()
-    kept = _metadata(path, file)
+    copy = _metadata(path, file)
     remove_left_behind(undo_path(path))
     with written_whole(undo_path(path), replace=True) as temporary:
-        temporary.write_bytes(kept + hashlib.sha256(kept).digest())
+        temporary.write_bytes(copy + hashlib.sha256(copy).digest())
     yield
     file.flush()
     sync(path)
@@ -86,7 +84,7 @@ def undoable(path: Path, file: h5py.File) -> Iterator[None]:
 
 
 def kept(path: Path) -> Kept | None:
-    """What lies beside a run to be put back; None if it is not as it was written, or is of another file."""
+    """The copy of metadata beside a run; None if the copy is damaged or belongs to another file."""
     beside, size = undo_path(path), path.stat().st_size
     if beside.stat().st_size > size + HEADER_BYTES:
         return None
@@ -114,12 +112,12 @@ def kept(path: Path) -> Kept | None:
 
 
 def has_undo(path: Path) -> bool:
-    """Whether bytes to put back lie beside the file.
+    """Whether a copy of metadata lies beside the file.
 
     Raises
     ------
     InputError
-        What lies there is no file.
+        Its path names something that is not a regular file.
     """
     beside = undo_path(path)
     try:
@@ -127,12 +125,12 @@ def has_undo(path: Path) -> bool:
     except FileNotFoundError:
         return False
     if not stat.S_ISREG(mode):  # reading from a pipe or a device may never end
-        raise InputError(f"{beside} is in the way of changing {path}: it is no file of ours. Move it away.")
+        raise InputError(f"{beside} is in the way of changes to {path}: it is not a regular file. Move it away.")
     return True
 
 
 def _metadata(path: Path, file: h5py.File) -> bytes:
-    """Every byte that is not data, with a line before them that says where they belong."""
+    """A header line with the extents, then every byte of the file that is not data."""
     size = path.stat().st_size
     extents, unchanged = _extents(file, size), _unchanged(file)
     values = bytearray()
@@ -147,7 +145,7 @@ def _metadata(path: Path, file: h5py.File) -> bytes:
 
 
 def _extents(file: h5py.File, size: int) -> Ranges:
-    """Where the bytes of a file of this size lie that are not data."""
+    """Extents of all bytes, in a file of this size, that are not data."""
     ranges, end = [], 0
     for start, length in [*sorted(_data(file)), (size, 0)]:
         if start > end:
@@ -157,54 +155,51 @@ def _extents(file: h5py.File, size: int) -> Ranges:
 
 
 def _unchanged(file: h5py.File) -> Ranges:
-    """Where bytes lie that no change of metadata touches: all of /data, and the chunks of `step` with a checkpoint."""
-    ranges = []
-    for item in file["data"].values():
-        if item.chunks is None and item.id.get_offset() is not None:
-            ranges.append([item.id.get_offset(), item.id.get_storage_size()])
-    step = file["step"]
-    n_written = int((step[:] != UNWRITTEN).sum())
-
-    def look(one: h5py.h5d.StoreInfo) -> None:
-        if one.chunk_offset[0] < max(n_written, 1):
-            ranges.append([one.byte_offset, one.size])
-
-    step.id.chunk_iter(look)
+    """Ranges that no change of metadata touches: all of /data, and the chunks of `step` with a checkpoint."""
+    ranges = [chunk[:2] for item in file["data"].values() if item.chunks is None for chunk in _stored(item)]
+    n_written = int((file["step"][:] != UNWRITTEN).sum())
+    ranges += [chunk[:2] for chunk in _stored(file["step"]) if chunk[2] < max(n_written, 1)]
     return sorted(ranges)
 
 
 def _witness(path: Path, extents: Ranges) -> str:
-    seen = hashlib.sha256()
+    content = hashlib.sha256()
     with path.open("rb") as file:
         for start, length in extents:
             file.seek(start)
-            seen.update(file.read(length))
-    return seen.hexdigest()
+            content.update(file.read(length))
+    return content.hexdigest()
 
 
-def _data(file: h5py.File) -> list[tuple[int, int]]:
-    """Where the values of every array lie: offset and length of each chunk, or of the whole."""
-    chunks: dict[int, int] = {}
+def _data(file: h5py.File) -> Ranges:
+    """Ranges of the values of every array."""
+    ranges: Ranges = []
 
-    def look(_: str, item: h5py.Dataset | h5py.Group) -> None:
-        if not isinstance(item, h5py.Dataset):
-            return
-        if item.chunks is not None:
-            item.id.chunk_iter(lambda one: chunks.__setitem__(one.byte_offset, one.size))
-        elif item.id.get_offset() is not None:
-            chunks[item.id.get_offset()] = item.id.get_storage_size()
+    def visit(_: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset):
+            ranges.extend(chunk[:2] for chunk in _stored(item))
 
-    file.visititems(look)
-    return list(chunks.items())
+    file.visititems(visit)
+    return ranges
 
 
-def _are_ranges(found: Any, size: int) -> bool:
-    """Whether it is a list of ranges of a file of this size, one after the other, and not empty."""
+def _stored(dataset: h5py.Dataset) -> Ranges:
+    """Start, length and first row of each stored chunk of an array, or of the whole array."""
+    chunks: Ranges = []
+    if dataset.chunks is not None:
+        dataset.id.chunk_iter(lambda chunk: chunks.append([chunk.byte_offset, chunk.size, chunk.chunk_offset[0]]))
+    elif dataset.id.get_offset() is not None:
+        chunks.append([dataset.id.get_offset(), dataset.id.get_storage_size(), 0])
+    return chunks
+
+
+def _are_ranges(ranges: Any, size: int) -> bool:
+    """Whether this is a non-empty list of ascending, disjoint ranges of a file of this size."""
     end = 0
-    if not isinstance(found, list) or not found:
+    if not isinstance(ranges, list) or not ranges:
         return False
-    for one in found:
-        if not isinstance(one, list) or [type(number) for number in one] != [int, int] or one[0] < end or one[1] <= 0:
+    for span in ranges:
+        if not isinstance(span, list) or [type(n) for n in span] != [int, int] or span[0] < end or span[1] <= 0:
             return False
-        end = one[0] + one[1]
+        end = span[0] + span[1]
     return end <= size

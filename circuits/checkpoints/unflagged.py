@@ -1,8 +1,8 @@
-"""A file whose writer was killed, shown to HDF5 as one that nobody is writing; the file itself is only read.
+"""A file whose writer was killed, presented to HDF5 as a file without a writer; the file itself is only read.
 
-A file whose flag says that it is being written opens only in single-writer-multiple-reader mode, and there HDF5 takes
-a wrong checksum for a write under way and waits, longer each time, for years. So to find what is damaged it is shown to
-HDF5 with the flag cleared, in memory.
+A file whose flag says "open for writing" opens only in single-writer-multiple-reader mode. There HDF5 takes a wrong
+checksum for a write in progress and waits, longer each time, for years. So the search for damage presents the file to
+HDF5 with the flag cleared in memory.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ import h5py
 from circuits.checkpoints.recover import lookup3
 from circuits.checkpoints.undo import kept
 
-WRITING_FLAG = 11  # where the superblock says that the file is open for writing
+WRITING_FLAG = 11  # position in the superblock of the flag "open for writing"
 
 
 def _is_flagged(path: str | Path) -> bool:
-    """Whether the superblock says "open for writing": by a writer at work, or by one that was killed."""
+    """Whether the superblock says "open for writing", set by a live or a killed writer."""
     with open(path, "rb") as raw:
         block = raw.read(48)
     return len(block) == 48 and block[8] >= 3 and block[WRITING_FLAG] != 0
 
 
 def open_for_reading(path: str | Path, **mode: Any) -> h5py.File:
-    """Open a file for reading, also on a file system without locks: HDF5 asks for a lock that reading does not need."""
+    """Open a file for reading, also on a file system without locks, although HDF5 asks for one."""
     try:
         return h5py.File(path, "r", **mode)
     except OSError as error:
@@ -44,19 +44,17 @@ def open_for_reading(path: str | Path, **mode: Any) -> h5py.File:
 
 @contextmanager
 def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File]:
-    """The file in plain mode, which says at once that a checksum is wrong.
+    """The file opened in plain mode, in which HDF5 reports a wrong checksum at once.
 
     Parameters
     ----------
-    path
-        The file.
-    undone
-        Show it as it will be once the bytes beside it are put back.
+    path, undone
+        The file, and whether to present it with the bytes of its copy of metadata put back.
 
     Raises
     ------
     ValueError
-        With `undone`: what lies beside it is no copy of its bytes, or does not fit what comes out.
+        With `undone`: the copy of metadata is not of this file, or does not match the restored file.
     """
     if not undone and not _is_flagged(path):
         with h5py.File(path, "r", rdcc_nbytes=0, locking=False) as file:
@@ -64,24 +62,24 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
         return
     copy = kept(Path(path)) if undone else None
     if undone and copy is None:
-        raise ValueError("what lies beside it is no copy of its bytes")
+        raise ValueError("the file beside it is not a copy of its metadata")
     with open(path, "rb", buffering=0) as raw:
         shown = _Shown(raw) if copy is None else _Shown(raw, copy.size, copy.patches())
         with h5py.File(shown, "r", rdcc_nbytes=0) as file:
             yield file
             if copy is not None and not copy.fits(file):
-                raise ValueError("what lies beside it has its bytes in other places")
+                raise ValueError("the copy of its metadata has the bytes in other places")
 
 
 class _Shown:
-    """A file's bytes with others in their places, and the writer's flag cleared as `recover` would; only read."""
+    """A read-only file object: a file's bytes with patches applied and the writer's flag cleared, as by `recover`."""
 
     def __init__(self, raw: io.FileIO, size: int = 0, patches: Sequence[tuple[int, bytes]] = ()) -> None:
         self._raw, self._position = raw, 0
         values = bytearray(patches[0][1] if patches else raw.read(48))
         block = values[:48]
         self._end = max(size or os.fstat(raw.fileno()).st_size, struct.unpack_from("<Q", block, 28)[0])
-        if lookup3(bytes(block[:44])) == struct.unpack_from("<I", block, 44)[0]:  # else HDF5 shall say that it is not
+        if lookup3(bytes(block[:44])) == struct.unpack_from("<I", block, 44)[0]:  # otherwise HDF5 reports the error
             block[WRITING_FLAG] = 0
             struct.pack_into("<Q", block, 28, self._end)
             struct.pack_into("<I", block, 44, lookup3(bytes(block[:44])))

@@ -1,15 +1,15 @@
-"""Appending checkpoints so that a kill at any moment loses none that was committed.
+"""The writer of a run: it appends checkpoints so that a kill at any moment loses no committed one.
 
-A checkpoint is committed in two phases: first all its data and their digests, flushed; then its entry in `step`,
-flushed. Readers, and the writer itself after a kill, count the entries of `step` that are written (`commits.py`).
-Both phases write data only, in places that the file has from the beginning: no block of HDF5's own changes, so that
-wherever a kill cuts a write, the file opens. `undo.py` undoes the few changes of such blocks. Readers in other
-processes may have the file open all the while (HDF5's single-writer-multiple-reader mode).
+A checkpoint is committed in two phases: first the writer writes and flushes all its data and their digests; then its
+entry in `step`. Readers, and the writer itself after a kill, count the written entries of `step` (`commits.py`). Both
+phases write data only, in places that the file has from the beginning. No block of HDF5's own changes, so the file
+opens after a kill at any byte. `undo.py` undoes the few changes of such blocks. Readers in other processes may keep the
+file open meanwhile (HDF5's single-writer-multiple-reader mode).
 
 Files of format version 1 grow with each commit, and have no digests.
 
-Optimizers with state save it in two alternating slots, each with a sequence number and a checksum; resuming takes the
-newest valid one and drops the checkpoints after it. Without state, every checkpoint is a point to resume from.
+The optimizer's state is saved in two alternating slots, each with a sequence number and a checksum. A resume takes the
+newest valid slot and drops the checkpoints after it. Without optimizer state, a run can resume from every checkpoint.
 """
 
 from __future__ import annotations
@@ -46,18 +46,17 @@ GENEROUS_SLACK = 1 << 30  # sparse: takes no room
 class Writer:
     """The one writer of a run file.
 
-    Opening recovers the file if its last writer was killed, drops whatever was not committed, and reads back the
-    optimizer's state. `append` may hold a few checkpoints back for up to half a second; `flush` commits them.
+    Opening recovers the file if its last writer was killed, drops uncommitted rows, and reads back the optimizer's
+    state. `append` may hold a few checkpoints back for up to half a second; `flush` commits them.
 
     Parameters
     ----------
     path
         A run file, as `layout.create` makes it.
     lock
-        The run's lock, if the caller has it already; it is released on closing.
+        The run's lock, if the caller has it already; closing the writer releases it.
     say
-        Called with a line on checkpoints that are about to be taken back, or on a copy beside the file that is set
-        aside.
+        Called with one line if checkpoints are dropped, or if a copy of metadata beside the file is renamed.
 
     Attributes
     ----------
@@ -66,14 +65,14 @@ class Writer:
     n_checkpoints
         Committed so far.
     optimizer_state
-        State by name as of checkpoint `n_checkpoints - 1`; empty for optimizers without state.
+        State by name at checkpoint `n_checkpoints - 1`; empty for optimizers without state.
 
     Raises
     ------
     InputError
-        Another process is writing the run.
+        Another process writes the run.
     RunError
-        From `append` and `flush`: the file system refused; what was committed before stays readable and resumable.
+        `append` or `flush` could not write; committed checkpoints stay readable and resumable.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class Writer:
     ) -> None:
         self.path, self._say = path, say
         self._lock = lock or RunLock(path)
-        self._pending: list[tuple[int, float]] = []  # step and epoch of what waits in the buffers
+        self._pending: list[tuple[int, float]] = []  # step and epoch of each checkpoint in the buffers
         self._buffers: dict[str, np.ndarray] = {}
         self._last_commit = time.monotonic()
         self._abandoned = False
@@ -102,11 +101,12 @@ class Writer:
             raise
 
     def _take_up(self) -> None:
-        """Find the checkpoint to go on from, and take back what lies behind it."""
+        """Find the checkpoint to continue from, and drop the later ones."""
         self._plan(parse(json.loads(self.file.attrs["config"])))
         self._step, self._epoch = self.file["step"], self.file["epoch"]
         self._digests = dict(self.file["digests"].items()) if "digests" in self.file else {}
-        self._digested_names = [one.decode() for one in self._digests["digested"][:].tolist()] if self._digests else []
+        labels = self._digests["digested"][:].tolist() if self._digests else []
+        self._digested_names = [label.decode() for label in labels]
         self._trajectories = {
             f"{group}/{name}": dataset
             for group in ("parameters", "metrics")
@@ -126,7 +126,7 @@ class Writer:
                 f"{self.path}: the newest state of the optimizer to resume from is that of checkpoint "
                 f"{self.n_checkpoints - 1}. Computed again: {n_dropped} after it."
                 if self.n_checkpoints
-                else f"{self.path}: no state of the optimizer to resume from is whole. Computed again: all {n_dropped}."
+                else f"{self.path}: no intact optimizer state to resume from. Computed again: all {n_dropped}."
             )
         with self._explained():
             self._lengthen()
@@ -137,13 +137,13 @@ class Writer:
 
     @property
     def names(self) -> KeysView[str]:
-        """What a checkpoint holds: "parameters/NAME" and "metrics/NAME" of this file."""
+        """Names of a checkpoint's arrays in this file: "parameters/NAME" and "metrics/NAME"."""
         return self._trajectories.keys()
 
     def amend(self, config: Config | None = None, other_numerics_since: int | None = None) -> None:
-        """Change the plan: more epochs, or the checkpoint from which other hardware or libraries went on.
+        """Change the config to more epochs, or record the checkpoint from which numerics differ.
 
-        The attributes keep their size: HDF5 then writes them in place, while others read.
+        The attributes keep their size, so HDF5 writes them in place while others read.
         """
         attributes = self.file.attrs
         text = None if config is None else padded(config, attributes["config"].dtype.itemsize)
@@ -172,8 +172,7 @@ class Writer:
         Raises
         ------
         ValueError
-            A name is missing or unknown, or a shape is not exactly that of the file: HDF5 would broadcast one seed into
-            all of them and commit it without a word.
+            A name is missing or unknown, or a shape differs from that of the file, which HDF5 would broadcast silently.
         """
         if values.keys() != self._trajectories.keys():
             raise ValueError(f"a checkpoint needs exactly {sorted(self._trajectories)}, got {sorted(values)}")
@@ -189,13 +188,12 @@ class Writer:
 
     def flush(self) -> None:
         """Commit what `append` holds back."""
-        if not self._pending:
-            return
-        with self._explained():
-            self._commit()
+        if self._pending:
+            with self._explained():
+                self._commit()
 
     def save_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Keep the optimizer's state as of the newest checkpoint, in the older of the two slots."""
+        """Save the optimizer's state at the newest checkpoint in the older of the two slots."""
         self.flush()
         if not state:
             return
@@ -210,9 +208,8 @@ class Writer:
             self.file.flush()
 
     def keep_state(self, step: int, state: Mapping[str, np.ndarray]) -> None:
-        """Add the optimizer's state to those kept for replay, committed in two phases as a checkpoint is."""
-        group, steps = self.file["optimizer"], self.file["state_step"]
-        at = n_committed(steps[:], self._planned_states, "state_step")
+        """Add the optimizer's state to those kept for replay, committed in two phases like a checkpoint."""
+        group, at = self.file["optimizer"], self._n_states()
         with self._explained():
             for name, values in state.items():
                 _put(group[self._in_file(name)], at, values[None])
@@ -221,17 +218,22 @@ class Writer:
                 digests = [row_digests(state[name][None])[0] for name in names]  # (kept, seed)
                 _put(self._digests["optimizer"], at, np.stack(digests, axis=-1)[None])
             self.file.flush()
-            _put(steps, at, np.array([step]))
+            _put(self.file["state_step"], at, np.array([step]))
             self.file.flush()
 
+    def _n_states(self) -> int:
+        steps = self.file.get("state_step")
+        return 0 if steps is None else n_committed(steps[:], self._planned_states, "state_step")
+
     def cut(self) -> None:
-        """Shorten everything to what is committed: of a run that has ended before its plan."""
+        """Shorten every array to the committed rows, for a run that has ended before its plan."""
         self.flush()
         with self._explained():
-            cut_to(self.path, self.file, self._uncommitted())
+            lengths = {"step": self.n_checkpoints, "state_step": self._n_states()}
+            cut_to(self.path, self.file, uncommitted(self.file, lengths))
 
     def close(self, *, flush: bool = True) -> None:
-        """Commit what is pending, close the file, let the next writer in."""
+        """Commit the checkpoints that `append` holds back, close the file, and release the lock."""
         try:
             if flush:
                 self.flush()
@@ -253,7 +255,7 @@ class Writer:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn a refusal of the file system into one line that says what is saved and what is needed."""
+        """Turn a refusal of the file system into a RunError that says how much is saved and how much room is needed."""
         try:
             yield
         except (OSError, RuntimeError) as error:
@@ -270,10 +272,10 @@ class Writer:
             ) from error
 
     def _abandon(self) -> None:
-        """Leave the file as a kill at this moment would, which is safe to read and to resume.
+        """Leave the file as a kill at this moment would: safe to read and to resume.
 
-        HDF5 would go on: on closing, and again when the process ends, it writes what it still holds, though another
-        process may be writing the file by then. So its descriptor is pointed at scratch memory, to close into that.
+        HDF5 still writes its caches when the file is closed and when the process ends, although another process may
+        write the file by then. So its descriptor is redirected to scratch memory.
         """
         self._abandoned = True
         with scratch() as nowhere:
@@ -290,8 +292,7 @@ class Writer:
         self.file.flush()
         _put(self._step, start, np.array([step for step, _ in self._pending]))
         self.file.flush()
-        end = start + n_rows
-        self.n_checkpoints = end
+        self.n_checkpoints = start + n_rows
         self._pending.clear()
         self._last_commit = time.monotonic()
 
@@ -308,7 +309,7 @@ class Writer:
         return in_file(state) if self._digests else state  # version 1 has no digests, and the state's own names
 
     def _lengthen(self) -> None:
-        """Give everything along `step` the length of the plan, in a file where lengths do not grow with each commit."""
+        """Give every array along `step` the planned length, in a file of version 2."""
         if not self._digests:
             return
         lengths = {"step": len(self._planned), "state_step": len(self._planned_states)}
@@ -317,30 +318,24 @@ class Writer:
         ]
         if short:
             with undoable(self.path, self.file):
-                for dataset, length in reversed(short):  # `step` last, for whoever reads it live
+                for dataset, length in reversed(short):  # `step` last, for live readers
                     dataset.resize(length, axis=0)
 
     def _take_back(self) -> None:
-        """Undo what was committed after the checkpoint to go on from, and remains of a cut write, the last one first.
+        """Undo the commits after the checkpoint to continue from, and the remains of a cut write, the last one first.
 
-        One entry at a time: a kill then leaves what `commits.py` knows, a last entry that is cut.
+        It erases one entry at a time, so a kill cuts at most the last entry, which `commits.py` recognizes.
         """
         unwrite(self._step, self.n_checkpoints)
         if "state_step" in self.file:
             last = self._planned[self.n_checkpoints - 1] if self.n_checkpoints else -1
-            kept = self.file["state_step"]
-            values = kept[: n_committed(kept[:], self._planned_states, "state_step")]
-            unwrite(kept, int((values <= last).sum()))
+            steps = self.file["state_step"]
+            unwrite(steps, int((steps[: self._n_states()] <= last).sum()))
         self.file.flush()
-
-    def _uncommitted(self) -> list[tuple[h5py.Dataset, int]]:
-        states = self.file.get("state_step")
-        n_states = 0 if states is None else n_committed(states[:], self._planned_states, "state_step")
-        return uncommitted(self.file, {"step": self.n_checkpoints, "state_step": n_states})
 
 
 def _put(dataset: h5py.Dataset, start: int, rows: np.ndarray) -> None:
-    """Write rows; in a file of version 1 the array grows by them."""
+    """Write rows; in a file of version 1 the array grows first."""
     end = start + len(rows)
     if len(dataset) < end:
         dataset.resize(end, axis=0)
@@ -348,7 +343,7 @@ def _put(dataset: h5py.Dataset, start: int, rows: np.ndarray) -> None:
 
 
 def unwrite(steps: h5py.Dataset, n_kept: int) -> None:
-    """Take back entries of `step` or `state_step` behind the first ones, the last one first."""
+    """Erase the entries of `step` or `state_step` after the first `n_kept`, the last one first."""
     written = np.flatnonzero(steps[:] != UNWRITTEN)
     for at in written[written >= n_kept][::-1].tolist():
         steps[at] = UNWRITTEN
@@ -356,17 +351,17 @@ def unwrite(steps: h5py.Dataset, n_kept: int) -> None:
 
 
 def make_writable(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
-    """Recover the file if its last writer was killed, and say whether it was; call it under the run's lock."""
-    is_back = put_back(path, say)
+    """Recover the file if its last writer was killed, and return whether it was; call it under the run's lock."""
+    is_restored = put_back(path, say)
     complete(path)
     slack = GENEROUS_SLACK
     with suppress(OSError, RuntimeError, KeyError), h5py.File(path, "r", swmr=True) as file:
         slack = int(file.attrs["recovery_slack"])
-    return recover(path, slack) or is_back
+    return recover(path, slack) or is_restored
 
 
 def open_for_appending(path: Path) -> h5py.File:
-    """Open in SWMR mode at once: there is no moment at which readers are refused; chunks go straight to the file."""
+    """Open the file directly in SWMR mode, which never refuses readers; chunks are written without a cache."""
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
     access.set_file_locking(False, True)
