@@ -121,7 +121,7 @@ def test_a_file_system_that_is_full_at_any_place_of_a_run_loses_nothing(tmp_path
         small = tmp_path / f"small-{place}"
         with mounted(small, size):
             path = small / "run.h5"
-            with pytest.raises(circuits.InputError, match=r"will take 7 MB and wants 17 MB more .* Make room"):
+            with pytest.raises(circuits.InputError, match=r"needs 7 MB and 17 MB of spare room.* Make room"):
                 circuits.train(config, path, progress=False)
             done = subprocess.run(
                 [sys.executable, "-c", CHILD, str(path), str(description)], capture_output=True, text=True

@@ -165,7 +165,7 @@ def test_overwrite_replaces_a_run(tmp_path, make_config):
     ("changes", "message"),
     [
         ({"optimizer__weight_decay": 0.5}, r"optimizer.weight_decay: 0.01 there, 0.5 asked"),
-        ({"epochs": 2}, r"planned for 4 epochs; --epochs 2 cannot shorten it"),
+        ({"epochs": 2}, r"plans 4 epochs; --epochs 2 cannot shorten it"),
     ],
 )
 def test_resume_refuses_another_config(tmp_path, make_config, changes, message):
@@ -177,7 +177,7 @@ def test_resume_refuses_another_config(tmp_path, make_config, changes, message):
 def test_extending_must_not_leave_a_checkpoint_that_the_longer_run_would_not_keep(tmp_path, make_config):
     config = make_config(epochs=3, checkpoints__every_epochs=2)  # keeps epochs 0, 2 and, as the last, 3
     circuits.train(config, tmp_path / "a.h5", progress=False).close()
-    with pytest.raises(circuits.InputError, match="keeps its last step, 21, which is no checkpoint of 6 epochs"):
+    with pytest.raises(circuits.InputError, match="keeps its last step, 21, but a run of 6 epochs does not"):
         circuits.train(config.replace(epochs=6), tmp_path / "a.h5", resume=True, progress=False)
 
 
@@ -265,9 +265,7 @@ def test_a_model_without_hidden_layer_trains_by_the_reference_path(tmp_path, mak
 
 def test_too_little_room_is_said_before_anything_is_written(tmp_path, make_config, monkeypatch):
     monkeypatch.setattr(loop.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
-    with pytest.raises(
-        circuits.InputError, match=r"will take .* and wants 17 MB more to be free, but .* has 1 MB free"
-    ):
+    with pytest.raises(circuits.InputError, match=r"needs .* and 17 MB of spare room, but .* has 1 MB free"):
         circuits.train(make_config(), tmp_path / "a.h5", progress=False)
     assert not (tmp_path / "a.h5").exists()
 

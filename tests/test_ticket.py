@@ -77,9 +77,9 @@ def test_a_ticket_killed_before_its_first_checkpoint_resumes_from_its_parent(tmp
 def test_what_cannot_be_a_ticket_is_said(tmp_path, run):
     with pytest.raises(circuits.InputError, match="no neuron of seed 0 is kept, so there is nothing to train"):
         circuits.ticket(run, tmp_path / "a.h5", np.zeros(run.config.model.width, bool), progress=False)
-    with pytest.raises(circuits.InputError, match="needs a mask of 16 True or False"):
+    with pytest.raises(circuits.InputError, match="needs a mask of 16 neurons"):
         circuits.ticket(run, tmp_path / "a.h5", np.array([0, 2]), progress=False)
-    with pytest.raises(circuits.InputError, match="needs a mask of 16 True or False"):
+    with pytest.raises(circuits.InputError, match="needs a mask of 16 neurons"):
         circuits.ticket(run, tmp_path / "a.h5", np.ones(17, bool), progress=False)
     with pytest.raises(circuits.InputError, match="is the run itself"):
         circuits.ticket(run, run.path, np.ones(run.config.model.width, bool), overwrite=True, progress=False)

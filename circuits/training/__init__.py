@@ -1,1 +1,1 @@
-"""Training: the loop, the compiled step for small networks on CPU, and the plain torch step it is held against."""
+"""Training: the loop, the paths that step networks, the rates of updates, replay and lottery tickets."""

@@ -1,4 +1,4 @@
-"""Whether a run may end before its last epoch: once every seed has met the config's stop rule."""
+"""Early stop: a run ends before its last epoch once every seed has met the config's stop rule."""
 
 from collections import deque
 
@@ -8,14 +8,12 @@ from circuits.config import Config
 
 
 class EarlyStop:
-    """The stop rule of a run, told each checkpoint's test accuracy (seed,) in turn.
+    """The stop rule of a run, which is never met without a `stop` in the config.
 
     Parameters
     ----------
-    config
-        The run's; without a `stop` it never ends early.
-    so_far
-        Test accuracy (step, seed) of the checkpoints before.
+    config, so_far
+        The run's config, and the test accuracy (step, seed) of the earlier checkpoints.
     """
 
     def __init__(self, config: Config, so_far: np.ndarray) -> None:
@@ -25,7 +23,7 @@ class EarlyStop:
             self._recent = deque(so_far, maxlen=self._rule.checkpoints + 1)
 
     def after(self, test_accuracy: np.ndarray) -> bool:
-        """Whether every seed has met the rule, now or before."""
+        """Whether every seed has met the rule, after the next checkpoint's test accuracy (seed,)."""
         if self._rule is None:
             return False
         self._recent.append(test_accuracy)

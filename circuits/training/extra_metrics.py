@@ -1,7 +1,7 @@
-"""Metrics that a config asks for besides losses and accuracies, measured while training, from the parameters alone.
+"""Further metrics that a config requests besides losses and accuracies, computed during training from the parameters.
 
 Each is a line of the registry's table `METRICS`: a function of (config, one network's parameters, its training set).
-That a network has collapsed is decided by its stored metrics; its effective sparsity is then 0.
+The usual metrics decide whether a network has collapsed; its effective sparsity is then 0.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Metrics = dict[str, float]
 
 
 def further_metrics(config: Config, data: xr.Dataset) -> Callable[[int, Arrays, Metrics], Metrics]:
-    """A function of (network, parameters, usual metrics) that gives `config.metrics` by name; `data` of all seeds."""
+    """Function of (network, parameters, usual metrics) that returns `config.metrics` by name; `data` has all seeds."""
     measures = {name: METRICS[name].load() for name in config.metrics}
     train = {"inputs": data["train_inputs"].values, "targets": data["train_targets"].values}
 

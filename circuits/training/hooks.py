@@ -1,8 +1,8 @@
-"""What training does to a network's values on their way: dropout, and Gaussian noise on the inputs.
+"""The training tap: dropout of a network's values, and Gaussian noise on its inputs.
 
-Models know no randomness: they pass each named value through a tap, and this one drops and adds. All draws of one
-update come from one generator, keyed by (seed, step), in the order in which the values pass, so that an update is the
-same whether the run was interrupted before it or not. Dropout divides what it keeps by 1 - p (inverted dropout).
+Models have no randomness: they pass each named value through a tap, and this one drops units and adds noise. All draws
+of one update come from one generator, keyed by (seed, step), in the order of the forward pass. So an update is the same
+with or without an interruption before it. Dropout divides the kept values by 1 - p (inverted dropout).
 """
 
 from __future__ import annotations
@@ -21,10 +21,8 @@ def training_tap(config: Config, seed: int, step: int) -> Tap:
     --------
     >>> import circuits
     >>> config = circuits.preset("merrill-2023").replace(input_noise=0.1)
-    >>> inputs = torch.ones(2, 3)
-    >>> bool(
-    ...     (training_tap(config, 0, 7)("hook_input", inputs) == training_tap(config, 0, 7)("hook_input", inputs)).all()
-    ... )
+    >>> first, second = (training_tap(config, 0, 7)("hook_input", torch.ones(2, 3)) for _ in range(2))
+    >>> bool((first == second).all())
     True
     """
     drawn = torch.Generator().manual_seed(int(generator("tap", seed, step).integers(1 << 62)))

@@ -1,8 +1,7 @@
-"""The training loop: from checkpoint to checkpoint, every seed, nothing lost on the way.
+"""The training loop: it trains all seeds from checkpoint to checkpoint and commits each.
 
-A row of all seeds at a checkpoint goes to the writer, while the networks may already be on their way to the next ones.
-Because every draw is a function of (seed, epoch) or (seed, step), going on from a stored checkpoint gives the same bits
-as never having stopped.
+The writer receives a row of all seeds at a checkpoint, while the networks may already train towards the next ones.
+Every draw is a function of (seed, epoch) or (seed, step), so a resumed run has the same bits as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from circuits.training.stopping import saying_how_to_resume, stop_requests
 from circuits.training.trajectory import Row, trajectory
 
 SPARE_BYTES = 16 << 20
-STATE_SECONDS = 1.0  # how much training a kill may cost, where the optimizer has state
+STATE_SECONDS = 1.0  # training time that a kill may lose, for optimizers with state
 
 
 def train(
@@ -53,27 +52,27 @@ def train(
     allow_different_numerics: bool = False,
     progress: bool = True,
 ) -> Run:
-    """Train what `config` describes into the run file `path`, keeping every checkpoint.
+    """Train the networks of a config into the run file `path`, keeping every checkpoint.
 
     Parameters
     ----------
     config
-        What to run. With `resume` it may be None; otherwise it may differ from the file's only by more epochs.
+        The run's config. With `resume` it may be None, or differ from the file's only by more epochs.
     path
-        The run file; its folder is made if need be.
+        The run file; its folder is created if it is missing.
     resume
-        Go on with an interrupted run, or extend a finished one. A complete run is returned as it is.
+        Continue an interrupted run, or extend a finished one. A complete run is returned unchanged.
     overwrite
-        Replace an existing file; never one that is being written.
+        Replace an existing run, unless a process writes it.
     device
-        "auto" takes the fused CPU path where it applies and otherwise the best torch device there is: batched on cuda.
+        "auto" takes the fused CPU path if it serves the config, else cuda if there is one, else the CPU.
     kernel
         "auto", "fused", "batched" (torch, all seeds as one), "prepared" (torch, a model's faster forward pass), or
         "reference": torch autograd, slow and obvious.
     allow_different_numerics
-        Resume although arithmetic, processor or libraries differ: the bits are then not those of an uninterrupted run.
+        Resume although arithmetic, processor or libraries differ; the bits are not those of an uninterrupted run.
     progress
-        A progress bar on stderr, when that is a terminal.
+        Show a progress bar on stderr if that is a terminal.
 
     Returns
     -------
@@ -82,11 +81,11 @@ def train(
     Raises
     ------
     InputError
-        The file exists, is being written, or does not fit the config; the device does not exist; no room on disk.
+        The file exists, is being written, or does not fit the config; the device does not exist; the disk has no room.
     RunError
-        The file system refused a write; what was committed is saved.
+        The file system refused a write; committed checkpoints are saved.
     Interrupted
-        Ctrl-C or SIGTERM; what was trained up to the last checkpoint is saved.
+        Ctrl-C or SIGTERM; the training up to the last checkpoint is saved.
 
     Examples
     --------
@@ -105,13 +104,13 @@ def train(
             raise InputError("A new run needs a config; circuits.preset('merrill-2023') is one.")
         return begin(path, config, choose_path(config, device, kernel), overwrite=overwrite, progress=progress)
     mend(path)
-    open_run(path).close()  # says what is wrong with it, before a lock file is left beside
+    open_run(path).close()  # refuses a bad file before it creates a lock file
     lock = RunLock(path)
     with released_on_error(lock):
         config, choice = _resumable(config, path, device, kernel, allow_different_numerics)
         if choice is not None:
             check_room(path, layout.size_on_disk(config))
-        elif was_killed(path) or is_longer(path):  # after its last checkpoint
+        elif was_killed(path) or is_longer(path):  # killed after its last checkpoint
             make_plain(path)
     if choice is None:
         lock.release()
@@ -129,14 +128,14 @@ def begin(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Run:
-    """Make a run file and train it to its end: a new run, or one that begins where its `parent` was.
+    """Create a run file and train it to its end: a new run, or one that begins at a checkpoint of its `parent`.
 
     Parameters
     ----------
     path, config, choice
-        The file, what to run, and the path and device that serve it.
+        The file, its config, and the path and device that serve it.
     parent, start
-        What the file says of the run it comes from, and where it begins; by default at the initialization.
+        The attribute that identifies the parent run, and the starting point; by default the initialization.
     overwrite, progress
         As in `train`.
     """
@@ -151,10 +150,9 @@ def begin(
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, the platform and the libraries that matter, as stored in every run."""
-    names = ("grokking-circuits", "torch", "numpy", "scipy", "numba", "h5py", "xarray")
+    """Versions of Python, the platform and the libraries that compute or store, as every run records them."""
     installed = {"python": python_version(), "platform": platform()}
-    for name in names:
+    for name in ("grokking-circuits", "torch", "numpy", "scipy", "numba", "h5py", "xarray"):
         try:
             installed[name] = version(name)
         except PackageNotFoundError:
@@ -165,18 +163,18 @@ def versions() -> dict[str, str]:
 def advance_to_the_end(
     lock: RunLock, config: Config, choice: Choice, *, start: Start | None = None, progress: bool = True
 ) -> Run:
-    """Train a run file that exists from its last checkpoint to the last step of its config.
+    """Train an existing run file from its last checkpoint to the last step of its config.
 
     Parameters
     ----------
     lock
         The lock of the run file, which is released at the end.
     config, choice
-        What to run, and the path and device that serve it.
+        The config, and the path and device that serve it.
     start
-        Where a file without checkpoints begins; by default at the initialization.
+        Starting point of a file without checkpoints; by default the initialization.
     progress
-        A progress bar on stderr.
+        Show a progress bar on stderr if that is a terminal.
     """
     path = lock.path_of_run
     with (
@@ -194,12 +192,12 @@ def advance_to_the_end(
 
 
 class Session:
-    """The training of a run file, from where its checkpoints end.
+    """The training of a run file from its last checkpoint on.
 
     Parameters
     ----------
     writer
-        Of the file, which takes note if `config` has more epochs, and if it was begun with other numerics.
+        Writer of the file; it records more epochs of `config`, and other numerics than the file's.
     config, choice, start, progress
         As in `advance_to_the_end`.
     """
@@ -224,19 +222,19 @@ class Session:
         self._saved = time.monotonic()
 
     def iterate(self, stop: threading.Event) -> bool:
-        """Train from checkpoint to checkpoint and keep each, until `stop` is set; whether the run is finished."""
+        """Train and commit each checkpoint until `stop` is set; return whether the run is finished."""
         config, start = self._config, self._start
         n_kept, targets = self._writer.n_checkpoints, config.checkpoint_steps()[self._writer.n_checkpoints :]
         further, pace = further_metrics(config, self._data), Pace(config, start.metrics)
         rows = trajectory(self._stepper, config, start.step, targets, stop, self._moved, pace, further)
         with closing(rows):
-            for index, (step, row) in enumerate(zip(targets, rows, strict=False), n_kept):  # a stop leaves targets over
+            for index, (step, row) in enumerate(zip(targets, rows, strict=False), n_kept):  # a stop ends the rows early
                 if self._keep(index, step, row):
                     return True
         return not targets
 
     def _keep(self, index: int, step: int, row: Row) -> bool:
-        """Commit a checkpoint, and the optimizer's state when it is due; whether it is the last."""
+        """Commit a checkpoint, and the optimizer's state when it is due; return whether the run is finished."""
         config, writer, accuracy = self._config, self._writer, row["metrics/test_accuracy"]
         kept = {name: row[name] for name in writer.names}  # a file of an earlier version has fewer metrics
         writer.append(step, step / config.steps_per_epoch, kept)
@@ -258,7 +256,7 @@ class Session:
         bar.update(step - bar.n)
 
     def close(self) -> None:
-        """Take the progress bar away, and give back what the stepper holds."""
+        """Close the progress bar and the stepper."""
         self._bar.close()
         self._stepper.close()
 
@@ -270,7 +268,7 @@ def _say(text: str) -> None:
 def _resumable(
     config: Config | None, path: Path, device: str, kernel: str, allow_different_numerics: bool
 ) -> tuple[Config, Choice | None]:
-    """The config to go on with, and the path and device that serve it; no path when nothing is left to do."""
+    """The config to resume with, and the path and device that serve it; None for them if the run is complete."""
     with open_run(path) as run:
         stored = run.config
         config = stored if config is None else config
@@ -280,21 +278,19 @@ def _resumable(
                 f"--resume takes its config from the file; only a larger --epochs may differ."
             )
         if config.epochs < stored.epochs:
-            raise InputError(
-                f"{path} is planned for {stored.epochs} epochs; --epochs {config.epochs} cannot shorten it."
-            )
+            raise InputError(f"{path} plans {stored.epochs} epochs; --epochs {config.epochs} cannot shorten it.")
         if run.is_complete and config == stored:
             return config, None
         if run.stopped_early:
             raise InputError(f"{path} has met its stop rule ({stored.stop!r}): more --epochs would change nothing.")
         if config != stored and stored.optimizer.lr_cosine:
             raise InputError(
-                f"{path} has a learning rate that falls to 0 at its last step: with more --epochs it would have been "
-                f"another run from the beginning. Train that instead."
+                f"{path} has a learning rate that falls to 0 at its last step, so more --epochs would change every "
+                f"update. Train a new run instead."
             )
         if config != stored and int(stored.total_steps) not in config.checkpoint_steps():
             raise InputError(
-                f"{path} keeps its last step, {stored.total_steps}, which is no checkpoint of {config.epochs} epochs. "
+                f"{path} keeps its last step, {stored.total_steps}, but a run of {config.epochs} epochs does not. "
                 f"Choose --epochs so that the checkpoints continue evenly."
             )
         choice = choose_path(config, device, kernel)
@@ -304,7 +300,7 @@ def _resumable(
             key = changed[0]
             raise InputError(
                 f"{path} was computed with {key} {before.get(key)!r}, here it is {here.get(key)!r}: the bits "
-                f"would differ from an uninterrupted run. Pass --allow-different-numerics to go on all the same."
+                f"would differ from an uninterrupted run. Pass --allow-different-numerics to resume nevertheless."
             )
         return config, choice
 
@@ -316,7 +312,7 @@ def _first_difference(stored: Config, wanted: Config) -> str:
 
 
 def refuse_to_replace(path: Path, overwrite: bool) -> None:
-    """Refuse an output that exists: unless it is a run that may be overwritten."""
+    """Refuse an existing output, unless `overwrite` is set and it is a run that no process writes."""
     if path.is_dir():
         raise InputError(f"{path} is a folder. Pass a file in it to --out, such as {path / 'run.h5'}.")
     if path.exists():
@@ -331,11 +327,11 @@ def refuse_to_replace(path: Path, overwrite: bool) -> None:
 
 
 def check_room(path: Path, needed: int) -> None:
-    """Refuse to begin what will not fit on the disk, beside what is there or in its place."""
+    """Refuse a run that does not fit on the disk, where it may replace the file at `path`."""
     free = shutil.disk_usage(path.parent).free + (path.stat().st_blocks * 512 if path.exists() else 0)
     if needed + SPARE_BYTES > free:
         raise InputError(
-            f"{path} will take {max(needed, 1e6) / 1e6:.0f} MB and wants {SPARE_BYTES / 1e6:.0f} MB more to be free, "
+            f"{path} needs {max(needed, 1e6) / 1e6:.0f} MB and {SPARE_BYTES / 1e6:.0f} MB of spare room, "
             f"but {path.parent} has {free / 1e6:.0f} MB free. Make room, pass --out elsewhere, or keep fewer "
             f"checkpoints (--checkpoints.every-epochs)."
         )
@@ -343,7 +339,7 @@ def check_room(path: Path, needed: int) -> None:
 
 @contextmanager
 def released_on_error(lock: RunLock) -> Iterator[None]:
-    """Give the lock back if what follows fails."""
+    """Release the lock if the block fails."""
     try:
         yield
     except BaseException:

@@ -1,7 +1,7 @@
-"""What a network loses on an example, and whether it is right about it.
+"""Loss and correctness of a network's outputs.
 
-A network with one output is about signs: right where f(x) y > 0, so that an output of 0 is wrong. One with a logit per
-class is right where the target's logit exceeds every other, so that a tie is wrong.
+A network with one output is right where f(x) y > 0, so an output of 0 is wrong. A network with a logit per class is
+right where the target's logit exceeds every other, so a tie is wrong.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def per_example(outputs: torch.Tensor, targets: torch.Tensor, config: Config) ->
     targets
         (…, example): ±1 in the outputs' dtype, or the class as an integer.
     config
-        Its `loss`, and the precision in which to take it.
+        Its `loss`, and the precision in which to compute it.
     """
     outputs = outputs.to(getattr(torch, config.loss_dtype or config.dtype))
     if outputs.ndim == targets.ndim:
@@ -50,7 +50,7 @@ def hinge(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def right(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Which examples the network is right about, (example,) bool.
+    """Mask of the examples on which the network is right, (example,) bool.
 
     Examples
     --------
@@ -64,15 +64,15 @@ def right(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def undecided(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Which examples have an output of exactly 0, or equal logits: no class at all."""
+    """Mask of the examples with an output of exactly 0, or with equal logits: they have no predicted class."""
     return outputs == 0 if outputs.ndim == targets.ndim else (outputs == outputs[..., :1]).all(dim=-1)
 
 
 class Examples(NamedTuple):
-    """What one network trains on and is measured by.
+    """Training and test examples of one network.
 
-    `marks` (example,) of training examples by name; `unseen` (test_example,) test inputs outside the training set, None
-    if that is not told apart.
+    `marks` are masks (example,) of training examples by name; `unseen` is the mask (test_example,) of test inputs
+    outside the training set, None if the run has no such mask.
     """
 
     inputs: torch.Tensor
@@ -90,7 +90,7 @@ def metrics_of(
     _, targets, _, test_targets, marks, unseen = examples
     classes = outputs.ndim > targets.ndim
     largest = largest_output(outputs.detach().cpu().numpy(), classes)
-    alive = not is_collapsed(largest)  # a collapsed network is right about nothing
+    alive = not is_collapsed(largest)  # a collapsed network has no right answers
     correct, test_correct = right(outputs, targets) & alive, right(test_outputs, test_targets) & alive
     metrics = {
         "train_loss": per_example(outputs, targets, config).double().mean().item(),
@@ -107,24 +107,20 @@ def metrics_of(
 
 
 def marked_accuracies(config: Config, n: int, n_right: int, marked: Mapping[str, tuple[int, int]]) -> dict[str, float]:
-    """Accuracy on the training examples with a mark of the task and on those without; NaN where there is none.
+    """Accuracy on the training examples with and without each mark of the task; NaN if there is no such example.
 
     Parameters
     ----------
     config
-        Whose task names the marks.
+        Its task names the marks.
     n, n_right
-        Training examples, and how many of them the network is right about.
+        Number of training examples, and of right answers on them.
     marked
-        By mark: examples with it, and how many of them the network is right about.
+        By mark: number of examples with it, and of right answers on them.
     """
-
-    def share(correct: int, of: int) -> float:
-        return correct / of if of else float("nan")
-
     accuracies = {}
     for mark, without in config.task.marks.items():
-        of, correct = marked[mark]
-        accuracies[f"train_accuracy_{mark}"] = share(correct, of)
-        accuracies[f"train_accuracy_{without}"] = share(n_right - correct, n - of)
+        n_marked, correct = marked[mark]
+        for name, n_correct, total in ((mark, correct, n_marked), (without, n_right - correct, n - n_marked)):
+            accuracies[f"train_accuracy_{name}"] = n_correct / total if total else float("nan")
     return accuracies

@@ -1,9 +1,9 @@
-"""A lottery ticket: train some neurons of a network again, alone, from where they began.
+"""A lottery ticket: some neurons of a network, trained again alone from their initial values.
 
-Do the neurons of a subnetwork find their circuit because of their initial weights, or only in the company of the rest?
-So they alone are trained from their values at checkpoint 0, on the same data in the same order; a random choice of as
-many is the control (Frankle and Carbin 2019; the released code of Merrill et al. 2023 has it as `--lottery-ticket`).
-The result is an ordinary run that names its parent and the neurons.
+Do the neurons of a subnetwork find their circuit because of their initial weights, or only together with the others? To
+decide, they alone are trained from their values at checkpoint 0, on the same data in the same order. A random choice
+of as many neurons is the control (Frankle and Carbin 2019; `--lottery-ticket` in the released code of Merrill et al.
+2023). The result is an ordinary run that names its parent and the neurons.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def ticket_config(run: Run, n_kept: int, seed: int) -> Config:
 
 
 def refuse_other_models(run: Run) -> None:
-    """Raise an `InputError` unless the run is of the model whose neurons can be trained alone."""
+    """Raise an `InputError` unless the run's model is `relu`, whose neurons can be trained alone."""
     if "width" not in type(run.config.model).model_fields or run.config.model.relu_parameters is None:
-        raise InputError(f"{run.path} holds a '{run.config.model.kind}' model; a ticket is of the model 'relu'.")
+        raise InputError(f"{run.path} holds a '{run.config.model.kind}' model; a ticket needs the model 'relu'.")
 
 
 def ticket(
@@ -57,17 +57,14 @@ def ticket(
 
     Parameters
     ----------
-    run
-        The run they are of, with its checkpoint 0; it is only read.
-    path
-        The run file to write.
+    run, path
+        The original run with its checkpoint 0, which is only read, and the run file to write.
     kept
         (neuron,) such as `circuits.analysis.active_at(run, seed)`.
     seed
-        Whose network, training set and order of examples; by default the first.
+        Seed of the network, its training set and the order of examples; by default the first.
     config
-        How to train, if not as `ticket_config` says: as the run was, for this seed and so many neurons. Task, model and
-        seeds must stay.
+        Config of the new run; by default `ticket_config`. Task, model, dtype and seed must be the same.
     device, kernel, overwrite, progress
         As in `circuits.train`.
 
@@ -78,7 +75,7 @@ def ticket(
     Raises
     ------
     InputError
-        No neuron is kept, the run has no checkpoint 0, the config is another network's, or `path` exists.
+        No neuron is kept, the run has no checkpoint 0, the config does not fit, or `path` exists.
 
     References
     ----------
@@ -99,9 +96,7 @@ def ticket(
     refuse_other_models(run)
     width = getattr(run.config.model, "width", 0)
     if kept.dtype != bool or kept.shape != (width,):
-        raise InputError(
-            f"A ticket needs a mask of {width} True or False, one per neuron, not {kept.dtype} {kept.shape}."
-        )
+        raise InputError(f"A ticket needs a mask of {width} neurons, bool ({width},), not {kept.dtype} {kept.shape}.")
     neurons = [int(neuron) for neuron in np.flatnonzero(kept)]
     if not neurons:
         dead = " Its network has collapsed." if run.collapsed.values[-1, run.seed_index(seed)] else ""

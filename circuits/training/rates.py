@@ -1,8 +1,8 @@
 """The rates of every update: the learning rate's schedule, and the weight decay of each network, which may change.
 
-A change of weight decay that waits for an accuracy is decided at the ends of epochs, for each network by itself. What
-was decided is stored with every checkpoint as a metric, `decay_change_I_step`: the step at whose end change I was
-triggered, NaN before. So a run that goes on from a checkpoint knows all that happened before it.
+A change of weight decay may wait for an accuracy, which is checked at the end of each epoch, for each network by
+itself. Every checkpoint stores the metric `decay_change_I_step`: the step at whose end change I was triggered, NaN
+before. So a resumed run knows all earlier changes.
 """
 
 from __future__ import annotations
@@ -17,44 +17,39 @@ from circuits.config import Config
 
 
 class Rates(NamedTuple):
-    """What updates are taken with: the learning rate, and the weight decay of each network in the lane."""
+    """Rates of an update: the learning rate, and the weight decay of each network in the lane."""
 
     lr: float
     weight_decay: tuple[float, ...]
 
 
 class Pace:
-    """When each network of a run takes its updates with which rates.
+    """The rates of each network's updates at every step of a run.
 
     Parameters
     ----------
-    config
-        The run's.
-    metrics
-        Metrics (seed,) of the checkpoint that training goes on from; empty at the beginning.
+    config, metrics
+        The run's config, and the metrics (seed,) of the checkpoint that training starts from; empty at step 0.
     """
 
     def __init__(self, config: Config, metrics: Mapping[str, np.ndarray]) -> None:
         self.config = config
         self._changes = config.weight_decay_changes
-        n_networks = len(config.seeds)
+        names = [met_at(i) for i in range(len(self._changes))]
         self._met = [
-            [
-                float(metrics[met_at(i)][network]) if met_at(i) in metrics else math.nan
-                for i in range(len(self._changes))
-            ]
-            for network in range(n_networks)
-        ]  # step at which what a change waits for was reached
+            [float(metrics[name][network]) if name in metrics else math.nan for name in names]
+            for network in range(len(config.seeds))
+        ]  # step at which each network reached the accuracy of each change
         self._sizes = {"train_accuracy": config.task.train_size, "test_accuracy": config.task.test_size}
 
     def rates(self, networks: Sequence[int], step: int) -> Rates:
-        """The rates of the update that follows `step` others."""
+        """The rates of the update after `step` earlier ones."""
         config = self.config
         lr = config.optimizer.lr_at(step, step // config.steps_per_epoch, config.planned_steps)
         return Rates(lr, tuple(self.weight_decay(network, step) for network in networks))
 
     def weight_decay(self, network: int, step: int) -> float:
-        """Weight decay in force for the update that follows `step` others: that of the last change that is due."""
+        """Weight decay of the update after `step` earlier ones: the value of the last change that is due."""
         value = self.config.optimizer.weight_decay
         for change, due in zip(self._changes, self._due(network), strict=True):
             if step >= due:
@@ -62,7 +57,7 @@ class Pace:
         return value
 
     def end_of_stretch(self, networks: Sequence[int], step: int, target: int) -> int:
-        """Up to where updates have the same rates: at most the end of the epoch, or `target`."""
+        """Step up to which updates have the same rates: at most the end of the epoch, or `target`."""
         if self.config.optimizer.lr_varies_after(step):
             return step + 1
         per_epoch = self.config.steps_per_epoch
@@ -71,34 +66,28 @@ class Pace:
         return min(ends)
 
     def awaits(self, networks: Sequence[int], step: int) -> bool:
-        """Whether a network must be looked at here, at the end of an epoch, because a change waits for it."""
-        if step % self.config.steps_per_epoch:
-            return False
-        return any(
+        """Whether this step ends an epoch and a change waits for the accuracy of one of these networks."""
+        return step % self.config.steps_per_epoch == 0 and any(
             change.awaits and math.isnan(met)
             for network in networks
             for change, met in zip(self._changes, self._met[network], strict=True)
         )
 
     def look(self, network: int, step: int, metrics: Mapping[str, float]) -> None:
-        """Take note of a network's accuracies at the end of an epoch."""
+        """Record which changes a network's accuracies trigger at the end of an epoch."""
         for i, change in enumerate(self._changes):
             name = change.awaits
             if name and math.isnan(self._met[network][i]) and change.is_met(metrics[name], self._sizes[name]):
                 self._met[network][i] = float(step)
 
     def metrics(self, network: int, step: int) -> dict[str, float]:
-        """What a checkpoint stores of it: the rates in force, and when changes were triggered."""
-        rates: dict[str, float] = {}
-        if self._changes:
-            rates["weight_decay"] = self.weight_decay(network, step)
-        for i, change in enumerate(self._changes):
-            if change.awaits:
-                rates[met_at(i)] = self._met[network][i]
-        return rates
+        """Metrics of a checkpoint: the weight decay in force, and the steps at which changes were triggered."""
+        met = self._met[network]
+        triggered = {met_at(i): met[i] for i, change in enumerate(self._changes) if change.awaits}
+        return ({"weight_decay": self.weight_decay(network, step)} if self._changes else {}) | triggered
 
     def _due(self, network: int) -> list[float]:
-        """Step from which each change holds; infinity if that is not known yet."""
+        """Step from which each change holds; infinity before it is triggered."""
         due = []
         for change, met in zip(self._changes, self._met[network], strict=True):
             if change.step is not None:
@@ -111,5 +100,5 @@ class Pace:
 
 
 def met_at(change: int) -> str:
-    """Name of the metric that says when a change was triggered."""
+    """Name of the metric for the step at which a change was triggered."""
     return f"decay_change_{change}_step"

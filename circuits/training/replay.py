@@ -1,8 +1,8 @@
-"""Replay: train a stretch of a run again and keep every step of it, to look at a transition at full density.
+"""Replay: trains a stretch of a run again and keeps every step, to show a transition at full resolution.
 
-Because every draw is a function of (seed, epoch), training on from a stored checkpoint takes the very steps that the
-original took. The replay is an ordinary run file that names its parent. Wherever both keep a checkpoint, they are
-compared bit for bit: they are the same, or hardware or libraries differ, which is then said.
+Every draw is a function of (seed, epoch), so training from a stored checkpoint repeats the original updates. The replay
+is an ordinary run file that names its parent. `compare` compares all common checkpoints bit for bit; where they differ,
+it names the hardware or libraries that differ.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from circuits.training.start import nearest_start
 
 
 class Comparison(NamedTuple):
-    """How a replay compares with its parent where both keep a checkpoint.
+    """Comparison of a replay with its parent at their common checkpoints.
 
-    `steps` the common steps; `equal` (common step,) whether every parameter of every seed has the same bits;
-    `differing` what differs in the numerics, as "name: there, here", empty on the same hardware and libraries.
+    `steps` are the common steps; `equal` (common step,) tells whether every parameter of every seed has the same bits;
+    `differing` lists the numerics that differ, as "name: there, here", empty on the same hardware and libraries.
     """
 
     steps: np.ndarray
@@ -31,7 +31,7 @@ class Comparison(NamedTuple):
     differing: list[str]
 
     def __str__(self) -> str:
-        """In one sentence."""
+        """The comparison in one sentence."""
         n = len(self.steps)
         if not n:
             return "the run keeps no checkpoint within the stretch to compare with."
@@ -57,30 +57,28 @@ def replay(
 ) -> Run:
     """Train the stretch from `from_step` to `to_step` of a run again, keeping a checkpoint every `every` steps.
 
-    It starts from the last stored checkpoint at or before `from_step` whose optimizer state is known: any for SGD,
-    those of `run.state_steps`, or the initialization, for optimizers with state.
+    The replay starts from the last stored checkpoint at or before `from_step` whose optimizer state is known. For SGD
+    this is any checkpoint; for optimizers with state it is one of `run.state_steps` or the initialization.
 
     Parameters
     ----------
-    run
-        The original; it is only read.
-    path
-        The run file to write.
+    run, path
+        The original, which is only read, and the run file to write.
     from_step, to_step
         First and last step to keep, 0 <= from_step <= to_step <= the last step the run holds.
     every
-        Steps between checkpoints, >= 1; the last step is kept in any case.
+        Steps between checkpoints, >= 1; the last step is always kept.
     device, kernel, overwrite, progress
         As in `circuits.train`.
 
     Returns
     -------
-    The replay, opened for reading; `compare(run, replay)` holds it against the original.
+    The replay, opened for reading; `compare(run, replay)` compares it with the original.
 
     Raises
     ------
     InputError
-        The stretch lies outside the run, `path` exists, or there is no room.
+        The stretch lies outside the run, `path` exists, or the disk has no room.
 
     Examples
     --------
@@ -103,16 +101,9 @@ def replay(
         raise InputError(f"A checkpoint every {every} steps cannot be kept. Choose every >= 1.")
     if path.exists() and path.samefile(run.path):
         raise InputError(f"{path} is the run itself. Pass another --out.")
-    config = run.config.replace(
-        stop=None,  # the original went on to its own end
-        checkpoints={
-            "every_epochs": None,
-            "every_steps": every,
-            "from_step": from_step,
-            "to_step": to_step,
-            "optimizer_state_every": run.config.checkpoints.optimizer_state_every,
-        },
-    )
+    checkpoints = {"every_epochs": None, "every_steps": every, "from_step": from_step, "to_step": to_step}
+    checkpoints["optimizer_state_every"] = run.config.checkpoints.optimizer_state_every
+    config = run.config.replace(stop=None, checkpoints=checkpoints)  # the stop rule must not end it
     start = nearest_start(run, from_step)
     choice = choose_path(config, device, kernel)
     parent = {"path": str(run.path), "fingerprint": run.fingerprint, "step": start.step}
@@ -120,7 +111,7 @@ def replay(
 
 
 def compare(run: Run, other: Run) -> Comparison:
-    """Hold a replay against its parent, checkpoint by checkpoint, bit for bit."""
+    """Comparison of a replay with its parent, checkpoint by checkpoint, bit for bit."""
     steps = np.intersect1d(run.steps, other.steps)
     equal = np.ones(len(steps), bool)
     for place, step in enumerate(steps):
@@ -131,5 +122,5 @@ def compare(run: Run, other: Run) -> Comparison:
     differing = [f"{key}: {first.get(key)!r}, {here.get(key)!r}" for key in keys if first.get(key) != here.get(key)]
     for which, what in ((run, "the run"), (other, "the replay")):
         if which.other_numerics_since >= 0:
-            differing.append(f"{what} went on elsewhere from its checkpoint {which.other_numerics_since}")
+            differing.append(f"{what} has other numerics from its checkpoint {which.other_numerics_since} on")
     return Comparison(steps, equal, differing)

@@ -1,4 +1,4 @@
-"""Where training begins: at an initialization, at a stored checkpoint, or at the run that a replay starts from."""
+"""The starting point of training: an initialization, a stored checkpoint, or a checkpoint of the parent run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class Start(NamedTuple):
-    """Where training begins: the step; parameters, optimizer state and metrics there by name, each (seed, …)."""
+    """A starting point: the step, and the parameters, optimizer state and metrics there by name, each (seed, …)."""
 
     step: int
     parameters: Arrays
@@ -32,7 +32,7 @@ def initial_parameters(config: Config) -> Arrays:
 
 
 def initial_state(config: Config) -> Arrays:
-    """The optimizer's state before any update, each (seed, …): nothing for plain SGD, zeros for the others."""
+    """The optimizer's state before any update, each (seed, …): empty for plain SGD, zeros for other optimizers."""
     n_seeds = len(config.seeds)
     state: Arrays = {
         f"{moment}.{name}": np.zeros((n_seeds, *shape), config.dtype)
@@ -44,12 +44,12 @@ def initial_state(config: Config) -> Arrays:
 
 
 def start_of(run: Run) -> Start:
-    """Where a run without checkpoints begins: at the initialization, or where its parent was when it was made.
+    """The starting point of a run without checkpoints: the initialization, or a checkpoint of its parent.
 
     Raises
     ------
     InputError
-        The parent is gone, or no longer what it was.
+        The parent is missing or has changed.
     """
     if run.parent is None:
         return Start(0, initial_parameters(run.config), {}, {})
@@ -66,7 +66,7 @@ def start_of(run: Run) -> Start:
 
 
 def ticket_start(run: Run, seed: int, neurons: Sequence[int]) -> Start:
-    """Some neurons of one network of a run, at its initialization: each (1, …), no optimizer state.
+    """The starting point of some neurons of one network, from its initialization: each (1, …), no optimizer state.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def ticket_start(run: Run, seed: int, neurons: Sequence[int]) -> Start:
         The run does not hold its checkpoint 0.
     """
     if not run.n_checkpoints or run.steps[0] != 0:
-        raise InputError(f"{run.path} does not hold step 0, where the neurons began. Use the run that it is of.")
+        raise InputError(f"{run.path} does not hold step 0, where the neurons began. Use its parent run instead.")
     arrays = run.arrays(seed, 0)
     shapes = run.config.shapes
     parameters = {
@@ -85,7 +85,7 @@ def ticket_start(run: Run, seed: int, neurons: Sequence[int]) -> Start:
 
 
 def nearest_start(run: Run, step: int) -> Start:
-    """The last stored state of networks and optimizer from which the run can be trained on to `step`."""
+    """The last stored checkpoint at or before `step` from which training can continue."""
     stateless = not run.config.optimizer.moments
     usable = run.steps if stateless else np.union1d(run.steps[:1], np.intersect1d(run.steps, run.state_steps))
     usable = usable[usable <= step]

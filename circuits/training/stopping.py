@@ -1,4 +1,4 @@
-"""Stopping on request: Ctrl-C and SIGTERM end training at the next checkpoint, and a line says how to go on."""
+"""Stop on request: Ctrl-C and SIGTERM end training at the next checkpoint, and an error says how to resume."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from circuits.errors import Interrupted
 
 @contextmanager
 def saying_how_to_resume(path: Path) -> Iterator[None]:
-    """Turn a second Ctrl-C into an error that says how to go on."""
+    """Turn a second Ctrl-C into an error that says how to resume."""
     try:
         yield
     except Interrupted:
@@ -31,8 +31,7 @@ def stop_requests() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {which: signal.getsignal(which) for which in signals}
+    before = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:
         for which, handler in before.items():
@@ -42,7 +41,7 @@ def stop_requests() -> Iterator[threading.Event]:
         stop.set()
         restore()
 
-    for which in signals:
+    for which in before:
         signal.signal(which, request)
     try:
         yield stop

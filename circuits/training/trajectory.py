@@ -1,9 +1,8 @@
-"""The checkpoints of all networks, in order, while the networks run ahead of whoever takes them.
+"""The checkpoints of all networks, in order, while the networks run ahead of the writer.
 
-Networks do not depend on one another: each goes from checkpoint to checkpoint at its own pace, on any of the threads,
-and a checkpoint is handed out when the last network has reached it. So no thread waits for the slowest network, and
-the next checkpoints are trained while one is written. What is handed out is in order and the same for any number of
-threads.
+Networks are independent: each trains from checkpoint to checkpoint at its own pace, on any thread. A checkpoint is
+yielded when the last network has reached it. So no thread waits for the slowest network, and the next checkpoints are
+trained while one is written. Order and values are the same for any number of threads.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Further = Callable[[int, Arrays, dict[str, float]], dict[str, float]]
 
 
 class Stopped(Exception):
-    """A network was told to stop before its next checkpoint."""
+    """A network stopped on request before its next checkpoint."""
 
 
 def trajectory(
@@ -44,28 +43,26 @@ def trajectory(
     pace: Pace,
     further: Further = lambda network, parameters, metrics: {},
 ) -> Generator[Row]:
-    """Train from `step` to every step of `targets` in turn, and yield the networks as they are there.
+    """Train from `step` to every step of `targets` in turn, and yield the row of all networks at each.
 
     Parameters
     ----------
-    stepper
-        The networks. If it keeps them to the caller's thread they do not run ahead: between two rows the optimizer's
-        state is that of the row before.
-    config
-        What they are.
+    stepper, config
+        The networks and their config. Without threads of its own the stepper does not run ahead: between two rows the
+        optimizer's state is that of the earlier row.
     step, targets
-        Where the networks are, and the ascending steps at which to look at them.
+        Current step of the networks, and the ascending steps of the rows.
     stop
-        Once it is set, every network stops within an epoch, and nothing more is yielded than is complete.
+        Once it is set, every network stops within an epoch, and only complete rows are yielded.
     moved
-        Told now and then, in the caller's thread, which step all the networks have passed.
+        Called now and then, in the caller's thread, with the step that all networks have passed.
     pace
         The rates of every update.
     further
-        Further metrics of a network, from its parameters and usual metrics.
+        Function of (network, parameters, usual metrics) that returns further metrics.
     """
     reached = [step] * stepper.n_lanes
-    closed, begun = threading.Event(), [False] * stepper.n_lanes
+    closed = threading.Event()
     in_lane = [range(len(config.seeds))] if stepper.n_lanes == 1 else [range(i, i + 1) for i in range(stepper.n_lanes)]
 
     def look(lane: int) -> None:
@@ -75,9 +72,6 @@ def trajectory(
 
     def go(lane: int, target: int) -> list[Snapshot]:
         networks, per_epoch = in_lane[lane], config.steps_per_epoch
-        if not begun[lane]:
-            begun[lane] = True
-            look(lane)
         while reached[lane] < target:
             if stop.is_set() or closed.is_set():
                 raise Stopped
@@ -92,14 +86,15 @@ def trajectory(
             for network, (values, metrics) in zip(networks, stepper.snapshots(lane), strict=True)
         ]
 
-    def tell() -> None:
+    def report() -> None:
         moved(min(reached))
 
-    rows = (
-        _ahead(go, stepper, targets, _rows_ahead(config), tell, closed)
-        if stepper.n_threads
-        else _in_turn(go, stepper, targets, tell)
-    )
+    for lane in range(stepper.n_lanes):
+        look(lane)
+    if stepper.n_threads:
+        rows = _ahead(go, stepper, targets, _rows_ahead(config), report, closed)
+    else:
+        rows = _in_turn(go, stepper, targets, report)
     try:
         yield from rows
     except Stopped:
@@ -108,24 +103,19 @@ def trajectory(
         rows.close()
 
 
-def _in_turn(go: Callable, stepper: Stepper, targets: Sequence[int], tell: Callable[[], None]) -> Generator[Row]:
+def _in_turn(go: Callable, stepper: Stepper, targets: Sequence[int], report: Callable[[], None]) -> Generator[Row]:
     for target in targets:
         row: list[Snapshot] = []
         for lane in range(stepper.n_lanes):
             row += go(lane, target)
-            tell()
+            report()
         yield stacked(row)
 
 
 def _ahead(
-    go: Callable,
-    stepper: Stepper,
-    targets: Sequence[int],
-    n_rows: int,
-    tell: Callable[[], None],
-    closed: threading.Event,
+    go: Callable, stepper: Stepper, targets: Sequence[int], n_rows: int, report: Callable, closed: threading.Event
 ) -> Generator[Row]:
-    """Work enters the queue row by row, so that the work before of the same network has always begun."""
+    """Rows whose work enters the queue row by row, so each network's earlier work has always begun."""
     rows: deque[list[Future]] = deque()
     last: list[Future | None] = [None] * stepper.n_lanes
 
@@ -141,24 +131,20 @@ def _ahead(
                 rows.append(row)
                 last[:] = row
                 if len(rows) > n_rows:
-                    yield _finished(rows.popleft(), tell)
+                    yield _finished(rows.popleft(), report)
             while rows:
-                yield _finished(rows.popleft(), tell)
+                yield _finished(rows.popleft(), report)
         finally:
             closed.set()  # lanes stop within an epoch instead of going on to their next target
             pool.shutdown(cancel_futures=True)
 
 
 def _rows_ahead(config: Config) -> int:
-    row = (
-        len(config.seeds)
-        * sum(math.prod(shape) for _, shape in config.shapes.values())
-        * np.dtype(config.dtype).itemsize
-    )
-    return max(1, min(ROWS_AHEAD, BYTES_AHEAD // row))
+    n_numbers = len(config.seeds) * sum(math.prod(shape) for _, shape in config.shapes.values())
+    return max(1, min(ROWS_AHEAD, BYTES_AHEAD // (n_numbers * np.dtype(config.dtype).itemsize)))
 
 
-def _finished(row: list[Future], tell: Callable[[], None]) -> Row:
+def _finished(row: list[Future], report: Callable[[], None]) -> Row:
     results: list[Snapshot] = []
     for future in row:
         while True:
@@ -166,8 +152,8 @@ def _finished(row: list[Future], tell: Callable[[], None]) -> Row:
                 results += future.result(POLL_SECONDS)
                 break
             except TimeoutError:
-                tell()
-    tell()
+                report()
+    report()
     return stacked(results)
 
 

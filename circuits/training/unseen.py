@@ -1,7 +1,7 @@
 """The metric `test_accuracy_unseen`: accuracy on the test inputs that are not in a network's training set.
 
-A run has it if some seed's training set holds some of its test inputs (`circuits.seen`); then it is NaN for
-seeds that have no other test input. Right answers are those that test accuracy counts, on every path.
+A run has it if some seed's training set holds some of its test inputs (`circuits.seen`). It is NaN for seeds whose test
+inputs are all seen. It counts the same right answers as test accuracy, on every path.
 """
 
 import numpy as np
@@ -13,16 +13,14 @@ from circuits.seen import SEEN
 
 
 def unseen_of(data: xr.Dataset) -> list[Bool[np.ndarray, " test_example"]] | None:
-    """Which test inputs each seed has not trained on; None if that is all of them, or the run does not say.
+    """Mask of the test inputs outside each seed's training set; None if all are outside or the run has no such mask.
 
     Parameters
     ----------
     data
-        A run's data of all seeds, as `run.all_data` has them.
+        A run's data of all seeds, as in `run.all_data`.
     """
-    if SEEN not in data or not data[SEEN].values.any():
-        return None
-    return list(~data[SEEN].values.astype(bool))
+    return list(~data[SEEN].values.astype(bool)) if SEEN in data and data[SEEN].values.any() else None
 
 
 def unseen_accuracy(n_right: int, n_unseen: int) -> dict[str, float]:

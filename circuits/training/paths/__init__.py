@@ -1,1 +1,1 @@
-"""How a network takes its updates: a file for each path, which says what it serves, and the choice among them."""
+"""The paths on which networks take updates, one file each with the configs it serves, and the choice among them."""

@@ -1,9 +1,9 @@
-"""The batched path: the networks of all seeds as one, a seed being a further dimension of every tensor.
+"""The batched path: the networks of all seeds train as one, with the seed as a further dimension of every tensor.
 
-`torch.vmap` runs the model's forward pass over the seeds, the losses are added up, and as no network appears in
-another's loss each gets its own gradient. Optimizers act on each number by itself, so one serves all; only weight decay
-may differ between seeds, and is applied here. Few large operations rather than many small ones: the way of small
-models on a CPU, and of a GPU.
+`torch.vmap` runs the model's forward pass over the seeds, and the losses are added. Since a network appears in its own
+loss only, each network gets its own gradient. Optimizers act on each number by itself, so one optimizer serves all
+seeds. Only weight decay may differ between seeds; this path applies it itself. It runs few large operations instead of
+many small ones, which is faster for small models on a CPU and on a GPU.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Batched(TorchStepper):
 
     @classmethod
     def pays(cls, config: Config, device: str) -> bool:
-        """On a GPU, and for small steps of larger models: a large step fills the cores by itself."""
+        """Whether the device is a GPU or the steps are small, of models other than relu and linear."""
         small = config.model.kind not in ("relu", "linear") and flops_per_step(config) <= FLOPS_WORTH_THREADS
         return device != "cpu" or small
 
@@ -46,7 +46,7 @@ class Batched(TorchStepper):
         self.n_lanes = 1
         self._parameters = {
             name: torch.from_numpy(np.array(start.parameters[name])).to(device)
-            for name in config.shapes  # in this order, whatever that on disk
+            for name in config.shapes  # in this order, which may differ on disk
         }
         for name, values in self._parameters.items():
             values.requires_grad_(name not in config.model.frozen)
@@ -72,7 +72,7 @@ class Batched(TorchStepper):
                 shrink(self._trained.values(), rates.lr * config.optimizer.l1)
 
     def _batches(self, epoch: int) -> Sequence[Any]:
-        """Which examples of each seed each update of an epoch is made of."""
+        """Indices of the examples of each seed in each update of an epoch."""
         if self.config.batch_size is None:
             return [slice(None)]
         device, n_examples = self._targets.device, self._targets.shape[1]
@@ -82,7 +82,7 @@ class Batched(TorchStepper):
 
     @torch.no_grad()
     def _decay(self, rates: Rates) -> None:
-        """Weight decay, each network's own: on the parameters if it is decoupled, else on their gradients."""
+        """Apply each network's own weight decay: to the parameters if it is decoupled, else to their gradients."""
         if not any(rates.weight_decay):
             return
         for values in self._trained.values():

@@ -1,4 +1,4 @@
-"""Which path serves a config on a device: the first in order of preference that does, or the one that is asked for."""
+"""The choice of a path for a config on a device: the first in order of preference that serves it, or a named one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Choice(NamedTuple):
     device: str
 
     def numerics(self, config: Config) -> dict[str, Any]:
-        """What the bits of a run depend on besides its config, as the run file stores it."""
+        """Everything besides the config on which the bits of a run depend, as the run file stores it."""
         return {"path": self.path.name, "device": self.device, **self.path.numerics(config, self.device)}
 
 
@@ -30,7 +30,7 @@ def choose_path(config: Config, device: str = "auto", kernel: str = "auto") -> C
     Raises
     ------
     InputError
-        An unknown name, a device this machine lacks, or a path that does not serve the config there.
+        An unknown name, a device that this machine lacks, or a path that does not serve the config on the device.
     """
     if device not in DEVICES:
         raise InputError(f"There is no device '{device}'. There are: {', '.join(DEVICES)}.")
@@ -46,7 +46,7 @@ def choose_path(config: Config, device: str = "auto", kernel: str = "auto") -> C
 
 
 def _path(name: str) -> type[Stepper]:
-    """The class of a path; each needs its own heavy libraries, which are imported only when it is asked."""
+    """The class of a path; its heavy libraries are imported only here."""
     if name == "fused":
         from circuits.training.paths.fused import FusedRelu
 

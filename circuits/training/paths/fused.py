@@ -28,15 +28,15 @@ SERVES = (
 class FusedRelu(Stepper):
     """The relu networks of all seeds, stepped by `kernels.train_batches`.
 
-    Each network has its own arrays and is touched by one thread at a time, so its bits do not depend on how many
-    threads or seeds there are.
+    Each network has its own arrays and is changed by one thread at a time, so its bits do not depend on the number of
+    threads or seeds.
     """
 
     name: ClassVar[str] = "fused"
 
     @classmethod
     def device(cls, config: Config, wanted: str) -> str:
-        """The CPU, unless another is asked for."""
+        """The CPU for "auto", else the wanted device."""
         return "cpu" if wanted == "auto" else wanted
 
     @classmethod
@@ -50,22 +50,19 @@ class FusedRelu(Stepper):
 
     @classmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """The step's own arithmetic, the processor as the compiler sees it, and the libraries that compute.
+        """The arithmetic of the step, the compiler's name of the processor, and the libraries that compute.
 
-        The step uses no BLAS, so none is named: the bits do not depend on it.
+        The step uses no BLAS, so the bits do not depend on it.
         """
         import llvmlite.binding
 
-        return {
-            "threads_per_step": 1,
-            "arithmetic": "sums of patterns",
-            "cpu": llvmlite.binding.get_host_cpu_name(),
-            **{name: version(name) for name in ("numpy", "numba", "llvmlite")},
-        }
+        libraries = {name: version(name) for name in ("numpy", "numba", "llvmlite")}
+        cpu = llvmlite.binding.get_host_cpu_name()
+        return {"threads_per_step": 1, "arithmetic": "sums of patterns", "cpu": cpu, **libraries}
 
     def __init__(self, config: Config, data: xr.Dataset, start: Start, device: str) -> None:
         self.config = config
-        loaded = kernels.train_batches.signatures  # the types it is compiled for in this process
+        loaded = kernels.train_batches.signatures  # the types for which it is compiled in this process
         self.preparing = "" if loaded else "loading the compiled step; the first time here, compiling it: about 10 s"
         self.n_lanes = len(config.seeds)
         self.n_threads = min(self.n_lanes, usable_cores())
@@ -88,7 +85,10 @@ class FusedRelu(Stepper):
             }
             for index, (inputs, targets) in enumerate(self._train)
         ]
-        self._test = self._patterned(test, data["test_targets"].ndim > 1)
+        shared = data["test_targets"].ndim == 1  # one test set for all seeds
+        tests = [test] if shared else zip(*test, strict=True)
+        patterned = [(kernels.patterns_of(inputs), targets) for inputs, targets in tests]
+        self._test = patterned * (self.n_lanes if shared else 1)
         unseen = unseen_of(data)
         self._unseen = None if unseen is None else [
             (patterns[mask], targets[mask]) for (patterns, targets), mask in zip(self._test, unseen, strict=True)
@@ -109,7 +109,7 @@ class FusedRelu(Stepper):
         room = self._room()
         train_loss, train_right, train_zero, largest = kernels.evaluate(*arrays, self._patterns[network], targets, room)
         test_loss, test_right, _, _ = kernels.evaluate(*arrays, *self._test[network], room)
-        alive = not is_collapsed(largest)  # a collapsed network is right about nothing
+        alive = not is_collapsed(largest)  # a collapsed network has no right answers
         train_right, test_right = alive * train_right, alive * test_right
         W, b, u = (values[..., : self._width].T for values in arrays)
         metrics = {
@@ -120,26 +120,22 @@ class FusedRelu(Stepper):
             "train_zero_outputs": train_zero,
             LARGEST_OUTPUT: largest,
         }
+
+        def counts(patterns: np.ndarray, targets: np.ndarray) -> tuple[int, int]:
+            """Number of examples, and of right answers on them."""
+            right = alive * kernels.evaluate(*arrays, patterns, targets, room)[1] if len(targets) else 0
+            return len(targets), int(right)
+
         if self._unseen is not None:
-            examples = self._unseen[network]
-            right = alive * kernels.evaluate(*arrays, *examples, room)[1] if len(examples[1]) else 0
-            metrics |= unseen_accuracy(int(right), len(examples[1]))
-        marked = {}
-        for name, examples in self._marked[network].items():
-            right = alive * kernels.evaluate(*arrays, *examples, room)[1] if len(examples[1]) else 0
-            marked[name] = (len(examples[1]), int(right))
+            n_unseen, n_right = counts(*self._unseen[network])
+            metrics |= unseen_accuracy(n_right, n_unseen)
+        marked = {name: counts(*examples) for name, examples in self._marked[network].items()}
         metrics |= marked_accuracies(self.config, len(targets), int(train_right), marked)
         parameters = {"W": np.array(W, order="C"), "b": b.copy(), "u": u.copy()}
         return [(parameters, {name: float(value) for name, value in metrics.items()})]
 
-    def _patterned(self, examples: list[np.ndarray], own: bool) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Each seed's patterns and targets, of sets of its `own` or of one set for all."""
-        if own:
-            return [(kernels.patterns_of(inputs), targets) for inputs, targets in zip(*examples, strict=True)]
-        return [(kernels.patterns_of(examples[0]), examples[1])] * self.n_lanes
-
     def _room(self) -> tuple[np.ndarray, ...]:
-        """Scratch memory of the calling thread."""
+        """Work memory of the calling thread."""
         if not hasattr(self._of_thread, "room"):
             n_inputs, width = self._networks[0][0].shape
             self._of_thread.room = kernels.scratch(n_inputs, width, self.config.batch, np.dtype(self.config.dtype))
@@ -149,5 +145,5 @@ class FusedRelu(Stepper):
         return {}  # plain SGD keeps none
 
     def close(self) -> None:
-        """Give BLAS its threads back."""
+        """Restore the number of threads of BLAS."""
         self._limits.restore_original_limits()

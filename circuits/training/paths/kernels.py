@@ -7,14 +7,14 @@ Per batch, with H = relu(X Wᵀ + b) and the active examples A = {i : f(x_i) y_i
 
 where the u on the right is the old one. An L1 penalty is a proximal step after the update, so that zeros are exact.
 
-Five inputs have only 32 patterns, 16 up to sign, so X Wᵀ needs no products: per group of five inputs the 16 sums
-±w ±w ±w ±w + w are made once, and each example adds or subtracts one of them per group (the method of the four
-Russians). At the sizes of the papers that takes about half the time of a matrix product in BLAS. The backward pass
-touches active examples alone, few after memorization. Everything is kept transposed and filled up to whole cache lines,
-so that inner loops run over neurons with unit stride. A network's result depends on its own data only: seeds may share
+Five inputs have only 32 patterns, 16 up to sign, so X Wᵀ needs no products. For each group of five inputs the kernel
+computes the 16 sums ±w ±w ±w ±w + w once, and each example adds or subtracts one of them per group (the method of the
+four Russians). At the sizes of the papers this takes about half the time of a matrix product in BLAS. The backward pass
+visits active examples only, few after memorization. Arrays are transposed and padded to whole cache lines, so that
+inner loops run over neurons with unit stride. A network's result depends on its own data only, so seeds may share
 threads in any way.
 
-NaN is not less than 1 and not <= 0: comparisons are written so that it stays active and spreads, as in torch.
+NaN is neither < 1 nor <= 0. The comparisons keep an example with NaN active, so that NaN spreads as in torch.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ import numpy as np
 _RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorized; NaN and infinity keep their meaning
 BITS = 5  # inputs in a group
 LINE = 64  # bytes of a cache line
-NEURONS = 16  # a multiple of so many fills whole lines
-AT_ONCE = 4  # groups added in one sweep over the neurons; the number of groups is padded to a multiple
+NEURONS = 16  # a multiple of this number of neurons fills whole lines
+AT_ONCE = 4  # groups added in one pass over the neurons; the number of groups is padded to a multiple
 
 
 def patterns_of(inputs: np.ndarray) -> np.ndarray:
-    """Which of its 32 patterns each group of five inputs shows: (example, group) uint8, its inputs as bits.
+    """The pattern, 0..31, of each group of five inputs: (example, group) uint8, with the inputs as bits.
 
     Parameters
     ----------
@@ -53,12 +53,12 @@ def patterns_of(inputs: np.ndarray) -> np.ndarray:
 
 
 def n_groups(n_inputs: int) -> int:
-    """Groups of inputs, with padding."""
+    """Number of groups of inputs, with padding."""
     return AT_ONCE * -(-n_inputs // (AT_ONCE * BITS))
 
 
 def scratch(n_inputs: int, width: int, batch_size: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
-    """The memory that the kernels work in; fresh memory at every call would cost as much as a step."""
+    """Work memory of the kernels; to allocate it at every call would take as long as a step."""
     return (
         aligned_zeros((n_groups(n_inputs), 2 ** (BITS - 1), width), dtype),  # sums of each group's weights, by pattern
         aligned_zeros((7, width), dtype),  # parts of these sums; the last row stays 0
@@ -70,7 +70,7 @@ def scratch(n_inputs: int, width: int, batch_size: int, dtype: np.dtype) -> tupl
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Zeros that begin at a cache line; vectors that straddle two lines take twice as long to load.
+    """Zeros that begin at a cache line; vectors across two lines take twice as long to load.
 
     Examples
     --------
@@ -84,9 +84,9 @@ def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def padded(values: np.ndarray) -> np.ndarray:
-    """A copy whose last axis, the neurons, ends at a cache line: filled up with neurons of zero weight.
+    """A copy whose last axis, the neurons, is padded to whole cache lines with neurons of zero weight.
 
-    They fire nowhere and get no gradient, so they stay zero and change nothing.
+    These neurons never fire and get no gradient, so they stay zero and change nothing.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def train_batches(
     weights_t, biases, readout
         Wᵀ (input, neuron), b (neuron,), u (neuron,); one floating dtype, contiguous.
     inputs, patterns, targets
-        (example, input), their `patterns_of`, (example,) in ±1; the same dtype but for the patterns.
+        (example, input), their `patterns_of`, (example,) in ±1; inputs and targets have the dtype of the weights.
     order
         (example,) the epoch's permutation of the examples.
     start, stop
@@ -119,7 +119,7 @@ def train_batches(
     batch_size, lr, weight_decay, l1
         B, η, λ, and the coefficient of Σ|θ|, applied as the proximal step θ ← sign θ · max(0, |θ| - η l1).
     room
-        `scratch` of these sizes; what it holds does not matter, but for zeros where it says so.
+        `scratch` of these sizes; only its rows of zeros must keep their values.
     """
     n_inputs, width = weights_t.shape
     n_examples = order.shape[0]
@@ -155,19 +155,15 @@ def train_batches(
                 active_inputs[n_active] = inputs[example]
                 n_active += 1
 
-        for a in range(n_active, n_active + 4):  # examples of no effect, so that there are whole fours
+        for a in range(n_active, n_active + 4):  # padding examples without effect, so that there are whole fours
             active_inputs[a] = zero
             backward[a] = zero
         for j in range(n_inputs):
             weights = weights_t[j]
             factor = keep
             for a in range(0, max(n_active, 1), 4):
-                x0, x1, x2, x3 = (
-                    active_inputs[a, j],
-                    active_inputs[a + 1, j],
-                    active_inputs[a + 2, j],
-                    active_inputs[a + 3, j],
-                )
+                x0, x1 = active_inputs[a, j], active_inputs[a + 1, j]
+                x2, x3 = active_inputs[a + 2, j], active_inputs[a + 3, j]
                 f0, f1, f2, f3 = backward[a], backward[a + 1], backward[a + 2], backward[a + 3]
                 for c in range(width):
                     weights[c] = weights[c] * factor + ((x0 * f0[c] + x1 * f1[c]) + (x2 * f2[c] + x3 * f3[c]))
@@ -187,8 +183,8 @@ def train_batches(
 def _sum_patterns(weights_t, tables, parts):
     """Fill tables[g, p] with ±w0 ±w1 ±w2 ±w3 + w4 of the inputs of group g, the signs as the bits of p.
 
-    Inputs that the last group lacks count as 0; padding groups stay 0. A loop over few rows, in a function of its own,
-    is one that the compiler turns into vectors.
+    Inputs that the last group lacks count as 0; padding groups stay 0. The compiler vectorizes loops over few rows in
+    separate functions.
     """
     n_inputs, width = weights_t.shape
     both, difference, nothing = parts[0], parts[1], parts[6]
@@ -224,14 +220,14 @@ def _combine(first, second, total, difference):
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy", inline="always")
 def _place(code):
-    """Where a pattern's sum is, up to sign: all signs turned if the last input is -1."""
+    """Index of a pattern's sum, up to sign: all signs are flipped if the last input is -1."""
     return (code & 15) if code >= 16 else 15 - code
 
 
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
 def _fire(tables, pattern, biases, readout, row):
-    """Fill row with relu(b + Σ_g ± tables[g, …]), each group's sum for its pattern, and return u·row."""
+    """Fill row with relu(b + Σ_g ± tables[g, …]), with each group's sum for its pattern, and return u·row."""
     zero, one = row.dtype.type(0), row.dtype.type(1)
     for g in range(0, tables.shape[0], 4):
         p0, p1, p2, p3 = pattern[g], pattern[g + 1], pattern[g + 2], pattern[g + 3]
@@ -276,8 +272,8 @@ def evaluate(weights_t, biases, readout, patterns, targets, room):
 
     Returns
     -------
-    The mean hinge loss; how many examples have sign f(x) = y; how many have f(x) = 0 exactly; the largest |f(x)|, NaN
-    if an output is.
+    The mean hinge loss; the number of examples with sign f(x) = y; the number with f(x) = 0 exactly; the largest
+    |f(x)|, NaN if any output is NaN.
     """
     zero, one = weights_t.dtype.type(0), weights_t.dtype.type(1)
     tables, parts, hidden, _, _, _ = room

@@ -1,4 +1,4 @@
-"""The prepared path: that of `reference`, through the faster forward pass that a model may offer for given inputs."""
+"""The prepared path: the reference path with the faster forward pass that a model may offer for given inputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from circuits.training.paths.reference import Reference
 
 
 class Prepared(Reference):
-    """The networks of all seeds as torch modules, run by `Model.prepared` wherever it has something to offer."""
+    """The networks of all seeds as torch modules, run by `Model.prepared` where the model has such a pass."""
 
     name: ClassVar[str] = "prepared"
     prepares: ClassVar[bool] = True
@@ -23,5 +23,5 @@ class Prepared(Reference):
 
     @classmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """As those of the reference path, and the compiler of the faster pass."""
+        """The numerics of the reference path, and the compiler of the faster pass."""
         return {name: version(name) for name in ("numba", "llvmlite")} | super().numerics(config, device)

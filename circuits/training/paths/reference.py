@@ -1,6 +1,6 @@
 """The reference path: torch autograd and `torch.optim`, one network after the other, on any device.
 
-Slow and obvious. It serves every model, and the other paths are held against it in the tests.
+Slow and obvious. It serves every model, and the tests compare the other paths with it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from circuits.training.start import Arrays, Start
 
 
 class Reference(TorchStepper):
-    """The networks of all seeds as torch modules, each with its optimizer."""
+    """The networks of all seeds as torch modules, each with its own optimizer."""
 
     name: ClassVar[str] = "reference"
 
@@ -41,13 +41,12 @@ class Reference(TorchStepper):
             for index in range(len(config.seeds))
         ]
         self._trained = [
-            {name: one for name, one in net.named_parameters() if one.requires_grad} for net in self._networks
+            {name: values for name, values in net.named_parameters() if values.requires_grad} for net in self._networks
         ]
         self._optimizers = [config.optimizer.made(trained.values()) for trained in self._trained]
         for index, (trained, optimizer) in enumerate(zip(self._trained, self._optimizers, strict=True)):
-            restore(
-                config, trained, optimizer, {name: np.asarray(values[index]) for name, values in start.state.items()}
-            )
+            state = {name: np.asarray(values[index]) for name, values in start.state.items()}
+            restore(config, trained, optimizer, state)
 
     def advance(self, network: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
         config, net, optimizer = self.config, self._networks[network], self._optimizers[network]
@@ -72,7 +71,7 @@ class Reference(TorchStepper):
         return outputs_on(self.config.model, inputs, len(batch), self.prepares)(parameters)
 
     def _batches(self, network: int, epoch: int) -> Sequence[Any]:
-        """Which examples each update of an epoch is made of."""
+        """Indices of the examples of each update of an epoch."""
         if self.config.batch_size is None:
             return [slice(None)]
         inputs = self._examples[network].inputs
@@ -84,8 +83,5 @@ class Reference(TorchStepper):
         return [self._snapshot(network, dict(self._networks[network].named_parameters()))]
 
     def optimizer_state(self) -> Arrays:
-        states = [
-            state_of(self.config, trained, optimizer)
-            for trained, optimizer in zip(self._trained, self._optimizers, strict=True)
-        ]
+        states = [state_of(self.config, *pair) for pair in zip(self._trained, self._optimizers, strict=True)]
         return {name: np.stack([state[name] for state in states]) for name in states[0]}

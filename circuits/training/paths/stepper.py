@@ -1,7 +1,7 @@
-"""What every path offers to the loop: which configs it serves, with which numerics, and the networks that it steps.
+"""The interface of every path: the configs that it serves, its numerics, and the networks that it steps.
 
-A stepper holds the networks of all seeds. It takes updates of one epoch with one of them, and hands out parameters,
-metrics and the optimizer's state; when to do which is the business of `trajectory`.
+A stepper holds the networks of all seeds. It takes updates of one epoch with one of them, and returns parameters,
+metrics and the optimizer's state. `trajectory` decides the order.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from circuits.training.rates import Rates
 from circuits.training.start import Arrays, Start
 
 Snapshot = tuple[Arrays, dict[str, float]]  # a network's parameters and its metrics, by name
-FLOPS_WORTH_THREADS = 1e9  # in one step: below, threads cost more than they save, most of all in company
+FLOPS_WORTH_THREADS = 1e9  # in one step; below, threads cost more than they save, most when several steps run at once
 
 
 class Stepper(ABC):
     """The networks of all seeds, in lanes: a lane is one network, or all of them in lockstep.
 
-    Made of a config, the data of all seeds, what they start from, and a device.
+    Its arguments are a config, the data of all seeds, their starting point, and a device.
     """
 
     name: ClassVar[str]
-    """The path, as `--kernel` and the numerics of a run call it."""
+    """The path's name in `--kernel` and in the numerics of a run."""
     n_lanes: int
     n_threads: int = 0
-    """How many threads may advance lanes side by side; 0 where the caller's thread must do it."""
+    """How many threads may advance lanes in parallel; 0 if only the caller's thread may."""
     preparing: str = ""
-    """What the first update waits for, to be shown until it is taken; empty if nothing."""
+    """Text that the progress bar shows until the first update is done; empty for none."""
 
     @abstractmethod
     def __init__(self, config: Config, data: xr.Dataset, start: Start, device: str) -> None: ...
@@ -41,7 +41,7 @@ class Stepper(ABC):
     @classmethod
     @abstractmethod
     def device(cls, config: Config, wanted: str) -> str:
-        """The device that this path takes for the one that is asked for, such as "cpu" for "auto".
+        """The device that this path uses for the wanted one, such as "cpu" for "auto".
 
         Raises
         ------
@@ -56,13 +56,13 @@ class Stepper(ABC):
 
     @classmethod
     def pays(cls, config: Config, device: str) -> bool:
-        """Whether this path, where it serves, is also to be preferred to those after it."""
+        """Whether this path, where it serves, is faster than the paths after it."""
         return True
 
     @classmethod
     @abstractmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """What the bits of a run depend on besides its config: libraries, processor, arithmetic, threads in a step."""
+        """Libraries, processor, arithmetic and threads in a step: the bits of a run depend on them and its config."""
 
     @abstractmethod
     def advance(self, lane: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
@@ -70,15 +70,15 @@ class Stepper(ABC):
 
     @abstractmethod
     def snapshots(self, lane: int) -> list[Snapshot]:
-        """Copies of the parameters of each network in a lane, and its metrics as it is now, by name."""
+        """Copies of the current parameters of each network in a lane, and its current metrics, by name."""
 
     @abstractmethod
     def optimizer_state(self) -> Arrays:
-        """What must be kept of all networks besides the parameters to go on, (seed, …); empty for plain SGD."""
+        """State of the optimizer, needed to resume, by name, each (seed, …); empty for plain SGD."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what the process lent."""
+        """Restore the thread limits of the process."""
 
 
 def example_order(seed: int, epoch: int, n_examples: int) -> np.ndarray:
@@ -93,7 +93,7 @@ def example_order(seed: int, epoch: int, n_examples: int) -> np.ndarray:
 
 
 def flops_per_step(config: Config) -> float:
-    """Roughly, of one update of one network."""
+    """Approximate floating-point operations of one update of one network."""
     positions = config.task.signature.n_inputs if config.model.reads == "tokens" else 1
     n_parameters = sum(int(np.prod(shape)) for _, shape in config.shapes.values())
     return 6.0 * n_parameters * config.batch * positions
