@@ -181,7 +181,7 @@ def test_hidden_layers_are_the_mlps_and_the_last_is_read_out_linearly():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"d_model = 10 is no multiple of n_heads = 4; change one, or set d_head"):
+    with pytest.raises(ValueError, match=r"d_model = 10 is not a multiple of n_heads = 4; change one, or set d_head"):
         Transformer(d_model=10, n_heads=4)
     assert Transformer(d_model=10, n_heads=4, d_head=3).head_width == 3
     for signature in (Signature(40), Signature(3, 7), Signature(3, None, 8)):

@@ -1,13 +1,14 @@
-"""Every example as a mixture of a few rows of a table, and the gradients, without a matrix product per example.
+"""Mixtures of a few rows of a table for every example, and their gradients, without a matrix product per example.
 
-An example n has one row r = rows[n, i] for each place i, and every head h weighs them, with a row of score and table 0,
+Example n has one row r = rows[n, i] at each place i. Every head h weighs these rows and one more, of score 0 and table
+0:
 
     weight[n, i, h] = exp s[h, r_i] / (1 + Σ_j exp s[h, r_j])
     mixed[n] = base + Σ_h Σ_i weight[n, i, h] table[h, r_i]
 
-which is a few additions per example and column where a matrix product has as many as its inner dimension. Backwards the
-examples of each row are gathered, so that a row's gradient is summed in one place and in one order: the bits depend
-neither on the number of threads nor on what the other rows do.
+This takes a few additions per example and column, where a matrix product takes as many as its inner dimension. The
+backward pass gathers the examples of each row and sums the row's gradient in one place and one order. So the bits
+depend neither on the number of threads nor on the other rows.
 """
 
 from __future__ import annotations
@@ -28,30 +29,30 @@ _RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorized; NaN
 
 
 class Places(NamedTuple):
-    """Which row is at each place of each example, and where each row is; all int64 on the CPU."""
+    """The row at each place of each example, and the place and examples of each row; all int64 on the CPU."""
 
     rows: np.ndarray
-    """(example, place); a row occurs at one place only, and the rows of a place follow those of the place before."""
+    """(example, place); a row occurs at one place only, and rows ascend from place to place."""
     place: np.ndarray
     """(row,) its place."""
     examples: np.ndarray
-    """The examples that have row 0, then those that have row 1, ..., each ascending."""
+    """The examples with row 0, then those with row 1, ..., each ascending."""
     starts: np.ndarray
-    """(row + 1,) where in `examples` those of each row begin, and the end."""
+    """(row + 1,) index in `examples` at which those of each row begin, and the end."""
 
 
 def places_of(rows: Int[np.ndarray, "example place"]) -> Places:
-    """Where each row is.
+    """The place and the examples of each row.
 
     Parameters
     ----------
     rows
-        0, 1, ... without gaps; those at a place are larger than those at the places before.
+        (example, place) 0, 1, ... without gaps; the rows at a place are larger than those at earlier places.
 
     Examples
     --------
-    >>> found = places_of(np.array([[0, 2], [1, 2], [0, 3]]))
-    >>> found.examples.tolist(), found.starts.tolist()
+    >>> places = places_of(np.array([[0, 2], [1, 2], [0, 3]]))
+    >>> places.examples.tolist(), places.starts.tolist()
     ([0, 2, 1, 0, 1, 2], [0, 2, 3, 5, 6])
     """
     by_place = np.ascontiguousarray(rows.T)  # (place, example)
@@ -73,12 +74,10 @@ def mixture(
 
     Parameters
     ----------
-    scores, table
-        Of every row, beside one more row, of score 0, whose table is 0.
-    base
-        Added to every example.
+    scores, table, base
+        Scores and table of every row, without the one of score 0 and table 0; and the base of every example.
     places
-        Which rows an example has.
+        The rows of each example.
 
     Examples
     --------
@@ -130,20 +129,20 @@ class _Mixture(torch.autograd.Function):
 
 
 def _in_parts(work: Callable[[int, int], None], starts: np.ndarray) -> None:
-    """Do `work(first, last)` for all pieces, in as many parts as torch has threads, of about equal size by `starts`."""
+    """Do `work(first, last)` for all rows, in one part per thread of torch, of about equal size by `starts`."""
     n_parts = torch.get_num_threads()
     bounds = np.searchsorted(starts, np.linspace(0, starts[-1], n_parts + 1)).tolist()
     parts = [(first, last) for first, last in pairwise(bounds) if first < last]
     if len(parts) == 1:
         work(*parts[0])
     else:
-        for done in [_pool(n_parts, os.getpid()).submit(work, *part) for part in parts]:
-            done.result()
+        for future in [_pool(n_parts, os.getpid()).submit(work, *part) for part in parts]:
+            future.result()
 
 
 @cache
 def _pool(n_threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads that stay; of this process, since a fork has the pool without its threads."""
+    """Persistent threads of one process: a fork inherits the pool without its threads."""
     return ThreadPoolExecutor(n_threads, thread_name_prefix="mixture")
 
 
@@ -159,7 +158,7 @@ def _mix(scores, table, base, rows, order, first, last, weights, mixed):
     for at in range(first, last):
         n = order[at]
         for h in range(n_heads):
-            top = zero  # the further row's score
+            top = zero  # the score of the additional row
             for i in range(n_places):
                 top = max(top, scores[h, rows[n, i]])
             total = np.exp(-top)
@@ -196,7 +195,7 @@ def _add_four(total, weights, a, b, c, d):
 @no_type_check
 @_compiled
 def _gradients_of_rows(table, weights, gradient, place, examples, starts, first, last, of_weights, of_table):
-    """Fill `of_table[:, first:last]`, and `of_weights` wherever these rows are."""
+    """Fill `of_table[:, first:last]`, and `of_weights` at the places of these rows."""
     for r in range(first, last):
         i = place[r]
         for h in range(table.shape[0]):

@@ -1,16 +1,16 @@
-"""One transformer layer without normalization, read at a last token that never changes: attention by tables.
+"""Attention by tables: one transformer layer without normalization, if every sequence ends on the same token.
 
-The query is then the same for every example, and keys and values depend on (token, position) alone. With r such a pair,
-l the last one, v_r = x_r W_V + b_V, and A the softmax of the scores relative to that of l,
+Then all examples have the same query, and keys and values depend on (token, position) alone. Let r be such a pair, l
+the last one, v_r = x_r W_V + b_V, and A the softmax of the scores relative to that of l. Then
 
     x = base + Σ_h Σ_{i < last} A^h_i (v_{r_i} - v_l)^h W_O^h         base = x_l + Σ_h v_l^h W_O^h + b_O
 
-so what the MLP and the unembedding read is a mixture of a few hundred rows, (v_r - v_l)^h W_O^h [W_in, W_U], and
+so the inputs of the MLP and the unembedding are mixtures of a few hundred rows, (v_r - v_l)^h W_O^h [W_in, W_U], and
 
     logits = x W_U + act(x W_in + b_in) W_out W_U + b_out W_U
 
-leaves one large matrix product, of act(...) and W_out W_U, instead of eight. Sequences "x y =" are what
-Nanda et al. 2023 train on.
+needs one large matrix product, of act(...) and W_out W_U, instead of eight. Nanda et al. 2023 train on such sequences,
+"x y =".
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from torch.nn.functional import embedding
 
 from circuits.models.attention_kernel import Places, mixture, places_of
 
-LINE = 16  # columns of a cache line; rows that begin at one are added up faster
+LINE = 16  # columns of a cache line; rows that begin at a line are added faster
 
 
 class Tables(NamedTuple):
-    """The (token, position) pairs before the last position, which of them each example has, and the last token."""
+    """The (token, position) pairs before the last position, the pairs of each example, and the last token."""
 
     tokens: torch.Tensor
     """(row,) int64."""
@@ -42,15 +42,15 @@ class Tables(NamedTuple):
 
 
 def tables_of(inputs: Int[torch.Tensor, "example position"]) -> Tables | None:
-    """The pairs of these sequences; None where tables do not apply or do not pay.
+    """The pairs of these sequences; None if tables do not apply or are not faster.
 
-    They apply if every sequence ends on the same token, on the CPU. They pay if there are at least as many examples as
-    pairs.
+    They apply on the CPU if every sequence ends on the same token. They are faster if there are at least as many
+    examples as pairs.
 
     Examples
     --------
-    >>> found = tables_of(torch.tensor([[0, 1, 9], [0, 2, 9], [1, 1, 9], [1, 2, 9]]))
-    >>> found.tokens.tolist(), found.positions.tolist(), found.last_token
+    >>> tables = tables_of(torch.tensor([[0, 1, 9], [0, 2, 9], [1, 1, 9], [1, 2, 9]]))
+    >>> tables.tokens.tolist(), tables.positions.tolist(), tables.last_token
     ([0, 1, 1, 2], [0, 0, 1, 1], 9)
     >>> tables_of(torch.tensor([[0, 1, 9], [0, 2, 8]])) is None
     True
@@ -67,11 +67,8 @@ def tables_of(inputs: Int[torch.Tensor, "example position"]) -> Tables | None:
     occurs[pairs] = True
     if occurs.sum() > n_examples:
         return None
-    found = np.flatnonzero(occurs)
-    rows = (occurs.cumsum() - 1)[pairs]
-    return Tables(
-        torch.from_numpy(found % d_vocab), torch.from_numpy(found // d_vocab), places_of(rows), int(tokens[0, -1])
-    )
+    positions, row_tokens = (torch.from_numpy(part) for part in np.divmod(np.flatnonzero(occurs), d_vocab))
+    return Tables(row_tokens, positions, places_of((occurs.cumsum() - 1)[pairs]), int(tokens[0, -1]))
 
 
 def forward_by_tables(
@@ -82,7 +79,7 @@ def forward_by_tables(
     Parameters
     ----------
     parameters
-        TransformerLens's, by its names, on the CPU.
+        Parameters by TransformerLens's names, on the CPU.
     tables
         `tables_of` the sequences.
     activated
@@ -90,7 +87,7 @@ def forward_by_tables(
 
     Returns
     -------
-    (example, class), differentiable in the parameters; equal to `Transformer.forward` up to rounding.
+    (example, class), differentiable in the parameters, and equal to `Transformer.forward` up to rounding.
     """
     W_pos, W_U, W_in = parameters["pos_embed.W_pos"], parameters["unembed.W_U"], parameters["blocks.0.mlp.W_in"]
     W_Q, W_K, W_V, W_O = (parameters[f"blocks.0.attn.W_{which}"] for which in "QKVO")

@@ -1,6 +1,6 @@
-"""Any network with TransformerLens's hook points: `run_with_cache` and `run_with_hooks` on what a run holds.
+"""Any network of a run with TransformerLens's hook points, for `run_with_cache` and `run_with_hooks`.
 
-Models pass each named value through a tap; here every name gets a `HookPoint`, and the tap is those.
+Models pass each named value through a tap. Here every name gets a `HookPoint`, and the tap calls it.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from circuits.interfaces import Model, Signature
-from circuits.models.network import Network
+from circuits.models.network import Network, place_of
 
 if TYPE_CHECKING:
     from transformer_lens import HookedRootModule
 
 
-def hook_names(model: Model, network: Network, signature: Signature) -> list[str]:
-    """Names of the values that a network passes through its tap, in their order."""
+def hook_names(network: Network, signature: Signature) -> list[str]:
+    """Names of the values that a network passes through its tap, in order."""
     names: list[str] = []
 
     def tap(name: str, value: Any) -> Any:
@@ -36,14 +36,12 @@ def hooked(model: Model, parameters: Mapping[str, np.ndarray], signature: Signat
 
     Parameters
     ----------
-    model, signature
-        What it is, and what it takes and gives.
-    parameters
-        Its parameters by name.
+    model, parameters, signature
+        The network's model, its parameters by name, and the signature of its inputs and outputs.
 
     Returns
     -------
-    The module; called with inputs (example, input) it gives the outputs, as `run.model()` does.
+    The module; like `run.model()`, it maps inputs (example, input) to outputs.
     """
     from transformer_lens import HookedRootModule
     from transformer_lens.hook_points import HookPoint
@@ -54,13 +52,8 @@ def hooked(model: Model, parameters: Mapping[str, np.ndarray], signature: Signat
         def __init__(self) -> None:
             super().__init__()
             self.network = Network(model, parameters)
-            for name in hook_names(model, self.network, signature):
-                *folders, leaf = name.split(".")
-                place: torch.nn.Module = self
-                for folder in folders:
-                    if folder not in place._modules:
-                        place.add_module(folder, torch.nn.Module())
-                    place = place.get_submodule(folder)
+            for name in hook_names(self.network, signature):
+                place, leaf = place_of(self, name)
                 place.add_module(leaf, HookPoint())
             self.setup()
 

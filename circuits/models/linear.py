@@ -1,7 +1,7 @@
 """No hidden layer: f(x) = w·x + c.
 
-A control: parity of k >= 2 bits is uncorrelated with every single bit, so no linear network computes it, and whatever
-such a network gets right on the training set it has memorized.
+A control: parity of k >= 2 bits is uncorrelated with every single bit, so no linear network computes it. Its right
+answers on the training set are memorized.
 """
 
 from __future__ import annotations

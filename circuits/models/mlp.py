@@ -3,11 +3,11 @@
     x_0 = input,   x_i = σ(W_i x_{i-1} + b_i),   f(x) = U x_L + c
 
 With one-hot slots the first W is an embedding per slot: W x = Σ_slot W_slot[token]. Tokens can also be embedded first,
-by one table for all positions (`shared`) or by one for each (`per_slot`), and are then added up or laid side by side. A
-shared table whose embeddings are added up makes a network that cannot tell x, y from y, x.
+with one table for all positions (`shared`) or one table each (`per_slot`). The embeddings are then added or
+concatenated. With a shared table and added embeddings, the network cannot distinguish x, y from y, x.
 
-Initialized as PyTorch's `nn.Linear`, W_i, b_i, U and c uniform on ±1/√fan-in and embeddings standard normal, or by
-`init="normal"`: every weight normal with variance 1/fan-in, biases 0.
+By default W_i, b_i, U and c are initialized as in PyTorch's `nn.Linear`, uniform on ±1/√fan-in, and embeddings standard
+normal. With `init="normal"` every weight is normal with variance 1/fan-in, and biases are 0.
 """
 
 from __future__ import annotations
@@ -34,33 +34,32 @@ class MLP(Model):
     widths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (128,)
     """Neurons of each hidden layer."""
     activation: Literal["relu", "gelu", "tanh", "square"] = "relu"
-    """What each hidden neuron does to its input."""
+    """Activation function of the hidden neurons."""
     biases: bool = True
     """Whether neurons and outputs have biases."""
     init: Literal["uniform", "normal"] = "uniform"
-    """uniform: as PyTorch's nn.Linear, on ±1/√fan-in; normal: variance 1/fan-in, biases 0."""
+    """uniform: on ±1/√fan-in, as PyTorch's nn.Linear; normal: variance 1/fan-in, biases 0."""
 
     def shapes(self, signature: Signature) -> Shapes:
-        """`hidden.I.W` (neuron, input or neuron before), `hidden.I.b`, `readout.W` (class, neuron), `readout.b`.
+        """`hidden.I.W` (neuron, input or neuron below), `hidden.I.b`, `readout.W` (class, neuron), `readout.b`.
 
         Examples
         --------
         >>> list(MLP(widths=(5, 4), biases=False).shapes(Signature(6, n_classes=3)).items())[1:]
         [('hidden.1.W', (('neuron1', 'neuron0'), (4, 5))), ('readout.W', (('class', 'neuron1'), (3, 4)))]
         """
-        n_inputs = self._first_inputs(signature)
-        sizes = [(n_inputs[0], n_inputs[1]), *zip(self._neurons(), self.widths, strict=True)]
+        dims = ["neuron"] if len(self.widths) == 1 else [f"neuron{layer}" for layer in range(len(self.widths))]
+        sizes = [self._first_inputs(signature), *zip(dims, self.widths, strict=True)]
         shapes: Shapes = {}
         for layer, ((before, n_before), (dim, width)) in enumerate(pairwise(sizes)):
             shapes[f"hidden.{layer}.W"] = ((dim, before), (width, n_before))
             if self.biases:
                 shapes[f"hidden.{layer}.b"] = ((dim,), (width,))
-        last, width = sizes[-1]
-        if signature.n_classes is None:
-            shapes["readout.W"] = ((last,), (width,))
-            return shapes | ({"readout.b": ((), ())} if self.biases else {})
-        shapes["readout.W"] = (("class", last), (signature.n_classes, width))
-        return shapes | ({"readout.b": (("class",), (signature.n_classes,))} if self.biases else {})
+        (last, width), n_classes = sizes[-1], signature.n_classes
+        classes: tuple[str, ...] = () if n_classes is None else ("class",)
+        n_outputs: tuple[int, ...] = () if n_classes is None else (n_classes,)
+        shapes["readout.W"] = ((*classes, last), (*n_outputs, width))
+        return shapes | ({"readout.b": (classes, n_outputs)} if self.biases else {})
 
     def initial(self, signature: Signature, seed: int) -> dict[str, np.ndarray]:
         """Drawn in the order of `shapes` from one stream per seed."""
@@ -70,12 +69,11 @@ class MLP(Model):
         for name, (_, shape) in shapes.items():
             if name == "embed":
                 continue
-            fan_in = shapes[name.rpartition(".")[0] + ".W"][1][-1]
+            bound = shapes[name.rpartition(".")[0] + ".W"][1][-1] ** -0.5  # 1/√fan-in
             if self.init == "normal":
-                is_bias = name.endswith(".b")
-                parameters[name] = np.zeros(shape) if is_bias else random.normal(0, fan_in**-0.5, shape)
+                parameters[name] = np.zeros(shape) if name.endswith(".b") else random.normal(0, bound, shape)
             else:
-                parameters[name] = np.asarray(random.uniform(-(fan_in**-0.5), fan_in**-0.5, shape))
+                parameters[name] = np.asarray(random.uniform(-bound, bound, shape))
         return parameters
 
     def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched) -> Any:
@@ -83,7 +81,7 @@ class MLP(Model):
         return self._through_layers(parameters, tap("hook_input", inputs), tap)
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
-        """Every hidden layer; the readout of the last is linear."""
+        """Every hidden layer; only that of the last layer has a linear readout."""
         last = len(self.widths) - 1
         return {f"hidden.{layer}.hook_post": self._layer(layer, layer == last) for layer in range(len(self.widths))}
 
@@ -113,11 +111,8 @@ class MLP(Model):
             if self.biases:
                 values = values + parameters[f"hidden.{layer}.b"]
             values = tap(f"hidden.{layer}.hook_post", self._activated(tap(f"hidden.{layer}.hook_pre", values)))
-        outputs = (
-            values @ parameters["readout.W"].mT
-            if parameters["readout.W"].ndim > 1
-            else values @ parameters["readout.W"]
-        )
+        W = parameters["readout.W"]
+        outputs = values @ (W.mT if W.ndim > 1 else W)
         return outputs + parameters["readout.b"] if self.biases else outputs
 
     def _activated(self, values: torch.Tensor) -> torch.Tensor:
@@ -132,12 +127,8 @@ class MLP(Model):
                 return values * values  # its backward pass is cheaper than that of a power
         return torch.nn.functional.gelu(values)
 
-    def _neurons(self) -> list[str]:
-        """Dimension of each layer's neurons."""
-        return ["neuron"] if len(self.widths) == 1 else [f"neuron{layer}" for layer in range(len(self.widths))]
-
     def _first_inputs(self, signature: Signature) -> tuple[str, int]:
-        """Dimension and number of what the first layer reads."""
+        """Dimension name and number of the first layer's inputs."""
         return "input", signature.n_inputs
 
 
@@ -148,14 +139,14 @@ class EmbeddedMLP(MLP):
     noise_at: ClassVar[str] = "hook_embed"
     kind: Literal["embedded_mlp"] = "embedded_mlp"  # type: ignore[assignment]
     embedding: Literal["shared", "per_slot"] = "shared"
-    """One table of embeddings for all positions, or one for each."""
+    """One embedding table for all positions, or one for each position."""
     joined: Literal["sum", "concat"] = "sum"
-    """How the positions' embeddings become the first layer's input: added up, or laid side by side."""
+    """How the positions' embeddings become the first layer's input: added, or concatenated."""
     d_embed: PositiveInt = 128
     """Length of an embedding."""
 
     def shapes(self, signature: Signature) -> Shapes:
-        """`embed` (token, embedding) or (position, token, embedding), then as `MLP` on the joined ones."""
+        """`embed` (token, embedding) or (position, token, embedding), then as `MLP` on the joined embeddings."""
         d_vocab = signature.d_vocab or 0
         dims: tuple[str, ...] = ("token", "embedding")
         shape: tuple[int, ...] = (d_vocab, self.d_embed)
@@ -175,7 +166,7 @@ class EmbeddedMLP(MLP):
         import torch
 
         table = parameters["embed"]
-        if self.embedding == "per_slot":  # as one table, in which each position has its own rows
+        if self.embedding == "per_slot":  # one table, in which each position has its own rows
             inputs = inputs + table.shape[-2] * torch.arange(inputs.shape[-1], device=inputs.device)
             table = table.flatten(-3, -2)
         embedded = torch.nn.functional.embedding(inputs, table)  # its gradient is summed in one order

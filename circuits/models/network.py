@@ -1,4 +1,4 @@
-"""A torch module over a model's named parameters, so that a checkpoint is a `torch.nn.Module` like any other."""
+"""A torch module over a model's named parameters: it makes a checkpoint an ordinary `torch.nn.Module`."""
 
 from collections.abc import Mapping
 
@@ -23,12 +23,7 @@ class Network(torch.nn.Module):
         super().__init__()
         self.model = model
         for name, values in parameters.items():
-            *folders, leaf = name.split(".")  # torch allows no dot in a name: "hidden.0.W" lies in modules
-            place: torch.nn.Module = self
-            for folder in folders:
-                if folder not in place._modules:
-                    place.add_module(folder, torch.nn.Module())
-                place = place.get_submodule(folder)
+            place, leaf = place_of(self, name)
             trained = name not in model.frozen
             place.register_parameter(leaf, torch.nn.Parameter(torch.from_numpy(np.array(values)), trained))
 
@@ -37,3 +32,13 @@ class Network(torch.nn.Module):
         parameters = dict(self.named_parameters())
         dtype = torch.long if self.model.reads == "tokens" else next(iter(parameters.values())).dtype
         return self.model.forward(parameters, inputs.to(dtype), tap)
+
+
+def place_of(module: torch.nn.Module, name: str) -> tuple[torch.nn.Module, str]:
+    """Submodule for a dotted name, created if missing, and the name's last part: torch allows no dot in a name."""
+    *folders, leaf = name.split(".")
+    for folder in folders:
+        if folder not in module._modules:
+            module.add_module(folder, torch.nn.Module())
+        module = module.get_submodule(folder)
+    return module, leaf

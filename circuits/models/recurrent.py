@@ -1,11 +1,11 @@
-"""Recurrent networks on tokens: embed each, run over the positions, read out what is known at the last one.
+"""Recurrent networks on tokens: embed each token, run over the positions, read out the last state.
 
     rnn   h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)                    (Elman 1990)
-    lstm  the gated cell of Hochreiter and Schmidhuber 1997, as `torch.nn.LSTM` has it
+    lstm  the gated cell of Hochreiter and Schmidhuber 1997, as in `torch.nn.LSTM`
 
 Ahmed 2024, chapter 5 and Table 7.2; Liu, Chi and Wu, section 2. Parameters have torch's names and its initialization:
-embeddings standard normal, everything else uniform on ±1/√hidden. Dropout sits before the readout, since torch's own
-does nothing to a single layer.
+embeddings standard normal, all others uniform on ±1/√hidden. Dropout acts before the readout, since torch's own dropout
+has no effect on a single layer.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 
 class Recurrent(Model):
-    """What rnn and lstm share."""
+    """The common base of rnn and lstm."""
 
     reads: ClassVar[Literal["numbers", "tokens"]] = "tokens"
     lockstep: ClassVar[bool] = False
     noise_at: ClassVar[str] = "hook_embed"
     n_gates: ClassVar[int]
     n_layers: LayerCount = 1
-    """Recurrent layers, one on top of the other."""
+    """Stacked recurrent layers."""
     d_embed: PositiveInt = 128
     """Length of a token's embedding."""
     hidden: PositiveInt = 128
     """Units of each layer."""
     dropout: Decay = 0.0
-    """Probability with which a unit is dropped before the readout, in training."""
+    """Probability of dropping a unit before the readout, in training."""
 
     @property
     def dropout_at(self) -> dict[str, float]:
-        """Before the readout."""
+        """The hook point before the readout, with its dropout probability."""
         return {"hook_dropped": self.dropout} if self.dropout else {}
 
     def shapes(self, signature: Signature) -> Shapes:
@@ -57,13 +57,10 @@ class Recurrent(Model):
             shapes[f"weight_ih_l{layer}"] = (("gate", below[0]), (n_rows, below[1]))
             shapes[f"weight_hh_l{layer}"] = (("gate", "unit"), (n_rows, self.hidden))
             shapes[f"bias_ih_l{layer}"] = shapes[f"bias_hh_l{layer}"] = (("gate",), (n_rows,))
-        if signature.n_classes is None:
-            return shapes | {"readout.W": (("unit",), (self.hidden,)), "readout.b": ((), ())}
         n_classes = signature.n_classes
-        return shapes | {
-            "readout.W": (("class", "unit"), (n_classes, self.hidden)),
-            "readout.b": (("class",), (n_classes,)),
-        }
+        dims: tuple[str, ...] = () if n_classes is None else ("class",)
+        shape: tuple[int, ...] = () if n_classes is None else (n_classes,)
+        return shapes | {"readout.W": ((*dims, "unit"), (*shape, self.hidden)), "readout.b": (dims, shape)}
 
     def initial(self, signature: Signature, seed: int) -> dict[str, np.ndarray]:
         """Drawn in the order of `shapes` from one stream per seed."""
@@ -75,8 +72,10 @@ class Recurrent(Model):
         }
 
     def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched) -> Any:
-        """Outputs (example,) or (example, class); hook points `hook_embed`, `hook_hidden` (both with positions), and
-        `hook_dropped`, the last position's units as the readout sees them.
+        """Outputs (example,) or (example, class).
+
+        Hook points are `hook_embed` and `hook_hidden`, with positions, and `hook_dropped`, the units at the last
+        position after dropout.
         """
         from torch.nn.functional import embedding  # its gradient is summed in one order, that of indexing is not
 
@@ -87,15 +86,14 @@ class Recurrent(Model):
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         ]
         states = tap("hook_hidden", self._run(embedded, flat))  # (example, position, unit)
-        last = tap("hook_dropped", states[:, -1])
         W = parameters["readout.W"]
-        return (last @ W.mT if W.ndim > 1 else last @ W) + parameters["readout.b"]
+        return tap("hook_dropped", states[:, -1]) @ (W.mT if W.ndim > 1 else W) + parameters["readout.b"]
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
-        """The units of the last layer at the last position, as the readout sees them: it is linear in them.
+        """The units of the last layer at the last position, on which the outputs depend linearly.
 
-        A unit's incoming weights are those of all its gates, from below and from the state before; pruning it takes it
-        from the readout, not out of the recurrence.
+        A unit's incoming weights are those of all its gates, from below and from the previous state. Pruning a unit
+        removes it from the readout, not from the recurrence.
         """
 
         def incoming(net: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """One hidden ReLU layer: f(x) = uᵀ relu(W x + b), without an output bias.
 
-Merrill et al. 2023, section 2. Initialized as PyTorch's `nn.Linear`: W and b uniform on ±1/√n, u uniform on ±1/√width.
+Merrill et al. 2023, section 2. Initialization as in PyTorch's `nn.Linear`: W and b uniform on ±1/√n, u uniform on
+±1/√width.
 """
 
 from __future__ import annotations
@@ -35,11 +36,8 @@ class Relu(Model):
         >>> Relu(width=4).shapes(Signature(n_inputs=3))["W"]
         (('neuron', 'input'), (4, 3))
         """
-        return {
-            "W": (("neuron", "input"), (self.width, signature.n_inputs)),
-            "b": (("neuron",), (self.width,)),
-            "u": (("neuron",), (self.width,)),
-        }
+        neurons = (("neuron",), (self.width,))
+        return {"W": (("neuron", "input"), (self.width, signature.n_inputs)), "b": neurons, "u": neurons}
 
     def initial(self, signature: Signature, seed: int) -> dict[str, np.ndarray]:
         """Uniform on ±1/√(fan-in), in the order W, b, u of one stream per seed."""
@@ -66,6 +64,6 @@ class Relu(Model):
         return parameters["u"][:, None]
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
-        """Its only layer, whose readout is u."""
+        """The only layer, whose readout is u."""
         layer = PrunableLayer(self.width, lambda net: (net["W"], net["b"]), lambda net: net["u"][:, None])
         return {"hook_post": layer}

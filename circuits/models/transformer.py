@@ -4,10 +4,10 @@
     x_p ← x_p + Σ_h Σ_q A^h_pq (x_q W_V^h + b_V^h) W_O^h + b_O         A^h = softmax(Q^h K^hᵀ / √d_head)
     x_p ← x_p + act(x_p W_in + b_in) W_out + b_out                      logits = x_last W_U
 
-with a LayerNorm before attention, MLP and unembedding if asked for. Nanda et al. 2023 train one layer of it without
-normalization on "x y ="; Power et al. 2022 two layers. `forward` computes what the logits at the last position need and
-nothing else: there the last layer has one query. `bridge` gives the same network as a TransformerLens bridge, with
-`run_with_cache` and all its hooks. The unembedding has no bias (there TransformerLens's b_U is zero and stays so).
+with an optional LayerNorm before attention, MLP and unembedding. Nanda et al. 2023 train one layer of it without
+normalization on "x y ="; Power et al. 2022 train two layers. `forward` computes only the values that the logits at the
+last position need, so the last layer has one query. `bridge` returns the same network as a TransformerLens bridge, with
+`run_with_cache` and all its hooks. The unembedding has no bias (TransformerLens's b_U stays zero).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 EPS = 1e-5  # of a LayerNorm, TransformerLens's default
-OUTPUTS = ("W_O", "W_out")  # what writes to the residual stream begins smaller in deep networks, as in GPT-2
+OUTPUTS = ("W_O", "W_out")  # weights into the residual stream, initialized smaller in deep networks, as in GPT-2
 
 
 class Transformer(Model):
@@ -50,19 +50,19 @@ class Transformer(Model):
     d_mlp: PositiveInt = 512
     """Hidden neurons of each MLP."""
     activation: Literal["relu", "gelu"] = "relu"
-    """Of the MLPs."""
+    """Activation function of the MLPs."""
     normalization: Literal["LN"] | None = None
-    """LN: a LayerNorm before attention, MLP and unembedding, with weight and bias; by default none."""
+    """LN: a LayerNorm with weight and bias before attention, MLP and unembedding; by default none."""
     biases: bool = True
     """Train the biases of attention, MLP and LayerNorm; otherwise they stay 0."""
     dropout: Decay = 0.0
-    """Share of each attention's and each MLP's output that is dropped in training."""
+    """Share of each attention output and each MLP output that is dropped in training."""
 
     @model_validator(mode="after")
     def _heads_fill_the_stream(self) -> Transformer:
         if self.d_head is None and self.d_model % self.n_heads:
             raise ValueError(
-                f"d_model = {self.d_model} is no multiple of n_heads = {self.n_heads}; change one, or set d_head"
+                f"d_model = {self.d_model} is not a multiple of n_heads = {self.n_heads}; change one, or set d_head"
             )
         return self
 
@@ -91,7 +91,7 @@ class Transformer(Model):
 
     @property
     def dropout_at(self) -> dict[str, float]:
-        """Hook name -> share dropped in training.
+        """Share dropped in training, by hook point.
 
         Examples
         --------
@@ -107,7 +107,7 @@ class Transformer(Model):
         Raises
         ------
         InputError
-            The task gives no tokens, or no classes.
+            The task has no tokens, or no classes.
 
         Examples
         --------
@@ -163,10 +163,10 @@ class Transformer(Model):
     ) -> torch.Tensor:
         """Logits at the last position: tokens (example, position) -> (example, class).
 
-        `tap` sees (example, position, d_model or neuron) at TransformerLens's hook_embed and, in `blocks.i`, at
+        `tap` gets (example, position, d_model or neuron) at TransformerLens's hook_embed and, in `blocks.i`, at
         hook_resid_pre, hook_attn_out, hook_resid_mid, mlp.hook_pre, mlp.hook_post, hook_mlp_out and hook_resid_post;
-        (example, head, query, key) at attn.hook_pattern. In the last layer, whose output is read at the last position
-        only, that is the only position (query) there is, but for hook_resid_pre.
+        and (example, head, query, key) at attn.hook_pattern. After hook_resid_pre, the last layer has only the last
+        position (query).
         """
         from torch.nn.functional import embedding  # its gradient is summed in one order, that of indexing is not
 
@@ -181,21 +181,19 @@ class Transformer(Model):
             written = self._attention(parameters, block, read, stream.shape[-2], tap)
             stream = tap(f"{block}.hook_resid_mid", stream + tap(f"{block}.hook_attn_out", written))
             read = self._normalized(parameters, f"{block}.ln2", stream)
-            before = tap(
-                f"{block}.mlp.hook_pre", read @ parameters[f"{block}.mlp.W_in"] + parameters[f"{block}.mlp.b_in"]
-            )
-            after = tap(f"{block}.mlp.hook_post", self.activated(before))
+            before = read @ parameters[f"{block}.mlp.W_in"] + parameters[f"{block}.mlp.b_in"]
+            after = tap(f"{block}.mlp.hook_post", self.activated(tap(f"{block}.mlp.hook_pre", before)))
             written = after @ parameters[f"{block}.mlp.W_out"] + parameters[f"{block}.mlp.b_out"]
             stream = tap(f"{block}.hook_resid_post", stream + tap(f"{block}.hook_mlp_out", written))
         return self._normalized(parameters, "ln_final", stream)[..., -1, :] @ parameters["unembed.W_U"]
 
     @property
     def can_prepare(self) -> bool:
-        """One layer without normalization."""
+        """Whether this is one layer without normalization."""
         return self.n_layers == 1 and self.normalization is None
 
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor] | None:
-        """By tables of attention: for one layer without normalization, if all sequences end on the same token."""
+        """A faster forward pass by tables of attention, for one layer without normalization and a fixed last token."""
         if not self.can_prepare:
             return None
         from circuits.models.attention_tables import forward_by_tables, tables_of
@@ -206,7 +204,7 @@ class Transformer(Model):
     def _attention(
         self, parameters: Mapping[str, torch.Tensor], block: str, read: torch.Tensor, n_queries: int, tap: Tap
     ) -> torch.Tensor:
-        """What attention writes at the last `n_queries` positions: (example, query, d_model)."""
+        """Output of attention at the last `n_queries` positions: (example, query, d_model)."""
         import torch
 
         def projected(which: str, read: torch.Tensor) -> torch.Tensor:
@@ -238,7 +236,7 @@ class Transformer(Model):
         return torch.nn.functional.layer_norm(stream, (self.d_model,), weight, bias, EPS)
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
-        """Every layer's MLP; without normalization the logits are linear in the neurons of the last."""
+        """Every layer's MLP; without normalization the logits are linear in the neurons of the last layer."""
 
         def layer(i: int) -> PrunableLayer:
             mlp = f"blocks.{i}.mlp"
@@ -263,19 +261,18 @@ class Transformer(Model):
         return parameters["unembed.W_U"]
 
     def bridge(self, parameters: Mapping[str, np.ndarray], signature: Signature) -> torch.nn.Module:
-        """A TransformerLens bridge that holds these parameters; it gives logits at every position."""
+        """A TransformerLens bridge with these parameters; its outputs are logits at every position."""
         import torch
         from transformer_lens.config import TransformerBridgeConfig
         from transformer_lens.model_bridge import TransformerBridge
 
-        if signature.d_vocab is None or signature.n_classes is None:
-            raise InputError("A transformer reads tokens and gives a logit per class; choose such a task.")
         bridge = TransformerBridge.boot_native(  # type: ignore[attr-defined]  # it is attached when imported
             TransformerBridgeConfig(
                 n_layers=self.n_layers, n_heads=self.n_heads, d_model=self.d_model, d_head=self.head_width,
                 d_mlp=self.d_mlp, act_fn=self.activation, normalization_type=self.normalization, eps=EPS,
-                n_ctx=signature.n_inputs, d_vocab=signature.d_vocab, d_vocab_out=signature.n_classes,
-                seed=0,  # what it draws is replaced; with a seed it leaves torch's global generator alone
+                n_ctx=signature.n_inputs, d_vocab=len(parameters["embed.W_E"]),
+                d_vocab_out=parameters["unembed.W_U"].shape[1],
+                seed=0,  # its draws are replaced; with a seed it does not use torch's global generator
             ),
             dtype=torch.from_numpy(np.asarray(parameters["embed.W_E"])).dtype,
         )  # fmt: skip
