@@ -299,11 +299,11 @@ def test_signatures_of_the_papers(fields, signature):
     [
         ({"p": 91, "operation": "x/y"}, "operation 'x/y' divides mod p, which needs a prime; p = 91 is not"),
         ({"p": 4, "operation": "x/y if y odd, else x-y"}, "divides mod p, which needs a prime; p = 4 is not"),
-        ({"n_summands": 3, "operation": "x*y"}, "n_summands = 3 needs operation 'x+y'; 'x*y' has two operands"),
-        ({"n_summands": 10}, "97^10 tuples cannot be numbered in 64 bits; take fewer summands"),
+        ({"n_summands": 3, "operation": "x*y"}, "n_summands = 3 needs operation 'x+y', not 'x*y'"),
+        ({"n_summands": 10}, "97^10 exceeds 2^63 - 1; take fewer summands"),
         (
             {"n_summands": 6},
-            "all 832,972,004,929 tuples are more than the 100,000,000 that can be drawn; set max_examples",
+            "all 832,972,004,929 tuples exceed the limit of 100,000,000; set max_examples",
         ),
         ({"p": 3, "train_fraction": 0.01}, "train_fraction = 0.01 of 9 examples leaves no training set"),
         ({"p": 3, "train_fraction": 0.99}, "train_fraction = 0.99 of 9 examples leaves no test set"),
@@ -312,7 +312,7 @@ def test_signatures_of_the_papers(fields, signature):
             {"encoding": "tokens", "sequence": "x ="},
             "sequence 'x =' lacks 'y'; give each of the operands x, y once",
         ),
-        ({"encoding": "tokens", "sequence": "x y y"}, "has 'y' twice; give each of the operands x, y once"),
+        ({"encoding": "tokens", "sequence": "x y y"}, "has 'y' 2 times; give each of the operands x, y once"),
         ({"encoding": "tokens", "sequence": "x y x x"}, "has 'x' 3 times; give each of the operands x, y once"),
         ({"encoding": "tokens", "sequence": "x y z"}, "has 'z', but the operands are x, y"),
         ({"encoding": "tokens", "p": 2**15, "max_examples": 9, "sequence": "x y ="}, "32769 tokens are more than"),

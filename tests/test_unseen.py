@@ -113,15 +113,15 @@ def test_too_few_unseen_inputs_are_refused_with_their_number_before_training(mak
     left = {seed: 64 - len(rows(config.task.train_data(seed)["inputs"])) for seed in config.seeds}
     worst = min(left, key=lambda seed: left[seed])
     said = (
-        "test_unseen asks for n_test = 100 different inputs outside the training set, but of the 64 inputs of n = 6 "
-        f"bits seed {worst} leaves {left[worst]}. Lower n_test to {left[worst]} or less, or n_train"
+        f"test_unseen needs n_test = 100 different inputs outside the training set, but seed {worst} leaves "
+        f"{left[worst]} of the 64 inputs of n = 6 bits. Lower n_test to {left[worst]} or less, or n_train"
     )
     with pytest.raises(circuits.InputError, match=said):
         config.replace(task__n_test=100)
     config.replace(task__n_test=left[worst])
     with pytest.raises(circuits.InputError, match=f"seed 1 leaves {left[1]}"):  # where no config was checked
         config.task.model_copy(update={"n_test": 100}).test_data(1)
-    with pytest.raises(circuits.InputError, match=r"leaves 0. Lower n_train"):
+    with pytest.raises(circuits.InputError, match=r"leaves 0 of the 64 inputs of n = 6 bits. Lower n_train"):
         config.replace(task__n_train=1000, task__n_test=1)
     words = "train --task.n 6 --task.k 2 --task.n-train 50 --task.test-unseen true --seeds 0 1 2 --dry-run"
     assert main(words.split()) == 2

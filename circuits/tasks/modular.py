@@ -1,14 +1,14 @@
-"""Modular arithmetic: the answer to x ∘ y (mod p), learned from a part of its table.
+"""Modular arithmetic: the result of x ∘ y (mod p), learned from a part of the operation's table.
 
-The operations on residues x, y in 0..p-1 are those of Power et al. 2022 (`operations`); Liu, Chi, Wu, section 4, add K
-summands, (x1 + … + xK) mod p. The p^K tuples are numbered, put in random order per seed, and the first `train_fraction`
-of them is the training set, the rest the test set. With `max_examples` only that many tuples are drawn, in memory that
-grows with their number, not with p^K.
+The operations on residues x, y in 0..p-1 are those of Power et al. 2022 (`operations`). Liu, Chi, Wu, section 4, add K
+summands, (x1 + … + xK) mod p. Each seed puts the p^K tuples in a random order; the first `train_fraction` of them is
+the training set, the rest the test set. With `max_examples` only that many tuples are drawn, in memory proportional to
+their number, not to p^K.
 
 A network that has memorized x + y can answer y + x by commuting it. Merrill et al. 2023, Fig. 4, draw the share of test
-examples that this solves: `commuted` marks them. For a sum of two, a test pair x ≠ y has its swap in the training set
-with probability train_size / (p² - 1), about train_fraction, and a pair (x, x) never has. A tuple of K different
-summands has K! - 1 other orders: four summands are nearly always solved by commuting.
+examples that this solves; `commuted` marks them. For a sum of two, the training set has the swap of a test pair x ≠ y
+with probability train_size / (p² - 1), about train_fraction, and never that of a pair (x, x). A tuple of K different
+summands has K! - 1 other orders, so commuting solves nearly every sum of four.
 """
 
 from __future__ import annotations
@@ -26,22 +26,20 @@ from circuits.interfaces import Signature, Task
 from circuits.randomness import generator
 from circuits.tasks.operations import VALUES, Operation, is_prime
 
-MOST_EXAMPLES = 10**8  # drawn at once: their numbers alone are 0.8 GB
+MOST_EXAMPLES = 10**8  # drawn at once; their int64 numbers alone take 0.8 GB
 MOST_TOKENS = 2**15  # int16
 LETTERS = ("x", "y", "z", "w")
 
 
 def distinct(random: np.random.Generator, n_numbers: int, n_drawn: int) -> Int[np.ndarray, " drawn"]:
-    """Different numbers out of 0..n_numbers-1, uniform and in random order, in memory of order n_drawn.
+    """Distinct numbers out of 0..n_numbers-1, uniform and in random order, in memory of order n_drawn.
 
-    Few of many are the first n_drawn different ones of a sequence of independent draws.
+    If n_numbers > 4 n_drawn, these are the first n_drawn distinct numbers of a sequence of independent draws.
 
     Parameters
     ----------
-    n_numbers
-        1..2^63 - 1.
-    n_drawn
-        0..n_numbers.
+    n_numbers, n_drawn
+        1..2^63 - 1, and 0..n_numbers.
 
     Examples
     --------
@@ -53,8 +51,7 @@ def distinct(random: np.random.Generator, n_numbers: int, n_drawn: int) -> Int[n
     drawn = np.empty(0, np.int64)
     while len(drawn) < n_drawn:
         drawn = np.concatenate([drawn, random.integers(0, n_numbers, n_drawn - len(drawn))])
-        first = np.unique(drawn, return_index=True)[1]
-        drawn = drawn[np.sort(first)]
+        drawn = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
     return drawn
 
 
@@ -63,39 +60,33 @@ class Modular(Task):
 
     kind: Literal["modular"] = "modular"
     p: Annotated[int, Field(ge=2, le=MOST_TOKENS)] = 97
-    """Modulus; the operands are 0..p-1, the results p classes. Any p; division needs a prime."""
+    """Modulus: operands are 0..p-1, results are p classes. Division needs a prime."""
     operation: Operation = "x+y"
-    """What is computed mod p: an operation of Power et al. 2022, appendix A.1, or x*y."""
+    """Operation mod p: one of Power et al. 2022, appendix A.1, or x*y."""
     n_summands: Annotated[int, Field(ge=2, le=64)] = 2
-    """Operands K; more than 2 only with x+y."""
+    """Number of operands K; more than 2 only with x+y."""
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Share of the examples that is the training set, rounded to whole examples; the rest is the test set."""
+    """Share of the examples in the training set, rounded to whole examples; the rest is the test set."""
     max_examples: Annotated[int, Field(ge=2, le=MOST_EXAMPLES)] | None = None
-    """Training and test examples together, drawn from the p^K tuples if there are more; by default all."""
+    """Number of training and test examples together, if fewer than the p^K tuples; by default all tuples."""
     encoding: Literal["one-hot", "tokens"] = "one-hot"
     """one-hot: K p numbers 0 or 1, operand after operand. tokens: a sequence of whole numbers."""
     sequence: str | None = None
     """Words of a token input, such as "<sos> x + y mod =": the operands x, y, z, w (x1, x2, ... if more than 4), and
-    fixed words, which get the tokens p, p + 1, ... in order of first appearance. By default the operands alone."""
+    fixed words, which get the tokens p, p + 1, ... in order of first appearance. By default only the operands."""
     split_seed: NonNegativeInt | None = None
-    """Draw the examples and their split from this seed for all networks; by default from each network's own."""
+    """Seed of the examples and their split, for all networks; by default each network's own seed."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Modular:
         if "/" in self.operation and not is_prime(self.p):
             raise ValueError(f"operation '{self.operation}' divides mod p, which needs a prime; p = {self.p} is not")
         if self.n_summands > 2 and self.operation != "x+y":
-            raise ValueError(
-                f"n_summands = {self.n_summands} needs operation 'x+y'; '{self.operation}' has two operands"
-            )
+            raise ValueError(f"n_summands = {self.n_summands} needs operation 'x+y', not '{self.operation}'")
         if self.n_tuples >= 2**63:
-            raise ValueError(
-                f"p^n_summands = {self.p}^{self.n_summands} tuples cannot be numbered in 64 bits; take fewer summands"
-            )
+            raise ValueError(f"p^n_summands = {self.p}^{self.n_summands} exceeds 2^63 - 1; take fewer summands")
         if self.n_examples > MOST_EXAMPLES:
-            raise ValueError(
-                f"all {self.n_tuples:,} tuples are more than the {MOST_EXAMPLES:,} that can be drawn; set max_examples"
-            )
+            raise ValueError(f"all {self.n_tuples:,} tuples exceed the limit of {MOST_EXAMPLES:,}; set max_examples")
         if not 0 < self.train_size < self.n_examples:
             part = "test" if self.train_size else "training"
             raise ValueError(
@@ -113,8 +104,7 @@ class Modular(Task):
         shown = f"sequence '{self.sequence}'"
         for name in self.operands:
             if counts[name] != 1:
-                times = "twice" if counts[name] == 2 else f"{counts[name]} times"
-                has = f"has '{name}' {times}" if counts[name] else f"lacks '{name}'"
+                has = f"has '{name}' {counts[name]} times" if counts[name] else f"lacks '{name}'"
                 raise ValueError(f"{shown} {has}; give each of the operands {', '.join(self.operands)} once")
         foreign = [name for name in LETTERS if counts[name] and name not in self.operands]
         if foreign:
@@ -150,12 +140,12 @@ class Modular(Task):
 
     @property
     def test_is_shared(self) -> bool:
-        """False: each seed tests on the part of its table that it does not train on."""
+        """False: each seed's test set is the rest of the table after its own training set."""
         return False
 
     @property
     def operands(self) -> tuple[str, ...]:
-        """Names of the operands: the first of x, y, z, w; x1, x2, … if there are more than four.
+        """Names of the operands: x, y, z, w; or x1, x2, … for more than four.
 
         Examples
         --------
@@ -173,7 +163,7 @@ class Modular(Task):
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        """What each token stands for: 0..p-1, then the fixed words.
+        """Text of each token: 0..p-1, then the fixed words.
 
         Examples
         --------
@@ -185,13 +175,13 @@ class Modular(Task):
 
     @property
     def signature(self) -> Signature:
-        """What a network of this task takes and gives."""
+        """Number of inputs, classes and tokens of a network for this task."""
         if self.encoding == "one-hot":
             return Signature(self.n_summands * self.p, self.p)
         return Signature(len(self.words), self.p, len(self.vocabulary))
 
     def train_data(self, seed: int) -> dict[str, np.ndarray]:
-        """One seed's training set, in the order in which it was drawn.
+        """One seed's training set, in the order of the draws.
 
         Returns
         -------
@@ -205,15 +195,13 @@ class Modular(Task):
 
         Returns
         -------
-        `inputs` and `targets` as of `train_data`; `commuted` (example,) bool, see `commuted`.
+        `inputs` and `targets` as in `train_data`; `commuted` (example,) bool, see `commuted`.
         """
-        tuples = self._tuples(seed, slice(self.train_size, None))
-        train = self._tuples(seed, slice(self.train_size))
-        commuted = self.commuted(tuples, train)
-        return {"inputs": self.encode(tuples), "targets": self.results(tuples), "commuted": commuted}
+        test, train = (self._tuples(seed, part) for part in (slice(self.train_size, None), slice(self.train_size)))
+        return {"inputs": self.encode(test), "targets": self.results(test), "commuted": self.commuted(test, train)}
 
     def commuted_share(self, seed: int) -> float:
-        """Share of one seed's test examples that commuting and looking up in its training set solves, in 0..1.
+        """Share of one seed's test examples that can be looked up in its training set by commuting, in 0..1.
 
         References
         ----------
@@ -225,12 +213,12 @@ class Modular(Task):
     def commuted(
         self, test: Int[np.ndarray, "example operand"], train: Int[np.ndarray, "train_example operand"]
     ) -> Bool[np.ndarray, " example"]:
-        """Which test tuples have, reordered, the same result and a place among the training tuples.
+        """Mask of the test tuples with a reordering that has the same result and is a training tuple.
 
         Parameters
         ----------
         test, train
-            Operands, in 0..p-1.
+            Operands in 0..p-1.
 
         Examples
         --------
@@ -279,7 +267,7 @@ class Modular(Task):
         return inputs
 
     def decode(self, inputs: Int[np.ndarray, "example input"]) -> Int16[np.ndarray, "example operand"]:
-        """The operands in inputs, x in the first column; undoes `encode`.
+        """The operands of inputs, x in the first column; the inverse of `encode`.
 
         Examples
         --------
@@ -299,10 +287,10 @@ class Modular(Task):
         return [self.words.index(name) for name in self.operands]
 
     def _tuples(self, seed: int, part: slice) -> Int16[np.ndarray, "example operand"]:
-        """Operands of a part of the examples of a seed."""
+        """Operands of a part of a seed's examples."""
         random = generator("split", seed if self.split_seed is None else self.split_seed)
         numbers = distinct(random, self.n_tuples, self.n_examples)[part]
-        least = 1 if self.operation == "x/y" else 0  # of the last operand
+        least = 1 if self.operation == "x/y" else 0  # smallest value of the last operand
         tuples = np.empty((len(numbers), self.n_summands), np.int16)
         numbers, tuples[:, -1] = np.divmod(numbers, self.p - least)
         tuples[:, -1] += least
@@ -311,7 +299,7 @@ class Modular(Task):
         return tuples
 
     def _unordered(self, tuples: Int[np.ndarray, "example operand"]) -> Int[np.ndarray, " example"]:
-        """A number that two tuples share exactly if they are reorderings of each other with the same result."""
+        """Numbers that are equal for two tuples exactly if these are reorderings of each other with the same result."""
         keys = np.zeros(len(tuples), np.int64)
         for column in np.sort(tuples, axis=1).T:
             keys = keys * self.p + column

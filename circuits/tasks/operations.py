@@ -1,7 +1,7 @@
 """Operations on two residues mod p: those of Power et al. 2022, appendix A.1, and x*y, which their released code adds.
 
-x/y is the q with q y = x (mod p). It needs a prime p, and y ≠ 0; in the mixed operation an even y is subtracted, 0 too,
-so every y is allowed.
+x/y is the q with q y = x (mod p). It needs a prime p, and y ≠ 0. The mixed operation subtracts an even y, such as 0, so
+it allows every y.
 """
 
 from __future__ import annotations
@@ -14,17 +14,9 @@ import numpy as np
 from jaxtyping import Int
 
 Operation = Literal[
-    "x+y",
-    "x-y",
-    "x*y",
-    "x/y",
-    "x/y if y odd, else x-y",
-    "x^2+y^2",
-    "x^2+x*y+y^2",
-    "x^2+x*y+y^2+x",
-    "x^3+x*y",
-    "x^3+x*y^2+y",
-]
+    "x+y", "x-y", "x*y", "x/y", "x/y if y odd, else x-y",
+    "x^2+y^2", "x^2+x*y+y^2", "x^2+x*y+y^2+x", "x^3+x*y", "x^3+x*y^2+y",
+]  # fmt: skip
 
 
 def is_prime(number: int) -> bool:
@@ -39,7 +31,7 @@ def is_prime(number: int) -> bool:
 
 
 def quotient(x: Int[np.ndarray, " example"], y: Int[np.ndarray, " example"], p: int) -> Int[np.ndarray, " example"]:
-    """The q in 0..p-1 with q y = x (mod p), p prime; meaningless where y = 0.
+    """The q in 0..p-1 with q y = x (mod p), for prime p; undefined where y = 0.
 
     Examples
     --------
@@ -50,7 +42,7 @@ def quotient(x: Int[np.ndarray, " example"], y: Int[np.ndarray, " example"], p: 
     return x * inverses[y] % p
 
 
-VALUES: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = {  # of int64 x and y, still to be taken mod p
+VALUES: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = {  # of int64 x and y, before reduction mod p
     "x+y": lambda x, y, p: x + y,
     "x-y": lambda x, y, p: x - y,
     "x*y": lambda x, y, p: x * y,

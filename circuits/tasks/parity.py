@@ -1,12 +1,12 @@
 """Sparse parity: y = Π_{i ∈ S} x_i for x uniform on {-1, 1}^n and a hidden set S of k indices.
 
-Barak et al. 2022; Merrill et al. 2023, section 2. The training set is drawn per seed, the test set once for all seeds:
-in a small cube it repeats training inputs, unless `test_unseen` leaves those out, seed by seed. A share of the training
-targets can be flipped (Fuangkawinsombut 2024, section 3.2), or each with a probability, as Fuangkawinsombut and
-Somsirivattana 2023 say it; never of the test targets.
+Barak et al. 2022; Merrill et al. 2023, section 2. Each seed draws its training set, and all seeds share one test set.
+For small n the test set repeats training inputs, unless `test_unseen` excludes those of each seed. A share of the
+training targets can be flipped (Fuangkawinsombut 2024, section 3.2), or each target with a probability
+(Fuangkawinsombut and Somsirivattana 2023). Test targets are never flipped.
 
-Examples come from this package's counter-based generator or, to have exactly the data of a paper, from Python's
-`random` as in its code: `random.seed(s)`, then `random.choice([-1, 1])` row by row, with
+Examples come from this package's counter-based generator. To reproduce the exact data of a paper, they come from
+Python's `random` as in its code: `random.seed(s)`, then `random.choice([-1, 1])` row by row, with
 
     merrill-code    s = 17 · seed for training, 2001 for testing    (parity.py of Merrill et al.)
     thesis-code     s = seed for training, 2023 for testing         (appendix B of the thesis)
@@ -28,8 +28,8 @@ from circuits.seen import n_different, seen_inputs
 from circuits.tasks.signs import SignTask
 
 TEST_SEED = {"counter": 0, "merrill-code": 2001, "thesis-code": 2023}
-LISTED = 4  # all inputs are listed where they are at most so many times those that are drawn; else few are rejected
-MOST_CHECKED = 10**7  # input bits that are drawn to check a config; beyond, drawing the data checks it
+LISTED = 4  # all 2^n inputs are listed if they are at most this many times the drawn ones; otherwise few are rejected
+MOST_CHECKED = 10**7  # input bits drawn to check a config; larger data are checked when they are drawn
 
 
 class Parity(SignTask):
@@ -43,15 +43,15 @@ class Parity(SignTask):
     support_seed: NonNegativeInt | None = None
     """Draw the relevant bits from this seed instead."""
     test_unseen: bool = False
-    """Draw each seed's test set from the inputs that are not in its training set, without repetition."""
+    """Draw each seed's test set from the inputs outside its training set, without repetition."""
     draw: Literal["counter", "merrill-code", "thesis-code"] = "counter"
-    """How examples are drawn: this package's generator, or Python's random as in the code of a paper."""
+    """Source of examples: this package's generator, or Python's random as in the code of a paper."""
     test_seed: NonNegativeInt | None = None
-    """Which test set; by default 0, with merrill-code 2001, with thesis-code 2023, as those codes have it."""
+    """Seed of the test set; by default 0, with merrill-code 2001, with thesis-code 2023, as in those codes."""
     flip_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the training targets that is flipped."""
+    """Share of the training targets that are flipped."""
     flip_rule: Literal["exact", "independent"] = "exact"
-    """exact: that share, rounded to whole examples. independent: each example with that probability."""
+    """exact: flip that share, rounded to whole examples. independent: flip each example with that probability."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Parity:
@@ -73,7 +73,7 @@ class Parity(SignTask):
 
     @property
     def marks(self) -> dict[str, str]:
-        """Flipped and clean examples, where there are flips."""
+        """The mark of flipped examples and the name of the others, if targets are flipped."""
         return {"flipped": "clean"} if self.flip_fraction else {}
 
     @property
@@ -94,7 +94,7 @@ class Parity(SignTask):
 
     @property
     def parity_bits(self) -> tuple[int, ...]:
-        """The relevant bits: their product is the target, flipped training targets aside."""
+        """The relevant bits: their product is the target, except for flipped training targets."""
         return self.relevant_bits
 
     def train_data(self, seed: int) -> dict[str, np.ndarray]:
@@ -102,8 +102,8 @@ class Parity(SignTask):
 
         Returns
         -------
-        `inputs` (example, input) int8 in {-1, 1}; `targets` (example,) int8 in {-1, 1}, flips applied; `flipped`
-        (example,) bool, where the target is not the parity.
+        `inputs` (example, input) int8 in {-1, 1}; `targets` (example,) int8 in {-1, 1}, after flips; `flipped`
+        (example,) bool, True where the target is not the parity.
         """
         random = generator("train", seed)
         inputs = self._source(random, 17 * seed if self.draw == "merrill-code" else seed)(self.n_train)
@@ -114,13 +114,13 @@ class Parity(SignTask):
     def test_data(self, seed: int = 0) -> dict[str, np.ndarray]:
         """The test set: `inputs` (example, input), `targets` (example,), int8 in {-1, 1}.
 
-        It is the same for all seeds. With `test_unseen` all seeds share a sequence of different inputs, and each takes
-        the first `n_test` that are not in its training set: those of the plain test set, where none is to be left out.
+        It is the same for all seeds. With `test_unseen` all seeds share a sequence of distinct inputs, and each takes
+        the first `n_test` outside its training set.
 
         Raises
         ------
         InputError
-            `test_unseen`, and fewer than `n_test` inputs are left.
+            `test_unseen` is set, and fewer than `n_test` inputs are outside the training set.
         """
         drawn = TEST_SEED[self.draw] if self.test_seed is None else self.test_seed
         draw = self._source(generator("test", drawn), drawn)
@@ -134,24 +134,23 @@ class Parity(SignTask):
             raise self._too_few(*short)
 
     def too_few_unseen(self, seeds: Sequence[int]) -> tuple[int, int] | None:
-        """The seed that leaves fewest inputs outside its training set, and how many; None if `n_test` or more.
+        """The seed with the fewest inputs outside its training set, and their number, if fewer than `n_test`.
 
-        Also None where the training sets are too large to be counted.
+        None if there are `n_test` or more, or if the training sets are too large to be counted.
 
         Examples
         --------
         >>> Parity(n=4, k=2, n_train=200, n_test=10).too_few_unseen([0, 1]), Parity().too_few_unseen([0])
         ((0, 0), None)
         """
-        surely = 2**self.n - self.n_train >= self.n_test
-        if surely or len(seeds) * self.n_train * self.n > MOST_CHECKED:
+        if 2**self.n - self.n_train >= self.n_test or len(seeds) * self.n_train * self.n > MOST_CHECKED:
             return None
         left = {seed: 2**self.n - n_different(self.train_data(seed)["inputs"]) for seed in seeds}
         seed = min(left, key=lambda seed: left[seed])
         return (seed, left[seed]) if left[seed] < self.n_test else None
 
     def target(self, inputs: np.ndarray) -> np.ndarray:
-        """`parity`, which is what this task asks for."""
+        """The target of this task: `parity`."""
         return self.parity(inputs)
 
     def parity(self, inputs: np.ndarray) -> np.ndarray:
@@ -172,7 +171,7 @@ class Parity(SignTask):
         return flipped
 
     def _source(self, random: np.random.Generator, python_seed: int) -> Callable[[int], np.ndarray]:
-        """A function that draws so many further inputs, (example, input) int8 in {-1, 1}."""
+        """Function that draws the next n_examples inputs, (example, input) int8 in {-1, 1}."""
         choice = Random(python_seed).choice
 
         def draw(n_examples: int) -> np.ndarray:
@@ -184,7 +183,7 @@ class Parity(SignTask):
         return draw
 
     def _unseen(self, seed: int, test_seed: int, draw: Callable[[int], np.ndarray]) -> np.ndarray:
-        """The first `n_test` different inputs of the test seed's sequence that are not in a seed's training set."""
+        """The first `n_test` distinct inputs of the test seed's sequence outside a seed's training set."""
         train = self.train_data(seed)["inputs"]
         if 2**self.n <= LISTED * (self.n_train + self.n_test):
             order = generator("test unseen", test_seed).permutation(2**self.n)
@@ -203,6 +202,6 @@ class Parity(SignTask):
     def _too_few(self, seed: int, left: int) -> InputError:
         lower = f"n_test to {left} or less, or n_train" if left else "n_train"
         return InputError(
-            f"test_unseen asks for n_test = {self.n_test} different inputs outside the training set, but of the "
-            f"{2**self.n} inputs of n = {self.n} bits seed {seed} leaves {left}. Lower {lower}."
+            f"test_unseen needs n_test = {self.n_test} different inputs outside the training set, but seed {seed} "
+            f"leaves {left} of the {2**self.n} inputs of n = {self.n} bits. Lower {lower}."
         )

@@ -1,4 +1,4 @@
-"""Tasks on n signs, -1 or 1: what all of them share, so that a new one says only what the target of an input is."""
+"""The common base of tasks on n signs, -1 or 1: a new one defines only the target of an input."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from circuits.randomness import generator
 
 
 class SignTask(Task):
-    """A sign for each input of n signs. The training set is drawn for each seed, the test set once for all of them."""
+    """A task whose target is a sign. Each seed draws its training set; all seeds share one test set."""
 
     inputs_are_signs: ClassVar[bool] = True
     n: PositiveInt = 40
-    """Signs, or bits, of an input."""
+    """Number of signs, or bits, of an input."""
     n_train: PositiveInt = 1000
-    """Training examples of each seed."""
+    """Number of training examples of each seed."""
     n_test: PositiveInt = 100
-    """Test examples."""
+    """Number of test examples."""
 
     @abstractmethod
     def target(self, inputs: np.ndarray) -> np.ndarray:
@@ -29,17 +29,17 @@ class SignTask(Task):
 
     @property
     def train_size(self) -> int:
-        """Training examples of each seed."""
+        """Number of training examples of each seed."""
         return self.n_train
 
     @property
     def test_size(self) -> int:
-        """Test examples."""
+        """Number of test examples."""
         return self.n_test
 
     @property
     def signature(self) -> Signature:
-        """N numbers in, one number out."""
+        """N input numbers and one output."""
         return Signature(self.n)
 
     def train_data(self, seed: int) -> dict[str, np.ndarray]:
@@ -47,7 +47,7 @@ class SignTask(Task):
         return self._drawn(generator("train", seed), self.n_train)
 
     def test_data(self, seed: int = 0) -> dict[str, np.ndarray]:
-        """The test set, the same for all seeds, as `train_data` gives it."""
+        """The test set, the same for all seeds: arrays as in `train_data`."""
         return self._drawn(generator("test", 0), self.n_test)
 
     def _drawn(self, random: np.random.Generator, n_examples: int) -> dict[str, np.ndarray]:
@@ -55,5 +55,5 @@ class SignTask(Task):
         return {"inputs": inputs, "targets": self.target(inputs)}
 
     def signs(self, random: np.random.Generator, n_examples: int) -> np.ndarray:
-        """So many inputs, uniform on {-1, 1}^n: (example, input) int8."""
+        """Inputs drawn uniformly from {-1, 1}^n: (example, input) int8."""
         return (2 * random.integers(0, 2, (n_examples, self.n), dtype=np.int8) - 1).astype(np.int8)
