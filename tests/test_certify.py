@@ -15,12 +15,13 @@ from scipy.stats import binomtest
 from circuits import InputError
 from circuits.constructions.certifying import branching
 from circuits.constructions.certifying import certify as certifying
+from circuits.constructions.certifying.binomial import share_intervals
 from circuits.constructions.certifying.certificate import what_would_decide
 from circuits.constructions.certifying.certify import certify, float64_output
 from circuits.constructions.certifying.exact_outputs import exact_outputs
-from circuits.constructions.certifying.failures import clopper_pearson, failure_rate
+from circuits.constructions.certifying.failures import failure_rate
 from circuits.constructions.certifying.flips import fewest_flips
-from circuits.constructions.certifying.interval import interval_bounds, linear_bounds, quick_bounds
+from circuits.constructions.certifying.interval import interval_bounds, quick_bounds
 from circuits.constructions.certifying.least_margin import Least, least, lowered
 from circuits.constructions.certifying.milp import TOLERANCE
 from circuits.constructions.certifying.restriction import restriction, unit_scale
@@ -129,7 +130,7 @@ def test_no_input_is_below_the_instant_bounds_and_the_relaxed_margin(case):
     W, b, u, support = case
     net = unit_scale(W, b, u)
     inputs, margins = all_margins(W, b, u, support)
-    bounds = interval_bounds(W, b, u, support), linear_bounds(W, b, u, support)
+    bounds = interval_bounds(W, b, u, support), net.scale * quick_bounds(net, support)[0]
     half = np.arange(len(u)) % 2 == 0
     for at, pattern in enumerate(patterns(len(support))):
         here = np.flatnonzero((inputs[:, list(support)] == pattern).all(axis=1))
@@ -377,11 +378,11 @@ def test_a_method_that_cannot_be_is_refused_in_one_line_that_says_what_to_do():
     random = np.random.default_rng(0)
     W, b, u = random.standard_normal((32, 50)), random.standard_normal(32), -np.abs(random.standard_normal(32))
     with pytest.raises(
-        InputError, match=r"lists the 2\^32 on/off states of 32 unstable neurons, 1\.5\de\+03 GiB; at"
+        InputError, match=r"lists the 2\^32 on/off states of 32 unstable neurons, 1\.5\de\+03 GiB; the"
     ) as said:
         least(restriction(unit_scale(W, b, u), [0], np.array([1], np.int8)), 0.0, 60.0, "states")
     assert "Leave `method` out" in str(said.value)
-    with pytest.raises(InputError, match=r"method='inputs' would evaluate 2\^50 inputs; at most 2\^36 are\. Leave"):
+    with pytest.raises(InputError, match=r"method='inputs' would evaluate 2\^50 inputs; the limit is 2\^36\. Leave"):
         certify(W, b, u, [0], method="inputs")
 
 
@@ -409,7 +410,8 @@ def test_without_time_the_instant_bounds_are_what_is_left():
     W, b, u = random.standard_normal((30, 40)), random.standard_normal(30), random.standard_normal(30)
     proof = certify(W, b, u, [0, 1], time_limit=0.0)
     assert not proof.exact
-    assert (proof.pattern_lower >= np.maximum(interval_bounds(W, b, u, [0, 1]), linear_bounds(W, b, u, [0, 1]))).all()
+    net = unit_scale(W, b, u)
+    assert (proof.pattern_lower >= net.scale * quick_bounds(net, [0, 1])[0]).all()
     assert (proof.pattern_lower <= proof.pattern_margin).all()
 
 
@@ -524,7 +526,7 @@ def test_the_failure_rate_is_that_of_all_inputs():
 @pytest.mark.parametrize(("successes", "trials"), [(0, 50), (1, 50), (17, 50), (50, 50)])
 def test_the_interval_is_scipys(successes, trials):
     expected = binomtest(successes, trials).proportion_ci(0.95, method="exact")
-    assert clopper_pearson(successes, trials) == pytest.approx((expected.low, expected.high))
+    assert share_intervals(np.array(successes), np.array(trials)) == pytest.approx((expected.low, expected.high))
 
 
 # ---- errors ----

@@ -143,10 +143,10 @@ def test_the_flips_are_of_the_test_inputs_and_an_output_of_zero_is_no_sign():
 )
 def test_a_share_has_the_digits_that_its_interval_needs(n_failures, said):
     from circuits.cli.certified import _in_proportion
-    from circuits.constructions.certifying.binomial import clopper_pearson
+    from circuits.constructions.certifying.binomial import share_intervals
     from circuits.constructions.certifying.failures import FailureRate
 
-    interval = clopper_pearson(n_failures, 10**6, 0.95)
+    interval = share_intervals(np.array(n_failures), np.array(10**6), 0.95).tolist()
     assert said in _in_proportion(FailureRate(n_failures, 10**6, *interval))
 
 

@@ -120,7 +120,7 @@ def test_json_has_the_whole_verification(name, answer):
 def test_a_run_is_said_to_be_restricted_to_its_relevant_bits(answer, grokked_path):
     _, out, _ = answer(grokked_path, "--checkpoint", 0)
     assert "Relevant bits: 0 1. The other 38 inputs are held at 0, their mean: this is about the network" in out
-    assert "restricted to its 2 relevant bits, and proves nothing for the 2^40 inputs it has." in out
+    assert "restricted to its 2 relevant bits, and proves nothing for the 2^40 inputs of the network." in out
 
 
 def test_a_constructed_run_holds_for_all_inputs(answer, tmp_path):

@@ -449,6 +449,9 @@ def test_a_run_that_has_no_hidden_layer_cannot_be_verified(tmp_path, make_config
     circuits.train(make_config(model__kind="linear", epochs=1), tmp_path / "linear.h5", progress=False).close()
     with (
         circuits.open(tmp_path / "linear.h5") as run,
-        pytest.raises(circuits.InputError, match=r"linear\.h5 holds a 'linear' model\. To be verified it needs"),
+        pytest.raises(
+            circuits.InputError,
+            match=r"linear\.h5 holds a 'linear' model\. Only 'relu', uᵀ relu\(W x \+ b\), can be verified",
+        ),
     ):
         verify_run(run)

@@ -1,1 +1,1 @@
-"""Networks written by hand: constructions from the papers and from theorems, and their catalog."""
+"""Hand-built networks, from the papers and from theorems, and their catalog."""

@@ -1,7 +1,7 @@
-"""A construction by its name: the table `CONSTRUCTIONS` of the registry, one line each.
+"""A construction by its name, from the table `CONSTRUCTIONS` of the registry.
 
-A construction is a function that returns a `Construction` of parity, or a `ModularAddition`; what it takes is read from
-its signature.
+Each entry is a function that returns a `Construction` of parity, or a `ModularAddition`. Its signature names its
+options.
 """
 
 from inspect import Parameter, signature
@@ -20,21 +20,21 @@ NEEDED = {
 
 
 def build(name: str, k: int | None = None, **options: Any) -> Construction | ModularAddition:
-    """The construction called `name`; hyphens are read as underscores.
+    """The construction called `name`; a hyphen counts as an underscore.
 
     Parameters
     ----------
     name
-        As `circuits construct --help` lists it.
+        A name that `circuits construct --help` lists.
     k
-        Relevant bits of parity; may be left out where there is only one possible.
+        Number of relevant bits of a parity; optional if the construction has a fixed k.
     options
-        What else the construction takes, such as `p` and `frequencies`; None is as if left out.
+        Further options of the construction, such as `p` and `frequencies`; None means not given.
 
     Raises
     ------
     InputError
-        There is no such construction, or it does not take this k or these options.
+        No construction has this name, or it does not take this k or these options.
 
     Examples
     --------
@@ -45,18 +45,18 @@ def build(name: str, k: int | None = None, **options: Any) -> Construction | Mod
     """
     name = name.replace("-", "_")
     make = lookup(CONSTRUCTIONS, name, "construction").load()
-    taken = signature(make).parameters
+    parameters = signature(make).parameters
     given = {option: value for option, value in options.items() if value is not None}
     for option in given:
-        if option not in taken:
+        if option not in parameters:
             raise InputError(f"{name} takes no {option}. {_takers(option)}")
-    if k is not None and "k" in taken:
+    if k is not None and "k" in parameters:
         given["k"] = k
-    for option, parameter in taken.items():
+    for option, parameter in parameters.items():
         if parameter.default is Parameter.empty and option not in given:
             raise InputError(f"{name} needs {NEEDED[option]}.")
     network: Construction | ModularAddition = make(**given)
-    if k is not None and "k" not in taken:
+    if k is not None and "k" not in parameters:
         if isinstance(network, ModularAddition):
             raise InputError(f"{name} takes no k. {_takers('k')}")
         if k != network.k:

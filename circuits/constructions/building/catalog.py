@@ -1,4 +1,4 @@
-"""What a circuit on k bits is compared with: every construction of the registry's table for the parity of k bits."""
+"""Constructions to compare a circuit on k bits with: all those of the registry for the parity of k bits."""
 
 from inspect import signature
 
@@ -8,7 +8,7 @@ from circuits.registry import CONSTRUCTIONS, about
 
 
 def known(k: int) -> dict[str, Construction]:
-    """Every registered construction on k bits, by name, in the table's order; those for other k are left out.
+    """Every registered construction of the parity of k bits, by name, in the order of the registry.
 
     Examples
     --------
@@ -20,7 +20,7 @@ def known(k: int) -> dict[str, Construction]:
         make = entry.load()
         try:
             construction = make(k=k) if "k" in signature(make).parameters else make()
-        except InputError:  # not built for so many bits
+        except InputError:  # not defined for this k
             continue
         if construction.k == k:
             constructions[name] = construction

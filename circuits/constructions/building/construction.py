@@ -1,7 +1,7 @@
 """A hand-built network f(x) = uᵀ relu(W x + b) on k relevant bits, with rational weights.
 
-Rational, so that it can be checked in exact arithmetic; placed on any `support` of n inputs it becomes the parameters
-W, b, u of a run, with zero weight on every other bit.
+Rational weights allow checks in exact arithmetic. Placed on a `support` among n inputs, the network becomes the
+parameters W, b, u of a run, with weight 0 on every other bit.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ class Construction:
     Attributes
     ----------
     name
-        As `circuits construct` knows it.
+        Its name in `circuits construct`.
     W, b, u
-        (neuron, k) rows, (neuron,), (neuron,): exact rationals.
+        (neuron, k), (neuron,), (neuron,): exact rationals.
     source
-        Where it is from.
+        Paper and proposition.
     printed
-        The condition under which the source says that each neuron fires, as clauses of `x0 = -1`, if it says so.
+        Firing condition of each neuron as the source prints it, in clauses of `x0 = -1`; empty if it prints none.
 
     Examples
     --------
@@ -44,16 +44,16 @@ class Construction:
 
     @property
     def k(self) -> int:
-        """Relevant bits."""
+        """Number of relevant bits."""
         return len(self.W[0])
 
     @property
     def n_neurons(self) -> int:
-        """Hidden neurons."""
+        """Number of hidden neurons."""
         return len(self.W)
 
     def arrays(self, n: int | None = None, support: Sequence[int] | None = None) -> dict[str, np.ndarray]:
-        """W (neuron, n), b (neuron,), u (neuron,) in float64, the relevant bits at `support`; by default the first k.
+        """W (neuron, n), b (neuron,), u (neuron,) in float64, with the relevant bits at `support`: by default 0..k-1.
 
         Examples
         --------
@@ -61,9 +61,9 @@ class Construction:
         array([[0., 1., 0.]])
         """
         n = self.k if n is None else n
-        where = list(range(self.k) if support is None else support)
-        if len(set(where)) != self.k or not all(0 <= bit < n for bit in where):
-            raise ValueError(f"support {where} must name k = {self.k} different bits of 0..{n - 1}")
+        bits = list(range(self.k) if support is None else support)
+        if len(set(bits)) != self.k or not all(0 <= bit < n for bit in bits):
+            raise ValueError(f"support {bits} must name k = {self.k} different bits of 0..{n - 1}")
         W = np.zeros((self.n_neurons, n))
-        W[:, where] = np.array(self.W, float)
+        W[:, bits] = np.array(self.W, float)
         return {"W": W, "b": np.array(self.b, float), "u": np.array(self.u, float)}

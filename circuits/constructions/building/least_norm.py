@@ -1,18 +1,18 @@
-"""The cheapest network for parity: least Σ|u|·‖(w, b)‖ per unit of margin, and one that attains it.
+"""The least Σ|u|·‖(w, b)‖ per unit of margin of any network for parity, and a network that attains it.
 
-Weight decay asks for little path cost P = Σ_j |u_j|·‖(w_j, b_j)‖, the hinge loss for margin m = min_z π(z) f(z). As a
-linear program over all unit neurons, P/m has the dual: most Σ_z q_z with |Σ_z q_z π(z) relu(w·z + b)| <= 1 for every
-unit (w, b), q >= 0. Flipping bits moves every pattern to every other and changes the constraint's sign at most, so q
-may be taken uniform, and
+Weight decay lowers the path cost P = Σ_j |u_j|·‖(w_j, b_j)‖, and the hinge loss raises the margin m = min_z π(z) f(z).
+Minimizing P/m is a linear program over all unit neurons. Its dual is: maximize Σ_z q_z over q >= 0 with |Σ_z q_z π(z)
+relu(w·z + b)| <= 1 for every unit (w, b). Flipping bits maps any pattern to any other and changes at most the sign of
+the constraint. So a uniform q is optimal, and
 
     C*(k) = 1 / max over unit (w, b) of |E[π(z) relu(w·z + b)]|.
 
-A maximizer (w, b), flipped in all 2^k ways with readout u = ± Π s, has the margin E[…] on every pattern: it attains C*.
+The 2^k flips of a maximizer (w, b), with readout u = ± Π s, have the margin E[…] on every pattern: they attain C*.
 
-The maximum is found without local search. On the unit neurons with one firing set F the expectation is linear, c_F·(w,
-b). By symmetry w_1 >= … >= w_k >= 0, so F is an up-set of the order in which z stands above z' when no prefix sum of z
-is smaller; there are 1172 of them for k = 6. For each the maximum over its cone is the length of the projection of c_F,
-a non-negative least squares problem. The argument is exact; the arithmetic is floating point.
+The maximum needs no local search. On the unit neurons with firing set F the expectation is linear, c_F·(w, b). By
+symmetry w_1 >= … >= w_k >= 0. So F is an up-set of the order in which z stands above z' when no prefix sum of z is
+smaller; k = 6 has 1172 up-sets. The maximum over the cone of an up-set is the length of the projection of c_F, a
+non-negative least squares problem. The argument is exact; the arithmetic is floating point.
 """
 
 from fractions import Fraction
@@ -26,15 +26,15 @@ from circuits.constructions.building.construction import Construction
 from circuits.constructions.patterns import parities, patterns
 from circuits.errors import InputError
 
-MOST_BITS = 6  # at 7 bits there are some 44,000 up-sets
-_LARGEST_DENOMINATOR = 10**6  # the weights found are small integers over their largest; this only clears rounding
+MOST_BITS = 6  # 7 bits have some 44,000 up-sets
+_LARGEST_DENOMINATOR = 10**6  # weights are ratios of small integers; this only removes rounding errors
 
 
 def least_cost(k: int) -> float:
     """C*(k), the least path cost per unit of margin of any network u·relu(W x + b) that computes parity of k bits.
 
-    Its inverse is the weight decay above which, in the population limit, parity is no longer worth its norm. A finite
-    training set keeps memorizing solutions alive beyond that.
+    In the population limit, parity does not pay for its norm if weight decay exceeds 1 / C*(k). On a finite training
+    set, memorizing solutions survive beyond that.
 
     Raises
     ------
@@ -46,30 +46,28 @@ def least_cost(k: int) -> float:
     >>> [round(least_cost(k), 4) for k in (1, 2, 3)]
     [1.4142, 2.8284, 8.0]
     """
-    return 1 / _optimum(_checked(k))[0]
+    return 1 / _optimum(k)[0]
 
 
 def optimal_gates(k: int) -> list[tuple[tuple[Fraction, ...], Fraction, int]]:
     """Every neuron (w, b) that attains the maximum, with w_1 >= … >= w_k >= 0, and the sign of E[π(z) relu(w·z + b)].
 
-    Scaled so that the largest entry is 1. More than one means that circuits of either, or mixed of them, cost the same.
+    The largest entry of each is 1. If there are several, circuits of any one of them, or of several, cost the same.
 
     Examples
     --------
-    For k = 3 the AND gate and, with the other sign, the majority gate.
+    For k = 3 these are the AND gate and, with the other sign, the majority gate.
 
     >>> for w, b, sign in optimal_gates(3):
     ...     print([int(weight) for weight in w], b, sign)
     [1, 1, 1] -1 1
     [1, 1, 1] 1 -1
     """
-    return [
-        (tuple(_rational(weight) for weight in v[:-1]), _rational(v[-1]), sign) for v, sign in _optimum(_checked(k))[1]
-    ]
+    return [(tuple(_rational(weight) for weight in v[:-1]), _rational(v[-1]), sign) for v, sign in _optimum(k)[1]]
 
 
 def min_norm(k: int) -> Construction:
-    """A network of 2^k neurons that attains C*(k): the first of `optimal_gates`, flipped in all 2^k ways.
+    """A network of 2^k neurons that attains C*(k): the 2^k flips of the first of `optimal_gates`.
 
     Raises
     ------
@@ -92,7 +90,7 @@ def min_norm(k: int) -> Construction:
 
 
 def correlation(v: Float[np.ndarray, " weight"]) -> float:
-    """E[π(z) relu(w·z + b)] of v = (w, b), over all patterns.
+    """E[π(z) relu(w·z + b)] of v = (w, b), over all patterns z.
 
     Examples
     --------
@@ -106,16 +104,18 @@ def correlation(v: Float[np.ndarray, " weight"]) -> float:
 @lru_cache
 def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
     """The maximum over unit (w, b); its maximizers (w, b), scaled to largest entry 1, with the expectation's sign."""
+    if not 1 <= k <= MOST_BITS:
+        raise InputError(f"k = {k} is not possible: the least cost is solved for k in 1..{MOST_BITS}.")
     points, parity = _augmented(k), parities(k).astype(float)
     falling = np.eye(k) - np.eye(k, k=1)  # w_i - w_(i+1) >= 0, and w_k >= 0
     ordered = -np.c_[falling, np.zeros(k)]
     best = 0.0
     neurons: list[tuple[np.ndarray, int]] = []
     for fires in up_sets(k):
-        cone = np.concatenate([np.where(fires[:, None], -points, points), ordered])  # its v have cone @ v <= 0
+        cone = np.concatenate([np.where(fires[:, None], -points, points), ordered])  # v is in it if cone @ v <= 0
         slope = (parity * fires) @ points / 2**k
         for sign in (1, -1):
-            normals, value = nnls(cone.T, sign * slope)  # the polar cone's part of slope; the length of what is left
+            normals, value = nnls(cone.T, sign * slope)  # slope in the polar cone; length of the residual
             if value > best * (1 + 1e-9):
                 best, neurons = value, []
             if value >= best * (1 - 1e-9):
@@ -129,7 +129,7 @@ def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
 
 
 def up_sets(k: int) -> list[Bool[np.ndarray, " pattern"]]:
-    """Every non-empty set of patterns that contains, with z', each z none of whose prefix sums is smaller.
+    """Every non-empty set of patterns that contains, with z', each z whose prefix sums are all at least those of z'.
 
     Examples
     --------
@@ -144,9 +144,9 @@ def up_sets(k: int) -> list[Bool[np.ndarray, " pattern"]]:
     seen, waiting = {0}, [0]
     while waiting:
         members = waiting.pop()
-        for z, of in enumerate(needed):
+        for z, required in enumerate(needed):
             larger = members | 1 << z
-            if larger not in seen and of & ~members == 0:
+            if larger not in seen and required & ~members == 0:
                 seen.add(larger)
                 waiting.append(larger)
     return [np.array([members >> z & 1 for z in range(2**k)], bool) for members in sorted(seen - {0})]
@@ -154,12 +154,6 @@ def up_sets(k: int) -> list[Bool[np.ndarray, " pattern"]]:
 
 def _augmented(k: int) -> np.ndarray:
     return np.c_[patterns(k).astype(float), np.ones(2**k)]
-
-
-def _checked(k: int) -> int:
-    if not 1 <= k <= MOST_BITS:
-        raise InputError(f"k = {k} is not possible: the least cost is solved for k in 1..{MOST_BITS}.")
-    return k
 
 
 def _rational(value: float) -> Fraction:

@@ -1,12 +1,11 @@
-"""The networks that the papers print, weights as printed.
+"""The networks that the papers print, with their printed weights.
 
     six_neuron    k = 3, Merrill et al. 2023, Prop. 2
     four_neuron   k = 3, Merrill et al. 2023, Prop. 3
-    two_neuron    k = 2, Fuangkawinsombut 2024, section 4.2; never negative, so no parity by Merrill et al.'s definition
+    two_neuron    k = 2, Fuangkawinsombut 2024, section 4.2; never negative, so not a parity in Merrill et al.'s sense
 
-Where the paper says under which condition a neuron fires, the construction carries the words, so that exact evaluation
-can be held against them. Bits and neurons are numbered from 0 here, as arrays index them: the papers' x1, x2, x3 are
-x0, x1, x2 here, and their h1 is h0.
+If the paper states the firing condition of a neuron, `printed` holds it, for comparison with exact evaluation. Bits and
+neurons are numbered from 0, as arrays index them: the papers' x1, x2, x3 are x0, x1, x2, and their h1 is h0.
 """
 
 from fractions import Fraction
@@ -40,7 +39,7 @@ def six_neuron() -> Construction:
 
 
 def four_neuron() -> Construction:
-    """1, σ(X - 1), σ(X + 1) and σ(-X - 1) of the sum X of the bits; k = 3.
+    """The neurons 1, σ(X - 1), σ(X + 1) and σ(-X - 1) of the sum X of the bits; k = 3.
 
     The constant h0 = 1 is a neuron with bias 1 and no incoming weight, so pruning by incoming norm drops it first.
 
@@ -49,13 +48,8 @@ def four_neuron() -> Construction:
     >>> four_neuron().W[0], four_neuron().b, four_neuron().u
     ((0, 0, 0), (1, -1, 1, -1), (1, 2, -1, -1))
     """
-    return Construction(
-        name="four_neuron",
-        W=((0, 0, 0), (1, 1, 1), (1, 1, 1), (-1, -1, -1)),
-        b=(1, -1, 1, -1),
-        u=(1, 2, -1, -1),
-        source="Merrill et al. 2023, Prop. 3",
-    )
+    W = ((0, 0, 0), (1, 1, 1), (1, 1, 1), (-1, -1, -1))
+    return Construction("four_neuron", W, b=(1, -1, 1, -1), u=(1, 2, -1, -1), source="Merrill et al. 2023, Prop. 3")
 
 
 def two_neuron() -> Construction:
@@ -66,12 +60,8 @@ def two_neuron() -> Construction:
     >>> two_neuron().W[0], two_neuron().b, two_neuron().u
     ((Fraction(1, 2), Fraction(1, 2)), (0, 0), (1, 1))
     """
-    half = Fraction(1, 2)
+    half, source = Fraction(1, 2), "Fuangkawinsombut 2024, section 4.2"
+    printed = ("x0 = 1 ∧ x1 = 1", "x0 = -1 ∧ x1 = -1")
     return Construction(
-        name="two_neuron",
-        W=((half, half), (-half, -half)),
-        b=(0, 0),
-        u=(1, 1),
-        source="Fuangkawinsombut 2024, section 4.2",
-        printed=("x0 = 1 ∧ x1 = 1", "x0 = -1 ∧ x1 = -1"),
+        "two_neuron", W=((half, half), (-half, -half)), b=(0, 0), u=(1, 1), source=source, printed=printed
     )

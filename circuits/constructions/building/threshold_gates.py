@@ -1,13 +1,13 @@
-"""Parity by k + 1 neurons that see only the sum of the bits: Prop. 3's idea for any k.
+"""Parity by k + 1 neurons that depend on the sum of the bits alone: Prop. 3 generalized to any k.
 
-The sum X = x_0 + … + x_{k-1} is k - 2m when m bits are -1, so the parity is a zigzag in X: (-1)^m at X = -k, -k+2, …,
-k. A piecewise linear function with slopes ±1 and a kink at each of the k - 1 inner values passes through all of them.
-From the leftmost kink a = -k+2, where it has the value c = (-1)^(k-1),
+The sum X = x_0 + … + x_{k-1} is k - 2m when m bits are -1. So the parity is a zigzag in X: (-1)^m at X = -k, -k+2, …,
+k. A piecewise linear function with slopes ±1 and a kink at each of the k - 1 inner values passes through these points.
+At the leftmost kink a = -k+2 it has the value c = (-1)^(k-1):
 
     f(X) = c · [1 - σ(a - X) - σ(X - a) + 2 σ(X - a - 2) - 2 σ(X - a - 4) + …]
 
-which is a constant, one neuron to the left and k - 1 to the right. For k = 3 it is the four-neuron network of Merrill
-et al. 2023, Prop. 3; for k = 2 the thesis's two neurons and a constant.
+The terms are a constant, one neuron to the left and k - 1 to the right. For k = 3 this is the four-neuron network of
+Merrill et al. 2023, Prop. 3; for k = 2 the thesis's two neurons and a constant.
 """
 
 from circuits.constructions.building.construction import Construction
@@ -26,8 +26,7 @@ def threshold(k: int) -> Construction:
 
     Returns
     -------
-    The neurons in the order of Prop. 3: the constant, those to the right from the last kink to the first, the one to
-    the left.
+    The neurons in the order of Prop. 3: the constant; the right ones, from the last kink to the first; the left one.
 
     Raises
     ------
@@ -50,7 +49,7 @@ def threshold(k: int) -> Construction:
     slopes = [value * (-1) ** (index + 1) * (2 if index else 1) for index in range(len(kinks))]
     right = list(zip(kinks, slopes, strict=True))[::-1]
     return Construction(
-        name="threshold",
+        "threshold",
         W=((0,) * k, *((1,) * k for _ in right), (-1,) * k),
         b=(1, *(-kink for kink, _ in right), 2 - k),
         u=(value, *(slope for _, slope in right), -value),

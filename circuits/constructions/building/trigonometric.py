@@ -1,16 +1,16 @@
-"""A hand-built network that adds mod p by cos ω(x + y − c): what Nanda et al. 2023 read off a trained one, made exact.
+"""A hand-built network that adds mod p by cos ω(x + y − c): an exact form of the circuit of Nanda et al. 2023.
 
 For each frequency k, ω = 2πk/p, six neurons on one-hot x and y, (cos(ωx + a) + cos(ωy + b))², and their readout:
 
     a ∈ {0, ⅓, ⅔} of a turn,   b ∈ {a, a + ½ turn},   logit(c) = A/3 Σ_ab cos(ωc + a + b) (cos(ωx + a) + cos(ωy + b))²
 
-Half a turn in b changes the signs of the readout and of the product alone, so of the squares 4 cos(ωx + a) cos(ωy + a)
-cos(ωc + 2a) is left. That is [cos(ω(x+y) + 2a) + cos ω(x−y)] 2 cos(ωc + 2a) = cos ω(x+y−c) + cos(ω(x+y+c) + 4a) +
-2 cos ω(x−y) cos(ωc + 2a). Over thirds of a turn the terms in 2a and in 4a add up to 0, and 3 cos ω(x+y−c) stays: for
-every ω, hence every p and k. The squares' terms at 2ω cancel between b and b + ½ turn.
+Half a turn in b changes the sign of the readout and of the product, and of nothing else. So the squares leave
+4 cos(ωx + a) cos(ωy + a) cos(ωc + 2a) = [cos(ω(x+y) + 2a) + cos ω(x−y)] 2 cos(ωc + 2a) = cos ω(x+y−c) +
+cos(ω(x+y+c) + 4a) + 2 cos ω(x−y) cos(ωc + 2a), and their terms at 2ω cancel. Over thirds of a turn the terms in 2a and
+4a add up to 0, and 3 cos ω(x+y−c) remains, for every p and k.
 
-Logits A Σ_k cos ω_k(x + y − c) are largest at c = x + y alone iff no d ≠ 0 mod p has k d ≡ 0 for every k, that is, iff
-p and the frequencies have no common factor. One frequency may well share a factor with p if another makes up for it.
+The logits A Σ_k cos ω_k(x + y − c) have their only maximum at c = x + y iff no d ≠ 0 mod p has k d ≡ 0 for every k:
+iff p and all frequencies have no common factor. A single frequency may share a factor with p.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from jaxtyping import Float
 
 from circuits.errors import InputError
 
-SMALL_LOSS = 1e-6  # of the default amplitude, in nats
+SMALL_LOSS = 1e-6  # nats; upper limit of the loss at the default amplitude
 PHASES = tuple((third / 3, third / 3 + half / 2) for third in range(3) for half in range(2))  # (a, b) in turns
 SOURCE = "Nanda et al. 2023, section 4, made exact"
 
@@ -38,9 +38,9 @@ class ModularAddition:
     p
         Modulus.
     frequencies
-        k of ω = 2πk/p, ascending.
+        k in ω = 2πk/p, ascending.
     amplitude
-        A, of every frequency.
+        A, the same for every frequency.
     """
 
     p: int
@@ -51,11 +51,11 @@ class ModularAddition:
 
     @property
     def n_neurons(self) -> int:
-        """Hidden neurons, six to a frequency."""
+        """Number of hidden neurons: six per frequency."""
         return len(PHASES) * len(self.frequencies)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """`hidden.0.W` (neuron, 2p) on one-hot x and y, `readout.W` (class, neuron), float64, of the model `mlp`.
+        """float64 parameters of an `mlp`: `hidden.0.W` (neuron, 2p) on one-hot x and y, `readout.W` (class, neuron).
 
         Examples
         --------
@@ -64,7 +64,7 @@ class ModularAddition:
         """
         k = np.array(self.frequencies)[:, None, None]  # (frequency, phases, residue)
         a, b = (np.array(turns)[:, None] for turns in zip(*PHASES, strict=True))
-        turns = k * np.arange(self.p) % self.p / self.p  # exact but for one rounding
+        turns = k * np.arange(self.p) % self.p / self.p  # rounded once
         W = np.concatenate([_cos(turns + a), _cos(turns + b)], axis=2)
         U = self.amplitude / 3 * _cos(turns + a + b)
         return {
@@ -75,26 +75,25 @@ class ModularAddition:
     @cached_property
     def loss(self) -> float:
         """Cross-entropy in nats, the same for every pair (x, y)."""
-        lead = _lead(self.p, self.frequencies)
-        return float(np.log1p(np.exp(-self.amplitude * lead).sum()))
+        return float(np.log1p(np.exp(-self.amplitude * _lead(self.p, self.frequencies)).sum()))
 
 
 def modular_addition(p: int, frequencies: Sequence[int], amplitude: float | None = None) -> ModularAddition:
-    """The network that adds mod p by these frequencies.
+    """The network that adds mod p with the given frequencies.
 
     Parameters
     ----------
     p
         Modulus, at least 3.
     frequencies
-        Different, each in 1..p/2, without a factor that all have in common with p.
+        Distinct, each in 1..p/2; p and all of them have no common factor.
     amplitude
-        A > 0; by default such that the loss is a little below 1e-6.
+        A > 0; the default makes the loss a little smaller than 1e-6.
 
     Raises
     ------
     InputError
-        It cannot add by these, or the amplitude is not positive.
+        p, the frequencies or the amplitude are out of these ranges.
 
     References
     ----------
@@ -111,7 +110,7 @@ def modular_addition(p: int, frequencies: Sequence[int], amplitude: float | None
         raise InputError(f"frequencies {list(frequencies)} must be whole numbers of 1..{p // 2}.")
     ordered = tuple(int(k) for k in ordered)
     if p < 3:
-        raise InputError(f"p = {p} is not possible: cosines tell the residues apart from p = 3 on.")
+        raise InputError(f"p = {p} is not possible: cosines distinguish residues for p >= 3 only.")
     if not ordered:
         raise InputError(f"modular_addition needs frequencies: pass different ones of 1..{p // 2}.")
     if not 1 <= ordered[0] <= ordered[-1] <= p // 2 or len(set(ordered)) < len(ordered):
@@ -123,14 +122,14 @@ def modular_addition(p: int, frequencies: Sequence[int], amplitude: float | None
         )
     if amplitude is None:
         least = log((p - 1) / SMALL_LOSS) / _lead(p, ordered).min()
-        amplitude = float(f"{1.05 * least:.1e}")  # rounding to two digits changes it by less than 5 %
+        amplitude = float(f"{1.05 * least:.1e}")  # rounding to two digits is a change below 5 %
     if not 0 < amplitude < float("inf"):
         raise InputError(f"amplitude {amplitude:g} is not possible: pass a positive number.")
     return ModularAddition(p, ordered, amplitude)
 
 
 def _lead(p: int, frequencies: Sequence[int]) -> Float[np.ndarray, " other"]:
-    """By how much the right logit exceeds that of each other class, at amplitude 1."""
+    """Difference between the right logit and that of each other class, at amplitude 1."""
     turns = np.array(frequencies)[:, None] * np.arange(1, p) % p / p
     return (1 - _cos(turns)).sum(axis=0)
 

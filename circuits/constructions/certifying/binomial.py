@@ -1,29 +1,14 @@
-"""Intervals of a probability from a count, which hold their level whatever the probability.
+"""Intervals of a probability from a count, by Clopper and Pearson (1934).
 
-Clopper and Pearson's (1934): the low end is the probability at which so many successes or more have the chance
-(1 - level)/2, the high end that for so many or fewer. Where no failure was seen the interval still has a width: of N
-draws without one, the failure rate is below 3.7/N. Draws of unequal probabilities, equally many from each stratum of
-the inputs, do no harm: the number of successes is then less spread than a binomial of the same mean (Hoeffding 1956).
+At the low end of an interval, the counted number of successes or more has the probability (1 - level)/2; at the high
+end, that number or fewer. So the interval has at least its level for any probability. After N draws without a failure
+it still has a width: the failure rate is below 3.7/N. Stratified draws, equally many from each stratum of the inputs,
+are allowed: their number of successes is less spread than a binomial of the same mean (Hoeffding 1956).
 """
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import beta
-
-
-def clopper_pearson(n_successes: int, n_trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval of a probability, of at least this level.
-
-    Examples
-    --------
-    No success in a million: below 4 in a million.
-
-    >>> low, high = clopper_pearson(0, 10**6)
-    >>> low, round(high * 1e6, 2)
-    (0.0, 3.69)
-    """
-    ends = share_intervals(np.array(n_successes), np.array(n_trials), level)
-    return float(ends[0]), float(ends[1])
 
 
 def share_intervals(
@@ -34,14 +19,19 @@ def share_intervals(
     Parameters
     ----------
     n_successes, n_trials
-        Counts, 0 <= n_successes <= n_trials. With no trial the interval is 0..1.
+        Counts, 0 <= n_successes <= n_trials. Without trials the interval is 0..1.
     level
-        Least share of samples whose interval holds the probability.
+        Least probability with which an interval contains the true probability.
 
     Examples
     --------
     >>> share_intervals(np.array([0, 5, 10]), np.array([10, 10, 10])).round(3).tolist()
     [[0.0, 0.187, 0.692], [0.308, 0.813, 1.0]]
+
+    After no success in a million trials, the probability is below 4 in a million.
+
+    >>> (share_intervals(np.array(0), np.array(10**6)) * 1e6).round(2).tolist()
+    [0.0, 3.69]
     """
     tail = (1 - level) / 2
     successes, trials = n_successes.astype(np.float64), n_trials.astype(np.float64)

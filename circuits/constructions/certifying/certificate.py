@@ -1,4 +1,4 @@
-"""What is proved of a network on all inputs: the result of `certify`, and in which words an open question is left."""
+"""The result of `certify`: a proof about a network on all inputs, and advice if it is undecided."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,21 +10,21 @@ from jaxtyping import Float, Int8
 from circuits.errors import InputError
 
 Verdict = Literal["certified", "refuted", "undecided"]
-LONG = 7 * 24 * 3600.0  # seconds; nobody waits longer for a proof
+LONG = 7 * 24 * 3600.0  # seconds; the advice names no longer time limit
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """What is known of the margin parity·f over all inputs.
+    """Bounds of the margin parity·f over all inputs.
 
     Attributes
     ----------
     verdict
-        certified: the margin is above 0 on every input; refuted: `input` has the wrong sign, or 0; undecided: neither
-        was shown in time.
+        certified: the margin is above 0 on every input; refuted: the output at `input` is 0 or has the wrong sign;
+        undecided: time ran out before either proof.
     lower, margin
-        No input has a margin below `lower`; `input` has exactly `margin` (rational arithmetic, rounded once). Both are
-        in the network's own units. The worst-case margin lies between.
+        The worst-case margin lies between `lower`, a bound for all inputs, and `margin`, that of `input` (rational
+        arithmetic, rounded once). Both are in the network's own units.
     input
         (input,) ±1, the worst input found.
     support
@@ -32,15 +32,14 @@ class Certificate:
     pattern_lower, pattern_margin, pattern_input
         (pattern,), (pattern,), (pattern, input): the same on each pattern, in the order of `patterns(k)`.
     method
-        (pattern,) where each lower bound is from: "bound" (instant), "inputs" (all were evaluated), "branching",
-        "states" or "milp".
+        (pattern,) method of each lower bound: "bound" (instant), "inputs" (evaluation of all), "branching", "states" or
+        "milp".
     solved
-        (pattern,) whether that pattern's least margin was found exactly, up to the tolerance of its method.
+        (pattern,) whether the least margin of the pattern is exact, up to the tolerance of its method.
     scale
-        The network's unit, at least its largest conceivable output and at most twice that: tolerances are of it.
+        The network's unit, which tolerances refer to: between its largest possible output and twice that.
     seconds_left
-        An upper guess of how much longer the search would have taken, from its pace; 0 once decided, NaN where too
-        little was searched to tell.
+        Upper guess of the remaining time of the search, from its pace; 0 once decided, NaN after too little search.
     """
 
     verdict: Verdict
@@ -58,14 +57,12 @@ class Certificate:
 
     @property
     def exact(self) -> bool:
-        """Whether `margin` is the worst case itself: every pattern is solved, or lies above it."""
-        return all(
-            done or lower >= self.margin for done, lower in zip(self.solved, self.pattern_lower.tolist(), strict=True)
-        )
+        """Whether `margin` is the worst case itself: every pattern is solved or has a lower bound above it."""
+        return bool((np.array(self.solved) | (self.pattern_lower >= self.margin)).all())
 
 
 def verdict_of(lower: float, margin: Fraction) -> Verdict:
-    """The verdict on a network none of whose margins is below `lower`, and one of whose margins is `margin`.
+    """The verdict from a lower bound of all margins and the margin of one input.
 
     An output of 0 has no sign, so a margin of 0 refutes, and a lower bound of 0 proves nothing.
 
@@ -80,26 +77,20 @@ def verdict_of(lower: float, margin: Fraction) -> Verdict:
 
 
 def refuse_time_limit(time_limit: float) -> None:
-    """Refuse a time limit that is no number of seconds.
-
-    Raises
-    ------
-    InputError
-        It is negative or NaN.
-    """
+    """Raise an InputError for a time limit that is negative or NaN."""
     if not time_limit >= 0:
         raise InputError(f"time_limit={time_limit:g} is not a number of seconds. Pass 0 or more.")
 
 
 def what_would_decide(seconds_left: float, time_limit: float) -> str:
-    """What to do about an undecided network: a longer limit where one can help, else what there is instead.
+    """Advice for an undecided network: a longer time limit, if it can help.
 
     Parameters
     ----------
     seconds_left
         As in `Certificate`.
     time_limit
-        What was given.
+        The time limit of the search, in seconds.
 
     Examples
     --------

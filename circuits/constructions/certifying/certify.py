@@ -1,19 +1,19 @@
-"""Does a network's sign equal the parity of its support on **all** 2^n inputs? Proved, refuted, or undecided in time.
+"""Proof, or refutation, that a network's sign equals the parity of its support on **all** 2^n inputs.
 
-The margin of an input is m(x) = π(x)·f(x), with π the parity of the relevant bits: the network computes parity if m > 0
-everywhere (Merrill et al. 2023, appendix D; an output of 0 is neither). Up to 18 bits, and up to 24 with more than 8
-relevant ones, all inputs are evaluated at once (`every_input.py`). Otherwise every pattern of the relevant bits has a
-bound at once, the better of the interval and the linear one (`interval.py`), and a local search from where the linear
-bound is attained. Then:
+The margin of an input is m(x) = π(x)·f(x), with π the parity of the relevant bits. The network computes parity if m > 0
+everywhere (Merrill et al. 2023, appendix D; an output of 0 has no sign). Up to 18 bits, and up to 24 with more than 8
+relevant ones, `certify` evaluates all inputs at once (`every_input.py`). Otherwise it first computes an instant bound
+of every pattern of the relevant bits, the better of the interval and the linear bound (`interval.py`), and searches
+locally from the point where the linear bound is attained. Then:
 
-1. Where all 2^n inputs fit the time, and up to 24 bits always, branch and bound (`branching.py`) goes through them: it
-   finds the least margin of every pattern.
-2. With more inputs, branch and bound looks for the sign of the patterns still open. The least margin of patterns with
-   at most 40 unstable neurons comes from their states or from a mixed-integer program (`least_margin.py`). What is
-   open after that is searched until the time is up. A certified network's bound is then raised for a moment.
+1. If all 2^n inputs fit the time, and always up to 24 bits, branch and bound (`branching.py`) finds the least margin of
+   every pattern.
+2. With more inputs, branch and bound looks for the sign of the open patterns. The least margin of patterns with at most
+   40 unstable neurons comes from their states or from a mixed-integer program (`least_margin.py`). The search then
+   continues on the open patterns until the time is up. For a certified network it raises the bound for a moment.
 
-Bounds are of the network with its float64 weights in exact arithmetic: floats are rationals. Rational arithmetic
-decides what float64 cannot tell from 0, and gives the margin of every input that is reported.
+The bounds hold for the float64 weights in exact arithmetic: floats are rationals. Rational arithmetic decides the
+margins that float64 cannot distinguish from 0, and gives the margin of every reported input.
 """
 
 from collections.abc import Sequence
@@ -35,15 +35,15 @@ from circuits.constructions.certifying.restriction import irrelevant_bits, restr
 from circuits.constructions.patterns import parities, patterns
 from circuits.errors import InputError
 
-ALWAYS_SEARCHED = 24  # bits; all their inputs take seconds, also of a thousand neurons
-AT_ONCE = 18  # bits; their inputs are evaluated at once, not pattern by pattern
-FEW_RELEVANT = 8  # with more bits in the support, inputs are evaluated at once up to `ALWAYS_SEARCHED`
-MOST_EXACTLY = 256  # patterns whose least margins are computed exactly; the others' are float64's
+ALWAYS_SEARCHED = 24  # bits; their inputs take seconds, even with a thousand neurons
+AT_ONCE = 18  # bits; up to this number all inputs are evaluated at once, not pattern by pattern
+FEW_RELEVANT = 8  # with more bits in the support, all inputs are evaluated at once up to `ALWAYS_SEARCHED`
+MOST_EXACTLY = 256  # patterns whose least margin is exact; the others have that of float64
 MOST_INPUTS = 36  # bits; a thousand neurons at 2^36 inputs take an hour
-PER_SECOND = 1e9  # evaluations of a neuron at an input, at least, on a core
-GOALS = (0.5, 0.75, 0.9)  # shares of the margin known above which a certified network's bound is raised
-ENOUGH = 3.0  # seconds of search from whose pace the rest is guessed
-RAISING = 5e8  # evaluations that each goal may take: about half a second
+PER_SECOND = 1e9  # least number of evaluations of a neuron at an input, on a core
+GOALS = (0.5, 0.75, 0.9)  # shares of the known margin, to which the bound of a certified network is raised
+ENOUGH = 3.0  # seconds of search before its pace gives a guess
+RAISING = 5e8  # evaluations for each goal: about half a second
 
 Method = Literal["inputs", "branching", "states", "milp"]
 METHODS = get_args(Method)
@@ -58,7 +58,7 @@ def certify(
     time_limit: float = 60.0,
     method: Method | None = None,
 ) -> Certificate:
-    """Whether sign f(x) is the parity of the support on all inputs of f(x) = uᵀ relu(W x + b).
+    """Certificate that sign f(x) is, or is not, the parity of the support on all inputs of f(x) = uᵀ relu(W x + b).
 
     Parameters
     ----------
@@ -67,26 +67,26 @@ def certify(
     support
         (k,) the relevant bits, k <= 16.
     time_limit
-        Seconds that the search may take in all. It ends early once the network is decided and the least margins that
-        can be found are found. The instant bounds and a first look at every pattern are always made.
+        Limit of the search, in seconds. It ends early once the network is decided and all least margins within reach
+        are known. The instant bounds and a first look at every pattern ignore the limit.
     method
-        Insist on one way: all "inputs" one by one, "branching" (branch and bound for the least margin), the on/off
-        "states" of the unstable neurons, or "milp". By default what the module's docstring says. The last two leave
-        margins within rounding undecided.
+        Force one method: evaluate all "inputs", "branching" (branch and bound for the least margin), list the on/off
+        "states" of the unstable neurons, or "milp". The last two leave margins within rounding undecided. By default
+        the methods follow the module's docstring.
 
     Raises
     ------
     InputError
         A weight is not finite; the support does not name bits of the input; the network is too large for the method;
-        there is no such method; the time limit is negative or NaN.
+        the method does not exist; the time limit is negative or NaN.
 
     References
     ----------
-    Merrill et al. 2023, appendix D, for what computing parity means.
+    Merrill et al. 2023, appendix D, for the definition of computing parity.
 
     Examples
     --------
-    x0 from two neurons, disturbed by bit 1: by 0.25 it survives, by 1.5 it does not, for there an output is 0.
+    Two neurons compute x0, disturbed by bit 1. The sign survives a weight of 0.25, but with 1.5 one output is 0.
 
     >>> W, b, u = np.array([[1.0, 0.25], [-1.0, 0.25]]), np.zeros(2), np.array([1.0, -1.0])
     >>> proof = certify(W, b, u, [0])
@@ -103,7 +103,7 @@ def certify(
     n_neurons = max(int(judged.net.alive.sum()), 1)
     if method == "inputs" and n_bits > MOST_INPUTS:
         raise InputError(
-            f"method='inputs' would evaluate 2^{n_bits} inputs; at most 2^{MOST_INPUTS} are. Leave `method` out: "
+            f"method='inputs' would evaluate 2^{n_bits} inputs; the limit is 2^{MOST_INPUTS}. Leave `method` out: "
             f"branch and bound need not evaluate each."
         )
     at_once = ALWAYS_SEARCHED if k > FEW_RELEVANT else min(AT_ONCE, ALWAYS_SEARCHED)
@@ -134,7 +134,7 @@ def _refuse_method(method: object) -> None:
 
 
 class _Judged:
-    """What is known so far, pattern by pattern, in the network's unit."""
+    """The bounds and inputs so far, pattern by pattern, in the network's unit."""
 
     def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray, support: tuple[int, ...], time_limit: float):
         self.begun, self.time_limit = monotonic(), time_limit
@@ -143,20 +143,21 @@ class _Judged:
         self.n_weighted = len(weighted_bits(net, support))
         n_patterns = len(self.signs)
         self.names, self.solved = ["bound"] * n_patterns, [False] * n_patterns
-        self.exactly: list[tuple[int, np.ndarray]] = []  # patterns, and bits that are least, or fail, exactly
-        self.fails = False  # whether one of them does
+        self.exactly: list[
+            tuple[int, np.ndarray]
+        ] = []  # patterns, and bits of least or failing margin in exact arithmetic
+        self.fails = False  # whether one of these margins is not positive
         self.searches: dict[int, Search] = {}  # for the sign
         self.searched = 0.0  # seconds
 
     def look_at_patterns(self) -> None:
-        """Bound every pattern, and look for a local minimum where the bound is attained."""
+        """Bound every pattern, and search for a local minimum from the point where the bound is attained."""
         self.lower, self.where = quick_bounds(self.net, self.support)
         self.best = np.full(len(self.signs), np.inf)
         for at in range(len(self.signs)):
             self.look_at(at, self.where[at])
 
     def look_at_inputs(self) -> None:
-        """Evaluate all inputs at once."""
         cube = whole_cube(self.net, self.support, self.begun + self.time_limit)
         self.lower, self.best, self.where = cube.lower, cube.least, cube.where
         self.exactly, self.fails, self.solved = cube.exact, cube.fails, cube.known.tolist()
@@ -172,15 +173,14 @@ class _Judged:
 
     @property
     def decided(self) -> bool:
-        """Whether the verdict is known."""
         return self.fails or float(self.best.min()) < -self.net.rounding or bool((self.lower > 0).all())
 
     def left(self, until: float) -> float:
-        """Seconds left of so many since the beginning, >= 0."""
+        """Seconds left, >= 0, until this number of seconds since the beginning."""
         return max(self.begun + until - monotonic(), 0.0)
 
     def search(self, goal: float, until: float, *, prune: bool = True) -> None:
-        """Branch and bound: on all patterns for the least margin (inf); on the open ones for their sign (0)."""
+        """Branch and bound: for the least margin of all patterns (goal inf), or the sign of the open ones (goal 0)."""
         if goal == 0 and self.decided:
             return
         order = np.argsort(self.lower, kind="stable").tolist()
@@ -194,7 +194,7 @@ class _Judged:
             self.searches, self.searched = self.searches | searches, self.searched + monotonic() - begun
 
     def keep(self, searches: dict[int, Search], goal: float) -> None:
-        """What searches have found."""
+        """Take over the bounds and inputs of searches."""
         for at, search in searches.items():
             if (bits := search.bits) is not None:
                 self.look_at(at, bits)
@@ -207,7 +207,7 @@ class _Judged:
             self.solved[at] |= search.finished and goal == np.inf
 
     def solve_few_neurons(self, until: float, method: Literal["states", "milp"] | None, most: int) -> None:
-        """The least margin of patterns with few unstable neurons, from their states or by a program."""
+        """Find the least margin of patterns with few unstable neurons, from their states or by a program."""
         for place, at in enumerate(np.argsort(self.lower, kind="stable").tolist()):
             margin = restriction(self.net, self.support, self.signs[at])
             if not self.solved[at] and len(margin.v) <= most:
@@ -219,7 +219,7 @@ class _Judged:
                 self.look_at(at, answer.bits)
 
     def relax_many_neurons(self, until: float) -> None:
-        """Raise the bound of open patterns with many: the largest exactly, and a line below each other one."""
+        """Raise the bound of open patterns with many: the largest neurons exactly, a line below each other one."""
         net = self.net
         largest = np.argsort(-np.abs(net.u) * (np.abs(net.W).sum(axis=1) + np.abs(net.b)), kind="stable")
         chosen = np.zeros(len(net.u), bool)
@@ -233,7 +233,7 @@ class _Judged:
                 self.look_at(at, answer.bits)
 
     def raise_bounds(self) -> None:
-        """Show larger and larger margins of a certified network, as far as that takes a moment."""
+        """Prove larger and larger margins of a certified network, each if half a second suffices."""
         for share in GOALS:
             goal = share * float(self.best.min())
             which = [at for at in range(len(self.signs)) if self.lower[at] <= goal and not self.solved[at]]
@@ -246,15 +246,15 @@ class _Judged:
                 return
 
     def certificate(self) -> Certificate:
-        """All of it in the network's own units, with every reported margin exact."""
+        """The certificate in the network's own units, with every reported margin exact."""
         W, b, u = self.arrays
         inputs = np.empty((len(self.signs), W.shape[1]), np.int8)
         inputs[:, list(self.support)] = self.signs
         others = irrelevant_bits(W.shape[1], self.support)
         inputs[:, others] = self.where
         low = np.argsort(self.best, kind="stable")[:MOST_EXACTLY].tolist()
-        exactly = sorted(self.exactly, key=lambda one: self.best[one[0]])[:MOST_EXACTLY]
-        if self.fails:  # the one that does is among them
+        exactly = sorted(self.exactly, key=lambda pair: self.best[pair[0]])[:MOST_EXACTLY]
+        if self.fails:  # the failing input must be among them
             exactly = self.exactly
         ats = [*low, *(at for at, _ in exactly)]
         tried = inputs[ats]
@@ -272,30 +272,21 @@ class _Judged:
             upper[at] = rounded(margin)
         lower = np.minimum(self.lower * self.net.scale, upper)
         verdict = verdict_of(float(self.lower.min()), margins[worst])
+        left = self.seconds_left() if verdict == "undecided" else 0.0
         return Certificate(
-            verdict,
-            float(lower.min()),
-            rounded(margins[worst]),
-            inputs[worst],
-            self.support,
-            lower,
-            upper,
-            inputs,
-            tuple(self.names),
-            tuple(self.solved),
-            self.net.scale,
-            self.seconds_left() if verdict == "undecided" else 0.0,
-        )
+            verdict, float(lower.min()), rounded(margins[worst]), inputs[worst], self.support, lower, upper, inputs,
+            tuple(self.names), tuple(self.solved), self.net.scale, left,
+        )  # fmt: skip
 
     def seconds_left(self) -> float:
-        """How much longer the search for signs would take, from the share of inputs decided; NaN if it cannot tell."""
+        """Guess of the remaining time for all signs, from the share of decided inputs; NaN after too little search."""
         if self.searched < ENOUGH:
             return float("nan")
         done = sum(search.work for search in self.searches.values())
         to_do = 0.0
         for at, search in self.searches.items():
             if not search.finished and self.lower[at] <= 0:
-                closed = min(search.closed, 0.5 if search.closed >= 1 else 1.0)  # inputs that wait for exact arithmetic
+                closed = min(search.closed, 0.5 if search.closed >= 1 else 1.0)  # some wait for exact arithmetic
                 to_do += search.work * (1 - closed) / closed if closed else np.nan
         return self.searched * to_do / done if done and to_do else float("nan")
 
@@ -306,7 +297,7 @@ def float64_output(
     u: Float[np.ndarray, " neuron"],
     x: Real[np.ndarray, " input"],
 ) -> float:
-    """f(x) in float64, as a program that uses the network would have it.
+    """f(x) in float64 arithmetic.
 
     Examples
     --------

@@ -1,9 +1,9 @@
-"""The margin on every input at once: how a network of few inputs, or of many relevant bits, is judged.
+"""The margin on every input at once, for networks with few inputs or many relevant bits.
 
-A search per pattern of the relevant bits costs a millisecond each before it evaluates anything. 16 relevant bits have
-65,536 patterns, but only as many inputs as patterns times 2^(n-k). Here the tables of half inputs (`halves.py`) go over
-all bits, the irrelevant ones lowest, so that an array (pattern, irrelevant bits) of outputs comes out. Inputs within
-the rounding error of 0 are then decided in exact arithmetic, as long as time is left.
+A search for each pattern of the relevant bits would take a millisecond before its first evaluation, and 16 relevant
+bits have 65,536 patterns. Here the tables of half inputs (`halves.py`) cover all bits, the irrelevant bits lowest. The
+result is an array (pattern, irrelevant bits) of outputs. Exact arithmetic then decides the inputs within the rounding
+error of 0, as long as time is left.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,32 +16,32 @@ import numpy as np
 from jaxtyping import Bool, Float, Int8
 
 from circuits.constructions.certifying.exact_outputs import exact_outputs, floor64
-from circuits.constructions.certifying.halves import all_margins
+from circuits.constructions.certifying.halves import all_margins, bits_of
 from circuits.constructions.certifying.restriction import UnitScale, irrelevant_bits, weighted_bits
 from circuits.constructions.certifying.tree import TINY, UNIT
 from circuits.constructions.patterns import parities, patterns
 from circuits.threads import usable_cores
 
 AT_ONCE = 16  # parts in memory at a time
-PART = 16  # bits whose inputs are evaluated before time is looked at
+PART = 16  # bits whose inputs are evaluated between two looks at the clock
 EXACT_AT_ONCE = 64
 
 
 class Cube(NamedTuple):
-    """What all inputs say, in the net's unit.
+    """Margins over all inputs, in the net's unit.
 
     Attributes
     ----------
     lower, least
-        (pattern,) no margin is below the first; the least one in float64. -inf and inf where time ended first.
+        (pattern,) lower bound of all margins, and the least margin in float64; -inf and inf if time ended first.
     where
-        (pattern, bit) the irrelevant bits of the least one.
+        (pattern, bit) irrelevant bits of the least margin.
     known
         (pattern,) whether the pattern was evaluated.
     exact
-        (place of a pattern, irrelevant bits) that are, in exact arithmetic, least on the pattern or not above 0.
+        Pairs (place of a pattern, irrelevant bits) whose exact margin is the least of the pattern or not above 0.
     fails
-        Whether one of them is not above 0.
+        Whether one of these margins is not above 0.
     """
 
     lower: Float[np.ndarray, " pattern"]
@@ -53,7 +53,7 @@ class Cube(NamedTuple):
 
 
 def whole_cube(net: UnitScale, support: Sequence[int], deadline: float) -> Cube:
-    """Evaluate every input; the first 2^16 whatever the time.
+    """Margins over every input; the first 2^16 inputs ignore the deadline.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def whole_cube(net: UnitScale, support: Sequence[int], deadline: float) -> Cube:
     support
         (k,) relevant bits.
     deadline
-        When to stop, as `time.monotonic` counts.
+        When to stop, in the time of `time.monotonic`.
 
     Examples
     --------
@@ -78,21 +78,17 @@ def whole_cube(net: UnitScale, support: Sequence[int], deadline: float) -> Cube:
     least, clear = np.full(2**k, np.inf), np.full(2**k, np.inf)
     entry = np.zeros(2**k, np.int64)
     doubtful: list[np.ndarray] = []  # (3, input): pattern, entry, margin
-
-    def look(start: int, outputs: np.ndarray) -> None:
-        at = slice(start, start + len(outputs))
-        margins = outputs * signs[at, None]
-        entry[at], least[at] = margins.argmin(axis=1), margins.min(axis=1)
-        clear[at] = np.where(margins > error, margins, np.inf).min(axis=1)
-        if least[at].min() >= -error:
-            rows, columns = np.nonzero(margins <= error)
-            doubtful.append(np.stack([rows + start, columns, margins[rows, columns]]))
-
     for start, outputs in _outputs(net, support, weighted, deadline):
-        look(start, outputs)
+        now = slice(start, start + len(outputs))
+        signed = outputs * signs[now, None]
+        entry[now], least[now] = signed.argmin(axis=1), signed.min(axis=1)
+        clear[now] = np.where(signed > error, signed, np.inf).min(axis=1)
+        if least[now].min() >= -error:
+            rows, columns = np.nonzero(signed <= error)
+            doubtful.append(np.stack([rows + start, columns, signed[rows, columns]]))
     where = np.ones((2**k, len(irrelevant)), np.int8)
     places = np.searchsorted(irrelevant, weighted)
-    where[:, places] = _bits(entry, len(weighted))
+    where[:, places] = bits_of(entry, len(weighted))
     computed = least < np.inf
     fails = bool((least < -error).any())
     lower = np.where(computed, least - error, -np.inf)
@@ -100,7 +96,7 @@ def whole_cube(net: UnitScale, support: Sequence[int], deadline: float) -> Cube:
     near = near[:, np.argsort(near[2], kind="stable")]
     rows = near[0].astype(np.int64)
     bits = where[rows]
-    bits[:, places] = _bits(near[1].astype(np.int64), len(weighted))
+    bits[:, places] = bits_of(near[1].astype(np.int64), len(weighted))
     margins = _exact_margins(net, support, rows, bits, deadline)
     lowest: dict[int, int] = {}
     for place, margin in enumerate(margins):
@@ -118,9 +114,9 @@ def whole_cube(net: UnitScale, support: Sequence[int], deadline: float) -> Cube:
 def _outputs(
     net: UnitScale, support: Sequence[int], weighted: list[int], deadline: float
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """The outputs (pattern, irrelevant bits) of some patterns at a time, with the place of the first."""
+    """Outputs (pattern, irrelevant bits) of consecutive patterns, with the place of the first pattern."""
     k = len(support)
-    n_low = min(max(PART - len(weighted), 0), k)  # relevant bits that a part goes through
+    n_low = min(max(PART - len(weighted), 0), k)  # relevant bits that vary within a part
     last = list(support)[k - n_low :][::-1]
     A = np.ascontiguousarray(net.W[net.alive][:, weighted + last])
     first = net.W[net.alive][:, list(support)[: k - n_low]]
@@ -146,7 +142,7 @@ def _outputs(
 def _exact_margins(
     net: UnitScale, support: Sequence[int], rows: np.ndarray, bits: np.ndarray, deadline: float
 ) -> list[Fraction]:
-    """Exact margins of these inputs, in the network's own units, until one is not above 0 or time is up."""
+    """Exact margins of inputs, in the network's own units, up to the first that is not above 0 or to the deadline."""
     inputs = np.empty((len(rows), net.W.shape[1]), np.int8)
     inputs[:, list(support)] = patterns(len(support))[rows]
     inputs[:, irrelevant_bits(net.W.shape[1], support)] = bits
@@ -158,8 +154,3 @@ def _exact_margins(
         if min(margins[start:]) <= 0 or monotonic() >= deadline:
             break
     return margins
-
-
-def _bits(entries: np.ndarray, n_bits: int) -> Int8[np.ndarray, "entry bit"]:
-    """Bit j of each index as ±1."""
-    return (2 * (entries[:, None] >> np.arange(n_bits) & 1) - 1).astype(np.int8)

@@ -1,7 +1,7 @@
-"""Outputs in exact arithmetic: a float64 is an integer times a power of two, so f(x) is too.
+"""Outputs in exact arithmetic: a float64 is an integer times a power of two, and so is f(x).
 
-f(x) = uᵀ relu(W x + b) for x in ±1 needs only sums and products of the weights: with W and b as integers over one power
-of two, and u over another, nothing is rounded until the end.
+f(x) = uᵀ relu(W x + b) for x in ±1 needs only sums and products of the weights. With W and b as integers times one
+power of two, and u as integers times another, no operation rounds.
 """
 
 from fractions import Fraction
@@ -18,7 +18,7 @@ def exact_outputs(
     u: Float[np.ndarray, " neuron"],
     inputs: Real[np.ndarray, "example input"],
 ) -> list[Fraction]:
-    """Outputs f(x) at each row of ±1, of the weights as they are.
+    """Exact outputs f(x) at each row of ±1.
 
     Examples
     --------
@@ -37,7 +37,7 @@ def exact_outputs(
 
 
 def rounded(value: Fraction) -> float:
-    """The nearest float64 of the same sign: infinite beyond its range, ±5e-324 for what is closer to 0.
+    """The nearest float64 of the same sign: infinite beyond the range of float64, ±5e-324 if closer to 0 than that.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def rounded(value: Fraction) -> float:
 
 
 def floor64(value: Fraction) -> float:
-    """The largest float64 that is at most a rational; 5e-324 stands for anything positive below it, too.
+    """The largest float64 that is at most the value; 5e-324 for positive values below 5e-324.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def floor64(value: Fraction) -> float:
 
 
 def _integers(values: Real[np.ndarray, "*any"]) -> tuple[np.ndarray, int]:
-    """Integers of any size, in an array of objects, and the power of two that they count."""
+    """Values as integers of any size, in an array of objects, times a power of two; returns its exponent too."""
     digits, powers = np.frexp(values.astype(np.float64))
     least = int(powers[digits != 0].min()) if digits.any() else 0
     whole = np.ldexp(digits, 53).astype(np.int64).astype(object)

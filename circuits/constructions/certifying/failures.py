@@ -1,8 +1,8 @@
-"""How often a network is wrong on random inputs, with an interval: so that a refutation is read in proportion.
+"""Failure rate of a network on uniform random inputs, with an interval.
 
-One counterexample among 2^n inputs refutes a network that may be right on all but a few in a million. Inputs are
-uniform; the interval is Clopper and Pearson's (1934), which holds its level whatever the rate, also where no failure
-was seen.
+One counterexample among 2^n inputs refutes a network that may be right on all but a few in a million. The failure rate
+puts it in proportion. The interval is that of Clopper and Pearson (1934), of at least its level for every rate, even if
+no input fails.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from circuits.constructions.certifying.binomial import clopper_pearson
+from circuits.constructions.certifying.binomial import share_intervals
 from circuits.constructions.certifying.restriction import irrelevant_bits
 from circuits.randomness import generator
 
@@ -20,7 +20,7 @@ BLOCK = 2**13  # inputs evaluated at a time: small enough for the cache
 
 @dataclass(frozen=True)
 class FailureRate:
-    """Failures among random inputs; the rate lies in [low, high] with the level of confidence asked for."""
+    """Failures among random inputs; [low, high] is the confidence interval of the rate."""
 
     n_failures: int
     n_inputs: int
@@ -52,29 +52,28 @@ def failure_rate(
     support
         (k,) relevant bits.
     n_inputs, seed
-        How many inputs, and which.
+        Number of inputs, and the seed that draws them.
     level
         Confidence of the interval.
 
     Examples
     --------
-    A network that outputs 0 has no sign, and fails everywhere.
+    An output of 0 has no sign, so a network without readout fails everywhere.
 
     >>> failure_rate(np.ones((1, 3)), np.zeros(1), np.zeros(1), [0], n_inputs=1000).rate
     1.0
     """
-    irrelevant_bits(W.shape[1], support)  # says what is wrong with the support
+    irrelevant_bits(W.shape[1], support)  # raises an error for a bad support
     random = generator("failures", seed)
     weights = np.ascontiguousarray(W.T, np.float64)
     biases, readout, relevant = b.astype(np.float64), u.astype(np.float64), list(map(int, support))
     n_failures = 0
     for start in range(0, n_inputs, BLOCK):
         shape = (min(BLOCK, n_inputs - start), W.shape[1])
-        bits = (
-            2 * np.unpackbits(np.frombuffer(random.bytes(-(-shape[0] * shape[1] // 8)), np.uint8)).astype(np.int8) - 1
-        )
-        inputs = bits[: shape[0] * shape[1]].reshape(shape)
+        n_bits = shape[0] * shape[1]
+        bits = np.unpackbits(np.frombuffer(random.bytes(-(-n_bits // 8)), np.uint8), count=n_bits)
+        inputs = 2 * bits.astype(np.int8).reshape(shape) - 1
         outputs = np.maximum(inputs.astype(np.float64) @ weights + biases, 0.0) @ readout
         n_failures += int((outputs * inputs[:, relevant].prod(axis=1) <= 0).sum())
-    low, high = clopper_pearson(n_failures, n_inputs, level)
+    low, high = share_intervals(np.array(n_failures), np.array(n_inputs), level).tolist()
     return FailureRate(n_failures, n_inputs, low, high)

@@ -1,11 +1,11 @@
-"""The fewest irrelevant bits to flip before a network's sign is no longer the parity: how far an input is from failing.
+"""Fewest flips of irrelevant bits after which the sign is not the parity: the distance of an input from failure.
 
-1. With at most 20 irrelevant bits that have a weight, all their choices are evaluated (`nearest.py`).
-2. Where the margin is the least of a few linear functions (`worst.states`), the answer needs no search: each function
-   falls fastest by flipping the bits of largest gain first, and the first function to reach 0 says how many.
+1. With at most 20 irrelevant bits that have a weight, `nearest.py` evaluates all their choices.
+2. If the margin is the least of a few linear functions (`least_margin.states`), no search is needed. Each function
+   falls fastest by flipping the bits of largest gain first, and the first function to reach 0 gives the number.
 3. With at most 40 unstable neurons it is the least number of flips under margin <= 0, a MILP as in `milp.py`.
 
-With more bits and more neurons it stays unknown, unless the network is certified: then no flips suffice.
+With more bits and more neurons the number stays unknown, unless the network is certified: then no flips suffice.
 """
 
 from collections.abc import Sequence
@@ -37,9 +37,9 @@ class Flips:
     Attributes
     ----------
     lower, upper
-        (example,) between which the number lies; 0 where the input fails as it is, inf where no flips suffice. Equal
-        where the number is known; `upper` is inf where no failing input was found in time. With more than 20 irrelevant
-        bits and 40 unstable neurons none is looked for.
+        (example,) bounds of the number, equal if it is known: 0 if the input itself fails, inf if no flips suffice.
+        `upper` is also inf if the search found no failing input in time. It looks for none with more than 20 irrelevant
+        bits and 40 unstable neurons.
     """
 
     lower: Float[np.ndarray, " example"]
@@ -47,17 +47,17 @@ class Flips:
 
     @property
     def fewest(self) -> Float[np.ndarray, " example"]:
-        """(example,) the number where it is known, else NaN."""
+        """(example,) the number of flips if it is known, else NaN."""
         return np.where(self.lower == self.upper, self.upper, np.nan)
 
     @property
     def least(self) -> float:
-        """The least over examples, known even if a larger number is not; NaN otherwise."""
+        """The least number over examples, NaN if unknown; larger numbers may be unknown."""
         return _if_equal(float(self.lower.min()), float(self.upper.min()))
 
     @property
     def median(self) -> float:
-        """The median over examples, where the bounds leave only one; NaN otherwise.
+        """The median over examples, NaN if the bounds allow several.
 
         Examples
         --------
@@ -89,9 +89,9 @@ def fewest_flips(
     inputs
         (example, input) in ±1.
     time_limit
-        Seconds in all, >= 0.
+        Total time in seconds, >= 0.
     certified
-        Whether `certify` has proved that no input fails: then no flips suffice, and nothing is searched.
+        Whether `certify` has proved that no input fails: then no flips suffice, and there is no search.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def fewest_flips(
 
     Examples
     --------
-    The output is x0 + (x1 + x2 + x3) / 2: where x0 = 1 and all others are 1, three flips are needed.
+    The output is x0 + (x1 + x2 + x3) / 2. If all bits are 1, it takes three flips.
 
     >>> W = np.array([[1.0, 0.5, 0.5, 0.5], [-1.0, -0.5, -0.5, -0.5]])
     >>> fewest_flips(W, np.zeros(2), np.array([1.0, -1.0]), [0], np.array([[1, 1, 1, 1], [1, -1, 1, -1]])).fewest
@@ -114,13 +114,8 @@ def fewest_flips(
     others = irrelevant_bits(W.shape[1], support)
     signs = inputs[:, list(support)].astype(np.int8)
     lower, upper = np.zeros(len(inputs)), np.zeros(len(inputs))
-    right = np.array(
-        [
-            int(pattern.prod()) * output > 0
-            for pattern, output in zip(signs, exact_outputs(W, b, u, inputs), strict=True)
-        ],
-        bool,
-    )
+    outputs = zip(signs, exact_outputs(W, b, u, inputs), strict=True)
+    right = np.array([int(pattern.prod()) * output > 0 for pattern, output in outputs], bool)
     if len(weighted_bits(net, support)) <= MOST_BITS:
         for pattern in np.unique(signs[right], axis=0):
             here = right & (signs == pattern).all(axis=1)
@@ -157,7 +152,7 @@ def _if_equal(low: float, high: float) -> float:
 def _by_states(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], rounding: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """As `_by_milp`."""
+    """The result of `_by_milp`, from the states."""
     constants, slopes = states(margin)
     x = bits.astype(np.float64)
     gains = np.maximum(2 * slopes * x, 0.0)  # (state, bit)
@@ -175,7 +170,7 @@ def _by_states(
 def _by_milp(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], time_limit: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """A lower bound of the number of flips, inf if there is no way, and failing bits if any were found."""
+    """A lower bound of the number of flips, inf if none suffice, and failing bits if the solver has some."""
     program = Program(margin)
     flips = np.zeros(program.n_variables)  # z flips down where x = 1, up where x = -1
     flips[: program.n_bits] = -bits

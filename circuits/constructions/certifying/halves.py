@@ -1,18 +1,19 @@
-"""Margins on every choice of a few bits, from tables of half inputs: compiled, and the innermost work of a proof.
+"""Margins on every choice of a few bits, from tables of half inputs: compiled, the inner loop of a proof.
 
-The bits are split in two halves, x = (l, r). A neuron's preactivation is then a sum of two entries of small tables,
-h_i(x) = α_i[l] + β_i[r] with α_i[l] = c_i + A_i·l and β_i[r] = A_i·r, so that an input costs one addition, one maximum
-and one multiply-add per neuron, not a product. Tables double: the entries with the next bit on are those with it off,
-plus twice its weight. Neurons go through in blocks, whose tables stay in the cache while every l uses them.
+Split the bits in two halves, x = (l, r). A neuron's preactivation is then a sum of two entries of small tables, h_i(x)
+= α_i[l] + β_i[r] with α_i[l] = c_i + A_i·l and β_i[r] = A_i·r. So an input costs one addition, one maximum and one
+multiply-add per neuron, not a product. Tables double: an entry with the next bit on is that with the bit off, plus
+twice its weight. The tables of a block of neurons stay in the cache while every l uses them.
 
-Each term of an output passes through a number of operations that round. That number times 2^-53 times the sum of
-absolute terms bounds the error of the output (Higham 2002, section 3.1); `tree.py` keeps the count.
+Each term of an output passes through a number of operations that round. This number times 2^-53 times the sum of
+absolute terms bounds the error of the output (Higham 2002, section 3.1); `tree.py` counts the operations.
 """
 
 from typing import no_type_check
 
 import numba
 import numpy as np
+from jaxtyping import Int, Int8
 
 RIGHT = 8  # bits of the right half: 2^8 outputs of a left half stay in the nearest cache
 BLOCK = 32  # neurons whose tables are held at a time: 64 kB
@@ -26,9 +27,9 @@ def all_margins(constant, slope, A, c, v, n_bits, n_terms, out):
     Parameters
     ----------
     constant, slope, A, c, v
-        (), (bit,), (neuron, bit), (neuron,), (neuron,) of which the first `n_bits` and `n_terms` count.
+        (), (bit,), (neuron, bit), (neuron,), (neuron,); the first `n_bits` bits and `n_terms` neurons count.
     out
-        (2^n_bits,) at least. Bit j of an entry's index is x_j: 1 for +1, 0 for -1. The right half are the lowest.
+        (2^n_bits,) at least. Bit j of an entry's index is x_j: 1 for +1, 0 for -1. The right half has the lowest bits.
     """
     n_right = min(RIGHT, n_bits)
     n_left = n_bits - n_right
@@ -47,6 +48,17 @@ def all_margins(constant, slope, A, c, v, n_bits, n_terms, out):
             _table(c[start + place], A[start + place], n_right, n_left, alpha[place])
         for left in range(height):
             _add_terms(out[left * width : (left + 1) * width], alpha[:, left], beta, v[start : start + size])
+
+
+def bits_of(entries: Int[np.ndarray, "*entry"], n_bits: int) -> Int8[np.ndarray, "*entry bit"]:
+    """The bits x, ±1, of entries of the array that `all_margins` writes, from their indices.
+
+    Examples
+    --------
+    >>> bits_of(np.array([0, 1, 2]), 2).tolist()
+    [[-1, -1], [1, -1], [-1, 1]]
+    """
+    return (2 * (entries[..., None] >> np.arange(n_bits) & 1) - 1).astype(np.int8)
 
 
 @no_type_check

@@ -1,7 +1,7 @@
-"""Mixed-integer linear programs, by the HiGHS that SciPy brings (Huangfu and Hall 2018).
+"""Mixed-integer linear programs, by SciPy's HiGHS (Huangfu and Hall 2018).
 
-HiGHS writes a line of its own to the process's stdout when a program is numerically hard, whatever it is told. Results
-alone belong there, so while it runs that stream leads to stderr.
+HiGHS writes a line to the process's stdout when a program is numerically hard, and no option prevents it. Only results
+belong there, so stdout leads to stderr while HiGHS runs.
 """
 
 import ctypes
@@ -32,11 +32,11 @@ def highs(
 
     Returns
     -------
-    SciPy's answer: `status` is one of the names above, or another for trouble; `x` is None where nothing was found.
+    SciPy's answer: `status` is one of the constants above, or another in case of trouble; `x` is None if not found.
 
     Examples
     --------
-    The fewest of three that hold 1.5 together, each 1 at most.
+    The fewest of three variables of at most 1 whose sum is at least 1.5.
 
     >>> ones = np.ones(3)
     >>> answer = highs(ones, ones, ones, ones[None], np.array([1.5]), np.array([np.inf]), 10.0)
@@ -45,18 +45,13 @@ def highs(
     """
     options: dict[str, Any] = {"mip_rel_gap": 0.0, "time_limit": max(time_limit, 0.01)}
     constraints = LinearConstraint(rows, low, high) if rows.shape[0] else None
+    bounds = Bounds(np.zeros(len(top)), top)
     with _stdout_to_stderr():
-        return milp(
-            objective,
-            integrality=whole,
-            bounds=Bounds(np.zeros(len(top)), top),
-            constraints=constraints,
-            options=options,
-        )
+        return milp(objective, integrality=whole, bounds=bounds, constraints=constraints, options=options)
 
 
 def dual_bound(answer: OptimizeResult) -> float:
-    """What the answer says no objective lies below: inf if there is no x, -inf if it does not say.
+    """Lower bound of the objective in HiGHS's answer: inf if the program is infeasible, -inf without a bound.
 
     Examples
     --------
@@ -73,11 +68,11 @@ def dual_bound(answer: OptimizeResult) -> float:
 def _stdout_to_stderr() -> Iterator[None]:
     libc = ctypes.CDLL(None)
     sys.stdout.flush()
-    kept = os.dup(1)
+    stdout = os.dup(1)
     try:
         os.dup2(2, 1)
         yield
     finally:
-        libc.fflush(None)  # what C still holds goes where it was written to
-        os.dup2(kept, 1)
-        os.close(kept)
+        libc.fflush(None)  # C's buffer goes to stderr too
+        os.dup2(stdout, 1)
+        os.close(stdout)

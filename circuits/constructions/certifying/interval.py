@@ -1,10 +1,10 @@
-"""Instant lower bounds of the margin on every pattern: sound for all inputs, of any network, without a solver.
+"""Instant lower bounds of the margin on every pattern: sound for all inputs of any network, without a solver.
 
 The *interval* bound takes each neuron's worst preactivation, within ±‖w_irrelevant‖₁ of its value on the pattern, as if
-the neurons saw different inputs. The *linear* bound replaces each unstable neuron by a line below its term; the lines
-add up to one linear function of the irrelevant bits, whose least value is exact: constant - ‖slope‖₁. Errors of many
-neurons then cancel, as they do in the network, so that it can prove a network of a thousand neurons where the interval
-bound proves none (Zhang et al. 2018, CROWN; Gowal et al. 2018, interval bound propagation).
+the neurons had different inputs. The *linear* bound replaces each unstable neuron by a line below its term. The lines
+add up to one linear function of the irrelevant bits, with the exact minimum constant - ‖slope‖₁. Errors of many neurons
+cancel, as they do in the network. So it can prove a network of a thousand neurons for which the interval bound fails
+(Zhang et al. 2018, CROWN; Gowal et al. 2018, interval bound propagation).
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int8
 
-from circuits.constructions.certifying.restriction import (
-    Restriction,
-    UnitScale,
-    irrelevant_bits,
-    restriction,
-    unit_scale,
-)
+from circuits.constructions.certifying.restriction import UnitScale, irrelevant_bits, restriction, unit_scale
 from circuits.constructions.patterns import parities, patterns
 
 
@@ -28,7 +22,7 @@ def interval_bounds(
     u: Float[np.ndarray, " neuron"],
     support: Sequence[int],
 ) -> Float[np.ndarray, " pattern"]:
-    """Lower bound of parity·f over all inputs with each pattern, each neuron at its own worst.
+    """The interval bound: lower bound of parity·f over all inputs with each pattern.
 
     Parameters
     ----------
@@ -39,7 +33,7 @@ def interval_bounds(
 
     Examples
     --------
-    A neuron for each sign of bit 0; bit 1 can take 0.25 away, and add 0.25 to the wrong one, which is off.
+    One neuron for each sign of bit 0. Bit 1 can take 0.25 from either; the neuron of the wrong sign stays off.
 
     >>> W = np.array([[1.0, 0.25], [-1.0, 0.25]])
     >>> interval_bounds(W, np.zeros(2), np.array([1.0, -1.0]), [0]).round(6)
@@ -49,37 +43,27 @@ def interval_bounds(
     return net.scale * _interval(net, support)
 
 
-def linear_bounds(
-    W: Float[np.ndarray, "neuron input"],
-    b: Float[np.ndarray, " neuron"],
-    u: Float[np.ndarray, " neuron"],
-    support: Sequence[int],
-) -> Float[np.ndarray, " pattern"]:
-    """Lower bound of parity·f over all inputs with each pattern, from one line below each unstable neuron.
-
-    Parameters as in `interval_bounds`.
-
-    Examples
-    --------
-    Two neurons that bit 1 moves alike: what one loses, the other gives back. Interval bounds cannot see it.
-
-    >>> W, b, u = np.array([[1.0, 0.5], [1.0, -0.5]]), np.array([2.0, 2.0]), np.array([1.0, 1.0])
-    >>> linear_bounds(W, b, u, [0]).round(6), interval_bounds(W, b, u, [0]).round(6)
-    (array([-2.,  6.]), array([-3.,  5.]))
-    """
-    net = unit_scale(W, b, u)
-    return net.scale * _linear(net, support)
-
-
 def quick_bounds(
     net: UnitScale, support: Sequence[int]
 ) -> tuple[Float[np.ndarray, " pattern"], Int8[np.ndarray, "pattern bit"]]:
-    """The better of both bounds for each pattern, in the net's unit, and the irrelevant bits where the line is least.
+    """The better of both bounds for each pattern, in the net's unit, and the irrelevant bits of least linear bound.
 
-    Those bits are a good place to look for the true worst case.
+    The true worst case is often near these bits.
+
+    Examples
+    --------
+    Bit 1 lowers one neuron by as much as it raises the other. The linear bound uses this, the interval bound cannot.
+
+    >>> W, b, u = np.array([[1.0, 0.5], [1.0, -0.5]]), np.array([2.0, 2.0]), np.array([1.0, 1.0])
+    >>> net = unit_scale(W, b, u)
+    >>> (net.scale * quick_bounds(net, [0])[0]).round(6), interval_bounds(W, b, u, [0]).round(6)
+    (array([-2.,  6.]), array([-3.,  5.]))
     """
-    where = np.stack([np.where(line.slope > 0, -1, 1) for line in _lines(net, support)]).astype(np.int8)
-    return np.maximum(_linear(net, support), _interval(net, support)), where
+    none = np.zeros(len(net.u), bool)
+    lines = [restriction(net, support, pattern, none) for pattern in patterns(len(support))]
+    linear = np.array([line.constant - np.abs(line.slope).sum() for line in lines]) - net.rounding
+    where = np.stack([np.where(line.slope > 0, -1, 1) for line in lines]).astype(np.int8)
+    return np.maximum(linear, _interval(net, support)), where
 
 
 def _interval(net: UnitScale, support: Sequence[int]) -> Float[np.ndarray, " pattern"]:
@@ -88,12 +72,3 @@ def _interval(net: UnitScale, support: Sequence[int]) -> Float[np.ndarray, " pat
     v = parities(len(support))[:, None] * net.u
     worst = np.where(v > 0, centers - reach, centers + reach)
     return (v * np.maximum(worst, 0.0)).sum(axis=1) - net.rounding
-
-
-def _linear(net: UnitScale, support: Sequence[int]) -> Float[np.ndarray, " pattern"]:
-    return np.array([line.constant - np.abs(line.slope).sum() for line in _lines(net, support)]) - net.rounding
-
-
-def _lines(net: UnitScale, support: Sequence[int]) -> list[Restriction]:
-    nobody = np.zeros(len(net.u), bool)
-    return [restriction(net, support, pattern, nobody) for pattern in patterns(len(support))]

@@ -1,14 +1,14 @@
-"""The least value of a restriction over the irrelevant bits: where the network comes closest to being wrong.
+"""The least value of a restriction over the irrelevant bits: the input at which the network is closest to failure.
 
-Three ways, the first that applies:
+The first of three methods that applies:
 
-1. *states*. A term v·relu(h) with v < 0 is min(0, v·h). Without unstable terms of v > 0 the margin is therefore the
-   least of 2^t linear functions, one for each choice of on and off among t neurons, and each of them is least at
-   constant - ‖slope‖₁. No search, no tolerance but rounding.
-2. *inputs*. All 2^m of them, where at most 16 bits have a weight.
+1. *states*. A term v·relu(h) with v < 0 is min(0, v·h). So without unstable terms of v > 0 the margin is the least of
+   2^t linear functions, one for each choice of on and off among t neurons. The minimum of each is constant - ‖slope‖₁.
+   This needs no search, and its only tolerance is rounding.
+2. *inputs*. All 2^m inputs, if at most m = 16 bits have a weight.
 3. *milp*. `milp.py`: bits and neurons' states as integers, solved by HiGHS.
 
-`certify` takes them where there are too many inputs to search all, and only few unstable neurons.
+`certify` uses them if there are too many inputs to search and only few unstable neurons.
 """
 
 from typing import Literal, NamedTuple
@@ -16,21 +16,21 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int8
 
-from circuits.constructions.certifying.halves import all_margins
+from circuits.constructions.certifying.halves import all_margins, bits_of
 from circuits.constructions.certifying.milp import TOLERANCE, least_by_milp
 from circuits.constructions.certifying.restriction import Restriction
 from circuits.constructions.patterns import patterns
 from circuits.errors import InputError
 
-MOST_STATES, MOST_BITS = 12, 16  # neurons and bits that are gone through in all combinations
-MOST_LISTED = 18  # neurons whose states are listed if someone insists: 2^18 slopes of 37 bits make 80 MB
+MOST_STATES, MOST_BITS = 12, 16  # neurons and bits with a list of all combinations
+MOST_LISTED = 18  # neurons, if the caller forces `states`: 2^18 slopes of 37 bits make 80 MB
 BLOCK = 12  # bits whose inputs are evaluated at a time
 
 Method = Literal["states", "inputs", "milp"]
 
 
 class Least(NamedTuple):
-    """The least value: no input has less than `lower`; `bits` is the best found; `method` says how."""
+    """Lower bound of all values, bits of the least value found, method, and whether this value is the least."""
 
     lower: float
     bits: Int8[np.ndarray, " bit"]
@@ -39,27 +39,27 @@ class Least(NamedTuple):
 
 
 def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method: Method | None = None) -> Least:
-    """The least value of a restriction at unit scale, and where it is attained.
+    """The least value of a restriction at unit scale, and the bits where it is attained.
 
     Parameters
     ----------
     margin
-        What to minimize.
+        The function to minimize.
     rounding
-        What float64 can lose in its value.
+        Bound of the float64 rounding error of its values.
     time_limit
-        Seconds; only a MILP may need them.
+        Limit of a MILP, in seconds.
     method
-        Insist on one of the three ways; by default the first that applies.
+        Force one of the three methods; by default the first that applies.
 
     Raises
     ------
     InputError
-        The states are asked for, and they are too many to list, or the margin is not their least.
+        The forced method is "states", but they are too many to list, or the margin is not their least.
 
     Examples
     --------
-    1 + x1 - relu(x0 + x1) is least, at 0, where x1 = -1, and where x0 = x1 = 1.
+    1 + x1 - relu(x0 + x1) has the minimum 0, at x1 = -1 and at x0 = x1 = 1.
 
     >>> one = np.array([1.0])
     >>> least(Restriction(1.0, np.array([0.0, 1.0]), np.array([[1.0, 1.0]]), np.array([0.0]), -one), 1e-15)
@@ -85,17 +85,15 @@ def can_list_states(margin: Restriction) -> bool:
     return len(margin.v) <= MOST_STATES and bool((margin.v < 0).all())
 
 
-def states(
-    margin: Restriction,
-) -> tuple[Float[np.ndarray, " state"], Float[np.ndarray, "state bit"]]:
-    """Constants and slopes of the linear functions whose least is the margin, where `can_list_states`."""
+def states(margin: Restriction) -> tuple[Float[np.ndarray, " state"], Float[np.ndarray, "state bit"]]:
+    """Constants and slopes of the linear functions whose least is the margin, if `can_list_states`."""
     on = (patterns(len(margin.v)) + 1) / 2.0  # (state, unstable)
     weighted = on * margin.v
     return margin.constant + weighted @ margin.c, margin.slope + weighted @ margin.A
 
 
 def lowered(margin: Restriction, bits: Int8[np.ndarray, " bit"]) -> Int8[np.ndarray, " bit"]:
-    """Flip the bit that lowers the value most, until none lowers it: a local minimum near `bits`."""
+    """A local minimum near `bits`: flips the bit that lowers the value most, until no flip lowers it."""
     x = bits.astype(np.float64)
     hidden = margin.A @ x + margin.c
     while x.size:
@@ -123,18 +121,13 @@ def _least_of_inputs(margin: Restriction) -> tuple[float, Int8[np.ndarray, " bit
     best, where = np.inf, np.ones(len(margin.slope), np.int8)
     values = np.empty(2 ** len(low))
     for entry in range(2 ** len(high)):
-        fixed = _signs(entry, len(high))
+        fixed = bits_of(np.array(entry), len(high)).astype(np.float64)
         constant = margin.constant + float(margin.slope[high] @ fixed)
         all_margins(constant, slope, A, margin.c + margin.A[:, high] @ fixed, margin.v, len(low), len(A), values)
         if values.min() < best:
             best = float(values.min())
-            where[high], where[low] = fixed, _signs(int(values.argmin()), len(low))
+            where[high], where[low] = fixed, bits_of(np.array(values.argmin()), len(low))
     return best, where
-
-
-def _signs(entry: int, n_bits: int) -> Float[np.ndarray, " bit"]:
-    """Bit j of an index as x_j, ±1."""
-    return 2.0 * (entry >> np.arange(n_bits) & 1) - 1.0
 
 
 def _refuse_states(margin: Restriction) -> None:
@@ -147,6 +140,6 @@ def _refuse_states(margin: Restriction) -> None:
     if n_terms > MOST_LISTED:
         size = 8 * len(margin.slope) * 2.0**n_terms / 2**30
         raise InputError(
-            f"method='states' lists the 2^{n_terms} on/off states of {n_terms} unstable neurons, {size:.3g} GiB; at "
-            f"most 2^{MOST_LISTED} are listed. Leave `method` out: branch and bound needs no list."
+            f"method='states' lists the 2^{n_terms} on/off states of {n_terms} unstable neurons, {size:.3g} GiB; the "
+            f"limit is 2^{MOST_LISTED}. Leave `method` out: branch and bound needs no list."
         )

@@ -2,13 +2,13 @@
 
     minimize  constant + slope·x + Σ v_i y_i   with x_j = 2 z_j - 1, z_j ∈ {0, 1}, y_i = relu(h_i), h_i = c_i + A_i·x
 
-Where v_i > 0, minimizing presses y_i down: y_i >= 0 and y_i >= h_i suffice. Where v_i < 0 it pushes y_i up, and a state
-d_i ∈ {0, 1} holds it: y_i <= h'_i d_i and y_i <= h_i - l_i (1 - d_i), with [l_i, h'_i] the interval of h_i, the
-tightest big-M there is without solving (Tjeng, Xiao and Tedrake 2019).
+If v_i > 0, minimizing lowers y_i: y_i >= 0 and y_i >= h_i suffice. If v_i < 0 it raises y_i, and a state d_i ∈ {0, 1}
+limits it: y_i <= h'_i d_i and y_i <= h_i - l_i (1 - d_i), with [l_i, h'_i] the interval of h_i, the tightest big-M
+without a solver (Tjeng, Xiao and Tedrake 2019).
 
-HiGHS stops within absolute tolerances of 1e-6 and 1e-7. The program is therefore posed in units of 2^-16 of the
-network's unit, with `mip_rel_gap=0`, and what it proves is lowered by `TOLERANCE` before it is believed: on networks
-made to be hard, with near ties and weights over nine decades, its bound was up to 1.1e-7 above the truth.
+HiGHS stops within absolute tolerances of 1e-6 and 1e-7. So the unit of the program is 2^-16 of the network's unit,
+`mip_rel_gap` is 0, and its bound is lowered by `TOLERANCE`: on networks built to be hard, with near ties and weights
+over nine decades, HiGHS's bound was up to 1.1e-7 above the true minimum.
 """
 
 import numpy as np
@@ -18,15 +18,15 @@ from scipy.optimize import OptimizeResult
 from circuits.constructions.certifying.highs import SOLVED, dual_bound, highs
 from circuits.constructions.certifying.restriction import Restriction
 
-UNIT = 2.0**16  # how many units of the program make the network's unit
-MOST_EXACT = 40  # unstable neurons that HiGHS can be asked about within a minute
-TOLERANCE = 1e-6  # of the network's unit, taken off every bound that HiGHS reports
+UNIT = 2.0**16  # units of the program in the network's unit
+MOST_EXACT = 40  # unstable neurons with which HiGHS needs less than a minute
+TOLERANCE = 1e-6  # of the network's unit, subtracted from every bound of HiGHS
 
 
 class Program:
-    """Variables and constraints that tie y = relu(h) to the bits; the objective is whoever solves it.
+    """Variables and constraints that tie y = relu(h) to the bits; `solved` takes the objective.
 
-    Variables, in this order: z (bit), y (unstable), d (those of v < 0), all in the program's units.
+    Variables, in this order: z (bit), y (unstable), d (unstable of v < 0), all in the program's units.
     """
 
     def __init__(self, margin: Restriction) -> None:
@@ -62,13 +62,13 @@ class Program:
 
     @property
     def n_variables(self) -> int:
-        """Bits, outputs of neurons, states of neurons."""
+        """Number of variables: bits, outputs of neurons, states of neurons."""
         return self.n_bits + self.n_terms + self.n_states
 
     def solved(
         self, objective: Float[np.ndarray, " variable"], time_limit: float, margin_at_most: float | None = None
     ) -> OptimizeResult:
-        """HiGHS's answer, for at most so many seconds; with an upper limit, in the program's units, on the margin."""
+        """HiGHS's answer within a time limit in seconds; `margin_at_most` is in the program's units."""
         rows, tops = self.rows, self.tops
         if margin_at_most is not None:
             rows = np.concatenate([rows, self.margin_row[None]])
@@ -77,18 +77,18 @@ class Program:
         return highs(objective, self.whole, self.ceiling, rows, low, tops, time_limit)
 
     def bits(self, answer: OptimizeResult) -> Int8[np.ndarray, " bit"] | None:
-        """The bits of HiGHS's best solution; None if it has none."""
+        """The bits of HiGHS's best solution; None without a solution."""
         return None if answer.x is None else np.where(answer.x[: self.n_bits] > 0.5, 1, -1).astype(np.int8)
 
 
 def least_by_milp(margin: Restriction, time_limit: float) -> tuple[float, Int8[np.ndarray, " bit"], bool]:
-    """What HiGHS believes no value lies below, the best bits it found (all +1 if none), and whether it finished.
+    """HiGHS's lower bound, its best bits (all +1 without a solution), and whether it finished.
 
-    The bound is HiGHS's own, in the network's unit: lower it by `TOLERANCE`. It is -inf if there is none.
+    The bound is in the network's unit, -inf if HiGHS gives none. Subtract `TOLERANCE` before use.
 
     Examples
     --------
-    relu(x0 + x1 - 1) - x0 / 2 is least at x = (1, -1).
+    relu(x0 + x1 - 1) - x0 / 2 has its minimum at x = (1, -1).
 
     >>> one = np.array([1.0])
     >>> margin = Restriction(0.0, np.array([-0.5, 0.0]), np.array([[1.0, 1.0]]), -one, one)
@@ -102,7 +102,7 @@ def least_by_milp(margin: Restriction, time_limit: float) -> tuple[float, Int8[n
     answer = program.solved(program.margin_row, time_limit)
     bits = program.bits(answer)
     signs = np.ones(program.n_bits, np.int8) if bits is None else bits
-    believed = dual_bound(answer)
-    if believed == np.inf:  # every input is a solution: "infeasible" can only be numerical trouble, and says nothing
-        believed = -np.inf
-    return (believed + program.margin_offset) / UNIT, signs, answer.status == SOLVED
+    bound = dual_bound(answer)
+    if bound == np.inf:  # every input is a solution, so "infeasible" can only be numerical trouble
+        bound = -np.inf
+    return (bound + program.margin_offset) / UNIT, signs, answer.status == SOLVED

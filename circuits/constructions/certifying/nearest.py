@@ -1,11 +1,11 @@
 """Flips between every input of a pattern and the nearest input that fails, for all choices of the irrelevant bits.
 
-Tables of half inputs (`halves.py`) give the margin on all 2^m choices. The Hamming distance to the failing ones then
-takes one pass per bit: after bit j, d(x) is the distance if only bits 0..j may change,
+Tables of half inputs (`halves.py`) give the margin on all 2^m choices. The Hamming distance to the failing choices then
+takes one pass per bit. After bit j, d(x) is the distance if only bits 0..j can change:
 
     d(x) <- min(d(x), d(x with bit j flipped) + 1)
 
-A margin within the rounding error of 0 is decided in exact arithmetic, as long as time is left.
+Exact arithmetic decides the margins within the rounding error of 0, as long as time is left.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int8, Int16
 
 from circuits.constructions.certifying.exact_outputs import exact_outputs
-from circuits.constructions.certifying.halves import all_margins
+from circuits.constructions.certifying.halves import all_margins, bits_of
 from circuits.constructions.certifying.restriction import UnitScale, irrelevant_bits, restriction, weighted_bits
 
 MOST_BITS = 20  # irrelevant bits with a weight; a thousand neurons on 2^20 choices take a second
@@ -30,26 +30,26 @@ def flips_to_failure(
     bits: Int8[np.ndarray, "example bit"],
     deadline: float,
 ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"]]:
-    """Bounds of the fewest flips of irrelevant bits after which each example fails; inf where none suffice.
+    """Bounds of the fewest flips of irrelevant bits after which each example fails; inf if none suffice.
 
     Parameters
     ----------
     net
-        The network, of at most 20 irrelevant bits with a weight.
+        A network with at most 20 irrelevant bits that have a weight.
     support, pattern
         (k,) the relevant bits, and their values.
     bits
         (example, bit) the irrelevant bits in ±1.
     deadline
-        When to stop deciding margins within rounding, as `time.monotonic` counts.
+        When to stop deciding margins within rounding, in the time of `time.monotonic`.
 
     Returns
     -------
-    (example,) each. They differ only where a margin within rounding was left undecided.
+    (example,) each. They differ only if a margin within rounding stays undecided.
 
     Examples
     --------
-    The output is x0 + (x1 + x2) / 2, which fails at x0 = 1 where x1 = x2 = -1.
+    The output is x0 + (x1 + x2) / 2. With x0 = 1 it fails at x1 = x2 = -1.
 
     >>> from circuits.constructions.certifying.restriction import unit_scale
     >>> net = unit_scale(np.array([[1.0, 0.5, 0.5], [-1.0, -0.5, -0.5]]), np.zeros(2), np.array([1.0, -1.0]))
@@ -68,11 +68,11 @@ def flips_to_failure(
     if (lower < upper).any():
         _decide(net, support, pattern, fails, doubtful, deadline)
         lower, upper = (_distances(inputs)[entries] for inputs in (fails | doubtful, fails))
-    return _as_floats(lower), _as_floats(upper)
+    return np.where(lower < NEVER, lower, np.inf), np.where(upper < NEVER, upper, np.inf)
 
 
 def _distances(inputs: Bool[np.ndarray, " choice"]) -> Int16[np.ndarray, " choice"]:
-    """Hamming distance of every choice of bits to the nearest of `inputs`; `NEVER` if there is none."""
+    """Hamming distance of every choice of bits to the nearest of `inputs`; `NEVER` if `inputs` is empty."""
     distance = np.where(inputs, 0, NEVER).astype(np.int16)
     for bit in range(len(inputs).bit_length() - 1):
         halves = distance.reshape(-1, 2, 1 << bit)  # (…, this bit, …)
@@ -96,11 +96,7 @@ def _decide(
         some = entries[start : start + EXACT_AT_ONCE]
         inputs = np.ones((len(some), net.W.shape[1]), np.int8)
         inputs[:, list(support)] = pattern
-        inputs[:, weighted] = 2 * (some[:, None] >> np.arange(len(weighted)) & 1) - 1
+        inputs[:, weighted] = bits_of(some, len(weighted))
         outputs = exact_outputs(*net.raw, inputs)
         fails[some] = [int(pattern.prod()) * output <= 0 for output in outputs]
         doubtful[some] = False
-
-
-def _as_floats(distance: Int16[np.ndarray, " example"]) -> Float[np.ndarray, " example"]:
-    return np.where(distance < NEVER, distance, np.inf)

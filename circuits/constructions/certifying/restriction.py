@@ -1,11 +1,11 @@
-"""A network on one pattern of its relevant bits: what is left is a function of the irrelevant bits alone.
+"""Restriction of a network to one pattern of its relevant bits: a function of the irrelevant bits.
 
 With parity π on the pattern, the margin is m(x) = π·f(x) = Σ v_i relu(c_i + A_i·x) over the irrelevant bits x in ±1,
-where v = π·u and c holds the pattern's share of the preactivation. A preactivation stays within ±‖A_i‖₁ of c_i: if that
-interval leaves 0 to one side, the neuron is linear, or off, for every x. Only the *unstable* neurons are left.
+where v = π·u and c is the pattern's part of the preactivation. A preactivation stays within ±‖A_i‖₁ of c_i. If this
+interval has 0 on one side, the neuron is linear, or off, for every x. Only *unstable* neurons keep a relu term.
 
-Neurons are first brought to unit scale, by powers of two and so without rounding: Σ|u_i|·(‖w_i‖₁ + |b_i|) is then in
-(1/2, 1]. No neuron, and no output, is small or large any more when a solver's absolute tolerances meet it.
+The first step is unit scale: powers of two, hence no rounding, make Σ|u_i|·(‖w_i‖₁ + |b_i|) lie in (1/2, 1]. So no
+neuron and no output is too small or too large for a solver's absolute tolerances.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ from jaxtyping import Bool, Float, Int8, Real
 
 from circuits.errors import InputError
 
-MOST_RELEVANT = 16  # 2^k patterns are gone through one by one
+MOST_RELEVANT = 16  # the code loops over 2^k patterns
 
 
 @dataclass(frozen=True)
 class UnitScale:
     """A network at unit scale: f(x) = 2^exponent · Σ u_i relu(W_i·x + b_i).
 
-    What is 2^-1000 times smaller than the largest may be lost in it; `raw` has W, b and u as they were given, for exact
-    arithmetic. `alive` are the neurons of `raw` with a readout weight, and an input weight or a bias.
+    Weights 2^-1000 times smaller than the largest may underflow. `raw` holds the original W, b and u, for exact
+    arithmetic. `alive` marks the neurons of `raw` with a readout weight and with an input weight or a bias.
     """
 
     W: Float[np.ndarray, "neuron input"]
@@ -36,13 +36,13 @@ class UnitScale:
 
     @property
     def scale(self) -> float:
-        """2^exponent, the unit in which the output is measured; inf beyond float64."""
+        """2^exponent, the unit of the output; inf beyond the range of float64."""
         with np.errstate(over="ignore"):
             return float(np.ldexp(1.0, self.exponent))
 
     @property
     def rounding(self) -> float:
-        """What float64 can lose, in this unit, in an output: each of its sums totals at most 1."""
+        """Bound of the float64 rounding error of an output, in this unit: each of its sums is at most 1."""
         return 4.0 * sum(self.W.shape) * float(np.finfo(np.float64).eps)
 
 
@@ -80,9 +80,9 @@ def unit_scale(
 
 @dataclass(frozen=True)
 class Restriction:
-    """The margin, or a lower bound of it, on one pattern: m(x) = constant + slope·x + Σ v_i relu(c_i + A_i·x).
+    """The margin on one pattern, or a lower bound of it: m(x) = constant + slope·x + Σ v_i relu(c_i + A_i·x).
 
-    Only unstable neurons have a term of their own. Where other neurons were relaxed, m(x) is a lower bound.
+    Only unstable neurons have a relu term. If some unstable neurons are relaxed to lines, m(x) is a lower bound.
     """
 
     constant: float
@@ -92,7 +92,7 @@ class Restriction:
     v: Float[np.ndarray, " unstable"]
 
     def margins(self, bits: Real[np.ndarray, "example bit"]) -> Float[np.ndarray, " example"]:
-        """The value at each row of ±1."""
+        """m(x) at each row of ±1."""
         x = bits.astype(np.float64)
         return self.constant + x @ self.slope + np.maximum(x @ self.A.T + self.c, 0.0) @ self.v
 
@@ -112,14 +112,14 @@ def restriction(
     support, pattern
         (k,) the relevant bits and their values.
     exact
-        (neuron,) unstable neurons that keep their own term; the others are relaxed to a line below the term. All by
-        default.
+        (neuron,) mask of the unstable neurons that keep their relu term, all by default. The others are relaxed to a
+        line below the term.
 
     Notes
     -----
     The line below v·relu(h) on l <= h <= h', l < 0 < h': for v > 0 it is 0 or v·h, whichever leaves the smaller area
-    (both are below); for v < 0 the chord v·h'(h - l)/(h' - l), for relu is convex (Zhang et al. 2018, "Efficient neural
-    network robustness certification with general activation functions").
+    (both are below); for v < 0 the chord v·h'(h - l)/(h' - l), since relu is convex (Zhang et al. 2018, "Efficient
+    neural network robustness certification with general activation functions").
     """
     irrelevant = irrelevant_bits(net.W.shape[1], support)
     parity = float(pattern.prod())
@@ -156,12 +156,7 @@ def irrelevant_bits(n_inputs: int, support: Sequence[int]) -> list[int]:
     [1, 2, 4]
     """
     relevant = set(map(int, support))
-    if (
-        not relevant
-        or len(relevant) != len(support)
-        or not relevant <= set(range(n_inputs))
-        or len(relevant) > MOST_RELEVANT
-    ):
+    if not 1 <= len(relevant) <= MOST_RELEVANT or len(relevant) != len(support) or not relevant <= set(range(n_inputs)):
         raise InputError(
             f"The support {list(map(int, support))} must name 1 to {MOST_RELEVANT} different bits of 0..{n_inputs - 1}."
         )
@@ -169,7 +164,7 @@ def irrelevant_bits(n_inputs: int, support: Sequence[int]) -> list[int]:
 
 
 def weighted_bits(net: UnitScale, support: Sequence[int]) -> list[int]:
-    """The irrelevant bits on which a neuron has a weight, however small.
+    """The irrelevant bits on which some neuron has a weight, however small.
 
     Examples
     --------

@@ -1,16 +1,16 @@
 """Branch and bound over the irrelevant bits of a pattern: the least margin, or whether it is above a goal. Compiled.
 
-A node of the tree has some bits fixed. Fixing bits narrows the preactivation of every neuron: where it can no longer
-change sign the neuron is off, or linear and part of one linear function; only the *unstable* ones keep a row. A line
-below each of their terms adds up to a lower bound of the node, constant - ‖slope‖₁ (Zhang et al. 2018). A node whose
-bound is good enough is closed; otherwise the bit that matters most to its unstable neurons is fixed both ways. The last
-12 bits are not branched on: all their inputs are evaluated from tables of half inputs (`halves.py`).
+A node of the tree has some bits fixed. Fixing bits narrows the preactivation of every neuron. Once it cannot change
+sign, the neuron is off, or linear and part of one linear function; only *unstable* neurons keep a row. A line below
+each of their terms gives the lower bound of the node, constant - ‖slope‖₁ (Zhang et al. 2018). A good enough bound
+closes the node. Otherwise its children fix the bit that matters most to its unstable neurons, in both ways. The last 12
+bits need no branching: tables of half inputs (`halves.py`) evaluate all their inputs.
 
-The bound of rounding errors is a running one: 2^-53 times the number of roundings times the sum of the absolute terms
-|v_i|·(‖w_i‖₁ + |b_i|) of the neurons that are not off in the node. What lies within it of 0 has an unknown sign: such
-inputs are handed out, as candidates for exact arithmetic.
+The bound of rounding errors of a node is 2^-53 times the number of roundings times the sum of the absolute terms
+|v_i|·(‖w_i‖₁ + |b_i|) of the neurons that are not off. An input with a margin within this bound has an unknown sign: it
+becomes a candidate for exact arithmetic.
 
-The walk goes depth first, so memory does not grow with the number of nodes. It can stop after any node and go on later.
+The walk is depth first, so memory does not grow with the number of nodes. It can pause after any node.
 """
 
 from typing import NamedTuple, no_type_check
@@ -20,13 +20,13 @@ import numpy as np
 
 from circuits.constructions.certifying.halves import all_margins
 
-LEAF = 12  # bits whose inputs are all evaluated
-CANDIDATES = 2 * 2**LEAF  # that are held until they are handed out
-NODE = 12.0  # evaluations of a neuron at an input that take as long as one of its weights in a node
-TINY = 2.0**-900  # what unit scale can lose below the smallest float64, and more
-UNIT = 2.0**-53  # a float64 operation loses at most this share
+LEAF = 12  # bits of a leaf, whose inputs are all evaluated
+CANDIDATES = 2 * 2**LEAF  # room for candidates between two calls of `walk`
+NODE = 12.0  # cost of one weight in a node, in evaluations of a neuron at an input
+TINY = 2.0**-900  # more than unit scale can lose below the smallest float64
+UNIT = 2.0**-53  # relative rounding error of a float64 operation
 
-# What `walk` returns.
+# Return values of `walk`.
 FINISHED, PAUSED, FULL, FAILED = 0, 1, 2, 3
 
 # Places in `counts` and `values`.
@@ -35,29 +35,30 @@ BEST, FLOOR, CLEAR, CLOSED, WORK = 0, 1, 2, 3, 4
 
 
 class Tree(NamedTuple):
-    """A walk: what a node at each depth holds, and what has been found.
+    """State of a walk: one node at each depth, and the results so far.
 
     Attributes
     ----------
     rows, c, v, size, reach
-        (depth, neuron, bit), (depth, neuron) …: the unstable neurons of the node, with the bits that are not fixed;
-        `size` is ‖w‖₁ + |b| in the whole network, `reach` Σ|w_j| over those bits.
+        (depth, neuron, bit), (depth, neuron) …: the unstable neurons of the node, on its free bits; `size` is ‖w‖₁ +
+        |b| in the whole network, `reach` Σ|w_j| over the free bits.
     n_terms, constant, slope, mass
-        (depth,), (depth,), (depth, bit), (depth,): how many those are; the linear rest and its sum of absolute terms.
+        (depth,), (depth,), (depth, bit), (depth,): number of unstable neurons; the linear part, and its sum of absolute
+        terms.
     bits
-        (depth, bit) index of each bit that is not fixed.
+        (depth, bit) index of each free bit.
     place, sign, tried
-        (depth,) which of them is fixed next, to what at first, and how many of both children were begun.
+        (depth,) place of the next bit to fix, its first value, and the number of children begun, 0..2.
     lower, error
-        (depth,) the node's lower bound, and the bound of rounding errors in it.
+        (depth,) lower bound of the node, and bound of its rounding errors.
     x, best
-        (bit,) the bits fixed so far; the best input found.
+        (bit,) the fixed bits; the best input found.
     candidates
-        (candidate, bit) inputs whose sign is within the rounding error.
+        (candidate, bit) inputs with a margin within the rounding error.
     counts, values
-        The names above: the current depth, …; the least margin found, the least of all lower bounds (`FLOOR`), the
-        same without the candidates (`CLEAR`), the share of inputs in closed nodes, and the work done, in evaluations
-        of one neuron at one input.
+        By the names above. `BEST` is the least margin found, `FLOOR` the least of all lower bounds, `CLEAR` the same
+        without the candidates, `CLOSED` the share of inputs in closed nodes, `WORK` the number of evaluations of one
+        neuron at one input.
     """
 
     rows: np.ndarray
@@ -83,14 +84,14 @@ class Tree(NamedTuple):
 
 
 def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tree:
-    """The tree of m(x) = Σ_i v_i relu(c_i + A_i·x), with its root ready and nothing found.
+    """The tree of m(x) = Σ_i v_i relu(c_i + A_i·x) before the walk, with its root filled.
 
     Parameters
     ----------
     A, c, v
         (neuron, bit), (neuron,), (neuron,).
     size
-        (neuron,) what bounds every |c_i + A_i·x|, and the terms that c_i is a sum of.
+        (neuron,) bound of every |c_i + A_i·x| and of the terms of the sum c_i.
     """
     n_terms, n_bits = A.shape
     depths = max(n_bits - LEAF, 0) + 1
@@ -101,7 +102,7 @@ def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tr
     def wholes(*more: int) -> np.ndarray:
         return np.zeros((depths, *more), np.int64)
 
-    rows = np.empty((depths, max(n_terms, 1), n_bits))  # untouched memory costs nothing
+    rows = np.empty((depths, max(n_terms, 1), n_bits))  # memory that is never written costs nothing
     c_, v_, size_, reach = (np.empty(rows.shape[:2]) for _ in range(4))
     x, best = np.ones(n_bits, np.int8), np.ones(n_bits, np.int8)
     candidates = np.empty((CANDIDATES, n_bits), np.int8)
@@ -109,21 +110,15 @@ def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tr
         rows, c_, v_, size_, reach, wholes(), reals(), reals(n_bits), reals(), wholes(n_bits), wholes(), wholes(),
         wholes(), reals(), reals(), x, best, candidates, np.zeros(5, np.int64), np.array([*[np.inf] * 3, 0.0, 0.0]),
     )  # fmt: skip
-    plant(tree, A, c, v, size)
-    return tree
-
-
-def plant(tree: Tree, A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> None:
-    """Fill the root: neurons that no input can turn on or off leave, or join the linear part."""
-    n_bits = A.shape[1]
     tree.bits[0] = np.arange(n_bits)
-    _sort(A, c, v, size, np.abs(A).sum(axis=1), len(A), n_bits, n_bits, 0, tree, 0)
+    _sort(A, c, v, size, np.abs(A).sum(axis=1), n_terms, n_bits, n_bits, 0, tree, 0)
+    return tree
 
 
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _fix(tree, depth, sign):
-    """Make the child of the node at this depth that has its chosen bit fixed; the last bit takes its place."""
+    """Make a child of the node at this depth by fixing its chosen bit; the last bit takes the place of this bit."""
     place, child = tree.place[depth], depth + 1
     last = tree.x.shape[0] - child
     tree.x[tree.bits[depth, place]] = sign
@@ -141,7 +136,7 @@ def _fix(tree, depth, sign):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
-    """Sort neurons into a node, as off, linear or unstable there; the bit at `place`, unless the last, is fixed."""
+    """Fill a node with neurons: off, linear or unstable there. A `sign` that is not 0 fixes the bit at `place`."""
     to_rows, to_c, to_v, to_size, to_reach = (
         tree.rows[depth], tree.c[depth], tree.v[depth], tree.size[depth], tree.reach[depth],
     )  # fmt: skip
@@ -152,7 +147,7 @@ def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
         if sign != 0:
             h, extent, last = h + sign * rows[i, place], extent - abs(rows[i, place]), rows[i, n_bits]
         if v[i] == 0.0 or h + extent < -slack * size[i]:
-            continue  # off, whatever was rounded
+            continue  # off, whatever the rounding errors
         if h - extent >= 0.0:
             constant += v[i] * h
             mass += abs(v[i]) * size[i]
@@ -174,7 +169,7 @@ def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def _bound(tree, depth, roundings, slope, score):
-    """Lower bound and error of a node; writes the slope of the lines, and how much each bit matters."""
+    """Compute the lower bound and the error of a node, the slope of its lines, and a score for each bit."""
     n_bits = tree.x.shape[0] - depth
     constant, mass = tree.constant[depth], tree.mass[depth]
     for bit in range(n_bits):
@@ -183,7 +178,7 @@ def _bound(tree, depth, roundings, slope, score):
         row, c, v, reach = tree.rows[depth, i], tree.c[depth, i], tree.v[depth, i], tree.reach[depth, i]
         low, high = min(c - reach, 0.0), max(c + reach, 0.0)
         mass += abs(v) * tree.size[depth, i]
-        if v > 0.0:  # 0, or the neuron itself: the nearer one
+        if v > 0.0:  # the line 0 or the neuron itself, whichever is nearer
             steep, lift, gap = (1.0, 0.0, -low) if high > -low else (0.0, 0.0, high)
         else:  # the chord
             steep = high / (high - low) if high > low else 0.0
@@ -201,7 +196,7 @@ def _bound(tree, depth, roundings, slope, score):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
 def _try_least(tree, depth, slope):
-    """Evaluate the input at which the node's lines are least; keep it if it is the best so far."""
+    """Evaluate the input that minimizes the node's lines; keep it if its margin is the least so far."""
     n_bits = tree.x.shape[0] - depth
     x = np.where(slope[:n_bits] > 0.0, -1.0, 1.0)
     rows, c, v, linear = tree.rows[depth], tree.c[depth], tree.v[depth], tree.slope[depth]
@@ -225,7 +220,7 @@ def _try_least(tree, depth, slope):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _leaf(tree, depth, out):
-    """Evaluate every input of a node; hand out those whose sign is not known."""
+    """Evaluate every input of a node; inputs of unknown sign become candidates."""
     n_bits, error = tree.x.shape[0] - depth, tree.error[depth]
     all_margins(
         tree.constant[depth], tree.slope[depth], tree.rows[depth], tree.c[depth], tree.v[depth], n_bits,
@@ -265,25 +260,25 @@ def _input(tree, depth, entry, bits):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def walk(tree, goal, prune, roundings, until):
-    """Go on with the search until it is finished, has done its work, has failed or is full of candidates.
+    """Continue the search until it is finished, has done its work, has failed, or has no room for candidates.
 
     Parameters
     ----------
     tree
-        Where it is; changed in place.
+        State of the walk, changed in place.
     goal
-        Close a node once its margins are surely above this, and stop at the first that is not: 0 asks for the sign.
-        With inf, close a node once it has no margin below the best: the least margin is found.
+        A finite goal closes a node once its margins are proved to be above it, and stops at the first margin that is
+        not; 0 asks for the sign. inf closes a node once none of its margins is below the best, to find the least.
     prune
-        False: close none before its inputs are evaluated.
+        False closes no node before its inputs are evaluated.
     roundings
-        How many roundings a term of an output can meet.
+        Number of roundings of a term of an output.
     until
-        How much work may have been done, in all, before it pauses.
+        Total work after which to pause.
 
     Returns
     -------
-    FINISHED; PAUSED; FULL, where candidates wait; or FAILED, where a margin is not above a finite goal.
+    FINISHED, PAUSED, FULL if candidates wait, or FAILED if a margin is not above a finite goal.
     """
     n_all = tree.x.shape[0]
     slope, score, out = np.empty(n_all), np.empty(n_all), np.empty(1 << min(LEAF, n_all))
@@ -333,7 +328,7 @@ def walk(tree, goal, prune, roundings, until):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def regrow(tree):
-    """Make the nodes on the way to the current one again, from what was chosen at each."""
+    """Compute the nodes on the path to the current one again, from the choices at each."""
     for depth in range(tree.counts[DEPTH]):
         tried = tree.tried[depth + 1]
         _fix(tree, depth, tree.sign[depth] if tree.tried[depth] == 1 else -tree.sign[depth])

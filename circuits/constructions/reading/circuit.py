@@ -1,7 +1,6 @@
-"""A learned circuit, read: the gate of each neuron, the elements they merge to, the constructions they match, the
-price.
+"""Reading a learned circuit: gate of each neuron, merged elements, matching constructions, price.
 
-This puts the parts together for one network given as arrays; each part is a module beside this one.
+`read_circuit` combines the modules of this folder for one network given as arrays.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,33 +12,35 @@ from jaxtyping import Bool, Float, Int
 from circuits.constructions.building.construction import Construction
 from circuits.constructions.reading.efficiency import Price, price
 from circuits.constructions.reading.elements import MERGE_COSINE, MERGE_FLOOR, elements, merged_network
-from circuits.constructions.reading.gates import Gates, firing_sets, nearest_gates
-from circuits.constructions.reading.match import Match, matches, verdict
+from circuits.constructions.reading.gates import Gates, firing_sets, gates_in_words, nearest_gates
+from circuits.constructions.reading.match import Match, matches
 from circuits.constructions.reading.recovered_bits import relevant_share
 
 
 @dataclass(frozen=True)
 class Circuit:
-    """What `read_circuit` finds.
+    """Result of `read_circuit`.
 
     Attributes
     ----------
     gates
-        Of each neuron; `sign_agrees` (neuron,) 1 where the sign of u is the template's, -1 where not, 0 for no sign.
+        Gate of each neuron.
+    sign_agrees
+        (neuron,) 1 if u has the sign of the gate's template, -1 if it has the other, 0 if the template has no sign.
     fires, always, can
         (neuron, pattern) see `firing_sets`.
     share
         (neuron,) relevant / irrelevant weight, see `relevant_share`.
     element
-        (neuron,) the element that it is part of, by falling path norm; -1 below the floor.
+        (neuron,) index of its element, elements by falling path norm; -1 below the floor.
     W, b, u
         (element, k), (element,), (element,) the merged elements on the relevant bits, |u| = 1.
     element_gates
-        Of each element.
+        Gate of each element.
     matches
-        To each construction, the nearest first.
+        Match to each construction, the nearest first.
     price
-        Of the neurons as given, with all their weights.
+        Price of the unmerged neurons, with all their weights.
     """
 
     gates: Gates
@@ -58,8 +59,9 @@ class Circuit:
 
     @property
     def verdict(self) -> str:
-        """Its gates in words, and the nearest construction."""
-        return verdict(self.element_gates, self.matches)
+        """The circuit in words: its gates, and the nearest construction."""
+        nearest = next(iter(self.matches.values()), None)
+        return gates_in_words(self.element_gates) + (f"; {nearest.verdict}" if nearest else "")
 
 
 def read_circuit(
@@ -72,18 +74,18 @@ def read_circuit(
     cosine: float = MERGE_COSINE,
     floor: float = MERGE_FLOOR,
 ) -> Circuit:
-    """Read a circuit.
+    """The circuit that a network has learned.
 
     Parameters
     ----------
     W, b, u
         (neuron, input), (neuron,), (neuron,): a network or its active subnetwork.
     support
-        The relevant bits.
+        (k,) the relevant bits.
     constructions
-        What to compare with, by name, on as many bits.
+        Constructions on k bits to compare with, by name.
     cosine, floor
-        As in `elements`; the cosine is also that above which an element is a construction's neuron.
+        As in `elements`; `cosine` also limits the matches of elements to a construction's neurons.
 
     Raises
     ------
@@ -92,19 +94,19 @@ def read_circuit(
 
     Examples
     --------
-    Two AND gates, one of them split in two; the third bit is irrelevant.
+    Two AND gates, one of them split over two neurons; the third bit is irrelevant.
 
     >>> W = np.array([[1.0, 1.0, 0.1], [0.5, 0.5, 0.0], [-1.0, 1.0, 0.1]])
-    >>> found = read_circuit(W, np.zeros(3), np.array([1.0, 1.0, -2.0]), [0, 1], {})
-    >>> found.verdict, found.element.tolist(), found.gates.names
+    >>> circuit = read_circuit(W, np.zeros(3), np.array([1.0, 1.0, -2.0]), [0, 1], {})
+    >>> circuit.verdict, circuit.element.tolist(), circuit.gates.names
     ('2 AND gates', [1, 1, 0], ['A(++)', 'A(++)', 'A(-+)'])
     """
     merged = elements(W, b, u, cosine, floor)
     if merged is None:
         raise ValueError("a weight is not finite: a diverged network has no circuit")
     bits = list(support)
-    all_W, merged_b, merged_u = merged_network(W, b, u, merged)
-    merged_W = all_W[:, bits]
+    merged_W, merged_b, merged_u = merged_network(W, b, u, merged)
+    merged_W = merged_W[:, bits]
     gates = nearest_gates(W[:, bits].astype(np.float64), b.astype(np.float64))
     fires, always, can = firing_sets(W, b, bits)
     return Circuit(

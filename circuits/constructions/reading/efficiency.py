@@ -1,17 +1,17 @@
-"""What a network pays for parity: path cost P = Σ|u|·‖(w, b)‖, margin m, and how near P/m is to the least possible.
+"""The price of parity in a network: path cost P = Σ|u|·‖(w, b)‖, margin m, and P/m relative to its minimum.
 
 The margin m is the least π(z) f(z) over the 2^k patterns z of the relevant bits, the other bits averaged out: f(z) =
 E[f(x) | x_S = z] over uniform other bits (`averaging.py`), not f at their mean. Rescaling a neuron changes neither P
-nor m; rescaling the readout changes both alike. So
+nor m. Rescaling the readout multiplies both by the same factor. So
 
     efficiency = C* m / P   in (0, 1],  higher is better,  NaN when m <= 0
 
-is a property of the circuit. It never exceeds 1, with weights on other bits too: m <= E[π f] <= Σ_j |u_j| |E_x π
-relu(w_j·x + b_j)|, where given the other bits y each term is at most ‖(w_S, b + y)‖ / C*, and the mean of that is at
+is a property of the circuit. It is at most 1, also with weights on other bits: m <= E[π f] <= Σ_j |u_j| |E_x π
+relu(w_j·x + b_j)|. Given the other bits' contribution y, each term is at most ‖(w_S, b + y)‖ / C*, with a mean of at
 most ‖(w, b)‖ / C*.
 
-With the neurons given, the readout of least cost at margin 1 is a linear program (`resolved_readout`): the price of a
-circuit's directions, apart from how well its readout is balanced.
+For fixed neurons, a linear program gives the readout of least cost at margin 1 (`resolved_readout`). Its cost is the
+price of the circuit's directions, whatever the balance of the network's own readout.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from circuits.constructions.verifying.averaging import averaged_activations
 
 
 class Price(NamedTuple):
-    """What a network pays: P, m, P/m as it is, P/m with u re-solved; NaN where no margin is positive."""
+    """P, m, P/m, and P/m with the readout re-solved; a ratio is NaN if its margin is not positive."""
 
     cost: float
     margin: float
@@ -40,11 +40,11 @@ def price(
     u: Float[np.ndarray, " neuron"],
     support: Sequence[int],
 ) -> Price:
-    """Path cost, margin, and cost per margin, as given and with the readout re-solved.
+    """Path cost, margin, and cost per margin with the network's own readout and with the re-solved one.
 
     Examples
     --------
-    The AND gates of the printed DNF pay more than they must: the best bias for k = 2 is 0, not -1.
+    The AND gates of the printed DNF are not the cheapest: the best bias for k = 2 is 0, not -1.
 
     >>> W = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
     >>> u = np.array([1.0, -1.0, -1.0, 1.0])
@@ -72,7 +72,7 @@ def neuron_sizes(W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " ne
 def path_cost(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], u: Float[np.ndarray, " neuron"]
 ) -> float:
-    """P = Σ|u|·‖(w, b)‖, >= 0; what L2 weight decay penalizes once every neuron is balanced.
+    """P = Σ|u|·‖(w, b)‖, >= 0, which L2 weight decay penalizes once every neuron is balanced.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def path_cost(
 
 
 def margin(activations: Float[np.ndarray, "neuron pattern"], u: Float[np.ndarray, " neuron"]) -> float:
-    """The least parity times output over the patterns; > 0 exactly when the averaged network computes parity.
+    """The least parity times output over the patterns; > 0 iff the averaged network computes parity.
 
     Examples
     --------
@@ -95,14 +95,14 @@ def margin(activations: Float[np.ndarray, "neuron pattern"], u: Float[np.ndarray
 
 
 def efficiency(cost: float, least: float, k_cost: float) -> float:
-    """C* m / P in (0, 1], higher is better; NaN when the margin is not positive.
+    """C* m / P in (0, 1], higher is better; NaN if the margin is not positive.
 
     Parameters
     ----------
     cost, least
         P and m.
     k_cost
-        C*(k), as `least_cost` gives it.
+        C*(k), from `least_cost`.
 
     Examples
     --------
@@ -115,18 +115,18 @@ def efficiency(cost: float, least: float, k_cost: float) -> float:
 def resolved_readout(
     activations: Float[np.ndarray, "neuron pattern"], sizes: Float[np.ndarray, " neuron"]
 ) -> Float[np.ndarray, " neuron"] | None:
-    """The readout u of least Σ|u|·size with margin at least 1: a linear program. None when no readout has a margin.
+    """The readout u of least Σ|u|·size with margin at least 1, by a linear program; None if no margin is positive.
 
     Parameters
     ----------
     activations
-        (neuron, pattern) of each neuron on the 2^k patterns.
+        (neuron, pattern) on the 2^k patterns.
     sizes
         (neuron,) ‖(w, b)‖.
 
     Examples
     --------
-    >>> resolved_readout(np.array([[0.0, 2.0], [2.0, 0.0], [1.0, 0.0]]), np.array([1.0, 1.0, 1.0]))
+    >>> resolved_readout(np.array([[0.0, 2.0], [2.0, 0.0], [1.0, 0.0]]), np.ones(3))
     array([ 0.5, -0.5,  0. ])
     """
     if not np.isfinite(activations).all() or not len(activations):

@@ -1,20 +1,20 @@
-"""Circuit elements: neurons that are near-parallel in (w, b), with readouts of one sign, count as one.
+"""Circuit elements: neurons with near-parallel (w, b) and readouts of one sign count as one.
 
 Training often splits one gate over several neurons. relu(αv·x) = α relu(v·x) for α > 0, so parallel neurons with
-readouts of one sign are together the single neuron Σ|u_j| (w_j, b_j) with readout ±1. Elements are the connected
-components of "cosine of (w, b) above .9, same sign of u" among the neurons whose path norm |u|·‖(w, b)‖ exceeds 2 % of
-the largest. They are ordered by summed path norm.
+readouts of one sign equal the single neuron Σ|u_j| (w_j, b_j) with readout ±1. Elements are the connected components of
+"cosine of (w, b) above .9, same sign of u" among the neurons whose path norm |u|·‖(w, b)‖ exceeds 2 % of the largest.
+Their order is by summed path norm.
 
-Neurons are first brought into an order of their own (falling path norm, then their weights), so that the result does
-not depend on how they are numbered, to the last bit. The floor is relative to the largest neuron: splitting that one
-lowers the floor, and pieces of a small one may fall below it.
+Neurons are first sorted by falling path norm, then by their weights. So the result does not depend on their numbering,
+to the last bit. The floor is relative to the largest neuron. Splitting that neuron lowers the floor, and pieces of a
+small neuron may fall below it.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.sparse import coo_array
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from circuits.constructions.reading.efficiency import neuron_sizes
@@ -23,8 +23,8 @@ MERGE_COSINE, MERGE_FLOOR = 0.9, 0.02
 
 
 class Elements(NamedTuple):
-    """`labels` (neuron,) the element of each neuron, 0.. by falling summed path norm, -1 below the floor; `path_norms`
-    (element,); `order` (neuron,) all neurons by falling path norm, ties by their weights.
+    """Element of each neuron, 0.. by falling summed path norm, -1 below the floor; path norm of each element; all
+    neurons by falling path norm, ties by their weights.
     """
 
     labels: Int[np.ndarray, " neuron"]
@@ -39,20 +39,20 @@ def elements(
     cosine: float = MERGE_COSINE,
     floor: float = MERGE_FLOOR,
 ) -> Elements | None:
-    """The circuit elements of a network; None for a diverged one.
+    """The circuit elements of a network; None if a weight is not finite.
 
     Parameters
     ----------
     W, b, u
         (neuron, input), (neuron,), (neuron,).
     cosine
-        Two neurons are linked when the cosine of their (w, b) is above this.
+        Two neurons are linked if the cosine of their (w, b) is above this.
     floor
-        A neuron counts when its path norm is above this share of the largest.
+        A neuron counts if its path norm is above this share of the largest.
 
     Examples
     --------
-    Two parallel neurons are one element; the third has a readout of the other sign, the fourth is too small.
+    Two parallel neurons are one element; the third neuron has a readout of the other sign, the fourth is too small.
 
     >>> W, u = np.array([[1.0], [2.0], [2.0], [1.0]]), np.array([1.0, 1.0, -1.0, 0.01])
     >>> elements(W, np.zeros(4), u).labels.tolist()
@@ -62,25 +62,24 @@ def elements(
     path_norms = np.abs(u).astype(np.float64) * sizes
     if not np.isfinite(path_norms).all():
         return None
-    order = _own_order(W, b, u, path_norms)
+    order = np.argsort(-path_norms, kind="stable")
+    if (np.diff(path_norms[order]) == 0).any():
+        order = np.lexsort((*W.T, b, u, -path_norms))
     labels = np.full(len(u), -1)
-    largest = path_norms.max(initial=0.0)
-    members = order[path_norms[order] > floor * largest]
+    members = order[path_norms[order] > floor * path_norms.max(initial=0.0)]
     components = np.full(len(members), -1)
-    n_found = 0
+    n_elements = 0
     for sign in (1, -1):
         alike = np.flatnonzero(np.sign(u[members]) == sign)
         if alike.size:
             rows = np.c_[W[members[alike]], b[members[alike]]].astype(np.float64) / sizes[members[alike], None]
-            n_new, found = connected_components(_linked(rows, cosine), directed=False)
-            components[alike] = found + n_found
-            n_found += n_new
-    sums = np.bincount(components, weights=path_norms[members], minlength=n_found)
-    firsts = np.unique(components, return_index=True)[1] if n_found else np.zeros(0, int)
+            n_new, component = connected_components(csr_array(rows @ rows.T > cosine), directed=False)
+            components[alike] = component + n_elements
+            n_elements += n_new
+    sums = np.bincount(components, weights=path_norms[members], minlength=n_elements)
+    firsts = np.unique(components, return_index=True)[1]
     ranking = np.lexsort((firsts, -sums))  # ties to the element of the larger, or earlier, first neuron
-    rank = np.empty(n_found, int)
-    rank[ranking] = np.arange(n_found)
-    labels[members] = rank[components]
+    labels[members] = np.argsort(ranking)[components]
     return Elements(labels, sums[ranking], order)
 
 
@@ -88,9 +87,9 @@ def merged_network(
     W: Float[np.ndarray, "neuron input"],
     b: Float[np.ndarray, " neuron"],
     u: Float[np.ndarray, " neuron"],
-    found: Elements,
+    merged: Elements,
 ) -> tuple[Float[np.ndarray, "element input"], Float[np.ndarray, " element"], Float[np.ndarray, " element"]]:
-    """One neuron per element: (w, b) the sum of |u_j| (w_j, b_j), u = ±1. Equal to its neurons where they are parallel.
+    """One neuron per element, (w, b) = Σ|u_j| (w_j, b_j) and u = ±1; equal to its neurons if they are parallel.
 
     Examples
     --------
@@ -98,24 +97,10 @@ def merged_network(
     >>> merged_network(W, b, u, elements(W, b, u))
     (array([[7.]]), array([0.]), array([-1.]))
     """
-    n = len(found.path_norms)
-    inside = found.order[found.labels[found.order] >= 0]
-    weighted = np.abs(u[inside, None]).astype(np.float64) * np.c_[W[inside], b[inside]].astype(np.float64)
-    summed = np.zeros((n, W.shape[1] + 1))
-    np.add.at(summed, found.labels[inside], weighted)
-    signs = np.zeros(n)
-    signs[found.labels[inside]] = np.sign(u[inside])
+    members = merged.order[merged.labels[merged.order] >= 0]
+    labels, n_elements = merged.labels[members], len(merged.path_norms)
+    weighted = np.abs(u[members, None]).astype(np.float64) * np.c_[W[members], b[members]].astype(np.float64)
+    summed, signs = np.zeros((n_elements, W.shape[1] + 1)), np.zeros(n_elements)
+    np.add.at(summed, labels, weighted)
+    signs[labels] = np.sign(u[members])
     return summed[:, :-1], summed[:, -1], signs
-
-
-def _linked(rows: np.ndarray, cosine: float) -> coo_array:
-    first, second = np.nonzero(rows @ rows.T > cosine)
-    return coo_array((np.ones(len(first), bool), (first, second)), shape=(len(rows), len(rows)))
-
-
-def _own_order(W: np.ndarray, b: np.ndarray, u: np.ndarray, path_norms: np.ndarray) -> np.ndarray:
-    order = np.argsort(-path_norms, kind="stable")
-    falling = path_norms[order]
-    if (falling[1:] == falling[:-1]).any():
-        order = np.lexsort((*W.T, b, u, -path_norms))
-    return order

@@ -1,17 +1,17 @@
-"""Which logic gate a neuron is: the nearest t-of-k threshold gate, with the pattern s of bits that it asks for.
+"""The logic gate of a neuron: the nearest t-of-k threshold gate, with its pattern s of bits.
 
-Let X = s·z be the number of the k relevant bits that agree with s, less those that do not. The gate "at least t of k"
+Let s·z be the number of the k relevant bits that agree with s, minus the number that do not. The gate "at least t of k"
 is
 
     relu(s·z + k - 2t + 2),   0 when fewer than t bits agree, then 2, 4, 6, …
 
-with the largest bias that keeps it silent at t - 1. t = k is the AND gate A(s), t = (k+1)/2 the majority gate M(s), t =
-1 the OR gate; for k = 3 their biases are -1, 1 and 3. Beside these stand the constant (w = 0, b > 0) and the one-sided
-linear gate relu(s·z), which for even k is the gate t = k/2 + 1. A neuron's gate is the template whose direction (w_S,
-b) is nearest by cosine. Weights of equal size make it a clear case; a cosine below .9 says that it is like none.
+with the largest bias at which it outputs 0 for t - 1 bits. t = k is the AND gate A(s), t = (k+1)/2 the majority gate
+M(s), t = 1 the OR gate; for k = 3 their biases are -1, 1 and 3. Two more templates are the constant (w = 0, b > 0) and
+the one-sided linear gate relu(s·z), which for even k is the gate t = k/2 + 1. A neuron's gate is the template of
+largest cosine to its direction (w_S, b). A neuron with a cosine below .9 resembles no gate.
 
-In a network that computes parity the readout of a threshold gate has the sign of E[π(z) gate(z)] = Π s · (-1)^(k-t) for
-t >= 2. The other templates have no correlation with parity of two or more bits, and no sign.
+In a network that computes parity, the readout of a threshold gate has the sign of E[π(z) gate(z)] = Π s · (-1)^(k-t)
+for t >= 2. The other templates do not correlate with parity of two or more bits, and have no sign.
 """
 
 from collections import Counter
@@ -23,19 +23,17 @@ from jaxtyping import Bool, Float, Int
 
 from circuits.constructions.patterns import patterns
 
-CONSTANT, LINEAR = -1, -2
-"""Codes of the gates that are not t-of-k, where t is asked for."""
-LIKE_A_GATE = 0.9
-"""Cosine above which a neuron is called by its gate's name."""
-_KINK = 1e-9  # preactivations this near 0, relative to the weights, are 0: rounding must not decide who fires
+CONSTANT, LINEAR = -1, -2  # values of `t` for the gates that are not t-of-k
+LIKE_A_GATE = 0.9  # cosine above which a neuron has its gate's name
+_KINK = 1e-9  # preactivations this small, relative to the weights, count as 0, so that rounding decides nothing
 
 
 @dataclass(frozen=True)
 class Gates:
     """The gate of each neuron.
 
-    `t` (neuron,) 1..k, or CONSTANT, LINEAR; `signs` (neuron, k) s, 0 for a constant; `cosine` (neuron,) to the
-    template, -1..1; `expected` (neuron,) the sign that its readout has in a network that computes parity, 0 for none.
+    `t` is 1..k, CONSTANT or LINEAR; `signs` the pattern s, 0 for a constant; `cosine` that to the template, -1..1;
+    `expected` the sign of the readout in a network that computes parity, 0 for none.
     """
 
     t: Int[np.ndarray, " neuron"]
@@ -45,7 +43,7 @@ class Gates:
 
     @property
     def names(self) -> list[str]:
-        """As `gate_name`, with the pattern: "A(+-+)"; "?" where the cosine is below .9."""
+        """Letter of each gate and its pattern, such as "A(+-+)"; "?" if the cosine is below .9."""
         k = self.signs.shape[1]
         return [
             _lettered(int(t), signs, k) if cosine > LIKE_A_GATE else "?"
@@ -56,14 +54,13 @@ class Gates:
 def nearest_gates(W: Float[np.ndarray, "neuron k"], b: Float[np.ndarray, " neuron"]) -> Gates:
     """The nearest template of each neuron, from its weights on the relevant bits and its bias.
 
-    Ties go to the larger t; a bit of weight 0 counts as +. A neuron whose weights are all 0 is a constant; if its bias
-    is not positive it never fires, and the cosine is -1, or 0 for a zero bias.
+    Ties go to the larger t; a bit of weight 0 counts as +. A neuron without weights is a constant. If its bias is not
+    positive it never fires, and its cosine is -1, or 0 for a zero bias.
 
     Examples
     --------
-    >>> gates = nearest_gates(
-    ...     np.array([[1.0, -1.0, 1.0], [-0.9, 1.0, 1.0], [0.0, 0.0, 0.0]]), np.array([-1.0, 1.1, 2.0])
-    ... )
+    >>> W = np.array([[1.0, -1.0, 1.0], [-0.9, 1.0, 1.0], [0.0, 0.0, 0.0]])
+    >>> gates = nearest_gates(W, np.array([-1.0, 1.1, 2.0]))
     >>> gates.names, gates.expected.tolist()
     (['A(+-+)', 'M(-++)', '1'], [-1, 1, 0])
     """
@@ -80,13 +77,13 @@ def nearest_gates(W: Float[np.ndarray, "neuron k"], b: Float[np.ndarray, " neuro
     best = np.where(reach > 0, best, len(codes))
     t = np.append(codes, CONSTANT)[best]
     with_pattern = (t != CONSTANT)[:, None]
-    counted = t >= 2 if k > 1 else t != CONSTANT  # of one bit, every gate that sees it
+    counted = t >= 2 if k > 1 else t != CONSTANT  # for k = 1, every gate with a weight
     expected = np.where(counted, signs.prod(axis=1) * (1 - 2 * ((k - t) % 2 * (t > 0))), 0)
     return Gates(t, np.where(with_pattern, signs, 0), cosines[np.arange(len(W)), best], expected)
 
 
 def templates(k: int) -> tuple[Int[np.ndarray, " gate"], Float[np.ndarray, " gate"]]:
-    """Codes and biases of the gates with unit weights: t = k..1, and for odd k the one-sided linear one.
+    """Codes and biases of the gates with unit weights: t = k..1, and for odd k the one-sided linear gate.
 
     Examples
     --------
@@ -101,18 +98,17 @@ def templates(k: int) -> tuple[Int[np.ndarray, " gate"], Float[np.ndarray, " gat
 def firing_sets(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], support: Sequence[int]
 ) -> tuple[Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"]]:
-    """On which patterns each neuron fires: with the other bits at their mean, whatever they are, for some choice of
-    them.
+    """The patterns on which each neuron fires: with the other bits at their mean, for all of their values, for some.
 
     Returns
     -------
     fires, always, can
-        (neuron, pattern) each; `always` is within `fires`, and `fires` within `can`.
+        (neuron, pattern) each; `always` is a subset of `fires`, and `fires` of `can`.
 
     Examples
     --------
     >>> W, b = np.array([[2.0, 0.5]]), np.array([-1.8])
-    >>> [one.tolist() for one in firing_sets(W, b, [0])]
+    >>> [fires.tolist() for fires in firing_sets(W, b, [0])]
     [[[False, True]], [[False, False]], [[False, True]]]
     """
     bits = list(support)
@@ -143,7 +139,7 @@ def gate_name(t: int, k: int) -> str:
 
 
 def gates_in_words(gates: Gates) -> str:
-    """How many gates of each kind.
+    """Number of gates of each kind, in words.
 
     Examples
     --------

@@ -1,20 +1,20 @@
-"""What a neuron gives on each pattern of the relevant bits, the other bits averaged out.
+"""Mean activation of a neuron on each pattern of the relevant bits, over the other bits.
 
 For a neuron relu(w·x + b) and a pattern z of the k relevant bits, the mean over uniform other bits is
-E relu(a + Y) with a = w_S·z + b and Y = Σ ±w_i over the others. It is not relu(a), the value at their mean: relu is
-convex, so the average is larger, most of all near the kink a ≈ 0, where the neurons of a trained network sit.
+E relu(a + Y) with a = w_S·z + b and Y = Σ ±w_i over the others. It differs from relu(a), the value at their mean: relu
+is convex, so the average is larger, above all near the kink a ≈ 0, where neurons of trained networks lie.
 
 Y is a sum of independent signs. The average is exact up to float rounding
 
-- where no choice of them moves the neuron over its kink: then it is relu(a);
-- with at most 24 other weights that are not 0, or more of which many are equal or on a lattice (`half_sums`);
-- and where every weight is at least the sum of all smaller ones: a weight larger than that is summed over its sign, and
-  then at most one of the two values is near the kink.
+- if no choice of the signs moves the neuron over its kink: then it is relu(a);
+- if at most 24 other weights are not 0, or if many of them are equal or on a lattice (`half_sums`);
+- if every weight is at least the sum of all smaller ones: the code sums over the sign of such a weight, after which at
+  most one of the two values is near the kink.
 
 Otherwise a Fourier series gives it with a rigorous bound of its error (`kink_series`): at most about 4e-6 of ‖(w, b)‖
-where Y is as dense as a normal; the actual error was below 1e-9 for random weights. Weights that together change the
-mean by less than 6e-14 of ‖(w, b)‖ count as 0: for small signs D, E relu(x + D) - relu(x) is at most E|D|/2, and so at
-most half the root of the sum of their squares, which the bound includes.
+if Y is as dense as a normal; the actual error was below 1e-9 for random weights. Weights that together change the mean
+by less than 6e-14 of ‖(w, b)‖ count as 0. For their sum D, E relu(x + D) - relu(x) is at most E|D|/2, hence at most
+half the root of the sum of their squares. The bound includes this.
 """
 
 import math
@@ -29,14 +29,14 @@ from circuits.constructions.patterns import patterns
 from circuits.constructions.verifying.half_sums import MOST_VALUES, half_laws, mean_relu, values_allowed
 from circuits.constructions.verifying.kink_series import FAR, bracket, series_sums, smoothing
 
-TARGET = 2.0**-18  # of ‖(w, b)‖: the bound that the series aims at
+TARGET = 2.0**-18  # of ‖(w, b)‖: aim for the bound of the series
 NEGLIGIBLE = 2.0**-44  # of ‖(w, b)‖
-LARGE = 0.3  # a weight above this share of the sum of all smaller ones is summed over its sign
-MOST_LEAVES = 8  # values for each pattern, after large weights are summed over
+LARGE = 0.3  # the code sums over the sign of a weight above this share of the sum of all smaller ones
+MOST_LEAVES = 8  # values per pattern after summing over the signs of large weights
 
 
 class Averages(NamedTuple):
-    """Means over the other bits, and a bound of their error: 0 where they are exact up to float rounding."""
+    """Means over the other bits, and a bound of their error: 0 if a mean is exact up to float rounding."""
 
     means: Float[np.ndarray, "neuron pattern"]
     bounds: Float[np.ndarray, "neuron pattern"]
@@ -60,7 +60,7 @@ def averaged_activations(
 
     Examples
     --------
-    A neuron at its kink fires for half of the other bit: 1/2, where relu at the mean would be 0.
+    On the second pattern the neuron is at its kink: the average is 1/2, but relu at the mean would be 0.
 
     >>> averaged_activations(np.array([[1.0, 1.0]]), np.array([-1.0]), [0])
     array([[0. , 0.5]])
@@ -71,12 +71,7 @@ def averaged_activations(
 def bounded_averages(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], support: Sequence[int]
 ) -> Averages:
-    """`averaged_activations` with a rigorous bound of the error of each mean.
-
-    Parameters
-    ----------
-    W, b, support
-        As in `averaged_activations`.
+    """`averaged_activations` of the same arguments, with a rigorous bound of the error of each mean.
 
     Returns
     -------

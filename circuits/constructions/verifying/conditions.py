@@ -1,9 +1,9 @@
-"""Under which condition a neuron fires, in words: the patterns on which it is positive, as a boolean formula.
+"""Firing condition of a neuron: a boolean formula for the patterns on which it is positive.
 
-Of the minimal sum of products and the minimal product of sums (Quine and McCluskey, by sympy) the one with fewer
-literals. Both grow beyond reading with the number of bits: a t-of-k gate, which fires when at least t of its k literals
-hold, is said as such once its formula has more than twelve literals, and above six bits only such gates and
-conjunctions are put into words.
+The formula is the minimal sum of products or the minimal product of sums (Quine and McCluskey, by sympy), whichever has
+fewer literals. Both become unreadable with many bits. So a t-of-k gate, which fires when at least t of its k literals
+hold, is written as "at least t of" once its formula exceeds twelve literals. Above six bits only such gates and
+conjunctions have a formula.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from sympy.logic.boolalg import Boolean
 
 FORMULA_BITS = 6
-MOST_LITERALS = 12  # of a t-of-k gate; the majority of three has 6, two of four 12
+MOST_LITERALS = 12  # in the formula of a t-of-k gate; the majority of three has 6, two of four 12
 ALWAYS, NEVER = "always", "never"
 
 
 def firing_condition(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -> str:
-    """Where `fires` is true, as a formula in the bits' names; "always" or "never" where that is it.
+    """Formula in the names of the bits for the patterns where `fires` is true, or "always" or "never".
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def firing_condition(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -
 
 
 def fires_as_printed(condition: str, bits: Sequence[str]) -> Bool[np.ndarray, " pattern"]:
-    """The patterns that meet a condition in conjunctive form, as papers print it: (a ∨ b) ∧ c of literals `x0 = -1`.
+    """The patterns that meet a printed condition in conjunctive form: (a ∨ b) ∧ c of literals such as `x0 = -1`.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def fires_as_printed(condition: str, bits: Sequence[str]) -> Bool[np.ndarray, " 
 
 @lru_cache(maxsize=4096)
 def _shortest_formula(minterms: tuple[int, ...], bits: tuple[str, ...]) -> tuple[str, int]:
-    """The formula, and how many literals it has."""
+    """The formula and its number of literals."""
     from sympy import Symbol
     from sympy.logic.boolalg import POSform, SOPform
 
@@ -99,7 +99,7 @@ def _text(formula: Boolean, bits: Sequence[str]) -> str:
 
 
 def _conjunction(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -> str | None:
-    """One value for some of the bits, when that is the whole condition."""
+    """The condition as fixed values of some bits; None if it has no such form."""
     met = patterns(len(bits))[fires]
     fixed = np.flatnonzero((met == met[0]).all(axis=0))
     if len(met) != 2 ** (len(bits) - len(fixed)):
@@ -108,12 +108,12 @@ def _conjunction(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -> st
 
 
 def _at_least(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -> str | None:
-    """A threshold on how many of k literals hold, when that is the whole condition."""
+    """The condition as a threshold on how many of k literals hold; None if it has no such form."""
     every = patterns(len(bits))
     signs = np.sign(every[fires].sum(axis=0, dtype=np.int64))
-    held = (every == signs).sum(axis=1)
-    wanted = held[fires].min()
-    if not signs.all() or (fires != (held >= wanted)).any():
+    n_true = (every == signs).sum(axis=1)
+    least = n_true[fires].min()
+    if not signs.all() or (fires != (n_true >= least)).any():
         return None
     literals = ", ".join(f"{bit} = {sign}" for bit, sign in zip(bits, signs, strict=True))
-    return f"at least {wanted} of: {literals}"
+    return f"at least {least} of: {literals}"

@@ -6,7 +6,7 @@ values each. With both lists sorted, one pass over A with a pointer into B gives
     E relu(x + A + B) = Σ_α P(α) Σ_{β > -x-α} P(β) (x + α + β)
 
 from running sums over the tail of B: 2^(n/2) steps, not 2^n ("meet in the middle", Horowitz and Sahni 1974). Equal
-values in a list become one value with the sum of their probabilities, so equal weights take n + 1 values, and weights
+values in a list become one value with the sum of their probabilities. So n equal weights need n + 1 values, and weights
 on a lattice few. Everything is exact up to float rounding: values that differ by less than 2^-48 of the largest sum
 count as equal.
 """
@@ -16,15 +16,15 @@ from typing import no_type_check
 import numba
 import numpy as np
 
-MOST_VALUES = 4096  # of each half: 24 weights whatever they are
+MOST_VALUES = 4096  # of each half: enough for any 24 weights
 EQUAL = 2.0**-48  # of the largest sum: rounding errors of equal sums
-PROBED_VALUES = 512  # where they may not fit
+PROBED_VALUES = 512  # limit of a half if the weights may not fit
 
 
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _spread(values, shares, count, step, tolerance, into, shares_into, most):
-    """The law of X ± step from that of X, both ascending; how many values, or -1 for more than `most`."""
+    """Write the law of X ± step from that of X, both ascending; returns the number of values, -1 if above `most`."""
     low, high, sums = 0, 0, 0
     while low < count or high < count:
         if low < count and (high >= count or values[low] - step <= values[high] + step):
@@ -46,9 +46,9 @@ def _spread(values, shares, count, step, tolerance, into, shares_into, most):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def half_laws(weights, start, stop, values, shares, most):
-    """Fill the laws of two halves of ±weights[start:stop]; (count, place) of each half, count -1 where they do not fit.
+    """Write the laws of two halves of ±weights[start:stop]; returns (count, place) of each, a count of -1 if too many.
 
-    `weights` descend and are >= 0. Equal weights stay in one half; the shorter list takes the next.
+    `weights` descend and are >= 0. Equal weights stay in one half; the next weight goes to the shorter list.
     """
     count, place = np.ones(2, np.int64), np.zeros(2, np.int64)
     values[:, 0, 0], shares[:, 0, 0] = 0.0, 1.0
@@ -78,9 +78,9 @@ def half_laws(weights, start, stop, values, shares, most):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def values_allowed(weights, start, stop):
-    """How long the lists of ±weights[start:stop] may become: as long as there is room where they surely fit.
+    """Limit of the lists of ±weights[start:stop]: `MOST_VALUES` if they surely fit, else `PROBED_VALUES`.
 
-    Else a lattice may still fit, and other weights are found out soon.
+    The lower limit still fits a lattice, and stops early for other weights.
     """
     bits, same = 0.0, 1
     for i in range(start, stop):

@@ -10,10 +10,10 @@ Both means follow from the characteristic function of Y. With the triangular wav
 
     E g = R/2 - 4R/π² Σ_m P_m cos(θ_m x) / (2m + 1)²,       2ε E φ = 4ε²/R Σ_m P_m cos(θ_m x).
 
-The factor exp(-ε² θ²/2) ends both series; what is left beyond M terms is at most that factor, summed. The middle of the
-two bounds is what is returned: where the density p of Y is smooth over a distance ε its error is of order ε⁴ p'',
-far below the bound, about ε² p(-x)/2 for the relu. R may end at 8 standard deviations of Y: Hoeffding's inequality
-(1963) leaves at most 2 exp(-32) beyond.
+The factor exp(-ε² θ²/2) ends both series; the remainder after M terms is at most the sum of this factor. The result is
+the middle of the two bounds. If the density p of Y is smooth over a distance ε, its error is of order ε⁴ p'', far below
+the bound, about ε² p(-x)/2 for the relu. R can end at 8 standard deviations of Y: by Hoeffding's inequality (1963) the
+probability beyond is at most 2 exp(-32).
 """
 
 import math
@@ -30,7 +30,7 @@ FAR = 8.0  # standard deviations of Y
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def smoothing(reach, spread, farthest, target):
-    """(ε, R, M) with which a relu's bound is about `target` if Y is as dense as a normal of this spread."""
+    """(ε, R, M) for a bound of about `target` on a relu's mean, if Y is as dense as a normal of this spread."""
     span = min(reach, FAR * spread) + farthest
     width = math.sqrt(5.0 * target * spread)
     width = max(width, END * span / (2.0 * math.pi * MOST_TERMS - 8.0 * END))

@@ -1,7 +1,7 @@
-"""A network's activations and outputs on every pattern, without rounding.
+"""Activations and outputs of a network on every pattern, without rounding.
 
-Weights are rationals, and so is every float. Over a common denominator, f(x) = uᵀ relu(W x + b) is a matter of
-integers: machine integers where a bound says that they suffice, Python's own where it does not.
+Every float is a rational. Over a common denominator, f(x) = uᵀ relu(W x + b) needs integers only: machine integers if a
+bound shows that they suffice, otherwise those of Python.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,20 +16,19 @@ from circuits.constructions.building.construction import Rational
 from circuits.constructions.patterns import patterns
 from circuits.errors import InputError
 
-MOST_VALUES = 1 << 24
-"""Activations that are held at once: 2^24 make 128 MB of machine integers."""
+MOST_VALUES = 1 << 24  # activations in memory: 128 MB of machine integers
 
 
 @dataclass(frozen=True, eq=False)
 class ExactValues:
-    """Integers and the denominators that they are over.
+    """Exact activations and outputs, as integers over a common denominator.
 
     Attributes
     ----------
     hidden, hidden_over
-        (pattern, neuron) activations, times `hidden_over`.
+        (pattern, neuron) activations times their denominator, `hidden_over`.
     output, output_over
-        (pattern,) outputs, times `output_over`.
+        (pattern,) outputs times their denominator, `output_over`.
     """
 
     hidden: np.ndarray
@@ -46,14 +45,14 @@ def exact_values(
     Parameters
     ----------
     W, b, u
-        (neuron, k), (neuron,), (neuron,): rationals, or floats, which are taken for what they are.
+        (neuron, k), (neuron,), (neuron,): rationals, or floats, which are rationals too.
     k
-        Relevant bits.
+        Number of relevant bits.
 
     Raises
     ------
     InputError
-        A weight is NaN or infinite, or there are too many values to hold.
+        A weight is NaN or infinite, or the values need too much memory.
 
     Examples
     --------
@@ -81,7 +80,7 @@ def exact_values(
 
 
 def over_common_denominator(values: Iterable[Rational | float]) -> tuple[list[int], int]:
-    """Integers, and the one denominator that makes them the values.
+    """Numerators of the values over their least common denominator, and this denominator.
 
     Examples
     --------
@@ -90,14 +89,14 @@ def over_common_denominator(values: Iterable[Rational | float]) -> tuple[list[in
     """
     try:
         fractions = [Fraction(value) for value in values]
-    except (ValueError, OverflowError):  # what Fraction says to NaN and infinity
+    except (ValueError, OverflowError):  # raised by Fraction for NaN and infinity
         raise InputError("the network has diverged: a weight is NaN or infinite, so it has no exact value.") from None
     common = lcm(*(one.denominator for one in fractions))
     return [one.numerator * (common // one.denominator) for one in fractions], common
 
 
 def number(value: Fraction) -> str:
-    """A rational as a person reads it: exactly when it is short, else four digits.
+    """A rational as text: exact if it is short, else with four digits.
 
     Examples
     --------
@@ -111,7 +110,7 @@ def number(value: Fraction) -> str:
 
 
 def as_float(value: Fraction) -> float | None:
-    """The nearest float; None for what is beyond them.
+    """The nearest float; None if the value is beyond the range of floats.
 
     Examples
     --------

@@ -2,8 +2,8 @@
 
 A network computes parity iff its output is positive where the parity is 1 and negative where it is -1 (Merrill et al.
 2023, appendix D). Zero is neither. The margin is the least parity · f; it is positive iff the network computes parity.
-Where every output of parity 1 is above every output of parity -1, a threshold between them would do, or a further
-neuron that is constant: what is missing then is an output bias.
+If every output of parity 1 is above every output of parity -1, the network lacks only an output bias: a threshold
+between them, or a constant neuron.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from circuits.constructions.patterns import parities, patterns
 from circuits.constructions.verifying.conditions import fires_as_printed, firing_condition
 from circuits.constructions.verifying.rational import ExactValues, number
 
-FEW = 2  # outputs that are named one by one
+FEW = 2  # outputs to list one by one
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A neuron that does not fire where its source says."""
+    """A neuron whose printed firing condition differs from the exact one, `found`."""
 
     neuron: str
     printed: str
@@ -32,28 +32,27 @@ class Disagreement:
 
 @dataclass(frozen=True, eq=False)
 class Verification:
-    """What exact evaluation says of a network on its k relevant bits.
+    """Exact evaluation of a network on its k relevant bits.
 
     Attributes
     ----------
     name
-        What was evaluated.
+        Name of the network.
     inputs, n_inputs
-        Index of every relevant bit among the inputs of the network, ascending, and how many inputs that has.
+        Indices of the relevant bits, ascending, and the number of inputs of the network.
     n_left_out
-        Other inputs on which a neuron has a weight; they were held at 0, their mean. When there are none, what holds
-        here holds for all 2^n inputs.
+        Number of other inputs with a weight, held at 0, their mean. If it is 0, the results hold for all 2^n inputs.
     neurons
         Names of the neurons.
     readout
-        (neuron,) weight u with which each activation counts in the output.
+        (neuron,) readout weights u.
     values
         Activations and outputs, as integers over their denominators.
     printed
-        The condition under which the source says that each neuron fires; empty if it does not.
+        Firing condition of each neuron as the source prints it; empty if it prints none.
     train_largest_output
-        Largest |f| of the run's network on its training set, which decides whether it has collapsed; None where there
-        is no training set: then the patterns decide.
+        Largest |f| of the run's network on its training set, which decides whether it has collapsed. None without a
+        training set; then the patterns decide.
     """
 
     name: str
@@ -68,12 +67,12 @@ class Verification:
 
     @property
     def k(self) -> int:
-        """Relevant bits."""
+        """Number of relevant bits."""
         return len(self.inputs)
 
     @property
     def bits(self) -> tuple[str, ...]:
-        """Names of the relevant bits by their index in the input, such as x0, in the order of `inputs`."""
+        """Names of the relevant bits, such as x0, by their index in the input."""
         return tuple(f"x{index}" for index in self.inputs)
 
     @cached_property
@@ -104,24 +103,24 @@ class Verification:
 
     @property
     def computes_parity(self) -> bool:
-        """Output > 0 where the parity is 1, < 0 where it is -1; never of a collapsed network."""
+        """Whether the output is > 0 where the parity is 1 and < 0 where it is -1; False for a collapsed network."""
         return self.margin > 0 and not self.collapsed
 
     @property
     def wrong(self) -> Bool[np.ndarray, " pattern"]:
-        """The patterns on which the sign of the output is not the parity; zero is wrong on either side."""
+        """The patterns on which the sign of the output is not the parity; an output of 0 is wrong."""
         return self.values.output * self.parities <= 0
 
     @cached_property
     def thresholds(self) -> tuple[Fraction, Fraction] | None:
-        """The open interval of thresholds that separate the two parities, or None if there is none."""
+        """The open interval of thresholds that separate the two parities; None if no threshold does."""
         above = -self._least(-self.values.output[self.parities == -1])
         below = self._least(self.values.output[self.parities == 1])
         return (above, below) if above < below else None
 
     @property
     def collapsed(self) -> bool:
-        """Whether the outputs are 0, or as good as 0: see `circuits.collapse`."""
+        """Whether all outputs are 0 or nearly 0, as `circuits.collapse` defines it."""
         if self.train_largest_output is not None:
             return bool(is_collapsed(self.train_largest_output))
         return self.largest_output < Fraction(str(COLLAPSED_SHARE))
@@ -133,13 +132,13 @@ class Verification:
 
     @cached_property
     def conditions(self) -> tuple[str, ...]:
-        """The logical condition under which each neuron fires."""
+        """The firing condition of each neuron."""
         fires = self.values.hidden > 0
         return tuple(firing_condition(fires[:, neuron].astype(bool), self.bits) for neuron in range(len(self.neurons)))
 
     @cached_property
     def disagreements(self) -> tuple[Disagreement, ...]:
-        """Neurons for which the condition printed in the source is not the one found."""
+        """Neurons whose printed firing condition differs from the exact one."""
         fires = self.values.hidden > 0
         return tuple(
             Disagreement(name, printed, self.conditions[neuron])
@@ -148,7 +147,7 @@ class Verification:
         )
 
     def verdict(self, *, scope: bool = True) -> list[str]:
-        """One sentence per finding, the answer first; with `scope`, also of which inputs that is true.
+        """One sentence per finding, the answer first; `scope` adds the inputs for which the findings hold.
 
         Examples
         --------
@@ -184,11 +183,9 @@ class Verification:
     def _answer(self) -> str:
         name, n_patterns = self.name, len(self.parities)
         if self.collapsed:
-            largest = self.train_largest_output
-            of_data = largest is not None
-            whose = "The network's" if of_data else "Its"
-            where = "its training set" if of_data else f"the {n_patterns} patterns"
-            size = Fraction(largest) if largest is not None else self.largest_output
+            whose, where, size = "Its", f"the {n_patterns} patterns", self.largest_output
+            if self.train_largest_output is not None:
+                whose, where, size = "The network's", "its training set", Fraction(self.train_largest_output)
             return (
                 f"{name}: has collapsed. {whose} largest output on {where} is {number(size)}, where the loss asks "
                 f"for 1: it computes nothing."
@@ -200,20 +197,17 @@ class Verification:
             )
         where_one, where_minus_one = (self._described(parity) for parity in (1, -1))
         outputs = f"Its output is {where_one} where the parity is 1, {where_minus_one} where it is -1"
-        never = self._never()
+        output = self.values.output
+        never = "negative" if (output >= 0).all() else "positive" if (output <= 0).all() else None
         how = f"never {never}" if never else f"of the wrong sign on {int(self.wrong.sum())} of {n_patterns} patterns"
         return f"{name}: does not compute parity. {outputs}, {how}."
 
     def _described(self, parity: int) -> str:
-        """The outputs on the patterns of this parity: the values when they are few, else the range."""
+        """The outputs on the patterns of this parity: their values if they are few, else their range."""
         over = self.values.output_over
         outputs = np.unique(self.values.output[self.parities == parity]).tolist()
         texts = [number(Fraction(value, over)) for value in outputs]
         return " or ".join(texts) if len(texts) <= FEW else f"{texts[0]} to {texts[-1]}"
-
-    def _never(self) -> str | None:
-        output = self.values.output
-        return "negative" if (output >= 0).all() else "positive" if (output <= 0).all() else None
 
     def _scope(self) -> str:
         k, n = self.k, self.n_inputs
@@ -222,5 +216,5 @@ class Verification:
             return f"{where}. No neuron has a weight on any other input, so this holds for all 2^{n} inputs."
         return (
             f"{where}. The other {n - k} inputs are held at 0, their mean: this is about the network restricted to its "
-            f"{k} relevant bits, and proves nothing for the 2^{n} inputs it has."
+            f"{k} relevant bits, and proves nothing for the 2^{n} inputs of the network."
         )

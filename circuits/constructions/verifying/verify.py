@@ -19,34 +19,34 @@ def verify(
     neurons: Sequence[str] | None = None,
     train_largest_output: float | None = None,
 ) -> Verification:
-    """Evaluate a network exactly on every pattern of its relevant bits, the other inputs held at 0.
+    """Exact evaluation of a network on every pattern of its relevant bits, with the other inputs held at 0.
 
     Parameters
     ----------
     network
-        A construction, or W (neuron, input), b (neuron,), u (neuron,) by name; floats are taken for the rationals that
-        they are.
+        A construction, or W (neuron, input), b (neuron,), u (neuron,) by name. Floats are exact: every float is a
+        rational.
     support
-        For arrays: indices of the relevant bits, in any order; by default every input is one. A construction has only
-        relevant bits, and takes none.
+        For arrays: indices of the relevant bits, in any order; by default all inputs. All bits of a construction are
+        relevant, so it takes no support.
     name
-        For arrays: what they are.
+        For arrays: name of the network.
     neurons
         For arrays: names of the neurons; by default h0, h1, …
     train_largest_output
-        For arrays: largest |f| on the network's training set, >= 0, if it has one: it decides whether the network has
-        collapsed. By default the patterns do.
+        For arrays: largest |f| on the network's training set, >= 0, which decides whether the network has collapsed.
+        By default the patterns decide.
 
     Returns
     -------
-    The verification; `computes_parity` is the verdict, `str()` of it says why. Bits and neurons are numbered from 0, as
-    arrays index them, and in ascending order: the papers' x1 and h1 are x0 and h0 here.
+    The verification. `computes_parity` is the verdict; `str()` explains it. Bits and neurons are numbered from 0 in
+    ascending order, as arrays index them: the papers' x1 and h1 are x0 and h0.
 
     Raises
     ------
     InputError
-        The support is not one of the network's, the shapes do not fit, a weight is NaN or infinite, or there are too
-        many patterns.
+        The support does not name inputs of the network, the shapes do not fit, a weight is NaN or infinite, or there
+        are too many patterns.
 
     References
     ----------
@@ -67,21 +67,20 @@ def verify(
             raise InputError(f"{network.name} has no input but its {network.k} relevant bits, so it takes no support.")
         values = exact_values(network.W, network.b, network.u, network.k)
         names = tuple(f"h{index}" for index in range(network.n_neurons))
-        where = tuple(range(network.k))
-        readout = tuple(Fraction(one) for one in network.u)
-        return Verification(network.name, where, network.k, 0, names, readout, values, network.printed)
-    W, b, u = (np.asarray(network[which]) for which in "Wbu")
+        readout, bits = tuple(Fraction(weight) for weight in network.u), tuple(range(network.k))
+        return Verification(network.name, bits, network.k, 0, names, readout, values, network.printed)
+    W, b, u = (np.asarray(network[letter]) for letter in "Wbu")
     if W.ndim != 2 or b.shape != (len(W),) or u.shape != (len(W),):
         raise InputError(f"W {W.shape}, b {b.shape}, u {u.shape} must be (neuron, input), (neuron,), (neuron,).")
     n = W.shape[1]
-    where = tuple(range(n)) if support is None else tuple(sorted(support))
-    if len(set(where)) != len(where) or not where or not all(0 <= bit < n for bit in where):
-        raise InputError(f"support {list(where)} must name different bits of 0..{n - 1}.")
-    values = exact_values(W[:, where].tolist(), b.tolist(), u.tolist(), len(where))
-    others = np.delete(W, where, axis=1)
+    bits = tuple(range(n)) if support is None else tuple(sorted(support))
+    if len(set(bits)) != len(bits) or not bits or not all(0 <= bit < n for bit in bits):
+        raise InputError(f"support {list(bits)} must name different bits of 0..{n - 1}.")
+    values = exact_values(W[:, bits].tolist(), b.tolist(), u.tolist(), len(bits))
+    others = np.delete(W, bits, axis=1)
     if not np.isfinite(others).all():
         raise InputError("the network has diverged: a weight is NaN or infinite, so it has no exact value.")
     left_out = int((others[u != 0] != 0).any(axis=0).sum())
     names = tuple(f"h{index}" for index in range(len(W))) if neurons is None else tuple(neurons)
-    readout = tuple(Fraction(one) for one in u.tolist())
-    return Verification(name, where, n, left_out, names, readout, values, train_largest_output=train_largest_output)
+    readout = tuple(Fraction(weight) for weight in u.tolist())
+    return Verification(name, bits, n, left_out, names, readout, values, train_largest_output=train_largest_output)

@@ -1,7 +1,7 @@
-"""A network of a run, evaluated exactly on the patterns of its task's relevant bits.
+"""Exact evaluation of a run's network on the patterns of its task's relevant bits.
 
-The other n - k inputs are held at 0, their mean, so this is about the network restricted to its relevant bits. On an
-actual input they are ±1, and what weight is left on them can still turn a sign: that is another question.
+The other n - k inputs are held at 0, their mean, so the result is about the network restricted to its relevant bits. On
+an actual input they are ±1, and their weights can change the sign of the output; `certify` covers those inputs.
 """
 
 import numpy as np
@@ -22,31 +22,30 @@ def verify_run(
     *,
     kept: Bool[np.ndarray, " neuron"] | None = None,
 ) -> Verification:
-    """Whether a network of a run computes the parity of its relevant bits.
+    """Verification of a run's network: whether it computes the parity of its relevant bits.
 
     Parameters
     ----------
     run
-        A run of a task that is a parity, and of a model with a hidden layer.
+        A run of a parity task and of the model `relu`.
     seed, checkpoint
-        Which network; by default the first seed's last.
+        Which network; by default that of the first seed at its last checkpoint.
     kept
-        (neuron,) evaluate these neurons only, such as `circuits.analysis.active_subnetwork` gives.
+        (neuron,) mask of the neurons to evaluate, for example the result of `circuits.analysis.active_subnetwork`.
 
     Returns
     -------
-    The verification. Neurons are named by their index in the run: #0, #1, …; bits by theirs in the input: x0, x1, …
+    The verification. Neurons have the names #0, #1, … by their index in the run; bits x0, x1, … by that in the input.
 
     Raises
     ------
     InputError
-        It is another task or model, there is no such seed or checkpoint, or the network has diverged.
+        The run has another task or model, it has no such seed or checkpoint, or the network has diverged.
     """
     names = run.config.model.relu_parameters
     if names is None:
         raise InputError(
-            f"{run.path} holds a '{run.config.model.kind}' model. To be verified it needs to be uᵀ relu(W x + b), the "
-            f"model 'relu'."
+            f"{run.path} holds a '{run.config.model.kind}' model. Only 'relu', uᵀ relu(W x + b), can be verified."
         )
     task = run.config.task
     if task.parity_bits is None:
@@ -56,29 +55,24 @@ def verify_run(
     arrays = run.arrays(seed, index)
     network = {short: arrays[name] for short, name in zip("Wbu", names, strict=True)}
     mask = np.ones(len(network["b"]), bool) if kept is None else kept
-    which = np.flatnonzero(mask)
-    some = "" if kept is None else f", {len(which)} of {len(mask)} neurons"
+    neurons = np.flatnonzero(mask)
+    subnetwork = {short: values[neurons] for short, values in network.items()}
     if kept is None or run.collapsed.values[index, run.seed_index(seed)]:
         largest = _train_largest_output(run, seed, index)
-    else:  # some neurons of a live network
-        W, b, u = (network[short][which].astype(np.float64) for short in "Wbu")
+    else:  # a part of a network that has not collapsed
+        W, b, u = (subnetwork[short].astype(np.float64) for short in "Wbu")
         inputs = run.data(seed)["train_inputs"].values.astype(np.float64)
         largest = largest_output(np.maximum(inputs @ W.T + b, 0.0) @ u, has_classes=False)
-    what = f"{run.path.name}, seed {seed}, checkpoint {index}{some}"
+    size = "" if kept is None else f", {len(neurons)} of {len(mask)} neurons"
+    name, labels = f"{run.path.name}, seed {seed}, checkpoint {index}{size}", [f"#{neuron}" for neuron in neurons]
     try:
-        return verify(
-            {name: values[which] for name, values in network.items()},
-            task.parity_bits,
-            name=what,
-            neurons=[f"#{neuron}" for neuron in which],
-            train_largest_output=largest,
-        )
+        return verify(subnetwork, task.parity_bits, name=name, neurons=labels, train_largest_output=largest)
     except InputError as error:
-        raise InputError(f"{what}: {error}") from None
+        raise InputError(f"{name}: {error}") from None
 
 
 def _train_largest_output(run: Run, seed: int, index: int) -> float:
-    """Largest |f| of a network on its training set; computed if the run does not store it."""
+    """Largest |f| of a network on its training set, from the run's metrics or computed."""
     if LARGEST_OUTPUT in run.metrics:
         return float(run.metrics[LARGEST_OUTPUT].values[index, run.seed_index(seed)])
     outputs = outputs_of(run.config.model, run.arrays(seed, index), run.data(seed)["train_inputs"].values)
