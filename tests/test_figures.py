@@ -57,6 +57,23 @@ def results(grokked_path):
         return circuits.analyze(run)
 
 
+def test_certified_margins_have_a_zero_line_and_the_tint_and_line_of_each_phase():
+    margins = trajectories([[-1.0], [0.5], [1.0]])
+    result = xr.Dataset(
+        {
+            "certified_margin": margins,
+            "whole_certified_margin": margins,
+            "memorization_epoch": ("seed", [1.0]),
+            "generalization_epoch": ("seed", [2.0]),
+        }
+    )
+    shapes = figures.certified_margin(result).layout.shapes
+    assert [(shape.y0, shape.y1) for shape in shapes if shape.xref == "x domain"] == [(0, 0)]
+    assert [(shape.type, shape.x0) for shape in shapes if shape.yref == "y domain"] == [
+        ("rect", 1.0), ("line", 1.0), ("rect", 2.0), ("line", 2.0)
+    ]  # fmt: skip
+
+
 # ---- seeds as mean and band ----
 
 

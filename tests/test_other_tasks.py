@@ -148,5 +148,5 @@ def test_a_caption_names_a_papers_figure_only_for_its_task_and_model(preset, cha
     assert not [text for text in captions if "Figure" in text or "Merrill" in text]
     if preset == "modular-31":
         assert not [text for text in captions if " sign " in text]
-        dashed = "Dashed across: the share of test examples that are training examples in another order of operands."
+        dashed = "Dashed: the share of test examples that are training examples in another order of operands."
         assert captions[0] == f"Share of right answers at every checkpoint. {dashed}"

@@ -87,7 +87,7 @@ def test_the_page_names_the_run_its_source_and_each_section_in_order(grokked_pag
     found = Page(grokked_page)
     assert found.texts("h1") == ["tiny"]
     assert "Merrill et al. 2023, section 2" in found.texts("p")
-    headings = [text for text in found.texts("h2") if text != "To be wary of"]
+    headings = [text for text in found.texts("h2") if text != "Caveats"]
     assert headings == [
         "Seed by seed",
         "Learning curves",
@@ -173,7 +173,7 @@ def test_a_name_that_is_markup_is_shown_as_it_is(tmp_path, make_config):
 def test_a_run_without_a_hidden_layer_still_gets_its_curves(tmp_path, make_config):
     with circuits.train(make_config().replace(model__kind="linear"), tmp_path / "a.h5", progress=False) as run:
         found = Page(report(run).read_text())
-    wary = "To be wary of"  # of a test set that repeats training inputs
+    wary = "Caveats"  # of a test set that repeats training inputs
     assert found.texts("h2") == [wary, "Seed by seed", "Learning curves", "Progress", "Walsh", "How this was made"]
     assert len(found.attributes("figure")) == 10
 
@@ -260,8 +260,8 @@ def test_the_page_draws_what_the_sidecar_holds_of_measurements_on_request(grokke
         other = Page(report(run, options=Options(norm="path")).read_text())
         (tmp_path / "a.analysis.nc").unlink()
         without = Page(report(run).read_text())
-    usual = [name for name in without.texts("h2") if name != "To be wary of"]
-    shown = [name for name in here.texts("h2") if name != "To be wary of"]
+    usual = [name for name in without.texts("h2") if name != "Caveats"]
+    shown = [name for name in here.texts("h2") if name != "Caveats"]
     assert set(shown) - set(usual) == {"Certify", "Representation", "Exact"}
     assert [name for name in shown if name in usual] == usual
     assert other.texts("h2") == without.texts("h2")

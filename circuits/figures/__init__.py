@@ -1,13 +1,13 @@
-"""Pictures of labeled results: one function per figure, each giving a plotly figure and showing nothing.
+"""Figures of labeled results: each function returns a plotly figure and shows nothing.
 
     metrics = run.metrics.merge(circuits.analysis.phases(run))
     circuits.figures.accuracy(metrics)
 
     circuits.figures.curves(["a.h5", "b.h5"], ["accuracy", "loss"])
 
-`curves` overlays several runs. Each of the others takes what `circuits.analyze` or `run.metrics` gave and computes no
-statistics beyond the mean over seeds and its band. Every module also has `figures(run, dataset)`, all its figures of
-one run, which the registry names for the page; it is given the phases in the dataset (`drawing.phases.with_phases`).
+`curves` overlays several runs. The others take a result of `circuits.analyze` or `run.metrics`, and compute no
+statistics beyond the mean over seeds and its band. Every module also has `figures(run, dataset)` for the page: all its
+figures of one run, from a dataset with the phases (`drawing.phases.with_phases`). The registry names this function.
 """
 
 from typing import TYPE_CHECKING

@@ -1,9 +1,7 @@
-"""The circuit of modular addition in the Fourier basis: losses, frequencies over time, neurons over all pairs, logits.
+"""The circuit of modular addition in the Fourier basis: losses, frequencies over epochs, neurons over pairs, logits.
 
 After the figures of Nanda et al. 2023, sections 4 and 5.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,10 +9,10 @@ import xarray as xr
 
 from circuits.checkpoints.run import Run
 from circuits.figures.drawing.axes import frame
-from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
+from circuits.figures.drawing.bands import add_band
+from circuits.figures.drawing.curves import curves_over_epochs
 from circuits.figures.drawing.heat import heat_over_epochs
 from circuits.figures.drawing.palette import STYLES, TEST, TRAIN, Style, style_of
-from circuits.figures.drawing.phases import mark_phases
 from circuits.figures.drawing.seed_menu import add_seed_menu
 from circuits.figures.drawing.tiles import tile_axis, tile_slider, tiles
 from circuits.figures.progress.measures import measures
@@ -25,7 +23,7 @@ RESTRICTED, EXCLUDED = STYLES["generalizing"], STYLES["memorizing"]
 
 
 def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
-    """What the measurement `fourier` found."""
+    """Every figure of the measurement `fourier` of a run, except those whose variables are missing."""
     drawn = [fourier_losses(result), fourier_measures(result), frequency_norms(result)]
     drawn += [key_frequency_losses(result)] if bool(result["key"].any()) else []
     drawn += [neuron_activations(result)] if "shown_activation" in result else []
@@ -43,27 +41,24 @@ def fourier_losses(result: xr.Dataset) -> go.Figure:
         the phases are marked.
     """
     caption = (
-        f"Cross-entropy of the network; of constant class biases and the waves of {_sum(result)} at the key "
-        "frequencies, in any direction of the classes (restricted, on all tuples); and without those waves (excluded, "
-        "on the training set): the progress measures of Nanda et al. 2023. Key frequencies are those of the last "
-        "checkpoint."
+        "Cross-entropy of the network, and the progress measures of Nanda et al. 2023. Restricted, on all tuples: only "
+        f"constant class biases and the waves of {_sum(result)} at the key frequencies, in any direction of the "
+        "classes. Excluded, on the training set: all but these waves. Key frequencies are those of the last checkpoint."
     )
-    values = result["loss"].isel(set=0)
-    figure = frame(
-        values, "Restricted and excluded loss", caption, subtitle=seeds_shown(values),
+    lines = [
+        (result["loss"].sel(set="train"), "train", TRAIN),
+        (result["loss"].sel(set="test"), "test", TEST),
+        (result["restricted_loss"].sel(set="all"), "restricted, all tuples", RESTRICTED),
+        (result["excluded_loss"].sel(set="train"), "excluded, train", EXCLUDED),
+    ]
+    return curves_over_epochs(
+        result, result["loss"].isel(set=0), "Restricted and excluded loss", caption, lines,
         y_title="cross-entropy", y_axis={"type": "log"},
     )  # fmt: skip
-    add_band(figure, result["loss"].sel(set="train"), "train", TRAIN)
-    add_band(figure, result["loss"].sel(set="test"), "test", TEST)
-    add_band(figure, result["restricted_loss"].sel(set="all"), "restricted, all tuples", RESTRICTED)
-    add_band(figure, result["excluded_loss"].sel(set="train"), "excluded, train", EXCLUDED)
-    add_seed_legend(figure, result["seed"])
-    mark_phases(figure, result)
-    return figure
 
 
 def fourier_measures(result: xr.Dataset) -> go.Figure:
-    """How far the circuit has formed: shares of the logits, phase relation, Gini coefficients.
+    """Measures of the circuit's formation: shares of the logits, phase relation, Gini coefficients.
 
     Parameters
     ----------
@@ -82,9 +77,9 @@ def fourier_measures(result: xr.Dataset) -> go.Figure:
     caption = (
         f"Key cosines: share of the logits' sum of squares on cos ω({_sum(result)} − c) of the key frequencies. Class "
         "biases: share of it that is the same for all tuples. Key waves: share of the logits' variance over tuples on "
-        f"the key frequencies of {_sum(result)}, in any direction of the classes: what the restricted loss keeps "
-        "beside the biases. Mean cosine of the neurons' phase residuals, 1 where input and output phases fit. Gini "
-        "coefficients of the frequencies' norms in the weights, 0 if all are alike."
+        f"the key frequencies of {_sum(result)}, in any direction of the classes; with the biases, these give the "
+        "restricted loss. Phase relation: mean cosine of the neurons' phase residuals, 1 if input and output phases "
+        "fit. Gini: Gini coefficients of the frequencies' norms in the weights, 0 if all norms are equal."
     )
     title = "Measures of the circuit"
     return measures(result.assign(shown), list(shown), title=title, caption=caption, y_title="share, or coefficient")
@@ -96,16 +91,15 @@ def key_frequency_losses(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        As in `fourier_losses`, with a key frequency in one seed at least.
+        As in `fourier_losses`, with a key frequency in at least one seed. A menu chooses the seed.
     """
     caption = (
-        f"Cross-entropy on the training set when one key frequency of {_sum(result)}, of the six strongest, is taken "
-        "out of the logits, in any direction of the classes: it rises as the network comes to rely on it."
+        f"Cross-entropy on the training set without one key frequency of {_sum(result)} in the logits, in any "
+        "direction of the classes, for each of the six strongest. It rises as the network comes to rely on them."
     )
     values = result["excluded_loss_of"].sel(set="train")
-    figure = frame(
-        values, "Excluded loss, by frequency", caption, y_title="excluded loss, train", y_axis={"type": "log"}
-    )
+    title, y_title = "Excluded loss, by frequency", "excluded loss, train"
+    figure = frame(values, title, caption, y_title=y_title, y_axis={"type": "log"})
     traces = {}
     for seed in result["seed"].values.tolist():
         alone = go.Figure(figure)
@@ -118,7 +112,7 @@ def key_frequency_losses(result: xr.Dataset) -> go.Figure:
 
 
 def frequency_norms(result: xr.Dataset) -> go.Figure:
-    """Which frequencies are in the logits and in the weights, over epochs.
+    """Frequencies in the logits and in the weights over epochs.
 
     Parameters
     ----------
@@ -135,7 +129,7 @@ def frequency_norms(result: xr.Dataset) -> go.Figure:
         panels[f"embedding, {name}"] = result["embedding_norm"].sel(embedding=name)
     if "unembedding_norm" in result:
         panels["unembedding"] = result["unembedding_norm"]
-    if "neuron_logit_norm" in result and not _same(result, "unembedding_norm", "neuron_logit_norm"):
+    if _has_other_logit_weights(result):
         panels["neurons to logits"] = result["neuron_logit_norm"]
     marked = {seed: _key(result, seed) for seed in result["seed"].values.tolist()}
     return heat_over_epochs(result, panels, "frequency", "Frequencies over epochs", caption, marked=marked)
@@ -147,33 +141,33 @@ def neuron_activations(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        As in `fourier_losses`, with `shown_activation`.
+        As in `fourier_losses`, with `shown_activation`. A menu chooses the seed.
     """
     values = result["shown_activation"].transpose("seed", "shown_neuron", "shown", "x", "y")
     caption = (
-        "Activation over all pairs, each picture from its least (dark) to its largest value (light). The neurons are "
-        f"those that the key frequencies k explain best at the last checkpoint{_order(result)}."
+        "Activation over all pairs, from the least (dark) to the largest value (light) of each picture, of the neurons "
+        f"that the key frequencies k explain best at the last checkpoint{_order(result)}."
     )
     epochs = [f"{epoch:g}" for epoch in result["shown_epoch"].values]
     n_neurons, n_shown, size = values.sizes["shown_neuron"], len(epochs), values.sizes["x"]
     figure = _square(values, "Neurons over all pairs", caption)
-    figure.layout.xaxis = tile_axis(n_shown, size, n_shown - 1, _labels(result, "y")) | {"title": "y"}
-    figure.layout.yaxis = tile_axis(n_neurons, size, 0, _labels(result, "x")) | {"title": "x", "scaleanchor": "x"}
+    labels = {operand: [str(residue) for residue in result[operand].values] for operand in "xy"}
+    figure.layout.xaxis = tile_axis(n_shown, size, n_shown - 1, labels["y"]) | {"title": "y"}
+    figure.layout.yaxis = tile_axis(n_neurons, size, 0, labels["x"]) | {"title": "x", "scaleanchor": "x"}
+    seeds = result["seed"].values.tolist()
+    neurons = {}
+    for seed in seeds:
+        indices, frequencies = (result[f"shown_neuron_{name}"].sel(seed=seed).values for name in ("index", "frequency"))
+        neurons[seed] = [f"{index} (k = {k})" for index, k in zip(indices, frequencies, strict=True)]
     figure.layout.sliders = [
         tile_slider("xaxis", "epoch", epochs, size, n_shown - 1, -0.16),
-        tile_slider("yaxis", "neuron", [str(i + 1) for i in range(n_neurons)], size, 0, -0.36),
+        tile_slider("yaxis", "neuron", neurons[seeds[0]], size, 0, -0.36),
     ]
-    names = result["shown_neuron_index"], result["shown_neuron_frequency"]
-    traces: dict[int, list[go.Heatmap]] = {}
-    names_of: dict[int, dict[str, str]] = {}
-    for seed in result["seed"].values.tolist():
-        index, frequency = (part.sel(seed=seed).values for part in names)
-        labels = [f"{i} (k = {k})" for i, k in zip(index, frequency, strict=True)]
-        names_of[seed] = {f"sliders[1].steps[{place}].label": label for place, label in enumerate(labels)}
-        traces[seed] = [tiles(values.sel(seed=seed).values, hoverinfo="skip")]
-    for step, label in zip(figure.layout.sliders[1].steps, next(iter(names_of.values())).values(), strict=True):
-        step.label = label
-    add_seed_menu(figure, traces, result["shown_activation"], further=names_of)
+    traces = {seed: [tiles(values.sel(seed=seed).values, hoverinfo="skip")] for seed in seeds}
+    names = {
+        seed: {f"sliders[1].steps[{place}].label": name for place, name in enumerate(neurons[seed])} for seed in seeds
+    }
+    add_seed_menu(figure, traces, result["shown_activation"], further=names)
     return figure
 
 
@@ -188,8 +182,8 @@ def logit_spectrum(result: xr.Dataset) -> go.Figure:
     values = result["shown_logits"].transpose("seed", "shown", "x_wave", "y_wave")
     caption = (
         "Norm over the classes of the logits' coefficient on each product of a wave in x and a wave in y, from the "
-        f"least (dark) to the largest (light){_order(result)}. A network that computes waves of {_sum(result)} has the "
-        "products of equal frequency, cos cos and sin sin, cos sin and sin cos, and nothing else."
+        f"least (dark) to the largest (light){_order(result)}. A network that computes waves of {_sum(result)} has "
+        "only products of equal frequency: cos cos, sin sin, cos sin and sin cos."
     )
     epochs = [f"{epoch:g}" for epoch in result["shown_epoch"].values]
     n_shown, size = len(epochs), values.sizes["x_wave"]
@@ -206,16 +200,14 @@ def logit_spectrum(result: xr.Dataset) -> go.Figure:
 
 
 def _square(values: xr.DataArray, title: str, caption: str) -> go.Figure:
-    """The frame of a square picture, sliders below."""
+    """The frame of a square picture, with room for sliders below."""
     figure = frame(values.isel(dict.fromkeys(values.dims[1:], 0)).expand_dims(step=[0]), title, caption)
     figure.update_layout(height=SQUARE + SLIDERS + 110, margin_b=SLIDERS + 40, hovermode="closest", showlegend=False)
     return figure
 
 
 def _key(result: xr.Dataset, seed: int) -> list[int]:
-    key = result["key"].sel(seed=seed)
-    found: list[int] = result["frequency"].values[key.values].tolist()
-    return found
+    return [int(frequency) for frequency in result["frequency"].values[result["key"].sel(seed=seed).values]]
 
 
 def _strongest(result: xr.Dataset, seed: int) -> list[int]:
@@ -226,36 +218,32 @@ def _strongest(result: xr.Dataset, seed: int) -> list[int]:
 
 
 def _sum(result: xr.Dataset) -> str:
-    """What the frequencies are of, such as "x + y"."""
+    """The sum or difference whose waves are measured, such as "x + y"."""
     return str(result.attrs.get("sum", "x + y")).replace("-", "−")
 
 
 def _weights(result: xr.Dataset) -> str:
-    """What the caption of `frequency_norms` says of the weights, if there are any."""
-    tables = [
-        "the embeddings" if "embedding" in result.coords else "",
-        "the unembedding" if "unembedding_norm" in result else "",
-        "the weights from the neurons to the logits"
-        if "neuron_logit_norm" in result and not _same(result, "unembedding_norm", "neuron_logit_norm")
-        else "",
-    ]
-    named = " and ".join(table for table in tables if table)
-    return f"; norm of each frequency in {named}" if named else ""
+    """Part of the caption of `frequency_norms` about the weights, if the result has any."""
+    tables = {
+        "the embeddings": "embedding" in result.coords,
+        "the unembedding": "unembedding_norm" in result,
+        "the weights from the neurons to the logits": _has_other_logit_weights(result),
+    }
+    names = " and ".join(name for name, shown in tables.items() if shown)
+    return f"; norm of each frequency in {names}" if names else ""
+
+
+def _has_other_logit_weights(result: xr.Dataset) -> bool:
+    """Whether the result has weights from neurons to logits that differ from the unembedding."""
+    if "neuron_logit_norm" not in result or "unembedding_norm" not in result:
+        return "neuron_logit_norm" in result
+    return not np.array_equal(result["unembedding_norm"].values, result["neuron_logit_norm"].values)
 
 
 def _order(result: xr.Dataset) -> str:
-    """In which order the operands are numbered, where that is not their own."""
+    """Part of a caption about the order of the operands, if it is not their own."""
     summed = _sum(result)
     if "log" in summed:
-        return "; the operands are in the order of their discrete logarithms" + (
-            ", y backwards" if "−" in summed else ""
-        )
+        backwards = ", y backwards" if "−" in summed else ""
+        return f"; the operands are in the order of their discrete logarithms{backwards}"
     return "; y is in backward order, so that the difference is a sum" if "−" in summed else ""
-
-
-def _same(result: xr.Dataset, first: str, second: str) -> bool:
-    return first in result and bool(np.array_equal(result[first].values, result[second].values))
-
-
-def _labels(result: xr.Dataset, operand: str) -> Sequence[str]:
-    return [str(residue) for residue in result[operand].values]

@@ -1,23 +1,22 @@
-"""Figures of a measurement that brings none of its own: one for each variable over steps and seeds.
+"""Figures of a measurement without figures of its own: one for each variable over steps and seeds.
 
-A variable with one further short dimension has a line for each of its entries.
+A variable with one more, short dimension has a line for each entry of this dimension.
 """
 
 import plotly.graph_objects as go
 import xarray as xr
 
 from circuits.checkpoints.run import Run
-from circuits.figures.drawing.axes import frame, title_of
-from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
+from circuits.figures.drawing.axes import title_of
+from circuits.figures.drawing.curves import curves_over_epochs, lines_by
 from circuits.figures.drawing.decay import DECAY
-from circuits.figures.drawing.palette import ALONE, style_of
-from circuits.figures.drawing.phases import mark_phases
+from circuits.figures.drawing.palette import ALONE
 
-MOST_LINES = 8  # a further dimension of at most so many entries is drawn, one line each
+MOST_LINES = 8  # entries of one more dimension, a line each
 
 
 def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
-    """A figure for every numeric variable over step and seed, and at most one further short dimension."""
+    """A figure for every numeric variable over step, seed and at most one more, short dimension."""
     drawn = []
     for name, values in result.data_vars.items():
         others = [dim for dim in values.dims if dim not in ("step", "seed")]
@@ -28,7 +27,7 @@ def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
 
 
 def trajectory(result: xr.Dataset, name: str) -> go.Figure:
-    """The variable `name` over epochs; a further dimension gives one line each.
+    """The variable `name` over epochs, with a line for each entry of a further dimension.
 
     Parameters
     ----------
@@ -42,13 +41,5 @@ def trajectory(result: xr.Dataset, name: str) -> go.Figure:
     along = f", by {others[0]}" if others else ""
     title = name.replace("_", " ").capitalize()
     caption = f"{title_of(values).capitalize()} over epochs{along}."
-    figure = frame(values, title, caption, subtitle=seeds_shown(values))
-    if others:
-        dim = others[0]
-        for index, label in enumerate(values[dim].values.tolist()):
-            add_band(figure, values.isel({dim: index}), str(label), style_of(str(label), index))
-    else:
-        add_band(figure, values, title_of(values), ALONE)
-    add_seed_legend(figure, values["seed"])
-    mark_phases(figure, result)
-    return figure
+    lines = lines_by(values, str(others[0])) if others else [(values, title_of(values), ALONE)]
+    return curves_over_epochs(result, values, title, caption, lines)

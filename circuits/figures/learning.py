@@ -1,29 +1,31 @@
 """Learning curves: accuracy and loss on the training and the test set, with the phases marked.
 
-Where the training set has marked examples, such as flipped ones, their accuracy is told apart. A dashed line across
-says how much of a test set of modular arithmetic commuting would solve.
+If the training set has marked examples, such as flipped ones, their accuracy has a figure of its own. For modular
+arithmetic a dashed line shows the share of the test set that commuting solves.
 """
+
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
+from jaxtyping import Float
 
 from circuits.analysis.fourier.commuted import MARK, commuted_share
 from circuits.checkpoints.layout import UNSEEN_ACCURACY
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
 from circuits.figures import generic
-from circuits.figures.drawing.axes import frame
-from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
+from circuits.figures.drawing.bands import add_band
+from circuits.figures.drawing.curves import curves_over_epochs
 from circuits.figures.drawing.palette import GREY, TEST, TRAIN, UNSEEN, style_of
 from circuits.figures.drawing.papers import as_in, with_setting
-from circuits.figures.drawing.phases import mark_phases
 
 MARKED = "train_accuracy_"
 
 
 def figures(run: Run, metrics: xr.Dataset) -> list[go.Figure]:
-    """Accuracy and loss of a run, from its metrics, and the further metrics that its config asked for."""
+    """Accuracy and loss of a run, from its metrics, and the further metrics in its config."""
     metrics = with_setting(run, metrics)
     if MARK in run.all_data:
         metrics = metrics.assign(commuted_share=commuted_share(run))
@@ -38,29 +40,21 @@ def accuracy(metrics: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     metrics
-        `train_accuracy` and `test_accuracy` (step, seed), as `run.metrics` has them; with `memorization_epoch` and
-        `generalization_epoch` (seed) the phases are marked: `run.metrics.merge(circuits.analysis.phases(run))`; with
-        `commuted_share` (seed), of `circuits.analysis.commuted_share(run)`, a dashed line says what commuting would
-        give, as in Figure 4 there; `test_accuracy_unseen`, where it is, is drawn beside.
+        `train_accuracy` and `test_accuracy` (step, seed), as in `run.metrics`, and optionally `test_accuracy_unseen`.
+        With `memorization_epoch` and `generalization_epoch` (seed) the phases are marked:
+        `run.metrics.merge(circuits.analysis.phases(run))`. With `commuted_share` (seed), from
+        `circuits.analysis.commuted_share(run)`, a dashed line shows the share of the test set that commuting solves.
     """
     share = float(metrics["commuted_share"].mean()) if "commuted_share" in metrics else 0.0
-    commuted = (
-        ". Dashed across: the share of test examples that are training examples in another order of operands"
-        if share
-        else ""
+    commuted = ". Dashed: the share of test examples that are training examples in another order of operands"
+    caption = (
+        f"Share of right answers at every checkpoint{as_in(metrics, 'Figure 2 (left)')}{commuted if share else ''}."
     )
-    caption = f"Share of right answers at every checkpoint{as_in(metrics, 'Figure 2 (left)')}{commuted}."
     if UNSEEN_ACCURACY in metrics:
         caption += " Unseen: on the test inputs that are not in the training set."
-    figure = frame(
-        metrics["train_accuracy"],
-        "Accuracy",
-        caption,
-        subtitle=seeds_shown(metrics["train_accuracy"]),
-        y_title="accuracy",
-        y_axis={"range": [_floor(metrics), 1.03], "tickformat": ".1f"},
-    )
-    _train_and_test(figure, metrics, "accuracy")
+    names = [name for name in ("train_accuracy", "test_accuracy", UNSEEN_ACCURACY) if name in metrics]
+    y_axis = accuracy_axis(np.concatenate([metrics[name].values.ravel() for name in names]))
+    figure = _train_and_test(metrics, "accuracy", "Accuracy", caption, "accuracy", y_axis)
     if UNSEEN_ACCURACY in metrics:
         add_band(figure, metrics[UNSEEN_ACCURACY], "test, unseen", UNSEEN)
     mark_commuted(figure, share)
@@ -73,8 +67,8 @@ def marked_accuracy(metrics: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     metrics
-        `train_accuracy_flipped` and `train_accuracy_clean` (step, seed), or of whatever the task marks, as
-        `run.metrics` has them, and `test_accuracy`; further as in `accuracy`.
+        `train_accuracy_flipped` and `train_accuracy_clean` (step, seed), or those of other marks, as in `run.metrics`,
+        and `test_accuracy`; with the phases as in `accuracy`.
 
     Raises
     ------
@@ -83,32 +77,29 @@ def marked_accuracy(metrics: xr.Dataset) -> go.Figure:
     """
     names = _marks(metrics)
     if not names:
-        raise InputError("These metrics tell no training examples apart. Pass those of a run with flipped targets.")
-    listed = " and ".join(name.removeprefix(MARKED) for name in names)
-    flips = "; a network that is right on flipped examples has memorized them, at 0 it answers what the rule says"
+        raise InputError("These metrics mark no training examples. Pass those of a run with flipped targets.")
+    marks = [name.removeprefix(MARKED) for name in names]
+    listed = " and ".join(marks)
+    flips = "; a network that is right on flipped examples has memorized them, at 0 it follows the rule"
     caption = (
-        f"Share of right answers on the training examples that are {listed}, as they are labeled, and on the test set"
-        f"{flips if f'{MARKED}flipped' in names else ''}."
+        f"Share of right answers on the {listed} training examples, as labeled, and on the test set"
+        f"{flips if 'flipped' in marks else ''}."
     )
-    figure = frame(
-        metrics["test_accuracy"],
-        f"Accuracy on {listed} examples",
-        caption,
-        subtitle=seeds_shown(metrics["test_accuracy"]),
-        y_title="accuracy",
-        y_axis={"range": [-0.03, 1.03], "tickformat": ".1f"},
-    )
-    for index, name in enumerate(names):
-        mark = name.removeprefix(MARKED)
-        add_band(figure, metrics[name], f"train, {mark}", style_of(mark, index))
-    add_band(figure, metrics["test_accuracy"], "test", TEST)
-    add_seed_legend(figure, metrics["seed"])
-    mark_phases(figure, metrics)
-    return figure
+    lines = [(metrics[f"{MARKED}{mark}"], f"train, {mark}", style_of(mark, index)) for index, mark in enumerate(marks)]
+    test, y_axis = metrics["test_accuracy"], {"range": [-0.03, 1.03], "tickformat": ".1f"}
+    title, lines = f"Accuracy on {listed} examples", [*lines, (test, "test", TEST)]
+    return curves_over_epochs(metrics, test, title, caption, lines, y_title="accuracy", y_axis=y_axis)
+
+
+def accuracy_axis(values: Float[np.ndarray, "*any"]) -> dict[str, Any]:
+    """Properties of an axis from the tenth below the least accuracy to 1."""
+    finite = values[np.isfinite(values)]
+    low = float(np.floor(finite.min() * 10) / 10) if finite.size else 0.0
+    return {"range": [low - 0.03, 1.03], "tickformat": ".1f"}
 
 
 def mark_commuted(figure: go.Figure, share: float, yaxis: str = "y", color: str = GREY) -> None:
-    """A dashed line across at the share of the test set that commuting would solve, if there is any."""
+    """Draw a dashed line at the share of the test set that commuting solves, unless it is 0."""
     if not share > 0:
         return
     figure.add_shape(
@@ -127,46 +118,32 @@ def loss(metrics: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     metrics
-        `train_loss` and `test_loss` (step, seed); further as in `accuracy`.
+        `train_loss` and `test_loss` (step, seed), with the phases as in `accuracy`.
     """
     caption = (
         f"Mean loss per example at every checkpoint, without the weight decay{as_in(metrics, 'Figure 2 (middle)')}."
     )
     top = _ceiling(metrics)
-    beyond = "" if top is None else " (larger values beyond the axis)"
-    figure = frame(
-        metrics["train_loss"],
-        "Loss",
-        caption,
-        subtitle=seeds_shown(metrics["train_loss"]),
-        y_title=f"mean loss{beyond}",
-        y_axis={"rangemode": "tozero"} if top is None else {"range": [0, top]},
-    )
-    return _train_and_test(figure, metrics, "loss")
+    if top is None:
+        return _train_and_test(metrics, "loss", "Loss", caption, "mean loss", {"rangemode": "tozero"})
+    y_title = "mean loss (larger values beyond the axis)"
+    return _train_and_test(metrics, "loss", "Loss", caption, y_title, {"range": [0, top]})
 
 
-def _train_and_test(figure: go.Figure, metrics: xr.Dataset, what: str) -> go.Figure:
-    add_band(figure, metrics[f"train_{what}"], "train", TRAIN)
-    add_band(figure, metrics[f"test_{what}"], "test", TEST)
-    add_seed_legend(figure, metrics["seed"])
-    mark_phases(figure, metrics)
-    return figure
+def _train_and_test(
+    metrics: xr.Dataset, what: str, title: str, caption: str, y_title: str, y_axis: dict[str, Any]
+) -> go.Figure:
+    train = metrics[f"train_{what}"]
+    lines = [(train, "train", TRAIN), (metrics[f"test_{what}"], "test", TEST)]
+    return curves_over_epochs(metrics, train, title, caption, lines, y_title=y_title, y_axis=y_axis)
 
 
 def _marks(metrics: xr.Dataset) -> list[str]:
     return [str(name) for name in metrics.data_vars if str(name).startswith(MARKED)]
 
 
-def _floor(metrics: xr.Dataset) -> float:
-    """A tenth below which no accuracy falls, so that the axis has no empty half."""
-    names = [name for name in ("train_accuracy", "test_accuracy", UNSEEN_ACCURACY) if name in metrics]
-    values = np.concatenate([metrics[name].values.ravel() for name in names])
-    finite = values[np.isfinite(values)]
-    return float(np.floor(finite.min() * 10) / 10) - 0.03 if finite.size else -0.03
-
-
 def _ceiling(metrics: xr.Dataset) -> float | None:
-    """Ten times the largest loss at the start, if a seed goes beyond: where one diverges, the others stay legible."""
+    """Ten times the largest loss at the start if a seed exceeds it, so that the other seeds stay legible; else None."""
     values = np.stack([metrics[name].transpose("step", "seed").values for name in ("train_loss", "test_loss")])
     start = values[:, 0]
     top = 10 * float(start.max(where=np.isfinite(start), initial=0))

@@ -1,6 +1,6 @@
-"""What the hidden layer makes of the inputs: clusters over epochs, pictures by t-SNE and PCA, densities of the weights.
+"""Representation of the inputs in the hidden layer: clusters over epochs, t-SNE and PCA, densities of the weights.
 
-After Fuangkawinsombut 2024, Figures 2.2 and 2.3: a small panel, or a curve, for each checkpoint pictured.
+After Fuangkawinsombut 2024, Figures 2.2 and 2.3: a small panel, or a curve, for each of a few checkpoints.
 """
 
 from typing import Any
@@ -11,39 +11,36 @@ import xarray as xr
 from jaxtyping import Int
 
 from circuits.checkpoints.run import Run
-from circuits.figures.drawing.axes import INK, PALE, frame
-from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown, single
+from circuits.figures.drawing.axes import INK, PALE, axis_number, frame
+from circuits.figures.drawing.bands import single
+from circuits.figures.drawing.curves import curves_over_epochs
 from circuits.figures.drawing.palette import ALONE, MANY, between
 from circuits.figures.drawing.papers import FUANGKAWINSOMBUT, as_in, with_setting
-from circuits.figures.drawing.phases import mark_phases
+from circuits.figures.drawing.seed_menu import add_menu
 
-COLUMNS, GAP = 3, 0.03  # panels beside each other, and the share of the width between them
-ROW, AROUND, LINE = 225, 130, 17  # pixels: a row of panels and their captions, what is around, a line of a caption
+COLUMNS, GAP = 3, 0.03  # panels in a row, and the share of the width between them
+ROW, AROUND, LINE = 225, 130, 17  # pixels of a row of panels with captions, around all rows, of a line of a caption
 MOST_DRAWN = 800  # points of a panel
-DECADES = 4.5  # of densities
-FEW_LABELS = 16  # so many have a color and an entry in the legend each; more share a scale that ends where it begins
+DECADES = 4.5  # length of the axis of densities
+FEW_LABELS = 16  # up to this number, each label has a color and an entry in the legend; more share a cyclic scale
 CYCLE = ("#C2425D", "#C98A1B", "#6F9D3A", "#1F9E9E", "#3B73C8", "#8A55B5", "#C2425D")
 SHAPES = ("circle", "diamond-open")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "solid")
 TITLES = {"tsne": "t-SNE of the activations", "pca": "Principal components"}
 CAPTIONS = {
     "tsne": (
-        "t-SNE of the hidden activations, a panel for each checkpoint pictured{paper}. It keeps "
-        "neighbors: how far its clusters are from each other means little."
+        "t-SNE of the hidden activations, a panel for each of a few checkpoints{paper}. t-SNE preserves neighbors; the "
+        "distances between its clusters mean little."
     ),
     "pca": "The hidden activations along their two directions of largest variance; each panel has its own scale.",
 }
 
 
 def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
-    """What the measurement `representation` found."""
-    shown = with_setting(run, result)
-    return [
-        cluster_silhouette(shown),
-        activation_panels(shown, "tsne"),
-        activation_panels(shown, "pca"),
-        weight_densities(shown),
-    ]
+    """Every figure of the measurement `representation` of a run."""
+    result = with_setting(run, result)
+    panels = [activation_panels(result, picture) for picture in ("tsne", "pca")]
+    return [cluster_silhouette(result), *panels, weight_densities(result)]
 
 
 def cluster_silhouette(result: xr.Dataset) -> go.Figure:
@@ -57,20 +54,16 @@ def cluster_silhouette(result: xr.Dataset) -> go.Figure:
     """
     values = result["silhouette"]
     caption = (
-        f"How well the {_labels(result)} separates the hidden activations of training examples, by their distances: 1 "
-        "where all of a label lie in one place, 0 where the label has nothing to do with it, negative where others are "
-        "nearer."
+        f"Separation of the hidden activations of training examples by their {_labels(result)}, from distances: 1 if "
+        "the examples of each label coincide, 0 if distances do not depend on the label, negative if examples of other "
+        "labels are nearer."
     )
     axis = {"zeroline": True, "zerolinecolor": INK}
-    figure = frame(values, "Clusters", caption, subtitle=seeds_shown(values), y_axis=axis)
-    add_band(figure, values, "silhouette", ALONE)
-    add_seed_legend(figure, values["seed"])
-    mark_phases(figure, result)
-    return figure
+    return curves_over_epochs(result, values, "Clusters", caption, [(values, "silhouette", ALONE)], y_axis=axis)
 
 
 def activation_panels(result: xr.Dataset, picture: str) -> go.Figure:
-    """The training examples by their hidden activations, a panel for each checkpoint pictured.
+    """The training examples by their hidden activations, a panel for each of a few checkpoints.
 
     Parameters
     ----------
@@ -86,35 +79,25 @@ def activation_panels(result: xr.Dataset, picture: str) -> go.Figure:
     panels = np.flatnonzero(np.isfinite(result["panel_epoch"].values)).tolist()
     cyclic = ", on a scale that ends where it begins" if len(labels) > FEW_LABELS else ""
     thinned = f", {len(shown)} of {n_points} drawn" if len(shown) < n_points else ""
-    said = CAPTIONS[picture].format(paper=as_in(result, "Figure 2.2", FUANGKAWINSOMBUT))
-    figure = frame(
-        result["silhouette"],
-        TITLES[picture],
-        f"{said} A point is a training example{thinned}, colored by its {_labels(result)}{cyclic}.",
-        subtitle=f"seed {int(result['pictured_seed'])}, colored by the {_labels(result)}",
-    )
+    caption = CAPTIONS[picture].format(paper=as_in(result, "Figure 2.2", FUANGKAWINSOMBUT))
+    caption += f" A point is a training example{thinned}, colored by its {_labels(result)}{cyclic}."
+    subtitle = f"seed {int(result['pictured_seed'])}, colored by the {_labels(result)}"
+    figure = frame(result["silhouette"], TITLES[picture], caption, subtitle=subtitle)
     n_rows = -(-len(panels) // COLUMNS)
+    look = {
+        "showticklabels": False, "ticks": "", "showgrid": False, "zeroline": False, "mirror": True, "title": "",
+        "showline": True, "linecolor": PALE, "type": "linear", "constrain": "domain",
+    }  # fmt: skip
     for place, panel in enumerate(panels):
         points = single(result[picture].values[panel][shown])
-        suffix = "" if place == 0 else str(place + 1)
-        caption = _caption(result, picture, panel)
-        across, up = _place(place, n_rows, caption.count("<br>") + 1)
-        blank = {
-            "showticklabels": False,
-            "ticks": "",
-            "showgrid": False,
-            "zeroline": False,
-            "mirror": True,
-            "title": "",
-        }
-        line = {"showline": True, "linecolor": PALE, "type": "linear", "constrain": "domain"}
-        figure.layout[f"xaxis{suffix}"] = blank | line | {"domain": across, "anchor": f"y{suffix}"}
-        of_x = {"domain": up, "anchor": f"x{suffix}", "scaleanchor": f"x{suffix}"}
-        figure.layout[f"yaxis{suffix}"] = blank | line | of_x
-        axes = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
-        figure.add_traces(_points(points, clusters, labels, axes, place == 0))
+        x, y = f"x{axis_number(place)}", f"y{axis_number(place)}"
+        text = _caption(result, picture, panel)
+        across, up = _place(place, n_rows, text.count("<br>") + 1)
+        figure.layout[f"xaxis{axis_number(place)}"] = look | {"domain": across, "anchor": y}
+        figure.layout[f"yaxis{axis_number(place)}"] = look | {"domain": up, "anchor": x, "scaleanchor": x}
+        figure.add_traces(_points(points, clusters, labels, {"xaxis": x, "yaxis": y}, place == 0))
         figure.add_annotation(
-            text=caption, x=sum(across) / 2, y=up[1], xref="paper", yref="paper",
+            text=text, x=sum(across) / 2, y=up[1], xref="paper", yref="paper",
             xanchor="center", yanchor="bottom", showarrow=False, font={"size": 12, "color": INK},
         )  # fmt: skip
     legend = figure.layout.legend.to_plotly_json() | {"title": {"text": f"{_labels(result)}  "}}
@@ -124,7 +107,7 @@ def activation_panels(result: xr.Dataset, picture: str) -> go.Figure:
 
 
 def weight_densities(result: xr.Dataset) -> go.Figure:
-    """Density of each parameter's weights, a curve for each checkpoint pictured; a menu chooses the parameter.
+    """Density of each parameter's weights, a curve for each of a few checkpoints; a menu chooses the parameter.
 
     Parameters
     ----------
@@ -133,19 +116,24 @@ def weight_densities(result: xr.Dataset) -> go.Figure:
     """
     seed = int(result["pictured_seed"])
     caption = (
-        "Kernel density of the weights of every matrix and readout, biases left out, at the same checkpoints"
-        f"{as_in(result, 'Figure 2.3', FUANGKAWINSOMBUT)}. The kernels' width follows the largest weights, so a peak "
-        "at 0 is drawn wider than it is."
+        "Kernel density of the weights of every matrix and readout, without biases, at the same checkpoints"
+        f"{as_in(result, 'Figure 2.3', FUANGKAWINSOMBUT)}. The largest weights determine the width of the kernels, so "
+        "a peak at 0 looks wider than it is."
     )
     figure = frame(result["silhouette"], "Density of the weights", caption, y_axis={"type": "log"})
     figure.update_xaxes(type="linear", range=None, autorange=True, title="weight", unifiedhovertitle=None)
     figure.update_yaxes(title="density (log scale)")
     panels = np.flatnonzero(np.isfinite(result["panel_epoch"].values)).tolist()
     parameters = result["parameter"].values.tolist()
-    top: dict[str, list[float]] = {}
+    changes: dict[str, dict[str, Any]] = {}
     for parameter in parameters:
         densities = result.sel(parameter=parameter)
-        top[parameter] = _range(densities["density"])
+        density = densities["density"].values
+        most = float(np.log10(density.max(initial=1e-9, where=np.isfinite(density))))
+        changes[parameter] = {
+            "title.subtitle.text": f"weights {parameter}, seed {seed}", "xaxis.autorange": True,
+            "yaxis.range": [most - DECADES, most + 0.1],
+        }  # fmt: skip
         for order, panel in enumerate(panels):
             figure.add_scatter(
                 x=single(densities["weight"].values[panel]), y=single(densities["density"].values[panel]), mode="lines",
@@ -153,39 +141,11 @@ def weight_densities(result: xr.Dataset) -> go.Figure:
                 line={"color": between(order / max(len(panels) - 1, 1)), "dash": DASHES[order], "width": 2},
                 hovertemplate="weight %{x:.3g}: %{y:.3g}",
             )  # fmt: skip
-    buttons = [
-        {
-            "label": parameter, "method": "update",
-            "args": [
-                {"visible": [owner == parameter for owner in parameters for _ in panels]},
-                {
-                    "title.subtitle.text": _subtitle(parameter, seed),
-                    "xaxis.autorange": True,
-                    "yaxis.range": top[parameter],
-                },
-            ],
-        }
-        for parameter in parameters
-    ]  # fmt: skip
-    menu = {
-        "buttons": buttons, "showactive": True, "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom",
-        "pad": {"b": 18}, "font": {"size": 12}, "bgcolor": "white",
-    }  # fmt: skip
-    figure.update_layout(title_subtitle_text=_subtitle(parameters[0], seed), hovermode="closest")
-    figure.update_yaxes(range=top[parameters[0]])
-    figure.update_layout(updatemenus=[menu] if len(parameters) > 1 else [])
+    first = changes[parameters[0]]
+    figure.update_layout(title_subtitle_text=first["title.subtitle.text"], hovermode="closest")
+    figure.update_yaxes(range=first["yaxis.range"])
+    add_menu(figure, [owner for owner in parameters for _ in panels], changes)
     return figure
-
-
-def _range(density: xr.DataArray) -> list[float]:
-    """The largest densities, on a log axis."""
-    finite = density.values[np.isfinite(density.values)]
-    most = float(np.log10(finite.max(initial=1e-9)))
-    return [most - DECADES, most + 0.1]
-
-
-def _subtitle(parameter: str, seed: int) -> str:
-    return f"weights {parameter}, seed {seed}"
 
 
 def _labels(result: xr.Dataset) -> str:
@@ -193,14 +153,12 @@ def _labels(result: xr.Dataset) -> str:
 
 
 def _place(place: int, n_rows: int, n_lines: int) -> tuple[list[float], list[float]]:
-    """Where a panel below a caption of so many lines lies, along x and y as shares."""
+    """Ranges of a panel along x and y, as shares, below a caption of `n_lines` lines."""
     row, column = divmod(place, COLUMNS)
     width, height = 1 / COLUMNS, 1 / n_rows
     bottom = (n_rows - 1 - row) * height
-    return [column * width + GAP / 2, (column + 1) * width - GAP / 2], [
-        bottom,
-        bottom + height * (1 - (n_lines + 1) * LINE / ROW),
-    ]
+    across = [column * width + GAP / 2, (column + 1) * width - GAP / 2]
+    return across, [bottom, bottom + height * (1 - (n_lines + 1) * LINE / ROW)]
 
 
 def _caption(result: xr.Dataset, picture: str, panel: int) -> str:
@@ -233,7 +191,7 @@ def _points(
 
 
 def _style(index: int, n_labels: int) -> tuple[str, str]:
-    """A color and a shape: a color each while there are enough, else a color for two, whose shapes differ."""
+    """A color and a shape: a color for each label if there are enough, else a color for two labels of two shapes."""
     if n_labels <= len(MANY):
         return MANY[index], SHAPES[0]
     pair, n_pairs = index // 2, -(-n_labels // 2)

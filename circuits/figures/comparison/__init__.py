@@ -1,1 +1,1 @@
-"""Several runs in one figure."""
+"""Figures of several runs."""

@@ -1,8 +1,7 @@
-"""What became of runs against a setting in which they differ: every seed a point, their median a line.
+"""Outcomes of runs over a setting in which they differ: each seed as a point, the medians as a line.
 
-Thesis, Figures 3.1 and 3.4; Liu, Chi and Wu, Figure 4. How many seeds have no value, because
-they never got there, is written along the upper edge. A triangle that points down is an
-epoch that is only an upper bound.
+Thesis, Figures 3.1 and 3.4; Liu, Chi and Wu, Figure 4. The upper edge gives the number of seeds without a value, such
+as the epoch of a phase that they never reached. A triangle that points down is an upper bound of an epoch.
 """
 
 from collections.abc import Mapping
@@ -32,22 +31,22 @@ def against(
     Parameters
     ----------
     values
-        (run, seed), as a variable of `circuits.analysis.outcomes` with a numeric coordinate of its runs; several by
-        name give a line each. Its coordinate `memorization_censored` or `generalization_censored` marks the epochs that
-        are bounds.
+        (run, seed) variable of `circuits.analysis.outcomes` with a numeric coordinate of its runs; a mapping of
+        several gives a line for each. The coordinate `memorization_censored` or `generalization_censored` marks epochs
+        that are upper bounds.
     along
-        That coordinate: what lies across.
+        Name of the coordinate along x.
     title
-        Above the figure; by default what is drawn.
+        Title of the figure; by default the title of the variable.
     log_x
-        A log axis, if every value across is above 0.
+        Whether the x axis is a log axis; it is linear if some value is not above 0.
     y_range
         Ends of the y axis.
 
     Raises
     ------
     InputError
-        No runs, or they have no such coordinate.
+        There are no runs, or they have no such coordinate.
     """
     lines = {"": values} if isinstance(values, xr.DataArray) else dict(values)
     if not lines:
@@ -61,8 +60,8 @@ def against(
     across = np.unique(np.concatenate([line[along].values for line in lines.values()]).astype(np.float64))
     text = title or title_of(first).capitalize()
     caption = f"{text} over {along}: every seed of every run, and a line through the medians."
-    what = xr.DataArray(np.zeros(len(across)), {"step": across}, ["step"])
-    figure = frame(what, text, caption, subtitle="points: seeds; line: their median", y_title=title_of(first))
+    places = xr.DataArray(np.zeros(len(across)), {"step": across}, ["step"])
+    figure = frame(places, text, caption, subtitle="points: seeds; line: their median", y_title=title_of(first))
     kind = "log" if log_x and across.min() > 0 else "linear"
     figure.layout.xaxis = figure.layout.xaxis.to_plotly_json() | {
         "type": kind, "range": None, "title": {"text": title_of(first[along])}, "gridcolor": PALE,
@@ -77,7 +76,7 @@ def against(
 
 
 def _bounds(line: xr.DataArray) -> np.ndarray:
-    """Which values are upper bounds, (run, seed) bool, as the coordinate of the epoch's name says."""
+    """(run, seed) mask of the values that are upper bounds, from the coordinate of the epoch's name."""
     censored = str(line.name).replace("_epoch", "_censored")
     if censored == line.name or censored not in line.coords:
         return np.zeros(line.shape, bool)
@@ -85,12 +84,11 @@ def _bounds(line: xr.DataArray) -> np.ndarray:
 
 
 def _draw(figure: go.Figure, line: xr.DataArray, along: str, name: str, color: str, marker: str | None) -> None:
-    x = line[along].values.astype(np.float64)
-    y = line.values.astype(np.float64)
+    x, y = (values.astype(np.float64) for values in (line[along].values, line.values))
     finite = np.isfinite(y)
-    has = finite.any(axis=1)
-    median = np.full(len(x), np.nan)
-    median[has] = [np.median(row[row_known]) for row, row_known in zip(y[has], finite[has], strict=True)]
+    median = [
+        np.median(row[has_value]) if has_value.any() else np.nan for row, has_value in zip(y, finite, strict=True)
+    ]
     places, seeds = np.nonzero(finite)
     bound = _bounds(line)[finite]
     hints = np.where(bound, ", at or before this epoch", "")
@@ -102,7 +100,7 @@ def _draw(figure: go.Figure, line: xr.DataArray, along: str, name: str, color: s
         hovertemplate="%{y:.4~g} (%{text})<extra>" + name + "</extra>",
     )  # fmt: skip
     figure.add_scatter(
-        x=single(x), y=single(median), name=name, legendgroup=name, mode="lines+markers", connectgaps=False,
+        x=single(x), y=single(np.array(median)), name=name, legendgroup=name, mode="lines+markers", connectgaps=False,
         line={"color": color, "width": 2.2}, marker={"symbol": marker or "circle", "size": 5},
         hovertemplate="median %{y:.4~g}<extra>" + name + "</extra>",
     )  # fmt: skip

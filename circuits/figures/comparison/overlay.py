@@ -2,8 +2,8 @@
 
     circuits.figures.curves(["a.h5", "b.h5"], ["accuracy", "loss"])
 
-The mean over seeds with its band; training pale and dotted, test solid. Values of one numeric field have the shades of
-one scale, dark to light; other labels have colors of their own. Several metrics are drawn one below the other.
+A line is the mean over seeds with its band; training is pale and dotted, test solid. Values of one numeric field have
+the shades of one scale, dark to light; other labels have distinct colors. Each metric has a row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,22 +19,22 @@ from circuits.analysis.comparison.differing import differing_fields, differing_v
 from circuits.analysis.fourier.commuted import MARK, commuted_share
 from circuits.checkpoints.run import Run, open_run
 from circuits.errors import InputError, nearest
-from circuits.figures.drawing.axes import PALE, frame, title_of
+from circuits.figures.drawing.axes import PALE, axis_number, frame, title_of
 from circuits.figures.drawing.bands import add_mean
 from circuits.figures.drawing.decay import DECAY, mark_decay
 from circuits.figures.drawing.palette import GREY, Style, faint, shades
-from circuits.figures.learning import mark_commuted
+from circuits.figures.learning import accuracy_axis, mark_commuted
 
 PAIRS = {"accuracy": ("train_accuracy", "test_accuracy"), "loss": ("train_loss", "test_loss")}
 ON_LOG_AXIS = ("effective_sparsity", "sparsity_ratio")  # they fall by orders of magnitude
-FEW = 5  # of so many runs each has its band; of more they would cover each other
+FEW = 5  # runs with bands; the bands of more runs would cover each other
 MOST_LETTERS = 24  # of the title beside a row
-ROW, GAP = 270, 0.06  # pixels; share of the height between two rows
+ROW, GAP = 270, 0.06  # pixels of a row; share of the height between two rows
 Runs = Sequence[Run | str | Path] | Mapping[str, Run | str | Path]
 
 
 class _Drawn(NamedTuple):
-    """A run with all that may be drawn of it, and how."""
+    """A run with its variables, label and style."""
 
     run: Run
     values: dict[str, xr.DataArray]
@@ -51,25 +51,27 @@ def curves(
     x: Literal["epoch", "step"] = "epoch",
     title: str | None = None,
 ) -> go.Figure:
-    """Curves of several runs over each other.
+    """Curves of several runs in one figure.
 
     Parameters
     ----------
     runs
-        Runs or their paths. They are labeled by the fields in which their configs differ, or by their names if those
-        are more than two; a mapping gives labels of its own.
+        Runs or their paths. Their labels are the fields in which their configs differ, or the names of the runs if
+        more than two fields differ; a mapping gives its own labels.
     metrics
-        What is drawn, one row each: "accuracy" and "loss" on the training and the test set; or a metric of every run,
+        One or more metrics, a row each: "accuracy" and "loss" on the training and the test set; a metric of every run,
         such as "parameter_norm" or "weight_decay"; or a variable (step, seed) of `results`.
     results
-        What else was measured of each run, such as `circuits.analyze(run, "subnetwork")["subnetwork"]`.
+        One result of each run, such as `circuits.analyze(run, "subnetwork")["subnetwork"]`.
     x
-        What lies across.
+        Coordinate along x.
+    title
+        Title of the figure; by default the metrics.
 
     Raises
     ------
     InputError
-        There is no run, a run has no checkpoint, or no such metric.
+        There is no run, or a run has no checkpoint or no such metric.
 
     Examples
     --------
@@ -95,7 +97,7 @@ def curves(
 
 
 def _labels(runs: Sequence[Run]) -> tuple[str | None, list[str]]:
-    """The field that runs differ in, if it is one, and a label for each."""
+    """The field in which runs differ, if it is only one, and a label for each run."""
     configs = [run.config for run in runs]
     differences = differing_values(configs)
     if len(differences) == 1:
@@ -123,23 +125,20 @@ def _drawn(
             for name, variable in dataset.data_vars.items()
             if set(variable.dims) == {"step", "seed"}
         }
-        if DECAY in rows and DECAY not in values:  # it never changes
+        if DECAY in rows and DECAY not in values:  # a constant weight decay
             values[DECAY] = xr.full_like(values["train_loss"], run.config.optimizer.weight_decay)
             values[DECAY].attrs = {"long_name": "weight decay of the next update"}
         for name in (name for row in rows for name in PAIRS.get(row, (row,))):
             if name not in values:
-                names = [*PAIRS, *values]
-                raise InputError(f"{run.path} has no metric '{name}'. {nearest(name, names)}")
+                raise InputError(f"{run.path} has no metric '{name}'. {nearest(name, [*PAIRS, *values])}")
         drawn.append(_Drawn(run, values, label, color, marker))
     return drawn
 
 
 def _frame(drawn: Sequence[_Drawn], rows: Sequence[str], x: str, title: str | None) -> go.Figure:
-    """Axes for every row, below each other, with one x axis over all checkpoints."""
+    """Axes of every row, with one x axis over all checkpoints."""
     places = np.unique(np.concatenate([one.run.metrics[x].values for one in drawn]).astype(np.float64))
-    across = xr.DataArray(
-        np.zeros(len(places)), {x: ("step", places)} if x == "epoch" else {"step": places}, ["step"], "across"
-    )
+    across = xr.DataArray(np.zeros(len(places)), {x: ("step", places)}, ["step"], "across")
     seeds = sorted({len(one.run.seeds) for one in drawn})
     n_seeds = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     mean = f"mean over {n_seeds} seeds" if seeds[-1] > 1 else "one seed each"
@@ -153,9 +152,9 @@ def _frame(drawn: Sequence[_Drawn], rows: Sequence[str], x: str, title: str | No
         top = 1 - row * (height + GAP)
         axis = plain | _y_axis(drawn, metric)
         axis |= {"domain": [max(0.0, top - height), top], "anchor": "x", "gridcolor": PALE}
-        figure.layout["yaxis" + _number(row)] = axis
+        figure.layout["yaxis" + axis_number(row)] = axis
     if len(rows) > 1:
-        figure.update_layout(xaxis_anchor="y" + _number(len(rows) - 1), height=120 + ROW * len(rows))
+        figure.update_layout(xaxis_anchor="y" + axis_number(len(rows) - 1), height=120 + ROW * len(rows))
     return figure
 
 
@@ -168,20 +167,19 @@ def _y_axis(drawn: Sequence[_Drawn], metric: str) -> dict:
         title = metric.replace("_", " ")
     axis: dict = {"title": {"text": title}, "type": "linear"}
     if "accuracy" in metric:
-        low = float(np.floor(values.min() * 10) / 10) - 0.03 if values.size else -0.03
-        return axis | {"range": [low, 1.03], "tickformat": ".1f"}
+        return axis | accuracy_axis(values)
     if metric in ON_LOG_AXIS:
         return axis | {"type": "log", "title": {"text": f"{title} (log scale)"}, "exponentformat": "none"}
     if metric == "loss":
         start = [float(one.values[name].values[0].max()) for one in drawn for name in names]
         top = 10 * max([one for one in start if np.isfinite(one)], default=0.0)
-        if top and values.size and values.max() > top:  # where one diverges, the others stay legible
+        if top and values.size and values.max() > top:  # the others stay legible if one run diverges
             return axis | {"range": [0, top], "title": {"text": f"{title} (larger values beyond the axis)"}}
     return axis | {"rangemode": "tozero"}
 
 
 def _draw(figure: go.Figure, drawn: Sequence[_Drawn], metric: str, row: int, n_rows: int) -> None:
-    axis = "y" + _number(row)
+    axis = "y" + axis_number(row)
     shaded = 0.13 if len(drawn) <= FEW else 0.0
     for one in drawn:
         for name in PAIRS.get(metric, (metric,)):
@@ -195,26 +193,25 @@ def _draw(figure: go.Figure, drawn: Sequence[_Drawn], metric: str, row: int, n_r
             if pale:
                 look |= {"line": {"color": faint(one.color, 0.6), "dash": "dot", "width": 1.5}}
             label = f"{one.label}, {name.partition('_')[0]}" if metric in PAIRS else one.label
-            add_mean(
-                figure, values, label, Style(one.color), shaded=shaded * (0.5 if pale else 1), yaxis=axis, **look
-            )  # fmt: skip
+            opacity = shaded * (0.5 if pale else 1)
+            add_mean(figure, values, label, Style(one.color), shaded=opacity, yaxis=axis, **look)
         if DECAY in one.values and metric != DECAY:
             mark_decay(
                 figure, one.values[DECAY], name=f"{one.label}, weight decay", color=faint(one.color, 0.8),
-                over=axis, yaxis="y" + _number(n_rows + row), legendgroup=one.label,
+                over=axis, yaxis="y" + axis_number(n_rows + row), legendgroup=one.label,
             )  # fmt: skip
     if metric == "accuracy":
         _mark_commuted(figure, drawn, axis)
 
 
 def _mark_commuted(figure: go.Figure, drawn: Sequence[_Drawn], axis: str) -> None:
-    """A dashed line where commuting would bring a run: one for all of a share, in a run's color if it is only its."""
-    shares: dict[float, list[_Drawn]] = {}
+    """Mark the share that commuting solves: a line for each distinct share, in the color of its run if it is one."""
+    colors: dict[float, list[str]] = {}
     for one in drawn:
-        if MARK in one.run.all_data and (share := round(float(commuted_share(one.run).mean()), 2)) > 0:
-            shares.setdefault(share, []).append(one)
-    for share, of in shares.items():
-        mark_commuted(figure, share, axis, of[0].color if len(of) == 1 else GREY)
+        if MARK in one.run.all_data:
+            colors.setdefault(round(float(commuted_share(one.run).mean()), 2), []).append(one.color)
+    for share, of_share in colors.items():
+        mark_commuted(figure, share, axis, of_share[0] if len(of_share) == 1 else GREY)
 
 
 def _legend(figure: go.Figure, drawn: Sequence[_Drawn], field: str | None, rows: Sequence[str]) -> None:
@@ -233,13 +230,7 @@ def _legend(figure: go.Figure, drawn: Sequence[_Drawn], field: str | None, rows:
             x=[None], y=[None], name=name, legendgroup=f"style {name}", mode="lines", legendrank=2000,
             line={"color": GREY, "width": 1.6, "dash": dash}, hoverinfo="skip",
         )  # fmt: skip
-    beside = 1.09 if any(DECAY in one.values for one in drawn) else 1.01  # the axis of the weight decay
+    beside = 1.09 if any(DECAY in one.values for one in drawn) else 1.01  # right of the axis of the weight decay
     right = {"orientation": "v", "x": beside, "y": 1, "yref": "paper", "yanchor": "top", "maxheight": None}
-    figure.update_layout(
-        legend={"title": {"text": field or "", "font": {"size": 12.5}}} | (right if len(drawn) > FEW + 1 else {}),
-        hovermode="closest" if len(drawn) > FEW else "x unified",
-    )
-
-
-def _number(row: int) -> str:
-    return "" if row == 0 else str(row + 1)
+    legend = {"title": {"text": field or "", "font": {"size": 12.5}}} | (right if len(drawn) > FEW + 1 else {})
+    figure.update_layout(legend=legend, hovermode="closest" if len(drawn) > FEW else "x unified")

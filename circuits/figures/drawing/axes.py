@@ -1,7 +1,7 @@
-"""The frame of every figure: epochs across, on a log scale as in the papers, on white.
+"""The frame of every figure: epochs along x, on a log scale as in the papers, on white.
 
-Epoch 0, the initialization, has no place on a log axis: it is left out, and the axis says so. A result with fewer than
-two later checkpoints is drawn on a linear axis, with all there is.
+A log axis leaves out epoch 0, the initialization, and its title says so. A result with fewer than two later checkpoints
+has a linear axis with all checkpoints.
 """
 
 from textwrap import wrap
@@ -17,12 +17,17 @@ INK, PALE = "#222222", "#E4E4E4"
 
 
 def variable(result: xr.Dataset | xr.DataArray, name: str) -> xr.DataArray:
-    """The variable `name` of a dataset; an array is taken as it is."""
+    """The variable `name` of a dataset; an array is returned unchanged."""
     return result[name] if isinstance(result, xr.Dataset) else result
 
 
+def axis_number(index: int) -> str:
+    """Suffix of the name of the `index`-th axis in plotly: "" for the first, then 2, 3, …"""
+    return str(index + 1) if index else ""
+
+
 def epochs(values: xr.DataArray | xr.Dataset) -> xr.DataArray:
-    """Where each checkpoint lies on the x axis: its epoch, or its step if it carries no epoch."""
+    """Position of each checkpoint on the x axis: its epoch, or its step without epochs."""
     return values["epoch"] if "epoch" in values.coords else values["step"]
 
 
@@ -45,33 +50,32 @@ def frame(
     y_title: str | None = None,
     y_axis: dict[str, Any] | None = None,
 ) -> go.Figure:
-    """An empty figure with the epochs of `values` across.
+    """An empty figure with the epochs of `values` along x.
 
     Parameters
     ----------
     values
-        What will be drawn; its attributes name the y axis unless `y_title` does.
+        The values to draw; its attributes name the y axis unless `y_title` does.
     title, subtitle
-        Above the figure.
+        Texts above the figure.
     caption
-        One sentence for a page to print below it; kept in `layout.meta`.
+        Text below the figure on a page; kept in `layout.meta`.
     y_axis
         Further properties of the y axis.
     """
     x = epochs(values)
     x_axis: dict[str, Any]
-    place = drawable(values)
-    shown = epochs(place).values
+    shown = epochs(drawable(values)).values
     label = str(x.attrs.get("long_name", x.name))
     if on_log_axis(values):
         left_out = f", {x.name} 0 left out" if shown.size < x.size else ""
         low, high = np.log10([shown.min(), shown.max()])
-        edge = min(0.02 * (high - low), 0.04)  # so that no tick stands before the first checkpoint
+        edge = min(0.02 * (high - low), 0.04)  # no room for a tick before the first checkpoint
         x_axis = {"type": "log", "range": [low - edge, high + edge], "title": f"{label} (log scale{left_out})"}
     else:
         x_axis = {"type": "linear", "title": label}
     y_axis = {"type": "linear"} | (y_axis or {})
-    for axis in (x_axis, y_axis):  # "none" writes 2000 on a log axis where "power" writes 2x10³
+    for axis in (x_axis, y_axis):  # on a log axis "power" would write 2x10³ for 2000
         axis["exponentformat"] = "none" if axis["type"] == "log" else "power"
     shared = {
         "showline": True, "linecolor": INK, "ticks": "outside", "ticklen": 4, "tickcolor": INK, "gridcolor": PALE,
@@ -80,20 +84,13 @@ def frame(
     return go.Figure(
         layout={
             "template": "plotly_white",
-            "title": {
-                "text": title,
-                "font": {"size": 17, "color": INK, "weight": 600},
-                "subtitle": {"text": subtitle, "font": {"size": 12.5, "color": "#555555"}},
-                "x": 0, "xref": "container", "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",
-                "pad": {"t": 12, "l": 8},
-            },
+            "title": heading(title, subtitle),
             "font": {"family": FONT, "size": 12.5, "color": INK},
             "height": HEIGHT,
             "margin": {"l": 64, "r": 18, "t": 88, "b": 52},
             "legend": {
                 "orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yref": "container", "yanchor": "bottom",
-                "font": {"size": 12.5},
-                "itemwidth": 34, "tracegroupgap": 4, "maxheight": 110,
+                "font": {"size": 12.5}, "itemwidth": 34, "tracegroupgap": 4, "maxheight": 110,
             },
             "hovermode": "x unified",
             "hoverlabel": {"font": {"size": 12}},
@@ -104,8 +101,18 @@ def frame(
     )  # fmt: skip
 
 
+def heading(title: str, subtitle: str | None = None) -> dict[str, Any]:
+    """Title and subtitle of a figure, in its upper left corner."""
+    return {
+        "text": title, "font": {"size": 17, "color": INK, "weight": 600},
+        "subtitle": {"text": subtitle, "font": {"size": 12.5, "color": "#555555"}},
+        "x": 0, "xref": "container", "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",
+        "pad": {"t": 12, "l": 8},
+    }  # fmt: skip
+
+
 def title_of(values: xr.DataArray) -> str:
-    """A variable's title: its long name, or its name in words.
+    """A variable's long name, or its name in words, with its units.
 
     Examples
     --------
@@ -113,6 +120,5 @@ def title_of(values: xr.DataArray) -> str:
     'group norm'
     """
     text = str(values.attrs.get("long_name") or str(values.name or "value").replace("_", " "))
-    return text + (
-        f" ({values.attrs['units']})" if "units" in values.attrs and values.attrs["units"] not in text else ""
-    )
+    units = values.attrs.get("units", "")
+    return text if units in text else f"{text} ({units})"

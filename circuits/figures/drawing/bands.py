@@ -1,8 +1,8 @@
-"""Seeds as their mean with a band of one standard deviation either way, and each seed on request.
+"""Seeds as their mean with a band of ± one standard deviation, and each seed by a click.
 
-Mean and deviation are over the seeds that have a finite value at that checkpoint; the hover says how many they are, and
-the legend whenever it is not all. The deviation is that of these seeds themselves (divided by their number). On a log
-axis, where mean minus deviation may have no place, the band ends at the smallest seed at the latest.
+Mean and deviation are over the seeds with a finite value at the checkpoint. The hover text gives their number, and so
+does the legend if it is not all seeds. The deviation divides by this number. On a log axis the band does not extend
+below the smallest seed, since mean minus deviation may be negative.
 """
 
 from typing import Any, NamedTuple
@@ -15,11 +15,11 @@ from jaxtyping import Float, Float32, Int, Shaped
 from circuits.figures.drawing.axes import drawable, epochs
 from circuits.figures.drawing.palette import GREY, Style, faint
 
-FEW = 3  # so few checkpoints are drawn with markers
+FEW = 3  # up to this number of checkpoints, lines have markers
 
 
 class Band(NamedTuple):
-    """Mean and standard deviation over seeds, and how many seeds they are of; NaN where none."""
+    """Mean and standard deviation over seeds, NaN without seeds, and the number of seeds."""
 
     mean: Float[np.ndarray, " step"]
     std: Float[np.ndarray, " step"]
@@ -37,25 +37,25 @@ def band(values: Float[np.ndarray, "step seed"]) -> Band:
     finite = np.isfinite(values)
     n_seeds = finite.sum(axis=1)
     some = np.maximum(n_seeds, 1)
-    with np.errstate(over="ignore", invalid="ignore"):  # a seed about to diverge may be too large to square
+    with np.errstate(over="ignore", invalid="ignore"):  # before a seed diverges, its square may overflow
         mean = np.where(finite, values, 0.0).sum(axis=1) / some
         std = np.sqrt((np.where(finite, values - mean[:, None], 0.0) ** 2).sum(axis=1) / some)
     return Band(np.where(n_seeds > 0, mean, np.nan), np.where(n_seeds > 0, std, np.nan), n_seeds)
 
 
 def add_band(figure: go.Figure, values: xr.DataArray, name: str, style: Style, form: str = ".3g") -> None:
-    """Draw (step, seed) values: band, mean, and each seed, hidden until its entry in the legend is clicked.
+    """Draw (step, seed) values: band, mean, and each seed, hidden until a click on its entry in the legend.
 
     Parameters
     ----------
     figure
-        Made by `axes.frame`.
+        A figure of `axes.frame`.
     values
         (step, seed); NaN and infinity leave a gap.
     name, style
-        Of the mean's line.
+        Name and style of the mean's line.
     form
-        How the hover writes a value.
+        Format of a value in the hover text.
     """
     add_mean(figure, values, name, style, form)
     x, y = points(values)
@@ -79,14 +79,16 @@ def add_mean(
     yaxis: str = "y",
     **line: Any,
 ) -> None:
-    """Draw the mean of (step, seed) values and, unless `shaded`, its opacity, is 0, the band around it.
+    """Draw the mean of (step, seed) values, and the band around it.
 
     Parameters
     ----------
     figure, values, name, style, form
         As in `add_band`.
+    shaded
+        Opacity of the band; 0 draws none.
     yaxis
-        The y axis it belongs to.
+        The y axis of the traces.
     line
         Further properties of the mean's trace.
     """
@@ -112,9 +114,9 @@ def add_mean(
 
 
 def add_intervals(figure: go.Figure, low: xr.DataArray, high: xr.DataArray, name: str, style: Style) -> None:
-    """Shade the interval of each seed between `low` and `high` (step, seed); of several, with its own line.
+    """Shade the interval from `low` to `high` (step, seed) of each seed, unless both are equal everywhere.
 
-    Where the two are equal everywhere, nothing is drawn.
+    With several seeds, a seed's interval is hidden like its line.
     """
     (x, lows), (_, highs) = points(low), points(high)
     seeds = low["seed"].values.tolist()
@@ -130,14 +132,14 @@ def add_intervals(figure: go.Figure, low: xr.DataArray, high: xr.DataArray, name
 
 
 def points(values: xr.DataArray) -> tuple[Float[np.ndarray, " step"], Float[np.ndarray, "step seed"]]:
-    """What is drawn of (step, seed) values: places along the x axis, and finite values or NaN."""
+    """Positions along the x axis of (step, seed) values, and the values, NaN if not finite."""
     values = drawable(values).transpose("step", "seed")
     y = np.where(np.isfinite(values.values), values.values, np.nan).astype(np.float64)
     return epochs(values).values.astype(np.float64), y
 
 
 def add_seed_legend(figure: go.Figure, seeds: xr.DataArray) -> None:
-    """One entry per seed in the legend; a click shows that seed's lines."""
+    """Add an entry per seed to the legend; a click shows the lines of the seed."""
     for seed in seeds.values.tolist() if seeds.size > 1 else []:
         figure.add_scatter(
             x=[None], y=[None], name=f"seed {seed}", legendgroup=f"seed {seed}", mode="lines", visible="legendonly",
@@ -146,7 +148,7 @@ def add_seed_legend(figure: go.Figure, seeds: xr.DataArray) -> None:
 
 
 def seeds_shown(values: xr.DataArray) -> str:
-    """What a figure with bands shows, for its subtitle."""
+    """Subtitle of a figure with bands: its seeds."""
     seeds = values["seed"].values.tolist()
     if len(seeds) == 1:
         return f"seed {seeds[0]}"
@@ -156,7 +158,7 @@ def seeds_shown(values: xr.DataArray) -> str:
 def outline(
     x: Float[np.ndarray, " step"], lower: Float[np.ndarray, " step"], upper: Float[np.ndarray, " step"]
 ) -> dict[str, Float32[np.ndarray, " point"]]:
-    """Closed outlines, as `x` and `y`, of a band's unbroken stretches, with NaN between them.
+    """Closed outlines of a band's unbroken stretches, as `x` and `y`, separated by NaN.
 
     Examples
     --------
@@ -176,7 +178,7 @@ def outline(
 
 
 def single(values: Shaped[np.ndarray, "*any"]) -> Float32[np.ndarray, "*any"]:
-    """In single precision, which halves a page; what is not finite, or too large for it, is NaN: a gap.
+    """Values in single precision, which halves the size of a page; NaN if not finite or too large.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""The weight decay in force, where it changes during a run: a dashed line that steps, with its own axis on the right.
+"""Weight decay that changes during a run: a dashed step line with its own axis on the right.
 
-Seeds may change at different moments, since each waits for an accuracy of its own: the line is their median, of two
-middle ones the lower, so that it is a weight decay that was in force.
+Seeds may change it at different epochs, since each waits for its own accuracy. The line is their lower median, so that
+every value was the weight decay of some seed.
 """
 
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ import xarray as xr
 from circuits.figures.drawing.bands import points, single
 from circuits.figures.drawing.palette import GREY
 
-DECAY = "weight_decay"  # the metric that a run has where it changes
-BELOW, ABOVE = 0.12, 1.3  # room, so that the line lies on no accuracy of 0 or 1
+DECAY = "weight_decay"  # metric of a run whose weight decay changes
+BELOW, ABOVE = 0.12, 1.3  # ends of the axis, so that the line meets no accuracy of 0 or 1
 
 
 def mark_decay(
@@ -27,16 +27,16 @@ def mark_decay(
     yaxis: str = "y2",
     legendgroup: str | None = None,
 ) -> None:
-    """Draw the weight decay (step, seed) that each checkpoint's next update has.
+    """Draw the weight decay (step, seed) of the update after each checkpoint.
 
     Parameters
     ----------
     figure
-        Made by `axes.frame`.
-    over, yaxis
-        The y axis that it is drawn over, and its own, which is made if need be.
+        A figure of `axes.frame`.
     name, color, legendgroup
-        Of its line; with a group it has no entry of its own in the legend.
+        Properties of the line; with a group it has no entry of its own in the legend.
+    over, yaxis
+        The y axis below, and that of the weight decay, which is added if missing.
     """
     x, y = points(values)
     finite = y[np.isfinite(y)]
@@ -44,17 +44,12 @@ def mark_decay(
         return
     key = "yaxis" + yaxis[1:]
     if key not in figure.layout:
-        figure.update_layout(
-            {
-                key: {
-                    "overlaying": over, "side": "right", "title": {"text": "weight decay", "standoff": 6},
-                    "showgrid": False, "zeroline": False, "ticks": "outside", "tickmode": "array", "tickcolor": GREY,
-                    "title_font": {"size": 12.5, "color": GREY}, "tickfont": {"color": GREY}, "tickvals": [],
-                    "tickformat": "~g", "anchor": "x",
-                },
-                "margin_r": 64,
-            }
-        )  # fmt: skip
+        figure.layout.margin.r = 64
+        figure.layout[key] = {
+            "overlaying": over, "side": "right", "title": {"text": "weight decay", "standoff": 6}, "tickvals": [],
+            "showgrid": False, "zeroline": False, "ticks": "outside", "tickmode": "array", "tickcolor": GREY,
+            "title_font": {"size": 12.5, "color": GREY}, "tickfont": {"color": GREY}, "tickformat": "~g", "anchor": "x",
+        }  # fmt: skip
     values_in_force = [*figure.layout[key].tickvals, *np.unique(finite).tolist()]
     top = max(values_in_force) or 1.0
     figure.layout[key].range = [-BELOW * top, ABOVE * top]
@@ -68,7 +63,7 @@ def mark_decay(
 
 
 def apart(values: Iterable[float], least: float) -> list[float]:
-    """The values from the largest down that lie at least `least` apart, ascending: ticks that can be read.
+    """Values at least `least` apart, chosen from the largest down, ascending: ticks that do not overlap.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""One color and one dash per thing that is drawn, the same in every figure.
+"""Colors and dashes, the same for the same quantity in every figure.
 
-The colors are Okabe and Ito's, told apart by color-blind readers; the dashes tell the same lines apart in black and
-white. Memorizing and generalizing have one color each, as a group of neurons and as a phase of training.
+The colors are Okabe and Ito's, which color-blind readers can distinguish; in black and white the dashes distinguish the
+lines. Memorizing and generalizing have one color each, both as groups of neurons and as phases of training.
 """
 
 import re
@@ -13,7 +13,7 @@ ORANGE, PURPLE, SKY, VERMILLION, YELLOW = "#E69F00", "#CC79A7", "#56B4E9", "#D55
 
 
 class Style(NamedTuple):
-    """How a line looks."""
+    """Color and dash of a line."""
 
     color: str
     dash: str = "solid"
@@ -24,30 +24,25 @@ ALONE = Style(BLACK)
 MEMORIZATION, GENERALIZATION = Style(VERMILLION, "dot"), Style(GREEN, "dash")
 
 STYLES = {
-    "train": TRAIN,
-    "test": TEST,
-    "generalizing": Style(GREEN),
-    "memorizing": Style(VERMILLION, "dash"),
-    "complementary": Style(BLUE, "dashdot"),
-    "control": Style(GREY, "dot"),
-    "flipped": Style(VERMILLION, "dash"),
-    "clean": TRAIN,
-}
+    "train": TRAIN, "test": TEST, "flipped": Style(VERMILLION, "dash"), "clean": TRAIN,
+    "generalizing": Style(GREEN), "memorizing": Style(VERMILLION, "dash"),
+    "complementary": Style(BLUE, "dashdot"), "control": Style(GREY, "dot"),
+}  # fmt: skip
 
 _SPARE = [Style(color, dash) for dash in ("solid", "dash", "dot") for color in (BLUE, VERMILLION, GREEN, PURPLE, SKY)]
 
-
-SCALE = ("#440154", "#3B528B", "#21908C", "#5DC863", "#D8C01C")  # viridis, its yellow darkened for white paper
+SCALE = ("#440154", "#3B528B", "#21908C", "#5DC863", "#D8C01C")  # viridis, with a yellow dark enough for white paper
+COLORS = [[i / (len(SCALE) - 1), color] for i, color in enumerate(SCALE)]
 MANY = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 NUMBER = re.compile(r"(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
 MARKERS = (None, "circle", "square-open", "diamond")
 
 
 def shades(labels: Sequence[str]) -> list[tuple[str, str | None]]:
-    """A color, and a marker if colors do not suffice, for each of several labels.
+    """A color for each of several labels, and a marker if there are more labels than colors.
 
-    Labels that differ in a number have the shades of one scale, dark to light in its order, which survive a
-    black-and-white print; others have one of seven colors, then again with a marker.
+    Labels that differ in one number have the shades of one scale, dark to light in its order, which a black-and-white
+    print preserves. Other labels have one of seven colors, then the same colors with a marker.
 
     Examples
     --------
@@ -64,7 +59,7 @@ def shades(labels: Sequence[str]) -> list[tuple[str, str | None]]:
 
 
 def varying_numbers(labels: Sequence[str]) -> list[float] | None:
-    """The one number in which labels of the same words differ; None if they differ otherwise.
+    """The one number in which labels with the same words differ; None if they differ otherwise.
 
     Examples
     --------
@@ -80,7 +75,7 @@ def varying_numbers(labels: Sequence[str]) -> list[float] | None:
 
 
 def between(share: float) -> str:
-    """The color at a share, in 0..1, of the scale.
+    """The color of the scale at a share in 0..1.
 
     Examples
     --------
@@ -97,7 +92,7 @@ def between(share: float) -> str:
 
 
 def style_of(name: str, index: int = 0) -> Style:
-    """The style of a name that has one, or the `index`-th of a cycle.
+    """The style of a name in `STYLES`, otherwise the `index`-th of a cycle.
 
     Examples
     --------
@@ -108,7 +103,7 @@ def style_of(name: str, index: int = 0) -> Style:
 
 
 def faint(color: str, opacity: float) -> str:
-    """The same color, see-through.
+    """The color with an opacity in 0..1.
 
     Examples
     --------

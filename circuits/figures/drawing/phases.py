@@ -1,7 +1,7 @@
-"""What happened when: the epochs at which the seeds memorized and generalized, and the weight decay where it changes.
+"""Marks of the epochs at which the seeds memorized and generalized, and of a weight decay that changes.
 
-A line for each seed, a tint from the first seed to the last; "≤" where the line is a bound, since the first stored
-checkpoint is past the phase. The weight decay in force is a dashed line on the right.
+Each seed has a line, and a tint covers the range of all seeds. "≤" marks a bound: the first stored checkpoint is past
+the phase. A dashed line with an axis on the right is the weight decay.
 """
 
 from typing import Any
@@ -15,19 +15,16 @@ from circuits.checkpoints.run import Run
 from circuits.figures.drawing.decay import DECAY, mark_decay
 from circuits.figures.drawing.palette import GENERALIZATION, MEMORIZATION, Style, faint
 
-PHASES = {
-    "memorization_epoch": ("memorized", MEMORIZATION),
-    "generalization_epoch": ("generalized", GENERALIZATION),
-}
-CENSORED = {name: name.replace("_epoch", "_censored") for name in PHASES}  # (seed,) where the epoch is a bound
-PANELS = "panels"  # in a figure's meta: how many panels share its epoch axis, so that marks run through all of them
-CLOSE = 0.22  # labels nearer than this share of the axis stand one above the other
+PHASES = {"memorization_epoch": ("memorized", MEMORIZATION), "generalization_epoch": ("generalized", GENERALIZATION)}
+CENSORED = {name: name.replace("_epoch", "_censored") for name in PHASES}  # (seed,) whether the epoch is a bound
+PANELS = "panels"  # in a figure's meta: number of panels on its epoch axis, which the marks cross
+CLOSE = 0.22  # two labels nearer than this share of the axis stand at different heights
 
 
 def with_phases(run: Run, result: xr.Dataset, when: xr.Dataset | None = None) -> xr.Dataset:
-    """A result that says when each seed memorized and generalized; by the default thresholds unless `when` says it.
+    """A result with the phases of each seed: those in `when`, by default with the default thresholds.
 
-    Of a run whose weight decay changes it also has `weight_decay` (step, seed).
+    If the run's weight decay changes, the result also has `weight_decay` (step, seed).
     """
     reached = phases(run) if when is None else when
     result = result.assign({name: reached[name] for name in (*PHASES, *CENSORED.values())})
@@ -37,14 +34,14 @@ def with_phases(run: Run, result: xr.Dataset, when: xr.Dataset | None = None) ->
 
 
 def mark_phases(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> None:
-    """Mark the phases and the weight decay, if the result has them."""
+    """Mark the phases and the weight decay that the result contains."""
     figure.update_layout(phase_marks(figure, result))
     if isinstance(result, xr.Dataset) and DECAY in result:
         mark_decay(figure, result[DECAY])
 
 
 def phase_marks(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> dict[str, list[dict[str, Any]]]:
-    """The `shapes` and `annotations` that mark the phases of all seeds in `result`; none for a seed that never did."""
+    """The `shapes` and `annotations` that mark the phases of all seeds in `result` that reached them."""
     whole = "paper" if PANELS in (figure.layout.meta or {}) else "y domain"
     shapes: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -59,7 +56,7 @@ def phase_marks(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> dict[st
         if not at.size:
             continue
         shapes += _lines(at, style, whole)
-        if bound.any():  # all of them are the epoch of the first checkpoint
+        if bound.any():  # every bound is the epoch of the first checkpoint
             label = f"{label} ≤" if bound.all() else f"{label} ({bound.sum()} ≤)"
         position, place = _label_position(figure, at)
         annotations.append(
@@ -86,7 +83,7 @@ def _lines(at: np.ndarray, style: Style, whole: str) -> list[dict[str, Any]]:
 
 
 def _label_position(figure: go.Figure, at: np.ndarray) -> tuple[float, float]:
-    """Middle of the marks: in the axis's units, which are powers of ten on a log axis, and as a share of the axis."""
+    """Middle of the marks in units of the axis, its log10 on a log axis, and as a share of the axis."""
     axis = figure.layout.xaxis
     ends = np.array([at.min(), at.max()], np.float64)
     middle = float((np.log10(ends) if axis.type == "log" else ends).mean())

@@ -1,4 +1,4 @@
-"""A menu that shows one seed at a time."""
+"""A menu that shows one seed, or one part of a figure, at a time."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,46 +16,54 @@ def add_seed_menu(
     note: str = "",
     further: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Add every seed's traces, the first seed's visible, and a menu to choose another; phases and subtitle follow.
+    """Add the traces of every seed, with those of the first visible, and a menu of seeds.
+
+    The menu also changes the phases and the subtitle.
 
     Parameters
     ----------
     figure
-        Made by `axes.frame`.
+        A figure of `axes.frame`.
     traces
         Traces of each seed.
     result
-        (seed) when each seed memorized and generalized, if it says so.
+        `memorization_epoch` and `generalization_epoch` (seed), if the phases are to be marked.
     note
-        Follows the seed in the subtitle.
+        Text after the seed in the subtitle.
     further
-        Properties of the layout, by their paths, that each seed sets when it is chosen.
+        Further properties of the layout for each seed, by their paths.
     """
     first = next(iter(traces))
     owners: list[int] = []
-    for seed, its_traces in traces.items():
-        figure.add_traces([trace.update(visible=seed == first) for trace in its_traces])
-        owners += [seed] * len(its_traces)
+    for seed, seed_traces in traces.items():
+        figure.add_traces([trace.update(visible=seed == first) for trace in seed_traces])
+        owners += [seed] * len(seed_traces)
     changes = {
         seed: {**phase_marks(figure, result.sel(seed=seed)), "title.subtitle.text": f"seed {seed}{note}"}
         for seed in traces
     }
     figure.update_layout({key.replace(".", "_"): value for key, value in changes[first].items()})
-    if len(traces) == 1:
-        return
+    entries = {f"seed {seed}": {**changes[seed], **(further or {}).get(seed, {})} for seed in traces}
+    add_menu(figure, [f"seed {owner}" for owner in owners], entries)
+
+
+def add_menu(figure: go.Figure, owners: Sequence[str], changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add a menu with an entry for each label in `changes`, if there are several.
+
+    Parameters
+    ----------
+    owners
+        Label of each trace; an entry shows the traces of its label.
+    changes
+        Properties of the layout, by their paths, that each entry sets.
+    """
     buttons = [
-        {
-            "label": f"seed {seed}",
-            "method": "update",
-            "args": [
-                {"visible": [owner == seed for owner in owners]},
-                changes[seed] | dict((further or {}).get(seed, {})),
-            ],
-        }
-        for seed in traces
+        {"label": label, "method": "update", "args": [{"visible": [owner == label for owner in owners]}, dict(change)]}
+        for label, change in changes.items()
     ]
     menu = {
         "buttons": buttons, "showactive": True, "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom",
         "pad": {"b": 18}, "font": {"size": 12}, "bgcolor": "white",
     }  # fmt: skip
-    figure.update_layout(updatemenus=[menu])
+    if len(buttons) > 1:
+        figure.update_layout(updatemenus=[menu])

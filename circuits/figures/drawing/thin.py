@@ -1,8 +1,7 @@
-"""Long curves thinned for a picture: in each pixel column the smallest and the largest value, so that spikes stay.
+"""Thinning of long curves: each pixel column keeps its smallest and its largest value, so that spikes remain.
 
-A column of a picture is one pixel wide, and whatever lies in it is painted over itself: of all its points, the smallest
-and the largest say what can be seen. Bands keep their lowest and highest edge likewise, and a gap of a column or more
-stays a gap.
+A column is one pixel wide, and the points in it cover each other. So the smallest and the largest of them determine the
+picture. Bands keep their lowest and highest edge in the same way, and a gap of a column or more remains a gap.
 """
 
 from collections.abc import Sequence
@@ -13,13 +12,13 @@ import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
 COLUMNS = 1200  # pixels across the widest figure of a page
-LONG = 2 * COLUMNS  # points, from which a curve is thinned
+LONG = 2 * COLUMNS  # points; longer curves are thinned
 
 
 def thin(figure: go.Figure) -> None:
-    """Thin the long curves and bands of a figure, in place, and say so in its caption.
+    """Thin the long curves and bands of a figure, in place, and add a sentence to its caption.
 
-    Only lines over ascending x are thinned; markers alone and heat maps are not touched.
+    Only lines over ascending x change, not markers without lines or heat maps.
     """
     most = 0
     for trace in figure.data:
@@ -34,11 +33,10 @@ def thin(figure: go.Figure) -> None:
             _keep(trace, extremes(x, y, on_log))
             most = max(most, len(x))
     if most:
-        caption = figure.layout.meta["caption"]
-        figure.layout.meta = figure.layout.meta | {
-            "caption": f"{caption} Of {most:,} points a curve shows the smallest and the largest value in each of "
-            f"{COLUMNS:,} pixel columns."
-        }
+        sentence = (
+            f"Of {most:,} points a curve shows the smallest and the largest value in each of {COLUMNS:,} pixel columns."
+        )
+        figure.layout.meta = figure.layout.meta | {"caption": f"{figure.layout.meta['caption']} {sentence}"}
 
 
 def extremes(
@@ -56,13 +54,13 @@ def extremes(
     x
         (point,) ascending; above 0 on a log axis.
     y
-        (point,) NaN and infinities are gaps: a column of nothing else keeps its first.
+        (point,) NaN and infinities are gaps; a column without finite values keeps its first point.
     on_log
-        Whether columns are equally wide in log x.
+        Whether columns have equal width in log x.
     ends
-        Which extremes to keep: "least", "greatest" or both.
+        Extremes to keep: "least", "greatest" or both.
     columns
-        Into how many columns the picture is cut.
+        Number of columns.
     span
         Least and greatest x of the picture; by default those of the curve.
 
@@ -83,14 +81,14 @@ def extremes(
         if end in ends:
             filled = np.where(finite, y, beyond)
             hits = np.flatnonzero(finite & (filled == reduce.reduceat(filled, starts)[group]))
-            kept.append(hits[np.flatnonzero(np.diff(group[hits], prepend=-1))])  # the first of equal ones
+            kept.append(hits[np.flatnonzero(np.diff(group[hits], prepend=-1))])  # the first of equal values
     return np.unique(np.concatenate(kept))
 
 
 def _thinned_outlines(x: np.ndarray, y: np.ndarray, on_log: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Outlines as `bands.outline` makes them, one after the other, each thinned along both of its edges.
+    """Consecutive outlines of `bands.outline`, each thinned along its lower and its upper edge.
 
-    An outline of n points is n along its lower edge, n back along the upper, its first point, and NaN.
+    An outline of a stretch of n points has n points along its lower edge, n back along the upper, the first point, NaN.
     """
     xs, ys = [], []
     span = (float(np.nanmin(x)), float(np.nanmax(x)))
@@ -108,7 +106,7 @@ def _thinned_outlines(x: np.ndarray, y: np.ndarray, on_log: bool) -> tuple[np.nd
 
 
 def _keep(trace: Any, kept: Int[np.ndarray, " kept"]) -> None:
-    """Keep these points of a trace, with whatever is given for each of them."""
+    """Keep these points of a trace, and their entries in every property with one value per point."""
     n_points = len(trace.x)
     for name in ("x", "y", "customdata", "text"):
         values = trace[name]

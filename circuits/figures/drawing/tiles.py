@@ -1,8 +1,8 @@
-"""Heat maps to choose from with one slider per dimension: tiles of one large map, of which the axes show one.
+"""Heat maps with one slider per dimension: tiles of one large map, one of which the axes show.
 
-A slider of plotly sets properties to values of its own and knows nothing of other sliders. So all maps lie side by
-side, those of the first dimension along x and of the second along y; each slider moves the range of its own axis, and
-every pair can be looked at without a line of JavaScript.
+A slider of plotly sets fixed values and does not know the other sliders. So all maps lie side by side, along x for the
+first dimension and along y for the second. Each slider moves the range of its own axis, which reaches every pair
+without JavaScript.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,14 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from circuits.figures.drawing.axes import INK
-from circuits.figures.drawing.palette import SCALE
+from circuits.figures.drawing.palette import COLORS
 
 LEVELS = 255  # a byte per cell keeps a page small
-COLORS = [[i / (len(SCALE) - 1), color] for i, color in enumerate(SCALE)]
 SLIDER = {"len": 0.72, "x": 0.14, "xanchor": "left", "pad": {"t": 0, "b": 0}, "ticklen": 4, "font": {"size": 11}}
 
 
 def tiled(maps: Float[np.ndarray, "row column y x"]) -> Float[np.ndarray, "all_y all_x"]:
-    """Maps in rows and columns as one map, rows upwards.
+    """Maps in rows and columns as one large map, with the first row at the lowest y.
 
     Examples
     --------
@@ -34,12 +33,12 @@ def tiled(maps: Float[np.ndarray, "row column y x"]) -> Float[np.ndarray, "all_y
 
 
 def tiles(maps: Float[np.ndarray, "row column y x"], **look: Any) -> go.Heatmap:
-    """A trace of maps, every one on a scale of its own, from its least to its largest value.
+    """A trace of all maps; the colors of each run from its least to its largest value.
 
     Parameters
     ----------
     maps
-        Finite values; a map of one value is drawn in the lowest color.
+        Finite values; a constant map has the lowest color.
     look
         Further properties of the trace.
     """
@@ -50,7 +49,7 @@ def tiles(maps: Float[np.ndarray, "row column y x"], **look: Any) -> go.Heatmap:
 
 
 def tile_range(index: int, size: int) -> list[float]:
-    """Range of an axis that shows the `index`-th tile of `size` cells.
+    """Range of an axis on the `index`-th tile, of `size` cells.
 
     Examples
     --------
@@ -61,9 +60,9 @@ def tile_range(index: int, size: int) -> list[float]:
 
 
 def tile_axis(n_tiles: int, size: int, first: int, labels: Sequence[str] | None = None) -> dict[str, Any]:
-    """An axis along tiles, at the one numbered `first`, with ticks that begin anew in each."""
-    apart = max(1, round(size / 6 / 5) * 5) if size > 12 else 2
-    within = list(range(0, size, apart))
+    """An axis along tiles that shows tile `first`; the ticks of each tile start at 0."""
+    distance = max(1, round(size / 6 / 5) * 5) if size > 12 else 2
+    within = list(range(0, size, distance))
     return {
         "tickmode": "array", "tickvals": [tile * size + at for tile in range(n_tiles) for at in within],
         "ticktext": [str(at) if labels is None else labels[at] for at in within] * n_tiles,
@@ -80,15 +79,15 @@ def tile_slider(axis: str, what: str, labels: Sequence[str], size: int, first: i
     axis
         "xaxis" or "yaxis".
     what
-        Stands before the label of the tile.
+        Text before the label of the tile.
     labels
-        One per tile.
+        Label of each tile.
     size
         Cells of a tile along the axis.
     first
-        The tile shown at the beginning.
+        The tile to show first.
     y
-        Where the slider lies, below the plot.
+        Position of the slider below the plot.
     """
     steps = [
         {"label": label, "method": "relayout", "args": [{f"{axis}.range": tile_range(index, size)}]}

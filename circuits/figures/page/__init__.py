@@ -1,1 +1,1 @@
-"""The page: every figure of a run in one HTML file."""
+"""The page of a run: all its figures in one HTML file."""

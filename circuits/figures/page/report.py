@@ -1,9 +1,9 @@
-"""One page about a run: every analysis that applies, in one HTML file that needs nothing else.
+"""One page about a run: every analysis that applies, in one self-contained HTML file.
 
-plotly.js is embedded once and nothing is fetched, which the page's own security policy enforces: it works offline, from
-a mail, and years later. The library and the figures are compressed, and the browser unpacks them.
+The page embeds plotly.js once, and its security policy forbids it to fetch anything. So it works offline, from a mail,
+and years later. The library and the figures are compressed, and the browser unpacks them.
 
-Slow measurements of a long run are made at a thousand checkpoints at most, unless the sidecar has them of all.
+A page of a long run has slow measurements at a thousand checkpoints at most, unless the sidecar has all of them.
 """
 
 import base64
@@ -38,10 +38,10 @@ from circuits.figures.page.summary import cautions, definitions, headline, seed_
 from circuits.printable import printable
 from circuits.registry import MEASUREMENTS, load
 
-GENERATOR = '<meta name="generator" content="circuits '  # how a page of ours is known
-HEAD_BYTES = 4096
+GENERATOR = '<meta name="generator" content="circuits '  # identifies a page of circuits
+HEAD_BYTES = 4096  # with the generator
 MOST_MEASURED = 1000  # checkpoints of a slow measurement
-MOST_WORK = 2e10  # multiply-adds, of all networks on all training examples, of a quick measurement
+MOST_WORK = 2e10  # multiply-adds of a quick measurement, over all networks and training examples
 
 
 @dataclass(frozen=True)
@@ -66,26 +66,27 @@ def report(
     Parameters
     ----------
     run
-        The run; it is only read. What its sidecar RUN.analysis.nc holds of the run as it is, under these options, is
-        drawn; every other usual measurement that applies is made.
+        The run, which stays unchanged. The page shows every default measurement that applies; those that are not
+        stored are measured now.
     out
-        Where to write; by default beside the run, RUN.html. A page that this made before is replaced.
+        Path of the page; by default RUN.html beside the run. An earlier page is replaced.
     options
-        How to measure. Unless `most_checkpoints` is given, slow measurements take at most 1,000 checkpoints of a long
-        run. Quick ones take all: norms, and for small relu networks subnetworks and faithfulness.
+        Options of the measurements. Without `most_checkpoints`, slow measurements take at most 1,000 checkpoints of a
+        long run. Quick ones take all: norms, and for small relu networks subnetworks and faithfulness.
     stored
-        Results to draw without measuring them again; by default the valid ones in the sidecar.
+        Results that need no measuring; by default those in the sidecar RUN.analysis.nc that are valid for this run and
+        these options.
     progress
-        Progress bars on stderr.
+        Whether to show progress bars on stderr.
 
     Returns
     -------
-    Where it was written.
+    Path of the page.
 
     Raises
     ------
     InputError
-        The run has no checkpoint, or `out` is something else than such a page.
+        The run has no checkpoint, or `out` exists and is not a page of circuits.
     """
     path = run.path.with_suffix(".html") if out is None else Path(out)
     _refuse_foreign(path, run)
@@ -103,7 +104,7 @@ def report(
 
 
 def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options()) -> str:
-    """The page's HTML, from what `circuits.analyze` gave for the same options."""
+    """The page's HTML, from the results of `circuits.analyze` under the same options."""
     phases = results["phases"]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source = files("circuits.figures.page").joinpath("report.html.j2").read_text(encoding="utf-8")
@@ -135,7 +136,7 @@ def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options
 
 
 def sections(run: Run, results: Mapping[str, xr.Dataset]) -> dict[str, Section]:
-    """The figures of every measurement, each told the phases and the generalizing subnetwork."""
+    """The figures of every measurement, with the phases and the generalizing subnetwork."""
     kept = {"kept": results["subnetwork"]["kept"]} if "subnetwork" in results else {}
     parts = {}
     for name, dataset in results.items():
@@ -167,7 +168,7 @@ def _library() -> str:
 
 
 def _placed(figure: go.Figure, name: str) -> dict[str, str | int]:
-    """What the template asks of a figure: its name, height, caption, and all that the library needs, packed."""
+    """A figure's name, height and caption for the template, and its packed data for plotly.js."""
     thin(figure)
     config = {
         "responsive": True,
@@ -176,23 +177,19 @@ def _placed(figure: go.Figure, name: str) -> dict[str, str | int]:
         "toImageButtonOptions": {"format": "svg", "filename": name},
     }
     drawn = json.dumps(json.loads(str(figure.to_json())) | {"config": config})
-    return {
-        "name": name,
-        "height": figure.layout.height,
-        "caption": figure.layout.meta["caption"],
-        "packed": packed(drawn),
-    }
+    layout = figure.layout
+    return {"name": name, "height": layout.height, "caption": layout.meta["caption"], "packed": packed(drawn)}
 
 
 def _for_page(run: Run, measurement: str, options: Options) -> Options:
-    """Options for a page: slow measurements get a limit of checkpoints, unless the options have one."""
+    """Options for a page: a slow measurement has a limit of checkpoints."""
     if options.most_checkpoints is not None or _is_quick(run, measurement):
         return options
     return Options(**options.model_dump() | {"most_checkpoints": MOST_MEASURED})
 
 
 def _is_quick(run: Run, measurement: str) -> bool:
-    """Whether a measurement takes seconds for all checkpoints: norms, and two others of small relu networks."""
+    """Whether a measurement takes seconds for all checkpoints: norms, and two others for small relu networks."""
     n_networks = run.n_checkpoints * len(run.seeds)
     work = float(n_networks) * n_parameters(run) * run.all_data.sizes["example"]
     by_formula = run.config.model.relu_parameters is not None and measurement in ("subnetwork", "faithfulness")
@@ -200,7 +197,7 @@ def _is_quick(run: Run, measurement: str) -> bool:
 
 
 def _measured_at(run: Run, result: xr.Dataset) -> str:
-    """At how many checkpoints a result was measured, if not at all."""
+    """A sentence with the number of measured checkpoints, if it is not all."""
     n_measured = result.sizes.get("step", run.n_checkpoints)
     if n_measured == run.n_checkpoints:
         return ""
@@ -208,18 +205,15 @@ def _measured_at(run: Run, result: xr.Dataset) -> str:
 
 
 def _facts(config: Config) -> list[tuple[str, str]]:
-    """The config's parts in a line each."""
+    """The parts of a config, a line each."""
     facts = []
     data = config.model_dump(mode="json")
     for part in ("task", "model", "optimizer"):
         fields = {key: value for key, value in data[part].items() if key != "kind" and value is not None}
-        values = ", ".join(f"{key} = {_plain(value)}" for key, value in fields.items())
+        texts = (value if isinstance(value, str) else json.dumps(value) for value in fields.values())
+        values = ", ".join(f"{key} = {text}" for key, text in zip(fields, texts, strict=True))
         facts.append((part, f"{data[part]['kind']}{': ' if values else ''}{values}"))
     return [*facts, ("training", ", ".join(training_in_words(config)))]
-
-
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _refuse_foreign(path: Path, run: Run) -> None:
@@ -231,11 +225,10 @@ def _refuse_foreign(path: Path, run: Run) -> None:
         raise InputError(
             f"{path} is a folder. Pass the page in it, such as {path / run.path.with_suffix('.html').name}."
         )
-    same = path.samefile(run.path)
-    if not same:
-        with path.open("rb") as file:
-            same_kind = GENERATOR.encode() in file.read(HEAD_BYTES)
-        if same_kind:
-            return
-    what = "the run itself" if same else "not a page made by circuits"
-    raise InputError(f"{path} exists and is {what}, so it is not overwritten. Pass another --out.")
+    if path.samefile(run.path):
+        raise InputError(f"{path} exists and is the run itself, so it is not overwritten. Pass another --out.")
+    with path.open("rb") as file:
+        if GENERATOR.encode() not in file.read(HEAD_BYTES):
+            raise InputError(
+                f"{path} exists and is not a page made by circuits, so it is not overwritten. Pass another --out."
+            )

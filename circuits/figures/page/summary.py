@@ -1,4 +1,4 @@
-"""A run in numbers, for the head of its page: one sentence, a table with a row per seed, and what to be wary of."""
+"""Head of a run's page: the results in a sentence, a table with a row per seed, caveats and definitions."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ NEVER, NONE = "never", "–"
 
 @dataclass(frozen=True)
 class Table:
-    """Column titles, grouped under wider ones, and a row of cells per seed, the first its label."""
+    """Titles of groups of columns with their widths, column titles, and a row of cells per seed, its label first."""
 
     groups: Sequence[tuple[str, int]]
     columns: Sequence[str]
@@ -29,12 +29,12 @@ class Table:
 
     @property
     def edges(self) -> set[int]:
-        """Columns at which a group begins, but for the first."""
+        """First column of every group except the first."""
         return set(accumulate(span for _, span in self.groups[:-1]))
 
 
 def seed_table(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) -> Table:
-    """Per seed: phases, final accuracy and, for a network with a hidden layer, sizes and overlap of its subnetworks."""
+    """Phases, final accuracy and, if measured, sizes and overlap of the subnetworks of each seed."""
     sizes = results.get("subnetwork")
     groups = [("", 1), ("epoch", 3), ("final accuracy", 2)]
     columns = ["seed", "memorized", "generalized", "delay", "train", "test"]
@@ -49,14 +49,8 @@ def seed_table(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) 
     rows = []
     for seed in run.seeds:
         at, metrics = phases.sel(seed=seed), last.sel(seed=seed)
-        row = [
-            str(seed),
-            epoch_in_words(at, "memorization", none=NEVER),
-            epoch_in_words(at, "generalization", none=NEVER),
-            delay_in_words(at),
-            number(metrics["train_accuracy"], ".3f"),
-            number(metrics["test_accuracy"], ".3f"),
-        ]
+        row = [str(seed), *(epoch_in_words(at, phase, none=NEVER) for phase in ("memorization", "generalization"))]
+        row += [delay_in_words(at), *(number(metrics[f"{part}_accuracy"], ".3f") for part in ("train", "test"))]
         if sizes is not None:
             size = sizes.sel(seed=seed)
             row += [number(size["memorizing_sparsity"]), number(size["final_sparsity"])]
@@ -70,7 +64,7 @@ def seed_table(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) 
 
 
 def headline(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) -> str:
-    """What happened, in one or two sentences."""
+    """The results of a run in one or two sentences."""
     n_seeds = len(run.seeds)
     parts = []
     for name, verb in (("memorization", "memorized"), ("generalization", "generalized")):
@@ -90,47 +84,42 @@ def headline(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) ->
         sentence += f" But {seen}."
     if "subnetwork" in results:
         sizes = results["subnetwork"]["final_sparsity"].values
-        dead = phases["collapsed"].values | is_of_collapsed(run, results["subnetwork"])
-        sizes = sizes[np.isfinite(sizes) & ~dead]
-        width = results["subnetwork"].sizes["neuron"]
+        collapsed = phases["collapsed"].values | is_of_collapsed(run, results["subnetwork"])
+        sizes = sizes[np.isfinite(sizes) & ~collapsed]
+        of_width = f"of {results['subnetwork'].sizes['neuron']} neurons"
         if sizes.size:
-            where = " of the other seeds" if sizes.size < n_seeds else ""
-            sentence += (
-                f" At the end {between(sizes)} of {width} neurons suffice for the predictions{where} on the support."
-            )
+            seeds = " of the other seeds" if sizes.size < n_seeds else ""
+            sentence += f" At the end {between(sizes)} {of_width} suffice for the predictions{seeds} on the support."
     return sentence
 
 
 def cautions(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) -> list[str]:
-    """What a reader of the page must know: the run is unfinished, a seed's results are missing or doubtful."""
+    """Caveats: an unfinished run, and results of a seed that are missing or doubtful."""
     lines = []
     if not run.is_complete:
         planned = len(run.config.checkpoint_steps())
         lines.append(
             f"The run holds {run.n_checkpoints} of {planned} planned checkpoints: it was interrupted, or it is still "
-            f"being written. Everything below is about those."
+            f"being written. Everything below is about these checkpoints."
         )
     if run.other_numerics_since >= 0:
         lines.append(
-            f"From checkpoint {run.other_numerics_since} on, a machine with other numerics went on with the run: "
-            f"its bits are not those of an uninterrupted one."
+            f"From checkpoint {run.other_numerics_since} on, a machine with other numerics continued the run: "
+            f"its bits are not those of an uninterrupted run."
         )
     lines += [*phase_remarks(phases), *loss_remarks(run), *seen_warnings(run)]
     for dataset in results.values():
         lines += [text for text in dataset.attrs.get("warnings", []) if text not in lines]
     if "subnetwork" not in results:
-        lines += [
-            f"seed {seed} diverged: the last training loss is not finite." for seed in _marked(phases, "diverged")
-        ]
-        lines += [
-            f"seed {seed} collapsed: {COLLAPSED['sign' if run.config.task.signature.n_classes is None else 'class']}"
-            for seed in _marked(phases, "collapsed")
-        ]
+        remark = COLLAPSED["sign" if run.config.task.signature.n_classes is None else "class"]
+        diverged, collapsed = (_marked(phases, fate) for fate in ("diverged", "collapsed"))
+        lines += [f"seed {seed} diverged: the last training loss is not finite." for seed in diverged]
+        lines += [f"seed {seed} collapsed: {remark}" for seed in collapsed]
     return merged(lines)
 
 
 def merged(lines: Sequence[str]) -> list[str]:
-    """Remarks that say the same of several seeds, as one.
+    """Remarks, with equal remarks about several seeds combined.
 
     Examples
     --------
@@ -145,13 +134,13 @@ def merged(lines: Sequence[str]) -> list[str]:
 
 
 def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tuple[str, str]]:
-    """The words in the table and figures, with the options they were measured under."""
+    """The terms of the table and the figures with their definitions under these options."""
     rows = [
         (
             "memorized, generalized",
             f"first checkpoint with train accuracy above {options.memorization_threshold:g}, and with test accuracy "
-            f"above {options.generalization_threshold:g}; the delay is the epochs from one to the other; ≤ where the "
-            "first stored checkpoint, after step 0, is above already",
+            f"above {options.generalization_threshold:g}; the delay is the number of epochs between them; ≤ if the "
+            "first stored checkpoint, after step 0, is already above",
         )
     ]
     if "subnetwork" in results:
@@ -183,7 +172,7 @@ def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tup
 
 
 def between(values: np.ndarray, censored: bool = False) -> str:
-    """Least and greatest of some numbers, which are all upper bounds if they are censored.
+    """Least and greatest of several numbers as text; if `censored`, all numbers are upper bounds.
 
     Examples
     --------
@@ -195,7 +184,7 @@ def between(values: np.ndarray, censored: bool = False) -> str:
 
 
 def number(value: xr.DataArray | float, form: str = "g", none: str = NONE) -> str:
-    """A number as a cell; NaN is `none`.
+    """A number as the text of a cell, `none` for NaN.
 
     Examples
     --------

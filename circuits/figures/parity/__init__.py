@@ -1,1 +1,1 @@
-"""Circuits of parity: learned ones beside those built by hand, and certificates."""
+"""Figures of parity circuits: learned beside hand-built circuits, and certificates."""

@@ -1,4 +1,4 @@
-"""What is proved of a run's networks on all inputs: the worst-case margin, over epochs and pattern by pattern."""
+"""Certificates of a run's networks: the worst-case margin over all inputs, over epochs and pattern by pattern."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -6,15 +6,14 @@ import xarray as xr
 
 from circuits.checkpoints.run import Run
 from circuits.figures.drawing.axes import epochs, frame, title_of
-from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
+from circuits.figures.drawing.curves import curves_over_epochs
 from circuits.figures.drawing.palette import style_of
-from circuits.figures.drawing.phases import mark_phases
 
-NETWORKS = {"subnetwork": "", "whole network": "whole_"}  # and what their variables begin with
+NETWORKS = {"subnetwork": "", "whole network": "whole_"}  # and the prefixes of their variables
 
 
 def figures(run: Run, certificates: xr.Dataset) -> list[go.Figure]:
-    """Margin pattern by pattern at the last checkpoint measured; over epochs, if there are several."""
+    """Margin over epochs, if several checkpoints were measured, and of each pattern at the last of them."""
     several = certificates.sizes["step"] > 1
     return [*([certified_margin(certificates)] if several else []), certified_patterns(certificates)]
 
@@ -29,16 +28,16 @@ def certified_margin(result: xr.Dataset) -> go.Figure:
         with `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
     """
     caption = (
-        "Above 0: proved to be right on all inputs with this margin. At or below 0: the margin of a counterexample. "
-        "No line where neither is shown."
+        "Above 0: a proof that the network is right on all inputs with this margin. At or below 0: the margin of a "
+        "counterexample. A gap: neither within the time limit."
     )
-    values = result["certified_margin"]
-    figure = frame(values, "Margin over all inputs", caption, subtitle=seeds_shown(values), y_title="certified margin")
-    for index, (name, begins) in enumerate(NETWORKS.items()):
-        add_band(figure, result[f"{begins}certified_margin"], name, style_of(name, index))
+    lines = [
+        (result[f"{prefix}certified_margin"], name, style_of(name, index))
+        for index, (name, prefix) in enumerate(NETWORKS.items())
+    ]
+    title, y_title = "Margin over all inputs", "certified margin"
+    figure = curves_over_epochs(result, result["certified_margin"], title, caption, lines, y_title=y_title)
     figure.add_hline(y=0, line={"color": "#222222", "width": 1})
-    add_seed_legend(figure, values["seed"])
-    mark_phases(figure, result)
     return figure
 
 
@@ -53,36 +52,31 @@ def certified_patterns(result: xr.Dataset) -> go.Figure:
     """
     last = result.isel(step=-1)
     epoch = float(epochs(result)[-1])
-    figure = frame(
-        result["pattern_lower"],
-        "Worst-case margin of each pattern",
-        f"From what is proved to the worst input found, on each pattern of the relevant bits, at epoch {epoch:g}. "
-        "A mark above 0: no irrelevant bits can make the network wrong there.",
-        subtitle=f"epoch {epoch:g}; a group of marks per pattern, a mark per seed",
-        y_title=title_of(result["pattern_lower"]).replace("no input with the pattern has a smaller margin", "margin"),
+    caption = (
+        f"From the proved lower bound to the worst input found, on each pattern of the relevant bits, at epoch "
+        f"{epoch:g}. A mark above 0: no choice of the irrelevant bits makes the network wrong on the pattern."
     )
+    subtitle = f"epoch {epoch:g}; a group of marks per pattern, a mark per seed"
+    y_title = title_of(result["pattern_lower"]).replace("no input with the pattern has a smaller margin", "margin")
+    title = "Worst-case margin of each pattern"
+    figure = frame(result["pattern_lower"], title, caption, subtitle=subtitle, y_title=y_title)
     patterns, seeds = last["pattern"].values.tolist(), last["seed"].values.tolist()
     figure.update_xaxes(
         type="linear", range=[-0.6, len(patterns) - 0.4], title="pattern of the relevant bits",
         tickvals=list(range(len(patterns))), ticktext=patterns,
     )  # fmt: skip
     figure.update_layout(hovermode="closest")
-    for network, (name, begins) in enumerate(NETWORKS.items()):
-        lower = last[f"{begins}pattern_lower"].transpose("pattern", "seed").values
-        upper = last[f"{begins}pattern_upper"].transpose("pattern", "seed").values
-        places = np.arange(len(patterns))[:, None] + 0.7 * _spread(len(seeds)) + 0.35 * (network - 0.5) / len(seeds)
-        hover = [[f"seed {seed}, pattern {pattern}" for seed in seeds] for pattern in patterns]
-        style = style_of(name, network)
+    spread = (np.arange(len(seeds)) + 0.5) / len(seeds) - 0.5  # evenly in -1/2..1/2
+    hover = [f"seed {seed}, pattern {pattern}" for pattern in patterns for seed in seeds]
+    for network, (name, prefix) in enumerate(NETWORKS.items()):
+        lower = last[f"{prefix}pattern_lower"].transpose("pattern", "seed").values
+        upper = last[f"{prefix}pattern_upper"].transpose("pattern", "seed").values
+        places = np.arange(len(patterns))[:, None] + 0.7 * spread + 0.35 * (network - 0.5) / len(seeds)
         figure.add_scatter(
-            x=places.ravel(), y=lower.ravel(), name=name, mode="markers", text=np.array(hover).ravel(),
-            marker={"color": style.color, "size": 5, "symbol": ("circle", "diamond")[network]},
+            x=places.ravel(), y=lower.ravel(), name=name, mode="markers", text=hover,
+            marker={"color": style_of(name, network).color, "size": 5, "symbol": ("circle", "diamond")[network]},
             error_y={"symmetric": False, "array": (upper - lower).ravel(), "thickness": 1.2, "width": 0},
             hovertemplate="%{text}: at least %{y:.3g}",
         )  # fmt: skip
     figure.add_hline(y=0, line={"color": "#222222", "width": 1})
     return figure
-
-
-def _spread(n_places: int) -> np.ndarray:
-    """So many places, evenly in -1/2..1/2."""
-    return (np.arange(n_places) + 0.5) / n_places - 0.5

@@ -1,4 +1,4 @@
-"""What circuits the seeds have learned: sizes and price along training, margins, firing patterns, and the diagram."""
+"""The circuits that the seeds have learned: size and price over epochs, margins, firing patterns, and the diagram."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ import xarray as xr
 from circuits.checkpoints.run import Run
 from circuits.constructions.building.catalog import known
 from circuits.figures.drawing.axes import INK, PALE, frame, variable
-from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
+from circuits.figures.drawing.curves import curves_over_epochs
 from circuits.figures.drawing.palette import ALONE, BLUE, SKY, VERMILLION
-from circuits.figures.drawing.phases import PHASES, mark_phases
+from circuits.figures.drawing.phases import PHASES
 from circuits.figures.drawing.seed_menu import add_seed_menu
-from circuits.figures.parity.diagram import circuit_diagram
+from circuits.figures.parity.diagram import circuit_diagram, readable
 
-ROW = 26  # pixels for a neuron
+ROW = 26  # pixels of a neuron
 PARTS = {"network": (BLUE, "circle"), "subnetwork": (VERMILLION, "circle-open")}
-FIRES = {  # where a neuron fires, from the strongest sense to the weakest
+FIRES = {  # senses in which a neuron fires, from the strongest to the weakest
     "whatever the other bits are": ("square", BLUE),
     "with the other bits at their mean": ("square", SKY),
     "for some choice of the other bits": ("square-open", BLUE),
@@ -25,20 +25,18 @@ FIRES = {  # where a neuron fires, from the strongest sense to the weakest
 
 
 def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
-    """Every figure of the constructions of a run."""
-    candidates = known(result.sizes["bit"])
-    nearest = [str(name) for name in result["nearest"].values]
-    diagram = [
-        circuit_diagram(result.isel(seed=[place for place, one in enumerate(nearest) if one == name]), candidates[name])
-        for name in dict.fromkeys(nearest)
+    """Every figure of the measurement `constructions` of a run."""
+    candidates, nearest = known(result.sizes["bit"]), result["nearest"].values
+    diagrams = [
+        circuit_diagram(result.isel(seed=np.flatnonzero(nearest == name)), candidates[name])
+        for name in dict.fromkeys(nearest.tolist())
         if name in candidates
     ]
-    along_training = [merged_sparsity(result), cost_over_least(result)]
-    return [*diagram, *along_training, pattern_margins(result), firing_patterns(result)]
+    return [*diagrams, *(draw(result) for draw in (merged_sparsity, cost_over_least, pattern_margins, firing_patterns))]
 
 
 def merged_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Merged elements needed over epochs.
+    """Merged sparsity over epochs: the fewest circuit elements that agree with the whole network.
 
     Parameters
     ----------
@@ -49,15 +47,11 @@ def merged_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
     values = variable(result, "merged_sparsity")
     caption = (
         "Fewest circuit elements, near-parallel neurons counted as one, with the same sign as the whole network on "
-        "every input of the support. A gap is where no number of elements agrees, since neurons below the floor "
-        "decide, or where the network has collapsed."
+        "every input of the support. A gap: no number of elements agrees, because neurons below the floor decide, or "
+        "the network has collapsed."
     )
-    axis = {"type": "log"}
-    figure = frame(values, "Merged sparsity", caption, subtitle=seeds_shown(values), y_axis=axis)
-    add_band(figure, values.where(values > 0), "merged sparsity", ALONE, ".4~g")
-    add_seed_legend(figure, values["seed"])
-    mark_phases(figure, result)
-    return figure
+    lines, axis = [(values.where(values > 0), "merged sparsity", ALONE)], {"type": "log"}
+    return curves_over_epochs(result, values, "Merged sparsity", caption, lines, form=".4~g", y_axis=axis)
 
 
 def cost_over_least(result: xr.Dataset | xr.DataArray) -> go.Figure:
@@ -72,15 +66,11 @@ def cost_over_least(result: xr.Dataset | xr.DataArray) -> go.Figure:
     values = variable(result, "efficiency")
     ratio = (1 / values).assign_attrs(long_name="path cost per margin / the least possible")
     caption = (
-        "What the whole network pays for a unit of margin, over the least any network could; 1 is the optimum. "
-        "Nothing is drawn where the network does not compute parity."
+        "Path cost of the whole network per unit of margin, over the least of any network; 1 is the optimum. "
+        "A gap: the network does not compute parity."
     )
-    axis = {"type": "log"}
-    figure = frame(ratio, "Cost over the minimum", caption, subtitle=seeds_shown(ratio), y_axis=axis)
-    add_band(figure, ratio, "cost over the minimum", ALONE, ".4~g")
-    add_seed_legend(figure, ratio["seed"])
-    mark_phases(figure, result)
-    return figure
+    lines, axis = [(ratio, "cost over the minimum", ALONE)], {"type": "log"}
+    return curves_over_epochs(result, ratio, "Cost over the minimum", caption, lines, form=".4~g", y_axis=axis)
 
 
 def pattern_margins(result: xr.Dataset) -> go.Figure:
@@ -94,7 +84,7 @@ def pattern_margins(result: xr.Dataset) -> go.Figure:
     values = result["pattern_margin"]
     caption = (
         "Parity times output on every pattern of the relevant bits, the other bits averaged out; a point for each "
-        "seed. The margin is the least of them. Equal margins are what least cost asks for."
+        "seed. The margin is the least of them. At the least cost all are equal."
     )
     n_seeds = values.sizes["seed"]
     subtitle = f"{n_seeds} seeds at the final checkpoint" if n_seeds > 1 else "at the final checkpoint"
@@ -113,7 +103,7 @@ def pattern_margins(result: xr.Dataset) -> go.Figure:
 
 
 def firing_patterns(result: xr.Dataset) -> go.Figure:
-    """On which patterns each neuron of the active subnetwork fires, and in which sense.
+    """Patterns on which each neuron of the active subnetwork fires, and in which sense.
 
     Parameters
     ----------
@@ -121,26 +111,25 @@ def firing_patterns(result: xr.Dataset) -> go.Figure:
         The dataset of `circuits.analyze(run, "constructions")`.
     """
     caption = (
-        "Each row is a neuron of the active subnetwork, with its gate; a filled square where it fires whatever the "
-        "irrelevant bits are, a pale one where it does at their mean, an open one where it can."
+        "Each row is a neuron of the active subnetwork, with its gate. Filled square: it fires for all values of the "
+        "irrelevant bits; pale square: at their mean; open square: for some values."
     )
     figure = _over_patterns(result, "Firing patterns", caption, "")
     rows = result.sizes["rank"]
     axis = {"title": "neuron, by path norm", "range": [rows - 0.5, -0.5], "dtick": 1, "showticklabels": rows <= 40}
     figure.update_layout(yaxis=axis, hovermode="closest", height=max(320, 190 + ROW * min(rows, 40)))
     traces = {seed: _firing(result.sel(seed=seed)) for seed in result["seed"].values.tolist()}
-    add_seed_menu(figure, traces, result.drop_vars([name for name in PHASES if name in result]))
+    add_seed_menu(figure, traces, result.drop_vars(PHASES, errors="ignore"))
     return figure
 
 
 def _firing(at: xr.Dataset) -> list[go.Scatter]:
     exists = at["neuron_index"].values >= 0
     always, mean, can = (at[name].values[exists] for name in ("always_fires", "fires", "can_fire"))
-    gates, patterns = at["gate"].values[exists], [_readable(name) for name in at["pattern"].values.tolist()]
-    names = [
-        f"neuron {neuron}, {_readable(gate)}"
-        for neuron, gate in zip(at["neuron_index"].values[exists], gates, strict=True)
-    ]
+    gates = [readable(gate) for gate in at["gate"].values[exists].tolist()]
+    patterns = [readable(pattern) for pattern in at["pattern"].values.tolist()]
+    neurons = at["neuron_index"].values[exists]
+    names = [f"neuron {neuron}, {gate}" for neuron, gate in zip(neurons, gates, strict=True)]
     drawn = []
     for where, (sense, (symbol, color)) in zip((always, mean & ~always, can & ~mean), FIRES.items(), strict=True):
         row, column = np.nonzero(where)
@@ -152,15 +141,15 @@ def _firing(at: xr.Dataset) -> list[go.Scatter]:
         drawn.append(trace)
     beside = go.Scatter(
         x=[len(patterns) - 0.6] * len(gates), y=np.arange(len(gates)), mode="text", textposition="middle right",
-        text=[_readable(gate) for gate in gates], showlegend=False, hoverinfo="skip", cliponaxis=False,
+        text=gates, showlegend=False, hoverinfo="skip", cliponaxis=False,
     )  # fmt: skip
     return [*drawn, beside]
 
 
 def _over_patterns(result: xr.Dataset, title: str, caption: str, subtitle: str) -> go.Figure:
-    """The frame of every figure, with the patterns across in place of epochs."""
+    """A frame with patterns along x in place of epochs."""
     figure = frame(result["efficiency"], title, caption, subtitle=subtitle)
-    names = [_readable(pattern) for pattern in result["pattern"].values.tolist()]
+    names = [readable(pattern) for pattern in result["pattern"].values.tolist()]
     across: dict[str, Any] = {
         "type": "linear", "tickmode": "array", "tickvals": list(range(len(names))), "ticktext": names, "tickangle": 0,
         "range": [-0.5, len(names) + 0.4], "title": "pattern of the relevant bits", "showline": True,
@@ -168,8 +157,3 @@ def _over_patterns(result: xr.Dataset, title: str, caption: str, subtitle: str) 
     }  # fmt: skip
     figure.layout.xaxis = across
     return figure
-
-
-def _readable(pattern: str) -> str:
-    """A pattern with a minus as wide as its plus."""
-    return str(pattern).replace("-", "−")

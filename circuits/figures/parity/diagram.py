@@ -1,7 +1,7 @@
-"""A construction and a learned circuit side by side, bits to gates to output; matched neurons share a line.
+"""A construction and a learned circuit side by side, from bits to gates to output; matched neurons share a row.
 
-Lines are as wide as a weight is large beside the others of its neuron, or a readout beside the others of its network;
-solid blue is positive, dashed vermillion negative. Exact weights are in the labels and on hovering.
+The width of a line is proportional to the weight, relative to the largest weight of its neuron or the largest readout
+of its network. Solid blue lines are positive, dashed vermillion lines negative. Labels and hover texts give numbers.
 """
 
 from typing import NamedTuple
@@ -13,19 +13,19 @@ from jaxtyping import Float, Int
 
 from circuits.constructions.building.construction import Construction
 from circuits.constructions.reading.gates import nearest_gates
-from circuits.figures.drawing.axes import FONT, INK
+from circuits.figures.drawing.axes import FONT, INK, heading
 from circuits.figures.drawing.palette import BLUE, GREEN, GREY, ORANGE, VERMILLION
 from circuits.figures.drawing.phases import PHASES
 from circuits.figures.drawing.seed_menu import add_seed_menu
 
 WIDEST, THINNEST = 3.0, 0.6
-ROW, MOST_ROWS = 46, 24  # pixels; further elements are not drawn, and the subtitle says so
-BUILT, LEARNED = 0.0, 3.25  # where the two networks begin
-GATE, BEHIND, OUTPUT = 1.0, 2.1, 2.7  # where gates, the lines behind their labels, and the output stand, from there
+ROW, MOST_ROWS = 46, 24  # pixels of a row; further elements are not drawn, as the subtitle then says
+BUILT, LEARNED = 0.0, 3.25  # x of the bits of each network
+GATE, BEHIND, OUTPUT = 1.0, 2.1, 2.7  # x of gates, of lines behind their labels, and of the output, from the bits
 
 
 class Network(NamedTuple):
-    """A network on the relevant bits, to be drawn: (neuron, k), (neuron,), (neuron,) and the row of each neuron."""
+    """Weights of a network on the relevant bits, and the row of each neuron."""
 
     W: Float[np.ndarray, "neuron k"]
     b: Float[np.ndarray, " neuron"]
@@ -34,19 +34,19 @@ class Network(NamedTuple):
 
 
 def circuit_diagram(result: xr.Dataset, construction: Construction) -> go.Figure:
-    """A construction on the left, each seed's merged circuit on the right, matched neurons on one line.
+    """A construction on the left and each seed's merged circuit on the right, with matched neurons in one row.
 
     Parameters
     ----------
     result
         The dataset of `circuits.analyze(run, "constructions")`; it must hold the match to this construction.
     construction
-        Which one; it is drawn as the symmetry that matches best makes it.
+        The construction; the figure shows the form of it that matches best.
     """
     caption = (
-        f"The construction {construction.name}, permuted and flipped as matches best, beside what was learned, "
-        "near-parallel neurons merged and scaled to a largest weight of 1. Neurons on one line are matched; green "
-        "gates match, orange ones are missing or extra."
+        f"The construction {construction.name}, with bits permuted and flipped for the best match, beside the learned "
+        "circuit, with near-parallel neurons merged and scaled to a largest weight of 1. Matched neurons share a row; "
+        "green gates match, orange gates are missing or extra."
     )
     seeds = result["seed"].values.tolist()
     pairs = {seed: _aligned(result.sel(seed=seed), construction) for seed in seeds}
@@ -54,13 +54,7 @@ def circuit_diagram(result: xr.Dataset, construction: Construction) -> go.Figure
     figure = go.Figure(
         layout={
             "template": "plotly_white",
-            "title": {
-                "text": "Built and learned",
-                "font": {"size": 17, "color": INK, "weight": 600},
-                "subtitle": {"font": {"size": 12.5, "color": "#555555"}},
-                "x": 0, "xref": "container", "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",
-                "pad": {"t": 12, "l": 8},
-            },
+            "title": heading("Built and learned"),
             "font": {"family": FONT, "size": 12, "color": INK},
             "height": 170 + ROW * max(n_rows, 4), "margin": {"l": 20, "r": 20, "t": 92, "b": 76},
             "legend": {"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
@@ -80,18 +74,17 @@ def circuit_diagram(result: xr.Dataset, construction: Construction) -> go.Figure
     for seed, (built, learned) in pairs.items():
         paired = set(built.rows.tolist()) & set(learned.rows.tolist())
         bits = result["bit"].values.tolist()
-        titles = [(BUILT, construction.name), (LEARNED, f"learned, seed {seed}")]
-        traces[seed] = [
-            *_drawn(built, BUILT, bits, paired, n_rows),
-            *_drawn(learned, LEARNED, bits, paired, n_rows),
-            _text(
-                [place + OUTPUT / 2 for place, _ in titles], [-1.0, -1.0], [f"<b>{title}</b>" for _, title in titles]
-            ),
-            *_legend(),
-        ]
+        titles = go.Scatter(
+            x=[BUILT + OUTPUT / 2, LEARNED + OUTPUT / 2], y=[-1.0, -1.0], mode="text", textfont={"size": 13},
+            text=[f"<b>{construction.name}</b>", f"<b>learned, seed {seed}</b>"], showlegend=False, hoverinfo="skip",
+        )  # fmt: skip
+        built_traces, learned_traces = (
+            _drawn(net, left, bits, paired, n_rows) for net, left in ((built, BUILT), (learned, LEARNED))
+        )
+        traces[seed] = [*built_traces, *learned_traces, titles, *_legend()]
     hidden = int((result["element_gate"] != "").sum("element").max()) > MOST_ROWS
     note = f"; the {MOST_ROWS} elements of largest path norm" if hidden else ""
-    add_seed_menu(figure, traces, result.drop_vars([name for name in PHASES if name in result]), note)
+    add_seed_menu(figure, traces, result.drop_vars(PHASES, errors="ignore"), note)
     return figure
 
 
@@ -113,13 +106,13 @@ def _aligned(at: xr.Dataset, construction: Construction) -> tuple[Network, Netwo
     built = Network(net["W"][:, order] * signs, net["b"], net["u"] * signs.prod(), built_rows)
     W, b, u = (at[f"element_{name}"].values[rows] for name in ("weight", "bias", "readout"))
     sizes = np.abs(W).max(axis=1, initial=0.0)
-    sizes = np.where(sizes > 0.01 * np.abs(b), sizes, np.abs(b))  # a constant, by its bias
+    sizes = np.where(sizes > 0.01 * np.abs(b), sizes, np.abs(b))  # scale a constant by its bias
     sizes = np.where(sizes > 0, sizes, 1.0)
     return built, Network(W / sizes[:, None], b / sizes, u * sizes, learned_rows)
 
 
 def _drawn(net: Network, left: float, bits: list[int], paired: set[int], n_rows: int) -> list[go.Scatter]:
-    """Lines of four kinds, bits, gates and output of one network."""
+    """Traces of one network: lines of weights and readouts, then gates, then bits and output."""
     heights = np.linspace(0.15, 0.85, len(bits)) * (n_rows - 1) if len(bits) > 1 else np.array([(n_rows - 1) / 2])
     middle = (n_rows - 1) / 2
     drawn = []
@@ -133,7 +126,7 @@ def _drawn(net: Network, left: float, bits: list[int], paired: set[int], n_rows:
         drawn.append(_line(*ends, net.u[j], net.u[j] / largest, f"readout {net.u[j]:.3g}"))
     names = nearest_gates(net.W, net.b).names
     labels = [
-        _signed(f"  {name} b {bias:.2g}, u {out:.2g}") for name, bias, out in zip(names, net.b, net.u, strict=True)
+        readable(f"  {name} b {bias:.2g}, u {out:.2g}") for name, bias, out in zip(names, net.b, net.u, strict=True)
     ]
     matched = [row in paired for row in net.rows.tolist()]
     gates = go.Scatter(
@@ -145,24 +138,22 @@ def _drawn(net: Network, left: float, bits: list[int], paired: set[int], n_rows:
             "symbol": ["circle" if one else "diamond" for one in matched],
         },
     )  # fmt: skip
-    ends_of_it = go.Scatter(
+    bits_and_output = go.Scatter(
         x=[left] * len(bits) + [left + OUTPUT], y=[*heights, middle], mode="markers+text", showlegend=False,
         text=[f"x<sub>{bit}</sub>" for bit in bits] + ["f"], textposition="middle center", hoverinfo="skip",
         marker={"size": 27, "color": "white", "line": {"color": INK, "width": 1.2}, "symbol": "square"},
     )  # fmt: skip
-    return [*drawn, gates, ends_of_it]
+    return [*drawn, gates, bits_and_output]
 
 
 def _line(start: tuple[float, float], end: tuple[float, float], sign: float, share: float, label: str) -> go.Scatter:
-    """A weight as a line, with a place to hover over in its middle."""
+    """A weight as a line, with a point in the middle for the hover text."""
     x, y = ([first, (first + last) / 2, last] for first, last in zip(start, end, strict=True))
-    positive = sign > 0
-    color = GREY if sign == 0 else BLUE if positive else VERMILLION
+    color, dash = (GREY, "dot") if sign == 0 else (BLUE, "solid") if sign > 0 else (VERMILLION, "dash")
     return go.Scatter(
         x=x, y=y, mode="lines", showlegend=False, text=label, hovertemplate="%{text}<extra></extra>",
         opacity=0.25 if sign == 0 else 0.9,
-        line={"color": color, "dash": "solid" if positive else "dot" if sign == 0 else "dash",
-              "width": max(THINNEST, WIDEST * abs(share))},
+        line={"color": color, "dash": dash, "width": max(THINNEST, WIDEST * abs(share))},
     )  # fmt: skip
 
 
@@ -179,9 +170,6 @@ def _legend() -> list[go.Scatter]:
     return drawn
 
 
-def _text(x: list[float], y: list[float], text: list[str]) -> go.Scatter:
-    return go.Scatter(x=x, y=y, mode="text", text=text, textfont={"size": 13}, showlegend=False, hoverinfo="skip")
-
-
-def _signed(text: str) -> str:
+def readable(text: str) -> str:
+    """A text with minus signs as wide as its plus signs."""
     return text.replace("-", "−")

@@ -1,1 +1,1 @@
-"""Progress measures and their change points."""
+"""Figures of progress measures and their change points."""

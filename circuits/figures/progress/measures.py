@@ -1,6 +1,7 @@
-"""Progress measures over time, and how far each has come when the network generalizes."""
+"""Progress measures over epochs, and the progress of each when the network generalizes."""
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -12,37 +13,35 @@ from circuits.checkpoints.run import Run
 from circuits.errors import InputError, nearest
 from circuits.figures.drawing.axes import drawable, epochs, frame, title_of
 from circuits.figures.drawing.bands import FEW, add_band, add_intervals, add_seed_legend, seeds_shown, single
+from circuits.figures.drawing.curves import curves_over_epochs
 from circuits.figures.drawing.palette import ALONE, GREY, TEST, Style, faint, style_of
 from circuits.figures.drawing.papers import as_in, with_setting
-from circuits.figures.drawing.phases import mark_phases
 from circuits.figures.drawing.seed_menu import add_seed_menu
 from circuits.figures.progress.transitions import measured_steps, spoken, transitions
 
 MOST_LINES = 8
 MOST_LABELS = 12  # of one variable: all matrices of a one-layer transformer
-SHOWN = (  # the measures that are drawn together unless others are asked for, of those that move
+SHOWN = (  # the first choice among the measures that change, in this order
     "test_accuracy", "effective_sparsity", "sensitivity", "test_margin_mean", "network_arity", "parameter_norm",
     "spectral_norm", "test_loss", "normalised_margin", "layer_norm", "train_loss",
 )  # fmt: skip
 
 
 def figures(run: Run, progress: xr.Dataset) -> list[go.Figure]:
-    """All figures of the measurement `progress` of a run: those for which it has the variables."""
+    """Every figure of the measurement `progress` of a run, except those whose variables are missing."""
     result = with_setting(run, progress)
+    margins = ["train_margin_least", "train_margin_mean", "test_margin_mean"]
+    arities = ["subnetwork_arity", "network_arity"]
     drawn = [transition_shares(result), transitions(result)] if bool(np.isfinite(result["onset"]).any()) else []
     drawn += [
         by_label(result, "spectral_norm", "Spectral norm", "Largest singular value of each weight matrix."),
         by_label(result, "layer_norm", "Norm of each layer", "L2 norm of the parameters of each layer together."),
-        measures(
-            result, ["train_margin_least", "train_margin_mean", "test_margin_mean"], title="Margins", y_title="margin"
-        ),
+        measures(result, margins, title="Margins", y_title="margin"),
     ]
     if "sensitivity" in result:
         drawn.append(sensitivity(result))
     if "arity" in result:
-        drawn.append(
-            measures(result, ["subnetwork_arity", "network_arity"], title="Arity", y_title="inputs that a neuron needs")
-        )
+        drawn.append(measures(result, arities, title="Arity", y_title="inputs that a neuron needs"))
     if "loss_spectrum" in result:
         drawn.append(loss_spectrum(result))
     return drawn
@@ -62,55 +61,47 @@ def measures(
     Parameters
     ----------
     result
-        The variables, (step, seed) each; with `memorization_epoch` and `generalization_epoch` (seed) the phases are
-        marked. Their long names are those of the lines.
+        The variables, (step, seed) each, whose long names become those of the lines; with `memorization_epoch` and
+        `generalization_epoch` (seed) the phases are marked.
     names
-        Which of them.
+        Names of the variables to draw.
     title, caption, y_title
-        Above and below the figure, and along its y axis; by default made of the names.
+        Texts above and below the figure, and along its y axis; by default made of the names.
     log_y
-        A log y axis; what is not above 0 is left out.
+        Whether the y axis is a log axis, which leaves out values that are not above 0.
 
     Raises
     ------
     InputError
-        There is no such variable.
+        The result has no such variable.
     """
     for name in names:
         if name not in result.data_vars:
             raise InputError(f"There is no measure '{name}'. {nearest(name, [str(known) for known in result])}")
     titles = [title_of(result[name]) for name in names]
     first = result[names[0]]
-    along = y_title or (titles[0] if len(names) == 1 else title.lower())
-    y_axis: dict[str, Any] = {"type": "log"} if log_y else {}
-    text = caption or f"{'; '.join(titles).capitalize()}, over epochs."
-    figure = frame(
-        first,
-        title,
-        text,
-        subtitle=seeds_shown(first),
-        y_title=along + (" (log scale)" if log_y else ""),
-        y_axis=y_axis,
-    )
-    for index, (name, line) in enumerate(zip(names, titles, strict=True)):
-        values = result[name].where(result[name] > 0) if log_y else result[name]
-        add_band(figure, values, line, ALONE if len(names) == 1 else style_of(name, index))
-    add_seed_legend(figure, first["seed"])
-    mark_phases(figure, result)
-    return figure
+    caption = caption or f"{'; '.join(titles).capitalize()}, over epochs."
+    y_title = (y_title or (titles[0] if len(names) == 1 else title.lower())) + (" (log scale)" if log_y else "")
+    lines = [
+        (result[name].where(result[name] > 0) if log_y else result[name], line,
+         ALONE if len(names) == 1 else style_of(name, index))
+        for index, (name, line) in enumerate(zip(names, titles, strict=True))
+    ]  # fmt: skip
+    y_axis = {"type": "log"} if log_y else {}
+    return curves_over_epochs(result, first, title, caption, lines, y_title=y_title, y_axis=y_axis)
 
 
 def by_label(result: xr.Dataset, name: str, title: str, caption: str) -> go.Figure:
-    """A variable with a further dimension, one line for each of its labels, at most 12 of them, on a log axis.
+    """A variable with a further dimension, a line for each of its first 12 labels, on a log axis.
 
     Parameters
     ----------
     result
         The variable (step, seed, one more), positive, such as `spectral_norm` (step, seed, matrix).
     name
-        Its name.
+        Name of the variable.
     title, caption
-        Above and below the figure.
+        Texts above and below the figure.
     """
     values = result[name]
     (dim,) = (dim for dim in values.dims if dim not in ("step", "seed"))
@@ -126,15 +117,16 @@ def by_label(result: xr.Dataset, name: str, title: str, caption: str) -> go.Figu
 
 
 def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) -> go.Figure:
-    """How far each measure has come from its level before its move to its level after, of one seed at a time.
+    """Change of each measure as a share of its whole change, with the fitted ramp; a menu chooses the seed.
 
     Parameters
     ----------
     result
-        `share` (measure, step, seed), `onset` and `end`, the ends of their intervals and whether they are censored, of
-        `circuits.analysis.transitions`, and when each seed memorized and generalized.
+        `share` (measure, step, seed), and `onset` and `end` with their intervals and censoring, from
+        `circuits.analysis.transitions`; with `memorization_epoch` and `generalization_epoch` (seed) the phases are
+        marked.
     names
-        Which measures; by default at most 8 of those that move.
+        Measures to draw; by default at most 8 of those that change.
     """
     share = result["share"]
     moves = np.isfinite(result["onset"].transpose("measure", "seed").values).any(axis=1)
@@ -144,20 +136,15 @@ def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) ->
         names = (names + [name for name in moving if name not in names])[:MOST_LINES]
     later = measured_steps(share)
     caption = (
-        "Every measure from its level before its move, 0, to that after, 1, whichever way it moves: thin as it was "
-        "measured, bold the ramp along log epoch that is fitted to it from memorization on. Its corners are estimates; "
-        "where one is censored, its label gives the bound, the finite end of its 95 % interval. Measures that span "
-        "decades are on a log scale."
+        "Every measure from its level before the change, 0, to that after it, 1, whether it rises or falls. Thin: the "
+        "measured values. Bold: the ramp along log epoch fitted to them from memorization on. The corners of the ramp "
+        "are estimates; the label of a censored corner gives its bound, the finite end of its 95 % interval. Measures "
+        "that span decades are on a log scale."
     )
-    figure = frame(
-        later,
-        "Change of each measure",
-        caption,
-        y_title="share of the way",
-        y_axis={"range": [-0.45, 1.45], "dtick": 0.5},
-    )
-    spare = iter(style_of("", index) for index in range(4 * MOST_LINES))
-    styles = {name: TEST if name == "test_accuracy" else _next_style(spare) for name in names}
+    y_axis = {"range": [-0.45, 1.45], "dtick": 0.5}
+    figure = frame(later, "Change of each measure", caption, y_title="share of the way", y_axis=y_axis)
+    spare = (style for index in count() if (style := style_of("", index)).color != TEST.color)
+    styles = {name: TEST if name == "test_accuracy" else next(spare) for name in names}
     ramps = result[["onset", "onset_high", "onset_censored", "end", "end_low", "end_censored"]]
     traces = {
         seed: [
@@ -174,16 +161,16 @@ def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) ->
 
 
 def sensitivity(result: xr.Dataset) -> go.Figure:
-    """Mean number of single flips that change the prediction; of a parity also its own, dashed.
+    """Mean number of single flips that change the prediction, with the sensitivity of a parity task dashed.
 
     Parameters
     ----------
     result
-        `sensitivity` (step, seed); its attribute `of_the_task`, if the task is a parity, is how many bits that has.
+        `sensitivity` (step, seed); its attribute `of_the_task` is the number of bits of a parity task.
     """
     values = result["sensitivity"]
     caption = (
-        "Bits of a test input whose flip alone changes the network's prediction, on average"
+        "Mean number of bits of a test input whose flip alone changes the network's prediction"
         f"{as_in(result, 'the code')}{'; a parity of k bits has k' if 'of_the_task' in values.attrs else ''}."
         " Shaded at a single seed: 95 % interval of the mean over all inputs."
     )
@@ -211,7 +198,7 @@ def loss_spectrum(result: xr.Dataset) -> go.Figure:
     values = result["loss_spectrum"]
     window = f"epochs {values.attrs['first_epoch']:g} to {values.attrs['last_epoch']:g}"
     caption = (
-        f"Power of log10 loss about its straight line, {window}, at each number of cycles per epoch; "
+        f"Power of log10 loss around its straight-line fit, {window}, at each number of cycles per epoch; "
         "after Notsawo et al. 2023, who look for low frequencies."
     )
     across = values.rename(curve_frequency="step").drop_vars("epoch", errors="ignore")
@@ -227,7 +214,7 @@ def loss_spectrum(result: xr.Dataset) -> go.Figure:
 
 
 def _share_lines(values: xr.DataArray, ramp: xr.Dataset, style: Style) -> list[go.Scatter]:
-    """One measure of one seed: as it was measured, and the ramp; none if it does not move."""
+    """The measured values and the ramp of one measure of one seed; none if it does not change."""
     if not bool(np.isfinite(ramp["onset"])):
         return []
     name = str(values["measure"].values)
@@ -249,8 +236,3 @@ def _share_lines(values: xr.DataArray, ramp: xr.Dataset, style: Style) -> list[g
             line={"color": style.color, "dash": style.dash, "width": 3.4 if style == TEST else 2},
         ),
     ]  # fmt: skip
-
-
-def _next_style(spare: Any) -> Style:
-    """The next style that is not that of test accuracy."""
-    return next(style for style in spare if style.color != TEST.color)

@@ -1,4 +1,7 @@
-"""Onset of each measure with its interval, a row for each, seed by seed; bounds as open triangles and arrows."""
+"""Onset of each measure with its interval, a row for each measure and a line for each seed.
+
+Open triangles and arrows mark bounds.
+"""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,8 +14,8 @@ from circuits.figures.drawing.bands import single
 from circuits.figures.drawing.palette import TEST, faint, shades
 from circuits.figures.drawing.phases import mark_phases
 
-ROW, AROUND = 27, 165  # pixels for a row; above and below them
-SPREAD = 0.62  # of a row, over which its seeds are spread
+ROW, AROUND = 27, 165  # pixels of a row, and above and below all rows
+SPREAD = 0.62  # share of a row over which its seeds are spread
 
 
 def transitions(result: xr.Dataset) -> go.Figure:
@@ -22,9 +25,10 @@ def transitions(result: xr.Dataset) -> go.Figure:
     ----------
     result
         `onset`, `onset_censored` and `midpoint` (measure, seed), the ends `_low` and `_high` of their intervals,
-        `share` (measure, step, seed) and `earliest` of `circuits.analysis.transitions`, and when each seed memorized
-        and generalized. What is censored is drawn at its bound, the finite end of its interval. Measures that change in
-        no seed are left out; the others are in the order of the mean of what is drawn, which is no claim.
+        `share` (measure, step, seed) and `earliest`, from `circuits.analysis.transitions`; with `memorization_epoch`
+        and `generalization_epoch` (seed) the phases are marked. Censored values are drawn at their bound, the finite
+        end of the interval. Measures without a change in any seed are left out. Rows are ordered by the mean of the
+        drawn onsets; this order is no result.
     """
     onset = result["onset"]
     drawn = onset.where(~result["onset_censored"], result["onset_high"])
@@ -34,7 +38,7 @@ def transitions(result: xr.Dataset) -> go.Figure:
     caption = (
         "Filled: onset of each measure, with its 95 % interval; open triangle: upper bound of an onset that may lie "
         "before the window, the high end of its interval; open circle: midpoint; arrow: bound of a midpoint, the "
-        "finite end of its interval. From a ramp fitted along log epoch from memorization on. "
+        "finite end of its interval. All are from a ramp fitted along log epoch, from memorization on. "
         f"{earliest_summary(result)}"
     )
     figure = frame(measured_steps(result["share"]),
@@ -62,13 +66,13 @@ def transitions(result: xr.Dataset) -> go.Figure:
 
 
 def measured_steps(share: xr.DataArray) -> xr.DataArray:
-    """The checkpoints at which some measure of some seed has come some way."""
+    """The checkpoints at which some measure of some seed has a finite share."""
     measured = np.isfinite(share.transpose("step", "measure", "seed").values).any(axis=(1, 2))
     return share.isel(step=np.flatnonzero(measured))
 
 
 def spoken(name: str) -> str:
-    """The name of a measure in words; that of a label after it, such as a parameter's, stands as it is.
+    """The name of a measure in words; a label after it, such as that of a parameter, stays unchanged.
 
     Examples
     --------
@@ -83,10 +87,11 @@ def _draw(figure: go.Figure, at: xr.Dataset, y: list[float], seed: int, color: s
     onset, low, high = (at[f"onset{part}"].values for part in ("", "_low", "_high"))
     censored = at["onset_censored"].values
     name = f"seed {seed}"
+    text, rows = [str(measure) for measure in at["measure"].values], single(np.array(y))
     words = [bounded(c, True) if bound else f"{bounded(a)}, {bounded(b)} to {bounded(c)}"
              for a, b, c, bound in zip(onset, low, high, censored, strict=True)]  # fmt: skip
     figure.add_scatter(
-        x=single(np.where(censored, high, onset)), y=single(np.array(y)), name=name, legendgroup=name, mode="markers",
+        x=single(np.where(censored, high, onset)), y=rows, name=name, legendgroup=name, mode="markers", text=text,
         marker={
             "color": color, "size": np.where(censored, 9, 6),
             "symbol": ["triangle-left-open" if bound else "circle" for bound in censored],
@@ -95,22 +100,19 @@ def _draw(figure: go.Figure, at: xr.Dataset, y: list[float], seed: int, color: s
             "array": single(np.where(censored, 0.0, high - onset)),
             "arrayminus": single(np.where(censored, 0.0, onset - low)), "color": color, "thickness": 1.2, "width": 0,
         },
-        customdata=words,
-        text=[str(measure) for measure in at["measure"].values],
-        hovertemplate="%{text}: onset %{customdata}<extra>" + name + "</extra>",
+        customdata=words, hovertemplate="%{text}: onset %{customdata}<extra>" + name + "</extra>",
     )  # fmt: skip
     ends = zip(*(at[f"midpoint{part}"].values for part in ("", "_low", "_high")), strict=True)
     places, middles, symbols = zip(*(_midpoint(*of) for of in ends), strict=True)
     figure.add_scatter(
-        x=single(np.array(places)), y=single(np.array(y)), name=name, legendgroup=name, showlegend=False,
-        mode="markers", marker={"color": color, "size": 6, "symbol": symbols}, customdata=middles,
-        text=[str(measure) for measure in at["measure"].values],
+        x=single(np.array(places)), y=rows, name=name, legendgroup=name, showlegend=False, mode="markers", text=text,
+        marker={"color": color, "size": 6, "symbol": symbols}, customdata=middles,
         hovertemplate="%{text}: midpoint %{customdata}<extra>" + name + "</extra>",
     )  # fmt: skip
 
 
 def _midpoint(value: float, low: float, high: float) -> tuple[float, str, str]:
-    """Where a midpoint is drawn, its words and its symbol: a bound at the finite end if the other is infinite.
+    """Place, text and symbol of a midpoint; if one end of its interval is infinite, those of a bound at the other.
 
     Examples
     --------

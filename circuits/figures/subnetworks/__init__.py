@@ -1,1 +1,1 @@
-"""Active subnetworks, groups of neurons and single ones."""
+"""Figures of active subnetworks, groups of neurons and single neurons."""

@@ -1,7 +1,7 @@
-"""Single neurons of one seed: the two dominant ones, and all of them.
+"""Norms of single neurons of one seed: of the two dominant neurons, and of all.
 
-A neuron is dominant at a checkpoint if its norm is the largest there; the two are the one at the memorization
-checkpoint and the one at the end (Merrill et al. 2023, Figure 5).
+The dominant neuron of a checkpoint has the largest norm there. The figures show that of the memorization checkpoint and
+that of the last one (Merrill et al. 2023, Figure 5).
 """
 
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from circuits.figures.drawing.palette import GENERALIZATION, GREY, MEMORIZATION,
 from circuits.figures.drawing.papers import as_in
 from circuits.figures.drawing.seed_menu import add_seed_menu
 
-MOST_POINTS = 320_000  # in the figure of all neurons, over all seeds: it stays quick without a graphics card
+MOST_POINTS = 320_000  # in the figure of all neurons, over all seeds: fast enough without a graphics card
 MOST_CHECKPOINTS, LEAST_CHECKPOINTS = 64, 16
 REST, KEPT = {"color": faint(GREY, 0.3), "width": 0.6}, {"color": GENERALIZATION.color, "width": 1.1}
 
@@ -33,13 +33,12 @@ class Dominant(NamedTuple):
 
 
 def dominant_neurons(result: xr.Dataset) -> go.Figure:
-    """Norm of the neuron that is largest at memorization, and of the one that is at the end: Figure 5 (left).
+    """Norms over epochs of the neuron that is largest at memorization and of that at the end: Figure 5 (left).
 
     Parameters
     ----------
     result
-        `neuron_norm` (step, seed, neuron), and when each seed memorized: `memorization_epoch` (seed). A menu chooses
-        the seed.
+        `neuron_norm` (step, seed, neuron) and `memorization_epoch` (seed). A menu chooses the seed.
     """
     values = result["neuron_norm"]
     caption = (
@@ -47,10 +46,11 @@ def dominant_neurons(result: xr.Dataset) -> go.Figure:
         f"{as_in(result, 'Figure 5 (left)')}."
     )
     figure = frame(values, "Dominant neurons", caption, y_axis={"rangemode": "tozero"})
-    traces = {}
-    for seed in values["seed"].values.tolist():
-        of_seed = drawable(values.sel(seed=seed))
-        traces[seed] = [_line(of_seed, neuron) for neuron in dominant(result, seed)]
+    few = drawable(values)
+    traces = {
+        seed: [_line(few.sel(seed=seed), neuron) for neuron in dominant(result, seed)]
+        for seed in values["seed"].values.tolist()
+    }
     add_seed_menu(figure, traces, result)
     return figure
 
@@ -61,8 +61,8 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        As in `dominant_neurons`; with `kept` (seed, neuron), as `circuits.analyze(run, "subnetwork")` has it, the
-        generalizing subnetwork is in color. At most 64 checkpoints are drawn, evenly spread over the axis.
+        As in `dominant_neurons`; with `kept` (seed, neuron) of `circuits.analyze(run, "subnetwork")` the generalizing
+        subnetwork is in color. At most 64 checkpoints are drawn, evenly spread over the axis.
     """
     values = result["neuron_norm"]
     n_seeds, width = values.sizes["seed"], values.sizes["neuron"]
@@ -80,12 +80,12 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
     traces = {}
     for seed in values["seed"].values.tolist():
         of_seed = few.sel(seed=seed)
-        largest = np.sort(np.argsort(-_known(of_seed).max(axis=0), kind="stable")[:n_neurons])
+        largest = np.sort(np.argsort(-_finite_norms(of_seed).max(axis=0), kind="stable")[:n_neurons])
         kept = result["kept"].sel(seed=seed).values[largest] if "kept" in result else np.zeros(n_neurons, bool)
         drawn = [_cloud(of_seed, largest[~kept], "every other neuron" if kept.any() else "every neuron", REST)]
         if kept.any():
             drawn.append(_cloud(of_seed, largest[kept], f"generalizing subnetwork ({kept.sum()} neurons)", KEPT))
-        traces[seed] = drawn + [_line(of_seed, one) for one in dominant(result, seed)]
+        traces[seed] = drawn + [_line(of_seed, neuron) for neuron in dominant(result, seed)]
     add_seed_menu(figure, traces, result, "; hover for a neuron's index")
     figure.update_layout(hovermode="closest")
     return figure
@@ -94,43 +94,43 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
 def dominant(result: xr.Dataset, seed: int) -> list[Dominant]:
     """The neurons of largest norm of a seed: at memorization, if it memorized, and at its last finite checkpoint.
 
-    When the memorization checkpoint itself was not measured, the one nearest to it stands in, and the label says which.
+    If the memorization checkpoint was not measured, the nearest one replaces it; the label names its epoch.
     """
     norms = result["neuron_norm"].sel(seed=seed)
-    known, at = _known(norms), epochs(norms).values
+    finite_norms, at = _finite_norms(norms), epochs(norms).values
     finite = np.flatnonzero(np.isfinite(norms.values).any(axis=1))
     if not finite.size:
         return []
     neurons = []
     if "memorization_epoch" in result and np.isfinite(memorized := float(result["memorization_epoch"].sel(seed=seed))):
         nearest = int(np.abs(at - memorized).argmin())
-        neuron = int(known[nearest].argmax())
+        neuron = int(finite_norms[nearest].argmax())
         bound = "≤ " * bool(result.get("memorization_censored", result["seed"] < -1).sel(seed=seed))
         label = f"neuron {neuron}, largest at memorization (epoch {bound}{at[nearest]:g})"
         neurons.append(Dominant(neuron, float(at[nearest]), label, MEMORIZATION._replace(dash="dash")))
     last = int(finite[-1])
-    neuron = int(known[last].argmax())
+    neuron = int(finite_norms[last].argmax())
     label = f"neuron {neuron}, largest at the end (epoch {at[last]:g})"
     return [*neurons, Dominant(neuron, float(at[last]), label, GENERALIZATION._replace(dash="solid"))]
 
 
-def _known(norms: xr.DataArray) -> np.ndarray:
-    """(step, neuron) norms, -1 where they are not finite, so that those are never the largest."""
+def _finite_norms(norms: xr.DataArray) -> np.ndarray:
+    """(step, neuron) norms, with -1 for those that are not finite."""
     values = norms.transpose("step", "neuron").values
     return np.where(np.isfinite(values), values, -1.0)
 
 
-def _line(norms: xr.DataArray, found: Dominant) -> go.Scatter:
-    y = single(norms.isel(neuron=found.neuron).values)
+def _line(norms: xr.DataArray, largest: Dominant) -> go.Scatter:
+    y = single(norms.isel(neuron=largest.neuron).values)
     return go.Scatter(
-        x=single(epochs(norms).values), y=y, name=found.label,
+        x=single(epochs(norms).values), y=y, name=largest.label,
         mode="lines+markers" if len(y) <= FEW else "lines", hovertemplate="%{y:.3g}",
-        line={"color": found.style.color, "dash": found.style.dash, "width": 2.2},
+        line={"color": largest.style.color, "dash": largest.style.dash, "width": 2.2},
     )  # fmt: skip
 
 
 def _cloud(norms: xr.DataArray, neurons: Int[np.ndarray, " neuron"], name: str, line: dict[str, Any]) -> go.Scatter:
-    """Many neurons as one trace: a line each, with a gap after it."""
+    """Many neurons as one trace: a line for each, separated by gaps."""
     y = single(norms.transpose("neuron", "step").values[neurons])
     y = np.pad(y, ((0, 0), (0, 1)), constant_values=np.nan)  # (neuron, step + 1)
     x = single(np.pad(epochs(norms).values, (0, 1), mode="edge"))

@@ -1,14 +1,12 @@
-"""How large the neurons are: each group on average, and single ones."""
+"""Norms of neurons: mean of each group, and single neurons."""
 
 import plotly.graph_objects as go
 import xarray as xr
 
 from circuits.checkpoints.run import Run
-from circuits.figures.drawing.axes import frame, variable
-from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
-from circuits.figures.drawing.palette import style_of
+from circuits.figures.drawing.axes import variable
+from circuits.figures.drawing.curves import curves_over_epochs, lines_by
 from circuits.figures.drawing.papers import as_in, with_setting
-from circuits.figures.drawing.phases import mark_phases
 from circuits.figures.subnetworks.neurons import all_neurons, dominant_neurons
 
 
@@ -30,10 +28,5 @@ def group_norms(result: xr.Dataset | xr.DataArray) -> go.Figure:
     values = variable(result, "group_norm")
     paper = as_in(result, "Figure 3 (left)")
     caption = f"Mean norm of the neurons in each group{f'{paper}, with the memorizing group added' if paper else ''}."
-    axis = {"rangemode": "tozero"}
-    figure = frame(values, "Norm of each group", caption, subtitle=seeds_shown(values), y_axis=axis)
-    for index, group in enumerate(values["group"].values.tolist()):
-        add_band(figure, values.sel(group=group), group, style_of(group, index))
-    add_seed_legend(figure, values["seed"])
-    mark_phases(figure, result)
-    return figure
+    lines, axis = lines_by(values, "group"), {"rangemode": "tozero"}
+    return curves_over_epochs(result, values, "Norm of each group", caption, lines, y_axis=axis)

@@ -1,15 +1,14 @@
-"""How many neurons the network's predictions need, checkpoint by checkpoint."""
+"""Effective sparsity over epochs: the number of neurons that the network's predictions need."""
 
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
 from circuits.checkpoints.run import Run
-from circuits.figures.drawing.axes import frame, title_of, variable
-from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
+from circuits.figures.drawing.axes import title_of, variable
+from circuits.figures.drawing.curves import curves_over_epochs
 from circuits.figures.drawing.palette import ALONE
 from circuits.figures.drawing.papers import as_in, with_setting
-from circuits.figures.drawing.phases import mark_phases
 
 
 def figures(run: Run, subnetwork: xr.Dataset) -> list[go.Figure]:
@@ -23,8 +22,8 @@ def effective_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
     Parameters
     ----------
     result
-        `effective_sparsity` (step, seed), alone or in the dataset of `circuits.analyze(run, "subnetwork")`, which also
-        says when the seeds memorized and generalized.
+        `effective_sparsity` (step, seed), alone or in the dataset of `circuits.analyze(run, "subnetwork")`; with
+        `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
     """
     values = variable(result, "effective_sparsity")
     zeros = ", 0 left out" if bool((values == 0).any()) else ""
@@ -33,18 +32,10 @@ def effective_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
         f"Fewest neurons of largest norm that give the same {prediction} as the whole network on every input of the "
         f"support{as_in(result, 'Figure 2 (right)')}; down is sparser."
     )
-    figure = frame(
-        values,
-        "Effective sparsity",
-        caption,
-        subtitle=seeds_shown(values),
-        y_title=f"{title_of(values)} (log scale{zeros})",
-        y_axis={"type": "log", "range": _range(values)},
-    )
-    add_band(figure, values.where(values > 0), "effective sparsity", ALONE, ".4~g")
-    add_seed_legend(figure, values["seed"])
-    mark_phases(figure, result)
-    return figure
+    return curves_over_epochs(
+        result, values, "Effective sparsity", caption, [(values.where(values > 0), "effective sparsity", ALONE)],
+        form=".4~g", y_title=f"{title_of(values)} (log scale{zeros})", y_axis={"type": "log", "range": _range(values)},
+    )  # fmt: skip
 
 
 def _range(values: xr.DataArray) -> list[float] | None:

@@ -1,1 +1,1 @@
-"""Parity runs in the Walsh basis."""
+"""Figures of parity runs in the Walsh basis."""

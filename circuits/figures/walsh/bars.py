@@ -1,7 +1,7 @@
-"""Bars of the Walsh spectrum at a few checkpoints, chosen by a slider: the subsets of the support, then the largest
-other coefficients, with the level that pure chance would reach.
+"""Bars of the Walsh spectrum at a few checkpoints, with a slider for the checkpoint.
 
-The menu of seeds shows and hides traces and the slider changes what is in them: each keeps what the other chose.
+The bars are the subsets of the support, then the largest other coefficients, with the level expected by chance. The
+menu of seeds shows and hides traces, and the slider changes their contents, so each keeps the choice of the other.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from circuits.figures.drawing.palette import BLUE, GREEN, GREY, ORANGE
 from circuits.figures.drawing.phases import PHASES
 from circuits.figures.drawing.seed_menu import add_seed_menu
 
-MOST_SUBSETS = 15  # of the support; with more bits the parity and the largest of the others
+MOST_SUBSETS = 15  # subsets of the support; of more, the parity and the largest others
 OTHERS = "largest with an irrelevant bit"
 
 
@@ -27,8 +27,8 @@ def walsh_bars(result: xr.Dataset) -> go.Figure:
     """
     caption = (
         "Walsh coefficients over the standard deviation of the output: of every subset of the relevant bits, and the "
-        "largest of all others with the subset written at the bar. A coefficient within the gray lines is no more than "
-        "the largest would be by chance if all were 0."
+        "largest of all others, with their subsets at the bars. If all other coefficients were 0, their largest "
+        "estimate would reach the gray lines by chance."
     )
     figure = frame(result["share"], "Walsh spectrum", caption)
     shown = _subsets_shown(result)
@@ -48,10 +48,9 @@ def walsh_bars(result: xr.Dataset) -> go.Figure:
     seeds = result["seed"].values.tolist()
     columns = [[_contents(result, seed, at, shown) for seed in seeds] for at in frames]  # (frame, seed)
     traces = {seed: _traces(columns[last][place], len(names), n_others) for place, seed in enumerate(seeds)}
-    add_seed_menu(figure, traces, result.drop_vars([name for name in PHASES if name in result]))
-    epochs = result["frame_epoch"].values.tolist()
+    add_seed_menu(figure, traces, result.drop_vars(PHASES, errors="ignore"))
     steps = []
-    for at, epoch in zip(frames, epochs, strict=True):
+    for at, epoch in zip(frames, result["frame_epoch"].values.tolist(), strict=True):
         flat = [content for of_seed in columns[at] for content in of_seed]
         change = {"y": [list(y) for y, _ in flat], "text": [list(text) for _, text in flat]}
         steps.append({"label": f"{epoch:.6g}", "method": "restyle", "args": [change]})
@@ -68,7 +67,7 @@ def walsh_bars(result: xr.Dataset) -> go.Figure:
 
 
 def _subsets_shown(result: xr.Dataset) -> list[int]:
-    """Places of the non-empty subsets that are drawn, the parity last; the smaller ones first."""
+    """Places of the non-empty subsets to draw, small ones first, the parity last."""
     names = result["subset"].values.tolist()
     proper = list(range(1, len(names) - 1))
     if len(proper) + 1 > MOST_SUBSETS:
@@ -79,21 +78,19 @@ def _subsets_shown(result: xr.Dataset) -> list[int]:
 
 def _contents(result: xr.Dataset, seed: int, at: int, shown: list[int]) -> list[tuple[np.ndarray, list[str]]]:
     """Heights and texts of each trace of a seed: subsets, parity, others, and the two lines of chance."""
-    of = result.sel(seed=seed)
-    frame_of = of.isel(frame=at)
-    now = of.sel(step=int(frame_of["frame_step"]))
+    at_frame = result.sel(seed=seed).isel(frame=at)
+    now = result.sel(seed=seed, step=int(at_frame["frame_step"]))
     with np.errstate(invalid="ignore", divide="ignore"):
         deviation = np.sqrt(float(now["variance"]))
         inside = now["coefficient"].values[shown] / deviation
-        others = frame_of["other_coefficient"].values / deviation
-        chance = float(frame_of["other_by_chance"]) / deviation
-    names = frame_of["other_subset"].values.tolist()
-    clean = [np.where(np.isfinite(values), values, 0.0).round(5) for values in (inside, others)]
+        others = at_frame["other_coefficient"].values / deviation
+        chance = float(at_frame["other_by_chance"]) / deviation
+    inside, others = (np.where(np.isfinite(values), values, 0.0).round(5) for values in (inside, others))
     level = chance if np.isfinite(chance) else 0.0
     return [
-        (clean[0][:-1], [""] * (len(shown) - 1)),
-        (clean[0][-1:], [""]),
-        (clean[1], names),
+        (inside[:-1], [""] * (len(shown) - 1)),
+        (inside[-1:], [""]),
+        (others, at_frame["other_subset"].values.tolist()),
         (np.array([level, level, np.nan, -level, -level]).round(5), [""] * 5),
     ]
 
@@ -110,15 +107,8 @@ def _traces(contents: list[tuple[np.ndarray, list[str]]], n_inside: int, n_other
         for x, (y, text), (name, color) in zip(places, contents, looks, strict=False)
     ]  # fmt: skip
     left, right = n_inside, n_inside + n_others
-    line, _ = contents[3]
-    drawn.append(
-        go.Scatter(
-            x=[left, right, None, left, right],
-            y=line,
-            name="largest by chance",
-            mode="lines",
-            line={"color": GREY, "width": 1.4, "dash": "dot"},
-            hoverinfo="skip",
-        )
-    )
-    return drawn
+    chance = go.Scatter(
+        x=[left, right, None, left, right], y=contents[3][0], name="largest by chance", mode="lines",
+        line={"color": GREY, "width": 1.4, "dash": "dot"}, hoverinfo="skip",
+    )  # fmt: skip
+    return [*drawn, chance]

@@ -1,25 +1,14 @@
-"""Parity runs in the Walsh basis: where the weight of the output lies, and the measures of Barak et al. 2022."""
+"""Parity runs in the Walsh basis: the weight of the output by subsets, and the measures of Barak et al. 2022."""
 
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
 from circuits.checkpoints.run import Run
-from circuits.figures.drawing.axes import frame, variable
+from circuits.figures.drawing.axes import drawable, epochs, frame, variable
 from circuits.figures.drawing.bands import FEW, add_band, add_intervals, add_seed_legend, seeds_shown, single
-from circuits.figures.drawing.palette import (
-    ALONE,
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    MANY,
-    ORANGE,
-    SKY,
-    VERMILLION,
-    Style,
-    style_of,
-)
+from circuits.figures.drawing.curves import curves_over_epochs, lines_by
+from circuits.figures.drawing.palette import ALONE, BLACK, BLUE, GREEN, GREY, MANY, ORANGE, SKY, VERMILLION, Style
 from circuits.figures.drawing.phases import mark_phases
 from circuits.figures.drawing.seed_menu import add_seed_menu
 from circuits.figures.walsh.bars import walsh_bars
@@ -30,7 +19,7 @@ PARTS = {
     "rest": ("everything else", Style(BLUE, "dashdot")),
 }
 DEGREES = (Style(BLUE), Style(VERMILLION, "dash"), Style(GREEN, "dashdot"), Style(GREY, "dot"))
-LEAST_SHARE = 1e-5  # of the log axis
+LEAST_SHARE = 1e-5  # lower end of the log axis
 
 
 def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
@@ -47,7 +36,7 @@ def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
 
 
 def weight_shares(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Shares of the variance of the output on the parity, its subsets and the rest, over epochs.
+    """Shares of the output's variance on the parity, on its subsets and on the rest, over epochs.
 
     Parameters
     ----------
@@ -58,11 +47,10 @@ def weight_shares(result: xr.Dataset | xr.DataArray) -> go.Figure:
     values = variable(result, "share")
     caption = (
         "Share of the variance of the output on the parity of the relevant bits, on its proper subsets, and on all "
-        "subsets with an irrelevant bit. Shaded at a single seed: 95 % interval, where inputs are sampled."
+        "subsets with an irrelevant bit. Shaded at a single seed: 95 % interval, if inputs are sampled."
     )
     axis = {"type": "log", "range": [np.log10(LEAST_SHARE), 0.05]}
-    title = "Weight on the parity"
-    figure = frame(values, title, caption, subtitle=seeds_shown(values), y_axis=axis)
+    figure = frame(values, "Weight on the parity", caption, subtitle=seeds_shown(values), y_axis=axis)
     for part, (name, style) in PARTS.items():
         of_part = values.sel(part=part)
         if bool((of_part > 0).any()):
@@ -76,7 +64,7 @@ def weight_shares(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def degree_weights(result: xr.Dataset) -> go.Figure:
-    """Share of the variance on subsets with an irrelevant bit, by their size, at a few checkpoints.
+    """Share of the output's variance on subsets with an irrelevant bit, by their size, at a few checkpoints.
 
     Parameters
     ----------
@@ -87,15 +75,12 @@ def degree_weights(result: xr.Dataset) -> go.Figure:
     values = _over_frames(result, "degree_weight") / variances.values[..., None]
     values.attrs["long_name"] = "share of the variance"
     caption = (
-        "Subsets with an irrelevant bit, by how many bits they have: what a network that memorizes is made of. "
-        "Estimates without bias, so a small one can be negative."
+        "Subsets with an irrelevant bit, by their number of bits: memorization consists of these. "
+        "The estimates are unbiased, so a small one can be negative."
     )
-    figure = frame(values, "Everything else, by degree", caption, subtitle=seeds_shown(values))
-    for style, degree in zip(DEGREES, values["degree"].values.tolist(), strict=True):
-        add_band(figure, values.sel(degree=degree), f"degree {degree}", style)
-    add_seed_legend(figure, values["seed"])
-    mark_phases(figure, result)
-    return figure
+    degrees = zip(values["degree"].values.tolist(), DEGREES, strict=True)
+    lines = [(values.sel(degree=degree), f"degree {degree}", style) for degree, style in degrees]
+    return curves_over_epochs(result, values, "Everything else, by degree", caption, lines)
 
 
 def group_parities(result: xr.Dataset) -> go.Figure:
@@ -107,27 +92,21 @@ def group_parities(result: xr.Dataset) -> go.Figure:
         The dataset of `circuits.analyze(run, "walsh")`.
     """
     values = result["group_parity"]
-    network = result["coefficient"].isel(subset=-1)
     caption = (
         "Walsh coefficient at the parity of the neurons in each group alone; the generalizing and the complementary "
         "group add up to the network."
     )
-    figure = frame(values, "Parity, by group of neurons", caption, subtitle=seeds_shown(values))
-    add_band(figure, network, "network", ALONE)
-    for index, group in enumerate(values["group"].values.tolist()):
-        add_band(figure, values.sel(group=group), group, style_of(group, index))
-    add_seed_legend(figure, values["seed"])
-    mark_phases(figure, result)
-    return figure
+    lines = [(result["coefficient"].isel(subset=-1), "network", ALONE), *lines_by(values, "group")]
+    return curves_over_epochs(result, values, "Parity, by group of neurons", caption, lines)
 
 
 def neuron_parities(result: xr.Dataset) -> go.Figure:
-    """Coefficient at the parity of what each neuron of the generalizing group adds to the output, over epochs.
+    """Coefficient at the parity of the output of each neuron in the generalizing group, over epochs.
 
     Parameters
     ----------
     result
-        The dataset of `circuits.analyze(run, "walsh")`.
+        The dataset of `circuits.analyze(run, "walsh")`. A menu chooses the seed.
     """
     values = result["neuron_coefficient"].isel(subset=-1)
     values.attrs["long_name"] = "coefficient at the parity"
@@ -136,8 +115,8 @@ def neuron_parities(result: xr.Dataset) -> go.Figure:
         "neurons of largest norm are named."
     )
     figure = frame(values, "Parity of each neuron", caption)
-    shown = values.isel(step=np.flatnonzero(values["epoch"].values > 0)) if values.sizes["step"] > 2 else values
-    x = single(shown["epoch"].values)
+    shown = drawable(values)
+    x = single(epochs(shown).values)
     mode = "lines+markers" if len(x) <= FEW else "lines"
     traces = {}
     for seed in values["seed"].values.tolist():
@@ -164,7 +143,7 @@ def neuron_parities(result: xr.Dataset) -> go.Figure:
 
 
 def weight_movement(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """How far the first layer's weights have moved at most, at relevant and at irrelevant inputs, over epochs.
+    """Largest change of the first layer's weights since checkpoint 0, at relevant and irrelevant inputs, over epochs.
 
     Parameters
     ----------
@@ -176,13 +155,9 @@ def weight_movement(result: xr.Dataset | xr.DataArray) -> go.Figure:
         "‖W_t − W_0‖∞ of the first layer (Barak et al. 2022, appendix C.3) is the larger of the two lines: the largest "
         "change of a weight at a relevant, and at an irrelevant input."
     )
-    axis = {"rangemode": "tozero"}
-    figure = frame(values, "Weight movement", caption, subtitle=seeds_shown(values), y_axis=axis)
-    for part, style in (("relevant", Style(GREEN)), ("irrelevant", Style(BLUE, "dashdot"))):
-        add_band(figure, values.sel(moved=part), f"{part} inputs", style)
-    add_seed_legend(figure, values["seed"])
-    mark_phases(figure, result)
-    return figure
+    parts = (("relevant", Style(GREEN)), ("irrelevant", Style(BLUE, "dashdot")))
+    lines = [(values.sel(moved=part), f"{part} inputs", style) for part, style in parts]
+    return curves_over_epochs(result, values, "Weight movement", caption, lines, y_axis={"rangemode": "tozero"})
 
 
 def layer_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
@@ -196,14 +171,11 @@ def layer_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
     values = variable(result, "layer_gap").dropna("step", how="all")
     caption = (
         "Population gradient of the correlation loss in the first layer: its least size at a relevant input, over all "
-        "neurons, minus its greatest at an irrelevant one. Nothing is drawn where that is not above 0: there the "
-        "gradient does not single out the relevant bits. Nothing is drawn of a collapsed network either."
+        "neurons, minus its greatest at an irrelevant one. The line has gaps where this is not above 0, so that the "
+        "gradient does not single out the relevant bits, and where the network has collapsed."
     )
-    figure = frame(values, "Fourier gap of the layer", caption, subtitle=seeds_shown(values), y_axis={"type": "log"})
-    add_band(figure, values.where(values > 0), "whole layer", ALONE)
-    add_seed_legend(figure, values["seed"])
-    mark_phases(figure, result)
-    return figure
+    lines = [(values.where(values > 0), "whole layer", ALONE)]
+    return curves_over_epochs(result, values, "Fourier gap of the layer", caption, lines, y_axis={"type": "log"})
 
 
 def neuron_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
@@ -220,16 +192,13 @@ def neuron_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
         "Fourier gap (Barak et al. 2022, Definition 1) of the population gradients of the generalizing group's "
         "neurons, without their readout: above 0 a neuron's gradient is larger at every relevant input than elsewhere."
     )
-    figure = frame(values, "Fourier gap of the neurons", caption, subtitle=seeds_shown(values))
-    for statistic, style in (("max", Style(GREEN)), ("median", Style(ORANGE, "dash")), ("min", Style(GREY, "dot"))):
-        add_band(figure, values.sel(statistic=statistic), statistic, style)
-    add_seed_legend(figure, values["seed"])
-    mark_phases(figure, result)
-    return figure
+    styles = {"max": Style(GREEN), "median": Style(ORANGE, "dash"), "min": Style(GREY, "dot")}
+    lines = [(values.sel(statistic=statistic), statistic, style) for statistic, style in styles.items()]
+    return curves_over_epochs(result, values, "Fourier gap of the neurons", caption, lines)
 
 
 def _over_frames(result: xr.Dataset, name: str) -> xr.DataArray:
-    """A variable at the few checkpoints of `frame`, along `step`."""
+    """A variable along `frame`, with `step` in place of this dimension."""
     values = result[name].rename(frame="step").drop_vars(["frame_step", "frame_epoch"], errors="ignore")
     epoch = ("step", result["frame_epoch"].values, result["epoch"].attrs)
     return values.assign_coords(step=result["frame_step"].values, epoch=epoch)

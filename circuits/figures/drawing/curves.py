@@ -1,0 +1,50 @@
+"""Curves over epochs: a line with its band for each thing drawn, an entry per seed in the legend, the phases marked."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import plotly.graph_objects as go
+import xarray as xr
+
+from circuits.figures.drawing.axes import frame
+from circuits.figures.drawing.bands import add_band, add_seed_legend, seeds_shown
+from circuits.figures.drawing.palette import Style, style_of
+from circuits.figures.drawing.phases import mark_phases
+
+
+def curves_over_epochs(
+    result: xr.Dataset | xr.DataArray,
+    values: xr.DataArray,
+    title: str,
+    caption: str,
+    lines: Iterable[tuple[xr.DataArray, str, Style]],
+    *,
+    form: str = ".3g",
+    y_title: str | None = None,
+    y_axis: dict[str, Any] | None = None,
+) -> go.Figure:
+    """A figure of several lines, each the mean over seeds with its band.
+
+    Parameters
+    ----------
+    result
+        `memorization_epoch` and `generalization_epoch` (seed), if the phases are to be marked.
+    values, title, caption, y_title, y_axis
+        As in `frame`.
+    lines
+        (step, seed) values, name and style of each.
+    form
+        Format of a value in the hover text.
+    """
+    figure = frame(values, title, caption, subtitle=seeds_shown(values), y_title=y_title, y_axis=y_axis)
+    for of_line, name, style in lines:
+        add_band(figure, of_line, name, style, form)
+    add_seed_legend(figure, values["seed"])
+    mark_phases(figure, result)
+    return figure
+
+
+def lines_by(values: xr.DataArray, dim: str) -> list[tuple[xr.DataArray, str, Style]]:
+    """A line for each entry along a dimension, in the style of its label."""
+    labels = [str(label) for label in values[dim].values.tolist()]
+    return [(values.isel({dim: index}), label, style_of(label, index)) for index, label in enumerate(labels)]
