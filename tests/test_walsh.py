@@ -337,8 +337,8 @@ def test_more_bits_than_can_be_listed_are_refused_by_name_and_left_out_otherwise
     circuits.train(make_config(task__n=14, task__k=11, seeds=[0]), path, progress=False).close()
     assert main(["analyze", str(path), "--walsh", "--quiet"]) == 2
     assert capsys.readouterr().err == (
-        f"error: {path}: the task has k = 11 relevant bits, and every one of the 2^k patterns is looked at, so k may "
-        f"be at most 10. Leave --walsh out.\n"
+        f"error: {path}: the task has k = 11 relevant bits, and all 2^k patterns are enumerated, so k may be at most "
+        f"10. Leave --walsh out.\n"
     )
     with circuits.open(path) as run:
         assert "walsh" not in circuits.analyze(run)

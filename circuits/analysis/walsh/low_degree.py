@@ -1,14 +1,15 @@
-"""The coefficients f^(T) of at most a few bits of many, estimated from a sample of inputs.
+"""Walsh coefficients f^(T) of all small subsets T, estimated from a sample of inputs.
 
 f^(T) = E f(x) χ_T(x) is a mean, so over N uniform inputs its estimate has standard error about √(E f² / N), the same
-for every T: with N = 16,384 it is 0.8 % of the root mean square of f. The largest of the 10,701 estimates with |T| <= 3
-over 40 bits is 4 standard errors even when all of the coefficients are 0.
+for every T: with N = 16,384 it is 0.8 % of the root mean square of f. Over 40 bits, the largest of the 10,701 estimates
+with |T| <= 3 is 4 standard errors even if all coefficients are 0.
 
-All of them, of many functions at once, are one product: characters (subset, example) times outputs (example, network),
-made in blocks of subsets so that memory stays bounded.
+One matrix product gives the coefficients of many functions: characters (subset, example) times outputs (example,
+network). It is computed in blocks of subsets to bound the memory.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import NamedTuple, no_type_check
 
 import numba
@@ -16,16 +17,13 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, Real
 from scipy.stats import norm
 
-from circuits.analysis.walsh.transform import small_subsets
-
-BLOCK_NUMBERS = 1 << 22  # of a block of characters: 16 MB
+BLOCK_NUMBERS = 1 << 22  # numbers in a block of characters: 16 MB
 
 
 class LowDegree(NamedTuple):
-    """Estimated coefficients of every subset of at most `degree` bits.
+    """Estimated coefficients of every subset of at most `degree` bits, smaller subsets first.
 
-    `subsets`, the smaller ones first; `coefficients` and `errors` (network, subset) float64: estimates and their
-    standard errors.
+    `coefficients` and `errors` (network, subset) float64 are the estimates and their standard errors.
     """
 
     subsets: list[tuple[int, ...]]
@@ -41,24 +39,25 @@ def low_degree_coefficients(
     Parameters
     ----------
     inputs
-        (example, input) ±1, drawn uniformly and independently; at least 2.
+        (example, input) ±1, drawn uniformly and independently; at least 2 examples.
     outputs
-        (network, example) each function's values on them.
+        (network, example) values of each function on the inputs.
     degree
-        Of the largest subsets.
+        Size of the largest subsets.
 
     Examples
     --------
-    On all inputs, each once, the coefficients are exact.
+    If every input occurs once, the coefficients are exact.
 
     >>> from circuits.constructions.patterns import patterns
     >>> x = patterns(3)
-    >>> found = low_degree_coefficients(x, (x[:, :1] * x[:, 2:]).T, degree=2)
-    >>> dict(zip(found.subsets, found.coefficients[0].tolist()))
+    >>> low_degree = low_degree_coefficients(x, (x[:, :1] * x[:, 2:]).T, degree=2)
+    >>> dict(zip(low_degree.subsets, low_degree.coefficients[0].tolist()))
     {(): 0.0, (0,): 0.0, (1,): 0.0, (2,): 0.0, (0, 1): 0.0, (0, 2): 1.0, (1, 2): 0.0}
     """
     n_examples = len(inputs)
-    subsets = small_subsets(inputs.shape[1], degree)
+    bits = range(inputs.shape[1])
+    subsets = [subset for size in range(degree + 1) for subset in combinations(bits, size)]
     values = np.ascontiguousarray(outputs.T, np.float32)  # (example, network)
     products = [block @ values for block in characters(inputs, subsets)]
     coefficients = np.concatenate(products).T.astype(np.float64) / n_examples
@@ -70,30 +69,29 @@ def low_degree_coefficients(
 def characters(
     inputs: Real[np.ndarray, "example input"], subsets: Sequence[tuple[int, ...]]
 ) -> Iterator[Float32[np.ndarray, "subset example"]]:
-    """χ_T(x) of every input, ±1, for the subsets in turn, in blocks that share their memory.
+    """χ_T(x) of every input, ±1, for the subsets in order, in blocks that share their memory.
 
     Examples
     --------
     >>> next(characters(np.array([[1, -1], [-1, -1]]), [(), (1,), (0, 1)])).tolist()
     [[1.0, 1.0], [-1.0, -1.0], [-1.0, 1.0]]
     """
-    columns = np.ascontiguousarray(inputs.T, np.float32)
-    columns = np.concatenate([columns, np.ones((1, len(inputs)), np.float32)])
+    columns = np.vstack([np.ascontiguousarray(inputs.T, np.float32), np.ones(len(inputs), np.float32)])
     length = max(map(len, subsets))
-    # Shorter subsets are filled up with a bit that is always 1.
+    # Shorter subsets are padded with the last column, which is always 1.
     members = np.array([(*subset, *[len(columns) - 1] * (length - len(subset))) for subset in subsets], np.int64)
     at_once = min(len(subsets), max(1, BLOCK_NUMBERS // max(1, len(inputs))))
     block = np.empty((at_once, len(inputs)), np.float32)
     for start in range(0, len(subsets), at_once):
-        of = members[start : start + at_once].reshape(-1, length)
-        _multiply(columns, of, block)
-        yield block[: len(of)]
+        rows = members[start : start + at_once].reshape(-1, length)
+        _multiply(columns, rows, block)
+        yield block[: len(rows)]
 
 
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _multiply(columns, members, block):
-    """Rows of `block` are products of the columns that the rows of `members` name."""
+    """Write to each row of `block` the product of the columns listed in the same row of `members`."""
     for row in range(members.shape[0]):
         block[row] = 1.0
         for place in range(members.shape[1]):
@@ -101,30 +99,28 @@ def _multiply(columns, members, block):
 
 
 def weight_by_degree(
-    found: LowDegree,
-    included: Sequence[bool] | None = None,
-    kurtosis: Float[np.ndarray, " network"] | None = None,
+    found: LowDegree, included: Sequence[bool] | None = None, kurtosis: Float[np.ndarray, " network"] | None = None
 ) -> tuple[Float[np.ndarray, "network degree"], Float[np.ndarray, "network degree"]]:
     """Sum of squared coefficients of each degree, without bias, and its standard error.
 
-    The square of an estimate is too large by the square of its standard error on average, which is taken off; the sum
-    can therefore be negative. Its own standard error takes the estimates as independent and normal, unless the kurtosis
-    of the function is given: a function that is seldom large makes all of its estimates large together.
+    On average the square of an estimate is too large by the square of its standard error. This bias is subtracted, so a
+    sum can be negative. Its standard error assumes independent, normal estimates unless `kurtosis` is given: if a
+    function is large on few inputs only, all its estimates are large together.
 
     Parameters
     ----------
     found
         Estimated coefficients.
     included
-        (subset,) which of them to sum; by default all.
+        (subset,) mask of the coefficients to sum; by default all.
     kurtosis
-        (network,) E f⁴ / (E f²)². The variance of Σ ĉ² is to first order that of 2 f g over the draws, g the part of f
-        summed; E f² g² is taken as `kurtosis` times E f² E g².
+        (network,) E f⁴ / (E f²)². To first order, the variance of Σ ĉ² is the variance of 2 f g over the draws, with g
+        the summed part of f; E f² g² is approximated by `kurtosis` times E f² E g².
 
     Examples
     --------
-    >>> found = LowDegree([(), (0,), (1,)], np.array([[2.0, 0.5, 0.1]]), np.array([[0.0, 0.1, 0.1]]))
-    >>> weight_by_degree(found)[0].round(3)
+    >>> low_degree = LowDegree([(), (0,), (1,)], np.array([[2.0, 0.5, 0.1]]), np.array([[0.0, 0.1, 0.1]]))
+    >>> weight_by_degree(low_degree)[0].round(3)
     array([[4.  , 0.24]])
     """
     degrees: Int[np.ndarray, " subset"] = np.array([len(subset) for subset in found.subsets])
@@ -138,7 +134,7 @@ def weight_by_degree(
 
 
 def largest_by_chance(n_coefficients: int) -> float:
-    """How many standard errors the largest of so many coefficients reaches when all are 0, in half of all samples.
+    """Median over samples of the largest of `n_coefficients` estimates, in standard errors, if all coefficients are 0.
 
     Examples
     --------

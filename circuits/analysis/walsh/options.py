@@ -8,10 +8,10 @@ from circuits.analysis.networks.options import PruningOptions
 
 
 class WalshOptions(PruningOptions):
-    """On which inputs outputs are averaged."""
+    """The inputs over which outputs are averaged."""
 
     walsh_samples: Annotated[int, Field(ge=16, le=1 << 20)] = 1024
-    """Inputs drawn for each network (walsh); sixteen times as many where single coefficients are estimated."""
+    """Inputs drawn for each network (walsh); 16 times as many for estimates of single coefficients."""
     walsh_exact_bits: Annotated[int, Field(ge=0, le=20)] = 12
-    """Up to so many input bits all 2^n inputs are taken instead (walsh), up to 14 where single
-    coefficients of many networks are estimated; at 20 a network takes about a second."""
+    """Enumerate all 2^n inputs if n is at most this; otherwise sample (walsh). Single coefficients of many networks are
+    enumerated up to n = 14 at most. With n = 20 a network takes about a second."""

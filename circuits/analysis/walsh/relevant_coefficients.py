@@ -1,9 +1,9 @@
-"""Walsh coefficients of relu neurons, and of their sum, on the subsets of the relevant bits, the others averaged out.
+"""Walsh coefficients of relu neurons on the subsets of the relevant bits, averaged over the other bits.
 
-For T within S, f^(T) = E f(x) χ_T(x) needs only the mean of f over the other bits on each of the 2^k patterns of S,
-which `bounded_averages` gives: exactly up to float rounding with at most 24 other weights that are not 0, with equal
-ones, or where they cannot move a neuron over its kink; otherwise with a bound of at most about 4e-6 of ‖(w, b)‖. A
-coefficient is a mean of these with signs, so its error is at most the mean of their bounds.
+For T within S, f^(T) = E f(x) χ_T(x) needs only the mean of f over the other bits on each of the 2^k patterns of S.
+`bounded_averages` computes these means. They are exact up to float rounding if at most 24 of the other weights are not
+0, if these are equal, or if they cannot move the neuron over its kink. Otherwise their error has a bound of at most
+about 4e-6 of ‖(w, b)‖. A coefficient is a signed mean of these means, so its error is at most the mean of their bounds.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def relevant_coefficients(
     u: Float[np.ndarray, " neuron"],
     support: Sequence[int],
 ) -> Float[np.ndarray, "neuron subset"]:
-    """Coefficients of what each neuron adds to the output, u_j relu(w_j·x + b_j); their sum is the network's.
+    """Walsh coefficients of each neuron's term u_j relu(w_j·x + b_j) of the output; their sum is the network's.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def relevant_coefficients(
 
     Returns
     -------
-    (neuron, 2^k) float64, subsets in the order of `walsh_coefficients`, bits in that of `support`.
+    (neuron, 2^k) float64, subsets in the order of `walsh_coefficients`, bits in the order of `support`.
 
     Examples
     --------

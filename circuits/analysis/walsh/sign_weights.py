@@ -1,16 +1,16 @@
-"""Shares of the variance of a prediction, sign f, with intervals that also hold where no failure was drawn.
+"""Shares of the variance of a prediction, sign f, with intervals that also hold if the sample has no failure.
 
-Four numbers of a sample are counts of independent draws, so each has an interval after Clopper and Pearson:
+Four numbers of a sample count independent draws, so each has a Clopper-Pearson interval:
 
-- right and wrong predictions: the coefficient at the parity is P(right) - P(wrong), at least 2 P(right) - 1 and at most
-  1 - 2 P(wrong), with equality where no output is 0;
-- positive ones, for the mean, whose square the variance lacks;
-- outputs that are not 0, for the mean square: where none of the sample is 0, it counts as 1;
-- pairs of inputs with the same pattern whose predictions differ, each input in one pair: Var(g | z) = E (g - g')²/2, so
-  the weight on the rest is twice that share.
+- right and wrong predictions. The coefficient at the parity is P(right) - P(wrong), at least 2 P(right) - 1 and at most
+  1 - 2 P(wrong), with equality if no output is 0;
+- positive predictions, for the mean; the variance is the mean square minus the squared mean;
+- outputs that are not 0, for the mean square, which is taken as 1 if no output in the sample is 0;
+- pairs of inputs with the same pattern and different predictions, each input in one pair. Var(g | z) = E (g - g')²/2,
+  so the weight on the rest is twice the share of such pairs.
 
-The coefficient at the parity alone has an interval of 95 %. The intervals of the shares put all four together, each at
-98.75 % (Bonferroni), so they are wider than need be.
+The interval of the coefficient at the parity has a level of 95 %. The intervals of the shares combine all four counts,
+each at 98.75 % (Bonferroni), so they are wider than necessary.
 """
 
 from typing import NamedTuple
@@ -22,14 +22,13 @@ from circuits.constructions.certifying.binomial import share_intervals
 from circuits.constructions.patterns import parities
 
 COUNTS = ("right", "wrong", "positive", "negative", "zero", "all", "opposite", "different", "pairs")
-LEVEL, LEVEL_OF_FOUR = 0.95, 1 - 0.05 / 4
 
 
 class SignWeights(NamedTuple):
-    """Coefficient at the parity and shares of the variance of a prediction, with their 95 % intervals.
+    """Coefficient at the parity, and 95 % intervals of it and of the shares of the variance of a prediction.
 
-    `parity` and its ends (network); `share_low` and `share_high` (part, network), in the order of `PARTS`. NaN where a
-    network has diverged.
+    `parity` and its ends are (network); `share_low` and `share_high` (part, network), in the order of `PARTS`. A
+    diverged network has NaN.
     """
 
     parity: Float[np.ndarray, "*network"]
@@ -40,7 +39,7 @@ class SignWeights(NamedTuple):
 
 
 def sign_counts(values: Real[np.ndarray, "pattern draw"]) -> Float[np.ndarray, " count"]:
-    """The counts `COUNTS` of one network's outputs on inputs as `draws_by_pattern` gives them; NaN where one is NaN.
+    """The counts `COUNTS` of one network's outputs on the inputs of `draws_by_pattern`; NaN if any output is NaN.
 
     Examples
     --------
@@ -60,29 +59,29 @@ def sign_counts(values: Real[np.ndarray, "pattern draw"]) -> Float[np.ndarray, "
 
 
 def sign_weights(counts: Float[np.ndarray, "*network count"]) -> SignWeights:
-    """Intervals from the counts of each network's sample.
+    """Coefficients and intervals from the counts of each network's sample.
 
     Examples
     --------
-    A thousand right predictions, five hundred of each sign: the parity's coefficient may be .993 still.
+    With a thousand right predictions, five hundred of each sign, the coefficient at the parity may still be 0.993.
 
-    >>> found = sign_weights(np.array([1000.0, 0, 500, 500, 0, 1000, 0, 0, 500]))
-    >>> round(float(found.parity_low), 4), float(found.parity_high)
+    >>> weights = sign_weights(np.array([1000.0, 0, 500, 500, 0, 1000, 0, 0, 500]))
+    >>> round(float(weights.parity_low), 4), float(weights.parity_high)
     (0.9926, 1.0)
-    >>> found.share_low.round(2).tolist(), found.share_high.round(2).tolist()
+    >>> weights.share_low.round(2).tolist(), weights.share_high.round(2).tolist()
     ([0.98, 0.0, 0.0], [1.0, 0.02, 0.02])
     """
     defined = ~np.isnan(counts).any(axis=-1)
-    of = {name: np.where(defined, counts[..., i], 0).astype(np.int64) for i, name in enumerate(COUNTS)}
+    counted = {name: np.where(defined, counts[..., i], 0).astype(np.int64) for i, name in enumerate(COUNTS)}
 
     def interval(name: str, level: float, among: str = "all") -> np.ndarray:
-        return share_intervals(of[name], of[among], level)
+        return share_intervals(counted[name], counted[among], level)
 
-    parity_low, parity_high = _difference(of["right"], of["wrong"], of["all"], LEVEL)
-    level = LEVEL_OF_FOUR
-    ends = _squares(*_difference(of["right"], of["wrong"], of["all"], level))
-    mean = _squares(*_difference(of["positive"], of["negative"], of["all"], level))
-    square = 1 - np.where(of["zero"] > 0, interval("zero", level)[::-1], 0.0)
+    parity_low, parity_high = _difference(counted["right"], counted["wrong"], counted["all"], 0.95)
+    level = 1 - 0.05 / 4  # of each of the four
+    ends = _squares(*_difference(counted["right"], counted["wrong"], counted["all"], level))
+    mean = _squares(*_difference(counted["positive"], counted["negative"], counted["all"], level))
+    square = 1 - np.where(counted["zero"] > 0, interval("zero", level)[::-1], 0.0)
     rest = 2 * np.stack([interval("opposite", level, "pairs")[0], interval("different", level, "pairs")[1]])
     rest = np.minimum(rest, 1.0)  # a sign varies by 1 at most
     variance = np.stack([np.maximum(square[0] - mean[1], 0.0), square[1] - mean[0]])
@@ -95,8 +94,8 @@ def sign_weights(counts: Float[np.ndarray, "*network count"]) -> SignWeights:
         low[1] = 1 - (ends[1] + rest[1]) / variance[0]
         high[1] = 1 - (ends[0] + rest[0]) / variance[1]
     low, high = np.clip(np.nan_to_num(low, neginf=0.0), 0, 1), np.clip(np.nan_to_num(high, nan=1.0), 0, 1)
-    total = np.maximum(of["all"], 1)
-    weights = SignWeights((of["right"] - of["wrong"]) / total, parity_low, parity_high, low, high)
+    total = np.maximum(counted["all"], 1)
+    weights = SignWeights((counted["right"] - counted["wrong"]) / total, parity_low, parity_high, low, high)
     return SignWeights(*(np.where(defined, part, np.nan) for part in weights))
 
 
@@ -106,7 +105,7 @@ def _difference(
     total: Int[np.ndarray, "*network"],
     level: float,
 ) -> tuple[Float[np.ndarray, "*network"], Float[np.ndarray, "*network"]]:
-    """Interval of P(more) - P(fewer): from the low ends of the two, which need not add up to 1."""
+    """Interval of P(more) - P(fewer), from the low ends of both; they need not add up to 1."""
     low, high = (np.asarray(2 * share_intervals(counts, total, level)[0] - 1) for counts in (more, fewer))
     return low, np.asarray(-high)
 
@@ -114,6 +113,6 @@ def _difference(
 def _squares(
     low: Float[np.ndarray, "*network"], high: Float[np.ndarray, "*network"]
 ) -> Float[np.ndarray, " end *network"]:
-    """Least and greatest square of what lies between low and high."""
+    """Least and greatest square of a number between low and high."""
     least = np.where((low <= 0) & (high >= 0), 0.0, np.minimum(low**2, high**2))
     return np.stack([least, np.maximum(low**2, high**2)])

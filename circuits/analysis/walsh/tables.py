@@ -11,19 +11,14 @@ AT_PHASES = {"memorized": "memorization", "generalized": "generalization"}  # ro
 
 
 def walsh_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Where the weight lies at memorization, generalization and the end; then the progress measures."""
+    """Shares of the weight at memorization, generalization and the end; then the progress measures."""
     shares = new_table("at", "seed", "epoch", "parity", "subsets", "rest", "prediction's\nparity")
-    progress = new_table(
-        "at", "seed", "layer\ngap", "least\ngap", "median\ngap", "moved,\nrelevant", "moved,\nirrelevant"
-    )
+    gap_columns = ("layer\ngap", "least\ngap", "median\ngap")
+    progress = new_table("at", "seed", *gap_columns, "moved,\nrelevant", "moved,\nirrelevant")
     epochs = dataset["epoch"].values.tolist()
-    last = dict.fromkeys(dataset["seed"].values.tolist(), epochs[-1])
-    moments = [
-        (name, {seed: float(phases[f"{phase}_epoch"].sel(seed=seed)) for seed in last})
-        for name, phase in AT_PHASES.items()
-    ]
-    for label, epoch_of in [*moments, ("last", last)]:
-        for place, (seed, epoch) in enumerate(epoch_of.items()):
+    for label, phase in [*AT_PHASES.items(), ("last", "")]:
+        for place, seed in enumerate(dataset["seed"].values.tolist()):
+            epoch = float(phases[f"{phase}_epoch"].sel(seed=seed)) if phase else epochs[-1]
             name = label if place == 0 else ""
             if epoch not in epochs:
                 shares.add_row(name, str(seed), *["–"] * 5)
@@ -33,10 +28,9 @@ def walsh_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
             parity, *parts = (number(value, ".3g") for value in at["share"])
             low, high = (at[f"share_{end}"].sel(part="parity") for end in ("low", "high"))
             parity += interval(low, high, ".3g")
-            predicted = number(at["sign_parity"], ".3f") + interval(
-                at["sign_parity_low"], at["sign_parity_high"], ".3f"
-            )
-            when = epoch_in_words(phases.sel(seed=seed), AT_PHASES[label]) if label in AT_PHASES else f"{epoch:g}"
+            predicted = number(at["sign_parity"], ".3f")
+            predicted += interval(at["sign_parity_low"], at["sign_parity_high"], ".3f")
+            when = epoch_in_words(phases.sel(seed=seed), phase) if phase else f"{epoch:g}"
             shares.add_row(name, str(seed), when, parity, *parts, predicted)
             gaps = [at["layer_gap"], *at["fourier_gap"][:2]] if "fourier_gap" in at else [math.nan] * 3
             moved = (number(at["movement"].sel(moved=part), ".3g") for part in ("relevant", "irrelevant"))
@@ -47,12 +41,9 @@ def walsh_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
     title = "Share of the output's variance on the parity, its subsets, everything else"
     if not dataset.attrs["exact"]:
         title += f"\n(95 % intervals, of {dataset.attrs['examples']:,} random inputs)"
-    return [
-        (title, shares),
-        (
-            "Fourier gap of the population gradient, of the layer and of the\n"
-            "generalizing neurons; largest change of a weight in the first layer\n"
-            "(–: not taken at that checkpoint, or the network has collapsed)",
-            progress,
-        ),
-    ]
+    gap_title = (
+        "Fourier gap of the population gradient, of the layer and of the\n"
+        "generalizing neurons; largest change of a weight in the first layer\n"
+        "(–: not taken at that checkpoint, or the network has collapsed)"
+    )
+    return [(title, shares), (gap_title, progress)]

@@ -4,19 +4,20 @@ Every f : {-1, 1}^k -> R is f(x) = Σ_T f^(T) χ_T(x) with χ_T(x) = Π_{i∈T} 
 χ_T are orthonormal, so E f² = Σ_T f^(T)² (Parseval); parity of the bits S has a single coefficient, 1 at S. O'Donnell
 2014, "Analysis of Boolean functions", chapter 1.
 
-Values are in the order of `patterns(k)`; the coefficient of T is at the number whose binary digits mark its members,
-the first bit first, so that the empty set is at 0 and all bits at 2^k - 1. The transform replaces, one bit after the
-other, two values by their mean and half their difference: k 2^k steps.
+Values are in the order of `patterns(k)`. The index of a coefficient, in binary, marks the members of T, the first bit
+first: the empty set is at 0 and all bits at 2^k - 1. For one bit after the other, the transform replaces each pair of
+values by their mean and half their difference: k 2^k steps.
 """
 
-from itertools import combinations
+from collections.abc import Sequence
+from itertools import compress
 
 import numpy as np
 from jaxtyping import Bool, Float, Real
 
 
 def walsh_coefficients(values: Real[np.ndarray, "*any pattern"]) -> Float[np.ndarray, "*any subset"]:
-    """Coefficients f^(T) of tables of values, float64.
+    """Walsh coefficients f^(T) of tables of values, float64.
 
     Parameters
     ----------
@@ -25,12 +26,12 @@ def walsh_coefficients(values: Real[np.ndarray, "*any pattern"]) -> Float[np.nda
 
     Returns
     -------
-    (…, 2^k) f^(T), the members of T being the digits 1 of its place.
+    (…, 2^k) f^(T); the digits 1 of an index, in binary, mark the members of T.
 
     Raises
     ------
     ValueError
-        The number of values is no power of 2.
+        The number of values is not a power of 2.
 
     Examples
     --------
@@ -42,15 +43,14 @@ def walsh_coefficients(values: Real[np.ndarray, "*any pattern"]) -> Float[np.nda
 
 
 def walsh_values(coefficients: Real[np.ndarray, "*any subset"]) -> Float[np.ndarray, "*any pattern"]:
-    """The table of values with these coefficients, float64: the inverse of `walsh_coefficients`.
+    """Values of the function with these coefficients, float64: the inverse of `walsh_coefficients`.
 
     Examples
     --------
     >>> walsh_values(np.array([0.0, 0.0, 0.0, 1.0]))
     array([ 1., -1., -1.,  1.])
     """
-    transformed = _transformed(coefficients, 1.0)
-    return transformed
+    return _transformed(coefficients, 1.0)
 
 
 def _transformed(values: Real[np.ndarray, "*any place"], factor: float) -> Float[np.ndarray, "*any place"]:
@@ -61,23 +61,23 @@ def _transformed(values: Real[np.ndarray, "*any place"], factor: float) -> Float
     result = np.array(values, np.float64, order="C")
     spare = np.empty(result.size // 2)
     for bit in range(n_bits):
-        pairs = result.reshape(-1, 2, 2 ** (n_bits - 1 - bit))  # low: the bit is -1, high: it is 1
+        pairs = result.reshape(-1, 2, 2 ** (n_bits - 1 - bit))  # low: the bit is -1, high: 1
         low, high = pairs[:, 0], pairs[:, 1]
-        kept = spare.reshape(low.shape)
+        difference = spare.reshape(low.shape)
         if factor == 1.0:
-            np.subtract(low, high, out=kept)
+            np.subtract(low, high, out=difference)
             high += low
-            low[...] = kept
+            low[...] = difference
         else:
-            np.subtract(high, low, out=kept)
+            np.subtract(high, low, out=difference)
             low += high
             low *= factor
-            np.multiply(kept, factor, out=high)
+            np.multiply(difference, factor, out=high)
     return result
 
 
 def membership(k: int) -> Bool[np.ndarray, "subset bit"]:
-    """Which of k bits are in each subset, in the order of `walsh_coefficients`.
+    """Mask of the members of every subset of k bits, in the order of `walsh_coefficients`.
 
     Examples
     --------
@@ -87,8 +87,19 @@ def membership(k: int) -> Bool[np.ndarray, "subset bit"]:
     return (np.arange(2**k)[:, None] >> np.arange(k)[::-1] & 1).astype(bool)
 
 
+def all_subsets(bits: Sequence[int]) -> list[tuple[int, ...]]:
+    """All subsets of some input bits, in the order of `walsh_coefficients`.
+
+    Examples
+    --------
+    >>> all_subsets((0, 7))
+    [(), (7,), (0,), (0, 7)]
+    """
+    return [tuple(compress(bits, row)) for row in membership(len(bits)).tolist()]
+
+
 def subset_name(bits: tuple[int, ...]) -> str:
-    """A subset of the input bits as a label.
+    """Label of a subset of the input bits.
 
     Examples
     --------
@@ -96,25 +107,3 @@ def subset_name(bits: tuple[int, ...]) -> str:
     ('{0,12}', '{}')
     """
     return "{" + ",".join(map(str, bits)) + "}"
-
-
-def subset_names(bits: tuple[int, ...]) -> list[str]:
-    """Labels of all subsets of some input bits, in the order of `walsh_coefficients`.
-
-    Examples
-    --------
-    >>> subset_names((0, 7))
-    ['{}', '{7}', '{0}', '{0,7}']
-    """
-    return [subset_name(tuple(np.array(bits)[row].tolist())) for row in membership(len(bits))]
-
-
-def small_subsets(n: int, degree: int) -> list[tuple[int, ...]]:
-    """The subsets of n bits with at most `degree` members, the smaller ones first.
-
-    Examples
-    --------
-    >>> small_subsets(3, 2)
-    [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2)]
-    """
-    return [subset for size in range(degree + 1) for subset in combinations(range(n), size)]

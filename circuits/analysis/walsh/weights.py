@@ -1,13 +1,13 @@
-"""How much of a function on the cube lies on the parity of some bits S, on its subsets, and on everything else.
+"""Weight of a function on the cube on the parity of some bits S, on the subsets of S, and on all other subsets.
 
-With f^(T) the Walsh coefficients, the variance E f² - (E f)² is the sum of f^(T)² over all T but the empty set. Its
-parts are named by T: "parity", T = S; "subsets", its proper non-empty subsets; "rest", every T with a bit outside S.
+With f^(T) the Walsh coefficients, the variance E f² - (E f)² is the sum of f^(T)² over all T but the empty set. It has
+three parts: "parity", T = S; "subsets", the proper non-empty subsets T of S; "rest", every T with a bit outside S.
 Let m(z) be the mean of f over the other bits, for a pattern z of S. Then f^(T) = E m(z) χ_T(z) for T within S, and
 
-    Σ_{T not within S} f^(T)² = E_z Var(f | z),
+    Σ_{T not within S} f^(T)² = E_z Var(f | z).
 
-so the rest, most of 2^n coefficients, is one number that a sample gives without bias: the sample variance within each
-pattern. Shares are parts of the variance, and do not change when f is rescaled.
+So a sample estimates the rest, most of the 2^n coefficients, as one number without bias: the sample variance within
+each pattern. A share is a part divided by the variance; rescaling f does not change it.
 """
 
 from collections.abc import Sequence
@@ -21,29 +21,29 @@ from circuits.constructions.patterns import patterns
 from circuits.randomness import generator
 
 PARTS = ("parity", "subsets", "rest")
-FEWEST_DRAWS = 8  # of each pattern
-DEVIATIONS = 1.96  # either way of a 95 % interval of a normal estimate
+FEWEST_DRAWS = 8  # per pattern
+DEVIATIONS = 1.96  # half the width of a 95 % interval, in standard errors
 
 
 class Draws(NamedTuple):
-    """Inputs by pattern of the relevant bits: (pattern, draw, input) ±1; whether they are all there are."""
+    """Inputs by pattern of the relevant bits, (pattern, draw, input) ±1; `is_complete` if they are all 2^n inputs."""
 
     inputs: Int8[np.ndarray, "pattern draw input"]
     is_complete: bool
 
     @property
     def flat(self) -> Int8[np.ndarray, "example input"]:
-        """(example, input)."""
+        """All inputs, (example, input)."""
         return self.inputs.reshape(-1, self.inputs.shape[-1])
 
 
 class Weights(NamedTuple):
-    """What `cube_weights` finds of one function.
+    """Walsh weights of one function, with errors.
 
-    `coefficients` (subset) f^(T) for T within S, in the order of `walsh_coefficients`, all with the error `error`: the
-    standard error of a sample mean, or the bound of a mean that is known to within a bound; `weight` and `share` (part)
-    with their errors, a standard error plus what the bound adds; `share_low` and `share_high`, 95 % intervals of the
-    shares, in 0..1. Shares are NaN for a constant function, errors NaN where they cannot be told.
+    `coefficients` (subset) are f^(T) for T within S, in the order of `walsh_coefficients`. All have the same `error`:
+    the standard error of a sample mean, or the bound of a bounded mean. `weight` and `share` (part) have a standard
+    error plus the contribution of the bound. `share_low` and `share_high` are 95 % intervals of the shares, in 0..1.
+    Shares are NaN for a constant function; an error is NaN if the sample cannot estimate it.
     """
 
     coefficients: Float[np.ndarray, " subset"]
@@ -57,18 +57,18 @@ class Weights(NamedTuple):
 
 
 def draws_by_pattern(n: int, support: Sequence[int], n_samples: int, exact_bits: int, stream: int = 0) -> Draws:
-    """Uniform inputs, equally many with each pattern of the bits in `support`, in the order of `patterns(k)`.
+    """Uniform inputs, the same number for each pattern of the bits in `support`, in the order of `patterns(k)`.
 
     Parameters
     ----------
     n, support
-        Bits of an input, and which of them are relevant.
+        Number of input bits, and the k relevant ones.
     n_samples
-        How many, rounded down to a multiple of 2^k but at least 8 for each pattern.
+        Number of inputs, rounded down to a multiple of 2^k; at least 8 per pattern.
     exact_bits
-        Instead, all 2^n where n is at most this.
+        Enumerate all 2^n inputs if n is at most this; otherwise sample.
     stream
-        Which sample: another one has other inputs.
+        Number of the sample; different streams have different inputs.
 
     Examples
     --------
@@ -97,20 +97,20 @@ def cube_weights(
 ) -> Weights:
     """Weight of a function on the parity of S, on its subsets and on the rest.
 
-    Squares of estimates are freed of their bias, by their squared standard errors, so that a small weight can come out
-    negative. Standard errors are to first order. Where the function was the same on
-    all draws of each pattern, a sample does not say how often it differs or by how much: the error of the rest is NaN.
+    The squared standard error is subtracted from each squared estimate to remove its bias, so a small weight can be
+    negative. Standard errors are to first order. If a sampled function is constant on the draws of every pattern, the
+    sample does not show how often or by how much it varies: the error of the rest is NaN.
 
     Parameters
     ----------
     values
-        (pattern, draw) the function on inputs as `draws_by_pattern` gives them.
+        (pattern, draw) values of the function on the inputs of `draws_by_pattern`.
     is_complete
-        They are all inputs, so that nothing is estimated.
+        Whether these are all inputs; then nothing is estimated.
     means
-        (pattern) its means over the other bits, if known.
+        (pattern) means of the function over the other bits, if known.
     bound
-        Of the error of a coefficient that follows from `means`: the mean of their own bounds.
+        Bound of the error of a coefficient computed from `means`: the mean of their own bounds.
     is_constant
         Whether the function is known not to depend on the other bits.
 
@@ -127,54 +127,53 @@ def cube_weights(
     has_means = is_complete or means is not None
     variances = squares.sum(axis=1) / (n_draws if is_complete else n_draws - 1)
     coefficients = walsh_coefficients(sample_means if means is None else means)
-    square = 0.0 if has_means else float(variances.mean()) / (n_draws * n_patterns)  # of the error of a coefficient
+    square = 0.0 if has_means else float(variances.mean()) / (n_draws * n_patterns)  # squared error of a coefficient
     unbiased = coefficients**2 - square
-    of_mean = np.zeros(n_patterns) if has_means else variances / n_draws  # squared errors of the means and variances
-    within, both = 0.0, np.zeros(n_patterns)  # squared error of the rest; covariances of means and variances
+    mean_squares = np.zeros(n_patterns) if has_means else variances / n_draws  # squared errors of the means
+    rest_square, mixed = 0.0, np.zeros(n_patterns)  # squared error of the rest; covariances of means and variances
     if not (is_complete or is_constant):
         fourth = (squares**2).mean(axis=1) - variances**2 * (n_draws - 3) / (n_draws - 1)
-        within = float(np.maximum(fourth, 0.0).sum()) / n_draws / n_patterns**2 if squares.any() else np.nan
-        both = both if has_means else ((values - sample_means[:, None]) ** 3).mean(axis=1) / n_draws
+        rest_square = float(np.maximum(fourth, 0.0).sum()) / n_draws / n_patterns**2 if squares.any() else np.nan
+        mixed = mixed if has_means else ((values - sample_means[:, None]) ** 3).mean(axis=1) / n_draws
     inside = np.zeros((2, n_patterns))  # coefficients of the parity, and of its subsets
     inside[0, -1], inside[1, 1:-1] = coefficients[-1], coefficients[1:-1]
-    by_mean = 2 * walsh_values(inside) / n_patterns  # slopes of the two weights
+    slopes_by_mean = 2 * walsh_values(inside) / n_patterns  # derivatives of the two weights by the means
     covariance = np.zeros((3, 3))
-    covariance[:2, :2] = (by_mean * of_mean) @ by_mean.T
-    covariance[2, 2] = within
-    covariance[:2, 2] = covariance[2, :2] = (by_mean * both).sum(axis=1) / n_patterns
-    # Squares of estimates are too large there as well, and vary also where the coefficient is 0.
-    second = 2 * square**2 * np.array([1.0, n_patterns - 2, 0.0])
+    covariance[:2, :2] = (slopes_by_mean * mean_squares) @ slopes_by_mean.T
+    covariance[2, 2] = rest_square
+    covariance[:2, 2] = covariance[2, :2] = (slopes_by_mean * mixed).sum(axis=1) / n_patterns
+    # The squared slopes are also too large by their bias, and a square varies even if the coefficient is 0.
+    second_order = 2 * square**2 * np.array([1.0, n_patterns - 2, 0.0])
     places = np.arange(3)
-    covariance[places, places] = np.maximum(covariance[places, places] - second, second)
-    off = 2 * np.abs(coefficients) * bound + bound**2  # of the squares, where the means have a bound
-    bounds = np.array([off[-1], off[1:-1].sum(), 0.0])
+    covariance[places, places] = np.maximum(covariance[places, places] - second_order, second_order)
+    square_bounds = 2 * np.abs(coefficients) * bound + bound**2
+    bounds = np.array([square_bounds[-1], square_bounds[1:-1].sum(), 0.0])
     weight = np.array([unbiased[-1], unbiased[1:-1].sum(), variances.mean()])
     total = weight.sum()
-    nothing = np.full(3, np.nan)
-    share, share_errors, ends = nothing, nothing, (nothing, nothing)
+    share = share_errors = low = high = np.full(3, np.nan)
     if total > 0:
         share = weight / total
-        slopes = (np.eye(3) - share[:, None]) / total  # of each share by each weight
-        wider = covariance + np.diag(2 * second)  # an estimate that is small by chance has a small error by chance
+        slopes = (np.eye(3) - share[:, None]) / total  # derivative of each share by each weight
+        wider = covariance + np.diag(2 * second_order)  # an estimate small by chance has an error small by chance
         share_errors, wider_errors = (
-            np.sqrt(np.maximum(np.einsum("sp,pq,sq->s", slopes, of, slopes), 0.0)) + np.abs(slopes) @ bounds
-            for of in (covariance, wider)
+            np.sqrt(np.maximum(np.einsum("sp,pq,sq->s", slopes, matrix, slopes), 0.0)) + np.abs(slopes) @ bounds
+            for matrix in (covariance, wider)
         )
-        ends = share_ends(share, wider_errors)
+        low, high = share_ends(share, wider_errors)
     error = float(np.sqrt(square)) + bound
     if not has_means and not is_constant and not squares.any():
         error = np.nan
     errors = np.sqrt(np.diag(covariance)) + bounds
-    return Weights(coefficients, error, weight, errors, share, share_errors, *ends)
+    return Weights(coefficients, error, weight, errors, share, share_errors, low, high)
 
 
 def share_ends(
     share: Float[np.ndarray, " part"], error: Float[np.ndarray, " part"]
 ) -> tuple[Float[np.ndarray, " part"], Float[np.ndarray, " part"]]:
-    """Ends of the 95 % interval of shares with these errors; 0 and 1 where the error is NaN.
+    """Low and high ends of the 95 % intervals of shares with these errors; 0 and 1 if the error is NaN.
 
-    An estimate that is more than five errors away from 0 and from 1 has an interval that is symmetric in
-    log(share / (1 - share)), since such an estimate is skewed; any other has estimate ± 1.96 errors, cut at 0 and 1.
+    The estimate of a share is skewed. If it is more than five errors away from 0 and from 1, its interval is symmetric
+    in log(share / (1 - share)); otherwise it is the estimate ± 1.96 errors, cut at 0 and 1.
 
     Examples
     --------
@@ -194,7 +193,7 @@ def share_ends(
 
 
 def within_support(subsets: Sequence[tuple[int, ...]], support: Sequence[int]) -> Bool[np.ndarray, " subset"]:
-    """Which subsets of the input bits lie within the support.
+    """Mask of the subsets of the input bits that lie within the support.
 
     Examples
     --------
