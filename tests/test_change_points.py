@@ -296,7 +296,7 @@ def test_seeds_that_diverge_have_no_transitions_of_their_own():
 
 
 def test_no_measure_at_all_is_refused():
-    with pytest.raises(circuits.InputError, match="no measure to look at"):
+    with pytest.raises(circuits.InputError, match="no measure to fit a ramp to"):
         change_points({}, np.array([1.0]))
 
 

@@ -1,16 +1,16 @@
-"""Arity of a neuron: on how many of its inputs the network's predictions need it to depend.
+"""Arity of a neuron: the number of its inputs that the network's predictions depend on.
 
-For one neuron of f(x) = uᵀ relu(W x + b) alone, all others as they are, keep its m largest |w_i|, ties to the lower
-index, set its other weights to 0 and leave its bias; its arity is the smallest m with sign f unchanged on every support
-input. Agreement need not be monotone in m, so each is looked at from 0 on, as with active subnetworks. Arity 0: the
-neuron might as well be constant.
+The arity of one neuron of f(x) = uᵀ relu(W x + b) is the smallest m that leaves sign f unchanged on every support input
+if the neuron keeps its m largest |w_i| (ties go to the lower index) and its bias, and its other weights are set to 0.
+The other neurons are unchanged. Agreement need not be monotone in m, so every m is tried, from 0 on, as for active
+subnetworks. A neuron of arity 0 can be replaced by a constant.
 
-This is what the ArityFinder in the code released with Merrill et al. 2023 sets out to do; there the mask compares
-`argsort` indices, not ranks, so that it does not prune the smallest weights, and the search assumes monotony.
+The ArityFinder in the code released with Merrill et al. 2023 has the same aim. Its mask compares `argsort` indices, not
+ranks, so it does not prune the smallest weights, and its search assumes monotone agreement.
 
-Two exact shortcuts make it quick. Without its smaller weights a neuron changes f by at most |u| Σ |w_i| over them, so
-inputs of larger |f| need not be looked at; and those of smallest |f| are looked at first. An output that is 0 up to
-rounding counts as 0, which is a prediction of its own: so it is where the neuron was the only one to fire.
+Two exact shortcuts save time. Without its smaller weights a neuron changes f by at most |u| Σ |w_i| over them, so
+inputs of larger |f| are skipped; and inputs of smallest |f| come first. An output that is 0 up to rounding counts as 0,
+which is a prediction of its own. Such outputs occur if only this neuron fires.
 """
 
 from typing import no_type_check
@@ -19,8 +19,8 @@ import numba
 import numpy as np
 from jaxtyping import Float, Int, Real
 
-SLACK = 1 + 1e-9  # bounds are sums that round
-ROUNDING = 1e-12  # of what is added and taken away
+SLACK = 1 + 1e-9  # for the rounding of the sums that are bounds
+ROUNDING = 1e-12  # of the terms added and subtracted
 
 
 def arities(
@@ -30,7 +30,7 @@ def arities(
     inputs: Real[np.ndarray, "example input"],
     outputs: Float[np.ndarray, " example"],
 ) -> Int[np.ndarray, " neuron"]:
-    """Arity of every neuron, in 0..input; -1 for all where an output is NaN.
+    """Arity of every neuron, in 0..input; -1 for all if an output is not finite.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def arities(
     inputs
         (example, input) the support.
     outputs
-        (example,) f(x) on it, computed in float64.
+        (example,) f(x) on the support, computed in float64.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def arities(
     reach = np.abs(inputs).max(axis=0, initial=0.0)
     influence = np.abs(u) * (np.abs(W) @ reach)
     counts = np.zeros(len(W), np.int16)
-    at = np.flatnonzero(influence * SLACK >= np.abs(outputs).min(initial=np.inf))  # of the others not one bit matters
+    at = np.flatnonzero(influence * SLACK >= np.abs(outputs).min(initial=np.inf))  # all others have arity 0
     by_size = np.argsort(-np.abs(W[at]), axis=1, kind="stable")
     counts[at] = _arities(W[at], b[at], u[at], inputs, outputs[by_margin], reach, by_size)
     return counts

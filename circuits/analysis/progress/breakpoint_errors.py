@@ -1,19 +1,19 @@
-"""How much wider uneven, correlated residuals make the interval of a ramp's breakpoint.
+"""Inflation of the intervals of a ramp's breakpoints by uneven, correlated residuals.
 
-In white noise of one size the profile likelihood ratio of a breakpoint follows χ²₁. In any other noise it follows λ
-χ²₁, with λ the breakpoint's variance in that noise over its variance in white noise of the same sum of squares (the
-sandwich; White 1982). With J (point, parameter) the derivatives of the ramp, A = JᵀJ, x the row of A⁻¹ Jᵀ of a
+In white noise of constant size the profile likelihood ratio of a breakpoint follows χ²₁. In any other noise it follows
+λ χ²₁, where λ is the breakpoint's variance in that noise over its variance in white noise of the same sum of squares
+(the sandwich; White 1982). Let J (point, parameter) be the derivatives of the ramp, A = JᵀJ, x the row of A⁻¹ Jᵀ of a
 breakpoint, s the local size of the residuals e, ρ the correlation of e/s from one point to the next, R = ρ^|i−j| and
-H the projection on J,
+H the projection on J. Then
 
     V = √(Σᵢⱼ xᵢ sᵢ Rᵢⱼ sⱼ xⱼ · Σᵢ xᵢ² sᵢ² (1 + ρ)/(1 − ρ)) · (n − 4)/(n − tr HR)
     λ = V/V₀ · F/χ²,   V₀ = Σ xᵢ² Σ eᵢ²/n
 
-Under the root, the first is the variance in autoregressive noise if the breakpoint were linear in it; as it is not,
-that alone covers .84 to .98 in simulations of 95 %. The second is its limit for a long ramp, too wide for a short one
-in strongly correlated noise. The last factor of V restores what the fit takes from correlated noise, and F has as
-many degrees of freedom as there are independent residuals, less 4. The fit also lowers the correlation of its
-residuals: ρ is the one whose expectation, after the fit, is the correlation that is measured.
+The first factor under the root is the variance in autoregressive noise if the breakpoint were linear in it. It is not
+linear: this factor alone covers .84 to .98 in simulations of 95 %. The second is its limit for a long ramp, which is
+too wide for a short ramp in strongly correlated noise. The last factor of V restores the part of correlated noise that
+the fit removes. F has as many degrees of freedom as there are independent residuals, less 4. The fit also lowers the
+correlation of its residuals: ρ is the correlation whose expectation after the fit equals the measured one.
 """
 
 import math
@@ -25,14 +25,12 @@ from jaxtyping import Float
 from scipy.special import chdtri, fdtri
 
 N_PARAMETERS = 4  # of a ramp: two levels, two breakpoints
-WINDOW = 0.1  # the local size of a residual is that of so large a share of the points to either side
-LEAST_WINDOW = 5  # but of no fewer points
-LEAST_FREEDOM = 6  # of F; with fewer, its quantile would double what (1 + ρ)/(1 − ρ) overstates already
+WINDOW = 0.1  # share of the points on either side that give the local size of a residual
+LEAST_WINDOW = 5  # points on either side
+LEAST_FREEDOM = 6  # degrees of freedom of F; fewer would double the overstatement by (1 + ρ)/(1 − ρ)
 LARGEST_RHO = 0.99
-LEAST_SIZE = (
-    0.25  # of the root mean square of all; smaller residuals, after test accuracy has come to 1, have no weight
-)
-LEAST_UNEXPLAINED = 0.1  # of 1 minus the leverage
+LEAST_SIZE = 0.25  # of the root mean square; limits the weight of tiny residuals, as of a test accuracy at 1
+LEAST_UNEXPLAINED = 0.1  # least value of 1 minus the leverage
 PLACES = np.array([[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.0, 1.0]])  # onset, middle, end
 
 
@@ -44,22 +42,22 @@ def breakpoint_inflation(
     rise: float,
     coverage: float = 0.95,
 ) -> Float[np.ndarray, " place"]:
-    """λ of onset, middle and end: the factor on χ²₁ in the profile likelihood of each.
+    """λ of onset, middle and end: the factor on χ²₁ in each profile likelihood.
 
     Parameters
     ----------
     t
         (point,) strictly ascending.
     residuals
-        (point,) about the ramp.
+        (point,) the curve minus the ramp.
     onset, end, rise
         The ramp's breakpoints, onset < end, and the difference of its levels, not 0.
     coverage
-        Of the interval, in 0..1.
+        Level of the interval, in 0..1.
 
     Returns
     -------
-    (3,) positive; 1 for white noise of one size on many points, and for a perfect fit.
+    (3,) positive; 1 for white noise of constant size on many points, and for a perfect fit.
 
     References
     ----------
@@ -79,20 +77,20 @@ def breakpoint_inflation(
     if square == 0:
         return np.ones(len(PLACES))
     slopes = ramp_slopes(t, onset, end, rise)
-    size = np.sqrt((slopes**2).sum(axis=0))  # of each column, so that units do not matter
+    size = np.sqrt((slopes**2).sum(axis=0))  # of each column; removes the units
     scaled = slopes / np.where(size > 0, size, 1)
     basis, values, rotation = np.linalg.svd(scaled, full_matrices=False)
-    known = values > 1e-6 * values[0]  # a level of which the breakpoint's point is the only one is not
-    basis, inverse = basis[:, known], rotation[known].T / values[known]  # A⁻¹ = inverse inverseᵀ
+    determined = values > 1e-6 * values[0]  # excludes a level that has no point but the breakpoint
+    basis, inverse = basis[:, determined], rotation[determined].T / values[determined]  # A⁻¹ = inverse inverseᵀ
     leverage = np.minimum((basis**2).sum(axis=1), 1 - LEAST_UNEXPLAINED)
     sizes = local_sizes(residuals / np.sqrt(1 - leverage))
     rho = unbiased_autocorrelation(residuals / np.maximum(sizes, LEAST_SIZE * math.sqrt(square / n)), basis)
     independent = effective_number(n, rho)
-    taken = n - _projected(basis, rho)[0]
+    remaining = n - _projected(basis, rho)[0]
     along = PLACES @ (inverse / np.where(size > 0, size, 1)[:, None])  # (place, basis)
     influence = (along @ basis.T) * sizes  # (place, point)
     linear, longest = _correlated_square(influence, rho), (influence**2).sum(axis=1) * n / independent
-    uneven = np.sqrt(linear * longest) * (n - N_PARAMETERS) / taken
+    uneven = np.sqrt(linear * longest) * (n - N_PARAMETERS) / remaining
     even = (along**2).sum(axis=1) * square / n
     quantile = fdtri(1, max(independent - N_PARAMETERS, LEAST_FREEDOM), coverage) / chdtri(1, 1 - coverage)
     return np.where(even > 0, uneven / np.where(even > 0, even, 1), n / independent) * quantile
@@ -116,7 +114,7 @@ def ramp_slopes(
 
 
 def local_sizes(residuals: Float[np.ndarray, " point"]) -> Float[np.ndarray, " point"]:
-    """Root mean square of the residuals around each point, over a tenth of all points to either side, at least 5.
+    """Root mean square of the residuals around each point, over a tenth of all points on either side, at least 5.
 
     Examples
     --------
@@ -133,7 +131,7 @@ def local_sizes(residuals: Float[np.ndarray, " point"]) -> Float[np.ndarray, " p
 
 
 def effective_number(n: int, rho: float) -> float:
-    """How many independent residuals n of correlation ρ from one to the next count for: n (1 − ρ)/(1 + ρ), in 2..n.
+    """Effective number of independent residuals, n (1 − ρ)/(1 + ρ) in 2..n, with ρ the correlation of successive ones.
 
     Examples
     --------
@@ -158,14 +156,14 @@ def autocorrelation(residuals: Float[np.ndarray, " point"]) -> float:
 def unbiased_autocorrelation(
     residuals: Float[np.ndarray, " point"], basis: Float[np.ndarray, "point parameter"]
 ) -> float:
-    """The ρ, in 0..0.99, of noise whose residuals about a fit have this autocorrelation in expectation.
+    """Correlation ρ, in 0..0.99, of noise whose residuals about a fit are expected to have this autocorrelation.
 
     Parameters
     ----------
     residuals
-        (point,) about a linear fit.
+        (point,) residuals about a linear fit.
     basis
-        (point, parameter) orthonormal columns: what the fit can take up.
+        (point, parameter) orthonormal basis of the fit.
 
     Examples
     --------
@@ -212,7 +210,7 @@ def _correlated_square(x, rho):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _projected(basis, rho):
-    """What a fit takes from E Σ uᵢ² and E Σ uᵢ uᵢ₊₁ of AR(1) noise of size 1: tr HR and tr D(HR + RH − HRH)."""
+    """Parts of E Σ uᵢ² and E Σ uᵢ uᵢ₊₁ of AR(1) noise of size 1 that a fit removes: tr HR and tr D(HR + RH − HRH)."""
     n, p = basis.shape
     filtered = np.zeros((n, p))  # R basis
     for a in range(p):

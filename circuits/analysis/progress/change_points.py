@@ -1,12 +1,12 @@
-"""Change points: for each measure and seed a ramp along log epoch, its onset, midpoint and end, its lag, its rank.
+"""Change points: a ramp along log epoch for each measure and seed, with its onset, midpoint, end, lag and rank.
 
-The ramp (`ramp`) is fitted from the memorization checkpoint on, since before it everything changes; of a seed that
-never memorized, from the first update. Its breakpoints are called onset and end, the place halfway between them,
-along the log axis, midpoint. An onset whose interval touches the first point may lie before it: it is *censored*, with
-the interval (−∞, high]. Then its upper bound (≤) is `onset_high`; `onset` keeps the estimate, which is no bound. An end
-whose interval touches the last point has the lower bound (≥) `end_low` in the same way, and a midpoint is bounded by
-the finite end of its interval. A lag is the onset, or midpoint, minus that of test accuracy, negative for what changes
-before it (`lags`). Measures are ranked by their intervals alone (`earliest`).
+The ramp (`ramp`) is fitted from the memorization checkpoint on, because all measures change before it; for a seed that
+never memorized, from the first update on. Its breakpoints are the onset and the end, and the midpoint is halfway
+between them on the log axis. If the interval of the onset touches the first point, the onset may lie before it. It is
+*censored*, with the interval (−∞, high]: its upper bound (≤) is `onset_high`, and the estimate `onset` is not a bound.
+In the same way, an end whose interval touches the last point has the lower bound (≥) `end_low`, and a midpoint is
+bounded by the finite end of its interval. A lag is the onset, or midpoint, minus that of test accuracy; it is negative
+for a measure that changes first (`lags`). Measures are ranked by their intervals alone (`earliest`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,11 @@ from jaxtyping import Bool, Float
 
 from circuits.analysis.progress.earliest import agreement, earliest_measures, ranks
 from circuits.analysis.progress.lags import lags
-from circuits.analysis.progress.windows import ACCURACY, ChangingRamp, Curves
+from circuits.analysis.progress.ramp import Ramp
+from circuits.analysis.progress.windows import ACCURACY, Curves
 from circuits.errors import InputError
 
-MOST_LABELS = 16  # a further dimension of at most so many entries is taken apart, one measure each
+MOST_LABELS = 16  # most entries of a further dimension that are split into one measure each
 REFERENCE = "test_accuracy"
 VARIABLES = {
     "onset": "estimated epoch at which it begins to change; where onset_censored, the upper bound is onset_high",
@@ -63,41 +64,41 @@ def change_points(
     log_scale: bool | None = None,
     choices: Sequence[Choice] = (),
 ) -> xr.Dataset:
-    """When each measure changes in each seed, how long before or after the reference, and which is the earliest.
+    """Onset, midpoint, end, lag and rank of each measure in each seed, and the earliest measure.
 
     Parameters
     ----------
     measures
-        By name, each (step, seed) with a coordinate `epoch` along the steps, the same for all.
+        Measures by name, each (step, seed) with a coordinate `epoch` along the steps, the same for all.
     start
-        (seed,) epoch from which on to look; NaN: from the first after 0.
+        (seed,) epoch at which the window begins; NaN: the first epoch after 0.
     reference
-        The measure against which lags are taken. An accuracy that falls has none.
+        The measure from which lags are counted. If it is an accuracy that falls, there are no lags.
     generalized
-        (seed,) of which seeds the reference counts; the others have no lags. None: of all.
+        (seed,) mask of the seeds that have lags; None: all.
     log_scale
-        Whether to take logarithms, of all but accuracies and shares; what is not positive is then left out. None: of
-        what `spans_decades`.
+        Whether to take logarithms of all measures except accuracies and shares; values that are not positive are then
+        dropped. None: of measures that `spans_decades`.
     choices
-        Other starts and scales: in what share of them the same measure is the earliest is reported.
+        Further analysis choices, each a start and a `log_scale`, to which the earliest measure is compared.
 
     Returns
     -------
-    Each of `VARIABLES` and `FLAGS`, (measure, seed), NaN where the measure does not change; `share` (measure, step,
-    seed), the share of the way from its level before to its level after, NaN before `start`; `log_scale` (measure)
-    whether its logarithm was taken, which is then what before and after are levels of.
+    Each of `VARIABLES` and `FLAGS`, (measure, seed), NaN if the measure does not change; `share` (measure, step, seed),
+    the share of the way from the level before to the level after, NaN before `start`; `log_scale` (measure), whether
+    the logarithm was taken. If so, `before` and `after` are levels of the logarithm.
 
     `earliest` (seed) is the measure whose interval of the onset lies before those of all other measures that change, if
-    its ramp explains at least 0.9, or ""; `earliest_choices`, `earliest_seeds` (seed) are the shares of the choices and
-    of the seeds in which it is the earliest, NaN where there is none.
+    its ramp explains at least 0.9 of the variance, otherwise "". `earliest_choices` and `earliest_seeds` (seed) are the
+    shares of the choices and of the seeds in which it is the earliest, NaN if there is none.
 
     Raises
     ------
     InputError
-        There is no measure.
+        `measures` is empty.
     """
     if not measures:
-        raise InputError("There is no measure to look at: pass variables (step, seed).")
+        raise InputError("There is no measure to fit a ramp to. Pass variables (step, seed).")
     curves = Curves(measures)
     names, epochs = curves.names, curves.epochs
     logs = curves.logs(start, log_scale)
@@ -111,28 +112,26 @@ def change_points(
         ramp = curves.ramp(row, column, begin, logged)
         if ramp is None:
             continue
-        flags["onset_censored"][row, column], flags["end_censored"][row, column] = ramp.censored
+        flags["onset_censored"][row, column] = np.isinf(ramp.onset[1])
+        flags["end_censored"][row, column] = np.isinf(ramp.end[2])
         for key, value in _described(ramp, epochs).items():
             arrays[key][row, column] = value
         share[row, window, column] = (curve - ramp.before) / (ramp.after - ramp.before)
     if reference in names:
         place = names.index(reference)
-        counts = arrays["direction"][place] > 0 if reference.endswith(ACCURACY) else np.ones(shape[1], bool)
+        counts = (arrays["direction"][place] > 0) | (not reference.endswith(ACCURACY))
         arrays |= lags(arrays, place, counts if generalized is None else counts & generalized)
     low, high = arrays["onset_low"], arrays["onset_high"]
     arrays["rank"], arrays["rank_high"] = ranks(low, high)
     earliest = earliest_measures(names, low, high, arrays["explained"])
     of_choices, of_seeds = agreement(earliest, [curves.earliest(*choice) for choice in choices])
-    variables = {
-        **{name: (arrays[name].astype(np.int64 if name in COUNTS else np.float64), VARIABLES[name]) for name in arrays},
-        **{name: (flags[name], FLAGS[name]) for name in FLAGS},
-    }
+    long_names = VARIABLES | FLAGS
     chosen = {"long_name": "share of the analysis choices in which it is the earliest", "n_choices": len(choices)}
-    result = xr.Dataset(
+    return xr.Dataset(
         {
             **{
-                name: (("measure", "seed"), values, {"long_name": long_name})
-                for name, (values, long_name) in variables.items()
+                name: (("measure", "seed"), values, {"long_name": long_names[name]})
+                for name, values in (arrays | flags).items()
             },
             "share": (("measure", "step", "seed"), share, {"long_name": "share of the way from before to after"}),
             "log_scale": ("measure", logs, {"long_name": "whether its logarithm is taken"}),
@@ -141,13 +140,12 @@ def change_points(
             "earliest_seeds": ("seed", of_seeds, {"long_name": "share of the seeds in which it is the earliest"}),
         },
         {"measure": names, **{name: curves.coords[name] for name in ("step", "epoch", "seed")}},
+        {"reference": reference},
     )
-    result.attrs["reference"] = reference
-    return result
 
 
 def flattened(result: xr.Dataset | Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
-    """Every numeric variable over step and seed by name; one further dimension of few labels is taken apart.
+    """Numeric variables over step and seed by name; one further dimension of at most 16 labels is split.
 
     Examples
     --------
@@ -168,15 +166,13 @@ def flattened(result: xr.Dataset | Mapping[str, xr.DataArray]) -> dict[str, xr.D
     return curves
 
 
-def _described(ramp: ChangingRamp, epochs: Float[np.ndarray, " step"]) -> dict[str, float]:
-    """A ramp along log10 epoch, in epochs; its breakpoints are those of checkpoints, without what the powers round."""
-    attrs: dict[str, float] = {}
+def _described(ramp: Ramp, epochs: Float[np.ndarray, " step"]) -> dict[str, float]:
+    """Numbers of a ramp along log10 epoch, in epochs; onset and end are exactly epochs of checkpoints."""
+    numbers: dict[str, float] = {}
     for name, estimate in (("onset", ramp.onset), ("midpoint", ramp.middle), ("end", ramp.end)):
         for part, value in zip(("", "_low", "_high"), estimate, strict=True):
-            if not np.isfinite(value):
-                attrs[name + part] = value
-            else:
-                at = 10.0**value
-                attrs[name + part] = at if name == "midpoint" else float(epochs[np.abs(epochs - at).argmin()])
-    rises = 1.0 if ramp.after > ramp.before else -1.0
-    return attrs | {"before": ramp.before, "after": ramp.after, "explained": ramp.explained, "direction": rises}
+            epoch = 10.0**value if np.isfinite(value) else value
+            is_checkpoint = np.isfinite(value) and name != "midpoint"
+            numbers[name + part] = float(epochs[np.abs(epochs - epoch).argmin()]) if is_checkpoint else epoch
+    direction = 1.0 if ramp.after > ramp.before else -1.0
+    return numbers | {"before": ramp.before, "after": ramp.after, "explained": ramp.explained, "direction": direction}

@@ -1,12 +1,12 @@
-"""Which measure changes first, if the data say so.
+"""The earliest measure of each seed, if the intervals of the onsets show one.
 
-A measure is surely before another if its interval of the onset ends before the other's begins; a censored onset,
-which may lie before the window, has the interval (−∞, high]. `rank` counts the measures surely before, and
-`rank_high` all but those surely after, so that a rank is an interval too. A measure is *earliest* only if it is
-surely before all others: then both its ranks are 1. Otherwise the measures of rank 1 are tied.
+A measure is surely before another if the interval of its onset ends before the other's begins. A censored onset may lie
+before the window; its interval is (−∞, high]. `rank` is 1 plus the measures surely before, and `rank_high` counts all
+measures except those surely after, so the two bound the rank. A measure is *earliest* only if it is surely before all
+others; then both its ranks are 1. Otherwise the measures of rank 1 are tied.
 
-Where the window begins, and whether a measure is taken as its logarithm, are choices; a claim comes with the share of
-them in which the same measure is earliest, and with the share of seeds.
+The start of the window and the use of logarithms are analysis choices. A claim is reported with the share of choices
+and the share of seeds in which the same measure is earliest.
 """
 
 from collections.abc import Sequence
@@ -15,19 +15,20 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-LEAST_EXPLAINED = 0.9  # of what may be named; of random walks of 150 points one in six comes so far, of AR(0.9) none
-MOST_TIED = 4  # names in a sentence
+# Share of the variance that an earliest measure's ramp explains at least; one in six random walks of 150 points reaches
+# it, and no AR(0.9) noise.
+LEAST_EXPLAINED = 0.9
 
 
 def ranks(
     low: Float[np.ndarray, "measure seed"], high: Float[np.ndarray, "measure seed"]
 ) -> tuple[Int[np.ndarray, "measure seed"], Int[np.ndarray, "measure seed"]]:
-    """Least and greatest rank of each measure by its interval, from 1 on; 0 where it is NaN.
+    """Least and greatest rank of each measure by its interval, from 1 on; 0 if the interval is NaN.
 
     Parameters
     ----------
     low, high
-        (measure, seed) ends of the intervals; low −∞ if censored.
+        (measure, seed) ends of the intervals; low is −∞ if censored.
 
     Examples
     --------
@@ -49,17 +50,17 @@ def earliest_measures(
     high: Float[np.ndarray, "measure seed"],
     explained: Float[np.ndarray, "measure seed"],
 ) -> list[str]:
-    """The measure of each seed that is surely before all others that change; "" if there is none.
+    """Name of each seed's measure that is surely before all others that change; "" if there is none.
 
     Parameters
     ----------
     names
-        Of the measures.
+        Names of the measures.
     low, high
         (measure, seed) intervals of the onsets.
     explained
-        (measure, seed) share of the variance that the ramp explains; below 0.9 a measure is not named, though others
-        must still be separated from it.
+        (measure, seed) share of the variance that the ramp explains. A measure below 0.9 cannot be the earliest, but
+        the earliest must also be surely before it.
 
     Examples
     --------
@@ -73,14 +74,14 @@ def earliest_measures(
 
 
 def agreement(earliest: Sequence[str], choices: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of the choices, and of the seeds, in which each seed's earliest measure is earliest; NaN if it has none.
+    """Shares of the choices and of the seeds in which each seed's earliest measure is earliest; NaN if it has none.
 
     Parameters
     ----------
     earliest
-        Of each seed.
+        Earliest measure of each seed, or "".
     choices
-        The same for other analysis choices; the share is NaN if there is none.
+        `earliest` for other analysis choices; without any, the share of the choices is NaN.
 
     Examples
     --------
@@ -95,7 +96,7 @@ def agreement(earliest: Sequence[str], choices: Sequence[Sequence[str]]) -> tupl
 
 
 def tied(result: xr.Dataset, seed: int) -> list[str]:
-    """The measures of a seed that may be the earliest, those that no other is surely before, by `onset_high`.
+    """Names of the measures of rank 1 of a seed, by ascending `onset_high`; each of them may be the earliest.
 
     Parameters
     ----------
@@ -108,26 +109,25 @@ def tied(result: xr.Dataset, seed: int) -> list[str]:
 
 
 def earliest_summary(result: xr.Dataset) -> str:
-    """One sentence on which measures are earliest, in how many seeds and analysis choices, or that none is.
+    """Sentence that names the earliest measures with their numbers of seeds and choices, or says that there is none.
 
     Parameters
     ----------
     result
-        `earliest`, `earliest_choices` (seed) and `rank` of `circuits.analysis.change_points`.
+        `earliest` and `earliest_choices` (seed) of `circuits.analysis.change_points`.
     """
     names, choices = result["earliest"].values.tolist(), result["earliest_choices"].values
     n_choices = int(result["earliest_choices"].attrs.get("n_choices", 0))
     parts = []
     for name in dict.fromkeys(name for name in names if name):
         seeds = [index for index, other in enumerate(names) if other == name]
-        part = f"{name} in {len(seeds)} of {len(names)} seeds"
+        parts.append(f"{name} in {len(seeds)} of {len(names)} seeds")
         if n_choices:
             counts = sorted({round(float(choices[index]) * n_choices) for index in seeds})
             counted = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-            part += f" ({counted} of {n_choices} analysis choices agree)"
-        parts.append(part)
-    without = names.count("")
+            parts[-1] += f" ({counted} of {n_choices} analysis choices agree)"
     if not parts:
         return "No measure is surely the earliest in any seed."
+    without = names.count("")
     none = f"; none in {without}" if without else ""
     return f"Earliest by its interval: {', '.join(parts)}{none}."

@@ -1,13 +1,13 @@
-"""How long before or after a reference each measure changes, with an interval.
+"""Lags of measures behind a reference, with intervals.
 
-The interval of a difference of two estimates, each with its own, perhaps lopsided, interval (l, u), puts the errors
-together in quadrature, each on the side that counts (MOVER; Zou and Donner 2008):
+A lag is a difference of two estimates, each with its own, perhaps asymmetric, interval (l, u). Its interval adds the
+errors of the relevant sides in quadrature (MOVER; Zou and Donner 2008):
 
     a − b:    from  a − b − √((a − l_a)² + (u_b − b)²)    to    a − b + √((u_a − a)² + (b − l_b)²)
 
-It takes the two as independent. A censored estimate has an infinite end, and then so has the difference: with a
-censored the lag is at most the high end, with b censored at least the low end, and with both nothing is known of it.
-The estimate a − b itself is no bound.
+This assumes independent estimates. A censored estimate has an infinite end, so the difference has one too: if a is
+censored, the lag is at most the high end; if b is, it is at least the low end; if both are, the lag is unknown. The
+estimate a − b itself is never a bound.
 """
 
 import numpy as np
@@ -17,16 +17,16 @@ Bounded = tuple[Float[np.ndarray, "*place"], Float[np.ndarray, "*place"], Float[
 
 
 def difference(one: Bounded, other: Bounded) -> Bounded:
-    """One estimate minus another, with its interval; the difference is NaN if both of its ends are infinite.
+    """Difference of two estimates, with its interval; its value is NaN if both ends are infinite.
 
     Parameters
     ----------
     one, other
-        Estimate, low and high end, each (*place); an end may be infinite, and what is NaN stays so.
+        Estimate, low and high end, each (*place); an end may be infinite, and NaN stays NaN.
 
     Returns
     -------
-    The same of the difference.
+    Estimate, low and high end of `one` minus `other`.
 
     References
     ----------
@@ -46,18 +46,18 @@ def difference(one: Bounded, other: Bounded) -> Bounded:
 
 
 def lags(
-    found: dict[str, np.ndarray], reference: int, counts: Bool[np.ndarray, " seed"]
+    estimates: dict[str, np.ndarray], reference: int, counts: Bool[np.ndarray, " seed"]
 ) -> dict[str, Float[np.ndarray, "measure seed"]]:
     """Lags of all onsets and midpoints behind those of the reference, with intervals.
 
     Parameters
     ----------
-    found
+    estimates
         `onset`, `midpoint` and the ends `_low` and `_high` of their intervals, each (measure, seed).
     reference
-        Index of the measure against which lags are taken; its lag to itself is exactly 0.
+        Index of the reference measure; its lag to itself is exactly 0.
     counts
-        (seed,) where it counts; other seeds have no lags.
+        (seed,) mask of the seeds whose reference counts; the others have no lags.
 
     Returns
     -------
@@ -65,11 +65,10 @@ def lags(
     """
     result = {}
     for place, lag in (("onset", "lag"), ("midpoint", "midpoint_lag")):
-        names = [f"{place}{part}" for part in ("", "_low", "_high")]
-        one, low, high = (found[name] for name in names)
-        b, b_low, b_high = (np.where(counts, of[reference], np.nan) + np.zeros_like(of) for of in (one, low, high))
+        one, low, high = (estimates[f"{place}{part}"] for part in ("", "_low", "_high"))
+        b, b_low, b_high = (np.where(counts, a[reference], np.nan) + np.zeros_like(a) for a in (one, low, high))
         values = difference((one, low, high), (b, b_low, b_high))
         for part, value in zip(("", "_low", "_high"), values, strict=True):
-            value[reference] = np.where(np.isnan(found["onset"][reference]) | ~counts, np.nan, 0.0)
+            value[reference] = np.where(np.isnan(estimates["onset"][reference]) | ~counts, np.nan, 0.0)
             result[lag + part] = value
     return result

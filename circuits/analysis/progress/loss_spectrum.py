@@ -1,12 +1,13 @@
-"""The spectrum of a loss curve early in training: do low-frequency oscillations announce grokking?
+"""The spectrum of a loss curve early in training, whose low-frequency oscillations may announce grokking.
 
-Notsawo et al. 2023, "Predicting grokking long before it happens", take the Fourier transform of the first epochs' loss
-and sum its power up as Hjorth's activity. Here: log10 loss at evenly spaced checkpoints, minus its straight line,
+Notsawo et al. 2023, "Predicting grokking long before it happens", take the Fourier transform of the loss of the first
+epochs and sum its power as Hjorth's activity. Here the curve is log10 loss at evenly spaced checkpoints, minus its
+straight line:
 
     P(ν) = power at ν cycles per epoch,   activity = Σ P(ν) = variance,   mobility = √(Σ (2πν)² P(ν) / Σ P(ν))
 
-The mobility is a mean angular frequency, so 2π / mobility is the typical period in epochs. What is not straight about
-the curve's fall counts as power at the lowest frequencies.
+The mobility is a mean angular frequency, so 2π / mobility is the typical period in epochs. A fall of the curve that is
+not straight counts as power at the lowest frequencies.
 """
 
 import math
@@ -26,7 +27,7 @@ CURVES = ("train", "test")
 
 
 class Spectrum(NamedTuple):
-    """Power at each frequency, in cycles per unit of `spacing`; its sum, and the mean angular frequency."""
+    """Power at each frequency, in cycles per unit of `spacing`, its sum, and the mean angular frequency."""
 
     frequencies: Float[np.ndarray, " frequency"]
     power: Float[np.ndarray, " frequency"]
@@ -35,76 +36,68 @@ class Spectrum(NamedTuple):
 
 
 def spectrum(curve: Float[np.ndarray, " point"], spacing: float) -> Spectrum:
-    """Spectrum of a curve without its straight line; NaN where a point is not finite.
+    """Spectrum of a curve minus its straight line; power, activity and mobility are NaN if a point is not finite.
 
     Parameters
     ----------
     curve
-        (point,) at even distances.
+        (point,) values at evenly spaced points.
     spacing
-        From one point to the next.
+        Distance from one point to the next.
 
     Examples
     --------
     >>> wave = np.sin(2 * np.pi * np.arange(64) / 8)
-    >>> found = spectrum(wave, spacing=10.0)
-    >>> float(found.frequencies[found.power.argmax()])  # one cycle in 80
+    >>> of_wave = spectrum(wave, spacing=10.0)
+    >>> float(of_wave.frequencies[of_wave.power.argmax()])  # one cycle in 80
     0.0125
     """
     frequencies, power = periodogram(
         detrend(np.nan_to_num(curve, posinf=0.0, neginf=0.0)), 1 / spacing, scaling="spectrum", detrend=False
     )
-    if not np.isfinite(curve).all():
-        return Spectrum(frequencies[1:], np.full(len(power) - 1, np.nan), math.nan, math.nan)
     frequencies, power = frequencies[1:], power[1:]  # the mean is 0
+    if not np.isfinite(curve).all():
+        return Spectrum(frequencies, np.full(len(power), np.nan), math.nan, math.nan)
     activity = float(power.sum())
     mobility = math.sqrt(float(((2 * np.pi * frequencies) ** 2 * power).sum()) / activity) if activity else math.nan
     return Spectrum(frequencies, power, activity, mobility)
 
 
 def loss_spectra(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset | None:
-    """Spectra of both loss curves of a run; None where too few of its checkpoints are evenly spaced.
+    """Spectra of both loss curves of a run; None if fewer than 16 checkpoints of the window are evenly spaced.
 
-    The window is the first 32 checkpoints after the initialization, or as many as the last seed takes to memorize if
-    that is more, as far as they are evenly spaced; at least 16.
+    The window is the first 32 checkpoints after the initialization, or all up to the last seed's memorization if these
+    are more. It ends where the spacing changes.
 
     Returns
     -------
     loss_spectrum
-        (curve, seed, curve_frequency) power of log10 loss, in cycles per epoch; the mean level is left out.
+        (curve, seed, curve_frequency) power of log10 loss, without its mean, by cycles per epoch.
     loss_activity, loss_mobility
-        (curve, seed) its sum, and the mean angular frequency per epoch. NaN where a loss is 0 or not finite.
+        (curve, seed) sum of the power, and mean angular frequency per epoch; NaN if a loss is 0 or not finite.
     """
     memorized, _ = phase_checkpoints(run, options)
     wanted = max([CHECKPOINTS, *(int(at) for at in memorized if not np.isnan(at))])
     steps = run.steps[1:]
-    even = np.flatnonzero(np.diff(steps) != np.diff(steps[:2]))
-    n_even = int(even[0]) + 1 if even.size else len(steps)
-    n = min(wanted, n_even)
+    uneven = np.flatnonzero(np.diff(steps) != np.diff(steps[:2]))
+    n = min(wanted, int(uneven[0]) + 1 if uneven.size else len(steps))
     if n < LEAST_CHECKPOINTS:
         return None
     spacing = float(run.epochs[2] - run.epochs[1])
     with np.errstate(divide="ignore", invalid="ignore"):
         curves = {name: np.log10(run.metrics[f"{name}_loss"].values[1 : n + 1].astype(np.float64)) for name in CURVES}
     spectra = [[spectrum(of_seed, spacing) for of_seed in curves[name].T] for name in CURVES]
-    along = {
-        "long_name": "power of log10 loss",
-        "first_epoch": float(run.epochs[1]),
-        "last_epoch": float(run.epochs[n]),
-    }
+    window = {"first_epoch": float(run.epochs[1]), "last_epoch": float(run.epochs[n])}
+
+    def labeled(name: str, long_name: str, *dims: str, **attrs: object) -> tuple:
+        values = np.array([[getattr(of_seed, name) for of_seed in of_curve] for of_curve in spectra])
+        return ("curve", "seed", *dims), values, {"long_name": long_name, **attrs}
+
     return xr.Dataset(
         {
-            "loss_spectrum": (
-                ("curve", "seed", "curve_frequency"), np.array([[one.power for one in row] for row in spectra]), along
-            ),
-            "loss_activity": (
-                ("curve", "seed"), np.array([[one.activity for one in row] for row in spectra]),
-                {"long_name": "variance of log10 loss about its line"},
-            ),
-            "loss_mobility": (
-                ("curve", "seed"), np.array([[one.mobility for one in row] for row in spectra]),
-                {"long_name": "mean angular frequency of the loss curve", "units": "1/epoch"},
-            ),
+            "loss_spectrum": labeled("power", "power of log10 loss", "curve_frequency", **window),
+            "loss_activity": labeled("activity", "variance of log10 loss about its line"),
+            "loss_mobility": labeled("mobility", "mean angular frequency of the loss curve", units="1/epoch"),
         },
         {
             "curve": list(CURVES), "seed": list(run.seeds),

@@ -1,8 +1,8 @@
-"""Margins: by how much a network is right on each example, and how much of that is mere size.
+"""Margins of a network's answers, and its degree of homogeneity, by which margins are normalized.
 
-Of one output the margin is y f(x); of several, the target's logit minus the largest other. It is positive exactly where
-the network is right. Where the network is homogeneous, f(αθ) = α^L f(θ), a margin grows with the weights alone, and the
-normalized margin min_i q_i / ‖θ‖^L is what gradient descent slowly increases (Lyu and Li 2020).
+With one output the margin is y f(x); with several, the target's logit minus the largest other. It is positive exactly
+if the answer is right. The margins of a homogeneous network, f(αθ) = α^L f(θ), grow with the size of the weights;
+gradient descent slowly increases the normalized margin min_i q_i / ‖θ‖^L (Lyu and Li 2020).
 """
 
 from collections.abc import Callable, Mapping
@@ -16,14 +16,14 @@ MOST_DEGREE = 64
 def margins(
     outputs: Float[np.ndarray, "example ..."], targets: Int[np.ndarray, " example"]
 ) -> Float[np.ndarray, " example"]:
-    """Margin on each example; NaN where an output is.
+    """Margin on each example; NaN if an output is NaN.
 
     Parameters
     ----------
     outputs
-        (example,) of one output, or (example, class).
+        (example,) for one output, or (example, class).
     targets
-        (example,) ±1, or classes 0.. .
+        (example,) ±1, or classes from 0 on.
 
     Examples
     --------
@@ -41,12 +41,12 @@ def margins(
 def degree_of_homogeneity(
     outputs: Callable[[Mapping[str, np.ndarray]], np.ndarray], net: Mapping[str, np.ndarray]
 ) -> int | None:
-    """The L with f(2θ) = 2^L f(θ) exactly, or None if there is none: doubling rounds nothing.
+    """The L with f(2θ) = 2^L f(θ) exactly, or None if there is none; doubling has no rounding error.
 
     Parameters
     ----------
     outputs
-        From parameters to outputs on a few inputs.
+        Function from parameters to outputs on a few inputs.
     net
         One network's parameters, such as the initial ones.
 

@@ -1,13 +1,13 @@
-"""An interval of the mean of a bounded count, which has a width also where all of the sample is equal.
+"""An interval of the mean of a bounded count, which has a width even if all values in the sample are equal.
 
-The standard error of a mean is 0 when every draw gave the same value, as the sensitivity of a network that has learned
-its task, yet a rare other value may not have been drawn. Gaffke (2005, "Three test statistics for a nonparametric
-one-sided hypothesis on the mean of a nonnegative variable") adds the worst possible value to the sample once and
-weights the N + 1 values by a uniform point of the simplex. The high end of the interval is the 97.5 % quantile of that
-weighted mean with the greatest possible value added, the low end the 2.5 % quantile with the least. For counts of 0 and
-1 this is Clopper and Pearson's interval. That it holds its level for every bounded variable is conjectured and was
-never seen to fail (Learned-Miller and Thomas 2019, "A new confidence interval for the mean of a bounded random
-variable"); both papers are quoted from memory.
+If every draw gave the same value, such as the sensitivity of a network that has learned its task, the standard error of
+the mean is 0, but a rare other value may be missing from the sample. Gaffke (2005, "Three test statistics for a
+nonparametric one-sided hypothesis on the mean of a nonnegative variable") adds the worst possible value to the sample
+once and weights the N + 1 values by a uniform point of the simplex. The high end of the interval is the 97.5 % quantile
+of this weighted mean with the greatest possible value added, the low end the 2.5 % quantile with the least. For counts
+of 0 and 1 this is the Clopper-Pearson interval. Its level is conjectured to hold for every bounded variable; no
+counterexample is known (Learned-Miller and Thomas 2019, "A new confidence interval for the mean of a bounded random
+variable"). Both papers are quoted from memory.
 """
 
 import numpy as np
@@ -15,26 +15,26 @@ from jaxtyping import Int
 
 from circuits.randomness import generator
 
-N_WEIGHTINGS = 4000  # points of the simplex; a tail of 2.5 % is then right to 0.25 %
+N_WEIGHTINGS = 4000  # points of the simplex, which give a tail of 2.5 % to within 0.25 %
 
 
 def mean_interval(
     counts: Int[np.ndarray, " example"], least: int, greatest: int, level: float = 0.95
 ) -> tuple[float, float]:
-    """Low and high end of the interval of the mean of whole numbers in least..greatest, from independent draws.
+    """Low and high end of the interval of the mean of a whole number in least..greatest, from independent draws.
 
     Parameters
     ----------
     counts
-        (example,) at least one, each in least..greatest.
+        (example,) at least one draw, each in least..greatest.
     least, greatest
-        What a draw can be.
+        Smallest and largest possible draw.
     level
-        Of the interval.
+        Level of the interval, in 0..1.
 
     Examples
     --------
-    A hundred inputs of sensitivity 3 of 40 bits: the mean may be a little lower, or over one higher.
+    A hundred inputs have sensitivity 3 of 40 bits; the mean may be a little lower, or more than 1 higher.
 
     >>> [round(end, 2) for end in mean_interval(np.full(100, 3), 0, 40)]
     [2.89, 4.34]
@@ -42,7 +42,7 @@ def mean_interval(
     tail, n = (1 - level) / 2, len(counts)
     values, times = np.unique(counts, return_counts=True)
     if len(values) == 1:
-        beyond = 1 - tail ** (1 / n)  # quantile of the weight of the value that was added
+        beyond = 1 - tail ** (1 / n)  # quantile of the weight of the added value
         only = float(values[0])
         return only - beyond * (only - least), only + beyond * (greatest - only)
     random = generator("mean interval", n)

@@ -1,10 +1,10 @@
-"""Sensitivity: how many of an input's bits change the network's prediction when they are flipped alone.
+"""Sensitivity: the number of an input's bits whose flip alone changes the network's prediction.
 
     s(x) = #{i : sign f(x with bit i flipped) ≠ sign f(x)},   in 0..n
 
-and its mean over inputs. A parity of k bits has exactly k, whatever the input; a network that has memorized random-like
-answers is sensitive to many more. As in the code released with Merrill et al. 2023, here over the test inputs, where
-sign(0) = 0 counts as a prediction of its own.
+and its mean over inputs. A parity of k bits has sensitivity k at every input; a network that has memorized random-like
+answers is sensitive to many more bits. As in the code released with Merrill et al. 2023, the mean is over the test
+inputs, and sign(0) = 0 counts as a prediction of its own.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,10 +31,10 @@ def relu_sensitivities(
     u: Float[np.ndarray, " neuron"],
     inputs: Real[np.ndarray, "example input"],
 ) -> Int[np.ndarray, " example"]:
-    """Flips that change sign uᵀ relu(W x + b), for each input, in 0..input.
+    """Number of single flips that change sign uᵀ relu(W x + b), for each input, in 0..input.
 
-    A flip changes W x + b by one column of W, so no product is made anew; sums are in float64, and 0 within their
-    rounding bound (`rounding`).
+    A flip changes W x + b by one column of W, so no product is computed again. Sums are in float64; a sum within its
+    rounding bound (`rounding`) counts as 0.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def relu_sensitivities(
 
 
 def flipped(inputs: Real[np.ndarray, "example input"]) -> Real[np.ndarray, "flip input"]:
-    """Every input with each of its bits flipped in turn, (example * input, input).
+    """Inputs with one bit flipped: every bit of every input in turn, (example * input, input).
 
     Examples
     --------
@@ -60,14 +60,14 @@ def flipped(inputs: Real[np.ndarray, "example input"]) -> Real[np.ndarray, "flip
     [[-1, -1], [1, 1]]
     """
     n_examples, n_inputs = inputs.shape
-    all_of = np.repeat(inputs[:, None], n_inputs, axis=1)
+    copies = np.repeat(inputs[:, None], n_inputs, axis=1)
     bit = np.arange(n_inputs)
-    all_of[:, bit, bit] *= -1
-    return all_of.reshape(n_examples * n_inputs, n_inputs)
+    copies[:, bit, bit] *= -1
+    return copies.reshape(n_examples * n_inputs, n_inputs)
 
 
 def sensitivities_on(config: Config, inputs: Real[np.ndarray, "example input"]) -> Sensitivities:
-    """A function from a network's parameters to the sensitivity at each of these inputs, of any model on signs."""
+    """Function from a network's parameters to its sensitivity at each of these inputs, for any model on signs."""
     if is_one_relu_layer(config) is None:
         return lambda net: relu_sensitivities(*relu_weights(config, net), inputs)
     has_classes = config.task.signature.n_classes is not None
@@ -75,7 +75,7 @@ def sensitivities_on(config: Config, inputs: Real[np.ndarray, "example input"]) 
 
     def by_forward(net: Mapping[str, np.ndarray]) -> np.ndarray:
         counts = []
-        for start in range(0, len(inputs), at_once):  # flipped, there are as many times more as there are bits
+        for start in range(0, len(inputs), at_once):  # flips multiply the examples by the number of bits
             part = inputs[start : start + at_once]
             before = predictions(evaluator(config, part).outputs(net), has_classes)
             after = predictions(evaluator(config, flipped(part)).outputs(net), has_classes).reshape(len(part), -1)

@@ -1,11 +1,12 @@
-"""How large the weights are: the norm of all parameters and of each layer, and two norms of every weight matrix.
+"""Sizes of the weights: the norm of all parameters and of each layer, and two norms of every weight matrix.
 
-The spectral norm ‖A‖₂ is the largest singular value, the most by which A stretches a vector; the Frobenius norm is the
-root of the sum of all squared singular values, so that ‖A‖₂ ≤ ‖A‖_F ≤ √rank ‖A‖₂. Fuangkawinsombut 2024, section 2.2.3,
-follows the spectral norm through memorization and generalization.
+The spectral norm ‖A‖₂ is the largest singular value, the largest factor by which A stretches a vector. The Frobenius
+norm is the root of the sum of all squared singular values, so ‖A‖₂ ≤ ‖A‖_F ≤ √rank ‖A‖₂. Fuangkawinsombut 2024, section
+2.2.3, follows the spectral norm through memorization and generalization.
 
-A layer is the parameters whose names agree up to the last dot, such as hidden.0.W and hidden.0.b; W and b of the relu
-model are its layer "hidden", u its "readout"; the weights and biases of a recurrent layer are one, "recurrent.0".
+A layer is the parameters whose names agree up to the last dot, such as hidden.0.W and hidden.0.b. In the relu model, W
+and b are the layer "hidden" and u is the layer "readout". The weights and biases of a recurrent layer form one layer,
+such as "recurrent.0".
 """
 
 import math
@@ -18,14 +19,14 @@ from jaxtyping import Float
 
 from circuits.config import Config
 
-READOUTS = ("w", "readout.W")  # with u of the relu model: a vector of these names is a matrix of one row
+READOUTS = ("w", "readout.W")  # like u of the relu model, vectors that count as matrices of one row
 
 
 def spectral_norm(matrix: Float[np.ndarray, "row column"]) -> float:
-    """Largest singular value, >= 0; NaN or infinity where an entry is.
+    """Largest singular value, >= 0; NaN or infinity if an entry is NaN or infinite.
 
-    The root of the largest eigenvalue of the smaller Gram matrix, in float64: its relative error is that of the matrix
-    product and of a symmetric eigenvalue, about 10⁻¹⁴ for up to a few hundred rows or columns.
+    It is the root of the largest eigenvalue of the smaller Gram matrix, in float64. Its relative error, from the matrix
+    product and the symmetric eigenvalue, is about 10⁻¹⁴ for up to a few hundred rows or columns.
 
     Examples
     --------
@@ -54,7 +55,7 @@ def frobenius_norm(values: Float[np.ndarray, "*any"]) -> float:
 
 
 def matrix_names(config: Config) -> list[str]:
-    """The parameters that are weight matrices: two dimensions or more and no bias; and a readout of one output.
+    """Names of the weight matrices: parameters of at least two dimensions except biases, and readouts of one output.
 
     Examples
     --------
@@ -71,10 +72,10 @@ def matrix_names(config: Config) -> list[str]:
 
 
 def as_matrix(values: Float[np.ndarray, "*any"], dims: tuple[str, ...]) -> Float[np.ndarray, "row column"]:
-    """A parameter as the matrix that it is; of attention heads all together.
+    """A parameter as one matrix, with all attention heads together.
 
-    A vector is one row. The dimensions `head` and `d_head` are joined, so that W_Q (head, d_model, d_head) is the map
-    from d_model to the queries of all heads; any other dimensions before the last are joined.
+    A vector is one row. The dimensions `head` and `d_head` are joined, so W_Q (head, d_model, d_head) maps d_model to
+    the queries of all heads. If these two are absent, all dimensions before the last are joined.
 
     Examples
     --------
@@ -89,7 +90,7 @@ def as_matrix(values: Float[np.ndarray, "*any"], dims: tuple[str, ...]) -> Float
 
 
 def layer_of_parameter(config: Config) -> dict[str, str]:
-    """The layer to which each parameter belongs, by its name.
+    """Layer of each parameter, by the parameter's name.
 
     Examples
     --------
@@ -107,7 +108,7 @@ def layer_of_parameter(config: Config) -> dict[str, str]:
 
 
 def layer_norms(parameters: Mapping[str, np.ndarray], layer_of: Mapping[str, str]) -> dict[str, float]:
-    """L2 norm of the parameters of each layer together; the squares of all add up to that of the whole network.
+    """L2 norm of all parameters of each layer; the squares add up to the squared norm of the whole network.
 
     Examples
     --------

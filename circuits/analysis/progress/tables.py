@@ -15,7 +15,7 @@ MOST_TIED = 5  # names in a cell
 
 
 def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """The last checkpoint of what each network measures; onsets and lags; the earliest measure; a column per seed."""
+    """Progress measures at the last checkpoint; onsets and lags; the earliest measures. One column per seed."""
     seeds = dataset["seed"].values.tolist()[:FEW_LABELS]
     of = "" if len(seeds) == dataset.sizes["seed"] else f"; the first {len(seeds)} of {dataset.sizes['seed']} seeds"
     values = new_table("measure", *(f"seed {seed}" for seed in seeds))
@@ -24,10 +24,8 @@ def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
         cells = [number(measure.sel(seed=seed), ".4g") for seed in seeds]
         if f"{name}_low" in dataset:
             low, high = (dataset[f"{name}_{end}"].isel(step=-1) for end in ("low", "high"))
-            cells = [
-                cell + interval(low.sel(seed=seed), high.sel(seed=seed), ".3g")
-                for cell, seed in zip(cells, seeds, strict=True)
-            ]
+            ends = [interval(low.sel(seed=seed), high.sel(seed=seed), ".3g") for seed in seeds]
+            cells = [cell + end for cell, end in zip(cells, ends, strict=True)]
         values.add_row(name.replace("\n", " "), *cells)
     top_aligned(values)
     reference = str(dataset.attrs["reference"]).replace("_", " ")
@@ -55,7 +53,7 @@ def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def onset_table(dataset: xr.Dataset, phases: xr.Dataset, seeds: list[int]) -> Table:
-    """When each measure begins to change, a column per seed; one line if none does."""
+    """Table of onsets and lags, a column per seed; one line if no measure changes."""
     if bool(dataset["onset"].isnull().all()):
         return Table(_why_nothing_changes(dataset, phases), box=None)
     table = new_table("measure", *(f"seed {seed}" for seed in seeds))
@@ -66,23 +64,22 @@ def onset_table(dataset: xr.Dataset, phases: xr.Dataset, seeds: list[int]) -> Ta
 
 
 def earliest_table(dataset: xr.Dataset, seeds: list[int]) -> Table:
-    """The earliest measure of each seed, what agrees with it, and otherwise which measures are tied."""
+    """Table of the earliest measure of each seed with the shares that agree, or of the tied measures."""
     n_choices, n_seeds = int(dataset["earliest_choices"].attrs["n_choices"]), dataset.sizes["seed"]
     table = new_table("seed", "earliest", "choices that agree", "seeds that agree", "tied: none is surely before them")
     table.columns[-1].justify = "left"
     for seed in seeds:
         at, names = dataset.sel(seed=seed), tied(dataset, seed)
         name = str(at["earliest"].values)
-        listed = ", ".join(names[:MOST_TIED]) + (
-            f" and {len(names) - MOST_TIED} more" if len(names) > MOST_TIED else ""
-        )
+        more = f" and {len(names) - MOST_TIED} more" if len(names) > MOST_TIED else ""
+        listed = ", ".join(names[:MOST_TIED]) + more
         agree = [_of(at["earliest_choices"], n_choices), _of(at["earliest_seeds"], n_seeds)] if name else ["–", "–"]
         table.add_row(str(seed), name or "none", *agree, "" if name else listed or "no measure changes")
     return table
 
 
 def lag_cell(at: xr.Dataset) -> str:
-    """Onset of one measure of one seed, and its lag: "88 ↑: -13 (-19 to -6)", or, censored, "≤ 14 ↓: ≤ -50".
+    """Onset and lag of one measure of one seed: "88 ↑: -13 (-19 to -6)", or, if censored, "≤ 14 ↓: ≤ -50".
 
     A bound is the finite end of the 95 % interval, never the estimate. Bounds of lags are rounded outward.
 
@@ -108,7 +105,7 @@ def lag_cell(at: xr.Dataset) -> str:
 
 
 def bounds_legend(dataset: xr.Dataset, seeds: list[int]) -> list[str]:
-    """A line for each sign of a bound that the cells of these seeds use.
+    """Lines that explain the signs of bounds in the cells of these seeds.
 
     Parameters
     ----------
@@ -131,7 +128,7 @@ def _of(share: xr.DataArray, n: int) -> str:
 
 
 def _why_nothing_changes(dataset: xr.Dataset, phases: xr.Dataset) -> str:
-    """One line in place of a table of dashes."""
+    """Line that replaces a table of dashes."""
     begin = phases["memorization_epoch"].sel(seed=dataset["seed"]).fillna(0)
     later = int(((dataset["epoch"] >= begin) & (dataset["epoch"] > 0)).sum("step").max())
     if later < LEAST_POINTS:
