@@ -356,15 +356,15 @@ def test_the_command_line_lists_the_strongest_key_frequencies(trained, tmp_path,
     [
         (
             {"task__operation": "x^2+y^2"},
-            r"'x\^2\+y\^2' is no sum on a cyclic group, as x\+y, x-y, x\*y, x/y are. Leave --fourier out.",
+            r"'x\^2\+y\^2' is not a sum on a cyclic group; x\+y, x-y, x\*y, x/y are. Leave --fourier out.",
         ),
         (
             {"task__operation": "x*y", "task__p": 9},
-            r"p = 9 is no prime, so the residues other than 0 are no group under 'x\*y'. Leave --fourier out.",
+            r"p = 9 is not a prime, so the residues other than 0 are not a group under 'x\*y'. Leave --fourier out.",
         ),
         (
             {"task__operation": "x*y", "task__p": 2},
-            "the residues mod 2 other than 0 are one, so 'x.y' has no frequency",
+            "there is only one residue mod 2 other than 0, so 'x.y' has no frequency",
         ),
         (
             {"task__p": 51, "task__n_summands": 4, "task__max_examples": 1000},

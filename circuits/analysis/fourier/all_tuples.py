@@ -1,8 +1,7 @@
-"""A network on all tuples of operands: its logits, and the values of its neurons where the outputs are read.
+"""A network on all tuples of operands: its logits, and the values of its neurons at the last position.
 
-The tuples are enumerated once, in the order of the group. Values come from the model's own `forward`, by a tap that
-lets everything through. Tables of what each residue is turned into come from the model's embedding, their rows in the
-group's order too.
+The tuples are enumerated once, in the order of the group. Values come from the model's own `forward`, recorded by a
+tap. Embedding tables come from the model, with rows in the group's order too.
 """
 
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ import numpy as np
 from einops import rearrange
 from jaxtyping import Bool, Float
 
-from circuits.analysis.fourier.cyclic import CyclicGroup, group_of
+from circuits.analysis.fourier.cyclic import cyclic_group
 from circuits.analysis.networks.masking import EXAMPLES_AT_ONCE
 from circuits.analysis.subnetworks.active import as_read
 from circuits.checkpoints.run import Run
@@ -22,30 +21,30 @@ SETS = ("train", "test", "all")
 
 
 class AllTuples:
-    """The inputs of a config's networks, all of them.
+    """All inputs of a config's networks.
 
     Parameters
     ----------
     config
-        Of which `refusal` has nothing to say.
+        A config for which `is_cyclic` returns None.
     hook
-        The hook point of the neurons that are recorded; None: of none.
+        Hook point of the neurons to record; None records nothing.
     """
 
     def __init__(self, config: Config, hook: str | None = None) -> None:
         import torch
 
         self.config, self.hook = config, hook
-        self.group: CyclicGroup = group_of(config)
         task: Any = config.task
+        self.group = cyclic_group(task.operation, task.p, task.n_summands)
         self._inputs = torch.from_numpy(as_read(config, task.encode(self.group.tuples)))
 
     def values(
         self, net: Mapping[str, np.ndarray]
     ) -> tuple[Float[np.ndarray, "*tuples neuron"] | None, Float[np.ndarray, "tuple class"]]:
-        """The neurons' values at the last position, (m, ..., m, neuron), and the logits, of one network.
+        """Values of one network's neurons at the last position, (m, ..., m, neuron), and its logits.
 
-        On CPU and on the caller's thread, in the parameters' dtype.
+        They are computed on CPU, on the caller's thread, in the parameters' dtype.
         """
         import torch
 
@@ -65,9 +64,9 @@ class AllTuples:
         return neurons, torch.cat(logits).numpy()
 
     def members(self, run: Run) -> Bool[np.ndarray, "seed set element tuple_of_sum"]:
-        """Which tuples are in the train set, the test set, and all, those of equal sum together.
+        """Masks of the train set, the test set and all tuples, grouped by sum.
 
-        Tuples that the group has not, because one operand is 0, are in none.
+        A tuple outside the group, because one operand is 0, is in none.
         """
         task: Any = self.config.task
         masks = np.zeros((len(run.seeds), len(SETS), len(self.group.sums)), bool)
@@ -81,7 +80,7 @@ class AllTuples:
 
     @property
     def table_names(self) -> list[str]:
-        """What `embedding_tables` are called: by their operand, or "tokens" if one serves all operands."""
+        """Names of the `embedding_tables`: the operands, or "tokens" for one table that serves all operands."""
         task: Any = self.config.task
         if task.encoding == "one-hot":
             return list(task.operands)
@@ -90,7 +89,7 @@ class AllTuples:
         return [] if table is None else ["tokens"] if table.ndim == 2 else list(task.operands)
 
     def embedding_tables(self, net: Mapping[str, np.ndarray]) -> list[Float[np.ndarray, "element feature"]]:
-        """What the elements of each operand are turned into; none where the model has no embedding."""
+        """Embedding tables of the operands, one row per element; empty if the model has no embedding."""
         task: Any = self.config.task
         table = self.config.model.embedding_table(net)
         if table is None:
@@ -106,5 +105,5 @@ class AllTuples:
     def of_classes(
         self, weights: Float[np.ndarray, "feature class"] | None
     ) -> Float[np.ndarray, "element feature"] | None:
-        """Weights to the logits, a row per element of the group."""
+        """Weights to the logits, one row per element of the group."""
         return None if weights is None else weights[:, self.group.classes].T

@@ -2,9 +2,9 @@
 
     1/√m,   √(2/m) cos(2πkt/m),   √(2/m) sin(2πkt/m)   for k = 1, 2, ... < m/2,   and (-1)^t/√m if m is even
 
-There are m of them, in this order: 1, cos 1, sin 1, cos 2, sin 2, ... The alternating term is frequency m/2, which has
-no sine. Coefficients are found by FFT. The norm of a frequency in a table, a row per element of Z_m, is what its cosine
-and its sine have of the table's norm: √Σ (coefficients)² over both and all columns (Nanda et al. 2023, section 4.1).
+The m functions are in the order 1, cos 1, sin 1, cos 2, sin 2, ... The alternating term is frequency m/2, which has no
+sine. An FFT computes the coefficients. The norm of a frequency in a table, a row per element of Z_m, is √Σ c² over the
+coefficients c of its cosine and its sine in all columns (Nanda et al. 2023, section 4.1).
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 
 def n_frequencies(m: int) -> int:
-    """Frequencies 1, 2, ... of Z_m besides the constant.
+    """Number of frequencies 1, 2, ... of Z_m, without the constant.
 
     Examples
     --------
@@ -25,7 +25,7 @@ def n_frequencies(m: int) -> int:
 
 
 def cyclic_basis(m: int) -> Float[np.ndarray, "element function"]:
-    """The basis functions as columns, an orthogonal matrix: the slow way to `cyclic_coefficients`.
+    """Basis functions as the columns of an orthogonal matrix.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def cyclic_basis(m: int) -> Float[np.ndarray, "element function"]:
 
 
 def basis_labels(m: int) -> list[str]:
-    """What each basis function is called.
+    """Names of the basis functions.
 
     Examples
     --------
@@ -51,28 +51,17 @@ def basis_labels(m: int) -> list[str]:
     return ["1", *(f"{wave} {k}" for k in range(1, n_frequencies(m) + 1) for wave in ("cos", "sin"))][:m]
 
 
-def frequency_of(m: int) -> Int[np.ndarray, " function"]:
-    """The frequency of each basis function, 0 for the constant.
-
-    Examples
-    --------
-    >>> frequency_of(6).tolist()
-    [0, 1, 1, 2, 2, 3]
-    """
-    return (np.arange(m) + 1) // 2
-
-
 def cyclic_coefficients(values: Float[np.ndarray, "*shape"], axis: int = 0) -> Float[np.ndarray, "*shape"]:
-    """Coefficients in the basis, along an axis, by FFT; an isometry, so sums of squares stay (Parseval).
+    """Coefficients in the basis along an axis, by FFT; an isometry, so sums of squares are unchanged (Parseval).
 
     Parameters
     ----------
     values
-        A function on Z_m along `axis`, in float32 or float64, which the result keeps.
+        A function on Z_m along `axis`, float32 or float64.
 
     Returns
     -------
-    As `values`, with basis functions in place of elements.
+    Shape and dtype of `values`, with basis functions instead of elements along `axis`.
 
     Examples
     --------
@@ -82,8 +71,8 @@ def cyclic_coefficients(values: Float[np.ndarray, "*shape"], axis: int = 0) -> F
     """
     values = np.moveaxis(values, axis, 0)
     m = len(values)
-    found = scipy.fft.rfft(values, axis=0, norm="ortho")[1:]  # (frequency, ...)
-    waves = rearrange([found.real, -found.imag], "wave frequency ... -> (frequency wave) ...")
+    transformed = scipy.fft.rfft(values, axis=0, norm="ortho")[1:]  # (frequency, ...)
+    waves = rearrange([transformed.real, -transformed.imag], "wave frequency ... -> (frequency wave) ...")
     constant = values.sum(axis=0, keepdims=True) * values.dtype.type(m**-0.5)
     coefficients = np.concatenate([constant, np.sqrt(values.dtype.type(2)) * waves])[:m]
     if m % 2 == 0:
@@ -102,12 +91,11 @@ def frequency_norms(table: Float[np.ndarray, "element feature"]) -> Float[np.nda
     >>> frequency_norms(np.stack([np.cos(angle), np.sin(angle)], axis=1)).round(6)
     array([0.      , 2.236068])
     """
-    norms: np.ndarray = np.sqrt(_squares(table).sum(axis=1))
-    return norms
+    return np.sqrt(_squares(table).sum(axis=1))
 
 
 def strongest_frequencies(table: Float[np.ndarray, "element feature"]) -> Int[np.ndarray, " feature"]:
-    """The frequency of the largest norm in each column, in 1, 2, ...; the lowest of equal ones.
+    """Frequency 1, 2, ... of the largest norm in each column; ties go to the lower frequency.
 
     Examples
     --------
@@ -119,20 +107,19 @@ def strongest_frequencies(table: Float[np.ndarray, "element feature"]) -> Int[np
 
 
 def _squares(table: Float[np.ndarray, "element feature"]) -> Float[np.ndarray, "frequency feature"]:
-    """Squared coefficients of the cosine and the sine of each frequency together, in float64."""
+    """Sum of the squared coefficients of each frequency's cosine and sine, in float64."""
     squares = cyclic_coefficients(table.astype(np.float64))[1:] ** 2
-    sums: np.ndarray = np.add.reduceat(squares, np.arange(0, len(squares), 2), axis=0)
-    return sums
+    return np.add.reduceat(squares, np.arange(0, len(squares), 2), axis=0)
 
 
 def gini(sizes: Float[np.ndarray, " frequency"]) -> float:
-    """Gini coefficient of sizes >= 0: 0 when all are equal, 1 - 1/n when one has everything; NaN when all are 0.
+    """Gini coefficient of sizes >= 0: 0 if all are equal, 1 - 1/n if only one is not 0; NaN if all are 0.
 
-    The mean distance of two of them over twice their mean, Σ_ij |a_i - a_j| / (2 n Σ a).
+    It is the mean distance of two sizes over twice their mean, Σ_ij |a_i - a_j| / (2 n Σ a).
 
     References
     ----------
-    Nanda et al. 2023, section 5.1, of the norms of the frequencies in the embedding and the neuron-to-logit map.
+    Nanda et al. 2023, section 5.1, for the norms of the frequencies in the embedding and the neuron-to-logit map.
 
     Examples
     --------
@@ -142,5 +129,5 @@ def gini(sizes: Float[np.ndarray, " frequency"]) -> float:
     n, total = len(sizes), float(sizes.sum())
     if not total > 0:
         return float("nan")
-    ranks = 2 * np.arange(1, n + 1) - n - 1  # in ascending order; sums to the distances of all pairs
+    ranks = 2 * np.arange(1, n + 1) - n - 1  # weights of ascending sizes in the sum of all distances
     return float(ranks @ np.sort(sizes)) / (n * total)

@@ -1,13 +1,14 @@
 """Modular arithmetic as addition on a cyclic group, where its circuit is simple.
 
-    x + y        a_x + a_y = s  (mod p)        x = a_x, y = a_y, result s; so too for K summands
+    x + y        a_x + a_y = s  (mod p)        x = a_x, y = a_y, result s; K summands likewise
     x - y                                      y = -a_y
     x * y        a_x + a_y = s  (mod p - 1)    x = g^a_x, y = g^a_y, result g^s: the discrete logarithm
     x / y                                      y = g^-a_y
 
-for a prime p, its smallest primitive root g, and residues other than 0. Every operand is numbered so that the operation
-is a sum: the signs of x - y and x / y are in the numbering. Fourier analysis knows the group Z_m alone, m = p or p - 1.
-Power et al. 2022, Nanda et al. 2023, and Gromov 2023 (arXiv 2301.02679) study the sum.
+Products and quotients need a prime p and residues other than 0; g is the smallest primitive root of p. The operands are
+numbered so that the operation is a sum, and the signs of x - y and x / y are in the numbering. Fourier analysis uses
+only the group Z_m, m = p or p - 1. Power et al. 2022, Nanda et al. 2023, and Gromov 2023 (arXiv 2301.02679) study the
+sum.
 """
 
 from dataclasses import dataclass
@@ -20,12 +21,12 @@ from jaxtyping import Int
 from circuits.config import Config
 
 OPERATIONS = ("x+y", "x-y", "x*y", "x/y")
-MOST_NUMBERS = 16_000_000  # tuples times neurons, or classes: 128 MB in float64, of which every thread holds several
+MOST_NUMBERS = 16_000_000  # tuples times neurons or classes: arrays of 128 MB in float64, several per thread
 
 
 @dataclass(frozen=True, eq=False)
 class CyclicGroup:
-    """How operands and results of an operation are numbered by Z_m, so that it is a sum.
+    """Numbering of an operation's operands and results by Z_m that makes the operation a sum.
 
     Examples
     --------
@@ -37,45 +38,45 @@ class CyclicGroup:
     """
 
     residues: Int[np.ndarray, "operand element"]
-    """The residue that each operand has at element 0, 1, ..., m - 1."""
+    """Residue of each operand at element 0, 1, ..., m - 1."""
     classes: Int[np.ndarray, " element"]
-    """The result, which is a class, at each sum."""
+    """Result, which is a class, at each sum."""
 
     sum: str = "x + y"
-    """What the sum s is of the operands, such as "x - y" or "log x + log y"."""
+    """The sum s in terms of the operands, such as "x - y" or "log x + log y"."""
 
     @property
     def order(self) -> int:
-        """Elements m of the group."""
+        """Number of elements m of the group."""
         return len(self.classes)
 
     @property
     def n_operands(self) -> int:
-        """Operands K."""
+        """Number of operands K."""
         return len(self.residues)
 
     @cached_property
     def elements(self) -> Int[np.ndarray, "tuple operand"]:
-        """All m^K tuples of elements, the last operand changing fastest."""
+        """All m^K tuples of elements; the last operand changes fastest."""
         return rearrange(np.indices((self.order,) * self.n_operands), "operand ... -> (...) operand")
 
     @cached_property
     def tuples(self) -> Int[np.ndarray, "tuple operand"]:
-        """The operands' residues in each of them."""
+        """Residues of the operands in each tuple."""
         return np.stack([row[column] for row, column in zip(self.residues, self.elements.T, strict=True)], axis=1)
 
     @cached_property
     def sums(self) -> Int[np.ndarray, " tuple"]:
-        """The sum s of each tuple, in 0..m-1."""
+        """Sum s of each tuple, in 0..m-1."""
         return self.elements.sum(axis=1) % self.order
 
     @cached_property
     def by_sum(self) -> Int[np.ndarray, "element tuple_of_sum"]:
-        """Which tuples have each sum: m^(K-1) of them, ascending."""
+        """Ascending indices of the m^(K-1) tuples of each sum."""
         return np.argsort(self.sums, kind="stable").reshape(self.order, -1)
 
     def positions(self, operands: Int[np.ndarray, "example operand"]) -> Int[np.ndarray, " example"]:
-        """Where tuples of residues are among `tuples`; -1 for those that are not, because one is 0.
+        """Indices of tuples of residues in `tuples`; -1 for a tuple without an index, because one residue is 0.
 
         Examples
         --------
@@ -93,7 +94,7 @@ class CyclicGroup:
 
 
 def cyclic_group(operation: str, p: int, n_operands: int = 2) -> CyclicGroup:
-    """The cyclic group on which an operation is a sum.
+    """Cyclic group on which an operation is a sum.
 
     Parameters
     ----------
@@ -102,21 +103,23 @@ def cyclic_group(operation: str, p: int, n_operands: int = 2) -> CyclicGroup:
     p
         The modulus, >= 2; a prime for x*y and x/y.
     n_operands
-        Operands K >= 2; more than 2 of x+y only.
+        Number of operands K >= 2; more than 2 for x+y only.
 
     Raises
     ------
     ValueError
-        It is on none: another operation, or a product modulo a number that is no prime.
+        Another operation, or a product or quotient modulo a number that is not a prime.
     """
     if operation not in OPERATIONS:
-        raise ValueError(f"'{operation}' is no sum on a cyclic group, as {', '.join(OPERATIONS)} are")
+        raise ValueError(f"'{operation}' is not a sum on a cyclic group; {', '.join(OPERATIONS)} are")
     if operation in ("x+y", "x-y"):
         elements = np.arange(p)
     else:
         g = primitive_root(p)
         if g is None:
-            raise ValueError(f"p = {p} is no prime, so the residues other than 0 are no group under '{operation}'")
+            raise ValueError(
+                f"p = {p} is not a prime, so the residues other than 0 are not a group under '{operation}'"
+            )
         elements = powers(g, p)
     inverted = operation in ("x-y", "x/y")
     last = np.roll(elements[::-1], 1) if inverted else elements  # the element at -a
@@ -124,7 +127,7 @@ def cyclic_group(operation: str, p: int, n_operands: int = 2) -> CyclicGroup:
 
 
 def _sum(operation: str, n_operands: int) -> str:
-    """The sum in the operands' names; of products and quotients, of their discrete logarithms."""
+    """The sum in the operands' names, or in their logarithms for products and quotients."""
     names = "xyzw"[:n_operands] if n_operands <= 4 else ["x1", "…", f"x{n_operands}"]
     logarithm = "" if operation in ("x+y", "x-y") else "log "
     return (" - " if operation in ("x-y", "x/y") else " + ").join(logarithm + name for name in names)
@@ -145,7 +148,7 @@ def powers(g: int, p: int) -> Int[np.ndarray, " exponent"]:
 
 
 def primitive_root(p: int) -> int | None:
-    """The smallest g whose powers are all residues 1..p-1; None if there is none because p is no prime.
+    """Smallest g whose powers are all residues 1..p-1; None if p is not a prime.
 
     Examples
     --------
@@ -155,30 +158,22 @@ def primitive_root(p: int) -> int | None:
     return next((g for g in range(1, p) if len(set(powers(g, p).tolist()) - {0}) == p - 1), None)
 
 
-def group_of(config: Config) -> CyclicGroup:
-    """The group of a config's task, for which `is_cyclic` answers None."""
-    task = config.task.model_dump()
-    return cyclic_group(task["operation"], task["p"], task["n_summands"])
-
-
 def is_cyclic(config: Config) -> str | None:
-    """Whether the task is a sum on a cyclic group, of few enough tuples.
+    """None if the task is a sum on a cyclic group with few enough tuples, otherwise the reason why not.
 
     Examples
     --------
     >>> import circuits
     >>> config = circuits.preset("modular-31")
-    >>> is_cyclic(config), is_cyclic(config.replace(task__operation="x^2+y^2"))[:37]
-    (None, "'x^2+y^2' is no sum on a cyclic group")
+    >>> is_cyclic(config), is_cyclic(config.replace(task__operation="x^2+y^2"))[:40]
+    (None, "'x^2+y^2' is not a sum on a cyclic group")
     """
     if config.task.kind != "modular":
-        return f"the task '{config.task.kind}' is not modular arithmetic, which fourier is about."
+        return f"the task '{config.task.kind}' is not modular arithmetic, which fourier analyzes."
     task = config.task.model_dump()
     operation, p, n_operands = task["operation"], task["p"], task["n_summands"]
-    if operation not in OPERATIONS:
-        return f"'{operation}' is no sum on a cyclic group, as {', '.join(OPERATIONS)} are."
     widest = max([p, *(layer.width for layer in config.prunable_layers.values())])
-    if p**n_operands * widest > MOST_NUMBERS:
+    if operation in OPERATIONS and p**n_operands * widest > MOST_NUMBERS:
         return (
             f"{p}^{n_operands} tuples times {widest} neurons or classes are more than the {MOST_NUMBERS:,} numbers "
             f"that fourier holds in memory. Take a smaller p."
@@ -188,5 +183,5 @@ def is_cyclic(config: Config) -> str | None:
     except ValueError as error:
         return f"{error}."
     if order < 2:
-        return f"the residues mod {p} other than 0 are one, so '{operation}' has no frequency."
+        return f"there is only one residue mod {p} other than 0, so '{operation}' has no frequency."
     return None

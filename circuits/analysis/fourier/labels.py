@@ -1,4 +1,4 @@
-"""The variables of `fourier`: their dimensions and what they are called."""
+"""The variables of `fourier`, with their dimensions and long names."""
 
 from collections.abc import Mapping
 
@@ -46,7 +46,7 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str]] = {  # name -> dimensions afte
 def labeled(
     run: Run, tuples: AllTuples, checkpoints: np.ndarray, values: Mapping[str, np.ndarray], key: np.ndarray
 ) -> xr.Dataset:
-    """The dataset of arrays (step, seed, ...), of which those that a model has not may be missing."""
+    """Dataset of the arrays (step, seed, ...) in `values`; a model may lack some of `VARIABLES`."""
     coords = {
         **trajectory_coords(run, checkpoints),
         "frequency": ("frequency", 1 + np.arange(n_frequencies(tuples.group.order)), {"long_name": "frequency"}),
@@ -61,5 +61,4 @@ def labeled(
         for name, (dims, long_name) in VARIABLES.items()
         if name in values
     }
-    key_attrs = {"long_name": "key frequency"}
-    return xr.Dataset({"key": (("seed", "frequency"), key, key_attrs), **variables}, coords)
+    return xr.Dataset({"key": (("seed", "frequency"), key, {"long_name": "key frequency"}), **variables}, coords)

@@ -1,19 +1,19 @@
-"""How much of the logits waves of x + y are, by two shares, and the key frequencies: those that carry them at the end.
+"""Shares of the logits on waves of x + y, and the key frequencies, which have the largest shares at the end.
 
 A network that adds by trigonometry has logits Σ_k A_k cos(2πk(x + y - c)/m), each largest at c = x + y (Nanda et al.
-2023, section 3). A softmax does not see what is the same for all classes, so each tuple's mean over classes is
-subtracted from its logits first. The sum of squares that is left has three parts: constant class biases, which are the
-logits' mean over tuples; waves of x + y in any direction of the classes; the rest. For frequency k
+2023, section 3). A softmax ignores a term that is the same for all classes, so each tuple's mean over classes is first
+subtracted from its logits. The remaining sum of squares has three parts: constant class biases, which are the logits'
+mean over tuples; waves of x + y in any direction of the classes; the rest. The shares of frequency k are
 
-    share         what cos(2πk(x + y - c)/m) alone has of the sum of squares, class biases included
-    wave_share    what cos and sin of 2πk(x + y)/m have, whatever their coefficients on the classes, of the sum of
-                  squares without class biases: of the logits' variance over tuples
-    bias_share    what the class biases have of the sum of squares
+    share         of cos(2πk(x + y - c)/m) alone in the sum of squares, class biases included
+    wave_share    of cos and sin of 2πk(x + y)/m, whatever their coefficients on the classes, in the sum of squares
+                  without class biases: in the logits' variance over tuples
+    bias_share    of the class biases in the sum of squares
 
-A frequency is *key* if its `share` at the end of training is at least 1/m, half of what each of the m/2 frequencies has
-if they share the logits equally. The losses of `restricted_loss` keep, or remove, what `wave_share` counts. Of random
-logits each frequency has a share of 1/m^(K+1). A lookup table, right on a part f of the tuples and zero elsewhere, has
-2f/(m - 1) at every frequency: none is key while f is below a half, but waves of x + y it has.
+A frequency is *key* if its `share` at the end of training is at least 1/m, half the share of each of the m/2
+frequencies if all are equal. The losses of `restricted_loss` keep, or remove, the waves that `wave_share` counts. In
+random logits each frequency has a share of 1/m^(K+1). A lookup table that is right on a part f of the tuples and zero
+elsewhere has a share of 2f/(m - 1) at every frequency: none is key while f is below a half, but it has waves of x + y.
 """
 
 from typing import NamedTuple
@@ -28,35 +28,35 @@ ROUNDING = 1e-28  # of a sum of squares: (1e-14)², above float64's 2e-16
 
 
 class LogitWaves(NamedTuple):
-    """Of each frequency 1, 2, ...: logits = Σ_k cosine_k cos(2πk(s - c)/m) + sine_k sin(2πk(s - c)/m) + the rest."""
+    """Waves of each frequency: logits = Σ_k cosine_k cos(2πk(s - c)/m) + sine_k sin(2πk(s - c)/m) + the rest."""
 
     cosine: Float64[np.ndarray, " frequency"]
     sine: Float64[np.ndarray, " frequency"]
     share: Float64[np.ndarray, " frequency"]
-    """What the cosine has of the sum of squares, class biases included, in 0..1; NaN if all logits are equal."""
+    """Share of the cosine in the sum of squares, class biases included, in 0..1; NaN if all logits are equal."""
     wave_share: Float64[np.ndarray, " frequency"]
-    """What waves of s have in any direction of the classes, of the variance over tuples, in 0..1; NaN if that is 0."""
+    """Share of waves of s, in any direction of the classes, in the variance over tuples, in 0..1; NaN if it is 0."""
     bias_share: float
-    """What constant class biases have of the sum of squares, in 0..1; NaN if all logits are equal."""
+    """Share of constant class biases in the sum of squares, in 0..1; NaN if all logits are equal."""
 
 
 def logit_frequencies(
     by_sum: Float[np.ndarray, "element tuple_of_sum class"], classes: Int[np.ndarray, " element"]
 ) -> LogitWaves:
-    """Amplitude of each wave of x + y - c in the logits, and the shares of the logits that are waves and biases.
+    """Amplitude of each wave of x + y - c in the logits, and the shares of waves and biases.
 
     Parameters
     ----------
     by_sum
-        Logits of all tuples, those of equal sum together, as `CyclicGroup.by_sum` orders them.
+        Logits of all tuples, grouped by sum in the order of `CyclicGroup.by_sum`.
     classes
-        The class at each element; a class that is at none, 0 of products, is left out.
+        The class of each element. A class without an element, such as 0 for products, is dropped.
 
     Examples
     --------
     >>> waves = 9 * np.cos(2 * np.pi * (np.arange(5)[:, None] - np.arange(5)) / 5)
-    >>> found = logit_frequencies(np.repeat(waves[:, None], 5, axis=1), np.arange(5))
-    >>> found.cosine.round(6) + 0.0, found.share.round(6) + 0.0
+    >>> amplitudes = logit_frequencies(np.repeat(waves[:, None], 5, axis=1), np.arange(5))
+    >>> amplitudes.cosine.round(6) + 0.0, amplitudes.share.round(6) + 0.0
     (array([9., 0.]), array([1., 0.]))
     """
     m = len(classes)
@@ -71,26 +71,26 @@ def logit_frequencies(
     explained = by_sum.shape[1] * amplitude.real**2 * norm
     biases = logits.shape[0] * logits.shape[1] * float((averaged.mean(axis=0) ** 2).sum())
     share = explained / total if total else np.full(len(k), np.nan)
-    return LogitWaves(
-        amplitude.real, -amplitude.imag, share, wave_shares(logits), biases / total if total else float("nan")
-    )
+    bias_share = biases / total if total else float("nan")
+    return LogitWaves(amplitude.real, -amplitude.imag, share, wave_shares(logits), bias_share)
 
 
 def wave_shares(values: Float[np.ndarray, "element tuple_of_sum class"]) -> Float64[np.ndarray, " frequency"]:
-    """Share of values' variance over tuples on cos and sin of 2πk s/m, in any direction of the classes.
+    """Share of cos and sin of 2πk s/m, in any direction of the classes, in the variance of values over tuples.
 
     Parameters
     ----------
     values
-        A number per tuple and class, tuples of equal sum s together. Each class is taken about its mean over tuples.
+        A number per tuple and class, grouped by the sum s of the tuple. Each class's mean over tuples is subtracted.
 
     Returns
     -------
-    Of each frequency 1, 2, ..., in 0..1; together at most 1, and 1 for functions of s alone. NaN if nothing varies.
+    Share of each frequency 1, 2, ..., in 0..1. Their sum is at most 1, and 1 for functions of s alone. NaN if the
+    values do not vary.
 
     Examples
     --------
-    A wave of one class, beside a larger bias of another, is all the variance:
+    A wave of one class is all the variance, whatever the bias of another class:
 
     >>> values = np.zeros((5, 5, 2))
     >>> values[:, :, 0] = np.sin(2 * np.pi * 2 * np.arange(5) / 5)[:, None]
@@ -98,22 +98,22 @@ def wave_shares(values: Float[np.ndarray, "element tuple_of_sum class"]) -> Floa
     >>> wave_shares(values).round(6) + 0.0
     array([0., 1.])
     """
-    about_mean = values.astype(np.float64)
-    about_mean -= about_mean.mean(axis=(0, 1), keepdims=True)
-    total = _sum_of_squares(about_mean, values)
+    deviations = values.astype(np.float64)
+    deviations -= deviations.mean(axis=(0, 1), keepdims=True)
+    total = _sum_of_squares(deviations, values)
     if not total:
         return np.full(n_frequencies(len(values)), np.nan)
-    return values.shape[1] * frequency_norms(about_mean.mean(axis=1)) ** 2 / total
+    return values.shape[1] * frequency_norms(deviations.mean(axis=1)) ** 2 / total
 
 
-def _sum_of_squares(left: Float[np.ndarray, "*any"], of: Float[np.ndarray, "*all"]) -> float:
-    """Σ left², where `left` is what a mean leaves of some numbers; 0 if it is their rounding."""
-    total = float((left**2).sum())
-    return total if total > ROUNDING * float((of.astype(np.float64) ** 2).sum()) else 0.0
+def _sum_of_squares(deviations: Float[np.ndarray, "*any"], values: Float[np.ndarray, "*all"]) -> float:
+    """Σ deviations², the deviations of values from a mean; 0 if they are rounding errors."""
+    total = float((deviations**2).sum())
+    return total if total > ROUNDING * float((values.astype(np.float64) ** 2).sum()) else 0.0
 
 
 def least_key_share(m: int) -> float:
-    """The share from which a frequency is key, if no other is asked for.
+    """Default share from which a frequency of Z_m is key.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def least_key_share(m: int) -> float:
 
 
 def key_frequencies(share: Float[np.ndarray, "*seeds frequency"], least: float) -> Bool[np.ndarray, "*seeds frequency"]:
-    """Which frequencies are key: cos ω(x + y - c) has at least this share of the logits' sum of squares.
+    """Mask of the key frequencies: cos ω(x + y - c) has at least the share `least` of the logits' sum of squares.
 
     Parameters
     ----------

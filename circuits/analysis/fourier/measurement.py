@@ -1,16 +1,16 @@
-"""The measurement `fourier`: the circuit of modular addition in the basis where it is simple, along the trajectory.
+"""The measurement `fourier`: Fourier analysis of modular arithmetic along the trajectory.
 
-Nanda et al. 2023 find that a network which adds mod p embeds x and y as waves of a few *key frequencies*, multiplies
-them, and reads cos ω(x + y - c) off the products. Per network: how much of each frequency is in its embedding, in its
-unembedding and in its neuron-to-logit map (`basis`); which frequency each neuron has (`neuron_frequencies`); what each
-carries of the logits (`logit_frequencies`); the loss of the key frequencies alone, and without (`restricted_loss`).
+Nanda et al. 2023 find that a network that adds mod p embeds x and y as waves of a few *key frequencies*, multiplies
+them, and reads cos ω(x + y - c) off the products. For each network this measures the norm of each frequency in the
+embedding, the unembedding and the neuron-to-logit map (`basis`), the frequency of each neuron (`neuron_frequencies`),
+the share of each frequency in the logits (`logit_frequencies`), and the loss with the key frequencies alone and without
+them (`restricted_loss`).
 
-Key frequencies are those of the last checkpoint of the run, at every checkpoint. Differences, products and quotients
-are sums on a cyclic group (`cyclic`). Of products and quotients, operands 0 and class 0 are left out, but the logit of
-class 0 counts in every loss.
+At every checkpoint, the key frequencies are those of the run's last checkpoint. Differences, products and quotients are
+sums on a cyclic group (`cyclic`). Products and quotients exclude operands 0 and class 0, but the logit of class 0
+counts in every loss.
 
-The paper's definitions, numbers and sections are cited from memory, here and in these modules: its text was not at
-hand.
+The definitions, numbers and sections of the paper are cited from memory in all modules of `fourier`.
 """
 
 from typing import Any
@@ -48,14 +48,14 @@ CLUSTERED = 0.5  # of a neuron's variance: no second frequency can explain as mu
 
 
 class Views:
-    """What is measured of one network of a config, in arrays by name.
+    """Measures of one network of a config, as arrays by name.
 
     Parameters
     ----------
     config
-        For which `is_cyclic` answers None.
+        A config for which `is_cyclic` returns None.
     layer
-        Whose neurons; None: of none.
+        The layer whose neurons are measured; None: no neurons.
     """
 
     def __init__(self, config: Config, layer: Layer | None) -> None:
@@ -64,7 +64,7 @@ class Views:
         self.group = self.tuples.group
 
     def waves(self, net: Network) -> dict[str, np.ndarray]:
-        """Frequencies in weights, neurons and logits; `by_sum`, the logits themselves."""
+        """Frequencies in weights, neurons and logits, and the logits themselves as `by_sum`."""
         neurons, logits = self.tuples.values(net)
         by_sum = logits[self.group.by_sum]
         wave = logit_frequencies(by_sum, self.group.classes)
@@ -81,7 +81,7 @@ class Views:
         key: Bool[np.ndarray, " frequency"],
         members: Bool[np.ndarray, "set element tuple_of_sum"],
     ) -> dict[str, np.ndarray]:
-        """The loss, and the restricted and excluded loss of the key frequencies and of each frequency."""
+        """Loss of the network, and restricted and excluded losses of the key frequencies and of each frequency."""
         each = np.eye(len(key), dtype=bool)
         kept, removed = np.vstack([each, key]), np.vstack([each, key, np.zeros_like(key)])
         alone = restricted_losses(by_sum, self.group.classes, kept)[:, None]
@@ -139,35 +139,35 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
     key
         (seed, frequency) bool: the key frequencies, by the rule in the attribute `key_rule`.
     embedding_norm, unembedding_norm, neuron_logit_norm
-        (step, seed, [embedding,] frequency) norm of each frequency in the weights; with `_gini` for `_norm` its Gini
-        coefficient over frequencies.
+        (step, seed, [embedding,] frequency) norm of each frequency in the weights; `embedding_gini` and so on are the
+        Gini coefficients over frequencies.
     same_frequency
-        (step, seed) share of the features whose strongest frequency is the same in the embeddings of all operands.
+        (step, seed) share of the features with the same strongest frequency in the embeddings of all operands.
     neuron_frequency, neuron_share, neuron_linear_share, neuron_product_share
-        (step, seed, neuron) the frequency of each neuron, 0 if it has none, and what its terms explain.
+        (step, seed, neuron) the frequency of each neuron, 0 if it has none, and the shares that its terms explain.
     neuron_phase, neuron_output_phase, phase_residual
-        (step, seed, [operand,] neuron) phases at that frequency; the residual is 0 where the phase relation holds.
+        (step, seed, [operand,] neuron) phases at that frequency; the residual is 0 if the phase relation holds.
     phase_agreement
         (step, seed) mean cosine of the residuals of neurons of key frequencies, weighted by their shares, in -1..1.
     cluster_size
-        (step, seed, frequency) neurons of which this frequency explains more than half.
+        (step, seed, frequency) number of neurons of which this frequency explains more than half.
     logit_cos, logit_sin, logit_share, key_logit_share
-        (step, seed, [frequency]) amplitudes of cos and sin ω(x + y - c) in the logits, each tuple's mean over classes
-        subtracted; the cosine's share of their sum of squares, class biases included, and that of all key frequencies.
+        (step, seed, [frequency]) amplitudes of cos and sin ω(x + y - c) in the logits, minus each tuple's mean over
+        classes; the share of the cosine, and of all key cosines, in their sum of squares, class biases included.
     wave_share, key_wave_share
         (step, seed, [frequency]) share of the logits' variance over tuples on cos and sin ω(x + y), in any direction of
         the classes.
     bias_share
-        (step, seed) share of constant class biases, the logits' mean over tuples, of their sum of squares.
+        (step, seed) share of constant class biases, the logits' mean over tuples, in their sum of squares.
     loss, restricted_loss, excluded_loss
         (step, seed, set) cross-entropy; of the class biases and the waves that `key_wave_share` counts; without those
         waves.
     restricted_loss_of, excluded_loss_of
-        (step, seed, set, frequency) the same of each frequency alone.
+        (step, seed, set, frequency) the same for each frequency alone.
     sum_of_squared_weights
         (step, seed).
     shown_activation, shown_logits, shown_neuron_index, shown_neuron_frequency
-        Of two operands, at a few checkpoints: some neurons over all pairs, and the logits in the 2-D basis.
+        For two operands, at a few checkpoints: some neurons over all pairs, and the logits in the 2-D basis.
     """
     layer = layer_of(run, options) if run.config.prunable_layers else None
     views = Views(run.config, layer)
@@ -198,7 +198,7 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
 def _walked(
     run: Run, checkpoints: np.ndarray, views: Views, further: Any, *, what: str, progress: bool = False
 ) -> dict[str, np.ndarray]:
-    """(step, seed, ...) by name, of each network's waves and what `further` makes of them, but not its logits."""
+    """(step, seed, ...) by name: what `further` returns for each network's waves, without the logits."""
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:
         values = further(seed, views.waves(net))
@@ -214,20 +214,16 @@ def _attrs(
     collapsed = run.collapsed.values[-1]
     dead = [f"seed {seed} collapsed, so there is no key frequency." for seed in np.array(run.seeds)[collapsed]]
     without = [
-        seed for seed, of_it, is_dead in zip(run.seeds, key, collapsed, strict=True) if not (of_it.any() or is_dead)
-    ]
-    few = (
         f"seed {seed} has no key frequency: no cosine has {least:.3g} of its logits' sum of squares at the last "
         f"checkpoint. Its restricted loss is that of the mean logits, its excluded loss the loss itself."
-        for seed in without
-    )
+        for seed in np.array(run.seeds)[~key.any(axis=1) & ~collapsed]
+    ]
     _, generalized = phase_checkpoints(run, options)
-    early = (
+    early = [
         f"seed {seed} has key frequencies but has not generalized: a lookup table of a share f of all tuples has "
         f"2f/(m - 1) of the sum of squares at every frequency."
-        for seed, of_it, when in zip(run.seeds, key, generalized, strict=True)
-        if of_it.any() and np.isnan(when)
-    )
+        for seed in np.array(run.seeds)[key.any(axis=1) & np.isnan(generalized)]
+    ]
     products = "operands and results 0 are left out; the logit of class 0 counts in the losses"
     return {
         "operation": task["operation"],
@@ -242,7 +238,7 @@ def _attrs(
             f"logits, class biases included, at the last checkpoint, step {int(run.steps[-1])}"
         ),
         "cluster_share": CLUSTERED,
-        "warnings": [*dead, *few, *early],
+        "warnings": [*dead, *without, *early],
     }
 
 

@@ -1,4 +1,4 @@
-"""The frequency of each neuron: the one whose waves explain most of its activation over all tuples.
+"""The frequency of each neuron, whose waves explain most of its activation over all tuples.
 
 A neuron's activation a(x, y) is expanded in products of one basis function of x and one of y. To frequency k belong
 
@@ -13,8 +13,8 @@ it is read out by cos(ωc + φ_out) with the *phase relation* φ_x + φ_y = φ_o
 
     Σ_neurons cos(ω(x + y) + φ_out) cos(ωc + φ_out)  →  cos ω(x + y - c).
 
-The two input phases are those of the linear terms. A neuron that squares has none at its frequency; where the products
-explain more, the phases of cos(ω(x ± y) + φ_x ± φ_y) among them give φ_x and φ_y up to adding π to both.
+The linear terms give the two input phases. A neuron that squares has no linear terms at its frequency. If the products
+explain more, the phases of their cos(ω(x ± y) + φ_x ± φ_y) give φ_x and φ_y, up to adding π to both.
 """
 
 from typing import NamedTuple
@@ -24,37 +24,37 @@ from jaxtyping import Float, Int
 
 from circuits.analysis.fourier.basis import cyclic_basis, cyclic_coefficients, n_frequencies
 
-ROUNDING = 1e-6  # a neuron that varies by less than this share of its mean is constant, in float32
+ROUNDING = 1e-6  # a neuron that varies by less than this share of its mean counts as constant (float32)
 
 
 class NeuronWaves(NamedTuple):
-    """What each neuron's own frequency is, and how its activation and its readout depend on it."""
+    """Frequency of each neuron, the shares of its variance at this frequency, and the phases of its inputs."""
 
     frequency: Int[np.ndarray, " neuron"]
-    """1, 2, ...; 0 of a neuron that is constant, or not finite: NaN is all that follows."""
+    """1, 2, ...; 0 for a neuron that is constant or not finite, whose shares and phases are NaN."""
     linear_share: Float[np.ndarray, " neuron"]
-    """What the linear terms of this frequency explain of the neuron's variance, in 0..1."""
+    """Share of the neuron's variance on the linear terms of this frequency, in 0..1."""
     product_share: Float[np.ndarray, " neuron"]
-    """The same of its products; the two together are the neuron's share."""
+    """Share on its products; the neuron's share is the sum of both."""
     phase: Float[np.ndarray, "operand neuron"]
-    """Of cos(ω operand + phase), in -π..π; NaN at frequency m/2, which has no phase."""
+    """Phase of cos(ω operand + phase), in -π..π; NaN at frequency m/2, which has no phase."""
 
 
 def spectrum(activations: Float[np.ndarray, "*tuples neuron"]) -> Float[np.ndarray, "*functions neuron"]:
     """Coefficients of every neuron in products of basis functions, one of each operand.
 
-    By a product with the basis along each axis: for a prime m, and a thousand neurons at once, a third of the time of
-    `cyclic_coefficients`, whose result it is.
+    The result is that of `cyclic_coefficients` along each axis. Products with the basis take a third of the time for a
+    prime m and a thousand neurons.
 
     Parameters
     ----------
     activations
-        (m, ..., m, neuron), an axis per operand.
+        (m, ..., m, neuron), one axis per operand.
     """
     m, n_operands = len(activations), activations.ndim - 1
     transform = np.ascontiguousarray(cyclic_basis(m).T, activations.dtype)
     mean = activations.mean(axis=tuple(range(n_operands)))
-    values = activations - mean  # a large mean would cost the rest its digits
+    values = activations - mean  # without a large mean the rest keeps its digits
     for axis in range(n_operands):
         values = transform @ values.reshape(m**axis, m, -1)
     values = values.reshape(activations.shape)
@@ -68,14 +68,14 @@ def neuron_frequencies(activations: Float[np.ndarray, "*tuples neuron"]) -> Neur
     Parameters
     ----------
     activations
-        (m, ..., m, neuron), an axis per operand.
+        (m, ..., m, neuron), one axis per operand.
 
     Examples
     --------
     >>> angle = 2 * np.pi * np.arange(31) / 31
     >>> waves = np.cos(2 * angle[:, None] + 0.5) + np.cos(2 * angle + 0.3)
-    >>> found = neuron_frequencies(np.maximum(waves, 0)[..., None])
-    >>> found.frequency, found.phase.round(3).ravel()
+    >>> neurons = neuron_frequencies(np.maximum(waves, 0)[..., None])
+    >>> neurons.frequency, neurons.phase.round(3).ravel()
     (array([2]), array([0.5, 0.3]))
     """
     m, n_operands, n_neurons = len(activations), activations.ndim - 1, activations.shape[-1]
@@ -83,14 +83,14 @@ def neuron_frequencies(activations: Float[np.ndarray, "*tuples neuron"]) -> Neur
     constant = coefficients[(0,) * n_operands].copy()
     coefficients[(0,) * n_operands] = 0
     squares = np.einsum("tn,tn->n", *[coefficients.reshape(-1, n_neurons)] * 2)
-    varies = squares > (ROUNDING * constant) ** 2  # NaN does not
-    order = np.indices((3,) * n_operands).astype(bool).sum(axis=0)  # how many operands a term has
+    varies = squares > (ROUNDING * constant) ** 2  # False for NaN
+    order = np.indices((3,) * n_operands).astype(bool).sum(axis=0)  # number of operands in a term
     powers = np.zeros((n_operands + 1, n_frequencies(m), n_neurons), coefficients.dtype)
     for k in range(1, n_frequencies(m) + 1):
         terms = coefficients[np.ix_(*[_waves(k, m)] * n_operands)] ** 2
-        of = order[(slice(len(_waves(k, m))),) * n_operands]
+        n_of_term = order[(slice(len(_waves(k, m))),) * n_operands]
         for n in range(1, n_operands + 1):
-            powers[n, k - 1] = terms[of == n].sum(axis=0)
+            powers[n, k - 1] = terms[n_of_term == n].sum(axis=0)
     shares = powers / np.where(varies, squares, np.nan)
     best = shares.sum(axis=0).argmax(axis=0)  # 0 where all are NaN
     linear, product = (part[best, np.arange(n_neurons)] for part in (shares[1], shares[2:].sum(axis=0)))
@@ -101,14 +101,14 @@ def neuron_frequencies(activations: Float[np.ndarray, "*tuples neuron"]) -> Neur
 def output_phases(
     readout: Float[np.ndarray, "neuron element"], frequency: Int[np.ndarray, " neuron"]
 ) -> Float[np.ndarray, " neuron"]:
-    """Phase of cos(ωc + phase) in each neuron's weights to the logits, at its own frequency, in -π..π.
+    """Phase of cos(ωc + phase) in each neuron's weights to the logits, at the neuron's frequency, in -π..π.
 
     Parameters
     ----------
     readout
-        The neuron-to-logit map, its classes c in the order of the group.
+        The neuron-to-logit map, with classes c in the order of the group.
     frequency
-        Of each neuron; 0 and m/2: its phase is NaN.
+        Frequency of each neuron; the phase is NaN at 0 and m/2.
     """
     m, neuron = readout.shape[1], np.arange(len(readout))
     coefficients = cyclic_coefficients(readout, axis=1)
@@ -119,7 +119,7 @@ def output_phases(
 def phase_residuals(
     phase: Float[np.ndarray, "operand neuron"], output_phase: Float[np.ndarray, " neuron"]
 ) -> Float[np.ndarray, " neuron"]:
-    """Sum of the input phases less the output phase, in -π..π: 0 where the phase relation holds.
+    """Sum of the input phases minus the output phase, in -π..π; 0 if the phase relation holds.
 
     Examples
     --------
@@ -130,7 +130,9 @@ def phase_residuals(
 
 
 def phase_agreement(residuals: Float[np.ndarray, " neuron"], weights: Float[np.ndarray, " neuron"]) -> float:
-    """Weighted mean of the residuals' cosines, in -1..1: 1 if the phase relation holds, about 0 if by chance; or NaN.
+    """Weighted mean cosine of the residuals, in -1..1: 1 if the phase relation holds, about 0 for random phases.
+
+    NaN residuals are skipped; without weight the mean is NaN.
 
     Examples
     --------
@@ -143,24 +145,22 @@ def phase_agreement(residuals: Float[np.ndarray, " neuron"], weights: Float[np.n
 
 
 def _waves(k: int, m: int) -> list[int]:
-    """Places of the constant, cos k and sin k in the basis; frequency m/2 has no sine."""
+    """Indices of the constant, cos k and sin k in the basis; frequency m/2 has no sine."""
     return [place for place in (0, 2 * k - 1, 2 * k) if place < m]
 
 
 def _input_phases(coefficients: np.ndarray, frequency: np.ndarray, of_products: np.ndarray) -> np.ndarray:
-    """(operand, neuron) phases of the linear terms; of two operands, those of the products where they are asked for."""
+    """(operand, neuron) phases of the linear terms; for two operands, of the products where `of_products`."""
     m, n_operands, neuron = len(coefficients), coefficients.ndim - 1, np.arange(len(frequency))
     c, s = 2 * frequency - 1, 2 * frequency % m
 
-    def linear(operand: int, place: np.ndarray) -> np.ndarray:
-        at = [place if axis == operand else 0 for axis in range(n_operands)]
-        found: np.ndarray = coefficients[(*at, neuron)]
-        return found
+    def linear(operand: int) -> np.ndarray:
+        at = [[place if axis == operand else 0 for axis in range(n_operands)] for place in (c, s)]
+        cosine, sine = (coefficients[(*places, neuron)] for places in at)
+        return np.angle(cosine - 1j * sine)  # A cos(ωt + φ) = Re A exp(iφ) exp(iωt)
 
-    phases = np.stack(
-        [np.angle(linear(i, c) - 1j * linear(i, s)) for i in range(n_operands)]
-    )  # (operand, neuron), of A cos(ωt + φ) = A exp(iφ)
-    phases[:, 2 * frequency == m] = np.nan  # the alternating term has a sign, but no phase
+    phases = np.stack([linear(operand) for operand in range(n_operands)])  # (operand, neuron)
+    phases[:, 2 * frequency == m] = np.nan  # the alternating term has a sign but no phase
     if n_operands != 2:
         return phases
     cc, cs, sc, ss = (coefficients[x, y, neuron] for x in (c, s) for y in (c, s))

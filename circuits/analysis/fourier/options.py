@@ -5,8 +5,8 @@ from circuits.config_base import Share
 
 
 class FourierOptions(PruningOptions):
-    """Which frequencies are key."""
+    """The rule for key frequencies."""
 
     key_share: Share | None = None
-    """A frequency is key if its cosine has at least this share of the last logits' sum of squares (fourier); by default
-    1/m for Z_m, half of what each would have if all were alike."""
+    """A frequency is key if its cosine has at least this share of the last logits' sum of squares (fourier). By default
+    1/m for Z_m, half the share of each frequency if all are equal."""

@@ -5,19 +5,19 @@ L̄(s, c), and their component at frequency k is
 
     L_k(s, c) = (2/m) Σ_t cos(2πk(s - t)/m) L̄(t, c)                   (1/m for the alternating term)
 
-which is what cos and sin of 2πk(x + y)/m have of them, in any direction of the classes and not on cos 2πk(x + y - c)/m
-alone: of the two shares in `logit_frequencies`, `wave_share` counts it. Nanda et al. 2023, section 5.1:
+the projection on cos and sin of 2πk(x + y)/m in any direction of the classes, not only on cos 2πk(x + y - c)/m. So of
+the two shares in `logit_frequencies`, it corresponds to `wave_share`. Nanda et al. 2023, section 5.1:
 
     restricted    logits = mean over tuples + Σ_{key k} L_k         only the key frequencies of x + y: the circuit alone
-    excluded      logits = L - Σ_{key k} L_k                        all the rest: what was memorized
+    excluded      logits = L - Σ_{key k} L_k                        all the rest, the memorized part
 
-and the cross-entropy of either. The mean over tuples, constant class biases, stays in both. Excluded losses of many
-frequencies cost one exponential per logit: with y the target,
+Each loss is the cross-entropy of these logits. Both keep the mean over tuples, the constant class biases. Excluded
+losses of many frequencies cost one exponential per logit: with y the target,
 
     loss = log Σ_c e^{L(c) - L(y)} e^{-(L_k(c) - L_k(y))}
 
-is a matrix product for every s, since L_k depends on the tuple by s alone. All in float64, and as log(1 + Σ_{c≠y}), so
-that a loss of 1e-12 has its digits too.
+is a matrix product for every s, since L_k depends on the tuple only by s. It is computed in float64 as
+log(1 + Σ_{c≠y}), so a loss of 1e-12 has all its digits too.
 """
 
 import numpy as np
@@ -26,17 +26,17 @@ from scipy.special import logsumexp
 
 from circuits.analysis.fourier.basis import cyclic_basis, n_frequencies
 
-LARGEST_EXPONENT = 700.0  # e to it, and to its negative, are float64 numbers
+LARGEST_EXPONENT = 700.0  # e to the power of it, and of its negative, is a float64 number
 
 
 def wave_components(averaged: Float[np.ndarray, "element class"]) -> Float64[np.ndarray, "frequency element class"]:
-    """L_k(s, c): the part that each frequency 1, 2, ... has in logits averaged over the tuples of equal sum.
+    """Components L_k(s, c) of logits averaged over the tuples of equal sum, for the frequencies k = 1, 2, ...
 
-    Together with the mean over s they add up to `averaged`.
+    The components and the mean over s add up to `averaged`.
 
     Examples
     --------
-    >>> wave_components(np.array([[3.0, 0.0], [1.0, 0.0]]))  # of Z_2: the mean is 2, and the alternating term
+    >>> wave_components(np.array([[3.0, 0.0], [1.0, 0.0]]))  # on Z_2: the mean 2 and the alternating term
     array([[[ 1.,  0.],
             [-1.,  0.]]])
     """
@@ -52,20 +52,20 @@ def restricted_losses(
     classes: Int[np.ndarray, " element"],
     kept: Bool[np.ndarray, "subset frequency"],
 ) -> Float64[np.ndarray, "element subset"]:
-    """Cross-entropy, at each sum s, of the mean logits and the waves of x + y at some frequencies only.
+    """Cross-entropy, at each sum s, of the mean logits plus the waves of x + y at some frequencies only.
 
     Parameters
     ----------
     by_sum
-        Logits of all tuples, those of equal sum together, as `CyclicGroup.by_sum` orders them.
+        Logits of all tuples, grouped by sum in the order of `CyclicGroup.by_sum`.
     classes
         The right class of each sum.
     kept
-        Which frequencies are kept, of several subsets of them.
+        Mask of the kept frequencies, for several subsets.
 
     Returns
     -------
-    In nats, >= 0; the same for every tuple of a sum.
+    Losses in nats, >= 0; the same for every tuple of a sum.
 
     Examples
     --------
@@ -87,11 +87,12 @@ def excluded_losses(
 ) -> Float64[np.ndarray, "element tuple_of_sum subset"]:
     """Cross-entropy of each tuple's logits without the waves of x + y at some frequencies.
 
-    Parameters as of `restricted_losses`; with no frequency removed it is the cross-entropy itself.
+    Parameters as for `restricted_losses`, with the mask of the removed frequencies. If none is removed, the result is
+    the cross-entropy of the network.
 
     Returns
     -------
-    In nats, >= 0.
+    Losses in nats, >= 0.
 
     Examples
     --------
@@ -102,11 +103,11 @@ def excluded_losses(
     """
     element = np.arange(len(by_sum))
     by_sum = by_sum.astype(np.float64)
-    by_sum -= by_sum[element, :, classes][:, :, None]  # a softmax does not see it, and what is left has its digits
+    by_sum -= by_sum[element, :, classes][:, :, None]  # a softmax ignores this shift, which saves digits
     components = wave_components(by_sum.mean(axis=1))
     shifts = np.tensordot(removed.astype(np.float64), components, 1)  # (subset, element, class)
     shifts -= shifts[:, element, classes][:, :, None]
-    if not np.abs(by_sum).max() + np.abs(shifts).max() <= LARGEST_EXPONENT:  # NaN is not
+    if not np.abs(by_sum).max() + np.abs(shifts).max() <= LARGEST_EXPONENT:  # also for NaN
         without = (by_sum - shift[:, None] for shift in shifts)
         return np.stack([cross_entropies(logits, classes[:, None]) for logits in without], axis=2)
     np.exp(by_sum, out=by_sum)
@@ -117,12 +118,12 @@ def excluded_losses(
 def cross_entropies(
     logits: Float64[np.ndarray, "*examples class"], targets: Int[np.ndarray, "*any"]
 ) -> Float64[np.ndarray, "*examples"]:
-    """-log softmax(logits) at the target, in nats, with all digits of a small one.
+    """-log softmax(logits) at the target, in nats; a small loss has all its digits.
 
     Parameters
     ----------
     logits
-        (..., class).
+        (..., class) logits of each example.
     targets
         Right classes, broadcast against the examples.
 
@@ -134,8 +135,7 @@ def cross_entropies(
     own = np.broadcast_to(targets[..., None], (*logits.shape[:-1], 1))
     others = logits - np.take_along_axis(logits, own, axis=-1)
     np.put_along_axis(others, own, -np.inf, axis=-1)
-    losses: np.ndarray = np.logaddexp(0.0, logsumexp(others, axis=-1))
-    return losses
+    return np.logaddexp(0.0, logsumexp(others, axis=-1))
 
 
 def mean_losses(

@@ -1,7 +1,7 @@
-"""A few checkpoints of `fourier` in full, to be looked at: neurons over all pairs, logits in the 2-D basis.
+"""Data of `fourier` for pictures of a few checkpoints: neurons over all pairs, logits in the 2-D basis.
 
-The checkpoints: initialization, memorization, half way to generalization, generalization, the last one; those of
-several seeds by their median. The neurons: at the last checkpoint, of each key frequency those that it explains best.
+The checkpoints are initialization, memorization, half way to generalization, generalization and the last; several seeds
+share the median of their phases. The neurons are those that each key frequency explains best at the last checkpoint.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ SHOWN_NEURONS = 6
 
 
 def shown_checkpoints(run: Run, options: FourierOptions) -> Int[np.ndarray, " shown"]:
-    """Indices of the checkpoints that are kept in full, ascending and different."""
+    """Indices of the checkpoints to picture, ascending and unique."""
     reached = [of_phase[~np.isnan(of_phase)] for of_phase in phase_checkpoints(run, options)]
     medians = [float(np.median(of_phase)) for of_phase in reached if of_phase.size]
     between = [sum(medians) / 2] if len(medians) == 2 else []
@@ -34,7 +34,7 @@ def shown_neurons(
     key: Bool[np.ndarray, " frequency"],
     n_shown: int,
 ) -> Int[np.ndarray, " shown_neuron"]:
-    """Neurons to look at: the best explained one of every key frequency, then the second best; then any others.
+    """Neurons to picture: the best explained of every key frequency, then the second best, and so on; then others.
 
     Examples
     --------
@@ -46,8 +46,8 @@ def shown_neurons(
     best = np.argsort(-share, kind="stable")
     rank = np.empty(len(best), np.int64)  # among the neurons of its frequency
     for k in np.unique(frequency):
-        of_it = best[frequency[best] == k]
-        rank[of_it] = np.arange(len(of_it))
+        cluster = best[frequency[best] == k]
+        rank[cluster] = np.arange(len(cluster))
     is_key = np.isin(frequency, 1 + np.flatnonzero(key))
     return np.lexsort((-share, rank, ~is_key))[:n_shown]
 
@@ -61,15 +61,15 @@ def shown(
 ) -> xr.Dataset:
     """`shown_activation` (shown, seed, shown_neuron, x, y) and `shown_logits` (shown, seed, x_wave, y_wave).
 
-    The latter is the norm over classes of the coefficients of the logits, less their mean over classes. Of other than
-    two operands nothing is shown.
+    `shown_logits` is the norm over classes of the coefficients of the logits, minus their mean over classes. The
+    dataset is empty unless there are two operands.
 
     Parameters
     ----------
     at_end
-        `neuron_frequency` and `neuron_share` (seed, neuron) at the last checkpoint, if there are neurons.
+        `neuron_frequency` and `neuron_share` (seed, neuron) at the last checkpoint, if the model has neurons.
     key
-        Key frequencies.
+        Mask of the key frequencies.
     """
     if tuples.group.n_operands != 2:
         return xr.Dataset()
@@ -78,30 +78,30 @@ def shown(
     if "neuron_frequency" in at_end:
         frequency, share = at_end["neuron_frequency"], at_end["neuron_share"]
         n_shown = min(SHOWN_NEURONS, frequency.shape[1])
-        neurons = np.stack([shown_neurons(*of, n_shown) for of in zip(frequency, share, key, strict=True)])
+        neurons = np.stack([shown_neurons(*of_seed, n_shown) for of_seed in zip(frequency, share, key, strict=True)])
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:
         activations, logits = tuples.values(net)
         logits = logits[:, tuples.group.classes]
         waves = spectrum((logits - logits.mean(axis=1, keepdims=True)).reshape(m, m, -1))
-        pictures = {"logits": np.sqrt((waves**2).sum(axis=2)).astype(np.float32)}
+        values = {"logits": np.sqrt((waves**2).sum(axis=2)).astype(np.float32)}
         if activations is not None and neurons is not None:
             some = rearrange(activations[:, :, neurons[seed]], "x y neuron -> neuron x y")
-            pictures["activation"] = some.astype(np.float32)
-        return pictures
+            values["activation"] = some.astype(np.float32)
+        return values
 
-    found = walk(run, checkpoints, one, what="shown")
+    pictures = walk(run, checkpoints, one, what="shown")
     labels = basis_labels(m)
     coords = {"shown": run.steps[checkpoints], "seed": list(run.seeds), "x_wave": labels, "y_wave": labels}
+    coords |= {"shown_epoch": ("shown", run.epochs[checkpoints])}
     attrs = {"long_name": "norm of the logits over classes, in the 2-D basis"}
-    result = xr.Dataset({"shown_logits": (("shown", "seed", "x_wave", "y_wave"), found["logits"], attrs)}, coords)
-    result = result.assign_coords(shown_epoch=("shown", run.epochs[checkpoints]))
+    result = xr.Dataset({"shown_logits": (("shown", "seed", "x_wave", "y_wave"), pictures["logits"], attrs)}, coords)
     if neurons is None:
         return result
     at = np.take_along_axis(at_end["neuron_frequency"], neurons, axis=1)
     dims = ("shown", "seed", "shown_neuron", "x", "y")
     return result.assign(
-        shown_activation=(dims, found["activation"], {"long_name": "activation of a neuron"}),
+        shown_activation=(dims, pictures["activation"], {"long_name": "activation of a neuron"}),
         shown_neuron_index=(("seed", "shown_neuron"), neurons),
         shown_neuron_frequency=(("seed", "shown_neuron"), at),
     ).assign_coords(x=tuples.group.residues[0], y=tuples.group.residues[1])

@@ -8,7 +8,7 @@ MOST_LISTED = 6  # key frequencies in a table, the strongest first
 
 
 def fourier_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Key frequencies and what they carry, then the losses with and without them, at the last checkpoint measured."""
+    """Key frequencies with their shares, then the losses with and without them, at the last measured checkpoint."""
     attrs, last = dataset.attrs, dataset.isel(step=-1)
     table = new_table("seed", "key frequencies", "cosines", "biases", "waves", "neurons", "phases", "Gini")
     losses = new_table("seed", "loss, test", "restricted, test", "excluded, train")
@@ -20,8 +20,9 @@ def fourier_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
         listed = " ".join(map(str, strongest[: min(n_key, MOST_LISTED)])) or "none"
         cells = [number(at[name], ".3f") for name in ("key_logit_share", "bias_share", "key_wave_share")]
         cells += [number(at["cluster_size"].where(at["key"], 0).sum()) if "cluster_size" in at else "–"]
-        for name in ("phase_agreement", "embedding_gini"):
-            cells.append(number(at[name].mean(), ".3f") if name in at else "–")
+        cells += [
+            number(at[name].mean(), ".3f") if name in at else "–" for name in ("phase_agreement", "embedding_gini")
+        ]
         table.add_row(str(seed), listed + (" …" if n_key > MOST_LISTED else ""), *cells)
         columns = (("loss", "test"), ("restricted_loss", "test"), ("excluded_loss", "train"))
         losses.add_row(str(seed), *(number(at[name].sel(set=which), ".3g") for name, which in columns))
@@ -33,8 +34,8 @@ def fourier_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
         f"the logits' variance over tuples on the key frequencies\nof {summed}, in any direction of the classes. "
         "Neurons: how many are of key frequencies.\nPhases: mean cosine of the residuals. Gini: of the embedding"
     )
-    of_losses = (
+    loss_title = (
         f"Cross-entropy: of the network; restricted, with the biases and the key waves of\n{summed} only; excluded, "
         "without these waves. Waves in any direction of the\nclasses, not the cosines alone"
     )
-    return [(title, table), (of_losses, losses)]
+    return [(title, table), (loss_title, losses)]
