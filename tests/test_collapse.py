@@ -290,7 +290,7 @@ def test_the_interval_of_certify_has_four_digits_and_one_dash_for_a_collapsed_ne
 
 
 def test_a_collapsed_network_has_no_circuit(dead):
-    with pytest.raises(circuits.InputError, match="seed 1 has collapsed at the checkpoint asked for"):
+    with pytest.raises(circuits.InputError, match="seed 1 has collapsed at this checkpoint"):
         circuits.analysis.circuit_of(dead, 1)
 
 

@@ -1,12 +1,9 @@
-"""The measurement `certify`: is a run's network right on all 2^n inputs, and its active subnetwork alone?
+"""The measurement `certify`: whether a run's network, and its active subnetwork, are right on all 2^n inputs.
 
-For each checkpoint asked for, the certificate of the active subnetwork and of the whole network, how often each fails
-on random inputs, and how many irrelevant bits must flip before the subnetwork fails on a test input. The arrays are
-judged by `circuits.constructions`; this names the dimensions.
+For each chosen checkpoint it gives the certificates of the active subnetwork and of the whole network, their failure
+rates on random inputs, and the number of irrelevant bits that must flip before the subnetwork fails on a test input.
+`circuits.constructions` computes these; this module names the dimensions.
 """
-
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -47,33 +44,34 @@ LONG_NAMES = {
     "pattern_lower": "no input with the pattern has a smaller margin",
     "pattern_upper": "margin of the worst input found with the pattern",
     "subnetwork_minus_rest": "margin of the subnetwork minus an interval bound of all other neurons",
+    "worst_input": "worst input found",
 }
 
 
 def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.Dataset:
-    """Certificates of a run: at the last checkpoint, or at those that `--checkpoints` names.
+    """Certificates of a run, at the last checkpoint or at those of `--checkpoints`.
 
     Returns
     -------
     certified_margin
-        (step, seed) of the active subnetwork: the margin proved where it is certified, that of the counterexample,
-        <= 0, where it is refuted; NaN where it is undecided, or where there is none.
+        (step, seed) of the active subnetwork: the proved margin if certified; the margin of the counterexample, <= 0,
+        if refuted; NaN if undecided or without a certificate.
     verdict
-        (step, seed) "certified", "refuted", "undecided", "collapsed", whose margins are NaN, or "none" where there is
-        no subnetwork.
+        (step, seed) "certified", "refuted", "undecided", "collapsed", whose margins are NaN, or "none" without a
+        subnetwork.
     margin_lower, margin_upper, margin_scale
-        (step, seed) the worst-case margin lies between the first two; tolerances are of the third.
+        (step, seed) bounds of the worst-case margin; unit of the tolerances.
     seconds_left
-        (step, seed) an upper guess of how much longer the search would take, in seconds; 0 where it is decided, NaN
-        where too little was searched to tell, or where nothing was judged.
+        (step, seed) upper estimate of the remaining search time in seconds; 0 if decided, NaN if the search is too
+        short for an estimate or there is no certificate.
     worst_input
-        (step, seed, input) attains `margin_upper`.
+        (step, seed, input) input with the margin `margin_upper`.
     pattern_lower, pattern_upper
-        (pattern, step, seed) the same for each pattern of the relevant bits.
+        (pattern, step, seed) bounds of the worst-case margin for each pattern of the relevant bits.
     failure_rate, failure_low, failure_high
-        (step, seed) on a million random inputs, with a 95 % interval after Clopper and Pearson.
+        (step, seed) on a million random inputs, with the 95 % Clopper-Pearson interval.
     fewest_flips_min, fewest_flips_median
-        (step, seed) over the test set; inf where no flips suffice, NaN where the bounds of the numbers leave it open.
+        (step, seed) over the test set; inf if no flips suffice, NaN if the bounds of the numbers are inconclusive.
     n_kept
         (step, seed) neurons in the active subnetwork.
     bits_recovered
@@ -81,20 +79,19 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     subnetwork_minus_rest
         (step, seed) a bound of the whole network's margin: the subnetwork's minus an interval bound of the rest.
     whole_…
-        The same of the whole network: verdict, margins, worst input, patterns, failures.
+        The same for the whole network: verdict, margins, worst input, patterns, failures.
     """
     require(run, is_parity)
     bits = run.config.task.parity_bits or ()
     checkpoints = requested_checkpoints(run, options)
     tests = [support_examples(run, index, "test")[0] for index in range(len(run.seeds))]
     n_patterns, n_inputs = 2 ** len(bits), run.config.task.signature.n_inputs
-    of_subnetwork = _empty((len(checkpoints), len(run.seeds)), n_patterns, n_inputs)
-    of_whole = _empty((len(checkpoints), len(run.seeds)), n_patterns, n_inputs)
+    shape = (len(checkpoints), len(run.seeds))
+    of_subnetwork, of_whole = (_empty(shape, n_patterns, n_inputs) for _ in range(2))
     for place, net in one_by_one(run, checkpoints, what="certificates", progress=progress):
         checkpoint = int(checkpoints[place[0]])
         if run.collapsed.values[checkpoint, place[1]]:
-            for judged in (of_subnetwork, of_whole):
-                judged["verdict"][place] = "collapsed"
+            of_subnetwork["verdict"][place] = of_whole["verdict"][place] = "collapsed"
             of_subnetwork["n_kept"][place] = 0
             continue
         kept = active_mask(run, place[1], checkpoint, options)
@@ -102,7 +99,7 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
             continue  # diverged
         _fill(of_whole, place, _certificate(net, bits, options), net, bits)
         if not kept.any():
-            continue  # the whole network outputs 0 wherever it was looked at
+            continue  # the whole network outputs 0 on the whole agreement set
         alone = _part(net, kept)
         proof = _certificate(alone, bits, options)
         _fill(of_subnetwork, place, proof, alone, bits)
@@ -111,13 +108,8 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         of_subnetwork["n_kept"][place] = kept.sum()
         recovered = relevant_bits(alone["W"], alone["u"], len(bits)).bits
         of_subnetwork["bits_recovered"][place] = set(recovered) == set(bits)
-        fewest = fewest_flips(
-            **alone,
-            support=bits,
-            inputs=tests[place[1]],
-            time_limit=options.time_limit,
-            certified=proof.verdict == "certified",
-        )
+        is_certified, limit = proof.verdict == "certified", options.time_limit
+        fewest = fewest_flips(**alone, support=bits, inputs=tests[place[1]], time_limit=limit, certified=is_certified)
         of_subnetwork["fewest_flips_min"][place] = fewest.least
         of_subnetwork["fewest_flips_median"][place] = fewest.median
     whole = {f"whole_{name}": values for name, values in of_whole.items() if name in WHOLE}
@@ -129,9 +121,7 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     return result
 
 
-SHARED = (
-    "margin_lower", "margin_upper", "margin_scale", "seconds_left", "failure_rate", "failure_low", "failure_high",
-)  # fmt: skip
+SHARED = ("margin_lower", "margin_upper", "margin_scale", "seconds_left", "failure_rate", "failure_low", "failure_high")
 WHOLE = ("certified_margin", "verdict", *SHARED, "worst_input", "pattern_lower", "pattern_upper")
 OWN = ("certified_margin", *SHARED, "fewest_flips_min", "fewest_flips_median", "n_kept", "subnetwork_minus_rest")
 
@@ -146,26 +136,18 @@ def _empty(shape: tuple[int, int], n_patterns: int, n_inputs: int) -> dict[str, 
 
 
 def _fill(
-    found: dict[str, np.ndarray], place: tuple[int, int], proof: Certificate, net: Network, bits: tuple[int, ...]
+    arrays: dict[str, np.ndarray], place: tuple[int, int], proof: Certificate, net: Network, bits: tuple[int, ...]
 ) -> None:
     failures = failure_rate(net["W"], net["b"], net["u"], bits, n_inputs=N_RANDOM)
     margins = {"certified": proof.lower, "refuted": proof.margin, "undecided": np.nan}
-    values: Mapping[str, Any] = {
-        "certified_margin": margins[proof.verdict],
-        "verdict": proof.verdict,
-        "margin_lower": proof.lower,
-        "margin_upper": proof.margin,
-        "margin_scale": proof.scale,
-        "seconds_left": proof.seconds_left,
-        "worst_input": proof.input,
-        "pattern_lower": proof.pattern_lower,
-        "pattern_upper": proof.pattern_margin,
-        "failure_rate": failures.rate,
-        "failure_low": failures.low,
-        "failure_high": failures.high,
-    }
-    for name, value in values.items():
-        found[name][place] = value
+    arrays["certified_margin"][place] = margins[proof.verdict]
+    arrays["verdict"][place] = proof.verdict
+    arrays["margin_lower"][place], arrays["margin_upper"][place] = proof.lower, proof.margin
+    arrays["margin_scale"][place], arrays["seconds_left"][place] = proof.scale, proof.seconds_left
+    arrays["worst_input"][place] = proof.input
+    arrays["pattern_lower"][place], arrays["pattern_upper"][place] = proof.pattern_lower, proof.pattern_margin
+    for name in ("rate", "low", "high"):
+        arrays[f"failure_{name}"][place] = getattr(failures, name)
 
 
 def _certificate(net: Network, bits: tuple[int, ...], options: SearchOptions) -> Certificate:
@@ -178,8 +160,8 @@ def _part(net: Network, kept: Bool[np.ndarray, " neuron"]) -> dict[str, np.ndarr
 
 def _labeled(name: str, values: np.ndarray) -> xr.Variable:
     short = name.removeprefix("whole_")
-    whole = {"long_name": f"whole network: {LONG_NAMES[short]}"} if short != name and short in LONG_NAMES else {}
-    attrs = whole or ({"long_name": LONG_NAMES[short]} if short in LONG_NAMES else {"long_name": "worst input found"})
+    begins = "" if short in (name, "worst_input") else "whole network: "
+    attrs = {"long_name": begins + LONG_NAMES[short]}
     if values.ndim == 2:
         return xr.Variable(("step", "seed"), values, attrs)
     if short == "worst_input":

@@ -1,7 +1,7 @@
-"""The circuit of one network of a run, and how its neurons became gates.
+"""The circuit of one network of a run, and the gates of its neurons along the run.
 
-By default a seed's circuit is its active subnetwork at the last checkpoint, or as the option `final` has it; at another
-checkpoint it is the active subnetwork of that one. Neurons are ranked by falling path norm |u|·‖(w, b)‖.
+The circuit of a network is its active subnetwork, by default at the checkpoint that the option `final` chooses. Neurons
+are ranked by falling path norm |u|·‖(w, b)‖.
 """
 
 from collections.abc import Mapping
@@ -34,48 +34,45 @@ def circuit_of(
     options: MergeOptions = MergeOptions(),
     constructions: Mapping[str, Construction] | None = None,
 ) -> Circuit:
-    """The circuit of one network: gates, elements, matches and price of its active subnetwork.
+    """Circuit of one network: gates, elements, matches and price of its active subnetwork.
 
     Parameters
     ----------
     run, seed
-        Which run and seed; by default the first seed.
+        A run and one of its seeds; by default the first.
     checkpoint
-        Index of a checkpoint; by default the one that the generalizing group is of.
+        Index of a checkpoint; by default that of the generalizing group.
     options
-        How to measure.
+        Options of the subnetwork, the merge and the final checkpoint.
     constructions
-        What to compare with, by name; by default every registered one on as many bits.
+        Constructions to match, by name; by default every registered one on as many bits.
 
     Raises
     ------
     InputError
-        The task is not parity, there is no hidden layer, seed or checkpoint, or the network has diverged.
+        The task is not parity; the model has no hidden layer; the seed or the checkpoint does not exist; or the network
+        has collapsed or diverged.
     """
     bits = parity_bits(run)
     index = run.seed_index(seed)
     at = int(neuron_groups(run, options).checkpoint[index] if checkpoint is None else run.checkpoint_index(checkpoint))
     whole = network_of(run, index, at)
     kept = active_mask(run, index, at, options)
-    if run.collapsed.values[at, index]:
+    has_collapsed = run.collapsed.values[at, index]
+    if has_collapsed or at < 0 or kept is None:
+        fate = "collapsed" if has_collapsed else "diverged"
         raise InputError(
-            f"{run.path}: seed {run.seeds[index]} has collapsed at the checkpoint asked for, so has no circuit there. "
-            f"Pass an earlier checkpoint."
-        )
-    if at < 0 or kept is None:
-        raise InputError(
-            f"{run.path}: seed {run.seeds[index]} has diverged at the checkpoint asked for, so has no circuit there. "
+            f"{run.path}: seed {run.seeds[index]} has {fate} at this checkpoint, so it has no circuit there. "
             f"Pass an earlier checkpoint."
         )
     candidates = known(len(bits)) if constructions is None else constructions
     part = neurons_of(whole, ranked(whole, np.flatnonzero(kept)))
-    return read_circuit(
-        part["W"], part["b"], part["u"], bits, candidates, cosine=options.merge_cosine, floor=options.merge_floor
-    )
+    W, b, u = part.values()
+    return read_circuit(W, b, u, bits, candidates, cosine=options.merge_cosine, floor=options.merge_floor)
 
 
 def members(run: Run, options: MergeOptions = MergeOptions()) -> list[Int[np.ndarray, " rank"]]:
-    """Indices of the neurons in each seed's generalizing group, ranked; none for a diverged seed."""
+    """Indices of the neurons in each seed's generalizing group, by rank; empty for a diverged seed."""
     groups = neuron_groups(run, options)
     return [
         ranked(network_of(run, index, int(groups.checkpoint[index])), np.flatnonzero(groups.kept[0, index]))
@@ -84,25 +81,25 @@ def members(run: Run, options: MergeOptions = MergeOptions()) -> list[Int[np.nda
 
 
 def network_of(run: Run, seed_index: int, checkpoint: int) -> dict[str, np.ndarray]:
-    """W, b, u of the hidden layer of one network."""
+    """Parameters W, b, u of the hidden layer of one network."""
     require(run, is_one_relu_layer)
     weights = relu_weights(run.config, run.arrays(run.seeds[seed_index], checkpoint))
     return dict(zip("Wbu", weights, strict=True))
 
 
 def neurons_of(net: Network, neurons: Int[np.ndarray, " rank"]) -> dict[str, np.ndarray]:
-    """The same with these neurons only, in this order."""
+    """Parameters W, b, u of these neurons only, in this order."""
     return {name: net[name][neurons] for name in "Wbu"}
 
 
 def ranked(net: Network, neurons: Int[np.ndarray, " rank"]) -> Int[np.ndarray, " rank"]:
-    """These neurons by falling path norm."""
+    """The neurons by falling path norm."""
     part = neurons_of(net, neurons)
     return neurons[pruning_order(incoming_norms(part["W"], part["b"], part["u"], "path"))]
 
 
 def padded(values: Shaped[np.ndarray, "..."], length: int, fill: object) -> Shaped[np.ndarray, "..."]:
-    """Values at the front of an array of this length along its first axis, `fill` behind them.
+    """Values padded with `fill` to this length along the first axis.
 
     Examples
     --------
@@ -115,13 +112,13 @@ def padded(values: Shaped[np.ndarray, "..."], length: int, fill: object) -> Shap
 
 
 def gate_history(run: Run, options: MergeOptions = MergeOptions(), *, progress: bool = False) -> xr.Dataset:
-    """Gates of the final active subnetwork's neurons at every checkpoint: how each became what it is.
+    """Gates of the final active subnetwork's neurons at every checkpoint.
 
     Returns
     -------
     gate_t, gate_cosine
-        (step, seed, rank) code of the nearest gate (t, or -1 constant, -2 linear, 0 where a seed has fewer neurons),
-        and the cosine to it.
+        (step, seed, rank) code of the nearest gate (t, or -1 constant, -2 linear, 0 padding for a seed with fewer
+        neurons), and the cosine to this gate.
     relevant_share
         (step, seed, rank) share of ‖w‖² on the relevant bits, 0..1.
     """

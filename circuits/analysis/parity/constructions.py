@@ -1,9 +1,9 @@
-"""The measurement `constructions`: what circuit each seed has learned, and how it compares with those built by hand.
+"""The measurement `constructions`: the circuit that each seed has learned, matched to circuits built by hand.
 
-Along the trajectory: merged sparsity, and the price of parity. For each seed's active subnetwork, that of the last
-checkpoint or as the option `final` has it: the bits it uses, the gate of each neuron, the elements they merge to, and
-the match to every construction. Neurons and elements are ranked by path norm; patterns are named by their signs, the
-first relevant bit first.
+Along the trajectory it measures merged sparsity and the price of parity. For each seed's active subnetwork, at the
+checkpoint that the option `final` chooses, it reads the bits it uses, the gate of each neuron, the elements to which
+the neurons merge, and the match to every construction. Neurons and elements are ranked by path norm. Patterns are named
+by their signs, the first relevant bit first.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from circuits.analysis.parity.labels import (
     supports_labeled,
 )
 from circuits.analysis.parity.tables import construction_tables
-from circuits.analysis.subnetworks.groups import LATE_CHECKPOINTS, NeuronGroups, neuron_groups
+from circuits.analysis.subnetworks.groups import LATE_CHECKPOINTS, neuron_groups
 from circuits.analysis.subnetworks.merged import merged_at
 from circuits.analysis.subnetworks.options import MergeOptions
 from circuits.analysis.subnetworks.subnetwork import STATISTICS
@@ -42,47 +42,44 @@ from circuits.constructions.reading.recovered_bits import Support, relevant_bits
 from circuits.constructions.verifying.averaging import averaged_activations
 
 PARTS = ("network", "subnetwork")
+MERGED = {"long_name": "merged elements needed", "units": "elements"}
 
 
 def measure(
-    run: Run,
-    options: MergeOptions,
-    *,
-    progress: bool = False,
-    constructions: Mapping[str, Construction] | None = None,
+    run: Run, options: MergeOptions, *, progress: bool = False, constructions: Mapping[str, Construction] | None = None
 ) -> xr.Dataset:
-    """What circuit each seed has learned.
+    """Circuit of each seed, its matches to constructions, and its price.
 
     Returns
     -------
     merged_sparsity, path_cost, margin, efficiency
         (step, seed) of the whole network; see `merged_sparsity` and `efficiency`.
     late_merged, late_merged_defined
-        (statistic, seed), (seed,) least, median and greatest merged sparsity over those of the last 50 checkpoints
-        where it is defined, and how many they are.
+        (statistic, seed), (seed,) least, median and greatest merged sparsity over the last 50 checkpoints, without
+        those where it is NaN, and the number of checkpoints that count.
     bit_found, bit_gap, bits_ambiguous
-        (seed, input), (seed,), (seed,) the relevant bits as found from the weights alone; see `relevant_bits`.
+        (seed, input), (seed,), (seed,) the relevant bits recovered from the weights alone; see `relevant_bits`.
     neuron_index, gate, gate_cosine, sign_agrees, relevant_ratio, element_of
-        (seed, rank) of each neuron of the active subnetwork: its index (-1: there is none of this rank), gate, cosine,
-        whether the sign of u is the template's, relevant / irrelevant weight, the element that it is part of.
+        (seed, rank) of each neuron of the active subnetwork: its index (-1: padding), its gate, the cosine to the gate,
+        whether the sign of u is the template's, relevant / irrelevant weight, and its element.
     fires, always_fires, can_fire
-        (seed, rank, pattern) with the other bits at their mean, whatever they are, for some choice of them.
+        (seed, rank, pattern) with the other bits at their mean; for every choice of them; for some choice of them.
     merged_size, element_gate, element_cosine, element_weight, element_bias, element_readout
         (seed,), (seed, element[, bit]) the elements of the active subnetwork; `merged_size` is 0 for a collapsed seed.
     construction_neuron, residual, n_missing, n_extra, overlap
         (construction, seed, element), (construction, seed) the match; see `match`. `permutation` and `bit_sign`
-        (construction, seed, bit) are the symmetry under which it was found.
+        (construction, seed, bit) are the symmetry of the match.
     nearest, verdict
         (seed,) the construction of largest overlap; gates and match in words, or "collapsed" or "diverged".
     final_cost, final_margin, final_cost_per_margin, final_resolved, final_efficiency, pattern_margin
         (seed, part[, pattern]) of the whole network and of its active subnetwork at that checkpoint; `resolved` is the
-        cost per margin once u is re-solved.
+        cost per margin with u re-solved.
     built_cost, built_margin, built_cost_per_margin, built_resolved, built_efficiency
-        (construction,) the same of every construction.
+        (construction,) the same for every construction.
     least_cost, critical_weight_decay
-        C*(k), and 1/C*; NaN beyond k = 6.
+        C*(k), and 1/C*; NaN for k > 6.
 
-    The attribute `warnings` lists what to be wary of.
+    The attribute `warnings` lists caveats.
     """
     require(run, is_one_relu_layer)
     bits = parity_bits(run)
@@ -93,35 +90,34 @@ def measure(
     late = np.arange(max(0, run.n_checkpoints - LATE_CHECKPOINTS), run.n_checkpoints)
     needed = np.union1d(chosen, late)
     sizes = merged_at(run, needed, options, progress=progress)
-    merged = {"long_name": "merged elements needed", "units": "elements"}
 
     groups = neuron_groups(run, options)
     neurons = members(run, options)
     circuits: list[Circuit | None] = []
-    of_places: list[Price | None] = []
+    of_parts: list[Price | None] = []
     supports, margins, fates = [], [], []
     for index, inside in enumerate(neurons):
-        fates.append(fate_of(run, groups, index))
+        has_collapsed = run.collapsed.values[groups.checkpoint[index], index]
+        fates.append("diverged" if not groups.defined[0, index] else "collapsed" if has_collapsed else "")
         if fates[-1]:
             circuits.append(None)
             supports.append(Support((), np.nan, True))
-            of_places += [None, None]
+            of_parts += [None, None]
             margins += [np.full(2**k, np.nan)] * 2
             continue
         whole = network_of(run, index, int(groups.checkpoint[index]))
         part = neurons_of(whole, inside)
-        circuit = read_circuit(
-            part["W"], part["b"], part["u"], bits, candidates, cosine=options.merge_cosine, floor=options.merge_floor
-        )
+        W, b, u = part.values()
+        circuit = read_circuit(W, b, u, bits, candidates, cosine=options.merge_cosine, floor=options.merge_floor)
         circuits.append(circuit)
         supports.append(relevant_bits(whole["W"], whole["u"]))
-        of_places += [price(**whole, support=bits), circuit.price]
+        of_parts += [price(**whole, support=bits), circuit.price]
         margins += [pattern_margins(net, bits) for net in (whole, part)]
 
     n_seeds = len(run.seeds)
-    final = prices_labeled(of_places, least, "final", ("place",))
+    final = prices_labeled(of_parts, least, "final", ("place",))
     variables: Variables = {
-        "merged_sparsity": (("step", "seed"), sizes[np.isin(needed, chosen)], merged),
+        "merged_sparsity": (("step", "seed"), sizes[np.isin(needed, chosen)], MERGED),
         **late_labeled(sizes[np.isin(needed, late)]),
         **supports_labeled(supports, run.config.task.signature.n_inputs),
         **gates_labeled(circuits, neurons, 2**k),
@@ -146,20 +142,13 @@ def measure(
     return result
 
 
-def fate_of(run: Run, groups: NeuronGroups, index: int) -> str:
-    """What became of a seed at the checkpoint of its generalizing group: "collapsed", "diverged", or "" if it lives."""
-    if not groups.defined[0, index]:
-        return "diverged"
-    return "collapsed" if run.collapsed.values[groups.checkpoint[index], index] else ""
-
-
 def pattern_margins(net: Network, bits: tuple[int, ...]) -> Float[np.ndarray, " pattern"]:
-    """Parity times output on every pattern, the other bits averaged out; the margin is the least of them."""
+    """Parity times output on every pattern, averaged over the other bits; the least of them is the margin."""
     return parities(len(bits)) * (net["u"].astype(np.float64) @ averaged_activations(net["W"], net["b"], bits))
 
 
 def late_labeled(sizes: Float[np.ndarray, "step seed"]) -> Variables:
-    """Least, median and greatest of the defined sizes, (statistic, seed), and how many they are, (seed,).
+    """Least, median and greatest of the sizes that are not NaN, (statistic, seed), and their number, (seed,).
 
     Examples
     --------
@@ -168,17 +157,18 @@ def late_labeled(sizes: Float[np.ndarray, "step seed"]) -> Variables:
            [ 5., nan],
            [ 6., nan]])
     """
-    defined = [column[~np.isnan(column)] for column in sizes.T]
-    statistics = [[f(one) if one.size else np.nan for f in (np.min, np.median, np.max)] for one in defined]
-    counts = np.array([one.size for one in defined])
+    counts = (~np.isnan(sizes)).sum(axis=0)
+    statistics = np.full((len(STATISTICS), len(counts)), np.nan)
+    some = counts > 0
+    statistics[:, some] = [f(sizes[:, some], axis=0) for f in (np.nanmin, np.nanmedian, np.nanmax)]
     return {
-        "late_merged": (("statistic", "seed"), np.array(statistics, np.float64).reshape(-1, len(STATISTICS)).T),
+        "late_merged": (("statistic", "seed"), statistics),
         "late_merged_defined": ("seed", counts, {"of": len(sizes)}),
     }
 
 
 def warnings_about(run: Run, result: xr.Dataset) -> list[str]:
-    """What a reader of the numbers must know."""
+    """Caveats about the numbers."""
     lines = []
     relevant = set(result["bit"].values.tolist())
     for index, seed in enumerate(run.seeds):
@@ -201,11 +191,4 @@ def warnings_about(run: Run, result: xr.Dataset) -> list[str]:
     return lines
 
 
-MOST_BITS = 10  # of a run of which it is made without being named
-
-CONSTRUCTIONS = Measurement(
-    measure,
-    all_of(is_one_relu_layer, of_few_bits),
-    construction_tables,
-    on_request=lambda config: len(config.task.parity_bits or ()) > MOST_BITS,
-)
+CONSTRUCTIONS = Measurement(measure, all_of(is_one_relu_layer, of_few_bits), construction_tables)

@@ -1,10 +1,9 @@
-"""Efficiency along a run: C* m / P, how near the network is to the cheapest way of computing parity. A progress
-measure.
+"""Efficiency along a run, C* m / P: a progress measure that is 1 for the cheapest network that computes parity.
 
-The path cost P and the margin m, the other bits averaged out, are those of the whole network, which is what weight
-decay acts on; `constructions/efficiency.py` defines them. Before the network computes parity the margin is not positive
-and the efficiency NaN. An active subnetwork is cut off where signs agree, so its margin is small: its efficiency says
-little.
+The path cost P and the margin m, averaged over the other bits, are those of the whole network, because weight decay
+acts on it; `circuits/constructions/reading/efficiency.py` defines them. Before the network computes parity its margin
+is not positive and its efficiency is NaN. The efficiency of an active subnetwork says little: its neurons are selected
+by the agreement of signs, so its margin is small.
 """
 
 import numpy as np
@@ -22,34 +21,34 @@ from circuits.constructions.reading.efficiency import efficiency as efficiency_o
 from circuits.constructions.reading.efficiency import margin, path_cost
 from circuits.constructions.verifying.averaging import averaged_activations
 
-MOST_PATTERN_BITS = 10  # 2^k patterns are looked at one by one
+MOST_PATTERN_BITS = 10  # all 2^k patterns are enumerated
 
 
 def parity_bits(run: Run) -> tuple[int, ...]:
-    """The bits whose product is the target.
+    """Input bits whose product is the target.
 
     Raises
     ------
     InputError
-        The task is not a parity, or of too many bits to look at every pattern.
+        The task is not a parity, or has more than 10 relevant bits.
     """
     require(run, of_few_bits)
     return run.config.task.parity_bits or ()
 
 
 def of_few_bits(config: Config) -> str | None:
-    """Whether the target is a parity of few enough bits to look at every pattern."""
+    """None if the target is a parity of at most 10 bits, otherwise the reason why not."""
     k = len(config.task.parity_bits or ())
     if k <= MOST_PATTERN_BITS:
         return is_parity(config)
     return (
-        f"the task has k = {k} relevant bits, and every one of the 2^k patterns is looked at, so k may be at most "
+        f"the task has k = {k} relevant bits, and all 2^k patterns are enumerated, so k may be at most "
         f"{MOST_PATTERN_BITS}."
     )
 
 
 def known_least_cost(k: int) -> float:
-    """C*(k), or NaN where it is not solved.
+    """The least cost C*(k), or NaN if it is not solved.
 
     Examples
     --------
@@ -60,9 +59,9 @@ def known_least_cost(k: int) -> float:
 
 
 def prices(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.Dataset:
-    """`path_cost`, `margin` and `efficiency` (step, seed) of the whole network; NaN where it diverged.
+    """`path_cost`, `margin` and `efficiency` (step, seed) of the whole network; NaN if it diverged.
 
-    A collapsed network has a path cost, but neither margin nor efficiency: NaN.
+    A collapsed network has a path cost; its margin and efficiency are NaN.
     """
     bits = parity_bits(run)
     require(run, is_one_relu_layer)
@@ -92,5 +91,5 @@ def prices(run: Run, options: PruningOptions = PruningOptions(), *, progress: bo
 
 
 def efficiency(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.DataArray:
-    """C* m / P of the whole network, (step, seed), in (0, 1]; NaN where the margin is not positive."""
+    """Efficiency C* m / P of the whole network, (step, seed), in (0, 1]; NaN if the margin is not positive."""
     return prices(run, options, progress=progress)["efficiency"]

@@ -1,9 +1,10 @@
-"""Circuits of several seeds as labeled variables: what one seed has fewer of is padded.
+"""Circuits of several seeds as labeled variables, padded to the largest seed.
 
 Padding is -1 for an index, "" for a name, NaN for a number, False for a mask.
 """
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from circuits.constructions.reading.efficiency import Price, efficiency, price
 from circuits.constructions.reading.recovered_bits import Support
 
 Variables = dict[str, Any]
+Circuits = Sequence[Circuit | None]
 
 
 def supports_labeled(supports: Sequence[Support], n_inputs: int) -> Variables:
@@ -30,74 +32,76 @@ def supports_labeled(supports: Sequence[Support], n_inputs: int) -> Variables:
     }
 
 
-def gates_labeled(found: Sequence[Circuit | None], neurons: Sequence[np.ndarray], n_patterns: int) -> Variables:
-    """Every neuron's gate, (seed, rank) and (seed, rank, pattern)."""
+def gates_labeled(circuits: Circuits, neurons: Sequence[np.ndarray], n_patterns: int) -> Variables:
+    """Gates of all neurons, (seed, rank) and (seed, rank, pattern)."""
     length = max(map(len, neurons), default=0)
-    none = np.zeros((0, n_patterns), bool)
-
-    def each(read: Any, fill: Any, empty: Any) -> np.ndarray:
-        return np.array([padded(empty if one is None else np.asarray(read(one)), length, fill) for one in found])
-
-    number, mark, text = np.zeros(0), np.zeros(0, np.int64), np.zeros(0, "<U16")
     of_neuron, of_pattern = ("seed", "rank"), ("seed", "rank", "pattern")
+    signs = _stacked(circuits, "sign_agrees", (length,), 0)
     return {
         "neuron_index": (of_neuron, np.array([padded(ranked, length, -1) for ranked in neurons])),
-        "gate": (of_neuron, each(lambda one: np.array(one.gates.names, "<U16"), "", text)),
-        "gate_cosine": (of_neuron, each(lambda one: one.gates.cosine, np.nan, number)),
-        "sign_agrees": (of_neuron, each(lambda one: one.sign_agrees, 0, mark), {"meaning": "1 yes, -1 no, 0 no sign"}),
-        "relevant_ratio": (of_neuron, each(lambda one: one.share, np.nan, number)),
-        "element_of": (of_neuron, each(lambda one: one.element, -1, mark)),
-        "fires": (of_pattern, each(lambda one: one.fires, False, none)),
-        "always_fires": (of_pattern, each(lambda one: one.always, False, none)),
-        "can_fire": (of_pattern, each(lambda one: one.can, False, none)),
+        "gate": (of_neuron, _stacked(circuits, "gates.names", (length,), "")),
+        "gate_cosine": (of_neuron, _stacked(circuits, "gates.cosine", (length,), np.nan)),
+        "sign_agrees": (of_neuron, signs, {"meaning": "1 yes, -1 no, 0 no sign"}),
+        "relevant_ratio": (of_neuron, _stacked(circuits, "share", (length,), np.nan)),
+        "element_of": (of_neuron, _stacked(circuits, "element", (length,), -1)),
+        "fires": (of_pattern, _stacked(circuits, "fires", (length, n_patterns), False)),
+        "always_fires": (of_pattern, _stacked(circuits, "always", (length, n_patterns), False)),
+        "can_fire": (of_pattern, _stacked(circuits, "can", (length, n_patterns), False)),
     }
 
 
-def elements_labeled(found: Sequence[Circuit | None], k: int, fates: Sequence[str]) -> Variables:
-    """Every element's gate and weights, (seed, element[, bit]), and their number (seed,): 0 if the seed collapsed."""
-    length = max((len(one.b) for one in found if one is not None), default=0)
-
-    def each(read: Any, fill: Any, empty: Any) -> np.ndarray:
-        return np.array([padded(empty if one is None else np.asarray(read(one)), length, fill) for one in found])
-
-    number, of_element = np.zeros(0), ("seed", "element")
+def elements_labeled(circuits: Circuits, k: int, fates: Sequence[str]) -> Variables:
+    """Gates and weights of all elements, (seed, element[, bit]), and their number (seed,): 0 if the seed collapsed."""
+    shape, of_element = (_n_elements(circuits),), ("seed", "element")
     without = [0.0 if fate == "collapsed" else np.nan for fate in fates]
-    sizes = np.array([other if one is None else float(len(one.b)) for one, other in zip(found, without, strict=True)])
-    names = each(lambda one: np.array(one.element_gates.names, "<U16"), "", np.zeros(0, "<U16"))
+    sizes = [size if one is None else float(len(one.b)) for one, size in zip(circuits, without, strict=True)]
     return {
-        "merged_size": ("seed", sizes, {"long_name": "elements of the active subnetwork"}),
-        "element_gate": (of_element, names),
-        "element_cosine": (of_element, each(lambda one: one.element_gates.cosine, np.nan, number)),
-        "element_weight": ((*of_element, "bit"), each(lambda one: one.W, np.nan, np.zeros((0, k)))),
-        "element_bias": (of_element, each(lambda one: one.b, np.nan, number)),
-        "element_readout": (of_element, each(lambda one: one.u, np.nan, number)),
+        "merged_size": ("seed", np.array(sizes), {"long_name": "elements of the active subnetwork"}),
+        "element_gate": (of_element, _stacked(circuits, "element_gates.names", shape, "")),
+        "element_cosine": (of_element, _stacked(circuits, "element_gates.cosine", shape, np.nan)),
+        "element_weight": ((*of_element, "bit"), _stacked(circuits, "W", (*shape, k), np.nan)),
+        "element_bias": (of_element, _stacked(circuits, "b", shape, np.nan)),
+        "element_readout": (of_element, _stacked(circuits, "u", shape, np.nan)),
     }
+
+
+def _n_elements(circuits: Circuits) -> int:
+    """Largest number of elements of a circuit."""
+    return max((len(circuit.b) for circuit in circuits if circuit is not None), default=0)
+
+
+def _stacked(circuits: Circuits, name: str, shape: tuple[int, ...], fill: Any) -> np.ndarray:
+    """An attribute of all circuits, (seed, *shape), padded with `fill`; its type gives the dtype."""
+    result = np.full((len(circuits), *shape), fill, "<U16" if fill == "" else None)
+    for row, circuit in zip(result, circuits, strict=True):
+        if circuit is not None:
+            values = attrgetter(name)(circuit)
+            row[: len(values)] = values
+    return result
 
 
 def matches_labeled(
-    found: Sequence[Circuit | None], made: Mapping[str, Construction], k: int, fates: Sequence[str]
+    circuits: Circuits, constructions: Mapping[str, Construction], k: int, fates: Sequence[str]
 ) -> Variables:
-    """How each seed's elements match each construction, (construction, seed[, element or bit]); the verdict (seed,).
+    """Matches of each seed's elements to each construction, (construction, seed[, element or bit]); verdicts (seed,).
 
-    Of a seed without a circuit, the verdict is its fate: "collapsed" or "diverged".
+    The verdict of a seed without a circuit is its fate: "collapsed" or "diverged".
     """
-    length = max((len(one.b) for one in found if one is not None), default=0)
-    shape = (len(made), len(found))
+    shape, length = (len(constructions), len(circuits)), _n_elements(circuits)
     neuron_of, residual = np.full((*shape, length), -1), np.full((*shape, length), np.nan)
     missing, extra, overlap = (np.full(shape, np.nan) for _ in range(3))
     permutation, signs = np.tile(np.arange(k), (*shape, 1)), np.ones((*shape, k), np.int64)
-    for place, name in enumerate(made):
-        for index, one in enumerate(found):
-            if one is not None:
-                match = one.matches[name]
-                neuron_of[place, index] = padded(match.neuron_of, length, -1)
-                residual[place, index] = padded(match.residual, length, np.nan)
-                missing[place, index], extra[place, index] = len(match.missing), len(match.extra)
-                overlap[place, index] = match.overlap
-                permutation[place, index], signs[place, index] = match.permutation, match.signs
+    for row, name in enumerate(constructions):
+        for index, circuit in enumerate(circuits):
+            if circuit is not None:
+                match, at = circuit.matches[name], (row, index)
+                neuron_of[at] = padded(match.neuron_of, length, -1)
+                residual[at] = padded(match.residual, length, np.nan)
+                missing[at], extra[at], overlap[at] = len(match.missing), len(match.extra), match.overlap
+                permutation[at], signs[at] = match.permutation, match.signs
     both = ("construction", "seed")
-    verdicts = [fate if one is None else one.verdict for one, fate in zip(found, fates, strict=True)]
-    nearest = ["" if one is None else next(iter(one.matches), "") for one in found]
+    verdicts = [fate if one is None else one.verdict for one, fate in zip(circuits, fates, strict=True)]
+    nearest = ["" if one is None else next(iter(one.matches), "") for one in circuits]
     return {
         "construction_neuron": ((*both, "element"), neuron_of),
         "residual": ((*both, "element"), residual, {"long_name": "difference of the unit vectors (w, b)"}),
@@ -111,21 +115,15 @@ def matches_labeled(
     }
 
 
-def built_labeled(made: Mapping[str, Construction], least: float) -> Variables:
-    """What every construction pays, (construction,)."""
-    prices = [price(**one.arrays(), support=range(one.k)) for one in made.values()]
+def built_labeled(constructions: Mapping[str, Construction], least: float) -> Variables:
+    """Prices of all constructions, (construction,)."""
+    prices = [price(**one.arrays(), support=range(one.k)) for one in constructions.values()]
     return prices_labeled(prices, least, "built", ("construction",))
 
 
 def prices_labeled(prices: Sequence[Price | None], least: float, prefix: str, dims: tuple[str, ...]) -> Variables:
-    """Cost per margin as it is and with u re-solved, and efficiency; NaN for None."""
-    nan = Price(np.nan, np.nan, np.nan, np.nan)
-    filled = [nan if one is None else one for one in prices]
-    values = {
-        "cost": [one.cost for one in filled],
-        "margin": [one.margin for one in filled],
-        "cost_per_margin": [one.per_margin for one in filled],
-        "resolved": [one.resolved for one in filled],
-        "efficiency": [efficiency(one.cost, one.margin, least) for one in filled],
-    }
-    return {f"{prefix}_{name}": (dims, np.array(amounts, np.float64)) for name, amounts in values.items()}
+    """Path cost, margin, cost per margin as given and with u re-solved, and efficiency; NaN for None."""
+    known = [Price(np.nan, np.nan, np.nan, np.nan) if one is None else one for one in prices]
+    rows = np.array([(*one, efficiency(one.cost, one.margin, least)) for one in known], np.float64).reshape(-1, 5)
+    names = ("cost", "margin", "cost_per_margin", "resolved", "efficiency")
+    return {f"{prefix}_{name}": (dims, column) for name, column in zip(names, rows.T, strict=True)}
