@@ -1,9 +1,9 @@
-"""How far a network's values fall into clusters: what the eye looks for in a scatter plot, as one number.
+"""Silhouette of a network's hidden values: one number for the clusters that are visible in a scatter plot.
 
 The silhouette of a point is (b − a) / max(a, b), with a its mean distance to the other points of its own cluster and b
-that to the points of the nearest other cluster (Rousseeuw 1987). The mean over points is 1 where clusters are points,
-near 0 where labels have nothing to do with place, negative where points lie nearer to another label's. The clusters
-are not searched for: they are the labels that matter, the pattern of the relevant bits, or the result mod p.
+its mean distance to the points of the nearest other cluster (Rousseeuw 1987). The mean over points is 1 if every
+cluster is one place, near 0 if labels and places are unrelated, and negative if points lie nearer to another cluster.
+The clusters are given labels: the pattern of the relevant bits, or the result mod p.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from circuits.constructions.patterns import patterns
 
 
 class Labels(NamedTuple):
-    """A label for each example, as an index, and what each index stands for."""
+    """A label for each example, as an index into `names`; `what` says what the labels are."""
 
     of_example: Int[np.ndarray, " example"]
     names: Sequence[str]
@@ -25,14 +25,14 @@ class Labels(NamedTuple):
 
 
 def silhouette(values: Float[np.ndarray, "point coordinate"], labels: Int[np.ndarray, " point"]) -> float:
-    """Mean silhouette of labeled points, in -1..1, higher is better separated; Euclidean.
+    """Mean silhouette of labeled points by Euclidean distance, in -1..1; higher is better separated.
 
     Parameters
     ----------
     values
-        Where each point is; NaN or infinity gives NaN.
+        (point, coordinate). NaN, infinity, or points all in one place give NaN.
     labels
-        Its cluster. Fewer than two clusters, or a cluster for every point, give NaN; so do points all in one place.
+        (point,) cluster of each point. Fewer than two clusters, or a cluster for every point, give NaN.
 
     References
     ----------
@@ -45,26 +45,26 @@ def silhouette(values: Float[np.ndarray, "point coordinate"], labels: Int[np.nda
     """
     from sklearn.metrics import silhouette_score
 
-    places = centered(values)  # distances are found from squares, which a large mean would cost their digits
+    places = centered(values)  # a large mean would cost the squared distances their digits
     if places is None or not 2 <= len(np.unique(labels)) < len(labels):
         return float("nan")
-    return float(silhouette_score(places / np.abs(places).max(), labels))  # squares of very small values would be 0
+    return float(silhouette_score(places / np.abs(places).max(), labels))  # prevents underflow of squares
 
 
 def centered(values: Float[np.ndarray, "point coordinate"]) -> Float64[np.ndarray, "point coordinate"] | None:
-    """Points around their mean; None if they are not finite, or all in one place."""
+    """Points minus their mean; None if they are not finite, or all in one place."""
     if not values.size or not np.isfinite(values).all() or (values == values[:1]).all():
         return None
     return values.astype(np.float64) - values.mean(axis=0, dtype=np.float64)
 
 
 def cluster_labels(run: Run, seed: int) -> Labels:
-    """The clusters into which a seed's training examples should fall.
+    """Cluster labels of a seed's training examples.
 
     Returns
     -------
-    Of a task with relevant bits their pattern, as + and - in the order of the bits, whatever the target says; of other
-    tasks the target: x + y mod p.
+    For a task with relevant bits their pattern, as + and - in the order of the bits, regardless of the target. For any
+    other task the target, such as x + y mod p.
     """
     data = run.data(seed)
     bits = getattr(run.config.task, "relevant_bits", None)

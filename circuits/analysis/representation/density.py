@@ -1,11 +1,11 @@
-"""How a parameter's weights are distributed: a smooth density, instead of a histogram.
+"""The distribution of a parameter's weights, as a smooth density.
 
     density(w) = mean over weights w_i of Normal(w; w_i, h),   h = std(w) n^(-1/5)
 
-Gaussian kernels with Scott's bandwidth, as seaborn's `kdeplot` draws them in Fuangkawinsombut 2024, Figure 2.3. The
-thesis says that these are the weights of the hidden layer; its code draws those of the output layer. Here every weight
-matrix and readout has its density, under its own name. A sparse circuit has a narrow peak at 0 and a few weights far
-out: h follows these few, so the peak is drawn wider than it is.
+These are Gaussian kernels with Scott's bandwidth, as in seaborn's `kdeplot` in Fuangkawinsombut 2024, Figure 2.3. The
+caption of the thesis names the weights of the hidden layer; its code draws those of the output layer. Here every weight
+matrix and readout has a density, under its own name. The weights of a sparse circuit have a narrow peak at 0 and a few
+large values. These values determine h, so the density shows the peak too wide.
 """
 
 from typing import NamedTuple
@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-N_PLACES = 401  # where a density is evaluated
-BEYOND = 3  # bandwidths beyond the extreme weights, as seaborn
+N_PLACES = 401  # at which a density is evaluated
+BEYOND = 3  # bandwidths beyond the extreme weights, as in seaborn
 
 
 class Density(NamedTuple):
@@ -27,19 +27,19 @@ class Density(NamedTuple):
 def weight_density(weights: Float[np.ndarray, " weight"], n_places: int = N_PLACES) -> Density:
     """Density of weights, from three bandwidths below the least to three above the largest; its integral is 1.
 
-    NaN where there is none: weights that are not finite, or all equal.
+    Weights that are not finite, or all equal, give NaN.
 
     Examples
     --------
-    >>> found = weight_density(np.array([-1.0, 1.0]), 7)
-    >>> found.places.round(2)
+    >>> density = weight_density(np.array([-1.0, 1.0]), 7)
+    >>> density.places.round(2)
     array([-4.69, -3.13, -1.56,  0.  ,  1.56,  3.13,  4.69])
     """
     from scipy.stats import gaussian_kde
 
     weights = weights.astype(np.float64)
     if len(weights) < 2 or not np.isfinite(weights).all() or not weights.std() > 0:
-        return Density(np.full(n_places, np.nan), np.full(n_places, np.nan))
+        return Density(*np.full((2, n_places), np.nan))
     kernels = gaussian_kde(weights, bw_method="scott")
     bandwidth = float(np.sqrt(kernels.covariance[0, 0]))
     places = np.linspace(weights.min() - BEYOND * bandwidth, weights.max() + BEYOND * bandwidth, n_places)
@@ -47,7 +47,7 @@ def weight_density(weights: Float[np.ndarray, " weight"], n_places: int = N_PLAC
 
 
 def weights_of(names: list[str]) -> list[str]:
-    """The parameters that are weights: all but the biases.
+    """Names of the parameters that are weights: all except biases.
 
     Examples
     --------

@@ -1,11 +1,10 @@
-"""Where points in many dimensions lie in a picture of two: by PCA, linearly, or by t-SNE, which keeps neighbors.
+"""Embedding of points in two dimensions: by PCA, which is linear, or by t-SNE, which keeps neighbors together.
 
-PCA turns the picture so that it shows the two directions of largest variance. t-SNE (van der Maaten and Hinton 2008)
-places points so that near ones stay near: it shows clusters, and also makes them look tidier and further apart than
-they are; distances between its clusters mean little. Fuangkawinsombut 2024, Figure 2.2, draws it with scikit-learn's
-defaults, which are used here too: perplexity 30, started from PCA.
+PCA shows the two directions of largest variance. t-SNE (van der Maaten and Hinton 2008) keeps near points near. It
+shows clusters, but makes them look tidier and further apart than they are; distances between its clusters mean little.
+As in Fuangkawinsombut 2024, Figure 2.2, t-SNE has scikit-learn's defaults: perplexity 30, started from PCA.
 
-scikit-learn is an extra, `embed`; it is imported only here and in `clusters`, when it is used.
+scikit-learn is an extra, `embed`; only this module and `clusters` import it, when they use it.
 """
 
 from importlib.util import find_spec
@@ -28,7 +27,7 @@ class Principal(NamedTuple):
 
 
 def has_scikit_learn(config: Config) -> str | None:
-    """Whether scikit-learn is installed, which representations need."""
+    """None if scikit-learn is installed, otherwise the reason why representations cannot be measured."""
     if find_spec("sklearn") is None:
         return "t-SNE, PCA and silhouettes need scikit-learn. Install it: pip install 'grokking-circuits[embed]'."
     return None
@@ -37,7 +36,7 @@ def has_scikit_learn(config: Config) -> str | None:
 def principal_components(values: Float[np.ndarray, "point coordinate"], n_components: int) -> Principal:
     """PCA of points: their first two coordinates, and the share of variance, in 0..1, of `n_components`.
 
-    Components that there are not have share 0. Points that are not finite, or all in one place, give NaN.
+    Components beyond the points' dimensions have share 0. Points that are not finite, or all in one place, give NaN.
 
     Examples
     --------
@@ -50,17 +49,16 @@ def principal_components(values: Float[np.ndarray, "point coordinate"], n_compon
     places = centered(values)
     if places is None:
         return Principal(np.full((n_points, 2), np.nan), np.full(n_components, np.nan))
-    scale = np.abs(places).max()  # squares of very small values would be 0
+    scale = np.abs(places).max()  # prevents underflow of squares
     fitted = PCA(min(max(n_components, 2), n_points, width), svd_solver="covariance_eigh").fit(places / scale)
     points = fitted.transform(places / scale)[:, :2] * scale
+    points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
     explained = np.clip(fitted.explained_variance_ratio_[:n_components], 0, 1)
-    return Principal(
-        np.pad(points, ((0, 0), (0, 2 - points.shape[1]))), np.pad(explained, (0, n_components - len(explained)))
-    )
+    return Principal(points, np.pad(explained, (0, n_components - len(explained))))
 
 
 def neighbor_embedding(values: Float[np.ndarray, "point coordinate"], seed: int) -> Float[np.ndarray, "point axis"]:
-    """t-SNE of points in two dimensions, the same bits for the same points and seed, on one thread.
+    """t-SNE of points in two dimensions, on one thread; the same points and seed give the same bits.
 
     Points that are not finite, all in one place, or fewer than four give NaN.
 
@@ -69,7 +67,7 @@ def neighbor_embedding(values: Float[np.ndarray, "point coordinate"], seed: int)
     values
         (point, coordinate).
     seed
-        Of its random state. It starts from PCA, which takes draws only where there are many points in many dimensions.
+        Seed of the random state. The PCA at the start is random only for many points in many dimensions.
 
     References
     ----------
@@ -82,9 +80,8 @@ def neighbor_embedding(values: Float[np.ndarray, "point coordinate"], seed: int)
     places = centered(values)
     if places is None or n_points < 4:
         return np.full((n_points, 2), np.nan)
-    places = np.pad(places / np.abs(places).max(), ((0, 0), (0, max(0, 2 - width))))  # perplexity knows no scale
+    places = np.pad(places / np.abs(places).max(), ((0, 0), (0, max(0, 2 - width))))  # t-SNE ignores scale
     perplexity = min(PERPLEXITY, (n_points - 1) / 3)
     with threadpool_limits(limits=1):  # several threads add the forces in another order
         embedding = TSNE(init="pca", perplexity=perplexity, random_state=seed % 2**32, n_jobs=1)
-        placed: np.ndarray = embedding.fit_transform(places)
-    return placed.astype(np.float64)
+        return embedding.fit_transform(places).astype(np.float64)

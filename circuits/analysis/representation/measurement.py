@@ -1,12 +1,12 @@
-"""What the hidden layer makes of the inputs, from memorization to generalization.
+"""Hidden representations of the inputs, from memorization to generalization.
 
 Fuangkawinsombut 2024, sections 2.2.1 and 2.2.2, Figures 2.2 and 2.3, and its appendix: t-SNE of the hidden activations
-of the training examples shows no clusters by the k relevant bits at memorization, and 2^k clean ones in the end; the
-density of the weights gathers at 0. The silhouette says how far that is so, of the activations themselves, which no
-embedding has tidied, along the run; and of what PCA and t-SNE show, in each picture.
+of the training examples shows no clusters by the k relevant bits at memorization, and 2^k clean clusters at the end;
+the density of the weights concentrates at 0. The silhouette measures these clusters: along the run in the activations
+themselves, and in each picture also in PCA and t-SNE, which may make clusters look tidier.
 
-A network that computes parity from the sum of its bits, as `constructions.threshold` does, has k + 1 clusters, not
-2^k: a low silhouette after generalization does not say that it failed, but that it is another circuit.
+A network that computes parity from the sum of its bits, such as `constructions.threshold`, has k + 1 clusters instead
+of 2^k. So a low silhouette after generalization is not a failure, but shows another circuit.
 """
 
 import sys
@@ -35,13 +35,13 @@ from circuits.checkpoints.run import Run
 from circuits.randomness import generator
 from circuits.threads import one_blas_thread, one_torch_thread, usable_cores
 
-MOST_POINTS = 2000  # training examples whose activations are looked at, drawn from the rest if there are more
+MOST_POINTS = 2000  # training examples whose activations are measured; a sample if there are more
 N_COMPONENTS = 10
 SPACES = ("activations", "pca", "tsne")
 
 
 class Points(NamedTuple):
-    """The examples of one seed that are looked at: which, their inputs as the model reads them, their clusters."""
+    """Training examples of one seed: their indices, their inputs as the model reads them, and their clusters."""
 
     examples: Int[np.ndarray, " point"]
     inputs: Shaped[np.ndarray, "point input"]
@@ -49,7 +49,7 @@ class Points(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """What there is to see of one network."""
+    """Embeddings, silhouettes and weight densities of one network."""
 
     pca: Float[np.ndarray, "point axis"]
     tsne: Float[np.ndarray, "point axis"]
@@ -60,7 +60,7 @@ class Picture(NamedTuple):
 
 
 def points_of(run: Run, seed: int) -> Points:
-    """The training examples of a seed, or 2,000 drawn from them, ascending, and their clusters."""
+    """Training examples of a seed, or a sample of 2,000, ascending, and their clusters."""
     inputs, _ = support_examples(run, run.seed_index(seed), "train")
     labels = cluster_labels(run, seed)
     n_points = min(len(inputs), MOST_POINTS)
@@ -69,20 +69,16 @@ def points_of(run: Run, seed: int) -> Points:
 
 
 def picture(layer: Layer, arrays: Network, points: Points, seed: int) -> Picture:
-    """PCA, t-SNE and their silhouettes of one network's hidden values; densities of its weights.
+    """PCA and t-SNE of one network's hidden values, their silhouettes, and densities of its weights.
 
     Parameters
     ----------
-    layer
-        Which layer.
-    arrays
-        One network's parameters, by their own names.
-    points
-        The examples, and their clusters.
+    layer, arrays, points
+        The layer, one network's parameters by name, and the examples with their clusters.
     seed
-        Of t-SNE.
+        Seed of t-SNE.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # a diverging network is measured as it is
+    with np.errstate(over="ignore", invalid="ignore"):  # a diverging network has inf and NaN
         values = evaluator(layer.config, points.inputs, layer).hidden(arrays)
     pca = principal_components(values, N_COMPONENTS)
     tsne = neighbor_embedding(values, seed)
@@ -99,15 +95,15 @@ def picture(layer: Layer, arrays: Network, points: Points, seed: int) -> Picture
 
 
 def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
-    """Clusters along the run, and pictures of one seed at a few checkpoints.
+    """Silhouettes along the run, and pictures of one seed at a few checkpoints.
 
     Returns
     -------
     silhouette
-        (step, seed) of the hidden activations by the relevant bits or the result, in -1..1, NaN of a collapsed network:
-        of the checkpoints chosen, or of about 40, those pictured, and those that would be of the other seeds.
+        (step, seed) of the hidden activations by the relevant bits or the result, in -1..1, NaN for a collapsed
+        network: at the chosen checkpoints, or else at about 40 and at those to picture for any seed.
     panel_epoch, panel_step
-        (panel,) which checkpoints are pictured; NaN and -1 where there are fewer.
+        (panel,) epochs and steps of the pictures; NaN and -1 for missing panels.
     panel_silhouette
         (space, panel) of the activations, of their first two principal components, and of their t-SNE.
     pca_explained
@@ -115,67 +111,60 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     pca, tsne
         (panel, point, axis) float32.
     point_example, point_label
-        (point,) index in the training set, and in `label`: the pattern of the relevant bits, or the result.
+        (point,) index in the training set, and index in `label`: the pattern of the relevant bits, or the result.
     weight, density
         (parameter, panel, place) places, and the density of the parameter's weights there.
     pictured_seed
-        The seed pictured: that with the longest grokking delay.
+        The seed with the longest grokking delay, which is pictured.
     """
     layer = layer_of(run, options)
     panels = pictured(run, options)
     checkpoints = along_the_run(run, options, panels)
     points = [points_of(run, seed) for seed in run.seeds]
 
-    networks = [evaluator(run.config, one.inputs, layer) for one in points]
+    networks = [evaluator(run.config, of_seed.inputs, layer) for of_seed in points]
 
     def one(index: int, net: Network) -> dict[str, float]:
         return {"silhouette": silhouette(networks[index].hidden(net), points[index].labels.of_example)}
 
     curve = walk(run, checkpoints, one, what="silhouette", progress=progress)["silhouette"]
     shown = pictured_seed(run, options)
-    panel, its_points = panels[run.seed_index(shown)], points[run.seed_index(shown)]
-    what = its_points.labels.what
+    panel, shown_points = panels[run.seed_index(shown)], points[run.seed_index(shown)]
+    what = shown_points.labels.what
     score = {"long_name": f"silhouette of the hidden activations by {what}, -1 to 1"}
     variables: dict[str, Any] = {
         "silhouette": (("step", "seed"), curve, score),
         "panel_epoch": ("panel", np.where(panel < 0, np.nan, run.epochs[panel])),
         "panel_step": ("panel", np.where(panel < 0, -1, run.steps[panel])),
-        **_pictures(run, layer, shown, panel, its_points, progress),
-        "point_example": ("point", its_points.examples),
-        "point_label": ("point", its_points.labels.of_example),
+        **_pictures(run, layer, shown, panel, shown_points, progress),
+        "point_example": ("point", shown_points.examples),
+        "point_label": ("point", shown_points.labels.of_example),
         "pictured_seed": ((), shown),
     }
     coords = {
-        "label": list(its_points.labels.names),
+        **trajectory_coords(run, checkpoints),
+        "label": list(shown_points.labels.names),
         "space": list(SPACES),
         "parameter": weights_of(list(run.config.shapes)),
     }
-    attrs = {"layer": layer.hook, "labels": what}
-    result = xr.Dataset(variables, {**trajectory_coords(run, checkpoints), **coords}, attrs)
+    result = xr.Dataset(variables, coords, {"layer": layer.hook, "labels": what})
     return without_collapsed(run, result, lambda name: name == "silhouette")
 
 
 def _pictures(
     run: Run, layer: Layer, seed: int, panels: Int[np.ndarray, " panel"], points: Points, progress: bool
 ) -> dict[str, Any]:
-    """The variables that there are for each panel."""
+    """Variables of the panels."""
     existing = [int(checkpoint) for checkpoint in panels if checkpoint >= 0]
 
     def one(checkpoint: int) -> Picture:
         return picture(layer, run.arrays(seed, checkpoint), points, seed)
 
-    with (
-        one_blas_thread(),
-        one_torch_thread(),
-        ThreadPoolExecutor(usable_cores()) as pool,
-        tqdm(
-            total=len(existing), desc="t-SNE", unit="picture", file=sys.stderr, disable=None if progress else True
-        ) as bar,
-    ):
-        pictures = []
-        for one_found in pool.map(one, existing):
-            pictures.append(one_found)
-            bar.update()
+    disable = None if progress else True  # None: only where stderr is a terminal
+    with one_blas_thread(), one_torch_thread(), ThreadPoolExecutor(usable_cores()) as pool:
+        in_turn = pool.map(one, existing)
+        bar = tqdm(in_turn, total=len(existing), desc="t-SNE", unit="picture", file=sys.stderr, disable=disable)
+        pictures = list(bar)
 
     def of_panels(name: str, axis: int = 0, dtype: type = np.float64) -> np.ndarray:
         values = np.stack([getattr(each, name) for each in pictures], axis=axis)

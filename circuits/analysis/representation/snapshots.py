@@ -1,9 +1,9 @@
-"""Which checkpoints are pictured: from memorization to generalization, and the last.
+"""Checkpoints to picture: from memorization to generalization, and the last.
 
-As Fuangkawinsombut 2024, Figures 2.2 and 2.3: five checkpoints evenly spaced from the memorization checkpoint to the
-generalization checkpoint of a seed, and its last. Where these two are close the code of the thesis looks 20 epochs on;
-here the five are at least one checkpoint apart. A seed that never memorized starts at its first checkpoint, one that
-never generalized goes on to its last.
+As in Fuangkawinsombut 2024, Figures 2.2 and 2.3, these are five checkpoints evenly spaced from the memorization to the
+generalization checkpoint of a seed, and its last. If the two phases are close, the code of the thesis adds 20 epochs;
+here the five are at least one checkpoint apart. They start at the first checkpoint if the seed never memorized, and end
+at the last if it never generalized.
 """
 
 import numpy as np
@@ -16,16 +16,16 @@ from circuits.checkpoints.run import Run
 
 BETWEEN = 5  # from memorization to generalization
 N_PANELS = BETWEEN + 1
-ALONG = 40  # checkpoints of a curve over the whole run, but for these
+ALONG = 40  # checkpoints of a curve over the whole run, besides these
 
 
 def panel_checkpoints(memorized: float, generalized: float, last: int) -> Int[np.ndarray, " panel"]:
-    """Indices of the checkpoints to picture, ascending; -1 for those that a short run has not.
+    """Indices of the checkpoints to picture, ascending, padded with -1 for a short run.
 
     Parameters
     ----------
     memorized, generalized
-        Indices of the phases, NaN where there is none.
+        Indices of the checkpoints of the phases, NaN for a phase that never happened.
     last
         Index of the last checkpoint.
 
@@ -44,7 +44,7 @@ def panel_checkpoints(memorized: float, generalized: float, last: int) -> Int[np
 
 
 def pictured(run: Run, options: PruningOptions) -> Int[np.ndarray, "seed panel"]:
-    """The checkpoints to picture of every seed: as `panel_checkpoints`, or six of those that `options` selects."""
+    """Checkpoints to picture for every seed: as `panel_checkpoints`, or six of those that `options` selects."""
     if options.slice != slice(None):
         chosen = chosen_checkpoints(run, options)
         some = chosen[np.unique(np.rint(np.linspace(0, len(chosen) - 1, N_PANELS)).astype(int))]
@@ -54,14 +54,14 @@ def pictured(run: Run, options: PruningOptions) -> Int[np.ndarray, "seed panel"]
 
 
 def pictured_seed(run: Run, options: PruningOptions) -> int:
-    """The seed to picture: that with the longest grokking delay, as in the thesis; the first if there is none."""
+    """The seed with the longest grokking delay, as in the thesis; the first seed if none has a delay."""
     memorized, generalized = phase_checkpoints(run, options)
     delay = np.nan_to_num(generalized - memorized, nan=-np.inf)
     return run.seeds[int(delay.argmax())]
 
 
 def along_the_run(run: Run, options: PruningOptions, also: Int[np.ndarray, "seed panel"]) -> Int[np.ndarray, " step"]:
-    """Those that `options` selects; of all, about 40, denser early on, with the first, the last and those in `also`."""
+    """Checkpoints that `options` selects. If it selects all: about 40, denser early on, plus those in `also`."""
     if options.slice != slice(None):
         return chosen_checkpoints(run, options)
     n_later = run.n_checkpoints - 1
@@ -69,5 +69,5 @@ def along_the_run(run: Run, options: PruningOptions, also: Int[np.ndarray, "seed
     return np.unique(np.concatenate([[0], spaced, also[also >= 0]]))
 
 
-def _padded(found: Int[np.ndarray, " some"]) -> Int[np.ndarray, " panel"]:
-    return np.pad(found, (0, N_PANELS - len(found)), constant_values=-1)
+def _padded(checkpoints: Int[np.ndarray, " some"]) -> Int[np.ndarray, " panel"]:
+    return np.pad(checkpoints, (0, N_PANELS - len(checkpoints)), constant_values=-1)
