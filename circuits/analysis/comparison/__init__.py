@@ -1,1 +1,1 @@
-"""Several runs side by side: what became of each, and the settings in which they differ."""
+"""Several runs side by side: their outcomes, and the settings in which they differ."""

@@ -1,8 +1,8 @@
-"""In which fields several configs differ, as short labels: "optimizer.weight_decay 0.1".
+"""Fields in which several configs differ, as short labels: "optimizer.weight_decay 0.1".
 
-Another kind of task, model or optimizer is one difference, not one for each field that comes with it. What a run is
-called, how long it takes and what is kept of it are named only where nothing else differs. More than two fields are no
-label any more: then a config goes by its own name.
+Another kind of task, model or optimizer is one difference, not one for each of its fields. The length of a run, its
+seeds and its recorded data appear only if nothing else differs. If configs differ in more than two fields, the label of
+a config is its name.
 """
 
 import json
@@ -13,16 +13,16 @@ from circuits.analysis.describe import readable
 from circuits.config import Config
 
 MOST_FIELDS = 2
-UNTOLD = ("name", "source")
-LATER = ("epochs", "steps", "stop", "seeds", "checkpoints", "metrics")  # named where nothing else differs
-WHOLE = ("stop",)  # a part that may be missing is one value
+HIDDEN = ("name", "source")
+LATER = ("epochs", "steps", "stop", "seeds", "checkpoints", "metrics")  # listed only if nothing else differs
+WHOLE = ("stop",)  # an optional part is one value
 
 
 def differing_values(configs: Sequence[Config]) -> dict[str, list[str]]:
-    """The fields that are not the same in all configs, by their dotted names, and the value that each config has.
+    """Fields in which the configs differ, by dotted name, with the value of each config.
 
-    A field that only some kinds have is left out where just the kind decides about it; a config whose part lacks a
-    field that others of their kind differ in has "" there.
+    A field is dropped if its value depends on the kind only. A config without a field in which others of one kind
+    differ has "".
 
     Examples
     --------
@@ -32,14 +32,17 @@ def differing_values(configs: Sequence[Config]) -> dict[str, list[str]]:
     {'task.k': ['3', '4']}
     """
     flat = [_flat(config.model_dump(mode="json")) for config in configs]
-    names = list(dict.fromkeys(name for one in flat for name in one))
-    values = {name: _told(name, flat) for name in names if name not in UNTOLD and _differs(name, flat)}
+    values = {
+        name: [readable(one[name]) if name in one else "" for one in flat]
+        for name in dict.fromkeys(name for one in flat for name in one)
+        if name not in HIDDEN and _differs(name, flat)
+    }
     first = {name: texts for name, texts in values.items() if name.partition(".")[0] not in LATER}
     return first or values
 
 
 def differing_fields(configs: Sequence[Config]) -> list[str]:
-    """A label for each config: the fields in which they differ, with its values; its own name if they are too many.
+    """Label for each config: the fields in which the configs differ, with its values; its name if there are too many.
 
     Examples
     --------
@@ -59,7 +62,7 @@ def differing_fields(configs: Sequence[Config]) -> list[str]:
 
 
 def _flat(part: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted names and values, of nested parts too."""
+    """Values by dotted name, with nested parts flattened."""
     flat: dict[str, Any] = {}
     for name, value in part.items():
         nested = isinstance(value, Mapping) and name not in WHOLE
@@ -68,14 +71,10 @@ def _flat(part: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _differs(name: str, flat: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether configs of the same kind differ in a field, or whether it is the kind."""
+    """Whether configs of the same kind differ in a field, or the kinds themselves differ."""
     part, _, field = name.partition(".")
     by_kind: dict[Any, set[str]] = {}
     for one in flat:
         kind = None if field == "kind" else one.get(f"{part}.kind")
         by_kind.setdefault(kind, set()).add(json.dumps(one.get(name)))
     return any(len(values) > 1 for values in by_kind.values())
-
-
-def _told(name: str, flat: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [readable(one[name]) if name in one else "" for one in flat]

@@ -1,7 +1,7 @@
-"""What became of several runs, side by side: when their seeds memorized and generalized, and how well they ended.
+"""Outcomes of several runs: the phases of their seeds, and their best and last accuracies.
 
-Figures that have a run's setting across, such as the thesis's Figure 3.1 or Figure 4 of Liu, Chi and Wu, are drawn of
-this by `circuits.figures.against`.
+`circuits.figures.against` draws them over a setting of the runs, as in the thesis's Figure 3.1 or in Figure 4 of Liu,
+Chi and Wu.
 """
 
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ def outcomes(runs: Mapping[str, Run], options: WalkOptions = WalkOptions()) -> x
     Parameters
     ----------
     runs
-        Runs by name. They may have different seeds: NaN where a run lacks one.
+        Runs by name. They may have different seeds; a seed that a run lacks has NaN.
     options
         Thresholds of memorization and generalization.
 
     Returns
     -------
     memorization_epoch, generalization_epoch, grokking_delay
-        (run, seed) in epochs; NaN when it never happened, and a delay that is not known. The coordinates
+        (run, seed) in epochs; NaN for a phase that never happened and for an unknown delay. The coordinates
         `memorization_censored` and `generalization_censored` (run, seed) mark epochs that are upper bounds.
     best_test_accuracy, last_test_accuracy, last_train_accuracy
         (run, seed) in 0..1.
@@ -39,7 +39,7 @@ def outcomes(runs: Mapping[str, Run], options: WalkOptions = WalkOptions()) -> x
     Raises
     ------
     InputError
-        There is no run, or one without a checkpoint.
+        There is no run, or a run has no checkpoint.
     """
     if not runs:
         raise InputError("There is no run to compare. Pass one or more runs.")
@@ -53,9 +53,8 @@ def outcomes(runs: Mapping[str, Run], options: WalkOptions = WalkOptions()) -> x
             "last_test_accuracy": metrics["test_accuracy"].isel(step=-1, drop=True),
             "last_train_accuracy": metrics["train_accuracy"].isel(step=-1, drop=True),
         }
-        columns = {name: ("seed", when[name].values) for name in PHASES}
-        columns |= {name: ("seed", values.values) for name, values in ends.items()}
-        columns |= {name: ("seed", when[name].values) for name in CENSORED}
+        values = {name: when[name] for name in PHASES} | ends | {name: when[name] for name in CENSORED}
+        columns = {name: ("seed", of_seeds.values) for name, of_seeds in values.items()}
         datasets.append(xr.Dataset(columns, {"seed": np.array(run.seeds)}))
     joined = xr.concat(datasets, dim="run", join="outer", fill_value=dict.fromkeys(CENSORED, False))
     joined = joined.set_coords(CENSORED)
