@@ -1,7 +1,7 @@
 """circuits: which circuit computes the answer, and when did it take over?
 
 Train small networks that grok, keep every checkpoint, and analyze the trajectory. The names below load on first use, so
-that importing `circuits` costs neither torch nor transformer-lens.
+that `import circuits` loads neither torch nor transformer-lens.
 """
 
 from typing import TYPE_CHECKING

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import IO
 
@@ -18,19 +19,19 @@ COPIED_BYTES = 1 << 24  # at a time
 
 @contextmanager
 def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; on success that file is synced and takes the name in one move.
+    """Yields a temporary path beside `path`; on success this file is synced and renamed to `path`, otherwise removed.
 
     Parameters
     ----------
     path
-        The file to be.
+        The file to write.
     replace
-        Replace a file that is there; otherwise it is left as it is.
+        Whether to replace an existing file.
 
     Raises
     ------
     FileExistsError
-        `path` exists and `replace` is False. Then, and whenever the block fails, the temporary file is gone.
+        `path` exists and `replace` is False.
 
     Examples
     --------
@@ -53,7 +54,7 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
         try:
             yield temporary
             sync(temporary)
-        except OSError as error:  # HDF5 writes a paragraph, others no name: say which file, and what the system says
+        except OSError as error:  # HDF5's message is a paragraph, others lack the file name
             if error.errno == errno.ENOSPC:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
             raise
@@ -67,38 +68,34 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
 
 
 def unused(path: Path) -> Path:
-    """`path` if nothing of that name is there, or else the first of PATH.1, PATH.2, … that is not."""
-    candidate, number = path, 0
-    while os.path.lexists(candidate):
-        number += 1
-        candidate = path.with_name(f"{path.name}.{number}")
-    return candidate
+    """`path` if it does not exist, otherwise the first of PATH.1, PATH.2, … that does not."""
+    candidates = chain([path], (path.with_name(f"{path.name}.{number}") for number in count(1)))
+    return next(candidate for candidate in candidates if not os.path.lexists(candidate))
 
 
 def lfs_pointer(path: Path) -> str:
-    """What a file is if Git Large File Storage keeps its content elsewhere; an empty text otherwise."""
+    """Description of a Git LFS pointer file, whose content is stored elsewhere; "" for any other file."""
     with path.open("rb") as file:
         return LFS_POINTER if file.read(len(LFS_BEGIN)) == LFS_BEGIN else ""
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder of an output, if need be.
+    """Create the folder of an output file if it does not exist.
 
     Raises
     ------
     InputError
-        It cannot be made.
+        The folder cannot be created.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be written: there can be no folder {path.parent} ({error.strerror}). Pass --out elsewhere."
-        ) from None
+        why = f"the folder {path.parent} cannot be created ({error.strerror})"
+        raise InputError(f"{path} cannot be written: {why}. Pass --out elsewhere.") from None
 
 
 def remove_left_behind(path: Path) -> None:
-    """Remove temporary files for this output whose process is gone, and their locks."""
+    """Remove the temporary files of this output whose process has ended, and their locks."""
     for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp*"):
         process = left.name.removeprefix(f"{path.name}.").removesuffix(".lock").removesuffix(".tmp")
         if process.isdigit() and not is_alive(int(process)):
@@ -106,25 +103,25 @@ def remove_left_behind(path: Path) -> None:
 
 
 def is_alive(process: int) -> bool:
-    """Whether there is a process of this number."""
+    """Whether a process with this number is running."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's, or no process number at all
+    except OSError:  # another user's process, or not a process number
         return True
     return True
 
 
 def copy_sparse(source: IO[bytes], target: Path) -> None:
-    """Copy an open file without filling its holes, which take no room on the disk.
+    """Copy an open file and keep its holes, which take no disk space.
 
     Raises
     ------
     FileExistsError
-        There is a file at `target`.
+        `target` exists.
     OSError
-        A write was refused; then there is none.
+        A write failed; `target` is removed.
 
     Examples
     --------
@@ -147,7 +144,7 @@ def copy_sparse(source: IO[bytes], target: Path) -> None:
                 except OSError as error:
                     if error.errno != errno.ENXIO:
                         raise
-                    break  # nothing but a hole is left
+                    break  # only a hole is left
                 end = os.lseek(source.fileno(), start, os.SEEK_HOLE)
                 source.seek(start)
                 new.seek(start)
@@ -162,14 +159,14 @@ def copy_sparse(source: IO[bytes], target: Path) -> None:
 
 
 def scratch() -> IO[bytes]:
-    """A file without a name, in memory where the system has such."""
+    """An unnamed temporary file, in memory where the system supports it."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("circuits"), "r+b")
     return tempfile.TemporaryFile()
 
 
 def sync(path: Path) -> None:
-    """Ask the system to put a file, or a folder's entries, on the disk now."""
+    """Flush a file, or a folder's entries, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

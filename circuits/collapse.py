@@ -1,21 +1,21 @@
-"""Collapse: a network whose outputs are 0, to within a stated share of what the loss asks for.
+"""Collapse: all outputs of a network are 0 to within a fixed share of the scale that the loss sets.
 
     collapsed  ⟺  max over the training set of |f(x)|  <  COLLAPSED_SHARE = 10⁻³
 
-The unit is what every loss here asks for: the hinge loss a margin of 1, squared error an output of ±1, cross-entropy a
-log-odds of about one nat. With a logit per class, |f(x)| is the spread of the logits, the largest minus the smallest:
-a constant added to all of them changes no probability.
+The scale is 1 for every loss: the hinge loss asks for a margin of 1, squared error for an output of ±1, cross-entropy
+for log-odds of about one nat. With a logit per class, |f(x)| is the largest logit minus the smallest: a constant added
+to all of them changes no probability.
 
-Too much weight decay is the usual cause. The outputs then shrink by a constant factor per update and never come back;
-in float32 they reach exactly 0 after some hundred updates, in float64 much later. A share decides the same in both. A
-collapsed network predicts nothing: its accuracy is 0, its active subnetwork empty, and ratios of its outputs are NaN.
+The usual cause is too much weight decay. The outputs then shrink by a constant factor per update and never grow again;
+in float32 they reach exactly 0 after some hundred updates, in float64 much later. The share gives the same answer in
+both. A collapsed network predicts nothing: its accuracy is 0, its active subnetwork empty, ratios of its outputs NaN.
 """
 
 import numpy as np
 from jaxtyping import Bool, Float, Real
 
 COLLAPSED_SHARE = 1e-3
-LARGEST_OUTPUT = "train_largest_output"  # the metric that training stores of every checkpoint
+LARGEST_OUTPUT = "train_largest_output"  # the metric that training stores at every checkpoint
 
 
 def largest_output(outputs: Real[np.ndarray, "example ..."], has_classes: bool) -> float:
@@ -24,9 +24,9 @@ def largest_output(outputs: Real[np.ndarray, "example ..."], has_classes: bool) 
     Parameters
     ----------
     outputs
-        (example,) of one output, or (example, class).
+        (example,) for one output, or (example, class).
     has_classes
-        Whether the outputs are logits.
+        Whether the outputs are one logit per class.
 
     Examples
     --------
@@ -40,12 +40,12 @@ def largest_output(outputs: Real[np.ndarray, "example ..."], has_classes: bool) 
 
 
 def is_collapsed(largest: Float[np.ndarray, "*networks"] | float) -> Bool[np.ndarray, "*networks"] | bool:
-    """Whether a network with this largest output has collapsed; never one that has diverged (NaN).
+    """Whether a network with this largest output has collapsed; False for a diverged network (NaN).
 
     Parameters
     ----------
     largest
-        What `largest_output` says of one network, or of many.
+        `largest_output` of one network, or of many.
 
     Examples
     --------
@@ -56,10 +56,9 @@ def is_collapsed(largest: Float[np.ndarray, "*networks"] | float) -> Bool[np.nda
 
 
 def loss_range(loss: str, n_classes: int | None) -> tuple[float, float] | None:
-    """Between which training losses a collapsed network must lie; None if its loss says nothing.
+    """Least and greatest training loss that a collapsed network can have; None if the loss sets no such range.
 
-    Used to look for collapsed networks in runs that did not store their largest output: the others need no forward
-    pass.
+    In a run that did not store the largest outputs, only networks within this range need a forward pass.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""What a run is: a validated, frozen, JSON-serializable description, from which the run follows bit for bit.
+"""The config of a run: validated, frozen, JSON-serializable. The run follows from it bit for bit.
 
 A config names a task, a model and an optimizer by their `kind`; the registry says which class describes that kind.
-`circuits.interfaces` has what such a class fills. Only pydantic is imported here, so that reading a config, or printing
-a command's help, costs no torch and no numpy.
+`circuits.interfaces` declares what such a class implements. Only pydantic is imported here, so that reading a config,
+or printing a command's help, loads neither torch nor numpy.
 """
 
 from __future__ import annotations
@@ -22,61 +22,61 @@ from circuits.optimizers import SGD, Optimizer
 from circuits.registry import METRICS, MODELS, OPTIMIZERS, TASKS, lookup
 from circuits.schedules import Stop, WeightDecayChange
 
-LONGEST_NAME = 200  # bytes; file systems take 255, and some are added
-
-MAX_CHECKPOINTS = 20_000_000  # that a config may plan; listing them takes a second
-MAX_PARAMETERS = 1 << 28  # numbers in one network; HDF5 stores at most 4 GiB of it as one piece
+PARTS = {"task": TASKS, "model": MODELS, "optimizer": OPTIMIZERS}  # fields whose class follows from their kind
+LONGEST_NAME = 200  # bytes; file systems take 255, and endings are added
+MAX_CHECKPOINTS = 20_000_000  # of one config; listing them takes a second
+MAX_PARAMETERS = 1 << 28  # numbers in one network; an HDF5 chunk holds at most 4 GiB
 MAX_INPUTS = 1 << 30  # values in the inputs of one seed, training and test examples together
 
 
 class Checkpoints(Part):
-    """When the parameters are kept. The initialization and the last step always are."""
+    """When checkpoints are stored. The initialization and the last step always are."""
 
     every_epochs: PositiveInt | None = 1
-    """A checkpoint every so many epochs."""
+    """Epochs from one checkpoint to the next."""
     every_steps: PositiveInt | None = None
-    """A checkpoint every so many optimizer updates; instead of, or on top of, every_epochs."""
+    """Optimizer updates from one checkpoint to the next; instead of every_epochs, or in addition."""
     at_steps: tuple[NonNegativeInt, ...] = ()
-    """Further optimizer steps at which to keep one."""
+    """Further optimizer steps with a checkpoint."""
     from_step: NonNegativeInt = 0
-    """Keep none before this step; more than 0 only in a replay of another run."""
+    """First step with a checkpoint; above 0 only in a replay of another run."""
     to_step: NonNegativeInt | None = None
-    """Stop after this step, before the last epoch is over."""
+    """Stop after this step, before the last epoch ends."""
     optimizer_state_every: PositiveInt | None = None
-    """Keep the optimizer's state at every so many checkpoints, for `circuits replay`; SGD has none and needs none."""
+    """Checkpoints from one stored optimizer state to the next, for `circuits replay`; plain SGD has no state."""
 
 
 class Config(Part):
-    """One run: what is learned, by what, how, for how long, and what is kept."""
+    """One run: its task, model, optimizer, loss, duration, and what is stored."""
 
     name: str = "run"
-    """Name of the preset this came from, or your own; by default the file's too, with a folder before each slash."""
+    """Name of the run, and by default of its file; a preset gives its own. A slash separates folders."""
     source: str = ""
     """The paper and section that this reproduces."""
     task: SerializeAsAny[Task]
     model: SerializeAsAny[Model]
     optimizer: SerializeAsAny[Optimizer] = SGD()
     loss: Literal["hinge", "cross_entropy", "mse"] = "hinge"
-    """hinge: max(0, 1 - f(x) y) for signs; cross_entropy and mse for classes too. Their mean over the batch."""
+    """hinge: max(0, 1 - f(x) y), for signs; cross_entropy and mse: for signs or classes. Mean over the batch."""
     loss_dtype: Literal["float32", "float64"] | None = None
-    """Precision in which the loss is taken of the outputs; by default that of the parameters."""
+    """Precision of the loss; by default that of the parameters."""
     batch_size: PositiveInt | None = 32
-    """Examples per update, the last partial batch of an epoch is kept; None: all of them, in the stored order."""
+    """Examples per update; the last batch of an epoch may have fewer. None: all examples, in the stored order."""
     input_noise: NonNegativeFloat = 0.0
     """Standard deviation of Gaussian noise on the inputs, or on their embeddings, in training only."""
     epochs: NonNegativeInt = 300
     """Passes over the training set."""
     steps: PositiveInt | None = None
-    """Stop after so many updates, if that is before the last epoch is over."""
+    """Stop after this many updates, if the last epoch has not ended before."""
     stop: Stop | None = None
     """Stop when the test accuracy of every seed has stayed high, such as {"test_accuracy": 0.99, "checkpoints": 5}."""
     weight_decay_changes: tuple[WeightDecayChange, ...] = ()
-    """New weight decays, such as {"train_accuracy": 0.98, "value": 0.1}; of those that are due the last one holds."""
+    """New weight decays, such as {"train_accuracy": 0.98, "value": 0.1}; the last one that is due applies."""
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
-    """Each seed has its own training set, initialization and order, and of some tasks its own test set."""
+    """Each seed has its own training set, initialization and order of examples; in some tasks also its own test set."""
     checkpoints: Checkpoints = Checkpoints()
     metrics: tuple[str, ...] = ()
-    """Measured at every checkpoint besides losses and accuracies: effective_sparsity, parameter_norm, zero_weights,
+    """Metrics at every checkpoint besides losses and accuracies: effective_sparsity, parameter_norm, zero_weights,
     small_weights."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of the parameters and of the arithmetic."""
@@ -85,7 +85,7 @@ class Config(Part):
     @classmethod
     def _prints(cls, value: str) -> str:
         if not value.isprintable():
-            raise ValueError("must hold no control characters, which do more to a terminal than print")
+            raise ValueError("must not contain control characters")
         return value
 
     @field_validator("name")
@@ -93,25 +93,20 @@ class Config(Part):
     def _names_a_file(cls, value: str) -> str:
         parts = value.split("/")
         if any(part in ("", ".", "..") for part in parts):
-            raise ValueError("must name a file below a folder: words, with a slash between two, and none of them '..'")
+            raise ValueError("must be a relative path: names with one slash between two, none of them '.' or '..'")
         if any(len(part.encode()) > LONGEST_NAME for part in parts):
-            raise ValueError(f"must have at most {LONGEST_NAME} bytes, to be a file's")
+            raise ValueError(f"must have at most {LONGEST_NAME} bytes between slashes, to fit in a file name")
         return value
 
-    @field_validator("task", mode="before")
+    @field_validator(*PARTS, mode="before")
     @classmethod
-    def _task_of_its_kind(cls, value: Any) -> Any:
-        return _of_its_kind(value, TASKS, "task")
-
-    @field_validator("model", mode="before")
-    @classmethod
-    def _model_of_its_kind(cls, value: Any) -> Any:
-        return _of_its_kind(value, MODELS, "model")
-
-    @field_validator("optimizer", mode="before")
-    @classmethod
-    def _optimizer_of_its_kind(cls, value: Any) -> Any:
-        return _of_its_kind(value, OPTIMIZERS, "optimizer")
+    def _of_its_kind(cls, value: Any, info: Any) -> Any:  # pydantic.ValidationInfo, which no isinstance can check
+        if not isinstance(value, Mapping):
+            return value
+        part = str(info.field_name)
+        if not isinstance(value.get("kind"), str):
+            raise InputError(f"{part} needs a 'kind'. There are: {', '.join(sorted(PARTS[part]))}.")
+        return lookup(PARTS[part], value["kind"], part).load().model_validate(dict(value))
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Config:
@@ -122,27 +117,27 @@ class Config(Part):
         if signature.n_classes is not None and not self.model.gives_classes:
             raise ValueError(f"the task '{task}' has {signature.n_classes} classes, the model '{model}' one output")
         if signature.n_classes is not None and self.loss == "hinge":
-            raise ValueError(f"loss 'hinge' is for signs, the task '{task}' has classes: take cross_entropy or mse")
+            raise ValueError(f"loss 'hinge' is for signs, the task '{task}' has classes: use cross_entropy or mse")
         return self
 
     @model_validator(mode="after")
     def _metrics_apply(self) -> Config:
         for name in self.metrics:
             if lookup(METRICS, name, "metric").needs_prunable_layer and not self.prunable_layers:
-                raise ValueError(f"metric '{name}' needs a layer to prune, which the model '{self.model.kind}' has not")
+                raise ValueError(f"metric '{name}' needs a prunable layer; the model '{self.model.kind}' has none")
         if len(set(self.metrics)) != len(self.metrics):
-            raise ValueError(f"metrics {list(self.metrics)} names one twice; give each once")
+            raise ValueError(f"metrics {list(self.metrics)} repeats one; give each once")
         return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
         if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"seeds {list(self.seeds)} names one twice; give each once")
+            raise ValueError(f"seeds {list(self.seeds)} repeats one; give each once")
         self.task.check_seeds(self.seeds)
         if (planned := self.most_checkpoints) > MAX_CHECKPOINTS:
             raise ValueError(
-                f"plans up to {planned:,} checkpoints, more than {MAX_CHECKPOINTS:,}. Lower epochs, or keep fewer: "
-                f"checkpoints.every_epochs, checkpoints.every_steps"
+                f"plans up to {planned:,} checkpoints, more than {MAX_CHECKPOINTS:,}. Lower epochs, or raise "
+                f"checkpoints.every_epochs or checkpoints.every_steps"
             )
         n_parameters = sum(prod(shape) for _, shape in self.shapes.values())
         if n_parameters > MAX_PARAMETERS:
@@ -150,7 +145,7 @@ class Config(Part):
         n_values = (self.task.train_size + self.task.test_size) * self.task.signature.n_inputs
         if n_values > MAX_INPUTS:
             raise ValueError(
-                f"the inputs of one seed have {n_values:,} values, more than {MAX_INPUTS:,}: take fewer examples"
+                f"the inputs of one seed have {n_values:,} values, more than {MAX_INPUTS:,}: use fewer examples"
             )
         beyond = [step for step in self.checkpoints.at_steps if step > self.total_steps]
         if beyond:
@@ -163,7 +158,7 @@ class Config(Part):
 
     @property
     def batch(self) -> int:
-        """Examples per update, never more than there are."""
+        """Examples per update, at most the size of the training set."""
         return self.task.train_size if self.batch_size is None else min(self.batch_size, self.task.train_size)
 
     @property
@@ -179,7 +174,7 @@ class Config(Part):
 
     @property
     def most_checkpoints(self) -> int:
-        """At most so many checkpoints are planned; found without listing them.
+        """Upper bound on the number of checkpoints, computed without listing them.
 
         Examples
         --------
@@ -194,7 +189,7 @@ class Config(Part):
 
     @property
     def planned_steps(self) -> int:
-        """Optimizer updates of epochs and steps, over which the learning rate is scheduled; a replay ends sooner."""
+        """Optimizer updates that the learning rate is scheduled over; a replay may end before the last."""
         planned = self.epochs * self.steps_per_epoch
         return planned if self.steps is None else min(planned, self.steps)
 
@@ -215,7 +210,7 @@ class Config(Part):
         return self.prunable_layers
 
     def checkpoint_steps(self) -> list[int]:
-        """Every step at which a checkpoint is kept, ascending; the first is 0, the initialization, but in a replay.
+        """Steps with a checkpoint, ascending; the first is 0, the initialization, except in a replay.
 
         Examples
         --------
@@ -232,7 +227,7 @@ class Config(Part):
         return sorted(step for step in kept if step >= first)
 
     def replace(self, **changes: Any) -> Config:
-        """A copy with some fields changed, validated; dots reach inside, written as double underscores.
+        """A validated copy with some fields changed; `task__k` is the field `k` of the task.
 
         Examples
         --------
@@ -250,29 +245,20 @@ class Config(Part):
         return self.model_dump_json(indent=2)
 
 
-def _of_its_kind(value: Any, table: Mapping[str, Any], what: str) -> Any:
-    if not isinstance(value, Mapping):
-        return value
-    if not isinstance(value.get("kind"), str):
-        raise InputError(f"{what} needs a 'kind'. There are: {', '.join(sorted(table))}.")
-    return lookup(table, value["kind"], what).load().model_validate(dict(value))
-
-
 def default_part(name: str, kind: Any) -> dict[str, Any]:
-    """The fields of a task, model or optimizer of a kind, with their defaults, as plain data.
+    """The default fields of a kind of task, model or optimizer, as plain data.
 
     Examples
     --------
     >>> default_part("model", "linear")
     {'kind': 'linear', 'init_scale': 1.0}
     """
-    table = {"task": TASKS, "model": MODELS, "optimizer": OPTIMIZERS}[name]
-    part: Part = lookup(table, str(kind), name).load()()
+    part: Part = lookup(PARTS[name], str(kind), name).load()()
     return part.model_dump(mode="json")
 
 
 def parse(data: Any) -> Config:
-    """A config from plain data, or an `InputError` of one line that names the field.
+    """The config of plain data; an `InputError` names the field that is wrong, in one line.
 
     Examples
     --------
@@ -299,7 +285,7 @@ def read_config(path: str | Path) -> Config:
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}.") from None
     except RecursionError:
-        raise InputError(f"{path} is nested too deep for a config.") from None
+        raise InputError(f"{path} is nested too deeply for a config.") from None
     try:
         return parse(data)
     except InputError as error:
@@ -328,14 +314,10 @@ def assign(data: dict[str, Any], key: str, value: Any) -> None:
 
 
 _WORDING = {
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_parsing": "must be a number",
-    "float_type": "must be a number",
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "must be a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "must be true or false"),
     "finite_number": "must be a finite number",
-    "bool_parsing": "must be true or false",
-    "bool_type": "must be true or false",
     "string_type": "must be text",
     "tuple_type": "must be a list",
     "model_type": "must be an object with its fields",
@@ -349,29 +331,28 @@ _WORDING = {
 
 
 def _fields_beside(data: Any, place: tuple[int | str, ...]) -> list[str]:
-    """Names of the fields that the part of a config has in which `place` lies."""
+    """Names of the fields of the part of a config that `place` lies in."""
     part: Any = Config
-    tables = {"task": TASKS, "model": MODELS, "optimizer": OPTIMIZERS}
     for name in place[:-1]:
         if isinstance(name, int):
-            continue  # which of several parts
+            continue  # the index of one of several parts
         data = data.get(name) if isinstance(data, Mapping) else None
-        if name in tables and isinstance(data, Mapping):
-            part = lookup(tables[str(name)], data["kind"], str(name)).load()
+        if name in PARTS and isinstance(data, Mapping):
+            part = lookup(PARTS[name], data["kind"], name).load()
         else:
             part = _part_in(part.model_fields[name].annotation)
     return list(part.model_fields)
 
 
 def _part_in(annotation: Any) -> Any:
-    """The part that an annotation such as `Stop | None` or `tuple[WeightDecayChange, ...]` is about."""
+    """The part in an annotation such as `Stop | None` or `tuple[WeightDecayChange, ...]`; None if there is none."""
     if isinstance(annotation, type) and issubclass(annotation, Part):
         return annotation
-    return next((part for one in get_args(annotation) if (part := _part_in(one)) is not None), None)
+    return next((part for inner in get_args(annotation) if (part := _part_in(inner)) is not None), None)
 
 
 def one_line(error: ValidationError, data: Any = None) -> str:
-    """The first problem that pydantic found in `data`, in one line: field, what is wrong, what was given."""
+    """The first error of pydantic about `data` as one line: the field, the problem, the value given."""
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function-"))
     given = first.get("input")

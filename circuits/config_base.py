@@ -1,4 +1,4 @@
-"""The base of every piece of a config, and the kinds of numbers that their fields hold."""
+"""The base class of every part of a config, and the number types of their fields."""
 
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Part(BaseModel):
-    """Base of every piece of a config: unknown fields are refused, and nothing changes after validation."""
+    """Base of every part of a config: frozen, and unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -31,6 +31,6 @@ class Part(BaseModel):
         values: dict[str, Any] = {}
         for name, value in self.model_dump(mode="json").items():
             part = getattr(self, name)
-            inner = {f"{name}.{key}": leaf for key, leaf in part.leaves().items()} if isinstance(part, Part) else None
-            values |= {name: value} if inner is None else inner
+            inner = {f"{name}.{key}": leaf for key, leaf in part.leaves().items()} if isinstance(part, Part) else {}
+            values |= inner or {name: value}
         return values

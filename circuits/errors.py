@@ -1,8 +1,8 @@
-"""What goes wrong in a user's hands: one clear line, and whose mistake it was.
+"""Errors for users: one line, and an exit code by cause.
 
-`InputError` is a bad argument or a bad file: the command line prints it and exits with code 2.
-`RunError` is a failure while working (disk full, a diverging device): exit code 1.
-`Interrupted` is Ctrl-C or SIGTERM, raised after everything was flushed: exit code 130.
+`InputError` is a bad argument or file: exit code 2.
+`RunError` is a failure while working, such as a full disk: exit code 1.
+`Interrupted` is Ctrl-C or SIGTERM, raised after all data is flushed: exit code 130.
 """
 
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ class InputError(ValueError):
 
 
 class RunError(RuntimeError):
-    """The work could not go on; the message says what is saved and what is needed."""
+    """A failure while working; the message says what is saved and what to do."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """Stopped on request, after the last whole step was committed."""
+    """A stop on request, after the last complete step was committed."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -1,8 +1,8 @@
-"""What a task and a model are: the interfaces that a new one fills, each in a file of its own.
+"""The interfaces of tasks and models; each task and each model implements one in its own file.
 
-A task gives examples, a model turns parameters and inputs into outputs; a `Signature` says what goes in and out between
-them. Models know no randomness: dropout and input noise are put on their values from outside, by the *tap* that every
-named hook point passes its value through. The same taps record activations and mask neurons.
+A task gives examples; a model turns parameters and inputs into outputs; a `Signature` describes inputs and outputs.
+Models draw nothing at random: every named hook point passes its value through a *tap*. In training the tap applies
+dropout and input noise; in analysis it records activations and masks neurons.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Tap = Callable[[str, Any], Any]
 
 
 class Signature(NamedTuple):
-    """What a network takes and gives.
+    """Inputs and outputs of a network.
 
-    `n_inputs` numbers or tokens in one input; `n_classes` logits, or None: one output, whose sign is the class;
-    `d_vocab` tokens, or None: inputs are numbers.
+    `n_inputs` is the number of numbers or tokens in an input; `n_classes` that of logits, None for one output, whose
+    sign is the class; `d_vocab` that of different tokens, None if inputs are numbers.
     """
 
     n_inputs: int
@@ -34,10 +34,10 @@ class Signature(NamedTuple):
 
 
 class PrunableLayer(NamedTuple):
-    """A layer whose neurons can be pruned, and how to read it off a network's parameters.
+    """A layer whose neurons can be pruned, with functions that read its weights from a network's parameters.
 
-    `incoming` gives W (neuron, input) and b (neuron,), the weights into each neuron; `readout` (neuron, output) the
-    weights by which the neurons' values are added to the outputs, or is None where what follows them is not linear.
+    `incoming` gives W (neuron, input) and b (neuron,), the weights into each neuron. `readout` gives the weights
+    (neuron, output) from the neurons to the outputs; it is None if the outputs are not linear in the neurons.
     """
 
     width: int
@@ -51,14 +51,14 @@ def untouched(name: str, value: Any) -> Any:
 
 
 class Task(Part, ABC):
-    """What is learned: the inputs, their targets, and how they are split.
+    """A task: its inputs, their targets, and the split into training and test set.
 
-    `train_data` and `test_data` give arrays by name: `inputs` (example, input), `targets` (example,), and any further
-    mark per example. All of them are stored in the run.
+    `train_data` and `test_data` give arrays by name: `inputs` (example, input), `targets` (example,), and optional
+    marks (example,). The run stores all of them.
     """
 
     inputs_are_signs: ClassVar[bool] = False
-    """Whether every input is -1 or 1, and every target: the fused step adds up signs."""
+    """Whether all inputs and targets are -1 or 1, as the fused step requires."""
     kind: str
 
     @property
@@ -79,18 +79,18 @@ class Task(Part, ABC):
     @property
     @abstractmethod
     def signature(self) -> Signature:
-        """What a network for this task takes and gives."""
+        """Inputs and outputs of a network for this task."""
 
     @property
     def marks(self) -> dict[str, str]:
-        """Marks of training examples for which accuracy is told apart, and what those without are called."""
+        """Marks of training examples whose accuracy is reported apart: mark -> name of the unmarked examples."""
         return {}
 
     @property
     def parity_bits(self) -> tuple[int, ...] | None:
         """Input bits whose product is the target, ascending; None if the target is not a parity.
 
-        Everything about parity asks this, not whether the task has relevant bits: a majority has them too.
+        Measurements of parity check this property, since tasks such as a majority have relevant bits too.
         """
         return None
 
@@ -107,12 +107,12 @@ class Task(Part, ABC):
 
 
 class Model(Part, ABC):
-    """What learns: its parameters' shapes, their initial values, and the outputs made of them."""
+    """A model: the shapes and initial values of its parameters, and its forward pass."""
 
     reads: ClassVar[Literal["numbers", "tokens"]] = "numbers"
-    """What its inputs are."""
+    """Whether its inputs are numbers or tokens."""
     gives_classes: ClassVar[bool] = True
-    """Whether it can have a logit per class; if not, it has one output."""
+    """Whether it can have one logit per class; otherwise it has one output."""
     lockstep: ClassVar[bool] = True
     """Whether `torch.vmap` can run it over the parameters of many networks."""
     noise_at: ClassVar[str] = "hook_input"
@@ -137,14 +137,14 @@ class Model(Part, ABC):
 
     @property
     def can_prepare(self) -> bool:
-        """Whether `prepared` may have something to offer."""
+        """Whether `prepared` may return a function."""
         return False
 
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], Any] | None:
-        """A faster `forward` for these inputs, a function of the parameters alone; None where there is none.
+        """A faster `forward` for these inputs, as a function of the parameters; None if the model has none.
 
-        Its outputs are those of `forward` up to rounding, and differentiable once. It calls no tap, so it serves where
-        nothing is tapped; it need not work under `torch.vmap`.
+        Its outputs equal those of `forward` up to rounding and are differentiable once. It calls no tap, and need not
+        work under `torch.vmap`.
         """
         return None
 
@@ -155,7 +155,7 @@ class Model(Part, ABC):
 
     @property
     def dropout_at(self) -> dict[str, float]:
-        """Hook points at which values are dropped in training, and with what probability."""
+        """Hook points with dropout in training, each with its probability."""
         return {}
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
@@ -163,17 +163,17 @@ class Model(Part, ABC):
         return {}
 
     def embedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """What each token, or each number of an input, is turned into, as rows; None where there is no such table.
+        """Embedding matrix, one row per token; None if the model has none.
 
-        (token, feature), or (position, token, feature) if every position has a table of its own; of numbers
-        (input, feature), the weights by which each input enters.
+        (token, feature), or (position, token, feature) if every position has its own matrix. For inputs that are
+        numbers (input, feature), the weights of each input.
         """
         return None
 
     def unembedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """The last linear map before the logits, (feature, class); None where there is none."""
+        """The last linear map before the logits, (feature, class); None if the model has none."""
         return None
 
     def bridge(self, parameters: Mapping[str, np.ndarray], signature: Signature) -> torch.nn.Module | None:
-        """TransformerLens's own module of the same network, which a run then gives out; None if there is none."""
+        """The same network as a TransformerLens module, for `run.hooked_model()`; None if there is none."""
         return None

@@ -1,6 +1,6 @@
-"""Names of a package that load on first use, declared once: as the imports under `if TYPE_CHECKING:` in its __init__.
+"""Names of a package that load on first use, declared by the imports under `if TYPE_CHECKING:` in its __init__.
 
-Type checkers and editors read those imports; at run time each is carried out when its name is asked for.
+Type checkers and editors read these imports; at run time each is carried out when its name is first used.
 """
 
 import ast
@@ -22,7 +22,7 @@ def lazy(
     package
         Its `__name__`.
     renamed
-        Former name -> name now. The former ones are accepted for one version.
+        Former name -> new name. Former names are accepted for one version.
 
     Examples
     --------
@@ -58,10 +58,10 @@ def declared(source: str) -> dict[str, tuple[str, str]]:
     {'infinity': ('math', 'inf')}
     """
     return {
-        one.asname or one.name: (str(node.module), one.name)
+        alias.asname or alias.name: (str(node.module), alias.name)
         for block in ast.parse(source).body
         if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
         for node in block.body
         if isinstance(node, ast.ImportFrom)
-        for one in node.names
+        for alias in node.names
     }

@@ -1,10 +1,10 @@
-"""How parameters are updated: torch's optimizers as configs, with the learning rate's schedule.
+"""Optimizers: torch's, as configs, with a schedule of the learning rate.
 
 The rate of update t (from 0) in epoch e is
 
     lr · min(1, (t + 1) / lr_warmup_steps) · lr_gamma^e · (1 + cos(π s)) / 2
 
-with s the share of the updates after the warm-up that are over, and without the last factor unless `lr_cosine`.
+with s the completed share of the updates after the warm-up. The last factor applies only with `lr_cosine`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Optimizer(Part, ABC):
-    """How parameters are updated."""
+    """An optimizer and the schedule of its learning rate."""
 
     decoupled: ClassVar[bool] = False
     """Whether weight decay multiplies the parameters, instead of adding to the gradient."""
@@ -31,26 +31,26 @@ class Optimizer(Part, ABC):
     lr: PositiveFloat
     weight_decay: NonNegativeFloat
     l1: NonNegativeFloat = 0.0
-    """Coefficient of Σ|θ|, applied after each update as a proximal step: weights that it takes to 0 are exactly 0."""
+    """Coefficient of Σ|θ|, applied after each update as a proximal step, which sets small weights to exactly 0."""
     lr_warmup_steps: NonNegativeInt = 0
     """Updates over which the learning rate rises linearly from 0 to its value."""
     lr_gamma: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor of the learning rate per epoch."""
     lr_cosine: bool = False
-    """Let the learning rate fall to 0 along half a cosine, over the whole run."""
+    """Decay the learning rate to 0 along half a cosine, over the whole run."""
 
     @property
     def moments(self) -> tuple[str, ...]:
-        """Running means that it keeps of every parameter, by torch's names; none: any checkpoint will do to go on."""
+        """Running means kept for every parameter, by torch's names; empty if any checkpoint suffices to resume."""
         return ()
 
     @property
     def counts_updates(self) -> bool:
-        """Whether the updates so far are part of its state."""
+        """Whether the number of updates so far is part of the state."""
         return bool(self.moments)
 
     def lr_varies_after(self, step: int) -> bool:
-        """Whether the update that follows `step` others may have another rate than the next of its epoch.
+        """Whether the learning rate may change between update `step`, counted from 0, and the next of its epoch.
 
         Examples
         --------
@@ -60,7 +60,7 @@ class Optimizer(Part, ABC):
         return self.lr_cosine or step < self.lr_warmup_steps
 
     def lr_at(self, step: int, epoch: int, total_steps: int) -> float:
-        """Learning rate of the update that follows `step` others.
+        """Learning rate of update `step`, counted from 0.
 
         Examples
         --------
@@ -77,7 +77,7 @@ class Optimizer(Part, ABC):
 
     @abstractmethod
     def made(self, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
-        """The torch optimizer of these parameters."""
+        """The torch optimizer for these parameters."""
 
 
 class SGD(Optimizer):
@@ -89,20 +89,19 @@ class SGD(Optimizer):
     weight_decay: NonNegativeFloat = 0.01
     """L2 coefficient λ, added to the gradient as λθ."""
     momentum: Decay = 0.0
-    """Share of the last update that is taken again."""
+    """Share of the last update that is added to the next."""
 
     @property
     def moments(self) -> tuple[str, ...]:
-        """The running sum of gradients, with momentum only."""
+        """The running sum of gradients; none without momentum."""
         return ("momentum_buffer",) if self.momentum else ()
 
     @property
     def counts_updates(self) -> bool:
-        """It does not."""
+        """False, also with momentum."""
         return False
 
     def made(self, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
-        """`torch.optim.SGD`."""
         import torch
 
         return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
@@ -117,7 +116,7 @@ class Adam(Optimizer):
     weight_decay: NonNegativeFloat = 0.0
     """L2 coefficient λ, added to the gradient as λθ."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
-    """Decay of the running means of the gradient and of its square."""
+    """Decay rates of the running means of the gradient and of its square."""
     eps: PositiveFloat = 1e-8
     """Added to the denominator."""
 
@@ -127,7 +126,7 @@ class Adam(Optimizer):
         return ("exp_avg", "exp_avg_sq")
 
     def made(self, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
-        """`torch.optim.Adam`, or AdamW where weight decay is decoupled."""
+        """`torch.optim.Adam`, or `torch.optim.AdamW` if weight decay is decoupled."""
         import torch
 
         chosen = torch.optim.AdamW if self.decoupled else torch.optim.Adam
@@ -146,7 +145,7 @@ class AdamW(Adam):
 
 
 class RMSProp(Optimizer):
-    """Gradients over the root of their running mean square, as `torch.optim.RMSprop` (Tieleman and Hinton 2012)."""
+    """Gradients over the root of their running mean square, as in `torch.optim.RMSprop` (Tieleman and Hinton 2012)."""
 
     kind: Literal["rmsprop"] = "rmsprop"
     lr: PositiveFloat = 0.001
@@ -154,19 +153,18 @@ class RMSProp(Optimizer):
     weight_decay: NonNegativeFloat = 0.0
     """L2 coefficient λ, added to the gradient as λθ."""
     alpha: Decay = 0.99
-    """Decay of the running mean of the square."""
+    """Decay rate of the running mean of the square."""
     momentum: Decay = 0.0
-    """Share of the last update that is taken again."""
+    """Share of the last update that is added to the next."""
     eps: PositiveFloat = 1e-8
     """Added to the denominator."""
 
     @property
     def moments(self) -> tuple[str, ...]:
-        """The running mean of squares; with momentum, the running sum of updates too."""
+        """The running mean of squares; with momentum also the running sum of updates."""
         return ("square_avg", "momentum_buffer") if self.momentum else ("square_avg",)
 
     def made(self, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
-        """`torch.optim.RMSprop`."""
         import torch
 
         return torch.optim.RMSprop(

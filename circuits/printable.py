@@ -1,8 +1,8 @@
-"""What a terminal may be sent: lines whose escapes and line breaks are shown, not obeyed."""
+"""Text for a terminal: escapes and line breaks are shown, not executed."""
 
 
 def printable(text: str) -> str:
-    r"""One line that does nothing to a terminal but print: escapes and line breaks in names and paths are shown.
+    r"""The text as one line, with its escapes and line breaks written as backslash sequences.
 
     Examples
     --------
@@ -10,5 +10,5 @@ def printable(text: str) -> str:
     'a\\x1b[31m.h5\\nb é'
     """
     return "".join(
-        one if one.isprintable() else one.encode("unicode_escape", "backslashreplace").decode() for one in text
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode() for char in text
     )

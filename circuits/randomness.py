@@ -1,8 +1,8 @@
-"""Counter-based randomness: every draw is a function of what it is for.
+"""Counter-based randomness: every draw is a function of its purpose.
 
-`generator("order", seed, epoch)` is the same stream on every call, in any order, in any process, so no generator state
-is ever saved: a run that was killed, or a stretch that is replayed, draws exactly what the original drew. The counter
-is hashed by `numpy.random.SeedSequence` into the key of a Philox generator (Salmon et al. 2011, "Parallel random
+`generator("order", seed, epoch)` is the same stream on every call, in any order, in any process. No generator state
+is ever saved: a resumed run, or a replay, draws exactly what the original drew. `numpy.random.SeedSequence` hashes
+purpose and counters into the key of a Philox generator (Salmon et al. 2011, "Parallel random
 numbers: as easy as 1, 2, 3").
 """
 
@@ -12,14 +12,14 @@ import numpy as np
 
 
 def generator(purpose: str, *counters: int) -> np.random.Generator:
-    """The generator of one purpose at one place.
+    """The random generator for one purpose and its counters.
 
     Parameters
     ----------
     purpose
         What is drawn: "train", "test", "init", "order", ...; distinct purposes are independent.
     counters
-        Integers >= 0 that say which one: a seed, an epoch.
+        Integers >= 0, such as a seed and an epoch.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""The table of contents: one line per task, model, measurement, construction and preset.
+"""The registry: one line per task, model, optimizer, metric, measurement, construction and preset.
 
-An entry holds a help text and the import path of the thing, loaded when it is used. `--help`, the config's parser, the
-report and the docs read these tables; nothing else needs to change when an entry is added.
+An entry holds a help text and the import path of an object, which is imported on use. `--help`, the config's parser,
+the report and the docs read these tables; a new entry needs no change elsewhere.
 """
 
 from collections.abc import Mapping
@@ -16,29 +16,28 @@ Line = TypeVar("Line", bound="Entry")
 
 @dataclass(frozen=True)
 class Entry:
-    """A name's help text and where it lives, as `module:attribute`."""
+    """Help text and import path, `module:attribute`, of one name."""
 
     help: str
     path: str
 
     def load(self) -> Any:
-        """Import the module and return the attribute."""
+        """The object at the path."""
         return load(self.path)
 
 
 @dataclass(frozen=True)
 class MetricEntry(Entry):
-    """A metric of training, of any model or only of those with a layer that can be pruned."""
+    """A metric of training, for any model or only for those with a prunable layer."""
 
     needs_prunable_layer: bool = False
 
 
 @dataclass(frozen=True)
 class MeasurementEntry(Entry):
-    """A `circuits.analysis.measurement.Measurement`, with what help and the page need of it.
+    """A `circuits.analysis.measurement.Measurement`, with the paths of its options class and its figures.
 
-    `options` is the class of its options; `figures`, (run, result with phases) -> figures, stands here because analysis
-    must not import figures.
+    `figures`, (run, result with phases) -> figures, is here because analysis must not import figures.
     """
 
     options: str = "circuits.analysis.networks.options:PruningOptions"
@@ -47,14 +46,14 @@ class MeasurementEntry(Entry):
 
 @dataclass(frozen=True)
 class ConstructionEntry(Entry):
-    """A hand-built network, of one task."""
+    """A hand-built network for one task."""
 
-    task: str
+    task: str = "parity"
 
 
 @dataclass(frozen=True)
 class PresetEntry(Entry):
-    """A preset: what it reproduces, where in the paper, and how long one of its configs trains on 2 cores, about."""
+    """A preset: its paper, what it shows there, and about how many seconds one config trains on 2 cores."""
 
     paper: str
     shows: str
@@ -89,26 +88,21 @@ OPTIMIZERS = {
     "rmsprop": Entry("Gradients over the root of their running mean square.", "circuits.optimizers:RMSProp"),
 }
 
-METRICS = {  # measured at every checkpoint while training, when a config asks for them
+WEIGHTS = "circuits.analysis.networks.weights"
+METRICS = {  # measured at every checkpoint while training, if the config lists them
     "effective_sparsity": MetricEntry(
         "Neurons of the last layer in the active subnetwork on the training set.",
         "circuits.analysis.subnetworks.active:network_sparsity",
         needs_prunable_layer=True,
     ),
-    "parameter_norm": MetricEntry(
-        "L2 norm of all parameters together.", "circuits.analysis.networks.weights:parameter_norm"
-    ),
-    "zero_weights": MetricEntry(
-        "Share of the parameters that are exactly 0.", "circuits.analysis.networks.weights:zero_weights"
-    ),
-    "small_weights": MetricEntry(
-        "Share of the parameters below 0.001 in absolute value.", "circuits.analysis.networks.weights:small_weights"
-    ),
+    "parameter_norm": MetricEntry("L2 norm of all parameters together.", f"{WEIGHTS}:parameter_norm"),
+    "zero_weights": MetricEntry("Share of the parameters that are exactly 0.", f"{WEIGHTS}:zero_weights"),
+    "small_weights": MetricEntry("Share of the parameters below 0.001 in absolute value.", f"{WEIGHTS}:small_weights"),
 }
 
 MEASUREMENTS = {
     "phases": MeasurementEntry(
-        "When each seed memorized and generalized; always made.",
+        "When each seed memorized and generalized; always measured.",
         "circuits.analysis.networks.measurement:PHASES",
         "circuits.analysis.networks.options:WalkOptions",
         "circuits.figures.learning:figures",
@@ -129,12 +123,12 @@ MEASUREMENTS = {
         figures="circuits.figures.subnetworks.faithfulness:figures",
     ),
     "progress": MeasurementEntry(
-        "Norms, sparsity, margins, sensitivity, arity along the run, and their onsets.",
+        "Norms, sparsity, margins, sensitivity and arity along training, and their onsets.",
         "circuits.analysis.progress.measurement:PROGRESS",
         figures="circuits.figures.progress.measures:figures",
     ),
     "constructions": MeasurementEntry(
-        "Gate of each neuron, merged size, match to hand-built circuits, efficiency.",
+        "Gate of each neuron, merged sparsity, match with hand-built circuits, efficiency.",
         "circuits.analysis.parity.constructions:CONSTRUCTIONS",
         "circuits.analysis.subnetworks.options:MergeOptions",
         "circuits.figures.parity.constructions:figures",
@@ -170,142 +164,92 @@ MEASUREMENTS = {
 }
 
 
-def of_paper(paper: str, module: str, rows: Mapping[str, tuple[str, str, int]]) -> dict[str, PresetEntry]:
-    """Presets of one paper: name -> (what, where in the paper, seconds that one run takes on 2 cores).
-
-    Each is made by the function of its name in a module of `circuits.presets`.
-
-    Examples
-    --------
-    >>> of_paper("A paper", "paper", {"a-preset": ("what it is", "Fig. 1", 2)})["a-preset"].path
-    'circuits.presets.paper:a_preset'
-    """
-    return {
-        name: PresetEntry(what, f"circuits.presets.{module}:{name.replace('-', '_')}", paper, where, seconds)
-        for name, (what, where, seconds) in rows.items()
-    }
-
-
-PRESETS = {
-    **of_paper(
-        "Merrill et al. 2023",
-        "merrill_2023",
-        {
-            "merrill-2023": ("(40,3) parity", "Figs. 2, 3, 5", 5),
-            "merrill-2023-weak-decay": ("weight decay 0.001", "Figs. 6, 7", 20),
-            "merrill-2023-k4": ("(40,4) parity", "Figs. 8, 9", 5),
-            "merrill-2023-addition": ("x + y mod 97, transformer", "Fig. 4 left", 10800),
-            "merrill-2023-division": ("x / y mod 97, transformer", "Fig. 4 right", 10800),
-        },
-    ),
-    **of_paper(
-        "Fuangkawinsombut 2024, blog 2023",
-        "fuangkawinsombut_2024",
-        {
-            "fuangkawinsombut-2024": ("(50,2) parity", "Figs. 2.1-2.4; blog 1-4", 3),
-            "fuangkawinsombut-2024-k3": ("(50,3) parity", "Figs. A.1-A.4", 8),
-            "fuangkawinsombut-2024-raised-decay": ("decay raised once memorized", "Figs. 3.1, 3.2", 3),
-            "fuangkawinsombut-2024-outliers": ("flipped training targets", "Figs. 3.3-3.5, Table 3.1", 3),
-            "fuangkawinsombut-2024-widths": ("2 to 32 neurons, 50 seeds", "sections 4.2, 4.3", 15),
-        },
-    ),
-    **of_paper(
-        "Ahmed 2024",
-        "ahmed_2024",
-        {
-            "ahmed-2024-lstm": ("LSTM, three fractions", "Fig. 5.2", 3600),
-            "ahmed-2024-rnn": ("RNN, three fractions", "Fig. 5.3", 3600),
-            "ahmed-2024-transformer": ("transformer", "Table 7.1", 5400),
-            "ahmed-2024-adam": ("Adam, no regularization", "Figs. 7.1a, 7.3a", 3600),
-            "ahmed-2024-dropout": ("dropout, Adam and AdamW", "Figs. 7.1b, 7.2, 7.3b, 7.4", 3600),
-            "ahmed-2024-init-scale": ("initialization times 1 and 5", "Fig. 7.8", 3600),
-            "ahmed-2024-no-decay": ("no weight decay", "Fig. 5.4", 7200),
-            "ahmed-2024-decay-removed": ("weight decay removed", "Figs. 5.5, 5.6, 7.5, 7.6", 3600),
-            "ahmed-2024-decay-introduced": ("weight decay introduced", "Figs. 5.7, 7.7", 3600),
-        },
-    ),
-    **of_paper(
-        "Liu, Chi and Wu",
-        "liu_chi_wu",
-        {
-            "liu-chi-wu-transformer": ("transformer, three fractions", "Figs. 1, 6", 600),
-            "liu-chi-wu-mlp": ("MLP, three fractions", "Fig. 2", 300),
-            "liu-chi-wu-lstm": ("LSTM, three fractions", "Fig. 3", 600),
-            "liu-chi-wu-three-summands": ("x + y + z mod 31", "Fig. 5", 600),
-            "liu-chi-wu-four-summands": ("x + y + z + w mod 51", "Fig. 5", 1200),
-            "liu-chi-wu-sparsity": ("two-layer MLP", "Fig. 7", 180),
-            "liu-chi-wu-perturbation": ("noise on the inputs", "Fig. 8", 180),
-        },
-    ),
-    **of_paper(
-        "Liu, Chi and Wu",
-        "liu_chi_wu_optimizers",
-        {
-            "liu-chi-wu-full-batch": ("AdamW, full batch", "Fig. 4", 10800),
-            "liu-chi-wu-minibatch": ("AdamW, minibatches", "Fig. 4", 1200),
-            "liu-chi-wu-adam": ("Adam, weight decay", "Fig. 4", 1200),
-            "liu-chi-wu-weight-decay": ("AdamW, weight decay", "Fig. 4", 1200),
-            "liu-chi-wu-dropout": ("AdamW, dropout", "Fig. 4", 1200),
-            "liu-chi-wu-large-lr": ("AdamW, ten times the rate", "Fig. 4", 1200),
-            "liu-chi-wu-small-lr": ("AdamW, a tenth of the rate", "Fig. 4", 1200),
-            "liu-chi-wu-rmsprop": ("RMSProp", "Fig. 4", 1200),
-        },
-    ),
-    **of_paper("Power et al. 2022", "power_2022", {"power-2022": ("ten operations mod 97", "Fig. 2", 3600)}),
-    **of_paper("Nanda et al. 2023", "nanda_2023", {"nanda-2023": ("x + y mod 113", "section 4", 600)}),
-    **of_paper(
-        "no paper: the laboratory",
-        "laboratory",
-        {
-            "modular-31": ("x + y mod 31", "", 8),
-            "modular-31-decay": ("decay removed, introduced", "", 8),
-            "modular-31-fraction": ("35 to 80 % for training", "", 8),
-            "modular-31-noise": ("noise on the inputs", "", 8),
-            "modular-31-init-scale": ("initialization times 0.5 to 4", "", 8),
-        },
-    ),
+_PAPERS = {  # (paper, module of circuits.presets) -> preset -> its help, where in the paper, seconds of one config
+    ("Merrill et al. 2023", "merrill_2023"): {
+        "merrill-2023": ("(40,3) parity", "Figs. 2, 3, 5", 5),
+        "merrill-2023-weak-decay": ("weight decay 0.001", "Figs. 6, 7", 20),
+        "merrill-2023-k4": ("(40,4) parity", "Figs. 8, 9", 5),
+        "merrill-2023-addition": ("x + y mod 97, transformer", "Fig. 4 left", 10800),
+        "merrill-2023-division": ("x / y mod 97, transformer", "Fig. 4 right", 10800),
+    },
+    ("Fuangkawinsombut 2024, blog 2023", "fuangkawinsombut_2024"): {
+        "fuangkawinsombut-2024": ("(50,2) parity", "Figs. 2.1-2.4; blog 1-4", 3),
+        "fuangkawinsombut-2024-k3": ("(50,3) parity", "Figs. A.1-A.4", 8),
+        "fuangkawinsombut-2024-raised-decay": ("decay raised once memorized", "Figs. 3.1, 3.2", 3),
+        "fuangkawinsombut-2024-outliers": ("flipped training targets", "Figs. 3.3-3.5, Table 3.1", 3),
+        "fuangkawinsombut-2024-widths": ("2 to 32 neurons, 50 seeds", "sections 4.2, 4.3", 15),
+    },
+    ("Ahmed 2024", "ahmed_2024"): {
+        "ahmed-2024-lstm": ("LSTM, three fractions", "Fig. 5.2", 3600),
+        "ahmed-2024-rnn": ("RNN, three fractions", "Fig. 5.3", 3600),
+        "ahmed-2024-transformer": ("transformer", "Table 7.1", 5400),
+        "ahmed-2024-adam": ("Adam, no regularization", "Figs. 7.1a, 7.3a", 3600),
+        "ahmed-2024-dropout": ("dropout, Adam and AdamW", "Figs. 7.1b, 7.2, 7.3b, 7.4", 3600),
+        "ahmed-2024-init-scale": ("initialization times 1 and 5", "Fig. 7.8", 3600),
+        "ahmed-2024-no-decay": ("no weight decay", "Fig. 5.4", 7200),
+        "ahmed-2024-decay-removed": ("weight decay removed", "Figs. 5.5, 5.6, 7.5, 7.6", 3600),
+        "ahmed-2024-decay-introduced": ("weight decay introduced", "Figs. 5.7, 7.7", 3600),
+    },
+    ("Liu, Chi and Wu", "liu_chi_wu"): {
+        "liu-chi-wu-transformer": ("transformer, three fractions", "Figs. 1, 6", 600),
+        "liu-chi-wu-mlp": ("MLP, three fractions", "Fig. 2", 300),
+        "liu-chi-wu-lstm": ("LSTM, three fractions", "Fig. 3", 600),
+        "liu-chi-wu-three-summands": ("x + y + z mod 31", "Fig. 5", 600),
+        "liu-chi-wu-four-summands": ("x + y + z + w mod 51", "Fig. 5", 1200),
+        "liu-chi-wu-sparsity": ("two-layer MLP", "Fig. 7", 180),
+        "liu-chi-wu-perturbation": ("noise on the inputs", "Fig. 8", 180),
+    },
+    ("Liu, Chi and Wu", "liu_chi_wu_optimizers"): {
+        "liu-chi-wu-full-batch": ("AdamW, full batch", "Fig. 4", 10800),
+        "liu-chi-wu-minibatch": ("AdamW, minibatches", "Fig. 4", 1200),
+        "liu-chi-wu-adam": ("Adam, weight decay", "Fig. 4", 1200),
+        "liu-chi-wu-weight-decay": ("AdamW, weight decay", "Fig. 4", 1200),
+        "liu-chi-wu-dropout": ("AdamW, dropout", "Fig. 4", 1200),
+        "liu-chi-wu-large-lr": ("AdamW, ten times the rate", "Fig. 4", 1200),
+        "liu-chi-wu-small-lr": ("AdamW, a tenth of the rate", "Fig. 4", 1200),
+        "liu-chi-wu-rmsprop": ("RMSProp", "Fig. 4", 1200),
+    },
+    ("Power et al. 2022", "power_2022"): {"power-2022": ("ten operations mod 97", "Fig. 2", 3600)},
+    ("Nanda et al. 2023", "nanda_2023"): {"nanda-2023": ("x + y mod 113", "section 4", 600)},
+    ("no paper: the laboratory", "laboratory"): {
+        "modular-31": ("x + y mod 31", "", 8),
+        "modular-31-decay": ("decay removed, introduced", "", 8),
+        "modular-31-fraction": ("35 to 80 % for training", "", 8),
+        "modular-31-noise": ("noise on the inputs", "", 8),
+        "modular-31-init-scale": ("initialization times 0.5 to 4", "", 8),
+    },
+}
+PRESETS = {  # each is made by the function of its name
+    name: PresetEntry(what, f"circuits.presets.{module}:{name.replace('-', '_')}", paper, where, seconds)
+    for (paper, module), presets in _PAPERS.items()
+    for name, (what, where, seconds) in presets.items()
 }
 
+BUILDING = "circuits.constructions.building"
 CONSTRUCTIONS = {
-    "dnf": ConstructionEntry(
-        "2^k AND gates, any k: Merrill et al. 2023, Prop. 1.",
-        "circuits.constructions.building.and_gates:dnf",
-        task="parity",
-    ),
+    "dnf": ConstructionEntry("2^k AND gates, any k: Merrill et al. 2023, Prop. 1.", f"{BUILDING}.and_gates:dnf"),
     "thesis_dnf": ConstructionEntry(
-        "2^k AND gates of which half never fire, any k: thesis, Prop. 4.1.",
-        "circuits.constructions.building.and_gates:thesis_dnf",
-        task="parity",
+        "2^k AND gates, half of which never fire, any k: thesis, Prop. 4.1.", f"{BUILDING}.and_gates:thesis_dnf"
     ),
-    "six_neuron": ConstructionEntry(
-        "k = 3: Merrill et al. 2023, Prop. 2.", "circuits.constructions.building.published:six_neuron", task="parity"
-    ),
-    "four_neuron": ConstructionEntry(
-        "k = 3: Merrill et al. 2023, Prop. 3.", "circuits.constructions.building.published:four_neuron", task="parity"
-    ),
-    "two_neuron": ConstructionEntry(
-        "k = 2: thesis, section 4.2.", "circuits.constructions.building.published:two_neuron", task="parity"
-    ),
+    "six_neuron": ConstructionEntry("k = 3: Merrill et al. 2023, Prop. 2.", f"{BUILDING}.published:six_neuron"),
+    "four_neuron": ConstructionEntry("k = 3: Merrill et al. 2023, Prop. 3.", f"{BUILDING}.published:four_neuron"),
+    "two_neuron": ConstructionEntry("k = 2: thesis, section 4.2.", f"{BUILDING}.published:two_neuron"),
     "threshold": ConstructionEntry(
-        "k + 1 neurons of the sum of the bits, any k: Prop. 3 generalized.",
-        "circuits.constructions.building.threshold_gates:threshold",
-        task="parity",
+        "k + 1 neurons of the sum of the bits, any k: Prop. 3 generalized.", f"{BUILDING}.threshold_gates:threshold"
     ),
     "min_norm": ConstructionEntry(
-        "The least path cost there is, 2^k neurons, k up to 6.",
-        "circuits.constructions.building.least_norm:min_norm",
-        task="parity",
+        "The least possible path cost, 2^k neurons, k up to 6.", f"{BUILDING}.least_norm:min_norm"
     ),
     "modular_addition": ConstructionEntry(
         "x + y mod p by cosines of chosen frequencies: Nanda et al. 2023, section 4.",
-        "circuits.constructions.building.trigonometric:modular_addition",
+        f"{BUILDING}.trigonometric:modular_addition",
         task="modular",
     ),
 }
 
 
 def about(table: Mapping[str, ConstructionEntry], task: str) -> dict[str, ConstructionEntry]:
-    """The entries of a table that are about one task.
+    """The entries for one task.
 
     Examples
     --------
@@ -316,7 +260,7 @@ def about(table: Mapping[str, ConstructionEntry], task: str) -> dict[str, Constr
 
 
 def load(path: str) -> Any:
-    """Import `module:attribute`.
+    """The object at an import path `module:attribute`.
 
     Examples
     --------
@@ -328,7 +272,7 @@ def load(path: str) -> Any:
 
 
 def lookup(table: Mapping[str, Line], name: str, what: str) -> Line:
-    """The entry called `name`, or an `InputError` that lists the names there are.
+    """The entry called `name`; an unknown name raises an `InputError` that lists the valid ones.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""When weight decay changes, and when a run stops early: by the clock, or by what a network has reached.
+"""Changes of weight decay and early stops: at a given epoch or step, or once an accuracy is reached.
 
 Thesis, section 3.1 (decay raised after memorization); Ahmed 2024, chapter 5 (removed early, removed late, introduced
-late). A change that waits for an accuracy is decided for each seed by itself, at the ends of epochs, so that it does
-not depend on how many checkpoints are kept.
+late). A change that waits for an accuracy is decided for each seed at the end of every epoch, so it does not depend on
+the number of checkpoints.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ Accuracy = Annotated[float, Field(gt=0, le=1)]
 
 
 class WeightDecayChange(Part):
-    """A new weight decay, from some moment on: give exactly one of epoch, step, train_accuracy and test_accuracy."""
+    """A new weight decay from a moment on; give exactly one of epoch, step, train_accuracy and test_accuracy."""
 
     value: NonNegativeFloat
-    """Weight decay from then on."""
+    """The new weight decay."""
     epoch: NonNegativeInt | None = None
-    """After so many epochs."""
+    """Epochs before the change."""
     step: NonNegativeInt | None = None
-    """After so many optimizer updates."""
+    """Optimizer updates before the change."""
     train_accuracy: Accuracy | None = None
-    """Once the training accuracy at the end of an epoch is at least this."""
+    """Training accuracy at the end of an epoch that triggers the change."""
     test_accuracy: Accuracy | None = None
-    """Once the test accuracy at the end of an epoch is at least this."""
+    """Test accuracy at the end of an epoch that triggers the change."""
     delay_epochs: NonNegativeInt = 0
-    """So many epochs after the accuracy was reached."""
+    """Epochs from the accuracy to the change."""
 
     @model_validator(mode="after")
     def _one_moment(self) -> WeightDecayChange:
@@ -52,20 +52,18 @@ class WeightDecayChange(Part):
 
     @property
     def awaits(self) -> str | None:
-        """The metric that it waits for, if any."""
-        if self.train_accuracy is not None:
-            return "train_accuracy"
-        return "test_accuracy" if self.test_accuracy is not None else None
+        """Name of the accuracy that triggers the change; None for a given epoch or step."""
+        return next((name for name in ("train_accuracy", "test_accuracy") if getattr(self, name) is not None), None)
 
     def is_met(self, accuracy: float, n_examples: int) -> bool:
-        """Whether that share of right answers out of `n_examples` is enough, counted in whole examples.
+        """Whether an accuracy on `n_examples` triggers the change; compared as numbers of right answers.
 
         Examples
         --------
         >>> WeightDecayChange(value=0.1, train_accuracy=0.98).is_met(0.98, n_examples=100)
         True
         """
-        wanted = self.train_accuracy if self.train_accuracy is not None else self.test_accuracy
+        wanted = getattr(self, self.awaits) if self.awaits else None
         return wanted is not None and round(accuracy * n_examples) >= ceil(wanted * n_examples - 1e-9)
 
 
@@ -73,12 +71,12 @@ class Stop(Part):
     """Stop before the last epoch, once the test accuracy of every seed has stayed high."""
 
     test_accuracy: Accuracy
-    """It must be at least this..."""
+    """Least test accuracy that counts as high."""
     checkpoints: PositiveInt = 1
-    """... at one checkpoint, and at so many more in a row."""
+    """Checkpoints in a row, after the first with this accuracy, at which every seed must keep it."""
 
     def is_met(self, test_accuracy: np.ndarray) -> np.ndarray:
-        """Which seeds have met the rule, given their test accuracy (step, seed) so far; (seed,) bool.
+        """Mask (seed,) of the seeds that have met the rule, from their test accuracy (step, seed) so far.
 
         Examples
         --------

@@ -1,15 +1,15 @@
 """Which test inputs are also training inputs.
 
 A test set that is drawn like the training set repeats some of its inputs: of 2^n inputs, N draws miss a given one with
-probability (1 - 2^-n)^N. At n = 40 nearly all test inputs are new; at n = 6 and N = 50 more than half are not, and a
-network that has memorized answers those without having generalized. A test input is *seen* if its inputs are those of
-a training example, whatever the targets: a flipped label makes no new input.
+probability (1 - 2^-n)^N. At n = 40 nearly all test inputs are new. At n = 6 and N = 50 more than half are training
+inputs, which a network that has memorized answers without having generalized. A test input is *seen* if a training
+example has the same inputs, whatever its target: a flipped label makes no new input.
 """
 
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-SEEN = "test_seen"  # the mark of seen test inputs in a run's data, (seed, test_example)
+SEEN = "test_seen"  # name of the mark in a run's data, (seed, test_example)
 
 
 def seen_inputs(
@@ -26,7 +26,7 @@ def seen_inputs(
 
     Returns
     -------
-    (test_example,) True where some training row is equal.
+    (test_example,) True where a training row is equal.
 
     Examples
     --------

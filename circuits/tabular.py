@@ -14,7 +14,7 @@ Titled = tuple[str, Table]
 
 
 class _Cells(Table):
-    """A table whose cells print and do nothing else to a terminal; their line breaks stay in their column."""
+    """A table whose cells show escapes instead of executing them; their line breaks stay in their column."""
 
     def add_row(self, *cells: Any, **options: Any) -> None:
         super().add_row(*(_printable(cell) if isinstance(cell, str) else cell for cell in cells), **options)
@@ -25,7 +25,7 @@ def _printable(cell: str) -> str:
 
 
 def new_table(*columns: str) -> Table:
-    """An empty table: the first column to the left, numbers to the right."""
+    """An empty table; the first column is left-aligned, all others are right-aligned."""
     table = _Cells(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
         table.add_column(_printable(column), justify="right" if index else "left", vertical="bottom")
@@ -41,17 +41,17 @@ def number(value: SupportsFloat, form: str = "g") -> str:
     ('31', '–', '0.000')
     """
     value = float(value)
-    return "–" if math.isnan(value) else format(value, f"z{form}")  # z: what rounds to 0 has no sign
+    return "–" if math.isnan(value) else format(value, f"z{form}")  # z: a number that rounds to 0 has no sign
 
 
 def top_aligned(table: Table) -> None:
-    """Align a table's cells at their first lines, where cells have intervals on a second one."""
+    """Align a table's cells at their first lines; for cells with an interval on a second line."""
     for column in table.columns:
         column.vertical = "top"
 
 
 def interval(low: SupportsFloat, high: SupportsFloat, form: str = "g") -> str:
-    r"""The interval of a number, on a line below it in its cell; nothing where it has no width or is not known.
+    r"""The interval of a number, for the second line of its cell; "" if the interval has no width or is unknown.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def interval(low: SupportsFloat, high: SupportsFloat, form: str = "g") -> str:
 
 
 def count(number: int, what: str) -> str:
-    """A number of things.
+    """A number with its noun, in the plural unless the number is 1.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def count(number: int, what: str) -> str:
 
 
 def duration(seconds: int) -> str:
-    """A time as a person reads it.
+    """Seconds as text, in s, min or h.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Threads: networks are spread over cores here, so BLAS must not spread its products as well.
+"""Limits on threads: networks are spread over cores, so BLAS must not spread its products as well.
 
-A product on two BLAS threads also has other bits than on one. Inside `one_blas_thread` every product runs on its
-caller's thread, whatever the machine.
+A product on two BLAS threads also differs from one on one thread in its last bits. Inside `one_blas_thread` every
+product runs on its caller's thread, on any machine.
 """
 
 import os
@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 
 def usable_cores() -> int:
-    """Cores this process may run on, >= 1."""
+    """Number of cores this process may run on, >= 1."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -24,7 +24,7 @@ def one_blas_thread() -> threadpool_limits:
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Limit torch to one thread, that of its caller: of this thread, and of those that first use torch meanwhile."""
+    """Limit torch to its caller's thread: for this thread, and for threads that first use torch inside the block."""
     import torch
 
     before = torch.get_num_threads()

@@ -305,7 +305,7 @@ def test_effective_sparsity_is_measured_while_training_when_asked(tmp_path, make
 def test_a_metric_that_is_unknown_or_does_not_apply_is_refused(make_config):
     with pytest.raises(circuits.InputError, match="there is no metric 'sparsity'"):
         make_config(metrics=["sparsity"])
-    with pytest.raises(circuits.InputError, match="needs a layer to prune, which the model 'linear' has not"):
+    with pytest.raises(circuits.InputError, match="needs a prunable layer; the model 'linear' has none"):
         make_config(metrics=["effective_sparsity"], model={"kind": "linear"})
 
 

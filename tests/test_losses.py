@@ -54,7 +54,7 @@ def test_chunks_give_what_the_whole_gives():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"loss": "hinge"}, "loss 'hinge' is for signs, the task 'modular' has classes: take cross_entropy or mse"),
+        ({"loss": "hinge"}, "loss 'hinge' is for signs, the task 'modular' has classes: use cross_entropy or mse"),
         ({"model": {"kind": "relu"}}, "the task 'modular' has 5 classes, the model 'relu' one output"),
         ({"model": {"kind": "lstm"}}, "the task 'modular' gives numbers, the model 'lstm' reads tokens"),
     ],
