@@ -239,7 +239,7 @@ def test_warnings_go_to_stderr_once(analyzed):
         (["run.h5", "--merge-cosine", "1.5"], "--merge-cosine: must be less than 1.0 (given: 1.5)"),
         (["run.h5", "--merge-floor", "-1"], "--merge-floor: must be at least 0"),
         (["run.h5", "--out", "run.h5"], "run.h5 exists and is the run itself, so it is not overwritten."),
-        (["run.h5", "--out", "a/b.nc"], "a/b.nc: there is no folder a."),
+        (["run.h5", "--out", "a/b.nc"], "a/b.nc: the folder a does not exist."),
     ],
 )
 def test_a_bad_command_line_gets_one_line(words, message, run_path, capsys):

@@ -101,7 +101,7 @@ def test_no_command_shows_the_help_and_is_a_misuse(capsys):
     ("words", "message"),
     [
         (["trian"], "error: There is no command 'trian'. Did you mean 'train'? There are: "),
-        (["--quiet", "train"], "error: --quiet stands before the command. Write `circuits COMMAND --quiet`; "),
+        (["--quiet", "train"], "error: --quiet comes before the command. Write `circuits COMMAND --quiet`; "),
     ],
 )
 def test_a_wrong_command_gets_one_line(words, message, capsys):
@@ -169,7 +169,7 @@ def test_outputs_that_cannot_be_made_are_named_with_what_to_do(tiny_path, tmp_pa
         assert "bug" not in err
     small = ["--model.width", "4", "--epochs", "1", "--quiet", "--out"]
     assert main(["train", "merrill-2023", *small, str(tmp_path / "file" / "a.h5")]) == 2
-    assert "there can be no folder" in capsys.readouterr().err
+    assert "cannot be created" in capsys.readouterr().err
 
 
 def test_a_config_too_large_or_too_deep_is_refused_before_anything_is_made(make_config, tmp_path, capsys):
@@ -183,7 +183,7 @@ def test_a_config_too_large_or_too_deep_is_refused_before_anything_is_made(make_
         (usual.replace('"seeds": [', f'"seeds": [{2**63},'), "seeds"),
         (circuits.preset("nanda-2023").to_json().replace('"n_layers": 1', f'"n_layers": {10**6}'), "n_layers"),
         (circuits.preset("modular-31").to_json().replace('"n_summands": 2', f'"n_summands": {10**9}'), "n_summands"),
-        ("[" * 9000 + "]" * 9000, "nested too deep"),
+        ("[" * 9000 + "]" * 9000, "nested too deeply"),
     ):
         (tmp_path / "config.json").write_text(text)
         assert main(["train", "--config", str(tmp_path / "config.json"), "--out", str(tmp_path / "a.h5")]) == 2

@@ -8,7 +8,7 @@ import pytest
 import tyro
 
 from circuits.cli import parsing
-from circuits.cli.flags import flag_class, flags_of, names, overlaid
+from circuits.cli.flags import arities, flag_class, flags_of, overlaid
 from circuits.config import SGD, Part
 from circuits.errors import InputError
 
@@ -55,7 +55,7 @@ def _message(function, *arguments):
 
 
 def test_a_field_gets_a_flag_when_words_or_numbers_can_say_it():
-    flags = names(flag_class("Outer", flags_of(Outer()), ""))
+    flags = list(arities(flag_class("Outer", flags_of(Outer()), "")))
     assert flags == ["--rate", "--names", "--bits", "--at", "--loss", "--bias", "--label", "--inner.width"]
 
 

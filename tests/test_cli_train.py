@@ -174,7 +174,7 @@ def test_every_field_of_a_preset_can_be_set(planned):
 def test_a_set_that_undoes_one_before_it_is_refused(words, refused):
     first, last = (word.partition("=")[0] for word in (words[0], words[-1]))
     message = refused("merrill-2023", *[word for one in words for word in ("--set", one)])
-    assert message.startswith(f"error: --set: {last} undoes {first}, which stands before it. Leave one out, or put")
+    assert message.startswith(f"error: --set: {last} undoes {first}, which comes before it. Leave one out, or put")
 
 
 def test_a_set_that_changes_or_repeats_what_was_set_before_is_not_refused(planned):
@@ -198,14 +198,14 @@ def test_kinds_and_fields_are_set_in_any_order(planned, order):
         ("--epochs x", "--epochs takes INT, not 'x'."),
         ("--seeds", "--seeds: needs at least 1"),
         ("--seeds 0 -1", "--seeds: must be at least 0 (given: -1)"),
-        ("--seeds 0 0", "seeds [0, 0] names one twice; give each once"),
+        ("--seeds 0 0", "seeds [0, 0] repeats one; give each once"),
         ("--task.k 0", "--task.k: must be at least 1 (given: 0)"),
         ("--task.k 50", "task: k = 50 relevant bits do not fit in n = 40 inputs"),
         ("--device gpu", "--device cannot be 'gpu'. Did you mean 'cpu'? There are: auto, cpu, cuda, mps."),
         ("--task.test-unseen maybe", "--task.test-unseen cannot be 'maybe'. Write true or false."),
         (
             "--task.kind modular",
-            "--task.kind is no option, since its other fields depend on it. Write --set task.kind=NAME.",
+            "--task.kind cannot be a flag: the other fields of task depend on it. Use --set task.kind=NAME.",
         ),
         ("--set task.k", "--set task.k has no value. Write --set KEY=JSON"),
         ("--set task.kk=3", "--set: there is no 'task.kk' in the config. Did you mean 'k'?"),
@@ -220,7 +220,7 @@ def test_kinds_and_fields_are_set_in_any_order(planned, order):
             "--config none.json",
             "none.json: No such file or directory. Pass a JSON file, as `circuits presets NAME` prints",
         ),
-        ("--config a.json merrill-2023", "Both preset 'merrill-2023' and --config a.json say what to train. Pass one."),
+        ("--config a.json merrill-2023", "Preset 'merrill-2023' and --config a.json both give a config. Pass one."),
         ("--resume --overwrite", "--resume continues a run, --overwrite replaces it. Pass one."),
         ("--resume", "checkpoints/run.h5 does not exist."),
     ],

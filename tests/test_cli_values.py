@@ -125,7 +125,7 @@ def test_every_flag_given_twice_with_different_values_is_refused(command, parser
                 assert said.startswith(f"error: {name} takes no value, but was given 'False'. Write {name}, or"), said
         elif not arity.append:
             said = refused(*command, *BARE[command], name, first, f"{name}={second}")
-            assert said.startswith(f"error: {name} stands twice, with '{first}' and '{second}'. Pass it once"), said
+            assert said.startswith(f"error: {name} is given twice, with '{first}' and '{second}'. Pass it once"), said
 
 
 @pytest.mark.parametrize(
@@ -148,10 +148,10 @@ def test_every_flag_given_twice_with_different_values_is_refused(command, parser
             "train merrill-2023 --set epochs=5 task.k=2",
             "--set takes one value, but was given 'epochs=5' and 'task.k=2'. Write --set before each.",
         ),
-        ("train --set epochs=5 --set epochs=7", "--set epochs stands twice, with '5' and '7'. Pass it once"),
+        ("train --set epochs=5 --set epochs=7", "--set epochs is given twice, with '5' and '7'. Pass it once"),
         (
             "train --seeds 0 1 --seeds 2",
-            "--seeds stands twice, with '0 1' and '2'. Pass it once, with all its values: --seeds 0 1 2.",
+            "--seeds is given twice, with '0 1' and '2'. Pass it once, with all its values: --seeds 0 1 2.",
         ),
         (
             "train merrill-2023 --set epochs=3 --epochs 5",

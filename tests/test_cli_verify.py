@@ -198,8 +198,8 @@ def test_numbers_beyond_floats_are_words_and_null(answer, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("xor", "xor is no file, and there is no such construction. There are: dnf, four_neuron, "),
-        ("six_neurons", "six_neurons is no file, and there is no such construction. Did you mean 'six_neuron'?"),
+        ("xor", "xor is neither a file nor a construction. There are: dnf, four_neuron, "),
+        ("six_neurons", "six_neurons is neither a file nor a construction. Did you mean 'six_neuron'?"),
         ("gone.h5", "gone.h5 does not exist."),
         ("dnf", "dnf needs k, the number of relevant bits: pass --k 3."),
         ("dnf --k 3 --seed 0", "dnf is a construction, and --seed is for a run. Leave it out."),

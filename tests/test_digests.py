@@ -114,7 +114,7 @@ def test_analyses_refuse_damaged_rows_and_parts_of_rows_are_not_checked(path, ca
     assert main(["show", str(path), "--verify"]) == 2
     out, err = capsys.readouterr()
     assert out == "parameters/W of seed 5 at step 1\n"
-    assert err.startswith(f"error: {path} is damaged: what is listed above")
+    assert err.startswith(f"error: {path} is damaged: the values listed above")
 
 
 def test_a_metric_that_differs_stops_whoever_reads_metrics(path):
@@ -156,7 +156,7 @@ def test_a_file_of_version_1_opens_with_a_remark_that_it_has_none(capsys, tmp_pa
     assert "none: the file is of format version 1" in capsys.readouterr().out
     for words in (["analyze", "--norms"], ["report"], ["verify"], ["repair"]):
         main([words[0], str(old), *words[1:]])
-        assert capsys.readouterr().err.count("has no digests: damaged values in it cannot be told") == 1
+        assert capsys.readouterr().err.count("has no digests: damaged values in it cannot be detected") == 1
 
 
 def test_replay_uses_only_states_that_are_what_was_kept(path):

@@ -115,11 +115,11 @@ def test_the_command_trains_a_subnetwork_or_as_many_random_neurons(tmp_path, run
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["merrill-2023", "--from", "RUN"], "says what to train, so pass neither a preset nor --config"),
-        (["merrill-2023", "--seed", "1"], "--seed goes with --from"),
+        (["merrill-2023", "--from", "RUN"], "determines what to train, so pass neither a preset nor --config"),
+        (["merrill-2023", "--seed", "1"], "--seed chooses the network of --from"),
         (["--from", "RUN", "--seed", "9"], "has no seed 9"),
-        (["--from", "RUN", "--resume", "--out", "x.h5"], "to go on with it pass --resume --out, without --from"),
-        (["--keep", "random"], "--keep goes with --from"),
+        (["--from", "RUN", "--resume", "--out", "x.h5"], "To resume it, pass --resume --out without --from"),
+        (["--keep", "random"], "--keep chooses the neurons of --from"),
     ],
 )
 def test_the_command_says_what_does_not_go_together(run, words, said, capsys):

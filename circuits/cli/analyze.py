@@ -1,9 +1,8 @@
 """`circuits analyze RUN.h5`: measure a run, keep the results beside it, print them as tables or as JSON.
 
-A flag per line of `registry.MEASUREMENTS`, with the options that it alone has below it, then those that
-several share. The sidecar is always written; stdout has
-the tables, or with `--json` one JSON object. Per-neuron trajectories are large: JSON has them only when their
-measurement is named.
+Every line of `registry.MEASUREMENTS` gives a flag, followed by the options that only this measurement has. The options
+that several share come last. The command always writes the sidecar, and prints tables, or with `--json` one JSON
+object. Per-neuron trajectories are large: JSON has them only if their measurement is named.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ import tyro
 from circuits.analysis.networks.options import PruningOptions
 from circuits.analysis.options import Options
 from circuits.cli.console import remark, result
-from circuits.cli.flags import Flag, flag_class, flags_of, overlaid
+from circuits.cli.flags import Flag, RunFile, Switch, flag_class, flags_of, overlaid, shown
 from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed, validated
 from circuits.registry import MEASUREMENTS, load
@@ -30,26 +29,23 @@ COMMAND = "circuits analyze"
 
 @dataclass(kw_only=True)
 class AnalyzeFlags:
-    """Measure a run. Without a measurement flag, all that apply to it are made, but for those on request only."""
+    """Measure a run: by the measurements that flags name, or else by all default ones that apply to it."""
 
-    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN.h5", help_behavior_hint="")]
+    run: RunFile
     """The run file; it is only read."""
-    all: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """Every measurement that applies and is not on request only, as when none is named."""
-    json: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    all: Switch = False
+    """All default measurements that apply to this run, as without a measurement flag."""
+    json: Switch = False
     """Print one JSON object instead of tables; circuits.read_json restores it."""
-    out: Annotated[
-        Path | None, tyro.conf.arg(metavar="SIDECAR.nc", help_behavior_hint="(default: RUN.analysis.nc)")
-    ] = None
-    """Where the results are kept, as netCDF-4."""
-    force: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """Measure again what is kept there and still valid."""
-    quiet: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    out: Annotated[Path | None, shown("SIDECAR.nc", "(default: RUN.analysis.nc)")] = None
+    """The sidecar, a netCDF-4 file that keeps the results."""
+    force: Switch = False
+    """Measure again, even if the sidecar has valid results."""
+    quiet: Switch = False
     """No progress bars."""
 
 
 def command(words: list[str]) -> int:
-    """Run `circuits analyze`."""
     analyze_flags = _flag_class()
     flags = parsed(analyze_flags, words, COMMAND)
     options = validated(Options, overlaid(Options().model_dump(), flags), analyze_flags)
@@ -62,11 +58,11 @@ def command(words: list[str]) -> int:
     from circuits.analysis.store import to_json
     from circuits.analysis.tables import tables
 
-    def answer(found: Results) -> list[Any]:
+    def answer(results: Results) -> list[Any]:
         if flags.json:
-            shown = {name: data if name in named else _concise(data) for name, data in found.datasets.items()}
-            return [to_json(run, shown, options)]
-        titled = tables(found.datasets)
+            concise = {name: data if name in named else _concise(data) for name, data in results.datasets.items()}
+            return [to_json(run, concise, options)]
+        titled = tables(results.datasets)
         return [
             _headline(run, options),
             *(item for title, table in titled for item in ("", *title.splitlines(), table)),
@@ -77,26 +73,25 @@ def command(words: list[str]) -> int:
         measure = partial(
             results_of, run, *wanted, options=options, out=flags.out, keep=False, progress=not flags.quiet
         )
-        found = measure(force=flags.force)
+        results = measure(force=flags.force)
         try:
-            lines = answer(found)
-        except Exception as error:  # whatever an edited sidecar makes the tables stumble over
-            if not found.reused:
+            lines = answer(results)
+        except Exception as error:  # any error that the content of an edited sidecar causes in the tables
+            if not results.reused:
                 raise
-            remark(f"warning: {found.path} holds what circuits does not write ({error!r}), so it is made anew.")
-            found = measure(force=True)
-            lines = answer(found)
+            remark(f"warning: {results.path} has content that circuits does not write ({error!r}), so it is made anew.")
+            results = measure(force=True)
+            lines = answer(results)
         result(*lines)
-        made = {name: data for name, data in found.datasets.items() if name not in found.reused}
-        sidecar = write_sidecar(run, made, options, flags.out) if made else found.path
+        new = {name: data for name, data in results.datasets.items() if name not in results.reused}
+        sidecar = write_sidecar(run, new, options, flags.out) if new else results.path
         of_test_set = seen_warnings(run)
-    of_sidecar = [f"{found.remark}, so it is made anew."] if found.remark else []
-    warnings = (line for data in found.datasets.values() for line in data.attrs.get("warnings", ()))
-    for warning in dict.fromkeys([*of_sidecar, *phase_remarks(found.datasets["phases"]), *warnings, *of_test_set]):
+    of_sidecar = [f"{results.remark}, so it is made anew."] if results.remark else []
+    of_results = (line for data in results.datasets.values() for line in data.attrs.get("warnings", ()))
+    for warning in dict.fromkeys([*of_sidecar, *phase_remarks(results.datasets["phases"]), *of_results, *of_test_set]):
         remark(f"warning: {warning}")
-    reused = [name for name in found.reused if name != "phases"]
-    again = f" {', '.join(reused)}: kept from before; --force measures again." if reused else ""
-    remark(f"Results are in {sidecar}.{again}")
+    reused = ", ".join(name for name in results.reused if name != "phases")
+    remark(f"Results are in {sidecar}." + (f" {reused}: kept from before; --force measures again." if reused else ""))
     return 0
 
 
@@ -106,12 +101,12 @@ def _headline(run: "Run", options: Options) -> str:
 
     chosen = len(chosen_checkpoints(run, options))
     measured = "" if chosen == run.n_checkpoints else f" ({chosen} of them measured)"
-    had = f"{count(len(run.seeds), 'seed')}, {count(run.n_checkpoints, 'checkpoint')}{measured}"
-    return f"{run.path}: {run.config.name}, {had}, {n_parameters(run):,} parameters per network"
+    networks = f"{count(len(run.seeds), 'seed')}, {count(run.n_checkpoints, 'checkpoint')}{measured}"
+    return f"{run.path}: {run.config.name}, {networks}, {n_parameters(run):,} parameters per network"
 
 
 def _flag_class() -> Any:
-    """The flags of this command; each measurement's, with the options that it alone has below; then all others."""
+    """The flags of this command: every measurement with the options that only it has, then the shared options."""
     flags: list[Flag] = []
     options = flags_of(Options())
     shared = PruningOptions.model_fields
@@ -129,7 +124,7 @@ def _field(measurement: str) -> str:
 
 
 def _concise(dataset: Any) -> Any:
-    """Without what has a value for every neuron at every checkpoint."""
+    """The dataset without variables that have a value for every neuron at every checkpoint."""
     of_neurons = ({"step", "neuron"}, {"step", "rank"})
     return dataset.drop_vars(
         [name for name, values in dataset.data_vars.items() if any(dims <= set(values.dims) for dims in of_neurons)]

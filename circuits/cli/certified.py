@@ -1,4 +1,4 @@
-"""What `circuits verify --certify` says: whether the sign is the parity on all 2^n inputs, and in what proportion."""
+"""Output of `circuits verify --certify`: whether the sign is the parity on all 2^n inputs, or on which share."""
 
 from collections.abc import Mapping, Sequence
 from math import floor, log10
@@ -22,9 +22,10 @@ VERDICTS = {
 def certificate(
     network: Mapping[str, np.ndarray], bits: Sequence[int], test_inputs: np.ndarray | None, time_limit: float
 ) -> tuple[str, list[str], dict[str, Any]]:
-    """The verdict on W, b, u by name; lines that say it; and the same as plain data."""
-    proof = certify(network["W"], network["b"], network["u"], bits, time_limit=time_limit)
-    n = network["W"].shape[1]
+    """The verdict on a network with the parameters W, b, u; its lines for a terminal; and the same as plain data."""
+    W, b, u = (network[name] for name in "Wbu")
+    proof = certify(W, b, u, bits, time_limit=time_limit)
+    n = W.shape[1]
     lines = [
         "",
         VERDICTS[proof.verdict].format(n=n, limit=time_limit),
@@ -49,19 +50,12 @@ def certificate(
         ],
     }
     if n > len(bits):
-        failures = failure_rate(network["W"], network["b"], network["u"], bits)
+        failures = failure_rate(W, b, u, bits)
         lines.append(_in_proportion(failures))
         data["failures"] = vars(failures) | {"rate": failures.rate}
     if n > len(bits) and test_inputs is not None:
-        flips = fewest_flips(
-            network["W"],
-            network["b"],
-            network["u"],
-            bits,
-            inputs=test_inputs,
-            time_limit=time_limit,
-            certified=proof.verdict == "certified",
-        )
+        certified = proof.verdict == "certified"
+        flips = fewest_flips(W, b, u, bits, inputs=test_inputs, time_limit=time_limit, certified=certified)
         low, middle = flips.least, flips.median
         lines.append(
             f"Fewest flips of irrelevant bits until a test input fails: {_count(low)} (least), "

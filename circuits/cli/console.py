@@ -1,4 +1,4 @@
-"""Where words go: results to stdout, progress and remarks to stderr."""
+"""Output of commands: results go to stdout, progress and remarks to stderr."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ PIPE_WIDTH = 400
 
 
 def result(*items: str | Table) -> None:
-    """Print results: a line each, and tables, which wrap at the width of a terminal but never in a pipe."""
+    """Print results, one line each, and tables, which wrap at the width of a terminal but not in a pipe."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
     console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
     for item in items:
@@ -20,19 +20,18 @@ def result(*items: str | Table) -> None:
             with console.capture() as captured:
                 console.print(item)
             lines = [line.rstrip() for line in captured.get().splitlines()]
-            item = "\n".join(line for line in lines if line)
-            print(item)
+            print("\n".join(line for line in lines if line))
         else:
             print(printable(item))
 
 
 def remark(text: str) -> None:
-    """Print a line for the person at the terminal, apart from the results."""
+    """Print a line to stderr, apart from the results."""
     print(printable(text), file=sys.stderr, flush=True)
 
 
 def size(n_bytes: int) -> str:
-    """Bytes as a person reads them.
+    """A number of bytes as text, in bytes, kB, MB or GB.
 
     Examples
     --------

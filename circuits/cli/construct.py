@@ -1,4 +1,4 @@
-"""`circuits construct NAME`: a hand-built network, written as a run file that every analysis works on."""
+"""`circuits construct NAME`: write a hand-built network as a run file, which every analysis can read."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from circuits.cli.console import remark, result, size
+from circuits.cli.flags import Switch, shown
 from circuits.cli.parsing import parsed
 from circuits.errors import InputError
 from circuits.registry import CONSTRUCTIONS
@@ -27,42 +28,31 @@ Example: circuits construct modular_addition --p 31 --frequencies 1 5 9 --out m.
 
 @dataclass(kw_only=True)
 class ConstructFlags:
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
-    """Which one."""
-    k: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(where it is not fixed, required)")] = (
-        None
-    )
-    """Relevant bits."""
-    n: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: 40)")] = None
-    """Inputs."""
-    support: Annotated[
-        tuple[int, ...], tyro.conf.arg(metavar="INT …", help_behavior_hint="(default: the first k)")
-    ] = ()
-    """Relevant bits of the input, from 0: the places of the construction's bits 0, 1, …"""
-    biases: Annotated[
-        str | None, tyro.conf.arg(metavar="{k-1,k-2}", help_behavior_hint="(default: k-1, as the paper has it)")
-    ] = None
-    """Of dnf's gates: -(k-1), or -(k-2), which is cheaper."""
-    n_train: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: 1000)")] = None
-    """Training examples stored with it, for the analyses."""
-    n_test: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: 100)")] = None
-    """Test examples stored with it."""
-    p: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(required by it)")] = None
+    name: Annotated[str, tyro.conf.Positional, shown("NAME")]
+    """The construction, one of those above."""
+    k: Annotated[int | None, shown("INT", "(required unless the construction fixes it)")] = None
+    """Number of relevant bits."""
+    n: Annotated[int | None, shown("INT", "(default: 40)")] = None
+    """Number of input bits."""
+    support: Annotated[tuple[int, ...], shown("INT …", "(default: the first k)")] = ()
+    """Indices, from 0, of the input bits that are the construction's bits 0, 1, …"""
+    biases: Annotated[str | None, shown("{k-1,k-2}", "(default: k-1, as in the paper)")] = None
+    """Bias of the gates of dnf: -(k-1), or -(k-2) for a lower path cost."""
+    n_train: Annotated[int | None, shown("INT", "(default: 1000)")] = None
+    """Training examples stored for the analyses."""
+    n_test: Annotated[int | None, shown("INT", "(default: 100)")] = None
+    """Test examples stored for the analyses."""
+    p: Annotated[int | None, shown("INT", "(required by modular_addition)")] = None
     """Modulus of modular_addition."""
-    frequencies: Annotated[tuple[int, ...], tyro.conf.arg(metavar="INT …", help_behavior_hint="(required by it)")] = ()
-    """Of modular_addition: different ones of 1..p/2."""
-    amplitude: Annotated[
-        float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: such that the loss is below 1e-6)")
-    ] = None
-    """Of modular_addition's every frequency in the logits."""
-    train_fraction: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: 0.5)")] = None
-    """Share of the pairs x, y stored as the training set of modular_addition."""
-    out: Annotated[
-        Path | None,
-        tyro.conf.arg(metavar="RUN.h5", help_behavior_hint="(default: checkpoints/NAME-K-N.h5 or NAME-P.h5)"),
-    ] = None
+    frequencies: Annotated[tuple[int, ...], shown("INT …", "(required by modular_addition)")] = ()
+    """Frequencies of modular_addition: distinct, in 1..p/2."""
+    amplitude: Annotated[float | None, shown("FLOAT", "(default: large enough for a loss below 1e-6)")] = None
+    """Amplitude of each frequency in the logits of modular_addition."""
+    train_fraction: Annotated[float | None, shown("FLOAT", "(default: 0.5)")] = None
+    """Share of the pairs x, y that is the training set of modular_addition."""
+    out: Annotated[Path | None, shown("RUN.h5", "(default: checkpoints/NAME-K-N.h5 or NAME-P.h5)")] = None
     """The run file to write."""
-    overwrite: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    overwrite: Switch = False
     """Replace the run in --out."""
 
 
@@ -72,7 +62,6 @@ ConstructFlags.__doc__ = ABOUT.format(
 
 
 def command(words: list[str]) -> int:
-    """Run `circuits construct`."""
     flags = parsed(ConstructFlags, words, COMMAND)
 
     from circuits.constructions import build

@@ -1,4 +1,4 @@
-"""`circuits convert FROM …`: existing runs, brought into a run file. One set of flags per origin."""
+"""`circuits convert FROM …`: convert existing runs into a run file; each origin has its own flags."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from circuits.cli.console import remark, result, size
-from circuits.cli.flags import Flag, flag_class, flags_of, overlaid
+from circuits.cli.console import remark, result
+from circuits.cli.flags import Flag, Switch, flag_class, flags_of, overlaid, picked, shown
+from circuits.cli.opening import in_brief
 from circuits.cli.parsing import known, parsed, validated
 from circuits.config import Config
 from circuits.errors import InputError
 from circuits.presets.resolve import resolve_config
 from circuits.registry import MODELS, Entry, lookup
-from circuits.tabular import count
 
 if TYPE_CHECKING:
     from circuits.checkpoints.run import Run
@@ -28,7 +28,7 @@ ORIGINS = {
 HELP = """\
 usage: circuits convert FROM [ARGUMENTS]
 
-Bring an existing run into a run file, on which every analysis works.
+Convert an existing run into a run file, which every analysis can read.
 
 from:
 {origins}
@@ -41,64 +41,61 @@ from:
 
 @dataclass(kw_only=True)
 class _Output:
-    out: Annotated[Path, tyro.conf.arg(metavar="RUN.h5", help_behavior_hint="(required)")]
+    out: Annotated[Path, shown("RUN.h5", "(required)")]
     """The run file to write."""
-    overwrite: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    overwrite: Switch = False
     """Replace the run in --out."""
-    quiet: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    quiet: Switch = False
     """No progress bar."""
 
 
 @dataclass(kw_only=True)
 class ParityNnFlags(_Output):
-    """Bring in a run of the released code of Merrill et al. 2023, or of the thesis.
+    """Convert a run of the released code of Merrill et al. 2023, or of the thesis.
 
-    Read are n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt, with weights_only=True.
+    Reads n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt, with weights_only=True.
 
-    Both codes save model_EPOCH.pt before that epoch's updates: it is the state after EPOCH epochs.
+    Both codes save model_EPOCH.pt before the updates of that epoch, so it is the state after EPOCH epochs.
 
-    The data are drawn again, by Python's random from the seeds of --draw, and stored in the run.
+    Python's random draws the data again, from the seeds that --draw says; the run stores them.
     """
 
-    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR", help_behavior_hint="")]
-    """The width_P folder, one seedS_checkpoints, or a folder above that has one configuration below."""
+    folder: Annotated[Path, tyro.conf.Positional, shown("DIR")]
+    """The width_P folder, one seedS_checkpoints, or a folder above them with a single configuration."""
     draw: Literal["merrill-code", "thesis-code"] = "merrill-code"
-    """Whose data: train seed 17·S and test seed 2001 (Merrill et al.), or S and 2023 (thesis)."""
+    """How the data are drawn: train seed 17·S and test seed 2001 (Merrill et al.), or S and 2023 (thesis)."""
     batch_size: Annotated[int, tyro.conf.arg(metavar="INT")] = 32
-    """Examples per update, which the path does not say: it makes epochs of steps."""
-    common_epochs: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """Take the epochs that every seed has, when the seeds differ."""
+    """Examples per update, which relates steps to epochs; the path does not contain it."""
+    common_epochs: Switch = False
+    """If the seeds have different epochs, convert only those that all seeds have."""
 
 
 @dataclass(kw_only=True)
 class _Start:
-    model: Annotated[
-        str | None, tyro.conf.arg(metavar="{" + ",".join(MODELS) + "}", help_behavior_hint="(default: relu)")
-    ] = None
-    """What the networks are; width, inputs and precision are read from the weights."""
-    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    model: Annotated[str | None, shown("{" + ",".join(MODELS) + "}", "(default: relu)")] = None
+    """Kind of model; width, number of inputs and precision are read from the weights."""
+    config: Annotated[Path | None, shown("FILE")] = None
     """Take task, model, optimizer from this JSON file, as `circuits presets NAME` prints it."""
 
 
 @dataclass(kw_only=True)
 class StateDictsFlags(_Start, _Output):
-    """Bring in any state dicts, one .pt file per checkpoint.
+    """Convert any state dicts, one .pt file per checkpoint.
 
-    The last number in a file's name is its epoch: how many epochs of training it has had.
-    {epoch}, {step} and {seed} in the pattern say which number is what.
-    Width, inputs and precision come from the weights; files are loaded with weights_only=True.
+    The last number in a file's name is its epoch: the number of epochs trained so far.
+    The placeholders {seed}, {epoch} and {step} in the pattern say which number is which.
+    Width, number of inputs and precision come from the weights; files are loaded with weights_only=True.
     """
 
-    pattern: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="'PATTERN'", help_behavior_hint="")]
+    pattern: Annotated[str, tyro.conf.Positional, shown("'PATTERN'")]
     """The files, in quotes: 'model_*.pt', or 'seed{seed}/model_{epoch}.pt'."""
-    keys: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=KEY …", help_behavior_hint="")] = ()
-    """What the files call the parameters, such as W=linear1.weight; that, and the model's own names, are known."""
+    keys: Annotated[tuple[str, ...], shown("NAME=KEY …")] = ()
+    """Key of each parameter in the files; by default the model's names, or those of the released code."""
     seed: Annotated[int, tyro.conf.arg(metavar="INT")] = 0
-    """Which seed it is, when the pattern has no {seed}; it says which training set is drawn."""
+    """The seed, which determines the training set, if the pattern has no {seed}."""
 
 
 def command(words: list[str]) -> int:
-    """Run `circuits convert`."""
     if not words or words[0] in ("-h", "--help"):
         text = HELP.format(origins="\n".join(f"  {name:<12} {entry.help}" for name, entry in ORIGINS.items()))
         for line in text.splitlines():
@@ -110,30 +107,19 @@ def command(words: list[str]) -> int:
 
 
 def parity_nn(words: list[str]) -> int:
-    """Run `circuits convert parity-nn`."""
     flags = parsed(ParityNnFlags, words, f"{COMMAND} parity-nn")
 
     from circuits.convert import from_parity_nn
 
-    with from_parity_nn(
-        flags.folder,
-        flags.out,
-        draw=flags.draw,
-        batch_size=flags.batch_size,
-        common_epochs=flags.common_epochs,
-        overwrite=flags.overwrite,
-        progress=not flags.quiet,
-    ) as run:
-        _tell(run)
-    return 0
+    options = picked(flags, "draw", "batch_size", "common_epochs", "overwrite")
+    return _summarized(from_parity_nn(flags.folder, flags.out, **options))
 
 
 def state_dicts(words: list[str]) -> int:
-    """Run `circuits convert state-dicts`."""
-    command_ = f"{COMMAND} state-dicts"
-    start = _start(known(_Start, words, command_, n_bare=1))
+    name = f"{COMMAND} state-dicts"
+    start = _start(known(_Start, words, name, n_bare=1))
     flag_type = flag_class("StateDicts", _described_by_the_user(start), StateDictsFlags.__doc__ or "", StateDictsFlags)
-    flags: Any = parsed(flag_type, words, command_)
+    flags: Any = parsed(flag_type, words, name)
     data = start.model_dump(mode="json")
     given = overlaid({name: data[name] for name in ("task", "optimizer", "batch_size")}, flags)
     config = validated(Config, data | given, flag_type)
@@ -141,17 +127,9 @@ def state_dicts(words: list[str]) -> int:
 
     from circuits.convert import from_state_dicts
 
-    with from_state_dicts(
-        flags.pattern,
-        flags.out,
-        config,
-        keys=keys,
-        seed=flags.seed,
-        overwrite=flags.overwrite,
-        progress=not flags.quiet,
-    ) as run:
-        _tell(run)
-    return 0
+    return _summarized(
+        from_state_dicts(flags.pattern, flags.out, config, keys=keys, **picked(flags, "seed", "overwrite"))
+    )
 
 
 def _start(given: _Start) -> Config:
@@ -166,9 +144,9 @@ def _start(given: _Start) -> Config:
 
 
 def _described_by_the_user(start: Config) -> list[Flag]:
-    """Flags, as those of `circuits train`, for what the files do not tell."""
+    """Flags of `circuits train` for the fields that the files do not determine."""
     of_task = [flag for flag in flags_of(start.task) if flag[0] != "n"]
-    task = flag_class("task", of_task, "What was learned; the number of inputs is read from the weights.")
+    task = flag_class("task", of_task, "The task; its number of inputs is read from the weights.")
     others = [flag for flag in flags_of(start) if flag[0] in ("optimizer", "batch_size")]
     return [("task", task, field(default_factory=task)), *others]
 
@@ -176,14 +154,14 @@ def _described_by_the_user(start: Config) -> list[Flag]:
 def _pair(word: str) -> tuple[str, str]:
     name, equals, key = word.partition("=")
     if not (name and equals and key):
-        raise InputError(f"--keys {word} is no pair. Write NAME=KEY, such as W=linear1.weight.")
+        raise InputError(f"--keys {word} is not a pair. Write NAME=KEY, such as W=linear1.weight.")
     return name, key
 
 
-def _tell(run: "Run") -> None:
-    result(
-        f"{run.path}: {count(run.n_checkpoints, 'checkpoint')} of {count(len(run.seeds), 'seed')}, {size(run.nbytes)}"
-    )
-    if run.n_checkpoints and run.steps[0] > 0:
-        remark("Checkpoint 0, the initialization, is not there.")
-    remark(f"Next: circuits show {run.path}, or circuits analyze {run.path}")
+def _summarized(converted: "Run") -> int:
+    with converted as run:
+        result(in_brief(run))
+        if run.n_checkpoints and run.steps[0] > 0:
+            remark("The run has no checkpoint 0, the initialization.")
+        remark(f"Next: circuits show {run.path}, or circuits analyze {run.path}")
+    return 0

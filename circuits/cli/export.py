@@ -1,12 +1,11 @@
-"""`circuits export RUN.h5`: one network's parameters by name, for NumPy, safetensors or torch."""
+"""`circuits export RUN.h5`: write one network's parameters by name, for NumPy, safetensors or torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
 from circuits.cli.console import result
+from circuits.cli.flags import RunFile, Switch, shown
 from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed
 
@@ -24,38 +23,28 @@ class ExportFlags:
     torch        torch.load(PATH, weights_only=True); the state dict alone
     """
 
-    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN.h5", help_behavior_hint="")]
+    run: RunFile
     """The run file; it is only read."""
-    format: Annotated[
-        str | None,
-        tyro.conf.arg(
-            metavar="{npz,safetensors,torch}", help_behavior_hint="(default: by the suffix of --out, or npz)"
-        ),
-    ] = None
-    """What to write."""
-    seed: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the first)")] = None
-    """Which seed."""
-    checkpoint: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: -1, the last)")] = None
-    """Which checkpoint, by its index; negative ones count from the end."""
-    step: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: as --checkpoint says)")] = (
-        None
-    )
-    """Which checkpoint, by its optimizer step."""
-    out: Annotated[
-        Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: RUN-seedS-stepT.SUFFIX)")
-    ] = None
+    format: Annotated[str | None, shown("{npz,safetensors,torch}", "(default: by the suffix of --out, or npz)")] = None
+    """Format of the file."""
+    seed: Annotated[int | None, shown("INT", "(default: the first)")] = None
+    """The seed of the network."""
+    checkpoint: Annotated[int | None, shown("INT", "(default: -1, the last)")] = None
+    """Index of the checkpoint; a negative index counts from the end."""
+    step: Annotated[int | None, shown("INT", "(default: see --checkpoint)")] = None
+    """Optimizer step of the checkpoint, instead of its index."""
+    out: Annotated[Path | None, shown("PATH", "(default: RUN-seedS-stepT.SUFFIX)")] = None
     """The file to write."""
-    overwrite: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    overwrite: Switch = False
     """Replace the file in --out."""
 
 
 def command(words: list[str]) -> int:
-    """Run `circuits export`."""
     flags = parsed(ExportFlags, words, COMMAND)
 
     from circuits.checkpoints.export import export
 
-    with opened_run(flags.run):  # open once already, so that it is checked and remarked on once
+    with opened_run(flags.run):  # for its remark about digests
         written = export(
             flags.run,
             flags.out,

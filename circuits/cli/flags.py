@@ -1,8 +1,8 @@
-"""Flags made of a pydantic object: its fields are the options, its values the defaults.
+"""Flags from a pydantic object: its fields are the options, its values the defaults.
 
-tyro reads the flags and writes the help; it never validates. What it read is laid over the object's plain data and goes
-through pydantic once, so that a value is checked by the same rule whether it came by flag, by `--set` or from a file.
-A field gets a flag when words or numbers can say it; kinds and other structures change through `--set`.
+tyro reads the flags and writes the help; it never validates. The values it reads replace those of the object, and
+pydantic validates the result once: the same rule holds for a value from a flag, from `--set` and from a file. A field
+has a flag if words or numbers can express its values; kinds and other structures change through `--set`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import field, fields, is_dataclass, make_dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import tyro
@@ -22,8 +23,17 @@ Truth = Literal["true", "false", "True", "False"]  # as JSON and as Python write
 Flag = tuple[str, Any, Any]
 
 
+def shown(metavar: str, hint: str = "") -> Any:
+    """How help shows a flag: the name of its value, and a hint such as its default in place of tyro's."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=hint)
+
+
+RunFile = Annotated[Path, tyro.conf.Positional, shown("RUN.h5")]
+Switch = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
+
+
 def flags_of(part: Part) -> list[Flag]:
-    """A flag for every field of `part` that can have one, as (name, type, default) triples of a dataclass.
+    """Flags for the fields of `part` that can have one, as (name, type, default) triples of a dataclass.
 
     Examples
     --------
@@ -51,24 +61,25 @@ def flags_of(part: Part) -> list[Flag]:
 
 
 def flag_class(name: str, flags: Iterable[Flag], about: str, base: type | None = None) -> type:
-    """A dataclass of these flags, after those of `base`; `about` heads its help."""
+    """A dataclass of the flags of `base` and these; `about` is the first line of its help."""
     kind = make_dataclass(name, list(flags), bases=(base,) if base else (), kw_only=True)
     kind.__doc__ = about
     return kind
 
 
 def overlaid(data: Mapping[str, Any], flags: Any) -> dict[str, Any]:
-    """Plain data of a part, with the values read from its flags in place of its own."""
-    result = dict(data)
-    for name in (one.name for one in fields(flags)):
-        if name in result:
-            value = getattr(flags, name)
-            result[name] = overlaid(result[name], value) if is_dataclass(value) else value
-    return result
+    """Plain data of a part, with its values replaced by those of its flags."""
+    given = {flag.name: getattr(flags, flag.name) for flag in fields(flags) if flag.name in data}
+    return {**data, **{name: overlaid(data[name], v) if is_dataclass(v) else v for name, v in given.items()}}
+
+
+def picked(flags: Any, *names: str) -> dict[str, Any]:
+    """The values of some flags by name, and `progress`, the opposite of --quiet."""
+    return {name: getattr(flags, name) for name in names} | {"progress": not flags.quiet}
 
 
 class Arity(NamedTuple):
-    """What a flag takes: one value, unless it is a switch, takes many, or is given once for each value."""
+    """The values that a flag takes: one, unless it is a switch, takes many, or is repeated for each value."""
 
     switch: bool
     many: bool
@@ -78,13 +89,13 @@ class Arity(NamedTuple):
 
 
 def arities(flags: type, prefix: str = "--") -> dict[str, Arity]:
-    """Every flag of a class as it is typed, and what it takes.
+    """Every flag of a class, such as `--lr`, with the values that it takes.
 
     Examples
     --------
     >>> from circuits.config import SGD
-    >>> found = arities(flag_class("SGD", flags_of(SGD()), ""))
-    >>> found["--lr"].number, found["--lr"].many
+    >>> lr = arities(flag_class("SGD", flags_of(SGD()), ""))["--lr"]
+    >>> lr.number, lr.many
     (True, False)
     """
     arity_of: dict[str, Arity] = {}
@@ -93,11 +104,8 @@ def arities(flags: type, prefix: str = "--") -> dict[str, Arity]:
         if tyro.conf.Positional in markers:
             continue
         name = prefix + one.name.rstrip("_").replace("_", "-")
-        nested = (
-            one.default_factory if isinstance(one.default_factory, type) and is_dataclass(one.default_factory) else None
-        )
-        if nested:
-            arity_of |= arities(nested, f"{name}.")
+        if isinstance(one.default_factory, type) and is_dataclass(one.default_factory):
+            arity_of |= arities(one.default_factory, f"{name}.")
             continue
         append = tyro.conf.UseAppendAction in markers
         alternatives = _alternatives(one.type)
@@ -114,25 +122,13 @@ def arities(flags: type, prefix: str = "--") -> dict[str, Arity]:
     return arity_of
 
 
-def names(flags: type) -> list[str]:
-    """Every flag of a class as it is typed.
-
-    Examples
-    --------
-    >>> from circuits.config import SGD
-    >>> names(flag_class("SGD", flags_of(SGD()), ""))[:3]
-    ['--lr', '--weight-decay', '--l1']
-    """
-    return list(arities(flags))
-
-
 def n_positional(flags: type) -> int:
-    """How many positional arguments a class of flags has."""
+    """Number of positional arguments of a class of flags."""
     return sum(tyro.conf.Positional in get_args(one.type) for one in fields(flags))
 
 
 def _alternatives(annotation: Any) -> list[Any]:
-    """The types that a value may have, without pydantic's constraints and tyro's markers."""
+    """The types in a union, without pydantic's constraints and tyro's markers."""
     bare = _bare(annotation)
     return list(get_args(bare)) if get_origin(bare) in (Union, types.UnionType) else [bare]
 
@@ -144,7 +140,7 @@ def _about(name: str, part: Part) -> str:
 
 
 def _bare(annotation: Any) -> Any:
-    """A type without pydantic's constraints, which pydantic checks later."""
+    """A type without the constraints that pydantic checks later."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _bare(arguments[0])
@@ -156,7 +152,7 @@ def _bare(annotation: Any) -> Any:
 
 
 def _metavar(annotation: Any) -> str | None:
-    """How help names a value of this type; None when a flag cannot say one."""
+    """Name in help of a value of this type; None if a flag cannot express the type."""
     bare = _bare(annotation)
     origin, arguments = get_origin(bare), get_args(bare)
     if bare in METAVARS:

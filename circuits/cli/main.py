@@ -1,8 +1,8 @@
-"""`circuits COMMAND …`: finds the command, runs it, and turns whatever happens into one line and an exit code.
+"""`circuits COMMAND …`: find the command, run it, and turn any error into one line and an exit code.
 
 Nothing heavy is imported here: a command's module loads when it is called, torch only once its arguments are valid.
-Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 4 a network that `verify` was asked about does not
-compute parity, 130 interrupted.
+Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 4 the network that `verify` checks does not compute
+parity, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 from circuits import __version__
 from circuits.errors import InputError, Interrupted, RunError
@@ -26,13 +28,13 @@ COMMANDS = {
     "train": Entry("Train a preset, or a config of your own, into a run file.", "circuits.cli.train:command"),
     "analyze": Entry("Measure a run: active subnetworks, norms, faithfulness.", "circuits.cli.analyze:command"),
     "report": Entry("Write one HTML page with every figure of a run.", "circuits.cli.report:command"),
-    "show": Entry("Say what is in a run: config, checkpoints, phases, state.", "circuits.cli.show:command"),
+    "show": Entry("Summarize a run: config, checkpoints, phases, state.", "circuits.cli.show:command"),
     "replay": Entry("Train a stretch of a run again, keeping every step.", "circuits.cli.replay:command"),
     "repair": Entry("Make a killed run's file open in plain HDF5 tools.", "circuits.cli.repair:command"),
     "export": Entry("Write one network's parameters as npz, safetensors or torch.", "circuits.cli.export:command"),
-    "convert": Entry("Bring an existing run into a run file: parity-nn, state dicts.", "circuits.cli.convert:command"),
+    "convert": Entry("Convert existing runs into run files: parity-nn, state dicts.", "circuits.cli.convert:command"),
     "construct": Entry("Write a hand-built network as a run file.", "circuits.cli.construct:command"),
-    "verify": Entry("Say whether a network computes parity, and how.", "circuits.cli.verify:command"),
+    "verify": Entry("Check whether a network computes parity, and how.", "circuits.cli.verify:command"),
     "presets": Entry("List the presets, or print one as JSON.", "circuits.cli.presets:command"),
 }
 
@@ -68,31 +70,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     try:
-        with _terminated_as_interrupted(), _out_of_memory_said_once():
-            return _answered(words, debug)
+        with _terminated_as_interrupted(), _out_of_memory_reported_once():
+            return _exit_code(words, debug)
     except KeyboardInterrupt as error:  # between the lines of the answer itself
-        return _told(error)
+        return _reported(error)
 
 
-def _answered(words: list[str], debug: bool) -> int:
+def _exit_code(words: list[str], debug: bool) -> int:
     try:
         code = _run([word for word in words if word != "--debug"])
         sys.stdout.flush()
         return code
     except SystemExit as leaving:  # the parser has shown a command's help
         return leaving.code if isinstance(leaving.code, int) else DONE
-    except BrokenPipeError:  # whoever read our output has had enough; the interpreter's own last flush must not fail
+    except BrokenPipeError:  # the reader of stdout has stopped; the interpreter's own last flush must not fail
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
-        return _told(error)
+        return _reported(error)
 
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM stops a command as Ctrl-C does, wherever it is; training replaces both by a softer stop."""
+    """SIGTERM stops a command like Ctrl-C does; training replaces both by a stop after the current step."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -108,19 +110,15 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 @contextmanager
-def _out_of_memory_said_once() -> Iterator[None]:
-    """Threads and finalizers that run out of memory print nothing: the command's own error says it."""
+def _out_of_memory_reported_once() -> Iterator[None]:
+    """Threads and finalizers that run out of memory print nothing, since the command's own error reports it."""
     in_threads, unraisable = threading.excepthook, sys.unraisablehook
 
-    def of_thread(failure: threading.ExceptHookArgs) -> None:
+    def filtered(hook: Callable[[Any], object], failure: Any) -> None:
         if failure.exc_value is None or not _is_out_of_memory(failure.exc_value):
-            in_threads(failure)
+            hook(failure)
 
-    def of_finalizer(failure: sys.UnraisableHookArgs) -> None:
-        if failure.exc_value is None or not _is_out_of_memory(failure.exc_value):
-            unraisable(failure)
-
-    threading.excepthook, sys.unraisablehook = of_thread, of_finalizer
+    threading.excepthook, sys.unraisablehook = partial(filtered, in_threads), partial(filtered, unraisable)
     try:
         yield
     finally:
@@ -128,7 +126,7 @@ def _out_of_memory_said_once() -> Iterator[None]:
 
 
 def _refuse_too_little_memory() -> None:
-    """Refuse limits under which the libraries do not load: OpenBLAS asks again and again, forever."""
+    """Refuse a memory limit too small for the libraries: OpenBLAS would retry its allocation forever."""
     for which, (flag, least) in LEAST_MEMORY.items():
         limit = resource.getrlimit(which)[0]
         if limit != resource.RLIM_INFINITY and limit < least * 1e9:
@@ -153,7 +151,7 @@ def _run(words: list[str]) -> int:
         return DONE
     if name.startswith("-"):
         raise InputError(
-            f"{name} stands before the command. Write `circuits COMMAND {name}`; `circuits --help` lists the commands."
+            f"{name} comes before the command. Write `circuits COMMAND {name}`; `circuits --help` lists the commands."
         )
     command = lookup(COMMANDS, name, "command")
     if not {"-h", "--help"} & set(rest):
@@ -165,10 +163,10 @@ def _help() -> str:
     return HELP.format(commands="\n".join(f"  {name:<12} {entry.help}" for name, entry in COMMANDS.items()))
 
 
-def _told(error: BaseException) -> int:
+def _reported(error: BaseException) -> int:
     """Print the error as one line, and return its exit code."""
     text = str(error).strip()
-    if not isinstance(error, InputError | RunError | Interrupted):  # a line break in ours is part of a name
+    if not isinstance(error, InputError | RunError | Interrupted):  # in those, a line break is part of a name
         text = " ".join(text.split())
     if isinstance(error, KeyboardInterrupt):
         print(printable(text) or "Interrupted.", file=sys.stderr)
@@ -184,14 +182,14 @@ def _told(error: BaseException) -> int:
             text += ". Make room, or pass --out on another disk."
     elif not isinstance(error, InputError | RunError | OSError):
         text = f"{type(error).__name__}: {text}. This is a bug in circuits; --debug shows where."
-    if len(text) > LONGEST:  # such as a list of a million values that is refused
+    if len(text) > LONGEST:  # such as the list of a million refused values
         text = f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
     print(f"error: {printable(text)}", file=sys.stderr)
     return MISUSED if isinstance(error, InputError) else FAILED
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: Python, the loader of libraries, and torch each say it in their own way."""
+    """Whether memory ran out; Python, the loader of libraries and torch have different errors for it."""
     phrases = ("failed to map segment", "Cannot allocate memory", "can't allocate memory", "can't start new thread")
     return isinstance(error, MemoryError) or (
         isinstance(error, ImportError | RuntimeError | OSError) and any(text in str(error) for text in phrases)

@@ -1,4 +1,4 @@
-"""Opening a run for a command, with one remark where its values cannot be checked."""
+"""Runs that a command opens or has written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from circuits.cli.console import remark
+from circuits.cli.console import remark, size
+from circuits.tabular import count
 
 if TYPE_CHECKING:
     from circuits.checkpoints.run import Run
@@ -15,10 +16,16 @@ if TYPE_CHECKING:
 
 @contextmanager
 def opened_run(path: str | Path) -> Iterator[Run]:
-    """The run in a file, for reading; a remark says so if it carries no digests."""
+    """The run in a file, for reading; with a remark if the file has no digests."""
     from circuits.checkpoints.run import open_run
 
     with open_run(path) as run:
         if not run.has_digests:
-            remark(f"{path} is of format version 1, which has no digests: damaged values in it cannot be told.")
+            remark(f"{path} is of format version 1, which has no digests: damaged values in it cannot be detected.")
         yield run
+
+
+def in_brief(run: Run) -> str:
+    """One line about a run: its file, checkpoints, seeds and size."""
+    networks = f"{count(run.n_checkpoints, 'checkpoint')} of {count(len(run.seeds), 'seed')}"
+    return f"{run.path}: {networks}, {size(run.nbytes)}"

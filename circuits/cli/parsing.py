@@ -1,7 +1,7 @@
-"""Arguments to a dataclass of flags, or one line that says what is wrong with them.
+"""Words of a command line as a dataclass of flags, or an error of one line.
 
-tyro reads the arguments. Its errors are boxes of several lines, and its hook for them is not public, so both ways out
-are covered: the hook's events that we know are worded here, anything else is caught as printed and pressed into a line.
+tyro reads the words. It prints errors as boxes of several lines, and its hook for errors is not public. So this module
+words the events of the hook that it knows, and condenses the printed box of any other error to one line.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, redirect_stderr
 from difflib import get_close_matches
+from itertools import takewhile
 from typing import Any, TypeVar
 
 import tyro
 from pydantic import BaseModel, ValidationError
 
-from circuits.cli.flags import names
+from circuits.cli.flags import arities
 from circuits.cli.values import refuse_surplus
 from circuits.config import one_line
 from circuits.errors import InputError, nearest
@@ -33,31 +34,28 @@ def parsed(flags: type[Flags], words: Sequence[str], command: str, n_bare: int |
     Raises
     ------
     InputError
-        An unknown flag, a missing or a malformed value, an argument too many, a flag of one value that was given two,
-        or a flag given twice; the message is one line.
+        A flag is unknown, is given twice or has too many values, a value is missing or malformed, or there is an
+        argument too many; the message is one line.
     """
     refuse_surplus(flags, words, n_bare)
     return _read(flags, words, command)
 
 
 def known(flags: type[Flags], words: Sequence[str], command: str, n_bare: int | None = None) -> Flags:
-    """The flags among `words` that belong to this class; all others, and `--help`, are left for later.
-
-    `n_bare` is the number of positional arguments among `words`; by default that of the class.
-    """
+    """The flags among `words` that belong to this class; others and `--help` are ignored. `n_bare` as in `parsed`."""
     refuse_surplus(flags, words, n_bare)
     return _read(flags, words, command, return_unknown_args=True, add_help=False)[0]
 
 
 def validated(kind: type[Model], data: Mapping[str, Any], flags: type) -> Model:
-    """A pydantic object of this data, or an `InputError` of one line that names the flag."""
+    """A pydantic object of this data; an `InputError` names the flag that is wrong, in one line."""
     try:
         return kind.model_validate(data)
     except ValidationError as error:
         line = one_line(error)
         field, _, problem = line.partition(": ")
         flag = "--" + re.sub(r"\.\d+$", "", field).replace("_", "-")
-        raise InputError(f"{flag}: {problem}" if flag in names(flags) else line) from None
+        raise InputError(f"{flag}: {problem}" if flag in arities(flags) else line) from None
 
 
 def _read(flags: type, words: Sequence[str], command: str, **options: Any) -> Any:
@@ -77,7 +75,7 @@ def _read(flags: type, words: Sequence[str], command: str, **options: Any) -> An
 
 
 def _worded(event: Any, flags: type, words: Sequence[str], command: str) -> str | None:
-    """One line for an event of tyro's hook; None for one we do not know."""
+    """One line for an event of tyro's hook; None if the event is not known here."""
     match type(event).__name__:
         case "UnrecognizedArgs":
             return _unknown(event.tokens, words, flags, command)
@@ -98,18 +96,16 @@ def _worded(event: Any, flags: type, words: Sequence[str], command: str) -> str 
 
 
 def _needed(words: Sequence[str], flags: type, command: str, argument: str) -> str:
-    """A misspelled flag is often why an argument seems to be missing; then that is said."""
-    valid = [*names(flags), "--help"]
-    misspelled = [
-        word for word in words if word.startswith("--") and word.partition("=")[0].replace("_", "-") not in valid
-    ]
-    if misspelled:
+    """The line for a missing argument, or for a misspelled flag, which is often the cause."""
+    typed = [word for word in words if word.startswith("--")]
+    valid = [*arities(flags), "--help"]
+    if misspelled := [word for word in typed if word.partition("=")[0].replace("_", "-") not in valid]:
         return _unknown(misspelled, words, flags, command)
     return f"{command} needs {argument}. `{command} --help` shows its arguments."
 
 
 def _unknown(tokens: Sequence[str], words: Sequence[str], flags: type, command: str) -> str:
-    valid = [*names(flags), "--help"]
+    valid = [*arities(flags), "--help"]
     after = (word.partition("=")[0] for word in words[words.index("--") :]) if "--" in words else ()
     if late := [word for word in after if word.replace("_", "-") in valid]:
         return f"{late[0]} comes after --, where no word is an option. Leave -- out."
@@ -117,7 +113,8 @@ def _unknown(tokens: Sequence[str], words: Sequence[str], flags: type, command: 
     if not token.startswith("-"):
         return f"{command} does not know what to do with '{token}'. `{command} --help` shows its arguments."
     if token.endswith(".kind") and "--set" in valid:
-        return f"{token} is no option, since its other fields depend on it. Write --set {token.lstrip('-')}=NAME."
+        part = token.lstrip("-").removesuffix(".kind")
+        return f"{token} cannot be a flag: the other fields of {part} depend on it. Use --set {part}.kind=NAME."
     close = get_close_matches(token.replace("_", "-"), valid, n=1)
     close = close or [name for name in valid if name.rpartition(".")[2] == token.lstrip("-")][:1]
     hint = f"Did you mean {close[0]}? " if close else ""
@@ -129,21 +126,17 @@ def _flag(argument: Any) -> str:
 
 
 def _given(flags: Sequence[str], words: Sequence[str]) -> str:
-    """What followed the flag on the command line, as `, not '…'`."""
+    """The words after the flag on the command line, as `, not '…'`."""
     for index in reversed(range(len(words))):
         flag, equals, value = words[index].partition("=")
         if flag.replace("_", "-") in flags:
-            values = [value] if equals else []
-            for word in words[index + 1 :]:
-                if word.startswith("--"):
-                    break
-                values.append(word)
-            return f", not '{' '.join(values)}'"
+            after = takewhile(lambda word: not word.startswith("--"), words[index + 1 :])
+            return f", not '{' '.join([*([value] if equals else []), *after])}'"
     return ""
 
 
 def condensed(box: str, command: str) -> str:
-    r"""The words of a printed box, on one line.
+    r"""The text of a printed box, on one line.
 
     Examples
     --------

@@ -1,26 +1,27 @@
 """`circuits presets [NAME]`: list the presets, or print one as JSON that `circuits train --config` accepts."""
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Annotated
 
 import tyro
 
 from circuits.cli.console import remark, result
+from circuits.cli.flags import shown
 from circuits.cli.parsing import parsed
 from circuits.registry import PRESETS
-from circuits.tabular import duration, new_table
+from circuits.tabular import duration, new_table, top_aligned
 
 
 @dataclass(frozen=True)
 class PresetsFlags:
     """List the presets, or print one as JSON that `circuits train --config` accepts."""
 
-    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]", help_behavior_hint="")] = None
-    """The preset to print; without it, all are listed."""
+    name: Annotated[str | None, tyro.conf.Positional, shown("[NAME]")] = None
+    """The preset to print; by default all are listed."""
 
 
 def command(words: list[str]) -> int:
-    """Run `circuits presets`."""
     flags = parsed(PresetsFlags, words, "circuits presets")
     from circuits.presets import preset, preset_configs
 
@@ -34,15 +35,12 @@ def command(words: list[str]) -> int:
         return 0
     table = new_table("preset", "what", "where", "configs", "each")
     table.columns[1].justify = table.columns[2].justify = "left"
-    for column in table.columns:
-        column.vertical = "top"
+    top_aligned(table)
     table.columns[0].no_wrap = table.columns[4].no_wrap = True
-    papers: list[str] = []
-    for name, entry in PRESETS.items():
-        if not papers or papers[-1] != entry.paper:
-            papers.append(entry.paper)
-            table.add_row(f"{entry.paper}:")
-        table.add_row(name, entry.help, entry.shows, str(len(preset_configs(name))), duration(entry.seconds))
+    for paper, presets in groupby(PRESETS.items(), lambda preset: preset[1].paper):
+        table.add_row(f"{paper}:")
+        for name, entry in presets:
+            table.add_row(name, entry.help, entry.shows, str(len(preset_configs(name))), duration(entry.seconds))
     result(table)
     remark("each: about how long one config trains on 2 cores. A preset of several configs trains them all in turn.")
     remark("Train one: circuits train NAME. Print one as JSON: circuits presets NAME > my.json")

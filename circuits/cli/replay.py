@@ -1,4 +1,4 @@
-"""`circuits replay RUN.h5 --from-step A --to-step B`: a stretch of a run at full density, after the fact."""
+"""`circuits replay RUN.h5 --from-step A --to-step B`: train a stretch of a run again, with more checkpoints."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from circuits.cli.console import remark, result, size
-from circuits.cli.opening import opened_run
+from circuits.cli.console import remark, result
+from circuits.cli.flags import RunFile, Switch, picked, shown
+from circuits.cli.opening import in_brief, opened_run
 from circuits.cli.parsing import parsed
-from circuits.tabular import count
 
 COMMAND = "circuits replay"
 
@@ -18,51 +18,38 @@ COMMAND = "circuits replay"
 class ReplayFlags:
     """Train a stretch of a run again and keep every step of it, to look closely at a transition.
 
-    Every draw is a function of seed and epoch, so that the replay takes the very steps the original took; where both
-    keep a checkpoint they are compared bit for bit.
+    Every draw is a function of seed and epoch, so the replay takes the same steps as the original. Checkpoints at
+    common steps are compared bit for bit.
     """
 
-    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN.h5", help_behavior_hint="")]
+    run: RunFile
     """The run file to replay."""
-    from_step: Annotated[int, tyro.conf.arg(metavar="A", help_behavior_hint="(required)")]
-    """First optimizer step to keep."""
-    to_step: Annotated[int, tyro.conf.arg(metavar="B", help_behavior_hint="(required)")]
-    """Last optimizer step to keep."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: RUN-A-B.h5)")] = None
+    from_step: Annotated[int, shown("A", "(required)")]
+    """First optimizer step to store."""
+    to_step: Annotated[int, shown("B", "(required)")]
+    """Last optimizer step to store."""
+    out: Annotated[Path | None, shown("PATH", "(default: RUN-A-B.h5)")] = None
     """The run file to write."""
     every: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Steps from one checkpoint to the next."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute; another than the original's gives other bits."""
-    overwrite: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Where to compute; a device other than the original's gives other bits."""
+    overwrite: Switch = False
     """Replace the file in --out."""
-    quiet: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    quiet: Switch = False
     """No progress bar."""
 
 
 def command(words: list[str]) -> int:
-    """Run `circuits replay`."""
     flags = parsed(ReplayFlags, words, COMMAND)
 
     from circuits.training.replay import compare, replay
 
     stretch = f"{flags.run.stem}-{flags.from_step}-{flags.to_step}.h5"
     out = flags.out or flags.run.with_name(stretch)
-    with (
-        opened_run(flags.run) as run,
-        replay(
-            run,
-            out,
-            from_step=flags.from_step,
-            to_step=flags.to_step,
-            every=flags.every,
-            device=flags.device,
-            overwrite=flags.overwrite,
-            progress=not flags.quiet,
-        ) as zoom,
-    ):
-        summary = f"{count(zoom.n_checkpoints, 'checkpoint')} of {count(len(zoom.seeds), 'seed')}, {size(zoom.nbytes)}"
-        result(f"{out}: {summary}")
+    options = picked(flags, "from_step", "to_step", "every", "device", "overwrite")
+    with opened_run(flags.run) as run, replay(run, out, **options) as zoom:
+        result(in_brief(zoom))
         result(f"Replay and run: {compare(run, zoom)}")
     remark(f"Next: circuits show {out}, or circuits.open({str(out)!r}) in a notebook.")
     return 0

@@ -1,15 +1,13 @@
-"""`circuits report RUN.h5`: one HTML page with every figure of a run."""
+"""`circuits report RUN.h5`: write one HTML page with every figure of a run."""
 
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
-
 from circuits.analysis.options import Options
 from circuits.cli.console import remark, result
-from circuits.cli.flags import flag_class, flags_of, overlaid
+from circuits.cli.flags import RunFile, Switch, flag_class, flags_of, overlaid, shown
 from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed, validated
 from circuits.errors import InputError, RunError
@@ -21,16 +19,15 @@ COMMAND = "circuits report"
 class ReportFlags:
     """Write one self-contained HTML page with every analysis that applies to a run."""
 
-    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN.h5", help_behavior_hint="")]
+    run: RunFile
     """The run file; it is only read."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="PAGE.html", help_behavior_hint="(default: RUN.html)")] = None
+    out: Annotated[Path | None, shown("PAGE.html", "(default: RUN.html)")] = None
     """The page to write."""
-    quiet: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    quiet: Switch = False
     """No progress bars."""
 
 
 def command(words: list[str]) -> int:
-    """Run `circuits report`."""
     report_flags = flag_class("Report", flags_of(Options()), ReportFlags.__doc__ or "", ReportFlags)
     flags: Any = parsed(report_flags, words, COMMAND)
     options = validated(Options, overlaid(Options().model_dump(), flags), report_flags)
@@ -47,10 +44,10 @@ def command(words: list[str]) -> int:
             page = make(stored=stored.results)
         except (InputError, RunError, OSError, MemoryError):
             raise
-        except Exception as error:  # whatever an edited sidecar makes the figures stumble over
+        except Exception as error:  # any error that the content of an edited sidecar causes in the figures
             if not stored.results:
                 raise
-            remark(f"warning: {stored.path} holds what circuits does not write ({error!r}), so it is not used.")
+            remark(f"warning: {stored.path} has content that circuits does not write ({error!r}), so it is not used.")
             page = make(stored={})
         result(str(page))
     return 0

@@ -1,13 +1,12 @@
-"""`circuits show RUN.h5`: config, seeds, checkpoints, phases, size, and whether it is complete; or live, `--follow`."""
+"""`circuits show RUN.h5`: summarize a run, or follow it while it is written, or check its values."""
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import tyro
+from typing import TYPE_CHECKING, Any
 
 from circuits.cli.console import result, size
+from circuits.cli.flags import RunFile, Switch
 from circuits.cli.parsing import parsed
 from circuits.config import Part
 from circuits.errors import InputError
@@ -22,18 +21,17 @@ FOLLOW_SECONDS = 1.0
 
 @dataclass(kw_only=True)
 class ShowFlags:
-    """Say what is in a run: config, seeds, checkpoints, phases, size, complete or interrupted."""
+    """Summarize a run: config, seeds, checkpoints, phases, size, complete or interrupted."""
 
-    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN.h5", help_behavior_hint="")]
-    """The run file; it is only read, and may still be written to."""
-    follow: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """Then go on, a line whenever checkpoints were added, until the run is complete or its writer is gone."""
-    verify: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """Instead, hold every value against its digest, and name step, seed and array of what is not what was written."""
+    run: RunFile
+    """The run file; it is only read, and another process may be writing it."""
+    follow: Switch = False
+    """Then print a line whenever checkpoints are added, until the run is complete or its writer has ended."""
+    verify: Switch = False
+    """Instead, check every value against its digest, and list step, seed and array of damaged values."""
 
 
 def command(words: list[str]) -> int:
-    """Run `circuits show`."""
     flags = parsed(ShowFlags, words, COMMAND)
     if flags.verify:
         _verify(flags.run)
@@ -65,24 +63,24 @@ def _verify(path: Path) -> None:
     with open_run(path) as run:
         damages = damage(run, progress=True)
         result(*damages)
-        had = f"{count(run.n_checkpoints, 'checkpoint')} of {count(len(run.seeds), 'seed')}"
         if damages:
             raise InputError(
-                f"{path} is damaged: what is listed above is not what was written. The rest can be read; for all of "
-                f"it, restore the file from a copy, or train it again."
+                f"{path} is damaged: the values listed above have changed since they were written. The rest is intact. "
+                f"To restore all, copy the file from a backup, or train the run again."
             )
-        result(f"{path}: every value of {had} is what was written.")
+        networks = f"{count(run.n_checkpoints, 'checkpoint')} of {count(len(run.seeds), 'seed')}"
+        result(f"{path}: every value of {networks} is what was written.")
 
 
 def _follow(run: "Run") -> None:
-    """A line per look at which there was something new; the last look is after the writer was seen to be gone."""
-    seen = -1
+    """Print a line for new checkpoints every second, a last time after the writer has ended."""
+    n_shown = -1
     while True:
-        written = run.writer_pid is not None
-        if run.refresh().n_checkpoints != seen:
-            seen = run.n_checkpoints
+        has_writer = run.writer_pid is not None
+        if run.refresh().n_checkpoints != n_shown:
+            n_shown = run.n_checkpoints
             result(_now(run))
-        if run.is_complete or not written:
+        if run.is_complete or not has_writer:
             result(_state(run))
             return
         time.sleep(FOLLOW_SECONDS)
@@ -93,11 +91,9 @@ def _now(run: "Run") -> str:
     if not run.n_checkpoints:
         return f"0 of {planned} checkpoints"
     last = run.metrics.isel(step=-1)
-    shares = (
-        f"{which} accuracy {float(last[name].min()):.3f} to {float(last[name].max()):.3f}"
-        for which, name in (("train", "train_accuracy"), ("test", "test_accuracy"))
-    )
-    return f"{run.n_checkpoints} of {planned} checkpoints, epoch {run.epochs[-1]:g}: {', '.join(shares)}"
+    accuracies = {which: last[f"{which}_accuracy"] for which in ("train", "test")}
+    ranges = (f"{which} accuracy {float(of.min()):.3f} to {float(of.max()):.3f}" for which, of in accuracies.items())
+    return f"{run.n_checkpoints} of {planned} checkpoints, epoch {run.epochs[-1]:g}: {', '.join(ranges)}"
 
 
 def _facts(run: "Run") -> dict[str, str]:
@@ -120,18 +116,16 @@ def _facts(run: "Run") -> dict[str, str]:
         "made": f"{run.created}, {', '.join(versions)}",
     }
     if not run.has_digests:
-        facts["digests"] = "none: the file is of format version 1, so damaged values cannot be told"
+        facts["digests"] = "none: the file is of format version 1, so damaged values cannot be detected"
     if run.parent:
         facts["parent"] = f"{run.parent['path']}, {_since(run.parent)}"
     if run.other_numerics_since >= 0:
-        facts["numerics"] = (
-            f"from checkpoint {run.other_numerics_since} on, other hardware or libraries went on with it"
-        )
+        facts["numerics"] = f"other hardware or libraries from checkpoint {run.other_numerics_since} on"
     return facts
 
 
 def _since(parent: dict[str, Any]) -> str:
-    """What of the parent a run goes on with."""
+    """The part of the parent from which a run continues."""
     if "neurons" in parent:
         return f"{count(len(parent['neurons']), 'neuron')} of its seed {parent['seed']}, from step 0 on"
     return f"from its step {parent['step']} on"
@@ -158,7 +152,7 @@ def _checkpoints(run: "Run") -> str:
 
 
 def _described(part: Part) -> str:
-    """Kind and fields of a part, those that are not set left out."""
+    """Kind and fields of a part, without fields that are None."""
     fields = part.model_dump(exclude={"kind"}, exclude_none=True)
     described = ", ".join(f"{name} {value}" for name, value in fields.items())
     kind = getattr(part, "kind", "")

@@ -1,7 +1,6 @@
-"""What `circuits train --from RUN.h5 --seed S --keep active` starts from: a subnetwork, to be trained alone."""
+"""Lottery tickets, `circuits train --from RUN.h5 --seed S --keep active`: a subnetwork, trained again alone."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ MOST_OF_NAME = 150  # characters of the parent's file name in that of a ticket
 
 
 def chosen_neurons(path: Path, seed: int | None, keep: str | None) -> tuple[Config, int, np.ndarray]:
-    """The config of the ticket, whose network it is of, and (neuron,) which neurons are kept."""
+    """The config of the ticket, the seed of its network, and the mask (neuron,) of its neurons."""
     from circuits.analysis.subnetworks.groups import GROUPS, neuron_groups
     from circuits.checkpoints.run import open_run
     from circuits.training.lottery_ticket import refuse_other_models, ticket_config
@@ -36,23 +35,3 @@ def chosen_neurons(path: Path, seed: int | None, keep: str | None) -> tuple[Conf
         kept = groups.kept[which, index]
         config = ticket_config(run, int(kept.sum()), seed) if kept.any() else run.config
         return config.replace(name=f"{printable(path.stem)[:MOST_OF_NAME]}-seed{seed}-{keep}"), seed, kept
-
-
-def train_ticket(flags: Any, config: Config, path: Path) -> Any:
-    """Call `circuits.ticket` as the flags say."""
-    from circuits.checkpoints.run import open_run
-    from circuits.training.lottery_ticket import ticket
-
-    _, seed, kept = chosen_neurons(flags.from_, flags.seed, flags.keep)
-    with open_run(flags.from_) as run:
-        return ticket(
-            run,
-            path,
-            kept,
-            seed=seed,
-            config=config,
-            device=flags.device,
-            kernel=flags.kernel,
-            overwrite=flags.overwrite,
-            progress=not flags.quiet,
-        )

@@ -1,7 +1,7 @@
-"""`circuits train [PRESET]`: a preset, a JSON file or the defaults, changed by `--set` and flags, trained into a file.
+"""`circuits train [PRESET]`: train a preset, a JSON file or the defaults, changed by `--set` and flags.
 
-The preset may stand anywhere among the flags. It is found first, because the flags and their defaults are those of the
-config it gives; then the flags are read.
+The preset may stand anywhere among the flags. It is read first, because its config determines the flags and their
+defaults; then the flags are read.
 """
 
 import json
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from circuits.cli.console import remark, result, size
-from circuits.cli.flags import arities, flag_class, flags_of, overlaid
-from circuits.cli.opening import opened_run
+from circuits.cli.flags import Switch, arities, flag_class, flags_of, overlaid, picked, shown
+from circuits.cli.opening import in_brief, opened_run
 from circuits.cli.parsing import known, parsed, validated
-from circuits.cli.values import is_flag, is_number, is_truth, listed
+from circuits.cli.values import is_flag, is_number, is_truth, json_or_text, listed
 from circuits.config import Config
 from circuits.errors import InputError, nearest
 from circuits.presets import preset_configs
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 FOLDER = Path("checkpoints")
 COMMAND = "circuits train"
 KERNEL_HELP = (
-    "How to compute: fused, the compiled step for relu networks on CPU; batched, torch with all seeds as one (cuda, "
-    "small models); prepared, torch with a model's faster forward pass; reference, torch, slow and obvious."
+    "Training path: fused, the compiled step for relu networks on CPU; batched, torch with all seeds at once (cuda, "
+    "small models); prepared, torch with a model's faster forward pass; reference, plain torch."
 )
 
 
@@ -39,55 +39,46 @@ KERNEL_HELP = (
 class TrainFlags:
     """Train a preset, a config of your own, or the defaults below, and keep every checkpoint."""
 
-    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """Start from this JSON file instead, as `circuits presets NAME` prints it."""
+    config: Annotated[Path | None, shown("FILE")] = None
+    """Start from this JSON file instead of a preset; `circuits presets NAME` prints such a file."""
     from_: Annotated[Path | None, tyro.conf.arg(name="from", metavar="RUN.h5", help_behavior_hint="")] = None
-    """Train some neurons of this run's network again, alone, from their values at checkpoint 0: a lottery ticket."""
-    seed: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the first)")] = None
-    """With --from: whose network, data and order of examples."""
-    keep: Annotated[
-        Literal["active", "random"] | None,
-        tyro.conf.arg(metavar="{active,random}", help_behavior_hint="(default: active)"),
-    ] = None
-    """With --from: the neurons of its active subnetwork at the last checkpoint, or as many random ones, a control."""
+    """Train a lottery ticket: some neurons of this run's network, alone, from their values at checkpoint 0."""
+    seed: Annotated[int | None, shown("INT", "(default: the first)")] = None
+    """With --from: the seed whose network, data and order of examples are used."""
+    keep: Annotated[Literal["active", "random"] | None, shown("{active,random}", "(default: active)")] = None
+    """With --from: the active subnetwork of the last checkpoint, or as many random neurons as a control."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="KEY=JSON")] = ()
     """Change any field, such as task.kind=parity or task.support=[3,5,9]."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: checkpoints/NAME.h5)")] = (
-        None
-    )
+    out: Annotated[Path | None, shown("PATH", "(default: checkpoints/NAME.h5)")] = None
     """The run file to write."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute; auto takes the fused CPU path where it applies."""
+    """Where to compute; auto uses the fused CPU path if it applies."""
     kernel: Annotated[Literal["auto", "fused", "batched", "prepared", "reference"], tyro.conf.arg(help=KERNEL_HELP)] = (
         "auto"
     )
-    resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """Continue the run in --out with the config in it; only a larger --epochs may differ."""
-    overwrite: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    resume: Switch = False
+    """Continue the run in --out with its own config; only --epochs may be raised."""
+    overwrite: Switch = False
     """Replace the run in --out."""
-    allow_different_numerics: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """Resume although processor or libraries differ; the bits are then not those of an uninterrupted run."""
-    dry_run: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """Train nothing: print the config as JSON, and the size that the run will have on disk."""
-    quiet: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    allow_different_numerics: Switch = False
+    """Resume even if processor or libraries differ; the bits then differ from those of an uninterrupted run."""
+    dry_run: Switch = False
+    """Train nothing; print the config as JSON, and the size of the run on disk."""
+    quiet: Switch = False
     """No progress bar."""
     name: str | None = None
 
 
 TEXT_LISTS = [f"--{name}" for name, info in Config.model_fields.items() if info.annotation == tuple[str, ...]]
 PRESET_HELP = (
-    "Start from this preset; its values become the defaults below. `circuits presets` lists them. A preset of several "
-    "configs trains them all in turn, going on with those that are not complete; PRESET/NAME trains one."
+    "Start from this preset; its values become the defaults below. `circuits presets` lists the presets. A preset of "
+    "several configs trains them in turn and continues those that are not complete; PRESET/NAME trains one."
 )
-PRESET_FLAG = Annotated[
-    str | None,
-    tyro.conf.Positional,
-    tyro.conf.arg(metavar="[PRESET]", help=PRESET_HELP, help_behavior_hint=""),
-]
+PRESET_ARG = tyro.conf.arg(metavar="[PRESET]", help=PRESET_HELP, help_behavior_hint="")
+PRESET_FLAG = Annotated[str | None, tyro.conf.Positional, PRESET_ARG]
 
 
 def command(words: list[str]) -> int:
-    """Run `circuits train`."""
     name, words, before = split_preset(words)
     given = known(TrainFlags, words, COMMAND, n_bare=0)  # the preset is no longer among them
     if name is not None and not _is_preset(name):
@@ -112,26 +103,23 @@ def command(words: list[str]) -> int:
 
 
 def _several(starts: Sequence[Config], first: Config, flags: Any, typed: set[str]) -> list[tuple[Config, Path]]:
-    """Every config of a preset with the fields whose flags were typed as the first has them, and the file of each."""
+    """Every config of a preset and its file; the fields of typed flags are those of the first config."""
     if first.name != starts[0].name:
-        raise InputError(f"The preset is {len(starts)} configs, which --name cannot rename. Pass a folder to --out.")
+        raise InputError(f"The preset has {len(starts)} configs, so --name cannot rename it. Pass a folder to --out.")
     if flags.out is not None and flags.out.suffix == ".h5":
-        raise InputError(f"The preset is {len(starts)} configs, so --out {flags.out} must be a folder.")
+        raise InputError(f"The preset has {len(starts)} configs, so --out {flags.out} must be a folder.")
     wanted = {key: value for key, value in first.leaves().items() if key in typed}
     leaves = [start.leaves() for start in starts]
     for key in wanted:
         if len({json.dumps(one.get(key)) for one in leaves}) > 1:
-            remark(f"--{key.replace('_', '-')} makes equal in what the {len(starts)} configs differ.")
-    jobs = []
-    for start in starts:
-        config = overridden(start, wanted)
-        folder, _, name = config.name.partition("/")
-        jobs.append((config, (flags.out or FOLDER / folder) / f"{name}.h5"))
-    return jobs
+            remark(f"--{key.replace('_', '-')} overrides the field in which the {len(starts)} configs differ.")
+    configs = [overridden(start, wanted) for start in starts]
+    named = [(config, config.name.partition("/")) for config in configs]
+    return [(config, (flags.out or FOLDER / folder) / f"{name}.h5") for config, (folder, _, name) in named]
 
 
 def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
-    """Train one config into its file, and say what came of it."""
+    """Train one config into its file, and print its phases, remarks and warnings."""
     from circuits.analysis.networks.measurement import measure as measured_phases
     from circuits.analysis.networks.phase_tables import phase_tables
     from circuits.analysis.networks.remarks import loss_remarks, phase_remarks
@@ -139,14 +127,12 @@ def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
     from circuits.checkpoints.layout import size_on_disk
     from circuits.training.paths.choice import choose_path
 
-    choose_path(config, flags.device, flags.kernel)  # says what does not apply before anything else is said
+    choose_path(config, flags.device, flags.kernel)  # raises before anything is printed
     if not flags.quiet and not path.exists():
         planned = count(len(config.checkpoint_steps()), "checkpoint")
         remark(f"{path} will take {size(size_on_disk(config))}: {planned} of {count(len(config.seeds), 'seed')}.")
     with _trained(flags, config, path, resume) as run:
-        result(
-            f"{path}: {count(run.n_checkpoints, 'checkpoint')} of {count(len(run.seeds), 'seed')}, {size(run.nbytes)}"
-        )
+        result(in_brief(run))
         phases = measured_phases(run)
         result(*phase_tables(phases)[0], *phase_remarks(phases), *loss_remarks(run))
         for warning in seen_warnings(run):
@@ -155,50 +141,43 @@ def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
             _compare_with_parent(run)
     left = [beside for beside in (path.with_suffix(".analysis.nc"), path.with_suffix(".html")) if beside.exists()]
     if flags.overwrite and left:
-        remark(f"Of the run that is replaced, there remain: {', '.join(map(str, left))}.")
-    page = f"circuits report {path} for a page with every figure."
-    remark(f"Next: circuits analyze {path}, or {page}")
+        remark(f"These files are of the replaced run: {', '.join(map(str, left))}.")
+    remark(f"Next: circuits analyze {path}, or circuits report {path} for a page with every figure.")
 
 
 def _trained(flags: Any, config: Config, path: Path, resume: bool) -> "Run":
+    from circuits.checkpoints.run import open_run
+    from circuits.cli.ticket import chosen_neurons
     from circuits.training.loop import train
+    from circuits.training.lottery_ticket import ticket
 
-    if flags.from_ is not None:
-        from circuits.cli.ticket import train_ticket
-
-        return train_ticket(flags, config, path)
-    return train(
-        config,
-        path,
-        device=flags.device,
-        kernel=flags.kernel,
-        resume=resume,
-        overwrite=flags.overwrite,
-        allow_different_numerics=flags.allow_different_numerics,
-        progress=not flags.quiet,
-    )
+    options = picked(flags, "device", "kernel", "overwrite")
+    if flags.from_ is None:
+        return train(config, path, resume=resume, allow_different_numerics=flags.allow_different_numerics, **options)
+    _, seed, kept = chosen_neurons(flags.from_, flags.seed, flags.keep)
+    with open_run(flags.from_) as run:
+        return ticket(run, path, kept, seed=seed, config=config, **options)
 
 
 def _compare_with_parent(run: "Run") -> None:
-    """A replay that was gone on with is held against its parent, as one that was never stopped is."""
+    """Compare a resumed replay with its parent, as `circuits replay` does for one that was not stopped."""
     from circuits.checkpoints.run import open_run
     from circuits.training.replay import compare
 
     path = Path(run.parent["path"]) if run.parent else None
     if path is None or not path.exists():
-        result(f"Its parent {path} is not there, so nothing was compared.")
+        result(f"Its parent {path} does not exist, so nothing was compared.")
         return
     with open_run(path) as parent:
         result(f"Replay and run: {compare(parent, run)}")
 
 
 def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
-    """The preset among the words, the other words, and the flag with its values that the preset follows.
+    """The preset among the words, the other words, and the flag, with its values, that stands before the preset.
 
-    Every flag but the switches takes the word after it and all numbers after that, a flag of several texts all words
-    but presets. Another bare word is the preset. If there are several, those that follow a flag or its value and name
-    no preset stay among the other words, where they are one value too many; so does true, false or a number after a
-    switch.
+    Every flag except switches takes the next word and all numbers after it; a flag of several texts takes all words
+    that are no presets. Any other bare word is the preset. If there are several, those that are no presets and follow a
+    flag or its value stay among the other words, as surplus values; so does true, false or a number after a switch.
 
     Examples
     --------
@@ -207,8 +186,8 @@ def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]
     """
     own = arities(TrainFlags)
     bare: list[int] = []
-    follows: dict[int, list[str]] = {}  # by place of a bare word
-    flag: list[str] = []  # the last flag that takes values, and those that it has
+    follows: dict[int, list[str]] = {}  # place of a bare word -> the flag before it, with its values
+    flag: list[str] = []  # the last flag that takes values, with its values
     switch = ""  # the word before, if it is a switch
     texts = expects_value = False
     for place, word in enumerate(words):
@@ -242,7 +221,7 @@ def _is_preset(word: str) -> bool:
 
 
 def _no_preset(name: str, flag: str = "", *values: str) -> InputError:
-    """The error for an unknown preset, which may have been meant as a second value of the flag before it."""
+    """The error for an unknown preset, which may be meant as a second value of the flag before it."""
     flags = flag_class("Train", flags_of(resolve_config()), "", TrainFlags)
     arity = arities(flags).get(flag)
     message = f"There is no preset '{name}'. {nearest(name, PRESETS)}"
@@ -254,21 +233,21 @@ def _no_preset(name: str, flag: str = "", *values: str) -> InputError:
 
 
 def _starts(name: str | None, given: TrainFlags) -> list[Config]:
-    """The configs that the flags change: of the run to resume, the preset, the file, or the defaults."""
+    """The configs of the run to resume, the preset, the file or the defaults, with the fields of `--set`."""
     if given.resume and given.overwrite:
         raise InputError("--resume continues a run, --overwrite replaces it. Pass one.")
     if given.from_ is not None:
         if name is not None or given.config is not None:
-            raise InputError(f"--from {given.from_} says what to train, so pass neither a preset nor --config.")
+            raise InputError(f"--from {given.from_} determines what to train, so pass neither a preset nor --config.")
         if given.resume:
-            raise InputError("A run knows what it began from: to go on with it pass --resume --out, without --from.")
+            raise InputError("A run stores its --from. To resume it, pass --resume --out without --from.")
         from circuits.cli.ticket import chosen_neurons
 
         start = chosen_neurons(given.from_, given.seed, given.keep)[0]
     elif given.seed is not None:
-        raise InputError("--seed goes with --from, and says which network. For the seeds of a run pass --seeds.")
+        raise InputError("--seed chooses the network of --from. For the seeds of a run pass --seeds.")
     elif given.keep is not None:
-        raise InputError("--keep goes with --from, and says which of its neurons to train.")
+        raise InputError("--keep chooses the neurons of --from. Pass --from too, or leave --keep out.")
     elif name in PRESETS and given.config is None and len(configs := preset_configs(name)) > 1:
         return [_changed(config, given.set) for config in configs.values()]
     else:
@@ -279,7 +258,7 @@ def _starts(name: str | None, given: TrainFlags) -> list[Config]:
 
 
 def _stored(path: Path, expected: str | None) -> Config:
-    """The config in a run file, which must be called what the command line says, if it says so."""
+    """The config in a run file; an error if its name is not the expected one."""
     from circuits.checkpoints.repair import mend
 
     mend(path, remark)
@@ -292,8 +271,8 @@ def _stored(path: Path, expected: str | None) -> Config:
         return run.config
 
 
-def _assigned(assignments: Sequence[str]) -> dict[str, Any]:
-    """The values of `KEY=JSON` words by key; a value that is not JSON is a word."""
+def _changed(config: Config, assignments: Sequence[str]) -> Config:
+    """The config with the fields that `--set KEY=JSON` words change; a value that is not JSON is text."""
     values: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
@@ -301,19 +280,9 @@ def _assigned(assignments: Sequence[str]) -> dict[str, Any]:
             raise InputError(
                 f"--set {assignment} has no value. Write --set KEY=JSON, such as --set task.support=[3,5,9]."
             )
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            value = text
-        values[key.replace("-", "_")] = value
-    return values
-
-
-def _changed(config: Config, assignments: Sequence[str]) -> Config:
-    """The config with the fields that `--set` changes."""
-    overrides = _assigned(assignments)
+        values[key.replace("-", "_")] = json_or_text(text)
     try:
-        return overridden(config, overrides)
+        return overridden(config, values)
     except InputError as error:
         raise InputError(f"--set: {error}") from None
 
@@ -326,7 +295,7 @@ def _plan(jobs: Sequence[tuple[Config, Path]], replaces: bool) -> int:
     for config, path in jobs:
         hint = "" if replaces or not path.exists() else " It exists: pass --resume, --overwrite, or another --out."
         if path.exists() and not replaces and len(jobs) > 1:
-            hint = " It exists, and is gone on with if it is not complete."
+            hint = " It exists; training continues if it is not complete."
         planned = count(len(config.checkpoint_steps()), "checkpoint")
         what = f"{planned} of {count(len(config.seeds), 'seed')}, {size(size_on_disk(config))}"
         remark(f"{path} will hold {what}.{hint}")

@@ -1,8 +1,8 @@
-"""Which words of a command line are values of which flag; a value too many, and a flag given twice, are refused.
+"""The values of each flag among the words of a command line; surplus values and repeated flags are refused.
 
-tyro gives a flag of one value the first word after it. The next word then becomes the positional argument, and a flag
-that stands twice has its last value: either way a value that was typed is dropped without a word. The check reads the
-words as tyro does, before tyro.
+tyro gives a flag of one value the first word after it. The next word becomes the positional argument, and a repeated
+flag has its last value: either way tyro drops a typed value silently. This check reads the words by the same rules,
+before tyro does.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from circuits.cli.flags import Arity, arities, n_positional
 from circuits.errors import InputError
 
 MANY_RUNS = "for several values run the command once with each"
-TRUTHS = ("true", "false", "yes", "no", "on", "off")  # words after a switch that are meant as its value
+TRUTHS = ("true", "false", "yes", "no", "on", "off")  # words that, after a switch, are meant as its value
 
 
 class Use(NamedTuple):
-    """A flag where it stands: its own values, and the words after those up to the next flag."""
+    """One use of a flag: its values, and the other words before the next flag."""
 
     flag: str
     values: list[str]
@@ -27,22 +27,22 @@ class Use(NamedTuple):
 
 
 def refuse_surplus(flags: type, words: Sequence[str], n_bare: int | None = None) -> None:
-    """Refuse words that tyro would drop or take for something else.
+    """Refuse words that tyro would drop or misread.
 
     Parameters
     ----------
     flags
-        The dataclass of flags. A flag that it does not have is left for the parser to report.
+        The dataclass of flags. An unknown flag is left for the parser to report.
     words
-        The command line, after the command.
+        The command line without the command.
     n_bare
         Positional arguments that the command takes; by default those of `flags`.
 
     Raises
     ------
     InputError
-        A flag of one value is followed by more than the positional arguments account for, a switch has a value, a flag
-        stands twice with different values, or a flag and `--set` give one field different values.
+        A flag of one value has several, a switch has a value, a flag is given twice with different values, or a flag
+        and `--set` give one field different values.
 
     Examples
     --------
@@ -65,7 +65,7 @@ values run the command once with each.
 
 
 def is_flag(word: str) -> bool:
-    """Whether a word is a flag rather than a value, by tyro's rule: numbers below 0, -inf and -50: are values.
+    """Whether a word is a flag by tyro's rule: negative numbers, -inf and -50: are values.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def is_number(word: str) -> bool:
 
 
 def listed(values: Sequence[str]) -> str:
-    """Words in quotes, with an "and" before the last.
+    """Words in quotes, separated by commas and a last "and".
 
     Examples
     --------
@@ -104,11 +104,11 @@ def listed(values: Sequence[str]) -> str:
 
 
 def _uses(words: Sequence[str], known: Mapping[str, Arity]) -> Iterator[Use]:
-    """The words before the first flag, as a use of no flag, then every flag in turn."""
+    """The words before the first flag, as the use of a flag "", then every use of a flag."""
     use = Use("", [], [])
     many = room = False
     for place, word in enumerate(words):
-        if word == "--":  # what follows are positional arguments, as tyro has it
+        if word == "--":  # only positional arguments follow, as in tyro
             yield use
             yield Use(word, [], list(words[place + 1 :]))
             return
@@ -140,9 +140,9 @@ def is_truth(word: str) -> bool:
 
 
 def _refuse_values_of_switches(uses: Sequence[Use], known: Mapping[str, Arity], n_bare: int) -> None:
-    """Refuse `--quiet=true` and `--quiet true`; `n_bare` positional arguments may still stand among the flags.
+    """Refuse `--quiet=true` and `--quiet true`; `n_bare` positional arguments may still follow among the flags.
 
-    Another word than true or false is refused where those before it have all places of positional arguments.
+    A word other than true or false is refused if the words before it are all the positional arguments.
     """
     for use in uses:
         switch = use.flag in known and known[use.flag].switch
@@ -155,7 +155,7 @@ def _refuse_values_of_switches(uses: Sequence[Use], known: Mapping[str, Arity], 
 
 
 def _refuse_more_than_one(uses: Sequence[Use], known: Mapping[str, Arity], too_many: bool) -> None:
-    """Refuse the words after a flag's one value, if there are too many words or they can only be values of it."""
+    """Refuse words after a flag's only value if there are too many words, or if they can only be values of the flag."""
     for use in uses:
         arity = known.get(use.flag)
         if arity is None or arity.many or arity.switch or not use.after:
@@ -173,34 +173,35 @@ def _refuse_twice(uses: Sequence[Use], known: Mapping[str, Arity]) -> None:
         if arity is None or arity.switch or not use.values:
             continue
         name, values = use.flag, use.values
-        if arity.append:  # such as --set KEY=JSON, which is given once for each key
+        if arity.append:  # such as --set KEY=JSON, which is repeated for each key
             key, _, value = values[0].partition("=")
             name, values = f"{use.flag} {key.replace('-', '_')}", [value]
         if before.setdefault(name, values) != values:
             both = listed([" ".join(before[name]), " ".join(values)])
             together = " ".join([name, *before[name], *values])
             todo = f", with all its values: {together}" if arity.many else f"; {MANY_RUNS}"
-            raise InputError(f"{name} stands twice, with {both}. Pass it once{todo}.")
+            raise InputError(f"{name} is given twice, with {both}. Pass it once{todo}.")
 
 
 def _refuse_two_ways(uses: Sequence[Use], known: Mapping[str, Arity]) -> None:
-    """Refuse `--set epochs=3 --epochs 5`. A whole part by `--set` and a field of it by a flag differ in name."""
-    by_flag = {use.flag: use.values for use in uses if use.values and use.flag in known and not known[use.flag].append}
-    for use in uses:
-        if use.values and use.flag in known and known[use.flag].append:
-            key, _, text = use.values[0].partition("=")
-            flag = "--" + key.replace("_", "-")
-            if flag not in by_flag:
-                continue
-            of_flag = [_plain(value) for value in by_flag[flag]]
-            if _plain(_json(text)) != (of_flag if known[flag].many else of_flag[0]):
-                typed = " ".join([flag, *by_flag[flag]])
-                raise InputError(
-                    f"{use.flag} {use.values[0]} and {typed} give one field different values. Pass one of them."
-                )
+    """Refuse `--set epochs=3 --epochs 5`; a part by `--set` and one of its fields by a flag are accepted."""
+    given = [use for use in uses if use.values and use.flag in known]
+    by_flag = {use.flag: use.values for use in given if not known[use.flag].append}
+    for use in given:
+        key, _, text = use.values[0].partition("=")
+        flag = "--" + key.replace("_", "-")
+        if not known[use.flag].append or flag not in by_flag:
+            continue
+        of_flag = [_plain(value) for value in by_flag[flag]]
+        if _plain(json_or_text(text)) != (of_flag if known[flag].many else of_flag[0]):
+            typed = " ".join([flag, *by_flag[flag]])
+            raise InputError(
+                f"{use.flag} {use.values[0]} and {typed} give one field different values. Pass one of them."
+            )
 
 
-def _json(text: str) -> Any:
+def json_or_text(text: str) -> Any:
+    """The value of a JSON text; the text itself if it is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -208,7 +209,7 @@ def _json(text: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """What a value says however it is written: 1e-3 and .001 are equal, and so are None and null.
+    """A value independent of its spelling: 1e-3 equals .001, None equals null.
 
     Examples
     --------
@@ -216,7 +217,7 @@ def _plain(value: Any) -> Any:
     [0.001, 2.0, None, True, 'cpu']
     """
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if isinstance(value, str):
         words = {"true": True, "false": False, "none": None, "null": None}
         return words[value.lower()] if value.lower() in words else float(value) if is_number(value) else value

@@ -1,7 +1,7 @@
 """A verification as lines and tables for a terminal, and as JSON.
 
-Up to 64 patterns there is a row for each, with every neuron's activation; beyond, a row for each number of bits that
-are -1. Of more than 32 neurons the tables show those that contribute most. JSON has everything.
+The table has a row for every pattern, with every neuron's activation; for more than 64 patterns, a row for every number
+of bits that are -1. For more than 32 neurons, the tables show the 32 that contribute most. JSON has everything.
 """
 
 import json
@@ -20,9 +20,9 @@ MOST_PATTERNS, MOST_NEURONS = 64, 32
 
 
 def lines_and_tables(verification: Verification, *, scope: bool = True) -> list[str | Table]:
-    """The verdict (see it for `scope`), the patterns, and the condition under which each neuron fires.
+    """The verdict (`scope` as there), the patterns, and the condition under which each neuron fires.
 
-    Of a collapsed network the verdict alone: what its outputs and neurons do is rounding.
+    A collapsed network has only the verdict, since its outputs and activations are rounding errors.
     """
     items: list[str | Table] = [*verification.verdict(scope=scope)]
     if verification.collapsed:
@@ -41,19 +41,21 @@ def lines_and_tables(verification: Verification, *, scope: bool = True) -> list[
 
 
 def as_json(verification: Verification, **further: Any) -> str:
-    """One JSON object: numbers as floats, null beyond them; exact outputs, margin and thresholds as text.
+    """One JSON object with numbers as floats, null if too large; exact outputs, margin and thresholds are text.
 
     `further` entries are added.
     """
     patterns, parities = verification.patterns.tolist(), verification.parities.tolist()
-    thresholds = None if verification.collapsed else verification.thresholds
-    margin = None if verification.collapsed else verification.margin
+    collapsed = verification.collapsed
+    thresholds = None if collapsed else verification.thresholds
+    margin = None if collapsed else verification.margin
+    outputs = [] if collapsed else verification.outputs
     over = verification.values.hidden_over  # row by row: as many exact rationals as activations may not fit in memory
-    rows = zip(patterns, parities, verification.values.hidden, verification.outputs, strict=True)
+    rows = () if collapsed else zip(patterns, parities, verification.values.hidden, outputs, strict=True)
     data = {
         "name": verification.name,
         "computes_parity": verification.computes_parity,
-        "collapsed": verification.collapsed,
+        "collapsed": collapsed,
         "train_largest_output": strict(verification.train_largest_output),
         "margin": None if margin is None else as_float(margin),
         "thresholds": None if thresholds is None else [as_float(value) for value in thresholds],
@@ -63,19 +65,13 @@ def as_json(verification: Verification, **further: Any) -> str:
         "n_inputs": verification.n_inputs,
         "n_left_out": verification.n_left_out,
         "neurons": [
-            {
-                "neuron": name,
-                "readout": as_float(readout),
-                "fires_when": None if verification.collapsed else condition,
-            }
+            {"neuron": name, "readout": as_float(readout), "fires_when": None if collapsed else condition}
             for name, readout, condition in zip(
                 verification.neurons, verification.readout, verification.conditions, strict=True
             )
         ],
         "disagreements": [vars(one) for one in verification.disagreements],
-        "patterns": []
-        if verification.collapsed
-        else [
+        "patterns": [
             {
                 "bits": bits,
                 "parity": parity,
@@ -87,7 +83,7 @@ def as_json(verification: Verification, **further: Any) -> str:
         "exact": {
             "margin": None if margin is None else str(margin),
             "thresholds": None if thresholds is None else [str(value) for value in thresholds],
-            "outputs": [] if verification.collapsed else [str(value) for value in verification.outputs],
+            "outputs": [str(value) for value in outputs],
         },
         **further,
     }
@@ -95,7 +91,7 @@ def as_json(verification: Verification, **further: Any) -> str:
 
 
 def _largest_contributions(verification: Verification) -> list[int]:
-    """Neurons with the largest |u| · max h, at most 32, in their own order."""
+    """Indices, ascending, of the at most 32 neurons with the largest |u| · max h."""
     largest = verification.values.hidden.max(axis=0).tolist()
     sizes = [abs(u) * most for u, most in zip(verification.readout, largest, strict=True)]
     order = sorted(range(len(sizes)), key=lambda neuron: (-sizes[neuron], neuron))
@@ -120,7 +116,7 @@ def _pattern_table(verification: Verification, shown: list[int]) -> Table:
 
 
 def _count_table(verification: Verification) -> Table:
-    """Outputs over all patterns with the same number of bits at -1."""
+    """Range of the outputs over all patterns with the same number of bits at -1."""
     table = new_table("bits at -1", "parity", "patterns", "least output", "greatest output", "wrong")
     over, output = verification.values.output_over, verification.values.output
     minus = (verification.patterns == -1).sum(axis=1)

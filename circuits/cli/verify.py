@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from circuits.cli.console import remark, result
+from circuits.cli.flags import Switch, shown
 from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed
 from circuits.errors import InputError, nearest
@@ -20,53 +21,48 @@ NO_PARITY = 4
 SUBNETWORKS = ("active",)
 TIME_LIMIT = 60.0
 
-Judged = tuple["Verification", dict[str, Any], Any]  # what was found, the network's W, b, u, and its test inputs
+Judged = tuple["Verification", dict[str, Any], Any]  # the verification, the network's W, b, u, and its test inputs
 
 
 @dataclass(kw_only=True)
 class VerifyFlags:
     """Evaluate a network exactly on all 2^k patterns of its relevant bits: does it compute parity?
 
-    It does iff its output is > 0 where the parity is 1 and < 0 where it is -1; zero is neither.
+    It does iff its output is > 0 where the parity is 1 and < 0 where the parity is -1; 0 is neither.
 
     Exit code 0 if it does, 4 if not.
 
-    A run's other inputs are held at 0, their mean: this is about the network restricted
+    A run's other inputs are set to 0, their mean. The answer holds for the network restricted
 
-    to its relevant bits, and proves nothing for all 2^n inputs. --certify does.
+    to its relevant bits, not for all 2^n inputs; for those use --certify.
     """
 
-    spec: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME|RUN.h5", help_behavior_hint="")]
-    """A construction, as `circuits construct --help` lists them, or a run file, which is only read."""
-    k: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
-    """Relevant bits of a construction."""
-    biases: Annotated[str | None, tyro.conf.arg(metavar="{k-1,k-2}", help_behavior_hint="(default: k-1)")] = None
-    """Of dnf's gates: -(k-1) or -(k-2)."""
-    seed: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the first)")] = None
-    """Which seed of a run."""
-    checkpoint: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: -1, the last)")] = None
-    """Which checkpoint, by its index; negative ones count from the end."""
-    subnetwork: Annotated[
-        str | None, tyro.conf.arg(metavar="{active}", help_behavior_hint="(default: the whole network)")
-    ] = None
-    """Only these neurons of a run's network: those of its active subnetwork on the train set."""
-    certify: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """Prove or refute that its sign is the parity on all 2^n inputs; exit code 0 only if it is proved."""
-    time_limit: Annotated[
-        float | None, tyro.conf.arg(metavar="SECONDS", help_behavior_hint="(default: 60 with --certify)")
-    ] = None
-    """What --certify may take; it is used up only where it takes that long."""
-    json: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    spec: Annotated[str, tyro.conf.Positional, shown("NAME|RUN.h5")]
+    """A construction, from the list in `circuits construct --help`, or a run file, which is only read."""
+    k: Annotated[int | None, shown("INT")] = None
+    """Number of relevant bits of a construction."""
+    biases: Annotated[str | None, shown("{k-1,k-2}", "(default: k-1)")] = None
+    """Bias of the gates of dnf: -(k-1) or -(k-2)."""
+    seed: Annotated[int | None, shown("INT", "(default: the first)")] = None
+    """The seed of a run's network."""
+    checkpoint: Annotated[int | None, shown("INT", "(default: -1, the last)")] = None
+    """Index of the checkpoint; a negative index counts from the end."""
+    subnetwork: Annotated[str | None, shown("{active}", "(default: the whole network)")] = None
+    """Verify only the neurons of the active subnetwork on the training set."""
+    certify: Switch = False
+    """Prove or refute that the sign of the output is the parity on all 2^n inputs; exit code 0 only if proved."""
+    time_limit: Annotated[float | None, shown("SECONDS", "(default: 60 with --certify)")] = None
+    """Time limit of --certify."""
+    json: Switch = False
     """Print one JSON object instead of tables."""
 
 
 def command(words: list[str]) -> int:
-    """Run `circuits verify`."""
     flags = parsed(VerifyFlags, words, COMMAND)
     if flags.time_limit is not None and not flags.certify:
         raise InputError("--time-limit is for --certify. Leave it out, or add --certify.")
     if flags.time_limit is not None and not 0 <= flags.time_limit < float("inf"):
-        raise InputError(f"--time-limit {flags.time_limit:g} is no number of seconds. Pass 0 or more.")
+        raise InputError(f"--time-limit {flags.time_limit:g} is not a time in seconds. Pass 0 or more.")
     parity = about(CONSTRUCTIONS, "parity")
     if flags.spec.replace("-", "_") in parity:
         _refuse(flags, ("seed", "checkpoint", "subnetwork"), f"{flags.spec} is a construction", "a run")
@@ -76,7 +72,7 @@ def command(words: list[str]) -> int:
         verification, network, inputs = _of_a_run(flags)
     else:
         is_other = flags.spec.replace("-", "_") in CONSTRUCTIONS
-        what = "is a construction, but not for parity" if is_other else "is no file, and there is no such construction"
+        what = "is a construction, but not for parity" if is_other else "is neither a file nor a construction"
         raise InputError(f"{flags.spec} {what}. {nearest(flags.spec, parity)}")
 
     from circuits.cli.verified import as_json, lines_and_tables
@@ -90,8 +86,8 @@ def command(words: list[str]) -> int:
         from circuits.cli.certified import certificate
 
         limit = TIME_LIMIT if flags.time_limit is None else flags.time_limit
-        verdict, lines, found = certificate(network, verification.inputs, inputs, limit)
-        right, data = verdict == "certified", {"certificate": found}
+        verdict, lines, proof = certificate(network, verification.inputs, inputs, limit)
+        right, data = verdict == "certified", {"certificate": proof}
     shown = lines_and_tables(verification, scope=not flags.certify)  # a certificate is about all inputs
     result(as_json(verification, **data)) if flags.json else result(*shown, *lines)
     return 0 if right else NO_PARITY
@@ -127,7 +123,7 @@ def _of_a_run(flags: VerifyFlags) -> Judged:
 
 
 def _refuse(flags: VerifyFlags, names: tuple[str, ...], what: str, whose: str) -> None:
-    """Refuse a flag that would change nothing."""
+    """Refuse a flag that has no effect here."""
     for name in names:
         if getattr(flags, name) is not None:
             raise InputError(f"{what}, and --{name} is for {whose}. Leave it out.")
