@@ -84,8 +84,8 @@ def test_a_dry_run_shows_every_config(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["several", "--out", "one.h5"], "is 2 configs, so --out one.h5 must be a folder"),
-        (["several", "--name", "mine"], "which --name cannot rename"),
+        (["several", "--out", "one.h5"], "has 2 configs, so --out one.h5 must be a folder"),
+        (["several", "--name", "mine"], "so --name cannot rename it"),
         (["several/middle"], "Preset 'several' has no 'middle'"),
     ],
 )
@@ -96,7 +96,7 @@ def test_arguments_that_do_not_fit_several_configs_are_refused(words, said, caps
 
 def test_the_library_gives_the_configs_of_a_preset_by_name():
     assert list(circuits.preset_configs("several")) == list(NAMES)
-    with pytest.raises(circuits.InputError, match="is 2 configs: several/narrow, several/wide"):
+    with pytest.raises(circuits.InputError, match="has 2 configs: several/narrow, several/wide"):
         circuits.preset("several")
 
 

@@ -29,14 +29,14 @@ def test_a_part_of_a_new_kind_begins_with_its_defaults():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"preset": "merrill-2023", "file": "a.json"}, "Both preset 'merrill-2023' and --config a.json say what"),
-        ({"preset": "fuangkawinsombut-2024-widths"}, "is 20 configs: .* Name one, or use preset_configs"),
+        ({"preset": "merrill-2023", "file": "a.json"}, "Preset 'merrill-2023' and --config a.json both give"),
+        ({"preset": "fuangkawinsombut-2024-widths"}, "has 20 configs: .* Name one, or use preset_configs"),
         ({"preset": "merill-2023"}, r"There is no preset 'merill-2023'\. Did you mean 'merrill-2023'\?"),
         ({"file": "none.json"}, r"none\.json: No such file or directory\. Pass a JSON file"),
         ({"overrides": {"model.widht": 3}}, r"there is no 'model\.widht' in the config\. Did you mean 'width'\?"),
         ({"overrides": {"model.kind": "linaer"}}, "model: there is no model 'linaer'"),
         ({"overrides": {"epochs": 1.5}}, r"^epochs: must be a whole number \(given: 1\.5\)$"),
-        ({"overrides": {"model.width": 3, "model": {"kind": "relu"}}}, "model undoes model.width, which stands before"),
+        ({"overrides": {"model.width": 3, "model": {"kind": "relu"}}}, "model undoes model.width, which comes before"),
     ],
 )
 def test_errors_name_the_field_or_the_preset(arguments, message):

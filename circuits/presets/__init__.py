@@ -1,7 +1,7 @@
 """The papers' experiments as configs, one file per paper.
 
-A preset is one config, or several with names: a curve per weight decay, per width. One of several is called
-PRESET/NAME, and trained into PRESET/NAME.h5.
+A preset is one config, or several, such as one per weight decay or width. One of several is called PRESET/NAME, and
+its run file is PRESET/NAME.h5.
 """
 
 from circuits.config import Config
@@ -15,7 +15,7 @@ def preset(name: str) -> Config:
     Raises
     ------
     InputError
-        There is no such preset, or it is several configs.
+        There is no such preset, or it has several configs.
 
     Examples
     --------
@@ -28,11 +28,11 @@ def preset(name: str) -> Config:
         return parts[name]
     if one:
         raise InputError(f"Preset '{group}' has no '{one}'. {nearest(name, parts)}")
-    raise InputError(f"Preset '{name}' is {len(parts)} configs: {', '.join(parts)}. Name one, or use preset_configs.")
+    raise InputError(f"Preset '{name}' has {len(parts)} configs: {', '.join(parts)}. Name one, or use preset_configs.")
 
 
 def preset_configs(name: str) -> dict[str, Config]:
-    """Every config of a preset, by its name: one, or several PRESET/NAME.
+    """All configs of a preset by name; if there are several, each name is PRESET/NAME.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def preset_configs(name: str) -> dict[str, Config]:
 
 
 def preset_seconds(name: str) -> int:
-    """About how long one config of a preset trains on 2 cores, in seconds.
+    """Approximate training time of one config of a preset on 2 cores, in seconds.
 
     Examples
     --------

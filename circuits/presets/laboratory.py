@@ -1,9 +1,9 @@
-"""The two-second laboratory: x + y mod 31 by one hidden layer of squares, which shows all of grokking in seconds.
+"""The laboratory: x + y mod 31 by one hidden layer of squares, which groks in seconds.
 
 Half the table for training; one-hot pairs, 128 neurons x², no biases, weights normal with variance 1/fan-in; full-batch
 AdamW with learning rate 0.01, weight decay 1, β = (0.9, 0.98), cross-entropy. It memorizes by step 40 and generalizes
-about step 600. Of no paper: small enough to try in it what the papers did in hours. The variants ask Ahmed 2024's
-questions (decay, fraction, initialization) and that of Liu, Chi and Wu, section 5.3 (input noise).
+about step 600. It is not from a paper, but repeats in seconds experiments that take the papers hours: the variants are
+those of Ahmed 2024 (decay, fraction, initialization) and of Liu, Chi and Wu, section 5.3 (input noise).
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ def modular_31() -> Config:
 
 
 def modular_31_decay() -> list[Config]:
-    """Weight decay always, never, removed early and late, introduced at epoch 1000 as it is and doubled."""
+    """Weight decay always, never, removed early or late, introduced at epoch 1000 with value 1 or 2."""
     off = {"optimizer__weight_decay": 0.0, "epochs": 3000}
     variants: dict[str, dict[str, Any]] = {
         "always": {},

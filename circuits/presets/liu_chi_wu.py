@@ -3,17 +3,17 @@
 Section 1: a transformer of 2 layers and 4 heads on the two operands, AdamW with learning rate 0.003, `lr_gamma` 0.99,
 weight decay 1, batches of 512, at most 2000 epochs. Section 2: an MLP of hidden widths 512, 128, 64, 64 with GELU and
 an LSTM of 2 layers with 128 units, "even with larger weight decay". Section 5: the norm (in every run here), sparsity,
-and noise on the inputs. Left open, and ours:
+and noise on the inputs. The report does not state the following; these choices are ours:
 
-- the transformer's width 128, 512 MLP neurons and LayerNorm, as decoders of PyTorch have it; its tokens are the two
-  operands, embedded, which is what a one-hot input times a matrix is;
-- the rate falls by `lr_gamma` per epoch, the usual meaning: after 700 epochs it is a thousandth, and learning is over.
-  Every fraction is therefore trained with a constant rate too;
+- the transformer's width of 128, 512 MLP neurons and LayerNorm, as in PyTorch's decoders. Its tokens are the two
+  operands; their embedding equals a one-hot input times a matrix;
+- `lr_gamma` is a factor per epoch, its usual meaning. After 700 epochs the rate is a thousandth and learning ends, so
+  every fraction is trained with a constant rate too;
 - MLP and LSTM have a constant rate, since section 2 names no other, batches of 512, and the fractions of section 1; the
-  MLP reads one-hot pairs. Their weight decay is section 3's 0.3, although the report says "larger": with 1 the MLP
-  memorizes 80 % of 30 % of the table and answers no test example, with 1.5 half; and of the MLP with one hidden layer,
-  0.3 shows what the report describes, the norm rising while it memorizes and falling while it generalizes;
-- three seeds in sections 1 and 2, one in the others; section 3's are stated (10, 11, 12).
+  MLP reads one-hot pairs. Their weight decay is 0.3 as in section 3, although the report says "larger". With 30 % for
+  training, the MLP with weight decay 1 memorizes 80 % of it, with 1.5 half of it, and answers no test example. With one
+  hidden layer, 0.3 agrees with the report: the norm rises during memorization and falls during generalization;
+- three seeds in sections 1 and 2, one in the others; section 3 states its seeds (10, 11, 12).
 """
 
 from typing import Any, Literal
@@ -31,7 +31,7 @@ SUMMANDS[4] = Modular(p=51, n_summands=4, train_fraction=0.7, max_examples=400_0
 
 
 def liu_chi_wu_transformer() -> list[Config]:
-    """Figures 1 and 6: three fractions, the rate falling as stated and constant."""
+    """Figures 1 and 6: three fractions, with the decaying rate of the report and with a constant one."""
     return [
         transformer(
             f"liu-chi-wu-transformer/fraction-{fraction}{'-constant-rate' if gamma == 1 else ''}",
@@ -51,7 +51,7 @@ def liu_chi_wu_mlp() -> list[Config]:
 
 
 def liu_chi_wu_lstm() -> list[Config]:
-    """Figure 3: the LSTM. Its embedding is unstated: as wide as its units."""
+    """Figure 3: the LSTM. The width of its embedding is unstated; ours is that of its units."""
     return _by_fraction("liu-chi-wu-lstm", "section 2, Figure 3", "tokens", LSTM(n_layers=2, d_embed=128, hidden=128))
 
 
@@ -63,8 +63,8 @@ def liu_chi_wu_three_summands() -> Config:
 def liu_chi_wu_four_summands() -> Config:
     """Figure 5, K = 4: p = 51, 70 % for training.
 
-    The table has 51⁴ = 6.8 million entries, of which 400 000 are drawn: 280 000 for training, 547 updates per epoch. So
-    fewer of the test examples are training examples in another order: 63 % here, nearly all in the whole table.
+    We draw 400 000 of the 51⁴ = 6.8 million entries of the table: 280 000 for training, 547 updates per epoch. So 63 %
+    of the test examples are training examples in another order, instead of nearly all in the whole table.
     """
     return transformer(
         "liu-chi-wu-four-summands",
@@ -76,15 +76,14 @@ def liu_chi_wu_four_summands() -> Config:
 
 
 def liu_chi_wu_sparsity() -> Config:
-    """Figure 7: a "2-layer MLP". Ours: two layers of weights, so one hidden layer, 512 neurons with GELU; half the
-    table for training.
-    """
+    """Figure 7: a "2-layer MLP". Ours has two layers of weights, 512 neurons with GELU, half the table to train."""
     return _two_layers("liu-chi-wu-sparsity", "section 5.2, Figure 7")
 
 
 def liu_chi_wu_perturbation() -> list[Config]:
-    """Figure 8: Gaussian noise on the inputs in training, and none. Model and σ are unstated: the MLP of Figure 7 on
-    its one-hot inputs, σ = 0.1.
+    """Figure 8: Gaussian noise on the inputs in training, and none.
+
+    Model and σ are unstated; ours are the MLP of Figure 7, with one-hot inputs, and σ = 0.1.
     """
     return [
         _two_layers(f"liu-chi-wu-perturbation/noise-{sigma}", "section 5.3, Figure 8", input_noise=sigma)

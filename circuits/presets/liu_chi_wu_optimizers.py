@@ -2,16 +2,16 @@
 
 The transformer of section 1 (`liu_chi_wu`), p = 97, 30 to 95 % of the table in steps of 5 %, seeds 10, 11 and 12, at
 most 15 000 updates. Figure 4 follows Figure 2 (left) of Power et al. 2022. Each panel is a preset, each fraction a
-config. Learning rates, the batch size and the settings of RMSProp are unstated. Ours:
+config. Learning rates, the batch size and the settings of RMSProp are unstated. Our choices:
 
-- the rate is 0.003 as in section 1, and constant: at 0.99 per epoch, full-batch training would be over after 700
-  updates; ten times that is the bigger one, a tenth the smaller one;
-- minibatches are of 512;
-- AdamW has no weight decay but in its panel of 0.3, or the panels would not show that "weight decay plays a critical
-  role"; so it is in the panels of Power et al. that these follow;
+- the rate is 0.003 as in section 1, but constant: with 0.99 per epoch, full-batch training would end after 700 updates.
+  The larger rate is ten times this one, the smaller rate a tenth;
+- minibatches have 512 examples;
+- AdamW has weight decay only in its panel of 0.3, as in Power et al.; otherwise the panels would not show that "weight
+  decay plays a critical role";
 - RMSProp has PyTorch's settings, a rate of 0.001 and the weight decay of Adam's panel.
 
-A run stops early only once every seed has answered the whole test set: its best accuracy cannot become better.
+A run stops early only when every seed has answered the whole test set correctly.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Checkpoints that lie evenly on a logarithmic axis, on which grokking is drawn."""
+"""Checkpoints that are evenly spaced on a logarithmic axis."""
 
 from circuits.config import Checkpoints
 

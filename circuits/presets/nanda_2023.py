@@ -2,11 +2,11 @@
 
 Section 3: x + y mod 113 as "x y =", 30 % of the table for training, a transformer of one layer without normalization
 (width 128, 4 heads, 512 ReLU neurons), full batch, AdamW with learning rate 10⁻³ and weight decay 1, 40 000 epochs. The
-loss is taken of the logits in float64: in float32 that of a network which has memorized rounds to 0.
+loss is computed in float64, since in float32 the loss of a network that has memorized rounds to 0.
 
-Ours: β = (0.9, 0.98) and 10 updates of warm-up, as Power et al. 2022; attention has biases too, and TransformerLens's
-initialization; 20 000 epochs, half of the paper's; one seed. Reimplementations agree on task, sizes, optimizer and full
-batches; the number of epochs could not be checked against the paper's text.
+Our choices: β = (0.9, 0.98) and 10 updates of warm-up, as in Power et al. 2022; biases in attention too, and the
+initialization of TransformerLens; 20 000 epochs, half of the paper's; one seed. Reimplementations agree on task, sizes,
+optimizer and full batches; we could not check the number of epochs against the paper's text.
 """
 
 from circuits.config import Checkpoints, Config

@@ -2,13 +2,13 @@
 
 Appendix A.1: a decoder-only transformer of 2 layers, width 128, 4 heads; AdamW with learning rate 10⁻³, weight decay 1,
 β = (0.9, 0.98), linear warm-up over the first 10 updates, batches of 512 or half the training set, whichever is
-smaller; at most 10⁵ updates. A sentence "x o y =" has the answer read at its last token. Reimplementations agree on
-optimizer, sizes, batches and updates; the warm-up could not be checked against the paper's text.
+smaller; at most 10⁵ updates. The answer is read at the last token of "x o y =". Reimplementations agree on optimizer,
+sizes, batches and updates; we could not check the warm-up against the paper's text.
 
-Ours: half the table is the training set, as in their Figure 1; the transformer's MLP has 512 neurons and a LayerNorm
-before each block, as decoders have; one seed; checkpoints evenly apart on a logarithmic axis. A run stops when the test
-accuracy has stayed at 99 % for six more checkpoints, at more than twice the age at which it generalized: the paper asks
-when that is, and calls 10⁵ a limit. x*y is in their released code only.
+Our choices: half the table is the training set, as in their Figure 1; the transformer has 512 MLP neurons and a
+LayerNorm before each block, as decoders have; one seed; checkpoints evenly spaced on a logarithmic axis. A run stops
+after the test accuracy has stayed at 99 % for six more checkpoints, at more than twice the step of generalization: the
+paper measures this step, and 10⁵ is a limit. x*y is in their released code only.
 """
 
 from circuits.config import Config

@@ -1,4 +1,4 @@
-"""Which config results from a preset, a file and changed fields: the one that `circuits train` runs."""
+"""The config that results from a preset, a file and changed fields; `circuits train` runs it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def resolve_config(
     Parameters
     ----------
     preset
-        Such as "merrill-2023"; of a preset of several configs, PRESET/NAME.
+        Such as "merrill-2023", or PRESET/NAME for one of several configs.
     file
-        Instead, a JSON file, as `circuits presets NAME` prints it.
+        A JSON file instead of a preset; `circuits presets NAME` prints such a file.
     overrides
-        New values by the dotted name of their field, applied in this order. A part of a new kind begins with the
-        defaults of that kind.
+        New values by the dotted name of their field, applied in this order. A new kind of a part sets all fields of the
+        part to the defaults of this kind.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def resolve_config(
     circuits.errors.InputError: there is no 'epochs.x' in the config. 'epochs' has no fields.
     """
     if preset is not None and file is not None:
-        raise InputError(f"Both preset '{preset}' and --config {file} say what to train. Pass one.")
+        raise InputError(f"Preset '{preset}' and --config {file} both give a config. Pass one.")
     if file is not None:
         start = read_config(file)
     elif preset is not None:
@@ -54,14 +54,14 @@ def resolve_config(
 
 
 def overridden(config: Config, overrides: Mapping[str, Any]) -> Config:
-    """A config with other values in some fields, as `resolve_config` applies them.
+    """A config with the overrides of `resolve_config` applied.
 
     Examples
     --------
     >>> import circuits
     >>> overridden(circuits.preset("merrill-2023"), {"model.width": 3, "model.kind": "linear"})
     Traceback (most recent call last):
-    circuits.errors.InputError: model.kind undoes model.width, which stands before it. Leave one out, or put \
+    circuits.errors.InputError: model.kind undoes model.width, which comes before it. Leave one out, or put \
 model.width last if the config then still has it.
     """
     data = config.model_dump(mode="json")
@@ -75,7 +75,7 @@ model.width last if the config then still has it.
         for earlier, wanted in applied.items():
             if _value_at(data, earlier) != wanted and not key.startswith(f"{earlier}."):
                 raise InputError(
-                    f"{key} undoes {earlier}, which stands before it. "
+                    f"{key} undoes {earlier}, which comes before it. "
                     f"Leave one out, or put {earlier} last if the config then still has it."
                 )
         applied[key] = value
