@@ -206,7 +206,7 @@ def test_one_seeds_folder_gives_that_seed(place, tmp_path, monkeypatch, inside):
 def test_without_checkpoint_0_that_is_said(tmp_path, capsys):
     save_networks(tmp_path / CONFIGURATION, epochs=[10, 20, 25])
     assert main(["convert", "parity-nn", str(tmp_path), "--out", str(tmp_path / "run.h5"), "--quiet"]) == 0
-    assert "Checkpoint 0, the initialization, is not there.\n" in capsys.readouterr().err
+    assert "The run has no checkpoint 0, the initialization.\n" in capsys.readouterr().err
     with circuits.open(tmp_path / "run.h5") as run:
         assert run.epochs.tolist() == [10, 20, 25]
         assert run.config.checkpoint_steps() == run.steps.tolist()
@@ -242,7 +242,7 @@ def test_where_there_is_nothing_it_says_what_was_looked_for(tmp_path, refused):
     )
     message = refused("parity-nn", tmp_path / "gone", "--out", tmp_path / "run.h5")
     assert message == (
-        f"error: {tmp_path / 'gone'} is no folder. Pass the one that holds {expected}, or a folder below it.\n"
+        f"error: {tmp_path / 'gone'} is not a folder. Pass the one that holds {expected}, or a folder below it.\n"
     )
     folder = tmp_path / CONFIGURATION / "seed0_checkpoints"
     folder.mkdir(parents=True)
@@ -293,8 +293,8 @@ def spoiled(state, how, tmp_path):
         ("missing", "FILE has no key 'linear1.bias'. It has: linear1.weight, linear2.weight."),
         (
             "output bias",
-            "FILE has also the key 'linear2.bias', for which the relu model has no place: it would compute something "
-            "else without it.",
+            "FILE has the key 'linear2.bias', which the relu model lacks. Without it the network would compute "
+            "something else.",
         ),
         ("wide", "FILE: W has shape (12, 11), not (12, 10) as its folder's name says."),
         ("dims", "FILE: 'linear2.weight' has shape (2, 12), expected (neuron)."),
@@ -357,8 +357,8 @@ def test_a_full_disk_leaves_nothing_behind(place, tmp_path, refused, monkeypatch
     monkeypatch.setattr(Writer, "_commit", full)
     message = refused("parity-nn", place, "--out", tmp_path / "run.h5", code=1)
     assert message == (
-        f"error: {tmp_path / 'run.h5'} could not be written ([Errno 28] No space left on device). Nothing is left "
-        "behind: make room, and convert again.\n"
+        f"error: {tmp_path / 'run.h5'} could not be written ([Errno 28] No space left on device), and no file is "
+        "left. Make room, and convert again.\n"
     )
     assert {found.name for found in tmp_path.iterdir()} == {"results"}
 
@@ -440,13 +440,16 @@ def test_a_linear_network_comes_in_too(tmp_path):
         (["gone_*.pt"], r"No file matches 'gone_\*\.pt'\. Write the pattern in quotes, such as 'model_\*\.pt' or"),
         (["x{seed}{seed}.pt"], r"x\{seed\}\{seed\}\.pt: a pattern may have \{seed\} once, and \{epoch\} or \{step\}"),
         (["x{sed}.pt"], r"x\{sed\}\.pt: a pattern may have"),
-        (["last.p?"], r"last\.pt has no number in its name that says the epoch\."),
+        (["last.p?"], r"last\.pt has no number for the epoch in its name\."),
         (["*_1.pt"], r"a_1\.pt and b_1\.pt are both epoch 1 of seed 0\."),
-        (["a_{seed}.p?"], r"a_1\.pt has no number in its name that says the epoch\."),
-        (["s{seed}_{epoch}.pt"], r"s\{seed\}_\{epoch\}\.pt matches no file for seed 5 at epoch 1, others have it\."),
+        (["a_{seed}.p?"], r"a_1\.pt has no number for the epoch in its name\."),
+        (
+            ["s{seed}_{epoch}.pt"],
+            r"s\{seed\}_\{epoch\}\.pt matches no file for seed 5 at epoch 1, which other seeds have\.",
+        ),
         (["a_1.pt", "--keys", "W=x"], r"a_1\.pt has no key 'x'\. It has: linear1\.weight, linear1\.bias"),
         (["a_1.pt", "--keys", "V=x"], r"The relu model has no parameter 'V'\. It has: W, b, u\."),
-        (["a_1.pt", "--keys", "W"], r"--keys W is no pair\. Write NAME=KEY, such as W=linear1\.weight\."),
+        (["a_1.pt", "--keys", "W"], r"--keys W is not a pair\. Write NAME=KEY, such as W=linear1\.weight\."),
         (["a_1.pt", "--model", "rellu"], r"There is no model 'rellu'\. Did you mean 'relu'\?"),
         (["a_1.pt", "--model", "linear"], r"a_1\.pt has no key 'w'\."),
         (["a_1.pt", "--config", "c.json", "--model", "linear"], r"--model linear is not what c\.json says: relu\."),
@@ -482,7 +485,7 @@ def test_the_commands_themselves_are_explained(capsys, refused):
 
 
 def test_an_unknown_draw_is_refused_by_the_function_too(place, tmp_path):
-    with pytest.raises(circuits.InputError, match="There is no way to draw 'counter' in these codes"):
+    with pytest.raises(circuits.InputError, match="There is no code 'counter' that draws the data"):
         from_parity_nn(place, tmp_path / "run.h5", draw="counter")
 
 

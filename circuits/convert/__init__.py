@@ -1,4 +1,4 @@
-"""Networks that were not trained here, brought in: runs of the papers' codes, any state dicts, hand-built networks."""
+"""Conversion to run files: runs of the papers' codes, any state dicts, hand-built networks."""
 
 from circuits.convert.constructed import from_construction
 from circuits.convert.parity_nn import from_parity_nn

@@ -1,7 +1,7 @@
-"""A hand-built network as a run file with one checkpoint, so that every analysis works on it.
+"""A hand-built network as a run file with one checkpoint, which every analysis can read.
 
-The weights are not trained, so the step is 0 and there are no epochs; the data are those that `circuits train` would
-draw for this task and seed 0.
+The network is not trained: its only checkpoint is step 0 of 0 epochs. The data are those that `circuits train` draws
+for this task and seed 0.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def from_construction(
     construction
         A network for parity on its k relevant bits, or for modular addition.
     out
-        The run file to write; by default checkpoints/NAME-K-N.h5 of parity, checkpoints/NAME-P.h5 of modular addition.
+        The run file to write; by default checkpoints/NAME-K-N.h5 or, for modular addition, checkpoints/NAME-P.h5.
     overwrite
         Replace an existing run.
     task
-        Fields of the run's task. Of parity: `n` inputs (40), `support`, the places of its bits 0, 1, … (the first k),
-        `n_train` and `n_test` examples (1000, 100). Of modular addition: `train_fraction` (0.5).
+        Fields of the run's task. For parity: `n` inputs (40), `support`, the indices of its bits 0, 1, … (the first k),
+        `n_train` and `n_test` examples (1000, 100). For modular addition: `train_fraction` (0.5).
 
     Returns
     -------
@@ -56,30 +56,18 @@ def from_construction(
     ...     run.arrays()["W"][1], float(run.metrics["test_accuracy"][-1, 0])
     (array([-1.,  0.,  0.,  0.,  1.,  0.,  0., -1.,  0.,  0.]), 1.0)
     """
+    arguments: tuple[Any, ...] = ()
     if isinstance(construction, ModularAddition):
-        place = str(construction.p)
-        parts = _modular_parts(construction, task)
+        sizes, parts = str(construction.p), _modular_parts(construction, task)
     else:
         task = SIZES | task
-        place = f"{construction.k}-{task['n']}"
-        parts = _parity_parts(construction, task)
-    config = parse(
-        {
-            "name": construction.name,
-            "source": f"{construction.source}; hand-built, not trained",
-            **parts,
-            "epochs": 0,
-            "seeds": [0],
-            "dtype": "float64",
-        }
-    )
-    path = Path("checkpoints", f"{construction.name}-{place}.h5") if out is None else Path(out)
-    arrays = (
-        construction.arrays()
-        if isinstance(construction, ModularAddition)
-        else construction.arrays(task["n"], task.get("support"))
-    )
-    return write_run(path, config, lambda _: [arrays], construction.name, overwrite=overwrite, progress=False)
+        sizes, parts = f"{construction.k}-{task['n']}", _parity_parts(construction, task)
+        arguments = (task["n"], task.get("support"))
+    name, source = construction.name, f"{construction.source}; hand-built, not trained"
+    config = parse({"name": name, "source": source, **parts, "epochs": 0, "seeds": [0], "dtype": "float64"})
+    path = Path("checkpoints", f"{name}-{sizes}.h5") if out is None else Path(out)
+    arrays = construction.arrays(*arguments)
+    return write_run(path, config, lambda _: [arrays], name, overwrite=overwrite, progress=False)
 
 
 def _parity_parts(construction: Construction, task: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Networks that were trained elsewhere, written as an ordinary run file.
 
-Losses and accuracies are computed from the weights, by the code that training uses; the data come from the task. What
-cannot be known, the hardware and libraries, is marked as unknown, so that a resume says why its bits would be others.
-The file is written beside its place and moved there whole.
+Losses and accuracies are computed from the weights, by the code that training uses; the data come from the task.
+Hardware and libraries are marked as unknown, so that a resume can say why its bits may differ. The file is written
+under a temporary name and renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from circuits.training.trajectory import stacked
 
 
 def imported_from(origin: object) -> str:
-    r"""Where a run comes from, in one line without control characters.
+    r"""The origin of a run, in one line without control characters.
 
     Examples
     --------
@@ -42,7 +42,7 @@ def imported_from(origin: object) -> str:
 
 
 def checkpoint_plan(steps: Sequence[int], steps_per_epoch: int) -> dict[str, Any]:
-    """The config's `epochs` and `checkpoints` that keep exactly these steps, which ascend.
+    """The config fields `epochs` and `checkpoints` that give exactly these steps, which must ascend.
 
     Examples
     --------
@@ -71,22 +71,22 @@ def write_run(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Run:
-    """Write a run whose checkpoints were computed elsewhere.
+    """Write a run file from checkpoints that were computed elsewhere.
 
     Parameters
     ----------
     out
-        The run file; its folder is made if need be.
+        The run file; its folder is created if it does not exist.
     config
-        What was run; its `checkpoint_steps()` are the ones there are.
+        The config of the run; its `checkpoint_steps()` are the steps of the checkpoints.
     networks
-        The parameters of every seed at a step.
+        Step -> the parameters of every seed.
     origin
-        Where they come from, in words.
+        Description of their origin.
     overwrite
-        Replace an existing file; never one that is being written.
+        Replace an existing file, unless a process is writing it.
     progress
-        A progress bar on stderr, when that is a terminal.
+        Show a progress bar on stderr, if stderr is a terminal.
 
     Returns
     -------
@@ -97,12 +97,12 @@ def write_run(
     InputError
         The file exists or is being written, or `networks` refuses a file.
     RunError
-        The file system refused a write. Nothing is left behind.
+        A write failed. No file is left.
     """
     if out.is_dir():
         raise InputError(f"{out} is a folder. Pass a file in it to --out, such as {out / 'run.h5'}.")
     if out.exists() and not overwrite:
-        raise _there(out)
+        raise _exists(out)
     refuse_to_replace(out, overwrite)
     make_folder(out)
     with RunLock(out):
@@ -114,11 +114,11 @@ def write_run(
                 finally:
                     lock_path(temporary).unlink(missing_ok=True)
         except FileExistsError:
-            raise _there(out) from None
+            raise _exists(out) from None
         except (RunError, OSError) as error:
             cause = error.__cause__ or error
             raise RunError(
-                f"{out} could not be written ({cause}). Nothing is left behind: make room, and convert again."
+                f"{out} could not be written ({cause}), and no file is left. Make room, and convert again."
             ) from error
     return open_run(out)
 
@@ -128,9 +128,8 @@ def _append_all(path: Path, config: Config, networks: Callable[[int], Sequence[A
     steps = config.checkpoint_steps()
     with Writer(path) as writer:
         data = Run(path, writer.file).all_data
-        for step in tqdm(
-            steps, desc="converting", unit="checkpoint", file=sys.stderr, disable=None if progress else True
-        ):
+        off = None if progress else True  # None: off unless stderr is a terminal
+        for step in tqdm(steps, desc="converting", unit="checkpoint", file=sys.stderr, disable=off):
             arrays = networks(step)
             parameters = {name: np.stack([one[name] for one in arrays]).astype(config.dtype) for name in config.shapes}
             with closing(choice.path(config, data, Start(step, parameters, {}, {}), choice.device)) as stepper:
@@ -143,5 +142,5 @@ def _numerics(origin: str) -> dict[str, Any]:
     return {"path": "imported", "device": unknown, "arithmetic": unknown}
 
 
-def _there(out: Path) -> InputError:
+def _exists(out: Path) -> InputError:
     return InputError(f"{out} exists. Pass --overwrite to replace it, or --out for another file.")

@@ -2,10 +2,10 @@
 
     results/n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt
 
-The path is all there is of the config; the batch size is not in it. Both codes save `model_EPOCH.pt` at the top of an
-epoch, before its updates: it is the state after EPOCH epochs, `model_0.pt` the initialization, and what the last epoch
-did is not kept. So checkpoint EPOCH is step EPOCH × ceil(N / batch size). Neither code stores its data; both draw them
-with Python's `random`, from seeds that are known, and `circuits.tasks.parity` draws them again.
+The path is the only record of the config; it lacks the batch size. Both codes save `model_EPOCH.pt` before the updates
+of an epoch: it is the state after EPOCH epochs, `model_0.pt` is the initialization, and the updates of the last epoch
+are not saved. So checkpoint EPOCH is step EPOCH × ceil(N / batch size). Neither code stores its data. Both draw them
+with Python's `random` from known seeds, and `circuits.tasks.parity` draws them again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from circuits.errors import InputError, nearest
 
 LAYOUT = "n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt"
 CODES = {
-    "merrill-code": ("the released code of Merrill et al. 2023", 100),  # its name, its number of test examples
+    "merrill-code": ("the released code of Merrill et al. 2023", 100),  # description, number of test examples
     "thesis-code": ("the code of Fuangkawinsombut 2024, appendix B", 100),
 }
 _FIELDS = (("n", int), ("k", int), ("N", int), ("lr", float), ("wd", float), ("width", int))
@@ -41,23 +41,23 @@ def from_parity_nn(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Run:
-    """Bring a run of the released code of Merrill et al., or of the thesis, into a run file.
+    """Convert a run of the released code of Merrill et al., or of the thesis, into a run file.
 
-    `model_EPOCH.pt` is taken as the state after EPOCH epochs, which is when both codes save it. Metrics are computed
-    from the weights, on the data that the code drew.
+    `model_EPOCH.pt` is the state after EPOCH epochs, since both codes save it before the updates of this epoch. Metrics
+    are computed from the weights, on the data that the code drew.
 
     Parameters
     ----------
     folder
-        A seed's folder, the `width_P` folder above, or any folder above that which has one configuration below.
+        A seed's folder, the `width_P` folder above, or a folder above these with a single configuration.
     out
         The run file to write.
     draw
-        Whose data: "merrill-code" (train seed 17·seed, test seed 2001) or "thesis-code" (seed, 2023).
+        How the data are drawn: "merrill-code" (train seed 17·seed, test seed 2001) or "thesis-code" (seed, 2023).
     batch_size
-        Examples per update; the path does not say, both codes have 32.
+        Examples per update, which the path does not contain; 32 in both codes.
     common_epochs
-        Take the epochs that every seed has, when the seeds differ.
+        If the seeds have different epochs, convert only those that all seeds have.
     overwrite, progress
         As in `circuits.train`.
 
@@ -68,13 +68,13 @@ def from_parity_nn(
     Raises
     ------
     InputError
-        There are no such checkpoints, or those of several configurations; the seeds' epochs differ; a file cannot be
-        read as a state dict, or a key or shape in it is not what the path says. The message names the file and the key.
+        There are no such checkpoints, or several configurations; the seeds' epochs differ; a file cannot be read as a
+        state dict, or a key or shape in it disagrees with the path. The message names the file and the key.
     """
     folder = Path(folder)
     if draw not in CODES:
-        raise InputError(f"There is no way to draw '{draw}' in these codes. {nearest(draw, CODES)}")
-    place, seeds = _found(folder)
+        raise InputError(f"There is no code '{draw}' that draws the data. {nearest(draw, CODES)}")
+    place, seeds = _configuration(folder)
     epochs = _epochs(place, seeds, common_epochs)
     code, n_test = CODES[draw]
     config = _config(place, draw, n_test, batch_size, list(seeds), epochs, f"{imported_from(place)}, {code}")
@@ -90,16 +90,14 @@ def from_parity_nn(
     return write_run(Path(out), config, networks, str(place), overwrite=overwrite, progress=progress)
 
 
-def _found(folder: Path) -> tuple[Path, Checkpoints]:
-    """The one configuration's folder, and its checkpoints by seed and epoch."""
+def _configuration(folder: Path) -> tuple[Path, Checkpoints]:
+    """The folder of the only configuration, and its checkpoints by seed and epoch."""
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder. Pass the one that holds {LAYOUT}, or a folder below it.")
+        raise InputError(f"{folder} is not a folder. Pass the one that holds {LAYOUT}, or a folder below it.")
     places: dict[Path, dict[int, Path]] = {}
     absolute = Path(os.path.abspath(folder))
-    below = [absolute] if _seed(absolute) is not None else sorted(folder.rglob("seed*_checkpoints"))
-    for path in below:
-        seed = _seed(path)
-        if seed is not None and path.is_dir():
+    for path in [absolute] if _seed(absolute) is not None else sorted(folder.rglob("seed*_checkpoints")):
+        if (seed := _seed(path)) is not None and path.is_dir():
             places.setdefault(path.parent, {})[seed] = path
     if not places:
         raise InputError(f"{folder} has no folder seedS_checkpoints, nor any folder below it. Expected: {LAYOUT}")
@@ -125,7 +123,7 @@ def _models(folder: Path) -> dict[int, Path]:
 
 
 def _epochs(place: Path, seeds: Checkpoints, common_epochs: bool) -> list[int]:
-    """The epochs that every seed has, ascending; all of them, unless fewer were asked for."""
+    """The epochs that every seed has, ascending; an error if the seeds differ, unless `common_epochs`."""
     common = set.intersection(*(set(files) for files in seeds.values()))
     everything = set.union(*(set(files) for files in seeds.values()))
     if common != everything and not common_epochs:
@@ -136,7 +134,7 @@ def _epochs(place: Path, seeds: Checkpoints, common_epochs: bool) -> list[int]:
             f"{len(common)} that all have."
         )
     if not common:
-        raise InputError(f"{place}: no epoch is there for every one of the seeds {', '.join(map(str, seeds))}.")
+        raise InputError(f"{place}: the seeds {', '.join(map(str, seeds))} have no epoch in common.")
     return sorted(common)
 
 
@@ -149,15 +147,13 @@ def _config(
     place: Path, draw: str, n_test: int, batch_size: int, seeds: list[int], epochs: list[int], source: str
 ) -> Config:
     fields = _fields(place)
+    task = {"n": fields["n"], "k": fields["k"], "n_train": fields["N"]}
     steps_per_epoch = -(-int(fields["N"]) // max(batch_size, 1))
     return parse(
         {
             "name": "parity-nn",
             "source": source,
-            "task": {
-                "kind": "parity", "n": fields["n"], "k": fields["k"], "n_train": fields["N"], "n_test": n_test,
-                "draw": draw,
-            },
+            "task": {"kind": "parity", "draw": draw, "n_test": n_test, **task},
             "model": {"kind": "relu", "width": fields["width"]},
             "optimizer": {"kind": "sgd", "lr": fields["lr"], "weight_decay": fields["wd"]},
             "loss": "hinge",
@@ -165,11 +161,11 @@ def _config(
             "seeds": seeds,
             **checkpoint_plan([epoch * steps_per_epoch for epoch in epochs], steps_per_epoch),
         }
-    )  # fmt: skip
+    )
 
 
 def _fields(place: Path) -> Mapping[str, int | float]:
-    """What the folders above say: n, k, N, lr, wd, width."""
+    """The values in the names of the folders above: n, k, N, lr, wd, width."""
     parts = Path(os.path.abspath(place)).parts[-len(_FIELDS) :]
     fields: dict[str, int | float] = {}
     for (name, number), part in zip(_FIELDS, parts, strict=False):

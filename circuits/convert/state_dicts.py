@@ -1,11 +1,11 @@
-"""Any state dicts, one file per checkpoint, found by a pattern.
+"""Any state dicts, one file per checkpoint, whose names match a pattern.
 
     model_*.pt                       the last number in the name is the epoch; one seed
-    seed{seed}/model_{epoch}.pt      says which number is what
+    seed{seed}/model_{epoch}.pt      placeholders say which number is the seed and which the epoch
     run-{seed}-step-{step}.pt        checkpoints counted in optimizer updates
 
-The weights tell the width, the number of inputs and the precision, the names tell the seeds and the steps. The rest,
-the task and the optimizer, is taken from a config.
+The weights determine the width, the number of inputs and the precision; the names determine the seeds and the steps. A
+config gives the task and the optimizer.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def from_state_dicts(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Run:
-    """Bring the state dicts that match a pattern into a run file.
+    """Convert the state dicts that match a pattern into a run file.
 
     Metrics are computed from the weights, on the data that `config.task` draws.
 
@@ -49,13 +49,13 @@ def from_state_dicts(
     out
         The run file to write.
     config
-        What the files do not tell: model kind, task, optimizer, batch size. Its seeds, epochs, checkpoints, dtype, and
-        width and n, are replaced by what the files have.
+        Model kind, task, optimizer and batch size. Its seeds, epochs, checkpoints, dtype, width and n are replaced by
+        those of the files.
     keys
         The files' key of each parameter, such as {"W": "linear1.weight"}; by default the model's own names, or those
         of the released code of Merrill et al.
     seed
-        Which seed it is, for a pattern without {seed}.
+        The seed, if the pattern has no {seed}.
     overwrite, progress
         As in `circuits.train`.
 
@@ -66,17 +66,16 @@ def from_state_dicts(
     Raises
     ------
     InputError
-        No file matches, a number is missing or twice there, seeds differ in their checkpoints, or a file does not hold
+        No file matches, a number is missing or given twice, seeds differ in their checkpoints, or a file does not hold
         such a network. The message names the file and the key.
     """
-    unit, files = _found(str(pattern), seed)
+    unit, files = _matching(str(pattern), seed)
     seeds = sorted({which.seed for which in files})
     counts = sorted({which.number for which in files})
     for which in (_Which(seed, count) for seed in seeds for count in counts):
         if which not in files:
-            raise InputError(
-                f"{pattern} matches no file for seed {which.seed} at {unit} {which.number}, others have it."
-            )
+            place = f"{unit} {which.number}"
+            raise InputError(f"{pattern} matches no file for seed {which.seed} at {place}, which other seeds have.")
 
     first = files[_Which(seeds[0], counts[0])]
     parameters = read_weights(first, config.model, keys, config.task.signature)
@@ -106,8 +105,8 @@ class _Which(NamedTuple):
     number: int
 
 
-def _found(pattern: str, seed: int) -> tuple[str, dict[_Which, Path]]:
-    """Whether files count epochs or steps, and the file of each checkpoint."""
+def _matching(pattern: str, seed: int) -> tuple[str, dict[_Which, Path]]:
+    """The unit of the numbers, "epoch" or "step", and the file of each checkpoint."""
     given = re.findall(r"\{(\w*)\}", pattern)
     wrong = [name for name in given if name not in PLACEHOLDERS]
     if wrong or len(set(given)) < len(given) or {"epoch", "step"} <= set(given):
@@ -121,9 +120,8 @@ def _found(pattern: str, seed: int) -> tuple[str, dict[_Which, Path]]:
         if match is None or not path.is_file():
             continue
         values = match.groupdict()
-        which = _Which(
-            int(values.get("seed", seed)), int(values[unit]) if unit in values else _last_number(path, match)
-        )
+        number = int(values[unit]) if unit in values else _last_number(path, match)
+        which = _Which(int(values.get("seed", seed)), number)
         if which in files:
             raise InputError(f"{files[which]} and {path} are both {unit} {which.number} of seed {which.seed}. {HOW}")
         files[which] = path
@@ -133,38 +131,36 @@ def _found(pattern: str, seed: int) -> tuple[str, dict[_Which, Path]]:
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
-    """What a file must match: the shell's * and ?, and a number for each placeholder.
+    """The pattern as a regular expression: * and ? as in a shell, a number for each placeholder.
 
     Examples
     --------
     >>> _expression("s{seed}/m_*.pt").fullmatch("s3/m_10.pt")["seed"]
     '3'
     """
-    parts = re.split(r"(\{\w+\}|\*|\?|\[!?\]?[^]]*\])", pattern)
-    wild = {"*": r"[^/]*", "?": r"[^/]"}
-    return re.compile("".join(_one(part, wild) for part in parts))
+    return re.compile("".join(map(_part_expression, re.split(r"(\{\w+\}|\*|\?|\[!?\]?[^]]*\])", pattern))))
 
 
-def _one(part: str, wild: Mapping[str, str]) -> str:
+def _part_expression(part: str) -> str:
     if part.startswith("{") and part[1:-1] in PLACEHOLDERS:
         return rf"(?P<{part[1:-1]}>\d+)"
     if part.startswith("["):
         return translate(part)[len("(?s:") : -len(r")\Z")]
-    return wild.get(part, re.escape(part))
+    return {"*": r"[^/]*", "?": r"[^/]"}.get(part, re.escape(part))
 
 
 def _last_number(path: Path, match: re.Match[str]) -> int:
-    """The last number in a file's name, apart from its seed."""
+    """The last number in a file's name that is not its seed."""
     start, end = match.span("seed") if "seed" in match.groupdict() else (0, 0)
     name = Path(f"{match[0][:start]}_{match[0][end:]}").stem
     numbers = re.findall(r"\d+", name)
     if not numbers:
-        raise InputError(f"{path} has no number in its name that says the epoch. {HOW}")
+        raise InputError(f"{path} has no number for the epoch in its name. {HOW}")
     return int(numbers[-1])
 
 
 def _fitted(config: Config, parameters: Arrays, lengths: Mapping[str, int], pattern: str | Path) -> Config:
-    """The config with what the weights tell."""
+    """The config with the sizes and the precision of the weights."""
     data: dict[str, Any] = config.model_dump(mode="json")
     for part, field, dim in (("model", "width", "neuron"), ("task", "n", "input")):
         if field in data[part] and dim in lengths:

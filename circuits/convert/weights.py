@@ -1,7 +1,7 @@
 """A state dict on disk as the parameters of a model: read without unpickling objects, every name and shape checked.
 
-A `.pt` file is a pickle, and a pickle can run code. `torch.load(..., weights_only=True)` builds tensors and plain
-containers only; a file that asks for more is refused.
+A `.pt` file is a pickle, and a pickle can run code. `torch.load(..., weights_only=True)` builds only tensors and plain
+containers; a file that asks for more is refused.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Arrays = dict[str, np.ndarray]
 
 ONE_NUMBER = Signature(n_inputs=1)
 USUAL_KEYS = {"relu": {"W": "linear1.weight", "b": "linear1.bias", "u": "linear2.weight"}}
-"""What the released code of Merrill et al. and the thesis call the parameters of a model, by its kind."""
-MOST_BYTES = MAX_PARAMETERS * 8 + (1 << 20)  # of a file: the largest network in double precision, and its names
+"""Keys of the released code of Merrill et al. and of the thesis, by kind of model and parameter."""
+MOST_BYTES = MAX_PARAMETERS * 8 + (1 << 20)  # of a file: the largest network in double precision, and its keys
 OTHER_OPERANDS = {*range(0x8C, 0x98), *b"ILdgp"}  # of pickle protocols 0, 1, 4 and 5, which torch does not read safely
 
 
@@ -39,21 +39,21 @@ def read_weights(
     path
         A file that `torch.save(network.state_dict(), path)` wrote.
     model
-        What the network is; only its names and dimensions count here, not its width.
+        The model; only its parameters' names and dimensions count here, not its width.
     keys
         The file's key of a parameter; by default the model's own name, or else the usual one.
     signature
-        What the network takes and gives; only which dimensions parameters have counts here, not how long they are.
+        Inputs and outputs; only the number of dimensions counts here, not their lengths.
 
     Returns
     -------
-    float32 (also from half precision, exactly) or float64 arrays. A leading axis of length 1, as `nn.Linear(width, 1)`
-    has it, is dropped.
+    Arrays of float32 (also, exactly, from half precision) or float64. A leading axis of length 1, as in
+    `nn.Linear(width, 1)`, is dropped.
 
     Raises
     ------
     InputError
-        The file cannot be read, or a key is missing, too many, no floating tensor, or of another number of dimensions.
+        The file cannot be read, or a key is missing, unknown, or not a floating-point tensor of these dimensions.
     """
     tensors = _tensors(path)
     keys = _chosen_keys(model, keys, tensors, signature)
@@ -63,8 +63,8 @@ def read_weights(
     surplus = [key for key in tensors if key not in keys.values()]
     if surplus:
         raise InputError(
-            f"{path} has also the key '{surplus[0]}', for which the {model.kind} model has no place: it would compute "
-            f"something else without it."
+            f"{path} has the key '{surplus[0]}', which the {model.kind} model lacks. Without it the network would "
+            f"compute something else."
         )
     dims = model.shapes(signature)
     return {name: _array(path, key, tensors[key], dims[name][0]) for name, key in keys.items()}
@@ -94,7 +94,7 @@ def check_shapes(
     why: str,
     signature: Signature = ONE_NUMBER,
 ) -> None:
-    """Raise an `InputError` that names file, parameter and shape, where it is not what `lengths` say and `why`."""
+    """Raise an `InputError` for a parameter whose shape differs from `lengths`; `why` ends the message."""
     for name, (dims, _) in model.shapes(signature).items():
         expected = tuple(lengths[dim] for dim in dims)
         if parameters[name].shape != expected:
@@ -102,14 +102,14 @@ def check_shapes(
 
 
 def _chosen_keys(
-    model: Model, keys: Mapping[str, str] | None, found: Mapping[str, object], signature: Signature
+    model: Model, keys: Mapping[str, str] | None, tensors: Mapping[str, object], signature: Signature
 ) -> dict[str, str]:
     names = list(model.shapes(signature))
     for name in keys or {}:
         if name not in names:
             raise InputError(f"The {model.kind} model has no parameter '{name}'. It has: {', '.join(names)}.")
     usual = USUAL_KEYS.get(model.kind, {})
-    own = {name: name if name in found else usual.get(name, name) for name in names}
+    own = {name: name if name in tensors else usual.get(name, name) for name in names}
     return own | dict(keys or {})
 
 
@@ -117,11 +117,11 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
     _refuse_large(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what cannot be read raises
+            warnings.simplefilter("ignore")  # an unreadable file raises an error
             loaded = torch.load(path, weights_only=True, map_location="cpu", mmap=zipfile.is_zipfile(path))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}.") from None
-    except Exception as error:  # whatever a damaged or hostile pickle makes the reader stumble over
+    except Exception as error:  # any error that a damaged or hostile pickle causes
         if pointer := lfs_pointer(path):
             raise InputError(f"{path} is {pointer}.") from None
         raise InputError(f"{path} {_why_not(str(error), zipfile.is_zipfile(path))}") from None
@@ -131,9 +131,9 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _refuse_large(path: Path) -> None:
-    """Refuse what is too large, before it is read: `torch.save` compresses nothing, so a file is as large as it reads.
+    """Refuse a file that is too large, before it is loaded.
 
-    An archive whose entries unpack to more than it holds was not made by it.
+    `torch.save` does not compress, so it did not make an archive whose entries unpack to more than the file's size.
     """
     try:
         if (held := path.stat().st_size) > MOST_BYTES:
@@ -143,7 +143,7 @@ def _refuse_large(path: Path) -> None:
             )
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-    except (OSError, zipfile.BadZipFile):  # said when it is loaded; files before torch 1.6 are no archives
+    except (OSError, zipfile.BadZipFile):  # loading reports it; torch before 1.6 wrote no archives
         return
     if unpacked > held:
         raise InputError(
@@ -188,4 +188,4 @@ def _array(path: Path, key: str, tensor: object, dims: tuple[str, ...]) -> np.nd
     if values.ndim != len(dims):
         raise InputError(f"{path}: '{key}' has shape {tuple(tensor.shape)}, expected ({', '.join(dims)}).")
     precision = torch.float64 if values.dtype == torch.float64 else torch.float32
-    return np.array(values.to(precision).resolve_neg().numpy())  # the imaginary part of a conjugate has its sign apart
+    return np.array(values.to(precision).resolve_neg().numpy())  # a lazily negated tensor stores its sign apart
