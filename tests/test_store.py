@@ -86,7 +86,7 @@ def test_neither_the_run_nor_a_foreign_file_is_overwritten(tmp_path, tiny_run, r
     with pytest.raises(circuits.InputError, match="not an analysis sidecar"):
         write_sidecar(tiny_run, results, path=other)
     assert other.read_text() == "mine"
-    with pytest.raises(circuits.InputError, match="there is no folder"):
+    with pytest.raises(circuits.InputError, match=r"the folder .* does not exist"):
         write_sidecar(tiny_run, results, path=tmp_path / "no" / "s.nc")
 
 
@@ -123,7 +123,7 @@ def test_a_sidecar_drops_what_other_code_or_another_state_of_the_run_made(tmp_pa
         patch.setattr("circuits.analysis.sidecar._code", lambda: "an edited measurement")
         stored = read_sidecar(tiny_run, path=path)
         assert stored.results == {}
-        assert stored.remark() == f"{path}: what it holds was made by another version of circuits"
+        assert stored.remark() == f"{path}: its content was made by another version of circuits"
         write_sidecar(tiny_run, norms, path=path)
         assert groups(path) == ["norms"]
     assert read_sidecar(tiny_run, path=path).results == {}

@@ -1,7 +1,7 @@
-"""What a trajectory shows: a folder for each family of measurements, labeled results of a run.
+"""Measurements of a trajectory, one folder per family.
 
-`analyze(run)` computes every measurement that applies. The single ones are here by name: those that take arrays know
-nothing of runs; those that take a run stream it in blocks of checkpoints and return labeled xarray.
+`analyze(run)` computes every default measurement that applies. The functions below are the single measurements. Some
+take arrays; others take a run, read it in blocks of checkpoints, and return labeled xarray objects.
 """
 
 from typing import TYPE_CHECKING
@@ -83,6 +83,6 @@ RENAMED = {
     "neuron_waves": "neuron_frequencies",
     "support_coefficients": "relevant_coefficients",
 }
-"""Former name -> name now. The former ones are accepted for one version."""
+"""Former name -> new name. Former names are accepted for one version."""
 
 __getattr__, __dir__, __all__ = lazy(__name__, RENAMED)

@@ -1,4 +1,4 @@
-"""A config's values, and how it trains, in few words: for labels, `circuits show` and the page."""
+"""Short texts for the values of a config and for its training; used by labels, `circuits show` and the page."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ NOTHING = "none"
 
 
 def training_in_words(config: Config) -> list[str]:
-    """How a config trains, in few words each: what is always said, and what is only where it is asked for.
+    """Short texts about the training of a config: loss, batch, epochs, dtype, and optional settings that it uses.
 
     Examples
     --------
@@ -34,7 +34,7 @@ def training_in_words(config: Config) -> list[str]:
 
 
 def readable(value: Any) -> str:
-    """A config's value in few words.
+    """Short text for a value of a config.
 
     Examples
     --------
@@ -50,9 +50,9 @@ def readable(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {readable(one)}" for name, one in value.items())
+        return ", ".join(f"{name} {readable(inner)}" for name, inner in value.items())
     if isinstance(value, list):
-        changes = all(isinstance(one, Mapping) and "value" in one for one in value)
+        changes = all(isinstance(item, Mapping) and "value" in item for item in value)
         return ", then ".join(map(_change, value)) if changes else ", ".join(map(readable, value))
     return json.dumps(value)
 

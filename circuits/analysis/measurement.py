@@ -1,4 +1,4 @@
-"""What a measurement is: the object that a line of `registry.MEASUREMENTS` points to, in the folder of its family."""
+"""The class of measurements; every line of `registry.MEASUREMENTS` has the path of one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from circuits.tabular import Titled
 
 @dataclass(frozen=True)
 class Measurement:
-    """How something is measured of a run, for which configs, and how it is told.
+    """A measurement of runs: its function, the configs that it applies to, and its tables.
 
-    Its help, the class of its options and its figures stand in its line of the registry.
+    Its help, the class of its options and its figures are in the registry.
     """
 
     measure: Callable[..., xr.Dataset]
     """(run, options, *, progress=False) -> a labeled result."""
     applies: Callable[[Config], str | None] = lambda config: None
-    """Config -> None, or a sentence that says why it cannot be made of such runs."""
+    """Config -> None, or a sentence that says why the measurement does not apply."""
     tables: Callable[[xr.Dataset, xr.Dataset], list[Titled]] | None = None
-    """(result, phases) -> tables; None: the last checkpoint of every variable over step and seed."""
+    """(result, phases) -> tables; None: a table of all variables (step, seed) at the last checkpoint."""
     on_request: Callable[[Config], bool] = lambda config: False
-    """Config -> whether it takes so long that it is made only when it is named."""
+    """Config -> whether the measurement takes so long that it must be requested by name."""

@@ -1,4 +1,4 @@
-"""`analyze`: the measurements asked for, by name, or all that apply to the run and do not wait to be named."""
+"""`analyze`: the measurements named, or all default ones that apply to the run."""
 
 import xarray as xr
 
@@ -21,7 +21,7 @@ def analyze(
     run
         The run; it is only read.
     measurements
-        Names as in `circuits analyze --help`; none means all that `usual` lists.
+        Names as in `circuits analyze --help`; without names, all that `usual` lists.
     options
         How to measure.
     progress
@@ -38,22 +38,22 @@ def analyze(
     """
     wanted = chosen(run, *measurements)
     if options.layer is not None:
-        layer_of(run, options)  # says so if there is none, or not this one
+        layer_of(run, options)  # raises if the model has no such layer
     return {name: measured(run, name, options, progress=progress) for name in wanted}
 
 
 def measured(run: Run, name: str, options: Options, *, progress: bool = False) -> xr.Dataset:
-    """One measurement, with the options that it has; it applies to the run."""
+    """The result of one measurement, which must apply to the run, under its own part of the options."""
     return MEASUREMENTS[name].load().measure(run, options_of(name, options), progress=progress)
 
 
 def options_of(name: str, options: Options) -> WalkOptions:
-    """The part of the options that a measurement has."""
+    """The part of the options that a measurement reads."""
     return options.of(load(MEASUREMENTS[name].options))
 
 
 def chosen(run: Run, *measurements: str) -> list[str]:
-    """The measurements that `analyze` makes when it is asked for these, in the registry's order; phases always.
+    """Names of the measurements that `analyze` makes for these arguments, in the registry's order; always the phases.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def chosen(run: Run, *measurements: str) -> list[str]:
 
 
 def usual(config: Config) -> list[str]:
-    """The measurements that are made of a run without being named: those that apply, but for the long ones."""
+    """The default measurements of a config: those that apply, without those on request only."""
     return [
         name
         for name, entry in MEASUREMENTS.items()

@@ -1,4 +1,4 @@
-"""Every option of every measurement in one object, for calls that make several; each measurement reads its own."""
+"""The options of all measurements in one object; each measurement reads its own."""
 
 from circuits.analysis.fourier.options import FourierOptions
 from circuits.analysis.subnetworks.options import MergeOptions, SearchOptions
@@ -6,7 +6,7 @@ from circuits.analysis.walsh.options import WalshOptions
 
 
 class Options(MergeOptions, FourierOptions, WalshOptions, SearchOptions):
-    """How to measure.
+    """Options of all measurements.
 
     Examples
     --------

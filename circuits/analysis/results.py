@@ -1,4 +1,4 @@
-"""Results of a run: taken from its sidecar where they still hold, measured where not, and kept there."""
+"""Results of a run: read from its sidecar if they are still valid, otherwise measured and written there."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from circuits.checkpoints.run import Run
 
 
 class Results(NamedTuple):
-    """Measurements of a run.
+    """Results of a run.
 
     Attributes
     ----------
     datasets
         A labeled dataset per measurement, in the registry's order.
     reused
-        Names of those that the sidecar held.
+        Names of the measurements read from the sidecar.
     path
         The sidecar.
     remark
-        Why something in the sidecar is not used, one line without a full stop; "" if there is nothing to say.
+        Why part of the sidecar is not used, one line without a full stop; "" if all of it is used.
     """
 
     datasets: dict[str, xr.Dataset]
@@ -43,7 +43,7 @@ def results_of(
     keep: bool = True,
     progress: bool = False,
 ) -> Results:
-    """Measurements of a run, made only where its sidecar has none that still holds.
+    """Results of a run; only those without a valid result in the sidecar are measured.
 
     Parameters
     ----------
@@ -52,20 +52,20 @@ def results_of(
     out
         The sidecar; by default RUN.analysis.nc.
     force
-        Whether to measure again what it holds.
+        Whether to measure again, even if the sidecar has valid results.
     keep
-        Whether to write there what is measured; see `write_sidecar`.
+        Whether to write new results to the sidecar; see `write_sidecar`.
 
     Raises
     ------
     InputError
-        As `circuits.analyze`; or `out` is no place for a sidecar.
+        As `circuits.analyze`, or `out` cannot be a sidecar.
     """
     names = chosen(run, *measurements)
     stored = read_sidecar(run, options, check_sidecar(run, out))
     reused = () if force else tuple(name for name in names if name in stored.results)
     missing = [name for name in names if name not in reused]
-    made = analyze(run, *missing, options=options, progress=progress) if missing else {}
-    path = write_sidecar(run, made, options, out) if made and keep else sidecar_path(run) if out is None else out
-    datasets = {name: made[name] if name in made else stored.results[name] for name in names}
+    new = analyze(run, *missing, options=options, progress=progress) if missing else {}
+    path = write_sidecar(run, new, options, out) if new and keep else out or sidecar_path(run)
+    datasets = {name: new[name] if name in new else stored.results[name] for name in names}
     return Results(datasets, reused, path, stored.remark(missing))

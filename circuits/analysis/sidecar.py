@@ -1,11 +1,11 @@
-"""Results beside the run: a netCDF-4 file with one group per measurement, which is never trusted.
+"""The sidecar: results beside the run, in a netCDF-4 file with one group per measurement, which is never trusted.
 
-Each group says which code, options and state of the run made it, and the file ends with a digest of all that stands
-before it. So a group is used only if the file is as it was written, holds nothing but plain arrays, and would come out
-the same again. Anything else there is not used, and named; it stops no command.
+Each group states the code, the options and the state of the run that gave it; the file ends with a digest of its
+content. A group is used only if the digest is right, the file holds only plain arrays, and a new measurement would give
+the same result. Any other group is reported and not used; no command fails because of it.
 
-Measurements accumulate: a new one replaces its own group, and drops only groups of other code or another state of the
-run. Options that a measurement does not read leave it valid.
+Results accumulate: a new result replaces its own group, and drops only groups of other code or another state of the
+run. Options that a measurement does not read leave its result valid.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from circuits.registry import MEASUREMENTS
 FORMAT = "circuits-analysis"
 FORMAT_VERSION = 1
 SEAL = b"\ncircuits sidecar, sha256 of what stands before: "
-BEGINNING = 1 << 14  # bytes in which a sidecar names its format
+BEGINNING = 1 << 14  # first bytes of a sidecar, which contain its format
 SEAL_BYTES = len(SEAL) + hashlib.sha256().digest_size * 2 + 1
 PROVENANCE = {
     "circuits_version": "made by another version of circuits",
@@ -43,35 +43,35 @@ PROVENANCE = {
     "run_fingerprint": "of another run, or of an earlier state of this one",
     "options": "measured with other options",
 }
-"""Attributes in which a group equals one that would be made now, or else is not used, for the reason beside them."""
+"""Attributes that must equal those of a new result -> the reason for which the group is not used otherwise."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What a sidecar holds that still holds."""
+    """The valid results in a sidecar."""
 
     results: dict[str, xr.Dataset] = field(default_factory=dict)
     """A labeled dataset per measurement, in the registry's order."""
     problem: str = ""
-    """Why nothing of the file is used, in one line without a full stop; empty if it is sound, or there is no file."""
+    """Why the whole file is not used, in one line without a full stop; "" if it is sound or does not exist."""
     ours: bool = True
-    """Whether circuits made the file, or there is none."""
+    """Whether circuits made the file, or no file exists."""
     path: Path | None = None
     """The file."""
     dropped: dict[str, str] = field(default_factory=dict)
-    """Measurements in the file that are not used, each with the reason."""
+    """Measurements in the file whose results are not used -> the reason."""
 
     def remark(self, names: Iterable[str] = tuple(MEASUREMENTS)) -> str:
-        """Why the file, or what it holds of these measurements, is not used: one line without a full stop, or ""."""
+        """Why the file, or its results of these measurements, is not used: one line without a full stop, or ""."""
         reasons = {name: self.dropped[name] for name in names if name in self.dropped}
         if self.problem or not reasons:
             return self.problem
-        what = ", ".join(reasons) + " in it" if self.results or len(reasons) < len(self.dropped) else "what it holds"
+        what = ", ".join(reasons) + " in it" if self.results or len(reasons) < len(self.dropped) else "its content"
         return f"{self.path}: {what} was {' or '.join(dict.fromkeys(reasons.values()))}"
 
 
 def sidecar_path(run: Run) -> Path:
-    """Where the results of a run lie by default: RUN.analysis.nc."""
+    """The default sidecar of a run, RUN.analysis.nc."""
     return run.path.with_suffix(".analysis.nc")
 
 
@@ -80,31 +80,31 @@ def write_sidecar(
 ) -> Path:
     """Write results as netCDF-4, one group per measurement.
 
-    Other measurements that an existing sidecar holds of the same run, as it is now, are kept, with the options of each.
-    What does not hold any more is dropped. A file of another kind at the default place, or a folder, is renamed, to
+    Results of other measurements in an existing sidecar are kept, with the options of each, if they are of the same
+    state of the run; otherwise they are dropped. A file of another kind at the default path, or a folder, is renamed to
     RUN.analysis.nc.1 or the next free number.
 
     Returns
     -------
-    Where it was written.
+    The path written.
 
     Raises
     ------
     InputError
-        There is no folder for it, or `path` is given and something that is no sidecar, such as the run itself.
+        The folder does not exist, or `path` is given and is not a sidecar, such as the run itself.
     OSError
-        The file system refuses, such as a full disk; then there is what was there before.
+        The write failed, such as on a full disk; an existing file is unchanged.
     """
     target = check_sidecar(run, path)
     stored, groups = _read(target)
     made_by = _made_by(run)
     kept = {name: group for name, group in groups.items() if not _why_not(group, made_by)}
-    made = {name: _storable(result, _made_by(run, options, name)) for name, result in results.items()}
+    new = {name: _storable(result, _made_by(run, options, name)) for name, result in results.items()}
     about = {"format": FORMAT, "format_version": FORMAT_VERSION, **made_by, "run": json.dumps(run_summary(run))}
     try:
-        content = _as_netcdf(kept | made, about)
-    except Exception:  # of any attribute that circuits would not have written
-        content = _as_netcdf(made, about)
+        content = _as_netcdf(kept | new, about)
+    except Exception:  # an edited file may have attributes that cannot be written
+        content = _as_netcdf(new, about)
     with written_whole(target, replace=True) as temporary:
         temporary.write_bytes(content)
         _seal(temporary)
@@ -114,28 +114,28 @@ def write_sidecar(
 
 
 def _as_netcdf(datasets: Mapping[str, xr.Dataset], about: Mapping[str, Any]) -> memoryview:
-    """A netCDF-4 file in memory, a group per measurement; HDF5 crashes on a disk that fills up."""
+    """A netCDF-4 file in memory, since HDF5 crashes on a disk that fills up; a group per measurement."""
     tree = xr.DataTree.from_dict({name: datasets[name] for name in sorted(datasets, key=list(MEASUREMENTS).index)})
     tree.attrs = dict(about)
     return tree.to_netcdf(engine="h5netcdf")
 
 
 def read_sidecar(run: Run, options: Options = Options(), path: Path | None = None) -> Stored:
-    """What the sidecar holds that still holds: made by this version, of this state of the run, under these options.
+    """Valid results in the sidecar: of this version of circuits, this state of the run and these options.
 
     Parameters
     ----------
     run, options
-        The run, and how it should have been measured.
+        The run, and the options that the results must have.
     path
         The sidecar; by default RUN.analysis.nc.
 
     Returns
     -------
-    The results, and why what is not among them is not used. A file that is damaged, of another kind or out of date
-    raises no error.
+    The valid results, and the reasons against the others. A file that is damaged, of another kind or out of date raises
+    no error.
     """
-    path = sidecar_path(run) if path is None else Path(path)
+    path = Path(path or sidecar_path(run))
     stored, groups = _read(path)
     for name, group in groups.items():
         if reason := _why_not(group, _made_by(run, options, name)):
@@ -143,44 +143,43 @@ def read_sidecar(run: Run, options: Options = Options(), path: Path | None = Non
             continue
         try:
             stored.results[name] = _restored(group)
-        except Exception:  # of any attribute that circuits would not have written
+        except Exception:  # an edited file may have attributes that circuits does not write
             stored.dropped[name] = "changed since"
     return stored
 
 
 def check_sidecar(run: Run, path: Path | None = None) -> Path:
-    """Where results may be written, RUN.analysis.nc by default.
+    """The path to which results may be written, by default RUN.analysis.nc.
 
     Raises
     ------
     InputError
-        There is no such folder; or `path` is given, and the run itself, a folder or no sidecar lies there.
+        The folder does not exist; or `path` is given and is the run, a folder or another file that is no sidecar.
     """
-    given, path = path is not None, sidecar_path(run) if path is None else Path(path)
+    given, path = path is not None, Path(path or sidecar_path(run))
     if given and path.is_dir():
-        raise InputError(f"{path} is a folder, so it is no place for results. Pass another --out.")
+        raise InputError(f"{path} is a folder, so results cannot be written to it. Pass another --out.")
     if not path.exists():
         if not path.parent.is_dir():
-            raise InputError(f"{path}: there is no folder {path.parent}. Make it, or pass another --out.")
+            raise InputError(f"{path}: the folder {path.parent} does not exist. Create it, or pass another --out.")
         return path
     if given and not read_sidecar(run, path=path).ours:
-        same = path.samefile(run.path)
-        what = "the run itself" if same else "not an analysis sidecar"
+        what = "the run itself" if path.samefile(run.path) else "not an analysis sidecar"
         raise InputError(f"{path} exists and is {what}, so it is not overwritten. Pass another --out.")
     return path
 
 
 def _read(path: Path) -> tuple[Stored, dict[str, xr.Dataset]]:
-    """What is wrong with a file, if anything, and its groups, in the registry's order, if nothing is."""
+    """The problem of a file, or its groups in the registry's order."""
     if not path.exists():
         return Stored(path=path), {}
     seal = _is_sealed(path)
     if seal == "broken":
-        return Stored(problem=f"{path} is damaged: it is not as it was written", path=path), {}
+        return Stored(problem=f"{path} is damaged: its digest is wrong", path=path), {}
     verdict, text = examined(path, FORMAT, FORMAT_VERSION)
     if verdict != "sound":
         ours = seal == "whole" or verdict in ("newer", "refused") or (verdict == "damaged" and _begins_as_ours(path))
-        return Stored(problem=f"{path} {_said(verdict, text)}", ours=ours, path=path), {}
+        return Stored(problem=f"{path} {_problem(verdict, text)}", ours=ours, path=path), {}
     if seal == "none":
         return Stored(problem=f"{path} was made by an earlier version of circuits, or changed since", path=path), {}
     try:
@@ -191,13 +190,13 @@ def _read(path: Path) -> tuple[Stored, dict[str, xr.Dataset]]:
 
 
 def _why_not(group: xr.Dataset, made_by: Mapping[str, str]) -> str:
-    """Why a group is not what would be made now, or ""."""
-    attrs = group.attrs  # of any type, in a file that somebody edited
+    """Why a group differs from a new result, or ""."""
+    attrs = group.attrs  # of any type in an edited file
     return next((PROVENANCE[key] for key, value in made_by.items() if str(attrs.get(key, "")) != value), "")
 
 
 def _made_by(run: Run, options: Options | None = None, measurement: str = "") -> dict[str, str]:
-    """The provenance of what is measured now, without options for what holds under any."""
+    """The provenance of a new result; without options, the part that all results share."""
     of_options = {} if options is None else {"options": options_of(measurement, options).model_dump_json()}
     return {
         "circuits_version": circuits.__version__,
@@ -209,7 +208,7 @@ def _made_by(run: Run, options: Options | None = None, measurement: str = "") ->
 
 @cache
 def _code() -> str:
-    """Digest of the package's source, so that an edited measurement is made again."""
+    """Digest of the package's source, so that an edited measurement is repeated."""
     package = Path(circuits.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
@@ -218,7 +217,7 @@ def _code() -> str:
 
 
 def _seal(path: Path) -> None:
-    """Append the digest: HDF5 does not look behind the end that it wrote, so other tools read the file as before."""
+    """Append the digest; HDF5 ignores bytes after the end that it wrote, so other tools can read the file."""
     with path.open("rb+") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         file.seek(0, os.SEEK_END)
@@ -226,7 +225,7 @@ def _seal(path: Path) -> None:
 
 
 def _is_sealed(path: Path) -> str:
-    """Whether a file ends with the digest of itself: "whole", "broken" if with another one, "none" if with none."""
+    """Whether a file ends with its digest: "whole" if it does, "broken" if the digest is wrong, "none" without one."""
     if not path.is_file():
         return "none"
     try:
@@ -247,13 +246,13 @@ def _is_sealed(path: Path) -> str:
 
 
 def _begins_as_ours(path: Path) -> bool:
-    """Whether a damaged HDF5 file names our format where circuits writes it."""
+    """Whether a damaged HDF5 file contains our format where circuits writes it."""
     with path.open("rb") as file:
         return FORMAT.encode() in file.read(BEGINNING)
 
 
-def _said(verdict: str, text: str) -> str:
-    """What a verdict of `validate.examined` means for a sidecar."""
+def _problem(verdict: str, text: str) -> str:
+    """The problem behind a verdict of `sandbox.examined`, in words."""
     lines = {
         "foreign": "is an HDF5 file of another kind",
         "newer": f"has format version {text}, this package reads {FORMAT_VERSION}",
@@ -267,7 +266,6 @@ def _said(verdict: str, text: str) -> str:
 
 
 def _groups(path: Path) -> dict[str, xr.Dataset]:
-    """Every group, loaded."""
     with xr.open_datatree(path, engine="h5netcdf", decode_times=False, driver_kwds={"locking": False}) as tree:
         return {str(name): child.to_dataset().load() for name, child in tree.children.items()}
 
@@ -280,17 +278,16 @@ def _storable(dataset: xr.Dataset, made_by: Mapping[str, str]) -> xr.Dataset:
 
 def _restored(dataset: xr.Dataset) -> xr.Dataset:
     restored = dataset.copy()
-    restored.attrs = {name: value for name, value in dataset.attrs.items() if name not in PROVENANCE}
+    restored.attrs = _as_python({name: value for name, value in dataset.attrs.items() if name not in PROVENANCE})
     if "warnings" in restored.attrs:
         restored.attrs["warnings"] = [line for line in restored.attrs["warnings"].split("\n") if line]
-    restored.attrs = _as_python(restored.attrs)
     for variable in restored.variables.values():
         variable.attrs = _as_python(variable.attrs)
     return restored
 
 
 def _as_python(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Attributes as they were before they were stored: numbers and lists, not NumPy's."""
+    """Attributes with numbers and lists in place of NumPy's, as before they were stored."""
     return {
         name: value.tolist() if isinstance(value, np.generic | np.ndarray) else value for name, value in attrs.items()
     }

@@ -1,7 +1,7 @@
-"""Results as strict JSON that restores exactly.
+"""Results as strict JSON, from which they are restored exactly.
 
-It is one object, {"schema_version": 1, "run": {…}, NAME: D, …} with D = `xarray.Dataset.to_dict()`, each variable also
-naming its dtype and shape; NaN is null, infinities are the strings "Infinity" and "-Infinity".
+It is one object, {"schema_version": 1, "run": {…}, NAME: D, …}. D is `xarray.Dataset.to_dict()` with the dtype and
+shape of each variable; NaN is null, infinities are the strings "Infinity" and "-Infinity".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SPECIAL = {"Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def run_summary(run: Run) -> dict[str, Any]:
-    """What a result must say of the run it is about."""
+    """Facts about the run that are stored with its results."""
     return {
         "path": str(run.path),
         "fingerprint": run.fingerprint,
@@ -40,7 +40,7 @@ def run_summary(run: Run) -> dict[str, Any]:
 
 
 def n_parameters(run: Run) -> int:
-    """Numbers in one network."""
+    """Number of parameters of one network."""
     return sum(int(np.prod(shape)) for _, shape in run.config.shapes.values())
 
 
@@ -56,8 +56,7 @@ def to_json(run: Run, results: Mapping[str, xr.Dataset], options: Options = Opti
 
 
 def read_json(source: str | Path) -> dict[str, Any]:
-    """What `circuits analyze --json` printed: "run" and "options" as plain data, every measurement as an
-    xarray.Dataset.
+    """Results that `circuits analyze --json` printed: datasets by measurement; "run" and "options" as plain data.
 
     Parameters
     ----------
@@ -67,7 +66,7 @@ def read_json(source: str | Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        It is not JSON, or not of this schema.
+        The source is not JSON, or has another schema.
     """
     text = str(source)
     if not text.lstrip().startswith("{"):
@@ -78,7 +77,7 @@ def read_json(source: str | Path) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"That is not JSON: {error}.") from None
+        raise InputError(f"The source is not JSON: {error}.") from None
     version = document.get("schema_version")
     if version != SCHEMA_VERSION:
         raise InputError(f"The JSON has schema_version {version!r}, this package reads {SCHEMA_VERSION}.")
@@ -99,8 +98,7 @@ def _decoded(document: dict[str, Any]) -> xr.Dataset:
     for part in ("coords", "data_vars"):
         for variable in document[part].values():
             dtype = np.dtype(variable.pop("dtype"))
-            floating = dtype.kind == "f"
-            data = _leaves(variable["data"], _from_strict) if floating else variable["data"]
+            data = _leaves(variable["data"], _from_strict) if dtype.kind == "f" else variable["data"]
             variable["data"] = np.array(data, dtype).reshape(variable.pop("shape"))
     return xr.Dataset.from_dict(document)
 
@@ -110,7 +108,7 @@ def _leaves(data: Any, change: Any) -> Any:
 
 
 def strict(value: Any) -> Any:
-    """A number as strict JSON has it: NaN is None, infinities are "Infinity" and "-Infinity"; other values stay.
+    """A value for strict JSON: NaN becomes None, infinities become "Infinity" and "-Infinity".
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Labeled results as tables for a terminal: rows are seeds, and every number is one that the results hold."""
+"""Labeled results as tables for a terminal, a row per seed; tables compute nothing."""
 
 from collections.abc import Mapping
 
@@ -7,16 +7,16 @@ import xarray as xr
 from circuits.registry import MEASUREMENTS
 from circuits.tabular import Titled, new_table, number
 
-FEW_LABELS = 8  # a further dimension of at most so many labels is spread over columns
+FEW_LABELS = 8  # a further dimension with at most this many labels gets a column for each
 
 
 def tables(results: Mapping[str, xr.Dataset]) -> list[Titled]:
-    """The tables of every measurement, under their titles; those of the phases unless the subnetwork's has them.
+    """Titled tables of every measurement; the phases have their own only if no subnetwork table includes them.
 
     Parameters
     ----------
     results
-        What `circuits.analyze` gave, the phases among it.
+        Datasets of `circuits.analyze`, including the phases.
     """
     shown: list[Titled] = []
     for name, dataset in results.items():
@@ -27,7 +27,7 @@ def tables(results: Mapping[str, xr.Dataset]) -> list[Titled]:
 
 
 def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
-    """The last checkpoint of every variable over step and seed, a row per seed."""
+    """Table of the variables (step, seed) at the last checkpoint, a row per seed."""
     columns = last_checkpoint(dataset)
     table = new_table("seed", *columns)
     for seed in dataset["seed"].values:
@@ -36,7 +36,7 @@ def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
 
 
 def last_checkpoint(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Every variable (step, seed) at the last checkpoint, also each part of those with one further short dimension."""
+    """Columns of that table; a variable with one more dimension of at most 8 labels gives a column per label."""
     columns: dict[str, xr.DataArray] = {}
     for variable, values in dataset.data_vars.items():
         if values.dtype.kind not in "fiub":
