@@ -340,7 +340,7 @@ def test_the_path_norm_needs_a_linear_readout(deep_run):
     expected = np.sqrt((W**2).sum(axis=1) + b**2) * np.sqrt((U**2).sum(axis=0))
     assert np.allclose(found.sel(seed=0).values[0], expected, rtol=1e-6)
     message = (
-        "norm 'path' needs a linear readout, which the layer 'hidden.0.hook_post' of its 'mlp' model has not. "
+        "norm 'path' needs a linear readout; the layer 'hidden.0.hook_post' of its 'mlp' model has none. "
         "Pass --norm incoming, or --layer hidden.1.hook_post."
     )
     for measurement in ("subnetwork", "norms", "faithfulness"):

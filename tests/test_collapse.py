@@ -320,7 +320,7 @@ def test_of_an_earlier_run_collapse_is_computed_again_and_said(dead, dead_path, 
         assert (run.metrics["test_accuracy"].values[-1] == 0).all()
         assert (run.metrics["test_accuracy"].values[0] == dead.metrics["test_accuracy"].values[0]).all()
     capsys.readouterr()
-    remark = "before collapse was defined as it is now"
+    remark = "before the present definition of collapse"
     for words in (
         ["show"], ["verify"], ["verify", "--certify"], ["verify", "--json"], ["analyze", "--exact"],
         ["analyze", "--faithfulness"], ["analyze", "--subnetwork", "--final", "median"], ["analyze", "--norms"],

@@ -104,7 +104,7 @@ def test_a_measurement_of_parity_refuses_it_in_one_line(majority_path, name, cap
     assert main(["analyze", str(majority_path), f"--{name}", "--quiet"]) == 2
     assert capsys.readouterr().err == (
         f"error: {majority_path}: the task 'majority' is not a parity. Gates, matches, efficiency, certificates and "
-        f"Walsh spectra are of parities, such as the task 'parity'. Leave --{name} out.\n"
+        f"Walsh spectra need one, such as the task 'parity'. Leave --{name} out.\n"
     )
 
 

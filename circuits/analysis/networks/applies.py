@@ -1,4 +1,4 @@
-"""Questions about a config that several measurements ask: each answers None, or a sentence that says why not."""
+"""Conditions on a config that several measurements share; each returns None, or a sentence that says why it fails."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ Question = Callable[[Config], str | None]
 
 
 def has_prunable_layer(config: Config) -> str | None:
-    """Whether the model says what can be pruned.
+    """Whether the model has a prunable layer.
 
     Examples
     --------
@@ -30,8 +30,8 @@ def is_one_relu_layer(config: Config) -> str | None:
     if config.model.relu_parameters is not None:
         return None
     return has_prunable_layer(config) or (
-        f"the '{config.model.kind}' model is not exactly uᵀ relu(W x + b), as 'relu' is, off which gates, certificates "
-        f"and exact subnetworks are read. It has subnetwork, norms and faithfulness."
+        f"the '{config.model.kind}' model is not exactly uᵀ relu(W x + b), which gates, certificates and exact "
+        f"subnetworks require. Use the model 'relu', or the measurements subnetwork, norms and faithfulness."
     )
 
 
@@ -41,22 +41,22 @@ def is_parity(config: Config) -> str | None:
         return None
     return (
         f"the task '{config.task.kind}' is not a parity. Gates, matches, efficiency, certificates and Walsh spectra "
-        f"are of parities, such as the task 'parity'."
+        f"need one, such as the task 'parity'."
     )
 
 
 def all_of(*questions: Question) -> Question:
-    """The first sentence of several questions."""
-    return lambda config: next((reason for one in questions if (reason := one(config))), None)
+    """A condition that fails with the first sentence of several."""
+    return lambda config: next((reason for question in questions if (reason := question(config))), None)
 
 
 def require(run: Run, question: Question) -> None:
-    """Refuse a run of which a question says why not.
+    """Refuse a run whose config fails a condition.
 
     Raises
     ------
     InputError
-        With that sentence.
+        The condition fails; the message has its sentence.
     """
     if reason := question(run.config):
         raise InputError(f"{run.path}: {reason}")

@@ -1,4 +1,4 @@
-"""Epochs in words: 107,791, and ≤ 107,791 where that is only a bound."""
+"""Epochs as text: 107,791, or ≤ 107,791 if the number is only a bound."""
 
 import math
 
@@ -8,18 +8,18 @@ NONE, UNKNOWN = "–", "unknown"
 
 
 def bounded(value: float, censored: bool = False, *, sign: str = "≤", none: str = NONE) -> str:
-    """A number of epochs, with the sign of a bound in front of a censored one.
+    """A number of epochs as text; a censored one has the sign of a bound in front.
 
     Parameters
     ----------
     value
-        An epoch, a step or a number of either; NaN is `none`.
+        An epoch, a step, or a number of epochs or steps; NaN gives `none`.
     censored
-        Whether the true value is only known to lie at or beyond `value`.
+        Whether `value` is only a bound on the true value.
     sign
-        On which side: "≤" or "≥".
+        Sign of the bound, "≤" or "≥".
     none
-        The words for NaN.
+        Text for NaN.
 
     Examples
     --------
@@ -36,9 +36,9 @@ def bounded(value: float, censored: bool = False, *, sign: str = "≤", none: st
 
 
 def epoch_in_words(at: xr.Dataset, phase: str, none: str = "never") -> str:
-    """When one seed memorized or generalized: `at` is its part of `phases`, `phase` names one of the two.
+    """The epoch of one seed's memorization or generalization as text; `at` is the seed's part of `phases`.
 
-    `none` is the words for a seed that was trained and never did; one that was not trained has "–".
+    `none` is the text for a trained seed that never reached the phase; an untrained seed has "–".
     """
     if at[f"{phase}_epoch"].attrs.get("untrained"):
         return NONE
@@ -47,10 +47,10 @@ def epoch_in_words(at: xr.Dataset, phase: str, none: str = "never") -> str:
 
 
 def delay_in_words(at: xr.Dataset) -> str:
-    """The grokking delay of one seed; where a phase is censored, the bound that the epochs give, if they give one.
+    """The grokking delay of one seed as text; if one phase is censored, the bound that the epochs give.
 
-    A seed that memorized at or before epoch M and generalized at g has a delay of at least g - M; one that memorized at
-    m and generalized at or before G of at most G - m. If both are censored, the delay is unknown.
+    A seed that memorized at or before epoch M and generalized at g has a delay of at least g - M. A seed that memorized
+    at m and generalized at or before G has a delay of at most G - m. If both are censored, the delay is unknown.
     """
     memorized, generalized = (bool(at.get(f"{phase}_censored", False)) for phase in ("memorization", "generalization"))
     bound = float(at["generalization_epoch"]) - float(at["memorization_epoch"])

@@ -1,11 +1,11 @@
-"""One network on given inputs, in the way that its kind allows. Which way is decided here, once for a config.
+"""Evaluators of one network on given inputs; `evaluator` chooses the fastest one that the config allows.
 
-- **Formula**: the network is exactly uᵀ relu(W x + b). Computed in float64, so that what single neurons add can be told
-  from rounding; an output within its rounding bound of 0 is 0.
-- **Linear readout**: one forward pass says all there is to know, f_K(x) = c(x) + Σ_{j in K} a_j(x) U_j.
-- **Forward pass**: every group of neurons that is masked takes a pass of its own.
+- **Formula**: the network is exactly uᵀ relu(W x + b). It is computed in float64, so that contributions of single
+  neurons exceed rounding; an output within its rounding bound of 0 is 0.
+- **Linear readout**: one forward pass gives all masked outputs, f_K(x) = c(x) + Σ_{j in K} a_j(x) U_j.
+- **Forward pass**: every group of neurons needs its own masked pass.
 
-The last two run the model's own `forward` by torch, on the caller's thread.
+The last two run the model's own `forward` in torch, on the caller's thread.
 """
 
 import threading
@@ -33,23 +33,23 @@ from circuits.threads import one_blas_thread, one_torch_thread
 Network = Mapping[str, np.ndarray]  # one network's parameters by name
 Order = Int[np.ndarray, " neuron"]  # from first kept to first pruned
 Targets = Int[np.ndarray, " example"] | None
-NATIVE_AT_ONCE = 256  # examples of a closed formula: their neurons' values stay in the cache
+NATIVE_AT_ONCE = 256  # examples at once in `Formula.native_outputs`, so that their neurons' values stay in the cache
 
 
 class ForwardPass:
-    """A network that is run by the model's own `forward`.
+    """Networks of a config, evaluated by the model's own `forward`.
 
     Parameters
     ----------
     config
-        Of the network.
+        The config.
     inputs
         (example, input) as the model reads them.
     layer
-        Whose neurons are masked; None for a model without such a layer, which has outputs alone.
+        The layer whose neurons are masked; None allows only `outputs`.
     """
 
-    has_bounds = False  # of means over all inputs
+    has_bounds = False  # whether `mean_contributions` gives means and bounds
 
     def __init__(self, config: Config, inputs: Shaped[np.ndarray, "example input"], layer: Layer | None = None) -> None:
         self.config, self.inputs, self._layer = config, inputs, layer
@@ -59,18 +59,18 @@ class ForwardPass:
     def layer(self) -> Layer:
         """The layer whose neurons are masked."""
         if self._layer is None:
-            raise ValueError(f"no layer of the '{self.config.model.kind}' model was named whose neurons are masked")
+            raise ValueError(f"masking needs a layer of the '{self.config.model.kind}' model, and none was given")
         return self._layer
 
     def threads(self) -> AbstractContextManager[Any]:
-        """Within it a network is computed on the caller's thread; `walk` sees to that by itself."""
+        """A context in which networks are computed on the caller's thread; `walk` enters it by itself."""
         both = ExitStack()
         both.enter_context(one_blas_thread())
         both.enter_context(one_torch_thread())
         return both
 
     def outputs(self, net: Network) -> Float[np.ndarray, "example ..."]:
-        """Outputs (example,) or (example, class) in float64; on tables prepared once, where the model offers that."""
+        """Outputs (example,) or (example, class) in float64, by the model's prepared pass if it has one."""
         import torch
 
         if self._passes is None:
@@ -79,27 +79,26 @@ class ForwardPass:
             parts = [torch.from_numpy(self.inputs[at : at + EXAMPLES_AT_ONCE]) for at in starts]
             prepared = [model.prepared(part) if model.can_prepare else None for part in parts]
             self._passes = [
-                one or partial(model.forward, inputs=part) for one, part in zip(prepared, parts, strict=True)
+                faster or partial(model.forward, inputs=part) for faster, part in zip(prepared, parts, strict=True)
             ]
         parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}
         with torch.no_grad():
             return np.concatenate([forward(parameters).numpy() for forward in self._passes]).astype(np.float64)
 
     def hidden(self, net: Network) -> Float[np.ndarray, "example neuron"]:
-        """Values of the layer's neurons; the last position's where there are several."""
+        """Values of the layer's neurons, at the last position if there are several."""
         return Masked(self.layer, net).values(self.inputs)
 
     def native_outputs(self, net: Network) -> Float[np.ndarray, " example"]:
-        """The one output in the config's own dtype: for means over a sample, whose noise hides the rounding."""
+        """The single output in the config's dtype, for means over a sample, whose noise exceeds rounding."""
         import torch
 
         parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}
         with torch.no_grad():
-            outputs: np.ndarray = self.config.model.forward(parameters, torch.from_numpy(self.inputs)).numpy()
-        return outputs
+            return self.config.model.forward(parameters, torch.from_numpy(self.inputs)).numpy()
 
     def contributions(self, net: Network) -> Float[np.ndarray, "example neuron"]:
-        """What each neuron adds to the one output; where the readout is not linear, the neuron's value."""
+        """Contribution of each neuron to the single output, or the neuron's value if the readout is not linear."""
         values = Masked(self.layer, net).separated(self.inputs)[0].astype(np.float64)
         readout = self.layer.readout(net)
         return values if readout is None else values * readout.astype(np.float64)
@@ -107,9 +106,9 @@ class ForwardPass:
     def mean_contributions(
         self, net: Network, bits: Sequence[int]
     ) -> tuple[Float[np.ndarray, "neuron pattern"], Float[np.ndarray, " neuron"]] | None:
-        """Means of `contributions` over all ±1 inputs with each pattern of these bits; None where only samples tell.
+        """Means of `contributions` over all ±1 inputs with each pattern of these bits, with error bounds.
 
-        With them comes the bound of the error of each neuron's Walsh coefficients.
+        The bounds hold for each neuron's Walsh coefficients. None if the means can only be estimated from samples.
         """
         return None
 
@@ -118,25 +117,21 @@ class ForwardPass:
         return False
 
     def masked_outputs(self, net: Network, groups: Bool[np.ndarray, "group neuron"]) -> Float[np.ndarray, "group ..."]:
-        """Outputs (group, example) or (group, example, class) with the neurons of each group only."""
+        """Outputs (group, example) or (group, example, class) with only the neurons of each group."""
         network = Masked(self.layer, net)
         return np.stack([network.outputs(self.inputs, kept) for kept in groups])
 
     def smallest_prefix(
-        self,
-        net: Network,
-        targets: Targets = None,
-        norm: Norm = "incoming",
-        criterion: Criterion = "prediction",
+        self, net: Network, targets: Targets = None, norm: Norm = "incoming", criterion: Criterion = "prediction"
     ) -> int | None:
         """Smallest k whose k neurons of largest norm agree with the whole network; None for a diverged network.
 
         Parameters
         ----------
         net
-            The parameters of one network by name.
+            Parameters of one network by name.
         targets
-            (example,) used by the criterion "accuracy" only.
+            (example,) for the criterion "accuracy" only.
         norm, criterion
             See `incoming_norms` and `smallest_agreeing`.
 
@@ -146,7 +141,7 @@ class ForwardPass:
 
         References
         ----------
-        Merrill et al. 2023, section 2.1, whose masked networks these are.
+        Merrill et al. 2023, section 2.1.
 
         Examples
         --------
@@ -183,7 +178,7 @@ class LinearReadout(ForwardPass):
         """The neurons' values, the outputs without any of them, and the readout."""
         readout = self.layer.readout(net)
         if readout is None:
-            raise ValueError(f"what follows the layer '{self.layer.hook}' is not linear: ForwardPass serves it")
+            raise ValueError(f"the outputs are not linear in the layer '{self.layer.hook}'; use ForwardPass")
         return *Masked(self.layer, net).separated(self.inputs), readout
 
 
@@ -195,7 +190,7 @@ class Formula(ForwardPass):
     def __init__(self, config: Config, inputs: Shaped[np.ndarray, "example input"], layer: Layer | None = None) -> None:
         super().__init__(config, inputs, layer)
         self._reach = reach_of(inputs)
-        self._memory = threading.local()  # fresh memory costs as much as the product itself
+        self._memory = threading.local()  # allocating memory costs as much as the product itself
 
     def threads(self) -> AbstractContextManager[Any]:
         return np.errstate(over="ignore", invalid="ignore")
@@ -238,15 +233,14 @@ class Formula(ForwardPass):
 
     def _smallest(self, net: Network, order: Order, targets: Targets, criterion: Criterion) -> int | None:
         W, b, u = relu_weights(self.config, net)
-        wanted = np.zeros(len(self.inputs), np.int64) if targets is None else targets
         memory = getattr(self._memory, "hidden", None)
         if memory is None:
             memory = self._memory.hidden = np.empty((len(u), len(self.inputs)))
-        return prefix_size(W, b, u, order, self.inputs, self._reach, wanted, criterion, memory)
+        return prefix_size(W, b, u, order, self.inputs, self._reach, targets, criterion, memory)
 
 
 def evaluator(config: Config, inputs: Shaped[np.ndarray, "example input"], layer: Layer | None = None) -> ForwardPass:
-    """The way in which networks of a config are computed on these inputs; it may be called from several threads.
+    """The fastest evaluator for networks of a config on these inputs; several threads may use it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which checkpoints are measured, and the labels that every trajectory of results carries: step, epoch, seed."""
+"""The checkpoints that are measured, and the coordinates of results along them: step, epoch, seed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ def chosen_checkpoints(run: Run, options: WalkOptions) -> np.ndarray:
     Raises
     ------
     InputError
-        There are none.
+        `options` selects no checkpoint.
     """
     chosen = np.arange(run.n_checkpoints)[options.slice]
     if not chosen.size:
@@ -41,7 +41,7 @@ def spread(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.ndarray, " 
     Parameters
     ----------
     epochs
-        (step,) ascending, >= 0; epoch 0, which has no logarithm, is one of the `count`.
+        (step,) ascending, >= 0; epoch 0, which has no logarithm, counts as one of the `count`.
     count
         At least 2.
 
@@ -61,16 +61,13 @@ def spread(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.ndarray, " 
 
 
 def requested_checkpoints(run: Run, options: WalkOptions) -> np.ndarray:
-    """As `chosen_checkpoints`, but the last one alone where `options` asks for all: for measurements that take long.
-
-    To have all of them, ask for "0:".
-    """
+    """`chosen_checkpoints` for slow measurements: by default only the last one; "0:" selects all."""
     unlimited = options.slice == slice(None) and options.most_checkpoints is None
     return np.array([run.n_checkpoints - 1]) if unlimited else chosen_checkpoints(run, options)
 
 
 def trajectory_coords(run: Run, checkpoints: np.ndarray) -> dict[str, Any]:
-    """Coordinates of results at these checkpoints."""
+    """Coordinates `step`, `epoch` and `seed` of results at these checkpoints."""
     return {
         "step": ("step", run.steps[checkpoints], {"long_name": "optimizer updates so far"}),
         "epoch": ("step", run.epochs[checkpoints], {"long_name": "epoch"}),
@@ -79,16 +76,9 @@ def trajectory_coords(run: Run, checkpoints: np.ndarray) -> dict[str, Any]:
 
 
 def without_collapsed(run: Run, result: xr.Dataset, is_ratio: Callable[[str], bool]) -> xr.Dataset:
-    """A result whose ratios are NaN where the network has collapsed: shares of outputs that are all 0 mean nothing.
+    """A result of the run with NaN for ratios of collapsed networks, whose outputs are all 0.
 
-    Parameters
-    ----------
-    run
-        The run.
-    result
-        What was measured of it; every variable over step and seed whose name `is_ratio` says yes to is masked.
-    is_ratio
-        Of a variable's name.
+    Variables over step and seed are ratios if `is_ratio` is True for their name.
     """
     alive = ~run.collapsed.sel(step=result["step"]).drop_vars("epoch")
     masked = [name for name in result if is_ratio(str(name)) and {"step", "seed"} <= set(result[name].dims)]

@@ -1,7 +1,7 @@
-"""The layer whose neurons are pruned, of any model: which it is, how large its neurons are, by what parameters.
+"""The layer whose neurons are pruned: its neurons' norms, readout and parameters, for any model.
 
-A model names the hook points at which neurons can be pruned (`Model.prunable_layers`), their incoming weights, and the
-readout from them where it is linear. The option `layer` chooses; by default the last one is pruned.
+A model lists its prunable layers (`Model.prunable_layers`) by hook point, with the weights into their neurons, and the
+readout if it is linear. The option `layer` chooses one; by default it is the last.
 """
 
 from collections.abc import Mapping
@@ -20,42 +20,42 @@ from circuits.interfaces import PrunableLayer
 
 
 class Layer(NamedTuple):
-    """A layer of a config's networks that can be pruned; `hook` is the hook point of its neurons' values."""
+    """A prunable layer of a config's networks; `hook` is the hook point of its neurons' values."""
 
     config: Config
     hook: str
-    found: PrunableLayer
+    part: PrunableLayer
 
     @property
     def width(self) -> int:
-        """Its neurons."""
-        return self.found.width
+        """Number of neurons."""
+        return self.part.width
 
     @property
     def is_linear(self) -> bool:
         """Whether the outputs are linear in its neurons' values."""
-        return self.found.readout is not None
+        return self.part.readout is not None
 
     @property
     def has_classes(self) -> bool:
-        """Whether the network has an output per class; if not, it has one, whose sign counts."""
+        """Whether the network has an output per class; otherwise the sign of its only output is the class."""
         return self.config.task.signature.n_classes is not None
 
     @property
     def prediction(self) -> str:
-        """What the network predicts: a "sign" or a "class"."""
+        """Kind of prediction, "sign" or "class"."""
         return "class" if self.has_classes else "sign"
 
     def readout(self, net: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """Weights (neuron, class), or (neuron,) of one output; None where the readout is not linear."""
-        if self.found.readout is None:
+        """Weights (neuron, class), or (neuron,) for one output; None if the readout is not linear."""
+        if self.part.readout is None:
             return None
-        weights = self.found.readout(net)
+        weights = self.part.readout(net)
         return weights if self.has_classes else weights[:, 0]
 
     def norms(self, net: Mapping[str, np.ndarray], norm: Norm = "incoming") -> Float[np.ndarray, " neuron"]:
-        """Size of each neuron of one network, in float64; see `incoming_norms`."""
-        W, b = self.found.incoming(net)
+        """Norm of each neuron of one network, in float64; see `incoming_norms`."""
+        W, b = self.part.incoming(net)
         return incoming_norms(W, b, self.readout(net) if norm == "path" else None, norm)
 
 
@@ -66,7 +66,7 @@ def relu_weights(config: Config, net: Mapping[str, np.ndarray]) -> tuple[np.ndar
 
 
 def last_layer(config: Config) -> Layer:
-    """The last layer of a config that can be pruned, which must have one.
+    """The last prunable layer of a config, which must have one.
 
     Examples
     --------
@@ -74,9 +74,7 @@ def last_layer(config: Config) -> Layer:
     >>> last_layer(circuits.preset("merrill-2023")).hook
     'hook_post'
     """
-    layers = config.prunable_layers
-    hook = list(layers)[-1]
-    return Layer(config, hook, layers[hook])
+    return Layer(config, *list(config.prunable_layers.items())[-1])
 
 
 def layer_of(run: Run, options: PruningOptions = PruningOptions()) -> Layer:
@@ -85,23 +83,21 @@ def layer_of(run: Run, options: PruningOptions = PruningOptions()) -> Layer:
     Raises
     ------
     InputError
-        The model has none that can be pruned, or not this one; or the norm needs a linear readout, which it has not.
+        The model has no prunable layer or not the chosen one, or the norm needs a linear readout that the layer lacks.
     """
-    config = run.config
-    layers = config.prunable_layers
-    kind = config.model.kind
+    layers, kind = run.config.prunable_layers, run.config.model.kind
     require(run, has_prunable_layer)
     hook = list(layers)[-1] if options.layer is None else options.layer
     if hook not in layers:
         raise InputError(
             f"{run.path} holds a '{kind}' model, which has no layer '{hook}' to prune. It has: {', '.join(layers)}."
         )
-    layer = Layer(config, hook, layers[hook])
+    layer = Layer(run.config, hook, layers[hook])
     if options.norm == "path" and not layer.is_linear:
-        linear = [name for name, one in layers.items() if one.readout is not None]
+        linear = [name for name, part in layers.items() if part.readout is not None]
         other = f", or --layer {linear[-1]}" if linear else ""
         raise InputError(
-            f"{run.path}: norm 'path' needs a linear readout, which the layer '{hook}' of its '{kind}' model has not. "
+            f"{run.path}: norm 'path' needs a linear readout; the layer '{hook}' of its '{kind}' model has none. "
             f"Pass --norm incoming{other}."
         )
     return layer

@@ -1,10 +1,10 @@
-"""One network, some of its neurons masked: the model's own `forward`, with a tap at the layer's hook point.
+"""One network with masked neurons: the model's own `forward`, with a tap at the layer's hook point.
 
-The tap sets the values of pruned neurons to 0, at every position. Where the readout is linear, one pass says all there
-is to know, f_K(x) = c(x) + Σ_{j in K} a_j(x) U_j: the tap records the values a and lets none through, and the network
-outputs c, what it computes without any of them.
+The tap sets the values of pruned neurons to 0, at every position. If the readout is linear, one pass gives the outputs
+of all subnetworks, f_K(x) = c(x) + Σ_{j in K} a_j(x) U_j: the tap records the values a and replaces them by 0, so the
+network outputs c.
 
-On CPU and on the caller's thread, in the parameters' dtype: `one_torch_thread` around it keeps torch to that thread.
+Computed on CPU in the parameters' dtype; inside `one_torch_thread`, on the caller's thread.
 """
 
 from collections.abc import Mapping
@@ -15,16 +15,16 @@ from jaxtyping import Bool, Float, Shaped
 
 from circuits.analysis.networks.layers import Layer
 
-EXAMPLES_AT_ONCE = 4096  # what lies between inputs and outputs must fit in memory
+EXAMPLES_AT_ONCE = 4096  # the values of all layers must fit in memory
 
 
 class Masked:
-    """A network at whose layer neurons can be masked.
+    """A network with neurons that can be masked.
 
     Parameters
     ----------
     layer
-        Of what network, and where.
+        The layer of these neurons.
     net
         The network's parameters by name.
 
@@ -49,14 +49,14 @@ class Masked:
         inputs: Shaped[np.ndarray, "example input"],
         kept: Bool[np.ndarray, " neuron"] | Bool[np.ndarray, "example neuron"] | None = None,
     ) -> Float[np.ndarray, "example ..."]:
-        """Outputs (example,) or (example, class) with these neurons only, the same for all examples or others for each.
+        """Outputs (example,) or (example, class) with only the kept neurons.
 
         Parameters
         ----------
         inputs
             (example, input) as `support_examples` gives them.
         kept
-            By default all.
+            (neuron,) the same for all examples, or (example, neuron); by default all.
         """
         import torch
 
@@ -68,15 +68,15 @@ class Masked:
             def tap(name: str, values: Any, pruned: Any = pruned) -> Any:
                 if pruned is None or name != self.layer.hook:
                     return values
-                if pruned.ndim > 1:  # (example, neuron), for values that may have positions between
+                if pruned.ndim > 1:  # (example, neuron); values may have positions in between
                     pruned = pruned.reshape(len(pruned), *[1] * (values.ndim - 2), -1)
-                return values.masked_fill(pruned, 0.0)  # not a product: it would keep a NaN
+                return values.masked_fill(pruned, 0.0)  # a product would keep NaN
 
             parts.append(self._forward(inputs[part], tap))
         return np.concatenate(parts)
 
     def values(self, inputs: Shaped[np.ndarray, "example input"]) -> Float[np.ndarray, "example neuron"]:
-        """The neurons' values; where the layer has several positions, at the last."""
+        """The neurons' values, at the last position if there are several."""
         parts = []
 
         def tap(name: str, value: Any) -> Any:
@@ -91,7 +91,7 @@ class Masked:
     def separated(
         self, inputs: Shaped[np.ndarray, "example input"]
     ) -> tuple[Float[np.ndarray, "example neuron"], Float[np.ndarray, "example ..."]]:
-        """The neurons' values, and the outputs without any neuron: of a layer with a linear readout."""
+        """The neurons' values, and the outputs without any neuron; for a layer with a linear readout."""
         values, rest = [], []
         for start in range(0, len(inputs), EXAMPLES_AT_ONCE):
             part = inputs[start : start + EXAMPLES_AT_ONCE]
@@ -109,7 +109,4 @@ class Masked:
         import torch
 
         with torch.no_grad():
-            outputs: np.ndarray = self.layer.config.model.forward(
-                self._parameters, torch.from_numpy(inputs), tap
-            ).numpy()
-        return outputs
+            return self.layer.config.model.forward(self._parameters, torch.from_numpy(inputs), tap).numpy()

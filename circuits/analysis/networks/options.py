@@ -1,4 +1,4 @@
-"""Options that most measurements share; those of one measurement stand in the folder of its family."""
+"""Options that most measurements share; other options are in the folder of their family."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Kind = TypeVar("Kind", bound="WalkOptions")
 
 
 class WalkOptions(Part):
-    """Which checkpoints are measured, and when a seed has memorized and generalized."""
+    """The checkpoints that are measured, and the thresholds of memorization and generalization."""
 
     checkpoints: str = ":"
-    """Which checkpoints, as a Python slice START:STOP:STEP over their indices."""
+    """Checkpoints to measure, as a Python slice START:STOP:STEP of their indices."""
     most_checkpoints: Annotated[int, Field(ge=2)] | None = None
-    """Measure at most this many of them, evenly spaced in log epoch, and those at which a seed memorized or
-    generalized; by default all. A page of a longer run takes at most 1,000 for slow measurements."""
+    """Measure at most this many of these checkpoints, evenly spaced in log epoch, and those of memorization and
+    generalization; by default all. A page uses at most 1,000 for slow measurements."""
     memorization_threshold: Share = 0.98
-    """Memorized: train accuracy first exceeds this."""
+    """Train accuracy that a seed must exceed to have memorized."""
     generalization_threshold: Share = 0.98
-    """Generalized: test accuracy first exceeds this."""
+    """Test accuracy that a seed must exceed to have generalized."""
 
     @field_validator("checkpoints")
     @classmethod
@@ -41,7 +41,7 @@ class WalkOptions(Part):
         return self
 
     def of(self, kind: type[Kind]) -> Kind:
-        """The part of these options that `kind` has, and no others.
+        """These options, restricted to those of the class `kind`.
 
         Examples
         --------
@@ -57,15 +57,15 @@ class WalkOptions(Part):
 
 
 class PruningOptions(WalkOptions):
-    """Which neurons are pruned, in which order, and what the others must still compute."""
+    """The layer and order of pruning, and the condition on the kept neurons."""
 
     layer: str | None = None
-    """Which layer is pruned, by its hook point, such as hidden.0.hook_post; by default the last that can be."""
+    """Hook point of the layer to prune, such as hidden.0.hook_post; by default the last prunable one."""
     support: Literal["train", "test", "train+test"] = "train"
     """Inputs on which a subnetwork must agree with the full network."""
     criterion: Criterion = "prediction"
     """prediction: same sign, or class, on every input (the paper); accuracy: equal accuracy (its released code)."""
     norm: Norm = "incoming"
-    """What orders the neurons: ‖w‖ (the paper), ‖(w, b)‖, or |u|·‖(w, b)‖."""
+    """Norm that orders the neurons: ‖w‖ (the paper), ‖(w, b)‖, or |u|·‖(w, b)‖."""
     final: Literal["last", "median"] = "last"
-    """Generalizing subnetwork: that of the last checkpoint, or of median size among the last 50 (or all of fewer)."""
+    """Generalizing subnetwork: of the last checkpoint, or of median size among the last 50 (or all, if fewer)."""

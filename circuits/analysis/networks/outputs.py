@@ -1,4 +1,4 @@
-"""The outputs of uᵀ relu(W x + b), and of groups of its neurons alone, summed in float64."""
+"""Outputs of uᵀ relu(W x + b), and of groups of its neurons alone, summed in float64."""
 
 from typing import no_type_check
 
@@ -15,9 +15,9 @@ def preactivations(
     inputs: Real[np.ndarray, "example input"],
     out: Float[np.ndarray, "neuron example"] | None = None,
 ) -> Float[np.ndarray, "neuron example"]:
-    """W x + b for every input, in the dtype of W: computed once, and shared by every way of counting.
+    """W x + b for every input, in the dtype of W.
 
-    Fresh memory costs as much as the product itself, so a loop over networks passes the array to fill as `out`.
+    Allocating memory costs as much as the product itself, so a loop over networks passes the array to fill as `out`.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""When each seed memorized and generalized, as a table; every measurement has its phases in these words."""
+"""The table of memorization and generalization, and cells of phases for other tables."""
 
 import xarray as xr
 
@@ -8,7 +8,7 @@ from circuits.tabular import Titled, new_table
 
 
 def phase_tables(phases: xr.Dataset, _: xr.Dataset | None = None) -> list[Titled]:
-    """When each seed memorized and generalized, in epochs; and which seed collapsed or diverged."""
+    """Table of each seed's memorization, generalization and delay in epochs, and whether it collapsed or diverged."""
     fates = [name for name in ("collapsed", "diverged") if phases[name].any()]
     table = new_table("seed", "memorized", "generalized", "delay", *fates, *seen_column(phases))
     for seed in phases["seed"].values:
@@ -23,7 +23,7 @@ def phase_cells(at: xr.Dataset) -> list[str]:
 
 
 def seen_column(phases: xr.Dataset) -> list[str]:
-    """A column's title if what a seed generalized to is partly its training set (`unseen.with_seen_share`)."""
+    """Title of the column of seen shares; none if no seed's share is worth a remark."""
     share = phases.get("test_seen_share")
     return ["test\nseen"] if share is not None and any(map(seen_remark, share.values)) else []
 

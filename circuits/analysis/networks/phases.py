@@ -1,17 +1,18 @@
 """Memorization and generalization: the first checkpoint at which an accuracy exceeds a threshold.
 
-Merrill et al. 2023's code and Figure 5: train accuracy > .98. Right answers are counted and compared as exact
-fractions, so that 98 of 100 does not exceed 0.98 by a rounding. The grokking delay is generalization minus
-memorization, in epochs.
+Code and Figure 5 of Merrill et al. 2023: train accuracy > .98. Numbers of right answers are compared as exact
+fractions, so 98 of 100 does not exceed 0.98 through rounding. The grokking delay is generalization minus memorization,
+in epochs.
 
-An epoch is *censored* where the first stored checkpoint exceeds the threshold and is not the initialization: the seed
-crossed it at or before that epoch. At step 0 there is nothing before, so epoch 0 is exact.
+An epoch is *censored* if the first stored checkpoint exceeds the threshold and is not the initialization: the seed
+crossed the threshold at or before this epoch. Nothing precedes step 0, so epoch 0 is exact.
 
-A run without a training step, such as a network written by hand, has no phases: its epochs and delays are NaN.
+A run without a training step, such as a hand-built network, has no phases: its epochs and delays are NaN.
 """
 
 from fractions import Fraction
 from math import floor
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -22,7 +23,7 @@ from circuits.checkpoints.run import Run
 
 
 def exceeds(accuracy: Float[np.ndarray, "*any"], n_examples: int, threshold: float) -> Bool[np.ndarray, "*any"]:
-    """Where the number of right answers is more than the threshold's share.
+    """Where the number of right answers is above the threshold's share of all examples.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ def exceeds(accuracy: Float[np.ndarray, "*any"], n_examples: int, threshold: flo
     n_examples
         Size of the set.
     threshold
-        A share in 0..1, taken as the decimal it is written as.
+        A share in 0..1, read as its decimal representation.
 
     Examples
     --------
@@ -49,17 +50,15 @@ def first_true(condition: Bool[np.ndarray, "step seed"]) -> Float[np.ndarray, " 
     >>> first_true(np.array([[False, False], [True, False]]))
     array([ 1., nan])
     """
-    return (
-        np.where(condition.any(axis=0), condition.argmax(axis=0), np.nan)
-        if len(condition)
-        else np.full(condition.shape[1], np.nan)
-    )
+    if not len(condition):
+        return np.full(condition.shape[1], np.nan)
+    return np.where(condition.any(axis=0), condition.argmax(axis=0), np.nan)
 
 
 def phase_checkpoints(run: Run, options: WalkOptions) -> tuple[Float[np.ndarray, " seed"], Float[np.ndarray, " seed"]]:
     """Indices of the memorization and the generalization checkpoint of each seed, NaN where there is none.
 
-    Without a training step there is none: an accuracy above the threshold was not learned.
+    Without a training step all are NaN, since an accuracy above the threshold was not learned.
     """
     if not run.config.total_steps:
         return np.full(len(run.seeds), np.nan), np.full(len(run.seeds), np.nan)
@@ -75,55 +74,47 @@ def phases(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset:
     Returns
     -------
     memorization_epoch, generalization_epoch
-        (seed,) float, in epochs; NaN when it never happens. Without a training step all are NaN, and their attribute
-        `untrained` is 1.
+        (seed,) float, in epochs; NaN if the seed never reaches the phase. Without a training step all are NaN, with the
+        attribute `untrained` = 1.
     memorization_censored, generalization_censored
-        (seed,) bool: the epoch is an upper bound, since the first stored checkpoint, after step 0, exceeds already. So
-        it is in imported runs without their initialization, and in replays.
+        (seed,) bool: the epoch is an upper bound, since the first stored checkpoint is after step 0 and exceeds the
+        threshold. This occurs in imported runs without their initialization, and in replays.
     grokking_delay
-        (seed,) float, in epochs; NaN where either never happens or is censored. A bound may follow from the epochs:
-        g - M at least, if memorization is at or before M and generalization exactly at g.
+        (seed,) float, in epochs; NaN if either phase is never reached or is censored. The epochs may still give a
+        bound: at least g - M, if memorization is at or before M and generalization exactly at g.
     collapsed
-        (seed,) bool: at the last checkpoint every output is 0 to within a thousandth of what the loss asks for, as
-        `circuits.collapse` defines it. The accuracy is then 0, not chance. Its attribute `recomputed` is 1 if the run
-        did not store which networks have collapsed, and one of any checkpoint has.
+        (seed,) bool: at the last checkpoint all outputs are 0 to within the share that `circuits.collapse` defines. The
+        accuracy is then 0, not chance. The attribute `recomputed` is 1 if the run did not store which networks have
+        collapsed, and a network of any checkpoint has.
     diverged
         (seed,) bool: the last training loss is not finite.
     """
-    memorized, generalized = phase_checkpoints(run, options)
+    reached = dict(zip(("memorization", "generalization"), phase_checkpoints(run, options), strict=True))
+    epochs = {phase: epoch_at(run, checkpoints) for phase, checkpoints in reached.items()}
+    is_bound = {phase: censored(run, checkpoints) for phase, checkpoints in reached.items()}
     untrained = {} if run.config.total_steps else {"untrained": 1}
     recomputed = int(run.collapsed.attrs["recomputed"] and run.collapsed.any())
-    early, late = (censored(run, checkpoints) for checkpoints in (memorized, generalized))
-    delay = epoch_at(run, generalized) - epoch_at(run, memorized)
-    last = run.metrics.isel(step=-1)
-    attrs = {
-        "memorization_threshold": options.memorization_threshold,
-        "generalization_threshold": options.generalization_threshold,
+    any_bound = is_bound["memorization"] | is_bound["generalization"]
+    delay = np.where(any_bound, np.nan, epochs["generalization"] - epochs["memorization"])
+    variables: dict[str, Any] = {
+        f"{name}_epoch": ("seed", at, {"long_name": f"{name} epoch"} | untrained) for name, at in epochs.items()
     }
-    return xr.Dataset(
-        {
-            "memorization_epoch": ("seed", epoch_at(run, memorized), {"long_name": "memorization epoch"} | untrained),
-            "generalization_epoch": (
-                "seed",
-                epoch_at(run, generalized),
-                {"long_name": "generalization epoch"} | untrained,
-            ),
-            "memorization_censored": ("seed", early, {"long_name": "memorization at or before its epoch"}),
-            "generalization_censored": ("seed", late, {"long_name": "generalization at or before its epoch"}),
-            "grokking_delay": ("seed", np.where(early | late, np.nan, delay), {"long_name": "grokking delay"}),
-            "collapsed": ("seed", run.collapsed.values[-1], {"recomputed": recomputed}),
-            "diverged": ("seed", ~np.isfinite(last["train_loss"].values)),
-        },
-        {"seed": list(run.seeds)},
-        attrs,
-    )
+    for phase, bound in is_bound.items():
+        variables[f"{phase}_censored"] = ("seed", bound, {"long_name": f"{phase} at or before its epoch"})
+    variables |= {
+        "grokking_delay": ("seed", delay, {"long_name": "grokking delay"}),
+        "collapsed": ("seed", run.collapsed.values[-1], {"recomputed": recomputed}),
+        "diverged": ("seed", ~np.isfinite(run.metrics["train_loss"].values[-1]), {}),
+    }
+    thresholds = {f"{phase}_threshold": getattr(options, f"{phase}_threshold") for phase in reached}
+    return xr.Dataset(variables, {"seed": list(run.seeds)}, thresholds)
 
 
 def censored(run: Run, checkpoints: Float[np.ndarray, " seed"]) -> Bool[np.ndarray, " seed"]:
-    """Where a phase's checkpoint is the first that is stored, and not the initialization."""
+    """Where a phase's checkpoint is the first stored one and not the initialization."""
     return (checkpoints == 0) & bool(len(run.steps) and run.steps[0] > 0)
 
 
 def epoch_at(run: Run, checkpoints: Float[np.ndarray, " seed"]) -> Float[np.ndarray, " seed"]:
-    """Epochs of checkpoint indices, NaN staying NaN."""
+    """Epochs of checkpoint indices; NaN stays NaN."""
     return np.array([np.nan if np.isnan(index) else run.epochs[int(index)] for index in checkpoints])

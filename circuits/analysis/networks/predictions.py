@@ -1,17 +1,17 @@
-"""What a network predicts from its outputs, and whether it is right.
+"""Predictions of a network from its outputs, and whether they are right.
 
-One output predicts by its sign, which may be 0: no class at all. Several predict by their argmax; to be right the
-target's must exceed every other, as while training, so that a tie is wrong.
+A single output predicts by its sign; sign 0 is no class. Several outputs predict by their argmax. A prediction is right
+if the target's output exceeds all others, so a tie is wrong, as in training.
 """
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-NO_PREDICTION = -2  # of outputs that are NaN
+NO_PREDICTION = -2  # for NaN outputs
 
 
 def predictions(outputs: Float[np.ndarray, "*outputs"], has_classes: bool) -> Int[np.ndarray, "*examples"]:
-    """Signs -1, 0, 1 of outputs (…, example), or the first largest of outputs (…, example, class); of NaN -2.
+    """Signs -1, 0, 1 of outputs (…, example), or indices of the first largest of (…, example, class); -2 for NaN.
 
     Examples
     --------
@@ -26,7 +26,7 @@ def predictions(outputs: Float[np.ndarray, "*outputs"], has_classes: bool) -> In
 def is_right(
     outputs: Float[np.ndarray, "*outputs"], targets: Int[np.ndarray, " example"], has_classes: bool
 ) -> Bool[np.ndarray, "*examples"]:
-    """Whether outputs (…, example) have the target's sign, or (…, example, class) are largest at the target alone.
+    """Whether outputs (…, example) have the target's sign, or (…, example, class) have their only maximum there.
 
     Examples
     --------

@@ -1,6 +1,4 @@
-"""What a reader of phases and losses must know: bounds in place of epochs, negative delays, collapse computed again,
-losses rounded to 0.
-"""
+"""Remarks on phases and losses: censored epochs, negative delays, recomputed collapse, losses rounded to 0."""
 
 import numpy as np
 import xarray as xr
@@ -10,20 +8,20 @@ from circuits.analysis.networks.bounded import NONE, UNKNOWN, bounded, delay_in_
 from circuits.checkpoints.run import Run
 
 RECOMPUTED = (
-    "The run was made before collapse was defined as it is now: which networks have collapsed, and their accuracies, "
-    "are computed again."
+    "The run was made before the present definition of collapse. Which networks have collapsed, and their accuracies, "
+    "are recomputed."
 )
 PHASES = {"memorization": ("train", "memorized"), "generalization": ("test", "generalized")}
 
 
 def phase_remarks(phases: xr.Dataset) -> list[str]:
-    """Remarks about the result of `circuits.analysis.phases`, one line each, by seed.
+    """Remarks on the result of `circuits.analysis.phases`, one line each, seed by seed.
 
     Examples
     --------
-    >>> found = {"memorization_epoch": ("seed", [30.0]), "generalization_epoch": ("seed", [10.0])}
-    >>> found |= {"memorization_censored": ("seed", [False]), "generalization_censored": ("seed", [False])}
-    >>> phase_remarks(xr.Dataset(found | {"grokking_delay": ("seed", [-20.0])}, {"seed": [4]}))[0][:71]
+    >>> data = {"memorization_epoch": ("seed", [30.0]), "generalization_epoch": ("seed", [10.0])}
+    >>> data |= {"memorization_censored": ("seed", [False]), "generalization_censored": ("seed", [False])}
+    >>> phase_remarks(xr.Dataset(data | {"grokking_delay": ("seed", [-20.0])}, {"seed": [4]}))[0][:71]
     'seed 4: test accuracy exceeds its threshold before train accuracy does,'
     """
     lines = []
@@ -51,23 +49,22 @@ def phase_remarks(phases: xr.Dataset) -> list[str]:
 
 
 def zero_losses(run: Run) -> Int[np.ndarray, " seed"]:
-    """Checkpoints of each seed whose training loss is exactly 0 only because it is rounded: (seed,) int.
+    """Number of checkpoints of each seed at which the training loss rounds to exactly 0, (seed,) int.
 
-    Cross-entropy is above 0 for every network; of the other losses 0 is a value like any other, so they count none. The
-    hinge loss is 0 as soon as every margin is at least 1.
+    Only cross-entropy is counted, which is above 0 for every network. Other losses can be 0: the hinge loss is 0 once
+    every margin is at least 1.
     """
     losses = run.metrics["train_loss"].values  # (step, seed)
     return (losses == 0).sum(axis=0) if run.config.loss == "cross_entropy" else np.zeros(losses.shape[1], int)
 
 
 def loss_remarks(run: Run) -> list[str]:
-    """Remarks about training losses that are rounded to 0, one line per seed, and what to do."""
+    """Remarks on training losses that round to 0, one line per seed, with the remedy."""
     config = run.config
     dtype = config.loss_dtype or config.dtype
     output = "sigmoid" if config.task.signature.n_classes is None else "softmax"
-    todo = ""
-    if dtype == "float32":
-        todo = " Train with --loss-dtype float64: it takes the loss of the same outputs in double precision."
+    todo = " Train with --loss-dtype float64: it takes the loss of the same outputs in double precision."
+    todo = todo if dtype == "float32" else ""
     return [
         f"seed {seed}: the training loss rounds to exactly 0 at {count:,} of {run.n_checkpoints:,} checkpoints: the "
         f"{output} saturates in {dtype}, and differences between small losses are lost.{todo}"

@@ -1,13 +1,13 @@
-"""Which outputs of uᵀ relu(W x + b) are 0 as far as float64 can tell.
+"""Rounding bounds: outputs of uᵀ relu(W x + b) that float64 cannot distinguish from 0.
 
-Where neurons cancel, the exact output is 0 and the computed one is what rounding leaves, of either sign. With unit
-roundoff ε = 2⁻⁵³, n inputs and m neurons, sums in any order satisfy
+If neurons cancel, the exact output is 0 and the computed one is a rounding error of either sign. With unit roundoff
+ε = 2⁻⁵³, n inputs and m neurons, sums in any order satisfy
 
     |f̂(x) − f(x)|  ≤  (n + m + 4) ε Σ_j |u_j| (Σ_i |W_ji| |x_i| + |b_j|)
 
-(Higham 2002, section 3.1, with a margin for second-order terms). An output within this bound counts as 0 for the
-active subnetwork, the smallest subset, merged elements, faithfulness, margins, sensitivity and arity alike. Accuracies
-while training are those of the training's own arithmetic.
+(Higham 2002, section 3.1, with a margin for second-order terms). An output within this bound counts as 0 in
+active subnetworks, smallest subsets, merged elements, faithfulness, margins, sensitivity and arity. Accuracies stored
+in training use the arithmetic of training.
 """
 
 import numpy as np
@@ -22,18 +22,18 @@ def rounding_terms(
     u: Float[np.ndarray, " neuron"],
     reach: Float[np.ndarray, " input"],
 ) -> Float[np.ndarray, " neuron"]:
-    """How far each neuron's term can be off by rounding, so that bounds of subsets are sums over their neurons.
+    """Rounding bound of each neuron's term; the bound of a group of neurons is the sum of theirs.
 
     Parameters
     ----------
     W, b, u
         (neuron, input), (neuron,), (neuron,) of the whole network.
     reach
-        (input,) largest |x_i| over the inputs that are looked at, see `reach_of`.
+        (input,) largest |x_i| over the examples, see `reach_of`.
 
     Returns
     -------
-    (neuron,) >= 0. All 0 for a network whose bound is not finite: it has diverged, and nothing is rounded to 0.
+    (neuron,) >= 0. All 0 if the bound is not finite: the network has diverged, and no output is rounded to 0.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def rounding_terms(
 
 
 def reach_of(inputs: Real[np.ndarray, "example input"]) -> Float[np.ndarray, " input"]:
-    """Largest |x_i| of every input over the examples; 0 where there is no example.
+    """Largest |x_i| of every input over the examples; 0 without examples.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def prefix_bounds(
 def rounded(
     outputs: Float[np.ndarray, "*outputs"], bound: Float[np.ndarray, "*bounds"] | float
 ) -> Float[np.ndarray, "*outputs"]:
-    """Outputs, 0 where they are within their rounding bound of it; NaN stays.
+    """Outputs, with 0 for those within their rounding bound of 0; NaN stays.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""How much of each seed's test set its training set holds, and what that makes of a test accuracy.
+"""Seen test inputs: the share of each seed's test set that is in its training set.
 
-A network that has memorized answers the test inputs that it was trained on. So a test accuracy, and the epoch at which
-it passes a threshold, say less about generalization the larger this share is. Runs store which test inputs are seen;
-for runs of earlier versions the mark is computed from their stored data.
+A network that has memorized answers the test inputs that it was trained on. The larger this share is, the less a test
+accuracy, and the epoch at which it exceeds a threshold, say about generalization. Runs store which test inputs are
+seen; for runs of earlier versions this is computed from their data.
 """
 
 import numpy as np
@@ -15,14 +15,14 @@ from circuits.checkpoints.run import Run
 from circuits.config import Config
 from circuits.seen import SEEN, seen_inputs
 
-HARMLESS = 0.05  # a share up to which nothing is said
-FEW_SEEDS = 8  # each is named; of more, the range
+HARMLESS = 0.05  # a share up to which there is no remark
+FEW_SEEDS = 8  # up to which each seed is listed; for more, the range
 
 
 def seen_share(run: Run) -> xr.DataArray:
     """Share of the test inputs of each seed that are in its training set, (seed,) in 0..1.
 
-    Inputs are compared, not targets. 0 means that test accuracy is about new inputs alone.
+    Targets are not compared. 0 means that all test inputs are new.
 
     Examples
     --------
@@ -38,7 +38,7 @@ def seen_share(run: Run) -> xr.DataArray:
 
 
 def seen_test_inputs(run: Run, seed: int | None = None) -> Bool[np.ndarray, " test_example"]:
-    """Mask of a seed's test inputs that are in its training set; by default of the first seed."""
+    """Mask of the test inputs that are in the training set of a seed, by default the first."""
     data = run.data(seed)
     if SEEN in data:
         return data[SEEN].values.astype(bool)
@@ -46,13 +46,13 @@ def seen_test_inputs(run: Run, seed: int | None = None) -> Bool[np.ndarray, " te
 
 
 def memory_share(run: Run) -> xr.DataArray:
-    """Share of each seed's test inputs that memory could answer, (seed,): `seen_share`; 0 if nothing was trained."""
+    """Share of each seed's test inputs that memory could answer, (seed,): `seen_share`, or 0 without training."""
     share = seen_share(run)
     return share if run.config.total_steps else 0 * share
 
 
 def seen_remark(share: xr.DataArray | float) -> str:
-    """What is to be said of one seed's generalization in a table; nothing for a share that is harmless.
+    """Remark on one seed's seen share for a table; "" up to 5 %.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def seen_remark(share: xr.DataArray | float) -> str:
 
 
 def described_test_set(run: Run) -> str:
-    """Size of the test set, whose it is, and how much of it is in the training set."""
+    """Size of the test set, whether the seeds share it, and the share that is in the training set."""
     shared = "seed" not in run.all_data["test_inputs"].dims
     whose = "" if len(run.seeds) == 1 else ", the same for all seeds" if shared else " of each seed's own"
     share = seen_share(run)
@@ -74,7 +74,7 @@ def described_test_set(run: Run) -> str:
 
 
 def seen_sentence(run: Run) -> str:
-    """How much of the test set is in the training set, if that is more than 5 % of some seed; else nothing."""
+    """Sentence on seeds whose training set holds more than 5 % of the test inputs; "" if there is none."""
     share = _remarkable(run)
     if not share.size:
         return ""
@@ -85,18 +85,17 @@ def seen_sentence(run: Run) -> str:
 
 
 def seen_warnings(run: Run) -> list[str]:
-    """One line if a seed's training set holds more than 5 % of its test inputs: which seeds, and what to do."""
+    """Warning, at most one line, about seeds whose training set holds more than 5 % of the test inputs."""
     if not (what := seen_sentence(run)):
         return []
     share, n_test = _remarkable(run), run.all_data.sizes["test_example"]
     when = phases(run).sel(seed=share["seed"])
     if bool((when["collapsed"] | when["diverged"]).all()):
-        return []  # there is no accuracy that memory could have raised
+        return []  # memory has raised no accuracy
     n_others = np.rint((1 - share.values) * n_test).astype(int)
     some = n_others[n_others > 0]
-    about = "test accuracy is"
-    if bool(when["generalization_epoch"].notnull().any()):
-        about = "test accuracy and the epoch of generalization are"
+    generalizes = bool(when["generalization_epoch"].notnull().any())
+    about = "test accuracy and the epoch of generalization are" if generalizes else "test accuracy is"
     so = f"so {about} {'memory' if not some.size else 'partly memory'}"
     ways = []
     if some.size and UNSEEN_ACCURACY in run.metrics:
@@ -109,7 +108,7 @@ def seen_warnings(run: Run) -> list[str]:
 
 
 def percent(share: xr.DataArray) -> str:
-    """Least and greatest share in percent.
+    """Range of the shares in percent.
 
     Examples
     --------
@@ -121,7 +120,7 @@ def percent(share: xr.DataArray) -> str:
 
 
 def _way_to_unseen(config: Config) -> str:
-    """How to train with a test set of unseen inputs."""
+    """Instruction for training with a test set of unseen inputs."""
     task = config.task
     if not hasattr(task, "too_few_unseen"):
         return f"give the task '{task.kind}' a test set without them"

@@ -1,8 +1,8 @@
-"""Walking a run: one function of one network, applied to every checkpoint and seed, a block of checkpoints at a time.
+"""Walk over a run: apply a function of one network to every checkpoint and seed, block by block.
 
-Blocks are read while the one before is computed; networks are spread over threads, with one BLAS thread each, unless
-each takes less than a millisecond: then threads wait for Python's lock more than they compute. Memory holds two blocks
-and the results, whatever the number of checkpoints.
+A block is read while the previous one is computed. Networks are spread over threads, with one BLAS thread each, unless
+a network takes less than a millisecond, when threads would mostly wait for Python's lock. Memory holds two blocks and
+the results, for any number of checkpoints.
 """
 
 import sys
@@ -23,7 +23,7 @@ from circuits.checkpoints.run import Run
 from circuits.threads import one_blas_thread, one_torch_thread, usable_cores
 
 Network = Mapping[str, np.ndarray]  # one network's parameters by name
-FIRST, LONG = 9, 1e-3  # networks measured one by one to begin with; seconds for a network from which threads pay
+FIRST, LONG = 9, 1e-3  # networks measured one by one at first; seconds per network above which threads are faster
 
 
 def walk(
@@ -41,14 +41,14 @@ def walk(
     run
         The run.
     checkpoints
-        Ascending indices of checkpoints.
+        Indices of checkpoints, ascending.
     measure_one
-        Takes a seed's index and a network's parameters by name; returns numbers or arrays by name, always of the same
-        names, shapes and dtypes.
+        (index of a seed, parameters of a network by name) -> numbers or arrays by name, with the same names, shapes and
+        dtypes for every network.
     what
         Label of the progress bar.
     progress
-        Whether to show it, on stderr, when that is a terminal.
+        Whether to show the bar on stderr, if stderr is a terminal.
 
     Returns
     -------
@@ -57,11 +57,11 @@ def walk(
     uses_torch = run.config.model.relu_parameters is None
     n_seeds = len(run.seeds)
     results: dict[str, np.ndarray] = {}
-    threads: bool | None = None  # not known before some networks were timed
+    threads: bool | None = None  # unknown until some networks are timed
 
     def one(place: tuple[int, int], block: Mapping[str, np.ndarray]) -> Any:
         step, seed = place
-        with np.errstate(over="ignore", invalid="ignore"):  # a diverging network is measured as it is: inf and NaN
+        with np.errstate(over="ignore", invalid="ignore"):  # diverging networks give inf and NaN
             return measure_one(seed, {name: np.asarray(values[step, seed]) for name, values in block.items()})
 
     with (
@@ -95,9 +95,9 @@ def walk(
 def _first(
     one: Callable[[tuple[int, int]], Any], places: Sequence[tuple[int, int]], threads: bool | None
 ) -> tuple[list[Any], bool | None]:
-    """What the first networks measure, and whether the others go to threads; nothing of them once that is known.
+    """Results of the first networks, and whether to use threads for the others; no results once this is known.
 
-    The very first is not timed, since it may compile.
+    The first network is not timed, since it may compile.
     """
     if threads is not None:
         return [], threads
@@ -112,13 +112,13 @@ def _first(
 def one_by_one(
     run: Run, checkpoints: np.ndarray, *, what: str, progress: bool = False
 ) -> Iterator[tuple[tuple[int, int], Network]]:
-    """Every network of the given checkpoints in turn, for measurements that keep to a time limit each.
+    """Every network of the given checkpoints in turn, for measurements with a time limit per network.
 
     Parameters as in `walk`.
 
     Yields
     ------
-    Its place (step, seed) among the results, and its weights by the names W, b, u.
+    The place (step, seed) of the network in the results, and its weights under the names W, b, u.
 
     Raises
     ------
