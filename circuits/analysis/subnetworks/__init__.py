@@ -1,1 +1,1 @@
-"""Subnetworks: pruning, groups of neurons, their norms and faithfulness, smallest subsets."""
+"""Subnetworks: pruning, groups of neurons, their norms and faithfulness, smallest subnetworks."""

@@ -1,9 +1,9 @@
-"""The active subnetwork: the fewest neurons of largest norm that decide every input as the whole network does.
+"""The active subnetwork: the fewest neurons of largest norm that predict every input as the whole network does.
 
 For f(x) = uᵀ relu(W x + b) let f_k keep the k hidden neurons of largest incoming norm. The active subnetwork is f_k for
 the smallest k with sign f_k(x) = sign f(x) for every x in a given support; k is the effective sparsity (Merrill et al.
-2023, section 2.1). Agreement need not be monotone in k, so every k is looked at, in one pass over running sums.
-Networks that are no such formula are run by their own forward pass: `networks.evaluator` knows which are.
+2023, section 2.1). Agreement need not be monotone in k, so every k is checked, in one pass over running sums.
+Networks of another form use their own forward pass; `networks.evaluator` chooses.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ def active_subnetwork(
     norm: Norm = "incoming",
     criterion: Criterion = "prediction",
 ) -> Bool[np.ndarray, " neuron"] | None:
-    """Mask of the active subnetwork of f(x) = uᵀ relu(W x + b) on a support; of several outputs, by their argmax.
+    """Mask of the active subnetwork of f(x) = uᵀ relu(W x + b) on a support; several outputs predict by their argmax.
 
     Parameters
     ----------
@@ -50,15 +50,15 @@ def active_subnetwork(
     inputs
         (example, input) the support.
     targets
-        (example,) ±1, or classes 0.. of several outputs; needed by the criterion "accuracy" only.
+        (example,) ±1, or classes 0.. for several outputs; for the criterion "accuracy" only.
     norm
-        What orders the neurons: see `incoming_norms`.
+        Norm that orders the neurons, see `incoming_norms`.
     criterion
-        What agreement means: see `smallest_agreeing`.
+        Condition of agreement, see `smallest_agreeing`.
 
     Returns
     -------
-    (neuron,) True for the neurons kept; None for a diverged network, whose output is NaN somewhere.
+    (neuron,) True for the kept neurons; None for a diverged network, which has an output NaN.
 
     Raises
     ------
@@ -80,33 +80,29 @@ def active_subnetwork(
     if targets is None and criterion == "accuracy":
         raise ValueError("criterion 'accuracy' compares right answers, so it needs targets")
     norms = incoming_norms(W, b, u, norm)
-    wanted = np.zeros(len(inputs), np.int64) if targets is None else targets
     order = pruning_order(norms)
-    with one_blas_thread():  # as along a run: another number of threads may give other last bits
+    with one_blas_thread():  # as in `walk`: another number of threads may give other last bits
         if u.ndim == 2:
             hidden = np.maximum(preactivations(W, b, inputs), 0)
             n_kept = smallest_agreeing_argmax(hidden, u, order, None, targets, criterion)
         else:
-            n_kept = prefix_size(W, b, u, order, inputs, reach_of(inputs), wanted, criterion)
+            n_kept = prefix_size(W, b, u, order, inputs, reach_of(inputs), targets, criterion)
     return None if n_kept is None else kept_neurons(norms, n_kept)
 
 
 def network_sparsity(config: Config, parameters: Mapping[str, np.ndarray], train: Mapping[str, np.ndarray]) -> float:
-    """Effective sparsity of one network on its training set, the metric `effective_sparsity` of a config.
-
-    Of the last layer that can be pruned.
+    """Effective sparsity of one network's last prunable layer on its training set; the metric `effective_sparsity`.
 
     Parameters
     ----------
     config, parameters
-        What the network is, and its parameters by name.
+        The config, and the network's parameters by name.
     train
         "inputs" (example, input) and "targets" (example,).
 
     Returns
     -------
-    As `effective_sparsity` has it; NaN where the network has diverged. That of a collapsed network is 0 by definition:
-    whoever knows that it has collapsed says so.
+    Number of neurons; NaN for a diverged network. For a collapsed network it is 0 by definition, which the caller sets.
     """
     networks = evaluator(config, as_read(config, train["inputs"]), last_layer(config))
     with networks.threads():
@@ -115,7 +111,7 @@ def network_sparsity(config: Config, parameters: Mapping[str, np.ndarray], train
 
 
 def as_read(config: Config, inputs: Real[np.ndarray, "example input"]) -> Real[np.ndarray, "example input"]:
-    """Stored inputs as the model reads them: numbers in the config's dtype, or tokens as int64."""
+    """Stored inputs in the dtype that the model reads: the config's for numbers, int64 for tokens."""
     return inputs.astype(np.int64 if config.model.reads == "tokens" else config.dtype)
 
 
@@ -129,15 +125,7 @@ def support_examples(run: Run, seed_index: int, support: Literal["train", "test"
 def active_mask(
     run: Run, seed_index: int, checkpoint: int, options: PruningOptions = PruningOptions()
 ) -> Bool[np.ndarray, " neuron"] | None:
-    """Mask of the active subnetwork of one network; nobody where it has collapsed, None where it has diverged.
-
-    Parameters
-    ----------
-    run, options
-        The run, and how to measure.
-    seed_index, checkpoint
-        Index of the seed and of the checkpoint.
-    """
+    """Mask of the active subnetwork at indices of a seed and a checkpoint; empty if collapsed, None if diverged."""
     layer = layer_of(run, options)
     if run.collapsed.values[checkpoint, seed_index]:
         return np.zeros(layer.width, bool)
@@ -152,12 +140,12 @@ def active_mask(
 def active_at(
     run: Run, seed: int | None = None, checkpoint: int | None = None, options: PruningOptions = PruningOptions()
 ) -> Bool[np.ndarray, " neuron"]:
-    """Mask of the active subnetwork of one network of a run; by default of the first seed, the last checkpoint.
+    """Mask of the active subnetwork of one network, by default of the first seed and the last checkpoint.
 
     Raises
     ------
     InputError
-        The model has no hidden layer, there is no such seed or checkpoint, or the network has diverged.
+        The model has no prunable layer, the seed or checkpoint does not exist, or the network has diverged.
     """
     index = run.checkpoint_index(checkpoint)
     kept = active_mask(run, run.seed_index(seed), index, options)
@@ -169,18 +157,18 @@ def active_at(
     return kept
 
 
-_known: WeakKeyDictionary[Run, dict[tuple, dict[int, np.ndarray]]] = WeakKeyDictionary()
+_cache: WeakKeyDictionary[Run, dict[tuple, dict[int, np.ndarray]]] = WeakKeyDictionary()
 
 
 def sparsity_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: PruningOptions, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
-    """Effective sparsity at these checkpoints; 0 where the network has collapsed, NaN where it has diverged.
+    """Effective sparsity at these checkpoints; 0 for a collapsed network, NaN for a diverged one.
 
-    Kept in memory for as long as the run is open, since several measurements take it of the same checkpoints.
+    It is cached while the run is open, since several measurements need it at the same checkpoints.
     """
     key = (layer_of(run, options).hook, options.support, options.criterion, options.norm)
-    sizes = _known.setdefault(run, {}).setdefault(key, {})
+    sizes = _cache.setdefault(run, {}).setdefault(key, {})
     missing = np.array([at for at in checkpoints.tolist() if at not in sizes], np.int64)
     if missing.size:
         sizes.update(zip(missing.tolist(), _find_sparsity(run, missing, options, progress), strict=True))
@@ -203,22 +191,13 @@ def _find_sparsity(
 
 
 def effective_sparsity(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.DataArray:
-    """Size of the active subnetwork at every checkpoint, (step, seed); 0 if it collapsed, NaN if it diverged.
+    """Size of the active subnetwork at every checkpoint, (step, seed); 0 if collapsed, NaN if diverged.
 
-    A late reading is noisy: one input of the support whose output is near zero is enough to need many more neurons.
-    Report the median over the last checkpoints beside a single reading.
+    Late values are noisy: one input of the support with an output near 0 may need many more neurons. Report the median
+    over the last checkpoints beside a single value.
     """
-    checkpoints = chosen_checkpoints(run, options)
-    layer = layer_of(run, options)
-    return xr.DataArray(
-        sparsity_at(run, checkpoints, options, progress=progress),
-        trajectory_coords(run, checkpoints),
-        ("step", "seed"),
-        "effective_sparsity",
-        {
-            "long_name": "neurons in the active subnetwork",
-            "units": "neurons",
-            "layer": layer.hook,
-            "prediction": layer.prediction,
-        },
-    )
+    checkpoints, layer = chosen_checkpoints(run, options), layer_of(run, options)
+    values = sparsity_at(run, checkpoints, options, progress=progress)
+    attrs = {"long_name": "neurons in the active subnetwork", "units": "neurons"}
+    attrs |= {"layer": layer.hook, "prediction": layer.prediction}
+    return xr.DataArray(values, trajectory_coords(run, checkpoints), ("step", "seed"), "effective_sparsity", attrs)

@@ -1,12 +1,12 @@
 """The active subnetwork behind any linear readout: the smallest k whose predictions are the whole network's.
 
-With the neurons sorted, the outputs f_k(x) = c(x) + Σ_{j <= k} a_j(x) U_j are a running sum; c is what the network
-outputs without any of them. A prediction is the argmax of several outputs, or the sign of one. One candidate k is held
-against one input after the other; an input that disagrees refutes it, and every next k until it agrees. No k is passed
-over that no input refutes, so the candidate that every input agrees with is the smallest. Running sums only ever go
-forward: an input's neurons are added at most once, besides the pass for the whole network.
+With the neurons sorted, the outputs f_k(x) = c(x) + Σ_{j <= k} a_j(x) U_j are a running sum; c is the output without
+any neuron. A prediction is the argmax of several outputs, or the sign of one. The scan checks a candidate k on one
+input after the other. An input that disagrees refutes k, and the scan raises k until this input agrees. It skips only
+refuted k, so the first candidate on which all inputs agree is the smallest. Running sums only go forward: each neuron
+is added at most once per input, besides the pass for the whole network.
 
-Equal accuracy is no matter of single inputs, so that for it all running sums grow together, one neuron at a time.
+Accuracy is a property of the whole set, so all running sums advance together, one neuron at a time.
 """
 
 from typing import Literal, no_type_check
@@ -27,7 +27,7 @@ def smallest_agreeing_argmax(
     targets: Int[np.ndarray, " example"] | None = None,
     criterion: Literal["prediction", "accuracy"] = "prediction",
 ) -> int | None:
-    """Smallest k whose first k neurons in `order` agree with the whole network; None if a NaN is about.
+    """Smallest k whose first k neurons in `order` agree with the whole network; None if any output is NaN.
 
     Parameters
     ----------
@@ -38,13 +38,13 @@ def smallest_agreeing_argmax(
     order
         (neuron,) from first kept to first pruned.
     offset
-        What is never pruned, by default 0: outputs = offset + activationsᵀ readout. (output,), or (example, output) if
-        it is another for each example; with one output (example,).
+        The unpruned part of outputs = offset + activationsᵀ readout, by default 0: (output,) or (example, output); with
+        one output (example,).
     targets
-        (example,) classes, with one output ±1; used by the criterion "accuracy" only.
+        (example,) classes, or ±1 with one output; for the criterion "accuracy" only.
     criterion
-        "prediction": the same argmax (sign) for every example; of equal outputs the first counts, as in `numpy.argmax`.
-        "accuracy": as many right answers; right is an output above all others (of the target's sign).
+        "prediction": the same argmax (sign) for every example; the first of equal outputs counts, as in `numpy.argmax`.
+        "accuracy": the same number of right answers; right is an output above all others (of the target's sign).
 
     Returns
     -------
@@ -85,7 +85,7 @@ def smallest_agreeing_argmax(
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _smallest(activations, readout, order, begins, by_sign):
-    """As above, of (example, neuron) activations; -1 where an output of the whole network is NaN."""
+    """The smallest k, for (example, neuron) activations; -1 if an output of the whole network is NaN."""
     n_examples, width = activations.shape
     wanted = np.empty(n_examples, np.int64)
     outputs = np.empty(readout.shape[1])
@@ -112,7 +112,7 @@ def _smallest(activations, readout, order, begins, by_sign):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _as_accurate(activations, readout, order, begins, targets, by_sign):
-    """The smallest k with as many right answers as all neurons give; -1 where an output is NaN."""
+    """The smallest k with as many right answers as the whole network; -1 if an output of it is NaN."""
     n_examples, width = activations.shape
     outputs = np.empty(readout.shape[1])
     n_right = 0
@@ -148,7 +148,7 @@ def _add(outputs, activations, readout, order, start, stop):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _prediction(outputs, by_sign):
-    """Index of the first largest output, or 0, 1, 2 for a negative, no, a positive sign; -1 if one is NaN."""
+    """Index of the first largest output, or 0, 1, 2 for sign -1, 0, 1; -1 if an output is NaN."""
     if by_sign and outputs[0] == outputs[0]:
         return 1 + np.int64(outputs[0] > 0) - np.int64(outputs[0] < 0)
     best = 0

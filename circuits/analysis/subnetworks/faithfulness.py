@@ -1,7 +1,7 @@
-"""Faithfulness: how far a group of neurons alone predicts what the whole network predicts, on the test set.
+"""Faithfulness: share of the test inputs on which a group of neurons alone predicts what the whole network predicts.
 
-Merrill et al. 2023, section 3.2 and Figure 3 (right), with the four groups of `groups.py`, fixed over the run. The
-paper's released code loads the training set in place of the test set here; this measures on the test set.
+Merrill et al. 2023, section 3.2 and Figure 3 (right), with the four groups of `groups.py`, fixed over the run. We use
+the test set, as in the paper; its released code loads the training set instead.
 """
 
 import numpy as np
@@ -28,11 +28,10 @@ def agreement_and_accuracy(
     full: Float[np.ndarray, "example ..."],
     targets: Int[np.ndarray, " example"],
 ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"]]:
-    """Share of inputs on which each group predicts what the whole network does, and what is right; both in 0..1.
+    """Share of inputs on which each group predicts as the whole network, and its accuracy; both in 0..1.
 
-    One output predicts by its sign; several by their argmax, and are right where the target's exceeds all others.
-
-    Both are NaN where the whole network has diverged: an output that is NaN has no sign to agree with.
+    One output predicts by its sign; several predict by their argmax, and are right if the target's exceeds all others.
+    Both results are NaN if the whole network has diverged, since NaN has no sign.
 
     Examples
     --------
@@ -49,14 +48,13 @@ def agreement_and_accuracy(
 def faithfulness(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.Dataset:
     """`agreement` and `accuracy` (group, step, seed) on the test set.
 
-    NaN where a seed has no such group or an empty one: nobody agrees. Where the network has collapsed it predicts
-    nothing to agree with, so that the agreement is NaN and the accuracy 0.
+    Both are NaN if a seed lacks the group or the group is empty. A collapsed network predicts nothing: its agreement is
+    NaN and its accuracy 0.
     """
     checkpoints = chosen_checkpoints(run, options)
     groups = neuron_groups(run, options)
     layer = layer_of(run, options)
     tests = [support_examples(run, index, "test") for index in range(len(run.seeds))]
-
     networks = [evaluator(run.config, inputs, layer) for inputs, _ in tests]
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:
@@ -65,12 +63,12 @@ def faithfulness(run: Run, options: PruningOptions = PruningOptions(), *, progre
         agreement, accuracy = agreement_and_accuracy(outputs[1:], outputs[0], tests[seed][1])
         return {"agreement": agreement, "accuracy": accuracy}
 
-    found = walk(run, checkpoints, one, what="faithfulness", progress=progress)
+    shares = walk(run, checkpoints, one, what="faithfulness", progress=progress)
     collapsed = run.collapsed.values[checkpoints][:, :, None]
     has_members = rearrange(groups.defined & groups.kept.any(axis=2), "group seed -> seed group")
 
     def over_groups(name: str, of_collapsed: float, text: str) -> tuple:
-        values = np.where(has_members, np.where(collapsed, of_collapsed, found[name]), np.nan)
+        values = np.where(has_members, np.where(collapsed, of_collapsed, shares[name]), np.nan)
         return ("group", "step", "seed"), rearrange(values, "step seed group -> group step seed"), {"long_name": text}
 
     return xr.Dataset(

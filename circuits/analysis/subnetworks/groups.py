@@ -1,9 +1,9 @@
 """Four groups of hidden neurons, fixed over a run: generalizing, memorizing, complementary, control.
 
-The generalizing group is the active subnetwork of the last checkpoint (or of the one of median size among the last
-50, or among all of fewer), the memorizing group that of the memorization checkpoint, the complementary group everything
-outside the generalizing one, the control as many neurons drawn at random from all (Merrill et al. 2023, section 3.2 and
-Figure 3).
+Merrill et al. 2023, section 3.2 and Figure 3. The generalizing group is the active subnetwork of the last checkpoint,
+or of the one of median size among the last 50 (all, if there are fewer). The memorizing group is the active subnetwork
+of the memorization checkpoint. The complementary group is all neurons outside the generalizing one. The control group
+has the size of the generalizing one, drawn at random from all neurons.
 """
 
 from typing import NamedTuple
@@ -28,9 +28,8 @@ LATE_CHECKPOINTS = 50
 class NeuronGroups(NamedTuple):
     """The groups of every seed.
 
-    `kept` (group, seed, neuron) masks; `defined` (group, seed) False where a seed has no such group: it never
-    memorized, or it diverged; `checkpoint` (seed,) index of the checkpoint that the generalizing group is of, -1
-    where undefined.
+    `kept` (group, seed, neuron): masks. `defined` (group, seed): False if the seed lacks the group, since it never
+    memorized or has diverged. `checkpoint` (seed,): index of the generalizing group's checkpoint, -1 if undefined.
     """
 
     kept: Bool[np.ndarray, "group seed neuron"]
@@ -38,12 +37,12 @@ class NeuronGroups(NamedTuple):
     checkpoint: Int[np.ndarray, " seed"]
 
 
-_known: WeakKeyDictionary[Run, dict[tuple[int, PruningOptions], NeuronGroups]] = WeakKeyDictionary()
+_cache: WeakKeyDictionary[Run, dict[tuple[int, PruningOptions], NeuronGroups]] = WeakKeyDictionary()
 
 
 def neuron_groups(run: Run, options: PruningOptions = PruningOptions()) -> NeuronGroups:
-    """The four groups of every seed; kept in memory for as long as the run is open."""
-    cached = _known.setdefault(run, {})
+    """The four groups of every seed; cached while the run is open."""
+    cached = _cache.setdefault(run, {})
     options = options.of(PruningOptions)
     key = (run.n_checkpoints, options)
     if key not in cached:
@@ -66,9 +65,9 @@ def _find(run: Run, options: PruningOptions) -> NeuronGroups:
             defined[[0, 2, 3], index] = True
         if not np.isnan(memorized[index]):
             at = int(memorized[index])
-            size_then = sparsity_at(run, np.array([at]), options)[0, index]
-            if not np.isnan(size_then):
-                kept[1, index] = _largest(run, options, index, at, int(size_then))
+            early_size = sparsity_at(run, np.array([at]), options)[0, index]
+            if not np.isnan(early_size):
+                kept[1, index] = _largest(run, options, index, at, int(early_size))
                 defined[1, index] = True
     return NeuronGroups(kept, defined, np.where(defined[0], final, -1))
 
@@ -76,7 +75,7 @@ def _find(run: Run, options: PruningOptions) -> NeuronGroups:
 def _final_checkpoints(
     run: Run, options: PruningOptions
 ) -> tuple[Int[np.ndarray, " seed"], Float[np.ndarray, " seed"]]:
-    """The checkpoint that each seed's generalizing group is of, and the group's size."""
+    """The checkpoint of each seed's generalizing group, and the group's size."""
     first = run.n_checkpoints - (LATE_CHECKPOINTS if options.final == "median" else 1)
     late = np.arange(max(first, 0), run.n_checkpoints)
     sizes = sparsity_at(run, late, options)  # (late, seed)
@@ -85,7 +84,7 @@ def _final_checkpoints(
 
 
 def median_place(sizes: Float[np.ndarray, " step"]) -> int:
-    """Where the (lower) median of the sizes stands, the latest of equals; the last place when all are NaN.
+    """Index of the lower median of the sizes, the last of equals; the last index if all are NaN.
 
     Examples
     --------
@@ -106,7 +105,7 @@ def _largest(
 
 
 def last_checkpoints(number: int) -> str:
-    """How many checkpoints at the end of a run a statistic is over.
+    """Text for a number of checkpoints at the end of a run.
 
     Examples
     --------
@@ -119,7 +118,7 @@ def last_checkpoints(number: int) -> str:
 
 
 def jaccard(first: Bool[np.ndarray, " neuron"], second: Bool[np.ndarray, " neuron"]) -> float:
-    """Shared share |A ∩ B| / |A ∪ B| of two groups, in 0..1; NaN for two empty ones.
+    """Jaccard index |A ∩ B| / |A ∪ B| of two groups, in 0..1; NaN if both are empty.
 
     Examples
     --------
@@ -131,7 +130,7 @@ def jaccard(first: Bool[np.ndarray, " neuron"], second: Bool[np.ndarray, " neuro
 
 
 def expected_jaccard(first: int, second: int, width: int) -> float:
-    """Mean Jaccard index of random groups of these sizes among `width` neurons: what no relation at all would give.
+    """Mean Jaccard index of independent random groups of these sizes among `width` neurons; NaN if both are empty.
 
     The intersection is hypergeometric; the mean is summed exactly.
 

@@ -1,9 +1,9 @@
-"""The active subnetwork of a layer whose readout is not linear: every k is tried by masking.
+"""The active subnetwork of a layer without a linear readout, by masking.
 
-What follows such a layer is no sum over its neurons, so that for each k = 0..width the network is run with the first k
-neurons alone, and the smallest k that agrees is found, without assuming that agreement is monotone in k. Nearly every k
-is refuted by a few inputs that many others were refuted by: many k at a time are first held against those alone, and
-only one that they leave is run on everything, the hardest inputs first, until one refutes it.
+The outputs are no sum over the neurons of such a layer. So the network runs with only the first k neurons for each
+k = 0..width, up to the smallest k that agrees; agreement need not be monotone in k. A few hard inputs refute nearly
+every k. The scan first checks many k at once on the inputs that refuted most k so far. Each k that remains is checked
+on all inputs, the hardest first, until one refutes it.
 """
 
 from collections.abc import Callable
@@ -28,12 +28,12 @@ def smallest_agreeing_masked(
     targets: Int[np.ndarray, " example"] | None = None,
     criterion: Criterion = "prediction",
 ) -> int | None:
-    """Smallest k whose first k neurons in `order` agree with the whole network; None if an output of it is NaN.
+    """Smallest k whose first k neurons in `order` agree with the whole network; None if any output of that is NaN.
 
     Parameters
     ----------
     network
-        The network, at the layer that is pruned.
+        The network, with the layer to prune.
     order
         (neuron,) from first kept to first pruned.
     inputs
@@ -43,7 +43,7 @@ def smallest_agreeing_masked(
 
     Returns
     -------
-    k in 0..neuron, by outputs in the dtype of the parameters.
+    k in 0..neuron, from outputs in the dtype of the parameters.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def smallest_agreeing_masked(
 
 
 def margins(outputs: Float[np.ndarray, "example ..."], has_classes: bool) -> Float[np.ndarray, " example"]:
-    """How far each example is from another prediction: |f(x)|, or the largest output minus the next.
+    """Margin of each example's prediction: |f(x)|, or the largest output minus the next.
 
     Examples
     --------
@@ -90,18 +90,18 @@ def margins(outputs: Float[np.ndarray, "example ..."], has_classes: bool) -> Flo
 
 
 def first_fitting(fits: Fits, width: int, ease: Float[np.ndarray, " example"], n_unfit: int = 0) -> int:
-    """Smallest k in 0..width that does not fit exactly `n_unfit` examples; width must be one.
+    """Smallest k in 0..width that fits all but exactly `n_unfit` examples; width must be such a k.
 
     Parameters
     ----------
     fits
-        Of some k and some examples, whether each k fits each example.
+        (some k, some examples) -> whether each k fits each example.
     width
         The largest k.
     ease
-        (example,) which examples are likely to be fitted; it changes the time alone.
+        (example,) larger for examples that more k fit; it affects only the time.
     n_unfit
-        How many are left unfitted, in 0..example.
+        Number of examples that the k must not fit, in 0..example.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def first_fitting(fits: Fits, width: int, ease: Float[np.ndarray, " example"], n
     3
     """
     n_examples = len(ease)
-    n_refuted = np.zeros(n_examples, np.int64)  # how many k an example did not fit
+    n_refuted = np.zeros(n_examples, np.int64)  # number of k that did not fit the example
     for start in range(0, width, PREFIXES_AT_ONCE):
         prefixes = np.arange(start, min(start + PREFIXES_AT_ONCE, width))
         hardest = np.lexsort((ease, -n_refuted))
@@ -142,5 +142,5 @@ def _fits_all(
 
 
 def _possible(unfit: Int[np.ndarray, " k"], seen: int, n_unfit: int, n_examples: int) -> Bool[np.ndarray, " k"]:
-    """Whether so many unfitted of those seen can still become `n_unfit` of all."""
+    """Whether `unfit` of the `seen` examples can still become exactly `n_unfit` of all."""
     return (unfit <= n_unfit) & (seen - unfit <= n_examples - n_unfit)

@@ -1,13 +1,13 @@
-"""Merged sparsity: how many circuit elements the network's predictions need, split neurons counted once.
+"""Merged sparsity: the number of circuit elements that the network's predictions need.
 
-Effective sparsity counts neurons, and jumps when one gate is split over several or one input of the support lies near
-0. Here the near-parallel neurons are merged first (`constructions/elements.py`), the elements taken in the order of
-their summed path norm, and the contributions of their neurons summed as they are: merged sparsity is the smallest
-number of elements with the same sign as the whole network on every input of the support. Neurons below the floor belong
-to no element, so that even all elements may disagree with the whole network: then it is NaN, as early in training.
+Effective sparsity counts neurons, and jumps if one gate is split over several neurons or one input of the support lies
+near 0. Merged sparsity first merges near-parallel neurons into elements (`constructions/reading/elements.py`), sorts
+the elements by their summed path norm, and sums the contributions of their neurons. It is the smallest number of
+elements with the same sign as the whole network on every input of the support. Neurons below the floor belong to no
+element, so even all elements may disagree with the whole network, as early in training: then it is NaN.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -38,7 +38,7 @@ def elements_needed(
     criterion: Literal["prediction", "accuracy"] = "prediction",
     found: Elements | None = None,
 ) -> int | None:
-    """Smallest number of elements that agree with the whole network; None when not even all do, or it diverged.
+    """Smallest number of elements that agree with the whole network; None if not even all do, or it has diverged.
 
     Parameters
     ----------
@@ -53,15 +53,15 @@ def elements_needed(
     criterion
         "prediction": the same sign on every input. "accuracy": as many right answers.
     found
-        What `elements` gave for this network, if at hand.
+        The result of `elements` for this network, if known.
 
     Returns
     -------
-    0.. the number of elements; the same, to the last bit of every sum, however the neurons are numbered.
+    0.. the number of elements. Renumbering the neurons changes no bit of the sums.
 
     Examples
     --------
-    x by two positive and one negative neuron: the two are one element.
+    x from two positive neurons, which are one element, and a negative one.
 
     >>> W, u = np.array([[1.0], [1.0], [-1.0]]), np.array([1.0, 1.0, -1.0])
     >>> elements_needed(W, np.zeros(3), u, np.array([[1], [-1]]))
@@ -73,7 +73,7 @@ def elements_needed(
     if found is None:
         return None
     labels = found.labels[found.order]
-    # Element by element, and last the neurons below the floor, which only the whole network has.
+    # Element by element; last the neurons below the floor, which are only in the whole network.
     order = found.order[np.argsort(np.where(labels < 0, len(labels), labels), kind="stable")]
     hidden = preactivations(W[order].astype(np.float64), b[order].astype(np.float64), inputs)
     bounds = prefix_bounds(rounding_terms(W, b, u, reach_of(inputs)), order)
@@ -88,7 +88,7 @@ def elements_needed(
 def merged_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: MergeOptions, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
-    """Merged sparsity at these checkpoints: 0 of a collapsed network, NaN where even all elements do not agree."""
+    """Merged sparsity at these checkpoints; 0 for a collapsed network, NaN if not even all elements agree."""
     require(run, is_one_relu_layer)
     supports = [support_examples(run, index, options.support) for index in range(len(run.seeds))]
 
@@ -105,17 +105,9 @@ def merged_at(
 
 
 def merged_sparsity(run: Run, options: MergeOptions = MergeOptions(), *, progress: bool = False) -> xr.DataArray:
-    """Elements needed for full agreement at every checkpoint, (step, seed); NaN where even all of them do not agree."""
+    """Number of elements needed for full agreement at every checkpoint, (step, seed); NaN if not even all agree."""
     checkpoints = chosen_checkpoints(run, options)
-    return xr.DataArray(
-        merged_at(run, checkpoints, options, progress=progress),
-        trajectory_coords(run, checkpoints),
-        ("step", "seed"),
-        "merged_sparsity",
-        {
-            "long_name": "merged elements needed",
-            "units": "elements",
-            "merge_cosine": options.merge_cosine,
-            "merge_floor": options.merge_floor,
-        },
-    )
+    values = merged_at(run, checkpoints, options, progress=progress)
+    attrs: dict[str, Any] = {"long_name": "merged elements needed", "units": "elements"}
+    attrs |= {"merge_cosine": options.merge_cosine, "merge_floor": options.merge_floor}
+    return xr.DataArray(values, trajectory_coords(run, checkpoints), ("step", "seed"), "merged_sparsity", attrs)

@@ -1,4 +1,4 @@
-"""How large each hidden neuron is, and each group of neurons on average.
+"""Norm of each hidden neuron, and its mean over each group of neurons.
 
 Merrill et al. 2023, section 3.2: a neuron's norm is the L2 norm of its incoming weights; Figure 3 (left) averages it
 over the generalizing subnetwork, its complement and a random control, Figure 5 shows it neuron by neuron.
@@ -54,27 +54,21 @@ def neuron_norms(run: Run, options: PruningOptions = PruningOptions(), *, progre
 def group_norms(
     run: Run, options: PruningOptions = PruningOptions(), norms: xr.DataArray | None = None
 ) -> xr.DataArray:
-    """Mean norm over each group of neurons, (group, step, seed); NaN where a seed has no such group.
+    """Mean norm over each group of neurons, (group, step, seed); NaN if a seed lacks the group.
 
     Parameters
     ----------
     run, options
-        The run, and how to measure.
+        The run and the options.
     norms
-        What `neuron_norms` gave for the same options, if at hand.
+        The result of `neuron_norms` for the same options, if known.
     """
     norms = neuron_norms(run, options) if norms is None else norms
     groups = neuron_groups(run, options)
-    values = np.stack(
-        [
-            np.stack(
-                [group_means(row.astype(np.float64), groups.kept[:, seed]) for row in norms.values[:, seed]], axis=1
-            )
-            for seed in range(len(run.seeds))
-        ],
-        axis=2,
-    )  # (group, step, seed)
-    values[~groups.defined[:, None, :].repeat(values.shape[1], axis=1)] = np.nan
+    values = np.empty((len(GROUPS), *norms.shape[:2]))  # (group, step, seed)
+    for step, seed in np.ndindex(*norms.shape[:2]):
+        values[:, step, seed] = group_means(norms.values[step, seed].astype(np.float64), groups.kept[:, seed])
+    values = np.where(groups.defined[:, None], values, np.nan)
     coords = {"group": list(GROUPS), **{str(k): v for k, v in norms.coords.items() if k in ("step", "epoch", "seed")}}
     attrs = {"norm": options.norm, "long_name": f"mean neuron norm ({options.norm})"}
     return xr.DataArray(values, coords, ("group", "step", "seed"), "group_norm", attrs)

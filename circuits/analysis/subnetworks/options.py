@@ -1,4 +1,4 @@
-"""Options of the measurements that merge neurons, or search for what is proved."""
+"""Options of the measurements that merge neurons or search for a proof."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from circuits.analysis.networks.options import PruningOptions
 
 
 class MergeOptions(PruningOptions):
-    """Which neurons are one element of a circuit."""
+    """Conditions under which neurons are one element of a circuit."""
 
     merge_cosine: Annotated[float, Field(ge=-1, lt=1)] = 0.9
     """Neurons with a larger cosine of (w, b), and the same sign of u, are one circuit element."""
@@ -17,7 +17,7 @@ class MergeOptions(PruningOptions):
 
 
 class SearchOptions(PruningOptions):
-    """How long to search."""
+    """Time limit of a search."""
 
     time_limit: Annotated[float, Field(ge=0)] = 60.0
-    """Seconds that the search may take for each network (certify, exact)."""
+    """Time limit of the search in each network, in seconds (certify, exact)."""

@@ -1,4 +1,4 @@
-"""Magnitude pruning of hidden neurons: how large each is, in what order they go, which are kept.
+"""Magnitude pruning of hidden neurons: their norms, the order of pruning, the kept neurons.
 
 A variant of Mozer and Smolensky 1989, as in Merrill et al. 2023, section 2.1: the neurons with the smallest incoming
 weights are pruned first.
@@ -16,16 +16,16 @@ def incoming_norms(
     u: Float[np.ndarray, " neuron"] | Float[np.ndarray, "neuron output"] | None = None,
     norm: Norm = "incoming",
 ) -> Float[np.ndarray, " neuron"]:
-    """Size of each neuron, in float64.
+    """Norm of each neuron, in float64.
 
     Parameters
     ----------
     W, b, u
-        (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b). Of a u (neuron, output), |u_j| is the norm;
-        only "path" needs u.
+        (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b). For u (neuron, output), |u_j| is the norm
+        of its row; only "path" needs u.
     norm
-        "incoming" ‖w‖ (the paper; the bias is left out, as in its code), "incoming+bias" ‖(w, b)‖, "path" |u|·‖(w, b)‖,
-        which no rescaling of a neuron changes.
+        "incoming" ‖w‖, without the bias (the paper and its code); "incoming+bias" ‖(w, b)‖; "path" |u|·‖(w, b)‖,
+        which is invariant under rescaling of a neuron.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def incoming_norms(
 
 
 def pruning_order(norms: Float[np.ndarray, " neuron"]) -> Int[np.ndarray, " neuron"]:
-    """Neurons from first kept to first pruned: by falling norm, ties to the lower index.
+    """Neurons from first kept to first pruned: by descending norm, ties to the lower index.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def kept_neurons(norms: Float[np.ndarray, " neuron"], n_kept: int) -> Bool[np.nd
     Parameters
     ----------
     norms
-        (neuron,) size of each neuron, >= 0, no NaN.
+        (neuron,) norm of each neuron, >= 0, no NaN.
     n_kept
         How many to keep, 0 <= n_kept <= neuron.
 

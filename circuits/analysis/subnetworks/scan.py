@@ -1,8 +1,8 @@
-"""The compiled pass behind the active subnetwork: agreement of every norm prefix with the whole, in one sweep.
+"""The compiled pass behind the active subnetwork: agreement of every norm prefix with the whole network.
 
-With the neurons sorted, f_k(x) = Σ_{j <= k} u_j relu(h_j(x)) is a running sum. It is held for all inputs at once, so
-that adding a neuron is one pass over a row. Both the whole network and its prefixes are summed in this order, in
-float64: at k = width they are the same number, and agree. A sum within its rounding bound of 0 counts as 0.
+With the neurons sorted, f_k(x) = Σ_{j <= k} u_j relu(h_j(x)) is a running sum, kept for all inputs at once, so adding a
+neuron is one pass over a row. The whole network and its prefixes are summed in the same order, in float64, so they are
+equal at k = width. A sum within its rounding bound of 0 counts as 0.
 """
 
 from typing import no_type_check
@@ -19,20 +19,20 @@ from circuits.analysis.networks.rounding import prefix_bounds, rounding_terms
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def disagreements(preactivations, readout, order, bounds, targets, by_accuracy, stop_at_agreement):
-    """How far f_k is from f, for k = 0..width.
+    """Disagreement of f_k with f, for k = 0..width.
 
     Parameters
     ----------
     preactivations
         (neuron, example) W x + b, contiguous rows.
     readout, order
-        (neuron,) u, and the neurons from first kept to last.
+        (neuron,) u, and the neurons from first kept to first pruned.
     bounds
-        (neuron + 1,) rounding bound of f_k, as `rounding.prefix_bounds` gives it; zeros compare sums with 0 itself.
+        (neuron + 1,) rounding bound of f_k, see `rounding.prefix_bounds`; zeros compare sums with exactly 0.
     targets
-        (example,) ±1, used by accuracy only.
+        (example,) ±1, for accuracy only.
     by_accuracy
-        False: count inputs with sign f_k(x) != sign f(x). True: the difference in the number of right answers.
+        False: number of inputs with sign f_k(x) != sign f(x). True: difference in the number of right answers.
     stop_at_agreement
         Stop at the first 0.
 
@@ -81,7 +81,7 @@ def _add(total, row, weight):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _sign(value, bound):
-    """-1, 0 or 1; 0 within the bound, and of NaN."""
+    """-1, 0 or 1; 0 within the bound and for NaN."""
     return np.int8(value > bound) - np.int8(value < -bound)
 
 
@@ -93,7 +93,7 @@ def smallest_agreeing(
     criterion: Criterion = "prediction",
     bounds: Float[np.ndarray, " prefix"] | None = None,
 ) -> int | None:
-    """Smallest k whose first k neurons in `order` agree with all of them; None if even all of them do not (NaN).
+    """Smallest k whose first k neurons in `order` agree with all of them; None if not even all do (NaN).
 
     Parameters
     ----------
@@ -104,13 +104,13 @@ def smallest_agreeing(
     targets
         (example,) ±1; used by the criterion "accuracy" only.
     criterion
-        "prediction": the same sign on every input. "accuracy": as many right answers, as in the paper's released code.
+        "prediction": the same sign on every input. "accuracy": as many right answers (the paper's released code).
     bounds
         (neuron + 1,) rounding bound of every prefix: within it an output is 0. By default 0.
 
     Returns
     -------
-    k in 0..neuron. 0 when the whole network outputs 0 everywhere: no neuron is needed for that.
+    k in 0..neuron; 0 if the whole network outputs 0 on every input.
     """
     bounds = np.zeros(len(order) + 1) if bounds is None else bounds
     counts = disagreements(np.ascontiguousarray(hidden), u, order, bounds, targets, criterion == "accuracy", True)
@@ -125,21 +125,22 @@ def prefix_size(
     order: Int[np.ndarray, " neuron"],
     inputs: Real[np.ndarray, "example input"],
     reach: Float[np.ndarray, " input"],
-    targets: Int[np.ndarray, " example"],
+    targets: Int[np.ndarray, " example"] | None = None,
     criterion: Criterion = "prediction",
     out: Float[np.ndarray, "neuron example"] | None = None,
 ) -> int | None:
-    """`smallest_agreeing` of one network in float64, with its rounding bounds.
+    """`smallest_agreeing` for one network, in float64, with its rounding bounds.
 
     Parameters
     ----------
     W, b, u, order, inputs, targets, criterion
         As in `active.active_subnetwork` and `smallest_agreeing`.
     reach
-        (input,) as `reach_of` gives it of the inputs.
+        (input,) `reach_of` the inputs.
     out
-        Memory for the preactivations, float64, see `preactivations`.
+        Memory for the preactivations, float64.
     """
     hidden = preactivations(W.astype(np.float64), b.astype(np.float64), inputs, out)
     bounds = prefix_bounds(rounding_terms(W, b, u, reach), order)
-    return smallest_agreeing(hidden, u, order, targets, criterion, bounds)
+    wanted = np.zeros(len(inputs), np.int64) if targets is None else targets
+    return smallest_agreeing(hidden, u, order, wanted, criterion, bounds)

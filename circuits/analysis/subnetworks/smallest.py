@@ -1,20 +1,20 @@
-"""The smallest subnetwork of all, over every subset of the neurons and not only the norm prefixes.
+"""The smallest subnetwork over all subsets of the neurons, not only the norm prefixes.
 
     minimize  Σ k_i  over k ∈ {0, 1}^neuron  with  sign Σ_i k_i u_i relu(w_i·x + b_i) = sign f(x)  for x in the support
 
-Agreement as in Merrill et al. 2023, section 2.1, whose effective sparsity is an upper bound. An integer program with a
-row per input, made small enough to solve:
+Agreement is that of Merrill et al. 2023, section 2.1, whose effective sparsity is an upper bound. The integer program
+has a row per input. Three ideas make it small enough to solve:
 
-- Rows come in when they are needed: a solution of the rows so far is tried on the whole support, and inputs on which it
-  fails join. What is proved with some rows holds with all.
-- A row Σ a_i k_i > 0 has no scale, so that its relaxation says nothing. What does: some neuron with a_i > 0 is kept,
-  asked of every input from the start.
-- Sizes are ruled out one by one from below, until the size of the best subset known is reached. That one comes from
-  norm prefixes, by leaving out every neuron that can be spared.
+- Rows are added on demand: a solution of the present rows is checked on the whole support, and inputs on which it fails
+  are added. A bound proved with some rows holds with all rows.
+- The relaxation of a row Σ a_i k_i > 0 is no constraint, since the row has no scale. So every input also requires from
+  the start that a neuron with a_i > 0 is kept.
+- Sizes are ruled out one by one from below, up to the size of the best subset known. This subset is a norm prefix
+  without the neurons that it can spare.
 
-Rows ask for >= 0 up to HiGHS's tolerance: the program allows more than it should, so bounds hold. What it lets through
-is tried with an independent mask-and-forward in float64, and is forbidden by name if it fails on known rows only. As
-for the active subnetwork, an output within its rounding bound of 0 is 0 (`rounding`).
+Rows require >= 0 up to HiGHS's tolerance. This allows more subsets, so lower bounds stay valid. Each solution is
+checked by an independent masked forward pass in float64; a solution that fails only on known rows is excluded
+explicitly. As for the active subnetwork, an output within its rounding bound of 0 is 0 (`rounding`).
 """
 
 from dataclasses import dataclass
@@ -41,19 +41,19 @@ from circuits.checkpoints.run import Run
 from circuits.constructions.certifying.highs import INFEASIBLE, dual_bound, highs
 from circuits.randomness import generator
 
-HARD_ROWS = 20  # rows that join because they are the hardest; others join at random, so that all patterns are there
+HARD_ROWS = 20  # rows added as the hardest ones; further rows are random, so that all patterns occur
 RANDOM_ROWS_FIRST, RANDOM_ROWS_LATER = 180, 60
 NEGLIGIBLE = 1e-9  # HiGHS drops smaller coefficients; rows have a largest one of 1
 
 
 @dataclass(frozen=True)
 class Smallest:
-    """The smallest subset known, and what is proved.
+    """The smallest subset known, and a proved lower bound.
 
     Attributes
     ----------
     kept
-        (neuron,) the subset. It agrees with the whole network on every input, by mask-and-forward in float64.
+        (neuron,) the subset. It agrees with the whole network on every input, by a masked forward pass in float64.
     bound
         No subset of fewer neurons agrees.
     """
@@ -63,7 +63,7 @@ class Smallest:
 
     @property
     def size(self) -> int:
-        """Neurons kept."""
+        """Number of neurons kept."""
         return int(self.kept.sum())
 
     @property
@@ -87,8 +87,8 @@ def agrees(
     >>> agrees(W, b, u, np.array([[1]]), np.array([True, False]))
     True
     """
-    everybody = np.ones(len(u), bool)
-    return bool((_signs(W, b, u, inputs, kept) == _signs(W, b, u, inputs, everybody)).all())
+    all_neurons = np.ones(len(u), bool)
+    return bool((_signs(W, b, u, inputs, kept) == _signs(W, b, u, inputs, all_neurons)).all())
 
 
 def _signs(W: np.ndarray, b: np.ndarray, u: np.ndarray, inputs: np.ndarray, kept: np.ndarray) -> np.ndarray:
@@ -106,7 +106,7 @@ def smallest_subnetwork(
     start: Bool[np.ndarray, " neuron"] | None = None,
     time_limit: float = 60.0,
 ) -> Smallest | None:
-    """The fewest neurons, any subset, with sign f(x) on every input; as far as it can be proved in time.
+    """The smallest subset of neurons with sign f(x) on every input, as far as the time limit allows a proof.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def smallest_subnetwork(
 
     Returns
     -------
-    None for a diverged network, whose output is NaN somewhere.
+    None for a diverged network, which has an output NaN.
 
     References
     ----------
@@ -129,11 +129,11 @@ def smallest_subnetwork(
 
     Examples
     --------
-    The largest neuron is right on both inputs by itself; so is the pair of the others. The first is all it takes.
+    The first neuron alone is right on both inputs, and so is the pair of the others; the first is the smallest.
 
     >>> W, b, u = np.array([[1.0], [1.0], [-1.0]]), np.array([3.0, 0.0, 0.0]), np.array([1.0, 1.0, 1.0])
-    >>> found = smallest_subnetwork(W, b, u, np.array([[1], [-1]]))
-    >>> found.kept, found.bound
+    >>> smallest = smallest_subnetwork(W, b, u, np.array([[1], [-1]]))
+    >>> smallest.kept, smallest.bound
     (array([ True, False, False]), 1)
     """
     deadline = monotonic() + time_limit
@@ -141,12 +141,12 @@ def smallest_subnetwork(
     contributions = np.ascontiguousarray((u.astype(np.float64)[:, None] * hidden).T)  # (example, neuron)
     if not np.isfinite(contributions).all():
         return None
-    nobody, everybody = np.zeros(len(u), bool), np.ones(len(u), bool)
-    if agrees(W, b, u, inputs, nobody):
-        return Smallest(nobody, 0)
-    best = everybody if start is None or not agrees(W, b, u, inputs, start) else start
+    no_neurons, all_neurons = np.zeros(len(u), bool), np.ones(len(u), bool)
+    if agrees(W, b, u, inputs, no_neurons):
+        return Smallest(no_neurons, 0)
+    best = all_neurons if start is None or not agrees(W, b, u, inputs, start) else start
     terms = rounding_terms(W, b, u, reach_of(inputs))
-    program = Subsets(contributions, terms, _signs(W, b, u, inputs, everybody))
+    program = Subsets(contributions, terms, _signs(W, b, u, inputs, all_neurons))
     order = pruning_order(incoming_norms(W, b, u))
     for n_kept in (int(best.sum()) * 2**power for power in range(len(u).bit_length())):
         prefix = best.copy()
@@ -173,11 +173,11 @@ def smallest_subnetwork(
 
 
 class Subsets:
-    """The integer program, with the rows and forbidden subsets that it has learned so far.
+    """The integer program, with the rows and forbidden subsets added so far.
 
-    A subset K agrees on x if its sum s and its rounding bound T = Σ_K t_j satisfy σ s > T where the whole network has
-    the sign σ, and |s| ≤ T where that is 0. The mask-and-forward that decides adds up in another order, so that its s
-    and the one here are apart by 2T at most. Every row is implied by agreement: Σ_K (± c_j(x) + 3 t_j) ≥ 0.
+    Let s be the sum of a subset K on x, T = Σ_K t_j its rounding bound, and σ the sign of the whole network. K agrees
+    on x if σ s > T, or |s| ≤ T for σ = 0. The decisive masked forward pass sums in another order, so its s differs from
+    the s here by at most 2T. Agreement implies every row: Σ_K (± c_j(x) + 3 t_j) ≥ 0.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ class Subsets:
     terms
         (neuron,) t_j, see `rounding_terms`.
     signs
-        (example,) σ of the whole network.
+        (example,) signs σ of the whole network.
     """
 
     def __init__(
@@ -196,7 +196,7 @@ class Subsets:
         signs: Float[np.ndarray, " example"],
     ) -> None:
         largest = np.abs(contributions).max(axis=1)
-        counted = largest > 0  # an input on which no neuron fires asks for nothing
+        counted = largest > 0  # an input on which no neuron fires gives no row
         self.terms, self.signs, self.scale = terms, signs[counted], largest[counted]
         self.contributions = contributions[counted]
         self.wanted = self.signs != 0
@@ -208,16 +208,16 @@ class Subsets:
         self.forbidden: list[np.ndarray] = []
 
     def _rows(self, which: np.ndarray, sign: float = 0.0) -> Float[np.ndarray, "row neuron"]:
-        """Rows of some examples, to be >= 0: with the network's sign or, where that is 0, with this one."""
+        """Rows, to be >= 0, of some examples: with the network's sign or, if that is 0, with `sign`."""
         signs = np.where(self.wanted[which], self.signs[which], sign)
         return signs[:, None] * self.contributions[which] + 3 * self.terms
 
     def solved(self, n_kept: int, time_limit: float) -> OptimizeResult:
-        """The fewest neurons, at most `n_kept`, that satisfy all that is known."""
+        """The fewest neurons, at most `n_kept`, that satisfy all present rows."""
         examples = np.array(self.known, np.int64)
         zero = examples[~self.wanted[examples]]
         rows = np.concatenate([self._rows(examples, 1.0), self._rows(zero, -1.0)])
-        rows = rows[(rows < 0).any(axis=1)]  # the others hold for every subset
+        rows = rows[(rows < 0).any(axis=1)]  # other rows hold for every subset
         rows = rows / np.abs(rows).max(axis=1, initial=0.0, keepdims=True)
         lost = np.where((rows > 0) & (rows < NEGLIGIBLE), rows, 0.0).sum(axis=1)
         rows = np.where(np.abs(rows) < NEGLIGIBLE, 0.0, rows)
@@ -232,7 +232,7 @@ class Subsets:
         return highs(ones, ones, ones, everything, low, high, time_limit)
 
     def learn(self, failing: Bool[np.ndarray, " neuron"]) -> None:
-        """Add inputs on which a subset fails, the worst and some others; without new ones, forbid it."""
+        """Add inputs on which a subset fails, the worst and random ones; if all are known, forbid the subset."""
         shortfall = self._shortfall(self.contributions[:, failing].sum(axis=1), self.terms[failing].sum())
         new = np.setdiff1d(np.flatnonzero(shortfall >= 0), self.known)
         if not new.size:
@@ -241,12 +241,12 @@ class Subsets:
         self.known += _chosen(new[np.argsort(-shortfall[new], kind="stable")], RANDOM_ROWS_LATER, self.random)
 
     def _shortfall(self, sums: Float[np.ndarray, " example"], bound: float) -> Float[np.ndarray, " example"]:
-        """How far a subset is from agreeing on each example, in units of its scale; negative where it agrees."""
+        """Distance of a subset from agreement on each example, in units of its scale; negative if it agrees."""
         lacking = np.where(self.wanted, bound - self.signs * sums, np.abs(sums) - bound) / self.scale
-        return np.where(self.wanted | (lacking > 0), lacking, -1.0)  # a sum of exactly its bound is 0
+        return np.where(self.wanted | (lacking > 0), lacking, -1.0)  # a sum equal to its bound is 0
 
     def thinned(self, kept: Bool[np.ndarray, " neuron"]) -> Bool[np.ndarray, " neuron"]:
-        """The subset without every neuron that can be spared, the smallest contributors asked first."""
+        """The subset without the neurons that it can spare, tested in order of ascending contribution."""
         thin = kept.copy()
         sums, bound = self.contributions[:, kept].sum(axis=1), float(self.terms[kept].sum())
         for neuron in np.argsort(self.weight, kind="stable"):
@@ -269,11 +269,10 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     Returns
     -------
     smallest_size, smallest_bound, smallest_gap
-        (step, seed) neurons in the smallest subset known that agrees with the whole network on the support, a size
-        below which no subset agrees, and how far they are apart; 0 where the network has collapsed, NaN where it has
-        diverged.
+        (step, seed) neurons in the smallest subset known that agrees with the whole network on the support, the size
+        below which no subset agrees, and their difference; 0 for a collapsed network, NaN for a diverged one.
     smallest_proved
-        (step, seed) whether the two meet: the subset is then a smallest one. Otherwise time ran out.
+        (step, seed) whether size and bound are equal, so the subset is a smallest one. Otherwise time ran out.
     prefix_size
         (step, seed) neurons in the active subnetwork, the smallest norm prefix that agrees.
     smallest_kept
@@ -295,6 +294,7 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         if best is not None:
             size[place], bound[place], proved[place], kept[place] = best.size, best.bound, best.proved, best.kept
     dims = ("step", "seed")
+    n_open = (~proved & ~np.isnan(size)).sum(axis=0)  # (seed,)
     result = xr.Dataset(
         {
             "smallest_size": (dims, size, {"long_name": "neurons in the smallest subset known", "units": "neurons"}),
@@ -307,10 +307,10 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         trajectory_coords(run, checkpoints),
     )
     result.attrs["warnings"] = [
-        f"seed {seed}: {int((~proved[:, index] & ~np.isnan(size[:, index])).sum())} of {len(checkpoints)} smallest "
-        f"subnetworks are not proved to be so in {options.time_limit:g} s each; read their size with its bound."
-        for index, seed in enumerate(run.seeds)
-        if (~proved[:, index] & ~np.isnan(size[:, index])).any()
+        f"seed {seed}: {count} of {len(checkpoints)} smallest subnetworks are not proved to be so in "
+        f"{options.time_limit:g} s each; read their size with its bound."
+        for seed, count in zip(run.seeds, n_open.tolist(), strict=True)
+        if count
     ]
     return result
 

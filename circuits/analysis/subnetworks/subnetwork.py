@@ -1,4 +1,4 @@
-"""The measurement `subnetwork`: effective sparsity along the trajectory, and the subnetwork that is left at the end."""
+"""The measurement `subnetwork`: effective sparsity along the trajectory, and the generalizing subnetwork."""
 
 import numpy as np
 import xarray as xr
@@ -18,12 +18,9 @@ from circuits.checkpoints.run import Run
 from circuits.collapse import COLLAPSED_SHARE
 
 STATISTICS = ("min", "median", "max")
-COLLAPSED = {  # what a collapsed network does, by what its prediction is
+COLLAPSED = {  # outputs of a collapsed network, by kind of prediction
     "sign": f"all outputs on the training set are within {COLLAPSED_SHARE:g} of 0, so accuracy counts as 0.",
-    "class": (
-        f"the logits of every training example lie within {COLLAPSED_SHARE:g} nats of each other, so accuracy counts "
-        f"as 0."
-    ),
+    "class": f"logits of each training example differ by less than {COLLAPSED_SHARE:g} nats, so accuracy counts as 0.",
 }
 
 
@@ -35,20 +32,20 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     effective_sparsity, sparsity_ratio
         (step, seed) neurons in the active subnetwork, and their share of the width (Liu, Chi and Wu, section 5.2).
     kept, kept_step, final_sparsity
-        (seed, neuron), (seed,), (seed,) the generalizing subnetwork, the step it is of (-1: diverged), its size.
+        (seed, neuron), (seed,), (seed,) the generalizing subnetwork, its step (-1: diverged), its size.
     memorizing_sparsity
-        (seed,) size of the active subnetwork at the memorization checkpoint, NaN if there is none.
+        (seed,) size of the active subnetwork at the memorization checkpoint; NaN if there is none.
     late_sparsity
-        (statistic, seed) least, median and greatest size over the last 50 checkpoints of the run, or all of fewer: the
-        attribute `of` is their number; NaN if the seed had diverged at one of them.
+        (statistic, seed) least, median and greatest size over the last 50 checkpoints (all, if there are fewer); the
+        attribute `of` is their number. NaN if the seed has diverged at one of them.
     overlap, overlap_expected
-        (seed,) Jaccard index of the memorizing and the generalizing subnetwork, and its mean for random ones of those
+        (seed,) Jaccard index of the memorizing and the generalizing subnetwork, and its mean for random groups of these
         sizes, in 0..1.
     memorization_epoch, generalization_epoch, grokking_delay, memorization_censored, generalization_censored, collapsed,
     diverged
         (seed,) as `phases` gives them.
 
-    The attribute `warnings` lists what to be wary of.
+    The attribute `warnings` lists the caveats.
     """
     chosen = chosen_checkpoints(run, options)
     late = np.arange(max(0, run.n_checkpoints - LATE_CHECKPOINTS), run.n_checkpoints)
@@ -60,12 +57,10 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     groups = neuron_groups(run, options)
     width = groups.kept.shape[-1]
     n_members = np.where(groups.defined, groups.kept.sum(axis=2), np.nan)  # (group, seed)
-    both = groups.defined[0] & groups.defined[1]
-    overlap = [jaccard(a, b) if ok else np.nan for a, b, ok in zip(groups.kept[0], groups.kept[1], both, strict=True)]
-    expected = [
-        expected_jaccard(int(a), int(b), width) if ok else np.nan
-        for a, b, ok in zip(n_members[0], n_members[1], both, strict=True)
-    ]
+    overlap, expected = np.full((2, len(run.seeds)), np.nan)
+    for seed in np.flatnonzero(groups.defined[0] & groups.defined[1]):
+        overlap[seed] = jaccard(groups.kept[0, seed], groups.kept[1, seed])
+        expected[seed] = expected_jaccard(int(n_members[0, seed]), int(n_members[1, seed]), width)
     late_statistics = np.stack([statistic(late_sizes, axis=0) for statistic in (np.min, np.median, np.max)])
     result = xr.Dataset(
         {
@@ -76,8 +71,8 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
             "final_sparsity": ("seed", n_members[0]),
             "memorizing_sparsity": ("seed", n_members[1]),
             "late_sparsity": (("statistic", "seed"), late_statistics, {"of": len(late)}),
-            "overlap": ("seed", np.array(overlap, np.float64), {"long_name": "Jaccard index of the two subnetworks"}),
-            "overlap_expected": ("seed", np.array(expected, np.float64)),
+            "overlap": ("seed", overlap, {"long_name": "Jaccard index of the two subnetworks"}),
+            "overlap_expected": ("seed", expected),
         },
         {**trajectory_coords(run, chosen), "statistic": list(STATISTICS)},
     )
@@ -89,22 +84,14 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
 
 
 def is_of_collapsed(run: Run, result: xr.Dataset) -> Bool[np.ndarray, " seed"]:
-    """Whether the generalizing subnetwork of each seed is that of a collapsed network, and so empty.
-
-    Parameters
-    ----------
-    run
-        The run.
-    result
-        What `measure` says of it.
-    """
+    """Whether the generalizing subnetwork of each seed is that of a collapsed network, and so empty."""
     steps = result["kept_step"].values  # -1: diverged
     at = np.searchsorted(run.steps, np.maximum(steps, 0))
     return (steps >= 0) & run.collapsed.values[at, np.arange(len(steps))]
 
 
 def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
-    """Seeds whose final subnetwork is that of a collapsed checkpoint, though the last one has not collapsed."""
+    """Warnings for seeds with a collapsed network at the final subnetwork's checkpoint, but not at the last one."""
     dead = is_of_collapsed(run, result) & ~result["collapsed"].values
     epochs = run.epochs[np.searchsorted(run.steps, result["kept_step"].values)]
     return [
@@ -115,7 +102,7 @@ def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
 
 
 def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
-    """What a reader of the numbers must know."""
+    """Warnings about collapsed, diverged or unmemorized seeds, and about a final size far above the median."""
     lines = []
     for index, seed in enumerate(seeds):
         at = result.isel(seed=index)

@@ -11,7 +11,7 @@ from circuits.tabular import Titled, new_table, number
 
 
 def subnetwork_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Phases and sizes; then how far the memorizing and the generalizing subnetwork overlap."""
+    """Table of phases and sizes; table of the overlap of the memorizing and the generalizing subnetwork."""
     statistics = [str(name) for name in dataset["statistic"].values]
     sizes = new_table("seed", "memorized", "generalized", "final size", *statistics, *seen_column(phases))
     overlap = new_table("seed", "memorizing size", "generalizing size", "overlap", "at random")
@@ -23,18 +23,13 @@ def subnetwork_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
         sizes.add_row(str(seed), *phase_cells(when), number(at["final_sparsity"]), *late, *seen)
         both = number(at["memorizing_sparsity"]), number(at["final_sparsity"])
         overlap.add_row(str(seed), *both, number(at["overlap"], ".3f"), number(at["overlap_expected"], ".3f"))
-    return [
-        (
-            "Phases (epochs); size of the active subnetwork (neurons), final and over the\n"
-            + last_checkpoints(dataset["late_sparsity"].attrs["of"]),
-            sizes,
-        ),
-        ("Overlap of the two subnetworks (Jaccard index), and its mean for random ones", overlap),
-    ]
+    late_checkpoints = last_checkpoints(dataset["late_sparsity"].attrs["of"])
+    title = f"Phases (epochs); size of the active subnetwork (neurons), final and over the\n{late_checkpoints}"
+    return [(title, sizes), ("Overlap of the two subnetworks (Jaccard index), and its mean for random ones", overlap)]
 
 
 def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Agreement of each group at the memorization checkpoint and at the last one measured."""
+    """Table of the agreement of each group at the memorization checkpoint and at the last one measured."""
     groups = [str(group) for group in dataset["group"].values]
     table = new_table("at", "seed", *groups)
     epochs = dataset["epoch"].values.tolist()
@@ -57,7 +52,7 @@ def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def smallest_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """The smallest subset known at the last checkpoint measured, and what is proved of it."""
+    """Table of the smallest subset known at the last checkpoint measured, and of its bound."""
     table = new_table("seed", "norm prefix", "smallest known", "none below", "proved smallest")
     last = dataset.isel(step=-1)
     for seed in dataset["seed"].values:
