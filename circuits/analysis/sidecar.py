@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +173,7 @@ def _read(path: Path) -> tuple[Stored, dict[str, xr.Dataset]]:
     """The problem of a file, or its groups in the registry's order."""
     if not path.exists():
         return Stored(path=path), {}
-    seal = _is_sealed(path)
+    seal, digest = _seal_of(path)
     if seal == "broken":
         return Stored(problem=f"{path} is damaged: its digest is wrong", path=path), {}
     verdict, text = examined(path, FORMAT, FORMAT_VERSION)
@@ -183,7 +183,7 @@ def _read(path: Path) -> tuple[Stored, dict[str, xr.Dataset]]:
     if seal == "none":
         return Stored(problem=f"{path} was made by an earlier version of circuits, or changed since", path=path), {}
     try:
-        groups = _groups(path)
+        groups = _groups(path, digest)
     except Exception as error:
         return Stored(problem=f"{path} cannot be read as netCDF ({type(error).__name__})", path=path), {}
     return Stored(path=path), {name: groups[name] for name in MEASUREMENTS if name in groups}
@@ -224,25 +224,26 @@ def _seal(path: Path) -> None:
         file.write(SEAL + digest.encode() + b"\n")
 
 
-def _is_sealed(path: Path) -> str:
-    """Whether a file ends with its digest: "whole" if it does, "broken" if the digest is wrong, "none" without one."""
+def _seal_of(path: Path) -> tuple[str, str]:
+    """Whether a file ends with its own digest ("whole"), another one ("broken") or none ("none"); and its digest."""
     if not path.is_file():
-        return "none"
+        return "none", ""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             file.seek(max(0, size - SEAL_BYTES))
             end = file.read()
             if size < SEAL_BYTES or not end.startswith(SEAL):
-                return "none"
+                return "none", ""
             digest, left = hashlib.sha256(), size - SEAL_BYTES
             file.seek(0)
             while left and (part := file.read(min(left, 1 << 20))):
                 digest.update(part)
                 left -= len(part)
     except OSError:
-        return "none"
-    return "whole" if end == SEAL + digest.hexdigest().encode() + b"\n" else "broken"
+        return "none", ""
+    whole = end == SEAL + digest.hexdigest().encode() + b"\n"
+    return "whole" if whole else "broken", digest.hexdigest()
 
 
 def _begins_as_ours(path: Path) -> bool:
@@ -265,7 +266,9 @@ def _problem(verdict: str, text: str) -> str:
     return lines.get(verdict, f"is {verdict}: {text.rstrip('.')}")
 
 
-def _groups(path: Path) -> dict[str, xr.Dataset]:
+@lru_cache(maxsize=1)  # a command reads the sidecar, and once more when it writes
+def _groups(path: Path, digest: str) -> dict[str, xr.Dataset]:
+    """Every group, loaded, of the file with this digest."""
     with xr.open_datatree(path, engine="h5netcdf", decode_times=False, driver_kwds={"locking": False}) as tree:
         return {str(name): child.to_dataset().load() for name, child in tree.children.items()}
 
