@@ -5,7 +5,7 @@ import glob
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
 from typing import IO
@@ -15,6 +15,7 @@ from circuits.errors import InputError
 LFS_BEGIN = b"version https://git-lfs.github.com/spec/"
 LFS_POINTER = "a Git LFS pointer, not the file itself (`git lfs pull` fetches it)"
 COPIED_BYTES = 1 << 24  # at a time
+MOST_PROCESSES = 1 << 22  # PID_MAX_LIMIT of Linux
 
 
 @contextmanager
@@ -46,7 +47,9 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
     remove_left_behind(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.touch()
+        with suppress(FileNotFoundError):
+            temporary.unlink()  # of an ended process with our number
+        temporary.touch(exist_ok=False)
     except OSError as error:
         why = f"cannot be written ({error.strerror}). Pass --out in a folder that can be written to"
         raise OSError(error.errno, why, str(path)) from None
@@ -98,8 +101,21 @@ def remove_left_behind(path: Path) -> None:
     """Remove the temporary files of this output whose process has ended, and their locks."""
     for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp*"):
         process = left.name.removeprefix(f"{path.name}.").removesuffix(".lock").removesuffix(".tmp")
-        if process.isdigit() and not is_alive(int(process)):
-            left.unlink(missing_ok=True)
+        number = process_number(process)
+        if number is not None and not is_alive(number):
+            with suppress(OSError):  # a folder, or removed meanwhile
+                left.unlink()
+
+
+def process_number(text: str) -> int | None:
+    """The process number that a text gives; None if it gives none.
+
+    Examples
+    --------
+    >>> process_number("4321"), process_number("²"), process_number("4294967297")
+    (4321, None, None)
+    """
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 7 and int(text) <= MOST_PROCESSES else None
 
 
 def is_alive(process: int) -> bool:
@@ -108,7 +124,7 @@ def is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # another user's process, or not a process number
+    except OSError:  # another user's process
         return True
     return True
 

@@ -257,8 +257,8 @@ def default_part(name: str, kind: Any) -> dict[str, Any]:
     return part.model_dump(mode="json")
 
 
-def parse(data: Any) -> Config:
-    """The config of plain data; an `InputError` names the field that is wrong, in one line.
+def parse(data: Any, where: str | Path = "config") -> Config:
+    """The config of plain data; an `InputError` names `where` it is from and the field that is wrong, in one line.
 
     Examples
     --------
@@ -269,7 +269,7 @@ def parse(data: Any) -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise InputError(f"config: {one_line(error, data)}") from None
+        raise InputError(f"{where}: {one_line(error, data)}" if where else one_line(error, data)) from None
 
 
 def read_config(path: str | Path) -> Config:
@@ -286,10 +286,7 @@ def read_config(path: str | Path) -> Config:
         raise InputError(f"{path} is not JSON: {error}.") from None
     except RecursionError:
         raise InputError(f"{path} is nested too deeply for a config.") from None
-    try:
-        return parse(data)
-    except InputError as error:
-        raise InputError(f"{path}: {str(error).removeprefix('config: ')}") from None
+    return parse(data, path)
 
 
 def assign(data: dict[str, Any], key: str, value: Any) -> None:

@@ -1,6 +1,7 @@
 """The command line as a whole: help, exit codes, one line per error."""
 
 import glob
+import os
 import re
 import resource
 import shutil
@@ -290,3 +291,31 @@ def test_a_path_never_begins_a_line_of_its_own(tiny_path, tmp_path, capsys):
         assert returned == (2 if words == ["show", f"{made}6.h5"] else 4 if words[0] == "verify" else 0), err
         assert r"\nfake: ok" in out + err or words[0] == "verify", words
         assert not re.search("^fake|[\x00-\x09\x0b-\x1f\x7f-\x9f]", out + err.replace("\r", ""), re.MULTILINE), words
+
+
+def test_names_and_paths_of_any_script_are_kept(tiny_path, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["--quiet", "--set", "model.width=8", "--set", "task.n_train=8", "--seeds", "0", "--epochs", "2"]
+    assert main(["train", "merrill-2023", *small, "--name", "été 漢 𝄞", "--source", "é", "--out", "é.h5"]) == 0
+    assert main(["train", "--resume", "--epochs", "3", "--out", "é.h5", "--quiet"]) == 0
+    assert main(["train", "--from", "é.h5", "--keep", "random", "--epochs", "1", "--out", "from.h5", "--quiet"]) == 0
+    torch.save({"W": torch.ones(2, 8), "b": torch.ones(2), "u": torch.ones(2)}, "é_1.pt")
+    assert main(["convert", "state-dicts", "é_*.pt", "--out", "b.h5", "--task.k", "2"]) == 0
+    assert main(["show", "é.h5", "--verify"]) == 0
+    assert main(["show", "é.h5"]) == 0
+    assert "été 漢 𝄞" in capsys.readouterr().out
+    with circuits.open("é.h5") as run:
+        assert (run.config.name, run.config.source) == ("été 漢 𝄞", "é")
+
+
+RUN_MAIN = "import sys; from circuits.cli.main import main; sys.exit(main())"
+
+
+def test_output_in_an_encoding_without_these_signs_is_escaped(tiny_path, tmp_path):
+    path = shutil.copy(tiny_path, tmp_path / "a.h5")
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_MAIN, "analyze", str(path), "--norms", "--quiet"],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "\\u2500" in done.stdout

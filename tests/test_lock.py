@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 import circuits
+from circuits.atomic_write import process_number, written_whole
 from circuits.checkpoints.lock import RunLock, lock_path, writer_pid
+from circuits.cli.main import main
 from circuits.errors import InputError
 
 PROCESSES, TURNS = 4, 60
@@ -121,3 +123,52 @@ def test_temporary_files_of_processes_that_are_gone_are_removed(make_config, tmp
     assert not gone.exists()
     assert not lock.exists()
     assert mine.exists()
+
+
+@pytest.mark.parametrize(
+    "kind", ["hard link to the run", "hard link to a note", "pipe", "text", "superscript", "large"]
+)
+def test_what_lies_in_the_place_of_the_lock_is_neither_written_nor_waited_for(kind, tiny_path, tmp_path, capsys):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    beside, note = lock_path(path), tmp_path / "note"
+    note.write_text("12")
+    if kind.startswith("hard link"):
+        os.link(path if kind.endswith("run") else note, beside)
+    elif kind == "pipe":
+        os.mkfifo(beside)
+    else:
+        beside.write_text({"text": "my notes", "superscript": "²", "large": "1" * 23}[kind])
+    before = path.read_bytes()
+    for words in (["repair", str(path)], ["train", "--resume", "--epochs", "99", "--out", str(path)]):
+        assert main(words) == 2
+        err = capsys.readouterr().err
+        assert err == f"error: {path} cannot be written: {beside} is not its lock but another file. Move it away.\n"
+    assert main(["show", str(path)]) == 0
+    assert path.read_bytes() == before
+    assert note.read_text() == "12"
+    assert beside.exists()
+
+
+@pytest.mark.parametrize("text", ["²", "1" * 23, "4194305", "-1", "", "1\n"])
+def test_a_process_number_is_what_linux_gives_one(text):
+    assert process_number(text) is None
+
+
+def test_names_that_only_resemble_temporary_files_are_left_alone(tiny_path, tmp_path, capsys):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    folder = tmp_path / "a.analysis.nc.999999.tmp"
+    others = [tmp_path / f"a.analysis.nc.{what}.tmp" for what in ("²", "2147483648", "1" * 23)]
+    folder.mkdir()
+    for other in others:
+        other.touch()
+    assert main(["analyze", str(path), "--norms", "--quiet"]) == 0
+    assert folder.is_dir()
+    assert all(other.exists() for other in others)
+
+
+def test_a_pipe_of_our_temporary_name_is_not_written_to(tmp_path):
+    path = tmp_path / "a.txt"
+    os.mkfifo(tmp_path / f"a.txt.{os.getpid()}.tmp")
+    with written_whole(path, replace=False) as temporary:
+        temporary.write_text("all of it")
+    assert path.read_text() == "all of it"

@@ -177,6 +177,30 @@ def test_what_is_no_run_is_refused_and_left_as_it_is(tmp_path, capsys):
     assert "does not exist" in capsys.readouterr().err
 
 
+def test_another_file_whose_superblock_looks_cut_is_left_as_it_is(tmp_path, capsys):
+    path = tmp_path / "other.h5"
+    with h5py.File(path, "w", libver="v110") as file:
+        file["x"] = 1
+    content = bytearray(path.read_bytes())
+    content[44] ^= 1
+    path.write_bytes(content)
+    for words in (["repair", str(path)], ["train", "--resume", "--out", str(path)]):
+        assert main(words) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+        assert path.read_bytes() == content
+
+
+def test_a_refused_resume_changes_no_plan(tiny_path, tmp_path, tiny_run, capsys):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    with h5py.File(path, "r+") as file:
+        file["parameters/W"][-1, 0, 0, 0] += 1
+    assert main(["train", "--resume", "--epochs", "99", "--out", str(path), "--quiet"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    with circuits.open(path) as run:
+        assert run.config == tiny_run.config
+        assert run.is_complete
+
+
 # ---- changes of metadata that a kill cut ----
 
 
@@ -310,6 +334,7 @@ def true_copy(path):
     return json.loads(line), values
 
 
+CHUNK = 1024  # checkpoints of a chunk of `step`
 EMPTY = hashlib.sha256(b"").hexdigest()
 FORGED = {
     "cuts to nothing": {"format": "circuits-undo", "size": 0, "witness": [], "digest": EMPTY, "extents": []},
@@ -338,6 +363,32 @@ def test_a_copy_that_is_none_changes_nothing_and_is_set_aside(tiny_path, tmp_pat
         assert path.read_bytes() == before
         assert f"It is renamed to {path.with_name('a.h5.undo.stale')}" in err
         assert not undo_path(path).exists()
+
+
+def test_a_copy_without_its_format_is_set_aside(tiny_path, tmp_path):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    header, values = true_copy(path)
+    forged(path, {name: value for name, value in header.items() if name != "format"}, values)
+    assert not circuits.repair(path)
+    assert path.with_name("a.h5.undo.stale").exists()
+
+
+def test_checkpoints_that_a_run_has_gained_under_another_name_are_not_cut(tmp_path, make_config):
+    """As many checkpoints as a chunk of `step` has, so that those that follow lie in a chunk that the copy lacks."""
+    path, other = tmp_path / "a.h5", tmp_path / "b.h5"
+    config = make_config(epochs=CHUNK - 1, batch_size=None, seeds=[0], model__width=2)
+    with circuits.train(config, path, progress=False) as run:
+        assert run.n_checkpoints == run.hdf5["step"].chunks[0] == CHUNK
+    forged(path, *true_copy(path))
+    os.link(path, other)
+    with circuits.train(config.replace(epochs=CHUNK + 9), other, resume=True, progress=False) as run:
+        n_checkpoints = run.n_checkpoints
+    assert n_checkpoints > CHUNK
+    lines = []
+    circuits.repair(path, say=lines.append)
+    assert lines[0].endswith("a.h5.undo.stale.")
+    with circuits.open(path) as run:
+        assert run.n_checkpoints == n_checkpoints
 
 
 def test_any_change_of_a_copy_that_is_sealed_again_leaves_a_sound_run(tiny_path, tmp_path):

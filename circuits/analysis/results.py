@@ -10,6 +10,7 @@ import xarray as xr
 from circuits.analysis.measurements import analyze, chosen
 from circuits.analysis.options import Options
 from circuits.analysis.sidecar import check_sidecar, read_sidecar, sidecar_path, write_sidecar
+from circuits.atomic_write import unused
 from circuits.checkpoints.run import Run
 
 
@@ -68,4 +69,7 @@ def results_of(
     new = analyze(run, *missing, options=options, progress=progress) if missing else {}
     path = write_sidecar(run, new, options, out) if new and keep else out or sidecar_path(run)
     datasets = {name: new[name] if name in new else stored.results[name] for name in names}
-    return Results(datasets, reused, path, stored.remark(missing))
+    remark = stored.remark(missing)
+    if not stored.ours and stored.path == sidecar_path(run):
+        remark += f"; it is renamed to {unused(stored.path).name}"
+    return Results(datasets, reused, path, remark)

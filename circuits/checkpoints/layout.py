@@ -174,7 +174,7 @@ def create(
 
 def padded(config: Config, length: int | None = None) -> np.bytes_:
     """The config as JSON of fixed length, with room for more epochs and for future fields."""
-    text = config.model_dump_json()
+    text = "".join(one if one.isascii() else json.dumps(one)[1:-1] for one in config.model_dump_json())
     if length is not None and len(text) > length:
         raise InputError(f"The config takes {len(text)} bytes, the run file has room for {length}. Begin a new run.")
     if len(text) > ATTRIBUTE_BYTES:

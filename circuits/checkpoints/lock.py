@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
 
-from circuits.atomic_write import is_alive
+from circuits.atomic_write import is_alive, process_number
 from circuits.checkpoints.file_signature import Mark, marked_by
 from circuits.errors import InputError, RunError
 
@@ -71,13 +72,14 @@ class RunLock:
                     f"{self.path_of_run} cannot be written: its lock {self.path} cannot be made "
                     f"({error.strerror or error}). Copy the run to a writable folder, or pass --out in one."
                 ) from error
+            self._refuse_other_file(descriptor)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                name = os.pread(descriptor, 100, 0).decode(errors="replace")
+                process = process_number(os.pread(descriptor, 100, 0).decode(errors="replace"))
                 os.close(descriptor)
-                if name.isdigit() and is_alive(int(name)):
-                    raise being_written(self.path_of_run, name) from None
+                if process is not None and is_alive(process):
+                    raise being_written(self.path_of_run, process) from None
                 time.sleep(0.01)
             except OSError as error:
                 os.close(descriptor)
@@ -90,6 +92,17 @@ class RunLock:
                     return descriptor
                 os.close(descriptor)
         raise being_written(self.path_of_run, "unknown")
+
+    def _refuse_other_file(self, descriptor: int) -> None:
+        """Refuse what is not a lock file, before anything is written to it: another name of some file, or a pipe."""
+        status = os.fstat(descriptor)
+        is_file = stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
+        content = os.pread(descriptor, 100, 0).decode(errors="replace") if is_file else ""
+        if not is_file or (content and process_number(content) is None):
+            os.close(descriptor)
+            raise InputError(
+                f"{self.path_of_run} cannot be written: {self.path} is not its lock but another file. Move it away."
+            )
 
     def release(self) -> None:
         """Remove the lock file while no other process can hold it, then unlock."""
@@ -141,8 +154,8 @@ def writer_pid(path: Path) -> int | None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            text = os.read(descriptor, 100).decode(errors="replace")
-            return int(text) if text.isdigit() and is_alive(int(text)) else None
+            process = process_number(os.read(descriptor, 100).decode(errors="replace"))
+            return process if process is not None and is_alive(process) else None
         finally:
             os.close(descriptor)
     return marked_by(path)

@@ -1,8 +1,9 @@
 """Restores the metadata that a killed change had copied (`undo.py`), if the result is a sound run.
 
 The copy beside a run is not trusted. The sandbox process (`sandbox.py`) checks the file as it would be after the
-restore: its policy must accept it as a run, data and metadata must lie exactly where the copy says, and the contents
-must match the config. Otherwise the file stays unchanged, and the copy is renamed to `RUN.h5.undo.stale`.
+restore: its policy must accept it as a run, data and metadata must lie exactly where the copy says, the contents must
+match the config, and it must have every checkpoint that the file has now. Otherwise the file stays unchanged, and the
+copy is renamed to `RUN.h5.undo.stale`.
 """
 
 import json
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from circuits.atomic_write import remove_left_behind, unused
+from circuits.checkpoints.commits import n_committed, planned_checkpoints
 from circuits.checkpoints.layout import FORMAT, FORMAT_VERSION
 from circuits.checkpoints.sandbox import examined
 from circuits.checkpoints.schema import check_contents
@@ -45,7 +47,7 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None) -> bo
         return False
     copy = kept(path)
     verdict, text = ("damaged", "") if copy is None else examined(path, FORMAT, FORMAT_VERSION, undone=True)
-    if copy is None or verdict in REFUSED or (verdict == "sound" and not _is_run(path)):
+    if copy is None or verdict in REFUSED or (verdict == "sound" and not _loses_nothing(path)):
         aside = unused(beside.with_name(beside.name + ".stale"))
         beside.rename(aside)
         say(f"{beside} is not a copy of bytes of {path}, so nothing is put back. It is renamed to {aside}.")
@@ -63,13 +65,22 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None) -> bo
     return True
 
 
-def _is_run(path: Path) -> bool:
-    """Whether the contents of the restored file match its config."""
+def _loses_nothing(path: Path) -> bool:
+    """Whether the restored file is a run, with no fewer checkpoints than the file has now."""
+    is_open = examined(path, FORMAT, FORMAT_VERSION)[0] == "sound"  # else it is what the kill left
+    restored, now = _n_committed(path, undone=True), _n_committed(path, undone=False) if is_open else 0
+    return restored is not None and restored >= (now or 0)
+
+
+def _n_committed(path: Path, *, undone: bool) -> int | None:
+    """Committed checkpoints of the restored file, whose contents must match its config, or of the file as it is."""
     try:
-        with opened_for_verdict(str(path), undone=True) as file:
-            check_contents(file, parse(json.loads(file.attrs["config"])))
+        with opened_for_verdict(str(path), undone=undone) as file:
+            config = parse(json.loads(file.attrs["config"]))
+            if undone:
+                check_contents(file, config)
+            return n_committed(file["step"][:], planned_checkpoints(config))
     except MemoryError:  # no evidence about the file
         raise
     except Exception:  # any error of h5py, JSON or NumPy on wrong content
-        return False
-    return True
+        return None

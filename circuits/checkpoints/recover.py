@@ -73,31 +73,34 @@ def recover(path: Path, slack: int) -> bool:
     Whether the flag was set.
     """
     with path.open("r+b") as file:
-        block = bytearray(_superblock(path, file.read(48)))
+        block = _superblock(path, file.read(48))
         if block[11] == 0:
             return False
         end = max(os.fstat(file.fileno()).st_size, struct.unpack_from("<Q", block, 28)[0]) + slack
         file.truncate(end)  # sparse: takes no room
-        _rewrite(file, block, flag=0, end=end)
+        rewrite(file, changed(block, flag=0, end=end))
     return True
 
 
-def complete(path: Path) -> None:
-    """Turn a superblock whose write was cut into that of a killed writer; call it under the run's lock."""
-    with path.open("r+b") as file:
-        block = file.read(48)
-        if is_cut(file, block):
-            _rewrite(file, bytearray(block), flag=WRITING, end=os.fstat(file.fileno()).st_size)
+def completed(file: BinaryIO) -> bytes | None:
+    """The superblock of a killed writer that stands for one whose write was cut; None if none was."""
+    file.seek(0)
+    block = file.read(48)
+    return changed(block, flag=WRITING, end=os.fstat(file.fileno()).st_size) if is_cut(file, block) else None
 
 
-def _rewrite(file: BinaryIO, block: bytearray, flag: int, end: int) -> None:
-    block[11] = flag
-    struct.pack_into("<Q", block, 28, end)
-    struct.pack_into("<I", block, 44, lookup3(bytes(block[:44])))
+def rewrite(file: BinaryIO, block: bytes) -> None:
+    """Write and sync a superblock; call it under the run's lock."""
     file.seek(0)
     file.write(block)
     file.flush()
     os.fsync(file.fileno())
+
+
+def changed(block: bytes, flag: int, end: int) -> bytes:
+    """A superblock with this flag and end-of-file address, and the checksum for them."""
+    fields = block[:11] + bytes([flag]) + block[12:28] + struct.pack("<Q", end) + block[36:44]
+    return fields + struct.pack("<I", lookup3(fields))
 
 
 def _superblock(path: Path, block: bytes) -> bytes:

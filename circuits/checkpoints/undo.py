@@ -96,10 +96,11 @@ def kept(path: Path) -> Kept | None:
     try:
         header = json.loads(line)
         copy = Kept(header["size"], header["extents"], header["witness"], header["digest"], values)
+        is_copy = header["format"] == FORMAT
     except (ValueError, RecursionError, TypeError, KeyError):
         return None
     is_whole = (
-        header["format"] == FORMAT
+        is_copy
         and type(copy.size) is int
         and copy.size <= size
         and _are_ranges(copy.extents, copy.size)

@@ -19,8 +19,8 @@ from typing import Any
 
 import h5py
 
-from circuits.checkpoints.recover import lookup3
-from circuits.checkpoints.undo import kept
+from circuits.checkpoints.recover import changed, completed, lookup3
+from circuits.checkpoints.undo import has_undo, kept
 
 WRITING_FLAG = 11  # position in the superblock of the flag "open for writing"
 
@@ -49,7 +49,8 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
     Parameters
     ----------
     path, undone
-        The file, and whether to present it with the bytes of its copy of metadata put back.
+        The file, and whether to present it as it would be mended: with the bytes of its copy of metadata put back, or
+        without one, with its superblock completed.
 
     Raises
     ------
@@ -60,11 +61,14 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
         with h5py.File(path, "r", rdcc_nbytes=0, locking=False) as file:
             yield file
         return
-    copy = kept(Path(path)) if undone else None
-    if undone and copy is None:
+    with_copy = undone and has_undo(Path(path))
+    copy = kept(Path(path)) if with_copy else None
+    if with_copy and copy is None:
         raise ValueError("the file beside it is not a copy of its metadata")
     with open(path, "rb", buffering=0) as raw:
-        shown = _Shown(raw) if copy is None else _Shown(raw, copy.size, copy.patches())
+        block = completed(raw) if undone and copy is None else None
+        patches = [(0, block)] if block is not None else [] if copy is None else copy.patches()
+        shown = _Shown(raw, 0 if copy is None else copy.size, patches)
         with h5py.File(shown, "r", rdcc_nbytes=0) as file:
             yield file
             if copy is not None and not copy.fits(file):
@@ -76,15 +80,12 @@ class _Shown:
 
     def __init__(self, raw: io.FileIO, size: int = 0, patches: Sequence[tuple[int, bytes]] = ()) -> None:
         self._raw, self._position = raw, 0
-        values = bytearray(patches[0][1] if patches else raw.read(48))
+        values = patches[0][1] if patches else os.pread(raw.fileno(), 48, 0)
         block = values[:48]
         self._end = max(size or os.fstat(raw.fileno()).st_size, struct.unpack_from("<Q", block, 28)[0])
-        if lookup3(bytes(block[:44])) == struct.unpack_from("<I", block, 44)[0]:  # otherwise HDF5 reports the error
-            block[WRITING_FLAG] = 0
-            struct.pack_into("<Q", block, 28, self._end)
-            struct.pack_into("<I", block, 44, lookup3(bytes(block[:44])))
-        values[:48] = block
-        self._patches = [(0, bytes(values)), *patches[1:]]
+        if lookup3(block[:44]) == struct.unpack_from("<I", block, 44)[0]:  # otherwise HDF5 reports the error
+            block = changed(block, flag=0, end=self._end)
+        self._patches = [(0, block + values[48:]), *patches[1:]]
         self._starts = [start for start, _ in self._patches]
 
     def seek(self, offset: int, whence: int = 0) -> int:

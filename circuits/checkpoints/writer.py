@@ -28,12 +28,13 @@ import numpy as np
 from circuits.atomic_write import scratch
 from circuits.checkpoints.commits import UNWRITTEN, n_committed, planned_checkpoints, planned_states
 from circuits.checkpoints.digests import METRICS, checksum, digest, metrics_as_rows, row_digests
-from circuits.checkpoints.layout import COMMIT, in_file, padded
+from circuits.checkpoints.layout import COMMIT, FORMAT, FORMAT_VERSION, in_file, padded
 from circuits.checkpoints.lengths import along_steps, cut_to, uncommitted
 from circuits.checkpoints.lock import RunLock
 from circuits.checkpoints.put_back import put_back
-from circuits.checkpoints.recover import complete, recover
+from circuits.checkpoints.recover import completed, recover, rewrite
 from circuits.checkpoints.resume_point import resume_point
+from circuits.checkpoints.sandbox import examined
 from circuits.checkpoints.undo import undoable
 from circuits.config import Config, parse
 from circuits.errors import InputError, RunError
@@ -353,7 +354,12 @@ def unwrite(steps: h5py.Dataset, n_kept: int) -> None:
 def make_writable(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
     """Recover the file if its last writer was killed, and return whether it was; call it under the run's lock."""
     is_restored = put_back(path, say)
-    complete(path)
+    with path.open("r+b") as file:
+        block = completed(file)
+        if block is not None:
+            if examined(path, FORMAT, FORMAT_VERSION, undone=True)[0] != "sound":
+                raise InputError(f"{path} is not a run file: its HDF5 superblock is damaged or of another version")
+            rewrite(file, block)
     slack = GENEROUS_SLACK
     with suppress(OSError, RuntimeError, KeyError), h5py.File(path, "r", swmr=True) as file:
         slack = int(file.attrs["recovery_slack"])

@@ -8,6 +8,7 @@ parity, 130 interrupted.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import resource
 import signal
@@ -69,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; results go to stdout, everything else to stderr."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # tables have signs that not every encoding has
     try:
         with _terminated_as_interrupted(), _out_of_memory_reported_once():
             return _exit_code(words, debug)

@@ -118,7 +118,7 @@ def write_run(
         except (RunError, OSError) as error:
             cause = error.__cause__ or error
             raise RunError(
-                f"{out} could not be written ({cause}), and no file is left. Make room, and convert again."
+                f"{out} could not be written ({cause}), and no file is left. Make room, then run the command again."
             ) from error
     return open_run(out)
 

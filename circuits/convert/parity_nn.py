@@ -160,7 +160,8 @@ def _config(
             "batch_size": batch_size,
             "seeds": seeds,
             **checkpoint_plan([epoch * steps_per_epoch for epoch in epochs], steps_per_epoch),
-        }
+        },
+        place,
     )
 
 

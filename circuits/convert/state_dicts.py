@@ -86,7 +86,7 @@ def from_state_dicts(
         raise InputError(f"{first} takes {lengths['input']} inputs, the {config.task.kind} task has {n_inputs}.")
     per = config.steps_per_epoch if unit == "epoch" else 1
     plan = checkpoint_plan([count * per for count in counts], config.steps_per_epoch)
-    config = parse({**config.model_dump(mode="json"), **plan, "seeds": seeds})
+    config = parse({**config.model_dump(mode="json"), **plan, "seeds": seeds}, pattern)
 
     def networks(step: int) -> list[Arrays]:
         paths = [files[_Which(seed, step // per)] for seed in seeds]
@@ -171,4 +171,4 @@ def _fitted(config: Config, parameters: Arrays, lengths: Mapping[str, int], patt
         "epochs": 0, "checkpoints": {},
         "metrics": [], "weight_decay_changes": [], "stop": None, "steps": None,
     }  # fmt: skip
-    return parse(data)
+    return parse(data, pattern)

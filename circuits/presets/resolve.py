@@ -79,10 +79,7 @@ model.width last if the config then still has it.
                     f"Leave one out, or put {earlier} last if the config then still has it."
                 )
         applied[key] = value
-    try:
-        return parse(data) if overrides else config
-    except InputError as error:
-        raise InputError(str(error).removeprefix("config: ")) from None
+    return parse(data, where="") if overrides else config
 
 
 def _default_part(part: str, kind: Any) -> dict[str, Any]:

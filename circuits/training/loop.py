@@ -204,15 +204,15 @@ class Session:
 
     def __init__(self, writer: Writer, config: Config, choice: Choice, start: Start | None, progress: bool) -> None:
         run = Run(writer.path, writer.file)
-        longer, elsewhere = config != run.config, choice.numerics(config) != run.numerics
-        if longer or elsewhere:
-            writer.amend(config if longer else None, writer.n_checkpoints if elsewhere else None)
         if run.n_checkpoints:
             parameters = {str(name): values[-1].values for name, values in run.parameters.items()}
             start = Start(int(run.steps[-1]), parameters, writer.optimizer_state, metrics_at(run, -1))
         self._start = start or start_of(run)
         self._writer, self._config, self._data = writer, config, run.all_data
         self._early_stop = EarlyStop(config, run.metrics["test_accuracy"].values)
+        longer, elsewhere = config != run.config, choice.numerics(config) != run.numerics
+        if longer or elsewhere:  # after all that is damaged has been refused
+            writer.amend(config if longer else None, writer.n_checkpoints if elsewhere else None)
         self._stepper = choice.path(config, run.all_data, self._start, choice.device)
         self._bar = tqdm(
             total=config.total_steps, initial=self._start.step, desc=config.name, unit="step", file=sys.stderr,
