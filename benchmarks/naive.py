@@ -59,7 +59,7 @@ def train(net: Net, train_set: TensorDataset, test_set: TensorDataset, epochs: i
 
 @torch.no_grad()
 def effective_sparsity(net: Net, inputs: torch.Tensor) -> int:
-    """Prune all but the k largest neurons and run the whole support, for k = 1, 2, … until every sign agrees."""
+    """Prune all but the k largest neurons and run the whole agreement set, for k = 1, 2, … until every sign agrees."""
     order = net.linear1.weight.norm(dim=1).argsort(descending=True)
     full = torch.sign(net(inputs))
     kept = torch.zeros(len(order))

@@ -136,7 +136,7 @@ def sparsity_released(folder: Path) -> Pairs:
 
 
 def sparsity_of_one(folder: Path) -> Pairs:
-    """Effective sparsity of one network, before it groks, and the product of its support alone, on one core."""
+    """Effective sparsity of one network, before it groks, and the product of its agreement set alone, on one core."""
     with flagship(folder) as run:
         W, b, u = (run.parameters[name][30, 0].values for name in "Wbu")
         inputs = run.data(0)["train_inputs"].values.astype(np.float32)

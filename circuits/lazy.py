@@ -7,9 +7,35 @@ import ast
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from functools import wraps
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def renamed_keyword(former: str, now: str) -> Callable[[Function], Function]:
+    """Decorator of a function whose keyword has a new name: the former one is accepted for one version.
+
+    Examples
+    --------
+    >>> renamed_keyword("colour", "color")(lambda color: color)(color="red")
+    'red'
+    """
+
+    def decorated(function: Function) -> Function:
+        @wraps(function)
+        def accepting(*arguments: Any, **keywords: Any) -> Any:
+            if former in keywords:
+                text = f"the argument {former} is now {now}, and goes in the next version"
+                warnings.warn(text, FutureWarning, 2)
+                keywords[now] = keywords.pop(former)
+            return function(*arguments, **keywords)
+
+        return cast(Function, accepting)
+
+    return decorated
 
 
 def lazy(

@@ -41,7 +41,7 @@ class Case(NamedTuple):
     W: np.ndarray
     b: np.ndarray
     u: np.ndarray
-    support: tuple[int, ...]
+    relevant_bits: tuple[int, ...]
 
 
 class Judged(NamedTuple):
@@ -61,7 +61,7 @@ def float_margins(case: Case, inputs: np.ndarray) -> np.ndarray:
     parts = []
     for start in range(0, len(inputs), 4096):
         x = inputs[start : start + 4096].astype(np.float64)
-        parts.append(x[:, list(case.support)].prod(axis=1) * (np.maximum(x @ W.T + b, 0) @ u))
+        parts.append(x[:, list(case.relevant_bits)].prod(axis=1) * (np.maximum(x @ W.T + b, 0) @ u))
     return np.concatenate(parts)
 
 
@@ -73,7 +73,7 @@ def exact_margin(case: Case, x: np.ndarray) -> Fraction:
             h += Fraction(weight) if bit > 0 else -Fraction(weight)
         if h > 0:
             total += Fraction(readout) * h
-    return int(x[list(case.support)].prod()) * total
+    return int(x[list(case.relevant_bits)].prod()) * total
 
 
 def size_of(case: Case) -> float:
@@ -114,18 +114,18 @@ def some_width(random: np.random.Generator, most: int) -> int:
     return round(np.exp(random.uniform(np.log(8), np.log(most))))
 
 
-def gates(k: int, n: int, support: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def gates(k: int, n: int, relevant_bits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """An AND gate per pattern: the margin is 1 on every input (Merrill et al. 2023, Prop. 1)."""
     patterns = all_inputs(k).astype(float)
     W = np.zeros((2**k, n))
-    W[:, support] = patterns
+    W[:, relevant_bits] = patterns
     return W, np.full(2**k, 1.0 - k), patterns.prod(axis=1)
 
 
-def counts(k: int, n: int, support: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def counts(k: int, n: int, relevant_bits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """k + 1 neurons of the sum of the relevant bits, whatever k: the margin is 1 on every input."""
     W, order = np.zeros((k + 1, n)), np.arange(k + 1)
-    W[:, support] = 1.0
+    W[:, relevant_bits] = 1.0
     return W, k + 1.0 - 2 * order, (-1.0) ** (order + k) * np.where(order == 0, 1, 4 * order)
 
 
@@ -134,22 +134,22 @@ def some_k(random: np.random.Generator, n: int) -> int:
     return int(random.integers(1, min(4, n + 1) if random.random() < 0.5 else n + 1))
 
 
-def built(k: int, n: int, support: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return (gates if k < 4 else counts)(k, n, support)
+def built(k: int, n: int, relevant_bits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return (gates if k < 4 else counts)(k, n, relevant_bits)
 
 
 def disturbed(random: np.random.Generator, n: int, width: int) -> Case:
     """Gates with some weight on every input, and further small neurons."""
     k = some_k(random, n)
-    support = random.permutation(n)[:k]
-    W, b, u = built(k, n, support)
+    relevant_bits = random.permutation(n)[:k]
+    W, b, u = built(k, n, relevant_bits)
     noise = 10.0 ** random.uniform(-3, 0)
     more = max(width - len(u), 0)
     small = noise * random.standard_normal((more, n))
     W = np.concatenate([W + noise * random.standard_normal(W.shape) / np.sqrt(n), small])
     b = np.concatenate([b + noise * random.standard_normal(len(b)), noise * random.standard_normal(more)])
     u = np.concatenate([u, noise * random.standard_normal(more) / np.sqrt(max(more, 1))])
-    return Case(W, b, u, tuple(support.tolist()))
+    return Case(W, b, u, tuple(relevant_bits.tolist()))
 
 
 def constructed(random: np.random.Generator, most_inputs: int = 16, most_neurons: int = 1000) -> Case:
@@ -158,9 +158,12 @@ def constructed(random: np.random.Generator, most_inputs: int = 16, most_neurons
     case = disturbed(random, n, some_width(random, most_neurons))
     target = CLOSE * random.choice([-1, 1])
     least = float_margins(case, all_inputs(n)).min()
-    W, b, u = built(len(case.support), n, np.array(case.support))
+    W, b, u = built(len(case.relevant_bits), n, np.array(case.relevant_bits))
     return Case(
-        np.concatenate([case.W, W]), np.concatenate([case.b, b]), np.r_[case.u, (target - least) * u], case.support
+        np.concatenate([case.W, W]),
+        np.concatenate([case.b, b]),
+        np.r_[case.u, (target - least) * u],
+        case.relevant_bits,
     )
 
 
@@ -195,11 +198,11 @@ def trained(count: int, folder: Path, random: np.random.Generator) -> Iterator[C
         path = folder / f"{made}.h5"
         circuits.train(config, path, progress=False).close()
         with circuits.open(path) as run:
-            support = tuple(run.config.task.relevant_bits)
+            relevant_bits = tuple(run.config.task.relevant_bits)
             for share in (0.1, 0.3, 0.6, 1.0):
                 for seed in run.seeds:
                     net = run.arrays(seed, int(share * (run.n_checkpoints - 1)))
-                    yield Case(net["W"], net["b"], net["u"], support)
+                    yield Case(net["W"], net["b"], net["u"], relevant_bits)
                     made += 1
                     if made >= count:
                         return
@@ -228,7 +231,7 @@ def main() -> int:
                 found = judged(case, given.limit)
                 slow = found.seconds > given.limit
                 tally.update([found.verdict, *(["false"] if found.fault else []), *(["slow"] if slow else [])])
-                n_large += len(case.support) > LARGE
+                n_large += len(case.relevant_bits) > LARGE
                 slowest = max(slowest, found.seconds)
                 if found.fault or slow or found.verdict == "undecided":
                     bad += 1

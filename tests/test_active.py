@@ -8,10 +8,11 @@ from hypothesis import assume, currently_in_test_context, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from circuits.analysis import active_subnetwork, effective_sparsity, incoming_norms, kept_neurons
+import circuits
+from circuits.analysis import Options, active_subnetwork, effective_sparsity, incoming_norms, kept_neurons
 from circuits.analysis.networks.outputs import preactivations
 from circuits.analysis.networks.rounding import prefix_bounds, reach_of, rounded, rounding_terms
-from circuits.analysis.subnetworks.active import support_examples
+from circuits.analysis.subnetworks.active import examples_of
 from circuits.analysis.subnetworks.pruning import pruning_order
 from circuits.analysis.subnetworks.scan import disagreements, smallest_agreeing
 from circuits.analysis.subnetworks.smallest import smallest_subnetwork
@@ -53,7 +54,7 @@ def brute_force(W, b, u, inputs, targets=None, norm="incoming", criterion="predi
 
 @st.composite
 def networks(draw, values):
-    """A network and a support; weights from few values, so that ties, zero rows and duplicate neurons are common."""
+    """A network and inputs; weights from few values, so that ties, zero rows and duplicate neurons are common."""
     width, n_inputs, n_examples = draw(st.integers(1, 9)), draw(st.integers(1, 5)), draw(st.integers(1, 12))
     array = lambda *shape: draw(hnp.arrays(np.float32, shape, elements=values))  # noqa: E731
     bits = draw(hnp.arrays(np.int8, (n_examples, n_inputs), elements=st.sampled_from([-1, 1])))
@@ -190,30 +191,24 @@ def test_a_wrong_shape_raises():
         active_subnetwork(np.ones((3, 2)), np.ones(4), np.ones(3), np.ones((5, 2)))
 
 
-@pytest.mark.parametrize("support", ["train", "test", "train+test"])
-def test_effective_sparsity_of_a_run_equals_brute_force_at_every_checkpoint(tiny_run, support):
-    from circuits.analysis import Options
-
-    found = effective_sparsity(tiny_run, Options(support=support))
+@pytest.mark.parametrize("agreement_set", ["train", "test", "train+test"])
+def test_effective_sparsity_of_a_run_equals_brute_force_at_every_checkpoint(tiny_run, agreement_set):
+    found = effective_sparsity(tiny_run, Options(agreement_set=agreement_set))
     assert found.dims == ("step", "seed")
     for index, seed in enumerate(tiny_run.seeds):
-        inputs, targets = support_examples(tiny_run, index, support)
+        inputs, targets = examples_of(tiny_run, index, agreement_set)
         for checkpoint in range(tiny_run.n_checkpoints):
             net = tiny_run.arrays(seed, checkpoint)
             assert found.values[checkpoint, index] == brute_force(net["W"], net["b"], net["u"], inputs, targets)
 
 
 def test_effective_sparsity_takes_a_slice_of_checkpoints(tiny_run):
-    from circuits.analysis import Options
-
     everything = effective_sparsity(tiny_run)
     some = effective_sparsity(tiny_run, Options(checkpoints="1::2"))
     assert some.identical(everything.isel(step=slice(1, None, 2)))
 
 
 def test_a_slice_that_selects_nothing_says_so(tiny_run):
-    from circuits.analysis import Options
-
     with pytest.raises(circuits_error(), match=r"has 5 checkpoints, so --checkpoints 9: selects none"):
         effective_sparsity(tiny_run, Options(checkpoints="9:"))
 
@@ -222,3 +217,12 @@ def circuits_error():
     import circuits
 
     return circuits.InputError
+
+
+def test_former_names_of_the_agreement_set_and_of_relevant_bits_are_accepted():
+    with pytest.warns(FutureWarning, match="support is now agreement_set"):
+        assert Options(support="test") == Options(agreement_set="test")
+    construction = circuits.constructions.dnf(2)
+    with pytest.warns(FutureWarning, match="support is now relevant_bits"):
+        arrays = construction.arrays(4, support=[3, 1])
+    assert all((arrays[name] == construction.arrays(4, [3, 1])[name]).all() for name in "Wbu")

@@ -11,7 +11,7 @@ from circuits.analysis import Options, active_at
 from circuits.analysis.networks.evaluator import ForwardPass, LinearReadout
 from circuits.analysis.networks.layers import Layer, last_layer, layer_of
 from circuits.analysis.networks.masking import Masked
-from circuits.analysis.subnetworks.active import as_read, network_sparsity, support_examples
+from circuits.analysis.subnetworks.active import as_read, examples_of, network_sparsity
 from circuits.analysis.subnetworks.masked_scan import first_fitting, margins, smallest_agreeing_masked
 from circuits.analysis.subnetworks.pruning import pruning_order
 from circuits.config import Config
@@ -60,7 +60,7 @@ def config_of(task, model, **changes):
 
 
 def oracle(config, hook, net, inputs, targets, norm="incoming", criterion="prediction"):
-    """For each k in turn: a tap that multiplies the values by 1 or 0, the whole support, compare. Slow and obvious."""
+    """For each k in turn: a tap that multiplies the values by 1 or 0, the whole set, compare. Slow and obvious."""
     model = config.model
     W, b = config.prunable_layers[hook].incoming(net)
     norms = [float((row**2).sum() + (bias**2 if norm == "incoming+bias" else 0)) ** 0.5 for row, bias in zip(W, b)]  # noqa: B905
@@ -273,16 +273,16 @@ def deep_run(deep_path):
         yield run
 
 
-@pytest.mark.parametrize("support", ["train", "test", "train+test"])
+@pytest.mark.parametrize("agreement_set", ["train", "test", "train+test"])
 @pytest.mark.parametrize("layer", ["hidden.0.hook_post", "hidden.1.hook_post"])
-def test_every_seed_of_a_run_is_measured_on_its_own_support(deep_run, layer, support):
+def test_every_seed_of_a_run_is_measured_on_its_own_agreement_set(deep_run, layer, agreement_set):
     config = deep_run.config
-    options = Options(layer=layer, support=support)
+    options = Options(layer=layer, agreement_set=agreement_set)
     found = circuits.analyze(deep_run, "subnetwork", options=options)["subnetwork"]
     assert found.attrs["layer"] == layer
     for index, seed in enumerate(deep_run.seeds):
-        inputs, targets = support_examples(deep_run, index, support)
-        assert len(inputs) == {"train": 15, "test": 10, "train+test": 25}[support]
+        inputs, targets = examples_of(deep_run, index, agreement_set)
+        assert len(inputs) == {"train": 15, "test": 10, "train+test": 25}[agreement_set]
         for step in range(deep_run.n_checkpoints):
             net = deep_run.arrays(seed, step)
             parts = {name: values.astype(np.float64) for name, values in net.items()}
@@ -371,7 +371,7 @@ def test_the_relu_model_by_forward_pass_has_the_sizes_of_its_formula(tiny_run):
     layer = layer_of(tiny_run)
     sizes = circuits.analysis.effective_sparsity(tiny_run).values
     for index, seed in enumerate(tiny_run.seeds):
-        inputs, targets = support_examples(tiny_run, index, "train")
+        inputs, targets = examples_of(tiny_run, index, "train")
         for step in range(tiny_run.n_checkpoints):
             net = tiny_run.arrays(seed, step)
             assert on(layer, inputs).smallest_prefix(net, targets) == sizes[step, index]

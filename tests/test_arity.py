@@ -64,7 +64,7 @@ def test_arity_takes_the_smallest_m_that_agrees_though_a_larger_one_does_not():
     ("name", "k"), [("dnf", 2), ("dnf", 3), ("six_neuron", 3), ("four_neuron", 3), ("threshold", 3), ("min_norm", 2)]
 )
 def test_neurons_of_a_construction_need_at_most_the_k_bits_and_as_many_as_masking_says(name, k):
-    net = tuple(build(name, k=k).arrays(n=5, support=range(1, k + 1)).values())
+    net = tuple(build(name, k=k).arrays(n=5, relevant_bits=range(1, k + 1)).values())
     inputs = np.array(list(product([-1.0, 1.0], repeat=5)))
     found = arities(*net, inputs, outputs(*net, inputs))
     assert found.max() <= k

@@ -13,7 +13,7 @@ from circuits.analysis import Options, active_subnetwork
 from circuits.analysis.measurements import usual
 from circuits.analysis.parity import certificates as certificates_
 from circuits.analysis.parity.certificates import measure
-from circuits.analysis.subnetworks.active import support_examples
+from circuits.analysis.subnetworks.active import examples_of
 from circuits.cli.main import main
 from circuits.constructions.certifying.certify import certify
 from circuits.constructions.certifying.flips import fewest_flips
@@ -40,7 +40,7 @@ def test_a_runs_certificates_are_those_of_its_subnetworks(grokked_run, certifica
         for index, seed in enumerate(grokked_run.seeds):
             net = grokked_run.arrays(seed, checkpoint)
             W, b, u = net["W"], net["b"], net["u"]
-            kept = active_subnetwork(W, b, u, support_examples(grokked_run, index, "train")[0])
+            kept = active_subnetwork(W, b, u, examples_of(grokked_run, index, "train")[0])
             proof = certify(W[kept], b[kept], u[kept], [0, 1], time_limit=5.0)
             at = certificates.isel(step=step, seed=index)
             assert at["n_kept"] == kept.sum()
@@ -82,7 +82,7 @@ def test_the_fewest_flips_are_of_test_inputs(tiny_run):
     differs = False
     for index, seed in enumerate(tiny_run.seeds):
         net = tiny_run.arrays(seed)
-        train, test = (support_examples(tiny_run, index, name)[0] for name in ("train", "test"))
+        train, test = (examples_of(tiny_run, index, name)[0] for name in ("train", "test"))
         kept = active_subnetwork(**{name: net[name] for name in "Wbu"}, inputs=train)
         W, b, u = (net[name][kept] for name in "Wbu")
         of_test, of_train = (fewest_flips(W, b, u, [0, 1], inputs).fewest for inputs in (test, train))

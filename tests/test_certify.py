@@ -39,23 +39,23 @@ def oracle(W, b, u, x):
     return total
 
 
-def all_margins(W, b, u, support):
+def all_margins(W, b, u, relevant_bits):
     """Every input, and its exact margin."""
     inputs = np.array(list(product([-1, 1], repeat=W.shape[1])), np.int8)
-    signs = inputs[:, list(support)].prod(axis=1)
+    signs = inputs[:, list(relevant_bits)].prod(axis=1)
     return inputs, [int(sign) * output for sign, output in zip(signs, exact_outputs(W, b, u, inputs), strict=True)]
 
 
 @st.composite
 def networks(draw, most_inputs=8, most_neurons=7):
-    """A network and a support, at a weight scale from 1e-6 to 1e3; often it nearly computes the parity.
+    """A network and relevant bits, at a weight scale from 1e-6 to 1e3; often it nearly computes the parity.
 
     Weights come from few values, with ties and zeros, or are generic. A network may be a sum of gates that compute the
     parity, disturbed, so that both verdicts are common.
     """
     n = draw(st.integers(2, most_inputs))
     k = draw(st.integers(1, min(3, n)))
-    support = draw(st.permutations(range(n)))[:k]
+    relevant_bits = draw(st.permutations(range(n)))[:k]
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     width = draw(st.integers(1, most_neurons))
     if draw(st.booleans()):
@@ -67,7 +67,7 @@ def networks(draw, most_inputs=8, most_neurons=7):
         gates = patterns(k).astype(float)
         disturbance = draw(st.sampled_from([0.0, 0.02, 0.1, 0.3]))
         base = disturbance * values(2**k, n)
-        base[:, support] += gates
+        base[:, relevant_bits] += gates
         W = np.concatenate([base, disturbance * W])
         b = np.concatenate([np.full(2**k, 1.0 - k), disturbance * b])
         u = np.concatenate([gates.prod(axis=1), disturbance * u])
@@ -75,17 +75,17 @@ def networks(draw, most_inputs=8, most_neurons=7):
         each = 10.0 ** random.uniform(-4, 4, len(u))
         W, b, u = W * each[:, None], b * each, u / each
     scale = 10.0 ** draw(st.integers(-6, 3))
-    return W * scale, b * scale, u * 10.0 ** draw(st.integers(-6, 3)), support
+    return W * scale, b * scale, u * 10.0 ** draw(st.integers(-6, 3)), relevant_bits
 
 
 @given(networks())
 @settings(max_examples=150)
 def test_a_certified_network_is_right_on_every_input_and_a_counterexample_is_wrong(case):
-    W, b, u, support = case
-    proof = certify(W, b, u, support)
-    margins = all_margins(W, b, u, support)[1]
+    W, b, u, relevant_bits = case
+    proof = certify(W, b, u, relevant_bits)
+    margins = all_margins(W, b, u, relevant_bits)[1]
     worst = min(margins)
-    parity = int(proof.input[list(support)].prod())
+    parity = int(proof.input[list(relevant_bits)].prod())
     assert proof.margin == float(parity * oracle(W, b, u, proof.input))
     if proof.verdict == "certified":
         assert worst > 0
@@ -101,12 +101,12 @@ def test_a_certified_network_is_right_on_every_input_and_a_counterexample_is_wro
 @given(case=networks())
 @settings(max_examples=80)
 def test_the_margin_of_every_pattern_is_the_enumerated_one(case, method):
-    W, b, u, support = case
-    proof = certify(W, b, u, support, method=method)
-    inputs, margins = all_margins(W, b, u, support)
+    W, b, u, relevant_bits = case
+    proof = certify(W, b, u, relevant_bits, method=method)
+    inputs, margins = all_margins(W, b, u, relevant_bits)
     assert proof.exact
-    for at, pattern in enumerate(patterns(len(support))):
-        here = (inputs[:, list(support)] == pattern).all(axis=1)
+    for at, pattern in enumerate(patterns(len(relevant_bits))):
+        here = (inputs[:, list(relevant_bits)] == pattern).all(axis=1)
         worst = float(min(margin for margin, of in zip(margins, here, strict=True) if of))
         assert proof.pattern_margin[at] == pytest.approx(worst, rel=0, abs=1e-9 * proof.scale)
         assert proof.pattern_lower[at] <= worst
@@ -117,8 +117,11 @@ def test_the_margin_of_every_pattern_is_the_enumerated_one(case, method):
 @given(networks(most_inputs=16, most_neurons=9))
 @settings(max_examples=200)
 def test_the_milp_finds_the_enumerated_margin_up_to_sixteen_inputs(case):
-    W, b, u, support = case
-    by_milp, by_inputs = certify(W, b, u, support, method="milp"), certify(W, b, u, support, method="inputs")
+    W, b, u, relevant_bits = case
+    by_milp, by_inputs = (
+        certify(W, b, u, relevant_bits, method="milp"),
+        certify(W, b, u, relevant_bits, method="inputs"),
+    )
     assert by_milp.solved == by_inputs.solved
     np.testing.assert_allclose(by_milp.pattern_margin, by_inputs.pattern_margin, rtol=0, atol=1e-9 * by_inputs.scale)
     assert (by_milp.pattern_lower <= by_inputs.pattern_margin).all()
@@ -127,20 +130,20 @@ def test_the_milp_finds_the_enumerated_margin_up_to_sixteen_inputs(case):
 @given(networks(most_inputs=7))
 @settings(max_examples=150)
 def test_no_input_is_below_the_instant_bounds_and_the_relaxed_margin(case):
-    W, b, u, support = case
+    W, b, u, relevant_bits = case
     net = unit_scale(W, b, u)
-    inputs, margins = all_margins(W, b, u, support)
-    bounds = interval_bounds(W, b, u, support), net.scale * quick_bounds(net, support)[0]
+    inputs, margins = all_margins(W, b, u, relevant_bits)
+    bounds = interval_bounds(W, b, u, relevant_bits), net.scale * quick_bounds(net, relevant_bits)[0]
     half = np.arange(len(u)) % 2 == 0
-    for at, pattern in enumerate(patterns(len(support))):
-        here = np.flatnonzero((inputs[:, list(support)] == pattern).all(axis=1))
+    for at, pattern in enumerate(patterns(len(relevant_bits))):
+        here = np.flatnonzero((inputs[:, list(relevant_bits)] == pattern).all(axis=1))
         exact = np.array([float(margins[x]) for x in here])
         for bound in bounds:
             assert bound[at] <= exact.min()
-        bits = inputs[here][:, [bit for bit in range(W.shape[1]) if bit not in support]]
-        relaxed = restriction(net, support, pattern, half).margins(bits) * net.scale
+        bits = inputs[here][:, [bit for bit in range(W.shape[1]) if bit not in relevant_bits]]
+        relaxed = restriction(net, relevant_bits, pattern, half).margins(bits) * net.scale
         assert (relaxed <= exact + 1e-12 * net.scale).all()
-        itself = restriction(net, support, pattern).margins(bits) * net.scale
+        itself = restriction(net, relevant_bits, pattern).margins(bits) * net.scale
         np.testing.assert_allclose(itself, exact, rtol=0, atol=1e-13 * net.scale)
 
 
@@ -166,17 +169,17 @@ def test_unit_scale_rounds_nothing(scale):
     assert unit == exact_outputs(W, b, u, inputs)
 
 
-def parity_gates(k, n, support):
+def parity_gates(k, n, relevant_bits):
     """2^k AND gates: Proposition 1 of Merrill et al. 2023, its margin is 1."""
     W = np.zeros((2**k, n))
-    W[:, support] = patterns(k)
+    W[:, relevant_bits] = patterns(k)
     return W, np.full(2**k, 1.0 - k), patterns(k).prod(axis=1).astype(float)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_gates_for_every_pattern_are_certified_on_forty_inputs_with_margin_one(k):
-    support = [7, 0, 39, 20][:k]
-    proof = certify(*parity_gates(k, 40, support), support)
+    relevant_bits = [7, 0, 39, 20][:k]
+    proof = certify(*parity_gates(k, 40, relevant_bits), relevant_bits)
     assert proof.verdict == "certified"
     assert proof.margin == 1.0
     assert proof.exact
@@ -441,9 +444,9 @@ def test_all_ways_to_the_least_value_agree():
 # ---- flips ----
 
 
-def brute_force_flips(W, b, u, support, x):
-    inputs, margins = all_margins(W, b, u, support)
-    same = (inputs[:, list(support)] == x[list(support)]).all(axis=1)
+def brute_force_flips(W, b, u, relevant_bits, x):
+    inputs, margins = all_margins(W, b, u, relevant_bits)
+    same = (inputs[:, list(relevant_bits)] == x[list(relevant_bits)]).all(axis=1)
     distances = [int((other != x).sum()) for other, m, of in zip(inputs, margins, same, strict=True) if of and m <= 0]
     return float(min(distances, default=np.inf))
 
@@ -451,24 +454,24 @@ def brute_force_flips(W, b, u, support, x):
 @given(networks(most_inputs=7))
 @settings(max_examples=100)
 def test_the_fewest_flips_are_those_of_enumeration_and_always_known(case):
-    W, b, u, support = case
+    W, b, u, relevant_bits = case
     inputs = np.random.default_rng(0).choice([-1, 1], (6, W.shape[1]))
-    found = fewest_flips(W, b, u, support, inputs)
-    assert found.fewest.tolist() == [brute_force_flips(W, b, u, support, x) for x in inputs]
+    found = fewest_flips(W, b, u, relevant_bits, inputs)
+    assert found.fewest.tolist() == [brute_force_flips(W, b, u, relevant_bits, x) for x in inputs]
 
 
 @given(networks(most_inputs=7))
 @settings(max_examples=100)
 def test_the_fewest_flips_by_states_and_by_a_program_are_those_of_enumeration(case):
-    W, b, u, support = case
+    W, b, u, relevant_bits = case
     inputs = np.random.default_rng(0).choice([-1, 1], (6, W.shape[1]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("circuits.constructions.certifying.flips.MOST_BITS", -1)
-        found = fewest_flips(W, b, u, support, inputs)
-    expected = [brute_force_flips(W, b, u, support, x) for x in inputs]
+        found = fewest_flips(W, b, u, relevant_bits, inputs)
+    expected = [brute_force_flips(W, b, u, relevant_bits, x) for x in inputs]
     assert (found.lower <= expected).all()
     assert (found.upper >= expected).all()
-    within_tolerance = min(abs(margin) for margin in all_margins(W, b, u, support)[1])
+    within_tolerance = min(abs(margin) for margin in all_margins(W, b, u, relevant_bits)[1])
     if within_tolerance == 0 or within_tolerance > 10 * TOLERANCE * unit_scale(W, b, u).scale:
         known = ~np.isnan(found.fewest)
         assert (found.fewest[known] == np.array(expected)[known]).all()
@@ -533,18 +536,18 @@ def test_the_interval_is_scipys(successes, trials):
 
 
 @pytest.mark.parametrize(
-    ("support", "message"),
+    ("relevant_bits", "message"),
     [
-        ([], r"The support \[\] must name 1 to 16 different bits of 0..4."),
-        ([0, 0], r"The support \[0, 0\] must name"),
-        ([5], r"The support \[5\] must name 1 to 16 different bits of 0..4."),
+        ([], r"relevant_bits \[\] must name 1 to 16 different bits of 0..4."),
+        ([0, 0], r"relevant_bits \[0, 0\] must name"),
+        ([5], r"relevant_bits \[5\] must name 1 to 16 different bits of 0..4."),
     ],
 )
-def test_a_support_that_does_not_fit_is_refused(support, message):
+def test_bits_that_does_not_fit_is_refused(relevant_bits, message):
     net = parity_gates(2, 5, [0, 1])
     for judge in (certify, failure_rate, interval_bounds):
         with pytest.raises(InputError, match=message):
-            judge(*net, support)
+            judge(*net, relevant_bits)
 
 
 def test_a_diverged_network_is_refused():
@@ -570,7 +573,7 @@ def test_a_solver_that_calls_a_margin_infeasible_has_proved_nothing(monkeypatch)
 
 def test_the_margin_is_exact_if_every_pattern_is_solved_or_lies_above_it():
     gates = patterns(2).astype(float)  # disjunctive normal form: margin 1 on every pattern
-    found = certify(gates, np.full(4, -1.0), gates.prod(axis=1), support=[0, 1])
+    found = certify(gates, np.full(4, -1.0), gates.prod(axis=1), relevant_bits=[0, 1])
     assert found.exact
     above, below, none = (
         np.full(4, found.margin + 1),
@@ -632,7 +635,7 @@ def test_time_is_shared_by_the_patterns_that_are_left(monkeypatch):
     monkeypatch.setattr(certifying, "least", least)
     monkeypatch.setattr(certifying, "restriction", lambda *_: SimpleNamespace(v=[]))
     judged = SimpleNamespace(
-        net=SimpleNamespace(rounding=0.0), support=[0, 1], signs=[1, -1, -1, 1], lower=np.zeros(4),
+        net=SimpleNamespace(rounding=0.0), relevant_bits=[0, 1], signs=[1, -1, -1, 1], lower=np.zeros(4),
         solved=np.zeros(4, bool), names=[""] * 4, left=lambda until: until, look_at=lambda at, bits: None,
     )  # fmt: skip
     certifying._Judged.solve_few_neurons(judged, 12.0, None, 1)

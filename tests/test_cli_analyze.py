@@ -111,10 +111,10 @@ def test_checkpoints_is_a_python_slice(words, document):
 
 def test_options_reach_the_measurement_and_are_stored(document):
     found = document(
-        "--subnetwork", "--support", "test", "--norm", "path", "--final", "median", "--criterion", "accuracy"
+        "--subnetwork", "--agreement-set", "test", "--norm", "path", "--final", "median", "--criterion", "accuracy"
     )
     assert found["options"] == {
-        "checkpoints": ":", "layer": None, "support": "test", "criterion": "accuracy", "norm": "path",
+        "checkpoints": ":", "layer": None, "agreement_set": "test", "criterion": "accuracy", "norm": "path",
         "final": "median", "merge_cosine": 0.9, "merge_floor": 0.02, "memorization_threshold": 0.98,
         "generalization_threshold": 0.98, "key_share": None, "walsh_samples": 1024, "walsh_exact_bits": 12,
         "time_limit": 60.0, "most_checkpoints": None,
@@ -234,7 +234,7 @@ def test_warnings_go_to_stderr_once(analyzed):
         (["run.h5", "--checkpoints", "5"], "--checkpoints: '5' is not a Python slice START:STOP:STEP, such as '::10'"),
         (["run.h5", "--checkpoints", "::-1"], "checkpoints '::-1' must step forward"),
         (["run.h5", "--checkpoints", "900:"], "run.h5 has 201 checkpoints, so --checkpoints 900: selects none."),
-        (["run.h5", "--support", "al"], "--support cannot be 'al'. There are: test, train, train+test."),
+        (["run.h5", "--agreement-set", "al"], "--agreement-set cannot be 'al'. There are: test, train, train+test."),
         (["run.h5", "--memorization-threshold", "2"], "--memorization-threshold: must be at most 1"),
         (["run.h5", "--merge-cosine", "1.5"], "--merge-cosine: must be less than 1.0 (given: 1.5)"),
         (["run.h5", "--merge-floor", "-1"], "--merge-floor: must be at least 0"),
@@ -330,3 +330,11 @@ def test_many_relevant_bits_leave_out_what_looks_at_every_pattern_unless_it_is_n
         assert list(circuits.analyze(run)) == ["phases", "subnetwork", "norms", "faithfulness", "progress"]
     assert main(["analyze", str(path), "--constructions"]) == 2
     assert "k may be at most 10. Leave --constructions out." in capsys.readouterr().err
+
+
+def test_a_former_flag_works_and_names_the_present_one(tiny_path, tmp_path, capsys):
+    path = shutil.copy(tiny_path, tmp_path / "a.h5")
+    assert main(["analyze", str(path), "--subnetwork", "--support=test", "--json", "--quiet"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["options"]["agreement_set"] == "test"
+    assert "warning: --support is now --agreement-set, and goes in the next version.\n" in err

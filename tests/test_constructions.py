@@ -107,18 +107,18 @@ def test_threshold_of_two_is_the_thesis_network_and_a_constant():
 
 @given(name=st.sampled_from([*PARITY]), k=st.integers(1, 6), extra=st.integers(0, 6), data=st.data())
 @settings(max_examples=80)
-def test_on_any_support_of_any_n_inputs_the_output_is_that_on_the_relevant_bits(name, k, extra, data):
+def test_on_any_bits_of_any_n_inputs_the_output_is_that_on_the_relevant_bits(name, k, extra, data):
     net = build(name, k) if name in ANY_K else build(name)
     n = net.k + extra
-    support = data.draw(st.permutations(range(n)))[: net.k]
-    arrays = net.arrays(n, support)
+    relevant_bits = data.draw(st.permutations(range(n)))[: net.k]
+    arrays = net.arrays(n, relevant_bits)
     assert {which: values.shape for which, values in arrays.items()} == {
         "W": (net.n_neurons, n),
         "b": (net.n_neurons,),
         "u": (net.n_neurons,),
     }
     inputs = np.random.default_rng(0).choice([-1, 1], (40, n))
-    expected = f(net.W, net.b, net.u, inputs[:, support])
+    expected = f(net.W, net.b, net.u, inputs[:, relevant_bits])
     assert (f(**arrays, inputs=inputs) == expected).all()
 
 
@@ -168,8 +168,8 @@ def test_what_cannot_be_built_is_refused_in_a_sentence(name, k, options, message
         build(name, k, **options)
 
 
-def test_a_support_that_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"support \[0, 0, 1\] must name k = 3 different bits of 0\.\.4"):
+def test_bits_that_do_not_fit_is_refused():
+    with pytest.raises(ValueError, match=r"relevant_bits \[0, 0, 1\] must name k = 3 different bits of 0\.\.4"):
         dnf(3).arrays(5, [0, 0, 1])
 
 

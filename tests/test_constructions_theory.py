@@ -25,7 +25,7 @@ from circuits.errors import InputError
 
 
 def paid(construction):
-    return price(**construction.arrays(), support=range(construction.k))
+    return price(**construction.arrays(), relevant_bits=range(construction.k))
 
 
 # ---- the least cost ----
@@ -113,14 +113,14 @@ def test_the_least_cost_is_refused_where_it_is_not_solved(k):
 # ---- the other bits averaged out ----
 
 
-def by_enumeration(W, b, support):
+def by_enumeration(W, b, relevant_bits):
     """Every input, one by one."""
-    n, k = W.shape[1], len(support)
-    others = [bit for bit in range(n) if bit not in support]
+    n, k = W.shape[1], len(relevant_bits)
+    others = [bit for bit in range(n) if bit not in relevant_bits]
     result = np.zeros((len(b), 2**k))
     for index, z in enumerate(patterns(k)):
         x = np.empty((2 ** len(others), n))
-        x[:, list(support)] = z
+        x[:, list(relevant_bits)] = z
         x[:, others] = patterns(len(others)) if others else np.zeros((1, 0))
         result[:, index] = np.maximum(W @ x.T + b[:, None], 0).mean(axis=1)
     return result
@@ -129,11 +129,13 @@ def by_enumeration(W, b, support):
 @given(
     W=hnp.arrays(np.float64, (3, 7), elements=st.floats(-2, 2, allow_subnormal=False)),
     b=hnp.arrays(np.float64, 3, elements=st.floats(-3, 3, allow_subnormal=False)),
-    support=st.permutations(range(7)).map(lambda bits: bits[:2]),
+    relevant_bits=st.permutations(range(7)).map(lambda bits: bits[:2]),
 )
 @settings(max_examples=60)
-def test_with_few_other_bits_the_average_is_exact(W, b, support):
-    np.testing.assert_allclose(averaged_activations(W, b, support), by_enumeration(W, b, support), atol=1e-12)
+def test_with_few_other_bits_the_average_is_exact(W, b, relevant_bits):
+    np.testing.assert_allclose(
+        averaged_activations(W, b, relevant_bits), by_enumeration(W, b, relevant_bits), atol=1e-12
+    )
 
 
 SHAPES = {

@@ -24,11 +24,11 @@ def counts(k, n, small=0.0):
 def test_every_pattern_has_the_least_margin_of_its_inputs(n, k, width):
     random = np.random.default_rng(n)
     W, b, u = random.standard_normal((width, n)), random.standard_normal(width), random.standard_normal(width)
-    support = random.permutation(n)[:k].tolist()
+    relevant_bits = random.permutation(n)[:k].tolist()
     net = unit_scale(W, b, u)
-    cube = whole_cube(net, support, np.inf)
-    others = [bit for bit in range(n) if bit not in support]
-    order = [*support, *others]
+    cube = whole_cube(net, relevant_bits, np.inf)
+    others = [bit for bit in range(n) if bit not in relevant_bits]
+    order = [*relevant_bits, *others]
     inputs = patterns(n)
     outputs = (np.maximum(inputs @ W[:, order].T + b, 0) @ u).reshape(2**k, -1) * parities(k)[:, None]
     np.testing.assert_allclose(cube.least * net.scale, outputs.min(axis=1), rtol=0, atol=1e-13 * net.scale)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import circuits
 from circuits.analysis import Options, active_subnetwork, agrees, smallest_subnetwork
-from circuits.analysis.subnetworks.active import support_examples
+from circuits.analysis.subnetworks.active import examples_of
 from circuits.constructions.patterns import patterns
 
 
@@ -163,7 +163,7 @@ def test_exact_measures_the_last_checkpoint_unless_told_otherwise(tiny_run):
     for step in range(2):
         for index, seed in enumerate(tiny_run.seeds):
             net = tiny_run.arrays(seed, 1 + 2 * step)
-            inputs, _ = support_examples(tiny_run, index, "train")
+            inputs, _ = examples_of(tiny_run, index, "train")
             at = several.isel(step=step, seed=index)
             assert agrees(net["W"], net["b"], net["u"], inputs, at["smallest_kept"].values)
             assert at["smallest_kept"].sum() == at["smallest_size"]

@@ -20,7 +20,7 @@ from circuits.analysis import (
     merged_sparsity,
 )
 from circuits.analysis.parity.efficiency import parity_bits
-from circuits.analysis.subnetworks.active import support_examples
+from circuits.analysis.subnetworks.active import examples_of
 from circuits.constructions.building.construction import Construction
 from circuits.constructions.building.least_norm import least_cost, min_norm
 from circuits.constructions.patterns import parities, patterns
@@ -116,7 +116,7 @@ def test_merged_sparsity_of_a_run_equals_brute_force_at_every_checkpoint(tiny_ru
     assert found.dims == ("step", "seed")
     assert (found.attrs["merge_cosine"], found.attrs["merge_floor"]) == (0.9, 0.02)
     for index, seed in enumerate(tiny_run.seeds):
-        inputs, _ = support_examples(tiny_run, index, "train")
+        inputs, _ = examples_of(tiny_run, index, "train")
         for checkpoint in range(tiny_run.n_checkpoints):
             net = tiny_run.arrays(seed, checkpoint)
             expected = brute_force(net["W"], net["b"], net["u"], inputs)

@@ -128,13 +128,13 @@ def test_phases_count_in_each_seeds_own_test_set(path):
 def test_a_group_of_all_neurons_has_the_stored_test_accuracy(path):
     from circuits.analysis.networks.evaluator import evaluator
     from circuits.analysis.networks.layers import layer_of
-    from circuits.analysis.subnetworks.active import support_examples
+    from circuits.analysis.subnetworks.active import examples_of
     from circuits.analysis.subnetworks.faithfulness import agreement_and_accuracy
 
     with circuits.open(path) as run:
         layer = layer_of(run)
         for index, seed in enumerate(run.seeds):
-            inputs, targets = support_examples(run, index, "test")
+            inputs, targets = examples_of(run, index, "test")
             outputs = evaluator(run.config, inputs, layer).masked_outputs(
                 run.arrays(seed), np.ones((1, layer.width), bool)
             )

@@ -15,24 +15,24 @@ from circuits.constructions.patterns import patterns
 from circuits.randomness import generator
 
 
-def brute_force(W, b, support) -> np.ndarray:
+def brute_force(W, b, relevant_bits) -> np.ndarray:
     """E y x_i 1[w·x + b > 0] over all inputs, one neuron after the other."""
     x = patterns(W.shape[1]).astype(float)
-    y = x[:, list(support)].prod(axis=1)
+    y = x[:, list(relevant_bits)].prod(axis=1)
     return np.array([(y[:, None] * x * (x @ w + bias > 0)[:, None]).mean(axis=0) for w, bias in zip(W, b, strict=True)])
 
 
-def neurons(n: int, seed: int, relevant_scale: float = 1.0, support=(0, 1)):
+def neurons(n: int, seed: int, relevant_scale: float = 1.0, relevant_bits=(0, 1)):
     random = generator("test", seed)
     W = random.uniform(-1, 1, (6, n))
-    W[:, list(support)] *= relevant_scale
+    W[:, list(relevant_bits)] *= relevant_scale
     return W, random.uniform(-1, 1, 6)
 
 
 @pytest.mark.parametrize(("n", "support"), [(3, (0, 1)), (7, (2,)), (10, (1, 8)), (11, (0, 4, 9)), (4, (0, 1, 2, 3))])
-def test_the_gradient_equals_the_sum_over_all_inputs(n, support):
-    W, b = neurons(n, 1, 1.5, support)
-    assert halfspace_gradient(W, b, support) == pytest.approx(brute_force(W, b, support), abs=1e-12)
+def test_the_gradient_equals_the_sum_over_all_inputs(n, relevant_bits):
+    W, b = neurons(n, 1, 1.5, relevant_bits)
+    assert halfspace_gradient(W, b, relevant_bits) == pytest.approx(brute_force(W, b, relevant_bits), abs=1e-12)
 
 
 SHAPES = {
@@ -62,9 +62,9 @@ def test_zero_weights_do_not_count():
     assert not many[:, 12:].any()
 
 
-def by_convolution(whole: np.ndarray, bias: float, support) -> np.ndarray:
+def by_convolution(whole: np.ndarray, bias: float, relevant_bits) -> np.ndarray:
     """The same for whole-numbered weights: the exact law of the sum, bit by bit."""
-    others = np.delete(np.arange(len(whole)), list(support))
+    others = np.delete(np.arange(len(whole)), list(relevant_bits))
 
     def law(bits) -> np.ndarray:
         """P(Σ ±w = m), m from -Σ|w| up in steps of 1."""
@@ -79,10 +79,10 @@ def by_convolution(whole: np.ndarray, bias: float, support) -> np.ndarray:
         found = law(bits)
         return float(found[np.arange(len(found)) - len(found) // 2 > level].sum())
 
-    z = patterns(len(support))
-    chi, at = z.prod(axis=1), z @ whole[list(support)] + bias
+    z = patterns(len(relevant_bits))
+    chi, at = z.prod(axis=1), z @ whole[list(relevant_bits)] + bias
     result = np.zeros(len(whole))
-    for place, bit in enumerate(support):
+    for place, bit in enumerate(relevant_bits):
         result[bit] = np.mean([sign * row[place] * above(others, -a) for sign, row, a in zip(chi, z, at, strict=True)])
     for bit in others:
         rest, w = others[others != bit], whole[bit]
@@ -159,13 +159,13 @@ def test_the_hinge_loss_has_the_same_gradient_while_all_margins_are_below_one():
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_the_gap_is_the_largest_for_which_the_papers_definition_holds(k):
     """Definition 1 over all (k-1)-subsets and (k+1)-supersets, from the coefficients of the halfspace itself."""
-    support = tuple(range(1, k + 1))
-    W, b = neurons(7, 12, 2.0, support)
+    relevant_bits = tuple(range(1, k + 1))
+    W, b = neurons(7, 12, 2.0, relevant_bits)
     place = {frozenset(np.flatnonzero(row).tolist()): i for i, row in enumerate(membership(7))}
-    for w, bias, gap in zip(W, b, fourier_gaps(halfspace_gradient(W, b, support), support), strict=True):
+    for w, bias, gap in zip(W, b, fourier_gaps(halfspace_gradient(W, b, relevant_bits), relevant_bits), strict=True):
         g = np.abs(walsh_coefficients((patterns(7) @ w + bias > 0).astype(float)))
-        smaller = [g[place[frozenset(part)]] for part in combinations(support, k - 1)]
-        larger = [g[place[frozenset(support) | {i}]] for i in range(7) if i not in support]
+        smaller = [g[place[frozenset(part)]] for part in combinations(relevant_bits, k - 1)]
+        larger = [g[place[frozenset(relevant_bits) | {i}]] for i in range(7) if i not in relevant_bits]
         assert gap == pytest.approx(min(smaller) - max(larger))
 
 

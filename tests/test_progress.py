@@ -73,12 +73,14 @@ def test_margins_of_a_stored_network_are_those_of_its_model(tiny_run):
     assert found["normalised_margin"] == pytest.approx(found["train_margin_least"] / found["parameter_norm"] ** 2)
 
 
-def test_arities_of_a_stored_network_are_those_on_its_support(tiny_run):
+def test_arities_of_a_stored_network_are_those_on_its_agreement_set(tiny_run):
     data, net = tiny_run.data(0), tiny_run.arrays(0)
-    for support in ("train", "test"):
-        inputs = data[f"{support}_inputs"].values.astype(float)
+    for agreement_set in ("train", "test"):
+        inputs = data[f"{agreement_set}_inputs"].values.astype(float)
         f = np.maximum(inputs @ net["W"].T.astype(float) + net["b"], 0) @ net["u"].astype(float)
-        found = progress_measures(tiny_run, Options(support=support, checkpoints="-1:"))["arity"].sel(seed=0)
+        found = progress_measures(tiny_run, Options(agreement_set=agreement_set, checkpoints="-1:"))["arity"].sel(
+            seed=0
+        )
         np.testing.assert_array_equal(found.values[0], arities(net["W"], net["b"], net["u"], inputs, f))
 
 
@@ -243,7 +245,7 @@ def test_the_stored_metric_is_used_only_where_it_is_the_same_thing(modular_path,
         )
         progress_measures(run, Options(checkpoints="-2:"))
         assert not asked
-        progress_measures(run, Options(checkpoints="-2:", support="test"))
+        progress_measures(run, Options(checkpoints="-2:", agreement_set="test"))
         assert len(asked) == 1
 
 

@@ -23,9 +23,9 @@ def test_small_networks_are_all_decided_and_never_falsely(kind):
 
 
 def test_networks_of_a_run_are_all_decided_and_never_falsely(tiny_run):
-    support = tuple(tiny_run.config.task.relevant_bits)
+    relevant_bits = tuple(tiny_run.config.task.relevant_bits)
     nets = [tiny_run.arrays(seed, at) for seed in tiny_run.seeds for at in range(tiny_run.n_checkpoints)]
-    found = [proofs.judged(proofs.Case(net["W"], net["b"], net["u"], support), 60.0) for net in nets]
+    found = [proofs.judged(proofs.Case(net["W"], net["b"], net["u"], relevant_bits), 60.0) for net in nets]
     assert all(one.fault == "" and one.verdict != "undecided" for one in found)
 
 

@@ -151,7 +151,9 @@ def test_the_foot_holds_the_config_that_makes_the_run_again(grokked_page, grokke
 
 
 def test_the_words_say_under_which_options_they_were_measured(tiny_run):
-    options = Options(criterion="accuracy", support="test", norm="path", final="median", memorization_threshold=0.6)
+    options = Options(
+        criterion="accuracy", agreement_set="test", norm="path", final="median", memorization_threshold=0.6
+    )
     results = analyze(tiny_run, options=options)
     text = " ".join(Page(page(tiny_run, results, options)).texts("dd"))
     late = "median size among the last 5 checkpoints (all there are)"

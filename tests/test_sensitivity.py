@@ -34,7 +34,7 @@ def every_flip(config, net, inputs):
     ("name", "k"), [("dnf", 2), ("dnf", 3), ("six_neuron", 3), ("four_neuron", 3), ("threshold", 4), ("min_norm", 3)]
 )
 def test_a_construction_of_parity_is_sensitive_to_its_k_bits_at_every_input(name, k):
-    net = build(name, k=k).arrays(n=9, support=range(9 - k, 9))
+    net = build(name, k=k).arrays(n=9, relevant_bits=range(9 - k, 9))
     inputs = np.random.default_rng(0).choice([-1, 1], (40, 9))
     assert (relu_sensitivities(**net, inputs=inputs) == k).all()
 

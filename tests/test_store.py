@@ -67,7 +67,7 @@ def test_the_sidecar_holds_the_results_and_what_made_them(tmp_path, tiny_run, re
     with xr.open_datatree(path, engine="h5netcdf") as tree:
         assert tree.attrs["run_fingerprint"] == tiny_run.fingerprint
         assert tree.attrs["circuits_version"] == circuits.__version__
-        assert json.loads(tree["subnetwork"].attrs["options"])["support"] == "train"
+        assert json.loads(tree["subnetwork"].attrs["options"])["agreement_set"] == "train"
         found = tree["subnetwork"].to_dataset()["effective_sparsity"]
         assert (found.values == results["subnetwork"]["effective_sparsity"].values).all()
 

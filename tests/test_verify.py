@@ -224,14 +224,14 @@ def test_floats_of_any_size_are_evaluated_as_the_rationals_that_they_are(data):
 
 @given(parts=networks(st.sampled_from([-2, -1, 0, 1, Fraction(1, 2)])), data=st.data())
 @settings(max_examples=60)
-def test_a_network_and_its_arrays_on_any_support_give_the_same_verification(parts, data):
+def test_a_network_and_its_arrays_on_any_bits_give_the_same_verification(parts, data):
     net = drawn(parts)
     n = net.k + data.draw(st.integers(0, 5))
-    support = data.draw(st.permutations(range(n)))[: net.k]
-    ascending = tuple(sorted(support))
-    columns = [support.index(bit) for bit in ascending]  # of the network, in the order in which the bits are shown
+    bits = data.draw(st.permutations(range(n)))[: net.k]
+    ascending = tuple(sorted(bits))
+    columns = [bits.index(bit) for bit in ascending]  # of the network, in the order in which the bits are shown
     moved = dataclasses.replace(net, W=tuple(tuple(row[column] for column in columns) for row in net.W))
-    found, expected = verify(net.arrays(n, support), support), verify(moved)
+    found, expected = verify(net.arrays(n, bits), bits), verify(moved)
     assert found.outputs == expected.outputs
     assert found.activations == expected.activations
     assert found.conditions == tuple(re.sub(r"x(\d)", lambda bit: f"x{ascending[int(bit[1])]}", one)
@@ -347,15 +347,15 @@ def test_weight_on_other_inputs_is_said_to_be_left_out():
 
 
 @pytest.mark.parametrize(
-    ("change", "support", "message"),
+    ("change", "relevant_bits", "message"),
     [
         ({"W": np.full((4, 3), np.nan)}, [0, 1], "the network has diverged: a weight is NaN or infinite"),
         ({"W": np.array([[1.0, 1.0, np.inf]] * 4)}, [0, 1], "the network has diverged"),
         ({"b": np.full(4, -np.inf)}, [0, 1], "the network has diverged"),
         ({"u": np.full(4, np.nan)}, [0, 1], "the network has diverged"),
-        ({}, [0, 0], r"support \[0, 0\] must name different bits of 0\.\.2\."),
-        ({}, [0, 3], r"support \[0, 3\] must name different bits of 0\.\.2\."),
-        ({}, [], r"support \[\] must name different bits"),
+        ({}, [0, 0], r"relevant_bits \[0, 0\] must name different bits of 0\.\.2\."),
+        ({}, [0, 3], r"relevant_bits \[0, 3\] must name different bits of 0\.\.2\."),
+        ({}, [], r"relevant_bits \[\] must name different bits"),
         (
             {"b": np.zeros(3)},
             [0, 1],
@@ -363,9 +363,9 @@ def test_weight_on_other_inputs_is_said_to_be_left_out():
         ),
     ],
 )
-def test_what_has_no_answer_is_refused(change, support, message):
+def test_what_has_no_answer_is_refused(change, relevant_bits, message):
     with pytest.raises(circuits.InputError, match=message):
-        verify(dnf(2).arrays(3) | change, support)
+        verify(dnf(2).arrays(3) | change, relevant_bits)
 
 
 def test_too_many_patterns_are_refused_before_they_are_made():
@@ -375,8 +375,10 @@ def test_too_many_patterns_are_refused_before_they_are_made():
         verify(threshold(30))
 
 
-def test_a_construction_takes_no_support():
-    with pytest.raises(circuits.InputError, match="dnf has no input but its 2 relevant bits, so it takes no support"):
+def test_a_construction_takes_no_relevant_bits():
+    with pytest.raises(
+        circuits.InputError, match="dnf has no input but its 2 relevant bits, so it takes no relevant_bits"
+    ):
         verify(dnf(2), [0, 1])
 
 
@@ -415,7 +417,7 @@ def test_a_written_construction_verifies_with_its_bits_named_by_their_index_in_a
     for neuron, printed in enumerate(six_neuron().printed):
         moved = re.sub(r"x\d", lambda bit: placed[bit[0]], printed)
         assert (fires_as_printed(moved, found.bits) == (found.values.hidden[:, neuron] > 0)).all()
-    assert found.outputs == verify(written.arrays(), [7, 4, 2]).outputs, "whatever the order of the support"
+    assert found.outputs == verify(written.arrays(), [7, 4, 2]).outputs, "whatever the order of the bits"
     assert sorted(found.outputs) == sorted(verify(six_neuron()).outputs)
     assert found.margin == verify(six_neuron()).margin
 

@@ -52,11 +52,11 @@ def test_every_coefficient_and_weight_is_that_over_all_inputs(tiny_run, exact, s
     at = exact.sel(seed=seed).isel(step=checkpoint)
     for name, value in zip(at["subset"].values.tolist(), at["coefficient"].values, strict=True):
         assert value == pytest.approx(next(v for s, v in truth.items() if subset_name(s) == name), abs=1e-6)
-    support = set(tiny_run.config.task.relevant_bits)
+    relevant_bits = set(tiny_run.config.task.relevant_bits)
     parts = dict.fromkeys(PARTS, 0.0)
     for subset, value in truth.items():
         if subset:
-            part = "parity" if set(subset) == support else "subsets" if set(subset) < support else "rest"
+            part = "parity" if set(subset) == relevant_bits else "subsets" if set(subset) < relevant_bits else "rest"
             parts[part] += value**2
     assert at["weight"].values == pytest.approx(list(parts.values()), rel=1e-4, abs=1e-9)
     assert float(at["variance"]) == pytest.approx(sum(parts.values()), rel=1e-4)
@@ -66,8 +66,8 @@ def test_every_coefficient_and_weight_is_that_over_all_inputs(tiny_run, exact, s
 
 @pytest.mark.parametrize(("seed", "checkpoint"), [(0, 0), (2, 4)])
 def test_the_largest_others_and_the_degrees_are_those_over_all_inputs(tiny_run, exact, seed, checkpoint):
-    support = set(tiny_run.config.task.relevant_bits)
-    beyond = {s: v for s, v in all_coefficients(tiny_run, seed, checkpoint).items() if not set(s) <= support}
+    relevant_bits = set(tiny_run.config.task.relevant_bits)
+    beyond = {s: v for s, v in all_coefficients(tiny_run, seed, checkpoint).items() if not set(s) <= relevant_bits}
     at = exact.sel(seed=seed).isel(frame=checkpoint)  # as many frames as checkpoints
     largest = sorted(beyond, key=lambda subset: -abs(beyond[subset]))[: at.sizes["place"]]
     assert at["other_subset"].values.tolist() == [subset_name(subset) for subset in largest]
@@ -171,7 +171,7 @@ def test_the_spectrum_of_one_network_is_exact_up_to_the_bits_asked_for(tiny_run,
     assert 0 < within < 1e-4 < beyond  # a bound of the averaging over 38 bits; a standard error
 
 
-def test_the_table_of_the_support_is_that_of_the_transform(grokked_run):
+def test_the_table_of_the_relevant_bits_is_that_of_the_transform(grokked_run):
     """Coefficients of the network from its values on the patterns, the other bits averaged by a large sample."""
     found = measure(grokked_run, Options(checkpoints="-1:"))
     random = np.random.default_rng(0)

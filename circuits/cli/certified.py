@@ -32,7 +32,7 @@ def certificate(
         *([what_would_decide(proof.seconds_left, time_limit)] if proof.verdict == "undecided" else []),
         f"The least parity·output over all inputs is {_between(proof)}; {_signs(proof.input)} has {proof.margin:.6g}.",
     ]
-    parity = int(proof.input[list(proof.support)].prod())
+    parity = int(proof.input[list(proof.relevant_bits)].prod())
     if proof.verdict == "refuted" and parity * float64_output(**network, x=proof.input) > 0:
         lines.append("That is in exact arithmetic. In float64 its output rounds to the right sign.")
     data: dict[str, Any] = {

@@ -17,11 +17,14 @@ from typing import Any, TypeVar
 import tyro
 from pydantic import BaseModel, ValidationError
 
+from circuits.cli.console import remark
 from circuits.cli.flags import arities
 from circuits.cli.values import refuse_surplus
 from circuits.config import one_line
 from circuits.errors import InputError, nearest
 
+FORMER = {"--support": "--agreement-set"}
+"""Flags renamed in this version, which still accepts the former ones."""
 Flags = TypeVar("Flags")
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -37,8 +40,20 @@ def parsed(flags: type[Flags], words: Sequence[str], command: str, n_bare: int |
         A flag is unknown, is given twice or has too many values, a value is missing or malformed, or there is an
         argument too many; the message is one line.
     """
+    words = _current(flags, words)
     refuse_surplus(flags, words, n_bare)
     return _read(flags, words, command)
+
+
+def _current(flags: type, words: Sequence[str]) -> list[str]:
+    """The words with the present names of flags; a remark names each former one."""
+    valid, current = arities(flags), list(words)
+    for index, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag in FORMER and flag not in valid and FORMER[flag] in valid:
+            remark(f"warning: {flag} is now {FORMER[flag]}, and goes in the next version.")
+            current[index] = FORMER[flag] + equals + value
+    return current
 
 
 def known(flags: type[Flags], words: Sequence[str], command: str, n_bare: int | None = None) -> Flags:

@@ -1,8 +1,8 @@
 """Hand-built circuits: building them, verifying them exactly, certifying networks, reading learned circuits.
 
 Every construction in the registry's table is a function here, loaded on first use: `dnf(3)`, `six_neuron()`, … A
-construction of parity is a `Construction` with exact rational weights. Its `arrays(n, support)` are the parameters W,
-b, u of a run. `modular_addition(p, frequencies)` returns a `ModularAddition`.
+construction of parity is a `Construction` with exact rational weights. Its `arrays(n, relevant_bits)` are the
+parameters W, b, u of a run. `modular_addition(p, frequencies)` returns a `ModularAddition`.
 """
 
 from typing import TYPE_CHECKING

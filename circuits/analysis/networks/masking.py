@@ -54,7 +54,7 @@ class Masked:
         Parameters
         ----------
         inputs
-            (example, input) as `support_examples` gives them.
+            (example, input) as `examples_of` gives them.
         kept
             (neuron,) the same for all examples, or (example, neuron); by default all.
         """

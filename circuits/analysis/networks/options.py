@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, TypeVar
+import warnings
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -61,7 +62,7 @@ class PruningOptions(WalkOptions):
 
     layer: str | None = None
     """Hook point of the layer to prune, such as hidden.0.hook_post; by default the last prunable one."""
-    support: Literal["train", "test", "train+test"] = "train"
+    agreement_set: Literal["train", "test", "train+test"] = "train"
     """Inputs on which a subnetwork must agree with the full network."""
     criterion: Criterion = "prediction"
     """prediction: same sign, or class, on every input (the paper); accuracy: equal accuracy (its released code)."""
@@ -69,3 +70,11 @@ class PruningOptions(WalkOptions):
     """Norm that orders the neurons: ‖w‖ (the paper), ‖(w, b)‖, or |u|·‖(w, b)‖."""
     final: Literal["last", "median"] = "last"
     """Generalizing subnetwork: of the last checkpoint, or of median size among the last 50 (or all, if fewer)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_name(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "support" not in data:
+            return data
+        warnings.warn("the option support is now agreement_set, and goes in the next version", FutureWarning, 4)
+        return {("agreement_set" if name == "support" else name): value for name, value in data.items()}

@@ -14,7 +14,7 @@ from circuits.analysis.networks.applies import all_of, is_one_relu_layer, is_par
 from circuits.analysis.networks.labels import requested_checkpoints, trajectory_coords
 from circuits.analysis.networks.walk import Network, one_by_one
 from circuits.analysis.parity.tables import certificate_tables
-from circuits.analysis.subnetworks.active import active_mask, support_examples
+from circuits.analysis.subnetworks.active import active_mask, examples_of
 from circuits.analysis.subnetworks.options import SearchOptions
 from circuits.checkpoints.run import Run
 from circuits.constructions.certifying.certificate import Certificate, what_would_decide
@@ -84,7 +84,7 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     require(run, is_parity)
     bits = run.config.task.parity_bits or ()
     checkpoints = requested_checkpoints(run, options)
-    tests = [support_examples(run, index, "test")[0] for index in range(len(run.seeds))]
+    tests = [examples_of(run, index, "test")[0] for index in range(len(run.seeds))]
     n_patterns, n_inputs = 2 ** len(bits), run.config.task.signature.n_inputs
     shape = (len(checkpoints), len(run.seeds))
     of_subnetwork, of_whole = (_empty(shape, n_patterns, n_inputs) for _ in range(2))
@@ -103,13 +103,15 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         alone = _part(net, kept)
         proof = _certificate(alone, bits, options)
         _fill(of_subnetwork, place, proof, alone, bits)
-        rest = interval_bounds(**_part(net, ~kept), support=bits) if not kept.all() else np.zeros(n_patterns)
+        rest = interval_bounds(**_part(net, ~kept), relevant_bits=bits) if not kept.all() else np.zeros(n_patterns)
         of_subnetwork["subnetwork_minus_rest"][place] = (proof.pattern_lower + rest).min()
         of_subnetwork["n_kept"][place] = kept.sum()
         recovered = relevant_bits(alone["W"], alone["u"], len(bits)).bits
         of_subnetwork["bits_recovered"][place] = set(recovered) == set(bits)
         is_certified, limit = proof.verdict == "certified", options.time_limit
-        fewest = fewest_flips(**alone, support=bits, inputs=tests[place[1]], time_limit=limit, certified=is_certified)
+        fewest = fewest_flips(
+            **alone, relevant_bits=bits, inputs=tests[place[1]], time_limit=limit, certified=is_certified
+        )
         of_subnetwork["fewest_flips_min"][place] = fewest.least
         of_subnetwork["fewest_flips_median"][place] = fewest.median
     whole = {f"whole_{name}": values for name, values in of_whole.items() if name in WHOLE}

@@ -25,7 +25,7 @@ from circuits.analysis.parity.labels import (
     gates_labeled,
     matches_labeled,
     prices_labeled,
-    supports_labeled,
+    recovered_bits_labeled,
 )
 from circuits.analysis.parity.tables import construction_tables
 from circuits.analysis.subnetworks.groups import LATE_CHECKPOINTS, neuron_groups
@@ -38,7 +38,7 @@ from circuits.constructions.building.construction import Construction
 from circuits.constructions.patterns import parities, patterns
 from circuits.constructions.reading.circuit import Circuit, read_circuit
 from circuits.constructions.reading.efficiency import Price, price
-from circuits.constructions.reading.recovered_bits import Support, relevant_bits
+from circuits.constructions.reading.recovered_bits import RecoveredBits, relevant_bits
 from circuits.constructions.verifying.averaging import averaged_activations
 
 PARTS = ("network", "subnetwork")
@@ -95,13 +95,13 @@ def measure(
     neurons = members(run, options)
     circuits: list[Circuit | None] = []
     of_parts: list[Price | None] = []
-    supports, margins, fates = [], [], []
+    recovered, margins, fates = [], [], []
     for index, inside in enumerate(neurons):
         has_collapsed = run.collapsed.values[groups.checkpoint[index], index]
         fates.append("diverged" if not groups.defined[0, index] else "collapsed" if has_collapsed else "")
         if fates[-1]:
             circuits.append(None)
-            supports.append(Support((), np.nan, True))
+            recovered.append(RecoveredBits((), np.nan, True))
             of_parts += [None, None]
             margins += [np.full(2**k, np.nan)] * 2
             continue
@@ -110,8 +110,8 @@ def measure(
         W, b, u = part.values()
         circuit = read_circuit(W, b, u, bits, candidates, cosine=options.merge_cosine, floor=options.merge_floor)
         circuits.append(circuit)
-        supports.append(relevant_bits(whole["W"], whole["u"]))
-        of_parts += [price(**whole, support=bits), circuit.price]
+        recovered.append(relevant_bits(whole["W"], whole["u"]))
+        of_parts += [price(**whole, relevant_bits=bits), circuit.price]
         margins += [pattern_margins(net, bits) for net in (whole, part)]
 
     n_seeds = len(run.seeds)
@@ -119,7 +119,7 @@ def measure(
     variables: Variables = {
         "merged_sparsity": (("step", "seed"), sizes[np.isin(needed, chosen)], MERGED),
         **late_labeled(sizes[np.isin(needed, late)]),
-        **supports_labeled(supports, run.config.task.signature.n_inputs),
+        **recovered_bits_labeled(recovered, run.config.task.signature.n_inputs),
         **gates_labeled(circuits, neurons, 2**k),
         **elements_labeled(circuits, k, fates),
         **matches_labeled(circuits, candidates, k, fates),

@@ -13,22 +13,22 @@ from circuits.analysis.parity.circuit import padded
 from circuits.constructions.building.construction import Construction
 from circuits.constructions.reading.circuit import Circuit
 from circuits.constructions.reading.efficiency import Price, efficiency, price
-from circuits.constructions.reading.recovered_bits import Support
+from circuits.constructions.reading.recovered_bits import RecoveredBits
 
 Variables = dict[str, Any]
 Circuits = Sequence[Circuit | None]
 
 
-def supports_labeled(supports: Sequence[Support], n_inputs: int) -> Variables:
+def recovered_bits_labeled(recovered: Sequence[RecoveredBits], n_inputs: int) -> Variables:
     """`bit_found` (seed, input), `bit_gap` and `bits_ambiguous` (seed,)."""
-    bits = np.zeros((len(supports), n_inputs), bool)
-    for index, support in enumerate(supports):
-        bits[index, list(support.bits)] = True
-    gaps = np.array([support.gap for support in supports], np.float64)
+    bits = np.zeros((len(recovered), n_inputs), bool)
+    for index, seed_bits in enumerate(recovered):
+        bits[index, list(seed_bits.bits)] = True
+    gaps = np.array([seed_bits.gap for seed_bits in recovered], np.float64)
     return {
         "bit_found": (("seed", "input"), bits, {"long_name": "bit found relevant from the weights alone"}),
         "bit_gap": ("seed", gaps, {"long_name": "mass of the least relevant bit / of the largest other"}),
-        "bits_ambiguous": ("seed", np.array([support.ambiguous for support in supports], bool)),
+        "bits_ambiguous": ("seed", np.array([seed_bits.ambiguous for seed_bits in recovered], bool)),
     }
 
 
@@ -117,7 +117,7 @@ def matches_labeled(
 
 def built_labeled(constructions: Mapping[str, Construction], least: float) -> Variables:
     """Prices of all constructions, (construction,)."""
-    prices = [price(**one.arrays(), support=range(one.k)) for one in constructions.values()]
+    prices = [price(**one.arrays(), relevant_bits=range(one.k)) for one in constructions.values()]
     return prices_labeled(prices, least, "built", ("construction",))
 
 

@@ -1,7 +1,7 @@
 """Arity of a neuron: the number of its inputs that the network's predictions depend on.
 
-The arity of one neuron of f(x) = uᵀ relu(W x + b) is the smallest m that leaves sign f unchanged on every support input
-if the neuron keeps its m largest |w_i| (ties go to the lower index) and its bias, and its other weights are set to 0.
+The arity of one neuron of f(x) = uᵀ relu(W x + b) is the smallest m that leaves sign f unchanged on the agreement
+set if the neuron keeps its m largest |w_i| (ties go to the lower index) and its bias, and its other weights become 0.
 The other neurons are unchanged. Agreement need not be monotone in m, so every m is tried, from 0 on, as for active
 subnetworks. A neuron of arity 0 can be replaced by a constant.
 
@@ -37,9 +37,9 @@ def arities(
     W, b, u
         (neuron, input), (neuron,), (neuron,).
     inputs
-        (example, input) the support.
+        (example, input) the agreement set.
     outputs
-        (example,) f(x) on the support, computed in float64.
+        (example,) f(x) on the agreement set, computed in float64.
 
     Examples
     --------

@@ -37,7 +37,7 @@ from circuits.analysis.progress.spectral import (
     spectral_norm,
 )
 from circuits.analysis.progress.tables import progress_tables
-from circuits.analysis.subnetworks.active import sparsity_at, support_examples
+from circuits.analysis.subnetworks.active import examples_of, sparsity_at
 from circuits.analysis.subnetworks.groups import neuron_groups
 from circuits.checkpoints.run import Run
 
@@ -149,7 +149,7 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
         add("sparsity_ratio", sizes / layer_of(run, options).width, "effective sparsity / width")
     for index, (name, long_name) in enumerate(MARGINS.items()):
         add(name, values["margin"][..., index], long_name)
-    probes = support_examples(run, 0, "train")[0][:PROBES]
+    probes = examples_of(run, 0, "train")[0][:PROBES]
     degree = degree_of_homogeneity(evaluator(config, probes).outputs, run.arrays(run.seeds[0], 0))
     if degree is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -185,15 +185,15 @@ def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], 
     dims = {name: config.shapes[name][0] for name in matrices}
     has_arity = is_one_relu_layer(config) is None
     places = range(len(run.seeds))
-    sets = [{which: support_examples(run, index, which) for which in ("train", "test")} for index in places]
+    sets = [{which: examples_of(run, index, which) for which in ("train", "test")} for index in places]
     outputs = [
         {which: evaluator(config, inputs).outputs for which, (inputs, _) in examples.items()} for examples in sets
     ]
     if config.task.inputs_are_signs:
         flips = [sensitivities_on(config, examples["test"][0]) for examples in sets]
     if has_arity:
-        supports = [support_examples(run, index, options.support)[0] for index in places]
-        on_support = [evaluator(config, inputs).outputs for inputs in supports]
+        agreement_sets = [examples_of(run, index, options.agreement_set)[0] for index in places]
+        on_agreement_set = [evaluator(config, inputs).outputs for inputs in agreement_sets]
 
     def one(seed: int, net: Network) -> dict[str, Any]:
         of_layers = layer_norms(net, layer_names)
@@ -214,8 +214,8 @@ def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], 
                 counts = flips[seed](net)
                 numbers["sensitivity"][:] = counts.mean(), *mean_interval(counts, 0, config.task.signature.n_inputs)
         if has_arity:
-            answer = answers["train"] if options.support == "train" else on_support[seed](net)
-            numbers["arity"] = arities(*relu_weights(config, net), supports[seed], answer).astype(np.int16)
+            answer = answers["train"] if options.agreement_set == "train" else on_agreement_set[seed](net)
+            numbers["arity"] = arities(*relu_weights(config, net), agreement_sets[seed], answer).astype(np.int16)
         return numbers
 
     return one
@@ -224,7 +224,7 @@ def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], 
 def _sizes(run: Run, checkpoints: Int[np.ndarray, " step"], options: PruningOptions, progress: bool) -> np.ndarray:
     """Effective sparsity; the values stored during training if these options give the same."""
     default = PruningOptions()
-    same = all(getattr(options, name) == getattr(default, name) for name in ("support", "criterion", "norm"))
+    same = all(getattr(options, name) == getattr(default, name) for name in ("agreement_set", "criterion", "norm"))
     is_last = options.layer in (None, list(run.config.prunable_layers)[-1])
     if same and is_last and "effective_sparsity" in run.metrics:
         return run.metrics["effective_sparsity"].values[checkpoints].astype(np.float64)

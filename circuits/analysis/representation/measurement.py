@@ -30,7 +30,7 @@ from circuits.analysis.representation.density import weight_density, weights_of
 from circuits.analysis.representation.embedding import has_scikit_learn, neighbor_embedding, principal_components
 from circuits.analysis.representation.snapshots import N_PANELS, along_the_run, pictured, pictured_seed
 from circuits.analysis.representation.tables import representation_tables
-from circuits.analysis.subnetworks.active import support_examples
+from circuits.analysis.subnetworks.active import examples_of
 from circuits.checkpoints.run import Run
 from circuits.randomness import generator
 from circuits.threads import one_blas_thread, one_torch_thread, usable_cores
@@ -61,7 +61,7 @@ class Picture(NamedTuple):
 
 def points_of(run: Run, seed: int) -> Points:
     """Training examples of a seed, or a sample of 2,000, ascending, and their clusters."""
-    inputs, _ = support_examples(run, run.seed_index(seed), "train")
+    inputs, _ = examples_of(run, run.seed_index(seed), "train")
     labels = cluster_labels(run, seed)
     n_points = min(len(inputs), MOST_POINTS)
     chosen = np.sort(generator("representation", seed).permutation(len(inputs))[:n_points])

@@ -1,7 +1,7 @@
 """The active subnetwork: the fewest neurons of largest norm that predict every input as the whole network does.
 
 For f(x) = uᵀ relu(W x + b) let f_k keep the k hidden neurons of largest incoming norm. The active subnetwork is f_k for
-the smallest k with sign f_k(x) = sign f(x) for every x in a given support; k is the effective sparsity (Merrill et al.
+the smallest k with sign f_k(x) = sign f(x) for every x in an agreement set; k is the effective sparsity (Merrill et al.
 2023, section 2.1). Agreement need not be monotone in k, so every k is checked, in one pass over running sums.
 Networks of another form use their own forward pass; `networks.evaluator` chooses.
 """
@@ -40,7 +40,7 @@ def active_subnetwork(
     norm: Norm = "incoming",
     criterion: Criterion = "prediction",
 ) -> Bool[np.ndarray, " neuron"] | None:
-    """Mask of the active subnetwork of f(x) = uᵀ relu(W x + b) on a support; several outputs predict by their argmax.
+    """Mask of the active subnetwork of f(x) = uᵀ relu(W x + b) on some inputs; several outputs predict by their argmax.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def active_subnetwork(
         (neuron, input), (neuron,), and (neuron,) or (neuron, output). The sums are taken in float64, and an output
         within its rounding bound of 0 is 0 (`circuits.analysis.networks.rounding`).
     inputs
-        (example, input) the support.
+        (example, input) the agreement set.
     targets
         (example,) ±1, or classes 0.. for several outputs; for the criterion "accuracy" only.
     norm
@@ -115,10 +115,12 @@ def as_read(config: Config, inputs: Real[np.ndarray, "example input"]) -> Real[n
     return inputs.astype(np.int64 if config.model.reads == "tokens" else config.dtype)
 
 
-def support_examples(run: Run, seed_index: int, support: Literal["train", "test", "train+test"]) -> tuple:
-    """Inputs (example, input) as the model reads them, and targets (example,), of a seed's support."""
+def examples_of(run: Run, seed_index: int, agreement_set: Literal["train", "test", "train+test"]) -> tuple:
+    """Inputs (example, input) as the model reads them, and targets (example,), of one of its sets."""
     data = run.data(run.seeds[seed_index])
-    inputs, targets = ([data[f"{part}_{what}"].values for part in support.split("+")] for what in ("inputs", "targets"))
+    inputs, targets = (
+        [data[f"{part}_{what}"].values for part in agreement_set.split("+")] for what in ("inputs", "targets")
+    )
     return as_read(run.config, np.concatenate(inputs)), np.concatenate(targets)
 
 
@@ -130,7 +132,7 @@ def active_mask(
     if run.collapsed.values[checkpoint, seed_index]:
         return np.zeros(layer.width, bool)
     net = run.arrays(run.seeds[seed_index], checkpoint)
-    inputs, targets = support_examples(run, seed_index, options.support)
+    inputs, targets = examples_of(run, seed_index, options.agreement_set)
     networks = evaluator(run.config, inputs, layer)
     with one_blas_thread(), networks.threads():
         n_kept = networks.smallest_prefix(net, targets, options.norm, options.criterion)
@@ -167,7 +169,7 @@ def sparsity_at(
 
     It is cached while the run is open, since several measurements need it at the same checkpoints.
     """
-    key = (layer_of(run, options).hook, options.support, options.criterion, options.norm)
+    key = (layer_of(run, options).hook, options.agreement_set, options.criterion, options.norm)
     sizes = _cache.setdefault(run, {}).setdefault(key, {})
     missing = np.array([at for at in checkpoints.tolist() if at not in sizes], np.int64)
     if missing.size:
@@ -179,11 +181,11 @@ def _find_sparsity(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: PruningOptions, progress: bool
 ) -> Float[np.ndarray, "step seed"]:
     layer = layer_of(run, options)
-    supports = [support_examples(run, index, options.support) for index in range(len(run.seeds))]
-    networks = [evaluator(run.config, inputs, layer) for inputs, _ in supports]
+    agreement_sets = [examples_of(run, index, options.agreement_set) for index in range(len(run.seeds))]
+    networks = [evaluator(run.config, inputs, layer) for inputs, _ in agreement_sets]
 
     def one(seed: int, net: Network) -> dict[str, float]:
-        n_kept = networks[seed].smallest_prefix(net, supports[seed][1], options.norm, options.criterion)
+        n_kept = networks[seed].smallest_prefix(net, agreement_sets[seed][1], options.norm, options.criterion)
         return {"size": np.nan if n_kept is None else float(n_kept)}
 
     sizes = walk(run, checkpoints, one, what="effective sparsity", progress=progress)
@@ -193,8 +195,8 @@ def _find_sparsity(
 def effective_sparsity(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.DataArray:
     """Size of the active subnetwork at every checkpoint, (step, seed); 0 if collapsed, NaN if diverged.
 
-    Late values are noisy: one input of the support with an output near 0 may need many more neurons. Report the median
-    over the last checkpoints beside a single value.
+    Late values are noisy: one input of the agreement set with an output near 0 may need many more neurons. Report the
+    median over the last checkpoints beside a single value.
     """
     checkpoints, layer = chosen_checkpoints(run, options), layer_of(run, options)
     values = sparsity_at(run, checkpoints, options, progress=progress)

@@ -17,7 +17,7 @@ from circuits.analysis.networks.layers import layer_of
 from circuits.analysis.networks.options import PruningOptions
 from circuits.analysis.networks.predictions import is_right, predictions
 from circuits.analysis.networks.walk import Network, walk
-from circuits.analysis.subnetworks.active import support_examples
+from circuits.analysis.subnetworks.active import examples_of
 from circuits.analysis.subnetworks.groups import GROUPS, neuron_groups
 from circuits.analysis.subnetworks.tables import agreement_tables
 from circuits.checkpoints.run import Run
@@ -54,7 +54,7 @@ def faithfulness(run: Run, options: PruningOptions = PruningOptions(), *, progre
     checkpoints = chosen_checkpoints(run, options)
     groups = neuron_groups(run, options)
     layer = layer_of(run, options)
-    tests = [support_examples(run, index, "test") for index in range(len(run.seeds))]
+    tests = [examples_of(run, index, "test") for index in range(len(run.seeds))]
     networks = [evaluator(run.config, inputs, layer) for inputs, _ in tests]
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:

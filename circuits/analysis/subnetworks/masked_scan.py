@@ -37,7 +37,7 @@ def smallest_agreeing_masked(
     order
         (neuron,) from first kept to first pruned.
     inputs
-        (example, input) the support.
+        (example, input) the agreement set.
     targets, criterion
         As in `smallest_agreeing_argmax`.
 

@@ -1,9 +1,9 @@
 """Merged sparsity: the number of circuit elements that the network's predictions need.
 
-Effective sparsity counts neurons, and jumps if one gate is split over several neurons or one input of the support lies
-near 0. Merged sparsity first merges near-parallel neurons into elements (`constructions/reading/elements.py`), sorts
+Effective sparsity counts neurons, and jumps if one gate is split over several neurons or one output lies near 0.
+Merged sparsity first merges near-parallel neurons into elements (`constructions/reading/elements.py`), sorts
 the elements by their summed path norm, and sums the contributions of their neurons. It is the smallest number of
-elements with the same sign as the whole network on every input of the support. Neurons below the floor belong to no
+elements with the same sign as the whole network on the whole agreement set. Neurons below the floor belong to no
 element, so even all elements may disagree with the whole network, as early in training: then it is NaN.
 """
 
@@ -19,7 +19,7 @@ from circuits.analysis.networks.layers import relu_weights
 from circuits.analysis.networks.outputs import preactivations
 from circuits.analysis.networks.rounding import prefix_bounds, reach_of, rounding_terms
 from circuits.analysis.networks.walk import Network, walk
-from circuits.analysis.subnetworks.active import support_examples
+from circuits.analysis.subnetworks.active import examples_of
 from circuits.analysis.subnetworks.options import MergeOptions
 from circuits.analysis.subnetworks.scan import disagreements
 from circuits.checkpoints.run import Run
@@ -45,7 +45,7 @@ def elements_needed(
     W, b, u
         (neuron, input), (neuron,), (neuron,).
     inputs
-        (example, input) the support.
+        (example, input) the agreement set.
     targets
         (example,) ±1, for the criterion "accuracy" only.
     cosine, floor
@@ -90,10 +90,10 @@ def merged_at(
 ) -> Float[np.ndarray, "step seed"]:
     """Merged sparsity at these checkpoints; 0 for a collapsed network, NaN if not even all elements agree."""
     require(run, is_one_relu_layer)
-    supports = [support_examples(run, index, options.support) for index in range(len(run.seeds))]
+    agreement_sets = [examples_of(run, index, options.agreement_set) for index in range(len(run.seeds))]
 
     def one(seed: int, net: Network) -> dict[str, float]:
-        inputs, targets = supports[seed]
+        inputs, targets = agreement_sets[seed]
         needed = elements_needed(
             *relu_weights(run.config, net), inputs, targets,
             cosine=options.merge_cosine, floor=options.merge_floor, criterion=options.criterion,

@@ -1,12 +1,12 @@
 """The smallest subnetwork over all subsets of the neurons, not only the norm prefixes.
 
-    minimize  Σ k_i  over k ∈ {0, 1}^neuron  with  sign Σ_i k_i u_i relu(w_i·x + b_i) = sign f(x)  for x in the support
+    minimize  Σ k_i  over k ∈ {0, 1}^neuron  with  sign Σ_i k_i u_i relu(w_i·x + b_i) = sign f(x)  for all x in a set
 
-Agreement is that of Merrill et al. 2023, section 2.1, whose effective sparsity is an upper bound. The integer program
-has a row per input. Three ideas make it small enough to solve:
+The set is the agreement set. Agreement is that of Merrill et al. 2023, section 2.1, whose effective sparsity is an
+upper bound. The integer program has a row per input. Three ideas make it small enough to solve:
 
-- Rows are added on demand: a solution of the present rows is checked on the whole support, and inputs on which it fails
-  are added. A bound proved with some rows holds with all rows.
+- Rows are added on demand: a solution of the present rows is checked on the whole agreement set, and inputs on which
+  it fails are added. A bound proved with some rows holds with all rows.
 - The relaxation of a row Σ a_i k_i > 0 is no constraint, since the row has no scale. So every input also requires from
   the start that a neuron with a_i > 0 is kept.
 - Sizes are ruled out one by one from below, up to the size of the best subset known. This subset is a norm prefix
@@ -33,7 +33,7 @@ from circuits.analysis.networks.layers import last_layer
 from circuits.analysis.networks.outputs import preactivations
 from circuits.analysis.networks.rounding import reach_of, rounded, rounding_terms
 from circuits.analysis.networks.walk import one_by_one
-from circuits.analysis.subnetworks.active import active_mask, support_examples
+from circuits.analysis.subnetworks.active import active_mask, examples_of
 from circuits.analysis.subnetworks.options import SearchOptions
 from circuits.analysis.subnetworks.pruning import incoming_norms, pruning_order
 from circuits.analysis.subnetworks.tables import smallest_tables
@@ -113,7 +113,7 @@ def smallest_subnetwork(
     W, b, u
         (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b).
     inputs
-        (example, input) the support.
+        (example, input) the agreement set.
     start
         (neuron,) a subset known to agree, such as the active subnetwork.
     time_limit
@@ -269,8 +269,8 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     Returns
     -------
     smallest_size, smallest_bound, smallest_gap
-        (step, seed) neurons in the smallest subset known that agrees with the whole network on the support, the size
-        below which no subset agrees, and their difference; 0 for a collapsed network, NaN for a diverged one.
+        (step, seed) neurons in the smallest subset known that agrees with the whole network on the agreement set, the
+        size below which no subset agrees, and their difference; 0 for a collapsed network, NaN for a diverged one.
     smallest_proved
         (step, seed) whether size and bound are equal, so the subset is a smallest one. Otherwise time ran out.
     prefix_size
@@ -279,7 +279,7 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         (step, seed, neuron) the subset.
     """
     checkpoints = requested_checkpoints(run, options)
-    supports = [support_examples(run, index, options.support) for index in range(len(run.seeds))]
+    agreement_sets = [examples_of(run, index, options.agreement_set) for index in range(len(run.seeds))]
     width = last_layer(run.config).width
     shape = len(checkpoints), len(run.seeds)
     size, bound, prefix = (np.full(shape, np.nan) for _ in range(3))
@@ -290,7 +290,9 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         if run.collapsed.values[checkpoints[place[0]], place[1]]:
             size[place], bound[place], proved[place] = 0, 0, True
             continue
-        best = smallest_subnetwork(**net, inputs=supports[place[1]][0], start=active, time_limit=options.time_limit)
+        best = smallest_subnetwork(
+            **net, inputs=agreement_sets[place[1]][0], start=active, time_limit=options.time_limit
+        )
         if best is not None:
             size[place], bound[place], proved[place], kept[place] = best.size, best.bound, best.proved, best.kept
     dims = ("step", "seed")

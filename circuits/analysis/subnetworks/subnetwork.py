@@ -117,7 +117,7 @@ def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
             n_late = result["late_sparsity"].attrs.get("of", LATE_CHECKPOINTS)
             lines.append(
                 f"seed {seed}: the last checkpoint needs {final:.0f} neurons, the median of the last {n_late} is "
-                f"{median:.0f}: one support input near zero is enough. Consider --final median."
+                f"{median:.0f}: one input of the agreement set near zero is enough. Consider --final median."
             )
         if np.isnan(at["memorization_epoch"]) and not result["memorization_epoch"].attrs.get("untrained"):
             lines.append(f"seed {seed} never memorized, so the memorizing group is NaN.")

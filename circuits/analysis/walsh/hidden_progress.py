@@ -18,12 +18,14 @@ import numpy as np
 from jaxtyping import Float
 
 from circuits.analysis.walsh.population_gradient import fourier_gaps, halfspace_gradient
+from circuits.lazy import renamed_keyword
 
 MOVED = ("all", "relevant", "irrelevant")
 
 
+@renamed_keyword("support", "relevant_bits")
 def movement(
-    W: Float[np.ndarray, "neuron input"], W_0: Float[np.ndarray, "neuron input"], support: Sequence[int]
+    W: Float[np.ndarray, "neuron input"], W_0: Float[np.ndarray, "neuron input"], relevant_bits: Sequence[int]
 ) -> Float[np.ndarray, "moved neuron"]:
     """‖w_t - w_0‖_∞ of each neuron over all inputs, over the relevant and over the irrelevant ones, float64.
 
@@ -33,16 +35,17 @@ def movement(
     array([[2. , 0.5, 2. ]])
     """
     moved = np.abs(W.astype(np.float64) - W_0)
-    relevant = np.isin(np.arange(W.shape[1]), list(support))
+    relevant = np.isin(np.arange(W.shape[1]), list(relevant_bits))
     parts = (moved, moved[:, relevant], moved[:, ~relevant])
     return np.stack([part.max(axis=1, initial=0.0) for part in parts])
 
 
+@renamed_keyword("support", "relevant_bits")
 def layer_gap(
     W: Float[np.ndarray, "neuron input"],
     b: Float[np.ndarray, " neuron"],
     u: Float[np.ndarray, " neuron"],
-    support: Sequence[int],
+    relevant_bits: Sequence[int],
 ) -> float:
     """Fourier gap of the sizes √(Σ_j u_j² g_ji²) of the population gradient at each input (not from the paper).
 
@@ -51,5 +54,5 @@ def layer_gap(
     >>> layer_gap(np.ones((2, 3)), np.zeros(2), np.array([2.0, 0.0]), [0, 1])
     0.0
     """
-    gradient = halfspace_gradient(W, b, support) * u[:, None].astype(np.float64)
-    return float(fourier_gaps(np.sqrt((gradient**2).sum(axis=0)), support))
+    gradient = halfspace_gradient(W, b, relevant_bits) * u[:, None].astype(np.float64)
+    return float(fourier_gaps(np.sqrt((gradient**2).sum(axis=0)), relevant_bits))

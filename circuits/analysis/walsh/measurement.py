@@ -79,16 +79,16 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
     """
     checkpoints = chosen_checkpoints(run, options)
     measured = _Measured(run, options, checkpoints)
-    support = measured.support
+    relevant_bits = measured.relevant_bits
     values = walk(run, checkpoints, measured.one, what="Walsh coefficients", progress=progress)
     variables = measured.labeled(values)
     gaps = measured.layer_gaps(progress)
     if gaps is not None:
         variables["layer_gap"] = (("step", "seed"), gaps, {"long_name": "Fourier gap of the whole layer"})
     frames = checkpoints[few_checkpoints(run.epochs[checkpoints], MOST_CHECKPOINTS)]
-    variables |= spectrum_at(run, frames, support, options, progress=progress)
+    variables |= spectrum_at(run, frames, relevant_bits, options, progress=progress)
     coords = trajectory_coords(run, checkpoints) | {
-        "subset": [subset_name(subset) for subset in all_subsets(support)],
+        "subset": [subset_name(subset) for subset in all_subsets(relevant_bits)],
         "part": list(PARTS),
         "moved": list(MOVED),
         "degree": list(DEGREES),
@@ -100,7 +100,7 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         coords |= {"group": list(GROUPS)} if "group_parity" in variables else {}
         coords |= {"statistic": ["min", "median", "max"]} if "fourier_gap" in variables else {}
     attrs = {
-        "support": [int(bit) for bit in support],
+        "relevant_bits": [int(bit) for bit in relevant_bits],
         "n_inputs": run.config.task.signature.n_inputs,
         "exact": int(measured.draws.is_complete),
         "examples": len(measured.draws.flat),
@@ -133,11 +133,11 @@ class _Measured:
     """Measures of each network, and the labels of the results."""
 
     def __init__(self, run: Run, options: WalshOptions, checkpoints: Int[np.ndarray, " step"]) -> None:
-        self.run, self.options, self.checkpoints, self.support = run, options, checkpoints, parity_bits(run)
+        self.run, self.options, self.checkpoints, self.relevant_bits = run, options, checkpoints, parity_bits(run)
         self.config = run.config
         self.layer = layer_of(run, options) if self.config.prunable_layers else None
         n_inputs = self.config.task.signature.n_inputs
-        self.draws = draws_by_pattern(n_inputs, self.support, options.walsh_samples, options.walsh_exact_bits)
+        self.draws = draws_by_pattern(n_inputs, self.relevant_bits, options.walsh_samples, options.walsh_exact_bits)
         self.networks = evaluator(self.config, self.draws.flat.astype(self.config.dtype), self.layer)
         self.is_exact = self.networks.has_bounds or self.draws.is_complete
         shapes = self.config.shapes.items()
@@ -151,7 +151,7 @@ class _Measured:
         n_seeds = len(self.run.seeds)
         if self.layer is None or self.groups is None:
             return np.zeros((n_seeds, 0), np.int64)
-        most = min(MOST_NEURONS, max(1, MOST_NUMBERS // 2 ** len(self.support)))
+        most = min(MOST_NEURONS, max(1, MOST_NUMBERS // 2 ** len(self.relevant_bits)))
         result = np.full((n_seeds, min(most, int(self.groups.kept[0].sum(axis=1).max(initial=0)))), -1, np.int64)
         for index, seed in enumerate(self.run.seeds):
             if self.groups.defined[0, index]:
@@ -164,13 +164,13 @@ class _Measured:
 
     def one(self, seed: int, net: Network) -> dict[str, Any]:
         """All measures of one network, by the names that `labeled` reads."""
-        exact = None if self.draws.is_complete else self.networks.mean_contributions(net, self.support)
+        exact = None if self.draws.is_complete else self.networks.mean_contributions(net, self.relevant_bits)
         means, bound = (None, 0.0) if exact is None else (exact[0].sum(axis=0), float(exact[1].sum()))
         values = self.networks.native_outputs(net).reshape(self.draws.inputs.shape[:2])
-        is_constant = self.networks.ignores_all_but(net, self.support)
+        is_constant = self.networks.ignores_all_but(net, self.relevant_bits)
         of_output = cube_weights(values, self.draws.is_complete, means, bound, is_constant)
         of_sign = cube_weights(np.sign(values), self.draws.is_complete)
-        moved = movement(np.atleast_2d(net[self.first]), self.initial[seed], self.support)
+        moved = movement(np.atleast_2d(net[self.first]), self.initial[seed], self.relevant_bits)
         numbers: dict[str, Any] = {
             "coefficient": of_output.coefficients,
             "coefficient_error": np.float64(of_output.error),
@@ -200,7 +200,7 @@ class _Measured:
             numbers["group_parity_error"] = np.where(missing, np.nan, group_errors)
         if self.networks.has_bounds:
             W, b, _ = relu_weights(self.config, net)
-            gaps = fourier_gaps(halfspace_gradient(W[neurons], b[neurons], self.support), self.support)
+            gaps = fourier_gaps(halfspace_gradient(W[neurons], b[neurons], self.relevant_bits), self.relevant_bits)
             numbers["neuron_movement"] = np.where(exists, moved[0][neurons], np.nan)
             numbers["neuron_gap"] = gaps = np.where(exists, gaps, np.nan)
             numbers["fourier_gap"] = np.full(3, np.nan)
@@ -227,7 +227,7 @@ class _Measured:
         some = self.checkpoints[gaps_at]
 
         def one(seed: int, net: Network) -> dict[str, float]:
-            return {"gap": layer_gap(*relu_weights(self.config, net), self.support)}
+            return {"gap": layer_gap(*relu_weights(self.config, net), self.relevant_bits)}
 
         result = np.full((len(self.checkpoints), len(self.run.seeds)), np.nan)
         result[gaps_at] = walk(self.run, some, one, what="Fourier gap", progress=progress)["gap"]

@@ -31,22 +31,24 @@ import numpy as np
 from jaxtyping import Float
 
 from circuits.constructions.patterns import parities, patterns
+from circuits.lazy import renamed_keyword
 
 EXACT_BITS = 20  # most other weights that are not 0 for which all sign choices are counted
 MOST_TERMS = 96  # of the series
 NEGLIGIBLE = 1e-10  # two successive products below this end the series
 
 
+@renamed_keyword("support", "relevant_bits")
 def halfspace_gradient(
-    W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], support: Sequence[int]
+    W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> Float[np.ndarray, "neuron input"]:
-    """E y x_i 1[w·x + b > 0] over all inputs, with y the parity of the bits in `support`, float64.
+    """E y x_i 1[w·x + b > 0] over all inputs, with y the parity of the bits in `relevant_bits`, float64.
 
     Parameters
     ----------
     W, b
         (neuron, input), (neuron,).
-    support
+    relevant_bits
         The k relevant bits S.
 
     Returns
@@ -62,7 +64,7 @@ def halfspace_gradient(
     >>> halfspace_gradient(np.ones((1, 3)), np.zeros(1), [0, 1])
     array([[ 0.25,  0.25, -0.25]])
     """
-    bits = list(support)
+    bits = list(relevant_bits)
     k = len(bits)
     weights, bias = W.astype(np.float64), b.astype(np.float64)
     means = weights[:, bits] @ patterns(k).T.astype(np.float64) + bias[:, None]
@@ -81,8 +83,9 @@ def halfspace_gradient(
     return result
 
 
-def fourier_gaps(gradient: Float[np.ndarray, "*any input"], support: Sequence[int]) -> Float[np.ndarray, "*any"]:
-    """Fourier gap of each gradient: least |g_i| of the bits in `support` minus the greatest |g_i| of the others.
+@renamed_keyword("support", "relevant_bits")
+def fourier_gaps(gradient: Float[np.ndarray, "*any input"], relevant_bits: Sequence[int]) -> Float[np.ndarray, "*any"]:
+    """Fourier gap of each gradient: least |g_i| of the bits in `relevant_bits` minus the greatest |g_i| of the others.
 
     If every bit is relevant, it is the least |g_i|. NaN stays NaN.
 
@@ -92,8 +95,8 @@ def fourier_gaps(gradient: Float[np.ndarray, "*any input"], support: Sequence[in
     array([ 0.125, -0.5  ])
     """
     sizes = np.abs(gradient)
-    relevant = sizes[..., list(support)].min(axis=-1)
-    others = np.delete(sizes, list(support), axis=-1)
+    relevant = sizes[..., list(relevant_bits)].min(axis=-1)
+    others = np.delete(sizes, list(relevant_bits), axis=-1)
     return np.asarray(relevant - others.max(axis=-1, initial=0.0))
 
 

@@ -13,13 +13,15 @@ from jaxtyping import Float
 
 from circuits.analysis.walsh.transform import walsh_coefficients
 from circuits.constructions.verifying.averaging import averaged_activations
+from circuits.lazy import renamed_keyword
 
 
+@renamed_keyword("support", "relevant_bits")
 def relevant_coefficients(
     W: Float[np.ndarray, "neuron input"],
     b: Float[np.ndarray, " neuron"],
     u: Float[np.ndarray, " neuron"],
-    support: Sequence[int],
+    relevant_bits: Sequence[int],
 ) -> Float[np.ndarray, "neuron subset"]:
     """Walsh coefficients of each neuron's term u_j relu(w_j·x + b_j) of the output; their sum is the network's.
 
@@ -27,12 +29,12 @@ def relevant_coefficients(
     ----------
     W, b, u
         (neuron, input), (neuron,), (neuron,).
-    support
+    relevant_bits
         The k relevant bits.
 
     Returns
     -------
-    (neuron, 2^k) float64, subsets in the order of `walsh_coefficients`, bits in the order of `support`.
+    (neuron, 2^k) float64, subsets in the order of `walsh_coefficients`, bits in the order of `relevant_bits`.
 
     Examples
     --------
@@ -41,4 +43,4 @@ def relevant_coefficients(
     >>> relevant_coefficients(np.array([[1.0, 0.0]]), np.zeros(1), np.array([2.0]), [0])
     array([[1., 1.]])
     """
-    return walsh_coefficients(u.astype(np.float64)[:, None] * averaged_activations(W, b, support))
+    return walsh_coefficients(u.astype(np.float64)[:, None] * averaged_activations(W, b, relevant_bits))

@@ -17,7 +17,7 @@ from circuits.analysis.parity.efficiency import parity_bits
 from circuits.analysis.walsh.low_degree import LowDegree, largest_by_chance, low_degree_coefficients, weight_by_degree
 from circuits.analysis.walsh.options import WalshOptions
 from circuits.analysis.walsh.transform import all_subsets, subset_name, walsh_coefficients
-from circuits.analysis.walsh.weights import Draws, cube_weights, draws_by_pattern, within_support
+from circuits.analysis.walsh.weights import Draws, cube_weights, draws_by_pattern, within_bits
 from circuits.checkpoints.run import Run
 from circuits.config import Config
 from circuits.threads import one_blas_thread
@@ -32,15 +32,15 @@ DEGREES = ("1", "2", "3", "4 and more")
 
 
 def spectrum_beyond(
-    values: Real[np.ndarray, "network pattern draw"], draws: Draws, support: tuple[int, ...]
+    values: Real[np.ndarray, "network pattern draw"], draws: Draws, relevant_bits: tuple[int, ...]
 ) -> LowDegree:
-    """Coefficients of the subsets not within the support, of several functions; their errors are 0 if exact.
+    """Coefficients of the subsets not within the relevant bits, of several functions; their errors are 0 if exact.
 
     Parameters
     ----------
     values
         (network, pattern, draw) values of each function on the inputs of `draws`.
-    draws, support
+    draws, relevant_bits
         As for `draws_by_pattern`.
 
     Returns
@@ -62,7 +62,7 @@ def spectrum_beyond(
         scale = n_draws / (n_draws - 1)
         low_degree = LowDegree(low_degree.subsets, low_degree.coefficients * scale, low_degree.errors * scale)
     subsets, coefficients, errors = low_degree
-    beyond = np.flatnonzero(~within_support(subsets, support))
+    beyond = np.flatnonzero(~within_bits(subsets, relevant_bits))
     return LowDegree([subsets[i] for i in beyond], coefficients[:, beyond], errors[:, beyond])
 
 
@@ -90,19 +90,19 @@ def walsh_spectrum(
     InputError
         The task is not parity, or the seed or the checkpoint does not exist.
     """
-    support = parity_bits(run)
+    relevant_bits = parity_bits(run)
     config = run.config
-    draws = spectrum_draws(config, support, options)
+    draws = spectrum_draws(config, relevant_bits, options)
     network = run.arrays(seed, run.checkpoint_index(checkpoint))
     networks = evaluator(config, draws.flat.astype(config.dtype))
     with one_blas_thread():  # as along a run, because the number of threads can change the last bits
         values = networks.native_outputs(network).reshape(1, *draws.inputs.shape[:2])
-    beyond = spectrum_beyond(values, draws, support)
-    by_neuron = None if draws.is_complete else networks.mean_contributions(network, support)
+    beyond = spectrum_beyond(values, draws, relevant_bits)
+    by_neuron = None if draws.is_complete else networks.mean_contributions(network, relevant_bits)
     means, bound = (None, 0.0) if by_neuron is None else (by_neuron[0].sum(axis=0), float(by_neuron[1].sum()))
-    is_constant = networks.ignores_all_but(network, support)
+    is_constant = networks.ignores_all_but(network, relevant_bits)
     within = cube_weights(values[0], draws.is_complete, means, bound, is_constant)
-    inside = all_subsets(support)
+    inside = all_subsets(relevant_bits)
     subsets = inside + beyond.subsets
     coefficients = np.concatenate([within.coefficients, beyond.coefficients[0]])
     errors = np.concatenate([np.full(len(inside), within.error), beyond.errors[0]])
@@ -112,19 +112,21 @@ def walsh_spectrum(
     return xr.Dataset(variables, {"subset": [subset_name(subsets[place]) for place in order]}, attrs)
 
 
-def spectrum_draws(config: Config, support: tuple[int, ...], options: WalshOptions, most_exact: int = 20) -> Draws:
+def spectrum_draws(
+    config: Config, relevant_bits: tuple[int, ...], options: WalshOptions, most_exact: int = 20
+) -> Draws:
     """Inputs on which single coefficients are estimated."""
     n = config.task.signature.n_inputs
     exact_bits = min(options.walsh_exact_bits, most_exact)
-    return draws_by_pattern(n, support, FACTOR * options.walsh_samples, exact_bits, stream=1)
+    return draws_by_pattern(n, relevant_bits, FACTOR * options.walsh_samples, exact_bits, stream=1)
 
 
 def spectrum_at(
-    run: Run, checkpoints: np.ndarray, support: tuple[int, ...], options: WalshOptions, *, progress: bool = False
+    run: Run, checkpoints: np.ndarray, relevant_bits: tuple[int, ...], options: WalshOptions, *, progress: bool = False
 ) -> dict[str, tuple]:
-    """Variables (frame, seed, …) of the subsets beyond the support at a few checkpoints: see `measure` of `walsh`."""
+    """Variables (frame, seed, …) of the subsets with an irrelevant bit at a few checkpoints: see `measure`."""
     config = run.config
-    draws = spectrum_draws(config, support, options, MOST_EXACT)
+    draws = spectrum_draws(config, relevant_bits, options, MOST_EXACT)
     networks = evaluator(config, draws.flat.astype(config.dtype))
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:
@@ -132,7 +134,7 @@ def spectrum_at(
 
     outputs = walk(run, checkpoints, one, what="Walsh spectrum", progress=progress)["outputs"]
     values = outputs.reshape(-1, *draws.inputs.shape[:2])
-    low_degree = spectrum_beyond(values, draws, support)
+    low_degree = spectrum_beyond(values, draws, relevant_bits)
     weights, weight_errors = _by_degree(values, draws, low_degree)
     n_subsets = len(low_degree.subsets)
     sizes = np.nan_to_num(np.abs(low_degree.coefficients), nan=-1.0)
@@ -159,7 +161,7 @@ def spectrum_at(
 def _by_degree(values: np.ndarray, draws: Draws, low_degree: LowDegree) -> tuple[np.ndarray, np.ndarray]:
     """Weight of each function on the subsets of each degree, (network, degree), and its standard error.
 
-    The weight on degrees above 3 is that on all subsets not within the support minus that on degrees 1 to 3.
+    The weight on degrees above 3 is that on all subsets not within the relevant bits minus that on degrees 1 to 3.
     """
     residuals = (values - values.mean(axis=2, keepdims=True, dtype=np.float64)).reshape(len(values), -1)
     with np.errstate(invalid="ignore", over="ignore"):  # of a diverged network

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int8, Real
 
 from circuits.analysis.walsh.transform import walsh_coefficients, walsh_values
 from circuits.constructions.patterns import patterns
+from circuits.lazy import renamed_keyword
 from circuits.randomness import generator
 
 PARTS = ("parity", "subsets", "rest")
@@ -56,12 +57,13 @@ class Weights(NamedTuple):
     share_high: Float[np.ndarray, " part"]
 
 
-def draws_by_pattern(n: int, support: Sequence[int], n_samples: int, exact_bits: int, stream: int = 0) -> Draws:
-    """Uniform inputs, the same number for each pattern of the bits in `support`, in the order of `patterns(k)`.
+@renamed_keyword("support", "relevant_bits")
+def draws_by_pattern(n: int, relevant_bits: Sequence[int], n_samples: int, exact_bits: int, stream: int = 0) -> Draws:
+    """Uniform inputs, the same number for each pattern of the bits in `relevant_bits`, in the order of `patterns(k)`.
 
     Parameters
     ----------
-    n, support
+    n, relevant_bits
         Number of input bits, and the k relevant ones.
     n_samples
         Number of inputs, rounded down to a multiple of 2^k; at least 8 per pattern.
@@ -75,7 +77,7 @@ def draws_by_pattern(n: int, support: Sequence[int], n_samples: int, exact_bits:
     >>> draws_by_pattern(12, (0, 5), 100, 10).inputs.shape, draws_by_pattern(4, (0,), 100, 10).inputs.shape
     ((4, 25, 12), (2, 8, 4))
     """
-    bits = list(support)
+    bits = list(relevant_bits)
     k, is_complete = len(bits), n <= exact_bits
     if is_complete:
         others = np.broadcast_to(patterns(n - k), (2**k, 2 ** (n - k), n - k))
@@ -192,12 +194,12 @@ def share_ends(
     return np.where(unknown, 0.0, np.minimum(low, inside)), np.where(unknown, 1.0, np.maximum(high, inside))
 
 
-def within_support(subsets: Sequence[tuple[int, ...]], support: Sequence[int]) -> Bool[np.ndarray, " subset"]:
-    """Mask of the subsets of the input bits that lie within the support.
+def within_bits(subsets: Sequence[tuple[int, ...]], relevant_bits: Sequence[int]) -> Bool[np.ndarray, " subset"]:
+    """Mask of the subsets of the input bits that lie within the relevant bits.
 
     Examples
     --------
-    >>> within_support([(), (0,), (0, 3)], (0, 1)).tolist()
+    >>> within_bits([(), (0,), (0, 3)], (0, 1)).tolist()
     [True, True, False]
     """
-    return np.array([set(subset) <= set(support) for subset in subsets], bool)
+    return np.array([set(subset) <= set(relevant_bits) for subset in subsets], bool)

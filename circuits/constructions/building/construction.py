@@ -1,6 +1,6 @@
 """A hand-built network f(x) = uᵀ relu(W x + b) on k relevant bits, with rational weights.
 
-Rational weights allow checks in exact arithmetic. Placed on a `support` among n inputs, the network becomes the
+Rational weights allow checks in exact arithmetic. Placed on `relevant_bits` among n inputs, the network becomes the
 parameters W, b, u of a run, with weight 0 on every other bit.
 """
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+
+from circuits.lazy import renamed_keyword
 
 Rational = Fraction | int
 
@@ -52,18 +54,19 @@ class Construction:
         """Number of hidden neurons."""
         return len(self.W)
 
-    def arrays(self, n: int | None = None, support: Sequence[int] | None = None) -> dict[str, np.ndarray]:
-        """W (neuron, n), b (neuron,), u (neuron,) in float64, with the relevant bits at `support`: by default 0..k-1.
+    @renamed_keyword("support", "relevant_bits")
+    def arrays(self, n: int | None = None, relevant_bits: Sequence[int] | None = None) -> dict[str, np.ndarray]:
+        """W (neuron, n), b (neuron,), u (neuron,) in float64, with its bits at `relevant_bits`: by default 0..k-1.
 
         Examples
         --------
-        >>> Construction("one", W=((1,),), b=(0,), u=(2,), source="").arrays(n=3, support=[1])["W"]
+        >>> Construction("one", W=((1,),), b=(0,), u=(2,), source="").arrays(n=3, relevant_bits=[1])["W"]
         array([[0., 1., 0.]])
         """
         n = self.k if n is None else n
-        bits = list(range(self.k) if support is None else support)
+        bits = list(range(self.k) if relevant_bits is None else relevant_bits)
         if len(set(bits)) != self.k or not all(0 <= bit < n for bit in bits):
-            raise ValueError(f"support {bits} must name k = {self.k} different bits of 0..{n - 1}")
+            raise ValueError(f"relevant_bits {bits} must name k = {self.k} different bits of 0..{n - 1}")
         W = np.zeros((self.n_neurons, n))
         W[:, bits] = np.array(self.W, float)
         return {"W": W, "b": np.array(self.b, float), "u": np.array(self.u, float)}

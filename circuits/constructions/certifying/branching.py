@@ -53,16 +53,18 @@ class Search:
         Whether the margin of some input is not above the goal.
     """
 
-    def __init__(self, net: UnitScale, support: Sequence[int], pattern: Int8[np.ndarray, " k"], *, prune: bool = True):
+    def __init__(
+        self, net: UnitScale, relevant_bits: Sequence[int], pattern: Int8[np.ndarray, " k"], *, prune: bool = True
+    ):
         self.net, self.parity, self.prune = net, int(pattern.prod()), prune
-        self.irrelevant = np.array(irrelevant_bits(net.W.shape[1], support), np.int64)
+        self.irrelevant = np.array(irrelevant_bits(net.W.shape[1], relevant_bits), np.int64)
         alive = net.alive
         W, b = net.W[alive], net.b[alive]
-        self.weighted = np.array(weighted_bits(net, support), np.int64)
+        self.weighted = np.array(weighted_bits(net, relevant_bits), np.int64)
         self.unit = Fraction(2) ** net.exponent
         self.base = np.ones(net.W.shape[1], np.int8)
-        self.base[list(support)] = pattern
-        c = b + W[:, list(support)] @ pattern.astype(np.float64)
+        self.base[list(relevant_bits)] = pattern
+        c = b + W[:, list(relevant_bits)] @ pattern.astype(np.float64)
         size = np.abs(W).sum(axis=1) + np.abs(b)
         self.numbers = np.ascontiguousarray(W[:, self.weighted]), c, self.parity * net.u[alive], size
         self.roundings = 2.0 * len(c) + 8.0 * net.W.shape[1] + 64.0  # twice the roundings of a term of an output

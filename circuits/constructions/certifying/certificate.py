@@ -27,7 +27,7 @@ class Certificate:
         arithmetic, rounded once). Both are in the network's own units.
     input
         (input,) ±1, the worst input found.
-    support
+    relevant_bits
         The relevant bits.
     pattern_lower, pattern_margin, pattern_input
         (pattern,), (pattern,), (pattern, input): the same on each pattern, in the order of `patterns(k)`.
@@ -46,7 +46,7 @@ class Certificate:
     lower: float
     margin: float
     input: Int8[np.ndarray, " input"]
-    support: tuple[int, ...]
+    relevant_bits: tuple[int, ...]
     pattern_lower: Float[np.ndarray, " pattern"]
     pattern_margin: Float[np.ndarray, " pattern"]
     pattern_input: Int8[np.ndarray, "pattern input"]

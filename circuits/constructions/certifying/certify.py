@@ -1,4 +1,4 @@
-"""Proof, or refutation, that a network's sign equals the parity of its support on **all** 2^n inputs.
+"""Proof, or refutation, that a network's sign equals the parity of its relevant bits on **all** 2^n inputs.
 
 The margin of an input is m(x) = π(x)·f(x), with π the parity of the relevant bits. The network computes parity if m > 0
 everywhere (Merrill et al. 2023, appendix D; an output of 0 has no sign). Up to 18 bits, and up to 24 with more than 8
@@ -37,7 +37,7 @@ from circuits.errors import InputError
 
 ALWAYS_SEARCHED = 24  # bits; their inputs take seconds, even with a thousand neurons
 AT_ONCE = 18  # bits; up to this number all inputs are evaluated at once, not pattern by pattern
-FEW_RELEVANT = 8  # with more bits in the support, all inputs are evaluated at once up to `ALWAYS_SEARCHED`
+FEW_RELEVANT = 8  # with more bits relevant, all inputs are evaluated at once up to `ALWAYS_SEARCHED`
 MOST_EXACTLY = 256  # patterns whose least margin is exact; the others have that of float64
 MOST_INPUTS = 36  # bits; a thousand neurons at 2^36 inputs take an hour
 PER_SECOND = 1e9  # least number of evaluations of a neuron at an input, on a core
@@ -53,18 +53,18 @@ def certify(
     W: Float[np.ndarray, "neuron input"],
     b: Float[np.ndarray, " neuron"],
     u: Float[np.ndarray, " neuron"],
-    support: Sequence[int],
+    relevant_bits: Sequence[int],
     *,
     time_limit: float = 60.0,
     method: Method | None = None,
 ) -> Certificate:
-    """Certificate that sign f(x) is, or is not, the parity of the support on all inputs of f(x) = uᵀ relu(W x + b).
+    """Certificate that sign f(x) is, or is not, the parity of these bits on all inputs of f(x) = uᵀ relu(W x + b).
 
     Parameters
     ----------
     W, b, u
         (neuron, input), (neuron,), (neuron,), of a network or of a subnetwork.
-    support
+    relevant_bits
         (k,) the relevant bits, k <= 16.
     time_limit
         Limit of the search, in seconds. It ends early once the network is decided and all least margins within reach
@@ -77,8 +77,8 @@ def certify(
     Raises
     ------
     InputError
-        A weight is not finite; the support does not name bits of the input; the network is too large for the method;
-        the method does not exist; the time limit is negative or NaN.
+        A weight is not finite; `relevant_bits` does not name input bits; the network is too large for the method; the
+        method does not exist; the time limit is negative or NaN.
 
     References
     ----------
@@ -98,8 +98,8 @@ def certify(
     """
     _refuse_method(method)
     refuse_time_limit(time_limit)
-    judged = _Judged(W, b, u, tuple(map(int, support)), time_limit)
-    k, n_bits = len(judged.support), len(judged.support) + judged.n_weighted
+    judged = _Judged(W, b, u, tuple(map(int, relevant_bits)), time_limit)
+    k, n_bits = len(judged.relevant_bits), len(judged.relevant_bits) + judged.n_weighted
     n_neurons = max(int(judged.net.alive.sum()), 1)
     if method == "inputs" and n_bits > MOST_INPUTS:
         raise InputError(
@@ -136,11 +136,11 @@ def _refuse_method(method: object) -> None:
 class _Judged:
     """The bounds and inputs so far, pattern by pattern, in the network's unit."""
 
-    def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray, support: tuple[int, ...], time_limit: float):
+    def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray, relevant_bits: tuple[int, ...], time_limit: float):
         self.begun, self.time_limit = monotonic(), time_limit
-        self.arrays, self.support, self.signs = (W, b, u), support, patterns(len(support))
+        self.arrays, self.relevant_bits, self.signs = (W, b, u), relevant_bits, patterns(len(relevant_bits))
         self.net = net = unit_scale(W, b, u)
-        self.n_weighted = len(weighted_bits(net, support))
+        self.n_weighted = len(weighted_bits(net, relevant_bits))
         n_patterns = len(self.signs)
         self.names, self.solved = ["bound"] * n_patterns, [False] * n_patterns
         self.exactly: list[
@@ -152,20 +152,20 @@ class _Judged:
 
     def look_at_patterns(self) -> None:
         """Bound every pattern, and search for a local minimum from the point where the bound is attained."""
-        self.lower, self.where = quick_bounds(self.net, self.support)
+        self.lower, self.where = quick_bounds(self.net, self.relevant_bits)
         self.best = np.full(len(self.signs), np.inf)
         for at in range(len(self.signs)):
             self.look_at(at, self.where[at])
 
     def look_at_inputs(self) -> None:
-        cube = whole_cube(self.net, self.support, self.begun + self.time_limit)
+        cube = whole_cube(self.net, self.relevant_bits, self.begun + self.time_limit)
         self.lower, self.best, self.where = cube.lower, cube.least, cube.where
         self.exactly, self.fails, self.solved = cube.exact, cube.fails, cube.known.tolist()
         self.names = ["inputs" if known else "bound" for known in self.solved]
 
     def look_at(self, at: int, bits: Int8[np.ndarray, " bit"]) -> None:
         """Keep the local minimum near these irrelevant bits, if it is the pattern's least so far."""
-        margin = restriction(self.net, self.support, self.signs[at])
+        margin = restriction(self.net, self.relevant_bits, self.signs[at])
         better = lowered(margin, bits)
         value = float(margin.margins(better[None])[0])
         if value < self.best[at]:
@@ -185,7 +185,7 @@ class _Judged:
             return
         order = np.argsort(self.lower, kind="stable").tolist()
         which = [at for at in order if goal > 0 or self.lower[at] <= 0]
-        new = {at: Search(self.net, self.support, self.signs[at], prune=prune) for at in which}
+        new = {at: Search(self.net, self.relevant_bits, self.signs[at], prune=prune) for at in which}
         searches = {at: self.searches.get(at, new[at]) for at in which} if goal == 0 else new
         begun = monotonic()
         settle(list(searches.values()), self.begun + until, goal=goal)
@@ -209,7 +209,7 @@ class _Judged:
     def solve_few_neurons(self, until: float, method: Literal["states", "milp"] | None, most: int) -> None:
         """Find the least margin of patterns with few unstable neurons, from their states or by a program."""
         for place, at in enumerate(np.argsort(self.lower, kind="stable").tolist()):
-            margin = restriction(self.net, self.support, self.signs[at])
+            margin = restriction(self.net, self.relevant_bits, self.signs[at])
             if not self.solved[at] and len(margin.v) <= most:
                 share = self.left(until) / (len(self.signs) - place)
                 answer = least(margin, self.net.rounding, share, method)
@@ -227,7 +227,7 @@ class _Judged:
         for place, at in enumerate(np.argsort(self.lower, kind="stable").tolist()):
             share = self.left(until) / (len(self.signs) - place)
             if self.lower[at] <= 0 and not self.decided and share > 0 and not self.solved[at]:
-                answer = least(restriction(net, self.support, self.signs[at], chosen), net.rounding, share)
+                answer = least(restriction(net, self.relevant_bits, self.signs[at], chosen), net.rounding, share)
                 if answer.lower > self.lower[at]:
                     self.lower[at], self.names[at] = answer.lower, answer.method
                 self.look_at(at, answer.bits)
@@ -239,7 +239,7 @@ class _Judged:
             which = [at for at in range(len(self.signs)) if self.lower[at] <= goal and not self.solved[at]]
             if goal <= 0 or not (self.lower > 0).all() or not self.left(self.time_limit):
                 return
-            searches = {at: Search(self.net, self.support, self.signs[at]) for at in which}
+            searches = {at: Search(self.net, self.relevant_bits, self.signs[at]) for at in which}
             reached = settle(list(searches.values()), self.begun + self.time_limit, goal=goal, most=RAISING)
             self.keep(searches, goal)
             if not reached:
@@ -249,8 +249,8 @@ class _Judged:
         """The certificate in the network's own units, with every reported margin exact."""
         W, b, u = self.arrays
         inputs = np.empty((len(self.signs), W.shape[1]), np.int8)
-        inputs[:, list(self.support)] = self.signs
-        others = irrelevant_bits(W.shape[1], self.support)
+        inputs[:, list(self.relevant_bits)] = self.signs
+        others = irrelevant_bits(W.shape[1], self.relevant_bits)
         inputs[:, others] = self.where
         low = np.argsort(self.best, kind="stable")[:MOST_EXACTLY].tolist()
         exactly = sorted(self.exactly, key=lambda pair: self.best[pair[0]])[:MOST_EXACTLY]
@@ -259,7 +259,7 @@ class _Judged:
         ats = [*low, *(at for at, _ in exactly)]
         tried = inputs[ats]
         tried[len(low) :, others] = [bits for _, bits in exactly] or np.empty((0, len(others)))
-        signs = parities(len(self.support))[ats].tolist()
+        signs = parities(len(self.relevant_bits))[ats].tolist()
         exact = [sign * output for sign, output in zip(signs, exact_outputs(W, b, u, tried), strict=True)]
         margins: dict[int, Fraction] = {}
         for at, x, margin in zip(ats, tried, exact, strict=True):
@@ -274,8 +274,8 @@ class _Judged:
         verdict = verdict_of(float(self.lower.min()), margins[worst])
         left = self.seconds_left() if verdict == "undecided" else 0.0
         return Certificate(
-            verdict, float(lower.min()), rounded(margins[worst]), inputs[worst], self.support, lower, upper, inputs,
-            tuple(self.names), tuple(self.solved), self.net.scale, left,
+            verdict, float(lower.min()), rounded(margins[worst]), inputs[worst], self.relevant_bits, lower, upper,
+            inputs, tuple(self.names), tuple(self.solved), self.net.scale, left,
         )  # fmt: skip
 
     def seconds_left(self) -> float:

@@ -52,14 +52,14 @@ class Cube(NamedTuple):
     fails: bool
 
 
-def whole_cube(net: UnitScale, support: Sequence[int], deadline: float) -> Cube:
+def whole_cube(net: UnitScale, relevant_bits: Sequence[int], deadline: float) -> Cube:
     """Margins over every input; the first 2^16 inputs ignore the deadline.
 
     Parameters
     ----------
     net
         The network.
-    support
+    relevant_bits
         (k,) relevant bits.
     deadline
         When to stop, in the time of `time.monotonic`.
@@ -72,13 +72,17 @@ def whole_cube(net: UnitScale, support: Sequence[int], deadline: float) -> Cube:
     >>> (net.scale * cube.least).tolist(), cube.where.tolist(), cube.fails
     ([0.75, 0.75], [[-1], [-1]], False)
     """
-    k, irrelevant, weighted = len(support), irrelevant_bits(net.W.shape[1], support), weighted_bits(net, support)
+    k, irrelevant, weighted = (
+        len(relevant_bits),
+        irrelevant_bits(net.W.shape[1], relevant_bits),
+        weighted_bits(net, relevant_bits),
+    )
     error = (2.0 * len(net.u) + 8.0 * net.W.shape[1] + 64.0) * UNIT + TINY  # the terms of an output add up to 1 at most
     signs = parities(k).astype(np.float64)
     least, clear = np.full(2**k, np.inf), np.full(2**k, np.inf)
     entry = np.zeros(2**k, np.int64)
     doubtful: list[np.ndarray] = []  # (3, input): pattern, entry, margin
-    for start, outputs in _outputs(net, support, weighted, deadline):
+    for start, outputs in _outputs(net, relevant_bits, weighted, deadline):
         now = slice(start, start + len(outputs))
         signed = outputs * signs[now, None]
         entry[now], least[now] = signed.argmin(axis=1), signed.min(axis=1)
@@ -97,7 +101,7 @@ def whole_cube(net: UnitScale, support: Sequence[int], deadline: float) -> Cube:
     rows = near[0].astype(np.int64)
     bits = where[rows]
     bits[:, places] = bits_of(near[1].astype(np.int64), len(weighted))
-    margins = _exact_margins(net, support, rows, bits, deadline)
+    margins = _exact_margins(net, relevant_bits, rows, bits, deadline)
     lowest: dict[int, int] = {}
     for place, margin in enumerate(margins):
         at = int(rows[place])
@@ -112,14 +116,14 @@ def whole_cube(net: UnitScale, support: Sequence[int], deadline: float) -> Cube:
 
 
 def _outputs(
-    net: UnitScale, support: Sequence[int], weighted: list[int], deadline: float
+    net: UnitScale, relevant_bits: Sequence[int], weighted: list[int], deadline: float
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Outputs (pattern, irrelevant bits) of consecutive patterns, with the place of the first pattern."""
-    k = len(support)
+    k = len(relevant_bits)
     n_low = min(max(PART - len(weighted), 0), k)  # relevant bits that vary within a part
-    last = list(support)[k - n_low :][::-1]
+    last = list(relevant_bits)[k - n_low :][::-1]
     A = np.ascontiguousarray(net.W[net.alive][:, weighted + last])
-    first = net.W[net.alive][:, list(support)[: k - n_low]]
+    first = net.W[net.alive][:, list(relevant_bits)[: k - n_low]]
     b, u, slope = net.b[net.alive], net.u[net.alive], np.zeros(A.shape[1])
 
     def part(place: int, prefix: np.ndarray) -> np.ndarray | None:
@@ -140,13 +144,13 @@ def _outputs(
 
 
 def _exact_margins(
-    net: UnitScale, support: Sequence[int], rows: np.ndarray, bits: np.ndarray, deadline: float
+    net: UnitScale, relevant_bits: Sequence[int], rows: np.ndarray, bits: np.ndarray, deadline: float
 ) -> list[Fraction]:
     """Exact margins of inputs, in the network's own units, up to the first that is not above 0 or to the deadline."""
     inputs = np.empty((len(rows), net.W.shape[1]), np.int8)
-    inputs[:, list(support)] = patterns(len(support))[rows]
-    inputs[:, irrelevant_bits(net.W.shape[1], support)] = bits
-    signs, margins = parities(len(support))[rows].tolist(), list[Fraction]()
+    inputs[:, list(relevant_bits)] = patterns(len(relevant_bits))[rows]
+    inputs[:, irrelevant_bits(net.W.shape[1], relevant_bits)] = bits
+    signs, margins = parities(len(relevant_bits))[rows].tolist(), list[Fraction]()
     for start in range(0, len(rows), EXACT_AT_ONCE):
         now = slice(start, start + EXACT_AT_ONCE)
         outputs = exact_outputs(*net.raw, inputs[now])

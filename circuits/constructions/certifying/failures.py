@@ -37,7 +37,7 @@ def failure_rate(
     W: Float[np.ndarray, "neuron input"],
     b: Float[np.ndarray, " neuron"],
     u: Float[np.ndarray, " neuron"],
-    support: Sequence[int],
+    relevant_bits: Sequence[int],
     *,
     n_inputs: int = 10**6,
     seed: int = 0,
@@ -49,7 +49,7 @@ def failure_rate(
     ----------
     W, b, u
         (neuron, input), (neuron,), (neuron,).
-    support
+    relevant_bits
         (k,) relevant bits.
     n_inputs, seed
         Number of inputs, and the seed that draws them.
@@ -63,10 +63,10 @@ def failure_rate(
     >>> failure_rate(np.ones((1, 3)), np.zeros(1), np.zeros(1), [0], n_inputs=1000).rate
     1.0
     """
-    irrelevant_bits(W.shape[1], support)  # raises an error for a bad support
+    irrelevant_bits(W.shape[1], relevant_bits)  # raises an error for bad bits
     random = generator("failures", seed)
     weights = np.ascontiguousarray(W.T, np.float64)
-    biases, readout, relevant = b.astype(np.float64), u.astype(np.float64), list(map(int, support))
+    biases, readout, relevant = b.astype(np.float64), u.astype(np.float64), list(map(int, relevant_bits))
     n_failures = 0
     for start in range(0, n_inputs, BLOCK):
         shape = (min(BLOCK, n_inputs - start), W.shape[1])

@@ -72,19 +72,19 @@ def fewest_flips(
     W: Float[np.ndarray, "neuron input"],
     b: Float[np.ndarray, " neuron"],
     u: Float[np.ndarray, " neuron"],
-    support: Sequence[int],
+    relevant_bits: Sequence[int],
     inputs: Real[np.ndarray, "example input"],
     *,
     time_limit: float = 60.0,
     certified: bool = False,
 ) -> Flips:
-    """Fewest flips of bits outside the support after which sign f(x) is not the parity of the support.
+    """Fewest flips of bits outside the relevant bits after which sign f(x) is not the parity of the relevant bits.
 
     Parameters
     ----------
     W, b, u
         (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b).
-    support
+    relevant_bits
         (k,) relevant bits.
     inputs
         (example, input) in ±1.
@@ -96,7 +96,7 @@ def fewest_flips(
     Raises
     ------
     InputError
-        A weight is not finite; the support does not name bits of the input; the time limit is negative or NaN.
+        A weight is not finite; `relevant_bits` does not name bits of the input; the time limit is negative or NaN.
 
     Examples
     --------
@@ -111,24 +111,24 @@ def fewest_flips(
         return Flips(np.full(len(inputs), np.inf), np.full(len(inputs), np.inf))
     deadline = monotonic() + time_limit
     net = unit_scale(W, b, u)
-    others = irrelevant_bits(W.shape[1], support)
-    signs = inputs[:, list(support)].astype(np.int8)
+    others = irrelevant_bits(W.shape[1], relevant_bits)
+    signs = inputs[:, list(relevant_bits)].astype(np.int8)
     lower, upper = np.zeros(len(inputs)), np.zeros(len(inputs))
     outputs = zip(signs, exact_outputs(W, b, u, inputs), strict=True)
     right = np.array([int(pattern.prod()) * output > 0 for pattern, output in outputs], bool)
-    if len(weighted_bits(net, support)) <= MOST_BITS:
+    if len(weighted_bits(net, relevant_bits)) <= MOST_BITS:
         for pattern in np.unique(signs[right], axis=0):
             here = right & (signs == pattern).all(axis=1)
             lower[here], upper[here] = 1.0, np.inf
             if monotonic() < deadline:
                 bits = inputs[here][:, others].astype(np.int8)
-                lower[here], upper[here] = flips_to_failure(net, support, pattern, bits, deadline)
+                lower[here], upper[here] = flips_to_failure(net, relevant_bits, pattern, bits, deadline)
         return Flips(lower, upper)
     margins: dict[bytes, Restriction] = {}
     for at in np.flatnonzero(right):
         pattern, key = signs[at], signs[at].tobytes()
         if key not in margins:
-            margins[key] = restriction(net, support, pattern)
+            margins[key] = restriction(net, relevant_bits, pattern)
         bits = inputs[at, others].astype(np.int8)
         if can_list_states(margins[key]):
             lower[at], failing = _by_states(margins[key], bits, net.rounding)

@@ -20,7 +20,7 @@ def interval_bounds(
     W: Float[np.ndarray, "neuron input"],
     b: Float[np.ndarray, " neuron"],
     u: Float[np.ndarray, " neuron"],
-    support: Sequence[int],
+    relevant_bits: Sequence[int],
 ) -> Float[np.ndarray, " pattern"]:
     """The interval bound: lower bound of parity·f over all inputs with each pattern.
 
@@ -28,7 +28,7 @@ def interval_bounds(
     ----------
     W, b, u
         (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b).
-    support
+    relevant_bits
         (k,) relevant bits; patterns come in the order of `patterns(k)`.
 
     Examples
@@ -40,11 +40,11 @@ def interval_bounds(
     array([0.75, 0.75])
     """
     net = unit_scale(W, b, u)
-    return net.scale * _interval(net, support)
+    return net.scale * _interval(net, relevant_bits)
 
 
 def quick_bounds(
-    net: UnitScale, support: Sequence[int]
+    net: UnitScale, relevant_bits: Sequence[int]
 ) -> tuple[Float[np.ndarray, " pattern"], Int8[np.ndarray, "pattern bit"]]:
     """The better of both bounds for each pattern, in the net's unit, and the irrelevant bits of least linear bound.
 
@@ -60,15 +60,17 @@ def quick_bounds(
     (array([-2.,  6.]), array([-3.,  5.]))
     """
     none = np.zeros(len(net.u), bool)
-    lines = [restriction(net, support, pattern, none) for pattern in patterns(len(support))]
+    lines = [restriction(net, relevant_bits, pattern, none) for pattern in patterns(len(relevant_bits))]
     linear = np.array([line.constant - np.abs(line.slope).sum() for line in lines]) - net.rounding
     where = np.stack([np.where(line.slope > 0, -1, 1) for line in lines]).astype(np.int8)
-    return np.maximum(linear, _interval(net, support)), where
+    return np.maximum(linear, _interval(net, relevant_bits)), where
 
 
-def _interval(net: UnitScale, support: Sequence[int]) -> Float[np.ndarray, " pattern"]:
-    reach = np.abs(net.W[:, irrelevant_bits(net.W.shape[1], support)]).sum(axis=1)
-    centers = net.b + patterns(len(support)).astype(np.float64) @ net.W[:, list(support)].T  # (pattern, neuron)
-    v = parities(len(support))[:, None] * net.u
+def _interval(net: UnitScale, relevant_bits: Sequence[int]) -> Float[np.ndarray, " pattern"]:
+    reach = np.abs(net.W[:, irrelevant_bits(net.W.shape[1], relevant_bits)]).sum(axis=1)
+    centers = (
+        net.b + patterns(len(relevant_bits)).astype(np.float64) @ net.W[:, list(relevant_bits)].T
+    )  # (pattern, neuron)
+    v = parities(len(relevant_bits))[:, None] * net.u
     worst = np.where(v > 0, centers - reach, centers + reach)
     return (v * np.maximum(worst, 0.0)).sum(axis=1) - net.rounding

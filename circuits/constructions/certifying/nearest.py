@@ -25,7 +25,7 @@ EXACT_AT_ONCE = 64
 
 def flips_to_failure(
     net: UnitScale,
-    support: Sequence[int],
+    relevant_bits: Sequence[int],
     pattern: Int8[np.ndarray, " k"],
     bits: Int8[np.ndarray, "example bit"],
     deadline: float,
@@ -36,7 +36,7 @@ def flips_to_failure(
     ----------
     net
         A network with at most 20 irrelevant bits that have a weight.
-    support, pattern
+    relevant_bits, pattern
         (k,) the relevant bits, and their values.
     bits
         (example, bit) the irrelevant bits in ±1.
@@ -56,9 +56,9 @@ def flips_to_failure(
     >>> flips_to_failure(net, [0], np.array([1], np.int8), np.array([[1, 1], [1, -1]], np.int8), np.inf)
     (array([2., 1.]), array([2., 1.]))
     """
-    weighted = weighted_bits(net, support)
-    places = np.searchsorted(irrelevant_bits(net.W.shape[1], support), weighted)
-    margin = restriction(net, support, pattern)
+    weighted = weighted_bits(net, relevant_bits)
+    places = np.searchsorted(irrelevant_bits(net.W.shape[1], relevant_bits), weighted)
+    margin = restriction(net, relevant_bits, pattern)
     A, slope = np.ascontiguousarray(margin.A[:, places]), np.ascontiguousarray(margin.slope[places])
     values = np.empty(2 ** len(weighted))
     all_margins(margin.constant, slope, A, margin.c, margin.v, len(weighted), len(margin.v), values)
@@ -66,7 +66,7 @@ def flips_to_failure(
     entries = (bits[:, places] > 0) @ (1 << np.arange(len(weighted)))
     lower, upper = (_distances(inputs)[entries] for inputs in (fails | doubtful, fails))
     if (lower < upper).any():
-        _decide(net, support, pattern, fails, doubtful, deadline)
+        _decide(net, relevant_bits, pattern, fails, doubtful, deadline)
         lower, upper = (_distances(inputs)[entries] for inputs in (fails | doubtful, fails))
     return np.where(lower < NEVER, lower, np.inf), np.where(upper < NEVER, upper, np.inf)
 
@@ -82,20 +82,20 @@ def _distances(inputs: Bool[np.ndarray, " choice"]) -> Int16[np.ndarray, " choic
 
 def _decide(
     net: UnitScale,
-    support: Sequence[int],
+    relevant_bits: Sequence[int],
     pattern: Int8[np.ndarray, " k"],
     fails: Bool[np.ndarray, " choice"],
     doubtful: Bool[np.ndarray, " choice"],
     deadline: float,
 ) -> None:
     """Decide doubtful choices in exact arithmetic, in place, until the time is up."""
-    entries, weighted = np.flatnonzero(doubtful), weighted_bits(net, support)
+    entries, weighted = np.flatnonzero(doubtful), weighted_bits(net, relevant_bits)
     for start in range(0, len(entries), EXACT_AT_ONCE):
         if monotonic() >= deadline:
             return
         some = entries[start : start + EXACT_AT_ONCE]
         inputs = np.ones((len(some), net.W.shape[1]), np.int8)
-        inputs[:, list(support)] = pattern
+        inputs[:, list(relevant_bits)] = pattern
         inputs[:, weighted] = bits_of(some, len(weighted))
         outputs = exact_outputs(*net.raw, inputs)
         fails[some] = [int(pattern.prod()) * output <= 0 for output in outputs]

@@ -99,7 +99,7 @@ class Restriction:
 
 def restriction(
     net: UnitScale,
-    support: Sequence[int],
+    relevant_bits: Sequence[int],
     pattern: Int8[np.ndarray, " k"],
     exact: Bool[np.ndarray, " neuron"] | None = None,
 ) -> Restriction:
@@ -109,7 +109,7 @@ def restriction(
     ----------
     net
         The network at unit scale.
-    support, pattern
+    relevant_bits, pattern
         (k,) the relevant bits and their values.
     exact
         (neuron,) mask of the unstable neurons that keep their relu term, all by default. The others are relaxed to a
@@ -121,10 +121,10 @@ def restriction(
     (both are below); for v < 0 the chord v·h'(h - l)/(h' - l), since relu is convex (Zhang et al. 2018, "Efficient
     neural network robustness certification with general activation functions").
     """
-    irrelevant = irrelevant_bits(net.W.shape[1], support)
+    irrelevant = irrelevant_bits(net.W.shape[1], relevant_bits)
     parity = float(pattern.prod())
     v = parity * net.u
-    c = net.b + net.W[:, list(support)] @ pattern.astype(np.float64)
+    c = net.b + net.W[:, list(relevant_bits)] @ pattern.astype(np.float64)
     A = net.W[:, irrelevant]
     reach = np.abs(A).sum(axis=1)
     low, high = c - reach, c + reach
@@ -142,28 +142,33 @@ def restriction(
     return Restriction(constant, line @ A, A[own], c[own], v[own])
 
 
-def irrelevant_bits(n_inputs: int, support: Sequence[int]) -> list[int]:
-    """The bits outside the support, ascending.
+def irrelevant_bits(n_inputs: int, relevant_bits: Sequence[int]) -> list[int]:
+    """The bits outside the relevant bits, ascending.
 
     Raises
     ------
     InputError
-        The support does not name between 1 and 16 different bits of the input.
+        `relevant_bits` does not name between 1 and 16 different bits of the input.
 
     Examples
     --------
     >>> irrelevant_bits(5, [3, 0])
     [1, 2, 4]
     """
-    relevant = set(map(int, support))
-    if not 1 <= len(relevant) <= MOST_RELEVANT or len(relevant) != len(support) or not relevant <= set(range(n_inputs)):
+    relevant = set(map(int, relevant_bits))
+    if (
+        not 1 <= len(relevant) <= MOST_RELEVANT
+        or len(relevant) != len(relevant_bits)
+        or not relevant <= set(range(n_inputs))
+    ):
         raise InputError(
-            f"The support {list(map(int, support))} must name 1 to {MOST_RELEVANT} different bits of 0..{n_inputs - 1}."
+            f"relevant_bits {list(map(int, relevant_bits))} must name 1 to {MOST_RELEVANT} different bits of "
+            f"0..{n_inputs - 1}."
         )
     return [bit for bit in range(n_inputs) if bit not in relevant]
 
 
-def weighted_bits(net: UnitScale, support: Sequence[int]) -> list[int]:
+def weighted_bits(net: UnitScale, relevant_bits: Sequence[int]) -> list[int]:
     """The irrelevant bits on which some neuron has a weight, however small.
 
     Examples
@@ -173,4 +178,4 @@ def weighted_bits(net: UnitScale, support: Sequence[int]) -> list[int]:
     [2]
     """
     W = net.raw[0][net.alive]
-    return [bit for bit in irrelevant_bits(W.shape[1], support) if W[:, bit].any()]
+    return [bit for bit in irrelevant_bits(W.shape[1], relevant_bits) if W[:, bit].any()]

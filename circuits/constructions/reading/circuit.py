@@ -68,7 +68,7 @@ def read_circuit(
     W: Float[np.ndarray, "neuron input"],
     b: Float[np.ndarray, " neuron"],
     u: Float[np.ndarray, " neuron"],
-    support: Sequence[int],
+    relevant_bits: Sequence[int],
     constructions: Mapping[str, Construction],
     *,
     cosine: float = MERGE_COSINE,
@@ -80,7 +80,7 @@ def read_circuit(
     ----------
     W, b, u
         (neuron, input), (neuron,), (neuron,): a network or its active subnetwork.
-    support
+    relevant_bits
         (k,) the relevant bits.
     constructions
         Constructions on k bits to compare with, by name.
@@ -104,7 +104,7 @@ def read_circuit(
     merged = elements(W, b, u, cosine, floor)
     if merged is None:
         raise ValueError("a weight is not finite: a diverged network has no circuit")
-    bits = list(support)
+    bits = list(relevant_bits)
     merged_W, merged_b, merged_u = merged_network(W, b, u, merged)
     merged_W = merged_W[:, bits]
     gates = nearest_gates(W[:, bits].astype(np.float64), b.astype(np.float64))

@@ -38,7 +38,7 @@ def price(
     W: Float[np.ndarray, "neuron input"],
     b: Float[np.ndarray, " neuron"],
     u: Float[np.ndarray, " neuron"],
-    support: Sequence[int],
+    relevant_bits: Sequence[int],
 ) -> Price:
     """Path cost, margin, and cost per margin with the network's own readout and with the re-solved one.
 
@@ -51,7 +51,7 @@ def price(
     >>> [round(price(W, np.full(4, bias), u, [0, 1]).per_margin, 3) for bias in (-1.0, 0.0)]
     [6.928, 2.828]
     """
-    activations = averaged_activations(W, b, support)
+    activations = averaged_activations(W, b, relevant_bits)
     cost, least = path_cost(W, b, u), margin(activations, u)
     readout = resolved_readout(activations, neuron_sizes(W, b))
     resolved = np.nan if readout is None else path_cost(W, b, readout)

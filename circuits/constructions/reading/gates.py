@@ -96,7 +96,7 @@ def templates(k: int) -> tuple[Int[np.ndarray, " gate"], Float[np.ndarray, " gat
 
 
 def firing_sets(
-    W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], support: Sequence[int]
+    W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> tuple[Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"]]:
     """The patterns on which each neuron fires: with the other bits at their mean, for all of their values, for some.
 
@@ -111,7 +111,7 @@ def firing_sets(
     >>> [fires.tolist() for fires in firing_sets(W, b, [0])]
     [[[False, True]], [[False, False]], [[False, True]]]
     """
-    bits = list(support)
+    bits = list(relevant_bits)
     weights, bias = W.astype(np.float64), b.astype(np.float64)
     at_mean = weights[:, bits] @ patterns(len(bits)).T + bias[:, None]
     others = np.abs(np.delete(weights, bits, axis=1)).sum(axis=1)[:, None]

@@ -13,7 +13,7 @@ from jaxtyping import Float
 CLEAR_GAP = 2.0
 
 
-class Support(NamedTuple):
+class RecoveredBits(NamedTuple):
     """The relevant bits, ascending; their smallest mass over the largest mass of the others; whether it is below 2."""
 
     bits: tuple[int, ...]
@@ -23,7 +23,7 @@ class Support(NamedTuple):
 
 def relevant_bits(
     W: Float[np.ndarray, "neuron input"], u: Float[np.ndarray, " neuron"], k: int | None = None
-) -> Support:
+) -> RecoveredBits:
     """The bits that a network uses.
 
     Parameters
@@ -54,10 +54,12 @@ def relevant_bits(
     gaps = np.where(np.isnan(gaps), 1.0, gaps)  # 0/0, or a diverged network
     n_bits = int(gaps.argmax()) + 1 if k is None else k
     gap = float(gaps[n_bits - 1])
-    return Support(tuple(sorted(int(bit) for bit in order[:n_bits])), gap, gap < CLEAR_GAP)
+    return RecoveredBits(tuple(sorted(int(bit) for bit in order[:n_bits])), gap, gap < CLEAR_GAP)
 
 
-def relevant_share(W: Float[np.ndarray, "neuron input"], support: tuple[int, ...]) -> Float[np.ndarray, " neuron"]:
+def relevant_share(
+    W: Float[np.ndarray, "neuron input"], relevant_bits: tuple[int, ...]
+) -> Float[np.ndarray, " neuron"]:
     """Σ|w_i| over the relevant bits divided by Σ|w_i| over the others, of each neuron; inf if the others have none.
 
     Examples
@@ -66,6 +68,6 @@ def relevant_share(W: Float[np.ndarray, "neuron input"], support: tuple[int, ...
     array([ 3., inf, nan])
     """
     sizes = np.abs(W).astype(np.float64)
-    relevant = sizes[:, list(support)].sum(axis=1)
+    relevant = sizes[:, list(relevant_bits)].sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return relevant / np.delete(sizes, list(support), axis=1).sum(axis=1)
+        return relevant / np.delete(sizes, list(relevant_bits), axis=1).sum(axis=1)

@@ -43,15 +43,15 @@ class Averages(NamedTuple):
 
 
 def averaged_activations(
-    W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], support: Sequence[int]
+    W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> Float[np.ndarray, "neuron pattern"]:
-    """E relu(w·x + b) on each pattern of the bits in `support`, over uniform other bits, float64.
+    """E relu(w·x + b) on each pattern of the bits in `relevant_bits`, over uniform other bits, float64.
 
     Parameters
     ----------
     W, b
         (neuron, input), (neuron,).
-    support
+    relevant_bits
         The k relevant bits; patterns are in the order of `patterns(k)`.
 
     Returns
@@ -65,11 +65,11 @@ def averaged_activations(
     >>> averaged_activations(np.array([[1.0, 1.0]]), np.array([-1.0]), [0])
     array([[0. , 0.5]])
     """
-    return bounded_averages(W, b, support).means
+    return bounded_averages(W, b, relevant_bits).means
 
 
 def bounded_averages(
-    W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], support: Sequence[int]
+    W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> Averages:
     """`averaged_activations` of the same arguments, with a rigorous bound of the error of each mean.
 
@@ -87,7 +87,7 @@ def bounded_averages(
     >>> means.round(4).tolist(), bounds.tolist()
     ([[1.7392, 2.7392]], [[0.0, 0.0]])
     """
-    bits = list(support)
+    bits = list(relevant_bits)
     weights, bias = W.astype(np.float64), b.astype(np.float64)
     means = weights[:, bits] @ patterns(len(bits)).T.astype(np.float64) + bias[:, None]
     others = -np.sort(-np.abs(np.delete(weights, bits, axis=1)))

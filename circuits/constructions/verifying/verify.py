@@ -9,11 +9,13 @@ from circuits.constructions.building.construction import Construction
 from circuits.constructions.verifying.rational import exact_values
 from circuits.constructions.verifying.verification import Verification
 from circuits.errors import InputError
+from circuits.lazy import renamed_keyword
 
 
+@renamed_keyword("support", "relevant_bits")
 def verify(
     network: Construction | Mapping[str, np.ndarray],
-    support: Sequence[int] | None = None,
+    relevant_bits: Sequence[int] | None = None,
     *,
     name: str = "network",
     neurons: Sequence[str] | None = None,
@@ -26,9 +28,9 @@ def verify(
     network
         A construction, or W (neuron, input), b (neuron,), u (neuron,) by name. Floats are exact: every float is a
         rational.
-    support
+    relevant_bits
         For arrays: indices of the relevant bits, in any order; by default all inputs. All bits of a construction are
-        relevant, so it takes no support.
+        relevant, so it takes no relevant_bits.
     name
         For arrays: name of the network.
     neurons
@@ -45,8 +47,8 @@ def verify(
     Raises
     ------
     InputError
-        The support does not name inputs of the network, the shapes do not fit, a weight is NaN or infinite, or there
-        are too many patterns.
+        `relevant_bits` does not name inputs of the network, the shapes do not fit, a weight is NaN or infinite, or
+        there are too many patterns.
 
     References
     ----------
@@ -63,8 +65,10 @@ def verify(
     1
     """
     if isinstance(network, Construction):
-        if support is not None:
-            raise InputError(f"{network.name} has no input but its {network.k} relevant bits, so it takes no support.")
+        if relevant_bits is not None:
+            raise InputError(
+                f"{network.name} has no input but its {network.k} relevant bits, so it takes no relevant_bits."
+            )
         values = exact_values(network.W, network.b, network.u, network.k)
         names = tuple(f"h{index}" for index in range(network.n_neurons))
         readout, bits = tuple(Fraction(weight) for weight in network.u), tuple(range(network.k))
@@ -73,9 +77,9 @@ def verify(
     if W.ndim != 2 or b.shape != (len(W),) or u.shape != (len(W),):
         raise InputError(f"W {W.shape}, b {b.shape}, u {u.shape} must be (neuron, input), (neuron,), (neuron,).")
     n = W.shape[1]
-    bits = tuple(range(n)) if support is None else tuple(sorted(support))
+    bits = tuple(range(n)) if relevant_bits is None else tuple(sorted(relevant_bits))
     if len(set(bits)) != len(bits) or not bits or not all(0 <= bit < n for bit in bits):
-        raise InputError(f"support {list(bits)} must name different bits of 0..{n - 1}.")
+        raise InputError(f"relevant_bits {list(bits)} must name different bits of 0..{n - 1}.")
     values = exact_values(W[:, bits].tolist(), b.tolist(), u.tolist(), len(bits))
     others = np.delete(W, bits, axis=1)
     if not np.isfinite(others).all():

@@ -89,7 +89,9 @@ def headline(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) ->
         of_width = f"of {results['subnetwork'].sizes['neuron']} neurons"
         if sizes.size:
             seeds = " of the other seeds" if sizes.size < n_seeds else ""
-            sentence += f" At the end {between(sizes)} {of_width} suffice for the predictions{seeds} on the support."
+            sentence += (
+                f" At the end {between(sizes)} {of_width} suffice for the predictions{seeds} on the agreement set."
+            )
     return sentence
 
 
@@ -154,8 +156,8 @@ def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tup
         rows += [
             (
                 "active subnetwork",
-                f"the fewest neurons of largest norm {norm}{where} that {agree} as the whole network on the support "
-                f"({options.support} set); its size is the effective sparsity",
+                f"the fewest neurons of largest norm {norm}{where} that {agree} as the whole network on the agreement "
+                f"set ({options.agreement_set}); its size is the effective sparsity",
             ),
             (
                 "groups",

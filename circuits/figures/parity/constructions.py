@@ -47,8 +47,8 @@ def merged_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
     values = variable(result, "merged_sparsity")
     caption = (
         "Fewest circuit elements, near-parallel neurons counted as one, with the same sign as the whole network on "
-        "every input of the support. A gap: no number of elements agrees, because neurons below the floor decide, or "
-        "the network has collapsed."
+        "the agreement set. A gap: no number of elements agrees, because neurons below the floor decide, or the "
+        "network has collapsed."
     )
     lines, axis = [(values.where(values > 0), "merged sparsity", ALONE)], {"type": "log"}
     return curves_over_epochs(result, values, "Merged sparsity", caption, lines, form=".4~g", y_axis=axis)

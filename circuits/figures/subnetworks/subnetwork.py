@@ -30,7 +30,7 @@ def effective_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
     prediction = result.attrs.get("prediction", "prediction")
     caption = (
         f"Fewest neurons of largest norm that give the same {prediction} as the whole network on every input of the "
-        f"support{as_in(result, 'Figure 2 (right)')}; down is sparser."
+        f"agreement set{as_in(result, 'Figure 2 (right)')}; down is sparser."
     )
     return curves_over_epochs(
         result, values, "Effective sparsity", caption, [(values.where(values > 0), "effective sparsity", ALONE)],

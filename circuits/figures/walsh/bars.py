@@ -1,7 +1,7 @@
 """Bars of the Walsh spectrum at a few checkpoints, with a slider for the checkpoint.
 
-The bars are the subsets of the support, then the largest other coefficients, with the level expected by chance. The
-menu of seeds shows and hides traces, and the slider changes their contents, so each keeps the choice of the other.
+The bars are the subsets of the relevant bits, then the largest other coefficients, with the level expected by chance.
+The menu of seeds shows and hides traces, and the slider changes their contents, so each keeps the choice of the other.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from circuits.figures.drawing.palette import BLUE, GREEN, GREY, ORANGE
 from circuits.figures.drawing.phases import PHASES
 from circuits.figures.drawing.seed_menu import add_seed_menu
 
-MOST_SUBSETS = 15  # subsets of the support; of more, the parity and the largest others
+MOST_SUBSETS = 15  # subsets of the relevant bits; of more, the parity and the largest others
 OTHERS = "largest with an irrelevant bit"
 
 
