@@ -21,6 +21,11 @@ class Interrupted(KeyboardInterrupt):
     """A stop on request, after the last complete step was committed."""
 
 
+def damaged(path: object, problem: str) -> InputError:
+    """The error for a file whose content circuits did not write."""
+    return InputError(f"{path} is damaged: {problem.rstrip('.')}. Restore it from a copy, or make it again.")
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Sentence that lists the valid names and, where one is close, suggests it.
 

@@ -24,7 +24,7 @@ from circuits.checkpoints.policy import one_line
 from circuits.checkpoints.recover import was_cut
 from circuits.checkpoints.sandbox import validate
 from circuits.checkpoints.unflagged import open_for_reading
-from circuits.errors import InputError
+from circuits.errors import InputError, damaged
 
 SETTLED_NS = 2_000_000_000  # if the last change is older, the file's time stamp shows every change
 
@@ -146,7 +146,7 @@ def opened(path: Path) -> OpenedFile:
             _opened[key] = OpenedFile(file, key)
         except (KeyError, OSError, RuntimeError) as error:
             file.close()
-            raise InputError(f"{path} is damaged: {one_line(error)}") from error
+            raise damaged(path, one_line(error)) from error
         return _opened[key]
 
 

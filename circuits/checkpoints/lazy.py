@@ -21,7 +21,7 @@ from circuits.checkpoints.digests import check_rows
 from circuits.checkpoints.handles import OpenedFile
 from circuits.checkpoints.policy import one_line
 from circuits.checkpoints.schema import dimensions
-from circuits.errors import InputError
+from circuits.errors import InputError, damaged
 
 
 class _Committed(BackendArray):
@@ -54,7 +54,7 @@ class _Committed(BackendArray):
                 self._check(key, values)
             return values
         except (OSError, RuntimeError) as error:
-            raise InputError(f"{self._path} is damaged: {self._name} cannot be read: {one_line(error)}") from error
+            raise damaged(self._path, f"{self._name} cannot be read: {one_line(error)}") from error
 
     def _check(self, key: tuple[Any, ...], values: np.ndarray) -> None:
         """Compare whole rows with their digests."""

@@ -29,7 +29,7 @@ from circuits.checkpoints.policy import one_line
 from circuits.checkpoints.schema import check_contents, check_facts
 from circuits.collapse import LARGEST_OUTPUT
 from circuits.config import Config, parse
-from circuits.errors import InputError
+from circuits.errors import InputError, damaged
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +79,7 @@ class Run:
             self._release()
             if isinstance(error, InputError):
                 raise InputError(f"{self.path}: {one_line(error)}") from None
-            raise InputError(f"{self.path} is damaged: {one_line(error)}") from error
+            raise damaged(self.path, one_line(error)) from error
 
     def refresh(self) -> Run:
         """Update the number of checkpoints; needed only while the run is being written."""

@@ -22,7 +22,7 @@ from pathlib import Path
 import circuits
 from circuits.atomic_write import LFS_POINTER, lfs_pointer
 from circuits.checkpoints.recover import SIGNATURE
-from circuits.errors import InputError
+from circuits.errors import InputError, damaged
 
 START_SECONDS = 60  # for the worker to import h5py, on a slow disk
 SLOWEST_BYTES_PER_SECOND = 25e6  # at which the worker unpacks compressed data
@@ -60,7 +60,7 @@ def validate(path: Path, file_format: str, format_version: int) -> None:
         )
     lines = {
         "refused": f"{path} is refused: {text}",
-        "damaged": f"{path} is damaged: {text}",
+        "damaged": str(damaged(path, text)),
         "crashed": f"{path} made HDF5 crash ({text}) when it was checked. It is damaged or hostile.",
         "slow": f"{path} took longer than {text} to check. It is damaged or hostile, or its disk does not answer.",
         "unknown": f"{path} cannot be checked: {text}",

@@ -41,7 +41,7 @@ def relevant_bits(
     Examples
     --------
     >>> relevant_bits(np.array([[0.1, 2.0, 0.0, -2.0], [0.1, 2.0, 0.1, 2.0]]), np.array([1.0, -1.0]))
-    Support(bits=(1, 3), gap=20.0, ambiguous=False)
+    RecoveredBits(bits=(1, 3), gap=20.0, ambiguous=False)
     """
     masses = np.abs(u).astype(np.float64) @ np.abs(W).astype(np.float64)
     n = len(masses)
