@@ -358,7 +358,7 @@ def test_a_full_disk_leaves_nothing_behind(place, tmp_path, refused, monkeypatch
     message = refused("parity-nn", place, "--out", tmp_path / "run.h5", code=1)
     assert message == (
         f"error: {tmp_path / 'run.h5'} could not be written ([Errno 28] No space left on device), and no file is "
-        "left. Make room, and convert again.\n"
+        "left. Make room, then run the command again.\n"
     )
     assert {found.name for found in tmp_path.iterdir()} == {"results"}
 
@@ -453,7 +453,7 @@ def test_a_linear_network_comes_in_too(tmp_path):
         (["a_1.pt", "--model", "rellu"], r"There is no model 'rellu'\. Did you mean 'relu'\?"),
         (["a_1.pt", "--model", "linear"], r"a_1\.pt has no key 'w'\."),
         (["a_1.pt", "--config", "c.json", "--model", "linear"], r"--model linear is not what c\.json says: relu\."),
-        (["a_1.pt", "--task.k", "11"], r"config: task: k = 11 relevant bits do not fit in n = 10 inputs"),
+        (["a_1.pt", "--task.k", "11"], r"a_1.pt: task: k = 11 relevant bits do not fit in n = 10 inputs"),
         (["w_*.pt"], r"w_2\.pt: W has shape \(5, 10\), not \(12, 10\) as in w_1\.pt\."),
     ],
 )

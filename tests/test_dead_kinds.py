@@ -37,7 +37,7 @@ def test_a_dead_network_of_any_kind_has_collapsed(name, tmp_path, capsys):
         names += ["fourier"] if task == "modular" else []
         results = circuits.analyze(run, *names, options=chosen)
         assert "1 of 1 seed collapsed." in headline(run, phases, results)
-        begins = f"seed 0 collapsed: {'all outputs' if task == 'parity' else 'the logits'}"
+        begins = f"seed 0 collapsed: {'all outputs' if task == 'parity' else 'logits'}"
         assert any(text.startswith(begins) for text in cautions(run, phases, results))
         if config.prunable_layers:
             assert results["subnetwork"]["final_sparsity"].values.tolist() == [0]
