@@ -14,7 +14,7 @@ from circuits.constructions.building.least_norm import min_norm
 from circuits.constructions.patterns import parities, patterns
 from circuits.constructions.reading.circuit import read_circuit
 from circuits.constructions.reading.elements import elements, merged_network
-from circuits.constructions.reading.gates import CONSTANT, LINEAR, firing_sets, gates_in_words, nearest_gates, templates
+from circuits.constructions.reading.gates import CONSTANT, LINEAR, firing_sets, gates_text, nearest_gates, templates
 from circuits.constructions.reading.match import forms, match, matches
 from circuits.constructions.reading.recovered_bits import relevant_bits, relevant_share
 
@@ -104,7 +104,7 @@ def test_a_constant_and_a_one_sided_linear_neuron_are_told_from_gates():
     assert gates.t.tolist() == [CONSTANT, LINEAR, CONSTANT]
     assert gates.cosine[2] == -1
     assert gates.names == ["1", "L(+-+)", "?"]
-    assert gates_in_words(gates) == "1 constant, 1 one-sided linear gate and 1 neuron like no gate"
+    assert gates_text(gates) == "1 constant, 1 one-sided linear gate and 1 neuron like no gate"
 
 
 def test_the_neuron_of_ten_of_the_six_neuron_network_is_like_no_gate():

@@ -131,5 +131,5 @@ def test_errors_are_one_line_without_the_hook(monkeypatch):
 
 
 def test_known_leaves_other_flags_and_help_for_later():
-    flags = parsing.known(RunFlags, ["a.h5", "--epochs", "3", "--support", "test", "--help"], "circuits try")
+    flags = parsing.recognized(RunFlags, ["a.h5", "--epochs", "3", "--support", "test", "--help"], "circuits try")
     assert (flags.run, flags.support) == (Path("a.h5"), "test")

@@ -10,7 +10,7 @@ import xarray as xr
 import circuits
 from circuits import figures
 from circuits.analysis import phases
-from circuits.analysis.networks.bounded import bounded, delay_in_words, epoch_in_words
+from circuits.analysis.networks.bounded import bounded, delay_text, epoch_text
 from circuits.analysis.networks.remarks import loss_remarks, phase_remarks, zero_losses
 from circuits.cli.main import main
 from circuits.figures.page.report import page
@@ -74,7 +74,7 @@ def test_a_network_that_was_never_trained_has_no_phases(tmp_path, capsys):
         assert phase_remarks(found) == []
         assert headline(run, found, {}).startswith("Nothing was trained, so there are no phases.")
         again = xr.Dataset().merge(found).sel(seed=0)  # as part of another result, one seed of it
-        assert epoch_in_words(again, "memorization") == epoch_in_words(again, "generalization", none="never") == "–"
+        assert epoch_text(again, "memorization") == epoch_text(again, "generalization", none="never") == "–"
     assert main(["show", path]) == 0
     row = next(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(" 0 "))
     assert row[:4] == ["0", "–", "–", "–"]
@@ -100,8 +100,8 @@ def test_epochs_and_delays_in_words(memorized, generalized, epochs, delay):
             "grokking_delay": exact,
         }
     )  # fmt: skip
-    assert (epoch_in_words(at, "memorization"), epoch_in_words(at, "generalization")) == epochs
-    assert delay_in_words(at) == delay
+    assert (epoch_text(at, "memorization"), epoch_text(at, "generalization")) == epochs
+    assert delay_text(at) == delay
 
 
 def test_large_epochs_keep_all_their_digits():

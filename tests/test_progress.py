@@ -14,7 +14,7 @@ from circuits.analysis.options import Options
 from circuits.analysis.progress.arity import arities
 from circuits.analysis.progress.change_points import change_points, flattened
 from circuits.analysis.progress.earliest import earliest_summary, tied
-from circuits.analysis.progress.measurement import moved
+from circuits.analysis.progress.measurement import run_change_points
 from circuits.analysis.progress.tables import lag_cell, progress_tables
 from circuits.analysis.sidecar import write_sidecar
 from circuits.analysis.store import to_json
@@ -117,12 +117,12 @@ def test_the_measures_move_and_test_accuracy_between_memorization_and_generaliza
 
 def test_the_agreement_is_that_of_eight_analysis_choices(grokked, grokked_run):
     measures = {name: grokked[name] for name in ("parameter_norm", "test_margin_mean", "network_arity")}
-    plain = moved(grokked_run, Options(), measures)
+    plain = run_change_points(grokked_run, Options(), measures)
     assert plain["earliest_choices"].attrs["n_choices"] == 8
     counts = np.zeros(len(grokked_run.seeds))
     for share in (0.9, 0.99, 0.999, 0.9999):
         for logs in (False, True):
-            one = moved(grokked_run, Options(memorization_threshold=share), measures, log_scale=logs)
+            one = run_change_points(grokked_run, Options(memorization_threshold=share), measures, log_scale=logs)
             counts += one["earliest"].values == plain["earliest"].values
     expected = np.where(plain["earliest"].values == "", np.nan, counts / 8)
     np.testing.assert_allclose(plain["earliest_choices"], expected)
@@ -210,11 +210,12 @@ def test_transitions_are_those_of_the_measurement_and_take_further_measures(grok
 
 def test_seeds_that_did_not_generalize_have_onsets_but_no_lags_and_logarithms_may_be_asked_for(grokked, grokked_run):
     given = {"parameter_norm": grokked["parameter_norm"]}
-    never = moved(grokked_run, Options(generalization_threshold=1.0), given, log_scale=True)  # more than all of them
+    options = Options(generalization_threshold=1.0)  # more than all test accuracies
+    never = run_change_points(grokked_run, options, given, log_scale=True)
     assert np.isfinite(never["onset"].sel(measure="test_accuracy")).all()
     assert np.isnan(never["lag"]).all()
     assert never["log_scale"].sel(measure=["test_accuracy", "parameter_norm"]).values.tolist() == [False, True]
-    assert not moved(grokked_run, Options(), given)["log_scale"].sel(measure="parameter_norm")
+    assert not run_change_points(grokked_run, Options(), given)["log_scale"].sel(measure="parameter_norm")
 
 
 def test_measures_of_other_checkpoints_are_refused_in_one_line(grokked, grokked_run):

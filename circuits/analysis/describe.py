@@ -9,15 +9,15 @@ from circuits.config import Config
 NOTHING = "none"
 
 
-def training_in_words(config: Config) -> list[str]:
+def training_text(config: Config) -> list[str]:
     """Short texts about the training of a config: loss, batch, epochs, dtype, and optional settings that it uses.
 
     Examples
     --------
     >>> import circuits
-    >>> training_in_words(circuits.preset("merrill-2023"))
+    >>> training_text(circuits.preset("merrill-2023"))
     ['hinge loss', 'batch 32', '300 epochs', 'float32']
-    >>> training_in_words(circuits.preset("ahmed-2024-decay-removed/epoch-60"))[-2:]
+    >>> training_text(circuits.preset("ahmed-2024-decay-removed/epoch-60"))[-2:]
     ['weight decay 0 from epoch 60', 'measuring parameter_norm']
     """
     data = config.model_dump(mode="json")

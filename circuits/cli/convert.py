@@ -9,7 +9,7 @@ import tyro
 from circuits.cli.console import remark, result
 from circuits.cli.flags import Flag, Switch, flag_class, flags_of, overlaid, picked, shown
 from circuits.cli.opening import in_brief
-from circuits.cli.parsing import known, parsed, validated
+from circuits.cli.parsing import parsed, recognized, validated
 from circuits.config import Config
 from circuits.errors import InputError
 from circuits.presets.resolve import resolve_config
@@ -117,7 +117,7 @@ def parity_nn(words: list[str]) -> int:
 
 def state_dicts(words: list[str]) -> int:
     name = f"{COMMAND} state-dicts"
-    start = _start(known(_Start, words, name, n_bare=1))
+    start = _start(recognized(_Start, words, name, n_bare=1))
     flag_type = flag_class("StateDicts", _described_by_the_user(start), StateDictsFlags.__doc__ or "", StateDictsFlags)
     flags: Any = parsed(flag_type, words, name)
     data = start.model_dump(mode="json")

@@ -97,7 +97,7 @@ def _now(run: "Run") -> str:
 
 
 def _facts(run: "Run") -> dict[str, str]:
-    from circuits.analysis.describe import training_in_words
+    from circuits.analysis.describe import training_text
     from circuits.analysis.networks.unseen import described_test_set
 
     config = run.config
@@ -108,7 +108,7 @@ def _facts(run: "Run") -> dict[str, str]:
         "task": _described(config.task),
         "model": _described(config.model),
         "optimizer": _described(config.optimizer),
-        "training": ", ".join(training_in_words(config)),
+        "training": ", ".join(training_text(config)),
         "seeds": " ".join(map(str, run.seeds)),
         "test set": described_test_set(run),
         "checkpoints": _checkpoints(run),

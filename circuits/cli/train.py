@@ -15,7 +15,7 @@ import tyro
 from circuits.cli.console import remark, result, size
 from circuits.cli.flags import Switch, arities, flag_class, flags_of, overlaid, picked, shown
 from circuits.cli.opening import in_brief, opened_run
-from circuits.cli.parsing import known, parsed, validated
+from circuits.cli.parsing import parsed, recognized, validated
 from circuits.cli.values import is_flag, is_number, is_truth, json_or_text, listed
 from circuits.config import Config
 from circuits.errors import InputError, nearest
@@ -80,7 +80,7 @@ PRESET_FLAG = Annotated[str | None, tyro.conf.Positional, PRESET_ARG]
 
 def command(words: list[str]) -> int:
     name, words, before = split_preset(words)
-    given = known(TrainFlags, words, COMMAND, n_bare=0)  # the preset is no longer among them
+    given = recognized(TrainFlags, words, COMMAND, n_bare=0)  # the preset is no longer among them
     if name is not None and not _is_preset(name):
         raise _no_preset(name, *before)
     starts = _starts(name, given)

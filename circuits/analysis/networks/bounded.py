@@ -35,7 +35,7 @@ def bounded(value: float, censored: bool = False, *, sign: str = "≤", none: st
     return f"{sign} {text}" if censored else text
 
 
-def epoch_in_words(at: xr.Dataset, phase: str, none: str = "never") -> str:
+def epoch_text(at: xr.Dataset, phase: str, none: str = "never") -> str:
     """The epoch of one seed's memorization or generalization as text; `at` is the seed's part of `phases`.
 
     `none` is the text for a trained seed that never reached the phase; an untrained seed has "–".
@@ -46,7 +46,7 @@ def epoch_in_words(at: xr.Dataset, phase: str, none: str = "never") -> str:
     return bounded(float(at[f"{phase}_epoch"]), censored, none=none)
 
 
-def delay_in_words(at: xr.Dataset) -> str:
+def delay_text(at: xr.Dataset) -> str:
     """The grokking delay of one seed as text; if one phase is censored, the bound that the epochs give.
 
     A seed that memorized at or before epoch M and generalized at g has a delay of at least g - M. A seed that memorized

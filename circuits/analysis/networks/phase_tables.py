@@ -2,7 +2,7 @@
 
 import xarray as xr
 
-from circuits.analysis.networks.bounded import delay_in_words, epoch_in_words
+from circuits.analysis.networks.bounded import delay_text, epoch_text
 from circuits.analysis.networks.unseen import seen_remark
 from circuits.tabular import Titled, new_table
 
@@ -14,12 +14,12 @@ def phase_tables(phases: xr.Dataset, _: xr.Dataset | None = None) -> list[Titled
     for seed in phases["seed"].values:
         at = phases.sel(seed=seed)
         marks = (name if at[name] else "" for name in fates)
-        table.add_row(str(seed), *phase_cells(at), delay_in_words(at), *marks, *seen_cell(phases, at))
+        table.add_row(str(seed), *phase_cells(at), delay_text(at), *marks, *seen_cell(phases, at))
     return [("Phases, in epochs", table)]
 
 
 def phase_cells(at: xr.Dataset) -> list[str]:
-    return [epoch_in_words(at, phase) for phase in ("memorization", "generalization")]
+    return [epoch_text(at, phase) for phase in ("memorization", "generalization")]
 
 
 def seen_column(phases: xr.Dataset) -> list[str]:

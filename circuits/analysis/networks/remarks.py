@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Int
 
-from circuits.analysis.networks.bounded import NONE, UNKNOWN, bounded, delay_in_words
+from circuits.analysis.networks.bounded import NONE, UNKNOWN, bounded, delay_text
 from circuits.checkpoints.run import Run
 
 RECOMPUTED = (
@@ -32,11 +32,11 @@ def phase_remarks(phases: xr.Dataset) -> list[str]:
             sets, verbs = (" and ".join(PHASES[phase][index] for phase in censored) for index in (0, 1))
             first = bounded(float(at[f"{censored[0]}_epoch"]))
             both = "exceed" if len(censored) > 1 else "exceeds"
-            delay = delay_in_words(at)
-            delay_text = "" if delay == NONE else f"; the grokking delay is {delay}{' epochs' * (delay != UNKNOWN)}"
+            delay = delay_text(at)
+            of_delay = "" if delay == NONE else f"; the grokking delay is {delay}{' epochs' * (delay != UNKNOWN)}"
             lines.append(
                 f"seed {seed}: {sets} accuracy {both} the threshold at the first stored checkpoint (epoch {first}), so "
-                f"it {verbs} at or before that epoch{delay_text}."
+                f"it {verbs} at or before that epoch{of_delay}."
             )
         if float(at["grokking_delay"]) < 0:
             lines.append(

@@ -20,7 +20,7 @@ from circuits.analysis.subnetworks.groups import neuron_groups
 from circuits.analysis.subnetworks.options import MergeOptions
 from circuits.analysis.subnetworks.pruning import incoming_norms, pruning_order
 from circuits.checkpoints.run import Run
-from circuits.constructions.building.catalog import known
+from circuits.constructions.building.catalog import constructions_of
 from circuits.constructions.building.construction import Construction
 from circuits.constructions.reading.circuit import Circuit, read_circuit
 from circuits.constructions.reading.gates import nearest_gates
@@ -65,7 +65,7 @@ def circuit_of(
             f"{run.path}: seed {run.seeds[index]} has {fate} at this checkpoint, so it has no circuit there. "
             f"Pass an earlier checkpoint."
         )
-    candidates = known(len(bits)) if constructions is None else constructions
+    candidates = constructions_of(len(bits)) if constructions is None else constructions
     part = neurons_of(whole, ranked(whole, np.flatnonzero(kept)))
     W, b, u = part.values()
     return read_circuit(W, b, u, bits, candidates, cosine=options.merge_cosine, floor=options.merge_floor)

@@ -33,7 +33,7 @@ from circuits.analysis.subnetworks.merged import merged_at
 from circuits.analysis.subnetworks.options import MergeOptions
 from circuits.analysis.subnetworks.subnetwork import STATISTICS
 from circuits.checkpoints.run import Run
-from circuits.constructions.building.catalog import known
+from circuits.constructions.building.catalog import constructions_of
 from circuits.constructions.building.construction import Construction
 from circuits.constructions.patterns import parities, patterns
 from circuits.constructions.reading.circuit import Circuit, read_circuit
@@ -84,7 +84,7 @@ def measure(
     require(run, is_one_relu_layer)
     bits = parity_bits(run)
     k = len(bits)
-    candidates = known(k) if constructions is None else dict(constructions)
+    candidates = constructions_of(k) if constructions is None else dict(constructions)
     least = known_least_cost(k)
     chosen = chosen_checkpoints(run, options)
     late = np.arange(max(0, run.n_checkpoints - LATE_CHECKPOINTS), run.n_checkpoints)

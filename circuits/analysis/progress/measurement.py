@@ -64,14 +64,14 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     training losses that are rounded to 0.
     """
     measures = progress_measures(run, options, progress=progress)
-    for more in (loss_spectra(run, options), moved(run, options, measures)):
+    for more in (loss_spectra(run, options), run_change_points(run, options, measures)):
         if more is not None:
             measures = measures.merge(more, compat="equals", join="exact").assign_attrs(measures.attrs | more.attrs)
     measures.attrs["warnings"] = [*measures.attrs.get("warnings", []), *loss_remarks(run)]
     return measures
 
 
-def moved(
+def run_change_points(
     run: Run, options: PruningOptions, *measures: xr.Dataset | Mapping[str, xr.DataArray], log_scale: bool | None = None
 ) -> xr.Dataset:
     """`change_points` of test accuracy, the losses and these measures, from each seed's memorization checkpoint on.

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from circuits.analysis.networks.options import PruningOptions
-from circuits.analysis.progress.measurement import moved, progress_measures
+from circuits.analysis.progress.measurement import progress_measures, run_change_points
 from circuits.checkpoints.run import Run
 from circuits.errors import InputError
 
@@ -57,4 +57,4 @@ def transitions(
                     f"options choose. Measure it with the same options, or pass values with the coordinate '{dim}' of "
                     f"the run."
                 )
-    return moved(run, options, measured, others, log_scale=log_scale)
+    return run_change_points(run, options, measured, others, log_scale=log_scale)

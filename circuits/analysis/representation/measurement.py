@@ -28,7 +28,7 @@ from circuits.analysis.networks.walk import Network, walk
 from circuits.analysis.representation.clusters import Labels, cluster_labels, silhouette
 from circuits.analysis.representation.density import weight_density, weights_of
 from circuits.analysis.representation.embedding import has_scikit_learn, neighbor_embedding, principal_components
-from circuits.analysis.representation.snapshots import N_PANELS, along_the_run, pictured, pictured_seed
+from circuits.analysis.representation.snapshots import N_PANELS, along_the_run, panels_of_seeds, pictured_seed
 from circuits.analysis.representation.tables import representation_tables
 from circuits.analysis.subnetworks.active import examples_of
 from circuits.checkpoints.run import Run
@@ -118,7 +118,7 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
         The seed with the longest grokking delay, which is pictured.
     """
     layer = layer_of(run, options)
-    panels = pictured(run, options)
+    panels = panels_of_seeds(run, options)
     checkpoints = along_the_run(run, options, panels)
     points = [points_of(run, seed) for seed in run.seeds]
 

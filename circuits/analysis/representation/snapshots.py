@@ -43,7 +43,7 @@ def panel_checkpoints(memorized: float, generalized: float, last: int) -> Int[np
     return _padded(np.unique([*np.rint(np.linspace(first, end, BETWEEN)).astype(int), last]))
 
 
-def pictured(run: Run, options: PruningOptions) -> Int[np.ndarray, "seed panel"]:
+def panels_of_seeds(run: Run, options: PruningOptions) -> Int[np.ndarray, "seed panel"]:
     """Checkpoints to picture for every seed: as `panel_checkpoints`, or six of those that `options` selects."""
     if options.slice != slice(None):
         chosen = chosen_checkpoints(run, options)

@@ -4,7 +4,7 @@ import math
 
 import xarray as xr
 
-from circuits.analysis.networks.bounded import epoch_in_words
+from circuits.analysis.networks.bounded import epoch_text
 from circuits.tabular import Titled, interval, new_table, number, top_aligned
 
 AT_PHASES = {"memorized": "memorization", "generalized": "generalization"}  # rows by their phase
@@ -30,7 +30,7 @@ def walsh_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
             parity += interval(low, high, ".3g")
             predicted = number(at["sign_parity"], ".3f")
             predicted += interval(at["sign_parity_low"], at["sign_parity_high"], ".3f")
-            when = epoch_in_words(phases.sel(seed=seed), phase) if phase else f"{epoch:g}"
+            when = epoch_text(phases.sel(seed=seed), phase) if phase else f"{epoch:g}"
             shares.add_row(name, str(seed), when, parity, *parts, predicted)
             gaps = [at["layer_gap"], *at["fourier_gap"][:2]] if "fourier_gap" in at else [math.nan] * 3
             moved = (number(at["movement"].sel(moved=part), ".3g") for part in ("relevant", "irrelevant"))

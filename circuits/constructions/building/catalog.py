@@ -7,12 +7,12 @@ from circuits.errors import InputError
 from circuits.registry import CONSTRUCTIONS, about
 
 
-def known(k: int) -> dict[str, Construction]:
+def constructions_of(k: int) -> dict[str, Construction]:
     """Every registered construction of the parity of k bits, by name, in the order of the registry.
 
     Examples
     --------
-    >>> known(2)["min_norm"].n_neurons
+    >>> constructions_of(2)["min_norm"].n_neurons
     4
     """
     constructions = {}

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from circuits.constructions.building.construction import Construction
 from circuits.constructions.reading.efficiency import Price, price
 from circuits.constructions.reading.elements import MERGE_COSINE, MERGE_FLOOR, elements, merged_network
-from circuits.constructions.reading.gates import Gates, firing_sets, gates_in_words, nearest_gates
+from circuits.constructions.reading.gates import Gates, firing_sets, gates_text, nearest_gates
 from circuits.constructions.reading.match import Match, matches
 from circuits.constructions.reading.recovered_bits import relevant_share
 
@@ -61,7 +61,7 @@ class Circuit:
     def verdict(self) -> str:
         """The circuit in words: its gates, and the nearest construction."""
         nearest = next(iter(self.matches.values()), None)
-        return gates_in_words(self.element_gates) + (f"; {nearest.verdict}" if nearest else "")
+        return gates_text(self.element_gates) + (f"; {nearest.verdict}" if nearest else "")
 
 
 def read_circuit(

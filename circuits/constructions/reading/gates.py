@@ -138,13 +138,13 @@ def gate_name(t: int, k: int) -> str:
     return "OR gate" if t == 1 else f"{t}-of-{k} gate"
 
 
-def gates_in_words(gates: Gates) -> str:
+def gates_text(gates: Gates) -> str:
     """Number of gates of each kind, in words.
 
     Examples
     --------
     >>> W, b = np.array([[1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 1.0, 1.0]]), np.array([-1.0, -1.1, 1.0])
-    >>> gates_in_words(nearest_gates(W, b))
+    >>> gates_text(nearest_gates(W, b))
     '2 AND gates and 1 majority gate'
     """
     k = gates.signs.shape[1]

@@ -22,7 +22,7 @@ from jinja2 import Environment, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 import circuits
-from circuits.analysis.describe import training_in_words
+from circuits.analysis.describe import training_text
 from circuits.analysis.measurements import analyze, usual
 from circuits.analysis.networks.unseen import described_test_set
 from circuits.analysis.options import Options
@@ -213,7 +213,7 @@ def _facts(config: Config) -> list[tuple[str, str]]:
         texts = (value if isinstance(value, str) else json.dumps(value) for value in fields.values())
         values = ", ".join(f"{key} = {text}" for key, text in zip(fields, texts, strict=True))
         facts.append((part, f"{data[part]['kind']}{': ' if values else ''}{values}"))
-    return [*facts, ("training", ", ".join(training_in_words(config)))]
+    return [*facts, ("training", ", ".join(training_text(config)))]
 
 
 def _refuse_foreign(path: Path, run: Run) -> None:

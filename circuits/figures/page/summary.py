@@ -8,7 +8,7 @@ from itertools import accumulate
 import numpy as np
 import xarray as xr
 
-from circuits.analysis.networks.bounded import bounded, delay_in_words, epoch_in_words
+from circuits.analysis.networks.bounded import bounded, delay_text, epoch_text
 from circuits.analysis.networks.remarks import loss_remarks, phase_remarks
 from circuits.analysis.networks.unseen import memory_share, seen_remark, seen_sentence, seen_warnings
 from circuits.analysis.options import Options
@@ -49,8 +49,8 @@ def seed_table(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) 
     rows = []
     for seed in run.seeds:
         at, metrics = phases.sel(seed=seed), last.sel(seed=seed)
-        row = [str(seed), *(epoch_in_words(at, phase, none=NEVER) for phase in ("memorization", "generalization"))]
-        row += [delay_in_words(at), *(number(metrics[f"{part}_accuracy"], ".3f") for part in ("train", "test"))]
+        row = [str(seed), *(epoch_text(at, phase, none=NEVER) for phase in ("memorization", "generalization"))]
+        row += [delay_text(at), *(number(metrics[f"{part}_accuracy"], ".3f") for part in ("train", "test"))]
         if sizes is not None:
             size = sizes.sel(seed=seed)
             row += [number(size["memorizing_sparsity"]), number(size["final_sparsity"])]

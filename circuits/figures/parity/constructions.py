@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from circuits.checkpoints.run import Run
-from circuits.constructions.building.catalog import known
+from circuits.constructions.building.catalog import constructions_of
 from circuits.figures.drawing.axes import INK, PALE, frame, variable
 from circuits.figures.drawing.curves import curves_over_epochs
 from circuits.figures.drawing.palette import ALONE, BLUE, SKY, VERMILLION
@@ -26,7 +26,7 @@ FIRES = {  # senses in which a neuron fires, from the strongest to the weakest
 
 def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
     """Every figure of the measurement `constructions` of a run."""
-    candidates, nearest = known(result.sizes["bit"]), result["nearest"].values
+    candidates, nearest = constructions_of(result.sizes["bit"]), result["nearest"].values
     diagrams = [
         circuit_diagram(result.isel(seed=np.flatnonzero(nearest == name)), candidates[name])
         for name in dict.fromkeys(nearest.tolist())
