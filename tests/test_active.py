@@ -66,6 +66,7 @@ few = st.sampled_from([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
 many = st.floats(-4, 4, width=32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["incoming", "incoming+bias", "path"])
 @pytest.mark.parametrize("criterion", ["prediction", "accuracy"])
 @given(case=st.one_of(networks(few), networks(many)))
@@ -191,6 +192,7 @@ def test_a_wrong_shape_raises():
         active_subnetwork(np.ones((3, 2)), np.ones(4), np.ones(3), np.ones((5, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agreement_set", ["train", "test", "train+test"])
 def test_effective_sparsity_of_a_run_equals_brute_force_at_every_checkpoint(tiny_run, agreement_set):
     found = effective_sparsity(tiny_run, Options(agreement_set=agreement_set))

@@ -141,6 +141,7 @@ def on(layer, inputs):
     return (LinearReadout if layer.is_linear else ForwardPass)(layer.config, inputs, layer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", ["prediction", "accuracy"])
 @pytest.mark.parametrize(("task", "model"), CASES)
 def test_the_smallest_prefix_equals_masking_for_each_k(task, model, criterion):
@@ -273,6 +274,7 @@ def deep_run(deep_path):
         yield run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agreement_set", ["train", "test", "train+test"])
 @pytest.mark.parametrize("layer", ["hidden.0.hook_post", "hidden.1.hook_post"])
 def test_every_seed_of_a_run_is_measured_on_its_own_agreement_set(deep_run, layer, agreement_set):
@@ -406,6 +408,7 @@ class Renamed(Relu):
         return parameters["out"][:, None]
 
 
+@pytest.mark.slow
 def test_the_names_of_the_parameters_change_no_measurement(tmp_path, monkeypatch):
     monkeypatch.setitem(MODELS, "renamed", Entry("The relu model.", f"{__name__}:Renamed"))
     monkeypatch.setitem(globals(), "Renamed", Renamed)

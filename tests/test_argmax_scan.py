@@ -106,6 +106,7 @@ def slow(activations, readout, order, offset, targets, criterion):
     return next(n_kept for n_kept in range(len(order) + 1) if answers(n_kept) == whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", ["prediction", "accuracy"])
 @given(case=st.one_of(scans(few), scans(st.floats(-4, 4, width=32))))
 @settings(max_examples=300)

@@ -26,6 +26,7 @@ def assert_equal_to_the_bridge(model, parameters, signature, inputs, loss, toler
         torch.testing.assert_close(gradient, wanted[name], rtol=tolerance, atol=tolerance, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_positions", [2, 3, 6])
 @pytest.mark.parametrize(
     ("n_heads", "activation", "biases"), [(2, "relu", True), (5, "gelu", True), (4, "relu", False)]
@@ -41,6 +42,7 @@ def test_tables_give_the_bridges_logits_and_gradients(n_positions, n_heads, acti
     )
 
 
+@pytest.mark.slow
 def test_at_the_size_of_the_paper_and_in_float32_they_agree_to_five_digits():
     """Nanda et al. 2023: p = 113, 30 % of the table, full batch, cross-entropy in float64."""
     model, signature, p = Transformer(), Signature(3, 113, 114), 113

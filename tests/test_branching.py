@@ -48,6 +48,7 @@ def test_tables_of_half_inputs_give_every_margin(n_bits, n_terms):
     np.testing.assert_allclose(out, 0.7 + x @ slope[:n_bits] + hidden @ v[:n_terms], rtol=0, atol=1e-11)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6), st.integers(3, 16), st.sampled_from([4, 5, 40]), st.sampled_from([0.02, 0.1, 0.5]))
 @settings(max_examples=20)
 def test_the_least_margin_is_that_of_all_inputs_with_branches_and_without(seed, n, width, noise):
@@ -63,6 +64,7 @@ def test_the_least_margin_is_that_of_all_inputs_with_branches_and_without(seed, 
             assert margins[(inputs[:, 2:] == search.bits).all(axis=1)] == pytest.approx(margins.min(), abs=1e-12)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6), st.sampled_from([0.02, 0.05, 0.1, 0.2]))
 @settings(max_examples=20)
 def test_a_goal_is_reached_or_missed_as_all_inputs_say(seed, noise):

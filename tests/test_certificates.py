@@ -145,6 +145,7 @@ def test_what_takes_long_is_made_only_when_named(tiny_run):
     assert list(circuits.analyze(tiny_run, "exact", options=Options(time_limit=0.0))) == ["phases", "exact"]
 
 
+@pytest.mark.slow
 def test_the_command_line_shows_verdicts_and_keeps_them(tiny_path, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "120")
     out = str(tmp_path / "a.nc")

@@ -97,6 +97,7 @@ def test_a_certified_network_is_right_on_every_input_and_a_counterexample_is_wro
     assert proof.lower <= worst
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [None, "inputs", "branching", "milp"])
 @given(case=networks())
 @settings(max_examples=80)
@@ -127,6 +128,7 @@ def test_the_milp_finds_the_enumerated_margin_up_to_sixteen_inputs(case):
     assert (by_milp.pattern_lower <= by_inputs.pattern_margin).all()
 
 
+@pytest.mark.slow
 @given(networks(most_inputs=7))
 @settings(max_examples=150)
 def test_no_input_is_below_the_instant_bounds_and_the_relaxed_margin(case):
@@ -219,6 +221,7 @@ def test_scaling_and_permuting_neurons_changes_neither_verdict_nor_margin():
         assert second.margin == first.margin
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("disturbance", [0.0, 0.01, 0.05, 0.3])
 def test_a_wide_network_is_judged_soundly_by_lines_below_its_small_neurons(disturbance):
     random = np.random.default_rng(5)
@@ -275,6 +278,7 @@ def test_margins_below_a_solvers_tolerance_are_decided_among_many_inputs(margin)
     assert proof.margin == pytest.approx(margin, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_if_large")
 def test_an_open_network_uses_its_time_and_says_how_much_more_it_needs(monkeypatch):
     W, b, u = with_least_margin(0.01, n=20, width=30)
@@ -307,6 +311,7 @@ def test_what_would_decide_names_a_limit_only_where_one_helps():
     assert what_would_decide(np.nan, 3600.0) == f"{short} 7200."
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_if_large")
 def test_after_a_moment_of_search_there_is_no_guess(monkeypatch):
     monkeypatch.setattr(branching, "FIRST_SLICE", 1e3)
@@ -451,6 +456,7 @@ def brute_force_flips(W, b, u, relevant_bits, x):
     return float(min(distances, default=np.inf))
 
 
+@pytest.mark.slow
 @given(networks(most_inputs=7))
 @settings(max_examples=100)
 def test_the_fewest_flips_are_those_of_enumeration_and_always_known(case):
@@ -460,6 +466,7 @@ def test_the_fewest_flips_are_those_of_enumeration_and_always_known(case):
     assert found.fewest.tolist() == [brute_force_flips(W, b, u, relevant_bits, x) for x in inputs]
 
 
+@pytest.mark.slow
 @given(networks(most_inputs=7))
 @settings(max_examples=100)
 def test_the_fewest_flips_by_states_and_by_a_program_are_those_of_enumeration(case):

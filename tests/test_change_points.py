@@ -241,6 +241,7 @@ def missed_lags(repeats, shared, size):
     return missed / repeats
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_lag_holds_the_truth_and_misses_it_on_either_side():
     above, below = missed_lags(60, 0.0, 0.2)
     assert above + below <= 0.05 + 2.5 * np.sqrt(0.05 * 0.95 / 60)
@@ -271,6 +272,7 @@ def printed_bounds(repeats, size):
     return np.array(held), np.array(estimates)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0.05, 0.2])
 def test_the_bounds_that_are_printed_of_censored_onsets_and_lags_hold_and_the_estimates_would_not(size):
     held, estimates = printed_bounds(50, size)

@@ -225,6 +225,7 @@ def test_a_network_without_readout_has_no_element():
 # ---- matches ----
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("construction", [*PRINTED, min_norm(2), min_norm(4)], ids=lambda one: f"{one.name}-{one.k}")
 def test_a_construction_matches_itself_under_every_symmetry_with_residual_zero(construction):
     net, k = construction.arrays(), construction.k

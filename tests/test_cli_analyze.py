@@ -51,22 +51,26 @@ def _refuse_constant(name):
     raise AssertionError(f"{name} is not JSON")
 
 
+@pytest.mark.slow
 def test_without_a_measurement_flag_all_that_apply_are_made(document):
     everything = document(*FEW)
     assert list(everything) == ["schema_version", "run", "options", *USUAL]
     assert "neuron_norm" not in everything["norms"]
 
 
+@pytest.mark.slow
 def test_named_measurements_alone_are_made(document):
     assert list(document("--norms")) == ["schema_version", "run", "options", "phases", "norms"]
 
 
+@pytest.mark.slow
 def test_the_json_is_strict_and_alone_on_stdout(analyzed):
     out, err = analyzed("--json", "--quiet", *FEW)
     assert json.loads(out, parse_constant=_refuse_constant)["schema_version"] == 1
     assert err.splitlines()[-1] == "Results are in run.analysis.nc."
 
 
+@pytest.mark.slow
 def test_the_json_restores_what_the_library_computes(document, run_path):
     found = document("--subnetwork", "--faithfulness")
     with circuits.open(run_path) as run:
@@ -75,6 +79,7 @@ def test_the_json_restores_what_the_library_computes(document, run_path):
     xr.testing.assert_identical(found["faithfulness"], expected["faithfulness"])
 
 
+@pytest.mark.slow
 def test_the_json_has_the_promised_variables(document):
     found = document(*(f"--{name}" for name in USUAL), *FEW)
     dims = {
@@ -96,6 +101,7 @@ def test_the_json_has_the_promised_variables(document):
     assert all({"step", "epoch", "seed"} <= set(found[name].coords) for name in USUAL if name != "phases")
 
 
+@pytest.mark.slow
 def test_all_makes_the_same_and_every_neurons_norm_is_in_the_json_only_when_norms_are_named(document):
     everything = document("--all", *FEW)
     assert list(everything) == ["schema_version", "run", "options", *USUAL]
@@ -104,11 +110,13 @@ def test_all_makes_the_same_and_every_neurons_norm_is_in_the_json_only_when_norm
     assert "neuron_norm" in document("--norms", "--subnetwork", *FEW)["norms"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--checkpoints", "-5:"], ["--checkpoints=-5:"], ["--checkpoints", "196::1"]])
 def test_checkpoints_is_a_python_slice(words, document):
     assert document("--subnetwork", *words)["subnetwork"]["epoch"].values.tolist() == [196, 197, 198, 199, 200]
 
 
+@pytest.mark.slow
 def test_options_reach_the_measurement_and_are_stored(document):
     found = document(
         "--subnetwork", "--agreement-set", "test", "--norm", "path", "--final", "median", "--criterion", "accuracy"
@@ -123,6 +131,7 @@ def test_options_reach_the_measurement_and_are_stored(document):
     assert np.isnan(never["memorization_epoch"]).all()
 
 
+@pytest.mark.slow
 def test_the_sidecar_is_always_written_and_out_says_where(analyzed):
     _, err = analyzed("--subnetwork")
     assert err.splitlines()[-1] == "Results are in run.analysis.nc."
@@ -132,6 +141,7 @@ def test_the_sidecar_is_always_written_and_out_says_where(analyzed):
         assert "neuron_norm" in tree["norms"]
 
 
+@pytest.mark.slow
 def test_the_tables_show_what_a_researcher_asks_first(analyzed, run_path):
     out, _ = analyzed()
     lines = out.splitlines()
@@ -209,6 +219,7 @@ def test_the_constructions_are_summarized_per_seed_in_words_and_prices(analyzed,
     ]
 
 
+@pytest.mark.slow
 def test_the_sidecar_holds_the_constructions_as_the_library_gives_them(analyzed, run_path):
     analyzed("--constructions")
     with circuits.open(run_path) as run, xr.open_datatree("run.analysis.nc", engine="h5netcdf") as tree:
@@ -225,6 +236,7 @@ def test_warnings_go_to_stderr_once(analyzed):
     assert err.count("warning: seed 0 never memorized") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -262,6 +274,7 @@ def test_a_foreign_or_damaged_file_gets_one_line(command, content, tmp_path, cap
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_run_without_a_hidden_layer_cannot_be_pruned(make_config, tmp_path, capsys):
     config = make_config(model__kind="linear")
     circuits.train(config, tmp_path / "linear.h5", progress=False).close()
@@ -269,12 +282,14 @@ def test_a_run_without_a_hidden_layer_cannot_be_pruned(make_config, tmp_path, ca
     assert "linear.h5: the 'linear' model has no hidden layer to prune." in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_run_is_only_read(analyzed, run_path, tmp_path):
     before = (tmp_path / run_path).read_bytes()
     analyzed(*FEW)
     assert (tmp_path / run_path).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_not_measured_again_unless_forced(run_path, monkeypatch, capsys):
     made = []
     measure = circuits.analysis.analyze
@@ -321,6 +336,7 @@ def test_progress_is_shown_unless_quiet(run_path, monkeypatch, capsys):
     assert asked == [True, False]
 
 
+@pytest.mark.slow
 def test_many_relevant_bits_leave_out_what_looks_at_every_pattern_unless_it_is_named(make_config, tmp_path, capsys):
     path = tmp_path / "k12.h5"
     config = make_config(task__n=13, task__k=12, epochs=1, seeds=[0])

@@ -36,6 +36,7 @@ def enumerated_margin(arrays):
     return (inputs[:, :3].prod(axis=1) * outputs).min()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("disturbance", "code", "verdict"), [(0.01, 0, "certified"), (0.3, 4, "refuted")])
 def test_the_verdict_is_that_of_enumerating_every_input(tmp_path, disturbance, code, verdict, capsys):
     path, _, arrays = written(tmp_path, disturbance)

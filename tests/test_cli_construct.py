@@ -17,6 +17,7 @@ PARITY = about(CONSTRUCTIONS, "parity")
 K = {"dnf": 3, "thesis_dnf": 3, "threshold": 4, "min_norm": 3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARITY)
 def test_the_file_holds_the_weights_of_the_construction(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -94,6 +95,7 @@ def test_every_analysis_runs_on_the_file(name, tmp_path, monkeypatch, capsys):
         assert list(circuits.analyze(run)) == usual(circuits.preset("merrill-2023"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("construction", "size"),
     [(dnf(3), 8), (dnf(4), 16), (six_neuron(), 6), (four_neuron(), 4), (two_neuron(), 2), (threshold(2), 3)],
@@ -203,6 +205,7 @@ def test_help_lists_every_construction(capsys):
     assert all(name in out and entry.help in out for name, entry in CONSTRUCTIONS.items())
 
 
+@pytest.mark.slow
 def test_modular_addition_is_written_as_a_run_on_which_every_analysis_works(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = "construct modular_addition --p 13 --frequencies 5 2 --amplitude 3 --train-fraction 0.3"

@@ -58,6 +58,7 @@ def test_help_and_lists_import_nothing_heavy(words):
     assert not modules & (HEAVY | {"numpy", "tyro"} if words != ["presets"] else HEAVY)  # the list counts configs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["train", "analyze", "report", "show", "presets", "construct", "verify"])
 def test_help_of_a_command_imports_nothing_heavy(command):
     out, modules = _modules_after(command, "--help")
@@ -265,6 +266,7 @@ def test_threads_and_finalizers_that_run_out_of_memory_print_nothing_and_others_
     assert (threading.excepthook, sys.unraisablehook) == hooks
 
 
+@pytest.mark.slow
 def test_a_path_never_begins_a_line_of_its_own(tiny_path, tmp_path, capsys):
     folder = tmp_path / "a\nfake: ok\x1b[31m"
     folder.mkdir()
@@ -293,6 +295,7 @@ def test_a_path_never_begins_a_line_of_its_own(tiny_path, tmp_path, capsys):
         assert not re.search("^fake|[\x00-\x09\x0b-\x1f\x7f-\x9f]", out + err.replace("\r", ""), re.MULTILINE), words
 
 
+@pytest.mark.slow
 def test_names_and_paths_of_any_script_are_kept(tiny_path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     small = ["--quiet", "--set", "model.width=8", "--set", "task.n_train=8", "--seeds", "0", "--epochs", "2"]
@@ -311,6 +314,7 @@ def test_names_and_paths_of_any_script_are_kept(tiny_path, tmp_path, monkeypatch
 RUN_MAIN = "import sys; from circuits.cli.main import main; sys.exit(main())"
 
 
+@pytest.mark.slow
 def test_output_in_an_encoding_without_these_signs_is_escaped(tiny_path, tmp_path):
     path = shutil.copy(tiny_path, tmp_path / "a.h5")
     done = subprocess.run(

@@ -66,6 +66,7 @@ def test_show_needs_a_run(capsys):
     assert capsys.readouterr().err == "error: circuits show needs RUN.h5. `circuits show --help` shows its arguments.\n"
 
 
+@pytest.mark.slow
 def test_report_writes_the_page_and_prints_its_path(tiny_path, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(tiny_path, "run.h5")

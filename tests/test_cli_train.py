@@ -191,6 +191,7 @@ def test_kinds_and_fields_are_set_in_any_order(planned, order):
     assert (config.optimizer.kind, config.optimizer.lr, config.task.p) == ("adam", 0.001, 97)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -260,6 +261,7 @@ def test_the_run_goes_to_the_folder_checkpoints_under_its_name(tmp_path):
     assert (tmp_path / "checkpoints" / "mine.h5").exists()
 
 
+@pytest.mark.slow
 def test_an_existing_run_is_refused_unless_overwritten(refused, planned, tmp_path):
     assert main(["train", *TINY, "--out", "a.h5"]) == 0
     assert refused(*TINY, "--out", "a.h5").startswith("error: a.h5 exists. Pass --resume to continue it, --overwrite")
@@ -269,6 +271,7 @@ def test_an_existing_run_is_refused_unless_overwritten(refused, planned, tmp_pat
         assert run.config.epochs == 1
 
 
+@pytest.mark.slow
 def test_resume_takes_its_config_from_the_file_and_more_epochs_extend_it(capsys):
     assert main(["train", *TINY, "--out", "a.h5"]) == 0
     assert main(["train", "--resume", "--out", "a.h5"]) == 0
@@ -278,6 +281,7 @@ def test_resume_takes_its_config_from_the_file_and_more_epochs_extend_it(capsys)
         assert run.config.model.width == 16
 
 
+@pytest.mark.slow
 def test_resume_refuses_everything_but_more_epochs(refused):
     assert main(["train", *TINY, "--out", "a.h5"]) == 0
     assert "a.h5 was made with another config (task.k: 2 there, 3 asked)" in refused(
@@ -299,6 +303,7 @@ def test_a_collapsed_and_a_diverged_seed_are_said(capsys):
     assert "collapsed" in out or "diverged" in out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no SIGTERM on Windows")
 def test_a_stopped_training_exits_130_and_says_how_to_resume(tmp_path):
     program = "import sys; from circuits.cli.main import main; sys.exit(main())"

@@ -100,6 +100,7 @@ def test_arities_are_those_of_tyros_own_parser(command, parser_of):
     assert n_positional(flags) == len(actions) - len(theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", BARE, ids=" ".join)
 def test_every_flag_of_one_value_refuses_two_and_names_both(command, parser_of, refused):
     known = arities(parser_of(command))
@@ -115,6 +116,7 @@ def test_every_flag_of_one_value_refuses_two_and_names_both(command, parser_of, 
             assert f"'{second}'" in said, words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", BARE, ids=" ".join)
 def test_every_flag_given_twice_with_different_values_is_refused(command, parser_of, refused):
     for name, arity in arities(parser_of(command)).items():

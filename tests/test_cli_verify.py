@@ -231,6 +231,7 @@ def diverged_path(tmp_path, make_config):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("--subnetwork", "active")])
 def test_a_diverged_network_has_no_answer(answer, diverged_path, words):
     code, out, err = answer(diverged_path, *words)

@@ -106,6 +106,7 @@ def test_the_stored_number_is_the_largest_output_of_the_stored_network(dead):
             assert stored == pytest.approx(np.abs(outputs).max(), rel=1e-4, abs=1e-30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["fused", "reference", "batched"])
 def test_every_path_calls_the_same_networks_collapsed(kernel, tmp_path, make_config):
     config = make_config(optimizer__weight_decay=3.0, epochs=8)
@@ -114,6 +115,7 @@ def test_every_path_calls_the_same_networks_collapsed(kernel, tmp_path, make_con
         assert (run.metrics["test_accuracy"].values[run.collapsed.values] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_collapsed_network_is_dead_in_every_measurement(dead):
     results = circuits.analyze(
         dead, "subnetwork", "faithfulness", "progress", "constructions", "walsh", options=Options(walsh_samples=64)
@@ -151,6 +153,7 @@ def test_a_collapsed_network_is_dead_in_what_is_made_on_request(checkpoints, dea
     assert last["representation"]["silhouette"].isnull().all()
 
 
+@pytest.mark.slow
 def test_logits_without_spread_are_dead_too(dead_logits_path):
     with circuits.open(dead_logits_path) as run:
         assert run.collapsed.values[-1].all()
@@ -232,6 +235,7 @@ def revived(path, folder, seed):
     return copy
 
 
+@pytest.mark.slow
 def test_the_checkpoint_of_the_group_decides_whether_it_has_collapsed(dead_path, tmp_path):
     with circuits.open(revived(dead_path, tmp_path, 1)) as run:
         phases = circuits.analysis.phases(run)
@@ -266,6 +270,7 @@ def test_the_checkpoint_of_the_group_decides_whether_it_has_collapsed(dead_path,
         assert np.isfinite(parity(median).sel(group="complementary"))
 
 
+@pytest.mark.slow
 def test_what_is_held_against_other_weights_is_nan_of_a_collapsed_network(dead):
     found = circuits.analyze(dead, "walsh", options=Options(walsh_samples=64))["walsh"]
     collapsed = dead.collapsed
@@ -312,6 +317,7 @@ def without_largest_output(path, folder):
     return old
 
 
+@pytest.mark.slow
 def test_of_an_earlier_run_collapse_is_computed_again_and_said(dead, dead_path, tmp_path, capsys):
     old = without_largest_output(dead_path, tmp_path)
     with circuits.open(old) as run:

@@ -49,6 +49,7 @@ def test_the_least_cost_of_two_bits_is_two_root_two_and_of_three_bits_eight():
     assert least_cost(3) == pytest.approx(8, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", range(1, 7))
 def test_no_random_neuron_and_no_climb_from_one_beats_the_maximum(k):
     """The dual constraint |E[π relu]| <= ‖(w, b)‖ / C*, held against local search from many starts."""

@@ -20,6 +20,7 @@ TASKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_a_dead_network_of_any_kind_has_collapsed(name, tmp_path, capsys):
     loss, task, model = KINDS[name]

@@ -63,6 +63,7 @@ def test_an_intact_run_says_so(path, capsys):
 NAMES = ("parameters/W", "parameters/b", "parameters/u", "metrics/test_loss", "optimizer/exp_avg.W", "epoch")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_flipped_bit_anywhere_is_named_by_array_seed_and_step(path, name):
     random = np.random.default_rng(0)
@@ -146,6 +147,7 @@ def test_the_fingerprint_is_of_the_parameters_too(path, kept):
         assert run.fingerprint != before
 
 
+@pytest.mark.slow
 def test_a_file_of_version_1_opens_with_a_remark_that_it_has_none(capsys, tmp_path):
     old = shutil.copy(FIXTURES / "run-v1.h5", tmp_path)
     with circuits.open(old) as run:
@@ -195,6 +197,7 @@ def test_lazy_parameters_can_be_copied(path):
         assert run.parameters["W"].copy(deep=True).shape == (5, 2, 4, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("damaged", "again"), [([], 0), ([2], 2), ([2, 1], 4), ([2, 1, 0], 5)])
 def test_a_run_without_a_whole_newest_state_goes_on_from_the_newest_kept_one(
     path, kept, tmp_path, capsys, damaged, again
@@ -278,6 +281,7 @@ def opened_verified_resumed(path):
     return told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "version"),
     [(change, 2) for change in (gone, a_group, a_text, a_number, shorter, one_more, negative)]

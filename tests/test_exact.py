@@ -67,6 +67,7 @@ def networks_in_tenths(draw):
     return tenths(width, n), tenths(width), tenths(width), patterns(n)
 
 
+@pytest.mark.slow
 @given(networks_in_tenths())
 @settings(max_examples=300)
 def test_what_is_proved_is_the_smallest_where_outputs_cancel_up_to_rounding(case):

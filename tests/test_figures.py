@@ -206,6 +206,7 @@ def test_without_phases_nothing_is_marked(tiny_run):
 USUAL = usual(circuits.preset("merrill-2023"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", USUAL)
 def test_every_measurement_brings_figures_with_title_axes_and_caption(name, grokked_run, results):
     drawn = sections(grokked_run, results)["learning" if name == "phases" else name].figures

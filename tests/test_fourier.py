@@ -93,6 +93,7 @@ def seen(run, group, seed, checkpoint):
     return neurons.numpy().reshape(group.order, group.order, -1), logits.numpy()
 
 
+@pytest.mark.slow
 def test_waves_and_losses_are_those_of_the_network_on_all_pairs(run):
     group, found = cyclic_group("x+y", 11), measured(run)
     assert found.sizes["step"] == 3
@@ -226,6 +227,7 @@ def test_without_hidden_layers_the_logits_are_still_analyzed(trained, monkeypatc
     xr.testing.assert_allclose(found["shown_logits"], whole["shown_logits"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["x-y", "x*y", "x/y"])
 def test_other_operations_are_reindexed(operation, trained):
     with trained(config(task__operation=operation)) as run:
@@ -326,6 +328,7 @@ def test_shown_neurons_take_turns_over_the_key_frequencies():
     assert shown_neurons(frequency, share, key, 6).tolist() == [0, 3, 1, 2, 5, 4]
 
 
+@pytest.mark.slow
 def test_the_result_survives_json_and_the_sidecar(run, tmp_path):
     found = measured(run)
     restored = circuits.read_json(to_json(run, {"fourier": found}))["fourier"]

@@ -57,6 +57,7 @@ def test_the_measures_drawn_are_both_shares_and_that_of_the_biases(fourier):
         assert np.asarray(line.y) == pytest.approx(fourier[variable].mean("seed").values[1:], rel=1e-5), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("operation", "named"),
     [("x+y", "x + y"), ("x-y", "x − y"), ("x*y", "log x + log y"), ("x/y", "log x − log y")],

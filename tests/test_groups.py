@@ -197,6 +197,7 @@ def test_an_unknown_measurement_is_suggested(tiny_run):
         circuits.analyze(tiny_run, "norm")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "lr"), [("float32", 1e30), ("float64", 1e200)])
 def test_a_diverged_seed_is_nan_and_said(tmp_path, make_config, dtype, lr):
     config = make_config(optimizer__lr=lr, epochs=3, dtype=dtype)

@@ -85,6 +85,7 @@ LAWS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("n", [20, 100])
 def test_intervals_of_a_bounded_mean_hold_it(law, n):

@@ -87,6 +87,7 @@ def test_without_locks_runs_are_read_and_writing_says_what_is_missing(tiny_path,
     assert writer_pid(tiny_path) is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler for a system without flock")
 def test_a_run_is_read_where_no_library_can_lock(tiny_path, tmp_path):
     (tmp_path / "none.c").write_text("#include <errno.h>\nint flock(int a, int b) { errno = ENOLCK; return -1; }\n")
@@ -125,6 +126,7 @@ def test_temporary_files_of_processes_that_are_gone_are_removed(make_config, tmp
     assert mine.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", ["hard link to the run", "hard link to a note", "pipe", "text", "superscript", "large"]
 )

@@ -80,6 +80,7 @@ def test_both_paths_give_the_same_run(tmp_path, make_config):
         np.testing.assert_allclose(fused[name], reference[name], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [{"kind": "sgd", "l1": 0.01}, {"kind": "adamw", "lr": 0.01}])
 @pytest.mark.parametrize("model", [{"kind": "relu", "width": 11}, {"kind": "linear"}])
 def test_all_seeds_as_one_give_the_run_of_one_after_the_other(tmp_path, make_config, optimizer, model):
@@ -103,6 +104,7 @@ def contents_after(config, path, kernel):
     return contents(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_calls", [0, 1, 3])
 def test_a_crashed_run_resumes_to_the_bits_of_an_uninterrupted_one(
     tmp_path, make_config, stop_after, n_calls, monkeypatch

@@ -152,6 +152,7 @@ def grokked(grokked_path):
         return circuits.analyze(run, "constructions")["constructions"]
 
 
+@pytest.mark.slow
 def test_a_grokked_run_has_found_its_bits_and_computes_parity_with_and_gates(grokked):
     assert (grokked["bit_found"].sum("input") == 2).all()
     assert grokked["bit_found"].values[:, :2].all()

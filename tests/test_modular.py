@@ -198,6 +198,7 @@ def test_the_commuted_share_of_a_sum_is_about_the_train_fraction(train_fraction)
         assert abs(np.mean(shares) - mean) < 4 * np.std(shares) / np.sqrt(20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distinct_orders", [1, 3, 6])
 def test_more_summands_are_solved_by_commuting_more_often(distinct_orders):
     """A triple with m orders has m - 1 others: none of them is in the training set with about the chance .7^(m - 1)."""

@@ -53,10 +53,12 @@ def answered(*words, capsys):
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_page_from_the_sidecar_is_the_page_measured_anew(path, tmp_path):
     assert pages.from_sidecar(path, tmp_path) == pages.measured(path, tmp_path)
 
 
+@pytest.mark.slow
 def test_analyze_without_flags_makes_what_applies(path, capsys):
     found = json.loads(answered("analyze", path, "--json", "--quiet", capsys=capsys))
     usual = {"phases", "subnetwork", "norms", "faithfulness", "fourier", "progress"}
@@ -87,6 +89,7 @@ def test_show_export_and_replay_work(path, tmp_path, capsys):
         assert circuits.analysis.effective_sparsity(replayed).shape == (4, 2)
 
 
+@pytest.mark.slow
 def test_a_layer_is_chosen_on_the_command_line(path, tmp_path, capsys):
     with circuits.open(path) as run:
         layers = run.config.prunable_layers

@@ -132,6 +132,7 @@ def test_planted_errors_are_apart_in_compiled_functions(mutations):
     assert mutations.planted("x = 1\n", compiled=True) is None
 
 
+@pytest.mark.slow
 def test_every_mutant_listed_as_equivalent_is_still_made_and_has_a_reason(mutations):
     listed = mutations.equivalent()
     left = set(listed)

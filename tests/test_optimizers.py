@@ -75,6 +75,7 @@ def by_hand(config, seed_index):
     return {name: values.detach().numpy() for name, values in net.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["auto", "reference", "batched"])
 def test_every_path_takes_the_steps_of_torch(tmp_path, make_config, optimizer, kernel):
     config = make_config(optimizer=optimizer, seeds=[3, 5], dtype="float64")

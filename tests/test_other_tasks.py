@@ -72,6 +72,7 @@ def test_relevant_bits_alone_do_not_make_a_parity(majority):
     assert not [name for name in OF_PARITY if not MEASUREMENTS[name].load().applies(majority.config)]
 
 
+@pytest.mark.slow
 def test_every_table_of_another_task_says_nothing_about_parity(majority_path, capsys):
     assert main(["analyze", str(majority_path), "--quiet"]) == 0
     assert main(["analyze", str(majority_path), "--exact", "--quiet"]) == 0
@@ -79,6 +80,7 @@ def test_every_table_of_another_task_says_nothing_about_parity(majority_path, ca
     assert "parity" not in capsys.readouterr().out.lower()
 
 
+@pytest.mark.slow
 def test_every_figure_and_the_page_of_another_task_say_nothing_about_parity_nor_name_a_papers_figure(
     majority, tmp_path
 ):

@@ -206,6 +206,7 @@ def saturated(tmp_path_factory):
         run.close()
 
 
+@pytest.mark.slow
 def test_a_cross_entropy_of_exactly_0_is_counted_and_the_remedy_named(saturated):
     run = saturated["float32"]
     counts = (run.metrics["train_loss"].values == 0).sum(axis=0)

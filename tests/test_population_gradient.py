@@ -29,7 +29,9 @@ def neurons(n: int, seed: int, relevant_scale: float = 1.0, relevant_bits=(0, 1)
     return W, random.uniform(-1, 1, 6)
 
 
-@pytest.mark.parametrize(("n", "support"), [(3, (0, 1)), (7, (2,)), (10, (1, 8)), (11, (0, 4, 9)), (4, (0, 1, 2, 3))])
+@pytest.mark.parametrize(
+    ("n", "relevant_bits"), [(3, (0, 1)), (7, (2,)), (10, (1, 8)), (11, (0, 4, 9)), (4, (0, 1, 2, 3))]
+)
 def test_the_gradient_equals_the_sum_over_all_inputs(n, relevant_bits):
     W, b = neurons(n, 1, 1.5, relevant_bits)
     assert halfspace_gradient(W, b, relevant_bits) == pytest.approx(brute_force(W, b, relevant_bits), abs=1e-12)

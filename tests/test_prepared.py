@@ -59,6 +59,7 @@ def test_by_tables_training_goes_where_it_goes_without(batch_size, tmp_path, cou
     assert chosen.batch in counted
 
 
+@pytest.mark.slow
 def test_by_tables_a_run_that_is_continued_has_the_bits_of_one_that_was_not(tmp_path):
     whole = trained(config(dtype="float32"), tmp_path / "whole.h5")
     trained(config(dtype="float32", epochs=10), tmp_path / "parts.h5")

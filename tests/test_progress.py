@@ -84,6 +84,7 @@ def test_arities_of_a_stored_network_are_those_on_its_agreement_set(tiny_run):
         np.testing.assert_array_equal(found.values[0], arities(net["W"], net["b"], net["u"], inputs, f))
 
 
+@pytest.mark.slow
 def test_a_network_that_learned_parity_has_its_sensitivity_and_its_neurons_its_arity(grokked):
     last = grokked.isel(step=-1)
     assert grokked["sensitivity"].attrs["of_the_task"] == 2
@@ -291,6 +292,7 @@ def test_a_collapse_midway_is_no_measurement_of_arity(tmp_path, make_config):
         xr.testing.assert_equal(onsets[name], until[name])
 
 
+@pytest.mark.slow
 def test_the_command_prints_what_moves_and_writes_everything(grokked_path, tmp_path, capsys, grokked):
     words = ["analyze", str(grokked_path), "--progress", "--quiet", "--out", str(tmp_path / "a.nc")]
     assert main(words) == 0

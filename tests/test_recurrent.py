@@ -87,6 +87,7 @@ def test_dropout_and_noise_are_those_of_the_step_and_the_seed():
     assert noise.std().item() == pytest.approx(0.3, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"model__dropout": 0.5}, {"input_noise": 0.2}, {"model__kind": "rnn"}])
 def test_a_run_with_dropout_or_noise_resumes_bit_for_bit(tmp_path, cut_short, changes):
     config = config_of(**changes)

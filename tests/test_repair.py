@@ -83,6 +83,7 @@ def test_h5dump_opens_it(killed):
     assert "(0): 0, 7, 14, 21, 28" in done.stdout
 
 
+@pytest.mark.slow
 def test_every_committed_checkpoint_stays_and_the_run_goes_on(killed, tiny_run):
     with circuits.open(killed) as run:
         before = run.parameters.load()
@@ -227,6 +228,7 @@ def changing(tmp_path, tiny_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_change_that_was_cut_is_named_and_undone_by_repair_and_by_resuming(changing, tiny_run, capsys):
     copy = shutil.copytree(changing.parent, changing.parent / "copy") / "a.h5"
     with pytest.raises(circuits.InputError, match=r"a kill cut the last change of this file. `circuits repair"):
@@ -283,6 +285,7 @@ def test_a_pipe_in_the_place_of_our_files_is_not_waited_for(tiny_path, tmp_path,
     assert name.endswith("lock") or (codes == [2, 2] and f"{tmp_path / name} is in the way" in err)
 
 
+@pytest.mark.slow
 def test_a_reader_sees_more_epochs_that_another_process_plans(tiny_path, tmp_path):
     path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
     code = (
@@ -347,6 +350,7 @@ FORGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORGED)
 def test_a_copy_that_is_none_changes_nothing_and_is_set_aside(tiny_path, tmp_path, name, capsys):
     path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
@@ -373,6 +377,7 @@ def test_a_copy_without_its_format_is_set_aside(tiny_path, tmp_path):
     assert path.with_name("a.h5.undo.stale").exists()
 
 
+@pytest.mark.slow
 def test_checkpoints_that_a_run_has_gained_under_another_name_are_not_cut(tmp_path, make_config):
     """As many checkpoints as a chunk of `step` has, so that those that follow lie in a chunk that the copy lacks."""
     path, other = tmp_path / "a.h5", tmp_path / "b.h5"
@@ -391,6 +396,7 @@ def test_checkpoints_that_a_run_has_gained_under_another_name_are_not_cut(tmp_pa
         assert run.n_checkpoints == n_checkpoints
 
 
+@pytest.mark.slow
 def test_any_change_of_a_copy_that_is_sealed_again_leaves_a_sound_run(tiny_path, tmp_path):
     """Every field, and random bytes of what is to be put back."""
     path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))

@@ -25,6 +25,7 @@ def same(zoom, dense):
     assert zoom.metrics.equals(dense.metrics.isel(step=at))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("from_step", "to_step", "every"), [(0, 28, 1), (9, 17, 1), (7, 14, 1), (10, 27, 5), (28, 28, 1)]
 )
@@ -41,6 +42,7 @@ def test_a_replay_takes_the_very_steps_of_the_original(tmp_path, tiny_run, make_
     zoom.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [None, 2])
 def test_a_replay_with_adamw_starts_where_the_optimizers_state_is_known(tmp_path, make_config, kept):
     config = adamw(make_config(), optimizer_state_every=kept)
@@ -165,6 +167,7 @@ def killed_before_its_first_checkpoint(run, path, stretch, monkeypatch):
             circuits.replay(run, path, **stretch, progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])
 def test_a_replay_without_checkpoints_goes_on_from_its_parent(tmp_path, make_config, monkeypatch, kind):
     config = adamw(make_config(), optimizer_state_every=1) if kind == "adamw" else make_config()
@@ -197,6 +200,7 @@ def test_a_resumed_replay_is_compared_with_its_parent(tmp_path, tiny_run, capsys
     assert "Replay and run: equal bit for bit to its checkpoint" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

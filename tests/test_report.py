@@ -66,6 +66,7 @@ def grokked_page(grokked_path, tmp_path_factory):
 # ---- what is in it ----
 
 
+@pytest.mark.slow
 def test_the_page_embeds_plotly_once_and_refers_to_nothing_outside(grokked_page):
     assert pages.library(grokked_page) == get_plotlyjs()
     rest = pages.readable(grokked_page)
@@ -150,6 +151,7 @@ def test_the_foot_holds_the_config_that_makes_the_run_again(grokked_page, grokke
     assert grokked_run.versions["torch"] in grokked_page
 
 
+@pytest.mark.slow
 def test_the_words_say_under_which_options_they_were_measured(tiny_run):
     options = Options(
         criterion="accuracy", agreement_set="test", norm="path", final="median", memorization_threshold=0.6
@@ -161,6 +163,7 @@ def test_the_words_say_under_which_options_they_were_measured(tiny_run):
         assert said in text
 
 
+@pytest.mark.slow
 def test_a_name_that_is_markup_is_shown_as_it_is(tmp_path, make_config):
     name = "</title><script>alert(1)</script>"
     with circuits.train(make_config(name=name, source=name), tmp_path / "a.h5", progress=False) as run:
@@ -191,6 +194,7 @@ def test_a_run_with_few_checkpoints_or_seeds_still_gets_a_page(tmp_path, make_co
     assert len(found.attributes("figure")) == 25 + len(set(nearest))  # a diagram for each construction
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_said_to_be_one(tmp_path, make_config):
     circuits.train(make_config(), tmp_path / "a.h5", progress=False).close()
     with Writer(tmp_path / "a.h5") as writer:
@@ -293,10 +297,12 @@ def test_the_page_draws_what_the_sidecar_holds_and_measures_the_rest(tiny_path, 
         assert made == usual(run.config)[1:], "what was measured with other options is not drawn"
 
 
+@pytest.mark.slow
 def test_a_page_from_the_sidecar_is_the_page_measured_anew(tiny_path, tmp_path):
     assert pages.from_sidecar(tiny_path, tmp_path) == pages.measured(tiny_path, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_page_of_a_long_run_measures_some_checkpoints_and_says_how_many(grokked_run, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MOST_MEASURED", 6)
     monkeypatch.setattr(module, "MOST_WORK", 0.0)
@@ -325,6 +331,7 @@ def test_a_page_of_a_long_run_measures_some_checkpoints_and_says_how_many(grokke
 # ---- where it is written ----
 
 
+@pytest.mark.slow
 def test_the_page_lies_beside_the_run_by_default_and_replaces_the_one_before(tmp_path, make_config):
     with circuits.train(make_config(), tmp_path / "a.h5", progress=False) as run:
         first = circuits.report(run)
@@ -359,6 +366,7 @@ def test_only_a_page_of_its_own_is_replaced(tiny_run, tmp_path):
         report(tiny_run, tmp_path / "none" / "a.html")
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_the_old_page_and_nothing_else(tiny_run, tmp_path, monkeypatch):
     path = report(tiny_run, tmp_path / "a.html")
     before = path.read_bytes()

@@ -249,6 +249,7 @@ def test_activations_are_those_of_the_formula_and_of_the_models_own_forward_pass
             )
 
 
+@pytest.mark.slow
 def test_clusters_come_with_generalization(grokked, grokked_run):
     when = circuits.analysis.phases(grokked_run)
     for seed in grokked_run.seeds:

@@ -16,6 +16,7 @@ def result(grokked_path):
         return circuits.analyze(run, "representation")["representation"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("picture", ["tsne", "pca"])
 def test_each_panel_has_every_point_once_in_the_color_of_its_pattern(result, picture):
     drawn = figures.activation_panels(result, picture)

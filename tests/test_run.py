@@ -158,6 +158,7 @@ def test_a_wrong_or_damaged_file_gets_one_line_that_names_it(tmp_path, tiny_path
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_run_is_read_by_another_process_while_it_is_written(tmp_path, make_config):
     path = tmp_path / "live.h5"
     config = tmp_path / "config.json"

@@ -171,6 +171,7 @@ def test_a_live_file_opens_again_and_again(tmp_path, make_config):
         writer.wait()
 
 
+@pytest.mark.slow
 def test_what_crashes_or_never_ends_costs_only_the_process_that_looks(tmp_path, monkeypatch):
     """With a worker that does to itself what HDF5 does on some files."""
     path = tmp_path / "file.h5"

@@ -120,6 +120,7 @@ POINTS_ELSEWHERE = [external_storage, external_link, virtual, cycle, soft_link, 
 PRETENDS = [never_stored, never_stored_chunks, bomb]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [*POINTS_ELSEWHERE, *PRETENDS], ids=lambda one: one.__name__)
 def test_a_hostile_sidecar_is_refused_by_name_and_made_anew(change, run, written, tmp_path, capsys):
     secret = tmp_path / "secret"
@@ -156,6 +157,7 @@ def another_run(path):
     path.write_bytes(path.with_name("run.h5").read_bytes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [fifo, text, other_hdf5, another_run], ids=lambda one: one.__name__)
 def test_what_is_no_sidecar_stops_nothing_and_is_kept(make, run, tmp_path, capsys):
     path = sidecar.sidecar_path(run)
@@ -173,6 +175,7 @@ def test_what_is_no_sidecar_stops_nothing_and_is_kept(make, run, tmp_path, capsy
     assert (tmp_path / "run.analysis.nc.1").read_text() == "older"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["missing", "another shape", "warnings"])
 def test_one_that_was_edited_and_sealed_again_stops_nothing(change, run, written, capsys):
     content = written.read_bytes()
@@ -191,6 +194,7 @@ def test_one_that_was_edited_and_sealed_again_stops_nothing(change, run, written
     assert "bug" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measurement", ["norms", "subnetwork"], ids=["measured again", "kept"])
 @pytest.mark.parametrize(
     "value",
@@ -268,6 +272,7 @@ def test_thousands_of_attributes_are_refused_at_once(run, written):
     assert problem.endswith(" attributes, more than 500. A sidecar holds plain local arrays only")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{"optimizer__weight_decay": 3.0}, {"optimizer__lr": 1e30}], ids=["dead", "diverged"]
 )

@@ -103,6 +103,7 @@ def test_a_sidecar_keeps_what_was_measured_under_the_same_options(tmp_path, tiny
         assert (tree["norms/group_norm"].values == results["norms"]["group_norm"].values)[0].all()
 
 
+@pytest.mark.slow
 def test_each_measurement_is_kept_with_its_own_options(tmp_path, tiny_run, results):
     path = write_sidecar(tiny_run, results, path=tmp_path / "s.nc")
     other = Options(norm="path", time_limit=3, walsh_samples=32)
@@ -116,6 +117,7 @@ def test_each_measurement_is_kept_with_its_own_options(tmp_path, tiny_run, resul
     assert set(read_sidecar(tiny_run, Options(walsh_samples=32), path).results) == set(results) - {"norms", "walsh"}
 
 
+@pytest.mark.slow
 def test_a_sidecar_drops_what_other_code_or_another_state_of_the_run_made(tmp_path, tiny_run, results, monkeypatch):
     path = write_sidecar(tiny_run, results, path=tmp_path / "s.nc")
     norms = {"norms": results["norms"]}
@@ -135,6 +137,7 @@ def test_the_options_of_all_measurements_are_those_of_each_and_no_others():
     assert all(issubclass(Options, kind) for kind in own)
 
 
+@pytest.mark.slow
 def test_what_is_stored_is_read_back_with_its_warnings_as_a_list(tmp_path, tiny_run, results):
     path = write_sidecar(tiny_run, results, path=tmp_path / "s.nc")
     found = read_sidecar(tiny_run, path=path).results
@@ -145,6 +148,7 @@ def test_what_is_stored_is_read_back_with_its_warnings_as_a_list(tmp_path, tiny_
         assert not isinstance(found[name].attrs.get("warnings"), str)
 
 
+@pytest.mark.slow
 def test_nothing_is_read_of_a_sidecar_of_other_options_another_version_or_another_state_of_the_run(
     tmp_path, tiny_run, results, monkeypatch, make_config
 ):

@@ -94,6 +94,7 @@ def test_what_cannot_be_a_ticket_is_said(tmp_path, run):
         circuits.ticket(late, tmp_path / "a.h5", np.ones(run.config.model.width, bool), progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", ["active", "random"])
 def test_the_command_trains_a_subnetwork_or_as_many_random_neurons(tmp_path, run, keep, capsys):
     out = tmp_path / "alone.h5"

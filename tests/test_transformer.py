@@ -189,6 +189,7 @@ def test_what_does_not_fit_is_refused():
             Transformer().shapes(signature)
 
 
+@pytest.mark.slow
 def test_training_does_not_need_transformer_lens():
     code = (
         "import sys, torch;"

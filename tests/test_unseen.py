@@ -270,6 +270,7 @@ def test_fewest_flips_are_of_each_seeds_own_test_inputs(make_config, tmp_path, m
     assert [any(np.array_equal(inputs, one) for inputs in given_inputs) for one in own] == [True] * 3
 
 
+@pytest.mark.slow
 def test_train_show_tables_and_page_say_how_much_of_the_test_set_is_seen(make_config, tmp_path, capsys):
     config = make_config(task__n=6, task__n_test=100, epochs=1, seeds=[0, 1])
     (tmp_path / "config.json").write_text(config.to_json())
@@ -303,6 +304,7 @@ def test_train_show_tables_and_page_say_how_much_of_the_test_set_is_seen(make_co
     assert "100 inputs, the same for all seeds; in the training set: " in page
 
 
+@pytest.mark.slow
 def test_the_warning_is_about_what_memory_can_have_raised(make_config, tmp_path):
     config = make_config(task__n=6, task__n_test=100, seeds=[0, 1])
     with circuits.train(config.replace(epochs=300), tmp_path / "learns.h5", progress=False) as run:

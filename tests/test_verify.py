@@ -143,6 +143,7 @@ def drawn(parts):
     return Construction("drawn", **parts, source="hypothesis")
 
 
+@pytest.mark.slow
 @given(networks())
 @settings(max_examples=150)
 def test_verification_equals_one_rational_at_a_time(parts):

@@ -142,6 +142,7 @@ def test_movement_is_from_the_initialization_and_the_gap_statistics_are_of_the_n
     assert bool((exact["fourier_gap"].sel(statistic="min") <= exact["fourier_gap"].sel(statistic="max")).all())
 
 
+@pytest.mark.slow
 def test_a_network_that_generalizes_ends_on_the_parity(grokked_run):
     found = measure(grokked_run, Options())
     share = found["share"].sel(part="parity")
@@ -207,6 +208,7 @@ def forward(run, seed, x) -> np.ndarray:
         return run.model(seed)(torch.from_numpy(x.astype(np.float32))).numpy()
 
 
+@pytest.mark.slow
 def test_other_models_are_enumerated_or_sampled(other_run):
     x = patterns(8)
     values = forward(other_run, 1, x).astype(float)
@@ -295,6 +297,7 @@ def test_json_and_sidecar_restore_the_results(tiny_run, exact, tmp_path):
         xr.testing.assert_equal(stored.load(), exact)
 
 
+@pytest.mark.slow
 def test_the_command_line_prints_the_shares_at_each_phase(grokked_path, tmp_path, capsys):
     assert (
         main(
@@ -324,6 +327,7 @@ def test_the_command_line_prints_the_shares_at_each_phase(grokked_path, tmp_path
     assert float(low) < float(high)
 
 
+@pytest.mark.slow
 def test_the_json_has_neurons_only_when_asked_by_name(tiny_path, tmp_path, capsys):
     words = ["analyze", str(tiny_path), "--json", "--quiet", "--out", str(tmp_path / "out.nc")]
     assert main([*words, "--walsh"]) == 0

@@ -276,6 +276,7 @@ def test_a_mark_disturbs_no_reader(path):
         assert elsewhere(code, path).stdout == "circuits-run\n"
 
 
+@pytest.mark.slow
 def test_resuming_a_complete_run_that_was_killed_while_closing_leaves_a_plain_file(tmp_path, make_config):
     description, path = tmp_path / "config.json", tmp_path / "a.h5"
     description.write_text(make_config().to_json())
