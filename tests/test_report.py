@@ -159,7 +159,7 @@ def test_the_words_say_under_which_options_they_were_measured(tiny_run):
     results = analyze(tiny_run, options=options)
     text = " ".join(Page(page(tiny_run, results, options)).texts("dd"))
     late = "median size among the last 5 checkpoints (all there are)"
-    for said in ("above 0.6,", "|u|·‖(w, b)‖", "the same accuracy", "(test set)", late):
+    for said in ("above 0.6,", "|u|·‖(w, b)‖", "the same accuracy", "agreement set (test)", late):
         assert said in text
 
 

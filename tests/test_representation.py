@@ -20,7 +20,7 @@ from circuits.analysis.representation.snapshots import (
     N_PANELS,
     along_the_run,
     panel_checkpoints,
-    pictured,
+    panels_of_seeds,
     pictured_seed,
 )
 from circuits.analysis.sidecar import read_sidecar, write_sidecar
@@ -192,7 +192,7 @@ def test_every_parameter_but_the_biases_is_weights(preset):
 
 
 def test_five_checkpoints_between_the_phases_and_the_last_are_pictured(grokked_run):
-    found = pictured(grokked_run, Options())
+    found = panels_of_seeds(grokked_run, Options())
     when = circuits.analysis.phases(grokked_run)
     for row, seed in zip(found, grokked_run.seeds, strict=True):
         epochs = grokked_run.epochs[row]
@@ -219,7 +219,7 @@ def test_short_and_odd_runs_picture_what_they_have(memorized, generalized, last,
 
 def test_chosen_checkpoints_are_those_measured_and_six_of_them_pictured(grokked_run):
     options = Options(checkpoints="20:120:10")
-    found = pictured(grokked_run, options)
+    found = panels_of_seeds(grokked_run, options)
     assert (found == [20, 40, 60, 70, 90, 110]).all()
     assert along_the_run(grokked_run, options, found).tolist() == list(range(20, 120, 10))
 

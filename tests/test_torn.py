@@ -25,8 +25,8 @@ def library(tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "kind", "n_cuts"),
     [
-        ("resumed", "adamw", 15),
-        ("extended", "sgd", 15),
+        ("resumed", "adamw", 6),
+        ("extended", "sgd", 6),
         *(pytest.param(name, kind, 20, marks=pytest.mark.slow) for name in CASES for kind in ("sgd", "adamw")),
     ],
 )
