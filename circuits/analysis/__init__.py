@@ -1,7 +1,7 @@
 """Measurements of a trajectory, one folder per family.
 
-`analyze(run)` computes every default measurement that applies. The functions below are the single measurements. Some
-take arrays; others take a run, read it in blocks of checkpoints, and return labeled xarray objects.
+`analyze(run)` computes every default measurement that applies to the run. The functions below are the single
+measurements. Some take arrays; others take a run, read its checkpoints in blocks, and return labeled xarray objects.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Short texts for the values of a config and for its training; used by labels, `circuits show` and the page."""
+"""Short texts for the values and the training of a config, for figure labels, `circuits show` and the HTML page."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ NOTHING = "none"
 
 
 def training_text(config: Config) -> list[str]:
-    """Short texts about the training of a config: loss, batch, epochs, dtype, and optional settings that it uses.
+    """Short texts about the training of a config: loss, batch, epochs, dtype, and the optional settings in use.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The class of measurements; every line of `registry.MEASUREMENTS` has the path of one."""
+"""The class `Measurement`; each entry of `registry.MEASUREMENTS` has the import path of an instance."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from circuits.tabular import Titled
 class Measurement:
     """A measurement of runs: its function, the configs that it applies to, and its tables.
 
-    Its help, the class of its options and its figures are in the registry.
+    The registry has the measurement's help text, its class of options and its figures.
     """
 
     measure: Callable[..., xr.Dataset]
@@ -21,6 +21,6 @@ class Measurement:
     applies: Callable[[Config], str | None] = lambda config: None
     """Config -> None, or a sentence that says why the measurement does not apply."""
     tables: Callable[[xr.Dataset, xr.Dataset], list[Titled]] | None = None
-    """(result, phases) -> tables; None: a table of all variables (step, seed) at the last checkpoint."""
+    """(result, phases) -> tables. None gives one table: all variables (step, seed) at the last checkpoint."""
     on_request: Callable[[Config], bool] = lambda config: False
-    """Config -> whether the measurement takes so long that it must be requested by name."""
+    """Config -> whether the measurement runs only if requested by name, because it takes long."""

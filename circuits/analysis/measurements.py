@@ -1,4 +1,4 @@
-"""`analyze`: the measurements named, or all default ones that apply to the run."""
+"""`analyze`: the named measurements of a run; without names, all default measurements that apply to the run."""
 
 import xarray as xr
 
@@ -19,22 +19,22 @@ def analyze(
     Parameters
     ----------
     run
-        The run; it is only read.
+        The run; its file stays unchanged.
     measurements
-        Names as in `circuits analyze --help`; without names, all that `usual` lists.
+        Names of measurements, as in `circuits analyze --help`; without names, all measurements that `usual` lists.
     options
-        How to measure.
+        Options of all measurements.
     progress
-        Progress bars on stderr.
+        Whether to show progress bars on stderr.
 
     Returns
     -------
-    A labeled dataset per measurement, in the registry's order, the phases first.
+    A labeled dataset per measurement, in the registry's order; the phases come first.
 
     Raises
     ------
     InputError
-        There is no such measurement, it does not apply to the run's model, or the run has no checkpoint.
+        A measurement does not exist or does not apply to the run's config, or the run has no checkpoint.
     """
     wanted = chosen(run, *measurements)
     if options.layer is not None:
@@ -43,22 +43,22 @@ def analyze(
 
 
 def measured(run: Run, name: str, options: Options, *, progress: bool = False) -> xr.Dataset:
-    """The result of one measurement, which must apply to the run, under its own part of the options."""
+    """Result of one measurement, with the part of `options` that it reads. The measurement must apply to the run."""
     return MEASUREMENTS[name].load().measure(run, options_of(name, options), progress=progress)
 
 
 def options_of(name: str, options: Options) -> WalkOptions:
-    """The part of the options that a measurement reads."""
+    """The part of `options` that the measurement `name` reads."""
     return options.of(load(MEASUREMENTS[name].options))
 
 
 def chosen(run: Run, *measurements: str) -> list[str]:
-    """Names of the measurements that `analyze` makes for these arguments, in the registry's order; always the phases.
+    """Names of measurements that `analyze` makes for these arguments, in the registry's order, always with "phases".
 
     Raises
     ------
     InputError
-        As `analyze`.
+        In the same cases as `analyze`.
     """
     for name in measurements:
         lookup(MEASUREMENTS, name, "measurement")
@@ -73,7 +73,7 @@ def chosen(run: Run, *measurements: str) -> list[str]:
 
 
 def usual(config: Config) -> list[str]:
-    """The default measurements of a config: those that apply, without those on request only."""
+    """Default measurements of a config: all that apply, except the measurements that run only on request."""
     return [
         name
         for name, entry in MEASUREMENTS.items()

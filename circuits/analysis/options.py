@@ -1,4 +1,4 @@
-"""The options of all measurements in one object; each measurement reads its own."""
+"""The options of all measurements in one object; each measurement reads its own part."""
 
 from circuits.analysis.fourier.options import FourierOptions
 from circuits.analysis.subnetworks.options import MergeOptions, SearchOptions

@@ -1,4 +1,4 @@
-"""Results of a run: read from its sidecar if they are still valid, otherwise measured and written there."""
+"""Results of a run: valid results are read from the run's sidecar, the others are measured and written to it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Results(NamedTuple):
     reused
         Names of the measurements read from the sidecar.
     path
-        The sidecar.
+        Path of the sidecar.
     remark
-        Why part of the sidecar is not used, one line without a full stop; "" if all of it is used.
+        Why part of the sidecar is not used, in one line without a full stop; "" if all of it is used.
     """
 
     datasets: dict[str, xr.Dataset]
@@ -44,14 +44,14 @@ def results_of(
     keep: bool = True,
     progress: bool = False,
 ) -> Results:
-    """Results of a run; only those without a valid result in the sidecar are measured.
+    """Results of a run. A measurement runs only if the sidecar has no valid result of it.
 
     Parameters
     ----------
     run, measurements, options, progress
-        As `circuits.analyze` takes them.
+        As for `circuits.analyze`.
     out
-        The sidecar; by default RUN.analysis.nc.
+        Path of the sidecar; by default RUN.analysis.nc.
     force
         Whether to measure again, even if the sidecar has valid results.
     keep
@@ -60,7 +60,7 @@ def results_of(
     Raises
     ------
     InputError
-        As `circuits.analyze`, or `out` cannot be a sidecar.
+        In the same cases as `circuits.analyze`, or if `out` cannot be a sidecar.
     """
     names = chosen(run, *measurements)
     stored = read_sidecar(run, options, check_sidecar(run, out))

@@ -1,11 +1,11 @@
-"""The sidecar: results beside the run, in a netCDF-4 file with one group per measurement, which is never trusted.
+"""The sidecar: a netCDF-4 file of results beside the run, with one group per measurement. It is never trusted.
 
-Each group states the code, the options and the state of the run that gave it; the file ends with a digest of its
+Each group states the code, the options and the state of the run behind its result; the file ends with a digest of its
 content. A group is used only if the digest is right, the file holds only plain arrays, and a new measurement would give
-the same result. Any other group is reported and not used; no command fails because of it.
+the same result. Any other group is reported and not used; no command fails because of such a group.
 
-Results accumulate: a new result replaces its own group, and drops only groups of other code or another state of the
-run. Options that a measurement does not read leave its result valid.
+Results accumulate: a new result replaces the group of its measurement. It drops other groups only if other code made
+them, or if they are of another state of the run. Options that a measurement does not read leave its result valid.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PROVENANCE = {
     "run_fingerprint": "of another run, or of an earlier state of this one",
     "options": "measured with other options",
 }
-"""Attributes that must equal those of a new result -> the reason for which the group is not used otherwise."""
+"""Attribute of a group -> the reason not to use the group if the attribute differs from that of a new result."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,16 @@ class Stored:
     results: dict[str, xr.Dataset] = field(default_factory=dict)
     """A labeled dataset per measurement, in the registry's order."""
     problem: str = ""
-    """Why the whole file is not used, in one line without a full stop; "" if it is sound or does not exist."""
+    """Why the whole file is not used, in one line without a full stop; "" if the file is sound or does not exist."""
     ours: bool = True
-    """Whether circuits made the file, or no file exists."""
+    """True if circuits made the file, or if no file exists."""
     path: Path | None = None
-    """The file."""
+    """Path of the file."""
     dropped: dict[str, str] = field(default_factory=dict)
     """Measurements in the file whose results are not used -> the reason."""
 
     def remark(self, names: Iterable[str] = tuple(MEASUREMENTS)) -> str:
-        """Why the file, or its results of these measurements, is not used: one line without a full stop, or ""."""
+        """Why the file, or its result of a measurement in `names`, is not used: one line without a full stop, or ""."""
         reasons = {name: self.dropped[name] for name in names if name in self.dropped}
         if self.problem or not reasons:
             return self.problem
@@ -80,13 +80,13 @@ def write_sidecar(
 ) -> Path:
     """Write results as netCDF-4, one group per measurement.
 
-    Results of other measurements in an existing sidecar are kept, with the options of each, if they are of the same
-    state of the run; otherwise they are dropped. A file of another kind at the default path, or a folder, is renamed to
-    RUN.analysis.nc.1 or the next free number.
+    An existing sidecar keeps the results of other measurements, each with its own options, if this version of circuits
+    made them from the same state of the run; other results are dropped. If the default path is a folder or a file of
+    another kind, it is renamed to RUN.analysis.nc.1 or the next free number.
 
     Returns
     -------
-    The path written.
+    Path of the sidecar.
 
     Raises
     ------
@@ -114,26 +114,26 @@ def write_sidecar(
 
 
 def _as_netcdf(datasets: Mapping[str, xr.Dataset], about: Mapping[str, Any]) -> memoryview:
-    """A netCDF-4 file in memory, since HDF5 crashes on a disk that fills up; a group per measurement."""
+    """Content of a netCDF-4 file, a group per measurement; made in memory, since HDF5 crashes if the disk fills up."""
     tree = xr.DataTree.from_dict({name: datasets[name] for name in sorted(datasets, key=list(MEASUREMENTS).index)})
     tree.attrs = dict(about)
     return tree.to_netcdf(engine="h5netcdf")
 
 
 def read_sidecar(run: Run, options: Options = Options(), path: Path | None = None) -> Stored:
-    """Valid results in the sidecar: of this version of circuits, this state of the run and these options.
+    """Valid results in the sidecar: made by this version of circuits, from this state of the run, with these options.
 
     Parameters
     ----------
     run, options
         The run, and the options that the results must have.
     path
-        The sidecar; by default RUN.analysis.nc.
+        Path of the sidecar; by default RUN.analysis.nc.
 
     Returns
     -------
-    The valid results, and the reasons against the others. A file that is damaged, of another kind or out of date raises
-    no error.
+    The valid results, and the reasons why other results are not used. A file that is damaged, of another kind or out of
+    date raises no error.
     """
     path = Path(path or sidecar_path(run))
     stored, groups = _read(path)
@@ -154,7 +154,7 @@ def check_sidecar(run: Run, path: Path | None = None) -> Path:
     Raises
     ------
     InputError
-        The folder does not exist; or `path` is given and is the run, a folder or another file that is no sidecar.
+        The folder does not exist; or the given `path` is a folder, the run, or any other file that is not a sidecar.
     """
     given, path = path is not None, Path(path or sidecar_path(run))
     if given and path.is_dir():
@@ -170,7 +170,7 @@ def check_sidecar(run: Run, path: Path | None = None) -> Path:
 
 
 def _read(path: Path) -> tuple[Stored, dict[str, xr.Dataset]]:
-    """The problem of a file, or its groups in the registry's order."""
+    """Groups of a file in the registry's order; if the file cannot be used, no groups, and its problem in `Stored`."""
     if not path.exists():
         return Stored(path=path), {}
     seal, digest = _seal_of(path)
@@ -190,13 +190,13 @@ def _read(path: Path) -> tuple[Stored, dict[str, xr.Dataset]]:
 
 
 def _why_not(group: xr.Dataset, made_by: Mapping[str, str]) -> str:
-    """Why a group differs from a new result, or ""."""
-    attrs = group.attrs  # of any type in an edited file
+    """Reason not to use a group, because an attribute differs from that of a new result; "" if all are equal."""
+    attrs = group.attrs  # an edited file may have values of any type
     return next((PROVENANCE[key] for key, value in made_by.items() if str(attrs.get(key, "")) != value), "")
 
 
 def _made_by(run: Run, options: Options | None = None, measurement: str = "") -> dict[str, str]:
-    """The provenance of a new result; without options, the part that all results share."""
+    """Provenance of a new result; without `options`, only the attributes that all new results share."""
     of_options = {} if options is None else {"options": options_of(measurement, options).model_dump_json()}
     return {
         "circuits_version": circuits.__version__,
@@ -208,7 +208,7 @@ def _made_by(run: Run, options: Options | None = None, measurement: str = "") ->
 
 @cache
 def _code() -> str:
-    """Digest of the package's source, so that an edited measurement is repeated."""
+    """Digest of the package's source code; after a change of the code, stored results are no longer valid."""
     package = Path(circuits.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
@@ -217,7 +217,7 @@ def _code() -> str:
 
 
 def _seal(path: Path) -> None:
-    """Append the digest; HDF5 ignores bytes after the end that it wrote, so other tools can read the file."""
+    """Append the file's digest. HDF5 ignores bytes after its own data, so other tools can still read the file."""
     with path.open("rb+") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         file.seek(0, os.SEEK_END)
@@ -225,7 +225,7 @@ def _seal(path: Path) -> None:
 
 
 def _seal_of(path: Path) -> tuple[str, str]:
-    """Whether a file ends with its own digest ("whole"), another one ("broken") or none ("none"); and its digest."""
+    """State of the digest at the end of a file, "whole" (right), "broken" (wrong) or "none"; and the right digest."""
     if not path.is_file():
         return "none", ""
     try:
@@ -247,13 +247,13 @@ def _seal_of(path: Path) -> tuple[str, str]:
 
 
 def _begins_as_ours(path: Path) -> bool:
-    """Whether a damaged HDF5 file contains our format where circuits writes it."""
+    """Whether a damaged HDF5 file has the name of the sidecar format in its first 16 KiB, where circuits writes it."""
     with path.open("rb") as file:
         return FORMAT.encode() in file.read(BEGINNING)
 
 
 def _problem(verdict: str, text: str) -> str:
-    """The problem behind a verdict of `sandbox.examined`, in words."""
+    """Text for a verdict of `sandbox.examined`: why the file cannot be used."""
     lines = {
         "foreign": "is an HDF5 file of another kind",
         "newer": f"has format version {text}, this package reads {FORMAT_VERSION}",
@@ -268,7 +268,7 @@ def _problem(verdict: str, text: str) -> str:
 
 @lru_cache(maxsize=1)  # a command reads the sidecar, and once more when it writes
 def _groups(path: Path, digest: str) -> dict[str, xr.Dataset]:
-    """Every group, loaded, of the file with this digest."""
+    """All groups of the file `path`, loaded into memory; `digest` identifies the file's content for the cache."""
     with xr.open_datatree(path, engine="h5netcdf", decode_times=False, driver_kwds={"locking": False}) as tree:
         return {str(name): child.to_dataset().load() for name, child in tree.children.items()}
 
@@ -290,7 +290,7 @@ def _restored(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _as_python(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Attributes with numbers and lists in place of NumPy's, as before they were stored."""
+    """Attributes with Python numbers and lists in place of NumPy values, as before the file was written."""
     return {
         name: value.tolist() if isinstance(value, np.generic | np.ndarray) else value for name, value in attrs.items()
     }

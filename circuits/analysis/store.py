@@ -1,6 +1,6 @@
-"""Results as strict JSON, from which they are restored exactly.
+"""Results as strict JSON; reading the JSON restores them exactly.
 
-It is one object, {"schema_version": 1, "run": {…}, NAME: D, …}. D is `xarray.Dataset.to_dict()` with the dtype and
+It is one JSON object, {"schema_version": 1, "run": {…}, NAME: D, …}. D is `xarray.Dataset.to_dict()` with the dtype and
 shape of each variable; NaN is null, infinities are the strings "Infinity" and "-Infinity".
 """
 
@@ -25,7 +25,7 @@ _SPECIAL = {"Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def run_summary(run: Run) -> dict[str, Any]:
-    """Facts about the run that are stored with its results."""
+    """Facts about a run, stored with the results of the run."""
     return {
         "path": str(run.path),
         "fingerprint": run.fingerprint,
@@ -66,7 +66,7 @@ def read_json(source: str | Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        The source is not JSON, or has another schema.
+        The file cannot be read, the text is not JSON, or the JSON has another schema version.
     """
     text = str(source)
     if not text.lstrip().startswith("{"):

@@ -1,4 +1,4 @@
-"""Labeled results as tables for a terminal, a row per seed; tables compute nothing."""
+"""Labeled results as tables for a terminal, mostly with a row per seed."""
 
 from collections.abc import Mapping
 
@@ -7,16 +7,16 @@ import xarray as xr
 from circuits.registry import MEASUREMENTS
 from circuits.tabular import Titled, new_table, number
 
-FEW_LABELS = 8  # a further dimension with at most this many labels gets a column for each
+FEW_LABELS = 8  # a further dimension with at most this many labels gets a column for each label
 
 
 def tables(results: Mapping[str, xr.Dataset]) -> list[Titled]:
-    """Titled tables of every measurement; the phases have their own only if no subnetwork table includes them.
+    """Titled tables of every measurement. The phases have their own table unless the subnetwork table includes them.
 
     Parameters
     ----------
     results
-        Datasets of `circuits.analyze`, including the phases.
+        Results of `circuits.analyze`, including the phases.
     """
     shown: list[Titled] = []
     for name, dataset in results.items():
@@ -36,7 +36,7 @@ def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
 
 
 def last_checkpoint(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Columns of that table; a variable with one more dimension of at most 8 labels gives a column per label."""
+    """Columns of `last_checkpoint_table`; one more dimension of at most 8 labels gives a column per label."""
     columns: dict[str, xr.DataArray] = {}
     for variable, values in dataset.data_vars.items():
         if values.dtype.kind not in "fiub":

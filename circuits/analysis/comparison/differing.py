@@ -15,14 +15,14 @@ from circuits.config import Config
 MOST_FIELDS = 2
 HIDDEN = ("name", "source")
 LATER = ("epochs", "steps", "stop", "seeds", "checkpoints", "metrics")  # listed only if nothing else differs
-WHOLE = ("stop",)  # an optional part is one value
+WHOLE = ("stop",)  # optional parts that count as one value
 
 
 def differing_values(configs: Sequence[Config]) -> dict[str, list[str]]:
     """Fields in which the configs differ, by dotted name, with the value of each config.
 
-    A field is dropped if its value depends on the kind only. A config without a field in which others of one kind
-    differ has "".
+    A field is left out if configs of the same kind never differ in it. A config that lacks a listed field has the
+    value "".
 
     Examples
     --------
@@ -42,7 +42,7 @@ def differing_values(configs: Sequence[Config]) -> dict[str, list[str]]:
 
 
 def differing_fields(configs: Sequence[Config]) -> list[str]:
-    """Label for each config: the fields in which the configs differ, with its values; its name if there are too many.
+    """Label of each config: its values of the differing fields, or its name if none or more than two fields differ.
 
     Examples
     --------

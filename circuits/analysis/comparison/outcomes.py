@@ -1,6 +1,6 @@
 """Outcomes of several runs: the phases of their seeds, and their best and last accuracies.
 
-`circuits.figures.against` draws them over a setting of the runs, as in the thesis's Figure 3.1 or in Figure 4 of Liu,
+`circuits.figures.against` draws them over a setting of the runs, as in Figure 3.1 of the thesis or in Figure 4 of Liu,
 Chi and Wu.
 """
 

@@ -21,7 +21,7 @@ SETS = ("train", "test", "all")
 
 
 class AllTuples:
-    """All inputs of a config's networks.
+    """All tuples of operands of a modular task, as inputs of a config's networks.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ class AllTuples:
     def values(
         self, net: Mapping[str, np.ndarray]
     ) -> tuple[Float[np.ndarray, "*tuples neuron"] | None, Float[np.ndarray, "tuple class"]]:
-        """Values of one network's neurons at the last position, (m, ..., m, neuron), and its logits.
+        """Values of one network's neurons at the last position, (m, ..., m, neuron), and the network's logits.
 
-        They are computed on CPU, on the caller's thread, in the parameters' dtype.
+        Both are computed on CPU, on the caller's thread, in the parameters' dtype.
         """
         import torch
 
@@ -66,7 +66,7 @@ class AllTuples:
     def members(self, run: Run) -> Bool[np.ndarray, "seed set element tuple_of_sum"]:
         """Masks of the train set, the test set and all tuples, grouped by sum.
 
-        A tuple outside the group, because one operand is 0, is in none.
+        A tuple outside the group, because one operand is 0, is in none of these masks.
         """
         task: Any = self.config.task
         masks = np.zeros((len(run.seeds), len(SETS), len(self.group.sums)), bool)
@@ -105,5 +105,5 @@ class AllTuples:
     def of_classes(
         self, weights: Float[np.ndarray, "feature class"] | None
     ) -> Float[np.ndarray, "element feature"] | None:
-        """Weights to the logits, one row per element of the group."""
+        """Weights from features to logits, with one row per element of the group; None if `weights` is None."""
         return None if weights is None else weights[:, self.group.classes].T

@@ -3,8 +3,8 @@
     1/√m,   √(2/m) cos(2πkt/m),   √(2/m) sin(2πkt/m)   for k = 1, 2, ... < m/2,   and (-1)^t/√m if m is even
 
 The m functions are in the order 1, cos 1, sin 1, cos 2, sin 2, ... The alternating term is frequency m/2, which has no
-sine. An FFT computes the coefficients. The norm of a frequency in a table, a row per element of Z_m, is √Σ c² over the
-coefficients c of its cosine and its sine in all columns (Nanda et al. 2023, section 4.1).
+sine. An FFT computes the coefficients. In a table with a row per element of Z_m, the norm of a frequency is √Σ c² over
+the coefficients c of its cosine and its sine in all columns (Nanda et al. 2023, section 4.1).
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ def n_frequencies(m: int) -> int:
 
 
 def cyclic_basis(m: int) -> Float[np.ndarray, "element function"]:
-    """Basis functions as the columns of an orthogonal matrix.
+    """Basis functions of Z_m as the columns of an orthogonal matrix.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def cyclic_basis(m: int) -> Float[np.ndarray, "element function"]:
 
 
 def basis_labels(m: int) -> list[str]:
-    """Names of the basis functions.
+    """Names of the basis functions of Z_m.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def basis_labels(m: int) -> list[str]:
 
 
 def cyclic_coefficients(values: Float[np.ndarray, "*shape"], axis: int = 0) -> Float[np.ndarray, "*shape"]:
-    """Coefficients in the basis along an axis, by FFT; an isometry, so sums of squares are unchanged (Parseval).
+    """Coefficients in `cyclic_basis` along an axis, by FFT; the transform keeps sums of squares (Parseval).
 
     Parameters
     ----------
@@ -81,9 +81,9 @@ def cyclic_coefficients(values: Float[np.ndarray, "*shape"], axis: int = 0) -> F
 
 
 def frequency_norms(table: Float[np.ndarray, "element feature"]) -> Float[np.ndarray, " frequency"]:
-    """Norm of each frequency 1, 2, ... in a table, a row per element of Z_m, in float64.
+    """Norm of each frequency 1, 2, ... in a table with a row per element of Z_m, in float64.
 
-    Their squares, and that of the constant, add up to the squared Frobenius norm.
+    The squared norms, and the squares of the constant's coefficients, add up to the squared Frobenius norm.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def frequency_norms(table: Float[np.ndarray, "element feature"]) -> Float[np.nda
 
 
 def strongest_frequencies(table: Float[np.ndarray, "element feature"]) -> Int[np.ndarray, " feature"]:
-    """Frequency 1, 2, ... of the largest norm in each column; ties go to the lower frequency.
+    """Frequency 1, 2, ... with the largest norm in each column; ties go to the lower frequency.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def _squares(table: Float[np.ndarray, "element feature"]) -> Float[np.ndarray, "
 def gini(sizes: Float[np.ndarray, " frequency"]) -> float:
     """Gini coefficient of sizes >= 0: 0 if all are equal, 1 - 1/n if only one is not 0; NaN if all are 0.
 
-    It is the mean distance of two sizes over twice their mean, Σ_ij |a_i - a_j| / (2 n Σ a).
+    The coefficient is the mean distance of two sizes over twice the mean size, Σ_ij |a_i - a_j| / (2 n Σ a).
 
     References
     ----------

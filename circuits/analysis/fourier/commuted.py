@@ -1,4 +1,4 @@
-"""Share of a test set that a network solves if it has memorized the training set and that x + y = y + x.
+"""Share of a test set that a network solves if it only memorized the training set and the rule x + y = y + x.
 
 Merrill et al. 2023, Figure 4 (appendix A): the share of the test points whose operands, in another order, are a
 training point with the same answer. A test accuracy at this share does not show generalization.
@@ -13,7 +13,7 @@ MARK = "test_commuted"
 
 
 def commuted_share(run: Run) -> xr.DataArray:
-    """Share of each seed's test examples that commuting the operands of a training example solves, (seed,) in 0..1.
+    """Share of each seed's test examples that equal a training example with commuted operands, (seed,) in 0..1.
 
     Raises
     ------

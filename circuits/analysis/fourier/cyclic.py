@@ -1,4 +1,4 @@
-"""Modular arithmetic as addition on a cyclic group, where its circuit is simple.
+"""Modular arithmetic as addition on a cyclic group, where a network's circuit is simple.
 
     x + y        a_x + a_y = s  (mod p)        x = a_x, y = a_y, result s; K summands likewise
     x - y                                      y = -a_y
@@ -7,8 +7,8 @@
 
 Products and quotients need a prime p and residues other than 0; g is the smallest primitive root of p. The operands are
 numbered so that the operation is a sum, and the signs of x - y and x / y are in the numbering. Fourier analysis uses
-only the group Z_m, m = p or p - 1. Power et al. 2022, Nanda et al. 2023, and Gromov 2023 (arXiv 2301.02679) study the
-sum.
+only the group Z_m, m = p or p - 1. Power et al. 2022, Nanda et al. 2023, and Gromov 2023 (arXiv 2301.02679) study
+x + y.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ MOST_NUMBERS = 16_000_000  # tuples times neurons or classes: arrays of 128 MB i
 
 @dataclass(frozen=True, eq=False)
 class CyclicGroup:
-    """Numbering of an operation's operands and results by Z_m that makes the operation a sum.
+    """Numbering of an operation's operands and results by the elements of Z_m, which makes the operation a sum.
 
     Examples
     --------
@@ -38,12 +38,12 @@ class CyclicGroup:
     """
 
     residues: Int[np.ndarray, "operand element"]
-    """Residue of each operand at element 0, 1, ..., m - 1."""
+    """Residue of each operand that element 0, 1, ..., m - 1 stands for."""
     classes: Int[np.ndarray, " element"]
-    """Result, which is a class, at each sum."""
+    """Result of the operation, as a class, that each sum stands for."""
 
     sum: str = "x + y"
-    """The sum s in terms of the operands, such as "x - y" or "log x + log y"."""
+    """The sum s as text, such as "x - y" or "log x + log y"."""
 
     @property
     def order(self) -> int:
@@ -62,7 +62,7 @@ class CyclicGroup:
 
     @cached_property
     def tuples(self) -> Int[np.ndarray, "tuple operand"]:
-        """Residues of the operands in each tuple."""
+        """All m^K tuples as residues of the operands, in the order of `elements`."""
         return np.stack([row[column] for row, column in zip(self.residues, self.elements.T, strict=True)], axis=1)
 
     @cached_property
@@ -76,7 +76,7 @@ class CyclicGroup:
         return np.argsort(self.sums, kind="stable").reshape(self.order, -1)
 
     def positions(self, operands: Int[np.ndarray, "example operand"]) -> Int[np.ndarray, " example"]:
-        """Indices of tuples of residues in `tuples`; -1 for a tuple without an index, because one residue is 0.
+        """Index in `tuples` of each tuple of residues; -1 for a tuple outside the group, because one residue is 0.
 
         Examples
         --------
@@ -108,7 +108,7 @@ def cyclic_group(operation: str, p: int, n_operands: int = 2) -> CyclicGroup:
     Raises
     ------
     ValueError
-        Another operation, or a product or quotient modulo a number that is not a prime.
+        The operation is another one, or a product or quotient modulo a number that is not a prime.
     """
     if operation not in OPERATIONS:
         raise ValueError(f"'{operation}' is not a sum on a cyclic group; {', '.join(OPERATIONS)} are")
@@ -127,14 +127,14 @@ def cyclic_group(operation: str, p: int, n_operands: int = 2) -> CyclicGroup:
 
 
 def _sum(operation: str, n_operands: int) -> str:
-    """The sum in the operands' names, or in their logarithms for products and quotients."""
+    """The sum as text: the operands' names, or their logarithms for products and quotients, such as 'log x - log y'."""
     names = "xyzw"[:n_operands] if n_operands <= 4 else ["x1", "…", f"x{n_operands}"]
     logarithm = "" if operation in ("x+y", "x-y") else "log "
     return (" - " if operation in ("x-y", "x/y") else " + ").join(logarithm + name for name in names)
 
 
 def powers(g: int, p: int) -> Int[np.ndarray, " exponent"]:
-    """g^0, g^1, ..., g^(p-2) mod p.
+    """Powers g^0, g^1, ..., g^(p-2) mod p.
 
     Examples
     --------

@@ -55,7 +55,7 @@ def labeled(
     if "embedding_norm" in values:
         coords["embedding"] = tuples.table_names
     if "neuron_phase" in values:
-        coords["operand"] = list(getattr(run.config.task, "operands"))  # noqa: B009  tasks have it that add
+        coords["operand"] = list(getattr(run.config.task, "operands"))  # noqa: B009  tasks that add have operands
     variables = {
         name: (("step", "seed", *dims), values[name], {"long_name": long_name.replace("x + y", tuples.group.sum)})
         for name, (dims, long_name) in VARIABLES.items()

@@ -10,10 +10,10 @@ mean over tuples; waves of x + y in any direction of the classes; the rest. The 
                   without class biases: in the logits' variance over tuples
     bias_share    of the class biases in the sum of squares
 
-A frequency is *key* if its `share` at the end of training is at least 1/m, half the share of each of the m/2
-frequencies if all are equal. The losses of `restricted_loss` keep, or remove, the waves that `wave_share` counts. In
-random logits each frequency has a share of 1/m^(K+1). A lookup table that is right on a part f of the tuples and zero
-elsewhere has a share of 2f/(m - 1) at every frequency: none is key while f is below a half, but it has waves of x + y.
+A frequency is *key* if its `share` at the end of training is at least 1/m; m/2 equal shares would be 2/m each. The
+losses of `restricted_loss` keep, or remove, the waves that `wave_share` counts. In random logits each frequency has a
+share of 1/m^(K+1). A lookup table that is right on a part f of the tuples and zero elsewhere has a share of 2f/(m - 1)
+at every frequency. While f is below a half, no frequency is key, but the table has waves of x + y.
 """
 
 from typing import NamedTuple
@@ -24,20 +24,21 @@ from jaxtyping import Bool, Float, Float64, Int
 
 from circuits.analysis.fourier.basis import frequency_norms, n_frequencies
 
-ROUNDING = 1e-28  # of a sum of squares: (1e-14)², above float64's 2e-16
+ROUNDING = 1e-28  # share of a sum of squares that counts as 0: (1e-14)², above float64's 2e-16
 
 
 class LogitWaves(NamedTuple):
-    """Waves of each frequency: logits = Σ_k cosine_k cos(2πk(s - c)/m) + sine_k sin(2πk(s - c)/m) + the rest."""
+    """Waves of each frequency: logits = Σ_k cosine_k cos(2πk(s - c)/m) + sine_k sin(2πk(s - c)/m) + rest, s = x + y."""
 
     cosine: Float64[np.ndarray, " frequency"]
     sine: Float64[np.ndarray, " frequency"]
     share: Float64[np.ndarray, " frequency"]
-    """Share of the cosine in the sum of squares, class biases included, in 0..1; NaN if all logits are equal."""
+    """Share of cos(2πk(s - c)/m) in the sum of squares of the logits minus their mean over classes, class biases
+    included, in 0..1; NaN if all logits are equal."""
     wave_share: Float64[np.ndarray, " frequency"]
-    """Share of waves of s, in any direction of the classes, in the variance over tuples, in 0..1; NaN if it is 0."""
+    """Share of waves of s, in any class direction, in the variance over tuples, in 0..1; NaN if this variance is 0."""
     bias_share: float
-    """Share of constant class biases in the sum of squares, in 0..1; NaN if all logits are equal."""
+    """Share of constant class biases in the sum of squares of `share`, in 0..1; NaN if all logits are equal."""
 
 
 def logit_frequencies(
@@ -76,7 +77,7 @@ def logit_frequencies(
 
 
 def wave_shares(values: Float[np.ndarray, "element tuple_of_sum class"]) -> Float64[np.ndarray, " frequency"]:
-    """Share of cos and sin of 2πk s/m, in any direction of the classes, in the variance of values over tuples.
+    """Share of cos and sin of 2πk s/m, in any direction of the classes, in the variance of `values` over tuples.
 
     Parameters
     ----------
@@ -85,8 +86,8 @@ def wave_shares(values: Float[np.ndarray, "element tuple_of_sum class"]) -> Floa
 
     Returns
     -------
-    Share of each frequency 1, 2, ..., in 0..1. Their sum is at most 1, and 1 for functions of s alone. NaN if the
-    values do not vary.
+    Share of each frequency 1, 2, ..., in 0..1. The shares add up to at most 1, and to 1 for functions of s alone. NaN
+    if the values do not vary.
 
     Examples
     --------
@@ -107,13 +108,13 @@ def wave_shares(values: Float[np.ndarray, "element tuple_of_sum class"]) -> Floa
 
 
 def _sum_of_squares(deviations: Float[np.ndarray, "*any"], values: Float[np.ndarray, "*all"]) -> float:
-    """Σ deviations², the deviations of values from a mean; 0 if they are rounding errors."""
+    """Σ deviations², for the deviations of `values` from a mean; 0 if the deviations are rounding errors."""
     total = float((deviations**2).sum())
     return total if total > ROUNDING * float((values.astype(np.float64) ** 2).sum()) else 0.0
 
 
 def least_key_share(m: int) -> float:
-    """Default share from which a frequency of Z_m is key.
+    """Default of the least share that makes a frequency of Z_m key.
 
     Examples
     --------

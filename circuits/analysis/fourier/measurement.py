@@ -44,18 +44,18 @@ from circuits.checkpoints.run import Run
 from circuits.config import Config
 
 SHARES = ("logit_share", "wave_share", "bias_share")  # of the logits
-CLUSTERED = 0.5  # of a neuron's variance: no second frequency can explain as much
+CLUSTERED = 0.5  # share of a neuron's variance: no second frequency can explain as much
 
 
 class Views:
-    """Measures of one network of a config, as arrays by name.
+    """Fourier measures of a config's networks, as arrays by name.
 
     Parameters
     ----------
     config
         A config for which `is_cyclic` returns None.
     layer
-        The layer whose neurons are measured; None: no neurons.
+        The layer whose neurons are measured; None measures no neurons.
     """
 
     def __init__(self, config: Config, layer: Layer | None) -> None:
@@ -144,9 +144,9 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
     same_frequency
         (step, seed) share of the features with the same strongest frequency in the embeddings of all operands.
     neuron_frequency, neuron_share, neuron_linear_share, neuron_product_share
-        (step, seed, neuron) the frequency of each neuron, 0 if it has none, and the shares that its terms explain.
+        (step, seed, neuron) the frequency of each neuron, 0 for none, and the shares of variance at this frequency.
     neuron_phase, neuron_output_phase, phase_residual
-        (step, seed, [operand,] neuron) phases at that frequency; the residual is 0 if the phase relation holds.
+        (step, seed, [operand,] neuron) phases at the neuron's frequency; the residual is 0 if the phase relation holds.
     phase_agreement
         (step, seed) mean cosine of the residuals of neurons of key frequencies, weighted by their shares, in -1..1.
     cluster_size
@@ -158,16 +158,16 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
         (step, seed, [frequency]) share of the logits' variance over tuples on cos and sin ω(x + y), in any direction of
         the classes.
     bias_share
-        (step, seed) share of constant class biases, the logits' mean over tuples, in their sum of squares.
+        (step, seed) share of constant class biases (the mean over tuples) in the logits' sum of squares.
     loss, restricted_loss, excluded_loss
-        (step, seed, set) cross-entropy; of the class biases and the waves that `key_wave_share` counts; without those
-        waves.
+        (step, seed, set) cross-entropy of the network; with only the class biases and the waves that `key_wave_share`
+        counts; without these waves.
     restricted_loss_of, excluded_loss_of
-        (step, seed, set, frequency) the same for each frequency alone.
+        (step, seed, set, frequency) the same two losses for each single frequency.
     sum_of_squared_weights
-        (step, seed).
+        (step, seed) sum of squares of all parameters.
     shown_activation, shown_logits, shown_neuron_index, shown_neuron_frequency
-        For two operands, at a few checkpoints: some neurons over all pairs, and the logits in the 2-D basis.
+        At a few checkpoints, for two operands: some neurons on all pairs, and the logits in the 2-D basis; see `shown`.
     """
     layer = layer_of(run, options) if run.config.prunable_layers else None
     views = Views(run.config, layer)
@@ -198,7 +198,7 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
 def _walked(
     run: Run, checkpoints: np.ndarray, views: Views, further: Any, *, what: str, progress: bool = False
 ) -> dict[str, np.ndarray]:
-    """(step, seed, ...) by name: what `further` returns for each network's waves, without the logits."""
+    """Arrays (step, seed, ...) by name: the values that `further` returns for each network, without the logits."""
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:
         values = further(seed, views.waves(net))

@@ -1,20 +1,20 @@
-"""The frequency of each neuron, whose waves explain most of its activation over all tuples.
+"""The frequency of each neuron: the one whose waves explain most of the neuron's variance over all tuples.
 
 A neuron's activation a(x, y) is expanded in products of one basis function of x and one of y. To frequency k belong
 
     cos kx, sin kx, cos ky, sin ky                              its linear terms,
     cos kx cos ky, cos kx sin ky, sin kx cos ky, sin kx sin ky  and its products,
 
-and its share of the variance is the sum of their squared coefficients over that of all but the constant (Nanda et al.
-2023, section 4.3). For K operands the products are those of two, three, ... of them.
+and the share of frequency k in the variance is the sum of the squared coefficients of these terms, divided by the sum
+for all terms but the constant (Nanda et al. 2023, section 4.3). With K operands, products of 2, 3, ... operands count.
 
 With ω = 2πk/m, a neuron of cos(ωx + φ_x) and cos(ωy + φ_y) computes cos(ω(x + y) + φ_x + φ_y). It adds to the logits if
-it is read out by cos(ωc + φ_out) with the *phase relation* φ_x + φ_y = φ_out (Gromov 2023, arXiv 2301.02679), for then
+the readout is cos(ωc + φ_out) with the *phase relation* φ_x + φ_y = φ_out (Gromov 2023, arXiv 2301.02679), for then
 
     Σ_neurons cos(ω(x + y) + φ_out) cos(ωc + φ_out)  →  cos ω(x + y - c).
 
 The linear terms give the two input phases. A neuron that squares has no linear terms at its frequency. If the products
-explain more, the phases of their cos(ω(x ± y) + φ_x ± φ_y) give φ_x and φ_y, up to adding π to both.
+explain more than linear terms, the phases of their cos(ω(x ± y) + φ_x ± φ_y) give φ_x and φ_y, up to π added to both.
 """
 
 from typing import NamedTuple
@@ -31,20 +31,20 @@ class NeuronWaves(NamedTuple):
     """Frequency of each neuron, the shares of its variance at this frequency, and the phases of its inputs."""
 
     frequency: Int[np.ndarray, " neuron"]
-    """1, 2, ...; 0 for a neuron that is constant or not finite, whose shares and phases are NaN."""
+    """Frequency 1, 2, ...; 0 for a neuron that is constant or not finite, with NaN as shares and phases."""
     linear_share: Float[np.ndarray, " neuron"]
     """Share of the neuron's variance on the linear terms of this frequency, in 0..1."""
     product_share: Float[np.ndarray, " neuron"]
-    """Share on its products; the neuron's share is the sum of both."""
+    """Share of the neuron's variance on the products of this frequency, in 0..1; the sum of both is the whole share."""
     phase: Float[np.ndarray, "operand neuron"]
     """Phase of cos(ω operand + phase), in -π..π; NaN at frequency m/2, which has no phase."""
 
 
 def spectrum(activations: Float[np.ndarray, "*tuples neuron"]) -> Float[np.ndarray, "*functions neuron"]:
-    """Coefficients of every neuron in products of basis functions, one of each operand.
+    """Coefficients of every neuron in products of basis functions, one function per operand.
 
-    The result is that of `cyclic_coefficients` along each axis. Products with the basis take a third of the time for a
-    prime m and a thousand neurons.
+    The result is that of `cyclic_coefficients` along each axis. For a prime m and a thousand
+    neurons, matrix products with the basis take a third of the time of an FFT.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def phase_residuals(
 def phase_agreement(residuals: Float[np.ndarray, " neuron"], weights: Float[np.ndarray, " neuron"]) -> float:
     """Weighted mean cosine of the residuals, in -1..1: 1 if the phase relation holds, about 0 for random phases.
 
-    NaN residuals are skipped; without weight the mean is NaN.
+    NaN residuals are skipped; if the weights add up to 0, the mean is NaN.
 
     Examples
     --------
@@ -150,7 +150,7 @@ def _waves(k: int, m: int) -> list[int]:
 
 
 def _input_phases(coefficients: np.ndarray, frequency: np.ndarray, of_products: np.ndarray) -> np.ndarray:
-    """(operand, neuron) phases of the linear terms; for two operands, of the products where `of_products`."""
+    """Phases (operand, neuron) of the linear terms; for two operands, of the products where `of_products` is True."""
     m, n_operands, neuron = len(coefficients), coefficients.ndim - 1, np.arange(len(frequency))
     c, s = 2 * frequency - 1, 2 * frequency % m
 

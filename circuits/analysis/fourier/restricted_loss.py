@@ -5,8 +5,8 @@ L̄(s, c), and their component at frequency k is
 
     L_k(s, c) = (2/m) Σ_t cos(2πk(s - t)/m) L̄(t, c)                   (1/m for the alternating term)
 
-the projection on cos and sin of 2πk(x + y)/m in any direction of the classes, not only on cos 2πk(x + y - c)/m. So of
-the two shares in `logit_frequencies`, it corresponds to `wave_share`. Nanda et al. 2023, section 5.1:
+the projection on cos and sin of 2πk(x + y)/m in any direction of the classes, not only on cos 2πk(x + y - c)/m. So its
+share in `logit_frequencies` is `wave_share`, not `share`. Nanda et al. 2023, section 5.1:
 
     restricted    logits = mean over tuples + Σ_{key k} L_k         only the key frequencies of x + y: the circuit alone
     excluded      logits = L - Σ_{key k} L_k                        all the rest, the memorized part
@@ -26,7 +26,7 @@ from scipy.special import logsumexp
 
 from circuits.analysis.fourier.basis import cyclic_basis, n_frequencies
 
-LARGEST_EXPONENT = 700.0  # e to the power of it, and of its negative, is a float64 number
+LARGEST_EXPONENT = 700.0  # exp(700) is below the largest float64, and exp(-700) above the smallest
 
 
 def wave_components(averaged: Float[np.ndarray, "element class"]) -> Float64[np.ndarray, "frequency element class"]:
@@ -52,7 +52,7 @@ def restricted_losses(
     classes: Int[np.ndarray, " element"],
     kept: Bool[np.ndarray, "subset frequency"],
 ) -> Float64[np.ndarray, "element subset"]:
-    """Cross-entropy, at each sum s, of the mean logits plus the waves of x + y at some frequencies only.
+    """Cross-entropy, at each sum s, of the mean logits plus only the waves of x + y at the `kept` frequencies.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def restricted_losses(
     classes
         The right class of each sum.
     kept
-        Mask of the kept frequencies, for several subsets.
+        Mask of the frequencies that each subset keeps.
 
     Returns
     -------
@@ -85,9 +85,9 @@ def excluded_losses(
     classes: Int[np.ndarray, " element"],
     removed: Bool[np.ndarray, "subset frequency"],
 ) -> Float64[np.ndarray, "element tuple_of_sum subset"]:
-    """Cross-entropy of each tuple's logits without the waves of x + y at some frequencies.
+    """Cross-entropy of each tuple's logits without the waves of x + y at the `removed` frequencies.
 
-    Parameters as for `restricted_losses`, with the mask of the removed frequencies. If none is removed, the result is
+    Parameters as for `restricted_losses`, but the mask is of the removed frequencies. If none is removed, the result is
     the cross-entropy of the network.
 
     Returns
@@ -141,7 +141,7 @@ def cross_entropies(
 def mean_losses(
     losses: Float64[np.ndarray, "element tuple_of_sum subset"], members: Bool[np.ndarray, "set element tuple_of_sum"]
 ) -> Float64[np.ndarray, "set subset"]:
-    """Mean loss over each set of tuples; NaN over an empty one.
+    """Mean loss over each set of tuples; NaN for an empty set.
 
     Examples
     --------

@@ -1,7 +1,8 @@
-"""Data of `fourier` for pictures of a few checkpoints: neurons over all pairs, logits in the 2-D basis.
+"""Data for pictures of the measurement `fourier` at a few checkpoints: neurons on all pairs, logits in the 2-D basis.
 
-The checkpoints are initialization, memorization, half way to generalization, generalization and the last; several seeds
-share the median of their phases. The neurons are those that each key frequency explains best at the last checkpoint.
+The checkpoints are initialization, memorization, half way to generalization, generalization and the last; for several
+seeds, each phase is at its median over seeds. The neurons are those that each key frequency explains best at the last
+checkpoint.
 """
 
 import numpy as np
@@ -34,7 +35,7 @@ def shown_neurons(
     key: Bool[np.ndarray, " frequency"],
     n_shown: int,
 ) -> Int[np.ndarray, " shown_neuron"]:
-    """Neurons to picture: the best explained of every key frequency, then the second best, and so on; then others.
+    """Neurons to picture: the best explained neuron of each key frequency, then each second best, ...; then others.
 
     Examples
     --------
@@ -44,7 +45,7 @@ def shown_neurons(
     """
     share = np.nan_to_num(share, nan=-1.0)
     best = np.argsort(-share, kind="stable")
-    rank = np.empty(len(best), np.int64)  # among the neurons of its frequency
+    rank = np.empty(len(best), np.int64)  # among the neurons of the same frequency
     for k in np.unique(frequency):
         cluster = best[frequency[best] == k]
         rank[cluster] = np.arange(len(cluster))
@@ -59,9 +60,9 @@ def shown(
     at_end: dict[str, np.ndarray],
     key: Bool[np.ndarray, "seed frequency"],
 ) -> xr.Dataset:
-    """`shown_activation` (shown, seed, shown_neuron, x, y) and `shown_logits` (shown, seed, x_wave, y_wave).
+    """Dataset of `shown_activation` (shown, seed, shown_neuron, x, y) and `shown_logits` (shown, seed, x_wave, y_wave).
 
-    `shown_logits` is the norm over classes of the coefficients of the logits, minus their mean over classes. The
+    `shown_logits` is the norm, over classes, of the coefficients of the logits minus their mean over classes. The
     dataset is empty unless there are two operands.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Fourier views as tables."""
+"""Tables of the Fourier analysis."""
 
 import xarray as xr
 

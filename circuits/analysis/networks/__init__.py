@@ -1,1 +1,1 @@
-"""Networks of a run: their values, layers, phases, and the walk over checkpoints."""
+"""Networks of a run: their outputs, layers and phases, and the walk over checkpoints."""

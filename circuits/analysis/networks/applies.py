@@ -1,4 +1,4 @@
-"""Conditions on a config that several measurements share; each returns None, or a sentence that says why it fails."""
+"""Conditions on a config, shared by measurements; each returns None if it holds, otherwise the reason as a sentence."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ Question = Callable[[Config], str | None]
 
 
 def has_prunable_layer(config: Config) -> str | None:
-    """Whether the model has a prunable layer.
+    """None if the model has a prunable layer, otherwise the reason why measurements need a layer.
 
     Examples
     --------
@@ -26,7 +26,7 @@ def has_prunable_layer(config: Config) -> str | None:
 
 
 def is_one_relu_layer(config: Config) -> str | None:
-    """Whether the network is exactly uᵀ relu(W x + b)."""
+    """None if the network is exactly uᵀ relu(W x + b), otherwise the reason why not."""
     if config.model.relu_parameters is not None:
         return None
     return has_prunable_layer(config) or (
@@ -36,7 +36,7 @@ def is_one_relu_layer(config: Config) -> str | None:
 
 
 def is_parity(config: Config) -> str | None:
-    """Whether the target is the parity of some input bits."""
+    """None if the target is the parity of some input bits, otherwise the reason why not."""
     if config.task.parity_bits is not None:
         return None
     return (
@@ -46,7 +46,7 @@ def is_parity(config: Config) -> str | None:
 
 
 def all_of(*questions: Question) -> Question:
-    """A condition that fails with the first sentence of several."""
+    """Condition that holds if all `questions` hold; otherwise it returns the sentence of the first that fails."""
     return lambda config: next((reason for question in questions if (reason := question(config))), None)
 
 
@@ -56,7 +56,7 @@ def require(run: Run, question: Question) -> None:
     Raises
     ------
     InputError
-        The condition fails; the message has its sentence.
+        The condition fails; the message says why.
     """
     if reason := question(run.config):
         raise InputError(f"{run.path}: {reason}")

@@ -8,7 +8,7 @@ NONE, UNKNOWN = "–", "unknown"
 
 
 def bounded(value: float, censored: bool = False, *, sign: str = "≤", none: str = NONE) -> str:
-    """A number of epochs as text; a censored one has the sign of a bound in front.
+    """A number of epochs as text; a censored number has the sign of a bound in front.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def epoch_text(at: xr.Dataset, phase: str, none: str = "never") -> str:
 
 
 def delay_text(at: xr.Dataset) -> str:
-    """The grokking delay of one seed as text; if one phase is censored, the bound that the epochs give.
+    """The grokking delay of one seed as text; if one phase is censored, the bound on the delay.
 
     A seed that memorized at or before epoch M and generalized at g has a delay of at least g - M. A seed that memorized
     at m and generalized at or before G has a delay of at most G - m. If both are censored, the delay is unknown.

@@ -1,11 +1,11 @@
-"""Evaluators of one network on given inputs; `evaluator` chooses the fastest one that the config allows.
+"""Evaluators of one network on given inputs; `evaluator` chooses the fastest one for the config.
 
-- **Formula**: the network is exactly uᵀ relu(W x + b). It is computed in float64, so that contributions of single
-  neurons exceed rounding; an output within its rounding bound of 0 is 0.
+- **Formula**: the network is exactly uᵀ relu(W x + b). Outputs are computed in float64, so that contributions of single
+  neurons exceed rounding; an output within its rounding bound of 0 counts as 0.
 - **Linear readout**: one forward pass gives all masked outputs, f_K(x) = c(x) + Σ_{j in K} a_j(x) U_j.
 - **Forward pass**: every group of neurons needs its own masked pass.
 
-The last two run the model's own `forward` in torch, on the caller's thread.
+The last two evaluators run the model's own `forward` in torch, on the caller's thread.
 """
 
 import threading
@@ -31,20 +31,20 @@ from circuits.constructions.verifying.averaging import bounded_averages
 from circuits.threads import one_blas_thread, one_torch_thread
 
 Network = Mapping[str, np.ndarray]  # one network's parameters by name
-Order = Int[np.ndarray, " neuron"]  # from first kept to first pruned
+Order = Int[np.ndarray, " neuron"]  # indices of the neurons; the last is pruned first
 Targets = Int[np.ndarray, " example"] | None
-NATIVE_AT_ONCE = 256  # examples at once in `Formula.native_outputs`, so that their neurons' values stay in the cache
+NATIVE_AT_ONCE = 256  # examples at once in `Formula.native_outputs`; the neurons' values then fit in the CPU cache
 
 
 class ForwardPass:
-    """Networks of a config, evaluated by the model's own `forward`.
+    """Evaluator of a config's networks by the model's own `forward`.
 
     Parameters
     ----------
     config
-        The config.
+        Config of the networks.
     inputs
-        (example, input) as the model reads them.
+        (example, input) in the dtype that the model reads, see `as_read`.
     layer
         The layer whose neurons are masked; None allows only `outputs`.
     """
@@ -63,14 +63,14 @@ class ForwardPass:
         return self._layer
 
     def threads(self) -> AbstractContextManager[Any]:
-        """A context in which networks are computed on the caller's thread; `walk` enters it by itself."""
+        """Context in which networks are computed on the caller's thread; code inside `walk` does not need it."""
         both = ExitStack()
         both.enter_context(one_blas_thread())
         both.enter_context(one_torch_thread())
         return both
 
     def outputs(self, net: Network) -> Float[np.ndarray, "example ..."]:
-        """Outputs (example,) or (example, class) in float64, by the model's prepared pass if it has one."""
+        """Outputs (example,) or (example, class) in float64, by the model's `prepared` pass if the model has one."""
         import torch
 
         if self._passes is None:
@@ -86,11 +86,11 @@ class ForwardPass:
             return np.concatenate([forward(parameters).numpy() for forward in self._passes]).astype(np.float64)
 
     def hidden(self, net: Network) -> Float[np.ndarray, "example neuron"]:
-        """Values of the layer's neurons, at the last position if there are several."""
+        """Values of the layer's neurons; if the model has several positions, their values at the last position."""
         return Masked(self.layer, net).values(self.inputs)
 
     def native_outputs(self, net: Network) -> Float[np.ndarray, " example"]:
-        """The single output in the config's dtype, for means over a sample, whose noise exceeds rounding."""
+        """The network's only output, in the config's dtype; it serves sample means, whose noise exceeds rounding."""
         import torch
 
         parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}
@@ -98,7 +98,7 @@ class ForwardPass:
             return self.config.model.forward(parameters, torch.from_numpy(self.inputs)).numpy()
 
     def contributions(self, net: Network) -> Float[np.ndarray, "example neuron"]:
-        """Contribution of each neuron to the single output, or the neuron's value if the readout is not linear."""
+        """Contribution of each neuron to the only output, or the neuron's value if the readout is not linear."""
         values = Masked(self.layer, net).separated(self.inputs)[0].astype(np.float64)
         readout = self.layer.readout(net)
         return values if readout is None else values * readout.astype(np.float64)
@@ -106,32 +106,32 @@ class ForwardPass:
     def mean_contributions(
         self, net: Network, bits: Sequence[int]
     ) -> tuple[Float[np.ndarray, "neuron pattern"], Float[np.ndarray, " neuron"]] | None:
-        """Means of `contributions` over all ±1 inputs with each pattern of these bits, with error bounds.
+        """Means of `contributions` over all ±1 inputs with each pattern of `bits`, and error bounds.
 
-        The bounds hold for each neuron's Walsh coefficients. None if the means can only be estimated from samples.
+        The bounds hold for each neuron's Walsh coefficients. None if only samples can estimate the means.
         """
         return None
 
     def ignores_all_but(self, net: Network, bits: Sequence[int]) -> bool:
-        """Whether the weights show that the outputs depend on these bits alone."""
+        """Whether the weights show that the outputs depend on no other bits than `bits`."""
         return False
 
     def masked_outputs(self, net: Network, groups: Bool[np.ndarray, "group neuron"]) -> Float[np.ndarray, "group ..."]:
-        """Outputs (group, example) or (group, example, class) with only the neurons of each group."""
+        """Outputs (group, example) or (group, example, class) of the network with only the neurons of each group."""
         network = Masked(self.layer, net)
         return np.stack([network.outputs(self.inputs, kept) for kept in groups])
 
     def smallest_prefix(
         self, net: Network, targets: Targets = None, norm: Norm = "incoming", criterion: Criterion = "prediction"
     ) -> int | None:
-        """Smallest k whose k neurons of largest norm agree with the whole network; None for a diverged network.
+        """Smallest k such that the k neurons of largest norm agree with the whole network; None for a diverged network.
 
         Parameters
         ----------
         net
             Parameters of one network by name.
         targets
-            (example,) for the criterion "accuracy" only.
+            (example,) targets, used by the criterion "accuracy" only.
         norm, criterion
             See `incoming_norms` and `smallest_agreeing`.
 
@@ -158,12 +158,12 @@ class ForwardPass:
         return self._smallest(net, pruning_order(self.layer.norms(net, norm)), targets, criterion)
 
     def _smallest(self, net: Network, order: Order, targets: Targets, criterion: Criterion) -> int | None:
-        """Smallest k whose first k neurons in `order` agree with the whole network."""
+        """Smallest k such that the first k neurons in `order` agree with the whole network."""
         return smallest_agreeing_masked(Masked(self.layer, net), order, self.inputs, targets, criterion)
 
 
 class LinearReadout(ForwardPass):
-    """A network whose outputs are linear in the values of the layer's neurons."""
+    """Evaluator of networks whose outputs are linear in the values of the layer's neurons."""
 
     def masked_outputs(self, net: Network, groups: Bool[np.ndarray, "group neuron"]) -> Float[np.ndarray, "group ..."]:
         activations, rest, readout = self._separated(net)
@@ -175,7 +175,7 @@ class LinearReadout(ForwardPass):
         return smallest_agreeing_argmax(activations.T, readout, order, rest, targets, criterion)
 
     def _separated(self, net: Network) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The neurons' values, the outputs without any of them, and the readout."""
+        """The neurons' values, the outputs without any neuron, and the readout."""
         readout = self.layer.readout(net)
         if readout is None:
             raise ValueError(f"the outputs are not linear in the layer '{self.layer.hook}'; use ForwardPass")
@@ -183,14 +183,14 @@ class LinearReadout(ForwardPass):
 
 
 class Formula(ForwardPass):
-    """uᵀ relu(W x + b)."""
+    """Evaluator of networks that are exactly uᵀ relu(W x + b)."""
 
     has_bounds = True
 
     def __init__(self, config: Config, inputs: Shaped[np.ndarray, "example input"], layer: Layer | None = None) -> None:
         super().__init__(config, inputs, layer)
         self._reach = reach_of(inputs)
-        self._memory = threading.local()  # allocating memory costs as much as the product itself
+        self._memory = threading.local()  # arrays to reuse: allocating costs as much as the product
 
     def threads(self) -> AbstractContextManager[Any]:
         return np.errstate(over="ignore", invalid="ignore")
@@ -245,7 +245,7 @@ def evaluator(config: Config, inputs: Shaped[np.ndarray, "example input"], layer
     Parameters
     ----------
     config, inputs, layer
-        As `ForwardPass` takes them.
+        As for `ForwardPass`.
     """
     if config.model.relu_parameters is not None:
         return Formula(config, inputs, layer)

@@ -1,4 +1,4 @@
-"""The checkpoints that are measured, and the coordinates of results along them: step, epoch, seed."""
+"""The checkpoints to measure, and the coordinates `step`, `epoch` and `seed` of results."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,12 +36,12 @@ def chosen_checkpoints(run: Run, options: WalkOptions) -> np.ndarray:
 
 
 def spread(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.ndarray, " some"]:
-    """Indices of at most `count` checkpoints, the first and the last among them, evenly spaced in log epoch.
+    """Indices of at most `count` checkpoints, including the first and the last, evenly spaced in log epoch.
 
     Parameters
     ----------
     epochs
-        (step,) ascending, >= 0; epoch 0, which has no logarithm, counts as one of the `count`.
+        (step,) ascending, >= 0. Epoch 0 has no logarithm; it is always one of the `count` checkpoints.
     count
         At least 2.
 
@@ -61,13 +61,13 @@ def spread(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.ndarray, " 
 
 
 def requested_checkpoints(run: Run, options: WalkOptions) -> np.ndarray:
-    """`chosen_checkpoints` for slow measurements: by default only the last one; "0:" selects all."""
+    """Checkpoints for a slow measurement: by default only the last; `checkpoints="0:"` selects all."""
     unlimited = options.slice == slice(None) and options.most_checkpoints is None
     return np.array([run.n_checkpoints - 1]) if unlimited else chosen_checkpoints(run, options)
 
 
 def trajectory_coords(run: Run, checkpoints: np.ndarray) -> dict[str, Any]:
-    """Coordinates `step`, `epoch` and `seed` of results at these checkpoints."""
+    """Coordinates `step`, `epoch` and `seed` of results at `checkpoints`."""
     return {
         "step": ("step", run.steps[checkpoints], {"long_name": "optimizer updates so far"}),
         "epoch": ("step", run.epochs[checkpoints], {"long_name": "epoch"}),
@@ -76,9 +76,9 @@ def trajectory_coords(run: Run, checkpoints: np.ndarray) -> dict[str, Any]:
 
 
 def without_collapsed(run: Run, result: xr.Dataset, is_ratio: Callable[[str], bool]) -> xr.Dataset:
-    """A result of the run with NaN for ratios of collapsed networks, whose outputs are all 0.
+    """A result of the run with NaN for the ratios of collapsed networks, because all their outputs count as 0.
 
-    Variables over step and seed are ratios if `is_ratio` is True for their name.
+    A variable over step and seed is a ratio if `is_ratio` returns True for its name.
     """
     alive = ~run.collapsed.sel(step=result["step"]).drop_vars("epoch")
     masked = [name for name in result if is_ratio(str(name)) and {"step", "seed"} <= set(result[name].dims)]

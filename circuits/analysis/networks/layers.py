@@ -1,7 +1,7 @@
-"""The layer whose neurons are pruned: its neurons' norms, readout and parameters, for any model.
+"""The layer to prune: norms, readout and parameters of its neurons, for any model.
 
-A model lists its prunable layers (`Model.prunable_layers`) by hook point, with the weights into their neurons, and the
-readout if it is linear. The option `layer` chooses one; by default it is the last.
+A model lists its prunable layers (`Model.prunable_layers`) by hook point. Each has the weights into its neurons, and
+the readout if this is linear. The option `layer` chooses the layer to prune, by default the last.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from circuits.interfaces import PrunableLayer
 
 
 class Layer(NamedTuple):
-    """A prunable layer of a config's networks; `hook` is the hook point of its neurons' values."""
+    """A prunable layer of a config's networks; `hook` is the hook point of the values of its neurons."""
 
     config: Config
     hook: str
@@ -33,7 +33,7 @@ class Layer(NamedTuple):
 
     @property
     def is_linear(self) -> bool:
-        """Whether the outputs are linear in its neurons' values."""
+        """Whether the network's outputs are linear in the values of the layer's neurons."""
         return self.part.readout is not None
 
     @property
@@ -47,7 +47,7 @@ class Layer(NamedTuple):
         return "class" if self.has_classes else "sign"
 
     def readout(self, net: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """Weights (neuron, class), or (neuron,) for one output; None if the readout is not linear."""
+        """Readout weights (neuron, class), or (neuron,) for one output; None if the readout is not linear."""
         if self.part.readout is None:
             return None
         weights = self.part.readout(net)
@@ -60,13 +60,13 @@ class Layer(NamedTuple):
 
 
 def relu_weights(config: Config, net: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """W (neuron, input), b and u (neuron,) of a network that is exactly uᵀ relu(W x + b), in the model's own names."""
+    """Weights W (neuron, input), b and u (neuron,) of a network that is exactly uᵀ relu(W x + b)."""
     W, b, u = (net[name] for name in config.model.relu_parameters or ())
     return W, b, u
 
 
 def last_layer(config: Config) -> Layer:
-    """The last prunable layer of a config, which must have one.
+    """The last prunable layer of a config; the config must have a prunable layer.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def layer_of(run: Run, options: PruningOptions = PruningOptions()) -> Layer:
     Raises
     ------
     InputError
-        The model has no prunable layer or not the chosen one, or the norm needs a linear readout that the layer lacks.
+        The model has no prunable layer, or not the chosen layer; or the norm needs a linear readout, and there is none.
     """
     layers, kind = run.config.prunable_layers, run.config.model.kind
     require(run, has_prunable_layer)

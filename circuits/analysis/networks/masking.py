@@ -4,7 +4,7 @@ The tap sets the values of pruned neurons to 0, at every position. If the readou
 of all subnetworks, f_K(x) = c(x) + Σ_{j in K} a_j(x) U_j: the tap records the values a and replaces them by 0, so the
 network outputs c.
 
-Computed on CPU in the parameters' dtype; inside `one_torch_thread`, on the caller's thread.
+The pass runs on CPU in the parameters' dtype; inside `one_torch_thread` it runs on the caller's thread.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class Masked:
     Parameters
     ----------
     layer
-        The layer of these neurons.
+        The layer whose neurons can be masked.
     net
         The network's parameters by name.
 
@@ -56,7 +56,7 @@ class Masked:
         inputs
             (example, input) as `examples_of` gives them.
         kept
-            (neuron,) the same for all examples, or (example, neuron); by default all.
+            Mask of the kept neurons, (neuron,) for all examples or (example, neuron); by default all neurons.
         """
         import torch
 
@@ -70,13 +70,13 @@ class Masked:
                     return values
                 if pruned.ndim > 1:  # (example, neuron); values may have positions in between
                     pruned = pruned.reshape(len(pruned), *[1] * (values.ndim - 2), -1)
-                return values.masked_fill(pruned, 0.0)  # a product would keep NaN
+                return values.masked_fill(pruned, 0.0)  # a product with 0 would keep NaN
 
             parts.append(self._forward(inputs[part], tap))
         return np.concatenate(parts)
 
     def values(self, inputs: Shaped[np.ndarray, "example input"]) -> Float[np.ndarray, "example neuron"]:
-        """The neurons' values, at the last position if there are several."""
+        """The neurons' values; if the model has several positions, their values at the last position."""
         parts = []
 
         def tap(name: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The measurement `phases`: when each seed memorized and generalized, and how much of its test set it had seen."""
+"""The measurement `phases`: when each seed memorized and generalized, and which share of its test set it had seen."""
 
 import xarray as xr
 
@@ -11,7 +11,7 @@ from circuits.checkpoints.run import Run
 
 
 def measure(run: Run, options: WalkOptions = WalkOptions(), *, progress: bool = False) -> xr.Dataset:
-    """The dataset of `phases` with `test_seen_share` (seed,), the share of test inputs that memory could answer."""
+    """Result of `phases`, plus `test_seen_share` (seed,), the share of test inputs that memory could answer."""
     return phases(run, options).assign(test_seen_share=memory_share(run))
 
 

@@ -1,4 +1,4 @@
-"""Options that most measurements share; other options are in the folder of their family."""
+"""Options that most measurements share; further options are in the folder of each family of measurements."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Kind = TypeVar("Kind", bound="WalkOptions")
 
 
 class WalkOptions(Part):
-    """The checkpoints that are measured, and the thresholds of memorization and generalization."""
+    """The checkpoints to measure, and the thresholds of memorization and generalization."""
 
     checkpoints: str = ":"
     """Checkpoints to measure, as a Python slice START:STOP:STEP of their indices."""
     most_checkpoints: Annotated[int, Field(ge=2)] | None = None
-    """Measure at most this many of these checkpoints, evenly spaced in log epoch, and those of memorization and
-    generalization; by default all. A page uses at most 1,000 for slow measurements."""
+    """Measure at most this many of the checkpoints, evenly spaced in log epoch, plus the checkpoints of memorization
+    and generalization; by default all. A page uses at most 1,000 for slow measurements."""
     memorization_threshold: Share = 0.98
     """Train accuracy that a seed must exceed to have memorized."""
     generalization_threshold: Share = 0.98
@@ -42,7 +42,7 @@ class WalkOptions(Part):
         return self
 
     def of(self, kind: type[Kind]) -> Kind:
-        """These options, restricted to those of the class `kind`.
+        """The options of the class `kind`, with the values of this object.
 
         Examples
         --------
@@ -61,15 +61,15 @@ class PruningOptions(WalkOptions):
     """The layer and order of pruning, and the condition on the kept neurons."""
 
     layer: str | None = None
-    """Hook point of the layer to prune, such as hidden.0.hook_post; by default the last prunable one."""
+    """Hook point of the layer to prune, such as hidden.0.hook_post; by default the last prunable layer."""
     agreement_set: Literal["train", "test", "train+test"] = "train"
     """Inputs on which a subnetwork must agree with the full network."""
     criterion: Criterion = "prediction"
-    """prediction: same sign, or class, on every input (the paper); accuracy: equal accuracy (its released code)."""
+    """prediction: the same sign or class on every input (the paper); accuracy: equal accuracy (the paper's code)."""
     norm: Norm = "incoming"
-    """Norm that orders the neurons: ‖w‖ (the paper), ‖(w, b)‖, or |u|·‖(w, b)‖."""
+    """Norm that orders the neurons: incoming ‖w‖ (the paper), incoming+bias ‖(w, b)‖, path |u|·‖(w, b)‖."""
     final: Literal["last", "median"] = "last"
-    """Generalizing subnetwork: of the last checkpoint, or of median size among the last 50 (or all, if fewer)."""
+    """Checkpoint of the generalizing subnetwork: the last, or that of median size among the last 50 (all, if fewer)."""
 
     @model_validator(mode="before")
     @classmethod

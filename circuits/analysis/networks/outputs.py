@@ -1,4 +1,4 @@
-"""Outputs of uᵀ relu(W x + b), and of groups of its neurons alone, summed in float64."""
+"""Outputs of a network uᵀ relu(W x + b), and of groups of its neurons alone, summed in float64."""
 
 from typing import no_type_check
 
@@ -15,7 +15,7 @@ def preactivations(
     inputs: Real[np.ndarray, "example input"],
     out: Float[np.ndarray, "neuron example"] | None = None,
 ) -> Float[np.ndarray, "neuron example"]:
-    """W x + b for every input, in the dtype of W.
+    """Preactivations W x + b for every input, in the dtype of W.
 
     Allocating memory costs as much as the product itself, so a loop over networks passes the array to fill as `out`.
 
@@ -32,7 +32,7 @@ def preactivations(
 def relu_outputs(
     hidden: Float[np.ndarray, "neuron example"], u: Float[np.ndarray, " neuron"]
 ) -> Float[np.ndarray, " example"]:
-    """uᵀ relu(h) for every input, summed in float64.
+    """Output uᵀ relu(h) for every input, from the preactivations h; summed in float64.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def group_outputs(
     inputs: Real[np.ndarray, "example input"],
     groups: Bool[np.ndarray, "group neuron"],
 ) -> Float[np.ndarray, "group example"]:
-    """Output of the network with only a group's neurons, for each group, in float64; 0 within its rounding bound.
+    """Output of the network with only the neurons of each group, in float64; 0 if it is within its rounding bound.
 
     Examples
     --------

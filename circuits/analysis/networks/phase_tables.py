@@ -1,4 +1,4 @@
-"""The table of memorization and generalization, and cells of phases for other tables."""
+"""The table of memorization and generalization, and cells about the phases for other tables."""
 
 import xarray as xr
 
@@ -8,7 +8,7 @@ from circuits.tabular import Titled, new_table
 
 
 def phase_tables(phases: xr.Dataset, _: xr.Dataset | None = None) -> list[Titled]:
-    """Table of each seed's memorization, generalization and delay in epochs, and whether it collapsed or diverged."""
+    """Table of each seed's memorization, generalization and delay in epochs, and of collapse and divergence."""
     fates = [name for name in ("collapsed", "diverged") if phases[name].any()]
     table = new_table("seed", "memorized", "generalized", "delay", *fates, *seen_column(phases))
     for seed in phases["seed"].values:
@@ -23,7 +23,7 @@ def phase_cells(at: xr.Dataset) -> list[str]:
 
 
 def seen_column(phases: xr.Dataset) -> list[str]:
-    """Title of the column of seen shares; none if no seed's share is worth a remark."""
+    """Title, in a list, of the column of seen test inputs; an empty list if every seed's share is at most 5 %."""
     share = phases.get("test_seen_share")
     return ["test\nseen"] if share is not None and any(map(seen_remark, share.values)) else []
 

@@ -1,11 +1,11 @@
 """Memorization and generalization: the first checkpoint at which an accuracy exceeds a threshold.
 
-Code and Figure 5 of Merrill et al. 2023: train accuracy > .98. Numbers of right answers are compared as exact
+The code and Figure 5 of Merrill et al. 2023 use train accuracy > .98. Numbers of right answers are compared as exact
 fractions, so 98 of 100 does not exceed 0.98 through rounding. The grokking delay is generalization minus memorization,
 in epochs.
 
-An epoch is *censored* if the first stored checkpoint exceeds the threshold and is not the initialization: the seed
-crossed the threshold at or before this epoch. Nothing precedes step 0, so epoch 0 is exact.
+An epoch is *censored* if the accuracy exceeds the threshold already at the first stored checkpoint, and this is not the
+initialization: the seed crossed the threshold at or before this epoch. Nothing precedes step 0, so epoch 0 is exact.
 
 A run without a training step, such as a hand-built network, has no phases: its epochs and delays are NaN.
 """
@@ -23,7 +23,7 @@ from circuits.checkpoints.run import Run
 
 
 def exceeds(accuracy: Float[np.ndarray, "*any"], n_examples: int, threshold: float) -> Bool[np.ndarray, "*any"]:
-    """Where the number of right answers is above the threshold's share of all examples.
+    """Mask of the accuracies whose number of right answers is above `threshold` times `n_examples`.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def exceeds(accuracy: Float[np.ndarray, "*any"], n_examples: int, threshold: flo
     n_examples
         Size of the set.
     threshold
-        A share in 0..1, read as its decimal representation.
+        A share in 0..1, read as the decimal number that Python prints for it.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def exceeds(accuracy: Float[np.ndarray, "*any"], n_examples: int, threshold: flo
 
 
 def first_true(condition: Bool[np.ndarray, "step seed"]) -> Float[np.ndarray, " seed"]:
-    """Index along `step` of the first True of each seed; NaN where there is none.
+    """Index along `step` of each seed's first True; NaN for a seed without a True.
 
     Examples
     --------
@@ -56,9 +56,9 @@ def first_true(condition: Bool[np.ndarray, "step seed"]) -> Float[np.ndarray, " 
 
 
 def phase_checkpoints(run: Run, options: WalkOptions) -> tuple[Float[np.ndarray, " seed"], Float[np.ndarray, " seed"]]:
-    """Indices of the memorization and the generalization checkpoint of each seed, NaN where there is none.
+    """Indices of the memorization and the generalization checkpoint of each seed; NaN without the phase.
 
-    Without a training step all are NaN, since an accuracy above the threshold was not learned.
+    For a run without a training step all are NaN, since no accuracy above a threshold was learned.
     """
     if not run.config.total_steps:
         return np.full(len(run.seeds), np.nan), np.full(len(run.seeds), np.nan)
@@ -69,7 +69,7 @@ def phase_checkpoints(run: Run, options: WalkOptions) -> tuple[Float[np.ndarray,
 
 
 def phases(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset:
-    """When each seed memorized and generalized, and whether it collapsed or diverged.
+    """When each seed memorized and generalized, and whether the seed collapsed or diverged.
 
     Returns
     -------
@@ -77,15 +77,15 @@ def phases(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset:
         (seed,) float, in epochs; NaN if the seed never reaches the phase. Without a training step all are NaN, with the
         attribute `untrained` = 1.
     memorization_censored, generalization_censored
-        (seed,) bool: the epoch is an upper bound, since the first stored checkpoint is after step 0 and exceeds the
-        threshold. This occurs in imported runs without their initialization, and in replays.
+        (seed,) bool: the epoch is an upper bound, since the accuracy exceeds the threshold already at the first stored
+        checkpoint, which is after step 0. This occurs in imported runs without their initialization, and in replays.
     grokking_delay
         (seed,) float, in epochs; NaN if either phase is never reached or is censored. The epochs may still give a
-        bound: at least g - M, if memorization is at or before M and generalization exactly at g.
+        bound: the delay is at least g - M, if memorization is at or before M and generalization exactly at g.
     collapsed
-        (seed,) bool: at the last checkpoint all outputs are 0 to within the share that `circuits.collapse` defines. The
-        accuracy is then 0, not chance. The attribute `recomputed` is 1 if the run did not store which networks have
-        collapsed, and a network of any checkpoint has.
+        (seed,) bool: at the last checkpoint all outputs are within 0.001 of 0 (`circuits.collapse`). The accuracy is
+        then 0, not chance. The attribute `recomputed` is 1 if the run did not store which networks have collapsed, and
+        at least one network collapsed at some checkpoint.
     diverged
         (seed,) bool: the last training loss is not finite.
     """
@@ -111,10 +111,10 @@ def phases(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset:
 
 
 def censored(run: Run, checkpoints: Float[np.ndarray, " seed"]) -> Bool[np.ndarray, " seed"]:
-    """Where a phase's checkpoint is the first stored one and not the initialization."""
+    """Mask of the seeds whose phase checkpoint is the first stored checkpoint and not the initialization."""
     return (checkpoints == 0) & bool(len(run.steps) and run.steps[0] > 0)
 
 
 def epoch_at(run: Run, checkpoints: Float[np.ndarray, " seed"]) -> Float[np.ndarray, " seed"]:
-    """Epochs of checkpoint indices; NaN stays NaN."""
+    """Epoch of each checkpoint index; NaN stays NaN."""
     return np.array([np.nan if np.isnan(index) else run.epochs[int(index)] for index in checkpoints])

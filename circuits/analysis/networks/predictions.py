@@ -1,7 +1,7 @@
-"""Predictions of a network from its outputs, and whether they are right.
+"""Predictions of a network from its outputs, and whether the predictions are right.
 
-A single output predicts by its sign; sign 0 is no class. Several outputs predict by their argmax. A prediction is right
-if the target's output exceeds all others, so a tie is wrong, as in training.
+A single output predicts by its sign; sign 0 is neither class. Several outputs predict by their argmax. A prediction is
+right if the target's output exceeds all others, so a tie is wrong, as in training.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ NO_PREDICTION = -2  # for NaN outputs
 
 
 def predictions(outputs: Float[np.ndarray, "*outputs"], has_classes: bool) -> Int[np.ndarray, "*examples"]:
-    """Signs -1, 0, 1 of outputs (…, example), or indices of the first largest of (…, example, class); -2 for NaN.
+    """Sign -1, 0 or 1 of outputs (…, example), or `numpy.argmax` over the classes of (…, example, class); -2 for NaN.
 
     Examples
     --------
@@ -26,7 +26,7 @@ def predictions(outputs: Float[np.ndarray, "*outputs"], has_classes: bool) -> In
 def is_right(
     outputs: Float[np.ndarray, "*outputs"], targets: Int[np.ndarray, " example"], has_classes: bool
 ) -> Bool[np.ndarray, "*examples"]:
-    """Whether outputs (…, example) have the target's sign, or (…, example, class) have their only maximum there.
+    """Whether outputs (…, example) have the target's sign, or (…, example, class) are largest at the target only.
 
     Examples
     --------

@@ -6,8 +6,8 @@ If neurons cancel, the exact output is 0 and the computed one is a rounding erro
     |f̂(x) − f(x)|  ≤  (n + m + 4) ε Σ_j |u_j| (Σ_i |W_ji| |x_i| + |b_j|)
 
 (Higham 2002, section 3.1, with a margin for second-order terms). An output within this bound counts as 0 in
-active subnetworks, smallest subsets, merged elements, faithfulness, margins, sensitivity and arity. Accuracies stored
-in training use the arithmetic of training.
+active subnetworks, smallest subsets, merged elements, faithfulness, margins, sensitivity and arity. Accuracies that
+training stores use the arithmetic of training.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ def rounding_terms(
     u: Float[np.ndarray, " neuron"],
     reach: Float[np.ndarray, " input"],
 ) -> Float[np.ndarray, " neuron"]:
-    """Rounding bound of each neuron's term; the bound of a group of neurons is the sum of theirs.
+    """Rounding bound of each neuron's term of the output; a group's bound is the sum over its neurons.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def rounding_terms(
 
 
 def reach_of(inputs: Real[np.ndarray, "example input"]) -> Float[np.ndarray, " input"]:
-    """Largest |x_i| of every input over the examples; 0 without examples.
+    """Largest |x_i| over the examples, for each input i; 0 without examples.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def prefix_bounds(
 def rounded(
     outputs: Float[np.ndarray, "*outputs"], bound: Float[np.ndarray, "*bounds"] | float
 ) -> Float[np.ndarray, "*outputs"]:
-    """Outputs, with 0 for those within their rounding bound of 0; NaN stays.
+    """Outputs with 0 in place of every output that is within its rounding bound of 0; NaN stays.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """Seen test inputs: the share of each seed's test set that is in its training set.
 
-A network that has memorized answers the test inputs that it was trained on. The larger this share is, the less a test
-accuracy, and the epoch at which it exceeds a threshold, say about generalization. Runs store which test inputs are
-seen; for runs of earlier versions this is computed from their data.
+A network that has memorized its training set knows the answer to seen test inputs. The larger their share is, the less
+the test accuracy, and the epoch at which it exceeds a threshold, say about generalization. Runs store which test inputs
+are seen; for runs of earlier versions this module computes it from the run's data.
 """
 
 import numpy as np
@@ -15,12 +15,12 @@ from circuits.checkpoints.run import Run
 from circuits.config import Config
 from circuits.seen import SEEN, seen_inputs
 
-HARMLESS = 0.05  # a share up to which there is no remark
-FEW_SEEDS = 8  # up to which each seed is listed; for more, the range
+HARMLESS = 0.05  # a share up to this has no remark
+FEW_SEEDS = 8  # up to this many seeds are listed; for more seeds, the range of shares
 
 
 def seen_share(run: Run) -> xr.DataArray:
-    """Share of the test inputs of each seed that are in its training set, (seed,) in 0..1.
+    """Share of each seed's test inputs that are in the seed's training set, (seed,) in 0..1.
 
     Targets are not compared. 0 means that all test inputs are new.
 
@@ -38,7 +38,7 @@ def seen_share(run: Run) -> xr.DataArray:
 
 
 def seen_test_inputs(run: Run, seed: int | None = None) -> Bool[np.ndarray, " test_example"]:
-    """Mask of the test inputs that are in the training set of a seed, by default the first."""
+    """Mask of a seed's test inputs that are in the seed's training set; by default of the first seed."""
     data = run.data(seed)
     if SEEN in data:
         return data[SEEN].values.astype(bool)
@@ -52,7 +52,7 @@ def memory_share(run: Run) -> xr.DataArray:
 
 
 def seen_remark(share: xr.DataArray | float) -> str:
-    """Remark on one seed's seen share for a table; "" up to 5 %.
+    """Remark on one seed's seen share for a table; "" if the share is at most 5 %.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def seen_remark(share: xr.DataArray | float) -> str:
 
 
 def described_test_set(run: Run) -> str:
-    """Size of the test set, whether the seeds share it, and the share that is in the training set."""
+    """Text on the test set: its size, whether the seeds share it, and which share of it is in the training set."""
     shared = "seed" not in run.all_data["test_inputs"].dims
     whose = "" if len(run.seeds) == 1 else ", the same for all seeds" if shared else " of each seed's own"
     share = seen_share(run)
@@ -74,7 +74,7 @@ def described_test_set(run: Run) -> str:
 
 
 def seen_sentence(run: Run) -> str:
-    """Sentence on seeds whose training set holds more than 5 % of the test inputs; "" if there is none."""
+    """Sentence on seeds whose training set holds more than 5 % of the test inputs; "" without such seeds."""
     share = _remarkable(run)
     if not share.size:
         return ""

@@ -1,8 +1,8 @@
 """Walk over a run: apply a function of one network to every checkpoint and seed, block by block.
 
-A block is read while the previous one is computed. Networks are spread over threads, with one BLAS thread each, unless
-a network takes less than a millisecond, when threads would mostly wait for Python's lock. Memory holds two blocks and
-the results, for any number of checkpoints.
+A block is read while the previous block is measured. Networks are spread over threads, with one BLAS thread each. If a
+network takes less than a millisecond, one thread measures all: more would mostly wait for Python's lock. Memory holds
+two blocks and the results, for any number of checkpoints.
 """
 
 import sys
@@ -52,7 +52,7 @@ def walk(
 
     Returns
     -------
-    (step, seed, …) the results, by name.
+    The results by name, each (step, seed, …).
     """
     uses_torch = run.config.model.relu_parameters is None
     n_seeds = len(run.seeds)
@@ -95,9 +95,9 @@ def walk(
 def _first(
     one: Callable[[tuple[int, int]], Any], places: Sequence[tuple[int, int]], threads: bool | None
 ) -> tuple[list[Any], bool | None]:
-    """Results of the first networks, and whether to use threads for the others; no results once this is known.
+    """Results of the first networks, and whether to use threads for the others; no results if `threads` is not None.
 
-    The first network is not timed, since it may compile.
+    The time of the first network does not count, since it may include compilation.
     """
     if threads is not None:
         return [], threads

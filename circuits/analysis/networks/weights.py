@@ -1,4 +1,4 @@
-"""Metrics of a network's parameters: their norm, and the shares that are zero or small.
+"""Metrics of a network's parameters: their norm, the share of zeros and the share of small values.
 
 Fuangkawinsombut 2024, section 4.3, asks whether the weights that a circuit does not need reach zero.
 """

@@ -2,7 +2,7 @@
 
 For each chosen checkpoint it gives the certificates of the active subnetwork and of the whole network, their failure
 rates on random inputs, and the number of irrelevant bits that must flip before the subnetwork fails on a test input.
-`circuits.constructions` computes these; this module names the dimensions.
+`circuits.constructions` computes these results; this module labels them.
 """
 
 import numpy as np
@@ -49,7 +49,7 @@ LONG_NAMES = {
 
 
 def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.Dataset:
-    """Certificates of a run, at the last checkpoint or at those of `--checkpoints`.
+    """Certificates of a run, at the last checkpoint or at the checkpoints that `--checkpoints` selects.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         (step, seed) "certified", "refuted", "undecided", "collapsed", whose margins are NaN, or "none" without a
         subnetwork.
     margin_lower, margin_upper, margin_scale
-        (step, seed) bounds of the worst-case margin; unit of the tolerances.
+        (step, seed) bounds of the worst-case margin, and the unit of the tolerances.
     seconds_left
         (step, seed) upper estimate of the remaining search time in seconds; 0 if decided, NaN if the search is too
         short for an estimate or there is no certificate.
@@ -69,15 +69,16 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     pattern_lower, pattern_upper
         (pattern, step, seed) bounds of the worst-case margin for each pattern of the relevant bits.
     failure_rate, failure_low, failure_high
-        (step, seed) on a million random inputs, with the 95 % Clopper-Pearson interval.
+        (step, seed) failure rate on a million random inputs, with the 95 % Clopper-Pearson interval.
     fewest_flips_min, fewest_flips_median
-        (step, seed) over the test set; inf if no flips suffice, NaN if the bounds of the numbers are inconclusive.
+        (step, seed) fewest flips until a test input fails, minimum and median over the test set; inf if no flips
+        suffice, NaN if the bounds of these numbers are inconclusive.
     n_kept
         (step, seed) neurons in the active subnetwork.
     bits_recovered
-        (step, seed) whether its weights alone single out the task's relevant bits.
+        (step, seed) whether the weights of the subnetwork alone single out the task's relevant bits.
     subnetwork_minus_rest
-        (step, seed) a bound of the whole network's margin: the subnetwork's minus an interval bound of the rest.
+        (step, seed) lower bound of the whole network's margin: the subnetwork's minus an interval bound of the rest.
     whole_…
         The same for the whole network: verdict, margins, worst input, patterns, failures.
     """

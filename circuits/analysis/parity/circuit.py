@@ -39,13 +39,13 @@ def circuit_of(
     Parameters
     ----------
     run, seed
-        A run and one of its seeds; by default the first.
+        A run, and one of the run's seeds; by default the first seed.
     checkpoint
-        Index of a checkpoint; by default that of the generalizing group.
+        Index of a checkpoint; by default the checkpoint of the generalizing group.
     options
         Options of the subnetwork, the merge and the final checkpoint.
     constructions
-        Constructions to match, by name; by default every registered one on as many bits.
+        Constructions to match, by name; by default every registered construction on as many bits.
 
     Raises
     ------
@@ -88,18 +88,18 @@ def network_of(run: Run, seed_index: int, checkpoint: int) -> dict[str, np.ndarr
 
 
 def neurons_of(net: Network, neurons: Int[np.ndarray, " rank"]) -> dict[str, np.ndarray]:
-    """Parameters W, b, u of these neurons only, in this order."""
+    """Parameters W, b, u of the neurons with the indices `neurons`, in this order."""
     return {name: net[name][neurons] for name in "Wbu"}
 
 
 def ranked(net: Network, neurons: Int[np.ndarray, " rank"]) -> Int[np.ndarray, " rank"]:
-    """The neurons by falling path norm."""
+    """The indices `neurons`, sorted by falling path norm."""
     part = neurons_of(net, neurons)
     return neurons[pruning_order(incoming_norms(part["W"], part["b"], part["u"], "path"))]
 
 
 def padded(values: Shaped[np.ndarray, "..."], length: int, fill: object) -> Shaped[np.ndarray, "..."]:
-    """Values padded with `fill` to this length along the first axis.
+    """Values padded with `fill` to `length` along the first axis.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def gate_history(run: Run, options: MergeOptions = MergeOptions(), *, progress: 
     Returns
     -------
     gate_t, gate_cosine
-        (step, seed, rank) code of the nearest gate (t, or -1 constant, -2 linear, 0 padding for a seed with fewer
+        (step, seed, rank) code of the nearest gate (its t; -1: constant, -2: linear, 0: padding for a seed with fewer
         neurons), and the cosine to this gate.
     relevant_share
         (step, seed, rank) share of ‖w‖² on the relevant bits, 0..1.

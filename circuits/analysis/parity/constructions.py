@@ -1,7 +1,7 @@
 """The measurement `constructions`: the circuit that each seed has learned, matched to circuits built by hand.
 
 Along the trajectory it measures merged sparsity and the price of parity. For each seed's active subnetwork, at the
-checkpoint that the option `final` chooses, it reads the bits it uses, the gate of each neuron, the elements to which
+checkpoint that the option `final` chooses, it reads the bits in use, the gate of each neuron, the elements to which
 the neurons merge, and the match to every construction. Neurons and elements are ranked by path norm. Patterns are named
 by their signs, the first relevant bit first.
 """
@@ -56,14 +56,14 @@ def measure(
         (step, seed) of the whole network; see `merged_sparsity` and `efficiency`.
     late_merged, late_merged_defined
         (statistic, seed), (seed,) least, median and greatest merged sparsity over the last 50 checkpoints, without
-        those where it is NaN, and the number of checkpoints that count.
+        checkpoints where it is NaN; the number of checkpoints that remain.
     bit_found, bit_gap, bits_ambiguous
         (seed, input), (seed,), (seed,) the relevant bits recovered from the weights alone; see `relevant_bits`.
     neuron_index, gate, gate_cosine, sign_agrees, relevant_ratio, element_of
         (seed, rank) of each neuron of the active subnetwork: its index (-1: padding), its gate, the cosine to the gate,
         whether the sign of u is the template's, relevant / irrelevant weight, and its element.
     fires, always_fires, can_fire
-        (seed, rank, pattern) with the other bits at their mean; for every choice of them; for some choice of them.
+        (seed, rank, pattern) whether the neuron fires with the other bits at their mean, at all values, at some values.
     merged_size, element_gate, element_cosine, element_weight, element_bias, element_readout
         (seed,), (seed, element[, bit]) the elements of the active subnetwork; `merged_size` is 0 for a collapsed seed.
     construction_neuron, residual, n_missing, n_extra, overlap
@@ -72,12 +72,12 @@ def measure(
     nearest, verdict
         (seed,) the construction of largest overlap; gates and match in words, or "collapsed" or "diverged".
     final_cost, final_margin, final_cost_per_margin, final_resolved, final_efficiency, pattern_margin
-        (seed, part[, pattern]) of the whole network and of its active subnetwork at that checkpoint; `resolved` is the
+        (seed, part[, pattern]) prices of the whole network and of its active subnetwork there; `resolved` is the
         cost per margin with u re-solved.
     built_cost, built_margin, built_cost_per_margin, built_resolved, built_efficiency
-        (construction,) the same for every construction.
+        (construction,) the same prices for every construction.
     least_cost, critical_weight_decay
-        C*(k), and 1/C*; NaN for k > 6.
+        Least path cost per unit of margin, C*(k), and 1/C*; NaN for k > 6.
 
     The attribute `warnings` lists caveats.
     """
@@ -143,12 +143,12 @@ def measure(
 
 
 def pattern_margins(net: Network, bits: tuple[int, ...]) -> Float[np.ndarray, " pattern"]:
-    """Parity times output on every pattern, averaged over the other bits; the least of them is the margin."""
+    """Parity × output on every pattern, averaged over the other bits; the minimum over the patterns is the margin."""
     return parities(len(bits)) * (net["u"].astype(np.float64) @ averaged_activations(net["W"], net["b"], bits))
 
 
 def late_labeled(sizes: Float[np.ndarray, "step seed"]) -> Variables:
-    """Least, median and greatest of the sizes that are not NaN, (statistic, seed), and their number, (seed,).
+    """Least, median and greatest of the sizes that are not NaN, (statistic, seed), and how many these are, (seed,).
 
     Examples
     --------
@@ -168,7 +168,7 @@ def late_labeled(sizes: Float[np.ndarray, "step seed"]) -> Variables:
 
 
 def warnings_about(run: Run, result: xr.Dataset) -> list[str]:
-    """Caveats about the numbers."""
+    """Caveats about the result, one line each."""
     lines = []
     relevant = set(result["bit"].values.tolist())
     for index, seed in enumerate(run.seeds):

@@ -1,9 +1,9 @@
 """Efficiency along a run, C* m / P: a progress measure that is 1 for the cheapest network that computes parity.
 
-The path cost P and the margin m, averaged over the other bits, are those of the whole network, because weight decay
-acts on it; `circuits/constructions/reading/efficiency.py` defines them. Before the network computes parity its margin
-is not positive and its efficiency is NaN. The efficiency of an active subnetwork says little: its neurons are selected
-by the agreement of signs, so its margin is small.
+C* is the least path cost per unit of margin. The path cost P and the margin m, averaged over the other bits, are of the
+whole network, because weight decay acts on it; `circuits/constructions/reading/efficiency.py` defines them. Before the
+network computes parity its margin is not positive and its efficiency is NaN. The efficiency of an active subnetwork
+says little: its neurons are selected by the agreement of signs, so its margin is small.
 """
 
 import numpy as np
@@ -48,7 +48,7 @@ def of_few_bits(config: Config) -> str | None:
 
 
 def known_least_cost(k: int) -> float:
-    """The least cost C*(k), or NaN if it is not solved.
+    """Least path cost per unit of margin, C*(k), for the parity of k bits; NaN if it is not solved (k > 6).
 
     Examples
     --------
@@ -59,7 +59,7 @@ def known_least_cost(k: int) -> float:
 
 
 def prices(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.Dataset:
-    """`path_cost`, `margin` and `efficiency` (step, seed) of the whole network; NaN if it diverged.
+    """`path_cost`, `margin` and `efficiency` (step, seed) of the whole network; NaN if the network diverged.
 
     A collapsed network has a path cost; its margin and efficiency are NaN.
     """
@@ -68,7 +68,7 @@ def prices(run: Run, options: PruningOptions = PruningOptions(), *, progress: bo
     least = known_least_cost(len(bits))
     long_names = {
         "path_cost": "path cost Σ|u|·‖(w, b)‖",
-        "margin": "least parity times output, other bits averaged out",
+        "margin": "minimum of parity × output, other bits averaged out",
         "efficiency": "efficiency C* m / P",
     }
 
@@ -91,5 +91,8 @@ def prices(run: Run, options: PruningOptions = PruningOptions(), *, progress: bo
 
 
 def efficiency(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.DataArray:
-    """Efficiency C* m / P of the whole network, (step, seed), in (0, 1]; NaN if the margin is not positive."""
+    """Efficiency C* m / P of the whole network, (step, seed), in (0, 1]; NaN if the margin is not positive.
+
+    C* is the least path cost per unit of margin, m the margin and P the path cost.
+    """
     return prices(run, options, progress=progress)["efficiency"]

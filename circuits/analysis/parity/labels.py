@@ -20,7 +20,7 @@ Circuits = Sequence[Circuit | None]
 
 
 def recovered_bits_labeled(recovered: Sequence[RecoveredBits], n_inputs: int) -> Variables:
-    """`bit_found` (seed, input), `bit_gap` and `bits_ambiguous` (seed,)."""
+    """Variables of the recovered bits: `bit_found` (seed, input), `bit_gap` and `bits_ambiguous` (seed,)."""
     bits = np.zeros((len(recovered), n_inputs), bool)
     for index, seed_bits in enumerate(recovered):
         bits[index, list(seed_bits.bits)] = True
@@ -51,7 +51,7 @@ def gates_labeled(circuits: Circuits, neurons: Sequence[np.ndarray], n_patterns:
 
 
 def elements_labeled(circuits: Circuits, k: int, fates: Sequence[str]) -> Variables:
-    """Gates and weights of all elements, (seed, element[, bit]), and their number (seed,): 0 if the seed collapsed."""
+    """Gates and weights of all elements, (seed, element[, bit]); number of elements (seed,), 0 if collapsed."""
     shape, of_element = (_n_elements(circuits),), ("seed", "element")
     without = [0.0 if fate == "collapsed" else np.nan for fate in fates]
     sizes = [size if one is None else float(len(one.b)) for one, size in zip(circuits, without, strict=True)]
@@ -66,12 +66,12 @@ def elements_labeled(circuits: Circuits, k: int, fates: Sequence[str]) -> Variab
 
 
 def _n_elements(circuits: Circuits) -> int:
-    """Largest number of elements of a circuit."""
+    """Number of elements of the largest circuit."""
     return max((len(circuit.b) for circuit in circuits if circuit is not None), default=0)
 
 
 def _stacked(circuits: Circuits, name: str, shape: tuple[int, ...], fill: Any) -> np.ndarray:
-    """An attribute of all circuits, (seed, *shape), padded with `fill`; its type gives the dtype."""
+    """An attribute of all circuits, (seed, *shape), padded with `fill`; the type of `fill` gives the dtype."""
     result = np.full((len(circuits), *shape), fill, "<U16" if fill == "" else None)
     for row, circuit in zip(result, circuits, strict=True):
         if circuit is not None:
@@ -122,7 +122,7 @@ def built_labeled(constructions: Mapping[str, Construction], least: float) -> Va
 
 
 def prices_labeled(prices: Sequence[Price | None], least: float, prefix: str, dims: tuple[str, ...]) -> Variables:
-    """Path cost, margin, cost per margin as given and with u re-solved, and efficiency; NaN for None."""
+    """Path cost, margin, cost per margin with the network's own u and with u re-solved, efficiency; NaN for None."""
     known = [Price(np.nan, np.nan, np.nan, np.nan) if one is None else one for one in prices]
     rows = np.array([(*one, efficiency(one.cost, one.margin, least)) for one in known], np.float64).reshape(-1, 5)
     names = ("cost", "margin", "cost_per_margin", "resolved", "efficiency")

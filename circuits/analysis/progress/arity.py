@@ -1,16 +1,16 @@
 """Arity of a neuron: the number of its inputs that the network's predictions depend on.
 
-The arity of one neuron of f(x) = uᵀ relu(W x + b) is the smallest m that leaves sign f unchanged on the agreement
-set if the neuron keeps its m largest |w_i| (ties go to the lower index) and its bias, and its other weights become 0.
-The other neurons are unchanged. Agreement need not be monotone in m, so every m is tried, from 0 on, as for active
-subnetworks. A neuron of arity 0 can be replaced by a constant.
+The arity of one neuron of f(x) = uᵀ relu(W x + b) is the smallest m with this property: sign f stays the same on the
+agreement set if the neuron keeps its m largest |w_i| (ties go to the lower index) and its bias, and its other weights
+become 0. The other neurons are unchanged. Agreement need not be monotone in m, so every m is tried, from 0 on, as for
+active subnetworks. A neuron of arity 0 can be replaced by a constant.
 
 The ArityFinder in the code released with Merrill et al. 2023 has the same aim. Its mask compares `argsort` indices, not
 ranks, so it does not prune the smallest weights, and its search assumes monotone agreement.
 
-Two exact shortcuts save time. Without its smaller weights a neuron changes f by at most |u| Σ |w_i| over them, so
-inputs of larger |f| are skipped; and inputs of smallest |f| come first. An output that is 0 up to rounding counts as 0,
-which is a prediction of its own. Such outputs occur if only this neuron fires.
+Two exact shortcuts save time. Removing weights of a neuron changes f by at most |u| Σ |w_i| over these weights, so
+inputs of larger |f| are skipped; and inputs of smallest |f| are tried first. An output that is 0 up to rounding counts
+as 0, which is a prediction of its own. Such outputs occur if only this neuron fires.
 """
 
 from typing import no_type_check
@@ -19,8 +19,8 @@ import numba
 import numpy as np
 from jaxtyping import Float, Int, Real
 
-SLACK = 1 + 1e-9  # for the rounding of the sums that are bounds
-ROUNDING = 1e-12  # of the terms added and subtracted
+SLACK = 1 + 1e-9  # allows for rounding in the sums that are bounds
+ROUNDING = 1e-12  # share of the terms added and subtracted
 
 
 def arities(
@@ -30,7 +30,7 @@ def arities(
     inputs: Real[np.ndarray, "example input"],
     outputs: Float[np.ndarray, " example"],
 ) -> Int[np.ndarray, " neuron"]:
-    """Arity of every neuron, in 0..input; -1 for all if an output is not finite.
+    """Arity of every neuron, in 0..input; -1 for every neuron if an output is not finite.
 
     Parameters
     ----------

@@ -9,11 +9,12 @@ H the projection on J. Then
     V = √(Σᵢⱼ xᵢ sᵢ Rᵢⱼ sⱼ xⱼ · Σᵢ xᵢ² sᵢ² (1 + ρ)/(1 − ρ)) · (n − 4)/(n − tr HR)
     λ = V/V₀ · F/χ²,   V₀ = Σ xᵢ² Σ eᵢ²/n
 
-The first factor under the root is the variance in autoregressive noise if the breakpoint were linear in it. It is not
-linear: this factor alone covers .84 to .98 in simulations of 95 %. The second is its limit for a long ramp, which is
-too wide for a short ramp in strongly correlated noise. The last factor of V restores the part of correlated noise that
-the fit removes. F has as many degrees of freedom as there are independent residuals, less 4. The fit also lowers the
-correlation of its residuals: ρ is the correlation whose expectation after the fit equals the measured one.
+The first factor under the root is the variance in autoregressive noise if the breakpoint were linear in the noise. It
+is not: with this factor alone, 95 % intervals cover .84 to .98 in simulations. The second factor is the limit of the
+first for a long ramp, which is too wide for a short ramp in strongly correlated noise. The last factor of V restores
+the part of correlated noise that the fit removes. F has as many degrees of freedom as there are independent residuals,
+less 4. The fit also lowers the correlation of its residuals: ρ is the correlation whose expectation after the fit
+equals the measured correlation.
 """
 
 import math
@@ -29,7 +30,7 @@ WINDOW = 0.1  # share of the points on either side that give the local size of a
 LEAST_WINDOW = 5  # points on either side
 LEAST_FREEDOM = 6  # degrees of freedom of F; fewer would double the overstatement by (1 + ρ)/(1 − ρ)
 LARGEST_RHO = 0.99
-LEAST_SIZE = 0.25  # of the root mean square; limits the weight of tiny residuals, as of a test accuracy at 1
+LEAST_SIZE = 0.25  # share of the root mean square; limits the weight of tiny residuals, as of a test accuracy at 1
 LEAST_UNEXPLAINED = 0.1  # least value of 1 minus the leverage
 PLACES = np.array([[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.0, 1.0]])  # onset, middle, end
 
@@ -42,7 +43,7 @@ def breakpoint_inflation(
     rise: float,
     coverage: float = 0.95,
 ) -> Float[np.ndarray, " place"]:
-    """λ of onset, middle and end: the factor on χ²₁ in each profile likelihood.
+    """Factor λ on χ²₁ in the profile likelihood ratio of onset, middle and end.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ def ramp_slopes(
 
 
 def local_sizes(residuals: Float[np.ndarray, " point"]) -> Float[np.ndarray, " point"]:
-    """Root mean square of the residuals around each point, over a tenth of all points on either side, at least 5.
+    """Root mean square of the residuals around each point, over a tenth of all points (at least 5) on either side.
 
     Examples
     --------
@@ -131,7 +132,7 @@ def local_sizes(residuals: Float[np.ndarray, " point"]) -> Float[np.ndarray, " p
 
 
 def effective_number(n: int, rho: float) -> float:
-    """Effective number of independent residuals, n (1 − ρ)/(1 + ρ) in 2..n, with ρ the correlation of successive ones.
+    """Effective number n (1 − ρ)/(1 + ρ), in 2..n, of independent residuals; ρ is the correlation of neighbors.
 
     Examples
     --------
@@ -142,7 +143,7 @@ def effective_number(n: int, rho: float) -> float:
 
 
 def autocorrelation(residuals: Float[np.ndarray, " point"]) -> float:
-    """Correlation from one residual to the next, in -1..1; 0 if all are 0.
+    """Correlation of neighboring residuals, in -1..1; 0 if all residuals are 0.
 
     Examples
     --------
@@ -156,7 +157,7 @@ def autocorrelation(residuals: Float[np.ndarray, " point"]) -> float:
 def unbiased_autocorrelation(
     residuals: Float[np.ndarray, " point"], basis: Float[np.ndarray, "point parameter"]
 ) -> float:
-    """Correlation ρ, in 0..0.99, of noise whose residuals about a fit are expected to have this autocorrelation.
+    """Correlation ρ, in 0..0.99, of noise for which a fit leaves residuals with, on average, the given autocorrelation.
 
     Parameters
     ----------
@@ -188,7 +189,7 @@ def unbiased_autocorrelation(
 
 
 def _expected_autocorrelation(basis: Float[np.ndarray, "point parameter"], rho: float) -> float:
-    """E Σ eᵢ eᵢ₊₁ / E Σ eᵢ² of the residuals e = (I − H) u about a fit, of AR(1) noise u."""
+    """Ratio E Σ eᵢ eᵢ₊₁ / E Σ eᵢ² for the residuals e = (I − H) u that a fit to AR(1) noise u leaves."""
     n = len(basis)
     removed, products = _projected(basis, rho)
     return float(((n - 1) * rho - products) / (n - removed))
@@ -197,7 +198,7 @@ def _expected_autocorrelation(basis: Float[np.ndarray, "point parameter"], rho: 
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _correlated_square(x, rho):
-    """Σᵢⱼ xᵢ ρ^|i−j| xⱼ of each row."""
+    """Sum Σᵢⱼ xᵢ ρ^|i−j| xⱼ for each row x."""
     result = np.zeros(len(x))
     for row in range(len(x)):
         before = 0.0
@@ -210,7 +211,10 @@ def _correlated_square(x, rho):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _projected(basis, rho):
-    """Parts of E Σ uᵢ² and E Σ uᵢ uᵢ₊₁ of AR(1) noise of size 1 that a fit removes: tr HR and tr D(HR + RH − HRH)."""
+    """Parts of E Σ uᵢ² and E Σ uᵢ uᵢ₊₁ that a fit removes from AR(1) noise u of size 1: tr HR and tr D(HR + RH − HRH).
+
+    D has 1/2 beside its diagonal and 0 elsewhere; H and R are as in the module.
+    """
     n, p = basis.shape
     filtered = np.zeros((n, p))  # R basis
     for a in range(p):

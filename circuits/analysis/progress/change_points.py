@@ -21,16 +21,16 @@ from circuits.analysis.progress.ramp import Ramp
 from circuits.analysis.progress.windows import ACCURACY, Curves
 from circuits.errors import InputError
 
-MOST_LABELS = 16  # most entries of a further dimension that are split into one measure each
+MOST_LABELS = 16  # a further dimension of at most this many labels gives one measure per label
 REFERENCE = "test_accuracy"
 VARIABLES = {
-    "onset": "estimated epoch at which it begins to change; where onset_censored, the upper bound is onset_high",
+    "onset": "estimated epoch at which the change begins; where onset_censored, the upper bound is onset_high",
     "onset_low": "low end of the 95 % interval of the onset; -inf where censored",
     "onset_high": "high end of the 95 % interval of the onset; its upper bound where censored",
-    "midpoint": "estimated epoch at which it is halfway; NaN where onset and end are both censored",
+    "midpoint": "estimated epoch at which half of the change is done; NaN where onset and end are both censored",
     "midpoint_low": "low end of the 95 % interval of the midpoint; -inf where the onset is censored",
     "midpoint_high": "high end of the 95 % interval of the midpoint; inf where the end is censored",
-    "end": "estimated epoch at which its change ends; where end_censored, the lower bound is end_low",
+    "end": "estimated epoch at which the change ends; where end_censored, the lower bound is end_low",
     "end_low": "low end of the 95 % interval of the end; its lower bound where censored",
     "end_high": "high end of the 95 % interval of the end; inf where censored",
     "before": "level before",
@@ -43,14 +43,14 @@ VARIABLES = {
     "midpoint_lag": "epochs from the midpoint of test accuracy to this midpoint",
     "midpoint_lag_low": "low end of the 95 % interval of the midpoint's lag",
     "midpoint_lag_high": "high end of the 95 % interval of the midpoint's lag",
-    "direction": "1 rises, -1 falls, 0 does not change",
-    "rank": "1 + measures whose interval of the onset lies before; 0 does not change",
-    "rank_high": "measures whose interval of the onset does not lie after, itself included; 0 does not change",
+    "direction": "1: rises, -1: falls, 0: does not change",
+    "rank": "1 + number of measures whose onset interval lies before; 0: does not change",
+    "rank_high": "number of measures whose onset interval does not lie after, itself included; 0: does not change",
 }
 COUNTS = ("direction", "rank", "rank_high")
 FLAGS = {
-    "onset_censored": "whether it may have begun before the window: its interval is (-inf, onset_high]",
-    "end_censored": "whether it may end after the last checkpoint: its interval is [end_low, inf)",
+    "onset_censored": "whether the change may have begun before the window: the interval is (-inf, onset_high]",
+    "end_censored": "whether the change may end after the last checkpoint: the interval is [end_low, inf)",
 }
 Choice = tuple[Float[np.ndarray, " seed"], bool]  # start, log_scale
 
@@ -78,9 +78,9 @@ def change_points(
         (seed,) mask of the seeds that have lags; None: all.
     log_scale
         Whether to take logarithms of all measures except accuracies and shares; values that are not positive are then
-        dropped. None: of measures that `spans_decades`.
+        dropped. None: of the measures for which `spans_decades` is True.
     choices
-        Further analysis choices, each a start and a `log_scale`, to which the earliest measure is compared.
+        Further analysis choices, each a start and a `log_scale`, with whose earliest measures the result is compared.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def change_points(
 
     `earliest` (seed) is the measure whose interval of the onset lies before those of all other measures that change, if
     its ramp explains at least 0.9 of the variance, otherwise "". `earliest_choices` and `earliest_seeds` (seed) are the
-    shares of the choices and of the seeds in which it is the earliest, NaN if there is none.
+    shares of the choices and of the seeds in which the same measure is the earliest; NaN if `earliest` is "".
 
     Raises
     ------
@@ -145,7 +145,7 @@ def change_points(
 
 
 def flattened(result: xr.Dataset | Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
-    """Numeric variables over step and seed by name; one further dimension of at most 16 labels is split.
+    """Numeric variables over step and seed, by name; one more dimension of at most 16 labels gives one entry per label.
 
     Examples
     --------
@@ -167,7 +167,7 @@ def flattened(result: xr.Dataset | Mapping[str, xr.DataArray]) -> dict[str, xr.D
 
 
 def _described(ramp: Ramp, epochs: Float[np.ndarray, " step"]) -> dict[str, float]:
-    """Numbers of a ramp along log10 epoch, in epochs; onset and end are exactly epochs of checkpoints."""
+    """Variables of a ramp along log10 epoch, converted to epochs; onset and end are exactly epochs of checkpoints."""
     numbers: dict[str, float] = {}
     for name, estimate in (("onset", ramp.onset), ("midpoint", ramp.middle), ("end", ramp.end)):
         for part, value in zip(("", "_low", "_high"), estimate, strict=True):

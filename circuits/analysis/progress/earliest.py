@@ -1,9 +1,9 @@
-"""The earliest measure of each seed, if the intervals of the onsets show one.
+"""The earliest measure of each seed, if the intervals of the onsets single out one measure.
 
 A measure is surely before another if the interval of its onset ends before the other's begins. A censored onset may lie
 before the window; its interval is (−∞, high]. `rank` is 1 plus the measures surely before, and `rank_high` counts all
-measures except those surely after, so the two bound the rank. A measure is *earliest* only if it is surely before all
-others; then both its ranks are 1. Otherwise the measures of rank 1 are tied.
+measures except those surely after, so the two numbers bound the rank. A measure is *earliest* only if it is surely
+before all others; then both its ranks are 1. Otherwise the measures of rank 1 are tied.
 
 The start of the window and the use of logarithms are analysis choices. A claim is reported with the share of choices
 and the share of seeds in which the same measure is earliest.
@@ -23,12 +23,12 @@ LEAST_EXPLAINED = 0.9
 def ranks(
     low: Float[np.ndarray, "measure seed"], high: Float[np.ndarray, "measure seed"]
 ) -> tuple[Int[np.ndarray, "measure seed"], Int[np.ndarray, "measure seed"]]:
-    """Least and greatest rank of each measure by its interval, from 1 on; 0 if the interval is NaN.
+    """Least and greatest possible rank, >= 1, of each measure by its onset interval; 0 if the interval is NaN.
 
     Parameters
     ----------
     low, high
-        (measure, seed) ends of the intervals; low is −∞ if censored.
+        (measure, seed) ends of the onset intervals; low is −∞ if the onset is censored.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def earliest_measures(
     high: Float[np.ndarray, "measure seed"],
     explained: Float[np.ndarray, "measure seed"],
 ) -> list[str]:
-    """Name of each seed's measure that is surely before all others that change; "" if there is none.
+    """Name of each seed's measure that is surely before all others that change; "" without such a measure.
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ def earliest_measures(
     low, high
         (measure, seed) intervals of the onsets.
     explained
-        (measure, seed) share of the variance that the ramp explains. A measure below 0.9 cannot be the earliest, but
-        the earliest must also be surely before it.
+        (measure, seed) share of the variance that the ramp explains. A measure with less than 0.9 cannot be the
+        earliest, but the earliest must be surely before it too.
 
     Examples
     --------
@@ -74,14 +74,14 @@ def earliest_measures(
 
 
 def agreement(earliest: Sequence[str], choices: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of the choices and of the seeds in which each seed's earliest measure is earliest; NaN if it has none.
+    """Shares of choices and of seeds in which each seed's earliest measure is the earliest; NaN for a seed without one.
 
     Parameters
     ----------
     earliest
         Earliest measure of each seed, or "".
     choices
-        `earliest` for other analysis choices; without any, the share of the choices is NaN.
+        Earliest measures for other analysis choices; without any choice, the share of the choices is NaN.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def tied(result: xr.Dataset, seed: int) -> list[str]:
 
 
 def earliest_summary(result: xr.Dataset) -> str:
-    """Sentence that names the earliest measures with their numbers of seeds and choices, or says that there is none.
+    """Sentence that names the earliest measures with numbers of seeds and choices, or says that no measure is earliest.
 
     Parameters
     ----------

@@ -5,9 +5,9 @@ errors of the relevant sides in quadrature (MOVER; Zou and Donner 2008):
 
     a − b:    from  a − b − √((a − l_a)² + (u_b − b)²)    to    a − b + √((u_a − a)² + (b − l_b)²)
 
-This assumes independent estimates. A censored estimate has an infinite end, so the difference has one too: if a is
-censored, the lag is at most the high end; if b is, it is at least the low end; if both are, the lag is unknown. The
-estimate a − b itself is never a bound.
+This assumes independent estimates. A censored estimate has an infinite end, so the interval of the lag has one too. If
+only a is censored, the lag is at most the high end; if only b is censored, the lag is at least the low end; if both
+are, the lag is unknown. The estimate a − b itself is never a bound.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ Bounded = tuple[Float[np.ndarray, "*place"], Float[np.ndarray, "*place"], Float[
 
 
 def difference(one: Bounded, other: Bounded) -> Bounded:
-    """Difference of two estimates, with its interval; its value is NaN if both ends are infinite.
+    """Difference of two estimates, with its interval; the difference is NaN if both ends are infinite.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def difference(one: Bounded, other: Bounded) -> Bounded:
 def lags(
     estimates: dict[str, np.ndarray], reference: int, counts: Bool[np.ndarray, " seed"]
 ) -> dict[str, Float[np.ndarray, "measure seed"]]:
-    """Lags of all onsets and midpoints behind those of the reference, with intervals.
+    """Lags of all onsets and midpoints behind the onset and midpoint of the reference, with intervals.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def lags(
     reference
         Index of the reference measure; its lag to itself is exactly 0.
     counts
-        (seed,) mask of the seeds whose reference counts; the others have no lags.
+        (seed,) mask of the seeds that have lags; the lags of all other seeds are NaN.
 
     Returns
     -------

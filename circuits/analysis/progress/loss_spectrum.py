@@ -1,8 +1,8 @@
-"""The spectrum of a loss curve early in training, whose low-frequency oscillations may announce grokking.
+"""The spectrum of a loss curve early in training: its low-frequency oscillations may announce grokking.
 
 Notsawo et al. 2023, "Predicting grokking long before it happens", take the Fourier transform of the loss of the first
 epochs and sum its power as Hjorth's activity. Here the curve is log10 loss at evenly spaced checkpoints, minus its
-straight line:
+least-squares line:
 
     P(ν) = power at ν cycles per epoch,   activity = Σ P(ν) = variance,   mobility = √(Σ (2πν)² P(ν) / Σ P(ν))
 
@@ -27,7 +27,7 @@ CURVES = ("train", "test")
 
 
 class Spectrum(NamedTuple):
-    """Power at each frequency, in cycles per unit of `spacing`, its sum, and the mean angular frequency."""
+    """Power by frequency, in cycles per unit of `spacing`; sum of the power; mean angular frequency (mobility)."""
 
     frequencies: Float[np.ndarray, " frequency"]
     power: Float[np.ndarray, " frequency"]
@@ -36,7 +36,7 @@ class Spectrum(NamedTuple):
 
 
 def spectrum(curve: Float[np.ndarray, " point"], spacing: float) -> Spectrum:
-    """Spectrum of a curve minus its straight line; power, activity and mobility are NaN if a point is not finite.
+    """Spectrum of a curve minus its least-squares line; power, activity and mobility are NaN if a point is not finite.
 
     Parameters
     ----------
@@ -67,12 +67,12 @@ def loss_spectra(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset |
     """Spectra of both loss curves of a run; None if fewer than 16 checkpoints of the window are evenly spaced.
 
     The window is the first 32 checkpoints after the initialization, or all up to the last seed's memorization if these
-    are more. It ends where the spacing changes.
+    are more. The window ends where the spacing changes.
 
     Returns
     -------
     loss_spectrum
-        (curve, seed, curve_frequency) power of log10 loss, without its mean, by cycles per epoch.
+        (curve, seed, curve_frequency) power of log10 loss minus its line, by frequency in cycles per epoch.
     loss_activity, loss_mobility
         (curve, seed) sum of the power, and mean angular frequency per epoch; NaN if a loss is 0 or not finite.
     """

@@ -41,7 +41,7 @@ def margins(
 def degree_of_homogeneity(
     outputs: Callable[[Mapping[str, np.ndarray]], np.ndarray], net: Mapping[str, np.ndarray]
 ) -> int | None:
-    """The L with f(2θ) = 2^L f(θ) exactly, or None if there is none; doubling has no rounding error.
+    """Degree L with f(2θ) = 2^L f(θ) exactly, or None if no L fits; doubling has no rounding error.
 
     Parameters
     ----------

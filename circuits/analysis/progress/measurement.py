@@ -43,7 +43,7 @@ from circuits.checkpoints.run import Run
 
 CHOICES = (0.9, 0.99, 0.999, 0.9999)  # memorization thresholds, each with linear and with logarithmic values
 CURVES = ("test_accuracy", "test_loss", "train_loss")  # training accuracy changes before memorization
-# They follow from layer norms, sparsity and sensitivity.
+# Measures that follow from layer norms, sparsity and sensitivity.
 REDUNDANT = ("frobenius_norm", "sparsity_ratio", "sensitivity_low", "sensitivity_high")
 MARGINS = {
     "train_margin_least": "least margin on the training set",
@@ -74,7 +74,7 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
 def run_change_points(
     run: Run, options: PruningOptions, *measures: xr.Dataset | Mapping[str, xr.DataArray], log_scale: bool | None = None
 ) -> xr.Dataset:
-    """`change_points` of test accuracy, the losses and these measures, from each seed's memorization checkpoint on.
+    """`change_points` of test accuracy, the losses and `measures`, from each seed's memorization checkpoint on.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
     Returns
     -------
     parameter_norm, layer_norm
-        (step, seed), (step, seed, layer) L2 norm of all parameters, and of those of each layer.
+        (step, seed), (step, seed, layer) L2 norm of all parameters, and of the parameters of each layer.
     spectral_norm, frobenius_norm
         (step, seed, matrix) norms of every weight matrix.
     effective_sparsity, sparsity_ratio
@@ -117,12 +117,12 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
     train_margin_least, train_margin_mean, test_margin_least, test_margin_mean
         (step, seed) margins on the training and the test set; NaN if the network has collapsed.
     normalised_margin
-        (step, seed) least margin on the training set over ‖θ‖^L; for homogeneous networks, L in the attribute `degree`.
+        (step, seed) least training margin divided by ‖θ‖^L, for homogeneous networks; the attribute `degree` is L.
     sensitivity, sensitivity_low, sensitivity_high
         (step, seed) mean sensitivity over the test inputs, in 0..input, and the 95 % interval of its mean over all
-        inputs, see `mean_interval`; for tasks on signs.
+        inputs, see `mean_interval`; only for tasks with inputs ±1.
     arity
-        (step, seed, neuron) whole numbers, NaN if the network has collapsed or diverged; for the relu model.
+        (step, seed, neuron) arity of each neuron, NaN if the network has collapsed or diverged; for the relu model.
     network_arity, subnetwork_arity
         (step, seed) mean arity over all neurons, and over the generalizing subnetwork.
     """
@@ -178,7 +178,7 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
 
 
 def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], dict[str, Any]]:
-    """Function of one network that `walk` applies."""
+    """Function that computes the measures of one network, for `walk`."""
     config = run.config
     layer_names, matrices = layer_of_parameter(config), matrix_names(config)
     layers = list(dict.fromkeys(layer_names.values()))
@@ -222,7 +222,7 @@ def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], 
 
 
 def _sizes(run: Run, checkpoints: Int[np.ndarray, " step"], options: PruningOptions, progress: bool) -> np.ndarray:
-    """Effective sparsity; the values stored during training if these options give the same."""
+    """Effective sparsity (step, seed); the values stored during training if `options` would give the same values."""
     default = PruningOptions()
     same = all(getattr(options, name) == getattr(default, name) for name in ("agreement_set", "criterion", "norm"))
     is_last = options.layer in (None, list(run.config.prunable_layers)[-1])

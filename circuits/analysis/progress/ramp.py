@@ -2,17 +2,17 @@
 
     y(t) = a up to t₁,   b from t₂ on,   a straight line between (t₁, a) and (t₂, b)
 
-Both breakpoints are among the points of t. Given them, a and b are a linear regression. The sums over every segment
-come from running sums, so all pairs are tried and the fit is exact. The intervals of t₁, of t₂ and of their middle
-follow from the profile likelihood, n log(RSS / RSS_min) ≤ λ χ²₁, where λ corrects for correlated or uneven residuals
-(`breakpoint_errors`). The curve changes only if the ramp beats a constant by the Bayesian information criterion,
-n' log(RSS_const / RSS_min) > 3 log n', where n' = n (1 − ρ) / (1 + ρ) replaces n. Here ρ is the larger of two
-correlations from one residual to the next, about the ramp and about the constant.
+Both breakpoints are among the points of t. Given the breakpoints, a linear regression gives a and b. The sums over
+every segment come from running sums, so all pairs are tried and the fit is exact. The intervals of t₁, of t₂ and of
+their middle follow from the profile likelihood, n log(RSS / RSS_min) ≤ λ χ²₁, where λ corrects for correlated or uneven
+residuals (`breakpoint_errors`). The curve changes only if the ramp beats a constant by the Bayesian information
+criterion, n' log(RSS_const / RSS_min) > 3 log n', where n' = n (1 − ρ) / (1 + ρ) replaces n. Here ρ is the larger of
+two correlations between neighboring residuals: those about the ramp and those about the constant.
 
 `docs/trigonometry.md` has the simulated coverage of the 95 % intervals.
 
 Changes reported in pure noise (600 curves of 150 points): 0 % for white noise; 2 %, 3 %, 6 % and 47 % for AR(1) noise
-of correlation 0.6, 0.8, 0.9 and 0.99; 59 % for random walks. The last two do go from one level to another. The ramp
+of correlation 0.6, 0.8, 0.9 and 0.99; 59 % for random walks. These last two do go from one level to another. The ramp
 explains 0.9 of the variance in 5 % of the curves at 0.99, in 16 % of the random walks, and in no other curve.
 """
 
@@ -26,8 +26,8 @@ from scipy.special import chdtri
 from circuits.analysis.progress.breakpoint_errors import autocorrelation, breakpoint_inflation, effective_number
 
 LEAST_POINTS = 10
-MOST_BREAKPOINTS = 256  # of more points, this many, evenly spaced, may be breakpoints
-PARAMETERS = 3  # of a ramp beyond a constant
+MOST_BREAKPOINTS = 256  # at most this many points, evenly spaced, are tried as breakpoints
+PARAMETERS = 3  # parameters that a ramp has beyond a constant
 PERFECT = 1e-12  # share of the variance that rounding leaves after a perfect fit
 
 Estimate = tuple[float, float, float]  # value, low, high
@@ -58,9 +58,9 @@ def fitted_ramp(t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], 
     t, y
         (point,) places, strictly ascending, and values of the curve; points where y is not finite are dropped.
     coverage
-        Level of the intervals, in 0..1. They are one point wider on either side, because no place between points is
-        tried. If the interval of the onset begins at the first point, it is open there and the onset is an upper bound.
-        If the interval of the end reaches the last point, the end is a lower bound.
+        Level of the intervals, in 0..1. Each is extended by one point on either side, because no breakpoint between
+        points is tried. If the interval of the onset begins at the first point, it is open there and the onset is an
+        upper bound. If the interval of the end reaches the last point, the end is a lower bound.
 
     References
     ----------
@@ -110,7 +110,7 @@ def fitted_ramp(t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], 
 def all_ramps(
     t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], places: Int[np.ndarray, " place"]
 ) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Float[np.ndarray, " pair"], Float[np.ndarray, " pair"]]:
-    """Indices, residual sum of squares and rise of every pair of breakpoints.
+    """Indices in `places`, residual sum of squares and rise of the ramp, for every pair of breakpoints.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def _estimate(
     best: int,
     accepted: Bool[np.ndarray, " pair"],
 ) -> Estimate:
-    """Mean of the places i and j, and its interval over the accepted pairs, wider by one place on either side."""
+    """Mean of the places i and j of the best pair; its range over accepted pairs, one place wider on either side."""
     lower, upper = np.concatenate([at[:1], at[:-1]]), np.concatenate([at[1:], at[-1:]])
     low, high = ((along[i[accepted]] + along[j[accepted]]) / 2 for along in (lower, upper))
     return float(at[i[best]] + at[j[best]]) / 2, float(low.min()), float(high.max())

@@ -31,7 +31,7 @@ def relu_sensitivities(
     u: Float[np.ndarray, " neuron"],
     inputs: Real[np.ndarray, "example input"],
 ) -> Int[np.ndarray, " example"]:
-    """Number of single flips that change sign uᵀ relu(W x + b), for each input, in 0..input.
+    """For each input, the number of bits whose flip alone changes sign uᵀ relu(W x + b), in 0..input.
 
     A flip changes W x + b by one column of W, so no product is computed again. Sums are in float64; a sum within its
     rounding bound (`rounding`) counts as 0.
@@ -67,7 +67,7 @@ def flipped(inputs: Real[np.ndarray, "example input"]) -> Real[np.ndarray, "flip
 
 
 def sensitivities_on(config: Config, inputs: Real[np.ndarray, "example input"]) -> Sensitivities:
-    """Function from a network's parameters to its sensitivity at each of these inputs, for any model on signs."""
+    """Function from a network's parameters to its sensitivity at each of `inputs` (±1), for any model."""
     if is_one_relu_layer(config) is None:
         return lambda net: relu_sensitivities(*relu_weights(config, net), inputs)
     has_classes = config.task.signature.n_classes is not None
@@ -111,5 +111,5 @@ def _flips(W, u, signs, hidden, bound):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _sign(value, bound):
-    """-1, 0 or 1; 0 within the bound."""
+    """Sign of a number, -1, 0 or 1; 0 if the number is within `bound` of 0."""
     return np.int64(value > bound) - np.int64(value < -bound)

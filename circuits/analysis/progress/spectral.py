@@ -25,8 +25,8 @@ READOUTS = ("w", "readout.W")  # like u of the relu model, vectors that count as
 def spectral_norm(matrix: Float[np.ndarray, "row column"]) -> float:
     """Largest singular value, >= 0; NaN or infinity if an entry is NaN or infinite.
 
-    It is the root of the largest eigenvalue of the smaller Gram matrix, in float64. Its relative error, from the matrix
-    product and the symmetric eigenvalue, is about 10⁻¹⁴ for up to a few hundred rows or columns.
+    It is computed as the root of the largest eigenvalue of the smaller Gram matrix, in float64. The relative error,
+    from the matrix product and the symmetric eigenvalue, is about 10⁻¹⁴ for up to a few hundred rows or columns.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def spectral_norm(matrix: Float[np.ndarray, "row column"]) -> float:
 
 
 def frobenius_norm(values: Float[np.ndarray, "*any"]) -> float:
-    """Root of the sum of squares, in float64.
+    """Root of the sum of squares of all entries, in float64.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def frobenius_norm(values: Float[np.ndarray, "*any"]) -> float:
 
 
 def matrix_names(config: Config) -> list[str]:
-    """Names of the weight matrices: parameters of at least two dimensions except biases, and readouts of one output.
+    """Names of the weight matrices: parameters of two or more dimensions except biases; the readout to a single output.
 
     Examples
     --------

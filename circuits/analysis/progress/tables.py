@@ -1,4 +1,4 @@
-"""Progress measures, their onsets and lags, and the earliest measure as tables."""
+"""Tables of the progress measures, of their onsets and lags, and of the earliest measures."""
 
 import math
 
@@ -11,11 +11,11 @@ from circuits.analysis.progress.ramp import LEAST_POINTS
 from circuits.analysis.tables import FEW_LABELS, last_checkpoint
 from circuits.tabular import Titled, count, interval, new_table, number, top_aligned
 
-MOST_TIED = 5  # names in a cell
+MOST_TIED = 5  # most names in a cell
 
 
 def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Progress measures at the last checkpoint; onsets and lags; the earliest measures. One column per seed."""
+    """Tables of the progress measures at the last checkpoint, of onsets and lags, and of the earliest measures."""
     seeds = dataset["seed"].values.tolist()[:FEW_LABELS]
     of = "" if len(seeds) == dataset.sizes["seed"] else f"; the first {len(seeds)} of {dataset.sizes['seed']} seeds"
     values = new_table("measure", *(f"seed {seed}" for seed in seeds))
@@ -64,7 +64,7 @@ def onset_table(dataset: xr.Dataset, phases: xr.Dataset, seeds: list[int]) -> Ta
 
 
 def earliest_table(dataset: xr.Dataset, seeds: list[int]) -> Table:
-    """Table of the earliest measure of each seed with the shares that agree, or of the tied measures."""
+    """Table of each seed's earliest measure, with the choices and seeds that agree, or of the seed's tied measures."""
     n_choices, n_seeds = int(dataset["earliest_choices"].attrs["n_choices"]), dataset.sizes["seed"]
     table = new_table("seed", "earliest", "choices that agree", "seeds that agree", "tied: none is surely before them")
     table.columns[-1].justify = "left"
@@ -105,7 +105,7 @@ def lag_cell(at: xr.Dataset) -> str:
 
 
 def bounds_legend(dataset: xr.Dataset, seeds: list[int]) -> list[str]:
-    """Lines that explain the signs of bounds in the cells of these seeds.
+    """Lines that explain the signs of bounds in the table cells of `seeds`.
 
     Parameters
     ----------
@@ -116,9 +116,9 @@ def bounds_legend(dataset: xr.Dataset, seeds: list[int]) -> list[str]:
     reference = str(dataset.attrs["reference"]).replace("_", " ")
     changes, below, above = at["onset"].notnull(), at["lag_low"] == -math.inf, at["lag_high"] == math.inf
     lines = {
-        "≤: it may have begun before the window; the 95 % interval ends there": at["onset_censored"],
-        f"≥: the onset of {reference} may have; the 95 % interval begins there": above & ~below,
-        f"{UNKNOWN}: both may have": above & below,
+        "≤: the measure may have begun before the window; the 95 % interval ends there": at["onset_censored"],
+        f"≥: {reference} may have begun before the window; the 95 % interval begins there": above & ~below,
+        f"{UNKNOWN}: both may have begun before the window": above & below,
     }
     return [line for line, used in lines.items() if bool((used & changes).any())]
 
@@ -128,7 +128,7 @@ def _of(share: xr.DataArray, n: int) -> str:
 
 
 def _why_nothing_changes(dataset: xr.Dataset, phases: xr.Dataset) -> str:
-    """Line that replaces a table of dashes."""
+    """Line that replaces the table if no measure changes."""
     begin = phases["memorization_epoch"].sel(seed=dataset["seed"]).fillna(0)
     later = int(((dataset["epoch"] >= begin) & (dataset["epoch"] > 0)).sum("step").max())
     if later < LEAST_POINTS:

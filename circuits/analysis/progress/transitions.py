@@ -32,8 +32,8 @@ def transitions(
     progress
         Whether to show progress bars on stderr.
     log_scale
-        Whether to take logarithms of all measures except accuracies and shares. None: of positive measures whose
-        largest value is more than ten times their smallest.
+        Whether to take logarithms of all measures except accuracies and shares. None: of positive measures for which
+        the largest value is more than ten times the smallest.
 
     Returns
     -------

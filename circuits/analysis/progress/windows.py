@@ -1,6 +1,6 @@
-"""Measures in a window of epochs, and their ramps, each fitted once for all analysis choices.
+"""Measures in a window of epochs, and the ramp of each; analysis choices with the same window and scale share one fit.
 
-An analysis choice is the epoch at which a seed's window begins, and whether logarithms are taken.
+An analysis choice sets the epoch at which a seed's window begins, and whether logarithms are taken.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ SHARES = (ACCURACY, "share")  # endings of measures without logarithm: 0.1 is no
 
 
 def _changing_ramp(t: Float[np.ndarray, " point"], curve: Float[np.ndarray, " point"]) -> Ramp | None:
-    """The ramp of a curve, with infinite ends where it is censored; None if it does not beat a constant."""
+    """Ramp of a curve with infinite interval ends for censored estimates; None if the ramp does not beat a constant."""
     ramp = fitted_ramp(t, curve)
     if ramp is None or not ramp.moves:
         return None
@@ -33,7 +33,7 @@ def _changing_ramp(t: Float[np.ndarray, " point"], curve: Float[np.ndarray, " po
 
 
 class Curves:
-    """The measures as arrays, and their ramps, each fitted once for all analysis choices."""
+    """Measures as arrays, and their ramps; analysis choices with the same window and scale share one fit."""
 
     def __init__(self, measures: Mapping[str, xr.DataArray]) -> None:
         first = next(iter(measures.values()))
@@ -52,13 +52,13 @@ class Curves:
         return np.array([not name.endswith(SHARES) and taken(row) for row, name in enumerate(self.names)], bool)
 
     def window(self, row: int, column: int, begin: float, logged: bool) -> tuple[slice, Float[np.ndarray, " point"]]:
-        """Steps of the window, and the values of one measure of one seed there."""
+        """Steps of the window, and the values of one measure of one seed in it, as log10 if `logged`."""
         window = slice(self._first(begin), None)
         curve = self._values[row][window, column]
         return window, np.log10(np.where(curve > 0, curve, np.nan)) if logged else curve
 
     def ramp(self, row: int, column: int, begin: float, logged: bool) -> Ramp | None:
-        """Ramp of one measure of one seed; None if it does not change."""
+        """Ramp of one measure of one seed; None if the measure does not change."""
         key = (row, column, self._first(begin), logged)
         if key not in self._ramps:
             window, curve = self.window(row, column, begin, logged)

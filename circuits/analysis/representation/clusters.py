@@ -1,9 +1,9 @@
 """Silhouette of a network's hidden values: one number for the clusters that are visible in a scatter plot.
 
-The silhouette of a point is (b − a) / max(a, b), with a its mean distance to the other points of its own cluster and b
-its mean distance to the points of the nearest other cluster (Rousseeuw 1987). The mean over points is 1 if every
+The silhouette of a point is (b − a) / max(a, b): a is the mean distance to the other points of the same cluster, and b
+is the mean distance to the points of the nearest other cluster (Rousseeuw 1987). The mean over points is 1 if every
 cluster is one place, near 0 if labels and places are unrelated, and negative if points lie nearer to another cluster.
-The clusters are given labels: the pattern of the relevant bits, or the result mod p.
+Known labels of the inputs define the clusters: the pattern of the relevant bits, or the result mod p.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from circuits.constructions.patterns import patterns
 
 
 class Labels(NamedTuple):
-    """A label for each example, as an index into `names`; `what` says what the labels are."""
+    """Label of each example, as an index into `names`; `what` is the noun for the labels, such as "relevant bits"."""
 
     of_example: Int[np.ndarray, " example"]
     names: Sequence[str]
@@ -25,7 +25,7 @@ class Labels(NamedTuple):
 
 
 def silhouette(values: Float[np.ndarray, "point coordinate"], labels: Int[np.ndarray, " point"]) -> float:
-    """Mean silhouette of labeled points by Euclidean distance, in -1..1; higher is better separated.
+    """Mean silhouette of labeled points by Euclidean distance, in -1..1; a higher value means clearer clusters.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def silhouette(values: Float[np.ndarray, "point coordinate"], labels: Int[np.nda
 
 
 def centered(values: Float[np.ndarray, "point coordinate"]) -> Float64[np.ndarray, "point coordinate"] | None:
-    """Points minus their mean; None if they are not finite, or all in one place."""
+    """Points minus their mean; None if a point is not finite, or all points are in one place."""
     if not values.size or not np.isfinite(values).all() or (values == values[:1]).all():
         return None
     return values.astype(np.float64) - values.mean(axis=0, dtype=np.float64)
@@ -63,8 +63,8 @@ def cluster_labels(run: Run, seed: int) -> Labels:
 
     Returns
     -------
-    For a task with relevant bits their pattern, as + and - in the order of the bits, regardless of the target. For any
-    other task the target, such as x + y mod p.
+    For a task with relevant bits, the label is the pattern of these bits, as + and - in the order of the bits,
+    regardless of the target. For any other task it is the target, such as x + y mod p.
     """
     data = run.data(seed)
     bits = getattr(run.config.task, "relevant_bits", None)

@@ -13,19 +13,19 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-N_PLACES = 401  # at which a density is evaluated
+N_PLACES = 401  # points at which a density is evaluated
 BEYOND = 3  # bandwidths beyond the extreme weights, as in seaborn
 
 
 class Density(NamedTuple):
-    """A density at evenly spaced places."""
+    """Density of weights at evenly spaced values, the `places`."""
 
     places: Float[np.ndarray, " place"]
     density: Float[np.ndarray, " place"]
 
 
 def weight_density(weights: Float[np.ndarray, " weight"], n_places: int = N_PLACES) -> Density:
-    """Density of weights, from three bandwidths below the least to three above the largest; its integral is 1.
+    """Density of weights, with integral 1, from three bandwidths below the smallest weight to three above the largest.
 
     Weights that are not finite, or all equal, give NaN.
 

@@ -4,7 +4,7 @@ PCA shows the two directions of largest variance. t-SNE (van der Maaten and Hint
 shows clusters, but makes them look tidier and further apart than they are; distances between its clusters mean little.
 As in Fuangkawinsombut 2024, Figure 2.2, t-SNE has scikit-learn's defaults: perplexity 30, started from PCA.
 
-scikit-learn is an extra, `embed`; only this module and `clusters` import it, when they use it.
+scikit-learn belongs to the optional extra `embed`; only this module and `clusters` import it, when they use it.
 """
 
 from importlib.util import find_spec
@@ -20,7 +20,7 @@ PERPLEXITY = 30.0
 
 
 class Principal(NamedTuple):
-    """Coordinates along the first two principal components, and the share of variance of the first few."""
+    """Coordinates along the first two principal components, and the share of variance of each computed component."""
 
     points: Float[np.ndarray, "point axis"]
     explained: Float[np.ndarray, " component"]
@@ -34,7 +34,7 @@ def has_scikit_learn(config: Config) -> str | None:
 
 
 def principal_components(values: Float[np.ndarray, "point coordinate"], n_components: int) -> Principal:
-    """PCA of points: their first two coordinates, and the share of variance, in 0..1, of `n_components`.
+    """PCA of points: coordinates on the first two components, and the shares of variance, in 0..1, of `n_components`.
 
     Components beyond the points' dimensions have share 0. Points that are not finite, or all in one place, give NaN.
 

@@ -60,7 +60,7 @@ class Picture(NamedTuple):
 
 
 def points_of(run: Run, seed: int) -> Points:
-    """Training examples of a seed, or a sample of 2,000, ascending, and their clusters."""
+    """Training examples of a seed, ascending, and their clusters; a sample of 2,000 if there are more."""
     inputs, _ = examples_of(run, run.seed_index(seed), "train")
     labels = cluster_labels(run, seed)
     n_points = min(len(inputs), MOST_POINTS)
@@ -100,20 +100,20 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     Returns
     -------
     silhouette
-        (step, seed) of the hidden activations by the relevant bits or the result, in -1..1, NaN for a collapsed
-        network: at the chosen checkpoints, or else at about 40 and at those to picture for any seed.
+        (step, seed) silhouette of the hidden activations, clustered by the relevant bits or the result; in -1..1, NaN
+        for a collapsed network. At the chosen checkpoints; by default at about 40 and at the pictured ones.
     panel_epoch, panel_step
         (panel,) epochs and steps of the pictures; NaN and -1 for missing panels.
     panel_silhouette
-        (space, panel) of the activations, of their first two principal components, and of their t-SNE.
+        (space, panel) silhouette of the activations, of their first two principal components, and of their t-SNE.
     pca_explained
         (panel, component) share of the activations' variance, in 0..1.
     pca, tsne
-        (panel, point, axis) float32.
+        (panel, point, axis) coordinates of the points, float32.
     point_example, point_label
         (point,) index in the training set, and index in `label`: the pattern of the relevant bits, or the result.
     weight, density
-        (parameter, panel, place) places, and the density of the parameter's weights there.
+        (parameter, panel, place) values of a weight, and the density of the parameter's weights at these values.
     pictured_seed
         The seed with the longest grokking delay, which is pictured.
     """
@@ -154,7 +154,7 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
 def _pictures(
     run: Run, layer: Layer, seed: int, panels: Int[np.ndarray, " panel"], points: Points, progress: bool
 ) -> dict[str, Any]:
-    """Variables of the panels."""
+    """Variables of the pictures, one panel per checkpoint; missing panels are NaN."""
     existing = [int(checkpoint) for checkpoint in panels if checkpoint >= 0]
 
     def one(checkpoint: int) -> Picture:

@@ -1,7 +1,7 @@
 """Checkpoints to picture: from memorization to generalization, and the last.
 
 As in Fuangkawinsombut 2024, Figures 2.2 and 2.3, these are five checkpoints evenly spaced from the memorization to the
-generalization checkpoint of a seed, and its last. If the two phases are close, the code of the thesis adds 20 epochs;
+generalization checkpoint of a seed, and the last. If the two phases are close, the code of the thesis adds 20 epochs;
 here the five are at least one checkpoint apart. They start at the first checkpoint if the seed never memorized, and end
 at the last if it never generalized.
 """
@@ -14,9 +14,9 @@ from circuits.analysis.networks.options import PruningOptions
 from circuits.analysis.networks.phases import phase_checkpoints
 from circuits.checkpoints.run import Run
 
-BETWEEN = 5  # from memorization to generalization
+BETWEEN = 5  # checkpoints from memorization to generalization
 N_PANELS = BETWEEN + 1
-ALONG = 40  # checkpoints of a curve over the whole run, besides these
+ALONG = 40  # checkpoints of a curve over the whole run, besides the pictured ones
 
 
 def panel_checkpoints(memorized: float, generalized: float, last: int) -> Int[np.ndarray, " panel"]:
@@ -44,7 +44,7 @@ def panel_checkpoints(memorized: float, generalized: float, last: int) -> Int[np
 
 
 def panels_of_seeds(run: Run, options: PruningOptions) -> Int[np.ndarray, "seed panel"]:
-    """Checkpoints to picture for every seed: as `panel_checkpoints`, or six of those that `options` selects."""
+    """Checkpoints to picture for every seed: `panel_checkpoints`, or six of a selection in `options`."""
     if options.slice != slice(None):
         chosen = chosen_checkpoints(run, options)
         some = chosen[np.unique(np.rint(np.linspace(0, len(chosen) - 1, N_PANELS)).astype(int))]
@@ -61,7 +61,7 @@ def pictured_seed(run: Run, options: PruningOptions) -> int:
 
 
 def along_the_run(run: Run, options: PruningOptions, also: Int[np.ndarray, "seed panel"]) -> Int[np.ndarray, " step"]:
-    """Checkpoints that `options` selects. If it selects all: about 40, denser early on, plus those in `also`."""
+    """Checkpoints that `options` selects. If these are all: about 40, denser early on, plus the ones in `also`."""
     if options.slice != slice(None):
         return chosen_checkpoints(run, options)
     n_later = run.n_checkpoints - 1

@@ -3,7 +3,7 @@
 For f(x) = uᵀ relu(W x + b) let f_k keep the k hidden neurons of largest incoming norm. The active subnetwork is f_k for
 the smallest k with sign f_k(x) = sign f(x) for every x in an agreement set; k is the effective sparsity (Merrill et al.
 2023, section 2.1). Agreement need not be monotone in k, so every k is checked, in one pass over running sums.
-Networks of another form use their own forward pass; `networks.evaluator` chooses.
+Networks of another form run their own forward pass; `networks.evaluator` chooses the computation.
 """
 
 from collections.abc import Mapping
@@ -46,11 +46,11 @@ def active_subnetwork(
     ----------
     W, b, u
         (neuron, input), (neuron,), and (neuron,) or (neuron, output). The sums are taken in float64, and an output
-        within its rounding bound of 0 is 0 (`circuits.analysis.networks.rounding`).
+        within its rounding bound of 0 counts as 0 (`circuits.analysis.networks.rounding`).
     inputs
         (example, input) the agreement set.
     targets
-        (example,) ±1, or classes 0.. for several outputs; for the criterion "accuracy" only.
+        (example,) ±1, or classes 0.. for several outputs; used by the criterion "accuracy" only.
     norm
         Norm that orders the neurons, see `incoming_norms`.
     criterion
@@ -58,12 +58,12 @@ def active_subnetwork(
 
     Returns
     -------
-    (neuron,) True for the kept neurons; None for a diverged network, which has an output NaN.
+    (neuron,) True for the kept neurons; None for a diverged network, which has a NaN output.
 
     Raises
     ------
     ValueError
-        The criterion "accuracy" without targets.
+        The criterion is "accuracy", and `targets` is missing.
 
     References
     ----------
@@ -91,7 +91,7 @@ def active_subnetwork(
 
 
 def network_sparsity(config: Config, parameters: Mapping[str, np.ndarray], train: Mapping[str, np.ndarray]) -> float:
-    """Effective sparsity of one network's last prunable layer on its training set; the metric `effective_sparsity`.
+    """Effective sparsity of one network's last prunable layer on the training set; the metric `effective_sparsity`.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def network_sparsity(config: Config, parameters: Mapping[str, np.ndarray], train
 
     Returns
     -------
-    Number of neurons; NaN for a diverged network. For a collapsed network it is 0 by definition, which the caller sets.
+    Number of neurons; NaN for a diverged network. A collapsed network has 0 by definition; the caller sets this 0.
     """
     networks = evaluator(config, as_read(config, train["inputs"]), last_layer(config))
     with networks.threads():
@@ -111,12 +111,12 @@ def network_sparsity(config: Config, parameters: Mapping[str, np.ndarray], train
 
 
 def as_read(config: Config, inputs: Real[np.ndarray, "example input"]) -> Real[np.ndarray, "example input"]:
-    """Stored inputs in the dtype that the model reads: the config's for numbers, int64 for tokens."""
+    """Stored inputs in the dtype that the model reads: the config's dtype for numbers, int64 for tokens."""
     return inputs.astype(np.int64 if config.model.reads == "tokens" else config.dtype)
 
 
 def examples_of(run: Run, seed_index: int, agreement_set: Literal["train", "test", "train+test"]) -> tuple:
-    """Inputs (example, input) as the model reads them, and targets (example,), of one of its sets."""
+    """Inputs (example, input) as the model reads them, and targets (example,), of one seed's agreement set."""
     data = run.data(run.seeds[seed_index])
     inputs, targets = (
         [data[f"{part}_{what}"].values for part in agreement_set.split("+")] for what in ("inputs", "targets")
@@ -127,7 +127,7 @@ def examples_of(run: Run, seed_index: int, agreement_set: Literal["train", "test
 def active_mask(
     run: Run, seed_index: int, checkpoint: int, options: PruningOptions = PruningOptions()
 ) -> Bool[np.ndarray, " neuron"] | None:
-    """Mask of the active subnetwork at indices of a seed and a checkpoint; empty if collapsed, None if diverged."""
+    """Mask of one network's active subnetwork; all False for a collapsed network, None for a diverged one."""
     layer = layer_of(run, options)
     if run.collapsed.values[checkpoint, seed_index]:
         return np.zeros(layer.width, bool)
@@ -165,9 +165,9 @@ _cache: WeakKeyDictionary[Run, dict[tuple, dict[int, np.ndarray]]] = WeakKeyDict
 def sparsity_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: PruningOptions, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
-    """Effective sparsity at these checkpoints; 0 for a collapsed network, NaN for a diverged one.
+    """Effective sparsity at `checkpoints`; 0 for a collapsed network, NaN for a diverged one.
 
-    It is cached while the run is open, since several measurements need it at the same checkpoints.
+    The values are cached while the run is open, since several measurements need the same values.
     """
     key = (layer_of(run, options).hook, options.agreement_set, options.criterion, options.norm)
     sizes = _cache.setdefault(run, {}).setdefault(key, {})
@@ -196,7 +196,7 @@ def effective_sparsity(run: Run, options: PruningOptions = PruningOptions(), *, 
     """Size of the active subnetwork at every checkpoint, (step, seed); 0 if collapsed, NaN if diverged.
 
     Late values are noisy: one input of the agreement set with an output near 0 may need many more neurons. Report the
-    median over the last checkpoints beside a single value.
+    median over the last checkpoints, not only a single value.
     """
     checkpoints, layer = chosen_checkpoints(run, options), layer_of(run, options)
     values = sparsity_at(run, checkpoints, options, progress=progress)

@@ -1,10 +1,10 @@
-"""The active subnetwork behind any linear readout: the smallest k whose predictions are the whole network's.
+"""The active subnetwork of a layer with a linear readout: the smallest k whose predictions are the whole network's.
 
 With the neurons sorted, the outputs f_k(x) = c(x) + Σ_{j <= k} a_j(x) U_j are a running sum; c is the output without
-any neuron. A prediction is the argmax of several outputs, or the sign of one. The scan checks a candidate k on one
-input after the other. An input that disagrees refutes k, and the scan raises k until this input agrees. It skips only
-refuted k, so the first candidate on which all inputs agree is the smallest. Running sums only go forward: each neuron
-is added at most once per input, besides the pass for the whole network.
+any neuron. A prediction is the argmax of several outputs, or the sign of a single output. The scan checks a candidate k
+on one input after the other. An input that disagrees refutes k, and the scan raises k until this input agrees. Only
+refuted k are skipped, so the first candidate on which all inputs agree is the smallest. Running sums only go forward:
+each neuron is added at most once per input, besides the pass for the whole network.
 
 Accuracy is a property of the whole set, so all running sums advance together, one neuron at a time.
 """
@@ -27,7 +27,7 @@ def smallest_agreeing_argmax(
     targets: Int[np.ndarray, " example"] | None = None,
     criterion: Literal["prediction", "accuracy"] = "prediction",
 ) -> int | None:
-    """Smallest k whose first k neurons in `order` agree with the whole network; None if any output is NaN.
+    """Smallest k such that the first k neurons in `order` agree with the whole network; None if any output is NaN.
 
     Parameters
     ----------
@@ -36,24 +36,25 @@ def smallest_agreeing_argmax(
     readout
         (neuron, output), or (neuron,) of a network with one output, whose sign is the prediction.
     order
-        (neuron,) from first kept to first pruned.
+        (neuron,) indices of the neurons; the last is pruned first.
     offset
-        The unpruned part of outputs = offset + activationsᵀ readout, by default 0: (output,) or (example, output); with
-        one output (example,).
+        Outputs without any neuron: outputs = offset + activationsᵀ readout. (output,) or (example, output); (example,)
+        for one output; by default 0.
     targets
-        (example,) classes, or ±1 with one output; for the criterion "accuracy" only.
+        (example,) classes, or ±1 with one output; used by the criterion "accuracy" only.
     criterion
-        "prediction": the same argmax (sign) for every example; the first of equal outputs counts, as in `numpy.argmax`.
-        "accuracy": the same number of right answers; right is an output above all others (of the target's sign).
+        "prediction": for every example the same `numpy.argmax` of the outputs, or the same sign of a single output.
+        "accuracy": the same number of right answers. An answer is right if the target's output exceeds all others, or
+        if a single output has the target's sign.
 
     Returns
     -------
-    k in 0..neuron. Outputs are summed in float64, in this order, for the whole network too.
+    k in 0..neuron. All outputs are summed in float64 in the order `order`, also those of the whole network.
 
     Raises
     ------
     ValueError
-        The criterion "accuracy" without targets.
+        The criterion is "accuracy", and `targets` is missing.
 
     References
     ----------
@@ -85,7 +86,7 @@ def smallest_agreeing_argmax(
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _smallest(activations, readout, order, begins, by_sign):
-    """The smallest k, for (example, neuron) activations; -1 if an output of the whole network is NaN."""
+    """Smallest k with equal predictions, from activations (example, neuron); -1 if the network has a NaN output."""
     n_examples, width = activations.shape
     wanted = np.empty(n_examples, np.int64)
     outputs = np.empty(readout.shape[1])
@@ -112,7 +113,7 @@ def _smallest(activations, readout, order, begins, by_sign):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _as_accurate(activations, readout, order, begins, targets, by_sign):
-    """The smallest k with as many right answers as the whole network; -1 if an output of it is NaN."""
+    """The smallest k with as many right answers as the whole network; -1 if the network has a NaN output."""
     n_examples, width = activations.shape
     outputs = np.empty(readout.shape[1])
     n_right = 0
@@ -148,7 +149,7 @@ def _add(outputs, activations, readout, order, start, stop):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _prediction(outputs, by_sign):
-    """Index of the first largest output, or 0, 1, 2 for sign -1, 0, 1; -1 if an output is NaN."""
+    """Index of the largest output (the first of equals), or 0, 1, 2 for the sign -1, 0, 1; -1 if an output is NaN."""
     if by_sign and outputs[0] == outputs[0]:
         return 1 + np.int64(outputs[0] > 0) - np.int64(outputs[0] < 0)
     best = 0

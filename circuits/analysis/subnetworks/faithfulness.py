@@ -1,7 +1,7 @@
 """Faithfulness: share of the test inputs on which a group of neurons alone predicts what the whole network predicts.
 
 Merrill et al. 2023, section 3.2 and Figure 3 (right), with the four groups of `groups.py`, fixed over the run. We use
-the test set, as in the paper; its released code loads the training set instead.
+the test set, as in the paper; the code of the paper loads the training set instead.
 """
 
 import numpy as np
@@ -28,9 +28,9 @@ def agreement_and_accuracy(
     full: Float[np.ndarray, "example ..."],
     targets: Int[np.ndarray, " example"],
 ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"]]:
-    """Share of inputs on which each group predicts as the whole network, and its accuracy; both in 0..1.
+    """Share of inputs on which each group predicts as the whole network does, and the group's accuracy; both in 0..1.
 
-    One output predicts by its sign; several predict by their argmax, and are right if the target's exceeds all others.
+    One output predicts by its sign, several by their argmax; these are right if the target's output exceeds all others.
     Both results are NaN if the whole network has diverged, since NaN has no sign.
 
     Examples

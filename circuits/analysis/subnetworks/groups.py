@@ -1,9 +1,9 @@
 """Four groups of hidden neurons, fixed over a run: generalizing, memorizing, complementary, control.
 
 Merrill et al. 2023, section 3.2 and Figure 3. The generalizing group is the active subnetwork of the last checkpoint,
-or of the one of median size among the last 50 (all, if there are fewer). The memorizing group is the active subnetwork
-of the memorization checkpoint. The complementary group is all neurons outside the generalizing one. The control group
-has the size of the generalizing one, drawn at random from all neurons.
+or the one of median size among the last 50 checkpoints (all, if fewer). The memorizing group is the active subnetwork
+of the memorization checkpoint. The complementary group is all neurons outside the generalizing group. The control group
+is drawn at random from all neurons, and is as large as the generalizing group.
 """
 
 from typing import NamedTuple
@@ -84,7 +84,7 @@ def _final_checkpoints(
 
 
 def median_place(sizes: Float[np.ndarray, " step"]) -> int:
-    """Index of the lower median of the sizes, the last of equals; the last index if all are NaN.
+    """Last index at which the size is the lower median of all sizes; the last index of all if every size is NaN.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def _largest(
 
 
 def last_checkpoints(number: int) -> str:
-    """Text for a number of checkpoints at the end of a run.
+    """Text for the last `number` checkpoints of a run.
 
     Examples
     --------
@@ -130,9 +130,9 @@ def jaccard(first: Bool[np.ndarray, " neuron"], second: Bool[np.ndarray, " neuro
 
 
 def expected_jaccard(first: int, second: int, width: int) -> float:
-    """Mean Jaccard index of independent random groups of these sizes among `width` neurons; NaN if both are empty.
+    """Mean Jaccard index of two random groups of `first` and `second` neurons out of `width`; NaN if both are empty.
 
-    The intersection is hypergeometric; the mean is summed exactly.
+    The groups are independent: the size of the intersection is hypergeometric, and the mean is an exact sum.
 
     Examples
     --------

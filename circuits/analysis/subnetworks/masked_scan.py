@@ -1,9 +1,9 @@
 """The active subnetwork of a layer without a linear readout, by masking.
 
-The outputs are no sum over the neurons of such a layer. So the network runs with only the first k neurons for each
-k = 0..width, up to the smallest k that agrees; agreement need not be monotone in k. A few hard inputs refute nearly
+The outputs are not a sum over the neurons of such a layer. So the network runs with only the first k neurons, for each
+k = 0..width up to the smallest k that agrees; agreement need not be monotone in k. A few hard inputs refute nearly
 every k. The scan first checks many k at once on the inputs that refuted most k so far. Each k that remains is checked
-on all inputs, the hardest first, until one refutes it.
+on all inputs, the hardest first, until an input refutes it.
 """
 
 from collections.abc import Callable
@@ -28,14 +28,14 @@ def smallest_agreeing_masked(
     targets: Int[np.ndarray, " example"] | None = None,
     criterion: Criterion = "prediction",
 ) -> int | None:
-    """Smallest k whose first k neurons in `order` agree with the whole network; None if any output of that is NaN.
+    """Smallest k such that the first k neurons in `order` agree with the network; None if the network has a NaN output.
 
     Parameters
     ----------
     network
         The network, with the layer to prune.
     order
-        (neuron,) from first kept to first pruned.
+        (neuron,) indices of the neurons; the last is pruned first.
     inputs
         (example, input) the agreement set.
     targets, criterion
@@ -48,7 +48,7 @@ def smallest_agreeing_masked(
     Raises
     ------
     ValueError
-        The criterion "accuracy" without targets.
+        The criterion is "accuracy", and `targets` is missing.
     """
     if criterion == "accuracy" and targets is None:
         raise ValueError("criterion 'accuracy' compares right answers, so it needs targets")
@@ -90,7 +90,7 @@ def margins(outputs: Float[np.ndarray, "example ..."], has_classes: bool) -> Flo
 
 
 def first_fitting(fits: Fits, width: int, ease: Float[np.ndarray, " example"], n_unfit: int = 0) -> int:
-    """Smallest k in 0..width that fits all but exactly `n_unfit` examples; width must be such a k.
+    """Smallest k in 0..width that fits all examples except exactly `n_unfit`; k = width must do so.
 
     Parameters
     ----------
@@ -99,9 +99,9 @@ def first_fitting(fits: Fits, width: int, ease: Float[np.ndarray, " example"], n
     width
         The largest k.
     ease
-        (example,) larger for examples that more k fit; it affects only the time.
+        (example,) guess of how easily each example is fitted, larger for easier ones. It affects only the running time.
     n_unfit
-        Number of examples that the k must not fit, in 0..example.
+        Number of examples that k must not fit, in 0..example.
 
     Examples
     --------
@@ -142,5 +142,5 @@ def _fits_all(
 
 
 def _possible(unfit: Int[np.ndarray, " k"], seen: int, n_unfit: int, n_examples: int) -> Bool[np.ndarray, " k"]:
-    """Whether `unfit` of the `seen` examples can still become exactly `n_unfit` of all."""
+    """Whether exactly `n_unfit` of all examples can be unfit if `unfit` of the `seen` examples are."""
     return (unfit <= n_unfit) & (seen - unfit <= n_examples - n_unfit)

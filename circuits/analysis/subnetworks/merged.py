@@ -3,8 +3,9 @@
 Effective sparsity counts neurons, and jumps if one gate is split over several neurons or one output lies near 0.
 Merged sparsity first merges near-parallel neurons into elements (`constructions/reading/elements.py`), sorts
 the elements by their summed path norm, and sums the contributions of their neurons. It is the smallest number of
-elements with the same sign as the whole network on the whole agreement set. Neurons below the floor belong to no
-element, so even all elements may disagree with the whole network, as early in training: then it is NaN.
+elements whose sum has the sign of the whole network on the whole agreement set. Neurons below the path-norm threshold
+`floor` belong to no element. So all elements together may disagree with the whole network, as early in training: then
+merged sparsity is NaN.
 """
 
 from typing import Any, Literal
@@ -38,7 +39,7 @@ def elements_needed(
     criterion: Literal["prediction", "accuracy"] = "prediction",
     found: Elements | None = None,
 ) -> int | None:
-    """Smallest number of elements that agree with the whole network; None if not even all do, or it has diverged.
+    """Smallest number of elements that agree with the whole network; None if all together disagree, or it has diverged.
 
     Parameters
     ----------
@@ -47,21 +48,21 @@ def elements_needed(
     inputs
         (example, input) the agreement set.
     targets
-        (example,) ±1, for the criterion "accuracy" only.
+        (example,) ±1; used by the criterion "accuracy" only.
     cosine, floor
         As in `elements`.
     criterion
         "prediction": the same sign on every input. "accuracy": as many right answers.
     found
-        The result of `elements` for this network, if known.
+        Result of `elements` for this network, if the caller has it.
 
     Returns
     -------
-    0.. the number of elements. Renumbering the neurons changes no bit of the sums.
+    A number from 0 to the number of elements. Renumbering the neurons changes no bit of the sums.
 
     Examples
     --------
-    x from two positive neurons, which are one element, and a negative one.
+    The sign of x from two positive neurons, which merge into one element, and a negative neuron.
 
     >>> W, u = np.array([[1.0], [1.0], [-1.0]]), np.array([1.0, 1.0, -1.0])
     >>> elements_needed(W, np.zeros(3), u, np.array([[1], [-1]]))
@@ -73,7 +74,7 @@ def elements_needed(
     if found is None:
         return None
     labels = found.labels[found.order]
-    # Element by element; last the neurons below the floor, which are only in the whole network.
+    # Element by element; the neurons below the floor come last: only the whole network has them.
     order = found.order[np.argsort(np.where(labels < 0, len(labels), labels), kind="stable")]
     hidden = preactivations(W[order].astype(np.float64), b[order].astype(np.float64), inputs)
     bounds = prefix_bounds(rounding_terms(W, b, u, reach_of(inputs)), order)
@@ -88,7 +89,7 @@ def elements_needed(
 def merged_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: MergeOptions, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
-    """Merged sparsity at these checkpoints; 0 for a collapsed network, NaN if not even all elements agree."""
+    """Merged sparsity at `checkpoints`; 0 for a collapsed network, NaN if all elements together disagree."""
     require(run, is_one_relu_layer)
     agreement_sets = [examples_of(run, index, options.agreement_set) for index in range(len(run.seeds))]
 
@@ -105,7 +106,7 @@ def merged_at(
 
 
 def merged_sparsity(run: Run, options: MergeOptions = MergeOptions(), *, progress: bool = False) -> xr.DataArray:
-    """Number of elements needed for full agreement at every checkpoint, (step, seed); NaN if not even all agree."""
+    """Number of elements needed for full agreement at every checkpoint, (step, seed); NaN if all together disagree."""
     checkpoints = chosen_checkpoints(run, options)
     values = merged_at(run, checkpoints, options, progress=progress)
     attrs: dict[str, Any] = {"long_name": "merged elements needed", "units": "elements"}

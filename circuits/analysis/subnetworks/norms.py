@@ -1,7 +1,7 @@
 """Norm of each hidden neuron, and its mean over each group of neurons.
 
-Merrill et al. 2023, section 3.2: a neuron's norm is the L2 norm of its incoming weights; Figure 3 (left) averages it
-over the generalizing subnetwork, its complement and a random control, Figure 5 shows it neuron by neuron.
+Merrill et al. 2023, section 3.2: a neuron's norm is the L2 norm of its incoming weights; Figure 3 (left) averages
+norms over the generalizing subnetwork, its complement and a random control; Figure 5 shows each neuron's norm.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ from circuits.checkpoints.run import Run
 def group_means(
     norms: Float[np.ndarray, " neuron"], groups: Bool[np.ndarray, "group neuron"]
 ) -> Float[np.ndarray, " group"]:
-    """Mean norm over the members of each group; NaN for an empty one.
+    """Mean norm over the members of each group; NaN for an empty group.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def group_norms(
     run, options
         The run and the options.
     norms
-        The result of `neuron_norms` for the same options, if known.
+        Result of `neuron_norms` for the same options, if the caller has it.
     """
     norms = neuron_norms(run, options) if norms is None else norms
     groups = neuron_groups(run, options)
@@ -75,7 +75,7 @@ def group_norms(
 
 
 def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
-    """`neuron_norm` (step, seed, neuron) and `group_norm` (group, step, seed)."""
+    """Dataset of `neuron_norm` (step, seed, neuron) and `group_norm` (group, step, seed)."""
     norms = neuron_norms(run, options, progress=progress)
     values = {"neuron_norm": norms, "group_norm": group_norms(run, options, norms)}
     return xr.Dataset(values, attrs={"layer": norms.attrs["layer"]})

@@ -11,9 +11,9 @@ class MergeOptions(PruningOptions):
     """Conditions under which neurons are one element of a circuit."""
 
     merge_cosine: Annotated[float, Field(ge=-1, lt=1)] = 0.9
-    """Neurons with a larger cosine of (w, b), and the same sign of u, are one circuit element."""
+    """Neurons whose (w, b) have a cosine above this, and whose u have the same sign, form one circuit element."""
     merge_floor: Annotated[float, Field(ge=0, lt=1)] = 0.02
-    """Neurons count as elements above this share of the largest path norm |u|·‖(w, b)‖."""
+    """Only neurons whose path norm |u|·‖(w, b)‖ exceeds this share of the largest path norm form circuit elements."""
 
 
 class SearchOptions(PruningOptions):

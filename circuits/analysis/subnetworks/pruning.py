@@ -22,7 +22,7 @@ def incoming_norms(
     ----------
     W, b, u
         (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b). For u (neuron, output), |u_j| is the norm
-        of its row; only "path" needs u.
+        of row j; only "path" needs u.
     norm
         "incoming" ‖w‖, without the bias (the paper and its code); "incoming+bias" ‖(w, b)‖; "path" |u|·‖(w, b)‖,
         which is invariant under rescaling of a neuron.
@@ -34,7 +34,7 @@ def incoming_norms(
     Raises
     ------
     ValueError
-        The norm "path" without u.
+        The norm is "path", and `u` is missing.
 
     References
     ----------
@@ -53,13 +53,13 @@ def incoming_norms(
     if norm == "incoming+bias":
         return size
     if u is None:
-        raise ValueError("norm 'path' takes the readout u, so it needs one")
+        raise ValueError("norm 'path' needs the readout: pass u")
     readout = np.abs(u) if u.ndim == 1 else np.linalg.norm(u, axis=1)
     return readout.astype(np.float64) * size
 
 
 def pruning_order(norms: Float[np.ndarray, " neuron"]) -> Int[np.ndarray, " neuron"]:
-    """Neurons from first kept to first pruned: by descending norm, ties to the lower index.
+    """Indices of the neurons by descending norm, ties to the lower index; the last neuron is pruned first.
 
     Examples
     --------

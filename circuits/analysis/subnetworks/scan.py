@@ -1,4 +1,4 @@
-"""The compiled pass behind the active subnetwork: agreement of every norm prefix with the whole network.
+"""The compiled pass behind the active subnetwork: agreement of the k neurons of largest norm, for every k.
 
 With the neurons sorted, f_k(x) = Σ_{j <= k} u_j relu(h_j(x)) is a running sum, kept for all inputs at once, so adding a
 neuron is one pass over a row. The whole network and its prefixes are summed in the same order, in float64, so they are
@@ -19,22 +19,22 @@ from circuits.analysis.networks.rounding import prefix_bounds, rounding_terms
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def disagreements(preactivations, readout, order, bounds, targets, by_accuracy, stop_at_agreement):
-    """Disagreement of f_k with f, for k = 0..width.
+    """Disagreement of f_k, the sum over the first k neurons in `order`, with the whole network f, for k = 0..width.
 
     Parameters
     ----------
     preactivations
         (neuron, example) W x + b, contiguous rows.
     readout, order
-        (neuron,) u, and the neurons from first kept to first pruned.
+        (neuron,) weights u, and indices of the neurons in the order of summation.
     bounds
-        (neuron + 1,) rounding bound of f_k, see `rounding.prefix_bounds`; zeros compare sums with exactly 0.
+        (neuron + 1,) rounding bound of f_k, see `rounding.prefix_bounds`; with zeros only a sum of exactly 0 is 0.
     targets
-        (example,) ±1, for accuracy only.
+        (example,) ±1; used only if `by_accuracy` is True.
     by_accuracy
         False: number of inputs with sign f_k(x) != sign f(x). True: difference in the number of right answers.
     stop_at_agreement
-        Stop at the first 0.
+        Whether to stop at the first k without disagreement.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def _add(total, row, weight):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _sign(value, bound):
-    """-1, 0 or 1; 0 within the bound and for NaN."""
+    """Sign of a number, -1, 0 or 1; 0 if the number is NaN or within `bound` of 0."""
     return np.int8(value > bound) - np.int8(value < -bound)
 
 
@@ -93,20 +93,20 @@ def smallest_agreeing(
     criterion: Criterion = "prediction",
     bounds: Float[np.ndarray, " prefix"] | None = None,
 ) -> int | None:
-    """Smallest k whose first k neurons in `order` agree with all of them; None if not even all do (NaN).
+    """Smallest k such that the first k neurons in `order` agree with all neurons; None if an output is NaN.
 
     Parameters
     ----------
     hidden
         (neuron, example) preactivations.
     u, order
-        (neuron,) readout, and the neurons from first kept to first pruned.
+        (neuron,) readout, and indices of the neurons; the last is pruned first.
     targets
         (example,) ±1; used by the criterion "accuracy" only.
     criterion
         "prediction": the same sign on every input. "accuracy": as many right answers (the paper's released code).
     bounds
-        (neuron + 1,) rounding bound of every prefix: within it an output is 0. By default 0.
+        (neuron + 1,) rounding bound of the first k neurons, for every k: an output within it counts as 0. By default 0.
 
     Returns
     -------
@@ -129,16 +129,16 @@ def prefix_size(
     criterion: Criterion = "prediction",
     out: Float[np.ndarray, "neuron example"] | None = None,
 ) -> int | None:
-    """`smallest_agreeing` for one network, in float64, with its rounding bounds.
+    """Size of the smallest agreeing prefix (`smallest_agreeing`) of one network, in float64, with its rounding bounds.
 
     Parameters
     ----------
     W, b, u, order, inputs, targets, criterion
         As in `active.active_subnetwork` and `smallest_agreeing`.
     reach
-        (input,) `reach_of` the inputs.
+        (input,) result of `reach_of(inputs)`.
     out
-        Memory for the preactivations, float64.
+        (neuron, example) float64 array to fill with the preactivations.
     """
     hidden = preactivations(W.astype(np.float64), b.astype(np.float64), inputs, out)
     bounds = prefix_bounds(rounding_terms(W, b, u, reach), order)

@@ -6,11 +6,11 @@ The set is the agreement set. Agreement is that of Merrill et al. 2023, section 
 upper bound. The integer program has a row per input. Three ideas make it small enough to solve:
 
 - Rows are added on demand: a solution of the present rows is checked on the whole agreement set, and inputs on which
-  it fails are added. A bound proved with some rows holds with all rows.
+  the solution fails become rows. A bound proved with some rows holds with all rows.
 - The relaxation of a row Σ a_i k_i > 0 is no constraint, since the row has no scale. So every input also requires from
   the start that a neuron with a_i > 0 is kept.
 - Sizes are ruled out one by one from below, up to the size of the best subset known. This subset is a norm prefix
-  without the neurons that it can spare.
+  without its unnecessary neurons.
 
 Rows require >= 0 up to HiGHS's tolerance. This allows more subsets, so lower bounds stay valid. Each solution is
 checked by an independent masked forward pass in float64; a solution that fails only on known rows is excluded
@@ -41,21 +41,21 @@ from circuits.checkpoints.run import Run
 from circuits.constructions.certifying.highs import INFEASIBLE, dual_bound, highs
 from circuits.randomness import generator
 
-HARD_ROWS = 20  # rows added as the hardest ones; further rows are random, so that all patterns occur
+HARD_ROWS = 20  # rows added for the hardest inputs; further rows are random, so that all patterns occur
 RANDOM_ROWS_FIRST, RANDOM_ROWS_LATER = 180, 60
 NEGLIGIBLE = 1e-9  # HiGHS drops smaller coefficients; rows have a largest one of 1
 
 
 @dataclass(frozen=True)
 class Smallest:
-    """The smallest subset known, and a proved lower bound.
+    """The smallest agreeing subset known, and a proved lower bound on the size of any agreeing subset.
 
     Attributes
     ----------
     kept
         (neuron,) the subset. It agrees with the whole network on every input, by a masked forward pass in float64.
     bound
-        No subset of fewer neurons agrees.
+        No subset of fewer neurons than this agrees.
     """
 
     kept: Bool[np.ndarray, " neuron"]
@@ -106,7 +106,7 @@ def smallest_subnetwork(
     start: Bool[np.ndarray, " neuron"] | None = None,
     time_limit: float = 60.0,
 ) -> Smallest | None:
-    """The smallest subset of neurons with sign f(x) on every input, as far as the time limit allows a proof.
+    """The smallest subset of neurons whose output has the sign of f(x) on every input; proved smallest if time allows.
 
     Parameters
     ----------
@@ -117,11 +117,11 @@ def smallest_subnetwork(
     start
         (neuron,) a subset known to agree, such as the active subnetwork.
     time_limit
-        Seconds.
+        Time limit of the search, in seconds.
 
     Returns
     -------
-    None for a diverged network, which has an output NaN.
+    The best subset and its bound; None for a diverged network, which has a NaN output.
 
     References
     ----------
@@ -129,7 +129,7 @@ def smallest_subnetwork(
 
     Examples
     --------
-    The first neuron alone is right on both inputs, and so is the pair of the others; the first is the smallest.
+    The first neuron alone agrees on both inputs, and so do the other two together. The first is the smallest subset.
 
     >>> W, b, u = np.array([[1.0], [1.0], [-1.0]]), np.array([3.0, 0.0, 0.0]), np.array([1.0, 1.0, 1.0])
     >>> smallest = smallest_subnetwork(W, b, u, np.array([[1], [-1]]))
@@ -175,9 +175,9 @@ def smallest_subnetwork(
 class Subsets:
     """The integer program, with the rows and forbidden subsets added so far.
 
-    Let s be the sum of a subset K on x, T = Σ_K t_j its rounding bound, and σ the sign of the whole network. K agrees
-    on x if σ s > T, or |s| ≤ T for σ = 0. The decisive masked forward pass sums in another order, so its s differs from
-    the s here by at most 2T. Agreement implies every row: Σ_K (± c_j(x) + 3 t_j) ≥ 0.
+    For input x, let s be the output of a subset K, T = Σ_K t_j its rounding bound, σ the sign of the whole network. K
+    agrees on x if σ s > T, or |s| ≤ T for σ = 0. The decisive masked forward pass sums in another order, so its s
+    differs from the s here by at most 2T. Agreement implies every row: Σ_K (± c_j(x) + 3 t_j) ≥ 0.
 
     Parameters
     ----------
@@ -208,12 +208,12 @@ class Subsets:
         self.forbidden: list[np.ndarray] = []
 
     def _rows(self, which: np.ndarray, sign: float = 0.0) -> Float[np.ndarray, "row neuron"]:
-        """Rows, to be >= 0, of some examples: with the network's sign or, if that is 0, with `sign`."""
+        """Rows of some examples, which must be >= 0: with the network's sign or, if this sign is 0, with `sign`."""
         signs = np.where(self.wanted[which], self.signs[which], sign)
         return signs[:, None] * self.contributions[which] + 3 * self.terms
 
     def solved(self, n_kept: int, time_limit: float) -> OptimizeResult:
-        """The fewest neurons, at most `n_kept`, that satisfy all present rows."""
+        """Answer of HiGHS: the smallest subset, of at most `n_kept` neurons, that satisfies all present rows."""
         examples = np.array(self.known, np.int64)
         zero = examples[~self.wanted[examples]]
         rows = np.concatenate([self._rows(examples, 1.0), self._rows(zero, -1.0)])
@@ -232,7 +232,7 @@ class Subsets:
         return highs(ones, ones, ones, everything, low, high, time_limit)
 
     def learn(self, failing: Bool[np.ndarray, " neuron"]) -> None:
-        """Add inputs on which a subset fails, the worst and random ones; if all are known, forbid the subset."""
+        """Add rows of inputs on which a subset fails, the worst and random ones; if all have one, forbid the subset."""
         shortfall = self._shortfall(self.contributions[:, failing].sum(axis=1), self.terms[failing].sum())
         new = np.setdiff1d(np.flatnonzero(shortfall >= 0), self.known)
         if not new.size:
@@ -241,12 +241,12 @@ class Subsets:
         self.known += _chosen(new[np.argsort(-shortfall[new], kind="stable")], RANDOM_ROWS_LATER, self.random)
 
     def _shortfall(self, sums: Float[np.ndarray, " example"], bound: float) -> Float[np.ndarray, " example"]:
-        """Distance of a subset from agreement on each example, in units of its scale; negative if it agrees."""
+        """Distance of a subset from agreement on each example, over the example's scale; negative if it agrees."""
         lacking = np.where(self.wanted, bound - self.signs * sums, np.abs(sums) - bound) / self.scale
         return np.where(self.wanted | (lacking > 0), lacking, -1.0)  # a sum equal to its bound is 0
 
     def thinned(self, kept: Bool[np.ndarray, " neuron"]) -> Bool[np.ndarray, " neuron"]:
-        """The subset without the neurons that it can spare, tested in order of ascending contribution."""
+        """The subset without unnecessary neurons, which are sought in order of ascending contribution."""
         thin = kept.copy()
         sums, bound = self.contributions[:, kept].sum(axis=1), float(self.terms[kept].sum())
         for neuron in np.argsort(self.weight, kind="stable"):
@@ -264,7 +264,7 @@ def _chosen(hardest_first: np.ndarray, n_random: int, random: np.random.Generato
 
 
 def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.Dataset:
-    """Smallest subnetworks of a run: at the last checkpoint, or at those that `--checkpoints` names.
+    """Smallest subnetworks of a run: at the last checkpoint, or at the checkpoints that `--checkpoints` selects.
 
     Returns
     -------
@@ -276,7 +276,7 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     prefix_size
         (step, seed) neurons in the active subnetwork, the smallest norm prefix that agrees.
     smallest_kept
-        (step, seed, neuron) the subset.
+        (step, seed, neuron) mask of the smallest subset known.
     """
     checkpoints = requested_checkpoints(run, options)
     agreement_sets = [examples_of(run, index, options.agreement_set) for index in range(len(run.seeds))]
@@ -309,8 +309,8 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         trajectory_coords(run, checkpoints),
     )
     result.attrs["warnings"] = [
-        f"seed {seed}: {count} of {len(checkpoints)} smallest subnetworks are not proved to be so in "
-        f"{options.time_limit:g} s each; read their size with its bound."
+        f"seed {seed}: {count} of {len(checkpoints)} smallest subnetworks are not proved smallest in "
+        f"{options.time_limit:g} s each; read each size with its bound."
         for seed, count in zip(run.seeds, n_open.tolist(), strict=True)
         if count
     ]

@@ -32,15 +32,15 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     effective_sparsity, sparsity_ratio
         (step, seed) neurons in the active subnetwork, and their share of the width (Liu, Chi and Wu, section 5.2).
     kept, kept_step, final_sparsity
-        (seed, neuron), (seed,), (seed,) the generalizing subnetwork, its step (-1: diverged), its size.
+        (seed, neuron), (seed,), (seed,) mask of the generalizing subnetwork, its step (-1 if diverged), its size.
     memorizing_sparsity
-        (seed,) size of the active subnetwork at the memorization checkpoint; NaN if there is none.
+        (seed,) size of the active subnetwork at the memorization checkpoint; NaN if the seed never memorized.
     late_sparsity
         (statistic, seed) least, median and greatest size over the last 50 checkpoints (all, if there are fewer); the
-        attribute `of` is their number. NaN if the seed has diverged at one of them.
+        attribute `of` is the number of these checkpoints. NaN if the network has diverged at any of them.
     overlap, overlap_expected
-        (seed,) Jaccard index of the memorizing and the generalizing subnetwork, and its mean for random groups of these
-        sizes, in 0..1.
+        (seed,) Jaccard index of the memorizing and the generalizing subnetwork, and the mean index of random groups
+        of the same sizes, in 0..1.
     memorization_epoch, generalization_epoch, grokking_delay, memorization_censored, generalization_censored, collapsed,
     diverged
         (seed,) as `phases` gives them.
@@ -84,14 +84,14 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
 
 
 def is_of_collapsed(run: Run, result: xr.Dataset) -> Bool[np.ndarray, " seed"]:
-    """Whether the generalizing subnetwork of each seed is that of a collapsed network, and so empty."""
+    """Mask of the seeds whose generalizing subnetwork is empty, because the network had collapsed."""
     steps = result["kept_step"].values  # -1: diverged
     at = np.searchsorted(run.steps, np.maximum(steps, 0))
     return (steps >= 0) & run.collapsed.values[at, np.arange(len(steps))]
 
 
 def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
-    """Warnings for seeds with a collapsed network at the final subnetwork's checkpoint, but not at the last one."""
+    """Warnings for seeds whose network had collapsed at the checkpoint of the final subnetwork, but not at the last."""
     dead = is_of_collapsed(run, result) & ~result["collapsed"].values
     epochs = run.epochs[np.searchsorted(run.steps, result["kept_step"].values)]
     return [

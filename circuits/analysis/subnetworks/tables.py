@@ -1,4 +1,4 @@
-"""Subnetworks, their faithfulness and the smallest ones as tables."""
+"""Tables of subnetworks, their faithfulness, and the smallest subnetworks."""
 
 import math
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ def subnetwork_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Table of the agreement of each group at the memorization checkpoint and at the last one measured."""
+    """Table of the agreement of each group at the memorization checkpoint and at the last measured checkpoint."""
     groups = [str(group) for group in dataset["group"].values]
     table = new_table("at", "seed", *groups)
     epochs = dataset["epoch"].values.tolist()
@@ -52,7 +52,7 @@ def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def smallest_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Table of the smallest subset known at the last checkpoint measured, and of its bound."""
+    """Table of the smallest subset known at the last measured checkpoint, and of its bound."""
     table = new_table("seed", "norm prefix", "smallest known", "none below", "proved smallest")
     last = dataset.isel(step=-1)
     for seed in dataset["seed"].values:

@@ -27,7 +27,7 @@ MOVED = ("all", "relevant", "irrelevant")
 def movement(
     W: Float[np.ndarray, "neuron input"], W_0: Float[np.ndarray, "neuron input"], relevant_bits: Sequence[int]
 ) -> Float[np.ndarray, "moved neuron"]:
-    """‖w_t - w_0‖_∞ of each neuron over all inputs, over the relevant and over the irrelevant ones, float64.
+    """Largest |w_t - w_0| of each neuron over all inputs, over the relevant and over the irrelevant inputs, float64.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def layer_gap(
     u: Float[np.ndarray, " neuron"],
     relevant_bits: Sequence[int],
 ) -> float:
-    """Fourier gap of the sizes √(Σ_j u_j² g_ji²) of the population gradient at each input (not from the paper).
+    """Fourier gap of a whole layer: of the gradient sizes √(Σ_j u_j² g_ji²), one per input i (not from the paper).
 
     Examples
     --------

@@ -69,7 +69,7 @@ def low_degree_coefficients(
 def characters(
     inputs: Real[np.ndarray, "example input"], subsets: Sequence[tuple[int, ...]]
 ) -> Iterator[Float32[np.ndarray, "subset example"]]:
-    """χ_T(x) of every input, ±1, for the subsets in order, in blocks that share their memory.
+    """Blocks of characters χ_T(x) = Π_{i∈T} x_i, ±1, of every input, for the subsets in order; blocks share memory.
 
     Examples
     --------
@@ -101,10 +101,10 @@ def _multiply(columns, members, block):
 def weight_by_degree(
     found: LowDegree, included: Sequence[bool] | None = None, kurtosis: Float[np.ndarray, " network"] | None = None
 ) -> tuple[Float[np.ndarray, "network degree"], Float[np.ndarray, "network degree"]]:
-    """Sum of squared coefficients of each degree, without bias, and its standard error.
+    """Unbiased estimate of the sum of squared coefficients of each degree, and its standard error.
 
     On average the square of an estimate is too large by the square of its standard error. This bias is subtracted, so a
-    sum can be negative. Its standard error assumes independent, normal estimates unless `kurtosis` is given: if a
+    sum can be negative. The standard error assumes independent, normal estimates unless `kurtosis` is given: if a
     function is large on few inputs only, all its estimates are large together.
 
     Parameters
@@ -134,7 +134,7 @@ def weight_by_degree(
 
 
 def largest_by_chance(n_coefficients: int) -> float:
-    """Median over samples of the largest of `n_coefficients` estimates, in standard errors, if all coefficients are 0.
+    """Median of the largest of `n_coefficients` |estimates|, in standard errors, if all true coefficients are 0.
 
     Examples
     --------

@@ -35,7 +35,7 @@ from circuits.analysis.walsh.transform import all_subsets, subset_name, walsh_co
 from circuits.analysis.walsh.weights import PARTS, cube_weights, draws_by_pattern
 from circuits.checkpoints.run import Run
 
-MOST_NEURONS, MOST_NUMBERS = 64, 1024  # single neurons; their coefficients in total
+MOST_NEURONS, MOST_NUMBERS = 64, 1024  # most single neurons; most coefficients of all these neurons
 OF_OUTPUT = ("weight", "weight_error", "share", "share_error", "share_low", "share_high")
 MOST_GAPS = 64  # checkpoints at which the gap of a whole layer is computed
 
@@ -64,13 +64,13 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         at most 64 and no more than 1024 coefficients, padded with index -1; coefficients of each neuron's term of the
         output, or of its value if the readout is not linear.
     movement
-        (moved, step, seed) largest |W_t - W_0| in the first layer: all inputs, the relevant, the irrelevant ones.
+        (moved, step, seed) largest |W_t - W_0| in the first layer, over all, the relevant or the irrelevant inputs.
     neuron_movement, neuron_gap
-        (step, seed, rank) movement of these neurons over all inputs, and the Fourier gap of their population gradient,
-        NaN if the network has collapsed; for the relu model only.
+        (step, seed, rank) movement of the same neurons over all inputs, and the Fourier gap of their population
+        gradient, NaN if the network has collapsed; for the relu model only.
     fourier_gap, layer_gap
-        (statistic, step, seed), (step, seed) least, median, greatest of the gaps; the gap of the whole layer at up to
-        64 checkpoints and at those of the phases, NaN at the others.
+        (statistic, step, seed), (step, seed) least, median, greatest of `neuron_gap`; Fourier gap of the whole layer
+        at up to 64 checkpoints and at the checkpoints of the phases, NaN at all others.
     other_coefficient, other_subset, other_error, other_by_chance, degree_weight, degree_weight_error
         (frame, seed[, place or degree]) at up to 14 checkpoints: the largest coefficients of subsets with an irrelevant
         bit, these subsets, the standard error of a coefficient, the largest coefficient expected by chance if all are
@@ -109,12 +109,12 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
 
 
 def _is_ratio(name: str) -> bool:
-    """Whether a variable is a share of the variance, depends on the sign of the output, or is relative to weights."""
+    """Whether a variable means nothing for a collapsed network: a share, a value of sign f or of a group, or a gap."""
     return name.startswith(("share", "sign_", "group_parity")) or name.endswith("_gap")
 
 
 def few_checkpoints(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.ndarray, " some"]:
-    """Indices of at most `count` checkpoints, the first and the last among them, evenly spaced in √epoch.
+    """Indices of at most `count` checkpoints, including the first and the last, evenly spaced in √epoch.
 
     This spacing shows both the beginning and the middle of training.
 
@@ -209,14 +209,14 @@ class _Measured:
         return numbers
 
     def _standard_error(self, values: Float[np.ndarray, "pattern draw any"]) -> Float[np.ndarray, " any"]:
-        """Standard error of the coefficients of functions with these values on the draws; 0 if these are all inputs."""
+        """Standard error of the coefficients of functions with `values` on the draws; 0 if the draws are all inputs."""
         if self.draws.is_complete:
             return np.zeros(values.shape[-1])
         n_patterns, n_draws = values.shape[:2]
         return np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (n_patterns * n_draws))
 
     def layer_gaps(self, progress: bool) -> Float[np.ndarray, "step seed"] | None:
-        """Fourier gap of the whole layer, NaN at most checkpoints; None for a model other than relu."""
+        """Layer's Fourier gap at a few checkpoints and the phases, NaN at all others; None if the model is not relu."""
         if not self.networks.has_bounds:
             return None
         of_phases = np.concatenate(phase_checkpoints(self.run, self.options))
@@ -251,9 +251,9 @@ class _Measured:
             "sign_parity": (("step", "seed"), "parity coefficient of the prediction"),
             "movement": (("moved", "step", "seed"), "largest |W_t − W_0| in the first layer"),
             "neuron_coefficient": (("step", "seed", "rank", "subset"), f"Walsh coefficient {of_neuron}"),
-            "neuron_coefficient_error": (("step", "seed", "rank"), f"{error} of its coefficients"),
+            "neuron_coefficient_error": (("step", "seed", "rank"), f"{error} of a neuron's coefficients"),
             "group_parity": (("group", "step", "seed"), "parity coefficient of each group"),
-            "group_parity_error": (("group", "step", "seed"), f"{error} of it"),
+            "group_parity_error": (("group", "step", "seed"), f"{error} of a group's parity coefficient"),
             "neuron_movement": (("step", "seed", "rank"), "‖w_t − w_0‖∞"),
             "neuron_gap": (("step", "seed", "rank"), "Fourier gap"),
             "variance": (("step", "seed"), "variance of the output"),

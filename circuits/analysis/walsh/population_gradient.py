@@ -7,12 +7,12 @@ inputs is, up to sign and readout, E y x_i σ'(w·x + b): a Walsh coefficient of
     g_i = g^(S without i)  for a relevant bit i in S,      g_i = g^(S and i)  for an irrelevant one.
 
 g has a γ-Fourier gap at S if |g^(S⁻)| >= |g^(S⁺)| + γ for all (k-1)-subsets S⁻ and (k+1)-supersets S⁺ of S. The *gap*
-here is the largest such γ, min over S of |g_i| minus max over the others; if it is not positive, g has no gap. The
+here is the largest such γ, min over S of |g_i| minus max over the other bits; if it is not positive, g has no gap. The
 paper is cited from quotations, Definition 1 from a paraphrase.
 
-Given the relevant bits, P(a + Y > 0) remains, with Y = Σ ±w_j over the other bits. If at most 20 of these have a weight
-that is not 0, all their signs are counted, from the sorted sums of two halves of them. Otherwise the square wave of
-half-period R replaces the sign; it is exact for |a + Y| < R:
+Given the relevant bits, w·x + b = a + Y with Y = Σ ±w_j over the other bits, so P(a + Y > 0) remains. If at most 20 of
+the other bits have a weight other than 0, all their signs are counted, from the sorted sums of two halves of these
+bits. Otherwise the square wave of half-period R replaces the sign; it is exact for |a + Y| < R:
 
     sign(y) = 4/π Σ_m sin(θ_m y) / (2m + 1),  θ_m = (2m + 1) π/R,     E sin(θ (a + Y)) = sin(θ a) Π_j cos(θ w_j),
 
@@ -42,7 +42,7 @@ NEGLIGIBLE = 1e-10  # two successive products below this end the series
 def halfspace_gradient(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> Float[np.ndarray, "neuron input"]:
-    """E y x_i 1[w·x + b > 0] over all inputs, with y the parity of the bits in `relevant_bits`, float64.
+    """Gradient E y x_i 1[w·x + b > 0] over all inputs, with y the parity of the bits in `relevant_bits`, float64.
 
     Parameters
     ----------
@@ -51,10 +51,9 @@ def halfspace_gradient(
     relevant_bits
         The k relevant bits S.
 
-    Returns
-    -------
-    (neuron, input) in -1/2..1/2; NaN for a neuron with a weight that is not finite. An input on the boundary, which has
-    measure 0 for trained weights, counts as outside if at most 20 other weights are not 0; otherwise it counts half.
+    Returns ------- (neuron, input) in -1/2..1/2; NaN for a neuron with a weight that is not finite. An input with w·x +
+    b = 0 (probability 0 for trained weights) counts as outside if at most 20 irrelevant weights are not 0; otherwise it
+    counts half.
 
     Examples
     --------
@@ -85,9 +84,9 @@ def halfspace_gradient(
 
 @renamed_keyword("support", "relevant_bits")
 def fourier_gaps(gradient: Float[np.ndarray, "*any input"], relevant_bits: Sequence[int]) -> Float[np.ndarray, "*any"]:
-    """Fourier gap of each gradient: least |g_i| of the bits in `relevant_bits` minus the greatest |g_i| of the others.
+    """Fourier gap of each gradient: least |g_i| of the bits in `relevant_bits` minus greatest |g_i| of the other bits.
 
-    If every bit is relevant, it is the least |g_i|. NaN stays NaN.
+    If every bit is relevant, the gap is the least |g_i|. NaN stays NaN.
 
     Examples
     --------
@@ -103,7 +102,7 @@ def fourier_gaps(gradient: Float[np.ndarray, "*any input"], relevant_bits: Seque
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _signed_sums(weights):
-    """All Σ ±w in ascending order, and for each a number whose bits mark the signs +."""
+    """All sums Σ ±w in ascending order, and for each sum a number whose binary digits 1 mark the plus signs."""
     sums, signs = np.zeros(1), np.zeros(1, np.int64)
     for bit in range(len(weights)):
         count, step = len(sums), abs(weights[bit])
@@ -124,7 +123,7 @@ def _signed_sums(weights):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _count_above(x, first, of_first, second, weight, by_signs):
-    """Number of pairs with x + first + second > 0; adds `weight` times the pairs of each of `first` to `by_signs`."""
+    """Number of pairs with x + first + second > 0; adds `weight` × the count for each `first` to `by_signs`."""
     total, place = 0, len(second)
     for i in range(len(first)):
         while place > 0 and second[place - 1] > -(x + first[i]):
@@ -149,7 +148,7 @@ def _along_bits(by_signs, n_bits, result):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _summed(means, others, signs):
-    """The gradient, (neuron, k + other), from all sign choices of the other bits."""
+    """Gradient (neuron, k + number of other bits), counted over all signs of the other bits."""
     n_neurons, n_patterns = means.shape
     n_others, k = others.shape[1], signs.shape[0] - 1
     result = np.zeros((n_neurons, k + n_others))
@@ -181,7 +180,7 @@ def _summed(means, others, signs):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _by_series(means, others, signs):
-    """The gradient, (neuron, k + other), by the series; `signs` (k + 1, pattern)."""
+    """Gradient (neuron, k + number of other bits), by the series of the module; `signs` is (k + 1, pattern)."""
     n_neurons, n_patterns = means.shape
     n_others, k = others.shape[1], signs.shape[0] - 1
     result = np.zeros((n_neurons, k + n_others))

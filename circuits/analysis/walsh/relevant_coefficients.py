@@ -23,7 +23,7 @@ def relevant_coefficients(
     u: Float[np.ndarray, " neuron"],
     relevant_bits: Sequence[int],
 ) -> Float[np.ndarray, "neuron subset"]:
-    """Walsh coefficients of each neuron's term u_j relu(w_j·x + b_j) of the output; their sum is the network's.
+    """Walsh coefficients of each neuron's term u_j relu(w_j·x + b_j); the sum over neurons gives those of the network.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ COUNTS = ("right", "wrong", "positive", "negative", "zero", "all", "opposite", "
 
 
 class SignWeights(NamedTuple):
-    """Coefficient at the parity, and 95 % intervals of it and of the shares of the variance of a prediction.
+    """A prediction's coefficient at the parity, with a 95 % interval, and 95 % intervals of the shares of its variance.
 
     `parity` and its ends are (network); `share_low` and `share_high` (part, network), in the order of `PARTS`. A
     diverged network has NaN.
@@ -78,7 +78,7 @@ def sign_weights(counts: Float[np.ndarray, "*network count"]) -> SignWeights:
         return share_intervals(counted[name], counted[among], level)
 
     parity_low, parity_high = _difference(counted["right"], counted["wrong"], counted["all"], 0.95)
-    level = 1 - 0.05 / 4  # of each of the four
+    level = 1 - 0.05 / 4  # of each of the four intervals
     ends = _squares(*_difference(counted["right"], counted["wrong"], counted["all"], level))
     mean = _squares(*_difference(counted["positive"], counted["negative"], counted["all"], level))
     square = 1 - np.where(counted["zero"] > 0, interval("zero", level)[::-1], 0.0)
@@ -105,7 +105,7 @@ def _difference(
     total: Int[np.ndarray, "*network"],
     level: float,
 ) -> tuple[Float[np.ndarray, "*network"], Float[np.ndarray, "*network"]]:
-    """Interval of P(more) - P(fewer), from the low ends of both; they need not add up to 1."""
+    """Interval of P(more) - P(fewer), from the low ends of both probabilities, which need not add up to 1."""
     low, high = (np.asarray(2 * share_intervals(counts, total, level)[0] - 1) for counts in (more, fewer))
     return low, np.asarray(-high)
 

@@ -1,4 +1,4 @@
-"""The Walsh spectrum of networks on all of their input bits: exact up to 20 bits, else |T| <= 3 from a sample.
+"""The Walsh spectrum of networks on all of their input bits: exact up to 20 bits, otherwise sampled, |T| <= 3.
 
 Let S be the relevant bits. The mean of f on each pattern of S has coefficients within S only, so it is subtracted
 before the coefficients of T not within S are estimated from a sample. If a network has learned the parity, little of f
@@ -23,10 +23,10 @@ from circuits.config import Config
 from circuits.threads import one_blas_thread
 
 DEGREE = 3
-MOST_COEFFICIENTS = 50_000  # of a sampled spectrum; with more bits its degree is lower
-FACTOR = 16  # ratio of its inputs to those of a point on the trajectory
+MOST_COEFFICIENTS = 50_000  # of a sampled spectrum; if degree 3 gives more, the degree is 2
+FACTOR = 16  # a spectrum uses this many times the inputs of a point on the trajectory
 MOST_CHECKPOINTS = 14
-MOST_EXACT = 14  # bits, if memory holds the outputs of several networks
+MOST_EXACT = 14  # most enumerated bits if memory holds the outputs of several networks
 N_LARGEST = 8
 DEGREES = ("1", "2", "3", "4 and more")
 
@@ -34,19 +34,19 @@ DEGREES = ("1", "2", "3", "4 and more")
 def spectrum_beyond(
     values: Real[np.ndarray, "network pattern draw"], draws: Draws, relevant_bits: tuple[int, ...]
 ) -> LowDegree:
-    """Coefficients of the subsets not within the relevant bits, of several functions; their errors are 0 if exact.
+    """Coefficients of several functions at the subsets not within the relevant bits; an exact coefficient has error 0.
 
     Parameters
     ----------
     values
         (network, pattern, draw) values of each function on the inputs of `draws`.
     draws, relevant_bits
-        As for `draws_by_pattern`.
+        The inputs, and the bits by whose patterns the inputs are grouped, see `draws_by_pattern`.
 
     Returns
     -------
     All coefficients if the draws are complete. Otherwise those of degree at most 3, or at most 2 if degree 3 would give
-    more than 50,000.
+    more than 50,000 coefficients.
     """
     n_networks, _, n_draws = values.shape
     residuals = (values - values.mean(axis=2, keepdims=True)).reshape(n_networks, -1)
@@ -69,14 +69,14 @@ def spectrum_beyond(
 def walsh_spectrum(
     run: Run, seed: int | None = None, checkpoint: int | None = None, options: WalshOptions = WalshOptions()
 ) -> xr.Dataset:
-    """Walsh coefficients of one network: all of them up to `walsh_exact_bits` input bits, otherwise |T| <= 3.
+    """Walsh coefficients of one network: all if it has at most `walsh_exact_bits` input bits, otherwise |T| <= 3.
 
     Parameters
     ----------
     run, seed, checkpoint
         A parity run, a seed (by default the first) and a checkpoint (by default the last).
     options
-        `walsh_exact_bits`, at most 20, and `walsh_samples`; 16 times as many inputs are drawn.
+        `walsh_exact_bits`, at most 20, and `walsh_samples`; the sample has 16 · `walsh_samples` inputs.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def walsh_spectrum(
 def spectrum_draws(
     config: Config, relevant_bits: tuple[int, ...], options: WalshOptions, most_exact: int = 20
 ) -> Draws:
-    """Inputs on which single coefficients are estimated."""
+    """Inputs for the estimates of single coefficients."""
     n = config.task.signature.n_inputs
     exact_bits = min(options.walsh_exact_bits, most_exact)
     return draws_by_pattern(n, relevant_bits, FACTOR * options.walsh_samples, exact_bits, stream=1)
@@ -161,7 +161,8 @@ def spectrum_at(
 def _by_degree(values: np.ndarray, draws: Draws, low_degree: LowDegree) -> tuple[np.ndarray, np.ndarray]:
     """Weight of each function on the subsets of each degree, (network, degree), and its standard error.
 
-    The weight on degrees above 3 is that on all subsets not within the relevant bits minus that on degrees 1 to 3.
+    The weight on degrees above 3 is the weight on all subsets not within the relevant bits minus the weight on
+    degrees 1 to 3.
     """
     residuals = (values - values.mean(axis=2, keepdims=True, dtype=np.float64)).reshape(len(values), -1)
     with np.errstate(invalid="ignore", over="ignore"):  # of a diverged network

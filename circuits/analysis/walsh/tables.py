@@ -11,7 +11,7 @@ AT_PHASES = {"memorized": "memorization", "generalized": "generalization"}  # ro
 
 
 def walsh_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Shares of the weight at memorization, generalization and the end; then the progress measures."""
+    """Table of variance shares at memorization, generalization and the end; table of the progress measures."""
     shares = new_table("at", "seed", "epoch", "parity", "subsets", "rest", "prediction's\nparity")
     gap_columns = ("layer\ngap", "least\ngap", "median\ngap")
     progress = new_table("at", "seed", *gap_columns, "moved,\nrelevant", "moved,\nirrelevant")

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Real
 
 
 def walsh_coefficients(values: Real[np.ndarray, "*any pattern"]) -> Float[np.ndarray, "*any subset"]:
-    """Walsh coefficients f^(T) of tables of values, float64.
+    """Walsh coefficients f^(T) of functions given by their values, float64.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def walsh_coefficients(values: Real[np.ndarray, "*any pattern"]) -> Float[np.nda
 
 
 def walsh_values(coefficients: Real[np.ndarray, "*any subset"]) -> Float[np.ndarray, "*any pattern"]:
-    """Values of the function with these coefficients, float64: the inverse of `walsh_coefficients`.
+    """Values of the functions with the given Walsh coefficients, float64: the inverse of `walsh_coefficients`.
 
     Examples
     --------

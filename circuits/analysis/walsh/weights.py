@@ -1,4 +1,4 @@
-"""Weight of a function on the cube on the parity of some bits S, on the subsets of S, and on all other subsets.
+"""Walsh weight of a function on {-1, 1}^n: on the parity of some bits S, on the subsets of S, on all other subsets.
 
 With f^(T) the Walsh coefficients, the variance E f² - (E f)² is the sum of f^(T)² over all T but the empty set. It has
 three parts: "parity", T = S; "subsets", the proper non-empty subsets T of S; "rest", every T with a bit outside S.
@@ -27,7 +27,7 @@ DEVIATIONS = 1.96  # half the width of a 95 % interval, in standard errors
 
 
 class Draws(NamedTuple):
-    """Inputs by pattern of the relevant bits, (pattern, draw, input) ±1; `is_complete` if they are all 2^n inputs."""
+    """Inputs by pattern of the relevant bits, (pattern, draw, input) ±1; `is_complete` if these are all 2^n inputs."""
 
     inputs: Int8[np.ndarray, "pattern draw input"]
     is_complete: bool
@@ -97,7 +97,7 @@ def cube_weights(
     bound: float = 0.0,
     is_constant: bool = False,
 ) -> Weights:
-    """Weight of a function on the parity of S, on its subsets and on the rest.
+    """Walsh weight of a function on the parity of the relevant bits S, on the subsets of S, and on the rest.
 
     The squared standard error is subtracted from each squared estimate to remove its bias, so a small weight can be
     negative. Standard errors are to first order. If a sampled function is constant on the draws of every pattern, the
@@ -108,11 +108,11 @@ def cube_weights(
     values
         (pattern, draw) values of the function on the inputs of `draws_by_pattern`.
     is_complete
-        Whether these are all inputs; then nothing is estimated.
+        Whether the draws are all inputs; then nothing is estimated.
     means
         (pattern) means of the function over the other bits, if known.
     bound
-        Bound of the error of a coefficient computed from `means`: the mean of their own bounds.
+        Bound of the error of a coefficient computed from `means`: the mean of the bounds of `means`.
     is_constant
         Whether the function is known not to depend on the other bits.
 
