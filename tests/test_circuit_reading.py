@@ -310,7 +310,7 @@ def test_an_empty_circuit_is_read():
 
 
 def test_a_construction_on_other_bits_is_refused():
-    with pytest.raises(ValueError, match="two_neuron has 2 bits, the circuit 3"):
+    with pytest.raises(ValueError, match="two_neuron has 2 bits, but the circuit has 3"):
         match(np.ones((1, 3)), np.ones(1), np.ones(1), TWO)
 
 

@@ -137,9 +137,9 @@ def test_half_of_the_thesis_dnf_is_not_needed_but_its_norms_do_not_show_it(tmp_p
     [
         ("xor", "There is no construction 'xor'. There are: dnf, four_neuron, min_norm, modular_addition, "),
         ("dnf", "dnf needs k, the number of relevant bits: pass --k 3."),
-        ("six_neuron --k 4", "six_neuron is for k = 3 bits, so k = 4 is not possible. These do: dnf, "),
-        ("threshold --k 3 --biases k-2", "threshold takes no biases. These do: dnf."),
-        ("dnf --k 3 --biases 2", "biases cannot be '2'. There are: k-1, for -(k-1), and k-2, for -(k-2)."),
+        ("six_neuron --k 4", "six_neuron is for k = 3 bits, so k = 4 is not possible. k is an option of dnf, "),
+        ("threshold --k 3 --biases k-2", "threshold takes no biases. biases is an option of dnf."),
+        ("dnf --k 3 --biases 2", "biases cannot be '2'. Pass k-1 for the bias -(k-1), or k-2 for the bias -(k-2)."),
         ("dnf --k 0", "k = 0 is not possible: 2^k AND gates are built for k in 1..16."),
         ("dnf --k 5 --n 4", "config: task: k = 5 relevant bits do not fit in n = 4 inputs"),
         ("dnf --k 3 --support 1 2", "config: task: support [1, 2] must name k = 3 different bits"),
@@ -153,10 +153,16 @@ def test_half_of_the_thesis_dnf_is_not_needed_but_its_norms_do_not_show_it(tmp_p
         ("modular_addition --p 2 --frequencies 1", "p = 2 is not possible: cosines distinguish residues for p >= 3"),
         (
             "modular_addition --p 31 --frequencies 1 16",
-            "frequencies [1, 16] must be different ones of 1..15, half of p",
+            "frequencies [1, 16] must be different whole numbers of 1..15, half of p",
         ),
-        ("modular_addition --p 31 --frequencies 3 3", "frequencies [3, 3] must be different ones of 1..15, half of p"),
-        ("modular_addition --p 31 --frequencies 0", "frequencies [0] must be different ones of 1..15, half of p = 31."),
+        (
+            "modular_addition --p 31 --frequencies 3 3",
+            "frequencies [3, 3] must be different whole numbers of 1..15, half of p",
+        ),
+        (
+            "modular_addition --p 31 --frequencies 0",
+            "frequencies [0] must be different whole numbers of 1..15, half of p = 31.",
+        ),
         (
             "modular_addition --p 30 --frequencies 9 6",
             "p = 30 and frequencies [6, 9] have the factor 3 in common: the logits of c and c + 10 would be equal. Add",
@@ -167,8 +173,8 @@ def test_half_of_the_thesis_dnf_is_not_needed_but_its_norms_do_not_show_it(tmp_p
             "amplitude 0 is not possible: pass a positive number.",
         ),
         ("modular_addition --p 7 --frequencies 1 --n 9", "modular_addition takes no --n. Leave it out."),
-        ("modular_addition --p 7 --frequencies 1 --k 2", "modular_addition takes no k. These do: dnf, "),
-        ("dnf --k 3 --p 7", "dnf takes no p. These do: modular_addition."),
+        ("modular_addition --p 7 --frequencies 1 --k 2", "modular_addition takes no k. k is an option of dnf, "),
+        ("dnf --k 3 --p 7", "dnf takes no p. p is an option of modular_addition."),
         ("dnf --k 3 --train-fraction 0.3", "dnf takes no --train-fraction. Leave it out."),
         ("modular_addition --p 7 --frequencies 1 --train-fraction 2", "config: task.train_fraction: must be less than"),
         ("dnf --k 3 --kk 3", "circuits construct has no option --kk. "),

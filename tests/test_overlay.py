@@ -235,7 +235,7 @@ def test_against_says_how_many_seeds_have_no_value(by_fraction):
 
 def test_against_needs_a_number_across(by_fraction):
     found = circuits.analysis.outcomes({"a": by_fraction[0]})["generalization_epoch"]
-    with pytest.raises(circuits.InputError, match="The runs have no number 'decay'"):
+    with pytest.raises(circuits.InputError, match="The runs have no numeric coordinate 'decay'"):
         figures.against(found, "decay")
     with pytest.raises(circuits.InputError, match="There is nothing to draw"):
         figures.against({}, "decay")

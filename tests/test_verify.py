@@ -377,9 +377,7 @@ def test_too_many_patterns_are_refused_before_they_are_made():
 
 
 def test_a_construction_takes_no_relevant_bits():
-    with pytest.raises(
-        circuits.InputError, match="dnf has no input but its 2 relevant bits, so it takes no relevant_bits"
-    ):
+    with pytest.raises(circuits.InputError, match="All 2 bits of dnf are relevant"):
         verify(dnf(2), [0, 1])
 
 

@@ -1,4 +1,4 @@
-"""The circuit of modular addition in the Fourier basis: losses, frequencies over epochs, neurons over pairs, logits.
+"""Figures of the circuit of modular addition in the Fourier basis: losses, frequencies, neurons over pairs, logits.
 
 After the figures of Nanda et al. 2023, sections 4 and 5.
 """
@@ -76,10 +76,10 @@ def fourier_measures(result: xr.Dataset) -> go.Figure:
         shown["neuron_logit_gini"] = result["neuron_logit_gini"].assign_attrs(long_name="Gini, neurons to logits")
     caption = (
         f"Key cosines: share of the logits' sum of squares on cos ω({_sum(result)} − c) of the key frequencies. Class "
-        "biases: share of it that is the same for all tuples. Key waves: share of the logits' variance over tuples on "
-        f"the key frequencies of {_sum(result)}, in any direction of the classes; with the biases, these give the "
-        "restricted loss. Phase relation: mean cosine of the neurons' phase residuals, 1 if input and output phases "
-        "fit. Gini: Gini coefficients of the frequencies' norms in the weights, 0 if all norms are equal."
+        "biases: share of this sum that is the same for all tuples. Key waves: share of the logits' variance over "
+        f"tuples on the key frequencies of {_sum(result)}, in any direction of the classes; with the biases, these "
+        "give the restricted loss. Phase relation: mean cosine of the neurons' phase residuals, 1 if input and output "
+        "phases fit. Gini: Gini coefficients of the frequencies' norms in the weights, 0 if all norms are equal."
     )
     title = "Measures of the circuit"
     return measures(result.assign(shown), list(shown), title=title, caption=caption, y_title="share, or coefficient")
@@ -95,7 +95,8 @@ def key_frequency_losses(result: xr.Dataset) -> go.Figure:
     """
     caption = (
         f"Cross-entropy on the training set without one key frequency of {_sum(result)} in the logits, in any "
-        "direction of the classes, for each of the six strongest. It rises as the network comes to rely on them."
+        "direction of the classes, for each of the six strongest. A loss rises as the network comes to rely on its "
+        "frequency."
     )
     values = result["excluded_loss_of"].sel(set="train")
     title, y_title = "Excluded loss, by frequency", "excluded loss, train"
@@ -112,7 +113,7 @@ def key_frequency_losses(result: xr.Dataset) -> go.Figure:
 
 
 def frequency_norms(result: xr.Dataset) -> go.Figure:
-    """Frequencies in the logits and in the weights over epochs.
+    """Strength of each frequency in the logits and in the weights, over epochs.
 
     Parameters
     ----------
@@ -218,12 +219,12 @@ def _strongest(result: xr.Dataset, seed: int) -> list[int]:
 
 
 def _sum(result: xr.Dataset) -> str:
-    """The sum or difference whose waves are measured, such as "x + y"."""
+    """The sum or difference of operands whose waves are measured, as text such as "x + y"."""
     return str(result.attrs.get("sum", "x + y")).replace("-", "−")
 
 
 def _weights(result: xr.Dataset) -> str:
-    """Part of the caption of `frequency_norms` about the weights, if the result has any."""
+    """Part of the caption of `frequency_norms` about the weights; "" if the result has no weights."""
     tables = {
         "the embeddings": "embedding" in result.coords,
         "the unembedding": "unembedding_norm" in result,
@@ -241,7 +242,7 @@ def _has_other_logit_weights(result: xr.Dataset) -> bool:
 
 
 def _order(result: xr.Dataset) -> str:
-    """Part of a caption about the order of the operands, if it is not their own."""
+    """Part of a caption about the order in which the operands are drawn; "" if they ascend."""
     summed = _sum(result)
     if "log" in summed:
         backwards = ", y backwards" if "−" in summed else ""

@@ -1,6 +1,6 @@
-"""Figures of a measurement without figures of its own: one for each variable over steps and seeds.
+"""Default figures, for a measurement without its own figures: one figure for each variable over steps and seeds.
 
-A variable with one more, short dimension has a line for each entry of this dimension.
+A variable with one further dimension of at most 8 entries has a line for each entry.
 """
 
 import plotly.graph_objects as go
@@ -12,11 +12,11 @@ from circuits.figures.drawing.curves import curves_over_epochs, lines_by
 from circuits.figures.drawing.decay import DECAY
 from circuits.figures.drawing.palette import ALONE
 
-MOST_LINES = 8  # entries of one more dimension, a line each
+MOST_LINES = 8  # entries of a further dimension, a line for each
 
 
 def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
-    """A figure for every numeric variable over step, seed and at most one more, short dimension."""
+    """A figure for every numeric variable over step, seed and at most one further dimension of at most 8 entries."""
     drawn = []
     for name, values in result.data_vars.items():
         others = [dim for dim in values.dims if dim not in ("step", "seed")]
@@ -32,8 +32,8 @@ def trajectory(result: xr.Dataset, name: str) -> go.Figure:
     Parameters
     ----------
     result
-        The variable (step, seed) or (step, seed, one more); with `memorization_epoch` and `generalization_epoch` (seed)
-        the phases are marked.
+        The variable (step, seed) or (step, seed, further dimension); with `memorization_epoch` and
+        `generalization_epoch` (seed) the phases are marked.
     """
     values = result[name].astype(float)
     values.attrs = result[name].attrs

@@ -1,7 +1,8 @@
 """Learning curves: accuracy and loss on the training and the test set, with the phases marked.
 
-If the training set has marked examples, such as flipped ones, their accuracy has a figure of its own. For modular
-arithmetic a dashed line shows the share of the test set that commuting solves.
+If the training set has marked examples, such as examples with flipped targets, a further figure shows their accuracy.
+For modular arithmetic a dashed line shows the share of the test set that commuting solves: test examples whose operands
+are in the training set in another order.
 """
 
 from typing import Any
@@ -25,7 +26,7 @@ MARKED = "train_accuracy_"
 
 
 def figures(run: Run, metrics: xr.Dataset) -> list[go.Figure]:
-    """Accuracy and loss of a run, from its metrics, and the further metrics in its config."""
+    """Figures of a run's accuracy and loss, from its metrics, and of each further metric in its config."""
     metrics = with_setting(run, metrics)
     if MARK in run.all_data:
         metrics = metrics.assign(commuted_share=commuted_share(run))
@@ -62,22 +63,25 @@ def accuracy(metrics: xr.Dataset) -> go.Figure:
 
 
 def marked_accuracy(metrics: xr.Dataset) -> go.Figure:
-    """Accuracy on the marked training examples, on the others, and on the test set: thesis, section 3.2.
+    """Accuracy on the marked and the other training examples, and on the test set: thesis, section 3.2.
 
     Parameters
     ----------
     metrics
-        `train_accuracy_flipped` and `train_accuracy_clean` (step, seed), or those of other marks, as in `run.metrics`,
-        and `test_accuracy`; with the phases as in `accuracy`.
+        `train_accuracy_flipped` and `train_accuracy_clean` (step, seed), or accuracies of other marks, as in
+        `run.metrics`, and `test_accuracy`; with the phases as in `accuracy`.
 
     Raises
     ------
     InputError
-        The task marks no training example.
+        The task marks no training examples, so the metrics have no such accuracy.
     """
     names = _marks(metrics)
     if not names:
-        raise InputError("These metrics mark no training examples. Pass those of a run with flipped targets.")
+        raise InputError(
+            "These metrics have no accuracy of marked training examples, such as train_accuracy_flipped. Pass the "
+            "metrics of a run with flipped targets."
+        )
     marks = [name.removeprefix(MARKED) for name in names]
     listed = " and ".join(marks)
     flips = "; a network that is right on flipped examples has memorized them, at 0 it follows the rule"
@@ -92,7 +96,7 @@ def marked_accuracy(metrics: xr.Dataset) -> go.Figure:
 
 
 def accuracy_axis(values: Float[np.ndarray, "*any"]) -> dict[str, Any]:
-    """Properties of an axis from the tenth below the least accuracy to 1."""
+    """Properties of an axis that ends at 1 and begins at the least accuracy, rounded down to a multiple of 0.1."""
     finite = values[np.isfinite(values)]
     low = float(np.floor(finite.min() * 10) / 10) if finite.size else 0.0
     return {"range": [low - 0.03, 1.03], "tickformat": ".1f"}
@@ -143,7 +147,7 @@ def _marks(metrics: xr.Dataset) -> list[str]:
 
 
 def _ceiling(metrics: xr.Dataset) -> float | None:
-    """Ten times the largest loss at the start if a seed exceeds it, so that the other seeds stay legible; else None."""
+    """Ten times the largest initial loss if a seed exceeds it, as a limit that keeps other seeds legible; else None."""
     values = np.stack([metrics[name].transpose("step", "seed").values for name in ("train_loss", "test_loss")])
     start = values[:, 0]
     top = 10 * float(start.max(where=np.isfinite(start), initial=0))

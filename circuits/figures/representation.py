@@ -63,7 +63,7 @@ def cluster_silhouette(result: xr.Dataset) -> go.Figure:
 
 
 def activation_panels(result: xr.Dataset, picture: str) -> go.Figure:
-    """The training examples by their hidden activations, a panel for each of a few checkpoints.
+    """Scatter plots of the training examples by their hidden activations, a panel for each of a few checkpoints.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def _points(
 
 
 def _style(index: int, n_labels: int) -> tuple[str, str]:
-    """A color and a shape: a color for each label if there are enough, else a color for two labels of two shapes."""
+    """Color and shape of a label: each label has its own color, or two labels share a color and differ in shape."""
     if n_labels <= len(MANY):
         return MANY[index], SHAPES[0]
     pair, n_pairs = index // 2, -(-n_labels // 2)

@@ -1,1 +1,1 @@
-"""Hand-built networks, from the papers and from theorems, and their catalog."""
+"""Hand-built networks from the papers and from theorems, and the catalog that lists them."""

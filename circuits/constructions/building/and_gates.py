@@ -1,12 +1,12 @@
 """One AND gate per pattern: disjunctive normal form, 2^k neurons.
 
-The gate of a pattern s in {-1, 1}^k is relu(s·x + bias): s·x is k on s and at most k - 2 elsewhere, so with any bias
-above -k, up to -(k-2), it fires on s alone. Two networks consist of these gates:
+The gate of a pattern s in {-1, 1}^k is relu(s·x + bias). The product s·x is k on s and at most k - 2 elsewhere. So a
+gate with -k < bias <= -(k-2) fires on s alone. Two networks consist of these gates:
 
     dnf          Merrill et al. 2023, Prop. 1: the readout weight of a gate is the parity of its pattern, +1 or -1
-    thesis_dnf   Fuangkawinsombut 2024, Prop. 4.1: the gates of parity -1 never fire, so the output there is 0
+    thesis_dnf   Fuangkawinsombut 2024, Prop. 4.1: the gates of parity -1 never fire, so the output is 0 for parity -1
 
-By the definition of Merrill et al., parity needs a negative output where it is -1; `thesis_dnf` has none.
+By the definition of Merrill et al., the output must be negative for parity -1; the output of `thesis_dnf` never is.
 """
 
 from circuits.constructions.building.construction import Construction
@@ -17,7 +17,7 @@ MOST_BITS = 16  # 2^16 neurons; a request for more is a mistake
 
 
 def dnf(k: int, biases: str = "k-1") -> Construction:
-    """An AND gate for each of the 2^k patterns; its readout weight is the parity of its pattern.
+    """An AND gate for each of the 2^k patterns; the readout weight of a gate is the parity of the gate's pattern.
 
     Parameters
     ----------
@@ -25,8 +25,8 @@ def dnf(k: int, biases: str = "k-1") -> Construction:
         Relevant bits, 1..16.
     biases
         "k-1": bias -(k-1), as in the AND gates of Prop. 2; a gate outputs 1 on its pattern. "k-2": bias -(k-2), the
-        largest with which a gate fires on its own pattern only; it outputs 2, so the same margin needs about half the
-        readout weight.
+        largest with which a gate fires on its own pattern only; the gate outputs 2 there, so the same margin needs
+        about half the readout weight.
 
     Raises
     ------
@@ -44,16 +44,16 @@ def dnf(k: int, biases: str = "k-1") -> Construction:
     """
     W, bias_of = _gates(k), {"k-1": 1 - k, "k-2": 2 - k}
     if biases not in bias_of:
-        raise InputError(f"biases cannot be '{biases}'. There are: k-1, for -(k-1), and k-2, for -(k-2).")
+        raise InputError(f"biases cannot be '{biases}'. Pass k-1 for the bias -(k-1), or k-2 for the bias -(k-2).")
     u = tuple(parities(k).tolist())
     return Construction("dnf", W, b=(bias_of[biases],) * 2**k, u=u, source="Merrill et al. 2023, Prop. 1")
 
 
 def thesis_dnf(k: int) -> Construction:
-    """An AND gate for each of the 2^k patterns; the gates of parity -1 never fire, so the output is 1 or 0.
+    """An AND gate for each of the 2^k patterns; gates of patterns of parity -1 never fire, so the output is 1 or 0.
 
-    The proof of Prop. 4.1 gives no weights. Here each gate is that of `dnf`, with readout weight 1. The gates of parity
-    -1 have the bias -k instead, with which even their own pattern does not fire them.
+    The proof of Prop. 4.1 gives no weights. Here each gate is that of `dnf`, with readout weight 1. Only the gates of
+    parity -1 have the bias -k, so they do not fire even on their own pattern.
 
     References
     ----------

@@ -1,7 +1,7 @@
 """A construction by its name, from the table `CONSTRUCTIONS` of the registry.
 
-Each entry is a function that returns a `Construction` of parity, or a `ModularAddition`. Its signature names its
-options.
+Each entry is a function that returns a `Construction` of parity, or a `ModularAddition`. The function's signature names
+the options of the construction.
 """
 
 from inspect import Parameter, signature
@@ -34,7 +34,7 @@ def build(name: str, k: int | None = None, **options: Any) -> Construction | Mod
     Raises
     ------
     InputError
-        No construction has this name, or it does not take this k or these options.
+        No construction has this name, or the construction does not take this k or these options.
 
     Examples
     --------
@@ -66,4 +66,4 @@ def build(name: str, k: int | None = None, **options: Any) -> Construction | Mod
 
 def _takers(option: str) -> str:
     takers = [name for name, entry in CONSTRUCTIONS.items() if option in signature(entry.load()).parameters]
-    return f"These do: {', '.join(sorted(takers))}." if takers else "None does."
+    return f"{option} is an option of {', '.join(sorted(takers))}." if takers else f"No construction takes {option}."

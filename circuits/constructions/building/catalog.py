@@ -1,4 +1,4 @@
-"""Constructions to compare a circuit on k bits with: all those of the registry for the parity of k bits."""
+"""Constructions to compare with a circuit on k bits: every registered construction of the parity of k bits."""
 
 from inspect import signature
 

@@ -17,18 +17,18 @@ Rational = Fraction | int
 
 @dataclass(frozen=True)
 class Construction:
-    """A network on k relevant bits.
+    """A hand-built network on k relevant bits, with exact rational weights.
 
     Attributes
     ----------
     name
-        Its name in `circuits construct`.
+        Name of the construction in `circuits construct`.
     W, b, u
-        (neuron, k), (neuron,), (neuron,): exact rationals.
+        (neuron, k) weights, (neuron,) biases, (neuron,) readout weights: exact rationals.
     source
         Paper and proposition.
     printed
-        Firing condition of each neuron as the source prints it, in clauses of `x0 = -1`; empty if it prints none.
+        Firing condition of each neuron as the source prints it, such as `x0 = -1`; empty if the source prints none.
 
     Examples
     --------
@@ -56,7 +56,7 @@ class Construction:
 
     @renamed_keyword("support", "relevant_bits")
     def arrays(self, n: int | None = None, relevant_bits: Sequence[int] | None = None) -> dict[str, np.ndarray]:
-        """W (neuron, n), b (neuron,), u (neuron,) in float64, with its bits at `relevant_bits`: by default 0..k-1.
+        """W (neuron, n), b (neuron,), u (neuron,) in float64; the k bits are at `relevant_bits`, by default 0..k-1.
 
         Examples
         --------

@@ -11,8 +11,8 @@ The 2^k flips of a maximizer (w, b), with readout u = ± Π s, have the margin E
 
 The maximum needs no local search. On the unit neurons with firing set F the expectation is linear, c_F·(w, b). By
 symmetry w_1 >= … >= w_k >= 0. So F is an up-set of the order in which z stands above z' when no prefix sum of z is
-smaller; k = 6 has 1172 up-sets. The maximum over the cone of an up-set is the length of the projection of c_F, a
-non-negative least squares problem. The argument is exact; the arithmetic is floating point.
+smaller than that of z'; k = 6 has 1172 up-sets. The maximum over the cone of an up-set is the length of the projection
+of c_F, a non-negative least squares problem. The argument is exact; the arithmetic is floating point.
 """
 
 from fractions import Fraction
@@ -33,8 +33,8 @@ _LARGEST_DENOMINATOR = 10**6  # weights are ratios of small integers; this only 
 def least_cost(k: int) -> float:
     """C*(k), the least path cost per unit of margin of any network u·relu(W x + b) that computes parity of k bits.
 
-    In the population limit, parity does not pay for its norm if weight decay exceeds 1 / C*(k). On a finite training
-    set, memorizing solutions survive beyond that.
+    In the population limit, parity costs more in weight norm than it saves in loss if weight decay exceeds 1 / C*(k).
+    On a finite training set, solutions that memorize survive at larger weight decays.
 
     Raises
     ------
@@ -50,9 +50,10 @@ def least_cost(k: int) -> float:
 
 
 def optimal_gates(k: int) -> list[tuple[tuple[Fraction, ...], Fraction, int]]:
-    """Every neuron (w, b) that attains the maximum, with w_1 >= … >= w_k >= 0, and the sign of E[π(z) relu(w·z + b)].
+    """Every neuron (w, b) that attains the maximum in C*(k), and the sign of E[π(z) relu(w·z + b)].
 
-    The largest entry of each is 1. If there are several, circuits of any one of them, or of several, cost the same.
+    Each neuron has w_1 >= … >= w_k >= 0 and is scaled so that its largest entry is 1. If several neurons attain the
+    maximum, circuits that use one of them or mix several have the same cost.
 
     Examples
     --------
@@ -67,7 +68,7 @@ def optimal_gates(k: int) -> list[tuple[tuple[Fraction, ...], Fraction, int]]:
 
 
 def min_norm(k: int) -> Construction:
-    """A network of 2^k neurons that attains C*(k): the 2^k flips of the first of `optimal_gates`.
+    """A network of 2^k neurons of least cost C*(k): the 2^k flips of the first neuron in `optimal_gates`.
 
     Raises
     ------
@@ -90,7 +91,7 @@ def min_norm(k: int) -> Construction:
 
 
 def correlation(v: Float[np.ndarray, " weight"]) -> float:
-    """E[π(z) relu(w·z + b)] of v = (w, b), over all patterns z.
+    """E[π(z) relu(w·z + b)] for a neuron v = (w, b): the mean over all patterns z, with π(z) the parity of z.
 
     Examples
     --------
@@ -103,7 +104,7 @@ def correlation(v: Float[np.ndarray, " weight"]) -> float:
 
 @lru_cache
 def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
-    """The maximum over unit (w, b); its maximizers (w, b), scaled to largest entry 1, with the expectation's sign."""
+    """Maximum of |E[π(z) relu(w·z + b)]| over unit (w, b); each maximizer, with largest entry 1, and the sign of E."""
     if not 1 <= k <= MOST_BITS:
         raise InputError(f"k = {k} is not possible: the least cost is solved for k in 1..{MOST_BITS}.")
     points, parity = _augmented(k), parities(k).astype(float)
@@ -129,7 +130,7 @@ def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
 
 
 def up_sets(k: int) -> list[Bool[np.ndarray, " pattern"]]:
-    """Every non-empty set of patterns that contains, with z', each z whose prefix sums are all at least those of z'.
+    """Every non-empty up-set: if a pattern z' is in the set, so is each z whose prefix sums all reach those of z'.
 
     Examples
     --------

@@ -2,7 +2,8 @@
 
     six_neuron    k = 3, Merrill et al. 2023, Prop. 2
     four_neuron   k = 3, Merrill et al. 2023, Prop. 3
-    two_neuron    k = 2, Fuangkawinsombut 2024, section 4.2; never negative, so not a parity in Merrill et al.'s sense
+    two_neuron    k = 2, Fuangkawinsombut 2024, section 4.2; its output is never negative, so Merrill et al. count it
+                  as no parity
 
 If the paper states the firing condition of a neuron, `printed` holds it, for comparison with exact evaluation. Bits and
 neurons are numbered from 0, as arrays index them: the papers' x1, x2, x3 are x0, x1, x2, and their h1 is h0.
@@ -14,7 +15,7 @@ from circuits.constructions.building.construction import Construction
 
 
 def six_neuron() -> Construction:
-    """Four AND gates on the patterns of parity 1, and two neurons that are negative elsewhere; k = 3.
+    """Four AND gates for the patterns of parity 1; two neurons make the output negative on the others; k = 3.
 
     Examples
     --------
@@ -39,7 +40,7 @@ def six_neuron() -> Construction:
 
 
 def four_neuron() -> Construction:
-    """The neurons 1, σ(X - 1), σ(X + 1) and σ(-X - 1) of the sum X of the bits; k = 3.
+    """The neurons 1, σ(X - 1), σ(X + 1) and σ(-X - 1), with X the sum of the bits and σ = relu; k = 3.
 
     The constant h0 = 1 is a neuron with bias 1 and no incoming weight, so pruning by incoming norm drops it first.
 
@@ -53,7 +54,7 @@ def four_neuron() -> Construction:
 
 
 def two_neuron() -> Construction:
-    """|x0 + x1| / 2 by two neurons; k = 2. The output is 1 where the parity is 1, and 0, not negative, where it is -1.
+    """|x0 + x1| / 2 by two neurons; k = 2. The output is 1 for parity 1, and 0, which is not negative, for parity -1.
 
     Examples
     --------

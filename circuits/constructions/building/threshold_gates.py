@@ -2,12 +2,12 @@
 
 The sum X = x_0 + … + x_{k-1} is k - 2m when m bits are -1. So the parity is a zigzag in X: (-1)^m at X = -k, -k+2, …,
 k. A piecewise linear function with slopes ±1 and a kink at each of the k - 1 inner values passes through these points.
-At the leftmost kink a = -k+2 it has the value c = (-1)^(k-1):
+At its leftmost kink a = -k+2 this function has the value c = (-1)^(k-1):
 
     f(X) = c · [1 - σ(a - X) - σ(X - a) + 2 σ(X - a - 2) - 2 σ(X - a - 4) + …]
 
-The terms are a constant, one neuron to the left and k - 1 to the right. For k = 3 this is the four-neuron network of
-Merrill et al. 2023, Prop. 3; for k = 2 the thesis's two neurons and a constant.
+The terms are a constant, one neuron that rises to the left and k - 1 neurons that rise to the right. For k = 3 this is
+the four-neuron network of Merrill et al. 2023, Prop. 3; for k = 2 the thesis's two neurons and a constant.
 """
 
 from circuits.constructions.building.construction import Construction
@@ -17,7 +17,7 @@ MOST_BITS = 1000
 
 
 def threshold(k: int) -> Construction:
-    """A zigzag in the sum of the bits, by k + 1 neurons; its output is the parity itself, 1 or -1.
+    """A network of k + 1 neurons whose output, a zigzag in the sum of the bits, is the parity itself, 1 or -1.
 
     Parameters
     ----------
@@ -26,7 +26,8 @@ def threshold(k: int) -> Construction:
 
     Returns
     -------
-    The neurons in the order of Prop. 3: the constant; the right ones, from the last kink to the first; the left one.
+    The neurons in the order of Prop. 3: constant; rising to the right, from the last kink to the first; rising to the
+    left.
 
     Raises
     ------

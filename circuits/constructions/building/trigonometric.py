@@ -4,13 +4,13 @@ For each frequency k, ω = 2πk/p, six neurons on one-hot x and y, (cos(ωx + a)
 
     a ∈ {0, ⅓, ⅔} of a turn,   b ∈ {a, a + ½ turn},   logit(c) = A/3 Σ_ab cos(ωc + a + b) (cos(ωx + a) + cos(ωy + b))²
 
-Half a turn in b changes the sign of the readout and of the product, and of nothing else. So the squares leave
+Half a turn in b changes only two signs: those of the readout and of the cross term in the square. So the sum leaves
 4 cos(ωx + a) cos(ωy + a) cos(ωc + 2a) = [cos(ω(x+y) + 2a) + cos ω(x−y)] 2 cos(ωc + 2a) = cos ω(x+y−c) +
-cos(ω(x+y+c) + 4a) + 2 cos ω(x−y) cos(ωc + 2a), and their terms at 2ω cancel. Over thirds of a turn the terms in 2a and
-4a add up to 0, and 3 cos ω(x+y−c) remains, for every p and k.
+cos(ω(x+y+c) + 4a) + 2 cos ω(x−y) cos(ωc + 2a), and terms at 2ω cancel. Over thirds of a turn the terms in 2a and 4a add
+up to 0, and 3 cos ω(x+y−c) remains, for every p and k.
 
-The logits A Σ_k cos ω_k(x + y − c) have their only maximum at c = x + y iff no d ≠ 0 mod p has k d ≡ 0 for every k:
-iff p and all frequencies have no common factor. A single frequency may share a factor with p.
+The logits A Σ_k cos ω_k(x + y − c) have their only maximum at c = x + y iff no d ≠ 0 mod p has k d ≡ 0 for every k,
+that is, iff p and all frequencies have no common factor. A single frequency may share a factor with p.
 """
 
 from collections.abc import Sequence
@@ -38,9 +38,9 @@ class ModularAddition:
     p
         Modulus.
     frequencies
-        k in ω = 2πk/p, ascending.
+        Frequencies k, with ω_k = 2πk/p, ascending.
     amplitude
-        A, the same for every frequency.
+        Amplitude A of the logits, the same for every frequency.
     """
 
     p: int
@@ -55,7 +55,7 @@ class ModularAddition:
         return len(PHASES) * len(self.frequencies)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """float64 parameters of an `mlp`: `hidden.0.W` (neuron, 2p) on one-hot x and y, `readout.W` (class, neuron).
+        """Float64 parameters of a model `mlp`: `hidden.0.W` (neuron, 2p) on one-hot x, y; `readout.W` (class, neuron).
 
         Examples
         --------
@@ -86,7 +86,7 @@ def modular_addition(p: int, frequencies: Sequence[int], amplitude: float | None
     p
         Modulus, at least 3.
     frequencies
-        Distinct, each in 1..p/2; p and all of them have no common factor.
+        Distinct whole numbers in 1..p/2; p and all frequencies together have no common factor.
     amplitude
         A > 0; the default makes the loss a little smaller than 1e-6.
 
@@ -112,13 +112,15 @@ def modular_addition(p: int, frequencies: Sequence[int], amplitude: float | None
     if p < 3:
         raise InputError(f"p = {p} is not possible: cosines distinguish residues for p >= 3 only.")
     if not ordered:
-        raise InputError(f"modular_addition needs frequencies: pass different ones of 1..{p // 2}.")
+        raise InputError(f"modular_addition needs frequencies: pass different whole numbers of 1..{p // 2}.")
     if not 1 <= ordered[0] <= ordered[-1] <= p // 2 or len(set(ordered)) < len(ordered):
-        raise InputError(f"frequencies {list(frequencies)} must be different ones of 1..{p // 2}, half of p = {p}.")
+        raise InputError(
+            f"frequencies {list(frequencies)} must be different whole numbers of 1..{p // 2}, half of p = {p}."
+        )
     if (factor := gcd(p, *ordered)) > 1:
         raise InputError(
             f"p = {p} and frequencies {list(ordered)} have the factor {factor} in common: the logits of c and "
-            f"c + {p // factor} would be equal. Add a frequency without it, such as 1."
+            f"c + {p // factor} would be equal. Add a frequency without this factor, such as 1."
         )
     if amplitude is None:
         least = log((p - 1) / SMALL_LOSS) / _lead(p, ordered).min()
@@ -129,7 +131,7 @@ def modular_addition(p: int, frequencies: Sequence[int], amplitude: float | None
 
 
 def _lead(p: int, frequencies: Sequence[int]) -> Float[np.ndarray, " other"]:
-    """Difference between the right logit and that of each other class, at amplitude 1."""
+    """Logit of the right class minus the logit of each other class, at amplitude 1."""
     turns = np.array(frequencies)[:, None] * np.arange(1, p) % p / p
     return (1 - _cos(turns)).sum(axis=0)
 

@@ -1,9 +1,10 @@
-"""Intervals of a probability from a count, by Clopper and Pearson (1934).
+"""Confidence intervals of a probability from a count, by Clopper and Pearson (1934).
 
-At the low end of an interval, the counted number of successes or more has the probability (1 - level)/2; at the high
-end, that number or fewer. So the interval has at least its level for any probability. After N draws without a failure
-it still has a width: the failure rate is below 3.7/N. Stratified draws, equally many from each stratum of the inputs,
-are allowed: their number of successes is less spread than a binomial of the same mean (Hoeffding 1956).
+If the low end of an interval is the true probability, the counted number of successes or more has the probability
+(1 - level)/2. At the high end, the counted number or fewer has this probability. So the interval contains any true
+probability with at least the probability `level`. After N draws without a failure, the interval of the failure rate
+ends below 3.7/N. Stratified draws, equally many from each stratum of the inputs, are allowed: their number of successes
+is less spread than a binomial of the same mean (Hoeffding 1956).
 """
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy.stats import beta
 def share_intervals(
     n_successes: Int[np.ndarray, "*any"], n_trials: Int[np.ndarray, "*any"], level: float = 0.95
 ) -> Float[np.ndarray, " end *any"]:
-    """Low and high ends of the interval of each probability, in 0..1.
+    """Low and high ends of the confidence interval of each probability, in 0..1.
 
     Parameters
     ----------

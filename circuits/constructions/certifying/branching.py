@@ -1,8 +1,8 @@
 """Branch and bound over the irrelevant bits of a pattern, in slices of work, for many patterns in turn.
 
-`tree.py` walks the tree. This module prepares its numbers, decides in exact arithmetic the inputs whose sign float64
-does not show, and watches the clock. A search is complete: given enough time, it finds the sign of the least margin.
-Without a goal it also finds the least margin, up to the rounding of float64.
+`tree.py` walks the tree. This module prepares the tree's numbers, decides in exact arithmetic the inputs whose sign
+float64 leaves open, and keeps the time limit. A search is complete: given enough time, it finds the sign of the least
+margin. Without a goal (a margin to prove) it also finds the least margin, up to the rounding of float64.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ LARGE = ("rows", "c", "v", "size", "reach", "candidates")  # arrays of a tree th
 
 
 class Search:
-    """The search on one pattern of the relevant bits, at unit scale.
+    """Branch and bound on one pattern of the relevant bits, for a network at unit scale.
 
     Attributes
     ----------
@@ -91,12 +91,12 @@ class Search:
 
     @property
     def branches(self) -> bool:
-        """Whether the search can close nodes without evaluating their inputs."""
+        """Whether the search can close nodes of the tree without evaluating the inputs of these nodes."""
         return self.prune and len(self.weighted) > LEAF
 
     @property
     def lower(self) -> float:
-        """Lower bound of every margin on the pattern, in the net's unit; -inf before the first slice."""
+        """Lower bound of every margin on the pattern, in the network's unit; -inf before the first slice of work."""
         if self.tree is None:
             return -np.inf
         tree, depth = self.tree, int(self.tree.counts[DEPTH])
@@ -110,7 +110,7 @@ class Search:
 
     @property
     def bits(self) -> Int8[np.ndarray, " bit"] | None:
-        """(bit,) irrelevant bits of the worst input so far; None before the first."""
+        """(bit,) irrelevant bits of the worst input so far; None before the search evaluates an input."""
         if self.exact_least is not None and self.exact_least <= 0:
             return self.least_exactly
         if self.tree is None or np.isinf(self.tree.values[BEST]):
@@ -119,11 +119,11 @@ class Search:
 
     @property
     def least_exactly(self) -> Int8[np.ndarray, " bit"] | None:
-        """(bit,) irrelevant bits of the least margin in exact arithmetic; None if no margin was computed exactly."""
+        """(bit,) irrelevant bits of the input of least exact margin; None if no margin was computed exactly."""
         return None if self.exact_bits is None else self._inputs(self.exact_bits[None])[0, self.irrelevant]
 
     def go_on(self, goal: float, amount: float, deadline: float) -> None:
-        """Continue until the search is finished, misses its goal, or has done this amount of work."""
+        """Continue until the search is finished, a margin is not above `goal`, or `amount` more work is done."""
         tree = planted(*self.numbers)
         if self.tree is not None:
             tree = tree._replace(**{name: part for name, part in self.tree._asdict().items() if name not in LARGE})
@@ -141,7 +141,7 @@ class Search:
         self.missed = answer == FAILED or (goal < np.inf and self.fails)
 
     def _decide_exactly(self, tree: Tree, deadline: float) -> None:
-        """Evaluate the waiting inputs, unless one is known to fail."""
+        """Evaluate the inputs of unknown sign in exact arithmetic, until an input fails or the deadline passes."""
         self.waiting = np.concatenate([self.waiting, tree.candidates[: tree.counts[N_CANDIDATES]]])
         tree.counts[N_CANDIDATES] = 0
         while len(self.waiting) and not tree.counts[FAILS]:
@@ -164,21 +164,21 @@ class Search:
 
 
 def settle(searches: Sequence[Search], deadline: float, *, goal: float = np.inf, most: float = np.inf) -> bool:
-    """Run the searches of all patterns in turn until all finish, one misses the goal, or time is up.
+    """Run the searches of all patterns in turn until all finish, one search misses the goal, or time is up.
 
-    Every pattern gets the same amount of work before the function checks for a miss and for the time. So a search
-    within its time limit has the same outcome on every machine.
+    Every pattern gets the same amount of work before the function checks for a missed goal and for the time. So a
+    search within its time limit has the same outcome on every machine.
 
     Parameters
     ----------
     searches
-        One for each pattern; later calls on a search must pass the same goal.
+        One search for each pattern; later calls on a search must pass the same goal.
     deadline
-        When to stop, in the time of `time.monotonic`. A first slice of work, about a millisecond, always runs.
+        When to stop, on the clock `time.monotonic`. A first slice of work, about a millisecond, always runs.
     goal
-        Lower limit to prove for every margin: 0 asks for the sign only; inf finds each least margin.
+        Lower limit to prove for every margin: 0 asks for the sign only; inf finds the least margin of each pattern.
     most
-        Limit of the total work.
+        Limit of the total work, in evaluations of one neuron at one input.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The result of `certify`: a proof about a network on all inputs, and advice if it is undecided."""
+"""The result of `certify`: a proof about a network on all inputs, and advice if the network stays undecided."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,23 +23,23 @@ class Certificate:
         certified: the margin is above 0 on every input; refuted: the output at `input` is 0 or has the wrong sign;
         undecided: time ran out before either proof.
     lower, margin
-        The worst-case margin lies between `lower`, a bound for all inputs, and `margin`, that of `input` (rational
-        arithmetic, rounded once). Both are in the network's own units.
+        The worst-case margin lies between `lower`, a bound for all inputs, and `margin`, the margin at `input`
+        (rational arithmetic, rounded once). Both are in the network's own units.
     input
         (input,) ±1, the worst input found.
     relevant_bits
-        The relevant bits.
+        Indices of the relevant bits.
     pattern_lower, pattern_margin, pattern_input
-        (pattern,), (pattern,), (pattern, input): the same on each pattern, in the order of `patterns(k)`.
+        (pattern,), (pattern,), (pattern, input): `lower`, `margin`, `input` of each pattern; order of `patterns(k)`.
     method
-        (pattern,) method of each lower bound: "bound" (instant), "inputs" (evaluation of all), "branching", "states" or
-        "milp".
+        (pattern,) method of each lower bound: "bound" (instant), "inputs" (all inputs evaluated), "branching", "states"
+        or "milp".
     solved
         (pattern,) whether the least margin of the pattern is exact, up to the tolerance of its method.
     scale
-        The network's unit, which tolerances refer to: between its largest possible output and twice that.
+        The network's unit, in which tolerances are given: 1 to 2 times the network's largest possible output.
     seconds_left
-        Upper guess of the remaining time of the search, from its pace; 0 once decided, NaN after too little search.
+        Upper guess of the seconds that the search still needs, from its pace; 0 if decided, NaN after too short a time.
     """
 
     verdict: Verdict
@@ -57,7 +57,7 @@ class Certificate:
 
     @property
     def exact(self) -> bool:
-        """Whether `margin` is the worst case itself: every pattern is solved or has a lower bound above it."""
+        """Whether `margin` is the worst-case margin: each pattern is solved or its lower bound is at least `margin`."""
         return bool((np.array(self.solved) | (self.pattern_lower >= self.margin)).all())
 
 

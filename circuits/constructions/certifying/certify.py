@@ -1,16 +1,17 @@
 """Proof, or refutation, that a network's sign equals the parity of its relevant bits on **all** 2^n inputs.
 
 The margin of an input is m(x) = π(x)·f(x), with π the parity of the relevant bits. The network computes parity if m > 0
-everywhere (Merrill et al. 2023, appendix D; an output of 0 has no sign). Up to 18 bits, and up to 24 with more than 8
-relevant ones, `certify` evaluates all inputs at once (`every_input.py`). Otherwise it first computes an instant bound
+everywhere (Merrill et al. 2023, appendix D; an output of 0 has no sign). Up to 18 bits, and up to 24 bits if more than
+8 are relevant, `certify` evaluates all inputs at once (`every_input.py`). Otherwise it first computes an instant bound
 of every pattern of the relevant bits, the better of the interval and the linear bound (`interval.py`), and searches
 locally from the point where the linear bound is attained. Then:
 
-1. If all 2^n inputs fit the time, and always up to 24 bits, branch and bound (`branching.py`) finds the least margin of
-   every pattern.
+1. If the time suffices for all 2^n inputs, and always up to 24 bits, branch and bound (`branching.py`) finds the least
+   margin of every pattern.
 2. With more inputs, branch and bound looks for the sign of the open patterns. The least margin of patterns with at most
    40 unstable neurons comes from their states or from a mixed-integer program (`least_margin.py`). The search then
-   continues on the open patterns until the time is up. For a certified network it raises the bound for a moment.
+   continues on the open patterns until the time is up. If the network is certified, branch and bound then proves
+   larger margins, for about half a second each.
 
 The bounds hold for the float64 weights in exact arithmetic: floats are rationals. Rational arithmetic decides the
 margins that float64 cannot distinguish from 0, and gives the margin of every reported input.
@@ -41,7 +42,7 @@ FEW_RELEVANT = 8  # with more bits relevant, all inputs are evaluated at once up
 MOST_EXACTLY = 256  # patterns whose least margin is exact; the others have that of float64
 MOST_INPUTS = 36  # bits; a thousand neurons at 2^36 inputs take an hour
 PER_SECOND = 1e9  # least number of evaluations of a neuron at an input, on a core
-GOALS = (0.5, 0.75, 0.9)  # shares of the known margin, to which the bound of a certified network is raised
+GOALS = (0.5, 0.75, 0.9)  # shares of the least margin found, to which the bound of a certified network is raised
 ENOUGH = 3.0  # seconds of search before its pace gives a guess
 RAISING = 5e8  # evaluations for each goal: about half a second
 
@@ -67,12 +68,12 @@ def certify(
     relevant_bits
         (k,) the relevant bits, k <= 16.
     time_limit
-        Limit of the search, in seconds. It ends early once the network is decided and all least margins within reach
-        are known. The instant bounds and a first look at every pattern ignore the limit.
+        Limit of the search, in seconds. The search ends early once the network is decided and all least margins within
+        reach are known. The instant bounds and a first short search on every pattern ignore the limit.
     method
-        Force one method: evaluate all "inputs", "branching" (branch and bound for the least margin), list the on/off
-        "states" of the unstable neurons, or "milp". The last two leave margins within rounding undecided. By default
-        the methods follow the module's docstring.
+        Force one method: "inputs" (evaluate all), "branching" (branch and bound for the least margin), "states" (list
+        the on/off states of the unstable neurons) or "milp". "states" and "milp" leave margins within rounding
+        undecided. By default the methods follow the module's docstring.
 
     Raises
     ------
@@ -104,7 +105,7 @@ def certify(
     if method == "inputs" and n_bits > MOST_INPUTS:
         raise InputError(
             f"method='inputs' would evaluate 2^{n_bits} inputs; the limit is 2^{MOST_INPUTS}. Leave `method` out: "
-            f"branch and bound need not evaluate each."
+            f"branch and bound need not evaluate each input."
         )
     at_once = ALWAYS_SEARCHED if k > FEW_RELEVANT else min(AT_ONCE, ALWAYS_SEARCHED)
     if method is None and n_bits <= at_once:
@@ -134,7 +135,7 @@ def _refuse_method(method: object) -> None:
 
 
 class _Judged:
-    """The bounds and inputs so far, pattern by pattern, in the network's unit."""
+    """Bounds of the margin and worst inputs found so far, for each pattern, in the network's unit."""
 
     def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray, relevant_bits: tuple[int, ...], time_limit: float):
         self.begun, self.time_limit = monotonic(), time_limit
@@ -151,7 +152,7 @@ class _Judged:
         self.searched = 0.0  # seconds
 
     def look_at_patterns(self) -> None:
-        """Bound every pattern, and search for a local minimum from the point where the bound is attained."""
+        """Bound the margin on every pattern; find a local minimum of it near the bits that attain the linear bound."""
         self.lower, self.where = quick_bounds(self.net, self.relevant_bits)
         self.best = np.full(len(self.signs), np.inf)
         for at in range(len(self.signs)):
@@ -164,7 +165,7 @@ class _Judged:
         self.names = ["inputs" if known else "bound" for known in self.solved]
 
     def look_at(self, at: int, bits: Int8[np.ndarray, " bit"]) -> None:
-        """Keep the local minimum near these irrelevant bits, if it is the pattern's least so far."""
+        """Find a local minimum of the margin near these irrelevant bits; keep it if it is the pattern's least yet."""
         margin = restriction(self.net, self.relevant_bits, self.signs[at])
         better = lowered(margin, bits)
         value = float(margin.margins(better[None])[0])
@@ -176,11 +177,11 @@ class _Judged:
         return self.fails or float(self.best.min()) < -self.net.rounding or bool((self.lower > 0).all())
 
     def left(self, until: float) -> float:
-        """Seconds left, >= 0, until this number of seconds since the beginning."""
+        """Seconds left, >= 0, until `until` seconds after the beginning of the search."""
         return max(self.begun + until - monotonic(), 0.0)
 
     def search(self, goal: float, until: float, *, prune: bool = True) -> None:
-        """Branch and bound: for the least margin of all patterns (goal inf), or the sign of the open ones (goal 0)."""
+        """Branch and bound: the least margin of all patterns (goal inf), or the sign on undecided patterns (goal 0)."""
         if goal == 0 and self.decided:
             return
         order = np.argsort(self.lower, kind="stable").tolist()
@@ -194,7 +195,7 @@ class _Judged:
             self.searches, self.searched = self.searches | searches, self.searched + monotonic() - begun
 
     def keep(self, searches: dict[int, Search], goal: float) -> None:
-        """Take over the bounds and inputs of searches."""
+        """Copy the bounds and worst inputs that searches found (pattern -> search)."""
         for at, search in searches.items():
             if (bits := search.bits) is not None:
                 self.look_at(at, bits)
@@ -207,7 +208,7 @@ class _Judged:
             self.solved[at] |= search.finished and goal == np.inf
 
     def solve_few_neurons(self, until: float, method: Literal["states", "milp"] | None, most: int) -> None:
-        """Find the least margin of patterns with few unstable neurons, from their states or by a program."""
+        """Find the least margin of patterns with at most `most` unstable neurons, by their states or by a MILP."""
         for place, at in enumerate(np.argsort(self.lower, kind="stable").tolist()):
             margin = restriction(self.net, self.relevant_bits, self.signs[at])
             if not self.solved[at] and len(margin.v) <= most:
@@ -219,7 +220,7 @@ class _Judged:
                 self.look_at(at, answer.bits)
 
     def relax_many_neurons(self, until: float) -> None:
-        """Raise the bound of open patterns with many: the largest neurons exactly, a line below each other one."""
+        """Raise the bound of undecided patterns: the largest neurons stay exact, a line bounds each other neuron."""
         net = self.net
         largest = np.argsort(-np.abs(net.u) * (np.abs(net.W).sum(axis=1) + np.abs(net.b)), kind="stable")
         chosen = np.zeros(len(net.u), bool)
@@ -233,7 +234,7 @@ class _Judged:
                 self.look_at(at, answer.bits)
 
     def raise_bounds(self) -> None:
-        """Prove larger and larger margins of a certified network, each if half a second suffices."""
+        """Prove larger and larger margins of a certified network, until one needs more than about half a second."""
         for share in GOALS:
             goal = share * float(self.best.min())
             which = [at for at in range(len(self.signs)) if self.lower[at] <= goal and not self.solved[at]]
@@ -246,7 +247,7 @@ class _Judged:
                 return
 
     def certificate(self) -> Certificate:
-        """The certificate in the network's own units, with every reported margin exact."""
+        """The certificate in the network's own units; the 256 least pattern margins are exact, the others float64."""
         W, b, u = self.arrays
         inputs = np.empty((len(self.signs), W.shape[1]), np.int8)
         inputs[:, list(self.relevant_bits)] = self.signs
@@ -279,7 +280,7 @@ class _Judged:
         )  # fmt: skip
 
     def seconds_left(self) -> float:
-        """Guess of the remaining time for all signs, from the share of decided inputs; NaN after too little search."""
+        """Guess of seconds until all signs are decided, from the share of decided inputs; NaN if it is too early."""
         if self.searched < ENOUGH:
             return float("nan")
         done = sum(search.work for search in self.searches.values())
@@ -297,7 +298,7 @@ def float64_output(
     u: Float[np.ndarray, " neuron"],
     x: Real[np.ndarray, " input"],
 ) -> float:
-    """f(x) in float64 arithmetic.
+    """f(x) = uᵀ relu(W x + b) in float64 arithmetic.
 
     Examples
     --------

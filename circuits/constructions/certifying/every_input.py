@@ -2,8 +2,8 @@
 
 A search for each pattern of the relevant bits would take a millisecond before its first evaluation, and 16 relevant
 bits have 65,536 patterns. Here the tables of half inputs (`halves.py`) cover all bits, the irrelevant bits lowest. The
-result is an array (pattern, irrelevant bits) of outputs. Exact arithmetic then decides the inputs within the rounding
-error of 0, as long as time is left.
+result is an array (pattern, irrelevant bits) of outputs. Exact arithmetic then decides the inputs whose margin is 0 up
+to the rounding error, as long as time is left.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,20 +28,20 @@ EXACT_AT_ONCE = 64
 
 
 class Cube(NamedTuple):
-    """Margins over all inputs, in the net's unit.
+    """Margins over all inputs, in the network's unit.
 
     Attributes
     ----------
     lower, least
-        (pattern,) lower bound of all margins, and the least margin in float64; -inf and inf if time ended first.
+        (pattern,) lower bound of the margin, and the least margin in float64; -inf and inf if not evaluated in time.
     where
-        (pattern, bit) irrelevant bits of the least margin.
+        (pattern, bit) irrelevant bits of the input of least margin.
     known
         (pattern,) whether the pattern was evaluated.
     exact
-        Pairs (place of a pattern, irrelevant bits) whose exact margin is the least of the pattern or not above 0.
+        Pairs (index of a pattern, irrelevant bits of its least exactly computed margin).
     fails
-        Whether one of these margins is not above 0.
+        Whether the margin of some input is not above 0.
     """
 
     lower: Float[np.ndarray, " pattern"]
@@ -53,7 +53,7 @@ class Cube(NamedTuple):
 
 
 def whole_cube(net: UnitScale, relevant_bits: Sequence[int], deadline: float) -> Cube:
-    """Margins over every input; the first 2^16 inputs ignore the deadline.
+    """Margins over all inputs; the first 2^16 inputs ignore the deadline.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def whole_cube(net: UnitScale, relevant_bits: Sequence[int], deadline: float) ->
     relevant_bits
         (k,) relevant bits.
     deadline
-        When to stop, in the time of `time.monotonic`.
+        When to stop, on the clock `time.monotonic`.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def whole_cube(net: UnitScale, relevant_bits: Sequence[int], deadline: float) ->
 def _outputs(
     net: UnitScale, relevant_bits: Sequence[int], weighted: list[int], deadline: float
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Outputs (pattern, irrelevant bits) of consecutive patterns, with the place of the first pattern."""
+    """Index of the first pattern of each part, and the part's outputs (pattern, choice of irrelevant bits)."""
     k = len(relevant_bits)
     n_low = min(max(PART - len(weighted), 0), k)  # relevant bits that vary within a part
     last = list(relevant_bits)[k - n_low :][::-1]
@@ -146,7 +146,7 @@ def _outputs(
 def _exact_margins(
     net: UnitScale, relevant_bits: Sequence[int], rows: np.ndarray, bits: np.ndarray, deadline: float
 ) -> list[Fraction]:
-    """Exact margins of inputs, in the network's own units, up to the first that is not above 0 or to the deadline."""
+    """Exact margins of inputs in the network's own units; stops at a margin that is not above 0 or at the deadline."""
     inputs = np.empty((len(rows), net.W.shape[1]), np.int8)
     inputs[:, list(relevant_bits)] = patterns(len(relevant_bits))[rows]
     inputs[:, irrelevant_bits(net.W.shape[1], relevant_bits)] = bits

@@ -18,7 +18,7 @@ def exact_outputs(
     u: Float[np.ndarray, " neuron"],
     inputs: Real[np.ndarray, "example input"],
 ) -> list[Fraction]:
-    """Exact outputs f(x) at each row of ±1.
+    """Exact output f(x) at each row x of `inputs`, whose entries are ±1.
 
     Examples
     --------
@@ -37,7 +37,7 @@ def exact_outputs(
 
 
 def rounded(value: Fraction) -> float:
-    """The nearest float64 of the same sign: infinite beyond the range of float64, ±5e-324 if closer to 0 than that.
+    """The nearest float64 of the same sign: ±inf beyond the range of float64, ±5e-324 for values that round to ±0.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def rounded(value: Fraction) -> float:
 
 
 def floor64(value: Fraction) -> float:
-    """The largest float64 that is at most the value; 5e-324 for positive values below 5e-324.
+    """The largest float64 that is at most `value`; 5e-324 for a positive value below 5e-324.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def floor64(value: Fraction) -> float:
 
 
 def _integers(values: Real[np.ndarray, "*any"]) -> tuple[np.ndarray, int]:
-    """Values as integers of any size, in an array of objects, times a power of two; returns its exponent too."""
+    """Integers of any size, in an array of objects, and an exponent e: each value is its integer times 2^e."""
     digits, powers = np.frexp(values.astype(np.float64))
     least = int(powers[digits != 0].min()) if digits.any() else 0
     whole = np.ldexp(digits, 53).astype(np.int64).astype(object)

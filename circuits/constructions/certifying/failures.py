@@ -1,8 +1,8 @@
 """Failure rate of a network on uniform random inputs, with an interval.
 
 One counterexample among 2^n inputs refutes a network that may be right on all but a few in a million. The failure rate
-puts it in proportion. The interval is that of Clopper and Pearson (1934), of at least its level for every rate, even if
-no input fails.
+shows how rare counterexamples are. The interval of Clopper and Pearson (1934) contains any true rate with at least the
+probability `level`, even if no input fails.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ BLOCK = 2**13  # inputs evaluated at a time: small enough for the cache
 
 @dataclass(frozen=True)
 class FailureRate:
-    """Failures among random inputs; [low, high] is the confidence interval of the rate."""
+    """Number of failures among random inputs; [low, high] is the confidence interval of the failure rate."""
 
     n_failures: int
     n_inputs: int

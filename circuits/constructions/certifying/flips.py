@@ -1,11 +1,11 @@
 """Fewest flips of irrelevant bits after which the sign is not the parity: the distance of an input from failure.
 
-1. With at most 20 irrelevant bits that have a weight, `nearest.py` evaluates all their choices.
+1. With at most 20 irrelevant bits that have a weight, `nearest.py` evaluates all values of these bits.
 2. If the margin is the least of a few linear functions (`least_margin.states`), no search is needed. Each function
-   falls fastest by flipping the bits of largest gain first, and the first function to reach 0 gives the number.
-3. With at most 40 unstable neurons it is the least number of flips under margin <= 0, a MILP as in `milp.py`.
+   falls fastest if the bits of largest gain flip first, and the first function to reach 0 gives the number of flips.
+3. With at most 40 unstable neurons, a MILP as in `milp.py` finds the least number of flips under margin <= 0.
 
-With more bits and more neurons the number stays unknown, unless the network is certified: then no flips suffice.
+With more bits and more neurons, this number stays unknown, unless the network is certified: then no flips suffice.
 """
 
 from collections.abc import Sequence
@@ -37,9 +37,9 @@ class Flips:
     Attributes
     ----------
     lower, upper
-        (example,) bounds of the number, equal if it is known: 0 if the input itself fails, inf if no flips suffice.
-        `upper` is also inf if the search found no failing input in time. It looks for none with more than 20 irrelevant
-        bits and 40 unstable neurons.
+        (example,) bounds of the number of flips, equal if it is known: 0 if the input itself fails, inf if no flips
+        suffice. `upper` is also inf if the search found no failing input in time. With more than 20 irrelevant bits and
+        more than 40 unstable neurons, there is no search.
     """
 
     lower: Float[np.ndarray, " example"]
@@ -47,17 +47,17 @@ class Flips:
 
     @property
     def fewest(self) -> Float[np.ndarray, " example"]:
-        """(example,) the number of flips if it is known, else NaN."""
+        """(example,) fewest flips of each example, NaN if unknown."""
         return np.where(self.lower == self.upper, self.upper, np.nan)
 
     @property
     def least(self) -> float:
-        """The least number over examples, NaN if unknown; larger numbers may be unknown."""
+        """Least number of flips over the examples, NaN if unknown. The numbers of other examples may be unknown."""
         return _if_equal(float(self.lower.min()), float(self.upper.min()))
 
     @property
     def median(self) -> float:
-        """The median over examples, NaN if the bounds allow several.
+        """Median number of flips over the examples, NaN if the bounds allow several medians.
 
         Examples
         --------
@@ -78,7 +78,7 @@ def fewest_flips(
     time_limit: float = 60.0,
     certified: bool = False,
 ) -> Flips:
-    """Fewest flips of bits outside the relevant bits after which sign f(x) is not the parity of the relevant bits.
+    """Fewest flips of irrelevant bits after which sign f(x) is not the parity of the relevant bits.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def fewest_flips(
 
     Examples
     --------
-    The output is x0 + (x1 + x2 + x3) / 2. If all bits are 1, it takes three flips.
+    The output is x0 + (x1 + x2 + x3) / 2. If all bits are 1, the network fails after three flips.
 
     >>> W = np.array([[1.0, 0.5, 0.5, 0.5], [-1.0, -0.5, -0.5, -0.5]])
     >>> fewest_flips(W, np.zeros(2), np.array([1.0, -1.0]), [0], np.array([[1, 1, 1, 1], [1, -1, 1, -1]])).fewest
@@ -152,7 +152,7 @@ def _if_equal(low: float, high: float) -> float:
 def _by_states(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], rounding: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """The result of `_by_milp`, from the states."""
+    """Fewest flips, and failing bits, from the on/off states of the neurons; (inf, None) if no flips suffice."""
     constants, slopes = states(margin)
     x = bits.astype(np.float64)
     gains = np.maximum(2 * slopes * x, 0.0)  # (state, bit)
@@ -170,7 +170,7 @@ def _by_states(
 def _by_milp(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], time_limit: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """A lower bound of the number of flips, inf if none suffice, and failing bits if the solver has some."""
+    """Lower bound of the fewest flips, inf if no flips suffice; the solver's failing bits, None if it has none."""
     program = Program(margin)
     flips = np.zeros(program.n_variables)  # z flips down where x = 1, up where x = -1
     flips[: program.n_bits] = -bits

@@ -1,9 +1,9 @@
-"""Margins on every choice of a few bits, from tables of half inputs: compiled, the inner loop of a proof.
+"""Margins at all values of a few bits, from tables of half inputs. This compiled code is the inner loop of a proof.
 
 Split the bits in two halves, x = (l, r). A neuron's preactivation is then a sum of two entries of small tables, h_i(x)
 = α_i[l] + β_i[r] with α_i[l] = c_i + A_i·l and β_i[r] = A_i·r. So an input costs one addition, one maximum and one
-multiply-add per neuron, not a product. Tables double: an entry with the next bit on is that with the bit off, plus
-twice its weight. The tables of a block of neurons stay in the cache while every l uses them.
+multiply-add per neuron, not a product. Each bit doubles a table: the entry with the bit on is the entry with the bit
+off plus twice the bit's weight. The tables of a block of neurons stay in the cache while every l uses them.
 
 Each term of an output passes through a number of operations that round. This number times 2^-53 times the sum of
 absolute terms bounds the error of the output (Higham 2002, section 3.1); `tree.py` counts the operations.
@@ -51,7 +51,7 @@ def all_margins(constant, slope, A, c, v, n_bits, n_terms, out):
 
 
 def bits_of(entries: Int[np.ndarray, "*entry"], n_bits: int) -> Int8[np.ndarray, "*entry bit"]:
-    """The bits x, ±1, of entries of the array that `all_margins` writes, from their indices.
+    """The bits x in ±1 that belong to these indices of the array that `all_margins` writes.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def bits_of(entries: Int[np.ndarray, "*entry"], n_bits: int) -> Int8[np.ndarray,
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _table(first, weights, start, n_bits, out):
-    """Write first + Σ_j weights[start + j] x_j for every x."""
+    """Write first + Σ_j weights[start + j] x_j into `out`, for every x of `n_bits` bits."""
     total = first
     for j in range(n_bits):
         total -= weights[start + j]
@@ -79,7 +79,7 @@ def _table(first, weights, start, n_bits, out):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def _add_terms(row, alpha, beta, v):
-    """Add Σ_i v_i relu(alpha_i + beta_i[r]) to row[r], four neurons at a time."""
+    """Add Σ_i v_i relu(alpha_i + beta_i[r]) to row[r] for every r, four neurons at a time."""
     n_terms, width = v.shape[0], row.shape[0]
     last = n_terms - n_terms % 4
     for i in range(0, last, 4):

@@ -1,7 +1,7 @@
 """Mixed-integer linear programs, by SciPy's HiGHS (Huangfu and Hall 2018).
 
-HiGHS writes a line to the process's stdout when a program is numerically hard, and no option prevents it. Only results
-belong there, so stdout leads to stderr while HiGHS runs.
+HiGHS writes a line to the process's stdout when a program is numerically hard, and no option prevents this. Only
+results belong on stdout, so stdout is redirected to stderr while HiGHS runs.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, milp
 from scipy.sparse import csr_array
 
-SOLVED, OUT_OF_TIME, INFEASIBLE = 0, 1, 2  # of the answer's `status`
+SOLVED, OUT_OF_TIME, INFEASIBLE = 0, 1, 2  # values of `status` in the answer
 
 
 def highs(
@@ -32,11 +32,11 @@ def highs(
 
     Returns
     -------
-    SciPy's answer: `status` is one of the constants above, or another in case of trouble; `x` is None if not found.
+    SciPy's answer: `status` is SOLVED, OUT_OF_TIME, INFEASIBLE or, after trouble, another number; `x` may be None.
 
     Examples
     --------
-    The fewest of three variables of at most 1 whose sum is at least 1.5.
+    How many of three 0/1 variables must be 1 so that their sum is at least 1.5?
 
     >>> ones = np.ones(3)
     >>> answer = highs(ones, ones, ones, ones[None], np.array([1.5]), np.array([np.inf]), 10.0)
@@ -51,7 +51,7 @@ def highs(
 
 
 def dual_bound(answer: OptimizeResult) -> float:
-    """Lower bound of the objective in HiGHS's answer: inf if the program is infeasible, -inf without a bound.
+    """Lower bound of the objective in HiGHS's answer: inf if the program is infeasible, -inf if there is no bound.
 
     Examples
     --------

@@ -3,7 +3,7 @@
 The *interval* bound takes each neuron's worst preactivation, within ±‖w_irrelevant‖₁ of its value on the pattern, as if
 the neurons had different inputs. The *linear* bound replaces each unstable neuron by a line below its term. The lines
 add up to one linear function of the irrelevant bits, with the exact minimum constant - ‖slope‖₁. Errors of many neurons
-cancel, as they do in the network. So it can prove a network of a thousand neurons for which the interval bound fails
+cancel, as in the network. So the linear bound can prove a network of a thousand neurons when the interval bound fails
 (Zhang et al. 2018, CROWN; Gowal et al. 2018, interval bound propagation).
 """
 
@@ -22,7 +22,7 @@ def interval_bounds(
     u: Float[np.ndarray, " neuron"],
     relevant_bits: Sequence[int],
 ) -> Float[np.ndarray, " pattern"]:
-    """The interval bound: lower bound of parity·f over all inputs with each pattern.
+    """Interval bound of each pattern: a lower bound of parity·f over all inputs with this pattern.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def interval_bounds(
 
     Examples
     --------
-    One neuron for each sign of bit 0. Bit 1 can take 0.25 from either; the neuron of the wrong sign stays off.
+    One neuron for each sign of bit 0. Bit 1 can lower either neuron by 0.25; the neuron of the wrong sign stays off.
 
     >>> W = np.array([[1.0, 0.25], [-1.0, 0.25]])
     >>> interval_bounds(W, np.zeros(2), np.array([1.0, -1.0]), [0]).round(6)
@@ -46,9 +46,9 @@ def interval_bounds(
 def quick_bounds(
     net: UnitScale, relevant_bits: Sequence[int]
 ) -> tuple[Float[np.ndarray, " pattern"], Int8[np.ndarray, "pattern bit"]]:
-    """The better of both bounds for each pattern, in the net's unit, and the irrelevant bits of least linear bound.
+    """Each pattern's larger bound, interval or linear, in the network's unit; the bits that attain the linear bound.
 
-    The true worst case is often near these bits.
+    The true worst case is often near these irrelevant bits.
 
     Examples
     --------

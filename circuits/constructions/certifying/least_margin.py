@@ -1,6 +1,6 @@
-"""The least value of a restriction over the irrelevant bits: the input at which the network is closest to failure.
+"""The least margin on one pattern, over the irrelevant bits: the input at which the network is closest to failure.
 
-The first of three methods that applies:
+There are three methods; the default is the first method that applies:
 
 1. *states*. A term v·relu(h) with v < 0 is min(0, v·h). So without unstable terms of v > 0 the margin is the least of
    2^t linear functions, one for each choice of on and off among t neurons. The minimum of each is constant - ‖slope‖₁.
@@ -8,7 +8,7 @@ The first of three methods that applies:
 2. *inputs*. All 2^m inputs, if at most m = 16 bits have a weight.
 3. *milp*. `milp.py`: bits and neurons' states as integers, solved by HiGHS.
 
-`certify` uses them if there are too many inputs to search and only few unstable neurons.
+`certify` uses these methods if there are too many inputs to search and only few unstable neurons.
 """
 
 from typing import Literal, NamedTuple
@@ -30,7 +30,7 @@ Method = Literal["states", "inputs", "milp"]
 
 
 class Least(NamedTuple):
-    """Lower bound of all values, bits of the least value found, method, and whether this value is the least."""
+    """Lower bound of the margin, bits of the least margin found, method, and whether this margin is the minimum."""
 
     lower: float
     bits: Int8[np.ndarray, " bit"]
@@ -39,14 +39,14 @@ class Least(NamedTuple):
 
 
 def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method: Method | None = None) -> Least:
-    """The least value of a restriction at unit scale, and the bits where it is attained.
+    """The least margin on one pattern (a restriction at unit scale), and the irrelevant bits that attain it.
 
     Parameters
     ----------
     margin
-        The function to minimize.
+        The margin as a function of the irrelevant bits.
     rounding
-        Bound of the float64 rounding error of its values.
+        Bound of the float64 rounding error of the margin.
     time_limit
         Limit of a MILP, in seconds.
     method
@@ -55,7 +55,7 @@ def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method
     Raises
     ------
     InputError
-        The forced method is "states", but they are too many to list, or the margin is not their least.
+        The forced method is "states", but there are too many states to list, or an unstable neuron raises the margin.
 
     Examples
     --------
@@ -81,19 +81,19 @@ def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method
 
 
 def can_list_states(margin: Restriction) -> bool:
-    """Whether the margin is the least of a few linear functions."""
+    """Whether the margin is the least of at most 2^12 linear functions, one for each on/off state of the neurons."""
     return len(margin.v) <= MOST_STATES and bool((margin.v < 0).all())
 
 
 def states(margin: Restriction) -> tuple[Float[np.ndarray, " state"], Float[np.ndarray, "state bit"]]:
-    """Constants and slopes of the linear functions whose least is the margin, if `can_list_states`."""
+    """Constants and slopes of the linear functions whose minimum is the margin; needs `can_list_states(margin)`."""
     on = (patterns(len(margin.v)) + 1) / 2.0  # (state, unstable)
     weighted = on * margin.v
     return margin.constant + weighted @ margin.c, margin.slope + weighted @ margin.A
 
 
 def lowered(margin: Restriction, bits: Int8[np.ndarray, " bit"]) -> Int8[np.ndarray, " bit"]:
-    """A local minimum near `bits`: flips the bit that lowers the value most, until no flip lowers it."""
+    """A local minimum of the margin near `bits`: flips the bit of largest decrease, until no flip lowers the margin."""
     x = bits.astype(np.float64)
     hidden = margin.A @ x + margin.c
     while x.size:

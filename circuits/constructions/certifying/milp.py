@@ -2,9 +2,9 @@
 
     minimize  constant + slope·x + Σ v_i y_i   with x_j = 2 z_j - 1, z_j ∈ {0, 1}, y_i = relu(h_i), h_i = c_i + A_i·x
 
-If v_i > 0, minimizing lowers y_i: y_i >= 0 and y_i >= h_i suffice. If v_i < 0 it raises y_i, and a state d_i ∈ {0, 1}
-limits it: y_i <= h'_i d_i and y_i <= h_i - l_i (1 - d_i), with [l_i, h'_i] the interval of h_i, the tightest big-M
-without a solver (Tjeng, Xiao and Tedrake 2019).
+If v_i > 0, minimizing lowers y_i: y_i >= 0 and y_i >= h_i suffice. If v_i < 0, minimizing raises y_i, and a state
+d_i ∈ {0, 1} limits y_i: y_i <= h'_i d_i and y_i <= h_i - l_i (1 - d_i), with [l_i, h'_i] the interval of h_i, the
+tightest big-M without a solver (Tjeng, Xiao and Tedrake 2019).
 
 HiGHS stops within absolute tolerances of 1e-6 and 1e-7. So the unit of the program is 2^-16 of the network's unit,
 `mip_rel_gap` is 0, and its bound is lowered by `TOLERANCE`: on networks built to be hard, with near ties and weights
@@ -24,9 +24,9 @@ TOLERANCE = 1e-6  # of the network's unit, subtracted from every bound of HiGHS
 
 
 class Program:
-    """Variables and constraints that tie y = relu(h) to the bits; `solved` takes the objective.
+    """Variables and constraints for the output y = relu(h) of each unstable neuron; `solved` takes the objective.
 
-    Variables, in this order: z (bit), y (unstable), d (unstable of v < 0), all in the program's units.
+    Variables, in this order: z of each bit, y of each unstable neuron, d of those with v < 0, in the program's units.
     """
 
     def __init__(self, margin: Restriction) -> None:
@@ -68,7 +68,7 @@ class Program:
     def solved(
         self, objective: Float[np.ndarray, " variable"], time_limit: float, margin_at_most: float | None = None
     ) -> OptimizeResult:
-        """HiGHS's answer within a time limit in seconds; `margin_at_most` is in the program's units."""
+        """HiGHS's answer for an objective to minimize, within `time_limit` seconds; margins are in program units."""
         rows, tops = self.rows, self.tops
         if margin_at_most is not None:
             rows = np.concatenate([rows, self.margin_row[None]])
@@ -82,9 +82,9 @@ class Program:
 
 
 def least_by_milp(margin: Restriction, time_limit: float) -> tuple[float, Int8[np.ndarray, " bit"], bool]:
-    """HiGHS's lower bound, its best bits (all +1 without a solution), and whether it finished.
+    """HiGHS's lower bound of the margin, the best bits found (all +1 without a solution), and whether HiGHS finished.
 
-    The bound is in the network's unit, -inf if HiGHS gives none. Subtract `TOLERANCE` before use.
+    The bound is in the network's unit, -inf if HiGHS gives no bound. Subtract `TOLERANCE` from it before use.
 
     Examples
     --------

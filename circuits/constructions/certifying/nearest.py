@@ -1,7 +1,7 @@
-"""Flips between every input of a pattern and the nearest input that fails, for all choices of the irrelevant bits.
+"""Number of flips from each input of a pattern to the nearest failing input, for all choices of the irrelevant bits.
 
-Tables of half inputs (`halves.py`) give the margin on all 2^m choices. The Hamming distance to the failing choices then
-takes one pass per bit. After bit j, d(x) is the distance if only bits 0..j can change:
+Tables of half inputs (`halves.py`) give the margin on all 2^m choices. One pass per bit then computes the Hamming
+distance d(x) to the nearest failing choice. After bit j, d(x) is the distance if only bits 0..j can change:
 
     d(x) <- min(d(x), d(x with bit j flipped) + 1)
 
@@ -41,11 +41,11 @@ def flips_to_failure(
     bits
         (example, bit) the irrelevant bits in ±1.
     deadline
-        When to stop deciding margins within rounding, in the time of `time.monotonic`.
+        When to stop deciding margins within the rounding error, on the clock `time.monotonic`.
 
     Returns
     -------
-    (example,) each. They differ only if a margin within rounding stays undecided.
+    Lower and upper bounds, (example,) each. They differ only if a margin within the rounding error stays undecided.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def _decide(
     doubtful: Bool[np.ndarray, " choice"],
     deadline: float,
 ) -> None:
-    """Decide doubtful choices in exact arithmetic, in place, until the time is up."""
+    """Decide in exact arithmetic which doubtful choices fail; updates both masks in place, until the time is up."""
     entries, weighted = np.flatnonzero(doubtful), weighted_bits(net, relevant_bits)
     for start in range(0, len(entries), EXACT_AT_ONCE):
         if monotonic() >= deadline:

@@ -2,10 +2,10 @@
 
 With parity π on the pattern, the margin is m(x) = π·f(x) = Σ v_i relu(c_i + A_i·x) over the irrelevant bits x in ±1,
 where v = π·u and c is the pattern's part of the preactivation. A preactivation stays within ±‖A_i‖₁ of c_i. If this
-interval has 0 on one side, the neuron is linear, or off, for every x. Only *unstable* neurons keep a relu term.
+interval does not contain 0, the neuron is linear, or off, for every x. Only *unstable* neurons keep a relu term.
 
-The first step is unit scale: powers of two, hence no rounding, make Σ|u_i|·(‖w_i‖₁ + |b_i|) lie in (1/2, 1]. So no
-neuron and no output is too small or too large for a solver's absolute tolerances.
+The first step is unit scale: factors that are powers of two, and so do not round, bring Σ|u_i|·(‖w_i‖₁ + |b_i|) into
+(1/2, 1]. So no neuron and no output is too small or too large for a solver's absolute tolerances.
 """
 
 from collections.abc import Sequence
@@ -42,14 +42,14 @@ class UnitScale:
 
     @property
     def rounding(self) -> float:
-        """Bound of the float64 rounding error of an output, in this unit: each of its sums is at most 1."""
+        """Bound of the float64 rounding error of an output at unit scale, where every sum is at most 1."""
         return 4.0 * sum(self.W.shape) * float(np.finfo(np.float64).eps)
 
 
 def unit_scale(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], u: Float[np.ndarray, " neuron"]
 ) -> UnitScale:
-    """The network with every ‖w_i‖₁ + |b_i| in [1/2, 1) and Σ|u_i|·(‖w_i‖₁ + |b_i|) in (0, 1]; zeros stay zero.
+    """The network at unit scale: each ‖w_i‖₁ + |b_i| in [1/2, 1), Σ|u_i|·(‖w_i‖₁ + |b_i|) in (0, 1]; zeros stay 0.
 
     Raises
     ------
@@ -92,7 +92,7 @@ class Restriction:
     v: Float[np.ndarray, " unstable"]
 
     def margins(self, bits: Real[np.ndarray, "example bit"]) -> Float[np.ndarray, " example"]:
-        """m(x) at each row of ±1."""
+        """The margin m(x), or its lower bound, at each row x of `bits`, whose entries are ±1."""
         x = bits.astype(np.float64)
         return self.constant + x @ self.slope + np.maximum(x @ self.A.T + self.c, 0.0) @ self.v
 
@@ -103,7 +103,7 @@ def restriction(
     pattern: Int8[np.ndarray, " k"],
     exact: Bool[np.ndarray, " neuron"] | None = None,
 ) -> Restriction:
-    """The margin on one pattern of the relevant bits.
+    """The margin on one pattern of the relevant bits, as a function of the irrelevant bits.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def restriction(
 
 
 def irrelevant_bits(n_inputs: int, relevant_bits: Sequence[int]) -> list[int]:
-    """The bits outside the relevant bits, ascending.
+    """Indices of the input bits that are not relevant, ascending.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def irrelevant_bits(n_inputs: int, relevant_bits: Sequence[int]) -> list[int]:
 
 
 def weighted_bits(net: UnitScale, relevant_bits: Sequence[int]) -> list[int]:
-    """The irrelevant bits on which some neuron has a weight, however small.
+    """Indices of the irrelevant bits to which at least one neuron gives a weight, however small.
 
     Examples
     --------

@@ -1,16 +1,16 @@
-"""Branch and bound over the irrelevant bits of a pattern: the least margin, or whether it is above a goal. Compiled.
+"""Compiled branch and bound over the irrelevant bits of a pattern: the least margin, or whether it is above a goal.
 
-A node of the tree has some bits fixed. Fixing bits narrows the preactivation of every neuron. Once it cannot change
-sign, the neuron is off, or linear and part of one linear function; only *unstable* neurons keep a row. A line below
-each of their terms gives the lower bound of the node, constant - ‖slope‖₁ (Zhang et al. 2018). A good enough bound
-closes the node. Otherwise its children fix the bit that matters most to its unstable neurons, in both ways. The last 12
-bits need no branching: tables of half inputs (`halves.py`) evaluate all their inputs.
+A node of the tree has some bits fixed. Fixing bits narrows the preactivation of every neuron. Once a preactivation
+cannot change sign, the neuron is off or linear. Linear neurons add up to one linear function; only *unstable* neurons
+keep a row. A line below the term of each unstable neuron gives the lower bound of the node, constant - ‖slope‖₁ (Zhang
+et al. 2018). A good enough bound closes the node. Otherwise two children fix the bit that matters most to the node's
+unstable neurons. The last 12 bits need no branching: tables of half inputs (`halves.py`) evaluate all their inputs.
 
-The bound of rounding errors of a node is 2^-53 times the number of roundings times the sum of the absolute terms
+The rounding errors of a node are bounded by 2^-53 times the number of roundings times the sum of the absolute terms
 |v_i|·(‖w_i‖₁ + |b_i|) of the neurons that are not off. An input with a margin within this bound has an unknown sign: it
 becomes a candidate for exact arithmetic.
 
-The walk is depth first, so memory does not grow with the number of nodes. It can pause after any node.
+The walk is depth first, so memory does not grow with the number of nodes. The walk can pause after any node.
 """
 
 from typing import NamedTuple, no_type_check
@@ -23,7 +23,7 @@ from circuits.constructions.certifying.halves import all_margins
 LEAF = 12  # bits of a leaf, whose inputs are all evaluated
 CANDIDATES = 2 * 2**LEAF  # room for candidates between two calls of `walk`
 NODE = 12.0  # cost of one weight in a node, in evaluations of a neuron at an input
-TINY = 2.0**-900  # more than unit scale can lose below the smallest float64
+TINY = 2.0**-900  # bound of what unit scale can lose below the smallest float64
 UNIT = 2.0**-53  # relative rounding error of a float64 operation
 
 # Return values of `walk`.
@@ -43,8 +43,8 @@ class Tree(NamedTuple):
         (depth, neuron, bit), (depth, neuron) …: the unstable neurons of the node, on its free bits; `size` is ‖w‖₁ +
         |b| in the whole network, `reach` Σ|w_j| over the free bits.
     n_terms, constant, slope, mass
-        (depth,), (depth,), (depth, bit), (depth,): number of unstable neurons; the linear part, and its sum of absolute
-        terms.
+        (depth,), (depth,), (depth, bit), (depth,): number of unstable neurons; constant and slope of the linear part;
+        sum of the absolute terms of the linear part.
     bits
         (depth, bit) index of each free bit.
     place, sign, tried
@@ -52,13 +52,13 @@ class Tree(NamedTuple):
     lower, error
         (depth,) lower bound of the node, and bound of its rounding errors.
     x, best
-        (bit,) the fixed bits; the best input found.
+        (bit,) the fixed bits; the input of least margin found.
     candidates
         (candidate, bit) inputs with a margin within the rounding error.
     counts, values
-        By the names above. `BEST` is the least margin found, `FLOOR` the least of all lower bounds, `CLEAR` the same
-        without the candidates, `CLOSED` the share of inputs in closed nodes, `WORK` the number of evaluations of one
-        neuron at one input.
+        Entries at the places named above, such as `BEST`, the least margin found. `FLOOR` is the least of all lower
+        bounds, `CLEAR` the same without the candidates, `CLOSED` the share of inputs in closed nodes, `WORK` the number
+        of evaluations of one neuron at one input.
     """
 
     rows: np.ndarray
@@ -84,12 +84,12 @@ class Tree(NamedTuple):
 
 
 def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tree:
-    """The tree of m(x) = Σ_i v_i relu(c_i + A_i·x) before the walk, with its root filled.
+    """The tree of m(x) = Σ_i v_i relu(c_i + A_i·x) before the walk, in which only the root node is filled.
 
     Parameters
     ----------
     A, c, v
-        (neuron, bit), (neuron,), (neuron,).
+        (neuron, bit), (neuron,), (neuron,) of the margin m(x).
     size
         (neuron,) bound of every |c_i + A_i·x| and of the terms of the sum c_i.
     """
@@ -118,7 +118,7 @@ def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tr
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _fix(tree, depth, sign):
-    """Make a child of the node at this depth by fixing its chosen bit; the last bit takes the place of this bit."""
+    """Make a child of the node at `depth`: fix the node's chosen bit; the last free bit takes the place of this bit."""
     place, child = tree.place[depth], depth + 1
     last = tree.x.shape[0] - child
     tree.x[tree.bits[depth, place]] = sign
@@ -136,7 +136,7 @@ def _fix(tree, depth, sign):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
-    """Fill a node with neurons: off, linear or unstable there. A `sign` that is not 0 fixes the bit at `place`."""
+    """Fill the node at `depth`: each neuron is off, linear or unstable. A nonzero `sign` fixes the bit at `place`."""
     to_rows, to_c, to_v, to_size, to_reach = (
         tree.rows[depth], tree.c[depth], tree.v[depth], tree.size[depth], tree.reach[depth],
     )  # fmt: skip
@@ -169,7 +169,7 @@ def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def _bound(tree, depth, roundings, slope, score):
-    """Compute the lower bound and the error of a node, the slope of its lines, and a score for each bit."""
+    """Compute lower bound and rounding error of the node at `depth`, the slope of its lines, and a score per bit."""
     n_bits = tree.x.shape[0] - depth
     constant, mass = tree.constant[depth], tree.mass[depth]
     for bit in range(n_bits):
@@ -196,7 +196,7 @@ def _bound(tree, depth, roundings, slope, score):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
 def _try_least(tree, depth, slope):
-    """Evaluate the input that minimizes the node's lines; keep it if its margin is the least so far."""
+    """Evaluate the input that minimizes the sum of the node's lines; keep it if its margin is the least so far."""
     n_bits = tree.x.shape[0] - depth
     x = np.where(slope[:n_bits] > 0.0, -1.0, 1.0)
     rows, c, v, linear = tree.rows[depth], tree.c[depth], tree.v[depth], tree.slope[depth]
@@ -220,7 +220,7 @@ def _try_least(tree, depth, slope):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _leaf(tree, depth, out):
-    """Evaluate every input of a node; inputs of unknown sign become candidates."""
+    """Evaluate every input of the node at `depth`; inputs of unknown sign become candidates for exact arithmetic."""
     n_bits, error = tree.x.shape[0] - depth, tree.error[depth]
     all_margins(
         tree.constant[depth], tree.slope[depth], tree.rows[depth], tree.c[depth], tree.v[depth], n_bits,
@@ -251,7 +251,7 @@ def _leaf(tree, depth, out):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _input(tree, depth, entry, bits):
-    """Write the bits of an entry of a leaf."""
+    """Write into `bits` the input that belongs to index `entry` of a leaf's outputs."""
     bits[:] = tree.x
     for bit in range(tree.x.shape[0] - depth):
         bits[tree.bits[depth, bit]] = 1 if entry >> bit & 1 else -1
@@ -260,19 +260,19 @@ def _input(tree, depth, entry, bits):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def walk(tree, goal, prune, roundings, until):
-    """Continue the search until it is finished, has done its work, has failed, or has no room for candidates.
+    """Continue the walk until it is finished, has done the work `until`, fails the goal, or lacks room for candidates.
 
     Parameters
     ----------
     tree
         State of the walk, changed in place.
     goal
-        A finite goal closes a node once its margins are proved to be above it, and stops at the first margin that is
-        not; 0 asks for the sign. inf closes a node once none of its margins is below the best, to find the least.
+        If finite, a node closes once its margins are proved to be above the goal, and the walk stops at a margin that
+        is not; 0 asks for the sign. If inf, a node closes once none of its margins is below the least margin found.
     prune
-        False closes no node before its inputs are evaluated.
+        False: no node closes before all inputs of the node are evaluated.
     roundings
-        Number of roundings of a term of an output.
+        Number of roundings that each term of an output undergoes.
     until
         Total work after which to pause.
 
@@ -328,7 +328,7 @@ def walk(tree, goal, prune, roundings, until):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def regrow(tree):
-    """Compute the nodes on the path to the current one again, from the choices at each."""
+    """Compute again the nodes from the root to the current node, from the bit and sign chosen at each node."""
     for depth in range(tree.counts[DEPTH]):
         tried = tree.tried[depth + 1]
         _fix(tree, depth, tree.sign[depth] if tree.tried[depth] == 1 else -tree.sign[depth])

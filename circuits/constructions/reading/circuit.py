@@ -1,4 +1,4 @@
-"""Reading a learned circuit: gate of each neuron, merged elements, matching constructions, price.
+"""Reading a learned circuit: gate of each neuron, elements of merged neurons, matching constructions, price.
 
 `read_circuit` combines the modules of this folder for one network given as arrays.
 """
@@ -26,13 +26,13 @@ class Circuit:
     gates
         Gate of each neuron.
     sign_agrees
-        (neuron,) 1 if u has the sign of the gate's template, -1 if it has the other, 0 if the template has no sign.
+        (neuron,) 1 if u has the sign that parity needs for the gate, -1 for the other sign, 0 if the gate needs none.
     fires, always, can
-        (neuron, pattern) see `firing_sets`.
+        (neuron, pattern) whether the neuron fires with the other bits at their mean, for all their values, for some.
     share
-        (neuron,) relevant / irrelevant weight, see `relevant_share`.
+        (neuron,) weight on relevant bits / weight on the other bits, see `relevant_share`.
     element
-        (neuron,) index of its element, elements by falling path norm; -1 below the floor.
+        (neuron,) index of the neuron's element, in order of falling path norm; -1 for neurons too small to count.
     W, b, u
         (element, k), (element,), (element,) the merged elements on the relevant bits, |u| = 1.
     element_gates
@@ -40,7 +40,7 @@ class Circuit:
     matches
         Match to each construction, the nearest first.
     price
-        Price of the unmerged neurons, with all their weights.
+        Path cost and margin of the unmerged neurons, with their weights on all inputs.
     """
 
     gates: Gates

@@ -2,13 +2,13 @@
 
 The margin m is the least π(z) f(z) over the 2^k patterns z of the relevant bits, the other bits averaged out: f(z) =
 E[f(x) | x_S = z] over uniform other bits (`averaging.py`), not f at their mean. Rescaling a neuron changes neither P
-nor m. Rescaling the readout multiplies both by the same factor. So
+nor m. Rescaling the readout multiplies both by the same factor. So, with C* the least P/m of any network for parity,
 
     efficiency = C* m / P   in (0, 1],  higher is better,  NaN when m <= 0
 
 is a property of the circuit. It is at most 1, also with weights on other bits: m <= E[π f] <= Σ_j |u_j| |E_x π
-relu(w_j·x + b_j)|. Given the other bits' contribution y, each term is at most ‖(w_S, b + y)‖ / C*, with a mean of at
-most ‖(w, b)‖ / C*.
+relu(w_j·x + b_j)|. Given the other bits' contribution y, each term is at most ‖(w_S, b + y)‖ / C*. The mean of this
+bound over y is at most ‖(w, b)‖ / C*.
 
 For fixed neurons, a linear program gives the readout of least cost at margin 1 (`resolved_readout`). Its cost is the
 price of the circuit's directions, whatever the balance of the network's own readout.
@@ -26,7 +26,7 @@ from circuits.constructions.verifying.averaging import averaged_activations
 
 
 class Price(NamedTuple):
-    """P, m, P/m, and P/m with the readout re-solved; a ratio is NaN if its margin is not positive."""
+    """Path cost P, margin m, P/m, and P/m with the readout of least cost; a ratio is NaN if its m is not positive."""
 
     cost: float
     margin: float
@@ -40,7 +40,7 @@ def price(
     u: Float[np.ndarray, " neuron"],
     relevant_bits: Sequence[int],
 ) -> Price:
-    """Path cost, margin, and cost per margin with the network's own readout and with the re-solved one.
+    """Path cost, margin, and cost per margin, with the network's own readout and with the readout of least cost.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def price(
 
 
 def neuron_sizes(W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"]) -> Float[np.ndarray, " neuron"]:
-    """‖(w, b)‖ of each neuron, float64.
+    """L2 norm ‖(w, b)‖ of the incoming weights and the bias of each neuron, float64.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def neuron_sizes(W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " ne
 def path_cost(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], u: Float[np.ndarray, " neuron"]
 ) -> float:
-    """P = Σ|u|·‖(w, b)‖, >= 0, which L2 weight decay penalizes once every neuron is balanced.
+    """Path cost P = Σ|u|·‖(w, b)‖, >= 0; L2 weight decay penalizes P once every neuron is balanced.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def path_cost(
 
 
 def margin(activations: Float[np.ndarray, "neuron pattern"], u: Float[np.ndarray, " neuron"]) -> float:
-    """The least parity times output over the patterns; > 0 iff the averaged network computes parity.
+    """Minimum over the patterns of parity × output; > 0 iff the averaged network computes parity.
 
     Examples
     --------
@@ -95,14 +95,14 @@ def margin(activations: Float[np.ndarray, "neuron pattern"], u: Float[np.ndarray
 
 
 def efficiency(cost: float, least: float, k_cost: float) -> float:
-    """C* m / P in (0, 1], higher is better; NaN if the margin is not positive.
+    """Efficiency C* m / P in (0, 1], higher is better; NaN if the margin m is not positive.
 
     Parameters
     ----------
     cost, least
-        P and m.
+        Path cost P and margin m of the network.
     k_cost
-        C*(k), from `least_cost`.
+        C*(k), the least P/m of any network for parity of k bits, from `least_cost`.
 
     Examples
     --------
@@ -115,14 +115,14 @@ def efficiency(cost: float, least: float, k_cost: float) -> float:
 def resolved_readout(
     activations: Float[np.ndarray, "neuron pattern"], sizes: Float[np.ndarray, " neuron"]
 ) -> Float[np.ndarray, " neuron"] | None:
-    """The readout u of least Σ|u|·size with margin at least 1, by a linear program; None if no margin is positive.
+    """The readout u of least Σ|u|·size at margin 1 or more, by a linear program; None if no readout has margin > 0.
 
     Parameters
     ----------
     activations
-        (neuron, pattern) on the 2^k patterns.
+        (neuron, pattern) activations on the 2^k patterns.
     sizes
-        (neuron,) ‖(w, b)‖.
+        (neuron,) norms ‖(w, b)‖.
 
     Examples
     --------

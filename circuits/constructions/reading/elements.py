@@ -1,13 +1,13 @@
-"""Circuit elements: neurons with near-parallel (w, b) and readouts of one sign count as one.
+"""Circuit elements: neurons with near-parallel (w, b) and readouts of one sign count as one element.
 
 Training often splits one gate over several neurons. relu(αv·x) = α relu(v·x) for α > 0, so parallel neurons with
 readouts of one sign equal the single neuron Σ|u_j| (w_j, b_j) with readout ±1. Elements are the connected components of
 "cosine of (w, b) above .9, same sign of u" among the neurons whose path norm |u|·‖(w, b)‖ exceeds 2 % of the largest.
 Their order is by summed path norm.
 
-Neurons are first sorted by falling path norm, then by their weights. So the result does not depend on their numbering,
-to the last bit. The floor is relative to the largest neuron. Splitting that neuron lowers the floor, and pieces of a
-small neuron may fall below it.
+Neurons are first sorted by falling path norm, then by their weights. So the result does not depend, to the last bit, on
+the numbering of the neurons. The floor of 2 % is relative to the largest neuron. Splitting the largest neuron lowers
+the floor; if a small neuron is split, its pieces may fall below the floor.
 """
 
 from typing import NamedTuple
@@ -23,8 +23,9 @@ MERGE_COSINE, MERGE_FLOOR = 0.9, 0.02
 
 
 class Elements(NamedTuple):
-    """Element of each neuron, 0.. by falling summed path norm, -1 below the floor; path norm of each element; all
-    neurons by falling path norm, ties by their weights.
+    """Element of each neuron, path norm of each element, and neurons by falling path norm (ties by their weights).
+
+    `labels` number the elements 0, 1, … by falling summed path norm; -1 marks a neuron too small for an element.
     """
 
     labels: Int[np.ndarray, " neuron"]
@@ -48,7 +49,7 @@ def elements(
     cosine
         Two neurons are linked if the cosine of their (w, b) is above this.
     floor
-        A neuron counts if its path norm is above this share of the largest.
+        A neuron counts if its path norm is above this share of the largest path norm.
 
     Examples
     --------
@@ -89,7 +90,7 @@ def merged_network(
     u: Float[np.ndarray, " neuron"],
     merged: Elements,
 ) -> tuple[Float[np.ndarray, "element input"], Float[np.ndarray, " element"], Float[np.ndarray, " element"]]:
-    """One neuron per element, (w, b) = Σ|u_j| (w_j, b_j) and u = ±1; equal to its neurons if they are parallel.
+    """One neuron per element, (w, b) = Σ|u_j| (w_j, b_j) and u = ±1; equal to the element if its neurons are parallel.
 
     Examples
     --------

@@ -5,10 +5,11 @@ is
 
     relu(s·z + k - 2t + 2),   0 when fewer than t bits agree, then 2, 4, 6, …
 
-with the largest bias at which it outputs 0 for t - 1 bits. t = k is the AND gate A(s), t = (k+1)/2 the majority gate
+with the largest bias at which the gate is 0 for t - 1 bits. t = k is the AND gate A(s), t = (k+1)/2 the majority gate
 M(s), t = 1 the OR gate; for k = 3 their biases are -1, 1 and 3. Two more templates are the constant (w = 0, b > 0) and
 the one-sided linear gate relu(s·z), which for even k is the gate t = k/2 + 1. A neuron's gate is the template of
-largest cosine to its direction (w_S, b). A neuron with a cosine below .9 resembles no gate.
+largest cosine to (w_S, b), the neuron's weights on the relevant bits and its bias. A neuron whose largest cosine is
+below .9 resembles no gate.
 
 In a network that computes parity, the readout of a threshold gate has the sign of E[π(z) gate(z)] = Π s · (-1)^(k-t)
 for t >= 2. The other templates do not correlate with parity of two or more bits, and have no sign.
@@ -32,8 +33,8 @@ _KINK = 1e-9  # preactivations this small, relative to the weights, count as 0, 
 class Gates:
     """The gate of each neuron.
 
-    `t` is 1..k, CONSTANT or LINEAR; `signs` the pattern s, 0 for a constant; `cosine` that to the template, -1..1;
-    `expected` the sign of the readout in a network that computes parity, 0 for none.
+    `t` is 1..k, CONSTANT or LINEAR; `signs` is the pattern s, 0 for a constant; `cosine` is the cosine of neuron and
+    template, -1..1; `expected` is the sign of the readout in a network that computes parity, 0 if the gate fixes none.
     """
 
     t: Int[np.ndarray, " neuron"]
@@ -52,10 +53,10 @@ class Gates:
 
 
 def nearest_gates(W: Float[np.ndarray, "neuron k"], b: Float[np.ndarray, " neuron"]) -> Gates:
-    """The nearest template of each neuron, from its weights on the relevant bits and its bias.
+    """The nearest gate of each neuron, from the neuron's weights on the relevant bits and its bias.
 
-    Ties go to the larger t; a bit of weight 0 counts as +. A neuron without weights is a constant. If its bias is not
-    positive it never fires, and its cosine is -1, or 0 for a zero bias.
+    Ties go to the larger t; a bit of weight 0 counts as +. A neuron without weights is a constant. If the bias of a
+    constant is not positive, the neuron never fires, and its cosine is -1, or 0 for a zero bias.
 
     Examples
     --------
@@ -98,7 +99,7 @@ def templates(k: int) -> tuple[Int[np.ndarray, " gate"], Float[np.ndarray, " gat
 def firing_sets(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> tuple[Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"]]:
-    """The patterns on which each neuron fires: with the other bits at their mean, for all of their values, for some.
+    """Patterns on which each neuron fires: with the other bits at their mean, for all values of these bits, for some.
 
     Returns
     -------

@@ -1,12 +1,12 @@
 """Match of a learned circuit to a construction, neuron by neuron, up to the symmetries of parity.
 
 Parity is invariant under permuting the k relevant bits, under flipping bits with u -> u · Π s, and under rescaling a
-neuron to (αw, αb, u/α). So the circuit is compared with every distinct form of the construction under the first two
-(the DNF has one form, a network of the sum of the bits at most 2^k), and neurons by the direction of (w_S, b) and the
-sign of u. An element can match a neuron of the construction if the signs of u agree and either the cosine is above .9
-or both are the same gate with the same firing set: the biases of printed AND gates are smaller than those of learned
-ones. The best match over all forms and assignments (Kuhn's algorithm) has the most pairs, then the largest cosines.
-The sizes of readout weights do not count: `efficiency.py` prices them.
+neuron to (αw, αb, u/α). So the circuit is compared with every distinct form of the construction under permutations and
+flips (the DNF has one form, a network of the sum of the bits at most 2^k). Neurons are compared by the direction of
+(w_S, b) and the sign of u. An element can match a neuron of the construction if the signs of u agree and either the
+cosine is above .9 or both are the same gate with the same firing set: the biases of printed AND gates are smaller than
+the biases of learned AND gates. The best match over all forms and assignments (Kuhn's algorithm) has the most pairs,
+then the largest cosines. The sizes of readout weights do not count: `efficiency.py` prices them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -84,7 +84,7 @@ def match(
     Parameters
     ----------
     W, b, u
-        (element, k) weights on the relevant bits, (element,), (element,): merged, see `elements.py`.
+        (element, k), (element,), (element,): merged elements on the relevant bits, see `merged_network`.
     construction
         A construction on k bits.
     cosine
@@ -93,7 +93,7 @@ def match(
     Raises
     ------
     ValueError
-        The construction has another number of bits.
+        The construction and the circuit have different numbers of bits.
 
     Examples
     --------
@@ -103,7 +103,7 @@ def match(
     ((0,), [1], 'not the two network: 1 of its neurons is missing')
     """
     if W.shape[1] != construction.k:
-        raise ValueError(f"{construction.name} has {construction.k} bits, the circuit {W.shape[1]}")
+        raise ValueError(f"{construction.name} has {construction.k} bits, but the circuit has {W.shape[1]}")
     learned = _Directions(W.astype(np.float64), b.astype(np.float64), u)
     candidates = (_assigned(learned, construction, cosine, *form) for form in forms(construction))
     least, best = next(candidates)  # the form as printed
@@ -120,7 +120,7 @@ def matches(
     constructions: Mapping[str, Construction],
     cosine: float = MERGE_COSINE,
 ) -> dict[str, Match]:
-    """The match to each construction, the largest overlap first; of equals, the earlier in `constructions`."""
+    """The match to each construction, by falling overlap; equal overlaps keep the order of `constructions`."""
     nearest = sorted((match(W, b, u, one, cosine) for one in constructions.values()), key=lambda one: -one.overlap)
     return {one.name: one for one in nearest}
 
@@ -129,10 +129,10 @@ Form = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def forms(construction: Construction) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], Form]]:
-    """The distinct networks that permuting and flipping bits makes of a construction: (permutation, signs, (W, b, u)).
+    """All distinct networks from permuting and flipping bits of a construction: (permutation, signs, (W, b, u)).
 
-    A search from the construction as printed, which is the first form, by swapping neighboring bits and flipping the
-    first one, in exact arithmetic.
+    The search starts at the printed construction, which is the first form. It swaps neighboring bits and flips the
+    first bit, in exact arithmetic.
 
     Examples
     --------
@@ -157,7 +157,7 @@ def forms(construction: Construction) -> Iterator[tuple[tuple[int, ...], tuple[i
 
 
 def _key(construction: Construction, permutation: tuple[int, ...], signs: tuple[int, ...]) -> tuple:
-    """The sorted neurons of a form."""
+    """The neurons of a form in sorted order: equal for two forms iff they are the same network."""
     flip = int(np.prod(signs))
     rows = zip(construction.W, construction.b, construction.u, strict=True)
     return tuple(
@@ -169,7 +169,7 @@ def _key(construction: Construction, permutation: tuple[int, ...], signs: tuple[
 
 
 class _Directions:
-    """Unit rows (w_S, b), signs of u, and gates with their firing sets, of some neurons."""
+    """Properties of neurons that a match compares: unit vectors (w_S, b), signs of u, gates and firing sets."""
 
     def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray) -> None:
         sizes = neuron_sizes(W, b)
@@ -191,7 +191,7 @@ def _assigned(
     signs: tuple[int, ...],
     form: Form,
 ) -> tuple[float, Match]:
-    """Cost of the best assignment to one form of a construction, and its match: most pairs, then largest cosines."""
+    """Cost and match of the best assignment to one form of a construction: most pairs, then largest cosines."""
     built = _Directions(*form)
     n_learned, n_built = len(learned.rows), construction.n_neurons
     unmatched = 2.0 * min(n_learned, n_built) + 1  # more than all cosines together can gain

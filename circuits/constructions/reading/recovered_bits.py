@@ -14,7 +14,7 @@ CLEAR_GAP = 2.0
 
 
 class RecoveredBits(NamedTuple):
-    """The relevant bits, ascending; their smallest mass over the largest mass of the others; whether it is below 2."""
+    """The relevant bits, ascending; gap: their smallest mass / largest mass of the others; whether the gap is < 2."""
 
     bits: tuple[int, ...]
     gap: float
@@ -31,12 +31,12 @@ def relevant_bits(
     W, u
         (neuron, input), (neuron,).
     k
-        Number of relevant bits; by default the bits end at the largest gap, so that not all can be relevant.
+        Number of relevant bits; by default the relevant bits end at the largest gap, so not all bits can be relevant.
 
     Raises
     ------
     ValueError
-        k is not in 1..input.
+        k is not in 1..n, with n the number of inputs.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def relevant_bits(
 def relevant_share(
     W: Float[np.ndarray, "neuron input"], relevant_bits: tuple[int, ...]
 ) -> Float[np.ndarray, " neuron"]:
-    """Σ|w_i| over the relevant bits divided by Σ|w_i| over the others, of each neuron; inf if the others have none.
+    """For each neuron, Σ|w_i| over relevant bits / Σ|w_i| over other bits; inf if only the second sum is 0.
 
     Examples
     --------

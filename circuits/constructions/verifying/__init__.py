@@ -1,1 +1,1 @@
-"""Exact verification on all patterns of the relevant bits."""
+"""Exact verification of a network on all patterns of its relevant bits."""

@@ -1,8 +1,8 @@
 """Mean activation of a neuron on each pattern of the relevant bits, over the other bits.
 
 For a neuron relu(w·x + b) and a pattern z of the k relevant bits, the mean over uniform other bits is
-E relu(a + Y) with a = w_S·z + b and Y = Σ ±w_i over the others. It differs from relu(a), the value at their mean: relu
-is convex, so the average is larger, above all near the kink a ≈ 0, where neurons of trained networks lie.
+E relu(a + Y) with a = w_S·z + b and Y = Σ ±w_i over the others. The mean differs from relu(a), the value with the other
+bits at 0: relu is convex, so the mean is larger, above all near the kink a ≈ 0, where neurons of trained networks lie.
 
 Y is a sum of independent signs. The average is exact up to float rounding
 
@@ -11,10 +11,11 @@ Y is a sum of independent signs. The average is exact up to float rounding
 - if every weight is at least the sum of all smaller ones: the code sums over the sign of such a weight, after which at
   most one of the two values is near the kink.
 
-Otherwise a Fourier series gives it with a rigorous bound of its error (`kink_series`): at most about 4e-6 of ‖(w, b)‖
-if Y is as dense as a normal; the actual error was below 1e-9 for random weights. Weights that together change the mean
-by less than 6e-14 of ‖(w, b)‖ count as 0. For their sum D, E relu(x + D) - relu(x) is at most E|D|/2, hence at most
-half the root of the sum of their squares. The bound includes this.
+Otherwise a Fourier series gives the average with a rigorous bound on its error (`kink_series`). The bound is at most
+about 4e-6 of ‖(w, b)‖ if Y has about the density of a normal distribution with the same standard deviation. The actual
+error was below 1e-9 for random weights. Weights that together change the mean by less than 6e-14 of ‖(w, b)‖ count as
+0. For their sum D, E relu(x + D) - relu(x) is at most E|D|/2, hence at most half the root of the sum of their squares.
+The bound includes this change.
 """
 
 import math
@@ -36,7 +37,7 @@ MOST_LEAVES = 8  # values per pattern after summing over the signs of large weig
 
 
 class Averages(NamedTuple):
-    """Means over the other bits, and a bound of their error: 0 if a mean is exact up to float rounding."""
+    """Mean activations over the other bits, and a bound on each error: 0 if the mean is exact up to float rounding."""
 
     means: Float[np.ndarray, "neuron pattern"]
     bounds: Float[np.ndarray, "neuron pattern"]
@@ -45,7 +46,7 @@ class Averages(NamedTuple):
 def averaged_activations(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> Float[np.ndarray, "neuron pattern"]:
-    """E relu(w·x + b) on each pattern of the bits in `relevant_bits`, over uniform other bits, float64.
+    """Mean activation E relu(w·x + b) on each pattern of the relevant bits, over uniform other bits, float64.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def averaged_activations(
 def bounded_averages(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> Averages:
-    """`averaged_activations` of the same arguments, with a rigorous bound of the error of each mean.
+    """The mean activations of `averaged_activations`, and a rigorous bound on the error of each mean.
 
     Returns
     -------
@@ -102,7 +103,7 @@ def bounded_averages(
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _averages(means, others, norms):
-    """E relu(a + Y) for a in `means` (neuron, pattern), and bounds; `others` (neuron, bit) >= 0 and falling."""
+    """E relu(a + Σ ±others) for a in `means` (neuron, pattern), and error bounds; `others` (neuron, bit) fall, >= 0."""
     n_neurons, n_patterns = means.shape
     n_others, most = others.shape[1], MOST_LEAVES * n_patterns
     result, bounds = np.zeros((n_neurons, n_patterns)), np.zeros((n_neurons, n_patterns))

@@ -27,12 +27,12 @@ ALWAYS, NEVER = "always", "never"
 
 
 def firing_condition(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -> str:
-    """Formula in the names of the bits for the patterns where `fires` is true, or "always" or "never".
+    """Boolean formula, in the names of the bits, for when the neuron fires; or "always" or "never".
 
     Parameters
     ----------
     fires
-        (pattern,) in the order of `patterns(len(bits))`.
+        (pattern,) whether the neuron fires, in the order of `patterns(len(bits))`.
     bits
         Names of the bits.
 
@@ -54,7 +54,7 @@ def firing_condition(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -
 
 
 def fires_as_printed(condition: str, bits: Sequence[str]) -> Bool[np.ndarray, " pattern"]:
-    """The patterns that meet a printed condition in conjunctive form: (a ∨ b) ∧ c of literals such as `x0 = -1`.
+    """Mask of the patterns that meet a printed condition of the form (a ∨ b) ∧ c, with literals such as `x0 = -1`.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def fires_as_printed(condition: str, bits: Sequence[str]) -> Bool[np.ndarray, " 
 
 @lru_cache(maxsize=4096)
 def _shortest_formula(minterms: tuple[int, ...], bits: tuple[str, ...]) -> tuple[str, int]:
-    """The formula and its number of literals."""
+    """The shortest formula that is true on the patterns with these indices, and its number of literals."""
     from sympy import Symbol
     from sympy.logic.boolalg import POSform, SOPform
 
@@ -87,7 +87,7 @@ def _n_literals(formula: Boolean) -> int:
 
 
 def _text(formula: Boolean, bits: Sequence[str]) -> str:
-    """The formula with its parts in the order of the bits."""
+    """The formula as text, with its parts in the order of the bits."""
     kind = formula.func.__name__
     if kind == "Symbol":
         return f"{formula} = 1"
@@ -99,7 +99,7 @@ def _text(formula: Boolean, bits: Sequence[str]) -> str:
 
 
 def _conjunction(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -> str | None:
-    """The condition as fixed values of some bits; None if it has no such form."""
+    """The firing condition as a conjunction, such as "x0 = 1 ∧ x2 = -1"; None if it is not a conjunction."""
     met = patterns(len(bits))[fires]
     fixed = np.flatnonzero((met == met[0]).all(axis=0))
     if len(met) != 2 ** (len(bits) - len(fixed)):
@@ -108,7 +108,7 @@ def _conjunction(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -> st
 
 
 def _at_least(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -> str | None:
-    """The condition as a threshold on how many of k literals hold; None if it has no such form."""
+    """The firing condition as "at least t of" k literals; None if it is not such a threshold."""
     every = patterns(len(bits))
     signs = np.sign(every[fires].sum(axis=0, dtype=np.int64))
     n_true = (every == signs).sum(axis=1)

@@ -1,4 +1,4 @@
-"""The exact law of a sum of signed weights, as two lists of half sums, and the mean of a relu under it.
+"""The exact distribution of a sum of weights with random signs, as two lists of half sums, and the mean of a relu.
 
 Y = Σ ±w_i over independent uniform signs takes 2^n values. Split the weights into two halves: Y = A + B, with 2^(n/2)
 values each. With both lists sorted, one pass over A with a pointer into B gives
@@ -7,8 +7,8 @@ values each. With both lists sorted, one pass over A with a pointer into B gives
 
 from running sums over the tail of B: 2^(n/2) steps, not 2^n ("meet in the middle", Horowitz and Sahni 1974). Equal
 values in a list become one value with the sum of their probabilities. So n equal weights need n + 1 values, and weights
-on a lattice few. Everything is exact up to float rounding: values that differ by less than 2^-48 of the largest sum
-count as equal.
+on a lattice need few values. Everything is exact up to float rounding: values that differ by less than 2^-48 of the
+largest sum count as equal.
 """
 
 from typing import no_type_check
@@ -24,7 +24,7 @@ PROBED_VALUES = 512  # limit of a half if the weights may not fit
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _spread(values, shares, count, step, tolerance, into, shares_into, most):
-    """Write the law of X ± step from that of X, both ascending; returns the number of values, -1 if above `most`."""
+    """Write the distribution of X ± step from that of X, values ascending; returns how many, or -1 if above `most`."""
     low, high, sums = 0, 0, 0
     while low < count or high < count:
         if low < count and (high >= count or values[low] - step <= values[high] + step):
@@ -46,9 +46,10 @@ def _spread(values, shares, count, step, tolerance, into, shares_into, most):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def half_laws(weights, start, stop, values, shares, most):
-    """Write the laws of two halves of ±weights[start:stop]; returns (count, place) of each, a count of -1 if too many.
+    """Write the distributions of both halves of Σ ±weights[start:stop]; returns the count and place of their values.
 
-    `weights` descend and are >= 0. Equal weights stay in one half; the next weight goes to the shorter list.
+    The first count is -1 if a half has more than `most` values. `weights` descend and are >= 0. Equal weights stay in
+    one half; the next weight goes to the half with fewer values.
     """
     count, place = np.ones(2, np.int64), np.zeros(2, np.int64)
     values[:, 0, 0], shares[:, 0, 0] = 0.0, 1.0
@@ -78,9 +79,9 @@ def half_laws(weights, start, stop, values, shares, most):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def values_allowed(weights, start, stop):
-    """Limit of the lists of ±weights[start:stop]: `MOST_VALUES` if they surely fit, else `PROBED_VALUES`.
+    """Limit of values in a half of Σ ±weights[start:stop]: `MOST_VALUES` if they surely fit, else `PROBED_VALUES`.
 
-    The lower limit still fits a lattice, and stops early for other weights.
+    The lower limit suffices for weights on a lattice, and ends the attempt early for other weights.
     """
     bits, same = 0.0, 1
     for i in range(start, stop):
@@ -95,7 +96,7 @@ def values_allowed(weights, start, stop):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def mean_relu(x, values, shares, more_values, more_shares):
-    """E relu(x + A + B) for the laws of A and B, both ascending."""
+    """E relu(x + A + B), from the values and probabilities of A and of B; both lists of values ascend."""
     total, tail, moment = 0.0, 0.0, 0.0
     place = len(more_values)
     for i in range(len(values)):

@@ -11,9 +11,9 @@ Both means follow from the characteristic function of Y. With the triangular wav
     E g = R/2 - 4R/π² Σ_m P_m cos(θ_m x) / (2m + 1)²,       2ε E φ = 4ε²/R Σ_m P_m cos(θ_m x).
 
 The factor exp(-ε² θ²/2) ends both series; the remainder after M terms is at most the sum of this factor. The result is
-the middle of the two bounds. If the density p of Y is smooth over a distance ε, its error is of order ε⁴ p'', far below
-the bound, about ε² p(-x)/2 for the relu. R can end at 8 standard deviations of Y: by Hoeffding's inequality (1963) the
-probability beyond is at most 2 exp(-32).
+the middle of the two bounds. If the density p of Y is smooth over a distance ε, the error is of order ε⁴ p'', far below
+the bound, about ε² p(-x)/2 for the relu. R need not cover values of Y beyond 8 standard deviations: by Hoeffding's
+inequality (1963) their probability is at most 2 exp(-32).
 """
 
 import math
@@ -30,7 +30,7 @@ FAR = 8.0  # standard deviations of Y
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def smoothing(reach, spread, farthest, target):
-    """(ε, R, M) for a bound of about `target` on a relu's mean, if Y is as dense as a normal of this spread."""
+    """Width ε, half-period R and number of terms M for an error bound of about `target`, if Y is about normal."""
     span = min(reach, FAR * spread) + farthest
     width = math.sqrt(5.0 * target * spread)
     width = max(width, END * span / (2.0 * math.pi * MOST_TERMS - 8.0 * END))
@@ -71,7 +71,7 @@ def series_sums(at, weights, width, half_period, n_terms, by_square, plain):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def bracket(x, by_square, plain, reach, width, half_period, n_terms):
-    """E relu(x + Y) from the two sums, and a bound of its error."""
+    """E relu(x + Y) from the two sums of `series_sums`, and a bound on its error."""
     smoothed = half_period / 2 - 4 * half_period / math.pi**2 * by_square
     excess = 4 * width**2 / half_period * plain
     ends = math.exp(-0.5 * END**2)

@@ -1,7 +1,7 @@
 """Activations and outputs of a network on every pattern, without rounding.
 
 Every float is a rational. Over a common denominator, f(x) = uᵀ relu(W x + b) needs integers only: machine integers if a
-bound shows that they suffice, otherwise those of Python.
+bound shows that they suffice, otherwise Python integers.
 """
 
 from collections.abc import Iterable, Sequence
@@ -63,7 +63,7 @@ def exact_values(
     if 2**k * max(len(b), k) > MOST_VALUES:
         raise InputError(
             f"k = {k} relevant bits and {len(b)} neurons make 2^{k} × {max(len(b), k)} values, more than are evaluated "
-            f"at once (2^{MOST_VALUES.bit_length() - 1}). Take fewer bits or neurons."
+            f"at once (2^{MOST_VALUES.bit_length() - 1}). Pass fewer relevant bits or neurons."
         )
     weights, hidden_over = over_common_denominator(
         value for row, bias in zip(W, b, strict=True) for value in (*row, bias)
@@ -96,7 +96,7 @@ def over_common_denominator(values: Iterable[Rational | float]) -> tuple[list[in
 
 
 def number(value: Fraction) -> str:
-    """A rational as text: exact if it is short, else with four digits.
+    """A rational as text: exact if the text is short, else with four digits.
 
     Examples
     --------

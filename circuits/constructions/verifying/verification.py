@@ -23,7 +23,7 @@ FEW = 2  # outputs to list one by one
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A neuron whose printed firing condition differs from the exact one, `found`."""
+    """A neuron whose firing condition, as the source prints it, differs from the exact condition, `found`."""
 
     neuron: str
     printed: str
@@ -41,7 +41,7 @@ class Verification:
     inputs, n_inputs
         Indices of the relevant bits, ascending, and the number of inputs of the network.
     n_left_out
-        Number of other inputs with a weight, held at 0, their mean. If it is 0, the results hold for all 2^n inputs.
+        Number of other inputs with a weight, held at 0, their mean. If there are none, results hold on all 2^n inputs.
     neurons
         Names of the neurons.
     readout
@@ -49,10 +49,10 @@ class Verification:
     values
         Activations and outputs, as integers over their denominators.
     printed
-        Firing condition of each neuron as the source prints it; empty if it prints none.
+        Firing condition of each neuron as the source prints it; empty if the source prints none.
     train_largest_output
-        Largest |f| of the run's network on its training set, which decides whether it has collapsed. None without a
-        training set; then the patterns decide.
+        Largest |f| of the run's network on its training set, which decides whether the network has collapsed. None
+        without a training set; then the patterns decide.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Verification:
 
     @cached_property
     def margin(self) -> Fraction:
-        """Least parity · f over the patterns."""
+        """Minimum over the patterns of parity × output."""
         return self._least(self.values.output * self.parities)
 
     @property
@@ -113,7 +113,7 @@ class Verification:
 
     @cached_property
     def thresholds(self) -> tuple[Fraction, Fraction] | None:
-        """The open interval of thresholds that separate the two parities; None if no threshold does."""
+        """The open interval of output thresholds that separate the two parities; None if no threshold does so."""
         above = -self._least(-self.values.output[self.parities == -1])
         below = self._least(self.values.output[self.parities == 1])
         return (above, below) if above < below else None

@@ -1,4 +1,4 @@
-"""The exact verification of any network uᵀ relu(W x + b): a construction, or arrays."""
+"""The exact verification of any network uᵀ relu(W x + b), given as a construction or as arrays."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -67,7 +67,7 @@ def verify(
     if isinstance(network, Construction):
         if relevant_bits is not None:
             raise InputError(
-                f"{network.name} has no input but its {network.k} relevant bits, so it takes no relevant_bits."
+                f"All {network.k} bits of {network.name} are relevant. Leave relevant_bits out for a construction."
             )
         values = exact_values(network.W, network.b, network.u, network.k)
         names = tuple(f"h{index}" for index in range(network.n_neurons))

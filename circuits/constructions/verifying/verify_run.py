@@ -29,18 +29,18 @@ def verify_run(
     run
         A run of a parity task and of the model `relu`.
     seed, checkpoint
-        Which network; by default that of the first seed at its last checkpoint.
+        The network to verify; by default that of the first seed at the last checkpoint.
     kept
         (neuron,) mask of the neurons to evaluate, for example the result of `circuits.analysis.active_subnetwork`.
 
     Returns
     -------
-    The verification. Neurons have the names #0, #1, … by their index in the run; bits x0, x1, … by that in the input.
+    The verification. Neurons are named #0, #1, … by their index in the run, bits x0, x1, … by their index in the input.
 
     Raises
     ------
     InputError
-        The run has another task or model, it has no such seed or checkpoint, or the network has diverged.
+        The run has another task or model, the run has no such seed or checkpoint, or the network has diverged.
     """
     names = run.config.model.relu_parameters
     if names is None:
@@ -72,7 +72,7 @@ def verify_run(
 
 
 def _train_largest_output(run: Run, seed: int, index: int) -> float:
-    """Largest |f| of a network on its training set, from the run's metrics or computed."""
+    """Largest |f| of a network on its training set: from the run's metrics, or computed if they lack it."""
     if LARGEST_OUTPUT in run.metrics:
         return float(run.metrics[LARGEST_OUTPUT].values[index, run.seed_index(seed)])
     outputs = outputs_of(run.config.model, run.arrays(seed, index), run.data(seed)["train_inputs"].values)

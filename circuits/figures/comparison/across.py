@@ -1,7 +1,7 @@
 """Outcomes of runs over a setting in which they differ: each seed as a point, the medians as a line.
 
-Thesis, Figures 3.1 and 3.4; Liu, Chi and Wu, Figure 4. The upper edge gives the number of seeds without a value, such
-as the epoch of a phase that they never reached. A triangle that points down is an upper bound of an epoch.
+Thesis, Figures 3.1 and 3.4; Liu, Chi and Wu, Figure 4. Numbers at the upper edge count the seeds without a value, such
+as seeds that never reached a phase. A triangle that points down is an upper bound of an epoch.
 """
 
 from collections.abc import Mapping
@@ -26,16 +26,16 @@ def against(
     log_x: bool = False,
     y_range: tuple[float, float] | None = None,
 ) -> go.Figure:
-    """Values of several runs over a setting.
+    """Figure of values of several runs over a setting in which the runs differ.
 
     Parameters
     ----------
     values
-        (run, seed) variable of `circuits.analysis.outcomes` with a numeric coordinate of its runs; a mapping of
-        several gives a line for each. The coordinate `memorization_censored` or `generalization_censored` marks epochs
-        that are upper bounds.
+        (run, seed) variable of `circuits.analysis.outcomes` with a numeric coordinate along `run`; a mapping of several
+        variables gives a line for each variable. The coordinate `memorization_censored` or `generalization_censored`
+        marks epochs that are upper bounds.
     along
-        Name of the coordinate along x.
+        Name of the numeric coordinate to draw along x.
     title
         Title of the figure; by default the title of the variable.
     log_x
@@ -46,7 +46,7 @@ def against(
     Raises
     ------
     InputError
-        There are no runs, or they have no such coordinate.
+        There are no runs, or they have no numeric coordinate with this name.
     """
     lines = {"": values} if isinstance(values, xr.DataArray) else dict(values)
     if not lines:
@@ -55,7 +55,7 @@ def against(
     for line in lines.values():
         if along not in line.coords or line[along].dtype.kind not in "fiu":
             raise InputError(
-                f"The runs have no number '{along}'. Add it: values.assign_coords({along}=('run', [...]))."
+                f"The runs have no numeric coordinate '{along}'. Add it: values.assign_coords({along}=('run', [...]))."
             )
     across = np.unique(np.concatenate([line[along].values for line in lines.values()]).astype(np.float64))
     text = title or title_of(first).capitalize()
@@ -76,7 +76,7 @@ def against(
 
 
 def _bounds(line: xr.DataArray) -> np.ndarray:
-    """(run, seed) mask of the values that are upper bounds, from the coordinate of the epoch's name."""
+    """(run, seed) mask of values that are upper bounds, from the coordinate `…_censored` of a variable `…_epoch`."""
     censored = str(line.name).replace("_epoch", "_censored")
     if censored == line.name or censored not in line.coords:
         return np.zeros(line.shape, bool)

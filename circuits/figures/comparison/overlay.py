@@ -57,21 +57,21 @@ def curves(
     ----------
     runs
         Runs or their paths. Their labels are the fields in which their configs differ, or the names of the runs if
-        more than two fields differ; a mapping gives its own labels.
+        more than two fields differ; the keys of a mapping are the labels.
     metrics
         One or more metrics, a row each: "accuracy" and "loss" on the training and the test set; a metric of every run,
         such as "parameter_norm" or "weight_decay"; or a variable (step, seed) of `results`.
     results
-        One result of each run, such as `circuits.analyze(run, "subnetwork")["subnetwork"]`.
+        One result per run, such as `circuits.analyze(run, "subnetwork")["subnetwork"]`.
     x
-        Coordinate along x.
+        Name of the coordinate along x.
     title
         Title of the figure; by default the metrics.
 
     Raises
     ------
     InputError
-        There is no run, or a run has no checkpoint or no such metric.
+        There is no run, there is not one result per run, or a run has no checkpoint or no such metric.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def curves(
 
 
 def _labels(runs: Sequence[Run]) -> tuple[str | None, list[str]]:
-    """The field in which runs differ, if it is only one, and a label for each run."""
+    """The config field in which runs differ, None unless there is only one, and a label for each run."""
     configs = [run.config for run in runs]
     differences = differing_values(configs)
     if len(differences) == 1:
@@ -113,7 +113,7 @@ def _drawn(
     runs: Sequence[Run], labels: Sequence[str], results: Sequence[xr.Dataset] | None, rows: Sequence[str], x: str
 ) -> list[_Drawn]:
     if results is not None and len(results) != len(runs):
-        raise InputError(f"There are {len(runs)} runs and {len(results)} results. Pass one of each.")
+        raise InputError(f"There are {len(runs)} runs and {len(results)} results. Pass one result per run.")
     drawn = []
     for i, (run, label, (color, marker)) in enumerate(zip(runs, labels, shades(labels), strict=True)):
         if run.n_checkpoints == 0:
@@ -136,7 +136,7 @@ def _drawn(
 
 
 def _frame(drawn: Sequence[_Drawn], rows: Sequence[str], x: str, title: str | None) -> go.Figure:
-    """Axes of every row, with one x axis over all checkpoints."""
+    """An empty figure with a y axis for every row, and one x axis over all checkpoints."""
     places = np.unique(np.concatenate([one.run.metrics[x].values for one in drawn]).astype(np.float64))
     across = xr.DataArray(np.zeros(len(places)), {x: ("step", places)}, ["step"], "across")
     seeds = sorted({len(one.run.seeds) for one in drawn})
@@ -205,7 +205,7 @@ def _draw(figure: go.Figure, drawn: Sequence[_Drawn], metric: str, row: int, n_r
 
 
 def _mark_commuted(figure: go.Figure, drawn: Sequence[_Drawn], axis: str) -> None:
-    """Mark the share that commuting solves: a line for each distinct share, in the color of its run if it is one."""
+    """Draw a line at each distinct share that commuting solves, in its run's color, or gray if several runs have it."""
     colors: dict[float, list[str]] = {}
     for one in drawn:
         if MARK in one.run.all_data:

@@ -27,17 +27,17 @@ def axis_number(index: int) -> str:
 
 
 def epochs(values: xr.DataArray | xr.Dataset) -> xr.DataArray:
-    """Position of each checkpoint on the x axis: its epoch, or its step without epochs."""
+    """Position of each checkpoint on the x axis: its epoch, or its step if the values have no epochs."""
     return values["epoch"] if "epoch" in values.coords else values["step"]
 
 
 def on_log_axis(values: xr.DataArray | xr.Dataset) -> bool:
-    """Whether at least two checkpoints lie after the initialization."""
+    """Whether the x axis is a log axis: if at least two checkpoints lie after the initialization."""
     return int((epochs(values) > 0).sum()) >= 2
 
 
 def drawable(values: xr.DataArray) -> xr.DataArray:
-    """The checkpoints that have a place on the x axis."""
+    """The values at the checkpoints that the x axis can show: those after epoch 0 if it is a log axis."""
     return values.isel(step=np.flatnonzero(epochs(values).values > 0)) if on_log_axis(values) else values
 
 
@@ -55,7 +55,7 @@ def frame(
     Parameters
     ----------
     values
-        The values to draw; its attributes name the y axis unless `y_title` does.
+        The values to draw; their attributes name the y axis unless `y_title` names it.
     title, subtitle
         Texts above the figure.
     caption

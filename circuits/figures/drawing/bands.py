@@ -1,8 +1,8 @@
-"""Seeds as their mean with a band of ± one standard deviation, and each seed by a click.
+"""Curves over seeds: their mean with a band of ± one standard deviation; a click in the legend shows one seed.
 
-Mean and deviation are over the seeds with a finite value at the checkpoint. The hover text gives their number, and so
-does the legend if it is not all seeds. The deviation divides by this number. On a log axis the band does not extend
-below the smallest seed, since mean minus deviation may be negative.
+Mean and deviation are over the seeds with a finite value at the checkpoint. The hover text gives the number of these
+seeds, and so does the legend if some seeds are left out. The deviation divides by this number. On a log axis the band
+does not extend below the smallest seed, since mean minus deviation may be negative.
 """
 
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ FEW = 3  # up to this number of checkpoints, lines have markers
 
 
 class Band(NamedTuple):
-    """Mean and standard deviation over seeds, NaN without seeds, and the number of seeds."""
+    """Mean and standard deviation over the seeds with a finite value, NaN without such seeds, and their number."""
 
     mean: Float[np.ndarray, " step"]
     std: Float[np.ndarray, " step"]
@@ -44,7 +44,7 @@ def band(values: Float[np.ndarray, "step seed"]) -> Band:
 
 
 def add_band(figure: go.Figure, values: xr.DataArray, name: str, style: Style, form: str = ".3g") -> None:
-    """Draw (step, seed) values: band, mean, and each seed, hidden until a click on its entry in the legend.
+    """Draw (step, seed) values: the mean with its band, and a line per seed that a click in the legend shows.
 
     Parameters
     ----------
@@ -114,9 +114,9 @@ def add_mean(
 
 
 def add_intervals(figure: go.Figure, low: xr.DataArray, high: xr.DataArray, name: str, style: Style) -> None:
-    """Shade the interval from `low` to `high` (step, seed) of each seed, unless both are equal everywhere.
+    """Shade the interval from `low` to `high` (step, seed) of each seed, unless both ends are equal everywhere.
 
-    With several seeds, a seed's interval is hidden like its line.
+    With several seeds, a seed's interval is hidden until a click in the legend, like the seed's line.
     """
     (x, lows), (_, highs) = points(low), points(high)
     seeds = low["seed"].values.tolist()
@@ -132,7 +132,7 @@ def add_intervals(figure: go.Figure, low: xr.DataArray, high: xr.DataArray, name
 
 
 def points(values: xr.DataArray) -> tuple[Float[np.ndarray, " step"], Float[np.ndarray, "step seed"]]:
-    """Positions along the x axis of (step, seed) values, and the values, NaN if not finite."""
+    """Positions along x of the drawable checkpoints, and the (step, seed) values there, NaN if not finite."""
     values = drawable(values).transpose("step", "seed")
     y = np.where(np.isfinite(values.values), values.values, np.nan).astype(np.float64)
     return epochs(values).values.astype(np.float64), y
@@ -148,7 +148,7 @@ def add_seed_legend(figure: go.Figure, seeds: xr.DataArray) -> None:
 
 
 def seeds_shown(values: xr.DataArray) -> str:
-    """Subtitle of a figure with bands: its seeds."""
+    """Subtitle of a figure with bands, which says how many seeds the figure shows."""
     seeds = values["seed"].values.tolist()
     if len(seeds) == 1:
         return f"seed {seeds[0]}"
@@ -158,7 +158,7 @@ def seeds_shown(values: xr.DataArray) -> str:
 def outline(
     x: Float[np.ndarray, " step"], lower: Float[np.ndarray, " step"], upper: Float[np.ndarray, " step"]
 ) -> dict[str, Float32[np.ndarray, " point"]]:
-    """Closed outlines of a band's unbroken stretches, as `x` and `y`, separated by NaN.
+    """Closed outline of each stretch of a band without a gap, as `x` and `y`; NaN separates the outlines.
 
     Examples
     --------

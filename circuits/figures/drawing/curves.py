@@ -1,4 +1,4 @@
-"""Curves over epochs: a line with its band for each thing drawn, an entry per seed in the legend, the phases marked."""
+"""Figures of curves over epochs: each line has a band, each seed an entry in the legend, and the phases are marked."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -23,16 +23,16 @@ def curves_over_epochs(
     y_title: str | None = None,
     y_axis: dict[str, Any] | None = None,
 ) -> go.Figure:
-    """A figure of several lines, each the mean over seeds with its band.
+    """A figure of several lines, each the mean over seeds with a band.
 
     Parameters
     ----------
     result
-        `memorization_epoch` and `generalization_epoch` (seed), if the phases are to be marked.
+        Dataset; with `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
     values, title, caption, y_title, y_axis
         As in `frame`.
     lines
-        (step, seed) values, name and style of each.
+        (step, seed) values, name and style of each line.
     form
         Format of a value in the hover text.
     """

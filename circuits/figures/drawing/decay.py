@@ -1,7 +1,7 @@
 """Weight decay that changes during a run: a dashed step line with its own axis on the right.
 
-Seeds may change it at different epochs, since each waits for its own accuracy. The line is their lower median, so that
-every value was the weight decay of some seed.
+Seeds may change their weight decay at different epochs, since each seed waits for its own accuracy. The line is the
+lower median over seeds, so every value was the weight decay of some seed.
 """
 
 from collections.abc import Iterable
@@ -34,9 +34,9 @@ def mark_decay(
     figure
         A figure of `axes.frame`.
     name, color, legendgroup
-        Properties of the line; with a group it has no entry of its own in the legend.
+        Properties of the line; with a `legendgroup` the line has no entry of its own in the legend.
     over, yaxis
-        The y axis below, and that of the weight decay, which is added if missing.
+        Names of the figure's y axis and of the weight decay's own y axis over it, which is added if missing.
     """
     x, y = points(values)
     finite = y[np.isfinite(y)]

@@ -1,4 +1,4 @@
-"""Heat maps over epochs: a row for each entry of a dimension, such as frequencies, in panels, with a menu of seeds.
+"""Heat maps over epochs, in panels: a row for each entry of a dimension, such as each frequency; a menu of seeds.
 
 Colors run from 0 to each panel's largest value. At most 160 checkpoints are drawn; the caption gives their number.
 """
@@ -36,13 +36,13 @@ def heat_over_epochs(
     Parameters
     ----------
     result
-        `memorization_epoch` and `generalization_epoch` (seed), if the phases are to be marked.
+        Dataset; with `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
     panels
         Title -> (step, seed, rows) values >= 0.
     rows
-        The dimension along y.
+        Name of the dimension along y.
     marked
-        Entries of `rows` with a mark on the right, for each seed.
+        Seed -> entries of `rows` to mark on the right.
     note
         Text after the seed in the subtitle.
     """
@@ -82,7 +82,7 @@ def domains(n_panels: int) -> list[list[float]]:
 
 
 def _drawn_steps(values: xr.DataArray) -> Int[np.ndarray, " some"]:
-    """Indices of the drawn checkpoints among the drawable ones."""
+    """Indices of the checkpoints to draw, at most 160, among the drawable checkpoints."""
     return spread(np.maximum(epochs(drawable(values)).values, 1e-9), MOST_COLUMNS)
 
 

@@ -1,4 +1,4 @@
-"""Colors and dashes, the same for the same quantity in every figure.
+"""Colors and dashes of lines: a quantity has the same color and dash in every figure.
 
 The colors are Okabe and Ito's, which color-blind readers can distinguish; in black and white the dashes distinguish the
 lines. Memorizing and generalizing have one color each, both as groups of neurons and as phases of training.
@@ -59,7 +59,7 @@ def shades(labels: Sequence[str]) -> list[tuple[str, str | None]]:
 
 
 def varying_numbers(labels: Sequence[str]) -> list[float] | None:
-    """The one number in which labels with the same words differ; None if they differ otherwise.
+    """For labels that differ in one number only, this number of each label; None for other labels.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def varying_numbers(labels: Sequence[str]) -> list[float] | None:
 
 
 def between(share: float) -> str:
-    """The color of the scale at a share in 0..1.
+    """The color at a share in 0..1 of the way along the color scale.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def between(share: float) -> str:
 
 
 def style_of(name: str, index: int = 0) -> Style:
-    """The style of a name in `STYLES`, otherwise the `index`-th of a cycle.
+    """The style of a name in `STYLES`; for other names the `index`-th style of a cycle.
 
     Examples
     --------
@@ -103,7 +103,7 @@ def style_of(name: str, index: int = 0) -> Style:
 
 
 def faint(color: str, opacity: float) -> str:
-    """The color with an opacity in 0..1.
+    """The color with an opacity in 0..1, as CSS text.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The paper's figure that a figure reproduces; a caption names it only for a run of the paper's task and model."""
+"""Captions of figures from papers: a caption names the paper's figure only for a run of the paper's task and model."""
 
 import xarray as xr
 
@@ -9,7 +9,7 @@ SETTINGS = {MERRILL: ("parity", "relu"), FUANGKAWINSOMBUT: ("parity", "relu")}  
 
 
 def with_setting(run: Run, result: xr.Dataset) -> xr.Dataset:
-    """A result with the attributes `task`, "parity" for every task that is a parity, and `model` of its run."""
+    """A result with its run's `task` and `model` as attributes; `task` is "parity" for every parity task."""
     task = run.config.task
     return result.assign_attrs(task=task.kind if task.parity_bits is None else "parity", model=run.config.model.kind)
 
@@ -20,7 +20,7 @@ def as_in(result: xr.Dataset | xr.DataArray, place: str, paper: str = MERRILL) -
     Parameters
     ----------
     result
-        A result of `with_setting`. Without its attributes the text is "".
+        A result of `with_setting`. Without the attributes `task` and `model` the text is "".
     place
         Figure or section of the paper, such as "Figure 2 (left)".
     paper

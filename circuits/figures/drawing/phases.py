@@ -22,7 +22,7 @@ CLOSE = 0.22  # two labels nearer than this share of the axis stand at different
 
 
 def with_phases(run: Run, result: xr.Dataset, when: xr.Dataset | None = None) -> xr.Dataset:
-    """A result with the phases of each seed: those in `when`, by default with the default thresholds.
+    """The result plus the phases of each seed: from `when` if given, otherwise computed with the default thresholds.
 
     If the run's weight decay changes, the result also has `weight_decay` (step, seed).
     """
@@ -41,7 +41,7 @@ def mark_phases(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> None:
 
 
 def phase_marks(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> dict[str, list[dict[str, Any]]]:
-    """The `shapes` and `annotations` that mark the phases of all seeds in `result` that reached them."""
+    """Plotly `shapes` and `annotations` that mark the epochs at which the seeds in `result` reached each phase."""
     whole = "paper" if PANELS in (figure.layout.meta or {}) else "y domain"
     shapes: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -83,7 +83,7 @@ def _lines(at: np.ndarray, style: Style, whole: str) -> list[dict[str, Any]]:
 
 
 def _label_position(figure: go.Figure, at: np.ndarray) -> tuple[float, float]:
-    """Middle of the marks in units of the axis, its log10 on a log axis, and as a share of the axis."""
+    """Middle of the marks, as log10 of the epoch on a log axis, and this middle as a share of the axis."""
     axis = figure.layout.xaxis
     ends = np.array([at.min(), at.max()], np.float64)
     middle = float((np.log10(ends) if axis.type == "log" else ends).mean())

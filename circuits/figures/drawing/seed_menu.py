@@ -16,9 +16,9 @@ def add_seed_menu(
     note: str = "",
     further: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Add the traces of every seed, with those of the first visible, and a menu of seeds.
+    """Add the traces of every seed, with the traces of the first seed visible, and a menu of seeds.
 
-    The menu also changes the phases and the subtitle.
+    The menu also changes the marks of the phases and the subtitle.
 
     Parameters
     ----------
@@ -27,11 +27,11 @@ def add_seed_menu(
     traces
         Traces of each seed.
     result
-        `memorization_epoch` and `generalization_epoch` (seed), if the phases are to be marked.
+        Dataset; with `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
     note
         Text after the seed in the subtitle.
     further
-        Further properties of the layout for each seed, by their paths.
+        Seed -> further properties of the layout: name in plotly, such as `title.text`, -> value.
     """
     first = next(iter(traces))
     owners: list[int] = []
@@ -48,14 +48,14 @@ def add_seed_menu(
 
 
 def add_menu(figure: go.Figure, owners: Sequence[str], changes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Add a menu with an entry for each label in `changes`, if there are several.
+    """Add a menu with an entry for each label in `changes`, if there are several labels.
 
     Parameters
     ----------
     owners
         Label of each trace; an entry shows the traces of its label.
     changes
-        Properties of the layout, by their paths, that each entry sets.
+        Label -> properties of the layout that its entry sets: name in plotly, such as `title.text`, -> value.
     """
     buttons = [
         {"label": label, "method": "update", "args": [{"visible": [owner == label for owner in owners]}, dict(change)]}

@@ -47,7 +47,7 @@ def extremes(
     columns: int = COLUMNS,
     span: tuple[float, float] | None = None,
 ) -> Int[np.ndarray, " kept"]:
-    """Indices of the points with the smallest and the largest value in each pixel column, and of both ends.
+    """Indices of the smallest and the largest value in each pixel column, and of the first and the last point.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def extremes(
     columns
         Number of columns.
     span
-        Least and greatest x of the picture; by default those of the curve.
+        Least and greatest x of the picture; by default the first and last x of the curve.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Heat maps with one slider per dimension: tiles of one large map, one of which the axes show.
+"""Heat maps with one slider per dimension: all maps are tiles of one large map, and the axes show one tile.
 
 A slider of plotly sets fixed values and does not know the other sliders. So all maps lie side by side, along x for the
-first dimension and along y for the second. Each slider moves the range of its own axis, which reaches every pair
-without JavaScript.
+first dimension and along y for the second. Each slider moves the range of its own axis, so the sliders reach every pair
+of values without JavaScript.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def tiled(maps: Float[np.ndarray, "row column y x"]) -> Float[np.ndarray, "all_y
 
 
 def tiles(maps: Float[np.ndarray, "row column y x"], **look: Any) -> go.Heatmap:
-    """A trace of all maps; the colors of each run from its least to its largest value.
+    """One trace of all maps; the colors of each map cover the range from its least to its largest value.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def tiles(maps: Float[np.ndarray, "row column y x"], **look: Any) -> go.Heatmap:
 
 
 def tile_range(index: int, size: int) -> list[float]:
-    """Range of an axis on the `index`-th tile, of `size` cells.
+    """Range of an axis that shows the `index`-th tile, if each tile has `size` cells.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def tile_slider(axis: str, what: str, labels: Sequence[str], size: int, first: i
     labels
         Label of each tile.
     size
-        Cells of a tile along the axis.
+        Number of cells of a tile along the axis.
     first
         The tile to show first.
     y

@@ -3,7 +3,7 @@
 The page embeds plotly.js once, and its security policy forbids it to fetch anything. So it works offline, from a mail,
 and years later. The library and the figures are compressed, and the browser unpacks them.
 
-A page of a long run has slow measurements at a thousand checkpoints at most, unless the sidecar has all of them.
+The page of a long run shows slow measurements at 1,000 checkpoints at most, unless the sidecar has all checkpoints.
 """
 
 import base64
@@ -39,14 +39,14 @@ from circuits.printable import printable
 from circuits.registry import MEASUREMENTS, load
 
 GENERATOR = '<meta name="generator" content="circuits '  # identifies a page of circuits
-HEAD_BYTES = 4096  # with the generator
+HEAD_BYTES = 4096  # first bytes of a page, which contain the generator
 MOST_MEASURED = 1000  # checkpoints of a slow measurement
 MOST_WORK = 2e10  # multiply-adds of a quick measurement, over all networks and training examples
 
 
 @dataclass(frozen=True)
 class Section:
-    """A measurement's part of the page."""
+    """A measurement's part of the page: title, introduction and figures."""
 
     title: str
     lead: str
@@ -66,13 +66,13 @@ def report(
     Parameters
     ----------
     run
-        The run, which stays unchanged. The page shows every default measurement that applies; those that are not
-        stored are measured now.
+        The run, which stays unchanged. The page shows every default measurement that applies; measurements that are not
+        stored are run now.
     out
         Path of the page; by default RUN.html beside the run. An earlier page is replaced.
     options
         Options of the measurements. Without `most_checkpoints`, slow measurements take at most 1,000 checkpoints of a
-        long run. Quick ones take all: norms, and for small relu networks subnetworks and faithfulness.
+        long run. Quick measurements take all: norms, and for small relu networks subnetworks and faithfulness.
     stored
         Results that need no measuring; by default those in the sidecar RUN.analysis.nc that are valid for this run and
         these options.
@@ -104,7 +104,7 @@ def report(
 
 
 def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options()) -> str:
-    """The page's HTML, from the results of `circuits.analyze` under the same options."""
+    """HTML of the page, from results of `circuits.analyze` with the same options."""
     phases = results["phases"]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source = files("circuits.figures.page").joinpath("report.html.j2").read_text(encoding="utf-8")
@@ -136,7 +136,7 @@ def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options
 
 
 def sections(run: Run, results: Mapping[str, xr.Dataset]) -> dict[str, Section]:
-    """The figures of every measurement, with the phases and the generalizing subnetwork."""
+    """The section of each measurement; its figures also mark the phases and the generalizing subnetwork."""
     kept = {"kept": results["subnetwork"]["kept"]} if "subnetwork" in results else {}
     parts = {}
     for name, dataset in results.items():
@@ -182,14 +182,14 @@ def _placed(figure: go.Figure, name: str) -> dict[str, str | int]:
 
 
 def _for_page(run: Run, measurement: str, options: Options) -> Options:
-    """Options for a page: a slow measurement has a limit of checkpoints."""
+    """Options of a measurement for the page: a slow one takes at most 1,000 checkpoints."""
     if options.most_checkpoints is not None or _is_quick(run, measurement):
         return options
     return Options(**options.model_dump() | {"most_checkpoints": MOST_MEASURED})
 
 
 def _is_quick(run: Run, measurement: str) -> bool:
-    """Whether a measurement takes seconds for all checkpoints: norms, and two others for small relu networks."""
+    """Whether a measurement takes seconds at all checkpoints: norms; subnetwork and faithfulness of small relu runs."""
     n_networks = run.n_checkpoints * len(run.seeds)
     work = float(n_networks) * n_parameters(run) * run.all_data.sizes["example"]
     by_formula = run.config.model.relu_parameters is not None and measurement in ("subnetwork", "faithfulness")
@@ -197,7 +197,7 @@ def _is_quick(run: Run, measurement: str) -> bool:
 
 
 def _measured_at(run: Run, result: xr.Dataset) -> str:
-    """A sentence with the number of measured checkpoints, if it is not all."""
+    """A sentence with the number of measured checkpoints; "" if all are measured."""
     n_measured = result.sizes.get("step", run.n_checkpoints)
     if n_measured == run.n_checkpoints:
         return ""
@@ -205,7 +205,7 @@ def _measured_at(run: Run, result: xr.Dataset) -> str:
 
 
 def _facts(config: Config) -> list[tuple[str, str]]:
-    """The parts of a config, a line each."""
+    """Name and text of each part of a config: task, model, optimizer and training."""
     facts = []
     data = config.model_dump(mode="json")
     for part in ("task", "model", "optimizer"):

@@ -21,7 +21,7 @@ NEVER, NONE = "never", "–"
 
 @dataclass(frozen=True)
 class Table:
-    """Titles of groups of columns with their widths, column titles, and a row of cells per seed, its label first."""
+    """Groups of columns (title, number of columns), column titles, and a row of cells per seed, the seed first."""
 
     groups: Sequence[tuple[str, int]]
     columns: Sequence[str]
@@ -29,12 +29,12 @@ class Table:
 
     @property
     def edges(self) -> set[int]:
-        """First column of every group except the first."""
+        """Index of the first column of each group of columns, without the first group."""
         return set(accumulate(span for _, span in self.groups[:-1]))
 
 
 def seed_table(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) -> Table:
-    """Phases, final accuracy and, if measured, sizes and overlap of the subnetworks of each seed."""
+    """Table of each seed: phases, final accuracy and, if measured, sizes and overlap of the subnetworks."""
     sizes = results.get("subnetwork")
     groups = [("", 1), ("epoch", 3), ("final accuracy", 2)]
     columns = ["seed", "memorized", "generalized", "delay", "train", "test"]
@@ -121,7 +121,7 @@ def cautions(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) ->
 
 
 def merged(lines: Sequence[str]) -> list[str]:
-    """Remarks, with equal remarks about several seeds combined.
+    """The remarks, with equal remarks about several seeds combined into one.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def merged(lines: Sequence[str]) -> list[str]:
 
 
 def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tuple[str, str]]:
-    """The terms of the table and the figures with their definitions under these options."""
+    """Terms of the table and the figures, with their definitions for these options."""
     rows = [
         (
             "memorized, generalized",
@@ -152,7 +152,7 @@ def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tup
         norm = {"incoming": "‖w‖", "incoming+bias": "‖(w, b)‖", "path": "|u|·‖(w, b)‖"}[options.norm]
         late = last_checkpoints(results["subnetwork"]["late_sparsity"].attrs["of"])
         final = "the last checkpoint" if options.final == "last" else f"the checkpoint of median size among the {late}"
-        where = f" in the layer {layer}" if layer not in (None, "hook_post") else ""  # that of relu is its only one
+        where = f" in the layer {layer}" if layer not in (None, "hook_post") else ""  # a relu model has one layer
         rows += [
             (
                 "active subnetwork",
@@ -162,12 +162,13 @@ def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tup
             (
                 "groups",
                 f"generalizing: the active subnetwork of {final}; memorizing: that of the memorization checkpoint; "
-                "complementary: all neurons outside the generalizing one; control: as many, drawn at random",
+                "complementary: all neurons outside the generalizing group; control: as many neurons as in the "
+                "generalizing group, drawn at random",
             ),
             (
                 "overlap",
                 "|A ∩ B| / |A ∪ B| of the memorizing and the generalizing group, from 0 to 1; "
-                "“at random” is its mean for random groups of those sizes",
+                "“at random” is the mean overlap of random groups of the same sizes",
             ),
         ]
     return rows
@@ -186,7 +187,7 @@ def between(values: np.ndarray, censored: bool = False) -> str:
 
 
 def number(value: xr.DataArray | float, form: str = "g", none: str = NONE) -> str:
-    """A number as the text of a cell, `none` for NaN.
+    """A number as the text of a cell; the text `none` for NaN.
 
     Examples
     --------

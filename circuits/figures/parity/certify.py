@@ -13,7 +13,7 @@ NETWORKS = {"subnetwork": "", "whole network": "whole_"}  # and the prefixes of 
 
 
 def figures(run: Run, certificates: xr.Dataset) -> list[go.Figure]:
-    """Margin over epochs, if several checkpoints were measured, and of each pattern at the last of them."""
+    """Figures of the margin: over epochs, if several checkpoints were measured, and of each pattern at the last one."""
     several = certificates.sizes["step"] > 1
     return [*([certified_margin(certificates)] if several else []), certified_patterns(certificates)]
 
@@ -29,7 +29,7 @@ def certified_margin(result: xr.Dataset) -> go.Figure:
     """
     caption = (
         "Above 0: a proof that the network is right on all inputs with this margin. At or below 0: the margin of a "
-        "counterexample. A gap: neither within the time limit."
+        "counterexample. A gap: neither a proof nor a counterexample within the time limit."
     )
     lines = [
         (result[f"{prefix}certified_margin"], name, style_of(name, index))
@@ -47,7 +47,7 @@ def certified_patterns(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        `pattern_lower`, `pattern_upper` (pattern, step, seed) and the same with `whole_`, as
+        `pattern_lower`, `pattern_upper` (pattern, step, seed) and the same variables with the prefix `whole_`, as
         `circuits.analyze(run, "certify")` gives them.
     """
     last = result.isel(step=-1)

@@ -47,15 +47,15 @@ def merged_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
     values = variable(result, "merged_sparsity")
     caption = (
         "Fewest circuit elements, near-parallel neurons counted as one, with the same sign as the whole network on "
-        "the agreement set. A gap: no number of elements agrees, because neurons below the floor decide, or the "
-        "network has collapsed."
+        "the agreement set. A gap: no number of elements agrees, because neurons too small for an element decide, or "
+        "the network has collapsed."
     )
     lines, axis = [(values.where(values > 0), "merged sparsity", ALONE)], {"type": "log"}
     return curves_over_epochs(result, values, "Merged sparsity", caption, lines, form=".4~g", y_axis=axis)
 
 
 def cost_over_least(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Path cost per margin over the least possible, 1 / efficiency, over epochs.
+    """1 / efficiency over epochs: path cost per margin divided by the least possible path cost per margin.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def pattern_margins(result: xr.Dataset) -> go.Figure:
     values = result["pattern_margin"]
     caption = (
         "Parity times output on every pattern of the relevant bits, the other bits averaged out; a point for each "
-        "seed. The margin is the least of them. At the least cost all are equal."
+        "seed. The margin of a network is its lowest point. At the least cost all points of a network are equal."
     )
     n_seeds = values.sizes["seed"]
     subtitle = f"{n_seeds} seeds at the final checkpoint" if n_seeds > 1 else "at the final checkpoint"
@@ -103,7 +103,7 @@ def pattern_margins(result: xr.Dataset) -> go.Figure:
 
 
 def firing_patterns(result: xr.Dataset) -> go.Figure:
-    """Patterns on which each neuron of the active subnetwork fires, and in which sense.
+    """Patterns on which each active neuron fires: for all values of the irrelevant bits, at their mean, for some.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ GATE, BEHIND, OUTPUT = 1.0, 2.1, 2.7  # x of gates, of lines behind their labels
 
 
 class Network(NamedTuple):
-    """Weights of a network on the relevant bits, and the row of each neuron."""
+    """Weights of a network on the relevant bits, and the row in which each neuron is drawn."""
 
     W: Float[np.ndarray, "neuron k"]
     b: Float[np.ndarray, " neuron"]
@@ -89,7 +89,7 @@ def circuit_diagram(result: xr.Dataset, construction: Construction) -> go.Figure
 
 
 def _aligned(at: xr.Dataset, construction: Construction) -> tuple[Network, Network]:
-    """The construction in its matching form and the learned elements, with the row of each neuron."""
+    """The construction in the form that matches best, and the learned circuit; both with the row of each neuron."""
     match = at.sel(construction=construction.name)
     rows = np.flatnonzero(at["element_gate"].values != "")[:MOST_ROWS]
     neuron_of = match["construction_neuron"].values[rows]
@@ -171,5 +171,5 @@ def _legend() -> list[go.Scatter]:
 
 
 def readable(text: str) -> str:
-    """A text with minus signs as wide as its plus signs."""
+    """A text with minus signs, which are as wide as plus signs, in place of its hyphens."""
     return text.replace("-", "−")

@@ -1,4 +1,4 @@
-"""Progress measures over epochs, and the progress of each when the network generalizes."""
+"""Figures of progress measures over epochs, and of how far each measure has changed at each epoch."""
 
 from collections.abc import Sequence
 from itertools import count
@@ -20,7 +20,7 @@ from circuits.figures.drawing.seed_menu import add_seed_menu
 from circuits.figures.progress.transitions import measured_steps, spoken, transitions
 
 MOST_LINES = 8
-MOST_LABELS = 12  # of one variable: all matrices of a one-layer transformer
+MOST_LABELS = 12  # labels of one variable that are drawn: enough for all matrices of a one-layer transformer
 SHOWN = (  # the first choice among the measures that change, in this order
     "test_accuracy", "effective_sparsity", "sensitivity", "test_margin_mean", "network_arity", "parameter_norm",
     "spectral_norm", "test_loss", "normalised_margin", "layer_norm", "train_loss",
@@ -66,14 +66,14 @@ def measures(
     names
         Names of the variables to draw.
     title, caption, y_title
-        Texts above and below the figure, and along its y axis; by default made of the names.
+        Texts above and below the figure, and along its y axis; by default made from the names of the variables.
     log_y
         Whether the y axis is a log axis, which leaves out values that are not above 0.
 
     Raises
     ------
     InputError
-        The result has no such variable.
+        The result has no variable of one of these names.
     """
     for name in names:
         if name not in result.data_vars:
@@ -92,12 +92,12 @@ def measures(
 
 
 def by_label(result: xr.Dataset, name: str, title: str, caption: str) -> go.Figure:
-    """A variable with a further dimension, a line for each of its first 12 labels, on a log axis.
+    """Figure of a variable with a further dimension: a line for each of the first 12 labels, on a log axis.
 
     Parameters
     ----------
     result
-        The variable (step, seed, one more), positive, such as `spectral_norm` (step, seed, matrix).
+        The variable (step, seed, further dimension), positive, such as `spectral_norm` (step, seed, matrix).
     name
         Name of the variable.
     title, caption
@@ -126,7 +126,7 @@ def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) ->
         `circuits.analysis.transitions`; with `memorization_epoch` and `generalization_epoch` (seed) the phases are
         marked.
     names
-        Measures to draw; by default at most 8 of those that change.
+        Measures to draw; by default at most 8 measures that change.
     """
     share = result["share"]
     moves = np.isfinite(result["onset"].transpose("measure", "seed").values).any(axis=1)
@@ -136,10 +136,10 @@ def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) ->
         names = (names + [name for name in moving if name not in names])[:MOST_LINES]
     later = measured_steps(share)
     caption = (
-        "Every measure from its level before the change, 0, to that after it, 1, whether it rises or falls. Thin: the "
-        "measured values. Bold: the ramp along log epoch fitted to them from memorization on. The corners of the ramp "
-        "are estimates; the label of a censored corner gives its bound, the finite end of its 95 % interval. Measures "
-        "that span decades are on a log scale."
+        "Every measure from its level before the change, 0, to its level after the change, 1, whether it rises or "
+        "falls. Thin: the measured values. Bold: the ramp along log epoch fitted to them from memorization on. The "
+        "corners of the ramp are estimates; the label of a censored corner gives its bound, the finite end of its 95 % "
+        "interval. Measures that span decades are on a log scale."
     )
     y_axis = {"range": [-0.45, 1.45], "dtick": 0.5}
     figure = frame(later, "Change of each measure", caption, y_title="share of the way", y_axis=y_axis)
@@ -161,7 +161,7 @@ def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) ->
 
 
 def sensitivity(result: xr.Dataset) -> go.Figure:
-    """Mean number of single flips that change the prediction, with the sensitivity of a parity task dashed.
+    """Mean number of bits whose flip alone changes the prediction; dashed: the sensitivity of a parity task.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def loss_spectrum(result: xr.Dataset) -> go.Figure:
 
 
 def _share_lines(values: xr.DataArray, ramp: xr.Dataset, style: Style) -> list[go.Scatter]:
-    """The measured values and the ramp of one measure of one seed; none if it does not change."""
+    """Lines of the measured values and of the ramp, of one measure of one seed; no lines if it does not change."""
     if not bool(np.isfinite(ramp["onset"])):
         return []
     name = str(values["measure"].values)

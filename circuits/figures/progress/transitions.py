@@ -1,6 +1,6 @@
 """Onset of each measure with its interval, a row for each measure and a line for each seed.
 
-Open triangles and arrows mark bounds.
+Open triangles mark bounds of onsets, arrows mark bounds of midpoints.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ SPREAD = 0.62  # share of a row over which its seeds are spread
 
 
 def transitions(result: xr.Dataset) -> go.Figure:
-    """Onset of each measure with its interval, and its midpoint, a line for each seed.
+    """Onset of each measure with its 95 % interval, and midpoint of its change; a line for each seed.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def transitions(result: xr.Dataset) -> go.Figure:
 
 
 def measured_steps(share: xr.DataArray) -> xr.DataArray:
-    """The checkpoints at which some measure of some seed has a finite share."""
+    """The shares at the checkpoints at which some measure of some seed has a finite share."""
     measured = np.isfinite(share.transpose("step", "measure", "seed").values).any(axis=(1, 2))
     return share.isel(step=np.flatnonzero(measured))
 
@@ -112,7 +112,7 @@ def _draw(figure: go.Figure, at: xr.Dataset, y: list[float], seed: int, color: s
 
 
 def _midpoint(value: float, low: float, high: float) -> tuple[float, str, str]:
-    """Place, text and symbol of a midpoint; if one end of its interval is infinite, those of a bound at the other.
+    """Place, text and symbol of a midpoint; of a bound at the finite end if the other end of its interval is infinite.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Agreement of each group of neurons alone with the whole network, and its accuracy."""
+"""Agreement of each group of neurons alone with the whole network, and accuracy of each group alone."""
 
 import plotly.graph_objects as go
 import xarray as xr
@@ -10,7 +10,7 @@ from circuits.figures.drawing.papers import as_in, with_setting
 
 
 def figures(run: Run, faithfulness: xr.Dataset) -> list[go.Figure]:
-    """Agreement and accuracy of the groups of a run."""
+    """Figures of the agreement and the accuracy of each group of neurons in a run."""
     faithfulness = with_setting(run, faithfulness)
     return [agreement(faithfulness), group_accuracy(faithfulness)]
 
@@ -38,7 +38,7 @@ def group_accuracy(result: xr.Dataset | xr.DataArray) -> go.Figure:
     Parameters
     ----------
     result
-        `accuracy` (group, step, seed), or the dataset that has it; further as in `agreement`.
+        `accuracy` (group, step, seed), alone or in the dataset that `agreement` describes.
     """
     caption = "Share of test inputs that a group of neurons alone answers right."
     return _groups(result, "accuracy", "Accuracy of each group", caption)

@@ -1,7 +1,7 @@
-"""Norms of single neurons of one seed: of the two dominant neurons, and of all.
+"""Norms of single neurons of one seed: of the two dominant neurons, and of all neurons.
 
-The dominant neuron of a checkpoint has the largest norm there. The figures show that of the memorization checkpoint and
-that of the last one (Merrill et al. 2023, Figure 5).
+The dominant neuron of a checkpoint is the neuron of largest norm at this checkpoint. The figures show the dominant
+neurons of the memorization checkpoint and of the last checkpoint (Merrill et al. 2023, Figure 5).
 """
 
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ REST, KEPT = {"color": faint(GREY, 0.3), "width": 0.6}, {"color": GENERALIZATION
 
 
 class Dominant(NamedTuple):
-    """A neuron, and the epoch at which its norm is the largest."""
+    """A neuron, and the epoch at which it has the largest norm of all neurons."""
 
     neuron: int
     epoch: float
@@ -33,7 +33,7 @@ class Dominant(NamedTuple):
 
 
 def dominant_neurons(result: xr.Dataset) -> go.Figure:
-    """Norms over epochs of the neuron that is largest at memorization and of that at the end: Figure 5 (left).
+    """Norms over epochs of the neurons that are largest at memorization and at the end: Figure 5 (left).
 
     Parameters
     ----------
@@ -92,9 +92,9 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
 
 
 def dominant(result: xr.Dataset, seed: int) -> list[Dominant]:
-    """The neurons of largest norm of a seed: at memorization, if it memorized, and at its last finite checkpoint.
+    """A seed's neurons of largest norm: at memorization, if it memorized, and at the last checkpoint of finite norms.
 
-    If the memorization checkpoint was not measured, the nearest one replaces it; the label names its epoch.
+    If the memorization checkpoint was not measured, the nearest measured one replaces it; the label gives the epoch.
     """
     norms = result["neuron_norm"].sel(seed=seed)
     finite_norms, at = _finite_norms(norms), epochs(norms).values
@@ -115,7 +115,7 @@ def dominant(result: xr.Dataset, seed: int) -> list[Dominant]:
 
 
 def _finite_norms(norms: xr.DataArray) -> np.ndarray:
-    """(step, neuron) norms, with -1 for those that are not finite."""
+    """(step, neuron) norms, with -1 in place of norms that are not finite."""
     values = norms.transpose("step", "neuron").values
     return np.where(np.isfinite(values), values, -1.0)
 
@@ -130,7 +130,7 @@ def _line(norms: xr.DataArray, largest: Dominant) -> go.Scatter:
 
 
 def _cloud(norms: xr.DataArray, neurons: Int[np.ndarray, " neuron"], name: str, line: dict[str, Any]) -> go.Scatter:
-    """Many neurons as one trace: a line for each, separated by gaps."""
+    """Many neurons as one trace: a line for each neuron, with gaps between the lines."""
     y = single(norms.transpose("neuron", "step").values[neurons])
     y = np.pad(y, ((0, 0), (0, 1)), constant_values=np.nan)  # (neuron, step + 1)
     x = single(np.pad(epochs(norms).values, (0, 1), mode="edge"))

@@ -1,4 +1,4 @@
-"""Norms of neurons: mean of each group, and single neurons."""
+"""Figures of neuron norms: the mean norm of each group, and norms of single neurons."""
 
 import plotly.graph_objects as go
 import xarray as xr
@@ -11,7 +11,7 @@ from circuits.figures.subnetworks.neurons import all_neurons, dominant_neurons
 
 
 def figures(run: Run, norms: xr.Dataset) -> list[go.Figure]:
-    """Norms of the groups and of single neurons of a run."""
+    """Figures of the mean norm of each group, and of the norms of single neurons."""
     norms = with_setting(run, norms)
     return [group_norms(norms), dominant_neurons(norms), all_neurons(norms)]
 

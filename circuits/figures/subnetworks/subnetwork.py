@@ -12,7 +12,7 @@ from circuits.figures.drawing.papers import as_in, with_setting
 
 
 def figures(run: Run, subnetwork: xr.Dataset) -> list[go.Figure]:
-    """Effective sparsity of a run."""
+    """Figure of the effective sparsity of a run."""
     return [effective_sparsity(with_setting(run, subnetwork))]
 
 

@@ -1,7 +1,8 @@
 """Bars of the Walsh spectrum at a few checkpoints, with a slider for the checkpoint.
 
-The bars are the subsets of the relevant bits, then the largest other coefficients, with the level expected by chance.
-The menu of seeds shows and hides traces, and the slider changes their contents, so each keeps the choice of the other.
+The bars are the coefficients of the subsets of the relevant bits, then the largest other coefficients, with the level
+expected by chance. The menu of seeds shows and hides traces, and the slider changes their contents, so the menu and the
+slider keep each other's choice.
 """
 
 import numpy as np
@@ -13,12 +14,12 @@ from circuits.figures.drawing.palette import BLUE, GREEN, GREY, ORANGE
 from circuits.figures.drawing.phases import PHASES
 from circuits.figures.drawing.seed_menu import add_seed_menu
 
-MOST_SUBSETS = 15  # subsets of the relevant bits; of more, the parity and the largest others
+MOST_SUBSETS = 15  # subsets of the relevant bits to draw: if there are more, the parity and the largest others
 OTHERS = "largest with an irrelevant bit"
 
 
 def walsh_bars(result: xr.Dataset) -> go.Figure:
-    """Walsh coefficients over the standard deviation of the output; their squares are shares of the variance.
+    """Walsh coefficients / standard deviation of the output; the squares of these ratios are shares of the variance.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def walsh_bars(result: xr.Dataset) -> go.Figure:
 
 
 def _subsets_shown(result: xr.Dataset) -> list[int]:
-    """Places of the non-empty subsets to draw, small ones first, the parity last."""
+    """Indices of the non-empty subsets to draw: small subsets first, the set of all relevant bits (parity) last."""
     names = result["subset"].values.tolist()
     proper = list(range(1, len(names) - 1))
     if len(proper) + 1 > MOST_SUBSETS:
@@ -77,7 +78,7 @@ def _subsets_shown(result: xr.Dataset) -> list[int]:
 
 
 def _contents(result: xr.Dataset, seed: int, at: int, shown: list[int]) -> list[tuple[np.ndarray, list[str]]]:
-    """Heights and texts of each trace of a seed: subsets, parity, others, and the two lines of chance."""
+    """Heights and texts of each trace of a seed: subsets, parity, others, and two lines at the level of chance."""
     at_frame = result.sel(seed=seed).isel(frame=at)
     now = result.sel(seed=seed, step=int(at_frame["frame_step"]))
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,4 +1,4 @@
-"""Parity runs in the Walsh basis: the weight of the output by subsets, and the measures of Barak et al. 2022."""
+"""Figures of parity runs in the Walsh basis: the output's weight on kinds of subsets, measures of Barak et al. 2022."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -23,7 +23,7 @@ LEAST_SHARE = 1e-5  # lower end of the log axis
 
 
 def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
-    """Every figure of the Walsh view of a run."""
+    """Every figure of the measurement `walsh` of a run."""
     drawn = [walsh_bars(result), weight_shares(result), degree_weights(result)]
     if "group_parity" in result:
         drawn.append(group_parities(result))
@@ -36,7 +36,7 @@ def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
 
 
 def weight_shares(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Shares of the output's variance on the parity, on its subsets and on the rest, over epochs.
+    """Shares of the output's variance on the parity, on proper subsets of the relevant bits and on all other subsets.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def weight_shares(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def degree_weights(result: xr.Dataset) -> go.Figure:
-    """Share of the output's variance on subsets with an irrelevant bit, by their size, at a few checkpoints.
+    """Share of the output's variance on subsets with an irrelevant bit, by the subsets' size, at a few checkpoints.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def degree_weights(result: xr.Dataset) -> go.Figure:
 
 
 def group_parities(result: xr.Dataset) -> go.Figure:
-    """Coefficient at the parity of each group of neurons alone, over epochs.
+    """Walsh coefficient of each neuron group's output at the parity of the relevant bits, over epochs.
 
     Parameters
     ----------
@@ -93,15 +93,15 @@ def group_parities(result: xr.Dataset) -> go.Figure:
     """
     values = result["group_parity"]
     caption = (
-        "Walsh coefficient at the parity of the neurons in each group alone; the generalizing and the complementary "
-        "group add up to the network."
+        "Walsh coefficient of the output of each group of neurons alone, at the parity of the relevant bits; the "
+        "generalizing and the complementary group add up to the network."
     )
     lines = [(result["coefficient"].isel(subset=-1), "network", ALONE), *lines_by(values, "group")]
     return curves_over_epochs(result, values, "Parity, by group of neurons", caption, lines)
 
 
 def neuron_parities(result: xr.Dataset) -> go.Figure:
-    """Coefficient at the parity of the output of each neuron in the generalizing group, over epochs.
+    """Walsh coefficient of each generalizing neuron's output at the parity of the relevant bits, over epochs.
 
     Parameters
     ----------
@@ -111,8 +111,8 @@ def neuron_parities(result: xr.Dataset) -> go.Figure:
     values = result["neuron_coefficient"].isel(subset=-1)
     values.attrs["long_name"] = "coefficient at the parity"
     caption = (
-        "Walsh coefficient at the parity of each neuron of the generalizing group, and of the network in black; the "
-        "neurons of largest norm are named."
+        "Walsh coefficient at the parity of the relevant bits: of the output of each neuron in the generalizing group, "
+        "and of the network in black; the neurons of largest norm are named."
     )
     figure = frame(values, "Parity of each neuron", caption)
     shown = drawable(values)
@@ -198,7 +198,7 @@ def neuron_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def _over_frames(result: xr.Dataset, name: str) -> xr.DataArray:
-    """A variable along `frame`, with `step` in place of this dimension."""
+    """A variable over `frame`, the few drawn checkpoints, with this dimension renamed to `step`."""
     values = result[name].rename(frame="step").drop_vars(["frame_step", "frame_epoch"], errors="ignore")
     epoch = ("step", result["frame_epoch"].values, result["epoch"].attrs)
     return values.assign_coords(step=result["frame_step"].values, epoch=epoch)
