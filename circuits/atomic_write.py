@@ -14,7 +14,7 @@ from circuits.errors import InputError
 
 LFS_BEGIN = b"version https://git-lfs.github.com/spec/"
 LFS_POINTER = "a Git LFS pointer, not the file itself (`git lfs pull` fetches it)"
-COPIED_BYTES = 1 << 24  # at a time
+COPIED_BYTES = 1 << 24  # copied at a time
 MOST_PROCESSES = 1 << 22  # PID_MAX_LIMIT of Linux
 
 
@@ -48,7 +48,7 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with suppress(FileNotFoundError):
-            temporary.unlink()  # of an ended process with our number
+            temporary.unlink()  # left by an ended process that had our process id
         temporary.touch(exist_ok=False)
     except OSError as error:
         why = f"cannot be written ({error.strerror}). Pass --out in a folder that can be written to"
@@ -71,7 +71,7 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
 
 
 def unused(path: Path) -> Path:
-    """`path` if it does not exist, otherwise the first of PATH.1, PATH.2, … that does not."""
+    """`path` if it does not exist, otherwise the first of PATH.1, PATH.2, … that does not exist."""
     candidates = chain([path], (path.with_name(f"{path.name}.{number}") for number in count(1)))
     return next(candidate for candidate in candidates if not os.path.lexists(candidate))
 
@@ -98,7 +98,7 @@ def make_folder(path: Path) -> None:
 
 
 def remove_left_behind(path: Path) -> None:
-    """Remove the temporary files of this output whose process has ended, and their locks."""
+    """Remove temporary files of the output `path`, and their lock files, if the process that made them has ended."""
     for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp*"):
         process = left.name.removeprefix(f"{path.name}.").removesuffix(".lock").removesuffix(".tmp")
         number = process_number(process)
@@ -108,7 +108,7 @@ def remove_left_behind(path: Path) -> None:
 
 
 def process_number(text: str) -> int | None:
-    """The process number that a text gives; None if it gives none.
+    """The process id that a text holds; None if the text is not a process id.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def process_number(text: str) -> int | None:
 
 
 def is_alive(process: int) -> bool:
-    """Whether a process with this number is running."""
+    """Whether a process with this id is running."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -8,7 +8,8 @@ to all of them changes no probability.
 
 The usual cause is too much weight decay. The outputs then shrink by a constant factor per update and never grow again;
 in float32 they reach exactly 0 after some hundred updates, in float64 much later. The share gives the same answer in
-both. A collapsed network predicts nothing: its accuracy is 0, its active subnetwork empty, ratios of its outputs NaN.
+both precisions. A collapsed network predicts nothing: its accuracy is 0, its active subnetwork is empty, and ratios of
+its outputs are NaN.
 """
 
 import numpy as np
@@ -19,7 +20,7 @@ LARGEST_OUTPUT = "train_largest_output"  # the metric that training stores at ev
 
 
 def largest_output(outputs: Real[np.ndarray, "example ..."], has_classes: bool) -> float:
-    """Largest |f(x)|, or largest spread of the logits of one example; 0 for no example, NaN if an output is NaN.
+    """Largest |f(x)|, or largest spread of one example's logits; 0 without examples, NaN if an output is NaN.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The config of a run: validated, frozen, JSON-serializable. The run follows from it bit for bit.
+"""The config of a run: validated, frozen, JSON-serializable. It determines the run bit for bit.
 
 A config names a task, a model and an optimizer by their `kind`; the registry says which class describes that kind.
 `circuits.interfaces` declares what such a class implements. Only pydantic is imported here, so that reading a config,
@@ -24,42 +24,42 @@ from circuits.schedules import Stop, WeightDecayChange
 
 PARTS = {"task": TASKS, "model": MODELS, "optimizer": OPTIMIZERS}  # fields whose class follows from their kind
 LONGEST_NAME = 200  # bytes; file systems take 255, and endings are added
-MAX_CHECKPOINTS = 20_000_000  # of one config; listing them takes a second
+MAX_CHECKPOINTS = 20_000_000  # of one config; to list this many takes a second
 MAX_PARAMETERS = 1 << 28  # numbers in one network; an HDF5 chunk holds at most 4 GiB
 MAX_INPUTS = 1 << 30  # values in the inputs of one seed, training and test examples together
 
 
 class Checkpoints(Part):
-    """When checkpoints are stored. The initialization and the last step always are."""
+    """Steps at which checkpoints are stored. The initialization and the last step always have one."""
 
     every_epochs: PositiveInt | None = 1
     """Epochs from one checkpoint to the next."""
     every_steps: PositiveInt | None = None
-    """Optimizer updates from one checkpoint to the next; instead of every_epochs, or in addition."""
+    """Optimizer updates from one checkpoint to the next; instead of every_epochs or in addition to it."""
     at_steps: tuple[NonNegativeInt, ...] = ()
-    """Further optimizer steps with a checkpoint."""
+    """Further optimizer steps at which a checkpoint is stored."""
     from_step: NonNegativeInt = 0
     """First step with a checkpoint; above 0 only in a replay of another run."""
     to_step: NonNegativeInt | None = None
     """Stop after this step, before the last epoch ends."""
     optimizer_state_every: PositiveInt | None = None
-    """Checkpoints from one stored optimizer state to the next, for `circuits replay`; plain SGD has no state."""
+    """Number of checkpoints per stored optimizer state, for `circuits replay`; plain SGD has no state."""
 
 
 class Config(Part):
-    """One run: its task, model, optimizer, loss, duration, and what is stored."""
+    """Config of one run: its task, model, optimizer, loss, duration, and the values to store."""
 
     name: str = "run"
-    """Name of the run, and by default of its file; a preset gives its own. A slash separates folders."""
+    """Name of the run and, by default, of the run file; a preset sets its own name. A slash separates folders."""
     source: str = ""
-    """The paper and section that this reproduces."""
+    """The paper and section that this run reproduces."""
     task: SerializeAsAny[Task]
     model: SerializeAsAny[Model]
     optimizer: SerializeAsAny[Optimizer] = SGD()
     loss: Literal["hinge", "cross_entropy", "mse"] = "hinge"
     """hinge: max(0, 1 - f(x) y), for signs; cross_entropy and mse: for signs or classes. Mean over the batch."""
     loss_dtype: Literal["float32", "float64"] | None = None
-    """Precision of the loss; by default that of the parameters."""
+    """Precision of the loss; by default the precision of the parameters."""
     batch_size: PositiveInt | None = 32
     """Examples per update; the last batch of an epoch may have fewer. None: all examples, in the stored order."""
     input_noise: NonNegativeFloat = 0.0
@@ -71,7 +71,7 @@ class Config(Part):
     stop: Stop | None = None
     """Stop when the test accuracy of every seed has stayed high, such as {"test_accuracy": 0.99, "checkpoints": 5}."""
     weight_decay_changes: tuple[WeightDecayChange, ...] = ()
-    """New weight decays, such as {"train_accuracy": 0.98, "value": 0.1}; the last one that is due applies."""
+    """Changes of weight decay, such as {"train_accuracy": 0.98, "value": 0.1}; the last change that is due applies."""
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     """Each seed has its own training set, initialization and order of examples; in some tasks also its own test set."""
     checkpoints: Checkpoints = Checkpoints()
@@ -93,14 +93,14 @@ class Config(Part):
     def _names_a_file(cls, value: str) -> str:
         parts = value.split("/")
         if any(part in ("", ".", "..") for part in parts):
-            raise ValueError("must be a relative path: names with one slash between two, none of them '.' or '..'")
+            raise ValueError("must be a relative path: names separated by single slashes, none of them '.' or '..'")
         if any(len(part.encode()) > LONGEST_NAME for part in parts):
-            raise ValueError(f"must have at most {LONGEST_NAME} bytes between slashes, to fit in a file name")
+            raise ValueError(f"must have at most {LONGEST_NAME} bytes between two slashes, to fit in a file name")
         return value
 
     @field_validator(*PARTS, mode="before")
     @classmethod
-    def _of_its_kind(cls, value: Any, info: Any) -> Any:  # pydantic.ValidationInfo, which no isinstance can check
+    def _of_its_kind(cls, value: Any, info: Any) -> Any:  # pydantic.ValidationInfo, which isinstance cannot check
         if not isinstance(value, Mapping):
             return value
         part = str(info.field_name)
@@ -113,11 +113,11 @@ class Config(Part):
         task, model, signature = self.task.kind, self.model.kind, self.task.signature
         given = "numbers" if signature.d_vocab is None else "tokens"
         if given != self.model.reads:
-            raise ValueError(f"the task '{task}' gives {given}, the model '{model}' reads {self.model.reads}")
+            raise ValueError(f"the task '{task}' gives {given}, but the model '{model}' reads {self.model.reads}")
         if signature.n_classes is not None and not self.model.gives_classes:
-            raise ValueError(f"the task '{task}' has {signature.n_classes} classes, the model '{model}' one output")
+            raise ValueError(f"the task '{task}' has {signature.n_classes} classes, but model '{model}' has one output")
         if signature.n_classes is not None and self.loss == "hinge":
-            raise ValueError(f"loss 'hinge' is for signs, the task '{task}' has classes: use cross_entropy or mse")
+            raise ValueError(f"loss 'hinge' is for signs, but the task '{task}' has classes: use cross_entropy or mse")
         return self
 
     @model_validator(mode="after")
@@ -126,13 +126,13 @@ class Config(Part):
             if lookup(METRICS, name, "metric").needs_prunable_layer and not self.prunable_layers:
                 raise ValueError(f"metric '{name}' needs a prunable layer; the model '{self.model.kind}' has none")
         if len(set(self.metrics)) != len(self.metrics):
-            raise ValueError(f"metrics {list(self.metrics)} repeats one; give each once")
+            raise ValueError(f"metrics {list(self.metrics)} repeats a metric; list each metric once")
         return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
         if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"seeds {list(self.seeds)} repeats one; give each once")
+            raise ValueError(f"seeds {list(self.seeds)} repeats a seed; list each seed once")
         self.task.check_seeds(self.seeds)
         if (planned := self.most_checkpoints) > MAX_CHECKPOINTS:
             raise ValueError(
@@ -141,7 +141,7 @@ class Config(Part):
             )
         n_parameters = sum(prod(shape) for _, shape in self.shapes.values())
         if n_parameters > MAX_PARAMETERS:
-            raise ValueError(f"a network of {n_parameters:,} numbers is larger than {MAX_PARAMETERS:,}: shrink it")
+            raise ValueError(f"a network of {n_parameters:,} numbers exceeds the limit {MAX_PARAMETERS:,}: shrink it")
         n_values = (self.task.train_size + self.task.test_size) * self.task.signature.n_inputs
         if n_values > MAX_INPUTS:
             raise ValueError(
@@ -189,18 +189,18 @@ class Config(Part):
 
     @property
     def planned_steps(self) -> int:
-        """Optimizer updates that the learning rate is scheduled over; a replay may end before the last."""
+        """Optimizer updates over which the learning rate is scheduled; a replay may end earlier."""
         planned = self.epochs * self.steps_per_epoch
         return planned if self.steps is None else min(planned, self.steps)
 
     @property
     def shapes(self) -> Shapes:
-        """Dimensions and shape of every parameter of one network."""
+        """Dimension names and shape of every parameter of one network."""
         return self.model.shapes(self.task.signature)
 
     @property
     def prunable_layers(self) -> dict[str, PrunableLayer]:
-        """The layers that can be pruned, by the hook point of their neurons' values, from first to last."""
+        """The layers that can be pruned, from first to last; the key is the hook point of the neurons' values."""
         return self.model.prunable_layers(self.task.signature)
 
     @property
@@ -210,7 +210,7 @@ class Config(Part):
         return self.prunable_layers
 
     def checkpoint_steps(self) -> list[int]:
-        """Steps with a checkpoint, ascending; the first is 0, the initialization, except in a replay.
+        """Optimizer steps with a checkpoint, ascending; the first step is 0, the initialization, except in a replay.
 
         Examples
         --------
@@ -258,7 +258,7 @@ def default_part(name: str, kind: Any) -> dict[str, Any]:
 
 
 def parse(data: Any, where: str | Path = "config") -> Config:
-    """The config of plain data; an `InputError` names `where` it is from and the field that is wrong, in one line.
+    """The config that plain data describe; a one-line `InputError` names the source `where` and the wrong field.
 
     Examples
     --------
@@ -290,7 +290,7 @@ def read_config(path: str | Path) -> Config:
 
 
 def assign(data: dict[str, Any], key: str, value: Any) -> None:
-    """Set `data["a"]["b"] = value` for the key "a.b"; a new kind drops the fields of the old one.
+    """Set `data["a"]["b"] = value` for the key "a.b"; a new kind removes the fields of the old kind.
 
     Examples
     --------
@@ -323,12 +323,12 @@ _WORDING = {
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
-    "too_short": "needs at least {min_length}",
+    "too_short": "needs {min_length} or more values",
 }
 
 
 def _fields_beside(data: Any, place: tuple[int | str, ...]) -> list[str]:
-    """Names of the fields of the part of a config that `place` lies in."""
+    """Names of all fields in the part of a config that contains the field at `place`."""
     part: Any = Config
     for name in place[:-1]:
         if isinstance(name, int):
@@ -349,7 +349,7 @@ def _part_in(annotation: Any) -> Any:
 
 
 def one_line(error: ValidationError, data: Any = None) -> str:
-    """The first error of pydantic about `data` as one line: the field, the problem, the value given."""
+    """Pydantic's first error about `data` in one line: the field, the problem and the given value."""
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function-"))
     given = first.get("input")

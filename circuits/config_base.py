@@ -1,10 +1,10 @@
-"""The base class of every part of a config, and the number types of their fields."""
+"""The base class of every part of a config, and the number types of config fields."""
 
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-LARGEST = 2**62  # sums of two still fit the integers of compiled code and of HDF5
+LARGEST = 2**62  # a sum of two such numbers still fits the 64-bit integers of compiled code and of HDF5
 PositiveInt = Annotated[int, Field(ge=1, le=LARGEST)]
 NonNegativeInt = Annotated[int, Field(ge=0, le=LARGEST)]
 LayerCount = Annotated[int, Field(ge=1, le=1000)]
@@ -15,12 +15,12 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Part(BaseModel):
-    """Base of every part of a config: frozen, and unknown fields are refused."""
+    """Base class of every part of a config; it is frozen and refuses unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     def leaves(self) -> dict[str, Any]:
-        """Every value by its dotted name, as plain data.
+        """Every field's value as plain data, by the field's dotted name.
 
         Examples
         --------

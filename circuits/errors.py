@@ -27,7 +27,7 @@ def damaged(path: object, problem: str) -> InputError:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """Sentence that lists the valid names and, where one is close, suggests it.
+    """Text that suggests a valid name close to `name`, if there is one, and lists the valid names.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The interfaces of tasks and models; each task and each model implements one in its own file.
+"""The interfaces of tasks and models; each task and each model has its own file.
 
 A task gives examples; a model turns parameters and inputs into outputs; a `Signature` describes inputs and outputs.
 Models draw nothing at random: every named hook point passes its value through a *tap*. In training the tap applies
@@ -24,8 +24,8 @@ Tap = Callable[[str, Any], Any]
 class Signature(NamedTuple):
     """Inputs and outputs of a network.
 
-    `n_inputs` is the number of numbers or tokens in an input; `n_classes` that of logits, None for one output, whose
-    sign is the class; `d_vocab` that of different tokens, None if inputs are numbers.
+    `n_inputs` is the number of numbers or tokens in an input. `n_classes` is the number of logits; None for one output,
+    whose sign is the class. `d_vocab` is the number of different tokens; None if inputs are numbers.
     """
 
     n_inputs: int
@@ -46,7 +46,7 @@ class PrunableLayer(NamedTuple):
 
 
 def untouched(name: str, value: Any) -> Any:
-    """The tap that does nothing."""
+    """The tap that returns `value` unchanged."""
     return value
 
 
@@ -54,7 +54,7 @@ class Task(Part, ABC):
     """A task: its inputs, their targets, and the split into training and test set.
 
     `train_data` and `test_data` give arrays by name: `inputs` (example, input), `targets` (example,), and optional
-    marks (example,). The run stores all of them.
+    masks (example,), called marks. The run stores all of them.
     """
 
     inputs_are_signs: ClassVar[bool] = False
@@ -103,18 +103,18 @@ class Task(Part, ABC):
         """The test set of one seed."""
 
     def check_seeds(self, seeds: Sequence[int]) -> None:
-        """Raise a ValueError of one line if the data of one of these seeds cannot be drawn."""
+        """Raise a one-line ValueError if the data of any of these seeds cannot be drawn."""
 
 
 class Model(Part, ABC):
     """A model: the shapes and initial values of its parameters, and its forward pass."""
 
     reads: ClassVar[Literal["numbers", "tokens"]] = "numbers"
-    """Whether its inputs are numbers or tokens."""
+    """Whether the model's inputs are numbers or tokens."""
     gives_classes: ClassVar[bool] = True
-    """Whether it can have one logit per class; otherwise it has one output."""
+    """Whether the model can have one logit per class; otherwise it has one output."""
     lockstep: ClassVar[bool] = True
-    """Whether `torch.vmap` can run it over the parameters of many networks."""
+    """Whether `torch.vmap` can run the model over the parameters of many networks."""
     noise_at: ClassVar[str] = "hook_input"
     """The hook point where input noise is added."""
     relu_parameters: ClassVar[tuple[str, str, str] | None] = None
@@ -125,15 +125,15 @@ class Model(Part, ABC):
 
     @abstractmethod
     def shapes(self, signature: Signature) -> Shapes:
-        """Dimensions and shape of every parameter."""
+        """Dimension names and shape of every parameter."""
 
     @abstractmethod
     def initial(self, signature: Signature, seed: int) -> dict[str, np.ndarray]:
-        """Parameters before any update, in float64, without `init_scale`."""
+        """Parameters before any update, in float64, not yet multiplied by `init_scale`."""
 
     @abstractmethod
     def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched) -> Any:
-        """Outputs (example,) or (example, class) for inputs (example, input); hook points pass through `tap`."""
+        """Outputs (example,) or (example, class) for inputs (example, input); hook values pass through `tap`."""
 
     @property
     def can_prepare(self) -> bool:
@@ -159,14 +159,14 @@ class Model(Part, ABC):
         return {}
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
-        """The layers that can be pruned, by the hook point of their neurons' values, from first to last."""
+        """The layers that can be pruned, from first to last; the key is the hook point of the neurons' values."""
         return {}
 
     def embedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Embedding matrix, one row per token; None if the model has none.
 
-        (token, feature), or (position, token, feature) if every position has its own matrix. For inputs that are
-        numbers (input, feature), the weights of each input.
+        Shape (token, feature), or (position, token, feature) if every position has its own matrix. If inputs are
+        numbers: the weights of each input, (input, feature).
         """
         return None
 
@@ -175,5 +175,5 @@ class Model(Part, ABC):
         return None
 
     def bridge(self, parameters: Mapping[str, np.ndarray], signature: Signature) -> torch.nn.Module | None:
-        """The same network as a TransformerLens module, for `run.hooked_model()`; None if there is none."""
+        """The network as a TransformerLens module, for `run.hooked_model()`; None if the model has no such module."""
         return None

@@ -1,4 +1,4 @@
-"""Names of a package that load on first use, declared by the imports under `if TYPE_CHECKING:` in its __init__.
+"""Names of a package that load on first use; its `__init__` imports them under `if TYPE_CHECKING:`.
 
 Type checkers and editors read these imports; at run time each is carried out when its name is first used.
 """
@@ -16,7 +16,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def renamed_keyword(former: str, now: str) -> Callable[[Function], Function]:
-    """Decorator of a function whose keyword has a new name: the former one is accepted for one version.
+    """Decorator of a function whose keyword has a new name: the former name is accepted for one version.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def lazy(
     Parameters
     ----------
     package
-        Its `__name__`.
+        The package's `__name__`.
     renamed
         Former name -> new name. Former names are accepted for one version.
 
@@ -76,7 +76,7 @@ def lazy(
 
 
 def declared(source: str) -> dict[str, tuple[str, str]]:
-    r"""The imports under `if TYPE_CHECKING:` of a module's source: name -> module, attribute.
+    r"""The imports under `if TYPE_CHECKING:` of a module's source: name -> (module, attribute).
 
     Examples
     --------

@@ -33,24 +33,24 @@ class Optimizer(Part, ABC):
     l1: NonNegativeFloat = 0.0
     """Coefficient of Σ|θ|, applied after each update as a proximal step, which sets small weights to exactly 0."""
     lr_warmup_steps: NonNegativeInt = 0
-    """Updates over which the learning rate rises linearly from 0 to its value."""
+    """Updates over which the learning rate rises linearly from 0 to `lr`."""
     lr_gamma: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Factor of the learning rate per epoch."""
+    """Factor that multiplies the learning rate after each epoch."""
     lr_cosine: bool = False
     """Decay the learning rate to 0 along half a cosine, over the whole run."""
 
     @property
     def moments(self) -> tuple[str, ...]:
-        """Running means kept for every parameter, by torch's names; empty if any checkpoint suffices to resume."""
+        """Torch's names of the running means of every parameter; empty if training resumes from parameters alone."""
         return ()
 
     @property
     def counts_updates(self) -> bool:
-        """Whether the number of updates so far is part of the state."""
+        """Whether the number of updates so far is part of the optimizer's state."""
         return bool(self.moments)
 
     def lr_varies_after(self, step: int) -> bool:
-        """Whether the learning rate may change between update `step`, counted from 0, and the next of its epoch.
+        """Whether the learning rate may change from update `step`, counted from 0, to the next update of the epoch.
 
         Examples
         --------
@@ -89,16 +89,16 @@ class SGD(Optimizer):
     weight_decay: NonNegativeFloat = 0.01
     """L2 coefficient λ, added to the gradient as λθ."""
     momentum: Decay = 0.0
-    """Share of the last update that is added to the next."""
+    """Share of the last update that is added to the next update."""
 
     @property
     def moments(self) -> tuple[str, ...]:
-        """The running sum of gradients; none without momentum."""
+        """Name of the running sum of gradients; empty without momentum."""
         return ("momentum_buffer",) if self.momentum else ()
 
     @property
     def counts_updates(self) -> bool:
-        """False, also with momentum."""
+        """False: with or without momentum, the number of updates is not part of the state."""
         return False
 
     def made(self, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
@@ -118,11 +118,11 @@ class Adam(Optimizer):
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay rates of the running means of the gradient and of its square."""
     eps: PositiveFloat = 1e-8
-    """Added to the denominator."""
+    """Constant added to the denominator of the update."""
 
     @property
     def moments(self) -> tuple[str, ...]:
-        """Running means of the gradient and of its square."""
+        """Names of the running means of the gradient and of its square."""
         return ("exp_avg", "exp_avg_sq")
 
     def made(self, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
@@ -145,7 +145,7 @@ class AdamW(Adam):
 
 
 class RMSProp(Optimizer):
-    """Gradients over the root of their running mean square, as in `torch.optim.RMSprop` (Tieleman and Hinton 2012)."""
+    """Gradient over the root of its running mean square, as in `torch.optim.RMSprop` (Tieleman and Hinton 2012)."""
 
     kind: Literal["rmsprop"] = "rmsprop"
     lr: PositiveFloat = 0.001
@@ -153,15 +153,15 @@ class RMSProp(Optimizer):
     weight_decay: NonNegativeFloat = 0.0
     """L2 coefficient λ, added to the gradient as λθ."""
     alpha: Decay = 0.99
-    """Decay rate of the running mean of the square."""
+    """Decay rate of the running mean of the gradient's square."""
     momentum: Decay = 0.0
-    """Share of the last update that is added to the next."""
+    """Share of the last update that is added to the next update."""
     eps: PositiveFloat = 1e-8
-    """Added to the denominator."""
+    """Constant added to the denominator of the update."""
 
     @property
     def moments(self) -> tuple[str, ...]:
-        """The running mean of squares; with momentum also the running sum of updates."""
+        """Names of the running mean of squared gradients and, with momentum, of the running sum of updates."""
         return ("square_avg", "momentum_buffer") if self.momentum else ("square_avg",)
 
     def made(self, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:

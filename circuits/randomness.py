@@ -1,4 +1,4 @@
-"""Counter-based randomness: every draw is a function of its purpose.
+"""Counter-based randomness: every draw is a function of its purpose and counters.
 
 `generator("order", seed, epoch)` is the same stream on every call, in any order, in any process. No generator state
 is ever saved: a resumed run, or a replay, draws exactly what the original drew. `numpy.random.SeedSequence` hashes

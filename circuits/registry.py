@@ -16,13 +16,13 @@ Line = TypeVar("Line", bound="Entry")
 
 @dataclass(frozen=True)
 class Entry:
-    """Help text and import path, `module:attribute`, of one name."""
+    """Help text and import path (`module:attribute`) of one registered name."""
 
     help: str
     path: str
 
     def load(self) -> Any:
-        """The object at the path."""
+        """The object at the import path."""
         return load(self.path)
 
 
@@ -37,7 +37,7 @@ class MetricEntry(Entry):
 class MeasurementEntry(Entry):
     """A `circuits.analysis.measurement.Measurement`, with the paths of its options class and its figures.
 
-    `figures`, (run, result with phases) -> figures, is here because analysis must not import figures.
+    `figures` is the path of a function (run, result with phases) -> figures, since analysis must not import figures.
     """
 
     options: str = "circuits.analysis.networks.options:PruningOptions"
@@ -53,7 +53,7 @@ class ConstructionEntry(Entry):
 
 @dataclass(frozen=True)
 class PresetEntry(Entry):
-    """A preset: its paper, what it shows there, and about how many seconds one config trains on 2 cores."""
+    """A preset: its paper, the figures it reproduces, and about how many seconds one config trains on 2 cores."""
 
     paper: str
     shows: str
@@ -85,7 +85,7 @@ OPTIMIZERS = {
     "sgd": Entry("Stochastic gradient descent, momentum, L2 weight decay.", "circuits.optimizers:SGD"),
     "adam": Entry("Adam with L2 weight decay.", "circuits.optimizers:Adam"),
     "adamw": Entry("Adam with decoupled weight decay.", "circuits.optimizers:AdamW"),
-    "rmsprop": Entry("Gradients over the root of their running mean square.", "circuits.optimizers:RMSProp"),
+    "rmsprop": Entry("Gradients divided by the root of their running mean square.", "circuits.optimizers:RMSProp"),
 }
 
 WEIGHTS = "circuits.analysis.networks.weights"
@@ -249,7 +249,7 @@ CONSTRUCTIONS = {
 
 
 def about(table: Mapping[str, ConstructionEntry], task: str) -> dict[str, ConstructionEntry]:
-    """The entries for one task.
+    """The constructions for one task.
 
     Examples
     --------

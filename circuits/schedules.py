@@ -56,7 +56,7 @@ class WeightDecayChange(Part):
         return next((name for name in ("train_accuracy", "test_accuracy") if getattr(self, name) is not None), None)
 
     def is_met(self, accuracy: float, n_examples: int) -> bool:
-        """Whether an accuracy on `n_examples` triggers the change; compared as numbers of right answers.
+        """Whether an accuracy on `n_examples` triggers the change; the method compares numbers of right answers.
 
         Examples
         --------
@@ -73,10 +73,10 @@ class Stop(Part):
     test_accuracy: Accuracy
     """Least test accuracy that counts as high."""
     checkpoints: PositiveInt = 1
-    """Checkpoints in a row, after the first with this accuracy, at which every seed must keep it."""
+    """Consecutive checkpoints, after the first with this accuracy, at which every seed must keep the accuracy."""
 
     def is_met(self, test_accuracy: np.ndarray) -> np.ndarray:
-        """Mask (seed,) of the seeds that have met the rule, from their test accuracy (step, seed) so far.
+        """Mask (seed,) of the seeds that have met the rule, from the test accuracies (step, seed) so far.
 
         Examples
         --------

@@ -1,9 +1,9 @@
 """Which test inputs are also training inputs.
 
-A test set that is drawn like the training set repeats some of its inputs: of 2^n inputs, N draws miss a given one with
-probability (1 - 2^-n)^N. At n = 40 nearly all test inputs are new. At n = 6 and N = 50 more than half are training
-inputs, which a network that has memorized answers without having generalized. A test input is *seen* if a training
-example has the same inputs, whatever its target: a flipped label makes no new input.
+A test set that is drawn like the training set repeats some training inputs: N draws from 2^n inputs miss any given
+input with probability (1 - 2^-n)^N. At n = 40 nearly all test inputs are new. At n = 6 and N = 50 more than half are
+training inputs, which a network can answer from memory, without generalization. A test input is *seen* if a training
+example has the same input, whatever its target: a flipped label makes no new input.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ def seen_inputs(
 
     Returns
     -------
-    (test_example,) True where a training row is equal.
+    (test_example,) True where a training row equals the test row.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def _as_items(rows: np.ndarray) -> np.ndarray:
 
 
 def _sums(rows: np.ndarray) -> np.ndarray:
-    """A weighted sum of each row's bytes, taken eight at a time, modulo 2^64: equal for equal rows."""
+    """Weighted sum of each row's bytes, read as 64-bit numbers, modulo 2^64; equal rows have equal sums."""
     n_bytes = rows.dtype.itemsize * rows.shape[1]
     words = np.zeros((len(rows), -(-n_bytes // 8) * 8), np.uint8)
     words[:, :n_bytes] = rows.view(np.uint8).reshape(len(rows), n_bytes)

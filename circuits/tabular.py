@@ -1,4 +1,4 @@
-"""Tables for a terminal, and numbers in their cells."""
+"""Tables for a terminal, and numbers as text for table cells."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Titled = tuple[str, Table]
 
 
 class _Cells(Table):
-    """A table whose cells show escapes instead of executing them; their line breaks stay in their column."""
+    """A table whose cells show escapes instead of executing them; a cell's line breaks stay in its column."""
 
     def add_row(self, *cells: Any, **options: Any) -> None:
         super().add_row(*(_printable(cell) if isinstance(cell, str) else cell for cell in cells), **options)
@@ -33,7 +33,7 @@ def new_table(*columns: str) -> Table:
 
 
 def number(value: SupportsFloat, form: str = "g") -> str:
-    """A number as a cell; NaN is a dash.
+    """A number as the text of a table cell; NaN becomes a dash.
 
     Examples
     --------
@@ -45,13 +45,13 @@ def number(value: SupportsFloat, form: str = "g") -> str:
 
 
 def top_aligned(table: Table) -> None:
-    """Align a table's cells at their first lines; for cells with an interval on a second line."""
+    """Align the cells of a row at their first lines, since some cells have an interval on a second line."""
     for column in table.columns:
         column.vertical = "top"
 
 
 def interval(low: SupportsFloat, high: SupportsFloat, form: str = "g") -> str:
-    r"""The interval of a number, for the second line of its cell; "" if the interval has no width or is unknown.
+    r"""The interval of a number, for the second line of its cell; "" if the interval has no width or is unknown (NaN).
 
     Examples
     --------

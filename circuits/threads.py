@@ -1,6 +1,6 @@
-"""Limits on threads: networks are spread over cores, so BLAS must not spread its products as well.
+"""Limits on threads: networks already run in parallel on all cores, so BLAS must not split products over threads.
 
-A product on two BLAS threads also differs from one on one thread in its last bits. Inside `one_blas_thread` every
+Also, the last bits of a product on two BLAS threads differ from those on one thread. Inside `one_blas_thread` every
 product runs on its caller's thread, on any machine.
 """
 
@@ -24,7 +24,7 @@ def one_blas_thread() -> threadpool_limits:
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Limit torch to its caller's thread: for this thread, and for threads that first use torch inside the block."""
+    """Limit torch to one thread inside the block: in this thread, and in threads that first use torch there."""
     import torch
 
     before = torch.get_num_threads()

@@ -101,7 +101,7 @@ def test_a_counterexample_that_float64_rounds_to_the_right_sign_is_said_to_be_on
     from circuits.cli import certified
 
     network = {"W": np.array([[1.0]]), "b": np.zeros(1), "u": np.array([1.0])}  # 0 where x0 = -1
-    remark = "That is in exact arithmetic. In float64 its output rounds to the right sign."
+    remark = "That is in exact arithmetic. In float64 the network's output rounds to the right sign."
     verdict, lines, _ = certified.certificate(network, [0], None, 10.0)
     assert verdict == "refuted"
     assert remark not in lines

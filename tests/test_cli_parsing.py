@@ -89,7 +89,10 @@ def test_help_shows_types_defaults_and_the_fields_own_words(capsys):
     ("words", "message"),
     [
         (["--", "--rate", "3"], "--rate comes after --, where no word is an option. Leave -- out."),
-        (["--raet", "3"], "circuits try has no option --raet. Did you mean --rate? `circuits try --help` lists them."),
+        (
+            ["--raet", "3"],
+            "circuits try has no option --raet. Did you mean --rate? `circuits try --help` lists the options.",
+        ),
         (["--width", "3"], "circuits try has no option --width. Did you mean --inner.width? `circuits try --help`"),
         (["--rate", "fast"], "--rate takes FLOAT, not 'fast'."),
         (["--inner.width=3.5"], "--inner.width takes INT, not '3.5'."),

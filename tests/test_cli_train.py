@@ -174,7 +174,9 @@ def test_every_field_of_a_preset_can_be_set(planned):
 def test_a_set_that_undoes_one_before_it_is_refused(words, refused):
     first, last = (word.partition("=")[0] for word in (words[0], words[-1]))
     message = refused("merrill-2023", *[word for one in words for word in ("--set", one)])
-    assert message.startswith(f"error: --set: {last} undoes {first}, which comes before it. Leave one out, or put")
+    assert message.startswith(
+        f"error: --set: {last} undoes {first}, which comes before it. Leave one of them out, or put"
+    )
 
 
 def test_a_set_that_changes_or_repeats_what_was_set_before_is_not_refused(planned):
@@ -197,9 +199,9 @@ def test_kinds_and_fields_are_set_in_any_order(planned, order):
     [
         ("--epoch 3", "circuits train has no option --epoch. Did you mean --epochs?"),
         ("--epochs x", "--epochs takes INT, not 'x'."),
-        ("--seeds", "--seeds: needs at least 1"),
+        ("--seeds", "--seeds: needs 1 or more values"),
         ("--seeds 0 -1", "--seeds: must be at least 0 (given: -1)"),
-        ("--seeds 0 0", "seeds [0, 0] repeats one; give each once"),
+        ("--seeds 0 0", "seeds [0, 0] repeats a seed; list each seed once"),
         ("--task.k 0", "--task.k: must be at least 1 (given: 0)"),
         ("--task.k 50", "task: k = 50 relevant bits do not fit in n = 40 inputs"),
         ("--device gpu", "--device cannot be 'gpu'. Did you mean 'cpu'? There are: auto, cpu, cuda, mps."),
@@ -221,8 +223,11 @@ def test_kinds_and_fields_are_set_in_any_order(planned, order):
             "--config none.json",
             "none.json: No such file or directory. Pass a JSON file, as `circuits presets NAME` prints",
         ),
-        ("--config a.json merrill-2023", "Preset 'merrill-2023' and --config a.json both give a config. Pass one."),
-        ("--resume --overwrite", "--resume continues a run, --overwrite replaces it. Pass one."),
+        (
+            "--config a.json merrill-2023",
+            "Preset 'merrill-2023' and --config a.json both give a config. Pass only one.",
+        ),
+        ("--resume --overwrite", "--resume continues a run, --overwrite replaces it. Pass only one of them."),
         ("--resume", "checkpoints/run.h5 does not exist."),
     ],
 )

@@ -135,8 +135,8 @@ def test_every_flag_given_twice_with_different_values_is_refused(command, parser
     [
         (
             "train modular-31 --optimizer.weight-decay 2 4",
-            "--optimizer.weight-decay takes one value, but was given '2' and '4'. Pass one; for several values run the "
-            "command once with each.",
+            "--optimizer.weight-decay takes one value, but was given '2' and '4'. Pass one value; for several values "
+            "run the command once with each.",
         ),
         ("train --epochs 5 7 merrill-2023", "--epochs takes one value, but was given '5' and '7'."),
         ("train merrill-2023 --epochs 5 7 9", "--epochs takes one value, but was given '5', '7' and '9'."),
@@ -157,15 +157,15 @@ def test_every_flag_given_twice_with_different_values_is_refused(command, parser
         ),
         (
             "train merrill-2023 --set epochs=3 --epochs 5",
-            "--set epochs=3 and --epochs 5 give one field different values. Pass one of them.",
+            "--set epochs=3 and --epochs 5 give the same field different values. Pass only one of them.",
         ),
-        ("train --seeds 2 3 --set seeds=[1]", "--set seeds=[1] and --seeds 2 3 give one field different values."),
-        ("train --set seeds=[1] --seeds 2", "--set seeds=[1] and --seeds 2 give one field different values."),
-        ("train --set model.width=3 --model.width=5", "--set model.width=3 and --model.width 5 give one field"),
-        ("train --set batch_size=3 --batch-size None", "--set batch_size=3 and --batch-size None give one field"),
+        ("train --seeds 2 3 --set seeds=[1]", "--set seeds=[1] and --seeds 2 3 give the same field different values."),
+        ("train --set seeds=[1] --seeds 2", "--set seeds=[1] and --seeds 2 give the same field different values."),
+        ("train --set model.width=3 --model.width=5", "--set model.width=3 and --model.width 5 give the same field"),
+        ("train --set batch_size=3 --batch-size None", "--set batch_size=3 and --batch-size None give the same field"),
         (
             "train fuangkawinsombut-2024-widths --set epochs=3 --epochs 5",
-            "--set epochs=3 and --epochs 5 give one field",
+            "--set epochs=3 and --epochs 5 give the same field",
         ),
         ("train --overwrite=False", "--overwrite takes no value, but was given 'False'. Write --overwrite, or"),
         (

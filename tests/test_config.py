@@ -37,7 +37,7 @@ def test_the_preset_is_the_papers_setup():
         ({"task__k": 50}, "config: task: k = 50 relevant bits do not fit in n = 40 inputs"),
         ({"task__support": [1, 1, 2]}, r"support \[1, 1, 2\] must name k = 3 different bits"),
         ({"task__support": [1, 2, 40]}, r"support \[1, 2, 40\] must lie in 0..39"),
-        ({"seeds": [1, 1]}, r"seeds \[1, 1\] repeats one"),
+        ({"seeds": [1, 1]}, r"seeds \[1, 1\] repeats a seed"),
         ({"seeds": []}, "seeds"),
         ({"epochs": -1}, r"epochs: must be at least 0 \(given: -1\)"),
         ({"task__kind": "pariti"}, "task 'pariti'. Did you mean 'parity'?"),

@@ -216,7 +216,7 @@ def test_without_checkpoint_0_that_is_said(tmp_path, capsys):
 def test_several_configurations_are_listed(place, tmp_path, refused):
     other = save_networks(tmp_path / "results" / CONFIGURATION.replace("wd_0.01", "wd_0.001"))
     message = refused("parity-nn", tmp_path / "results", "--out", tmp_path / "run.h5")
-    assert message == f"error: {tmp_path / 'results'} has 2 configurations: {other}, {place}. Pass one of them.\n"
+    assert message == f"error: {tmp_path / 'results'} has 2 configurations: {other}, {place}. Pass the folder of one.\n"
     assert not (tmp_path / "run.h5").exists()
 
 
@@ -224,8 +224,8 @@ def test_seeds_with_other_epochs_are_told_and_the_common_ones_taken_on_request(p
     (place / "seed1_checkpoints" / "model_2.pt").unlink()
     message = refused("parity-nn", place, "--out", tmp_path / "run.h5")
     assert message == (
-        f"error: {place}: the seeds have different epochs: seed 1 lacks 2. Pass --common-epochs to take the 3 that all "
-        "have.\n"
+        f"error: {place}: the seeds have different epochs: seed 1 lacks 2. Pass --common-epochs to convert the 3 "
+        "epochs that all seeds have.\n"
     )
     with from_parity_nn(place, tmp_path / "run.h5", common_epochs=True) as run:
         assert run.epochs.tolist() == [0, 1, 3]
@@ -238,11 +238,11 @@ def test_where_there_is_nothing_it_says_what_was_looked_for(tmp_path, refused):
     expected = "n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt"
     message = refused("parity-nn", tmp_path / "empty", "--out", tmp_path / "run.h5")
     assert message == (
-        f"error: {tmp_path / 'empty'} has no folder seedS_checkpoints, nor any folder below it. Expected: {expected}\n"
+        f"error: {tmp_path / 'empty'} holds no folder seedS_checkpoints at any depth. Expected: {expected}\n"
     )
     message = refused("parity-nn", tmp_path / "gone", "--out", tmp_path / "run.h5")
     assert message == (
-        f"error: {tmp_path / 'gone'} is not a folder. Pass the one that holds {expected}, or a folder below it.\n"
+        f"error: {tmp_path / 'gone'} is not a folder. Pass the folder that holds {expected}, or a folder in it.\n"
     )
     folder = tmp_path / CONFIGURATION / "seed0_checkpoints"
     folder.mkdir(parents=True)
@@ -300,7 +300,7 @@ def spoiled(state, how, tmp_path):
         ("dims", "FILE: 'linear2.weight' has shape (2, 12), expected (neuron)."),
         ("integers", "FILE: 'linear1.bias' is torch.int64, not a tensor of floating-point numbers."),
         ("words", "FILE: 'linear1.bias' is str, not a tensor of floating-point numbers."),
-        ("list", "FILE holds a list, not the tensors by name that state_dict() gives."),
+        ("list", "FILE holds a list, not a dict of tensors as state_dict() gives."),
         (
             "hostile",
             "FILE holds more than tensors: it asks for posix.system, and loading that could run code. Save "
@@ -452,7 +452,10 @@ def test_a_linear_network_comes_in_too(tmp_path):
         (["a_1.pt", "--keys", "W"], r"--keys W is not a pair\. Write NAME=KEY, such as W=linear1\.weight\."),
         (["a_1.pt", "--model", "rellu"], r"There is no model 'rellu'\. Did you mean 'relu'\?"),
         (["a_1.pt", "--model", "linear"], r"a_1\.pt has no key 'w'\."),
-        (["a_1.pt", "--config", "c.json", "--model", "linear"], r"--model linear is not what c\.json says: relu\."),
+        (
+            ["a_1.pt", "--config", "c.json", "--model", "linear"],
+            r"--model linear contradicts c\.json, whose model is relu\.",
+        ),
         (["a_1.pt", "--task.k", "11"], r"a_1.pt: task: k = 11 relevant bits do not fit in n = 10 inputs"),
         (["w_*.pt"], r"w_2\.pt: W has shape \(5, 10\), not \(12, 10\) as in w_1\.pt\."),
     ],
@@ -476,7 +479,7 @@ def test_the_commands_themselves_are_explained(capsys, refused):
         "error: There is no origin 'parity'. Did you mean 'parity-nn'? There are: parity-nn, state-dicts.\n"
     )
     assert refused("--out", "x") == (
-        "error: circuits convert needs FROM before --out. `circuits convert --help` lists what it reads.\n"
+        "error: circuits convert needs FROM before --out. `circuits convert --help` lists the values of FROM.\n"
     )
     assert "needs" in refused("parity-nn", "folder")
     assert main(["convert", "parity-nn", "--help"]) == 0
@@ -505,7 +508,7 @@ def odd_tensors():
         "sparse": (whole | {"W": W.to_sparse()}, {}, "'W' is torch.sparse_coo, not dense"),
         "meta": (whole | {"W": W.to("meta")}, {}, "'W' is a meta tensor, which has no values"),
         "repeated": (
-            whole | {"W": torch.zeros(1).expand(10**6, 10**6)}, {}, "declares 1,000,000,000,000 numbers and stores 1",
+            whole | {"W": torch.zeros(1).expand(10**6, 10**6)}, {}, "declares 1,000,000,000,000 numbers but stores 1",
         ),
         **{
             f"protocol {number}": (whole, {"pickle_protocol": number}, "was pickled with another protocol")
@@ -535,7 +538,7 @@ def test_a_file_larger_than_any_network_is_refused_before_it_is_read(tmp_path, m
     monkeypatch.setattr(torch, "load", None)
     with (tmp_path / "model_0.pt").open("wb") as file:
         file.truncate(3 << 30)
-    with pytest.raises(InputError, match=r"has 3,221,225,472 bytes\. A state dict may have 2,148,532,224"):
+    with pytest.raises(InputError, match=r"has 3,221,225,472 bytes\. A state dict may have at most 2,148,532,224"):
         from_state_dicts(tmp_path / "model_*.pt", tmp_path / "out.h5", circuits.preset("merrill-2023"))
     assert not (tmp_path / "out.h5").exists()
 
@@ -544,7 +547,7 @@ def test_a_folder_that_names_a_huge_network_is_refused_before_data_are_drawn(tmp
     folder = tmp_path / f"n_{3 * 10**8}/k_3/N_1000/lr_0.1/wd_0.01/width_16/seed0_checkpoints"
     folder.mkdir(parents=True)
     (folder / "model_0.pt").touch()
-    with pytest.raises(InputError, match="a network of 4,800,000,032 numbers is larger than 268,435,456"):
+    with pytest.raises(InputError, match="a network of 4,800,000,032 numbers exceeds the limit 268,435,456"):
         from_parity_nn(tmp_path, tmp_path / "out.h5")
 
 

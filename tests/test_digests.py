@@ -211,7 +211,7 @@ def test_a_run_without_a_whole_newest_state_goes_on_from_the_newest_kept_one(
     assert main(["train", "--resume", "--out", str(path), "--epochs", "6", "--quiet"]) == 0
     said = capsys.readouterr().err
     if again:
-        assert f"Computed again: {'all 5' if again == 5 else f'{again} after it'}." in said
+        assert f"Checkpoints to compute again: {'all 5' if again == 5 else f'{again} after it'}." in said
     else:
         assert "omputed again" not in said
     whole = Path(shutil.copy(kept, tmp_path / "whole.h5"))

@@ -158,7 +158,7 @@ def test_the_command_says_what_it_did(killed, capsys):
     copy = killed.with_name("killed.h5.before-repair")
     assert capsys.readouterr().out == (
         f"{killed} was left open by a killed writer; plain HDF5 tools can open it now.\n"
-        f"{killed}: rows behind the last committed checkpoint are cut. The file as it was is {copy}.\n"
+        f"{killed}: rows after the last committed checkpoint were removed. A copy of the original file is {copy}.\n"
     )
     with circuits.open(copy) as run:
         assert run.n_checkpoints == 5

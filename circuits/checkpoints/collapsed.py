@@ -1,8 +1,8 @@
 """Mask of the collapsed networks of a run, at every checkpoint.
 
 Training stores the largest output of each network at each checkpoint, and this number decides (`circuits.collapse`).
-Runs of earlier versions lack it. There it is computed from the stored parameters and data, for the networks whose
-training loss allows a collapse.
+Runs of earlier versions lack it. For such runs the number is computed from the stored parameters and data, for the
+networks whose training loss allows a collapse.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def collapsed_networks(
 
 
 def without_accuracy(metrics: xr.Dataset, collapsed: xr.DataArray) -> xr.Dataset:
-    """Metrics in which the accuracies of collapsed networks, (step, seed) bool, are 0."""
+    """The metrics, with accuracies of 0 where `collapsed`, (step, seed) bool, is True."""
     names = [name for name in metrics if str(name).startswith(("train_accuracy", "test_accuracy"))]
     zeroed = {name: metrics[name].where(~collapsed, 0.0).assign_attrs(metrics[name].attrs) for name in names}
     return metrics.assign(zeroed)

@@ -1,4 +1,4 @@
-"""The number of checkpoints: a checkpoint exists once its entry in `step` is written, which its writer writes last.
+"""The number of checkpoints: a checkpoint exists once its entry in the array `step` is written, last of all.
 
 Unwritten entries are -1, all bits 1. A kill can cut a write at any byte, so the entry after the last committed one may
 mix bytes of the planned step and of -1; it is not committed. Everything else is damage: a step other than the planned
@@ -19,12 +19,12 @@ UNWRITTEN = -1
 
 
 def planned_checkpoints(config: Config) -> Int64[np.ndarray, " checkpoint"]:
-    """The steps that a config keeps, ascending."""
+    """Steps at which a config plans a checkpoint, ascending."""
     return np.array(config.checkpoint_steps(), np.int64)
 
 
 def planned_states(config: Config) -> Int64[np.ndarray, " state"]:
-    """The steps at which a config keeps the optimizer's state for replay, ascending."""
+    """Steps at which a config plans to keep the optimizer's state for replay, ascending."""
     every = config.checkpoints.optimizer_state_every
     return planned_checkpoints(config)[:: every or 1] if every else np.zeros(0, np.int64)
 
@@ -32,7 +32,7 @@ def planned_states(config: Config) -> Int64[np.ndarray, " state"]:
 def n_committed(
     steps: Int64[np.ndarray, " entry"], planned: Int64[np.ndarray, " checkpoint"], what: str = "step"
 ) -> int:
-    """The number of written entries.
+    """The number of committed, that is written, entries of `steps`.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def n_committed(
     Raises
     ------
     ValueError
-        A step is not the planned one, or follows an unwritten entry; in one line without the file's name.
+        A step is not the planned one, or follows an unwritten entry; the message is one line without the file's name.
 
     Examples
     --------
@@ -70,6 +70,6 @@ def n_committed(
 
 
 def _is_cut(stored: int, planned: int) -> bool:
-    """Whether each byte is that of the planned step or of -1, as after a kill during a write or an erasure."""
+    """Whether each byte equals the byte of the planned step or of -1, as after a kill during a write or an erasure."""
     stored_bytes, planned_bytes = (value.to_bytes(8, "little", signed=True) for value in (stored, planned))
     return all(byte in (expected, 0xFF) for byte, expected in zip(stored_bytes, planned_bytes, strict=True))

@@ -49,16 +49,16 @@ def check_rows(
     expected: UInt64[np.ndarray, "row seed"],
     where: Callable[[int, int], str],
 ) -> None:
-    """Return if every row matches its digest.
+    """Raise an error unless every row matches its digest.
 
     Parameters
     ----------
     path, name
-        The file, and the array of the rows, for errors.
+        Names, for errors: the file, and the array that the rows belong to.
     rows, expected
         The rows, and their stored digests.
     where
-        Text for the seed and step of a row, from its indices in `rows`.
+        Function of (row index, seed index) in `rows` that returns text with the row's seed and step.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def digest_error(path: object, what: str) -> InputError:
 
 
 def metrics_as_rows(metrics: Mapping[str, Shaped[np.ndarray, "row seed"]]) -> Shaped[np.ndarray, "row seed metric"]:
-    """All metrics side by side in alphabetical order, as one digest covers them."""
+    """All metrics side by side in alphabetical order, since one digest covers them together."""
     return np.stack([metrics[name] for name in sorted(metrics)], axis=-1)
 
 

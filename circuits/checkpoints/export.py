@@ -48,9 +48,9 @@ def export(
     format
         "npz", "safetensors" or "torch"; by default that of the suffix of `path` (.pt is torch), else npz.
     seed
-        Which seed; by default the first.
+        Seed of the network; by default the first seed.
     checkpoint, step
-        Index of the checkpoint, negative from the end, or instead its optimizer step; by default the last one.
+        Index of the checkpoint (negative: from the end), or instead its optimizer step; by default the last checkpoint.
     overwrite
         Replace an existing file.
 
@@ -137,7 +137,7 @@ def _torch(parameters: Arrays, metadata: dict[str, Any]) -> bytes:
 
 
 class Format(NamedTuple):
-    """The suffix of a format, and the function from parameters and metadata to the bytes of a file."""
+    """A file format: its suffix, and the function that turns parameters and metadata into the file's bytes."""
 
     suffix: str
     encode: Callable[[Arrays, dict[str, Any]], bytes]

@@ -18,7 +18,7 @@ _FLOCK = struct.Struct("@hhqqi4x")  # l_type, l_whence, l_start, l_len, l_pid
 
 
 class Mark:
-    """The mark on a file while it is written.
+    """The mark on a run file during writing: a lock on one byte, which other processes can see.
 
     A writer looks for `other` marks after it sets its own, so of two writers at least one sees the other.
 
@@ -40,18 +40,18 @@ class Mark:
                 self.release()
 
     def other(self) -> int | None:
-        """Id of another process that writes the file; None if there is none."""
+        """Process id of another writer of the file; None if there is no other writer."""
         return None if self._descriptor is None else _marked(self._descriptor)
 
     def release(self) -> None:
-        """Take the mark away."""
+        """Remove the mark."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def marked_by(path: Path) -> int | None:
-    """Id of the process whose mark is on the file; None if there is none."""
+    """Id of the process whose mark is on the file; None if the file has no mark."""
     if sys.platform == "linux":
         with suppress(OSError), path.open("rb") as file:
             return _marked(file.fileno())
@@ -59,7 +59,7 @@ def marked_by(path: Path) -> int | None:
 
 
 def _marked(descriptor: int) -> int | None:
-    """Id of the process whose mark is on the file, other than this descriptor's own; None if there is none."""
+    """Id of the process whose mark, other than `descriptor`'s own, is on the file; None if there is no such mark."""
     try:
         answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _request(fcntl.F_WRLCK, FIRST, 0))
     except OSError:  # a file system without such locks

@@ -1,4 +1,4 @@
-"""One open file per path and process, shared by every `Run` of it, with one handle per dataset.
+"""One open file per path and process, shared by every `Run` of this file, with one handle per dataset.
 
 HDF5 keeps one state of a file per process. To show data that another process has added, a dataset must be refreshed,
 and a refresh while a second handle of the same dataset is open corrupts that state. A notebook opens the same run many
@@ -33,7 +33,7 @@ _opened: dict[tuple[int, int], OpenedFile] = {}
 
 
 class OpenedFile:
-    """A file open for reading, shared by several users."""
+    """An HDF5 file open for reading, shared by all its `Run` objects."""
 
     def __init__(self, file: h5py.File, key: tuple[int, int] | None = None) -> None:
         self.file = file
@@ -46,7 +46,7 @@ class OpenedFile:
 
     @contextmanager
     def dataset(self, name: str) -> Iterator[h5py.Dataset]:
-        """A dataset for the duration of one read."""
+        """Yield a dataset for one read, while other threads wait."""
         with _lock:
             if name not in self._handles:
                 self._handles[name] = self.file[name]
@@ -73,7 +73,7 @@ class OpenedFile:
             return self._digests[:length, :, self._digested.index(name.removeprefix("parameters/"))]
 
     def refresh(self) -> None:
-        """Update the lengths of all arrays, unless the file has not changed."""
+        """Update the lengths of all arrays if the file has changed."""
         with _lock:
             change = self._change()
             if change == self._looked_at and change[2]:
@@ -117,7 +117,7 @@ def opened(path: Path) -> OpenedFile:
     Raises
     ------
     InputError
-        There is no such file, it is not a run, it is damaged, or this process has opened it in another way.
+        There is no such file, it is not a run, it is damaged, or this process has opened it in another mode.
     """
     if not path.exists():
         beside = sorted(str(other) for other in path.parent.glob("*.h5")) if path.parent.is_dir() else []
@@ -151,7 +151,7 @@ def opened(path: Path) -> OpenedFile:
 
 
 def _open(path: Path) -> h5py.File:
-    """Open a file for reading while others write; without SWMR if another library in this process opened it so."""
+    """Open for reading a file that others may write; in plain mode if another library in this process did so."""
     try:
         return open_for_reading(path, swmr=True, rdcc_nbytes=0, libver=LIBRARY_VERSIONS)
     except OSError as error:
@@ -161,7 +161,7 @@ def _open(path: Path) -> h5py.File:
 
 
 def _forget() -> None:
-    """Drop all handles in a fork, which opens its own: two processes must not move one file position."""
+    """Drop all handles in a forked process, which opens its own: processes must not share a file position."""
     global _lock
     _lock = threading.RLock()
     _opened.clear()

@@ -1,4 +1,4 @@
-"""Verification of a run: all rows, all data and all kept states are compared with their digests."""
+"""Verification of a run: all rows, all data and all kept optimizer states are compared with their digests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from circuits.errors import InputError
 
 
 def damage(run: Run, *, progress: bool = False) -> list[str]:
-    """The values of a run that are not what was written, one line for each; an empty list if the run is intact.
+    """One line for each value of a run that differs from what was written; an empty list if the run is intact.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def _states(run: Run) -> Iterator[str]:
 
 
 def _slots(run: Run) -> Iterator[str]:
-    """Slots whose optimizer state does not match its checksum, as after a write that was cut."""
+    """Names of resume slots whose optimizer state does not match its checksum, as after an interrupted write."""
     for name in ("resume/slot0", "resume/slot1"):
         slot = run.hdf5[name]
         sequence, n_checkpoints, crc32 = (int(slot[key][()]) for key in ("sequence", "n_checkpoints", "crc32"))

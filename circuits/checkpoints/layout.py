@@ -10,11 +10,11 @@
     /optimizer/NAME   (state_step, seed, …) the optimizer's state at some checkpoints, if the config asks for it
     /resume/slot0, 1  sequence, n_checkpoints, crc32 and the optimizer's state
     /digests/…        checkpoint (step, seed, digested): of each parameter, and of all metrics; optimizer (state_step,
-                      seed, kept); an array of /data has its own as an attribute
+                      seed, kept); an array of /data has its own digest as an attribute
 
-Every array along `step` has its full length, that of the planned checkpoints, and its place in the file from the
-beginning. So a commit writes data only, and a kill cannot cut the write of a block of HDF5's own. Unwritten data take
-no room on the disk.
+From the beginning, every array along `step` has its full length, one row per planned checkpoint, and its place in the
+file. So a commit writes data only, and a kill cannot interrupt a write of HDF5's own metadata. Unwritten data take no
+room on the disk.
 
 Every array names its dimensions by HDF5 dimension scales, so that netCDF tools and xarray show them. Scales lie in the
 root and are hard-linked into the groups, where `xarray.open_dataset(group=…)` looks for coordinates. The file has the
@@ -49,8 +49,8 @@ LOSSES = {"hinge": "hinge loss", "cross_entropy": "cross-entropy", "mse": "squar
 COMMIT = ("step", "epoch", "seed")  # coordinates in every group of trajectories
 CHUNK_BYTES = 1 << 20
 UNSEEN_ACCURACY = "test_accuracy_unseen"
-N_UPDATES = "n_updates"  # name in the file of the optimizer's own count
-ATTRIBUTE_BYTES = 60_000  # of HDF5's 64 KiB
+N_UPDATES = "n_updates"  # name, in the file, of the optimizer's own count of updates
+ATTRIBUTE_BYTES = 60_000  # in one attribute; HDF5's limit is 64 KiB
 
 State = Mapping[str, np.ndarray]
 
@@ -61,7 +61,7 @@ def metrics_of(config: Config, some_seen: bool = False) -> dict[str, str]:
     Parameters
     ----------
     config, some_seen
-        The run's config, and whether a seed's training set holds some of its test inputs.
+        The run's config, and whether any seed's training set holds test inputs of this seed.
     """
     if config.task.signature.n_classes is None:
         is_right, nothing = "sign f(x) = y, in 0..1; sign(0) is wrong", "output is exactly 0"
@@ -91,7 +91,7 @@ def metrics_of(config: Config, some_seen: bool = False) -> dict[str, str]:
 
 
 def data_dims(name: str, ndim: int, test_is_shared: bool = True) -> tuple[str, ...]:
-    """Dimension names of an array in /data, where all seeds share one test set or each has its own.
+    """Dimension names of an array in /data; `test_is_shared`: whether all seeds share one test set.
 
     Examples
     --------
@@ -107,7 +107,7 @@ def data_dims(name: str, ndim: int, test_is_shared: bool = True) -> tuple[str, .
 
 
 def size_on_disk(config: Config) -> int:
-    """Bytes that a finished run takes, up to the file's own metadata.
+    """Bytes that a finished run takes, not counting the file's own metadata.
 
     Examples
     --------
@@ -145,11 +145,11 @@ def create(
     path, config
         The file, and the config of its run.
     versions, numerics
-        Library versions, and the hardware and software facts on which the bits depend.
+        Library versions, and the hardware and software facts on which the exact bits of the stored numbers depend.
     optimizer_state
-        State by name before any update, each (seed, …); empty for an optimizer without state.
+        Arrays (seed, …) of the optimizer's state before any update, by name; empty for an optimizer without state.
     parent
-        Path, fingerprint and step of the run that this one starts from.
+        Path, fingerprint and step of the parent run, from which this run starts.
     replace
         Replace an existing file.
 
@@ -165,7 +165,7 @@ def create(
             with written_whole(path, replace=replace) as temporary:
                 temporary.unlink()
                 copy_sparse(image, temporary)
-                undo_path(path).unlink(missing_ok=True)  # of the replaced run
+                undo_path(path).unlink(missing_ok=True)  # the copy of the replaced run's metadata
     except FileExistsError:
         raise already_there(path) from None
     except OSError as error:
@@ -267,7 +267,7 @@ def facts_digest(file: h5py.File) -> int:
 
 
 def in_file(state: str) -> str:
-    """Name in the file of an array of an optimizer's state; `step` is taken there, by a dimension.
+    """Name, in the file, of an array of an optimizer's state; there, `step` is the name of a dimension.
 
     Examples
     --------
@@ -278,12 +278,12 @@ def in_file(state: str) -> str:
 
 
 def of_state(stored: str) -> str:
-    """Name of an optimizer's state from its name in the file; in files of version 1 both are the same."""
+    """Name of an array of an optimizer's state, from its name in the file; in version 1 both names are the same."""
     return "step" if stored == N_UPDATES else stored
 
 
 def _dims_of_state(config: Config, name: str) -> tuple[str, ...]:
-    """Dimensions after `seed` of an array of an optimizer's state: "exp_avg.W" has those of W."""
+    """Dimensions, after `seed`, of an array of an optimizer's state: "exp_avg.W" has the dimensions of W."""
     parameter = name.partition(".")[2]
     return config.shapes[parameter][0] if parameter else ()
 
@@ -318,10 +318,10 @@ def run_data(config: Config) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _growing(group: h5py.Group, name: str, n_rows: int, shape: tuple[int, ...], dtype: np.dtype | type) -> h5py.Dataset:
-    """An array along `step` of full length, with a place in the file for every chunk.
+    """Create an array along `step` of full length, with a place in the file for every chunk.
 
-    An array with one number per row is filled with -1 or NaN, so that unwritten rows show; to fill others would take
-    room on the disk.
+    An array with one number per row is filled with -1 or NaN, so that unwritten rows show; filling other arrays
+    would take room on the disk.
     """
     per_row = max(1, int(np.prod(shape)) * np.dtype(dtype).itemsize)
     length = 1024 if shape == () else int(np.clip(CHUNK_BYTES // per_row, 1, 64))

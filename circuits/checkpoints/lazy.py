@@ -4,8 +4,8 @@ Slices become HDF5 selections, with a list of indices on at most one axis; xarra
 along `step` is the number of committed checkpoints when the variable is created, so a run that is still being written
 shows a consistent prefix.
 
-A row is all of an array at one checkpoint and seed. Reading whole rows checks their digests. Reading a part of a row,
-such as one neuron over all checkpoints, does not: the digest needs the rest of the row.
+A row is the part of an array at one checkpoint and seed. Reading whole rows checks their digests. Reading a part of a
+row, such as one neuron over all checkpoints, checks nothing: the digest needs the rest of the row.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from circuits.errors import InputError, damaged
 
 
 class _Committed(BackendArray):
-    """The first `length` entries of an HDF5 dataset, or all of it."""
+    """The first `length` entries of an HDF5 dataset; all entries if `length` is None."""
 
     def __init__(self, opened: OpenedFile, name: str, length: int | None, digested: bool) -> None:
         self._opened, self._name, self._digested = opened, name, digested
@@ -46,7 +46,9 @@ class _Committed(BackendArray):
         if isinstance(first, slice):  # the dataset may have uncommitted entries
             key = (slice(*first.indices(self.shape[0])), *key[1:])
         if not self._opened.file:
-            raise InputError(f"{self._path} was closed, so {self._name} can no longer be read. Call .load() before.")
+            raise InputError(
+                f"{self._path} was closed, so {self._name} can no longer be read. Call .load() before closing."
+            )
         try:
             with self._opened.dataset(self._name) as dataset:
                 values = np.asarray(dataset[key])
@@ -75,7 +77,7 @@ class _Committed(BackendArray):
 
 
 def lazy_variable(opened: OpenedFile, name: str, length: int | None = None, *, digested: bool = False) -> xr.Variable:
-    """A labeled variable over a dataset, cut to `length` along its first axis, that reads when it is indexed.
+    """Labeled variable for a dataset, cut to `length` along its first axis; it reads values only when it is indexed.
 
     Parameters
     ----------
@@ -84,7 +86,7 @@ def lazy_variable(opened: OpenedFile, name: str, length: int | None = None, *, d
     length
         Committed entries along the first axis; None for all.
     digested
-        Whether its rows have digests, in a run of format version 2.
+        Whether the dataset's rows have digests, as in a run of format version 2.
     """
     array = _Committed(opened, name, length, digested)
     return xr.Variable(array.dims, indexing.LazilyIndexedArray(array))

@@ -1,4 +1,4 @@
-"""The arrays of a run file with a row per checkpoint or per kept state, and cutting them to the committed length."""
+"""The arrays of a run file with a row per checkpoint or per kept state, and their reduction to committed rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from circuits.checkpoints.undo import undoable
 
 
 def along_steps(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Each array with a row per checkpoint ("step") or per kept state ("state_step"), after the array of that name."""
+    """Pairs: "step" and an array with a row per checkpoint, or "state_step" and an array with a row per kept state."""
     for commit, groups in (("step", ("parameters", "metrics")), ("state_step", ("optimizer",))):
         if commit in file:
             yield commit, file[commit]
@@ -30,7 +30,7 @@ def uncommitted(file: h5py.File, lengths: Mapping[str, int]) -> list[tuple[h5py.
 
 
 def cut_to(path: Path, file: h5py.File, datasets: list[tuple[h5py.Dataset, int]]) -> None:
-    """Shorten arrays; after a kill in it, the next writer or `repair` restores their lengths."""
+    """Shorten arrays; if a kill interrupts this, the next writer or `repair` restores the arrays' lengths."""
     if datasets:
         with undoable(path, file):
             for dataset, length in datasets:

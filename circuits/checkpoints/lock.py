@@ -19,7 +19,7 @@ from circuits.atomic_write import is_alive, process_number
 from circuits.checkpoints.file_signature import Mark, marked_by
 from circuits.errors import InputError, RunError
 
-ATTEMPTS = 100  # at a lock that `writer_pid` may hold for an instant
+ATTEMPTS = 100  # to take a lock that `writer_pid` may hold for an instant
 
 
 class RunLock:
@@ -28,7 +28,7 @@ class RunLock:
     Raises
     ------
     InputError
-        Another process holds it.
+        Another process holds the lock.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,7 +51,7 @@ class RunLock:
             raise
 
     def mark(self) -> None:
-        """Mark the file that the path names now; call it again after the file is created or replaced."""
+        """Mark the file that the path names now; to be called again after the file is created or replaced."""
         before, self._mark = self._mark, Mark(self.path_of_run)
         if before is not None:
             before.release()
@@ -59,7 +59,7 @@ class RunLock:
             raise being_written(self.path_of_run, process)
 
     def _locked(self) -> int:
-        """A descriptor that holds the lock.
+        """Take the lock, and return the lock file's descriptor.
 
         `writer_pid` may hold the lock for an instant, and a killed writer leaves its process id in the file. So the
         error names only a process that is alive.
@@ -94,7 +94,7 @@ class RunLock:
         raise being_written(self.path_of_run, "unknown")
 
     def _refuse_other_file(self, descriptor: int) -> None:
-        """Refuse what is not a lock file, before anything is written to it: another name of some file, or a pipe."""
+        """Before any write, refuse a path that is not a lock file, such as a pipe or another name of some file."""
         status = os.fstat(descriptor)
         is_file = stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
         content = os.pread(descriptor, 100, 0).decode(errors="replace") if is_file else ""
@@ -148,7 +148,7 @@ def _has_name(descriptor: int, path: Path) -> bool:
 
 
 def writer_pid(path: Path) -> int | None:
-    """Id of the process that writes the run now; None if there is none."""
+    """Id of the process that writes the run now; None if no process writes it."""
     with suppress(OSError):  # there is no lock file, or the file system has no locks; reading needs none
         descriptor = os.open(lock_path(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:

@@ -32,7 +32,7 @@ MAX_ATTRIBUTE_BYTES = 1 << 20
 MAX_ATTRIBUTES = 500  # of one group or array
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_LZF}
 FILTER_NAMES = {h5py.h5z.FILTER_SZIP: "szip", h5py.h5z.FILTER_NBIT: "nbit", h5py.h5z.FILTER_SCALEOFFSET: "scaleoffset"}
-COMMITS = ("step", "state_step")  # the written entries of these give the committed length of the other arrays
+COMMITS = ("step", "state_step")  # the written entries of these arrays give the committed length of the others
 ATTEMPTS = 5  # for a file that is being written
 MoreTime = Callable[[int], None]
 
@@ -44,11 +44,11 @@ class Policy:
     called: str
     filters: frozenset[int] = frozenset()
     unstored_chunks: int = 0
-    """How many chunks a writer may have declared and not yet written."""
+    """Largest number of chunks that a writer may have declared but not yet written."""
     valueless_dimensions: bool = False
     """Whether a netCDF dimension may have a length without values."""
     live: bool = False
-    """Whether the file is read while it is written, and so must also be sound in that mode."""
+    """Whether the file is read while a process writes it, and so must also be sound in SWMR mode."""
     read_values: bool = False
     """Whether to read every value, for a file that is later loaded whole."""
 
@@ -64,22 +64,22 @@ class Refused(Exception):
 
 
 class Damaged(Exception):
-    """The file contradicts itself."""
+    """Parts of the file contradict each other."""
 
 
 def inspect(
     path: str, file_format: str, format_version: int, more_time: MoreTime | None = None, undone: bool = False
 ) -> tuple[str, str]:
-    """The verdict on a file, and one line that explains it.
+    """The verdict on a file, and one line that explains the verdict.
 
     Parameters
     ----------
     path, file_format, format_version
-        A file with HDF5's signature, the format that its attributes should name, and the newest version that is read.
+        A file with HDF5's signature, the format that its attributes should name, and the newest version to accept.
     more_time
-        Called with the file's size before data are unpacked or read, to extend the time limit; with None they are not.
+        Function of the file's size, called to extend the time limit before data are read; None: read no data.
     undone
-        Inspect the file with its copy of metadata put back.
+        Inspect the file as if its copy of metadata were put back.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def _verdict(
 
 
 class _Walk:
-    """One visit to every object of a file; raises `Refused` or `Damaged`."""
+    """Visits every object of a file; raises `Refused` or `Damaged` at the first fault."""
 
     def __init__(self, file: h5py.File, path: str, policy: Policy, more_time: MoreTime | None = None) -> None:
         self._file, self._path, self._policy, self._more_time = file, path, policy, more_time
@@ -279,14 +279,14 @@ class _Walk:
 
 
 class _Owner:
-    """The only field that h5py's attribute manager needs of the object whose attributes it reads."""
+    """Stand-in for an HDF5 object: it has only `id`, the one field that h5py's attribute manager needs."""
 
     def __init__(self, identifier: Any) -> None:
         self.id = identifier
 
 
 def _commit_of(dataset: h5py.h5d.DatasetID, path: str) -> str:
-    """The list of steps along which an array grows; an empty name if all of the array must exist."""
+    """Name of the list of steps along which an array grows; "" if the whole array must exist."""
     folder = path.rsplit("/", 1)[0]
     if dataset.rank and folder == "/optimizer" and path != "/optimizer/state_step":
         return "state_step"
@@ -295,7 +295,7 @@ def _commit_of(dataset: h5py.h5d.DatasetID, path: str) -> str:
 
 
 def _is_valueless_dimension(dataset: h5py.h5d.DatasetID) -> bool:
-    """Whether this is netCDF's placeholder for a dimension with a name and a length but without values."""
+    """Whether the dataset is netCDF's placeholder for a dimension with a name and a length but without values."""
     if not h5py.h5a.exists(dataset, b"NAME") or dataset.get_offset() is not None:
         return False
     attribute = h5py.h5a.open(dataset, b"NAME")
@@ -323,7 +323,7 @@ def _type_name(kind: Any) -> str:
 
 
 def _is_scale_reference(attribute: h5py.h5a.AttrID) -> bool:
-    """Whether this is one of the two attributes that link arrays and their dimension scales, with the right type."""
+    """Whether the attribute links an array and its dimension scales, in either direction, and has the right type."""
     kind = attribute.get_type()
     if attribute.name == b"DIMENSION_LIST":
         return isinstance(kind, h5py.h5t.TypeVlenID) and kind.get_super().equal(h5py.h5t.STD_REF_OBJ)

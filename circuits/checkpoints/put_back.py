@@ -1,4 +1,4 @@
-"""Restores the metadata that a killed change had copied (`undo.py`), if the result is a sound run.
+"""Restores metadata from the copy that an interrupted change made (`undo.py`), if the result is a sound run.
 
 The copy beside a run is not trusted. The sandbox process (`sandbox.py`) checks the file as it would be after the
 restore: its policy must accept it as a run, data and metadata must lie exactly where the copy says, the contents must
@@ -30,7 +30,7 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None) -> bo
     Parameters
     ----------
     path, say
-        The run file, and a function that gets one line if the copy of metadata is not used but renamed.
+        The run file, and a function that gets one line of text if the copy of metadata is renamed, not used.
 
     Returns
     -------
@@ -67,13 +67,13 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None) -> bo
 
 def _loses_nothing(path: Path) -> bool:
     """Whether the restored file is a run, with no fewer checkpoints than the file has now."""
-    is_open = examined(path, FORMAT, FORMAT_VERSION)[0] == "sound"  # else it is what the kill left
+    is_open = examined(path, FORMAT, FORMAT_VERSION)[0] == "sound"  # otherwise the file is as the kill left it
     restored, now = _n_committed(path, undone=True), _n_committed(path, undone=False) if is_open else 0
     return restored is not None and restored >= (now or 0)
 
 
 def _n_committed(path: Path, *, undone: bool) -> int | None:
-    """Committed checkpoints of the restored file, whose contents must match its config, or of the file as it is."""
+    """Number of checkpoints in the restored file, which must match its config, or in the present file."""
     try:
         with opened_for_verdict(str(path), undone=undone) as file:
             config = parse(json.loads(file.attrs["config"]))

@@ -3,10 +3,10 @@
 A killed writer leaves two traces in the superblock, the first 48 bytes of the file. The flag "open for writing" makes
 HDF5 refuse every other writer. The end-of-file address may lie before the end of the data on disk, so a writer that
 trusts it overwrites live blocks. Recovery clears the flag, moves the end-of-file address past all data that was
-written or about to be, and renews the superblock's checksum. It is idempotent: after a kill it is run again.
+or was about to be written, and renews the superblock's checksum. Recovery is idempotent: after a kill it runs again.
 
 A kill can also cut the write of the superblock itself. Such a write changes only the flag, the end-of-file address and
-the checksum. So all other bytes are right and the checksum is wrong; recovery works the same.
+the checksum. So all other bytes are right and the checksum is wrong; recovery works the same way.
 
 The superblock (HDF5 file format specification, version 3): signature at byte 0, version at 8, sizes of offsets and
 lengths at 9 and 10, consistency flags at 11, base address and that of the extension at 12 and 20, end-of-file address
@@ -35,14 +35,14 @@ _FINAL = ((2, 1, 14), (0, 2, 11), (1, 0, 25), (2, 1, 16), (0, 2, 4), (1, 0, 14),
 
 
 def was_killed(path: Path) -> bool:
-    """Whether the file has a writer's flag or a superblock whose write was cut; call it under the run's lock."""
+    """Whether the file has a writer's flag or an incompletely written superblock; to be called under the run's lock."""
     with path.open("rb") as file:
         block = file.read(48)
         return is_cut(file, block) or _superblock(path, block)[11] != 0
 
 
 def was_cut(path: Path) -> bool:
-    """Whether a kill may have cut a write of HDF5's own metadata; HDF5 may be unable to open such a file."""
+    """Whether a kill may have interrupted a write of HDF5's own metadata; HDF5 may be unable to open such a file."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # reading from a pipe or a device may never end
             return False
@@ -53,7 +53,7 @@ def was_cut(path: Path) -> bool:
 
 
 def is_cut(file: BinaryIO, block: bytes) -> bool:
-    """Whether the write of this superblock was cut: only its checksum is wrong."""
+    """Whether the write of this superblock was interrupted, so that only the checksum is wrong."""
     if not _is_superblock(block) or _checksum_fits(block) or block[12:28] != BASE_AND_EXTENSION:
         return False
     file.seek(struct.unpack_from("<Q", block, 36)[0] & _LARGEST_OFFSET)
@@ -61,7 +61,7 @@ def is_cut(file: BinaryIO, block: bytes) -> bool:
 
 
 def recover(path: Path, slack: int) -> bool:
-    """Clear the flag that a killed writer left; call it under the run's lock.
+    """Clear the flag that a killed writer left; to be called under the run's lock.
 
     Parameters
     ----------
@@ -83,14 +83,14 @@ def recover(path: Path, slack: int) -> bool:
 
 
 def completed(file: BinaryIO) -> bytes | None:
-    """The superblock of a killed writer that stands for one whose write was cut; None if none was."""
+    """Completed superblock of a killed writer if the write of the superblock was interrupted; otherwise None."""
     file.seek(0)
     block = file.read(48)
     return changed(block, flag=WRITING, end=os.fstat(file.fileno()).st_size) if is_cut(file, block) else None
 
 
 def rewrite(file: BinaryIO, block: bytes) -> None:
-    """Write and sync a superblock; call it under the run's lock."""
+    """Write and sync a superblock; to be called under the run's lock."""
     file.seek(0)
     file.write(block)
     file.flush()
@@ -98,7 +98,7 @@ def rewrite(file: BinaryIO, block: bytes) -> None:
 
 
 def changed(block: bytes, flag: int, end: int) -> bytes:
-    """A superblock with this flag and end-of-file address, and the checksum for them."""
+    """The superblock with another flag and end-of-file address, and its new checksum."""
     fields = block[:11] + bytes([flag]) + block[12:28] + struct.pack("<Q", end) + block[36:44]
     return fields + struct.pack("<I", lookup3(fields))
 

@@ -1,9 +1,10 @@
 """Repair of a killed run's file, so that every HDF5 tool opens it.
 
-`circuits.open` reads the file of a killed writer unchanged, unless the kill cut a write of HDF5's own metadata.
+`circuits.open` reads the file of a killed writer unchanged, unless the kill interrupted a write of HDF5's metadata.
 `h5dump`, netCDF4 and plain xarray refuse it, because its superblock still says "open for writing". They would also show
-rows of checkpoints that were never committed. Repair mends the metadata, clears the flag and cuts these rows. It drops
-no committed checkpoint, changes no value, and the run can be resumed as before. It refuses a file with damaged steps.
+rows of checkpoints that were never committed. Repair mends the metadata, clears the flag and removes these rows. It
+drops no committed checkpoint, changes no value, and the run can be resumed as before. It refuses a file with damaged
+steps.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ class Repaired(NamedTuple):
     Attributes
     ----------
     was_killed
-        Whether a killed writer had left the file open, or a write of its metadata was cut.
+        Whether a killed writer had left the file open, or had not completed a write of the file's metadata.
     is_shorter
-        Whether rows without a committed checkpoint were cut.
+        Whether rows without a committed checkpoint were removed.
     copy
-        Path of a copy of the original file; None if the cut rows were empty.
+        Path of a copy of the original file; None if no row with values was removed.
     """
 
     was_killed: bool
@@ -52,12 +53,12 @@ class Repaired(NamedTuple):
 def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None) -> Repaired:
     """Make the file of a killed writer open in any HDF5 tool.
 
-    If rows with values are cut, the original file is kept beside it, as RUN.h5.before-repair (then .1, .2, …).
+    If rows with values are removed, the original file is kept beside it, as RUN.h5.before-repair (then .1, .2, …).
 
     Parameters
     ----------
     path, say
-        The run file, and a function that gets one line if a copy of metadata beside it is not used but renamed.
+        The run file, and a function that gets one line of text if a copy of metadata beside it is renamed, not used.
 
     Returns
     -------
@@ -66,7 +67,7 @@ def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None
     Raises
     ------
     InputError
-        It is not a run, it is damaged, or a process writes it now.
+        The file is not a run, is damaged, or is being written by a process.
     RunError
         The file system refused a write; no checkpoint is lost.
 
@@ -100,7 +101,7 @@ def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None
 
 
 def mend(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
-    """Mend the metadata of a file if its last write was cut, and return whether it was."""
+    """Mend a file's metadata if their last write was interrupted, and return whether it was."""
     if not was_cut(path) or writer_pid(path) is not None:
         return False
     with RunLock(path):
@@ -114,7 +115,7 @@ def is_longer(path: Path) -> bool:
 
 
 def make_plain(path: Path) -> Repaired:
-    """Clear the flag and the uncommitted rows of a killed writer; call it under the run's lock."""
+    """Remove the flag and the uncommitted rows of a killed writer; to be called under the run's lock."""
     killed = was_killed(path)
     make_writable(path)
     with h5py.File(path, "r", locking=False) as file:
@@ -127,13 +128,13 @@ def make_plain(path: Path) -> Repaired:
         rows = _uncommitted(file)
         for dataset, length in rows:
             if dataset.name in ("/step", "/state_step"):
-                unwrite(dataset, length)  # an entry that was cut is erased before the change that can be undone
+                unwrite(dataset, length)  # a partly written entry is erased before the change that can be undone
         cut_to(path, file, rows)
     return Repaired(killed, True, copy)
 
 
 def _kept_copy(path: Path) -> Path:
-    """Path of a new copy of the file beside it, under the first free name, so copies of earlier repairs stay."""
+    """Copy the file, beside it, to the first free name, so that copies of earlier repairs stay; return the path."""
     while True:
         copy = unused(path.with_name(f"{path.name}.before-repair"))
         with suppress(FileExistsError), path.open("rb") as whole, written_whole(copy, replace=False) as temporary:
@@ -152,7 +153,7 @@ def _uncommitted(file: h5py.File) -> list[tuple[h5py.Dataset, int]]:
 
 
 def _has_values(dataset: h5py.Dataset, length: int) -> bool:
-    """Whether a writer has written rows after the committed ones, as far ahead as a writer may be."""
+    """Whether rows after the committed rows hold values; it looks as far ahead as a writer may have written."""
     rows = dataset[length : length + 2 * BUFFERED_CHECKPOINTS]
     is_fill = np.isnan(rows) if rows.dtype.kind == "f" else rows == dataset.fillvalue
     return bool((~is_fill & (rows != 0)).any())

@@ -1,6 +1,6 @@
 """The checkpoint from which a run resumes: the newest one with an intact optimizer state.
 
-Two slots hold the newest states. They are written in turn, so a write that is cut leaves the other slot intact. A run
+Two slots hold the newest states. They are written in turn, so an interrupted write leaves the other slot intact. A run
 may also keep states for replay; the newest of these serves if it is newer than every intact slot. A state is intact if
 its digest matches.
 """
@@ -22,7 +22,7 @@ LARGEST_SEQUENCE = 1 << 62
 
 
 class ResumePoint(NamedTuple):
-    """Checkpoints to keep, the optimizer's state after the last one, and the slot's sequence number."""
+    """Number of checkpoints to keep, the optimizer's state at the last of them, and the state's sequence number."""
 
     n_checkpoints: int
     state: State
@@ -43,7 +43,8 @@ def resume_point(
 
     Returns
     -------
-    It keeps all checkpoints if the optimizer has no state, and none if no state is intact.
+    The resume point. It counts all checkpoints if the optimizer has no state, and 0 if the optimizer has a state but no
+    stored copy is intact.
     """
     n_there = n_committed(file["step"][:], planned)
     slots = [file[f"resume/slot{index}"] for index in (0, 1)]

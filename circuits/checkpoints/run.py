@@ -41,7 +41,7 @@ _WRONG = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, T
 
 
 class Run:
-    """One run file: its config, and its trajectory by name.
+    """One run file: its config, and its parameters, metrics and data by name.
 
     Attributes
     ----------
@@ -52,9 +52,9 @@ class Run:
     versions, numerics
         Library versions and numerics (arithmetic, threads inside a step, …) of the machine that began the run.
     other_numerics_since
-        The checkpoint from which a machine with other numerics continued the run; -1 if none did.
+        The checkpoint from which a machine with other numerics continued the run; -1 if no such machine did.
     parent
-        Path, fingerprint and step of the run that this one starts from; None if it starts at an initialization.
+        Path, fingerprint and step of the parent run, from which this run starts; None if it has no parent.
     """
 
     def __init__(self, path: str | Path, file: h5py.File | None = None) -> None:
@@ -105,7 +105,7 @@ class Run:
 
     @cached_property
     def parameters(self) -> xr.Dataset:
-        """Every parameter, (step, seed, …), read when it is indexed."""
+        """Every parameter, (step, seed, …); values are read when they are indexed."""
         return self._trajectories("parameters")
 
     @cached_property
@@ -147,7 +147,7 @@ class Run:
         arrays = {
             name: lazy_variable(self._opened, f"data/{name}")
             for name in self.hdf5["data"]
-            if name not in self.hdf5  # a scale, linked
+            if name not in self.hdf5  # a linked dimension scale
         }
         data = xr.Dataset(arrays).assign_coords(seed=list(self.seeds)).load()
         for name in arrays if self.has_digests else ():
@@ -167,9 +167,9 @@ class Run:
         Parameters
         ----------
         seed
-            Which seed; by default the first.
+            Seed of the network; by default the first seed.
         checkpoint, step
-            Index of the checkpoint, negative from the end, or instead its optimizer step; by default the last one.
+            Index of the checkpoint (negative: from the end), or instead its optimizer step; by default the last one.
 
         Raises
         ------
@@ -197,7 +197,7 @@ class Run:
         return values[: n_committed(values, planned_states(self.config), "state_step")]
 
     def optimizer_state(self, step: int) -> dict[str, np.ndarray]:
-        """The optimizer's state at a step of `state_steps`, by name, each (seed, …)."""
+        """Arrays of the optimizer's state at a step of `state_steps`, by name, each (seed, …)."""
         places = np.flatnonzero(self.state_steps == step)
         if not places.size:
             kept = ", ".join(map(str, self.state_steps)) or "none (checkpoints.optimizer_state_every keeps some)"
@@ -252,7 +252,7 @@ class Run:
             yield where, {name: self.parameters[name].isel(step=checkpoints[where]).values for name in names}
 
     def seed_index(self, seed: int | None = None) -> int:
-        """Position of a seed along the `seed` dimension; the first by default."""
+        """Position of a seed, by default the first, along the `seed` dimension."""
         if seed is None:
             return 0
         if seed not in self.seeds:
@@ -260,7 +260,7 @@ class Run:
         return self.seeds.index(seed)
 
     def checkpoint_index(self, checkpoint: int | None = None, *, step: int | None = None) -> int:
-        """Position of a checkpoint along the `step` dimension; the last by default."""
+        """Position of a checkpoint, by default the last, along the `step` dimension."""
         if self.n_checkpoints == 0:
             raise InputError(f"{self.path} has no checkpoint yet.")
         if step is not None:
@@ -283,7 +283,7 @@ class Run:
     def is_complete(self) -> bool:
         """Whether the run holds the last step of its config, or has met the config's stop rule.
 
-        It must also hold every optimizer state that the config keeps up to that step.
+        A complete run also holds every optimizer state that the config keeps up to its last step.
         """
         if not self.n_checkpoints or not (int(self.steps[-1]) >= self.config.total_steps or self.stopped_early):
             return False
@@ -298,7 +298,7 @@ class Run:
 
     @property
     def writer_pid(self) -> int | None:
-        """Id of the process that writes the run now; None if there is none."""
+        """Id of the process that writes the run now; None if no process writes it."""
         return writer_pid(self.path)
 
     @property
@@ -319,7 +319,7 @@ class Run:
 
     @property
     def hdf5(self) -> h5py.File:
-        """The open HDF5 file, for contents without an attribute here; values read from it are not checked."""
+        """The open HDF5 file, for contents without an attribute here; values read from it are unchecked."""
         return self._opened.file
 
     @property

@@ -1,9 +1,9 @@
-"""Validation of files from any source: an unsafe file gets a clear error, never a crash, a hang or an access elsewhere.
+"""Validation of files from any source: an unsafe file gets a clear error, never a crash or a hang.
 
 HDF5 is a large C library that trusts its files; on a damaged or hostile one it may crash or wait for years. So the
 sandbox process (`sandbox_worker.py`) first checks every file against the policy (`policy.py`). This process opens only
-files that pass. The first check takes about 0.15 s, the start of the sandbox process. Later checks take milliseconds,
-so verdicts are not cached: the file may have changed.
+files that pass. The first check takes about 0.15 s, to start the sandbox process. Later checks take milliseconds, so
+verdicts are not cached: the file may have changed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from circuits.errors import InputError, damaged
 START_SECONDS = 60  # for the worker to import h5py, on a slow disk
 SLOWEST_BYTES_PER_SECOND = 25e6  # at which the worker unpacks compressed data
 _ENVIRONMENT = {
-    "OPENBLAS_NUM_THREADS": "1",  # it forks: one thread
+    "OPENBLAS_NUM_THREADS": "1",  # one thread, since the process forks
     "OMP_NUM_THREADS": "1",
     "HDF5_PLUGIN_PRELOAD": "::",  # no plugins
 }
@@ -37,7 +37,7 @@ _STARTED = (
 
 
 def validate(path: Path, file_format: str, format_version: int) -> None:
-    """Return if the file is safe to open.
+    """Raise an error unless the file is safe to open.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def validate(path: Path, file_format: str, format_version: int) -> None:
     Raises
     ------
     InputError
-        It is not an HDF5 file, it holds more than a run may, it is damaged, or a newer version of the package wrote it.
+        The file is not HDF5, holds more than a run may, is damaged, or a newer version of the package wrote it.
     """
     verdict, text = examined(path, file_format, format_version)
     if verdict == "foreign":
@@ -73,10 +73,10 @@ def validate(path: Path, file_format: str, format_version: int) -> None:
 
 
 def examined(path: Path, file_format: str, format_version: int, *, undone: bool = False) -> tuple[str, str]:
-    """The verdict on a file, and one line that explains it.
+    """The verdict on a file, and one line that explains the verdict.
 
-    Verdicts are those of `policy.inspect` and "crashed", "slow", "unknown" (it cannot be checked), "closed" (it cannot
-    be opened), "other" (it is not a regular file, or not an HDF5 file). With `undone` the verdict is on the file with
+    Verdicts are those of `policy.inspect` and "crashed", "slow", "unknown" (not checkable), "closed" (the file cannot
+    be opened), "other" (not a regular file, or not an HDF5 file). With `undone` the verdict is on the file with
     its copy of metadata put back.
     """
     try:
@@ -93,7 +93,7 @@ def examined(path: Path, file_format: str, format_version: int, *, undone: bool 
 
 
 class _Worker:
-    """The sandbox process: it starts at the first question, restarts after its end, and serves forks of this process.
+    """Client of the sandbox process, which it starts at the first question and again after its end; forks share it.
 
     A question is one datagram and carries the writing end of its own pipe for the answer. So threads and forks cannot
     receive each other's answers, and a thread that stops waiting leaves nothing behind.
@@ -106,7 +106,7 @@ class _Worker:
         self._owner = 0
 
     def ask(self, path: Path, size: int, file_format: str, format_version: int, undone: bool) -> tuple[str, str]:
-        """The verdict on a file and one line on it, see `policy.inspect` and `sandbox_worker.answer`."""
+        """The verdict on a file and one line that explains it, see `policy.inspect` and `sandbox_worker.answer`."""
         question = json.dumps([str(path.absolute()), file_format, format_version, undone]).encode()
         try:
             for _ in range(2):  # an idle worker may have ended by itself
@@ -143,7 +143,7 @@ class _Worker:
             return self._channel
 
     def _end(self, channel: socket.socket | None = None) -> None:
-        """End the sandbox process, unless a newer one than that of `channel` has started."""
+        """End the sandbox process, unless `channel` belongs to an earlier process."""
         with self._starting:
             if self._channel is None or channel not in (None, self._channel):
                 return

@@ -1,8 +1,8 @@
 """The sandbox process, which inspects every file first: a crash or a hang here does no harm.
 
-Each Python process that opens runs starts one. It imports h5py (0.1 s), then forks itself for every file. So each
-inspection has its own time and memory limits, starts from a clean state, and takes milliseconds. The process ends with
-its parent, or after a minute without a question.
+Each Python process that opens runs starts one sandbox process. This imports h5py (0.1 s), then forks itself for every
+file. So each inspection has its own time and memory limits, starts from a clean state, and takes milliseconds. The
+sandbox process ends with its parent, or after a minute without a question.
 
 A question is a datagram, JSON of [path, format, format_version, undone], and brings a pipe for its answer, JSON of
 [verdict, text]; see `policy.inspect`.
@@ -21,8 +21,8 @@ from contextlib import suppress
 
 from circuits.checkpoints.policy import inspect
 
-SECONDS = 8  # for one file, waits for its disk included
-BUSY_SECONDS = 3  # of computing; sound files take hundredths
+SECONDS = 8  # for one file, including waits for the disk
+BUSY_SECONDS = 3  # of computing; sound files take hundredths of a second
 BYTES_PER_SECOND = 50_000_000  # of compressed data that must be unpacked; it extends both limits
 MEMORY_BYTES = 4 << 30
 IDLE_SECONDS = 60
@@ -67,7 +67,7 @@ def limit() -> None:
 
 
 def more_time(nbytes: int) -> None:
-    """Set the clocks, with extra time to unpack `nbytes` of compressed data."""
+    """Set the time limits, with extra time to unpack `nbytes` of compressed data."""
     unpacking = nbytes / BYTES_PER_SECOND
     for number, clock, seconds in (
         (signal.SIGALRM, signal.ITIMER_REAL, SECONDS),

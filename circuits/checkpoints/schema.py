@@ -31,17 +31,17 @@ REQUIRED_METRICS = ("train_loss", "test_loss", "train_accuracy", "test_accuracy"
 REQUIRED_DATA = ("train_inputs", "train_targets", "test_inputs", "test_targets")
 
 PARENT: dict[str, type] = {"path": str, "fingerprint": str, "step": int}  # fields and their types
-TICKET: dict[str, type] = {"seed": int, "neurons": list}  # further fields of a run that begins with another's neurons
+TICKET: dict[str, type] = {"seed": int, "neurons": list}  # further fields of a run that starts from a parent's neurons
 TYPE_NAMES = {str: "a text", int: "a whole number", list: "a list"}
 
 
 def check_facts(versions: Any, numerics: Any, parent: Any, created: str) -> None:
-    """Return if the attributes on a run's origin have the right types and are safe to print.
+    """Raise an error unless the attributes on a run's origin have the right types and are safe to print.
 
     Raises
     ------
     ValueError
-        In one line without the file's name.
+        An attribute is wrong; the message is one line without the file's name.
     """
     for name, value in {"versions": versions, "numerics": numerics, "parent": {} if parent is None else parent}.items():
         if not isinstance(value, dict):
@@ -52,22 +52,22 @@ def check_facts(versions: Any, numerics: Any, parent: Any, created: str) -> None
                 raise ValueError(f"attribute 'parent' has no '{field}' that is {TYPE_NAMES[kind]}")
         if not all(isinstance(neuron, int) for neuron in parent.get("neurons", [])):
             raise ValueError("attribute 'parent' has neurons that are not whole numbers")
-    without_path = {field: value for field, value in (parent or {}).items() if field != "path"}  # it may have any name
+    without_path = {field: value for field, value in (parent or {}).items() if field != "path"}  # it may be any text
     _printable([versions, numerics, without_path, created])
 
 
 def check_contents(file: h5py.File, config: Config) -> None:
-    """Return if the file's contents match its config.
+    """Raise an error unless the file's contents match its config.
 
     Parameters
     ----------
     file, config
-        A run, open, and its config.
+        An open run file, and its config.
 
     Raises
     ------
     ValueError
-        The expected and the actual contents, in one line without the file's name.
+        Contents differ; the message gives the expected and the actual ones in one line without the file's name.
     """
     _printable(config.model_dump(mode="json"))
     _check_version(file)
@@ -127,7 +127,7 @@ def _data(file: h5py.File, config: Config) -> None:
     lengths = {"seed": len(config.seeds), "example": task.train_size, "input": task.signature.n_inputs}
     for name, item in _members(file, "data"):
         if name in file:
-            continue  # a scale, linked
+            continue  # a linked dimension scale
         if not name.startswith(("train_", "test_")):
             raise ValueError(f"data/{name} belongs to neither training nor test set")
         dims = data_dims(name, item.ndim, task.test_is_shared)
@@ -156,7 +156,7 @@ def _states(file: h5py.File, config: Config) -> None:
 
 
 def _slots(file: h5py.File, config: Config) -> None:
-    """Check both slots to resume from: a trained run stores the optimizer's state there, if the optimizer has one."""
+    """Check both slots to resume from: a trained run stores the optimizer's state there, if there is a state."""
     shapes = []
     for slot in ("resume/slot0", "resume/slot1"):
         for field in ("sequence", "n_checkpoints", "crc32"):
@@ -223,7 +223,7 @@ def _digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
 
 
 def dimensions(dataset: h5py.Dataset) -> tuple[str, ...]:
-    """Name of each axis: that of its dimension scale."""
+    """Name of each axis: the name of its dimension scale."""
     names = (dim[0].name if len(dim) else f"{dataset.name}_{axis}" for axis, dim in enumerate(dataset.dims))
     return tuple(str(name).rsplit("/", 1)[-1] for name in names)
 
@@ -246,7 +246,7 @@ def _find(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def _array(file: h5py.File, name: str, shape: tuple[int | None, ...], kinds: str) -> h5py.Dataset:
-    """The array of that name; a ValueError if its shape (None: any length) or the kind of its dtype differs."""
+    """The array called `name`; a ValueError if its shape (None: any length) or the kind of its dtype differs."""
     dataset = _find(file, name)
     actual = dataset.shape
     if (

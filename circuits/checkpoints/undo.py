@@ -35,7 +35,7 @@ Ranges = list[list[int]]  # start and length of each, ascending
 
 
 class Kept(NamedTuple):
-    """A copy of metadata: the bytes of the extents of a file of this size, and a witness that identifies the file."""
+    """Copy of a file's metadata: the file's size, byte ranges (`extents`), their bytes; `witness` identifies it."""
 
     size: int
     extents: Ranges
@@ -49,7 +49,7 @@ class Kept(NamedTuple):
         return [(at, self.values[end - n : end]) for (at, n), end in zip(self.extents, ends, strict=True)]
 
     def fits(self, file: h5py.File) -> bool:
-        """Whether the restored run, open, has its data and metadata where the copy says."""
+        """Whether the open, restored run has its data and metadata where the copy says."""
         return self.extents == _extents(file, self.size) and self.witness == _unchanged(file)
 
 
@@ -67,7 +67,7 @@ def undo_path(path: Path) -> Path:
 
 @contextmanager
 def undoable(path: Path, file: h5py.File) -> Iterator[None]:
-    """Change metadata of an open file in the block; after a kill in it, `put_back` restores the metadata.
+    """Context in which metadata of an open file may change; after a kill inside, `put_back` restores the metadata.
 
     Call it under the run's lock. If the block fails, the next writer undoes the change.
     """
@@ -118,7 +118,7 @@ def has_undo(path: Path) -> bool:
     Raises
     ------
     InputError
-        Its path names something that is not a regular file.
+        The path of the copy names something that is not a regular file.
     """
     beside = undo_path(path)
     try:
@@ -173,7 +173,7 @@ def _witness(path: Path, extents: Ranges) -> str:
 
 
 def _data(file: h5py.File) -> Ranges:
-    """Ranges of the values of every array."""
+    """Byte ranges of the values of every array."""
     ranges: Ranges = []
 
     def visit(_: str, item: h5py.Dataset | h5py.Group) -> None:

@@ -33,7 +33,7 @@ def _is_flagged(path: str | Path) -> bool:
 
 
 def open_for_reading(path: str | Path, **mode: Any) -> h5py.File:
-    """Open a file for reading, also on a file system without locks, although HDF5 asks for one."""
+    """Open a file for reading, also on a file system without locks, although HDF5 asks for a lock."""
     try:
         return h5py.File(path, "r", **mode)
     except OSError as error:
@@ -49,13 +49,13 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
     Parameters
     ----------
     path, undone
-        The file, and whether to present it as it would be mended: with the bytes of its copy of metadata put back, or
-        without one, with its superblock completed.
+        The file, and whether to present it mended: with the bytes of its copy of metadata put back or, if there is no
+        copy, with its superblock completed.
 
     Raises
     ------
     ValueError
-        With `undone`: the copy of metadata is not of this file, or does not match the restored file.
+        With `undone`: the copy of metadata belongs to another file, or does not match the restored file.
     """
     if not undone and not _is_flagged(path):
         with h5py.File(path, "r", rdcc_nbytes=0, locking=False) as file:

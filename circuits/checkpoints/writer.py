@@ -1,10 +1,10 @@
 """The writer of a run: it appends checkpoints so that a kill at any moment loses no committed one.
 
-A checkpoint is committed in two phases: first the writer writes and flushes all its data and their digests; then its
-entry in `step`. Readers, and the writer itself after a kill, count the written entries of `step` (`commits.py`). Both
-phases write data only, in places that the file has from the beginning. No block of HDF5's own changes, so the file
-opens after a kill at any byte. `undo.py` undoes the few changes of such blocks. Readers in other processes may keep the
-file open meanwhile (HDF5's single-writer-multiple-reader mode).
+A checkpoint is committed in two phases: first the writer writes and flushes all its data and their digests; then it
+writes the checkpoint's entry in `step`. Readers, and the writer itself after a kill, count the written entries of
+`step` (`commits.py`). Both phases write data only, in places that the file has from the beginning. No metadata block of
+HDF5 changes, so the file opens after a kill at any byte. `undo.py` undoes the few changes of such blocks. Readers in
+other processes may keep the file open meanwhile (HDF5's single-writer-multiple-reader mode).
 
 Files of format version 1 grow with each commit, and have no digests.
 
@@ -45,7 +45,7 @@ GENEROUS_SLACK = 1 << 30  # sparse: takes no room
 
 
 class Writer:
-    """The one writer of a run file.
+    """Writer of a run file; a run has one writer at a time.
 
     Opening recovers the file if its last writer was killed, drops uncommitted rows, and reads back the optimizer's
     state. `append` may hold a few checkpoints back for up to half a second; `flush` commits them.
@@ -53,7 +53,7 @@ class Writer:
     Parameters
     ----------
     path
-        A run file, as `layout.create` makes it.
+        A run file that `layout.create` made.
     lock
         The run's lock, if the caller has it already; closing the writer releases it.
     say
@@ -64,9 +64,9 @@ class Writer:
     file
         The open HDF5 file.
     n_checkpoints
-        Committed so far.
+        Number of checkpoints committed so far.
     optimizer_state
-        State by name at checkpoint `n_checkpoints - 1`; empty for optimizers without state.
+        The optimizer's state by name at checkpoint `n_checkpoints - 1`; empty for optimizers without state.
 
     Raises
     ------
@@ -102,7 +102,7 @@ class Writer:
             raise
 
     def _take_up(self) -> None:
-        """Find the checkpoint to continue from, and drop the later ones."""
+        """Find the checkpoint to continue from, and drop later checkpoints."""
         self._plan(parse(json.loads(self.file.attrs["config"])))
         self._step, self._epoch = self.file["step"], self.file["epoch"]
         self._digests = dict(self.file["digests"].items()) if "digests" in self.file else {}
@@ -124,10 +124,10 @@ class Writer:
         n_dropped = n_committed(self._step[:], self._planned) - self.n_checkpoints
         if n_dropped:
             self._say(
-                f"{self.path}: the newest state of the optimizer to resume from is that of checkpoint "
-                f"{self.n_checkpoints - 1}. Computed again: {n_dropped} after it."
+                f"{self.path}: the newest intact optimizer state is that of checkpoint {self.n_checkpoints - 1}. "
+                f"Checkpoints to compute again: {n_dropped} after it."
                 if self.n_checkpoints
-                else f"{self.path}: no intact optimizer state to resume from. Computed again: all {n_dropped}."
+                else f"{self.path}: no optimizer state is intact. Checkpoints to compute again: all {n_dropped}."
             )
         with self._explained():
             self._lengthen()
@@ -188,7 +188,7 @@ class Writer:
             self.flush()
 
     def flush(self) -> None:
-        """Commit what `append` holds back."""
+        """Commit the checkpoints that `append` holds back."""
         if self._pending:
             with self._explained():
                 self._commit()
@@ -209,7 +209,7 @@ class Writer:
             self.file.flush()
 
     def keep_state(self, step: int, state: Mapping[str, np.ndarray]) -> None:
-        """Add the optimizer's state to those kept for replay, committed in two phases like a checkpoint."""
+        """Add the optimizer's state to the states kept for replay; it is committed in two phases, like a checkpoint."""
         group, at = self.file["optimizer"], self._n_states()
         with self._explained():
             for name, values in state.items():
@@ -227,7 +227,7 @@ class Writer:
         return 0 if steps is None else n_committed(steps[:], self._planned_states, "state_step")
 
     def cut(self) -> None:
-        """Shorten every array to the committed rows, for a run that has ended before its plan."""
+        """Shorten every array to the committed rows, for a run that ended earlier than planned."""
         self.flush()
         with self._explained():
             lengths = {"step": self.n_checkpoints, "state_step": self._n_states()}
@@ -298,7 +298,7 @@ class Writer:
         self._last_commit = time.monotonic()
 
     def _digested(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        """(row, seed, digested) of checkpoints in the buffers."""
+        """Digests (row, seed, digested) of the checkpoints in the buffers."""
         metrics = {name: values for name, values in rows.items() if name.startswith("metrics/")}
         digests = [
             row_digests(metrics_as_rows(metrics) if name == METRICS else rows[f"parameters/{name}"])
@@ -323,9 +323,10 @@ class Writer:
                     dataset.resize(length, axis=0)
 
     def _take_back(self) -> None:
-        """Undo the commits after the checkpoint to continue from, and the remains of a cut write, the last one first.
+        """Undo, newest first, every commit after the checkpoint to continue from, and remains of an interrupted write.
 
-        It erases one entry at a time, so a kill cuts at most the last entry, which `commits.py` recognizes.
+        The method erases one entry at a time. After a kill, at most one entry is partly erased, which `commits.py`
+        recognizes.
         """
         unwrite(self._step, self.n_checkpoints)
         if "state_step" in self.file:
@@ -336,7 +337,7 @@ class Writer:
 
 
 def _put(dataset: h5py.Dataset, start: int, rows: np.ndarray) -> None:
-    """Write rows; in a file of version 1 the array grows first."""
+    """Write rows into an array from index `start`; in a file of version 1 the array grows first."""
     end = start + len(rows)
     if len(dataset) < end:
         dataset.resize(end, axis=0)
@@ -344,7 +345,7 @@ def _put(dataset: h5py.Dataset, start: int, rows: np.ndarray) -> None:
 
 
 def unwrite(steps: h5py.Dataset, n_kept: int) -> None:
-    """Erase the entries of `step` or `state_step` after the first `n_kept`, the last one first."""
+    """Erase the entries of `step` or `state_step` after the first `n_kept`, the last entry first."""
     written = np.flatnonzero(steps[:] != UNWRITTEN)
     for at in written[written >= n_kept][::-1].tolist():
         steps[at] = UNWRITTEN
@@ -352,7 +353,7 @@ def unwrite(steps: h5py.Dataset, n_kept: int) -> None:
 
 
 def make_writable(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
-    """Recover the file if its last writer was killed, and return whether it was; call it under the run's lock."""
+    """Recover the file if its last writer was killed, and return whether it was; to be called under the run's lock."""
     is_restored = put_back(path, say)
     with path.open("r+b") as file:
         block = completed(file)

@@ -1,8 +1,8 @@
 """`circuits analyze RUN.h5`: measure a run, keep the results beside it, print them as tables or as JSON.
 
 Every line of `registry.MEASUREMENTS` gives a flag, followed by the options that only this measurement has. The options
-that several share come last. The command always writes the sidecar, and prints tables, or with `--json` one JSON
-object. Per-neuron trajectories are large: JSON has them only if their measurement is named.
+that several measurements share come last. The command always writes the sidecar, and prints tables, or with `--json`
+one JSON object. Per-neuron trajectories are large: JSON has them only if their measurement is named.
 """
 
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ COMMAND = "circuits analyze"
 
 @dataclass(kw_only=True)
 class AnalyzeFlags:
-    """Measure a run: by the measurements that flags name, or else by all default ones that apply to it."""
+    """Measure a run with the measurements that flags name or, without such flags, with all default ones that apply."""
 
     run: RunFile
     """The run file; it is only read."""
@@ -106,7 +106,7 @@ def _headline(run: "Run", options: Options) -> str:
 
 
 def _flag_class() -> Any:
-    """The flags of this command: every measurement with the options that only it has, then the shared options."""
+    """The flags of this command: every measurement with its own options, then the shared options."""
     flags: list[Flag] = []
     options = flags_of(Options())
     shared = PruningOptions.model_fields

@@ -1,4 +1,4 @@
-"""Output of `circuits verify --certify`: whether the sign is the parity on all 2^n inputs, or on which share."""
+"""Output of `circuits verify --certify`: is the output's sign the parity on all 2^n inputs, or on what share?"""
 
 from collections.abc import Mapping, Sequence
 from math import floor, log10
@@ -22,7 +22,7 @@ VERDICTS = {
 def certificate(
     network: Mapping[str, np.ndarray], bits: Sequence[int], test_inputs: np.ndarray | None, time_limit: float
 ) -> tuple[str, list[str], dict[str, Any]]:
-    """The verdict on a network with the parameters W, b, u; its lines for a terminal; and the same as plain data."""
+    """The verdict on the network uᵀ relu(W x + b), its lines for a terminal, and the certificate as plain data."""
     W, b, u = (network[name] for name in "Wbu")
     proof = certify(W, b, u, bits, time_limit=time_limit)
     n = W.shape[1]
@@ -34,7 +34,7 @@ def certificate(
     ]
     parity = int(proof.input[list(proof.relevant_bits)].prod())
     if proof.verdict == "refuted" and parity * float64_output(**network, x=proof.input) > 0:
-        lines.append("That is in exact arithmetic. In float64 its output rounds to the right sign.")
+        lines.append("That is in exact arithmetic. In float64 the network's output rounds to the right sign.")
     data: dict[str, Any] = {
         "verdict": proof.verdict,
         "margin_lower": strict(proof.lower),
@@ -82,7 +82,7 @@ def _in_proportion(failures: FailureRate) -> str:
 
 
 def _to_width(share: float, width: float) -> str:
-    """A share with two digits of the interval's width, and at least two of its own."""
+    """A share as text, to two digits of the width of its interval, with at least two significant digits."""
     places = floor(log10(share)) - floor(log10(width)) + 2 if share > 0 and width > 0 else 2
     return f"{share:.{max(places, 2)}g}"
 

@@ -29,7 +29,7 @@ Example: circuits construct modular_addition --p 31 --frequencies 1 5 9 --out m.
 @dataclass(kw_only=True)
 class ConstructFlags:
     name: Annotated[str, tyro.conf.Positional, shown("NAME")]
-    """The construction, one of those above."""
+    """The construction, by its name in the list above."""
     k: Annotated[int | None, shown("INT", "(required unless the construction fixes it)")] = None
     """Number of relevant bits."""
     n: Annotated[int | None, shown("INT", "(default: 40)")] = None
@@ -49,7 +49,7 @@ class ConstructFlags:
     amplitude: Annotated[float | None, shown("FLOAT", "(default: large enough for a loss below 1e-6)")] = None
     """Amplitude of each frequency in the logits of modular_addition."""
     train_fraction: Annotated[float | None, shown("FLOAT", "(default: 0.5)")] = None
-    """Share of the pairs x, y that is the training set of modular_addition."""
+    """Share of the pairs x, y in the training set of modular_addition."""
     out: Annotated[Path | None, shown("RUN.h5", "(default: checkpoints/NAME-K-N.h5 or NAME-P.h5)")] = None
     """The run file to write."""
     overwrite: Switch = False

@@ -33,7 +33,7 @@ Convert an existing run into a run file, which every analysis can read.
 from:
 {origins}
 
-`circuits convert FROM --help` shows its arguments. Examples:
+`circuits convert FROM --help` shows the arguments of FROM. Examples:
   circuits convert parity-nn results/n_40/k_3/N_1000/lr_0.1/wd_0.01/width_1000 --out run.h5
   circuits convert state-dicts 'seed{{seed}}/model_{{epoch}}.pt' --model relu --task.k 3 --out run.h5
 """
@@ -55,19 +55,19 @@ class ParityNnFlags(_Output):
 
     Reads n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt, with weights_only=True.
 
-    Both codes save model_EPOCH.pt before the updates of that epoch, so it is the state after EPOCH epochs.
+    Both codes save model_EPOCH.pt before the updates of that epoch, so the file is the state after EPOCH epochs.
 
-    Python's random draws the data again, from the seeds that --draw says; the run stores them.
+    Python's random draws the data again from the seeds of --draw; the run file stores the data.
     """
 
     folder: Annotated[Path, tyro.conf.Positional, shown("DIR")]
-    """The width_P folder, one seedS_checkpoints, or a folder above them with a single configuration."""
+    """The folder width_P, one folder seedS_checkpoints in it, or a folder above with a single configuration."""
     draw: Literal["merrill-code", "thesis-code"] = "merrill-code"
     """How the data are drawn: train seed 17·S and test seed 2001 (Merrill et al.), or S and 2023 (thesis)."""
     batch_size: Annotated[int, tyro.conf.arg(metavar="INT")] = 32
-    """Examples per update, which relates steps to epochs; the path does not contain it."""
+    """Examples per update, which relates steps to epochs; the folder names do not contain this number."""
     common_epochs: Switch = False
-    """If the seeds have different epochs, convert only those that all seeds have."""
+    """If the seeds have different epochs, convert only the epochs that all seeds have."""
 
 
 @dataclass(kw_only=True)
@@ -75,7 +75,7 @@ class _Start:
     model: Annotated[str | None, shown("{" + ",".join(MODELS) + "}", "(default: relu)")] = None
     """Kind of model; width, number of inputs and precision are read from the weights."""
     config: Annotated[Path | None, shown("FILE")] = None
-    """Take task, model, optimizer from this JSON file, as `circuits presets NAME` prints it."""
+    """Take task, model and optimizer from this JSON file; `circuits presets NAME` prints such a file."""
 
 
 @dataclass(kw_only=True)
@@ -90,7 +90,7 @@ class StateDictsFlags(_Start, _Output):
     pattern: Annotated[str, tyro.conf.Positional, shown("'PATTERN'")]
     """The files, in quotes: 'model_*.pt', or 'seed{seed}/model_{epoch}.pt'."""
     keys: Annotated[tuple[str, ...], shown("NAME=KEY …")] = ()
-    """Key of each parameter in the files; by default the model's names, or those of the released code."""
+    """Key of each parameter in the files; by default the model's parameter names, or the keys of the released code."""
     seed: Annotated[int, tyro.conf.arg(metavar="INT")] = 0
     """The seed, which determines the training set, if the pattern has no {seed}."""
 
@@ -102,7 +102,7 @@ def command(words: list[str]) -> int:
             (result if words else remark)(line)
         return 0 if words else 2
     if words[0].startswith("-"):
-        raise InputError(f"{COMMAND} needs FROM before {words[0]}. `{COMMAND} --help` lists what it reads.")
+        raise InputError(f"{COMMAND} needs FROM before {words[0]}. `{COMMAND} --help` lists the values of FROM.")
     return lookup(ORIGINS, words[0], "origin").load()(words[1:])
 
 
@@ -136,7 +136,10 @@ def _start(given: _Start) -> Config:
     if given.config is not None:
         config = resolve_config(file=given.config)
         if given.model not in (None, config.model.kind):
-            raise InputError(f"--model {given.model} is not what {given.config} says: {config.model.kind}. Pass one.")
+            raise InputError(
+                f"--model {given.model} contradicts {given.config}, whose model is {config.model.kind}. Pass only one "
+                f"of --model and --config."
+            )
         return config
     kind = given.model or next(iter(MODELS))
     lookup(MODELS, kind, "model")

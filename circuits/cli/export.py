@@ -44,7 +44,7 @@ def command(words: list[str]) -> int:
 
     from circuits.checkpoints.export import export
 
-    with opened_run(flags.run):  # for its remark about digests
+    with opened_run(flags.run):  # which remarks if the file has no digests
         written = export(
             flags.run,
             flags.out,

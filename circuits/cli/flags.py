@@ -1,6 +1,6 @@
 """Flags from a pydantic object: its fields are the options, its values the defaults.
 
-tyro reads the flags and writes the help; it never validates. The values it reads replace those of the object, and
+tyro reads the flags and writes the help; it never validates. The values that tyro reads replace the object's, and
 pydantic validates the result once: the same rule holds for a value from a flag, from `--set` and from a file. A field
 has a flag if words or numbers can express its values; kinds and other structures change through `--set`.
 """
@@ -24,7 +24,7 @@ Flag = tuple[str, Any, Any]
 
 
 def shown(metavar: str, hint: str = "") -> Any:
-    """How help shows a flag: the name of its value, and a hint such as its default in place of tyro's."""
+    """How help shows a flag: a name for its value, and a hint, such as the default, instead of tyro's hint."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=hint)
 
 
@@ -61,25 +61,25 @@ def flags_of(part: Part) -> list[Flag]:
 
 
 def flag_class(name: str, flags: Iterable[Flag], about: str, base: type | None = None) -> type:
-    """A dataclass of the flags of `base` and these; `about` is the first line of its help."""
+    """A dataclass with the flags of `base` and `flags`; `about` is the first line of its help."""
     kind = make_dataclass(name, list(flags), bases=(base,) if base else (), kw_only=True)
     kind.__doc__ = about
     return kind
 
 
 def overlaid(data: Mapping[str, Any], flags: Any) -> dict[str, Any]:
-    """Plain data of a part, with its values replaced by those of its flags."""
+    """Plain data of a config part, in which the values of flags replace the part's values."""
     given = {flag.name: getattr(flags, flag.name) for flag in fields(flags) if flag.name in data}
     return {**data, **{name: overlaid(data[name], v) if is_dataclass(v) else v for name, v in given.items()}}
 
 
 def picked(flags: Any, *names: str) -> dict[str, Any]:
-    """The values of some flags by name, and `progress`, the opposite of --quiet."""
+    """The values of the flags `names`, by name, and `progress`, the opposite of --quiet."""
     return {name: getattr(flags, name) for name in names} | {"progress": not flags.quiet}
 
 
 class Arity(NamedTuple):
-    """The values that a flag takes: one, unless it is a switch, takes many, or is repeated for each value."""
+    """How many values a flag takes: one, unless it is a switch, takes many, or is repeated for each value."""
 
     switch: bool
     many: bool
@@ -89,7 +89,7 @@ class Arity(NamedTuple):
 
 
 def arities(flags: type, prefix: str = "--") -> dict[str, Arity]:
-    """Every flag of a class, such as `--lr`, with the values that it takes.
+    """Every flag of a class, such as `--lr`, with the number and kind of its values.
 
     Examples
     --------
@@ -152,7 +152,7 @@ def _bare(annotation: Any) -> Any:
 
 
 def _metavar(annotation: Any) -> str | None:
-    """Name in help of a value of this type; None if a flag cannot express the type."""
+    """Name that help shows for a value of this type; None if a flag cannot express the type."""
     bare = _bare(annotation)
     origin, arguments = get_origin(bare), get_args(bare)
     if bare in METAVARS:

@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _terminated_as_interrupted(), _out_of_memory_reported_once():
             return _exit_code(words, debug)
-    except KeyboardInterrupt as error:  # between the lines of the answer itself
+    except KeyboardInterrupt as error:  # Ctrl-C while the error is printed
         return _reported(error)
 
 
@@ -169,7 +169,7 @@ def _help() -> str:
 def _reported(error: BaseException) -> int:
     """Print the error as one line, and return its exit code."""
     text = str(error).strip()
-    if not isinstance(error, InputError | RunError | Interrupted):  # in those, a line break is part of a name
+    if not isinstance(error, InputError | RunError | Interrupted):  # in these errors, a line break is part of a name
         text = " ".join(text.split())
     if isinstance(error, KeyboardInterrupt):
         print(printable(text) or "Interrupted.", file=sys.stderr)
@@ -192,7 +192,7 @@ def _reported(error: BaseException) -> int:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out; Python, the loader of libraries and torch have different errors for it."""
+    """Whether the error means that memory ran out; Python, the library loader and torch raise different errors."""
     phrases = ("failed to map segment", "Cannot allocate memory", "can't allocate memory", "can't start new thread")
     return isinstance(error, MemoryError) or (
         isinstance(error, ImportError | RuntimeError | OSError) and any(text in str(error) for text in phrases)

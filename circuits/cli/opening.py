@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def opened_run(path: str | Path) -> Iterator[Run]:
-    """The run in a file, for reading; with a remark if the file has no digests."""
+    """Open the run in a file for reading, and print a remark if the file has no digests."""
     from circuits.checkpoints.run import open_run
 
     with open_run(path) as run:

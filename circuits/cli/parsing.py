@@ -1,7 +1,7 @@
 """Words of a command line as a dataclass of flags, or an error of one line.
 
 tyro reads the words. It prints errors as boxes of several lines, and its hook for errors is not public. So this module
-words the events of the hook that it knows, and condenses the printed box of any other error to one line.
+writes one line for each event of the hook that it knows, and condenses the printed box of any other error to one line.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from circuits.config import one_line
 from circuits.errors import InputError, nearest
 
 FORMER = {"--support": "--agreement-set"}
-"""Flags renamed in this version, which still accepts the former ones."""
+"""Former name -> present name of each flag that was renamed in this version, which accepts both names."""
 Flags = TypeVar("Flags")
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -32,7 +32,7 @@ Model = TypeVar("Model", bound=BaseModel)
 def parsed(flags: type[Flags], words: Sequence[str], command: str, n_bare: int | None = None) -> Flags:
     """The flags that `words` set; `--help` prints the help on stdout and leaves with SystemExit(0).
 
-    `n_bare` is the number of positional arguments among `words`; by default that of the class.
+    `n_bare` is the number of positional arguments among `words`; by default the number that the class has.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def parsed(flags: type[Flags], words: Sequence[str], command: str, n_bare: int |
 
 
 def _current(flags: type, words: Sequence[str]) -> list[str]:
-    """The words with the present names of flags; a remark names each former one."""
+    """The words, with present names for former names of flags; a remark reports each former name."""
     valid, current = arities(flags), list(words)
     for index, word in enumerate(words):
         flag, equals, value = word.partition("=")
@@ -63,7 +63,7 @@ def recognized(flags: type[Flags], words: Sequence[str], command: str, n_bare: i
 
 
 def validated(kind: type[Model], data: Mapping[str, Any], flags: type) -> Model:
-    """A pydantic object of this data; an `InputError` names the flag that is wrong, in one line."""
+    """The pydantic object that `data` describe; a one-line `InputError` names the wrong flag."""
     try:
         return kind.model_validate(data)
     except ValidationError as error:
@@ -90,7 +90,7 @@ def _read(flags: type, words: Sequence[str], command: str, **options: Any) -> An
 
 
 def _worded(event: Any, flags: type, words: Sequence[str], command: str) -> str | None:
-    """One line for an event of tyro's hook; None if the event is not known here."""
+    """One line for an event of tyro's hook; None for an event that this function does not know."""
     match type(event).__name__:
         case "UnrecognizedArgs":
             return _unknown(event.tokens, words, flags, command)
@@ -111,7 +111,7 @@ def _worded(event: Any, flags: type, words: Sequence[str], command: str) -> str 
 
 
 def _needed(words: Sequence[str], flags: type, command: str, argument: str) -> str:
-    """The line for a missing argument, or for a misspelled flag, which is often the cause."""
+    """The error line for a missing argument; if a flag is misspelled, the likely cause, the line for this flag."""
     typed = [word for word in words if word.startswith("--")]
     valid = [*arities(flags), "--help"]
     if misspelled := [word for word in typed if word.partition("=")[0].replace("_", "-") not in valid]:
@@ -133,7 +133,7 @@ def _unknown(tokens: Sequence[str], words: Sequence[str], flags: type, command: 
     close = get_close_matches(token.replace("_", "-"), valid, n=1)
     close = close or [name for name in valid if name.rpartition(".")[2] == token.lstrip("-")][:1]
     hint = f"Did you mean {close[0]}? " if close else ""
-    return f"{command} has no option {token}. {hint}`{command} --help` lists them."
+    return f"{command} has no option {token}. {hint}`{command} --help` lists the options."
 
 
 def _flag(argument: Any) -> str:
@@ -141,7 +141,7 @@ def _flag(argument: Any) -> str:
 
 
 def _given(flags: Sequence[str], words: Sequence[str]) -> str:
-    """The words after the flag on the command line, as `, not '…'`."""
+    """The text `, not '…'` with the words after a flag on the command line; "" if the flag is not there."""
     for index in reversed(range(len(words))):
         flag, equals, value = words[index].partition("=")
         if flag.replace("_", "-") in flags:
@@ -151,7 +151,7 @@ def _given(flags: Sequence[str], words: Sequence[str]) -> str:
 
 
 def condensed(box: str, command: str) -> str:
-    r"""The text of a printed box, on one line.
+    r"""The text of tyro's printed error box, on one line.
 
     Examples
     --------

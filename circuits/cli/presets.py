@@ -31,7 +31,7 @@ def command(words: list[str]) -> int:
             result(*next(iter(configs.values())).to_json().splitlines())
             return 0
         result(f"{flags.name}: {len(configs)} configs", *configs)
-        remark(f"Train all: circuits train {flags.name}. One: circuits train {next(iter(configs))}.")
+        remark(f"Train all: circuits train {flags.name}. Train one: circuits train {next(iter(configs))}.")
         return 0
     table = new_table("preset", "what", "where", "configs", "each")
     table.columns[1].justify = table.columns[2].justify = "left"
@@ -42,6 +42,6 @@ def command(words: list[str]) -> int:
         for name, entry in presets:
             table.add_row(name, entry.help, entry.shows, str(len(preset_configs(name))), duration(entry.seconds))
     result(table)
-    remark("each: about how long one config trains on 2 cores. A preset of several configs trains them all in turn.")
+    remark("each: about how long one config trains on 2 cores. `circuits train NAME` trains all configs in turn.")
     remark("Train one: circuits train NAME. Print one as JSON: circuits presets NAME > my.json")
     return 0

@@ -14,13 +14,13 @@ COMMAND = "circuits repair"
 class RepairFlags:
     """Make the file of a killed run readable by h5dump, netCDF4 and plain xarray.
 
-    No committed checkpoint is dropped. show, analyze and train --resume need no repair.
+    Repair drops no committed checkpoint. The commands show, analyze and train --resume work without it.
 
-    If rows of an uncommitted checkpoint are cut, a copy of the original file is kept beside it.
+    If repair removes rows of an uncommitted checkpoint, it keeps a copy of the original file beside the run.
     """
 
     run: RunFile
-    """The run file; refused while a process is writing it."""
+    """The run file; the command refuses it while a process is writing it."""
 
 
 def command(words: list[str]) -> int:
@@ -32,9 +32,9 @@ def command(words: list[str]) -> int:
     if done.was_killed:
         result(f"{flags.run} was left open by a killed writer; plain HDF5 tools can open it now.")
     if done.is_shorter:
-        kept = f" The file as it was is {done.copy}." if done.copy else " These rows were empty."
-        result(f"{flags.run}: rows behind the last committed checkpoint are cut.{kept}")
+        kept = f" A copy of the original file is {done.copy}." if done.copy else " These rows were empty."
+        result(f"{flags.run}: rows after the last committed checkpoint were removed.{kept}")
     if not done:
         result(f"{flags.run}: nothing to repair.")
-    with opened_run(flags.run):  # for its remark about digests
+    with opened_run(flags.run):  # which remarks if the file has no digests
         return 0

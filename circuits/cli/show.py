@@ -26,9 +26,9 @@ class ShowFlags:
     run: RunFile
     """The run file; it is only read, and another process may be writing it."""
     follow: Switch = False
-    """Then print a line whenever checkpoints are added, until the run is complete or its writer has ended."""
+    """After the summary, print a line whenever checkpoints are added, until the run is complete or its writer ends."""
     verify: Switch = False
-    """Instead, check every value against its digest, and list step, seed and array of damaged values."""
+    """Instead of the summary, check every value against its digest, and list step, seed and array of damaged values."""
 
 
 def command(words: list[str]) -> int:
@@ -73,7 +73,7 @@ def _verify(path: Path) -> None:
 
 
 def _follow(run: "Run") -> None:
-    """Print a line for new checkpoints every second, a last time after the writer has ended."""
+    """Every second, print a line if there are new checkpoints, until the run is complete or its writer has ended."""
     n_shown = -1
     while True:
         has_writer = run.writer_pid is not None
@@ -125,7 +125,7 @@ def _facts(run: "Run") -> dict[str, str]:
 
 
 def _since(parent: dict[str, Any]) -> str:
-    """The part of the parent from which a run continues."""
+    """Text that says where in its parent a run starts: at which step, or with which seed's neurons."""
     if "neurons" in parent:
         return f"{count(len(parent['neurons']), 'neuron')} of its seed {parent['seed']}, from step 0 on"
     return f"from its step {parent['step']} on"

@@ -1,4 +1,4 @@
-"""Lottery tickets, `circuits train --from RUN.h5 --seed S --keep active`: a subnetwork, trained again alone."""
+"""Lottery tickets, `circuits train --from RUN.h5 --seed S --keep active`: a subnetwork that is trained again alone."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from circuits.config import Config
 from circuits.errors import InputError
 from circuits.printable import printable
 
-MOST_OF_NAME = 150  # characters of the parent's file name in that of a ticket
+MOST_OF_NAME = 150  # characters of the parent's file name in the ticket's file name
 
 
 def chosen_neurons(path: Path, seed: int | None, keep: str | None) -> tuple[Config, int, np.ndarray]:
-    """The config of the ticket, the seed of its network, and the mask (neuron,) of its neurons."""
+    """The ticket's config, the seed of the parent's network, and the mask (neuron,) of the neurons to train."""
     from circuits.analysis.subnetworks.groups import GROUPS, neuron_groups
     from circuits.checkpoints.run import open_run
     from circuits.training.lottery_ticket import refuse_other_models, ticket_config

@@ -46,7 +46,7 @@ class TrainFlags:
     seed: Annotated[int | None, shown("INT", "(default: the first)")] = None
     """With --from: the seed whose network, data and order of examples are used."""
     keep: Annotated[Literal["active", "random"] | None, shown("{active,random}", "(default: active)")] = None
-    """With --from: the active subnetwork of the last checkpoint, or as many random neurons as a control."""
+    """With --from: keep the active subnetwork of the last checkpoint or, as a control, as many random neurons."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="KEY=JSON")] = ()
     """Change any field, such as task.kind=parity or task.support=[3,5,9]."""
     out: Annotated[Path | None, shown("PATH", "(default: checkpoints/NAME.h5)")] = None
@@ -57,7 +57,7 @@ class TrainFlags:
         "auto"
     )
     resume: Switch = False
-    """Continue the run in --out with its own config; only --epochs may be raised."""
+    """Continue the run in --out with its stored config; only --epochs may be raised."""
     overwrite: Switch = False
     """Replace the run in --out."""
     allow_different_numerics: Switch = False
@@ -72,7 +72,7 @@ class TrainFlags:
 TEXT_LISTS = [f"--{name}" for name, info in Config.model_fields.items() if info.annotation == tuple[str, ...]]
 PRESET_HELP = (
     "Start from this preset; its values become the defaults below. `circuits presets` lists the presets. A preset of "
-    "several configs trains them in turn and continues those that are not complete; PRESET/NAME trains one."
+    "several configs trains all of them in turn and continues incomplete runs; PRESET/NAME trains one config."
 )
 PRESET_ARG = tyro.conf.arg(metavar="[PRESET]", help=PRESET_HELP, help_behavior_hint="")
 PRESET_FLAG = Annotated[str | None, tyro.conf.Positional, PRESET_ARG]
@@ -80,7 +80,7 @@ PRESET_FLAG = Annotated[str | None, tyro.conf.Positional, PRESET_ARG]
 
 def command(words: list[str]) -> int:
     name, words, before = split_preset(words)
-    given = recognized(TrainFlags, words, COMMAND, n_bare=0)  # the preset is no longer among them
+    given = recognized(TrainFlags, words, COMMAND, n_bare=0)  # the words no longer contain the preset
     if name is not None and not _is_preset(name):
         raise _no_preset(name, *before)
     starts = _starts(name, given)
@@ -103,7 +103,7 @@ def command(words: list[str]) -> int:
 
 
 def _several(starts: Sequence[Config], first: Config, flags: Any, typed: set[str]) -> list[tuple[Config, Path]]:
-    """Every config of a preset and its file; the fields of typed flags are those of the first config."""
+    """Every config of a preset, changed by the typed flags, and its file; `first` has the values of these flags."""
     if first.name != starts[0].name:
         raise InputError(f"The preset has {len(starts)} configs, so --name cannot rename it. Pass a folder to --out.")
     if flags.out is not None and flags.out.suffix == ".h5":
@@ -141,7 +141,7 @@ def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
             _compare_with_parent(run)
     left = [beside for beside in (path.with_suffix(".analysis.nc"), path.with_suffix(".html")) if beside.exists()]
     if flags.overwrite and left:
-        remark(f"These files are of the replaced run: {', '.join(map(str, left))}.")
+        remark(f"These files belong to the replaced run: {', '.join(map(str, left))}.")
     remark(f"Next: circuits analyze {path}, or circuits report {path} for a page with every figure.")
 
 
@@ -160,7 +160,7 @@ def _trained(flags: Any, config: Config, path: Path, resume: bool) -> "Run":
 
 
 def _compare_with_parent(run: "Run") -> None:
-    """Compare a resumed replay with its parent, as `circuits replay` does for one that was not stopped."""
+    """Compare a resumed replay with its parent, as `circuits replay` does for a replay that was not stopped."""
     from circuits.checkpoints.run import open_run
     from circuits.training.replay import compare
 
@@ -176,8 +176,9 @@ def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]
     """The preset among the words, the other words, and the flag, with its values, that stands before the preset.
 
     Every flag except switches takes the next word and all numbers after it; a flag of several texts takes all words
-    that are no presets. Any other bare word is the preset. If there are several, those that are no presets and follow a
-    flag or its value stay among the other words, as surplus values; so does true, false or a number after a switch.
+    that are no presets. Any other bare word is the preset. If there are several, bare words that are no presets
+    and follow a flag or its value stay among the other words, as surplus values; so does true, false or a number after
+    a switch.
 
     Examples
     --------
@@ -221,7 +222,7 @@ def _is_preset(word: str) -> bool:
 
 
 def _no_preset(name: str, flag: str = "", *values: str) -> InputError:
-    """The error for an unknown preset, which may be meant as a second value of the flag before it."""
+    """The error for an unknown preset name, which may be meant as a second value of the flag before it."""
     flags = flag_class("Train", flags_of(resolve_config()), "", TrainFlags)
     arity = arities(flags).get(flag)
     message = f"There is no preset '{name}'. {nearest(name, PRESETS)}"
@@ -233,14 +234,14 @@ def _no_preset(name: str, flag: str = "", *values: str) -> InputError:
 
 
 def _starts(name: str | None, given: TrainFlags) -> list[Config]:
-    """The configs of the run to resume, the preset, the file or the defaults, with the fields of `--set`."""
+    """The configs to train: of the run to resume, the preset, the file or the defaults, with the fields of `--set`."""
     if given.resume and given.overwrite:
-        raise InputError("--resume continues a run, --overwrite replaces it. Pass one.")
+        raise InputError("--resume continues a run, --overwrite replaces it. Pass only one of them.")
     if given.from_ is not None:
         if name is not None or given.config is not None:
             raise InputError(f"--from {given.from_} determines what to train, so pass neither a preset nor --config.")
         if given.resume:
-            raise InputError("A run stores its --from. To resume it, pass --resume --out without --from.")
+            raise InputError("A run file stores its --from. To resume the run, pass --resume --out without --from.")
         from circuits.cli.ticket import chosen_neurons
 
         start = chosen_neurons(given.from_, given.seed, given.keep)[0]
@@ -258,7 +259,7 @@ def _starts(name: str | None, given: TrainFlags) -> list[Config]:
 
 
 def _stored(path: Path, expected: str | None) -> Config:
-    """The config in a run file; an error if its name is not the expected one."""
+    """The config in a run file; an error if the config's name is not the expected name."""
     from circuits.checkpoints.repair import mend
 
     mend(path, remark)
@@ -272,7 +273,7 @@ def _stored(path: Path, expected: str | None) -> Config:
 
 
 def _changed(config: Config, assignments: Sequence[str]) -> Config:
-    """The config with the fields that `--set KEY=JSON` words change; a value that is not JSON is text."""
+    """The config with the changes of `--set KEY=JSON`; a value that is not JSON is taken as text."""
     values: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")

@@ -34,7 +34,7 @@ def refuse_surplus(flags: type, words: Sequence[str], n_bare: int | None = None)
     flags
         The dataclass of flags. An unknown flag is left for the parser to report.
     words
-        The command line without the command.
+        The words of the command line after the command.
     n_bare
         Positional arguments that the command takes; by default those of `flags`.
 
@@ -50,8 +50,8 @@ def refuse_surplus(flags: type, words: Sequence[str], n_bare: int | None = None)
     >>> from circuits.config import SGD
     >>> refuse_surplus(flag_class("SGD", flags_of(SGD()), ""), ["--weight-decay", "2", "4"])
     Traceback (most recent call last):
-    circuits.errors.InputError: --weight-decay takes one value, but was given '2' and '4'. Pass one; for several \
-values run the command once with each.
+    circuits.errors.InputError: --weight-decay takes one value, but was given '2' and '4'. Pass one value; for \
+several values run the command once with each.
     """
     if "--help" in words or "-h" in words:
         return
@@ -162,7 +162,7 @@ def _refuse_more_than_one(uses: Sequence[Use], known: Mapping[str, Arity], too_m
             continue
         of_its_kind = [word for word in use.after if word in arity.choices or (arity.number and is_number(word))]
         if surplus := of_its_kind or (use.after if too_many else []):
-            todo = f"Write {use.flag} before each" if arity.append else f"Pass one; {MANY_RUNS}"
+            todo = f"Write {use.flag} before each" if arity.append else f"Pass one value; {MANY_RUNS}"
             raise InputError(f"{use.flag} takes one value, but was given {listed(use.values + surplus)}. {todo}.")
 
 
@@ -196,7 +196,7 @@ def _refuse_two_ways(uses: Sequence[Use], known: Mapping[str, Arity]) -> None:
         if _plain(json_or_text(text)) != (of_flag if known[flag].many else of_flag[0]):
             typed = " ".join([flag, *by_flag[flag]])
             raise InputError(
-                f"{use.flag} {use.values[0]} and {typed} give one field different values. Pass one of them."
+                f"{use.flag} {use.values[0]} and {typed} give the same field different values. Pass only one of them."
             )
 
 

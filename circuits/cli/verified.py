@@ -20,7 +20,7 @@ MOST_PATTERNS, MOST_NEURONS = 64, 32
 
 
 def lines_and_tables(verification: Verification, *, scope: bool = True) -> list[str | Table]:
-    """The verdict (`scope` as there), the patterns, and the condition under which each neuron fires.
+    """The verdict (`scope` as in `Verification.verdict`), the patterns, and when each neuron fires.
 
     A collapsed network has only the verdict, since its outputs and activations are rounding errors.
     """
@@ -43,7 +43,7 @@ def lines_and_tables(verification: Verification, *, scope: bool = True) -> list[
 def as_json(verification: Verification, **further: Any) -> str:
     """One JSON object with numbers as floats, null if too large; exact outputs, margin and thresholds are text.
 
-    `further` entries are added.
+    The object also has the `further` entries.
     """
     patterns, parities = verification.patterns.tolist(), verification.parities.tolist()
     collapsed = verification.collapsed
@@ -91,7 +91,7 @@ def as_json(verification: Verification, **further: Any) -> str:
 
 
 def _largest_contributions(verification: Verification) -> list[int]:
-    """Indices, ascending, of the at most 32 neurons with the largest |u| · max h."""
+    """Ascending indices of the at most 32 neurons with the largest |u| · maximal activation."""
     largest = verification.values.hidden.max(axis=0).tolist()
     sizes = [abs(u) * most for u, most in zip(verification.readout, largest, strict=True)]
     order = sorted(range(len(sizes)), key=lambda neuron: (-sizes[neuron], neuron))

@@ -28,7 +28,7 @@ Judged = tuple["Verification", dict[str, Any], Any]  # the verification, the net
 class VerifyFlags:
     """Evaluate a network exactly on all 2^k patterns of its relevant bits: does it compute parity?
 
-    It does iff its output is > 0 where the parity is 1 and < 0 where the parity is -1; 0 is neither.
+    It does iff its output is > 0 where the parity is 1 and < 0 where the parity is -1; an output of 0 is wrong.
 
     Exit code 0 if it does, 4 if not.
 
@@ -60,7 +60,7 @@ class VerifyFlags:
 def command(words: list[str]) -> int:
     flags = parsed(VerifyFlags, words, COMMAND)
     if flags.time_limit is not None and not flags.certify:
-        raise InputError("--time-limit is for --certify. Leave it out, or add --certify.")
+        raise InputError("--time-limit is for --certify. Leave --time-limit out, or add --certify.")
     if flags.time_limit is not None and not 0 <= flags.time_limit < float("inf"):
         raise InputError(f"--time-limit {flags.time_limit:g} is not a time in seconds. Pass 0 or more.")
     parity = about(CONSTRUCTIONS, "parity")
@@ -123,7 +123,7 @@ def _of_a_run(flags: VerifyFlags) -> Judged:
 
 
 def _refuse(flags: VerifyFlags, names: tuple[str, ...], what: str, whose: str) -> None:
-    """Refuse a flag that has no effect here."""
+    """Raise an `InputError` if one of the flags `names`, which are only for `whose`, is set."""
     for name in names:
         if getattr(flags, name) is not None:
-            raise InputError(f"{what}, and --{name} is for {whose}. Leave it out.")
+            raise InputError(f"{what}, but --{name} is for {whose}. Leave the flag out.")

@@ -82,7 +82,7 @@ def write_run(
     networks
         Step -> the parameters of every seed.
     origin
-        Description of their origin.
+        Description of the networks' origin.
     overwrite
         Replace an existing file, unless a process is writing it.
     progress

@@ -49,15 +49,15 @@ def from_parity_nn(
     Parameters
     ----------
     folder
-        A seed's folder, the `width_P` folder above, or a folder above these with a single configuration.
+        A seed's folder, the `width_P` folder above it, or a higher folder with a single configuration.
     out
         The run file to write.
     draw
         How the data are drawn: "merrill-code" (train seed 17·seed, test seed 2001) or "thesis-code" (seed, 2023).
     batch_size
-        Examples per update, which the path does not contain; 32 in both codes.
+        Examples per update, which the folder names do not contain; 32 in both codes.
     common_epochs
-        If the seeds have different epochs, convert only those that all seeds have.
+        If the seeds have different epochs, convert only the epochs that all seeds have.
     overwrite, progress
         As in `circuits.train`.
 
@@ -93,17 +93,17 @@ def from_parity_nn(
 def _configuration(folder: Path) -> tuple[Path, Checkpoints]:
     """The folder of the only configuration, and its checkpoints by seed and epoch."""
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder. Pass the one that holds {LAYOUT}, or a folder below it.")
+        raise InputError(f"{folder} is not a folder. Pass the folder that holds {LAYOUT}, or a folder in it.")
     places: dict[Path, dict[int, Path]] = {}
     absolute = Path(os.path.abspath(folder))
     for path in [absolute] if _seed(absolute) is not None else sorted(folder.rglob("seed*_checkpoints")):
         if (seed := _seed(path)) is not None and path.is_dir():
             places.setdefault(path.parent, {})[seed] = path
     if not places:
-        raise InputError(f"{folder} has no folder seedS_checkpoints, nor any folder below it. Expected: {LAYOUT}")
+        raise InputError(f"{folder} holds no folder seedS_checkpoints at any depth. Expected: {LAYOUT}")
     if len(places) > 1:
         shown = ", ".join(map(str, places))
-        raise InputError(f"{folder} has {len(places)} configurations: {shown}. Pass one of them.")
+        raise InputError(f"{folder} has {len(places)} configurations: {shown}. Pass the folder of one.")
     place, folders = next(iter(places.items()))
     checkpoints = {seed: _models(folders[seed]) for seed in sorted(folders)}
     for seed, files in checkpoints.items():
@@ -130,8 +130,8 @@ def _epochs(place: Path, seeds: Checkpoints, common_epochs: bool) -> list[int]:
         lacking = {seed: sorted(everything - set(files)) for seed, files in seeds.items()}
         lacking_epochs = [f"seed {seed} lacks {_listed(epochs)}" for seed, epochs in lacking.items() if epochs]
         raise InputError(
-            f"{place}: the seeds have different epochs: {'; '.join(lacking_epochs)}. Pass --common-epochs to take the "
-            f"{len(common)} that all have."
+            f"{place}: the seeds have different epochs: {'; '.join(lacking_epochs)}. Pass --common-epochs to "
+            f"convert the {len(common)} epochs that all seeds have."
         )
     if not common:
         raise InputError(f"{place}: the seeds {', '.join(map(str, seeds))} have no epoch in common.")

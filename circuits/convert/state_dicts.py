@@ -44,15 +44,15 @@ def from_state_dicts(
     Parameters
     ----------
     pattern
-        Files, with * and ?; {seed}, and {epoch} or {step}, stand for a number. Without {epoch} and {step}, the last
-        number in a file's name is its epoch.
+        File names with * and ?; {seed}, {epoch} and {step} each stand for a number. Without {epoch} and {step}, the
+        last number in a file's name is its epoch.
     out
         The run file to write.
     config
         Model kind, task, optimizer and batch size. Its seeds, epochs, checkpoints, dtype, width and n are replaced by
         those of the files.
     keys
-        The files' key of each parameter, such as {"W": "linear1.weight"}; by default the model's own names, or those
+        The files' key of each parameter, such as {"W": "linear1.weight"}; by default the model's own names, or the keys
         of the released code of Merrill et al.
     seed
         The seed, if the pattern has no {seed}.
@@ -67,7 +67,7 @@ def from_state_dicts(
     ------
     InputError
         No file matches, a number is missing or given twice, seeds differ in their checkpoints, or a file does not hold
-        such a network. The message names the file and the key.
+        a network of the config's model. The message names the file and the key.
     """
     unit, files = _matching(str(pattern), seed)
     seeds = sorted({which.seed for which in files})

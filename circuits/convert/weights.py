@@ -41,7 +41,7 @@ def read_weights(
     model
         The model; only its parameters' names and dimensions count here, not its width.
     keys
-        The file's key of a parameter; by default the model's own name, or else the usual one.
+        The file's key of each parameter; by default the model's own name or, if missing, the key in `USUAL_KEYS`.
     signature
         Inputs and outputs; only the number of dimensions counts here, not their lengths.
 
@@ -126,7 +126,7 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
             raise InputError(f"{path} is {pointer}.") from None
         raise InputError(f"{path} {_why_not(str(error), zipfile.is_zipfile(path))}") from None
     if not isinstance(loaded, dict):
-        raise InputError(f"{path} holds a {type(loaded).__name__}, not the tensors by name that state_dict() gives.")
+        raise InputError(f"{path} holds a {type(loaded).__name__}, not a dict of tensors as state_dict() gives.")
     return {str(key): value for key, value in loaded.items()}
 
 
@@ -138,7 +138,7 @@ def _refuse_large(path: Path) -> None:
     try:
         if (held := path.stat().st_size) > MOST_BYTES:
             raise InputError(
-                f"{path} has {held:,} bytes. A state dict may have {MOST_BYTES:,}: a network of "
+                f"{path} has {held:,} bytes. A state dict may have at most {MOST_BYTES:,}: a network of "
                 f"{MAX_PARAMETERS:,} numbers in double precision."
             )
         with zipfile.ZipFile(path) as archive:
@@ -178,7 +178,7 @@ def _array(path: Path, key: str, tensor: object, dims: tuple[str, ...]) -> np.nd
     held = tensor.untyped_storage().nbytes() // tensor.element_size()
     if tensor.numel() > held:
         raise InputError(
-            f"{path}: '{key}' declares {tensor.numel():,} numbers and stores {held:,}. Save it after .contiguous()."
+            f"{path}: '{key}' declares {tensor.numel():,} numbers but stores {held:,}. Save it after .contiguous()."
         )
     if tensor.numel() > MAX_PARAMETERS:
         raise InputError(f"{path}: '{key}' has {tensor.numel():,} numbers, more than {MAX_PARAMETERS:,}.")

@@ -1,1 +1,1 @@
-"""What learns: parameter shapes, initial values and the forward pass, one model per file."""
+"""Models: parameter shapes, initial values and the forward pass, one model per file."""

@@ -1,7 +1,7 @@
 """Mixtures of a few rows of a table for every example, and their gradients, without a matrix product per example.
 
-Example n has one row r = rows[n, i] at each place i. Every head h weighs these rows and one more, of score 0 and table
-0:
+Example n has one row r = rows[n, i] at each place i. Every head h weighs these rows, of scores s, and one more row,
+whose score and table entries are 0:
 
     weight[n, i, h] = exp s[h, r_i] / (1 + Σ_j exp s[h, r_j])
     mixed[n] = base + Σ_h Σ_i weight[n, i, h] table[h, r_i]
@@ -34,11 +34,11 @@ class Places(NamedTuple):
     rows: np.ndarray
     """(example, place); a row occurs at one place only, and rows ascend from place to place."""
     place: np.ndarray
-    """(row,) its place."""
+    """(row,) the place at which each row occurs."""
     examples: np.ndarray
-    """The examples with row 0, then those with row 1, ..., each ascending."""
+    """The examples that contain row 0, then the examples that contain row 1, ...; ascending for each row."""
     starts: np.ndarray
-    """(row + 1,) index in `examples` at which those of each row begin, and the end."""
+    """(row + 1,) index in `examples` where each row's examples begin; the last entry is the length of `examples`."""
 
 
 def places_of(rows: Int[np.ndarray, "example place"]) -> Places:
@@ -47,7 +47,7 @@ def places_of(rows: Int[np.ndarray, "example place"]) -> Places:
     Parameters
     ----------
     rows
-        (example, place) 0, 1, ... without gaps; the rows at a place are larger than those at earlier places.
+        (example, place) row numbers 0, 1, ... without gaps; rows at a place exceed the rows at earlier places.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def mixture(
     Parameters
     ----------
     scores, table, base
-        Scores and table of every row, without the one of score 0 and table 0; and the base of every example.
+        Scores and table of every row, without the additional row of zeros; and the base, the same for every example.
     places
         The rows of each example.
 
@@ -129,7 +129,7 @@ class _Mixture(torch.autograd.Function):
 
 
 def _in_parts(work: Callable[[int, int], None], starts: np.ndarray) -> None:
-    """Do `work(first, last)` for all rows, in one part per thread of torch, of about equal size by `starts`."""
+    """Do `work(first, last)` for all rows, in one part per torch thread; by `starts`, parts have about equal size."""
     n_parts = torch.get_num_threads()
     bounds = np.searchsorted(starts, np.linspace(0, starts[-1], n_parts + 1)).tolist()
     parts = [(first, last) for first, last in pairwise(bounds) if first < last]
@@ -186,7 +186,7 @@ def _add(total, weight, row):
 @no_type_check
 @_compiled
 def _add_four(total, weights, a, b, c, d):
-    """Four at once: `total` is read and written once instead of four times."""
+    """Add four rows at once: `total` is read and written once instead of four times."""
     p, q, r, s = weights[0], weights[1], weights[2], weights[3]
     for j in range(total.shape[0]):
         total[j] += p * a[j] + q * b[j] + r * c[j] + s * d[j]
@@ -242,7 +242,7 @@ def _dot(a, b):
 @no_type_check
 @_compiled
 def _gradients_of_scores(weights, of_weights, place, examples, starts, of_scores):
-    """Through the softmax: Σ over the row's examples of A (∂A - Σ_j A_j ∂A_j), A being the row's weight."""
+    """Gradient of a row's score: Σ over the row's examples of A (∂A - Σ_j A_j ∂A_j), where A is the row's weight."""
     n_heads, n_rows = of_scores.shape
     for r in range(n_rows):
         i = place[r]

@@ -1,7 +1,7 @@
 """Attention by tables: one transformer layer without normalization, if every sequence ends on the same token.
 
-Then all examples have the same query, and keys and values depend on (token, position) alone. Let r be such a pair, l
-the last one, v_r = x_r W_V + b_V, and A the softmax of the scores relative to that of l. Then
+Then all examples have the same query, and keys and values depend on (token, position) alone. Let r be a pair (token,
+position), l the pair at the last position, v_r = x_r W_V + b_V, and A the softmax of the scores minus the score of l.
 
     x = base + Σ_h Σ_{i < last} A^h_i (v_{r_i} - v_l)^h W_O^h         base = x_l + Σ_h v_l^h W_O^h + b_O
 
@@ -34,17 +34,17 @@ class Tables(NamedTuple):
     """The (token, position) pairs before the last position, the pairs of each example, and the last token."""
 
     tokens: torch.Tensor
-    """(row,) int64."""
+    """(row,) int64, the token of each pair."""
     positions: torch.Tensor
-    """(row,) int64."""
+    """(row,) int64, the position of each pair."""
     places: Places
     last_token: int
 
 
 def tables_of(inputs: Int[torch.Tensor, "example position"]) -> Tables | None:
-    """The pairs of these sequences; None if tables do not apply or are not faster.
+    """The (token, position) pairs of these sequences; None if tables do not apply or are not faster.
 
-    They apply on the CPU if every sequence ends on the same token. They are faster if there are at least as many
+    Tables apply on the CPU if every sequence ends on the same token. They are faster if there are at least as many
     examples as pairs.
 
     Examples
@@ -81,7 +81,7 @@ def forward_by_tables(
     parameters
         Parameters by TransformerLens's names, on the CPU.
     tables
-        `tables_of` the sequences.
+        Result of `tables_of` for the sequences.
     activated
         The MLP's activation function.
 

@@ -1,7 +1,7 @@
 """No hidden layer: f(x) = w·x + c.
 
-A control: parity of k >= 2 bits is uncorrelated with every single bit, so no linear network computes it. Its right
-answers on the training set are memorized.
+A control: parity of k >= 2 bits is uncorrelated with every single bit, so no linear network computes it. Right
+answers of this network on the training set are memorized.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Linear(Model):
         return {"w": (("input",), (signature.n_inputs,)), "c": ((), ())}
 
     def initial(self, signature: Signature, seed: int) -> dict[str, np.ndarray]:
-        """Uniform on ±1/√n, as PyTorch's `nn.Linear`."""
+        """Initial parameters, uniform on ±1/√n as in PyTorch's `nn.Linear`."""
         random = generator("init", seed)
         bound = signature.n_inputs**-0.5
         return {
@@ -38,7 +38,7 @@ class Linear(Model):
         }
 
     def embedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Its weights, (input, 1)."""
+        """The weights w, (input, 1)."""
         return parameters["w"][:, None]
 
     def forward(

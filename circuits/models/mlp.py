@@ -62,7 +62,7 @@ class MLP(Model):
         return shapes | ({"readout.b": (classes, n_outputs)} if self.biases else {})
 
     def initial(self, signature: Signature, seed: int) -> dict[str, np.ndarray]:
-        """Drawn in the order of `shapes` from one stream per seed."""
+        """Initial parameters, drawn in the order of `shapes` from one random stream per seed."""
         random = generator("init", seed)
         shapes = self.shapes(signature)
         parameters = {}
@@ -81,7 +81,7 @@ class MLP(Model):
         return self._through_layers(parameters, tap("hook_input", inputs), tap)
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
-        """Every hidden layer; only that of the last layer has a linear readout."""
+        """Every hidden layer; only the last layer has a linear readout."""
         last = len(self.widths) - 1
         return {f"hidden.{layer}.hook_post": self._layer(layer, layer == last) for layer in range(len(self.widths))}
 
@@ -146,7 +146,7 @@ class EmbeddedMLP(MLP):
     """Length of an embedding."""
 
     def shapes(self, signature: Signature) -> Shapes:
-        """`embed` (token, embedding) or (position, token, embedding), then as `MLP` on the joined embeddings."""
+        """`embed` (token, embedding) or (position, token, embedding), then the shapes of `MLP`."""
         d_vocab = signature.d_vocab or 0
         dims: tuple[str, ...] = ("token", "embedding")
         shape: tuple[int, ...] = (d_vocab, self.d_embed)
@@ -155,14 +155,14 @@ class EmbeddedMLP(MLP):
         return {"embed": (dims, shape), **super().shapes(signature)}
 
     def initial(self, signature: Signature, seed: int) -> dict[str, np.ndarray]:
-        """Embeddings standard normal, as PyTorch's `nn.Embedding`, or with variance 1/token; the rest as `MLP`."""
+        """Embeddings: standard normal as in `nn.Embedding`, or of variance 1/(number of tokens); the rest: as `MLP`."""
         shapes = self.shapes(signature)
         scale = (signature.d_vocab or 1) ** -0.5 if self.init == "normal" else 1.0
         embed = generator("init", seed, 1).normal(0, scale, shapes["embed"][1])
         return {**super().initial(signature, seed), "embed": embed}
 
     def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched) -> Any:
-        """As `MLP`, with the hook point `hook_embed` (example, position, embedding)."""
+        """Outputs as of `MLP`; a further hook point is `hook_embed` (example, position, embedding)."""
         import torch
 
         table = parameters["embed"]
@@ -174,7 +174,7 @@ class EmbeddedMLP(MLP):
         return self._through_layers(parameters, embedded.sum(-2) if self.joined == "sum" else embedded.flatten(-2), tap)
 
     def embedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
-        """(token, embedding), or (position, token, embedding)."""
+        """The embedding table: (token, embedding), or (position, token, embedding)."""
         return parameters["embed"]
 
     def _first_inputs(self, signature: Signature) -> tuple[str, int]:

@@ -63,7 +63,7 @@ class Recurrent(Model):
         return shapes | {"readout.W": ((*dims, "unit"), (*shape, self.hidden)), "readout.b": (dims, shape)}
 
     def initial(self, signature: Signature, seed: int) -> dict[str, np.ndarray]:
-        """Drawn in the order of `shapes` from one stream per seed."""
+        """Initial parameters, drawn in the order of `shapes` from one random stream per seed."""
         random = generator("init", seed)
         bound = self.hidden**-0.5
         return {
@@ -92,8 +92,8 @@ class Recurrent(Model):
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
         """The units of the last layer at the last position, on which the outputs depend linearly.
 
-        A unit's incoming weights are those of all its gates, from below and from the previous state. Pruning a unit
-        removes it from the readout, not from the recurrence.
+        A unit's incoming weights are the weights of all its gates, from the layer below and from the previous state.
+        Pruning a unit removes it from the readout, not from the recurrence.
         """
 
         def incoming(net: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +107,7 @@ class Recurrent(Model):
         return {"hook_dropped": layer}
 
     def embedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
-        """(token, embedding)."""
+        """The embedding table, (token, embedding)."""
         return parameters["embed"]
 
     def unembedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -40,7 +40,7 @@ class Relu(Model):
         return {"W": (("neuron", "input"), (self.width, signature.n_inputs)), "b": neurons, "u": neurons}
 
     def initial(self, signature: Signature, seed: int) -> dict[str, np.ndarray]:
-        """Uniform on ±1/√(fan-in), in the order W, b, u of one stream per seed."""
+        """Initial parameters, uniform on ±1/√(fan-in), drawn in the order W, b, u from one random stream per seed."""
         random = generator("init", seed)
         bound = {"W": signature.n_inputs**-0.5, "b": signature.n_inputs**-0.5, "u": self.width**-0.5}
         return {
@@ -56,11 +56,11 @@ class Relu(Model):
         return tap("hook_post", before.relu()) @ parameters["u"]  # of (example, neuron)
 
     def embedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Wᵀ, (input, neuron)."""
+        """The transposed weights Wᵀ, (input, neuron)."""
         return parameters["W"].T
 
     def unembedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
-        """u, (neuron, 1)."""
+        """The output weights u, (neuron, 1)."""
         return parameters["u"][:, None]
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:

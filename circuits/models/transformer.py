@@ -4,7 +4,7 @@
     x_p ← x_p + Σ_h Σ_q A^h_pq (x_q W_V^h + b_V^h) W_O^h + b_O         A^h = softmax(Q^h K^hᵀ / √d_head)
     x_p ← x_p + act(x_p W_in + b_in) W_out + b_out                      logits = x_last W_U
 
-with an optional LayerNorm before attention, MLP and unembedding. Nanda et al. 2023 train one layer of it without
+with an optional LayerNorm before attention, MLP and unembedding. Nanda et al. 2023 train one such layer without
 normalization on "x y ="; Power et al. 2022 train two layers. `forward` computes only the values that the logits at the
 last position need, so the last layer has one query. `bridge` returns the same network as a TransformerLens bridge, with
 `run_with_cache` and all its hooks. The unembedding has no bias (TransformerLens's b_U stays zero).
@@ -40,9 +40,9 @@ class Transformer(Model):
     reads: ClassVar[Literal["numbers", "tokens"]] = "tokens"
     noise_at: ClassVar[str] = "hook_embed"
     n_layers: LayerCount = 1
-    """Blocks of attention and MLP."""
+    """Number of blocks of attention and MLP."""
     n_heads: PositiveInt = 4
-    """Attention heads of each layer."""
+    """Number of attention heads in each layer."""
     d_model: PositiveInt = 128
     """Width of the residual stream."""
     d_head: PositiveInt | None = None
@@ -79,7 +79,7 @@ class Transformer(Model):
 
     @property
     def frozen(self) -> tuple[str, ...]:
-        """The biases, if they are not trained.
+        """Names of the biases if they are not trained; otherwise empty.
 
         Examples
         --------
@@ -116,7 +116,7 @@ class Transformer(Model):
         ((('head', 'd_model', 'd_head'), (4, 128, 32)), (('d_model', 'class'), (128, 113)))
         """
         if signature.d_vocab is None or signature.n_classes is None:
-            raise InputError("A transformer reads tokens and gives a logit per class; choose such a task.")
+            raise InputError("A transformer reads tokens and gives a logit per class; choose a task that has both.")
         sizes = {
             "token": signature.d_vocab, "position": signature.n_inputs, "class": signature.n_classes,
             "head": self.n_heads, "d_model": self.d_model, "d_head": self.head_width, "neuron": self.d_mlp,
@@ -189,7 +189,7 @@ class Transformer(Model):
 
     @property
     def can_prepare(self) -> bool:
-        """Whether this is one layer without normalization."""
+        """Whether the model is one layer without normalization."""
         return self.n_layers == 1 and self.normalization is None
 
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor] | None:
@@ -222,7 +222,7 @@ class Transformer(Model):
         return einsum(mixed, W_O, "... head query d_head, head d_head d_model -> ... query d_model") + b_O
 
     def activated(self, before: torch.Tensor) -> torch.Tensor:
-        """The MLP's activation function."""
+        """The MLP's activation function, applied to `before`."""
         import torch
 
         return before.relu() if self.activation == "relu" else torch.nn.functional.gelu(before)

@@ -1,12 +1,12 @@
 """Ahmed 2024 (AIMS Ghana, master's essay): x + y mod p by recurrent networks, with changes of weight decay.
 
 Table 7.2: embedding 128, 128 units, initial parameters times α = 5, AdamW with weight decay 0.01, batches of 32, 6000
-epochs. The figures train on 30, 50 and 70 % of the table, the experiments on weight decay in chapter 5 on 50 %. The
+epochs. The figures train on 30, 50 and 70 % of the table. The weight-decay experiments in chapter 5 train on 50 %. The
 input is `<sos> x + y mod =` (section 7.1). The essay does not state the following; these choices are ours:
 
 - p = 113, as the 114 tokens of Table 7.1 imply; the 91 of section 7.1 is not prime;
-- the settings of the RNN, which are those of the LSTM, with one layer. At 70 %, with α = 5, the RNN learned nothing in
-  600 epochs; with α = 1 (`ahmed-2024-init-scale`) it memorized within 160;
+- the RNN has one layer and otherwise the settings of the LSTM. At 70 %, with α = 5, the RNN learned nothing in 600
+  epochs; with α = 1 (`ahmed-2024-init-scale`) it memorized within 160;
 - learning rate 0.001 and the betas of PyTorch;
 - one seed, since every figure shows single curves; a checkpoint every 20 epochs;
 - no early stop, since the essay draws all 6000 epochs.
@@ -30,17 +30,17 @@ INTRODUCED = (500, 2000)
 
 
 def ahmed_2024_lstm() -> list[Config]:
-    """Figure 5.2: an LSTM, 30, 50 and 70 % of the table for training."""
+    """Figure 5.2: an LSTM trained on 30, 50 and 70 % of the table."""
     return _by_fraction("ahmed-2024-lstm", "Figure 5.2", ["lstm"])
 
 
 def ahmed_2024_rnn() -> list[Config]:
-    """Figure 5.3: an RNN, 30, 50 and 70 %."""
+    """Figure 5.3: an RNN trained on 30, 50 and 70 % of the table."""
     return _by_fraction("ahmed-2024-rnn", "Figure 5.3", ["rnn"])
 
 
 def ahmed_2024_transformer() -> Config:
-    """Table 7.1: the transformer that the recurrent networks are compared with, on its three tokens `x y =`.
+    """Table 7.1: the transformer that the recurrent networks are compared with, on the three tokens `x y =`.
 
     The essay states its architecture but not its training, and shows no curve of it. Our choice is the training of the
     LSTM at 50 % without scaled initialization, which a transformer does not need according to the essay. `nanda-2023`
@@ -89,7 +89,7 @@ def ahmed_2024_init_scale() -> list[Config]:
 
 
 def ahmed_2024_no_decay() -> Config:
-    """Figure 5.4: no weight decay. Its right panel continues the left one; ours trains twice as long (unstated)."""
+    """Figure 5.4: no weight decay. The right panel continues the left one, so we train twice as long (unstated)."""
     longer: dict[str, Any] = {"epochs": 12_000, "checkpoints": Checkpoints(every_epochs=40)}
     return _config("ahmed-2024-no-decay", "Figure 5.4", optimizer=AdamW(lr=0.001, weight_decay=0.0), **longer)
 
@@ -107,7 +107,7 @@ def ahmed_2024_decay_removed() -> list[Config]:
 
 
 def ahmed_2024_decay_introduced() -> list[Config]:
-    """Figures 5.7 and 7.7: no weight decay, then 0.01 or 0.02; from epoch 500 or 2000, since no epoch is stated."""
+    """Figures 5.7 and 7.7: no weight decay, then 0.01 or 0.02 from epoch 500 or 2000 (the essay states no epoch)."""
     return [
         _config(
             f"ahmed-2024-decay-introduced/epoch-{epoch}-decay-{value}",

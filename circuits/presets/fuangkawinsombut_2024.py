@@ -32,7 +32,7 @@ FLIPPED: dict[float, dict[int, tuple[int, ...]]] = {  # weight decay -> n -> per
 
 
 def fuangkawinsombut_2024() -> Config:
-    """Chapter 2, Figures 2.1 to 2.4, and all figures of the blog: (50,2) from 300 examples."""
+    """Chapter 2, Figures 2.1 to 2.4, and all figures of the blog: (50,2)-parity from 300 examples."""
     return Config(
         name="fuangkawinsombut-2024",
         source="Fuangkawinsombut 2024, section 2.1 and appendix B; blog, Figures 1 to 4",
@@ -48,7 +48,7 @@ def fuangkawinsombut_2024() -> Config:
 
 
 def fuangkawinsombut_2024_k3() -> Config:
-    """Appendix A.1, Figures A.1 to A.4: (50,3) from 1000 examples, 1000 epochs. The width is unstated; ours is 500."""
+    """Appendix A.1, Figures A.1 to A.4: (50,3)-parity, 1000 examples, 1000 epochs. We chose the width, 500."""
     return fuangkawinsombut_2024().replace(
         name="fuangkawinsombut-2024-k3",
         source="Fuangkawinsombut 2024, appendix A.1",
@@ -62,7 +62,7 @@ def fuangkawinsombut_2024_k3() -> Config:
 def fuangkawinsombut_2024_raised_decay() -> list[Config]:
     """Section 3.1, Figures 3.1 and 3.2: weight decay raised after memorization, when all training examples are right.
 
-    The values in the figures are unstated; ours surround the threshold of 0.1 to 0.5.
+    The values in the figures are unstated; our values surround the threshold, which lies in 0.1 to 0.5.
     """
     changes = {value: [WeightDecayChange(train_accuracy=1.0, value=value).model_dump()] for value in RAISED}
     return [
@@ -81,7 +81,7 @@ def fuangkawinsombut_2024_outliers() -> list[Config]:
 
     The grid and the criterion of the table are unstated. Our shares are 0, those of the figures, the thresholds of the
     table, and steps of 1 % around the largest share at which at least half of the seeds ever exceed a test accuracy of
-    0.98. Checkpoints are every 5 epochs, since rarer ones miss short peaks. N = 300 and five seeds, as before.
+    0.98. Checkpoints are every 5 epochs, since rarer checkpoints miss short peaks. 300 training examples, five seeds.
     """
     return [
         fuangkawinsombut_2024().replace(
@@ -99,7 +99,7 @@ def fuangkawinsombut_2024_outliers() -> list[Config]:
 
 
 def fuangkawinsombut_2024_widths() -> list[Config]:
-    """Sections 4.2 and 4.3: how often networks of 2 to 6 neurons learn (50,2), and of 4 to 32 (50,3)."""
+    """Sections 4.2 and 4.3: how often networks of 2 to 6 neurons learn (50,2)-parity, and of 4 to 32 (50,3)."""
     return [
         Config(
             name=f"fuangkawinsombut-2024-widths/k{k}-width{width}{'-l1' if l1 else ''}",

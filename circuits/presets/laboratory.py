@@ -17,7 +17,7 @@ SOURCE = "of no paper: a small network that groks in seconds"
 
 
 def modular_31() -> Config:
-    """The laboratory itself."""
+    """The laboratory network: x + y mod 31, half the table, weight decay 1."""
     return Config(
         name="modular-31",
         source=SOURCE,
@@ -34,7 +34,7 @@ def modular_31() -> Config:
 
 
 def modular_31_decay() -> list[Config]:
-    """Weight decay always, never, removed early or late, introduced at epoch 1000 with value 1 or 2."""
+    """Weight decay: always on, never on, removed early or late, or introduced at epoch 1000 with value 1 or 2."""
     off = {"optimizer__weight_decay": 0.0, "epochs": 3000}
     variants: dict[str, dict[str, Any]] = {
         "always": {},
@@ -48,7 +48,7 @@ def modular_31_decay() -> list[Config]:
 
 
 def modular_31_fraction() -> list[Config]:
-    """From 35 to 80 % of the table for training."""
+    """Training on 35 to 80 % of the table."""
     return _variants("modular-31-fraction", {f"{f}": {"task__train_fraction": f} for f in (0.35, 0.5, 0.65, 0.8)})
 
 
@@ -58,7 +58,7 @@ def modular_31_noise() -> list[Config]:
 
 
 def modular_31_init_scale() -> list[Config]:
-    """Initial parameters times α."""
+    """Initial parameters times 0.5 to 4."""
     return _variants(
         "modular-31-init-scale", {f"{alpha}": {"model__init_scale": alpha} for alpha in (0.5, 1.0, 2.0, 4.0)}
     )

@@ -9,10 +9,10 @@ and noise on the inputs. The report does not state the following; these choices 
   operands; their embedding equals a one-hot input times a matrix;
 - `lr_gamma` is a factor per epoch, its usual meaning. After 700 epochs the rate is a thousandth and learning ends, so
   every fraction is trained with a constant rate too;
-- MLP and LSTM have a constant rate, since section 2 names no other, batches of 512, and the fractions of section 1; the
+- MLP and LSTM have batches of 512, the fractions of section 1, and a constant rate, since section 2 names no rate; the
   MLP reads one-hot pairs. Their weight decay is 0.3 as in section 3, although the report says "larger". With 30 % for
-  training, the MLP with weight decay 1 memorizes 80 % of it, with 1.5 half of it, and answers no test example. With one
-  hidden layer, 0.3 agrees with the report: the norm rises during memorization and falls during generalization;
+  training, the MLP memorizes 80 % of the training set with weight decay 1, half with 1.5, and answers no test example.
+  With one hidden layer, 0.3 agrees with the report: the norm rises during memorization and falls during generalization;
 - three seeds in sections 1 and 2, one in the others; section 3 states its seeds (10, 11, 12).
 """
 
@@ -51,7 +51,7 @@ def liu_chi_wu_mlp() -> list[Config]:
 
 
 def liu_chi_wu_lstm() -> list[Config]:
-    """Figure 3: the LSTM. The width of its embedding is unstated; ours is that of its units."""
+    """Figure 3: the LSTM. The width of its embedding is unstated; ours is the number of units."""
     return _by_fraction("liu-chi-wu-lstm", "section 2, Figure 3", "tokens", LSTM(n_layers=2, d_embed=128, hidden=128))
 
 
@@ -76,7 +76,7 @@ def liu_chi_wu_four_summands() -> Config:
 
 
 def liu_chi_wu_sparsity() -> Config:
-    """Figure 7: a "2-layer MLP". Ours has two layers of weights, 512 neurons with GELU, half the table to train."""
+    """Figure 7: a "2-layer MLP". Ours has two layers of weights, 512 GELU neurons; it trains on half the table."""
     return _two_layers("liu-chi-wu-sparsity", "section 5.2, Figure 7")
 
 

@@ -1,4 +1,4 @@
-"""Liu, Chi and Wu, section 3: the best validation accuracy of eight ways to train, over the training fraction.
+"""Liu, Chi and Wu, section 3: the best validation accuracy of eight ways to train, by training fraction.
 
 The transformer of section 1 (`liu_chi_wu`), p = 97, 30 to 95 % of the table in steps of 5 %, seeds 10, 11 and 12, at
 most 15 000 updates. Figure 4 follows Figure 2 (left) of Power et al. 2022. Each panel is a preset, each fraction a
@@ -52,17 +52,17 @@ def liu_chi_wu_dropout() -> list[Config]:
 
 
 def liu_chi_wu_large_lr() -> list[Config]:
-    """AdamW at ten times the rate."""
+    """AdamW at ten times the baseline's learning rate."""
     return _panel("large-lr", AdamW(lr=0.03, weight_decay=0.0))
 
 
 def liu_chi_wu_small_lr() -> list[Config]:
-    """AdamW at a tenth of the rate."""
+    """AdamW at a tenth of the baseline's learning rate."""
     return _panel("small-lr", AdamW(lr=0.0003, weight_decay=0.0))
 
 
 def liu_chi_wu_rmsprop() -> list[Config]:
-    """RMSProp."""
+    """RMSProp with learning rate 0.001 and weight decay 0.0003."""
     return _panel("rmsprop", RMSProp(lr=0.001, weight_decay=0.0003))
 
 

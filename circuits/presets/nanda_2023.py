@@ -16,7 +16,7 @@ from circuits.tasks.modular import Modular
 
 
 def nanda_2023() -> Config:
-    """The mainline model of their section 4."""
+    """The mainline model of the paper's section 4."""
     return Config(
         name="nanda-2023",
         source="Nanda et al. 2023, section 3",

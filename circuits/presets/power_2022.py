@@ -7,7 +7,7 @@ sizes, batches and updates; we could not check the warm-up against the paper's t
 
 Our choices: half the table is the training set, as in their Figure 1; the transformer has 512 MLP neurons and a
 LayerNorm before each block, as decoders have; one seed; checkpoints evenly spaced on a logarithmic axis. A run stops
-after the test accuracy has stayed at 99 % for six more checkpoints, at more than twice the step of generalization: the
+after the test accuracy has stayed at 99 % for six more checkpoints, later than twice the step of generalization: the
 paper measures this step, and 10⁵ is a limit. x*y is in their released code only.
 """
 
@@ -44,7 +44,7 @@ def power_2022() -> list[Config]:
 
 
 def operation(what: Operation) -> Config:
-    """Their transformer on one operation."""
+    """The transformer of Power et al. on one operation."""
     return Config(
         task=Modular(p=97, operation=what, train_fraction=0.5, encoding="tokens", sequence="x o y ="),
         model=Transformer(n_layers=2, n_heads=4, d_model=128, d_mlp=512, activation="relu", normalization="LN"),

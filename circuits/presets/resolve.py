@@ -30,7 +30,7 @@ def resolve_config(
     Raises
     ------
     InputError
-        Preset and file are both given, there is no such preset, file, kind or field, an override undoes one before it,
+        Preset and file are both given, there is no such preset, file, kind or field, an override undoes an earlier one,
         or the config that results is invalid.
 
     Examples
@@ -43,7 +43,7 @@ def resolve_config(
     circuits.errors.InputError: there is no 'epochs.x' in the config. 'epochs' has no fields.
     """
     if preset is not None and file is not None:
-        raise InputError(f"Preset '{preset}' and --config {file} both give a config. Pass one.")
+        raise InputError(f"Preset '{preset}' and --config {file} both give a config. Pass only one.")
     if file is not None:
         start = read_config(file)
     elif preset is not None:
@@ -61,8 +61,8 @@ def overridden(config: Config, overrides: Mapping[str, Any]) -> Config:
     >>> import circuits
     >>> overridden(circuits.preset("merrill-2023"), {"model.width": 3, "model.kind": "linear"})
     Traceback (most recent call last):
-    circuits.errors.InputError: model.kind undoes model.width, which comes before it. Leave one out, or put \
-model.width last if the config then still has it.
+    circuits.errors.InputError: model.kind undoes model.width, which comes before it. Leave one of them \
+out, or put model.width last if the config then still has this field.
     """
     data = config.model_dump(mode="json")
     applied: dict[str, Any] = {}
@@ -76,7 +76,7 @@ model.width last if the config then still has it.
             if _value_at(data, earlier) != wanted and not key.startswith(f"{earlier}."):
                 raise InputError(
                     f"{key} undoes {earlier}, which comes before it. "
-                    f"Leave one out, or put {earlier} last if the config then still has it."
+                    f"Leave one of them out, or put {earlier} last if the config then still has this field."
                 )
         applied[key] = value
     return parse(data, where="") if overrides else config

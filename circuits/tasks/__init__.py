@@ -1,1 +1,1 @@
-"""What is learned: inputs, targets and their split, one task per file."""
+"""Tasks: inputs, targets and their split, one task per file."""

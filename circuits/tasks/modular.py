@@ -6,9 +6,9 @@ the training set, the rest the test set. With `max_examples` only that many tupl
 their number, not to p^K.
 
 A network that has memorized x + y can answer y + x by commuting it. Merrill et al. 2023, Fig. 4, draw the share of test
-examples that this solves; `commuted` marks them. For a sum of two, the training set has the swap of a test pair x ≠ y
-with probability train_size / (p² - 1), about train_fraction, and never that of a pair (x, x). A tuple of K different
-summands has K! - 1 other orders, so commuting solves nearly every sum of four.
+examples that commuting solves; `commuted` marks them. For a sum of two, the training set has the swap of a test pair x
+≠ y with probability train_size / (p² - 1), about train_fraction; a pair (x, x) has no other order. A tuple of K
+different summands has K! - 1 other orders, so commuting solves nearly every sum of four.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def distinct(random: np.random.Generator, n_numbers: int, n_drawn: int) -> Int[n
     Parameters
     ----------
     n_numbers, n_drawn
-        1..2^63 - 1, and 0..n_numbers.
+        1 <= n_numbers <= 2^63 - 1, and 0 <= n_drawn <= n_numbers.
 
     Examples
     --------
@@ -231,7 +231,7 @@ class Modular(Task):
         return np.isin(self._unordered(test), self._unordered(train))
 
     def results(self, operands: Int[np.ndarray, "example operand"]) -> Int16[np.ndarray, " example"]:
-        """The operation's result mod p.
+        """The operation's result mod p, for each row of operands.
 
         Examples
         --------
@@ -299,7 +299,7 @@ class Modular(Task):
         return tuples
 
     def _unordered(self, tuples: Int[np.ndarray, "example operand"]) -> Int[np.ndarray, " example"]:
-        """Numbers that are equal for two tuples exactly if these are reorderings of each other with the same result."""
+        """A number per tuple; numbers are equal exactly if the tuples are reorderings with the same result."""
         keys = np.zeros(len(tuples), np.int64)
         for column in np.sort(tuples, axis=1).T:
             keys = keys * self.p + column

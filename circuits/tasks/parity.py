@@ -1,12 +1,12 @@
 """Sparse parity: y = Π_{i ∈ S} x_i for x uniform on {-1, 1}^n and a hidden set S of k indices.
 
 Barak et al. 2022; Merrill et al. 2023, section 2. Each seed draws its training set, and all seeds share one test set.
-For small n the test set repeats training inputs, unless `test_unseen` excludes those of each seed. A share of the
-training targets can be flipped (Fuangkawinsombut 2024, section 3.2), or each target with a probability
-(Fuangkawinsombut and Somsirivattana 2023). Test targets are never flipped.
+For small n the test set repeats training inputs, unless `test_unseen` excludes them. A share of the training targets
+can be flipped (Fuangkawinsombut 2024, section 3.2), or each target with a probability (Fuangkawinsombut and
+Somsirivattana 2023). Test targets are never flipped.
 
-Examples come from this package's counter-based generator. To reproduce the exact data of a paper, they come from
-Python's `random` as in its code: `random.seed(s)`, then `random.choice([-1, 1])` row by row, with
+Examples come from this package's counter-based generator. To reproduce a paper's exact data, they come from Python's
+`random`, as in the paper's code: `random.seed(s)`, then `random.choice([-1, 1])` row by row, with
 
     merrill-code    s = 17 · seed for training, 2001 for testing    (parity.py of Merrill et al.)
     thesis-code     s = seed for training, 2023 for testing         (appendix B of the thesis)
@@ -37,21 +37,21 @@ class Parity(SignTask):
 
     kind: Literal["parity"] = "parity"
     k: PositiveInt = 3
-    """Relevant bits."""
+    """Number of relevant bits."""
     support: tuple[NonNegativeInt, ...] | None = None
     """Indices of the relevant bits; by default the first k."""
     support_seed: NonNegativeInt | None = None
-    """Draw the relevant bits from this seed instead."""
+    """Seed from which the relevant bits are drawn, instead of `support`."""
     test_unseen: bool = False
     """Draw each seed's test set from the inputs outside its training set, without repetition."""
     draw: Literal["counter", "merrill-code", "thesis-code"] = "counter"
     """Source of examples: this package's generator, or Python's random as in the code of a paper."""
     test_seed: NonNegativeInt | None = None
-    """Seed of the test set; by default 0, with merrill-code 2001, with thesis-code 2023, as in those codes."""
+    """Seed of the test set; by default 0, with merrill-code 2001, with thesis-code 2023, as in the papers' codes."""
     flip_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the training targets that are flipped."""
     flip_rule: Literal["exact", "independent"] = "exact"
-    """exact: flip that share, rounded to whole examples. independent: flip each example with that probability."""
+    """exact: flip the share `flip_fraction`, rounded. independent: flip targets with probability `flip_fraction`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Parity:
@@ -114,8 +114,8 @@ class Parity(SignTask):
     def test_data(self, seed: int = 0) -> dict[str, np.ndarray]:
         """The test set: `inputs` (example, input), `targets` (example,), int8 in {-1, 1}.
 
-        It is the same for all seeds. With `test_unseen` all seeds share a sequence of distinct inputs, and each takes
-        the first `n_test` outside its training set.
+        Without `test_unseen` it is the same for all seeds. With it, all seeds share a sequence of distinct inputs, and
+        each seed takes the first `n_test` outside its training set.
 
         Raises
         ------
@@ -150,7 +150,7 @@ class Parity(SignTask):
         return (seed, left[seed]) if left[seed] < self.n_test else None
 
     def target(self, inputs: np.ndarray) -> np.ndarray:
-        """The target of this task: `parity`."""
+        """Parity of the relevant bits, which is the target of this task."""
         return self.parity(inputs)
 
     def parity(self, inputs: np.ndarray) -> np.ndarray:

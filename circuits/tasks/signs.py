@@ -1,4 +1,4 @@
-"""The common base of tasks on n signs, -1 or 1: a new one defines only the target of an input."""
+"""The common base of tasks on n signs, -1 or 1: a new task defines only the target of an input."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SignTask(Task):
 
     @property
     def signature(self) -> Signature:
-        """N input numbers and one output."""
+        """`n` input numbers and one output."""
         return Signature(self.n)
 
     def train_data(self, seed: int) -> dict[str, np.ndarray]:

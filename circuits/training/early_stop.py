@@ -8,7 +8,7 @@ from circuits.config import Config
 
 
 class EarlyStop:
-    """The stop rule of a run, which is never met without a `stop` in the config.
+    """The stop rule of a run; if the config has no `stop`, the rule is never met.
 
     Parameters
     ----------

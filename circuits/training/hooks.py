@@ -1,8 +1,8 @@
 """The training tap: dropout of a network's values, and Gaussian noise on its inputs.
 
-Models have no randomness: they pass each named value through a tap, and this one drops units and adds noise. All draws
-of one update come from one generator, keyed by (seed, step), in the order of the forward pass. So an update is the same
-with or without an interruption before it. Dropout divides the kept values by 1 - p (inverted dropout).
+Models have no randomness: they pass each named value through a tap; the training tap drops units and adds noise. All
+draws of one update come from one generator, keyed by (seed, step), in the order of the forward pass. So an update is
+the same with or without an interruption before it. Dropout divides the kept values by 1 - p (inverted dropout).
 """
 
 from __future__ import annotations

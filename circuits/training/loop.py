@@ -1,4 +1,4 @@
-"""The training loop: it trains all seeds from checkpoint to checkpoint and commits each.
+"""The training loop: it trains all seeds from checkpoint to checkpoint and commits each checkpoint.
 
 The writer receives a row of all seeds at a checkpoint, while the networks may already train towards the next ones.
 Every draw is a function of (seed, epoch) or (seed, step), so a resumed run has the same bits as an uninterrupted one.
@@ -133,7 +133,7 @@ def begin(
     Parameters
     ----------
     path, config, choice
-        The file, its config, and the path and device that serve it.
+        The file, its config, and the training path and device.
     parent, start
         The attribute that identifies the parent run, and the starting point; by default the initialization.
     overwrite, progress
@@ -170,7 +170,7 @@ def advance_to_the_end(
     lock
         The lock of the run file, which is released at the end.
     config, choice
-        The config, and the path and device that serve it.
+        The config, and the training path and device.
     start
         Starting point of a file without checkpoints; by default the initialization.
     progress
@@ -197,7 +197,7 @@ class Session:
     Parameters
     ----------
     writer
-        Writer of the file; it records more epochs of `config`, and other numerics than the file's.
+        Writer of the file; it writes more epochs of `config`, or changed numerics, into the file.
     config, choice, start, progress
         As in `advance_to_the_end`.
     """
@@ -211,7 +211,7 @@ class Session:
         self._writer, self._config, self._data = writer, config, run.all_data
         self._early_stop = EarlyStop(config, run.metrics["test_accuracy"].values)
         longer, elsewhere = config != run.config, choice.numerics(config) != run.numerics
-        if longer or elsewhere:  # after all that is damaged has been refused
+        if longer or elsewhere:  # after every damaged file has been refused
             writer.amend(config if longer else None, writer.n_checkpoints if elsewhere else None)
         self._stepper = choice.path(config, run.all_data, self._start, choice.device)
         self._bar = tqdm(
@@ -268,7 +268,7 @@ def _say(text: str) -> None:
 def _resumable(
     config: Config | None, path: Path, device: str, kernel: str, allow_different_numerics: bool
 ) -> tuple[Config, Choice | None]:
-    """The config to resume with, and the path and device that serve it; None for them if the run is complete."""
+    """The config to resume with, and the training path and device; None for path and device if the run is complete."""
     with open_run(path) as run:
         stored = run.config
         config = stored if config is None else config
@@ -327,7 +327,7 @@ def refuse_to_replace(path: Path, overwrite: bool) -> None:
 
 
 def check_room(path: Path, needed: int) -> None:
-    """Refuse a run that does not fit on the disk, where it may replace the file at `path`."""
+    """Refuse a run that does not fit on the disk, even if it replaces the file at `path`."""
     free = shutil.disk_usage(path.parent).free + (path.stat().st_blocks * 512 if path.exists() else 0)
     if needed + SPARE_BYTES > free:
         raise InputError(

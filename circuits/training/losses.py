@@ -1,7 +1,7 @@
 """Loss and correctness of a network's outputs.
 
-A network with one output is right where f(x) y > 0, so an output of 0 is wrong. A network with a logit per class is
-right where the target's logit exceeds every other, so a tie is wrong.
+A network with one output is right on examples with f(x) y > 0, so an output of 0 is wrong. A network with a logit per
+class is right where the target's logit exceeds every other, so a tie is wrong.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def per_example(outputs: torch.Tensor, targets: torch.Tensor, config: Config) ->
     targets
         (…, example): ±1 in the outputs' dtype, or the class as an integer.
     config
-        Its `loss`, and the precision in which to compute it.
+        Its `loss` is the loss to compute, in the precision `loss_dtype`, by default `dtype`.
     """
     outputs = outputs.to(getattr(torch, config.loss_dtype or config.dtype))
     if outputs.ndim == targets.ndim:
@@ -112,11 +112,11 @@ def marked_accuracies(config: Config, n: int, n_right: int, marked: Mapping[str,
     Parameters
     ----------
     config
-        Its task names the marks.
+        The run's config; its task names the marks.
     n, n_right
         Number of training examples, and of right answers on them.
     marked
-        By mark: number of examples with it, and of right answers on them.
+        Mark -> number of training examples with this mark, and of right answers on them.
     """
     accuracies = {}
     for mark, without in config.task.marks.items():

@@ -1,9 +1,9 @@
 """A lottery ticket: some neurons of a network, trained again alone from their initial values.
 
 Do the neurons of a subnetwork find their circuit because of their initial weights, or only together with the others? To
-decide, they alone are trained from their values at checkpoint 0, on the same data in the same order. A random choice
-of as many neurons is the control (Frankle and Carbin 2019; `--lottery-ticket` in the released code of Merrill et al.
-2023). The result is an ordinary run that names its parent and the neurons.
+decide, only these neurons are trained, from their values at checkpoint 0, on the same data in the same order. A random
+choice of as many neurons is the control (Frankle and Carbin 2019; `--lottery-ticket` in the released code of Merrill et
+al. 2023). The result is an ordinary run that names its parent and the neurons.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from circuits.training.start import ticket_start
 
 
 def ticket_config(run: Run, n_kept: int, seed: int) -> Config:
-    """The run's own config for one seed and `n_kept` neurons.
+    """The run's config, changed to one seed and `n_kept` neurons.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def ticket(
     run, path
         The original run with its checkpoint 0, which is only read, and the run file to write.
     kept
-        (neuron,) such as `circuits.analysis.active_at(run, seed)`.
+        (neuron,) mask of the neurons to train, such as `circuits.analysis.active_at(run, seed)`.
     seed
         Seed of the network, its training set and the order of examples; by default the first.
     config

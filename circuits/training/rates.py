@@ -2,7 +2,7 @@
 
 A change of weight decay may wait for an accuracy, which is checked at the end of each epoch, for each network by
 itself. Every checkpoint stores the metric `decay_change_I_step`: the step at whose end change I was triggered, NaN
-before. So a resumed run knows all earlier changes.
+before the trigger. So a resumed run knows all earlier changes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from circuits.config import Config
 
 
 class Rates(NamedTuple):
-    """Rates of an update: the learning rate, and the weight decay of each network in the lane."""
+    """Rates of an update: the learning rate, and the weight decay of each network that the update changes."""
 
     lr: float
     weight_decay: tuple[float, ...]
@@ -43,13 +43,13 @@ class Pace:
         self._sizes = {"train_accuracy": config.task.train_size, "test_accuracy": config.task.test_size}
 
     def rates(self, networks: Sequence[int], step: int) -> Rates:
-        """The rates of the update after `step` earlier ones."""
+        """The rates of the update that follows `step` earlier updates."""
         config = self.config
         lr = config.optimizer.lr_at(step, step // config.steps_per_epoch, config.planned_steps)
         return Rates(lr, tuple(self.weight_decay(network, step) for network in networks))
 
     def weight_decay(self, network: int, step: int) -> float:
-        """Weight decay of the update after `step` earlier ones: the value of the last change that is due."""
+        """Weight decay of the update that follows `step` earlier updates: the value of the last change that is due."""
         value = self.config.optimizer.weight_decay
         for change, due in zip(self._changes, self._due(network), strict=True):
             if step >= due:
@@ -57,7 +57,7 @@ class Pace:
         return value
 
     def end_of_stretch(self, networks: Sequence[int], step: int, target: int) -> int:
-        """Step up to which updates have the same rates: at most the end of the epoch, or `target`."""
+        """Step up to which updates have the same rates, at most `target`, and at most the end of the epoch."""
         if self.config.optimizer.lr_varies_after(step):
             return step + 1
         per_epoch = self.config.steps_per_epoch
@@ -87,7 +87,7 @@ class Pace:
         return ({"weight_decay": self.weight_decay(network, step)} if self._changes else {}) | triggered
 
     def _due(self, network: int) -> list[float]:
-        """Step from which each change holds; infinity before it is triggered."""
+        """Step from which each change of weight decay holds; infinity before the change is triggered."""
         due = []
         for change, met in zip(self._changes, self._met[network], strict=True):
             if change.step is not None:

@@ -23,7 +23,7 @@ class Comparison(NamedTuple):
     """Comparison of a replay with its parent at their common checkpoints.
 
     `steps` are the common steps; `equal` (common step,) tells whether every parameter of every seed has the same bits;
-    `differing` lists the numerics that differ, as "name: there, here", empty on the same hardware and libraries.
+    `differing` lists numerics that differ, as "name: parent's, replay's"; empty on the same hardware and libraries.
     """
 
     steps: np.ndarray

@@ -16,7 +16,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class Start(NamedTuple):
-    """A starting point: the step, and the parameters, optimizer state and metrics there by name, each (seed, …)."""
+    """A starting point: the step, and its parameters, optimizer state and metrics, by name, each (seed, …)."""
 
     step: int
     parameters: Arrays
@@ -66,7 +66,7 @@ def start_of(run: Run) -> Start:
 
 
 def ticket_start(run: Run, seed: int, neurons: Sequence[int]) -> Start:
-    """The starting point of some neurons of one network, from its initialization: each (1, …), no optimizer state.
+    """Starting point of a ticket: some neurons of one network at initialization, each (1, …), no optimizer state.
 
     Raises
     ------

@@ -43,7 +43,7 @@ def trajectory(
     pace: Pace,
     further: Further = lambda network, parameters, metrics: {},
 ) -> Generator[Row]:
-    """Train from `step` to every step of `targets` in turn, and yield the row of all networks at each.
+    """Train from `step` to every step of `targets` in turn, and yield the row of all networks at each of these steps.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def _in_turn(go: Callable, stepper: Stepper, targets: Sequence[int], report: Cal
 def _ahead(
     go: Callable, stepper: Stepper, targets: Sequence[int], n_rows: int, report: Callable, closed: threading.Event
 ) -> Generator[Row]:
-    """Rows whose work enters the queue row by row, so each network's earlier work has always begun."""
+    """Yield the rows; work enters the queue row by row, so each network's earlier work has always begun."""
     rows: deque[list[Future]] = deque()
     last: list[Future | None] = [None] * stepper.n_lanes
 

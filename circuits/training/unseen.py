@@ -1,7 +1,7 @@
 """The metric `test_accuracy_unseen`: accuracy on the test inputs that are not in a network's training set.
 
-A run has it if some seed's training set holds some of its test inputs (`circuits.seen`). It is NaN for seeds whose test
-inputs are all seen. It counts the same right answers as test accuracy, on every path.
+A run has this metric if any seed's training set holds test inputs of this seed (`circuits.seen`). The metric is NaN for
+seeds whose training set holds all test inputs. It counts the same right answers as test accuracy, on every path.
 """
 
 import numpy as np

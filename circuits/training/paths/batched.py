@@ -1,4 +1,4 @@
-"""The batched path: the networks of all seeds train as one, with the seed as a further dimension of every tensor.
+"""The batched path: the networks of all seeds train as one network, with the seed as a dimension of every tensor.
 
 `torch.vmap` runs the model's forward pass over the seeds, and the losses are added. Since a network appears in its own
 loss only, each network gets its own gradient. Optimizers act on each number by itself, so one optimizer serves all
@@ -37,7 +37,7 @@ class Batched(TorchStepper):
 
     @classmethod
     def pays(cls, config: Config, device: str) -> bool:
-        """Whether the device is a GPU or the steps are small, of models other than relu and linear."""
+        """Whether the device is not the CPU, or the steps are small and the model is neither relu nor linear."""
         small = config.model.kind not in ("relu", "linear") and flops_per_step(config) <= FLOPS_WORTH_THREADS
         return device != "cpu" or small
 
@@ -72,7 +72,7 @@ class Batched(TorchStepper):
                 shrink(self._trained.values(), rates.lr * config.optimizer.l1)
 
     def _batches(self, epoch: int) -> Sequence[Any]:
-        """Indices of the examples of each seed in each update of an epoch."""
+        """For each update of an epoch, the indices of each seed's examples."""
         if self.config.batch_size is None:
             return [slice(None)]
         device, n_examples = self._targets.device, self._targets.shape[1]

@@ -1,4 +1,4 @@
-"""The choice of a path for a config on a device: the first in order of preference that serves it, or a named one."""
+"""Choice of a config's training path: a named path, or the first in order of preference that can train it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class Choice(NamedTuple):
-    """The path and the device that serve a config."""
+    """The training path and the device for a config."""
 
     path: type[Stepper]
     device: str
@@ -25,12 +25,12 @@ class Choice(NamedTuple):
 
 
 def choose_path(config: Config, device: str = "auto", kernel: str = "auto") -> Choice:
-    """The path and device that serve a config.
+    """The training path and device for a config.
 
     Raises
     ------
     InputError
-        An unknown name, a device that this machine lacks, or a path that does not serve the config on the device.
+        A name is unknown, this machine lacks the device, or the path cannot train the config on the device.
     """
     if device not in DEVICES:
         raise InputError(f"There is no device '{device}'. There are: {', '.join(DEVICES)}.")
@@ -46,7 +46,7 @@ def choose_path(config: Config, device: str = "auto", kernel: str = "auto") -> C
 
 
 def _path(name: str) -> type[Stepper]:
-    """The class of a path; its heavy libraries are imported only here."""
+    """The class of a training path; the heavy libraries of the path are imported only here."""
     if name == "fused":
         from circuits.training.paths.fused import FusedRelu
 

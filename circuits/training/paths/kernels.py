@@ -1,11 +1,13 @@
 """The compiled CPU step for f(x) = uᵀ relu(W x + b) on inputs in {-1, 1}, under hinge loss and SGD with weight decay.
 
-Per batch, with H = relu(X Wᵀ + b) and the active examples A = {i : f(x_i) y_i < 1},
+Per batch of m examples, with learning rate η, weight decay λ, H = relu(X Wᵀ + b) and the active examples
+A = {i : f(x_i) y_i < 1},
 
     u ← (1 - ηλ) u + η/m Σ_A y_i H_i
     W ← (1 - ηλ) W + η/m Σ_A y_i (u ⊙ [H_i > 0]) x_iᵀ            b likewise with x_i = 1
 
-where the u on the right is the old one. An L1 penalty is a proximal step after the update, so that zeros are exact.
+where u on the right-hand side is the value before the update. An L1 penalty is a proximal step after the update, so
+that zeros are exact.
 
 Five inputs have only 32 patterns, 16 up to sign, so X Wᵀ needs no products. For each group of five inputs the kernel
 computes the 16 sums ±w ±w ±w ±w + w once, and each example adds or subtracts one of them per group (the method of the
@@ -117,9 +119,9 @@ def train_batches(
     start, stop
         Batches within the epoch, 0 <= start <= stop <= ceil(example / batch_size).
     batch_size, lr, weight_decay, l1
-        B, η, λ, and the coefficient of Σ|θ|, applied as the proximal step θ ← sign θ · max(0, |θ| - η l1).
+        Examples per batch, η, λ, and the coefficient of Σ|θ|, applied as the step θ ← sign θ · max(0, |θ| - η l1).
     room
-        `scratch` of these sizes; only its rows of zeros must keep their values.
+        Work memory, `scratch` of these sizes; only its rows of zeros must keep their values between calls.
     """
     n_inputs, width = weights_t.shape
     n_examples = order.shape[0]
@@ -181,7 +183,7 @@ def train_batches(
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
 def _sum_patterns(weights_t, tables, parts):
-    """Fill tables[g, p] with ±w0 ±w1 ±w2 ±w3 + w4 of the inputs of group g, the signs as the bits of p.
+    """Fill tables[g, p] with ±w0 ±w1 ±w2 ±w3 + w4, the weights of group g's inputs, with signs by the bits of p.
 
     Inputs that the last group lacks count as 0; padding groups stay 0. The compiler vectorizes loops over few rows in
     separate functions.
@@ -253,7 +255,7 @@ def _fire(tables, pattern, biases, readout, row):
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
 def _shrink(values, threshold):
-    """Soft thresholding, in place; NaN stays."""
+    """Soft thresholding, in place; NaN stays NaN."""
     zero = values.dtype.type(0)
     for c in range(values.shape[0]):
         value = values[c]
@@ -268,7 +270,7 @@ def _shrink(values, threshold):
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
 def evaluate(weights_t, biases, readout, patterns, targets, room):
-    """Loss and right answers of one network on a set, given as `patterns_of` its inputs.
+    """Loss and right answers of one network on a set of examples, given as `patterns_of` the inputs.
 
     Returns
     -------

@@ -10,7 +10,7 @@ from circuits.training.paths.reference import Reference
 
 
 class Prepared(Reference):
-    """The networks of all seeds as torch modules, run by `Model.prepared` where the model has such a pass."""
+    """The networks of all seeds as torch modules, run by the faster pass of `Model.prepared` if the model has one."""
 
     name: ClassVar[str] = "prepared"
     prepares: ClassVar[bool] = True

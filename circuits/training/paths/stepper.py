@@ -22,9 +22,9 @@ FLOPS_WORTH_THREADS = 1e9  # in one step; below, threads cost more than they sav
 
 
 class Stepper(ABC):
-    """The networks of all seeds, in lanes: a lane is one network, or all of them in lockstep.
+    """The networks of all seeds, in lanes: a lane is one network, or all networks in lockstep.
 
-    Its arguments are a config, the data of all seeds, their starting point, and a device.
+    The arguments are a config, the data of all seeds, their starting point, and a device.
     """
 
     name: ClassVar[str]
@@ -41,7 +41,7 @@ class Stepper(ABC):
     @classmethod
     @abstractmethod
     def device(cls, config: Config, wanted: str) -> str:
-        """The device that this path uses for the wanted one, such as "cpu" for "auto".
+        """The device on which this training path runs if the user asks for `wanted`; "auto" may give "cpu".
 
         Raises
         ------
@@ -52,17 +52,17 @@ class Stepper(ABC):
     @classmethod
     @abstractmethod
     def refusal(cls, config: Config, device: str) -> str | None:
-        """Why this path does not serve a config on a device, in a clause; None if it does."""
+        """Why this path cannot train a config on a device, as a clause; None if it can."""
 
     @classmethod
     def pays(cls, config: Config, device: str) -> bool:
-        """Whether this path, where it serves, is faster than the paths after it."""
+        """Whether this path, if it can train the config, is faster than the paths after it in `PATHS`."""
         return True
 
     @classmethod
     @abstractmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """Libraries, processor, arithmetic and threads in a step: the bits of a run depend on them and its config."""
+        """Libraries, processor, arithmetic and threads in a step; with the config, they determine the bits of a run."""
 
     @abstractmethod
     def advance(self, lane: int, epoch: int, start: int, stop: int, rates: Rates) -> None:

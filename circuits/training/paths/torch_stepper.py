@@ -24,12 +24,12 @@ EXAMPLES_AT_ONCE = 8192  # in the forward pass of the metrics
 
 
 class TorchStepper(Stepper):
-    """Networks stepped by torch, on any of its devices."""
+    """Networks that torch trains, on any torch device."""
 
     in_lockstep: ClassVar[bool] = False
     """Whether one update changes the networks of all seeds."""
     prepares: ClassVar[bool] = False
-    """Whether it uses a model's faster forward pass."""
+    """Whether this path uses a model's faster forward pass."""
 
     def __init__(self, config: Config, data: xr.Dataset, start: Start, device: str) -> None:
         self.config = config
@@ -59,7 +59,7 @@ class TorchStepper(Stepper):
 
     @classmethod
     def threads_per_step(cls, config: Config) -> int:
-        """Number of cores of one update, on which its sums depend; 1 if more would not be faster."""
+        """Number of cores for one update, on which the rounding of sums depends; 1 if more would not be faster."""
         together = len(config.seeds) if cls.in_lockstep else 1
         return usable_cores() if together * flops_per_step(config) > FLOPS_WORTH_THREADS else 1
 
@@ -104,7 +104,7 @@ def examples_of(config: Config, data: xr.Dataset, device: str) -> list[Examples]
 def outputs_on(
     model: Model, inputs: torch.Tensor, at_once: int, prepares: bool
 ) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor]:
-    """Function of the parameters that returns a model's outputs for these inputs; a faster one if it `prepares`.
+    """Function of the parameters that returns a model's outputs for these inputs; by the faster pass if `prepares`.
 
     It computes `at_once` inputs at a time, so that intermediate values fit in memory.
     """
@@ -139,7 +139,7 @@ def state_of(config: Config, trained: Mapping[str, torch.Tensor], optimizer: tor
 def restore(
     config: Config, trained: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer, state: Arrays
 ) -> None:
-    """Set an optimizer's state to one of `state_of`; an empty one leaves it before its first update."""
+    """Set an optimizer's state to `state`, as `state_of` returns it; an empty state changes nothing."""
     counts_updates = config.optimizer.counts_updates
     for name, parameter in trained.items() if state else ():
         moments = {
