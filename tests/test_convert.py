@@ -483,7 +483,7 @@ def test_the_commands_themselves_are_explained(capsys, refused):
     )
     assert "needs" in refused("parity-nn", "folder")
     assert main(["convert", "parity-nn", "--help"]) == 0
-    assert "it is the state after EPOCH epochs" in capsys.readouterr().out
+    assert "the file is the state after EPOCH epochs" in capsys.readouterr().out
     assert refused("parity-nn", "x", "--out", "y", "--draw", "fair").startswith("error: --draw cannot be 'fair'.")
 
 
