@@ -136,8 +136,8 @@ class Config(Part):
         self.task.check_seeds(self.seeds)
         if (planned := self.most_checkpoints) > MAX_CHECKPOINTS:
             raise ValueError(
-                f"plans up to {planned:,} checkpoints, more than {MAX_CHECKPOINTS:,}. Lower epochs, or raise "
-                f"checkpoints.every_epochs or checkpoints.every_steps"
+                f"the config plans up to {planned:,} checkpoints, more than {MAX_CHECKPOINTS:,}. Lower epochs, or "
+                f"raise checkpoints.every_epochs or checkpoints.every_steps"
             )
         n_parameters = sum(prod(shape) for _, shape in self.shapes.values())
         if n_parameters > MAX_PARAMETERS:

@@ -22,7 +22,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def damaged(path: object, problem: str) -> InputError:
-    """The error for a file whose content circuits did not write."""
+    """The error for a damaged file: its content is not as this package wrote it."""
     return InputError(f"{path} is damaged: {problem.rstrip('.')}. Restore it from a copy, or make it again.")
 
 

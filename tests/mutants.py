@@ -217,7 +217,7 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File, str], object], str]] = {
     "list for versions": (_attribute("versions", "[1]"), "is damaged: attribute 'versions' is not an object"),
     "huge slack": (_attribute("recovery_slack", np.int64(1) << 60), "is damaged: its 'recovery_slack' is"),
     "gap in the data": (_gap_in_the_data, "is damaged: /parameters/b lacks 2 of its 6 chunks"),
-    "a step that is not planned": (_unordered_steps, r"is damaged: step\[2\] is 999, its config plans 2"),
+    "a step that is not planned": (_unordered_steps, r"is damaged: step\[2\] is 999, but its config plans 2"),
     "missing metric": (
         lambda file, outside: file["metrics"].__delitem__("test_loss"), "is damaged: the array 'metrics/test_loss'"
     ),

@@ -128,7 +128,9 @@ def test_a_config_that_differs_is_refused(path):
     with h5py.File(path, "r+") as file:
         text = file.attrs["config"].replace(b'"epochs":4', b'"epochs":5')
         file.attrs.modify("config", np.bytes_(text))
-    with pytest.raises(circuits.InputError, match=r"its config is not what was written: its digest differs"):
+    with pytest.raises(
+        circuits.InputError, match=r"its config has changed since it was written: the config's digest differs"
+    ):
         circuits.open(path)
 
 

@@ -360,7 +360,7 @@ def test_only_a_page_of_its_own_is_replaced(tiny_run, tmp_path):
     with pytest.raises(circuits.InputError, match="exists and is the run itself"):
         report(tiny_run, tiny_run.path)
     assert tiny_run.path.read_bytes() == before
-    with pytest.raises(circuits.InputError, match=r"is a folder\. Pass the page in it, such as"):
+    with pytest.raises(circuits.InputError, match=r"is a folder\. Pass a file in it, such as"):
         report(tiny_run, tmp_path)
     with pytest.raises(circuits.InputError, match="there is no folder"):
         report(tiny_run, tmp_path / "none" / "a.html")

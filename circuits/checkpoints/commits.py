@@ -59,14 +59,14 @@ def n_committed(
         at = n_before + int(later[0])
         raise ValueError(f"{what}[{n_before}] is not written, but {what}[{at}] is {steps[at]}")
     if n_before > len(planned):
-        raise ValueError(f"{what} has {n_before} entries, its config plans {len(planned)}")
+        raise ValueError(f"{what} has {n_before} entries, but its config plans {len(planned)}")
     wrong = np.flatnonzero(steps[:n_before] != planned[:n_before])
     if not wrong.size:
         return n_before
     at = int(wrong[0])
     if at == n_before - 1 and _is_cut(int(steps[at]), int(planned[at])):
         return at
-    raise ValueError(f"{what}[{at}] is {steps[at]}, its config plans {planned[at]}")
+    raise ValueError(f"{what}[{at}] is {steps[at]}, but its config plans {planned[at]}")
 
 
 def _is_cut(stored: int, planned: int) -> bool:

@@ -202,7 +202,7 @@ def _digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
         return
     text = file.attrs["config"]
     if digest(text.tobytes() if isinstance(text, np.bytes_) else bytes(text)) != file.attrs["config_digest"]:
-        raise ValueError("its config is not what was written: its digest differs")
+        raise ValueError("its config has changed since it was written: the config's digest differs")
     if facts_digest(file) != file.attrs["facts_digest"]:
         raise ValueError("its versions, numerics, parent or time are not what was written: their digest differs")
     groups = [("checkpoint", "step", "digested", [*config.shapes, METRICS], n_checkpoints)]

@@ -68,13 +68,13 @@ def marked_accuracy(metrics: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     metrics
-        `train_accuracy_flipped` and `train_accuracy_clean` (step, seed), or accuracies of other marks, as in
-        `run.metrics`, and `test_accuracy`; with the phases as in `accuracy`.
+        As in `run.metrics`, (step, seed): `test_accuracy`, and training accuracies by mark, such as
+        `train_accuracy_flipped` and `train_accuracy_clean`. If the phases are among them, they are marked.
 
     Raises
     ------
     InputError
-        The task marks no training examples, so the metrics have no such accuracy.
+        The metrics have no accuracy of marked training examples, since the task marks none.
     """
     names = _marks(metrics)
     if not names:

@@ -81,7 +81,7 @@ class MLP(Model):
         return self._through_layers(parameters, tap("hook_input", inputs), tap)
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
-        """Every hidden layer; only the last layer has a linear readout."""
+        """Every hidden layer; only the last hidden layer has a `readout`: the outputs are not linear in the others."""
         last = len(self.widths) - 1
         return {f"hidden.{layer}.hook_post": self._layer(layer, layer == last) for layer in range(len(self.widths))}
 
@@ -162,7 +162,7 @@ class EmbeddedMLP(MLP):
         return {**super().initial(signature, seed), "embed": embed}
 
     def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched) -> Any:
-        """Outputs as of `MLP`; a further hook point is `hook_embed` (example, position, embedding)."""
+        """Outputs and hook points of `MLP`, and the hook point `hook_embed` (example, position, embedding)."""
         import torch
 
         table = parameters["embed"]

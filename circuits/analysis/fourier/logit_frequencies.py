@@ -33,8 +33,8 @@ class LogitWaves(NamedTuple):
     cosine: Float64[np.ndarray, " frequency"]
     sine: Float64[np.ndarray, " frequency"]
     share: Float64[np.ndarray, " frequency"]
-    """Share of cos(2πk(s - c)/m) in the sum of squares of the logits minus their mean over classes, class biases
-    included, in 0..1; NaN if all logits are equal."""
+    """Share of cos(2πk(s - c)/m), in 0..1, in the sum of squares of the logits minus their mean over classes. The sum
+    includes class biases. NaN if all logits are equal."""
     wave_share: Float64[np.ndarray, " frequency"]
     """Share of waves of s, in any class direction, in the variance over tuples, in 0..1; NaN if this variance is 0."""
     bias_share: float

@@ -118,7 +118,7 @@ def excluded_losses(
 def cross_entropies(
     logits: Float64[np.ndarray, "*examples class"], targets: Int[np.ndarray, "*any"]
 ) -> Float64[np.ndarray, "*examples"]:
-    """-log softmax(logits) at the target, in nats; a small loss has all its digits.
+    """-log softmax(logits) at the target, in nats; small losses keep full precision.
 
     Parameters
     ----------

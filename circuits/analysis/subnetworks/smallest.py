@@ -2,15 +2,16 @@
 
     minimize  Σ k_i  over k ∈ {0, 1}^neuron  with  sign Σ_i k_i u_i relu(w_i·x + b_i) = sign f(x)  for all x in a set
 
-The set is the agreement set. Agreement is that of Merrill et al. 2023, section 2.1, whose effective sparsity is an
-upper bound. The integer program has a row per input. Three ideas make it small enough to solve:
+The set is the agreement set: a subset agrees if it has this sign on every input, as in Merrill et al. 2023, section
+2.1. Their effective sparsity is an upper bound on the minimum. The integer program has a row per input, Σ a_i k_i > 0
+with a_i = sign f(x) · u_i relu(w_i·x + b_i). Three ideas make it small enough to solve:
 
 - Rows are added on demand: a solution of the present rows is checked on the whole agreement set, and inputs on which
   the solution fails become rows. A bound proved with some rows holds with all rows.
-- The relaxation of a row Σ a_i k_i > 0 is no constraint, since the row has no scale. So every input also requires from
-  the start that a neuron with a_i > 0 is kept.
-- Sizes are ruled out one by one from below, up to the size of the best subset known. This subset is a norm prefix
-  without its unnecessary neurons.
+- The relaxation of a row excludes no subset size: arbitrarily small fractional k satisfy the row. So every input with
+  f(x) ≠ 0 also requires from the start that at least one neuron with a_i > 0 is kept.
+- Sizes are ruled out one by one from below, up to the size of the best subset known. The first such subset is a norm
+  prefix without its unnecessary neurons.
 
 Rows require >= 0 up to HiGHS's tolerance. This allows more subsets, so lower bounds stay valid. Each solution is
 checked by an independent masked forward pass in float64; a solution that fails only on known rows is excluded
@@ -241,7 +242,7 @@ class Subsets:
         self.known += _chosen(new[np.argsort(-shortfall[new], kind="stable")], RANDOM_ROWS_LATER, self.random)
 
     def _shortfall(self, sums: Float[np.ndarray, " example"], bound: float) -> Float[np.ndarray, " example"]:
-        """Distance of a subset from agreement on each example, over the example's scale; negative if it agrees."""
+        """Distance of a subset from agreement on each example, in units of its scale; negative if the subset agrees."""
         lacking = np.where(self.wanted, bound - self.signs * sums, np.abs(sums) - bound) / self.scale
         return np.where(self.wanted | (lacking > 0), lacking, -1.0)  # a sum equal to its bound is 0
 

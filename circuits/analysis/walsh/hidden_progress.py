@@ -47,7 +47,7 @@ def layer_gap(
     u: Float[np.ndarray, " neuron"],
     relevant_bits: Sequence[int],
 ) -> float:
-    """Fourier gap of a whole layer: of the gradient sizes √(Σ_j u_j² g_ji²), one per input i (not from the paper).
+    """Fourier gap of a whole layer, of one size √(Σ_j u_j² g_ji²) per input i, with g the `halfspace_gradient`; ours.
 
     Examples
     --------

@@ -51,9 +51,10 @@ def halfspace_gradient(
     relevant_bits
         The k relevant bits S.
 
-    Returns ------- (neuron, input) in -1/2..1/2; NaN for a neuron with a weight that is not finite. An input with w·x +
-    b = 0 (probability 0 for trained weights) counts as outside if at most 20 irrelevant weights are not 0; otherwise it
-    counts half.
+    Returns
+    -------
+    (neuron, input) in -1/2..1/2; NaN for a neuron with a weight that is not finite. An input with w·x + b = 0, which
+    has probability 0 for trained weights, counts as outside if at most 20 irrelevant weights are not 0, else as half.
 
     Examples
     --------
@@ -102,7 +103,7 @@ def fourier_gaps(gradient: Float[np.ndarray, "*any input"], relevant_bits: Seque
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _signed_sums(weights):
-    """All sums Σ ±w in ascending order, and for each sum a number whose binary digits 1 mark the plus signs."""
+    """All sums Σ ±w in ascending order, and for each sum a bit mask: bit i is 1 if w_i has a plus sign."""
     sums, signs = np.zeros(1), np.zeros(1, np.int64)
     for bit in range(len(weights)):
         count, step = len(sums), abs(weights[bit])

@@ -1,4 +1,4 @@
-"""Reading a learned circuit: gate of each neuron, elements of merged neurons, matching constructions, price.
+"""Reading a learned circuit: its neurons' gates, its elements (merged parallel neurons), matches, and path cost.
 
 `read_circuit` combines the modules of this folder for one network given as arrays.
 """

@@ -222,9 +222,7 @@ def _refuse_foreign(path: Path, run: Run) -> None:
             raise InputError(f"{path}: there is no folder {path.parent}. Make it, or pass another --out.")
         return
     if path.is_dir():
-        raise InputError(
-            f"{path} is a folder. Pass the page in it, such as {path / run.path.with_suffix('.html').name}."
-        )
+        raise InputError(f"{path} is a folder. Pass a file in it, such as {path / run.path.with_suffix('.html').name}.")
     if path.samefile(run.path):
         raise InputError(f"{path} exists and is the run itself, so it is not overwritten. Pass another --out.")
     with path.open("rb") as file:

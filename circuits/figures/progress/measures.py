@@ -214,7 +214,7 @@ def loss_spectrum(result: xr.Dataset) -> go.Figure:
 
 
 def _share_lines(values: xr.DataArray, ramp: xr.Dataset, style: Style) -> list[go.Scatter]:
-    """Lines of the measured values and of the ramp, of one measure of one seed; no lines if it does not change."""
+    """Two lines for one measure of one seed: its values and its ramp. No lines if the measure does not change."""
     if not bool(np.isfinite(ramp["onset"])):
         return []
     name = str(values["measure"].values)
