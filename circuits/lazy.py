@@ -27,7 +27,7 @@ def renamed_keyword(former: str, now: str) -> Callable[[Function], Function]:
     def decorated(function: Function) -> Function:
         @wraps(function)
         def accepting(*arguments: Any, **keywords: Any) -> Any:
-            if former in keywords:
+            if former in keywords and now not in keywords:
                 text = f"the argument {former} is now {now}, and goes in the next version"
                 warnings.warn(text, FutureWarning, 2)
                 keywords[now] = keywords.pop(former)

@@ -361,7 +361,7 @@ def test_a_copy_that_is_none_changes_nothing_and_is_set_aside(tiny_path, tmp_pat
         assert f"error: {path}: a kill cut the last change" in capsys.readouterr().err
         assert main(command) == 0
         out, err = capsys.readouterr()
-        assert err.startswith(f"{undo_path(path)} is not a copy of bytes of {path}, so nothing is put back. It is ")
+        assert err.startswith(f"{undo_path(path)} is not a copy of bytes of {path} as it is, so ")
         assert "bug" not in err
         assert "killed writer" not in out
         assert path.read_bytes() == before
@@ -438,3 +438,18 @@ def test_a_copy_that_cannot_be_checked_stays(changing, monkeypatch):
             circuits.repair(changing)
     assert (changing.read_bytes(), undo_path(changing).read_bytes()) == (before, beside)
     assert circuits.repair(changing)
+
+
+def test_a_cut_superblock_is_completed_only_once_the_file_is_checked(tiny_path, tmp_path, tiny_run, monkeypatch):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    content = bytearray(path.read_bytes())
+    content[44] ^= 1
+    path.write_bytes(content)
+    with monkeypatch.context() as patch:
+        patch.setattr("circuits.checkpoints.writer.examined", lambda *_, **__: ("unknown", "no process"))
+        with pytest.raises(circuits.InputError, match=r"cannot be checked \(unknown: no process\)"):
+            circuits.repair(path)
+    assert path.read_bytes() == content
+    assert circuits.repair(path)
+    with circuits.open(path) as run:
+        assert run.parameters.load().identical(tiny_run.parameters.load())

@@ -9,6 +9,7 @@ import xarray as xr
 
 import circuits
 from circuits.analysis import Options, sidecar
+from circuits.analysis.results import results_of
 from circuits.analysis.sidecar import read_sidecar, write_sidecar
 from circuits.cli.main import main
 
@@ -285,3 +286,18 @@ def test_results_without_entries_are_read_back(change, make_config, tmp_path):
     assert stored.remark() == ""
     assert set(stored.results) == {"phases", "walsh", "constructions"}
     assert any(0 in values.shape for data in stored.results.values() for values in data.variables.values())
+
+
+def test_a_result_that_is_edited_is_neither_read_again_nor_stored(run):
+    results_of(run, "norms")
+    first = results_of(run, "norms").datasets["norms"]["neuron_norm"]
+    before, first.values.flat[0] = float(first.values.flat[0]), -123.0
+    results_of(run, "phases", force=True)
+    assert results_of(run, "norms").datasets["norms"]["neuron_norm"].values.flat[0] == before
+
+
+def test_the_remark_names_the_file_to_which_another_is_moved(run):
+    path = sidecar.sidecar_path(run)
+    path.write_text("notes")
+    assert results_of(run, "norms").remark.endswith("; it is renamed to run.analysis.nc.1")
+    assert path.with_name("run.analysis.nc.1").read_text() == "notes"

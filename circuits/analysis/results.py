@@ -67,9 +67,9 @@ def results_of(
     reused = () if force else tuple(name for name in names if name in stored.results)
     missing = [name for name in names if name not in reused]
     new = analyze(run, *missing, options=options, progress=progress) if missing else {}
-    path = write_sidecar(run, new, options, out) if new and keep else out or sidecar_path(run)
-    datasets = {name: new[name] if name in new else stored.results[name] for name in names}
     remark = stored.remark(missing)
     if not stored.ours and stored.path == sidecar_path(run):
-        remark += f"; it is renamed to {unused(stored.path).name}"
+        remark += f"; it is renamed to {unused(stored.path).name}"  # by `write_sidecar`
+    path = write_sidecar(run, new, options, out) if new and keep else out or sidecar_path(run)
+    datasets = {name: new[name] if name in new else stored.results[name] for name in names}
     return Results(datasets, reused, path, remark)

@@ -280,7 +280,7 @@ def _storable(dataset: xr.Dataset, made_by: Mapping[str, str]) -> xr.Dataset:
 
 
 def _restored(dataset: xr.Dataset) -> xr.Dataset:
-    restored = dataset.copy()
+    restored = dataset.copy(deep=True)  # the groups are cached
     restored.attrs = _as_python({name: value for name, value in dataset.attrs.items() if name not in PROVENANCE})
     if "warnings" in restored.attrs:
         restored.attrs["warnings"] = [line for line in restored.attrs["warnings"].split("\n") if line]

@@ -97,7 +97,10 @@ class RunLock:
         """Before any write, refuse a path that is not a lock file, such as a pipe or another name of some file."""
         status = os.fstat(descriptor)
         is_file = stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
-        content = os.pread(descriptor, 100, 0).decode(errors="replace") if is_file else ""
+        try:
+            content = os.pread(descriptor, 100, 0).decode(errors="replace") if is_file else ""
+        except OSError:
+            is_file = False
         if not is_file or (content and process_number(content) is None):
             os.close(descriptor)
             raise InputError(

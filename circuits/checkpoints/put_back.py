@@ -50,7 +50,7 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None) -> bo
     if copy is None or verdict in REFUSED or (verdict == "sound" and not _loses_nothing(path)):
         aside = unused(beside.with_name(beside.name + ".stale"))
         beside.rename(aside)
-        say(f"{beside} is not a copy of bytes of {path}, so nothing is put back. It is renamed to {aside}.")
+        say(f"{beside} is not a copy of bytes of {path} as it is, so nothing is put back. It is renamed to {aside}.")
         return False
     if verdict != "sound":
         raise InputError(f"{beside} cannot be checked ({verdict}: {text}), so {path} was not changed. Try again.")

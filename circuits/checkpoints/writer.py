@@ -31,7 +31,7 @@ from circuits.checkpoints.digests import METRICS, checksum, digest, metrics_as_r
 from circuits.checkpoints.layout import COMMIT, FORMAT, FORMAT_VERSION, in_file, padded
 from circuits.checkpoints.lengths import along_steps, cut_to, uncommitted
 from circuits.checkpoints.lock import RunLock
-from circuits.checkpoints.put_back import put_back
+from circuits.checkpoints.put_back import REFUSED, put_back
 from circuits.checkpoints.recover import completed, recover, rewrite
 from circuits.checkpoints.resume_point import resume_point
 from circuits.checkpoints.sandbox import examined
@@ -358,8 +358,11 @@ def make_writable(path: Path, say: Callable[[str], object] = lambda text: None) 
     with path.open("r+b") as file:
         block = completed(file)
         if block is not None:
-            if examined(path, FORMAT, FORMAT_VERSION, undone=True)[0] != "sound":
+            verdict, text = examined(path, FORMAT, FORMAT_VERSION, undone=True)
+            if verdict in REFUSED:
                 raise InputError(f"{path} is not a run file: its HDF5 superblock is damaged or of another version")
+            if verdict != "sound":
+                raise InputError(f"{path} cannot be checked ({verdict}: {text}), so it was not changed. Try again.")
             rewrite(file, block)
     slack = GENEROUS_SLACK
     with suppress(OSError, RuntimeError, KeyError), h5py.File(path, "r", swmr=True) as file:

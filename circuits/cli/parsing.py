@@ -48,7 +48,7 @@ def parsed(flags: type[Flags], words: Sequence[str], command: str, n_bare: int |
 def _current(flags: type, words: Sequence[str]) -> list[str]:
     """The words, with present names for former names of flags; a remark reports each former name."""
     valid, current = arities(flags), list(words)
-    for index, word in enumerate(words):
+    for index, word in enumerate(takewhile(lambda word: word != "--", words)):
         flag, equals, value = word.partition("=")
         if flag in FORMER and flag not in valid and FORMER[flag] in valid:
             remark(f"warning: {flag} is now {FORMER[flag]}, and goes in the next version.")

@@ -76,5 +76,7 @@ class PruningOptions(WalkOptions):
     def _former_name(cls, data: Any) -> Any:
         if not isinstance(data, dict) or "support" not in data:
             return data
-        warnings.warn("the option support is now agreement_set, and goes in the next version", FutureWarning, 4)
+        warnings.warn("the option support is now agreement_set, and goes in the next version", FutureWarning, 3)
+        if "agreement_set" in data:
+            raise ValueError("support is the former name of agreement_set; give one of them")
         return {("agreement_set" if name == "support" else name): value for name, value in data.items()}

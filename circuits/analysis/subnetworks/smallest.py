@@ -28,7 +28,7 @@ from scipy.optimize import OptimizeResult
 from scipy.sparse import csr_array
 
 from circuits.analysis.measurement import Measurement
-from circuits.analysis.networks.applies import is_one_relu_layer
+from circuits.analysis.networks.applies import is_one_relu_layer, require
 from circuits.analysis.networks.labels import requested_checkpoints, trajectory_coords
 from circuits.analysis.networks.layers import last_layer
 from circuits.analysis.networks.outputs import preactivations
@@ -281,6 +281,7 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     """
     checkpoints = requested_checkpoints(run, options)
     agreement_sets = [examples_of(run, index, options.agreement_set) for index in range(len(run.seeds))]
+    require(run, is_one_relu_layer)
     width = last_layer(run.config).width
     shape = len(checkpoints), len(run.seeds)
     size, bound, prefix = (np.full(shape, np.nan) for _ in range(3))
