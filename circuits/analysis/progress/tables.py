@@ -116,8 +116,8 @@ def bounds_legend(dataset: xr.Dataset, seeds: list[int]) -> list[str]:
     reference = str(dataset.attrs["reference"]).replace("_", " ")
     changes, below, above = at["onset"].notnull(), at["lag_low"] == -math.inf, at["lag_high"] == math.inf
     lines = {
-        "≤: the measure may have begun before the window; the 95 % interval ends there": at["onset_censored"],
-        f"≥: {reference} may have begun before the window; the 95 % interval begins there": above & ~below,
+        "≤: the measure may have begun before the window; 95 % interval ends there": at["onset_censored"],
+        f"≥: {reference} may have begun before the window; 95 % interval begins there": above & ~below,
         f"{UNKNOWN}: both may have begun before the window": above & below,
     }
     return [line for line, used in lines.items() if bool((used & changes).any())]

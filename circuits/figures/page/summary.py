@@ -162,8 +162,8 @@ def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tup
             (
                 "groups",
                 f"generalizing: the active subnetwork of {final}; memorizing: that of the memorization checkpoint; "
-                "complementary: all neurons outside the generalizing group; control: as many neurons as in the "
-                "generalizing group, drawn at random",
+                "complementary: all neurons outside the generalizing group; control: random neurons, as many as the "
+                "generalizing group has",
             ),
             (
                 "overlap",
