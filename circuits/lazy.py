@@ -20,8 +20,8 @@ def renamed_keyword(former: str, now: str) -> Callable[[Function], Function]:
 
     Examples
     --------
-    >>> renamed_keyword("colour", "color")(lambda color: color)(color="red")
-    'red'
+    >>> renamed_keyword("support", "bits")(lambda bits: bits)(bits=[0, 7])
+    [0, 7]
     """
 
     def decorated(function: Function) -> Function:

@@ -276,7 +276,7 @@ def lookup(table: Mapping[str, Line], name: str, what: str) -> Line:
 
     Examples
     --------
-    >>> lookup(TASKS, "party", "task")
+    >>> lookup({name: TASKS[name] for name in ("parity", "modular")}, "party", "task")
     Traceback (most recent call last):
     circuits.errors.InputError: There is no task 'party'. Did you mean 'parity'? There are: modular, parity.
     """

@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 import pages
 import pytest
+from registered import only_own
 
 import circuits
 from circuits.analysis.measurements import usual
@@ -65,7 +66,8 @@ def majority(majority_path):
         yield run
 
 
-def test_relevant_bits_alone_do_not_make_a_parity(majority):
+def test_relevant_bits_alone_do_not_make_a_parity(majority, monkeypatch):
+    only_own(monkeypatch)
     assert majority.config.task.relevant_bits == (1, 4, 6)
     assert majority.config.task.parity_bits is None
     assert usual(majority.config) == ["phases", "subnetwork", "norms", "faithfulness", "progress"]

@@ -12,6 +12,7 @@ import pages
 import pytest
 import xarray as xr
 from plotly.offline import get_plotlyjs
+from registered import only_own
 
 import circuits
 from circuits.analysis.measurement import Measurement
@@ -58,7 +59,8 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def grokked_page(grokked_path, tmp_path_factory):
-    with circuits.open(grokked_path) as run:
+    with circuits.open(grokked_path) as run, pytest.MonkeyPatch.context() as patch:
+        only_own(patch)
         path = report(run, tmp_path_factory.mktemp("pages") / "grokked.html")
     return path.read_text()
 
@@ -187,7 +189,8 @@ def test_a_run_without_a_hidden_layer_still_gets_its_curves(tmp_path, make_confi
 @pytest.mark.parametrize(
     "epochs", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
 )
-def test_a_run_with_few_checkpoints_or_seeds_still_gets_a_page(tmp_path, make_config, epochs, seeds):
+def test_a_run_with_few_checkpoints_or_seeds_still_gets_a_page(tmp_path, make_config, epochs, seeds, monkeypatch):
+    only_own(monkeypatch)
     with circuits.train(make_config(epochs=epochs, seeds=seeds), tmp_path / "a.h5", progress=False) as run:
         found = Page(report(run).read_text())
         nearest = circuits.analyze(run, "constructions")["constructions"]["nearest"].values.tolist()

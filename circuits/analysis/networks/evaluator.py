@@ -1,7 +1,7 @@
 """Evaluators of one network on given inputs; `evaluator` chooses the fastest one for the config.
 
 - **Formula**: the network is exactly uᵀ relu(W x + b). Outputs are computed in float64, so that contributions of single
-  neurons exceed rounding; an output within its rounding bound of 0 counts as 0.
+  neurons can be told from rounding; an output within its rounding bound of 0 counts as 0.
 - **Linear readout**: one forward pass gives all masked outputs, f_K(x) = c(x) + Σ_{j in K} a_j(x) U_j.
 - **Forward pass**: every group of neurons needs its own masked pass.
 

@@ -83,9 +83,10 @@ def phases(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset:
         (seed,) float, in epochs; NaN if either phase is never reached or is censored. The epochs may still give a
         bound: the delay is at least g - M, if memorization is at or before M and generalization exactly at g.
     collapsed
-        (seed,) bool: at the last checkpoint all outputs are within 0.001 of 0 (`circuits.collapse`). The accuracy is
-        then 0, not chance. The attribute `recomputed` is 1 if the run did not store which networks have collapsed, and
-        at least one network collapsed at some checkpoint.
+        (seed,) bool: at the last checkpoint all outputs on the training set are within 0.001 of 0, or the logits of
+        each example within 0.001 nats of each other (`circuits.collapse`). The accuracy is then 0, not chance. The
+        attribute `recomputed` is 1 if the run did not store which networks have collapsed, and at least one network
+        collapsed at some checkpoint.
     diverged
         (seed,) bool: the last training loss is not finite.
     """

@@ -1,0 +1,16 @@
+"""The measurements of the package, for tests that list them, whatever a contributor has registered beside them."""
+
+import pytest
+
+from circuits.registry import MEASUREMENTS
+
+OWN = {
+    "phases", "subnetwork", "norms", "faithfulness", "progress", "constructions", "walsh", "certify", "representation",
+    "exact", "fourier",
+}  # fmt: skip
+
+
+def only_own(patch: pytest.MonkeyPatch) -> None:
+    """Leave out of the registry, for as long as the patch holds, what is not the package's own."""
+    for name in set(MEASUREMENTS) - OWN:
+        patch.delitem(MEASUREMENTS, name)
