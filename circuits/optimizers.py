@@ -1,4 +1,4 @@
-"""Optimizers: torch's, as configs, with a schedule of the learning rate.
+"""Configs of torch's optimizers, each with a schedule of the learning rate.
 
 The rate of update t (from 0) in epoch e is
 
@@ -41,7 +41,7 @@ class Optimizer(Part, ABC):
 
     @property
     def moments(self) -> tuple[str, ...]:
-        """Torch's names of the running means of every parameter; empty if training resumes from parameters alone."""
+        """Torch's names of each parameter's running means; empty if the parameters suffice to resume training."""
         return ()
 
     @property
@@ -50,7 +50,7 @@ class Optimizer(Part, ABC):
         return bool(self.moments)
 
     def lr_varies_after(self, step: int) -> bool:
-        """Whether the learning rate may change from update `step`, counted from 0, to the next update of the epoch.
+        """Whether the learning rate may change from update `step`, counted from 0, to the next update in this epoch.
 
         Examples
         --------

@@ -28,16 +28,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class MetricEntry(Entry):
-    """A metric of training, for any model or only for those with a prunable layer."""
+    """A metric of training, for all models or only for models with a prunable layer."""
 
     needs_prunable_layer: bool = False
 
 
 @dataclass(frozen=True)
 class MeasurementEntry(Entry):
-    """A `circuits.analysis.measurement.Measurement`, with the paths of its options class and its figures.
+    """A `circuits.analysis.measurement.Measurement`, with the paths of its options class and figure function.
 
-    `figures` is the path of a function (run, result with phases) -> figures, since analysis must not import figures.
+    `figures` is the path of a function (run, result with phases) -> figures: analysis must not import figures.
     """
 
     options: str = "circuits.analysis.networks.options:PruningOptions"
@@ -53,7 +53,7 @@ class ConstructionEntry(Entry):
 
 @dataclass(frozen=True)
 class PresetEntry(Entry):
-    """A preset: its paper, the figures it reproduces, and about how many seconds one config trains on 2 cores."""
+    """A preset: its paper, the figures it reproduces, and the approximate training seconds of one config on 2 cores."""
 
     paper: str
     shows: str
@@ -63,14 +63,14 @@ class PresetEntry(Entry):
 TASKS = {
     "parity": Entry("Sparse parity: the product of k hidden bits out of n.", "circuits.tasks.parity:Parity"),
     "modular": Entry(
-        "Modular arithmetic: the result of x ∘ y mod p, or of K summands.", "circuits.tasks.modular:Modular"
+        "Modular arithmetic: x ∘ y mod p, or the sum of K numbers mod p.", "circuits.tasks.modular:Modular"
     ),
 }
 
 MODELS = {
     "relu": Entry("One hidden layer: f(x) = u·relu(W x + b).", "circuits.models.relu:Relu"),
-    "mlp": Entry("Any hidden layers, on signs or one-hot slots.", "circuits.models.mlp:MLP"),
-    "embedded_mlp": Entry("Any hidden layers, on embedded tokens.", "circuits.models.mlp:EmbeddedMLP"),
+    "mlp": Entry("Any number of hidden layers, on signs or one-hot inputs.", "circuits.models.mlp:MLP"),
+    "embedded_mlp": Entry("Any number of hidden layers, on embedded tokens.", "circuits.models.mlp:EmbeddedMLP"),
     "rnn": Entry("A recurrent network with tanh, on tokens.", "circuits.models.recurrent:RNN"),
     "lstm": Entry("A long short-term memory, on tokens.", "circuits.models.recurrent:LSTM"),
     "transformer": Entry(
@@ -91,7 +91,7 @@ OPTIMIZERS = {
 WEIGHTS = "circuits.analysis.networks.weights"
 METRICS = {  # measured at every checkpoint while training, if the config lists them
     "effective_sparsity": MetricEntry(
-        "Neurons of the last layer in the active subnetwork on the training set.",
+        "Number of last-layer neurons in the active subnetwork, which is determined on the training set.",
         "circuits.analysis.subnetworks.active:network_sparsity",
         needs_prunable_layer=True,
     ),
@@ -140,7 +140,7 @@ MEASUREMENTS = {
         "circuits.figures.walsh.curves:figures",
     ),
     "certify": MeasurementEntry(
-        "Prove or refute the network on all inputs: last checkpoint, or --checkpoints. On request only.",
+        "Proof or refutation of parity on all inputs: last checkpoint, or --checkpoints. On request only.",
         "circuits.analysis.parity.certificates:CERTIFY",
         "circuits.analysis.subnetworks.options:SearchOptions",
         "circuits.figures.parity.certify:figures",
@@ -151,7 +151,7 @@ MEASUREMENTS = {
         figures="circuits.figures.representation:figures",
     ),
     "exact": MeasurementEntry(
-        "Smallest subnetwork of any neurons: last checkpoint, or --checkpoints. On request only.",
+        "Smallest neuron subset that predicts like the network: last checkpoint, or --checkpoints. On request only.",
         "circuits.analysis.subnetworks.smallest:EXACT",
         "circuits.analysis.subnetworks.options:SearchOptions",
     ),
@@ -235,7 +235,7 @@ CONSTRUCTIONS = {
     "four_neuron": ConstructionEntry("k = 3: Merrill et al. 2023, Prop. 3.", f"{BUILDING}.published:four_neuron"),
     "two_neuron": ConstructionEntry("k = 2: thesis, section 4.2.", f"{BUILDING}.published:two_neuron"),
     "threshold": ConstructionEntry(
-        "k + 1 neurons of the sum of the bits, any k: Prop. 3 generalized.", f"{BUILDING}.threshold_gates:threshold"
+        "k + 1 neurons on the sum of the bits, any k: Prop. 3 generalized.", f"{BUILDING}.threshold_gates:threshold"
     ),
     "min_norm": ConstructionEntry(
         "The least possible path cost, 2^k neurons, k up to 6.", f"{BUILDING}.least_norm:min_norm"

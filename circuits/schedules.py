@@ -1,4 +1,4 @@
-"""Changes of weight decay and early stops: at a given epoch or step, or once an accuracy is reached.
+"""Changes of weight decay, at a given epoch or step or once an accuracy is reached; and early stops.
 
 Thesis, section 3.1 (decay raised after memorization); Ahmed 2024, chapter 5 (removed early, removed late, introduced
 late). A change that waits for an accuracy is decided for each seed at the end of every epoch, so it does not depend on
@@ -21,7 +21,7 @@ Accuracy = Annotated[float, Field(gt=0, le=1)]
 
 
 class WeightDecayChange(Part):
-    """A new weight decay from a moment on; give exactly one of epoch, step, train_accuracy and test_accuracy."""
+    """A change of the weight decay; give its time by exactly one of epoch, step, train_accuracy and test_accuracy."""
 
     value: NonNegativeFloat
     """The new weight decay."""
@@ -30,11 +30,11 @@ class WeightDecayChange(Part):
     step: NonNegativeInt | None = None
     """Optimizer updates before the change."""
     train_accuracy: Accuracy | None = None
-    """Training accuracy at the end of an epoch that triggers the change."""
+    """Least training accuracy, at the end of an epoch, that triggers the change."""
     test_accuracy: Accuracy | None = None
-    """Test accuracy at the end of an epoch that triggers the change."""
+    """Least test accuracy, at the end of an epoch, that triggers the change."""
     delay_epochs: NonNegativeInt = 0
-    """Epochs from the accuracy to the change."""
+    """Number of epochs between reaching the accuracy and the change."""
 
     @model_validator(mode="after")
     def _one_moment(self) -> WeightDecayChange:
@@ -52,11 +52,11 @@ class WeightDecayChange(Part):
 
     @property
     def awaits(self) -> str | None:
-        """Name of the accuracy that triggers the change; None for a given epoch or step."""
+        """Name of the accuracy that triggers the change; None if the change has a fixed epoch or step."""
         return next((name for name in ("train_accuracy", "test_accuracy") if getattr(self, name) is not None), None)
 
     def is_met(self, accuracy: float, n_examples: int) -> bool:
-        """Whether an accuracy on `n_examples` triggers the change; the method compares numbers of right answers.
+        """Whether an accuracy on `n_examples` triggers the change; the method compares counts of correct answers.
 
         Examples
         --------
@@ -73,7 +73,7 @@ class Stop(Part):
     test_accuracy: Accuracy
     """Least test accuracy that counts as high."""
     checkpoints: PositiveInt = 1
-    """Consecutive checkpoints, after the first with this accuracy, at which every seed must keep the accuracy."""
+    """Number of consecutive checkpoints, after the first, at which each seed must keep `test_accuracy`."""
 
     def is_met(self, test_accuracy: np.ndarray) -> np.ndarray:
         """Mask (seed,) of the seeds that have met the rule, from the test accuracies (step, seed) so far.

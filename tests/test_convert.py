@@ -293,8 +293,8 @@ def spoiled(state, how, tmp_path):
         ("missing", "FILE has no key 'linear1.bias'. It has: linear1.weight, linear2.weight."),
         (
             "output bias",
-            "FILE has the key 'linear2.bias', which the relu model lacks. Without it the network would compute "
-            "something else.",
+            "FILE has the key 'linear2.bias', which the relu model lacks. Without this parameter the network "
+            "would compute something else. Choose a kind of model with this parameter.",
         ),
         ("wide", "FILE: W has shape (12, 11), not (12, 10) as its folder's name says."),
         ("dims", "FILE: 'linear2.weight' has shape (2, 12), expected (neuron)."),

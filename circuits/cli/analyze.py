@@ -29,12 +29,12 @@ COMMAND = "circuits analyze"
 
 @dataclass(kw_only=True)
 class AnalyzeFlags:
-    """Measure a run with the measurements that flags name or, without such flags, with all default ones that apply."""
+    """Run the measurements that flags name; without such flags, run all default measurements that apply to the run."""
 
     run: RunFile
     """The run file; it is only read."""
     all: Switch = False
-    """All default measurements that apply to this run, as without a measurement flag."""
+    """Run all default measurements that apply to this run. A call without measurement flags does the same."""
     json: Switch = False
     """Print one JSON object instead of tables; circuits.read_json restores it."""
     out: Annotated[Path | None, shown("SIDECAR.nc", "(default: RUN.analysis.nc)")] = None

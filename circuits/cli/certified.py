@@ -1,4 +1,4 @@
-"""Output of `circuits verify --certify`: is the output's sign the parity on all 2^n inputs, or on what share?"""
+"""Report of `circuits verify --certify`: does the network compute parity on all 2^n inputs, or on what share?"""
 
 from collections.abc import Mapping, Sequence
 from math import floor, log10
@@ -22,7 +22,7 @@ VERDICTS = {
 def certificate(
     network: Mapping[str, np.ndarray], bits: Sequence[int], test_inputs: np.ndarray | None, time_limit: float
 ) -> tuple[str, list[str], dict[str, Any]]:
-    """The verdict on the network uᵀ relu(W x + b), its lines for a terminal, and the certificate as plain data."""
+    """Certify the network uᵀ relu(W x + b): the verdict, lines for a terminal, and the certificate as data for JSON."""
     W, b, u = (network[name] for name in "Wbu")
     proof = certify(W, b, u, bits, time_limit=time_limit)
     n = W.shape[1]
@@ -82,7 +82,7 @@ def _in_proportion(failures: FailureRate) -> str:
 
 
 def _to_width(share: float, width: float) -> str:
-    """A share as text, to two digits of the width of its interval, with at least two significant digits."""
+    """`share` as text, rounded at the second significant digit of `width`, but with at least two significant digits."""
     places = floor(log10(share)) - floor(log10(width)) + 2 if share > 0 and width > 0 else 2
     return f"{share:.{max(places, 2)}g}"
 

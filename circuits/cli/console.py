@@ -12,7 +12,7 @@ PIPE_WIDTH = 400
 
 
 def result(*items: str | Table) -> None:
-    """Print results, one line each, and tables, which wrap at the width of a terminal but not in a pipe."""
+    """Print lines and tables. A table wraps at the width of the terminal or, in a pipe, at 400 characters."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
     console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
     for item in items:
@@ -26,7 +26,7 @@ def result(*items: str | Table) -> None:
 
 
 def remark(text: str) -> None:
-    """Print a line to stderr, apart from the results."""
+    """Print a line to stderr; results go to stdout."""
     print(printable(text), file=sys.stderr, flush=True)
 
 

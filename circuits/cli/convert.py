@@ -51,19 +51,19 @@ class _Output:
 
 @dataclass(kw_only=True)
 class ParityNnFlags(_Output):
-    """Convert a run of the released code of Merrill et al. 2023, or of the thesis.
+    """Convert a run of the released code of Merrill et al. 2023, or of the code of Fuangkawinsombut 2024 (thesis).
 
-    Reads n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt, with weights_only=True.
+    The command reads n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt, with weights_only=True.
 
     Both codes save model_EPOCH.pt before the updates of that epoch, so the file is the state after EPOCH epochs.
 
-    Python's random draws the data again from the seeds of --draw; the run file stores the data.
+    The command draws the data again with Python's `random`, from the seeds of --draw. The run file stores the data.
     """
 
     folder: Annotated[Path, tyro.conf.Positional, shown("DIR")]
-    """The folder width_P, one folder seedS_checkpoints in it, or a folder above with a single configuration."""
+    """The folder width_P, one of its folders seedS_checkpoints, or a parent folder with a single configuration."""
     draw: Literal["merrill-code", "thesis-code"] = "merrill-code"
-    """How the data are drawn: train seed 17·S and test seed 2001 (Merrill et al.), or S and 2023 (thesis)."""
+    """How the data of seed S are drawn: train seed 17·S, test seed 2001 (Merrill et al.); or S and 2023 (thesis)."""
     batch_size: Annotated[int, tyro.conf.arg(metavar="INT")] = 32
     """Examples per update, which relates steps to epochs; the folder names do not contain this number."""
     common_epochs: Switch = False
@@ -92,7 +92,7 @@ class StateDictsFlags(_Start, _Output):
     keys: Annotated[tuple[str, ...], shown("NAME=KEY …")] = ()
     """Key of each parameter in the files; by default the model's parameter names, or the keys of the released code."""
     seed: Annotated[int, tyro.conf.arg(metavar="INT")] = 0
-    """The seed, which determines the training set, if the pattern has no {seed}."""
+    """Seed of the network if the pattern has no {seed}; the seed determines the training set."""
 
 
 def command(words: list[str]) -> int:

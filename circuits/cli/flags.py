@@ -68,18 +68,18 @@ def flag_class(name: str, flags: Iterable[Flag], about: str, base: type | None =
 
 
 def overlaid(data: Mapping[str, Any], flags: Any) -> dict[str, Any]:
-    """Plain data of a config part, in which the values of flags replace the part's values."""
+    """`data` of a config part, in which the values of `flags` replace the fields of the same names."""
     given = {flag.name: getattr(flags, flag.name) for flag in fields(flags) if flag.name in data}
     return {**data, **{name: overlaid(data[name], v) if is_dataclass(v) else v for name, v in given.items()}}
 
 
 def picked(flags: Any, *names: str) -> dict[str, Any]:
-    """The values of the flags `names`, by name, and `progress`, the opposite of --quiet."""
+    """Keyword arguments: the values of the flags `names`, and `progress`, which is False with --quiet."""
     return {name: getattr(flags, name) for name in names} | {"progress": not flags.quiet}
 
 
 class Arity(NamedTuple):
-    """How many values a flag takes: one, unless it is a switch, takes many, or is repeated for each value."""
+    """How many values a flag takes: none (`switch`), several (`many`), one per repetition (`append`), otherwise one."""
 
     switch: bool
     many: bool

@@ -97,7 +97,7 @@ def _exit_code(words: list[str], debug: bool) -> int:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM stops a command like Ctrl-C does; training replaces both by a stop after the current step."""
+    """Inside the block, SIGTERM stops a command as Ctrl-C does; training stops at both after the current step."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -114,7 +114,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 @contextmanager
 def _out_of_memory_reported_once() -> Iterator[None]:
-    """Threads and finalizers that run out of memory print nothing, since the command's own error reports it."""
+    """Inside the block, threads and finalizers that run out of memory print nothing; the command's error does."""
     in_threads, unraisable = threading.excepthook, sys.unraisablehook
 
     def filtered(hook: Callable[[Any], object], failure: Any) -> None:
@@ -129,7 +129,7 @@ def _out_of_memory_reported_once() -> Iterator[None]:
 
 
 def _refuse_too_little_memory() -> None:
-    """Refuse a memory limit too small for the libraries: OpenBLAS would retry its allocation forever."""
+    """Refuse a memory limit that is too small for the libraries; under it OpenBLAS would retry forever."""
     for which, (flag, least) in LEAST_MEMORY.items():
         limit = resource.getrlimit(which)[0]
         if limit != resource.RLIM_INFINITY and limit < least * 1e9:

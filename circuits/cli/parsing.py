@@ -1,7 +1,7 @@
-"""Words of a command line as a dataclass of flags, or an error of one line.
+"""Parse the words of a command line into a dataclass of flags, or raise an error of one line.
 
-tyro reads the words. It prints errors as boxes of several lines, and its hook for errors is not public. So this module
-writes one line for each event of the hook that it knows, and condenses the printed box of any other error to one line.
+tyro parses the words. tyro prints errors as boxes of several lines, and its error hook is not public. So this module
+writes one line for each hook event that it recognizes, and condenses the printed box of any other error to one line.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ Model = TypeVar("Model", bound=BaseModel)
 def parsed(flags: type[Flags], words: Sequence[str], command: str, n_bare: int | None = None) -> Flags:
     """The flags that `words` set; `--help` prints the help on stdout and leaves with SystemExit(0).
 
-    `n_bare` is the number of positional arguments among `words`; by default the number that the class has.
+    `n_bare` is the number of positional arguments among `words`; by default the number that `flags` declares.
 
     Raises
     ------
     InputError
-        A flag is unknown, is given twice or has too many values, a value is missing or malformed, or there is an
-        argument too many; the message is one line.
+        A flag is unknown, is given twice or has too many values; a value is missing or malformed; or there is a
+        surplus argument. The message is one line.
     """
     words = _current(flags, words)
     refuse_surplus(flags, words, n_bare)
@@ -46,7 +46,7 @@ def parsed(flags: type[Flags], words: Sequence[str], command: str, n_bare: int |
 
 
 def _current(flags: type, words: Sequence[str]) -> list[str]:
-    """The words, with present names for former names of flags; a remark reports each former name."""
+    """The words, with each former name of a flag replaced by its present name; a remark reports each replacement."""
     valid, current = arities(flags), list(words)
     for index, word in enumerate(takewhile(lambda word: word != "--", words)):
         flag, equals, value = word.partition("=")
@@ -90,7 +90,7 @@ def _read(flags: type, words: Sequence[str], command: str, **options: Any) -> An
 
 
 def _worded(event: Any, flags: type, words: Sequence[str], command: str) -> str | None:
-    """One line for an event of tyro's hook; None for an event that this function does not know."""
+    """Error line for an event of tyro's error hook; None if this function does not recognize the event."""
     match type(event).__name__:
         case "UnrecognizedArgs":
             return _unknown(event.tokens, words, flags, command)
@@ -111,7 +111,7 @@ def _worded(event: Any, flags: type, words: Sequence[str], command: str) -> str 
 
 
 def _needed(words: Sequence[str], flags: type, command: str, argument: str) -> str:
-    """The error line for a missing argument; if a flag is misspelled, the likely cause, the line for this flag."""
+    """Error line for a missing argument or, if a flag is misspelled (the likely cause), for the misspelled flag."""
     typed = [word for word in words if word.startswith("--")]
     valid = [*arities(flags), "--help"]
     if misspelled := [word for word in typed if word.partition("=")[0].replace("_", "-") not in valid]:
@@ -141,7 +141,7 @@ def _flag(argument: Any) -> str:
 
 
 def _given(flags: Sequence[str], words: Sequence[str]) -> str:
-    """The text `, not '…'` with the words after a flag on the command line; "" if the flag is not there."""
+    """The text `, not '…'`, which quotes the words after one of `flags`; "" if none of `flags` is among the words."""
     for index in reversed(range(len(words))):
         flag, equals, value = words[index].partition("=")
         if flag.replace("_", "-") in flags:

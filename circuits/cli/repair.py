@@ -20,7 +20,7 @@ class RepairFlags:
     """
 
     run: RunFile
-    """The run file; the command refuses it while a process is writing it."""
+    """The run file; the command refuses a file that another process is writing."""
 
 
 def command(words: list[str]) -> int:

@@ -16,7 +16,7 @@ COMMAND = "circuits replay"
 
 @dataclass(kw_only=True)
 class ReplayFlags:
-    """Train a stretch of a run again and keep every step of it, to look closely at a transition.
+    """Train a stretch of a run again and store every step, to examine a transition closely.
 
     Every draw is a function of seed and epoch, so the replay takes the same steps as the original. Checkpoints at
     common steps are compared bit for bit.
@@ -33,7 +33,7 @@ class ReplayFlags:
     every: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Steps from one checkpoint to the next."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute; a device other than the original's gives other bits."""
+    """Where to compute; on a device other than the original run's, the bits of the results differ."""
     overwrite: Switch = False
     """Replace the file in --out."""
     quiet: Switch = False

@@ -28,7 +28,7 @@ class ShowFlags:
     follow: Switch = False
     """After the summary, print a line whenever checkpoints are added, until the run is complete or its writer ends."""
     verify: Switch = False
-    """Instead of the summary, check every value against its digest, and list step, seed and array of damaged values."""
+    """Instead of the summary, check every value against its digest; list step, seed and array of each damaged value."""
 
 
 def command(words: list[str]) -> int:

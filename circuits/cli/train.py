@@ -46,7 +46,7 @@ class TrainFlags:
     seed: Annotated[int | None, shown("INT", "(default: the first)")] = None
     """With --from: the seed whose network, data and order of examples are used."""
     keep: Annotated[Literal["active", "random"] | None, shown("{active,random}", "(default: active)")] = None
-    """With --from: keep the active subnetwork of the last checkpoint or, as a control, as many random neurons."""
+    """With --from: keep the active subnetwork of the last checkpoint or, as a control, equally many random neurons."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="KEY=JSON")] = ()
     """Change any field, such as task.kind=parity or task.support=[3,5,9]."""
     out: Annotated[Path | None, shown("PATH", "(default: checkpoints/NAME.h5)")] = None
@@ -57,7 +57,7 @@ class TrainFlags:
         "auto"
     )
     resume: Switch = False
-    """Continue the run in --out with its stored config; only --epochs may be raised."""
+    """Continue the run in --out with its stored config; the only possible change is a larger --epochs."""
     overwrite: Switch = False
     """Replace the run in --out."""
     allow_different_numerics: Switch = False
@@ -103,7 +103,7 @@ def command(words: list[str]) -> int:
 
 
 def _several(starts: Sequence[Config], first: Config, flags: Any, typed: set[str]) -> list[tuple[Config, Path]]:
-    """Every config of a preset, changed by the typed flags, and its file; `first` has the values of these flags."""
+    """Each config of a preset, and its file. The fields in `typed`, which flags set, have the values of `first`."""
     if first.name != starts[0].name:
         raise InputError(f"The preset has {len(starts)} configs, so --name cannot rename it. Pass a folder to --out.")
     if flags.out is not None and flags.out.suffix == ".h5":
@@ -173,12 +173,12 @@ def _compare_with_parent(run: "Run") -> None:
 
 
 def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
-    """The preset among the words, the other words, and the flag, with its values, that stands before the preset.
+    """The preset among the words, the other words, and the flag before the preset, with the flag's values.
 
-    Every flag except switches takes the next word and all numbers after it; a flag of several texts takes all words
-    that are no presets. Any other bare word is the preset. If there are several, bare words that are no presets
-    and follow a flag or its value stay among the other words, as surplus values; so does true, false or a number after
-    a switch.
+    A switch takes no value. Any other flag takes the next word and all numbers after that word; a flag of several
+    texts takes all words that are not preset names. Any other bare word is the preset. If there are several such words,
+    those that are not preset names and follow a flag or its values stay among the other words, as surplus values. So
+    does true, false or a number after a switch.
 
     Examples
     --------
@@ -234,7 +234,7 @@ def _no_preset(name: str, flag: str = "", *values: str) -> InputError:
 
 
 def _starts(name: str | None, given: TrainFlags) -> list[Config]:
-    """The configs to train: of the run to resume, the preset, the file or the defaults, with the fields of `--set`."""
+    """Configs to train, changed by `--set`; from a ticket, the run to resume, a preset, a file or the defaults."""
     if given.resume and given.overwrite:
         raise InputError("--resume continues a run, --overwrite replaces it. Pass only one of them.")
     if given.from_ is not None:

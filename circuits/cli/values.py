@@ -1,8 +1,8 @@
-"""The values of each flag among the words of a command line; surplus values and repeated flags are refused.
+"""Refuse surplus values of a flag, and repeated flags, among the words of a command line.
 
-tyro gives a flag of one value the first word after it. The next word becomes the positional argument, and a repeated
-flag has its last value: either way tyro drops a typed value silently. This check reads the words by the same rules,
-before tyro does.
+If a flag takes one value and two words follow, tyro reads the second word as a positional argument. If a flag is
+repeated, tyro uses its last value. Either way tyro silently drops a typed value. This check therefore reads the words
+first, by tyro's rules.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def refuse_surplus(flags: type, words: Sequence[str], n_bare: int | None = None)
     words
         The words of the command line after the command.
     n_bare
-        Positional arguments that the command takes; by default those of `flags`.
+        Number of positional arguments that the command takes; by default the number that `flags` declares.
 
     Raises
     ------
     InputError
-        A flag of one value has several, a switch has a value, a flag is given twice with different values, or a flag
-        and `--set` give one field different values.
+        A flag that takes one value has several, a switch has a value, a flag is given twice with different values, or
+        a flag and `--set` give the same field different values.
 
     Examples
     --------
@@ -65,7 +65,7 @@ several values run the command once with each.
 
 
 def is_flag(word: str) -> bool:
-    """Whether a word is a flag by tyro's rule: negative numbers, -inf and -50: are values.
+    """Whether tyro reads a word as a flag; negative numbers, -inf and slices such as -50: are values.
 
     Examples
     --------
@@ -104,7 +104,7 @@ def listed(values: Sequence[str]) -> str:
 
 
 def _uses(words: Sequence[str], known: Mapping[str, Arity]) -> Iterator[Use]:
-    """The words before the first flag, as the use of a flag "", then every use of a flag."""
+    """First a `Use` with flag "" for the words before any flag, then a `Use` for each flag."""
     use = Use("", [], [])
     many = room = False
     for place, word in enumerate(words):
@@ -129,7 +129,7 @@ def _uses(words: Sequence[str], known: Mapping[str, Arity]) -> Iterator[Use]:
 
 
 def is_truth(word: str) -> bool:
-    """Whether a word after a switch is meant as its value.
+    """Whether a word after a switch is meant as the switch's value: true, false, yes, no, on or off.
 
     Examples
     --------
@@ -140,9 +140,9 @@ def is_truth(word: str) -> bool:
 
 
 def _refuse_values_of_switches(uses: Sequence[Use], known: Mapping[str, Arity], n_bare: int) -> None:
-    """Refuse `--quiet=true` and `--quiet true`; `n_bare` positional arguments may still follow among the flags.
+    """Refuse a value of a switch, as in `--quiet=true` or `--quiet true`.
 
-    A word other than true or false is refused if the words before it are all the positional arguments.
+    `n_bare` positional arguments may still follow. After the last of them, any word after a switch is refused.
     """
     for use in uses:
         switch = use.flag in known and known[use.flag].switch
@@ -155,7 +155,7 @@ def _refuse_values_of_switches(uses: Sequence[Use], known: Mapping[str, Arity], 
 
 
 def _refuse_more_than_one(uses: Sequence[Use], known: Mapping[str, Arity], too_many: bool) -> None:
-    """Refuse words after a flag's only value if there are too many words, or if they can only be values of the flag."""
+    """Refuse words after a flag's only value: words that the flag could take too or, if `too_many`, all words."""
     for use in uses:
         arity = known.get(use.flag)
         if arity is None or arity.many or arity.switch or not use.after:
@@ -184,7 +184,7 @@ def _refuse_twice(uses: Sequence[Use], known: Mapping[str, Arity]) -> None:
 
 
 def _refuse_two_ways(uses: Sequence[Use], known: Mapping[str, Arity]) -> None:
-    """Refuse `--set epochs=3 --epochs 5`; a part by `--set` and one of its fields by a flag are accepted."""
+    """Refuse `--set epochs=3 --epochs 5`; accept `--set` of a whole part beside a flag for one of its fields."""
     given = [use for use in uses if use.values and use.flag in known]
     by_flag = {use.flag: use.values for use in given if not known[use.flag].append}
     for use in given:

@@ -1,7 +1,8 @@
 """A verification as lines and tables for a terminal, and as JSON.
 
-The table has a row for every pattern, with every neuron's activation; for more than 64 patterns, a row for every number
-of bits that are -1. For more than 32 neurons, the tables show the 32 that contribute most. JSON has everything.
+The table has a row for every pattern, with every neuron's activation. For more than 64 patterns, the table has a row
+for every count of bits at -1. For more than 32 neurons, the tables show the 32 that contribute most. JSON has all
+patterns and neurons.
 """
 
 import json
@@ -20,7 +21,7 @@ MOST_PATTERNS, MOST_NEURONS = 64, 32
 
 
 def lines_and_tables(verification: Verification, *, scope: bool = True) -> list[str | Table]:
-    """The verdict (`scope` as in `Verification.verdict`), the patterns, and when each neuron fires.
+    """The verdict, the patterns, and when each neuron fires; `scope` as in `Verification.verdict`.
 
     A collapsed network has only the verdict, since its outputs and activations are rounding errors.
     """
@@ -41,7 +42,7 @@ def lines_and_tables(verification: Verification, *, scope: bool = True) -> list[
 
 
 def as_json(verification: Verification, **further: Any) -> str:
-    """One JSON object with numbers as floats, null if too large; exact outputs, margin and thresholds are text.
+    """One JSON object. Numbers are floats, or null if too large; exact outputs, margin and thresholds are text.
 
     The object also has the `further` entries.
     """
@@ -91,7 +92,7 @@ def as_json(verification: Verification, **further: Any) -> str:
 
 
 def _largest_contributions(verification: Verification) -> list[int]:
-    """Ascending indices of the at most 32 neurons with the largest |u| · maximal activation."""
+    """Ascending indices of at most 32 neurons, those with the largest |u| · maximal activation."""
     largest = verification.values.hidden.max(axis=0).tolist()
     sizes = [abs(u) * most for u, most in zip(verification.readout, largest, strict=True)]
     order = sorted(range(len(sizes)), key=lambda neuron: (-sizes[neuron], neuron))
@@ -116,7 +117,7 @@ def _pattern_table(verification: Verification, shown: list[int]) -> Table:
 
 
 def _count_table(verification: Verification) -> Table:
-    """Range of the outputs over all patterns with the same number of bits at -1."""
+    """Table with a row for each number of bits at -1: the range of the outputs over all patterns with this number."""
     table = new_table("bits at -1", "parity", "patterns", "least output", "greatest output", "wrong")
     over, output = verification.values.output_over, verification.values.output
     minus = (verification.patterns == -1).sum(axis=1)

@@ -48,7 +48,7 @@ class VerifyFlags:
     checkpoint: Annotated[int | None, shown("INT", "(default: -1, the last)")] = None
     """Index of the checkpoint; a negative index counts from the end."""
     subnetwork: Annotated[str | None, shown("{active}", "(default: the whole network)")] = None
-    """Verify only the neurons of the active subnetwork on the training set."""
+    """Verify only the active subnetwork, which is determined on the training set."""
     certify: Switch = False
     """Prove or refute that the sign of the output is the parity on all 2^n inputs; exit code 0 only if proved."""
     time_limit: Annotated[float | None, shown("SECONDS", "(default: 60 with --certify)")] = None
@@ -123,7 +123,7 @@ def _of_a_run(flags: VerifyFlags) -> Judged:
 
 
 def _refuse(flags: VerifyFlags, names: tuple[str, ...], what: str, whose: str) -> None:
-    """Raise an `InputError` if one of the flags `names`, which are only for `whose`, is set."""
+    """If one of the flags `names` is set, raise an `InputError`: these flags are only for `whose`, but `what`."""
     for name in names:
         if getattr(flags, name) is not None:
             raise InputError(f"{what}, but --{name} is for {whose}. Leave the flag out.")

@@ -36,9 +36,9 @@ def from_construction(
     overwrite
         Replace an existing run.
     task
-        Fields of the run's task, with defaults in parentheses. For parity: `n` inputs (40); `support`, the input bits
-        that are the construction's bits 0, 1, … (0..k-1); `n_train`, `n_test` examples (1000, 100). For modular
-        addition: `train_fraction` (0.5).
+        Fields of the run's task, with defaults in parentheses. For parity: `n` inputs (40); `support`, the indices of
+        the k relevant inputs, in the order of the construction's bits (0..k-1); `n_train`, `n_test` examples (1000,
+        100). For modular addition: `train_fraction` (0.5).
 
     Returns
     -------

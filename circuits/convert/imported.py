@@ -1,8 +1,8 @@
 """Networks that were trained elsewhere, written as an ordinary run file.
 
 Losses and accuracies are computed from the weights, by the code that training uses; the data come from the task.
-Hardware and libraries are marked as unknown, so that a resume can say why its bits may differ. The file is written
-under a temporary name and renamed when it is complete.
+Hardware and libraries are marked as unknown, so that a resumed run can report why its bits may differ. The file is
+written under a temporary name and renamed when it is complete.
 """
 
 from __future__ import annotations

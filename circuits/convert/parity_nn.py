@@ -1,11 +1,11 @@
-"""Runs of the released code of Merrill et al. 2023 (parity-nn), and of the thesis, which follows its file names.
+"""Runs of the released code of Merrill et al. 2023 (parity-nn), and of the thesis code, which uses the same file names.
 
     results/n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt
 
 The path is the only record of the config; it lacks the batch size. Both codes save `model_EPOCH.pt` before the updates
-of an epoch: it is the state after EPOCH epochs, `model_0.pt` is the initialization, and the updates of the last epoch
-are not saved. So checkpoint EPOCH is step EPOCH × ceil(N / batch size). Neither code stores its data. Both draw them
-with Python's `random` from known seeds, and `circuits.tasks.parity` draws them again.
+of that epoch. So the file is the state after EPOCH epochs, `model_0.pt` is the initialization, and the updates of the
+last epoch are not saved. So checkpoint EPOCH is step EPOCH × ceil(N / batch size). Neither code stores its data. Both
+draw the data with Python's `random` from known seeds, and `circuits.tasks.parity` draws the same data again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def from_parity_nn(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Run:
-    """Convert a run of the released code of Merrill et al., or of the thesis, into a run file.
+    """Convert a run of the released code of Merrill et al. 2023, or of Fuangkawinsombut 2024 (thesis), into a run file.
 
     `model_EPOCH.pt` is the state after EPOCH epochs, since both codes save it before the updates of this epoch. Metrics
     are computed from the weights, on the data that the code drew.
@@ -53,7 +53,7 @@ def from_parity_nn(
     out
         The run file to write.
     draw
-        How the data are drawn: "merrill-code" (train seed 17·seed, test seed 2001) or "thesis-code" (seed, 2023).
+        How the data are drawn: "merrill-code" (train seed 17·seed, test seed 2001) or "thesis-code" (seed and 2023).
     batch_size
         Examples per update, which the folder names do not contain; 32 in both codes.
     common_epochs
@@ -68,7 +68,7 @@ def from_parity_nn(
     Raises
     ------
     InputError
-        There are no such checkpoints, or several configurations; the seeds' epochs differ; a file cannot be read as a
+        `folder` has no checkpoints or several configurations; the seeds' epochs differ; a file cannot be read as a
         state dict, or a key or shape in it disagrees with the path. The message names the file and the key.
     """
     folder = Path(folder)
@@ -166,7 +166,7 @@ def _config(
 
 
 def _fields(place: Path) -> Mapping[str, int | float]:
-    """The values in the names of the folders above: n, k, N, lr, wd, width."""
+    """The values in the folder names of the path `place`: n, k, N, lr, wd, width."""
     parts = Path(os.path.abspath(place)).parts[-len(_FIELDS) :]
     fields: dict[str, int | float] = {}
     for (name, number), part in zip(_FIELDS, parts, strict=False):

@@ -1,4 +1,4 @@
-"""Any state dicts, one file per checkpoint, whose names match a pattern.
+"""Conversion of any state dicts: one file per checkpoint, with file names that match a pattern.
 
     model_*.pt                       the last number in the name is the epoch; one seed
     seed{seed}/model_{epoch}.pt      placeholders say which number is the seed and which the epoch
@@ -52,8 +52,8 @@ def from_state_dicts(
         Model kind, task, optimizer and batch size. Its seeds, epochs, checkpoints, dtype, width and n are replaced by
         those of the files.
     keys
-        The files' key of each parameter, such as {"W": "linear1.weight"}; by default the model's own names, or the keys
-        of the released code of Merrill et al.
+        Parameter -> its key in the files, such as {"W": "linear1.weight"}; by default the model's own names, or the
+        keys of the released code of Merrill et al.
     seed
         The seed, if the pattern has no {seed}.
     overwrite, progress
@@ -106,7 +106,7 @@ class _Which(NamedTuple):
 
 
 def _matching(pattern: str, seed: int) -> tuple[str, dict[_Which, Path]]:
-    """The unit of the numbers, "epoch" or "step", and the file of each checkpoint."""
+    """The unit of checkpoint numbers, "epoch" or "step", and all files; without {seed}, every file is of `seed`."""
     given = re.findall(r"\{(\w*)\}", pattern)
     wrong = [name for name in given if name not in PLACEHOLDERS]
     if wrong or len(set(given)) < len(given) or {"epoch", "step"} <= set(given):
@@ -131,7 +131,7 @@ def _matching(pattern: str, seed: int) -> tuple[str, dict[_Which, Path]]:
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
-    """The pattern as a regular expression: * and ? as in a shell, a number for each placeholder.
+    """The pattern as a regular expression: * and ? match as in a shell, and each placeholder matches a number.
 
     Examples
     --------

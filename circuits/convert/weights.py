@@ -43,12 +43,12 @@ def read_weights(
     keys
         The file's key of each parameter; by default the model's own name or, if missing, the key in `USUAL_KEYS`.
     signature
-        Inputs and outputs; only the number of dimensions counts here, not their lengths.
+        The network's inputs and outputs; only each parameter's number of dimensions is checked, not the lengths.
 
     Returns
     -------
-    Arrays of float32 (also, exactly, from half precision) or float64. A leading axis of length 1, as in
-    `nn.Linear(width, 1)`, is dropped.
+    Arrays of float64 for float64 tensors, of float32 for all others; half precision converts exactly. A leading axis of
+    length 1, as in `nn.Linear(width, 1)`, is dropped.
 
     Raises
     ------
@@ -63,8 +63,8 @@ def read_weights(
     surplus = [key for key in tensors if key not in keys.values()]
     if surplus:
         raise InputError(
-            f"{path} has the key '{surplus[0]}', which the {model.kind} model lacks. Without it the network would "
-            f"compute something else."
+            f"{path} has the key '{surplus[0]}', which the {model.kind} model lacks. Without this parameter the "
+            f"network would compute something else. Choose a kind of model with this parameter."
         )
     dims = model.shapes(signature)
     return {name: _array(path, key, tensors[key], dims[name][0]) for name, key in keys.items()}
@@ -133,7 +133,7 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
 def _refuse_large(path: Path) -> None:
     """Refuse a file that is too large, before it is loaded.
 
-    `torch.save` does not compress, so it did not make an archive whose entries unpack to more than the file's size.
+    `torch.save` does not compress, so it never writes an archive whose entries unpack to more than the file's size.
     """
     try:
         if (held := path.stat().st_size) > MOST_BYTES:
@@ -147,8 +147,8 @@ def _refuse_large(path: Path) -> None:
         return
     if unpacked > held:
         raise InputError(
-            f"{path} is an archive of {held:,} bytes that unpacks to {unpacked:,}. torch.save does not compress: save "
-            f"the state dict with it."
+            f"{path} is an archive of {held:,} bytes that unpacks to {unpacked:,}. Save the state dict with "
+            f"torch.save, which does not compress."
         )
 
 

@@ -68,14 +68,14 @@ class Modular(Task):
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Share of the examples in the training set, rounded to whole examples; the rest is the test set."""
     max_examples: Annotated[int, Field(ge=2, le=MOST_EXAMPLES)] | None = None
-    """Number of training and test examples together, if fewer than the p^K tuples; by default all tuples."""
+    """Number of training and test examples together, if fewer than all tuples; by default all tuples."""
     encoding: Literal["one-hot", "tokens"] = "one-hot"
     """one-hot: K p numbers 0 or 1, operand after operand. tokens: a sequence of whole numbers."""
     sequence: str | None = None
     """Words of a token input, such as "<sos> x + y mod =": the operands x, y, z, w (x1, x2, ... if more than 4), and
     fixed words, which get the tokens p, p + 1, ... in order of first appearance. By default only the operands."""
     split_seed: NonNegativeInt | None = None
-    """Seed of the examples and their split, for all networks; by default each network's own seed."""
+    """One seed for the examples and the split of all networks; by default each network uses its own seed."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Modular:
@@ -213,7 +213,7 @@ class Modular(Task):
     def commuted(
         self, test: Int[np.ndarray, "example operand"], train: Int[np.ndarray, "train_example operand"]
     ) -> Bool[np.ndarray, " example"]:
-        """Mask of the test tuples with a reordering that has the same result and is a training tuple.
+        """Mask of the test tuples for which some training tuple is a reordering with the same result.
 
         Parameters
         ----------
@@ -287,7 +287,7 @@ class Modular(Task):
         return [self.words.index(name) for name in self.operands]
 
     def _tuples(self, seed: int, part: slice) -> Int16[np.ndarray, "example operand"]:
-        """Operands of a part of a seed's examples."""
+        """Operands of the examples in the slice `part` of a seed's examples."""
         random = generator("split", seed if self.split_seed is None else self.split_seed)
         numbers = distinct(random, self.n_tuples, self.n_examples)[part]
         least = 1 if self.operation == "x/y" else 0  # smallest value of the last operand
@@ -299,7 +299,7 @@ class Modular(Task):
         return tuples
 
     def _unordered(self, tuples: Int[np.ndarray, "example operand"]) -> Int[np.ndarray, " example"]:
-        """A number per tuple; numbers are equal exactly if the tuples are reorderings with the same result."""
+        """A number per tuple; two numbers are equal iff their tuples are reorderings with the same result."""
         keys = np.zeros(len(tuples), np.int64)
         for column in np.sort(tuples, axis=1).T:
             keys = keys * self.p + column

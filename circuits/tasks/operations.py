@@ -1,7 +1,7 @@
 """Operations on two residues mod p: those of Power et al. 2022, appendix A.1, and x*y, which their released code adds.
 
-x/y is the q with q y = x (mod p). It needs a prime p, and y ≠ 0. The mixed operation subtracts an even y, such as 0, so
-it allows every y.
+x/y is the q with q y = x (mod p). It needs a prime p, and y ≠ 0. The operation "x/y if y odd, else x-y" also needs a
+prime p, but allows y = 0, since it never divides by an even y.
 """
 
 from __future__ import annotations

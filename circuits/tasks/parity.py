@@ -1,12 +1,12 @@
 """Sparse parity: y = Π_{i ∈ S} x_i for x uniform on {-1, 1}^n and a hidden set S of k indices.
 
 Barak et al. 2022; Merrill et al. 2023, section 2. Each seed draws its training set, and all seeds share one test set.
-For small n the test set repeats training inputs, unless `test_unseen` excludes them. A share of the training targets
-can be flipped (Fuangkawinsombut 2024, section 3.2), or each target with a probability (Fuangkawinsombut and
-Somsirivattana 2023). Test targets are never flipped.
+For small n the test set repeats training inputs, unless `test_unseen` excludes them. A fixed share of the
+training targets can be flipped (Fuangkawinsombut 2024, section 3.2), or each target can be flipped with a probability
+(Fuangkawinsombut and Somsirivattana 2023). Test targets are never flipped.
 
-Examples come from this package's counter-based generator. To reproduce a paper's exact data, they come from Python's
-`random`, as in the paper's code: `random.seed(s)`, then `random.choice([-1, 1])` row by row, with
+By default, this package's counter-based generator draws the examples. To reproduce a paper's exact data, Python's
+`random` draws them, as in the paper's code: `random.seed(s)`, then `random.choice([-1, 1])` row by row, with
 
     merrill-code    s = 17 · seed for training, 2001 for testing    (parity.py of Merrill et al.)
     thesis-code     s = seed for training, 2023 for testing         (appendix B of the thesis)
@@ -73,7 +73,7 @@ class Parity(SignTask):
 
     @property
     def marks(self) -> dict[str, str]:
-        """The mark of flipped examples and the name of the others, if targets are flipped."""
+        """Mark of the flipped training examples -> name of all others; empty if no targets are flipped."""
         return {"flipped": "clean"} if self.flip_fraction else {}
 
     @property
@@ -114,8 +114,8 @@ class Parity(SignTask):
     def test_data(self, seed: int = 0) -> dict[str, np.ndarray]:
         """The test set: `inputs` (example, input), `targets` (example,), int8 in {-1, 1}.
 
-        Without `test_unseen` it is the same for all seeds. With it, all seeds share a sequence of distinct inputs, and
-        each seed takes the first `n_test` outside its training set.
+        Without `test_unseen`, all seeds have the same test set. With `test_unseen`, all seeds share a sequence of
+        distinct inputs, and each seed takes the first `n_test` of the sequence outside its training set.
 
         Raises
         ------
@@ -134,7 +134,7 @@ class Parity(SignTask):
             raise self._too_few(*short)
 
     def too_few_unseen(self, seeds: Sequence[int]) -> tuple[int, int] | None:
-        """The seed with the fewest inputs outside its training set, and their number, if fewer than `n_test`.
+        """The seed with the fewest inputs outside its training set, and the number of these inputs, if below `n_test`.
 
         None if there are `n_test` or more, or if the training sets are too large to be counted.
 
@@ -171,7 +171,7 @@ class Parity(SignTask):
         return flipped
 
     def _source(self, random: np.random.Generator, python_seed: int) -> Callable[[int], np.ndarray]:
-        """Function that draws the next n_examples inputs, (example, input) int8 in {-1, 1}."""
+        """Function n_examples -> next inputs, (example, input) int8 in {-1, 1}; `python_seed` seeds Python's random."""
         choice = Random(python_seed).choice
 
         def draw(n_examples: int) -> np.ndarray:
@@ -183,7 +183,7 @@ class Parity(SignTask):
         return draw
 
     def _unseen(self, seed: int, test_seed: int, draw: Callable[[int], np.ndarray]) -> np.ndarray:
-        """The first `n_test` distinct inputs of the test seed's sequence outside a seed's training set."""
+        """The first `n_test` distinct inputs outside the training set of `seed`; `test_seed` determines their order."""
         train = self.train_data(seed)["inputs"]
         if 2**self.n <= LISTED * (self.n_train + self.n_test):
             order = generator("test unseen", test_seed).permutation(2**self.n)
