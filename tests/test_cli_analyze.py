@@ -108,6 +108,7 @@ def test_all_makes_the_same_and_every_neurons_norm_is_in_the_json_only_when_norm
     assert "neuron_norm" not in everything["norms"]
     assert "neuron_norm" in document("--all", "--norms", *FEW)["norms"]
     assert "neuron_norm" in document("--norms", "--subnetwork", *FEW)["norms"]
+    assert {*USUAL, "exact"} <= set(document("--all", "--exact", "--time-limit", "1", *FEW))
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ class AnalyzeFlags:
     run: RunFile
     """The run file; it is only read."""
     all: Switch = False
-    """Run all default measurements that apply to this run. A call without measurement flags does the same."""
+    """All default measurements that apply to this run, besides those that flags name. The default without such flags."""
     json: Switch = False
     """Print one JSON object instead of tables; circuits.read_json restores it."""
     out: Annotated[Path | None, shown("SIDECAR.nc", "(default: RUN.analysis.nc)")] = None
@@ -51,6 +51,7 @@ def command(words: list[str]) -> int:
     options = validated(Options, overlaid(Options().model_dump(), flags), analyze_flags)
     named = [name for name in MEASUREMENTS if getattr(flags, _field(name))]
 
+    from circuits.analysis.measurements import usual
     from circuits.analysis.networks.remarks import phase_remarks
     from circuits.analysis.networks.unseen import seen_warnings
     from circuits.analysis.results import Results, results_of
@@ -69,7 +70,7 @@ def command(words: list[str]) -> int:
         ]
 
     with opened_run(flags.run) as run:
-        wanted = () if flags.all else named
+        wanted = [*usual(run.config), *named] if flags.all else named
         measure = partial(
             results_of, run, *wanted, options=options, out=flags.out, keep=False, progress=not flags.quiet
         )
