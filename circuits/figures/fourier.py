@@ -219,7 +219,7 @@ def _strongest(result: xr.Dataset, seed: int) -> list[int]:
 
 
 def _sum(result: xr.Dataset) -> str:
-    """The sum or difference of operands whose waves are measured, as text such as "x + y"."""
+    """Text of the sum or difference of operands in the Fourier analysis, such as "x + y" or "log x − log y"."""
     return str(result.attrs.get("sum", "x + y")).replace("-", "−")
 
 
@@ -235,14 +235,14 @@ def _weights(result: xr.Dataset) -> str:
 
 
 def _has_other_logit_weights(result: xr.Dataset) -> bool:
-    """Whether the result has weights from neurons to logits that differ from the unembedding."""
+    """Whether the result has `neuron_logit_norm`, and this is not a copy of `unembedding_norm`."""
     if "neuron_logit_norm" not in result or "unembedding_norm" not in result:
         return "neuron_logit_norm" in result
     return not np.array_equal(result["unembedding_norm"].values, result["neuron_logit_norm"].values)
 
 
 def _order(result: xr.Dataset) -> str:
-    """Part of a caption about the order in which the operands are drawn; "" if they ascend."""
+    """Part of a caption about the order in which the operands are drawn; "" if both operands ascend."""
     summed = _sum(result)
     if "log" in summed:
         backwards = ", y backwards" if "−" in summed else ""

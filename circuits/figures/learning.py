@@ -26,7 +26,7 @@ MARKED = "train_accuracy_"
 
 
 def figures(run: Run, metrics: xr.Dataset) -> list[go.Figure]:
-    """Figures of a run's accuracy and loss, from its metrics, and of each further metric in its config."""
+    """Figures of a run: accuracy, loss, and each further metric that the config names."""
     metrics = with_setting(run, metrics)
     if MARK in run.all_data:
         metrics = metrics.assign(commuted_share=commuted_share(run))
@@ -44,7 +44,8 @@ def accuracy(metrics: xr.Dataset) -> go.Figure:
         `train_accuracy` and `test_accuracy` (step, seed), as in `run.metrics`, and optionally `test_accuracy_unseen`.
         With `memorization_epoch` and `generalization_epoch` (seed) the phases are marked:
         `run.metrics.merge(circuits.analysis.phases(run))`. With `commuted_share` (seed), from
-        `circuits.analysis.commuted_share(run)`, a dashed line shows the share of the test set that commuting solves.
+        `circuits.analysis.commuted_share(run)`, a dashed line shows the share of test examples that are training
+        examples with commuted operands.
     """
     share = float(metrics["commuted_share"].mean()) if "commuted_share" in metrics else 0.0
     commuted = ". Dashed: the share of test examples that are training examples in another order of operands"
@@ -63,13 +64,13 @@ def accuracy(metrics: xr.Dataset) -> go.Figure:
 
 
 def marked_accuracy(metrics: xr.Dataset) -> go.Figure:
-    """Accuracy on the marked and the other training examples, and on the test set: thesis, section 3.2.
+    """Accuracy on training examples by mark, such as flipped and clean, and on the test set: thesis, section 3.2.
 
     Parameters
     ----------
     metrics
-        As in `run.metrics`, (step, seed): `test_accuracy`, and training accuracies by mark, such as
-        `train_accuracy_flipped` and `train_accuracy_clean`. If the phases are among them, they are marked.
+        As in `run.metrics`, (step, seed): `test_accuracy` and a training accuracy for each mark, such as
+        `train_accuracy_flipped`. With `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
 
     Raises
     ------
@@ -103,7 +104,7 @@ def accuracy_axis(values: Float[np.ndarray, "*any"]) -> dict[str, Any]:
 
 
 def mark_commuted(figure: go.Figure, share: float, yaxis: str = "y", color: str = GREY) -> None:
-    """Draw a dashed line at the share of the test set that commuting solves, unless it is 0."""
+    """Draw a dashed line at the share of test examples that are commuted training examples, unless this share is 0."""
     if not share > 0:
         return
     figure.add_shape(
@@ -122,7 +123,7 @@ def loss(metrics: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     metrics
-        `train_loss` and `test_loss` (step, seed), with the phases as in `accuracy`.
+        `train_loss` and `test_loss` (step, seed); the phases are marked if the metrics contain them, as in `accuracy`.
     """
     caption = (
         f"Mean loss per example at every checkpoint, without the weight decay{as_in(metrics, 'Figure 2 (middle)')}."
@@ -147,7 +148,7 @@ def _marks(metrics: xr.Dataset) -> list[str]:
 
 
 def _ceiling(metrics: xr.Dataset) -> float | None:
-    """Ten times the largest initial loss if a seed exceeds it, as a limit that keeps other seeds legible; else None."""
+    """Axis limit that keeps seeds legible: ten times the largest initial loss, if some loss is larger; else None."""
     values = np.stack([metrics[name].transpose("step", "seed").values for name in ("train_loss", "test_loss")])
     start = values[:, 0]
     top = 10 * float(start.max(where=np.isfinite(start), initial=0))

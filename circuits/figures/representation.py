@@ -153,7 +153,7 @@ def _labels(result: xr.Dataset) -> str:
 
 
 def _place(place: int, n_rows: int, n_lines: int) -> tuple[list[float], list[float]]:
-    """Ranges of a panel along x and y, as shares, below a caption of `n_lines` lines."""
+    """Horizontal and vertical range of panel `place` in shares of the plot area, below a caption of `n_lines` lines."""
     row, column = divmod(place, COLUMNS)
     width, height = 1 / COLUMNS, 1 / n_rows
     bottom = (n_rows - 1 - row) * height
@@ -191,7 +191,7 @@ def _points(
 
 
 def _style(index: int, n_labels: int) -> tuple[str, str]:
-    """Color and shape of a label: each label has its own color, or two labels share a color and differ in shape."""
+    """Color and shape of the label `index`; with over 7 labels, two labels share each color and differ in shape."""
     if n_labels <= len(MANY):
         return MANY[index], SHAPES[0]
     pair, n_pairs = index // 2, -(-n_labels // 2)

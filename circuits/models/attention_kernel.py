@@ -1,14 +1,14 @@
-"""Mixtures of a few rows of a table for every example, and their gradients, without a matrix product per example.
+"""Mixtures: weighted sums of a few table rows for each example, and their gradients, without a matrix product.
 
-Example n has one row r = rows[n, i] at each place i. Every head h weighs these rows, of scores s, and one more row,
-whose score and table entries are 0:
+Example n has one row r_i = rows[n, i] of the table at each place i. The weights are the softmax over the scores s of
+these rows and of one additional row, whose score and table entries are 0. For every head h:
 
     weight[n, i, h] = exp s[h, r_i] / (1 + Σ_j exp s[h, r_j])
     mixed[n] = base + Σ_h Σ_i weight[n, i, h] table[h, r_i]
 
-This takes a few additions per example and column, where a matrix product takes as many as its inner dimension. The
-backward pass gathers the examples of each row and sums the row's gradient in one place and one order. So the bits
-depend neither on the number of threads nor on the other rows.
+The sum takes a few additions per example and column; a matrix product takes as many as its inner dimension. In the
+backward pass one thread gathers the examples of a row and sums the row's gradient in one order. So the bits of the
+gradient depend neither on the number of threads nor on the other rows.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorized; NaN
 
 
 class Places(NamedTuple):
-    """The row at each place of each example, and the place and examples of each row; all int64 on the CPU."""
+    """The table row at each place of each example, and the place and examples of each row; all int64 on the CPU."""
 
     rows: np.ndarray
-    """(example, place); a row occurs at one place only, and rows ascend from place to place."""
+    """(example, place) row numbers; a row occurs at one place only, and later places have larger row numbers."""
     place: np.ndarray
     """(row,) the place at which each row occurs."""
     examples: np.ndarray
@@ -47,7 +47,7 @@ def places_of(rows: Int[np.ndarray, "example place"]) -> Places:
     Parameters
     ----------
     rows
-        (example, place) row numbers 0, 1, ... without gaps; rows at a place exceed the rows at earlier places.
+        (example, place) row numbers 0, 1, ... without gaps; later places have larger row numbers.
 
     Examples
     --------
@@ -70,7 +70,9 @@ def mixture(
     base: Float[torch.Tensor, " column"],
     places: Places,
 ) -> Float[torch.Tensor, "example column"]:
-    """The mixture of each example, differentiable in scores, table and base; on the CPU.
+    """Weighted sum of each example's table rows, plus `base`: differentiable in scores, table and base; on the CPU.
+
+    The weights of a head are the softmax over the scores of the example's rows and of an additional row of zeros.
 
     Parameters
     ----------
@@ -129,7 +131,7 @@ class _Mixture(torch.autograd.Function):
 
 
 def _in_parts(work: Callable[[int, int], None], starts: np.ndarray) -> None:
-    """Do `work(first, last)` for all rows, in one part per torch thread; by `starts`, parts have about equal size."""
+    """Run `work(first, last)` on a range of rows per torch thread, with about equal `starts[last] - starts[first]`."""
     n_parts = torch.get_num_threads()
     bounds = np.searchsorted(starts, np.linspace(0, starts[-1], n_parts + 1)).tolist()
     parts = [(first, last) for first, last in pairwise(bounds) if first < last]
@@ -142,7 +144,7 @@ def _in_parts(work: Callable[[int, int], None], starts: np.ndarray) -> None:
 
 @cache
 def _pool(n_threads: int, process: int) -> ThreadPoolExecutor:
-    """Persistent threads of one process: a fork inherits the pool without its threads."""
+    """Persistent threads of the process with id `process`; a forked process cannot use the threads of its parent."""
     return ThreadPoolExecutor(n_threads, thread_name_prefix="mixture")
 
 
@@ -152,7 +154,7 @@ _compiled: Any = numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_mod
 @no_type_check
 @_compiled
 def _mix(scores, table, base, rows, order, first, last, weights, mixed):
-    """Fill `weights` and `mixed` of the examples order[first:last]."""
+    """Compute `weights` and `mixed` for the examples order[first:last]."""
     n_heads, n_places = scores.shape[0], rows.shape[1]
     zero = scores.dtype.type(0)
     for at in range(first, last):
@@ -186,7 +188,7 @@ def _add(total, weight, row):
 @no_type_check
 @_compiled
 def _add_four(total, weights, a, b, c, d):
-    """Add four rows at once: `total` is read and written once instead of four times."""
+    """Add four weighted rows to `total` at once, which reads and writes `total` once instead of four times."""
     p, q, r, s = weights[0], weights[1], weights[2], weights[3]
     for j in range(total.shape[0]):
         total[j] += p * a[j] + q * b[j] + r * c[j] + s * d[j]
@@ -195,7 +197,7 @@ def _add_four(total, weights, a, b, c, d):
 @no_type_check
 @_compiled
 def _gradients_of_rows(table, weights, gradient, place, examples, starts, first, last, of_weights, of_table):
-    """Fill `of_table[:, first:last]`, and `of_weights` at the places of these rows."""
+    """Fill in two gradients for rows first to last - 1: `of_table` (table entries) and `of_weights` (weights)."""
     for r in range(first, last):
         i = place[r]
         for h in range(table.shape[0]):
@@ -242,7 +244,7 @@ def _dot(a, b):
 @no_type_check
 @_compiled
 def _gradients_of_scores(weights, of_weights, place, examples, starts, of_scores):
-    """Gradient of a row's score: Σ over the row's examples of A (∂A - Σ_j A_j ∂A_j), where A is the row's weight."""
+    """Gradient of a row's score: Σ over its examples of A (∂A - Σ_j A_j ∂A_j). A: its weight; ∂A: gradient of A."""
     n_heads, n_rows = of_scores.shape
     for r in range(n_rows):
         i = place[r]

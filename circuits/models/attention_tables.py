@@ -1,16 +1,17 @@
 """Attention by tables: one transformer layer without normalization, if every sequence ends on the same token.
 
-Then all examples have the same query, and keys and values depend on (token, position) alone. Let r be a pair (token,
-position), l the pair at the last position, v_r = x_r W_V + b_V, and A the softmax of the scores minus the score of l.
+Then all examples have the same query, and keys and values depend on (token, position) alone. Let r_i be this pair at
+position i, l the pair at the last position, x_r the token plus position embedding, v_r = x_r W_V + b_V, and A the
+softmax of the scores minus the score of l. After attention, the residual stream at the last position is
 
     x = base + Σ_h Σ_{i < last} A^h_i (v_{r_i} - v_l)^h W_O^h         base = x_l + Σ_h v_l^h W_O^h + b_O
 
-so the inputs of the MLP and the unembedding are mixtures of a few hundred rows, (v_r - v_l)^h W_O^h [W_in, W_U], and
+So x [W_in, W_U] is a mixture of a few hundred rows (v_r - v_l)^h W_O^h [W_in, W_U], plus a constant. The logits need
+one large matrix product, of act(...) and W_out W_U, instead of eight:
 
     logits = x W_U + act(x W_in + b_in) W_out W_U + b_out W_U
 
-needs one large matrix product, of act(...) and W_out W_U, instead of eight. Nanda et al. 2023 train on such sequences,
-"x y =".
+Nanda et al. 2023 train on such sequences, "x y =".
 """
 
 from __future__ import annotations

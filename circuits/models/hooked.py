@@ -1,6 +1,6 @@
 """Any network of a run with TransformerLens's hook points, for `run_with_cache` and `run_with_hooks`.
 
-Models pass each named value through a tap. Here every name gets a `HookPoint`, and the tap calls it.
+Models pass each named value through the function `tap`. Here `tap` calls the `HookPoint` of that name.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class MLP(Model):
         return self._through_layers(parameters, tap("hook_input", inputs), tap)
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
-        """Every hidden layer; only the last hidden layer has a `readout`: the outputs are not linear in the others."""
+        """Every hidden layer; only the last layer has a `readout`: the outputs are not linear in the earlier layers."""
         last = len(self.widths) - 1
         return {f"hidden.{layer}.hook_post": self._layer(layer, layer == last) for layer in range(len(self.widths))}
 
@@ -128,12 +128,12 @@ class MLP(Model):
         return torch.nn.functional.gelu(values)
 
     def _first_inputs(self, signature: Signature) -> tuple[str, int]:
-        """Dimension name and number of the first layer's inputs."""
+        """Name of the dimension of the first layer's inputs, and the number of these inputs."""
         return "input", signature.n_inputs
 
 
 class EmbeddedMLP(MLP):
-    """A multilayer perceptron on tokens, each embedded first."""
+    """A multilayer perceptron that first embeds each token."""
 
     reads: ClassVar[Literal["numbers", "tokens"]] = "tokens"
     noise_at: ClassVar[str] = "hook_embed"
@@ -155,7 +155,7 @@ class EmbeddedMLP(MLP):
         return {"embed": (dims, shape), **super().shapes(signature)}
 
     def initial(self, signature: Signature, seed: int) -> dict[str, np.ndarray]:
-        """Embeddings: standard normal as in `nn.Embedding`, or of variance 1/(number of tokens); the rest: as `MLP`."""
+        """`MLP`'s parameters, and embeddings N(0, 1) as in `nn.Embedding`, or N(0, 1/d_vocab) if `init` is normal."""
         shapes = self.shapes(signature)
         scale = (signature.d_vocab or 1) ** -0.5 if self.init == "normal" else 1.0
         embed = generator("init", seed, 1).normal(0, scale, shapes["embed"][1])

@@ -1,4 +1,4 @@
-"""A torch module over a model's named parameters: it makes a checkpoint an ordinary `torch.nn.Module`."""
+"""A torch module with a model's named parameters: it turns a checkpoint into an ordinary `torch.nn.Module`."""
 
 from collections.abc import Mapping
 
@@ -35,7 +35,7 @@ class Network(torch.nn.Module):
 
 
 def place_of(module: torch.nn.Module, name: str) -> tuple[torch.nn.Module, str]:
-    """Submodule for a dotted name, created if missing, and the name's last part: torch allows no dot in a name."""
+    """Submodule and last part of a dotted name, since torch allows no dot in a name; missing submodules are created."""
     *folders, leaf = name.split(".")
     for folder in folders:
         if folder not in module._modules:

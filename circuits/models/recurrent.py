@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Recurrent(Model):
-    """The common base of rnn and lstm."""
+    """Common base class of the models `rnn` and `lstm`."""
 
     reads: ClassVar[Literal["numbers", "tokens"]] = "tokens"
     lockstep: ClassVar[bool] = False
@@ -47,8 +47,8 @@ class Recurrent(Model):
         return {"hook_dropped": self.dropout} if self.dropout else {}
 
     def shapes(self, signature: Signature) -> Shapes:
-        """`embed` (token, embedding); per layer `weight_ih_l0` (gate, …), `weight_hh_l0` (gate, unit) and their biases;
-        `readout.W` (class, unit), `readout.b`.
+        """`embed` (token, embedding); per layer, such as layer 0, `weight_ih_l0` (gate, embedding or unit below),
+        `weight_hh_l0` (gate, unit), `bias_ih_l0` and `bias_hh_l0` (gate,); `readout.W` (class, unit), `readout.b`.
         """
         d_vocab, n_rows = signature.d_vocab or 0, self.n_gates * self.hidden
         shapes: Shapes = {"embed": (("token", "embedding"), (d_vocab, self.d_embed))}
@@ -74,8 +74,8 @@ class Recurrent(Model):
     def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched) -> Any:
         """Outputs (example,) or (example, class).
 
-        Hook points are `hook_embed` and `hook_hidden`, with positions, and `hook_dropped`, the units at the last
-        position after dropout.
+        Hook points are `hook_embed` (example, position, embedding), `hook_hidden` (example, position, unit), and
+        `hook_dropped` (example, unit), the units at the last position after dropout.
         """
         from torch.nn.functional import embedding  # its gradient is summed in one order, that of indexing is not
 

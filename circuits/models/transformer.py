@@ -56,7 +56,7 @@ class Transformer(Model):
     biases: bool = True
     """Train the biases of attention, MLP and LayerNorm; otherwise they stay 0."""
     dropout: Decay = 0.0
-    """Share of each attention output and each MLP output that is dropped in training."""
+    """Probability of dropping each entry of the attention and MLP outputs, in training."""
 
     @model_validator(mode="after")
     def _heads_fill_the_stream(self) -> Transformer:
@@ -91,7 +91,7 @@ class Transformer(Model):
 
     @property
     def dropout_at(self) -> dict[str, float]:
-        """Share dropped in training, by hook point.
+        """Dropout probability in training of each hook point with dropout.
 
         Examples
         --------
@@ -102,7 +102,7 @@ class Transformer(Model):
         return dict.fromkeys(hooks, self.dropout) if self.dropout else {}
 
     def shapes(self, signature: Signature) -> Shapes:
-        """TransformerLens's parameters by its names, without b_U.
+        """Dimensions and shape of each parameter: TransformerLens's parameters under the same names, without b_U.
 
         Raises
         ------
@@ -116,7 +116,10 @@ class Transformer(Model):
         ((('head', 'd_model', 'd_head'), (4, 128, 32)), (('d_model', 'class'), (128, 113)))
         """
         if signature.d_vocab is None or signature.n_classes is None:
-            raise InputError("A transformer reads tokens and gives a logit per class; choose a task that has both.")
+            raise InputError(
+                "A transformer reads tokens and gives a logit per class, but the task has no tokens or no classes. "
+                "Choose a task that has both, such as modular."
+            )
         sizes = {
             "token": signature.d_vocab, "position": signature.n_inputs, "class": signature.n_classes,
             "head": self.n_heads, "d_model": self.d_model, "d_head": self.head_width, "neuron": self.d_mlp,
@@ -141,9 +144,9 @@ class Transformer(Model):
         return {name: (axes, tuple(sizes[axis] for axis in axes)) for name, axes in dims.items()}
 
     def initial(self, signature: Signature, seed: int) -> dict[str, np.ndarray]:
-        """TransformerLens's gpt2 scheme: N(0, 0.64 / d_model), W_O and W_out divided by √(2 n_layers); biases 0.
+        """TransformerLens's gpt2 scheme: weights N(0, 0.64 / d_model), with W_O and W_out divided by √(2 n_layers).
 
-        The weights are drawn in the order of `shapes` from one stream per seed.
+        LayerNorm weights are 1, biases 0. The draws are in the order of `shapes`, from one random stream per seed.
         """
         random = generator("init", seed)
         scale = 0.8 / math.sqrt(self.d_model)
@@ -163,7 +166,7 @@ class Transformer(Model):
     ) -> torch.Tensor:
         """Logits at the last position: tokens (example, position) -> (example, class).
 
-        `tap` gets (example, position, d_model or neuron) at TransformerLens's hook_embed and, in `blocks.i`, at
+        `tap` gets values (example, position, d_model or neuron) at TransformerLens's hook_embed and, in `blocks.i`, at
         hook_resid_pre, hook_attn_out, hook_resid_mid, mlp.hook_pre, mlp.hook_post, hook_mlp_out and hook_resid_post;
         and (example, head, query, key) at attn.hook_pattern. After hook_resid_pre, the last layer has only the last
         position (query).
@@ -189,11 +192,11 @@ class Transformer(Model):
 
     @property
     def can_prepare(self) -> bool:
-        """Whether the model is one layer without normalization."""
+        """Whether `prepared` may return a function: the model is one layer without normalization."""
         return self.n_layers == 1 and self.normalization is None
 
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor] | None:
-        """A faster forward pass by tables of attention, for one layer without normalization and a fixed last token."""
+        """Faster forward pass by attention tables for one layer, no normalization and a fixed last token; else None."""
         if not self.can_prepare:
             return None
         from circuits.models.attention_tables import forward_by_tables, tables_of
@@ -236,7 +239,7 @@ class Transformer(Model):
         return torch.nn.functional.layer_norm(stream, (self.d_model,), weight, bias, EPS)
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
-        """Every layer's MLP; without normalization the logits are linear in the neurons of the last layer."""
+        """Every layer's MLP; only without normalization the last MLP has a `readout`: the logits are linear in it."""
 
         def layer(i: int) -> PrunableLayer:
             mlp = f"blocks.{i}.mlp"

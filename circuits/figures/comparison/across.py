@@ -50,7 +50,7 @@ def against(
     """
     lines = {"": values} if isinstance(values, xr.DataArray) else dict(values)
     if not lines:
-        raise InputError("There is nothing to draw. Pass values (run, seed) of one or more groups of runs.")
+        raise InputError("There is nothing to draw: `values` is empty. Pass one or more variables (run, seed).")
     first = next(iter(lines.values()))
     for line in lines.values():
         if along not in line.coords or line[along].dtype.kind not in "fiu":
@@ -76,7 +76,7 @@ def against(
 
 
 def _bounds(line: xr.DataArray) -> np.ndarray:
-    """(run, seed) mask of values that are upper bounds, from the coordinate `…_censored` of a variable `…_epoch`."""
+    """True where a value (run, seed) of a variable `…_epoch` is an upper bound, by its coordinate `…_censored`."""
     censored = str(line.name).replace("_epoch", "_censored")
     if censored == line.name or censored not in line.coords:
         return np.zeros(line.shape, bool)

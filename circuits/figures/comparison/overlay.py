@@ -34,8 +34,6 @@ Runs = Sequence[Run | str | Path] | Mapping[str, Run | str | Path]
 
 
 class _Drawn(NamedTuple):
-    """A run with its variables, label and style."""
-
     run: Run
     values: dict[str, xr.DataArray]
     label: str
@@ -97,7 +95,7 @@ def curves(
 
 
 def _labels(runs: Sequence[Run]) -> tuple[str | None, list[str]]:
-    """The config field in which runs differ, None unless there is only one, and a label for each run."""
+    """The only config field in which the runs differ (None if no or several fields do), and a label for each run."""
     configs = [run.config for run in runs]
     differences = differing_values(configs)
     if len(differences) == 1:
@@ -205,7 +203,7 @@ def _draw(figure: go.Figure, drawn: Sequence[_Drawn], metric: str, row: int, n_r
 
 
 def _mark_commuted(figure: go.Figure, drawn: Sequence[_Drawn], axis: str) -> None:
-    """Draw a line at each distinct share that commuting solves, in its run's color, or gray if several runs have it."""
+    """Draw each run's `commuted_share`, rounded to 0.01: a line in the run's color, or gray if runs share the line."""
     colors: dict[float, list[str]] = {}
     for one in drawn:
         if MARK in one.run.all_data:

@@ -1,7 +1,7 @@
-"""The frame of every figure: epochs along x, on a log scale as in the papers, on white.
+"""The frame of every figure: epochs along x, on a log scale as in the papers, with a white background.
 
-A log axis leaves out epoch 0, the initialization, and its title says so. A result with fewer than two later checkpoints
-has a linear axis with all checkpoints.
+A log axis leaves out epoch 0, the initialization, and its title says so. A result with fewer than two checkpoints after
+epoch 0 has a linear axis with all checkpoints.
 """
 
 from textwrap import wrap

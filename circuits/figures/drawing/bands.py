@@ -1,8 +1,8 @@
 """Curves over seeds: their mean with a band of ± one standard deviation; a click in the legend shows one seed.
 
 Mean and deviation are over the seeds with a finite value at the checkpoint. The hover text gives the number of these
-seeds, and so does the legend if some seeds are left out. The deviation divides by this number. On a log axis the band
-does not extend below the smallest seed, since mean minus deviation may be negative.
+seeds, and so does the legend if some seeds are left out. The variance is the sum of squares divided by this number. On
+a log axis the band does not extend below the smallest seed, since mean minus deviation may be negative.
 """
 
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ FEW = 3  # up to this number of checkpoints, lines have markers
 
 
 class Band(NamedTuple):
-    """Mean and standard deviation over the seeds with a finite value, NaN without such seeds, and their number."""
+    """Mean and standard deviation over the seeds with finite values (NaN without such seeds); number of these seeds."""
 
     mean: Float[np.ndarray, " step"]
     std: Float[np.ndarray, " step"]
@@ -158,7 +158,7 @@ def seeds_shown(values: xr.DataArray) -> str:
 def outline(
     x: Float[np.ndarray, " step"], lower: Float[np.ndarray, " step"], upper: Float[np.ndarray, " step"]
 ) -> dict[str, Float32[np.ndarray, " point"]]:
-    """Closed outline of each stretch of a band without a gap, as `x` and `y`; NaN separates the outlines.
+    """Closed outline of each stretch of two or more finite steps in a band, as `x` and `y`; NaN separates the outlines.
 
     Examples
     --------

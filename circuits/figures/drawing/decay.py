@@ -36,7 +36,7 @@ def mark_decay(
     name, color, legendgroup
         Properties of the line; with a `legendgroup` the line has no entry of its own in the legend.
     over, yaxis
-        Names of the figure's y axis and of the weight decay's own y axis over it, which is added if missing.
+        Names of the figure's y axis, and of the weight decay's y axis, which overlays `over` and is added if missing.
     """
     x, y = points(values)
     finite = y[np.isfinite(y)]
@@ -63,7 +63,7 @@ def mark_decay(
 
 
 def apart(values: Iterable[float], least: float) -> list[float]:
-    """Values at least `least` apart, chosen from the largest down, ascending: ticks that do not overlap.
+    """Ascending values at least `least` apart, chosen from the largest value down, so that ticks do not overlap.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Heat maps over epochs, in panels: a row for each entry of a dimension, such as each frequency; a menu of seeds.
+"""Heat maps over epochs, in panels: a row for each entry of a dimension, such as each frequency, and a menu of seeds.
 
 Colors run from 0 to each panel's largest value. At most 160 checkpoints are drawn; the caption gives their number.
 """

@@ -41,8 +41,8 @@ MARKERS = (None, "circle", "square-open", "diamond")
 def shades(labels: Sequence[str]) -> list[tuple[str, str | None]]:
     """A color for each of several labels, and a marker if there are more labels than colors.
 
-    Labels that differ in one number have the shades of one scale, dark to light in its order, which a black-and-white
-    print preserves. Other labels have one of seven colors, then the same colors with a marker.
+    Labels that differ in one number have shades of one scale, from dark (smallest number) to light; a black-and-white
+    print preserves this order. Other labels have one of seven colors; after seven, the colors repeat with a marker.
 
     Examples
     --------

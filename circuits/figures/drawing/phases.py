@@ -1,7 +1,7 @@
 """Marks of the epochs at which the seeds memorized and generalized, and of a weight decay that changes.
 
-Each seed has a line, and a tint covers the range of all seeds. "≤" marks a bound: the first stored checkpoint is past
-the phase. A dashed line with an axis on the right is the weight decay.
+Each seed has a line, and a tint covers the range of all seeds. "≤" marks an upper bound: the seed reached the phase at
+or before the first stored checkpoint. A dashed line with an axis on the right is the weight decay.
 """
 
 from typing import Any
@@ -83,7 +83,7 @@ def _lines(at: np.ndarray, style: Style, whole: str) -> list[dict[str, Any]]:
 
 
 def _label_position(figure: go.Figure, at: np.ndarray) -> tuple[float, float]:
-    """Middle of the marks, as log10 of the epoch on a log axis, and this middle as a share of the axis."""
+    """Middle of the marks: its epoch (log10 of the epoch on a log axis), and its position as a share of the axis."""
     axis = figure.layout.xaxis
     ends = np.array([at.min(), at.max()], np.float64)
     middle = float((np.log10(ends) if axis.type == "log" else ends).mean())

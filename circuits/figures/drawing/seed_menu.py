@@ -31,7 +31,7 @@ def add_seed_menu(
     note
         Text after the seed in the subtitle.
     further
-        Seed -> further properties of the layout: name in plotly, such as `title.text`, -> value.
+        Seed -> further layout properties that the seed's entry sets, by plotly's names, such as `title.text`.
     """
     first = next(iter(traces))
     owners: list[int] = []
@@ -55,7 +55,7 @@ def add_menu(figure: go.Figure, owners: Sequence[str], changes: Mapping[str, Map
     owners
         Label of each trace; an entry shows the traces of its label.
     changes
-        Label -> properties of the layout that its entry sets: name in plotly, such as `title.text`, -> value.
+        Label -> layout properties that the label's entry sets, by plotly's names, such as `title.text`.
     """
     buttons = [
         {"label": label, "method": "update", "args": [{"visible": [owner == label for owner in owners]}, dict(change)]}

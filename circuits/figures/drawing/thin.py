@@ -1,6 +1,6 @@
 """Thinning of long curves: each pixel column keeps its smallest and its largest value, so that spikes remain.
 
-A column is one pixel wide, and the points in it cover each other. So the smallest and the largest of them determine the
+A column is one pixel wide, and the points in it cover each other. So its smallest and its largest value determine the
 picture. Bands keep their lowest and highest edge in the same way, and a gap of a column or more remains a gap.
 """
 
@@ -18,7 +18,7 @@ LONG = 2 * COLUMNS  # points; longer curves are thinned
 def thin(figure: go.Figure) -> None:
     """Thin the long curves and bands of a figure, in place, and add a sentence to its caption.
 
-    Only lines over ascending x change, not markers without lines or heat maps.
+    Heat maps, markers without lines and lines whose x descends stay unchanged.
     """
     most = 0
     for trace in figure.data:
@@ -88,7 +88,7 @@ def extremes(
 def _thinned_outlines(x: np.ndarray, y: np.ndarray, on_log: bool) -> tuple[np.ndarray, np.ndarray]:
     """Consecutive outlines of `bands.outline`, each thinned along its lower and its upper edge.
 
-    An outline of a stretch of n points has n points along its lower edge, n back along the upper, the first point, NaN.
+    An outline of n steps holds n points along the lower edge, n back along the upper edge, the first point, and NaN.
     """
     xs, ys = [], []
     span = (float(np.nanmin(x)), float(np.nanmax(x)))
@@ -106,7 +106,7 @@ def _thinned_outlines(x: np.ndarray, y: np.ndarray, on_log: bool) -> tuple[np.nd
 
 
 def _keep(trace: Any, kept: Int[np.ndarray, " kept"]) -> None:
-    """Keep these points of a trace, and their entries in every property with one value per point."""
+    """Keep only the points `kept` of a trace, in each of x, y, customdata and text that has one value per point."""
     n_points = len(trace.x)
     for name in ("x", "y", "customdata", "text"):
         values = trace[name]

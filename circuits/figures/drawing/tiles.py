@@ -20,7 +20,7 @@ SLIDER = {"len": 0.72, "x": 0.14, "xanchor": "left", "pad": {"t": 0, "b": 0}, "t
 
 
 def tiled(maps: Float[np.ndarray, "row column y x"]) -> Float[np.ndarray, "all_y all_x"]:
-    """Maps in rows and columns as one large map, with the first row at the lowest y.
+    """One large map that shows each map at its row and column; the first row has the lowest y.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def tile_slider(axis: str, what: str, labels: Sequence[str], size: int, first: i
     first
         The tile to show first.
     y
-        Position of the slider below the plot.
+        Upper edge of the slider in plotly's paper coordinates; below 0 it lies below the plot.
     """
     steps = [
         {"label": label, "method": "relayout", "args": [{f"{axis}.range": tile_range(index, size)}]}

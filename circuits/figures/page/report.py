@@ -3,7 +3,7 @@
 The page embeds plotly.js once, and its security policy forbids it to fetch anything. So it works offline, from a mail,
 and years later. The library and the figures are compressed, and the browser unpacks them.
 
-The page of a long run shows slow measurements at 1,000 checkpoints at most, unless the sidecar has all checkpoints.
+The page of a long run shows slow measurements at 1,000 checkpoints at most, unless RUN.analysis.nc has all checkpoints.
 """
 
 import base64
@@ -71,8 +71,8 @@ def report(
     out
         Path of the page; by default RUN.html beside the run. An earlier page is replaced.
     options
-        Options of the measurements. Without `most_checkpoints`, slow measurements take at most 1,000 checkpoints of a
-        long run. Quick measurements take all: norms, and for small relu networks subnetworks and faithfulness.
+        Options of the measurements. Without `most_checkpoints`, slow measurements use at most 1,000 checkpoints of a
+        long run. Quick measurements use all checkpoints: norms; subnetwork and faithfulness of small relu networks.
     stored
         Results that need no measuring; by default those in the sidecar RUN.analysis.nc that are valid for this run and
         these options.
@@ -136,7 +136,7 @@ def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options
 
 
 def sections(run: Run, results: Mapping[str, xr.Dataset]) -> dict[str, Section]:
-    """The section of each measurement; its figures also mark the phases and the generalizing subnetwork."""
+    """The page's section of each measurement; the figures also mark the phases and the generalizing subnetwork."""
     kept = {"kept": results["subnetwork"]["kept"]} if "subnetwork" in results else {}
     parts = {}
     for name, dataset in results.items():
@@ -163,7 +163,7 @@ def packed(text: str) -> str:
 
 @cache
 def _library() -> str:
-    """plotly.js, packed once for all pages of a process."""
+    """Compressed source of plotly.js (`packed`), computed once per process."""
     return packed(get_plotlyjs())
 
 
@@ -182,14 +182,14 @@ def _placed(figure: go.Figure, name: str) -> dict[str, str | int]:
 
 
 def _for_page(run: Run, measurement: str, options: Options) -> Options:
-    """Options of a measurement for the page: a slow one takes at most 1,000 checkpoints."""
+    """Options of a measurement for the page: by default a slow measurement uses at most 1,000 checkpoints."""
     if options.most_checkpoints is not None or _is_quick(run, measurement):
         return options
     return Options(**options.model_dump() | {"most_checkpoints": MOST_MEASURED})
 
 
 def _is_quick(run: Run, measurement: str) -> bool:
-    """Whether a measurement takes seconds at all checkpoints: norms; subnetwork and faithfulness of small relu runs."""
+    """Whether measuring all checkpoints takes only seconds: norms; subnetwork and faithfulness of small relu runs."""
     n_networks = run.n_checkpoints * len(run.seeds)
     work = float(n_networks) * n_parameters(run) * run.all_data.sizes["example"]
     by_formula = run.config.model.relu_parameters is not None and measurement in ("subnetwork", "faithfulness")

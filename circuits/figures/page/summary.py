@@ -21,7 +21,7 @@ NEVER, NONE = "never", "–"
 
 @dataclass(frozen=True)
 class Table:
-    """Groups of columns (title, number of columns), column titles, and a row of cells per seed, the seed first."""
+    """Column titles, groups of columns (title, number of columns), and a row of cells per seed with the seed first."""
 
     groups: Sequence[tuple[str, int]]
     columns: Sequence[str]
@@ -29,7 +29,7 @@ class Table:
 
     @property
     def edges(self) -> set[int]:
-        """Index of the first column of each group of columns, without the first group."""
+        """Index of the first column of each group except the first group."""
         return set(accumulate(span for _, span in self.groups[:-1]))
 
 

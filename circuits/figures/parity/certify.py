@@ -1,4 +1,4 @@
-"""Certificates of a run's networks: the worst-case margin over all inputs, over epochs and pattern by pattern."""
+"""Certificates of a run's networks: worst-case margin on all inputs, as a curve over epochs and for each pattern."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,7 +13,7 @@ NETWORKS = {"subnetwork": "", "whole network": "whole_"}  # and the prefixes of 
 
 
 def figures(run: Run, certificates: xr.Dataset) -> list[go.Figure]:
-    """Figures of the margin: over epochs, if several checkpoints were measured, and of each pattern at the last one."""
+    """Figures of the margin: over epochs, if there are several checkpoints; by pattern, at the last checkpoint."""
     several = certificates.sizes["step"] > 1
     return [*([certified_margin(certificates)] if several else []), certified_patterns(certificates)]
 

@@ -1,4 +1,4 @@
-"""The circuits that the seeds have learned: size and price over epochs, margins, firing patterns, and the diagram."""
+"""The learned circuits: number of elements and path cost per margin over epochs, margins, firing patterns, diagrams."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
 
 
 def merged_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Merged sparsity over epochs: the fewest circuit elements that agree with the whole network.
+    """Merged sparsity over epochs: the fewest circuit elements (merged neurons) that agree with the whole network.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def pattern_margins(result: xr.Dataset) -> go.Figure:
 
 
 def firing_patterns(result: xr.Dataset) -> go.Figure:
-    """Patterns on which each active neuron fires: for all values of the irrelevant bits, at their mean, for some.
+    """Patterns on which each active neuron fires: at all values, at the mean or at some values of the irrelevant bits.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ def circuit_diagram(result: xr.Dataset, construction: Construction) -> go.Figure
     result
         The dataset of `circuits.analyze(run, "constructions")`; it must hold the match to this construction.
     construction
-        The construction; the figure shows the form of it that matches best.
+        The construction; the figure permutes and flips its bits for the best match.
     """
     caption = (
         f"The construction {construction.name}, with bits permuted and flipped for the best match, beside the learned "
@@ -89,7 +89,7 @@ def circuit_diagram(result: xr.Dataset, construction: Construction) -> go.Figure
 
 
 def _aligned(at: xr.Dataset, construction: Construction) -> tuple[Network, Network]:
-    """The construction in the form that matches best, and the learned circuit; both with the row of each neuron."""
+    """The construction, permuted and flipped for the best match, and the learned circuit, with a row per neuron."""
     match = at.sel(construction=construction.name)
     rows = np.flatnonzero(at["element_gate"].values != "")[:MOST_ROWS]
     neuron_of = match["construction_neuron"].values[rows]
@@ -171,5 +171,5 @@ def _legend() -> list[go.Scatter]:
 
 
 def readable(text: str) -> str:
-    """A text with minus signs, which are as wide as plus signs, in place of its hyphens."""
+    """The text with each hyphen replaced by a minus sign, which is as wide as a plus sign."""
     return text.replace("-", "−")

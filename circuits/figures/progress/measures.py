@@ -61,12 +61,13 @@ def measures(
     Parameters
     ----------
     result
-        The variables, (step, seed) each, whose long names become those of the lines; with `memorization_epoch` and
+        The variables, (step, seed) each; their long names label the lines. With `memorization_epoch` and
         `generalization_epoch` (seed) the phases are marked.
     names
         Names of the variables to draw.
     title, caption, y_title
-        Texts above and below the figure, and along its y axis; by default made from the names of the variables.
+        Texts above and below the figure and along its y axis. By default the caption lists the variables' long names;
+        the y axis shows the long name of a single variable, otherwise the title.
     log_y
         Whether the y axis is a log axis, which leaves out values that are not above 0.
 
@@ -166,7 +167,7 @@ def sensitivity(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        `sensitivity` (step, seed); its attribute `of_the_task` is the number of bits of a parity task.
+        `sensitivity` (step, seed); on a parity task its attribute `of_the_task` is the parity's number of bits.
     """
     values = result["sensitivity"]
     caption = (

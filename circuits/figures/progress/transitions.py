@@ -25,10 +25,10 @@ def transitions(result: xr.Dataset) -> go.Figure:
     ----------
     result
         `onset`, `onset_censored` and `midpoint` (measure, seed), the ends `_low` and `_high` of their intervals,
-        `share` (measure, step, seed) and `earliest`, from `circuits.analysis.transitions`; with `memorization_epoch`
-        and `generalization_epoch` (seed) the phases are marked. Censored values are drawn at their bound, the finite
-        end of the interval. Measures without a change in any seed are left out. Rows are ordered by the mean of the
-        drawn onsets; this order is no result.
+        `share` (measure, step, seed) and `earliest` (seed), from `circuits.analysis.transitions`; with
+        `memorization_epoch` and `generalization_epoch` (seed) the phases are marked. Censored values are drawn at their
+        bound, the finite end of the interval. Measures without a change in any seed are left out. Rows are ordered by
+        the mean of the drawn onsets; this order does not say which measure changes first.
     """
     onset = result["onset"]
     drawn = onset.where(~result["onset_censored"], result["onset_high"])
@@ -66,13 +66,13 @@ def transitions(result: xr.Dataset) -> go.Figure:
 
 
 def measured_steps(share: xr.DataArray) -> xr.DataArray:
-    """The shares at the checkpoints at which some measure of some seed has a finite share."""
+    """The shares at the checkpoints with at least one finite share of any measure and seed."""
     measured = np.isfinite(share.transpose("step", "measure", "seed").values).any(axis=(1, 2))
     return share.isel(step=np.flatnonzero(measured))
 
 
 def spoken(name: str) -> str:
-    """The name of a measure in words; a label after it, such as that of a parameter, stays unchanged.
+    """The name of a measure in words; a label after the name, such as a parameter's, stays unchanged.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def _draw(figure: go.Figure, at: xr.Dataset, y: list[float], seed: int, color: s
 
 
 def _midpoint(value: float, low: float, high: float) -> tuple[float, str, str]:
-    """Place, text and symbol of a midpoint; of a bound at the finite end if the other end of its interval is infinite.
+    """Position, text and symbol of a midpoint, or of the finite end of its interval if the other end is infinite.
 
     Examples
     --------

@@ -38,7 +38,7 @@ def group_accuracy(result: xr.Dataset | xr.DataArray) -> go.Figure:
     Parameters
     ----------
     result
-        `accuracy` (group, step, seed), alone or in the dataset that `agreement` describes.
+        `accuracy` (group, step, seed), alone or in the dataset of `circuits.analyze(run, "faithfulness")`.
     """
     caption = "Share of test inputs that a group of neurons alone answers right."
     return _groups(result, "accuracy", "Accuracy of each group", caption)

@@ -33,7 +33,7 @@ class Dominant(NamedTuple):
 
 
 def dominant_neurons(result: xr.Dataset) -> go.Figure:
-    """Norms over epochs of the neurons that are largest at memorization and at the end: Figure 5 (left).
+    """Norm over epochs of the neurons of largest norm at memorization and at the end: Merrill et al., Figure 5 (left).
 
     Parameters
     ----------
@@ -56,13 +56,14 @@ def dominant_neurons(result: xr.Dataset) -> go.Figure:
 
 
 def all_neurons(result: xr.Dataset) -> go.Figure:
-    """Norm of every neuron, the dominant two in bold: Figure 5 (right) of Merrill et al. 2023.
+    """Norm of every neuron, the two `dominant_neurons` in bold: Figure 5 (right) of Merrill et al. 2023.
 
     Parameters
     ----------
     result
         As in `dominant_neurons`; with `kept` (seed, neuron) of `circuits.analyze(run, "subnetwork")` the generalizing
-        subnetwork is in color. At most 64 checkpoints are drawn, evenly spread over the axis.
+        subnetwork is in color. The figure shows at most 64 checkpoints, evenly spread over the axis. If the figure
+        would exceed 320,000 points even with 16 checkpoints, it omits the neurons with the smallest peak norm.
     """
     values = result["neuron_norm"]
     n_seeds, width = values.sizes["seed"], values.sizes["neuron"]
@@ -92,9 +93,9 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
 
 
 def dominant(result: xr.Dataset, seed: int) -> list[Dominant]:
-    """A seed's neurons of largest norm: at memorization, if it memorized, and at the last checkpoint of finite norms.
+    """A seed's neurons of largest norm: at memorization, if reached, and at the last checkpoint with a finite norm.
 
-    If the memorization checkpoint was not measured, the nearest measured one replaces it; the label gives the epoch.
+    If the memorization checkpoint was not measured, the nearest measured checkpoint is used. Labels give the epochs.
     """
     norms = result["neuron_norm"].sel(seed=seed)
     finite_norms, at = _finite_norms(norms), epochs(norms).values

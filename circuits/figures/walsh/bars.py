@@ -1,8 +1,8 @@
 """Bars of the Walsh spectrum at a few checkpoints, with a slider for the checkpoint.
 
 The bars are the coefficients of the subsets of the relevant bits, then the largest other coefficients, with the level
-expected by chance. The menu of seeds shows and hides traces, and the slider changes their contents, so the menu and the
-slider keep each other's choice.
+expected by chance. The menu of seeds shows and hides traces, and the slider changes their contents, so a new choice
+in one of them does not reset the other.
 """
 
 import numpy as np
@@ -68,7 +68,7 @@ def walsh_bars(result: xr.Dataset) -> go.Figure:
 
 
 def _subsets_shown(result: xr.Dataset) -> list[int]:
-    """Indices of the non-empty subsets to draw: small subsets first, the set of all relevant bits (parity) last."""
+    """Indices of at most 15 non-empty subsets to draw: small subsets first, all relevant bits (the parity) last."""
     names = result["subset"].values.tolist()
     proper = list(range(1, len(names) - 1))
     if len(proper) + 1 > MOST_SUBSETS:

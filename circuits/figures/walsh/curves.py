@@ -1,4 +1,4 @@
-"""Figures of parity runs in the Walsh basis: the output's weight on kinds of subsets, measures of Barak et al. 2022."""
+"""Figures of parity runs in the Walsh basis: output variance by kind of subset, and measures of Barak et al. 2022."""
 
 import numpy as np
 import plotly.graph_objects as go
