@@ -230,5 +230,5 @@ def test_former_names_of_the_agreement_set_and_of_relevant_bits_are_accepted():
     assert all((arrays[name] == construction.arrays(4, [3, 1])[name]).all() for name in "Wbu")
     with pytest.raises(TypeError):
         construction.arrays(4, support=[3, 1], relevant_bits=[3, 1])
-    with pytest.warns(FutureWarning), pytest.raises(ValueError, match="give one of them"):
+    with pytest.warns(FutureWarning), pytest.raises(ValueError, match="pass only agreement_set"):
         Options(support="test", agreement_set="test")

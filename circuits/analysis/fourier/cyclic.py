@@ -38,9 +38,9 @@ class CyclicGroup:
     """
 
     residues: Int[np.ndarray, "operand element"]
-    """Residue of each operand that element 0, 1, ..., m - 1 stands for."""
+    """For each operand, the residue that each element 0, 1, ..., m - 1 stands for."""
     classes: Int[np.ndarray, " element"]
-    """Result of the operation, as a class, that each sum stands for."""
+    """Class that each sum s = 0, 1, ..., m - 1 stands for: the result of the operation."""
 
     sum: str = "x + y"
     """The sum s as text, such as "x - y" or "log x + log y"."""
@@ -72,7 +72,7 @@ class CyclicGroup:
 
     @cached_property
     def by_sum(self) -> Int[np.ndarray, "element tuple_of_sum"]:
-        """Ascending indices of the m^(K-1) tuples of each sum."""
+        """Indices in `tuples` of the m^(K-1) tuples of each sum, ascending."""
         return np.argsort(self.sums, kind="stable").reshape(self.order, -1)
 
     def positions(self, operands: Int[np.ndarray, "example operand"]) -> Int[np.ndarray, " example"]:
@@ -108,7 +108,7 @@ def cyclic_group(operation: str, p: int, n_operands: int = 2) -> CyclicGroup:
     Raises
     ------
     ValueError
-        The operation is another one, or a product or quotient modulo a number that is not a prime.
+        `operation` is none of these four, or it is x*y or x/y and `p` is not a prime.
     """
     if operation not in OPERATIONS:
         raise ValueError(f"'{operation}' is not a sum on a cyclic group; {', '.join(OPERATIONS)} are")

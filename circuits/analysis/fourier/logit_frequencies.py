@@ -7,7 +7,7 @@ mean over tuples; waves of x + y in any direction of the classes; the rest. The 
 
     share         of cos(2πk(x + y - c)/m) alone in the sum of squares, class biases included
     wave_share    of cos and sin of 2πk(x + y)/m, whatever their coefficients on the classes, in the sum of squares
-                  without class biases: in the logits' variance over tuples
+                  without class biases, which is the logits' variance over tuples
     bias_share    of the class biases in the sum of squares
 
 A frequency is *key* if its `share` at the end of training is at least 1/m; m/2 equal shares would be 2/m each. The
@@ -36,9 +36,9 @@ class LogitWaves(NamedTuple):
     """Share of cos(2πk(s - c)/m), in 0..1, in the sum of squares of the logits minus their mean over classes. The sum
     includes class biases. NaN if all logits are equal."""
     wave_share: Float64[np.ndarray, " frequency"]
-    """Share of waves of s, in any class direction, in the variance over tuples, in 0..1; NaN if this variance is 0."""
+    """Share of waves of s, with any class weights, in the variance over tuples, in 0..1; NaN if this variance is 0."""
     bias_share: float
-    """Share of constant class biases in the sum of squares of `share`, in 0..1; NaN if all logits are equal."""
+    """Share of constant class biases in the sum of squares that `share` uses, in 0..1; NaN if all logits are equal."""
 
 
 def logit_frequencies(

@@ -64,7 +64,7 @@ class Views:
         self.group = self.tuples.group
 
     def waves(self, net: Network) -> dict[str, np.ndarray]:
-        """Frequencies in weights, neurons and logits, and the logits themselves as `by_sum`."""
+        """Frequencies in weights, neurons and logits, as arrays by name; `by_sum` is the logits, grouped by sum."""
         neurons, logits = self.tuples.values(net)
         by_sum = logits[self.group.by_sum]
         wave = logit_frequencies(by_sum, self.group.classes)
@@ -150,18 +150,19 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
     phase_agreement
         (step, seed) mean cosine of the residuals of neurons of key frequencies, weighted by their shares, in -1..1.
     cluster_size
-        (step, seed, frequency) number of neurons of which this frequency explains more than half.
+        (step, seed, frequency) number of neurons with more than half of their variance at this frequency.
     logit_cos, logit_sin, logit_share, key_logit_share
-        (step, seed, [frequency]) amplitudes of cos and sin ω(x + y - c) in the logits, minus each tuple's mean over
-        classes; the share of the cosine, and of all key cosines, in their sum of squares, class biases included.
+        (step, seed, [frequency]) amplitudes of cos and sin ω(x + y - c) in the logits centered by each tuple's mean
+        over classes; the share of the cosine, and of all key cosines, in the centered logits' sum of squares, class
+        biases included.
     wave_share, key_wave_share
         (step, seed, [frequency]) share of the logits' variance over tuples on cos and sin ω(x + y), in any direction of
         the classes.
     bias_share
         (step, seed) share of constant class biases (the mean over tuples) in the logits' sum of squares.
     loss, restricted_loss, excluded_loss
-        (step, seed, set) cross-entropy of the network; with only the class biases and the waves that `key_wave_share`
-        counts; without these waves.
+        (step, seed, set) cross-entropy of the network's logits; of only the logits' class biases and the waves that
+        `key_wave_share` counts; of the logits without these waves.
     restricted_loss_of, excluded_loss_of
         (step, seed, set, frequency) the same two losses for each single frequency.
     sum_of_squared_weights
@@ -198,7 +199,7 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
 def _walked(
     run: Run, checkpoints: np.ndarray, views: Views, further: Any, *, what: str, progress: bool = False
 ) -> dict[str, np.ndarray]:
-    """Arrays (step, seed, ...) by name: the values that `further` returns for each network, without the logits."""
+    """Arrays (step, seed, ...) by name: what `further(index of a seed, Views.waves)` returns, without the logits."""
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:
         values = further(seed, views.waves(net))

@@ -31,11 +31,11 @@ class NeuronWaves(NamedTuple):
     """Frequency of each neuron, the shares of its variance at this frequency, and the phases of its inputs."""
 
     frequency: Int[np.ndarray, " neuron"]
-    """Frequency 1, 2, ...; 0 for a neuron that is constant or not finite, with NaN as shares and phases."""
+    """Frequency 1, 2, ...; 0 if the neuron's values are constant or not finite, and then shares and phases are NaN."""
     linear_share: Float[np.ndarray, " neuron"]
     """Share of the neuron's variance on the linear terms of this frequency, in 0..1."""
     product_share: Float[np.ndarray, " neuron"]
-    """Share of the neuron's variance on the products of this frequency, in 0..1; the sum of both is the whole share."""
+    """Share of the variance on the products, in 0..1; the frequency's whole share is linear_share + product_share."""
     phase: Float[np.ndarray, "operand neuron"]
     """Phase of cos(ω operand + phase), in -π..π; NaN at frequency m/2, which has no phase."""
 
@@ -150,7 +150,7 @@ def _waves(k: int, m: int) -> list[int]:
 
 
 def _input_phases(coefficients: np.ndarray, frequency: np.ndarray, of_products: np.ndarray) -> np.ndarray:
-    """Phases (operand, neuron) of the linear terms; for two operands, of the products where `of_products` is True."""
+    """Input phases (operand, neuron) from linear terms; for two operands, from products where `of_products` is set."""
     m, n_operands, neuron = len(coefficients), coefficients.ndim - 1, np.arange(len(frequency))
     c, s = 2 * frequency - 1, 2 * frequency % m
 

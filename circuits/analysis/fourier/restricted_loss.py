@@ -5,19 +5,19 @@ L̄(s, c), and their component at frequency k is
 
     L_k(s, c) = (2/m) Σ_t cos(2πk(s - t)/m) L̄(t, c)                   (1/m for the alternating term)
 
-the projection on cos and sin of 2πk(x + y)/m in any direction of the classes, not only on cos 2πk(x + y - c)/m. So its
-share in `logit_frequencies` is `wave_share`, not `share`. Nanda et al. 2023, section 5.1:
+the projection on cos and sin of 2πk(x + y)/m in any direction of the classes, not only on cos 2πk(x + y - c)/m. So
+`wave_share` of `logit_frequencies` is the share of L_k; `share` is not. Nanda et al. 2023, section 5.1:
 
     restricted    logits = mean over tuples + Σ_{key k} L_k         only the key frequencies of x + y: the circuit alone
     excluded      logits = L - Σ_{key k} L_k                        all the rest, the memorized part
 
-Each loss is the cross-entropy of these logits. Both keep the mean over tuples, the constant class biases. Excluded
-losses of many frequencies cost one exponential per logit: with y the target,
+Each loss is the cross-entropy of these logits. Both logits keep the mean over tuples, the constant class biases.
+Excluded losses of many frequencies cost one exponential per logit. With y the target,
 
     loss = log Σ_c e^{L(c) - L(y)} e^{-(L_k(c) - L_k(y))}
 
-is a matrix product for every s, since L_k depends on the tuple only by s. It is computed in float64 as
-log(1 + Σ_{c≠y}), so a loss of 1e-12 has all its digits too.
+The sum is a matrix product for every s, since L_k depends on the tuple only by s. The loss is computed in float64 as
+log(1 + Σ_{c≠y}), so even a loss of 1e-12 has full precision.
 """
 
 import numpy as np
@@ -52,7 +52,7 @@ def restricted_losses(
     classes: Int[np.ndarray, " element"],
     kept: Bool[np.ndarray, "subset frequency"],
 ) -> Float64[np.ndarray, "element subset"]:
-    """Cross-entropy, at each sum s, of the mean logits plus only the waves of x + y at the `kept` frequencies.
+    """Cross-entropy, at each sum s, of the logits' mean over tuples plus only the waves of x + y at `kept` frequencies.
 
     Parameters
     ----------

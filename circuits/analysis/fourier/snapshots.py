@@ -1,7 +1,7 @@
 """Data for pictures of the measurement `fourier` at a few checkpoints: neurons on all pairs, logits in the 2-D basis.
 
-The checkpoints are initialization, memorization, half way to generalization, generalization and the last; for several
-seeds, each phase is at its median over seeds. The neurons are those that each key frequency explains best at the last
+The checkpoints are the first, memorization, generalization, the midpoint of both, and the last; with several seeds,
+each phase is at its median over seeds. The neurons are those that each key frequency explains best at the last
 checkpoint.
 """
 
@@ -35,7 +35,7 @@ def shown_neurons(
     key: Bool[np.ndarray, " frequency"],
     n_shown: int,
 ) -> Int[np.ndarray, " shown_neuron"]:
-    """Neurons to picture: the best explained neuron of each key frequency, then each second best, ...; then others.
+    """Neurons to picture: the best explained one of each key frequency, then the second best of each, ..., then others.
 
     Examples
     --------
@@ -62,8 +62,8 @@ def shown(
 ) -> xr.Dataset:
     """Dataset of `shown_activation` (shown, seed, shown_neuron, x, y) and `shown_logits` (shown, seed, x_wave, y_wave).
 
-    `shown_logits` is the norm, over classes, of the coefficients of the logits minus their mean over classes. The
-    dataset is empty unless there are two operands.
+    `shown_logits` is the norm, over classes, of the coefficients of the logits centered by each tuple's mean over
+    classes. The dataset is empty if the number of operands is not two.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ def is_parity(config: Config) -> str | None:
 
 
 def all_of(*questions: Question) -> Question:
-    """Condition that holds if all `questions` hold; otherwise it returns the sentence of the first that fails."""
+    """Condition that holds if all `questions` hold; otherwise it returns the reason of the first one that fails."""
     return lambda config: next((reason for question in questions if (reason := question(config))), None)
 
 

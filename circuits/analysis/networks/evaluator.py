@@ -59,7 +59,7 @@ class ForwardPass:
     def layer(self) -> Layer:
         """The layer whose neurons are masked."""
         if self._layer is None:
-            raise ValueError(f"masking needs a layer of the '{self.config.model.kind}' model, and none was given")
+            raise ValueError(f"masking needs a layer of the '{self.config.model.kind}' model; pass `layer`")
         return self._layer
 
     def threads(self) -> AbstractContextManager[Any]:
@@ -90,7 +90,7 @@ class ForwardPass:
         return Masked(self.layer, net).values(self.inputs)
 
     def native_outputs(self, net: Network) -> Float[np.ndarray, " example"]:
-        """The network's only output, in the config's dtype; it serves sample means, whose noise exceeds rounding."""
+        """Values of the only output, in the config's dtype; for sample means, whose noise exceeds rounding errors."""
         import torch
 
         parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}
@@ -113,7 +113,7 @@ class ForwardPass:
         return None
 
     def ignores_all_but(self, net: Network, bits: Sequence[int]) -> bool:
-        """Whether the weights show that the outputs depend on no other bits than `bits`."""
+        """Whether the weights prove that the outputs depend on `bits` only."""
         return False
 
     def masked_outputs(self, net: Network, groups: Bool[np.ndarray, "group neuron"]) -> Float[np.ndarray, "group ..."]:

@@ -1,7 +1,7 @@
 """The layer to prune: norms, readout and parameters of its neurons, for any model.
 
-A model lists its prunable layers (`Model.prunable_layers`) by hook point. Each has the weights into its neurons, and
-the readout if this is linear. The option `layer` chooses the layer to prune, by default the last.
+A model lists its prunable layers (`Model.prunable_layers`) by hook point, each with the weights into its neurons and,
+if the readout is linear, with the readout. The option `layer` chooses the layer to prune, by default the last.
 """
 
 from collections.abc import Mapping
@@ -83,7 +83,7 @@ def layer_of(run: Run, options: PruningOptions = PruningOptions()) -> Layer:
     Raises
     ------
     InputError
-        The model has no prunable layer, or not the chosen layer; or the norm needs a linear readout, and there is none.
+        The model has no prunable layer, or lacks the chosen one; or the norm is "path" and the readout is not linear.
     """
     layers, kind = run.config.prunable_layers, run.config.model.kind
     require(run, has_prunable_layer)

@@ -1,4 +1,4 @@
-"""The measurement `phases`: when each seed memorized and generalized, and which share of its test set it had seen."""
+"""The measurement `phases`: epochs of memorization and generalization, and share of test inputs seen in training."""
 
 import xarray as xr
 
@@ -11,7 +11,7 @@ from circuits.checkpoints.run import Run
 
 
 def measure(run: Run, options: WalkOptions = WalkOptions(), *, progress: bool = False) -> xr.Dataset:
-    """Result of `phases`, plus `test_seen_share` (seed,), the share of test inputs that memory could answer."""
+    """Result of `phases`, plus `test_seen_share` (seed,), the share of test inputs in the training set."""
     return phases(run, options).assign(test_seen_share=memory_share(run))
 
 

@@ -22,7 +22,7 @@ class WalkOptions(Part):
     """Checkpoints to measure, as a Python slice START:STOP:STEP of their indices."""
     most_checkpoints: Annotated[int, Field(ge=2)] | None = None
     """Measure at most this many of the checkpoints, evenly spaced in log epoch, plus the checkpoints of memorization
-    and generalization; by default all. A page uses at most 1,000 for slow measurements."""
+    and generalization; by default all. A page takes at most 1,000 checkpoints for slow measurements."""
     memorization_threshold: Share = 0.98
     """Train accuracy that a seed must exceed to have memorized."""
     generalization_threshold: Share = 0.98
@@ -38,7 +38,7 @@ class WalkOptions(Part):
     @model_validator(mode="after")
     def _step_goes_forward(self) -> WalkOptions:
         if self.slice.step is not None and self.slice.step < 1:
-            raise ValueError(f"checkpoints {self.checkpoints!r} must step forward")
+            raise ValueError(f"checkpoints {self.checkpoints!r} must step forward; pass a step of at least 1")
         return self
 
     def of(self, kind: type[Kind]) -> Kind:
@@ -65,11 +65,12 @@ class PruningOptions(WalkOptions):
     agreement_set: Literal["train", "test", "train+test"] = "train"
     """Inputs on which a subnetwork must agree with the full network."""
     criterion: Criterion = "prediction"
-    """prediction: the same sign or class on every input (the paper); accuracy: equal accuracy (the paper's code)."""
+    """prediction: equal sign or class on every input (Merrill et al. 2023); accuracy: equal accuracy (their code)."""
     norm: Norm = "incoming"
-    """Norm that orders the neurons: incoming ‖w‖ (the paper), incoming+bias ‖(w, b)‖, path |u|·‖(w, b)‖."""
+    """Norm that orders the neurons: incoming ‖w‖ (Merrill et al. 2023), incoming+bias ‖(w, b)‖, path |u|·‖(w, b)‖."""
     final: Literal["last", "median"] = "last"
-    """Checkpoint of the generalizing subnetwork: the last, or that of median size among the last 50 (all, if fewer)."""
+    """Checkpoint of the generalizing subnetwork. last: the last one; median: the one at which the subnetwork has the
+    median size of the last 50 checkpoints (of all, if there are fewer)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -78,5 +79,5 @@ class PruningOptions(WalkOptions):
             return data
         warnings.warn("the option support is now agreement_set, and goes in the next version", FutureWarning, 3)
         if "agreement_set" in data:
-            raise ValueError("support is the former name of agreement_set; give one of them")
+            raise ValueError("support is the former name of agreement_set; pass only agreement_set")
         return {("agreement_set" if name == "support" else name): value for name, value in data.items()}

@@ -4,8 +4,8 @@ The code and Figure 5 of Merrill et al. 2023 use train accuracy > .98. Numbers o
 fractions, so 98 of 100 does not exceed 0.98 through rounding. The grokking delay is generalization minus memorization,
 in epochs.
 
-An epoch is *censored* if the accuracy exceeds the threshold already at the first stored checkpoint, and this is not the
-initialization: the seed crossed the threshold at or before this epoch. Nothing precedes step 0, so epoch 0 is exact.
+An epoch is *censored* if the accuracy exceeds the threshold already at the first stored checkpoint, and this checkpoint
+is after step 0: the seed crossed the threshold at or before this epoch. Nothing precedes step 0, so epoch 0 is exact.
 
 A run without a training step, such as a hand-built network, has no phases: its epochs and delays are NaN.
 """
@@ -56,9 +56,9 @@ def first_true(condition: Bool[np.ndarray, "step seed"]) -> Float[np.ndarray, " 
 
 
 def phase_checkpoints(run: Run, options: WalkOptions) -> tuple[Float[np.ndarray, " seed"], Float[np.ndarray, " seed"]]:
-    """Indices of the memorization and the generalization checkpoint of each seed; NaN without the phase.
+    """Indices of the memorization and the generalization checkpoint of each seed; NaN if the phase is never reached.
 
-    For a run without a training step all are NaN, since no accuracy above a threshold was learned.
+    For a run without a training step all indices are NaN, since no accuracy above a threshold was learned.
     """
     if not run.config.total_steps:
         return np.full(len(run.seeds), np.nan), np.full(len(run.seeds), np.nan)
@@ -74,8 +74,8 @@ def phases(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset:
     Returns
     -------
     memorization_epoch, generalization_epoch
-        (seed,) float, in epochs; NaN if the seed never reaches the phase. Without a training step all are NaN, with the
-        attribute `untrained` = 1.
+        (seed,) float, in epochs; NaN if the seed never reaches the phase. Without a training step all epochs are NaN,
+        and their attribute `untrained` is 1.
     memorization_censored, generalization_censored
         (seed,) bool: the epoch is an upper bound, since the accuracy exceeds the threshold already at the first stored
         checkpoint, which is after step 0. This occurs in imported runs without their initialization, and in replays.
@@ -84,7 +84,7 @@ def phases(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset:
         bound: the delay is at least g - M, if memorization is at or before M and generalization exactly at g.
     collapsed
         (seed,) bool: at the last checkpoint all outputs on the training set are within 0.001 of 0, or the logits of
-        each example within 0.001 nats of each other (`circuits.collapse`). The accuracy is then 0, not chance. The
+        each example are within 0.001 nats of each other (`circuits.collapse`). The accuracy is then 0, not chance. The
         attribute `recomputed` is 1 if the run did not store which networks have collapsed, and at least one network
         collapsed at some checkpoint.
     diverged

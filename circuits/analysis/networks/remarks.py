@@ -51,8 +51,8 @@ def phase_remarks(phases: xr.Dataset) -> list[str]:
 def zero_losses(run: Run) -> Int[np.ndarray, " seed"]:
     """Number of checkpoints of each seed at which the training loss rounds to exactly 0, (seed,) int.
 
-    Only cross-entropy counts: its exact value is above 0 for every network. Other losses can be 0: the hinge loss is 0
-    once every margin is at least 1.
+    The number is 0 unless the loss is cross-entropy, whose exact value is above 0 for every network. Other losses can
+    really be 0: the hinge loss is 0 once every margin is at least 1.
     """
     losses = run.metrics["train_loss"].values  # (step, seed)
     return (losses == 0).sum(axis=0) if run.config.loss == "cross_entropy" else np.zeros(losses.shape[1], int)

@@ -62,7 +62,7 @@ def reach_of(inputs: Real[np.ndarray, "example input"]) -> Float[np.ndarray, " i
 def prefix_bounds(
     terms: Float[np.ndarray, " neuron"], order: Int[np.ndarray, " neuron"]
 ) -> Float[np.ndarray, " prefix"]:
-    """Rounding bound of the output of the first k neurons in `order`, from k = 0 to all, given the `rounding_terms`.
+    """Rounding bound of the output of the first k neurons in `order`, for every k from 0; `terms` are `rounding_terms`.
 
     Examples
     --------

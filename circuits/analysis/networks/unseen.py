@@ -1,8 +1,8 @@
 """Seen test inputs: the share of each seed's test set that is in its training set.
 
-A network that has memorized its training set knows the answer to seen test inputs. The larger their share is, the less
-the test accuracy, and the epoch at which it exceeds a threshold, say about generalization. Runs store which test inputs
-are seen; for runs of earlier versions this module computes it from the run's data.
+A network that has memorized its training set knows the answer to seen test inputs. The larger the share of seen
+test inputs is, the weaker is the evidence of generalization in the test accuracy and in the generalization epoch. Runs
+store which test inputs are seen; for runs of earlier versions this module compares the stored inputs.
 """
 
 import numpy as np
@@ -46,7 +46,7 @@ def seen_test_inputs(run: Run, seed: int | None = None) -> Bool[np.ndarray, " te
 
 
 def memory_share(run: Run) -> xr.DataArray:
-    """Share of each seed's test inputs that memory could answer, (seed,): `seen_share`, or 0 without training."""
+    """Share of each seed's test inputs whose answer may be memorized, (seed,): `seen_share`, or 0 without training."""
     share = seen_share(run)
     return share if run.config.total_steps else 0 * share
 

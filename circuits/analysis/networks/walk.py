@@ -1,8 +1,8 @@
 """Walk over a run: apply a function of one network to every checkpoint and seed, block by block.
 
 A block is read while the previous block is measured. Networks are spread over threads, with one BLAS thread each. If a
-network takes less than a millisecond, one thread measures all: more would mostly wait for Python's lock. Memory holds
-two blocks and the results, for any number of checkpoints.
+network takes less than a millisecond, one thread measures all: more threads would mostly wait for Python's lock. Memory
+holds two blocks and the results, for any number of checkpoints.
 """
 
 import sys
@@ -95,9 +95,10 @@ def walk(
 def _first(
     one: Callable[[tuple[int, int]], Any], places: Sequence[tuple[int, int]], threads: bool | None
 ) -> tuple[list[Any], bool | None]:
-    """Results of the first networks, and whether to use threads for the others; no results if `threads` is not None.
+    """Results of the first networks, and whether threads are faster for the others, by the time that the first take.
 
-    The time of the first network does not count, since it may include compilation.
+    The very first time does not count, since it may include compilation. If `threads` is not None, the decision is
+    made already: the function returns no results and `threads` itself.
     """
     if threads is not None:
         return [], threads
@@ -118,7 +119,7 @@ def one_by_one(
 
     Yields
     ------
-    The place (step, seed) of the network in the results, and its weights under the names W, b, u.
+    The indices (step, seed) of the network in the results, and its weights under the names W, b, u.
 
     Raises
     ------

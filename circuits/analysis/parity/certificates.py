@@ -57,8 +57,8 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         (step, seed) of the active subnetwork: the proved margin if certified; the margin of the counterexample, <= 0,
         if refuted; NaN if undecided or without a certificate.
     verdict
-        (step, seed) "certified", "refuted", "undecided", "collapsed", whose margins are NaN, or "none" without a
-        subnetwork.
+        (step, seed) "certified", "refuted", "undecided", "collapsed" (then all margins are NaN), or "none" if there is
+        no subnetwork.
     margin_lower, margin_upper, margin_scale
         (step, seed) bounds of the worst-case margin, and the unit of the tolerances.
     seconds_left
@@ -76,9 +76,10 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     n_kept
         (step, seed) neurons in the active subnetwork.
     bits_recovered
-        (step, seed) whether the weights of the subnetwork alone single out the task's relevant bits.
+        (step, seed) whether the weights of the subnetwork alone identify the task's relevant bits.
     subnetwork_minus_rest
-        (step, seed) lower bound of the whole network's margin: the subnetwork's minus an interval bound of the rest.
+        (step, seed) lower bound of the whole network's margin: the subnetwork's margin minus an interval bound of the
+        other neurons' output.
     whole_…
         The same for the whole network: verdict, margins, worst input, patterns, failures.
     """

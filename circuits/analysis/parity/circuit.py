@@ -45,7 +45,7 @@ def circuit_of(
     options
         Options of the subnetwork, the merge and the final checkpoint.
     constructions
-        Constructions to match, by name; by default every registered construction on as many bits.
+        Constructions to match, by name; by default every registered construction on the task's number of bits.
 
     Raises
     ------
@@ -117,8 +117,8 @@ def gate_history(run: Run, options: MergeOptions = MergeOptions(), *, progress: 
     Returns
     -------
     gate_t, gate_cosine
-        (step, seed, rank) code of the nearest gate (its t; -1: constant, -2: linear, 0: padding for a seed with fewer
-        neurons), and the cosine to this gate.
+        (step, seed, rank) the nearest gate: t for the gate "at least t of k bits", -1: constant, -2: linear, 0: padding
+        for a seed with fewer neurons; and the cosine to this gate.
     relevant_share
         (step, seed, rank) share of ‖w‖² on the relevant bits, 0..1.
     """

@@ -55,13 +55,14 @@ def measure(
     merged_sparsity, path_cost, margin, efficiency
         (step, seed) of the whole network; see `merged_sparsity` and `efficiency`.
     late_merged, late_merged_defined
-        (statistic, seed), (seed,) least, median and greatest merged sparsity over the last 50 checkpoints, without
-        checkpoints where it is NaN; the number of checkpoints that remain.
+        (statistic, seed), (seed,) least, median and greatest merged sparsity over those of the last 50
+        checkpoints where it is not NaN; the number of these checkpoints.
     bit_found, bit_gap, bits_ambiguous
         (seed, input), (seed,), (seed,) the relevant bits recovered from the weights alone; see `relevant_bits`.
     neuron_index, gate, gate_cosine, sign_agrees, relevant_ratio, element_of
-        (seed, rank) of each neuron of the active subnetwork: its index (-1: padding), its gate, the cosine to the gate,
-        whether the sign of u is the template's, relevant / irrelevant weight, and its element.
+        (seed, rank) for each neuron of the active subnetwork: its index (-1: padding), its gate, the cosine to the
+        gate, whether u has the sign that the gate expects (1 yes, -1 no, 0 if none), Σ|w_i| over relevant bits divided
+        by Σ|w_i| over the other bits, and its element.
     fires, always_fires, can_fire
         (seed, rank, pattern) whether the neuron fires with the other bits at their mean, at all values, at some values.
     merged_size, element_gate, element_cosine, element_weight, element_bias, element_readout
@@ -72,8 +73,8 @@ def measure(
     nearest, verdict
         (seed,) the construction of largest overlap; gates and match in words, or "collapsed" or "diverged".
     final_cost, final_margin, final_cost_per_margin, final_resolved, final_efficiency, pattern_margin
-        (seed, part[, pattern]) prices of the whole network and of its active subnetwork there; `resolved` is the
-        cost per margin with u re-solved.
+        (seed, part[, pattern]) prices of the whole network and of its active subnetwork at the checkpoint that the
+        option `final` chooses; `resolved` is the cost per margin with u re-solved.
     built_cost, built_margin, built_cost_per_margin, built_resolved, built_efficiency
         (construction,) the same prices for every construction.
     least_cost, critical_weight_decay
@@ -148,7 +149,7 @@ def pattern_margins(net: Network, bits: tuple[int, ...]) -> Float[np.ndarray, " 
 
 
 def late_labeled(sizes: Float[np.ndarray, "step seed"]) -> Variables:
-    """Least, median and greatest of the sizes that are not NaN, (statistic, seed), and how many these are, (seed,).
+    """Least, median, greatest of the sizes that are not NaN, (statistic, seed), and the number of these, (seed,).
 
     Examples
     --------

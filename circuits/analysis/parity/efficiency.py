@@ -48,7 +48,7 @@ def of_few_bits(config: Config) -> str | None:
 
 
 def known_least_cost(k: int) -> float:
-    """Least path cost per unit of margin, C*(k), for the parity of k bits; NaN if it is not solved (k > 6).
+    """Least path cost per unit of margin, C*(k), for the parity of k bits; NaN for k > 6, where C* is not solved.
 
     Examples
     --------

@@ -51,7 +51,7 @@ def gates_labeled(circuits: Circuits, neurons: Sequence[np.ndarray], n_patterns:
 
 
 def elements_labeled(circuits: Circuits, k: int, fates: Sequence[str]) -> Variables:
-    """Gates and weights of all elements, (seed, element[, bit]); number of elements (seed,), 0 if collapsed."""
+    """All elements: gates and weights, (seed, element[, bit]), and number, (seed,), 0 if collapsed, NaN if diverged."""
     shape, of_element = (_n_elements(circuits),), ("seed", "element")
     without = [0.0 if fate == "collapsed" else np.nan for fate in fates]
     sizes = [size if one is None else float(len(one.b)) for one, size in zip(circuits, without, strict=True)]

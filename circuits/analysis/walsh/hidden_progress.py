@@ -1,15 +1,15 @@
 """The progress measures of Barak et al. 2022: movement of the weights, and the Fourier gap of their gradient.
 
-Movement: the paper takes ρ = ‖w_t - w_0‖_∞ for the weights w_t of a neuron. For a network with a hidden layer it takes
-the ∞-norm over the whole first layer (appendix C.3, Figure 13), here the largest entry of |W_t - W_0|. As in the paper
-(ibid.), it is also measured separately on relevant and irrelevant inputs. w_0 is checkpoint 0, so movement counts from
-the beginning of this run.
+Movement: the paper takes ρ = ‖w_t - w_0‖_∞ for the weights w_t of a neuron, and for a network with a hidden layer the
+∞-norm over the whole first layer (appendix C.3, Figure 13). Here this is the largest entry of |W_t - W_0|. As in the
+paper (ibid.), movement is also measured separately on relevant and irrelevant inputs. w_0 is checkpoint 0, so movement
+counts from the beginning of this run.
 
-The gap: see `population_gradient`. The paper defines it for one neuron. For a layer, this module takes the size of each
-input's gradient over all neurons, √(Σ_j u_j² g_ji²), and the gap of these sizes; this definition is not the paper's.
-As in the paper, the gradient is of the correlation loss -y f(x). The hinge loss has the same gradient while all margins
-are below 1, as at initialization. The paper studies these measures on fresh examples at every step, not on a memorized
-training set.
+The Fourier gap: see `population_gradient`. The paper defines the gap for one neuron. For a layer, this module takes the
+size of each input's gradient over all neurons, √(Σ_j u_j² g_ji²), and the gap of these sizes; this definition is not
+the paper's. As in the paper, the gradient is of the correlation loss -y f(x). The hinge loss has the same gradient
+while all margins are below 1, as at initialization. The paper studies these measures on fresh examples at every step,
+not on a memorized training set.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def layer_gap(
     u: Float[np.ndarray, " neuron"],
     relevant_bits: Sequence[int],
 ) -> float:
-    """Fourier gap of a whole layer, of one size √(Σ_j u_j² g_ji²) per input i, with g the `halfspace_gradient`; ours.
+    """Fourier gap of a layer (our definition): the gap of √(Σ_j u_j² g_ji²) over inputs i; g is `halfspace_gradient`.
 
     Examples
     --------

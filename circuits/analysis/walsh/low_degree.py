@@ -69,7 +69,7 @@ def low_degree_coefficients(
 def characters(
     inputs: Real[np.ndarray, "example input"], subsets: Sequence[tuple[int, ...]]
 ) -> Iterator[Float32[np.ndarray, "subset example"]]:
-    """Blocks of characters χ_T(x) = Π_{i∈T} x_i, ±1, of every input, for the subsets in order; blocks share memory.
+    """Characters χ_T(x) = Π_{i∈T} x_i, ±1, of every input, in blocks of consecutive subsets that share memory.
 
     Examples
     --------

@@ -57,8 +57,8 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         (part, step, seed), (step, seed) the same shares of sign f, and its coefficient at the parity, 2 · accuracy - 1.
         Their 95 % intervals also hold if the sample has no failure, see `sign_weights`.
     group_parity, group_parity_error
-        (group, step, seed) coefficient at the parity of each group of neurons alone, NaN for an empty group and a
-        collapsed network; for linear readouts only.
+        (group, step, seed) coefficient at the parity, for each group of neurons alone; NaN for an empty group and for
+        a collapsed network; for linear readouts only.
     neuron_index, neuron_coefficient, neuron_coefficient_error
         (seed, rank), (step, seed, rank, subset), (step, seed, rank) neurons of the generalizing group by falling norm,
         at most 64 and no more than 1024 coefficients, padded with index -1; coefficients of each neuron's term of the
@@ -109,7 +109,7 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
 
 
 def _is_ratio(name: str) -> bool:
-    """Whether a variable means nothing for a collapsed network: a share, a value of sign f or of a group, or a gap."""
+    """Whether a variable has no meaning for a collapsed network: a share, a value of sign f or of a group, or a gap."""
     return name.startswith(("share", "sign_", "group_parity")) or name.endswith("_gap")
 
 
@@ -130,7 +130,7 @@ def few_checkpoints(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.nd
 
 
 class _Measured:
-    """Measures of each network, and the labels of the results."""
+    """Measures of one network (`one`), and the variables of the dataset for the whole run (`labeled`)."""
 
     def __init__(self, run: Run, options: WalshOptions, checkpoints: Int[np.ndarray, " step"]) -> None:
         self.run, self.options, self.checkpoints, self.relevant_bits = run, options, checkpoints, parity_bits(run)
@@ -209,14 +209,14 @@ class _Measured:
         return numbers
 
     def _standard_error(self, values: Float[np.ndarray, "pattern draw any"]) -> Float[np.ndarray, " any"]:
-        """Standard error of the coefficients of functions with `values` on the draws; 0 if the draws are all inputs."""
+        """Standard error of functions' coefficients, from their `values` on the draws; 0 if these are all inputs."""
         if self.draws.is_complete:
             return np.zeros(values.shape[-1])
         n_patterns, n_draws = values.shape[:2]
         return np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (n_patterns * n_draws))
 
     def layer_gaps(self, progress: bool) -> Float[np.ndarray, "step seed"] | None:
-        """Layer's Fourier gap at a few checkpoints and the phases, NaN at all others; None if the model is not relu."""
+        """Layer's Fourier gap at a few and at the phases' checkpoints, else NaN; None if the model is not relu."""
         if not self.networks.has_bounds:
             return None
         of_phases = np.concatenate(phase_checkpoints(self.run, self.options))

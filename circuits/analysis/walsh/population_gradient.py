@@ -10,13 +10,13 @@ g has a γ-Fourier gap at S if |g^(S⁻)| >= |g^(S⁺)| + γ for all (k-1)-subse
 here is the largest such γ, min over S of |g_i| minus max over the other bits; if it is not positive, g has no gap. The
 paper is cited from quotations, Definition 1 from a paraphrase.
 
-Given the relevant bits, w·x + b = a + Y with Y = Σ ±w_j over the other bits, so P(a + Y > 0) remains. If at most 20 of
-the other bits have a weight other than 0, all their signs are counted, from the sorted sums of two halves of these
-bits. Otherwise the square wave of half-period R replaces the sign; it is exact for |a + Y| < R:
+Given the relevant bits, w·x + b = a + Y with a constant a and Y = Σ ±w_j over the other bits, so the code needs
+P(a + Y > 0). If at most 20 of the other bits have a weight other than 0, it counts over all signs of these bits, from
+the sorted sums of two halves. Otherwise a square wave of half-period R replaces sign(y); they are equal for |y| < R:
 
     sign(y) = 4/π Σ_m sin(θ_m y) / (2m + 1),  θ_m = (2m + 1) π/R,     E sin(θ (a + Y)) = sin(θ a) Π_j cos(θ w_j),
 
-and E x_j sin(θ (a + Y)) = cos(θ a) sin(θ w_j) Π_{l≠j} cos(θ w_l) gives the irrelevant bits. R is the smaller of
+and E x_j sin(θ (a + Y)) = cos(θ a) sin(θ w_j) Π_{l≠j} cos(θ w_l) for an irrelevant bit j. R is the smaller of
 Σ|w_j| + |a| and 18 σ: the probability beyond 9 σ is below 3e-18 (Hoeffding). The series ends when the product vanishes,
 or after 96 terms. Measured errors: below 1e-6 with 37 random other bits; below 2e-4 with 21 to 24 other bits whose
 weights are random, trained, geometric or dominated by one; up to 4e-3 if all weights are equal.
@@ -53,8 +53,8 @@ def halfspace_gradient(
 
     Returns
     -------
-    (neuron, input) in -1/2..1/2; NaN for a neuron with a weight that is not finite. An input with w·x + b = 0, which
-    has probability 0 for trained weights, counts as outside if at most 20 irrelevant weights are not 0, else as half.
+    (neuron, input) in -1/2..1/2; NaN for a neuron with a weight that is not finite. At w·x + b = 0, which has
+    probability 0 for trained weights, the step 1[...] is 0 if at most 20 irrelevant weights are not 0, otherwise 1/2.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def _signed_sums(weights):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _count_above(x, first, of_first, second, weight, by_signs):
-    """Number of pairs with x + first + second > 0; adds `weight` × the count for each `first` to `by_signs`."""
+    """Number of pairs with x + first + second > 0; adds `weight` × the number for first[i] to by_signs[of_first[i]]."""
     total, place = 0, len(second)
     for i in range(len(first)):
         while place > 0 and second[place - 1] > -(x + first[i]):
@@ -137,7 +137,7 @@ def _count_above(x, first, of_first, second, weight, by_signs):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _along_bits(by_signs, n_bits, result):
-    """Add Σ by_signs · (sign of the bit) to `result` for each bit; overwrites `by_signs`."""
+    """Add Σ_i ±by_signs[i] to result[bit] for each bit, with + if this bit of i is 1; overwrites `by_signs`."""
     size = len(by_signs)
     for bit in range(n_bits - 1, -1, -1):
         size //= 2
@@ -149,7 +149,7 @@ def _along_bits(by_signs, n_bits, result):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _summed(means, others, signs):
-    """Gradient (neuron, k + number of other bits), counted over all signs of the other bits."""
+    """Gradient (neuron, k + number of other bits), by counting over all signs of the other bits."""
     n_neurons, n_patterns = means.shape
     n_others, k = others.shape[1], signs.shape[0] - 1
     result = np.zeros((n_neurons, k + n_others))
@@ -181,7 +181,7 @@ def _summed(means, others, signs):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _by_series(means, others, signs):
-    """Gradient (neuron, k + number of other bits), by the series of the module; `signs` is (k + 1, pattern)."""
+    """Gradient (neuron, k + number of other bits), by the module's sine series; `signs` is (k + 1, pattern)."""
     n_neurons, n_patterns = means.shape
     n_others, k = others.shape[1], signs.shape[0] - 1
     result = np.zeros((n_neurons, k + n_others))

@@ -1,9 +1,10 @@
 """Walsh coefficients of relu neurons on the subsets of the relevant bits, averaged over the other bits.
 
 For T within S, f^(T) = E f(x) χ_T(x) needs only the mean of f over the other bits on each of the 2^k patterns of S.
-`bounded_averages` computes these means. They are exact up to float rounding if at most 24 of the other weights are not
-0, if these are equal, or if they cannot move the neuron over its kink. Otherwise their error has a bound of at most
-about 4e-6 of ‖(w, b)‖. A coefficient is a signed mean of these means, so its error is at most the mean of their bounds.
+`bounded_averages` computes these means, exactly up to float rounding if at most 24 weights of other bits are not 0, if
+these weights are equal, or if they cannot move the neuron over its kink. Otherwise each mean has an error bound,
+usually at most about 4e-6 of ‖(w, b)‖. A coefficient is a signed mean of these means, so its error is at most the mean
+of the bounds.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ def relevant_coefficients(
     u: Float[np.ndarray, " neuron"],
     relevant_bits: Sequence[int],
 ) -> Float[np.ndarray, "neuron subset"]:
-    """Walsh coefficients of each neuron's term u_j relu(w_j·x + b_j); the sum over neurons gives those of the network.
+    """Walsh coefficients of each neuron's term u_j relu(w_j·x + b_j); they add up to the network's coefficients.
 
     Parameters
     ----------

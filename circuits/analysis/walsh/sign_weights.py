@@ -27,8 +27,8 @@ COUNTS = ("right", "wrong", "positive", "negative", "zero", "all", "opposite", "
 class SignWeights(NamedTuple):
     """A prediction's coefficient at the parity, with a 95 % interval, and 95 % intervals of the shares of its variance.
 
-    `parity` and its ends are (network); `share_low` and `share_high` (part, network), in the order of `PARTS`. A
-    diverged network has NaN.
+    `parity`, `parity_low` and `parity_high` are (network); `share_low` and `share_high` are (part, network), in the
+    order of `PARTS`. All are NaN for a diverged network.
     """
 
     parity: Float[np.ndarray, "*network"]
@@ -105,7 +105,7 @@ def _difference(
     total: Int[np.ndarray, "*network"],
     level: float,
 ) -> tuple[Float[np.ndarray, "*network"], Float[np.ndarray, "*network"]]:
-    """Interval of P(more) - P(fewer), from the low ends of both probabilities, which need not add up to 1."""
+    """Interval of P(more) - P(fewer), from the low end of each probability; P(more) + P(fewer) may be below 1."""
     low, high = (np.asarray(2 * share_intervals(counts, total, level)[0] - 1) for counts in (more, fewer))
     return low, np.asarray(-high)
 

@@ -1,8 +1,8 @@
-"""The Walsh spectrum of networks on all of their input bits: exact up to 20 bits, otherwise sampled, |T| <= 3.
+"""The Walsh spectrum of networks on all input bits: exact up to `walsh_exact_bits` (at most 20) bits, or sampled.
 
-Let S be the relevant bits. The mean of f on each pattern of S has coefficients within S only, so it is subtracted
-before the coefficients of T not within S are estimated from a sample. If a network has learned the parity, little of f
-is left, and the standard errors √(E_z Var(f | z) / N) are small too.
+Let S be the relevant bits. A sampled spectrum has all T within S, and other T with |T| <= 3 or 2. The mean of f on each
+pattern of S has coefficients within S only, so the code subtracts this mean before it estimates f^(T) of the other T.
+If a network has learned the parity, little of f is left, and the standard errors √(E_z Var(f | z) / N) are small too.
 """
 
 from math import comb
@@ -45,8 +45,8 @@ def spectrum_beyond(
 
     Returns
     -------
-    All coefficients if the draws are complete. Otherwise those of degree at most 3, or at most 2 if degree 3 would give
-    more than 50,000 coefficients.
+    All coefficients if the draws are complete. Otherwise the coefficients of degree at most 3, or at most 2 if
+    degree 3 would give more than 50,000 coefficients.
     """
     n_networks, _, n_draws = values.shape
     residuals = (values - values.mean(axis=2, keepdims=True)).reshape(n_networks, -1)
@@ -69,7 +69,7 @@ def spectrum_beyond(
 def walsh_spectrum(
     run: Run, seed: int | None = None, checkpoint: int | None = None, options: WalshOptions = WalshOptions()
 ) -> xr.Dataset:
-    """Walsh coefficients of one network: all if it has at most `walsh_exact_bits` input bits, otherwise |T| <= 3.
+    """Walsh coefficients f^(T) of one network: all T if it has at most `walsh_exact_bits` input bits, otherwise some.
 
     Parameters
     ----------
@@ -81,9 +81,10 @@ def walsh_spectrum(
     Returns
     -------
     coefficient, error
-        (subset,) f^(T) and its error. The error is 0 if f^(T) is exact up to float rounding. For the relu model and T
-        within the relevant bits it is a bound. Otherwise it is a standard error, NaN if f is constant on the sample.
-        `subset` names the bits of T, such as "{0,7}".
+        (subset,) f^(T) and its error. A sampled spectrum has all T within the relevant bits, and the other T with
+        |T| <= 3 (<= 2 if size 3 would give more than 50,000 coefficients). The error is 0 if f^(T) is exact
+        up to float rounding. For the relu model and T within the relevant bits the error is a bound. Otherwise it is a
+        standard error, NaN if f is constant on the sample. `subset` names the bits of T, such as "{0,7}".
 
     Raises
     ------
@@ -115,7 +116,7 @@ def walsh_spectrum(
 def spectrum_draws(
     config: Config, relevant_bits: tuple[int, ...], options: WalshOptions, most_exact: int = 20
 ) -> Draws:
-    """Inputs for the estimates of single coefficients."""
+    """Inputs for single coefficients: all 2^n if n <= `walsh_exact_bits` and n <= `most_exact`, otherwise a sample."""
     n = config.task.signature.n_inputs
     exact_bits = min(options.walsh_exact_bits, most_exact)
     return draws_by_pattern(n, relevant_bits, FACTOR * options.walsh_samples, exact_bits, stream=1)

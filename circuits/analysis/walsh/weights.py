@@ -42,9 +42,9 @@ class Weights(NamedTuple):
     """Walsh weights of one function, with errors.
 
     `coefficients` (subset) are f^(T) for T within S, in the order of `walsh_coefficients`. All have the same `error`:
-    the standard error of a sample mean, or the bound of a bounded mean. `weight` and `share` (part) have a standard
-    error plus the contribution of the bound. `share_low` and `share_high` are 95 % intervals of the shares, in 0..1.
-    Shares are NaN for a constant function; an error is NaN if the sample cannot estimate it.
+    the standard error of a sample mean, or the bound of a bounded mean. The errors of `weight` and `share` (part) are
+    standard errors plus the contribution of the bound. `share_low` and `share_high` are the ends of the shares' 95 %
+    intervals, in 0..1. Shares are NaN for a constant function; an error is NaN if the sample cannot estimate it.
     """
 
     coefficients: Float[np.ndarray, " subset"]
@@ -175,7 +175,7 @@ def share_ends(
     """Low and high ends of the 95 % intervals of shares with these errors; 0 and 1 if the error is NaN.
 
     The estimate of a share is skewed. If it is more than five errors away from 0 and from 1, its interval is symmetric
-    in log(share / (1 - share)); otherwise it is the estimate ± 1.96 errors, cut at 0 and 1.
+    in log(share / (1 - share)); otherwise it is the estimate ± 1.96 errors, clipped to 0..1.
 
     Examples
     --------
