@@ -282,7 +282,8 @@ def test_a_pipe_in_the_place_of_our_files_is_not_waited_for(tiny_path, tmp_path,
     os.mkfifo(tmp_path / name)
     codes = [main([command, str(path)]) for command in ("show", "repair")]
     err = capsys.readouterr().err
-    assert name.endswith("lock") or (codes == [2, 2] and f"{tmp_path / name} is in the way" in err)
+    assert codes[0] == 0  # a reader needs neither
+    assert name.endswith("lock") or (codes[1] == 2 and f"{tmp_path / name} is in the way" in err)
 
 
 @pytest.mark.slow
@@ -357,8 +358,8 @@ def test_a_copy_that_is_none_changes_nothing_and_is_set_aside(tiny_path, tmp_pat
     before = path.read_bytes()
     for command in (["repair", str(path)], ["train", "--resume", "--out", str(path), "--quiet"]):
         forged(path, FORGED[name])
-        assert main(["show", str(path)]) == 2
-        assert f"error: {path}: a kill cut the last change" in capsys.readouterr().err
+        assert main(["show", str(path)]) == 0
+        assert "kill" not in capsys.readouterr().err
         assert main(command) == 0
         out, err = capsys.readouterr()
         assert err.startswith(f"{undo_path(path)} is not a copy of bytes of {path} as it is, so ")

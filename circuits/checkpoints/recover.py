@@ -21,7 +21,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from circuits.checkpoints.undo import has_undo
+from circuits.checkpoints.undo import has_undo, kept
 from circuits.errors import InputError
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -47,8 +47,8 @@ def was_cut(path: Path) -> bool:
         if not stat.S_ISREG(path.stat().st_mode):  # reading from a pipe or a device may never end
             return False
         with path.open("rb") as file:
-            return has_undo(path) or is_cut(file, file.read(48))
-    except OSError:
+            return is_cut(file, file.read(48)) or (has_undo(path) and kept(path) is not None)
+    except (OSError, InputError):  # what is no copy of metadata is no trace of a kill
         return False
 
 

@@ -24,6 +24,7 @@ from circuits.checkpoints.lengths import cut_to, uncommitted
 from circuits.checkpoints.lock import RunLock, writer_pid
 from circuits.checkpoints.recover import was_cut, was_killed
 from circuits.checkpoints.run import open_run
+from circuits.checkpoints.undo import has_undo
 from circuits.checkpoints.writer import BUFFERED_CHECKPOINTS, make_writable, open_for_appending, unwrite
 from circuits.config import parse
 from circuits.errors import InputError, RunError
@@ -101,8 +102,8 @@ def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None
 
 
 def mend(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
-    """Mend a file's metadata if their last write was interrupted, and return whether it was."""
-    if not was_cut(path) or writer_pid(path) is not None:
+    """Mend a file's metadata if their last write was interrupted, and return whether it was; set other copies aside."""
+    if not (has_undo(path) or was_cut(path)) or writer_pid(path) is not None:
         return False
     with RunLock(path):
         return make_writable(path, say)
