@@ -150,18 +150,18 @@ def test_half_of_the_thesis_dnf_is_not_needed_but_its_norms_do_not_show_it(tmp_p
         ("", "circuits construct needs NAME."),
         ("modular_addition --p 31", "modular_addition needs frequencies: pass --frequencies 1 5 9."),
         ("modular_addition --frequencies 1", "modular_addition needs p, the modulus: pass --p 31."),
-        ("modular_addition --p 2 --frequencies 1", "p = 2 is not possible: cosines distinguish residues for p >= 3"),
+        ("modular_addition --p 2 --frequencies 1", "p = 2 is not possible. Pass a modulus p >= 3."),
         (
             "modular_addition --p 31 --frequencies 1 16",
-            "frequencies [1, 16] must be different whole numbers of 1..15, half of p",
+            "frequencies [1, 16] must be different whole numbers in 1..15 (up to p / 2)",
         ),
         (
             "modular_addition --p 31 --frequencies 3 3",
-            "frequencies [3, 3] must be different whole numbers of 1..15, half of p",
+            "frequencies [3, 3] must be different whole numbers in 1..15 (up to p / 2)",
         ),
         (
             "modular_addition --p 31 --frequencies 0",
-            "frequencies [0] must be different whole numbers of 1..15, half of p = 31.",
+            "frequencies [0] must be different whole numbers in 1..15 (up to p / 2).",
         ),
         (
             "modular_addition --p 30 --frequencies 9 6",

@@ -115,7 +115,7 @@ def test_a_measurement_of_parity_refuses_it_in_one_line(majority_path, name, cap
 def test_so_does_all_else_that_is_about_parity(majority_path, majority, capsys):
     for words in ([], ["--certify"], ["--subnetwork", "active"]):
         assert main(["verify", str(majority_path), *words]) == 2
-        message = f"error: {majority_path} is a run of the task 'majority', so there is no parity to verify.\n"
+        message = f"error: {majority_path} is a run of the task 'majority'. Only a parity task can be verified.\n"
         assert capsys.readouterr().err == message
     functions = ("walsh_spectrum", "efficiency", "prices")
     asked = [getattr(circuits.analysis, name) for name in functions if hasattr(circuits.analysis, name)]

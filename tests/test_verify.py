@@ -360,7 +360,7 @@ def test_weight_on_other_inputs_is_said_to_be_left_out():
         (
             {"b": np.zeros(3)},
             [0, 1],
-            r"W \(4, 3\), b \(3,\), u \(4,\) must be \(neuron, input\), \(neuron,\), \(neuron,\)",
+            r"The shapes of W, b, u are \(4, 3\), \(3,\), \(4,\)\. Pass \(neuron, input\), \(neuron,\), \(neuron,\)\.",
         ),
     ],
 )
@@ -371,7 +371,7 @@ def test_what_has_no_answer_is_refused(change, relevant_bits, message):
 
 def test_too_many_patterns_are_refused_before_they_are_made():
     with pytest.raises(
-        circuits.InputError, match=r"k = 30 relevant bits and 31 neurons make 2\^30 × 31 values, more than"
+        circuits.InputError, match=r"k = 30 relevant bits and 31 neurons make 2\^30 × 31 values; the limit is 2\^24"
     ):
         verify(threshold(30))
 

@@ -68,7 +68,7 @@ def optimal_gates(k: int) -> list[tuple[tuple[Fraction, ...], Fraction, int]]:
 
 
 def min_norm(k: int) -> Construction:
-    """A network of 2^k neurons of least cost C*(k): the 2^k flips of the first neuron in `optimal_gates`.
+    """A network of 2^k neurons of least cost C*(k): the first neuron in `optimal_gates` under all 2^k flips of bits.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def correlation(v: Float[np.ndarray, " weight"]) -> float:
 
 @lru_cache
 def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
-    """Maximum of |E[π(z) relu(w·z + b)]| over unit (w, b); each maximizer, with largest entry 1, and the sign of E."""
+    """Maximum of |correlation(v)| over unit v; every maximizer v, at largest entry 1, and sign of its correlation."""
     if not 1 <= k <= MOST_BITS:
         raise InputError(f"k = {k} is not possible: the least cost is solved for k in 1..{MOST_BITS}.")
     points, parity = _augmented(k), parities(k).astype(float)
@@ -130,7 +130,7 @@ def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
 
 
 def up_sets(k: int) -> list[Bool[np.ndarray, " pattern"]]:
-    """Every non-empty up-set: if a pattern z' is in the set, so is each z whose prefix sums all reach those of z'.
+    """Every non-empty up-set: it contains each pattern z whose prefix sums are all >= the prefix sums of a member.
 
     Examples
     --------

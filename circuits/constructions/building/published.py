@@ -15,7 +15,7 @@ from circuits.constructions.building.construction import Construction
 
 
 def six_neuron() -> Construction:
-    """Four AND gates for the patterns of parity 1; two neurons make the output negative on the others; k = 3.
+    """Network for k = 3: four AND gates for the patterns of parity 1; two neurons make all other outputs negative.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def six_neuron() -> Construction:
 
 
 def four_neuron() -> Construction:
-    """The neurons 1, σ(X - 1), σ(X + 1) and σ(-X - 1), with X the sum of the bits and σ = relu; k = 3.
+    """Network for k = 3: the neurons 1, σ(X - 1), σ(X + 1) and σ(-X - 1), with X the sum of the bits and σ = relu.
 
     The constant h0 = 1 is a neuron with bias 1 and no incoming weight, so pruning by incoming norm drops it first.
 
@@ -54,7 +54,7 @@ def four_neuron() -> Construction:
 
 
 def two_neuron() -> Construction:
-    """|x0 + x1| / 2 by two neurons; k = 2. The output is 1 for parity 1, and 0, which is not negative, for parity -1.
+    """Network for k = 2: |x0 + x1| / 2 by two neurons. The output is 1 for parity 1 and 0, not negative, for parity -1.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """A hand-built network that adds mod p by cos ω(x + y − c): an exact form of the circuit of Nanda et al. 2023.
 
-For each frequency k, ω = 2πk/p, six neurons on one-hot x and y, (cos(ωx + a) + cos(ωy + b))², and their readout:
+For each frequency k, with ω = 2πk/p, six neurons (cos(ωx + a) + cos(ωy + b))² on one-hot x and y, read out by:
 
     a ∈ {0, ⅓, ⅔} of a turn,   b ∈ {a, a + ½ turn},   logit(c) = A/3 Σ_ab cos(ωc + a + b) (cos(ωx + a) + cos(ωy + b))²
 
@@ -107,15 +107,15 @@ def modular_addition(p: int, frequencies: Sequence[int], amplitude: float | None
     """
     ordered = tuple(sorted(frequencies))
     if any(k != int(k) for k in ordered):
-        raise InputError(f"frequencies {list(frequencies)} must be whole numbers of 1..{p // 2}.")
+        raise InputError(f"frequencies {list(frequencies)} must be whole numbers in 1..{p // 2}.")
     ordered = tuple(int(k) for k in ordered)
     if p < 3:
-        raise InputError(f"p = {p} is not possible: cosines distinguish residues for p >= 3 only.")
+        raise InputError(f"p = {p} is not possible. Pass a modulus p >= 3.")
     if not ordered:
-        raise InputError(f"modular_addition needs frequencies: pass different whole numbers of 1..{p // 2}.")
+        raise InputError(f"modular_addition needs frequencies: pass different whole numbers in 1..{p // 2}.")
     if not 1 <= ordered[0] <= ordered[-1] <= p // 2 or len(set(ordered)) < len(ordered):
         raise InputError(
-            f"frequencies {list(frequencies)} must be different whole numbers of 1..{p // 2}, half of p = {p}."
+            f"frequencies {list(frequencies)} must be different whole numbers in 1..{p // 2} (up to p / 2)."
         )
     if (factor := gcd(p, *ordered)) > 1:
         raise InputError(
@@ -137,5 +137,4 @@ def _lead(p: int, frequencies: Sequence[int]) -> Float[np.ndarray, " other"]:
 
 
 def _cos(turns: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
-    """Cosine of an angle in turns."""
     return np.cos(2 * np.pi * turns)

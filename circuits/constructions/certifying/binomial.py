@@ -1,10 +1,10 @@
 """Confidence intervals of a probability from a count, by Clopper and Pearson (1934).
 
-If the low end of an interval is the true probability, the counted number of successes or more has the probability
-(1 - level)/2. At the high end, the counted number or fewer has this probability. So the interval contains any true
-probability with at least the probability `level`. After N draws without a failure, the interval of the failure rate
-ends below 3.7/N. Stratified draws, equally many from each stratum of the inputs, are allowed: their number of successes
-is less spread than a binomial of the same mean (Hoeffding 1956).
+If the true probability is the low end of an interval, the observed count or a larger count has the probability
+(1 - level)/2. If it is the high end, the observed count or a smaller count has this probability. So the interval
+contains any true probability with at least the probability `level`. After N draws without a failure, the 95 % interval
+of the failure rate ends below 3.7/N. Stratified draws, equally many from each stratum of the inputs, are allowed: their
+number of successes varies less than a binomial count of the same mean (Hoeffding 1956).
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ def share_intervals(
     Parameters
     ----------
     n_successes, n_trials
-        Counts, 0 <= n_successes <= n_trials. Without trials the interval is 0..1.
+        Counts, 0 <= n_successes <= n_trials. With 0 trials the interval is 0..1.
     level
         Least probability with which an interval contains the true probability.
 
@@ -29,7 +29,7 @@ def share_intervals(
     >>> share_intervals(np.array([0, 5, 10]), np.array([10, 10, 10])).round(3).tolist()
     [[0.0, 0.187, 0.692], [0.308, 0.813, 1.0]]
 
-    After no success in a million trials, the probability is below 4 in a million.
+    With 0 successes in a million trials, the probability is below 4 in a million.
 
     >>> (share_intervals(np.array(0), np.array(10**6)) * 1e6).round(2).tolist()
     [0.0, 3.69]

@@ -1,8 +1,8 @@
-"""Branch and bound over the irrelevant bits of a pattern, in slices of work, for many patterns in turn.
+"""Branch and bound over the irrelevant bits of each pattern; the searches of many patterns take turns.
 
-`tree.py` walks the tree. This module prepares the tree's numbers, decides in exact arithmetic the inputs whose sign
-float64 leaves open, and keeps the time limit. A search is complete: given enough time, it finds the sign of the least
-margin. Without a goal (a margin to prove) it also finds the least margin, up to the rounding of float64.
+`tree.py` walks the tree. This module prepares the root of the tree, decides in exact arithmetic the inputs whose sign
+float64 cannot determine, and keeps the time limit. A search is complete: given enough time, it finds the sign of the
+least margin. Without a goal (a margin to prove) it also finds the least margin, up to the rounding of float64.
 """
 
 from collections.abc import Sequence
@@ -96,7 +96,7 @@ class Search:
 
     @property
     def lower(self) -> float:
-        """Lower bound of every margin on the pattern, in the network's unit; -inf before the first slice of work."""
+        """Lower bound of all margins on the pattern, at unit scale; -inf before the search begins."""
         if self.tree is None:
             return -np.inf
         tree, depth = self.tree, int(self.tree.counts[DEPTH])
@@ -110,7 +110,7 @@ class Search:
 
     @property
     def bits(self) -> Int8[np.ndarray, " bit"] | None:
-        """(bit,) irrelevant bits of the worst input so far; None before the search evaluates an input."""
+        """(bit,) irrelevant bits of the input with the least margin so far; None before the first evaluation."""
         if self.exact_least is not None and self.exact_least <= 0:
             return self.least_exactly
         if self.tree is None or np.isinf(self.tree.values[BEST]):
@@ -119,11 +119,11 @@ class Search:
 
     @property
     def least_exactly(self) -> Int8[np.ndarray, " bit"] | None:
-        """(bit,) irrelevant bits of the input of least exact margin; None if no margin was computed exactly."""
+        """(bit,) irrelevant bits of the input with the least exactly computed margin; None if there is none."""
         return None if self.exact_bits is None else self._inputs(self.exact_bits[None])[0, self.irrelevant]
 
     def go_on(self, goal: float, amount: float, deadline: float) -> None:
-        """Continue until the search is finished, a margin is not above `goal`, or `amount` more work is done."""
+        """Continue until the search is finished, a margin is not above `goal`, or `work` has grown by `amount`."""
         tree = planted(*self.numbers)
         if self.tree is not None:
             tree = tree._replace(**{name: part for name, part in self.tree._asdict().items() if name not in LARGE})
@@ -174,7 +174,7 @@ def settle(searches: Sequence[Search], deadline: float, *, goal: float = np.inf,
     searches
         One search for each pattern; later calls on a search must pass the same goal.
     deadline
-        When to stop, on the clock `time.monotonic`. A first slice of work, about a millisecond, always runs.
+        When to stop, on the clock `time.monotonic`. The first millisecond or so of each search always runs.
     goal
         Lower limit to prove for every margin: 0 asks for the sign only; inf finds the least margin of each pattern.
     most

@@ -37,9 +37,9 @@ class Certificate:
     solved
         (pattern,) whether the least margin of the pattern is exact, up to the tolerance of its method.
     scale
-        The network's unit, in which tolerances are given: 1 to 2 times the network's largest possible output.
+        The unit of the tolerances: 1 to 2 times Σ|u_i|·(‖w_i‖₁ + |b_i|), an upper bound of |f|.
     seconds_left
-        Upper guess of the seconds that the search still needs, from its pace; 0 if decided, NaN after too short a time.
+        Upper estimate of the seconds still needed, from the search's pace; 0 if decided, NaN after too short a search.
     """
 
     verdict: Verdict

@@ -8,10 +8,11 @@ locally from the point where the linear bound is attained. Then:
 
 1. If the time suffices for all 2^n inputs, and always up to 24 bits, branch and bound (`branching.py`) finds the least
    margin of every pattern.
-2. With more inputs, branch and bound looks for the sign of the open patterns. The least margin of patterns with at most
-   40 unstable neurons comes from their states or from a mixed-integer program (`least_margin.py`). The search then
-   continues on the open patterns until the time is up. If the network is certified, branch and bound then proves
-   larger margins, for about half a second each.
+2. With more inputs, branch and bound looks for the sign of the margin on each undecided pattern. If at most 40 neurons
+   of a pattern are unstable (their preactivation can have both signs), the least margin comes from the on/off states
+   of these neurons or from a mixed-integer program (`least_margin.py`). If more are unstable, lines replace all but
+   the network's 40 largest neurons. The search then continues on the undecided patterns until the time is up. If the
+   network is certified, branch and bound then proves larger margins, for about half a second each.
 
 The bounds hold for the float64 weights in exact arithmetic: floats are rationals. Rational arithmetic decides the
 margins that float64 cannot distinguish from 0, and gives the margin of every reported input.
@@ -59,7 +60,7 @@ def certify(
     time_limit: float = 60.0,
     method: Method | None = None,
 ) -> Certificate:
-    """Certificate that sign f(x) is, or is not, the parity of these bits on all inputs of f(x) = uᵀ relu(W x + b).
+    """Certificate that sign f(x) is, or is not, the parity of `relevant_bits` on all inputs; f(x) = uᵀ relu(W x + b).
 
     Parameters
     ----------
@@ -72,8 +73,8 @@ def certify(
         reach are known. The instant bounds and a first short search on every pattern ignore the limit.
     method
         Force one method: "inputs" (evaluate all), "branching" (branch and bound for the least margin), "states" (list
-        the on/off states of the unstable neurons) or "milp". "states" and "milp" leave margins within rounding
-        undecided. By default the methods follow the module's docstring.
+        the on/off states of the unstable neurons) or "milp". "states" and "milp" leave a positive margin
+        undecided if it is within their tolerance of 0. By default the methods follow the module's docstring.
 
     Raises
     ------
@@ -135,7 +136,7 @@ def _refuse_method(method: object) -> None:
 
 
 class _Judged:
-    """Bounds of the margin and worst inputs found so far, for each pattern, in the network's unit."""
+    """For each pattern, bounds of the margin and the worst input found so far, at unit scale."""
 
     def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray, relevant_bits: tuple[int, ...], time_limit: float):
         self.begun, self.time_limit = monotonic(), time_limit
@@ -152,7 +153,7 @@ class _Judged:
         self.searched = 0.0  # seconds
 
     def look_at_patterns(self) -> None:
-        """Bound the margin on every pattern; find a local minimum of it near the bits that attain the linear bound."""
+        """Bound the margin on every pattern; find a local minimum near the bits that attain the linear bound."""
         self.lower, self.where = quick_bounds(self.net, self.relevant_bits)
         self.best = np.full(len(self.signs), np.inf)
         for at in range(len(self.signs)):
@@ -165,7 +166,7 @@ class _Judged:
         self.names = ["inputs" if known else "bound" for known in self.solved]
 
     def look_at(self, at: int, bits: Int8[np.ndarray, " bit"]) -> None:
-        """Find a local minimum of the margin near these irrelevant bits; keep it if it is the pattern's least yet."""
+        """Find a local minimum of the margin near `bits`; keep it if it is the least margin so far on pattern `at`."""
         margin = restriction(self.net, self.relevant_bits, self.signs[at])
         better = lowered(margin, bits)
         value = float(margin.margins(better[None])[0])
@@ -177,11 +178,11 @@ class _Judged:
         return self.fails or float(self.best.min()) < -self.net.rounding or bool((self.lower > 0).all())
 
     def left(self, until: float) -> float:
-        """Seconds left, >= 0, until `until` seconds after the beginning of the search."""
+        """Seconds left, at least 0, until the search has run for `until` seconds."""
         return max(self.begun + until - monotonic(), 0.0)
 
     def search(self, goal: float, until: float, *, prune: bool = True) -> None:
-        """Branch and bound: the least margin of all patterns (goal inf), or the sign on undecided patterns (goal 0)."""
+        """Branch and bound: least margin of all patterns (goal inf), or sign of the margin if undecided (goal 0)."""
         if goal == 0 and self.decided:
             return
         order = np.argsort(self.lower, kind="stable").tolist()
@@ -195,7 +196,7 @@ class _Judged:
             self.searches, self.searched = self.searches | searches, self.searched + monotonic() - begun
 
     def keep(self, searches: dict[int, Search], goal: float) -> None:
-        """Copy the bounds and worst inputs that searches found (pattern -> search)."""
+        """Copy bounds and worst inputs from `searches`, which maps the index of a pattern to its search."""
         for at, search in searches.items():
             if (bits := search.bits) is not None:
                 self.look_at(at, bits)
@@ -220,7 +221,7 @@ class _Judged:
                 self.look_at(at, answer.bits)
 
     def relax_many_neurons(self, until: float) -> None:
-        """Raise the bound of undecided patterns: the largest neurons stay exact, a line bounds each other neuron."""
+        """Raise the lower bound of undecided patterns: lines replace all neurons except the 40 largest."""
         net = self.net
         largest = np.argsort(-np.abs(net.u) * (np.abs(net.W).sum(axis=1) + np.abs(net.b)), kind="stable")
         chosen = np.zeros(len(net.u), bool)
@@ -234,7 +235,7 @@ class _Judged:
                 self.look_at(at, answer.bits)
 
     def raise_bounds(self) -> None:
-        """Prove larger and larger margins of a certified network, until one needs more than about half a second."""
+        """Prove larger and larger margins of a certified network, until a proof needs more than about half a second."""
         for share in GOALS:
             goal = share * float(self.best.min())
             which = [at for at in range(len(self.signs)) if self.lower[at] <= goal and not self.solved[at]]
@@ -280,7 +281,7 @@ class _Judged:
         )  # fmt: skip
 
     def seconds_left(self) -> float:
-        """Guess of seconds until all signs are decided, from the share of decided inputs; NaN if it is too early."""
+        """Estimated seconds until all signs are decided, from the share of decided inputs; NaN in the first 3 s."""
         if self.searched < ENOUGH:
             return float("nan")
         done = sum(search.work for search in self.searches.values())

@@ -1,9 +1,9 @@
 """The margin on every input at once, for networks with few inputs or many relevant bits.
 
 A search for each pattern of the relevant bits would take a millisecond before its first evaluation, and 16 relevant
-bits have 65,536 patterns. Here the tables of half inputs (`halves.py`) cover all bits, the irrelevant bits lowest. The
-result is an array (pattern, irrelevant bits) of outputs. Exact arithmetic then decides the inputs whose margin is 0 up
-to the rounding error, as long as time is left.
+bits have 65,536 patterns. Here the tables of half inputs (`halves.py`) cover all bits. The result is an array
+(pattern, choice of irrelevant bits) of outputs. Exact arithmetic then decides the inputs whose margin is 0 up to the
+rounding error, as long as time is left.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ EXACT_AT_ONCE = 64
 
 
 class Cube(NamedTuple):
-    """Margins over all inputs, in the network's unit.
+    """Margins over all inputs, at unit scale.
 
     Attributes
     ----------
@@ -37,9 +37,9 @@ class Cube(NamedTuple):
     where
         (pattern, bit) irrelevant bits of the input of least margin.
     known
-        (pattern,) whether the pattern was evaluated.
+        (pattern,) whether all inputs of the pattern were evaluated.
     exact
-        Pairs (index of a pattern, irrelevant bits of its least exactly computed margin).
+        Index of each pattern with exactly computed margins, and the irrelevant bits of the least of these margins.
     fails
         Whether the margin of some input is not above 0.
     """
@@ -53,7 +53,7 @@ class Cube(NamedTuple):
 
 
 def whole_cube(net: UnitScale, relevant_bits: Sequence[int], deadline: float) -> Cube:
-    """Margins over all inputs; the first 2^16 inputs ignore the deadline.
+    """Margins over all inputs; the first 2^16 inputs are evaluated even after the deadline.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def whole_cube(net: UnitScale, relevant_bits: Sequence[int], deadline: float) ->
 def _outputs(
     net: UnitScale, relevant_bits: Sequence[int], weighted: list[int], deadline: float
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Index of the first pattern of each part, and the part's outputs (pattern, choice of irrelevant bits)."""
+    """For each part of the patterns: index of the first pattern, and outputs (pattern, choice of irrelevant bits)."""
     k = len(relevant_bits)
     n_low = min(max(PART - len(weighted), 0), k)  # relevant bits that vary within a part
     last = list(relevant_bits)[k - n_low :][::-1]
@@ -146,7 +146,7 @@ def _outputs(
 def _exact_margins(
     net: UnitScale, relevant_bits: Sequence[int], rows: np.ndarray, bits: np.ndarray, deadline: float
 ) -> list[Fraction]:
-    """Exact margins of inputs in the network's own units; stops at a margin that is not above 0 or at the deadline."""
+    """Exact margins of the inputs, without scaling; stops early after a margin <= 0, or at the deadline."""
     inputs = np.empty((len(rows), net.W.shape[1]), np.int8)
     inputs[:, list(relevant_bits)] = patterns(len(relevant_bits))[rows]
     inputs[:, irrelevant_bits(net.W.shape[1], relevant_bits)] = bits

@@ -58,7 +58,7 @@ def failure_rate(
 
     Examples
     --------
-    An output of 0 has no sign, so a network without readout fails everywhere.
+    An output of 0 has no sign, so a network with readout weights 0 fails on every input.
 
     >>> failure_rate(np.ones((1, 3)), np.zeros(1), np.zeros(1), [0], n_inputs=1000).rate
     1.0

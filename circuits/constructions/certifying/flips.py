@@ -3,9 +3,9 @@
 1. With at most 20 irrelevant bits that have a weight, `nearest.py` evaluates all values of these bits.
 2. If the margin is the least of a few linear functions (`least_margin.states`), no search is needed. Each function
    falls fastest if the bits of largest gain flip first, and the first function to reach 0 gives the number of flips.
-3. With at most 40 unstable neurons, a MILP as in `milp.py` finds the least number of flips under margin <= 0.
+3. With at most 40 unstable neurons, a MILP as in `milp.py` finds the least number of flips that give margin <= 0.
 
-With more bits and more neurons, this number stays unknown, unless the network is certified: then no flips suffice.
+With more bits and more neurons, the fewest flips stay unknown, unless the network is certified: no flips suffice then.
 """
 
 from collections.abc import Sequence
@@ -37,9 +37,9 @@ class Flips:
     Attributes
     ----------
     lower, upper
-        (example,) bounds of the number of flips, equal if it is known: 0 if the input itself fails, inf if no flips
-        suffice. `upper` is also inf if the search found no failing input in time. With more than 20 irrelevant bits and
-        more than 40 unstable neurons, there is no search.
+        (example,) bounds of the number of flips, equal if the number is known: 0 if the input itself fails, inf if no
+        flips suffice. `upper` is also inf if the search found no failing input in time. With more than 20 irrelevant
+        bits and more than 40 unstable neurons, there is no search.
     """
 
     lower: Float[np.ndarray, " example"]
@@ -152,7 +152,7 @@ def _if_equal(low: float, high: float) -> float:
 def _by_states(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], rounding: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """Fewest flips, and failing bits, from the on/off states of the neurons; (inf, None) if no flips suffice."""
+    """Fewest flips to a failing input, and its bits, from the on/off states of neurons; (inf, None) if none fails."""
     constants, slopes = states(margin)
     x = bits.astype(np.float64)
     gains = np.maximum(2 * slopes * x, 0.0)  # (state, bit)
@@ -170,7 +170,7 @@ def _by_states(
 def _by_milp(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], time_limit: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """Lower bound of the fewest flips, inf if no flips suffice; the solver's failing bits, None if it has none."""
+    """Lower bound of the fewest flips (inf if no flips suffice), and the solver's failing bits or None."""
     program = Program(margin)
     flips = np.zeros(program.n_variables)  # z flips down where x = 1, up where x = -1
     flips[: program.n_bits] = -bits

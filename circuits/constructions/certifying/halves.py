@@ -27,9 +27,9 @@ def all_margins(constant, slope, A, c, v, n_bits, n_terms, out):
     Parameters
     ----------
     constant, slope, A, c, v
-        (), (bit,), (neuron, bit), (neuron,), (neuron,); the first `n_bits` bits and `n_terms` neurons count.
+        (), (bit,), (neuron, bit), (neuron,), (neuron,); only the first `n_bits` bits and `n_terms` neurons count.
     out
-        (2^n_bits,) at least. Bit j of an entry's index is x_j: 1 for +1, 0 for -1. The right half has the lowest bits.
+        (2^n_bits,) or longer. Bit j of an entry's index is 1 if x_j = 1, 0 if x_j = -1. The half r has the lowest bits.
     """
     n_right = min(RIGHT, n_bits)
     n_left = n_bits - n_right
@@ -51,7 +51,7 @@ def all_margins(constant, slope, A, c, v, n_bits, n_terms, out):
 
 
 def bits_of(entries: Int[np.ndarray, "*entry"], n_bits: int) -> Int8[np.ndarray, "*entry bit"]:
-    """The bits x in ±1 that belong to these indices of the array that `all_margins` writes.
+    """The bits x in ±1 for indices `entries` of the array that `all_margins` writes.
 
     Examples
     --------

@@ -32,7 +32,7 @@ def highs(
 
     Returns
     -------
-    SciPy's answer: `status` is SOLVED, OUT_OF_TIME, INFEASIBLE or, after trouble, another number; `x` may be None.
+    SciPy's answer: `status` is SOLVED, OUT_OF_TIME, INFEASIBLE or, if HiGHS fails, another number; `x` may be None.
 
     Examples
     --------

@@ -1,10 +1,11 @@
 """Instant lower bounds of the margin on every pattern: sound for all inputs of any network, without a solver.
 
 The *interval* bound takes each neuron's worst preactivation, within ±‖w_irrelevant‖₁ of its value on the pattern, as if
-the neurons had different inputs. The *linear* bound replaces each unstable neuron by a line below its term. The lines
-add up to one linear function of the irrelevant bits, with the exact minimum constant - ‖slope‖₁. Errors of many neurons
-cancel, as in the network. So the linear bound can prove a network of a thousand neurons when the interval bound fails
-(Zhang et al. 2018, CROWN; Gowal et al. 2018, interval bound propagation).
+the neurons had different inputs. The *linear* bound replaces each unstable neuron (its preactivation can have both
+signs) by a line below its term. The lines add up to one linear function of the irrelevant bits, with the exact minimum
+constant - ‖slope‖₁. In this sum, opposite effects of one bit on several neurons cancel, as in the network. So the
+linear bound can prove a network of a thousand neurons when the interval bound fails (Zhang et al. 2018, CROWN; Gowal et
+al. 2018, interval bound propagation).
 """
 
 from collections.abc import Sequence
@@ -46,9 +47,9 @@ def interval_bounds(
 def quick_bounds(
     net: UnitScale, relevant_bits: Sequence[int]
 ) -> tuple[Float[np.ndarray, " pattern"], Int8[np.ndarray, "pattern bit"]]:
-    """Each pattern's larger bound, interval or linear, in the network's unit; the bits that attain the linear bound.
+    """Larger of the interval and the linear bound of each pattern, at unit scale; bits that attain the linear bound.
 
-    The true worst case is often near these irrelevant bits.
+    The input of least margin is often near these irrelevant bits.
 
     Examples
     --------

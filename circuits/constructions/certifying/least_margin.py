@@ -30,7 +30,7 @@ Method = Literal["states", "inputs", "milp"]
 
 
 class Least(NamedTuple):
-    """Lower bound of the margin, bits of the least margin found, method, and whether this margin is the minimum."""
+    """Lower bound of the margin, bits with the least margin found, method, and whether this margin is the minimum."""
 
     lower: float
     bits: Int8[np.ndarray, " bit"]

@@ -6,9 +6,9 @@ If v_i > 0, minimizing lowers y_i: y_i >= 0 and y_i >= h_i suffice. If v_i < 0, 
 d_i ∈ {0, 1} limits y_i: y_i <= h'_i d_i and y_i <= h_i - l_i (1 - d_i), with [l_i, h'_i] the interval of h_i, the
 tightest big-M without a solver (Tjeng, Xiao and Tedrake 2019).
 
-HiGHS stops within absolute tolerances of 1e-6 and 1e-7. So the unit of the program is 2^-16 of the network's unit,
-`mip_rel_gap` is 0, and its bound is lowered by `TOLERANCE`: on networks built to be hard, with near ties and weights
-over nine decades, HiGHS's bound was up to 1.1e-7 above the true minimum.
+HiGHS stops within absolute tolerances of 1e-6 and 1e-7. So the program multiplies the network at unit scale by
+2^16, `mip_rel_gap` is 0, and HiGHS's bound is lowered by `TOLERANCE`: on networks built to be hard, with near ties and
+weights over nine decades, HiGHS's bound was up to 1.1e-7 above the true minimum.
 """
 
 import numpy as np
@@ -18,15 +18,15 @@ from scipy.optimize import OptimizeResult
 from circuits.constructions.certifying.highs import SOLVED, dual_bound, highs
 from circuits.constructions.certifying.restriction import Restriction
 
-UNIT = 2.0**16  # units of the program in the network's unit
+UNIT = 2.0**16  # units of the program in a margin of 1 at unit scale
 MOST_EXACT = 40  # unstable neurons with which HiGHS needs less than a minute
-TOLERANCE = 1e-6  # of the network's unit, subtracted from every bound of HiGHS
+TOLERANCE = 1e-6  # at unit scale, subtracted from every bound of HiGHS
 
 
 class Program:
-    """Variables and constraints for the output y = relu(h) of each unstable neuron; `solved` takes the objective.
+    """The program without its objective: a variable and constraints for the output y = relu(h) of each unstable neuron.
 
-    Variables, in this order: z of each bit, y of each unstable neuron, d of those with v < 0, in the program's units.
+    Variables in order: z of each bit, y of each unstable neuron in program units, state d of each neuron with v < 0.
     """
 
     def __init__(self, margin: Restriction) -> None:
@@ -68,7 +68,7 @@ class Program:
     def solved(
         self, objective: Float[np.ndarray, " variable"], time_limit: float, margin_at_most: float | None = None
     ) -> OptimizeResult:
-        """HiGHS's answer for an objective to minimize, within `time_limit` seconds; margins are in program units."""
+        """HiGHS's answer in `time_limit` seconds: the least `objective`, given `margin_at_most` in program units."""
         rows, tops = self.rows, self.tops
         if margin_at_most is not None:
             rows = np.concatenate([rows, self.margin_row[None]])
@@ -84,7 +84,7 @@ class Program:
 def least_by_milp(margin: Restriction, time_limit: float) -> tuple[float, Int8[np.ndarray, " bit"], bool]:
     """HiGHS's lower bound of the margin, the best bits found (all +1 without a solution), and whether HiGHS finished.
 
-    The bound is in the network's unit, -inf if HiGHS gives no bound. Subtract `TOLERANCE` from it before use.
+    The bound is at unit scale, -inf if HiGHS gives no bound. Subtract `TOLERANCE` from the bound before use.
 
     Examples
     --------

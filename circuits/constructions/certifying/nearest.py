@@ -88,7 +88,7 @@ def _decide(
     doubtful: Bool[np.ndarray, " choice"],
     deadline: float,
 ) -> None:
-    """Decide in exact arithmetic which doubtful choices fail; updates both masks in place, until the time is up."""
+    """Decide in exact arithmetic which doubtful choices fail, until the deadline; updates both masks in place."""
     entries, weighted = np.flatnonzero(doubtful), weighted_bits(net, relevant_bits)
     for start in range(0, len(entries), EXACT_AT_ONCE):
         if monotonic() >= deadline:

@@ -4,8 +4,8 @@ With parity π on the pattern, the margin is m(x) = π·f(x) = Σ v_i relu(c_i +
 where v = π·u and c is the pattern's part of the preactivation. A preactivation stays within ±‖A_i‖₁ of c_i. If this
 interval does not contain 0, the neuron is linear, or off, for every x. Only *unstable* neurons keep a relu term.
 
-The first step is unit scale: factors that are powers of two, and so do not round, bring Σ|u_i|·(‖w_i‖₁ + |b_i|) into
-(1/2, 1]. So no neuron and no output is too small or too large for a solver's absolute tolerances.
+The first step is unit scale: multiplication by powers of two, which does not round, brings Σ|u_i|·(‖w_i‖₁ + |b_i|)
+into [1/2, 1]. So no neuron and no output is too small or too large for a solver's absolute tolerances.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class UnitScale:
 
     @property
     def scale(self) -> float:
-        """2^exponent, the unit of the output; inf beyond the range of float64."""
+        """2^exponent, the ratio of an output to the same output at unit scale; inf beyond the range of float64."""
         with np.errstate(over="ignore"):
             return float(np.ldexp(1.0, self.exponent))
 
@@ -49,7 +49,7 @@ class UnitScale:
 def unit_scale(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], u: Float[np.ndarray, " neuron"]
 ) -> UnitScale:
-    """The network at unit scale: each ‖w_i‖₁ + |b_i| in [1/2, 1), Σ|u_i|·(‖w_i‖₁ + |b_i|) in (0, 1]; zeros stay 0.
+    """The network at unit scale: each ‖w_i‖₁ + |b_i| in [1/2, 1), Σ|u_i|·(‖w_i‖₁ + |b_i|) in [1/2, 1]; zeros stay 0.
 
     Raises
     ------

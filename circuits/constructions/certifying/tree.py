@@ -29,7 +29,7 @@ UNIT = 2.0**-53  # relative rounding error of a float64 operation
 # Return values of `walk`.
 FINISHED, PAUSED, FULL, FAILED = 0, 1, 2, 3
 
-# Places in `counts` and `values`.
+# Indices in `counts` and in `values`.
 DEPTH, N_CANDIDATES, FAILS, N_LEAVES, N_PRUNED = 0, 1, 2, 3, 4
 BEST, FLOOR, CLEAR, CLOSED, WORK = 0, 1, 2, 3, 4
 
@@ -40,15 +40,15 @@ class Tree(NamedTuple):
     Attributes
     ----------
     rows, c, v, size, reach
-        (depth, neuron, bit), (depth, neuron) …: the unstable neurons of the node, on its free bits; `size` is ‖w‖₁ +
-        |b| in the whole network, `reach` Σ|w_j| over the free bits.
+        (depth, neuron, bit), (depth, neuron) …: weights A on the free bits, c and v of the node's unstable neurons;
+        `size` is ‖w‖₁ + |b| in the whole network, `reach` is Σ|w_j| over the free bits.
     n_terms, constant, slope, mass
         (depth,), (depth,), (depth, bit), (depth,): number of unstable neurons; constant and slope of the linear part;
         sum of the absolute terms of the linear part.
     bits
         (depth, bit) index of each free bit.
     place, sign, tried
-        (depth,) place of the next bit to fix, its first value, and the number of children begun, 0..2.
+        (depth,) index among the free bits of the next bit to fix, its first value, and number of children begun, 0..2.
     lower, error
         (depth,) lower bound of the node, and bound of its rounding errors.
     x, best
@@ -56,9 +56,9 @@ class Tree(NamedTuple):
     candidates
         (candidate, bit) inputs with a margin within the rounding error.
     counts, values
-        Entries at the places named above, such as `BEST`, the least margin found. `FLOOR` is the least of all lower
-        bounds, `CLEAR` the same without the candidates, `CLOSED` the share of inputs in closed nodes, `WORK` the number
-        of evaluations of one neuron at one input.
+        Numbers at indices that the module names, such as `BEST`, the least margin found. `FLOOR` is the least of all
+        lower bounds, `CLEAR` the least without the candidates, `CLOSED` the share of inputs in closed nodes, `WORK`
+        the number of evaluations of one neuron at one input.
     """
 
     rows: np.ndarray
@@ -118,7 +118,7 @@ def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tr
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _fix(tree, depth, sign):
-    """Make a child of the node at `depth`: fix the node's chosen bit; the last free bit takes the place of this bit."""
+    """Make a child of the node at `depth`: fix the chosen bit to `sign`; move the last free bit to that bit's index."""
     place, child = tree.place[depth], depth + 1
     last = tree.x.shape[0] - child
     tree.x[tree.bits[depth, place]] = sign
@@ -136,7 +136,7 @@ def _fix(tree, depth, sign):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
-    """Fill the node at `depth`: each neuron is off, linear or unstable. A nonzero `sign` fixes the bit at `place`."""
+    """Fill the node at `depth`: each neuron is off, linear or unstable. A nonzero `sign` fixes bit `place`."""
     to_rows, to_c, to_v, to_size, to_reach = (
         tree.rows[depth], tree.c[depth], tree.v[depth], tree.size[depth], tree.reach[depth],
     )  # fmt: skip
@@ -169,7 +169,7 @@ def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def _bound(tree, depth, roundings, slope, score):
-    """Compute lower bound and rounding error of the node at `depth`, the slope of its lines, and a score per bit."""
+    """Compute the linear lower bound of the node at `depth`, its rounding error and slope, and a score per bit."""
     n_bits = tree.x.shape[0] - depth
     constant, mass = tree.constant[depth], tree.mass[depth]
     for bit in range(n_bits):
@@ -196,7 +196,7 @@ def _bound(tree, depth, roundings, slope, score):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
 def _try_least(tree, depth, slope):
-    """Evaluate the input that minimizes the sum of the node's lines; keep it if its margin is the least so far."""
+    """Evaluate the input that minimizes the node's linear bound; keep this input if its margin is the least so far."""
     n_bits = tree.x.shape[0] - depth
     x = np.where(slope[:n_bits] > 0.0, -1.0, 1.0)
     rows, c, v, linear = tree.rows[depth], tree.c[depth], tree.v[depth], tree.slope[depth]
@@ -260,15 +260,15 @@ def _input(tree, depth, entry, bits):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def walk(tree, goal, prune, roundings, until):
-    """Continue the walk until it is finished, has done the work `until`, fails the goal, or lacks room for candidates.
+    """Continue the walk until it ends, the work reaches `until`, a margin misses the goal, or the candidates need room.
 
     Parameters
     ----------
     tree
         State of the walk, changed in place.
     goal
-        If finite, a node closes once its margins are proved to be above the goal, and the walk stops at a margin that
-        is not; 0 asks for the sign. If inf, a node closes once none of its margins is below the least margin found.
+        If finite, a node closes once its margins are proved to be above the goal, and the walk stops at the first
+        margin <= goal; 0 asks for the sign. If inf, a node closes once its margins are at least the least margin found.
     prune
         False: no node closes before all inputs of the node are evaluated.
     roundings
@@ -328,7 +328,7 @@ def walk(tree, goal, prune, roundings, until):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def regrow(tree):
-    """Compute again the nodes from the root to the current node, from the bit and sign chosen at each node."""
+    """Recompute the nodes from the root to the current node, from the bit and sign chosen at each node."""
     for depth in range(tree.counts[DEPTH]):
         tried = tree.tried[depth + 1]
         _fix(tree, depth, tree.sign[depth] if tree.tried[depth] == 1 else -tree.sign[depth])

@@ -28,7 +28,8 @@ class Circuit:
     sign_agrees
         (neuron,) 1 if u has the sign that parity needs for the gate, -1 for the other sign, 0 if the gate needs none.
     fires, always, can
-        (neuron, pattern) whether the neuron fires with the other bits at their mean, for all their values, for some.
+        (neuron, pattern) whether the neuron fires: with the other bits at their mean; for all values of the other
+        bits; for at least one value of the other bits.
     share
         (neuron,) weight on relevant bits / weight on the other bits, see `relevant_share`.
     element
@@ -103,7 +104,7 @@ def read_circuit(
     """
     merged = elements(W, b, u, cosine, floor)
     if merged is None:
-        raise ValueError("a weight is not finite: a diverged network has no circuit")
+        raise ValueError("a weight is not finite: a diverged network has no circuit. Pass an earlier checkpoint")
     bits = list(relevant_bits)
     merged_W, merged_b, merged_u = merged_network(W, b, u, merged)
     merged_W = merged_W[:, bits]

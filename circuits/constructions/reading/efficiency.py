@@ -10,8 +10,8 @@ is a property of the circuit. It is at most 1, also with weights on other bits: 
 relu(w_j·x + b_j)|. Given the other bits' contribution y, each term is at most ‖(w_S, b + y)‖ / C*. The mean of this
 bound over y is at most ‖(w, b)‖ / C*.
 
-For fixed neurons, a linear program gives the readout of least cost at margin 1 (`resolved_readout`). Its cost is the
-price of the circuit's directions, whatever the balance of the network's own readout.
+For fixed neurons, a linear program gives the readout of least cost at margin 1 (`resolved_readout`). Its cost depends
+on the directions of the neurons' (w, b) only, not on the network's own readout weights.
 """
 
 from collections.abc import Sequence

@@ -23,7 +23,7 @@ MERGE_COSINE, MERGE_FLOOR = 0.9, 0.02
 
 
 class Elements(NamedTuple):
-    """Element of each neuron, path norm of each element, and neurons by falling path norm (ties by their weights).
+    """Element of each neuron, summed path norm of each element, and neurons by falling path norm (ties by weights).
 
     `labels` number the elements 0, 1, … by falling summed path norm; -1 marks a neuron too small for an element.
     """
@@ -90,7 +90,7 @@ def merged_network(
     u: Float[np.ndarray, " neuron"],
     merged: Elements,
 ) -> tuple[Float[np.ndarray, "element input"], Float[np.ndarray, " element"], Float[np.ndarray, " element"]]:
-    """One neuron per element, (w, b) = Σ|u_j| (w_j, b_j) and u = ±1; equal to the element if its neurons are parallel.
+    """One neuron per element, (w, b) = Σ|u_j| (w_j, b_j) and u = ±1: the same function if the neurons are parallel.
 
     Examples
     --------

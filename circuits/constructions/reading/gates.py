@@ -99,7 +99,7 @@ def templates(k: int) -> tuple[Int[np.ndarray, " gate"], Float[np.ndarray, " gat
 def firing_sets(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> tuple[Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"]]:
-    """Patterns on which each neuron fires: with the other bits at their mean, for all values of these bits, for some.
+    """Patterns on which each neuron fires: with the other bits at their mean, for all their values, for at least one.
 
     Returns
     -------

@@ -2,11 +2,12 @@
 
 Parity is invariant under permuting the k relevant bits, under flipping bits with u -> u · Π s, and under rescaling a
 neuron to (αw, αb, u/α). So the circuit is compared with every distinct form of the construction under permutations and
-flips (the DNF has one form, a network of the sum of the bits at most 2^k). Neurons are compared by the direction of
-(w_S, b) and the sign of u. An element can match a neuron of the construction if the signs of u agree and either the
-cosine is above .9 or both are the same gate with the same firing set: the biases of printed AND gates are smaller than
-the biases of learned AND gates. The best match over all forms and assignments (Kuhn's algorithm) has the most pairs,
-then the largest cosines. The sizes of readout weights do not count: `efficiency.py` prices them.
+flips (the DNF has one form; a network that depends only on the sum of the bits has at most 2^k). Neurons are compared
+by the direction of (w_S, b) and the sign of u. An element can match a neuron of the construction if the signs of u
+agree and either the cosine is above .9 or both are the same gate with the same firing set: the biases of printed AND
+gates are smaller than the biases of learned AND gates. The best match over all forms and assignments (linear
+assignment problem) has the most pairs, then the largest cosines. The sizes of readout weights do not count:
+`efficiency.py` prices them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -103,7 +104,7 @@ def match(
     ((0,), [1], 'not the two network: 1 of its neurons is missing')
     """
     if W.shape[1] != construction.k:
-        raise ValueError(f"{construction.name} has {construction.k} bits, but the circuit has {W.shape[1]}")
+        raise ValueError(f"{construction.name} has {construction.k} bits, but the circuit has {W.shape[1]} bits")
     learned = _Directions(W.astype(np.float64), b.astype(np.float64), u)
     candidates = (_assigned(learned, construction, cosine, *form) for form in forms(construction))
     least, best = next(candidates)  # the form as printed
@@ -157,7 +158,7 @@ def forms(construction: Construction) -> Iterator[tuple[tuple[int, ...], tuple[i
 
 
 def _key(construction: Construction, permutation: tuple[int, ...], signs: tuple[int, ...]) -> tuple:
-    """The neurons of a form in sorted order: equal for two forms iff they are the same network."""
+    """The neurons of a form in sorted order; two forms are the same network iff their keys are equal."""
     flip = int(np.prod(signs))
     rows = zip(construction.W, construction.b, construction.u, strict=True)
     return tuple(

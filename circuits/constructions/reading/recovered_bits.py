@@ -14,7 +14,7 @@ CLEAR_GAP = 2.0
 
 
 class RecoveredBits(NamedTuple):
-    """The relevant bits, ascending; gap: their smallest mass / largest mass of the others; whether the gap is < 2."""
+    """Relevant bits, ascending; gap: least mass of a relevant bit / largest mass of another bit; whether gap < 2."""
 
     bits: tuple[int, ...]
     gap: float
@@ -46,7 +46,7 @@ def relevant_bits(
     masses = np.abs(u).astype(np.float64) @ np.abs(W).astype(np.float64)
     n = len(masses)
     if k is not None and not 1 <= k <= n:
-        raise ValueError(f"k = {k} relevant bits do not fit in {n} inputs")
+        raise ValueError(f"k = {k} relevant bits do not fit in {n} inputs: pass k in 1..{n}")
     order = np.argsort(-masses, kind="stable")
     falling = masses[order]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,15 +1,15 @@
 """Mean activation of a neuron on each pattern of the relevant bits, over the other bits.
 
 For a neuron relu(w·x + b) and a pattern z of the k relevant bits, the mean over uniform other bits is
-E relu(a + Y) with a = w_S·z + b and Y = Σ ±w_i over the others. The mean differs from relu(a), the value with the other
+E relu(a + Y) with a = w_S·z + b and Y = Σ ±w_i over these bits. The mean differs from relu(a), the value with the other
 bits at 0: relu is convex, so the mean is larger, above all near the kink a ≈ 0, where neurons of trained networks lie.
 
 Y is a sum of independent signs. The average is exact up to float rounding
 
-- if no choice of the signs moves the neuron over its kink: then it is relu(a);
+- if no choice of the signs moves the neuron over its kink: then the mean is relu(a);
 - if at most 24 other weights are not 0, or if many of them are equal or on a lattice (`half_sums`);
-- if every weight is at least the sum of all smaller ones: the code sums over the sign of such a weight, after which at
-  most one of the two values is near the kink.
+- if every weight is at least the sum of all smaller weights: the code sums over both signs of the largest weight; for
+  at least one of these signs, the smaller weights cannot reach the kink. The next weight follows in the same way.
 
 Otherwise a Fourier series gives the average with a rigorous bound on its error (`kink_series`). The bound is at most
 about 4e-6 of ‖(w, b)‖ if Y has about the density of a normal distribution with the same standard deviation. The actual
@@ -103,7 +103,7 @@ def bounded_averages(
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _averages(means, others, norms):
-    """E relu(a + Σ ±others) for a in `means` (neuron, pattern), and error bounds; `others` (neuron, bit) fall, >= 0."""
+    """E relu(a + Σ ±others) for a in `means` (neuron, pattern), and error bounds; rows of `others` descend, >= 0."""
     n_neurons, n_patterns = means.shape
     n_others, most = others.shape[1], MOST_LEAVES * n_patterns
     result, bounds = np.zeros((n_neurons, n_patterns)), np.zeros((n_neurons, n_patterns))

@@ -24,7 +24,7 @@ PROBED_VALUES = 512  # limit of a half if the weights may not fit
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _spread(values, shares, count, step, tolerance, into, shares_into, most):
-    """Write the distribution of X ± step from that of X, values ascending; returns how many, or -1 if above `most`."""
+    """Write the distribution of X ± step from that of X, values ascending; returns their number, -1 if above `most`."""
     low, high, sums = 0, 0, 0
     while low < count or high < count:
         if low < count and (high >= count or values[low] - step <= values[high] + step):
@@ -46,10 +46,10 @@ def _spread(values, shares, count, step, tolerance, into, shares_into, most):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def half_laws(weights, start, stop, values, shares, most):
-    """Write the distributions of both halves of Σ ±weights[start:stop]; returns the count and place of their values.
+    """Write the distributions of both halves of Σ ±weights[start:stop]; returns their numbers of values and buffers.
 
-    The first count is -1 if a half has more than `most` values. `weights` descend and are >= 0. Equal weights stay in
-    one half; the next weight goes to the half with fewer values.
+    The first number is -1 if a half has more than `most` values. Half h is in `values[h, buffer[h]]`. `weights`
+    descend and are >= 0. Equal weights stay in one half; the next weight goes to the half with fewer values.
     """
     count, place = np.ones(2, np.int64), np.zeros(2, np.int64)
     values[:, 0, 0], shares[:, 0, 0] = 0.0, 1.0
@@ -79,7 +79,7 @@ def half_laws(weights, start, stop, values, shares, most):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def values_allowed(weights, start, stop):
-    """Limit of values in a half of Σ ±weights[start:stop]: `MOST_VALUES` if they surely fit, else `PROBED_VALUES`.
+    """Limit of values in a half of Σ ±weights[start:stop]: `MOST_VALUES` if it surely suffices, else `PROBED_VALUES`.
 
     The lower limit suffices for weights on a lattice, and ends the attempt early for other weights.
     """

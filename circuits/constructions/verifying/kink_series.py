@@ -5,15 +5,15 @@ standard deviation ε, g(y) = E|y + εZ|. Then g - |·| lies between 0 and 2ε �
 
     E g(x + Y) - 2ε E φ((x + Y)/ε)  <=  E|x + Y|  <=  E g(x + Y).
 
-Both means follow from the characteristic function of Y. With the triangular wave of half-period R for |·|, exact while
-|y| <= R, and θ_m = (2m + 1) π/R, P_m = exp(-ε² θ_m²/2) Π_i cos(θ_m w_i):
+Both means follow from the characteristic function of Y. A triangular wave of half-period R replaces |·|; the two are
+equal while |y| <= R. With θ_m = (2m + 1) π/R and P_m = exp(-ε² θ_m²/2) Π_i cos(θ_m w_i):
 
     E g = R/2 - 4R/π² Σ_m P_m cos(θ_m x) / (2m + 1)²,       2ε E φ = 4ε²/R Σ_m P_m cos(θ_m x).
 
 The factor exp(-ε² θ²/2) ends both series; the remainder after M terms is at most the sum of this factor. The result is
 the middle of the two bounds. If the density p of Y is smooth over a distance ε, the error is of order ε⁴ p'', far below
-the bound, about ε² p(-x)/2 for the relu. R need not cover values of Y beyond 8 standard deviations: by Hoeffding's
-inequality (1963) their probability is at most 2 exp(-32).
+the bound, which is about ε² p(-x)/2 for the relu. R need not cover values of Y beyond 8 standard deviations: by
+Hoeffding's inequality (1963) their probability is at most 2 exp(-32).
 """
 
 import math
@@ -30,7 +30,10 @@ FAR = 8.0  # standard deviations of Y
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def smoothing(reach, spread, farthest, target):
-    """Width ε, half-period R and number of terms M for an error bound of about `target`, if Y is about normal."""
+    """Width ε, half-period R and number of terms M for an error bound of about `target`, if Y is about normal.
+
+    `reach` is the largest |Y|, `spread` the standard deviation of Y, `farthest` the largest |x|.
+    """
     span = min(reach, FAR * spread) + farthest
     width = math.sqrt(5.0 * target * spread)
     width = max(width, END * span / (2.0 * math.pi * MOST_TERMS - 8.0 * END))
@@ -41,7 +44,7 @@ def smoothing(reach, spread, farthest, target):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def series_sums(at, weights, width, half_period, n_terms, by_square, plain):
-    """Σ_m P_m cos(θ_m x)/(2m + 1)² and Σ_m P_m cos(θ_m x) for each x in `at`, over m < n_terms."""
+    """Write Σ_m P_m cos(θ_m x)/(2m + 1)² to `by_square`, Σ_m P_m cos(θ_m x) to `plain`, for x in `at`, m < n_terms."""
     n_weights, n_at = len(weights), len(at)
     base = math.pi / half_period
     cos_w, sin_w = np.cos(base * weights), np.sin(base * weights)
@@ -71,7 +74,7 @@ def series_sums(at, weights, width, half_period, n_terms, by_square, plain):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def bracket(x, by_square, plain, reach, width, half_period, n_terms):
-    """E relu(x + Y) from the two sums of `series_sums`, and a bound on its error."""
+    """E relu(x + Y), from the two sums that `series_sums` writes for x, and a bound on the error."""
     smoothed = half_period / 2 - 4 * half_period / math.pi**2 * by_square
     excess = 4 * width**2 / half_period * plain
     ends = math.exp(-0.5 * END**2)

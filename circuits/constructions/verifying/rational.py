@@ -62,8 +62,8 @@ def exact_values(
     """
     if 2**k * max(len(b), k) > MOST_VALUES:
         raise InputError(
-            f"k = {k} relevant bits and {len(b)} neurons make 2^{k} × {max(len(b), k)} values, more than are evaluated "
-            f"at once (2^{MOST_VALUES.bit_length() - 1}). Pass fewer relevant bits or neurons."
+            f"k = {k} relevant bits and {len(b)} neurons make 2^{k} × {max(len(b), k)} values; the limit is "
+            f"2^{MOST_VALUES.bit_length() - 1}. Pass fewer relevant bits or neurons."
         )
     weights, hidden_over = over_common_denominator(
         value for row, bias in zip(W, b, strict=True) for value in (*row, bias)
@@ -90,7 +90,7 @@ def over_common_denominator(values: Iterable[Rational | float]) -> tuple[list[in
     try:
         fractions = [Fraction(value) for value in values]
     except (ValueError, OverflowError):  # raised by Fraction for NaN and infinity
-        raise InputError("the network has diverged: a weight is NaN or infinite, so it has no exact value.") from None
+        raise InputError("the network has diverged: a weight is NaN or infinite. Pass an earlier checkpoint.") from None
     common = lcm(*(one.denominator for one in fractions))
     return [one.numerator * (common // one.denominator) for one in fractions], common
 

@@ -23,7 +23,7 @@ FEW = 2  # outputs to list one by one
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A neuron whose firing condition, as the source prints it, differs from the exact condition, `found`."""
+    """A neuron whose printed firing condition differs from its exact firing condition, `found`."""
 
     neuron: str
     printed: str
@@ -52,7 +52,7 @@ class Verification:
         Firing condition of each neuron as the source prints it; empty if the source prints none.
     train_largest_output
         Largest |f| of the run's network on its training set, which decides whether the network has collapsed. None
-        without a training set; then the patterns decide.
+        without a training set; then the outputs on the patterns decide.
     """
 
     name: str
@@ -138,7 +138,7 @@ class Verification:
 
     @cached_property
     def disagreements(self) -> tuple[Disagreement, ...]:
-        """Neurons whose printed firing condition differs from the exact one."""
+        """Neurons whose printed firing condition differs from their exact firing condition."""
         fires = self.values.hidden > 0
         return tuple(
             Disagreement(name, printed, self.conditions[neuron])
@@ -147,7 +147,7 @@ class Verification:
         )
 
     def verdict(self, *, scope: bool = True) -> list[str]:
-        """One sentence per finding, the answer first; `scope` adds the inputs for which the findings hold.
+        """One sentence per finding, the answer first; `scope` adds a sentence on the inputs for which they hold.
 
         Examples
         --------

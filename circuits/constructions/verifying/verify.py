@@ -37,7 +37,7 @@ def verify(
         For arrays: names of the neurons; by default h0, h1, …
     train_largest_output
         For arrays: largest |f| on the network's training set, >= 0, which decides whether the network has collapsed.
-        By default the patterns decide.
+        By default the outputs on the patterns decide.
 
     Returns
     -------
@@ -75,7 +75,9 @@ def verify(
         return Verification(network.name, bits, network.k, 0, names, readout, values, network.printed)
     W, b, u = (np.asarray(network[letter]) for letter in "Wbu")
     if W.ndim != 2 or b.shape != (len(W),) or u.shape != (len(W),):
-        raise InputError(f"W {W.shape}, b {b.shape}, u {u.shape} must be (neuron, input), (neuron,), (neuron,).")
+        raise InputError(
+            f"The shapes of W, b, u are {W.shape}, {b.shape}, {u.shape}. Pass (neuron, input), (neuron,), (neuron,)."
+        )
     n = W.shape[1]
     bits = tuple(range(n)) if relevant_bits is None else tuple(sorted(relevant_bits))
     if len(set(bits)) != len(bits) or not bits or not all(0 <= bit < n for bit in bits):
@@ -83,7 +85,7 @@ def verify(
     values = exact_values(W[:, bits].tolist(), b.tolist(), u.tolist(), len(bits))
     others = np.delete(W, bits, axis=1)
     if not np.isfinite(others).all():
-        raise InputError("the network has diverged: a weight is NaN or infinite, so it has no exact value.")
+        raise InputError("the network has diverged: a weight is NaN or infinite. Pass an earlier checkpoint.")
     left_out = int((others[u != 0] != 0).any(axis=0).sum())
     names = tuple(f"h{index}" for index in range(len(W))) if neurons is None else tuple(neurons)
     readout = tuple(Fraction(weight) for weight in u.tolist())

@@ -49,7 +49,7 @@ def verify_run(
         )
     task = run.config.task
     if task.parity_bits is None:
-        raise InputError(f"{run.path} is a run of the task '{task.kind}', so there is no parity to verify.")
+        raise InputError(f"{run.path} is a run of the task '{task.kind}'. Only a parity task can be verified.")
     index = run.checkpoint_index(checkpoint)
     seed = run.seeds[run.seed_index(seed)]
     arrays = run.arrays(seed, index)
@@ -72,7 +72,7 @@ def verify_run(
 
 
 def _train_largest_output(run: Run, seed: int, index: int) -> float:
-    """Largest |f| of a network on its training set: from the run's metrics, or computed if they lack it."""
+    """Largest |f| of a network on its training set: from the run's metrics, or computed if the metrics lack it."""
     if LARGEST_OUTPUT in run.metrics:
         return float(run.metrics[LARGEST_OUTPUT].values[index, run.seed_index(seed)])
     outputs = outputs_of(run.config.model, run.arrays(seed, index), run.data(seed)["train_inputs"].values)
