@@ -183,7 +183,7 @@ def test_kept_neurons_refuses_what_has_no_answer(norms, n_kept, message):
 
 
 def test_accuracy_needs_targets():
-    with pytest.raises(ValueError, match="needs targets"):
+    with pytest.raises(ValueError, match="pass targets"):
         active_subnetwork(np.ones((1, 1)), np.ones(1), np.ones(1), np.ones((1, 1)), criterion="accuracy")
 
 

@@ -132,7 +132,7 @@ def test_a_tie_is_no_right_answer_for_the_criterion_accuracy():
 
 
 def test_accuracy_asks_for_targets():
-    with pytest.raises(ValueError, match="compares right answers, so it needs targets"):
+    with pytest.raises(ValueError, match="compares the numbers of right answers: pass targets"):
         smallest_agreeing_argmax(np.ones((1, 1)), np.ones((1, 2)), np.array([0]), criterion="accuracy")
 
 

@@ -95,7 +95,7 @@ def test_a_planted_circuit_of_split_gates_needs_one_element_per_gate(k):
 def test_accuracy_needs_targets_and_counts_right_answers():
     W, b, u = np.array([[1.0], [-1.0], [0.05]]), np.zeros(3), np.array([1.0, -1.0, 1.0])
     inputs = np.array([[1], [-1]])
-    with pytest.raises(ValueError, match="needs targets"):
+    with pytest.raises(ValueError, match="pass targets"):
         elements_needed(W, b, u, inputs, criterion="accuracy")
     assert elements_needed(W, b, u, inputs, np.array([1, -1]), criterion="accuracy") == 2
     assert (

@@ -9,8 +9,8 @@ The ArityFinder in the code released with Merrill et al. 2023 has the same aim. 
 ranks, so it does not prune the smallest weights, and its search assumes monotone agreement.
 
 Two exact shortcuts save time. Removing weights of a neuron changes f by at most |u| Σ |w_i| over these weights, so
-inputs of larger |f| are skipped; and inputs of smallest |f| are tried first. An output that is 0 up to rounding counts
-as 0, which is a prediction of its own. Such outputs occur if only this neuron fires.
+inputs of larger |f| are skipped; and inputs of smallest |f| are tried first. An output that is 0 up to rounding is a
+third prediction, besides + and −. Such outputs occur on inputs on which only this neuron fires.
 """
 
 from typing import no_type_check

@@ -1,20 +1,20 @@
 """Inflation of the intervals of a ramp's breakpoints by uneven, correlated residuals.
 
 In white noise of constant size the profile likelihood ratio of a breakpoint follows χ²₁. In any other noise it follows
-λ χ²₁, where λ is the breakpoint's variance in that noise over its variance in white noise of the same sum of squares
-(the sandwich; White 1982). Let J (point, parameter) be the derivatives of the ramp, A = JᵀJ, x the row of A⁻¹ Jᵀ of a
-breakpoint, s the local size of the residuals e, ρ the correlation of e/s from one point to the next, R = ρ^|i−j| and
-H the projection on J. Then
+λ χ²₁. Here λ is the breakpoint's variance in that noise, divided by its variance in white noise with the same sum of
+squares (sandwich estimator; White 1982). Let J (point, parameter) be the derivatives of the ramp, A = JᵀJ, x the row of
+A⁻¹ Jᵀ that belongs to the breakpoint, s the local size of the residuals e, ρ the correlation of e/s between neighboring
+points, Rᵢⱼ = ρ^|i−j| and H the projection on the columns of J. Then
 
     V = √(Σᵢⱼ xᵢ sᵢ Rᵢⱼ sⱼ xⱼ · Σᵢ xᵢ² sᵢ² (1 + ρ)/(1 − ρ)) · (n − 4)/(n − tr HR)
     λ = V/V₀ · F/χ²,   V₀ = Σ xᵢ² Σ eᵢ²/n
 
-The first factor under the root is the variance in autoregressive noise if the breakpoint were linear in the noise. It
-is not: with this factor alone, 95 % intervals cover .84 to .98 in simulations. The second factor is the limit of the
-first for a long ramp, which is too wide for a short ramp in strongly correlated noise. The last factor of V restores
-the part of correlated noise that the fit removes. F has as many degrees of freedom as there are independent residuals,
-less 4. The fit also lowers the correlation of its residuals: ρ is the correlation whose expectation after the fit
-equals the measured correlation.
+If the breakpoint were linear in the noise, the first factor under the root would be its variance in autoregressive
+noise. It is not linear: with this factor alone, 95 % intervals cover .84 to .98 in simulations. The second factor is
+the limit of the first for a long ramp, and is too wide for a short ramp in strongly correlated noise. The last factor
+of V restores the part of correlated noise that the fit removes. F/χ² is the ratio of the quantiles of F(1, m) and χ²₁
+at the interval's level; m is the number n (1 − ρ)/(1 + ρ) of independent residuals, less 4, but at least 6. The fit
+also lowers the correlation of its residuals. So ρ is such that the expected correlation after the fit is as measured.
 """
 
 import math
@@ -43,7 +43,7 @@ def breakpoint_inflation(
     rise: float,
     coverage: float = 0.95,
 ) -> Float[np.ndarray, " place"]:
-    """Factor λ on χ²₁ in the profile likelihood ratio of onset, middle and end.
+    """Factor λ of onset, middle and end: the profile likelihood ratio of each follows λ χ²₁.
 
     Parameters
     ----------
@@ -157,7 +157,9 @@ def autocorrelation(residuals: Float[np.ndarray, " point"]) -> float:
 def unbiased_autocorrelation(
     residuals: Float[np.ndarray, " point"], basis: Float[np.ndarray, "point parameter"]
 ) -> float:
-    """Correlation ρ, in 0..0.99, of noise for which a fit leaves residuals with, on average, the given autocorrelation.
+    """Autocorrelation ρ of the noise, in 0..0.99, corrected for the fit, which lowers that of the residuals.
+
+    For AR(1) noise with this ρ, the residuals' expected autocorrelation equals the autocorrelation of `residuals`.
 
     Parameters
     ----------
@@ -189,7 +191,7 @@ def unbiased_autocorrelation(
 
 
 def _expected_autocorrelation(basis: Float[np.ndarray, "point parameter"], rho: float) -> float:
-    """Ratio E Σ eᵢ eᵢ₊₁ / E Σ eᵢ² for the residuals e = (I − H) u that a fit to AR(1) noise u leaves."""
+    """Ratio E Σ eᵢ eᵢ₊₁ / E Σ eᵢ² of the residuals e after a fit of `basis` to AR(1) noise with correlation `rho`."""
     n = len(basis)
     removed, products = _projected(basis, rho)
     return float(((n - 1) * rho - products) / (n - removed))
@@ -211,9 +213,10 @@ def _correlated_square(x, rho):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _projected(basis, rho):
-    """Parts of E Σ uᵢ² and E Σ uᵢ uᵢ₊₁ that a fit removes from AR(1) noise u of size 1: tr HR and tr D(HR + RH − HRH).
+    """The parts that a fit removes from E Σ uᵢ² and E Σ uᵢ uᵢ₊₁ of AR(1) noise u of variance 1.
 
-    D has 1/2 beside its diagonal and 0 elsewhere; H and R are as in the module.
+    They are tr HR and tr D(HR + RH − HRH). H is the projection on `basis`, Rᵢⱼ = ρ^|i−j|, and D has 1/2 in its two
+    secondary diagonals and 0 elsewhere.
     """
     n, p = basis.shape
     filtered = np.zeros((n, p))  # R basis

@@ -71,26 +71,26 @@ def change_points(
     measures
         Measures by name, each (step, seed) with a coordinate `epoch` along the steps, the same for all.
     start
-        (seed,) epoch at which the window begins; NaN: the first epoch after 0.
+        (seed,) epoch at which the window begins; NaN stands for the first epoch after 0.
     reference
         The measure from which lags are counted. If it is an accuracy that falls, there are no lags.
     generalized
         (seed,) mask of the seeds that have lags; None: all.
     log_scale
-        Whether to take logarithms of all measures except accuracies and shares; values that are not positive are then
-        dropped. None: of the measures for which `spans_decades` is True.
+        True takes logarithms of all measures except accuracies and shares, and drops values that are not positive.
+        False takes none. None takes them only of those measures for which `spans_decades` is True.
     choices
-        Further analysis choices, each a start and a `log_scale`, with whose earliest measures the result is compared.
+        Other analysis choices, each a pair (start, log_scale); `earliest_choices` is the share of these that agree.
 
     Returns
     -------
     Each of `VARIABLES` and `FLAGS`, (measure, seed), NaN if the measure does not change; `share` (measure, step, seed),
-    the share of the way from the level before to the level after, NaN before `start`; `log_scale` (measure), whether
-    the logarithm was taken. If so, `before` and `after` are levels of the logarithm.
+    (value − before)/(after − before), NaN before `start`; `log_scale` (measure), whether the logarithm was taken. If it
+    was, `before`, `after` and the value in `share` are logarithms.
 
-    `earliest` (seed) is the measure whose interval of the onset lies before those of all other measures that change, if
-    its ramp explains at least 0.9 of the variance, otherwise "". `earliest_choices` and `earliest_seeds` (seed) are the
-    shares of the choices and of the seeds in which the same measure is the earliest; NaN if `earliest` is "".
+    `earliest` (seed) is the measure whose onset interval lies before the onset intervals of all other measures that
+    change, if its ramp explains at least 0.9 of the variance; otherwise "". `earliest_choices` and `earliest_seeds`
+    (seed) are the shares of choices and of seeds in which this measure is the earliest; NaN if `earliest` is "".
 
     Raises
     ------
@@ -98,7 +98,7 @@ def change_points(
         `measures` is empty.
     """
     if not measures:
-        raise InputError("There is no measure to fit a ramp to. Pass variables (step, seed).")
+        raise InputError("There is no measure to fit a ramp to. Pass at least one, with dimensions (step, seed).")
     curves = Curves(measures)
     names, epochs = curves.names, curves.epochs
     logs = curves.logs(start, log_scale)
@@ -145,7 +145,7 @@ def change_points(
 
 
 def flattened(result: xr.Dataset | Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
-    """Numeric variables over step and seed, by name; one more dimension of at most 16 labels gives one entry per label.
+    """Numeric variables (step, seed) by name; a variable with a third dimension of at most 16 labels is split by label.
 
     Examples
     --------
@@ -167,7 +167,7 @@ def flattened(result: xr.Dataset | Mapping[str, xr.DataArray]) -> dict[str, xr.D
 
 
 def _described(ramp: Ramp, epochs: Float[np.ndarray, " step"]) -> dict[str, float]:
-    """Variables of a ramp along log10 epoch, converted to epochs; onset and end are exactly epochs of checkpoints."""
+    """Variables of a ramp along log10 epoch, as epochs; onset, end and their intervals become epochs of checkpoints."""
     numbers: dict[str, float] = {}
     for name, estimate in (("onset", ramp.onset), ("midpoint", ramp.middle), ("end", ramp.end)):
         for part, value in zip(("", "_low", "_high"), estimate, strict=True):

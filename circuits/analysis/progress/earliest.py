@@ -1,9 +1,10 @@
 """The earliest measure of each seed, if the intervals of the onsets single out one measure.
 
 A measure is surely before another if the interval of its onset ends before the other's begins. A censored onset may lie
-before the window; its interval is (−∞, high]. `rank` is 1 plus the measures surely before, and `rank_high` counts all
-measures except those surely after, so the two numbers bound the rank. A measure is *earliest* only if it is surely
-before all others; then both its ranks are 1. Otherwise the measures of rank 1 are tied.
+before the window; its interval is (−∞, high]. A measure's `rank` is 1 plus the number of measures surely before it; its
+`rank_high` is the number of measures not surely after it, itself included. So these two numbers bound the rank. A
+measure is *earliest* only if it is surely before all others; then both its ranks are 1. Otherwise the measures of rank
+1 are tied.
 
 The start of the window and the use of logarithms are analysis choices. A claim is reported with the share of choices
 and the share of seeds in which the same measure is earliest.
@@ -50,7 +51,7 @@ def earliest_measures(
     high: Float[np.ndarray, "measure seed"],
     explained: Float[np.ndarray, "measure seed"],
 ) -> list[str]:
-    """Name of each seed's measure that is surely before all others that change; "" without such a measure.
+    """Earliest measure of each seed: it is surely before all others that change. "" if a seed has no such measure.
 
     Parameters
     ----------
@@ -59,8 +60,8 @@ def earliest_measures(
     low, high
         (measure, seed) intervals of the onsets.
     explained
-        (measure, seed) share of the variance that the ramp explains. A measure with less than 0.9 cannot be the
-        earliest, but the earliest must be surely before it too.
+        (measure, seed) share of the variance that the ramp explains. The earliest measure needs at least 0.9. It must
+        also be surely before the measures with less.
 
     Examples
     --------
@@ -74,14 +75,14 @@ def earliest_measures(
 
 
 def agreement(earliest: Sequence[str], choices: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of choices and of seeds in which each seed's earliest measure is the earliest; NaN for a seed without one.
+    """Shares of choices and of seeds that agree with each seed's earliest measure; NaN if the seed has none.
 
     Parameters
     ----------
     earliest
         Earliest measure of each seed, or "".
     choices
-        Earliest measures for other analysis choices; without any choice, the share of the choices is NaN.
+        For each other analysis choice, the earliest measure of each seed. Without any choice, the share is NaN.
 
     Examples
     --------
@@ -96,7 +97,7 @@ def agreement(earliest: Sequence[str], choices: Sequence[Sequence[str]]) -> tupl
 
 
 def tied(result: xr.Dataset, seed: int) -> list[str]:
-    """Names of the measures of rank 1 of a seed, by ascending `onset_high`; each of them may be the earliest.
+    """Names of the measures of rank 1 in one seed, by ascending `onset_high`; each of them may be the earliest.
 
     Parameters
     ----------
@@ -109,7 +110,7 @@ def tied(result: xr.Dataset, seed: int) -> list[str]:
 
 
 def earliest_summary(result: xr.Dataset) -> str:
-    """Sentence that names the earliest measures with numbers of seeds and choices, or says that no measure is earliest.
+    """Sentence that gives each earliest measure and how many seeds and choices agree, or says that there is none.
 
     Parameters
     ----------

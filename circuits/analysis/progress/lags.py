@@ -17,7 +17,7 @@ Bounded = tuple[Float[np.ndarray, "*place"], Float[np.ndarray, "*place"], Float[
 
 
 def difference(one: Bounded, other: Bounded) -> Bounded:
-    """Difference of two estimates, with its interval; the difference is NaN if both ends are infinite.
+    """Difference of two estimates, with its interval; the difference is NaN if both ends of its interval are infinite.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def lags(
     Parameters
     ----------
     estimates
-        `onset`, `midpoint` and the ends `_low` and `_high` of their intervals, each (measure, seed).
+        `onset`, `midpoint`, and the ends of their intervals, such as `onset_low`, each (measure, seed).
     reference
         Index of the reference measure; its lag to itself is exactly 0.
     counts
@@ -61,7 +61,7 @@ def lags(
 
     Returns
     -------
-    `lag`, `midpoint_lag`, and the ends of their intervals.
+    `lag`, `midpoint_lag`, and the ends of their intervals, such as `lag_low`.
     """
     result = {}
     for place, lag in (("onset", "lag"), ("midpoint", "midpoint_lag")):

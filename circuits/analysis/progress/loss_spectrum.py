@@ -27,7 +27,7 @@ CURVES = ("train", "test")
 
 
 class Spectrum(NamedTuple):
-    """Power by frequency, in cycles per unit of `spacing`; sum of the power; mean angular frequency (mobility)."""
+    """Frequencies in cycles per unit of `spacing`, power at each, total power, mean angular frequency (mobility)."""
 
     frequencies: Float[np.ndarray, " frequency"]
     power: Float[np.ndarray, " frequency"]
@@ -64,15 +64,15 @@ def spectrum(curve: Float[np.ndarray, " point"], spacing: float) -> Spectrum:
 
 
 def loss_spectra(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset | None:
-    """Spectra of both loss curves of a run; None if fewer than 16 checkpoints of the window are evenly spaced.
+    """Spectra of both loss curves of a run; None if the window has fewer than 16 checkpoints.
 
-    The window is the first 32 checkpoints after the initialization, or all up to the last seed's memorization if these
-    are more. The window ends where the spacing changes.
+    The window is the first 32 checkpoints after the initialization, or all up to the last seed's memorization if this
+    is later. The window ends earlier if the spacing of the checkpoints changes.
 
     Returns
     -------
     loss_spectrum
-        (curve, seed, curve_frequency) power of log10 loss minus its line, by frequency in cycles per epoch.
+        (curve, seed, curve_frequency) power of log10 loss minus its fitted line, by frequency in cycles per epoch.
     loss_activity, loss_mobility
         (curve, seed) sum of the power, and mean angular frequency per epoch; NaN if a loss is 0 or not finite.
     """

@@ -1,8 +1,8 @@
 """Margins of a network's answers, and its degree of homogeneity, by which margins are normalized.
 
-With one output the margin is y f(x); with several, the target's logit minus the largest other. It is positive exactly
-if the answer is right. The margins of a homogeneous network, f(αθ) = α^L f(θ), grow with the size of the weights;
-gradient descent slowly increases the normalized margin min_i q_i / ‖θ‖^L (Lyu and Li 2020).
+With one output the margin is y f(x); with several outputs it is the target's logit minus the largest other logit. A
+margin is positive exactly if the answer is right. The margins q_i of a homogeneous network, f(αθ) = α^L f(θ), grow with
+the size of the weights; gradient descent slowly increases the normalized margin min_i q_i / ‖θ‖^L (Lyu and Li 2020).
 """
 
 from collections.abc import Callable, Mapping

@@ -2,8 +2,8 @@
 
 Barak et al. 2022 and Nanda et al. 2023 look for quantities that change steadily while accuracy is constant. The
 measures here need no knowledge of the task's circuit: sizes of weights (`spectral`), effective sparsity, margins
-(`margin`), sensitivity and arity (of networks on signs), and the spectrum of the loss curves. `change_points` gives the
-onset of each, its lag behind test accuracy, and the earliest measure, if any. One walk over the run computes all.
+(`margin`), sensitivity (inputs ±1), arity (relu model), and the spectrum of the loss curves. `change_points` gives the
+onset of each measure, its lag behind test accuracy, and the earliest measure, if any. One walk over the run gives all.
 """
 
 from collections.abc import Callable, Mapping
@@ -79,9 +79,10 @@ def run_change_points(
     Parameters
     ----------
     run, options
-        The run, and options that choose its checkpoints; `measures` must have all of them.
+        The run, and options that choose its checkpoints; every measure must have all of these checkpoints.
     measures
-        Measures by name; a later one replaces an earlier one, or the run's own curve, of the same name.
+        Measures by name, of which those in `REDUNDANT` are skipped. A later measure replaces an earlier measure, or a
+        curve of the run, of the same name.
     log_scale
         Whether to take logarithms, as in `change_points`.
 
@@ -178,7 +179,6 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
 
 
 def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], dict[str, Any]]:
-    """Function that computes the measures of one network, for `walk`."""
     config = run.config
     layer_names, matrices = layer_of_parameter(config), matrix_names(config)
     layers = list(dict.fromkeys(layer_names.values()))
@@ -222,7 +222,7 @@ def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], 
 
 
 def _sizes(run: Run, checkpoints: Int[np.ndarray, " step"], options: PruningOptions, progress: bool) -> np.ndarray:
-    """Effective sparsity (step, seed); the values stored during training if `options` would give the same values."""
+    """Effective sparsity (step, seed); as stored during training if `options` would give the same values."""
     default = PruningOptions()
     same = all(getattr(options, name) == getattr(default, name) for name in ("agreement_set", "criterion", "norm"))
     is_last = options.layer in (None, list(run.config.prunable_layers)[-1])

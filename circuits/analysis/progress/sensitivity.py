@@ -67,7 +67,7 @@ def flipped(inputs: Real[np.ndarray, "example input"]) -> Real[np.ndarray, "flip
 
 
 def sensitivities_on(config: Config, inputs: Real[np.ndarray, "example input"]) -> Sensitivities:
-    """Function from a network's parameters to its sensitivity at each of `inputs` (±1), for any model."""
+    """Function that maps the parameters of a network, of any model, to its sensitivity at each of `inputs` (±1)."""
     if is_one_relu_layer(config) is None:
         return lambda net: relu_sensitivities(*relu_weights(config, net), inputs)
     has_classes = config.task.signature.n_classes is not None

@@ -55,7 +55,7 @@ def frobenius_norm(values: Float[np.ndarray, "*any"]) -> float:
 
 
 def matrix_names(config: Config) -> list[str]:
-    """Names of the weight matrices: parameters of two or more dimensions except biases; the readout to a single output.
+    """Names of the weight matrices: parameters of at least two dimensions except biases, and the readout in any case.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def as_matrix(values: Float[np.ndarray, "*any"], dims: tuple[str, ...]) -> Float
     """A parameter as one matrix, with all attention heads together.
 
     A vector is one row. The dimensions `head` and `d_head` are joined, so W_Q (head, d_model, d_head) maps d_model to
-    the queries of all heads. If these two are absent, all dimensions before the last are joined.
+    the queries of all heads. Without these two dimensions, all dimensions before the last are joined.
 
     Examples
     --------

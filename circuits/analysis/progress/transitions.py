@@ -32,15 +32,15 @@ def transitions(
     progress
         Whether to show progress bars on stderr.
     log_scale
-        Whether to take logarithms of all measures except accuracies and shares. None: of positive measures for which
-        the largest value is more than ten times the smallest.
+        True takes logarithms of all measures except accuracies and shares; False takes none. None takes only those of
+        positive measures whose largest value, in some seed, is more than ten times the smallest.
 
     Returns
     -------
     As `circuits.analysis.change_points`: (measure, seed) onset, midpoint and end in epochs with 95 % intervals and
     flags for censoring, lag behind test accuracy (NaN for a seed that did not generalize), direction, rank; `share`
-    (measure, step, seed); `earliest` (seed), or "" if the intervals do not separate one measure from the others, with
-    the shares of eight analysis choices and of the seeds that agree.
+    (measure, step, seed); `earliest` (seed), the earliest measure, or "" if the intervals single out none;
+    `earliest_choices` and `earliest_seeds` (seed), the shares of eight analysis choices and of the seeds that agree.
 
     Raises
     ------
@@ -53,8 +53,8 @@ def transitions(
         for dim in ("step", "seed") if {"step", "seed"} <= set(values.dims) else ():
             if dim not in values.coords or not np.array_equal(values[dim].values, measured[dim].values):
                 raise InputError(
-                    f"The measure '{name}' has other {dim}s than the {measured.sizes[dim]} of {run.path} that the "
-                    f"options choose. Measure it with the same options, or pass values with the coordinate '{dim}' of "
-                    f"the run."
+                    f"The {dim}s of the measure '{name}' differ from the {measured.sizes[dim]} {dim}s of the progress "
+                    f"measures of {run.path}. Compute both with the same options, or pass values with the run's "
+                    f"coordinate '{dim}'."
                 )
     return run_change_points(run, options, measured, others, log_scale=log_scale)

@@ -1,6 +1,7 @@
-"""Measures in a window of epochs, and the ramp of each; analysis choices with the same window and scale share one fit.
+"""Measures in a window of epochs, and the ramp of each measure.
 
-An analysis choice sets the epoch at which a seed's window begins, and whether logarithms are taken.
+An analysis choice sets the epoch at which a seed's window begins, and whether logarithms are taken. Analysis choices
+with the same window and scale share one fit.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ SHARES = (ACCURACY, "share")  # endings of measures without logarithm: 0.1 is no
 
 
 def _changing_ramp(t: Float[np.ndarray, " point"], curve: Float[np.ndarray, " point"]) -> Ramp | None:
-    """Ramp of a curve with infinite interval ends for censored estimates; None if the ramp does not beat a constant."""
+    """Ramp of a curve; the interval of a censored estimate has an infinite end. None if no ramp beats a constant."""
     ramp = fitted_ramp(t, curve)
     if ramp is None or not ramp.moves:
         return None
@@ -33,7 +34,7 @@ def _changing_ramp(t: Float[np.ndarray, " point"], curve: Float[np.ndarray, " po
 
 
 class Curves:
-    """Measures as arrays, and their ramps; analysis choices with the same window and scale share one fit."""
+    """Measures as arrays, and their ramps; a ramp is fitted once per measure, seed, window and scale."""
 
     def __init__(self, measures: Mapping[str, xr.DataArray]) -> None:
         first = next(iter(measures.values()))
@@ -43,7 +44,7 @@ class Curves:
         self._ramps: dict[tuple[int, int, int, bool], Ramp | None] = {}
 
     def logs(self, start: Float[np.ndarray, " seed"], log_scale: bool | None) -> Bool[np.ndarray, " measure"]:
-        """Mask of the measures whose logarithm is taken."""
+        """Mask of the measures whose logarithm is taken, with `start` and `log_scale` as in `change_points`."""
 
         def taken(row: int) -> bool:
             curves = [self.window(row, column, float(begin), False)[1] for column, begin in enumerate(start)]
@@ -52,13 +53,13 @@ class Curves:
         return np.array([not name.endswith(SHARES) and taken(row) for row, name in enumerate(self.names)], bool)
 
     def window(self, row: int, column: int, begin: float, logged: bool) -> tuple[slice, Float[np.ndarray, " point"]]:
-        """Steps of the window, and the values of one measure of one seed in it, as log10 if `logged`."""
+        """Steps from epoch `begin` on, and one measure's values at these steps in one seed, as log10 if `logged`."""
         window = slice(self._first(begin), None)
         curve = self._values[row][window, column]
         return window, np.log10(np.where(curve > 0, curve, np.nan)) if logged else curve
 
     def ramp(self, row: int, column: int, begin: float, logged: bool) -> Ramp | None:
-        """Ramp of one measure of one seed; None if the measure does not change."""
+        """Ramp of one measure in one seed from epoch `begin` on; None if the measure does not change."""
         key = (row, column, self._first(begin), logged)
         if key not in self._ramps:
             window, curve = self.window(row, column, begin, logged)
@@ -66,7 +67,7 @@ class Curves:
         return self._ramps[key]
 
     def earliest(self, start: Float[np.ndarray, " seed"], log_scale: bool | None) -> list[str]:
-        """Earliest measure of each seed for one analysis choice."""
+        """Earliest measure of each seed for the analysis choice (start, log_scale); "" if a seed has none."""
         logs = self.logs(start, log_scale)
         low, high, explained = (np.full((len(self.names), len(self.seeds)), np.nan) for _ in range(3))
         for row, column in np.ndindex(*low.shape):
@@ -77,12 +78,12 @@ class Curves:
         return earliest_measures(self.names, low, high, explained)
 
     def _first(self, begin: float) -> int:
-        """Index of the window's first step."""
+        """Index of the first step at epoch `begin` or later, but after epoch 0."""
         return int(np.searchsorted(self.epochs, np.nextafter(0, 1) if np.isnan(begin) or begin <= 0 else begin))
 
 
 def spans_decades(curves: list[Float[np.ndarray, " _"]]) -> bool:
-    """Whether all finite values are positive and in some curve the largest is more than ten times the smallest.
+    """Whether all finite values are positive, and the largest value of some curve is more than ten times its smallest.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The active subnetwork: the fewest neurons of largest norm that predict every input as the whole network does.
+"""The active subnetwork: the fewest neurons of largest norm whose predictions are those of the whole network.
 
 For f(x) = uᵀ relu(W x + b) let f_k keep the k hidden neurons of largest incoming norm. The active subnetwork is f_k for
 the smallest k with sign f_k(x) = sign f(x) for every x in an agreement set; k is the effective sparsity (Merrill et al.
@@ -78,7 +78,7 @@ def active_subnetwork(
     array([False,  True,  True])
     """
     if targets is None and criterion == "accuracy":
-        raise ValueError("criterion 'accuracy' compares right answers, so it needs targets")
+        raise ValueError("criterion 'accuracy' compares the numbers of right answers: pass targets")
     norms = incoming_norms(W, b, u, norm)
     order = pruning_order(norms)
     with one_blas_thread():  # as in `walk`: another number of threads may give other last bits
@@ -102,7 +102,7 @@ def network_sparsity(config: Config, parameters: Mapping[str, np.ndarray], train
 
     Returns
     -------
-    Number of neurons; NaN for a diverged network. A collapsed network has 0 by definition; the caller sets this 0.
+    Number of neurons; NaN for a diverged network. The caller sets 0, by definition, for a collapsed network.
     """
     networks = evaluator(config, as_read(config, train["inputs"]), last_layer(config))
     with networks.threads():
@@ -116,7 +116,7 @@ def as_read(config: Config, inputs: Real[np.ndarray, "example input"]) -> Real[n
 
 
 def examples_of(run: Run, seed_index: int, agreement_set: Literal["train", "test", "train+test"]) -> tuple:
-    """Inputs (example, input) as the model reads them, and targets (example,), of one seed's agreement set."""
+    """Inputs (example, input), in the model's dtype, and targets (example,) of one seed's agreement set."""
     data = run.data(run.seeds[seed_index])
     inputs, targets = (
         [data[f"{part}_{what}"].values for part in agreement_set.split("+")] for what in ("inputs", "targets")

@@ -1,4 +1,4 @@
-"""The active subnetwork of a layer with a linear readout: the smallest k whose predictions are the whole network's.
+"""The active subnetwork of a layer with a linear readout: the smallest k with the whole network's predictions.
 
 With the neurons sorted, the outputs f_k(x) = c(x) + Σ_{j <= k} a_j(x) U_j are a running sum; c is the output without
 any neuron. A prediction is the argmax of several outputs, or the sign of a single output. The scan checks a candidate k
@@ -49,7 +49,7 @@ def smallest_agreeing_argmax(
 
     Returns
     -------
-    k in 0..neuron. All outputs are summed in float64 in the order `order`, also those of the whole network.
+    k in 0..neuron. All outputs, also those of the whole network, are sums in float64 in the order `order`.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def smallest_agreeing_argmax(
     rows = np.ascontiguousarray(activations.T)
     if criterion == "accuracy":
         if targets is None:
-            raise ValueError("criterion 'accuracy' compares right answers, so it needs targets")
+            raise ValueError("criterion 'accuracy' compares the numbers of right answers: pass targets")
         size = _as_accurate(rows, table, order, begins, targets.astype(np.int64), by_sign)
     else:
         size = _smallest(rows, table, order, begins, by_sign)
@@ -86,7 +86,7 @@ def smallest_agreeing_argmax(
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _smallest(activations, readout, order, begins, by_sign):
-    """Smallest k with equal predictions, from activations (example, neuron); -1 if the network has a NaN output."""
+    """Smallest k with the whole network's predictions, from activations (example, neuron); -1 if an output is NaN."""
     n_examples, width = activations.shape
     wanted = np.empty(n_examples, np.int64)
     outputs = np.empty(readout.shape[1])

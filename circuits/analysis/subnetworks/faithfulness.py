@@ -1,7 +1,7 @@
 """Faithfulness: share of the test inputs on which a group of neurons alone predicts what the whole network predicts.
 
-Merrill et al. 2023, section 3.2 and Figure 3 (right), with the four groups of `groups.py`, fixed over the run. We use
-the test set, as in the paper; the code of the paper loads the training set instead.
+Merrill et al. 2023, section 3.2 and Figure 3 (right). The four groups (`groups.py`) are the same at all checkpoints of
+a run. We use the test set, as in the paper; the code of the paper loads the training set instead.
 """
 
 import numpy as np
@@ -30,8 +30,8 @@ def agreement_and_accuracy(
 ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"]]:
     """Share of inputs on which each group predicts as the whole network does, and the group's accuracy; both in 0..1.
 
-    One output predicts by its sign, several by their argmax; these are right if the target's output exceeds all others.
-    Both results are NaN if the whole network has diverged, since NaN has no sign.
+    A single output predicts by its sign. Several outputs predict by their argmax, and are right if the target's output
+    exceeds all others. Both results are NaN if the whole network has diverged, since NaN has no sign.
 
     Examples
     --------

@@ -28,8 +28,8 @@ LATE_CHECKPOINTS = 50
 class NeuronGroups(NamedTuple):
     """The groups of every seed.
 
-    `kept` (group, seed, neuron): masks. `defined` (group, seed): False if the seed lacks the group, since it never
-    memorized or has diverged. `checkpoint` (seed,): index of the generalizing group's checkpoint, -1 if undefined.
+    `kept` (group, seed, neuron): masks. `defined` (group, seed): False if the seed lacks the group, because this seed
+    never memorized or diverged. `checkpoint` (seed,): index of the generalizing group's checkpoint, -1 if undefined.
     """
 
     kept: Bool[np.ndarray, "group seed neuron"]

@@ -51,7 +51,7 @@ def smallest_agreeing_masked(
         The criterion is "accuracy", and `targets` is missing.
     """
     if criterion == "accuracy" and targets is None:
-        raise ValueError("criterion 'accuracy' compares right answers, so it needs targets")
+        raise ValueError("criterion 'accuracy' compares the numbers of right answers: pass targets")
     classes = network.layer.has_classes
     whole = network.outputs(inputs)
     if np.isnan(whole).any():
@@ -76,7 +76,7 @@ def smallest_agreeing_masked(
 
 
 def margins(outputs: Float[np.ndarray, "example ..."], has_classes: bool) -> Float[np.ndarray, " example"]:
-    """Margin of each example's prediction: |f(x)|, or the largest output minus the next.
+    """Margin of each example's prediction: |f(x)|, or, with classes, the largest output minus the second largest.
 
     Examples
     --------
@@ -90,18 +90,18 @@ def margins(outputs: Float[np.ndarray, "example ..."], has_classes: bool) -> Flo
 
 
 def first_fitting(fits: Fits, width: int, ease: Float[np.ndarray, " example"], n_unfit: int = 0) -> int:
-    """Smallest k in 0..width that fits all examples except exactly `n_unfit`; k = width must do so.
+    """Smallest k in 0..width for which exactly `n_unfit` examples do not fit; k = width must have this property.
 
     Parameters
     ----------
     fits
-        (some k, some examples) -> whether each k fits each example.
+        Function of some k and of indices of some examples: whether each example fits for each k, (k, some).
     width
         The largest k.
     ease
-        (example,) guess of how easily each example is fitted, larger for easier ones. It affects only the running time.
+        (example,) guess of how easily each example fits; larger is easier. The guess affects only the running time.
     n_unfit
-        Number of examples that k must not fit, in 0..example.
+        Number of examples that do not fit, in 0..example.
 
     Examples
     --------
@@ -142,5 +142,5 @@ def _fits_all(
 
 
 def _possible(unfit: Int[np.ndarray, " k"], seen: int, n_unfit: int, n_examples: int) -> Bool[np.ndarray, " k"]:
-    """Whether exactly `n_unfit` of all examples can be unfit if `unfit` of the `seen` examples are."""
+    """Whether each k, with `unfit` of the `seen` examples unfit, can have exactly `n_unfit` of all examples unfit."""
     return (unfit <= n_unfit) & (seen - unfit <= n_examples - n_unfit)

@@ -2,10 +2,10 @@
 
 Effective sparsity counts neurons, and jumps if one gate is split over several neurons or one output lies near 0.
 Merged sparsity first merges near-parallel neurons into elements (`constructions/reading/elements.py`), sorts
-the elements by their summed path norm, and sums the contributions of their neurons. It is the smallest number of
-elements whose sum has the sign of the whole network on the whole agreement set. Neurons below the path-norm threshold
-`floor` belong to no element. So all elements together may disagree with the whole network, as early in training: then
-merged sparsity is NaN.
+the elements by descending summed path norm, and sums the contributions of their neurons. Merged sparsity is the
+smallest m such that the sum of the first m elements has the sign of the whole network on the whole agreement set.
+Neurons below the path-norm threshold `floor` belong to no element. So perhaps no m gives this sign on the whole set,
+for example early in training. Then merged sparsity is NaN.
 """
 
 from typing import Any, Literal
@@ -39,7 +39,7 @@ def elements_needed(
     criterion: Literal["prediction", "accuracy"] = "prediction",
     found: Elements | None = None,
 ) -> int | None:
-    """Smallest number of elements that agree with the whole network; None if all together disagree, or it has diverged.
+    """Smallest m such that the m largest elements agree with the network; None if no m does or the network diverged.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def elements_needed(
 
     Returns
     -------
-    A number from 0 to the number of elements. Renumbering the neurons changes no bit of the sums.
+    m, from 0 to the number of elements. The sums are bitwise the same for every numbering of the neurons.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def elements_needed(
     2
     """
     if targets is None and criterion == "accuracy":
-        raise ValueError("criterion 'accuracy' compares right answers, so it needs targets")
+        raise ValueError("criterion 'accuracy' compares the numbers of right answers: pass targets")
     found = elements(W, b, u, cosine, floor) if found is None else found
     if found is None:
         return None
@@ -89,7 +89,7 @@ def elements_needed(
 def merged_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: MergeOptions, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
-    """Merged sparsity at `checkpoints`; 0 for a collapsed network, NaN if all elements together disagree."""
+    """Merged sparsity at `checkpoints`; 0 for a collapsed network, NaN if no number of elements suffices."""
     require(run, is_one_relu_layer)
     agreement_sets = [examples_of(run, index, options.agreement_set) for index in range(len(run.seeds))]
 
@@ -106,7 +106,7 @@ def merged_at(
 
 
 def merged_sparsity(run: Run, options: MergeOptions = MergeOptions(), *, progress: bool = False) -> xr.DataArray:
-    """Number of elements needed for full agreement at every checkpoint, (step, seed); NaN if all together disagree."""
+    """Merged sparsity at every checkpoint, (step, seed): number of elements needed, NaN if no number suffices."""
     checkpoints = chosen_checkpoints(run, options)
     values = merged_at(run, checkpoints, options, progress=progress)
     attrs: dict[str, Any] = {"long_name": "merged elements needed", "units": "elements"}

@@ -8,7 +8,7 @@ from circuits.analysis.networks.options import PruningOptions
 
 
 class MergeOptions(PruningOptions):
-    """Conditions under which neurons are one element of a circuit."""
+    """Conditions under which neurons form one element of a circuit."""
 
     merge_cosine: Annotated[float, Field(ge=-1, lt=1)] = 0.9
     """Neurons whose (w, b) have a cosine above this, and whose u have the same sign, form one circuit element."""
@@ -20,4 +20,4 @@ class SearchOptions(PruningOptions):
     """Time limit of a search."""
 
     time_limit: Annotated[float, Field(ge=0)] = 60.0
-    """Time limit of the search in each network, in seconds (certify, exact)."""
+    """Time limit of the search in each network, in seconds; for the measurements certify and exact."""

@@ -100,7 +100,7 @@ def kept_neurons(norms: Float[np.ndarray, " neuron"], n_kept: int) -> Bool[np.nd
     if not 0 <= n_kept <= len(norms):
         raise ValueError(f"n_kept = {n_kept} is not in 0..{len(norms)}, the number of neurons")
     if np.isnan(norms).any():
-        raise ValueError(f"norms has {np.isnan(norms).sum()} NaN; a diverged network has no order")
+        raise ValueError(f"norms has {np.isnan(norms).sum()} NaN: a diverged network has no pruning order")
     kept = np.zeros(len(norms), bool)
     kept[pruning_order(norms)[:n_kept]] = True
     return kept

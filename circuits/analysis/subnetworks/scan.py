@@ -28,7 +28,7 @@ def disagreements(preactivations, readout, order, bounds, targets, by_accuracy, 
     readout, order
         (neuron,) weights u, and indices of the neurons in the order of summation.
     bounds
-        (neuron + 1,) rounding bound of f_k, see `rounding.prefix_bounds`; with zeros only a sum of exactly 0 is 0.
+        (neuron + 1,) rounding bound of f_k, see `rounding.prefix_bounds`; a sum within its bound counts as 0.
     targets
         (example,) ±1; used only if `by_accuracy` is True.
     by_accuracy
@@ -38,7 +38,7 @@ def disagreements(preactivations, readout, order, bounds, targets, by_accuracy, 
 
     Returns
     -------
-    (width + 1,) int64, -1 where not computed. An input whose f(x) is NaN never agrees.
+    (width + 1,) int64, -1 where not computed. An input whose f(x) is NaN never agrees, and counts as a wrong answer.
     """
     width, n_examples = preactivations.shape
     counts = np.full(width + 1, -1, np.int64)
@@ -106,7 +106,7 @@ def smallest_agreeing(
     criterion
         "prediction": the same sign on every input. "accuracy": as many right answers (the paper's released code).
     bounds
-        (neuron + 1,) rounding bound of the first k neurons, for every k: an output within it counts as 0. By default 0.
+        (neuron + 1,) rounding bound of the first k neurons' output; an output within its bound counts as 0. Default: 0.
 
     Returns
     -------
@@ -129,14 +129,14 @@ def prefix_size(
     criterion: Criterion = "prediction",
     out: Float[np.ndarray, "neuron example"] | None = None,
 ) -> int | None:
-    """Size of the smallest agreeing prefix (`smallest_agreeing`) of one network, in float64, with its rounding bounds.
+    """Smallest k such that the first k neurons in `order` agree with the network, in float64, with its rounding bounds.
 
     Parameters
     ----------
     W, b, u, order, inputs, targets, criterion
         As in `active.active_subnetwork` and `smallest_agreeing`.
     reach
-        (input,) result of `reach_of(inputs)`.
+        (input,) largest |x_i| over the examples, the result of `reach_of(inputs)`.
     out
         (neuron, example) float64 array to fill with the preactivations.
     """

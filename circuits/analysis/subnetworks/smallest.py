@@ -10,12 +10,12 @@ with a_i = sign f(x) · u_i relu(w_i·x + b_i). Three ideas make it small enough
   the solution fails become rows. A bound proved with some rows holds with all rows.
 - The relaxation of a row excludes no subset size: arbitrarily small fractional k satisfy the row. So every input with
   f(x) ≠ 0 also requires from the start that at least one neuron with a_i > 0 is kept.
-- Sizes are ruled out one by one from below, up to the size of the best subset known. The first such subset is a norm
-  prefix without its unnecessary neurons.
+- Sizes are ruled out one by one from below, up to the size of the best subset known. At the start, this best subset is
+  a norm prefix without its unnecessary neurons.
 
 Rows require >= 0 up to HiGHS's tolerance. This allows more subsets, so lower bounds stay valid. Each solution is
-checked by an independent masked forward pass in float64; a solution that fails only on known rows is excluded
-explicitly. As for the active subnetwork, an output within its rounding bound of 0 is 0 (`rounding`).
+checked by an independent masked forward pass in float64; a solution that fails only on inputs with a row is excluded
+explicitly. As for the active subnetwork, an output within its rounding bound of 0 counts as 0 (`rounding`).
 """
 
 from dataclasses import dataclass
@@ -176,9 +176,10 @@ def smallest_subnetwork(
 class Subsets:
     """The integer program, with the rows and forbidden subsets added so far.
 
-    For input x, let s be the output of a subset K, T = Σ_K t_j its rounding bound, σ the sign of the whole network. K
-    agrees on x if σ s > T, or |s| ≤ T for σ = 0. The decisive masked forward pass sums in another order, so its s
-    differs from the s here by at most 2T. Agreement implies every row: Σ_K (± c_j(x) + 3 t_j) ≥ 0.
+    For input x, let s be the output of a subset K, T = Σ_K t_j the rounding bound of s, and σ the sign of the whole
+    network. K agrees on x if σ s > T, or |s| ≤ T for σ = 0. The decisive masked forward pass sums in another order; the
+    two values of s differ by at most 2T. So agreement implies the row Σ_K (σ c_j(x) + 3 t_j) ≥ 0, or, for σ = 0, both
+    rows Σ_K (± c_j(x) + 3 t_j) ≥ 0.
 
     Parameters
     ----------
@@ -209,12 +210,12 @@ class Subsets:
         self.forbidden: list[np.ndarray] = []
 
     def _rows(self, which: np.ndarray, sign: float = 0.0) -> Float[np.ndarray, "row neuron"]:
-        """Rows of some examples, which must be >= 0: with the network's sign or, if this sign is 0, with `sign`."""
+        """Coefficients σ c_j + 3 t_j of the rows of some examples; `sign` replaces σ for examples with σ = 0."""
         signs = np.where(self.wanted[which], self.signs[which], sign)
         return signs[:, None] * self.contributions[which] + 3 * self.terms
 
     def solved(self, n_kept: int, time_limit: float) -> OptimizeResult:
-        """Answer of HiGHS: the smallest subset, of at most `n_kept` neurons, that satisfies all present rows."""
+        """Answer of HiGHS: the smallest subset of at most `n_kept` neurons that satisfies all rows added so far."""
         examples = np.array(self.known, np.int64)
         zero = examples[~self.wanted[examples]]
         rows = np.concatenate([self._rows(examples, 1.0), self._rows(zero, -1.0)])
@@ -233,7 +234,7 @@ class Subsets:
         return highs(ones, ones, ones, everything, low, high, time_limit)
 
     def learn(self, failing: Bool[np.ndarray, " neuron"]) -> None:
-        """Add rows of inputs on which a subset fails, the worst and random ones; if all have one, forbid the subset."""
+        """Add rows for the worst and for random inputs on which a subset fails. If all have rows, forbid the subset."""
         shortfall = self._shortfall(self.contributions[:, failing].sum(axis=1), self.terms[failing].sum())
         new = np.setdiff1d(np.flatnonzero(shortfall >= 0), self.known)
         if not new.size:
@@ -242,12 +243,12 @@ class Subsets:
         self.known += _chosen(new[np.argsort(-shortfall[new], kind="stable")], RANDOM_ROWS_LATER, self.random)
 
     def _shortfall(self, sums: Float[np.ndarray, " example"], bound: float) -> Float[np.ndarray, " example"]:
-        """Distance of a subset from agreement on each example, in units of its scale; negative if the subset agrees."""
+        """For each example, distance of a subset from agreement, divided by max |c_j|; negative if it agrees."""
         lacking = np.where(self.wanted, bound - self.signs * sums, np.abs(sums) - bound) / self.scale
         return np.where(self.wanted | (lacking > 0), lacking, -1.0)  # a sum equal to its bound is 0
 
     def thinned(self, kept: Bool[np.ndarray, " neuron"]) -> Bool[np.ndarray, " neuron"]:
-        """The subset without unnecessary neurons, which are sought in order of ascending contribution."""
+        """The subset without unnecessary neurons; neurons of smaller contribution are tried first."""
         thin = kept.copy()
         sums, bound = self.contributions[:, kept].sum(axis=1), float(self.terms[kept].sum())
         for neuron in np.argsort(self.weight, kind="stable"):
@@ -273,7 +274,8 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         (step, seed) neurons in the smallest subset known that agrees with the whole network on the agreement set, the
         size below which no subset agrees, and their difference; 0 for a collapsed network, NaN for a diverged one.
     smallest_proved
-        (step, seed) whether size and bound are equal, so the subset is a smallest one. Otherwise time ran out.
+        (step, seed) whether size and bound are equal, so the subset is a smallest one. False if time ran out, and
+        for a diverged network.
     prefix_size
         (step, seed) neurons in the active subnetwork, the smallest norm prefix that agrees.
     smallest_kept

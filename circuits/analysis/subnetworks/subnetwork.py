@@ -84,14 +84,14 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
 
 
 def is_of_collapsed(run: Run, result: xr.Dataset) -> Bool[np.ndarray, " seed"]:
-    """Mask of the seeds whose generalizing subnetwork is empty, because the network had collapsed."""
+    """Mask of the seeds whose generalizing subnetwork is empty: at its checkpoint the network had collapsed."""
     steps = result["kept_step"].values  # -1: diverged
     at = np.searchsorted(run.steps, np.maximum(steps, 0))
     return (steps >= 0) & run.collapsed.values[at, np.arange(len(steps))]
 
 
 def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
-    """Warnings for seeds whose network had collapsed at the checkpoint of the final subnetwork, but not at the last."""
+    """Warnings for seeds with a collapsed network at the generalizing group's checkpoint, but not at the last one."""
     dead = is_of_collapsed(run, result) & ~result["collapsed"].values
     epochs = run.epochs[np.searchsorted(run.steps, result["kept_step"].values)]
     return [
@@ -102,7 +102,7 @@ def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
 
 
 def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
-    """Warnings about collapsed, diverged or unmemorized seeds, and about a final size far above the median."""
+    """Warnings for seeds that collapsed, diverged or never memorized, or whose final size is over twice the median."""
     lines = []
     for index, seed in enumerate(seeds):
         at = result.isel(seed=index)

@@ -52,7 +52,7 @@ def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def smallest_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Table of the smallest subset known at the last measured checkpoint, and of its bound."""
+    """Table of the smallest subset known at the last measured checkpoint, and of the lower bound on its size."""
     table = new_table("seed", "norm prefix", "smallest known", "none below", "proved smallest")
     last = dataset.isel(step=-1)
     for seed in dataset["seed"].values:
