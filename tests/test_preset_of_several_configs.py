@@ -86,7 +86,7 @@ def test_a_dry_run_shows_every_config(tmp_path, capsys):
     [
         (["several", "--out", "one.h5"], "has 2 configs, so --out one.h5 must be a folder"),
         (["several", "--name", "mine"], "so --name cannot rename it"),
-        (["several/middle"], "Preset 'several' has no 'middle'"),
+        (["several/middle"], "Preset 'several' has no config 'middle'"),
     ],
 )
 def test_arguments_that_do_not_fit_several_configs_are_refused(words, said, capsys):

@@ -188,7 +188,7 @@ def test_a_replay_without_checkpoints_and_without_its_parent_is_refused(tmp_path
     killed_before_its_first_checkpoint(run, tmp_path / "zoom.h5", {"from_step": 9, "to_step": 17}, monkeypatch)
     run.close()
     (tmp_path / "run.h5").rename(tmp_path / "elsewhere.h5")
-    with pytest.raises(circuits.InputError, match=r"its parent .*run\.h5 is not there\. Make .*again"):
+    with pytest.raises(circuits.InputError, match=r"its parent .*run\.h5 does not exist\. Make .*again"):
         circuits.train(None, tmp_path / "zoom.h5", resume=True, progress=False)
 
 

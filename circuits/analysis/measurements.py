@@ -43,7 +43,7 @@ def analyze(
 
 
 def measured(run: Run, name: str, options: Options, *, progress: bool = False) -> xr.Dataset:
-    """Result of one measurement, with the part of `options` that it reads. The measurement must apply to the run."""
+    """Result of the measurement `name`, which must apply to the run, with this measurement's part of `options`."""
     return MEASUREMENTS[name].load().measure(run, options_of(name, options), progress=progress)
 
 
@@ -53,7 +53,7 @@ def options_of(name: str, options: Options) -> WalkOptions:
 
 
 def chosen(run: Run, *measurements: str) -> list[str]:
-    """Names of measurements that `analyze` makes for these arguments, in the registry's order, always with "phases".
+    """Names of the measurements that `analyze` runs for these arguments, in the registry's order, always with "phases".
 
     Raises
     ------

@@ -4,8 +4,9 @@ Each group states the code, the options and the state of the run behind its resu
 content. A group is used only if the digest is right, the file holds only plain arrays, and a new measurement would give
 the same result. Any other group is reported and not used; no command fails because of such a group.
 
-Results accumulate: a new result replaces the group of its measurement. It drops other groups only if other code made
-them, or if they are of another state of the run. Options that a measurement does not read leave its result valid.
+Results accumulate: a new result replaces the group of its measurement. Other groups are dropped only if another version
+of the code made them, or if they belong to another state of the run. A result stays valid if only options change that
+its measurement does not read.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ def check_sidecar(run: Run, path: Path | None = None) -> Path:
 
 
 def _read(path: Path) -> tuple[Stored, dict[str, xr.Dataset]]:
-    """Groups of a file in the registry's order; if the file cannot be used, no groups, and its problem in `Stored`."""
+    """Groups of a file in the registry's order. An unusable file gives no groups; `Stored.problem` says why."""
     if not path.exists():
         return Stored(path=path), {}
     seal, digest = _seal_of(path)
@@ -225,7 +226,7 @@ def _seal(path: Path) -> None:
 
 
 def _seal_of(path: Path) -> tuple[str, str]:
-    """State of the digest at the end of a file, "whole" (right), "broken" (wrong) or "none"; and the right digest."""
+    """State of a file's digest, "whole" (correct), "broken" (wrong) or "none" (absent); the correct digest."""
     if not path.is_file():
         return "none", ""
     try:

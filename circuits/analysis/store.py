@@ -80,7 +80,7 @@ def read_json(source: str | Path) -> dict[str, Any]:
         raise InputError(f"The source is not JSON: {error}.") from None
     version = document.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise InputError(f"The JSON has schema_version {version!r}, this package reads {SCHEMA_VERSION}.")
+        raise InputError(f"The JSON has schema_version {version!r}, not {SCHEMA_VERSION}. Repeat circuits analyze.")
     plain = {"schema_version", "run", "options"}
     return {name: value if name in plain else _decoded(value) for name, value in document.items()}
 

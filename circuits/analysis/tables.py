@@ -36,7 +36,7 @@ def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
 
 
 def last_checkpoint(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Columns of `last_checkpoint_table`; one more dimension of at most 8 labels gives a column per label."""
+    """Columns of `last_checkpoint_table`; a third dimension of at most 8 labels gives a column per label."""
     columns: dict[str, xr.DataArray] = {}
     for variable, values in dataset.data_vars.items():
         if values.dtype.kind not in "fiub":

@@ -27,7 +27,7 @@ def preset(name: str) -> Config:
     if name in parts:
         return parts[name]
     if one:
-        raise InputError(f"Preset '{group}' has no '{one}'. {nearest(name, parts)}")
+        raise InputError(f"Preset '{group}' has no config '{one}'. {nearest(name, parts)}")
     raise InputError(f"Preset '{name}' has {len(parts)} configs: {', '.join(parts)}. Name one, or use preset_configs.")
 
 

@@ -75,7 +75,7 @@ def ahmed_2024_dropout() -> list[Config]:
 
 
 def ahmed_2024_init_scale() -> list[Config]:
-    """Figure 7.8: the initial parameters of PyTorch (α = 1) and five times these (α = 5), at 70 %."""
+    """Figure 7.8: PyTorch's initial parameters times α = 1 and α = 5, trained on 70 % of the table."""
     return [
         _config(
             f"ahmed-2024-init-scale/{kind}-{alpha}",
@@ -89,7 +89,7 @@ def ahmed_2024_init_scale() -> list[Config]:
 
 
 def ahmed_2024_no_decay() -> Config:
-    """Figure 5.4: no weight decay. The right panel continues the left one, so we train twice as long (unstated)."""
+    """Figure 5.4: no weight decay. The right panel continues the left one, so we train 12 000 epochs (unstated)."""
     longer: dict[str, Any] = {"epochs": 12_000, "checkpoints": Checkpoints(every_epochs=40)}
     return _config("ahmed-2024-no-decay", "Figure 5.4", optimizer=AdamW(lr=0.001, weight_decay=0.0), **longer)
 
@@ -141,7 +141,7 @@ def _task(train_fraction: float = 0.5, sequence: str = SEQUENCE) -> Modular:
 
 
 def _by_fraction(preset: str, where: str, kinds: Any, **changes: Any) -> list[Config]:
-    """A config for every fraction and kind; names contain the kind if there are several."""
+    """A config for every training fraction and model kind; its name contains the kind if `kinds` has several."""
     return [
         _config(
             f"{preset}/{f'{kind}-' if len(kinds) > 1 else ''}fraction-{fraction}",

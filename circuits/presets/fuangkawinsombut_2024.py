@@ -77,11 +77,11 @@ def fuangkawinsombut_2024_raised_decay() -> list[Config]:
 
 
 def fuangkawinsombut_2024_outliers() -> list[Config]:
-    """Section 3.2, Figures 3.3 to 3.5 and Table 3.1: flipped training targets, by n and weight decay.
+    """Section 3.2, Figures 3.3 to 3.5 and Table 3.1: flipped training targets, for several n and weight decays.
 
-    The grid and the criterion of the table are unstated. Our shares are 0, those of the figures, the thresholds of the
-    table, and steps of 1 % around the largest share at which at least half of the seeds ever exceed a test accuracy of
-    0.98. Checkpoints are every 5 epochs, since rarer checkpoints miss short peaks. 300 training examples, five seeds.
+    The grid and the criterion of the table are unstated. Our flipped shares are 0, the figures' shares, the table's
+    thresholds, and steps of 1 % around the largest share at which at least half of the seeds ever exceed 0.98 of test
+    accuracy. Checkpoints are every 5 epochs; rarer checkpoints miss short peaks. 300 training examples, five seeds.
     """
     return [
         fuangkawinsombut_2024().replace(
@@ -99,7 +99,7 @@ def fuangkawinsombut_2024_outliers() -> list[Config]:
 
 
 def fuangkawinsombut_2024_widths() -> list[Config]:
-    """Sections 4.2 and 4.3: how often networks of 2 to 6 neurons learn (50,2)-parity, and of 4 to 32 (50,3)."""
+    """Sections 4.2 and 4.3: how often 2 to 6 neurons learn (50,2)-parity, and 4 to 32 neurons (50,3)-parity."""
     return [
         Config(
             name=f"fuangkawinsombut-2024-widths/k{k}-width{width}{'-l1' if l1 else ''}",

@@ -2,8 +2,8 @@
 
 Half the table for training; one-hot pairs, 128 neurons x², no biases, weights normal with variance 1/fan-in; full-batch
 AdamW with learning rate 0.01, weight decay 1, β = (0.9, 0.98), cross-entropy. It memorizes by step 40 and generalizes
-about step 600. It is not from a paper, but repeats in seconds experiments that take the papers hours: the variants are
-those of Ahmed 2024 (decay, fraction, initialization) and of Liu, Chi and Wu, section 5.3 (input noise).
+about step 600. It is not from a paper, but repeats in seconds some experiments that took hours in papers: the variants
+are those of Ahmed 2024 (decay, fraction, initialization) and of Liu, Chi and Wu, section 5.3 (input noise).
 """
 
 from typing import Any
@@ -58,7 +58,7 @@ def modular_31_noise() -> list[Config]:
 
 
 def modular_31_init_scale() -> list[Config]:
-    """Initial parameters times 0.5 to 4."""
+    """Initial parameters multiplied by 0.5 to 4."""
     return _variants(
         "modular-31-init-scale", {f"{alpha}": {"model__init_scale": alpha} for alpha in (0.5, 1.0, 2.0, 4.0)}
     )

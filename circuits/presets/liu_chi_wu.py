@@ -11,7 +11,7 @@ and noise on the inputs. The report does not state the following; these choices 
   every fraction is trained with a constant rate too;
 - MLP and LSTM have batches of 512, the fractions of section 1, and a constant rate, since section 2 names no rate; the
   MLP reads one-hot pairs. Their weight decay is 0.3 as in section 3, although the report says "larger". With 30 % for
-  training, the MLP memorizes 80 % of the training set with weight decay 1, half with 1.5, and answers no test example.
+  training, the MLP memorizes 80 % of the training set with weight decay 1, half with 1.5, and no test answer is right.
   With one hidden layer, 0.3 agrees with the report: the norm rises during memorization and falls during generalization;
 - three seeds in sections 1 and 2, one in the others; section 3 states its seeds (10, 11, 12).
 """
@@ -31,7 +31,7 @@ SUMMANDS[4] = Modular(p=51, n_summands=4, train_fraction=0.7, max_examples=400_0
 
 
 def liu_chi_wu_transformer() -> list[Config]:
-    """Figures 1 and 6: three fractions, with the decaying rate of the report and with a constant one."""
+    """Figures 1 and 6: three training fractions, with the report's decaying learning rate and with a constant rate."""
     return [
         transformer(
             f"liu-chi-wu-transformer/fraction-{fraction}{'-constant-rate' if gamma == 1 else ''}",
@@ -51,7 +51,7 @@ def liu_chi_wu_mlp() -> list[Config]:
 
 
 def liu_chi_wu_lstm() -> list[Config]:
-    """Figure 3: the LSTM. The width of its embedding is unstated; ours is the number of units."""
+    """Figure 3: the LSTM. The width of its embedding is unstated; ours equals the number of units."""
     return _by_fraction("liu-chi-wu-lstm", "section 2, Figure 3", "tokens", LSTM(n_layers=2, d_embed=128, hidden=128))
 
 
@@ -64,7 +64,7 @@ def liu_chi_wu_four_summands() -> Config:
     """Figure 5, K = 4: p = 51, 70 % for training.
 
     We draw 400 000 of the 51⁴ = 6.8 million entries of the table: 280 000 for training, 547 updates per epoch. So 63 %
-    of the test examples are training examples in another order, instead of nearly all in the whole table.
+    of the test examples are reordered training examples; with the whole table, nearly all would be.
     """
     return transformer(
         "liu-chi-wu-four-summands",
@@ -81,7 +81,7 @@ def liu_chi_wu_sparsity() -> Config:
 
 
 def liu_chi_wu_perturbation() -> list[Config]:
-    """Figure 8: Gaussian noise on the inputs in training, and none.
+    """Figure 8: training with and without Gaussian noise on the inputs.
 
     Model and σ are unstated; ours are the MLP of Figure 7, with one-hot inputs, and σ = 0.1.
     """

@@ -1,7 +1,7 @@
 """Merrill, Tsilivis and Shukla 2023, "A Tale of Two Circuits": sparse parity, and the operators of Power et al.
 
 Section 2 states everything but the number of epochs; ours are the 300 of the released code. That code draws the test
-set of 100 points from seed 2001; we keep the number, although our generator differs. The paper writes the penalty as
+set of 100 points from seed 2001; we keep this seed, although our generator differs. The paper writes the penalty as
 λ‖θ‖₂; the code applies λ as `torch.optim.SGD` does (gradient λθ), and so do we.
 
 Appendix A trains a transformer on "9400 sample points" of an operator, for at most 10⁵ updates. It states neither the

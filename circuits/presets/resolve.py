@@ -1,4 +1,4 @@
-"""The config that results from a preset, a file and changed fields; `circuits train` runs it."""
+"""The config of a preset or a file, with some fields changed, as `circuits train` runs it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def resolve_config(
     Parameters
     ----------
     preset
-        Such as "merrill-2023", or PRESET/NAME for one of several configs.
+        Name of a preset, such as "merrill-2023"; PRESET/NAME if the preset has several configs.
     file
         A JSON file instead of a preset; `circuits presets NAME` prints such a file.
     overrides
-        New values by the dotted name of their field, applied in this order. A new kind of a part sets all fields of the
-        part to the defaults of this kind.
+        Dotted name of a field -> its new value, applied in this order. A new `kind` of task, model or optimizer also
+        sets the other fields of this part to the defaults of the new kind.
 
     Raises
     ------

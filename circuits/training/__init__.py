@@ -1,1 +1,1 @@
-"""Training: the loop, the paths that step networks, the rates of updates, replay and lottery tickets."""
+"""Training: the loop, the paths (implementations of updates), learning rate, weight decay, replay, lottery tickets."""

@@ -23,7 +23,7 @@ class EarlyStop:
             self._recent = deque(so_far, maxlen=self._rule.checkpoints + 1)
 
     def after(self, test_accuracy: np.ndarray) -> bool:
-        """Whether every seed has met the rule, after the next checkpoint's test accuracy (seed,)."""
+        """Add the test accuracy (seed,) of the next checkpoint; return whether every seed has now met the rule."""
         if self._rule is None:
             return False
         self._recent.append(test_accuracy)

@@ -1,7 +1,7 @@
 """Further metrics that a config requests besides losses and accuracies, computed during training from the parameters.
 
-Each is a line of the registry's table `METRICS`: a function of (config, one network's parameters, its training set).
-The usual metrics decide whether a network has collapsed; its effective sparsity is then 0.
+Each metric is an entry of `registry.METRICS`: a function of (config, one network's parameters, its training set). If
+the largest output, one of the usual metrics, shows that a network has collapsed, its effective sparsity is 0.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Metrics = dict[str, float]
 
 
 def further_metrics(config: Config, data: xr.Dataset) -> Callable[[int, Arrays, Metrics], Metrics]:
-    """Function of (network, parameters, usual metrics) that returns `config.metrics` by name; `data` has all seeds."""
+    """Function (network index, parameters, usual metrics) -> values of `config.metrics`; `data` has all seeds."""
     measures = {name: METRICS[name].load() for name in config.metrics}
     train = {"inputs": data["train_inputs"].values, "targets": data["train_targets"].values}
 

@@ -2,7 +2,7 @@
 
 Models have no randomness: they pass each named value through a tap; the training tap drops units and adds noise. All
 draws of one update come from one generator, keyed by (seed, step), in the order of the forward pass. So an update is
-the same with or without an interruption before it. Dropout divides the kept values by 1 - p (inverted dropout).
+the same with or without an interruption before it. Dropout at rate p divides kept values by 1 - p (inverted dropout).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from circuits.randomness import generator
 
 
 def training_tap(config: Config, seed: int, step: int) -> Tap:
-    """The tap of one update of one network.
+    """Tap with the dropout and input noise of one network in the update after `step` earlier updates.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """The training loop: it trains all seeds from checkpoint to checkpoint and commits each checkpoint.
 
-The writer receives a row of all seeds at a checkpoint, while the networks may already train towards the next ones.
+At a checkpoint, the writer receives a row of all seeds; meanwhile the networks may train towards later checkpoints.
 Every draw is a function of (seed, epoch) or (seed, step), so a resumed run has the same bits as an uninterrupted one.
 """
 
@@ -57,15 +57,15 @@ def train(
     Parameters
     ----------
     config
-        The run's config. With `resume` it may be None, or differ from the file's only by more epochs.
+        The run's config. With `resume`, it may be None, or the file's config with the same or more epochs.
     path
         The run file; its folder is created if it is missing.
     resume
         Continue an interrupted run, or extend a finished one. A complete run is returned unchanged.
     overwrite
-        Replace an existing run, unless a process writes it.
+        Replace an existing run file, unless a process is writing to it.
     device
-        "auto" takes the fused CPU path if it serves the config, else cuda if there is one, else the CPU.
+        "auto" takes the CPU if the fused path can train the config, else cuda if there is one, else the CPU.
     kernel
         "auto", "fused", "batched" (torch, all seeds as one), "prepared" (torch, a model's faster forward pass), or
         "reference": torch autograd, slow and obvious.
@@ -101,7 +101,7 @@ def train(
         raise InputError("Pass resume or overwrite, not both.")
     if not resume:
         if config is None:
-            raise InputError("A new run needs a config; circuits.preset('merrill-2023') is one.")
+            raise InputError("A new run needs a config. Pass one, such as circuits.preset('merrill-2023').")
         return begin(path, config, choose_path(config, device, kernel), overwrite=overwrite, progress=progress)
     mend(path)
     open_run(path).close()  # refuses a bad file before it creates a lock file
@@ -135,7 +135,7 @@ def begin(
     path, config, choice
         The file, its config, and the training path and device.
     parent, start
-        The attribute that identifies the parent run, and the starting point; by default the initialization.
+        Attribute that identifies the parent run, and the starting point; by default no parent and the initialization.
     overwrite, progress
         As in `train`.
     """
@@ -150,7 +150,7 @@ def begin(
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, the platform and the libraries that compute or store, as every run records them."""
+    """Versions of Python, the platform and the libraries that compute or store data, recorded in every run."""
     installed = {"python": python_version(), "platform": platform()}
     for name in ("grokking-circuits", "torch", "numpy", "scipy", "numba", "h5py", "xarray"):
         try:
@@ -168,7 +168,7 @@ def advance_to_the_end(
     Parameters
     ----------
     lock
-        The lock of the run file, which is released at the end.
+        The lock of the run file; it is released when training ends.
     config, choice
         The config, and the training path and device.
     start
@@ -197,7 +197,7 @@ class Session:
     Parameters
     ----------
     writer
-        Writer of the file; it writes more epochs of `config`, or changed numerics, into the file.
+        Writer of the file. It records in the file that `config` has more epochs, or that the numerics have changed.
     config, choice, start, progress
         As in `advance_to_the_end`.
     """
@@ -222,7 +222,7 @@ class Session:
         self._saved = time.monotonic()
 
     def iterate(self, stop: threading.Event) -> bool:
-        """Train and commit each checkpoint until `stop` is set; return whether the run is finished."""
+        """Train to each checkpoint and commit it, until `stop` is set; return whether the run is finished."""
         config, start = self._config, self._start
         n_kept, targets = self._writer.n_checkpoints, config.checkpoint_steps()[self._writer.n_checkpoints :]
         further, pace = further_metrics(config, self._data), Pace(config, start.metrics)
@@ -278,7 +278,9 @@ def _resumable(
                 f"--resume takes its config from the file; only a larger --epochs may differ."
             )
         if config.epochs < stored.epochs:
-            raise InputError(f"{path} plans {stored.epochs} epochs; --epochs {config.epochs} cannot shorten it.")
+            raise InputError(
+                f"{path} plans {stored.epochs} epochs; --epochs {config.epochs} cannot shorten it. Pass more epochs."
+            )
         if run.is_complete and config == stored:
             return config, None
         if run.stopped_early:
@@ -290,8 +292,8 @@ def _resumable(
             )
         if config != stored and int(stored.total_steps) not in config.checkpoint_steps():
             raise InputError(
-                f"{path} keeps its last step, {stored.total_steps}, but a run of {config.epochs} epochs does not. "
-                f"Choose --epochs so that the checkpoints continue evenly."
+                f"{path} has a checkpoint at its last step, {stored.total_steps}, but a run of {config.epochs} epochs "
+                f"has none at this step. Train a new run instead."
             )
         choice = choose_path(config, device, kernel)
         before, here = run.numerics, choice.numerics(config)
@@ -312,7 +314,7 @@ def _first_difference(stored: Config, wanted: Config) -> str:
 
 
 def refuse_to_replace(path: Path, overwrite: bool) -> None:
-    """Refuse an existing output, unless `overwrite` is set and it is a run that no process writes."""
+    """Refuse a folder; refuse a file unless `overwrite` is set, the file is a run, and no process is writing to it."""
     if path.is_dir():
         raise InputError(f"{path} is a folder. Pass a file in it to --out, such as {path / 'run.h5'}.")
     if path.exists():
@@ -327,7 +329,7 @@ def refuse_to_replace(path: Path, overwrite: bool) -> None:
 
 
 def check_room(path: Path, needed: int) -> None:
-    """Refuse a run that does not fit on the disk, even if it replaces the file at `path`."""
+    """Refuse a run of `needed` bytes that does not fit on the disk; a file at `path` counts as free space."""
     free = shutil.disk_usage(path.parent).free + (path.stat().st_blocks * 512 if path.exists() else 0)
     if needed + SPARE_BYTES > free:
         raise InputError(

@@ -27,7 +27,7 @@ def per_example(outputs: torch.Tensor, targets: torch.Tensor, config: Config) ->
     targets
         (…, example): ±1 in the outputs' dtype, or the class as an integer.
     config
-        Its `loss` is the loss to compute, in the precision `loss_dtype`, by default `dtype`.
+        Its `loss` names the loss to compute; `loss_dtype` is the precision, or `dtype` if `loss_dtype` is None.
     """
     outputs = outputs.to(getattr(torch, config.loss_dtype or config.dtype))
     if outputs.ndim == targets.ndim:
@@ -64,15 +64,15 @@ def right(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def undecided(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Mask of the examples with an output of exactly 0, or with equal logits: they have no predicted class."""
+    """Mask of the examples without a predicted class: the output is exactly 0, or all logits are equal."""
     return outputs == 0 if outputs.ndim == targets.ndim else (outputs == outputs[..., :1]).all(dim=-1)
 
 
 class Examples(NamedTuple):
     """Training and test examples of one network.
 
-    `marks` are masks (example,) of training examples by name; `unseen` is the mask (test_example,) of test inputs
-    outside the training set, None if the run has no such mask.
+    `marks` are masks (example,) of marked training examples, by the name of the mark; `unseen` is the mask
+    (test_example,) of the test inputs outside the training set, None if the run has no such mask.
     """
 
     inputs: torch.Tensor
@@ -86,7 +86,7 @@ class Examples(NamedTuple):
 def metrics_of(
     config: Config, examples: Examples, outputs: torch.Tensor, test_outputs: torch.Tensor
 ) -> dict[str, float]:
-    """Losses and accuracies of one network, from its outputs on both sets."""
+    """Metrics of one network, such as losses and accuracies, from its outputs on the training and the test examples."""
     _, targets, _, test_targets, marks, unseen = examples
     classes = outputs.ndim > targets.ndim
     largest = largest_output(outputs.detach().cpu().numpy(), classes)
@@ -114,9 +114,9 @@ def marked_accuracies(config: Config, n: int, n_right: int, marked: Mapping[str,
     config
         The run's config; its task names the marks.
     n, n_right
-        Number of training examples, and of right answers on them.
+        Number of training examples, and number of right answers on these examples.
     marked
-        Mark -> number of training examples with this mark, and of right answers on them.
+        Mark -> number of training examples with this mark, and number of right answers on these examples.
     """
     accuracies = {}
     for mark, without in config.task.marks.items():

@@ -58,7 +58,7 @@ def ticket(
     Parameters
     ----------
     run, path
-        The original run with its checkpoint 0, which is only read, and the run file to write.
+        The original run, which is only read and must have its checkpoint 0; and the run file to write.
     kept
         (neuron,) mask of the neurons to train, such as `circuits.analysis.active_at(run, seed)`.
     seed
@@ -107,7 +107,7 @@ def ticket(
     own = ticket_config(run, len(neurons), seed)
     config = own if config is None else config
     if (config.task, config.model, config.seeds, config.dtype) != (own.task, own.model, own.seeds, own.dtype):
-        raise InputError("A ticket keeps the task, model, dtype and seed of its run; other fields may be changed.")
+        raise InputError("The config differs from `ticket_config` in task, model, dtype or seed. Keep these four.")
     if path.exists() and path.samefile(run.path):
         raise InputError(f"{path} is the run itself. Pass another --out.")
     parent = {"path": str(run.path), "fingerprint": run.fingerprint, "step": 0, "seed": seed, "neurons": neurons}

@@ -1,8 +1,8 @@
 """The rates of every update: the learning rate's schedule, and the weight decay of each network, which may change.
 
-A change of weight decay may wait for an accuracy, which is checked at the end of each epoch, for each network by
-itself. Every checkpoint stores the metric `decay_change_I_step`: the step at whose end change I was triggered, NaN
-before the trigger. So a resumed run knows all earlier changes.
+A change of weight decay may wait until a network reaches an accuracy, which is checked at the end of each epoch. Every
+checkpoint stores the metric `decay_change_I_step` of such a change, I = 0, 1, …: the step at whose end a network
+triggered the change, NaN before the trigger. So a resumed run knows all earlier changes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Pace:
     Parameters
     ----------
     config, metrics
-        The run's config, and the metrics (seed,) of the checkpoint that training starts from; empty at step 0.
+        The run's config, and the metrics, each (seed,), of the checkpoint from which training starts; {} at step 0.
     """
 
     def __init__(self, config: Config, metrics: Mapping[str, np.ndarray]) -> None:
@@ -57,7 +57,7 @@ class Pace:
         return value
 
     def end_of_stretch(self, networks: Sequence[int], step: int, target: int) -> int:
-        """Step up to which updates have the same rates, at most `target`, and at most the end of the epoch."""
+        """Step up to which all updates after `step` have the same rates; not beyond `target` or the epoch's end."""
         if self.config.optimizer.lr_varies_after(step):
             return step + 1
         per_epoch = self.config.steps_per_epoch
@@ -66,7 +66,7 @@ class Pace:
         return min(ends)
 
     def awaits(self, networks: Sequence[int], step: int) -> bool:
-        """Whether this step ends an epoch and a change waits for the accuracy of one of these networks."""
+        """Whether `step` ends an epoch, and a change of weight decay waits for the accuracy of one of `networks`."""
         return step % self.config.steps_per_epoch == 0 and any(
             change.awaits and math.isnan(met)
             for network in networks
@@ -74,7 +74,7 @@ class Pace:
         )
 
     def look(self, network: int, step: int, metrics: Mapping[str, float]) -> None:
-        """Record which changes a network's accuracies trigger at the end of an epoch."""
+        """Record which changes of weight decay a network's accuracies trigger at the end of an epoch."""
         for i, change in enumerate(self._changes):
             name = change.awaits
             if name and math.isnan(self._met[network][i]) and change.is_met(metrics[name], self._sizes[name]):
@@ -87,7 +87,7 @@ class Pace:
         return ({"weight_decay": self.weight_decay(network, step)} if self._changes else {}) | triggered
 
     def _due(self, network: int) -> list[float]:
-        """Step from which each change of weight decay holds; infinity before the change is triggered."""
+        """Step from which each change of weight decay applies; infinity for a change that is not yet triggered."""
         due = []
         for change, met in zip(self._changes, self._met[network], strict=True):
             if change.step is not None:
@@ -100,5 +100,5 @@ class Pace:
 
 
 def met_at(change: int) -> str:
-    """Name of the metric for the step at which a change was triggered."""
+    """Name of the metric that stores the step at which a change of weight decay was triggered."""
     return f"decay_change_{change}_step"

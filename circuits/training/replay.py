@@ -1,8 +1,8 @@
 """Replay: trains a stretch of a run again and keeps every step, to show a transition at full resolution.
 
 Every draw is a function of (seed, epoch), so training from a stored checkpoint repeats the original updates. The replay
-is an ordinary run file that names its parent. `compare` compares all common checkpoints bit for bit; where they differ,
-it names the hardware or libraries that differ.
+is an ordinary run file that names its parent. `compare` compares all common checkpoints bit for bit; if any differs,
+the comparison names the hardware or libraries that differ.
 """
 
 from __future__ import annotations

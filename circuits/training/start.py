@@ -16,7 +16,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class Start(NamedTuple):
-    """A starting point: the step, and its parameters, optimizer state and metrics, by name, each (seed, …)."""
+    """A starting point: a step, and its parameters, optimizer state and metrics, each as name -> array (seed, …)."""
 
     step: int
     parameters: Arrays
@@ -56,7 +56,7 @@ def start_of(run: Run) -> Start:
     path = Path(run.parent["path"])
     again = f"Make {run.path} again, with --overwrite."
     if not path.exists():
-        raise InputError(f"{run.path} has no checkpoint yet, and its parent {path} is not there. {again}")
+        raise InputError(f"{run.path} has no checkpoint yet, and its parent {path} does not exist. {again}")
     with open_run(path) as parent:
         if parent.fingerprint != run.parent["fingerprint"]:
             raise InputError(f"{run.path} has no checkpoint yet, and its parent {path} has changed. {again}")
@@ -66,7 +66,7 @@ def start_of(run: Run) -> Start:
 
 
 def ticket_start(run: Run, seed: int, neurons: Sequence[int]) -> Start:
-    """Starting point of a ticket: some neurons of one network at initialization, each (1, …), no optimizer state.
+    """Starting point of a ticket: some neurons of one network at step 0, as arrays (1, …), without optimizer state.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def ticket_start(run: Run, seed: int, neurons: Sequence[int]) -> Start:
         The run does not hold its checkpoint 0.
     """
     if not run.n_checkpoints or run.steps[0] != 0:
-        raise InputError(f"{run.path} does not hold step 0, where the neurons began. Use its parent run instead.")
+        raise InputError(f"{run.path} does not hold step 0, where a ticket starts. Pass its parent run instead.")
     arrays = run.arrays(seed, 0)
     shapes = run.config.shapes
     parameters = {

@@ -13,7 +13,7 @@ from circuits.errors import Interrupted
 
 @contextmanager
 def saying_how_to_resume(path: Path) -> Iterator[None]:
-    """Turn a second Ctrl-C into an error that says how to resume."""
+    """Turn the KeyboardInterrupt of a second Ctrl-C into an `Interrupted` that says how to resume."""
     try:
         yield
     except Interrupted:
@@ -26,7 +26,7 @@ def saying_how_to_resume(path: Path) -> Iterator[None]:
 
 @contextmanager
 def stop_requests() -> Iterator[threading.Event]:
-    """Turn Ctrl-C and SIGTERM into an event while training; a second one interrupts at once."""
+    """Event that the first Ctrl-C or SIGTERM sets during training; a second signal interrupts at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop

@@ -48,14 +48,14 @@ def trajectory(
     Parameters
     ----------
     stepper, config
-        The networks and their config. Without threads of its own the stepper does not run ahead: between two rows the
-        optimizer's state is that of the earlier row.
+        The networks and their config. If `n_threads` is 0, the stepper does not run ahead: when a row is yielded, the
+        optimizer's state is that of this row.
     step, targets
         Current step of the networks, and the ascending steps of the rows.
     stop
         Once it is set, every network stops within an epoch, and only complete rows are yielded.
     moved
-        Called now and then, in the caller's thread, with the step that all networks have passed.
+        Called repeatedly, in the caller's thread, with the last step that all networks have reached.
     pace
         The rates of every update.
     further
@@ -115,7 +115,7 @@ def _in_turn(go: Callable, stepper: Stepper, targets: Sequence[int], report: Cal
 def _ahead(
     go: Callable, stepper: Stepper, targets: Sequence[int], n_rows: int, report: Callable, closed: threading.Event
 ) -> Generator[Row]:
-    """Yield the rows; work enters the queue row by row, so each network's earlier work has always begun."""
+    """Yield the rows. Tasks enter the queue row by row, so a task waits only for tasks that have already started."""
     rows: deque[list[Future]] = deque()
     last: list[Future | None] = [None] * stepper.n_lanes
 

@@ -1,7 +1,7 @@
 """The metric `test_accuracy_unseen`: accuracy on the test inputs that are not in a network's training set.
 
 A run has this metric if any seed's training set holds test inputs of this seed (`circuits.seen`). The metric is NaN for
-seeds whose training set holds all test inputs. It counts the same right answers as test accuracy, on every path.
+seeds whose training set holds all test inputs. On every training path, it judges answers as test accuracy does.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from circuits.seen import SEEN
 
 
 def unseen_of(data: xr.Dataset) -> list[Bool[np.ndarray, " test_example"]] | None:
-    """Mask of the test inputs outside each seed's training set; None if all are outside or the run has no such mask.
+    """Mask of the test inputs outside each seed's training set; None if `data` marks no test input as seen in training.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def unseen_of(data: xr.Dataset) -> list[Bool[np.ndarray, " test_example"]] | Non
 
 
 def unseen_accuracy(n_right: int, n_unseen: int) -> dict[str, float]:
-    """The metric by name: `n_right` right answers on `n_unseen` unseen test inputs; NaN if there are none.
+    """The metric's name and value: the share of right answers on `n_unseen` unseen test inputs; NaN if `n_unseen` is 0.
 
     Examples
     --------

@@ -71,7 +71,7 @@ def _flat(part: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _differs(name: str, flat: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether configs of the same kind differ in a field, or the kinds themselves differ."""
+    """Whether configs of the same kind differ in field `name`; if `name` is a kind, whether the kinds differ."""
     part, _, field = name.partition(".")
     by_kind: dict[Any, set[str]] = {}
     for one in flat:

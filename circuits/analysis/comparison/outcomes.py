@@ -1,7 +1,7 @@
 """Outcomes of several runs: the phases of their seeds, and their best and last accuracies.
 
-`circuits.figures.against` draws them over a setting of the runs, as in Figure 3.1 of the thesis or in Figure 4 of Liu,
-Chi and Wu.
+`circuits.figures.against` draws the outcomes against a setting of the runs, as in Figure 3.1 of Fuangkawinsombut 2024
+or in Figure 4 of Liu, Chi and Wu.
 """
 
 from collections.abc import Mapping

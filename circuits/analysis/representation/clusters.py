@@ -1,8 +1,9 @@
 """Silhouette of a network's hidden values: one number for the clusters that are visible in a scatter plot.
 
 The silhouette of a point is (b − a) / max(a, b): a is the mean distance to the other points of the same cluster, and b
-is the mean distance to the points of the nearest other cluster (Rousseeuw 1987). The mean over points is 1 if every
-cluster is one place, near 0 if labels and places are unrelated, and negative if points lie nearer to another cluster.
+is the mean distance to the points of the nearest other cluster (Rousseeuw 1987). The mean over points is 1 if the
+points of each cluster coincide, near 0 if labels and positions are unrelated, and negative if points lie nearer to
+another cluster.
 Known labels of the inputs define the clusters: the pattern of the relevant bits, or the result mod p.
 """
 
@@ -30,9 +31,9 @@ def silhouette(values: Float[np.ndarray, "point coordinate"], labels: Int[np.nda
     Parameters
     ----------
     values
-        (point, coordinate). NaN, infinity, or points all in one place give NaN.
+        (point, coordinate). The result is NaN if a value is not finite or all points coincide.
     labels
-        (point,) cluster of each point. Fewer than two clusters, or a cluster for every point, give NaN.
+        (point,) cluster of each point. The result is NaN for one cluster, and if no two points share a cluster.
 
     References
     ----------
@@ -52,7 +53,7 @@ def silhouette(values: Float[np.ndarray, "point coordinate"], labels: Int[np.nda
 
 
 def centered(values: Float[np.ndarray, "point coordinate"]) -> Float64[np.ndarray, "point coordinate"] | None:
-    """Points minus their mean; None if a point is not finite, or all points are in one place."""
+    """Points minus their mean; None if a point is not finite or all points coincide."""
     if not values.size or not np.isfinite(values).all() or (values == values[:1]).all():
         return None
     return values.astype(np.float64) - values.mean(axis=0, dtype=np.float64)

@@ -18,7 +18,7 @@ BEYOND = 3  # bandwidths beyond the extreme weights, as in seaborn
 
 
 class Density(NamedTuple):
-    """Density of weights at evenly spaced values, the `places`."""
+    """Density of a parameter's weights at `places`, evenly spaced values of a weight."""
 
     places: Float[np.ndarray, " place"]
     density: Float[np.ndarray, " place"]

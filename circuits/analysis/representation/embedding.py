@@ -4,7 +4,7 @@ PCA shows the two directions of largest variance. t-SNE (van der Maaten and Hint
 shows clusters, but makes them look tidier and further apart than they are; distances between its clusters mean little.
 As in Fuangkawinsombut 2024, Figure 2.2, t-SNE has scikit-learn's defaults: perplexity 30, started from PCA.
 
-scikit-learn belongs to the optional extra `embed`; only this module and `clusters` import it, when they use it.
+scikit-learn belongs to the optional extra `embed`; only functions of this module and of `clusters` import it.
 """
 
 from importlib.util import find_spec
@@ -34,9 +34,10 @@ def has_scikit_learn(config: Config) -> str | None:
 
 
 def principal_components(values: Float[np.ndarray, "point coordinate"], n_components: int) -> Principal:
-    """PCA of points: coordinates on the first two components, and the shares of variance, in 0..1, of `n_components`.
+    """PCA of points: coordinates on the first two components, and each component's share of variance, in 0..1.
 
-    Components beyond the points' dimensions have share 0. Points that are not finite, or all in one place, give NaN.
+    There are `n_components` shares, 0 beyond the number of points or coordinates. All values are NaN if a point is not
+    finite or all points coincide.
 
     Examples
     --------
@@ -60,7 +61,7 @@ def principal_components(values: Float[np.ndarray, "point coordinate"], n_compon
 def neighbor_embedding(values: Float[np.ndarray, "point coordinate"], seed: int) -> Float[np.ndarray, "point axis"]:
     """t-SNE of points in two dimensions, on one thread; the same points and seed give the same bits.
 
-    Points that are not finite, all in one place, or fewer than four give NaN.
+    The result is NaN if a point is not finite, all points coincide, or there are fewer than four points.
 
     Parameters
     ----------

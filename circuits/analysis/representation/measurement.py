@@ -2,8 +2,8 @@
 
 Fuangkawinsombut 2024, sections 2.2.1 and 2.2.2, Figures 2.2 and 2.3, and its appendix: t-SNE of the hidden activations
 of the training examples shows no clusters by the k relevant bits at memorization, and 2^k clean clusters at the end;
-the density of the weights concentrates at 0. The silhouette measures these clusters: along the run in the activations
-themselves, and in each picture also in PCA and t-SNE, which may make clusters look tidier.
+the density of the weights concentrates at 0. The silhouette measures these clusters. Along the run, it measures the
+activations themselves; in each picture, also their PCA and t-SNE, which may make clusters look tidier.
 
 A network that computes parity from the sum of its bits, such as `constructions.threshold`, has k + 1 clusters instead
 of 2^k. So a low silhouette after generalization is not a failure, but shows another circuit.
@@ -60,7 +60,7 @@ class Picture(NamedTuple):
 
 
 def points_of(run: Run, seed: int) -> Points:
-    """Training examples of a seed, ascending, and their clusters; a sample of 2,000 if there are more."""
+    """Training examples of a seed, in ascending order, and their clusters; at most 2,000, drawn at random."""
     inputs, _ = examples_of(run, run.seed_index(seed), "train")
     labels = cluster_labels(run, seed)
     n_points = min(len(inputs), MOST_POINTS)
@@ -101,7 +101,7 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     -------
     silhouette
         (step, seed) silhouette of the hidden activations, clustered by the relevant bits or the result; in -1..1, NaN
-        for a collapsed network. At the chosen checkpoints; by default at about 40 and at the pictured ones.
+        for a collapsed network. The steps are those that `options` selects; by default about 40, and the pictured ones.
     panel_epoch, panel_step
         (panel,) epochs and steps of the pictures; NaN and -1 for missing panels.
     panel_silhouette

@@ -1,1 +1,1 @@
-"""The paths on which networks take updates, one file each with the configs it serves, and the choice among them."""
+"""Training paths: implementations of the update, one file each with the configs it can train; `choice` selects one."""

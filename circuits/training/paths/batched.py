@@ -2,8 +2,8 @@
 
 `torch.vmap` runs the model's forward pass over the seeds, and the losses are added. Since a network appears in its own
 loss only, each network gets its own gradient. Optimizers act on each number by itself, so one optimizer serves all
-seeds. Only weight decay may differ between seeds; this path applies it itself. It runs few large operations instead of
-many small ones, which is faster for small models on a CPU and on a GPU.
+seeds. Only weight decay may differ between seeds; this path applies the decay itself. Few large operations replace many
+small ones, which is faster for small models on a CPU and on a GPU.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from circuits.training.start import Arrays, Start
 
 
 class Batched(TorchStepper):
-    """All networks in lockstep, on any device."""
+    """The networks of all seeds, updated in lockstep, on any torch device."""
 
     name: ClassVar[str] = "batched"
     in_lockstep: ClassVar[bool] = True
@@ -37,7 +37,7 @@ class Batched(TorchStepper):
 
     @classmethod
     def pays(cls, config: Config, device: str) -> bool:
-        """Whether the device is not the CPU, or the steps are small and the model is neither relu nor linear."""
+        """True on a GPU; on the CPU, true only for small steps of a model other than relu and linear."""
         small = config.model.kind not in ("relu", "linear") and flops_per_step(config) <= FLOPS_WORTH_THREADS
         return device != "cpu" or small
 
@@ -72,7 +72,7 @@ class Batched(TorchStepper):
                 shrink(self._trained.values(), rates.lr * config.optimizer.l1)
 
     def _batches(self, epoch: int) -> Sequence[Any]:
-        """For each update of an epoch, the indices of each seed's examples."""
+        """Index into (seed, example) tensors for each update of an epoch; it selects the batch of every seed."""
         if self.config.batch_size is None:
             return [slice(None)]
         device, n_examples = self._targets.device, self._targets.shape[1]
@@ -82,7 +82,7 @@ class Batched(TorchStepper):
 
     @torch.no_grad()
     def _decay(self, rates: Rates) -> None:
-        """Apply each network's own weight decay: to the parameters if it is decoupled, else to their gradients."""
+        """Apply each network's own weight decay: to the parameters for decoupled decay, otherwise to the gradients."""
         if not any(rates.weight_decay):
             return
         for values in self._trained.values():

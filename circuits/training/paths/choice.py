@@ -30,7 +30,7 @@ def choose_path(config: Config, device: str = "auto", kernel: str = "auto") -> C
     Raises
     ------
     InputError
-        A name is unknown, this machine lacks the device, or the path cannot train the config on the device.
+        Unknown device or kernel; this machine lacks the device; or the path cannot train the config on the device.
     """
     if device not in DEVICES:
         raise InputError(f"There is no device '{device}'. There are: {', '.join(DEVICES)}.")

@@ -1,4 +1,4 @@
-"""The fused path: one compiled loop per seed, seeds on threads, one thread inside a step."""
+"""The fused path: a compiled loop trains each network; networks run in parallel threads, and a step uses one thread."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class FusedRelu(Stepper):
 
     @classmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """The arithmetic of the step, the compiler's name of the processor, and the libraries that compute.
+        """The arithmetic of the step, LLVM's name for the processor, and the versions of the libraries that compute.
 
         The step uses no BLAS, so the bits do not depend on it.
         """
@@ -122,7 +122,7 @@ class FusedRelu(Stepper):
         }
 
         def counts(patterns: np.ndarray, targets: np.ndarray) -> tuple[int, int]:
-            """Number of examples, and of right answers on them."""
+            """Number of examples, and number of right answers on these examples."""
             right = alive * kernels.evaluate(*arrays, patterns, targets, room)[1] if len(targets) else 0
             return len(targets), int(right)
 

@@ -34,7 +34,7 @@ AT_ONCE = 4  # groups added in one pass over the neurons; the number of groups i
 
 
 def patterns_of(inputs: np.ndarray) -> np.ndarray:
-    """The pattern, 0..31, of each group of five inputs: (example, group) uint8, with the inputs as bits.
+    """Pattern, 0..31, of each group of five inputs: (example, group) uint8; bit i is 1 if the group's input i is 1.
 
     Parameters
     ----------
@@ -55,12 +55,12 @@ def patterns_of(inputs: np.ndarray) -> np.ndarray:
 
 
 def n_groups(n_inputs: int) -> int:
-    """Number of groups of inputs, with padding."""
+    """Number of groups of five inputs, rounded up to a multiple of `AT_ONCE`."""
     return AT_ONCE * -(-n_inputs // (AT_ONCE * BITS))
 
 
 def scratch(n_inputs: int, width: int, batch_size: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
-    """Work memory of the kernels; to allocate it at every call would take as long as a step."""
+    """Work memory of the kernels. It is allocated once per thread, since an allocation takes as long as a step."""
     return (
         aligned_zeros((n_groups(n_inputs), 2 ** (BITS - 1), width), dtype),  # sums of each group's weights, by pattern
         aligned_zeros((7, width), dtype),  # parts of these sums; the last row stays 0
@@ -121,7 +121,7 @@ def train_batches(
     batch_size, lr, weight_decay, l1
         Examples per batch, η, λ, and the coefficient of Σ|θ|, applied as the step θ ← sign θ · max(0, |θ| - η l1).
     room
-        Work memory, `scratch` of these sizes; only its rows of zeros must keep their values between calls.
+        Work memory from `scratch` for these sizes. Rows of zeros must stay 0 between calls; other rows may change.
     """
     n_inputs, width = weights_t.shape
     n_examples = order.shape[0]
@@ -183,10 +183,10 @@ def train_batches(
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
 def _sum_patterns(weights_t, tables, parts):
-    """Fill tables[g, p] with ±w0 ±w1 ±w2 ±w3 + w4, the weights of group g's inputs, with signs by the bits of p.
+    """Fill tables[g, p] with ±w0 ±w1 ±w2 ±w3 + w4: wi is the weight of group g's input i, with + if bit i of p is 1.
 
-    Inputs that the last group lacks count as 0; padding groups stay 0. The compiler vectorizes loops over few rows in
-    separate functions.
+    If the last group has fewer than five inputs, the missing weights are 0; padding groups stay 0. The loop over few
+    rows is a separate function, `_combine`, so that the compiler vectorizes it.
     """
     n_inputs, width = weights_t.shape
     both, difference, nothing = parts[0], parts[1], parts[6]
@@ -222,14 +222,14 @@ def _combine(first, second, total, difference):
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy", inline="always")
 def _place(code):
-    """Index of a pattern's sum, up to sign: all signs are flipped if the last input is -1."""
+    """Index in `tables[g]` for pattern `code`: the entry is the pattern's sum if code >= 16, else minus the sum."""
     return (code & 15) if code >= 16 else 15 - code
 
 
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
 def _fire(tables, pattern, biases, readout, row):
-    """Fill row with relu(b + Σ_g ± tables[g, …]), with each group's sum for its pattern, and return u·row."""
+    """Fill row with the hidden layer, relu(b + Σ_g ± tables[g, _place(pattern[g])]), and return the output u·row."""
     zero, one = row.dtype.type(0), row.dtype.type(1)
     for g in range(0, tables.shape[0], 4):
         p0, p1, p2, p3 = pattern[g], pattern[g + 1], pattern[g + 2], pattern[g + 3]

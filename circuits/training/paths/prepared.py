@@ -1,4 +1,4 @@
-"""The prepared path: the reference path with the faster forward pass that a model may offer for given inputs."""
+"""The prepared path: the reference path with the faster forward pass that some models offer for fixed inputs."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Reference(TorchStepper):
         return outputs_on(self.config.model, inputs, len(batch), self.prepares)(parameters)
 
     def _batches(self, network: int, epoch: int) -> Sequence[Any]:
-        """For each update of an epoch, the indices of its examples."""
+        """Indices of one network's examples in each update of an epoch."""
         if self.config.batch_size is None:
             return [slice(None)]
         inputs = self._examples[network].inputs

@@ -1,7 +1,7 @@
-"""The interface of every path: the configs that it serves, its numerics, and the networks that it steps.
+"""The interface of every training path: the configs that it can train, its numerics, and the networks that it updates.
 
-A stepper holds the networks of all seeds. It takes updates of one epoch with one of them, and returns parameters,
-metrics and the optimizer's state. `trajectory` decides the order.
+A stepper holds the networks of all seeds. `advance` takes updates of one epoch in one lane; other methods return
+parameters, metrics and the optimizer's state. `trajectory` decides the order of the lanes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Stepper(ABC):
     n_threads: int = 0
     """How many threads may advance lanes in parallel; 0 if only the caller's thread may."""
     preparing: str = ""
-    """Text that the progress bar shows until the first update is done; empty for none."""
+    """Text that the progress bar shows until the first update is done; "" shows no text."""
 
     @abstractmethod
     def __init__(self, config: Config, data: xr.Dataset, start: Start, device: str) -> None: ...
@@ -52,7 +52,7 @@ class Stepper(ABC):
     @classmethod
     @abstractmethod
     def refusal(cls, config: Config, device: str) -> str | None:
-        """Why this path cannot train a config on a device, as a clause; None if it can."""
+        """Reason why this path cannot train a config on a device, without a full stop; None if there is no reason."""
 
     @classmethod
     def pays(cls, config: Config, device: str) -> bool:
@@ -66,15 +66,15 @@ class Stepper(ABC):
 
     @abstractmethod
     def advance(self, lane: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
-        """Take updates `start` to `stop` of an epoch with the same rates, for one lane."""
+        """Take updates `start` to `stop` - 1 of an epoch in one lane, all with `rates`."""
 
     @abstractmethod
     def snapshots(self, lane: int) -> list[Snapshot]:
-        """Copies of the current parameters of each network in a lane, and its current metrics, by name."""
+        """Copies of the current parameters and metrics, by name, of each network in a lane."""
 
     @abstractmethod
     def optimizer_state(self) -> Arrays:
-        """State of the optimizer, needed to resume, by name, each (seed, …); empty for plain SGD."""
+        """Optimizer state that a resumed run needs: name -> array (seed, …); empty for plain SGD."""
 
     @abstractmethod
     def close(self) -> None:

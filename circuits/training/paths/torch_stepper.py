@@ -59,13 +59,13 @@ class TorchStepper(Stepper):
 
     @classmethod
     def threads_per_step(cls, config: Config) -> int:
-        """Number of cores for one update, on which the rounding of sums depends; 1 if more would not be faster."""
+        """Number of threads in one update, on which the rounding of sums depends; 1 if more threads are not faster."""
         together = len(config.seeds) if cls.in_lockstep else 1
         return usable_cores() if together * flops_per_step(config) > FLOPS_WORTH_THREADS else 1
 
     @classmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """Version of torch, its instruction set or GPU, and the threads of one step."""
+        """Version of torch, name of the CUDA GPU or else the CPU's instruction set, and number of threads per step."""
         hardware = torch.cuda.get_device_name() if device == "cuda" else str(torch.backends.cpu.get_cpu_capability())
         return {"threads_per_step": cls.threads_per_step(config), "hardware": hardware, "torch": version("torch")}
 
@@ -104,9 +104,10 @@ def examples_of(config: Config, data: xr.Dataset, device: str) -> list[Examples]
 def outputs_on(
     model: Model, inputs: torch.Tensor, at_once: int, prepares: bool
 ) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor]:
-    """Function of the parameters that returns a model's outputs for these inputs; by the faster pass if `prepares`.
+    """Function of the parameters that returns a model's outputs for `inputs`.
 
-    It computes `at_once` inputs at a time, so that intermediate values fit in memory.
+    The function uses the model's faster forward pass if `prepares` is true and the model offers one. It computes
+    `at_once` inputs at a time, so that intermediate values fit in memory.
     """
     parts: list[Callable[[Mapping[str, torch.Tensor]], torch.Tensor]] = [
         (model.prepared(part) if prepares else None) or partial(model.forward, inputs=part)
