@@ -164,9 +164,17 @@ def test_a_network_that_outputs_zero_everywhere_needs_no_neuron():
     assert kept.sum() == 0
 
 
-def test_a_diverged_network_has_no_active_subnetwork():
-    W = np.array([[np.nan], [1.0]])
-    assert active_subnetwork(W, np.zeros(2), np.ones(2), np.array([[1]])) is None
+@pytest.mark.parametrize("criterion", ["prediction", "accuracy"])
+@pytest.mark.parametrize("u", [np.ones(2), np.array([[1.0, 0.0], [0.0, 1.0]])])
+def test_a_diverged_network_has_no_active_subnetwork(criterion, u):
+    W, targets = np.array([[np.nan], [1.0]]), np.array([0 if u.ndim == 2 else 1])
+    assert active_subnetwork(W, np.zeros(2), u, np.array([[1]]), targets, criterion=criterion) is None
+
+
+def test_one_nan_output_is_enough_for_a_network_to_be_diverged_by_accuracy():
+    hidden = np.array([[1.0, -1.0], [np.nan, -1.0]])  # the first input's output is NaN, the second's is 0
+    for targets in ([1, 1], [-1, 1], [1, 0]):
+        assert smallest_agreeing(hidden, np.ones(2), np.arange(2), np.array(targets), "accuracy") is None
 
 
 def test_ties_go_to_the_lower_index():

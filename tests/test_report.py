@@ -239,8 +239,14 @@ def test_diverged_and_collapsed_seeds_are_said_in_the_warnings_and_the_table(
 
 def test_a_run_without_a_checkpoint_is_an_input_error(tiny_run, tmp_path, monkeypatch):
     monkeypatch.setattr(tiny_run, "n_checkpoints", 0)
-    with pytest.raises(circuits.InputError, match="has no checkpoint yet"):
-        report(tiny_run, tmp_path / "a.html")
+    for act in (
+        lambda: report(tiny_run, tmp_path / "a.html"),
+        lambda: circuits.replay(tiny_run, tmp_path / "b.h5", from_step=0, to_step=0),
+        lambda: circuits.analyze(tiny_run),
+        lambda: circuits.figures.curves([tiny_run]),
+    ):
+        with pytest.raises(circuits.InputError, match=r"has no checkpoint yet\. Train it: circuits train --resume"):
+            act()
 
 
 def test_a_measurement_without_figures_of_its_own_is_drawn_all_the_same(tiny_run, tmp_path, monkeypatch):

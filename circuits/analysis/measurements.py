@@ -62,8 +62,7 @@ def chosen(run: Run, *measurements: str) -> list[str]:
     """
     for name in measurements:
         lookup(MEASUREMENTS, name, "measurement")
-    if run.n_checkpoints == 0:
-        raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
+    run.checkpoint_index()  # raises if the run has no checkpoint
     for name in measurements:
         if reason := MEASUREMENTS[name].load().applies(run.config):
             raise InputError(f"{run.path}: {reason} Leave --{name} out.")

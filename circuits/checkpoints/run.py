@@ -262,7 +262,7 @@ class Run:
     def checkpoint_index(self, checkpoint: int | None = None, *, step: int | None = None) -> int:
         """Position of a checkpoint, by default the last, along the `step` dimension."""
         if self.n_checkpoints == 0:
-            raise InputError(f"{self.path} has no checkpoint yet.")
+            raise InputError(f"{self.path} has no checkpoint yet. Train it: circuits train --resume --out {self.path}")
         if step is not None:
             if checkpoint is not None:
                 raise InputError("Pass checkpoint or step, not both.")

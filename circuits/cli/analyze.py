@@ -34,7 +34,7 @@ class AnalyzeFlags:
     run: RunFile
     """The run file; it is only read."""
     all: Switch = False
-    """All default measurements that apply to this run, besides those that flags name. The default without such flags."""
+    """All default measurements that apply to this run, besides the named ones. The default without such flags."""
     json: Switch = False
     """Print one JSON object instead of tables; circuits.read_json restores it."""
     out: Annotated[Path | None, shown("SIDECAR.nc", "(default: RUN.analysis.nc)")] = None

@@ -91,7 +91,7 @@ def replay(
     [5, 6, 7, 8] equal bit for bit to all 2 checkpoints that the run keeps there, the last at step 8.
     """
     path = Path(path)
-    last = int(run.steps[-1]) if run.n_checkpoints else -1
+    last = int(run.steps[run.checkpoint_index()])
     if not 0 <= from_step <= to_step <= last:
         raise InputError(
             f"{run.path} holds steps 0..{last}, so the stretch {from_step}..{to_step} cannot be replayed. "

@@ -38,7 +38,7 @@ def disagreements(preactivations, readout, order, bounds, targets, by_accuracy, 
 
     Returns
     -------
-    (width + 1,) int64, -1 where not computed. An input whose f(x) is NaN never agrees, and counts as a wrong answer.
+    (width + 1,) int64, -1 where not computed. An input whose f(x) is NaN is one disagreement for every k.
     """
     width, n_examples = preactivations.shape
     counts = np.full(width + 1, -1, np.int64)
@@ -46,8 +46,9 @@ def disagreements(preactivations, readout, order, bounds, targets, by_accuracy, 
     for j in order:
         _add(total, preactivations[j], np.float64(readout[j]))
     wanted = np.empty(n_examples, np.int8)
-    n_right = 0
+    n_right = n_nan = 0
     for x in range(n_examples):
+        n_nan += total[x] != total[x]
         wanted[x] = _sign(total[x], bounds[width]) if total[x] == total[x] else np.int8(2)
         n_right += wanted[x] == targets[x]
 
@@ -60,7 +61,7 @@ def disagreements(preactivations, readout, order, bounds, targets, by_accuracy, 
             right = 0
             for x in range(n_examples):
                 right += _sign(partial[x], bounds[k]) == targets[x]
-            count = abs(right - n_right)
+            count = abs(right - n_right) + n_nan
         else:
             for x in range(n_examples):
                 count += _sign(partial[x], bounds[k]) != wanted[x]

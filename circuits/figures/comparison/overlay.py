@@ -114,8 +114,7 @@ def _drawn(
         raise InputError(f"There are {len(runs)} runs and {len(results)} results. Pass one result per run.")
     drawn = []
     for i, (run, label, (color, marker)) in enumerate(zip(runs, labels, shades(labels), strict=True)):
-        if run.n_checkpoints == 0:
-            raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
+        run.checkpoint_index()  # raises if the run has no checkpoint
         measured = [run.metrics] if results is None else [run.metrics, results[i]]
         values = {
             str(name): variable if x == "epoch" else variable.drop_vars("epoch", errors="ignore")

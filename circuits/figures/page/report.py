@@ -90,8 +90,7 @@ def report(
     """
     path = run.path.with_suffix(".html") if out is None else Path(out)
     _refuse_foreign(path, run)
-    if run.n_checkpoints == 0:
-        raise InputError(f"{run.path} has no checkpoint yet. Train it: circuits train --resume --out {run.path}")
+    run.checkpoint_index()  # raises if the run has no checkpoint
     available = dict(read_sidecar(run, options).results if stored is None else stored)
     for name in usual(run.config):
         if name not in available:
