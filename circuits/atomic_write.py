@@ -94,7 +94,7 @@ def make_folder(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         why = f"the folder {path.parent} cannot be created ({error.strerror})"
-        raise InputError(f"{path} cannot be written: {why}. Pass --out elsewhere.") from None
+        raise InputError(f"{path} cannot be written: {why}. Pass another --out.") from None
 
 
 def remove_left_behind(path: Path) -> None:

@@ -1,15 +1,15 @@
-"""Collapse: all outputs of a network are 0 to within a fixed share of the scale that the loss sets.
+"""Collapse: all outputs of a network are closer to 0 than a fixed share of the scale that the loss sets.
 
     collapsed  ⟺  max over the training set of |f(x)|  <  COLLAPSED_SHARE = 10⁻³
 
 The scale is 1 for every loss: the hinge loss asks for a margin of 1, squared error for an output of ±1, cross-entropy
 for log-odds of about one nat. With a logit per class, |f(x)| is the largest logit minus the smallest: a constant added
-to all of them changes no probability.
+to all logits changes no probability.
 
 The usual cause is too much weight decay. The outputs then shrink by a constant factor per update and never grow again;
-in float32 they reach exactly 0 after some hundred updates, in float64 much later. The share gives the same answer in
-both precisions. A collapsed network predicts nothing: its accuracy is 0, its active subnetwork is empty, and ratios of
-its outputs are NaN.
+in float32 they reach exactly 0 after some hundred updates, in float64 much later. The threshold of 10⁻³ gives the same
+answer in both precisions. A collapsed network predicts nothing: its accuracy is 0, its active subnetwork is empty, and
+ratios of its outputs are NaN.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ LARGEST_OUTPUT = "train_largest_output"  # the metric that training stores at ev
 
 
 def largest_output(outputs: Real[np.ndarray, "example ..."], has_classes: bool) -> float:
-    """Largest |f(x)|, or largest spread of one example's logits; 0 without examples, NaN if an output is NaN.
+    """Largest |f(x)| or, with classes, largest logit minus smallest of an example; 0 without examples, NaN if any is.
 
     Parameters
     ----------
@@ -57,9 +57,10 @@ def is_collapsed(largest: Float[np.ndarray, "*networks"] | float) -> Bool[np.nda
 
 
 def loss_range(loss: str, n_classes: int | None) -> tuple[float, float] | None:
-    """Least and greatest training loss that a collapsed network can have; None if the loss sets no such range.
+    """Least and greatest training loss that a collapsed network can have; None for mse with classes.
 
-    In a run that did not store the largest outputs, only networks within this range need a forward pass.
+    Squared error with classes has no such range: a constant added to all logits changes it. In a run that did not
+    store the largest outputs, only networks within the range need a forward pass.
 
     Examples
     --------

@@ -43,7 +43,7 @@ class Checkpoints(Part):
     to_step: NonNegativeInt | None = None
     """Stop after this step, before the last epoch ends."""
     optimizer_state_every: PositiveInt | None = None
-    """Number of checkpoints per stored optimizer state, for `circuits replay`; plain SGD has no state."""
+    """Checkpoints from one stored optimizer state to the next, for `circuits replay`; plain SGD has no state."""
 
 
 class Config(Part):
@@ -57,7 +57,7 @@ class Config(Part):
     model: SerializeAsAny[Model]
     optimizer: SerializeAsAny[Optimizer] = SGD()
     loss: Literal["hinge", "cross_entropy", "mse"] = "hinge"
-    """hinge: max(0, 1 - f(x) y), for signs; cross_entropy and mse: for signs or classes. Mean over the batch."""
+    """hinge: max(0, 1 - f(x) y), for targets y = ±1; cross_entropy and mse: for ±1 or classes. Mean over the batch."""
     loss_dtype: Literal["float32", "float64"] | None = None
     """Precision of the loss; by default the precision of the parameters."""
     batch_size: PositiveInt | None = 32
@@ -69,9 +69,9 @@ class Config(Part):
     steps: PositiveInt | None = None
     """Stop after this many updates, if the last epoch has not ended before."""
     stop: Stop | None = None
-    """Stop when the test accuracy of every seed has stayed high, such as {"test_accuracy": 0.99, "checkpoints": 5}."""
+    """Stop once every seed has kept a high test accuracy, such as {"test_accuracy": 0.99, "checkpoints": 5}."""
     weight_decay_changes: tuple[WeightDecayChange, ...] = ()
-    """Changes of weight decay, such as {"train_accuracy": 0.98, "value": 0.1}; the last change that is due applies."""
+    """Weight-decay changes, such as {"train_accuracy": 0.98, "value": 0.1}; of those due, the last listed applies."""
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     """Each seed has its own training set, initialization and order of examples; in some tasks also its own test set."""
     checkpoints: Checkpoints = Checkpoints()
@@ -117,7 +117,7 @@ class Config(Part):
         if signature.n_classes is not None and not self.model.gives_classes:
             raise ValueError(f"the task '{task}' has {signature.n_classes} classes, but model '{model}' has one output")
         if signature.n_classes is not None and self.loss == "hinge":
-            raise ValueError(f"loss 'hinge' is for signs, but the task '{task}' has classes: use cross_entropy or mse")
+            raise ValueError(f"loss 'hinge' needs targets ±1, but task '{task}' has classes: use cross_entropy or mse")
         return self
 
     @model_validator(mode="after")
@@ -141,7 +141,9 @@ class Config(Part):
             )
         n_parameters = sum(prod(shape) for _, shape in self.shapes.values())
         if n_parameters > MAX_PARAMETERS:
-            raise ValueError(f"a network of {n_parameters:,} numbers exceeds the limit {MAX_PARAMETERS:,}: shrink it")
+            raise ValueError(
+                f"a network of {n_parameters:,} parameters exceeds the limit {MAX_PARAMETERS:,}: use a smaller one"
+            )
         n_values = (self.task.train_size + self.task.test_size) * self.task.signature.n_inputs
         if n_values > MAX_INPUTS:
             raise ValueError(
@@ -258,7 +260,7 @@ def default_part(name: str, kind: Any) -> dict[str, Any]:
 
 
 def parse(data: Any, where: str | Path = "config") -> Config:
-    """The config that plain data describe; a one-line `InputError` names the source `where` and the wrong field.
+    """Config from plain data such as parsed JSON; a one-line `InputError` names the source `where` and the wrong field.
 
     Examples
     --------
@@ -290,7 +292,7 @@ def read_config(path: str | Path) -> Config:
 
 
 def assign(data: dict[str, Any], key: str, value: Any) -> None:
-    """Set `data["a"]["b"] = value` for the key "a.b"; a new kind removes the fields of the old kind.
+    """Set `data["a"]["b"] = value` for the key "a.b"; a new "a.kind" first removes all fields of "a".
 
     Examples
     --------
@@ -342,7 +344,7 @@ def _fields_beside(data: Any, place: tuple[int | str, ...]) -> list[str]:
 
 
 def _part_in(annotation: Any) -> Any:
-    """The part in an annotation such as `Stop | None` or `tuple[WeightDecayChange, ...]`; None if there is none."""
+    """The `Part` class in a type such as `Stop | None` or `tuple[WeightDecayChange, ...]`; None if it has none."""
     if isinstance(annotation, type) and issubclass(annotation, Part):
         return annotation
     return next((part for inner in get_args(annotation) if (part := _part_in(inner)) is not None), None)

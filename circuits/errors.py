@@ -14,11 +14,11 @@ class InputError(ValueError):
 
 
 class RunError(RuntimeError):
-    """A failure while working; the message says what is saved and what to do."""
+    """A failure during the work, such as a full disk; the message says what is saved and what to do."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A stop on request, after the last complete step was committed."""
+    """A stop by Ctrl-C or SIGTERM, after the last complete step was committed."""
 
 
 def damaged(path: object, problem: str) -> InputError:

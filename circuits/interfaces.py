@@ -58,7 +58,7 @@ class Task(Part, ABC):
     """
 
     inputs_are_signs: ClassVar[bool] = False
-    """Whether all inputs and targets are -1 or 1, as the fused step requires."""
+    """Whether all inputs and targets are -1 or 1, as the fused training step requires."""
     kind: str
 
     @property
@@ -83,14 +83,14 @@ class Task(Part, ABC):
 
     @property
     def marks(self) -> dict[str, str]:
-        """Marks of training examples whose accuracy is reported apart: mark -> name of the unmarked examples."""
+        """Marks of training examples: mark -> name of the unmarked examples. Both groups get their own accuracy."""
         return {}
 
     @property
     def parity_bits(self) -> tuple[int, ...] | None:
         """Input bits whose product is the target, ascending; None if the target is not a parity.
 
-        Measurements of parity check this property, since tasks such as a majority have relevant bits too.
+        Measurements of parity test this property, since other tasks, such as a majority, also have relevant bits.
         """
         return None
 
@@ -121,7 +121,7 @@ class Model(Part, ABC):
     """Names of W, b, u if the model is exactly uᵀ relu(W x + b)."""
     kind: str
     init_scale: PositiveFloat = 1.0
-    """Factor α of all initial parameters, biases included (Liu, Michaud and Tegmark 2023)."""
+    """Factor α that multiplies all initial parameters, biases included (Liu, Michaud and Tegmark 2023)."""
 
     @abstractmethod
     def shapes(self, signature: Signature) -> Shapes:
@@ -143,8 +143,8 @@ class Model(Part, ABC):
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], Any] | None:
         """A faster `forward` for these inputs, as a function of the parameters; None if the model has none.
 
-        Its outputs equal those of `forward` up to rounding and are differentiable once. It calls no tap, and need not
-        work under `torch.vmap`.
+        The function's outputs equal those of `forward` up to rounding and are differentiable once. It calls no tap, and
+        need not work under `torch.vmap`.
         """
         return None
 

@@ -1,6 +1,6 @@
-"""Names of a package that load on first use; its `__init__` imports them under `if TYPE_CHECKING:`.
+"""Lazy loading of a package's names, which the package's `__init__` imports under `if TYPE_CHECKING:`.
 
-Type checkers and editors read these imports; at run time each is carried out when its name is first used.
+Type checkers and editors read these imports; at run time, each import runs when its name is first used.
 """
 
 import ast

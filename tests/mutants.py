@@ -210,14 +210,16 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File, str], object], str]] = {
     "config of an unknown kind": (_config('"relu"', '"relo"'), "relo"),
     "config with a control character": (_config('"name":"run-v1"', r'"name":"\u001b[2J"'), "control characters"),
     "config of another width": (_config('"width":3', '"width":4'), "is damaged: parameters/W has shape"),
-    "config of other seeds": (_config('"seeds":[0,1]', '"seeds":[0,2]'), r"is damaged: it stores the seeds \[0, 1\]"),
+    "config of other seeds": (
+        _config('"seeds":[0,1]', '"seeds":[0,2]'), r"is damaged: the file stores the seeds \[0, 1\]"
+    ),
     "endless plan": (
         _config('"epochs":5', f'"epochs":{10**15}'), "plans up to [0-9,]+ checkpoints, more than"
     ),
     "list for versions": (_attribute("versions", "[1]"), "is damaged: attribute 'versions' is not an object"),
     "huge slack": (_attribute("recovery_slack", np.int64(1) << 60), "is damaged: its 'recovery_slack' is"),
     "gap in the data": (_gap_in_the_data, "is damaged: /parameters/b lacks 2 of its 6 chunks"),
-    "a step that is not planned": (_unordered_steps, r"is damaged: step\[2\] is 999, but its config plans 2"),
+    "a step that is not planned": (_unordered_steps, r"is damaged: step\[2\] is 999, but the config plans 2"),
     "missing metric": (
         lambda file, outside: file["metrics"].__delitem__("test_loss"), "is damaged: the array 'metrics/test_loss'"
     ),

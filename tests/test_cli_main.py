@@ -179,7 +179,7 @@ def test_a_config_too_large_or_too_deep_is_refused_before_anything_is_made(make_
     usual = make_config().to_json()
     for text, said in (
         (huge, "plans up to 1,000,000,000,003 checkpoints"),
-        (usual.replace('"width": 16', f'"width": {3 * 10**8}'), "a network of 3,000,000,000 numbers exceeds the limit"),
+        (usual.replace('"width": 16', f'"width": {3 * 10**8}'), "of 3,000,000,000 parameters exceeds the limit"),
         (usual.replace('"n_train": 50', f'"n_train": {10**9}'), "inputs of one seed have 8,000,000,160 values, more"),
         (usual.replace('"batch_size": 8', f'"batch_size": {10**30}'), "batch_size"),
         (usual.replace('"seeds": [', f'"seeds": [{2**63},'), "seeds"),

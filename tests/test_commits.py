@@ -48,5 +48,5 @@ def test_a_step_after_an_unwritten_entry_is_named():
 
 
 def test_more_steps_than_are_planned_are_damage():
-    with pytest.raises(ValueError, match="step has 6 entries, but its config plans 5"):
+    with pytest.raises(ValueError, match="step has 6 entries, but the config plans 5"):
         n_committed(np.append(PLANNED, 80_000), PLANNED)

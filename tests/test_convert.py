@@ -547,7 +547,7 @@ def test_a_folder_that_names_a_huge_network_is_refused_before_data_are_drawn(tmp
     folder = tmp_path / f"n_{3 * 10**8}/k_3/N_1000/lr_0.1/wd_0.01/width_16/seed0_checkpoints"
     folder.mkdir(parents=True)
     (folder / "model_0.pt").touch()
-    with pytest.raises(InputError, match="a network of 4,800,000,032 numbers exceeds the limit 268,435,456"):
+    with pytest.raises(InputError, match="a network of 4,800,000,032 parameters exceeds the limit 268,435,456"):
         from_parity_nn(tmp_path, tmp_path / "out.h5")
 
 

@@ -190,7 +190,7 @@ def test_changed_facts_scales_and_states_to_resume_from_are_named(path, kept):
         assert any(line.startswith("resume/slot0, to resume from") for line in damage(run))
     with h5py.File(path, "r+") as file:
         file.attrs["numerics"] = file.attrs["numerics"].replace('"path"', '"bath"')
-    with pytest.raises(circuits.InputError, match="its versions, numerics, parent or time are not what was written"):
+    with pytest.raises(circuits.InputError, match="its versions, numerics, parent or creation time have changed"):
         circuits.open(path)
 
 
@@ -336,7 +336,7 @@ def test_a_file_that_says_it_has_no_digests_and_has_some_is_refused(path):
             for name, item in file["data"].items():
                 if f"data/{name}" != keep:
                     item.attrs.pop("digest", None)
-        line = f"no digests, but there is one: {keep}" if keep else "n_updates is not part of its optimizer"
+        line = f"no digests, but there is one: {keep}" if keep else "n_updates is not part of its optimizer state"
         with pytest.raises(circuits.InputError, match=line):
             circuits.open(path)
         path.write_bytes(content)

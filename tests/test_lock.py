@@ -81,7 +81,7 @@ def test_without_locks_runs_are_read_and_writing_says_what_is_missing(tiny_path,
     with circuits.open(tiny_path) as run:
         assert run.writer_pid is None
     lock_path(tiny_path).unlink()
-    with pytest.raises(InputError, match=r"cannot be locked \(No locks available\).* Write it on a local disk"):
+    with pytest.raises(InputError, match=r"cannot be locked \(No locks available\).* Write the run to a local disk"):
         circuits.train(make_config(), tmp_path / "a.h5", progress=False)
     assert not (tmp_path / "a.h5").exists()
     assert writer_pid(tiny_path) is None
@@ -144,7 +144,7 @@ def test_what_lies_in_the_place_of_the_lock_is_neither_written_nor_waited_for(ki
     for words in (["repair", str(path)], ["train", "--resume", "--epochs", "99", "--out", str(path)]):
         assert main(words) == 2
         err = capsys.readouterr().err
-        assert err == f"error: {path} cannot be written: {beside} is not its lock but another file. Move it away.\n"
+        assert err == f"error: {path} cannot be written: {beside} is not its lock file. Move that file elsewhere.\n"
     assert main(["show", str(path)]) == 0
     assert path.read_bytes() == before
     assert note.read_text() == "12"

@@ -54,7 +54,7 @@ def test_chunks_give_what_the_whole_gives():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"loss": "hinge"}, "loss 'hinge' is for signs, but the task 'modular' has classes: use cross_entropy or mse"),
+        ({"loss": "hinge"}, "loss 'hinge' needs targets ±1, but task 'modular' has classes: use cross_entropy or mse"),
         ({"model": {"kind": "relu"}}, "the task 'modular' has 5 classes, but model 'relu' has one output"),
         ({"model": {"kind": "lstm"}}, "the task 'modular' gives numbers, but the model 'lstm' reads tokens"),
     ],

@@ -231,7 +231,7 @@ def changing(tmp_path, tiny_path):
 @pytest.mark.slow
 def test_a_change_that_was_cut_is_named_and_undone_by_repair_and_by_resuming(changing, tiny_run, capsys):
     copy = shutil.copytree(changing.parent, changing.parent / "copy") / "a.h5"
-    with pytest.raises(circuits.InputError, match=r"a kill cut the last change of this file. `circuits repair"):
+    with pytest.raises(circuits.InputError, match=r"a kill interrupted the last change of this file. Run `circuits"):
         circuits.open(changing)
     assert main(["repair", str(changing)]) == 0
     assert main(["train", "--resume", "--out", str(copy), "--quiet"]) == 0
@@ -283,7 +283,7 @@ def test_a_pipe_in_the_place_of_our_files_is_not_waited_for(tiny_path, tmp_path,
     codes = [main([command, str(path)]) for command in ("show", "repair")]
     err = capsys.readouterr().err
     assert codes[0] == 0  # a reader needs neither
-    assert name.endswith("lock") or (codes[1] == 2 and f"{tmp_path / name} is in the way" in err)
+    assert name.endswith("lock") or (codes[1] == 2 and f"{tmp_path / name} is not a regular file" in err)
 
 
 @pytest.mark.slow
@@ -362,11 +362,11 @@ def test_a_copy_that_is_none_changes_nothing_and_is_set_aside(tiny_path, tmp_pat
         assert "kill" not in capsys.readouterr().err
         assert main(command) == 0
         out, err = capsys.readouterr()
-        assert err.startswith(f"{undo_path(path)} is not a copy of bytes of {path} as it is, so ")
+        assert err.startswith(f"{undo_path(path)} does not match {path}, so ")
         assert "bug" not in err
         assert "killed writer" not in out
         assert path.read_bytes() == before
-        assert f"It is renamed to {path.with_name('a.h5.undo.stale')}" in err
+        assert f"a.h5.undo is renamed to {path.with_name('a.h5.undo.stale')}" in err
         assert not undo_path(path).exists()
 
 

@@ -282,13 +282,16 @@ def test_a_run_opens_after_xarray_has_opened_it_in_the_same_process_and_before(t
     ("change", "said"),
     [
         (lambda file: file["metrics"].pop("train_zero_outputs"), "metrics/train_zero_outputs' is missing"),
-        (lambda file: file.attrs.modify("parent", json.dumps({"path": "a.h5", "step": 3})), "no 'fingerprint'"),
+        (
+            lambda file: file.attrs.modify("parent", json.dumps({"path": "a.h5", "step": 3})),
+            "needs a field 'fingerprint'",
+        ),
         (lambda file: file.attrs.modify("parent", json.dumps([1])), "'parent' is not an object"),
         (
             lambda file: file.attrs.modify(
                 "parent", json.dumps({"path": "", "fingerprint": "", "step": 0, "neurons": 1})
             ),
-            "has no 'neurons' that is a list|has no 'seed'",
+            "needs a field 'neurons' that is a list|needs a field 'seed'",
         ),
     ],
 )

@@ -1,8 +1,8 @@
 """Mask of the collapsed networks of a run, at every checkpoint.
 
-Training stores the largest output of each network at each checkpoint, and this number decides (`circuits.collapse`).
-Runs of earlier versions lack it. For such runs the number is computed from the stored parameters and data, for the
-networks whose training loss allows a collapse.
+Training stores each network's largest output at each checkpoint; a network has collapsed if this output is below a
+threshold (`circuits.collapse`). Runs of earlier versions do not store this output. For such runs it is computed from
+the stored parameters and data, for the networks whose training loss allows a collapse.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EXAMPLES_AT_ONCE = 4096
 def collapsed_networks(
     config: Config, metrics: xr.Dataset, train_outputs: Callable[[int, int], np.ndarray]
 ) -> Bool[np.ndarray, "step seed"]:
-    """Whether each network of a run has collapsed.
+    """Whether each network of a run has collapsed, at each checkpoint.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""The number of checkpoints: a checkpoint exists once its entry in the array `step` is written, last of all.
+"""The number of checkpoints of a run. The writer commits a checkpoint by its last write, the entry in the array `step`.
 
-Unwritten entries are -1, all bits 1. A kill can cut a write at any byte, so the entry after the last committed one may
-mix bytes of the planned step and of -1; it is not committed. Everything else is damage: a step other than the planned
-one, or a step after an unwritten entry. Damage raises an error and is never cut away.
+Unwritten entries are -1, all bits 1. A kill can interrupt a write at any byte. So the entry after the last committed
+entry may mix bytes of the planned step and of -1; this mixed entry is not committed. Everything else is damage: a step
+other than the planned step, or a step after an unwritten entry. Damage raises an error; no writer removes it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def planned_states(config: Config) -> Int64[np.ndarray, " state"]:
 def n_committed(
     steps: Int64[np.ndarray, " entry"], planned: Int64[np.ndarray, " checkpoint"], what: str = "step"
 ) -> int:
-    """The number of committed, that is written, entries of `steps`.
+    """The number of committed entries of `steps`: those that are completely written.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def n_committed(
     Raises
     ------
     ValueError
-        A step is not the planned one, or follows an unwritten entry; the message is one line without the file's name.
+        A step differs from the plan or follows an unwritten entry; the message is one line without the file's name.
 
     Examples
     --------
@@ -59,17 +59,17 @@ def n_committed(
         at = n_before + int(later[0])
         raise ValueError(f"{what}[{n_before}] is not written, but {what}[{at}] is {steps[at]}")
     if n_before > len(planned):
-        raise ValueError(f"{what} has {n_before} entries, but its config plans {len(planned)}")
+        raise ValueError(f"{what} has {n_before} entries, but the config plans {len(planned)}")
     wrong = np.flatnonzero(steps[:n_before] != planned[:n_before])
     if not wrong.size:
         return n_before
     at = int(wrong[0])
     if at == n_before - 1 and _is_cut(int(steps[at]), int(planned[at])):
         return at
-    raise ValueError(f"{what}[{at}] is {steps[at]}, but its config plans {planned[at]}")
+    raise ValueError(f"{what}[{at}] is {steps[at]}, but the config plans {planned[at]}")
 
 
 def _is_cut(stored: int, planned: int) -> bool:
-    """Whether each byte equals the byte of the planned step or of -1, as after a kill during a write or an erasure."""
+    """Whether each byte of `stored` equals that of `planned` or of -1, as after a kill during a write or an erasure."""
     stored_bytes, planned_bytes = (value.to_bytes(8, "little", signed=True) for value in (stored, planned))
     return all(byte in (expected, 0xFF) for byte, expected in zip(stored_bytes, planned_bytes, strict=True))

@@ -84,7 +84,7 @@ def metrics_as_rows(metrics: Mapping[str, Shaped[np.ndarray, "row seed"]]) -> Sh
 
 
 def checksum(state: Mapping[str, np.ndarray], sequence: int, n_checkpoints: int) -> int:
-    """CRC-32 of a slot: its optimizer state, sequence number and number of checkpoints."""
+    """CRC-32 of a resume slot: of its optimizer state, sequence number and number of checkpoints."""
     crc = zlib.crc32(f"{sequence} {n_checkpoints}".encode())
     for name in sorted(state):
         crc = zlib.crc32(state[name].tobytes(), crc)

@@ -42,11 +42,11 @@ def export(
     Parameters
     ----------
     run
-        The run, or its file; it is only read.
+        The run, or its file; neither is changed.
     path
         The file to write; by default beside the run, as RUN-seedS-stepT with the suffix of the format.
     format
-        "npz", "safetensors" or "torch"; by default that of the suffix of `path` (.pt is torch), else npz.
+        "npz", "safetensors" or "torch"; by default the format that the suffix of `path` names (.pt: torch), else npz.
     seed
         Seed of the network; by default the first seed.
     checkpoint, step
@@ -99,7 +99,7 @@ def _format(name: str | None, path: str | Path | None) -> str:
 
 
 def _write(path: Path, content: bytes, overwrite: bool) -> None:
-    """Write a file whole or not at all; replace an existing one only with `overwrite`, and an HDF5 file never."""
+    """Write a file whole or not at all; replace an existing file only with `overwrite`, and never an HDF5 file."""
     if not path.parent.is_dir():
         raise InputError(f"{path.parent} is not a folder, so {path.name} cannot be written there.")
     if overwrite and path.is_file():

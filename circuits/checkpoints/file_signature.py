@@ -59,7 +59,7 @@ def marked_by(path: Path) -> int | None:
 
 
 def _marked(descriptor: int) -> int | None:
-    """Id of the process whose mark, other than `descriptor`'s own, is on the file; None if there is no such mark."""
+    """Id of a process with a mark on the file, not counting a mark set through `descriptor`; None if there is none."""
     try:
         answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _request(fcntl.F_WRLCK, FIRST, 0))
     except OSError:  # a file system without such locks

@@ -1,9 +1,9 @@
 """One open file per path and process, shared by every `Run` of this file, with one handle per dataset.
 
-HDF5 keeps one state of a file per process. To show data that another process has added, a dataset must be refreshed,
-and a refresh while a second handle of the same dataset is open corrupts that state. A notebook opens the same run many
-times. So the file is opened once and its users are counted; each dataset has one handle, used by one read at a time. A
-new handle would have to locate the chunks again, which takes longer than reading one checkpoint.
+HDF5 keeps one state of a file per process. A dataset must be refreshed to show data that another process has added. If
+a second handle of this dataset is open, the refresh corrupts the state of the file. A notebook opens the same run many
+times. So this module opens the file once and counts its users; each dataset has one handle, used by one read at a time.
+A new handle for each read would locate the chunks again, which takes longer than reading one checkpoint.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class OpenedFile:
             ]
 
     def digests(self, name: str, length: int) -> np.ndarray | None:
-        """(row, seed) digests of /parameters/NAME, or of "metrics"; None in a file of version 1."""
+        """Digests (row, seed) of the first `length` rows of "parameters/NAME" or "metrics"; None in file version 1."""
         with _lock:
             if "digests" not in self.file:
                 return None
@@ -97,7 +97,7 @@ class OpenedFile:
             self._looked_at = change
 
     def release(self) -> None:
-        """Release one user's share; the last release closes the file."""
+        """Unregister one user of the file; the last user's release closes the file."""
         with _lock:
             self._users -= 1
             if self._users == 0 and self._key is not None:
@@ -106,13 +106,13 @@ class OpenedFile:
                 self.file.close()
 
     def _change(self) -> tuple[int, int, bool]:
-        """Size, time of the last change, and whether that change is older than SETTLED_NS."""
+        """The file's size, the time of its last change in ns, and whether this change is older than SETTLED_NS."""
         status = os.fstat(self.file.id.get_vfd_handle())
         return status.st_size, status.st_mtime_ns, time.time_ns() - status.st_mtime_ns > SETTLED_NS
 
 
 def opened(path: Path) -> OpenedFile:
-    """The shared handles of a run file, which is checked before it is first opened.
+    """The shared handles of a run file. The file is checked before this process first opens it.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def opened(path: Path) -> OpenedFile:
             _opened[key].refresh()
             return _opened[key]
         if was_cut(path) and writer_pid(path) is None and was_cut(path):  # a writer may just have ended
-            raise InputError(f"{path}: a kill cut the last change of this file. `circuits repair {path}` undoes it.")
+            raise InputError(f"{path}: a kill interrupted the last change of this file. Run `circuits repair {path}`.")
         validate(path, FORMAT, FORMAT_VERSION)
         try:
             file = _open(path)
@@ -151,7 +151,7 @@ def opened(path: Path) -> OpenedFile:
 
 
 def _open(path: Path) -> h5py.File:
-    """Open for reading a file that others may write; in plain mode if another library in this process did so."""
+    """Open a file for reading in SWMR mode, or in plain mode if another library in this process uses plain mode."""
     try:
         return open_for_reading(path, swmr=True, rdcc_nbytes=0, libver=LIBRARY_VERSIONS)
     except OSError as error:
@@ -161,7 +161,7 @@ def _open(path: Path) -> h5py.File:
 
 
 def _forget() -> None:
-    """Drop all handles in a forked process, which opens its own: processes must not share a file position."""
+    """Drop all handles in a forked process, which opens new ones: processes must not share a file position."""
     global _lock
     _lock = threading.RLock()
     _opened.clear()

@@ -1,4 +1,4 @@
-"""Verification of a run: all rows, all data and all kept optimizer states are compared with their digests."""
+"""Verification of a run: compares all rows, all data and all stored optimizer states with their digests."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from circuits.errors import InputError
 
 
 def damage(run: Run, *, progress: bool = False) -> list[str]:
-    """One line for each value of a run that differs from what was written; an empty list if the run is intact.
+    """Descriptions of all values of a run that have changed since they were written, one line each; empty if none has.
 
     Parameters
     ----------
     run, progress
-        A run of format version 2, and whether to show a progress bar on stderr if that is a terminal.
+        A run of format version 2, and whether to show a progress bar if stderr is a terminal.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def _slots(run: Run) -> Iterator[str]:
 
 
 def _scales(run: Run) -> Iterator[str]:
-    """Dimension scales that should be 0, 1, 2, … but are not."""
+    """Names of the dimension scales whose values should be 0, 1, 2, … but are not."""
     for name, item in run.hdf5.items():
         counts = isinstance(item, h5py.Dataset) and name not in ("step", "epoch", "seed", "state_step")
         if counts and not np.array_equal(item[()], np.arange(len(item))):

@@ -1,4 +1,4 @@
-"""The file format of a run, in one place: names, dimensions, chunks, creation.
+"""The file format of a run: names, dimensions, chunks, and the creation of a run file.
 
     /                 attributes: format, format_version, config, config_digest, versions, numerics, created, parent
     /step             (step,) int64: optimizer updates so far; -1 until the checkpoint is committed
@@ -12,9 +12,9 @@
     /digests/…        checkpoint (step, seed, digested): of each parameter, and of all metrics; optimizer (state_step,
                       seed, kept); an array of /data has its own digest as an attribute
 
-From the beginning, every array along `step` has its full length, one row per planned checkpoint, and its place in the
-file. So a commit writes data only, and a kill cannot interrupt a write of HDF5's own metadata. Unwritten data take no
-room on the disk.
+In a new file, every array along `step` already has its full length, one row per planned checkpoint, and all its space.
+So a commit writes data only, and a kill cannot interrupt a write of HDF5's own metadata. Unwritten data take no room on
+the disk.
 
 Every array names its dimensions by HDF5 dimension scales, so that netCDF tools and xarray show them. Scales lie in the
 root and are hard-linked into the groups, where `xarray.open_dataset(group=…)` looks for coordinates. The file has the
@@ -61,7 +61,7 @@ def metrics_of(config: Config, some_seen: bool = False) -> dict[str, str]:
     Parameters
     ----------
     config, some_seen
-        The run's config, and whether any seed's training set holds test inputs of this seed.
+        The run's config, and whether, for any seed, a test input is also in the training set.
     """
     if config.task.signature.n_classes is None:
         is_right, nothing = "sign f(x) = y, in 0..1; sign(0) is wrong", "output is exactly 0"
@@ -102,7 +102,7 @@ def data_dims(name: str, ndim: int, test_is_shared: bool = True) -> tuple[str, .
     test = ("test_example",) if test_is_shared else ("seed", "test_example")
     leading = ("seed", "example") if name.startswith("train_") else test
     if ndim > len(leading) + 1:
-        raise InputError(f"data '{name}' has {ndim} dimensions; a run file has at most {', '.join(leading)}, input")
+        raise InputError(f"data '{name}' has {ndim} dimensions; a run file has at most ({', '.join(leading)}, input)")
     return (*leading, "input")[:ndim]
 
 
@@ -169,24 +169,24 @@ def create(
     except FileExistsError:
         raise already_there(path) from None
     except OSError as error:
-        raise RunError(f"{path} cannot be made: {error.strerror or error}. Nothing was written.") from error
+        raise RunError(f"{path} cannot be created: {error.strerror or error}. Nothing was written.") from error
 
 
 def padded(config: Config, length: int | None = None) -> np.bytes_:
-    """The config as JSON of fixed length, with room for more epochs and for future fields."""
+    """The config as JSON, padded with spaces to `length`; by default with room for more epochs and future fields."""
     text = "".join(one if one.isascii() else json.dumps(one)[1:-1] for one in config.model_dump_json())
     if length is not None and len(text) > length:
         raise InputError(f"The config takes {len(text)} bytes, the run file has room for {length}. Begin a new run.")
     if len(text) > ATTRIBUTE_BYTES:
         raise InputError(
-            f"The config takes {len(text)} bytes, a run file holds {ATTRIBUTE_BYTES}. Give fewer seeds or at_steps; "
-            f"--checkpoints.every-steps names many steps with one number."
+            f"The config takes {len(text)} bytes, but a run file holds at most {ATTRIBUTE_BYTES}. Pass fewer seeds or "
+            f"at_steps; a single --checkpoints.every-steps can replace many at_steps."
         )
     return np.bytes_(text.ljust(len(text) + 2048 if length is None else length))
 
 
 def already_there(path: Path) -> InputError:
-    """The error for an output that exists."""
+    """The error for an output file that already exists."""
     return InputError(
         f"{path} exists. Pass --resume to continue it, --overwrite to replace it, or --out for another file."
     )
@@ -262,12 +262,12 @@ def _write_skeleton(
 
 
 def facts_digest(file: h5py.File) -> int:
-    """Digest of the attributes on a run's origin, which never change."""
+    """Digest of the attributes `versions`, `numerics`, `parent` and `created` of a run, which never change."""
     return digest("\n".join(str(file.attrs[name]) for name in ("versions", "numerics", "parent", "created")).encode())
 
 
 def in_file(state: str) -> str:
-    """Name, in the file, of an array of an optimizer's state; there, `step` is the name of a dimension.
+    """Name in the file of an array of the optimizer's state; `step` is renamed, since a dimension has this name.
 
     Examples
     --------
@@ -278,7 +278,7 @@ def in_file(state: str) -> str:
 
 
 def of_state(stored: str) -> str:
-    """Name of an array of an optimizer's state, from its name in the file; in version 1 both names are the same."""
+    """Inverse of `in_file`: the optimizer's name of an array, from its name in the file; equal in version 1."""
     return "step" if stored == N_UPDATES else stored
 
 
@@ -305,7 +305,7 @@ def _write_digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
 
 
 def run_data(config: Config) -> Iterator[tuple[str, np.ndarray]]:
-    """Every array of /data: training sets stacked over seeds, the test set or sets, and the mask of seen inputs."""
+    """Arrays of /data: training sets stacked over seeds, test set or sets, and mask of test inputs seen in training."""
     training = [config.task.train_data(seed) for seed in config.seeds]
     for name in training[0]:
         yield f"train_{name}", np.stack([data[name] for data in training])
@@ -318,10 +318,10 @@ def run_data(config: Config) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _growing(group: h5py.Group, name: str, n_rows: int, shape: tuple[int, ...], dtype: np.dtype | type) -> h5py.Dataset:
-    """Create an array along `step` of full length, with a place in the file for every chunk.
+    """Create an array of full length along `step`, and allocate all its chunks in the file.
 
-    An array with one number per row is filled with -1 or NaN, so that unwritten rows show; filling other arrays
-    would take room on the disk.
+    An array with one number per row is filled with -1 or NaN, so that unwritten rows can be recognized. Other arrays
+    are not filled, since that would take disk space.
     """
     per_row = max(1, int(np.prod(shape)) * np.dtype(dtype).itemsize)
     length = 1024 if shape == () else int(np.clip(CHUNK_BYTES // per_row, 1, 64))

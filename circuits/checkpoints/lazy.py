@@ -1,6 +1,6 @@
 """A dataset of a run as an xarray variable that reads only the values that are indexed.
 
-Slices become HDF5 selections, with a list of indices on at most one axis; xarray applies the rest in memory. The length
+HDF5 selects slices, and a list of indices on at most one axis; xarray applies other indices in memory. The length
 along `step` is the number of committed checkpoints when the variable is created, so a run that is still being written
 shows a consistent prefix.
 
@@ -59,7 +59,7 @@ class _Committed(BackendArray):
             raise damaged(self._path, f"{self._name} cannot be read: {one_line(error)}") from error
 
     def _check(self, key: tuple[Any, ...], values: np.ndarray) -> None:
-        """Compare whole rows with their digests."""
+        """Compare the rows with their digests if `key` selects whole rows."""
         parts = zip(key[2:], self.shape[2:], strict=True)
         if any(not isinstance(part, slice) or range(*part.indices(n)) != range(n) for part, n in parts):
             return

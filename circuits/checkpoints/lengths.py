@@ -1,4 +1,4 @@
-"""The arrays of a run file with a row per checkpoint or per kept state, and their reduction to committed rows."""
+"""Arrays of a run file with a row per checkpoint or per optimizer state; shortening them to the committed rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from circuits.checkpoints.undo import undoable
 
 
 def along_steps(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Pairs: "step" and an array with a row per checkpoint, or "state_step" and an array with a row per kept state."""
+    """Pairs ("step", array with a row per checkpoint) and ("state_step", array with a row per optimizer state)."""
     for commit, groups in (("step", ("parameters", "metrics")), ("state_step", ("optimizer",))):
         if commit in file:
             yield commit, file[commit]
@@ -25,12 +25,12 @@ def along_steps(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
 
 
 def uncommitted(file: h5py.File, lengths: Mapping[str, int]) -> list[tuple[h5py.Dataset, int]]:
-    """Arrays with rows that are not committed, and the number of committed rows of each."""
+    """Arrays with uncommitted rows, and the committed length of each: that of "step" or "state_step" in `lengths`."""
     return [(dataset, lengths[commit]) for commit, dataset in along_steps(file) if len(dataset) > lengths[commit]]
 
 
 def cut_to(path: Path, file: h5py.File, datasets: list[tuple[h5py.Dataset, int]]) -> None:
-    """Shorten arrays; if a kill interrupts this, the next writer or `repair` restores the arrays' lengths."""
+    """Shorten each array to the length beside it; if a kill interrupts this, the next writer or `repair` undoes it."""
     if datasets:
         with undoable(path, file):
             for dataset, length in datasets:

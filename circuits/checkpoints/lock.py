@@ -1,7 +1,7 @@
 """One writer per run: a lock file beside the run holds the writer's process id, and the run itself carries a mark.
 
-The lock file exists before the run does. The mark (`file_signature.py`) is visible through every name of the run. The
-holder removes the lock file. A process that locks a lock file after its removal holds no lock, and tries again.
+The lock file exists before the run does, and its holder removes it. If a process locks a removed lock file, this lock
+is void, so the process tries again. The mark (`file_signature.py`) is visible through every name of the run.
 
 HDF5's own locks are not used: a reader that dies with such a lock would block every resume.
 """
@@ -41,8 +41,8 @@ class RunLock:
                 os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
             except OSError as error:  # a full disk
                 raise RunError(
-                    f"{path}: its lock {self.path} cannot be written ({error.strerror or error}). Nothing was changed. "
-                    f"Make room, then try again."
+                    f"{path}: its lock file {self.path} cannot be written ({error.strerror or error}). Nothing was "
+                    f"changed. Make room on the disk, then try again."
                 ) from error
             if path.exists():
                 self.mark()
@@ -51,7 +51,7 @@ class RunLock:
             raise
 
     def mark(self) -> None:
-        """Mark the file that the path names now; to be called again after the file is created or replaced."""
+        """Mark the file that is now at the run's path; call this again after the file is created or replaced."""
         before, self._mark = self._mark, Mark(self.path_of_run)
         if before is not None:
             before.release()
@@ -61,16 +61,16 @@ class RunLock:
     def _locked(self) -> int:
         """Take the lock, and return the lock file's descriptor.
 
-        `writer_pid` may hold the lock for an instant, and a killed writer leaves its process id in the file. So the
-        error names only a process that is alive.
+        Another process may briefly hold the lock, in `writer_pid`, while the lock file still names a killed writer.
+        So the error names only a process that is alive.
         """
         for _ in range(ATTEMPTS):
             try:
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o644)
             except OSError as error:
                 raise InputError(
-                    f"{self.path_of_run} cannot be written: its lock {self.path} cannot be made "
-                    f"({error.strerror or error}). Copy the run to a writable folder, or pass --out in one."
+                    f"{self.path_of_run} cannot be written: its lock file {self.path} cannot be created "
+                    f"({error.strerror or error}). Copy the run to a writable folder, or pass another --out."
                 ) from error
             self._refuse_other_file(descriptor)
             try:
@@ -85,7 +85,7 @@ class RunLock:
                 os.close(descriptor)
                 raise InputError(
                     f"{self.path_of_run} cannot be locked ({error.strerror or error}), and without a lock two writers "
-                    f"could damage it. Write it on a local disk, or mount this file system with locks."
+                    f"could damage it. Write the run to a local disk, or mount this file system with locks."
                 ) from error
             else:
                 if _has_name(descriptor, self.path):
@@ -94,7 +94,7 @@ class RunLock:
         raise being_written(self.path_of_run, "unknown")
 
     def _refuse_other_file(self, descriptor: int) -> None:
-        """Before any write, refuse a path that is not a lock file, such as a pipe or another name of some file."""
+        """Before any write, refuse a path that is no lock file: a pipe, a file with several names or other content."""
         status = os.fstat(descriptor)
         is_file = stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
         try:
@@ -104,11 +104,11 @@ class RunLock:
         if not is_file or (content and process_number(content) is None):
             os.close(descriptor)
             raise InputError(
-                f"{self.path_of_run} cannot be written: {self.path} is not its lock but another file. Move it away."
+                f"{self.path_of_run} cannot be written: {self.path} is not its lock file. Move that file elsewhere."
             )
 
     def release(self) -> None:
-        """Remove the lock file while no other process can hold it, then unlock."""
+        """Remove the lock file while this process still holds the lock, then release the lock."""
         if self._mark is not None:
             self._mark.release()
         os.ftruncate(self._descriptor, 0)

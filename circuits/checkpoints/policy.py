@@ -1,12 +1,12 @@
-"""The contents that a file from any source may have: plain local arrays whose data are all stored.
+"""The policy on files from any source: such a file may contain only plain local arrays whose data are all stored.
 
 HDF5 files can point at other files (external links and storage, virtual datasets), at plugins (filters) and at
 themselves (soft links, references, cycles), and can declare sizes without stored data. A run needs none of these, so
-the policy refuses all of them, by name, before any data is read. The check also reads every block of metadata that
-reading the run needs later, so it finds damaged blocks. `sandbox_worker.py` runs it in the sandbox process, because on
-damaged metadata HDF5 may crash, or wait for years.
+the policy refuses all of them before any data is read, and the error names the refused contents. The check also reads
+every block of metadata that reading the run needs later, so it finds damaged blocks. `sandbox_worker.py` runs the check
+in the sandbox process, because on damaged metadata HDF5 may crash, or wait for years.
 
-Only h5py and numpy are imported, so that the process starts quickly.
+Only h5py and numpy are imported, so that the sandbox process starts quickly.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Policy:
     valueless_dimensions: bool = False
     """Whether a netCDF dimension may have a length without values."""
     live: bool = False
-    """Whether the file is read while a process writes it, and so must also be sound in SWMR mode."""
+    """Whether the file may be read while a process writes it; then it must also be sound in SWMR mode."""
     read_values: bool = False
     """Whether to read every value, for a file that is later loaded whole."""
 
@@ -77,9 +77,9 @@ def inspect(
     path, file_format, format_version
         A file with HDF5's signature, the format that its attributes should name, and the newest version to accept.
     more_time
-        Function of the file's size, called to extend the time limit before data are read; None: read no data.
+        Function that gets the file's size and extends the time limit; called before data are read. None: read no data.
     undone
-        Inspect the file as if its copy of metadata were put back.
+        Inspect the file as if mended: with metadata restored from their copy or, without a copy, a valid superblock.
 
     Returns
     -------
@@ -286,7 +286,7 @@ class _Owner:
 
 
 def _commit_of(dataset: h5py.h5d.DatasetID, path: str) -> str:
-    """Name of the list of steps along which an array grows; "" if the whole array must exist."""
+    """Name of the array, "step" or "state_step", that commits rows of this array; "" if all rows must exist."""
     folder = path.rsplit("/", 1)[0]
     if dataset.rank and folder == "/optimizer" and path != "/optimizer/state_step":
         return "state_step"
@@ -307,7 +307,7 @@ def _is_valueless_dimension(dataset: h5py.h5d.DatasetID) -> bool:
 
 
 def _plain_type(kind: Any, where: str) -> None:
-    """Refuse a type that is neither number, boolean nor string."""
+    """Refuse a type other than number, boolean and string, or with too large elements."""
     allowed = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeStringID)
     if isinstance(kind, h5py.h5t.TypeEnumID) and kind.dtype.kind == "b":
         return

@@ -30,7 +30,7 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None) -> bo
     Parameters
     ----------
     path, say
-        The run file, and a function that gets one line of text if the copy of metadata is renamed, not used.
+        The run file, and a function that gets one line of text if the copy of metadata is unusable and renamed.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None) -> bo
     if copy is None or verdict in REFUSED or (verdict == "sound" and not _loses_nothing(path)):
         aside = unused(beside.with_name(beside.name + ".stale"))
         beside.rename(aside)
-        say(f"{beside} is not a copy of bytes of {path} as it is, so nothing is put back. It is renamed to {aside}.")
+        say(f"{beside} does not match {path}, so no metadata is restored. {beside.name} is renamed to {aside}.")
         return False
     if verdict != "sound":
         raise InputError(f"{beside} cannot be checked ({verdict}: {text}), so {path} was not changed. Try again.")
@@ -73,7 +73,7 @@ def _loses_nothing(path: Path) -> bool:
 
 
 def _n_committed(path: Path, *, undone: bool) -> int | None:
-    """Number of checkpoints in the restored file, which must match its config, or in the present file."""
+    """Checkpoints in the file or, with `undone`, in the restored file, which must match its config; None on error."""
     try:
         with opened_for_verdict(str(path), undone=undone) as file:
             config = parse(json.loads(file.attrs["config"]))

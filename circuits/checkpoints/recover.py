@@ -2,14 +2,14 @@
 
 A killed writer leaves two traces in the superblock, the first 48 bytes of the file. The flag "open for writing" makes
 HDF5 refuse every other writer. The end-of-file address may lie before the end of the data on disk, so a writer that
-trusts it overwrites live blocks. Recovery clears the flag, moves the end-of-file address past all data that was
-or was about to be written, and renews the superblock's checksum. Recovery is idempotent: after a kill it runs again.
+trusts this address overwrites live blocks. Recovery clears the flag, moves the end-of-file address past all data, both
+written and about to be written, and renews the superblock's checksum. If a kill interrupts a recovery, it runs again.
 
-A kill can also cut the write of the superblock itself. Such a write changes only the flag, the end-of-file address and
-the checksum. So all other bytes are right and the checksum is wrong; recovery works the same way.
+A kill can also interrupt the write of the superblock itself. Such a write changes only the flag, the end-of-file
+address and the checksum. So all other bytes are right and only the checksum is wrong; recovery then does the same.
 
 The superblock (HDF5 file format specification, version 3): signature at byte 0, version at 8, sizes of offsets and
-lengths at 9 and 10, consistency flags at 11, base address and that of the extension at 12 and 20, end-of-file address
+lengths at 9 and 10, consistency flags at 11, base address at 12, address of the extension at 20, end-of-file address
 at 28, address of the root group at 36, checksum of bytes 0..43 at 44 (Bob Jenkins' lookup3).
 """
 
@@ -35,7 +35,7 @@ _FINAL = ((2, 1, 14), (0, 2, 11), (1, 0, 25), (2, 1, 16), (0, 2, 4), (1, 0, 14),
 
 
 def was_killed(path: Path) -> bool:
-    """Whether the file has a writer's flag or an incompletely written superblock; to be called under the run's lock."""
+    """Whether the superblock has a writer's flag or was written incompletely; to be called under the run's lock."""
     with path.open("rb") as file:
         block = file.read(48)
         return is_cut(file, block) or _superblock(path, block)[11] != 0
@@ -61,12 +61,12 @@ def is_cut(file: BinaryIO, block: bytes) -> bool:
 
 
 def recover(path: Path, slack: int) -> bool:
-    """Clear the flag that a killed writer left; to be called under the run's lock.
+    """Clear a killed writer's flag and correct the end-of-file address; to be called under the run's lock.
 
     Parameters
     ----------
     path, slack
-        The run file, and the bytes to leave free after its data for blocks that were allocated but never written.
+        The run file, and the bytes to leave free after its data, for blocks that a writer allocated but never wrote.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def recover(path: Path, slack: int) -> bool:
 
 
 def completed(file: BinaryIO) -> bytes | None:
-    """Completed superblock of a killed writer if the write of the superblock was interrupted; otherwise None."""
+    """A valid superblock, with the writer's flag, if the write of the present one was interrupted; otherwise None."""
     file.seek(0)
     block = file.read(48)
     return changed(block, flag=WRITING, end=os.fstat(file.fileno()).st_size) if is_cut(file, block) else None

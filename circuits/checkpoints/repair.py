@@ -52,18 +52,18 @@ class Repaired(NamedTuple):
 
 
 def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None) -> Repaired:
-    """Make the file of a killed writer open in any HDF5 tool.
+    """Repair the file of a killed writer, so that any HDF5 tool can open it.
 
-    If rows with values are removed, the original file is kept beside it, as RUN.h5.before-repair (then .1, .2, …).
+    If rows with values are removed, a copy of the original file stays beside it: RUN.h5.before-repair (then .1, .2, …).
 
     Parameters
     ----------
     path, say
-        The run file, and a function that gets one line of text if a copy of metadata beside it is renamed, not used.
+        The run file, and a function that gets one line of text if a copy of metadata is unusable and renamed.
 
     Returns
     -------
-    The repairs; false if there were none.
+    The repairs; their truth value is False if nothing was repaired.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None
 
 
 def mend(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
-    """Mend a file's metadata if their last write was interrupted, and return whether it was; set other copies aside."""
+    """If the last write of a file's metadata was interrupted, mend the metadata; return whether they were mended."""
     if not (has_undo(path) or was_cut(path)) or writer_pid(path) is not None:
         return False
     with RunLock(path):
@@ -135,7 +135,7 @@ def make_plain(path: Path) -> Repaired:
 
 
 def _kept_copy(path: Path) -> Path:
-    """Copy the file, beside it, to the first free name, so that copies of earlier repairs stay; return the path."""
+    """Copy the file to the first free name beside it, since copies of earlier repairs stay; return that path."""
     while True:
         copy = unused(path.with_name(f"{path.name}.before-repair"))
         with suppress(FileExistsError), path.open("rb") as whole, written_whole(copy, replace=False) as temporary:
@@ -154,7 +154,7 @@ def _uncommitted(file: h5py.File) -> list[tuple[h5py.Dataset, int]]:
 
 
 def _has_values(dataset: h5py.Dataset, length: int) -> bool:
-    """Whether rows after the committed rows hold values; it looks as far ahead as a writer may have written."""
+    """Whether rows after the committed rows hold values; it searches only rows that a writer may have written."""
     rows = dataset[length : length + 2 * BUFFERED_CHECKPOINTS]
     is_fill = np.isnan(rows) if rows.dtype.kind == "f" else rows == dataset.fillvalue
     return bool((~is_fill & (rows != 0)).any())

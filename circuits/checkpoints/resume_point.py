@@ -1,8 +1,8 @@
 """The checkpoint from which a run resumes: the newest one with an intact optimizer state.
 
-Two slots hold the newest states. They are written in turn, so an interrupted write leaves the other slot intact. A run
-may also keep states for replay; the newest of these serves if it is newer than every intact slot. A state is intact if
-its digest matches.
+Two slots hold the newest states. The writer alternates between them, so an interrupted write leaves the other slot
+intact. A run may also store states for replay. If the newest intact one of these is newer than every intact slot, the
+run resumes from it. A state is intact if its digest matches.
 """
 
 from __future__ import annotations

@@ -281,9 +281,9 @@ class Run:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the run holds the last step of its config, or has met the config's stop rule.
+        """Whether the run has a checkpoint at the last step of its config, or has met the config's stop rule.
 
-        A complete run also holds every optimizer state that the config keeps up to its last step.
+        A complete run also has every optimizer state for replay that the config plans up to the run's last step.
         """
         if not self.n_checkpoints or not (int(self.steps[-1]) >= self.config.total_steps or self.stopped_early):
             return False
@@ -308,7 +308,7 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of config, creation time, steps and digests, if any; it identifies the run and its progress."""
+        """Hash of config, creation time, steps and, in version 2, digests; it identifies the run and its progress."""
         state = sha256(f"{self.config.model_dump_json()} {self.created} {self.steps.tolist()}".encode())
         if self.has_digests:
             with self._opened.dataset("digests/checkpoint") as digests:
@@ -319,7 +319,7 @@ class Run:
 
     @property
     def hdf5(self) -> h5py.File:
-        """The open HDF5 file, for contents without an attribute here; values read from it are unchecked."""
+        """The open HDF5 file, for contents that no attribute of `Run` gives; values read from it are not verified."""
         return self._opened.file
 
     @property
@@ -333,7 +333,7 @@ class Run:
         return "digests" in self.hdf5
 
     def close(self) -> None:
-        """Close the file; once no Run has it open, labeled variables that are not loaded can no longer be read."""
+        """Close this `Run`; after the last `Run` of a file is closed, only variables loaded before can be read."""
         self._release()
 
     def __enter__(self) -> Run:

@@ -1,9 +1,9 @@
 """Validation of files from any source: an unsafe file gets a clear error, never a crash or a hang.
 
 HDF5 is a large C library that trusts its files; on a damaged or hostile one it may crash or wait for years. So the
-sandbox process (`sandbox_worker.py`) first checks every file against the policy (`policy.py`). This process opens only
-files that pass. The first check takes about 0.15 s, to start the sandbox process. Later checks take milliseconds, so
-verdicts are not cached: the file may have changed.
+sandbox process (`sandbox_worker.py`) first checks every file against the policy (`policy.py`). The user's process opens
+only files that pass. The first check takes about 0.15 s, to start the sandbox process. Later checks take milliseconds.
+Verdicts are not cached, since a file may change between two checks.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def validate(path: Path, file_format: str, format_version: int) -> None:
     Raises
     ------
     InputError
-        The file is not HDF5, holds more than a run may, is damaged, or a newer version of the package wrote it.
+        The file is not HDF5, has contents that a run may not have, is damaged, or a newer version wrote it.
     """
     verdict, text = examined(path, file_format, format_version)
     if verdict == "foreign":
@@ -76,8 +76,8 @@ def examined(path: Path, file_format: str, format_version: int, *, undone: bool 
     """The verdict on a file, and one line that explains the verdict.
 
     Verdicts are those of `policy.inspect` and "crashed", "slow", "unknown" (not checkable), "closed" (the file cannot
-    be opened), "other" (not a regular file, or not an HDF5 file). With `undone` the verdict is on the file with
-    its copy of metadata put back.
+    be opened), "other" (not a regular file, or not an HDF5 file). With `undone` the verdict is on the mended file, see
+    `policy.inspect`.
     """
     try:
         status = path.stat()
@@ -93,10 +93,11 @@ def examined(path: Path, file_format: str, format_version: int, *, undone: bool 
 
 
 class _Worker:
-    """Client of the sandbox process, which it starts at the first question and again after its end; forks share it.
+    """Client of the sandbox process; it starts the process at the first question, and again if the process has ended.
 
-    A question is one datagram and carries the writing end of its own pipe for the answer. So threads and forks cannot
-    receive each other's answers, and a thread that stops waiting leaves nothing behind.
+    Forks of the user's process share the sandbox process. A question is one datagram and carries the writing end of its
+    own pipe for the answer. So threads and forks cannot receive each other's answers, and a thread that stops waiting
+    leaves nothing behind.
     """
 
     def __init__(self) -> None:
@@ -158,7 +159,7 @@ class _Worker:
 
 
 def _reply(channel: socket.socket, question: bytes, seconds: float) -> bytes:
-    """The answer to one question; empty if the sandbox process has ended."""
+    """The answer to one question, or the verdict "slow" after `seconds`; empty if the sandbox process has ended."""
     receiving, sending = os.pipe()
     with open(receiving, "rb") as pipe:
         try:

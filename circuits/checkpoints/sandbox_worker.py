@@ -1,11 +1,11 @@
 """The sandbox process, which inspects every file first: a crash or a hang here does no harm.
 
-Each Python process that opens runs starts one sandbox process. This imports h5py (0.1 s), then forks itself for every
-file. So each inspection has its own time and memory limits, starts from a clean state, and takes milliseconds. The
-sandbox process ends with its parent, or after a minute without a question.
+Each Python process that opens runs starts one sandbox process. The sandbox process imports h5py (0.1 s), then forks
+itself for every file. So each inspection has its own time and memory limits, starts from a clean state, and takes
+milliseconds. The sandbox process ends with its parent, or after a minute without a question.
 
-A question is a datagram, JSON of [path, format, format_version, undone], and brings a pipe for its answer, JSON of
-[verdict, text]; see `policy.inspect`.
+A question is a datagram, JSON of [path, format, format_version, undone], sent with a pipe. The answer, JSON of
+[verdict, text], goes into this pipe; see `policy.inspect`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def answer(pipe: int, path: str, file_format: str, format_version: int, undone: 
 
 
 def limit() -> None:
-    """Limit this process: the kernel ends it after SECONDS or BUSY_SECONDS and writes no core file."""
+    """Limit this process to SECONDS, BUSY_SECONDS of computing and MEMORY_BYTES of memory, and prevent core files."""
     more_time(0)
     for which, most in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CORE, 0)):
         with suppress(ValueError, OSError):  # not every system has every limit

@@ -36,7 +36,7 @@ TYPE_NAMES = {str: "a text", int: "a whole number", list: "a list"}
 
 
 def check_facts(versions: Any, numerics: Any, parent: Any, created: str) -> None:
-    """Raise an error unless the attributes on a run's origin have the right types and are safe to print.
+    """Raise an error unless these attributes of a run file have the right types and are safe to print.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def check_facts(versions: Any, numerics: Any, parent: Any, created: str) -> None
     if parent is not None:
         for field, kind in (PARENT | TICKET if "neurons" in parent else PARENT).items():
             if not isinstance(parent.get(field), kind) or isinstance(parent[field], bool):
-                raise ValueError(f"attribute 'parent' has no '{field}' that is {TYPE_NAMES[kind]}")
+                raise ValueError(f"attribute 'parent' needs a field '{field}' that is {TYPE_NAMES[kind]}")
         if not all(isinstance(neuron, int) for neuron in parent.get("neurons", [])):
             raise ValueError("attribute 'parent' has neurons that are not whole numbers")
     without_path = {field: value for field, value in (parent or {}).items() if field != "path"}  # it may be any text
@@ -67,7 +67,7 @@ def check_contents(file: h5py.File, config: Config) -> None:
     Raises
     ------
     ValueError
-        Contents differ; the message gives the expected and the actual ones in one line without the file's name.
+        Contents differ; the message, one line without the file's name, gives the expected and the actual contents.
     """
     _printable(config.model_dump(mode="json"))
     _check_version(file)
@@ -76,7 +76,7 @@ def check_contents(file: h5py.File, config: Config) -> None:
     _array(file, "epoch", (None,), "f")
     seeds = _array(file, "seed", (len(config.seeds),), "iu")[()].tolist()
     if seeds != list(config.seeds):
-        raise ValueError(f"it stores the seeds {seeds}, its config names {list(config.seeds)}")
+        raise ValueError(f"the file stores the seeds {seeds}, but its config names {list(config.seeds)}")
     _trajectories(file, config, n_checkpoints)
     _data(file, config)
     _states(file, config)
@@ -84,11 +84,11 @@ def check_contents(file: h5py.File, config: Config) -> None:
     _slots(file, config)
     slack = file.attrs["recovery_slack"]
     if not isinstance(slack, np.integer) or not 0 <= slack < MAX_SLACK:
-        raise ValueError(f"its 'recovery_slack' is {slack}")
+        raise ValueError(f"its 'recovery_slack' is {slack}, not a whole number from 0 to {MAX_SLACK - 1}")
 
 
 def _check_version(file: h5py.File) -> None:
-    """Refuse an unknown version, and digests in version 1, which has none."""
+    """Refuse an unknown format version, and a file of version 1 with digests, since version 1 has none."""
     version = file.attrs["format_version"]
     if not isinstance(version, np.integer) or not 1 <= version <= FORMAT_VERSION:
         raise ValueError(f"its 'format_version' is {version!r}, not a number from 1 to {FORMAT_VERSION}")
@@ -105,7 +105,7 @@ def _trajectories(file: h5py.File, config: Config, n_checkpoints: int) -> None:
     for name, (dims, shape) in config.shapes.items():
         dataset = _array(file, f"parameters/{name}", (None, n_seeds, *shape), "f")
         if dataset.dtype != np.dtype(config.dtype):
-            raise ValueError(f"parameters/{name} is {dataset.dtype}, its config says {config.dtype}")
+            raise ValueError(f"parameters/{name} is {dataset.dtype}, but the run's config says {config.dtype}")
         _named(dataset, ("step", "seed", *dims))
     is_old = int(file.attrs["format_version"]) < 2
     some_seen = SEEN in file.get("data", ()) and UNSEEN_ACCURACY in file.get("metrics", ())
@@ -137,9 +137,9 @@ def _data(file: h5py.File, config: Config) -> None:
         _named(item, dims)
     some_seen = SEEN in file["data"] and bool(file[f"data/{SEEN}"][()].any())
     if some_seen and UNSEEN_ACCURACY not in file["metrics"]:
-        raise ValueError(f"data/{SEEN} marks test inputs, but metrics/{UNSEEN_ACCURACY} is missing")
+        raise ValueError(f"data/{SEEN} marks test inputs as seen in training, but metrics/{UNSEEN_ACCURACY} is missing")
     if UNSEEN_ACCURACY in file["metrics"] and not some_seen:
-        raise ValueError(f"metrics/{UNSEEN_ACCURACY} is there, but data/{SEEN} marks no test input")
+        raise ValueError(f"metrics/{UNSEEN_ACCURACY} exists, but data/{SEEN} marks no test input as seen in training")
 
 
 def _states(file: h5py.File, config: Config) -> None:
@@ -156,7 +156,7 @@ def _states(file: h5py.File, config: Config) -> None:
 
 
 def _slots(file: h5py.File, config: Config) -> None:
-    """Check both slots to resume from: a trained run stores the optimizer's state there, if there is a state."""
+    """Check both resume slots; in a trained run, they store the optimizer's state if the optimizer has one."""
     shapes = []
     for slot in ("resume/slot0", "resume/slot1"):
         for field in ("sequence", "n_checkpoints", "crc32"):
@@ -166,7 +166,7 @@ def _slots(file: h5py.File, config: Config) -> None:
             _check_state(file, config, f"{slot}/state", members)
         shapes.append({name: (item.shape, item.dtype) for name, item in members.items()})
     if shapes[0] != shapes[1]:
-        raise ValueError("resume/slot0/state and resume/slot1/state hold other arrays")
+        raise ValueError("resume/slot0/state and resume/slot1/state hold different arrays")
 
 
 def _is_imported(file: h5py.File) -> bool:
@@ -188,7 +188,7 @@ def _check_state(
         shapes["step" if int(file.attrs["format_version"]) < 2 else N_UPDATES] = ()
     if shapes and set(members) != set(shapes):
         odd = min(set(members) ^ set(shapes))
-        raise ValueError(f"{group}/{odd} is {'not part of its optimizer' if odd in members else 'missing'}")
+        raise ValueError(f"{group}/{odd} is {'not part of its optimizer state' if odd in members else 'missing'}")
     for name, item in members.items():
         if item.shape is None:
             raise ValueError(f"{group}/{name} has no values")
@@ -197,14 +197,14 @@ def _check_state(
 
 
 def _digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
-    """Check that a run of version 2 has a digest of everything; version 1 has none."""
+    """Check, in a run of version 2, the digests of the attributes, and that all rows, states and data have digests."""
     if int(file.attrs["format_version"]) < 2:
         return
     text = file.attrs["config"]
     if digest(text.tobytes() if isinstance(text, np.bytes_) else bytes(text)) != file.attrs["config_digest"]:
         raise ValueError("its config has changed since it was written: the config's digest differs")
     if facts_digest(file) != file.attrs["facts_digest"]:
-        raise ValueError("its versions, numerics, parent or time are not what was written: their digest differs")
+        raise ValueError("its versions, numerics, parent or creation time have changed: their digest differs")
     groups = [("checkpoint", "step", "digested", [*config.shapes, METRICS], n_checkpoints)]
     if "optimizer" in file:
         states = sorted(name for name, _ in _members(file, "optimizer") if name not in ("state_step", "seed"))
@@ -216,7 +216,7 @@ def _digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
         if labels != names:
             raise ValueError(f"digests/{dim} names {labels}, expected {names}")
         if len(dataset) < n_rows:
-            raise ValueError(f"digests/{name} has {len(dataset)} entries for {n_rows} of {along}")
+            raise ValueError(f"digests/{name} has {len(dataset)} entries, but {along} has {n_rows} committed entries")
     for name, item in _members(file, "data"):
         if name not in file and not isinstance(item.attrs.get("digest"), np.unsignedinteger):
             raise ValueError(f"data/{name} has no digest")
@@ -246,7 +246,7 @@ def _find(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def _array(file: h5py.File, name: str, shape: tuple[int | None, ...], kinds: str) -> h5py.Dataset:
-    """The array called `name`; a ValueError if its shape (None: any length) or the kind of its dtype differs."""
+    """The array `name`; a ValueError unless it has this shape (None: any length) and a dtype kind in `kinds`."""
     dataset = _find(file, name)
     actual = dataset.shape
     if (
@@ -257,7 +257,7 @@ def _array(file: h5py.File, name: str, shape: tuple[int | None, ...], kinds: str
         wanted = ", ".join("any" if length is None else str(length) for length in shape)
         raise ValueError(f"{name} has shape {actual}, expected ({wanted})")
     if dataset.dtype.kind not in kinds:
-        raise ValueError(f"{name} has dtype {dataset.dtype}, which it cannot have")
+        raise ValueError(f"{name} has dtype {dataset.dtype}, expected NumPy kind {' or '.join(kinds)}")
     return dataset
 
 
@@ -270,7 +270,7 @@ def _named(dataset: h5py.Dataset, dims: tuple[str, ...]) -> None:
 def _printable(data: Any) -> None:
     """Refuse data in which a string, or a key, has control characters."""
     if isinstance(data, str) and not data.isprintable():
-        raise ValueError(f"its description holds control characters: {ascii(data)[:80]}")
+        raise ValueError(f"a text in its attributes holds control characters: {ascii(data)[:80]}")
     if isinstance(data, dict):
         data = [*data.keys(), *data.values()]
     if isinstance(data, list | tuple):

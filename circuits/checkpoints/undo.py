@@ -3,11 +3,11 @@
 Commits write data only (`writer.py`). Few operations change metadata: a larger plan, an early stop, a repair. HDF5 then
 rewrites blocks in place, and a kill in the middle of a block makes the file unreadable. So all bytes of the file that
 are not data are first copied to `RUN.h5.undo`, which appears whole or not at all and is removed after the change. The
-next writer that finds this copy puts its bytes back. To repeat this after another kill does no harm.
+next writer that finds this copy restores the copied bytes; this can be repeated if another kill interrupts it.
 
-Meanwhile the file may have changed in other ways: another run may have replaced it, or a writer may have committed
-under another name. So the copy also lists bytes that its change does not touch, all of /data and the entries of `step`,
-with their digest. `put_back.py` puts the bytes back only if that digest matches and the result is a sound run.
+Before that, the file may change in other ways: another run may replace it, or a writer may commit through another name
+of the file. So the copy also lists bytes that no change of metadata touches, all of /data and the entries of `step`,
+with their digest. `put_back.py` restores the metadata only if this digest matches and the result is a sound run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ Ranges = list[list[int]]  # start and length of each, ascending
 
 
 class Kept(NamedTuple):
-    """Copy of a file's metadata: the file's size, byte ranges (`extents`), their bytes; `witness` identifies it."""
+    """Copy of a file's metadata: the file's `size`, and the bytes `values` of the byte ranges `extents`.
+
+    `digest` is that of the byte ranges `witness`, which no change of metadata touches; it identifies the file.
+    """
 
     size: int
     extents: Ranges
@@ -49,7 +52,7 @@ class Kept(NamedTuple):
         return [(at, self.values[end - n : end]) for (at, n), end in zip(self.extents, ends, strict=True)]
 
     def fits(self, file: h5py.File) -> bool:
-        """Whether the open, restored run has its data and metadata where the copy says."""
+        """Whether the open, restored run has its data and metadata at the positions that the copy lists."""
         return self.extents == _extents(file, self.size) and self.witness == _unchanged(file)
 
 
@@ -67,9 +70,9 @@ def undo_path(path: Path) -> Path:
 
 @contextmanager
 def undoable(path: Path, file: h5py.File) -> Iterator[None]:
-    """Context in which metadata of an open file may change; after a kill inside, `put_back` restores the metadata.
+    """Context for a change of an open file's metadata; after a kill within it, `put_back` restores the metadata.
 
-    Call it under the run's lock. If the block fails, the next writer undoes the change.
+    Call it under the run's lock. If the block raises an error, the next writer undoes the change.
     """
     file.flush()
     copy = _metadata(path, file)
@@ -126,12 +129,12 @@ def has_undo(path: Path) -> bool:
     except FileNotFoundError:
         return False
     if not stat.S_ISREG(mode):  # reading from a pipe or a device may never end
-        raise InputError(f"{beside} is in the way of changes to {path}: it is not a regular file. Move it away.")
+        raise InputError(f"{beside} is not a regular file, so it cannot be a copy of metadata of {path}. Move it away.")
     return True
 
 
 def _metadata(path: Path, file: h5py.File) -> bytes:
-    """A header line with the extents, then every byte of the file that is not data."""
+    """Content of the copy: a header line with the byte ranges, then every byte of the file that is not data."""
     size = path.stat().st_size
     extents, unchanged = _extents(file, size), _unchanged(file)
     values = bytearray()
@@ -146,7 +149,7 @@ def _metadata(path: Path, file: h5py.File) -> bytes:
 
 
 def _extents(file: h5py.File, size: int) -> Ranges:
-    """Extents of all bytes, in a file of this size, that are not data."""
+    """Byte ranges, in a file of `size` bytes, that contain no data."""
     ranges, end = [], 0
     for start, length in [*sorted(_data(file)), (size, 0)]:
         if start > end:
@@ -156,7 +159,7 @@ def _extents(file: h5py.File, size: int) -> Ranges:
 
 
 def _unchanged(file: h5py.File) -> Ranges:
-    """Ranges that no change of metadata touches: all of /data, and the chunks of `step` with a checkpoint."""
+    """Byte ranges that no change of metadata touches: all of /data, and the chunks of `step` that hold checkpoints."""
     ranges = [chunk[:2] for item in file["data"].values() if item.chunks is None for chunk in _stored(item)]
     n_written = int((file["step"][:] != UNWRITTEN).sum())
     ranges += [chunk[:2] for chunk in _stored(file["step"]) if chunk[2] < max(n_written, 1)]
@@ -185,7 +188,7 @@ def _data(file: h5py.File) -> Ranges:
 
 
 def _stored(dataset: h5py.Dataset) -> Ranges:
-    """Start, length and first row of each stored chunk of an array, or of the whole array."""
+    """Start, length and first row of each stored chunk of an array; those of the whole array if it has no chunks."""
     chunks: Ranges = []
     if dataset.chunks is not None:
         dataset.id.chunk_iter(lambda chunk: chunks.append([chunk.byte_offset, chunk.size, chunk.chunk_offset[0]]))
@@ -195,7 +198,7 @@ def _stored(dataset: h5py.Dataset) -> Ranges:
 
 
 def _are_ranges(ranges: Any, size: int) -> bool:
-    """Whether this is a non-empty list of ascending, disjoint ranges of a file of this size."""
+    """Whether `ranges` is a non-empty list of ascending, disjoint byte ranges within a file of `size` bytes."""
     end = 0
     if not isinstance(ranges, list) or not ranges:
         return False

@@ -1,8 +1,8 @@
 """A file whose writer was killed, presented to HDF5 as a file without a writer; the file itself is only read.
 
-A file whose flag says "open for writing" opens only in single-writer-multiple-reader mode. There HDF5 takes a wrong
-checksum for a write in progress and waits, longer each time, for years. So the search for damage presents the file to
-HDF5 with the flag cleared in memory.
+A file whose flag says "open for writing" opens only in single-writer-multiple-reader mode. In this mode HDF5 interprets
+a wrong checksum as a write in progress. It tries again after ever longer waits, for years. So the search for damage
+presents the file to HDF5 with the flag cleared in memory.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _is_flagged(path: str | Path) -> bool:
 
 
 def open_for_reading(path: str | Path, **mode: Any) -> h5py.File:
-    """Open a file for reading, also on a file system without locks, although HDF5 asks for a lock."""
+    """Open a file for reading; if the file system has no locks, do so without the lock that HDF5 asks for."""
     try:
         return h5py.File(path, "r", **mode)
     except OSError as error:
@@ -49,8 +49,8 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
     Parameters
     ----------
     path, undone
-        The file, and whether to present it mended: with the bytes of its copy of metadata put back or, if there is no
-        copy, with its superblock completed.
+        The file, and whether to present the mended file: with the metadata restored from its copy or, if there is no
+        copy, with the superblock completed.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
     with_copy = undone and has_undo(Path(path))
     copy = kept(Path(path)) if with_copy else None
     if with_copy and copy is None:
-        raise ValueError("the file beside it is not a copy of its metadata")
+        raise ValueError("the '.undo' file beside it is not a copy of its metadata")
     with open(path, "rb", buffering=0) as raw:
         block = completed(raw) if undone and copy is None else None
         patches = [(0, block)] if block is not None else [] if copy is None else copy.patches()
@@ -72,11 +72,11 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
         with h5py.File(shown, "r", rdcc_nbytes=0) as file:
             yield file
             if copy is not None and not copy.fits(file):
-                raise ValueError("the copy of its metadata has the bytes in other places")
+                raise ValueError("the copy of its metadata lists other byte positions than the restored file has")
 
 
 class _Shown:
-    """A read-only file object: a file's bytes with patches applied and the writer's flag cleared, as by `recover`."""
+    """Read-only file object: a file's bytes with `patches` applied and, as by `recover`, the writer's flag cleared."""
 
     def __init__(self, raw: io.FileIO, size: int = 0, patches: Sequence[tuple[int, bytes]] = ()) -> None:
         self._raw, self._position = raw, 0

@@ -1,10 +1,10 @@
-"""The writer of a run: it appends checkpoints so that a kill at any moment loses no committed one.
+"""The writer of a run: it appends checkpoints so that a kill at any moment loses no committed checkpoint.
 
 A checkpoint is committed in two phases: first the writer writes and flushes all its data and their digests; then it
 writes the checkpoint's entry in `step`. Readers, and the writer itself after a kill, count the written entries of
-`step` (`commits.py`). Both phases write data only, in places that the file has from the beginning. No metadata block of
-HDF5 changes, so the file opens after a kill at any byte. `undo.py` undoes the few changes of such blocks. Readers in
-other processes may keep the file open meanwhile (HDF5's single-writer-multiple-reader mode).
+`step` (`commits.py`). Both phases write data only, into space that was allocated when the file was created. No metadata
+block of HDF5 changes, so the file opens after a kill at any byte. The few other operations that change such blocks can
+be undone (`undo.py`). Readers in other processes may keep the file open (HDF5's single-writer-multiple-reader mode).
 
 Files of format version 1 grow with each commit, and have no digests.
 
@@ -57,7 +57,7 @@ class Writer:
     lock
         The run's lock, if the caller has it already; closing the writer releases it.
     say
-        Called with one line if checkpoints are dropped, or if a copy of metadata beside the file is renamed.
+        Function that gets one line of text if checkpoints are dropped, or if an unusable copy of metadata is renamed.
 
     Attributes
     ----------
@@ -142,9 +142,9 @@ class Writer:
         return self._trajectories.keys()
 
     def amend(self, config: Config | None = None, other_numerics_since: int | None = None) -> None:
-        """Change the config to more epochs, or record the checkpoint from which numerics differ.
+        """Replace the config by one with more epochs, or record the checkpoint from which the numerics differ.
 
-        The attributes keep their size, so HDF5 writes them in place while others read.
+        The attributes keep their size, so HDF5 writes them in place while other processes read the file.
         """
         attributes = self.file.attrs
         text = None if config is None else padded(config, attributes["config"].dtype.itemsize)
@@ -173,7 +173,7 @@ class Writer:
         Raises
         ------
         ValueError
-            A name is missing or unknown, or a shape differs from that of the file, which HDF5 would broadcast silently.
+            A name is missing or unknown, or an array's shape is wrong; HDF5 would broadcast such an array silently.
         """
         if values.keys() != self._trajectories.keys():
             raise ValueError(f"a checkpoint needs exactly {sorted(self._trajectories)}, got {sorted(values)}")
@@ -194,7 +194,7 @@ class Writer:
                 self._commit()
 
     def save_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Save the optimizer's state at the newest checkpoint in the older of the two slots."""
+        """Save the optimizer's state of the newest checkpoint; it overwrites the older of the two resume slots."""
         self.flush()
         if not state:
             return
@@ -209,7 +209,7 @@ class Writer:
             self.file.flush()
 
     def keep_state(self, step: int, state: Mapping[str, np.ndarray]) -> None:
-        """Add the optimizer's state to the states kept for replay; it is committed in two phases, like a checkpoint."""
+        """Store the optimizer's state after `step` updates, for replay; commit it in two phases, like a checkpoint."""
         group, at = self.file["optimizer"], self._n_states()
         with self._explained():
             for name, values in state.items():
@@ -256,7 +256,7 @@ class Writer:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn a refusal of the file system into a RunError that says how much is saved and how much room is needed."""
+        """Turn a failed write into a RunError that says how much is saved and how much disk space is needed."""
         try:
             yield
         except (OSError, RuntimeError) as error:
@@ -276,7 +276,7 @@ class Writer:
         """Leave the file as a kill at this moment would: safe to read and to resume.
 
         HDF5 still writes its caches when the file is closed and when the process ends, although another process may
-        write the file by then. So its descriptor is redirected to scratch memory.
+        write the file by then. So the file's descriptor is redirected to scratch memory.
         """
         self._abandoned = True
         with scratch() as nowhere:
@@ -298,7 +298,7 @@ class Writer:
         self._last_commit = time.monotonic()
 
     def _digested(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Digests (row, seed, digested) of the checkpoints in the buffers."""
+        """Digests (row, seed, digested) of the buffered checkpoints; `digested`: each parameter, and all metrics."""
         metrics = {name: values for name, values in rows.items() if name.startswith("metrics/")}
         digests = [
             row_digests(metrics_as_rows(metrics) if name == METRICS else rows[f"parameters/{name}"])
@@ -323,7 +323,7 @@ class Writer:
                     dataset.resize(length, axis=0)
 
     def _take_back(self) -> None:
-        """Undo, newest first, every commit after the checkpoint to continue from, and remains of an interrupted write.
+        """Erase all commits after the checkpoint to continue from, newest first, and remains of an interrupted write.
 
         The method erases one entry at a time. After a kill, at most one entry is partly erased, which `commits.py`
         recognizes.
@@ -353,7 +353,7 @@ def unwrite(steps: h5py.Dataset, n_kept: int) -> None:
 
 
 def make_writable(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
-    """Recover the file if its last writer was killed, and return whether it was; to be called under the run's lock."""
+    """If the file's last writer was killed, recover the file and return True; to be called under the run's lock."""
     is_restored = put_back(path, say)
     with path.open("r+b") as file:
         block = completed(file)
