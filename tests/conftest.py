@@ -1,6 +1,9 @@
 """Small runs that many tests share, and the one full-size run of the slow tests."""
 
+import fcntl
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import jaxtyping
@@ -13,7 +16,10 @@ jaxtyping.jaxtyped = shapes.jaxtyped  # before the package is imported
 if "PYTEST_XDIST_WORKER" in os.environ:  # torch's threads would wait for those of the other workers; BLAS keeps its own
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": str(os.cpu_count())}
 
+from registered import only_own  # noqa: E402
+
 import circuits  # noqa: E402
+from circuits.analysis.results import results_of  # noqa: E402
 
 settings.register_profile("patient", deadline=None)  # the first example may wait for a compiler
 settings.load_profile("patient")
@@ -69,12 +75,42 @@ def cut_short(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def grokked_path(tmp_path_factory) -> Path:
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Makes a file in a folder of its own by a function of its path, once for all workers of the test session."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def path_of(name: str, make: Callable[[Path], object]) -> Path:
+        folder = base / f"made-{Path(name).stem}"
+        with (base / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                (making := base / f"making-{Path(name).stem}").mkdir()
+                make(making / name)
+                making.rename(folder)
+        return folder / name
+
+    return path_of
+
+
+@pytest.fixture(scope="session")
+def grokked_path(made_once) -> Path:
     """(40,2) parity from 150 examples at width 100: memorizes around epoch 6, generalizes around epoch 100."""
-    path = tmp_path_factory.mktemp("runs") / "grokked.h5"
     config = tiny(task__n=40, task__n_train=150, task__n_test=100, model__width=100, epochs=200, seeds=[0, 1])
-    circuits.train(config, path, progress=False).close()
-    return path
+    return made_once("grokked.h5", lambda path: circuits.train(config, path, progress=False).close())
+
+
+@pytest.fixture(scope="session")
+def analyzed_path(grokked_path, made_once) -> Path:
+    """A copy of the run of `grokked_path` with its sidecar, which has every default measurement."""
+
+    def make(path: Path) -> None:
+        shutil.copy(grokked_path, path)
+        with circuits.open(path) as run, pytest.MonkeyPatch.context() as patch:
+            only_own(patch)  # tests count what the results hold
+            results_of(run)
+
+    return made_once("analyzed.h5", make)
 
 
 @pytest.fixture
@@ -84,8 +120,7 @@ def grokked_run(grokked_path):
 
 
 @pytest.fixture(scope="session")
-def flagship_path(tmp_path_factory) -> Path:
+def flagship_path(made_once) -> Path:
     """The preset merrill-2023 at full size: five seeds, 300 epochs, a checkpoint each (250 MB)."""
-    path = tmp_path_factory.mktemp("runs") / "merrill-2023.h5"
-    circuits.train(circuits.preset("merrill-2023"), path, progress=False).close()
-    return path
+    config = circuits.preset("merrill-2023")
+    return made_once("merrill-2023.h5", lambda path: circuits.train(config, path, progress=False).close())

@@ -14,6 +14,7 @@ import circuits
 from circuits import figures
 from circuits.analysis.measurements import usual
 from circuits.analysis.networks.labels import spread
+from circuits.analysis.results import results_of
 from circuits.figures import generic
 from circuits.figures.drawing import bands
 from circuits.figures.page.report import sections
@@ -52,9 +53,9 @@ def lines_at(figure: go.Figure) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def results(grokked_path):
-    with circuits.open(grokked_path) as run:
-        return circuits.analyze(run)
+def results(analyzed_path):
+    with circuits.open(analyzed_path) as run:
+        return results_of(run).datasets
 
 
 def test_certified_margins_have_a_zero_line_and_the_tint_and_line_of_each_phase():

@@ -58,8 +58,8 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def grokked_page(grokked_path, tmp_path_factory):
-    with circuits.open(grokked_path) as run, pytest.MonkeyPatch.context() as patch:
+def grokked_page(analyzed_path, tmp_path_factory):
+    with circuits.open(analyzed_path) as run, pytest.MonkeyPatch.context() as patch:
         only_own(patch)
         path = report(run, tmp_path_factory.mktemp("pages") / "grokked.html")
     return path.read_text()

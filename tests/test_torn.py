@@ -26,7 +26,6 @@ def library(tmp_path_factory):
     ("name", "kind", "n_cuts"),
     [
         ("resumed", "adamw", 6),
-        ("extended", "sgd", 6),
         *(pytest.param(name, kind, 20, marks=pytest.mark.slow) for name in CASES for kind in ("sgd", "adamw")),
     ],
 )
