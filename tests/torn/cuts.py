@@ -234,9 +234,10 @@ class Truth:
             n_found = at_least if directly else self._found(path)
             if n_found < at_least:
                 return f"{n_found} of {at_least} committed checkpoints are left"
-            if directly and self.do is resume and (said := _said(["train", "--resume", "--out", str(path), "--quiet"])):
+            if not (directly and self.do is resume):
+                self.do(self.kind, path)
+            elif said := _said(["train", "--resume", "--out", str(path), "--quiet"]):
                 return said
-            self.do(self.kind, path)
             with circuits.open(path) as run:
                 if not run.parameters.load().identical(self.parameters) or not run.metrics.identical(self.metrics):
                     return "the resumed run has other bits"
