@@ -20,7 +20,7 @@ LARGEST_OUTPUT = "train_largest_output"  # the metric that training stores at ev
 
 
 def largest_output(outputs: Real[np.ndarray, "example ..."], has_classes: bool) -> float:
-    """Largest |f(x)| or, with classes, largest logit minus smallest of an example; 0 without examples, NaN if any is.
+    """Largest |f(x)| or, with classes, widest range of an example's logits; 0 without examples, NaN for any NaN output.
 
     Parameters
     ----------

@@ -71,7 +71,7 @@ class Config(Part):
     stop: Stop | None = None
     """Stop once every seed has kept a high test accuracy, such as {"test_accuracy": 0.99, "checkpoints": 5}."""
     weight_decay_changes: tuple[WeightDecayChange, ...] = ()
-    """Weight-decay changes, such as {"train_accuracy": 0.98, "value": 0.1}; of those due, the last listed applies."""
+    """Weight-decay changes like {"train_accuracy": 0.98, "value": 0.1}; if several are due, the last listed applies."""
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     """Each seed has its own training set, initialization and order of examples; in some tasks also its own test set."""
     checkpoints: Checkpoints = Checkpoints()

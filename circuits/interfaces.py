@@ -83,14 +83,14 @@ class Task(Part, ABC):
 
     @property
     def marks(self) -> dict[str, str]:
-        """Marks of training examples: mark -> name of the unmarked examples. Both groups get their own accuracy."""
+        """Name of a mask of training examples -> name of the other examples; both groups get their own accuracy."""
         return {}
 
     @property
     def parity_bits(self) -> tuple[int, ...] | None:
         """Input bits whose product is the target, ascending; None if the target is not a parity.
 
-        Measurements of parity test this property, since other tasks, such as a majority, also have relevant bits.
+        Measurements recognize a parity task by this property: other tasks, such as majority, also have relevant bits.
         """
         return None
 

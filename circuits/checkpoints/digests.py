@@ -1,7 +1,7 @@
 """Digests of the arrays of a run: 64-bit xxh3 of an array's bytes, for each checkpoint and seed.
 
-A digest is written with its row, so reading the row detects a flipped bit or a misplaced row. It protects against
-accidents, not against a person who can write the file: xxh3 is not a cryptographic hash.
+A row is an array's values at one checkpoint and seed. Its digest, written with it, reveals a flipped bit or a misplaced
+row. It protects against accidents, not against a person who can write the file: xxh3 is not a cryptographic hash.
 """
 
 from __future__ import annotations

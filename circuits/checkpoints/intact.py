@@ -16,7 +16,7 @@ from circuits.errors import InputError
 
 
 def damage(run: Run, *, progress: bool = False) -> list[str]:
-    """Descriptions of all values of a run that have changed since they were written, one line each; empty if none has.
+    """Descriptions of all values of a run that changed after they were written, one line each; empty if none changed.
 
     Parameters
     ----------

@@ -9,12 +9,12 @@
     /data/test_seen   (seed, test_example) which test inputs are in the training set
     /optimizer/NAME   (state_step, seed, …) the optimizer's state at some checkpoints, if the config asks for it
     /resume/slot0, 1  sequence, n_checkpoints, crc32 and the optimizer's state
-    /digests/…        checkpoint (step, seed, digested): of each parameter, and of all metrics; optimizer (state_step,
-                      seed, kept); an array of /data has its own digest as an attribute
+    /digests/…        checkpoint (step, seed, digested): one per parameter, and one of all metrics together; optimizer
+                      (state_step, seed, kept): one per array of the state; /data/NAME has its digest as an attribute
 
-In a new file, every array along `step` already has its full length, one row per planned checkpoint, and all its space.
-So a commit writes data only, and a kill cannot interrupt a write of HDF5's own metadata. Unwritten data take no room on
-the disk.
+In a new file, every array along `step` already has its full length, one row per planned checkpoint, and its space is
+reserved. So a commit writes data only, and a kill cannot interrupt a write of HDF5's own metadata. The file is sparse:
+reserved space takes no room on the disk until data are written there.
 
 Every array names its dimensions by HDF5 dimension scales, so that netCDF tools and xarray show them. Scales lie in the
 root and are hard-linked into the groups, where `xarray.open_dataset(group=…)` looks for coordinates. The file has the
@@ -267,7 +267,7 @@ def facts_digest(file: h5py.File) -> int:
 
 
 def in_file(state: str) -> str:
-    """Name in the file of an array of the optimizer's state; `step` is renamed, since a dimension has this name.
+    """Name under which a file stores an array of the optimizer's state: `step`, also a dimension's name, is renamed.
 
     Examples
     --------
@@ -278,7 +278,7 @@ def in_file(state: str) -> str:
 
 
 def of_state(stored: str) -> str:
-    """Inverse of `in_file`: the optimizer's name of an array, from its name in the file; equal in version 1."""
+    """Inverse of `in_file`: the optimizer's name of a stored array; a file of version 1 stores arrays by this name."""
     return "step" if stored == N_UPDATES else stored
 
 

@@ -25,12 +25,12 @@ def along_steps(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
 
 
 def uncommitted(file: h5py.File, lengths: Mapping[str, int]) -> list[tuple[h5py.Dataset, int]]:
-    """Arrays with uncommitted rows, and the committed length of each: that of "step" or "state_step" in `lengths`."""
+    """Arrays with uncommitted rows, each with its committed length: `lengths["step"]` or `lengths["state_step"]`."""
     return [(dataset, lengths[commit]) for commit, dataset in along_steps(file) if len(dataset) > lengths[commit]]
 
 
 def cut_to(path: Path, file: h5py.File, datasets: list[tuple[h5py.Dataset, int]]) -> None:
-    """Shorten each array to the length beside it; if a kill interrupts this, the next writer or `repair` undoes it."""
+    """Shorten each array to its paired length; if a kill interrupts this, the next writer or `repair` undoes it."""
     if datasets:
         with undoable(path, file):
             for dataset, length in datasets:

@@ -1,7 +1,7 @@
 """One writer per run: a lock file beside the run holds the writer's process id, and the run itself carries a mark.
 
 The lock file exists before the run does, and its holder removes it. If a process locks a removed lock file, this lock
-is void, so the process tries again. The mark (`file_signature.py`) is visible through every name of the run.
+is void, so the process tries again. The mark (`file_signature.py`) is visible through every path to the run.
 
 HDF5's own locks are not used: a reader that dies with such a lock would block every resume.
 """
@@ -61,8 +61,8 @@ class RunLock:
     def _locked(self) -> int:
         """Take the lock, and return the lock file's descriptor.
 
-        Another process may briefly hold the lock, in `writer_pid`, while the lock file still names a killed writer.
-        So the error names only a process that is alive.
+        Another process that calls `writer_pid` holds the lock for an instant, and the lock file may still name a
+        killed writer. So the error names only a process that is alive; otherwise the method tries again.
         """
         for _ in range(ATTEMPTS):
             try:

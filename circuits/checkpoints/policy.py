@@ -46,7 +46,7 @@ class Policy:
     unstored_chunks: int = 0
     """Largest number of chunks that a writer may have declared but not yet written."""
     valueless_dimensions: bool = False
-    """Whether a netCDF dimension may have a length without values."""
+    """Whether the file may have netCDF dimensions with a name and a length but no stored values."""
     live: bool = False
     """Whether the file may be read while a process writes it; then it must also be sound in SWMR mode."""
     read_values: bool = False
@@ -79,7 +79,8 @@ def inspect(
     more_time
         Function that gets the file's size and extends the time limit; called before data are read. None: read no data.
     undone
-        Inspect the file as if mended: with metadata restored from their copy or, without a copy, a valid superblock.
+        Whether to inspect the file as after a restore: with the metadata from the copy beside it (`undo.py`) or, if
+        there is no copy, with a valid superblock in place of an incompletely written one.
 
     Returns
     -------
@@ -286,7 +287,7 @@ class _Owner:
 
 
 def _commit_of(dataset: h5py.h5d.DatasetID, path: str) -> str:
-    """Name of the array, "step" or "state_step", that commits rows of this array; "" if all rows must exist."""
+    """Array whose entries commit the rows of this array: "step" or "state_step"; "" if all rows must exist."""
     folder = path.rsplit("/", 1)[0]
     if dataset.rank and folder == "/optimizer" and path != "/optimizer/state_step":
         return "state_step"

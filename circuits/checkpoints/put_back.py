@@ -66,14 +66,14 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None) -> bo
 
 
 def _loses_nothing(path: Path) -> bool:
-    """Whether the restored file is a run, with no fewer checkpoints than the file has now."""
+    """Whether restored metadata give a valid run with at least as many checkpoints as the file has without them."""
     is_open = examined(path, FORMAT, FORMAT_VERSION)[0] == "sound"  # otherwise the file is as the kill left it
     restored, now = _n_committed(path, undone=True), _n_committed(path, undone=False) if is_open else 0
     return restored is not None and restored >= (now or 0)
 
 
 def _n_committed(path: Path, *, undone: bool) -> int | None:
-    """Checkpoints in the file or, with `undone`, in the restored file, which must match its config; None on error."""
+    """Number of checkpoints; with `undone`, after a restore. None on error or if the restore contradicts the config."""
     try:
         with opened_for_verdict(str(path), undone=undone) as file:
             config = parse(json.loads(file.attrs["config"]))

@@ -6,7 +6,7 @@ trusts this address overwrites live blocks. Recovery clears the flag, moves the 
 written and about to be written, and renews the superblock's checksum. If a kill interrupts a recovery, it runs again.
 
 A kill can also interrupt the write of the superblock itself. Such a write changes only the flag, the end-of-file
-address and the checksum. So all other bytes are right and only the checksum is wrong; recovery then does the same.
+address and the checksum. So all other bytes are valid, and recovery writes these three fields anew.
 
 The superblock (HDF5 file format specification, version 3): signature at byte 0, version at 8, sizes of offsets and
 lengths at 9 and 10, consistency flags at 11, base address at 12, address of the extension at 20, end-of-file address
@@ -70,7 +70,7 @@ def recover(path: Path, slack: int) -> bool:
 
     Returns
     -------
-    Whether the flag was set.
+    Whether the file had a killed writer's flag.
     """
     with path.open("r+b") as file:
         block = _superblock(path, file.read(48))
@@ -83,7 +83,7 @@ def recover(path: Path, slack: int) -> bool:
 
 
 def completed(file: BinaryIO) -> bytes | None:
-    """A valid superblock, with the writer's flag, if the write of the present one was interrupted; otherwise None."""
+    """If the superblock was written incompletely, a valid replacement with the writer's flag; otherwise None."""
     file.seek(0)
     block = file.read(48)
     return changed(block, flag=WRITING, end=os.fstat(file.fileno()).st_size) if is_cut(file, block) else None

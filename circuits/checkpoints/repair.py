@@ -3,8 +3,8 @@
 `circuits.open` reads the file of a killed writer unchanged, unless the kill interrupted a write of HDF5's metadata.
 `h5dump`, netCDF4 and plain xarray refuse it, because its superblock still says "open for writing". They would also show
 rows of checkpoints that were never committed. Repair mends the metadata, clears the flag and removes these rows. It
-drops no committed checkpoint, changes no value, and the run can be resumed as before. It refuses a file with damaged
-steps.
+drops no committed checkpoint, changes no value, and the run can be resumed as before. It refuses a file in which
+entries of `step` are damaged.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def is_longer(path: Path) -> bool:
 
 
 def make_plain(path: Path) -> Repaired:
-    """Remove the flag and the uncommitted rows of a killed writer; to be called under the run's lock."""
+    """Clear the flag "open for writing" and remove uncommitted rows after a kill; call it under the run's lock."""
     killed = was_killed(path)
     make_writable(path)
     with h5py.File(path, "r", locking=False) as file:

@@ -1,8 +1,8 @@
 """The checkpoint from which a run resumes: the newest one with an intact optimizer state.
 
 Two slots hold the newest states. The writer alternates between them, so an interrupted write leaves the other slot
-intact. A run may also store states for replay. If the newest intact one of these is newer than every intact slot, the
-run resumes from it. A state is intact if its digest matches.
+intact. A run may also store states for replay. It resumes from the newest intact replay state if every intact slot is
+older. A state is intact if its digest matches.
 """
 
 from __future__ import annotations

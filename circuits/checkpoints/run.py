@@ -239,7 +239,7 @@ class Run:
         Parameters
         ----------
         checkpoints, names
-            Ascending indices of the checkpoints, and names of the parameters, to read.
+            Indices of the checkpoints to read, ascending, and names of the parameters to read.
 
         Yields
         ------
@@ -333,7 +333,7 @@ class Run:
         return "digests" in self.hdf5
 
     def close(self) -> None:
-        """Close this `Run`; after the last `Run` of a file is closed, only variables loaded before can be read."""
+        """Close this `Run`; once every `Run` of the file is closed, only values that were loaded before can be read."""
         self._release()
 
     def __enter__(self) -> Run:

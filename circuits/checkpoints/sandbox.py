@@ -76,7 +76,7 @@ def examined(path: Path, file_format: str, format_version: int, *, undone: bool 
     """The verdict on a file, and one line that explains the verdict.
 
     Verdicts are those of `policy.inspect` and "crashed", "slow", "unknown" (not checkable), "closed" (the file cannot
-    be opened), "other" (not a regular file, or not an HDF5 file). With `undone` the verdict is on the mended file, see
+    be opened), "other" (not a regular file, or not an HDF5 file). `undone` has the meaning that it has in
     `policy.inspect`.
     """
     try:
@@ -95,9 +95,9 @@ def examined(path: Path, file_format: str, format_version: int, *, undone: bool 
 class _Worker:
     """Client of the sandbox process; it starts the process at the first question, and again if the process has ended.
 
-    Forks of the user's process share the sandbox process. A question is one datagram and carries the writing end of its
-    own pipe for the answer. So threads and forks cannot receive each other's answers, and a thread that stops waiting
-    leaves nothing behind.
+    Forks of the user's process share the sandbox process. A question asks for the verdict on one file. It is one
+    datagram and carries the writing end of a new pipe, into which the sandbox process writes the answer. So threads and
+    forks cannot receive each other's answers, and no other reader gets an answer that comes too late.
     """
 
     def __init__(self) -> None:
@@ -144,7 +144,7 @@ class _Worker:
             return self._channel
 
     def _end(self, channel: socket.socket | None = None) -> None:
-        """End the sandbox process, unless `channel` belongs to an earlier process."""
+        """End the sandbox process; do nothing if `channel` led to an earlier sandbox process."""
         with self._starting:
             if self._channel is None or channel not in (None, self._channel):
                 return

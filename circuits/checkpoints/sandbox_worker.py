@@ -4,8 +4,9 @@ Each Python process that opens runs starts one sandbox process. The sandbox proc
 itself for every file. So each inspection has its own time and memory limits, starts from a clean state, and takes
 milliseconds. The sandbox process ends with its parent, or after a minute without a question.
 
-A question is a datagram, JSON of [path, format, format_version, undone], sent with a pipe. The answer, JSON of
-[verdict, text], goes into this pipe; see `policy.inspect`.
+A question asks for the verdict on one file. It is a datagram with the JSON of [path, format, format_version, undone]
+and the descriptor of a pipe. The sandbox process writes its answer, the JSON of [verdict, text], into this pipe.
+`policy.inspect` defines these fields.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def serve(descriptor: str) -> None:
 
 
 def answer(pipe: int, path: str, file_format: str, format_version: int, undone: bool) -> None:
-    """Inspect one file in a fork of this process and write the verdict, or the signal that ended the fork."""
+    """Inspect one file in a fork of this process; write to `pipe` the verdict, or the signal that ended the fork."""
     child = os.fork()
     if child == 0:
         try:

@@ -177,7 +177,7 @@ def _is_imported(file: h5py.File) -> bool:
 def _check_state(
     file: h5py.File, config: Config, group: str, members: dict[str, h5py.Dataset], leading: tuple[None, ...] = ()
 ) -> None:
-    """Check that a group holds the state of the config's optimizer, each array (…, seed, …)."""
+    """Check a group with the optimizer's state; `leading`: lengths of the axes before `seed`, None for any length."""
     shapes: dict[str, tuple[int, ...]] = {
         f"{moment}.{name}": shape
         for moment in config.optimizer.moments

@@ -1,13 +1,14 @@
 """Changes of a file's metadata that can be undone after a kill.
 
-Commits write data only (`writer.py`). Few operations change metadata: a larger plan, an early stop, a repair. HDF5 then
-rewrites blocks in place, and a kill in the middle of a block makes the file unreadable. So all bytes of the file that
-are not data are first copied to `RUN.h5.undo`, which appears whole or not at all and is removed after the change. The
-next writer that finds this copy restores the copied bytes; this can be repeated if another kill interrupts it.
+Commits write data only (`writer.py`). Few operations change metadata: new epochs or numerics, an early stop, a repair.
+HDF5 then rewrites blocks in place, and a kill in the middle of a block makes the file unreadable. So all bytes of the
+file that are not data are first copied to `RUN.h5.undo`, which appears whole or not at all and is removed after the
+change. The next writer that finds this copy restores the copied bytes; this can be repeated if another kill interrupts
+it.
 
-Before that, the file may change in other ways: another run may replace it, or a writer may commit through another name
-of the file. So the copy also lists bytes that no change of metadata touches, all of /data and the entries of `step`,
-with their digest. `put_back.py` restores the metadata only if this digest matches and the result is a sound run.
+Between kill and restore, another run may replace the file, or a writer may commit through another path to the file. So
+the copy also lists byte ranges that no change of metadata touches (all of /data, the written part of `step`), with the
+digest of their bytes. `put_back.py` restores the metadata only if this digest matches and the result is a sound run.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ Ranges = list[list[int]]  # start and length of each, ascending
 class Kept(NamedTuple):
     """Copy of a file's metadata: the file's `size`, and the bytes `values` of the byte ranges `extents`.
 
-    `digest` is that of the byte ranges `witness`, which no change of metadata touches; it identifies the file.
+    `digest`, the SHA-256 of the byte ranges `witness`, identifies the file: no change of metadata touches these ranges.
     """
 
     size: int
@@ -52,7 +53,7 @@ class Kept(NamedTuple):
         return [(at, self.values[end - n : end]) for (at, n), end in zip(self.extents, ends, strict=True)]
 
     def fits(self, file: h5py.File) -> bool:
-        """Whether the open, restored run has its data and metadata at the positions that the copy lists."""
+        """Whether the open, restored run has its data and metadata at the byte ranges that this `Kept` lists."""
         return self.extents == _extents(file, self.size) and self.witness == _unchanged(file)
 
 

@@ -33,7 +33,7 @@ def _is_flagged(path: str | Path) -> bool:
 
 
 def open_for_reading(path: str | Path, **mode: Any) -> h5py.File:
-    """Open a file for reading; if the file system has no locks, do so without the lock that HDF5 asks for."""
+    """Open a file for reading; if the file system has no locks, open it without HDF5's lock."""
     try:
         return h5py.File(path, "r", **mode)
     except OSError as error:
@@ -49,8 +49,8 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
     Parameters
     ----------
     path, undone
-        The file, and whether to present the mended file: with the metadata restored from its copy or, if there is no
-        copy, with the superblock completed.
+        The file, and whether to present it as after a restore: with the metadata from the copy beside it or, if there
+        is no copy, with a valid superblock in place of an incompletely written one.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
 
 
 class _Shown:
-    """Read-only file object: a file's bytes with `patches` applied and, as by `recover`, the writer's flag cleared."""
+    """Read-only file object: a file's bytes with `patches` applied and the writer's flag cleared, as in `recover`."""
 
     def __init__(self, raw: io.FileIO, size: int = 0, patches: Sequence[tuple[int, bytes]] = ()) -> None:
         self._raw, self._position = raw, 0

@@ -142,7 +142,7 @@ class Writer:
         return self._trajectories.keys()
 
     def amend(self, config: Config | None = None, other_numerics_since: int | None = None) -> None:
-        """Replace the config by one with more epochs, or record the checkpoint from which the numerics differ.
+        """Replace the config by one with more epochs, or record where a machine with other numerics continues the run.
 
         The attributes keep their size, so HDF5 writes them in place while other processes read the file.
         """
@@ -298,7 +298,7 @@ class Writer:
         self._last_commit = time.monotonic()
 
     def _digested(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Digests (row, seed, digested) of the buffered checkpoints; `digested`: each parameter, and all metrics."""
+        """Digests of the buffered checkpoints, (row, seed, digested): one per parameter and one of all metrics."""
         metrics = {name: values for name, values in rows.items() if name.startswith("metrics/")}
         digests = [
             row_digests(metrics_as_rows(metrics) if name == METRICS else rows[f"parameters/{name}"])
