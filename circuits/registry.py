@@ -37,7 +37,8 @@ class MetricEntry(Entry):
 class MeasurementEntry(Entry):
     """A `circuits.analysis.measurement.Measurement`, with the paths of its options class and figure function.
 
-    `figures` is the path of a function (run, result with phases) -> figures: analysis must not import figures.
+    `figures` is the import path of a function of the run and the result (with the phases that `with_phases` adds). It
+    is a path because analysis must not import figures.
     """
 
     options: str = "circuits.analysis.networks.options:PruningOptions"

@@ -73,7 +73,7 @@ class Stop(Part):
     test_accuracy: Accuracy
     """Least test accuracy that counts as high."""
     checkpoints: PositiveInt = 1
-    """Number of consecutive checkpoints, after the first, at which each seed must keep `test_accuracy`."""
+    """Consecutive checkpoints at which each seed must keep `test_accuracy`, besides the checkpoint that reaches it."""
 
     def is_met(self, test_accuracy: np.ndarray) -> np.ndarray:
         """Mask (seed,) of the seeds that have met the rule, from the test accuracies (step, seed) so far.

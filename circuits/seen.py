@@ -17,7 +17,7 @@ def seen_inputs(
 ) -> Bool[np.ndarray, " test_example"]:
     """Mask of the test inputs that are also training inputs.
 
-    Rows are compared by a 64-bit sum first, and exactly where the sums agree.
+    Rows are compared by a 64-bit checksum first. Only rows with equal checksums are compared exactly.
 
     Parameters
     ----------

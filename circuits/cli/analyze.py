@@ -34,7 +34,7 @@ class AnalyzeFlags:
     run: RunFile
     """The run file; it is only read."""
     all: Switch = False
-    """All default measurements that apply to this run, besides the named ones. The default without such flags."""
+    """Also run all default measurements that apply to this run; the default if no flag names a measurement."""
     json: Switch = False
     """Print one JSON object instead of tables; circuits.read_json restores it."""
     out: Annotated[Path | None, shown("SIDECAR.nc", "(default: RUN.analysis.nc)")] = None

@@ -82,7 +82,7 @@ def _in_proportion(failures: FailureRate) -> str:
 
 
 def _to_width(share: float, width: float) -> str:
-    """`share` as text, rounded at the second significant digit of `width`, but with at least two significant digits."""
+    """`share` as text, down to the decimal place of `width`'s second significant digit; at least two digits."""
     places = floor(log10(share)) - floor(log10(width)) + 2 if share > 0 and width > 0 else 2
     return f"{share:.{max(places, 2)}g}"
 

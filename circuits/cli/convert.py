@@ -55,9 +55,9 @@ class ParityNnFlags(_Output):
 
     The command reads n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt, with weights_only=True.
 
-    Both codes save model_EPOCH.pt before the updates of that epoch, so the file is the state after EPOCH epochs.
+    Both codes save model_EPOCH.pt before epoch EPOCH, counted from 0, so the file is the state after EPOCH epochs.
 
-    The command draws the data again with Python's `random`, from the seeds of --draw. The run file stores the data.
+    The command draws the data again with Python's `random`, from seeds as in --draw. The run file stores the data.
     """
 
     folder: Annotated[Path, tyro.conf.Positional, shown("DIR")]

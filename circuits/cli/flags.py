@@ -1,8 +1,9 @@
 """Flags from a pydantic object: its fields are the options, its values the defaults.
 
-tyro reads the flags and writes the help; it never validates. The values that tyro reads replace the object's, and
-pydantic validates the result once: the same rule holds for a value from a flag, from `--set` and from a file. A field
-has a flag if words or numbers can express its values; kinds and other structures change through `--set`.
+tyro reads the flags and writes the help; it never validates. The values that tyro reads replace those of the object,
+and pydantic validates the result once: the same rule holds for a value from a flag, from `--set` and from a file.
+A field has a flag if words or numbers can express its values. Only `--set` changes other fields and `kind`, the field
+that selects the class of a task, model or optimizer.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Switch = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
 
 
 def flags_of(part: Part) -> list[Flag]:
-    """Flags for the fields of `part` that can have one, as (name, type, default) triples of a dataclass.
+    """One flag (name, type, default) for each field of the config object `part`, if text can express its values.
 
     Examples
     --------
@@ -68,7 +69,7 @@ def flag_class(name: str, flags: Iterable[Flag], about: str, base: type | None =
 
 
 def overlaid(data: Mapping[str, Any], flags: Any) -> dict[str, Any]:
-    """`data` of a config part, in which the values of `flags` replace the fields of the same names."""
+    """`data`, the fields of a config object, with the values of `flags` in place of the fields of the same names."""
     given = {flag.name: getattr(flags, flag.name) for flag in fields(flags) if flag.name in data}
     return {**data, **{name: overlaid(data[name], v) if is_dataclass(v) else v for name, v in given.items()}}
 

@@ -97,7 +97,7 @@ def _exit_code(words: list[str], debug: bool) -> int:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """Inside the block, SIGTERM stops a command as Ctrl-C does; training stops at both after the current step."""
+    """Inside the block, SIGTERM stops a command as Ctrl-C does; training stops within an epoch at either signal."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -114,7 +114,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 @contextmanager
 def _out_of_memory_reported_once() -> Iterator[None]:
-    """Inside the block, threads and finalizers that run out of memory print nothing; the command's error does."""
+    """Inside the block, threads and finalizers that run out of memory print nothing: the command's error reports it."""
     in_threads, unraisable = threading.excepthook, sys.unraisablehook
 
     def filtered(hook: Callable[[Any], object], failure: Any) -> None:

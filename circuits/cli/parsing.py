@@ -57,7 +57,7 @@ def _current(flags: type, words: Sequence[str]) -> list[str]:
 
 
 def recognized(flags: type[Flags], words: Sequence[str], command: str, n_bare: int | None = None) -> Flags:
-    """The flags among `words` that belong to this class; others and `--help` are ignored. `n_bare` as in `parsed`."""
+    """The flags of this class among `words`; other words and `--help` are ignored. `n_bare` as in `parsed`."""
     refuse_surplus(flags, words, n_bare)
     return _read(flags, words, command, return_unknown_args=True, add_help=False)[0]
 

@@ -125,7 +125,7 @@ def _facts(run: "Run") -> dict[str, str]:
 
 
 def _since(parent: dict[str, Any]) -> str:
-    """Text that says where in its parent a run starts: at which step, or with which seed's neurons."""
+    """Text on a run's start in its parent, the run that it repeats or prunes: the step, or the neurons and seed."""
     if "neurons" in parent:
         return f"{count(len(parent['neurons']), 'neuron')} of its seed {parent['seed']}, from step 0 on"
     return f"from its step {parent['step']} on"
@@ -152,7 +152,7 @@ def _checkpoints(run: "Run") -> str:
 
 
 def _described(part: Part) -> str:
-    """Kind and fields of a part, without fields that are None."""
+    """Kind and fields of a config object such as the optimizer, without fields that are None."""
     fields = part.model_dump(exclude={"kind"}, exclude_none=True)
     described = ", ".join(f"{name} {value}" for name, value in fields.items())
     kind = getattr(part, "kind", "")

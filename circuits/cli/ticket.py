@@ -13,7 +13,7 @@ MOST_OF_NAME = 150  # characters of the parent's file name in the ticket's file 
 
 
 def chosen_neurons(path: Path, seed: int | None, keep: str | None) -> tuple[Config, int, np.ndarray]:
-    """The ticket's config, the seed of the parent's network, and the mask (neuron,) of the neurons to train."""
+    """A ticket's config, the seed of its network in the run at `path`, and the mask (neuron,) of neurons to train."""
     from circuits.analysis.subnetworks.groups import GROUPS, neuron_groups
     from circuits.checkpoints.run import open_run
     from circuits.training.lottery_ticket import refuse_other_models, ticket_config

@@ -52,7 +52,7 @@ class TrainFlags:
     out: Annotated[Path | None, shown("PATH", "(default: checkpoints/NAME.h5)")] = None
     """The run file to write."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute; auto uses the fused CPU path if it applies."""
+    """Where to compute; auto takes cuda if there is one and the fused CPU kernel cannot train the config, else cpu."""
     kernel: Annotated[Literal["auto", "fused", "batched", "prepared", "reference"], tyro.conf.arg(help=KERNEL_HELP)] = (
         "auto"
     )
@@ -103,7 +103,7 @@ def command(words: list[str]) -> int:
 
 
 def _several(starts: Sequence[Config], first: Config, flags: Any, typed: set[str]) -> list[tuple[Config, Path]]:
-    """Each config of a preset, and its file. The fields in `typed`, which flags set, have the values of `first`."""
+    """Each config of a preset, and its run file; all take from `first` the fields `typed`, which flags have set."""
     if first.name != starts[0].name:
         raise InputError(f"The preset has {len(starts)} configs, so --name cannot rename it. Pass a folder to --out.")
     if flags.out is not None and flags.out.suffix == ".h5":
@@ -160,7 +160,7 @@ def _trained(flags: Any, config: Config, path: Path, resume: bool) -> "Run":
 
 
 def _compare_with_parent(run: "Run") -> None:
-    """Compare a resumed replay with its parent, as `circuits replay` does for a replay that was not stopped."""
+    """Compare a resumed replay with the run that it replays, as `circuits replay` does if nothing interrupts it."""
     from circuits.checkpoints.run import open_run
     from circuits.training.replay import compare
 
@@ -175,10 +175,10 @@ def _compare_with_parent(run: "Run") -> None:
 def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
     """The preset among the words, the other words, and the flag before the preset, with the flag's values.
 
-    A switch takes no value. Any other flag takes the next word and all numbers after that word; a flag of several
-    texts takes all words that are not preset names. Any other bare word is the preset. If there are several such words,
-    those that are not preset names and follow a flag or its values stay among the other words, as surplus values. So
-    does true, false or a number after a switch.
+    A switch takes no value. Any other flag takes the next word and all numbers after it; a flag for a list of texts
+    takes all following words except preset names. Each remaining word may be the preset, except a number or a truth
+    value after a switch. If several words may be the preset, a word after a flag or its values counts only if it is a
+    preset name. Words that do not count stay among the other words, as surplus values.
 
     Examples
     --------
@@ -234,7 +234,7 @@ def _no_preset(name: str, flag: str = "", *values: str) -> InputError:
 
 
 def _starts(name: str | None, given: TrainFlags) -> list[Config]:
-    """Configs to train, changed by `--set`; from a ticket, the run to resume, a preset, a file or the defaults."""
+    """Configs of a ticket, the run to resume, a preset, a file or the defaults, with the changes of `--set`."""
     if given.resume and given.overwrite:
         raise InputError("--resume continues a run, --overwrite replaces it. Pass only one of them.")
     if given.from_ is not None:

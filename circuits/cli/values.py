@@ -155,7 +155,7 @@ def _refuse_values_of_switches(uses: Sequence[Use], known: Mapping[str, Arity], 
 
 
 def _refuse_more_than_one(uses: Sequence[Use], known: Mapping[str, Arity], too_many: bool) -> None:
-    """Refuse words after a flag's only value: words that the flag could take too or, if `too_many`, all words."""
+    """Refuse a word after a flag's only value if the flag could take it or there are `too_many` positional words."""
     for use in uses:
         arity = known.get(use.flag)
         if arity is None or arity.many or arity.switch or not use.after:
@@ -184,7 +184,7 @@ def _refuse_twice(uses: Sequence[Use], known: Mapping[str, Arity]) -> None:
 
 
 def _refuse_two_ways(uses: Sequence[Use], known: Mapping[str, Arity]) -> None:
-    """Refuse `--set epochs=3 --epochs 5`; accept `--set` of a whole part beside a flag for one of its fields."""
+    """Refuse `--set epochs=3 --epochs 5`; accept `--set optimizer={…}` beside a flag for one of its fields."""
     given = [use for use in uses if use.values and use.flag in known]
     by_flag = {use.flag: use.values for use in given if not known[use.flag].append}
     for use in given:

@@ -23,7 +23,7 @@ MOST_PATTERNS, MOST_NEURONS = 64, 32
 def lines_and_tables(verification: Verification, *, scope: bool = True) -> list[str | Table]:
     """The verdict, the patterns, and when each neuron fires; `scope` as in `Verification.verdict`.
 
-    A collapsed network has only the verdict, since its outputs and activations are rounding errors.
+    A collapsed network, whose outputs and activations are rounding errors, has only the verdict.
     """
     items: list[str | Table] = [*verification.verdict(scope=scope)]
     if verification.collapsed:

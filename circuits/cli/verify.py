@@ -32,9 +32,9 @@ class VerifyFlags:
 
     Exit code 0 if it does, 4 if not.
 
-    A run's other inputs are set to 0, their mean. The answer holds for the network restricted
+    All other inputs of a run's network are set to 0, their mean. The answer holds for the network
 
-    to its relevant bits, not for all 2^n inputs; for those use --certify.
+    restricted to its relevant bits, not for all 2^n inputs; for those use --certify.
     """
 
     spec: Annotated[str, tyro.conf.Positional, shown("NAME|RUN.h5")]
@@ -123,7 +123,7 @@ def _of_a_run(flags: VerifyFlags) -> Judged:
 
 
 def _refuse(flags: VerifyFlags, names: tuple[str, ...], what: str, whose: str) -> None:
-    """If one of the flags `names` is set, raise an `InputError`: these flags are only for `whose`, but `what`."""
+    """Refuse the flags `names`, which are for `whose`; `what` says what was given instead, such as 'a.h5 is a run'."""
     for name in names:
         if getattr(flags, name) is not None:
             raise InputError(f"{what}, but --{name} is for {whose}. Leave the flag out.")

@@ -2,10 +2,10 @@
 
     results/n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt
 
-The path is the only record of the config; it lacks the batch size. Both codes save `model_EPOCH.pt` before the updates
-of that epoch. So the file is the state after EPOCH epochs, `model_0.pt` is the initialization, and the updates of the
-last epoch are not saved. So checkpoint EPOCH is step EPOCH × ceil(N / batch size). Neither code stores its data. Both
-draw the data with Python's `random` from known seeds, and `circuits.tasks.parity` draws the same data again.
+The path is the only record of the config; it lacks the batch size. Both codes count epochs from 0 and save
+`model_EPOCH.pt` before the updates of epoch EPOCH. So the file is the state after EPOCH epochs, or EPOCH × ceil(N /
+batch size) steps; `model_0.pt` is the initialization, and the updates of the last epoch are not saved. Neither code
+stores its data. Both draw the data with Python's `random` from known seeds; `circuits.tasks.parity` draws them again.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def from_parity_nn(
 ) -> Run:
     """Convert a run of the released code of Merrill et al. 2023, or of Fuangkawinsombut 2024 (thesis), into a run file.
 
-    `model_EPOCH.pt` is the state after EPOCH epochs, since both codes save it before the updates of this epoch. Metrics
-    are computed from the weights, on the data that the code drew.
+    `model_EPOCH.pt` is the state after EPOCH epochs: both codes save it before epoch EPOCH, counted from 0. Metrics are
+    computed from the weights, on the data that the code drew.
 
     Parameters
     ----------

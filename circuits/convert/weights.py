@@ -131,9 +131,9 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _refuse_large(path: Path) -> None:
-    """Refuse a file that is too large, before it is loaded.
+    """Refuse, before it is loaded, a file that is too large or unpacks to more than its own size.
 
-    `torch.save` does not compress, so it never writes an archive whose entries unpack to more than the file's size.
+    `torch.save` does not compress, so its archives never unpack to more than their size.
     """
     try:
         if (held := path.stat().st_size) > MOST_BYTES:

@@ -5,10 +5,10 @@ summands, (x1 + … + xK) mod p. Each seed puts the p^K tuples in a random order
 the training set, the rest the test set. With `max_examples` only that many tuples are drawn, in memory proportional to
 their number, not to p^K.
 
-A network that has memorized x + y can answer y + x by commuting it. Merrill et al. 2023, Fig. 4, draw the share of test
-examples that commuting solves; `commuted` marks them. For a sum of two, the training set has the swap of a test pair x
-≠ y with probability train_size / (p² - 1), about train_fraction; a pair (x, x) has no other order. A tuple of K
-different summands has K! - 1 other orders, so commuting solves nearly every sum of four.
+A network that has memorized x + y can answer y + x by commuting it. Merrill et al. 2023, Fig. 4, plot the share of test
+examples that commuting solves; `commuted` marks these examples. For sums of two, let (x, y) with x ≠ y be a test pair:
+the training set contains (y, x) with probability train_size / (p² - 1), about train_fraction. A pair (x, x) has no
+other order. A tuple of K different summands has K! - 1 other orders, so commuting solves nearly every sum of four.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Modular(Task):
     max_examples: Annotated[int, Field(ge=2, le=MOST_EXAMPLES)] | None = None
     """Number of training and test examples together, if fewer than all tuples; by default all tuples."""
     encoding: Literal["one-hot", "tokens"] = "one-hot"
-    """one-hot: K p numbers 0 or 1, operand after operand. tokens: a sequence of whole numbers."""
+    """one-hot: for each operand in turn, p numbers 0 or 1. tokens: a sequence of whole numbers."""
     sequence: str | None = None
     """Words of a token input, such as "<sos> x + y mod =": the operands x, y, z, w (x1, x2, ... if more than 4), and
     fixed words, which get the tokens p, p + 1, ... in order of first appearance. By default only the operands."""
@@ -114,7 +114,7 @@ class Modular(Task):
 
     @property
     def n_tuples(self) -> int:
-        """Tuples on which the operation is defined: p^K, but p (p - 1) for x/y.
+        """Number of tuples on which the operation is defined: p^n_summands, but p (p - 1) for x/y.
 
         Examples
         --------
@@ -195,7 +195,7 @@ class Modular(Task):
 
         Returns
         -------
-        `inputs` and `targets` as in `train_data`; `commuted` (example,) bool, see `commuted`.
+        `inputs` and `targets` as in `train_data`; `commuted` (example,) bool, the mask from the method `commuted`.
         """
         test, train = (self._tuples(seed, part) for part in (slice(self.train_size, None), slice(self.train_size)))
         return {"inputs": self.encode(test), "targets": self.results(test), "commuted": self.commuted(test, train)}

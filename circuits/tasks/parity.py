@@ -73,7 +73,7 @@ class Parity(SignTask):
 
     @property
     def marks(self) -> dict[str, str]:
-        """Mark of the flipped training examples -> name of all others; empty if no targets are flipped."""
+        """Name of the training examples with flipped targets -> name of all others; empty if `flip_fraction` is 0."""
         return {"flipped": "clean"} if self.flip_fraction else {}
 
     @property
