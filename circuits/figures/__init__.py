@@ -6,9 +6,9 @@
     circuits.figures.curves(["a.h5", "b.h5"], ["accuracy", "loss"])
 
 `curves` overlays several runs. The others take a result of `circuits.analyze` or `run.metrics`, and compute no
-statistics beyond the mean over seeds and its band. For a run's page, every module also has `figures(run, dataset)`:
-all of the module's figures of one run, from a dataset with the phases (`drawing.phases.with_phases`). The registry of
-measurements names this function.
+statistics beyond the mean over seeds and its band. For the page of a run, the registry names one more function for
+each measurement: `figures(run, dataset)` draws all its figures. The dataset is the measurement's result, to which
+`drawing.phases.with_phases` has added the phases.
 """
 
 from typing import TYPE_CHECKING

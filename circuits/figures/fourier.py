@@ -1,4 +1,4 @@
-"""Figures of the circuit of modular addition in the Fourier basis: losses, frequencies, neurons over pairs, logits.
+"""Figures of the circuit of modular addition in the Fourier basis: losses, frequencies, neuron activations, logits.
 
 After the figures of Nanda et al. 2023, sections 4 and 5.
 """
@@ -212,14 +212,14 @@ def _key(result: xr.Dataset, seed: int) -> list[int]:
 
 
 def _strongest(result: xr.Dataset, seed: int) -> list[int]:
-    """The key frequencies with the largest shares of the logits, at most 6 of them, ascending."""
+    """At most 6 key frequencies, those with the largest shares of the final logits, in ascending order of frequency."""
     key = _key(result, seed)
     share = result["logit_share"].sel(seed=seed, frequency=key).isel(step=-1).values
     return sorted(np.array(key)[np.argsort(-share, kind="stable")[:MOST_LINES]].tolist())
 
 
 def _sum(result: xr.Dataset) -> str:
-    """Text of the sum or difference of operands in the Fourier analysis, such as "x + y" or "log x − log y"."""
+    """The sum or difference of operands that the Fourier analysis uses, as text, such as "x + y" or "log x − log y"."""
     return str(result.attrs.get("sum", "x + y")).replace("-", "−")
 
 

@@ -148,7 +148,7 @@ def _marks(metrics: xr.Dataset) -> list[str]:
 
 
 def _ceiling(metrics: xr.Dataset) -> float | None:
-    """Axis limit that keeps seeds legible: ten times the largest initial loss, if some loss is larger; else None."""
+    """Axis limit that keeps seeds legible: 10 times the largest initial loss. None if no loss is larger than that."""
     values = np.stack([metrics[name].transpose("step", "seed").values for name in ("train_loss", "test_loss")])
     start = values[:, 0]
     top = 10 * float(start.max(where=np.isfinite(start), initial=0))

@@ -153,7 +153,7 @@ def _labels(result: xr.Dataset) -> str:
 
 
 def _place(place: int, n_rows: int, n_lines: int) -> tuple[list[float], list[float]]:
-    """Horizontal and vertical range of panel `place` in shares of the plot area, below a caption of `n_lines` lines."""
+    """Ranges of panel number `place` along x and y, as shares of the plot area, below a caption of `n_lines` lines."""
     row, column = divmod(place, COLUMNS)
     width, height = 1 / COLUMNS, 1 / n_rows
     bottom = (n_rows - 1 - row) * height

@@ -1,14 +1,14 @@
-"""Mixtures: weighted sums of a few table rows for each example, and their gradients, without a matrix product.
+"""Mixtures: a weighted sum of a few table rows for each example, and its gradients, without a matrix product.
 
-Example n has one row r_i = rows[n, i] of the table at each place i. The weights are the softmax over the scores s of
-these rows and of one additional row, whose score and table entries are 0. For every head h:
+At each place i (in attention, a position), example n has one table row r_i = rows[n, i]. The weights are the softmax of
+the scores s of these rows and of one additional row, whose score and table entries are 0. For every head h:
 
     weight[n, i, h] = exp s[h, r_i] / (1 + Σ_j exp s[h, r_j])
     mixed[n] = base + Σ_h Σ_i weight[n, i, h] table[h, r_i]
 
-The sum takes a few additions per example and column; a matrix product takes as many as its inner dimension. In the
-backward pass one thread gathers the examples of a row and sums the row's gradient in one order. So the bits of the
-gradient depend neither on the number of threads nor on the other rows.
+Each entry of `mixed` takes one addition per head and place; a matrix product takes as many as its inner dimension. In
+the backward pass, one thread sums the gradient of a row over the examples with this row, in a fixed order. So the bits
+of the gradient depend neither on the number of threads nor on the other rows.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorized; NaN
 
 
 class Places(NamedTuple):
-    """The table row at each place of each example, and the place and examples of each row; all int64 on the CPU."""
+    """Which table row each example has at each place, and which place and examples each row has; int64 on the CPU."""
 
     rows: np.ndarray
     """(example, place) row numbers; a row occurs at one place only, and later places have larger row numbers."""
     place: np.ndarray
     """(row,) the place at which each row occurs."""
     examples: np.ndarray
-    """The examples that contain row 0, then the examples that contain row 1, ...; ascending for each row."""
+    """The examples that contain row 0, then the examples that contain row 1, ...; each group in ascending order."""
     starts: np.ndarray
     """(row + 1,) index in `examples` where each row's examples begin; the last entry is the length of `examples`."""
 
@@ -131,7 +131,7 @@ class _Mixture(torch.autograd.Function):
 
 
 def _in_parts(work: Callable[[int, int], None], starts: np.ndarray) -> None:
-    """Run `work(first, last)` on a range of rows per torch thread, with about equal `starts[last] - starts[first]`."""
+    """Run `work(first, last)` in every torch thread, on ranges of about equal size `starts[last] - starts[first]`."""
     n_parts = torch.get_num_threads()
     bounds = np.searchsorted(starts, np.linspace(0, starts[-1], n_parts + 1)).tolist()
     parts = [(first, last) for first, last in pairwise(bounds) if first < last]
@@ -197,7 +197,7 @@ def _add_four(total, weights, a, b, c, d):
 @no_type_check
 @_compiled
 def _gradients_of_rows(table, weights, gradient, place, examples, starts, first, last, of_weights, of_table):
-    """Fill in two gradients for rows first to last - 1: `of_table` (table entries) and `of_weights` (weights)."""
+    """For rows first to last - 1, fill in the gradients of the table, `of_table`, and of the weights, `of_weights`."""
     for r in range(first, last):
         i = place[r]
         for h in range(table.shape[0]):
@@ -244,7 +244,7 @@ def _dot(a, b):
 @no_type_check
 @_compiled
 def _gradients_of_scores(weights, of_weights, place, examples, starts, of_scores):
-    """Gradient of a row's score: Σ over its examples of A (∂A - Σ_j A_j ∂A_j). A: its weight; ∂A: gradient of A."""
+    """Gradient of the score of a row at place i: A_i (∂A_i - Σ_j A_j ∂A_j), summed over its examples; A: weights."""
     n_heads, n_rows = of_scores.shape
     for r in range(n_rows):
         i = place[r]

@@ -1,4 +1,4 @@
-"""Attention by tables: one transformer layer without normalization, if every sequence ends on the same token.
+"""One transformer layer without normalization, computed from tables if every sequence ends on the same token.
 
 Then all examples have the same query, and keys and values depend on (token, position) alone. Let r_i be this pair at
 position i, l the pair at the last position, x_r the token plus position embedding, v_r = x_r W_V + b_V, and A the

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def hook_names(network: Network, signature: Signature) -> list[str]:
-    """Names of the values that a network passes through its tap, in order."""
+    """Names of a network's hook points, in the order of its forward pass."""
     names: list[str] = []
 
     def tap(name: str, value: Any) -> Any:

@@ -2,9 +2,10 @@
 
     x_0 = input,   x_i = σ(W_i x_{i-1} + b_i),   f(x) = U x_L + c
 
-With one-hot slots the first W is an embedding per slot: W x = Σ_slot W_slot[token]. Tokens can also be embedded first,
-with one table for all positions (`shared`) or one table each (`per_slot`). The embeddings are then added or
-concatenated. With a shared table and added embeddings, the network cannot distinguish x, y from y, x.
+If the input is one one-hot vector (slot) per token, the first W holds an embedding table per slot: W x = Σ_slot
+W_slot[token]. Tokens can also be embedded first, with one table for all positions (`shared`) or one table for each
+(`per_slot`). The embeddings are then added or concatenated. With a shared table and added embeddings, the network
+cannot distinguish x, y from y, x.
 
 By default W_i, b_i, U and c are initialized as in PyTorch's `nn.Linear`, uniform on ±1/√fan-in, and embeddings standard
 normal. With `init="normal"` every weight is normal with variance 1/fan-in, and biases are 0.
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class MLP(Model):
-    """A multilayer perceptron on numbers, such as signs or one-hot slots."""
+    """A multilayer perceptron on numbers, such as signs or one-hot vectors."""
 
     kind: Literal["mlp"] = "mlp"
     widths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (128,)
@@ -41,7 +42,7 @@ class MLP(Model):
     """uniform: on ±1/√fan-in, as PyTorch's nn.Linear; normal: variance 1/fan-in, biases 0."""
 
     def shapes(self, signature: Signature) -> Shapes:
-        """`hidden.I.W` (neuron, input or neuron below), `hidden.I.b`, `readout.W` (class, neuron), `readout.b`.
+        """`hidden.I.W` (neuron, input or neuron of layer I-1), `hidden.I.b`, `readout.W` (class, neuron), `readout.b`.
 
         Examples
         --------

@@ -35,7 +35,7 @@ class Network(torch.nn.Module):
 
 
 def place_of(module: torch.nn.Module, name: str) -> tuple[torch.nn.Module, str]:
-    """Submodule and last part of a dotted name, since torch allows no dot in a name; missing submodules are created."""
+    """Submodule for a dotted name, created if missing, and the name's last part, since torch allows no dot in names."""
     *folders, leaf = name.split(".")
     for folder in folders:
         if folder not in module._modules:

@@ -47,8 +47,9 @@ class Recurrent(Model):
         return {"hook_dropped": self.dropout} if self.dropout else {}
 
     def shapes(self, signature: Signature) -> Shapes:
-        """`embed` (token, embedding); per layer, such as layer 0, `weight_ih_l0` (gate, embedding or unit below),
-        `weight_hh_l0` (gate, unit), `bias_ih_l0` and `bias_hh_l0` (gate,); `readout.W` (class, unit), `readout.b`.
+        """`embed` (token, embedding), `readout.W` (class, unit), `readout.b`; for layer 0, and likewise for the others,
+        `weight_ih_l0` (gate, embedding or unit of the layer below), `weight_hh_l0` (gate, unit), and `bias_ih_l0` and
+        `bias_hh_l0` (gate,).
         """
         d_vocab, n_rows = signature.d_vocab or 0, self.n_gates * self.hidden
         shapes: Shapes = {"embed": (("token", "embedding"), (d_vocab, self.d_embed))}

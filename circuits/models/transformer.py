@@ -91,7 +91,7 @@ class Transformer(Model):
 
     @property
     def dropout_at(self) -> dict[str, float]:
-        """Dropout probability in training of each hook point with dropout.
+        """Dropout probability during training, by the name of the hook point.
 
         Examples
         --------
@@ -168,8 +168,8 @@ class Transformer(Model):
 
         `tap` gets values (example, position, d_model or neuron) at TransformerLens's hook_embed and, in `blocks.i`, at
         hook_resid_pre, hook_attn_out, hook_resid_mid, mlp.hook_pre, mlp.hook_post, hook_mlp_out and hook_resid_post;
-        and (example, head, query, key) at attn.hook_pattern. After hook_resid_pre, the last layer has only the last
-        position (query).
+        and (example, head, query, key) at attn.hook_pattern. In the last layer, values after hook_resid_pre are those
+        of the last position alone, which is the only query.
         """
         from torch.nn.functional import embedding  # its gradient is summed in one order, that of indexing is not
 
@@ -192,7 +192,7 @@ class Transformer(Model):
 
     @property
     def can_prepare(self) -> bool:
-        """Whether `prepared` may return a function: the model is one layer without normalization."""
+        """Whether `prepared` may return a function: True for one layer without normalization."""
         return self.n_layers == 1 and self.normalization is None
 
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor] | None:
@@ -239,7 +239,7 @@ class Transformer(Model):
         return torch.nn.functional.layer_norm(stream, (self.d_model,), weight, bias, EPS)
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
-        """Every layer's MLP; only without normalization the last MLP has a `readout`: the logits are linear in it."""
+        """Every layer's MLP. The last has a `readout` if there is no normalization: then logits are linear in it."""
 
         def layer(i: int) -> PrunableLayer:
             mlp = f"blocks.{i}.mlp"

@@ -1,7 +1,7 @@
 """Outcomes of runs over a setting in which they differ: each seed as a point, the medians as a line.
 
 Thesis, Figures 3.1 and 3.4; Liu, Chi and Wu, Figure 4. Numbers at the upper edge count the seeds without a value, such
-as seeds that never reached a phase. A triangle that points down is an upper bound of an epoch.
+as seeds that never reached a phase. A triangle that points down marks an upper bound of an epoch.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ def against(
     title
         Title of the figure; by default the title of the variable.
     log_x
-        Whether the x axis is a log axis; it is linear if some value is not above 0.
+        Whether the x axis is a log axis; it stays linear if some x is not above 0.
     y_range
         Ends of the y axis.
 
@@ -76,7 +76,7 @@ def against(
 
 
 def _bounds(line: xr.DataArray) -> np.ndarray:
-    """True where a value (run, seed) of a variable `…_epoch` is an upper bound, by its coordinate `…_censored`."""
+    """Flags (run, seed) of upper bounds: the coordinate `X_censored` of a variable `X_epoch`; otherwise all False."""
     censored = str(line.name).replace("_epoch", "_censored")
     if censored == line.name or censored not in line.coords:
         return np.zeros(line.shape, bool)

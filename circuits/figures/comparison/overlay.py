@@ -2,8 +2,8 @@
 
     circuits.figures.curves(["a.h5", "b.h5"], ["accuracy", "loss"])
 
-A line is the mean over seeds with its band; training is pale and dotted, test solid. Values of one numeric field have
-the shades of one scale, dark to light; other labels have distinct colors. Each metric has a row.
+A line is the mean over seeds with its band; training is pale and dotted, test solid. If the runs differ in one number,
+their lines have shades from dark to light; other labels have distinct colors. Each metric has a row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,7 +64,7 @@ def curves(
     x
         Name of the coordinate along x.
     title
-        Title of the figure; by default the metrics.
+        Title of the figure; by default the names of the metrics.
 
     Raises
     ------
@@ -202,7 +202,7 @@ def _draw(figure: go.Figure, drawn: Sequence[_Drawn], metric: str, row: int, n_r
 
 
 def _mark_commuted(figure: go.Figure, drawn: Sequence[_Drawn], axis: str) -> None:
-    """Draw each run's `commuted_share`, rounded to 0.01: a line in the run's color, or gray if runs share the line."""
+    """Draw each run's share of commuted test examples, rounded to 0.01: a line in its color, gray if runs share it."""
     colors: dict[float, list[str]] = {}
     for one in drawn:
         if MARK in one.run.all_data:

@@ -1,8 +1,8 @@
 """Curves over seeds: their mean with a band of ± one standard deviation; a click in the legend shows one seed.
 
-Mean and deviation are over the seeds with a finite value at the checkpoint. The hover text gives the number of these
-seeds, and so does the legend if some seeds are left out. The variance is the sum of squares divided by this number. On
-a log axis the band does not extend below the smallest seed, since mean minus deviation may be negative.
+Mean and deviation are over the n seeds with a finite value at the checkpoint. The hover text gives n, and so does the
+legend if some seeds are left out. The variance is the sum of squared deviations divided by n. On a log axis the band
+does not extend below the smallest value of a seed, since mean minus deviation may be negative.
 """
 
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ FEW = 3  # up to this number of checkpoints, lines have markers
 
 
 class Band(NamedTuple):
-    """Mean and standard deviation over the seeds with finite values (NaN without such seeds); number of these seeds."""
+    """Mean and standard deviation over the seeds with finite values, NaN if there are none; number of these seeds."""
 
     mean: Float[np.ndarray, " step"]
     std: Float[np.ndarray, " step"]
@@ -132,7 +132,7 @@ def add_intervals(figure: go.Figure, low: xr.DataArray, high: xr.DataArray, name
 
 
 def points(values: xr.DataArray) -> tuple[Float[np.ndarray, " step"], Float[np.ndarray, "step seed"]]:
-    """Positions along x of the drawable checkpoints, and the (step, seed) values there, NaN if not finite."""
+    """Positions of the checkpoints that the x axis can show, and the (step, seed) values there, NaN if not finite."""
     values = drawable(values).transpose("step", "seed")
     y = np.where(np.isfinite(values.values), values.values, np.nan).astype(np.float64)
     return epochs(values).values.astype(np.float64), y
@@ -158,7 +158,7 @@ def seeds_shown(values: xr.DataArray) -> str:
 def outline(
     x: Float[np.ndarray, " step"], lower: Float[np.ndarray, " step"], upper: Float[np.ndarray, " step"]
 ) -> dict[str, Float32[np.ndarray, " point"]]:
-    """Closed outline of each stretch of two or more finite steps in a band, as `x` and `y`; NaN separates the outlines.
+    """Closed outlines of a band, as `x` and `y`: one for each stretch of two or more finite steps, separated by NaN.
 
     Examples
     --------

@@ -63,7 +63,7 @@ def mark_decay(
 
 
 def apart(values: Iterable[float], least: float) -> list[float]:
-    """Ascending values at least `least` apart, chosen from the largest value down, so that ticks do not overlap.
+    """Values at least `least` apart, in ascending order, chosen from the largest down, so that ticks do not overlap.
 
     Examples
     --------

@@ -82,7 +82,7 @@ def domains(n_panels: int) -> list[list[float]]:
 
 
 def _drawn_steps(values: xr.DataArray) -> Int[np.ndarray, " some"]:
-    """Indices of the checkpoints to draw, at most 160, among the drawable checkpoints."""
+    """Indices of the checkpoints to draw, at most 160, among the checkpoints that the x axis can show."""
     return spread(np.maximum(epochs(drawable(values)).values, 1e-9), MOST_COLUMNS)
 
 

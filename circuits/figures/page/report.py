@@ -1,7 +1,7 @@
 """One page about a run: every analysis that applies, in one self-contained HTML file.
 
-The page embeds plotly.js once, and its security policy forbids it to fetch anything. So it works offline, from a mail,
-and years later. The library and the figures are compressed, and the browser unpacks them.
+The page embeds plotly.js once, and its security policy forbids it to fetch anything. So it works offline, attached to
+a mail, and years later. The library and the figures are compressed, and the browser unpacks them.
 
 The page of a long run shows slow measurements at 1,000 checkpoints at most, unless RUN.analysis.nc has all checkpoints.
 """
@@ -72,7 +72,7 @@ def report(
         Path of the page; by default RUN.html beside the run. An earlier page is replaced.
     options
         Options of the measurements. Without `most_checkpoints`, slow measurements use at most 1,000 checkpoints of a
-        long run. Quick measurements use all checkpoints: norms; subnetwork and faithfulness of small relu networks.
+        long run. `norms`, and `subnetwork` and `faithfulness` of small relu runs, are quick and use all checkpoints.
     stored
         Results that need no measuring; by default those in the sidecar RUN.analysis.nc that are valid for this run and
         these options.
@@ -188,7 +188,7 @@ def _for_page(run: Run, measurement: str, options: Options) -> Options:
 
 
 def _is_quick(run: Run, measurement: str) -> bool:
-    """Whether measuring all checkpoints takes only seconds: norms; subnetwork and faithfulness of small relu runs."""
+    """Whether all checkpoints take only seconds: norms always, subnetwork and faithfulness for small relu runs."""
     n_networks = run.n_checkpoints * len(run.seeds)
     work = float(n_networks) * n_parameters(run) * run.all_data.sizes["example"]
     by_formula = run.config.model.relu_parameters is not None and measurement in ("subnetwork", "faithfulness")

@@ -1,4 +1,4 @@
-"""The learned circuits: number of elements and path cost per margin over epochs, margins, firing patterns, diagrams."""
+"""Learned circuits: merged neurons and path cost per margin over epochs; final margins, firing patterns, diagrams."""
 
 from typing import Any
 
@@ -103,7 +103,9 @@ def pattern_margins(result: xr.Dataset) -> go.Figure:
 
 
 def firing_patterns(result: xr.Dataset) -> go.Figure:
-    """Patterns on which each active neuron fires: at all values, at the mean or at some values of the irrelevant bits.
+    """Patterns of the relevant bits on which each neuron of the active subnetwork fires.
+
+    Symbols show whether it fires for all values of the irrelevant bits, at their mean, or only for some values.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """A construction and a learned circuit side by side, from bits to gates to output; matched neurons share a row.
 
-The width of a line is proportional to the weight, relative to the largest weight of its neuron or the largest readout
-of its network. Solid blue lines are positive, dashed vermillion lines negative. Labels and hover texts give numbers.
+Line widths show weights relative to the largest of the neuron, and readouts relative to the largest of the network.
+Solid blue lines are positive, dashed vermillion lines negative. Labels and hover texts give numbers.
 """
 
 from typing import NamedTuple

@@ -123,9 +123,9 @@ def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) ->
     Parameters
     ----------
     result
-        `share` (measure, step, seed), and `onset` and `end` with their intervals and censoring, from
-        `circuits.analysis.transitions`; with `memorization_epoch` and `generalization_epoch` (seed) the phases are
-        marked.
+        Dataset of `circuits.analysis.transitions`, with `share` (measure, step, seed) and the fitted corners of the
+        ramp, `onset` and `end` (measure, seed); with `memorization_epoch` and `generalization_epoch` (seed) the phases
+        are marked. If the interval of a corner has an infinite end, the label gives the finite end as a bound.
     names
         Measures to draw; by default at most 8 measures that change.
     """

@@ -1,6 +1,6 @@
 """Onset of each measure with its interval, a row for each measure and a line for each seed.
 
-Open triangles mark bounds of onsets, arrows mark bounds of midpoints.
+An open triangle marks an upper bound of an onset; an arrow marks an upper or a lower bound of a midpoint.
 """
 
 import numpy as np
@@ -24,11 +24,10 @@ def transitions(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        `onset`, `onset_censored` and `midpoint` (measure, seed), the ends `_low` and `_high` of their intervals,
-        `share` (measure, step, seed) and `earliest` (seed), from `circuits.analysis.transitions`; with
-        `memorization_epoch` and `generalization_epoch` (seed) the phases are marked. Censored values are drawn at their
-        bound, the finite end of the interval. Measures without a change in any seed are left out. Rows are ordered by
-        the mean of the drawn onsets; this order does not say which measure changes first.
+        Dataset of `circuits.analysis.transitions`; with `memorization_epoch` and `generalization_epoch` (seed) the
+        phases are marked. An onset or midpoint whose interval has one infinite end is drawn at the finite end, which
+        bounds it. Measures without a change in any seed are left out. Rows are ordered by the mean of the drawn onsets;
+        this order does not say which measure changes first. The caption gives the earliest measures, if there are any.
     """
     onset = result["onset"]
     drawn = onset.where(~result["onset_censored"], result["onset_high"])

@@ -19,7 +19,7 @@ OTHERS = "largest with an irrelevant bit"
 
 
 def walsh_bars(result: xr.Dataset) -> go.Figure:
-    """Walsh coefficients / standard deviation of the output; the squares of these ratios are shares of the variance.
+    """Walsh coefficients divided by the output's standard deviation; their squares are shares of the output's variance.
 
     Parameters
     ----------
