@@ -72,7 +72,7 @@ class CyclicGroup:
 
     @cached_property
     def by_sum(self) -> Int[np.ndarray, "element tuple_of_sum"]:
-        """Indices in `tuples` of the m^(K-1) tuples of each sum, ascending."""
+        """Row s holds the indices in `tuples` of the m^(K-1) tuples with sum s, in ascending order."""
         return np.argsort(self.sums, kind="stable").reshape(self.order, -1)
 
     def positions(self, operands: Int[np.ndarray, "example operand"]) -> Int[np.ndarray, " example"]:

@@ -1,19 +1,20 @@
-"""Shares of the logits on waves of x + y, and the key frequencies, which have the largest shares at the end.
+"""Shares of the logits that waves of x + y explain, and the key frequencies, whose share is large at the end.
 
-A network that adds by trigonometry has logits Σ_k A_k cos(2πk(x + y - c)/m), each largest at c = x + y (Nanda et al.
-2023, section 3). A softmax ignores a term that is the same for all classes, so each tuple's mean over classes is first
-subtracted from its logits. The remaining sum of squares has three parts: constant class biases, which are the logits'
-mean over tuples; waves of x + y in any direction of the classes; the rest. The shares of frequency k are
+The inputs are all m^K tuples of K operands, here x and y; c is a class. A network that adds by trigonometry has logits
+Σ_k A_k cos(2πk(x + y - c)/m), each cosine largest at c = x + y (Nanda et al. 2023, section 3). A softmax ignores a term
+that is the same for all classes, so from the logits of each tuple their mean over classes is first subtracted. The
+remaining sum of squares has three parts: constant class biases, which are the logits' mean over tuples; waves, which
+are cosines and sines of 2πk(x + y)/m times any weights per class; and the rest. The shares are
 
-    share         of cos(2πk(x + y - c)/m) alone in the sum of squares, class biases included
-    wave_share    of cos and sin of 2πk(x + y)/m, whatever their coefficients on the classes, in the sum of squares
-                  without class biases, which is the logits' variance over tuples
-    bias_share    of the class biases in the sum of squares
+    share         of cos(2πk(x + y - c)/m) alone, in the sum of squares that includes class biases
+    wave_share    of cos and sin of 2πk(x + y)/m with any weights per class, in the sum of squares without class
+                  biases, which is the logits' variance over tuples
+    bias_share    of the class biases, in the sum of squares that includes them
 
-A frequency is *key* if its `share` at the end of training is at least 1/m; m/2 equal shares would be 2/m each. The
+A frequency k is *key* if its `share` at the end of training is at least 1/m; m/2 equal shares would be 2/m each. The
 losses of `restricted_loss` keep, or remove, the waves that `wave_share` counts. In random logits each frequency has a
-share of 1/m^(K+1). A lookup table that is right on a part f of the tuples and zero elsewhere has a share of 2f/(m - 1)
-at every frequency. While f is below a half, no frequency is key, but the table has waves of x + y.
+`share` of about 1/m^(K+1). A lookup table that is right on a part f of the tuples and zero elsewhere has a `share` of
+2f/(m - 1) at every frequency. While f is below a half, no frequency of the table is key, but its `wave_share` is not 0.
 """
 
 from typing import NamedTuple
@@ -28,15 +29,16 @@ ROUNDING = 1e-28  # share of a sum of squares that counts as 0: (1e-14)², above
 
 
 class LogitWaves(NamedTuple):
-    """Waves of each frequency: logits = Σ_k cosine_k cos(2πk(s - c)/m) + sine_k sin(2πk(s - c)/m) + rest, s = x + y."""
+    """Waves in the logit of class c at sum s: Σ_k cosine_k cos(2πk(s - c)/m) + sine_k sin(2πk(s - c)/m) + rest."""
 
     cosine: Float64[np.ndarray, " frequency"]
     sine: Float64[np.ndarray, " frequency"]
     share: Float64[np.ndarray, " frequency"]
-    """Share of cos(2πk(s - c)/m), in 0..1, in the sum of squares of the logits minus their mean over classes. The sum
-    includes class biases. NaN if all logits are equal."""
+    """Share of cos(2πk(s - c)/m) in the sum of squares of the logits minus their mean over classes, in 0..1. The sum
+    of squares includes class biases. NaN if all logits are equal."""
     wave_share: Float64[np.ndarray, " frequency"]
-    """Share of waves of s, with any class weights, in the variance over tuples, in 0..1; NaN if this variance is 0."""
+    """Share of the logits' variance over tuples that cos and sin of 2πks/m explain, with any weights per class;
+    in 0..1, NaN if this variance is 0."""
     bias_share: float
     """Share of constant class biases in the sum of squares that `share` uses, in 0..1; NaN if all logits are equal."""
 
@@ -44,7 +46,7 @@ class LogitWaves(NamedTuple):
 def logit_frequencies(
     by_sum: Float[np.ndarray, "element tuple_of_sum class"], classes: Int[np.ndarray, " element"]
 ) -> LogitWaves:
-    """Amplitude of each wave of x + y - c in the logits, and the shares of waves and biases.
+    """Amplitudes of cos and sin of 2πk(x + y - c)/m in the logits of class c, and the shares of `LogitWaves`.
 
     Parameters
     ----------
@@ -77,7 +79,7 @@ def logit_frequencies(
 
 
 def wave_shares(values: Float[np.ndarray, "element tuple_of_sum class"]) -> Float64[np.ndarray, " frequency"]:
-    """Share of cos and sin of 2πk s/m, in any direction of the classes, in the variance of `values` over tuples.
+    """Share of the variance of `values` over tuples that cos and sin of 2πks/m explain, with any weights per class.
 
     Parameters
     ----------
@@ -114,7 +116,7 @@ def _sum_of_squares(deviations: Float[np.ndarray, "*any"], values: Float[np.ndar
 
 
 def least_key_share(m: int) -> float:
-    """Default of the least share that makes a frequency of Z_m key.
+    """Default threshold of the key frequencies of Z_m: such a frequency has at least this share, 1/m.
 
     Examples
     --------
@@ -125,7 +127,7 @@ def least_key_share(m: int) -> float:
 
 
 def key_frequencies(share: Float[np.ndarray, "*seeds frequency"], least: float) -> Bool[np.ndarray, "*seeds frequency"]:
-    """Mask of the key frequencies: cos ω(x + y - c) has at least the share `least` of the logits' sum of squares.
+    """Mask of the key frequencies: cos(2πk(x + y - c)/m) has at least the share `least` of the logits' sum of squares.
 
     Parameters
     ----------

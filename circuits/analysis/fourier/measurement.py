@@ -81,7 +81,7 @@ class Views:
         key: Bool[np.ndarray, " frequency"],
         members: Bool[np.ndarray, "set element tuple_of_sum"],
     ) -> dict[str, np.ndarray]:
-        """Loss of the network, and restricted and excluded losses of the key frequencies and of each frequency."""
+        """Loss of the network; restricted and excluded loss for all key frequencies together and for each frequency."""
         each = np.eye(len(key), dtype=bool)
         kept, removed = np.vstack([each, key]), np.vstack([each, key, np.zeros_like(key)])
         alone = restricted_losses(by_sum, self.group.classes, kept)[:, None]
@@ -146,25 +146,25 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
     neuron_frequency, neuron_share, neuron_linear_share, neuron_product_share
         (step, seed, neuron) the frequency of each neuron, 0 for none, and the shares of variance at this frequency.
     neuron_phase, neuron_output_phase, phase_residual
-        (step, seed, [operand,] neuron) phases at the neuron's frequency; the residual is 0 if the phase relation holds.
+        (step, seed, [operand,] neuron) phases at its frequency; residual: sum of input phases minus output phase.
     phase_agreement
-        (step, seed) mean cosine of the residuals of neurons of key frequencies, weighted by their shares, in -1..1.
+        (step, seed) mean cosine of `phase_residual` over neurons of key frequencies, weighted by `neuron_share`; -1..1.
     cluster_size
         (step, seed, frequency) number of neurons with more than half of their variance at this frequency.
     logit_cos, logit_sin, logit_share, key_logit_share
-        (step, seed, [frequency]) amplitudes of cos and sin ω(x + y - c) in the logits centered by each tuple's mean
-        over classes; the share of the cosine, and of all key cosines, in the centered logits' sum of squares, class
+        (step, seed, [frequency]) amplitudes of cos and sin of ω(x + y - c), ω = 2πk/m, in the logits minus each tuple's
+        mean over classes; the share of the cosine, and of all key cosines, in the sum of squares of these logits, class
         biases included.
     wave_share, key_wave_share
-        (step, seed, [frequency]) share of the logits' variance over tuples on cos and sin ω(x + y), in any direction of
-        the classes.
+        (step, seed, [frequency]) share of the logits' variance over tuples that cos and sin of ω(x + y) explain, with
+        any weights per class.
     bias_share
         (step, seed) share of constant class biases (the mean over tuples) in the logits' sum of squares.
     loss, restricted_loss, excluded_loss
-        (step, seed, set) cross-entropy of the network's logits; of only the logits' class biases and the waves that
-        `key_wave_share` counts; of the logits without these waves.
+        (step, seed, set) cross-entropy of the network's logits; of only their class biases and the waves that
+        `key_wave_share` counts; of the network's logits without these waves.
     restricted_loss_of, excluded_loss_of
-        (step, seed, set, frequency) the same two losses for each single frequency.
+        (step, seed, set, frequency) restricted and excluded loss for each single frequency.
     sum_of_squared_weights
         (step, seed) sum of squares of all parameters.
     shown_activation, shown_logits, shown_neuron_index, shown_neuron_frequency
@@ -199,7 +199,7 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
 def _walked(
     run: Run, checkpoints: np.ndarray, views: Views, further: Any, *, what: str, progress: bool = False
 ) -> dict[str, np.ndarray]:
-    """Arrays (step, seed, ...) by name: what `further(index of a seed, Views.waves)` returns, without the logits."""
+    """Results of `further(seed index, Views.waves(net))` for all networks, (step, seed, ...), without the logits."""
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:
         values = further(seed, views.waves(net))

@@ -1,20 +1,21 @@
-"""The frequency of each neuron: the one whose waves explain most of the neuron's variance over all tuples.
+"""The frequency of each neuron: the frequency whose waves explain most of the neuron's variance over all tuples.
 
-A neuron's activation a(x, y) is expanded in products of one basis function of x and one of y. To frequency k belong
+A neuron's activation a(x, y) is expanded in products of a basis function of x and a basis function of y. The terms of
+frequency k, with ω = 2πk/m, are
 
-    cos kx, sin kx, cos ky, sin ky                              its linear terms,
-    cos kx cos ky, cos kx sin ky, sin kx cos ky, sin kx sin ky  and its products,
+    linear terms    cos ωx, sin ωx, cos ωy, sin ωy
+    products        cos ωx cos ωy, cos ωx sin ωy, sin ωx cos ωy, sin ωx sin ωy
 
-and the share of frequency k in the variance is the sum of the squared coefficients of these terms, divided by the sum
-for all terms but the constant (Nanda et al. 2023, section 4.3). With K operands, products of 2, 3, ... operands count.
+The share of frequency k in the variance is the sum of the squared coefficients of these terms, divided by the sum for
+all terms but the constant (Nanda et al. 2023, section 4.3). With K operands, products of 2, 3, ... operands count.
 
-With ω = 2πk/m, a neuron of cos(ωx + φ_x) and cos(ωy + φ_y) computes cos(ω(x + y) + φ_x + φ_y). It adds to the logits if
-the readout is cos(ωc + φ_out) with the *phase relation* φ_x + φ_y = φ_out (Gromov 2023, arXiv 2301.02679), for then
+A neuron that multiplies cos(ωx + φ_x) and cos(ωy + φ_y) has a term cos(ω(x + y) + φ_x + φ_y). It adds to the logits if
+the readout is cos(ωc + φ_out) and the *phase relation* φ_x + φ_y = φ_out holds (Gromov 2023, arXiv 2301.02679). Then
 
     Σ_neurons cos(ω(x + y) + φ_out) cos(ωc + φ_out)  →  cos ω(x + y - c).
 
 The linear terms give the two input phases. A neuron that squares has no linear terms at its frequency. If the products
-explain more than linear terms, the phases of their cos(ω(x ± y) + φ_x ± φ_y) give φ_x and φ_y, up to π added to both.
+explain more variance than the linear terms, their parts cos(ω(x ± y) + φ_x ± φ_y) give φ_x and φ_y, or both plus π.
 """
 
 from typing import NamedTuple
@@ -119,7 +120,7 @@ def output_phases(
 def phase_residuals(
     phase: Float[np.ndarray, "operand neuron"], output_phase: Float[np.ndarray, " neuron"]
 ) -> Float[np.ndarray, " neuron"]:
-    """Sum of the input phases minus the output phase, in -π..π; 0 if the phase relation holds.
+    """Sum of the input phases minus the output phase, in -π..π; 0 if the phase relation φ_x + φ_y = φ_out holds.
 
     Examples
     --------
@@ -130,7 +131,7 @@ def phase_residuals(
 
 
 def phase_agreement(residuals: Float[np.ndarray, " neuron"], weights: Float[np.ndarray, " neuron"]) -> float:
-    """Weighted mean cosine of the residuals, in -1..1: 1 if the phase relation holds, about 0 for random phases.
+    """Weighted mean cosine of the `phase_residuals`, in -1..1: 1 if all residuals are 0, about 0 for random phases.
 
     NaN residuals are skipped; if the weights add up to 0, the mean is NaN.
 

@@ -1,23 +1,23 @@
 """Restricted and excluded loss: cross-entropy with only, or without, selected frequencies of x + y.
 
-The logits of all tuples are functions of the tuple, one per class. Averaged over the tuples of equal sum s they are
-L̄(s, c), and their component at frequency k is
+L(c) are a tuple's logits, c the class, and L̄(s, c) their mean over all tuples with sum s. The component of L̄ at
+frequency k is
 
     L_k(s, c) = (2/m) Σ_t cos(2πk(s - t)/m) L̄(t, c)                   (1/m for the alternating term)
 
-the projection on cos and sin of 2πk(x + y)/m in any direction of the classes, not only on cos 2πk(x + y - c)/m. So
-`wave_share` of `logit_frequencies` is the share of L_k; `share` is not. Nanda et al. 2023, section 5.1:
+This projects on cos and sin of 2πk(x + y)/m with any weights per class, not only on cos(2πk(x + y - c)/m). So in
+`logit_frequencies`, `wave_share` is the share of L_k and `share` is not. Nanda et al. 2023, section 5.1:
 
     restricted    logits = mean over tuples + Σ_{key k} L_k         only the key frequencies of x + y: the circuit alone
     excluded      logits = L - Σ_{key k} L_k                        all the rest, the memorized part
 
 Each loss is the cross-entropy of these logits. Both logits keep the mean over tuples, the constant class biases.
-Excluded losses of many frequencies cost one exponential per logit. With y the target,
+Excluded losses of many frequencies cost one exponential per logit. With r the right class,
 
-    loss = log Σ_c e^{L(c) - L(y)} e^{-(L_k(c) - L_k(y))}
+    loss = log Σ_c e^{L(c) - L(r)} e^{-(L_k(c) - L_k(r))}
 
 The sum is a matrix product for every s, since L_k depends on the tuple only by s. The loss is computed in float64 as
-log(1 + Σ_{c≠y}), so even a loss of 1e-12 has full precision.
+log(1 + Σ_{c≠r}), so even a loss of 1e-12 has full precision.
 """
 
 import numpy as np

@@ -35,7 +35,7 @@ def shown_neurons(
     key: Bool[np.ndarray, " frequency"],
     n_shown: int,
 ) -> Int[np.ndarray, " shown_neuron"]:
-    """Neurons to picture: the best explained one of each key frequency, then the second best of each, ..., then others.
+    """Neurons to picture: for each key frequency the best explained neuron, then the second best, ...; then others.
 
     Examples
     --------
@@ -62,8 +62,8 @@ def shown(
 ) -> xr.Dataset:
     """Dataset of `shown_activation` (shown, seed, shown_neuron, x, y) and `shown_logits` (shown, seed, x_wave, y_wave).
 
-    `shown_logits` is the norm, over classes, of the coefficients of the logits centered by each tuple's mean over
-    classes. The dataset is empty if the number of operands is not two.
+    `shown_logits` is the norm, over classes, of the Fourier coefficients of the logits, after each tuple's mean over
+    classes is subtracted. The dataset is empty if the number of operands is not two.
 
     Parameters
     ----------

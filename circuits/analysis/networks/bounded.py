@@ -47,7 +47,7 @@ def epoch_text(at: xr.Dataset, phase: str, none: str = "never") -> str:
 
 
 def delay_text(at: xr.Dataset) -> str:
-    """The grokking delay of one seed as text; if one phase is censored, the bound on the delay.
+    """Text of one seed's grokking delay, or of a bound on it if one phase's epoch is only an upper bound (censored).
 
     A seed that memorized at or before epoch M and generalized at g has a delay of at least g - M. A seed that memorized
     at m and generalized at or before G has a delay of at most G - m. If both are censored, the delay is unknown.

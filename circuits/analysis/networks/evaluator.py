@@ -1,7 +1,7 @@
 """Evaluators of one network on given inputs; `evaluator` chooses the fastest one for the config.
 
-- **Formula**: the network is exactly uᵀ relu(W x + b). Outputs are computed in float64, so that contributions of single
-  neurons can be told from rounding; an output within its rounding bound of 0 counts as 0.
+- **Formula**: the network is exactly uᵀ relu(W x + b). Outputs are computed in float64, to tell the contribution of a
+  single neuron from a rounding error. An output counts as 0 if its absolute value is within its rounding bound.
 - **Linear readout**: one forward pass gives all masked outputs, f_K(x) = c(x) + Σ_{j in K} a_j(x) U_j.
 - **Forward pass**: every group of neurons needs its own masked pass.
 
@@ -70,7 +70,7 @@ class ForwardPass:
         return both
 
     def outputs(self, net: Network) -> Float[np.ndarray, "example ..."]:
-        """Outputs (example,) or (example, class) in float64, by the model's `prepared` pass if the model has one."""
+        """Outputs (example,) or (example, class) in float64, by the model's faster `prepared` pass if there is one."""
         import torch
 
         if self._passes is None:
@@ -90,7 +90,7 @@ class ForwardPass:
         return Masked(self.layer, net).values(self.inputs)
 
     def native_outputs(self, net: Network) -> Float[np.ndarray, " example"]:
-        """Values of the only output, in the config's dtype; for sample means, whose noise exceeds rounding errors."""
+        """Values of the only output, in the config's dtype. Enough for sample means, as their noise is larger."""
         import torch
 
         parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}

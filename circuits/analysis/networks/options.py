@@ -22,7 +22,7 @@ class WalkOptions(Part):
     """Checkpoints to measure, as a Python slice START:STOP:STEP of their indices."""
     most_checkpoints: Annotated[int, Field(ge=2)] | None = None
     """Measure at most this many of the checkpoints, evenly spaced in log epoch, plus the checkpoints of memorization
-    and generalization; by default all. A page takes at most 1,000 checkpoints for slow measurements."""
+    and generalization; by default all. A page of `report` shows slow measurements at 1,000 at most."""
     memorization_threshold: Share = 0.98
     """Train accuracy that a seed must exceed to have memorized."""
     generalization_threshold: Share = 0.98
@@ -69,8 +69,8 @@ class PruningOptions(WalkOptions):
     norm: Norm = "incoming"
     """Norm that orders the neurons: incoming ‖w‖ (Merrill et al. 2023), incoming+bias ‖(w, b)‖, path |u|·‖(w, b)‖."""
     final: Literal["last", "median"] = "last"
-    """Checkpoint of the generalizing subnetwork. last: the last one; median: the one at which the subnetwork has the
-    median size of the last 50 checkpoints (of all, if there are fewer)."""
+    """Checkpoint of the generalizing subnetwork. last: the last checkpoint; median: the checkpoint at which the
+    subnetwork has its median size over the last 50 checkpoints (over all, if there are fewer)."""
 
     @model_validator(mode="before")
     @classmethod

@@ -49,7 +49,7 @@ def group_outputs(
     inputs: Real[np.ndarray, "example input"],
     groups: Bool[np.ndarray, "group neuron"],
 ) -> Float[np.ndarray, "group example"]:
-    """Output of the network with only the neurons of each group, in float64; 0 if it is within its rounding bound.
+    """Output of the network with only the neurons of each group, float64; 0 if |output| is within its rounding bound.
 
     Examples
     --------

@@ -75,7 +75,7 @@ def prefix_bounds(
 def rounded(
     outputs: Float[np.ndarray, "*outputs"], bound: Float[np.ndarray, "*bounds"] | float
 ) -> Float[np.ndarray, "*outputs"]:
-    """Outputs with 0 in place of every output that is within its rounding bound of 0; NaN stays.
+    """Outputs, with 0 in place of every output whose absolute value is at most its rounding bound; NaN stays.
 
     Examples
     --------

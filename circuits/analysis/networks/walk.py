@@ -95,10 +95,10 @@ def walk(
 def _first(
     one: Callable[[tuple[int, int]], Any], places: Sequence[tuple[int, int]], threads: bool | None
 ) -> tuple[list[Any], bool | None]:
-    """Results of the first networks, and whether threads are faster for the others, by the time that the first take.
+    """Results of the first networks, and whether threads are faster for the others, judged by the first run times.
 
-    The very first time does not count, since it may include compilation. If `threads` is not None, the decision is
-    made already: the function returns no results and `threads` itself.
+    The run time of the very first network does not count, since it may include compilation. If `threads` is not None,
+    this is decided already: the function returns no results and `threads` itself.
     """
     if threads is not None:
         return [], threads

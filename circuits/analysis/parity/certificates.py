@@ -60,7 +60,7 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         (step, seed) "certified", "refuted", "undecided", "collapsed" (then all margins are NaN), or "none" if there is
         no subnetwork.
     margin_lower, margin_upper, margin_scale
-        (step, seed) bounds of the worst-case margin, and the unit of the tolerances.
+        (step, seed) bounds of the worst-case margin; an upper bound of |f|, the unit of the tolerances.
     seconds_left
         (step, seed) upper estimate of the remaining search time in seconds; 0 if decided, NaN if the search is too
         short for an estimate or there is no certificate.

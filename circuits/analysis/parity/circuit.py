@@ -41,7 +41,7 @@ def circuit_of(
     run, seed
         A run, and one of the run's seeds; by default the first seed.
     checkpoint
-        Index of a checkpoint; by default the checkpoint of the generalizing group.
+        Index of a checkpoint; by default the checkpoint that the option `final` chooses.
     options
         Options of the subnetwork, the merge and the final checkpoint.
     constructions

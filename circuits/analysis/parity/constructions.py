@@ -1,9 +1,9 @@
 """The measurement `constructions`: the circuit that each seed has learned, matched to circuits built by hand.
 
 Along the trajectory it measures merged sparsity and the price of parity. For each seed's active subnetwork, at the
-checkpoint that the option `final` chooses, it reads the bits in use, the gate of each neuron, the elements to which
-the neurons merge, and the match to every construction. Neurons and elements are ranked by path norm. Patterns are named
-by their signs, the first relevant bit first.
+checkpoint that the option `final` chooses, it reads the bits in use, the gate of each neuron, the elements (merged
+near-parallel neurons), and the match to every construction. Neurons and elements are ranked by path norm. Patterns are
+named by their signs, the first relevant bit first.
 """
 
 from collections.abc import Mapping
@@ -55,26 +55,26 @@ def measure(
     merged_sparsity, path_cost, margin, efficiency
         (step, seed) of the whole network; see `merged_sparsity` and `efficiency`.
     late_merged, late_merged_defined
-        (statistic, seed), (seed,) least, median and greatest merged sparsity over those of the last 50
-        checkpoints where it is not NaN; the number of these checkpoints.
+        (statistic, seed), (seed,) least, median and greatest merged sparsity over the last 50 checkpoints, without
+        checkpoints where it is NaN; the number of checkpoints where it is not NaN.
     bit_found, bit_gap, bits_ambiguous
         (seed, input), (seed,), (seed,) the relevant bits recovered from the weights alone; see `relevant_bits`.
     neuron_index, gate, gate_cosine, sign_agrees, relevant_ratio, element_of
         (seed, rank) for each neuron of the active subnetwork: its index (-1: padding), its gate, the cosine to the
         gate, whether u has the sign that the gate expects (1 yes, -1 no, 0 if none), Σ|w_i| over relevant bits divided
-        by Σ|w_i| over the other bits, and its element.
+        by Σ|w_i| over the other bits, and its element (-1 if too small).
     fires, always_fires, can_fire
         (seed, rank, pattern) whether the neuron fires with the other bits at their mean, at all values, at some values.
     merged_size, element_gate, element_cosine, element_weight, element_bias, element_readout
-        (seed,), (seed, element[, bit]) the elements of the active subnetwork; `merged_size` is 0 for a collapsed seed.
+        (seed,), (seed, element[, bit]) number of elements (0 for a collapsed seed), and their gates and weights.
     construction_neuron, residual, n_missing, n_extra, overlap
         (construction, seed, element), (construction, seed) the match; see `match`. `permutation` and `bit_sign`
-        (construction, seed, bit) are the symmetry of the match.
+        (construction, seed, bit) are the permutation and the flips of bits that give the match.
     nearest, verdict
         (seed,) the construction of largest overlap; gates and match in words, or "collapsed" or "diverged".
     final_cost, final_margin, final_cost_per_margin, final_resolved, final_efficiency, pattern_margin
         (seed, part[, pattern]) prices of the whole network and of its active subnetwork at the checkpoint that the
-        option `final` chooses; `resolved` is the cost per margin with u re-solved.
+        option `final` chooses; `resolved` is the cost per margin with the readout u of least cost.
     built_cost, built_margin, built_cost_per_margin, built_resolved, built_efficiency
         (construction,) the same prices for every construction.
     least_cost, critical_weight_decay
@@ -149,7 +149,7 @@ def pattern_margins(net: Network, bits: tuple[int, ...]) -> Float[np.ndarray, " 
 
 
 def late_labeled(sizes: Float[np.ndarray, "step seed"]) -> Variables:
-    """Least, median, greatest of the sizes that are not NaN, (statistic, seed), and the number of these, (seed,).
+    """Least, median, greatest size of each seed, (statistic, seed), without NaN; the number of sizes not NaN, (seed,).
 
     Examples
     --------

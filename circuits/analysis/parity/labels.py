@@ -1,4 +1,4 @@
-"""Circuits of several seeds as labeled variables, padded to the largest seed.
+"""Circuits of several seeds as labeled variables, padded to the size of the largest circuit.
 
 Padding is -1 for an index, "" for a name, NaN for a number, False for a mask.
 """
@@ -51,7 +51,7 @@ def gates_labeled(circuits: Circuits, neurons: Sequence[np.ndarray], n_patterns:
 
 
 def elements_labeled(circuits: Circuits, k: int, fates: Sequence[str]) -> Variables:
-    """All elements: gates and weights, (seed, element[, bit]), and number, (seed,), 0 if collapsed, NaN if diverged."""
+    """Gates and weights of elements (merged neurons), and their number per seed: 0 if collapsed, NaN if diverged."""
     shape, of_element = (_n_elements(circuits),), ("seed", "element")
     without = [0.0 if fate == "collapsed" else np.nan for fate in fates]
     sizes = [size if one is None else float(len(one.b)) for one, size in zip(circuits, without, strict=True)]
@@ -66,7 +66,6 @@ def elements_labeled(circuits: Circuits, k: int, fates: Sequence[str]) -> Variab
 
 
 def _n_elements(circuits: Circuits) -> int:
-    """Number of elements of the largest circuit."""
     return max((len(circuit.b) for circuit in circuits if circuit is not None), default=0)
 
 
@@ -122,7 +121,7 @@ def built_labeled(constructions: Mapping[str, Construction], least: float) -> Va
 
 
 def prices_labeled(prices: Sequence[Price | None], least: float, prefix: str, dims: tuple[str, ...]) -> Variables:
-    """Path cost, margin, cost per margin with the network's own u and with u re-solved, efficiency; NaN for None."""
+    """Path cost, margin, cost per margin with the own u and with the u of least cost, efficiency; NaN for None."""
     known = [Price(np.nan, np.nan, np.nan, np.nan) if one is None else one for one in prices]
     rows = np.array([(*one, efficiency(one.cost, one.margin, least)) for one in known], np.float64).reshape(-1, 5)
     names = ("cost", "margin", "cost_per_margin", "resolved", "efficiency")

@@ -6,10 +6,10 @@ paper (ibid.), movement is also measured separately on relevant and irrelevant i
 counts from the beginning of this run.
 
 The Fourier gap: see `population_gradient`. The paper defines the gap for one neuron. For a layer, this module takes the
-size of each input's gradient over all neurons, √(Σ_j u_j² g_ji²), and the gap of these sizes; this definition is not
-the paper's. As in the paper, the gradient is of the correlation loss -y f(x). The hinge loss has the same gradient
-while all margins are below 1, as at initialization. The paper studies these measures on fresh examples at every step,
-not on a memorized training set.
+gap of √(Σ_j u_j² g_ji²) over inputs i, with u_j the readout of neuron j and g_ji the gradient of its weight i; this
+definition is not the paper's. As in the paper, the gradient is of the correlation loss -y f(x). The hinge loss has the
+same gradient while all margins are below 1, as at initialization. The paper studies these measures on fresh examples at
+every step, not on a memorized training set.
 """
 
 from collections.abc import Sequence

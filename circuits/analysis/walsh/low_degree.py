@@ -21,9 +21,9 @@ BLOCK_NUMBERS = 1 << 22  # numbers in a block of characters: 16 MB
 
 
 class LowDegree(NamedTuple):
-    """Estimated coefficients of every subset of at most `degree` bits, smaller subsets first.
+    """Walsh coefficients of several networks at the same `subsets` of input bits.
 
-    `coefficients` and `errors` (network, subset) float64 are the estimates and their standard errors.
+    `coefficients` and `errors` (network, subset) float64 are estimates and their standard errors, 0 if exact.
     """
 
     subsets: list[tuple[int, ...]]
@@ -34,7 +34,7 @@ class LowDegree(NamedTuple):
 def low_degree_coefficients(
     inputs: Real[np.ndarray, "example input"], outputs: Real[np.ndarray, "network example"], degree: int = 3
 ) -> LowDegree:
-    """Coefficients f^(T), |T| <= degree, of several functions, from their values on uniform inputs.
+    """Coefficients f^(T), |T| <= degree, of several functions, from values on uniform inputs; smaller subsets first.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def low_degree_coefficients(
 def characters(
     inputs: Real[np.ndarray, "example input"], subsets: Sequence[tuple[int, ...]]
 ) -> Iterator[Float32[np.ndarray, "subset example"]]:
-    """Characters χ_T(x) = Π_{i∈T} x_i, ±1, of every input, in blocks of consecutive subsets that share memory.
+    """Characters χ_T(x) = Π_{i∈T} x_i = ±1 of every input, in blocks of subsets; a block overwrites the previous block.
 
     Examples
     --------

@@ -55,14 +55,14 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         the shares of the variance with 95 % intervals, NaN for a constant or collapsed network.
     sign_share, sign_share_low, sign_share_high, sign_parity, sign_parity_low, sign_parity_high
         (part, step, seed), (step, seed) the same shares of sign f, and its coefficient at the parity, 2 · accuracy - 1.
-        Their 95 % intervals also hold if the sample has no failure, see `sign_weights`.
+        Their 95 % intervals also hold if no prediction in the sample is wrong, see `sign_weights`.
     group_parity, group_parity_error
         (group, step, seed) coefficient at the parity, for each group of neurons alone; NaN for an empty group and for
         a collapsed network; for linear readouts only.
     neuron_index, neuron_coefficient, neuron_coefficient_error
-        (seed, rank), (step, seed, rank, subset), (step, seed, rank) neurons of the generalizing group by falling norm,
-        at most 64 and no more than 1024 coefficients, padded with index -1; coefficients of each neuron's term of the
-        output, or of its value if the readout is not linear.
+        (seed, rank), (step, seed, rank, subset), (step, seed, rank) the neurons of largest norm in the generalizing
+        group, by falling norm, padded with index -1: at most 64, fewer if these have more than 1024 coefficients. The
+        coefficients are of a neuron's term of the output, or of its value if the readout is not linear.
     movement
         (moved, step, seed) largest |W_t - W_0| in the first layer, over all, the relevant or the irrelevant inputs.
     neuron_movement, neuron_gap
@@ -209,14 +209,14 @@ class _Measured:
         return numbers
 
     def _standard_error(self, values: Float[np.ndarray, "pattern draw any"]) -> Float[np.ndarray, " any"]:
-        """Standard error of functions' coefficients, from their `values` on the draws; 0 if these are all inputs."""
+        """Standard error of the coefficients of each function with `values` on the draws; 0 if these are all inputs."""
         if self.draws.is_complete:
             return np.zeros(values.shape[-1])
         n_patterns, n_draws = values.shape[:2]
         return np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (n_patterns * n_draws))
 
     def layer_gaps(self, progress: bool) -> Float[np.ndarray, "step seed"] | None:
-        """Layer's Fourier gap at a few and at the phases' checkpoints, else NaN; None if the model is not relu."""
+        """Fourier gap of the layer at a few checkpoints and the phases, NaN at others; None if not a relu model."""
         if not self.networks.has_bounds:
             return None
         of_phases = np.concatenate(phase_checkpoints(self.run, self.options))

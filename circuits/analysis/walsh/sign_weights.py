@@ -1,16 +1,16 @@
-"""Shares of the variance of a prediction, sign f, with intervals that also hold if the sample has no failure.
+"""Shares of the variance of a prediction g = sign f. Their intervals hold even if no sampled prediction is wrong.
 
-Four numbers of a sample count independent draws, so each has a Clopper-Pearson interval:
+The following numbers in a sample are counts of independent events, so each has a Clopper-Pearson interval:
 
 - right and wrong predictions. The coefficient at the parity is P(right) - P(wrong), at least 2 P(right) - 1 and at most
   1 - 2 P(wrong), with equality if no output is 0;
 - positive predictions, for the mean; the variance is the mean square minus the squared mean;
 - outputs that are not 0, for the mean square, which is taken as 1 if no output in the sample is 0;
-- pairs of inputs with the same pattern and different predictions, each input in one pair. Var(g | z) = E (g - g')²/2,
-  so the weight on the rest is twice the share of such pairs.
+- pairs of inputs with the same pattern z of the relevant bits, but different predictions g and g'; each input is in one
+  pair. Var(g | z) = E (g - g')²/2, so the weight on subsets with an irrelevant bit is twice the share of such pairs.
 
-The interval of the coefficient at the parity has a level of 95 %. The intervals of the shares combine all four counts,
-each at 98.75 % (Bonferroni), so they are wider than necessary.
+The interval of the coefficient at the parity has a level of 95 %. The intervals of the shares combine four such
+intervals of 98.75 % each (Bonferroni), so they are wider than necessary.
 """
 
 from typing import NamedTuple
@@ -105,7 +105,7 @@ def _difference(
     total: Int[np.ndarray, "*network"],
     level: float,
 ) -> tuple[Float[np.ndarray, "*network"], Float[np.ndarray, "*network"]]:
-    """Interval of P(more) - P(fewer), from the low end of each probability; P(more) + P(fewer) may be below 1."""
+    """Interval of P(more) - P(fewer): from 2 P(more) - 1 to 1 - 2 P(fewer), each P at the low end of its interval."""
     low, high = (np.asarray(2 * share_intervals(counts, total, level)[0] - 1) for counts in (more, fewer))
     return low, np.asarray(-high)
 

@@ -1,8 +1,9 @@
 """The Walsh spectrum of networks on all input bits: exact up to `walsh_exact_bits` (at most 20) bits, or sampled.
 
-Let S be the relevant bits. A sampled spectrum has all T within S, and other T with |T| <= 3 or 2. The mean of f on each
-pattern of S has coefficients within S only, so the code subtracts this mean before it estimates f^(T) of the other T.
-If a network has learned the parity, little of f is left, and the standard errors √(E_z Var(f | z) / N) are small too.
+Let S be the relevant bits. A sampled spectrum has all subsets T of S, and all other T of at most 3 bits (2 bits, if 3
+would give more than 50,000 coefficients). The mean of f on each pattern z of S has coefficients within S only, so the
+code subtracts this mean before it estimates f^(T) of the other T. If a network has learned the parity, little of f is
+left, and the standard errors √(E_z Var(f | z) / N), for N inputs, are small too.
 """
 
 from math import comb

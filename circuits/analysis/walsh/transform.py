@@ -5,8 +5,8 @@ Every f : {-1, 1}^k -> R is f(x) = Σ_T f^(T) χ_T(x) with χ_T(x) = Π_{i∈T} 
 2014, "Analysis of Boolean functions", chapter 1.
 
 Values are in the order of `patterns(k)`. The index of a coefficient, in binary, marks the members of T, the first bit
-first: the empty set is at 0 and all bits at 2^k - 1. For one bit after the other, the transform replaces each pair of
-values by their mean and half their difference: k 2^k steps.
+first: the empty set is at 0 and the set of all bits at 2^k - 1. Bit by bit, the transform replaces each pair of values
+that differ in this bit by their mean and half their difference: k 2^k steps.
 """
 
 from collections.abc import Sequence

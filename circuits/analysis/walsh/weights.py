@@ -39,12 +39,12 @@ class Draws(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Walsh weights of one function, with errors.
+    """Walsh weights of one function, with errors, for the three parts of its variance: `PARTS`.
 
-    `coefficients` (subset) are f^(T) for T within S, in the order of `walsh_coefficients`. All have the same `error`:
-    the standard error of a sample mean, or the bound of a bounded mean. The errors of `weight` and `share` (part) are
-    standard errors plus the contribution of the bound. `share_low` and `share_high` are the ends of the shares' 95 %
-    intervals, in 0..1. Shares are NaN for a constant function; an error is NaN if the sample cannot estimate it.
+    `coefficients` are f^(T) for the subsets T of the relevant bits, in the order of `walsh_coefficients`. All have the
+    same `error`: the standard error of a sample mean, or the error bound if f^(T) is not sampled. `weight_error` and
+    `share_error` are standard errors, plus the effect of this bound. `share_low` and `share_high` are the ends of the
+    shares' 95 % intervals, in 0..1. NaN: shares of a constant function, and errors that the sample cannot estimate.
     """
 
     coefficients: Float[np.ndarray, " subset"]
@@ -112,7 +112,7 @@ def cube_weights(
     means
         (pattern) means of the function over the other bits, if known.
     bound
-        Bound of the error of a coefficient computed from `means`: the mean of the bounds of `means`.
+        Bound of the error of a coefficient computed from `means`: the mean of the error bounds of all `means`.
     is_constant
         Whether the function is known not to depend on the other bits.
 
