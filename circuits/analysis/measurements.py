@@ -43,12 +43,12 @@ def analyze(
 
 
 def measured(run: Run, name: str, options: Options, *, progress: bool = False) -> xr.Dataset:
-    """Result of the measurement `name`, which must apply to the run, with this measurement's part of `options`."""
+    """Result of the measurement `name`, which must apply to the run, with the options that this measurement reads."""
     return MEASUREMENTS[name].load().measure(run, options_of(name, options), progress=progress)
 
 
 def options_of(name: str, options: Options) -> WalkOptions:
-    """The part of `options` that the measurement `name` reads."""
+    """The options that the measurement `name` reads, out of all `options`."""
     return options.of(load(MEASUREMENTS[name].options))
 
 

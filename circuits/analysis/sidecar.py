@@ -5,8 +5,8 @@ content. A group is used only if the digest is right, the file holds only plain 
 the same result. Any other group is reported and not used; no command fails because of such a group.
 
 Results accumulate: a new result replaces the group of its measurement. Other groups are dropped only if another version
-of the code made them, or if they belong to another state of the run. A result stays valid if only options change that
-its measurement does not read.
+of the code made them, or if they belong to another state of the run. A result stays valid if options change that its
+measurement does not read.
 """
 
 from __future__ import annotations
@@ -191,13 +191,13 @@ def _read(path: Path) -> tuple[Stored, dict[str, xr.Dataset]]:
 
 
 def _why_not(group: xr.Dataset, made_by: Mapping[str, str]) -> str:
-    """Reason not to use a group, because an attribute differs from that of a new result; "" if all are equal."""
+    """Reason not to use a group: its first attribute that differs from `made_by`, in words; "" if none differs."""
     attrs = group.attrs  # an edited file may have values of any type
     return next((PROVENANCE[key] for key, value in made_by.items() if str(attrs.get(key, "")) != value), "")
 
 
 def _made_by(run: Run, options: Options | None = None, measurement: str = "") -> dict[str, str]:
-    """Provenance of a new result; without `options`, only the attributes that all new results share."""
+    """Attributes of a new result by which it is checked later; without `options`, those common to all measurements."""
     of_options = {} if options is None else {"options": options_of(measurement, options).model_dump_json()}
     return {
         "circuits_version": circuits.__version__,
@@ -226,7 +226,7 @@ def _seal(path: Path) -> None:
 
 
 def _seal_of(path: Path) -> tuple[str, str]:
-    """State of a file's digest, "whole" (correct), "broken" (wrong) or "none" (absent); the correct digest."""
+    """A pair: the file's digest is "whole" (correct), "broken" (wrong) or "none" (absent); and the correct digest."""
     if not path.is_file():
         return "none", ""
     try:
@@ -269,7 +269,7 @@ def _problem(verdict: str, text: str) -> str:
 
 @lru_cache(maxsize=1)  # a command reads the sidecar, and once more when it writes
 def _groups(path: Path, digest: str) -> dict[str, xr.Dataset]:
-    """All groups of the file `path`, loaded into memory; `digest` identifies the file's content for the cache."""
+    """All groups of the file `path`, loaded into memory. The cache reuses them while path and `digest` are the same."""
     with xr.open_datatree(path, engine="h5netcdf", decode_times=False, driver_kwds={"locking": False}) as tree:
         return {str(name): child.to_dataset().load() for name, child in tree.children.items()}
 
@@ -291,7 +291,7 @@ def _restored(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _as_python(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Attributes with Python numbers and lists in place of NumPy values, as before the file was written."""
+    """Attributes with Python numbers and lists instead of the NumPy values that reading a file gives."""
     return {
         name: value.tolist() if isinstance(value, np.generic | np.ndarray) else value for name, value in attrs.items()
     }

@@ -1,7 +1,7 @@
 """Results as strict JSON; reading the JSON restores them exactly.
 
-It is one JSON object, {"schema_version": 1, "run": {…}, NAME: D, …}. D is `xarray.Dataset.to_dict()` with the dtype and
-shape of each variable; NaN is null, infinities are the strings "Infinity" and "-Infinity".
+The text is one JSON object, {"schema_version": 1, "run": {…}, NAME: D, …}. D is the result of measurement NAME, as
+`xarray.Dataset.to_dict()` with each variable's dtype and shape. NaN is null, infinities are "Infinity" and "-Infinity".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The papers' experiments as configs, one file per paper.
 
-A preset has one config, or several, such as one per weight decay or width. Each of several configs is called
-PRESET/NAME, and its run file is PRESET/NAME.h5.
+A preset has one config, or several, such as one per weight decay or width. If a preset has several configs, each is
+called PRESET/NAME, and its run file is PRESET/NAME.h5.
 """
 
 from circuits.config import Config

@@ -60,7 +60,7 @@ def ahmed_2024_adam() -> list[Config]:
 
 
 def ahmed_2024_dropout() -> list[Config]:
-    """Figures 7.1b, 7.2, 7.3b and 7.4: dropout 0.5, with Adam and with AdamW."""
+    """Figures 7.1b, 7.2a, 7.3b and 7.4a: dropout 0.5, with Adam and with AdamW."""
     figures = "Figures 7.1b, 7.2a, 7.3b and 7.4a"
     optimizers = {"adam": Adam(lr=0.001), "adamw": AdamW(lr=0.001, weight_decay=0.01)}
     return [
@@ -89,7 +89,7 @@ def ahmed_2024_init_scale() -> list[Config]:
 
 
 def ahmed_2024_no_decay() -> Config:
-    """Figure 5.4: no weight decay. The right panel continues the left one, so we train 12 000 epochs (unstated)."""
+    """Figure 5.4: no weight decay. We train 12 000 epochs (unstated), since the right panel continues the left one."""
     longer: dict[str, Any] = {"epochs": 12_000, "checkpoints": Checkpoints(every_epochs=40)}
     return _config("ahmed-2024-no-decay", "Figure 5.4", optimizer=AdamW(lr=0.001, weight_decay=0.0), **longer)
 
@@ -107,7 +107,7 @@ def ahmed_2024_decay_removed() -> list[Config]:
 
 
 def ahmed_2024_decay_introduced() -> list[Config]:
-    """Figures 5.7 and 7.7: no weight decay, then 0.01 or 0.02 from epoch 500 or 2000 (the essay states no epoch)."""
+    """Figures 5.7 and 7.7: no weight decay, then 0.01 or 0.02 from epoch 500 or 2000 (our choice of epochs)."""
     return [
         _config(
             f"ahmed-2024-decay-introduced/epoch-{epoch}-decay-{value}",

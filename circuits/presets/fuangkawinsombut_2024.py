@@ -6,7 +6,7 @@ We draw the data as that code does. The five seeds of the averages are unstated;
 
 Chapter 3 changes one setting at a time and states neither seeds nor epochs; ours are those of chapter 2. Outliers are a
 "fraction of labels that are randomly flipped" in the thesis, a probability per example in the blog. We flip an exact
-share, so runs differ only in the share; a larger share flips the same examples and more.
+share of the labels; a larger share flips the same examples and more, so runs differ only in the share.
 
 Chapter 4 asks for the fewest neurons that suffice. It states neither widths, epochs and seeds, nor the strength of the
 L1 penalty that section 4.3 suggests. We use the thesis's optimizer, data of this package's generator, 50 seeds, and
@@ -62,7 +62,8 @@ def fuangkawinsombut_2024_k3() -> Config:
 def fuangkawinsombut_2024_raised_decay() -> list[Config]:
     """Section 3.1, Figures 3.1 and 3.2: weight decay raised after memorization, when all training examples are right.
 
-    The values in the figures are unstated; our values surround the threshold, which lies in 0.1 to 0.5.
+    The thesis does not state the values in the figures. Our values surround its threshold, approximately 0.1 to 0.5,
+    beyond which networks fail to generalize.
     """
     changes = {value: [WeightDecayChange(train_accuracy=1.0, value=value).model_dump()] for value in RAISED}
     return [
@@ -80,8 +81,8 @@ def fuangkawinsombut_2024_outliers() -> list[Config]:
     """Section 3.2, Figures 3.3 to 3.5 and Table 3.1: flipped training targets, for several n and weight decays.
 
     The grid and the criterion of the table are unstated. Our flipped shares are 0, the figures' shares, the table's
-    thresholds, and steps of 1 % around the largest share at which at least half of the seeds ever exceed 0.98 of test
-    accuracy. Checkpoints are every 5 epochs; rarer checkpoints miss short peaks. 300 training examples, five seeds.
+    thresholds, and steps of 1 % around the largest share at which half of the seeds or more exceed a test accuracy of
+    0.98 at any time. A checkpoint every 5 epochs, since rarer ones miss short peaks; 300 training examples, five seeds.
     """
     return [
         fuangkawinsombut_2024().replace(

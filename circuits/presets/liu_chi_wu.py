@@ -2,18 +2,18 @@
 
 Section 1: a transformer of 2 layers and 4 heads on the two operands, AdamW with learning rate 0.003, `lr_gamma` 0.99,
 weight decay 1, batches of 512, at most 2000 epochs. Section 2: an MLP of hidden widths 512, 128, 64, 64 with GELU and
-an LSTM of 2 layers with 128 units, "even with larger weight decay". Section 5: the norm (in every run here), sparsity,
-and noise on the inputs. The report does not state the following; these choices are ours:
+an LSTM of 2 layers with 128 units, "even with larger weight decay". Section 5: the parameter norm (which every run of
+this file records), sparsity, noise on the inputs. The report does not state the following; our choices:
 
 - the transformer's width of 128, 512 MLP neurons and LayerNorm, as in PyTorch's decoders. Its tokens are the two
   operands; their embedding equals a one-hot input times a matrix;
 - `lr_gamma` is a factor per epoch, its usual meaning. After 700 epochs the rate is a thousandth and learning ends, so
   every fraction is trained with a constant rate too;
 - MLP and LSTM have batches of 512, the fractions of section 1, and a constant rate, since section 2 names no rate; the
-  MLP reads one-hot pairs. Their weight decay is 0.3 as in section 3, although the report says "larger". With 30 % for
-  training, the MLP memorizes 80 % of the training set with weight decay 1, half with 1.5, and no test answer is right.
-  With one hidden layer, 0.3 agrees with the report: the norm rises during memorization and falls during generalization;
-- three seeds in sections 1 and 2, one in the others; section 3 states its seeds (10, 11, 12).
+  MLP reads one-hot pairs. Their weight decay is 0.3 as in section 3, although the report says "larger". Trained on 30 %
+  of the table, the MLP memorizes 80 % of the training set with weight decay 1, half with 1.5, and gets no test answer
+  right. With one hidden layer, 0.3 agrees with the report: the norm rises in memorization and falls in generalization;
+- three seeds in section 2, one seed in sections 1, 4 and 5; section 3 states its seeds (10, 11, 12).
 """
 
 from typing import Any, Literal
@@ -56,12 +56,12 @@ def liu_chi_wu_lstm() -> list[Config]:
 
 
 def liu_chi_wu_three_summands() -> Config:
-    """Figure 5, K = 3: p = 31, 30 % for training; the transformer of section 1."""
+    """Figure 5, sums of three numbers mod 31, 30 % of the table for training; the transformer of section 1."""
     return transformer("liu-chi-wu-three-summands", "section 4, Figure 5", task=SUMMANDS[3], epochs=1000)
 
 
 def liu_chi_wu_four_summands() -> Config:
-    """Figure 5, K = 4: p = 51, 70 % for training.
+    """Figure 5, sums of four numbers mod 51, 70 % of the examples for training.
 
     We draw 400 000 of the 51⁴ = 6.8 million entries of the table: 280 000 for training, 547 updates per epoch. So 63 %
     of the test examples are reordered training examples; with the whole table, nearly all would be.

@@ -1,15 +1,16 @@
 """Liu, Chi and Wu, section 3: the best validation accuracy of eight ways to train, by training fraction.
 
 The transformer of section 1 (`liu_chi_wu`), p = 97, 30 to 95 % of the table in steps of 5 %, seeds 10, 11 and 12, at
-most 15 000 updates. Figure 4 follows Figure 2 (left) of Power et al. 2022. Each panel is a preset, each fraction a
-config. Learning rates, the batch size and the settings of RMSProp are unstated. Our choices:
+most 15 000 updates. The report's Figure 4 has one panel per way to train, like Figure 2 (left) of Power et al. 2022.
+Here each panel is a preset, and each fraction a config of it. The report does not state learning rates, the batch size
+or the settings of RMSProp. Our choices:
 
-- the rate is 0.003 as in section 1, but constant: with 0.99 per epoch, full-batch training would end after 700 updates.
-  The larger rate is ten times this one, the smaller rate a tenth;
+- the learning rate is 0.003 as in section 1, but constant. The factor 0.99 per epoch of section 1 would end full-batch
+  training after 700 updates. The panels of larger and smaller rates have ten times and a tenth of 0.003;
 - minibatches have 512 examples;
-- AdamW has weight decay only in its panel of 0.3, as in Power et al.; otherwise the panels would not show that "weight
-  decay plays a critical role";
-- RMSProp has PyTorch's settings, a rate of 0.001 and the weight decay of Adam's panel.
+- AdamW has weight decay 0, except 0.3 in the panel of that name, as in Power et al.; otherwise the panels would not
+  show that "weight decay plays a critical role";
+- RMSProp has PyTorch's settings, with learning rate 0.001 and the weight decay of Adam's panel, 0.0003.
 
 A run stops early only when every seed has answered the whole test set correctly.
 """

@@ -25,7 +25,7 @@ def resolve_config(
         A JSON file instead of a preset; `circuits presets NAME` prints such a file.
     overrides
         Dotted name of a field -> its new value, applied in this order. A new `kind` of task, model or optimizer also
-        sets the other fields of this part to the defaults of the new kind.
+        sets all other fields of the task, model or optimizer to the defaults of the new kind.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Further metrics that a config requests besides losses and accuracies, computed during training from the parameters.
 
-Each metric is an entry of `registry.METRICS`: a function of (config, one network's parameters, its training set). If
-the largest output, one of the usual metrics, shows that a network has collapsed, its effective sparsity is 0.
+Each metric is an entry of `registry.METRICS`: a function of (config, one network's parameters, its training set). The
+effective sparsity of a collapsed network, whose outputs are all nearly 0, is 0.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,9 @@
-"""The training tap: dropout of a network's values, and Gaussian noise on its inputs.
+"""Dropout, and Gaussian noise on the inputs, during training.
 
-Models have no randomness: they pass each named value through a tap; the training tap drops units and adds noise. All
-draws of one update come from one generator, keyed by (seed, step), in the order of the forward pass. So an update is
-the same with or without an interruption before it. Dropout at rate p divides kept values by 1 - p (inverted dropout).
+Models have no randomness. A model passes each of its named values through a function (name, value) -> value, the tap.
+The tap used in training drops units and adds noise. All draws of one update come from one generator, keyed by (seed,
+step), in the order of the forward pass. So an update is the same with or without an interruption before it. Dropout at
+rate p divides kept values by 1 - p (inverted dropout).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from circuits.randomness import generator
 
 
 def training_tap(config: Config, seed: int, step: int) -> Tap:
-    """Tap with the dropout and input noise of one network in the update after `step` earlier updates.
+    """Function (name, value) -> value: dropout and input noise of a network in the update after `step` earlier updates.
 
     Examples
     --------

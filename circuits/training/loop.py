@@ -1,6 +1,6 @@
 """The training loop: it trains all seeds from checkpoint to checkpoint and commits each checkpoint.
 
-At a checkpoint, the writer receives a row of all seeds; meanwhile the networks may train towards later checkpoints.
+The writer receives the parameters and metrics of all seeds at a checkpoint; meanwhile the networks may train further.
 Every draw is a function of (seed, epoch) or (seed, step), so a resumed run has the same bits as an uninterrupted one.
 """
 
@@ -65,10 +65,10 @@ def train(
     overwrite
         Replace an existing run file, unless a process is writing to it.
     device
-        "auto" takes the CPU if the fused path can train the config, else cuda if there is one, else the CPU.
+        "auto" takes the CPU if the kernel "fused" can train the config, else cuda if there is one, else the CPU.
     kernel
-        "auto", "fused", "batched" (torch, all seeds as one), "prepared" (torch, a model's faster forward pass), or
-        "reference": torch autograd, slow and obvious.
+        "fused" (compiled, CPU only), "batched" (torch, all seeds as one network), "prepared" (torch, with a faster
+        forward pass), "reference" (torch autograd, slow and obvious), or "auto", which chooses one of these.
     allow_different_numerics
         Resume although arithmetic, processor or libraries differ; the bits are not those of an uninterrupted run.
     progress
@@ -128,12 +128,12 @@ def begin(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Run:
-    """Create a run file and train it to its end: a new run, or one that begins at a checkpoint of its `parent`.
+    """Create a run file and train its networks to the end, from the initialization or from a checkpoint of `parent`.
 
     Parameters
     ----------
     path, config, choice
-        The file, its config, and the training path and device.
+        The file, its config, and the implementation of the update and the device that train it.
     parent, start
         Attribute that identifies the parent run, and the starting point; by default no parent and the initialization.
     overwrite, progress
@@ -170,7 +170,7 @@ def advance_to_the_end(
     lock
         The lock of the run file; it is released when training ends.
     config, choice
-        The config, and the training path and device.
+        The config, and the implementation of the update and the device that train it.
     start
         Starting point of a file without checkpoints; by default the initialization.
     progress
@@ -197,7 +197,7 @@ class Session:
     Parameters
     ----------
     writer
-        Writer of the file. It records in the file that `config` has more epochs, or that the numerics have changed.
+        Writer of the file. It also records a higher number of epochs, or a change of device, hardware or libraries.
     config, choice, start, progress
         As in `advance_to_the_end`.
     """
@@ -268,7 +268,7 @@ def _say(text: str) -> None:
 def _resumable(
     config: Config | None, path: Path, device: str, kernel: str, allow_different_numerics: bool
 ) -> tuple[Config, Choice | None]:
-    """The config to resume with, and the training path and device; None for path and device if the run is complete."""
+    """The config to resume with, and the `Choice` of implementation and device, or None if the run is complete."""
     with open_run(path) as run:
         stored = run.config
         config = stored if config is None else config
@@ -329,7 +329,7 @@ def refuse_to_replace(path: Path, overwrite: bool) -> None:
 
 
 def check_room(path: Path, needed: int) -> None:
-    """Refuse a run of `needed` bytes that does not fit on the disk; a file at `path` counts as free space."""
+    """Refuse a run of `needed` bytes that does not fit on the disk; the space of a replaced file counts as free."""
     free = shutil.disk_usage(path.parent).free + (path.stat().st_blocks * 512 if path.exists() else 0)
     if needed + SPARE_BYTES > free:
         raise InputError(

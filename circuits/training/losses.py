@@ -71,8 +71,8 @@ def undecided(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 class Examples(NamedTuple):
     """Training and test examples of one network.
 
-    `marks` are masks (example,) of marked training examples, by the name of the mark; `unseen` is the mask
-    (test_example,) of the test inputs outside the training set, None if the run has no such mask.
+    `marks` are the task's masks (example,) of groups of training examples, by name, such as "flipped" targets; `unseen`
+    is the mask (test_example,) of the test inputs outside the training set, None if the run has no such mask.
     """
 
     inputs: torch.Tensor
@@ -107,12 +107,12 @@ def metrics_of(
 
 
 def marked_accuracies(config: Config, n: int, n_right: int, marked: Mapping[str, tuple[int, int]]) -> dict[str, float]:
-    """Accuracy on the training examples with and without each mark of the task; NaN if there is no such example.
+    """Accuracy on training examples with and without each mark of the task; NaN if there is no such example.
 
     Parameters
     ----------
     config
-        The run's config; its task names the marks.
+        The run's config; its task names the marks, such as "flipped" for examples with a flipped target.
     n, n_right
         Number of training examples, and number of right answers on these examples.
     marked

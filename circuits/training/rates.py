@@ -1,8 +1,8 @@
-"""The rates of every update: the learning rate's schedule, and the weight decay of each network, which may change.
+"""Learning rate and weight decay of every update. Weight decay may change during training, per network.
 
-A change of weight decay may wait until a network reaches an accuracy, which is checked at the end of each epoch. Every
-checkpoint stores the metric `decay_change_I_step` of such a change, I = 0, 1, …: the step at whose end a network
-triggered the change, NaN before the trigger. So a resumed run knows all earlier changes.
+A change of weight decay may wait until a network reaches an accuracy; this is checked at the end of each epoch. For
+such a change, number I = 0, 1, … in the config, every checkpoint stores the metric `decay_change_I_step`: the step of
+the first check that found the accuracy, NaN until then. So a resumed run knows which changes have been triggered.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Pace:
         return value
 
     def end_of_stretch(self, networks: Sequence[int], step: int, target: int) -> int:
-        """Step up to which all updates after `step` have the same rates; not beyond `target` or the epoch's end."""
+        """Next step at which the rates may differ from those after `step`; at most `target` or the end of the epoch."""
         if self.config.optimizer.lr_varies_after(step):
             return step + 1
         per_epoch = self.config.steps_per_epoch
@@ -66,7 +66,7 @@ class Pace:
         return min(ends)
 
     def awaits(self, networks: Sequence[int], step: int) -> bool:
-        """Whether `step` ends an epoch, and a change of weight decay waits for the accuracy of one of `networks`."""
+        """Whether `step` ends an epoch and a change of weight decay waits for an accuracy of one of `networks`."""
         return step % self.config.steps_per_epoch == 0 and any(
             change.awaits and math.isnan(met)
             for network in networks

@@ -1,8 +1,8 @@
 """Replay: trains a stretch of a run again and keeps every step, to show a transition at full resolution.
 
-Every draw is a function of (seed, epoch), so training from a stored checkpoint repeats the original updates. The replay
-is an ordinary run file that names its parent. `compare` compares all common checkpoints bit for bit; if any differs,
-the comparison names the hardware or libraries that differ.
+Every draw is a function of (seed, epoch) or (seed, step), so training from a stored checkpoint repeats the original
+updates. The replay is an ordinary run file that names its parent. `compare` compares all common checkpoints bit for
+bit; if any differs, the comparison names the hardware or libraries that differ.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Comparison(NamedTuple):
     """Comparison of a replay with its parent at their common checkpoints.
 
     `steps` are the common steps; `equal` (common step,) tells whether every parameter of every seed has the same bits;
-    `differing` lists numerics that differ, as "name: parent's, replay's"; empty on the same hardware and libraries.
+    `differing` lists the hardware and libraries that differ, as "name: value of the parent, value of the replay".
     """
 
     steps: np.ndarray

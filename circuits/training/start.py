@@ -66,7 +66,7 @@ def start_of(run: Run) -> Start:
 
 
 def ticket_start(run: Run, seed: int, neurons: Sequence[int]) -> Start:
-    """Starting point of a ticket: some neurons of one network at step 0, as arrays (1, …), without optimizer state.
+    """Starting point of a lottery ticket: some neurons of a network at step 0, as arrays (1, …); no optimizer state.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def ticket_start(run: Run, seed: int, neurons: Sequence[int]) -> Start:
 
 
 def nearest_start(run: Run, step: int) -> Start:
-    """The last stored checkpoint at or before `step` from which training can continue."""
+    """The last stored checkpoint at or before `step` whose optimizer state is known, so that training can resume."""
     stateless = not run.config.optimizer.moments
     usable = run.steps if stateless else np.union1d(run.steps[:1], np.intersect1d(run.steps, run.state_steps))
     usable = usable[usable <= step]

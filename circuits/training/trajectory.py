@@ -1,4 +1,4 @@
-"""The checkpoints of all networks, in order, while the networks run ahead of the writer.
+"""Trains all networks in parallel and yields their checkpoints in order.
 
 Networks are independent: each trains from checkpoint to checkpoint at its own pace, on any thread. A checkpoint is
 yielded when the last network has reached it. So no thread waits for the slowest network, and the next checkpoints are
@@ -43,15 +43,15 @@ def trajectory(
     pace: Pace,
     further: Further = lambda network, parameters, metrics: {},
 ) -> Generator[Row]:
-    """Train from `step` to every step of `targets` in turn, and yield the row of all networks at each of these steps.
+    """Train from `step` to every step of `targets` in turn; yield the arrays of all networks, a row, at each of them.
 
     Parameters
     ----------
     stepper, config
-        The networks and their config. If `n_threads` is 0, the stepper does not run ahead: when a row is yielded, the
-        optimizer's state is that of this row.
+        The networks and their config. If `stepper.n_threads` is 0, no network trains beyond the step of a row before
+        the row is yielded, so the optimizer's state at this time belongs to the row.
     step, targets
-        Current step of the networks, and the ascending steps of the rows.
+        Current step of the networks, and the steps of the rows in ascending order.
     stop
         Once it is set, every network stops within an epoch, and only complete rows are yielded.
     moved
@@ -115,7 +115,7 @@ def _in_turn(go: Callable, stepper: Stepper, targets: Sequence[int], report: Cal
 def _ahead(
     go: Callable, stepper: Stepper, targets: Sequence[int], n_rows: int, report: Callable, closed: threading.Event
 ) -> Generator[Row]:
-    """Yield the rows. Tasks enter the queue row by row, so a task waits only for tasks that have already started."""
+    """Yield the rows. The thread pool gets tasks row by row, so a task waits only for tasks that have started."""
     rows: deque[list[Future]] = deque()
     last: list[Future | None] = [None] * stepper.n_lanes
 

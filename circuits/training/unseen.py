@@ -1,7 +1,7 @@
 """The metric `test_accuracy_unseen`: accuracy on the test inputs that are not in a network's training set.
 
-A run has this metric if any seed's training set holds test inputs of this seed (`circuits.seen`). The metric is NaN for
-seeds whose training set holds all test inputs. On every training path, it judges answers as test accuracy does.
+A run has this metric if, for any seed, some test inputs are also training inputs (`circuits.seen`). The metric is NaN
+for seeds whose test inputs are all training inputs. An answer is right under the same rule as for test accuracy.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from circuits.seen import SEEN
 
 
 def unseen_of(data: xr.Dataset) -> list[Bool[np.ndarray, " test_example"]] | None:
-    """Mask of the test inputs outside each seed's training set; None if `data` marks no test input as seen in training.
+    """Per seed, mask of the test inputs that are not training inputs; None if no test input is a training input.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Fields in which several configs differ, as short labels: "optimizer.weight_decay 0.1".
 
-Another kind of task, model or optimizer is one difference, not one for each of its fields. The length of a run, its
-seeds and its recorded data appear only if nothing else differs. If configs differ in more than two fields, the label of
-a config is its name.
+If two configs have different kinds of task, model or optimizer, only the kind counts, not each field of it. The length
+of a run, its seeds and its recorded data appear only if nothing else differs. If configs differ in more than two
+fields, the label of a config is its name.
 """
 
 import json
@@ -21,8 +21,8 @@ WHOLE = ("stop",)  # optional parts that count as one value
 def differing_values(configs: Sequence[Config]) -> dict[str, list[str]]:
     """Fields in which the configs differ, by dotted name, with the value of each config.
 
-    A field is left out if configs of the same kind never differ in it. A config that lacks a listed field has the
-    value "".
+    Fields of a task, model or optimizer are compared only between configs with the same kind of it. A config that lacks
+    a listed field has the value "".
 
     Examples
     --------
@@ -71,7 +71,7 @@ def _flat(part: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _differs(name: str, flat: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether configs of the same kind differ in field `name`; if `name` is a kind, whether the kinds differ."""
+    """Whether configs differ in field `name`; a task's field, say, is compared between tasks of the same kind only."""
     part, _, field = name.partition(".")
     by_kind: dict[Any, set[str]] = {}
     for one in flat:

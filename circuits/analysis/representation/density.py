@@ -3,9 +3,9 @@
     density(w) = mean over weights w_i of Normal(w; w_i, h),   h = std(w) n^(-1/5)
 
 These are Gaussian kernels with Scott's bandwidth, as in seaborn's `kdeplot` in Fuangkawinsombut 2024, Figure 2.3. The
-caption of the thesis names the weights of the hidden layer; its code draws those of the output layer. Here every weight
-matrix and readout has a density, under its own name. The weights of a sparse circuit have a narrow peak at 0 and a few
-large values. These values determine h, so the density shows the peak too wide.
+caption in the thesis names the weights of the hidden layer, but the thesis code draws the weights of the output layer.
+Here every parameter except biases has a density, under its own name. The weights of a sparse circuit have a narrow peak
+at 0 and a few large values. The large values determine h, so the density shows the peak too wide.
 """
 
 from typing import NamedTuple
@@ -18,16 +18,16 @@ BEYOND = 3  # bandwidths beyond the extreme weights, as in seaborn
 
 
 class Density(NamedTuple):
-    """Density of a parameter's weights at `places`, evenly spaced values of a weight."""
+    """Density of a parameter's weights, evaluated at `places`: evenly spaced values on the weight axis."""
 
     places: Float[np.ndarray, " place"]
     density: Float[np.ndarray, " place"]
 
 
 def weight_density(weights: Float[np.ndarray, " weight"], n_places: int = N_PLACES) -> Density:
-    """Density of weights, with integral 1, from three bandwidths below the smallest weight to three above the largest.
+    """Density of weights, from 3 bandwidths below the smallest weight to 3 bandwidths above the largest.
 
-    Weights that are not finite, or all equal, give NaN.
+    Its integral over all real numbers is 1. Weights that are not finite, or all equal, give NaN.
 
     Examples
     --------

@@ -36,8 +36,8 @@ def has_scikit_learn(config: Config) -> str | None:
 def principal_components(values: Float[np.ndarray, "point coordinate"], n_components: int) -> Principal:
     """PCA of points: coordinates on the first two components, and each component's share of variance, in 0..1.
 
-    There are `n_components` shares, 0 beyond the number of points or coordinates. All values are NaN if a point is not
-    finite or all points coincide.
+    The result has `n_components` shares. With fewer points or coordinates than that, the missing shares are 0. All
+    values are NaN if a point is not finite or all points coincide.
 
     Examples
     --------

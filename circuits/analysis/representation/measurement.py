@@ -2,8 +2,8 @@
 
 Fuangkawinsombut 2024, sections 2.2.1 and 2.2.2, Figures 2.2 and 2.3, and its appendix: t-SNE of the hidden activations
 of the training examples shows no clusters by the k relevant bits at memorization, and 2^k clean clusters at the end;
-the density of the weights concentrates at 0. The silhouette measures these clusters. Along the run, it measures the
-activations themselves; in each picture, also their PCA and t-SNE, which may make clusters look tidier.
+the density of the weights concentrates at 0. The silhouette measures these clusters: along the run in the activations
+themselves, and in each picture also in their PCA and t-SNE, which may make clusters look tidier.
 
 A network that computes parity from the sum of its bits, such as `constructions.threshold`, has k + 1 clusters instead
 of 2^k. So a low silhouette after generalization is not a failure, but shows another circuit.
@@ -60,7 +60,7 @@ class Picture(NamedTuple):
 
 
 def points_of(run: Run, seed: int) -> Points:
-    """Training examples of a seed, in ascending order, and their clusters; at most 2,000, drawn at random."""
+    """At most 2,000 training examples of a seed, drawn at random and sorted by index, and the cluster of each."""
     inputs, _ = examples_of(run, run.seed_index(seed), "train")
     labels = cluster_labels(run, seed)
     n_points = min(len(inputs), MOST_POINTS)
@@ -69,7 +69,7 @@ def points_of(run: Run, seed: int) -> Points:
 
 
 def picture(layer: Layer, arrays: Network, points: Points, seed: int) -> Picture:
-    """PCA and t-SNE of one network's hidden values, their silhouettes, and densities of its weights.
+    """PCA and t-SNE of one network's activations, silhouettes of all three, and densities of the network's weights.
 
     Parameters
     ----------
@@ -101,9 +101,9 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     -------
     silhouette
         (step, seed) silhouette of the hidden activations, clustered by the relevant bits or the result; in -1..1, NaN
-        for a collapsed network. The steps are those that `options` selects; by default about 40, and the pictured ones.
+        for a collapsed network. Steps are those that `options` selects; by default about 40, and the steps of pictures.
     panel_epoch, panel_step
-        (panel,) epochs and steps of the pictures; NaN and -1 for missing panels.
+        (panel,) epoch and step of each picture; NaN and -1 for a panel without a picture, as in a short run.
     panel_silhouette
         (space, panel) silhouette of the activations, of their first two principal components, and of their t-SNE.
     pca_explained
@@ -154,7 +154,7 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
 def _pictures(
     run: Run, layer: Layer, seed: int, panels: Int[np.ndarray, " panel"], points: Points, progress: bool
 ) -> dict[str, Any]:
-    """Variables of the pictures, one panel per checkpoint; missing panels are NaN."""
+    """Variables of the pictures, one panel per checkpoint; values are NaN where `panels` is -1."""
     existing = [int(checkpoint) for checkpoint in panels if checkpoint >= 0]
 
     def one(checkpoint: int) -> Picture:

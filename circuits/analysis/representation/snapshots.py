@@ -1,9 +1,9 @@
-"""Checkpoints to picture: from memorization to generalization, and the last.
+"""Choice of the checkpoints whose hidden representation is pictured.
 
-As in Fuangkawinsombut 2024, Figures 2.2 and 2.3, these are five checkpoints evenly spaced from the memorization to the
-generalization checkpoint of a seed, and the last. If the two phases are close, the code of the thesis adds 20 epochs;
-here neighbors among the five are at least one checkpoint apart. The five start at the first checkpoint if the seed
-never memorized, and end at the last checkpoint if the seed never generalized.
+As in Fuangkawinsombut 2024, Figures 2.2 and 2.3, these are the last checkpoint and five evenly spaced checkpoints from
+memorization to generalization of a seed. If memorization and generalization are close, the thesis code looks 20 epochs
+further; here the five are then consecutive checkpoints. They start at the first checkpoint of the run if the seed never
+memorized, and end at the last checkpoint if the seed never generalized.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ def panel_checkpoints(memorized: float, generalized: float, last: int) -> Int[np
     Parameters
     ----------
     memorized, generalized
-        Indices of the checkpoints of the phases, NaN for a phase that never happened.
+        Indices of the checkpoints of memorization and generalization; NaN if it never happened.
     last
         Index of the last checkpoint.
 
@@ -44,7 +44,7 @@ def panel_checkpoints(memorized: float, generalized: float, last: int) -> Int[np
 
 
 def panels_of_seeds(run: Run, options: PruningOptions) -> Int[np.ndarray, "seed panel"]:
-    """Checkpoints to picture per seed: `panel_checkpoints`; if `options` selects some, at most six of these."""
+    """Checkpoints to picture per seed: at most six of those in `options`; if it selects all, `panel_checkpoints`."""
     if options.slice != slice(None):
         chosen = chosen_checkpoints(run, options)
         some = chosen[np.unique(np.rint(np.linspace(0, len(chosen) - 1, N_PANELS)).astype(int))]
@@ -61,7 +61,7 @@ def pictured_seed(run: Run, options: PruningOptions) -> int:
 
 
 def along_the_run(run: Run, options: PruningOptions, also: Int[np.ndarray, "seed panel"]) -> Int[np.ndarray, " step"]:
-    """Checkpoints that `options` selects. If it selects all: about 40, denser early in the run, and those in `also`."""
+    """Checkpoints that `options` selects. If it selects all: those in `also`, and about 40, denser early in the run."""
     if options.slice != slice(None):
         return chosen_checkpoints(run, options)
     n_later = run.n_checkpoints - 1

@@ -8,7 +8,7 @@ from circuits.tabular import Titled, new_table, number
 
 
 def representation_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Table of every seed's silhouettes at memorization, generalization and the end; table of one seed's pictures."""
+    """Two tables: every seed's silhouettes at memorization, generalization and the end; the pictures of one seed."""
     epochs = dataset["epoch"].values.tolist()
     table = new_table("seed", "at memorization", "at generalization", "at the end")
     for seed in dataset["seed"].values.tolist():

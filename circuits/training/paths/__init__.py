@@ -1,1 +1,1 @@
-"""Training paths: implementations of the update, one file each with the configs it can train; `choice` selects one."""
+"""Training paths: implementations of an update. Each file has one of them; `choice` selects the path for a config."""

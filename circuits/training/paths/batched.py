@@ -1,7 +1,7 @@
 """The batched path: the networks of all seeds train as one network, with the seed as a dimension of every tensor.
 
 `torch.vmap` runs the model's forward pass over the seeds, and the losses are added. Since a network appears in its own
-loss only, each network gets its own gradient. Optimizers act on each number by itself, so one optimizer serves all
+loss only, each network gets its own gradient. Optimizers update each number independently, so one optimizer serves all
 seeds. Only weight decay may differ between seeds; this path applies the decay itself. Few large operations replace many
 small ones, which is faster for small models on a CPU and on a GPU.
 """
@@ -37,7 +37,7 @@ class Batched(TorchStepper):
 
     @classmethod
     def pays(cls, config: Config, device: str) -> bool:
-        """True on a GPU; on the CPU, true only for small steps of a model other than relu and linear."""
+        """True on a GPU; on the CPU, false for relu and linear, and if an update takes more than 10⁹ operations."""
         small = config.model.kind not in ("relu", "linear") and flops_per_step(config) <= FLOPS_WORTH_THREADS
         return device != "cpu" or small
 
@@ -72,7 +72,7 @@ class Batched(TorchStepper):
                 shrink(self._trained.values(), rates.lr * config.optimizer.l1)
 
     def _batches(self, epoch: int) -> Sequence[Any]:
-        """Index into (seed, example) tensors for each update of an epoch; it selects the batch of every seed."""
+        """For each update of an epoch, the index that selects the batch of every seed from a (seed, example) tensor."""
         if self.config.batch_size is None:
             return [slice(None)]
         device, n_examples = self._targets.device, self._targets.shape[1]

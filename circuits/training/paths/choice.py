@@ -1,4 +1,4 @@
-"""Choice of a config's training path: a named path, or the first in order of preference that can train it."""
+"""Choice of a config's training path, which is an implementation of the update: by name, or the fastest that fits."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class Choice(NamedTuple):
-    """The training path and the device for a config."""
+    """The training path (the implementation of an update) and the device for a config."""
 
     path: type[Stepper]
     device: str
 
     def numerics(self, config: Config) -> dict[str, Any]:
-        """Everything besides the config on which the bits of a run depend, as the run file stores it."""
+        """What fixes the bits of a run besides the config: training path, device, hardware and libraries."""
         return {"path": self.path.name, "device": self.device, **self.path.numerics(config, self.device)}
 
 
 def choose_path(config: Config, device: str = "auto", kernel: str = "auto") -> Choice:
-    """The training path and device for a config.
+    """The training path (the implementation of an update) and the device for a config.
 
     Raises
     ------

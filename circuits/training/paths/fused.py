@@ -135,7 +135,6 @@ class FusedRelu(Stepper):
         return [(parameters, {name: float(value) for name, value in metrics.items()})]
 
     def _room(self) -> tuple[np.ndarray, ...]:
-        """Work memory of the calling thread."""
         if not hasattr(self._of_thread, "room"):
             n_inputs, width = self._networks[0][0].shape
             self._of_thread.room = kernels.scratch(n_inputs, width, self.config.batch, np.dtype(self.config.dtype))

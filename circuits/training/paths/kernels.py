@@ -121,7 +121,7 @@ def train_batches(
     batch_size, lr, weight_decay, l1
         Examples per batch, η, λ, and the coefficient of Σ|θ|, applied as the step θ ← sign θ · max(0, |θ| - η l1).
     room
-        Work memory from `scratch` for these sizes. Rows of zeros must stay 0 between calls; other rows may change.
+        Work memory from `scratch` for these sizes. Its padding rows must stay 0 between calls; other rows may change.
     """
     n_inputs, width = weights_t.shape
     n_examples = order.shape[0]
@@ -222,7 +222,7 @@ def _combine(first, second, total, difference):
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy", inline="always")
 def _place(code):
-    """Index in `tables[g]` for pattern `code`: the entry is the pattern's sum if code >= 16, else minus the sum."""
+    """Index in `tables[g]` for pattern `code`. The entry is the pattern's sum if code >= 16, else minus the sum."""
     return (code & 15) if code >= 16 else 15 - code
 
 

@@ -1,4 +1,4 @@
-"""The prepared path: the reference path with the faster forward pass that some models offer for fixed inputs."""
+"""The training path "prepared": like "reference", but with the faster forward pass that some models offer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from circuits.training.paths.reference import Reference
 
 
 class Prepared(Reference):
-    """The networks of all seeds as torch modules, run by the faster pass of `Model.prepared` if the model has one."""
+    """The networks of all seeds as torch modules, evaluated by the faster forward pass of `Model.prepared`."""
 
     name: ClassVar[str] = "prepared"
     prepares: ClassVar[bool] = True
@@ -23,5 +23,5 @@ class Prepared(Reference):
 
     @classmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """The numerics of the reference path, and the compiler of the faster pass."""
+        """As for the reference path, and the versions of Numba and llvmlite, which compile the faster forward pass."""
         return {name: version(name) for name in ("numba", "llvmlite")} | super().numerics(config, device)

@@ -1,7 +1,8 @@
 """The interface of every training path: the configs that it can train, its numerics, and the networks that it updates.
 
-A stepper holds the networks of all seeds. `advance` takes updates of one epoch in one lane; other methods return
-parameters, metrics and the optimizer's state. `trajectory` decides the order of the lanes.
+A training path is an implementation of the update. Its stepper holds the networks of all seeds in lanes: a lane is one
+network, or all networks in lockstep. `advance` trains one lane; other methods return parameters, metrics and the
+optimizer's state. `trajectory` decides the order of the lanes.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ class Stepper(ABC):
     """
 
     name: ClassVar[str]
-    """The path's name in `--kernel` and in the numerics of a run."""
+    """The name of this implementation for `--kernel`, and under `path` in `run.numerics`."""
     n_lanes: int
     n_threads: int = 0
-    """How many threads may advance lanes in parallel; 0 if only the caller's thread may."""
+    """Number of threads that may call `advance` in parallel; 0 if only the caller's thread may."""
     preparing: str = ""
     """Text that the progress bar shows until the first update is done; "" shows no text."""
 
@@ -62,11 +63,11 @@ class Stepper(ABC):
     @classmethod
     @abstractmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """Libraries, processor, arithmetic and threads in a step; with the config, they determine the bits of a run."""
+        """Libraries, processor, arithmetic and threads of an update. With the config, they fix the bits of a run."""
 
     @abstractmethod
     def advance(self, lane: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
-        """Take updates `start` to `stop` - 1 of an epoch in one lane, all with `rates`."""
+        """Take updates `start` to `stop` - 1 of an epoch, all with `rates`, for each network of a lane."""
 
     @abstractmethod
     def snapshots(self, lane: int) -> list[Snapshot]:

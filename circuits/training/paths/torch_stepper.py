@@ -59,7 +59,7 @@ class TorchStepper(Stepper):
 
     @classmethod
     def threads_per_step(cls, config: Config) -> int:
-        """Number of threads in one update, on which the rounding of sums depends; 1 if more threads are not faster."""
+        """Number of threads in one update, 1 if more are not faster. The rounding of sums depends on this number."""
         together = len(config.seeds) if cls.in_lockstep else 1
         return usable_cores() if together * flops_per_step(config) > FLOPS_WORTH_THREADS else 1
 
