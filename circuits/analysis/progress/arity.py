@@ -1,16 +1,16 @@
 """Arity of a neuron: the number of its inputs that the network's predictions depend on.
 
-The arity of one neuron of f(x) = uᵀ relu(W x + b) is the smallest m with this property: sign f stays the same on the
-agreement set if the neuron keeps its m largest |w_i| (ties go to the lower index) and its bias, and its other weights
-become 0. The other neurons are unchanged. Agreement need not be monotone in m, so every m is tried, from 0 on, as for
-active subnetworks. A neuron of arity 0 can be replaced by a constant.
+The arity of one neuron of f(x) = uᵀ relu(W x + b) is the smallest m with this property: sign f(x) stays the same for
+every x in the agreement set (the inputs on which predictions are compared) if the neuron keeps its bias and its m
+largest |w_i| (ties go to the lower index), and its other weights become 0. The other neurons are unchanged. Agreement
+need not be monotone in m, so every m is tried, from 0 on. A neuron of arity 0 can be replaced by a constant.
 
 The ArityFinder in the code released with Merrill et al. 2023 has the same aim. Its mask compares `argsort` indices, not
 ranks, so it does not prune the smallest weights, and its search assumes monotone agreement.
 
-Two exact shortcuts save time. Removing weights of a neuron changes f by at most |u| Σ |w_i| over these weights, so
-inputs of larger |f| are skipped; and inputs of smallest |f| are tried first. An output that is 0 up to rounding is a
-third prediction, besides + and −. Such outputs occur on inputs on which only this neuron fires.
+Two exact shortcuts save time. Removing weights of a neuron changes f(x) by at most |u| Σ |w_i x_i|, summed over these
+weights, so inputs of larger |f| are skipped. Inputs of smallest |f| are tried first. An output that is 0 up to rounding
+is a third prediction, besides + and −. It occurs if only this neuron fires on x, and no longer does with fewer weights.
 """
 
 from typing import no_type_check
@@ -37,7 +37,7 @@ def arities(
     W, b, u
         (neuron, input), (neuron,), (neuron,).
     inputs
-        (example, input) the agreement set.
+        (example, input) the agreement set: the inputs on which predictions are compared.
     outputs
         (example,) f(x) on the agreement set, computed in float64.
 

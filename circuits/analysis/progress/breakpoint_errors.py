@@ -4,7 +4,7 @@ In white noise of constant size the profile likelihood ratio of a breakpoint fol
 λ χ²₁. Here λ is the breakpoint's variance in that noise, divided by its variance in white noise with the same sum of
 squares (sandwich estimator; White 1982). Let J (point, parameter) be the derivatives of the ramp, A = JᵀJ, x the row of
 A⁻¹ Jᵀ that belongs to the breakpoint, s the local size of the residuals e, ρ the correlation of e/s between neighboring
-points, Rᵢⱼ = ρ^|i−j| and H the projection on the columns of J. Then
+points, Rᵢⱼ = ρ^|i−j|, H the projection on the columns of J and n the number of points. Then
 
     V = √(Σᵢⱼ xᵢ sᵢ Rᵢⱼ sⱼ xⱼ · Σᵢ xᵢ² sᵢ² (1 + ρ)/(1 − ρ)) · (n − 4)/(n − tr HR)
     λ = V/V₀ · F/χ²,   V₀ = Σ xᵢ² Σ eᵢ²/n
@@ -13,8 +13,9 @@ If the breakpoint were linear in the noise, the first factor under the root woul
 noise. It is not linear: with this factor alone, 95 % intervals cover .84 to .98 in simulations. The second factor is
 the limit of the first for a long ramp, and is too wide for a short ramp in strongly correlated noise. The last factor
 of V restores the part of correlated noise that the fit removes. F/χ² is the ratio of the quantiles of F(1, m) and χ²₁
-at the interval's level; m is the number n (1 − ρ)/(1 + ρ) of independent residuals, less 4, but at least 6. The fit
-also lowers the correlation of its residuals. So ρ is such that the expected correlation after the fit is as measured.
+at the interval's level. Here m is n (1 − ρ)/(1 + ρ) − 4: the effective number of independent residuals, minus the four
+parameters of the ramp; m is at least 6. A fit leaves residuals that are less correlated than the noise. So ρ is chosen
+such that the correlation expected after the fit equals the measured correlation.
 """
 
 import math
@@ -43,7 +44,7 @@ def breakpoint_inflation(
     rise: float,
     coverage: float = 0.95,
 ) -> Float[np.ndarray, " place"]:
-    """Factor λ of onset, middle and end: the profile likelihood ratio of each follows λ χ²₁.
+    """Factors λ for the onset, middle and end of a ramp: the profile likelihood ratio of each of these follows λ χ²₁.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ def local_sizes(residuals: Float[np.ndarray, " point"]) -> Float[np.ndarray, " p
 
 
 def effective_number(n: int, rho: float) -> float:
-    """Effective number n (1 − ρ)/(1 + ρ), in 2..n, of independent residuals; ρ is the correlation of neighbors.
+    """Effective number of independent residuals, n (1 − ρ)/(1 + ρ) in 2..n; ρ is the correlation of neighbors.
 
     Examples
     --------
@@ -157,9 +158,9 @@ def autocorrelation(residuals: Float[np.ndarray, " point"]) -> float:
 def unbiased_autocorrelation(
     residuals: Float[np.ndarray, " point"], basis: Float[np.ndarray, "point parameter"]
 ) -> float:
-    """Autocorrelation ρ of the noise, in 0..0.99, corrected for the fit, which lowers that of the residuals.
+    """Autocorrelation ρ of the noise, in 0..0.99; the autocorrelation of the residuals is lower because of the fit.
 
-    For AR(1) noise with this ρ, the residuals' expected autocorrelation equals the autocorrelation of `residuals`.
+    A fit to AR(1) noise of this ρ leaves residuals whose expected autocorrelation equals that of `residuals`.
 
     Parameters
     ----------
@@ -213,7 +214,7 @@ def _correlated_square(x, rho):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _projected(basis, rho):
-    """The parts that a fit removes from E Σ uᵢ² and E Σ uᵢ uᵢ₊₁ of AR(1) noise u of variance 1.
+    """For AR(1) noise u of variance 1: the parts of E Σ uᵢ² and of E Σ uᵢ uᵢ₊₁ that a fit removes.
 
     They are tr HR and tr D(HR + RH − HRH). H is the projection on `basis`, Rᵢⱼ = ρ^|i−j|, and D has 1/2 in its two
     secondary diagonals and 0 elsewhere.

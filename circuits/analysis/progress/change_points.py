@@ -2,11 +2,12 @@
 
 The ramp (`ramp`) is fitted from the memorization checkpoint on, because all measures change before it; for a seed that
 never memorized, from the first update on. Its breakpoints are the onset and the end, and the midpoint is halfway
-between them on the log axis. If the interval of the onset touches the first point, the onset may lie before it. It is
-*censored*, with the interval (−∞, high]: its upper bound (≤) is `onset_high`, and the estimate `onset` is not a bound.
-In the same way, an end whose interval touches the last point has the lower bound (≥) `end_low`, and a midpoint is
-bounded by the finite end of its interval. A lag is the onset, or midpoint, minus that of test accuracy; it is negative
-for a measure that changes first (`lags`). Measures are ranked by their intervals alone (`earliest`).
+between them on the log axis. If the interval of the onset touches the first point, the onset may lie before it: the
+onset is *censored*. Its interval is then (−∞, `onset_high`], its upper bound (≤) is `onset_high`, and the estimate
+`onset` is not a bound. In the same way, an end whose interval touches the last point has the lower bound (≥) `end_low`.
+If one of the two is censored, the finite end of the midpoint's interval is the bound of the midpoint. A lag is the
+onset, or midpoint, minus that of test accuracy; it is negative for a measure that changes before test accuracy
+(`lags`). Measures are ranked by the intervals of their onsets alone (`earliest`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -73,24 +74,24 @@ def change_points(
     start
         (seed,) epoch at which the window begins; NaN stands for the first epoch after 0.
     reference
-        The measure from which lags are counted. If it is an accuracy that falls, there are no lags.
+        The measure from which lags are counted. If it is an accuracy, only seeds in which it rises have lags.
     generalized
-        (seed,) mask of the seeds that have lags; None: all.
+        (seed,) mask of the seeds that may have lags; None: all.
     log_scale
         True takes logarithms of all measures except accuracies and shares, and drops values that are not positive.
         False takes none. None takes them only of those measures for which `spans_decades` is True.
     choices
-        Other analysis choices, each a pair (start, log_scale); `earliest_choices` is the share of these that agree.
+        Other analysis choices, each a pair (start, log_scale), with which `earliest` is computed again.
 
     Returns
     -------
-    Each of `VARIABLES` and `FLAGS`, (measure, seed), NaN if the measure does not change; `share` (measure, step, seed),
-    (value − before)/(after − before), NaN before `start`; `log_scale` (measure), whether the logarithm was taken. If it
-    was, `before`, `after` and the value in `share` are logarithms.
+    Each of `VARIABLES` and `FLAGS`, (measure, seed); without a change, they are NaN, 0 (direction, ranks) or False
+    (flags). `share` (measure, step, seed): completed share of the change, (value − before)/(after − before), NaN before
+    `start`. `log_scale` (measure): whether the logarithm was taken; then value, `before` and `after` are logarithms.
 
     `earliest` (seed) is the measure whose onset interval lies before the onset intervals of all other measures that
     change, if its ramp explains at least 0.9 of the variance; otherwise "". `earliest_choices` and `earliest_seeds`
-    (seed) are the shares of choices and of seeds in which this measure is the earliest; NaN if `earliest` is "".
+    (seed) are the shares of `choices` and of seeds in which this measure is the earliest; NaN if `earliest` is "".
 
     Raises
     ------
@@ -167,7 +168,7 @@ def flattened(result: xr.Dataset | Mapping[str, xr.DataArray]) -> dict[str, xr.D
 
 
 def _described(ramp: Ramp, epochs: Float[np.ndarray, " step"]) -> dict[str, float]:
-    """Variables of a ramp along log10 epoch, as epochs; onset, end and their intervals become epochs of checkpoints."""
+    """`VARIABLES` of a ramp, with times as epochs; onset, end and their intervals are rounded to checkpoints."""
     numbers: dict[str, float] = {}
     for name, estimate in (("onset", ramp.onset), ("midpoint", ramp.middle), ("end", ramp.end)):
         for part, value in zip(("", "_low", "_high"), estimate, strict=True):

@@ -3,11 +3,11 @@
 A measure is surely before another if the interval of its onset ends before the other's begins. A censored onset may lie
 before the window; its interval is (−∞, high]. A measure's `rank` is 1 plus the number of measures surely before it; its
 `rank_high` is the number of measures not surely after it, itself included. So these two numbers bound the rank. A
-measure is *earliest* only if it is surely before all others; then both its ranks are 1. Otherwise the measures of rank
-1 are tied.
+measure is *earliest* only if it is surely before all other measures; then both numbers are 1. If no measure is
+earliest, the measures with `rank` 1 are tied.
 
-The start of the window and the use of logarithms are analysis choices. A claim is reported with the share of choices
-and the share of seeds in which the same measure is earliest.
+An analysis choice is a start of the window and the use of logarithms or not. The earliest measure of a seed is reported
+with the share of analysis choices and the share of seeds in which the same measure is earliest.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ LEAST_EXPLAINED = 0.9
 def ranks(
     low: Float[np.ndarray, "measure seed"], high: Float[np.ndarray, "measure seed"]
 ) -> tuple[Int[np.ndarray, "measure seed"], Int[np.ndarray, "measure seed"]]:
-    """Least and greatest possible rank, >= 1, of each measure by its onset interval; 0 if the interval is NaN.
+    """Least and greatest possible rank, >= 1, of each measure, from the onset intervals; 0 if its interval is NaN.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def earliest_measures(
     high: Float[np.ndarray, "measure seed"],
     explained: Float[np.ndarray, "measure seed"],
 ) -> list[str]:
-    """Earliest measure of each seed: it is surely before all others that change. "" if a seed has no such measure.
+    """The measure of each seed that surely changes before all other measures; "" if a seed has no such measure.
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ def earliest_measures(
     low, high
         (measure, seed) intervals of the onsets.
     explained
-        (measure, seed) share of the variance that the ramp explains. The earliest measure needs at least 0.9. It must
-        also be surely before the measures with less.
+        (measure, seed) share of the variance that the ramp explains. The earliest measure needs at least 0.9. Measures
+        with a smaller share cannot be earliest, but the earliest measure must surely change before them too.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def agreement(earliest: Sequence[str], choices: Sequence[Sequence[str]]) -> tupl
     earliest
         Earliest measure of each seed, or "".
     choices
-        For each other analysis choice, the earliest measure of each seed. Without any choice, the share is NaN.
+        For each other analysis choice, the earliest measure of each seed. If empty, the share of choices is NaN.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def agreement(earliest: Sequence[str], choices: Sequence[Sequence[str]]) -> tupl
 
 
 def tied(result: xr.Dataset, seed: int) -> list[str]:
-    """Names of the measures of rank 1 in one seed, by ascending `onset_high`; each of them may be the earliest.
+    """Names of the measures of rank 1 in one seed, sorted by `onset_high`; each of them may be the first to change.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def tied(result: xr.Dataset, seed: int) -> list[str]:
 
 
 def earliest_summary(result: xr.Dataset) -> str:
-    """Sentence that gives each earliest measure and how many seeds and choices agree, or says that there is none.
+    """Sentence that names each earliest measure and counts the seeds and choices that agree, or says that none exists.
 
     Parameters
     ----------

@@ -1,13 +1,13 @@
 """Lags of measures behind a reference, with intervals.
 
-A lag is a difference of two estimates, each with its own, perhaps asymmetric, interval (l, u). Its interval adds the
-errors of the relevant sides in quadrature (MOVER; Zou and Donner 2008):
+A lag is a difference of two estimates, each with its own, perhaps asymmetric, interval (l, u). The interval of the lag
+adds one error of each estimate in quadrature (MOVER; Zou and Donner 2008):
 
     a − b:    from  a − b − √((a − l_a)² + (u_b − b)²)    to    a − b + √((u_a − a)² + (b − l_b)²)
 
-This assumes independent estimates. A censored estimate has an infinite end, so the interval of the lag has one too. If
-only a is censored, the lag is at most the high end; if only b is censored, the lag is at least the low end; if both
-are, the lag is unknown. The estimate a − b itself is never a bound.
+This assumes independent estimates. The interval of a censored onset begins at −∞, so the interval of the lag has an
+infinite end. If only the onset a is censored, the lag is at most the high end of its interval. If only b is censored,
+the lag is at least the low end. If both are, the lag is unknown. The estimate a − b itself is never a bound.
 """
 
 import numpy as np

@@ -64,10 +64,10 @@ def spectrum(curve: Float[np.ndarray, " point"], spacing: float) -> Spectrum:
 
 
 def loss_spectra(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset | None:
-    """Spectra of both loss curves of a run; None if the window has fewer than 16 checkpoints.
+    """Spectra of both loss curves of a run in a window of early checkpoints; None if it has fewer than 16 checkpoints.
 
-    The window is the first 32 checkpoints after the initialization, or all up to the last seed's memorization if this
-    is later. The window ends earlier if the spacing of the checkpoints changes.
+    The window is the first 32 checkpoints after the initialization. It is extended to the checkpoint at which every
+    seed that memorizes has done so, and cut where the spacing of the checkpoints changes.
 
     Returns
     -------

@@ -3,7 +3,7 @@
 Barak et al. 2022 and Nanda et al. 2023 look for quantities that change steadily while accuracy is constant. The
 measures here need no knowledge of the task's circuit: sizes of weights (`spectral`), effective sparsity, margins
 (`margin`), sensitivity (inputs ±1), arity (relu model), and the spectrum of the loss curves. `change_points` gives the
-onset of each measure, its lag behind test accuracy, and the earliest measure, if any. One walk over the run gives all.
+onset of each measure, its lag behind test accuracy, and the earliest measure, if any. The run is read once.
 """
 
 from collections.abc import Callable, Mapping
@@ -81,15 +81,15 @@ def run_change_points(
     run, options
         The run, and options that choose its checkpoints; every measure must have all of these checkpoints.
     measures
-        Measures by name, of which those in `REDUNDANT` are skipped. A later measure replaces an earlier measure, or a
-        curve of the run, of the same name.
+        Measures by name; names in `REDUNDANT` are skipped. A measure replaces an earlier measure, the test accuracy or
+        a loss if it has the same name.
     log_scale
         Whether to take logarithms, as in `change_points`.
 
     Returns
     -------
-    As `change_points`, with eight analysis choices for `earliest_choices`: memorization thresholds 0.9, 0.99, 0.999 and
-    0.9999, each with linear values and with logarithms.
+    As `change_points`. `earliest_choices` is the share among eight analysis choices: memorization thresholds 0.9, 0.99,
+    0.999 and 0.9999, each with linear values and with logarithms.
     """
     checkpoints = chosen_checkpoints(run, options)
     curves = run.metrics.isel(step=checkpoints)
@@ -120,8 +120,8 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
     normalised_margin
         (step, seed) least training margin divided by ‖θ‖^L, for homogeneous networks; the attribute `degree` is L.
     sensitivity, sensitivity_low, sensitivity_high
-        (step, seed) mean sensitivity over the test inputs, in 0..input, and the 95 % interval of its mean over all
-        inputs, see `mean_interval`; only for tasks with inputs ±1.
+        (step, seed) mean sensitivity over the test inputs, in 0..input, and a 95 % interval for the mean sensitivity
+        over all possible inputs, see `mean_interval`; only for tasks with inputs ±1.
     arity
         (step, seed, neuron) arity of each neuron, NaN if the network has collapsed or diverged; for the relu model.
     network_arity, subnetwork_arity
@@ -222,7 +222,7 @@ def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], 
 
 
 def _sizes(run: Run, checkpoints: Int[np.ndarray, " step"], options: PruningOptions, progress: bool) -> np.ndarray:
-    """Effective sparsity (step, seed); as stored during training if `options` would give the same values."""
+    """Effective sparsity (step, seed); the values stored during training, if `options` give the same definition."""
     default = PruningOptions()
     same = all(getattr(options, name) == getattr(default, name) for name in ("agreement_set", "criterion", "norm"))
     is_last = options.layer in (None, list(run.config.prunable_layers)[-1])

@@ -37,10 +37,10 @@ def transitions(
 
     Returns
     -------
-    As `circuits.analysis.change_points`: (measure, seed) onset, midpoint and end in epochs with 95 % intervals and
-    flags for censoring, lag behind test accuracy (NaN for a seed that did not generalize), direction, rank; `share`
-    (measure, step, seed); `earliest` (seed), the earliest measure, or "" if the intervals single out none;
-    `earliest_choices` and `earliest_seeds` (seed), the shares of eight analysis choices and of the seeds that agree.
+    As `circuits.analysis.change_points`. By (measure, seed): onset, midpoint and end in epochs, with 95 % intervals and
+    flags for censoring; lag behind test accuracy (NaN for a seed that did not generalize); direction; rank. `share`
+    (measure, step, seed): completed share of the change. `earliest` (seed): the measure that surely changes first, or
+    "". `earliest_choices`, `earliest_seeds` (seed): shares of eight analysis choices and of seeds that agree with it.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """The active subnetwork: the fewest neurons of largest norm whose predictions are those of the whole network.
 
 For f(x) = uᵀ relu(W x + b) let f_k keep the k hidden neurons of largest incoming norm. The active subnetwork is f_k for
-the smallest k with sign f_k(x) = sign f(x) for every x in an agreement set; k is the effective sparsity (Merrill et al.
-2023, section 2.1). Agreement need not be monotone in k, so every k is checked, in one pass over running sums.
-Networks of another form run their own forward pass; `networks.evaluator` chooses the computation.
+the smallest k with sign f_k(x) = sign f(x) for every x in an agreement set, by default the training set. This k is the
+effective sparsity (Merrill et al. 2023, section 2.1). Agreement need not be monotone in k, so every k is checked, in
+one pass over running sums. Networks of another form need another computation, which `networks.evaluator` chooses.
 """
 
 from collections.abc import Mapping
@@ -102,7 +102,7 @@ def network_sparsity(config: Config, parameters: Mapping[str, np.ndarray], train
 
     Returns
     -------
-    Number of neurons; NaN for a diverged network. The caller sets 0, by definition, for a collapsed network.
+    Number of neurons; NaN for a diverged network. A collapsed network is not recognized here: the caller sets 0.
     """
     networks = evaluator(config, as_read(config, train["inputs"]), last_layer(config))
     with networks.threads():
@@ -165,7 +165,7 @@ _cache: WeakKeyDictionary[Run, dict[tuple, dict[int, np.ndarray]]] = WeakKeyDict
 def sparsity_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: PruningOptions, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
-    """Effective sparsity at `checkpoints`; 0 for a collapsed network, NaN for a diverged one.
+    """Effective sparsity at `checkpoints`; 0 for a collapsed network (`circuits.collapse`), NaN for a diverged one.
 
     The values are cached while the run is open, since several measurements need the same values.
     """
@@ -193,7 +193,7 @@ def _find_sparsity(
 
 
 def effective_sparsity(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.DataArray:
-    """Size of the active subnetwork at every checkpoint, (step, seed); 0 if collapsed, NaN if diverged.
+    """Size of the active subnetwork at every checkpoint, (step, seed); 0 for a collapsed, NaN for a diverged network.
 
     Late values are noisy: one input of the agreement set with an output near 0 may need many more neurons. Report the
     median over the last checkpoints, not only a single value.

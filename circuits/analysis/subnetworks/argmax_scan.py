@@ -1,12 +1,12 @@
 """The active subnetwork of a layer with a linear readout: the smallest k with the whole network's predictions.
 
-With the neurons sorted, the outputs f_k(x) = c(x) + Σ_{j <= k} a_j(x) U_j are a running sum; c is the output without
-any neuron. A prediction is the argmax of several outputs, or the sign of a single output. The scan checks a candidate k
-on one input after the other. An input that disagrees refutes k, and the scan raises k until this input agrees. Only
-refuted k are skipped, so the first candidate on which all inputs agree is the smallest. Running sums only go forward:
-each neuron is added at most once per input, besides the pass for the whole network.
+With the neurons sorted, the outputs f_k(x) = c(x) + Σ_{j <= k} a_j(x) U_j are a running sum: c is the output without
+any neuron, a_j an activation and U_j its readout row. A prediction is the argmax of several outputs, or the sign of a
+single output. The scan checks a candidate k on one input after the other. An input that disagrees refutes k, and the
+scan raises k until this input agrees. Only refuted k are skipped, so the first candidate on which all inputs agree is
+the smallest. Each neuron is added at most once per input, besides the pass for the whole network.
 
-Accuracy is a property of the whole set, so all running sums advance together, one neuron at a time.
+The criterion "accuracy" is about the whole set, so all running sums advance together, one neuron at a time.
 """
 
 from typing import Literal, no_type_check
@@ -149,7 +149,7 @@ def _add(outputs, activations, readout, order, start, stop):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _prediction(outputs, by_sign):
-    """Index of the largest output (the first of equals), or 0, 1, 2 for the sign -1, 0, 1; -1 if an output is NaN."""
+    """Lowest index of a largest output or, if `by_sign`, 0, 1, 2 for the sign -1, 0, 1; -1 if an output is NaN."""
     if by_sign and outputs[0] == outputs[0]:
         return 1 + np.int64(outputs[0] > 0) - np.int64(outputs[0] < 0)
     best = 0

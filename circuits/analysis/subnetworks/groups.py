@@ -1,9 +1,9 @@
 """Four groups of hidden neurons, fixed over a run: generalizing, memorizing, complementary, control.
 
-Merrill et al. 2023, section 3.2 and Figure 3. The generalizing group is the active subnetwork of the last checkpoint,
-or the one of median size among the last 50 checkpoints (all, if fewer). The memorizing group is the active subnetwork
-of the memorization checkpoint. The complementary group is all neurons outside the generalizing group. The control group
-is drawn at random from all neurons, and is as large as the generalizing group.
+Merrill et al. 2023, section 3.2 and Figure 3. The generalizing group is the active subnetwork of the last checkpoint
+or, with `--final median`, of the checkpoint of median size among the last 50 (all, if fewer). The memorizing group is
+the active subnetwork of the memorization checkpoint. The complementary group is all neurons outside the generalizing
+group. The control group is drawn at random from all neurons, and is as large as the generalizing group.
 """
 
 from typing import NamedTuple
@@ -28,8 +28,9 @@ LATE_CHECKPOINTS = 50
 class NeuronGroups(NamedTuple):
     """The groups of every seed.
 
-    `kept` (group, seed, neuron): masks. `defined` (group, seed): False if the seed lacks the group, because this seed
-    never memorized or diverged. `checkpoint` (seed,): index of the generalizing group's checkpoint, -1 if undefined.
+    `kept` (group, seed, neuron): masks. `defined` (group, seed): False if the network had diverged at the group's
+    checkpoint or, for the memorizing group, never memorized. `checkpoint` (seed,): index of the generalizing group's
+    checkpoint, -1 if the network had diverged at it.
     """
 
     kept: Bool[np.ndarray, "group seed neuron"]
@@ -84,7 +85,7 @@ def _final_checkpoints(
 
 
 def median_place(sizes: Float[np.ndarray, " step"]) -> int:
-    """Last index at which the size is the lower median of all sizes; the last index of all if every size is NaN.
+    """Last index at which the size equals the lower median of the sizes, NaN left out; the last index if all are NaN.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """The active subnetwork of a layer without a linear readout, by masking.
 
-The outputs are not a sum over the neurons of such a layer. So the network runs with only the first k neurons, for each
-k = 0..width up to the smallest k that agrees; agreement need not be monotone in k. A few hard inputs refute nearly
+The outputs are not a sum over the neurons of such a layer. So the network runs with only the k neurons of largest norm,
+for k = 0, 1, … up to the smallest k that agrees; agreement need not be monotone in k. A few hard inputs refute nearly
 every k. The scan first checks many k at once on the inputs that refuted most k so far. Each k that remains is checked
 on all inputs, the hardest first, until an input refutes it.
 """
@@ -90,12 +90,12 @@ def margins(outputs: Float[np.ndarray, "example ..."], has_classes: bool) -> Flo
 
 
 def first_fitting(fits: Fits, width: int, ease: Float[np.ndarray, " example"], n_unfit: int = 0) -> int:
-    """Smallest k in 0..width for which exactly `n_unfit` examples do not fit; k = width must have this property.
+    """Smallest subnetwork size k in 0..width with exactly `n_unfit` unfit examples; k = width must have as many.
 
     Parameters
     ----------
     fits
-        Function of some k and of indices of some examples: whether each example fits for each k, (k, some).
+        Function of an array of k and an array of example indices: whether each example fits each k, (k, some).
     width
         The largest k.
     ease
@@ -142,5 +142,5 @@ def _fits_all(
 
 
 def _possible(unfit: Int[np.ndarray, " k"], seen: int, n_unfit: int, n_examples: int) -> Bool[np.ndarray, " k"]:
-    """Whether each k, with `unfit` of the `seen` examples unfit, can have exactly `n_unfit` of all examples unfit."""
+    """For each k: whether exactly `n_unfit` of all examples can be unfit if `unfit` of the `seen` examples are."""
     return (unfit <= n_unfit) & (seen - unfit <= n_examples - n_unfit)

@@ -39,7 +39,7 @@ def elements_needed(
     criterion: Literal["prediction", "accuracy"] = "prediction",
     found: Elements | None = None,
 ) -> int | None:
-    """Smallest m such that the m largest elements agree with the network; None if no m does or the network diverged.
+    """Smallest m such that the m largest circuit elements agree with the network; None if no m does or it diverged.
 
     Parameters
     ----------
@@ -52,13 +52,13 @@ def elements_needed(
     cosine, floor
         As in `elements`.
     criterion
-        "prediction": the same sign on every input. "accuracy": as many right answers.
+        "prediction": the network's sign on every input. "accuracy": as many right answers as the network.
     found
         Result of `elements` for this network, if the caller has it.
 
     Returns
     -------
-    m, from 0 to the number of elements. The sums are bitwise the same for every numbering of the neurons.
+    m, from 0 to the number of elements. Renumbering the neurons changes no sum, not even in the last bit.
 
     Examples
     --------

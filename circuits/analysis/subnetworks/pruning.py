@@ -59,7 +59,7 @@ def incoming_norms(
 
 
 def pruning_order(norms: Float[np.ndarray, " neuron"]) -> Int[np.ndarray, " neuron"]:
-    """Indices of the neurons by descending norm, ties to the lower index; the last neuron is pruned first.
+    """Indices of the neurons by descending norm; ties go to the lower index. The last neuron is pruned first.
 
     Examples
     --------

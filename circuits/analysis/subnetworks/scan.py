@@ -1,8 +1,8 @@
-"""The compiled pass behind the active subnetwork: agreement of the k neurons of largest norm, for every k.
+"""The compiled pass behind the active subnetwork: agreement of the k neurons of largest norm with the whole network.
 
 With the neurons sorted, f_k(x) = Σ_{j <= k} u_j relu(h_j(x)) is a running sum, kept for all inputs at once, so adding a
-neuron is one pass over a row. The whole network and its prefixes are summed in the same order, in float64, so they are
-equal at k = width. A sum within its rounding bound of 0 counts as 0.
+neuron is one pass over a row of preactivations h. The whole network and every f_k are summed in the same order, in
+float64, so they are equal at k = width. A sum counts as 0 if its absolute value is at most its rounding bound.
 """
 
 from typing import no_type_check
@@ -105,9 +105,9 @@ def smallest_agreeing(
     targets
         (example,) ±1; used by the criterion "accuracy" only.
     criterion
-        "prediction": the same sign on every input. "accuracy": as many right answers (the paper's released code).
+        "prediction": the network's sign on every input. "accuracy": as many right answers (as in the paper's code).
     bounds
-        (neuron + 1,) rounding bound of the first k neurons' output; an output within its bound counts as 0. Default: 0.
+        (neuron + 1,) rounding bound of the output of the first k neurons; an output within it counts as 0. None: all 0.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def prefix_size(
     criterion: Criterion = "prediction",
     out: Float[np.ndarray, "neuron example"] | None = None,
 ) -> int | None:
-    """Smallest k such that the first k neurons in `order` agree with the network, in float64, with its rounding bounds.
+    """Smallest k such that the first k neurons in `order` agree with the network up to float64 rounding (`rounding`).
 
     Parameters
     ----------

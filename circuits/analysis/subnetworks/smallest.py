@@ -1,4 +1,4 @@
-"""The smallest subnetwork over all subsets of the neurons, not only the norm prefixes.
+"""The smallest subnetwork over all subsets of the neurons, not only norm prefixes (the k neurons of largest norm).
 
     minimize  Σ k_i  over k ∈ {0, 1}^neuron  with  sign Σ_i k_i u_i relu(w_i·x + b_i) = sign f(x)  for all x in a set
 
@@ -14,8 +14,8 @@ with a_i = sign f(x) · u_i relu(w_i·x + b_i). Three ideas make it small enough
   a norm prefix without its unnecessary neurons.
 
 Rows require >= 0 up to HiGHS's tolerance. This allows more subsets, so lower bounds stay valid. Each solution is
-checked by an independent masked forward pass in float64; a solution that fails only on inputs with a row is excluded
-explicitly. As for the active subnetwork, an output within its rounding bound of 0 counts as 0 (`rounding`).
+checked by an independent masked forward pass in float64. If it fails only on inputs with a row, another row forbids
+this subset. As for the active subnetwork, an output within its rounding bound counts as 0 (`rounding`).
 """
 
 from dataclasses import dataclass
@@ -176,10 +176,10 @@ def smallest_subnetwork(
 class Subsets:
     """The integer program, with the rows and forbidden subsets added so far.
 
-    For input x, let s be the output of a subset K, T = Σ_K t_j the rounding bound of s, and σ the sign of the whole
-    network. K agrees on x if σ s > T, or |s| ≤ T for σ = 0. The decisive masked forward pass sums in another order; the
-    two values of s differ by at most 2T. So agreement implies the row Σ_K (σ c_j(x) + 3 t_j) ≥ 0, or, for σ = 0, both
-    rows Σ_K (± c_j(x) + 3 t_j) ≥ 0.
+    Neuron j adds c_j(x) to the output, with rounding bound t_j. On input x let s = Σ_K c_j(x) be the output of a subset
+    K, T = Σ_K t_j its rounding bound, and σ the sign of the whole network. K agrees on x if σ s > T or, for σ = 0, if
+    |s| ≤ T. A masked forward pass decides on agreement: it sums in another order, and differs from s by at most 2T.
+    So agreement implies the row Σ_K (σ c_j(x) + 3 t_j) ≥ 0 or, for σ = 0, both rows Σ_K (± c_j(x) + 3 t_j) ≥ 0.
 
     Parameters
     ----------
@@ -243,12 +243,12 @@ class Subsets:
         self.known += _chosen(new[np.argsort(-shortfall[new], kind="stable")], RANDOM_ROWS_LATER, self.random)
 
     def _shortfall(self, sums: Float[np.ndarray, " example"], bound: float) -> Float[np.ndarray, " example"]:
-        """For each example, distance of a subset from agreement, divided by max |c_j|; negative if it agrees."""
+        """Distance of a subset's outputs, `sums`, from agreement, divided by max |c_j|; negative if it agrees."""
         lacking = np.where(self.wanted, bound - self.signs * sums, np.abs(sums) - bound) / self.scale
         return np.where(self.wanted | (lacking > 0), lacking, -1.0)  # a sum equal to its bound is 0
 
     def thinned(self, kept: Bool[np.ndarray, " neuron"]) -> Bool[np.ndarray, " neuron"]:
-        """The subset without unnecessary neurons; neurons of smaller contribution are tried first."""
+        """The subset without unnecessary neurons. Removal is tried in order of increasing contribution."""
         thin = kept.copy()
         sums, bound = self.contributions[:, kept].sum(axis=1), float(self.terms[kept].sum())
         for neuron in np.argsort(self.weight, kind="stable"):
@@ -272,10 +272,10 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     -------
     smallest_size, smallest_bound, smallest_gap
         (step, seed) neurons in the smallest subset known that agrees with the whole network on the agreement set, the
-        size below which no subset agrees, and their difference; 0 for a collapsed network, NaN for a diverged one.
+        size below which no subset agrees, and size minus bound; 0 for a collapsed network, NaN for a diverged one.
     smallest_proved
-        (step, seed) whether size and bound are equal, so the subset is a smallest one. False if time ran out, and
-        for a diverged network.
+        (step, seed) whether size and bound are equal: no smaller subset agrees. False if time ran out, and for a
+        diverged network.
     prefix_size
         (step, seed) neurons in the active subnetwork, the smallest norm prefix that agrees.
     smallest_kept

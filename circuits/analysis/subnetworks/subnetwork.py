@@ -32,15 +32,15 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     effective_sparsity, sparsity_ratio
         (step, seed) neurons in the active subnetwork, and their share of the width (Liu, Chi and Wu, section 5.2).
     kept, kept_step, final_sparsity
-        (seed, neuron), (seed,), (seed,) mask of the generalizing subnetwork, its step (-1 if diverged), its size.
+        (seed, neuron), (seed,), (seed,) mask of the generalizing subnetwork, its step (-1 if diverged), and its size.
     memorizing_sparsity
         (seed,) size of the active subnetwork at the memorization checkpoint; NaN if the seed never memorized.
     late_sparsity
         (statistic, seed) least, median and greatest size over the last 50 checkpoints (all, if there are fewer); the
         attribute `of` is the number of these checkpoints. NaN if the network has diverged at any of them.
     overlap, overlap_expected
-        (seed,) Jaccard index of the memorizing and the generalizing subnetwork, and the mean index of random groups
-        of the same sizes, in 0..1.
+        (seed,) Jaccard index of the memorizing and the generalizing subnetwork, and its mean for random groups of the
+        same sizes, in 0..1.
     memorization_epoch, generalization_epoch, grokking_delay, memorization_censored, generalization_censored, collapsed,
     diverged
         (seed,) as `phases` gives them.
@@ -91,7 +91,7 @@ def is_of_collapsed(run: Run, result: xr.Dataset) -> Bool[np.ndarray, " seed"]:
 
 
 def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
-    """Warnings for seeds with a collapsed network at the generalizing group's checkpoint, but not at the last one."""
+    """Warnings for seeds whose network had collapsed at the generalizing group's checkpoint, but not at the last."""
     dead = is_of_collapsed(run, result) & ~result["collapsed"].values
     epochs = run.epochs[np.searchsorted(run.steps, result["kept_step"].values)]
     return [
@@ -102,7 +102,7 @@ def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
 
 
 def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
-    """Warnings for seeds that collapsed, diverged or never memorized, or whose final size is over twice the median."""
+    """Warnings for seeds that collapsed, diverged, never memorized, or end with over twice the late median size."""
     lines = []
     for index, seed in enumerate(seeds):
         at = result.isel(seed=index)

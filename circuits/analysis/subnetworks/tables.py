@@ -29,7 +29,7 @@ def subnetwork_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Table of the agreement of each group at the memorization checkpoint and at the last measured checkpoint."""
+    """Table of each group's agreement with the whole network, at the memorization and the last measured checkpoint."""
     groups = [str(group) for group in dataset["group"].values]
     table = new_table("at", "seed", *groups)
     epochs = dataset["epoch"].values.tolist()
@@ -52,7 +52,7 @@ def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def smallest_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Table of the smallest subset known at the last measured checkpoint, and of the lower bound on its size."""
+    """Table of the last measured checkpoint: sizes of norm prefix and smallest subset known, and their lower bound."""
     table = new_table("seed", "norm prefix", "smallest known", "none below", "proved smallest")
     last = dataset.isel(step=-1)
     for seed in dataset["seed"].values:
