@@ -173,7 +173,7 @@ class Study:
         if not path.exists():
             return "not run"
         with circuits.open(path) as run:
-            if run.config != self._renamed(name, config):
+            if run.config != self._renamed(name, config).replace(source=run.config.source):
                 return f"{path} was run with another config"
             if not run.is_complete:
                 at = run.epochs[-1] if run.n_checkpoints else 0

@@ -244,7 +244,7 @@ for kind in ("rnn", "lstm"):
 # %% [markdown]
 # ## The same questions in the laboratory
 #
-# x + y mod 31, one hidden layer of squares, AdamW with weight decay 1: of no paper, but it groks in seconds. What holds
+# x + y mod 31, one hidden layer of squares, AdamW with weight decay 1: not from a paper, but it groks in seconds. What holds
 # there is not what the essay shows; it says how far its conclusions reach.
 
 # %%

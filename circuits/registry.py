@@ -212,7 +212,7 @@ _PAPERS = {  # (paper, module of circuits.presets) -> preset -> its help, where 
     },
     ("Power et al. 2022", "power_2022"): {"power-2022": ("ten operations mod 97", "Fig. 2", 3600)},
     ("Nanda et al. 2023", "nanda_2023"): {"nanda-2023": ("x + y mod 113", "section 4", 600)},
-    ("no paper: the laboratory", "laboratory"): {
+    ("the laboratory (not from a paper)", "laboratory"): {
         "modular-31": ("x + y mod 31", "", 8),
         "modular-31-decay": ("decay removed, introduced", "", 8),
         "modular-31-fraction": ("35 to 80 % for training", "", 8),

@@ -176,6 +176,12 @@ def test_resume_refuses_another_config(tmp_path, make_config, changes, message):
         circuits.train(make_config(**changes), tmp_path / "a.h5", resume=True, progress=False)
 
 
+def test_resume_takes_a_config_of_another_source_and_keeps_the_files(tmp_path, make_config):
+    circuits.train(make_config(source="a"), tmp_path / "a.h5", progress=False).close()
+    with circuits.train(make_config(source="b", epochs=5), tmp_path / "a.h5", resume=True, progress=False) as run:
+        assert (run.config.source, run.config.epochs, run.n_checkpoints) == ("a", 5, 6)
+
+
 def test_extending_must_not_leave_a_checkpoint_that_the_longer_run_would_not_keep(tmp_path, make_config):
     config = make_config(epochs=3, checkpoints__every_epochs=2)  # keeps epochs 0, 2 and, as the last, 3
     circuits.train(config, tmp_path / "a.h5", progress=False).close()

@@ -13,7 +13,7 @@ from circuits.models.mlp import MLP
 from circuits.optimizers import AdamW
 from circuits.tasks.modular import Modular
 
-SOURCE = "of no paper: a small network that groks in seconds"
+SOURCE = "a small network that groks in seconds (not from a paper)"
 
 
 def modular_31() -> Config:

@@ -271,7 +271,7 @@ def _resumable(
     """The config to resume with, and the `Choice` of implementation and device, or None if the run is complete."""
     with open_run(path) as run:
         stored = run.config
-        config = stored if config is None else config
+        config = stored if config is None else config.replace(source=stored.source)  # a text that changes no number
         if config != stored.replace(epochs=config.epochs):
             raise InputError(
                 f"{path} was made with another config ({_first_difference(stored, config)}). "
