@@ -7,12 +7,13 @@ the constraint. So a uniform q is optimal, and
 
     C*(k) = 1 / max over unit (w, b) of |E[π(z) relu(w·z + b)]|.
 
-The 2^k flips of a maximizer (w, b), with readout u = ± Π s, have the margin E[…] on every pattern: they attain C*.
+For a maximizer (w, b), take the 2^k neurons (s_1 w_1, …, s_k w_k, b) with readout u = ± Π s, one for each s in
+{-1, 1}^k. This network has P = 2^k and the margin 2^k |E[…]| on every pattern, so it attains C*.
 
-The maximum needs no local search. On the unit neurons with firing set F the expectation is linear, c_F·(w, b). By
-symmetry w_1 >= … >= w_k >= 0. So F is an up-set of the order in which z stands above z' when no prefix sum of z is
-smaller than that of z'; k = 6 has 1172 up-sets. The maximum over the cone of an up-set is the length of the projection
-of c_F, a non-negative least squares problem. The argument is exact; the arithmetic is floating point.
+The maximum needs no local search. For neurons that fire on the same set F of patterns, the expectation is linear in
+(w, b): c_F·(w, b). By symmetry w_1 >= … >= w_k >= 0. So F is an up-set of the order in which z stands above z' when no
+prefix sum of z is smaller than that of z'; k = 6 has 1172 up-sets. The maximum over an up-set's cone of (w, b) is the
+length of the projection of c_F, a non-negative least squares problem. The argument is exact; the arithmetic is float.
 """
 
 from fractions import Fraction
@@ -50,10 +51,10 @@ def least_cost(k: int) -> float:
 
 
 def optimal_gates(k: int) -> list[tuple[tuple[Fraction, ...], Fraction, int]]:
-    """Every neuron (w, b) that attains the maximum in C*(k), and the sign of E[π(z) relu(w·z + b)].
+    """Every neuron (w, b) that maximizes |E[π(z) relu(w·z + b)]| / ‖(w, b)‖, and the sign of the mean E[…].
 
-    Each neuron has w_1 >= … >= w_k >= 0 and is scaled so that its largest entry is 1. If several neurons attain the
-    maximum, circuits that use one of them or mix several have the same cost.
+    π(z) is the parity of the pattern z; the maximum is 1 / C*(k). Each neuron has w_1 >= … >= w_k >= 0 and is scaled so
+    that its largest entry is 1. Circuits that use one maximizer or mix several have the same cost.
 
     Examples
     --------
@@ -68,7 +69,7 @@ def optimal_gates(k: int) -> list[tuple[tuple[Fraction, ...], Fraction, int]]:
 
 
 def min_norm(k: int) -> Construction:
-    """A network of 2^k neurons of least cost C*(k): the first neuron in `optimal_gates` under all 2^k flips of bits.
+    """A network of least path cost per margin, C*(k): the first neuron of `optimal_gates(k)` in all its 2^k bit flips.
 
     Raises
     ------
@@ -104,7 +105,7 @@ def correlation(v: Float[np.ndarray, " weight"]) -> float:
 
 @lru_cache
 def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
-    """Maximum of |correlation(v)| over unit v; every maximizer v, at largest entry 1, and sign of its correlation."""
+    """Maximum of |correlation(v)| over ‖v‖ = 1; every maximizer, with largest entry 1, and sign of its correlation."""
     if not 1 <= k <= MOST_BITS:
         raise InputError(f"k = {k} is not possible: the least cost is solved for k in 1..{MOST_BITS}.")
     points, parity = _augmented(k), parities(k).astype(float)

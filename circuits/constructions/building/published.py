@@ -2,11 +2,10 @@
 
     six_neuron    k = 3, Merrill et al. 2023, Prop. 2
     four_neuron   k = 3, Merrill et al. 2023, Prop. 3
-    two_neuron    k = 2, Fuangkawinsombut 2024, section 4.2; its output is never negative, so Merrill et al. count it
-                  as no parity
+    two_neuron    k = 2, Fuangkawinsombut 2024, section 4.2; never negative, so not parity as Merrill et al. define it
 
-If the paper states the firing condition of a neuron, `printed` holds it, for comparison with exact evaluation. Bits and
-neurons are numbered from 0, as arrays index them: the papers' x1, x2, x3 are x0, x1, x2, and their h1 is h0.
+If the paper states firing conditions, the construction's field `printed` holds them, for comparison with exact ones.
+Bits and neurons are numbered from 0, as arrays index them: the papers' x1, x2, x3 are x0, x1, x2, and their h1 is h0.
 """
 
 from fractions import Fraction

@@ -4,10 +4,10 @@ The sum X = x_0 + … + x_{k-1} is k - 2m when m bits are -1. So the parity is a
 k. A piecewise linear function with slopes ±1 and a kink at each of the k - 1 inner values passes through these points.
 At its leftmost kink a = -k+2 this function has the value c = (-1)^(k-1):
 
-    f(X) = c · [1 - σ(a - X) - σ(X - a) + 2 σ(X - a - 2) - 2 σ(X - a - 4) + …]
+    f(X) = c · [1 - σ(a - X) - σ(X - a) + 2 σ(X - a - 2) - 2 σ(X - a - 4) + …]   with σ = relu
 
 The terms are a constant, one neuron that rises to the left and k - 1 neurons that rise to the right. For k = 3 this is
-the four-neuron network of Merrill et al. 2023, Prop. 3; for k = 2 the thesis's two neurons and a constant.
+the network of Merrill et al. 2023, Prop. 3; for k = 2 a constant and the two neurons of Fuangkawinsombut 2024, doubled.
 """
 
 from circuits.constructions.building.construction import Construction

@@ -1,6 +1,6 @@
-"""A hand-built network that adds mod p by cos ω(x + y − c): an exact form of the circuit of Nanda et al. 2023.
+"""A hand-built network that adds one-hot x, y mod p by cos ω(x + y − c): an exact form of Nanda et al. 2023's circuit.
 
-For each frequency k, with ω = 2πk/p, six neurons (cos(ωx + a) + cos(ωy + b))² on one-hot x and y, read out by:
+Each frequency k, with ω = 2πk/p, has six neurons (cos(ωx + a) + cos(ωy + b))² with these phases and this readout:
 
     a ∈ {0, ⅓, ⅔} of a turn,   b ∈ {a, a + ½ turn},   logit(c) = A/3 Σ_ab cos(ωc + a + b) (cos(ωx + a) + cos(ωy + b))²
 

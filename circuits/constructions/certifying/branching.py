@@ -42,7 +42,7 @@ LARGE = ("rows", "c", "v", "size", "reach", "candidates")  # arrays of a tree th
 
 
 class Search:
-    """Branch and bound on one pattern of the relevant bits, for a network at unit scale.
+    """Branch and bound on one pattern of the relevant bits, for a network at unit scale: scaled so that |f| <= 1.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Search:
         Whether every input is decided: `lower` is then above the goal or, without a goal, the least margin minus its
         rounding error.
     missed
-        Whether the margin of some input is not above the goal.
+        Whether the margin of some input is not above the goal, the margin that the search has to prove.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Search:
 
     @property
     def lower(self) -> float:
-        """Lower bound of all margins on the pattern, at unit scale; -inf before the search begins."""
+        """Lower bound of all margins on the pattern, with f scaled to |f| <= 1; -inf before the search begins."""
         if self.tree is None:
             return -np.inf
         tree, depth = self.tree, int(self.tree.counts[DEPTH])
@@ -119,7 +119,7 @@ class Search:
 
     @property
     def least_exactly(self) -> Int8[np.ndarray, " bit"] | None:
-        """(bit,) irrelevant bits of the input with the least exactly computed margin; None if there is none."""
+        """(bit,) irrelevant bits of the input of least margin among the exactly computed margins, or None."""
         return None if self.exact_bits is None else self._inputs(self.exact_bits[None])[0, self.irrelevant]
 
     def go_on(self, goal: float, amount: float, deadline: float) -> None:

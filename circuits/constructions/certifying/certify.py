@@ -10,9 +10,10 @@ locally from the point where the linear bound is attained. Then:
    margin of every pattern.
 2. With more inputs, branch and bound looks for the sign of the margin on each undecided pattern. If at most 40 neurons
    of a pattern are unstable (their preactivation can have both signs), the least margin comes from the on/off states
-   of these neurons or from a mixed-integer program (`least_margin.py`). If more are unstable, lines replace all but
-   the network's 40 largest neurons. The search then continues on the undecided patterns until the time is up. If the
-   network is certified, branch and bound then proves larger margins, for about half a second each.
+   of these neurons or from a mixed-integer program (`least_margin.py`). If more are unstable, linear bounds
+   replace all relus but those of the network's 40 largest neurons. The search then continues on the undecided patterns
+   until the time is up. If the network is certified, branch and bound then tries to prove 1/2, 3/4 and 9/10 of the
+   least margin found, for about half a second each.
 
 The bounds hold for the float64 weights in exact arithmetic: floats are rationals. Rational arithmetic decides the
 margins that float64 cannot distinguish from 0, and gives the margin of every reported input.
@@ -69,8 +70,8 @@ def certify(
     relevant_bits
         (k,) the relevant bits, k <= 16.
     time_limit
-        Limit of the search, in seconds. The search ends early once the network is decided and all least margins within
-        reach are known. The instant bounds and a first short search on every pattern ignore the limit.
+        Limit of the search, in seconds. The search ends early once the network is decided and the methods have found
+        all least margins that they can find. The instant bounds and a first short search on every pattern ignore it.
     method
         Force one method: "inputs" (evaluate all), "branching" (branch and bound for the least margin), "states" (list
         the on/off states of the unstable neurons) or "milp". "states" and "milp" leave a positive margin
@@ -136,7 +137,7 @@ def _refuse_method(method: object) -> None:
 
 
 class _Judged:
-    """For each pattern, bounds of the margin and the worst input found so far, at unit scale."""
+    """For each pattern, bounds of the margin and the worst input found so far, with f scaled to |f| <= 1."""
 
     def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray, relevant_bits: tuple[int, ...], time_limit: float):
         self.begun, self.time_limit = monotonic(), time_limit
@@ -182,7 +183,7 @@ class _Judged:
         return max(self.begun + until - monotonic(), 0.0)
 
     def search(self, goal: float, until: float, *, prune: bool = True) -> None:
-        """Branch and bound: least margin of all patterns (goal inf), or sign of the margin if undecided (goal 0)."""
+        """Run branch and bound: goal inf finds each pattern's least margin, goal 0 the sign on undecided patterns."""
         if goal == 0 and self.decided:
             return
         order = np.argsort(self.lower, kind="stable").tolist()
@@ -209,7 +210,7 @@ class _Judged:
             self.solved[at] |= search.finished and goal == np.inf
 
     def solve_few_neurons(self, until: float, method: Literal["states", "milp"] | None, most: int) -> None:
-        """Find the least margin of patterns with at most `most` unstable neurons, by their states or by a MILP."""
+        """Find the least margin of patterns with at most `most` unstable neurons, from on/off states or by a MILP."""
         for place, at in enumerate(np.argsort(self.lower, kind="stable").tolist()):
             margin = restriction(self.net, self.relevant_bits, self.signs[at])
             if not self.solved[at] and len(margin.v) <= most:
@@ -221,7 +222,7 @@ class _Judged:
                 self.look_at(at, answer.bits)
 
     def relax_many_neurons(self, until: float) -> None:
-        """Raise the lower bound of undecided patterns: lines replace all neurons except the 40 largest."""
+        """Raise lower bounds of undecided patterns: linear bounds replace relus, except in the 40 largest neurons."""
         net = self.net
         largest = np.argsort(-np.abs(net.u) * (np.abs(net.W).sum(axis=1) + np.abs(net.b)), kind="stable")
         chosen = np.zeros(len(net.u), bool)
@@ -248,7 +249,7 @@ class _Judged:
                 return
 
     def certificate(self) -> Certificate:
-        """The certificate in the network's own units; the 256 least pattern margins are exact, the others float64."""
+        """The certificate in the network's own units; margins of the 256 lowest patterns are exact, others float64."""
         W, b, u = self.arrays
         inputs = np.empty((len(self.signs), W.shape[1]), np.int8)
         inputs[:, list(self.relevant_bits)] = self.signs

@@ -28,7 +28,7 @@ EXACT_AT_ONCE = 64
 
 
 class Cube(NamedTuple):
-    """Margins over all inputs, at unit scale.
+    """Margins over all inputs, for the network at unit scale: scaled so that |f| <= 1.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Cube(NamedTuple):
     known
         (pattern,) whether all inputs of the pattern were evaluated.
     exact
-        Index of each pattern with exactly computed margins, and the irrelevant bits of the least of these margins.
+        For each pattern with exactly computed margins: its index, and the irrelevant bits of the least such margin.
     fails
         Whether the margin of some input is not above 0.
     """
@@ -118,7 +118,7 @@ def whole_cube(net: UnitScale, relevant_bits: Sequence[int], deadline: float) ->
 def _outputs(
     net: UnitScale, relevant_bits: Sequence[int], weighted: list[int], deadline: float
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """For each part of the patterns: index of the first pattern, and outputs (pattern, choice of irrelevant bits)."""
+    """For each block of patterns: index of its first pattern, and outputs (pattern, choice of irrelevant bits)."""
     k = len(relevant_bits)
     n_low = min(max(PART - len(weighted), 0), k)  # relevant bits that vary within a part
     last = list(relevant_bits)[k - n_low :][::-1]
@@ -146,7 +146,7 @@ def _outputs(
 def _exact_margins(
     net: UnitScale, relevant_bits: Sequence[int], rows: np.ndarray, bits: np.ndarray, deadline: float
 ) -> list[Fraction]:
-    """Exact margins of the inputs, without scaling; stops early after a margin <= 0, or at the deadline."""
+    """Exact unscaled margins of inputs (pattern in `rows`, irrelevant `bits`), until a margin <= 0 or the deadline."""
     inputs = np.empty((len(rows), net.W.shape[1]), np.int8)
     inputs[:, list(relevant_bits)] = patterns(len(relevant_bits))[rows]
     inputs[:, irrelevant_bits(net.W.shape[1], relevant_bits)] = bits

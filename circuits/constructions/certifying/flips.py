@@ -1,7 +1,7 @@
-"""Fewest flips of irrelevant bits after which the sign is not the parity: the distance of an input from failure.
+"""Fewest flips of irrelevant bits after which the output's sign is not the parity: an input's distance from failure.
 
 1. With at most 20 irrelevant bits that have a weight, `nearest.py` evaluates all values of these bits.
-2. If the margin is the least of a few linear functions (`least_margin.states`), no search is needed. Each function
+2. If the margin is the minimum of a few linear functions (`least_margin.states`), no search is needed. Each function
    falls fastest if the bits of largest gain flip first, and the first function to reach 0 gives the number of flips.
 3. With at most 40 unstable neurons, a MILP as in `milp.py` finds the least number of flips that give margin <= 0.
 
@@ -152,7 +152,7 @@ def _if_equal(low: float, high: float) -> float:
 def _by_states(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], rounding: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """Fewest flips to a failing input, and its bits, from the on/off states of neurons; (inf, None) if none fails."""
+    """Fewest flips to a failing input, and this input's bits, from the on/off states; (inf, None) if none fails."""
     constants, slopes = states(margin)
     x = bits.astype(np.float64)
     gains = np.maximum(2 * slopes * x, 0.0)  # (state, bit)
@@ -170,7 +170,7 @@ def _by_states(
 def _by_milp(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], time_limit: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """Lower bound of the fewest flips (inf if no flips suffice), and the solver's failing bits or None."""
+    """Lower bound of the fewest flips (inf if no flips suffice), and the bits after the solver's flips, if any."""
     program = Program(margin)
     flips = np.zeros(program.n_variables)  # z flips down where x = 1, up where x = -1
     flips[: program.n_bits] = -bits

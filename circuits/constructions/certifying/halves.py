@@ -29,7 +29,7 @@ def all_margins(constant, slope, A, c, v, n_bits, n_terms, out):
     constant, slope, A, c, v
         (), (bit,), (neuron, bit), (neuron,), (neuron,); only the first `n_bits` bits and `n_terms` neurons count.
     out
-        (2^n_bits,) or longer. Bit j of an entry's index is 1 if x_j = 1, 0 if x_j = -1. The half r has the lowest bits.
+        (2^n_bits,) or longer. Bit j of an entry's index is 1 if x_j = 1, 0 if x_j = -1.
     """
     n_right = min(RIGHT, n_bits)
     n_left = n_bits - n_right

@@ -47,9 +47,9 @@ def interval_bounds(
 def quick_bounds(
     net: UnitScale, relevant_bits: Sequence[int]
 ) -> tuple[Float[np.ndarray, " pattern"], Int8[np.ndarray, "pattern bit"]]:
-    """Larger of the interval and the linear bound of each pattern, at unit scale; bits that attain the linear bound.
+    """For each pattern, the larger of the interval and linear bound, and irrelevant bits that attain the linear bound.
 
-    The input of least margin is often near these irrelevant bits.
+    The bounds are at unit scale. The input of least margin is often near these bits.
 
     Examples
     --------

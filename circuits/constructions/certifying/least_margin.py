@@ -1,10 +1,10 @@
-"""The least margin on one pattern, over the irrelevant bits: the input at which the network is closest to failure.
+"""The least margin on one pattern over all irrelevant bits: the margin of the input that is closest to failure.
 
 There are three methods; the default is the first method that applies:
 
-1. *states*. A term v·relu(h) with v < 0 is min(0, v·h). So without unstable terms of v > 0 the margin is the least of
-   2^t linear functions, one for each choice of on and off among t neurons. The minimum of each is constant - ‖slope‖₁.
-   This needs no search, and its only tolerance is rounding.
+1. *states*. The margin is a linear function plus a term v·relu(h) per unstable neuron. If v < 0, the term is
+   min(0, v·h). So if all v < 0, the margin is the minimum of 2^t linear functions, one for each choice of on and off
+   among the t unstable neurons. The minimum of each function is constant - ‖slope‖₁. The only tolerance is rounding.
 2. *inputs*. All 2^m inputs, if at most m = 16 bits have a weight.
 3. *milp*. `milp.py`: bits and neurons' states as integers, solved by HiGHS.
 
@@ -30,7 +30,7 @@ Method = Literal["states", "inputs", "milp"]
 
 
 class Least(NamedTuple):
-    """Lower bound of the margin, bits with the least margin found, method, and whether this margin is the minimum."""
+    """Lower bound of the margin, bits of least margin found, method, and whether this least margin is the minimum."""
 
     lower: float
     bits: Int8[np.ndarray, " bit"]
@@ -93,7 +93,7 @@ def states(margin: Restriction) -> tuple[Float[np.ndarray, " state"], Float[np.n
 
 
 def lowered(margin: Restriction, bits: Int8[np.ndarray, " bit"]) -> Int8[np.ndarray, " bit"]:
-    """A local minimum of the margin near `bits`: flips the bit of largest decrease, until no flip lowers the margin."""
+    """A local minimum of the margin near `bits`: flips the bit that lowers the margin most, until no flip lowers it."""
     x = bits.astype(np.float64)
     hidden = margin.A @ x + margin.c
     while x.size:

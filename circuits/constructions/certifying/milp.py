@@ -24,9 +24,9 @@ TOLERANCE = 1e-6  # at unit scale, subtracted from every bound of HiGHS
 
 
 class Program:
-    """The program without its objective: a variable and constraints for the output y = relu(h) of each unstable neuron.
+    """The program without its objective: constraints that tie y = 2^16 relu(h) of each unstable neuron to the bits.
 
-    Variables in order: z of each bit, y of each unstable neuron in program units, state d of each neuron with v < 0.
+    Variables in order: 0/1 of each bit; y of each unstable neuron; on/off of each neuron that lowers the margin.
     """
 
     def __init__(self, margin: Restriction) -> None:
@@ -68,7 +68,7 @@ class Program:
     def solved(
         self, objective: Float[np.ndarray, " variable"], time_limit: float, margin_at_most: float | None = None
     ) -> OptimizeResult:
-        """HiGHS's answer in `time_limit` seconds: the least `objective`, given `margin_at_most` in program units."""
+        """HiGHS's answer in `time_limit` seconds: least `objective`, with 2^16 · margin <= `margin_at_most`."""
         rows, tops = self.rows, self.tops
         if margin_at_most is not None:
             rows = np.concatenate([rows, self.margin_row[None]])
@@ -84,7 +84,7 @@ class Program:
 def least_by_milp(margin: Restriction, time_limit: float) -> tuple[float, Int8[np.ndarray, " bit"], bool]:
     """HiGHS's lower bound of the margin, the best bits found (all +1 without a solution), and whether HiGHS finished.
 
-    The bound is at unit scale, -inf if HiGHS gives no bound. Subtract `TOLERANCE` from the bound before use.
+    The bound is in the units of `margin`, -inf if HiGHS gives none. Subtract `TOLERANCE` from the bound before use.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Number of flips from each input of a pattern to the nearest failing input, for all choices of the irrelevant bits.
+"""Number of flips of irrelevant bits from each input of a pattern to the nearest failing input of this pattern.
 
-Tables of half inputs (`halves.py`) give the margin on all 2^m choices. One pass per bit then computes the Hamming
-distance d(x) to the nearest failing choice. After bit j, d(x) is the distance if only bits 0..j can change:
+Tables of half inputs (`halves.py`) give the margins of all 2^m choices of m irrelevant bits. One pass per bit gives the
+Hamming distance d(x) to the nearest failing choice. After bit j, d(x) is the distance if only bits 0..j can change:
 
     d(x) <- min(d(x), d(x with bit j flipped) + 1)
 
@@ -30,7 +30,7 @@ def flips_to_failure(
     bits: Int8[np.ndarray, "example bit"],
     deadline: float,
 ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"]]:
-    """Bounds of the fewest flips of irrelevant bits after which each example fails; inf if none suffice.
+    """Bounds of the fewest flips of irrelevant bits after which each example fails; inf if no flips suffice.
 
     Parameters
     ----------

@@ -40,25 +40,25 @@ class Tree(NamedTuple):
     Attributes
     ----------
     rows, c, v, size, reach
-        (depth, neuron, bit), (depth, neuron) …: weights A on the free bits, c and v of the node's unstable neurons;
-        `size` is ‖w‖₁ + |b| in the whole network, `reach` is Σ|w_j| over the free bits.
+        (depth, neuron, bit), four times (depth, neuron): the node's unstable neurons, terms v relu(c + rows·x) of the
+        free bits x. `size` is ‖w‖₁ + |b| in the whole network, `reach` is Σ|w_j| over the free bits.
     n_terms, constant, slope, mass
         (depth,), (depth,), (depth, bit), (depth,): number of unstable neurons; constant and slope of the linear part;
         sum of the absolute terms of the linear part.
     bits
         (depth, bit) index of each free bit.
     place, sign, tried
-        (depth,) index among the free bits of the next bit to fix, its first value, and number of children begun, 0..2.
+        (depth,) free bit that the children fix (index), its value in the first child, number of children begun, 0..2.
     lower, error
         (depth,) lower bound of the node, and bound of its rounding errors.
     x, best
-        (bit,) the fixed bits; the input of least margin found.
+        (bit,) values of the fixed bits; the input of least margin found.
     candidates
-        (candidate, bit) inputs with a margin within the rounding error.
+        (candidate, bit) inputs whose sign float64 cannot tell: the margin is within the rounding error of 0.
     counts, values
-        Numbers at indices that the module names, such as `BEST`, the least margin found. `FLOOR` is the least of all
-        lower bounds, `CLEAR` the least without the candidates, `CLOSED` the share of inputs in closed nodes, `WORK`
-        the number of evaluations of one neuron at one input.
+        Counters and results at indices named by constants. In `values`, `BEST` is the least margin found; `FLOOR` the
+        least lower bound of a closed node, `CLEAR` the same without the candidates; `CLOSED` the share of inputs in
+        closed nodes; `WORK` the number of evaluations of one neuron at one input.
     """
 
     rows: np.ndarray
@@ -91,7 +91,7 @@ def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tr
     A, c, v
         (neuron, bit), (neuron,), (neuron,) of the margin m(x).
     size
-        (neuron,) bound of every |c_i + A_i·x| and of the terms of the sum c_i.
+        (neuron,) ‖w_i‖₁ + |b_i| of each neuron in the whole network; it bounds |c_i + A_i·x| and the rounding errors.
     """
     n_terms, n_bits = A.shape
     depths = max(n_bits - LEAF, 0) + 1
@@ -136,7 +136,7 @@ def _fix(tree, depth, sign):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
-    """Fill the node at `depth`: each neuron is off, linear or unstable. A nonzero `sign` fixes bit `place`."""
+    """Sort the given neurons into off, linear and unstable in the node at `depth`; nonzero `sign` fixes bit `place`."""
     to_rows, to_c, to_v, to_size, to_reach = (
         tree.rows[depth], tree.c[depth], tree.v[depth], tree.size[depth], tree.reach[depth],
     )  # fmt: skip
@@ -260,12 +260,12 @@ def _input(tree, depth, entry, bits):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def walk(tree, goal, prune, roundings, until):
-    """Continue the walk until it ends, the work reaches `until`, a margin misses the goal, or the candidates need room.
+    """Continue the walk until it ends, the work reaches `until`, a margin misses the goal, or the candidates are full.
 
     Parameters
     ----------
     tree
-        State of the walk, changed in place.
+        State of the walk, changed in place; its candidates are the inputs that wait for exact arithmetic.
     goal
         If finite, a node closes once its margins are proved to be above the goal, and the walk stops at the first
         margin <= goal; 0 asks for the sign. If inf, a node closes once its margins are at least the least margin found.
@@ -278,7 +278,7 @@ def walk(tree, goal, prune, roundings, until):
 
     Returns
     -------
-    FINISHED, PAUSED, FULL if candidates wait, or FAILED if a margin is not above a finite goal.
+    FINISHED; PAUSED; FULL if the candidates need room; or FAILED if a margin is not above a finite goal.
     """
     n_all = tree.x.shape[0]
     slope, score, out = np.empty(n_all), np.empty(n_all), np.empty(1 << min(LEAF, n_all))

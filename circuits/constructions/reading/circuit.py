@@ -33,9 +33,9 @@ class Circuit:
     share
         (neuron,) weight on relevant bits / weight on the other bits, see `relevant_share`.
     element
-        (neuron,) index of the neuron's element, in order of falling path norm; -1 for neurons too small to count.
+        (neuron,) element (group of parallel neurons) of each neuron, by falling path norm; -1 for neurons too small.
     W, b, u
-        (element, k), (element,), (element,) the merged elements on the relevant bits, |u| = 1.
+        (element, k), (element,), (element,): each element merged into one neuron, on the relevant bits, |u| = 1.
     element_gates
         Gate of each element.
     matches

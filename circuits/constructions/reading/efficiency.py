@@ -1,14 +1,14 @@
 """The price of parity in a network: path cost P = Σ|u|·‖(w, b)‖, margin m, and P/m relative to its minimum.
 
-The margin m is the least π(z) f(z) over the 2^k patterns z of the relevant bits, the other bits averaged out: f(z) =
-E[f(x) | x_S = z] over uniform other bits (`averaging.py`), not f at their mean. Rescaling a neuron changes neither P
-nor m. Rescaling the readout multiplies both by the same factor. So, with C* the least P/m of any network for parity,
+The margin m is the least π(z) f(z) over the 2^k patterns z of the relevant bits. Here f(z) is the mean of f(x) over
+uniform other bits (`averaging.py`), not f at their mean, and π is the parity. Rescaling a neuron changes neither P nor
+m. Rescaling the readout multiplies both by the same factor. So, with C* the least P/m of any network for parity,
 
     efficiency = C* m / P   in (0, 1],  higher is better,  NaN when m <= 0
 
 is a property of the circuit. It is at most 1, also with weights on other bits: m <= E[π f] <= Σ_j |u_j| |E_x π
-relu(w_j·x + b_j)|. Given the other bits' contribution y, each term is at most ‖(w_S, b + y)‖ / C*. The mean of this
-bound over y is at most ‖(w, b)‖ / C*.
+relu(w_j·x + b_j)|. If the other bits contribute y to the preactivation, and w' are the weights on the relevant bits,
+the expectation is at most ‖(w', b + y)‖ / C*. The mean of this bound over y is at most ‖(w, b)‖ / C*.
 
 For fixed neurons, a linear program gives the readout of least cost at margin 1 (`resolved_readout`). Its cost depends
 on the directions of the neurons' (w, b) only, not on the network's own readout weights.
@@ -44,7 +44,7 @@ def price(
 
     Examples
     --------
-    The AND gates of the printed DNF are not the cheapest: the best bias for k = 2 is 0, not -1.
+    The AND gates of Merrill et al.'s DNF are not the cheapest: the best bias for k = 2 is 0, not -1.
 
     >>> W = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
     >>> u = np.array([1.0, -1.0, -1.0, 1.0])
@@ -83,7 +83,7 @@ def path_cost(
 
 
 def margin(activations: Float[np.ndarray, "neuron pattern"], u: Float[np.ndarray, " neuron"]) -> float:
-    """Minimum over the patterns of parity × output; > 0 iff the averaged network computes parity.
+    """Minimum of parity × output over the patterns; > 0 iff the network with these mean activations computes parity.
 
     Examples
     --------

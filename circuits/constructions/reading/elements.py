@@ -1,9 +1,9 @@
-"""Circuit elements: neurons with near-parallel (w, b) and readouts of one sign count as one element.
+"""Circuit elements: neurons with near-parallel (w, b) and readout weights of the same sign count as one element.
 
-Training often splits one gate over several neurons. relu(αv·x) = α relu(v·x) for α > 0, so parallel neurons with
-readouts of one sign equal the single neuron Σ|u_j| (w_j, b_j) with readout ±1. Elements are the connected components of
-"cosine of (w, b) above .9, same sign of u" among the neurons whose path norm |u|·‖(w, b)‖ exceeds 2 % of the largest.
-Their order is by summed path norm.
+Training often splits one gate over several neurons. relu(αv·x) = α relu(v·x) for α > 0, so parallel neurons whose
+readout weights have the same sign equal the single neuron Σ|u_j| (w_j, b_j) with readout ±1. Elements are the connected
+components of "cosine of (w, b) above .9, same sign of u" among the neurons whose path norm |u|·‖(w, b)‖ exceeds 2 % of
+the largest. Their order is by summed path norm.
 
 Neurons are first sorted by falling path norm, then by their weights. So the result does not depend, to the last bit, on
 the numbering of the neurons. The floor of 2 % is relative to the largest neuron. Splitting the largest neuron lowers
@@ -23,9 +23,10 @@ MERGE_COSINE, MERGE_FLOOR = 0.9, 0.02
 
 
 class Elements(NamedTuple):
-    """Element of each neuron, summed path norm of each element, and neurons by falling path norm (ties by weights).
+    """Elements (groups of parallel neurons): label per neuron, summed path norm per element, and order of the neurons.
 
-    `labels` number the elements 0, 1, … by falling summed path norm; -1 marks a neuron too small for an element.
+    `labels` number the elements 0, 1, … by falling summed path norm; -1 marks a neuron too small for any element.
+    `order` lists the neurons by falling path norm, ties by weights.
     """
 
     labels: Int[np.ndarray, " neuron"]
@@ -40,7 +41,7 @@ def elements(
     cosine: float = MERGE_COSINE,
     floor: float = MERGE_FLOOR,
 ) -> Elements | None:
-    """The circuit elements of a network; None if a weight is not finite.
+    """The circuit elements of a network, that is, its groups of near-parallel neurons; None if a weight is not finite.
 
     Parameters
     ----------

@@ -1,18 +1,18 @@
 """The logic gate of a neuron: the nearest t-of-k threshold gate, with its pattern s of bits.
 
-Let s·z be the number of the k relevant bits that agree with s, minus the number that do not. The gate "at least t of k"
-is
+Let s·z be the number of the k relevant bits z that agree with s, minus the number that do not. The gate "at least t of
+k" is
 
     relu(s·z + k - 2t + 2),   0 when fewer than t bits agree, then 2, 4, 6, …
 
 with the largest bias at which the gate is 0 for t - 1 bits. t = k is the AND gate A(s), t = (k+1)/2 the majority gate
-M(s), t = 1 the OR gate; for k = 3 their biases are -1, 1 and 3. Two more templates are the constant (w = 0, b > 0) and
-the one-sided linear gate relu(s·z), which for even k is the gate t = k/2 + 1. A neuron's gate is the template of
-largest cosine to (w_S, b), the neuron's weights on the relevant bits and its bias. A neuron whose largest cosine is
-below .9 resembles no gate.
+M(s), t = 1 the OR gate; for k = 3 their biases are -1, 1 and 3. Two other gates are the constant (w = 0, b > 0) and
+the one-sided linear gate relu(s·z), which for even k is the gate t = k/2 + 1. A neuron gets the gate of largest cosine
+to (w, b), the neuron's weights on the relevant bits and its bias. A neuron whose largest cosine is below .9 resembles
+no gate.
 
 In a network that computes parity, the readout of a threshold gate has the sign of E[π(z) gate(z)] = Π s · (-1)^(k-t)
-for t >= 2. The other templates do not correlate with parity of two or more bits, and have no sign.
+for t >= 2. The OR gate, constant and linear gate do not correlate with parity of two or more bits, and have no sign.
 """
 
 from collections import Counter
@@ -34,7 +34,7 @@ class Gates:
     """The gate of each neuron.
 
     `t` is 1..k, CONSTANT or LINEAR; `signs` is the pattern s, 0 for a constant; `cosine` is the cosine of neuron and
-    template, -1..1; `expected` is the sign of the readout in a network that computes parity, 0 if the gate fixes none.
+    gate, -1..1; `expected` is the sign of the readout in a network that computes parity, 0 if the gate fixes no sign.
     """
 
     t: Int[np.ndarray, " neuron"]
@@ -104,7 +104,7 @@ def firing_sets(
     Returns
     -------
     fires, always, can
-        (neuron, pattern) each; `always` is a subset of `fires`, and `fires` of `can`.
+        (neuron, pattern) each; `always` is a subset of `fires`, and `fires` is a subset of `can`.
 
     Examples
     --------

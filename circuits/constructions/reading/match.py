@@ -1,13 +1,13 @@
 """Match of a learned circuit to a construction, neuron by neuron, up to the symmetries of parity.
 
-Parity is invariant under permuting the k relevant bits, under flipping bits with u -> u · Π s, and under rescaling a
-neuron to (αw, αb, u/α). So the circuit is compared with every distinct form of the construction under permutations and
-flips (the DNF has one form; a network that depends only on the sum of the bits has at most 2^k). Neurons are compared
-by the direction of (w_S, b) and the sign of u. An element can match a neuron of the construction if the signs of u
-agree and either the cosine is above .9 or both are the same gate with the same firing set: the biases of printed AND
-gates are smaller than the biases of learned AND gates. The best match over all forms and assignments (linear
-assignment problem) has the most pairs, then the largest cosines. The sizes of readout weights do not count:
-`efficiency.py` prices them.
+Parity is invariant under permuting the k relevant bits, under multiplying the bits by signs s_i and u by Π s_i, and
+under rescaling a neuron to (αw, αb, u/α). So the circuit is compared with every distinct form of the construction under
+permutations and flips (the DNF has one form; a network that depends only on the sum of the bits has at most 2^k).
+Neurons are compared by the direction of (w, b), with w the weights on the relevant bits, and by the sign of u. An
+element can match a neuron of the construction if the signs of u agree and either the cosine is above .9 or both are the
+same gate with the same firing set: the biases of AND gates in papers are smaller than the biases of learned AND gates.
+The best match over all forms and assignments (linear assignment problem) has the most pairs, then the largest cosines.
+The sizes of readout weights do not count: `efficiency.py` prices them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ class Match:
     neuron_of
         (element,) index of the matched neuron of the construction; -1 for an extra element, without a match.
     residual
-        (element,) length of the difference of the unit vectors (w_S, b), 0..2, 0 if equal; NaN for an extra element.
+        (element,) distance between the unit vectors (w, b) of element and neuron, 0..2; NaN for an extra element.
     missing
         Neurons of the construction without a match.
     permutation, signs
@@ -98,10 +98,10 @@ def match(
 
     Examples
     --------
-    >>> two = Construction("two", W=((1, 1), (-1, -1)), b=(-1, 0), u=(1, 1), source="")
-    >>> nearest = match(np.array([[2.0, -2.0]]), np.array([0.1]), np.array([-3.0]), two)
+    >>> pair = Construction("pair", W=((1, 1), (-1, -1)), b=(-1, 0), u=(1, 1), source="")
+    >>> nearest = match(np.array([[2.0, -2.0]]), np.array([0.1]), np.array([-3.0]), pair)
     >>> nearest.missing, nearest.neuron_of.tolist(), nearest.verdict
-    ((0,), [1], 'not the two network: 1 of its neurons is missing')
+    ((0,), [1], 'not the pair network: 1 of its neurons is missing')
     """
     if W.shape[1] != construction.k:
         raise ValueError(f"{construction.name} has {construction.k} bits, but the circuit has {W.shape[1]} bits")
@@ -130,9 +130,9 @@ Form = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def forms(construction: Construction) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], Form]]:
-    """All distinct networks from permuting and flipping bits of a construction: (permutation, signs, (W, b, u)).
+    """All distinct networks (permutation, signs, (W, b, u)) that permuting and flipping a construction's bits gives.
 
-    The search starts at the printed construction, which is the first form. It swaps neighboring bits and flips the
+    The search starts at the construction itself, which is the first form. It swaps neighboring bits and flips the
     first bit, in exact arithmetic.
 
     Examples
@@ -170,7 +170,7 @@ def _key(construction: Construction, permutation: tuple[int, ...], signs: tuple[
 
 
 class _Directions:
-    """Properties of neurons that a match compares: unit vectors (w_S, b), signs of u, gates and firing sets."""
+    """Properties of neurons that a match compares: unit vectors along (w, b), signs of u, gates and firing sets."""
 
     def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray) -> None:
         sizes = neuron_sizes(W, b)

@@ -1,8 +1,8 @@
 """The input bits that a network uses, from its weights alone.
 
-The mass of a bit is Σ_j |u_j| |w_ji|, which rescaling neurons does not change. In falling order of mass, the relevant
-bits end where the ratio of two neighbors is largest. The result is ambiguous if this ratio, the gap, is below 2: in an
-untrained network the masses differ by a few percent.
+The mass of bit i is Σ_j |u_j| |w_ji|, which rescaling neurons does not change. The code sorts the bits by falling mass
+and divides each mass by the next; the relevant bits are those up to the largest ratio, the gap. The result is ambiguous
+if the gap is below 2: in an untrained network the masses differ by a few percent.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ CLEAR_GAP = 2.0
 
 
 class RecoveredBits(NamedTuple):
-    """Relevant bits, ascending; gap: least mass of a relevant bit / largest mass of another bit; whether gap < 2."""
+    """Relevant bits, ascending; gap: their least mass Σ_j |u_j| |w_ji| / the largest of other bits; whether gap < 2."""
 
     bits: tuple[int, ...]
     gap: float
@@ -31,7 +31,7 @@ def relevant_bits(
     W, u
         (neuron, input), (neuron,).
     k
-        Number of relevant bits; by default the relevant bits end at the largest gap, so not all bits can be relevant.
+        Number of relevant bits; by default the bits before the largest gap in mass, Σ_j |u_j| |w_ji|, so never all.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """Mean activation of a neuron on each pattern of the relevant bits, over the other bits.
 
-For a neuron relu(w·x + b) and a pattern z of the k relevant bits, the mean over uniform other bits is
-E relu(a + Y) with a = w_S·z + b and Y = Σ ±w_i over these bits. The mean differs from relu(a), the value with the other
-bits at 0: relu is convex, so the mean is larger, above all near the kink a ≈ 0, where neurons of trained networks lie.
+For a neuron relu(w·x + b) and a pattern z of the k relevant bits, the mean over uniform other bits is E relu(a + Y): a
+is b plus w·z over the relevant bits, and Y = Σ ±w_i over the other bits. The mean differs from relu(a), the value with
+the other bits at 0: relu is convex, so the mean is larger, above all near the kink a ≈ 0, where trained neurons lie.
 
 Y is a sum of independent signs. The average is exact up to float rounding
 
@@ -14,8 +14,8 @@ Y is a sum of independent signs. The average is exact up to float rounding
 Otherwise a Fourier series gives the average with a rigorous bound on its error (`kink_series`). The bound is at most
 about 4e-6 of ‖(w, b)‖ if Y has about the density of a normal distribution with the same standard deviation. The actual
 error was below 1e-9 for random weights. Weights that together change the mean by less than 6e-14 of ‖(w, b)‖ count as
-0. For their sum D, E relu(x + D) - relu(x) is at most E|D|/2, hence at most half the root of the sum of their squares.
-The bound includes this change.
+0. If D is the sum of these weights with random signs, E relu(x + D) - relu(x) is at most E|D|/2, hence at most half the
+root of the sum of their squares. The bound includes this change.
 """
 
 import math
@@ -81,7 +81,7 @@ def bounded_averages(
 
     Examples
     --------
-    Thirty other bits of weight 1 and ten of weight 0: a binomial law, exact.
+    The other bits are thirty of weight 1 and ten of weight 0. Their sum is binomial, so the means are exact.
 
     >>> W = np.r_[np.ones(31), np.zeros(10)][None]
     >>> means, bounds = bounded_averages(W, np.zeros(1), [0])
@@ -103,7 +103,7 @@ def bounded_averages(
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _averages(means, others, norms):
-    """E relu(a + Σ ±others) for a in `means` (neuron, pattern), and error bounds; rows of `others` descend, >= 0."""
+    """E relu(a + Σ ±others) for a in `means` (neuron, pattern), and error bounds; rows of `others` fall, all >= 0."""
     n_neurons, n_patterns = means.shape
     n_others, most = others.shape[1], MOST_LEAVES * n_patterns
     result, bounds = np.zeros((n_neurons, n_patterns)), np.zeros((n_neurons, n_patterns))

@@ -54,7 +54,7 @@ def firing_condition(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -
 
 
 def fires_as_printed(condition: str, bits: Sequence[str]) -> Bool[np.ndarray, " pattern"]:
-    """Mask of the patterns that meet a printed condition of the form (a ∨ b) ∧ c, with literals such as `x0 = -1`.
+    """Mask of the patterns that meet a condition from a paper, of the form (a ∨ b) ∧ c with literals such as `x0 = -1`.
 
     Examples
     --------

@@ -24,7 +24,7 @@ PROBED_VALUES = 512  # limit of a half if the weights may not fit
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _spread(values, shares, count, step, tolerance, into, shares_into, most):
-    """Write the distribution of X ± step from that of X, values ascending; returns their number, -1 if above `most`."""
+    """Write the distribution of X ± step from X's ascending `values` and `shares`; returns size, -1 above `most`."""
     low, high, sums = 0, 0, 0
     while low < count or high < count:
         if low < count and (high >= count or values[low] - step <= values[high] + step):
@@ -46,10 +46,10 @@ def _spread(values, shares, count, step, tolerance, into, shares_into, most):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def half_laws(weights, start, stop, values, shares, most):
-    """Write the distributions of both halves of Σ ±weights[start:stop]; returns their numbers of values and buffers.
+    """Write the distributions of both halves of Σ ±weights[start:stop]; returns the arrays `count` and `buffer`.
 
-    The first number is -1 if a half has more than `most` values. Half h is in `values[h, buffer[h]]`. `weights`
-    descend and are >= 0. Equal weights stay in one half; the next weight goes to the half with fewer values.
+    Half h has the `count[h]` values in `values[h, buffer[h]]`; count[0] is -1 if both would get more than `most`.
+    `weights` fall, all >= 0. A new weight goes to the half with fewer values; equal weights follow it while they fit.
     """
     count, place = np.ones(2, np.int64), np.zeros(2, np.int64)
     values[:, 0, 0], shares[:, 0, 0] = 0.0, 1.0
@@ -79,9 +79,9 @@ def half_laws(weights, start, stop, values, shares, most):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def values_allowed(weights, start, stop):
-    """Limit of values in a half of Σ ±weights[start:stop]: `MOST_VALUES` if it surely suffices, else `PROBED_VALUES`.
+    """How many values a half of Σ ±weights[start:stop] may take before the exact method is given up.
 
-    The lower limit suffices for weights on a lattice, and ends the attempt early for other weights.
+    `MOST_VALUES` if this surely suffices; else `PROBED_VALUES`, enough on a lattice and soon exceeded by other weights.
     """
     bits, same = 0.0, 1
     for i in range(start, stop):
@@ -96,7 +96,7 @@ def values_allowed(weights, start, stop):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def mean_relu(x, values, shares, more_values, more_shares):
-    """E relu(x + A + B), from the values and probabilities of A and of B; both lists of values ascend."""
+    """E relu(x + A + B) for independent A (`values`, `shares`) and B (`more_values`, `more_shares`); values ascend."""
     total, tail, moment = 0.0, 0.0, 0.0
     place = len(more_values)
     for i in range(len(values)):

@@ -30,9 +30,9 @@ FAR = 8.0  # standard deviations of Y
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def smoothing(reach, spread, farthest, target):
-    """Width ε, half-period R and number of terms M for an error bound of about `target`, if Y is about normal.
+    """Width ε, half-period R and number of terms M, such that the series' error bound is about `target` for normal Y.
 
-    `reach` is the largest |Y|, `spread` the standard deviation of Y, `farthest` the largest |x|.
+    `reach` is the largest |Y|, `spread` the standard deviation of Y = Σ ±w_i, `farthest` the largest |x|.
     """
     span = min(reach, FAR * spread) + farthest
     width = math.sqrt(5.0 * target * spread)
@@ -44,7 +44,7 @@ def smoothing(reach, spread, farthest, target):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def series_sums(at, weights, width, half_period, n_terms, by_square, plain):
-    """Write Σ_m P_m cos(θ_m x)/(2m + 1)² to `by_square`, Σ_m P_m cos(θ_m x) to `plain`, for x in `at`, m < n_terms."""
+    """Write series Σ P_m cos(θ_m x)/(2m + 1)² to `by_square`, Σ P_m cos(θ_m x) to `plain`; m < n_terms, x in `at`."""
     n_weights, n_at = len(weights), len(at)
     base = math.pi / half_period
     cos_w, sin_w = np.cos(base * weights), np.sin(base * weights)
@@ -74,7 +74,7 @@ def series_sums(at, weights, width, half_period, n_terms, by_square, plain):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def bracket(x, by_square, plain, reach, width, half_period, n_terms):
-    """E relu(x + Y), from the two sums that `series_sums` writes for x, and a bound on the error."""
+    """E relu(x + Y) over Y = Σ ±w_i, from the two sums that `series_sums` writes for x, and a bound on the error."""
     smoothed = half_period / 2 - 4 * half_period / math.pi**2 * by_square
     excess = 4 * width**2 / half_period * plain
     ends = math.exp(-0.5 * END**2)

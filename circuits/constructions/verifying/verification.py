@@ -23,7 +23,7 @@ FEW = 2  # outputs to list one by one
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A neuron whose printed firing condition differs from its exact firing condition, `found`."""
+    """A neuron whose firing condition as the paper prints it differs from its exact firing condition, `found`."""
 
     neuron: str
     printed: str
@@ -138,7 +138,7 @@ class Verification:
 
     @cached_property
     def disagreements(self) -> tuple[Disagreement, ...]:
-        """Neurons whose printed firing condition differs from their exact firing condition."""
+        """Neurons whose firing condition as the paper prints it differs from their exact firing condition."""
         fires = self.values.hidden > 0
         return tuple(
             Disagreement(name, printed, self.conditions[neuron])
@@ -147,7 +147,7 @@ class Verification:
         )
 
     def verdict(self, *, scope: bool = True) -> list[str]:
-        """One sentence per finding, the answer first; `scope` adds a sentence on the inputs for which they hold.
+        """One sentence per finding, answer first; `scope` adds a sentence on the inputs for which the findings hold.
 
         Examples
         --------
