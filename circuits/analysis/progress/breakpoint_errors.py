@@ -1,4 +1,4 @@
-"""Inflation of the intervals of a ramp's breakpoints by uneven, correlated residuals.
+"""How much uneven, correlated residuals widen the confidence intervals of a ramp's breakpoints.
 
 In white noise of constant size the profile likelihood ratio of a breakpoint follows χ²₁. In any other noise it follows
 λ χ²₁. Here λ is the breakpoint's variance in that noise, divided by its variance in white noise with the same sum of
@@ -11,11 +11,11 @@ points, Rᵢⱼ = ρ^|i−j|, H the projection on the columns of J and n the num
 
 If the breakpoint were linear in the noise, the first factor under the root would be its variance in autoregressive
 noise. It is not linear: with this factor alone, 95 % intervals cover .84 to .98 in simulations. The second factor is
-the limit of the first for a long ramp, and is too wide for a short ramp in strongly correlated noise. The last factor
-of V restores the part of correlated noise that the fit removes. F/χ² is the ratio of the quantiles of F(1, m) and χ²₁
-at the interval's level. Here m is n (1 − ρ)/(1 + ρ) − 4: the effective number of independent residuals, minus the four
-parameters of the ramp; m is at least 6. A fit leaves residuals that are less correlated than the noise. So ρ is chosen
-such that the correlation expected after the fit equals the measured correlation.
+the limit of the first for a long ramp. Alone, it makes intervals too wide for a short ramp in strongly correlated
+noise. The factor (n − 4)/(n − tr HR) restores the part of correlated noise that the fit removes. F/χ² is the ratio of
+the quantiles of F(1, m) and χ²₁ at the interval's level. Here m is n (1 − ρ)/(1 + ρ) − 4: the effective number of
+independent residuals, minus the four parameters of the ramp; m is at least 6. A fit leaves residuals that are less
+correlated than the noise. So ρ is chosen such that the correlation expected after the fit equals the measured one.
 """
 
 import math
@@ -44,7 +44,7 @@ def breakpoint_inflation(
     rise: float,
     coverage: float = 0.95,
 ) -> Float[np.ndarray, " place"]:
-    """Factors λ for the onset, middle and end of a ramp: the profile likelihood ratio of each of these follows λ χ²₁.
+    """Factors λ for the confidence intervals of a ramp's onset, middle and end; their likelihood ratios follow λ χ²₁.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def breakpoint_inflation(
     onset, end, rise
         The ramp's breakpoints, onset < end, and the difference of its levels, not 0.
     coverage
-        Level of the interval, in 0..1.
+        Level of the confidence intervals, in 0..1.
 
     Returns
     -------
@@ -133,7 +133,7 @@ def local_sizes(residuals: Float[np.ndarray, " point"]) -> Float[np.ndarray, " p
 
 
 def effective_number(n: int, rho: float) -> float:
-    """Effective number of independent residuals, n (1 − ρ)/(1 + ρ) in 2..n; ρ is the correlation of neighbors.
+    """Effective number of independent residuals, n (1 − ρ)/(1 + ρ) clipped to 2..n; ρ is the correlation of neighbors.
 
     Examples
     --------

@@ -3,10 +3,10 @@
 The ramp (`ramp`) is fitted from the memorization checkpoint on, because all measures change before it; for a seed that
 never memorized, from the first update on. Its breakpoints are the onset and the end, and the midpoint is halfway
 between them on the log axis. If the interval of the onset touches the first point, the onset may lie before it: the
-onset is *censored*. Its interval is then (−∞, `onset_high`], its upper bound (≤) is `onset_high`, and the estimate
-`onset` is not a bound. In the same way, an end whose interval touches the last point has the lower bound (≥) `end_low`.
-If one of the two is censored, the finite end of the midpoint's interval is the bound of the midpoint. A lag is the
-onset, or midpoint, minus that of test accuracy; it is negative for a measure that changes before test accuracy
+onset is *censored*. Its interval is then (−∞, `onset_high`], so the onset is at most `onset_high`; the estimate `onset`
+is no bound. In the same way, an end whose interval touches the last point is censored, and is at least `end_low`. If
+only the onset or only the end is censored, the midpoint's interval has one finite end, which bounds the midpoint. A lag
+is the onset, or midpoint, minus that of test accuracy; it is negative for a measure that changes before test accuracy
 (`lags`). Measures are ranked by the intervals of their onsets alone (`earliest`).
 """
 
@@ -78,16 +78,16 @@ def change_points(
     generalized
         (seed,) mask of the seeds that may have lags; None: all.
     log_scale
-        True takes logarithms of all measures except accuracies and shares, and drops values that are not positive.
-        False takes none. None takes them only of those measures for which `spans_decades` is True.
+        Which measures, except accuracies and shares, are fitted as logarithms. True: all, without values
+        that are not positive. False: none. None: those for which `spans_decades` is True.
     choices
         Other analysis choices, each a pair (start, log_scale), with which `earliest` is computed again.
 
     Returns
     -------
-    Each of `VARIABLES` and `FLAGS`, (measure, seed); without a change, they are NaN, 0 (direction, ranks) or False
-    (flags). `share` (measure, step, seed): completed share of the change, (value − before)/(after − before), NaN before
-    `start`. `log_scale` (measure): whether the logarithm was taken; then value, `before` and `after` are logarithms.
+    The numbers `VARIABLES` and flags `FLAGS`, (measure, seed). Without a change they are NaN, but direction and ranks
+    are 0 and flags False. `share` (measure, step, seed): completed share (value − before)/(after − before) of the
+    change, NaN before `start`. `log_scale` (measure): whether value, `before` and `after` are logarithms.
 
     `earliest` (seed) is the measure whose onset interval lies before the onset intervals of all other measures that
     change, if its ramp explains at least 0.9 of the variance; otherwise "". `earliest_choices` and `earliest_seeds`
@@ -168,7 +168,7 @@ def flattened(result: xr.Dataset | Mapping[str, xr.DataArray]) -> dict[str, xr.D
 
 
 def _described(ramp: Ramp, epochs: Float[np.ndarray, " step"]) -> dict[str, float]:
-    """`VARIABLES` of a ramp, with times as epochs; onset, end and their intervals are rounded to checkpoints."""
+    """Numbers of a ramp, named as in `VARIABLES`; onset, end and their intervals are rounded to checkpoint epochs."""
     numbers: dict[str, float] = {}
     for name, estimate in (("onset", ramp.onset), ("midpoint", ramp.middle), ("end", ramp.end)):
         for part, value in zip(("", "_low", "_high"), estimate, strict=True):

@@ -6,8 +6,8 @@ adds one error of each estimate in quadrature (MOVER; Zou and Donner 2008):
     a − b:    from  a − b − √((a − l_a)² + (u_b − b)²)    to    a − b + √((u_a − a)² + (b − l_b)²)
 
 This assumes independent estimates. The interval of a censored onset begins at −∞, so the interval of the lag has an
-infinite end. If only the onset a is censored, the lag is at most the high end of its interval. If only b is censored,
-the lag is at least the low end. If both are, the lag is unknown. The estimate a − b itself is never a bound.
+infinite end. If only a is censored, the lag is at most the high end of the lag's interval. If only b is censored, the
+lag is at least the low end. If both are censored, the lag is unknown. The estimate a − b itself is never a bound.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ def difference(one: Bounded, other: Bounded) -> Bounded:
     Parameters
     ----------
     one, other
-        Estimate, low and high end, each (*place); an end may be infinite, and NaN stays NaN.
+        Estimate, low end and high end, as arrays of one shape; an end may be infinite, and NaN stays NaN.
 
     Returns
     -------

@@ -27,7 +27,7 @@ CURVES = ("train", "test")
 
 
 class Spectrum(NamedTuple):
-    """Frequencies in cycles per unit of `spacing`, power at each, total power, mean angular frequency (mobility)."""
+    """Spectrum of a curve: frequencies, power at each, total power (activity), mean angular frequency (mobility)."""
 
     frequencies: Float[np.ndarray, " frequency"]
     power: Float[np.ndarray, " frequency"]
@@ -43,7 +43,7 @@ def spectrum(curve: Float[np.ndarray, " point"], spacing: float) -> Spectrum:
     curve
         (point,) values at evenly spaced points.
     spacing
-        Distance from one point to the next.
+        Distance from one point to the next; if it is in epochs, frequencies are in cycles per epoch.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def spectrum(curve: Float[np.ndarray, " point"], spacing: float) -> Spectrum:
 
 
 def loss_spectra(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset | None:
-    """Spectra of both loss curves of a run in a window of early checkpoints; None if it has fewer than 16 checkpoints.
+    """Spectra of both loss curves of a run in a window of early checkpoints; None if the window has fewer than 16.
 
     The window is the first 32 checkpoints after the initialization. It is extended to the checkpoint at which every
     seed that memorizes has done so, and cut where the spacing of the checkpoints changes.

@@ -1,11 +1,11 @@
-"""A confidence interval for the mean of a bounded count, of positive width even if all values in the sample are equal.
+"""Confidence interval for the mean of a bounded count; its width is positive even if all sampled values are equal.
 
 All inputs of a sample may have the same sensitivity, for example if the network has learned its task. The standard
 error of the mean is then 0, but a rare other value may be missing from the sample. Gaffke (2005, "Three test statistics
-for a nonparametric one-sided hypothesis on the mean of a nonnegative variable") adds the worst possible value to the
-sample once, and weights the N + 1 values by a random point, uniform on the simplex. The high end of the interval is the
-97.5 % quantile of this weighted mean with the greatest possible value added; the low end is the 2.5 % quantile with the
-least value added. For counts of 0 and 1 this is the Clopper-Pearson interval. Its level is conjectured to hold for
+for a nonparametric one-sided hypothesis on the mean of a nonnegative variable") adds the worst possible value once to
+the N values, and weights the N + 1 values by a random point, uniform on the simplex. The high end of the interval is
+the 97.5 % quantile of this weighted mean with the greatest possible value added; the low end is the 2.5 % quantile with
+the least value added. For counts of 0 and 1 this is the Clopper-Pearson interval. Its level is conjectured to hold for
 every bounded variable; no counterexample is known (Learned-Miller and Thomas 2019, "A new confidence interval for the
 mean of a bounded random variable"). Both papers are quoted from memory.
 """
@@ -21,7 +21,7 @@ N_WEIGHTINGS = 4000  # points of the simplex, which give a tail of 2.5 % to with
 def mean_interval(
     counts: Int[np.ndarray, " example"], least: int, greatest: int, level: float = 0.95
 ) -> tuple[float, float]:
-    """Low and high end of an interval for the mean of a random whole number in least..greatest, from independent draws.
+    """Ends of a confidence interval for the mean of a random whole number in least..greatest, from independent draws.
 
     Parameters
     ----------

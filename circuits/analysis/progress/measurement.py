@@ -2,8 +2,8 @@
 
 Barak et al. 2022 and Nanda et al. 2023 look for quantities that change steadily while accuracy is constant. The
 measures here need no knowledge of the task's circuit: sizes of weights (`spectral`), effective sparsity, margins
-(`margin`), sensitivity (inputs ±1), arity (relu model), and the spectrum of the loss curves. `change_points` gives the
-onset of each measure, its lag behind test accuracy, and the earliest measure, if any. The run is read once.
+(`margin`), sensitivity (for inputs ±1), arity (for the relu model), and spectra of the loss curves. `change_points`
+gives the onset of each measure, its lag behind test accuracy, and the earliest measure, if any. The run is read once.
 """
 
 from collections.abc import Callable, Mapping
@@ -116,7 +116,7 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
     effective_sparsity, sparsity_ratio
         (step, seed) as in the measurement `subnetwork`; for models with a prunable layer.
     train_margin_least, train_margin_mean, test_margin_least, test_margin_mean
-        (step, seed) margins on the training and the test set; NaN if the network has collapsed.
+        (step, seed) margins on the training and the test set; NaN if the network has collapsed (all outputs near 0).
     normalised_margin
         (step, seed) least training margin divided by ‖θ‖^L, for homogeneous networks; the attribute `degree` is L.
     sensitivity, sensitivity_low, sensitivity_high
@@ -222,7 +222,7 @@ def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], 
 
 
 def _sizes(run: Run, checkpoints: Int[np.ndarray, " step"], options: PruningOptions, progress: bool) -> np.ndarray:
-    """Effective sparsity (step, seed); the values stored during training, if `options` give the same definition."""
+    """Effective sparsity (step, seed): the stored metric if it was computed with the same options, else computed."""
     default = PruningOptions()
     same = all(getattr(options, name) == getattr(default, name) for name in ("agreement_set", "criterion", "norm"))
     is_last = options.layer in (None, list(run.config.prunable_layers)[-1])

@@ -39,8 +39,8 @@ class Ramp(NamedTuple):
     """A fitted ramp.
 
     `onset`, `middle`, `end` are (estimate, low, high) in units of t; `middle` is halfway from onset to end. `before`
-    and `after` are the levels, `explained` is the share of the variance, in 0..1, and `moves` says whether the ramp
-    beats a constant.
+    and `after` are the levels, `explained` is the share of the variance that the ramp explains, in 0..1, and
+    `moves` says whether the ramp beats a constant.
     """
 
     onset: Estimate

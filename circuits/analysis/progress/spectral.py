@@ -55,7 +55,7 @@ def frobenius_norm(values: Float[np.ndarray, "*any"]) -> float:
 
 
 def matrix_names(config: Config) -> list[str]:
-    """Names of the weight matrices: parameters of at least two dimensions except biases, and the readout in any case.
+    """Names of the weight matrices: all parameters of at least two dimensions except biases; also a readout vector.
 
     Examples
     --------

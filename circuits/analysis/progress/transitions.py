@@ -32,8 +32,8 @@ def transitions(
     progress
         Whether to show progress bars on stderr.
     log_scale
-        True takes logarithms of all measures except accuracies and shares; False takes none. None takes only those of
-        positive measures whose largest value, in some seed, is more than ten times the smallest.
+        Which measures, except accuracies and shares, are fitted as logarithms. True: all. False: none. None: each
+        positive measure whose largest value, in some seed, is more than ten times the smallest.
 
     Returns
     -------

@@ -45,12 +45,12 @@ def active_subnetwork(
     Parameters
     ----------
     W, b, u
-        (neuron, input), (neuron,), and (neuron,) or (neuron, output). The sums are taken in float64, and an output
-        within its rounding bound of 0 counts as 0 (`circuits.analysis.networks.rounding`).
+        (neuron, input), (neuron,), and (neuron,) or (neuron, output). Outputs are summed in float64. A single output
+        counts as 0 if its size is at most its rounding bound (`circuits.analysis.networks.rounding`).
     inputs
         (example, input) the agreement set.
     targets
-        (example,) ±1, or classes 0.. for several outputs; used by the criterion "accuracy" only.
+        (example,) ±1, or classes from 0 on for several outputs; used by the criterion "accuracy" only.
     norm
         Norm that orders the neurons, see `incoming_norms`.
     criterion
@@ -102,7 +102,7 @@ def network_sparsity(config: Config, parameters: Mapping[str, np.ndarray], train
 
     Returns
     -------
-    Number of neurons; NaN for a diverged network. A collapsed network is not recognized here: the caller sets 0.
+    Number of neurons; NaN for a diverged network. For a collapsed network (outputs near 0) the caller sets 0.
     """
     networks = evaluator(config, as_read(config, train["inputs"]), last_layer(config))
     with networks.threads():
@@ -127,7 +127,7 @@ def examples_of(run: Run, seed_index: int, agreement_set: Literal["train", "test
 def active_mask(
     run: Run, seed_index: int, checkpoint: int, options: PruningOptions = PruningOptions()
 ) -> Bool[np.ndarray, " neuron"] | None:
-    """Mask of one network's active subnetwork; all False for a collapsed network, None for a diverged one."""
+    """Mask of one network's active subnetwork; all False if collapsed (all outputs near 0), None if diverged."""
     layer = layer_of(run, options)
     if run.collapsed.values[checkpoint, seed_index]:
         return np.zeros(layer.width, bool)
@@ -165,7 +165,7 @@ _cache: WeakKeyDictionary[Run, dict[tuple, dict[int, np.ndarray]]] = WeakKeyDict
 def sparsity_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: PruningOptions, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
-    """Effective sparsity at `checkpoints`; 0 for a collapsed network (`circuits.collapse`), NaN for a diverged one.
+    """Effective sparsity at `checkpoints`; 0 if all outputs are near 0 (`circuits.collapse`), NaN if diverged.
 
     The values are cached while the run is open, since several measurements need the same values.
     """
@@ -193,7 +193,7 @@ def _find_sparsity(
 
 
 def effective_sparsity(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.DataArray:
-    """Size of the active subnetwork at every checkpoint, (step, seed); 0 for a collapsed, NaN for a diverged network.
+    """Size of the active subnetwork at every checkpoint, (step, seed); 0 if all outputs are near 0, NaN if diverged.
 
     Late values are noisy: one input of the agreement set with an output near 0 may need many more neurons. Report the
     median over the last checkpoints, not only a single value.

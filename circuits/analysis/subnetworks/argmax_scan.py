@@ -1,10 +1,10 @@
-"""The active subnetwork of a layer with a linear readout: the smallest k with the whole network's predictions.
+"""The active subnetwork of a layer with a linear readout: the fewest neurons of largest norm that predict as all do.
 
-With the neurons sorted, the outputs f_k(x) = c(x) + Σ_{j <= k} a_j(x) U_j are a running sum: c is the output without
-any neuron, a_j an activation and U_j its readout row. A prediction is the argmax of several outputs, or the sign of a
-single output. The scan checks a candidate k on one input after the other. An input that disagrees refutes k, and the
-scan raises k until this input agrees. Only refuted k are skipped, so the first candidate on which all inputs agree is
-the smallest. Each neuron is added at most once per input, besides the pass for the whole network.
+With the first k of the sorted neurons, the outputs f_k(x) = c(x) + Σ_{j <= k} a_j(x) U_j are a running sum: c is the
+output without any neuron, a_j an activation and U_j its readout row. A prediction is the argmax of several outputs, or
+the sign of a single output. The scan checks a candidate k on one input after the other. An input that disagrees refutes
+k, and the scan raises k until this input agrees. Only refuted k are skipped, so the first candidate on which all inputs
+agree is the smallest. Each neuron is added at most once per input, besides the pass for the whole network.
 
 The criterion "accuracy" is about the whole set, so all running sums advance together, one neuron at a time.
 """
@@ -86,7 +86,7 @@ def smallest_agreeing_argmax(
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _smallest(activations, readout, order, begins, by_sign):
-    """Smallest k with the whole network's predictions, from activations (example, neuron); -1 if an output is NaN."""
+    """Smallest k such that the first k neurons in `order` predict as the whole network; -1 if an output is NaN."""
     n_examples, width = activations.shape
     wanted = np.empty(n_examples, np.int64)
     outputs = np.empty(readout.shape[1])
@@ -113,7 +113,7 @@ def _smallest(activations, readout, order, begins, by_sign):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _as_accurate(activations, readout, order, begins, targets, by_sign):
-    """The smallest k with as many right answers as the whole network; -1 if the network has a NaN output."""
+    """Smallest k such that the first k neurons in `order` have as many right answers as all; -1 if an output is NaN."""
     n_examples, width = activations.shape
     outputs = np.empty(readout.shape[1])
     n_right = 0
@@ -149,7 +149,7 @@ def _add(outputs, activations, readout, order, start, stop):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _prediction(outputs, by_sign):
-    """Lowest index of a largest output or, if `by_sign`, 0, 1, 2 for the sign -1, 0, 1; -1 if an output is NaN."""
+    """Index of the largest output (lowest of ties) or, if `by_sign`, 0, 1, 2 for sign -1, 0, 1; -1 if any is NaN."""
     if by_sign and outputs[0] == outputs[0]:
         return 1 + np.int64(outputs[0] > 0) - np.int64(outputs[0] < 0)
     best = 0

@@ -46,10 +46,10 @@ def agreement_and_accuracy(
 
 
 def faithfulness(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.Dataset:
-    """`agreement` and `accuracy` (group, step, seed) on the test set.
+    """`agreement` and `accuracy` (group, step, seed) of each group of neurons alone, on the test set.
 
-    Both are NaN if a seed lacks the group or the group is empty. A collapsed network predicts nothing: its agreement is
-    NaN and its accuracy 0.
+    Both are NaN if the group is empty or not defined for the seed (`NeuronGroups`). A collapsed network (all outputs
+    near 0) predicts nothing: its agreement is NaN and its accuracy 0.
     """
     checkpoints = chosen_checkpoints(run, options)
     groups = neuron_groups(run, options)

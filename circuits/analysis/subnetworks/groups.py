@@ -1,9 +1,9 @@
 """Four groups of hidden neurons, fixed over a run: generalizing, memorizing, complementary, control.
 
-Merrill et al. 2023, section 3.2 and Figure 3. The generalizing group is the active subnetwork of the last checkpoint
-or, with `--final median`, of the checkpoint of median size among the last 50 (all, if fewer). The memorizing group is
-the active subnetwork of the memorization checkpoint. The complementary group is all neurons outside the generalizing
-group. The control group is drawn at random from all neurons, and is as large as the generalizing group.
+Merrill et al. 2023, section 3.2 and Figure 3. The generalizing group is the active subnetwork of the last checkpoint;
+with `--final median`, it is the active subnetwork of median size among the last 50 checkpoints (or all, if fewer). The
+memorizing group is the active subnetwork of the memorization checkpoint. The complementary group is all neurons outside
+the generalizing group. The control group is drawn at random from all neurons, as large as the generalizing group.
 """
 
 from typing import NamedTuple
@@ -85,7 +85,7 @@ def _final_checkpoints(
 
 
 def median_place(sizes: Float[np.ndarray, " step"]) -> int:
-    """Last index at which the size equals the lower median of the sizes, NaN left out; the last index if all are NaN.
+    """Last index at which the size is the lower median of all sizes that are not NaN; the last index if all are NaN.
 
     Examples
     --------

@@ -1,9 +1,9 @@
 """The active subnetwork of a layer without a linear readout, by masking.
 
-The outputs are not a sum over the neurons of such a layer. So the network runs with only the k neurons of largest norm,
-for k = 0, 1, … up to the smallest k that agrees; agreement need not be monotone in k. A few hard inputs refute nearly
-every k. The scan first checks many k at once on the inputs that refuted most k so far. Each k that remains is checked
-on all inputs, the hardest first, until an input refutes it.
+Here the outputs are not a sum over the layer's neurons. So the network runs with only the k neurons of largest norm,
+for k = 0, 1, … up to the smallest k that agrees with the whole network; agreement need not be monotone in k. A few hard
+inputs refute nearly every k. The scan first checks many k at once on the inputs that refuted most k so far. Each k that
+remains is checked on all inputs, the hardest first, until an input refutes it.
 """
 
 from collections.abc import Callable
@@ -90,18 +90,18 @@ def margins(outputs: Float[np.ndarray, "example ..."], has_classes: bool) -> Flo
 
 
 def first_fitting(fits: Fits, width: int, ease: Float[np.ndarray, " example"], n_unfit: int = 0) -> int:
-    """Smallest subnetwork size k in 0..width with exactly `n_unfit` unfit examples; k = width must have as many.
+    """Smallest subnetwork size k in 0..width that is wrong on exactly `n_unfit` examples; k = width must be such a k.
 
     Parameters
     ----------
     fits
-        Function of an array of k and an array of example indices: whether each example fits each k, (k, some).
+        Function of arrays of k and of example indices: (k, some) mask, True if a subnetwork of size k is right.
     width
         The largest k.
     ease
-        (example,) guess of how easily each example fits; larger is easier. The guess affects only the running time.
+        (example,) guess of how easy each example is; larger is easier. The guess affects only the running time.
     n_unfit
-        Number of examples that do not fit, in 0..example.
+        Number of examples on which the subnetwork is to be wrong, in 0..example.
 
     Examples
     --------
@@ -142,5 +142,5 @@ def _fits_all(
 
 
 def _possible(unfit: Int[np.ndarray, " k"], seen: int, n_unfit: int, n_examples: int) -> Bool[np.ndarray, " k"]:
-    """For each k: whether exactly `n_unfit` of all examples can be unfit if `unfit` of the `seen` examples are."""
+    """Whether each k, wrong on `unfit` of the `seen` examples so far, can be wrong on exactly `n_unfit` of all."""
     return (unfit <= n_unfit) & (seen - unfit <= n_examples - n_unfit)

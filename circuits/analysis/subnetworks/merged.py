@@ -39,7 +39,7 @@ def elements_needed(
     criterion: Literal["prediction", "accuracy"] = "prediction",
     found: Elements | None = None,
 ) -> int | None:
-    """Smallest m such that the m largest circuit elements agree with the network; None if no m does or it diverged.
+    """Smallest m such that the m largest circuit elements (groups of merged neurons) agree with the whole network.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def elements_needed(
 
     Returns
     -------
-    m, from 0 to the number of elements. Renumbering the neurons changes no sum, not even in the last bit.
+    m ≤ number of elements; None if no m agrees or the network diverged. Renumbering neurons changes no bit of a sum.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def elements_needed(
 def merged_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: MergeOptions, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
-    """Merged sparsity at `checkpoints`; 0 for a collapsed network, NaN if no number of elements suffices."""
+    """Merged sparsity at `checkpoints`; 0 if all outputs are near 0, NaN if no number of elements suffices."""
     require(run, is_one_relu_layer)
     agreement_sets = [examples_of(run, index, options.agreement_set) for index in range(len(run.seeds))]
 
@@ -106,7 +106,7 @@ def merged_at(
 
 
 def merged_sparsity(run: Run, options: MergeOptions = MergeOptions(), *, progress: bool = False) -> xr.DataArray:
-    """Merged sparsity at every checkpoint, (step, seed): number of elements needed, NaN if no number suffices."""
+    """Number of circuit elements (merged neurons) needed at every checkpoint, (step, seed); NaN if all are too few."""
     checkpoints = chosen_checkpoints(run, options)
     values = merged_at(run, checkpoints, options, progress=progress)
     attrs: dict[str, Any] = {"long_name": "merged elements needed", "units": "elements"}

@@ -54,7 +54,7 @@ def neuron_norms(run: Run, options: PruningOptions = PruningOptions(), *, progre
 def group_norms(
     run: Run, options: PruningOptions = PruningOptions(), norms: xr.DataArray | None = None
 ) -> xr.DataArray:
-    """Mean norm over each group of neurons, (group, step, seed); NaN if a seed lacks the group.
+    """Mean norm over each group of neurons, (group, step, seed); NaN if it is empty or not defined for the seed.
 
     Parameters
     ----------

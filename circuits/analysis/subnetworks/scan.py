@@ -2,7 +2,7 @@
 
 With the neurons sorted, f_k(x) = Σ_{j <= k} u_j relu(h_j(x)) is a running sum, kept for all inputs at once, so adding a
 neuron is one pass over a row of preactivations h. The whole network and every f_k are summed in the same order, in
-float64, so they are equal at k = width. A sum counts as 0 if its absolute value is at most its rounding bound.
+float64, so f_k equals f when k is the width. A sum counts as 0 if its absolute value is at most its rounding bound.
 """
 
 from typing import no_type_check
@@ -19,7 +19,7 @@ from circuits.analysis.networks.rounding import prefix_bounds, rounding_terms
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def disagreements(preactivations, readout, order, bounds, targets, by_accuracy, stop_at_agreement):
-    """Disagreement of f_k, the sum over the first k neurons in `order`, with the whole network f, for k = 0..width.
+    """Disagreement of f_k, the sum over the first k neurons in `order`, with the whole network f, for k = 0..neuron.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def disagreements(preactivations, readout, order, bounds, targets, by_accuracy, 
 
     Returns
     -------
-    (width + 1,) int64, -1 where not computed. An input whose f(x) is NaN is one disagreement for every k.
+    (neuron + 1,) int64, -1 where not computed. An input whose f(x) is NaN is one disagreement for every k.
     """
     width, n_examples = preactivations.shape
     counts = np.full(width + 1, -1, np.int64)

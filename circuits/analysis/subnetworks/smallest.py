@@ -7,15 +7,15 @@ The set is the agreement set: a subset agrees if it has this sign on every input
 with a_i = sign f(x) · u_i relu(w_i·x + b_i). Three ideas make it small enough to solve:
 
 - Rows are added on demand: a solution of the present rows is checked on the whole agreement set, and inputs on which
-  the solution fails become rows. A bound proved with some rows holds with all rows.
+  the solution fails become rows. A lower bound proved with some rows holds with all rows.
 - The relaxation of a row excludes no subset size: arbitrarily small fractional k satisfy the row. So every input with
   f(x) ≠ 0 also requires from the start that at least one neuron with a_i > 0 is kept.
 - Sizes are ruled out one by one from below, up to the size of the best subset known. At the start, this best subset is
   a norm prefix without its unnecessary neurons.
 
-Rows require >= 0 up to HiGHS's tolerance. This allows more subsets, so lower bounds stay valid. Each solution is
-checked by an independent masked forward pass in float64. If it fails only on inputs with a row, another row forbids
-this subset. As for the active subnetwork, an output within its rounding bound counts as 0 (`rounding`).
+Rows require >= 0 up to the tolerance of HiGHS, the solver. This allows more subsets, so lower bounds stay valid. Each
+solution is checked by an independent masked forward pass in float64. If it fails only on inputs with a row, another row
+forbids this subset. As for the active subnetwork, an output within its rounding bound counts as 0 (`rounding`).
 """
 
 from dataclasses import dataclass
@@ -210,12 +210,12 @@ class Subsets:
         self.forbidden: list[np.ndarray] = []
 
     def _rows(self, which: np.ndarray, sign: float = 0.0) -> Float[np.ndarray, "row neuron"]:
-        """Coefficients σ c_j + 3 t_j of the rows of some examples; `sign` replaces σ for examples with σ = 0."""
+        """Coefficients σ c_j + 3 t_j, as the class defines them, of some examples' rows; `sign` replaces σ if σ = 0."""
         signs = np.where(self.wanted[which], self.signs[which], sign)
         return signs[:, None] * self.contributions[which] + 3 * self.terms
 
     def solved(self, n_kept: int, time_limit: float) -> OptimizeResult:
-        """Answer of HiGHS: the smallest subset of at most `n_kept` neurons that satisfies all rows added so far."""
+        """Solver's answer: the smallest subset of at most `n_kept` neurons that satisfies all rows added so far."""
         examples = np.array(self.known, np.int64)
         zero = examples[~self.wanted[examples]]
         rows = np.concatenate([self._rows(examples, 1.0), self._rows(zero, -1.0)])
@@ -243,7 +243,7 @@ class Subsets:
         self.known += _chosen(new[np.argsort(-shortfall[new], kind="stable")], RANDOM_ROWS_LATER, self.random)
 
     def _shortfall(self, sums: Float[np.ndarray, " example"], bound: float) -> Float[np.ndarray, " example"]:
-        """Distance of a subset's outputs, `sums`, from agreement, divided by max |c_j|; negative if it agrees."""
+        """Distance of a subset's outputs `sums` from agreement, in units of max |c_j(x)|; negative if it agrees."""
         lacking = np.where(self.wanted, bound - self.signs * sums, np.abs(sums) - bound) / self.scale
         return np.where(self.wanted | (lacking > 0), lacking, -1.0)  # a sum equal to its bound is 0
 
@@ -272,7 +272,7 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     -------
     smallest_size, smallest_bound, smallest_gap
         (step, seed) neurons in the smallest subset known that agrees with the whole network on the agreement set, the
-        size below which no subset agrees, and size minus bound; 0 for a collapsed network, NaN for a diverged one.
+        size below which no subset agrees, and size minus bound; 0 if all outputs are near 0, NaN if diverged.
     smallest_proved
         (step, seed) whether size and bound are equal: no smaller subset agrees. False if time ran out, and for a
         diverged network.

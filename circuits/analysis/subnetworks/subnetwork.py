@@ -32,7 +32,7 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     effective_sparsity, sparsity_ratio
         (step, seed) neurons in the active subnetwork, and their share of the width (Liu, Chi and Wu, section 5.2).
     kept, kept_step, final_sparsity
-        (seed, neuron), (seed,), (seed,) mask of the generalizing subnetwork, its step (-1 if diverged), and its size.
+        (seed, neuron), (seed,), (seed,) generalizing subnetwork: mask, step of its checkpoint (-1 if diverged), size.
     memorizing_sparsity
         (seed,) size of the active subnetwork at the memorization checkpoint; NaN if the seed never memorized.
     late_sparsity
@@ -102,7 +102,7 @@ def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
 
 
 def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
-    """Warnings for seeds that collapsed, diverged, never memorized, or end with over twice the late median size."""
+    """Warnings for seeds that collapsed, diverged, never memorized, or end at over twice the median late size."""
     lines = []
     for index, seed in enumerate(seeds):
         at = result.isel(seed=index)

@@ -52,7 +52,7 @@ def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def smallest_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Table of the last measured checkpoint: sizes of norm prefix and smallest subset known, and their lower bound."""
+    """Table at the last measured checkpoint: sizes of the active and the smallest known subnetwork, and lower bound."""
     table = new_table("seed", "norm prefix", "smallest known", "none below", "proved smallest")
     last = dataset.isel(step=-1)
     for seed in dataset["seed"].values:
