@@ -244,8 +244,8 @@ for kind in ("rnn", "lstm"):
 # %% [markdown]
 # ## The same questions in the laboratory
 #
-# x + y mod 31, one hidden layer of squares, AdamW with weight decay 1: not from a paper, but it groks in seconds. What holds
-# there is not what the essay shows; it says how far its conclusions reach.
+# x + y mod 31, one hidden layer of squares, AdamW with weight decay 1: not from a paper, but it groks in seconds. What
+# holds there is not what the essay shows; it says how far its conclusions reach.
 
 # %%
 decay, fraction, scale = (study.runs(preset) for preset in LABORATORY)
