@@ -1,8 +1,8 @@
-"""Text for a terminal: escapes and line breaks are shown, not executed."""
+"""Text for a terminal: escape sequences and line breaks are shown, not executed."""
 
 
 def printable(text: str) -> str:
-    r"""The text as one line, with its escapes and line breaks written as backslash sequences.
+    r"""The text as one line, with its escape sequences and line breaks written as backslash sequences.
 
     Examples
     --------

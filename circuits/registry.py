@@ -35,10 +35,10 @@ class MetricEntry(Entry):
 
 @dataclass(frozen=True)
 class MeasurementEntry(Entry):
-    """A `circuits.analysis.measurement.Measurement`, with the paths of its options class and figure function.
+    """A `circuits.analysis.measurement.Measurement`, with the import paths of its options class and figure function.
 
-    `figures` is the import path of a function of the run and the result (with the phases that `with_phases` adds). It
-    is a path because analysis must not import figures.
+    The figure function takes the run and the result, to which `with_phases` has added the phases. The entry holds its
+    path because analysis must not import figures.
     """
 
     options: str = "circuits.analysis.networks.options:PruningOptions"
@@ -129,7 +129,7 @@ MEASUREMENTS = {
         figures="circuits.figures.progress.measures:figures",
     ),
     "constructions": MeasurementEntry(
-        "Gate of each neuron, merged sparsity, match with hand-built circuits, efficiency.",
+        "Gate of each neuron, sparsity with near-parallel neurons merged, match with hand-built circuits, efficiency.",
         "circuits.analysis.parity.constructions:CONSTRUCTIONS",
         "circuits.analysis.subnetworks.options:MergeOptions",
         "circuits.figures.parity.constructions:figures",
@@ -236,7 +236,7 @@ CONSTRUCTIONS = {
     "four_neuron": ConstructionEntry("k = 3: Merrill et al. 2023, Prop. 3.", f"{BUILDING}.published:four_neuron"),
     "two_neuron": ConstructionEntry("k = 2: thesis, section 4.2.", f"{BUILDING}.published:two_neuron"),
     "threshold": ConstructionEntry(
-        "k + 1 neurons on the sum of the bits, any k: Prop. 3 generalized.", f"{BUILDING}.threshold_gates:threshold"
+        "k + 1 neurons on the sum of bits, any k: generalizes four_neuron.", f"{BUILDING}.threshold_gates:threshold"
     ),
     "min_norm": ConstructionEntry(
         "The least possible path cost, 2^k neurons, k up to 6.", f"{BUILDING}.least_norm:min_norm"

@@ -1,8 +1,8 @@
 """Changes of weight decay, at a given epoch or step or once an accuracy is reached; and early stops.
 
-Thesis, section 3.1 (decay raised after memorization); Ahmed 2024, chapter 5 (removed early, removed late, introduced
-late). A change that waits for an accuracy is decided for each seed at the end of every epoch, so it does not depend on
-the number of checkpoints.
+The thesis raises weight decay after memorization (section 3.1). Ahmed 2024, chapter 5, removes it early, removes it
+late, or introduces it late. A change that waits for an accuracy is decided for each seed at the end of every epoch, so
+it does not depend on the number of checkpoints.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Stop(Part):
     test_accuracy: Accuracy
     """Least test accuracy that counts as high."""
     checkpoints: PositiveInt = 1
-    """Consecutive checkpoints at which each seed must keep `test_accuracy`, besides the checkpoint that reaches it."""
+    """Number of further consecutive checkpoints at which a seed must keep `test_accuracy` after reaching it."""
 
     def is_met(self, test_accuracy: np.ndarray) -> np.ndarray:
         """Mask (seed,) of the seeds that have met the rule, from the test accuracies (step, seed) so far.

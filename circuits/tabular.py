@@ -14,7 +14,7 @@ Titled = tuple[str, Table]
 
 
 class _Cells(Table):
-    """A table whose cells show escapes instead of executing them; a cell's line breaks stay in its column."""
+    """A table whose cells show escape sequences instead of executing them; a cell's line breaks stay in its column."""
 
     def add_row(self, *cells: Any, **options: Any) -> None:
         super().add_row(*(_printable(cell) if isinstance(cell, str) else cell for cell in cells), **options)

@@ -250,7 +250,7 @@ def test_where_there_is_nothing_it_says_what_was_looked_for(tmp_path, refused):
     assert message == f"error: {folder} has no model_EPOCH.pt, such as model_0.pt.\n"
     stray = save_networks(tmp_path / "stray")
     message = refused("parity-nn", stray, "--out", tmp_path / "run.h5")
-    assert f"error: {stray} does not say what 'n' is: expected folders n_N/k_K/N_N/lr_LR/wd_WD/width_P." in message
+    assert f"error: The path {stray} lacks a value of 'n': expected folders n_N/k_K/N_N/lr_LR/wd_WD/width_P." in message
     assert "circuits convert state-dicts" in message
 
 
@@ -488,7 +488,7 @@ def test_the_commands_themselves_are_explained(capsys, refused):
 
 
 def test_an_unknown_draw_is_refused_by_the_function_too(place, tmp_path):
-    with pytest.raises(circuits.InputError, match="There is no code 'counter' that draws the data"):
+    with pytest.raises(circuits.InputError, match="There is no data source 'counter'"):
         from_parity_nn(place, tmp_path / "run.h5", draw="counter")
 
 

@@ -22,7 +22,7 @@ VERDICTS = {
 def certificate(
     network: Mapping[str, np.ndarray], bits: Sequence[int], test_inputs: np.ndarray | None, time_limit: float
 ) -> tuple[str, list[str], dict[str, Any]]:
-    """Certify the network uᵀ relu(W x + b): the verdict, lines for a terminal, and the certificate as data for JSON."""
+    """Verdict on the parity of the network uᵀ relu(W x + b), lines for a terminal, and the certificate for JSON."""
     W, b, u = (network[name] for name in "Wbu")
     proof = certify(W, b, u, bits, time_limit=time_limit)
     n = W.shape[1]
@@ -82,7 +82,7 @@ def _in_proportion(failures: FailureRate) -> str:
 
 
 def _to_width(share: float, width: float) -> str:
-    """`share` as text, down to the decimal place of `width`'s second significant digit; at least two digits."""
+    """`share` as text, with decimals up to the second significant digit of `width`; at least two significant digits."""
     places = floor(log10(share)) - floor(log10(width)) + 2 if share > 0 and width > 0 else 2
     return f"{share:.{max(places, 2)}g}"
 

@@ -35,7 +35,7 @@ class ConstructFlags:
     n: Annotated[int | None, shown("INT", "(default: 40)")] = None
     """Number of input bits."""
     support: Annotated[tuple[int, ...], shown("INT …", "(default: the first k)")] = ()
-    """Indices, from 0, of the k relevant input bits, in the order of the construction's bits."""
+    """Indices, from 0, of the k inputs that carry the construction's bits, in the order of these bits."""
     biases: Annotated[str | None, shown("{k-1,k-2}", "(default: k-1, as in the paper)")] = None
     """Bias of the gates of dnf: -(k-1), or -(k-2) for a lower path cost."""
     n_train: Annotated[int | None, shown("INT", "(default: 1000)")] = None

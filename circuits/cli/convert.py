@@ -57,13 +57,13 @@ class ParityNnFlags(_Output):
 
     Both codes save model_EPOCH.pt before epoch EPOCH, counted from 0, so the file is the state after EPOCH epochs.
 
-    The command draws the data again with Python's `random`, from seeds as in --draw. The run file stores the data.
+    The command draws the data again with Python's `random`, from the seeds of --draw. The run file stores the data.
     """
 
     folder: Annotated[Path, tyro.conf.Positional, shown("DIR")]
     """The folder width_P, one of its folders seedS_checkpoints, or a parent folder with a single configuration."""
     draw: Literal["merrill-code", "thesis-code"] = "merrill-code"
-    """How the data of seed S are drawn: train seed 17·S, test seed 2001 (Merrill et al.); or S and 2023 (thesis)."""
+    """Seeds of the data for network seed S: merrill-code, 17·S (train) and 2001 (test); thesis-code, S and 2023."""
     batch_size: Annotated[int, tyro.conf.arg(metavar="INT")] = 32
     """Examples per update, which relates steps to epochs; the folder names do not contain this number."""
     common_epochs: Switch = False
@@ -82,8 +82,8 @@ class _Start:
 class StateDictsFlags(_Start, _Output):
     """Convert any state dicts, one .pt file per checkpoint.
 
-    The last number in a file's name is its epoch: the number of epochs trained so far.
-    The placeholders {seed}, {epoch} and {step} in the pattern say which number is which.
+    By default, the last number in a file's name is its epoch: the number of epochs trained so far.
+    In PATTERN, {seed}, {epoch} or {step} stands for the number that is the seed, the epoch or the step.
     Width, number of inputs and precision come from the weights; files are loaded with weights_only=True.
     """
 
@@ -92,7 +92,7 @@ class StateDictsFlags(_Start, _Output):
     keys: Annotated[tuple[str, ...], shown("NAME=KEY …")] = ()
     """Key of each parameter in the files; by default the model's parameter names, or the keys of the released code."""
     seed: Annotated[int, tyro.conf.arg(metavar="INT")] = 0
-    """Seed of the network if the pattern has no {seed}; the seed determines the training set."""
+    """Seed of the network if the file-name pattern has no {seed}; the seed determines the training set."""
 
 
 def command(words: list[str]) -> int:

@@ -80,7 +80,7 @@ def picked(flags: Any, *names: str) -> dict[str, Any]:
 
 
 class Arity(NamedTuple):
-    """How many values a flag takes: none (`switch`), several (`many`), one per repetition (`append`), otherwise one."""
+    """Number of values of a flag: 0 if `switch`, several if `many`, else 1; with `append` the flag may be repeated."""
 
     switch: bool
     many: bool

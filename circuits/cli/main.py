@@ -97,7 +97,7 @@ def _exit_code(words: list[str], debug: bool) -> int:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """Inside the block, SIGTERM stops a command as Ctrl-C does; training stops within an epoch at either signal."""
+    """Inside the block, SIGTERM stops a command as Ctrl-C does; training then stops at most one epoch later."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -129,7 +129,7 @@ def _out_of_memory_reported_once() -> Iterator[None]:
 
 
 def _refuse_too_little_memory() -> None:
-    """Refuse a memory limit that is too small for the libraries; under it OpenBLAS would retry forever."""
+    """Refuse a memory limit that is too small for the libraries: under it OpenBLAS would retry forever."""
     for which, (flag, least) in LEAST_MEMORY.items():
         limit = resource.getrlimit(which)[0]
         if limit != resource.RLIM_INFINITY and limit < least * 1e9:

@@ -18,7 +18,7 @@ COMMAND = "circuits replay"
 class ReplayFlags:
     """Train a stretch of a run again and store every step, to examine a transition closely.
 
-    Every draw is a function of seed and epoch, so the replay takes the same steps as the original. If both runs
+    Every random draw is a function of seed and epoch, so the replay takes the same steps as the original. If both runs
     have a checkpoint at a step, the command compares the two bit for bit.
     """
 

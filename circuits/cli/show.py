@@ -125,7 +125,7 @@ def _facts(run: "Run") -> dict[str, str]:
 
 
 def _since(parent: dict[str, Any]) -> str:
-    """Text on a run's start in its parent, the run that it repeats or prunes: the step, or the neurons and seed."""
+    """Where a run starts in its parent run: the first repeated step, or the number and seed of the kept neurons."""
     if "neurons" in parent:
         return f"{count(len(parent['neurons']), 'neuron')} of its seed {parent['seed']}, from step 0 on"
     return f"from its step {parent['step']} on"

@@ -42,7 +42,7 @@ class TrainFlags:
     config: Annotated[Path | None, shown("FILE")] = None
     """Start from this JSON file instead of a preset; `circuits presets NAME` prints such a file."""
     from_: Annotated[Path | None, tyro.conf.arg(name="from", metavar="RUN.h5", help_behavior_hint="")] = None
-    """Train a lottery ticket: some neurons of this run's network, alone, from their values at checkpoint 0."""
+    """Train a lottery ticket: only some neurons of this run's network, from their parameters at checkpoint 0."""
     seed: Annotated[int | None, shown("INT", "(default: the first)")] = None
     """With --from: the seed whose network, data and order of examples are used."""
     keep: Annotated[Literal["active", "random"] | None, shown("{active,random}", "(default: active)")] = None
@@ -103,7 +103,7 @@ def command(words: list[str]) -> int:
 
 
 def _several(starts: Sequence[Config], first: Config, flags: Any, typed: set[str]) -> list[tuple[Config, Path]]:
-    """Each config of a preset, and its run file; all take from `first` the fields `typed`, which flags have set."""
+    """Each config of a preset and its run file; the fields `typed`, which flags set, get their values from `first`."""
     if first.name != starts[0].name:
         raise InputError(f"The preset has {len(starts)} configs, so --name cannot rename it. Pass a folder to --out.")
     if flags.out is not None and flags.out.suffix == ".h5":
@@ -173,12 +173,12 @@ def _compare_with_parent(run: "Run") -> None:
 
 
 def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
-    """The preset among the words, the other words, and the flag before the preset, with the flag's values.
+    """The preset among the words, all other words, and the flag before the preset, followed by the flag's values.
 
     A switch takes no value. Any other flag takes the next word and all numbers after it; a flag for a list of texts
-    takes all following words except preset names. Each remaining word may be the preset, except a number or a truth
-    value after a switch. If several words may be the preset, a word after a flag or its values counts only if it is a
-    preset name. Words that do not count stay among the other words, as surplus values.
+    also takes all words up to the next flag, except preset names. A word that no flag takes may be the preset, unless
+    it is a number or a truth value right after a switch. If several words may be the preset, those after a flag are
+    rejected unless they are preset names. Rejected words stay among the other words, and the parser refuses them.
 
     Examples
     --------
@@ -234,7 +234,7 @@ def _no_preset(name: str, flag: str = "", *values: str) -> InputError:
 
 
 def _starts(name: str | None, given: TrainFlags) -> list[Config]:
-    """Configs of a ticket, the run to resume, a preset, a file or the defaults, with the changes of `--set`."""
+    """The configs to train, from a ticket, the run to resume, a preset, a file or the defaults, changed by `--set`."""
     if given.resume and given.overwrite:
         raise InputError("--resume continues a run, --overwrite replaces it. Pass only one of them.")
     if given.from_ is not None:

@@ -142,7 +142,7 @@ def is_truth(word: str) -> bool:
 def _refuse_values_of_switches(uses: Sequence[Use], known: Mapping[str, Arity], n_bare: int) -> None:
     """Refuse a value of a switch, as in `--quiet=true` or `--quiet true`.
 
-    `n_bare` positional arguments may still follow. After the last of them, any word after a switch is refused.
+    The command takes `n_bare` positional arguments. Once all of them are given, any word after a switch is refused.
     """
     for use in uses:
         switch = use.flag in known and known[use.flag].switch
@@ -155,7 +155,7 @@ def _refuse_values_of_switches(uses: Sequence[Use], known: Mapping[str, Arity], 
 
 
 def _refuse_more_than_one(uses: Sequence[Use], known: Mapping[str, Arity], too_many: bool) -> None:
-    """Refuse a word after a flag's only value if the flag could take it or there are `too_many` positional words."""
+    """Refuse a second value of a one-value flag: a word of its type or, with `too_many` positional words, any word."""
     for use in uses:
         arity = known.get(use.flag)
         if arity is None or arity.many or arity.switch or not use.after:
@@ -184,7 +184,7 @@ def _refuse_twice(uses: Sequence[Use], known: Mapping[str, Arity]) -> None:
 
 
 def _refuse_two_ways(uses: Sequence[Use], known: Mapping[str, Arity]) -> None:
-    """Refuse `--set epochs=3 --epochs 5`; accept `--set optimizer={…}` beside a flag for one of its fields."""
+    """Refuse contradictions such as `--set epochs=3 --epochs 5`; accept `--set optimizer={…} --optimizer.lr 1`."""
     given = [use for use in uses if use.values and use.flag in known]
     by_flag = {use.flag: use.values for use in given if not known[use.flag].append}
     for use in given:

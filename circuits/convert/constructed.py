@@ -37,8 +37,8 @@ def from_construction(
         Replace an existing run.
     task
         Fields of the run's task, with defaults in parentheses. For parity: `n` inputs (40); `support`, the indices of
-        the k relevant inputs, in the order of the construction's bits (0..k-1); `n_train`, `n_test` examples (1000,
-        100). For modular addition: `train_fraction` (0.5).
+        the k inputs that carry the construction's bits, in their order (0..k-1); `n_train` training (1000) and `n_test`
+        test examples (100). For modular addition: `train_fraction` (0.5).
 
     Returns
     -------

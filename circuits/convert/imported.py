@@ -95,7 +95,7 @@ def write_run(
     Raises
     ------
     InputError
-        The file exists or is being written, or `networks` refuses a file.
+        The file exists or is being written, or `networks` cannot read a file.
     RunError
         A write failed. No file is left.
     """

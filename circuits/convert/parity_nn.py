@@ -53,7 +53,7 @@ def from_parity_nn(
     out
         The run file to write.
     draw
-        How the data are drawn: "merrill-code" (train seed 17·seed, test seed 2001) or "thesis-code" (seed and 2023).
+        Seeds of the training and the test set: 17·seed and 2001 for "merrill-code", seed and 2023 for "thesis-code".
     batch_size
         Examples per update, which the folder names do not contain; 32 in both codes.
     common_epochs
@@ -73,7 +73,7 @@ def from_parity_nn(
     """
     folder = Path(folder)
     if draw not in CODES:
-        raise InputError(f"There is no code '{draw}' that draws the data. {nearest(draw, CODES)}")
+        raise InputError(f"There is no data source '{draw}'. {nearest(draw, CODES)}")
     place, seeds = _configuration(folder)
     epochs = _epochs(place, seeds, common_epochs)
     code, n_test = CODES[draw]
@@ -179,7 +179,7 @@ def _fields(place: Path) -> Mapping[str, int | float]:
     missing = [name for name, _ in _FIELDS if name not in fields]
     if missing:
         raise InputError(
-            f"{place} does not say what '{missing[0]}' is: expected folders {LAYOUT.rpartition('/seed')[0]}. For "
-            f"checkpoints that lie elsewhere, use circuits convert state-dicts."
+            f"The path {place} lacks a value of '{missing[0]}': expected folders {LAYOUT.rpartition('/seed')[0]}. For "
+            f"checkpoints in folders with other names, use circuits convert state-dicts."
         )
     return fields

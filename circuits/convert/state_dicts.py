@@ -1,7 +1,7 @@
 """Conversion of any state dicts: one file per checkpoint, with file names that match a pattern.
 
     model_*.pt                       the last number in the name is the epoch; one seed
-    seed{seed}/model_{epoch}.pt      placeholders say which number is the seed and which the epoch
+    seed{seed}/model_{epoch}.pt      {seed} and {epoch} stand for the numbers that are the seed and the epoch
     run-{seed}-step-{step}.pt        checkpoints counted in optimizer updates
 
 The weights determine the width, the number of inputs and the precision; the names determine the seeds and the steps. A
@@ -106,7 +106,7 @@ class _Which(NamedTuple):
 
 
 def _matching(pattern: str, seed: int) -> tuple[str, dict[_Which, Path]]:
-    """The unit of checkpoint numbers, "epoch" or "step", and all files; without {seed}, every file is of `seed`."""
+    """The unit of checkpoint numbers, "epoch" or "step", and the matching files, all of `seed` if {seed} is missing."""
     given = re.findall(r"\{(\w*)\}", pattern)
     wrong = [name for name in given if name not in PLACEHOLDERS]
     if wrong or len(set(given)) < len(given) or {"epoch", "step"} <= set(given):

@@ -131,7 +131,7 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _refuse_large(path: Path) -> None:
-    """Refuse, before it is loaded, a file that is too large or unpacks to more than its own size.
+    """Before a file is loaded, refuse it if it is too large or unpacks to more than its own size.
 
     `torch.save` does not compress, so its archives never unpack to more than their size.
     """

@@ -32,7 +32,7 @@ LETTERS = ("x", "y", "z", "w")
 
 
 def distinct(random: np.random.Generator, n_numbers: int, n_drawn: int) -> Int[np.ndarray, " drawn"]:
-    """Distinct numbers out of 0..n_numbers-1, uniform and in random order, in memory of order n_drawn.
+    """`n_drawn` distinct numbers, drawn uniformly from 0..n_numbers-1, in random order and in O(n_drawn) memory.
 
     If n_numbers > 4 n_drawn, these are the first n_drawn distinct numbers of a sequence of independent draws.
 
@@ -62,7 +62,7 @@ class Modular(Task):
     p: Annotated[int, Field(ge=2, le=MOST_TOKENS)] = 97
     """Modulus: operands are 0..p-1, results are p classes. Division needs a prime."""
     operation: Operation = "x+y"
-    """Operation mod p: one of Power et al. 2022, appendix A.1, or x*y."""
+    """Operation mod p: one of those in Power et al. 2022, appendix A.1, or x*y."""
     n_summands: Annotated[int, Field(ge=2, le=64)] = 2
     """Number of operands K; more than 2 only with x+y."""
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
@@ -140,7 +140,7 @@ class Modular(Task):
 
     @property
     def test_is_shared(self) -> bool:
-        """False: each seed's test set is the rest of the table after its own training set."""
+        """False: each seed has a test set of its own, its examples outside its training set."""
         return False
 
     @property
@@ -201,7 +201,7 @@ class Modular(Task):
         return {"inputs": self.encode(test), "targets": self.results(test), "commuted": self.commuted(test, train)}
 
     def commuted_share(self, seed: int) -> float:
-        """Share of one seed's test examples that can be looked up in its training set by commuting, in 0..1.
+        """Share, in 0..1, of one seed's test examples that its training set has in another order with the same result.
 
         References
         ----------

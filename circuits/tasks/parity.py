@@ -47,7 +47,7 @@ class Parity(SignTask):
     draw: Literal["counter", "merrill-code", "thesis-code"] = "counter"
     """Source of examples: this package's generator, or Python's random as in the code of a paper."""
     test_seed: NonNegativeInt | None = None
-    """Seed of the test set; by default 0, with merrill-code 2001, with thesis-code 2023, as in the papers' codes."""
+    """Seed of the test set; by default 2001 for merrill-code, 2023 for thesis-code, as in these codes, else 0."""
     flip_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the training targets that are flipped."""
     flip_rule: Literal["exact", "independent"] = "exact"
@@ -73,12 +73,12 @@ class Parity(SignTask):
 
     @property
     def marks(self) -> dict[str, str]:
-        """Name of the training examples with flipped targets -> name of all others; empty if `flip_fraction` is 0."""
+        """Names of the flipped and of all other training examples, {"flipped": "clean"}; {} if `flip_fraction` is 0."""
         return {"flipped": "clean"} if self.flip_fraction else {}
 
     @property
     def relevant_bits(self) -> tuple[int, ...]:
-        """The k indices whose product is the target, ascending.
+        """Indices, in ascending order, of the k bits whose product is the target.
 
         Examples
         --------
@@ -115,7 +115,7 @@ class Parity(SignTask):
         """The test set: `inputs` (example, input), `targets` (example,), int8 in {-1, 1}.
 
         Without `test_unseen`, all seeds have the same test set. With `test_unseen`, all seeds share a sequence of
-        distinct inputs, and each seed takes the first `n_test` of the sequence outside its training set.
+        distinct inputs, and each seed takes the first `n_test` of these inputs that are not in its training set.
 
         Raises
         ------
