@@ -5,10 +5,10 @@
 
     circuits.figures.curves(["a.h5", "b.h5"], ["accuracy", "loss"])
 
-`curves` overlays several runs. The others take a result of `circuits.analyze` or `run.metrics`, and compute no
-statistics beyond the mean over seeds and its band. For the page of a run, the registry names one more function for
-each measurement: `figures(run, dataset)` draws all its figures. The dataset is the measurement's result, to which
-`drawing.phases.with_phases` has added the phases.
+`curves` and `against` compare several runs. The others take `run.metrics`, or a result of `circuits.analyze` or
+`circuits.analysis`, and compute over seeds only the mean and its band, or the median of a weight decay. For the page
+of a run, `circuits/registry.py` names a function `figures(run, dataset)` for each measurement, which draws all its
+figures. The dataset is the measurement's result with the phases, which `drawing.phases.with_phases` adds.
 """
 
 from typing import TYPE_CHECKING

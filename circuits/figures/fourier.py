@@ -58,7 +58,7 @@ def fourier_losses(result: xr.Dataset) -> go.Figure:
 
 
 def fourier_measures(result: xr.Dataset) -> go.Figure:
-    """Measures of the circuit's formation: shares of the logits, phase relation, Gini coefficients.
+    """Measures of circuit formation: logit shares of key frequencies and biases, phase relation, Gini coefficients.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def _has_other_logit_weights(result: xr.Dataset) -> bool:
 
 
 def _order(result: xr.Dataset) -> str:
-    """Part of a caption about the order in which the operands are drawn; "" if both operands ascend."""
+    """Part of a caption about the order of the operands along x and y; "" if both are drawn from 0 upwards."""
     summed = _sum(result)
     if "log" in summed:
         backwards = ", y backwards" if "−" in summed else ""

@@ -1,8 +1,8 @@
 """Learning curves: accuracy and loss on the training and the test set, with the phases marked.
 
 If the training set has marked examples, such as examples with flipped targets, a further figure shows their accuracy.
-For modular arithmetic a dashed line shows the share of the test set that commuting solves: test examples whose operands
-are in the training set in another order.
+For modular arithmetic a dashed line shows the commuted share: the share of test examples that are training examples
+with their operands in another order.
 """
 
 from typing import Any
@@ -148,7 +148,7 @@ def _marks(metrics: xr.Dataset) -> list[str]:
 
 
 def _ceiling(metrics: xr.Dataset) -> float | None:
-    """Axis limit that keeps seeds legible: 10 times the largest initial loss. None if no loss is larger than that."""
+    """Upper end of the axis, 10 times the largest initial loss, to keep seeds legible; None if no loss exceeds it."""
     values = np.stack([metrics[name].transpose("step", "seed").values for name in ("train_loss", "test_loss")])
     start = values[:, 0]
     top = 10 * float(start.max(where=np.isfinite(start), initial=0))

@@ -29,12 +29,12 @@ _RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorized; NaN
 
 
 class Places(NamedTuple):
-    """Which table row each example has at each place, and which place and examples each row has; int64 on the CPU."""
+    """The table row of each example at each place, and conversely each row's place and examples; int64 on the CPU."""
 
     rows: np.ndarray
     """(example, place) row numbers; a row occurs at one place only, and later places have larger row numbers."""
     place: np.ndarray
-    """(row,) the place at which each row occurs."""
+    """(row,) the only place at which examples have this row."""
     examples: np.ndarray
     """The examples that contain row 0, then the examples that contain row 1, ...; each group in ascending order."""
     starts: np.ndarray
@@ -131,7 +131,7 @@ class _Mixture(torch.autograd.Function):
 
 
 def _in_parts(work: Callable[[int, int], None], starts: np.ndarray) -> None:
-    """Run `work(first, last)` in every torch thread, on ranges of about equal size `starts[last] - starts[first]`."""
+    """Run `work(first, last)` in every torch thread, on ranges with about the same `starts[last] - starts[first]`."""
     n_parts = torch.get_num_threads()
     bounds = np.searchsorted(starts, np.linspace(0, starts[-1], n_parts + 1)).tolist()
     parts = [(first, last) for first, last in pairwise(bounds) if first < last]
@@ -244,7 +244,10 @@ def _dot(a, b):
 @no_type_check
 @_compiled
 def _gradients_of_scores(weights, of_weights, place, examples, starts, of_scores):
-    """Gradient of the score of a row at place i: A_i (∂A_i - Σ_j A_j ∂A_j), summed over its examples; A: weights."""
+    """Fill in the gradients of the scores, `of_scores`, from the weights A and their gradients ∂A (`of_weights`).
+
+    For a row at place i: the sum of A_i (∂A_i - Σ_j A_j ∂A_j) over the examples that contain this row.
+    """
     n_heads, n_rows = of_scores.shape
     for r in range(n_rows):
         i = place[r]

@@ -32,12 +32,12 @@ LINE = 16  # columns of a cache line; rows that begin at a line are added faster
 
 
 class Tables(NamedTuple):
-    """The (token, position) pairs before the last position, the pairs of each example, and the last token."""
+    """All (token, position) pairs before the last position, the pairs of each example, and the shared last token."""
 
     tokens: torch.Tensor
-    """(row,) int64, the token of each pair."""
+    """(row,) int64, the token in the (token, position) pair of each table row."""
     positions: torch.Tensor
-    """(row,) int64, the position of each pair."""
+    """(row,) int64, the position in the (token, position) pair of each table row."""
     places: Places
     last_token: int
 

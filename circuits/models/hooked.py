@@ -1,4 +1,4 @@
-"""Any network of a run with TransformerLens's hook points, for `run_with_cache` and `run_with_hooks`.
+"""A module that gives any network TransformerLens's hook points, for `run_with_cache` and `run_with_hooks`.
 
 Models pass each named value through the function `tap`. Here `tap` calls the `HookPoint` of that name.
 """
@@ -47,8 +47,6 @@ def hooked(model: Model, parameters: Mapping[str, np.ndarray], signature: Signat
     from transformer_lens.hook_points import HookPoint
 
     class Hooked(HookedRootModule):
-        """A network whose values pass through hook points."""
-
         def __init__(self) -> None:
             super().__init__()
             self.network = Network(model, parameters)

@@ -1,7 +1,7 @@
 """No hidden layer: f(x) = w·x + c.
 
-A control: parity of k >= 2 bits is uncorrelated with every single bit, so no linear network computes it. Its
-correct answers on the training set are therefore memorized.
+A control: parity of k >= 2 bits is uncorrelated with every single bit, so no linear network computes it. A linear
+network's correct answers on the training set are therefore memorized.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     x_0 = input,   x_i = σ(W_i x_{i-1} + b_i),   f(x) = U x_L + c
 
-If the input is one one-hot vector (slot) per token, the first W holds an embedding table per slot: W x = Σ_slot
-W_slot[token]. Tokens can also be embedded first, with one table for all positions (`shared`) or one table for each
-(`per_slot`). The embeddings are then added or concatenated. With a shared table and added embeddings, the network
-cannot distinguish x, y from y, x.
+If the input has a one-hot vector (a slot) for each token, W_1 consists of an embedding table for each slot: W_1 x =
+Σ_slot W_slot[token]. Tokens can also be embedded first, with one table for all positions (`shared`) or a table for each
+position (`per_slot`). The embeddings are then added or concatenated. With a shared table and added embeddings, the
+network cannot distinguish x, y from y, x.
 
 By default W_i, b_i, U and c are initialized as in PyTorch's `nn.Linear`, uniform on ±1/√fan-in, and embeddings standard
 normal. With `init="normal"` every weight is normal with variance 1/fan-in, and biases are 0.
@@ -82,7 +82,7 @@ class MLP(Model):
         return self._through_layers(parameters, tap("hook_input", inputs), tap)
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
-        """Every hidden layer; only the last layer has a `readout`: the outputs are not linear in the earlier layers."""
+        """Every hidden layer; only the last has a `readout`, since the outputs are not linear in earlier layers."""
         last = len(self.widths) - 1
         return {f"hidden.{layer}.hook_post": self._layer(layer, layer == last) for layer in range(len(self.widths))}
 

@@ -47,7 +47,7 @@ class Recurrent(Model):
         return {"hook_dropped": self.dropout} if self.dropout else {}
 
     def shapes(self, signature: Signature) -> Shapes:
-        """`embed` (token, embedding), `readout.W` (class, unit), `readout.b`; for layer 0, and likewise for the others,
+        """`embed` (token, embedding), `readout.W` (class, unit), `readout.b`, and for each layer, such as layer 0,
         `weight_ih_l0` (gate, embedding or unit of the layer below), `weight_hh_l0` (gate, unit), and `bias_ih_l0` and
         `bias_hh_l0` (gate,).
         """
@@ -134,7 +134,7 @@ class RNN(Recurrent):
 
 
 class LSTM(Recurrent):
-    """A long short-term memory."""
+    """A long short-term memory network."""
 
     n_gates: ClassVar[int] = 4
     kind: Literal["lstm"] = "lstm"

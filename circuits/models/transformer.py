@@ -196,7 +196,7 @@ class Transformer(Model):
         return self.n_layers == 1 and self.normalization is None
 
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor] | None:
-        """Faster forward pass by attention tables for one layer, no normalization and a fixed last token; else None."""
+        """Faster forward pass by `attention_tables` for one layer, no normalization and one last token; else None."""
         if not self.can_prepare:
             return None
         from circuits.models.attention_tables import forward_by_tables, tables_of
@@ -239,7 +239,7 @@ class Transformer(Model):
         return torch.nn.functional.layer_norm(stream, (self.d_model,), weight, bias, EPS)
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
-        """Every layer's MLP. The last has a `readout` if there is no normalization: then logits are linear in it."""
+        """Every layer's MLP. Without normalization, logits are linear in the last MLP, which then has a `readout`."""
 
         def layer(i: int) -> PrunableLayer:
             mlp = f"blocks.{i}.mlp"

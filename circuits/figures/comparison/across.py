@@ -76,7 +76,7 @@ def against(
 
 
 def _bounds(line: xr.DataArray) -> np.ndarray:
-    """Flags (run, seed) of upper bounds: the coordinate `X_censored` of a variable `X_epoch`; otherwise all False."""
+    """Mask (run, seed) of upper bounds: the coordinate `NAME_censored` of a variable `NAME_epoch`; otherwise False."""
     censored = str(line.name).replace("_epoch", "_censored")
     if censored == line.name or censored not in line.coords:
         return np.zeros(line.shape, bool)

@@ -3,7 +3,7 @@
     circuits.figures.curves(["a.h5", "b.h5"], ["accuracy", "loss"])
 
 A line is the mean over seeds with its band; training is pale and dotted, test solid. If the runs differ in one number,
-their lines have shades from dark to light; other labels have distinct colors. Each metric has a row.
+their lines have shades from dark to light; otherwise distinct colors. Each metric has its own panel.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,8 +57,8 @@ def curves(
         Runs or their paths. Their labels are the fields in which their configs differ, or the names of the runs if
         more than two fields differ; the keys of a mapping are the labels.
     metrics
-        One or more metrics, a row each: "accuracy" and "loss" on the training and the test set; a metric of every run,
-        such as "parameter_norm" or "weight_decay"; or a variable (step, seed) of `results`.
+        One or more metrics, a panel each: "accuracy" and "loss" on the training and the test set; a metric of every
+        run, such as "parameter_norm" or "weight_decay"; or a variable (step, seed) of `results`.
     results
         One result per run, such as `circuits.analyze(run, "subnetwork")["subnetwork"]`.
     x
@@ -133,7 +133,7 @@ def _drawn(
 
 
 def _frame(drawn: Sequence[_Drawn], rows: Sequence[str], x: str, title: str | None) -> go.Figure:
-    """An empty figure with a y axis for every row, and one x axis over all checkpoints."""
+    """An empty figure with a panel (a y axis) for each metric in `rows`, and one x axis over all checkpoints."""
     places = np.unique(np.concatenate([one.run.metrics[x].values for one in drawn]).astype(np.float64))
     across = xr.DataArray(np.zeros(len(places)), {x: ("step", places)}, ["step"], "across")
     seeds = sorted({len(one.run.seeds) for one in drawn})
@@ -202,7 +202,7 @@ def _draw(figure: go.Figure, drawn: Sequence[_Drawn], metric: str, row: int, n_r
 
 
 def _mark_commuted(figure: go.Figure, drawn: Sequence[_Drawn], axis: str) -> None:
-    """Draw each run's share of commuted test examples, rounded to 0.01: a line in its color, gray if runs share it."""
+    """Draw each run's `commuted_share`, rounded to 0.01: a line in the run's color, or gray if several runs have it."""
     colors: dict[float, list[str]] = {}
     for one in drawn:
         if MARK in one.run.all_data:

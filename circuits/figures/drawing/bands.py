@@ -2,7 +2,7 @@
 
 Mean and deviation are over the n seeds with a finite value at the checkpoint. The hover text gives n, and so does the
 legend if some seeds are left out. The variance is the sum of squared deviations divided by n. On a log axis the band
-does not extend below the smallest value of a seed, since mean minus deviation may be negative.
+does not extend below the smallest value of any seed, since mean minus deviation may be negative.
 """
 
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ FEW = 3  # up to this number of checkpoints, lines have markers
 
 
 class Band(NamedTuple):
-    """Mean and standard deviation over the seeds with finite values, NaN if there are none; number of these seeds."""
+    """Mean and standard deviation over the `n_seeds` seeds with a finite value at each step; NaN where n_seeds is 0."""
 
     mean: Float[np.ndarray, " step"]
     std: Float[np.ndarray, " step"]

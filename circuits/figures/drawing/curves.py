@@ -45,6 +45,6 @@ def curves_over_epochs(
 
 
 def lines_by(values: xr.DataArray, dim: str) -> list[tuple[xr.DataArray, str, Style]]:
-    """A line for each entry along a dimension, in the style of its label."""
+    """A line for each entry along a dimension, with the entry's label as its name, in the style of this label."""
     labels = [str(label) for label in values[dim].values.tolist()]
     return [(values.isel({dim: index}), label, style_of(label, index)) for index, label in enumerate(labels)]

@@ -1,7 +1,7 @@
 """Weight decay that changes during a run: a dashed step line with its own axis on the right.
 
-Seeds may change their weight decay at different epochs, since each seed waits for its own accuracy. The line is the
-lower median over seeds, so every value was the weight decay of some seed.
+Seeds may change their weight decay at different epochs, if the change waits until a seed reaches an accuracy. The line
+is the lower median over seeds, so every value was the weight decay of some seed.
 """
 
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ def mark_decay(
     yaxis: str = "y2",
     legendgroup: str | None = None,
 ) -> None:
-    """Draw the weight decay (step, seed) of the update after each checkpoint.
+    """Draw the weight decay `values` (step, seed), which the update after each checkpoint uses.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def mark_decay(
     name, color, legendgroup
         Properties of the line; with a `legendgroup` the line has no entry of its own in the legend.
     over, yaxis
-        Names of the figure's y axis, and of the weight decay's y axis, which overlays `over` and is added if missing.
+        Names of the figure's y axis (`over`) and of the weight decay's (`yaxis`), which overlays it; added if missing.
     """
     x, y = points(values)
     finite = y[np.isfinite(y)]

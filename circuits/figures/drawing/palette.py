@@ -75,7 +75,7 @@ def varying_numbers(labels: Sequence[str]) -> list[float] | None:
 
 
 def between(share: float) -> str:
-    """The color at a share in 0..1 of the way along the color scale.
+    """The color at a position on the color scale: 0 is its dark end, 1 its light end.
 
     Examples
     --------

@@ -31,7 +31,7 @@ def add_seed_menu(
     note
         Text after the seed in the subtitle.
     further
-        Seed -> further layout properties that the seed's entry sets, by plotly's names, such as `title.text`.
+        Seed -> further layout properties that the seed's menu entry sets, by plotly's names, such as `title.text`.
     """
     first = next(iter(traces))
     owners: list[int] = []
@@ -53,9 +53,9 @@ def add_menu(figure: go.Figure, owners: Sequence[str], changes: Mapping[str, Map
     Parameters
     ----------
     owners
-        Label of each trace; an entry shows the traces of its label.
+        Label of each trace; a menu entry shows the traces that have its label.
     changes
-        Label -> layout properties that the label's entry sets, by plotly's names, such as `title.text`.
+        Label -> layout properties that the label's menu entry sets, by plotly's names, such as `title.text`.
     """
     buttons = [
         {"label": label, "method": "update", "args": [{"visible": [owner == label for owner in owners]}, dict(change)]}

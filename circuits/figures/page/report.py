@@ -188,7 +188,7 @@ def _for_page(run: Run, measurement: str, options: Options) -> Options:
 
 
 def _is_quick(run: Run, measurement: str) -> bool:
-    """Whether all checkpoints take only seconds: norms always, subnetwork and faithfulness for small relu runs."""
+    """Whether measuring all checkpoints takes seconds: norms always, subnetwork and faithfulness of small relu runs."""
     n_networks = run.n_checkpoints * len(run.seeds)
     work = float(n_networks) * n_parameters(run) * run.all_data.sizes["example"]
     by_formula = run.config.model.relu_parameters is not None and measurement in ("subnetwork", "faithfulness")

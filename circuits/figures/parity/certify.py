@@ -1,4 +1,4 @@
-"""Certificates of a run's networks: worst-case margin on all inputs, as a curve over epochs and for each pattern."""
+"""Certificates of a run's networks: worst-case margin on all inputs over epochs and by pattern of the relevant bits."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,13 +13,13 @@ NETWORKS = {"subnetwork": "", "whole network": "whole_"}  # and the prefixes of 
 
 
 def figures(run: Run, certificates: xr.Dataset) -> list[go.Figure]:
-    """Figures of the margin: over epochs, if there are several checkpoints; by pattern, at the last checkpoint."""
+    """Figures of the margin: over epochs, if there are several checkpoints; by bit pattern, at the last checkpoint."""
     several = certificates.sizes["step"] > 1
     return [*([certified_margin(certificates)] if several else []), certified_patterns(certificates)]
 
 
 def certified_margin(result: xr.Dataset) -> go.Figure:
-    """Certified margin of the active subnetwork and of the whole network over epochs.
+    """Certified margin over epochs: of the whole network, and of the active subnetwork that makes its predictions.
 
     Parameters
     ----------

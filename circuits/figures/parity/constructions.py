@@ -1,4 +1,4 @@
-"""Learned circuits: merged neurons and path cost per margin over epochs; final margins, firing patterns, diagrams."""
+"""Learned circuits: merged neurons and path cost Σ|u|·‖(w, b)‖ per margin; final margins, firing patterns, diagrams."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
 
 
 def merged_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Merged sparsity over epochs: the fewest circuit elements (merged neurons) that agree with the whole network.
+    """Merged sparsity over epochs: the fewest circuit elements (merged neurons) that predict as the whole network does.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def merged_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def cost_over_least(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """1 / efficiency over epochs: path cost per margin divided by the least possible path cost per margin.
+    """1 / efficiency over epochs: path cost Σ|u|·‖(w, b)‖ per margin, divided by its least possible value.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def pattern_margins(result: xr.Dataset) -> go.Figure:
 def firing_patterns(result: xr.Dataset) -> go.Figure:
     """Patterns of the relevant bits on which each neuron of the active subnetwork fires.
 
-    Symbols show whether it fires for all values of the irrelevant bits, at their mean, or only for some values.
+    Symbols show whether a neuron fires for all values of the irrelevant bits, for their mean, or only for some values.
 
     Parameters
     ----------
@@ -149,7 +149,6 @@ def _firing(at: xr.Dataset) -> list[go.Scatter]:
 
 
 def _over_patterns(result: xr.Dataset, title: str, caption: str, subtitle: str) -> go.Figure:
-    """A frame with patterns along x in place of epochs."""
     figure = frame(result["efficiency"], title, caption, subtitle=subtitle)
     names = [readable(pattern) for pattern in result["pattern"].values.tolist()]
     across: dict[str, Any] = {

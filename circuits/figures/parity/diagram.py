@@ -1,6 +1,6 @@
 """A construction and a learned circuit side by side, from bits to gates to output; matched neurons share a row.
 
-Line widths show weights relative to the largest of the neuron, and readouts relative to the largest of the network.
+Line widths show weights relative to the neuron's largest weight, readouts relative to the network's largest readout.
 Solid blue lines are positive, dashed vermillion lines negative. Labels and hover texts give numbers.
 """
 
@@ -34,12 +34,12 @@ class Network(NamedTuple):
 
 
 def circuit_diagram(result: xr.Dataset, construction: Construction) -> go.Figure:
-    """A construction on the left and each seed's merged circuit on the right, with matched neurons in one row.
+    """A construction on the left, each seed's circuit of merged neurons on the right; matched neurons share a row.
 
     Parameters
     ----------
     result
-        The dataset of `circuits.analyze(run, "constructions")`; it must hold the match to this construction.
+        The dataset of `circuits.analyze(run, "constructions")`; it must contain each seed's match to `construction`.
     construction
         The construction; the figure permutes and flips its bits for the best match.
     """

@@ -118,14 +118,14 @@ def by_label(result: xr.Dataset, name: str, title: str, caption: str) -> go.Figu
 
 
 def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) -> go.Figure:
-    """Change of each measure as a share of its whole change, with the fitted ramp; a menu chooses the seed.
+    """Change of each measure as a share of its whole change, with the fitted ramp (flat, linear, flat); a seed menu.
 
     Parameters
     ----------
     result
         Dataset of `circuits.analysis.transitions`, with `share` (measure, step, seed) and the fitted corners of the
         ramp, `onset` and `end` (measure, seed); with `memorization_epoch` and `generalization_epoch` (seed) the phases
-        are marked. If the interval of a corner has an infinite end, the label gives the finite end as a bound.
+        are marked. If a corner's 95 % interval has an infinite end, the label gives the finite end as a bound.
     names
         Measures to draw; by default at most 8 measures that change.
     """
@@ -215,7 +215,7 @@ def loss_spectrum(result: xr.Dataset) -> go.Figure:
 
 
 def _share_lines(values: xr.DataArray, ramp: xr.Dataset, style: Style) -> list[go.Scatter]:
-    """Two lines for one measure of one seed: its values and its ramp. No lines if the measure does not change."""
+    """Two lines for one measure of one seed: measured values and fitted ramp. No lines if the measure has no onset."""
     if not bool(np.isfinite(ramp["onset"])):
         return []
     name = str(values["measure"].values)

@@ -1,4 +1,4 @@
-"""Onset of each measure with its interval, a row for each measure and a line for each seed.
+"""Onset of each measure with its 95 % interval: a row for each measure, and in it a line for each seed.
 
 An open triangle marks an upper bound of an onset; an arrow marks an upper or a lower bound of a midpoint.
 """
@@ -27,7 +27,7 @@ def transitions(result: xr.Dataset) -> go.Figure:
         Dataset of `circuits.analysis.transitions`; with `memorization_epoch` and `generalization_epoch` (seed) the
         phases are marked. An onset or midpoint whose interval has one infinite end is drawn at the finite end, which
         bounds it. Measures without a change in any seed are left out. Rows are ordered by the mean of the drawn onsets;
-        this order does not say which measure changes first. The caption gives the earliest measures, if there are any.
+        this order does not say which measure changes first. The caption names it, if the intervals single it out.
     """
     onset = result["onset"]
     drawn = onset.where(~result["onset_censored"], result["onset_high"])
@@ -71,7 +71,7 @@ def measured_steps(share: xr.DataArray) -> xr.DataArray:
 
 
 def spoken(name: str) -> str:
-    """The name of a measure in words; a label after the name, such as a parameter's, stays unchanged.
+    """The name of a measure in words; a label after it, such as a parameter name, stays unchanged.
 
     Examples
     --------

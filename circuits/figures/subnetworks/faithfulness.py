@@ -1,4 +1,4 @@
-"""Agreement of each group of neurons alone with the whole network, and accuracy of each group alone."""
+"""Each group of neurons alone, without the other neurons: its agreement with the whole network, and its accuracy."""
 
 import plotly.graph_objects as go
 import xarray as xr
@@ -16,7 +16,7 @@ def figures(run: Run, faithfulness: xr.Dataset) -> list[go.Figure]:
 
 
 def agreement(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Agreement of each group with the whole network over epochs: Figure 3 (right) of Merrill et al. 2023.
+    """Agreement of each group alone with the whole network over epochs: Figure 3 (right) of Merrill et al. 2023.
 
     Parameters
     ----------

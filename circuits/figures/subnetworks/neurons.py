@@ -1,7 +1,7 @@
 """Norms of single neurons of one seed: of the two dominant neurons, and of all neurons.
 
 The dominant neuron of a checkpoint is the neuron of largest norm at this checkpoint. The figures show the dominant
-neurons of the memorization checkpoint and of the last checkpoint (Merrill et al. 2023, Figure 5).
+neuron at memorization and the dominant neuron of the last checkpoint (Merrill et al. 2023, Figure 5).
 """
 
 from typing import Any, NamedTuple
@@ -95,7 +95,7 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
 def dominant(result: xr.Dataset, seed: int) -> list[Dominant]:
     """A seed's neurons of largest norm: at memorization, if reached, and at the last checkpoint with a finite norm.
 
-    If the memorization checkpoint was not measured, the nearest measured checkpoint is used. Labels give the epochs.
+    If no measured checkpoint is at `memorization_epoch`, the nearest measured one is used. Labels give the epochs.
     """
     norms = result["neuron_norm"].sel(seed=seed)
     finite_norms, at = _finite_norms(norms), epochs(norms).values

@@ -78,7 +78,7 @@ def _subsets_shown(result: xr.Dataset) -> list[int]:
 
 
 def _contents(result: xr.Dataset, seed: int, at: int, shown: list[int]) -> list[tuple[np.ndarray, list[str]]]:
-    """Heights and texts of each trace of a seed: subsets, parity, others, and two lines at the level of chance."""
+    """Heights and texts of a seed's traces: bars of subsets, parity and other subsets; lines at ± the chance level."""
     at_frame = result.sel(seed=seed).isel(frame=at)
     now = result.sel(seed=seed, step=int(at_frame["frame_step"]))
     with np.errstate(invalid="ignore", divide="ignore"):
