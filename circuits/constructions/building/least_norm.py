@@ -1,9 +1,9 @@
 """The least Σ|u|·‖(w, b)‖ per unit of margin of any network for parity, and a network that attains it.
 
-Weight decay lowers the path cost P = Σ_j |u_j|·‖(w_j, b_j)‖, and the hinge loss raises the margin m = min_z π(z) f(z).
-Minimizing P/m is a linear program over all unit neurons. Its dual is: maximize Σ_z q_z over q >= 0 with |Σ_z q_z π(z)
-relu(w·z + b)| <= 1 for every unit (w, b). Flipping bits maps any pattern to any other and changes at most the sign of
-the constraint. So a uniform q is optimal, and
+Weight decay lowers the path cost P = Σ_j |u_j|·‖(w_j, b_j)‖. The hinge loss raises the margin m, the least π(z) f(z)
+over the patterns z of parity π(z). Minimizing P/m is a linear program over all unit neurons: ‖(w, b)‖ = 1. Its dual is:
+maximize Σ_z q_z over q >= 0 with |Σ_z q_z π(z) relu(w·z + b)| <= 1 for every unit (w, b). Flipping bits maps any
+pattern to any other and changes at most the sign of the constraint. So a uniform q is optimal, and
 
     C*(k) = 1 / max over unit (w, b) of |E[π(z) relu(w·z + b)]|.
 
@@ -12,8 +12,8 @@ For a maximizer (w, b), take the 2^k neurons (s_1 w_1, …, s_k w_k, b) with rea
 
 The maximum needs no local search. For neurons that fire on the same set F of patterns, the expectation is linear in
 (w, b): c_F·(w, b). By symmetry w_1 >= … >= w_k >= 0. So F is an up-set of the order in which z stands above z' when no
-prefix sum of z is smaller than that of z'; k = 6 has 1172 up-sets. The maximum over an up-set's cone of (w, b) is the
-length of the projection of c_F, a non-negative least squares problem. The argument is exact; the arithmetic is float.
+prefix sum of z is smaller than that of z'; k = 6 has 1172 up-sets. The neurons (w, b) of an up-set form a cone. The
+maximum over a cone is the length of c_F's projection on it (non-negative least squares), exact but for float rounding.
 """
 
 from fractions import Fraction
@@ -69,7 +69,7 @@ def optimal_gates(k: int) -> list[tuple[tuple[Fraction, ...], Fraction, int]]:
 
 
 def min_norm(k: int) -> Construction:
-    """A network of least path cost per margin, C*(k): the first neuron of `optimal_gates(k)` in all its 2^k bit flips.
+    """Network with path cost `least_cost(k)` per margin: the 2^k bit flips of the first neuron of `optimal_gates(k)`.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def correlation(v: Float[np.ndarray, " weight"]) -> float:
 
 @lru_cache
 def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
-    """Maximum of |correlation(v)| over ‖v‖ = 1; every maximizer, with largest entry 1, and sign of its correlation."""
+    """Maximum of |correlation(v)| over ‖v‖ = 1; maximizers v, rescaled to largest entry 1, with correlation's sign."""
     if not 1 <= k <= MOST_BITS:
         raise InputError(f"k = {k} is not possible: the least cost is solved for k in 1..{MOST_BITS}.")
     points, parity = _augmented(k), parities(k).astype(float)

@@ -26,8 +26,7 @@ def threshold(k: int) -> Construction:
 
     Returns
     -------
-    The neurons in the order of Prop. 3: constant; rising to the right, from the last kink to the first; rising to the
-    left.
+    The neurons in the order of Prop. 3: constant; rising to the right, last kink first; rising to the left.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """A hand-built network that adds one-hot x, y mod p by cos ω(x + y − c): an exact form of Nanda et al. 2023's circuit.
 
-Each frequency k, with ω = 2πk/p, has six neurons (cos(ωx + a) + cos(ωy + b))² with these phases and this readout:
+A frequency k, ω = 2πk/p, has six neurons (cos(ωx + a) + cos(ωy + b))², with these phases and a readout of amplitude A:
 
     a ∈ {0, ⅓, ⅔} of a turn,   b ∈ {a, a + ½ turn},   logit(c) = A/3 Σ_ab cos(ωc + a + b) (cos(ωx + a) + cos(ωy + b))²
 
@@ -112,7 +112,7 @@ def modular_addition(p: int, frequencies: Sequence[int], amplitude: float | None
     if p < 3:
         raise InputError(f"p = {p} is not possible. Pass a modulus p >= 3.")
     if not ordered:
-        raise InputError(f"modular_addition needs frequencies: pass different whole numbers in 1..{p // 2}.")
+        raise InputError(f"modular_addition needs frequencies: pass distinct whole numbers in 1..{p // 2}.")
     if not 1 <= ordered[0] <= ordered[-1] <= p // 2 or len(set(ordered)) < len(ordered):
         raise InputError(
             f"frequencies {list(frequencies)} must be different whole numbers in 1..{p // 2} (up to p / 2)."

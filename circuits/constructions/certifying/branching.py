@@ -119,7 +119,7 @@ class Search:
 
     @property
     def least_exactly(self) -> Int8[np.ndarray, " bit"] | None:
-        """(bit,) irrelevant bits of the input of least margin among the exactly computed margins, or None."""
+        """(bit,) irrelevant bits of the input with the least exact margin so far; None before any exact evaluation."""
         return None if self.exact_bits is None else self._inputs(self.exact_bits[None])[0, self.irrelevant]
 
     def go_on(self, goal: float, amount: float, deadline: float) -> None:

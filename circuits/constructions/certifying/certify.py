@@ -12,8 +12,8 @@ locally from the point where the linear bound is attained. Then:
    of a pattern are unstable (their preactivation can have both signs), the least margin comes from the on/off states
    of these neurons or from a mixed-integer program (`least_margin.py`). If more are unstable, linear bounds
    replace all relus but those of the network's 40 largest neurons. The search then continues on the undecided patterns
-   until the time is up. If the network is certified, branch and bound then tries to prove 1/2, 3/4 and 9/10 of the
-   least margin found, for about half a second each.
+   until the time is up. If the network is certified, branch and bound then tries to prove that every margin is above
+   1/2, 3/4 and 9/10 of the least margin found, for about half a second each.
 
 The bounds hold for the float64 weights in exact arithmetic: floats are rationals. Rational arithmetic decides the
 margins that float64 cannot distinguish from 0, and gives the margin of every reported input.
@@ -74,7 +74,7 @@ def certify(
         all least margins that they can find. The instant bounds and a first short search on every pattern ignore it.
     method
         Force one method: "inputs" (evaluate all), "branching" (branch and bound for the least margin), "states" (list
-        the on/off states of the unstable neurons) or "milp". "states" and "milp" leave a positive margin
+        the on/off states of the neurons that can be on or off) or "milp". "states" and "milp" leave a positive margin
         undecided if it is within their tolerance of 0. By default the methods follow the module's docstring.
 
     Raises
@@ -249,7 +249,7 @@ class _Judged:
                 return
 
     def certificate(self) -> Certificate:
-        """The certificate in the network's own units; margins of the 256 lowest patterns are exact, others float64."""
+        """The certificate in the network's own units; the 256 least margins of patterns are exact, others float64."""
         W, b, u = self.arrays
         inputs = np.empty((len(self.signs), W.shape[1]), np.int8)
         inputs[:, list(self.relevant_bits)] = self.signs

@@ -39,7 +39,7 @@ class Cube(NamedTuple):
     known
         (pattern,) whether all inputs of the pattern were evaluated.
     exact
-        For each pattern with exactly computed margins: its index, and the irrelevant bits of the least such margin.
+        For each pattern with exactly computed margins: its index, and the irrelevant bits of its least exact margin.
     fails
         Whether the margin of some input is not above 0.
     """
@@ -146,7 +146,7 @@ def _outputs(
 def _exact_margins(
     net: UnitScale, relevant_bits: Sequence[int], rows: np.ndarray, bits: np.ndarray, deadline: float
 ) -> list[Fraction]:
-    """Exact unscaled margins of inputs (pattern in `rows`, irrelevant `bits`), until a margin <= 0 or the deadline."""
+    """Exact unscaled margins of inputs i (pattern `rows[i]`, irrelevant `bits[i]`), until one fails or the deadline."""
     inputs = np.empty((len(rows), net.W.shape[1]), np.int8)
     inputs[:, list(relevant_bits)] = patterns(len(relevant_bits))[rows]
     inputs[:, irrelevant_bits(net.W.shape[1], relevant_bits)] = bits

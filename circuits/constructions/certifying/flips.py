@@ -3,9 +3,9 @@
 1. With at most 20 irrelevant bits that have a weight, `nearest.py` evaluates all values of these bits.
 2. If the margin is the minimum of a few linear functions (`least_margin.states`), no search is needed. Each function
    falls fastest if the bits of largest gain flip first, and the first function to reach 0 gives the number of flips.
-3. With at most 40 unstable neurons, a MILP as in `milp.py` finds the least number of flips that give margin <= 0.
+3. With at most 40 unstable neurons, which can be on or off, a MILP (`milp.py`) finds the fewest flips to margin <= 0.
 
-With more bits and more neurons, the fewest flips stay unknown, unless the network is certified: no flips suffice then.
+With more bits and more neurons, the number stays unknown, unless the network is certified: no flips suffice then.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Flips:
     lower, upper
         (example,) bounds of the number of flips, equal if the number is known: 0 if the input itself fails, inf if no
         flips suffice. `upper` is also inf if the search found no failing input in time. With more than 20 irrelevant
-        bits and more than 40 unstable neurons, there is no search.
+        bits and more than 40 unstable neurons (which can be on or off), there is no search.
     """
 
     lower: Float[np.ndarray, " example"]

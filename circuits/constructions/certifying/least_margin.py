@@ -2,9 +2,9 @@
 
 There are three methods; the default is the first method that applies:
 
-1. *states*. The margin is a linear function plus a term v·relu(h) per unstable neuron. If v < 0, the term is
-   min(0, v·h). So if all v < 0, the margin is the minimum of 2^t linear functions, one for each choice of on and off
-   among the t unstable neurons. The minimum of each function is constant - ‖slope‖₁. The only tolerance is rounding.
+1. *states*. The margin is a linear function plus a term v·relu(h) per unstable neuron, whose h can have both signs. If
+   v < 0, the term is min(0, v·h). So if all v < 0, the margin is the minimum of 2^t linear functions, one per on/off
+   state of the t unstable neurons. The minimum of each function is constant - ‖slope‖₁. The only tolerance is rounding.
 2. *inputs*. All 2^m inputs, if at most m = 16 bits have a weight.
 3. *milp*. `milp.py`: bits and neurons' states as integers, solved by HiGHS.
 
@@ -30,7 +30,7 @@ Method = Literal["states", "inputs", "milp"]
 
 
 class Least(NamedTuple):
-    """Lower bound of the margin, bits of least margin found, method, and whether this least margin is the minimum."""
+    """Lower bound of the margin; bits of the least margin found; method; whether this margin is the true minimum."""
 
     lower: float
     bits: Int8[np.ndarray, " bit"]

@@ -1,4 +1,4 @@
-"""The least margin as a mixed-integer linear program, over the irrelevant bits and the states of unstable neurons.
+"""The least margin as a mixed-integer linear program, over irrelevant bits and on/off states of unstable neurons.
 
     minimize  constant + slope·x + Σ v_i y_i   with x_j = 2 z_j - 1, z_j ∈ {0, 1}, y_i = relu(h_i), h_i = c_i + A_i·x
 
@@ -68,7 +68,7 @@ class Program:
     def solved(
         self, objective: Float[np.ndarray, " variable"], time_limit: float, margin_at_most: float | None = None
     ) -> OptimizeResult:
-        """HiGHS's answer in `time_limit` seconds: least `objective`, with 2^16 · margin <= `margin_at_most`."""
+        """HiGHS's answer: the least `objective` with 2^16 · margin <= `margin_at_most`, within `time_limit` seconds."""
         rows, tops = self.rows, self.tops
         if margin_at_most is not None:
             rows = np.concatenate([rows, self.margin_row[None]])

@@ -1,12 +1,12 @@
 """Restriction of a network to one pattern of its relevant bits: a function of the irrelevant bits.
 
 Let π be the parity of the pattern, and x in ±1 the irrelevant bits, with weights A. The margin is m(x) = π·f(x) =
-Σ v_i relu(c_i + A_i·x), where v = π·u and c is the bias plus the pattern's part. A preactivation stays within ±‖A_i‖₁
-of c_i. If this interval does not contain 0, the neuron is linear, or off, for every x. Only the other neurons, called
-*unstable*, keep a relu term.
+Σ v_i relu(c_i + A_i·x), where v = π·u and c is the bias plus the pattern times its weights. A preactivation stays
+within ±‖A_i‖₁ of c_i. If this interval does not contain 0, the neuron is linear, or off, for every x. Only the other
+neurons, called *unstable*, keep a relu term.
 
-The first step is unit scale: multiplication by powers of two, which does not round, brings Σ|u_i|·(‖w_i‖₁ + |b_i|)
-into [1/2, 1]. So no neuron and no output is too small or too large for a solver's absolute tolerances.
+Before the restriction, `unit_scale` multiplies the weights by powers of two, which does not round, so that
+Σ|u_i|·(‖w_i‖₁ + |b_i|) is in [1/2, 1]. So no neuron or output is too small or large for a solver's absolute tolerances.
 """
 
 from collections.abc import Sequence

@@ -40,15 +40,15 @@ class Tree(NamedTuple):
     Attributes
     ----------
     rows, c, v, size, reach
-        (depth, neuron, bit), four times (depth, neuron): the node's unstable neurons, terms v relu(c + rows·x) of the
-        free bits x. `size` is ‖w‖₁ + |b| in the whole network, `reach` is Σ|w_j| over the free bits.
+        (depth, neuron, bit), the other four (depth, neuron): each unstable neuron of the node adds v relu(c + rows·x),
+        with x the free bits. `size` is ‖w‖₁ + |b| in the whole network, `reach` is Σ|w_j| over the free bits.
     n_terms, constant, slope, mass
         (depth,), (depth,), (depth, bit), (depth,): number of unstable neurons; constant and slope of the linear part;
         sum of the absolute terms of the linear part.
     bits
         (depth, bit) index of each free bit.
     place, sign, tried
-        (depth,) free bit that the children fix (index), its value in the first child, number of children begun, 0..2.
+        (depth,) index of the free bit that the children fix; its value in the first child; children begun so far, 0..2.
     lower, error
         (depth,) lower bound of the node, and bound of its rounding errors.
     x, best
@@ -57,8 +57,8 @@ class Tree(NamedTuple):
         (candidate, bit) inputs whose sign float64 cannot tell: the margin is within the rounding error of 0.
     counts, values
         Counters and results at indices named by constants. In `values`, `BEST` is the least margin found; `FLOOR` the
-        least lower bound of a closed node, `CLEAR` the same without the candidates; `CLOSED` the share of inputs in
-        closed nodes; `WORK` the number of evaluations of one neuron at one input.
+        least lower bound of a closed node, `CLEAR` this bound over inputs that are no candidates; `CLOSED` the share of
+        inputs in closed nodes; `WORK` the number of evaluations of one neuron at one input.
     """
 
     rows: np.ndarray
@@ -169,7 +169,7 @@ def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def _bound(tree, depth, roundings, slope, score):
-    """Compute the linear lower bound of the node at `depth`, its rounding error and slope, and a score per bit."""
+    """Compute the node's linear lower bound, its rounding error and slope; `score` ranks the bits to fix next."""
     n_bits = tree.x.shape[0] - depth
     constant, mass = tree.constant[depth], tree.mass[depth]
     for bit in range(n_bits):
@@ -278,7 +278,7 @@ def walk(tree, goal, prune, roundings, until):
 
     Returns
     -------
-    FINISHED; PAUSED; FULL if the candidates need room; or FAILED if a margin is not above a finite goal.
+    FINISHED; PAUSED; FULL if no more candidates fit; or FAILED if a margin is not above a finite goal.
     """
     n_all = tree.x.shape[0]
     slope, score, out = np.empty(n_all), np.empty(n_all), np.empty(1 << min(LEAF, n_all))

@@ -1,1 +1,1 @@
-"""Circuits read from learned weights: gates, elements, matching construction, efficiency."""
+"""Circuits read from learned weights: gates, elements (merged parallel neurons), matching construction, efficiency."""

@@ -11,8 +11,9 @@ the one-sided linear gate relu(s·z), which for even k is the gate t = k/2 + 1. 
 to (w, b), the neuron's weights on the relevant bits and its bias. A neuron whose largest cosine is below .9 resembles
 no gate.
 
-In a network that computes parity, the readout of a threshold gate has the sign of E[π(z) gate(z)] = Π s · (-1)^(k-t)
-for t >= 2. The OR gate, constant and linear gate do not correlate with parity of two or more bits, and have no sign.
+In a network that computes the parity π(z), a threshold gate's readout has the sign of E[π(z) gate(z)], which is
+Π s · (-1)^(k-t) for t >= 2. The OR gate, constant and linear gate do not correlate with parity of k >= 2 bits and have
+no sign.
 """
 
 from collections import Counter
@@ -33,8 +34,8 @@ _KINK = 1e-9  # preactivations this small, relative to the weights, count as 0, 
 class Gates:
     """The gate of each neuron.
 
-    `t` is 1..k, CONSTANT or LINEAR; `signs` is the pattern s, 0 for a constant; `cosine` is the cosine of neuron and
-    gate, -1..1; `expected` is the sign of the readout in a network that computes parity, 0 if the gate fixes no sign.
+    `t` is the t of t-of-k, or CONSTANT or LINEAR; `signs` is the pattern s, 0 for a constant; `cosine` is the cosine of
+    neuron and gate, -1..1; `expected` is the sign of the readout in a network that computes parity, 0 if not fixed.
     """
 
     t: Int[np.ndarray, " neuron"]
@@ -55,8 +56,8 @@ class Gates:
 def nearest_gates(W: Float[np.ndarray, "neuron k"], b: Float[np.ndarray, " neuron"]) -> Gates:
     """The nearest gate of each neuron, from the neuron's weights on the relevant bits and its bias.
 
-    Ties go to the larger t; a bit of weight 0 counts as +. A neuron without weights is a constant. If the bias of a
-    constant is not positive, the neuron never fires, and its cosine is -1, or 0 for a zero bias.
+    Ties go to the t-of-k gate of larger t; a bit of weight 0 counts as +. A neuron without weights is a constant. If
+    the bias of a constant is not positive, the neuron never fires, and its cosine is -1, or 0 for a zero bias.
 
     Examples
     --------
@@ -84,7 +85,7 @@ def nearest_gates(W: Float[np.ndarray, "neuron k"], b: Float[np.ndarray, " neuro
 
 
 def templates(k: int) -> tuple[Int[np.ndarray, " gate"], Float[np.ndarray, " gate"]]:
-    """Codes and biases of the gates with unit weights: t = k..1, and for odd k the one-sided linear gate.
+    """Values of `Gates.t`, and biases of these gates with all weights 1: t = k..1, then LINEAR if k is odd.
 
     Examples
     --------
@@ -99,7 +100,7 @@ def templates(k: int) -> tuple[Int[np.ndarray, " gate"], Float[np.ndarray, " gat
 def firing_sets(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> tuple[Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"]]:
-    """Patterns on which each neuron fires: with the other bits at their mean, for all their values, for at least one.
+    """Patterns on which each neuron fires: at the mean of the other bits, at all their values, at some of their values.
 
     Returns
     -------

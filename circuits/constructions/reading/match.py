@@ -130,7 +130,7 @@ Form = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def forms(construction: Construction) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], Form]]:
-    """All distinct networks (permutation, signs, (W, b, u)) that permuting and flipping a construction's bits gives.
+    """Permute and flip the bits of a construction: every distinct network, as (permutation, signs, (W, b, u)).
 
     The search starts at the construction itself, which is the first form. It swaps neighboring bits and flips the
     first bit, in exact arithmetic.
@@ -158,7 +158,7 @@ def forms(construction: Construction) -> Iterator[tuple[tuple[int, ...], tuple[i
 
 
 def _key(construction: Construction, permutation: tuple[int, ...], signs: tuple[int, ...]) -> tuple:
-    """The neurons of a form in sorted order; two forms are the same network iff their keys are equal."""
+    """Sorted neurons of the permuted and flipped construction: two keys are equal iff the networks are the same."""
     flip = int(np.prod(signs))
     rows = zip(construction.W, construction.b, construction.u, strict=True)
     return tuple(
@@ -170,7 +170,7 @@ def _key(construction: Construction, permutation: tuple[int, ...], signs: tuple[
 
 
 class _Directions:
-    """Properties of neurons that a match compares: unit vectors along (w, b), signs of u, gates and firing sets."""
+    """What a match compares of the neurons: unit vectors along (w, b), signs of u, gates and firing sets."""
 
     def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray) -> None:
         sizes = neuron_sizes(W, b)
@@ -192,7 +192,7 @@ def _assigned(
     signs: tuple[int, ...],
     form: Form,
 ) -> tuple[float, Match]:
-    """Cost and match of the best assignment to one form of a construction: most pairs, then largest cosines."""
+    """Cost and match of the best assignment to `form` (bits permuted and flipped): most pairs, then largest cosines."""
     built = _Directions(*form)
     n_learned, n_built = len(learned.rows), construction.n_neurons
     unmatched = 2.0 * min(n_learned, n_built) + 1  # more than all cosines together can gain

@@ -81,7 +81,7 @@ def bounded_averages(
 
     Examples
     --------
-    The other bits are thirty of weight 1 and ten of weight 0. Their sum is binomial, so the means are exact.
+    Thirty of the other bits have weight 1, ten have weight 0. Their weighted sum is binomial, so the means are exact.
 
     >>> W = np.r_[np.ones(31), np.zeros(10)][None]
     >>> means, bounds = bounded_averages(W, np.zeros(1), [0])
@@ -103,7 +103,7 @@ def bounded_averages(
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _averages(means, others, norms):
-    """E relu(a + Σ ±others) for a in `means` (neuron, pattern), and error bounds; rows of `others` fall, all >= 0."""
+    """E relu(a + Σ ±others) for a in `means` (neuron, pattern), and error bounds; `others` >= 0 descend per row."""
     n_neurons, n_patterns = means.shape
     n_others, most = others.shape[1], MOST_LEAVES * n_patterns
     result, bounds = np.zeros((n_neurons, n_patterns)), np.zeros((n_neurons, n_patterns))

@@ -24,7 +24,7 @@ PROBED_VALUES = 512  # limit of a half if the weights may not fit
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _spread(values, shares, count, step, tolerance, into, shares_into, most):
-    """Write the distribution of X ± step from X's ascending `values` and `shares`; returns size, -1 above `most`."""
+    """Write the distribution of X ± step to `into`, for X with sorted `values`; returns its size, -1 above `most`."""
     low, high, sums = 0, 0, 0
     while low < count or high < count:
         if low < count and (high >= count or values[low] - step <= values[high] + step):
@@ -49,7 +49,7 @@ def half_laws(weights, start, stop, values, shares, most):
     """Write the distributions of both halves of Σ ±weights[start:stop]; returns the arrays `count` and `buffer`.
 
     Half h has the `count[h]` values in `values[h, buffer[h]]`; count[0] is -1 if both would get more than `most`.
-    `weights` fall, all >= 0. A new weight goes to the half with fewer values; equal weights follow it while they fit.
+    `weights` >= 0, descending. A new weight goes to the half with fewer values; equal weights follow while they fit.
     """
     count, place = np.ones(2, np.int64), np.zeros(2, np.int64)
     values[:, 0, 0], shares[:, 0, 0] = 0.0, 1.0
@@ -81,7 +81,7 @@ def half_laws(weights, start, stop, values, shares, most):
 def values_allowed(weights, start, stop):
     """How many values a half of Σ ±weights[start:stop] may take before the exact method is given up.
 
-    `MOST_VALUES` if this surely suffices; else `PROBED_VALUES`, enough on a lattice and soon exceeded by other weights.
+    `MOST_VALUES` if this surely suffices; else `PROBED_VALUES`, enough for weights on a lattice; others soon exceed it.
     """
     bits, same = 0.0, 1
     for i in range(start, stop):

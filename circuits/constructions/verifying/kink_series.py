@@ -1,7 +1,7 @@
 """The mean of a relu over many random signs, by a Fourier series with a rigorous bound of its error.
 
-For Y = Σ ±w_i over independent uniform signs, E relu(x + Y) = (x + E|x + Y|)/2. Let g be |·| smoothed by a normal of
-standard deviation ε, g(y) = E|y + εZ|. Then g - |·| lies between 0 and 2ε φ(y/ε), with φ the normal density, so
+For Y = Σ ±w_i over independent uniform signs, E relu(x + Y) = (x + E|x + Y|)/2. Let Z be standard normal, of density φ,
+and let g(y) = E|y + εZ|, which smooths |·|. Then g - |·| lies between 0 and 2ε φ(y/ε), so
 
     E g(x + Y) - 2ε E φ((x + Y)/ε)  <=  E|x + Y|  <=  E g(x + Y).
 
@@ -10,10 +10,10 @@ equal while |y| <= R. With θ_m = (2m + 1) π/R and P_m = exp(-ε² θ_m²/2) Π
 
     E g = R/2 - 4R/π² Σ_m P_m cos(θ_m x) / (2m + 1)²,       2ε E φ = 4ε²/R Σ_m P_m cos(θ_m x).
 
-The factor exp(-ε² θ²/2) ends both series; the remainder after M terms is at most the sum of this factor. The result is
-the middle of the two bounds. If the density p of Y is smooth over a distance ε, the error is of order ε⁴ p'', far below
-the bound, which is about ε² p(-x)/2 for the relu. R need not cover values of Y beyond 8 standard deviations: by
-Hoeffding's inequality (1963) their probability is at most 2 exp(-32).
+The factor exp(-ε² θ²/2) ends both series: the terms after the first M add up to at most what they would if every
+cosine were 1. The result is the middle of the two bounds. If the density p of Y is smooth over a distance ε, the error
+is of order ε⁴ p'', far below the bound, which is about ε² p(-x)/2 for the relu. R need not cover values of Y beyond 8
+standard deviations: by Hoeffding's inequality (1963) their probability is at most 2 exp(-32).
 """
 
 import math
@@ -44,7 +44,7 @@ def smoothing(reach, spread, farthest, target):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def series_sums(at, weights, width, half_period, n_terms, by_square, plain):
-    """Write series Σ P_m cos(θ_m x)/(2m + 1)² to `by_square`, Σ P_m cos(θ_m x) to `plain`; m < n_terms, x in `at`."""
+    """Write the module's Σ_m P_m cos(θ_m x)/(2m + 1)² to `by_square`, Σ_m P_m cos(θ_m x) to `plain`, for x in `at`."""
     n_weights, n_at = len(weights), len(at)
     base = math.pi / half_period
     cos_w, sin_w = np.cos(base * weights), np.sin(base * weights)

@@ -3,7 +3,7 @@
 A network computes parity iff its output is positive where the parity is 1 and negative where it is -1 (Merrill et al.
 2023, appendix D). Zero is neither. The margin is the least parity · f; it is positive iff the network computes parity.
 If every output of parity 1 is above every output of parity -1, the network lacks only an output bias: a threshold
-between them, or a constant neuron.
+between the two groups, or a constant neuron.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ FEW = 2  # outputs to list one by one
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A neuron whose firing condition as the paper prints it differs from its exact firing condition, `found`."""
+    """A neuron whose firing condition in the paper, `printed`, differs from its exact firing condition, `found`."""
 
     neuron: str
     printed: str
@@ -51,8 +51,8 @@ class Verification:
     printed
         Firing condition of each neuron as the source prints it; empty if the source prints none.
     train_largest_output
-        Largest |f| of the run's network on its training set, which decides whether the network has collapsed. None
-        without a training set; then the outputs on the patterns decide.
+        Largest |f| of the run's network on its training set; below 1e-3 the network has collapsed. None without a
+        training set; then the largest |f| on the patterns decides.
     """
 
     name: str
@@ -103,7 +103,7 @@ class Verification:
 
     @property
     def computes_parity(self) -> bool:
-        """Whether the output is > 0 where the parity is 1 and < 0 where it is -1; False for a collapsed network."""
+        """Whether the output is > 0 where the parity is 1 and < 0 where it is -1; False if all outputs are nearly 0."""
         return self.margin > 0 and not self.collapsed
 
     @property
@@ -138,7 +138,7 @@ class Verification:
 
     @cached_property
     def disagreements(self) -> tuple[Disagreement, ...]:
-        """Neurons whose firing condition as the paper prints it differs from their exact firing condition."""
+        """Neurons whose firing condition in the paper differs from their exact firing condition."""
         fires = self.values.hidden > 0
         return tuple(
             Disagreement(name, printed, self.conditions[neuron])

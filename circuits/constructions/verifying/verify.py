@@ -36,8 +36,8 @@ def verify(
     neurons
         For arrays: names of the neurons; by default h0, h1, …
     train_largest_output
-        For arrays: largest |f| on the network's training set, >= 0, which decides whether the network has collapsed.
-        By default the outputs on the patterns decide.
+        For arrays: largest |f| on the network's training set, >= 0; below 1e-3 the network has collapsed. By default
+        the largest |f| on the patterns decides.
 
     Returns
     -------
