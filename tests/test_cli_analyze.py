@@ -2,6 +2,9 @@
 
 import json
 import shutil
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,6 +44,16 @@ def analyzed(run_path, capsys):
     return run
 
 
+@pytest.fixture(scope="module")
+def everything(grokked_path, tmp_path_factory):
+    """Stdout and stderr of `circuits analyze run.h5 --json` at a few checkpoints, and whether the run file changed."""
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        patch.chdir(folder := tmp_path_factory.mktemp("everything"))
+        before = Path(shutil.copy(grokked_path, folder / "run.h5")).read_bytes()
+        assert main(["analyze", "run.h5", "--json", "--quiet", *FEW]) == 0
+        return out.getvalue(), err.getvalue(), (folder / "run.h5").read_bytes() != before
+
+
 @pytest.fixture
 def document(analyzed):
     """What `--json` prints, read back."""
@@ -52,10 +65,10 @@ def _refuse_constant(name):
 
 
 @pytest.mark.slow
-def test_without_a_measurement_flag_all_that_apply_are_made(document):
-    everything = document(*FEW)
-    assert list(everything) == ["schema_version", "run", "options", *USUAL]
-    assert "neuron_norm" not in everything["norms"]
+def test_without_a_measurement_flag_all_that_apply_are_made(everything):
+    found = circuits.read_json(everything[0])
+    assert list(found) == ["schema_version", "run", "options", *USUAL]
+    assert "neuron_norm" not in found["norms"]
 
 
 @pytest.mark.slow
@@ -64,8 +77,8 @@ def test_named_measurements_alone_are_made(document):
 
 
 @pytest.mark.slow
-def test_the_json_is_strict_and_alone_on_stdout(analyzed):
-    out, err = analyzed("--json", "--quiet", *FEW)
+def test_the_json_is_strict_and_alone_on_stdout(everything):
+    out, err, _ = everything
     assert json.loads(out, parse_constant=_refuse_constant)["schema_version"] == 1
     assert err.splitlines()[-1] == "Results are in run.analysis.nc."
 
@@ -80,8 +93,8 @@ def test_the_json_restores_what_the_library_computes(document, run_path):
 
 
 @pytest.mark.slow
-def test_the_json_has_the_promised_variables(document):
-    found = document(*(f"--{name}" for name in USUAL), *FEW)
+def test_the_json_has_the_promised_variables(everything):
+    found = circuits.read_json(everything[0])
     dims = {
         "effective_sparsity": ("step", "seed"),
         "sparsity_ratio": ("step", "seed"),
@@ -90,7 +103,6 @@ def test_the_json_has_the_promised_variables(document):
         "generalization_epoch": ("seed",),
     }
     assert {name: found["subnetwork"][name].dims for name in dims} == dims
-    assert found["norms"]["neuron_norm"].dims == ("step", "seed", "neuron")
     assert found["norms"]["group_norm"].dims == ("group", "step", "seed")
     assert (
         found["faithfulness"]["agreement"].dims == found["faithfulness"]["accuracy"].dims == ("group", "step", "seed")
@@ -103,10 +115,10 @@ def test_the_json_has_the_promised_variables(document):
 
 @pytest.mark.slow
 def test_all_makes_the_same_and_every_neurons_norm_is_in_the_json_only_when_norms_are_named(document):
-    everything = document("--all", *FEW)
-    assert list(everything) == ["schema_version", "run", "options", *USUAL]
-    assert "neuron_norm" not in everything["norms"]
-    assert "neuron_norm" in document("--all", "--norms", *FEW)["norms"]
+    found = document("--all", *FEW)
+    assert list(found) == ["schema_version", "run", "options", *USUAL]
+    assert "neuron_norm" not in found["norms"]
+    assert document("--all", "--norms", *FEW)["norms"]["neuron_norm"].dims == ("step", "seed", "neuron")
     assert "neuron_norm" in document("--norms", "--subnetwork", *FEW)["norms"]
     assert {*USUAL, "exact"} <= set(document("--all", "--exact", "--time-limit", "1", *FEW))
 
@@ -143,8 +155,10 @@ def test_the_sidecar_is_always_written_and_out_says_where(analyzed):
 
 
 @pytest.mark.slow
-def test_the_tables_show_what_a_researcher_asks_first(analyzed, run_path):
-    out, _ = analyzed()
+def test_the_tables_show_what_a_researcher_asks_first(analyzed, analyzed_path, run_path):
+    shutil.copy(analyzed_path.with_suffix(".analysis.nc"), "run.analysis.nc")
+    out, err = analyzed()
+    assert "walsh: kept from before; --force measures again." in err
     lines = out.splitlines()
     assert lines[0] == "run.h5: tiny, 2 seeds, 201 checkpoints, 4,200 parameters per network"
     assert max(map(len, lines)) <= 80
@@ -222,9 +236,11 @@ def test_the_constructions_are_summarized_per_seed_in_words_and_prices(analyzed,
 
 @pytest.mark.slow
 def test_the_sidecar_holds_the_constructions_as_the_library_gives_them(analyzed, run_path):
-    analyzed("--constructions")
+    analyzed("--constructions", "--checkpoints", "-12:")
     with circuits.open(run_path) as run, xr.open_datatree("run.analysis.nc", engine="h5netcdf") as tree:
-        expected = circuits.analyze(run, "constructions")["constructions"]
+        expected = circuits.analyze(run, "constructions", options=circuits.analysis.Options(checkpoints="-12:"))[
+            "constructions"
+        ]
         stored = tree["constructions"].to_dataset().load()
     assert stored["verdict"].values.tolist() == expected["verdict"].values.tolist()
     np.testing.assert_array_equal(stored["merged_sparsity"], expected["merged_sparsity"])
@@ -284,10 +300,9 @@ def test_a_run_without_a_hidden_layer_cannot_be_pruned(make_config, tmp_path, ca
 
 
 @pytest.mark.slow
-def test_the_run_is_only_read(analyzed, run_path, tmp_path):
-    before = (tmp_path / run_path).read_bytes()
-    analyzed(*FEW)
-    assert (tmp_path / run_path).read_bytes() == before
+def test_the_run_is_only_read(everything):
+    _, _, changed = everything
+    assert not changed
 
 
 @pytest.mark.slow

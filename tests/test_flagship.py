@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def results(flagship_path):
     with circuits.open(flagship_path) as run:
-        return circuits.analyze(run)
+        return circuits.analyze(run, "subnetwork", "norms", "faithfulness", "constructions")
 
 
 def test_every_seed_memorizes_then_generalizes(results):
