@@ -1,4 +1,4 @@
-"""Collapse: all outputs of a network are closer to 0 than a fixed share of the scale that the loss sets.
+"""Collapse: all outputs f(x) of a network are closer to 0 than a fixed share of the scale that the loss sets.
 
     collapsed  ⟺  max over the training set of |f(x)|  <  COLLAPSED_SHARE = 10⁻³
 
@@ -20,7 +20,7 @@ LARGEST_OUTPUT = "train_largest_output"  # the metric that training stores at ev
 
 
 def largest_output(outputs: Real[np.ndarray, "example ..."], has_classes: bool) -> float:
-    """Largest |f(x)| or, with classes, widest range of an example's logits; 0 without examples, NaN for any NaN output.
+    """Largest |f(x)| or, with classes, largest spread of one example's logits; 0 for no example, NaN for a NaN output.
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ def is_collapsed(largest: Float[np.ndarray, "*networks"] | float) -> Bool[np.nda
 def loss_range(loss: str, n_classes: int | None) -> tuple[float, float] | None:
     """Least and greatest training loss that a collapsed network can have; None for mse with classes.
 
-    Squared error with classes has no such range: a constant added to all logits changes it. In a run that did not
-    store the largest outputs, only networks within the range need a forward pass.
+    Squared error with classes has no such range: a constant added to all logits changes the loss. If a run does
+    not store its largest outputs, only networks whose loss lies in the range need a forward pass.
 
     Examples
     --------

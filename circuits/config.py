@@ -30,7 +30,7 @@ MAX_INPUTS = 1 << 30  # values in the inputs of one seed, training and test exam
 
 
 class Checkpoints(Part):
-    """Steps at which checkpoints are stored. The initialization and the last step always have one."""
+    """Steps of the checkpoints; they include the first step, by default 0 (the initialization), and the last step."""
 
     every_epochs: PositiveInt | None = 1
     """Epochs from one checkpoint to the next."""
@@ -39,11 +39,11 @@ class Checkpoints(Part):
     at_steps: tuple[NonNegativeInt, ...] = ()
     """Further optimizer steps at which a checkpoint is stored."""
     from_step: NonNegativeInt = 0
-    """First step with a checkpoint; above 0 only in a replay of another run."""
+    """First step with a checkpoint; above 0 only in a replay of another run, or in an import."""
     to_step: NonNegativeInt | None = None
-    """Stop after this step, before the last epoch ends."""
+    """Stop after this step, if the run has not ended before."""
     optimizer_state_every: PositiveInt | None = None
-    """Checkpoints from one stored optimizer state to the next, for `circuits replay`; plain SGD has no state."""
+    """n: the optimizer's state is stored at every nth checkpoint, for `circuits replay`; plain SGD has no state."""
 
 
 class Config(Part):
@@ -69,15 +69,15 @@ class Config(Part):
     steps: PositiveInt | None = None
     """Stop after this many updates, if the last epoch has not ended before."""
     stop: Stop | None = None
-    """Stop once every seed has kept a high test accuracy, such as {"test_accuracy": 0.99, "checkpoints": 5}."""
+    """Rule: stop once every seed has kept a high test accuracy, as in {"test_accuracy": 0.99, "checkpoints": 5}."""
     weight_decay_changes: tuple[WeightDecayChange, ...] = ()
-    """Weight-decay changes like {"train_accuracy": 0.98, "value": 0.1}; if several are due, the last listed applies."""
+    """Weight-decay changes like {"train_accuracy": 0.98, "value": 0.1}; of several due changes the last applies."""
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     """Each seed has its own training set, initialization and order of examples; in some tasks also its own test set."""
     checkpoints: Checkpoints = Checkpoints()
     metrics: tuple[str, ...] = ()
-    """Metrics at every checkpoint besides losses and accuracies: effective_sparsity, parameter_norm, zero_weights,
-    small_weights."""
+    """Metrics stored at every checkpoint in addition to losses and accuracies: effective_sparsity, parameter_norm,
+    zero_weights, small_weights."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of the parameters and of the arithmetic."""
 
@@ -202,7 +202,7 @@ class Config(Part):
 
     @property
     def prunable_layers(self) -> dict[str, PrunableLayer]:
-        """The layers that can be pruned, from first to last; the key is the hook point of the neurons' values."""
+        """Layers that can be pruned, from first to last; each key is the hook point of the layer's neurons."""
         return self.model.prunable_layers(self.task.signature)
 
     @property
@@ -212,7 +212,7 @@ class Config(Part):
         return self.prunable_layers
 
     def checkpoint_steps(self) -> list[int]:
-        """Optimizer steps with a checkpoint, ascending; the first step is 0, the initialization, except in a replay.
+        """Optimizer steps with a checkpoint, in ascending order; by default from step 0, the initialization.
 
         Examples
         --------

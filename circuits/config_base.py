@@ -15,7 +15,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Part(BaseModel):
-    """Base class of every part of a config; it is frozen and refuses unknown fields."""
+    """Base class of a config and of its parts, such as the task; it is frozen and refuses unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 

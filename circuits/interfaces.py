@@ -1,8 +1,8 @@
 """The interfaces of tasks and models; each task and each model has its own file.
 
 A task gives examples; a model turns parameters and inputs into outputs; a `Signature` describes inputs and outputs.
-Models draw nothing at random: every named hook point passes its value through a *tap*. In training the tap applies
-dropout and input noise; in analysis it records activations and masks neurons.
+The forward pass of a model draws nothing at random: it passes the value at every named hook point through a function,
+the *tap*. In training the tap applies dropout and input noise; in analysis it records activations and masks neurons.
 """
 
 from __future__ import annotations
@@ -83,12 +83,12 @@ class Task(Part, ABC):
 
     @property
     def marks(self) -> dict[str, str]:
-        """Name of a mask of training examples -> name of the other examples; both groups get their own accuracy."""
+        """Name of each mask in `train_data` -> name of the examples outside it; both groups have an accuracy metric."""
         return {}
 
     @property
     def parity_bits(self) -> tuple[int, ...] | None:
-        """Input bits whose product is the target, ascending; None if the target is not a parity.
+        """Input bits whose product is the target, in ascending order; None if the target is not a parity.
 
         Measurements recognize a parity task by this property: other tasks, such as majority, also have relevant bits.
         """
@@ -141,7 +141,7 @@ class Model(Part, ABC):
         return False
 
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], Any] | None:
-        """A faster `forward` for these inputs, as a function of the parameters; None if the model has none.
+        """A faster `forward` for these inputs, as a function of the parameters; None if the model has no such function.
 
         The function's outputs equal those of `forward` up to rounding and are differentiable once. It calls no tap, and
         need not work under `torch.vmap`.
@@ -159,7 +159,7 @@ class Model(Part, ABC):
         return {}
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
-        """The layers that can be pruned, from first to last; the key is the hook point of the neurons' values."""
+        """Layers that can be pruned, from first to last; each key is the hook point of the layer's neurons."""
         return {}
 
     def embedding_table(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray | None:

@@ -23,14 +23,14 @@ EXAMPLES_AT_ONCE = 4096
 def collapsed_networks(
     config: Config, metrics: xr.Dataset, train_outputs: Callable[[int, int], np.ndarray]
 ) -> Bool[np.ndarray, "step seed"]:
-    """Whether each network of a run has collapsed, at each checkpoint.
+    """Whether each network has collapsed, at each checkpoint: its largest output on its training set is below 10⁻³.
 
     Parameters
     ----------
     config, metrics
         The run's config and its stored metrics.
     train_outputs
-        Function of (step index, seed index): the network's outputs on its training set.
+        Function that maps (step index, seed index) to the network's outputs on its training set.
     """
     if LARGEST_OUTPUT in metrics:
         return np.asarray(is_collapsed(metrics[LARGEST_OUTPUT].values))
@@ -46,7 +46,7 @@ def collapsed_networks(
 
 
 def without_accuracy(metrics: xr.Dataset, collapsed: xr.DataArray) -> xr.Dataset:
-    """The metrics, with accuracies of 0 where `collapsed`, (step, seed) bool, is True."""
+    """The metrics, with each accuracy set to 0 at the steps and seeds where `collapsed` (step, seed) is True."""
     names = [name for name in metrics if str(name).startswith(("train_accuracy", "test_accuracy"))]
     zeroed = {name: metrics[name].where(~collapsed, 0.0).assign_attrs(metrics[name].attrs) for name in names}
     return metrics.assign(zeroed)

@@ -1,8 +1,8 @@
-"""The number of checkpoints of a run. The writer commits a checkpoint by its last write, the entry in the array `step`.
+"""The number of checkpoints of a run. The last write for a checkpoint, its entry in the array `step`, commits it.
 
-Unwritten entries are -1, all bits 1. A kill can interrupt a write at any byte. So the entry after the last committed
-entry may mix bytes of the planned step and of -1; this mixed entry is not committed. Everything else is damage: a step
-other than the planned step, or a step after an unwritten entry. Damage raises an error; no writer removes it.
+An unwritten entry is -1, so all its bits are 1. A kill can interrupt a write at any byte. So the entry after the last
+committed entry may mix bytes of the planned step with bytes of -1; this mixed entry is not committed. Any other
+step that differs from the plan, or follows an unwritten entry, is damage: it raises an error, and no writer removes it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ UNWRITTEN = -1
 
 
 def planned_checkpoints(config: Config) -> Int64[np.ndarray, " checkpoint"]:
-    """Steps at which a config plans a checkpoint, ascending."""
+    """Steps at which a config plans a checkpoint, in ascending order."""
     return np.array(config.checkpoint_steps(), np.int64)
 
 
 def planned_states(config: Config) -> Int64[np.ndarray, " state"]:
-    """Steps at which a config plans to keep the optimizer's state for replay, ascending."""
+    """Steps at which a config plans to keep the optimizer's state for replay, in ascending order."""
     every = config.checkpoints.optimizer_state_every
     return planned_checkpoints(config)[:: every or 1] if every else np.zeros(0, np.int64)
 
@@ -37,9 +37,9 @@ def n_committed(
     Parameters
     ----------
     steps, planned
-        (entry,) as stored, and (checkpoint,) the steps that the config plans, ascending.
+        The stored entries, and the steps that the config plans, in ascending order.
     what
-        The array's name, for errors.
+        Name of the array that stores `steps`, for error messages.
 
     Raises
     ------
@@ -70,6 +70,6 @@ def n_committed(
 
 
 def _is_cut(stored: int, planned: int) -> bool:
-    """Whether each byte of `stored` equals that of `planned` or of -1, as after a kill during a write or an erasure."""
+    """Whether each byte of `stored` is the byte of `planned` or of -1, as after a kill during a write or an erasure."""
     stored_bytes, planned_bytes = (value.to_bytes(8, "little", signed=True) for value in (stored, planned))
     return all(byte in (expected, 0xFF) for byte, expected in zip(stored_bytes, planned_bytes, strict=True))

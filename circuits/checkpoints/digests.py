@@ -54,7 +54,7 @@ def check_rows(
     Parameters
     ----------
     path, name
-        Names, for errors: the file, and the array that the rows belong to.
+        The file and the name of the array that the rows belong to, for the error message.
     rows, expected
         The rows, and their stored digests.
     where
@@ -79,12 +79,12 @@ def digest_error(path: object, what: str) -> InputError:
 
 
 def metrics_as_rows(metrics: Mapping[str, Shaped[np.ndarray, "row seed"]]) -> Shaped[np.ndarray, "row seed metric"]:
-    """All metrics side by side in alphabetical order, since one digest covers them together."""
+    """All metrics, stacked along a last axis in alphabetical order: one digest covers all metrics of a row."""
     return np.stack([metrics[name] for name in sorted(metrics)], axis=-1)
 
 
 def checksum(state: Mapping[str, np.ndarray], sequence: int, n_checkpoints: int) -> int:
-    """CRC-32 of a resume slot: of its optimizer state, sequence number and number of checkpoints."""
+    """CRC-32 of a resume slot, which saves the optimizer's state, a sequence number and the number of checkpoints."""
     crc = zlib.crc32(f"{sequence} {n_checkpoints}".encode())
     for name in sorted(state):
         crc = zlib.crc32(state[name].tobytes(), crc)

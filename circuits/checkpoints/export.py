@@ -1,4 +1,4 @@
-"""Export of one network's parameters by name, to a file that other programs read without this package or pickles.
+"""Export of one network's named parameters to a file that other programs read without this package or pickles.
 
     npz           numpy.load(path, allow_pickle=False)            `__metadata__`: JSON in a text scalar
     safetensors   safetensors.torch.load_file(path)               metadata in its header, every value as text

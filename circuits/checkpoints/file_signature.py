@@ -3,7 +3,7 @@
 The mark is a lock on one byte far beyond the end of the file: byte FIRST + process id. It is a shared "open file
 description" lock of Linux: it disturbs neither HDF5's own locks nor readers, and always ends with the process. The
 number of the locked byte tells which process writes. On other systems, and on file systems without such locks, a run
-has no mark, and only the lock file beside the run protects the run.
+has no mark, and only the lock file beside the run keeps a second writer away.
 """
 
 import fcntl

@@ -62,7 +62,7 @@ class OpenedFile:
             ]
 
     def digests(self, name: str, length: int) -> np.ndarray | None:
-        """Digests (row, seed) of the first `length` rows of "parameters/NAME" or "metrics"; None in file version 1."""
+        """Digests (row, seed) of the first `length` checkpoints of "parameters/NAME" or "metrics"; version 1: None."""
         with _lock:
             if "digests" not in self.file:
                 return None
@@ -106,7 +106,7 @@ class OpenedFile:
                 self.file.close()
 
     def _change(self) -> tuple[int, int, bool]:
-        """The file's size, the time of its last change in ns, and whether this change is older than SETTLED_NS."""
+        """The file's size, its last change in ns, and whether this change is older than SETTLED_NS (2 s)."""
         status = os.fstat(self.file.id.get_vfd_handle())
         return status.st_size, status.st_mtime_ns, time.time_ns() - status.st_mtime_ns > SETTLED_NS
 

@@ -9,8 +9,8 @@
     /data/test_seen   (seed, test_example) which test inputs are in the training set
     /optimizer/NAME   (state_step, seed, …) the optimizer's state at some checkpoints, if the config asks for it
     /resume/slot0, 1  sequence, n_checkpoints, crc32 and the optimizer's state
-    /digests/…        checkpoint (step, seed, digested): one per parameter, and one of all metrics together; optimizer
-                      (state_step, seed, kept): one per array of the state; /data/NAME has its digest as an attribute
+    /digests/checkpoint  (step, seed, digested) a digest of each parameter, and one of all metrics together
+    /digests/optimizer   (state_step, seed, kept) a digest of each array of the optimizer's state
 
 In a new file, every array along `step` already has its full length, one row per planned checkpoint, and its space is
 reserved. So a commit writes data only, and a kill cannot interrupt a write of HDF5's own metadata. The file is sparse:
@@ -18,7 +18,7 @@ reserved space takes no room on the disk until data are written there.
 
 Every array names its dimensions by HDF5 dimension scales, so that netCDF tools and xarray show them. Scales lie in the
 root and are hard-linked into the groups, where `xarray.open_dataset(group=…)` looks for coordinates. The file has the
-format of HDF5 1.10, since older libraries cannot read newer formats.
+format of HDF5 1.10, since older libraries cannot read newer formats. Each array of /data has an attribute `digest`.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def create(
     parent: dict | None = None,
     replace: bool = False,
 ) -> None:
-    """Write a run file without checkpoints, whole or not at all.
+    """Write a run file that has no checkpoints yet; the file appears whole or not at all.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def facts_digest(file: h5py.File) -> int:
 
 
 def in_file(state: str) -> str:
-    """Name under which a file stores an array of the optimizer's state: `step`, also a dimension's name, is renamed.
+    """Name under which a file stores an array of the optimizer's state; `step`, a dimension's name, is replaced.
 
     Examples
     --------
@@ -278,12 +278,12 @@ def in_file(state: str) -> str:
 
 
 def of_state(stored: str) -> str:
-    """Inverse of `in_file`: the optimizer's name of a stored array; a file of version 1 stores arrays by this name."""
+    """Inverse of `in_file`: the name that the optimizer gives to a stored array. Files of version 1 store this name."""
     return "step" if stored == N_UPDATES else stored
 
 
 def _dims_of_state(config: Config, name: str) -> tuple[str, ...]:
-    """Dimensions, after `seed`, of an array of an optimizer's state: "exp_avg.W" has the dimensions of W."""
+    """Dimension names after `seed` of one array in the optimizer's state: "exp_avg.W" has the dimensions of W."""
     parameter = name.partition(".")[2]
     return config.shapes[parameter][0] if parameter else ()
 
@@ -318,7 +318,7 @@ def run_data(config: Config) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _growing(group: h5py.Group, name: str, n_rows: int, shape: tuple[int, ...], dtype: np.dtype | type) -> h5py.Dataset:
-    """Create an array of full length along `step`, and allocate all its chunks in the file.
+    """Create an array of `n_rows` rows, each of this shape, and allocate all its chunks in the file.
 
     An array with one number per row is filled with -1 or NaN, so that unwritten rows can be recognized. Other arrays
     are not filled, since that would take disk space.

@@ -1,4 +1,4 @@
-"""Arrays of a run file with a row per checkpoint or per optimizer state; shortening them to the committed rows."""
+"""Finds the arrays that have a row per checkpoint or per optimizer state, and shortens them to the committed rows."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One writer per run: a lock file beside the run holds the writer's process id, and the run itself carries a mark.
 
-The lock file exists before the run does, and its holder removes it. If a process locks a removed lock file, this lock
-is void, so the process tries again. The mark (`file_signature.py`) is visible through every path to the run.
+The writer creates the lock file before the run, and removes it at the end. If a process locks a removed lock file, this
+lock is void, so the process tries again. The mark (`file_signature.py`) is visible through every path to the run.
 
 HDF5's own locks are not used: a reader that dies with such a lock would block every resume.
 """
@@ -23,7 +23,7 @@ ATTEMPTS = 100  # to take a lock that `writer_pid` may hold for an instant
 
 
 class RunLock:
-    """The lock that a process holds while it writes a run; it refuses a second writer and names the first.
+    """The lock that a process holds while it writes a run; a second writer gets an error that names the first writer.
 
     Raises
     ------
@@ -62,7 +62,7 @@ class RunLock:
         """Take the lock, and return the lock file's descriptor.
 
         Another process that calls `writer_pid` holds the lock for an instant, and the lock file may still name a
-        killed writer. So the error names only a process that is alive; otherwise the method tries again.
+        killed writer. So a failed attempt raises an error only if the named process is alive; otherwise it is repeated.
         """
         for _ in range(ATTEMPTS):
             try:
@@ -94,7 +94,7 @@ class RunLock:
         raise being_written(self.path_of_run, "unknown")
 
     def _refuse_other_file(self, descriptor: int) -> None:
-        """Before any write, refuse a path that is no lock file: a pipe, a file with several names or other content."""
+        """Before any write, refuse what is no lock file: a pipe, or a file with a second hard link or other content."""
         status = os.fstat(descriptor)
         is_file = stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
         try:

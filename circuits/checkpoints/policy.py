@@ -44,11 +44,11 @@ class Policy:
     called: str
     filters: frozenset[int] = frozenset()
     unstored_chunks: int = 0
-    """Largest number of chunks that a writer may have declared but not yet written."""
+    """Largest number of chunks that an array may declare but not store; a writer fills such chunks later."""
     valueless_dimensions: bool = False
     """Whether the file may have netCDF dimensions with a name and a length but no stored values."""
     live: bool = False
-    """Whether the file may be read while a process writes it; then it must also be sound in SWMR mode."""
+    """Whether the file may be read while a process writes it; if so, it must be sound in SWMR mode as well."""
     read_values: bool = False
     """Whether to read every value, for a file that is later loaded whole."""
 
@@ -79,12 +79,12 @@ def inspect(
     more_time
         Function that gets the file's size and extends the time limit; called before data are read. None: read no data.
     undone
-        Whether to inspect the file as after a restore: with the metadata from the copy beside it (`undo.py`) or, if
-        there is no copy, with a valid superblock in place of an incompletely written one.
+        Whether to inspect the file as it would be after a restore: with the metadata from the copy beside it
+        (`undo.py`) or, if there is no copy, with a valid superblock instead of a partly written superblock.
 
     Returns
     -------
-    The verdict, one of "sound", "refused", "damaged", "foreign" (of another format), "newer"; and the line.
+    The verdict ("sound", "refused", "damaged", "newer", or "foreign": another format), and the explanation.
     """
     for attempt in range(ATTEMPTS):
         before = os.stat(path)
@@ -287,7 +287,7 @@ class _Owner:
 
 
 def _commit_of(dataset: h5py.h5d.DatasetID, path: str) -> str:
-    """Array whose entries commit the rows of this array: "step" or "state_step"; "" if all rows must exist."""
+    """Array whose entries count the committed rows of `dataset`: "step" or "state_step"; "" if all rows must exist."""
     folder = path.rsplit("/", 1)[0]
     if dataset.rank and folder == "/optimizer" and path != "/optimizer/state_step":
         return "state_step"
@@ -308,7 +308,7 @@ def _is_valueless_dimension(dataset: h5py.h5d.DatasetID) -> bool:
 
 
 def _plain_type(kind: Any, where: str) -> None:
-    """Refuse a type other than number, boolean and string, or with too large elements."""
+    """Refuse a type that is not number, boolean or string, or whose elements exceed MAX_ELEMENT_BYTES (1 MiB)."""
     allowed = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeStringID)
     if isinstance(kind, h5py.h5t.TypeEnumID) and kind.dtype.kind == "b":
         return
@@ -353,7 +353,7 @@ def _root_attribute(file: h5py.File, name: str) -> str | int | None:
 
 
 def shown(text: str | bytes, most: int = 80) -> str:
-    r"""Text from a foreign file, safe to print in one line: without control characters, at most `most` long.
+    r"""Text from a foreign file, safe to print in one line: no control characters, at most `most` characters.
 
     Examples
     --------

@@ -1,9 +1,9 @@
-"""Restores metadata from the copy that an interrupted change made (`undo.py`), if the result is a sound run.
+"""Restores a run's metadata after an interrupted change, from the copy made before the change (`undo.py`).
 
 The copy beside a run is not trusted. The sandbox process (`sandbox.py`) checks the file as it would be after the
-restore: its policy must accept it as a run, data and metadata must lie exactly where the copy says, the contents must
-match the config, and it must have every checkpoint that the file has now. Otherwise the file stays unchanged, and the
-copy is renamed to `RUN.h5.undo.stale`.
+restore: the policy must accept the file as a run, and data and metadata must lie exactly where the copy says. Then its
+contents must match its config, and it must have at least as many checkpoints as the file has now. Otherwise the file
+stays unchanged, and the copy is renamed to `RUN.h5.undo.stale`.
 """
 
 import json
@@ -30,7 +30,7 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None) -> bo
     Parameters
     ----------
     path, say
-        The run file, and a function that gets one line of text if the copy of metadata is unusable and renamed.
+        The run file, and a function that gets one line of text if an unusable copy of metadata (`undo.py`) is renamed.
 
     Returns
     -------
@@ -66,14 +66,14 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None) -> bo
 
 
 def _loses_nothing(path: Path) -> bool:
-    """Whether restored metadata give a valid run with at least as many checkpoints as the file has without them."""
+    """Whether the restored file would be a valid run with at least as many checkpoints as the file has now."""
     is_open = examined(path, FORMAT, FORMAT_VERSION)[0] == "sound"  # otherwise the file is as the kill left it
     restored, now = _n_committed(path, undone=True), _n_committed(path, undone=False) if is_open else 0
     return restored is not None and restored >= (now or 0)
 
 
 def _n_committed(path: Path, *, undone: bool) -> int | None:
-    """Number of checkpoints; with `undone`, after a restore. None on error or if the restore contradicts the config."""
+    """Number of checkpoints, now or (`undone`) after a restore; None if the (restored) file has wrong content."""
     try:
         with opened_for_verdict(str(path), undone=undone) as file:
             config = parse(json.loads(file.attrs["config"]))

@@ -2,8 +2,8 @@
 
 A killed writer leaves two traces in the superblock, the first 48 bytes of the file. The flag "open for writing" makes
 HDF5 refuse every other writer. The end-of-file address may lie before the end of the data on disk, so a writer that
-trusts this address overwrites live blocks. Recovery clears the flag, moves the end-of-file address past all data, both
-written and about to be written, and renews the superblock's checksum. If a kill interrupts a recovery, it runs again.
+trusts this address overwrites live blocks. Recovery clears the flag, moves the end-of-file address past all blocks,
+written or only allocated, and renews the superblock's checksum. If a kill interrupts this, the next writer repeats it.
 
 A kill can also interrupt the write of the superblock itself. Such a write changes only the flag, the end-of-file
 address and the checksum. So all other bytes are valid, and recovery writes these three fields anew.
@@ -35,7 +35,7 @@ _FINAL = ((2, 1, 14), (0, 2, 11), (1, 0, 25), (2, 1, 16), (0, 2, 4), (1, 0, 14),
 
 
 def was_killed(path: Path) -> bool:
-    """Whether the superblock has a writer's flag or was written incompletely; to be called under the run's lock."""
+    """Whether the superblock says "open for writing" or was written incompletely; call it under the run's lock."""
     with path.open("rb") as file:
         block = file.read(48)
         return is_cut(file, block) or _superblock(path, block)[11] != 0
@@ -61,7 +61,7 @@ def is_cut(file: BinaryIO, block: bytes) -> bool:
 
 
 def recover(path: Path, slack: int) -> bool:
-    """Clear a killed writer's flag and correct the end-of-file address; to be called under the run's lock.
+    """Clear a killed writer's flag "open for writing" and mend the end-of-file address; call it under the run's lock.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def recover(path: Path, slack: int) -> bool:
 
 
 def completed(file: BinaryIO) -> bytes | None:
-    """If the superblock was written incompletely, a valid replacement with the writer's flag; otherwise None."""
+    """If the superblock was written incompletely, a valid superblock that says "open for writing"; otherwise None."""
     file.seek(0)
     block = file.read(48)
     return changed(block, flag=WRITING, end=os.fstat(file.fileno()).st_size) if is_cut(file, block) else None

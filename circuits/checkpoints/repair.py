@@ -59,7 +59,7 @@ def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None
     Parameters
     ----------
     path, say
-        The run file, and a function that gets one line of text if a copy of metadata is unusable and renamed.
+        The run file, and a function that gets one line of text if an unusable copy of metadata (`undo.py`) is renamed.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def mend(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
 
 
 def is_longer(path: Path) -> bool:
-    """Whether a run has rows after its last checkpoint."""
+    """Whether a run has rows after the row of its last checkpoint."""
     with open_run(path) as run:
         return bool(_uncommitted(run.hdf5))
 

@@ -1,8 +1,8 @@
-"""The checkpoint from which a run resumes: the newest one with an intact optimizer state.
+"""The checkpoint from which a run resumes: the newest checkpoint with an intact optimizer state.
 
-Two slots hold the newest states. The writer alternates between them, so an interrupted write leaves the other slot
-intact. A run may also store states for replay. It resumes from the newest intact replay state if every intact slot is
-older. A state is intact if its digest matches.
+Two slots of the file hold the newest states. The writer alternates between them, so an interrupted write leaves the
+other slot intact. A run may also store states for replay. It resumes from the newest intact replay state if every
+intact slot is older. A state is intact if its checksum (in a slot) or digest (for replay) matches.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def resume_point(
 
     Returns
     -------
-    The resume point. It counts all checkpoints if the optimizer has no state, and 0 if the optimizer has a state but no
-    stored copy is intact.
+    The resume point. Its `n_checkpoints` counts all checkpoints if the optimizer has no state; it is 0 if the optimizer
+    has a state, but no stored copy of the state is intact.
     """
     n_there = n_committed(file["step"][:], planned)
     slots = [file[f"resume/slot{index}"] for index in (0, 1)]

@@ -112,7 +112,7 @@ class Run:
     def metrics(self) -> xr.Dataset:
         """Losses and accuracies (step, seed), measured at each checkpoint before the next update.
 
-        The accuracy of a collapsed network is 0. Runs of earlier versions store another value, which is replaced by 0.
+        The accuracy of a `collapsed` network is 0. It replaces the other value that runs of earlier versions store.
         """
         stored, collapsed = self._stored_metrics, self.collapsed
         return without_accuracy(stored, collapsed) if collapsed.recomputed and collapsed.any() else stored
@@ -128,9 +128,9 @@ class Run:
 
     @cached_property
     def collapsed(self) -> xr.DataArray:
-        """Whether each network has collapsed, (step, seed) bool: see `circuits.collapse`.
+        """Mask (step, seed) of collapsed networks: their largest training output is below 10⁻³ (`circuits.collapse`).
 
-        The attribute `recomputed` is 1 for a run of an earlier version, which does not store the largest output.
+        The attribute `recomputed` is 1 for runs of earlier versions, which do not store the largest output.
         """
         stored = self._stored_metrics
         collapsed = collapsed_networks(self.config, stored, self._train_outputs)
@@ -169,7 +169,7 @@ class Run:
         seed
             Seed of the network; by default the first seed.
         checkpoint, step
-            Index of the checkpoint (negative: from the end), or instead its optimizer step; by default the last one.
+            Index of the checkpoint (negative: from the end), or its optimizer step; by default the last checkpoint.
 
         Raises
         ------
@@ -189,7 +189,7 @@ class Run:
 
     @property
     def state_steps(self) -> np.ndarray:
-        """Steps at which the optimizer's state was kept for replay, ascending; empty if the config keeps none."""
+        """Steps at which the optimizer's state was kept for replay, in ascending order; empty if no state was kept."""
         if "state_step" not in self.hdf5:
             return np.zeros(0, np.int64)
         with self._opened.dataset("state_step") as kept:
@@ -227,7 +227,7 @@ class Run:
     ) -> HookedRootModule:
         """One network of any model with TransformerLens's hook points; arguments as in `state`.
 
-        `run_with_cache` returns every named value, `run_with_hooks` changes values during the forward pass.
+        `run_with_cache` returns the value at every hook point; `run_with_hooks` changes values during the forward pass.
         """
         from circuits.models.hooked import hooked
 
@@ -239,7 +239,7 @@ class Run:
         Parameters
         ----------
         checkpoints, names
-            Indices of the checkpoints to read, ascending, and names of the parameters to read.
+            Indices of the checkpoints to read, in ascending order, and names of the parameters to read.
 
         Yields
         ------

@@ -144,7 +144,7 @@ class _Worker:
             return self._channel
 
     def _end(self, channel: socket.socket | None = None) -> None:
-        """End the sandbox process; do nothing if `channel` led to an earlier sandbox process."""
+        """End the sandbox process; do nothing if `channel` is the socket of an earlier sandbox process."""
         with self._starting:
             if self._channel is None or channel not in (None, self._channel):
                 return
@@ -159,7 +159,7 @@ class _Worker:
 
 
 def _reply(channel: socket.socket, question: bytes, seconds: float) -> bytes:
-    """The answer to one question, or the verdict "slow" after `seconds`; empty if the sandbox process has ended."""
+    """The answer to a question, or the verdict "slow" after `seconds`; empty if the sandbox process has ended."""
     receiving, sending = os.pipe()
     with open(receiving, "rb") as pipe:
         try:

@@ -1,4 +1,4 @@
-"""The sandbox process, which inspects every file first: a crash or a hang here does no harm.
+"""The sandbox process. It inspects each file before the user's process opens it; a crash or hang here does no harm.
 
 Each Python process that opens runs starts one sandbox process. The sandbox process imports h5py (0.1 s), then forks
 itself for every file. So each inspection has its own time and memory limits, starts from a clean state, and takes
@@ -60,7 +60,7 @@ def answer(pipe: int, path: str, file_format: str, format_version: int, undone: 
 
 
 def limit() -> None:
-    """Limit this process to SECONDS, BUSY_SECONDS of computing and MEMORY_BYTES of memory, and prevent core files."""
+    """Limit this process to SECONDS (8), BUSY_SECONDS (3) of computing and MEMORY_BYTES (4 GiB); prevent core files."""
     more_time(0)
     for which, most in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CORE, 0)):
         with suppress(ValueError, OSError):  # not every system has every limit

@@ -156,7 +156,7 @@ def _states(file: h5py.File, config: Config) -> None:
 
 
 def _slots(file: h5py.File, config: Config) -> None:
-    """Check both resume slots; in a trained run, they store the optimizer's state if the optimizer has one."""
+    """Check both resume slots. They hold the optimizer's state, if there is one; imported runs may lack it."""
     shapes = []
     for slot in ("resume/slot0", "resume/slot1"):
         for field in ("sequence", "n_checkpoints", "crc32"):
@@ -177,7 +177,7 @@ def _is_imported(file: h5py.File) -> bool:
 def _check_state(
     file: h5py.File, config: Config, group: str, members: dict[str, h5py.Dataset], leading: tuple[None, ...] = ()
 ) -> None:
-    """Check a group with the optimizer's state; `leading`: lengths of the axes before `seed`, None for any length."""
+    """Check a group with the optimizer's state; `leading`: lengths of the axes before `seed` (None: any length)."""
     shapes: dict[str, tuple[int, ...]] = {
         f"{moment}.{name}": shape
         for moment in config.optimizer.moments
@@ -188,7 +188,7 @@ def _check_state(
         shapes["step" if int(file.attrs["format_version"]) < 2 else N_UPDATES] = ()
     if shapes and set(members) != set(shapes):
         odd = min(set(members) ^ set(shapes))
-        raise ValueError(f"{group}/{odd} is {'not part of its optimizer state' if odd in members else 'missing'}")
+        raise ValueError(f"{group}/{odd} is {'not part of the optimizer state' if odd in members else 'missing'}")
     for name, item in members.items():
         if item.shape is None:
             raise ValueError(f"{group}/{name} has no values")
@@ -246,7 +246,7 @@ def _find(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def _array(file: h5py.File, name: str, shape: tuple[int | None, ...], kinds: str) -> h5py.Dataset:
-    """The array `name`; a ValueError unless it has this shape (None: any length) and a dtype kind in `kinds`."""
+    """The array `name`; raises ValueError unless it has this shape (None: any length) and a dtype kind in `kinds`."""
     dataset = _find(file, name)
     actual = dataset.shape
     if (

@@ -71,9 +71,9 @@ def undo_path(path: Path) -> Path:
 
 @contextmanager
 def undoable(path: Path, file: h5py.File) -> Iterator[None]:
-    """Context for a change of an open file's metadata; after a kill within it, `put_back` restores the metadata.
+    """Context for a change of an open file's metadata; if a kill interrupts it, `put_back` restores the metadata.
 
-    Call it under the run's lock. If the block raises an error, the next writer undoes the change.
+    Call it under the run's lock. If the code in the context raises an error, the next writer undoes the change.
     """
     file.flush()
     copy = _metadata(path, file)
@@ -189,7 +189,7 @@ def _data(file: h5py.File) -> Ranges:
 
 
 def _stored(dataset: h5py.Dataset) -> Ranges:
-    """Start, length and first row of each stored chunk of an array; those of the whole array if it has no chunks."""
+    """Start, length and first row of each stored chunk of an array; an array without chunks counts as one chunk."""
     chunks: Ranges = []
     if dataset.chunks is not None:
         dataset.id.chunk_iter(lambda chunk: chunks.append([chunk.byte_offset, chunk.size, chunk.chunk_offset[0]]))

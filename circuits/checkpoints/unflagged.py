@@ -49,8 +49,8 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
     Parameters
     ----------
     path, undone
-        The file, and whether to present it as after a restore: with the metadata from the copy beside it or, if there
-        is no copy, with a valid superblock in place of an incompletely written one.
+        The file, and whether to present it as it would be after a restore: with the metadata from the copy beside it
+        or, if there is no copy, with a valid superblock instead of a partly written superblock.
 
     Raises
     ------

@@ -57,7 +57,7 @@ class Writer:
     lock
         The run's lock, if the caller has it already; closing the writer releases it.
     say
-        Function that gets one line of text if checkpoints are dropped, or if an unusable copy of metadata is renamed.
+        Function that gets one line if checkpoints are dropped or an unusable copy of metadata (`undo.py`) is renamed.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class Writer:
         return self._trajectories.keys()
 
     def amend(self, config: Config | None = None, other_numerics_since: int | None = None) -> None:
-        """Replace the config by one with more epochs, or record where a machine with other numerics continues the run.
+        """Store a config with more epochs, or record the checkpoint from which a machine with other numerics continues.
 
         The attributes keep their size, so HDF5 writes them in place while other processes read the file.
         """
@@ -168,7 +168,7 @@ class Writer:
         step, epoch
             Optimizer updates, and passes over the training set, so far.
         values
-            "parameters/NAME" (seed, …) and "metrics/NAME" (seed,) for every dataset of the file.
+            "parameters/NAME" (seed, …) and "metrics/NAME" (seed,) for each of `names`.
 
         Raises
         ------
@@ -194,7 +194,7 @@ class Writer:
                 self._commit()
 
     def save_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Save the optimizer's state of the newest checkpoint; it overwrites the older of the two resume slots."""
+        """Save the optimizer's state of the newest checkpoint; it overwrites the older of the two saved states."""
         self.flush()
         if not state:
             return
@@ -310,7 +310,7 @@ class Writer:
         return in_file(state) if self._digests else state  # version 1 has no digests, and the state's own names
 
     def _lengthen(self) -> None:
-        """Give every array along `step` the planned length, in a file of version 2."""
+        """In a file of version 2, extend every array along `step` or `state_step` to its planned length."""
         if not self._digests:
             return
         lengths = {"step": len(self._planned), "state_step": len(self._planned_states)}
@@ -323,10 +323,10 @@ class Writer:
                     dataset.resize(length, axis=0)
 
     def _take_back(self) -> None:
-        """Erase all commits after the checkpoint to continue from, newest first, and remains of an interrupted write.
+        """Erase all commits after the checkpoint to continue from, and what an interrupted write left.
 
-        The method erases one entry at a time. After a kill, at most one entry is partly erased, which `commits.py`
-        recognizes.
+        The method erases one entry at a time, the last entry first. After a kill, at most one entry is partly erased,
+        and `commits.py` recognizes this entry.
         """
         unwrite(self._step, self.n_checkpoints)
         if "state_step" in self.file:
@@ -371,7 +371,7 @@ def make_writable(path: Path, say: Callable[[str], object] = lambda text: None) 
 
 
 def open_for_appending(path: Path) -> h5py.File:
-    """Open the file directly in SWMR mode, which never refuses readers; chunks are written without a cache."""
+    """Open the file in SWMR mode from the start, so that no reader is refused; chunks are written without a cache."""
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
     access.set_file_locking(False, True)
