@@ -1,4 +1,4 @@
-"""Results of a run: valid results are read from the run's sidecar, the others are measured and written to it."""
+"""Results of a run. The sidecar, a file beside the run, stores them; missing or invalid ones are measured and added."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ PROVENANCE = {
     "run_fingerprint": "of another run, or of an earlier state of this one",
     "options": "measured with other options",
 }
-"""Attribute of a group -> the reason not to use the group if the attribute differs from that of a new result."""
+"""Attribute name -> why a stored group is not used if its attribute differs from the attribute of a new result."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class Stored:
     path: Path | None = None
     """Path of the file."""
     dropped: dict[str, str] = field(default_factory=dict)
-    """Measurements in the file whose results are not used -> the reason."""
+    """Name of each measurement whose result in the file is not used -> the reason."""
 
     def remark(self, names: Iterable[str] = tuple(MEASUREMENTS)) -> str:
-        """Why the file, or its result of a measurement in `names`, is not used: one line without a full stop, or ""."""
+        """Why the file, or the result of a measurement in `names`, is unused: one line without a full stop, else ""."""
         reasons = {name: self.dropped[name] for name in names if name in self.dropped}
         if self.problem or not reasons:
             return self.problem
@@ -197,7 +197,7 @@ def _why_not(group: xr.Dataset, made_by: Mapping[str, str]) -> str:
 
 
 def _made_by(run: Run, options: Options | None = None, measurement: str = "") -> dict[str, str]:
-    """Attributes of a new result by which it is checked later; without `options`, those common to all measurements."""
+    """Attributes that a valid stored result must have; without `options`, only those common to all measurements."""
     of_options = {} if options is None else {"options": options_of(measurement, options).model_dump_json()}
     return {
         "circuits_version": circuits.__version__,
@@ -226,7 +226,7 @@ def _seal(path: Path) -> None:
 
 
 def _seal_of(path: Path) -> tuple[str, str]:
-    """A pair: the file's digest is "whole" (correct), "broken" (wrong) or "none" (absent); and the correct digest."""
+    """State of a file's digest, "whole", "broken" (wrong) or "none" (absent); and the right digest, "" if absent."""
     if not path.is_file():
         return "none", ""
     try:
@@ -291,7 +291,7 @@ def _restored(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _as_python(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Attributes with Python numbers and lists instead of the NumPy values that reading a file gives."""
+    """Attributes of a file, with Python numbers and lists in place of NumPy values."""
     return {
         name: value.tolist() if isinstance(value, np.generic | np.ndarray) else value for name, value in attrs.items()
     }

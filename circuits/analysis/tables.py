@@ -11,7 +11,7 @@ FEW_LABELS = 8  # a further dimension with at most this many labels gets a colum
 
 
 def tables(results: Mapping[str, xr.Dataset]) -> list[Titled]:
-    """Titled tables of every measurement. The phases have none if "subnetwork" is measured: its table includes them.
+    """Titled tables of all measurements. If "subnetwork" is measured, its table includes the phases, which get none.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
 
 
 def last_checkpoint(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Columns of `last_checkpoint_table`: one per variable, or one per label of a third dimension of up to 8 labels."""
+    """Table columns: one per variable (step, seed), or one per label if a third dimension has at most 8 labels."""
     columns: dict[str, xr.DataArray] = {}
     for variable, values in dataset.data_vars.items():
         if values.dtype.kind not in "fiub":

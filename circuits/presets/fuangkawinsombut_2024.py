@@ -80,9 +80,9 @@ def fuangkawinsombut_2024_raised_decay() -> list[Config]:
 def fuangkawinsombut_2024_outliers() -> list[Config]:
     """Section 3.2, Figures 3.3 to 3.5 and Table 3.1: flipped training targets, for several n and weight decays.
 
-    The grid and the criterion of the table are unstated. Our flipped shares are 0, the figures' shares, the table's
-    thresholds, and steps of 1 % around the largest share at which half of the seeds or more exceed a test accuracy of
-    0.98 at any time. A checkpoint every 5 epochs, since rarer ones miss short peaks; 300 training examples, five seeds.
+    The grid and the criterion of the table are unstated. Our flipped shares are 0, the shares of the figures, the
+    thresholds of the table, and steps of 1 % around the largest share at which at least half of the seeds exceed a test
+    accuracy of 0.98 at any time. Checkpoints every 5 epochs, to see short peaks; 300 training examples, five seeds.
     """
     return [
         fuangkawinsombut_2024().replace(

@@ -1,6 +1,6 @@
 """The laboratory: a network with one hidden layer and activation z², which groks on x + y mod 31 in seconds.
 
-Half the table for training; one-hot pairs, 128 neurons, no biases, weights normal with variance 1/fan-in; full-batch
+It trains on half of the one-hot pairs: 128 neurons, no biases, normal weights with variance 1/fan-in; full-batch
 AdamW with learning rate 0.01, weight decay 1, β = (0.9, 0.98), cross-entropy. It memorizes by step 40 and generalizes
 about step 600. It is not from a paper, but repeats in seconds some experiments that took hours in papers: the variants
 are those of Ahmed 2024 (decay, fraction, initialization) and of Liu, Chi and Wu, section 5.3 (input noise).

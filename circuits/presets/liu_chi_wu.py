@@ -64,7 +64,7 @@ def liu_chi_wu_four_summands() -> Config:
     """Figure 5, sums of four numbers mod 51, 70 % of the examples for training.
 
     We draw 400 000 of the 51⁴ = 6.8 million entries of the table: 280 000 for training, 547 updates per epoch. So 63 %
-    of the test examples are reordered training examples; with the whole table, nearly all would be.
+    of the test examples are training examples in another order; with the whole table, nearly 100 % would be.
     """
     return transformer(
         "liu-chi-wu-four-summands",

@@ -7,8 +7,8 @@ sizes, batches and updates; we could not check the warm-up against the paper's t
 
 Our choices: half the table is the training set, as in their Figure 1; the transformer has 512 MLP neurons and a
 LayerNorm before each block, as decoders have; one seed; checkpoints evenly spaced on a logarithmic axis. A run stops
-once the test accuracy has stayed at 99 % for six more checkpoints, at more than twice the step of generalization. The
-paper measures only that step; 10⁵ updates are only a limit. x*y is in their released code only.
+six checkpoints after its test accuracy reached 99 % and stayed there, at more than twice the step of generalization.
+The paper measures only the step of generalization; 10⁵ updates are only a limit. x*y is in their released code only.
 """
 
 from circuits.config import Config

@@ -1,9 +1,9 @@
 """Dropout, and Gaussian noise on the inputs, during training.
 
-Models have no randomness. A model passes each of its named values through a function (name, value) -> value, the tap.
-The tap used in training drops units and adds noise. All draws of one update come from one generator, keyed by (seed,
-step), in the order of the forward pass. So an update is the same with or without an interruption before it. Dropout at
-rate p divides kept values by 1 - p (inverted dropout).
+Models have no randomness. A model passes each named value, such as an activation, through the tap, which is a function
+(name, value) -> value. The tap used in training drops units and adds noise. All draws of one update come from one
+generator, keyed by (seed, step), in the order of the forward pass. So an update is the same with or without an
+interruption before it. Dropout at rate p divides kept values by 1 - p (inverted dropout).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from circuits.randomness import generator
 
 
 def training_tap(config: Config, seed: int, step: int) -> Tap:
-    """Function (name, value) -> value: dropout and input noise of a network in the update after `step` earlier updates.
+    """Function (name, value) -> value that applies dropout and input noise in the update after `step` earlier updates.
 
     Examples
     --------

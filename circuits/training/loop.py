@@ -1,6 +1,6 @@
 """The training loop: it trains all seeds from checkpoint to checkpoint and commits each checkpoint.
 
-The writer receives the parameters and metrics of all seeds at a checkpoint; meanwhile the networks may train further.
+While the file writer stores a checkpoint (parameters and metrics of all seeds), the networks may train further.
 Every draw is a function of (seed, epoch) or (seed, step), so a resumed run has the same bits as an uninterrupted one.
 """
 
@@ -128,14 +128,14 @@ def begin(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Run:
-    """Create a run file and train its networks to the end, from the initialization or from a checkpoint of `parent`.
+    """Create a run file and train its networks to the end, from the initialization or a checkpoint of a parent run.
 
     Parameters
     ----------
     path, config, choice
         The file, its config, and the implementation of the update and the device that train it.
     parent, start
-        Attribute that identifies the parent run, and the starting point; by default no parent and the initialization.
+        Values that identify the parent run (None: no parent), and the starting point (None: the initialization).
     overwrite, progress
         As in `train`.
     """
@@ -268,7 +268,7 @@ def _say(text: str) -> None:
 def _resumable(
     config: Config | None, path: Path, device: str, kernel: str, allow_different_numerics: bool
 ) -> tuple[Config, Choice | None]:
-    """The config to resume with, and the `Choice` of implementation and device, or None if the run is complete."""
+    """The config to resume with, and the `Choice` of implementation and device (None if the run is complete)."""
     with open_run(path) as run:
         stored = run.config
         config = stored if config is None else config.replace(source=stored.source)  # a text that changes no number

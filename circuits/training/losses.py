@@ -71,8 +71,8 @@ def undecided(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 class Examples(NamedTuple):
     """Training and test examples of one network.
 
-    `marks` are the task's masks (example,) of groups of training examples, by name, such as "flipped" targets; `unseen`
-    is the mask (test_example,) of the test inputs outside the training set, None if the run has no such mask.
+    `marks` maps each group of training examples that the task names, such as "flipped" targets, to its mask (example,).
+    `unseen` is the mask (test_example,) of the test inputs outside the training set, None if the run has no such mask.
     """
 
     inputs: torch.Tensor

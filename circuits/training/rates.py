@@ -1,8 +1,8 @@
 """Learning rate and weight decay of every update. Weight decay may change during training, per network.
 
-A change of weight decay may wait until a network reaches an accuracy; this is checked at the end of each epoch. For
-such a change, number I = 0, 1, … in the config, every checkpoint stores the metric `decay_change_I_step`: the step of
-the first check that found the accuracy, NaN until then. So a resumed run knows which changes have been triggered.
+A change of weight decay may wait for an accuracy, which is checked at the end of each epoch. The changes of a config
+have numbers I = 0, 1, …. For a change that waits, every checkpoint stores the metric `decay_change_I_step`: the step of
+the first check that found the accuracy, NaN before. So a resumed run knows which changes have been triggered.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Pace:
     Parameters
     ----------
     config, metrics
-        The run's config, and the metrics, each (seed,), of the checkpoint from which training starts; {} at step 0.
+        The run's config, and the metrics of the checkpoint from which training starts, each (seed,); {} at step 0.
     """
 
     def __init__(self, config: Config, metrics: Mapping[str, np.ndarray]) -> None:
@@ -57,7 +57,7 @@ class Pace:
         return value
 
     def end_of_stretch(self, networks: Sequence[int], step: int, target: int) -> int:
-        """Next step at which the rates may differ from those after `step`; at most `target` or the end of the epoch."""
+        """Step up to which the rates after `step` stay constant; not beyond `target` or the end of the epoch."""
         if self.config.optimizer.lr_varies_after(step):
             return step + 1
         per_epoch = self.config.steps_per_epoch
@@ -66,7 +66,7 @@ class Pace:
         return min(ends)
 
     def awaits(self, networks: Sequence[int], step: int) -> bool:
-        """Whether `step` ends an epoch and a change of weight decay waits for an accuracy of one of `networks`."""
+        """Whether `step` ends an epoch, and one of `networks` must still reach an accuracy that changes its decay."""
         return step % self.config.steps_per_epoch == 0 and any(
             change.awaits and math.isnan(met)
             for network in networks
@@ -74,7 +74,7 @@ class Pace:
         )
 
     def look(self, network: int, step: int, metrics: Mapping[str, float]) -> None:
-        """Record which changes of weight decay a network's accuracies trigger at the end of an epoch."""
+        """Record the changes of weight decay that a network's accuracies trigger at the end of an epoch."""
         for i, change in enumerate(self._changes):
             name = change.awaits
             if name and math.isnan(self._met[network][i]) and change.is_met(metrics[name], self._sizes[name]):

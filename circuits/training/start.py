@@ -66,7 +66,7 @@ def start_of(run: Run) -> Start:
 
 
 def ticket_start(run: Run, seed: int, neurons: Sequence[int]) -> Start:
-    """Starting point of a lottery ticket: some neurons of a network at step 0, as arrays (1, …); no optimizer state.
+    """Starting point of a lottery ticket: `neurons` of one network at step 0, as arrays (1, …); no optimizer state.
 
     Raises
     ------

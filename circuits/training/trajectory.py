@@ -43,7 +43,7 @@ def trajectory(
     pace: Pace,
     further: Further = lambda network, parameters, metrics: {},
 ) -> Generator[Row]:
-    """Train from `step` to every step of `targets` in turn; yield the arrays of all networks, a row, at each of them.
+    """Train from `step` to each step of `targets` in turn; yield a row, the arrays of all networks, at each target.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def trajectory(
     pace
         The rates of every update.
     further
-        Function of (network, parameters, usual metrics) that returns further metrics.
+        Function of (network index, its parameters, its metrics) that returns further metrics.
     """
     reached = [step] * stepper.n_lanes
     closed = threading.Event()
@@ -115,7 +115,7 @@ def _in_turn(go: Callable, stepper: Stepper, targets: Sequence[int], report: Cal
 def _ahead(
     go: Callable, stepper: Stepper, targets: Sequence[int], n_rows: int, report: Callable, closed: threading.Event
 ) -> Generator[Row]:
-    """Yield the rows. The thread pool gets tasks row by row, so a task waits only for tasks that have started."""
+    """Yield the rows. Threads take tasks row by row, so a task never waits for a task that has not started."""
     rows: deque[list[Future]] = deque()
     last: list[Future | None] = [None] * stepper.n_lanes
 

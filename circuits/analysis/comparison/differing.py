@@ -21,8 +21,8 @@ WHOLE = ("stop",)  # optional parts that count as one value
 def differing_values(configs: Sequence[Config]) -> dict[str, list[str]]:
     """Fields in which the configs differ, by dotted name, with the value of each config.
 
-    Fields of a task, model or optimizer are compared only between configs with the same kind of it. A config that lacks
-    a listed field has the value "".
+    Fields of a task are compared only between configs with the same kind of task; likewise for model and optimizer. A
+    config that lacks a listed field has the value "".
 
     Examples
     --------
@@ -62,7 +62,7 @@ def differing_fields(configs: Sequence[Config]) -> list[str]:
 
 
 def _flat(part: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values by dotted name, with nested parts flattened."""
+    """Values of a nested mapping by dotted name."""
     flat: dict[str, Any] = {}
     for name, value in part.items():
         nested = isinstance(value, Mapping) and name not in WHOLE
@@ -71,7 +71,7 @@ def _flat(part: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _differs(name: str, flat: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether configs differ in field `name`; a task's field, say, is compared between tasks of the same kind only."""
+    """Whether configs differ in field `name`; a task's field, for example, is compared only within a kind of task."""
     part, _, field = name.partition(".")
     by_kind: dict[Any, set[str]] = {}
     for one in flat:

@@ -68,7 +68,7 @@ def neighbor_embedding(values: Float[np.ndarray, "point coordinate"], seed: int)
     values
         (point, coordinate).
     seed
-        Seed of the random state. The PCA at the start is random only for many points in many dimensions.
+        Seed of the random state. The PCA from which t-SNE starts is random only for many points in many dimensions.
 
     References
     ----------

@@ -1,9 +1,9 @@
 """Choice of the checkpoints whose hidden representation is pictured.
 
 As in Fuangkawinsombut 2024, Figures 2.2 and 2.3, these are the last checkpoint and five evenly spaced checkpoints from
-memorization to generalization of a seed. If memorization and generalization are close, the thesis code looks 20 epochs
-further; here the five are then consecutive checkpoints. They start at the first checkpoint of the run if the seed never
-memorized, and end at the last checkpoint if the seed never generalized.
+memorization to generalization of a seed. If these two are fewer than four checkpoints apart, the five checkpoints are
+consecutive; the thesis code instead looks 20 epochs further. The five start at the first checkpoint of the run if the
+seed never memorized, and end at the last checkpoint if the seed never generalized.
 """
 
 import numpy as np
@@ -44,7 +44,7 @@ def panel_checkpoints(memorized: float, generalized: float, last: int) -> Int[np
 
 
 def panels_of_seeds(run: Run, options: PruningOptions) -> Int[np.ndarray, "seed panel"]:
-    """Checkpoints to picture per seed: at most six of those in `options`; if it selects all, `panel_checkpoints`."""
+    """Per seed, the checkpoints to picture: at most six that `options` selects; by default, `panel_checkpoints`."""
     if options.slice != slice(None):
         chosen = chosen_checkpoints(run, options)
         some = chosen[np.unique(np.rint(np.linspace(0, len(chosen) - 1, N_PANELS)).astype(int))]
@@ -54,14 +54,14 @@ def panels_of_seeds(run: Run, options: PruningOptions) -> Int[np.ndarray, "seed 
 
 
 def pictured_seed(run: Run, options: PruningOptions) -> int:
-    """The seed with the longest grokking delay, as in the thesis; the first seed if none has a delay."""
+    """The seed with the longest grokking delay, as in Fuangkawinsombut 2024; the first seed if none has a delay."""
     memorized, generalized = phase_checkpoints(run, options)
     delay = np.nan_to_num(generalized - memorized, nan=-np.inf)
     return run.seeds[int(delay.argmax())]
 
 
 def along_the_run(run: Run, options: PruningOptions, also: Int[np.ndarray, "seed panel"]) -> Int[np.ndarray, " step"]:
-    """Checkpoints that `options` selects. If it selects all: those in `also`, and about 40, denser early in the run."""
+    """Checkpoints that `options` selects; by default those in `also` and about 40 more, denser early in the run."""
     if options.slice != slice(None):
         return chosen_checkpoints(run, options)
     n_later = run.n_checkpoints - 1

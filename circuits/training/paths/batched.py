@@ -1,4 +1,4 @@
-"""The batched path: the networks of all seeds train as one network, with the seed as a dimension of every tensor.
+"""The training path "batched": the networks of all seeds train as one network; every tensor has a seed dimension.
 
 `torch.vmap` runs the model's forward pass over the seeds, and the losses are added. Since a network appears in its own
 loss only, each network gets its own gradient. Optimizers update each number independently, so one optimizer serves all

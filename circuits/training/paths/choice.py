@@ -20,7 +20,7 @@ class Choice(NamedTuple):
     device: str
 
     def numerics(self, config: Config) -> dict[str, Any]:
-        """What fixes the bits of a run besides the config: training path, device, hardware and libraries."""
+        """What, besides the config, determines the bits of a run: training path, device, hardware and libraries."""
         return {"path": self.path.name, "device": self.device, **self.path.numerics(config, self.device)}
 
 

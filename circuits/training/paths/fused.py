@@ -1,4 +1,4 @@
-"""The fused path: a compiled loop trains each network; networks run in parallel threads, and a step uses one thread."""
+"""The training path "fused": compiled loops train the networks in parallel threads; a step uses one thread."""
 
 from __future__ import annotations
 

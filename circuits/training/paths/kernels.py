@@ -12,11 +12,11 @@ that zeros are exact.
 Five inputs have only 32 patterns, 16 up to sign, so X Wᵀ needs no products. For each group of five inputs the kernel
 computes the 16 sums ±w ±w ±w ±w + w once, and each example adds or subtracts one of them per group (the method of the
 four Russians). At the sizes of the papers this takes about half the time of a matrix product in BLAS. The backward pass
-visits active examples only, few after memorization. Arrays are transposed and padded to whole cache lines, so that
-inner loops run over neurons with unit stride. A network's result depends on its own data only, so seeds may share
+visits active examples only; after memorization they are few. Arrays are transposed and padded to whole cache lines, so
+that inner loops run over neurons with unit stride. A network's result depends on its own data only, so seeds may share
 threads in any way.
 
-NaN is neither < 1 nor <= 0. The comparisons keep an example with NaN active, so that NaN spreads as in torch.
+NaN is neither < 1 nor <= 0. The comparisons count an example with NaN as active, so that NaN spreads as in torch.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def patterns_of(inputs: np.ndarray) -> np.ndarray:
 
 
 def n_groups(n_inputs: int) -> int:
-    """Number of groups of five inputs, rounded up to a multiple of `AT_ONCE`."""
+    """Number of groups of five inputs, rounded up to a multiple of `AT_ONCE`, the 4 groups that one pass adds."""
     return AT_ONCE * -(-n_inputs // (AT_ONCE * BITS))
 
 
@@ -106,20 +106,20 @@ def padded(values: np.ndarray) -> np.ndarray:
 def train_batches(
     weights_t, biases, readout, inputs, patterns, targets, order, start, stop, batch_size, lr, weight_decay, l1, room
 ):
-    """Take updates `start` to `stop` of one epoch of one network, in place.
+    """Take updates `start` to `stop` - 1 of one epoch of one network, in place.
 
     Parameters
     ----------
     weights_t, biases, readout
         Wᵀ (input, neuron), b (neuron,), u (neuron,); one floating dtype, contiguous.
     inputs, patterns, targets
-        (example, input), their `patterns_of`, (example,) in ±1; inputs and targets have the dtype of the weights.
+        Inputs (example, input) and targets (example,), ±1 in the weights' dtype; patterns are `patterns_of(inputs)`.
     order
         (example,) the epoch's permutation of the examples.
     start, stop
-        Batches within the epoch, 0 <= start <= stop <= ceil(example / batch_size).
+        Updates, counted from 0 in the epoch; 0 <= start <= stop <= ceil(example / batch_size).
     batch_size, lr, weight_decay, l1
-        Examples per batch, η, λ, and the coefficient of Σ|θ|, applied as the step θ ← sign θ · max(0, |θ| - η l1).
+        Examples per batch, learning rate η, weight decay, coefficient l1 of Σ|θ| (θ ← sign θ · max(0, |θ| - η l1)).
     room
         Work memory from `scratch` for these sizes. Its padding rows must stay 0 between calls; other rows may change.
     """
@@ -183,10 +183,10 @@ def train_batches(
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
 def _sum_patterns(weights_t, tables, parts):
-    """Fill tables[g, p] with ±w0 ±w1 ±w2 ±w3 + w4: wi is the weight of group g's input i, with + if bit i of p is 1.
+    """Fill tables[g, p] with ±w0 ±w1 ±w2 ±w3 + w4: weight wi of input i in group g has sign + if bit i of p is 1.
 
-    If the last group has fewer than five inputs, the missing weights are 0; padding groups stay 0. The loop over few
-    rows is a separate function, `_combine`, so that the compiler vectorizes it.
+    If the last group has fewer than five inputs, the missing weights are 0; padding groups stay 0. A
+    separate function, `_combine`, computes most sums, so that the compiler vectorizes their loop.
     """
     n_inputs, width = weights_t.shape
     both, difference, nothing = parts[0], parts[1], parts[6]
@@ -222,7 +222,7 @@ def _combine(first, second, total, difference):
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy", inline="always")
 def _place(code):
-    """Index in `tables[g]` for pattern `code`. The entry is the pattern's sum if code >= 16, else minus the sum."""
+    """Index of the entry for pattern `code` in `tables[g]`: the pattern's sum if code >= 16, else minus this sum."""
     return (code & 15) if code >= 16 else 15 - code
 
 
@@ -270,7 +270,7 @@ def _shrink(values, threshold):
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
 def evaluate(weights_t, biases, readout, patterns, targets, room):
-    """Loss and right answers of one network on a set of examples, given as `patterns_of` the inputs.
+    """Loss and right answers of one network on a set of examples, given as `patterns_of(inputs)`.
 
     Returns
     -------

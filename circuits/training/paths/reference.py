@@ -1,4 +1,4 @@
-"""The reference path: torch autograd and `torch.optim`, one network after the other, on any device.
+"""The training path "reference": torch autograd and `torch.optim`, one network after the other, on any device.
 
 Slow and obvious. It serves every model, and the tests compare the other paths with it.
 """

@@ -63,7 +63,7 @@ class Stepper(ABC):
     @classmethod
     @abstractmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """Libraries, processor, arithmetic and threads of an update. With the config, they fix the bits of a run."""
+        """Libraries, processor, arithmetic and threads of an update. They and the config fix the bits of a run."""
 
     @abstractmethod
     def advance(self, lane: int, epoch: int, start: int, stop: int, rates: Rates) -> None:

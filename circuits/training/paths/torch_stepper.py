@@ -1,4 +1,4 @@
-"""The common base of the paths on torch: devices, threads, the data as tensors, and the state of an optimizer."""
+"""Base class of the training paths that use torch: devices, threads, data as tensors, and the optimizer's state."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def shrink(parameters: Iterable[torch.Tensor], threshold: float) -> None:
 
 
 def state_of(config: Config, trained: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> Arrays:
-    """An optimizer's state by name; zeros before the first update."""
+    """An optimizer's state, name -> array; zeros before the first update."""
     state: Arrays = {}
     for name, parameter in trained.items():
         of_parameter = optimizer.state.get(parameter, {})
