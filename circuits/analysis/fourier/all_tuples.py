@@ -1,7 +1,7 @@
 """A network on all tuples of operands: its logits, and the values of its neurons at the last position.
 
-The tuples are enumerated once, in the order of the group. Values come from the model's own `forward`, recorded by a
-tap. Embedding tables come from the model, with rows in the group's order too.
+The tuples are enumerated once, in the order of the task's cyclic group Z_m (`cyclic`). A tap in the model's own
+`forward` records the values. The model also gives the embedding tables, with their rows in the order of Z_m.
 """
 
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ class AllTuples:
     ) -> tuple[Float[np.ndarray, "*tuples neuron"] | None, Float[np.ndarray, "tuple class"]]:
         """Values of one network's neurons at the last position, (m, ..., m, neuron), and the network's logits.
 
-        Both are computed on CPU, on the caller's thread, in the parameters' dtype.
+        Both are computed on CPU, on the caller's thread, in the parameters' dtype; m is the order of the group.
         """
         import torch
 
@@ -64,7 +64,7 @@ class AllTuples:
         return neurons, torch.cat(logits).numpy()
 
     def members(self, run: Run) -> Bool[np.ndarray, "seed set element tuple_of_sum"]:
-        """Masks of the train set, the test set and all tuples, grouped by sum.
+        """Masks of the train set, the test set and all tuples; each row of a mask holds the tuples of one sum.
 
         A tuple outside the group, because one operand is 0, is in none of these masks.
         """
@@ -105,5 +105,5 @@ class AllTuples:
     def of_classes(
         self, weights: Float[np.ndarray, "feature class"] | None
     ) -> Float[np.ndarray, "element feature"] | None:
-        """Weights from features to logits, with one row per element of the group; None if `weights` is None."""
+        """Feature-to-logit weights, transposed: row s is of class `group.classes[s]`; None if `weights` is None."""
         return None if weights is None else weights[:, self.group.classes].T

@@ -159,7 +159,7 @@ def primitive_root(p: int) -> int | None:
 
 
 def is_cyclic(config: Config) -> str | None:
-    """None if the task is a sum on a cyclic group with few enough tuples, otherwise the reason why not.
+    """None if the task is a sum on a cyclic group whose tuples fit into memory, otherwise the reason why not.
 
     Examples
     --------

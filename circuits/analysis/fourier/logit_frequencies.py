@@ -116,7 +116,7 @@ def _sum_of_squares(deviations: Float[np.ndarray, "*any"], values: Float[np.ndar
 
 
 def least_key_share(m: int) -> float:
-    """Default threshold of the key frequencies of Z_m: such a frequency has at least this share, 1/m.
+    """Default threshold 1/m for Z_m: a frequency is key if its `share` of the logits is at least this threshold.
 
     Examples
     --------

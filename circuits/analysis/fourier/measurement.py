@@ -64,7 +64,7 @@ class Views:
         self.group = self.tuples.group
 
     def waves(self, net: Network) -> dict[str, np.ndarray]:
-        """Frequencies in weights, neurons and logits, as arrays by name; `by_sum` is the logits, grouped by sum."""
+        """Frequencies in weights, neurons and logits, as arrays by name; `by_sum[s]`: logits of tuples with sum s."""
         neurons, logits = self.tuples.values(net)
         by_sum = logits[self.group.by_sum]
         wave = logit_frequencies(by_sum, self.group.classes)
@@ -146,7 +146,7 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
     neuron_frequency, neuron_share, neuron_linear_share, neuron_product_share
         (step, seed, neuron) the frequency of each neuron, 0 for none, and the shares of variance at this frequency.
     neuron_phase, neuron_output_phase, phase_residual
-        (step, seed, [operand,] neuron) phases at its frequency; residual: sum of input phases minus output phase.
+        (step, seed, [operand,] neuron) input and output phases at its frequency; sum of input minus output phases.
     phase_agreement
         (step, seed) mean cosine of `phase_residual` over neurons of key frequencies, weighted by `neuron_share`; -1..1.
     cluster_size
@@ -161,8 +161,8 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
     bias_share
         (step, seed) share of constant class biases (the mean over tuples) in the logits' sum of squares.
     loss, restricted_loss, excluded_loss
-        (step, seed, set) cross-entropy of the network's logits; of only their class biases and the waves that
-        `key_wave_share` counts; of the network's logits without these waves.
+        (step, seed, set) cross-entropy of three kinds of logits: the network's logits; their class biases plus the
+        waves that `key_wave_share` counts, nothing else; the network's logits without these waves.
     restricted_loss_of, excluded_loss_of
         (step, seed, set, frequency) restricted and excluded loss for each single frequency.
     sum_of_squared_weights
@@ -199,7 +199,7 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
 def _walked(
     run: Run, checkpoints: np.ndarray, views: Views, further: Any, *, what: str, progress: bool = False
 ) -> dict[str, np.ndarray]:
-    """Results of `further(seed index, Views.waves(net))` for all networks, (step, seed, ...), without the logits."""
+    """Arrays (step, seed, ...) that `further(seed index, Views.waves(net))` returns per network, without `by_sum`."""
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:
         values = further(seed, views.waves(net))

@@ -9,8 +9,8 @@ frequency k, with ω = 2πk/m, are
 The share of frequency k in the variance is the sum of the squared coefficients of these terms, divided by the sum for
 all terms but the constant (Nanda et al. 2023, section 4.3). With K operands, products of 2, 3, ... operands count.
 
-A neuron that multiplies cos(ωx + φ_x) and cos(ωy + φ_y) has a term cos(ω(x + y) + φ_x + φ_y). It adds to the logits if
-the readout is cos(ωc + φ_out) and the *phase relation* φ_x + φ_y = φ_out holds (Gromov 2023, arXiv 2301.02679). Then
+A neuron that multiplies cos(ωx + φ_x) and cos(ωy + φ_y) has a term cos(ω(x + y) + φ_x + φ_y). Terms of many neurons add
+up if each readout is cos(ωc + φ_out) and the *phase relation* φ_x + φ_y = φ_out holds (Gromov 2023, arXiv 2301.02679):
 
     Σ_neurons cos(ω(x + y) + φ_out) cos(ωc + φ_out)  →  cos ω(x + y - c).
 

@@ -12,7 +12,7 @@ This projects on cos and sin of 2πk(x + y)/m with any weights per class, not on
     excluded      logits = L - Σ_{key k} L_k                        all the rest, the memorized part
 
 Each loss is the cross-entropy of these logits. Both logits keep the mean over tuples, the constant class biases.
-Excluded losses of many frequencies cost one exponential per logit. With r the right class,
+The excluded losses of all frequencies together need only one exponential per logit. With r the right class,
 
     loss = log Σ_c e^{L(c) - L(r)} e^{-(L_k(c) - L_k(r))}
 

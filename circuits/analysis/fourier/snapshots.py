@@ -1,8 +1,8 @@
-"""Data for pictures of the measurement `fourier` at a few checkpoints: neurons on all pairs, logits in the 2-D basis.
+"""Data for pictures of `fourier` at a few checkpoints: neurons on all pairs (x, y), logits in the 2-D Fourier basis.
 
-The checkpoints are the first, memorization, generalization, the midpoint of both, and the last; with several seeds,
-each phase is at its median over seeds. The neurons are those that each key frequency explains best at the last
-checkpoint.
+The checkpoints are the first, the last, memorization, generalization, and the checkpoint midway between these two
+phases; the index of a phase is the median over seeds. For each key frequency, the neurons are those with the largest
+share of variance at this frequency, at the last checkpoint.
 """
 
 import numpy as np
@@ -35,7 +35,7 @@ def shown_neurons(
     key: Bool[np.ndarray, " frequency"],
     n_shown: int,
 ) -> Int[np.ndarray, " shown_neuron"]:
-    """Neurons to picture: for each key frequency the best explained neuron, then the second best, ...; then others.
+    """Neurons to picture: the best explained of each key frequency, then the second best, ...; last, all other neurons.
 
     Examples
     --------

@@ -46,12 +46,12 @@ def is_parity(config: Config) -> str | None:
 
 
 def all_of(*questions: Question) -> Question:
-    """Condition that holds if all `questions` hold; otherwise it returns the reason of the first one that fails."""
+    """Condition that all `questions` hold; it returns None, or the reason of the first question that fails."""
     return lambda config: next((reason for question in questions if (reason := question(config))), None)
 
 
 def require(run: Run, question: Question) -> None:
-    """Refuse a run whose config fails a condition.
+    """Raise an error if the run's config fails a condition.
 
     Raises
     ------

@@ -36,7 +36,7 @@ def bounded(value: float, censored: bool = False, *, sign: str = "≤", none: st
 
 
 def epoch_text(at: xr.Dataset, phase: str, none: str = "never") -> str:
-    """The epoch of one seed's memorization or generalization as text; `at` is the seed's part of `phases`.
+    """Epoch of one seed's memorization or generalization as text; `at` is the result of `phases` for this seed.
 
     `none` is the text for a trained seed that never reached the phase; an untrained seed has "–".
     """

@@ -90,7 +90,7 @@ class ForwardPass:
         return Masked(self.layer, net).values(self.inputs)
 
     def native_outputs(self, net: Network) -> Float[np.ndarray, " example"]:
-        """Values of the only output, in the config's dtype. Enough for sample means, as their noise is larger."""
+        """Values of the only output, in the config's dtype. Its rounding errors are below the noise of sample means."""
         import torch
 
         parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}
@@ -106,9 +106,9 @@ class ForwardPass:
     def mean_contributions(
         self, net: Network, bits: Sequence[int]
     ) -> tuple[Float[np.ndarray, "neuron pattern"], Float[np.ndarray, " neuron"]] | None:
-        """Means of `contributions` over all ±1 inputs with each pattern of `bits`, and error bounds.
+        """Means of `contributions` over all ±1 inputs with the same pattern of `bits`, and error bounds per neuron.
 
-        The bounds hold for each neuron's Walsh coefficients. None if only samples can estimate the means.
+        A bound holds for each Walsh coefficient of the neuron's means. None if only samples can estimate the means.
         """
         return None
 
@@ -175,7 +175,7 @@ class LinearReadout(ForwardPass):
         return smallest_agreeing_argmax(activations.T, readout, order, rest, targets, criterion)
 
     def _separated(self, net: Network) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The neurons' values, the outputs without any neuron, and the readout."""
+        """The neurons' values, the outputs with all neurons masked, and the readout."""
         readout = self.layer.readout(net)
         if readout is None:
             raise ValueError(f"the outputs are not linear in the layer '{self.layer.hook}'; use ForwardPass")

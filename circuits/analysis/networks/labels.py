@@ -76,7 +76,7 @@ def trajectory_coords(run: Run, checkpoints: np.ndarray) -> dict[str, Any]:
 
 
 def without_collapsed(run: Run, result: xr.Dataset, is_ratio: Callable[[str], bool]) -> xr.Dataset:
-    """A result of the run with NaN for the ratios of collapsed networks, because all their outputs count as 0.
+    """The `result` with NaN for ratios of collapsed networks, whose outputs are all near 0 (`circuits.collapse`).
 
     A variable over step and seed is a ratio if `is_ratio` returns True for its name.
     """

@@ -91,7 +91,7 @@ class Masked:
     def separated(
         self, inputs: Shaped[np.ndarray, "example input"]
     ) -> tuple[Float[np.ndarray, "example neuron"], Float[np.ndarray, "example ..."]]:
-        """The neurons' values, and the outputs without any neuron; for a layer with a linear readout."""
+        """The neurons' values, and the outputs with all neurons masked; for a layer with a linear readout."""
         values, rest = [], []
         for start in range(0, len(inputs), EXAMPLES_AT_ONCE):
             part = inputs[start : start + EXAMPLES_AT_ONCE]

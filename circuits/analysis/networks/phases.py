@@ -112,7 +112,7 @@ def phases(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset:
 
 
 def censored(run: Run, checkpoints: Float[np.ndarray, " seed"]) -> Bool[np.ndarray, " seed"]:
-    """Mask of the seeds whose phase checkpoint is the first stored checkpoint and not the initialization."""
+    """Mask of the seeds that reached the phase by the first stored checkpoint, if this checkpoint is after step 0."""
     return (checkpoints == 0) & bool(len(run.steps) and run.steps[0] > 0)
 
 

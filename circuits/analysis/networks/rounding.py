@@ -1,13 +1,13 @@
 """Rounding bounds: outputs of uᵀ relu(W x + b) that float64 cannot distinguish from 0.
 
-If neurons cancel, the exact output is 0 and the computed one is a rounding error of either sign. With unit roundoff
+If neurons cancel, the exact output is 0 and the computed output is a rounding error of either sign. With unit roundoff
 ε = 2⁻⁵³, n inputs and m neurons, sums in any order satisfy
 
     |f̂(x) − f(x)|  ≤  (n + m + 4) ε Σ_j |u_j| (Σ_i |W_ji| |x_i| + |b_j|)
 
 (Higham 2002, section 3.1, with a margin for second-order terms). An output within this bound counts as 0 in
-active subnetworks, smallest subsets, merged elements, faithfulness, margins, sensitivity and arity. Accuracies that
-training stores use the arithmetic of training.
+active subnetworks, smallest subsets, merged elements, faithfulness, margins, sensitivity and arity. The accuracies that
+training stores are computed without this bound.
 """
 
 import numpy as np

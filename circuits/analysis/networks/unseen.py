@@ -52,7 +52,7 @@ def memory_share(run: Run) -> xr.DataArray:
 
 
 def seen_remark(share: xr.DataArray | float) -> str:
-    """Remark on one seed's seen share for a table; "" if the share is at most 5 %.
+    """Table text on one seed's share of test inputs seen in training; "" if the share is at most 5 %.
 
     Examples
     --------
@@ -120,7 +120,6 @@ def percent(share: xr.DataArray) -> str:
 
 
 def _way_to_unseen(config: Config) -> str:
-    """Instruction for training with a test set of unseen inputs."""
     task = config.task
     if not hasattr(task, "too_few_unseen"):
         return f"give the task '{task.kind}' a test set without them"

@@ -95,10 +95,10 @@ def walk(
 def _first(
     one: Callable[[tuple[int, int]], Any], places: Sequence[tuple[int, int]], threads: bool | None
 ) -> tuple[list[Any], bool | None]:
-    """Results of the first networks, and whether threads are faster for the others, judged by the first run times.
+    """Measure the first few networks, and decide by their run times whether threads are faster for all other networks.
 
-    The run time of the very first network does not count, since it may include compilation. If `threads` is not None,
-    this is decided already: the function returns no results and `threads` itself.
+    The first run time does not count, since it may include compilation. If `threads` is not None, the choice is already
+    made: the function measures nothing and returns `threads`.
     """
     if threads is not None:
         return [], threads

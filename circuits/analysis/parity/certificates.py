@@ -57,10 +57,10 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         (step, seed) of the active subnetwork: the proved margin if certified; the margin of the counterexample, <= 0,
         if refuted; NaN if undecided or without a certificate.
     verdict
-        (step, seed) "certified", "refuted", "undecided", "collapsed" (then all margins are NaN), or "none" if there is
-        no subnetwork.
+        (step, seed) "certified", "refuted", "undecided", "collapsed" (all outputs ≈ 0; then all margins are NaN), or
+        "none" if there is no subnetwork.
     margin_lower, margin_upper, margin_scale
-        (step, seed) bounds of the worst-case margin; an upper bound of |f|, the unit of the tolerances.
+        (step, seed) lower and upper bound of the worst-case margin; upper bound of |f|: the unit of tolerances.
     seconds_left
         (step, seed) upper estimate of the remaining search time in seconds; 0 if decided, NaN if the search is too
         short for an estimate or there is no certificate.
@@ -71,8 +71,8 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     failure_rate, failure_low, failure_high
         (step, seed) failure rate on a million random inputs, with the 95 % Clopper-Pearson interval.
     fewest_flips_min, fewest_flips_median
-        (step, seed) fewest flips until a test input fails, minimum and median over the test set; inf if no flips
-        suffice, NaN if the bounds of these numbers are inconclusive.
+        (step, seed) fewest flips of irrelevant bits until a test input fails: minimum and median over the test set;
+        inf if no flips suffice, NaN if the search does not settle the number.
     n_kept
         (step, seed) neurons in the active subnetwork.
     bits_recovered

@@ -1,7 +1,7 @@
 """The circuit of one network of a run, and the gates of its neurons along the run.
 
-The circuit of a network is its active subnetwork, by default at the checkpoint that the option `final` chooses. Neurons
-are ranked by falling path norm |u|·‖(w, b)‖.
+The circuit is the active subnetwork, by default at the checkpoint that the option `final` chooses. A neuron's gate is
+the nearest logic gate, such as "at least t of k bits". Neurons are ranked by falling path norm |u|·‖(w, b)‖.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ def circuit_of(
     options: MergeOptions = MergeOptions(),
     constructions: Mapping[str, Construction] | None = None,
 ) -> Circuit:
-    """Circuit of one network: gates, elements, matches and price of its active subnetwork.
+    """Circuit of a network's active subnetwork: gates, elements (merged neurons), matches to constructions, path cost.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def circuit_of(
 
 
 def members(run: Run, options: MergeOptions = MergeOptions()) -> list[Int[np.ndarray, " rank"]]:
-    """Indices of the neurons in each seed's generalizing group, by rank; empty for a diverged seed."""
+    """Neuron indices of each seed's final active subnetwork, by falling path norm; empty for a diverged seed."""
     groups = neuron_groups(run, options)
     return [
         ranked(network_of(run, index, int(groups.checkpoint[index])), np.flatnonzero(groups.kept[0, index]))

@@ -1,9 +1,9 @@
 """The measurement `constructions`: the circuit that each seed has learned, matched to circuits built by hand.
 
-Along the trajectory it measures merged sparsity and the price of parity. For each seed's active subnetwork, at the
-checkpoint that the option `final` chooses, it reads the bits in use, the gate of each neuron, the elements (merged
-near-parallel neurons), and the match to every construction. Neurons and elements are ranked by path norm. Patterns are
-named by their signs, the first relevant bit first.
+Along the trajectory it measures merged sparsity and the price of parity: path cost and margin. For each seed's active
+subnetwork, at the checkpoint that `final` chooses, it reads the bits in use, the gate of each neuron, the elements
+(merged near-parallel neurons), and the match to every construction. Neurons and elements are ranked by path norm.
+Patterns are named by their signs, the first relevant bit first.
 """
 
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ MERGED = {"long_name": "merged elements needed", "units": "elements"}
 def measure(
     run: Run, options: MergeOptions, *, progress: bool = False, constructions: Mapping[str, Construction] | None = None
 ) -> xr.Dataset:
-    """Circuit of each seed, its matches to constructions, and its price.
+    """Circuit of each seed, its matches to constructions, and its price: path cost and margin.
 
     Returns
     -------
@@ -62,11 +62,11 @@ def measure(
     neuron_index, gate, gate_cosine, sign_agrees, relevant_ratio, element_of
         (seed, rank) for each neuron of the active subnetwork: its index (-1: padding), its gate, the cosine to the
         gate, whether u has the sign that the gate expects (1 yes, -1 no, 0 if none), Σ|w_i| over relevant bits divided
-        by Σ|w_i| over the other bits, and its element (-1 if too small).
+        by Σ|w_i| over the other bits, and the element that it belongs to (-1 for a neuron too small for an element).
     fires, always_fires, can_fire
-        (seed, rank, pattern) whether the neuron fires with the other bits at their mean, at all values, at some values.
+        (seed, rank, pattern) whether the neuron fires with irrelevant bits at their mean, at all, at some values.
     merged_size, element_gate, element_cosine, element_weight, element_bias, element_readout
-        (seed,), (seed, element[, bit]) number of elements (0 for a collapsed seed), and their gates and weights.
+        (seed,), (seed, element[, bit]) number of elements (0 if all outputs ≈ 0), and their gates and weights.
     construction_neuron, residual, n_missing, n_extra, overlap
         (construction, seed, element), (construction, seed) the match; see `match`. `permutation` and `bit_sign`
         (construction, seed, bit) are the permutation and the flips of bits that give the match.
@@ -144,12 +144,12 @@ def measure(
 
 
 def pattern_margins(net: Network, bits: tuple[int, ...]) -> Float[np.ndarray, " pattern"]:
-    """Parity × output on every pattern, averaged over the other bits; the minimum over the patterns is the margin."""
+    """Parity × output on every pattern of `bits`, averaged over the other bits; the margin is its minimum."""
     return parities(len(bits)) * (net["u"].astype(np.float64) @ averaged_activations(net["W"], net["b"], bits))
 
 
 def late_labeled(sizes: Float[np.ndarray, "step seed"]) -> Variables:
-    """Least, median, greatest size of each seed, (statistic, seed), without NaN; the number of sizes not NaN, (seed,).
+    """Least, median, greatest merged sparsity per seed, (statistic, seed), ignoring NaN; the number of values not NaN.
 
     Examples
     --------

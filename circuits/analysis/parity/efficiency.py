@@ -1,8 +1,8 @@
 """Efficiency along a run, C* m / P: a progress measure that is 1 for the cheapest network that computes parity.
 
-C* is the least path cost per unit of margin. The path cost P and the margin m, averaged over the other bits, are of the
-whole network, because weight decay acts on it; `circuits/constructions/reading/efficiency.py` defines them. Before the
-network computes parity its margin is not positive and its efficiency is NaN. The efficiency of an active subnetwork
+C* is the least path cost per unit of margin. The path cost P and the margin m are those of the whole network, because
+weight decay acts on it; m averages outputs over irrelevant bits (`circuits/constructions/reading/efficiency.py`).
+Before the network computes parity m is not positive and its efficiency is NaN. The efficiency of an active subnetwork
 says little: its neurons are selected by the agreement of signs, so its margin is small.
 """
 
@@ -61,7 +61,7 @@ def known_least_cost(k: int) -> float:
 def prices(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.Dataset:
     """`path_cost`, `margin` and `efficiency` (step, seed) of the whole network; NaN if the network diverged.
 
-    A collapsed network has a path cost; its margin and efficiency are NaN.
+    A collapsed network (all outputs ≈ 0) has a path cost; its margin and efficiency are NaN.
     """
     bits = parity_bits(run)
     require(run, is_one_relu_layer)

@@ -20,7 +20,7 @@ Circuits = Sequence[Circuit | None]
 
 
 def recovered_bits_labeled(recovered: Sequence[RecoveredBits], n_inputs: int) -> Variables:
-    """Variables of the recovered bits: `bit_found` (seed, input), `bit_gap` and `bits_ambiguous` (seed,)."""
+    """Relevant bits recovered from the weights: `bit_found` (seed, input), `bit_gap` and `bits_ambiguous` (seed,)."""
     bits = np.zeros((len(recovered), n_inputs), bool)
     for index, seed_bits in enumerate(recovered):
         bits[index, list(seed_bits.bits)] = True
@@ -33,7 +33,7 @@ def recovered_bits_labeled(recovered: Sequence[RecoveredBits], n_inputs: int) ->
 
 
 def gates_labeled(circuits: Circuits, neurons: Sequence[np.ndarray], n_patterns: int) -> Variables:
-    """Gates of all neurons, (seed, rank) and (seed, rank, pattern)."""
+    """Gate of each neuron (seed, rank), and whether the neuron fires on each pattern (seed, rank, pattern)."""
     length = max(map(len, neurons), default=0)
     of_neuron, of_pattern = ("seed", "rank"), ("seed", "rank", "pattern")
     signs = _stacked(circuits, "sign_agrees", (length,), 0)
@@ -82,7 +82,7 @@ def _stacked(circuits: Circuits, name: str, shape: tuple[int, ...], fill: Any) -
 def matches_labeled(
     circuits: Circuits, constructions: Mapping[str, Construction], k: int, fates: Sequence[str]
 ) -> Variables:
-    """Matches of each seed's elements to each construction, (construction, seed[, element or bit]); verdicts (seed,).
+    """Matches of elements (merged neurons) to constructions, (construction, seed[, element or bit]); verdicts (seed,).
 
     The verdict of a seed without a circuit is its fate: "collapsed" or "diverged".
     """
@@ -115,13 +115,13 @@ def matches_labeled(
 
 
 def built_labeled(constructions: Mapping[str, Construction], least: float) -> Variables:
-    """Prices of all constructions, (construction,)."""
+    """Path cost, margin and efficiency of each construction; `least` is C*, the least possible cost per margin."""
     prices = [price(**one.arrays(), relevant_bits=range(one.k)) for one in constructions.values()]
     return prices_labeled(prices, least, "built", ("construction",))
 
 
 def prices_labeled(prices: Sequence[Price | None], least: float, prefix: str, dims: tuple[str, ...]) -> Variables:
-    """Path cost, margin, cost per margin with the own u and with the u of least cost, efficiency; NaN for None."""
+    """Cost, margin, cost per margin with the network's own readout and with the cheapest, efficiency; NaN for None."""
     known = [Price(np.nan, np.nan, np.nan, np.nan) if one is None else one for one in prices]
     rows = np.array([(*one, efficiency(one.cost, one.margin, least)) for one in known], np.float64).reshape(-1, 5)
     names = ("cost", "margin", "cost_per_margin", "resolved", "efficiency")

@@ -9,7 +9,7 @@ from circuits.tabular import Titled, new_table, number
 
 
 def construction_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Tables of each seed's active subnetwork: sizes; gates and match; prices, also of the constructions."""
+    """Tables of each seed's active subnetwork: sizes; gates and match; path cost and margin, also of constructions."""
     sizes = new_table("seed", "bits found", "neurons", "merged", "min", "median", "max", "defined")
     words = new_table("seed", "gates, and the nearest construction")
     prices = new_table("", "cost per margin", "u re-solved", "efficiency")

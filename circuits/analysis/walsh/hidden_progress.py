@@ -5,11 +5,11 @@ Movement: the paper takes ρ = ‖w_t - w_0‖_∞ for the weights w_t of a neur
 paper (ibid.), movement is also measured separately on relevant and irrelevant inputs. w_0 is checkpoint 0, so movement
 counts from the beginning of this run.
 
-The Fourier gap: see `population_gradient`. The paper defines the gap for one neuron. For a layer, this module takes the
-gap of √(Σ_j u_j² g_ji²) over inputs i, with u_j the readout of neuron j and g_ji the gradient of its weight i; this
-definition is not the paper's. As in the paper, the gradient is of the correlation loss -y f(x). The hinge loss has the
-same gradient while all margins are below 1, as at initialization. The paper studies these measures on fresh examples at
-every step, not on a memorized training set.
+The Fourier gap of a neuron is the least |g_i| of a relevant input i minus the greatest |g_i| of another input, with g_i
+the gradient of weight i (`population_gradient`). For a layer, √(Σ_j u_j² g_ji²) replaces |g_i|, with u_j the readout of
+neuron j and g_ji the gradient of its weight i; this definition is not the paper's. As in the paper, the gradient is of
+the correlation loss -y f(x). The hinge loss has the same gradient while all margins are below 1, as at initialization.
+The paper studies these measures on fresh examples at every step, not on a memorized training set.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,9 @@ def layer_gap(
     u: Float[np.ndarray, " neuron"],
     relevant_bits: Sequence[int],
 ) -> float:
-    """Fourier gap of a layer (our definition): the gap of √(Σ_j u_j² g_ji²) over inputs i; g is `halfspace_gradient`.
+    """Fourier gap of a layer (our definition), from s_i = √(Σ_j u_j² g_ji²) at each input i; g is `halfspace_gradient`.
+
+    The gap is the least s_i of a relevant input minus the greatest s_i of another input.
 
     Examples
     --------

@@ -114,8 +114,8 @@ def weight_by_degree(
     included
         (subset,) mask of the coefficients to sum; by default all.
     kurtosis
-        (network,) E f⁴ / (E f²)². To first order, the variance of Σ ĉ² is the variance of 2 f g over the draws, with g
-        the summed part of f; E f² g² is approximated by `kurtosis` times E f² E g².
+        (network,) E f⁴ / (E f²)². To first order, the sum of squared estimates over N inputs has the variance
+        Var(2 f g) / N, with g the summed part of f; E f² g² is approximated by `kurtosis` times E f² E g².
 
     Examples
     --------

@@ -52,16 +52,16 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         (step, seed) E f² - (E f)².
     weight, weight_error, share, share_error, share_low, share_high
         (part, step, seed) Σ f^(T)² over the parts "parity", "subsets" and "rest" of the variance, see `cube_weights`;
-        the shares of the variance with 95 % intervals, NaN for a constant or collapsed network.
+        the shares of the variance with 95 % intervals, NaN for a constant or collapsed network (outputs ≈ 0).
     sign_share, sign_share_low, sign_share_high, sign_parity, sign_parity_low, sign_parity_high
         (part, step, seed), (step, seed) the same shares of sign f, and its coefficient at the parity, 2 · accuracy - 1.
         Their 95 % intervals also hold if no prediction in the sample is wrong, see `sign_weights`.
     group_parity, group_parity_error
-        (group, step, seed) coefficient at the parity, for each group of neurons alone; NaN for an empty group and for
+        (group, step, seed) coefficient at the parity, for each of `neuron_groups` alone; NaN for an empty group and for
         a collapsed network; for linear readouts only.
     neuron_index, neuron_coefficient, neuron_coefficient_error
-        (seed, rank), (step, seed, rank, subset), (step, seed, rank) the neurons of largest norm in the generalizing
-        group, by falling norm, padded with index -1: at most 64, fewer if these have more than 1024 coefficients. The
+        (seed, rank), (step, seed, rank, subset), (step, seed, rank) the neurons of largest norm in the final active
+        subnetwork, by falling norm, padded with index -1: at most min(64, 1024 / 2^k) for k relevant bits. The
         coefficients are of a neuron's term of the output, or of its value if the readout is not linear.
     movement
         (moved, step, seed) largest |W_t - W_0| in the first layer, over all, the relevant or the irrelevant inputs.
@@ -70,12 +70,12 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         gradient, NaN if the network has collapsed; for the relu model only.
     fourier_gap, layer_gap
         (statistic, step, seed), (step, seed) least, median, greatest of `neuron_gap`; Fourier gap of the whole layer
-        at up to 64 checkpoints and at the checkpoints of the phases, NaN at all others.
+        at up to 64 checkpoints, at memorization and at generalization, NaN at all other checkpoints.
     other_coefficient, other_subset, other_error, other_by_chance, degree_weight, degree_weight_error
-        (frame, seed[, place or degree]) at up to 14 checkpoints: the largest coefficients of subsets with an irrelevant
-        bit, these subsets, the standard error of a coefficient, the largest coefficient expected by chance if all are
-        0, and the weight of all such subsets by degree with its error. `frame_step` and `frame_epoch` are the
-        checkpoints.
+        (frame, seed[, place or degree]) at up to 14 checkpoints (frames): the largest coefficients of subsets with an
+        irrelevant bit, largest first; these subsets; the standard error of a coefficient; the largest coefficient
+        expected by chance if all are 0; the weight of all subsets with an irrelevant bit, by degree, and its error.
+        `frame_step` and `frame_epoch` are the step and the epoch of each frame.
     """
     checkpoints = chosen_checkpoints(run, options)
     measured = _Measured(run, options, checkpoints)
@@ -109,7 +109,7 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
 
 
 def _is_ratio(name: str) -> bool:
-    """Whether a variable has no meaning for a collapsed network: a share, a value of sign f or of a group, or a gap."""
+    """Whether a variable is NaN for a collapsed network: a share, a value of sign f or of a group, or a gap."""
     return name.startswith(("share", "sign_", "group_parity")) or name.endswith("_gap")
 
 
@@ -147,7 +147,7 @@ class _Measured:
         self.ranked = self._ranked()
 
     def _ranked(self) -> Int[np.ndarray, "seed rank"]:
-        """Neurons of the generalizing group by falling norm, padded with -1."""
+        """Neurons of the final active subnetwork by falling norm, padded with -1."""
         n_seeds = len(self.run.seeds)
         if self.layer is None or self.groups is None:
             return np.zeros((n_seeds, 0), np.int64)
@@ -209,14 +209,14 @@ class _Measured:
         return numbers
 
     def _standard_error(self, values: Float[np.ndarray, "pattern draw any"]) -> Float[np.ndarray, " any"]:
-        """Standard error of the coefficients of each function with `values` on the draws; 0 if these are all inputs."""
+        """Standard error of each function's coefficients, from `values` on the draws; 0 if these are all 2^n inputs."""
         if self.draws.is_complete:
             return np.zeros(values.shape[-1])
         n_patterns, n_draws = values.shape[:2]
         return np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (n_patterns * n_draws))
 
     def layer_gaps(self, progress: bool) -> Float[np.ndarray, "step seed"] | None:
-        """Fourier gap of the layer at a few checkpoints and the phases, NaN at others; None if not a relu model."""
+        """Layer's Fourier gap at 64 checkpoints, memorization, generalization; else NaN. None if not a relu model."""
         if not self.networks.has_bounds:
             return None
         of_phases = np.concatenate(phase_checkpoints(self.run, self.options))
@@ -234,7 +234,7 @@ class _Measured:
         return result
 
     def labeled(self, values: dict[str, np.ndarray]) -> dict[str, tuple]:
-        """Variables of the dataset from the results of `walk`, (step, seed, …) each."""
+        """Variables of the dataset, from the arrays (step, seed, …) that `walk` returns."""
         is_linear = self.layer is not None and self.layer.is_linear
         of_neuron = "of what a neuron adds to the output" if is_linear else "of a neuron's value"
         error = "bound of the error" if self.is_exact else "standard error"

@@ -4,22 +4,22 @@ Barak et al. 2022 ("Hidden progress in deep learning: SGD learns parities near t
 Definition 1). For the loss -y f(x) and a neuron σ(w·x + b) with y = χ_S(x), |S| = k, the gradient of w_i over all
 inputs is, up to sign and readout, E y x_i σ'(w·x + b): a Walsh coefficient of g = σ' = 1[w·x + b > 0], a halfspace,
 
-    g_i = g^(S without i)  for a relevant bit i in S,      g_i = g^(S and i)  for an irrelevant one.
+    g_i = g^(S without i)  for a relevant bit i in S,      g_i = g^(S and i)  for an irrelevant bit i.
 
 g has a γ-Fourier gap at S if |g^(S⁻)| >= |g^(S⁺)| + γ for all (k-1)-subsets S⁻ and (k+1)-supersets S⁺ of S. The *gap*
-here is the largest such γ, min over S of |g_i| minus max over the other bits; if it is not positive, g has no gap. The
-paper is cited from quotations, Definition 1 from a paraphrase.
+here is the largest such γ: the least |g_i| of a bit in S minus the greatest |g_i| of another bit. If it is not
+positive, g has no gap. The paper is cited from quotations, Definition 1 from a paraphrase.
 
 Given the relevant bits, w·x + b = a + Y with a constant a and Y = Σ ±w_j over the other bits, so the code needs
-P(a + Y > 0). If at most 20 of the other bits have a weight other than 0, it counts over all signs of these bits, from
-the sorted sums of two halves. Otherwise a square wave of half-period R replaces sign(t); they are equal for |t| < R:
+P(a + Y > 0). If at most 20 of the other bits have a weight other than 0, it counts the signs with a + Y > 0, from the
+sorted sums of two halves of these bits. Otherwise a square wave of half-period R replaces sign(t), equal for |t| < R:
 
     sign(t) = 4/π Σ_m sin(θ_m t) / (2m + 1),  θ_m = (2m + 1) π/R,     E sin(θ (a + Y)) = sin(θ a) Π_j cos(θ w_j),
 
 and E x_j sin(θ (a + Y)) = cos(θ a) sin(θ w_j) Π_{l≠j} cos(θ w_l) for an irrelevant bit j. R is the smaller of
 Σ|w_j| + |a| and 18 d, with d the standard deviation of Y: P(Y > 9 d) is below 3e-18 (Hoeffding). The series ends when
 the product vanishes, or after 96 terms. Measured errors: below 1e-6 with 37 random other bits; below 2e-4 with 21 to 24
-other bits whose weights are random, trained, geometric or dominated by one; up to 4e-3 if all weights are equal.
+other bits whose weights are random, trained, geometric or dominated by one weight; up to 4e-3 if all weights are equal.
 """
 
 import math
@@ -124,7 +124,7 @@ def _signed_sums(weights):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _count_above(x, first, of_first, second, weight, by_signs):
-    """Number of pairs with x + first + second > 0; adds `weight` × the number for first[i] to by_signs[of_first[i]]."""
+    """Count pairs with x + first[i] + second[j] > 0; add `weight` × the count for each i to by_signs[of_first[i]]."""
     total, place = 0, len(second)
     for i in range(len(first)):
         while place > 0 and second[place - 1] > -(x + first[i]):
@@ -137,7 +137,7 @@ def _count_above(x, first, of_first, second, weight, by_signs):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _along_bits(by_signs, n_bits, result):
-    """Add Σ_i ±by_signs[i] to result[bit] for each bit, with + if this bit of i is 1; overwrites `by_signs`."""
+    """Add Σ_i ±by_signs[i] to each result[bit], + if digit `bit` of i in binary is 1, else -; overwrites `by_signs`."""
     size = len(by_signs)
     for bit in range(n_bits - 1, -1, -1):
         size //= 2
@@ -149,7 +149,7 @@ def _along_bits(by_signs, n_bits, result):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _summed(means, others, signs):
-    """Gradient (neuron, k + number of other bits), by counting over all signs of the other bits."""
+    """Gradient (neuron, bit), the k relevant bits before the other bits, by counting all signs of the other bits."""
     n_neurons, n_patterns = means.shape
     n_others, k = others.shape[1], signs.shape[0] - 1
     result = np.zeros((n_neurons, k + n_others))
@@ -181,7 +181,7 @@ def _summed(means, others, signs):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _by_series(means, others, signs):
-    """Gradient (neuron, k + number of other bits), by the module's sine series; `signs` is (k + 1, pattern)."""
+    """Gradient (neuron, bit) in the same order, by the module's sine series; `signs` is (k + 1, pattern)."""
     n_neurons, n_patterns = means.shape
     n_others, k = others.shape[1], signs.shape[0] - 1
     result = np.zeros((n_neurons, k + n_others))

@@ -35,7 +35,7 @@ DEGREES = ("1", "2", "3", "4 and more")
 def spectrum_beyond(
     values: Real[np.ndarray, "network pattern draw"], draws: Draws, relevant_bits: tuple[int, ...]
 ) -> LowDegree:
-    """Coefficients of several functions at the subsets not within the relevant bits; an exact coefficient has error 0.
+    """Coefficients of several functions at the subsets with an irrelevant bit; an exact coefficient has error 0.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def spectrum_beyond(
 
     Returns
     -------
-    All coefficients if the draws are complete. Otherwise the coefficients of degree at most 3, or at most 2 if
+    All these coefficients if the draws are all 2^n inputs. Otherwise those of degree at most 3, or at most 2 if
     degree 3 would give more than 50,000 coefficients.
     """
     n_networks, _, n_draws = values.shape
@@ -70,7 +70,7 @@ def spectrum_beyond(
 def walsh_spectrum(
     run: Run, seed: int | None = None, checkpoint: int | None = None, options: WalshOptions = WalshOptions()
 ) -> xr.Dataset:
-    """Walsh coefficients f^(T) of one network: all T if it has at most `walsh_exact_bits` input bits, otherwise some.
+    """Walsh coefficients f^(T) of one network: all T for at most `walsh_exact_bits` input bits, otherwise some T.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def spectrum_draws(
 def spectrum_at(
     run: Run, checkpoints: np.ndarray, relevant_bits: tuple[int, ...], options: WalshOptions, *, progress: bool = False
 ) -> dict[str, tuple]:
-    """Variables (frame, seed, …) of the subsets with an irrelevant bit at a few checkpoints: see `measure`."""
+    """Variables `other_…` and `degree_…` (frame, seed, …) of `walsh`; the given checkpoints are the frames."""
     config = run.config
     draws = spectrum_draws(config, relevant_bits, options, MOST_EXACT)
     networks = evaluator(config, draws.flat.astype(config.dtype))
@@ -161,10 +161,9 @@ def spectrum_at(
 
 
 def _by_degree(values: np.ndarray, draws: Draws, low_degree: LowDegree) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of each function on the subsets of each degree, (network, degree), and its standard error.
+    """Weight of each function on the subsets with an irrelevant bit, (network, degree), and its standard error.
 
-    The weight on degrees above 3 is the weight on all subsets not within the relevant bits minus the weight on
-    degrees 1 to 3.
+    The weight on degrees above 3 is the weight on all these subsets minus the weight on degrees 1 to 3.
     """
     residuals = (values - values.mean(axis=2, keepdims=True, dtype=np.float64)).reshape(len(values), -1)
     with np.errstate(invalid="ignore", over="ignore"):  # of a diverged network

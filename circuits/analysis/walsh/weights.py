@@ -100,8 +100,8 @@ def cube_weights(
     """Walsh weight of a function on the parity of the relevant bits S, on the subsets of S, and on the rest.
 
     The squared standard error is subtracted from each squared estimate to remove its bias, so a small weight can be
-    negative. Standard errors are to first order. If a sampled function is constant on the draws of every pattern, the
-    sample does not show how often or by how much it varies: the error of the rest is NaN.
+    negative. Standard errors are first-order approximations. If a sampled function is constant on the draws of every
+    pattern, the sample does not show how often or by how much it varies: the error of the rest is NaN.
 
     Parameters
     ----------
