@@ -10,7 +10,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import IO
 
-from circuits.errors import InputError
+from circuits.errors import InputError, error_number
 
 LFS_BEGIN = b"version https://git-lfs.github.com/spec/"
 LFS_POINTER = "a Git LFS pointer, not the file itself (`git lfs pull` fetches it)"
@@ -58,8 +58,8 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
             yield temporary
             sync(temporary)
         except OSError as error:  # HDF5's message is a paragraph, others lack the file name
-            if error.errno == errno.ENOSPC:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+            if error.filename is None and (number := error_number(error)):
+                raise OSError(number, os.strerror(number), str(path)) from error
             raise
         if replace:
             os.replace(temporary, path)

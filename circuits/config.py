@@ -84,6 +84,8 @@ class Config(Part):
     @field_validator("name", "source")
     @classmethod
     def _prints(cls, value: str) -> str:
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise ValueError("has letters that this locale cannot read. Set a UTF-8 locale, such as LC_ALL=C.UTF-8")
         if not value.isprintable():
             raise ValueError("must not contain control characters")
         return value

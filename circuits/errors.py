@@ -5,8 +5,17 @@
 `Interrupted` is Ctrl-C or SIGTERM, raised after all data is flushed: exit code 130.
 """
 
+import errno
+import os
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+REMEDIES = {  # refusals by the file system, and what to do
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Change the permissions of the file and its folder"),
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f)",
+}
 
 
 class InputError(ValueError):
@@ -24,6 +33,28 @@ class Interrupted(KeyboardInterrupt):
 def damaged(path: object, problem: str) -> InputError:
     """The error for a damaged file: its content is not as this package wrote it."""
     return InputError(f"{path} is damaged: {problem.rstrip('.')}. Restore it from a copy, or make it again.")
+
+
+def error_number(error: BaseException) -> int:
+    """The number of a refusal by the file system, also where HDF5's paragraph alone names it; 0 if there is none.
+
+    Examples
+    --------
+    >>> error_number(RuntimeError("file write failed: time = Mon, errno = 27, error message = 'File too large'"))
+    27
+    """
+    named = re.search(r"errno = (\d+)", str(error))
+    return getattr(error, "errno", None) or (int(named[1]) if named else 0)
+
+
+def refusal(error: BaseException) -> str:
+    """Why the file system refused a write, in a few words."""
+    return os.strerror(number) if (number := error_number(error)) else str(error)
+
+
+def remedy(error: BaseException) -> str:
+    """What to do about a refusal of the file system, without a full stop."""
+    return REMEDIES.get(error_number(error), "Check the disk")
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

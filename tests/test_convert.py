@@ -357,7 +357,7 @@ def test_a_full_disk_leaves_nothing_behind(place, tmp_path, refused, monkeypatch
     monkeypatch.setattr(Writer, "_commit", full)
     message = refused("parity-nn", place, "--out", tmp_path / "run.h5", code=1)
     assert message == (
-        f"error: {tmp_path / 'run.h5'} could not be written ([Errno 28] No space left on device), and no file is "
+        f"error: {tmp_path / 'run.h5'} could not be written (No space left on device), and no file is "
         "left. Make room, then run the command again.\n"
     )
     assert {found.name for found in tmp_path.iterdir()} == {"results"}

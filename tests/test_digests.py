@@ -324,6 +324,20 @@ def test_a_format_version_that_is_none_is_refused(version, path):
         circuits.open(path)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["format_version", "recovery_slack", "config", "config_digest", "facts_digest", "parent", "versions", "numerics",
+     "created", "other_numerics_since"],
+)  # fmt: skip
+def test_a_missing_attribute_is_named_with_a_remedy(name, path):
+    with h5py.File(path, "r+") as file:
+        del file.attrs[name]
+    with pytest.raises(
+        circuits.InputError, match=rf"is damaged: .*'{name}' is (missing|None).* Restore it from a copy"
+    ):
+        circuits.open(path)
+
+
 def test_a_file_that_says_it_has_no_digests_and_has_some_is_refused(path):
     content = path.read_bytes()
     for keep in ("config_digest", "facts_digest", "/digests", "data/train_inputs", ""):

@@ -6,6 +6,7 @@ The refusal is real where a test may mount a file system that is too small, and 
 import errno
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -165,3 +166,39 @@ def test_a_disk_that_is_nearly_full_keeps_no_sidecar_and_says_so(tmp_path, tiny_
                  "written to. Make room, or pass --out on another disk."],
             )  # fmt: skip
             assert sorted(left.name for left in small.iterdir()) == ["a.h5", "filler"]
+
+
+@pytest.mark.parametrize(
+    ("number", "what_to_do"),
+    [
+        (errno.EFBIG, "Raise the limit on the size of files (ulimit -f)"),
+        (errno.EDQUOT, "Make room"),
+        (errno.EROFS, "Change the permissions of the file and its folder"),
+    ],
+)
+def test_every_refusal_of_the_file_system_names_the_file_and_a_remedy(
+    number, what_to_do, tiny_path, tmp_path, monkeypatch, capsys
+):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    assert main(["analyze", str(path), "--norms", "--quiet"]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    sidecar = path.with_suffix(".analysis.nc")
+    assert line == f"error: {sidecar}: {os.strerror(number)}. {what_to_do}, or pass --out on another disk."
+
+
+def test_a_run_that_the_limit_of_file_sizes_would_stop_is_refused_before_anything_changes(
+    tiny_path, tmp_path, make_config
+):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 5000, limits[1]))
+    try:
+        with pytest.raises(circuits.InputError, match=r"MB, but files may have .* Raise the limit .*\(ulimit -f\)"):
+            circuits.train(make_config(epochs=500), path, resume=True, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before

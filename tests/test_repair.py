@@ -16,9 +16,10 @@ import pytest
 import xarray as xr
 
 import circuits
+from circuits.atomic_write import MOST_PROCESSES
 from circuits.checkpoints import layout, undo
 from circuits.checkpoints.put_back import put_back
-from circuits.checkpoints.recover import was_killed
+from circuits.checkpoints.recover import WRITING, changed, was_killed
 from circuits.checkpoints.undo import undo_path
 from circuits.checkpoints.writer import Writer
 from circuits.cli.main import main
@@ -308,7 +309,7 @@ def test_a_copy_that_was_cut_does_not_keep_a_run_from_being_repaired(killed, mon
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("circuits.checkpoints.repair.copy_sparse", fail)
+        patch.setattr("circuits.checkpoints.put_back.copy_sparse", fail)
         with pytest.raises(circuits.RunError, match="could not be repaired"):
             circuits.repair(killed)
     assert circuits.repair(killed).copy
@@ -370,6 +371,74 @@ def test_a_copy_that_is_none_changes_nothing_and_is_set_aside(tiny_path, tmp_pat
         assert not undo_path(path).exists()
 
 
+def flagged(path):
+    """Set the flag of a killed writer."""
+    content = bytearray(path.read_bytes())
+    content[:48] = changed(bytes(content[:48]), WRITING, len(content))
+    path.write_bytes(content)
+
+
+def no_run(path):
+    with h5py.File(path, "w", libver="latest") as file:
+        file["x"] = 1
+    flagged(path)
+
+
+def a_damaged_step(path):
+    with h5py.File(path, "r+") as file:
+        file["step"][1] = 12345
+    flagged(path)
+
+
+@pytest.mark.parametrize("make", [no_run, a_damaged_step])
+@pytest.mark.parametrize("words", [["repair"], ["train", "--resume", "--out"]])
+def test_a_file_that_is_refused_stays_as_it_is_whatever_lies_beside_it(make, words, tiny_path, tmp_path, capsys):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    make(path)
+    undo_path(path).write_text("notes")
+    before = path.read_bytes()
+    assert main([*words, str(path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert path.read_bytes() == before
+    assert undo_path(path).read_text() == "notes"
+
+
+@pytest.mark.parametrize("kind", ["text", "pipe", "folder", "dangling link", "another run's"])
+def test_readers_need_nothing_of_what_lies_beside_a_sound_run(kind, tiny_path, tmp_path, make_config, capsys):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    beside = undo_path(path)
+    if kind == "text":
+        beside.write_text("notes")
+    elif kind == "pipe":
+        os.mkfifo(beside)
+    elif kind == "folder":
+        beside.mkdir()
+    elif kind == "dangling link":
+        beside.symlink_to("nowhere")
+    else:
+        circuits.train(make_config(seeds=[7]), tmp_path / "b.h5", progress=False).close()
+        forged(path, *true_copy(tmp_path / "b.h5"))
+    for words in (["show"], ["show", "--verify"], ["analyze", "--norms", "--quiet"]):
+        assert main([words[0], str(path), *words[1:]]) == 0
+    assert "undo" not in capsys.readouterr().err
+    assert os.path.lexists(beside)
+
+
+def test_a_sound_run_that_nobody_may_write_needs_no_repair_and_no_lock(tiny_path, tmp_path, monkeypatch, capsys):
+    path = shutil.copy(tiny_path, tmp_path / "a.h5")
+    monkeypatch.setattr("circuits.checkpoints.repair.RunLock", None)
+    assert main(["repair", str(path)]) == 0
+    assert "nothing to repair" in capsys.readouterr().out
+
+
+def test_a_killed_repairs_unfinished_copy_is_removed_by_the_next(tiny_path, tmp_path):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    left = path.with_name(f"a.h5.before-repair.{MOST_PROCESSES - 1}.tmp")
+    left.touch()
+    circuits.repair(path)
+    assert not left.exists()
+
+
 def test_a_copy_without_its_format_is_set_aside(tiny_path, tmp_path):
     path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
     header, values = true_copy(path)
@@ -379,7 +448,7 @@ def test_a_copy_without_its_format_is_set_aside(tiny_path, tmp_path):
 
 
 @pytest.mark.slow
-def test_checkpoints_that_a_run_has_gained_under_another_name_are_not_cut(tmp_path, make_config):
+def test_checkpoints_that_a_run_has_gained_under_another_name_are_not_cut(tmp_path, make_config, capsys):
     """As many checkpoints as a chunk of `step` has, so that those that follow lie in a chunk that the copy lacks."""
     path, other = tmp_path / "a.h5", tmp_path / "b.h5"
     config = make_config(epochs=CHUNK - 1, batch_size=None, seeds=[0], model__width=2)
@@ -390,11 +459,30 @@ def test_checkpoints_that_a_run_has_gained_under_another_name_are_not_cut(tmp_pa
     with circuits.train(config.replace(epochs=CHUNK + 9), other, resume=True, progress=False) as run:
         n_checkpoints = run.n_checkpoints
     assert n_checkpoints > CHUNK
-    lines = []
+    lines, copy = [], undo_path(path).read_bytes()
     circuits.repair(path, say=lines.append)
     assert lines[0].endswith("a.h5.undo.stale.")
     with circuits.open(path) as run:
         assert run.n_checkpoints == n_checkpoints
+        address = h5py.h5o.get_info(run.hdf5["metrics/train_loss"].id).addr
+    flipped = bytearray(path.read_bytes())
+    flipped[address + 20] ^= 1  # the checksum of an object header is wrong, so that nobody can count the checkpoints
+    for act in (
+        lambda: circuits.repair(path, say=lines.append),
+        lambda: main(["train", "--resume", "--out", str(path)]),
+    ):
+        path.write_bytes(flipped)
+        undo_path(path).write_bytes(copy)
+        act()
+        kept = sorted(tmp_path.glob("a.h5.before-repair*"))[-1]
+        assert kept.read_bytes() == flipped
+        with circuits.open(path) as run:
+            assert run.n_checkpoints == CHUNK
+    assert (
+        lines[1]
+        == f"{path} cannot be read, so its metadata of before the last change are restored. Copy: {path}.before-repair."
+    )
+    assert f"Copy: {path}.before-repair.1." in capsys.readouterr().err
 
 
 @pytest.mark.slow

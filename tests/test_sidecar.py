@@ -1,6 +1,7 @@
 """A sidecar is never trusted: whatever lies there, nothing of it is used that does not hold, and no command ends."""
 
 import os
+import threading
 
 import h5py
 import numpy as np
@@ -301,3 +302,20 @@ def test_the_remark_names_the_file_to_which_another_is_moved(run):
     path.write_text("notes")
     assert results_of(run, "norms").remark.endswith("; it is renamed to run.analysis.nc.1")
     assert path.with_name("run.analysis.nc.1").read_text() == "notes"
+
+
+def test_two_that_write_at_once_keep_the_results_of_both(run, monkeypatch):
+    """The second comes while the first merges: it waits, and then keeps what the first has written."""
+    merge, norms, groups = sidecar._as_netcdf, circuits.analyze(run, "norms"), circuits.analyze(run, "faithfulness")
+    second = threading.Thread(target=write_sidecar, args=(run, groups))
+
+    def merge_slowly(*arguments):
+        monkeypatch.setattr(sidecar, "_as_netcdf", merge)
+        second.start()
+        second.join(1)  # it would be done by now
+        return merge(*arguments)
+
+    monkeypatch.setattr(sidecar, "_as_netcdf", merge_slowly)
+    write_sidecar(run, norms)
+    second.join()
+    assert {"norms", "faithfulness"} <= set(read_sidecar(run).results)

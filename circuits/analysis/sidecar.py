@@ -11,10 +11,13 @@ measurement does not read.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -97,21 +100,41 @@ def write_sidecar(
         The write failed, such as on a full disk; an existing file is unchanged.
     """
     target = check_sidecar(run, path)
-    stored, groups = _read(target)
     made_by = _made_by(run)
-    kept = {name: group for name, group in groups.items() if not _why_not(group, made_by)}
-    new = {name: _storable(result, _made_by(run, options, name)) for name, result in results.items()}
     about = {"format": FORMAT, "format_version": FORMAT_VERSION, **made_by, "run": json.dumps(run_summary(run))}
-    try:
-        content = _as_netcdf(kept | new, about)
-    except Exception:  # an edited file may have attributes that cannot be written
-        content = _as_netcdf(new, about)
-    with written_whole(target, replace=True) as temporary:
-        temporary.write_bytes(content)
-        _seal(temporary)
-        if not stored.ours:
-            os.replace(target, unused(target))
+    new = {name: _storable(result, _made_by(run, options, name)) for name, result in results.items()}
+    with _one_at_a_time(target.parent):
+        stored, groups = _read(target)
+        kept = {name: group for name, group in groups.items() if not _why_not(group, made_by)}
+        try:
+            content = _as_netcdf(kept | new, about)
+        except Exception:  # an edited file may have attributes that cannot be written
+            content = _as_netcdf(new, about)
+        with written_whole(target, replace=True) as temporary:
+            temporary.write_bytes(content)
+            _seal(temporary)
+            if not stored.ours:
+                os.replace(target, unused(target))
     return target
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Wait up to a minute while another process merges its results into a sidecar in this folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        for _ in range(600):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.1)
+                continue
+            except OSError:  # a file system without locks
+                pass
+            break
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _as_netcdf(datasets: Mapping[str, xr.Dataset], about: Mapping[str, Any]) -> memoryview:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from circuits.atomic_write import is_alive, process_number
 from circuits.checkpoints.file_signature import Mark, marked_by
-from circuits.errors import InputError, RunError
+from circuits.errors import InputError, RunError, refusal, remedy
 
 ATTEMPTS = 100  # to take a lock that `writer_pid` may hold for an instant
 
@@ -41,8 +41,8 @@ class RunLock:
                 os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
             except OSError as error:  # a full disk
                 raise RunError(
-                    f"{path}: its lock file {self.path} cannot be written ({error.strerror or error}). Nothing was "
-                    f"changed. Make room on the disk, then try again."
+                    f"{path}: its lock file {self.path} cannot be written ({refusal(error)}). Nothing was "
+                    f"changed. {remedy(error)}, then try again."
                 ) from error
             if path.exists():
                 self.mark()
@@ -68,6 +68,8 @@ class RunLock:
             try:
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o644)
             except OSError as error:
+                if os.path.lexists(self.path) and not stat.S_ISREG(os.lstat(self.path).st_mode):
+                    raise self._not_our_file() from error
                 raise InputError(
                     f"{self.path_of_run} cannot be written: its lock file {self.path} cannot be created "
                     f"({error.strerror or error}). Copy the run to a writable folder, or pass another --out."
@@ -82,6 +84,8 @@ class RunLock:
                     raise being_written(self.path_of_run, process) from None
                 time.sleep(0.01)
             except OSError as error:
+                if os.fstat(descriptor).st_size == 0:  # made here, as no process id is in it
+                    self.path.unlink(missing_ok=True)
                 os.close(descriptor)
                 raise InputError(
                     f"{self.path_of_run} cannot be locked ({error.strerror or error}), and without a lock two writers "
@@ -103,9 +107,12 @@ class RunLock:
             is_file = False
         if not is_file or (content and process_number(content) is None):
             os.close(descriptor)
-            raise InputError(
-                f"{self.path_of_run} cannot be written: {self.path} is not its lock file. Move that file elsewhere."
-            )
+            raise self._not_our_file()
+
+    def _not_our_file(self) -> InputError:
+        return InputError(
+            f"{self.path_of_run} cannot be written: {self.path} is not its lock file. Move {self.path.name} away."
+        )
 
     def release(self) -> None:
         """Remove the lock file while this process still holds the lock, then release the lock."""

@@ -3,15 +3,17 @@
 The copy beside a run is not trusted. The sandbox process (`sandbox.py`) checks the file as it would be after the
 restore: the policy must accept the file as a run, and data and metadata must lie exactly where the copy says. Then its
 contents must match its config, and it must have at least as many checkpoints as the file has now. Otherwise the file
-stays unchanged, and the copy is renamed to `RUN.h5.undo.stale`.
+stays unchanged, and the copy is renamed to `RUN.h5.undo.stale`. If the file cannot be read now and is longer than when
+the copy was made, it may have more checkpoints; then it is kept as `RUN.h5.before-repair`.
 """
 
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from circuits.atomic_write import remove_left_behind, unused
+from circuits.atomic_write import copy_sparse, remove_left_behind, unused, written_whole
 from circuits.checkpoints.commits import n_committed, planned_checkpoints
 from circuits.checkpoints.layout import FORMAT, FORMAT_VERSION
 from circuits.checkpoints.sandbox import examined
@@ -21,16 +23,19 @@ from circuits.checkpoints.unflagged import opened_for_verdict
 from circuits.config import parse
 from circuits.errors import InputError
 
+BEFORE_REPAIR = ".before-repair"
 REFUSED = ("refused", "damaged", "crashed", "foreign")  # verdicts on the restored file
 
 
-def put_back(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
+def put_back(path: Path, say: Callable[[str], object] = lambda text: None, *, keeps: bool = True) -> bool:
     """Undo a change of metadata that a kill interrupted; call it under the run's lock.
 
     Parameters
     ----------
     path, say
-        The run file, and a function that gets one line of text if an unusable copy of metadata (`undo.py`) is renamed.
+        The run file, and a function that gets one line of text for each file that is renamed or kept.
+    keeps
+        Whether to keep a file that cannot be read and may have more checkpoints.
 
     Returns
     -------
@@ -47,13 +52,18 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None) -> bo
         return False
     copy = kept(path)
     verdict, text = ("damaged", "") if copy is None else examined(path, FORMAT, FORMAT_VERSION, undone=True)
-    if copy is None or verdict in REFUSED or (verdict == "sound" and not _loses_nothing(path)):
+    now = _n_committed(path, undone=False) if examined(path, FORMAT, FORMAT_VERSION)[0] == "sound" else None
+    if verdict == "sound" and ((restored := _n_committed(path, undone=True)) is None or restored < (now or 0)):
+        verdict = "damaged"
+    if copy is None or verdict in REFUSED:
         aside = unused(beside.with_name(beside.name + ".stale"))
         beside.rename(aside)
         say(f"{beside} does not match {path}, so no metadata is restored. {beside.name} is renamed to {aside}.")
         return False
     if verdict != "sound":
         raise InputError(f"{beside} cannot be checked ({verdict}: {text}), so {path} was not changed. Try again.")
+    if keeps and now is None and path.stat().st_size > copy.size:
+        say(f"{path} cannot be read, so its metadata of before the last change are restored. Copy: {kept_copy(path)}.")
     with path.open("r+b") as file:
         for start, values in copy.patches():
             file.seek(start)
@@ -65,11 +75,14 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None) -> bo
     return True
 
 
-def _loses_nothing(path: Path) -> bool:
-    """Whether the restored file would be a valid run with at least as many checkpoints as the file has now."""
-    is_open = examined(path, FORMAT, FORMAT_VERSION)[0] == "sound"  # otherwise the file is as the kill left it
-    restored, now = _n_committed(path, undone=True), _n_committed(path, undone=False) if is_open else 0
-    return restored is not None and restored >= (now or 0)
+def kept_copy(path: Path) -> Path:
+    """Copy the file to the first free name beside it, since copies of earlier repairs stay; return that path."""
+    while True:
+        copy = unused(path.with_name(path.name + BEFORE_REPAIR))
+        with suppress(FileExistsError), path.open("rb") as whole, written_whole(copy, replace=False) as temporary:
+            temporary.unlink()
+            copy_sparse(whole, temporary)
+            return copy
 
 
 def _n_committed(path: Path, *, undone: bool) -> int | None:

@@ -11,23 +11,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import h5py
 import numpy as np
 
-from circuits.atomic_write import copy_sparse, unused, written_whole
+from circuits.atomic_write import remove_left_behind
 from circuits.checkpoints.commits import n_committed, planned_checkpoints, planned_states
 from circuits.checkpoints.lengths import cut_to, uncommitted
 from circuits.checkpoints.lock import RunLock, writer_pid
+from circuits.checkpoints.put_back import BEFORE_REPAIR, kept_copy
 from circuits.checkpoints.recover import was_cut, was_killed
 from circuits.checkpoints.run import open_run
 from circuits.checkpoints.undo import has_undo
-from circuits.checkpoints.writer import BUFFERED_CHECKPOINTS, make_writable, open_for_appending, unwrite
+from circuits.checkpoints.writer import BUFFERED_CHECKPOINTS, complete, make_writable, open_for_appending, unwrite
 from circuits.config import parse
-from circuits.errors import InputError, RunError
+from circuits.errors import InputError, RunError, refusal, remedy
 
 
 class Repaired(NamedTuple):
@@ -90,23 +90,28 @@ def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None
             f"{path} is being written by process {process}, so it is not broken: circuits.open reads it as it is. "
             "Stop that process first if other tools must open the file."
         )
+    remove_left_behind(path.with_name(path.name + BEFORE_REPAIR))
+    if not (was_killed(path) or is_longer(path)):
+        return Repaired(mended, False, None)  # without a lock, which a read-only folder refuses
     try:
         with RunLock(path):
             done = make_plain(path)
             return done._replace(was_killed=done.was_killed or mended)
     except OSError as error:
         raise RunError(
-            f"{path} could not be repaired ({error.strerror or error}). No checkpoint is lost. Make room, then repair "
-            f"it again."
+            f"{path} could not be repaired ({refusal(error)}). No checkpoint is lost. {remedy(error)}, "
+            f"then repair it again."
         ) from error
 
 
 def mend(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
     """If the last write of a file's metadata was interrupted, mend the metadata; return whether they were mended."""
-    if not (has_undo(path) or was_cut(path)) or writer_pid(path) is not None:
+    if writer_pid(path) is not None or not (was_cut(path) or has_undo(path)):
         return False
+    if not was_cut(path):
+        open_run(path).close()  # refuses a file that is not a run, and leaves the file beside it
     with RunLock(path):
-        return make_writable(path, say)
+        return complete(path, say)
 
 
 def is_longer(path: Path) -> bool:
@@ -124,7 +129,7 @@ def make_plain(path: Path) -> Repaired:
         has_values = any(_has_values(dataset, length) for dataset, length in rows)
     if not rows:
         return Repaired(killed, False, None)  # without opening a sound file for writing
-    copy = _kept_copy(path) if has_values else None
+    copy = kept_copy(path) if has_values else None
     with open_for_appending(path) as file:
         rows = _uncommitted(file)
         for dataset, length in rows:
@@ -132,16 +137,6 @@ def make_plain(path: Path) -> Repaired:
                 unwrite(dataset, length)  # a partly written entry is erased before the change that can be undone
         cut_to(path, file, rows)
     return Repaired(killed, True, copy)
-
-
-def _kept_copy(path: Path) -> Path:
-    """Copy the file to the first free name beside it, since copies of earlier repairs stay; return that path."""
-    while True:
-        copy = unused(path.with_name(f"{path.name}.before-repair"))
-        with suppress(FileExistsError), path.open("rb") as whole, written_whole(copy, replace=False) as temporary:
-            temporary.unlink()
-            copy_sparse(whole, temporary)
-            return copy
 
 
 def _uncommitted(file: h5py.File) -> list[tuple[h5py.Dataset, int]]:

@@ -351,7 +351,7 @@ class Run:
 
     def _attribute(self, name: str) -> Any:
         if name not in self.hdf5.attrs:
-            raise InputError(f"attribute '{name}' is missing")
+            raise ValueError(f"attribute '{name}' is missing")
         return self.hdf5.attrs[name]
 
     def _where(self, steps: Sequence[int] | np.ndarray) -> Callable[[int, int], str]:

@@ -89,9 +89,12 @@ def check_contents(file: h5py.File, config: Config) -> None:
 
 def _check_version(file: h5py.File) -> None:
     """Refuse an unknown format version, and a file of version 1 with digests, since version 1 has none."""
-    version = file.attrs["format_version"]
+    version = file.attrs.get("format_version")
     if not isinstance(version, np.integer) or not 1 <= version <= FORMAT_VERSION:
         raise ValueError(f"its 'format_version' is {version!r}, not a number from 1 to {FORMAT_VERSION}")
+    needed = ("recovery_slack", *(("config_digest", "facts_digest", "parent") if version > 1 else ()))
+    if missing := [name for name in needed if name not in file.attrs]:
+        raise ValueError(f"attribute '{missing[0]}' is missing")
     if version == 1:
         digests = [name for name in ("config_digest", "facts_digest") if name in file.attrs]
         digests += ["/digests"] if "digests" in file else []

@@ -37,7 +37,7 @@ from circuits.checkpoints.resume_point import resume_point
 from circuits.checkpoints.sandbox import examined
 from circuits.checkpoints.undo import undoable
 from circuits.config import Config, parse
-from circuits.errors import InputError, RunError
+from circuits.errors import InputError, RunError, refusal, remedy
 
 BUFFERED_CHECKPOINTS = 8
 BUFFERED_SECONDS = 0.5
@@ -262,14 +262,14 @@ class Writer:
         except (OSError, RuntimeError) as error:
             self._abandon()
             with suppress(OSError, InputError):
-                put_back(self.path)  # a change of metadata that was refused half-way
+                put_back(self.path, keeps=False)  # a change of metadata that was refused half-way
             needed = len(self._pending) * sum(buffer[0].nbytes for buffer in self._buffers.values())
-            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
             free = shutil.disk_usage(self.path.parent).free
             raise RunError(
-                f"{self.path}: writing failed ({reason}). The first {self.n_checkpoints} checkpoints are saved; the "
-                f"next {len(self._pending) or 1} need {max(needed, 1 << 20) / 1e6:.0f} MB, and {free / 1e6:.0f} MB are "
-                f"free. Make room, then continue: circuits train --resume --out {self.path}"
+                f"{self.path}: writing failed ({refusal(error)}). The first {self.n_checkpoints} checkpoints are "
+                f"saved; the next {len(self._pending) or 1} need {max(needed, 1 << 20) / 1e6:.0f} MB, and "
+                f"{free / 1e6:.0f} MB are free. {remedy(error)}, then continue: circuits train --resume "
+                f"--out {self.path}"
             ) from error
 
     def _abandon(self) -> None:
@@ -352,22 +352,29 @@ def unwrite(steps: h5py.Dataset, n_kept: int) -> None:
         steps.file.flush()
 
 
+def complete(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
+    """Mend metadata if their last write was interrupted, and return whether it was; call it under the run's lock."""
+    is_restored = put_back(path, say)
+    with path.open("rb") as file:
+        block = completed(file)
+    if block is not None:
+        verdict, text = examined(path, FORMAT, FORMAT_VERSION, undone=True)
+        if verdict in REFUSED:
+            raise InputError(f"{path} is not a run file: its HDF5 superblock is damaged or of another version")
+        if verdict != "sound":
+            raise InputError(f"{path} cannot be checked ({verdict}: {text}), so it was not changed. Try again.")
+        with path.open("r+b") as file:
+            rewrite(file, block)
+    return is_restored or block is not None
+
+
 def make_writable(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
     """If the file's last writer was killed, recover the file and return True; to be called under the run's lock."""
-    is_restored = put_back(path, say)
-    with path.open("r+b") as file:
-        block = completed(file)
-        if block is not None:
-            verdict, text = examined(path, FORMAT, FORMAT_VERSION, undone=True)
-            if verdict in REFUSED:
-                raise InputError(f"{path} is not a run file: its HDF5 superblock is damaged or of another version")
-            if verdict != "sound":
-                raise InputError(f"{path} cannot be checked ({verdict}: {text}), so it was not changed. Try again.")
-            rewrite(file, block)
+    is_mended = complete(path, say)
     slack = GENEROUS_SLACK
     with suppress(OSError, RuntimeError, KeyError), h5py.File(path, "r", swmr=True) as file:
         slack = int(file.attrs["recovery_slack"])
-    return recover(path, slack) or is_restored
+    return recover(path, slack) or is_mended
 
 
 def open_for_appending(path: Path) -> h5py.File:

@@ -7,7 +7,6 @@ parity, 130 interrupted.
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import resource
@@ -21,7 +20,7 @@ from functools import partial
 from typing import Any
 
 from circuits import __version__
-from circuits.errors import InputError, Interrupted, RunError
+from circuits.errors import REMEDIES, InputError, Interrupted, RunError, remedy
 from circuits.printable import printable
 from circuits.registry import Entry, lookup
 
@@ -181,8 +180,8 @@ def _reported(error: BaseException) -> int:
         )
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-        if error.errno == errno.ENOSPC:
-            text += ". Make room, or pass --out on another disk."
+        if error.errno in REMEDIES:
+            text += f". {remedy(error)}, or pass --out on another disk."
     elif not isinstance(error, InputError | RunError | OSError):
         text = f"{type(error).__name__}: {text}. This is a bug in circuits; --debug shows where."
     if len(text) > LONGEST:  # such as the list of a million refused values

@@ -22,7 +22,7 @@ from circuits.checkpoints.lock import RunLock, lock_path
 from circuits.checkpoints.run import Run, open_run
 from circuits.checkpoints.writer import Writer
 from circuits.config import Config
-from circuits.errors import InputError, RunError
+from circuits.errors import InputError, RunError, refusal, remedy
 from circuits.printable import printable
 from circuits.training.loop import refuse_to_replace, versions
 from circuits.training.paths.choice import choose_path
@@ -118,7 +118,8 @@ def write_run(
         except (RunError, OSError) as error:
             cause = error.__cause__ or error
             raise RunError(
-                f"{out} could not be written ({cause}), and no file is left. Make room, then run the command again."
+                f"{out} could not be written ({refusal(cause)}), and no file is left. {remedy(cause)}, then run the "
+                f"command again."
             ) from error
     return open_run(out)
 

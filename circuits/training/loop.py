@@ -6,6 +6,8 @@ Every draw is a function of (seed, epoch) or (seed, step), so a resumed run has 
 
 from __future__ import annotations
 
+import errno
+import resource
 import shutil
 import sys
 import threading
@@ -27,7 +29,7 @@ from circuits.checkpoints.repair import is_longer, make_plain, mend
 from circuits.checkpoints.run import Run, open_run
 from circuits.checkpoints.writer import Writer
 from circuits.config import Config
-from circuits.errors import InputError, Interrupted
+from circuits.errors import REMEDIES, InputError, Interrupted
 from circuits.printable import printable
 from circuits.training.early_stop import EarlyStop
 from circuits.training.extra_metrics import further_metrics
@@ -103,7 +105,7 @@ def train(
         if config is None:
             raise InputError("A new run needs a config. Pass one, such as circuits.preset('merrill-2023').")
         return begin(path, config, choose_path(config, device, kernel), overwrite=overwrite, progress=progress)
-    mend(path)
+    mend(path, _say)
     open_run(path).close()  # refuses a bad file before it creates a lock file
     lock = RunLock(path)
     with released_on_error(lock):
@@ -330,6 +332,12 @@ def refuse_to_replace(path: Path, overwrite: bool) -> None:
 
 def check_room(path: Path, needed: int) -> None:
     """Refuse a run of `needed` bytes that does not fit on the disk; the space of a replaced file counts as free."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if limit != resource.RLIM_INFINITY and needed > limit:
+        raise InputError(
+            f"{path} needs {max(needed, 1e6) / 1e6:.0f} MB, but files may have {limit / 1e6:.0f} MB. "
+            f"{REMEDIES[errno.EFBIG]}, or keep fewer checkpoints (--checkpoints.every-epochs)."
+        )
     free = shutil.disk_usage(path.parent).free + (path.stat().st_blocks * 512 if path.exists() else 0)
     if needed + SPARE_BYTES > free:
         raise InputError(
