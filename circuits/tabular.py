@@ -1,7 +1,5 @@
 """Tables for a terminal, and numbers as text for table cells."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, SupportsFloat
 

@@ -1,7 +1,5 @@
 """Results of a run. The sidecar, a file beside the run, stores them; missing or invalid ones are measured and added."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

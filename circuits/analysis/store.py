@@ -4,8 +4,6 @@ The text is one JSON object, {"schema_version": 1, "run": {…}, NAME: D, …}. 
 `xarray.Dataset.to_dict()` with each variable's dtype and shape. NaN is null, infinities are "Infinity" and "-Infinity".
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

@@ -6,8 +6,6 @@ A field has a flag if words or numbers can express its values. Only `--set` chan
 that selects the class of a task, model or optimizer.
 """
 
-from __future__ import annotations
-
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import field, fields, is_dataclass, make_dataclass

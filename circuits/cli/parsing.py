@@ -4,8 +4,6 @@ tyro parses the words. tyro prints errors as boxes of several lines, and its err
 writes one line for each hook event that it recognizes, and condenses the printed box of any other error to one line.
 """
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Mapping, Sequence

@@ -5,8 +5,6 @@ repeated, tyro uses its last value. Either way tyro silently drops a typed value
 first, by tyro's rules.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple

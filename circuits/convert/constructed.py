@@ -4,8 +4,6 @@ The network is not trained: its only checkpoint is step 0 of 0 epochs. The data 
 for this task and seed 0.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -5,8 +5,6 @@ Hardware and libraries are marked as unknown, so that a resumed run can report w
 written under a temporary name and renamed when it is complete.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing

@@ -8,8 +8,6 @@ batch size) steps; `model_0.pt` is the initialization, and the updates of the la
 stores its data. Both draw the data with Python's `random` from known seeds; `circuits.tasks.parity` draws them again.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping

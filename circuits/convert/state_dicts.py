@@ -8,8 +8,6 @@ The weights determine the width, the number of inputs and the precision; the nam
 config gives the task and the optimizer.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from fnmatch import translate

@@ -4,8 +4,6 @@ A `.pt` file is a pickle, and a pickle can run code. `torch.load(..., weights_on
 containers; a file that asks for more is refused.
 """
 
-from __future__ import annotations
-
 import re
 import warnings
 import zipfile

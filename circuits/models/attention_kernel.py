@@ -11,8 +11,6 @@ the backward pass, one thread sums the gradient of a row over the examples with 
 of the gradient depend neither on the number of threads nor on the other rows.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

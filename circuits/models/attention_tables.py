@@ -14,8 +14,6 @@ one large matrix product, of act(...) and W_out W_U, instead of eight:
 Nanda et al. 2023 train on such sequences, "x y =".
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple

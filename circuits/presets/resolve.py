@@ -1,7 +1,5 @@
 """The config of a preset or a file, with some fields changed, as `circuits train` runs it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

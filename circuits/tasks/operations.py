@@ -4,8 +4,6 @@ x/y is the q with q y = x (mod p). It needs a prime p, and y ≠ 0. The operatio
 prime p, but allows y = 0, since it never divides by an even y.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from math import isqrt
 from typing import Literal

@@ -1,7 +1,5 @@
 """The common base of tasks on n signs, -1 or 1: a new task defines only the target of an input."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from typing import ClassVar
 

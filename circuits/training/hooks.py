@@ -6,8 +6,6 @@ generator, keyed by (seed, step), in the order of the forward pass. So an update
 interruption before it. Dropout at rate p divides kept values by 1 - p (inverted dropout).
 """
 
-from __future__ import annotations
-
 import torch
 
 from circuits.config import Config

@@ -4,8 +4,6 @@ A network with one output is right on examples with f(x) y > 0, so an output of 
 class is right where the target's logit exceeds every other, so a tie is wrong.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

@@ -6,8 +6,6 @@ choice of as many neurons is the control (Frankle and Carbin 2019; `--lottery-ti
 al. 2023). The result is an ordinary run that names its parent and the neurons.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

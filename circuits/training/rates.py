@@ -5,8 +5,6 @@ have numbers I = 0, 1, …. For a change that waits, every checkpoint stores the
 the first check that found the accuracy, NaN before. So a resumed run knows which changes have been triggered.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -5,8 +5,6 @@ updates. The replay is an ordinary run file that names its parent. `compare` com
 bit; if any differs, the comparison names the hardware or libraries that differ.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

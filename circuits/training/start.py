@@ -1,7 +1,5 @@
 """The starting point of training: an initialization, a stored checkpoint, or a checkpoint of the parent run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple

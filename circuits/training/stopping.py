@@ -1,7 +1,5 @@
 """Stop on request: Ctrl-C and SIGTERM end training at the next checkpoint, and an error says how to resume."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Iterator

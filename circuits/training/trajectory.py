@@ -5,8 +5,6 @@ yielded when the last network has reached it. So no thread waits for the slowest
 trained while one is written. Order and values are the same for any number of threads.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 from collections import deque

@@ -6,8 +6,6 @@ seeds. Only weight decay may differ between seeds; this path applies the decay i
 small ones, which is faster for small models on a CPU and on a GPU.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """Choice of a config's training path, which is an implementation of the update: by name, or the fastest that fits."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from circuits.config import Config

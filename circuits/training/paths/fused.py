@@ -1,7 +1,5 @@
 """The training path "fused": compiled loops train the networks in parallel threads; a step uses one thread."""
 
-from __future__ import annotations
-
 import threading
 from importlib.metadata import version
 from typing import Any, ClassVar

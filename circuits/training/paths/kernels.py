@@ -19,8 +19,6 @@ threads in any way.
 NaN is neither < 1 nor <= 0. The comparisons count an example with NaN as active, so that NaN spreads as in torch.
 """
 
-from __future__ import annotations
-
 from typing import no_type_check
 
 import numba

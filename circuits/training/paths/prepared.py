@@ -1,7 +1,5 @@
 """The training path "prepared": like "reference", but with the faster forward pass that some models offer."""
 
-from __future__ import annotations
-
 from importlib.metadata import version
 from typing import Any, ClassVar
 

@@ -3,8 +3,6 @@
 Slow and obvious. It serves every model, and the tests compare the other paths with it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, ClassVar
 

@@ -5,8 +5,6 @@ network, or all networks in lockstep. `advance` trains one lane; other methods r
 optimizer's state. `trajectory` decides the order of the lanes.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 

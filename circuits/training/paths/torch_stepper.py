@@ -1,7 +1,5 @@
 """Base class of the training paths that use torch: devices, threads, data as tensors, and the optimizer's state."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib.metadata import version
