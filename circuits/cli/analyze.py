@@ -24,8 +24,6 @@ from circuits.tabular import count
 if TYPE_CHECKING:
     from circuits.checkpoints.run import Run
 
-COMMAND = "circuits analyze"
-
 
 @dataclass(kw_only=True)
 class AnalyzeFlags:
@@ -47,7 +45,7 @@ class AnalyzeFlags:
 
 def command(words: list[str]) -> int:
     analyze_flags = _flag_class()
-    flags = parsed(analyze_flags, words, COMMAND)
+    flags = parsed(analyze_flags, words, "circuits analyze")
     options = validated(Options, overlaid(Options().model_dump(), flags), analyze_flags)
     named = [name for name in MEASUREMENTS if getattr(flags, _field(name))]
 

@@ -13,7 +13,6 @@ from circuits.errors import InputError
 from circuits.registry import CONSTRUCTIONS
 from circuits.tabular import count
 
-COMMAND = "circuits construct"
 OF_MODULAR = ("train_fraction",)
 TASK = ("n", "support", "n_train", "n_test", *OF_MODULAR)  # flags that are fields of the run's task
 ABOUT = """Write a hand-built network as a run file with one checkpoint.
@@ -62,7 +61,7 @@ ConstructFlags.__doc__ = ABOUT.format(
 
 
 def command(words: list[str]) -> int:
-    flags = parsed(ConstructFlags, words, COMMAND)
+    flags = parsed(ConstructFlags, words, "circuits construct")
 
     from circuits.constructions import build
 

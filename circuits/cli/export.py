@@ -9,8 +9,6 @@ from circuits.cli.flags import RunFile, Switch, shown
 from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed
 
-COMMAND = "circuits export"
-
 
 @dataclass(kw_only=True)
 class ExportFlags:
@@ -40,19 +38,12 @@ class ExportFlags:
 
 
 def command(words: list[str]) -> int:
-    flags = parsed(ExportFlags, words, COMMAND)
+    flags = parsed(ExportFlags, words, "circuits export")
 
     from circuits.checkpoints.export import export
 
+    options = {name: getattr(flags, name) for name in ("format", "seed", "checkpoint", "step", "overwrite")}
     with opened_run(flags.run):  # which remarks if the file has no digests
-        written = export(
-            flags.run,
-            flags.out,
-            format=flags.format,
-            seed=flags.seed,
-            checkpoint=flags.checkpoint,
-            step=flags.step,
-            overwrite=flags.overwrite,
-        )
+        written = export(flags.run, flags.out, **options)
     result(str(written))
     return 0

@@ -7,8 +7,6 @@ from circuits.cli.flags import RunFile
 from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed
 
-COMMAND = "circuits repair"
-
 
 @dataclass(kw_only=True)
 class RepairFlags:
@@ -24,7 +22,7 @@ class RepairFlags:
 
 
 def command(words: list[str]) -> int:
-    flags = parsed(RepairFlags, words, COMMAND)
+    flags = parsed(RepairFlags, words, "circuits repair")
 
     from circuits.checkpoints.repair import repair
 

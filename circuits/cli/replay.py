@@ -11,8 +11,6 @@ from circuits.cli.flags import RunFile, Switch, picked, shown
 from circuits.cli.opening import in_brief, opened_run
 from circuits.cli.parsing import parsed
 
-COMMAND = "circuits replay"
-
 
 @dataclass(kw_only=True)
 class ReplayFlags:
@@ -41,7 +39,7 @@ class ReplayFlags:
 
 
 def command(words: list[str]) -> int:
-    flags = parsed(ReplayFlags, words, COMMAND)
+    flags = parsed(ReplayFlags, words, "circuits replay")
 
     from circuits.training.replay import compare, replay
 

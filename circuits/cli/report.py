@@ -12,8 +12,6 @@ from circuits.cli.opening import opened_run
 from circuits.cli.parsing import parsed, validated
 from circuits.errors import InputError, RunError
 
-COMMAND = "circuits report"
-
 
 @dataclass(kw_only=True)
 class ReportFlags:
@@ -29,7 +27,7 @@ class ReportFlags:
 
 def command(words: list[str]) -> int:
     report_flags = flag_class("Report", flags_of(Options()), ReportFlags.__doc__ or "", ReportFlags)
-    flags: Any = parsed(report_flags, words, COMMAND)
+    flags: Any = parsed(report_flags, words, "circuits report")
     options = validated(Options, overlaid(Options().model_dump(), flags), report_flags)
 
     from circuits.analysis.sidecar import read_sidecar

@@ -15,7 +15,6 @@ from circuits.tabular import count
 if TYPE_CHECKING:
     from circuits.checkpoints.run import Run
 
-COMMAND = "circuits show"
 FOLLOW_SECONDS = 1.0
 
 
@@ -32,7 +31,7 @@ class ShowFlags:
 
 
 def command(words: list[str]) -> int:
-    flags = parsed(ShowFlags, words, COMMAND)
+    flags = parsed(ShowFlags, words, "circuits show")
     if flags.verify:
         _verify(flags.run)
         return 0

@@ -16,7 +16,6 @@ from circuits.registry import CONSTRUCTIONS, about
 if TYPE_CHECKING:
     from circuits.constructions import Verification
 
-COMMAND = "circuits verify"
 NO_PARITY = 4
 SUBNETWORKS = ("active",)
 TIME_LIMIT = 60.0
@@ -58,7 +57,7 @@ class VerifyFlags:
 
 
 def command(words: list[str]) -> int:
-    flags = parsed(VerifyFlags, words, COMMAND)
+    flags = parsed(VerifyFlags, words, "circuits verify")
     if flags.time_limit is not None and not flags.certify:
         raise InputError("--time-limit is for --certify. Leave --time-limit out, or add --certify.")
     if flags.time_limit is not None and not 0 <= flags.time_limit < float("inf"):
