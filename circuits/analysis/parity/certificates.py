@@ -99,11 +99,11 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         kept = active_mask(run, place[1], checkpoint, options)
         if kept is None:
             continue  # diverged
-        _fill(of_whole, place, _certificate(net, bits, options), net, bits)
+        _fill(of_whole, place, certify(net["W"], net["b"], net["u"], bits, time_limit=options.time_limit), net, bits)
         if not kept.any():
             continue  # the whole network outputs 0 on the whole agreement set
         alone = _part(net, kept)
-        proof = _certificate(alone, bits, options)
+        proof = certify(alone["W"], alone["b"], alone["u"], bits, time_limit=options.time_limit)
         _fill(of_subnetwork, place, proof, alone, bits)
         rest = interval_bounds(**_part(net, ~kept), relevant_bits=bits) if not kept.all() else np.zeros(n_patterns)
         of_subnetwork["subnetwork_minus_rest"][place] = (proof.pattern_lower + rest).min()
@@ -152,10 +152,6 @@ def _fill(
     arrays["pattern_lower"][place], arrays["pattern_upper"][place] = proof.pattern_lower, proof.pattern_margin
     for name in ("rate", "low", "high"):
         arrays[f"failure_{name}"][place] = getattr(failures, name)
-
-
-def _certificate(net: Network, bits: tuple[int, ...], options: SearchOptions) -> Certificate:
-    return certify(net["W"], net["b"], net["u"], bits, time_limit=options.time_limit)
 
 
 def _part(net: Network, kept: Bool[np.ndarray, " neuron"]) -> dict[str, np.ndarray]:

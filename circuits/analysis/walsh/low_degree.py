@@ -99,7 +99,7 @@ def _multiply(columns, members, block):
 
 
 def weight_by_degree(
-    found: LowDegree, included: Sequence[bool] | None = None, kurtosis: Float[np.ndarray, " network"] | None = None
+    found: LowDegree, kurtosis: Float[np.ndarray, " network"] | None = None
 ) -> tuple[Float[np.ndarray, "network degree"], Float[np.ndarray, "network degree"]]:
     """Unbiased estimate of the sum of squared coefficients of each degree, and its standard error.
 
@@ -111,8 +111,6 @@ def weight_by_degree(
     ----------
     found
         Estimated coefficients.
-    included
-        (subset,) mask of the coefficients to sum; by default all.
     kurtosis
         (network,) E f⁴ / (E f²)². To first order, the sum of squared estimates over N inputs has the variance
         Var(2 f g) / N, with g the summed part of f; E f² g² is approximated by `kurtosis` times E f² E g².
@@ -124,12 +122,11 @@ def weight_by_degree(
     array([[4.  , 0.24]])
     """
     degrees: Int[np.ndarray, " subset"] = np.array([len(subset) for subset in found.subsets])
-    kept = np.ones(len(degrees), bool) if included is None else np.asarray(included, bool)
     squares = found.coefficients**2 - found.errors**2
     fourths = 2 * found.errors**4  # the variance of ĉ² is 4 c² e² + 2 e⁴, and ĉ² - e² stands for c²
     spread = np.ones(len(squares)) if kurtosis is None else np.maximum(kurtosis, 1.0)
     variances = 4 * squares * found.errors**2 * spread[:, None] + fourths
-    marks = np.stack([kept & (degrees == degree) for degree in range(int(degrees.max()) + 1)], axis=1).astype(float)
+    marks = np.stack([degrees == degree for degree in range(int(degrees.max()) + 1)], axis=1).astype(float)
     return squares @ marks, np.sqrt(np.maximum(variances @ marks, fourths @ marks))
 
 

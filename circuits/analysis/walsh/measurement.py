@@ -105,12 +105,9 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         "exact": int(measured.draws.is_complete),
         "examples": len(measured.draws.flat),
     }
-    return without_collapsed(run, xr.Dataset(variables, coords, attrs), _is_ratio)
-
-
-def _is_ratio(name: str) -> bool:
-    """Whether a variable is NaN for a collapsed network: a share, a value of sign f or of a group, or a gap."""
-    return name.startswith(("share", "sign_", "group_parity")) or name.endswith("_gap")
+    ratios = ("share", "sign_", "group_parity")  # shares, values of sign f and of groups
+    result = xr.Dataset(variables, coords, attrs)
+    return without_collapsed(run, result, lambda name: name.startswith(ratios) or name.endswith("_gap"))
 
 
 def few_checkpoints(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.ndarray, " some"]:
