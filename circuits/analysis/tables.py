@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import xarray as xr
 
+from circuits.analysis.progress.change_points import flattened
 from circuits.registry import MEASUREMENTS
 from circuits.tabular import Titled, new_table, number
 
@@ -37,14 +38,5 @@ def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
 
 def last_checkpoint(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
     """Table columns: one per variable (step, seed), or one per label if a third dimension has at most 8 labels."""
-    columns: dict[str, xr.DataArray] = {}
-    for variable, values in dataset.data_vars.items():
-        if values.dtype.kind not in "fiub":
-            continue
-        others = [dim for dim in values.dims if dim not in ("step", "seed")]
-        if {"step", "seed"} <= set(values.dims) and not others:
-            columns[str(variable)] = values.isel(step=-1)
-        elif {"step", "seed"} <= set(values.dims) and len(others) == 1 and values.sizes[others[0]] <= FEW_LABELS:
-            for index, label in enumerate(values[others[0]].values):
-                columns[f"{variable}\n{label}"] = values.isel({"step": -1, others[0]: index})
-    return columns
+    columns = flattened(dataset, FEW_LABELS, "\n")
+    return {name: values.isel(step=-1) for name, values in columns.items()}

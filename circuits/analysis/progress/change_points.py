@@ -145,8 +145,12 @@ def change_points(
     )
 
 
-def flattened(result: xr.Dataset | Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
-    """Numeric variables (step, seed) by name; a variable with a third dimension of at most 16 labels is split by label.
+def flattened(
+    result: xr.Dataset | Mapping[str, xr.DataArray], most: int = MOST_LABELS, between: str = " "
+) -> dict[str, xr.DataArray]:
+    """Numeric variables (step, seed) by name; one with a third dimension of at most `most` labels is split by label.
+
+    The name of a part is the name of its variable and its label, with the text `between` between them.
 
     Examples
     --------
@@ -161,9 +165,9 @@ def flattened(result: xr.Dataset | Mapping[str, xr.DataArray]) -> dict[str, xr.D
             continue
         if not others:
             curves[str(name)] = values
-        elif values.sizes[others[0]] <= MOST_LABELS:
+        elif values.sizes[others[0]] <= most:
             for index, label in enumerate(values[others[0]].values.tolist()):
-                curves[f"{name} {label}"] = values.isel({others[0]: index}, drop=True)
+                curves[f"{name}{between}{label}"] = values.isel({others[0]: index}, drop=True)
     return curves
 
 
