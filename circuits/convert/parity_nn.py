@@ -16,7 +16,7 @@ from pathlib import Path
 from circuits.checkpoints.run import Run
 from circuits.config import Config, parse
 from circuits.convert.imported import Arrays, checkpoint_plan, imported_from, write_run
-from circuits.convert.weights import check_shapes, read_weights
+from circuits.convert.weights import read_alike
 from circuits.errors import InputError, nearest
 
 LAYOUT = "n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt"
@@ -80,10 +80,7 @@ def from_parity_nn(
 
     def networks(step: int) -> list[Arrays]:
         paths = [files[step // config.steps_per_epoch] for files in seeds.values()]
-        loaded = [read_weights(path, config.model) for path in paths]
-        for path, parameters in zip(paths, loaded, strict=True):
-            check_shapes(path, parameters, config.model, lengths, "its folder's name says")
-        return loaded
+        return read_alike(paths, config.model, lengths, "its folder's name says")
 
     return write_run(Path(out), config, networks, str(place), overwrite=overwrite, progress=progress)
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from circuits.checkpoints.run import Run
 from circuits.config import Config, parse
 from circuits.convert.imported import Arrays, checkpoint_plan, imported_from, write_run
-from circuits.convert.weights import check_shapes, read_weights, sizes
+from circuits.convert.weights import read_alike, read_weights, sizes
 from circuits.errors import InputError
 
 PLACEHOLDERS = ("seed", "epoch", "step")
@@ -88,10 +88,7 @@ def from_state_dicts(
 
     def networks(step: int) -> list[Arrays]:
         paths = [files[_Which(seed, step // per)] for seed in seeds]
-        loaded = [read_weights(path, config.model, keys, config.task.signature) for path in paths]
-        for path, one in zip(paths, loaded, strict=True):
-            check_shapes(path, one, config.model, lengths, f"in {first}", config.task.signature)
-        return loaded
+        return read_alike(paths, config.model, lengths, f"in {first}", keys, config.task.signature)
 
     return write_run(Path(out), config, networks, str(pattern), overwrite=overwrite, progress=progress)
 

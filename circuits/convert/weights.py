@@ -7,7 +7,7 @@ containers; a file that asks for more is refused.
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -84,19 +84,22 @@ def sizes(parameters: Mapping[str, np.ndarray], model: Model, signature: Signatu
     return lengths
 
 
-def check_shapes(
-    path: Path,
-    parameters: Arrays,
+def read_alike(
+    paths: Sequence[Path],
     model: Model,
     lengths: Mapping[str, int],
     why: str,
+    keys: Mapping[str, str] | None = None,
     signature: Signature = ONE_NUMBER,
-) -> None:
-    """Raise an `InputError` for a parameter whose shape differs from `lengths`; `why` ends the message."""
-    for name, (dims, _) in model.shapes(signature).items():
-        expected = tuple(lengths[dim] for dim in dims)
-        if parameters[name].shape != expected:
-            raise InputError(f"{path}: {name} has shape {parameters[name].shape}, not {expected} as {why}.")
+) -> list[Arrays]:
+    """`read_weights` of each path; an `InputError`, which `why` ends, if a parameter's shape differs from `lengths`."""
+    networks = [read_weights(path, model, keys, signature) for path in paths]
+    for path, parameters in zip(paths, networks, strict=True):
+        for name, (dims, _) in model.shapes(signature).items():
+            expected = tuple(lengths[dim] for dim in dims)
+            if parameters[name].shape != expected:
+                raise InputError(f"{path}: {name} has shape {parameters[name].shape}, not {expected} as {why}.")
+    return networks
 
 
 def _chosen_keys(
