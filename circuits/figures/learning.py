@@ -128,7 +128,8 @@ def loss(metrics: xr.Dataset) -> go.Figure:
     caption = (
         f"Mean loss per example at every checkpoint, without the weight decay{as_in(metrics, 'Figure 2 (middle)')}."
     )
-    top = _ceiling(metrics)
+    values = np.stack([metrics[name].transpose("step", "seed").values for name in ("train_loss", "test_loss")])
+    top = loss_ceiling(values[:, 0], values)
     if top is None:
         return _train_and_test(metrics, "loss", "Loss", caption, "mean loss", {"rangemode": "tozero"})
     y_title = "mean loss (larger values beyond the axis)"
@@ -147,9 +148,7 @@ def _marks(metrics: xr.Dataset) -> list[str]:
     return [str(name) for name in metrics.data_vars if str(name).startswith(MARKED)]
 
 
-def _ceiling(metrics: xr.Dataset) -> float | None:
+def loss_ceiling(start: Float[np.ndarray, "*any"], values: Float[np.ndarray, "*all"]) -> float | None:
     """Upper end of the axis, 10 times the largest initial loss, to keep seeds legible; None if no loss exceeds it."""
-    values = np.stack([metrics[name].transpose("step", "seed").values for name in ("train_loss", "test_loss")])
-    start = values[:, 0]
     top = 10 * float(start.max(where=np.isfinite(start), initial=0))
     return top if top > 0 and bool((values > top).any()) else None

@@ -23,7 +23,7 @@ from circuits.figures.drawing.axes import PALE, axis_number, frame, title_of
 from circuits.figures.drawing.bands import add_mean
 from circuits.figures.drawing.decay import DECAY, mark_decay
 from circuits.figures.drawing.palette import GREY, Style, faint, shades
-from circuits.figures.learning import accuracy_axis, mark_commuted
+from circuits.figures.learning import accuracy_axis, loss_ceiling, mark_commuted
 
 PAIRS = {"accuracy": ("train_accuracy", "test_accuracy"), "loss": ("train_loss", "test_loss")}
 ON_LOG_AXIS = ("effective_sparsity", "sparsity_ratio")  # they fall by orders of magnitude
@@ -168,9 +168,8 @@ def _y_axis(drawn: Sequence[_Drawn], metric: str) -> dict:
     if metric in ON_LOG_AXIS:
         return axis | {"type": "log", "title": {"text": f"{title} (log scale)"}, "exponentformat": "none"}
     if metric == "loss":
-        start = [float(one.values[name].values[0].max()) for one in drawn for name in names]
-        top = 10 * max([one for one in start if np.isfinite(one)], default=0.0)
-        if top and values.size and values.max() > top:  # the others stay legible if one run diverges
+        start = np.array([one.values[name].values[0].max() for one in drawn for name in names])
+        if top := loss_ceiling(start, values):  # the others stay legible if one run diverges
             return axis | {"range": [0, top], "title": {"text": f"{title} (larger values beyond the axis)"}}
     return axis | {"rangemode": "tozero"}
 
