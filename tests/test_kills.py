@@ -9,8 +9,8 @@ import pytest
 @pytest.mark.slow
 def test_a_run_killed_again_and_again_loses_nothing_and_ends_in_the_same_bits(capsys):
     script = Path(__file__).with_name("kills.py")
-    done = subprocess.run([sys.executable, str(script), "--kills", "64"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, str(script), "--kills", "36"], capture_output=True, text=True)
     with capsys.disabled():
         print(f"\n{done.stdout}{done.stderr}")
     assert done.returncode == 0, done.stdout
-    assert int(re.search(r"in all: .*'kills': (\d+)", done.stdout)[1]) >= 50
+    assert int(re.search(r"in all: .*'kills': (\d+)", done.stdout)[1]) >= 28

@@ -26,7 +26,7 @@ def library(tmp_path_factory):
     ("name", "kind", "n_cuts"),
     [
         ("resumed", "adamw", 6),
-        *(pytest.param(name, kind, 20, marks=pytest.mark.slow) for name in CASES for kind in ("sgd", "adamw")),
+        *(pytest.param(name, kind, 12, marks=pytest.mark.slow) for name in CASES for kind in ("sgd", "adamw")),
     ],
 )
 def test_no_cut_loses_a_checkpoint_or_a_bit(name, kind, n_cuts, tmp_path, library):
