@@ -54,7 +54,7 @@ def refusal(error: BaseException) -> str:
 
 def remedy(error: BaseException) -> str:
     """What to do about a refusal of the file system, without a full stop."""
-    return REMEDIES.get(error_number(error), "Check the disk")
+    return REMEDIES.get(error_number(error), "Check the disk, and close the file in other libraries of this process")
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

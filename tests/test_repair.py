@@ -373,9 +373,10 @@ def test_a_copy_that_is_none_changes_nothing_and_is_set_aside(tiny_path, tmp_pat
 
 def flagged(path):
     """Set the flag of a killed writer."""
-    content = bytearray(path.read_bytes())
-    content[:48] = changed(bytes(content[:48]), WRITING, len(content))
-    path.write_bytes(content)
+    with path.open("r+b") as file:
+        block = file.read(48)
+        file.seek(0)
+        file.write(changed(block, WRITING, path.stat().st_size))
 
 
 def no_run(path):
@@ -422,6 +423,14 @@ def test_readers_need_nothing_of_what_lies_beside_a_sound_run(kind, tiny_path, t
         assert main([words[0], str(path), *words[1:]]) == 0
     assert "undo" not in capsys.readouterr().err
     assert os.path.lexists(beside)
+
+
+def test_a_file_that_another_library_has_open_is_said_to_be_that(tiny_path, tmp_path):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    with xr.open_datatree(path, engine="h5netcdf"):
+        flagged(path)
+        with pytest.raises(circuits.RunError, match="close the file in other libraries of this process, then repair"):
+            circuits.repair(path)
 
 
 def test_a_sound_run_that_nobody_may_write_needs_no_repair_and_no_lock(tiny_path, tmp_path, monkeypatch, capsys):
