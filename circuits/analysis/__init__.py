@@ -1,4 +1,4 @@
-"""Measurements of a trajectory, one folder per family.
+"""Measurements of a run's checkpoints, one folder per family of measurements.
 
 `analyze(run)` computes every default measurement that applies to the run. The functions below are the single
 measurements. Some take arrays; others take a run, read its checkpoints in blocks, and return labeled xarray objects.
@@ -83,6 +83,6 @@ RENAMED = {
     "neuron_waves": "neuron_frequencies",
     "support_coefficients": "relevant_coefficients",
 }
-"""Former name -> new name. Former names are accepted for one version."""
+"""Former name of a function of `circuits.analysis` -> new name. Former names are accepted for one version."""
 
 __getattr__, __dir__, __all__ = lazy(__name__, RENAMED)

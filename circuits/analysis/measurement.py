@@ -13,7 +13,7 @@ from circuits.tabular import Titled
 class Measurement:
     """A measurement of runs: its function, the configs that it applies to, and its tables.
 
-    The registry has the measurement's help text, its class of options and its figures.
+    Its help text, its class of options and its figures are in `registry.MEASUREMENTS`.
     """
 
     measure: Callable[..., xr.Dataset]
@@ -21,6 +21,6 @@ class Measurement:
     applies: Callable[[Config], str | None] = lambda config: None
     """Config -> None, or a sentence that says why the measurement does not apply."""
     tables: Callable[[xr.Dataset, xr.Dataset], list[Titled]] | None = None
-    """(result, phases) -> tables. None gives one table: all variables (step, seed) at the last checkpoint."""
+    """(result, result of "phases") -> tables. None gives one table: a row per seed, values at the last checkpoint."""
     on_request: Callable[[Config], bool] = lambda config: False
     """Config -> whether the measurement runs only if requested by name, because it takes long."""

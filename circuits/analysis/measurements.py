@@ -29,7 +29,7 @@ def analyze(
 
     Returns
     -------
-    A labeled dataset per measurement, in the registry's order; the phases come first.
+    A labeled dataset per measurement, in the registry's order; "phases" (memorization, generalization) comes first.
 
     Raises
     ------

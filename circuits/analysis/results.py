@@ -1,4 +1,4 @@
-"""Results of a run. The sidecar, a file beside the run, stores them; missing or invalid ones are measured and added."""
+"""Results of a run, stored in the sidecar, a file beside the run; missing or invalid results are measured and added."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -42,7 +42,7 @@ def results_of(
     keep: bool = True,
     progress: bool = False,
 ) -> Results:
-    """Results of a run. A measurement runs only if the sidecar has no valid result of it.
+    """Results of a run. A measurement runs only if the sidecar, a file beside the run, has no valid result of it.
 
     Parameters
     ----------

@@ -5,8 +5,8 @@ content. A group is used only if the digest is right, the file holds only plain 
 the same result. Any other group is reported and not used; no command fails because of such a group.
 
 Results accumulate: a new result replaces the group of its measurement. Other groups are dropped only if another version
-of the code made them, or if they belong to another state of the run. A result stays valid if options change that its
-measurement does not read.
+of the code made them, or if they belong to another state of the run. If an option changes, the results of
+measurements that do not read it stay valid.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ PROVENANCE = {
     "run_fingerprint": "of another run, or of an earlier state of this one",
     "options": "measured with other options",
 }
-"""Attribute name -> why a stored group is not used if its attribute differs from the attribute of a new result."""
+"""Attribute of a stored result -> why the result is not used if a new result would have another value of it."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """The valid results in a sidecar."""
+    """The valid results in a sidecar, the file of results beside a run."""
 
     results: dict[str, xr.Dataset] = field(default_factory=dict)
     """A labeled dataset per measurement, in the registry's order."""
@@ -66,7 +66,7 @@ class Stored:
     """Name of each measurement whose result in the file is not used -> the reason."""
 
     def remark(self, names: Iterable[str] = tuple(MEASUREMENTS)) -> str:
-        """Why the file, or the result of a measurement in `names`, is unused: one line without a full stop, else ""."""
+        """Why the file or a result of `names` in it is not used, in a line without full stop; "" if all are used."""
         reasons = {name: self.dropped[name] for name in names if name in self.dropped}
         if self.problem or not reasons:
             return self.problem
@@ -75,18 +75,18 @@ class Stored:
 
 
 def sidecar_path(run: Run) -> Path:
-    """The default sidecar of a run, RUN.analysis.nc."""
+    """Default path of a run's sidecar, its file of results: RUN.analysis.nc."""
     return run.path.with_suffix(".analysis.nc")
 
 
 def write_sidecar(
     run: Run, results: Mapping[str, xr.Dataset], options: Options = Options(), path: Path | None = None
 ) -> Path:
-    """Write results as netCDF-4, one group per measurement.
+    """Write results to the sidecar, a netCDF-4 file beside the run with one group per measurement.
 
     An existing sidecar keeps the results of other measurements, each with its own options, if this version of circuits
-    made them from the same state of the run; other results are dropped. If the default path is a folder or a file of
-    another kind, it is renamed to RUN.analysis.nc.1 or the next free number.
+    made them from the same state of the run; other results are dropped. A folder or a file of another kind at the
+    default path is renamed to RUN.analysis.nc.1 or the next free number.
 
     Returns
     -------
@@ -194,7 +194,7 @@ def check_sidecar(run: Run, path: Path | None = None) -> Path:
 
 
 def _read(path: Path) -> tuple[Stored, dict[str, xr.Dataset]]:
-    """Groups of a file in the registry's order. An unusable file gives no groups; `Stored.problem` says why."""
+    """Stored results of a file, in the registry's order. An unusable file gives none; `Stored.problem` says why."""
     if not path.exists():
         return Stored(path=path), {}
     seal, digest = _seal_of(path)
@@ -214,7 +214,7 @@ def _read(path: Path) -> tuple[Stored, dict[str, xr.Dataset]]:
 
 
 def _why_not(group: xr.Dataset, made_by: Mapping[str, str]) -> str:
-    """Reason not to use a group: its first attribute that differs from `made_by`, in words; "" if none differs."""
+    """Why a stored result is not used: its first attribute that differs from `made_by`, in words; "" if none does."""
     attrs = group.attrs  # an edited file may have values of any type
     return next((PROVENANCE[key] for key, value in made_by.items() if str(attrs.get(key, "")) != value), "")
 
@@ -241,7 +241,7 @@ def _code() -> str:
 
 
 def _seal(path: Path) -> None:
-    """Append the file's digest. HDF5 ignores bytes after its own data, so other tools can still read the file."""
+    """Append a file's SHA-256 digest. HDF5 ignores bytes after its own data, so other tools can still read the file."""
     with path.open("rb+") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         file.seek(0, os.SEEK_END)
@@ -249,7 +249,7 @@ def _seal(path: Path) -> None:
 
 
 def _seal_of(path: Path) -> tuple[str, str]:
-    """State of a file's digest, "whole", "broken" (wrong) or "none" (absent); and the right digest, "" if absent."""
+    """State of a file's digest: "whole", "broken" (wrong) or "none" (absent); and the right digest, "" if absent."""
     if not path.is_file():
         return "none", ""
     try:
@@ -277,7 +277,7 @@ def _begins_as_ours(path: Path) -> bool:
 
 
 def _problem(verdict: str, text: str) -> str:
-    """Text for a verdict of `sandbox.examined`: why the file cannot be used."""
+    """Why a file cannot be used, in words, by the verdict of `sandbox.examined`, which checks files."""
     lines = {
         "foreign": "is an HDF5 file of another kind",
         "newer": f"has format version {text}, this package reads {FORMAT_VERSION}",

@@ -23,7 +23,7 @@ _SPECIAL = {"Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def run_summary(run: Run) -> dict[str, Any]:
-    """Facts about a run, stored with the results of the run."""
+    """Facts about a run, such as its config and its fingerprint (hash), stored with its results."""
     return {
         "path": str(run.path),
         "fingerprint": run.fingerprint,
@@ -43,7 +43,7 @@ def n_parameters(run: Run) -> int:
 
 
 def to_json(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options()) -> str:
-    """Results as one strict JSON object."""
+    """Results as one JSON object without the nonstandard literals NaN and Infinity."""
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "run": run_summary(run),

@@ -12,7 +12,7 @@ FEW_LABELS = 8  # a further dimension with at most this many labels gets a colum
 
 
 def tables(results: Mapping[str, xr.Dataset]) -> list[Titled]:
-    """Titled tables of all measurements. If "subnetwork" is measured, its table includes the phases, which get none.
+    """Titled tables of all measurements; "phases" has no table if "subnetwork" is measured, whose table includes it.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def tables(results: Mapping[str, xr.Dataset]) -> list[Titled]:
 
 
 def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
-    """Table of the variables (step, seed) at the last checkpoint, a row per seed."""
+    """Table of the variables with dimensions (step, seed) at the last checkpoint, a row per seed."""
     columns = last_checkpoint(dataset)
     table = new_table("seed", *columns)
     for seed in dataset["seed"].values:
@@ -37,6 +37,6 @@ def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
 
 
 def last_checkpoint(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Table columns: one per variable (step, seed), or one per label if a third dimension has at most 8 labels."""
+    """One column per variable with dimensions (step, seed), or per label of a third dimension with at most 8 labels."""
     columns = flattened(dataset, FEW_LABELS, "\n")
     return {name: values.isel(step=-1) for name, values in columns.items()}

@@ -11,7 +11,7 @@ input is `<sos> x + y mod =` (section 7.1). The essay does not state the followi
 - one seed, since every figure shows single curves; a checkpoint every 20 epochs;
 - no early stop, since the essay draws all 6000 epochs.
 
-One run is 1.2 million updates at 50 %.
+A run on 50 % of all pairs has 1.2 million updates.
 """
 
 from typing import Any
@@ -30,12 +30,12 @@ INTRODUCED = (500, 2000)
 
 
 def ahmed_2024_lstm() -> list[Config]:
-    """Figure 5.2: an LSTM trained on 30, 50 and 70 % of the table."""
+    """Figure 5.2: an LSTM trained on 30, 50 and 70 % of all pairs."""
     return _by_fraction("ahmed-2024-lstm", "Figure 5.2", ["lstm"])
 
 
 def ahmed_2024_rnn() -> list[Config]:
-    """Figure 5.3: an RNN trained on 30, 50 and 70 % of the table."""
+    """Figure 5.3: an RNN trained on 30, 50 and 70 % of all pairs."""
     return _by_fraction("ahmed-2024-rnn", "Figure 5.3", ["rnn"])
 
 
@@ -43,8 +43,8 @@ def ahmed_2024_transformer() -> Config:
     """Table 7.1: the transformer that the recurrent networks are compared with, on the three tokens `x y =`.
 
     The essay states its architecture but not its training, and shows no curve of it. Our choice is the training of the
-    LSTM at 50 % without scaled initialization, which a transformer does not need according to the essay. `nanda-2023`
-    trains this transformer as published.
+    LSTM on 50 % of all pairs, but the initialization is not scaled, since the essay says that a transformer does not
+    need this. `nanda-2023` trains this transformer as published.
     """
     return _config(
         "ahmed-2024-transformer",
@@ -75,7 +75,7 @@ def ahmed_2024_dropout() -> list[Config]:
 
 
 def ahmed_2024_init_scale() -> list[Config]:
-    """Figure 7.8: PyTorch's initial parameters times α = 1 and α = 5, trained on 70 % of the table."""
+    """Figure 7.8: PyTorch's initial parameters times α = 1 and α = 5, trained on 70 % of all pairs."""
     return [
         _config(
             f"ahmed-2024-init-scale/{kind}-{alpha}",
@@ -89,7 +89,7 @@ def ahmed_2024_init_scale() -> list[Config]:
 
 
 def ahmed_2024_no_decay() -> Config:
-    """Figure 5.4: no weight decay. We train 12 000 epochs, our choice, since the right panel continues the left one."""
+    """Figure 5.4: no weight decay. We chose 12 000 epochs, since the figure's right panel continues the left one."""
     longer: dict[str, Any] = {"epochs": 12_000, "checkpoints": Checkpoints(every_epochs=40)}
     return _config("ahmed-2024-no-decay", "Figure 5.4", optimizer=AdamW(lr=0.001, weight_decay=0.0), **longer)
 

@@ -3,7 +3,7 @@
 It trains on half of the one-hot pairs: 128 neurons, no biases, normal weights with variance 1/fan-in; full-batch
 AdamW with learning rate 0.01, weight decay 1, β = (0.9, 0.98), cross-entropy. It memorizes by step 40 and generalizes
 about step 600. It is not from a paper, but repeats in seconds some experiments that took hours in papers: the variants
-are those of Ahmed 2024 (decay, fraction, initialization) and of Liu, Chi and Wu, section 5.3 (input noise).
+are from Ahmed 2024 (weight decay, training fraction, initialization) and Liu, Chi and Wu, section 5.3 (input noise).
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ SOURCE = "a small network that groks in seconds (not from a paper)"
 
 
 def modular_31() -> Config:
-    """The laboratory network: x + y mod 31, half the table, weight decay 1."""
+    """A small network that groks in seconds: x + y mod 31, trained on half of all pairs, weight decay 1."""
     return Config(
         name="modular-31",
         source=SOURCE,
@@ -48,7 +48,7 @@ def modular_31_decay() -> list[Config]:
 
 
 def modular_31_fraction() -> list[Config]:
-    """Training on 35 to 80 % of the table."""
+    """Training on 35 to 80 % of all pairs (x, y)."""
     return _variants("modular-31-fraction", {f"{f}": {"task__train_fraction": f} for f in (0.35, 0.5, 0.65, 0.8)})
 
 

@@ -8,7 +8,7 @@ this file records), sparsity, noise on the inputs. The report does not state the
 - the transformer's width of 128, 512 MLP neurons and LayerNorm, as in PyTorch's decoders. Its tokens are the two
   operands; their embedding equals a one-hot input times a matrix;
 - `lr_gamma` is a factor per epoch, its usual meaning. After 700 epochs the rate is a thousandth and learning ends, so
-  every fraction is trained with a constant rate too;
+  every training fraction is also trained at a constant rate;
 - MLP and LSTM have batches of 512, the fractions of section 1, and a constant rate, since section 2 names no rate; the
   MLP reads one-hot pairs. Their weight decay is 0.3 as in section 3, although the report says "larger". Trained on 30 %
   of the table, the MLP memorizes 80 % of the training set with weight decay 1, half with 1.5, and gets no test answer
@@ -56,7 +56,7 @@ def liu_chi_wu_lstm() -> list[Config]:
 
 
 def liu_chi_wu_three_summands() -> Config:
-    """Figure 5, sums of three numbers mod 31, 30 % of the table for training; the transformer of section 1."""
+    """Figure 5, sums of three numbers mod 31, 30 % of the examples for training; the transformer of section 1."""
     return transformer("liu-chi-wu-three-summands", "section 4, Figure 5", task=SUMMANDS[3], epochs=1000)
 
 
@@ -76,14 +76,14 @@ def liu_chi_wu_four_summands() -> Config:
 
 
 def liu_chi_wu_sparsity() -> Config:
-    """Figure 7: a "2-layer MLP". Ours has two layers of weights, 512 GELU neurons; it trains on half the table."""
+    """Figure 7: a "2-layer MLP". Ours has two layers of weights, 512 GELU neurons; it trains on half of all pairs."""
     return _two_layers("liu-chi-wu-sparsity", "section 5.2, Figure 7")
 
 
 def liu_chi_wu_perturbation() -> list[Config]:
     """Figure 8: training with and without Gaussian noise on the inputs.
 
-    Model and σ are unstated; ours are the MLP of Figure 7, with one-hot inputs, and σ = 0.1.
+    Model and noise level σ are unstated; ours are the MLP of Figure 7, with one-hot inputs, and σ = 0.1.
     """
     return [
         _two_layers(f"liu-chi-wu-perturbation/noise-{sigma}", "section 5.3, Figure 8", input_noise=sigma)
@@ -92,7 +92,7 @@ def liu_chi_wu_perturbation() -> list[Config]:
 
 
 def transformer(name: str, where: str, **changes: Any) -> Config:
-    """The transformer of section 1, with some fields changed."""
+    """The transformer of the report's section 1, with some fields of its config changed."""
     fields: dict[str, Any] = {
         "task": Modular(p=97, encoding="tokens"),
         "model": Transformer(n_layers=2, n_heads=4, d_model=128, d_mlp=512, activation="relu", normalization="LN"),

@@ -53,12 +53,12 @@ def liu_chi_wu_dropout() -> list[Config]:
 
 
 def liu_chi_wu_large_lr() -> list[Config]:
-    """AdamW at ten times the baseline's learning rate."""
+    """AdamW at ten times the baseline's learning rate: 0.03."""
     return _panel("large-lr", AdamW(lr=0.03, weight_decay=0.0))
 
 
 def liu_chi_wu_small_lr() -> list[Config]:
-    """AdamW at a tenth of the baseline's learning rate."""
+    """AdamW at a tenth of the baseline's learning rate: 0.0003."""
     return _panel("small-lr", AdamW(lr=0.0003, weight_decay=0.0))
 
 

@@ -1,12 +1,12 @@
-"""Merrill, Tsilivis and Shukla 2023, "A Tale of Two Circuits": sparse parity, and the operators of Power et al.
+"""Merrill, Tsilivis and Shukla 2023, "A Tale of Two Circuits": sparse parity, and operations of Power et al.
 
 Section 2 states everything but the number of epochs; ours are the 300 of the released code. That code draws the test
 set of 100 points from seed 2001; we keep this seed, although our generator differs. The paper writes the penalty as
 λ‖θ‖₂; the code applies λ as `torch.optim.SGD` does (gradient λθ), and so do we.
 
 Appendix A trains a transformer on "9400 sample points" of an operator, for at most 10⁵ updates. It states neither the
-modulus nor the share of the training set. We use all entries of the table mod p = 97, 9409, or 9312 for division; half
-of them are the training set. Warm-up is linear over 10 updates, as in Power et al. 2022.
+modulus nor the share of the training set. We use all 9409 pairs (x, y) mod p = 97, or 9312 for division; half of them
+are the training set. Warm-up is linear over 10 updates, as in Power et al. 2022.
 """
 
 from circuits.config import SGD, Checkpoints, Config
@@ -33,7 +33,7 @@ def merrill_2023() -> Config:
 
 
 def merrill_2023_weak_decay() -> Config:
-    """Figures 6 and 7: λ = 0.001. The epochs are unstated; ours are 1500, since no seed generalizes within 300."""
+    """Figures 6 and 7: weight decay 0.001. Epochs are unstated; ours are 1500, since no seed generalizes within 300."""
     return merrill_2023().replace(
         name="merrill-2023-weak-decay",
         source="Merrill et al. 2023, appendix C, Figures 6 and 7",
@@ -51,12 +51,12 @@ def merrill_2023_k4() -> Config:
 
 
 def merrill_2023_addition() -> Config:
-    """Figure 4, left: x + y. For half of the test pairs, y + x is a training example (marked by `commuted`)."""
+    """Figure 4, left: x + y. For half of the test pairs, y + x is a training example; the mask `commuted` has them."""
     return _operator("merrill-2023-addition", "x+y")
 
 
 def merrill_2023_division() -> Config:
-    """Figure 4, right: x / y, which does not commute."""
+    """Figure 4, right: x / y mod 97, which does not commute."""
     return _operator("merrill-2023-division", "x/y")
 
 

@@ -7,7 +7,7 @@ sizes, batches and updates; we could not check the warm-up against the paper's t
 
 Our choices: half the table is the training set, as in their Figure 1; the transformer has 512 MLP neurons and a
 LayerNorm before each block, as decoders have; one seed; checkpoints evenly spaced on a logarithmic axis. A run stops
-six checkpoints after its test accuracy reached 99 % and stayed there, at more than twice the step of generalization.
+six checkpoints after its test accuracy reached 99 % and stayed there, which is more than twice the generalization step.
 The paper measures only the step of generalization; 10⁵ updates are only a limit. x*y is in their released code only.
 """
 

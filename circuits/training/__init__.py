@@ -1,1 +1,1 @@
-"""Training: the loop, four implementations of an update, learning rate, weight decay, replay, lottery tickets."""
+"""Training: the loop, four implementations of the update, learning rate, weight decay, replay, lottery tickets."""

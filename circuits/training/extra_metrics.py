@@ -18,7 +18,7 @@ Metrics = dict[str, float]
 
 
 def further_metrics(config: Config, data: xr.Dataset) -> Callable[[int, Arrays, Metrics], Metrics]:
-    """Function of (network index in `data`, parameters, other metrics) that returns the values of `config.metrics`."""
+    """Function of (network index in `data`, parameters, other metrics) that returns the metrics in `config.metrics`."""
     measures = {name: METRICS[name].load() for name in config.metrics}
     train = {"inputs": data["train_inputs"].values, "targets": data["train_targets"].values}
 

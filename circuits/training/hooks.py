@@ -14,7 +14,7 @@ from circuits.randomness import generator
 
 
 def training_tap(config: Config, seed: int, step: int) -> Tap:
-    """Function (name, value) -> value that applies dropout and input noise in the update after `step` earlier updates.
+    """Function (name of a hook point, value) -> value with dropout or input noise, for the update after step `step`.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""The training loop: it trains all seeds from checkpoint to checkpoint and commits each checkpoint.
+"""The training loop: it trains all seeds from checkpoint to checkpoint and writes each checkpoint to the file.
 
 While the file writer stores a checkpoint (parameters and metrics of all seeds), the networks may train further.
-Every draw is a function of (seed, epoch) or (seed, step), so a resumed run has the same bits as an uninterrupted one.
+Random draws depend only on (seed, epoch) or (seed, step), so a resumed run has the bits of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ def train(
     device
         "auto" takes the CPU if the kernel "fused" can train the config, else cuda if there is one, else the CPU.
     kernel
-        "fused" (compiled, CPU only), "batched" (torch, all seeds as one network), "prepared" (torch, with a faster
-        forward pass), "reference" (torch autograd, slow and obvious), or "auto", which chooses one of these.
+        Implementation of the update: "fused" (compiled, CPU only), "batched" (torch, all seeds as one network),
+        "prepared" (torch, faster forward pass), "reference" (torch autograd, slow but simple), or "auto", one of these.
     allow_different_numerics
-        Resume although arithmetic, processor or libraries differ; the bits are not those of an uninterrupted run.
+        Resume even if arithmetic, processor or libraries differ; the bits may then differ from an uninterrupted run.
     progress
         Show a progress bar on stderr if that is a terminal.
 
@@ -85,7 +85,7 @@ def train(
     InputError
         The file exists, is being written, or does not fit the config; the device does not exist; the disk has no room.
     RunError
-        The file system refused a write; committed checkpoints are saved.
+        The file system refused a write; the checkpoints before this write are saved.
     Interrupted
         Ctrl-C or SIGTERM; the training up to the last checkpoint is saved.
 
@@ -130,14 +130,14 @@ def begin(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Run:
-    """Create a run file and train its networks to the end, from the initialization or a checkpoint of a parent run.
+    """Create a run file and train its networks to the end, from the initialization or a checkpoint of another run.
 
     Parameters
     ----------
     path, config, choice
-        The file, its config, and the implementation of the update and the device that train it.
+        The run file, its config, and the choice of device and of one implementation of the update.
     parent, start
-        Values that identify the parent run (None: no parent), and the starting point (None: the initialization).
+        Values that identify the other run, the parent (None: no parent); the starting point (None: initialization).
     overwrite, progress
         As in `train`.
     """
@@ -172,9 +172,9 @@ def advance_to_the_end(
     lock
         The lock of the run file; it is released when training ends.
     config, choice
-        The config, and the implementation of the update and the device that train it.
+        The config, and the choice of device and of one implementation of the update.
     start
-        Starting point of a file without checkpoints; by default the initialization.
+        Starting point of a file without checkpoints; by default the initialization, or the parent's checkpoint.
     progress
         Show a progress bar on stderr if that is a terminal.
     """
@@ -224,7 +224,7 @@ class Session:
         self._saved = time.monotonic()
 
     def iterate(self, stop: threading.Event) -> bool:
-        """Train to each checkpoint and commit it, until `stop` is set; return whether the run is finished."""
+        """Train to each checkpoint and write it to file, until `stop` is set; return whether the run is finished."""
         config, start = self._config, self._start
         n_kept, targets = self._writer.n_checkpoints, config.checkpoint_steps()[self._writer.n_checkpoints :]
         further, pace = further_metrics(config, self._data), Pace(config, start.metrics)
@@ -236,7 +236,7 @@ class Session:
         return not targets
 
     def _keep(self, index: int, step: int, row: Row) -> bool:
-        """Commit a checkpoint, and the optimizer's state when it is due; return whether the run is finished."""
+        """Write a checkpoint, and the optimizer's state when due, to the file; return whether the run is finished."""
         config, writer, accuracy = self._config, self._writer, row["metrics/test_accuracy"]
         kept = {name: row[name] for name in writer.names}  # a file of an earlier version has fewer metrics
         writer.append(step, step / config.steps_per_epoch, kept)
@@ -258,7 +258,7 @@ class Session:
         bar.update(step - bar.n)
 
     def close(self) -> None:
-        """Close the progress bar and the stepper."""
+        """Close the progress bar and the stepper, the object that holds and updates the networks."""
         self._bar.close()
         self._stepper.close()
 
@@ -270,7 +270,7 @@ def _say(text: str) -> None:
 def _resumable(
     config: Config | None, path: Path, device: str, kernel: str, allow_different_numerics: bool
 ) -> tuple[Config, Choice | None]:
-    """The config to resume with, and the `Choice` of implementation and device (None if the run is complete)."""
+    """Config to resume with; `Choice` of device and implementation of the update, None if the run is complete."""
     with open_run(path) as run:
         stored = run.config
         config = stored if config is None else config.replace(source=stored.source)  # a text that changes no number
@@ -349,7 +349,7 @@ def check_room(path: Path, needed: int) -> None:
 
 @contextmanager
 def released_on_error(lock: RunLock) -> Iterator[None]:
-    """Release the lock if the block fails."""
+    """Release the lock of a run file if the `with` block fails."""
     try:
         yield
     except BaseException:

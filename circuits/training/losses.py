@@ -1,7 +1,7 @@
 """Loss and correctness of a network's outputs.
 
-A network with one output is right on examples with f(x) y > 0, so an output of 0 is wrong. A network with a logit per
-class is right where the target's logit exceeds every other, so a tie is wrong.
+A network with one output is right on an example if output times target (±1) is positive, so an output of 0 is wrong. A
+network with one logit per class is right if the target's logit exceeds every other logit, so a tie is wrong.
 """
 
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ def per_example(outputs: torch.Tensor, targets: torch.Tensor, config: Config) ->
 
 
 def hinge(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """max(0, 1 - f(x) y) per example, with subgradient 0 at the kink."""
+    """max(0, 1 - output · target) per example, with subgradient 0 at the kink."""
     return (1 - outputs * targets).relu()
 
 
@@ -70,7 +70,7 @@ class Examples(NamedTuple):
     """Training and test examples of one network.
 
     `marks` maps each group of training examples that the task names, such as "flipped" targets, to its mask (example,).
-    `unseen` is the mask (test_example,) of the test inputs outside the training set, None if the run has no such mask.
+    `unseen` is the mask (test_example,) of the test inputs outside the training set; None if all are, for all seeds.
     """
 
     inputs: torch.Tensor
@@ -105,7 +105,7 @@ def metrics_of(
 
 
 def marked_accuracies(config: Config, n: int, n_right: int, marked: Mapping[str, tuple[int, int]]) -> dict[str, float]:
-    """Accuracy on training examples with and without each mark of the task; NaN if there is no such example.
+    """Accuracy on training examples with and without each mark of the task, such as "flipped"; NaN if there is none.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 Do the neurons of a subnetwork find their circuit because of their initial weights, or only together with the others? To
 decide, only these neurons are trained, from their values at checkpoint 0, on the same data in the same order. A random
 choice of as many neurons is the control (Frankle and Carbin 2019; `--lottery-ticket` in the released code of Merrill et
-al. 2023). The result is an ordinary run that names its parent and the neurons.
+al. 2023). The result is an ordinary run that names the original run and the neurons.
 """
 
 from pathlib import Path
@@ -51,7 +51,7 @@ def ticket(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Run:
-    """Train the kept neurons of one network of a run, alone, from their values at checkpoint 0.
+    """Train the neurons in the mask `kept` of one network, without the others, from their values at checkpoint 0.
 
     Parameters
     ----------
@@ -68,12 +68,12 @@ def ticket(
 
     Returns
     -------
-    The finished run, opened for reading; its `parent` has the neurons' indices.
+    The finished run, opened for reading; its `parent` names the original run and the neurons' indices.
 
     Raises
     ------
     InputError
-        No neuron is kept, the run has no checkpoint 0, the config does not fit, or `path` exists.
+        The model is not `relu`, `kept` is empty, checkpoint 0 is missing, `config` does not fit, or `path` exists.
 
     References
     ----------

@@ -2,7 +2,7 @@
 
 A change of weight decay may wait for an accuracy, which is checked at the end of each epoch. The changes of a config
 have numbers I = 0, 1, …. For a change that waits, every checkpoint stores the metric `decay_change_I_step`: the step of
-the first check that found the accuracy, NaN before. So a resumed run knows which changes have been triggered.
+the first check at which the network had this accuracy, NaN before. So a resumed run knows which changes were triggered.
 """
 
 import math
@@ -22,7 +22,7 @@ class Rates(NamedTuple):
 
 
 class Pace:
-    """The rates of each network's updates at every step of a run.
+    """Learning rate and weight decay of each network at every step of a run.
 
     Parameters
     ----------
@@ -41,13 +41,13 @@ class Pace:
         self._sizes = {"train_accuracy": config.task.train_size, "test_accuracy": config.task.test_size}
 
     def rates(self, networks: Sequence[int], step: int) -> Rates:
-        """The rates of the update that follows `step` earlier updates."""
+        """Learning rate and weight decays of the update that follows `step` earlier updates."""
         config = self.config
         lr = config.optimizer.lr_at(step, step // config.steps_per_epoch, config.planned_steps)
         return Rates(lr, tuple(self.weight_decay(network, step) for network in networks))
 
     def weight_decay(self, network: int, step: int) -> float:
-        """Weight decay of the update that follows `step` earlier updates: the value of the last change that is due."""
+        """Weight decay of the update after `step` earlier updates: value of the config's last change that applies."""
         value = self.config.optimizer.weight_decay
         for change, due in zip(self._changes, self._due(network), strict=True):
             if step >= due:
@@ -55,7 +55,7 @@ class Pace:
         return value
 
     def end_of_stretch(self, networks: Sequence[int], step: int, target: int) -> int:
-        """Step up to which the rates after `step` stay constant; not beyond `target` or the end of the epoch."""
+        """Step up to which learning rate and weight decay stay as at `step`; at most `target` and the epoch's end."""
         if self.config.optimizer.lr_varies_after(step):
             return step + 1
         per_epoch = self.config.steps_per_epoch
@@ -64,7 +64,7 @@ class Pace:
         return min(ends)
 
     def awaits(self, networks: Sequence[int], step: int) -> bool:
-        """Whether `step` ends an epoch, and one of `networks` must still reach an accuracy that changes its decay."""
+        """Whether `step` ends an epoch, and one of `networks` has a weight-decay change that waits for an accuracy."""
         return step % self.config.steps_per_epoch == 0 and any(
             change.awaits and math.isnan(met)
             for network in networks

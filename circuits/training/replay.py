@@ -1,8 +1,8 @@
 """Replay: trains a stretch of a run again and keeps every step, to show a transition at full resolution.
 
-Every draw is a function of (seed, epoch) or (seed, step), so training from a stored checkpoint repeats the original
-updates. The replay is an ordinary run file that names its parent. `compare` compares all common checkpoints bit for
-bit; if any differs, the comparison names the hardware or libraries that differ.
+Random draws depend only on (seed, epoch) or (seed, step), so training from a stored checkpoint repeats the original
+updates. The replay is an ordinary run file that names the original run, its parent. `compare` compares all common
+checkpoints bit for bit; if any differs, the comparison names the hardware or libraries that differ.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from circuits.training.start import nearest_start
 
 
 class Comparison(NamedTuple):
-    """Comparison of a replay with its parent at their common checkpoints.
+    """Comparison of a replay with its parent, the original run, at their common checkpoints.
 
     `steps` are the common steps; `equal` (common step,) tells whether every parameter of every seed has the same bits;
     `differing` lists the hardware and libraries that differ, as "name: value of the parent, value of the replay".
@@ -109,7 +109,7 @@ def replay(
 
 
 def compare(run: Run, other: Run) -> Comparison:
-    """Comparison of a replay with its parent, checkpoint by checkpoint, bit for bit."""
+    """Comparison of a replay with the original run, checkpoint by checkpoint, bit for bit."""
     steps = np.intersect1d(run.steps, other.steps)
     equal = np.ones(len(steps), bool)
     for place, step in enumerate(steps):

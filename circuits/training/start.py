@@ -1,4 +1,4 @@
-"""The starting point of training: an initialization, a stored checkpoint, or a checkpoint of the parent run."""
+"""The starting point of training: an initialization, or a stored checkpoint of the same run or of its parent run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,12 +42,12 @@ def initial_state(config: Config) -> Arrays:
 
 
 def start_of(run: Run) -> Start:
-    """The starting point of a run without checkpoints: the initialization, or a checkpoint of its parent.
+    """Starting point of a run without checkpoints: the initialization, or a checkpoint of its parent (original) run.
 
     Raises
     ------
     InputError
-        The parent is missing or has changed.
+        The parent run is missing or has changed.
     """
     if run.parent is None:
         return Start(0, initial_parameters(run.config), {}, {})

@@ -41,7 +41,7 @@ def trajectory(
     pace: Pace,
     further: Further = lambda network, parameters, metrics: {},
 ) -> Generator[Row]:
-    """Train from `step` to each step of `targets` in turn; yield a row, the arrays of all networks, at each target.
+    """Train from `step` to each step of `targets` in turn; yield a row, all parameters and metrics, at each target.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def _in_turn(go: Callable, stepper: Stepper, targets: Sequence[int], report: Cal
 def _ahead(
     go: Callable, stepper: Stepper, targets: Sequence[int], n_rows: int, report: Callable, closed: threading.Event
 ) -> Generator[Row]:
-    """Yield the rows. Threads take tasks row by row, so a task never waits for a task that has not started."""
+    """Yield the rows, one per checkpoint. Threads take tasks row by row, so none waits for a task not yet started."""
     rows: deque[list[Future]] = deque()
     last: list[Future | None] = [None] * stepper.n_lanes
 
@@ -156,7 +156,7 @@ def _finished(row: list[Future], report: Callable[[], None]) -> Row:
 
 
 def stacked(networks: Sequence[Snapshot]) -> Row:
-    """Snapshots of networks as one row of a run file.
+    """Parameters and metrics of several networks, stacked as one checkpoint of a run file.
 
     Examples
     --------

@@ -42,7 +42,7 @@ def differing_values(configs: Sequence[Config]) -> dict[str, list[str]]:
 
 
 def differing_fields(configs: Sequence[Config]) -> list[str]:
-    """Label of each config: its values of the differing fields, or its name if none or more than two fields differ.
+    """Label of each config: its values of the differing fields, or its name if no field or more than two differ.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def _flat(part: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _differs(name: str, flat: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether configs differ in field `name`; a task's field, for example, is compared only within a kind of task."""
+    """Whether configs differ in field `name`; a task's field, for example, is compared only for tasks of one kind."""
     part, _, field = name.partition(".")
     by_kind: dict[Any, set[str]] = {}
     for one in flat:

@@ -1,4 +1,4 @@
-"""Outcomes of several runs: the phases of their seeds, and their best and last accuracies.
+"""Outcomes of several runs: when each seed memorized and generalized, and its best and last accuracies.
 
 `circuits.figures.against` draws the outcomes against a setting of the runs, as in Figure 3.1 of Fuangkawinsombut 2024
 or in Figure 4 of Liu, Chi and Wu.
@@ -19,7 +19,7 @@ CENSORED = ("memorization_censored", "generalization_censored")
 
 
 def outcomes(runs: Mapping[str, Run], options: WalkOptions = WalkOptions()) -> xr.Dataset:
-    """Phases and accuracies of every seed of several runs.
+    """Memorization epoch, generalization epoch and accuracies of every seed of several runs.
 
     Parameters
     ----------

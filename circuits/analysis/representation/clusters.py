@@ -4,7 +4,7 @@ The silhouette of a point is (b − a) / max(a, b): a is the mean distance to th
 is the mean distance to the points of the nearest other cluster (Rousseeuw 1987). The mean over points is 1 if the
 points of each cluster coincide, near 0 if labels and positions are unrelated, and negative if points lie nearer to
 another cluster.
-Known labels of the inputs define the clusters: the pattern of the relevant bits, or the result mod p.
+Known labels of the inputs define the clusters: the signs of the relevant bits, or the result mod p.
 """
 
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ def cluster_labels(run: Run, seed: int) -> Labels:
 
     Returns
     -------
-    For a task with relevant bits, the label is the pattern of these bits, as + and - in the order of the bits,
+    For a task with relevant bits, the label lists the signs of these bits, as + and - in the order of the bits,
     regardless of the target. For any other task it is the target, such as x + y mod p.
     """
     data = run.data(seed)

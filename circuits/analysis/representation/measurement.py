@@ -2,8 +2,8 @@
 
 Fuangkawinsombut 2024, sections 2.2.1 and 2.2.2, Figures 2.2 and 2.3, and its appendix: t-SNE of the hidden activations
 of the training examples shows no clusters by the k relevant bits at memorization, and 2^k clean clusters at the end;
-the density of the weights concentrates at 0. The silhouette measures these clusters in the activations along the run.
-At the few pictured checkpoints, it also measures them in the PCA and t-SNE, which may make clusters look tidier.
+the density of the weights concentrates at 0. The silhouette measures these clusters in the activations during training.
+At the few pictured checkpoints, it also measures them in PCA and t-SNE; t-SNE may make clusters look tidier.
 
 A network that computes parity from the sum of its bits, such as `constructions.threshold`, has k + 1 clusters instead
 of 2^k. So a low silhouette after generalization is not a failure, but shows another circuit.
@@ -69,7 +69,7 @@ def points_of(run: Run, seed: int) -> Points:
 
 
 def picture(layer: Layer, arrays: Network, points: Points, seed: int) -> Picture:
-    """PCA and t-SNE of one network's activations, silhouettes of all three, and densities of the network's weights.
+    """PCA and t-SNE of one network's activations; silhouettes of activations, PCA and t-SNE; densities of the weights.
 
     Parameters
     ----------
@@ -100,8 +100,8 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     Returns
     -------
     silhouette
-        (step, seed) silhouette of the hidden activations, clustered by the relevant bits or the result; in -1..1, NaN
-        for a collapsed network. Steps are those that `options` selects, by default about 40 and the steps of pictures.
+        (step, seed) silhouette of the hidden activations, clustered by the relevant bits or the target; in -1..1, NaN
+        if all outputs are nearly 0. Steps are those that `options` selects, by default about 40 and those of pictures.
     panel_epoch, panel_step
         (panel,) epoch and step of each picture; NaN and -1 for a panel without a picture, as in a short run.
     panel_silhouette
@@ -111,7 +111,7 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     pca, tsne
         (panel, point, axis) coordinates of the points, float32.
     point_example, point_label
-        (point,) index in the training set, and index in `label`: the pattern of the relevant bits, or the result.
+        (point,) index in the training set, and index in `label`: the signs of the relevant bits, or the target.
     weight, density
         (parameter, panel, place) evenly spaced values of a weight, and the density of the parameter's weights there.
     pictured_seed

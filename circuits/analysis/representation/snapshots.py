@@ -1,9 +1,9 @@
 """Choice of the checkpoints whose hidden representation is pictured.
 
 As in Fuangkawinsombut 2024, Figures 2.2 and 2.3, these are the last checkpoint and five evenly spaced checkpoints from
-memorization to generalization of a seed. If these two are fewer than four checkpoints apart, the five checkpoints are
-consecutive; the thesis code instead looks 20 epochs further. The five start at the first checkpoint of the run if the
-seed never memorized, and end at the last checkpoint if the seed never generalized.
+memorization to generalization of a seed. If memorization and generalization are fewer than four checkpoints apart, the
+five checkpoints are consecutive; the thesis code instead looks 20 epochs further. The five start at the run's first
+checkpoint if the seed never memorized, and end at the last checkpoint if the seed never generalized.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ def panel_checkpoints(memorized: float, generalized: float, last: int) -> Int[np
     Parameters
     ----------
     memorized, generalized
-        Indices of the checkpoints of memorization and generalization; NaN if it never happened.
+        Indices of the checkpoints of memorization and generalization; NaN for a phase that never happened.
     last
         Index of the last checkpoint.
 

@@ -1,1 +1,1 @@
-"""Training paths: implementations of an update. Each file has one of them; `choice` selects the path for a config."""
+"""Training paths: implementations of the update. Each file has one of them; `choice` selects one for a config."""

@@ -35,7 +35,7 @@ class Batched(TorchStepper):
 
     @classmethod
     def pays(cls, config: Config, device: str) -> bool:
-        """True on a GPU; on the CPU, false for relu and linear, and if an update takes more than 10⁹ operations."""
+        """Whether to prefer this path: on a GPU yes; on the CPU not for relu, linear or over 10⁹ flops per update."""
         small = config.model.kind not in ("relu", "linear") and flops_per_step(config) <= FLOPS_WORTH_THREADS
         return device != "cpu" or small
 

@@ -18,12 +18,12 @@ class Choice(NamedTuple):
     device: str
 
     def numerics(self, config: Config) -> dict[str, Any]:
-        """What, besides the config, determines the bits of a run: training path, device, hardware and libraries."""
+        """Everything besides the config that determines a run's bits: training path, device, hardware and libraries."""
         return {"path": self.path.name, "device": self.device, **self.path.numerics(config, self.device)}
 
 
 def choose_path(config: Config, device: str = "auto", kernel: str = "auto") -> Choice:
-    """The training path (the implementation of an update) and the device for a config.
+    """The training path (implementation of the update) that `kernel` names or "auto" finds, and the device.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def choose_path(config: Config, device: str = "auto", kernel: str = "auto") -> C
 
 
 def _path(name: str) -> type[Stepper]:
-    """The class of a training path; the heavy libraries of the path are imported only here."""
+    """The class of a training path, an implementation of the update; its heavy libraries are imported only here."""
     if name == "fused":
         from circuits.training.paths.fused import FusedRelu
 

@@ -1,4 +1,4 @@
-"""The training path "fused": compiled loops train the networks in parallel threads; a step uses one thread."""
+"""The training path "fused": compiled loops train the networks in parallel threads; an update uses one thread."""
 
 import threading
 from importlib.metadata import version
@@ -24,7 +24,7 @@ SERVES = (
 
 
 class FusedRelu(Stepper):
-    """The relu networks of all seeds, stepped by `kernels.train_batches`.
+    """The relu networks of all seeds, updated by the compiled `kernels.train_batches`.
 
     Each network has its own arrays and is changed by one thread at a time, so its bits do not depend on the number of
     threads or seeds.
@@ -48,9 +48,9 @@ class FusedRelu(Stepper):
 
     @classmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """The arithmetic of the step, LLVM's name for the processor, and the versions of the libraries that compute.
+        """What determines an update's bits: its arithmetic, LLVM's name for the processor, and versions of libraries.
 
-        The step uses no BLAS, so the bits do not depend on it.
+        The update uses no BLAS, so the bits do not depend on the BLAS library.
         """
         import llvmlite.binding
 

@@ -9,7 +9,7 @@ A = {i : f(x_i) y_i < 1},
 where u on the right-hand side is the value before the update. An L1 penalty is a proximal step after the update, so
 that zeros are exact.
 
-Five inputs have only 32 patterns, 16 up to sign, so X Wᵀ needs no products. For each group of five inputs the kernel
+Five inputs ±1 have only 32 values, 16 up to sign, so X Wᵀ needs no products. For each group of five inputs the kernel
 computes the 16 sums ±w ±w ±w ±w + w once, and each example adds or subtracts one of them per group (the method of the
 four Russians). At the sizes of the papers this takes about half the time of a matrix product in BLAS. The backward pass
 visits active examples only; after memorization they are few. Arrays are transposed and padded to whole cache lines, so
@@ -32,7 +32,7 @@ AT_ONCE = 4  # groups added in one pass over the neurons; the number of groups i
 
 
 def patterns_of(inputs: np.ndarray) -> np.ndarray:
-    """Pattern, 0..31, of each group of five inputs: (example, group) uint8; bit i is 1 if the group's input i is 1.
+    """Signs of every five inputs as a number 0..31, (example, group) uint8; bit i is 1 if the group's input i is 1.
 
     Parameters
     ----------
@@ -53,12 +53,12 @@ def patterns_of(inputs: np.ndarray) -> np.ndarray:
 
 
 def n_groups(n_inputs: int) -> int:
-    """Number of groups of five inputs, rounded up to a multiple of `AT_ONCE`, the 4 groups that one pass adds."""
+    """Number of groups of five inputs, rounded up to a multiple of 4, since one pass over the neurons adds 4 groups."""
     return AT_ONCE * -(-n_inputs // (AT_ONCE * BITS))
 
 
 def scratch(n_inputs: int, width: int, batch_size: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
-    """Work memory of the kernels. It is allocated once per thread, since an allocation takes as long as a step."""
+    """Work memory of `train_batches` and `evaluate`; allocated once per thread, since this takes as long as a step."""
     return (
         aligned_zeros((n_groups(n_inputs), 2 ** (BITS - 1), width), dtype),  # sums of each group's weights, by pattern
         aligned_zeros((7, width), dtype),  # parts of these sums; the last row stays 0
@@ -70,7 +70,7 @@ def scratch(n_inputs: int, width: int, batch_size: int, dtype: np.dtype) -> tupl
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Zeros that begin at a cache line; vectors across two lines take twice as long to load.
+    """Zeros that begin at a cache line; a vector that crosses two lines takes twice as long to load.
 
     Examples
     --------
@@ -181,10 +181,10 @@ def train_batches(
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
 def _sum_patterns(weights_t, tables, parts):
-    """Fill tables[g, p] with ±w0 ±w1 ±w2 ±w3 + w4: weight wi of input i in group g has sign + if bit i of p is 1.
+    """Fill tables[g, p] with ±w0 ±w1 ±w2 ±w3 + w4, where wi is the weight of input i in the group g of five inputs.
 
-    If the last group has fewer than five inputs, the missing weights are 0; padding groups stay 0. A
-    separate function, `_combine`, computes most sums, so that the compiler vectorizes their loop.
+    The sign of wi is + if bit i of p is 1. Inputs missing in the last group have weight 0; groups of no inputs stay 0.
+    A separate function, `_combine`, computes most sums, so that the compiler vectorizes their loop.
     """
     n_inputs, width = weights_t.shape
     both, difference, nothing = parts[0], parts[1], parts[6]
@@ -220,14 +220,14 @@ def _combine(first, second, total, difference):
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy", inline="always")
 def _place(code):
-    """Index of the entry for pattern `code` in `tables[g]`: the pattern's sum if code >= 16, else minus this sum."""
+    """Index in `tables[g]` of the weight sum for the input signs `code` (0..31); of minus this sum if code < 16."""
     return (code & 15) if code >= 16 else 15 - code
 
 
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
 def _fire(tables, pattern, biases, readout, row):
-    """Fill row with the hidden layer, relu(b + Σ_g ± tables[g, _place(pattern[g])]), and return the output u·row."""
+    """Fill `row` with the hidden layer, relu(b + Σ_g ± tables[g, _place(pattern[g])]); return the output u·row."""
     zero, one = row.dtype.type(0), row.dtype.type(1)
     for g in range(0, tables.shape[0], 4):
         p0, p1, p2, p3 = pattern[g], pattern[g + 1], pattern[g + 2], pattern[g + 3]

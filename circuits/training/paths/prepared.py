@@ -21,5 +21,5 @@ class Prepared(Reference):
 
     @classmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """As for the reference path, and the versions of Numba and llvmlite, which compile the faster forward pass."""
+        """What determines an update's bits: as for "reference", and versions of the compilers Numba and llvmlite."""
         return {name: version(name) for name in ("numba", "llvmlite")} | super().numerics(config, device)

@@ -1,6 +1,6 @@
 """The training path "reference": torch autograd and `torch.optim`, one network after the other, on any device.
 
-Slow and obvious. It serves every model, and the tests compare the other paths with it.
+This path is slow but simple. It serves every model, and the tests compare the other paths with it.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""The interface of every training path: the configs that it can train, its numerics, and the networks that it updates.
+"""The interface of every training path, which is an implementation of the update.
 
-A training path is an implementation of the update. Its stepper holds the networks of all seeds in lanes: a lane is one
-network, or all networks in lockstep. `advance` trains one lane; other methods return parameters, metrics and the
-optimizer's state. `trajectory` decides the order of the lanes.
+A path states the configs that it can train, and the hardware and libraries that determine its bits. Its stepper holds
+the networks of all seeds in lanes: a lane is one network, or all networks in lockstep. `advance` trains one lane; other
+methods return parameters, metrics and the optimizer's state. `trajectory` decides the order of the lanes.
 """
 
 from abc import ABC, abstractmethod
@@ -27,7 +27,7 @@ class Stepper(ABC):
     """
 
     name: ClassVar[str]
-    """The name of this implementation for `--kernel`, and under `path` in `run.numerics`."""
+    """Name of this implementation of the update, as in `--kernel` and `run.numerics["path"]`."""
     n_lanes: int
     n_threads: int = 0
     """Number of threads that may call `advance` in parallel; 0 if only the caller's thread may."""
@@ -61,11 +61,11 @@ class Stepper(ABC):
     @classmethod
     @abstractmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """Libraries, processor, arithmetic and threads of an update. They and the config fix the bits of a run."""
+        """Libraries, processor, arithmetic and threads of an update. They and the config determine a run's bits."""
 
     @abstractmethod
     def advance(self, lane: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
-        """Take updates `start` to `stop` - 1 of an epoch, all with `rates`, for each network of a lane."""
+        """Take updates `start` to `stop` - 1 of an epoch, all with the same `rates`, for each network of a lane."""
 
     @abstractmethod
     def snapshots(self, lane: int) -> list[Snapshot]:
@@ -99,5 +99,5 @@ def flops_per_step(config: Config) -> float:
 
 
 def is_random(config: Config) -> bool:
-    """Whether a training step draws anything: input noise or dropout."""
+    """Whether a training step draws random numbers, for input noise or dropout."""
     return config.input_noise > 0 or any(config.model.dropout_at.values())
