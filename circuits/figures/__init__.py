@@ -6,9 +6,10 @@
     circuits.figures.curves(["a.h5", "b.h5"], ["accuracy", "loss"])
 
 `curves` and `against` compare several runs. The others take `run.metrics`, or a result of `circuits.analyze` or
-`circuits.analysis`, and compute over seeds only the mean and its band, or the median of a weight decay. For the page
-of a run, `circuits/registry.py` names a function `figures(run, dataset)` for each measurement, which draws all its
-figures. The dataset is the measurement's result with the phases, which `drawing.phases.with_phases` adds.
+`circuits.analysis`. Over seeds they compute only the mean and standard deviation, or the median of a weight decay. For
+the HTML page of a run, `circuits/registry.py` names a function `figures(run, dataset)` for each measurement, which
+draws all figures of the measurement. The dataset is the measurement's result plus the seeds' memorization and
+generalization epochs, which `drawing.phases.with_phases` adds.
 """
 
 from typing import TYPE_CHECKING

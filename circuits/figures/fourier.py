@@ -38,7 +38,7 @@ def fourier_losses(result: xr.Dataset) -> go.Figure:
     ----------
     result
         The dataset of `circuits.analyze(run, "fourier")`; with `memorization_epoch` and `generalization_epoch` (seed)
-        the phases are marked.
+        these epochs are marked.
     """
     caption = (
         "Cross-entropy of the network, and the progress measures of Nanda et al. 2023. Restricted, on all tuples: only "
@@ -58,7 +58,7 @@ def fourier_losses(result: xr.Dataset) -> go.Figure:
 
 
 def fourier_measures(result: xr.Dataset) -> go.Figure:
-    """Measures of circuit formation: logit shares of key frequencies and biases, phase relation, Gini coefficients.
+    """Measures of circuit formation: logit shares of key frequencies and of biases, fit of phases, Gini coefficients.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def fourier_measures(result: xr.Dataset) -> go.Figure:
 
 
 def key_frequency_losses(result: xr.Dataset) -> go.Figure:
-    """Excluded loss of each key frequency alone, on the training set.
+    """Excluded loss of single key frequencies: training loss without one frequency in the logits, for the 6 strongest.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def neuron_activations(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        As in `fourier_losses`, with `shown_activation`. A menu chooses the seed.
+        As in `fourier_losses`, with the activations to draw, `shown_activation`. A menu chooses the seed.
     """
     values = result["shown_activation"].transpose("seed", "shown_neuron", "shown", "x", "y")
     caption = (
@@ -178,7 +178,7 @@ def logit_spectrum(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        As in `fourier_losses`, with `shown_logits`.
+        As in `fourier_losses`, with the coefficients to draw, `shown_logits`.
     """
     values = result["shown_logits"].transpose("seed", "shown", "x_wave", "y_wave")
     caption = (
@@ -235,7 +235,7 @@ def _weights(result: xr.Dataset) -> str:
 
 
 def _has_other_logit_weights(result: xr.Dataset) -> bool:
-    """Whether the result has `neuron_logit_norm`, and this is not a copy of `unembedding_norm`."""
+    """Whether the result has `neuron_logit_norm`, with values other than those of `unembedding_norm`."""
     if "neuron_logit_norm" not in result or "unembedding_norm" not in result:
         return "neuron_logit_norm" in result
     return not np.array_equal(result["unembedding_norm"].values, result["neuron_logit_norm"].values)

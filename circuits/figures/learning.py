@@ -1,4 +1,4 @@
-"""Learning curves: accuracy and loss on the training and the test set, with the phases marked.
+"""Learning curves: accuracy and loss on the training and the test set; memorization and generalization are marked.
 
 If the training set has marked examples, such as examples with flipped targets, a further figure shows their accuracy.
 For modular arithmetic a dashed line shows the commuted share: the share of test examples that are training examples
@@ -41,9 +41,9 @@ def accuracy(metrics: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     metrics
-        `train_accuracy` and `test_accuracy` (step, seed), as in `run.metrics`, and optionally `test_accuracy_unseen`.
-        With `memorization_epoch` and `generalization_epoch` (seed) the phases are marked:
-        `run.metrics.merge(circuits.analysis.phases(run))`. With `commuted_share` (seed), from
+        `train_accuracy` and `test_accuracy` (step, seed), as in `run.metrics`, and optionally `test_accuracy_unseen`,
+        on test inputs outside the training set. With `memorization_epoch` and `generalization_epoch` (seed), from
+        `run.metrics.merge(circuits.analysis.phases(run))`, these epochs are marked. With `commuted_share` (seed), from
         `circuits.analysis.commuted_share(run)`, a dashed line shows the share of test examples that are training
         examples with commuted operands.
     """
@@ -64,13 +64,13 @@ def accuracy(metrics: xr.Dataset) -> go.Figure:
 
 
 def marked_accuracy(metrics: xr.Dataset) -> go.Figure:
-    """Accuracy on training examples by mark, such as flipped and clean, and on the test set: thesis, section 3.2.
+    """Accuracy on training examples by mark, such as flipped targets, and on the test set (Fuangkawinsombut, sec. 3.2).
 
     Parameters
     ----------
     metrics
         As in `run.metrics`, (step, seed): `test_accuracy` and a training accuracy for each mark, such as
-        `train_accuracy_flipped`. With `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
+        `train_accuracy_flipped`. With `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def loss(metrics: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     metrics
-        `train_loss` and `test_loss` (step, seed); the phases are marked if the metrics contain them, as in `accuracy`.
+        `train_loss` and `test_loss` (step, seed), and the epochs to mark, as in `accuracy`.
     """
     caption = (
         f"Mean loss per example at every checkpoint, without the weight decay{as_in(metrics, 'Figure 2 (middle)')}."
@@ -149,6 +149,6 @@ def _marks(metrics: xr.Dataset) -> list[str]:
 
 
 def loss_ceiling(start: Float[np.ndarray, "*any"], values: Float[np.ndarray, "*all"]) -> float | None:
-    """Upper end of the axis, 10 times the largest initial loss, to keep seeds legible; None if no loss exceeds it."""
+    """Upper end of the loss axis, 10 times the largest initial loss, to keep seeds legible; None if all losses fit."""
     top = 10 * float(start.max(where=np.isfinite(start), initial=0))
     return top if top > 0 and bool((values > top).any()) else None

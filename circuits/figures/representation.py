@@ -44,13 +44,13 @@ def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
 
 
 def cluster_silhouette(result: xr.Dataset) -> go.Figure:
-    """Silhouette of the hidden activations over epochs.
+    """Silhouette of the hidden activations over epochs: how well they separate the labels of the training examples.
 
     Parameters
     ----------
     result
         The dataset of `circuits.analyze(run, "representation")`; with `memorization_epoch` and `generalization_epoch`
-        (seed) the phases are marked.
+        (seed) these epochs are marked.
     """
     values = result["silhouette"]
     caption = (

@@ -1,6 +1,6 @@
 """Mixtures: a weighted sum of a few table rows for each example, and its gradients, without a matrix product.
 
-At each place i (in attention, a position), example n has one table row r_i = rows[n, i]. The weights are the softmax of
+At each place i (a sequence position), example n has one table row r_i = rows[n, i]. The weights are the softmax of
 the scores s of these rows and of one additional row, whose score and table entries are 0. For every head h:
 
     weight[n, i, h] = exp s[h, r_i] / (1 + Σ_j exp s[h, r_j])
@@ -27,20 +27,20 @@ _RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorized; NaN
 
 
 class Places(NamedTuple):
-    """The table row of each example at each place, and conversely each row's place and examples; int64 on the CPU."""
+    """Table row of each example at each place (position), and conversely place and examples of each row; int64, CPU."""
 
     rows: np.ndarray
-    """(example, place) row numbers; a row occurs at one place only, and later places have larger row numbers."""
+    """(example, place) number of the table row; a row occurs at one place only, later places have larger numbers."""
     place: np.ndarray
-    """(row,) the only place at which examples have this row."""
+    """(row,) the only place (position) at which examples have this table row."""
     examples: np.ndarray
-    """The examples that contain row 0, then the examples that contain row 1, ...; each group in ascending order."""
+    """The examples that contain table row 0, then those that contain row 1, ...; ascending for each row."""
     starts: np.ndarray
-    """(row + 1,) index in `examples` where each row's examples begin; the last entry is the length of `examples`."""
+    """(row + 1,) index in `examples` where each table row's examples begin; the last entry is len(examples)."""
 
 
 def places_of(rows: Int[np.ndarray, "example place"]) -> Places:
-    """The place and the examples of each row.
+    """The place (sequence position) of each table row, and the examples that contain the row.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class _Mixture(torch.autograd.Function):
 
 
 def _in_parts(work: Callable[[int, int], None], starts: np.ndarray) -> None:
-    """Run `work(first, last)` in every torch thread, on ranges with about the same `starts[last] - starts[first]`."""
+    """Run `work(first, last)` in every torch thread, on ranges of about equal work, `starts[last] - starts[first]`."""
     n_parts = torch.get_num_threads()
     bounds = np.searchsorted(starts, np.linspace(0, starts[-1], n_parts + 1)).tolist()
     parts = [(first, last) for first, last in pairwise(bounds) if first < last]
@@ -195,7 +195,7 @@ def _add_four(total, weights, a, b, c, d):
 @no_type_check
 @_compiled
 def _gradients_of_rows(table, weights, gradient, place, examples, starts, first, last, of_weights, of_table):
-    """For rows first to last - 1, fill in the gradients of the table, `of_table`, and of the weights, `of_weights`."""
+    """For table rows first to last - 1, fill in `of_table` and `of_weights`, the gradients of table and weights."""
     for r in range(first, last):
         i = place[r]
         for h in range(table.shape[0]):
@@ -244,7 +244,7 @@ def _dot(a, b):
 def _gradients_of_scores(weights, of_weights, place, examples, starts, of_scores):
     """Fill in the gradients of the scores, `of_scores`, from the weights A and their gradients ∂A (`of_weights`).
 
-    For a row at place i: the sum of A_i (∂A_i - Σ_j A_j ∂A_j) over the examples that contain this row.
+    For a table row at place i: the sum over the row's examples of A_i (∂A_i - Σ_j A_j ∂A_j), with j over all places.
     """
     n_heads, n_rows = of_scores.shape
     for r in range(n_rows):

@@ -29,7 +29,7 @@ class Linear(Model):
         return {"w": (("input",), (signature.n_inputs,)), "c": ((), ())}
 
     def initial(self, signature: Signature, seed: int) -> dict[str, np.ndarray]:
-        """Initial parameters, uniform on ±1/√n as in PyTorch's `nn.Linear`."""
+        """Initial parameters, uniform on ±1/√(number of inputs) as in PyTorch's `nn.Linear`."""
         random = generator("init", seed)
         bound = signature.n_inputs**-0.5
         return {

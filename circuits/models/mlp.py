@@ -1,6 +1,6 @@
 """A multilayer perceptron: any number of hidden layers, on numbers or on embedded tokens.
 
-    x_0 = input,   x_i = σ(W_i x_{i-1} + b_i),   f(x) = U x_L + c
+    x_0 = input,   x_i = σ(W_i x_{i-1} + b_i) in hidden layer i of L, σ: activation,   f(x) = U x_L + c
 
 If the input has a one-hot vector (a slot) for each token, W_1 consists of an embedding table for each slot: W_1 x =
 Σ_slot W_slot[token]. Tokens can also be embedded first, with one table for all positions (`shared`) or a table for each
@@ -78,7 +78,7 @@ class MLP(Model):
         return parameters
 
     def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched) -> Any:
-        """Outputs (example,) or (example, class); hook points `hidden.I.hook_pre` and `hidden.I.hook_post`."""
+        """Outputs (example,) or (example, class); hooks `hook_input`, `hidden.I.hook_pre` and `hidden.I.hook_post`."""
         return self._through_layers(parameters, tap("hook_input", inputs), tap)
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
@@ -163,7 +163,7 @@ class EmbeddedMLP(MLP):
         return {**super().initial(signature, seed), "embed": embed}
 
     def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched) -> Any:
-        """Outputs and hook points of `MLP`, and the hook point `hook_embed` (example, position, embedding)."""
+        """Outputs and hook points of `MLP`; `hook_embed` (example, position, embedding) replaces `hook_input`."""
         import torch
 
         table = parameters["embed"]

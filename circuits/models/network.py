@@ -1,4 +1,4 @@
-"""A torch module with a model's named parameters: it turns a checkpoint into an ordinary `torch.nn.Module`."""
+"""A `torch.nn.Module` with a model's forward pass and the parameters of a checkpoint, under their names."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from circuits.interfaces import Model, Tap, untouched
 
 
 class Network(torch.nn.Module):
-    """The network that `model` describes, holding `parameters` under their names.
+    """The network that `model` describes, as a torch module with `parameters` under their names.
 
     Examples
     --------
@@ -35,7 +35,7 @@ class Network(torch.nn.Module):
 
 
 def place_of(module: torch.nn.Module, name: str) -> tuple[torch.nn.Module, str]:
-    """Submodule for a dotted name, created if missing, and the name's last part, since torch allows no dot in names."""
+    """Submodule for a dotted name, created if missing, and the last part of the name: torch allows no dots in names."""
     *folders, leaf = name.split(".")
     for folder in folders:
         if folder not in module._modules:

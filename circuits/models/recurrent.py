@@ -3,7 +3,7 @@
     rnn   h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)                    (Elman 1990)
     lstm  the gated cell of Hochreiter and Schmidhuber 1997, as in `torch.nn.LSTM`
 
-Ahmed 2024, chapter 5 and Table 7.2; Liu, Chi and Wu, section 2. Parameters have torch's names and its initialization:
+Ahmed 2024, chapter 5 and Table 7.2; Liu, Chi and Wu, section 2. Names and initialization of parameters are torch's:
 embeddings standard normal, all others uniform on ±1/√hidden. Dropout acts before the readout, since torch's own dropout
 has no effect on a single layer.
 """
@@ -43,7 +43,7 @@ class Recurrent(Model):
 
     @property
     def dropout_at(self) -> dict[str, float]:
-        """The hook point before the readout, with its dropout probability."""
+        """{hook point before the readout: dropout probability}; empty without dropout."""
         return {"hook_dropped": self.dropout} if self.dropout else {}
 
     def shapes(self, signature: Signature) -> Shapes:

@@ -1,7 +1,7 @@
 """One hidden ReLU layer: f(x) = uᵀ relu(W x + b), without an output bias.
 
-Merrill et al. 2023, section 2. Initialization as in PyTorch's `nn.Linear`: W and b uniform on ±1/√n, u uniform on
-±1/√width.
+Merrill et al. 2023, section 2. Initialization as in PyTorch's `nn.Linear`: W and b uniform on ±1/√(number of
+inputs), u uniform on ±1/√width.
 """
 
 from __future__ import annotations
@@ -64,6 +64,6 @@ class Relu(Model):
         return parameters["u"][:, None]
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:
-        """The only layer, whose readout is u."""
+        """The only hidden layer; its readout is the output weights u."""
         layer = PrunableLayer(self.width, lambda net: (net["W"], net["b"]), lambda net: net["u"][:, None])
         return {"hook_post": layer}

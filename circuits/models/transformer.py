@@ -1,6 +1,6 @@
 """A decoder-only transformer, read at its last position, with TransformerLens's parameters, names and hook points.
 
-    x_p = W_E[t_p] + W_pos[p]                       then per layer, over heads h and positions q <= p,
+    x_p = W_E[t_p] + W_pos[p] for token t_p at position p; then per layer, over heads h and positions q <= p,
     x_p ← x_p + Σ_h Σ_q A^h_pq (x_q W_V^h + b_V^h) W_O^h + b_O         A^h = softmax(Q^h K^hᵀ / √d_head)
     x_p ← x_p + act(x_p W_in + b_in) W_out + b_out                      logits = x_last W_U
 
@@ -192,11 +192,11 @@ class Transformer(Model):
 
     @property
     def can_prepare(self) -> bool:
-        """Whether `prepared` may return a function: True for one layer without normalization."""
+        """Whether `prepared` may return a faster forward pass: True for one layer without normalization."""
         return self.n_layers == 1 and self.normalization is None
 
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor] | None:
-        """Faster forward pass by `attention_tables` for one layer, no normalization and one last token; else None."""
+        """Faster forward pass by `attention_tables`; None with several layers, normalization or two last tokens."""
         if not self.can_prepare:
             return None
         from circuits.models.attention_tables import forward_by_tables, tables_of

@@ -1,7 +1,7 @@
-"""Outcomes of runs over a setting in which they differ: each seed as a point, the medians as a line.
+"""Results of runs, such as generalization epochs, over a setting that differs: seeds as points, a line through medians.
 
-Thesis, Figures 3.1 and 3.4; Liu, Chi and Wu, Figure 4. Numbers at the upper edge count the seeds without a value, such
-as seeds that never reached a phase. A triangle that points down marks an upper bound of an epoch.
+As in Fuangkawinsombut 2024, Figures 3.1 and 3.4, and Liu, Chi and Wu, Figure 4. Numbers at the upper edge count the
+seeds without a value, such as seeds that never generalized. A triangle that points down is an upper bound of an epoch.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ def against(
     log_x: bool = False,
     y_range: tuple[float, float] | None = None,
 ) -> go.Figure:
-    """Figure of values of several runs over a setting in which the runs differ.
+    """Figure of a result of several runs over a setting in which the runs differ, such as the weight decay.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def against(
 
 
 def _bounds(line: xr.DataArray) -> np.ndarray:
-    """Mask (run, seed) of upper bounds: the coordinate `NAME_censored` of a variable `NAME_epoch`; otherwise False."""
+    """Mask (run, seed) of epochs that are upper bounds: coordinate `X_censored` of a variable `X_epoch`, or False."""
     censored = str(line.name).replace("_epoch", "_censored")
     if censored == line.name or censored not in line.coords:
         return np.zeros(line.shape, bool)

@@ -1,9 +1,10 @@
-"""Several runs in one figure: a line for each, labeled by the config field in which they differ.
+"""Several runs in one figure: a panel per metric, a line per run, labeled by the config field in which the runs differ.
 
     circuits.figures.curves(["a.h5", "b.h5"], ["accuracy", "loss"])
 
-A line is the mean over seeds with its band; training is pale and dotted, test solid. If the runs differ in one number,
-their lines have shades from dark to light; otherwise distinct colors. Each metric has its own panel.
+A line is the mean over seeds, for up to 5 runs with a band of ± one standard deviation. It is pale and dotted for the
+training set, solid for the test set. Runs that differ in one number have shades from dark to light, other runs distinct
+colors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,8 +58,8 @@ def curves(
         Runs or their paths. Their labels are the fields in which their configs differ, or the names of the runs if
         more than two fields differ; the keys of a mapping are the labels.
     metrics
-        One or more metrics, a panel each: "accuracy" and "loss" on the training and the test set; a metric of every
-        run, such as "parameter_norm" or "weight_decay"; or a variable (step, seed) of `results`.
+        One or more metrics, a panel each: "accuracy" and "loss" on the training and the test set; a metric that
+        every run has, such as "parameter_norm" or "weight_decay"; or a variable (step, seed) of `results`.
     results
         One result per run, such as `circuits.analyze(run, "subnetwork")["subnetwork"]`.
     x
@@ -95,7 +96,7 @@ def curves(
 
 
 def _labels(runs: Sequence[Run]) -> tuple[str | None, list[str]]:
-    """The only config field in which the runs differ (None if no or several fields do), and a label for each run."""
+    """Config field in which the runs differ, or None if no or several fields differ; and a label for each run."""
     configs = [run.config for run in runs]
     differences = differing_values(configs)
     if len(differences) == 1:
@@ -133,7 +134,7 @@ def _drawn(
 
 
 def _frame(drawn: Sequence[_Drawn], rows: Sequence[str], x: str, title: str | None) -> go.Figure:
-    """An empty figure with a panel (a y axis) for each metric in `rows`, and one x axis over all checkpoints."""
+    """An empty figure with a panel (a y axis) for each metric in `rows`, and one x axis for all runs' checkpoints."""
     places = np.unique(np.concatenate([one.run.metrics[x].values for one in drawn]).astype(np.float64))
     across = xr.DataArray(np.zeros(len(places)), {x: ("step", places)}, ["step"], "across")
     seeds = sorted({len(one.run.seeds) for one in drawn})
@@ -201,8 +202,8 @@ def _draw(figure: go.Figure, drawn: Sequence[_Drawn], metric: str, row: int, n_r
 
 
 def _mark_commuted(figure: go.Figure, drawn: Sequence[_Drawn], axis: str) -> None:
-    """Draw each run's `commuted_share`, rounded to 0.01: a line in the run's color, or gray if several runs have it."""
-    colors: dict[float, list[str]] = {}
+    """Draw a line at each run's share of commuted training examples in the test set; gray if several runs share it."""
+    colors: dict[float, list[str]] = {}  # share, rounded to 0.01 -> colors of its runs
     for one in drawn:
         if MARK in one.run.all_data:
             colors.setdefault(round(float(commuted_share(one.run).mean()), 2), []).append(one.color)

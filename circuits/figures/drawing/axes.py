@@ -22,7 +22,7 @@ def variable(result: xr.Dataset | xr.DataArray, name: str) -> xr.DataArray:
 
 
 def axis_number(index: int) -> str:
-    """Suffix of the name of the `index`-th axis in plotly: "" for the first, then 2, 3, …"""
+    """Suffix of plotly's name for axis number `index`: "" for axis 0, "2" for axis 1, "3" for axis 2."""
     return str(index + 1) if index else ""
 
 
@@ -32,7 +32,7 @@ def epochs(values: xr.DataArray | xr.Dataset) -> xr.DataArray:
 
 
 def on_log_axis(values: xr.DataArray | xr.Dataset) -> bool:
-    """Whether the x axis is a log axis: if at least two checkpoints lie after the initialization."""
+    """Whether the x axis is a log axis: True if at least two checkpoints lie after epoch 0, the initialization."""
     return int((epochs(values) > 0).sum()) >= 2
 
 
@@ -59,7 +59,7 @@ def frame(
     title, subtitle
         Texts above the figure.
     caption
-        Text below the figure on a page; kept in `layout.meta`.
+        Text below the figure on an HTML page; stored in `layout.meta`.
     y_axis
         Further properties of the y axis.
     """
@@ -112,7 +112,7 @@ def heading(title: str, subtitle: str | None = None) -> dict[str, Any]:
 
 
 def title_of(values: xr.DataArray) -> str:
-    """A variable's long name, or its name in words, with its units.
+    """Title of a variable: its attribute `long_name`, or else its name with spaces, and the units in parentheses.
 
     Examples
     --------

@@ -86,7 +86,7 @@ def add_mean(
     figure, values, name, style, form
         As in `add_band`.
     shaded
-        Opacity of the band; 0 draws none.
+        Opacity of the band; 0 draws no band.
     yaxis
         The y axis of the traces.
     line
@@ -178,7 +178,7 @@ def outline(
 
 
 def single(values: Shaped[np.ndarray, "*any"]) -> Float32[np.ndarray, "*any"]:
-    """Values in single precision, which halves the size of a page; NaN if not finite or too large.
+    """Values in single precision, which halves the size of an HTML page; NaN if not finite or too large.
 
     Examples
     --------

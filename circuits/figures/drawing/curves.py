@@ -1,4 +1,4 @@
-"""Figures of curves over epochs: each line has a band, each seed an entry in the legend, and the phases are marked."""
+"""Curves over epochs: lines with bands, a legend entry for each seed, and marks at memorization and generalization."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -28,7 +28,7 @@ def curves_over_epochs(
     Parameters
     ----------
     result
-        Dataset; with `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
+        Dataset; with `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
     values, title, caption, y_title, y_axis
         As in `frame`.
     lines
@@ -45,6 +45,6 @@ def curves_over_epochs(
 
 
 def lines_by(values: xr.DataArray, dim: str) -> list[tuple[xr.DataArray, str, Style]]:
-    """A line for each entry along a dimension, with the entry's label as its name, in the style of this label."""
+    """Values, name and style of a line for each entry along a dimension; name and style come from the entry's label."""
     labels = [str(label) for label in values[dim].values.tolist()]
     return [(values.isel({dim: index}), label, style_of(label, index)) for index, label in enumerate(labels)]

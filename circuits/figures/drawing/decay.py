@@ -36,7 +36,7 @@ def mark_decay(
     name, color, legendgroup
         Properties of the line; with a `legendgroup` the line has no entry of its own in the legend.
     over, yaxis
-        Names of the figure's y axis (`over`) and of the weight decay's (`yaxis`), which overlays it; added if missing.
+        Names of the figure's y axis, and of the weight decay's y axis, which overlays `over` and is added if missing.
     """
     x, y = points(values)
     finite = y[np.isfinite(y)]

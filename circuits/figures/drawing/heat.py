@@ -36,13 +36,13 @@ def heat_over_epochs(
     Parameters
     ----------
     result
-        Dataset; with `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
+        Dataset; with `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
     panels
-        Title -> (step, seed, rows) values >= 0.
+        Title -> values >= 0, over step, seed and the dimension `rows`.
     rows
         Name of the dimension along y.
     marked
-        Seed -> entries of `rows` to mark on the right.
+        Seed -> entries of this dimension to mark by triangles on the right.
     note
         Text after the seed in the subtitle.
     """

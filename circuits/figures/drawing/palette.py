@@ -1,7 +1,7 @@
 """Colors and dashes of lines: a quantity has the same color and dash in every figure.
 
 The colors are Okabe and Ito's, which color-blind readers can distinguish; in black and white the dashes distinguish the
-lines. Memorizing and generalizing have one color each, both as groups of neurons and as phases of training.
+lines. Memorization has one color, both for the epoch and for the group of neurons; so has generalization.
 """
 
 import re
@@ -92,7 +92,7 @@ def between(share: float) -> str:
 
 
 def style_of(name: str, index: int = 0) -> Style:
-    """The style of a name in `STYLES`; for other names the `index`-th style of a cycle.
+    """The style of a name in `STYLES`; for other names style number `index` of a list that repeats.
 
     Examples
     --------

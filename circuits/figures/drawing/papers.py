@@ -24,7 +24,7 @@ def as_in(result: xr.Dataset | xr.DataArray, place: str, paper: str = MERRILL) -
     place
         Figure or section of the paper, such as "Figure 2 (left)".
     paper
-        A key of `SETTINGS`.
+        A key of `SETTINGS`, the papers' tasks and models.
 
     Examples
     --------

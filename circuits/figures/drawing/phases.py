@@ -1,7 +1,7 @@
 """Marks of the epochs at which the seeds memorized and generalized, and of a weight decay that changes.
 
-Each seed has a line, and a tint covers the range of all seeds. "≤" marks an upper bound: the seed reached the phase at
-or before the first stored checkpoint. A dashed line with an axis on the right is the weight decay.
+Each seed has a line, and a tint covers the range of all seeds. "≤" marks an upper bound: the seed memorized or
+generalized at or before the first stored checkpoint. A dashed line with an axis on the right is the weight decay.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ CLOSE = 0.22  # two labels nearer than this share of the axis stand at different
 
 
 def with_phases(run: Run, result: xr.Dataset, when: xr.Dataset | None = None) -> xr.Dataset:
-    """The result plus the phases of each seed: from `when` if given, otherwise computed with the default thresholds.
+    """The result plus each seed's memorization and generalization epochs: from `when`, or by the default thresholds.
 
     If the run's weight decay changes, the result also has `weight_decay` (step, seed).
     """
@@ -34,14 +34,14 @@ def with_phases(run: Run, result: xr.Dataset, when: xr.Dataset | None = None) ->
 
 
 def mark_phases(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> None:
-    """Mark the phases and the weight decay that the result contains."""
+    """Mark the memorization epochs, generalization epochs and weight decay that the result contains."""
     figure.update_layout(phase_marks(figure, result))
     if isinstance(result, xr.Dataset) and DECAY in result:
         mark_decay(figure, result[DECAY])
 
 
 def phase_marks(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> dict[str, list[dict[str, Any]]]:
-    """Plotly `shapes` and `annotations` that mark the epochs at which the seeds in `result` reached each phase."""
+    """Plotly `shapes` and `annotations` that mark when the seeds in `result` memorized and generalized."""
     whole = "paper" if PANELS in (figure.layout.meta or {}) else "y domain"
     shapes: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -83,7 +83,7 @@ def _lines(at: np.ndarray, style: Style, whole: str) -> list[dict[str, Any]]:
 
 
 def _label_position(figure: go.Figure, at: np.ndarray) -> tuple[float, float]:
-    """Middle of the marks: its epoch (log10 of the epoch on a log axis), and its position as a share of the axis."""
+    """Middle of marks at the epochs `at`: its epoch (log10 on a log axis), and its position as a share of the axis."""
     axis = figure.layout.xaxis
     ends = np.array([at.min(), at.max()], np.float64)
     middle = float((np.log10(ends) if axis.type == "log" else ends).mean())

@@ -18,7 +18,7 @@ def add_seed_menu(
 ) -> None:
     """Add the traces of every seed, with the traces of the first seed visible, and a menu of seeds.
 
-    The menu also changes the marks of the phases and the subtitle.
+    The menu also changes the marks of memorization and generalization, and the subtitle.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def add_seed_menu(
     traces
         Traces of each seed.
     result
-        Dataset; with `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
+        Dataset; with `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
     note
         Text after the seed in the subtitle.
     further

@@ -16,7 +16,7 @@ LONG = 2 * COLUMNS  # points; longer curves are thinned
 
 
 def thin(figure: go.Figure) -> None:
-    """Thin the long curves and bands of a figure, in place, and add a sentence to its caption.
+    """Thin long curves and bands in place, to the extremes of each pixel column, and add a sentence to the caption.
 
     Heat maps, markers without lines and lines whose x descends stay unchanged.
     """
@@ -86,7 +86,7 @@ def extremes(
 
 
 def _thinned_outlines(x: np.ndarray, y: np.ndarray, on_log: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Consecutive outlines of `bands.outline`, each thinned along its lower and its upper edge.
+    """Outlines one after another, as in `bands.outline`, each thinned along its lower and its upper edge.
 
     An outline of n steps holds n points along the lower edge, n back along the upper edge, the first point, and NaN.
     """

@@ -60,7 +60,7 @@ def tile_range(index: int, size: int) -> list[float]:
 
 
 def tile_axis(n_tiles: int, size: int, first: int, labels: Sequence[str] | None = None) -> dict[str, Any]:
-    """An axis along tiles that shows tile `first`; the ticks of each tile start at 0."""
+    """An axis along tiles that shows tile `first`; the ticks of each tile show `labels`, or numbers from 0."""
     distance = max(1, round(size / 6 / 5) * 5) if size > 12 else 2
     within = list(range(0, size, distance))
     return {

@@ -3,7 +3,7 @@
 The page embeds plotly.js once, and its security policy forbids it to fetch anything. So it works offline, attached to
 a mail, and years later. The library and the figures are compressed, and the browser unpacks them.
 
-The page of a long run shows slow measurements at 1,000 checkpoints at most, unless RUN.analysis.nc has all checkpoints.
+A long run's page shows slow measurements at 1,000 checkpoints at most, unless results for all are in RUN.analysis.nc.
 """
 
 import base64
@@ -74,8 +74,8 @@ def report(
         Options of the measurements. Without `most_checkpoints`, slow measurements use at most 1,000 checkpoints of a
         long run. `norms`, and `subnetwork` and `faithfulness` of small relu runs, are quick and use all checkpoints.
     stored
-        Results that need no measuring; by default those in the sidecar RUN.analysis.nc that are valid for this run and
-        these options.
+        Results that need no measuring; by default those in the file RUN.analysis.nc beside the run that are valid for
+        this run and these options.
     progress
         Whether to show progress bars on stderr.
 
@@ -135,7 +135,7 @@ def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options
 
 
 def sections(run: Run, results: Mapping[str, xr.Dataset]) -> dict[str, Section]:
-    """The page's section of each measurement; the figures also mark the phases and the generalizing subnetwork."""
+    """Section of each measurement; figures also mark memorization, generalization and the generalizing neurons."""
     kept = {"kept": results["subnetwork"]["kept"]} if "subnetwork" in results else {}
     parts = {}
     for name, dataset in results.items():
@@ -167,7 +167,7 @@ def _library() -> str:
 
 
 def _placed(figure: go.Figure, name: str) -> dict[str, str | int]:
-    """A figure's name, height and caption for the template, and its packed data for plotly.js."""
+    """A figure's name, height and caption for the template, and its compressed data for plotly.js."""
     thin(figure)
     config = {
         "responsive": True,
@@ -188,7 +188,7 @@ def _for_page(run: Run, measurement: str, options: Options) -> Options:
 
 
 def _is_quick(run: Run, measurement: str) -> bool:
-    """Whether measuring all checkpoints takes seconds: norms always, subnetwork and faithfulness of small relu runs."""
+    """Whether all checkpoints take seconds: for norms always, for subnetwork and faithfulness in small relu runs."""
     n_networks = run.n_checkpoints * len(run.seeds)
     work = float(n_networks) * n_parameters(run) * run.all_data.sizes["example"]
     by_formula = run.config.model.relu_parameters is not None and measurement in ("subnetwork", "faithfulness")

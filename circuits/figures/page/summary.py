@@ -21,7 +21,7 @@ NEVER, NONE = "never", "–"
 
 @dataclass(frozen=True)
 class Table:
-    """Column titles, groups of columns (title, number of columns), and a row of cells per seed with the seed first."""
+    """Groups of columns (title, number of columns), titles of columns, and a row of cells per seed, the seed first."""
 
     groups: Sequence[tuple[str, int]]
     columns: Sequence[str]
@@ -34,7 +34,7 @@ class Table:
 
 
 def seed_table(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) -> Table:
-    """Table of each seed: phases, final accuracy and, if measured, sizes and overlap of the subnetworks."""
+    """Row per seed: memorization, generalization, final accuracy; size and overlap of subnetworks, if measured."""
     sizes = results.get("subnetwork")
     groups = [("", 1), ("epoch", 3), ("final accuracy", 2)]
     columns = ["seed", "memorized", "generalized", "delay", "train", "test"]
@@ -136,7 +136,7 @@ def merged(lines: Sequence[str]) -> list[str]:
 
 
 def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tuple[str, str]]:
-    """Terms of the table and the figures, with their definitions for these options."""
+    """Terms of the table and the figures, each with its definition under these options."""
     rows = [
         (
             "memorized, generalized",

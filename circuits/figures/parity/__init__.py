@@ -1,1 +1,1 @@
-"""Figures of parity circuits: learned circuits beside hand-built circuits, and certificates."""
+"""Figures of parity circuits: learned circuits beside hand-built circuits, and proved margins (certificates)."""

@@ -1,4 +1,4 @@
-"""Certificates of a run's networks: worst-case margin on all inputs over epochs and by pattern of the relevant bits."""
+"""Certificates, proofs of a network's least margin on all inputs: over epochs, and by setting of the relevant bits."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,19 +13,19 @@ NETWORKS = {"subnetwork": "", "whole network": "whole_"}  # and the prefixes of 
 
 
 def figures(run: Run, certificates: xr.Dataset) -> list[go.Figure]:
-    """Figures of the margin: over epochs, if there are several checkpoints; by bit pattern, at the last checkpoint."""
+    """Figures of the margin: over epochs, if there are several; at the last epoch, by setting of the relevant bits."""
     several = certificates.sizes["step"] > 1
     return [*([certified_margin(certificates)] if several else []), certified_patterns(certificates)]
 
 
 def certified_margin(result: xr.Dataset) -> go.Figure:
-    """Certified margin over epochs: of the whole network, and of the active subnetwork that makes its predictions.
+    """Margin proved on all inputs, over epochs: of the whole network, and of the subnetwork that makes its predictions.
 
     Parameters
     ----------
     result
         `certified_margin` and `whole_certified_margin` (step, seed), as `circuits.analyze(run, "certify")` gives them;
-        with `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
+        with `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
     """
     caption = (
         "Above 0: a proof that the network is right on all inputs with this margin. At or below 0: the margin of a "
@@ -42,13 +42,13 @@ def certified_margin(result: xr.Dataset) -> go.Figure:
 
 
 def certified_patterns(result: xr.Dataset) -> go.Figure:
-    """Bounds of the worst-case margin on each pattern of the relevant bits, at the last checkpoint, for each seed.
+    """Bounds of each seed's worst-case margin for each setting (pattern) of the relevant bits, at the last checkpoint.
 
     Parameters
     ----------
     result
-        `pattern_lower`, `pattern_upper` (pattern, step, seed) and the same variables with the prefix `whole_`, as
-        `circuits.analyze(run, "certify")` gives them.
+        `pattern_lower`, `pattern_upper` (pattern, step, seed) and, for the whole network, the same with the prefix
+        `whole_`, as `circuits.analyze(run, "certify")` gives them.
     """
     last = result.isel(step=-1)
     epoch = float(epochs(result)[-1])

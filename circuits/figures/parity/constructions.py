@@ -1,4 +1,4 @@
-"""Learned circuits: merged neurons and path cost Σ|u|·‖(w, b)‖ per margin; final margins, firing patterns, diagrams."""
+"""Learned circuits: number of merged neurons, path cost per margin, final margins, firing of neurons, diagrams."""
 
 from typing import Any
 
@@ -36,13 +36,13 @@ def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
 
 
 def merged_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Merged sparsity over epochs: the fewest circuit elements (merged neurons) that predict as the whole network does.
+    """Merged sparsity over epochs: fewest neurons, near-parallel ones merged, that predict as the whole network does.
 
     Parameters
     ----------
     result
         `merged_sparsity` (step, seed), alone or in the dataset of `circuits.analyze(run, "constructions")`; with
-        `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
+        `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
     """
     values = variable(result, "merged_sparsity")
     caption = (
@@ -55,13 +55,13 @@ def merged_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def cost_over_least(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """1 / efficiency over epochs: path cost Σ|u|·‖(w, b)‖ per margin, divided by its least possible value.
+    """1 / efficiency over epochs: path cost Σ|readout|·‖(weights, bias)‖ per margin, divided by the least possible.
 
     Parameters
     ----------
     result
         `efficiency` (step, seed), alone or in the dataset of `circuits.analyze(run, "constructions")`; with
-        `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
+        `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
     """
     values = variable(result, "efficiency")
     ratio = (1 / values).assign_attrs(long_name="path cost per margin / the least possible")
@@ -74,7 +74,7 @@ def cost_over_least(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def pattern_margins(result: xr.Dataset) -> go.Figure:
-    """Parity times output on each pattern of the relevant bits, of every seed at its final checkpoint.
+    """Parity times mean output for each setting (pattern) of the relevant bits, of each seed at its final checkpoint.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def pattern_margins(result: xr.Dataset) -> go.Figure:
 
 
 def firing_patterns(result: xr.Dataset) -> go.Figure:
-    """Patterns of the relevant bits on which each neuron of the active subnetwork fires.
+    """Settings (patterns) of the relevant bits for which each neuron of the active subnetwork fires.
 
     Symbols show whether a neuron fires for all values of the irrelevant bits, for their mean, or only for some values.
 

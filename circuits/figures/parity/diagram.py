@@ -1,6 +1,6 @@
-"""A construction and a learned circuit side by side, from bits to gates to output; matched neurons share a row.
+"""A hand-built and a learned network side by side, from bits to neurons to output; matched neurons share a row.
 
-Line widths show weights relative to the neuron's largest weight, readouts relative to the network's largest readout.
+The width of a line shows a weight relative to its neuron's largest weight, or a readout relative to the largest one.
 Solid blue lines are positive, dashed vermillion lines negative. Labels and hover texts give numbers.
 """
 
@@ -34,14 +34,14 @@ class Network(NamedTuple):
 
 
 def circuit_diagram(result: xr.Dataset, construction: Construction) -> go.Figure:
-    """A construction on the left, each seed's circuit of merged neurons on the right; matched neurons share a row.
+    """A hand-built network left of each seed's learned network of merged parallel neurons; matched neurons share a row.
 
     Parameters
     ----------
     result
         The dataset of `circuits.analyze(run, "constructions")`; it must contain each seed's match to `construction`.
     construction
-        The construction; the figure permutes and flips its bits for the best match.
+        The hand-built network; the figure permutes and flips its bits for the best match.
     """
     caption = (
         f"The construction {construction.name}, with bits permuted and flipped for the best match, beside the learned "
@@ -89,7 +89,7 @@ def circuit_diagram(result: xr.Dataset, construction: Construction) -> go.Figure
 
 
 def _aligned(at: xr.Dataset, construction: Construction) -> tuple[Network, Network]:
-    """The construction, permuted and flipped for the best match, and the learned circuit, with a row per neuron."""
+    """The construction, bits permuted and flipped for the best match, and the learned network; a row per neuron."""
     match = at.sel(construction=construction.name)
     rows = np.flatnonzero(at["element_gate"].values != "")[:MOST_ROWS]
     neuron_of = match["construction_neuron"].values[rows]
@@ -112,7 +112,7 @@ def _aligned(at: xr.Dataset, construction: Construction) -> tuple[Network, Netwo
 
 
 def _drawn(net: Network, left: float, bits: list[int], paired: set[int], n_rows: int) -> list[go.Scatter]:
-    """Traces of one network: lines of weights and readouts, then gates, then bits and output."""
+    """Traces of one network: lines of weights and readouts, then neurons, then bits and output."""
     heights = np.linspace(0.15, 0.85, len(bits)) * (n_rows - 1) if len(bits) > 1 else np.array([(n_rows - 1) / 2])
     middle = (n_rows - 1) / 2
     drawn = []

@@ -56,13 +56,13 @@ def measures(
     y_title: str | None = None,
     log_y: bool = False,
 ) -> go.Figure:
-    """Several measures over epochs on one pair of axes, with the phases marked.
+    """Several measures over epochs on one pair of axes, with marks at memorization and generalization.
 
     Parameters
     ----------
     result
         The variables, (step, seed) each; their long names label the lines. With `memorization_epoch` and
-        `generalization_epoch` (seed) the phases are marked.
+        `generalization_epoch` (seed) these epochs are marked.
     names
         Names of the variables to draw.
     title, caption, y_title
@@ -118,14 +118,14 @@ def by_label(result: xr.Dataset, name: str, title: str, caption: str) -> go.Figu
 
 
 def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) -> go.Figure:
-    """Change of each measure as a share of its whole change, with the fitted ramp (flat, linear, flat); a seed menu.
+    """Change of each measure as a share of its whole change, and the fitted ramp (flat, linear, flat); a menu of seeds.
 
     Parameters
     ----------
     result
         Dataset of `circuits.analysis.transitions`, with `share` (measure, step, seed) and the fitted corners of the
-        ramp, `onset` and `end` (measure, seed); with `memorization_epoch` and `generalization_epoch` (seed) the phases
-        are marked. If a corner's 95 % interval has an infinite end, the label gives the finite end as a bound.
+        ramp, `onset` and `end` (measure, seed); with `memorization_epoch` and `generalization_epoch` (seed) these
+        epochs are marked. If a corner's 95 % interval has an infinite end, the label gives the finite end as a bound.
     names
         Measures to draw; by default at most 8 measures that change.
     """
@@ -162,7 +162,7 @@ def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) ->
 
 
 def sensitivity(result: xr.Dataset) -> go.Figure:
-    """Mean number of bits whose flip alone changes the prediction; dashed: the sensitivity of a parity task.
+    """Mean number of bits whose flip alone changes the prediction; a dashed line at the value of the parity itself.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def loss_spectrum(result: xr.Dataset) -> go.Figure:
 
 
 def _share_lines(values: xr.DataArray, ramp: xr.Dataset, style: Style) -> list[go.Scatter]:
-    """Two lines for one measure of one seed: measured values and fitted ramp. No lines if the measure has no onset."""
+    """Lines of one measure of one seed: measured values, and fitted ramp. No lines if the measure has no onset."""
     if not bool(np.isfinite(ramp["onset"])):
         return []
     name = str(values["measure"].values)

@@ -1,6 +1,6 @@
-"""Onset of each measure with its 95 % interval: a row for each measure, and in it a line for each seed.
+"""Onset of each progress measure, where its change begins, with a 95 % interval: a row per measure, a line per seed.
 
-An open triangle marks an upper bound of an onset; an arrow marks an upper or a lower bound of a midpoint.
+An open triangle marks an upper bound of an onset; an arrow marks a bound of the midpoint of the change.
 """
 
 import numpy as np
@@ -19,15 +19,15 @@ SPREAD = 0.62  # share of a row over which its seeds are spread
 
 
 def transitions(result: xr.Dataset) -> go.Figure:
-    """Onset of each measure with its 95 % interval, and midpoint of its change; a line for each seed.
+    """Onset and midpoint of each measure's change, the onset with its 95 % interval; a line for each seed.
 
     Parameters
     ----------
     result
-        Dataset of `circuits.analysis.transitions`; with `memorization_epoch` and `generalization_epoch` (seed) the
-        phases are marked. An onset or midpoint whose interval has one infinite end is drawn at the finite end, which
+        Dataset of `circuits.analysis.transitions`; with `memorization_epoch` and `generalization_epoch` (seed) these
+        epochs are marked. An onset or midpoint whose interval has one infinite end is drawn at the finite end, which
         bounds it. Measures without a change in any seed are left out. Rows are ordered by the mean of the drawn onsets;
-        this order does not say which measure changes first. The caption names it, if the intervals single it out.
+        this order does not say which measure changes first. The caption names that one if intervals single it out.
     """
     onset = result["onset"]
     drawn = onset.where(~result["onset_censored"], result["onset_high"])

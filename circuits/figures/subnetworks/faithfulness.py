@@ -1,4 +1,4 @@
-"""Each group of neurons alone, without the other neurons: its agreement with the whole network, and its accuracy."""
+"""Groups of neurons (generalizing, memorizing, ...) alone: agreement with the whole network, and accuracy."""
 
 import plotly.graph_objects as go
 import xarray as xr
@@ -16,13 +16,13 @@ def figures(run: Run, faithfulness: xr.Dataset) -> list[go.Figure]:
 
 
 def agreement(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Agreement of each group alone with the whole network over epochs: Figure 3 (right) of Merrill et al. 2023.
+    """Agreement of each neuron group alone with the whole network over epochs: Figure 3 (right) of Merrill et al. 2023.
 
     Parameters
     ----------
     result
         `agreement` (group, step, seed), alone or in the dataset of `circuits.analyze(run, "faithfulness")`; with
-        `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
+        `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
     """
     paper = as_in(result, "Figure 3 (right)")
     caption = (
@@ -33,7 +33,7 @@ def agreement(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def group_accuracy(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Test accuracy of each group alone over epochs.
+    """Test accuracy of each group of neurons alone, over epochs.
 
     Parameters
     ----------

@@ -61,9 +61,9 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        As in `dominant_neurons`; with `kept` (seed, neuron) of `circuits.analyze(run, "subnetwork")` the generalizing
-        subnetwork is in color. The figure shows at most 64 checkpoints, evenly spread over the axis. If the figure
-        would exceed 320,000 points even with 16 checkpoints, it omits the neurons with the smallest peak norm.
+        As in `dominant_neurons`; with `kept` (seed, neuron) of `circuits.analyze(run, "subnetwork")` the neurons of the
+        generalizing group are in color. The figure shows at most 64 checkpoints, evenly spread over the axis. If the
+        figure would exceed 320,000 points even with 16 checkpoints, it omits the neurons with the smallest peak norm.
     """
     values = result["neuron_norm"]
     n_seeds, width = values.sizes["seed"], values.sizes["neuron"]
@@ -95,7 +95,7 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
 def dominant(result: xr.Dataset, seed: int) -> list[Dominant]:
     """A seed's neurons of largest norm: at memorization, if reached, and at the last checkpoint with a finite norm.
 
-    If no measured checkpoint is at `memorization_epoch`, the nearest measured one is used. Labels give the epochs.
+    If `memorization_epoch` is not measured, the nearest measured checkpoint replaces it. Labels give the epochs.
     """
     norms = result["neuron_norm"].sel(seed=seed)
     finite_norms, at = _finite_norms(norms), epochs(norms).values

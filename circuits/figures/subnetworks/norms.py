@@ -1,4 +1,4 @@
-"""Figures of neuron norms: the mean norm of each group, and norms of single neurons."""
+"""Figures of neuron norms: mean norm of each group (generalizing, memorizing, ...), and norms of single neurons."""
 
 import plotly.graph_objects as go
 import xarray as xr
@@ -11,19 +11,19 @@ from circuits.figures.subnetworks.neurons import all_neurons, dominant_neurons
 
 
 def figures(run: Run, norms: xr.Dataset) -> list[go.Figure]:
-    """Figures of the mean norm of each group, and of the norms of single neurons."""
+    """Figures of the mean norm of each group of neurons, and of the norms of single neurons."""
     norms = with_setting(run, norms)
     return [group_norms(norms), dominant_neurons(norms), all_neurons(norms)]
 
 
 def group_norms(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Mean neuron norm of each group over epochs: Figure 3 (left) of Merrill et al. 2023.
+    """Mean norm of the neurons in each group over epochs: Figure 3 (left) of Merrill et al. 2023.
 
     Parameters
     ----------
     result
         `group_norm` (group, step, seed), alone or in the dataset of `circuits.analyze(run, "norms")`; with
-        `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
+        `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
     """
     values = variable(result, "group_norm")
     paper = as_in(result, "Figure 3 (left)")

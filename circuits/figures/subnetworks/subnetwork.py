@@ -12,18 +12,18 @@ from circuits.figures.drawing.papers import as_in, with_setting
 
 
 def figures(run: Run, subnetwork: xr.Dataset) -> list[go.Figure]:
-    """Figure of the effective sparsity of a run."""
+    """Figure of a run's effective sparsity, the number of neurons that the predictions need."""
     return [effective_sparsity(with_setting(run, subnetwork))]
 
 
 def effective_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Size of the active subnetwork over epochs: Figure 2 (right) of Merrill et al. 2023.
+    """Number of neurons that the predictions need, over epochs: Figure 2 (right) of Merrill et al. 2023.
 
     Parameters
     ----------
     result
         `effective_sparsity` (step, seed), alone or in the dataset of `circuits.analyze(run, "subnetwork")`; with
-        `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
+        `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
     """
     values = variable(result, "effective_sparsity")
     zeros = ", 0 left out" if bool((values == 0).any()) else ""

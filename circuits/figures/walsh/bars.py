@@ -1,8 +1,8 @@
 """Bars of the Walsh spectrum at a few checkpoints, with a slider for the checkpoint.
 
-The bars are the coefficients of the subsets of the relevant bits, then the largest other coefficients, with the level
-expected by chance. The menu of seeds shows and hides traces, and the slider changes their contents, so a new choice
-in one of them does not reset the other.
+The bars are the coefficients of the subsets of the relevant bits, then the largest other coefficients. Dotted lines
+show the level that the largest estimate would reach by chance if these were 0. The menu of seeds shows and hides
+traces, and the slider changes their contents, so a new choice in the menu or the slider does not reset the other.
 """
 
 import numpy as np
@@ -68,7 +68,7 @@ def walsh_bars(result: xr.Dataset) -> go.Figure:
 
 
 def _subsets_shown(result: xr.Dataset) -> list[int]:
-    """Indices of at most 15 non-empty subsets to draw: small subsets first, all relevant bits (the parity) last."""
+    """Indices of at most 15 non-empty subsets of the relevant bits: small subsets first, all bits (the parity) last."""
     names = result["subset"].values.tolist()
     proper = list(range(1, len(names) - 1))
     if len(proper) + 1 > MOST_SUBSETS:
@@ -78,7 +78,7 @@ def _subsets_shown(result: xr.Dataset) -> list[int]:
 
 
 def _contents(result: xr.Dataset, seed: int, at: int, shown: list[int]) -> list[tuple[np.ndarray, list[str]]]:
-    """Heights and texts of a seed's traces: bars of subsets, parity and other subsets; lines at ± the chance level."""
+    """Heights and texts of a seed's traces: bars of subsets, parity, other subsets; lines at ± the level of chance."""
     at_frame = result.sel(seed=seed).isel(frame=at)
     now = result.sel(seed=seed, step=int(at_frame["frame_step"]))
     with np.errstate(invalid="ignore", divide="ignore"):

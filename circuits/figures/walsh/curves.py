@@ -42,7 +42,7 @@ def weight_shares(result: xr.Dataset | xr.DataArray) -> go.Figure:
     ----------
     result
         `share` (part, step, seed), alone or in the dataset of `circuits.analyze(run, "walsh")`; with
-        `memorization_epoch` and `generalization_epoch` (seed) the phases are marked.
+        `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
     """
     values = variable(result, "share")
     caption = (
@@ -84,7 +84,7 @@ def degree_weights(result: xr.Dataset) -> go.Figure:
 
 
 def group_parities(result: xr.Dataset) -> go.Figure:
-    """Walsh coefficient of each neuron group's output at the parity of the relevant bits, over epochs.
+    """Walsh coefficient at the parity of the relevant bits over epochs, of the output of each group of neurons alone.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def group_parities(result: xr.Dataset) -> go.Figure:
 
 
 def neuron_parities(result: xr.Dataset) -> go.Figure:
-    """Walsh coefficient of each generalizing neuron's output at the parity of the relevant bits, over epochs.
+    """Walsh coefficient at the parity of the relevant bits over epochs, of up to 64 neurons in the generalizing group.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def weight_movement(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def layer_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Fourier gap of the whole layer's population gradient over epochs.
+    """Fourier gap of the layer over epochs: least population gradient at a relevant input minus greatest at another.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def neuron_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
     ----------
     result
         `fourier_gap` (statistic, step, seed), alone or in the dataset of `circuits.analyze(run, "walsh")`, of a relu
-        model.
+        model. The gap of a neuron is its least |gradient| at a relevant input minus its greatest at another input.
     """
     values = variable(result, "fourier_gap")
     caption = (
