@@ -1,4 +1,4 @@
-"""The 2^k patterns of k relevant bits, in one fixed order, and their parity."""
+"""The 2^k patterns (settings of k relevant bits), in one fixed order, and their parity."""
 
 import numpy as np
 from jaxtyping import Int8

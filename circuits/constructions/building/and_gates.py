@@ -1,10 +1,10 @@
-"""One AND gate per pattern: disjunctive normal form, 2^k neurons.
+"""One AND gate per pattern (setting of the k relevant bits): disjunctive normal form, 2^k neurons.
 
 The gate of a pattern s in {-1, 1}^k is relu(s·x + bias). The product s·x is k on s and at most k - 2 elsewhere. So a
 gate with -k < bias <= -(k-2) fires on s alone. Two networks consist of these gates:
 
     dnf          Merrill et al. 2023, Prop. 1: the readout weight of a gate is the parity of its pattern, +1 or -1
-    thesis_dnf   Fuangkawinsombut 2024, Prop. 4.1: the gates of parity -1 never fire, so the output is 0 for parity -1
+    thesis_dnf   Fuangkawinsombut 2024, Prop. 4.1: gates of patterns of parity -1 never fire; the output there is 0
 
 By the definition of Merrill et al., the output must be negative for parity -1; the output of `thesis_dnf` never is.
 """
@@ -17,7 +17,7 @@ MOST_BITS = 16  # 2^16 neurons; a request for more is a mistake
 
 
 def dnf(k: int, biases: str = "k-1") -> Construction:
-    """An AND gate for each of the 2^k patterns; the readout weight of a gate is the parity of the gate's pattern.
+    """An AND gate for each of the 2^k settings of the relevant bits (patterns); its readout weight is the parity there.
 
     Parameters
     ----------
@@ -50,10 +50,10 @@ def dnf(k: int, biases: str = "k-1") -> Construction:
 
 
 def thesis_dnf(k: int) -> Construction:
-    """An AND gate for each of the 2^k patterns; gates of patterns of parity -1 never fire, so the output is 1 or 0.
+    """An AND gate for each of the 2^k settings of the relevant bits; those for parity -1 never fire: output 1 or 0.
 
-    The proof of Prop. 4.1 gives no weights. Here each gate is that of `dnf`, with readout weight 1. Only the gates of
-    parity -1 have the bias -k, so they do not fire even on their own pattern.
+    The proof of Prop. 4.1 gives no weights. Here each gate is that of `dnf`, with readout weight 1. Only the gates for
+    settings of parity -1 have the bias -k, so they do not fire even on their own setting.
 
     References
     ----------

@@ -56,7 +56,7 @@ class Construction:
 
     @renamed_keyword("support", "relevant_bits")
     def arrays(self, n: int | None = None, relevant_bits: Sequence[int] | None = None) -> dict[str, np.ndarray]:
-        """W (neuron, n), b (neuron,), u (neuron,) in float64; the k bits are at `relevant_bits`, by default 0..k-1.
+        """W (neuron, n), b (neuron,), u (neuron,) in float64; the k bits are inputs `relevant_bits`, by default 0..k-1.
 
         Examples
         --------

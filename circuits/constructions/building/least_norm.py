@@ -1,9 +1,9 @@
 """The least Σ|u|·‖(w, b)‖ per unit of margin of any network for parity, and a network that attains it.
 
 Weight decay lowers the path cost P = Σ_j |u_j|·‖(w_j, b_j)‖. The hinge loss raises the margin m, the least π(z) f(z)
-over the patterns z of parity π(z). Minimizing P/m is a linear program over all unit neurons: ‖(w, b)‖ = 1. Its dual is:
-maximize Σ_z q_z over q >= 0 with |Σ_z q_z π(z) relu(w·z + b)| <= 1 for every unit (w, b). Flipping bits maps any
-pattern to any other and changes at most the sign of the constraint. So a uniform q is optimal, and
+over the bit settings (patterns) z of parity π(z). Minimizing P/m is a linear program over all unit neurons: ‖(w, b)‖ =
+1. Its dual is: maximize Σ_z q_z over q >= 0 with |Σ_z q_z π(z) relu(w·z + b)| <= 1 for every unit (w, b). Flipping bits
+maps any pattern to any other and changes at most the sign of the constraint. So a uniform q is optimal, and
 
     C*(k) = 1 / max over unit (w, b) of |E[π(z) relu(w·z + b)]|.
 
@@ -32,7 +32,7 @@ _LARGEST_DENOMINATOR = 10**6  # weights are ratios of small integers; this only 
 
 
 def least_cost(k: int) -> float:
-    """C*(k), the least path cost per unit of margin of any network u·relu(W x + b) that computes parity of k bits.
+    """C*(k), the least path cost Σ|u|·‖(w, b)‖ per unit of margin of any network u·relu(W x + b) for parity of k bits.
 
     In the population limit, parity costs more in weight norm than it saves in loss if weight decay exceeds 1 / C*(k).
     On a finite training set, solutions that memorize survive at larger weight decays.
@@ -53,8 +53,8 @@ def least_cost(k: int) -> float:
 def optimal_gates(k: int) -> list[tuple[tuple[Fraction, ...], Fraction, int]]:
     """Every neuron (w, b) that maximizes |E[π(z) relu(w·z + b)]| / ‖(w, b)‖, and the sign of the mean E[…].
 
-    π(z) is the parity of the pattern z; the maximum is 1 / C*(k). Each neuron has w_1 >= … >= w_k >= 0 and is scaled so
-    that its largest entry is 1. Circuits that use one maximizer or mix several have the same cost.
+    E is the mean over z in {-1, 1}^k, π(z) the parity of z; the maximum is 1 / `least_cost(k)`. Each neuron has w_1 >=
+    … >= w_k >= 0 and is scaled to largest entry 1. Circuits that use one maximizer or mix several have the same cost.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def optimal_gates(k: int) -> list[tuple[tuple[Fraction, ...], Fraction, int]]:
 
 
 def min_norm(k: int) -> Construction:
-    """Network with path cost `least_cost(k)` per margin: the 2^k bit flips of the first neuron of `optimal_gates(k)`.
+    """Network of least path cost Σ|u|·‖(w, b)‖ per margin: the 2^k bit flips of the first neuron of `optimal_gates(k)`.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def min_norm(k: int) -> Construction:
 
 
 def correlation(v: Float[np.ndarray, " weight"]) -> float:
-    """E[π(z) relu(w·z + b)] for a neuron v = (w, b): the mean over all patterns z, with π(z) the parity of z.
+    """E[π(z) relu(w·z + b)] for a neuron v = (w, b): the mean over all z in {-1, 1}^k, with π(z) the parity of z.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def correlation(v: Float[np.ndarray, " weight"]) -> float:
 
 @lru_cache
 def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
-    """Maximum of |correlation(v)| over ‖v‖ = 1; maximizers v, rescaled to largest entry 1, with correlation's sign."""
+    """Maximum of |correlation(v)| at ‖v‖ = 1; all maximizers, rescaled to largest entry 1, with correlation's sign."""
     if not 1 <= k <= MOST_BITS:
         raise InputError(f"k = {k} is not possible: the least cost is solved for k in 1..{MOST_BITS}.")
     points, parity = _augmented(k), parities(k).astype(float)
@@ -131,7 +131,7 @@ def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
 
 
 def up_sets(k: int) -> list[Bool[np.ndarray, " pattern"]]:
-    """Every non-empty up-set: it contains each pattern z whose prefix sums are all >= the prefix sums of a member.
+    """Every non-empty up-set of {-1, 1}^k: it contains each z whose prefix sums are all >= those of some member.
 
     Examples
     --------

@@ -14,7 +14,7 @@ from circuits.constructions.building.construction import Construction
 
 
 def six_neuron() -> Construction:
-    """Network for k = 3: four AND gates for the patterns of parity 1; two neurons make all other outputs negative.
+    """Network for k = 3: four AND gates for the bit settings of parity 1; two neurons make all other outputs negative.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A hand-built network that adds one-hot x, y mod p by cos ω(x + y − c): an exact form of Nanda et al. 2023's circuit.
+"""Hand-built addition of one-hot x, y mod p: logit cos ω(x + y − c) of class c, as in Nanda et al. 2023, but exact.
 
 A frequency k, ω = 2πk/p, has six neurons (cos(ωx + a) + cos(ωy + b))², with these phases and a readout of amplitude A:
 
@@ -31,7 +31,7 @@ SOURCE = "Nanda et al. 2023, section 4, made exact"
 
 @dataclass(frozen=True)
 class ModularAddition:
-    """A network of squares, f(x, y) = U (W [x, y])², whose logits are A Σ_k cos ω_k(x + y − c).
+    """A network of squares, f(x, y) = U (W [x, y])², whose logit of class c is A Σ_k cos ω_k(x + y − c).
 
     Attributes
     ----------

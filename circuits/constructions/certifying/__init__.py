@@ -1,1 +1,1 @@
-"""Certificates for all 2^n inputs: proved, refuted or undecided."""
+"""Certificates that a network computes parity on all 2^n inputs: proved, refuted or undecided."""

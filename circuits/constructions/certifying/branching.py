@@ -1,8 +1,8 @@
-"""Branch and bound over the irrelevant bits of each pattern; the searches of many patterns take turns.
+"""Branch and bound over the irrelevant bits, a search for each pattern (setting of the relevant bits), all in turn.
 
-`tree.py` walks the tree. This module prepares the root of the tree, decides in exact arithmetic the inputs whose sign
-float64 cannot determine, and keeps the time limit. A search is complete: given enough time, it finds the sign of the
-least margin. Without a goal (a margin to prove) it also finds the least margin, up to the rounding of float64.
+`tree.py` walks the tree. This module prepares the root of the tree and keeps the time limit. It evaluates an input in
+exact arithmetic if float64 cannot tell the sign. A search is complete: given enough time, it finds the sign of the
+least margin (parity · f). Without a goal (a margin to prove) it also finds the least margin, up to float64 rounding.
 """
 
 from collections.abc import Sequence
@@ -42,15 +42,15 @@ LARGE = ("rows", "c", "v", "size", "reach", "candidates")  # arrays of a tree th
 
 
 class Search:
-    """Branch and bound on one pattern of the relevant bits, for a network at unit scale: scaled so that |f| <= 1.
+    """Branch and bound for one setting of the relevant bits (pattern), and a network at unit scale: scaled to |f| <= 1.
 
     Attributes
     ----------
     finished
-        Whether every input is decided: `lower` is then above the goal or, without a goal, the least margin minus its
-        rounding error.
+        Whether every input is evaluated or bounded: `lower` is then above the goal or, without a goal, the least margin
+        minus its rounding error.
     missed
-        Whether the margin of some input is not above the goal, the margin that the search has to prove.
+        Whether the margin (parity · f) of some input is not above the goal, the margin that the search has to prove.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class Search:
 
     @property
     def fails(self) -> bool:
-        """Whether some input has a margin that is not positive."""
+        """Whether some input has a margin (parity · f) that is not positive."""
         return self.tree is not None and bool(self.tree.counts[FAILS])
 
     @property
     def closed(self) -> float:
-        """Share of the pattern's inputs that are decided, in 0..1."""
+        """Share of inputs with this setting of the relevant bits that are evaluated or bounded, in 0..1."""
         return 0.0 if self.tree is None else float(self.tree.values[CLOSED])
 
     @property
@@ -91,12 +91,12 @@ class Search:
 
     @property
     def branches(self) -> bool:
-        """Whether the search can close nodes of the tree without evaluating the inputs of these nodes."""
+        """Whether the search can exclude nodes (inputs with some bits fixed) by a bound, without evaluating inputs."""
         return self.prune and len(self.weighted) > LEAF
 
     @property
     def lower(self) -> float:
-        """Lower bound of all margins on the pattern, with f scaled to |f| <= 1; -inf before the search begins."""
+        """Lower bound of the margin for these relevant bits, f scaled to |f| <= 1; -inf before the search begins."""
         if self.tree is None:
             return -np.inf
         tree, depth = self.tree, int(self.tree.counts[DEPTH])
@@ -141,7 +141,7 @@ class Search:
         self.missed = answer == FAILED or (goal < np.inf and self.fails)
 
     def _decide_exactly(self, tree: Tree, deadline: float) -> None:
-        """Evaluate the inputs of unknown sign in exact arithmetic, until an input fails or the deadline passes."""
+        """Evaluate exactly the inputs whose sign float64 cannot tell, until one fails or the deadline passes."""
         self.waiting = np.concatenate([self.waiting, tree.candidates[: tree.counts[N_CANDIDATES]]])
         tree.counts[N_CANDIDATES] = 0
         while len(self.waiting) and not tree.counts[FAILS]:
@@ -164,19 +164,19 @@ class Search:
 
 
 def settle(searches: Sequence[Search], deadline: float, *, goal: float = np.inf, most: float = np.inf) -> bool:
-    """Run the searches of all patterns in turn until all finish, one search misses the goal, or time is up.
+    """Run the searches in turn until all finish, one finds a margin not above a finite goal, or a limit is reached.
 
-    Every pattern gets the same amount of work before the function checks for a missed goal and for the time. So a
+    Every search gets the same amount of work before the function checks for a missed goal and for the time. So a
     search within its time limit has the same outcome on every machine.
 
     Parameters
     ----------
     searches
-        One search for each pattern; later calls on a search must pass the same goal.
+        One search for each setting of the relevant bits; later calls on a search must pass the same goal.
     deadline
         When to stop, on the clock `time.monotonic`. The first millisecond or so of each search always runs.
     goal
-        Lower limit to prove for every margin: 0 asks for the sign only; inf finds the least margin of each pattern.
+        Lower limit to prove for every margin: 0 asks for the sign only; inf finds the least margin of each search.
     most
         Limit of the total work, in evaluations of one neuron at one input.
 

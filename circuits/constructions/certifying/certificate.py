@@ -1,4 +1,4 @@
-"""The result of `certify`: a proof about a network on all inputs, and advice if the network stays undecided."""
+"""The result of `certify`: proof or refutation of parity on all inputs, and advice if the network stays undecided."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,12 +30,13 @@ class Certificate:
     relevant_bits
         Indices of the relevant bits.
     pattern_lower, pattern_margin, pattern_input
-        (pattern,), (pattern,), (pattern, input): `lower`, `margin`, `input` of each pattern; order of `patterns(k)`.
+        `lower` (pattern,), `margin` (pattern,), `input` (pattern, input) of each setting of the relevant bits
+        (pattern), in the order of `patterns(k)`.
     method
-        (pattern,) method of each lower bound: "bound" (instant), "inputs" (all inputs evaluated), "branching", "states"
-        or "milp".
+        (pattern,) method of each lower bound: "bound" (no search), "inputs" (all inputs evaluated), "branching" (branch
+        and bound), "states" (on/off states of neurons) or "milp".
     solved
-        (pattern,) whether the least margin of the pattern is exact, up to the tolerance of its method.
+        (pattern,) whether `pattern_margin` is the exact minimum, up to the tolerance of its method.
     scale
         The unit of the tolerances: 1 to 2 times Σ|u_i|·(‖w_i‖₁ + |b_i|), an upper bound of |f|.
     seconds_left
@@ -57,12 +58,12 @@ class Certificate:
 
     @property
     def exact(self) -> bool:
-        """Whether `margin` is the worst-case margin: each pattern is solved or its lower bound is at least `margin`."""
+        """Whether `margin` is the worst case: each bit setting is solved or has a lower bound of at least `margin`."""
         return bool((np.array(self.solved) | (self.pattern_lower >= self.margin)).all())
 
 
 def verdict_of(lower: float, margin: Fraction) -> Verdict:
-    """The verdict from a lower bound of all margins and the margin of one input.
+    """The verdict from a lower bound of all margins (parity · f) and the margin of one input.
 
     An output of 0 has no sign, so a margin of 0 refutes, and a lower bound of 0 proves nothing.
 
@@ -88,7 +89,7 @@ def what_would_decide(seconds_left: float, time_limit: float) -> str:
     Parameters
     ----------
     seconds_left
-        As in `Certificate`.
+        Upper estimate of the seconds still needed; NaN if unknown.
     time_limit
         The time limit of the search, in seconds.
 

@@ -2,9 +2,9 @@
 
 The margin of an input is m(x) = π(x)·f(x), with π the parity of the relevant bits. The network computes parity if m > 0
 everywhere (Merrill et al. 2023, appendix D; an output of 0 has no sign). Up to 18 bits, and up to 24 bits if more than
-8 are relevant, `certify` evaluates all inputs at once (`every_input.py`). Otherwise it first computes an instant bound
-of every pattern of the relevant bits, the better of the interval and the linear bound (`interval.py`), and searches
-locally from the point where the linear bound is attained. Then:
+8 are relevant, `certify` evaluates all inputs at once (`every_input.py`). Otherwise it first bounds, without a search,
+every pattern (setting of the relevant bits) by the better of the interval and the linear bound (`interval.py`), and
+searches locally from the point where the linear bound is attained. Then:
 
 1. If the time suffices for all 2^n inputs, and always up to 24 bits, branch and bound (`branching.py`) finds the least
    margin of every pattern.
@@ -71,7 +71,7 @@ def certify(
         (k,) the relevant bits, k <= 16.
     time_limit
         Limit of the search, in seconds. The search ends early once the network is decided and the methods have found
-        all least margins that they can find. The instant bounds and a first short search on every pattern ignore it.
+        all least margins that they can find. The first bounds and first short searches ignore the limit.
     method
         Force one method: "inputs" (evaluate all), "branching" (branch and bound for the least margin), "states" (list
         the on/off states of the neurons that can be on or off) or "milp". "states" and "milp" leave a positive margin
@@ -137,7 +137,7 @@ def _refuse_method(method: object) -> None:
 
 
 class _Judged:
-    """For each pattern, bounds of the margin and the worst input found so far, with f scaled to |f| <= 1."""
+    """For each setting of the relevant bits: bounds of the margin at scale |f| <= 1, and the worst input so far."""
 
     def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray, relevant_bits: tuple[int, ...], time_limit: float):
         self.begun, self.time_limit = monotonic(), time_limit
@@ -154,7 +154,7 @@ class _Judged:
         self.searched = 0.0  # seconds
 
     def look_at_patterns(self) -> None:
-        """Bound the margin on every pattern; find a local minimum near the bits that attain the linear bound."""
+        """Bound the margin for each bit setting; find a local minimum near the bits that attain the linear bound."""
         self.lower, self.where = quick_bounds(self.net, self.relevant_bits)
         self.best = np.full(len(self.signs), np.inf)
         for at in range(len(self.signs)):
@@ -167,7 +167,7 @@ class _Judged:
         self.names = ["inputs" if known else "bound" for known in self.solved]
 
     def look_at(self, at: int, bits: Int8[np.ndarray, " bit"]) -> None:
-        """Find a local minimum of the margin near `bits`; keep it if it is the least margin so far on pattern `at`."""
+        """Find a local minimum of the margin near `bits`; keep it if it is the least so far for bit setting `at`."""
         margin = restriction(self.net, self.relevant_bits, self.signs[at])
         better = lowered(margin, bits)
         value = float(margin.margins(better[None])[0])
@@ -183,7 +183,7 @@ class _Judged:
         return max(self.begun + until - monotonic(), 0.0)
 
     def search(self, goal: float, until: float, *, prune: bool = True) -> None:
-        """Run branch and bound: goal inf finds each pattern's least margin, goal 0 the sign on undecided patterns."""
+        """Run branch and bound for each bit setting: goal inf finds the least margin, goal 0 its sign if undecided."""
         if goal == 0 and self.decided:
             return
         order = np.argsort(self.lower, kind="stable").tolist()
@@ -197,7 +197,7 @@ class _Judged:
             self.searches, self.searched = self.searches | searches, self.searched + monotonic() - begun
 
     def keep(self, searches: dict[int, Search], goal: float) -> None:
-        """Copy bounds and worst inputs from `searches`, which maps the index of a pattern to its search."""
+        """Copy bounds and worst inputs from `searches`, which maps the index of a bit setting to its search."""
         for at, search in searches.items():
             if (bits := search.bits) is not None:
                 self.look_at(at, bits)
@@ -210,7 +210,7 @@ class _Judged:
             self.solved[at] |= search.finished and goal == np.inf
 
     def solve_few_neurons(self, until: float, method: Literal["states", "milp"] | None, most: int) -> None:
-        """Find the least margin of patterns with at most `most` unstable neurons, from on/off states or by a MILP."""
+        """Find the least margin, by `least`, for bit settings with at most `most` neurons that can be on or off."""
         for place, at in enumerate(np.argsort(self.lower, kind="stable").tolist()):
             margin = restriction(self.net, self.relevant_bits, self.signs[at])
             if not self.solved[at] and len(margin.v) <= most:
@@ -222,7 +222,7 @@ class _Judged:
                 self.look_at(at, answer.bits)
 
     def relax_many_neurons(self, until: float) -> None:
-        """Raise lower bounds of undecided patterns: linear bounds replace relus, except in the 40 largest neurons."""
+        """Raise lower bounds of undecided bit settings: lines replace relus, except in the 40 largest neurons."""
         net = self.net
         largest = np.argsort(-np.abs(net.u) * (np.abs(net.W).sum(axis=1) + np.abs(net.b)), kind="stable")
         chosen = np.zeros(len(net.u), bool)
@@ -249,7 +249,7 @@ class _Judged:
                 return
 
     def certificate(self) -> Certificate:
-        """The certificate in the network's own units; the 256 least margins of patterns are exact, others float64."""
+        """The certificate in the network's units; the 256 least margins of bit settings are exact, others float64."""
         W, b, u = self.arrays
         inputs = np.empty((len(self.signs), W.shape[1]), np.int8)
         inputs[:, list(self.relevant_bits)] = self.signs
@@ -282,7 +282,7 @@ class _Judged:
         )  # fmt: skip
 
     def seconds_left(self) -> float:
-        """Estimated seconds until all signs are decided, from the share of decided inputs; NaN in the first 3 s."""
+        """Estimated seconds until all signs are decided, from the share of decided inputs; NaN before 3 s of search."""
         if self.searched < ENOUGH:
             return float("nan")
         done = sum(search.work for search in self.searches.values())

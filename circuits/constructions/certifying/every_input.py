@@ -1,9 +1,9 @@
 """The margin on every input at once, for networks with few inputs or many relevant bits.
 
-A search for each pattern of the relevant bits would take a millisecond before its first evaluation, and 16 relevant
-bits have 65,536 patterns. Here the tables of half inputs (`halves.py`) cover all bits. The result is an array
-(pattern, choice of irrelevant bits) of outputs. Exact arithmetic then decides the inputs whose margin is 0 up to the
-rounding error, as long as time is left.
+A search for each pattern (setting of the relevant bits) would take a millisecond before its first evaluation, and 16
+relevant bits have 65,536 patterns. Here tables of sums over half of the bits (`halves.py`) cover all bits. The result
+is an array (pattern, choice of irrelevant bits) of outputs. Exact arithmetic then decides the sign of margins that are
+0 up to the rounding error, as long as time is left.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ EXACT_AT_ONCE = 64
 
 
 class Cube(NamedTuple):
-    """Margins over all inputs, for the network at unit scale: scaled so that |f| <= 1.
+    """Margins (parity · f) over all inputs, by setting of the relevant bits (pattern); f is scaled to |f| <= 1.
 
     Attributes
     ----------
@@ -53,12 +53,12 @@ class Cube(NamedTuple):
 
 
 def whole_cube(net: UnitScale, relevant_bits: Sequence[int], deadline: float) -> Cube:
-    """Margins over all inputs; the first 2^16 inputs are evaluated even after the deadline.
+    """Margins (parity · f) over all inputs; the first 2^16 inputs are evaluated even after the deadline.
 
     Parameters
     ----------
     net
-        The network.
+        The network, as `unit_scale` rescales it.
     relevant_bits
         (k,) relevant bits.
     deadline
@@ -118,7 +118,7 @@ def whole_cube(net: UnitScale, relevant_bits: Sequence[int], deadline: float) ->
 def _outputs(
     net: UnitScale, relevant_bits: Sequence[int], weighted: list[int], deadline: float
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """For each block of patterns: index of its first pattern, and outputs (pattern, choice of irrelevant bits)."""
+    """For each block of bit settings (patterns): index of the first, and outputs (pattern, choice of other bits)."""
     k = len(relevant_bits)
     n_low = min(max(PART - len(weighted), 0), k)  # relevant bits that vary within a part
     last = list(relevant_bits)[k - n_low :][::-1]
@@ -146,7 +146,7 @@ def _outputs(
 def _exact_margins(
     net: UnitScale, relevant_bits: Sequence[int], rows: np.ndarray, bits: np.ndarray, deadline: float
 ) -> list[Fraction]:
-    """Exact unscaled margins of inputs i (pattern `rows[i]`, irrelevant `bits[i]`), until one fails or the deadline."""
+    """Exact unscaled margins of inputs i (bit setting `rows[i]`, other `bits[i]`), until one fails or the deadline."""
     inputs = np.empty((len(rows), net.W.shape[1]), np.int8)
     inputs[:, list(relevant_bits)] = patterns(len(relevant_bits))[rows]
     inputs[:, irrelevant_bits(net.W.shape[1], relevant_bits)] = bits

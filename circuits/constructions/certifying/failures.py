@@ -20,7 +20,7 @@ BLOCK = 2**13  # inputs evaluated at a time: small enough for the cache
 
 @dataclass(frozen=True)
 class FailureRate:
-    """Number of failures among random inputs; [low, high] is the confidence interval of the failure rate."""
+    """Number of random inputs that fail (sign is not the parity); [low, high] is the confidence interval of `rate`."""
 
     n_failures: int
     n_inputs: int
@@ -29,7 +29,7 @@ class FailureRate:
 
     @property
     def rate(self) -> float:
-        """Share of inputs that fail, in 0..1."""
+        """Share of the random inputs on which the output's sign is not the parity, in 0..1."""
         return self.n_failures / self.n_inputs
 
 

@@ -1,11 +1,11 @@
 """Fewest flips of irrelevant bits after which the output's sign is not the parity: an input's distance from failure.
 
 1. With at most 20 irrelevant bits that have a weight, `nearest.py` evaluates all values of these bits.
-2. If the margin is the minimum of a few linear functions (`least_margin.states`), no search is needed. Each function
-   falls fastest if the bits of largest gain flip first, and the first function to reach 0 gives the number of flips.
+2. If the margin (parity · f) is the minimum of a few linear functions (`least_margin.states`), no search is needed:
+   each falls fastest if the bits of largest gain flip first, and the first to reach 0 gives the number of flips.
 3. With at most 40 unstable neurons, which can be on or off, a MILP (`milp.py`) finds the fewest flips to margin <= 0.
 
-With more bits and more neurons, the number stays unknown, unless the network is certified: no flips suffice then.
+With more bits and more neurons, the number stays unknown, unless `certify` has proved that no flips suffice.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ from circuits.constructions.certifying.restriction import (
 
 @dataclass(frozen=True)
 class Flips:
-    """Fewest flips of irrelevant bits after which an input fails.
+    """Fewest flips of irrelevant bits after which an input fails: the output's sign is not the parity.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Flips:
 
     @property
     def fewest(self) -> Float[np.ndarray, " example"]:
-        """(example,) fewest flips of each example, NaN if unknown."""
+        """(example,) fewest flips of irrelevant bits after which each example fails, NaN if unknown."""
         return np.where(self.lower == self.upper, self.upper, np.nan)
 
     @property
@@ -152,7 +152,7 @@ def _if_equal(low: float, high: float) -> float:
 def _by_states(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], rounding: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """Fewest flips to a failing input, and this input's bits, from the on/off states; (inf, None) if none fails."""
+    """Fewest flips to a failing input, by neurons' on/off states, and this input's bits; (inf, None) if none fails."""
     constants, slopes = states(margin)
     x = bits.astype(np.float64)
     gains = np.maximum(2 * slopes * x, 0.0)  # (state, bit)
@@ -170,7 +170,7 @@ def _by_states(
 def _by_milp(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], time_limit: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """Lower bound of the fewest flips (inf if no flips suffice), and the bits after the solver's flips, if any."""
+    """Lower bound of the fewest flips (inf if no flips suffice), and the irrelevant bits that HiGHS finds, or None."""
     program = Program(margin)
     flips = np.zeros(program.n_variables)  # z flips down where x = 1, up where x = -1
     flips[: program.n_bits] = -bits

@@ -1,4 +1,4 @@
-"""Margins at all values of a few bits, from tables of half inputs. This compiled code is the inner loop of a proof.
+"""Margins at all values of a few bits, from tables of sums over half of the bits: the compiled inner loop of a proof.
 
 Split the bits in two halves, x = (l, r). The preactivation c_i + A_i·x of neuron i is then α_i[l] + β_i[r], with small
 tables of the two summands c_i + A_i·l and A_i·r. So an input costs one addition, one maximum and one multiply-add per

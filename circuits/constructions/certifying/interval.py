@@ -1,4 +1,4 @@
-"""Instant lower bounds of the margin on every pattern: sound for all inputs of any network, without a solver.
+"""Instant lower bounds of the margin for every pattern (relevant-bit setting): sound for any network, without a solver.
 
 The *interval* bound takes each neuron's worst preactivation, within ±‖w_irrelevant‖₁ of its value on the pattern, as if
 the neurons had different inputs. The *linear* bound replaces each unstable neuron (its preactivation can have both
@@ -23,7 +23,7 @@ def interval_bounds(
     u: Float[np.ndarray, " neuron"],
     relevant_bits: Sequence[int],
 ) -> Float[np.ndarray, " pattern"]:
-    """Interval bound of each pattern: a lower bound of parity·f over all inputs with this pattern.
+    """Lower bound of parity·f over all inputs of each relevant-bit setting, from each neuron's worst preactivation.
 
     Parameters
     ----------
@@ -47,9 +47,9 @@ def interval_bounds(
 def quick_bounds(
     net: UnitScale, relevant_bits: Sequence[int]
 ) -> tuple[Float[np.ndarray, " pattern"], Int8[np.ndarray, "pattern bit"]]:
-    """For each pattern, the larger of the interval and linear bound, and irrelevant bits that attain the linear bound.
+    """For each relevant-bit setting, the larger of interval and linear bound, and bits that attain the linear bound.
 
-    The bounds are at unit scale. The input of least margin is often near these bits.
+    The bounds are of parity·f, with f scaled to |f| <= 1. The input of least margin is often near these bits.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""The least margin on one pattern over all irrelevant bits: the margin of the input that is closest to failure.
+"""The least margin, over all irrelevant bits, for one setting of the relevant bits (pattern): the worst case there.
 
 There are three methods; the default is the first method that applies:
 
-1. *states*. The margin is a linear function plus a term v·relu(h) per unstable neuron, whose h can have both signs. If
+1. *states*. The margin is a linear function plus v·relu(h) per unstable neuron: its preactivation h can be + or -. If
    v < 0, the term is min(0, v·h). So if all v < 0, the margin is the minimum of 2^t linear functions, one per on/off
    state of the t unstable neurons. The minimum of each function is constant - ‖slope‖₁. The only tolerance is rounding.
 2. *inputs*. All 2^m inputs, if at most m = 16 bits have a weight.
@@ -30,7 +30,7 @@ Method = Literal["states", "inputs", "milp"]
 
 
 class Least(NamedTuple):
-    """Lower bound of the margin; bits of the least margin found; method; whether this margin is the true minimum."""
+    """Lower bound of the margin; irrelevant bits of the least margin found; method; whether that margin is minimal."""
 
     lower: float
     bits: Int8[np.ndarray, " bit"]
@@ -39,7 +39,7 @@ class Least(NamedTuple):
 
 
 def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method: Method | None = None) -> Least:
-    """The least margin on one pattern (a restriction at unit scale), and the irrelevant bits that attain it.
+    """The least margin for one setting of the relevant bits, at scale |f| <= 1, and irrelevant bits that attain it.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method
     time_limit
         Limit of a MILP, in seconds.
     method
-        Force one of the three methods; by default the first that applies.
+        "states", "inputs" or "milp", as in the module's docstring; by default the first that applies.
 
     Raises
     ------
     InputError
-        The forced method is "states", but there are too many states to list, or an unstable neuron raises the margin.
+        The forced method is "states", but there are too many states to list, or a relu term raises the margin.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method
 
 
 def can_list_states(margin: Restriction) -> bool:
-    """Whether the margin is the least of at most 2^12 linear functions, one for each on/off state of the neurons."""
+    """Whether the margin is the least of at most 2^12 linear functions, one for each set of neurons that are on."""
     return len(margin.v) <= MOST_STATES and bool((margin.v < 0).all())
 
 

@@ -1,11 +1,11 @@
-"""Number of flips of irrelevant bits from each input of a pattern to the nearest failing input of this pattern.
+"""Number of flips of irrelevant bits from an input to the nearest failing input with the same relevant bits.
 
-Tables of half inputs (`halves.py`) give the margins of all 2^m choices of m irrelevant bits. One pass per bit gives the
-Hamming distance d(x) to the nearest failing choice. After bit j, d(x) is the distance if only bits 0..j can change:
+Sums over half of the bits (`halves.py`) give the margins of all choices of irrelevant bits. One pass per bit gives
+the Hamming distance d(x) to the nearest failing choice. After bit j, d(x) is the distance if only bits 0..j can change:
 
     d(x) <- min(d(x), d(x with bit j flipped) + 1)
 
-Exact arithmetic decides the margins within the rounding error of 0, as long as time is left.
+Exact arithmetic decides the sign of margins within the rounding error of 0, as long as time is left.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def flips_to_failure(
     bits: Int8[np.ndarray, "example bit"],
     deadline: float,
 ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"]]:
-    """Bounds of the fewest flips of irrelevant bits after which each example fails; inf if no flips suffice.
+    """Bounds of the fewest flips of irrelevant bits until the output's sign is not the parity; inf if no flips suffice.
 
     Parameters
     ----------
@@ -41,11 +41,11 @@ def flips_to_failure(
     bits
         (example, bit) the irrelevant bits in ±1.
     deadline
-        When to stop deciding margins within the rounding error, on the clock `time.monotonic`.
+        When to stop evaluating margins near 0 in exact arithmetic, on the clock `time.monotonic`.
 
     Returns
     -------
-    Lower and upper bounds, (example,) each. They differ only if a margin within the rounding error stays undecided.
+    Lower and upper bounds, (example,) each. They differ only if the sign of a margin near 0 stays undecided.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def flips_to_failure(
 
 
 def _distances(inputs: Bool[np.ndarray, " choice"]) -> Int16[np.ndarray, " choice"]:
-    """Hamming distance of every choice of bits to the nearest of `inputs`; `NEVER` if `inputs` is empty."""
+    """Hamming distance of every choice of bits to the nearest in the mask `inputs`; `NEVER` if the mask is empty."""
     distance = np.where(inputs, 0, NEVER).astype(np.int16)
     for bit in range(len(inputs).bit_length() - 1):
         halves = distance.reshape(-1, 2, 1 << bit)  # (…, this bit, …)
@@ -88,7 +88,7 @@ def _decide(
     doubtful: Bool[np.ndarray, " choice"],
     deadline: float,
 ) -> None:
-    """Decide in exact arithmetic which doubtful choices fail, until the deadline; updates both masks in place."""
+    """Decide exactly which doubtful choices of bits (margin near 0) fail, until the deadline; update both masks."""
     entries, weighted = np.flatnonzero(doubtful), weighted_bits(net, relevant_bits)
     for start in range(0, len(entries), EXACT_AT_ONCE):
         if monotonic() >= deadline:

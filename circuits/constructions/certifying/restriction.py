@@ -1,4 +1,4 @@
-"""Restriction of a network to one pattern of its relevant bits: a function of the irrelevant bits.
+"""Restriction of a network to one pattern (setting of the relevant bits): a function of the irrelevant bits.
 
 Let π be the parity of the pattern, and x in ±1 the irrelevant bits, with weights A. The margin is m(x) = π·f(x) =
 Σ v_i relu(c_i + A_i·x), where v = π·u and c is the bias plus the pattern times its weights. A preactivation stays
@@ -22,10 +22,10 @@ MOST_RELEVANT = 16  # the code loops over 2^k patterns
 
 @dataclass(frozen=True)
 class UnitScale:
-    """A network at unit scale: f(x) = 2^exponent · Σ u_i relu(W_i·x + b_i).
+    """A network f(x) = 2^exponent · Σ u_i relu(W_i·x + b_i) at unit scale: the sum is at most 1 in absolute value.
 
-    Weights 2^-1000 times smaller than the largest may underflow. `raw` holds the original W, b and u, for exact
-    arithmetic. `alive` marks the neurons of `raw` with a readout weight and with an input weight or a bias.
+    Weights more than 2^1000 times smaller than the largest may underflow. `raw` holds the original W, b and u, for
+    exact arithmetic. `alive` marks the neurons of `raw` with a readout weight and with an input weight or a bias.
     """
 
     W: Float[np.ndarray, "neuron input"]
@@ -37,7 +37,7 @@ class UnitScale:
 
     @property
     def scale(self) -> float:
-        """2^exponent, the ratio of an output to the same output at unit scale; inf beyond the range of float64."""
+        """2^exponent, the ratio of an output to the same output scaled to |f| <= 1; inf beyond the range of float64."""
         with np.errstate(over="ignore"):
             return float(np.ldexp(1.0, self.exponent))
 
@@ -81,9 +81,9 @@ def unit_scale(
 
 @dataclass(frozen=True)
 class Restriction:
-    """The margin on one pattern, or a lower bound of it: m(x) = constant + slope·x + Σ v_i relu(c_i + A_i·x).
+    """The margin for fixed relevant bits, or a lower bound of it: m(x) = constant + slope·x + Σ v_i relu(c_i + A_i·x).
 
-    Only unstable neurons have a relu term. If some unstable neurons are relaxed to lines, m(x) is a lower bound.
+    Only neurons that can be on or off (unstable) have a relu term. If lines replace some terms, m(x) is a lower bound.
     """
 
     constant: float
@@ -104,7 +104,7 @@ def restriction(
     pattern: Int8[np.ndarray, " k"],
     exact: Bool[np.ndarray, " neuron"] | None = None,
 ) -> Restriction:
-    """The margin on one pattern of the relevant bits, as a function of the irrelevant bits.
+    """The margin (parity · f) for one setting of the relevant bits, as a function of the irrelevant bits.
 
     Parameters
     ----------
@@ -113,8 +113,8 @@ def restriction(
     relevant_bits, pattern
         (k,) the relevant bits and their values.
     exact
-        (neuron,) mask of the unstable neurons that keep their relu term, all by default. The others are relaxed to a
-        line below the term.
+        (neuron,) mask of the unstable neurons (whose preactivation h can have both signs) that keep their relu term,
+        all by default. Lines below replace the other relu terms.
 
     Notes
     -----

@@ -1,10 +1,10 @@
-"""Compiled branch and bound over the irrelevant bits of a pattern: the least margin, or whether it is above a goal.
+"""Compiled branch and bound over irrelevant bits: least margin for fixed relevant bits, or whether it exceeds a goal.
 
 A node of the tree has some bits fixed. Fixing bits narrows the preactivation of every neuron. Once a preactivation
 cannot change sign, the neuron is off or linear. Linear neurons add up to one linear function; only *unstable* neurons
-keep a row. A line below the term of each unstable neuron gives the lower bound of the node, constant - ‖slope‖₁ (Zhang
-et al. 2018). A good enough bound closes the node. Otherwise two children fix the bit that matters most to the node's
-unstable neurons. The last 12 bits need no branching: tables of half inputs (`halves.py`) evaluate all their inputs.
+keep their relu. A line below the term of each unstable neuron gives the lower bound of the node, constant - ‖slope‖₁
+(Zhang et al. 2018). A good enough bound closes the node. Otherwise two children fix the bit that matters most to the
+node's unstable neurons. The last 12 bits need no branching: `halves.py` evaluates all their inputs.
 
 The rounding errors of a node are bounded by 2^-53 times the number of roundings times the sum of the absolute terms
 |v_i|·(‖w_i‖₁ + |b_i|) of the neurons that are not off. An input with a margin within this bound has an unknown sign: it
@@ -35,15 +35,15 @@ BEST, FLOOR, CLEAR, CLOSED, WORK = 0, 1, 2, 3, 4
 
 
 class Tree(NamedTuple):
-    """State of a walk: one node at each depth, and the results so far.
+    """State of a walk through the search tree: one node at each depth, and the results so far.
 
     Attributes
     ----------
     rows, c, v, size, reach
-        (depth, neuron, bit), the other four (depth, neuron): each unstable neuron of the node adds v relu(c + rows·x),
+        (depth, neuron, bit), the other four (depth, neuron): a neuron that can be on or off adds v relu(c + rows·x),
         with x the free bits. `size` is ‖w‖₁ + |b| in the whole network, `reach` is Σ|w_j| over the free bits.
     n_terms, constant, slope, mass
-        (depth,), (depth,), (depth, bit), (depth,): number of unstable neurons; constant and slope of the linear part;
+        (depth,), (depth,), (depth, bit), (depth,): number of those neurons; constant and slope of the linear part;
         sum of the absolute terms of the linear part.
     bits
         (depth, bit) index of each free bit.
@@ -57,8 +57,8 @@ class Tree(NamedTuple):
         (candidate, bit) inputs whose sign float64 cannot tell: the margin is within the rounding error of 0.
     counts, values
         Counters and results at indices named by constants. In `values`, `BEST` is the least margin found; `FLOOR` the
-        least lower bound of a closed node, `CLEAR` this bound over inputs that are no candidates; `CLOSED` the share of
-        inputs in closed nodes; `WORK` the number of evaluations of one neuron at one input.
+        least lower bound of a closed node, `CLEAR` this bound over inputs that are not candidates; `CLOSED` the share
+        of inputs in closed nodes; `WORK` the number of evaluations of one neuron at one input.
     """
 
     rows: np.ndarray
@@ -84,7 +84,7 @@ class Tree(NamedTuple):
 
 
 def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tree:
-    """The tree of m(x) = Σ_i v_i relu(c_i + A_i·x) before the walk, in which only the root node is filled.
+    """The search tree for the margin m(x) = Σ_i v_i relu(c_i + A_i·x) before the walk; only the root node is filled.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def _try_least(tree, depth, slope):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _leaf(tree, depth, out):
-    """Evaluate every input of the node at `depth`; inputs of unknown sign become candidates for exact arithmetic."""
+    """Evaluate every input of the node at `depth`; inputs whose sign float64 cannot tell become candidates."""
     n_bits, error = tree.x.shape[0] - depth, tree.error[depth]
     all_margins(
         tree.constant[depth], tree.slope[depth], tree.rows[depth], tree.c[depth], tree.v[depth], n_bits,
@@ -260,7 +260,7 @@ def _input(tree, depth, entry, bits):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def walk(tree, goal, prune, roundings, until):
-    """Continue the walk until it ends, the work reaches `until`, a margin misses the goal, or the candidates are full.
+    """Continue the walk until it ends, the work reaches `until`, a margin is <= the goal, or the candidates are full.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Reading a learned circuit: its neurons' gates, its elements (merged parallel neurons), matches, and path cost.
+"""Reading a learned circuit: gates of neurons, elements (merged parallel neurons), matches to constructions, path cost.
 
 `read_circuit` combines the modules of this folder for one network given as arrays.
 """
@@ -33,11 +33,11 @@ class Circuit:
     share
         (neuron,) weight on relevant bits / weight on the other bits, see `relevant_share`.
     element
-        (neuron,) element (group of parallel neurons) of each neuron, by falling path norm; -1 for neurons too small.
+        (neuron,) index of the neuron's element (group of parallel neurons), by falling path norm; -1 if too small.
     W, b, u
         (element, k), (element,), (element,): each element merged into one neuron, on the relevant bits, |u| = 1.
     element_gates
-        Gate of each element.
+        Gate of each element, as one merged neuron.
     matches
         Match to each construction, the nearest first.
     price
@@ -86,7 +86,8 @@ def read_circuit(
     constructions
         Constructions on k bits to compare with, by name.
     cosine, floor
-        As in `elements`; `cosine` also limits the matches of elements to a construction's neurons.
+        Merge neurons of cosine above `cosine`; leave out neurons below the share `floor` of the largest path norm.
+        `cosine` also limits the matches of merged neurons to a construction's neurons.
 
     Raises
     ------

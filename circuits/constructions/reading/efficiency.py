@@ -1,6 +1,6 @@
 """The price of parity in a network: path cost P = Σ|u|·‖(w, b)‖, margin m, and P/m relative to its minimum.
 
-The margin m is the least π(z) f(z) over the 2^k patterns z of the relevant bits. Here f(z) is the mean of f(x) over
+The margin m is the least π(z) f(z) over the 2^k settings z of the relevant bits. Here f(z) is the mean of f(x) over
 uniform other bits (`averaging.py`), not f at their mean, and π is the parity. Rescaling a neuron changes neither P nor
 m. Rescaling the readout multiplies both by the same factor. So, with C* the least P/m of any network for parity,
 
@@ -26,7 +26,7 @@ from circuits.constructions.verifying.averaging import averaged_activations
 
 
 class Price(NamedTuple):
-    """Path cost P, margin m, P/m, and P/m with the readout of least cost; a ratio is NaN if its m is not positive."""
+    """Path cost P = Σ|u|·‖(w, b)‖, margin m, P/m, and P/m with the readout of least cost; NaN for m <= 0."""
 
     cost: float
     margin: float
@@ -40,7 +40,7 @@ def price(
     u: Float[np.ndarray, " neuron"],
     relevant_bits: Sequence[int],
 ) -> Price:
-    """Path cost, margin, and cost per margin, with the network's own readout and with the readout of least cost.
+    """Path cost Σ|u|·‖(w, b)‖, margin, and cost per margin, with the network's own readout and the cheapest one.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def neuron_sizes(W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " ne
 def path_cost(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], u: Float[np.ndarray, " neuron"]
 ) -> float:
-    """Path cost P = Σ|u|·‖(w, b)‖, >= 0; L2 weight decay penalizes P once every neuron is balanced.
+    """Path cost P = Σ|u|·‖(w, b)‖, >= 0; L2 weight decay penalizes P once every neuron is balanced: |u| = ‖(w, b)‖.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def path_cost(
 
 
 def margin(activations: Float[np.ndarray, "neuron pattern"], u: Float[np.ndarray, " neuron"]) -> float:
-    """Minimum of parity × output over the patterns; > 0 iff the network with these mean activations computes parity.
+    """Least parity × output over settings of the bits; > 0 iff the network with these mean activations computes parity.
 
     Examples
     --------
@@ -115,12 +115,12 @@ def efficiency(cost: float, least: float, k_cost: float) -> float:
 def resolved_readout(
     activations: Float[np.ndarray, "neuron pattern"], sizes: Float[np.ndarray, " neuron"]
 ) -> Float[np.ndarray, " neuron"] | None:
-    """The readout u of least Σ|u|·size at margin 1 or more, by a linear program; None if no readout has margin > 0.
+    """The readout u of least Σ|u|·size with parity × output >= 1, by a linear program; None if none has margin > 0.
 
     Parameters
     ----------
     activations
-        (neuron, pattern) activations on the 2^k patterns.
+        (neuron, pattern) activations on the 2^k settings of the relevant bits.
     sizes
         (neuron,) norms ‖(w, b)‖.
 

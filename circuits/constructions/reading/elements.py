@@ -50,7 +50,7 @@ def elements(
     cosine
         Two neurons are linked if the cosine of their (w, b) is above this.
     floor
-        A neuron counts if its path norm is above this share of the largest path norm.
+        A neuron counts if its path norm |u|·‖(w, b)‖ is above this share of the largest path norm.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def merged_network(
     u: Float[np.ndarray, " neuron"],
     merged: Elements,
 ) -> tuple[Float[np.ndarray, "element input"], Float[np.ndarray, " element"], Float[np.ndarray, " element"]]:
-    """One neuron per element, (w, b) = Σ|u_j| (w_j, b_j) and u = ±1: the same function if the neurons are parallel.
+    """One neuron per group of parallel neurons: (w, b) = Σ|u_j| (w_j, b_j), u = ±1; the same f if exactly parallel.
 
     Examples
     --------

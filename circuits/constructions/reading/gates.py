@@ -32,10 +32,10 @@ _KINK = 1e-9  # preactivations this small, relative to the weights, count as 0, 
 
 @dataclass(frozen=True)
 class Gates:
-    """The gate of each neuron.
+    """The nearest logic gate of each neuron.
 
-    `t` is the t of t-of-k, or CONSTANT or LINEAR; `signs` is the pattern s, 0 for a constant; `cosine` is the cosine of
-    neuron and gate, -1..1; `expected` is the sign of the readout in a network that computes parity, 0 if not fixed.
+    `t`: the gate fires if at least t of k bits agree with `signs` (or CONSTANT, with `signs` 0, or LINEAR). `cosine` is
+    that of neuron and gate, -1..1; `expected` is the readout's sign in a network that computes parity, 0 if not fixed.
     """
 
     t: Int[np.ndarray, " neuron"]
@@ -45,7 +45,7 @@ class Gates:
 
     @property
     def names(self) -> list[str]:
-        """Letter of each gate and its pattern, such as "A(+-+)"; "?" if the cosine is below .9."""
+        """Letter of each gate and the signs of its bits, such as "A(+-+)" for AND; "?" if the cosine is below .9."""
         k = self.signs.shape[1]
         return [
             _lettered(int(t), signs, k) if cosine > LIKE_A_GATE else "?"
@@ -85,7 +85,7 @@ def nearest_gates(W: Float[np.ndarray, "neuron k"], b: Float[np.ndarray, " neuro
 
 
 def templates(k: int) -> tuple[Int[np.ndarray, " gate"], Float[np.ndarray, " gate"]]:
-    """Values of `Gates.t`, and biases of these gates with all weights 1: t = k..1, then LINEAR if k is odd.
+    """Thresholds t of the t-of-k gates, and the gates' biases with all weights 1: t = k..1, then LINEAR if k is odd.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def templates(k: int) -> tuple[Int[np.ndarray, " gate"], Float[np.ndarray, " gat
 def firing_sets(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> tuple[Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"]]:
-    """Patterns on which each neuron fires: at the mean of the other bits, at all their values, at some of their values.
+    """Relevant bits on which each neuron fires: with the other bits at their mean, for all their values, for some.
 
     Returns
     -------

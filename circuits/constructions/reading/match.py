@@ -4,10 +4,10 @@ Parity is invariant under permuting the k relevant bits, under multiplying the b
 under rescaling a neuron to (αw, αb, u/α). So the circuit is compared with every distinct form of the construction under
 permutations and flips (the DNF has one form; a network that depends only on the sum of the bits has at most 2^k).
 Neurons are compared by the direction of (w, b), with w the weights on the relevant bits, and by the sign of u. An
-element can match a neuron of the construction if the signs of u agree and either the cosine is above .9 or both are the
-same gate with the same firing set: the biases of AND gates in papers are smaller than the biases of learned AND gates.
-The best match over all forms and assignments (linear assignment problem) has the most pairs, then the largest cosines.
-The sizes of readout weights do not count: `efficiency.py` prices them.
+element (merged parallel neurons) can match a neuron of the construction if the signs of u agree and either the cosine
+is above .9 or both are the same gate and fire on the same bits: AND gates in papers have smaller biases than learned
+ones. The best match over all forms and assignments (linear assignment problem) has the most pairs, then the largest
+cosines. The sizes of readout weights do not count: `efficiency.py` prices them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ from circuits.constructions.reading.gates import firing_sets, nearest_gates
 
 @dataclass(frozen=True)
 class Match:
-    """Correspondence of a circuit's elements to a construction's neurons.
+    """Correspondence of a circuit's elements (groups of parallel neurons) to a construction's neurons.
 
     Attributes
     ----------
@@ -51,12 +51,12 @@ class Match:
 
     @property
     def extra(self) -> tuple[int, ...]:
-        """Elements without a match."""
+        """Elements (groups of parallel neurons) without a match."""
         return tuple(np.flatnonzero(self.neuron_of < 0).tolist())
 
     @property
     def overlap(self) -> float:
-        """Matched pairs / (elements + missing neurons), 0..1, higher is better; 1 if all match."""
+        """Matched pairs / (elements + the construction's unmatched neurons), 0..1, higher is better; 1 if all match."""
         n_matched = self.n_neurons - len(self.missing)
         return n_matched / (len(self.neuron_of) + len(self.missing)) if self.n_neurons else 0.0
 
@@ -80,16 +80,16 @@ def match(
     construction: Construction,
     cosine: float = MERGE_COSINE,
 ) -> Match:
-    """The best correspondence of a circuit's elements to a construction's neurons, over all symmetries of parity.
+    """The best correspondence of a circuit's elements to a construction's neurons, up to permuted or flipped bits.
 
     Parameters
     ----------
     W, b, u
-        (element, k), (element,), (element,): merged elements on the relevant bits, see `merged_network`.
+        (element, k), (element,), (element,): parallel neurons as `merged_network` merges them, on the relevant bits.
     construction
         A construction on k bits.
     cosine
-        Cosine above which two directions match.
+        Cosine above which two directions of (w, b) match.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def matches(
     constructions: Mapping[str, Construction],
     cosine: float = MERGE_COSINE,
 ) -> dict[str, Match]:
-    """The match to each construction, by falling overlap; equal overlaps keep the order of `constructions`."""
+    """The match to each construction, sorted by `overlap`, largest first; ties keep the order of `constructions`."""
     nearest = sorted((match(W, b, u, one, cosine) for one in constructions.values()), key=lambda one: -one.overlap)
     return {one.name: one for one in nearest}
 
@@ -132,7 +132,7 @@ Form = tuple[np.ndarray, np.ndarray, np.ndarray]
 def forms(construction: Construction) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], Form]]:
     """Permute and flip the bits of a construction: every distinct network, as (permutation, signs, (W, b, u)).
 
-    The search starts at the construction itself, which is the first form. It swaps neighboring bits and flips the
+    The search starts at the construction itself, which is the first result. It swaps neighboring bits and flips the
     first bit, in exact arithmetic.
 
     Examples
@@ -170,7 +170,7 @@ def _key(construction: Construction, permutation: tuple[int, ...], signs: tuple[
 
 
 class _Directions:
-    """What a match compares of the neurons: unit vectors along (w, b), signs of u, gates and firing sets."""
+    """The neurons' properties that a match compares: unit vectors (w, b), signs of u, gates, bits where they fire."""
 
     def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray) -> None:
         sizes = neuron_sizes(W, b)

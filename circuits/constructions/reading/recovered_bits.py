@@ -14,7 +14,7 @@ CLEAR_GAP = 2.0
 
 
 class RecoveredBits(NamedTuple):
-    """Relevant bits, sorted; gap: their least mass Σ_j |u_j| |w_ji| / the largest other mass; ambiguous: gap < 2."""
+    """Relevant bits, sorted; gap: least mass Σ_j |u_j| |w_ji| of these / largest of another bit; ambiguous: gap < 2."""
 
     bits: tuple[int, ...]
     gap: float
@@ -31,7 +31,7 @@ def relevant_bits(
     W, u
         (neuron, input), (neuron,).
     k
-        Number of relevant bits; by default the number before the largest gap in mass Σ_j |u_j| |w_ji|, < n if n > 1.
+        Number of relevant bits; by default those before the largest drop (ratio) in mass Σ_j |u_j||w_ji|, < n if n > 1.
 
     Raises
     ------

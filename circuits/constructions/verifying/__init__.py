@@ -1,1 +1,1 @@
-"""Exact verification of a network on all patterns of its relevant bits."""
+"""Exact verification of a network on all settings of its relevant bits."""

@@ -1,4 +1,4 @@
-"""Firing condition of a neuron: a boolean formula for the patterns on which it is positive.
+"""Firing condition of a neuron: a boolean formula for the settings of the bits on which it is positive.
 
 The formula is the minimal sum of products or the minimal product of sums (Quine and McCluskey, by sympy), whichever has
 fewer literals. Both become unreadable with many bits. So a t-of-k gate, which fires when at least t of its k literals
@@ -54,7 +54,7 @@ def firing_condition(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -
 
 
 def fires_as_printed(condition: str, bits: Sequence[str]) -> Bool[np.ndarray, " pattern"]:
-    """Mask of the patterns that meet a condition from a paper, of the form (a ∨ b) ∧ c with literals such as `x0 = -1`.
+    """Mask of the bit settings that meet a paper's condition of the form (a ∨ b) ∧ c with literals such as `x0 = -1`.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def fires_as_printed(condition: str, bits: Sequence[str]) -> Bool[np.ndarray, " 
 
 @lru_cache(maxsize=4096)
 def _shortest_formula(minterms: tuple[int, ...], bits: tuple[str, ...]) -> tuple[str, int]:
-    """The shortest formula that is true on the patterns with these indices, and its number of literals."""
+    """The shortest formula that is true on the bit settings with these indices, and its number of literals."""
     from sympy import Symbol
     from sympy.logic.boolalg import POSform, SOPform
 

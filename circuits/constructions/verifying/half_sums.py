@@ -24,7 +24,7 @@ PROBED_VALUES = 512  # limit of a half if the weights may not fit
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _spread(values, shares, count, step, tolerance, into, shares_into, most):
-    """Write the distribution of X ± step to `into`, for X with sorted `values`; returns its size, -1 above `most`."""
+    """Write the distribution of X ± step to `into`; X has sorted `values`. Returns the new count, -1 above `most`."""
     low, high, sums = 0, 0, 0
     while low < count or high < count:
         if low < count and (high >= count or values[low] - step <= values[high] + step):

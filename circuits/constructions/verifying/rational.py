@@ -1,4 +1,4 @@
-"""Activations and outputs of a network on every pattern, without rounding.
+"""Activations and outputs of a network on every setting of its relevant bits, without rounding.
 
 Every float is a rational. Over a common denominator, f(x) = uᵀ relu(W x + b) needs integers only: machine integers if a
 bound shows that they suffice, otherwise Python integers.
@@ -21,7 +21,7 @@ MOST_VALUES = 1 << 24  # activations in memory: 128 MB of machine integers
 
 @dataclass(frozen=True, eq=False)
 class ExactValues:
-    """Exact activations and outputs, as integers over a common denominator.
+    """Exact activations and outputs on each setting of the bits (pattern), as integers over a common denominator.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class ExactValues:
 def exact_values(
     W: Sequence[Sequence[Rational | float]], b: Sequence[Rational | float], u: Sequence[Rational | float], k: int
 ) -> ExactValues:
-    """Activations and outputs on the 2^k patterns, in the order of `patterns(k)`.
+    """Activations and outputs on the 2^k settings of the bits, in the order of `patterns(k)`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Whether a network computes parity, from its exact values on all 2^k patterns of its relevant bits.
+"""Whether a network computes parity, from its exact values on all 2^k patterns (settings of its relevant bits).
 
 A network computes parity iff its output is positive where the parity is 1 and negative where it is -1 (Merrill et al.
 2023, appendix D). Zero is neither. The margin is the least parity · f; it is positive iff the network computes parity.
@@ -51,8 +51,8 @@ class Verification:
     printed
         Firing condition of each neuron as the source prints it; empty if the source prints none.
     train_largest_output
-        Largest |f| of the run's network on its training set; below 1e-3 the network has collapsed. None without a
-        training set; then the largest |f| on the patterns decides.
+        Largest |f| of the run's network on its training set; below 1e-3 it counts as collapsed to 0. None without a
+        training set; then the largest |f| on the settings of the relevant bits decides.
     """
 
     name: str
@@ -77,28 +77,28 @@ class Verification:
 
     @cached_property
     def patterns(self) -> Int8[np.ndarray, "pattern k"]:
-        """Every pattern of the relevant bits."""
+        """Every pattern (setting) of the relevant bits."""
         return patterns(self.k)
 
     @cached_property
     def parities(self) -> Int8[np.ndarray, " pattern"]:
-        """The parity of every pattern."""
+        """The parity of every setting of the relevant bits."""
         return parities(self.k)
 
     @cached_property
     def activations(self) -> tuple[tuple[Fraction, ...], ...]:
-        """(pattern, neuron) exact activations."""
+        """Exact activation (pattern, neuron) on each setting of the relevant bits."""
         over = self.values.hidden_over
         return tuple(tuple(Fraction(value, over) for value in row) for row in self.values.hidden.tolist())
 
     @cached_property
     def outputs(self) -> tuple[Fraction, ...]:
-        """(pattern,) exact outputs."""
+        """Exact output on each setting of the relevant bits."""
         return tuple(Fraction(value, self.values.output_over) for value in self.values.output.tolist())
 
     @cached_property
     def margin(self) -> Fraction:
-        """Minimum over the patterns of parity × output."""
+        """Minimum of parity × output over the settings of the relevant bits."""
         return self._least(self.values.output * self.parities)
 
     @property
@@ -108,7 +108,7 @@ class Verification:
 
     @property
     def wrong(self) -> Bool[np.ndarray, " pattern"]:
-        """The patterns on which the sign of the output is not the parity; an output of 0 is wrong."""
+        """Mask of the bit settings on which the sign of the output is not the parity; an output of 0 is wrong."""
         return self.values.output * self.parities <= 0
 
     @cached_property
@@ -120,14 +120,14 @@ class Verification:
 
     @property
     def collapsed(self) -> bool:
-        """Whether all outputs are 0 or nearly 0, as `circuits.collapse` defines it."""
+        """Whether the largest |f| is below 1e-3: on the training set if known, else on the relevant bits' settings."""
         if self.train_largest_output is not None:
             return bool(is_collapsed(self.train_largest_output))
         return self.largest_output < Fraction(str(COLLAPSED_SHARE))
 
     @cached_property
     def largest_output(self) -> Fraction:
-        """Largest |f| over the patterns."""
+        """Largest |f| over the settings of the relevant bits."""
         return Fraction(int(np.abs(self.values.output).max()), self.values.output_over)
 
     @cached_property
@@ -203,7 +203,7 @@ class Verification:
         return f"{name}: does not compute parity. {outputs}, {how}."
 
     def _described(self, parity: int) -> str:
-        """The outputs on the patterns of this parity: their values if they are few, else their range."""
+        """The outputs on the bit settings of this parity: their values if they are few, else their range."""
         over = self.values.output_over
         outputs = np.unique(self.values.output[self.parities == parity]).tolist()
         texts = [number(Fraction(value, over)) for value in outputs]

@@ -21,7 +21,7 @@ def verify(
     neurons: Sequence[str] | None = None,
     train_largest_output: float | None = None,
 ) -> Verification:
-    """Exact evaluation of a network on every pattern of its relevant bits, with the other inputs held at 0.
+    """Exact evaluation of a network on every setting of its relevant bits, with the other inputs held at 0.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def verify(
     neurons
         For arrays: names of the neurons; by default h0, h1, …
     train_largest_output
-        For arrays: largest |f| on the network's training set, >= 0; below 1e-3 the network has collapsed. By default
-        the largest |f| on the patterns decides.
+        For arrays: largest |f| on the network's training set, >= 0; below 1e-3 it counts as collapsed to 0. By default
+        the largest |f| on the settings of the relevant bits decides.
 
     Returns
     -------

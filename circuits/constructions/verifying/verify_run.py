@@ -1,4 +1,4 @@
-"""Exact evaluation of a run's network on the patterns of its task's relevant bits.
+"""Exact evaluation of a run's network on every setting of its task's relevant bits.
 
 The other n - k inputs are held at 0, their mean, so the result is about the network restricted to its relevant bits. On
 an actual input they are ±1, and their weights can change the sign of the output; `certify` covers those inputs.
