@@ -1,7 +1,7 @@
 """A network on all tuples of operands: its logits, and the values of its neurons at the last position.
 
-The tuples are enumerated once, in the order of the task's cyclic group Z_m (`cyclic`). A tap in the model's own
-`forward` records the values. The model also gives the embedding tables, with their rows in the order of Z_m.
+The tuples are enumerated once, in the order of the task's cyclic group Z_m (`cyclic`). A tap (hook function) in the
+model's own `forward` records the values. The model also gives the embedding tables, with rows in the order of Z_m.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class AllTuples:
     Parameters
     ----------
     config
-        A config for which `is_cyclic` returns None.
+        A config whose task is a sum on a cyclic group: `is_cyclic` returns None.
     hook
         Hook point of the neurons to record; None records nothing.
     """
@@ -89,7 +89,7 @@ class AllTuples:
         return [] if table is None else ["tokens"] if table.ndim == 2 else list(task.operands)
 
     def embedding_tables(self, net: Mapping[str, np.ndarray]) -> list[Float[np.ndarray, "element feature"]]:
-        """Embedding tables of the operands, one row per element; empty if the model has no embedding."""
+        """Embedding tables of the operands, one row per element of Z_m; empty if the model has no embedding."""
         task: Any = self.config.task
         table = self.config.model.embedding_table(net)
         if table is None:
@@ -105,5 +105,5 @@ class AllTuples:
     def of_classes(
         self, weights: Float[np.ndarray, "feature class"] | None
     ) -> Float[np.ndarray, "element feature"] | None:
-        """Feature-to-logit weights, transposed: row s is of class `group.classes[s]`; None if `weights` is None."""
+        """Feature-to-logit weights, transposed: row s has class `group.classes[s]`; None if `weights` is None."""
         return None if weights is None else weights[:, self.group.classes].T

@@ -1,4 +1,4 @@
-"""The orthonormal real basis of functions on Z_m: the constant, cos and sin of every frequency.
+"""The orthonormal real basis of functions of t in Z_m: the constant, cos and sin of every frequency.
 
     1/√m,   √(2/m) cos(2πkt/m),   √(2/m) sin(2πkt/m)   for k = 1, 2, ... < m/2,   and (-1)^t/√m if m is even
 

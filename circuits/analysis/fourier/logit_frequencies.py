@@ -29,31 +29,31 @@ ROUNDING = 1e-28  # share of a sum of squares that counts as 0: (1e-14)², above
 
 
 class LogitWaves(NamedTuple):
-    """Waves in the logit of class c at sum s: Σ_k cosine_k cos(2πk(s - c)/m) + sine_k sin(2πk(s - c)/m) + rest."""
+    """Waves of class c's logit at sum s mod m: Σ_k cosine_k cos(2πk(s - c)/m) + sine_k sin(2πk(s - c)/m) + rest."""
 
     cosine: Float64[np.ndarray, " frequency"]
     sine: Float64[np.ndarray, " frequency"]
     share: Float64[np.ndarray, " frequency"]
-    """Share of cos(2πk(s - c)/m) in the sum of squares of the logits minus their mean over classes, in 0..1. The sum
-    of squares includes class biases. NaN if all logits are equal."""
+    """Share of cos(2πk(s - c)/m), at sum s and class c, in the logits' sum of squares with class biases, after each
+    tuple's mean over classes is subtracted; in 0..1, NaN if each tuple's logits are equal."""
     wave_share: Float64[np.ndarray, " frequency"]
-    """Share of the logits' variance over tuples that cos and sin of 2πks/m explain, with any weights per class;
-    in 0..1, NaN if this variance is 0."""
+    """Share of the logits' variance over tuples that cos and sin of 2πks/m explain, at sum s, with any weights per
+    class; in 0..1, NaN if this variance is 0."""
     bias_share: float
-    """Share of constant class biases in the sum of squares that `share` uses, in 0..1; NaN if all logits are equal."""
+    """Share of class biases in the sum of squares that `share` uses, in 0..1; NaN if each tuple's logits are equal."""
 
 
 def logit_frequencies(
     by_sum: Float[np.ndarray, "element tuple_of_sum class"], classes: Int[np.ndarray, " element"]
 ) -> LogitWaves:
-    """Amplitudes of cos and sin of 2πk(x + y - c)/m in the logits of class c, and the shares of `LogitWaves`.
+    """Amplitudes of cos and sin of 2πk(x + y - c)/m in the logits of class c on Z_m; shares as in `LogitWaves`.
 
     Parameters
     ----------
     by_sum
         Logits of all tuples, grouped by sum in the order of `CyclicGroup.by_sum`.
     classes
-        The class of each element. A class without an element, such as 0 for products, is dropped.
+        The class of each element of Z_m. A class without an element, such as 0 for products, is dropped.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def logit_frequencies(
 
 
 def wave_shares(values: Float[np.ndarray, "element tuple_of_sum class"]) -> Float64[np.ndarray, " frequency"]:
-    """Share of the variance of `values` over tuples that cos and sin of 2πks/m explain, with any weights per class.
+    """Share of the variance of `values` over tuples that waves of the tuple's sum explain, with any weights per class.
 
     Parameters
     ----------
@@ -88,8 +88,8 @@ def wave_shares(values: Float[np.ndarray, "element tuple_of_sum class"]) -> Floa
 
     Returns
     -------
-    Share of each frequency 1, 2, ..., in 0..1. The shares add up to at most 1, and to 1 for functions of s alone. NaN
-    if the values do not vary.
+    Share of cos and sin of 2πks/m for each frequency k, in 0..1. The shares add up to at most 1, and to 1 for functions
+    of s alone. NaN if the values do not vary.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def _sum_of_squares(deviations: Float[np.ndarray, "*any"], values: Float[np.ndar
 
 
 def least_key_share(m: int) -> float:
-    """Default threshold 1/m for Z_m: a frequency is key if its `share` of the logits is at least this threshold.
+    """Default threshold 1/m for Z_m: the least share of the logits' sum of squares that makes a cosine's frequency key.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def least_key_share(m: int) -> float:
 
 
 def key_frequencies(share: Float[np.ndarray, "*seeds frequency"], least: float) -> Bool[np.ndarray, "*seeds frequency"]:
-    """Mask of the key frequencies: cos(2πk(x + y - c)/m) has at least the share `least` of the logits' sum of squares.
+    """Mask of key frequencies k: cos(2πk(x + y - c)/m), c a class, has a share ≥ `least` of the logits' sum of squares.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
 """The measurement `fourier`: Fourier analysis of modular arithmetic along the trajectory.
 
 Nanda et al. 2023 find that a network that adds mod p embeds x and y as waves of a few *key frequencies*, multiplies
-them, and reads cos ω(x + y - c) off the products. For each network this measures the norm of each frequency in the
-embedding, the unembedding and the neuron-to-logit map (`basis`), the frequency of each neuron (`neuron_frequencies`),
-the share of each frequency in the logits (`logit_frequencies`), and the loss with the key frequencies alone and without
-them (`restricted_loss`).
+them, and reads cos ω(x + y - c) off the products for each class c. For each network this measures the norm of each
+frequency in the embedding, the unembedding and the neuron-to-logit map (`basis`), the frequency of each neuron
+(`neuron_frequencies`), the share of each frequency in the logits (`logit_frequencies`), and the loss with the key
+frequencies alone and without them (`restricted_loss`).
 
 At every checkpoint, the key frequencies are those of the run's last checkpoint. Differences, products and quotients are
 sums on a cyclic group (`cyclic`). Products and quotients exclude operands 0 and class 0, but the logit of class 0
@@ -53,7 +53,7 @@ class Views:
     Parameters
     ----------
     config
-        A config for which `is_cyclic` returns None.
+        A config whose task is a sum on a cyclic group: `is_cyclic` returns None.
     layer
         The layer whose neurons are measured; None measures no neurons.
     """
@@ -81,7 +81,7 @@ class Views:
         key: Bool[np.ndarray, " frequency"],
         members: Bool[np.ndarray, "set element tuple_of_sum"],
     ) -> dict[str, np.ndarray]:
-        """Loss of the network; restricted and excluded loss for all key frequencies together and for each frequency."""
+        """Loss of the network; loss with only, and without, all key frequencies together and each single frequency."""
         each = np.eye(len(key), dtype=bool)
         kept, removed = np.vstack([each, key]), np.vstack([each, key, np.zeros_like(key)])
         alone = restricted_losses(by_sum, self.group.classes, kept)[:, None]
@@ -144,17 +144,17 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
     same_frequency
         (step, seed) share of the features with the same strongest frequency in the embeddings of all operands.
     neuron_frequency, neuron_share, neuron_linear_share, neuron_product_share
-        (step, seed, neuron) the frequency of each neuron, 0 for none, and the shares of variance at this frequency.
+        (step, seed, neuron) frequency of the neuron, 0 for none; share of its variance there: all, linear, products.
     neuron_phase, neuron_output_phase, phase_residual
-        (step, seed, [operand,] neuron) input and output phases at its frequency; sum of input minus output phases.
+        (step, seed, [operand,] neuron) input and output phases of the neuron's wave; sum of input phases minus output.
     phase_agreement
         (step, seed) mean cosine of `phase_residual` over neurons of key frequencies, weighted by `neuron_share`; -1..1.
     cluster_size
         (step, seed, frequency) number of neurons with more than half of their variance at this frequency.
     logit_cos, logit_sin, logit_share, key_logit_share
-        (step, seed, [frequency]) amplitudes of cos and sin of ω(x + y - c), ω = 2πk/m, in the logits minus each tuple's
-        mean over classes; the share of the cosine, and of all key cosines, in the sum of squares of these logits, class
-        biases included.
+        (step, seed, [frequency]) amplitudes of cos and sin of ω(x + y - c), ω = 2πk/m, c the class, in the logits minus
+        each tuple's mean over classes; the share of the cosine, and of all key cosines, in the sum of squares of these
+        logits, class biases included.
     wave_share, key_wave_share
         (step, seed, [frequency]) share of the logits' variance over tuples that cos and sin of ω(x + y) explain, with
         any weights per class.

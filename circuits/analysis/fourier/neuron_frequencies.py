@@ -29,16 +29,16 @@ ROUNDING = 1e-6  # a neuron that varies by less than this share of its mean coun
 
 
 class NeuronWaves(NamedTuple):
-    """Frequency of each neuron, the shares of its variance at this frequency, and the phases of its inputs."""
+    """Frequency of each neuron, the shares of its variance at this frequency, and the phases of its input waves."""
 
     frequency: Int[np.ndarray, " neuron"]
     """Frequency 1, 2, ...; 0 if the neuron's values are constant or not finite, and then shares and phases are NaN."""
     linear_share: Float[np.ndarray, " neuron"]
-    """Share of the neuron's variance on the linear terms of this frequency, in 0..1."""
+    """Share of the neuron's variance on waves of single operands (linear terms) of this frequency, in 0..1."""
     product_share: Float[np.ndarray, " neuron"]
-    """Share of the variance on the products, in 0..1; the frequency's whole share is linear_share + product_share."""
+    """Share on products of several operands' waves, in 0..1; linear_share + product_share is the frequency's share."""
     phase: Float[np.ndarray, "operand neuron"]
-    """Phase of cos(ω operand + phase), in -π..π; NaN at frequency m/2, which has no phase."""
+    """Phase of each operand's wave cos(ω operand + phase), in -π..π; NaN at frequency m/2, which has no sine."""
 
 
 def spectrum(activations: Float[np.ndarray, "*tuples neuron"]) -> Float[np.ndarray, "*functions neuron"]:
@@ -102,12 +102,12 @@ def neuron_frequencies(activations: Float[np.ndarray, "*tuples neuron"]) -> Neur
 def output_phases(
     readout: Float[np.ndarray, "neuron element"], frequency: Int[np.ndarray, " neuron"]
 ) -> Float[np.ndarray, " neuron"]:
-    """Phase of cos(ωc + phase) in each neuron's weights to the logits, at the neuron's frequency, in -π..π.
+    """Phase of cos(ωc + phase) in each neuron's weights to the logits of classes c, at its frequency, in -π..π.
 
     Parameters
     ----------
     readout
-        The neuron-to-logit map, with classes c in the order of the group.
+        The neuron-to-logit map, with classes c in the order of the group Z_m.
     frequency
         Frequency of each neuron; the phase is NaN at 0 and m/2.
     """

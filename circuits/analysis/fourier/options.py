@@ -8,5 +8,5 @@ class FourierOptions(PruningOptions):
     """The rule for key frequencies."""
 
     key_share: Share | None = None
-    """A frequency is key if its cosine has at least this share of the sum of squares of the last checkpoint's logits
-    (fourier). By default 1/m for Z_m: half the share that each frequency has if all shares are equal."""
+    """For the fourier analysis: a frequency is key if its cosine has at least this share of the last checkpoint's sum
+    of squared logits. By default 1/m for Z_m: half the share of each frequency if all shares are equal."""

@@ -30,7 +30,7 @@ LARGEST_EXPONENT = 700.0  # exp(700) is below the largest float64, and exp(-700)
 
 
 def wave_components(averaged: Float[np.ndarray, "element class"]) -> Float64[np.ndarray, "frequency element class"]:
-    """Components L_k(s, c) of logits averaged over the tuples of equal sum, for the frequencies k = 1, 2, ...
+    """Components L_k(s, c) at frequencies k = 1, 2, ... of the logits of class c, averaged over the tuples of sum s.
 
     The components and the mean over s add up to `averaged`.
 

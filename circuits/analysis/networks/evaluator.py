@@ -2,7 +2,7 @@
 
 - **Formula**: the network is exactly uᵀ relu(W x + b). Outputs are computed in float64, to tell the contribution of a
   single neuron from a rounding error. An output counts as 0 if its absolute value is within its rounding bound.
-- **Linear readout**: one forward pass gives all masked outputs, f_K(x) = c(x) + Σ_{j in K} a_j(x) U_j.
+- **Linear readout**: one forward pass gives the output with all neurons masked, and each neuron's contribution.
 - **Forward pass**: every group of neurons needs its own masked pass.
 
 The last two evaluators run the model's own `forward` in torch, on the caller's thread.
@@ -106,7 +106,7 @@ class ForwardPass:
     def mean_contributions(
         self, net: Network, bits: Sequence[int]
     ) -> tuple[Float[np.ndarray, "neuron pattern"], Float[np.ndarray, " neuron"]] | None:
-        """Means of `contributions` over all ±1 inputs with the same pattern of `bits`, and error bounds per neuron.
+        """Means of `contributions` over all ±1 inputs with the same setting of `bits`, and error bounds per neuron.
 
         A bound holds for each Walsh coefficient of the neuron's means. None if only samples can estimate the means.
         """

@@ -22,7 +22,7 @@ class WalkOptions(Part):
     """Checkpoints to measure, as a Python slice START:STOP:STEP of their indices."""
     most_checkpoints: Annotated[int, Field(ge=2)] | None = None
     """Measure at most this many of the checkpoints, evenly spaced in log epoch, plus the checkpoints of memorization
-    and generalization; by default all, but 1,000 for slow measurements on a page of `report`."""
+    and generalization. By default all checkpoints, or 1,000 for slow measurements on a page of `report`."""
     memorization_threshold: Share = 0.98
     """Train accuracy that a seed must exceed to have memorized."""
     generalization_threshold: Share = 0.98
@@ -63,14 +63,16 @@ class PruningOptions(WalkOptions):
     layer: str | None = None
     """Hook point of the layer to prune, such as hidden.0.hook_post; by default the last prunable layer."""
     agreement_set: Literal["train", "test", "train+test"] = "train"
-    """Inputs on which a subnetwork must agree with the full network."""
+    """Inputs on which the pruned network must agree with the full network."""
     criterion: Criterion = "prediction"
-    """prediction: equal sign or class on every input (Merrill et al. 2023); accuracy: equal accuracy (their code)."""
+    """How the pruned network must agree with the full network. prediction: same sign or class on every input (Merrill
+    et al. 2023); accuracy: same accuracy (their code)."""
     norm: Norm = "incoming"
-    """Norm that orders the neurons: incoming ‖w‖ (Merrill et al. 2023), incoming+bias ‖(w, b)‖, path |u|·‖(w, b)‖."""
+    """Norm that orders the neurons, from incoming weights w, bias b and readout u: incoming ‖w‖ (Merrill et al. 2023),
+    incoming+bias ‖(w, b)‖, path |u|·‖(w, b)‖."""
     final: Literal["last", "median"] = "last"
-    """Checkpoint of the generalizing subnetwork. last: the last checkpoint; median: the checkpoint at which the
-    subnetwork has its median size over the last 50 checkpoints (over all, if there are fewer)."""
+    """Checkpoint at which pruning selects the generalizing neurons. last: the last checkpoint; median: the checkpoint
+    at which pruning keeps the median number of neurons over the last 50 checkpoints (over all, if there are fewer)."""
 
     @model_validator(mode="before")
     @classmethod

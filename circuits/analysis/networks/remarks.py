@@ -1,4 +1,4 @@
-"""Remarks on phases and losses: censored epochs, negative delays, old runs with recomputed collapse, losses of 0."""
+"""Remarks on phases and losses: epochs that are bounds, negative delays, recomputed collapse, losses rounded to 0."""
 
 import numpy as np
 import xarray as xr

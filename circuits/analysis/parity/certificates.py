@@ -1,8 +1,8 @@
 """The measurement `certify`: whether a run's network, and its active subnetwork, are right on all 2^n inputs.
 
-For each chosen checkpoint it gives the certificates of the active subnetwork and of the whole network, their failure
-rates on random inputs, and the number of irrelevant bits that must flip before the subnetwork fails on a test input.
-`circuits.constructions` computes these results; this module labels them.
+For each chosen checkpoint it gives certificates (proved margins) of the active subnetwork and of the whole network,
+their failure rates on random inputs, and the number of irrelevant bits that must flip before the subnetwork fails on a
+test input. `circuits.constructions` computes these results; this module labels them.
 """
 
 import numpy as np
@@ -49,7 +49,7 @@ LONG_NAMES = {
 
 
 def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.Dataset:
-    """Certificates of a run, at the last checkpoint or at the checkpoints that `--checkpoints` selects.
+    """Certificates (proved margins) of a run's networks, at the last checkpoint or those that `--checkpoints` selects.
 
     Returns
     -------
@@ -60,14 +60,14 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         (step, seed) "certified", "refuted", "undecided", "collapsed" (all outputs ≈ 0; then all margins are NaN), or
         "none" if there is no subnetwork.
     margin_lower, margin_upper, margin_scale
-        (step, seed) lower and upper bound of the worst-case margin; upper bound of |f|: the unit of tolerances.
+        (step, seed) lower and upper bound of the worst-case margin; upper bound of |output|: unit of tolerances.
     seconds_left
         (step, seed) upper estimate of the remaining search time in seconds; 0 if decided, NaN if the search is too
         short for an estimate or there is no certificate.
     worst_input
         (step, seed, input) input with the margin `margin_upper`.
     pattern_lower, pattern_upper
-        (pattern, step, seed) bounds of the worst-case margin for each pattern of the relevant bits.
+        (pattern, step, seed) bounds of the worst-case margin for each setting (pattern) of the relevant bits.
     failure_rate, failure_low, failure_high
         (step, seed) failure rate on a million random inputs, with the 95 % Clopper-Pearson interval.
     fewest_flips_min, fewest_flips_median

@@ -43,7 +43,7 @@ def circuit_of(
     checkpoint
         Index of a checkpoint; by default the checkpoint that the option `final` chooses.
     options
-        Options of the subnetwork, the merge and the final checkpoint.
+        Options of pruning, of merging neurons and of the final checkpoint.
     constructions
         Constructions to match, by name; by default every registered construction on the task's number of bits.
 
@@ -72,7 +72,7 @@ def circuit_of(
 
 
 def members(run: Run, options: MergeOptions = MergeOptions()) -> list[Int[np.ndarray, " rank"]]:
-    """Neuron indices of each seed's final active subnetwork, by falling path norm; empty for a diverged seed."""
+    """Indices of neurons kept by pruning at each seed's final checkpoint, by falling path norm; empty if diverged."""
     groups = neuron_groups(run, options)
     return [
         ranked(network_of(run, index, int(groups.checkpoint[index])), np.flatnonzero(groups.kept[0, index]))
@@ -112,7 +112,7 @@ def padded(values: Shaped[np.ndarray, "..."], length: int, fill: object) -> Shap
 
 
 def gate_history(run: Run, options: MergeOptions = MergeOptions(), *, progress: bool = False) -> xr.Dataset:
-    """Gates of the final active subnetwork's neurons at every checkpoint.
+    """Nearest logic gate, at every checkpoint, of each neuron that pruning keeps at the final checkpoint.
 
     Returns
     -------

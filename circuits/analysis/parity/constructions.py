@@ -1,9 +1,9 @@
 """The measurement `constructions`: the circuit that each seed has learned, matched to circuits built by hand.
 
-Along the trajectory it measures merged sparsity and the price of parity: path cost and margin. For each seed's active
-subnetwork, at the checkpoint that `final` chooses, it reads the bits in use, the gate of each neuron, the elements
-(merged near-parallel neurons), and the match to every construction. Neurons and elements are ranked by path norm.
-Patterns are named by their signs, the first relevant bit first.
+Along the trajectory it measures merged sparsity (how many elements are needed), and the price of parity: path cost and
+margin. For each seed's active subnetwork, at the checkpoint that `final` chooses, it reads the bits in use, the gate of
+each neuron, the elements (merged near-parallel neurons), and the match to every construction. Neurons and elements are
+ranked by path norm. Patterns (settings of the relevant bits) are named by their signs, first bit first.
 """
 
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ def measure(
     Returns
     -------
     merged_sparsity, path_cost, margin, efficiency
-        (step, seed) of the whole network; see `merged_sparsity` and `efficiency`.
+        (step, seed) of the whole network: elements (merged neurons) needed; see `merged_sparsity` and `prices`.
     late_merged, late_merged_defined
         (statistic, seed), (seed,) least, median and greatest merged sparsity over the last 50 checkpoints, without
         checkpoints where it is NaN; the number of checkpoints where it is not NaN.
@@ -64,9 +64,9 @@ def measure(
         gate, whether u has the sign that the gate expects (1 yes, -1 no, 0 if none), Σ|w_i| over relevant bits divided
         by Σ|w_i| over the other bits, and the element that it belongs to (-1 for a neuron too small for an element).
     fires, always_fires, can_fire
-        (seed, rank, pattern) whether the neuron fires with irrelevant bits at their mean, at all, at some values.
+        (seed, rank, pattern) whether the neuron fires with irrelevant bits at their mean, at all values, at some value.
     merged_size, element_gate, element_cosine, element_weight, element_bias, element_readout
-        (seed,), (seed, element[, bit]) number of elements (0 if all outputs ≈ 0), and their gates and weights.
+        (seed,), (seed, element[, bit]) number of elements (0 if all outputs ≈ 0); gates and weights of the elements.
     construction_neuron, residual, n_missing, n_extra, overlap
         (construction, seed, element), (construction, seed) the match; see `match`. `permutation` and `bit_sign`
         (construction, seed, bit) are the permutation and the flips of bits that give the match.
@@ -144,12 +144,12 @@ def measure(
 
 
 def pattern_margins(net: Network, bits: tuple[int, ...]) -> Float[np.ndarray, " pattern"]:
-    """Parity × output on every pattern of `bits`, averaged over the other bits; the margin is its minimum."""
+    """Parity × output, averaged over the other bits, for each setting of `bits`; the margin is the least of these."""
     return parities(len(bits)) * (net["u"].astype(np.float64) @ averaged_activations(net["W"], net["b"], bits))
 
 
 def late_labeled(sizes: Float[np.ndarray, "step seed"]) -> Variables:
-    """Least, median, greatest merged sparsity per seed, (statistic, seed), ignoring NaN; the number of values not NaN.
+    """Merged sparsity (elements needed) without NaN: least, median, greatest (statistic, seed); number of values.
 
     Examples
     --------

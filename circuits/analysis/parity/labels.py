@@ -20,7 +20,7 @@ Circuits = Sequence[Circuit | None]
 
 
 def recovered_bits_labeled(recovered: Sequence[RecoveredBits], n_inputs: int) -> Variables:
-    """Relevant bits recovered from the weights: `bit_found` (seed, input), `bit_gap` and `bits_ambiguous` (seed,)."""
+    """Relevant bits from the weights: `bit_found` (seed, input); their clarity: `bit_gap`, `bits_ambiguous` (seed,)."""
     bits = np.zeros((len(recovered), n_inputs), bool)
     for index, seed_bits in enumerate(recovered):
         bits[index, list(seed_bits.bits)] = True
@@ -33,7 +33,7 @@ def recovered_bits_labeled(recovered: Sequence[RecoveredBits], n_inputs: int) ->
 
 
 def gates_labeled(circuits: Circuits, neurons: Sequence[np.ndarray], n_patterns: int) -> Variables:
-    """Gate of each neuron (seed, rank), and whether the neuron fires on each pattern (seed, rank, pattern)."""
+    """Gate of each neuron (seed, rank); whether it fires at each setting of the relevant bits (seed, rank, pattern)."""
     length = max(map(len, neurons), default=0)
     of_neuron, of_pattern = ("seed", "rank"), ("seed", "rank", "pattern")
     signs = _stacked(circuits, "sign_agrees", (length,), 0)
@@ -51,7 +51,7 @@ def gates_labeled(circuits: Circuits, neurons: Sequence[np.ndarray], n_patterns:
 
 
 def elements_labeled(circuits: Circuits, k: int, fates: Sequence[str]) -> Variables:
-    """Gates and weights of elements (merged neurons), and their number per seed: 0 if collapsed, NaN if diverged."""
+    """Gates and weights of elements (merged neurons); number of elements per seed: 0 if collapsed, NaN if diverged."""
     shape, of_element = (_n_elements(circuits),), ("seed", "element")
     without = [0.0 if fate == "collapsed" else np.nan for fate in fates]
     sizes = [size if one is None else float(len(one.b)) for one, size in zip(circuits, without, strict=True)]
@@ -70,7 +70,7 @@ def _n_elements(circuits: Circuits) -> int:
 
 
 def _stacked(circuits: Circuits, name: str, shape: tuple[int, ...], fill: Any) -> np.ndarray:
-    """An attribute of all circuits, (seed, *shape), padded with `fill`; the type of `fill` gives the dtype."""
+    """Attribute `name` of all circuits, (seed, *shape), padded with `fill`; the type of `fill` gives the dtype."""
     result = np.full((len(circuits), *shape), fill, "<U16" if fill == "" else None)
     for row, circuit in zip(result, circuits, strict=True):
         if circuit is not None:
@@ -121,7 +121,7 @@ def built_labeled(constructions: Mapping[str, Construction], least: float) -> Va
 
 
 def prices_labeled(prices: Sequence[Price | None], least: float, prefix: str, dims: tuple[str, ...]) -> Variables:
-    """Cost, margin, cost per margin with the network's own readout and with the cheapest, efficiency; NaN for None."""
+    """Path cost, margin, efficiency, and cost per margin with the network's and the cheapest readout; NaN for None."""
     known = [Price(np.nan, np.nan, np.nan, np.nan) if one is None else one for one in prices]
     rows = np.array([(*one, efficiency(one.cost, one.margin, least)) for one in known], np.float64).reshape(-1, 5)
     names = ("cost", "margin", "cost_per_margin", "resolved", "efficiency")

@@ -27,7 +27,7 @@ MOVED = ("all", "relevant", "irrelevant")
 def movement(
     W: Float[np.ndarray, "neuron input"], W_0: Float[np.ndarray, "neuron input"], relevant_bits: Sequence[int]
 ) -> Float[np.ndarray, "moved neuron"]:
-    """Largest |w_t - w_0| of each neuron over all inputs, over the relevant and over the irrelevant inputs, float64.
+    """Largest |W - W_0| of each neuron: over all inputs, over the relevant inputs, over the irrelevant inputs; float64.
 
     Examples
     --------
@@ -47,9 +47,9 @@ def layer_gap(
     u: Float[np.ndarray, " neuron"],
     relevant_bits: Sequence[int],
 ) -> float:
-    """Fourier gap of a layer (our definition), from s_i = √(Σ_j u_j² g_ji²) at each input i; g is `halfspace_gradient`.
+    """Fourier gap of a layer (our definition): the least s_i of a relevant input i minus the greatest of another input.
 
-    The gap is the least s_i of a relevant input minus the greatest s_i of another input.
+    s_i is √(Σ_j u_j² g_ji²) over the neurons j, with g_ji the `halfspace_gradient` of neuron j at input i.
 
     Examples
     --------

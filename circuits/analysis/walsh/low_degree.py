@@ -34,7 +34,7 @@ class LowDegree(NamedTuple):
 def low_degree_coefficients(
     inputs: Real[np.ndarray, "example input"], outputs: Real[np.ndarray, "network example"], degree: int = 3
 ) -> LowDegree:
-    """Coefficients f^(T), |T| <= degree, of several functions, from values on uniform inputs; smaller subsets first.
+    """Walsh coefficients of several functions for subsets of at most `degree` bits, smallest first, on uniform inputs.
 
     Parameters
     ----------

@@ -2,9 +2,9 @@
 
 f^(T) = E f(x) Π_{i∈T} x_i over uniform inputs. For a network uᵀ relu(W x + b) and T within the relevant bits S,
 `bounded_averages` averages over the other bits, and f^(T) is exact or has an error bound. Otherwise f^(T) is a sample
-mean with a standard error. The weight on all other T is a mean of variances within the patterns of S. All networks
-share one sample, which makes curves along training smooth. With at most `walsh_exact_bits` input bits nothing is
-sampled.
+mean with a standard error. The weight on all other T is the variance of f for fixed bits of S, averaged over their
+settings. All networks share one sample, which makes curves along training smooth. With at most `walsh_exact_bits` input
+bits nothing is sampled.
 
 The scale of f changes during training, so weights are also given as shares of the variance of f. The same shares are
 given for sign f, the prediction, whose coefficient at S is 2 · accuracy - 1 over all inputs.
@@ -57,8 +57,8 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         (part, step, seed), (step, seed) the same shares of sign f, and its coefficient at the parity, 2 · accuracy - 1.
         Their 95 % intervals also hold if no prediction in the sample is wrong, see `sign_weights`.
     group_parity, group_parity_error
-        (group, step, seed) coefficient at the parity, for each of `neuron_groups` alone; NaN for an empty group and for
-        a collapsed network; for linear readouts only.
+        (group, step, seed) coefficient at the parity with only the generalizing, memorizing, complementary or control
+        neurons, see `neuron_groups`; NaN for an empty group and a collapsed network; for linear readouts only.
     neuron_index, neuron_coefficient, neuron_coefficient_error
         (seed, rank), (step, seed, rank, subset), (step, seed, rank) the neurons of largest norm in the final active
         subnetwork, by falling norm, padded with index -1: at most min(64, 1024 / 2^k) for k relevant bits. The
@@ -144,7 +144,7 @@ class _Measured:
         self.ranked = self._ranked()
 
     def _ranked(self) -> Int[np.ndarray, "seed rank"]:
-        """Neurons of the final active subnetwork by falling norm, padded with -1."""
+        """Largest neurons that pruning keeps at each seed's final checkpoint, by falling norm, padded with -1."""
         n_seeds = len(self.run.seeds)
         if self.layer is None or self.groups is None:
             return np.zeros((n_seeds, 0), np.int64)
@@ -206,14 +206,14 @@ class _Measured:
         return numbers
 
     def _standard_error(self, values: Float[np.ndarray, "pattern draw any"]) -> Float[np.ndarray, " any"]:
-        """Standard error of each function's coefficients, from `values` on the draws; 0 if these are all 2^n inputs."""
+        """Standard error of each function's coefficients, from `values` on the drawn inputs; 0 if these are all 2^n."""
         if self.draws.is_complete:
             return np.zeros(values.shape[-1])
         n_patterns, n_draws = values.shape[:2]
         return np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (n_patterns * n_draws))
 
     def layer_gaps(self, progress: bool) -> Float[np.ndarray, "step seed"] | None:
-        """Layer's Fourier gap at 64 checkpoints, memorization, generalization; else NaN. None if not a relu model."""
+        """Layer's Fourier gap at 64 checkpoints, memorization and generalization; else NaN. None if no relu model."""
         if not self.networks.has_bounds:
             return None
         of_phases = np.concatenate(phase_checkpoints(self.run, self.options))

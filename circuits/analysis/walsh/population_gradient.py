@@ -1,8 +1,8 @@
 """The population gradient of a relu neuron under the correlation loss, and its Fourier gap.
 
 Barak et al. 2022 ("Hidden progress in deep learning: SGD learns parities near the computational limit", section 4 and
-Definition 1). For the loss -y f(x) and a neuron σ(w·x + b) with y = χ_S(x), |S| = k, the gradient of w_i over all
-inputs is, up to sign and readout, E y x_i σ'(w·x + b): a Walsh coefficient of g = σ' = 1[w·x + b > 0], a halfspace,
+Definition 1). For the loss -y f(x) and a neuron σ(w·x + b), with y the parity χ_S of k bits S, the gradient of w_i over
+all inputs is, up to sign and readout, E y x_i σ'(w·x + b): a Walsh coefficient of g = σ' = 1[w·x + b > 0], a halfspace,
 
     g_i = g^(S without i)  for a relevant bit i in S,      g_i = g^(S and i)  for an irrelevant bit i.
 
@@ -137,7 +137,7 @@ def _count_above(x, first, of_first, second, weight, by_signs):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _along_bits(by_signs, n_bits, result):
-    """Add Σ_i ±by_signs[i] to each result[bit], + if digit `bit` of i in binary is 1, else -; overwrites `by_signs`."""
+    """Add to result[bit] the sum of by_signs[i] over i with that bit 1, minus all the others; overwrites `by_signs`."""
     size = len(by_signs)
     for bit in range(n_bits - 1, -1, -1):
         size //= 2
@@ -149,7 +149,7 @@ def _along_bits(by_signs, n_bits, result):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _summed(means, others, signs):
-    """Gradient (neuron, bit), the k relevant bits before the other bits, by counting all signs of the other bits."""
+    """Gradient (neuron, bit), relevant bits first, by counting over all sign settings of the irrelevant bits."""
     n_neurons, n_patterns = means.shape
     n_others, k = others.shape[1], signs.shape[0] - 1
     result = np.zeros((n_neurons, k + n_others))
@@ -181,7 +181,7 @@ def _summed(means, others, signs):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _by_series(means, others, signs):
-    """Gradient (neuron, bit) in the same order, by the module's sine series; `signs` is (k + 1, pattern)."""
+    """Gradient (neuron, bit), relevant bits first, by sine series; `signs` is (k + 1, setting of the k bits)."""
     n_neurons, n_patterns = means.shape
     n_others, k = others.shape[1], signs.shape[0] - 1
     result = np.zeros((n_neurons, k + n_others))

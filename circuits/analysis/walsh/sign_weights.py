@@ -6,7 +6,7 @@ The following numbers in a sample are counts of independent events, so each has 
   1 - 2 P(wrong), with equality if no output is 0;
 - positive predictions, for the mean; the variance is the mean square minus the squared mean;
 - outputs that are not 0, for the mean square, which is taken as 1 if no output in the sample is 0;
-- pairs of inputs with the same pattern z of the relevant bits, but different predictions g and g'; each input is in one
+- pairs of inputs with the same setting z of the relevant bits, but different predictions g and g'; each input is in one
   pair. Var(g | z) = E (g - g')²/2, so the weight on subsets with an irrelevant bit is twice the share of such pairs.
 
 The interval of the coefficient at the parity has a level of 95 %. The intervals of the shares combine four such
@@ -28,7 +28,7 @@ class SignWeights(NamedTuple):
     """A prediction's coefficient at the parity, with a 95 % interval, and 95 % intervals of the shares of its variance.
 
     `parity`, `parity_low` and `parity_high` are (network); `share_low` and `share_high` are (part, network), in the
-    order of `PARTS`. All are NaN for a diverged network.
+    order of `PARTS`: parity, subsets, rest. All are NaN for a diverged network.
     """
 
     parity: Float[np.ndarray, "*network"]
@@ -39,7 +39,7 @@ class SignWeights(NamedTuple):
 
 
 def sign_counts(values: Real[np.ndarray, "pattern draw"]) -> Float[np.ndarray, " count"]:
-    """The counts `COUNTS` of one network's outputs on the inputs of `draws_by_pattern`; NaN if any output is NaN.
+    """Counts (`COUNTS`) of right, wrong, positive, ... outputs of a network on `draws_by_pattern`; NaN if any is NaN.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def sign_counts(values: Real[np.ndarray, "pattern draw"]) -> Float[np.ndarray, "
 
 
 def sign_weights(counts: Float[np.ndarray, "*network count"]) -> SignWeights:
-    """Coefficients and intervals from the counts of each network's sample.
+    """Coefficient at the parity, and intervals, of each network's predictions, from their `sign_counts`.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def _difference(
     total: Int[np.ndarray, "*network"],
     level: float,
 ) -> tuple[Float[np.ndarray, "*network"], Float[np.ndarray, "*network"]]:
-    """Interval of P(more) - P(fewer): from 2 P(more) - 1 to 1 - 2 P(fewer), each P at the low end of its interval."""
+    """Interval of p - q, the probabilities of `more` and `fewer`: 2 p - 1 to 1 - 2 q, at the low ends of p and of q."""
     low, high = (np.asarray(2 * share_intervals(counts, total, level)[0] - 1) for counts in (more, fewer))
     return low, np.asarray(-high)
 

@@ -1,7 +1,7 @@
 """The Walsh spectrum of networks on all input bits: exact up to `walsh_exact_bits` (at most 20) bits, or sampled.
 
 Let S be the relevant bits. A sampled spectrum has all subsets T of S, and all other T of at most 3 bits (2 bits, if 3
-would give more than 50,000 coefficients). The mean of f on each pattern z of S has coefficients within S only, so the
+would give more than 50,000 coefficients). The mean of f at each setting z of S has coefficients within S only, so the
 code subtracts this mean before it estimates f^(T) of the other T. If a network has learned the parity, little of f is
 left, and the standard errors √(E_z Var(f | z) / N), for N inputs, are small too.
 """
@@ -42,11 +42,11 @@ def spectrum_beyond(
     values
         (network, pattern, draw) values of each function on the inputs of `draws`.
     draws, relevant_bits
-        The inputs, and the bits by whose patterns the inputs are grouped, see `draws_by_pattern`.
+        The inputs, grouped by the setting (pattern) of the relevant bits, and these bits; see `draws_by_pattern`.
 
     Returns
     -------
-    All these coefficients if the draws are all 2^n inputs. Otherwise those of degree at most 3, or at most 2 if
+    All these coefficients if the inputs are all 2^n. Otherwise those of degree at most 3, or at most 2 if
     degree 3 would give more than 50,000 coefficients.
     """
     n_networks, _, n_draws = values.shape
@@ -117,7 +117,7 @@ def walsh_spectrum(
 def spectrum_draws(
     config: Config, relevant_bits: tuple[int, ...], options: WalshOptions, most_exact: int = 20
 ) -> Draws:
-    """Inputs for single coefficients: all 2^n if n <= `walsh_exact_bits` and n <= `most_exact`, otherwise a sample."""
+    """Inputs for single coefficients: all 2^n, or a sample if the n bits exceed `walsh_exact_bits` or `most_exact`."""
     n = config.task.signature.n_inputs
     exact_bits = min(options.walsh_exact_bits, most_exact)
     return draws_by_pattern(n, relevant_bits, FACTOR * options.walsh_samples, exact_bits, stream=1)
@@ -126,7 +126,7 @@ def spectrum_draws(
 def spectrum_at(
     run: Run, checkpoints: np.ndarray, relevant_bits: tuple[int, ...], options: WalshOptions, *, progress: bool = False
 ) -> dict[str, tuple]:
-    """Variables `other_…` and `degree_…` (frame, seed, …) of `walsh`; the given checkpoints are the frames."""
+    """Coefficients `other_…` and weights `degree_…` with an irrelevant bit, (frame, seed, …); frames: checkpoints."""
     config = run.config
     draws = spectrum_draws(config, relevant_bits, options, MOST_EXACT)
     networks = evaluator(config, draws.flat.astype(config.dtype))

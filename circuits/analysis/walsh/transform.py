@@ -4,9 +4,9 @@ Every f : {-1, 1}^k -> R is f(x) = Σ_T f^(T) χ_T(x) with χ_T(x) = Π_{i∈T} 
 χ_T are orthonormal, so E f² = Σ_T f^(T)² (Parseval); parity of the bits S has a single coefficient, 1 at S. O'Donnell
 2014, "Analysis of Boolean functions", chapter 1.
 
-Values are in the order of `patterns(k)`. The index of a coefficient, in binary, marks the members of T, the first bit
-first: the empty set is at 0 and the set of all bits at 2^k - 1. Bit by bit, the transform replaces each pair of values
-that differ in this bit by their mean and half their difference: k 2^k steps.
+Values are in the order of `patterns(k)`, the settings of k bits. The index of a coefficient, in binary, marks the
+members of T, the first bit first: the empty set is at 0 and the set of all bits at 2^k - 1. Bit by bit, the transform
+replaces each pair of values that differ in this bit by their mean and half their difference: k 2^k steps.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def walsh_coefficients(values: Real[np.ndarray, "*any pattern"]) -> Float[np.nda
     Parameters
     ----------
     values
-        (…, 2^k) f on every pattern, in the order of `patterns(k)`.
+        (…, 2^k) f at every setting of its k bits, in the order of `patterns(k)`.
 
     Returns
     -------

@@ -2,12 +2,12 @@
 
 With f^(T) the Walsh coefficients, the variance E f² - (E f)² is the sum of f^(T)² over all T but the empty set. It has
 three parts: "parity", T = S; "subsets", the proper non-empty subsets T of S; "rest", every T with a bit outside S.
-Let m(z) be the mean of f over the other bits, for a pattern z of S. Then f^(T) = E m(z) χ_T(z) for T within S, and
+Let m(z) be the mean of f over the other bits, for a setting z of S. Then f^(T) = E m(z) χ_T(z) for T within S, and
 
     Σ_{T not within S} f^(T)² = E_z Var(f | z).
 
 So a sample estimates the rest, most of the 2^n coefficients, as one number without bias: the sample variance within
-each pattern. A share is a part divided by the variance; rescaling f does not change it.
+each pattern (setting of S). A share is a part divided by the variance; rescaling f does not change it.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ DEVIATIONS = 1.96  # half the width of a 95 % interval, in standard errors
 
 
 class Draws(NamedTuple):
-    """Inputs by pattern of the relevant bits, (pattern, draw, input) ±1; `is_complete` if these are all 2^n inputs."""
+    """Inputs ±1 by setting (pattern) of the relevant bits, (pattern, draw, input); `is_complete` if all 2^n inputs."""
 
     inputs: Int8[np.ndarray, "pattern draw input"]
     is_complete: bool
@@ -39,7 +39,7 @@ class Draws(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Walsh weights of one function, with errors, for the three parts of its variance: `PARTS`.
+    """Walsh weights of one function, with errors, for the three parts of its variance: parity, subsets, rest.
 
     `coefficients` are f^(T) for the subsets T of the relevant bits, in the order of `walsh_coefficients`. All have the
     same `error`: the standard error of a sample mean, or the error bound if f^(T) is not sampled. `weight_error` and
@@ -59,7 +59,7 @@ class Weights(NamedTuple):
 
 @renamed_keyword("support", "relevant_bits")
 def draws_by_pattern(n: int, relevant_bits: Sequence[int], n_samples: int, exact_bits: int, stream: int = 0) -> Draws:
-    """Uniform inputs, the same number for each pattern of the bits in `relevant_bits`, in the order of `patterns(k)`.
+    """Uniform inputs, equally many for each setting (pattern) of the `relevant_bits`, in the order of `patterns(k)`.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def cube_weights(
 
     The squared standard error is subtracted from each squared estimate to remove its bias, so a small weight can be
     negative. Standard errors are first-order approximations. If a sampled function is constant on the draws of every
-    pattern, the sample does not show how often or by how much it varies: the error of the rest is NaN.
+    pattern (setting of S), the sample does not show how often or by how much it varies: the error of the rest is NaN.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def cube_weights(
 def share_ends(
     share: Float[np.ndarray, " part"], error: Float[np.ndarray, " part"]
 ) -> tuple[Float[np.ndarray, " part"], Float[np.ndarray, " part"]]:
-    """Low and high ends of the 95 % intervals of shares with these errors; 0 and 1 if the error is NaN.
+    """Low and high ends of the 95 % intervals of shares with these standard errors; 0 and 1 if the error is NaN.
 
     The estimate of a share is skewed. If it is more than five errors away from 0 and from 1, its interval is symmetric
     in log(share / (1 - share)); otherwise it is the estimate ± 1.96 errors, clipped to 0..1.
