@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whatever happens while they are written."""
+"""Writing of output files: an interrupted write leaves no partial file under the output's name."""
 
 import errno
 import glob

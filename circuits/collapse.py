@@ -20,7 +20,7 @@ LARGEST_OUTPUT = "train_largest_output"  # the metric that training stores at ev
 
 
 def largest_output(outputs: Real[np.ndarray, "example ..."], has_classes: bool) -> float:
-    """Largest |f(x)| or, with classes, largest spread of one example's logits; 0 for no example, NaN for a NaN output.
+    """Largest absolute output or, with classes, largest logit spread of one example; 0 for no example, NaN for any NaN.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def largest_output(outputs: Real[np.ndarray, "example ..."], has_classes: bool) 
 
 
 def is_collapsed(largest: Float[np.ndarray, "*networks"] | float) -> Bool[np.ndarray, "*networks"] | bool:
-    """Whether a network with this largest output has collapsed; False for a diverged network (NaN).
+    """Whether a network with this largest output has collapsed (outputs near 0); False for a diverged network (NaN).
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def is_collapsed(largest: Float[np.ndarray, "*networks"] | float) -> Bool[np.nda
 
 
 def loss_range(loss: str, n_classes: int | None) -> tuple[float, float] | None:
-    """Least and greatest training loss that a collapsed network can have; None for mse with classes.
+    """Least and greatest training loss of a collapsed network, whose outputs are near 0; None for mse with classes.
 
     Squared error with classes has no such range: a constant added to all logits changes the loss. If a run does
     not store its largest outputs, only networks whose loss lies in the range need a forward pass.

@@ -43,7 +43,7 @@ class Checkpoints(Part):
     to_step: NonNegativeInt | None = None
     """Stop after this step, if the run has not ended before."""
     optimizer_state_every: PositiveInt | None = None
-    """n: the optimizer's state is stored at every nth checkpoint, for `circuits replay`; plain SGD has no state."""
+    """Checkpoints from one stored optimizer state to the next, for `circuits replay`; plain SGD has no state."""
 
 
 class Config(Part):
@@ -57,7 +57,7 @@ class Config(Part):
     model: SerializeAsAny[Model]
     optimizer: SerializeAsAny[Optimizer] = SGD()
     loss: Literal["hinge", "cross_entropy", "mse"] = "hinge"
-    """hinge: max(0, 1 - f(x) y), for targets y = ±1; cross_entropy and mse: for ±1 or classes. Mean over the batch."""
+    """hinge: max(0, 1 - output · y), targets y = ±1; cross_entropy and mse: for ±1 or classes. Mean over the batch."""
     loss_dtype: Literal["float32", "float64"] | None = None
     """Precision of the loss; by default the precision of the parameters."""
     batch_size: PositiveInt | None = 32
@@ -69,9 +69,9 @@ class Config(Part):
     steps: PositiveInt | None = None
     """Stop after this many updates, if the last epoch has not ended before."""
     stop: Stop | None = None
-    """Rule: stop once every seed has kept a high test accuracy, as in {"test_accuracy": 0.99, "checkpoints": 5}."""
+    """Stop once every seed has kept a high test accuracy long enough: {"test_accuracy": 0.99, "checkpoints": 5}."""
     weight_decay_changes: tuple[WeightDecayChange, ...] = ()
-    """Weight-decay changes like {"train_accuracy": 0.98, "value": 0.1}; of several due changes the last applies."""
+    """Weight-decay changes like {"train_accuracy": 0.98, "value": 0.1}; if several are due, the last listed applies."""
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     """Each seed has its own training set, initialization and order of examples; in some tasks also its own test set."""
     checkpoints: Checkpoints = Checkpoints()

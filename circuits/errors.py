@@ -36,7 +36,7 @@ def damaged(path: object, problem: str) -> InputError:
 
 
 def error_number(error: BaseException) -> int:
-    """The number of a refusal by the file system, also where HDF5's paragraph alone names it; 0 if there is none.
+    """The errno of a file system error, even if only the text of HDF5's message contains it; 0 if there is none.
 
     Examples
     --------

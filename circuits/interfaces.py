@@ -58,7 +58,7 @@ class Task(Part, ABC):
     """
 
     inputs_are_signs: ClassVar[bool] = False
-    """Whether all inputs and targets are -1 or 1, as the fused training step requires."""
+    """Whether all inputs and targets are -1 or 1, as the fused training step, the fastest on a CPU, requires."""
     kind: str
 
     @property
@@ -83,7 +83,7 @@ class Task(Part, ABC):
 
     @property
     def marks(self) -> dict[str, str]:
-        """Name of each mask in `train_data` -> name of the examples outside it; both groups have an accuracy metric."""
+        """Mask in `train_data` -> name of the examples outside it; accuracy is measured inside and outside the mask."""
         return {}
 
     @property
@@ -137,7 +137,7 @@ class Model(Part, ABC):
 
     @property
     def can_prepare(self) -> bool:
-        """Whether `prepared` may return a function."""
+        """Whether `prepared` may return a function; otherwise it always returns None."""
         return False
 
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], Any] | None:

@@ -1,1 +1,1 @@
-"""The run file: its layout, writer, recovery and reader. No other package reads or writes a run's HDF5."""
+"""The HDF5 file of a run: its layout, writer, recovery and reader. No other package reads or writes this file."""

@@ -46,7 +46,7 @@ def collapsed_networks(
 
 
 def without_accuracy(metrics: xr.Dataset, collapsed: xr.DataArray) -> xr.Dataset:
-    """The metrics, with each accuracy set to 0 at the steps and seeds where `collapsed` (step, seed) is True."""
+    """The metrics, with accuracies of 0 where the mask `collapsed` (step, seed) marks a network with outputs near 0."""
     names = [name for name in metrics if str(name).startswith(("train_accuracy", "test_accuracy"))]
     zeroed = {name: metrics[name].where(~collapsed, 0.0).assign_attrs(metrics[name].attrs) for name in names}
     return metrics.assign(zeroed)

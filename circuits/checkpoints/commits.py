@@ -1,8 +1,9 @@
-"""The number of checkpoints of a run. The last write for a checkpoint, its entry in the array `step`, commits it.
+"""The number of complete checkpoints of a run. The last write for a checkpoint, its number of updates in the array
+`step`, commits it: the checkpoint counts only from then on.
 
-An unwritten entry is -1, so all its bits are 1. A kill can interrupt a write at any byte. So the entry after the last
-committed entry may mix bytes of the planned step with bytes of -1; this mixed entry is not committed. Any other
-step that differs from the plan, or follows an unwritten entry, is damage: it raises an error, and no writer removes it.
+An unwritten entry of `step` is -1, so all its bits are 1. A kill can interrupt a write at any byte. So the entry after
+the last committed entry may mix bytes of the planned step with bytes of -1; this entry does not count. Any other entry
+that differs from the config's plan, or follows an unwritten entry, is damage: an error, and no writer removes it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def planned_checkpoints(config: Config) -> Int64[np.ndarray, " checkpoint"]:
 
 
 def planned_states(config: Config) -> Int64[np.ndarray, " state"]:
-    """Steps at which a config plans to keep the optimizer's state for replay, in ascending order."""
+    """Steps at which a config plans to store the optimizer's state for replay, in ascending order."""
     every = config.checkpoints.optimizer_state_every
     return planned_checkpoints(config)[:: every or 1] if every else np.zeros(0, np.int64)
 
@@ -32,7 +33,7 @@ def planned_states(config: Config) -> Int64[np.ndarray, " state"]:
 def n_committed(
     steps: Int64[np.ndarray, " entry"], planned: Int64[np.ndarray, " checkpoint"], what: str = "step"
 ) -> int:
-    """The number of committed entries of `steps`: those that are completely written.
+    """Number of committed (completely written) entries of `steps`, which holds the optimizer step of each checkpoint.
 
     Parameters
     ----------
@@ -70,6 +71,6 @@ def n_committed(
 
 
 def _is_cut(stored: int, planned: int) -> bool:
-    """Whether each byte of `stored` is the byte of `planned` or of -1, as after a kill during a write or an erasure."""
+    """Whether each byte of `stored` is from `planned` or -1 (unwritten), as after an interrupted write or erasure."""
     stored_bytes, planned_bytes = (value.to_bytes(8, "little", signed=True) for value in (stored, planned))
     return all(byte in (expected, 0xFF) for byte, expected in zip(stored_bytes, planned_bytes, strict=True))

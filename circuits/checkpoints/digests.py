@@ -30,7 +30,7 @@ def digest(values: Shaped[np.ndarray, "*any"] | bytes) -> int:
 
 
 def row_digests(rows: Shaped[np.ndarray, "row seed *any"]) -> UInt64[np.ndarray, "row seed"]:
-    """Digest of each row and seed of an array.
+    """Digest of an array's values at each row (a checkpoint or stored optimizer state) and seed.
 
     Examples
     --------
@@ -49,21 +49,21 @@ def check_rows(
     expected: UInt64[np.ndarray, "row seed"],
     where: Callable[[int, int], str],
 ) -> None:
-    """Raise an error unless every row matches its digest.
+    """Raise an error unless the values at every checkpoint (row) and seed match their stored digest.
 
     Parameters
     ----------
     path, name
         The file and the name of the array that the rows belong to, for the error message.
     rows, expected
-        The rows, and their stored digests.
+        The values, and their stored digests.
     where
-        Function of (row index, seed index) in `rows` that returns text with the row's seed and step.
+        Function of (row index, seed index) in `rows` that returns text with the seed and step of these values.
 
     Raises
     ------
     InputError
-        A digest differs; the message names the first such row.
+        A digest differs; the message names the first such seed and step.
     """
     wrong = np.argwhere(row_digests(rows) != expected)
     if wrong.size:
@@ -79,12 +79,12 @@ def digest_error(path: object, what: str) -> InputError:
 
 
 def metrics_as_rows(metrics: Mapping[str, Shaped[np.ndarray, "row seed"]]) -> Shaped[np.ndarray, "row seed metric"]:
-    """All metrics, stacked along a last axis in alphabetical order: one digest covers all metrics of a row."""
+    """All metrics, stacked along a last axis in alphabetical order; those of a checkpoint and seed share a digest."""
     return np.stack([metrics[name] for name in sorted(metrics)], axis=-1)
 
 
 def checksum(state: Mapping[str, np.ndarray], sequence: int, n_checkpoints: int) -> int:
-    """CRC-32 of a resume slot, which saves the optimizer's state, a sequence number and the number of checkpoints."""
+    """CRC-32 of one saved optimizer state, together with its sequence number and the number of checkpoints so far."""
     crc = zlib.crc32(f"{sequence} {n_checkpoints}".encode())
     for name in sorted(state):
         crc = zlib.crc32(state[name].tobytes(), crc)

@@ -37,14 +37,14 @@ def export(
     step: int | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write one network's parameters to a file, whole or not at all.
+    """Write one network's parameters to a file, which appears only when it is complete.
 
     Parameters
     ----------
     run
         The run, or its file; neither is changed.
     path
-        The file to write; by default beside the run, as RUN-seedS-stepT with the suffix of the format.
+        The file to write; by default beside the run, for example RUN-seed4-step2.npz, with the suffix of the format.
     format
         "npz", "safetensors" or "torch"; by default the format that the suffix of `path` names (.pt: torch), else npz.
     seed
@@ -99,7 +99,7 @@ def _format(name: str | None, path: str | Path | None) -> str:
 
 
 def _write(path: Path, content: bytes, overwrite: bool) -> None:
-    """Write a file whole or not at all; replace an existing file only with `overwrite`, and never an HDF5 file."""
+    """Write a file, never only a part of it; replace an existing file only with `overwrite`, and never an HDF5 file."""
     if not path.parent.is_dir():
         raise InputError(f"{path.parent} is not a folder, so {path.name} cannot be written there.")
     if overwrite and path.is_file():

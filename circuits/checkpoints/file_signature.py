@@ -44,14 +44,14 @@ class Mark:
         return None if self._descriptor is None else _marked(self._descriptor)
 
     def release(self) -> None:
-        """Remove the mark."""
+        """Remove the mark: unlock the byte."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def marked_by(path: Path) -> int | None:
-    """Id of the process whose mark is on the file; None if the file has no mark."""
+    """Id of the process that writes the file, from its mark (a lock on one byte); None if the file has no mark."""
     if sys.platform == "linux":
         with suppress(OSError), path.open("rb") as file:
             return _marked(file.fileno())
@@ -59,7 +59,7 @@ def marked_by(path: Path) -> int | None:
 
 
 def _marked(descriptor: int) -> int | None:
-    """Id of a process with a mark on the file, not counting a mark set through `descriptor`; None if there is none."""
+    """Id of a process that marks (locks) a byte of the file, other than through `descriptor`; None if there is none."""
     try:
         answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _request(fcntl.F_WRLCK, FIRST, 0))
     except OSError:  # a file system without such locks

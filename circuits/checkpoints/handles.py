@@ -53,7 +53,7 @@ class OpenedFile:
             yield self._handles[name]
 
     def trajectories(self, group: str) -> list[str]:
-        """Names of the arrays along `step` in /parameters or /metrics, or along `state_step` in /optimizer."""
+        """Names of the arrays of a group with a row per checkpoint or, in "optimizer", per stored optimizer state."""
         with _lock:
             return [
                 name
@@ -62,7 +62,7 @@ class OpenedFile:
             ]
 
     def digests(self, name: str, length: int) -> np.ndarray | None:
-        """Digests (row, seed) of the first `length` checkpoints of "parameters/NAME" or "metrics"; version 1: None."""
+        """Digests (step, seed) of "parameters/NAME" or "metrics", first `length` checkpoints; None in version 1."""
         with _lock:
             if "digests" not in self.file:
                 return None
@@ -106,13 +106,13 @@ class OpenedFile:
                 self.file.close()
 
     def _change(self) -> tuple[int, int, bool]:
-        """The file's size, its last change in ns, and whether this change is older than SETTLED_NS (2 s)."""
+        """File size, time of the last change in ns, and whether this change is older than SETTLED_NS (2 s)."""
         status = os.fstat(self.file.id.get_vfd_handle())
         return status.st_size, status.st_mtime_ns, time.time_ns() - status.st_mtime_ns > SETTLED_NS
 
 
 def opened(path: Path) -> OpenedFile:
-    """The shared handles of a run file. The file is checked before this process first opens it.
+    """The open run file that its readers in this process share. The file is checked before this process first opens it.
 
     Raises
     ------

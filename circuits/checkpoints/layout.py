@@ -1,20 +1,20 @@
 """The file format of a run: names, dimensions, chunks, and the creation of a run file.
 
     /                 attributes: format, format_version, config, config_digest, versions, numerics, created, parent
-    /step             (step,) int64: optimizer updates so far; -1 until the checkpoint is committed
+    /step             (step,) int64: optimizer updates so far; -1 until the checkpoint is complete
     /epoch            (step,) float64 = step / steps per epoch
     /seed /neuron …   one dimension scale per dimension name
     /parameters/NAME  (step, seed, …)      /metrics/NAME  (step, seed)
     /data/train_NAME  (seed, example, …)   /data/test_NAME  (test_example, …) or (seed, test_example, …)
     /data/test_seen   (seed, test_example) which test inputs are in the training set
     /optimizer/NAME   (state_step, seed, …) the optimizer's state at some checkpoints, if the config asks for it
-    /resume/slot0, 1  sequence, n_checkpoints, crc32 and the optimizer's state
+    /resume/slot0, 1  the last two saves of the optimizer's state, each with sequence, n_checkpoints and crc32
     /digests/checkpoint  (step, seed, digested) a digest of each parameter, and one of all metrics together
-    /digests/optimizer   (state_step, seed, kept) a digest of each array of the optimizer's state
+    /digests/optimizer   (state_step, seed, kept) a digest of each array in /optimizer
 
 In a new file, every array along `step` already has its full length, one row per planned checkpoint, and its space is
-reserved. So a commit writes data only, and a kill cannot interrupt a write of HDF5's own metadata. The file is sparse:
-reserved space takes no room on the disk until data are written there.
+reserved. So storing a checkpoint writes data only, and a kill cannot interrupt a write of HDF5's own metadata. The file
+is sparse: reserved space takes no room on the disk until data are written there.
 
 Every array names its dimensions by HDF5 dimension scales, so that netCDF tools and xarray show them. Scales lie in the
 root and are hard-linked into the groups, where `xarray.open_dataset(group=…)` looks for coordinates. The file has the
@@ -138,7 +138,7 @@ def create(
     parent: dict | None = None,
     replace: bool = False,
 ) -> None:
-    """Write a run file that has no checkpoints yet; the file appears whole or not at all.
+    """Write a run file that has no checkpoints yet; the file appears only when it is complete.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """A dataset of a run as an xarray variable that reads only the values that are indexed.
 
 HDF5 selects slices, and a list of indices on at most one axis; xarray applies other indices in memory. The length
-along `step` is the number of committed checkpoints when the variable is created, so a run that is still being written
-shows a consistent prefix.
+along `step` is the number of complete checkpoints when the variable is created. So during training, no variable shows
+a partly written checkpoint.
 
 A row is the part of an array at one checkpoint and seed. Reading whole rows checks their digests. Reading a part of a
 row, such as one neuron over all checkpoints, checks nothing: the digest needs the rest of the row.
@@ -25,7 +25,7 @@ from circuits.errors import InputError, damaged
 
 
 class _Committed(BackendArray):
-    """The first `length` entries of an HDF5 dataset; all entries if `length` is None."""
+    """The first `length` entries of an HDF5 dataset along its first axis; all entries if `length` is None."""
 
     def __init__(self, opened: OpenedFile, name: str, length: int | None, digested: bool) -> None:
         self._opened, self._name, self._digested = opened, name, digested
@@ -59,7 +59,7 @@ class _Committed(BackendArray):
             raise damaged(self._path, f"{self._name} cannot be read: {one_line(error)}") from error
 
     def _check(self, key: tuple[Any, ...], values: np.ndarray) -> None:
-        """Compare the rows with their digests if `key` selects whole rows."""
+        """Compare `values` with their digests if `key` selects all values of some checkpoints and seeds."""
         parts = zip(key[2:], self.shape[2:], strict=True)
         if any(not isinstance(part, slice) or range(*part.indices(n)) != range(n) for part, n in parts):
             return
@@ -84,9 +84,9 @@ def lazy_variable(opened: OpenedFile, name: str, length: int | None = None, *, d
     opened, name
         The open file, and the dataset in it.
     length
-        Committed entries along the first axis; None for all.
+        Number of completely written entries along the first axis; None for all entries.
     digested
-        Whether the dataset's rows have digests, as in a run of format version 2.
+        Whether the file stores a digest of the dataset for each checkpoint and seed, as a run of format version 2 does.
     """
     array = _Committed(opened, name, length, digested)
     return xr.Variable(array.dims, indexing.LazilyIndexedArray(array))

@@ -1,4 +1,4 @@
-"""Finds the arrays that have a row per checkpoint or per optimizer state, and shortens them to the committed rows."""
+"""Finds the arrays with a row per checkpoint or per optimizer state; cuts off rows that are not completely written."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def along_steps(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
 
 
 def uncommitted(file: h5py.File, lengths: Mapping[str, int]) -> list[tuple[h5py.Dataset, int]]:
-    """Arrays with uncommitted rows, each with its committed length: `lengths["step"]` or `lengths["state_step"]`."""
+    """Arrays with incomplete rows, each with its number of complete rows, `lengths["step"]` or ["state_step"]."""
     return [(dataset, lengths[commit]) for commit, dataset in along_steps(file) if len(dataset) > lengths[commit]]
 
 
 def cut_to(path: Path, file: h5py.File, datasets: list[tuple[h5py.Dataset, int]]) -> None:
-    """Shorten each array to its paired length; if a kill interrupts this, the next writer or `repair` undoes it."""
+    """Shorten each array to the length paired with it; the next writer or `repair` undoes an interrupted change."""
     if datasets:
         with undoable(path, file):
             for dataset, length in datasets:

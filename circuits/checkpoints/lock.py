@@ -1,4 +1,4 @@
-"""One writer per run: a lock file beside the run holds the writer's process id, and the run itself carries a mark.
+"""One writer per run: a lock file beside the run holds the writer's process id, and a lock on one byte marks the run.
 
 The writer creates the lock file before the run, and removes it at the end. If a process locks a removed lock file, this
 lock is void, so the process tries again. The mark (`file_signature.py`) is visible through every path to the run.
@@ -51,7 +51,7 @@ class RunLock:
             raise
 
     def mark(self) -> None:
-        """Mark the file that is now at the run's path; call this again after the file is created or replaced."""
+        """Mark the run file by a lock on one byte; call this again after the file is created or replaced."""
         before, self._mark = self._mark, Mark(self.path_of_run)
         if before is not None:
             before.release()
@@ -61,7 +61,7 @@ class RunLock:
     def _locked(self) -> int:
         """Take the lock, and return the lock file's descriptor.
 
-        Another process that calls `writer_pid` holds the lock for an instant, and the lock file may still name a
+        Another process that calls `writer_pid` holds the lock briefly, and the lock file may still name a
         killed writer. So a failed attempt raises an error only if the named process is alive; otherwise it is repeated.
         """
         for _ in range(ATTEMPTS):
@@ -98,7 +98,7 @@ class RunLock:
         raise being_written(self.path_of_run, "unknown")
 
     def _refuse_other_file(self, descriptor: int) -> None:
-        """Before any write, refuse what is no lock file: a pipe, or a file with a second hard link or other content."""
+        """Before any write, refuse all but a lock file: a pipe, a file with a second hard link or other content."""
         status = os.fstat(descriptor)
         is_file = stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
         try:

@@ -60,7 +60,7 @@ POLICIES = {
 
 
 class Refused(Exception):
-    """The file is sound but has contents that its format excludes."""
+    """The file is undamaged but has contents that its format excludes."""
 
 
 class Damaged(Exception):
@@ -79,7 +79,7 @@ def inspect(
     more_time
         Function that gets the file's size and extends the time limit; called before data are read. None: read no data.
     undone
-        Whether to inspect the file as it would be after a restore: with the metadata from the copy beside it
+        Whether to inspect the file as recovery from a kill would leave it: with the metadata from the copy beside it
         (`undo.py`) or, if there is no copy, with a valid superblock instead of a partly written superblock.
 
     Returns
@@ -287,7 +287,7 @@ class _Owner:
 
 
 def _commit_of(dataset: h5py.h5d.DatasetID, path: str) -> str:
-    """Array whose entries count the committed rows of `dataset`: "step" or "state_step"; "" if all rows must exist."""
+    """Name of the array with an entry per complete row of `dataset`: step or state_step; "" if all rows must exist."""
     folder = path.rsplit("/", 1)[0]
     if dataset.rank and folder == "/optimizer" and path != "/optimizer/state_step":
         return "state_step"

@@ -1,10 +1,11 @@
 """Restores a run's metadata after an interrupted change, from the copy made before the change (`undo.py`).
 
-The copy beside a run is not trusted. The sandbox process (`sandbox.py`) checks the file as it would be after the
-restore: the policy must accept the file as a run, and data and metadata must lie exactly where the copy says. Then its
-contents must match its config, and it must have at least as many checkpoints as the file has now. Otherwise the file
-stays unchanged, and the copy is renamed to `RUN.h5.undo.stale`. If the file cannot be read now and is longer than when
-the copy was made, it may have more checkpoints; then it is kept as `RUN.h5.before-repair`.
+This copy beside the run is not trusted. The sandbox process (`sandbox.py`) checks the file as it would be after the
+restore: the policy must accept the file as a run, and data and metadata must lie exactly where the copy says. Then the
+restored file's contents must match its config, and it must have at least as many checkpoints as the file has now.
+Otherwise the file stays unchanged, and the copy is renamed to `RUN.h5.undo.stale`. If the file cannot be read now and
+is longer than when the copy was made, the file may have more checkpoints; so it is first copied to
+`RUN.h5.before-repair`.
 """
 
 import json
@@ -28,14 +29,14 @@ REFUSED = ("refused", "damaged", "crashed", "foreign")  # verdicts on the restor
 
 
 def put_back(path: Path, say: Callable[[str], object] = lambda text: None, *, keeps: bool = True) -> bool:
-    """Undo a change of metadata that a kill interrupted; call it under the run's lock.
+    """Undo a change of a run's HDF5 metadata that a kill interrupted; the caller holds the run's lock.
 
     Parameters
     ----------
     path, say
-        The run file, and a function that gets one line of text for each file that is renamed or kept.
+        The run file, and a function that gets one line of text for each file that is renamed or copied.
     keeps
-        Whether to keep a file that cannot be read and may have more checkpoints.
+        Whether to copy the run file before the restore if it cannot be read and may have more checkpoints.
 
     Returns
     -------
@@ -44,7 +45,7 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None, *, ke
     Raises
     ------
     InputError
-        The copy of metadata cannot be checked.
+        The copy of the metadata beside the run cannot be checked.
     """
     beside = undo_path(path)
     remove_left_behind(beside)
@@ -76,7 +77,7 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None, *, ke
 
 
 def kept_copy(path: Path) -> Path:
-    """Copy the file to the first free name beside it, since copies of earlier repairs stay; return that path."""
+    """Copy the file to the first free name beside it, since copies of earlier repairs stay; return the copy's path."""
     while True:
         copy = unused(path.with_name(path.name + BEFORE_REPAIR))
         with suppress(FileExistsError), path.open("rb") as whole, written_whole(copy, replace=False) as temporary:
@@ -86,7 +87,7 @@ def kept_copy(path: Path) -> Path:
 
 
 def _n_committed(path: Path, *, undone: bool) -> int | None:
-    """Number of checkpoints, now or (`undone`) after a restore; None if the (restored) file has wrong content."""
+    """Number of checkpoints in the file or, if `undone`, in the restored file; None if this file has wrong content."""
     try:
         with opened_for_verdict(str(path), undone=undone) as file:
             config = parse(json.loads(file.attrs["config"]))

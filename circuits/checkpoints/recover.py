@@ -35,7 +35,7 @@ _FINAL = ((2, 1, 14), (0, 2, 11), (1, 0, 25), (2, 1, 16), (0, 2, 4), (1, 0, 14),
 
 
 def was_killed(path: Path) -> bool:
-    """Whether the superblock says "open for writing" or was written incompletely; call it under the run's lock."""
+    """Whether the superblock says "open for writing" or is incompletely written; the caller holds the run's lock."""
     with path.open("rb") as file:
         block = file.read(48)
         return is_cut(file, block) or _superblock(path, block)[11] != 0

@@ -2,9 +2,9 @@
 
 `circuits.open` reads the file of a killed writer unchanged, unless the kill interrupted a write of HDF5's metadata.
 `h5dump`, netCDF4 and plain xarray refuse it, because its superblock still says "open for writing". They would also show
-rows of checkpoints that were never committed. Repair mends the metadata, clears the flag and removes these rows. It
-drops no committed checkpoint, changes no value, and the run can be resumed as before. It refuses a file in which
-entries of `step` are damaged.
+rows of checkpoints that were never completed. Repair mends the metadata, clears the flag and removes these rows. It
+drops no complete checkpoint, changes no value, and the run can be resumed as before. It refuses a file in which entries
+of `step`, the numbers of updates at the checkpoints, are damaged.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Repaired(NamedTuple):
     was_killed
         Whether a killed writer had left the file open, or had not completed a write of the file's metadata.
     is_shorter
-        Whether rows without a committed checkpoint were removed.
+        Whether array rows of incompletely written checkpoints or optimizer states were removed.
     copy
-        Path of a copy of the original file; None if no row with values was removed.
+        Path of a copy of the original file; None if no removed row had values.
     """
 
     was_killed: bool
@@ -54,12 +54,12 @@ class Repaired(NamedTuple):
 def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None) -> Repaired:
     """Repair the file of a killed writer, so that any HDF5 tool can open it.
 
-    If rows with values are removed, a copy of the original file stays beside it: RUN.h5.before-repair (then .1, .2, …).
+    If array rows with values are removed, the original file is first copied to RUN.h5.before-repair (then .1, .2, …).
 
     Parameters
     ----------
     path, say
-        The run file, and a function that gets one line of text if an unusable copy of metadata (`undo.py`) is renamed.
+        The run file, and a function that gets one line of text if an unusable `.undo` file (metadata copy) is renamed.
 
     Returns
     -------
@@ -115,13 +115,13 @@ def mend(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
 
 
 def is_longer(path: Path) -> bool:
-    """Whether a run has rows after the row of its last checkpoint."""
+    """Whether any array of a run has rows after its last complete checkpoint or optimizer state."""
     with open_run(path) as run:
         return bool(_uncommitted(run.hdf5))
 
 
 def make_plain(path: Path) -> Repaired:
-    """Clear the flag "open for writing" and remove uncommitted rows after a kill; call it under the run's lock."""
+    """Clear the flag "open for writing" and remove incomplete rows after a kill; the caller holds the run's lock."""
     killed = was_killed(path)
     make_writable(path)
     with h5py.File(path, "r", locking=False) as file:
@@ -140,7 +140,7 @@ def make_plain(path: Path) -> Repaired:
 
 
 def _uncommitted(file: h5py.File) -> list[tuple[h5py.Dataset, int]]:
-    """Arrays with rows that were never committed, and the number of committed rows of each."""
+    """Arrays with rows of incomplete checkpoints or optimizer states, each with its number of complete rows."""
     config = parse(json.loads(file.attrs["config"]))
     lengths = {"step": n_committed(file["step"][:], planned_checkpoints(config)), "state_step": 0}
     if "state_step" in file:
@@ -149,7 +149,7 @@ def _uncommitted(file: h5py.File) -> list[tuple[h5py.Dataset, int]]:
 
 
 def _has_values(dataset: h5py.Dataset, length: int) -> bool:
-    """Whether rows after the committed rows hold values; it searches only rows that a writer may have written."""
+    """Whether rows after the first `length` hold values; the search covers only rows that a writer may have written."""
     rows = dataset[length : length + 2 * BUFFERED_CHECKPOINTS]
     is_fill = np.isnan(rows) if rows.dtype.kind == "f" else rows == dataset.fillvalue
     return bool((~is_fill & (rows != 0)).any())

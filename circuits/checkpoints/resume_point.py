@@ -39,7 +39,7 @@ def resume_point(
     file
         The run file, open.
     planned, planned_states
-        Steps of all checkpoints, and of all kept states, that the config plans.
+        Steps at which the config plans checkpoints, and steps at which it plans to store optimizer states for replay.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def resume_point(
 def _newest_kept(
     file: h5py.File, best: ResumePoint, kept_steps: Int64[np.ndarray, " step"], planned: Int64[np.ndarray, " state"]
 ) -> ResumePoint:
-    """The newest intact state kept for replay if it is newer than `best`, else `best`."""
+    """The newest intact optimizer state stored for replay if it is newer than `best`, else `best`."""
     steps = file["state_step"][:]
     names = sorted(name for name in file["optimizer"] if name not in ("state_step", "seed"))
     for at in reversed(range(n_committed(steps, planned, "state_step"))):

@@ -1,6 +1,6 @@
 """The reader of a run: labeled, lazy, and safe while the run is still being written.
 
-`circuits.open(path)` gives a `Run`. It shows the checkpoints that were committed when it was opened (`refresh` adds
+`circuits.open(path)` gives a `Run`. It shows the checkpoints that were complete when it was opened (`refresh` adds
 later ones), reads parameters only where they are indexed, and never writes.
 """
 
@@ -112,7 +112,7 @@ class Run:
     def metrics(self) -> xr.Dataset:
         """Losses and accuracies (step, seed), measured at each checkpoint before the next update.
 
-        The accuracy of a `collapsed` network is 0. It replaces the other value that runs of earlier versions store.
+        The accuracy of a `collapsed` network (outputs near 0) is 0, whatever value runs of earlier versions store.
         """
         stored, collapsed = self._stored_metrics, self.collapsed
         return without_accuracy(stored, collapsed) if collapsed.recomputed and collapsed.any() else stored
@@ -128,7 +128,7 @@ class Run:
 
     @cached_property
     def collapsed(self) -> xr.DataArray:
-        """Mask (step, seed) of collapsed networks: their largest training output is below 10⁻³ (`circuits.collapse`).
+        """Mask (step, seed) of collapsed networks: largest output on the training set below 10⁻³ (`circuits.collapse`).
 
         The attribute `recomputed` is 1 for runs of earlier versions, which do not store the largest output.
         """
@@ -189,7 +189,7 @@ class Run:
 
     @property
     def state_steps(self) -> np.ndarray:
-        """Steps at which the optimizer's state was kept for replay, in ascending order; empty if no state was kept."""
+        """Steps at which the optimizer's state was stored for replay, in ascending order; empty if none was stored."""
         if "state_step" not in self.hdf5:
             return np.zeros(0, np.int64)
         with self._opened.dataset("state_step") as kept:
@@ -283,7 +283,7 @@ class Run:
     def is_complete(self) -> bool:
         """Whether the run has a checkpoint at the last step of its config, or has met the config's stop rule.
 
-        A complete run also has every optimizer state for replay that the config plans up to the run's last step.
+        A complete run also has every optimizer state that the config plans up to the run's last step.
         """
         if not self.n_checkpoints or not (int(self.steps[-1]) >= self.config.total_steps or self.stopped_early):
             return False

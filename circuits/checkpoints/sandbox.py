@@ -76,8 +76,8 @@ def examined(path: Path, file_format: str, format_version: int, *, undone: bool 
     """The verdict on a file, and one line that explains the verdict.
 
     Verdicts are those of `policy.inspect` and "crashed", "slow", "unknown" (not checkable), "closed" (the file cannot
-    be opened), "other" (not a regular file, or not an HDF5 file). `undone` has the meaning that it has in
-    `policy.inspect`.
+    be opened), "other" (not a regular file, or not an HDF5 file). `undone`: inspect the file as recovery from a
+    kill would leave it.
     """
     try:
         status = path.stat()
@@ -93,7 +93,7 @@ def examined(path: Path, file_format: str, format_version: int, *, undone: bool 
 
 
 class _Worker:
-    """Client of the sandbox process; it starts the process at the first question, and again if the process has ended.
+    """Client of the sandbox process, which checks files; starts it at the first question, and again if it has ended.
 
     Forks of the user's process share the sandbox process. A question asks for the verdict on one file. It is one
     datagram and carries the writing end of a new pipe, into which the sandbox process writes the answer. So threads and
@@ -159,7 +159,7 @@ class _Worker:
 
 
 def _reply(channel: socket.socket, question: bytes, seconds: float) -> bytes:
-    """The answer to a question, or the verdict "slow" after `seconds`; empty if the sandbox process has ended."""
+    """The sandbox process's verdict on a file, or "slow" after `seconds`; empty if the sandbox process has ended."""
     receiving, sending = os.pipe()
     with open(receiving, "rb") as pipe:
         try:

@@ -30,7 +30,7 @@ IDLE_SECONDS = 60
 
 
 def serve(descriptor: str) -> None:
-    """Answer questions from a socket until its other end closes, or for IDLE_SECONDS after the last question."""
+    """Inspect files on request from a socket until its other end closes, or for IDLE_SECONDS after the last request."""
     with socket.socket(fileno=int(descriptor)) as channel:
         while channel in select.select([channel, sys.stdin], [], [], IDLE_SECONDS)[0]:
             question, pipes, _, _ = socket.recv_fds(channel, 1 << 17, 1)
@@ -60,7 +60,7 @@ def answer(pipe: int, path: str, file_format: str, format_version: int, undone: 
 
 
 def limit() -> None:
-    """Limit this process to SECONDS (8), BUSY_SECONDS (3) of computing and MEMORY_BYTES (4 GiB); prevent core files."""
+    """Limit this process to SECONDS (8), BUSY_SECONDS (3) of CPU time and MEMORY_BYTES (4 GiB); prevent core files."""
     more_time(0)
     for which, most in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CORE, 0)):
         with suppress(ValueError, OSError):  # not every system has every limit

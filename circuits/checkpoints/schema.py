@@ -159,7 +159,7 @@ def _states(file: h5py.File, config: Config) -> None:
 
 
 def _slots(file: h5py.File, config: Config) -> None:
-    """Check both resume slots. They hold the optimizer's state, if there is one; imported runs may lack it."""
+    """Check the two slots with the last saved optimizer states; imported runs may lack these states."""
     shapes = []
     for slot in ("resume/slot0", "resume/slot1"):
         for field in ("sequence", "n_checkpoints", "crc32"):
@@ -200,7 +200,7 @@ def _check_state(
 
 
 def _digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
-    """Check, in a run of version 2, the digests of the attributes, and that all rows, states and data have digests."""
+    """In a version 2 run, check attributes' digests, and that checkpoints, optimizer states and data have digests."""
     if int(file.attrs["format_version"]) < 2:
         return
     text = file.attrs["config"]

@@ -1,14 +1,14 @@
 """Changes of a file's metadata that can be undone after a kill.
 
-Commits write data only (`writer.py`). Few operations change metadata: new epochs or numerics, an early stop, a repair.
-HDF5 then rewrites blocks in place, and a kill in the middle of a block makes the file unreadable. So all bytes of the
-file that are not data are first copied to `RUN.h5.undo`, which appears whole or not at all and is removed after the
-change. The next writer that finds this copy restores the copied bytes; this can be repeated if another kill interrupts
-it.
+A new checkpoint writes data only (`writer.py`). Few operations change HDF5's metadata: more epochs, a machine that
+rounds differently, an early stop, a repair. HDF5 then rewrites blocks in place, and a kill within a block makes the
+file unreadable. So all bytes of the file that are not data are first copied to `RUN.h5.undo`, which appears only when
+complete and is removed after the change. The next writer that finds this copy restores the bytes, and a later writer
+does so again if another kill interrupts the restore.
 
-Between kill and restore, another run may replace the file, or a writer may commit through another path to the file. So
-the copy also lists byte ranges that no change of metadata touches (all of /data, the written part of `step`), with the
-digest of their bytes. `put_back.py` restores the metadata only if this digest matches and the result is a sound run.
+Between kill and restore, another run may replace the file, or a writer may add checkpoints through another path to it.
+So the copy also lists byte ranges that no change of metadata touches (all of /data, the written part of `step`), with
+the digest of these bytes. `put_back.py` restores the metadata only if the digest matches and the result is a sound run.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ class Kept(NamedTuple):
     values: bytes
 
     def patches(self) -> list[tuple[int, bytes]]:
-        """Each extent's position in the file, and its bytes."""
+        """Position in the file, and bytes, of each copied byte range."""
         ends = accumulate(length for _, length in self.extents)
         return [(at, self.values[end - n : end]) for (at, n), end in zip(self.extents, ends, strict=True)]
 
     def fits(self, file: h5py.File) -> bool:
-        """Whether the open, restored run has its data and metadata at the byte ranges that this `Kept` lists."""
+        """Whether the open, restored run has its data and metadata at the byte ranges that this copy lists."""
         return self.extents == _extents(file, self.size) and self.witness == _unchanged(file)
 
 
 def undo_path(path: Path) -> Path:
-    """Path of a run's copy of metadata: beside the file itself, with symbolic links resolved.
+    """Path of the copy of a run's metadata: beside the run file itself, with symbolic links resolved.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def undoable(path: Path, file: h5py.File) -> Iterator[None]:
 
 
 def kept(path: Path) -> Kept | None:
-    """The copy of metadata beside a run; None if the copy is damaged or belongs to another file."""
+    """The copy of a run's metadata, from its `.undo` file; None if this file is damaged or belongs to another run."""
     beside, size = undo_path(path), path.stat().st_size
     if beside.stat().st_size > size + HEADER_BYTES:
         return None
@@ -117,7 +117,7 @@ def kept(path: Path) -> Kept | None:
 
 
 def has_undo(path: Path) -> bool:
-    """Whether a copy of metadata lies beside the file.
+    """Whether a copy of the run file's metadata lies beside it.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def has_undo(path: Path) -> bool:
 
 
 def _metadata(path: Path, file: h5py.File) -> bytes:
-    """Content of the copy: a header line with the byte ranges, then every byte of the file that is not data."""
+    """Content of the metadata copy: a header line with byte ranges, then every byte of the run that is not data."""
     size = path.stat().st_size
     extents, unchanged = _extents(file, size), _unchanged(file)
     values = bytearray()
@@ -150,7 +150,7 @@ def _metadata(path: Path, file: h5py.File) -> bytes:
 
 
 def _extents(file: h5py.File, size: int) -> Ranges:
-    """Byte ranges, in a file of `size` bytes, that contain no data."""
+    """Byte ranges of a file of `size` bytes that lie outside the values of all arrays, such as HDF5's metadata."""
     ranges, end = [], 0
     for start, length in [*sorted(_data(file)), (size, 0)]:
         if start > end:

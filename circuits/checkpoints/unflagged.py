@@ -49,13 +49,13 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
     Parameters
     ----------
     path, undone
-        The file, and whether to present it as it would be after a restore: with the metadata from the copy beside it
+        The file, and whether to present it as recovery would leave it: with the metadata from the copy beside it
         or, if there is no copy, with a valid superblock instead of a partly written superblock.
 
     Raises
     ------
     ValueError
-        With `undone`: the copy of metadata belongs to another file, or does not match the restored file.
+        With `undone`: the copy of the metadata belongs to another file, or does not match the restored file.
     """
     if not undone and not _is_flagged(path):
         with h5py.File(path, "r", rdcc_nbytes=0, locking=False) as file:
@@ -72,11 +72,11 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
         with h5py.File(shown, "r", rdcc_nbytes=0) as file:
             yield file
             if copy is not None and not copy.fits(file):
-                raise ValueError("the copy of its metadata lists other byte positions than the restored file has")
+                raise ValueError("once restored, its contents lie at other byte positions than the '.undo' file lists")
 
 
 class _Shown:
-    """Read-only file object: a file's bytes with `patches` applied and the writer's flag cleared, as in `recover`."""
+    """Read-only file object: a file with `patches` (position, bytes) applied and the flag "open for writing" off."""
 
     def __init__(self, raw: io.FileIO, size: int = 0, patches: Sequence[tuple[int, bytes]] = ()) -> None:
         self._raw, self._position = raw, 0

@@ -47,8 +47,8 @@ GENEROUS_SLACK = 1 << 30  # sparse: takes no room
 class Writer:
     """Writer of a run file; a run has one writer at a time.
 
-    Opening recovers the file if its last writer was killed, drops uncommitted rows, and reads back the optimizer's
-    state. `append` may hold a few checkpoints back for up to half a second; `flush` commits them.
+    Opening recovers the file of a killed writer, drops all that follows the checkpoint to continue from, and reads the
+    optimizer's state. `append` may hold a few checkpoints in memory for up to half a second; `flush` writes them.
 
     Parameters
     ----------
@@ -57,14 +57,14 @@ class Writer:
     lock
         The run's lock, if the caller has it already; closing the writer releases it.
     say
-        Function that gets one line if checkpoints are dropped or an unusable copy of metadata (`undo.py`) is renamed.
+        Function that gets one line if checkpoints are dropped or an unusable `.undo` file (metadata copy) is renamed.
 
     Attributes
     ----------
     file
         The open HDF5 file.
     n_checkpoints
-        Number of checkpoints committed so far.
+        Number of checkpoints completely written so far.
     optimizer_state
         The optimizer's state by name at checkpoint `n_checkpoints - 1`; empty for optimizers without state.
 
@@ -73,7 +73,7 @@ class Writer:
     InputError
         Another process writes the run.
     RunError
-        `append` or `flush` could not write; committed checkpoints stay readable and resumable.
+        `append` or `flush` could not write; checkpoints written before stay readable and resumable.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Writer:
         return self._trajectories.keys()
 
     def amend(self, config: Config | None = None, other_numerics_since: int | None = None) -> None:
-        """Store a config with more epochs, or record the checkpoint from which a machine with other numerics continues.
+        """Store a config with more epochs, or the checkpoint from which a machine that rounds differently continues.
 
         The attributes keep their size, so HDF5 writes them in place while other processes read the file.
         """
@@ -188,7 +188,7 @@ class Writer:
             self.flush()
 
     def flush(self) -> None:
-        """Commit the checkpoints that `append` holds back."""
+        """Write to the file the checkpoints that `append` holds in memory."""
         if self._pending:
             with self._explained():
                 self._commit()
@@ -209,7 +209,7 @@ class Writer:
             self.file.flush()
 
     def keep_state(self, step: int, state: Mapping[str, np.ndarray]) -> None:
-        """Store the optimizer's state after `step` updates, for replay; commit it in two phases, like a checkpoint."""
+        """Store the optimizer's state after `step` updates, for replay: first its arrays, then its step number."""
         group, at = self.file["optimizer"], self._n_states()
         with self._explained():
             for name, values in state.items():
@@ -227,14 +227,14 @@ class Writer:
         return 0 if steps is None else n_committed(steps[:], self._planned_states, "state_step")
 
     def cut(self) -> None:
-        """Shorten every array to the committed rows, for a run that ended earlier than planned."""
+        """Shorten every array to its completely written rows, for a run that ended earlier than planned."""
         self.flush()
         with self._explained():
             lengths = {"step": self.n_checkpoints, "state_step": self._n_states()}
             cut_to(self.path, self.file, uncommitted(self.file, lengths))
 
     def close(self, *, flush: bool = True) -> None:
-        """Commit the checkpoints that `append` holds back, close the file, and release the lock."""
+        """Write the checkpoints that `append` holds in memory, close the file, and release the lock."""
         try:
             if flush:
                 self.flush()
@@ -298,7 +298,7 @@ class Writer:
         self._last_commit = time.monotonic()
 
     def _digested(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Digests of the buffered checkpoints, (row, seed, digested): one per parameter and one of all metrics."""
+        """Digests of the checkpoints in memory, (step, seed, digest): one of each parameter and one of all metrics."""
         metrics = {name: values for name, values in rows.items() if name.startswith("metrics/")}
         digests = [
             row_digests(metrics_as_rows(metrics) if name == METRICS else rows[f"parameters/{name}"])
@@ -323,9 +323,9 @@ class Writer:
                     dataset.resize(length, axis=0)
 
     def _take_back(self) -> None:
-        """Erase all commits after the checkpoint to continue from, and what an interrupted write left.
+        """Erase the stored steps after the checkpoint to continue from, and what an interrupted write left.
 
-        The method erases one entry at a time, the last entry first. After a kill, at most one entry is partly erased,
+        The method erases one step at a time, the last step first. After a kill, at most one entry is partly erased,
         and `commits.py` recognizes this entry.
         """
         unwrite(self._step, self.n_checkpoints)
@@ -353,7 +353,7 @@ def unwrite(steps: h5py.Dataset, n_kept: int) -> None:
 
 
 def complete(path: Path, say: Callable[[str], object] = lambda text: None) -> bool:
-    """Mend metadata if their last write was interrupted, and return whether it was; call it under the run's lock."""
+    """If a kill interrupted the last write of metadata, mend them and return True; the caller holds the run's lock."""
     is_restored = put_back(path, say)
     with path.open("rb") as file:
         block = completed(file)
