@@ -30,12 +30,12 @@ def arities(
     inputs: Real[np.ndarray, "example input"],
     outputs: Float[np.ndarray, " example"],
 ) -> Int[np.ndarray, " neuron"]:
-    """Arity of every neuron, in 0..input; -1 for every neuron if an output is not finite.
+    """Arity of every neuron: how many weights predictions need, in 0..input; -1 for all if an output is not finite.
 
     Parameters
     ----------
     W, b, u
-        (neuron, input), (neuron,), (neuron,).
+        (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b).
     inputs
         (example, input) the agreement set: the inputs on which predictions are compared.
     outputs

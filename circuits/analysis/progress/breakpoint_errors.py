@@ -1,10 +1,10 @@
 """How much uneven, correlated residuals widen the confidence intervals of a ramp's breakpoints.
 
 In white noise of constant size the profile likelihood ratio of a breakpoint follows χ²₁. In any other noise it follows
-λ χ²₁. Here λ is the breakpoint's variance in that noise, divided by its variance in white noise with the same sum of
-squares (sandwich estimator; White 1982). Let J (point, parameter) be the derivatives of the ramp, A = JᵀJ, x the row of
-A⁻¹ Jᵀ that belongs to the breakpoint, s the local size of the residuals e, ρ the correlation of e/s between neighboring
-points, Rᵢⱼ = ρ^|i−j|, H the projection on the columns of J and n the number of points. Then
+λ χ²₁. Up to a factor F/χ², λ is the breakpoint's variance V in that noise, divided by its variance V₀ in white noise
+with the same sum of squares (sandwich estimator; White 1982). Let J (point, parameter) be the derivatives of the ramp,
+A = JᵀJ, x the row of A⁻¹ Jᵀ for the breakpoint, s the local size of the residuals e, ρ the correlation of e/s between
+neighboring points, Rᵢⱼ = ρ^|i−j|, H the projection on the columns of J and n the number of points. Then
 
     V = √(Σᵢⱼ xᵢ sᵢ Rᵢⱼ sⱼ xⱼ · Σᵢ xᵢ² sᵢ² (1 + ρ)/(1 − ρ)) · (n − 4)/(n − tr HR)
     λ = V/V₀ · F/χ²,   V₀ = Σ xᵢ² Σ eᵢ²/n
@@ -44,22 +44,22 @@ def breakpoint_inflation(
     rise: float,
     coverage: float = 0.95,
 ) -> Float[np.ndarray, " place"]:
-    """Factors λ for the confidence intervals of a ramp's onset, middle and end; their likelihood ratios follow λ χ²₁.
+    """Factors λ for the confidence intervals of a ramp's onset, middle and end; each likelihood ratio follows λ χ²₁.
 
     Parameters
     ----------
     t
-        (point,) strictly ascending.
+        (point,) positions of the points, strictly ascending.
     residuals
         (point,) the curve minus the ramp.
     onset, end, rise
-        The ramp's breakpoints, onset < end, and the difference of its levels, not 0.
+        Breakpoints of the ramp (constant, straight line, constant), onset < end; second minus first constant, not 0.
     coverage
         Level of the confidence intervals, in 0..1.
 
     Returns
     -------
-    (3,) positive; 1 for white noise of constant size on many points, and for a perfect fit.
+    (3,) for onset, middle and end; positive. 1 for white noise of constant size on many points, and for a perfect fit.
 
     References
     ----------
@@ -101,7 +101,7 @@ def breakpoint_inflation(
 def ramp_slopes(
     t: Float[np.ndarray, " point"], onset: float, end: float, rise: float
 ) -> Float[np.ndarray, "point parameter"]:
-    """Derivatives of a ramp with respect to its level before, its level after, its onset and its end.
+    """Derivatives of a ramp at each t with respect to its level before the onset, level after the end, onset, end.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def ramp_slopes(
 
 
 def local_sizes(residuals: Float[np.ndarray, " point"]) -> Float[np.ndarray, " point"]:
-    """Root mean square of the residuals around each point, over a tenth of all points (at least 5) on either side.
+    """Root mean square of the residuals around each point, over a tenth of all points (at least 5 points) per side.
 
     Examples
     --------
@@ -133,7 +133,7 @@ def local_sizes(residuals: Float[np.ndarray, " point"]) -> Float[np.ndarray, " p
 
 
 def effective_number(n: int, rho: float) -> float:
-    """Effective number of independent residuals, n (1 − ρ)/(1 + ρ) clipped to 2..n; ρ is the correlation of neighbors.
+    """Effective number of independent residuals, n (1 − ρ)/(1 + ρ) clipped to 2..n; ρ: correlation of neighboring ones.
 
     Examples
     --------
@@ -167,7 +167,7 @@ def unbiased_autocorrelation(
     residuals
         (point,) residuals about a linear fit.
     basis
-        (point, parameter) orthonormal basis of the fit.
+        (point, parameter) orthonormal basis of the space of curves that the fit can give.
 
     Examples
     --------
@@ -214,7 +214,7 @@ def _correlated_square(x, rho):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _projected(basis, rho):
-    """For AR(1) noise u of variance 1: the parts of E Σ uᵢ² and of E Σ uᵢ uᵢ₊₁ that a fit removes.
+    """For AR(1) noise u of variance 1: the parts of E Σ uᵢ² and of E Σ uᵢ uᵢ₊₁ that a fit of `basis` removes.
 
     They are tr HR and tr D(HR + RH − HRH). H is the projection on `basis`, Rᵢⱼ = ρ^|i−j|, and D has 1/2 in its two
     secondary diagonals and 0 elsewhere.

@@ -1,13 +1,13 @@
 """Change points: a ramp along log epoch for each measure and seed, with its onset, midpoint, end, lag and rank.
 
-The ramp (`ramp`) is fitted from the memorization checkpoint on, because all measures change before it; for a seed that
-never memorized, from the first update on. Its breakpoints are the onset and the end, and the midpoint is halfway
-between them on the log axis. If the interval of the onset touches the first point, the onset may lie before it: the
-onset is *censored*. Its interval is then (−∞, `onset_high`], so the onset is at most `onset_high`; the estimate `onset`
-is no bound. In the same way, an end whose interval touches the last point is censored, and is at least `end_low`. If
-only the onset or only the end is censored, the midpoint's interval has one finite end, which bounds the midpoint. A lag
-is the onset, or midpoint, minus that of test accuracy; it is negative for a measure that changes before test accuracy
-(`lags`). Measures are ranked by the intervals of their onsets alone (`earliest`).
+A ramp (constant, straight line, constant; `ramp`) is fitted from memorization on, because all measures change before
+it; for a seed that never memorized, from the first update on. The straight line begins at the onset and stops at the
+end; the midpoint is halfway between them on the log axis. If the interval of the onset touches the first point, the
+onset may lie before that point: the onset is *censored*. Its interval is then (−∞, `onset_high`], so the onset is at
+most `onset_high`; the estimate `onset` is no bound. In the same way, an end whose interval touches the last point is
+censored, and is at least `end_low`. If only the onset or only the end is censored, the midpoint's interval has one
+finite end, which bounds the midpoint. A lag is the onset, or midpoint, minus that of test accuracy; it is negative for
+a measure that changes first (`lags`). Measures are ranked by the intervals of their onsets alone (`earliest`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -72,22 +72,22 @@ def change_points(
     measures
         Measures by name, each (step, seed) with a coordinate `epoch` along the steps, the same for all.
     start
-        (seed,) epoch at which the window begins; NaN stands for the first epoch after 0.
+        (seed,) epoch from which on the ramps of a seed are fitted; NaN stands for the first epoch after 0.
     reference
         The measure from which lags are counted. If it is an accuracy, only seeds in which it rises have lags.
     generalized
         (seed,) mask of the seeds that may have lags; None: all.
     log_scale
         Which measures, except accuracies and shares, are fitted as logarithms. True: all, without values
-        that are not positive. False: none. None: those for which `spans_decades` is True.
+        that are not positive. False: none. None: positive measures that change more than tenfold (`spans_decades`).
     choices
-        Other analysis choices, each a pair (start, log_scale), with which `earliest` is computed again.
+        Other combinations (start, log_scale), with each of which `earliest` is computed again.
 
     Returns
     -------
-    The numbers `VARIABLES` and flags `FLAGS`, (measure, seed). Without a change they are NaN, but direction and ranks
-    are 0 and flags False. `share` (measure, step, seed): completed share (value − before)/(after − before) of the
-    change, NaN before `start`. `log_scale` (measure): whether value, `before` and `after` are logarithms.
+    The numbers in `VARIABLES` and flags in `FLAGS`, (measure, seed). If a measure does not change they are NaN, but
+    direction and ranks are 0 and flags False. `share` (measure, step, seed): completed share (value − before)/(after −
+    before) of the change, NaN before `start`. `log_scale` (measure): whether value, `before`, `after` are logarithms.
 
     `earliest` (seed) is the measure whose onset interval lies before the onset intervals of all other measures that
     change, if its ramp explains at least 0.9 of the variance; otherwise "". `earliest_choices` and `earliest_seeds`
@@ -148,9 +148,9 @@ def change_points(
 def flattened(
     result: xr.Dataset | Mapping[str, xr.DataArray], most: int = MOST_LABELS, between: str = " "
 ) -> dict[str, xr.DataArray]:
-    """Numeric variables (step, seed) by name; one with a third dimension of at most `most` labels is split by label.
+    """Numeric variables (step, seed) by name; a variable with a third dimension of at most `most` labels is split.
 
-    The name of a part is the name of its variable and its label, with the text `between` between them.
+    Such a variable gives one part per label, named by the variable and the label, with the text `between` between them.
 
     Examples
     --------

@@ -1,13 +1,13 @@
 """The earliest measure of each seed, if the intervals of the onsets single out one measure.
 
-A measure is surely before another if the interval of its onset ends before the other's begins. A censored onset may lie
-before the window; its interval is (−∞, high]. A measure's `rank` is 1 plus the number of measures surely before it; its
-`rank_high` is the number of measures not surely after it, itself included. So these two numbers bound the rank. A
-measure is *earliest* only if it is surely before all other measures; then both numbers are 1. If no measure is
-earliest, the measures with `rank` 1 are tied.
+A measure is surely before another if its onset interval ends before the other onset interval begins. A censored onset
+may lie before the fitted epochs; its interval is (−∞, high]. A measure's `rank` is 1 plus the number of measures surely
+before it; its `rank_high` is the number of measures not surely after it, itself included. So these two numbers bound
+the rank. A measure is *earliest* only if it is surely before all other measures; then both numbers are 1. If no measure
+is earliest, the measures with `rank` 1 are tied.
 
-An analysis choice is a start of the window and the use of logarithms or not. The earliest measure of a seed is reported
-with the share of analysis choices and the share of seeds in which the same measure is earliest.
+An analysis choice is one combination of first fitted epoch and scale (linear or log). The earliest measure of a seed is
+reported with the share of analysis choices and the share of seeds in which the same measure is earliest.
 """
 
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ LEAST_EXPLAINED = 0.9
 def ranks(
     low: Float[np.ndarray, "measure seed"], high: Float[np.ndarray, "measure seed"]
 ) -> tuple[Int[np.ndarray, "measure seed"], Int[np.ndarray, "measure seed"]]:
-    """Least and greatest possible rank, >= 1, of each measure, from the onset intervals; 0 if its interval is NaN.
+    """Least and greatest possible rank of each measure (1 changes first), from the onset intervals; 0 if that is NaN.
 
     Parameters
     ----------
     low, high
-        (measure, seed) ends of the onset intervals; low is −∞ if the onset is censored.
+        (measure, seed) ends of the onset intervals; low is −∞ if the onset may lie before the first fitted epoch.
 
     Examples
     --------
@@ -51,17 +51,17 @@ def earliest_measures(
     high: Float[np.ndarray, "measure seed"],
     explained: Float[np.ndarray, "measure seed"],
 ) -> list[str]:
-    """The measure of each seed that surely changes before all other measures; "" if a seed has no such measure.
+    """The measure of each seed whose onset interval ends before all others begin; "" if a seed has no such measure.
 
     Parameters
     ----------
     names
         Names of the measures.
     low, high
-        (measure, seed) intervals of the onsets.
+        (measure, seed) ends of the onset intervals.
     explained
         (measure, seed) share of the variance that the ramp explains. The earliest measure needs at least 0.9. Measures
-        with a smaller share cannot be earliest, but the earliest measure must surely change before them too.
+        with a smaller share cannot be earliest, but the interval of the earliest must end before theirs too.
 
     Examples
     --------
@@ -75,14 +75,14 @@ def earliest_measures(
 
 
 def agreement(earliest: Sequence[str], choices: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of choices and of seeds that agree with each seed's earliest measure; NaN if the seed has none.
+    """For each seed: share of analysis choices, and of seeds, with the same earliest measure; NaN if the seed has none.
 
     Parameters
     ----------
     earliest
         Earliest measure of each seed, or "".
     choices
-        For each other analysis choice, the earliest measure of each seed. If empty, the share of choices is NaN.
+        Earliest measure of each seed for each analysis choice (first epoch, scale); without any, their share is NaN.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def agreement(earliest: Sequence[str], choices: Sequence[Sequence[str]]) -> tupl
 
 
 def tied(result: xr.Dataset, seed: int) -> list[str]:
-    """Names of the measures of rank 1 in one seed, sorted by `onset_high`; each of them may be the first to change.
+    """Names of the measures that may be the first to change in one seed (`rank` is 1), sorted by `onset_high`.
 
     Parameters
     ----------
@@ -110,12 +110,12 @@ def tied(result: xr.Dataset, seed: int) -> list[str]:
 
 
 def earliest_summary(result: xr.Dataset) -> str:
-    """Sentence that names each earliest measure and counts the seeds and choices that agree, or says that none exists.
+    """Sentence that names the earliest measures and counts seeds and analysis choices that agree, or reports none.
 
     Parameters
     ----------
     result
-        `earliest` and `earliest_choices` (seed) of `circuits.analysis.change_points`.
+        `earliest` and `earliest_choices` (seed) of `change_points`; analysis choice: first fitted epoch and scale.
     """
     names, choices = result["earliest"].values.tolist(), result["earliest_choices"].values
     n_choices = int(result["earliest_choices"].attrs.get("n_choices", 0))

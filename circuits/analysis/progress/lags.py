@@ -1,13 +1,13 @@
-"""Lags of measures behind a reference, with intervals.
+"""Lags of measures behind a reference measure, with confidence intervals.
 
-A lag is a difference of two estimates, each with its own, perhaps asymmetric, interval (l, u). The interval of the lag
-adds one error of each estimate in quadrature (MOVER; Zou and Donner 2008):
+A lag is a − b: the onset a of a measure minus the onset b of the reference, each an estimate with its own, perhaps
+asymmetric, interval (l, u). The lag's interval adds one error of each in quadrature (MOVER; Zou and Donner 2008):
 
     a − b:    from  a − b − √((a − l_a)² + (u_b − b)²)    to    a − b + √((u_a − a)² + (b − l_b)²)
 
-This assumes independent estimates. The interval of a censored onset begins at −∞, so the interval of the lag has an
-infinite end. If only a is censored, the lag is at most the high end of the lag's interval. If only b is censored, the
-lag is at least the low end. If both are censored, the lag is unknown. The estimate a − b itself is never a bound.
+This assumes independent estimates. A censored onset may lie before the fitted epochs: its interval begins at −∞, so the
+interval of the lag has an infinite end. If only a is censored, the lag is at most the high end of its interval. If only
+b is censored, the lag is at least the low end. If both are censored, the lag is unknown. a − b itself is never a bound.
 """
 
 import numpy as np
@@ -55,7 +55,7 @@ def lags(
     estimates
         `onset`, `midpoint`, and the ends of their intervals, such as `onset_low`, each (measure, seed).
     reference
-        Index of the reference measure; its lag to itself is exactly 0.
+        Index of the reference measure; its lag behind itself is exactly 0.
     counts
         (seed,) mask of the seeds that have lags; the lags of all other seeds are NaN.
 

@@ -64,10 +64,10 @@ def spectrum(curve: Float[np.ndarray, " point"], spacing: float) -> Spectrum:
 
 
 def loss_spectra(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset | None:
-    """Spectra of both loss curves of a run in a window of early checkpoints; None if the window has fewer than 16.
+    """Spectra of training and test loss of a run in a window of early checkpoints; None if fewer than 16 are in it.
 
     The window is the first 32 checkpoints after the initialization. It is extended to the checkpoint at which every
-    seed that memorizes has done so, and cut where the spacing of the checkpoints changes.
+    seed that memorizes has memorized, and cut where the spacing of the checkpoints changes.
 
     Returns
     -------

@@ -1,8 +1,8 @@
 """Margins of a network's answers, and its degree of homogeneity, by which margins are normalized.
 
-With one output the margin is y f(x); with several outputs it is the target's logit minus the largest other logit. A
-margin is positive exactly if the answer is right. The margins q_i of a homogeneous network, f(αθ) = α^L f(θ), grow with
-the size of the weights; gradient descent slowly increases the normalized margin min_i q_i / ‖θ‖^L (Lyu and Li 2020).
+With one output the margin is y f(x); with several, it is the target's logit minus the largest other logit. A margin is
+positive exactly if the answer is right. A homogeneous network, f(αθ) = α^L f(θ) in its parameters θ, has margins q_i
+that grow with ‖θ‖; gradient descent slowly increases the normalized margin min_i q_i / ‖θ‖^L (Lyu and Li 2020).
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ MOST_DEGREE = 64
 def margins(
     outputs: Float[np.ndarray, "example ..."], targets: Int[np.ndarray, " example"]
 ) -> Float[np.ndarray, " example"]:
-    """Margin on each example; NaN if an output is NaN.
+    """Margin on each example, y f(x) or the target's logit minus the largest other logit; NaN if an output is NaN.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def margins(
 def degree_of_homogeneity(
     outputs: Callable[[Mapping[str, np.ndarray]], np.ndarray], net: Mapping[str, np.ndarray]
 ) -> int | None:
-    """Degree L with f(2θ) = 2^L f(θ) exactly, or None if no L fits; doubling has no rounding error.
+    """Degree L with f(2θ) = 2^L f(θ) exactly, for parameters θ; None if no L fits. Doubling has no rounding error.
 
     Parameters
     ----------

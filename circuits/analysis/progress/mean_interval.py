@@ -1,6 +1,6 @@
 """Confidence interval for the mean of a bounded count; its width is positive even if all sampled values are equal.
 
-All inputs of a sample may have the same sensitivity, for example if the network has learned its task. The standard
+All inputs of a sample may have the same count, for example if the network has learned its task. The standard
 error of the mean is then 0, but a rare other value may be missing from the sample. Gaffke (2005, "Three test statistics
 for a nonparametric one-sided hypothesis on the mean of a nonnegative variable") adds the worst possible value once to
 the N values, and weights the N + 1 values by a random point, uniform on the simplex. The high end of the interval is
@@ -34,7 +34,7 @@ def mean_interval(
 
     Examples
     --------
-    A hundred inputs have sensitivity 3 of 40 bits; the mean may be a little lower, or more than 1 higher.
+    A hundred draws from 0..40 are all 3; the mean may be a little lower, or more than 1 higher.
 
     >>> [round(end, 2) for end in mean_interval(np.full(100, 3), 0, 40)]
     [2.89, 4.34]

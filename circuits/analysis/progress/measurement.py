@@ -1,9 +1,9 @@
 """Progress measures between memorization and generalization, and their onsets.
 
 Barak et al. 2022 and Nanda et al. 2023 look for quantities that change steadily while accuracy is constant. The
-measures here need no knowledge of the task's circuit: sizes of weights (`spectral`), effective sparsity, margins
-(`margin`), sensitivity (for inputs ±1), arity (for the relu model), and spectra of the loss curves. `change_points`
-gives the onset of each measure, its lag behind test accuracy, and the earliest measure, if any. The run is read once.
+measures here need no knowledge of the task's circuit: weight norms, neurons needed (effective sparsity), margins, bits
+that change the prediction (sensitivity), weights that a relu neuron needs (arity), and spectra of the losses. The run
+is read once. `change_points` gives each measure's onset and lag behind test accuracy, and the earliest measure, if any.
 """
 
 from collections.abc import Callable, Mapping
@@ -74,12 +74,12 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
 def run_change_points(
     run: Run, options: PruningOptions, *measures: xr.Dataset | Mapping[str, xr.DataArray], log_scale: bool | None = None
 ) -> xr.Dataset:
-    """`change_points` of test accuracy, the losses and `measures`, from each seed's memorization checkpoint on.
+    """Onsets, ends and lags of test accuracy, the losses and `measures`, from each seed's memorization on.
 
     Parameters
     ----------
     run, options
-        The run, and options that choose its checkpoints; every measure must have all of these checkpoints.
+        The run, and options that choose its checkpoints; every measure must have all chosen checkpoints.
     measures
         Measures by name; names in `REDUNDANT` are skipped. A measure replaces an earlier measure, the test accuracy or
         a loss if it has the same name.
@@ -114,18 +114,18 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
     spectral_norm, frobenius_norm
         (step, seed, matrix) norms of every weight matrix.
     effective_sparsity, sparsity_ratio
-        (step, seed) as in the measurement `subnetwork`; for models with a prunable layer.
+        (step, seed) number of neurons that predictions need, and its share of the width; if a layer is prunable.
     train_margin_least, train_margin_mean, test_margin_least, test_margin_mean
         (step, seed) margins on the training and the test set; NaN if the network has collapsed (all outputs near 0).
     normalised_margin
         (step, seed) least training margin divided by ‖θ‖^L, for homogeneous networks; the attribute `degree` is L.
     sensitivity, sensitivity_low, sensitivity_high
-        (step, seed) mean sensitivity over the test inputs, in 0..input, and a 95 % interval for the mean sensitivity
-        over all possible inputs, see `mean_interval`; only for tasks with inputs ±1.
+        (step, seed) number of bits whose flip changes the prediction, as a mean over the test inputs, and a 95 %
+        interval for its mean over all possible inputs, see `mean_interval`; only for tasks with inputs ±1.
     arity
-        (step, seed, neuron) arity of each neuron, NaN if the network has collapsed or diverged; for the relu model.
+        (step, seed, neuron) number of weights that predictions need; NaN if collapsed or diverged; for the relu model.
     network_arity, subnetwork_arity
-        (step, seed) mean arity over all neurons, and over the generalizing subnetwork.
+        (step, seed) mean arity over all neurons, and over those needed at the last checkpoint (see `--final`).
     """
     config, checkpoints = run.config, chosen_checkpoints(run, options)
     values = walk(run, checkpoints, _one_network(run, options), what="progress measures", progress=progress)
@@ -222,7 +222,7 @@ def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], 
 
 
 def _sizes(run: Run, checkpoints: Int[np.ndarray, " step"], options: PruningOptions, progress: bool) -> np.ndarray:
-    """Effective sparsity (step, seed): the stored metric if it was computed with the same options, else computed."""
+    """Effective sparsity (step, seed): the metric that training stored, if its options were the same, else computed."""
     default = PruningOptions()
     same = all(getattr(options, name) == getattr(default, name) for name in ("agreement_set", "criterion", "norm"))
     is_last = options.layer in (None, list(run.config.prunable_layers)[-1])

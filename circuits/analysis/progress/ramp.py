@@ -5,8 +5,8 @@
 Both breakpoints are among the points of t, or, if there are more than 256 points, among 256 evenly spaced points. Given
 the breakpoints, a linear regression gives a and b. Running sums give the sums over every segment, so all pairs of these
 points are tried and the fit is exact. The intervals of t₁, of t₂ and of their middle follow from the profile
-likelihood, n log(RSS / RSS_min) ≤ λ χ²₁, where λ corrects for correlated or uneven residuals (`breakpoint_errors`). The
-curve changes only if the ramp beats a constant by the Bayesian information criterion,
+likelihood of the n points, n log(RSS / RSS_min) ≤ λ χ²₁, where λ corrects for correlated or uneven residuals
+(`breakpoint_errors`). The curve changes only if the ramp beats a constant by the Bayesian information criterion,
 n' log(RSS_const / RSS_min) > 3 log n', where n' = n (1 − ρ) / (1 + ρ) replaces n. Here ρ is the larger of two
 correlations between neighboring residuals: those about the ramp and those about the constant.
 
@@ -36,10 +36,10 @@ Estimate = tuple[float, float, float]  # value, low, high
 
 
 class Ramp(NamedTuple):
-    """A fitted ramp.
+    """A fitted ramp: a constant, a straight line from onset to end, a constant.
 
     `onset`, `middle`, `end` are (estimate, low, high) in units of t; `middle` is halfway from onset to end. `before`
-    and `after` are the levels, `explained` is the share of the variance that the ramp explains, in 0..1, and
+    and `after` are the constants, `explained` is the share of the variance that the ramp explains, in 0..1, and
     `moves` says whether the ramp beats a constant.
     """
 
@@ -53,7 +53,7 @@ class Ramp(NamedTuple):
 
 
 def fitted_ramp(t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], coverage: float = 0.95) -> Ramp | None:
-    """The ramp nearest to a curve; None if the curve has fewer than 10 finite points or is constant.
+    """The ramp (constant, straight line, constant) nearest to a curve; None for a constant or under 10 finite points.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def fitted_ramp(t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], 
 def all_ramps(
     t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], places: Int[np.ndarray, " place"]
 ) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Float[np.ndarray, " pair"], Float[np.ndarray, " pair"]]:
-    """For every pair of breakpoints: their indices in `places`, and the ramp's residual sum of squares and rise.
+    """For every pair of breakpoints: their indices in `places`, and the rise and residual sum of squares of their ramp.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def _estimate(
     best: int,
     accepted: Bool[np.ndarray, " pair"],
 ) -> Estimate:
-    """Mean (at[i] + at[j])/2 of the best pair, and its range over accepted pairs, one place wider on each side."""
+    """Best pair's mean (at[i] + at[j])/2, and the range of such means over accepted pairs, one place wider per side."""
     lower, upper = np.concatenate([at[:1], at[:-1]]), np.concatenate([at[1:], at[-1:]])
     low, high = ((along[i[accepted]] + along[j[accepted]]) / 2 for along in (lower, upper))
     return float(at[i[best]] + at[j[best]]) / 2, float(low.min()), float(high.max())

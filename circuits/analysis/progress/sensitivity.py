@@ -1,10 +1,10 @@
 """Sensitivity: the number of an input's bits whose flip alone changes the network's prediction.
 
-    s(x) = #{i : sign f(x with bit i flipped) ≠ sign f(x)},   in 0..n
+    s(x) = #{i : sign f(x with bit i flipped) ≠ sign f(x)},   in 0..n for n bits
 
-and its mean over inputs. A parity of k bits has sensitivity k at every input; a network that has memorized random-like
-answers is sensitive to many more bits. As in the code released with Merrill et al. 2023, the mean is over the test
-inputs, and sign(0) = 0 counts as a prediction of its own.
+This module also takes the mean over inputs. A parity of k bits has sensitivity k at every input; a network that has
+memorized random-like answers is sensitive to many more bits. As in the code released with Merrill et al. 2023, the mean
+is over the test inputs, and sign(0) = 0 counts as a prediction of its own.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ def relu_sensitivities(
     """For each input, the number of bits whose flip alone changes sign uᵀ relu(W x + b), in 0..input.
 
     A flip changes W x + b by one column of W, so no product is computed again. Sums are in float64; a sum within its
-    rounding bound (`rounding`) counts as 0.
+    rounding bound (largest possible rounding error, `rounding`) counts as 0.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def flipped(inputs: Real[np.ndarray, "example input"]) -> Real[np.ndarray, "flip
 
 
 def sensitivities_on(config: Config, inputs: Real[np.ndarray, "example input"]) -> Sensitivities:
-    """Function that maps the parameters of a network, of any model, to its sensitivity at each of `inputs` (±1)."""
+    """Function from any model's parameters to the number of bits of each input (±1) whose flip changes the answer."""
     if is_one_relu_layer(config) is None:
         return lambda net: relu_sensitivities(*relu_weights(config, net), inputs)
     has_classes = config.task.signature.n_classes is not None

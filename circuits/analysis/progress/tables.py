@@ -53,7 +53,7 @@ def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def onset_table(dataset: xr.Dataset, phases: xr.Dataset, seeds: list[int]) -> Table:
-    """Table of onsets and lags with a column per seed; a table of one line of text if no measure changes."""
+    """Table of the onset and lag of each measure (row) in each seed (column), or one line of text if none changes."""
     if bool(dataset["onset"].isnull().all()):
         return Table(_why_nothing_changes(dataset, phases), box=None)
     table = new_table("measure", *(f"seed {seed}" for seed in seeds))
@@ -64,7 +64,7 @@ def onset_table(dataset: xr.Dataset, phases: xr.Dataset, seeds: list[int]) -> Ta
 
 
 def earliest_table(dataset: xr.Dataset, seeds: list[int]) -> Table:
-    """Table by seed: earliest measure, number of choices and seeds that agree; tied measures if none is earliest."""
+    """Table by seed: earliest measure, numbers of analysis choices and seeds that agree; ties if none is earliest."""
     n_choices, n_seeds = int(dataset["earliest_choices"].attrs["n_choices"]), dataset.sizes["seed"]
     table = new_table("seed", "earliest", "choices that agree", "seeds that agree", "tied: none is surely before them")
     table.columns[-1].justify = "left"
@@ -79,7 +79,7 @@ def earliest_table(dataset: xr.Dataset, seeds: list[int]) -> Table:
 
 
 def lag_cell(at: xr.Dataset) -> str:
-    """Onset, direction and lag of one measure in one seed: "88 ↑: -13 (-19 to -6)" or, if censored, "≤ 14 ↓: ≤ -50".
+    """Onset, direction and lag of one measure in one seed: "88 ↑: -13 (-19 to -6)" or, with bounds, "≤ 14 ↓: ≤ -50".
 
     A bound is the finite end of the 95 % interval, never the estimate. Bounds of lags are rounded outward.
 
@@ -105,7 +105,7 @@ def lag_cell(at: xr.Dataset) -> str:
 
 
 def bounds_legend(dataset: xr.Dataset, seeds: list[int]) -> list[str]:
-    """Legend of the signs ≤ and ≥ and of "unknown", as far as the table cells of `seeds` contain them.
+    """Lines that explain "≤", "≥" and "unknown", each only if a table cell of `seeds` contains it.
 
     Parameters
     ----------

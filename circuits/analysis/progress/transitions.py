@@ -19,7 +19,7 @@ def transitions(
     progress: bool = False,
     log_scale: bool | None = None,
 ) -> xr.Dataset:
-    """Change points of the progress measures, test accuracy and losses of a run, and of further measures.
+    """Onsets, midpoints, ends and lags of a run's progress measures, test accuracy and losses, and of further measures.
 
     Parameters
     ----------
@@ -38,9 +38,10 @@ def transitions(
     Returns
     -------
     As `circuits.analysis.change_points`. By (measure, seed): onset, midpoint and end in epochs, with 95 % intervals and
-    flags for censoring; lag behind test accuracy (NaN for a seed that did not generalize); direction; rank. `share`
-    (measure, step, seed): completed share of the change. `earliest` (seed): the measure that surely changes first, or
-    "". `earliest_choices`, `earliest_seeds` (seed): shares of eight analysis choices and of seeds that agree with it.
+    flags for an onset or end that may lie outside the fitted epochs; lag behind test accuracy (NaN for a seed that did
+    not generalize); direction; rank. `share` (measure, step, seed): completed share of the change. `earliest` (seed):
+    the measure that surely changes first, or "". `earliest_choices`, `earliest_seeds` (seed): shares of eight analysis
+    choices (memorization threshold and scale), and of seeds, that agree with `earliest`.
 
     Raises
     ------

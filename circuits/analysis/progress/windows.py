@@ -1,4 +1,4 @@
-"""Measures in a window of epochs, and the ramp of each measure.
+"""Measures in a window of epochs, and the ramp (constant, straight line, constant) fitted to each measure.
 
 An analysis choice sets the epoch at which a seed's window begins, and whether logarithms are taken. Analysis choices
 with the same window and scale share one fit.
@@ -19,7 +19,7 @@ SHARES = (ACCURACY, "share")  # endings of measures without logarithm: 0.1 is no
 
 
 def _changing_ramp(t: Float[np.ndarray, " point"], curve: Float[np.ndarray, " point"]) -> Ramp | None:
-    """Ramp of a curve; the interval of a censored estimate has an infinite end. None if no ramp beats a constant."""
+    """Ramp of a curve, None if no ramp beats a constant; an estimate that may lie outside t has an infinite bound."""
     ramp = fitted_ramp(t, curve)
     if ramp is None or not ramp.moves:
         return None
@@ -34,7 +34,7 @@ def _changing_ramp(t: Float[np.ndarray, " point"], curve: Float[np.ndarray, " po
 
 
 class Curves:
-    """Measures as arrays, and their ramps; a ramp is fitted once per measure, seed, window and scale."""
+    """Measures as arrays, and their ramps; each is fitted once per measure, seed, window and scale (linear or log)."""
 
     def __init__(self, measures: Mapping[str, xr.DataArray]) -> None:
         first = next(iter(measures.values()))
@@ -53,13 +53,13 @@ class Curves:
         return np.array([not name.endswith(SHARES) and taken(row) for row, name in enumerate(self.names)], bool)
 
     def window(self, row: int, column: int, begin: float, logged: bool) -> tuple[slice, Float[np.ndarray, " point"]]:
-        """Steps from epoch `begin` on, and one measure's values at these steps in one seed, as log10 if `logged`."""
+        """Steps from epoch `begin` on, and the values of measure `row` in seed `column` there, as log10 if `logged`."""
         window = slice(self._first(begin), None)
         curve = self._values[row][window, column]
         return window, np.log10(np.where(curve > 0, curve, np.nan)) if logged else curve
 
     def ramp(self, row: int, column: int, begin: float, logged: bool) -> Ramp | None:
-        """Ramp of one measure in one seed from epoch `begin` on; None if the measure does not change."""
+        """Ramp of measure `row` in seed `column` from epoch `begin` on; None if the measure does not change."""
         key = (row, column, self._first(begin), logged)
         if key not in self._ramps:
             window, curve = self.window(row, column, begin, logged)
@@ -67,7 +67,7 @@ class Curves:
         return self._ramps[key]
 
     def earliest(self, start: Float[np.ndarray, " seed"], log_scale: bool | None) -> list[str]:
-        """Earliest measure of each seed for the analysis choice (start, log_scale); "" if a seed has none."""
+        """Earliest measure of each seed, with ramps from `start` on and this `log_scale`; "" if a seed has none."""
         logs = self.logs(start, log_scale)
         low, high, explained = (np.full((len(self.names), len(self.seeds)), np.nan) for _ in range(3))
         for row, column in np.ndindex(*low.shape):
@@ -83,7 +83,7 @@ class Curves:
 
 
 def spans_decades(curves: list[Float[np.ndarray, " _"]]) -> bool:
-    """Whether all finite values are positive, and the largest value of some curve is more than ten times its smallest.
+    """Whether all finite values are positive, and in some curve the largest is more than ten times the smallest.
 
     Examples
     --------

@@ -40,15 +40,15 @@ def active_subnetwork(
     norm: Norm = "incoming",
     criterion: Criterion = "prediction",
 ) -> Bool[np.ndarray, " neuron"] | None:
-    """Mask of the active subnetwork of f(x) = uᵀ relu(W x + b) on some inputs; several outputs predict by their argmax.
+    """Mask of the fewest neurons of largest norm that predict as the whole network f(x) = uᵀ relu(W x + b) does.
 
     Parameters
     ----------
     W, b, u
-        (neuron, input), (neuron,), and (neuron,) or (neuron, output). Outputs are summed in float64. A single output
-        counts as 0 if its size is at most its rounding bound (`circuits.analysis.networks.rounding`).
+        (neuron, input), (neuron,), and (neuron,) or (neuron, output). Outputs are summed in float64. Several outputs
+        predict by their argmax. A single output within its rounding bound (`circuits.analysis.networks.rounding`) is 0.
     inputs
-        (example, input) the agreement set.
+        (example, input) the agreement set: the inputs on which predictions are compared.
     targets
         (example,) ±1, or classes from 0 on for several outputs; used by the criterion "accuracy" only.
     norm
@@ -91,7 +91,7 @@ def active_subnetwork(
 
 
 def network_sparsity(config: Config, parameters: Mapping[str, np.ndarray], train: Mapping[str, np.ndarray]) -> float:
-    """Effective sparsity of one network's last prunable layer on the training set; the metric `effective_sparsity`.
+    """The metric `effective_sparsity`: neurons of the last prunable layer that predictions on the training set need.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def as_read(config: Config, inputs: Real[np.ndarray, "example input"]) -> Real[n
 
 
 def examples_of(run: Run, seed_index: int, agreement_set: Literal["train", "test", "train+test"]) -> tuple:
-    """Inputs (example, input), in the model's dtype, and targets (example,) of one seed's agreement set."""
+    """Inputs (example, input), in the model's dtype, and targets (example,) of a seed's train set, test set or both."""
     data = run.data(run.seeds[seed_index])
     inputs, targets = (
         [data[f"{part}_{what}"].values for part in agreement_set.split("+")] for what in ("inputs", "targets")
@@ -127,7 +127,7 @@ def examples_of(run: Run, seed_index: int, agreement_set: Literal["train", "test
 def active_mask(
     run: Run, seed_index: int, checkpoint: int, options: PruningOptions = PruningOptions()
 ) -> Bool[np.ndarray, " neuron"] | None:
-    """Mask of one network's active subnetwork; all False if collapsed (all outputs near 0), None if diverged."""
+    """Mask of the neurons that a network's predictions need; all False if all outputs are near 0, None if diverged."""
     layer = layer_of(run, options)
     if run.collapsed.values[checkpoint, seed_index]:
         return np.zeros(layer.width, bool)
@@ -142,7 +142,7 @@ def active_mask(
 def active_at(
     run: Run, seed: int | None = None, checkpoint: int | None = None, options: PruningOptions = PruningOptions()
 ) -> Bool[np.ndarray, " neuron"]:
-    """Mask of the active subnetwork of one network, by default of the first seed and the last checkpoint.
+    """Mask of the neurons that predictions need (active subnetwork), by default of the first seed's last checkpoint.
 
     Raises
     ------
@@ -165,7 +165,7 @@ _cache: WeakKeyDictionary[Run, dict[tuple, dict[int, np.ndarray]]] = WeakKeyDict
 def sparsity_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: PruningOptions, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
-    """Effective sparsity at `checkpoints`; 0 if all outputs are near 0 (`circuits.collapse`), NaN if diverged.
+    """Number of neurons needed at `checkpoints`; 0 if all outputs are near 0 (`circuits.collapse`), NaN if diverged.
 
     The values are cached while the run is open, since several measurements need the same values.
     """
@@ -193,10 +193,10 @@ def _find_sparsity(
 
 
 def effective_sparsity(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.DataArray:
-    """Size of the active subnetwork at every checkpoint, (step, seed); 0 if all outputs are near 0, NaN if diverged.
+    """Number of neurons that predictions need at every checkpoint; 0 if all outputs are near 0, NaN if diverged.
 
-    Late values are noisy: one input of the agreement set with an output near 0 may need many more neurons. Report the
-    median over the last checkpoints, not only a single value.
+    (step, seed) size of the active subnetwork. Late values are noisy: one input with an output near 0 may need many
+    more neurons. Report the median over the last checkpoints, not only a single value.
     """
     checkpoints, layer = chosen_checkpoints(run, options), layer_of(run, options)
     values = sparsity_at(run, checkpoints, options, progress=progress)

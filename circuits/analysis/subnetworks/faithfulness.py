@@ -1,7 +1,7 @@
 """Faithfulness: share of the test inputs on which a group of neurons alone predicts what the whole network predicts.
 
-Merrill et al. 2023, section 3.2 and Figure 3 (right). The four groups (`groups.py`) are the same at all checkpoints of
-a run. We use the test set, as in the paper; the code of the paper loads the training set instead.
+Merrill et al. 2023, section 3.2 and Figure 3 (right). The four groups (generalizing, memorizing, complementary,
+control; `groups.py`) are fixed over a run. We use the test set, as in the paper; its code loads the training set.
 """
 
 import numpy as np
@@ -46,10 +46,10 @@ def agreement_and_accuracy(
 
 
 def faithfulness(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.Dataset:
-    """`agreement` and `accuracy` (group, step, seed) of each group of neurons alone, on the test set.
+    """Agreement of each group of neurons alone with the whole network, and its accuracy, (group, step, seed), in 0..1.
 
-    Both are NaN if the group is empty or not defined for the seed (`NeuronGroups`). A collapsed network (all outputs
-    near 0) predicts nothing: its agreement is NaN and its accuracy 0.
+    Both are shares of the test set; NaN for a diverged network, for an empty group, and for a seed that does not have
+    the group (`NeuronGroups`). If all outputs are near 0, nothing is predicted: agreement is NaN and accuracy 0.
     """
     checkpoints = chosen_checkpoints(run, options)
     groups = neuron_groups(run, options)

@@ -2,8 +2,9 @@
 
 Merrill et al. 2023, section 3.2 and Figure 3. The generalizing group is the active subnetwork of the last checkpoint;
 with `--final median`, it is the active subnetwork of median size among the last 50 checkpoints (or all, if fewer). The
-memorizing group is the active subnetwork of the memorization checkpoint. The complementary group is all neurons outside
-the generalizing group. The control group is drawn at random from all neurons, as large as the generalizing group.
+memorizing group is the active subnetwork of the first checkpoint with train accuracy above a threshold. The
+complementary group is all neurons outside the generalizing group. The control group is drawn at random from all
+neurons, as large as the generalizing group.
 """
 
 from typing import NamedTuple
@@ -26,11 +27,11 @@ LATE_CHECKPOINTS = 50
 
 
 class NeuronGroups(NamedTuple):
-    """The groups of every seed.
+    """The generalizing, memorizing, complementary and control group of hidden neurons, for every seed.
 
-    `kept` (group, seed, neuron): masks. `defined` (group, seed): False if the network had diverged at the group's
-    checkpoint or, for the memorizing group, never memorized. `checkpoint` (seed,): index of the generalizing group's
-    checkpoint, -1 if the network had diverged at it.
+    `kept` (group, seed, neuron): masks. `defined` (group, seed): False if the network had diverged when the group was
+    determined or, for the memorizing group, never memorized. `checkpoint` (seed,): index of the checkpoint whose active
+    subnetwork is the generalizing group, -1 if the network had diverged at it.
     """
 
     kept: Bool[np.ndarray, "group seed neuron"]
@@ -42,7 +43,7 @@ _cache: WeakKeyDictionary[Run, dict[tuple[int, PruningOptions], NeuronGroups]] =
 
 
 def neuron_groups(run: Run, options: PruningOptions = PruningOptions()) -> NeuronGroups:
-    """The four groups of every seed; cached while the run is open."""
+    """Generalizing, memorizing, complementary and control group of every seed; cached while the run is open."""
     cached = _cache.setdefault(run, {})
     options = options.of(PruningOptions)
     key = (run.n_checkpoints, options)
@@ -76,7 +77,7 @@ def _find(run: Run, options: PruningOptions) -> NeuronGroups:
 def _final_checkpoints(
     run: Run, options: PruningOptions
 ) -> tuple[Int[np.ndarray, " seed"], Float[np.ndarray, " seed"]]:
-    """The checkpoint of each seed's generalizing group, and the group's size."""
+    """Per seed: index of the checkpoint whose active subnetwork is the generalizing group, and the group's size."""
     first = run.n_checkpoints - (LATE_CHECKPOINTS if options.final == "median" else 1)
     late = np.arange(max(first, 0), run.n_checkpoints)
     sizes = sparsity_at(run, late, options)  # (late, seed)

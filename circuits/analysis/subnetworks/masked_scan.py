@@ -37,7 +37,7 @@ def smallest_agreeing_masked(
     order
         (neuron,) indices of the neurons; the last is pruned first.
     inputs
-        (example, input) the agreement set.
+        (example, input) the agreement set: the inputs on which predictions are compared.
     targets, criterion
         As in `smallest_agreeing_argmax`.
 
@@ -90,12 +90,12 @@ def margins(outputs: Float[np.ndarray, "example ..."], has_classes: bool) -> Flo
 
 
 def first_fitting(fits: Fits, width: int, ease: Float[np.ndarray, " example"], n_unfit: int = 0) -> int:
-    """Smallest subnetwork size k in 0..width that is wrong on exactly `n_unfit` examples; k = width must be such a k.
+    """Smallest size k in 0..width whose subnetwork is wrong on exactly `n_unfit` examples; k = width must be such a k.
 
     Parameters
     ----------
     fits
-        Function of arrays of k and of example indices: (k, some) mask, True if a subnetwork of size k is right.
+        Function of arrays of sizes and of example indices: (size, example) mask, True if that subnetwork is right.
     width
         The largest k.
     ease
@@ -142,5 +142,5 @@ def _fits_all(
 
 
 def _possible(unfit: Int[np.ndarray, " k"], seen: int, n_unfit: int, n_examples: int) -> Bool[np.ndarray, " k"]:
-    """Whether each k, wrong on `unfit` of the `seen` examples so far, can be wrong on exactly `n_unfit` of all."""
+    """Whether, for each size k, `unfit` wrong answers on `seen` examples can become `n_unfit` on all examples."""
     return (unfit <= n_unfit) & (seen - unfit <= n_examples - n_unfit)

@@ -1,11 +1,11 @@
-"""Merged sparsity: the number of circuit elements that the network's predictions need.
+"""Merged sparsity: the number of circuit elements (merged near-parallel neurons) that the predictions need.
 
 Effective sparsity counts neurons, and jumps if one gate is split over several neurons or one output lies near 0.
 Merged sparsity first merges near-parallel neurons into elements (`constructions/reading/elements.py`), sorts
 the elements by descending summed path norm, and sums the contributions of their neurons. Merged sparsity is the
-smallest m such that the sum of the first m elements has the sign of the whole network on the whole agreement set.
-Neurons below the path-norm threshold `floor` belong to no element. So perhaps no m gives this sign on the whole set,
-for example early in training. Then merged sparsity is NaN.
+smallest m such that the sum of the first m elements has the sign of the whole network on every input of the agreement
+set, by default the training set. Neurons below the path-norm threshold `floor` belong to no element. So perhaps no m
+gives this sign on every input, for example early in training. Then merged sparsity is NaN.
 """
 
 from typing import Any, Literal
@@ -44,13 +44,13 @@ def elements_needed(
     Parameters
     ----------
     W, b, u
-        (neuron, input), (neuron,), (neuron,).
+        (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b).
     inputs
-        (example, input) the agreement set.
+        (example, input) the agreement set: the inputs on which predictions are compared.
     targets
         (example,) ±1; used by the criterion "accuracy" only.
     cosine, floor
-        As in `elements`.
+        Least cosine of two merged neurons; least path norm, as a share of the largest. As in `elements`.
     criterion
         "prediction": the network's sign on every input. "accuracy": as many right answers as the network.
     found
@@ -89,7 +89,7 @@ def elements_needed(
 def merged_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: MergeOptions, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
-    """Merged sparsity at `checkpoints`; 0 if all outputs are near 0, NaN if no number of elements suffices."""
+    """Circuit elements needed at `checkpoints`; 0 if all outputs are near 0, NaN if diverged or no number suffices."""
     require(run, is_one_relu_layer)
     agreement_sets = [examples_of(run, index, options.agreement_set) for index in range(len(run.seeds))]
 
@@ -106,7 +106,7 @@ def merged_at(
 
 
 def merged_sparsity(run: Run, options: MergeOptions = MergeOptions(), *, progress: bool = False) -> xr.DataArray:
-    """Number of circuit elements (merged neurons) needed at every checkpoint, (step, seed); NaN if all are too few."""
+    """Circuit elements (merged neurons) needed at every checkpoint, (step, seed); NaN if no number suffices."""
     checkpoints = chosen_checkpoints(run, options)
     values = merged_at(run, checkpoints, options, progress=progress)
     attrs: dict[str, Any] = {"long_name": "merged elements needed", "units": "elements"}

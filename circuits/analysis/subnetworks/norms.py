@@ -54,12 +54,12 @@ def neuron_norms(run: Run, options: PruningOptions = PruningOptions(), *, progre
 def group_norms(
     run: Run, options: PruningOptions = PruningOptions(), norms: xr.DataArray | None = None
 ) -> xr.DataArray:
-    """Mean norm over each group of neurons, (group, step, seed); NaN if it is empty or not defined for the seed.
+    """Mean norm over each group of neurons, (group, step, seed); NaN if the group is empty, or missing for the seed.
 
     Parameters
     ----------
     run, options
-        The run and the options.
+        The run and the options, which define the generalizing, memorizing, complementary and control group.
     norms
         Result of `neuron_norms` for the same options, if the caller has it.
     """
@@ -75,7 +75,7 @@ def group_norms(
 
 
 def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
-    """Dataset of `neuron_norm` (step, seed, neuron) and `group_norm` (group, step, seed)."""
+    """Norm of each neuron, `neuron_norm` (step, seed, neuron), and group means, `group_norm` (group, step, seed)."""
     norms = neuron_norms(run, options, progress=progress)
     values = {"neuron_norm": norms, "group_norm": group_norms(run, options, norms)}
     return xr.Dataset(values, attrs={"layer": norms.attrs["layer"]})

@@ -94,7 +94,7 @@ def smallest_agreeing(
     criterion: Criterion = "prediction",
     bounds: Float[np.ndarray, " prefix"] | None = None,
 ) -> int | None:
-    """Smallest k such that the first k neurons in `order` agree with all neurons; None if an output is NaN.
+    """Smallest k such that the first k neurons in `order` predict as all neurons do; None if an output is NaN.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def prefix_size(
     criterion: Criterion = "prediction",
     out: Float[np.ndarray, "neuron example"] | None = None,
 ) -> int | None:
-    """Smallest k such that the first k neurons in `order` agree with the network up to float64 rounding (`rounding`).
+    """Smallest k such that the first k neurons in `order` predict as all do; outputs within rounding error count as 0.
 
     Parameters
     ----------

@@ -2,9 +2,9 @@
 
     minimize  Σ k_i  over k ∈ {0, 1}^neuron  with  sign Σ_i k_i u_i relu(w_i·x + b_i) = sign f(x)  for all x in a set
 
-The set is the agreement set: a subset agrees if it has this sign on every input, as in Merrill et al. 2023, section
-2.1. Their effective sparsity is an upper bound on the minimum. The integer program has a row per input, Σ a_i k_i > 0
-with a_i = sign f(x) · u_i relu(w_i·x + b_i). Three ideas make it small enough to solve:
+The set is by default the training set. A subset with this sign on every input of the set agrees (Merrill et al. 2023,
+section 2.1). Their effective sparsity is an upper bound on the minimum. The integer program has one constraint ("row")
+per input, Σ a_i k_i > 0 with a_i = sign f(x) · u_i relu(w_i·x + b_i). Three ideas make it small enough to solve:
 
 - Rows are added on demand: a solution of the present rows is checked on the whole agreement set, and inputs on which
   the solution fails become rows. A lower bound proved with some rows holds with all rows.
@@ -49,14 +49,14 @@ NEGLIGIBLE = 1e-9  # HiGHS drops smaller coefficients; rows have a largest one o
 
 @dataclass(frozen=True)
 class Smallest:
-    """The smallest agreeing subset known, and a proved lower bound on the size of any agreeing subset.
+    """Smallest known subset of neurons with the whole network's sign on every input, and lower bound on any such size.
 
     Attributes
     ----------
     kept
         (neuron,) the subset. It agrees with the whole network on every input, by a masked forward pass in float64.
     bound
-        No subset of fewer neurons than this agrees.
+        Proved: no subset of fewer neurons than this agrees.
     """
 
     kept: Bool[np.ndarray, " neuron"]
@@ -64,12 +64,12 @@ class Smallest:
 
     @property
     def size(self) -> int:
-        """Number of neurons kept."""
+        """Number of neurons in the subset."""
         return int(self.kept.sum())
 
     @property
     def proved(self) -> bool:
-        """Whether no smaller subset agrees."""
+        """Whether the bound proves that no smaller subset agrees with the whole network."""
         return self.bound >= self.size
 
 
@@ -114,7 +114,7 @@ def smallest_subnetwork(
     W, b, u
         (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b).
     inputs
-        (example, input) the agreement set.
+        (example, input) the agreement set: the inputs on which signs are compared.
     start
         (neuron,) a subset known to agree, such as the active subnetwork.
     time_limit
@@ -122,7 +122,7 @@ def smallest_subnetwork(
 
     Returns
     -------
-    The best subset and its bound; None for a diverged network, which has a NaN output.
+    The smallest subset known and a lower bound on the size; None for a diverged network, which has a NaN output.
 
     References
     ----------
@@ -174,7 +174,7 @@ def smallest_subnetwork(
 
 
 class Subsets:
-    """The integer program, with the rows and forbidden subsets added so far.
+    """The integer program, with the rows (constraints) and forbidden subsets added so far.
 
     Neuron j adds c_j(x) to the output, with rounding bound t_j. On input x let s = Σ_K c_j(x) be the output of a subset
     K, T = Σ_K t_j its rounding bound, and σ the sign of the whole network. K agrees on x if σ s > T or, for σ = 0, if
@@ -210,12 +210,12 @@ class Subsets:
         self.forbidden: list[np.ndarray] = []
 
     def _rows(self, which: np.ndarray, sign: float = 0.0) -> Float[np.ndarray, "row neuron"]:
-        """Coefficients σ c_j + 3 t_j, as the class defines them, of some examples' rows; `sign` replaces σ if σ = 0."""
+        """Coefficients σ c_j + 3 t_j (see the class) of the constraints of inputs `which`; `sign` replaces σ = 0."""
         signs = np.where(self.wanted[which], self.signs[which], sign)
         return signs[:, None] * self.contributions[which] + 3 * self.terms
 
     def solved(self, n_kept: int, time_limit: float) -> OptimizeResult:
-        """Solver's answer: the smallest subset of at most `n_kept` neurons that satisfies all rows added so far."""
+        """Solver's answer: the smallest subset of at most `n_kept` neurons that satisfies all present constraints."""
         examples = np.array(self.known, np.int64)
         zero = examples[~self.wanted[examples]]
         rows = np.concatenate([self._rows(examples, 1.0), self._rows(zero, -1.0)])
@@ -234,7 +234,7 @@ class Subsets:
         return highs(ones, ones, ones, everything, low, high, time_limit)
 
     def learn(self, failing: Bool[np.ndarray, " neuron"]) -> None:
-        """Add rows for the worst and for random inputs on which a subset fails. If all have rows, forbid the subset."""
+        """Add constraints for the worst and random inputs on which a subset fails. If all exist, forbid the subset."""
         shortfall = self._shortfall(self.contributions[:, failing].sum(axis=1), self.terms[failing].sum())
         new = np.setdiff1d(np.flatnonzero(shortfall >= 0), self.known)
         if not new.size:
@@ -243,12 +243,12 @@ class Subsets:
         self.known += _chosen(new[np.argsort(-shortfall[new], kind="stable")], RANDOM_ROWS_LATER, self.random)
 
     def _shortfall(self, sums: Float[np.ndarray, " example"], bound: float) -> Float[np.ndarray, " example"]:
-        """Distance of a subset's outputs `sums` from agreement, in units of max |c_j(x)|; negative if it agrees."""
+        """Distance of a subset's outputs `sums` from agreement, in units of the largest |c_j(x)|; < 0 if they agree."""
         lacking = np.where(self.wanted, bound - self.signs * sums, np.abs(sums) - bound) / self.scale
         return np.where(self.wanted | (lacking > 0), lacking, -1.0)  # a sum equal to its bound is 0
 
     def thinned(self, kept: Bool[np.ndarray, " neuron"]) -> Bool[np.ndarray, " neuron"]:
-        """The subset without unnecessary neurons. Removal is tried in order of increasing contribution."""
+        """The subset `kept` without neurons that agreement does not need, tried by increasing contribution."""
         thin = kept.copy()
         sums, bound = self.contributions[:, kept].sum(axis=1), float(self.terms[kept].sum())
         for neuron in np.argsort(self.weight, kind="stable"):
@@ -271,13 +271,13 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     Returns
     -------
     smallest_size, smallest_bound, smallest_gap
-        (step, seed) neurons in the smallest subset known that agrees with the whole network on the agreement set, the
-        size below which no subset agrees, and size minus bound; 0 if all outputs are near 0, NaN if diverged.
+        (step, seed) neurons in the smallest subset known that agrees (has the network's sign on every training input,
+        by default), size below which no subset agrees, size minus bound; 0 if all outputs are near 0, NaN if diverged.
     smallest_proved
         (step, seed) whether size and bound are equal: no smaller subset agrees. False if time ran out, and for a
         diverged network.
     prefix_size
-        (step, seed) neurons in the active subnetwork, the smallest norm prefix that agrees.
+        (step, seed) neurons in the active subnetwork, the fewest neurons of largest norm that agree.
     smallest_kept
         (step, seed, neuron) mask of the smallest subset known.
     """

@@ -1,4 +1,4 @@
-"""The measurement `subnetwork`: effective sparsity along the trajectory, and the generalizing subnetwork."""
+"""The measurement `subnetwork`: neurons that predictions need at every checkpoint, and the generalizing subnetwork."""
 
 import numpy as np
 import xarray as xr
@@ -25,7 +25,7 @@ COLLAPSED = {  # outputs of a collapsed network, by kind of prediction
 
 
 def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
-    """Active subnetworks of a run.
+    """Active subnetworks (neurons that predictions need) of a run; generalizing: by default the last checkpoint's.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     kept, kept_step, final_sparsity
         (seed, neuron), (seed,), (seed,) generalizing subnetwork: mask, step of its checkpoint (-1 if diverged), size.
     memorizing_sparsity
-        (seed,) size of the active subnetwork at the memorization checkpoint; NaN if the seed never memorized.
+        (seed,) size of the memorizing subnetwork, active when the seed has just memorized; NaN if it never memorized.
     late_sparsity
         (statistic, seed) least, median and greatest size over the last 50 checkpoints (all, if there are fewer); the
         attribute `of` is the number of these checkpoints. NaN if the network has diverged at any of them.
@@ -84,14 +84,14 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
 
 
 def is_of_collapsed(run: Run, result: xr.Dataset) -> Bool[np.ndarray, " seed"]:
-    """Mask of the seeds whose generalizing subnetwork is empty: at its checkpoint the network had collapsed."""
+    """Mask of the seeds whose generalizing subnetwork is empty: all outputs were near 0 when it was determined."""
     steps = result["kept_step"].values  # -1: diverged
     at = np.searchsorted(run.steps, np.maximum(steps, 0))
     return (steps >= 0) & run.collapsed.values[at, np.arange(len(steps))]
 
 
 def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
-    """Warnings for seeds whose network had collapsed at the generalizing group's checkpoint, but not at the last."""
+    """Warnings for seeds with an empty generalizing subnetwork, although the last checkpoint has not collapsed."""
     dead = is_of_collapsed(run, result) & ~result["collapsed"].values
     epochs = run.epochs[np.searchsorted(run.steps, result["kept_step"].values)]
     return [
@@ -102,7 +102,7 @@ def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
 
 
 def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
-    """Warnings for seeds that collapsed, diverged, never memorized, or end at over twice the median late size."""
+    """Warnings: a seed collapsed, diverged or never memorized, or its final size is over twice the late median."""
     lines = []
     for index, seed in enumerate(seeds):
         at = result.isel(seed=index)

@@ -11,7 +11,7 @@ from circuits.tabular import Titled, new_table, number
 
 
 def subnetwork_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Table of phases and sizes; table of the overlap of the memorizing and the generalizing subnetwork."""
+    """Table of epochs and subnetwork sizes; table of the overlap of the memorizing and the generalizing subnetwork."""
     statistics = [str(name) for name in dataset["statistic"].values]
     sizes = new_table("seed", "memorized", "generalized", "final size", *statistics, *seen_column(phases))
     overlap = new_table("seed", "memorizing size", "generalizing size", "overlap", "at random")
@@ -29,7 +29,7 @@ def subnetwork_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Table of each group's agreement with the whole network, at the memorization and the last measured checkpoint."""
+    """Table of each neuron group's agreement with the whole network, at memorization and last measured checkpoint."""
     groups = [str(group) for group in dataset["group"].values]
     table = new_table("at", "seed", *groups)
     epochs = dataset["epoch"].values.tolist()
@@ -52,7 +52,7 @@ def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def smallest_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Table at the last measured checkpoint: sizes of the active and the smallest known subnetwork, and lower bound."""
+    """Table at the last measured checkpoint: sizes of the active and the smallest known subnetwork, lower bound."""
     table = new_table("seed", "norm prefix", "smallest known", "none below", "proved smallest")
     last = dataset.isel(step=-1)
     for seed in dataset["seed"].values:
