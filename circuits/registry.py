@@ -28,7 +28,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class MetricEntry(Entry):
-    """A metric of training, for all models or only for models with a prunable layer."""
+    """A metric of training, for all models or only for those with a prunable layer, whose neurons can be removed."""
 
     needs_prunable_layer: bool = False
 
@@ -37,8 +37,8 @@ class MetricEntry(Entry):
 class MeasurementEntry(Entry):
     """A `circuits.analysis.measurement.Measurement`, with the import paths of its options class and figure function.
 
-    The figure function takes the run and the result, to which `with_phases` has added the phases. The entry holds its
-    path because analysis must not import figures.
+    The figure function takes the run and the result, to which `with_phases` has added when each seed memorized and
+    generalized. The entry holds the function's path because analysis must not import figures.
     """
 
     options: str = "circuits.analysis.networks.options:PruningOptions"
@@ -64,7 +64,7 @@ class PresetEntry(Entry):
 TASKS = {
     "parity": Entry("Sparse parity: the product of k hidden bits out of n.", "circuits.tasks.parity:Parity"),
     "modular": Entry(
-        "Modular arithmetic: x ∘ y mod p, or the sum of K numbers mod p.", "circuits.tasks.modular:Modular"
+        "Modular arithmetic: x ∘ y mod p, or the sum of several numbers mod p.", "circuits.tasks.modular:Modular"
     ),
 }
 
@@ -109,27 +109,27 @@ MEASUREMENTS = {
         "circuits.figures.learning:figures",
     ),
     "subnetwork": MeasurementEntry(
-        "Active subnetwork and effective sparsity along training.",
+        "Active subnetwork (fewest neurons, by norm, that predict like all) and effective sparsity, along training.",
         "circuits.analysis.subnetworks.subnetwork:SUBNETWORK",
         figures="circuits.figures.subnetworks.subnetwork:figures",
     ),
     "norms": MeasurementEntry(
-        "Norm of every neuron, and its mean over each group of neurons.",
+        "Norm of every neuron; mean norm of the generalizing, memorizing, non-generalizing and random neurons.",
         "circuits.analysis.subnetworks.norms:NORMS",
         figures="circuits.figures.subnetworks.norms:figures",
     ),
     "faithfulness": MeasurementEntry(
-        "Agreement of each group of neurons, alone, with the full network on the test set.",
+        "Agreement with the full network, on the test set, of generalizing, memorizing, other or random neurons alone.",
         "circuits.analysis.subnetworks.faithfulness:FAITHFULNESS",
         figures="circuits.figures.subnetworks.faithfulness:figures",
     ),
     "progress": MeasurementEntry(
-        "Norms, sparsity, margins, sensitivity and arity along training, and their onsets.",
+        "Norms, sparsity, margins, sensitivity and arity (inputs in use per neuron) along training, and their onsets.",
         "circuits.analysis.progress.measurement:PROGRESS",
         figures="circuits.figures.progress.measures:figures",
     ),
     "constructions": MeasurementEntry(
-        "Gate of each neuron, sparsity with near-parallel neurons merged, match with hand-built circuits, efficiency.",
+        "Gates of neurons, sparsity with near-parallel ones merged, match with hand-built nets, path cost per margin.",
         "circuits.analysis.parity.constructions:CONSTRUCTIONS",
         "circuits.analysis.subnetworks.options:MergeOptions",
         "circuits.figures.parity.constructions:figures",
@@ -227,19 +227,20 @@ PRESETS = {  # each is made by the function of its name
 }
 
 BUILDING = "circuits.constructions.building"
+PUBLISHED = f"{BUILDING}.published"
 CONSTRUCTIONS = {
     "dnf": ConstructionEntry("2^k AND gates, any k: Merrill et al. 2023, Prop. 1.", f"{BUILDING}.and_gates:dnf"),
     "thesis_dnf": ConstructionEntry(
-        "2^k AND gates, half of which never fire, any k: thesis, Prop. 4.1.", f"{BUILDING}.and_gates:thesis_dnf"
+        "2^k AND gates (half never fire), any k: Fuangkawinsombut 2024, Prop. 4.1.", f"{BUILDING}.and_gates:thesis_dnf"
     ),
-    "six_neuron": ConstructionEntry("k = 3: Merrill et al. 2023, Prop. 2.", f"{BUILDING}.published:six_neuron"),
-    "four_neuron": ConstructionEntry("k = 3: Merrill et al. 2023, Prop. 3.", f"{BUILDING}.published:four_neuron"),
-    "two_neuron": ConstructionEntry("k = 2: thesis, section 4.2.", f"{BUILDING}.published:two_neuron"),
+    "six_neuron": ConstructionEntry("3-bit parity: Merrill et al. 2023, Prop. 2.", f"{PUBLISHED}:six_neuron"),
+    "four_neuron": ConstructionEntry("3-bit parity: Merrill et al. 2023, Prop. 3.", f"{PUBLISHED}:four_neuron"),
+    "two_neuron": ConstructionEntry("2-bit parity: Fuangkawinsombut 2024, section 4.2.", f"{PUBLISHED}:two_neuron"),
     "threshold": ConstructionEntry(
         "k + 1 neurons on the sum of bits, any k: generalizes four_neuron.", f"{BUILDING}.threshold_gates:threshold"
     ),
     "min_norm": ConstructionEntry(
-        "The least possible path cost, 2^k neurons, k up to 6.", f"{BUILDING}.least_norm:min_norm"
+        "Least possible path cost Σ|u|·‖(w, b)‖ per margin, 2^k neurons, k up to 6.", f"{BUILDING}.least_norm:min_norm"
     ),
     "modular_addition": ConstructionEntry(
         "x + y mod p by cosines of chosen frequencies: Nanda et al. 2023, section 4.",

@@ -68,15 +68,15 @@ class WeightDecayChange(Part):
 
 
 class Stop(Part):
-    """Stop before the last epoch, once the test accuracy of every seed has stayed high."""
+    """Stop before the last epoch, once every seed has kept a high test accuracy for some checkpoints."""
 
     test_accuracy: Accuracy
-    """Least test accuracy that counts as high."""
+    """Least test accuracy that every seed must reach and keep."""
     checkpoints: PositiveInt = 1
     """Number of further consecutive checkpoints at which a seed must keep `test_accuracy` after reaching it."""
 
     def is_met(self, test_accuracy: np.ndarray) -> np.ndarray:
-        """Mask (seed,) of the seeds that have met the rule, from the test accuracies (step, seed) so far.
+        """Mask (seed,) of seeds that have kept the accuracy long enough, from all test accuracies (step, seed) so far.
 
         Examples
         --------

@@ -1,8 +1,8 @@
-"""`circuits analyze RUN.h5`: measure a run, keep the results beside it, print them as tables or as JSON.
+"""`circuits analyze RUN.h5`: measure a run, keep the results in a sidecar file beside it, print them as tables or JSON.
 
 Every line of `registry.MEASUREMENTS` gives a flag, followed by the options that only this measurement has. The options
-that several measurements share come last. The command always writes the sidecar, and prints tables, or with `--json`
-one JSON object. Per-neuron trajectories are large: JSON has them only if their measurement is named.
+that several measurements share come last. The command always writes the results file, and prints tables or, with
+`--json`, one JSON object. Per-neuron trajectories are large: JSON has them only if a flag names their measurement.
 """
 
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ class AnalyzeFlags:
     out: Annotated[Path | None, shown("SIDECAR.nc", "(default: RUN.analysis.nc)")] = None
     """The sidecar, a netCDF-4 file that keeps the results."""
     force: Switch = False
-    """Measure again, even if the sidecar has valid results."""
+    """Measure again, even if the sidecar (the results file in --out) has valid results."""
     quiet: Switch = False
     """No progress bars."""
 

@@ -36,11 +36,11 @@ class ConstructFlags:
     support: Annotated[tuple[int, ...], shown("INT …", "(default: the first k)")] = ()
     """Indices, from 0, of the k inputs that carry the construction's bits, in the order of these bits."""
     biases: Annotated[str | None, shown("{k-1,k-2}", "(default: k-1, as in the paper)")] = None
-    """Bias of the gates of dnf: -(k-1), or -(k-2) for a lower path cost."""
+    """Bias of the AND gates in the construction dnf: -(k-1), or -(k-2) for a lower path cost Σ|u|·‖(w, b)‖."""
     n_train: Annotated[int | None, shown("INT", "(default: 1000)")] = None
-    """Training examples stored for the analyses."""
+    """Number of training examples that the run file stores for the analyses."""
     n_test: Annotated[int | None, shown("INT", "(default: 100)")] = None
-    """Test examples stored for the analyses."""
+    """Number of test examples that the run file stores for the analyses."""
     p: Annotated[int | None, shown("INT", "(required by modular_addition)")] = None
     """Modulus of modular_addition."""
     frequencies: Annotated[tuple[int, ...], shown("INT …", "(required by modular_addition)")] = ()

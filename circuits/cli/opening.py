@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def opened_run(path: str | Path) -> Iterator[Run]:
-    """Open the run in a file for reading, and print a remark if the file has no digests of its values."""
+    """Open the run in a file for reading, and print a remark if the file has no digests (checksums) of its values."""
     from circuits.checkpoints.run import open_run
 
     with open_run(path) as run:

@@ -55,7 +55,7 @@ def _current(flags: type, words: Sequence[str]) -> list[str]:
 
 
 def recognized(flags: type[Flags], words: Sequence[str], command: str, n_bare: int | None = None) -> Flags:
-    """The flags of this class among `words`; other words and `--help` are ignored. `n_bare` as in `parsed`."""
+    """Flags of this class among `words`; other words and `--help` are ignored. `n_bare`: number of positional words."""
     refuse_surplus(flags, words, n_bare)
     return _read(flags, words, command, return_unknown_args=True, add_help=False)[0]
 
@@ -139,7 +139,7 @@ def _flag(argument: Any) -> str:
 
 
 def _given(flags: Sequence[str], words: Sequence[str]) -> str:
-    """The text `, not '…'`, which quotes the words after one of `flags`; "" if none of `flags` is among the words."""
+    """End of an error, `, not '…'`, which quotes the words after one of `flags`; "" if no word is one of `flags`."""
     for index in reversed(range(len(words))):
         flag, equals, value = words[index].partition("=")
         if flag.replace("_", "-") in flags:

@@ -20,14 +20,14 @@ FOLLOW_SECONDS = 1.0
 
 @dataclass(kw_only=True)
 class ShowFlags:
-    """Summarize a run: config, seeds, checkpoints, phases, size, complete or interrupted."""
+    """Summarize a run: config, seeds, checkpoints, memorization, generalization, size, complete or interrupted."""
 
     run: RunFile
     """The run file; it is only read, and another process may be writing it."""
     follow: Switch = False
     """After the summary, print a line whenever checkpoints are added, until the run is complete or its writer ends."""
     verify: Switch = False
-    """Instead of the summary, check every value against its digest; list step, seed and array of each damaged value."""
+    """Instead of the summary, check all values against stored checksums; list step, seed, array of damaged values."""
 
 
 def command(words: list[str]) -> int:
@@ -124,7 +124,7 @@ def _facts(run: "Run") -> dict[str, str]:
 
 
 def _since(parent: dict[str, Any]) -> str:
-    """Where a run starts in its parent run: the first repeated step, or the number and seed of the kept neurons."""
+    """Where a run starts in its parent: the first repeated step or, of a lottery ticket, number of neurons and seed."""
     if "neurons" in parent:
         return f"{count(len(parent['neurons']), 'neuron')} of its seed {parent['seed']}, from step 0 on"
     return f"from its step {parent['step']} on"

@@ -1,4 +1,4 @@
-"""Lottery tickets, `circuits train --from RUN.h5 --seed S --keep active`: a subnetwork that is trained again alone."""
+"""Lottery tickets, `circuits train --from RUN.h5 --seed S --keep active`: some neurons, trained without the others."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ MOST_OF_NAME = 150  # characters of the parent's file name in the ticket's file 
 
 
 def chosen_neurons(path: Path, seed: int | None, keep: str | None) -> tuple[Config, int, np.ndarray]:
-    """A ticket's config, the seed of its network in the run at `path`, and the mask (neuron,) of neurons to train."""
+    """Config of a lottery ticket, seed of its network in the run at `path`, and mask (neuron,) of neurons to train."""
     from circuits.analysis.subnetworks.groups import GROUPS, neuron_groups
     from circuits.checkpoints.run import open_run
     from circuits.training.lottery_ticket import refuse_other_models, ticket_config

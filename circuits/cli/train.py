@@ -46,13 +46,14 @@ class TrainFlags:
     seed: Annotated[int | None, shown("INT", "(default: the first)")] = None
     """With --from: the seed whose network, data and order of examples are used."""
     keep: Annotated[Literal["active", "random"] | None, shown("{active,random}", "(default: active)")] = None
-    """With --from: keep the active subnetwork of the last checkpoint or, as a control, equally many random neurons."""
+    """With --from: neurons to train. active: the active subnetwork of the last checkpoint (fewest neurons of largest
+    norm that predict the training set like the whole network). random: as many random neurons, as a control."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="KEY=JSON")] = ()
     """Change any field, such as task.kind=parity or task.support=[3,5,9]."""
     out: Annotated[Path | None, shown("PATH", "(default: checkpoints/NAME.h5)")] = None
     """The run file to write."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute; auto takes cuda if there is one and the fused CPU kernel cannot train the config, else cpu."""
+    """Where to compute; auto takes cuda if available and the compiled CPU kernel cannot train the config, else cpu."""
     kernel: Annotated[Literal["auto", "fused", "batched", "prepared", "reference"], tyro.conf.arg(help=KERNEL_HELP)] = (
         "auto"
     )
@@ -103,7 +104,7 @@ def command(words: list[str]) -> int:
 
 
 def _several(starts: Sequence[Config], first: Config, flags: Any, typed: set[str]) -> list[tuple[Config, Path]]:
-    """Each config of a preset and its run file; the fields `typed`, which flags set, get their values from `first`."""
+    """Each config of a preset, with its run file. The fields that flags set (`typed`) get their values from `first`."""
     if first.name != starts[0].name:
         raise InputError(f"The preset has {len(starts)} configs, so --name cannot rename it. Pass a folder to --out.")
     if flags.out is not None and flags.out.suffix == ".h5":
@@ -119,7 +120,7 @@ def _several(starts: Sequence[Config], first: Config, flags: Any, typed: set[str
 
 
 def _train(flags: Any, config: Config, path: Path, *, resume: bool) -> None:
-    """Train one config into its file, and print its phases, remarks and warnings."""
+    """Train one config into its file, and print its phases (memorization, generalization), remarks and warnings."""
     from circuits.analysis.networks.measurement import measure as measured_phases
     from circuits.analysis.networks.phase_tables import phase_tables
     from circuits.analysis.networks.remarks import loss_remarks, phase_remarks
@@ -175,10 +176,10 @@ def _compare_with_parent(run: "Run") -> None:
 def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
     """The preset among the words, all other words, and the flag before the preset, followed by the flag's values.
 
-    A switch takes no value. Any other flag takes the next word and all numbers after it; a flag for a list of texts
-    also takes all words up to the next flag, except preset names. A word that no flag takes may be the preset, unless
-    it is a number or a truth value right after a switch. If several words may be the preset, those after a flag are
-    rejected unless they are preset names. Rejected words stay among the other words, and the parser refuses them.
+    A switch, such as --quiet, takes no value. Any other flag takes the next word and all numbers after it; a flag for a
+    list of texts also takes all words up to the next flag, except preset names. A word that no flag takes may be the
+    preset, unless it is a number or a truth value right after a switch. If several words may be the preset, those after
+    a flag are rejected unless they are preset names. Rejected words stay among the others, and the parser refuses them.
 
     Examples
     --------
@@ -234,7 +235,7 @@ def _no_preset(name: str, flag: str = "", *values: str) -> InputError:
 
 
 def _starts(name: str | None, given: TrainFlags) -> list[Config]:
-    """The configs to train, from a ticket, the run to resume, a preset, a file or the defaults, changed by `--set`."""
+    """Configs to train: from a lottery ticket, the run to resume, a preset, a file or defaults, changed by `--set`."""
     if given.resume and given.overwrite:
         raise InputError("--resume continues a run, --overwrite replaces it. Pass only one of them.")
     if given.from_ is not None:

@@ -153,7 +153,7 @@ def _refuse_values_of_switches(uses: Sequence[Use], known: Mapping[str, Arity], 
 
 
 def _refuse_more_than_one(uses: Sequence[Use], known: Mapping[str, Arity], too_many: bool) -> None:
-    """Refuse a second value of a one-value flag: a word of its type or, with `too_many` positional words, any word."""
+    """Refuse a second value of a one-value flag: a word of its type or, if positional words are too many, any word."""
     for use in uses:
         arity = known.get(use.flag)
         if arity is None or arity.many or arity.switch or not use.after:

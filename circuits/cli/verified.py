@@ -1,8 +1,8 @@
 """A verification as lines and tables for a terminal, and as JSON.
 
-The table has a row for each pattern of the relevant bits, with every neuron's activation. For more than 64 patterns, it
-has a row for each number of bits that are -1. For more than 32 neurons, the tables show the 32 neurons that contribute
-most. JSON has all patterns and neurons.
+The table has a row for each pattern (setting) of the relevant bits, with every neuron's activation. For more than 64
+patterns, it has a row for each number of bits that are -1. For more than 32 neurons, the tables show the 32 neurons
+that contribute most. JSON has all patterns and neurons.
 """
 
 import json
@@ -21,9 +21,9 @@ MOST_PATTERNS, MOST_NEURONS = 64, 32
 
 
 def lines_and_tables(verification: Verification, *, scope: bool = True) -> list[str | Table]:
-    """The verdict, the patterns, and when each neuron fires; `scope` as in `Verification.verdict`.
+    """The verdict, the output on each pattern (setting) of the relevant bits, and when each neuron fires.
 
-    A collapsed network, whose outputs and activations are rounding errors, has only the verdict.
+    `scope` adds for which inputs this holds. A collapsed network has only the verdict: its values are rounding errors.
     """
     items: list[str | Table] = [*verification.verdict(scope=scope)]
     if verification.collapsed:
@@ -117,7 +117,7 @@ def _pattern_table(verification: Verification, shown: list[int]) -> Table:
 
 
 def _count_table(verification: Verification) -> Table:
-    """Table with a row for each number of bits at -1: the range of the outputs over all patterns with this number."""
+    """Table with a row for each number of bits that are -1: the range of outputs over the settings with this number."""
     table = new_table("bits at -1", "parity", "patterns", "least output", "greatest output", "wrong")
     over, output = verification.values.output_over, verification.values.output
     minus = (verification.patterns == -1).sum(axis=1)

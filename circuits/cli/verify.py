@@ -25,7 +25,7 @@ Judged = tuple["Verification", dict[str, Any], Any]  # the verification, the net
 
 @dataclass(kw_only=True)
 class VerifyFlags:
-    """Evaluate a network exactly on all 2^k patterns of its relevant bits: does it compute parity?
+    """Evaluate a network exactly on all 2^k settings of its k relevant bits: does it compute parity?
 
     It does iff its output is > 0 where the parity is 1 and < 0 where the parity is -1; an output of 0 is wrong.
 
@@ -41,13 +41,13 @@ class VerifyFlags:
     k: Annotated[int | None, shown("INT")] = None
     """Number of relevant bits of a construction."""
     biases: Annotated[str | None, shown("{k-1,k-2}", "(default: k-1)")] = None
-    """Bias of the gates of dnf: -(k-1) or -(k-2)."""
+    """Bias of the AND gates in the construction dnf: -(k-1) or -(k-2)."""
     seed: Annotated[int | None, shown("INT", "(default: the first)")] = None
     """The seed of a run's network."""
     checkpoint: Annotated[int | None, shown("INT", "(default: -1, the last)")] = None
     """Index of the checkpoint; a negative index counts from the end."""
     subnetwork: Annotated[str | None, shown("{active}", "(default: the whole network)")] = None
-    """Verify only the active subnetwork, which is determined on the training set."""
+    """Verify only the active subnetwork: fewest neurons of largest norm that predict the training set as all do."""
     certify: Switch = False
     """Prove or refute that the sign of the output is the parity on all 2^n inputs; exit code 0 only if proved."""
     time_limit: Annotated[float | None, shown("SECONDS", "(default: 60 with --certify)")] = None

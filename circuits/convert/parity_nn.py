@@ -3,9 +3,9 @@
     results/n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt
 
 The path is the only record of the config; it lacks the batch size. Both codes count epochs from 0 and save
-`model_EPOCH.pt` before the updates of epoch EPOCH. So the file is the state after EPOCH epochs, or EPOCH × ceil(N /
-batch size) steps; `model_0.pt` is the initialization, and the updates of the last epoch are not saved. Neither code
-stores its data. Both draw the data with Python's `random` from known seeds; `circuits.tasks.parity` draws them again.
+`model_EPOCH.pt` before epoch EPOCH. So the file is the state after EPOCH epochs, or EPOCH × ceil(N / batch size) steps
+with N training examples; `model_0.pt` is the initialization, and the updates of the last epoch are not saved. Neither
+code stores its data. Both draw them with Python's `random` from known seeds, and so does `circuits.tasks.parity`.
 """
 
 import os
@@ -161,7 +161,7 @@ def _config(
 
 
 def _fields(place: Path) -> Mapping[str, int | float]:
-    """The values in the folder names of the path `place`: n, k, N, lr, wd, width."""
+    """The values in the path `place`: n bits, k of them relevant, N training examples, lr, wd (weight decay), width."""
     parts = Path(os.path.abspath(place)).parts[-len(_FIELDS) :]
     fields: dict[str, int | float] = {}
     for (name, number), part in zip(_FIELDS, parts, strict=False):

@@ -101,7 +101,7 @@ class _Which(NamedTuple):
 
 
 def _matching(pattern: str, seed: int) -> tuple[str, dict[_Which, Path]]:
-    """The unit of checkpoint numbers, "epoch" or "step", and the matching files, all of `seed` if {seed} is missing."""
+    """Unit of checkpoint numbers, "epoch" or "step", and matching files, all of `seed` if `pattern` has no {seed}."""
     given = re.findall(r"\{(\w*)\}", pattern)
     wrong = [name for name in given if name not in PLACEHOLDERS]
     if wrong or len(set(given)) < len(given) or {"epoch", "step"} <= set(given):

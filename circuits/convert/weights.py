@@ -22,7 +22,7 @@ Arrays = dict[str, np.ndarray]
 
 ONE_NUMBER = Signature(n_inputs=1)
 USUAL_KEYS = {"relu": {"W": "linear1.weight", "b": "linear1.bias", "u": "linear2.weight"}}
-"""Keys of the released code of Merrill et al. and of the thesis, by kind of model and parameter."""
+"""Keys in the code of Merrill et al. 2023 and of Fuangkawinsombut 2024, by kind of model and parameter."""
 MOST_BYTES = MAX_PARAMETERS * 8 + (1 << 20)  # of a file: the largest network in double precision, and its keys
 OTHER_OPERANDS = {*range(0x8C, 0x98), *b"ILdgp"}  # of pickle protocols 0, 1, 4 and 5, which torch does not read safely
 
@@ -92,7 +92,7 @@ def read_alike(
     keys: Mapping[str, str] | None = None,
     signature: Signature = ONE_NUMBER,
 ) -> list[Arrays]:
-    """`read_weights` of each path; an `InputError`, which `why` ends, if a parameter's shape differs from `lengths`."""
+    """What `read_weights` reads from each path; an `InputError` ending in `why` if a shape differs from `lengths`."""
     networks = [read_weights(path, model, keys, signature) for path in paths]
     for path, parameters in zip(paths, networks, strict=True):
         for name, (dims, _) in model.shapes(signature).items():

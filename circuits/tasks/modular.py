@@ -1,9 +1,9 @@
 """Modular arithmetic: the result of x ∘ y (mod p), learned from a part of the operation's table.
 
-The operations on residues x, y in 0..p-1 are those of Power et al. 2022 (`operations`). Liu, Chi, Wu, section 4, add K
-summands, (x1 + … + xK) mod p. Each seed puts the p^K tuples in a random order; the first `train_fraction` of them is
-the training set, the rest the test set. With `max_examples` only that many tuples are drawn, in memory proportional to
-their number, not to p^K.
+The operations on residues x, y in 0..p-1 are those of Power et al. 2022 (`operations`). Liu, Chi, Wu, section 4, extend
+x + y to K summands, (x1 + … + xK) mod p. Each seed puts the p^K tuples of operands in a random order; the first
+`train_fraction` of them is the training set, the rest the test set. With `max_examples` only that many tuples are
+drawn, in memory proportional to their number, not to p^K.
 
 A network that has memorized x + y can answer y + x by commuting it. Merrill et al. 2023, Fig. 4, plot the share of test
 examples that commuting solves; `commuted` marks these examples. For sums of two, let (x, y) with x ≠ y be a test pair:
@@ -64,7 +64,7 @@ class Modular(Task):
     operation: Operation = "x+y"
     """Operation mod p: one of those in Power et al. 2022, appendix A.1, or x*y."""
     n_summands: Annotated[int, Field(ge=2, le=64)] = 2
-    """Number of operands K; more than 2 only with x+y."""
+    """Number of operands; more than 2 only with x+y, as in x + y + z."""
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Share of the examples in the training set, rounded to whole examples; the rest is the test set."""
     max_examples: Annotated[int, Field(ge=2, le=MOST_EXAMPLES)] | None = None
@@ -158,7 +158,7 @@ class Modular(Task):
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words of a token input, in order."""
+        """The words of a token input, in order: operands, and fixed words such as `=`."""
         return self.operands if self.sequence is None else tuple(self.sequence.split())
 
     @property

@@ -9,7 +9,7 @@ By default, this package's counter-based generator draws the examples. To reprod
 `random` draws them, as in the paper's code: `random.seed(s)`, then `random.choice([-1, 1])` row by row, with
 
     merrill-code    s = 17 · seed for training, 2001 for testing    (parity.py of Merrill et al.)
-    thesis-code     s = seed for training, 2023 for testing         (appendix B of the thesis)
+    thesis-code     s = seed for training, 2023 for testing         (appendix B of Fuangkawinsombut 2024)
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Parity(SignTask):
     test_unseen: bool = False
     """Draw each seed's test set from the inputs outside its training set, without repetition."""
     draw: Literal["counter", "merrill-code", "thesis-code"] = "counter"
-    """Source of examples: this package's generator, or Python's random as in the code of a paper."""
+    """Source of examples. counter: this package's generator; others: Python's random, as in the code of that name."""
     test_seed: NonNegativeInt | None = None
-    """Seed of the test set; by default 2001 for merrill-code, 2023 for thesis-code, as in these codes, else 0."""
+    """Seed of the test set; by default 2001 for draw merrill-code, 2023 for thesis-code (as in these codes), else 0."""
     flip_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the training targets that are flipped."""
     flip_rule: Literal["exact", "independent"] = "exact"
@@ -73,7 +73,7 @@ class Parity(SignTask):
 
     @property
     def marks(self) -> dict[str, str]:
-        """Names of the flipped and of all other training examples, {"flipped": "clean"}; {} if `flip_fraction` is 0."""
+        """Name of some training examples -> name of all others: {"flipped": "clean"}, or {} if `flip_fraction` is 0."""
         return {"flipped": "clean"} if self.flip_fraction else {}
 
     @property
