@@ -119,7 +119,12 @@ def test_a_wrong_command_gets_one_line(words, message, capsys):
     [
         (circuits.InputError("a.h5 does not exist."), 2, "error: a.h5 does not exist.\n"),
         (RunError("the disk is full"), 1, "error: the disk is full\n"),
-        (PermissionError(13, "Permission denied", "a.h5"), 1, "error: a.h5: Permission denied\n"),
+        (
+            PermissionError(13, "Permission denied", "a.h5"),
+            1,
+            "error: a.h5: Permission denied. Change the permissions of the file and its folder, or pass --out on another "
+            "disk.\n",
+        ),
         (Interrupted("Stopped; continue: …"), 130, "Stopped; continue: …\n"),
         (KeyboardInterrupt(), 130, "Interrupted.\n"),
         (KeyError("x"), 1, "error: KeyError: 'x'. This is a bug in circuits; --debug shows where.\n"),
