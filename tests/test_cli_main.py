@@ -103,7 +103,7 @@ def test_no_command_shows_the_help_and_is_a_misuse(capsys):
     ("words", "message"),
     [
         (["trian"], "error: There is no command 'trian'. Did you mean 'train'? There are: "),
-        (["--quiet", "train"], "error: --quiet comes before the command. Write `circuits COMMAND --quiet`; "),
+        (["--quiet", "train"], "error: --quiet must follow the command. Write `circuits COMMAND --quiet`; "),
     ],
 )
 def test_a_wrong_command_gets_one_line(words, message, capsys):

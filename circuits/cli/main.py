@@ -153,7 +153,7 @@ def _run(words: list[str]) -> int:
         return DONE
     if name.startswith("-"):
         raise InputError(
-            f"{name} comes before the command. Write `circuits COMMAND {name}`; `circuits --help` lists the commands."
+            f"{name} must follow the command. Write `circuits COMMAND {name}`; `circuits --help` lists the commands."
         )
     command = lookup(COMMANDS, name, "command")
     if not {"-h", "--help"} & set(rest):

@@ -27,7 +27,7 @@ class ShowFlags:
     follow: Switch = False
     """After the summary, print a line whenever checkpoints are added, until the run is complete or its writer ends."""
     verify: Switch = False
-    """Instead of the summary, check all values against stored checksums; list step, seed, array of damaged values."""
+    """Instead of the summary, check all values against stored checksums; name step, seed and array of each damage."""
 
 
 def command(words: list[str]) -> int:

@@ -110,7 +110,7 @@ class Modular(Task):
         if foreign:
             raise ValueError(f"{shown} has '{foreign[0]}', but the operands are {', '.join(self.operands)}")
         if len(self.vocabulary) > MOST_TOKENS:
-            raise ValueError(f"{len(self.vocabulary)} tokens are more than {MOST_TOKENS}; take a smaller p")
+            raise ValueError(f"{len(self.vocabulary)} tokens exceed the limit of {MOST_TOKENS}; take a smaller p")
 
     @property
     def n_tuples(self) -> int:

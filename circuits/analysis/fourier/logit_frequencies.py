@@ -37,8 +37,8 @@ class LogitWaves(NamedTuple):
     """Share of cos(2πk(s - c)/m), at sum s and class c, in the logits' sum of squares with class biases, after each
     tuple's mean over classes is subtracted; in 0..1, NaN if each tuple's logits are equal."""
     wave_share: Float64[np.ndarray, " frequency"]
-    """Share of the logits' variance over tuples that cos and sin of 2πks/m explain, at sum s, with any weights per
-    class; in 0..1, NaN if this variance is 0."""
+    """Share of the logits' variance over tuples explained by cos and sin of 2πks/m (s: the tuple's sum), fitted with
+    free weights for each class; in 0..1, NaN if this variance is 0."""
     bias_share: float
     """Share of class biases in the sum of squares that `share` uses, in 0..1; NaN if each tuple's logits are equal."""
 
@@ -79,7 +79,7 @@ def logit_frequencies(
 
 
 def wave_shares(values: Float[np.ndarray, "element tuple_of_sum class"]) -> Float64[np.ndarray, " frequency"]:
-    """Share of the variance of `values` over tuples that waves of the tuple's sum explain, with any weights per class.
+    """Share of the variance over tuples explained by each frequency's cos and sin of the sum, with free class weights.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ class NeuronWaves(NamedTuple):
     frequency: Int[np.ndarray, " neuron"]
     """Frequency 1, 2, ...; 0 if the neuron's values are constant or not finite, and then shares and phases are NaN."""
     linear_share: Float[np.ndarray, " neuron"]
-    """Share of the neuron's variance on waves of single operands (linear terms) of this frequency, in 0..1."""
+    """Share of the neuron's variance, in 0..1, on waves of one operand (linear terms) at the neuron's frequency."""
     product_share: Float[np.ndarray, " neuron"]
     """Share on products of several operands' waves, in 0..1; linear_share + product_share is the frequency's share."""
     phase: Float[np.ndarray, "operand neuron"]

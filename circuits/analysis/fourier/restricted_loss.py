@@ -52,7 +52,7 @@ def restricted_losses(
     classes: Int[np.ndarray, " element"],
     kept: Bool[np.ndarray, "subset frequency"],
 ) -> Float64[np.ndarray, "element subset"]:
-    """Cross-entropy, at each sum s, of the logits' mean over tuples plus only the waves of x + y at `kept` frequencies.
+    """Cross-entropy at each sum if the logits keep only their mean over tuples and the waves of x + y at `kept`.
 
     Parameters
     ----------

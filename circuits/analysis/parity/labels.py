@@ -121,7 +121,7 @@ def built_labeled(constructions: Mapping[str, Construction], least: float) -> Va
 
 
 def prices_labeled(prices: Sequence[Price | None], least: float, prefix: str, dims: tuple[str, ...]) -> Variables:
-    """Path cost, margin, efficiency, and cost per margin with the network's and the cheapest readout; NaN for None."""
+    """Path cost, margin, efficiency; cost per margin with the network's own and the cheapest readout; NaN for None."""
     known = [Price(np.nan, np.nan, np.nan, np.nan) if one is None else one for one in prices]
     rows = np.array([(*one, efficiency(one.cost, one.margin, least)) for one in known], np.float64).reshape(-1, 5)
     names = ("cost", "margin", "cost_per_margin", "resolved", "efficiency")

@@ -25,7 +25,7 @@ COLLAPSED = {  # outputs of a collapsed network, by kind of prediction
 
 
 def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
-    """Active subnetworks (neurons that predictions need) of a run; generalizing: by default the last checkpoint's.
+    """Active subnetworks (neurons that predictions need) of a run; the last one is by default the generalizing one.
 
     Returns
     -------

@@ -81,7 +81,7 @@ def half_laws(weights, start, stop, values, shares, most):
 def values_allowed(weights, start, stop):
     """How many values a half of Σ ±weights[start:stop] may take before the exact method is given up.
 
-    `MOST_VALUES` if this surely suffices; else `PROBED_VALUES`, enough for weights on a lattice; others soon exceed it.
+    `MOST_VALUES` if that limit surely suffices; otherwise `PROBED_VALUES`, which suffices for weights on a lattice.
     """
     bits, same = 0.0, 1
     for i in range(start, stop):

@@ -34,7 +34,7 @@ class Network(NamedTuple):
 
 
 def circuit_diagram(result: xr.Dataset, construction: Construction) -> go.Figure:
-    """A hand-built network left of each seed's learned network of merged parallel neurons; matched neurons share a row.
+    """A hand-built network and, to its right, each seed's network with parallel neurons merged; matches share a row.
 
     Parameters
     ----------
