@@ -36,13 +36,7 @@ def damaged(path: object, problem: str) -> InputError:
 
 
 def error_number(error: BaseException) -> int:
-    """The errno of a file system error, even if only the text of HDF5's message contains it; 0 if there is none.
-
-    Examples
-    --------
-    >>> error_number(RuntimeError("file write failed: time = Mon, errno = 27, error message = 'File too large'"))
-    27
-    """
+    """The errno of a file system error, even if only the text of HDF5's message contains it; 0 if there is none."""
     named = re.search(r"errno = (\d+)", str(error))
     return getattr(error, "errno", None) or (int(named[1]) if named else 0)
 

@@ -122,8 +122,7 @@ def test_a_wrong_command_gets_one_line(words, message, capsys):
         (
             PermissionError(13, "Permission denied", "a.h5"),
             1,
-            "error: a.h5: Permission denied. Change the permissions of the file and its folder, or pass --out on "
-            "another disk.\n",
+            "error: a.h5: Permission denied. Change the permissions of the file and its folder.\n",
         ),
         (Interrupted("Stopped; continue: …"), 130, "Stopped; continue: …\n"),
         (KeyboardInterrupt(), 130, "Interrupted.\n"),

@@ -433,6 +433,34 @@ def test_a_file_that_another_library_has_open_is_said_to_be_that(tiny_path, tmp_
             circuits.repair(path)
 
 
+@pytest.mark.parametrize("words", [["show"], ["repair"], ["train", "--resume", "--quiet", "--out"]])
+def test_metadata_of_another_run_of_the_sweep_are_not_restored(words, tmp_path, make_config, capsys):
+    """The same data, seeds and steps, but another learning rate: only parameters and facts tell them apart."""
+    path = tmp_path / "a.h5"
+    circuits.train(make_config(optimizer__lr=0.5), path, progress=False).close()
+    header, values = true_copy(path)
+    circuits.train(make_config(), path, overwrite=True, progress=False).close()
+    before = path.read_bytes()
+    forged(path, header, values)
+    assert main([*words, str(path)]) == 0
+    assert path.read_bytes() == before
+    assert "kill" not in capsys.readouterr().err
+    with circuits.open(path) as run:
+        assert run.config == make_config()
+
+
+def test_metadata_of_another_run_with_equal_parameters_are_not_restored(tmp_path, make_config):
+    path, config = tmp_path / "a.h5", make_config(epochs=1, checkpoints__to_step=0)
+    circuits.train(config.replace(optimizer__lr=0.5), path, progress=False).close()
+    header, values = true_copy(path)
+    circuits.train(config, path, overwrite=True, progress=False).close()
+    forged(path, header, values)
+    circuits.repair(path)
+    with circuits.open(path) as run:
+        assert run.config == config
+        assert run.n_checkpoints == 1
+
+
 def test_a_sound_run_that_nobody_may_write_needs_no_repair_and_no_lock(tiny_path, tmp_path, monkeypatch, capsys):
     path = shutil.copy(tiny_path, tmp_path / "a.h5")
     monkeypatch.setattr("circuits.checkpoints.repair.RunLock", None)

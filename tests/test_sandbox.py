@@ -186,7 +186,7 @@ def test_what_crashes_or_never_ends_costs_only_the_process_that_looks(tmp_path, 
         "os.kill(os.getpid(), 11)": r"made HDF5 crash \(signal 11\) when it was checked. It is damaged or hostile",
         "time.sleep(100)": "took longer than 0.5 s to check",
         "any(iter(int, 1))": "took longer than 0.3 s of computing to check",
-        "bytes(100 << 30)": "is refused: checking it takes more than 4 GiB of memory",
+        "bytes(100 << 30)": "cannot be checked: checking it takes more than 4 GiB of memory",
         "os.kill(os.getppid(), 9)": "cannot be checked: the sandbox process ended without an answer",
     }.items():
         one = sandbox._Worker()

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from circuits.atomic_write import copy_sparse, remove_left_behind, unused, written_whole
 from circuits.checkpoints.commits import n_committed, planned_checkpoints
@@ -53,8 +54,9 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None, *, ke
         return False
     copy = kept(path)
     verdict, text = ("damaged", "") if copy is None else examined(path, FORMAT, FORMAT_VERSION, undone=True)
-    now = _n_committed(path, undone=False) if examined(path, FORMAT, FORMAT_VERSION)[0] == "sound" else None
-    if verdict == "sound" and ((restored := _n_committed(path, undone=True)) is None or restored < (now or 0)):
+    now = _state(path, undone=False) if examined(path, FORMAT, FORMAT_VERSION)[0] == "sound" else None
+    restored = _state(path, undone=True) if verdict == "sound" else None
+    if verdict == "sound" and (restored is None or (now and (restored[0] < now[0] or restored[1] != now[1]))):
         verdict = "damaged"
     if copy is None or verdict in REFUSED:
         aside = unused(beside.with_name(beside.name + ".stale"))
@@ -86,14 +88,15 @@ def kept_copy(path: Path) -> Path:
             return copy
 
 
-def _n_committed(path: Path, *, undone: bool) -> int | None:
-    """Number of checkpoints in the file or, if `undone`, in the restored file; None if this file has wrong content."""
+def _state(path: Path, *, undone: bool) -> tuple[int, list[Any]] | None:
+    """Number of checkpoints and facts of the run, now or (`undone`) after a restore; None if the content is wrong."""
     try:
         with opened_for_verdict(str(path), undone=undone) as file:
             config = parse(json.loads(file.attrs["config"]))
             if undone:
                 check_contents(file, config)
-            return n_committed(file["step"][:], planned_checkpoints(config))
+            facts = [config.model_dump(exclude={"epochs"}), *(file.attrs[name] for name in ("created", "numerics"))]
+            return n_committed(file["step"][:], planned_checkpoints(config)), facts
     except MemoryError:  # no evidence about the file
         raise
     except Exception:  # any error of h5py, JSON or NumPy on wrong content

@@ -24,7 +24,7 @@ from circuits.checkpoints.lock import RunLock, writer_pid
 from circuits.checkpoints.put_back import BEFORE_REPAIR, kept_copy
 from circuits.checkpoints.recover import was_cut, was_killed
 from circuits.checkpoints.run import open_run
-from circuits.checkpoints.undo import has_undo
+from circuits.checkpoints.undo import has_undo, undo_path
 from circuits.checkpoints.writer import BUFFERED_CHECKPOINTS, complete, make_writable, open_for_appending, unwrite
 from circuits.config import parse
 from circuits.errors import InputError, RunError, refusal, remedy
@@ -82,18 +82,19 @@ def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None
     False
     """
     path = Path(path)
-    mended = mend(path, say)
-    open_run(path).close()  # refuses a file that is not a run before it changes anything else
-    process = writer_pid(path)
-    if process is not None:
-        raise InputError(
-            f"{path} is being written by process {process}, so it is not broken: circuits.open reads it as it is. "
-            "Stop that process first if other tools must open the file."
-        )
-    remove_left_behind(path.with_name(path.name + BEFORE_REPAIR))
-    if not (was_killed(path) or is_longer(path)):
-        return Repaired(mended, False, None)  # without a lock, which a read-only folder refuses
     try:
+        mended = mend(path, say)
+        open_run(path).close()  # refuses a file that is not a run before it changes anything else
+        process = writer_pid(path)
+        if process is not None:
+            raise InputError(
+                f"{path} is being written by process {process}, so it is not broken: circuits.open reads it as it is. "
+                "Stop that process first if other tools must open the file."
+            )
+        for left in (path.with_name(path.name + BEFORE_REPAIR), undo_path(path)):
+            remove_left_behind(left)
+        if not (was_killed(path) or is_longer(path)):
+            return Repaired(mended, False, None)  # without a lock, which a read-only folder refuses
         with RunLock(path):
             done = make_plain(path)
             return done._replace(was_killed=done.was_killed or mended)

@@ -49,14 +49,15 @@ def answer(pipe: int, path: str, file_format: str, format_version: int, undone: 
             limit()
             _say(pipe, *inspect(path, file_format, format_version, more_time, undone))
         except MemoryError:
-            _say(pipe, "refused", f"checking it takes more than {MEMORY_BYTES >> 30} GiB of memory.")
+            _say(pipe, "unknown", f"checking it takes more than {MEMORY_BYTES >> 30} GiB of memory.")
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         limits = {int(signal.SIGALRM): f"{SECONDS} s", int(signal.SIGPROF): f"{BUSY_SECONDS} s of computing"}
-        _say(pipe, *(("slow", limits[number]) if number in limits else ("crashed", f"signal {number}")))
+        ended = "unknown" if number in (signal.SIGKILL, signal.SIGXCPU) else "crashed"  # killed, as for want of memory
+        _say(pipe, *(("slow", limits[number]) if number in limits else (ended, f"signal {number}")))
 
 
 def limit() -> None:

@@ -7,8 +7,8 @@ complete and is removed after the change. The next writer that finds this copy r
 does so again if another kill interrupts the restore.
 
 Between kill and restore, another run may replace the file, or a writer may add checkpoints through another path to it.
-So the copy also lists byte ranges that no change of metadata touches (all of /data, the written part of `step`), with
-the digest of these bytes. `put_back.py` restores the metadata only if the digest matches and the result is a sound run.
+So the copy also lists byte ranges that no change of metadata touches (/data, the written part of `step`, the last
+checkpoint's parameters), with their digest. `put_back.py` restores only if it matches and the result is a sound run.
 """
 
 from __future__ import annotations
@@ -160,9 +160,14 @@ def _extents(file: h5py.File, size: int) -> Ranges:
 
 
 def _unchanged(file: h5py.File) -> Ranges:
-    """Byte ranges that no change of metadata touches: all of /data, and the chunks of `step` that hold checkpoints."""
+    """Byte ranges that no change touches: /data, chunks of `step` with checkpoints, the last checkpoint's arrays."""
     ranges = [chunk[:2] for item in file["data"].values() if item.chunks is None for chunk in _stored(item)]
     n_written = int((file["step"][:] != UNWRITTEN).sum())
+    for item in file["parameters"].values():  # the last checkpoint, which tells apart runs with the same data and steps
+        for start, size, row in _stored(item) if item.ndim > 1 else ():
+            if row < n_written <= row + item.chunks[0]:
+                row_bytes = size // item.chunks[0]
+                ranges.append([start + (n_written - 1 - row) * row_bytes, row_bytes])
     ranges += [chunk[:2] for chunk in _stored(file["step"]) if chunk[2] < max(n_written, 1)]
     return sorted(ranges)
 

@@ -180,8 +180,8 @@ def _reported(error: BaseException) -> int:
         )
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-        if error.errno in REMEDIES:
-            text += f". {remedy(error)}, or pass --out on another disk."
+        if error.errno in REMEDIES and "--out" not in error.strerror:
+            text += f". {remedy(error)}{', or pass --out on another disk' if remedy(error) == 'Make room' else ''}."
     elif not isinstance(error, InputError | RunError | OSError):
         text = f"{type(error).__name__}: {text}. This is a bug in circuits; --debug shows where."
     if len(text) > LONGEST:  # such as the list of a million refused values

@@ -112,8 +112,12 @@ def train(
         config, choice = _resumable(config, path, device, kernel, allow_different_numerics)
         if choice is not None:
             check_room(path, layout.size_on_disk(config))
-        elif was_killed(path) or is_longer(path):  # killed after its last checkpoint
-            make_plain(path)
+        elif (was_killed(path) or is_longer(path)) and (
+            copy := make_plain(path).copy
+        ):  # killed after its last checkpoint
+            _say(
+                f"{path}: rows after the last committed checkpoint were removed. A copy of the original file is {copy}."
+            )
     if choice is None:
         lock.release()
         return open_run(path)
@@ -335,7 +339,7 @@ def check_room(path: Path, needed: int) -> None:
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if limit != resource.RLIM_INFINITY and needed > limit:
         raise InputError(
-            f"{path} needs {max(needed, 1e6) / 1e6:.0f} MB, but files may have {limit / 1e6:.0f} MB. "
+            f"{path} needs {needed / 1e3:.0f} kB, but files may have {limit / 1e3:.0f} kB. "
             f"{REMEDIES[errno.EFBIG]}, or keep fewer checkpoints (--checkpoints.every-epochs)."
         )
     free = shutil.disk_usage(path.parent).free + (path.stat().st_blocks * 512 if path.exists() else 0)
