@@ -17,9 +17,10 @@ import xarray as xr
 
 import circuits
 from circuits.atomic_write import MOST_PROCESSES
-from circuits.checkpoints import layout, undo
+from circuits.checkpoints import layout, policy, undo
 from circuits.checkpoints.put_back import put_back
 from circuits.checkpoints.recover import WRITING, changed, was_killed
+from circuits.checkpoints.sandbox import examined
 from circuits.checkpoints.undo import undo_path
 from circuits.checkpoints.writer import Writer
 from circuits.cli.main import main
@@ -429,7 +430,7 @@ def test_a_file_that_another_library_has_open_is_said_to_be_that(tiny_path, tmp_
     path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
     with xr.open_datatree(path, engine="h5netcdf"):
         flagged(path)
-        with pytest.raises(circuits.RunError, match="close the file in other libraries of this process, then repair"):
+        with pytest.raises(circuits.RunError, match="close the file in other libraries of this process, then try"):
             circuits.repair(path)
 
 
@@ -459,6 +460,44 @@ def test_metadata_of_another_run_with_equal_parameters_are_not_restored(tmp_path
     with circuits.open(path) as run:
         assert run.config == config
         assert run.n_checkpoints == 1
+
+
+@pytest.mark.parametrize("verdict", ["unknown", "slow", "closed"])
+def test_a_sound_run_whose_own_check_fails_is_not_replaced(verdict, tmp_path, make_config, monkeypatch):
+    """Two runs differ in their config alone; the check of the restored file succeeds, that of the present one fails."""
+    path, config = tmp_path / "a.h5", make_config(epochs=1, checkpoints__to_step=0)
+    circuits.train(config.replace(optimizer__lr=0.5), path, progress=False).close()
+    header, values = true_copy(path)
+    circuits.train(config, path, overwrite=True, progress=False).close()
+    forged(path, header, values)
+    before, check = path.read_bytes(), examined
+    monkeypatch.setattr(
+        "circuits.checkpoints.put_back.examined",
+        lambda *words, undone=False: check(*words, undone=True) if undone else (verdict, "signal 9"),
+    )
+    with pytest.raises(circuits.InputError, match=rf"cannot be checked \({verdict}: signal 9\), so .* Try again"):
+        put_back(path)
+    assert path.read_bytes() == before
+    assert undo_path(path).exists()
+
+
+def test_a_repair_that_hdf5_refuses_says_what_to_do(killed, monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("Unable to change a dataset's dimensions (time = Mon, errno = 27, error message = 'x')")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("circuits.checkpoints.repair.cut_to", refuse)
+        with pytest.raises(circuits.RunError, match=r"\(File too large\). No checkpoint is lost. Raise the limit"):
+            circuits.repair(killed)
+    assert circuits.repair(killed)
+
+
+def test_a_disk_error_in_the_check_is_no_evidence_of_damage(tiny_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("Unable to synchronously read data (time = Mon, errno = 5, error message = 'I/O error')")
+
+    monkeypatch.setattr(policy, "opened_for_verdict", fail)
+    assert policy.inspect(str(tiny_path), layout.FORMAT, layout.FORMAT_VERSION)[0] == "unknown"
 
 
 def test_a_sound_run_that_nobody_may_write_needs_no_repair_and_no_lock(tiny_path, tmp_path, monkeypatch, capsys):

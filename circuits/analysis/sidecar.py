@@ -126,12 +126,11 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
         for _ in range(600):
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
             except BlockingIOError:
                 time.sleep(0.1)
-                continue
             except OSError:  # a file system without locks
-                pass
-            break
+                break
         yield
     finally:
         os.close(descriptor)

@@ -138,13 +138,7 @@ def being_written(path: Path, holder: str | int) -> InputError:
 
 
 def lock_path(path: Path) -> Path:
-    """Path of a run's lock file: beside the file itself, with symbolic links resolved.
-
-    Examples
-    --------
-    >>> lock_path(Path("checkpoints/a.h5")).name
-    'a.h5.lock'
-    """
+    """Path of a run's lock file: beside the file itself, with symbolic links resolved."""
     path = path.resolve()
     return path.with_name(path.name + ".lock")
 

@@ -11,6 +11,7 @@ Only h5py and numpy are imported, so that the sandbox process starts quickly.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ import h5py
 
 from circuits.checkpoints.lock import writer_pid
 from circuits.checkpoints.unflagged import open_for_reading, opened_for_verdict
+from circuits.errors import error_number
 
 MAX_OBJECTS = 10_000
 MAX_DATASET_BYTES = 1 << 44
@@ -34,6 +36,7 @@ FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLE
 FILTER_NAMES = {h5py.h5z.FILTER_SZIP: "szip", h5py.h5z.FILTER_NBIT: "nbit", h5py.h5z.FILTER_SCALEOFFSET: "scaleoffset"}
 COMMITS = ("step", "state_step")  # the written entries of these arrays give the committed length of the others
 ATTEMPTS = 5  # for a file that is being written
+TRANSIENT = (errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no evidence about the file
 MoreTime = Callable[[int], None]
 
 
@@ -117,7 +120,7 @@ def _verdict(
     except MemoryError:
         raise
     except Exception as error:  # any error of h5py on a damaged file
-        return "damaged", one_line(error)
+        return "unknown" if error_number(error) in TRANSIENT else "damaged", one_line(error)
     return "sound", ""
 
 

@@ -2,10 +2,9 @@
 
 This copy beside the run is not trusted. The sandbox process (`sandbox.py`) checks the file as it would be after the
 restore: the policy must accept the file as a run, and data and metadata must lie exactly where the copy says. Then the
-restored file's contents must match its config, and it must have at least as many checkpoints as the file has now.
-Otherwise the file stays unchanged, and the copy is renamed to `RUN.h5.undo.stale`. If the file cannot be read now and
-is longer than when the copy was made, the file may have more checkpoints; so it is first copied to
-`RUN.h5.before-repair`.
+restored file must match its config and be the same run, with at least as many checkpoints as the file has now.
+Otherwise the file stays unchanged, and the copy is renamed to `RUN.h5.undo.stale`. A file that cannot be read now, but
+is longer than when the copy was made, may have more checkpoints; it is first copied to `RUN.h5.before-repair`.
 """
 
 import json
@@ -54,7 +53,8 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None, *, ke
         return False
     copy = kept(path)
     verdict, text = ("damaged", "") if copy is None else examined(path, FORMAT, FORMAT_VERSION, undone=True)
-    now = _state(path, undone=False) if examined(path, FORMAT, FORMAT_VERSION)[0] == "sound" else None
+    present, why = examined(path, FORMAT, FORMAT_VERSION)
+    now = _state(path, undone=False) if present == "sound" else None
     restored = _state(path, undone=True) if verdict == "sound" else None
     if verdict == "sound" and (restored is None or (now and (restored[0] < now[0] or restored[1] != now[1]))):
         verdict = "damaged"
@@ -63,6 +63,7 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None, *, ke
         beside.rename(aside)
         say(f"{beside} does not match {path}, so no metadata is restored. {beside.name} is renamed to {aside}.")
         return False
+    verdict, text = (present, why) if verdict == "sound" and present not in REFUSED else (verdict, text)
     if verdict != "sound":
         raise InputError(f"{beside} cannot be checked ({verdict}: {text}), so {path} was not changed. Try again.")
     if keeps and now is None and path.stat().st_size > copy.size:
@@ -97,7 +98,7 @@ def _state(path: Path, *, undone: bool) -> tuple[int, list[Any]] | None:
                 check_contents(file, config)
             facts = [config.model_dump(exclude={"epochs"}), *(file.attrs[name] for name in ("created", "numerics"))]
             return n_committed(file["step"][:], planned_checkpoints(config)), facts
-    except MemoryError:  # no evidence about the file
+    except (MemoryError, OSError):  # no evidence about the file, which the sandbox process finds sound
         raise
     except Exception:  # any error of h5py, JSON or NumPy on wrong content
         return None

@@ -10,7 +10,8 @@ of `step`, the numbers of updates at the checkpoints, are damaged.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,11 +83,10 @@ def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None
     False
     """
     path = Path(path)
-    try:
+    with _explained(path):
         mended = mend(path, say)
         open_run(path).close()  # refuses a file that is not a run before it changes anything else
-        process = writer_pid(path)
-        if process is not None:
+        if (process := writer_pid(path)) is not None:
             raise InputError(
                 f"{path} is being written by process {process}, so it is not broken: circuits.open reads it as it is. "
                 "Stop that process first if other tools must open the file."
@@ -98,10 +98,18 @@ def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None
         with RunLock(path):
             done = make_plain(path)
             return done._replace(was_killed=done.was_killed or mended)
-    except OSError as error:
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn a refusal by the file system, which HDF5 may report as a RuntimeError, into a RunError with a remedy."""
+    try:
+        yield
+    except RunError:
+        raise
+    except (OSError, RuntimeError) as error:
         raise RunError(
-            f"{path} could not be repaired ({refusal(error)}). No checkpoint is lost. {remedy(error)}, "
-            f"then repair it again."
+            f"{path} could not be repaired ({refusal(error)}). No checkpoint is lost. {remedy(error)}, then try again."
         ) from error
 
 
@@ -131,7 +139,7 @@ def make_plain(path: Path) -> Repaired:
     if not rows:
         return Repaired(killed, False, None)  # without opening a sound file for writing
     copy = kept_copy(path) if has_values else None
-    with open_for_appending(path) as file:
+    with _explained(path), open_for_appending(path) as file:
         rows = _uncommitted(file)
         for dataset, length in rows:
             if dataset.name in ("/step", "/state_step"):

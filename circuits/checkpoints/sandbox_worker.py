@@ -26,6 +26,7 @@ SECONDS = 8  # for one file, including waits for the disk
 BUSY_SECONDS = 3  # of computing; sound files take hundredths of a second
 BYTES_PER_SECOND = 50_000_000  # of compressed data that must be unpacked; it extends both limits
 MEMORY_BYTES = 4 << 30
+CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 IDLE_SECONDS = 60
 
 
@@ -56,7 +57,7 @@ def answer(pipe: int, path: str, file_format: str, format_version: int, undone: 
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         limits = {int(signal.SIGALRM): f"{SECONDS} s", int(signal.SIGPROF): f"{BUSY_SECONDS} s of computing"}
-        ended = "unknown" if number in (signal.SIGKILL, signal.SIGXCPU) else "crashed"  # killed, as for want of memory
+        ended = "crashed" if number in CRASHES else "unknown"  # it was killed, as for want of memory
         _say(pipe, *(("slow", limits[number]) if number in limits else (ended, f"signal {number}")))
 
 

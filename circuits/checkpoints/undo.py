@@ -58,13 +58,7 @@ class Kept(NamedTuple):
 
 
 def undo_path(path: Path) -> Path:
-    """Path of the copy of a run's metadata: beside the run file itself, with symbolic links resolved.
-
-    Examples
-    --------
-    >>> undo_path(Path("checkpoints/a.h5")).name
-    'a.h5.undo'
-    """
+    """Path of the copy of a run's metadata: beside the run file itself, with symbolic links resolved."""
     path = path.resolve()
     return path.with_name(path.name + ".undo")
 
