@@ -500,6 +500,17 @@ def test_a_disk_error_in_the_check_is_no_evidence_of_damage(tiny_path, monkeypat
     assert policy.inspect(str(tiny_path), layout.FORMAT, layout.FORMAT_VERSION)[0] == "unknown"
 
 
+@pytest.mark.parametrize("layout_of", [{"chunks": None}, {"chunks": (2, 3, 16, 8), "compression": "gzip"}])
+def test_the_metadata_of_a_run_that_another_tool_has_packed_can_be_copied(layout_of, tiny_path, tmp_path):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    with h5py.File(path, "r+") as file:
+        values = file["parameters/W"][:]
+        del file["parameters/W"]
+        file.create_dataset("parameters/W", data=values, **layout_of)
+        header = json.loads(undo._metadata(path, file).partition(b"\n")[0])
+    assert all(length > 0 for _, length in header["witness"])
+
+
 def test_a_sound_run_that_nobody_may_write_needs_no_repair_and_no_lock(tiny_path, tmp_path, monkeypatch, capsys):
     path = shutil.copy(tiny_path, tmp_path / "a.h5")
     monkeypatch.setattr("circuits.checkpoints.repair.RunLock", None)

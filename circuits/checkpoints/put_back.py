@@ -96,7 +96,7 @@ def _state(path: Path, *, undone: bool) -> tuple[int, list[Any]] | None:
             config = parse(json.loads(file.attrs["config"]))
             if undone:
                 check_contents(file, config)
-            facts = [config.model_dump(exclude={"epochs"}), *(file.attrs[name] for name in ("created", "numerics"))]
+            facts = [config.model_dump(exclude={"epochs"}), str(file.attrs["created"]), str(file.attrs["numerics"])]
             return n_committed(file["step"][:], planned_checkpoints(config)), facts
     except (MemoryError, OSError):  # no evidence about the file, which the sandbox process finds sound
         raise

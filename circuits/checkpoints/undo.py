@@ -158,10 +158,10 @@ def _unchanged(file: h5py.File) -> Ranges:
     ranges = [chunk[:2] for item in file["data"].values() if item.chunks is None for chunk in _stored(item)]
     n_written = int((file["step"][:] != UNWRITTEN).sum())
     for item in file["parameters"].values():  # the last checkpoint, which tells apart runs with the same data and steps
-        for start, size, row in _stored(item) if item.ndim > 1 else ():
+        in_rows = item.ndim > 1 and item.chunks and not item.compression  # as circuits writes them
+        for start, size, row in _stored(item) if in_rows else ():
             if row < n_written <= row + item.chunks[0]:
-                row_bytes = size // item.chunks[0]
-                ranges.append([start + (n_written - 1 - row) * row_bytes, row_bytes])
+                ranges.append([start + (n_written - 1 - row) * (size // item.chunks[0]), size // item.chunks[0]])
     ranges += [chunk[:2] for chunk in _stored(file["step"]) if chunk[2] < max(n_written, 1)]
     return sorted(ranges)
 
