@@ -359,7 +359,7 @@ def test_the_command_line_lists_the_strongest_key_frequencies(trained, tmp_path,
     [
         (
             {"task__operation": "x^2+y^2"},
-            r"'x\^2\+y\^2' is not a sum on a cyclic group; x\+y, x-y, x\*y, x/y are. Leave --fourier out.",
+            r"'x\^2\+y\^2' is not a sum on a cyclic group, unlike x\+y, x-y, x\*y, x/y. Leave --fourier out.",
         ),
         (
             {"task__operation": "x*y", "task__p": 9},

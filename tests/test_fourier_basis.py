@@ -115,7 +115,7 @@ def test_tuples_with_a_zero_are_not_among_the_products():
 @pytest.mark.parametrize(
     ("operation", "p", "text"),
     [
-        ("x^2+y^2", 7, r"'x\^2\+y\^2' is not a sum on a cyclic group; x\+y, x-y, x\*y, x/y are"),
+        ("x^2+y^2", 7, r"'x\^2\+y\^2' is not a sum on a cyclic group, unlike x\+y, x-y, x\*y, x/y"),
         ("x*y", 9, r"p = 9 is not a prime, so the residues other than 0 are not a group under 'x\*y'"),
     ],
 )

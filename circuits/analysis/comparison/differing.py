@@ -1,8 +1,8 @@
 """Fields in which several configs differ, as short labels: "optimizer.weight_decay 0.1".
 
-If two configs have different kinds of task, model or optimizer, only the kind counts, not each field of it. The length
-of a run, its seeds and its recorded data appear only if nothing else differs. If configs differ in more than two
-fields, the label of a config is its name.
+Two configs with different kinds of task, model or optimizer are compared by the kind alone, not by the fields of each
+kind. The length of a run, its seeds and its recorded data are compared only if nothing else differs. If configs differ
+in more than two fields, the label of a config is its name.
 """
 
 import json
@@ -42,7 +42,7 @@ def differing_values(configs: Sequence[Config]) -> dict[str, list[str]]:
 
 
 def differing_fields(configs: Sequence[Config]) -> list[str]:
-    """Label of each config: its values of the differing fields, or its name if no field or more than two differ.
+    """Label of each config: the fields that differ, with its values; its name if no field differs, or more than two do.
 
     Examples
     --------

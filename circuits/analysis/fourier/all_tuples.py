@@ -66,7 +66,7 @@ class AllTuples:
     def members(self, run: Run) -> Bool[np.ndarray, "seed set element tuple_of_sum"]:
         """Masks of the train set, the test set and all tuples; each row of a mask holds the tuples of one sum.
 
-        A tuple outside the group, because one operand is 0, is in none of these masks.
+        If the group excludes 0, a tuple with an operand 0 is in none of these masks.
         """
         task: Any = self.config.task
         masks = np.zeros((len(run.seeds), len(SETS), len(self.group.sums)), bool)
@@ -105,5 +105,5 @@ class AllTuples:
     def of_classes(
         self, weights: Float[np.ndarray, "feature class"] | None
     ) -> Float[np.ndarray, "element feature"] | None:
-        """Feature-to-logit weights, transposed: row s has class `group.classes[s]`; None if `weights` is None."""
+        """Feature-to-logit weights, transposed: row s is for class `group.classes[s]`; None if `weights` is None."""
         return None if weights is None else weights[:, self.group.classes].T

@@ -113,9 +113,9 @@ def _squares(table: Float[np.ndarray, "element feature"]) -> Float[np.ndarray, "
 
 
 def gini(sizes: Float[np.ndarray, " frequency"]) -> float:
-    """Gini coefficient of sizes >= 0: 0 if all are equal, 1 - 1/n if only one is not 0; NaN if all are 0.
+    """Gini coefficient of n sizes >= 0: 0 if all are equal, 1 - 1/n if all but one are 0, NaN if all are 0.
 
-    The coefficient is the mean distance of two sizes over twice the mean size, Σ_ij |a_i - a_j| / (2 n Σ a).
+    The coefficient is the mean |a_i - a_j| over all i, j, divided by twice the mean size: Σ_ij |a_i - a_j| / (2 n Σ a).
 
     References
     ----------

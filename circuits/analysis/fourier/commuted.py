@@ -1,7 +1,7 @@
 """Share of a test set that a network solves if it only memorized the training set and the rule x + y = y + x.
 
-Merrill et al. 2023, Figure 4 (appendix A): the share of the test points whose operands, in another order, are a
-training point with the same answer. A test accuracy at this share does not show generalization.
+Such a network solves a test point if the operands, in another order, are a training point with the same answer (Merrill
+et al. 2023, Figure 4, appendix A). A test accuracy at this share does not show generalization.
 """
 
 import xarray as xr

@@ -6,9 +6,8 @@
     x / y                                      y = g^-a_y
 
 Products and quotients need a prime p and residues other than 0; g is the smallest primitive root of p. The operands are
-numbered so that the operation is a sum, and the signs of x - y and x / y are in the numbering. Fourier analysis uses
-only the group Z_m, m = p or p - 1. Power et al. 2022, Nanda et al. 2023, and Gromov 2023 (arXiv 2301.02679) study
-x + y.
+numbered so that the operation is a sum: in x - y and x / y, the number of y has the minus sign. Fourier analysis uses
+only the group Z_m, m = p or p - 1. Power et al. 2022, Nanda et al. 2023 and Gromov 2023 (arXiv 2301.02679) study x + y.
 """
 
 from dataclasses import dataclass
@@ -76,7 +75,7 @@ class CyclicGroup:
         return np.argsort(self.sums, kind="stable").reshape(self.order, -1)
 
     def positions(self, operands: Int[np.ndarray, "example operand"]) -> Int[np.ndarray, " example"]:
-        """Index in `tuples` of each tuple of residues; -1 for a tuple outside the group, because one residue is 0.
+        """Index in `tuples` of each tuple of residues; -1 if a residue is 0 and the group excludes 0.
 
         Examples
         --------
@@ -111,7 +110,7 @@ def cyclic_group(operation: str, p: int, n_operands: int = 2) -> CyclicGroup:
         `operation` is none of these four, or it is x*y or x/y and `p` is not a prime.
     """
     if operation not in OPERATIONS:
-        raise ValueError(f"'{operation}' is not a sum on a cyclic group; {', '.join(OPERATIONS)} are")
+        raise ValueError(f"'{operation}' is not a sum on a cyclic group, unlike {', '.join(OPERATIONS)}")
     if operation in ("x+y", "x-y"):
         elements = np.arange(p)
     else:
@@ -159,7 +158,7 @@ def primitive_root(p: int) -> int | None:
 
 
 def is_cyclic(config: Config) -> str | None:
-    """None if the task is a sum on a cyclic group whose tuples fit into memory, otherwise the reason why not.
+    """None if the task is a sum on a cyclic group and all tuples fit into memory, otherwise the reason why not.
 
     Examples
     --------

@@ -46,7 +46,7 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str]] = {  # name -> dimensions afte
 def labeled(
     run: Run, tuples: AllTuples, checkpoints: np.ndarray, values: Mapping[str, np.ndarray], key: np.ndarray
 ) -> xr.Dataset:
-    """Dataset of `key`, the mask of key frequencies, and of each array (step, seed, ...) of `values` in `VARIABLES`."""
+    """Dataset of `key` (mask of key frequencies) and the arrays (step, seed, ...) of `values` named in `VARIABLES`."""
     coords = {
         **trajectory_coords(run, checkpoints),
         "frequency": ("frequency", 1 + np.arange(n_frequencies(tuples.group.order)), {"long_name": "frequency"}),

@@ -2,7 +2,7 @@
 
 The inputs are all m^K tuples of K operands, here x and y; c is a class. A network that adds by trigonometry has logits
 Σ_k A_k cos(2πk(x + y - c)/m), each cosine largest at c = x + y (Nanda et al. 2023, section 3). A softmax ignores a term
-that is the same for all classes, so from the logits of each tuple their mean over classes is first subtracted. The
+that is the same for all classes, so the mean over classes is first subtracted from the logits of each tuple. The
 remaining sum of squares has three parts: constant class biases, which are the logits' mean over tuples; waves, which
 are cosines and sines of 2πk(x + y)/m times any weights per class; and the rest. The shares are
 
@@ -11,10 +11,11 @@ are cosines and sines of 2πk(x + y)/m times any weights per class; and the rest
                   biases, which is the logits' variance over tuples
     bias_share    of the class biases, in the sum of squares that includes them
 
-A frequency k is *key* if its `share` at the end of training is at least 1/m; m/2 equal shares would be 2/m each. The
-losses of `restricted_loss` keep, or remove, the waves that `wave_share` counts. In random logits each frequency has a
-`share` of about 1/m^(K+1). A lookup table that is right on a part f of the tuples and zero elsewhere has a `share` of
-2f/(m - 1) at every frequency. While f is below a half, no frequency of the table is key, but its `wave_share` is not 0.
+A frequency k is *key* if its `share` at the end of training is at least 1/m. This is half of 2/m, the `share` of each
+frequency if all m/2 shares are equal and add up to 1. The losses of `restricted_loss` keep, or remove, the waves that
+`wave_share` counts. In random logits each frequency has a `share` of about 1/m^(K+1). A lookup table, whose logit is 1
+for the right class on a part f of the tuples and otherwise 0, has a `share` of 2f/(m - 1) at every frequency. While f
+is below a half, no frequency of the table is key, but its `wave_share` is not 0.
 """
 
 from typing import NamedTuple
@@ -29,24 +30,24 @@ ROUNDING = 1e-28  # share of a sum of squares that counts as 0: (1e-14)², above
 
 
 class LogitWaves(NamedTuple):
-    """Waves of class c's logit at sum s mod m: Σ_k cosine_k cos(2πk(s - c)/m) + sine_k sin(2πk(s - c)/m) + rest."""
+    """Waves in class c's logit at sum s: Σ_k cosine_k cos(2πk(s - c)/m) + sine_k sin(2πk(s - c)/m); their shares."""
 
     cosine: Float64[np.ndarray, " frequency"]
     sine: Float64[np.ndarray, " frequency"]
     share: Float64[np.ndarray, " frequency"]
-    """Share of cos(2πk(s - c)/m), at sum s and class c, in the logits' sum of squares with class biases, after each
-    tuple's mean over classes is subtracted; in 0..1, NaN if each tuple's logits are equal."""
+    """Share of cos(2πk(s - c)/m), for sum s and class c, in the logits' sum of squares, class biases included. Each
+    tuple's mean over classes is first subtracted. In 0..1; NaN if each tuple has the same logit for all classes."""
     wave_share: Float64[np.ndarray, " frequency"]
-    """Share of the logits' variance over tuples explained by cos and sin of 2πks/m (s: the tuple's sum), fitted with
-    free weights for each class; in 0..1, NaN if this variance is 0."""
+    """Share of the logits' variance over tuples that cos and sin of 2πks/m explain, with any weights per class (s: the
+    tuple's sum); in 0..1, NaN if this variance is 0."""
     bias_share: float
-    """Share of class biases in the sum of squares that `share` uses, in 0..1; NaN if each tuple's logits are equal."""
+    """Share of class biases in the sum of squares that `share` uses, in 0..1; NaN if `share` is NaN."""
 
 
 def logit_frequencies(
     by_sum: Float[np.ndarray, "element tuple_of_sum class"], classes: Int[np.ndarray, " element"]
 ) -> LogitWaves:
-    """Amplitudes of cos and sin of 2πk(x + y - c)/m in the logits of class c on Z_m; shares as in `LogitWaves`.
+    """Amplitudes and shares of cos and sin of 2πk(x + y - c)/m in the logits of classes c; see `LogitWaves`.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def logit_frequencies(
 
 
 def wave_shares(values: Float[np.ndarray, "element tuple_of_sum class"]) -> Float64[np.ndarray, " frequency"]:
-    """Share of the variance over tuples explained by each frequency's cos and sin of the sum, with free class weights.
+    """Share of the variance over tuples that waves of a tuple's sum explain, by frequency, with any weights per class.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def wave_shares(values: Float[np.ndarray, "element tuple_of_sum class"]) -> Floa
 
     Examples
     --------
-    A wave of one class is all the variance, whatever the bias of another class:
+    One class is a wave of frequency 2. The other class is a constant bias, which adds no variance:
 
     >>> values = np.zeros((5, 5, 2))
     >>> values[:, :, 0] = np.sin(2 * np.pi * 2 * np.arange(5) / 5)[:, None]
@@ -116,7 +117,7 @@ def _sum_of_squares(deviations: Float[np.ndarray, "*any"], values: Float[np.ndar
 
 
 def least_key_share(m: int) -> float:
-    """Default threshold 1/m for Z_m: the least share of the logits' sum of squares that makes a cosine's frequency key.
+    """Default threshold for key frequencies of Z_m: a cosine needs a share of 1/m of the logits' sum of squares.
 
     Examples
     --------
@@ -127,7 +128,7 @@ def least_key_share(m: int) -> float:
 
 
 def key_frequencies(share: Float[np.ndarray, "*seeds frequency"], least: float) -> Bool[np.ndarray, "*seeds frequency"]:
-    """Mask of key frequencies k: cos(2πk(x + y - c)/m), c a class, has a share ≥ `least` of the logits' sum of squares.
+    """Mask of the key frequencies: the cosine of each has a share >= `least` of the logits' sum of squares.
 
     Parameters
     ----------

@@ -1,16 +1,16 @@
 """The measurement `fourier`: Fourier analysis of modular arithmetic along the trajectory.
 
-Nanda et al. 2023 find that a network that adds mod p embeds x and y as waves of a few *key frequencies*, multiplies
-them, and reads cos ω(x + y - c) off the products for each class c. For each network this measures the norm of each
-frequency in the embedding, the unembedding and the neuron-to-logit map (`basis`), the frequency of each neuron
-(`neuron_frequencies`), the share of each frequency in the logits (`logit_frequencies`), and the loss with the key
-frequencies alone and without them (`restricted_loss`).
+Nanda et al. 2023 find that a network that adds mod p embeds x and y as waves of a few *key frequencies* k. The network
+multiplies these waves, and reads cos ω(x + y - c), ω = 2πk/p, off the products for each class c. This module measures
+the norm of each frequency in the embedding, the unembedding and the neuron-to-logit map (`basis`), the frequency of
+each neuron (`neuron_frequencies`), the share of each frequency in the logits (`logit_frequencies`), and the loss with
+only, or without, the key frequencies (`restricted_loss`).
 
 At every checkpoint, the key frequencies are those of the run's last checkpoint. Differences, products and quotients are
 sums on a cyclic group (`cyclic`). Products and quotients exclude operands 0 and class 0, but the logit of class 0
 counts in every loss.
 
-The definitions, numbers and sections of the paper are cited from memory in all modules of `fourier`.
+All modules of `fourier` cite the paper's definitions, numbers and sections from memory.
 """
 
 from typing import Any
@@ -64,7 +64,7 @@ class Views:
         self.group = self.tuples.group
 
     def waves(self, net: Network) -> dict[str, np.ndarray]:
-        """Frequencies in weights, neurons and logits, as arrays by name; `by_sum[s]`: logits of tuples with sum s."""
+        """Fourier measures of weights, neurons and logits, as arrays by name; `by_sum`: the logits, grouped by sum."""
         neurons, logits = self.tuples.values(net)
         by_sum = logits[self.group.by_sum]
         wave = logit_frequencies(by_sum, self.group.classes)
@@ -81,7 +81,7 @@ class Views:
         key: Bool[np.ndarray, " frequency"],
         members: Bool[np.ndarray, "set element tuple_of_sum"],
     ) -> dict[str, np.ndarray]:
-        """Loss of the network; loss with only, and without, all key frequencies together and each single frequency."""
+        """Loss of the network; restricted and excluded losses, for all key frequencies together and for each alone."""
         each = np.eye(len(key), dtype=bool)
         kept, removed = np.vstack([each, key]), np.vstack([each, key, np.zeros_like(key)])
         alone = restricted_losses(by_sum, self.group.classes, kept)[:, None]
@@ -144,7 +144,8 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
     same_frequency
         (step, seed) share of the features with the same strongest frequency in the embeddings of all operands.
     neuron_frequency, neuron_share, neuron_linear_share, neuron_product_share
-        (step, seed, neuron) frequency of the neuron, 0 for none; share of its variance there: all, linear, products.
+        (step, seed, neuron) frequency of the neuron, 0 for none; share of the neuron's variance that this frequency
+        explains; the parts of this share on linear terms and on products.
     neuron_phase, neuron_output_phase, phase_residual
         (step, seed, [operand,] neuron) input and output phases of the neuron's wave; sum of input phases minus output.
     phase_agreement
@@ -199,7 +200,7 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
 def _walked(
     run: Run, checkpoints: np.ndarray, views: Views, further: Any, *, what: str, progress: bool = False
 ) -> dict[str, np.ndarray]:
-    """Arrays (step, seed, ...) that `further(seed index, Views.waves(net))` returns per network, without `by_sum`."""
+    """Results of `further(seed index, Views.waves(net))` for all networks, (step, seed, ...), without `by_sum`."""
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:
         values = further(seed, views.waves(net))

@@ -15,7 +15,8 @@ up if each readout is cos(ωc + φ_out) and the *phase relation* φ_x + φ_y = �
     Σ_neurons cos(ω(x + y) + φ_out) cos(ωc + φ_out)  →  cos ω(x + y - c).
 
 The linear terms give the two input phases. A neuron that squares has no linear terms at its frequency. If the products
-explain more variance than the linear terms, their parts cos(ω(x ± y) + φ_x ± φ_y) give φ_x and φ_y, or both plus π.
+explain more variance than the linear terms, the products' terms cos(ω(x ± y) + φ_x ± φ_y) give φ_x and φ_y. Adding π
+to both phases leaves these terms unchanged, so the two phases may both be off by π.
 """
 
 from typing import NamedTuple
@@ -36,7 +37,8 @@ class NeuronWaves(NamedTuple):
     linear_share: Float[np.ndarray, " neuron"]
     """Share of the neuron's variance, in 0..1, on waves of one operand (linear terms) at the neuron's frequency."""
     product_share: Float[np.ndarray, " neuron"]
-    """Share on products of several operands' waves, in 0..1; linear_share + product_share is the frequency's share."""
+    """Share of the neuron's variance, in 0..1, on products of several operands' waves at the neuron's frequency.
+    linear_share + product_share is the share of the frequency."""
     phase: Float[np.ndarray, "operand neuron"]
     """Phase of each operand's wave cos(ω operand + phase), in -π..π; NaN at frequency m/2, which has no sine."""
 
@@ -44,8 +46,8 @@ class NeuronWaves(NamedTuple):
 def spectrum(activations: Float[np.ndarray, "*tuples neuron"]) -> Float[np.ndarray, "*functions neuron"]:
     """Coefficients of every neuron in products of basis functions, one function per operand.
 
-    The result is that of `cyclic_coefficients` along each axis. For a prime m and a thousand
-    neurons, matrix products with the basis take a third of the time of an FFT.
+    The result equals `cyclic_coefficients` along each operand's axis. For a prime m and a thousand neurons, matrix
+    products with the basis take a third of the time of an FFT.
 
     Parameters
     ----------
@@ -102,14 +104,14 @@ def neuron_frequencies(activations: Float[np.ndarray, "*tuples neuron"]) -> Neur
 def output_phases(
     readout: Float[np.ndarray, "neuron element"], frequency: Int[np.ndarray, " neuron"]
 ) -> Float[np.ndarray, " neuron"]:
-    """Phase of cos(ωc + phase) in each neuron's weights to the logits of classes c, at its frequency, in -π..π.
+    """Phase in -π..π of each neuron's output wave, the part cos(ωc + phase) of its weights to the logits of classes c.
 
     Parameters
     ----------
     readout
         The neuron-to-logit map, with classes c in the order of the group Z_m.
     frequency
-        Frequency of each neuron; the phase is NaN at 0 and m/2.
+        Frequency k of each neuron, ω = 2πk/m. The phase is NaN for k = 0 and m/2, and for weights without this wave.
     """
     m, neuron = readout.shape[1], np.arange(len(readout))
     coefficients = cyclic_coefficients(readout, axis=1)

@@ -8,5 +8,5 @@ class FourierOptions(PruningOptions):
     """The rule for key frequencies."""
 
     key_share: Share | None = None
-    """For the fourier analysis: a frequency is key if its cosine has at least this share of the last checkpoint's sum
-    of squared logits. By default 1/m for Z_m: half the share of each frequency if all shares are equal."""
+    """For the fourier analysis: a frequency is key if its cosine has at least this share of the logits' sum of squares
+    at the last checkpoint. The default for Z_m is 1/m: if all m/2 frequencies had equal shares, each would have 2/m."""

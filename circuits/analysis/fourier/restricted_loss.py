@@ -1,23 +1,23 @@
 """Restricted and excluded loss: cross-entropy with only, or without, selected frequencies of x + y.
 
-L(c) are a tuple's logits, c the class, and L̄(s, c) their mean over all tuples with sum s. The component of L̄ at
+L(c) is a tuple's logit of class c, and L̄(s, c) is the mean of L(c) over all tuples with sum s. The component of L̄ at
 frequency k is
 
     L_k(s, c) = (2/m) Σ_t cos(2πk(s - t)/m) L̄(t, c)                   (1/m for the alternating term)
 
 This projects on cos and sin of 2πk(x + y)/m with any weights per class, not only on cos(2πk(x + y - c)/m). So in
-`logit_frequencies`, `wave_share` is the share of L_k and `share` is not. Nanda et al. 2023, section 5.1:
+`logit_frequencies`, `wave_share` is the share of L_k and `share` is not. Nanda et al. 2023, section 5.1, define
 
     restricted    logits = mean over tuples + Σ_{key k} L_k         only the key frequencies of x + y: the circuit alone
     excluded      logits = L - Σ_{key k} L_k                        all the rest, the memorized part
 
 Each loss is the cross-entropy of these logits. Both logits keep the mean over tuples, the constant class biases.
-The excluded losses of all frequencies together need only one exponential per logit. With r the right class,
+One exponential per logit is enough for the excluded losses of all frequencies k. With r the right class,
 
     loss = log Σ_c e^{L(c) - L(r)} e^{-(L_k(c) - L_k(r))}
 
-The sum is a matrix product for every s, since L_k depends on the tuple only by s. The loss is computed in float64 as
-log(1 + Σ_{c≠r}), so even a loss of 1e-12 has full precision.
+For every s the sum is a matrix product, since L_k depends on the tuple only through s. The loss is computed in
+float64 as log(1 + Σ_{c≠r}), so even a loss of 1e-12 has full precision.
 """
 
 import numpy as np
@@ -30,7 +30,7 @@ LARGEST_EXPONENT = 700.0  # exp(700) is below the largest float64, and exp(-700)
 
 
 def wave_components(averaged: Float[np.ndarray, "element class"]) -> Float64[np.ndarray, "frequency element class"]:
-    """Components L_k(s, c) at frequencies k = 1, 2, ... of the logits of class c, averaged over the tuples of sum s.
+    """Components L_k(s, c), k = 1, 2, ..., of `averaged`: the logit of class c, averaged over the tuples of each sum s.
 
     The components and the mean over s add up to `averaged`.
 

@@ -1,8 +1,8 @@
 """Data for pictures of `fourier` at a few checkpoints: neurons on all pairs (x, y), logits in the 2-D Fourier basis.
 
-The checkpoints are the first, the last, that of memorization, that of generalization (each the median over seeds), and
-the checkpoint midway between memorization and generalization. For each key frequency, the neurons are those with the
-largest share of variance at this frequency, at the last checkpoint.
+The checkpoints are the first, the last, the memorization checkpoint and the generalization checkpoint (each the median
+over seeds), and the checkpoint midway between these two. The neurons of a key frequency are ordered by the share of
+their variance at this frequency at the last checkpoint; the neurons with the largest shares are shown.
 """
 
 import numpy as np
@@ -35,7 +35,7 @@ def shown_neurons(
     key: Bool[np.ndarray, " frequency"],
     n_shown: int,
 ) -> Int[np.ndarray, " shown_neuron"]:
-    """Neurons to picture: the best explained by each key frequency, then the second best, ...; last, all other neurons.
+    """Indices of `n_shown` neurons: each key frequency's best explained neuron, then the second best, ...; others last.
 
     Examples
     --------
@@ -62,8 +62,8 @@ def shown(
 ) -> xr.Dataset:
     """Dataset of `shown_activation` (shown, seed, shown_neuron, x, y) and `shown_logits` (shown, seed, x_wave, y_wave).
 
-    `shown` counts the pictured checkpoints. `shown_logits` is the norm, over classes, of the logits' Fourier
-    coefficients, after each tuple's mean over classes is subtracted. Empty if the number of operands is not two.
+    The coordinate `shown` is the step of each checkpoint. `shown_logits` is the norm, over classes, of the logits'
+    Fourier coefficients, after each tuple's mean over classes is subtracted. The dataset is empty for K ≠ 2 operands.
 
     Parameters
     ----------

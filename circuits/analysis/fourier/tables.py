@@ -8,7 +8,7 @@ MOST_LISTED = 6  # key frequencies in a table, the strongest first
 
 
 def fourier_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Tables at the last measured checkpoint: key frequencies and their shares; losses with only, or without, them."""
+    """Tables at the last measured checkpoint: key frequencies with their shares; restricted and excluded losses."""
     attrs, last = dataset.attrs, dataset.isel(step=-1)
     table = new_table("seed", "key frequencies", "cosines", "biases", "waves", "neurons", "phases", "Gini")
     losses = new_table("seed", "loss, test", "restricted, test", "excluded, train")

@@ -90,7 +90,7 @@ class ForwardPass:
         return Masked(self.layer, net).values(self.inputs)
 
     def native_outputs(self, net: Network) -> Float[np.ndarray, " example"]:
-        """Values of the only output, in the config's dtype. Its rounding errors are below the noise of sample means."""
+        """Values of the only output, in the config's dtype. Rounding errors are below the noise of sample means."""
         import torch
 
         parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}
@@ -106,9 +106,9 @@ class ForwardPass:
     def mean_contributions(
         self, net: Network, bits: Sequence[int]
     ) -> tuple[Float[np.ndarray, "neuron pattern"], Float[np.ndarray, " neuron"]] | None:
-        """Means of `contributions` over all ±1 inputs with the same setting of `bits`, and error bounds per neuron.
+        """Means of `contributions` over all ±1 inputs with the same setting of `bits`, and an error bound per neuron.
 
-        A bound holds for each Walsh coefficient of the neuron's means. None if only samples can estimate the means.
+        A neuron's bound limits the error of each Walsh coefficient of its means. None if only samples can give them.
         """
         return None
 

@@ -1,8 +1,7 @@
 """Memorization and generalization: the first checkpoint at which an accuracy exceeds a threshold.
 
 The code and Figure 5 of Merrill et al. 2023 use train accuracy > .98. Numbers of right answers are compared as exact
-fractions, so 98 of 100 does not exceed 0.98 through rounding. The grokking delay is generalization minus memorization,
-in epochs.
+fractions, so 98 of 100 never exceeds 0.98. The grokking delay is generalization minus memorization, in epochs.
 
 An epoch is *censored* if the accuracy exceeds the threshold already at the first stored checkpoint, and this checkpoint
 is after step 0: the seed crossed the threshold at or before this epoch. Nothing precedes step 0, so epoch 0 is exact.
@@ -85,8 +84,7 @@ def phases(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset:
     collapsed
         (seed,) bool: at the last checkpoint all outputs on the training set are within 0.001 of 0, or the logits of
         each example are within 0.001 nats of each other (`circuits.collapse`). The accuracy is then 0, not chance. The
-        attribute `recomputed` is 1 if the run did not store which networks have collapsed, and at least one network
-        collapsed at some checkpoint.
+        attribute `recomputed` is 1 if some network collapsed and the run did not store which networks collapsed.
     diverged
         (seed,) bool: the last training loss is not finite.
     """

@@ -26,7 +26,7 @@ def predictions(outputs: Float[np.ndarray, "*outputs"], has_classes: bool) -> In
 def is_right(
     outputs: Float[np.ndarray, "*outputs"], targets: Int[np.ndarray, " example"], has_classes: bool
 ) -> Bool[np.ndarray, "*examples"]:
-    """Whether outputs (…, example) have the target's sign, or in (…, example, class) the target's output exceeds all.
+    """Mask of right predictions: outputs (…, example) by sign, or (…, example, class) by the largest output.
 
     Examples
     --------

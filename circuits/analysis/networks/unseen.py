@@ -63,7 +63,7 @@ def seen_remark(share: xr.DataArray | float) -> str:
 
 
 def described_test_set(run: Run) -> str:
-    """Text on the test set: its size, whether the seeds share it, and which share of it is in the training set."""
+    """Text on the test set: its size, whether all seeds share it, and how much of it is in the training set."""
     shared = "seed" not in run.all_data["test_inputs"].dims
     whose = "" if len(run.seeds) == 1 else ", the same for all seeds" if shared else " of each seed's own"
     share = seen_share(run)

@@ -49,7 +49,7 @@ LONG_NAMES = {
 
 
 def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.Dataset:
-    """Certificates (proved margins) of a run's networks, at the last checkpoint or those that `--checkpoints` selects.
+    """Certificates (proved margins) of a run's networks at the last checkpoint, or at all that `--checkpoints` selects.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         (step, seed) "certified", "refuted", "undecided", "collapsed" (all outputs ≈ 0; then all margins are NaN), or
         "none" if there is no subnetwork.
     margin_lower, margin_upper, margin_scale
-        (step, seed) lower and upper bound of the worst-case margin; upper bound of |output|: unit of tolerances.
+        (step, seed) lower and upper bound of the worst-case margin; an upper bound of |output|, the unit of tolerances.
     seconds_left
         (step, seed) upper estimate of the remaining search time in seconds; 0 if decided, NaN if the search is too
         short for an estimate or there is no certificate.

@@ -117,8 +117,8 @@ def gate_history(run: Run, options: MergeOptions = MergeOptions(), *, progress: 
     Returns
     -------
     gate_t, gate_cosine
-        (step, seed, rank) the nearest gate: t for the gate "at least t of k bits", -1: constant, -2: linear, 0: padding
-        for a seed with fewer neurons; and the cosine to this gate.
+        (step, seed, rank) t if the nearest gate is "at least t of k bits", -1 if it is constant, -2 if it is linear, 0
+        as padding for seeds with fewer neurons; cosine to the nearest gate.
     relevant_share
         (step, seed, rank) share of ‖w‖² on the relevant bits, 0..1.
     """

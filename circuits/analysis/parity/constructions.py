@@ -53,7 +53,7 @@ def measure(
     Returns
     -------
     merged_sparsity, path_cost, margin, efficiency
-        (step, seed) of the whole network: elements (merged neurons) needed; see `merged_sparsity` and `prices`.
+        (step, seed) elements (merged neurons) needed by the whole network (`merged_sparsity`), and its `prices`.
     late_merged, late_merged_defined
         (statistic, seed), (seed,) least, median and greatest merged sparsity over the last 50 checkpoints, without
         checkpoints where it is NaN; the number of checkpoints where it is not NaN.
@@ -149,7 +149,7 @@ def pattern_margins(net: Network, bits: tuple[int, ...]) -> Float[np.ndarray, " 
 
 
 def late_labeled(sizes: Float[np.ndarray, "step seed"]) -> Variables:
-    """Merged sparsity (elements needed) without NaN: least, median, greatest (statistic, seed); number of values.
+    """Least, median, greatest merged sparsity (elements needed) over steps without NaN, and the number of these steps.
 
     Examples
     --------

@@ -9,7 +9,7 @@ from circuits.tabular import Titled, new_table, number
 
 
 def construction_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Tables of circuits: sizes; gates and nearest construction; path cost per margin, also of all constructions."""
+    """Tables of circuit sizes, gates, nearest constructions, and of path costs per margin (also of constructions)."""
     sizes = new_table("seed", "bits found", "neurons", "merged", "min", "median", "max", "defined")
     words = new_table("seed", "gates, and the nearest construction")
     prices = new_table("", "cost per margin", "u re-solved", "efficiency")
@@ -46,7 +46,7 @@ def construction_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]
 
 
 def certificate_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Tables of proved margins and failure rates, subnetwork and whole network, at the last measured checkpoint."""
+    """Tables of proved margins and failure rates of subnetwork and whole network, at the last measured checkpoint."""
     last = dataset.isel(step=-1)
     shown = []
     for name, begins in (("Active subnetwork", ""), ("Whole network", "whole_")):

@@ -1,9 +1,9 @@
 """Arity of a neuron: the number of its inputs that the network's predictions depend on.
 
-The arity of one neuron of f(x) = uᵀ relu(W x + b) is the smallest m with this property: sign f(x) stays the same for
-every x in the agreement set (the inputs on which predictions are compared) if the neuron keeps its bias and its m
-largest |w_i| (ties go to the lower index), and its other weights become 0. The other neurons are unchanged. Agreement
-need not be monotone in m, so every m is tried, from 0 on. A neuron of arity 0 can be replaced by a constant.
+One neuron of f(x) = uᵀ relu(W x + b) keeps its bias and its m largest |w_i| (ties go to the lower index). Its other
+weights become 0, and the other neurons are unchanged. The arity is the smallest m for which sign f(x) stays the same
+for every x in the agreement set (the inputs on which predictions are compared). Agreement need not be monotone in m, so
+every m is tried, from 0 on. A neuron of arity 0 can be replaced by a constant.
 
 The ArityFinder in the code released with Merrill et al. 2023 has the same aim. Its mask compares `argsort` indices, not
 ranks, so it does not prune the smallest weights, and its search assumes monotone agreement.
@@ -30,7 +30,7 @@ def arities(
     inputs: Real[np.ndarray, "example input"],
     outputs: Float[np.ndarray, " example"],
 ) -> Int[np.ndarray, " neuron"]:
-    """Arity of every neuron: how many weights predictions need, in 0..input; -1 for all if an output is not finite.
+    """Arity of every neuron: number of weights that predictions need, 0..input; -1 for all if an output is not finite.
 
     Parameters
     ----------

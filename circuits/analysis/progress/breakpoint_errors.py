@@ -53,7 +53,7 @@ def breakpoint_inflation(
     residuals
         (point,) the curve minus the ramp.
     onset, end, rise
-        Breakpoints of the ramp (constant, straight line, constant), onset < end; second minus first constant, not 0.
+        Breakpoints of the ramp (constant, straight line, constant), onset < end; rise between the constants, not 0.
     coverage
         Level of the confidence intervals, in 0..1.
 
@@ -133,7 +133,7 @@ def local_sizes(residuals: Float[np.ndarray, " point"]) -> Float[np.ndarray, " p
 
 
 def effective_number(n: int, rho: float) -> float:
-    """Effective number of independent residuals, n (1 − ρ)/(1 + ρ) clipped to 2..n; ρ: correlation of neighboring ones.
+    """Effective number of independent residuals: n (1 − ρ)/(1 + ρ) clipped to 2..n; ρ is the correlation of neighbors.
 
     Examples
     --------

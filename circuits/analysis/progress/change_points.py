@@ -1,13 +1,13 @@
 """Change points: a ramp along log epoch for each measure and seed, with its onset, midpoint, end, lag and rank.
 
 A ramp (constant, straight line, constant; `ramp`) is fitted from memorization on, because all measures change before
-it; for a seed that never memorized, from the first update on. The straight line begins at the onset and stops at the
-end; the midpoint is halfway between them on the log axis. If the interval of the onset touches the first point, the
-onset may lie before that point: the onset is *censored*. Its interval is then (−∞, `onset_high`], so the onset is at
-most `onset_high`; the estimate `onset` is no bound. In the same way, an end whose interval touches the last point is
-censored, and is at least `end_low`. If only the onset or only the end is censored, the midpoint's interval has one
-finite end, which bounds the midpoint. A lag is the onset, or midpoint, minus that of test accuracy; it is negative for
-a measure that changes first (`lags`). Measures are ranked by the intervals of their onsets alone (`earliest`).
+memorization; for a seed that never memorized, from the first update on. The straight line begins at the onset and stops
+at the end; the midpoint is halfway between them on the log axis. If the interval of the onset touches the first point,
+the onset may lie before that point and is *censored*. Its interval is then (−∞, `onset_high`], so the onset is at most
+`onset_high`; the estimate `onset` is no bound. Likewise, an end whose interval touches the last point is censored, and
+is at least `end_low`. If only the onset or only the end is censored, the midpoint's interval has one finite end, which
+bounds the midpoint. A lag is the onset (or midpoint) of a measure minus the onset (or midpoint) of test accuracy; it is
+negative if the measure changes first (`lags`). Only the intervals of the onsets rank the measures (`earliest`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -78,10 +78,10 @@ def change_points(
     generalized
         (seed,) mask of the seeds that may have lags; None: all.
     log_scale
-        Which measures, except accuracies and shares, are fitted as logarithms. True: all, without values
-        that are not positive. False: none. None: positive measures that change more than tenfold (`spans_decades`).
+        Which measures, except accuracies and shares, are fitted as logarithms. True: all; values <= 0 are dropped.
+        False: none. None: positive measures that change more than tenfold (`spans_decades`).
     choices
-        Other combinations (start, log_scale), with each of which `earliest` is computed again.
+        Other combinations (start, log_scale); `earliest` is computed again with each.
 
     Returns
     -------
@@ -150,7 +150,7 @@ def flattened(
 ) -> dict[str, xr.DataArray]:
     """Numeric variables (step, seed) by name; a variable with a third dimension of at most `most` labels is split.
 
-    Such a variable gives one part per label, named by the variable and the label, with the text `between` between them.
+    Each label gives one part; its name is the variable's name, the text `between`, and the label.
 
     Examples
     --------

@@ -24,7 +24,7 @@ LEAST_EXPLAINED = 0.9
 def ranks(
     low: Float[np.ndarray, "measure seed"], high: Float[np.ndarray, "measure seed"]
 ) -> tuple[Int[np.ndarray, "measure seed"], Int[np.ndarray, "measure seed"]]:
-    """Least and greatest possible rank of each measure (1 changes first), from the onset intervals; 0 if that is NaN.
+    """Least and greatest possible rank of each measure (1 changes first), by the onset intervals; 0 for a NaN interval.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def earliest_measures(
     high: Float[np.ndarray, "measure seed"],
     explained: Float[np.ndarray, "measure seed"],
 ) -> list[str]:
-    """The measure of each seed whose onset interval ends before all others begin; "" if a seed has no such measure.
+    """For each seed, the measure whose onset interval ends before all others begin; "" if there is no such measure.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def earliest_measures(
         (measure, seed) ends of the onset intervals.
     explained
         (measure, seed) share of the variance that the ramp explains. The earliest measure needs at least 0.9. Measures
-        with a smaller share cannot be earliest, but the interval of the earliest must end before theirs too.
+        with a smaller share cannot be earliest, but the interval of the earliest must end before their intervals begin.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def agreement(earliest: Sequence[str], choices: Sequence[Sequence[str]]) -> tupl
     earliest
         Earliest measure of each seed, or "".
     choices
-        Earliest measure of each seed for each analysis choice (first epoch, scale); without any, their share is NaN.
+        Earliest measure of each seed for each analysis choice (first epoch, scale). Without choices, this share is NaN.
 
     Examples
     --------
@@ -110,12 +110,12 @@ def tied(result: xr.Dataset, seed: int) -> list[str]:
 
 
 def earliest_summary(result: xr.Dataset) -> str:
-    """Sentence that names the earliest measures and counts seeds and analysis choices that agree, or reports none.
+    """Sentence that names each earliest measure and counts its seeds and analysis choices, or says that there is none.
 
     Parameters
     ----------
     result
-        `earliest` and `earliest_choices` (seed) of `change_points`; analysis choice: first fitted epoch and scale.
+        `earliest`, `earliest_choices` (seed) of `change_points`. An analysis choice is a first fitted epoch and scale.
     """
     names, choices = result["earliest"].values.tolist(), result["earliest_choices"].values
     n_choices = int(result["earliest_choices"].attrs.get("n_choices", 0))

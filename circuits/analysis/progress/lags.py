@@ -1,7 +1,7 @@
 """Lags of measures behind a reference measure, with confidence intervals.
 
-A lag is a − b: the onset a of a measure minus the onset b of the reference, each an estimate with its own, perhaps
-asymmetric, interval (l, u). The lag's interval adds one error of each in quadrature (MOVER; Zou and Donner 2008):
+A lag is a − b: the onset a of a measure minus the onset b of the reference, each with its own, perhaps asymmetric,
+interval (l, u). Each end of the lag's interval adds errors of a and of b in quadrature (MOVER; Zou and Donner 2008):
 
     a − b:    from  a − b − √((a − l_a)² + (u_b − b)²)    to    a − b + √((u_a − a)² + (b − l_b)²)
 

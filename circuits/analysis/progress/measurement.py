@@ -114,7 +114,7 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
     spectral_norm, frobenius_norm
         (step, seed, matrix) norms of every weight matrix.
     effective_sparsity, sparsity_ratio
-        (step, seed) number of neurons that predictions need, and its share of the width; if a layer is prunable.
+        (step, seed) number of neurons that predictions need, and this number / width; only if a layer is prunable.
     train_margin_least, train_margin_mean, test_margin_least, test_margin_mean
         (step, seed) margins on the training and the test set; NaN if the network has collapsed (all outputs near 0).
     normalised_margin
@@ -125,7 +125,7 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
     arity
         (step, seed, neuron) number of weights that predictions need; NaN if collapsed or diverged; for the relu model.
     network_arity, subnetwork_arity
-        (step, seed) mean arity over all neurons, and over those needed at the last checkpoint (see `--final`).
+        (step, seed) mean arity over all neurons, and over the neurons kept at the checkpoint that `--final` chooses.
     """
     config, checkpoints = run.config, chosen_checkpoints(run, options)
     values = walk(run, checkpoints, _one_network(run, options), what="progress measures", progress=progress)
@@ -222,7 +222,7 @@ def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], 
 
 
 def _sizes(run: Run, checkpoints: Int[np.ndarray, " step"], options: PruningOptions, progress: bool) -> np.ndarray:
-    """Effective sparsity (step, seed): the metric that training stored, if its options were the same, else computed."""
+    """Effective sparsity (step, seed); computed, unless training stored this metric with the same options."""
     default = PruningOptions()
     same = all(getattr(options, name) == getattr(default, name) for name in ("agreement_set", "criterion", "norm"))
     is_last = options.layer in (None, list(run.config.prunable_layers)[-1])

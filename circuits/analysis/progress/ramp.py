@@ -162,7 +162,7 @@ def _estimate(
     best: int,
     accepted: Bool[np.ndarray, " pair"],
 ) -> Estimate:
-    """Best pair's mean (at[i] + at[j])/2, and the range of such means over accepted pairs, one place wider per side."""
+    """Mean (at[i] + at[j])/2 of the best pair, and its range over accepted pairs, widened by one place on each side."""
     lower, upper = np.concatenate([at[:1], at[:-1]]), np.concatenate([at[1:], at[-1:]])
     low, high = ((along[i[accepted]] + along[j[accepted]]) / 2 for along in (lower, upper))
     return float(at[i[best]] + at[j[best]]) / 2, float(low.min()), float(high.max())
