@@ -567,7 +567,7 @@ def test_checkpoints_that_a_run_has_gained_under_another_name_are_not_cut(tmp_pa
             assert run.n_checkpoints == CHUNK
     assert (
         lines[1]
-        == f"{path} cannot be read, so its metadata of before the last change are restored. Copy: {path}.before-repair."
+        == f"{path} cannot be read, so metadata from before the last change are restored. Copy: {path}.before-repair."
     )
     assert f"Copy: {path}.before-repair.1." in capsys.readouterr().err
 

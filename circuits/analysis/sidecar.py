@@ -1,12 +1,12 @@
 """The sidecar: a netCDF-4 file of results beside the run, with one group per measurement. It is never trusted.
 
-Each group states the code, the options and the state of the run behind its result; the file ends with a digest of its
-content. A group is used only if the digest is right, the file holds only plain arrays, and a new measurement would give
-the same result. Any other group is reported and not used; no command fails because of such a group.
+Each group states which code, options and state of the run gave its result. The file ends with a digest of its content.
+A group is used only if the digest is right, the file holds only plain arrays, and a new measurement would give the same
+result. Any other group is reported and not used; no command fails because of such a group.
 
 Results accumulate: a new result replaces the group of its measurement. Other groups are dropped only if another version
 of the code made them, or if they belong to another state of the run. If an option changes, the results of
-measurements that do not read it stay valid.
+measurements that do not read this option stay valid.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PROVENANCE = {
     "run_fingerprint": "of another run, or of an earlier state of this one",
     "options": "measured with other options",
 }
-"""Attribute of a stored result -> why the result is not used if a new result would have another value of it."""
+"""Attribute of a stored result -> reason not to use the result if this attribute would differ in a new result."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Stored:
     """Name of each measurement whose result in the file is not used -> the reason."""
 
     def remark(self, names: Iterable[str] = tuple(MEASUREMENTS)) -> str:
-        """Why the file or a result of `names` in it is not used, in a line without full stop; "" if all are used."""
+        """Reason why the file, or its result for one of `names`, is not used, without full stop; "" if all are used."""
         reasons = {name: self.dropped[name] for name in names if name in self.dropped}
         if self.problem or not reasons:
             return self.problem
@@ -155,8 +155,7 @@ def read_sidecar(run: Run, options: Options = Options(), path: Path | None = Non
 
     Returns
     -------
-    The valid results, and the reasons why other results are not used. A file that is damaged, of another kind or out of
-    date raises no error.
+    The valid results, and the reasons why others are not used. A damaged, foreign or outdated file raises no error.
     """
     path = Path(path or sidecar_path(run))
     stored, groups = _read(path)
@@ -219,7 +218,7 @@ def _why_not(group: xr.Dataset, made_by: Mapping[str, str]) -> str:
 
 
 def _made_by(run: Run, options: Options | None = None, measurement: str = "") -> dict[str, str]:
-    """Attributes that a valid stored result must have; without `options`, only those common to all measurements."""
+    """Attributes that a valid stored result must have; without `options`, only the ones that all measurements share."""
     of_options = {} if options is None else {"options": options_of(measurement, options).model_dump_json()}
     return {
         "circuits_version": circuits.__version__,
@@ -276,10 +275,10 @@ def _begins_as_ours(path: Path) -> bool:
 
 
 def _problem(verdict: str, text: str) -> str:
-    """Why a file cannot be used, in words, by the verdict of `sandbox.examined`, which checks files."""
+    """Text that says why a file cannot be used, from the verdict and explanation that `sandbox.examined` gives."""
     lines = {
         "foreign": "is an HDF5 file of another kind",
-        "newer": f"has format version {text}, this package reads {FORMAT_VERSION}",
+        "newer": f"has format version {text}, but this package reads {FORMAT_VERSION}",
         "other": f"is {text}",
         "closed": f"cannot be opened: {text}",
         "crashed": f"made HDF5 crash ({text}) when it was checked",

@@ -54,7 +54,7 @@ def to_json(run: Run, results: Mapping[str, xr.Dataset], options: Options = Opti
 
 
 def read_json(source: str | Path) -> dict[str, Any]:
-    """Results that `circuits analyze --json` printed: datasets by measurement; "run" and "options" as plain data.
+    """Results that `circuits analyze --json` printed: a dataset per measurement; "run" and "options" as plain data.
 
     Parameters
     ----------

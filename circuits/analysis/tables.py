@@ -12,7 +12,7 @@ FEW_LABELS = 8  # a further dimension with at most this many labels gets a colum
 
 
 def tables(results: Mapping[str, xr.Dataset]) -> list[Titled]:
-    """Titled tables of all measurements; "phases" has no table if "subnetwork" is measured, whose table includes it.
+    """Titled tables of all measurements. If "subnetwork" is measured, its table shows the phases; "phases" has none.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Mask of the collapsed networks of a run, at every checkpoint.
 
 Training stores each network's largest output at each checkpoint; a network has collapsed if this output is below a
-threshold (`circuits.collapse`). Runs of earlier versions do not store this output. For such runs it is computed from
-the stored parameters and data, for the networks whose training loss allows a collapse.
+threshold (`circuits.collapse`). Runs of earlier versions do not store this output. For such runs, this module computes
+it from the stored parameters and data, but only for networks whose training loss allows a collapse.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EXAMPLES_AT_ONCE = 4096
 def collapsed_networks(
     config: Config, metrics: xr.Dataset, train_outputs: Callable[[int, int], np.ndarray]
 ) -> Bool[np.ndarray, "step seed"]:
-    """Whether each network has collapsed, at each checkpoint: its largest output on its training set is below 10⁻³.
+    """Mask of collapsed networks: the `largest_output` on the network's training set is below 10⁻³ at the checkpoint.
 
     Parameters
     ----------

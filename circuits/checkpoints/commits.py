@@ -1,5 +1,5 @@
-"""The number of complete checkpoints of a run. The last write for a checkpoint, its number of updates in the array
-`step`, commits it: the checkpoint counts only from then on.
+"""The number of complete checkpoints of a run. The last write for a checkpoint is its entry in the array `step`, the
+number of optimizer updates so far. Only this write makes the checkpoint complete ("committed").
 
 An unwritten entry of `step` is -1, so all its bits are 1. A kill can interrupt a write at any byte. So the entry after
 the last committed entry may mix bytes of the planned step with bytes of -1; this entry does not count. Any other entry

@@ -79,7 +79,7 @@ def digest_error(path: object, what: str) -> InputError:
 
 
 def metrics_as_rows(metrics: Mapping[str, Shaped[np.ndarray, "row seed"]]) -> Shaped[np.ndarray, "row seed metric"]:
-    """All metrics, stacked along a last axis in alphabetical order; those of a checkpoint and seed share a digest."""
+    """All metrics, stacked alphabetically along a last axis; one digest covers all metrics of a checkpoint and seed."""
     return np.stack([metrics[name] for name in sorted(metrics)], axis=-1)
 
 

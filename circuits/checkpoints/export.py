@@ -4,8 +4,7 @@
     safetensors   safetensors.torch.load_file(path)               metadata in its header, every value as text
     torch         torch.load(path, weights_only=True)             the state dict alone, as load_state_dict takes it
 
-The metadata are run, config, seed, checkpoint, step and epoch. A `.pt` file has none: `load_state_dict` takes tensors
-only.
+The metadata are run, config, seed, checkpoint, step and epoch. A `.pt` file has none, since it is only a state dict.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class OpenedFile:
             ]
 
     def digests(self, name: str, length: int) -> np.ndarray | None:
-        """Digests (step, seed) of "parameters/NAME" or "metrics", first `length` checkpoints; None in version 1."""
+        """Digests (step, seed) of parameters/NAME or metrics at the first `length` checkpoints; None in version 1."""
         with _lock:
             if "digests" not in self.file:
                 return None

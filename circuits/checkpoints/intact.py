@@ -1,4 +1,4 @@
-"""Verification of a run: compares all rows, all data and all stored optimizer states with their digests."""
+"""Verification of a run: compares all stored parameters, metrics, data and optimizer states with their digests."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _states(run: Run) -> Iterator[str]:
 
 
 def _slots(run: Run) -> Iterator[str]:
-    """Names of resume slots, the two saved optimizer states, that do not match their checksum, as after a kill."""
+    """Descriptions of resume slots (two saved optimizer states) that do not match their checksum, as after a kill."""
     for name in ("resume/slot0", "resume/slot1"):
         slot = run.hdf5[name]
         sequence, n_checkpoints, crc32 = (int(slot[key][()]) for key in ("sequence", "n_checkpoints", "crc32"))

@@ -176,7 +176,7 @@ def padded(config: Config, length: int | None = None) -> np.bytes_:
     """The config as JSON, padded with spaces to `length`; by default with room for more epochs and future fields."""
     text = "".join(one if one.isascii() else json.dumps(one)[1:-1] for one in config.model_dump_json())
     if length is not None and len(text) > length:
-        raise InputError(f"The config takes {len(text)} bytes, the run file has room for {length}. Begin a new run.")
+        raise InputError(f"The config has {len(text)} bytes, but the run file has room for {length}. Begin a new run.")
     if len(text) > ATTRIBUTE_BYTES:
         raise InputError(
             f"The config takes {len(text)} bytes, but a run file holds at most {ATTRIBUTE_BYTES}. Pass fewer seeds or "
@@ -267,7 +267,7 @@ def facts_digest(file: h5py.File) -> int:
 
 
 def in_file(state: str) -> str:
-    """Name under which a file stores an array of the optimizer's state; `step`, a dimension's name, is replaced.
+    """Name under which a file stores an array of the optimizer's state; `n_updates` for `step`, a name of a dimension.
 
     Examples
     --------

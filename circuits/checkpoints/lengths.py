@@ -30,7 +30,7 @@ def uncommitted(file: h5py.File, lengths: Mapping[str, int]) -> list[tuple[h5py.
 
 
 def cut_to(path: Path, file: h5py.File, datasets: list[tuple[h5py.Dataset, int]]) -> None:
-    """Shorten each array to the length paired with it; the next writer or `repair` undoes an interrupted change."""
+    """Shorten arrays to the lengths paired with them. The next writer or `repair` undoes an interrupted cut."""
     if datasets:
         with undoable(path, file):
             for dataset, length in datasets:

@@ -270,7 +270,7 @@ class _Walk:
         if end > self._size:
             self._size = os.path.getsize(self._path)  # it may have grown
         if end > self._size:
-            raise Damaged(f"{path} reaches to byte {end}, the file ends at {self._size}")
+            raise Damaged(f"{path} reaches to byte {end}, but the file ends at {self._size}")
 
     def _scales(self, dataset: h5py.Dataset) -> None:
         """Follow each reference to a dimension scale, as `schema.dimensions` does."""
@@ -290,7 +290,7 @@ class _Owner:
 
 
 def _commit_of(dataset: h5py.h5d.DatasetID, path: str) -> str:
-    """Name of the array with an entry per complete row of `dataset`: step or state_step; "" if all rows must exist."""
+    """The array, "step" or "state_step", that has an entry per complete row of `dataset`; "" if all rows must exist."""
     folder = path.rsplit("/", 1)[0]
     if dataset.rank and folder == "/optimizer" and path != "/optimizer/state_step":
         return "state_step"
@@ -311,7 +311,7 @@ def _is_valueless_dimension(dataset: h5py.h5d.DatasetID) -> bool:
 
 
 def _plain_type(kind: Any, where: str) -> None:
-    """Refuse a type that is not number, boolean or string, or whose elements exceed MAX_ELEMENT_BYTES (1 MiB)."""
+    """Refuse a type other than number, boolean or string, and elements larger than MAX_ELEMENT_BYTES (1 MiB)."""
     allowed = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeStringID)
     if isinstance(kind, h5py.h5t.TypeEnumID) and kind.dtype.kind == "b":
         return
@@ -327,7 +327,7 @@ def _type_name(kind: Any) -> str:
 
 
 def _is_scale_reference(attribute: h5py.h5a.AttrID) -> bool:
-    """Whether the attribute links an array and its dimension scales, in either direction, and has the right type."""
+    """Whether the attribute is a valid link from an array to its dimension scales, or from a scale to its arrays."""
     kind = attribute.get_type()
     if attribute.name == b"DIMENSION_LIST":
         return isinstance(kind, h5py.h5t.TypeVlenID) and kind.get_super().equal(h5py.h5t.STD_REF_OBJ)

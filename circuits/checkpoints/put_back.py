@@ -67,7 +67,7 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None, *, ke
     if verdict != "sound":
         raise InputError(f"{beside} cannot be checked ({verdict}: {text}), so {path} was not changed. Try again.")
     if keeps and now is None and path.stat().st_size > copy.size:
-        say(f"{path} cannot be read, so its metadata of before the last change are restored. Copy: {kept_copy(path)}.")
+        say(f"{path} cannot be read, so metadata from before the last change are restored. Copy: {kept_copy(path)}.")
     with path.open("r+b") as file:
         for start, values in copy.patches():
             file.seek(start)
@@ -90,7 +90,7 @@ def kept_copy(path: Path) -> Path:
 
 
 def _state(path: Path, *, undone: bool) -> tuple[int, list[Any]] | None:
-    """Number of checkpoints and facts of the run, now or (`undone`) after a restore; None if the content is wrong."""
+    """Number of checkpoints and facts that identify the run, now or, if `undone`, after a restore; None if invalid."""
     try:
         with opened_for_verdict(str(path), undone=undone) as file:
             config = parse(json.loads(file.attrs["config"]))

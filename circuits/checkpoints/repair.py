@@ -64,7 +64,7 @@ def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None
 
     Returns
     -------
-    The repairs; their truth value is False if nothing was repaired.
+    The changes; as a boolean, they are False if nothing was repaired.
 
     Raises
     ------

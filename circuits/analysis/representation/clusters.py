@@ -32,7 +32,7 @@ def silhouette(values: Float[np.ndarray, "point coordinate"], labels: Int[np.nda
     values
         (point, coordinate). The result is NaN if a value is not finite or all points coincide.
     labels
-        (point,) cluster of each point. The result is NaN for one cluster, and if no two points share a cluster.
+        (point,) cluster of each point. The result is NaN if there is one cluster, or if no two points share a cluster.
 
     References
     ----------

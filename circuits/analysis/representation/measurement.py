@@ -1,9 +1,9 @@
 """Hidden representations of the inputs, from memorization to generalization.
 
-Fuangkawinsombut 2024, sections 2.2.1 and 2.2.2, Figures 2.2 and 2.3, and its appendix: t-SNE of the hidden activations
-of the training examples shows no clusters by the k relevant bits at memorization, and 2^k clean clusters at the end;
-the density of the weights concentrates at 0. The silhouette measures these clusters in the activations during training.
-At the few pictured checkpoints, it also measures them in PCA and t-SNE; t-SNE may make clusters look tidier.
+Source: Fuangkawinsombut 2024, sections 2.2.1 and 2.2.2, Figures 2.2 and 2.3, appendix. In its t-SNE of the training
+examples' hidden activations, examples do not cluster by their k relevant bits at memorization, but form 2^k clean
+clusters at the end. The weights concentrate at 0. Here, the silhouette of the activations measures the clusters during
+training. A few checkpoints also have silhouettes of PCA and t-SNE; t-SNE may make clusters look tidier than they are.
 
 A network that computes parity from the sum of its bits, such as `constructions.threshold`, has k + 1 clusters instead
 of 2^k. So a low silhouette after generalization is not a failure, but shows another circuit.
@@ -95,19 +95,19 @@ def picture(layer: Layer, arrays: Network, points: Points, seed: int) -> Picture
 
 
 def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
-    """Silhouettes along the run, and pictures of one seed at a few checkpoints.
+    """Silhouettes along the run, and pictures (panels) of one seed at a few checkpoints.
 
     Returns
     -------
     silhouette
         (step, seed) silhouette of the hidden activations, clustered by the relevant bits or the target; in -1..1, NaN
-        if all outputs are nearly 0. Steps are those that `options` selects, by default about 40 and those of pictures.
+        if all outputs are nearly 0. `options` selects the steps; by default about 40 steps and those of the panels.
     panel_epoch, panel_step
         (panel,) epoch and step of each picture; NaN and -1 for a panel without a picture, as in a short run.
     panel_silhouette
         (space, panel) silhouette of the activations, of their first two principal components, and of their t-SNE.
     pca_explained
-        (panel, component) share of the activations' variance, in 0..1.
+        (panel, component) each principal component's share of the activations' variance, in 0..1.
     pca, tsne
         (panel, point, axis) coordinates of the points, float32.
     point_example, point_label
@@ -154,7 +154,7 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
 def _pictures(
     run: Run, layer: Layer, seed: int, panels: Int[np.ndarray, " panel"], points: Points, progress: bool
 ) -> dict[str, Any]:
-    """Variables of the pictures, one panel per checkpoint; values are NaN where `panels` is -1."""
+    """Dataset variables of the pictures: one panel for each checkpoint in `panels`, NaN where the checkpoint is -1."""
     existing = [int(checkpoint) for checkpoint in panels if checkpoint >= 0]
 
     def one(checkpoint: int) -> Picture:

@@ -44,7 +44,7 @@ def panel_checkpoints(memorized: float, generalized: float, last: int) -> Int[np
 
 
 def panels_of_seeds(run: Run, options: PruningOptions) -> Int[np.ndarray, "seed panel"]:
-    """Per seed, the checkpoints to picture: at most six that `options` selects; by default, `panel_checkpoints`."""
+    """Checkpoints to picture for each seed: by default `panel_checkpoints`, else at most six that `options` selects."""
     if options.slice != slice(None):
         chosen = chosen_checkpoints(run, options)
         some = chosen[np.unique(np.rint(np.linspace(0, len(chosen) - 1, N_PANELS)).astype(int))]
@@ -61,7 +61,7 @@ def pictured_seed(run: Run, options: PruningOptions) -> int:
 
 
 def along_the_run(run: Run, options: PruningOptions, also: Int[np.ndarray, "seed panel"]) -> Int[np.ndarray, " step"]:
-    """Checkpoints that `options` selects; by default those in `also` and about 40 more, denser early in the run."""
+    """Checkpoints that `options` selects; by default about 40, denser early in the run, plus those listed in `also`."""
     if options.slice != slice(None):
         return chosen_checkpoints(run, options)
     n_later = run.n_checkpoints - 1

@@ -1,4 +1,4 @@
-"""Clusters and pictures of hidden values as tables."""
+"""Tables of the silhouettes of hidden activations, and of their PCA and t-SNE."""
 
 import math
 
@@ -8,7 +8,7 @@ from circuits.tabular import Titled, new_table, number
 
 
 def representation_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Two tables: every seed's silhouettes at memorization, generalization and the end; the pictures of one seed."""
+    """Two tables of silhouettes: of each seed at memorization, generalization and the end; of one seed's pictures."""
     epochs = dataset["epoch"].values.tolist()
     table = new_table("seed", "at memorization", "at generalization", "at the end")
     for seed in dataset["seed"].values.tolist():

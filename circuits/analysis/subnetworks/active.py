@@ -1,4 +1,4 @@
-"""The active subnetwork: the fewest neurons of largest norm whose predictions are those of the whole network.
+"""The active subnetwork: the k neurons of largest norm, for the smallest k at which they predict as all neurons do.
 
 For f(x) = uᵀ relu(W x + b) let f_k keep the k hidden neurons of largest incoming norm. The active subnetwork is f_k for
 the smallest k with sign f_k(x) = sign f(x) for every x in an agreement set, by default the training set. This k is the
@@ -46,7 +46,7 @@ def active_subnetwork(
     ----------
     W, b, u
         (neuron, input), (neuron,), and (neuron,) or (neuron, output). Outputs are summed in float64. Several outputs
-        predict by their argmax. A single output within its rounding bound (`circuits.analysis.networks.rounding`) is 0.
+        predict by their argmax, one output by its sign, which is 0 within its rounding bound (`networks.rounding`).
     inputs
         (example, input) the agreement set: the inputs on which predictions are compared.
     targets
@@ -91,7 +91,7 @@ def active_subnetwork(
 
 
 def network_sparsity(config: Config, parameters: Mapping[str, np.ndarray], train: Mapping[str, np.ndarray]) -> float:
-    """The metric `effective_sparsity`: neurons of the last prunable layer that predictions on the training set need.
+    """The metric `effective_sparsity`: number of neurons of the last prunable layer that training-set predictions need.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ _cache: WeakKeyDictionary[Run, dict[tuple, dict[int, np.ndarray]]] = WeakKeyDict
 def sparsity_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: PruningOptions, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
-    """Number of neurons needed at `checkpoints`; 0 if all outputs are near 0 (`circuits.collapse`), NaN if diverged.
+    """Number of neurons that predictions need at `checkpoints`; 0 if collapsed (outputs near 0), NaN if diverged.
 
     The values are cached while the run is open, since several measurements need the same values.
     """

@@ -1,12 +1,12 @@
-"""The active subnetwork of a layer with a linear readout: the fewest neurons of largest norm that predict as all do.
+"""The active subnetwork of a layer with a linear readout, by running sums over the neurons.
 
-With the first k of the sorted neurons, the outputs f_k(x) = c(x) + Σ_{j <= k} a_j(x) U_j are a running sum: c is the
-output without any neuron, a_j an activation and U_j its readout row. A prediction is the argmax of several outputs, or
-the sign of a single output. The scan checks a candidate k on one input after the other. An input that disagrees refutes
+Neurons are sorted, largest norm first. The outputs of the first k are f_k(x) = c(x) + Σ_{j <= k} a_j(x) U_j, where c is
+the output without any neuron, a_j an activation and U_j its readout row. A prediction is the argmax of several outputs,
+or the sign of a single one. The scan checks a candidate k on one input after the other. An input that disagrees refutes
 k, and the scan raises k until this input agrees. Only refuted k are skipped, so the first candidate on which all inputs
 agree is the smallest. Each neuron is added at most once per input, besides the pass for the whole network.
 
-The criterion "accuracy" is about the whole set, so all running sums advance together, one neuron at a time.
+The criterion "accuracy" counts right answers on all inputs, so all running sums advance together, neuron by neuron.
 """
 
 from typing import Literal, no_type_check

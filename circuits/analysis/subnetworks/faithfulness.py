@@ -1,7 +1,7 @@
 """Faithfulness: share of the test inputs on which a group of neurons alone predicts what the whole network predicts.
 
 Merrill et al. 2023, section 3.2 and Figure 3 (right). The four groups (generalizing, memorizing, complementary,
-control; `groups.py`) are fixed over a run. We use the test set, as in the paper; its code loads the training set.
+control; `groups.py`) are fixed over a run. We use the test set, as in the paper; the paper's code loads the train set.
 """
 
 import numpy as np
@@ -46,10 +46,10 @@ def agreement_and_accuracy(
 
 
 def faithfulness(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.Dataset:
-    """Agreement of each group of neurons alone with the whole network, and its accuracy, (group, step, seed), in 0..1.
+    """Share of test inputs on which a group of neurons alone agrees with the whole network, and the group's accuracy.
 
-    Both are shares of the test set; NaN for a diverged network, for an empty group, and for a seed that does not have
-    the group (`NeuronGroups`). If all outputs are near 0, nothing is predicted: agreement is NaN and accuracy 0.
+    Both are (group, step, seed), in 0..1; NaN for a diverged network, for an empty group, and for a seed that does not
+    have the group (`NeuronGroups`). If all outputs are near 0, nothing is predicted: agreement is NaN and accuracy 0.
     """
     checkpoints = chosen_checkpoints(run, options)
     groups = neuron_groups(run, options)

@@ -31,7 +31,7 @@ class NeuronGroups(NamedTuple):
 
     `kept` (group, seed, neuron): masks. `defined` (group, seed): False if the network had diverged when the group was
     determined or, for the memorizing group, never memorized. `checkpoint` (seed,): index of the checkpoint whose active
-    subnetwork is the generalizing group, -1 if the network had diverged at it.
+    subnetwork is the generalizing group; -1 if the network had diverged at this checkpoint.
     """
 
     kept: Bool[np.ndarray, "group seed neuron"]

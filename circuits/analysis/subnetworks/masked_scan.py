@@ -90,18 +90,18 @@ def margins(outputs: Float[np.ndarray, "example ..."], has_classes: bool) -> Flo
 
 
 def first_fitting(fits: Fits, width: int, ease: Float[np.ndarray, " example"], n_unfit: int = 0) -> int:
-    """Smallest size k in 0..width whose subnetwork is wrong on exactly `n_unfit` examples; k = width must be such a k.
+    """Smallest k whose subnetwork is wrong on exactly `n_unfit` examples, in 0..width; k = width is taken unchecked.
 
     Parameters
     ----------
     fits
-        Function of arrays of sizes and of example indices: (size, example) mask, True if that subnetwork is right.
+        Function of sizes and example indices. Its (size, example) mask is True if the subnetwork of this size is right.
     width
         The largest k.
     ease
         (example,) guess of how easy each example is; larger is easier. The guess affects only the running time.
     n_unfit
-        Number of examples on which the subnetwork is to be wrong, in 0..example.
+        Number of examples on which the subnetwork must be wrong, in 0..example.
 
     Examples
     --------
@@ -142,5 +142,5 @@ def _fits_all(
 
 
 def _possible(unfit: Int[np.ndarray, " k"], seen: int, n_unfit: int, n_examples: int) -> Bool[np.ndarray, " k"]:
-    """Whether, for each size k, `unfit` wrong answers on `seen` examples can become `n_unfit` on all examples."""
+    """Mask of sizes that can still be wrong on exactly `n_unfit` examples, if wrong on `unfit` of the first `seen`."""
     return (unfit <= n_unfit) & (seen - unfit <= n_examples - n_unfit)

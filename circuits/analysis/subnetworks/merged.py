@@ -4,8 +4,8 @@ Effective sparsity counts neurons, and jumps if one gate is split over several n
 Merged sparsity first merges near-parallel neurons into elements (`constructions/reading/elements.py`), sorts
 the elements by descending summed path norm, and sums the contributions of their neurons. Merged sparsity is the
 smallest m such that the sum of the first m elements has the sign of the whole network on every input of the agreement
-set, by default the training set. Neurons below the path-norm threshold `floor` belong to no element. So perhaps no m
-gives this sign on every input, for example early in training. Then merged sparsity is NaN.
+set, by default the training set. Neurons below the path-norm threshold `floor` belong to no element. So even the sum of
+all elements may differ from the network in sign, such as early in training. If no m suffices, merged sparsity is NaN.
 """
 
 from typing import Any, Literal
@@ -50,7 +50,7 @@ def elements_needed(
     targets
         (example,) ±1; used by the criterion "accuracy" only.
     cosine, floor
-        Least cosine of two merged neurons; least path norm, as a share of the largest. As in `elements`.
+        Thresholds, see `elements`: of the cosine of two merged neurons, and of the path norm as a share of the largest.
     criterion
         "prediction": the network's sign on every input. "accuracy": as many right answers as the network.
     found
@@ -58,7 +58,7 @@ def elements_needed(
 
     Returns
     -------
-    m ≤ number of elements; None if no m agrees or the network diverged. Renumbering neurons changes no bit of a sum.
+    m in 0..element; None if no m agrees or the network diverged. Renumbering the neurons does not change any sum.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def elements_needed(
 def merged_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: MergeOptions, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
-    """Circuit elements needed at `checkpoints`; 0 if all outputs are near 0, NaN if diverged or no number suffices."""
+    """Number of circuit elements needed at `checkpoints`; 0 if collapsed, NaN if diverged or if no number suffices."""
     require(run, is_one_relu_layer)
     agreement_sets = [examples_of(run, index, options.agreement_set) for index in range(len(run.seeds))]
 
@@ -106,7 +106,7 @@ def merged_at(
 
 
 def merged_sparsity(run: Run, options: MergeOptions = MergeOptions(), *, progress: bool = False) -> xr.DataArray:
-    """Circuit elements (merged neurons) needed at every checkpoint, (step, seed); NaN if no number suffices."""
+    """Number of circuit elements (merged neurons) that predictions need, (step, seed); NaN if no number suffices."""
     checkpoints = chosen_checkpoints(run, options)
     values = merged_at(run, checkpoints, options, progress=progress)
     attrs: dict[str, Any] = {"long_name": "merged elements needed", "units": "elements"}

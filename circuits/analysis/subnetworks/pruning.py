@@ -24,7 +24,7 @@ def incoming_norms(
         (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b). For u (neuron, output), |u_j| is the norm
         of row j; only "path" needs u.
     norm
-        "incoming" ‖w‖, without the bias (the paper and its code); "incoming+bias" ‖(w, b)‖; "path" |u|·‖(w, b)‖,
+        "incoming" ‖w‖, without the bias (as in the paper and its code); "incoming+bias" ‖(w, b)‖; "path" |u|·‖(w, b)‖,
         which is invariant under rescaling of a neuron.
 
     Returns

@@ -1,8 +1,9 @@
-"""The compiled pass behind the active subnetwork: agreement of the k neurons of largest norm with the whole network.
+"""The compiled loop behind the active subnetwork: do the k neurons of largest norm agree with the whole network?
 
-With the neurons sorted, f_k(x) = Σ_{j <= k} u_j relu(h_j(x)) is a running sum, kept for all inputs at once, so adding a
-neuron is one pass over a row of preactivations h. The whole network and every f_k are summed in the same order, in
-float64, so f_k equals f when k is the width. A sum counts as 0 if its absolute value is at most its rounding bound.
+Neurons are sorted by falling norm. The loop keeps the running sum f_k(x) = Σ_{j <= k} u_j relu(h_j(x)) of every input.
+To add neuron j, it passes once over row j of the preactivations h. The whole network f and every f_k are summed in the
+same order, in float64, so f_k equals f when k is the width. A sum counts as 0 if its absolute value is at most its
+rounding bound.
 """
 
 from typing import no_type_check

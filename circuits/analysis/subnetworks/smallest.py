@@ -2,19 +2,19 @@
 
     minimize  Σ k_i  over k ∈ {0, 1}^neuron  with  sign Σ_i k_i u_i relu(w_i·x + b_i) = sign f(x)  for all x in a set
 
-The set is by default the training set. A subset with this sign on every input of the set agrees (Merrill et al. 2023,
-section 2.1). Their effective sparsity is an upper bound on the minimum. The integer program has one constraint ("row")
-per input, Σ a_i k_i > 0 with a_i = sign f(x) · u_i relu(w_i·x + b_i). Three ideas make it small enough to solve:
+The set is by default the training set. A subset "agrees" if it has this sign on every input of the set, as in Merrill
+et al. 2023, section 2.1. The paper's effective sparsity is an upper bound on the minimum. The program has a constraint
+("row") per input, Σ a_i k_i > 0 with a_i = sign f(x) · u_i relu(w_i·x + b_i). Three ideas make the program solvable:
 
 - Rows are added on demand: a solution of the present rows is checked on the whole agreement set, and inputs on which
   the solution fails become rows. A lower bound proved with some rows holds with all rows.
-- The relaxation of a row excludes no subset size: arbitrarily small fractional k satisfy the row. So every input with
-  f(x) ≠ 0 also requires from the start that at least one neuron with a_i > 0 is kept.
+- In the linear relaxation, arbitrarily small fractional k satisfy a row, so rows alone exclude no subset size. For each
+  input with f(x) ≠ 0, the program also requires from the start that at least one neuron with a_i > 0 is kept.
 - Sizes are ruled out one by one from below, up to the size of the best subset known. At the start, this best subset is
   a norm prefix without its unnecessary neurons.
 
-Rows require >= 0 up to the tolerance of HiGHS, the solver. This allows more subsets, so lower bounds stay valid. Each
-solution is checked by an independent masked forward pass in float64. If it fails only on inputs with a row, another row
+HiGHS, the solver, requires only >= 0, up to a tolerance. This allows more subsets, so lower bounds stay valid. A masked
+forward pass in float64 checks each solution independently. If a solution fails only on inputs with a row, another row
 forbids this subset. As for the active subnetwork, an output within its rounding bound counts as 0 (`rounding`).
 """
 
@@ -49,14 +49,14 @@ NEGLIGIBLE = 1e-9  # HiGHS drops smaller coefficients; rows have a largest one o
 
 @dataclass(frozen=True)
 class Smallest:
-    """Smallest known subset of neurons with the whole network's sign on every input, and lower bound on any such size.
+    """Smallest known subset of neurons that agrees with the whole network, and lower bound on the size of such subsets.
 
     Attributes
     ----------
     kept
-        (neuron,) the subset. It agrees with the whole network on every input, by a masked forward pass in float64.
+        (neuron,) the subset. A masked forward pass in float64 has the whole network's sign on every input.
     bound
-        Proved: no subset of fewer neurons than this agrees.
+        Proved lower bound: no subset with fewer neurons agrees.
     """
 
     kept: Bool[np.ndarray, " neuron"]
@@ -234,7 +234,7 @@ class Subsets:
         return highs(ones, ones, ones, everything, low, high, time_limit)
 
     def learn(self, failing: Bool[np.ndarray, " neuron"]) -> None:
-        """Add constraints for the worst and random inputs on which a subset fails. If all exist, forbid the subset."""
+        """Add rows for inputs on which a subset fails: the worst and random ones. If none is new, forbid the subset."""
         shortfall = self._shortfall(self.contributions[:, failing].sum(axis=1), self.terms[failing].sum())
         new = np.setdiff1d(np.flatnonzero(shortfall >= 0), self.known)
         if not new.size:
@@ -248,7 +248,7 @@ class Subsets:
         return np.where(self.wanted | (lacking > 0), lacking, -1.0)  # a sum equal to its bound is 0
 
     def thinned(self, kept: Bool[np.ndarray, " neuron"]) -> Bool[np.ndarray, " neuron"]:
-        """The subset `kept` without neurons that agreement does not need, tried by increasing contribution."""
+        """The subset `kept` without the neurons that agreement does not need; tries small contributions first."""
         thin = kept.copy()
         sums, bound = self.contributions[:, kept].sum(axis=1), float(self.terms[kept].sum())
         for neuron in np.argsort(self.weight, kind="stable"):
@@ -271,11 +271,11 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     Returns
     -------
     smallest_size, smallest_bound, smallest_gap
-        (step, seed) neurons in the smallest subset known that agrees (has the network's sign on every training input,
-        by default), size below which no subset agrees, size minus bound; 0 if all outputs are near 0, NaN if diverged.
+        (step, seed) size of the smallest known subset that agrees, lower bound on this size, and size minus bound. A
+        subset agrees if it has the network's sign on every input, by default of the training set. All three are 0 if
+        all outputs are near 0, NaN if the network has diverged.
     smallest_proved
-        (step, seed) whether size and bound are equal: no smaller subset agrees. False if time ran out, and for a
-        diverged network.
+        (step, seed) whether no smaller subset agrees (size = bound). False if time ran out or the network diverged.
     prefix_size
         (step, seed) neurons in the active subnetwork, the fewest neurons of largest norm that agree.
     smallest_kept

@@ -1,4 +1,4 @@
-"""The measurement `subnetwork`: neurons that predictions need at every checkpoint, and the generalizing subnetwork."""
+"""The measurement `subnetwork`: the active subnetwork at every checkpoint, and the generalizing subnetwork."""
 
 import numpy as np
 import xarray as xr
@@ -25,22 +25,22 @@ COLLAPSED = {  # outputs of a collapsed network, by kind of prediction
 
 
 def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
-    """Active subnetworks (neurons that predictions need) of a run; the last one is by default the generalizing one.
+    """Active subnetworks (the neurons that predictions need) of a run; by default, the last is the generalizing one.
 
     Returns
     -------
     effective_sparsity, sparsity_ratio
-        (step, seed) neurons in the active subnetwork, and their share of the width (Liu, Chi and Wu, section 5.2).
+        (step, seed) size of the active subnetwork, and its share of the width (Liu, Chi and Wu, section 5.2).
     kept, kept_step, final_sparsity
         (seed, neuron), (seed,), (seed,) generalizing subnetwork: mask, step of its checkpoint (-1 if diverged), size.
     memorizing_sparsity
-        (seed,) size of the memorizing subnetwork, active when the seed has just memorized; NaN if it never memorized.
+        (seed,) size of the active subnetwork when the seed has just memorized; NaN if it never memorized.
     late_sparsity
         (statistic, seed) least, median and greatest size over the last 50 checkpoints (all, if there are fewer); the
         attribute `of` is the number of these checkpoints. NaN if the network has diverged at any of them.
     overlap, overlap_expected
-        (seed,) Jaccard index of the memorizing and the generalizing subnetwork, and its mean for random groups of the
-        same sizes, in 0..1.
+        (seed,) Jaccard index, in 0..1, of the memorizing and the generalizing subnetwork; mean Jaccard index of random
+        groups of the same sizes.
     memorization_epoch, generalization_epoch, grokking_delay, memorization_censored, generalization_censored, collapsed,
     diverged
         (seed,) as `phases` gives them.

@@ -29,7 +29,7 @@ def subnetwork_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Table of each neuron group's agreement with the whole network, at memorization and last measured checkpoint."""
+    """Table of neuron groups' agreement with the whole network, at memorization and at the last measured checkpoint."""
     groups = [str(group) for group in dataset["group"].values]
     table = new_table("at", "seed", *groups)
     epochs = dataset["epoch"].values.tolist()
@@ -52,7 +52,7 @@ def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def smallest_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Table at the last measured checkpoint: sizes of the active and the smallest known subnetwork, lower bound."""
+    """Table for the last measured checkpoint: active and smallest known size, lower bound, whether proved smallest."""
     table = new_table("seed", "norm prefix", "smallest known", "none below", "proved smallest")
     last = dataset.isel(step=-1)
     for seed in dataset["seed"].values:

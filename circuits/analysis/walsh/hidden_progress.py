@@ -2,12 +2,12 @@
 
 Movement: the paper takes ρ = ‖w_t - w_0‖_∞ for the weights w_t of a neuron, and for a network with a hidden layer the
 ∞-norm over the whole first layer (appendix C.3, Figure 13). Here this is the largest entry of |W_t - W_0|. As in the
-paper (ibid.), movement is also measured separately on relevant and irrelevant inputs. w_0 is checkpoint 0, so movement
-counts from the beginning of this run.
+paper (ibid.), movement is also measured separately on relevant and irrelevant inputs. w_0 are the weights at checkpoint
+0, so movement counts from the beginning of this run.
 
-The Fourier gap of a neuron is the least |g_i| of a relevant input i minus the greatest |g_i| of another input, with g_i
-the gradient of weight i (`population_gradient`). For a layer, √(Σ_j u_j² g_ji²) replaces |g_i|, with u_j the readout of
-neuron j and g_ji the gradient of its weight i; this definition is not the paper's. As in the paper, the gradient is of
+The Fourier gap of a neuron is the least |g_i| over the relevant inputs i minus the greatest |g_i| over the others, with
+g_i the gradient of weight i (`population_gradient`). For a layer, √(Σ_j u_j² g_ji²) replaces |g_i|, with u_j neuron j's
+readout and g_ji the gradient of its weight i; this definition is not the paper's. As in the paper, the gradient is of
 the correlation loss -y f(x). The hinge loss has the same gradient while all margins are below 1, as at initialization.
 The paper studies these measures on fresh examples at every step, not on a memorized training set.
 """
@@ -47,7 +47,7 @@ def layer_gap(
     u: Float[np.ndarray, " neuron"],
     relevant_bits: Sequence[int],
 ) -> float:
-    """Fourier gap of a layer (our definition): the least s_i of a relevant input i minus the greatest of another input.
+    """Fourier gap of a layer (our definition): least s_i over the relevant inputs i minus greatest s_i over the others.
 
     s_i is √(Σ_j u_j² g_ji²) over the neurons j, with g_ji the `halfspace_gradient` of neuron j at input i.
 

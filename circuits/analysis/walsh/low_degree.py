@@ -1,8 +1,8 @@
 """Walsh coefficients f^(T) of all small subsets T, estimated from a sample of inputs.
 
-f^(T) = E f(x) χ_T(x) is a mean, so over N uniform inputs its estimate has standard error about √(E f² / N), the same
-for every T: with N = 16,384 it is 0.8 % of the root mean square of f. Over 40 bits, the largest of the 10,701 estimates
-with |T| <= 3 is 4 standard errors even if all coefficients are 0.
+f^(T) = E f(x) χ_T(x), with χ_T(x) = Π_{i∈T} x_i, is a mean, so its estimate from N uniform inputs has a standard error
+of about √(E f² / N) for every T. With N = 16,384 this is 0.8 % of the root mean square of f. Over 40 bits, the largest
+of the 10,701 estimates with |T| <= 3 is about 4 standard errors, even if all coefficients are 0.
 
 One matrix product gives the coefficients of many functions: characters (subset, example) times outputs (example,
 network). It is computed in blocks of subsets to bound the memory.
@@ -113,7 +113,7 @@ def weight_by_degree(
         Estimated coefficients.
     kurtosis
         (network,) E f⁴ / (E f²)². To first order, the sum of squared estimates over N inputs has the variance
-        Var(2 f g) / N, with g the summed part of f; E f² g² is approximated by `kurtosis` times E f² E g².
+        Var(2 f g) / N, with g the part of f of this degree; E f² g² is approximated by `kurtosis` times E f² E g².
 
     Examples
     --------

@@ -2,12 +2,12 @@
 
 f^(T) = E f(x) Π_{i∈T} x_i over uniform inputs. For a network uᵀ relu(W x + b) and T within the relevant bits S,
 `bounded_averages` averages over the other bits, and f^(T) is exact or has an error bound. Otherwise f^(T) is a sample
-mean with a standard error. The weight on all other T is the variance of f for fixed bits of S, averaged over their
-settings. All networks share one sample, which makes curves along training smooth. With at most `walsh_exact_bits` input
-bits nothing is sampled.
+mean with a standard error. The Walsh weight Σ f^(T)² over all other T is the mean, over the settings of S, of the
+variance of f at a fixed setting. All networks share one sample, which makes curves along training smooth. With at most
+`walsh_exact_bits` input bits nothing is sampled.
 
-The scale of f changes during training, so weights are also given as shares of the variance of f. The same shares are
-given for sign f, the prediction, whose coefficient at S is 2 · accuracy - 1 over all inputs.
+The scale of f changes during training, so Walsh weights are also given as shares of the variance of f. The same shares
+are given for the prediction sign f. The coefficient of sign f at S is 2 · accuracy - 1 over all inputs.
 """
 
 from typing import Any
@@ -51,8 +51,8 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
     variance
         (step, seed) E f² - (E f)².
     weight, weight_error, share, share_error, share_low, share_high
-        (part, step, seed) Σ f^(T)² over the parts "parity", "subsets" and "rest" of the variance, see `cube_weights`;
-        the shares of the variance with 95 % intervals, NaN for a constant or collapsed network (outputs ≈ 0).
+        (part, step, seed) Walsh weight Σ f^(T)² of the parts "parity", "subsets" and "rest", see `cube_weights`; each
+        part's share of the variance, with its 95 % interval, NaN for a constant or collapsed network (outputs ≈ 0).
     sign_share, sign_share_low, sign_share_high, sign_parity, sign_parity_low, sign_parity_high
         (part, step, seed), (step, seed) the same shares of sign f, and its coefficient at the parity, 2 · accuracy - 1.
         Their 95 % intervals also hold if no prediction in the sample is wrong, see `sign_weights`.
@@ -60,21 +60,21 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         (group, step, seed) coefficient at the parity with only the generalizing, memorizing, complementary or control
         neurons, see `neuron_groups`; NaN for an empty group and a collapsed network; for linear readouts only.
     neuron_index, neuron_coefficient, neuron_coefficient_error
-        (seed, rank), (step, seed, rank, subset), (step, seed, rank) the neurons of largest norm in the final active
-        subnetwork, by falling norm, padded with index -1: at most min(64, 1024 / 2^k) for k relevant bits. The
-        coefficients are of a neuron's term of the output, or of its value if the readout is not linear.
+        (seed, rank), (step, seed, rank, subset), (step, seed, rank) the neurons of largest norm in the generalizing
+        subnetwork, largest first: at most min(64, 1024 / 2^k) for k relevant bits, padded with index -1. Coefficients
+        are those of the neuron's term in the output or, if the readout is not linear, of the neuron's value.
     movement
         (moved, step, seed) largest |W_t - W_0| in the first layer, over all, the relevant or the irrelevant inputs.
     neuron_movement, neuron_gap
-        (step, seed, rank) movement of the same neurons over all inputs, and the Fourier gap of their population
-        gradient, NaN if the network has collapsed; for the relu model only.
+        (step, seed, rank) movement of each neuron in `neuron_index`, over all inputs, and the Fourier gap of its
+        population gradient, NaN if the network has collapsed; for the relu model only.
     fourier_gap, layer_gap
-        (statistic, step, seed), (step, seed) least, median, greatest of `neuron_gap`; Fourier gap of the whole layer
-        at up to 64 checkpoints, at memorization and at generalization, NaN at all other checkpoints.
+        (statistic, step, seed), (step, seed) least, median, greatest `neuron_gap`; Fourier gap of the whole layer at
+        up to 64 checkpoints, at memorization and at generalization, NaN at all other checkpoints.
     other_coefficient, other_subset, other_error, other_by_chance, degree_weight, degree_weight_error
-        (frame, seed[, place or degree]) at up to 14 checkpoints (frames): the largest coefficients of subsets with an
-        irrelevant bit, largest first; these subsets; the standard error of a coefficient; the largest coefficient
-        expected by chance if all are 0; the weight of all subsets with an irrelevant bit, by degree, and its error.
+        (frame, seed[, place or degree]) for the subsets of input bits with an irrelevant bit, at up to 14 checkpoints
+        (frames): the largest |coefficients|, largest first, and their subsets; the standard error of a coefficient;
+        the largest |coefficient| expected by chance if all are 0; the Walsh weight of each degree, and its error.
         `frame_step` and `frame_epoch` are the step and the epoch of each frame.
     """
     checkpoints = chosen_checkpoints(run, options)
@@ -127,7 +127,7 @@ def few_checkpoints(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.nd
 
 
 class _Measured:
-    """Measures of one network (`one`), and the variables of the dataset for the whole run (`labeled`)."""
+    """Measures one network (`one`), and labels the measures of all networks as dataset variables (`labeled`)."""
 
     def __init__(self, run: Run, options: WalshOptions, checkpoints: Int[np.ndarray, " step"]) -> None:
         self.run, self.options, self.checkpoints, self.relevant_bits = run, options, checkpoints, parity_bits(run)
@@ -144,7 +144,7 @@ class _Measured:
         self.ranked = self._ranked()
 
     def _ranked(self) -> Int[np.ndarray, "seed rank"]:
-        """Largest neurons that pruning keeps at each seed's final checkpoint, by falling norm, padded with -1."""
+        """Indices of the largest neurons of each seed's generalizing subnetwork, by falling norm, padded with -1."""
         n_seeds = len(self.run.seeds)
         if self.layer is None or self.groups is None:
             return np.zeros((n_seeds, 0), np.int64)
@@ -206,14 +206,14 @@ class _Measured:
         return numbers
 
     def _standard_error(self, values: Float[np.ndarray, "pattern draw any"]) -> Float[np.ndarray, " any"]:
-        """Standard error of each function's coefficients, from `values` on the drawn inputs; 0 if these are all 2^n."""
+        """Standard error of each function's coefficients, from its sampled values; 0 if all 2^n inputs are drawn."""
         if self.draws.is_complete:
             return np.zeros(values.shape[-1])
         n_patterns, n_draws = values.shape[:2]
         return np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (n_patterns * n_draws))
 
     def layer_gaps(self, progress: bool) -> Float[np.ndarray, "step seed"] | None:
-        """Layer's Fourier gap at 64 checkpoints, memorization and generalization; else NaN. None if no relu model."""
+        """Fourier gap of the layer at up to 64 checkpoints and the phases, NaN elsewhere; None if not a relu model."""
         if not self.networks.has_bounds:
             return None
         of_phases = np.concatenate(phase_checkpoints(self.run, self.options))

@@ -8,10 +8,10 @@ from circuits.analysis.networks.options import PruningOptions
 
 
 class WalshOptions(PruningOptions):
-    """The inputs over which outputs are averaged."""
+    """Pruning options, and the inputs over which the walsh analysis averages outputs."""
 
     walsh_samples: Annotated[int, Field(ge=16, le=1 << 20)] = 1024
     """Number of random inputs for the walsh analysis; estimates of single coefficients use 16 times as many."""
     walsh_exact_bits: Annotated[int, Field(ge=0, le=20)] = 12
-    """For the walsh analysis: enumerate all 2^n inputs if the n bits are at most this many, else sample. In curves over
-    training, coefficients with an irrelevant bit are always sampled if n > 14. A network of n = 20 takes about 1 s."""
+    """For the walsh analysis of n bits: enumerate all 2^n inputs if n is at most this; otherwise sample. In curves over
+    training, coefficients with an irrelevant bit are always sampled if n > 14. At n = 20, a network takes about 1 s."""

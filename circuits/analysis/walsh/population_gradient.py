@@ -7,12 +7,12 @@ all inputs is, up to sign and readout, E y x_i σ'(w·x + b): a Walsh coefficien
     g_i = g^(S without i)  for a relevant bit i in S,      g_i = g^(S and i)  for an irrelevant bit i.
 
 g has a γ-Fourier gap at S if |g^(S⁻)| >= |g^(S⁺)| + γ for all (k-1)-subsets S⁻ and (k+1)-supersets S⁺ of S. The *gap*
-here is the largest such γ: the least |g_i| of a bit in S minus the greatest |g_i| of another bit. If it is not
-positive, g has no gap. The paper is cited from quotations, Definition 1 from a paraphrase.
+here is the largest such γ: the least |g_i| over the bits in S minus the greatest |g_i| over the other bits. If it is
+not positive, g has no gap. We know the paper only from quotations, and Definition 1 from a paraphrase.
 
 Given the relevant bits, w·x + b = a + Y with a constant a and Y = Σ ±w_j over the other bits, so the code needs
-P(a + Y > 0). If at most 20 of the other bits have a weight other than 0, it counts the signs with a + Y > 0, from the
-sorted sums of two halves of these bits. Otherwise a square wave of half-period R replaces sign(t), equal for |t| < R:
+P(a + Y > 0). If at most 20 of these bits have a nonzero weight, it counts the signs with a + Y > 0, from sorted sums
+of two halves of the bits. Otherwise a square wave of half-period R, which is sign(t) for |t| < R, replaces sign(t):
 
     sign(t) = 4/π Σ_m sin(θ_m t) / (2m + 1),  θ_m = (2m + 1) π/R,     E sin(θ (a + Y)) = sin(θ a) Π_j cos(θ w_j),
 
@@ -137,7 +137,7 @@ def _count_above(x, first, of_first, second, weight, by_signs):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _along_bits(by_signs, n_bits, result):
-    """Add to result[bit] the sum of by_signs[i] over i with that bit 1, minus all the others; overwrites `by_signs`."""
+    """For each bit, add to result[bit] Σ ±by_signs[i], with + if this bit of i is 1, else -; overwrites `by_signs`."""
     size = len(by_signs)
     for bit in range(n_bits - 1, -1, -1):
         size //= 2
@@ -181,7 +181,7 @@ def _summed(means, others, signs):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _by_series(means, others, signs):
-    """Gradient (neuron, bit), relevant bits first, by sine series; `signs` is (k + 1, setting of the k bits)."""
+    """Gradient (neuron, bit), relevant bits first, by the sine series; `signs` (k + 1, 2^k): χ of S∖{i}, last χ_S."""
     n_neurons, n_patterns = means.shape
     n_others, k = others.shape[1], signs.shape[0] - 1
     result = np.zeros((n_neurons, k + n_others))

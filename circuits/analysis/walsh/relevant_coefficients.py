@@ -1,10 +1,10 @@
 """Walsh coefficients of relu neurons on the subsets of the relevant bits, averaged over the other bits.
 
 For T within the relevant bits S, f^(T) = E f(x) χ_T(x) needs only the mean of f over the other bits at each of the 2^k
-settings of S. `bounded_averages` computes these means, exactly up to float rounding if at most 24 weights of other bits
-are not 0, if these weights are equal, or if they cannot change the sign of the preactivation. Otherwise each mean has
-an error bound, usually at most about 4e-6 of ‖(w, b)‖. A coefficient is a signed mean of these means, so its error is
-at most the mean of the bounds.
+settings of S. `bounded_averages` computes these means. They are exact up to float rounding if at most 24 weights of the
+other bits are not 0, if these weights are equal, or if they cannot change the sign of the preactivation. Otherwise each
+mean has an error bound, usually at most about 4e-6 · ‖(w, b)‖. A coefficient averages these means with signs ±1, so
+its error is at most the mean of the bounds.
 """
 
 from collections.abc import Sequence

@@ -7,7 +7,8 @@ The following numbers in a sample are counts of independent events, so each has 
 - positive predictions, for the mean; the variance is the mean square minus the squared mean;
 - outputs that are not 0, for the mean square, which is taken as 1 if no output in the sample is 0;
 - pairs of inputs with the same setting z of the relevant bits, but different predictions g and g'; each input is in one
-  pair. Var(g | z) = E (g - g')²/2, so the weight on subsets with an irrelevant bit is twice the share of such pairs.
+  pair. Var(g | z) = E (g - g')²/2, so the weight on subsets with an irrelevant bit is at most twice the share of these
+  pairs, and at least twice the share of pairs with opposite signs; both shares are equal if no output is 0.
 
 The interval of the coefficient at the parity has a level of 95 %. The intervals of the shares combine four such
 intervals of 98.75 % each (Bonferroni), so they are wider than necessary.
@@ -39,7 +40,7 @@ class SignWeights(NamedTuple):
 
 
 def sign_counts(values: Real[np.ndarray, "pattern draw"]) -> Float[np.ndarray, " count"]:
-    """Counts (`COUNTS`) of right, wrong, positive, ... outputs of a network on `draws_by_pattern`; NaN if any is NaN.
+    """The counts named in `COUNTS`, from a network's outputs on `draws_by_pattern`; all are NaN if an output is NaN.
 
     Examples
     --------
@@ -59,7 +60,7 @@ def sign_counts(values: Real[np.ndarray, "pattern draw"]) -> Float[np.ndarray, "
 
 
 def sign_weights(counts: Float[np.ndarray, "*network count"]) -> SignWeights:
-    """Coefficient at the parity, and intervals, of each network's predictions, from their `sign_counts`.
+    """Parity coefficient and 95 % intervals of each network's predictions, from their counts (`sign_counts`).
 
     Examples
     --------
@@ -105,7 +106,7 @@ def _difference(
     total: Int[np.ndarray, "*network"],
     level: float,
 ) -> tuple[Float[np.ndarray, "*network"], Float[np.ndarray, "*network"]]:
-    """Interval of p - q, the probabilities of `more` and `fewer`: 2 p - 1 to 1 - 2 q, at the low ends of p and of q."""
+    """Interval [2 P_low - 1, 1 - 2 Q_low] of P - Q; `more` and `fewer` count the outcomes of probability P and Q."""
     low, high = (np.asarray(2 * share_intervals(counts, total, level)[0] - 1) for counts in (more, fewer))
     return low, np.asarray(-high)
 

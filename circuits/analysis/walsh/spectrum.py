@@ -46,8 +46,8 @@ def spectrum_beyond(
 
     Returns
     -------
-    All these coefficients if the inputs are all 2^n. Otherwise those of degree at most 3, or at most 2 if
-    degree 3 would give more than 50,000 coefficients.
+    All such coefficients if `draws` has all 2^n inputs. Otherwise only the coefficients of degree at most 3, or of
+    degree at most 2 if degree 3 would give more than 50,000 coefficients.
     """
     n_networks, _, n_draws = values.shape
     residuals = (values - values.mean(axis=2, keepdims=True)).reshape(n_networks, -1)
@@ -117,7 +117,7 @@ def walsh_spectrum(
 def spectrum_draws(
     config: Config, relevant_bits: tuple[int, ...], options: WalshOptions, most_exact: int = 20
 ) -> Draws:
-    """Inputs for single coefficients: all 2^n, or a sample if the n bits exceed `walsh_exact_bits` or `most_exact`."""
+    """Inputs for single coefficients: all 2^n if n is at most `walsh_exact_bits` and `most_exact`; else a sample."""
     n = config.task.signature.n_inputs
     exact_bits = min(options.walsh_exact_bits, most_exact)
     return draws_by_pattern(n, relevant_bits, FACTOR * options.walsh_samples, exact_bits, stream=1)
@@ -126,7 +126,7 @@ def spectrum_draws(
 def spectrum_at(
     run: Run, checkpoints: np.ndarray, relevant_bits: tuple[int, ...], options: WalshOptions, *, progress: bool = False
 ) -> dict[str, tuple]:
-    """Coefficients `other_…` and weights `degree_…` with an irrelevant bit, (frame, seed, …); frames: checkpoints."""
+    """Variables `other_…` and `degree_…` of the measurement `walsh`, (frame, seed, …), with `checkpoints` as frames."""
     config = run.config
     draws = spectrum_draws(config, relevant_bits, options, MOST_EXACT)
     networks = evaluator(config, draws.flat.astype(config.dtype))

@@ -1,8 +1,8 @@
 """The Walsh-Hadamard transform: a function on {-1, 1}^k as a sum of products of its bits.
 
 Every f : {-1, 1}^k -> R is f(x) = Σ_T f^(T) χ_T(x) with χ_T(x) = Π_{i∈T} x_i and f^(T) = E f(x) χ_T(x), x uniform. The
-χ_T are orthonormal, so E f² = Σ_T f^(T)² (Parseval); parity of the bits S has a single coefficient, 1 at S. O'Donnell
-2014, "Analysis of Boolean functions", chapter 1.
+χ_T are orthonormal, so E f² = Σ_T f^(T)² (Parseval). For the parity of the bits S, f^(S) = 1 and all others are 0. See
+O'Donnell 2014, "Analysis of Boolean functions", chapter 1.
 
 Values are in the order of `patterns(k)`, the settings of k bits. The index of a coefficient, in binary, marks the
 members of T, the first bit first: the empty set is at 0 and the set of all bits at 2^k - 1. Bit by bit, the transform

@@ -6,8 +6,8 @@ Let m(z) be the mean of f over the other bits, for a setting z of S. Then f^(T) 
 
     Σ_{T not within S} f^(T)² = E_z Var(f | z).
 
-So a sample estimates the rest, most of the 2^n coefficients, as one number without bias: the sample variance within
-each pattern (setting of S). A share is a part divided by the variance; rescaling f does not change it.
+The rest has most of the 2^n coefficients, but a sample estimates their sum of squares without bias: as the mean sample
+variance within a pattern (setting of S). A share is a part divided by the variance; rescaling f does not change it.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ DEVIATIONS = 1.96  # half the width of a 95 % interval, in standard errors
 
 
 class Draws(NamedTuple):
-    """Inputs ±1 by setting (pattern) of the relevant bits, (pattern, draw, input); `is_complete` if all 2^n inputs."""
+    """Inputs ±1, grouped by the setting (pattern) of the relevant bits; `is_complete` is True if they are all 2^n."""
 
     inputs: Int8[np.ndarray, "pattern draw input"]
     is_complete: bool
@@ -44,7 +44,7 @@ class Weights(NamedTuple):
     `coefficients` are f^(T) for the subsets T of the relevant bits, in the order of `walsh_coefficients`. All have the
     same `error`: the standard error of a sample mean, or the error bound if f^(T) is not sampled. `weight_error` and
     `share_error` are standard errors, plus the effect of this bound. `share_low` and `share_high` are the ends of the
-    shares' 95 % intervals, in 0..1. NaN: shares of a constant function, and errors that the sample cannot estimate.
+    shares' 95 % intervals, in 0..1. Shares of a constant function, and errors that a sample cannot estimate, are NaN.
     """
 
     coefficients: Float[np.ndarray, " subset"]
