@@ -20,7 +20,7 @@ LARGEST_OUTPUT = "train_largest_output"  # the metric that training stores at ev
 
 
 def largest_output(outputs: Real[np.ndarray, "example ..."], has_classes: bool) -> float:
-    """Largest absolute output or, with classes, largest logit spread of one example; 0 for no example, NaN for any NaN.
+    """Largest |output| or, with classes, largest spread of one example's logits; 0 without examples, NaN if any is NaN.
 
     Parameters
     ----------

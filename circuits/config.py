@@ -43,7 +43,7 @@ class Checkpoints(Part):
     to_step: NonNegativeInt | None = None
     """Stop after this step, if the run has not ended before."""
     optimizer_state_every: PositiveInt | None = None
-    """Checkpoints from one stored optimizer state to the next, for `circuits replay`; plain SGD has no state."""
+    """Store the optimizer's state every this many checkpoints, for `circuits replay`; plain SGD has no state."""
 
 
 class Config(Part):

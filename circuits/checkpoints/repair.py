@@ -130,7 +130,7 @@ def is_longer(path: Path) -> bool:
 
 
 def make_plain(path: Path) -> Repaired:
-    """Clear the flag "open for writing" and remove incomplete rows after a kill; the caller holds the run's lock."""
+    """Clear the flag "open for writing", remove incomplete rows, and return what changed; the caller holds the lock."""
     killed = was_killed(path)
     make_writable(path)
     with h5py.File(path, "r", locking=False) as file:

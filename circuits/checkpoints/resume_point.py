@@ -1,8 +1,8 @@
 """The checkpoint from which a run resumes: the newest checkpoint with an intact optimizer state.
 
 Two slots of the file hold the newest states. The writer alternates between them, so an interrupted write leaves the
-other slot intact. A run may also store states for replay. It resumes from the newest intact replay state if every
-intact slot is older. A state is intact if its checksum (in a slot) or digest (for replay) matches.
+other slot intact. A run may also store states for `circuits replay`. It resumes from the newest intact state of
+either kind. A state is intact if its checksum (in a slot) or digest (for replay) matches.
 """
 
 from __future__ import annotations

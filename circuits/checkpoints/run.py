@@ -50,7 +50,7 @@ class Run:
     seeds
         The seeds, in the order of the `seed` dimension.
     versions, numerics
-        Library versions and numerics (arithmetic, threads inside a step, …) of the machine that began the run.
+        Library versions and numerics (processor, arithmetic, threads, …) with which the run began.
     other_numerics_since
         The checkpoint from which a machine with other numerics continued the run; -1 if no such machine did.
     parent
@@ -112,7 +112,7 @@ class Run:
     def metrics(self) -> xr.Dataset:
         """Losses and accuracies (step, seed), measured at each checkpoint before the next update.
 
-        The accuracy of a `collapsed` network (outputs near 0) is 0, whatever value runs of earlier versions store.
+        The accuracy of a `collapsed` network (outputs near 0) is 0, even if an earlier version stored another value.
         """
         stored, collapsed = self._stored_metrics, self.collapsed
         return without_accuracy(stored, collapsed) if collapsed.recomputed and collapsed.any() else stored
@@ -308,7 +308,7 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of config, creation time, steps and, in version 2, digests; it identifies the run and its progress."""
+        """Hash of config, creation time, steps and (in format 2) digests; it identifies the run and its progress."""
         state = sha256(f"{self.config.model_dump_json()} {self.created} {self.steps.tolist()}".encode())
         if self.has_digests:
             with self._opened.dataset("digests/checkpoint") as digests:

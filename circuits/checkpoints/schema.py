@@ -200,7 +200,7 @@ def _check_state(
 
 
 def _digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
-    """In a version 2 run, check attributes' digests, and that checkpoints, optimizer states and data have digests."""
+    """For format version 2, check attributes' digests, and that checkpoints, optimizer states and data have digests."""
     if int(file.attrs["format_version"]) < 2:
         return
     text = file.attrs["config"]

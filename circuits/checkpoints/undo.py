@@ -8,7 +8,7 @@ does so again if another kill interrupts the restore.
 
 Between kill and restore, another run may replace the file, or a writer may add checkpoints through another path to it.
 So the copy also lists byte ranges that no change of metadata touches (/data, the written part of `step`, the last
-checkpoint's parameters), with their digest. `put_back.py` restores only if it matches and the result is a sound run.
+checkpoint's parameters), with a digest. `put_back.py` restores only if the digest matches and the run is then sound.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _extents(file: h5py.File, size: int) -> Ranges:
 
 
 def _unchanged(file: h5py.File) -> Ranges:
-    """Byte ranges that no change touches: /data, chunks of `step` with checkpoints, the last checkpoint's arrays."""
+    """Byte ranges outside all metadata changes: /data, written chunks of `step`, the last checkpoint's parameters."""
     ranges = [chunk[:2] for item in file["data"].values() if item.chunks is None for chunk in _stored(item)]
     n_written = int((file["step"][:] != UNWRITTEN).sum())
     for item in file["parameters"].values():  # the last checkpoint, which tells apart runs with the same data and steps

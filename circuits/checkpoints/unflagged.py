@@ -1,4 +1,4 @@
-"""A file whose writer was killed, presented to HDF5 as a file without a writer; the file itself is only read.
+"""Present the file of a killed writer to HDF5 as a file without a writer; the file itself does not change.
 
 A file whose flag says "open for writing" opens only in single-writer-multiple-reader mode. In this mode HDF5 interprets
 a wrong checksum as a write in progress. It tries again after ever longer waits, for years. So the search for damage

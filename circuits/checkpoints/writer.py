@@ -47,7 +47,7 @@ GENEROUS_SLACK = 1 << 30  # sparse: takes no room
 class Writer:
     """Writer of a run file; a run has one writer at a time.
 
-    Opening recovers the file of a killed writer, drops all that follows the checkpoint to continue from, and reads the
+    Opening recovers the file of a killed writer, drops the checkpoints after the resume point, and reads the
     optimizer's state. `append` may hold a few checkpoints in memory for up to half a second; `flush` writes them.
 
     Parameters
@@ -194,7 +194,7 @@ class Writer:
                 self._commit()
 
     def save_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Save the optimizer's state of the newest checkpoint; it overwrites the older of the two saved states."""
+        """Save the optimizer's state at the newest checkpoint; it replaces the older of the two saved states."""
         self.flush()
         if not state:
             return
@@ -298,7 +298,7 @@ class Writer:
         self._last_commit = time.monotonic()
 
     def _digested(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Digests of the checkpoints in memory, (step, seed, digest): one of each parameter and one of all metrics."""
+        """(step, seed, digest) digests of `rows`: one digest for each parameter, and one for all metrics together."""
         metrics = {name: values for name, values in rows.items() if name.startswith("metrics/")}
         digests = [
             row_digests(metrics_as_rows(metrics) if name == METRICS else rows[f"parameters/{name}"])
@@ -378,7 +378,7 @@ def make_writable(path: Path, say: Callable[[str], object] = lambda text: None) 
 
 
 def open_for_appending(path: Path) -> h5py.File:
-    """Open the file in SWMR mode from the start, so that no reader is refused; chunks are written without a cache."""
+    """Open the file in single-writer-multiple-reader mode, so that no reader is refused; chunks are not cached."""
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
     access.set_file_locking(False, True)

@@ -32,7 +32,7 @@ class AnalyzeFlags:
     run: RunFile
     """The run file; it is only read."""
     all: Switch = False
-    """Also run all default measurements that apply to this run; the default if no flag names a measurement."""
+    """Also run all default measurements that apply to this run. Without flags for measurements, these run anyway."""
     json: Switch = False
     """Print one JSON object instead of tables; circuits.read_json restores it."""
     out: Annotated[Path | None, shown("SIDECAR.nc", "(default: RUN.analysis.nc)")] = None

@@ -1,4 +1,4 @@
-"""Report of `circuits verify --certify`: does the network compute parity on all 2^n inputs, or on what share?"""
+"""Report of `circuits verify --certify`: verdict on all 2^n inputs, failure rate, fewest bit flips to a failure."""
 
 from collections.abc import Mapping, Sequence
 from math import floor, log10
@@ -22,7 +22,7 @@ VERDICTS = {
 def certificate(
     network: Mapping[str, np.ndarray], bits: Sequence[int], test_inputs: np.ndarray | None, time_limit: float
 ) -> tuple[str, list[str], dict[str, Any]]:
-    """Whether the sign of uᵀ relu(W x + b) is the parity of `bits`: verdict, lines for a terminal, data for JSON."""
+    """Verdict (whether the sign of uᵀ relu(W x + b) is the parity of `bits`), lines for a terminal, data for JSON."""
     W, b, u = (network[name] for name in "Wbu")
     proof = certify(W, b, u, bits, time_limit=time_limit)
     n = W.shape[1]
@@ -82,7 +82,7 @@ def _in_proportion(failures: FailureRate) -> str:
 
 
 def _to_width(share: float, width: float) -> str:
-    """`share` as text, to the second significant digit of its confidence interval's `width`; at least two digits."""
+    """`share` as text: rounded where the interval's `width` has its second significant digit; at least two digits."""
     places = floor(log10(share)) - floor(log10(width)) + 2 if share > 0 and width > 0 else 2
     return f"{share:.{max(places, 2)}g}"
 

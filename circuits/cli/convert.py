@@ -63,11 +63,11 @@ class ParityNnFlags(_Output):
     folder: Annotated[Path, tyro.conf.Positional, shown("DIR")]
     """The folder width_P, one of its folders seedS_checkpoints, or a parent folder with a single configuration."""
     draw: Literal["merrill-code", "thesis-code"] = "merrill-code"
-    """Seeds of the data for network seed S: merrill-code, 17·S (train) and 2001 (test); thesis-code, S and 2023."""
+    """Data seeds for network seed S. merrill-code: 17·S (train), 2001 (test). thesis-code: S (train), 2023 (test)."""
     batch_size: Annotated[int, tyro.conf.arg(metavar="INT")] = 32
-    """Examples per update, which relates steps to epochs; the folder names do not contain this number."""
+    """Examples per update, to compute steps from epochs; the folder names do not contain this number."""
     common_epochs: Switch = False
-    """If the seeds have different epochs, convert only the epochs that all seeds have."""
+    """If the seeds have files of different epochs, convert only the epochs that all seeds have."""
 
 
 @dataclass(kw_only=True)

@@ -2,8 +2,8 @@
 
 tyro reads the flags and writes the help; it never validates. The values that tyro reads replace those of the object,
 and pydantic validates the result once: the same rule holds for a value from a flag, from `--set` and from a file.
-A field has a flag if words or numbers can express its values. Only `--set` changes other fields and `kind`, the field
-that selects the class of a task, model or optimizer.
+A field has a flag if words or numbers can express its values. All other fields, and `kind` (which selects the class
+of a task, model or optimizer), change only by `--set`.
 """
 
 import types
@@ -23,7 +23,7 @@ Flag = tuple[str, Any, Any]
 
 
 def shown(metavar: str, hint: str = "") -> Any:
-    """How help shows a flag: a name for its value, and a hint, such as the default, instead of tyro's hint."""
+    """Marker of a flag for tyro: help shows `metavar` for the value, and `hint` in place of tyro's own hint."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=hint)
 
 

@@ -27,7 +27,7 @@ class ShowFlags:
     follow: Switch = False
     """After the summary, print a line whenever checkpoints are added, until the run is complete or its writer ends."""
     verify: Switch = False
-    """Instead of the summary, check all values against stored checksums; name step, seed and array of each damage."""
+    """Check all values against stored checksums, without a summary; list step, seed and array of changed values."""
 
 
 def command(words: list[str]) -> int:
@@ -124,7 +124,7 @@ def _facts(run: "Run") -> dict[str, str]:
 
 
 def _since(parent: dict[str, Any]) -> str:
-    """Where a run starts in its parent: the first repeated step or, of a lottery ticket, number of neurons and seed."""
+    """Where a run starts in its parent: at which step or, for a lottery ticket, with how many neurons of which seed."""
     if "neurons" in parent:
         return f"{count(len(parent['neurons']), 'neuron')} of its seed {parent['seed']}, from step 0 on"
     return f"from its step {parent['step']} on"

@@ -177,9 +177,9 @@ def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]
     """The preset among the words, all other words, and the flag before the preset, followed by the flag's values.
 
     A switch, such as --quiet, takes no value. Any other flag takes the next word and all numbers after it; a flag for a
-    list of texts also takes all words up to the next flag, except preset names. A word that no flag takes may be the
-    preset, unless it is a number or a truth value right after a switch. If several words may be the preset, those after
-    a flag are rejected unless they are preset names. Rejected words stay among the others, and the parser refuses them.
+    list of texts also takes all words up to the next flag, except preset names. Every word that no flag takes is a
+    candidate, but a number or truth value right after a switch is not. If there are several candidates, those after a
+    flag drop out unless they are preset names. They stay among the other words, and the parser refuses them.
 
     Examples
     --------
@@ -223,7 +223,7 @@ def _is_preset(word: str) -> bool:
 
 
 def _no_preset(name: str, flag: str = "", *values: str) -> InputError:
-    """The error for an unknown preset name, which may be meant as a second value of the flag before it."""
+    """The error for an unknown preset `name`, with a hint if it may be meant as a value of the `flag` before it."""
     flags = flag_class("Train", flags_of(resolve_config()), "", TrainFlags)
     arity = arities(flags).get(flag)
     message = f"There is no preset '{name}'. {nearest(name, PRESETS)}"

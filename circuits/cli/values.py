@@ -63,7 +63,7 @@ several values run the command once with each.
 
 
 def is_flag(word: str) -> bool:
-    """Whether tyro reads a word as a flag; negative numbers, -inf and slices such as -50: are values.
+    """Whether tyro reads a word as a flag; negative numbers, -inf and slices such as `-50:` are values.
 
     Examples
     --------
@@ -153,7 +153,7 @@ def _refuse_values_of_switches(uses: Sequence[Use], known: Mapping[str, Arity], 
 
 
 def _refuse_more_than_one(uses: Sequence[Use], known: Mapping[str, Arity], too_many: bool) -> None:
-    """Refuse a second value of a one-value flag: a word of its type or, if positional words are too many, any word."""
+    """Refuse words after the value of a one-value flag: words of its type or, with `too_many` bare words, all."""
     for use in uses:
         arity = known.get(use.flag)
         if arity is None or arity.many or arity.switch or not use.after:

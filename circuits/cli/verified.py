@@ -23,7 +23,7 @@ MOST_PATTERNS, MOST_NEURONS = 64, 32
 def lines_and_tables(verification: Verification, *, scope: bool = True) -> list[str | Table]:
     """The verdict, the output on each pattern (setting) of the relevant bits, and when each neuron fires.
 
-    `scope` adds for which inputs this holds. A collapsed network has only the verdict: its values are rounding errors.
+    With `scope`, the verdict names its inputs. A collapsed network has only a verdict: its values are rounding errors.
     """
     items: list[str | Table] = [*verification.verdict(scope=scope)]
     if verification.collapsed:

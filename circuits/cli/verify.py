@@ -47,7 +47,7 @@ class VerifyFlags:
     checkpoint: Annotated[int | None, shown("INT", "(default: -1, the last)")] = None
     """Index of the checkpoint; a negative index counts from the end."""
     subnetwork: Annotated[str | None, shown("{active}", "(default: the whole network)")] = None
-    """Verify only the active subnetwork: fewest neurons of largest norm that predict the training set as all do."""
+    """Verify the active subnetwork: fewest neurons of largest norm that predict the training set as all neurons do."""
     certify: Switch = False
     """Prove or refute that the sign of the output is the parity on all 2^n inputs; exit code 0 only if proved."""
     time_limit: Annotated[float | None, shown("SECONDS", "(default: 60 with --certify)")] = None

@@ -17,7 +17,7 @@ MOST_BITS = 16  # 2^16 neurons; a request for more is a mistake
 
 
 def dnf(k: int, biases: str = "k-1") -> Construction:
-    """An AND gate for each of the 2^k settings of the relevant bits (patterns); its readout weight is the parity there.
+    """Network of 2^k AND gates, one per setting of the relevant bits (pattern); readout weights are the parities.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def dnf(k: int, biases: str = "k-1") -> Construction:
 
 
 def thesis_dnf(k: int) -> Construction:
-    """An AND gate for each of the 2^k settings of the relevant bits; those for parity -1 never fire: output 1 or 0.
+    """Network of 2^k AND gates, one for each bit setting; gates for parity -1 never fire, so the output is 1 or 0.
 
     The proof of Prop. 4.1 gives no weights. Here each gate is that of `dnf`, with readout weight 1. Only the gates for
     settings of parity -1 have the bias -k, so they do not fire even on their own setting.

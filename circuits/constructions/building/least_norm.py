@@ -51,7 +51,7 @@ def least_cost(k: int) -> float:
 
 
 def optimal_gates(k: int) -> list[tuple[tuple[Fraction, ...], Fraction, int]]:
-    """Every neuron (w, b) that maximizes |E[π(z) relu(w·z + b)]| / ‖(w, b)‖, and the sign of the mean E[…].
+    """Every neuron that maximizes |E[π(z) relu(w·z + b)]| / ‖(w, b)‖, as a tuple (w, b, sign of the mean E[…]).
 
     E is the mean over z in {-1, 1}^k, π(z) the parity of z; the maximum is 1 / `least_cost(k)`. Each neuron has w_1 >=
     … >= w_k >= 0 and is scaled to largest entry 1. Circuits that use one maximizer or mix several have the same cost.
@@ -105,7 +105,7 @@ def correlation(v: Float[np.ndarray, " weight"]) -> float:
 
 @lru_cache
 def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
-    """Maximum of |correlation(v)| at ‖v‖ = 1; all maximizers, rescaled to largest entry 1, with correlation's sign."""
+    """Maximum of |correlation(v)| at ‖v‖ = 1; all maximizers v (largest entry 1), each with the correlation's sign."""
     if not 1 <= k <= MOST_BITS:
         raise InputError(f"k = {k} is not possible: the least cost is solved for k in 1..{MOST_BITS}.")
     points, parity = _augmented(k), parities(k).astype(float)

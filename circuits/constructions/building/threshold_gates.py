@@ -7,7 +7,7 @@ At its leftmost kink a = -k+2 this function has the value c = (-1)^(k-1):
     f(X) = c · [1 - σ(a - X) - σ(X - a) + 2 σ(X - a - 2) - 2 σ(X - a - 4) + …]   with σ = relu
 
 The terms are a constant, one neuron that rises to the left and k - 1 neurons that rise to the right. For k = 3 this is
-the network of Merrill et al. 2023, Prop. 3; for k = 2 a constant and the two neurons of Fuangkawinsombut 2024, doubled.
+the network of Merrill et al. 2023, Prop. 3; for k = 2 it is -1 plus twice the network of Fuangkawinsombut 2024.
 """
 
 from circuits.constructions.building.construction import Construction

@@ -1,4 +1,4 @@
-"""Branch and bound over the irrelevant bits, a search for each pattern (setting of the relevant bits), all in turn.
+"""Branch and bound over the irrelevant bits: the searches, one per pattern (setting of the relevant bits), take turns.
 
 `tree.py` walks the tree. This module prepares the root of the tree and keeps the time limit. It evaluates an input in
 exact arithmetic if float64 cannot tell the sign. A search is complete: given enough time, it finds the sign of the
@@ -42,7 +42,7 @@ LARGE = ("rows", "c", "v", "size", "reach", "candidates")  # arrays of a tree th
 
 
 class Search:
-    """Branch and bound for one setting of the relevant bits (pattern), and a network at unit scale: scaled to |f| <= 1.
+    """Branch and bound for one setting of the relevant bits (pattern) of a network at unit scale (|f| <= 1).
 
     Attributes
     ----------

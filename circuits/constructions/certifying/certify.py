@@ -183,7 +183,7 @@ class _Judged:
         return max(self.begun + until - monotonic(), 0.0)
 
     def search(self, goal: float, until: float, *, prune: bool = True) -> None:
-        """Run branch and bound for each bit setting: goal inf finds the least margin, goal 0 its sign if undecided."""
+        """Run branch and bound: goal inf finds each bit setting's least margin, goal 0 the signs that are undecided."""
         if goal == 0 and self.decided:
             return
         order = np.argsort(self.lower, kind="stable").tolist()
@@ -249,7 +249,7 @@ class _Judged:
                 return
 
     def certificate(self) -> Certificate:
-        """The certificate in the network's units; the 256 least margins of bit settings are exact, others float64."""
+        """The certificate in the network's units; its 256 least `pattern_margin` are exact, the others float64."""
         W, b, u = self.arrays
         inputs = np.empty((len(self.signs), W.shape[1]), np.int8)
         inputs[:, list(self.relevant_bits)] = self.signs

@@ -2,7 +2,7 @@
 
 1. With at most 20 irrelevant bits that have a weight, `nearest.py` evaluates all values of these bits.
 2. If the margin (parity · f) is the minimum of a few linear functions (`least_margin.states`), no search is needed:
-   each falls fastest if the bits of largest gain flip first, and the first to reach 0 gives the number of flips.
+   each function falls fastest if the bits of largest gain flip first; the first function to reach 0 gives the number.
 3. With at most 40 unstable neurons, which can be on or off, a MILP (`milp.py`) finds the fewest flips to margin <= 0.
 
 With more bits and more neurons, the number stays unknown, unless `certify` has proved that no flips suffice.
@@ -152,7 +152,7 @@ def _if_equal(low: float, high: float) -> float:
 def _by_states(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], rounding: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """Fewest flips to a failing input, by neurons' on/off states, and this input's bits; (inf, None) if none fails."""
+    """Fewest flips to a failing input, and its bits, from the on/off states of neurons; (inf, None) if none fails."""
     constants, slopes = states(margin)
     x = bits.astype(np.float64)
     gains = np.maximum(2 * slopes * x, 0.0)  # (state, bit)

@@ -2,11 +2,11 @@
 
 There are three methods; the default is the first method that applies:
 
-1. *states*. The margin is a linear function plus v·relu(h) per unstable neuron: its preactivation h can be + or -. If
+1. *states*. The margin is a linear function plus v·relu(h) per unstable neuron (preactivation h of either sign). If
    v < 0, the term is min(0, v·h). So if all v < 0, the margin is the minimum of 2^t linear functions, one per on/off
    state of the t unstable neurons. The minimum of each function is constant - ‖slope‖₁. The only tolerance is rounding.
-2. *inputs*. All 2^m inputs, if at most m = 16 bits have a weight.
-3. *milp*. `milp.py`: bits and neurons' states as integers, solved by HiGHS.
+2. *inputs*. Evaluate all 2^m settings of the m irrelevant bits that have a weight. This method applies if m <= 16.
+3. *milp*. HiGHS solves a mixed-integer program over the bits and the neurons' on/off states (`milp.py`).
 
 `certify` uses these methods if there are too many inputs to search and only few unstable neurons.
 """
@@ -30,7 +30,7 @@ Method = Literal["states", "inputs", "milp"]
 
 
 class Least(NamedTuple):
-    """Lower bound of the margin; irrelevant bits of the least margin found; method; whether that margin is minimal."""
+    """Lower bound of the margin; bits of the least margin found; method; whether this margin is the minimum."""
 
     lower: float
     bits: Int8[np.ndarray, " bit"]
@@ -81,7 +81,7 @@ def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method
 
 
 def can_list_states(margin: Restriction) -> bool:
-    """Whether the margin is the least of at most 2^12 linear functions, one for each set of neurons that are on."""
+    """Whether the margin is the minimum of at most 2^12 linear functions, one for each set of neurons that are on."""
     return len(margin.v) <= MOST_STATES and bool((margin.v < 0).all())
 
 
