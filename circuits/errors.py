@@ -47,7 +47,7 @@ def refusal(error: BaseException) -> str:
 
 
 def remedy(error: BaseException) -> str:
-    """What to do about a refusal of the file system, without a full stop."""
+    """What to do if the file system refuses a write, as text without a final period."""
     return REMEDIES.get(error_number(error), "Check the disk, and close the file in other libraries of this process")
 
 

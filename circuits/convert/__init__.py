@@ -1,4 +1,4 @@
-"""Conversion to run files: runs of the papers' codes, any state dicts, hand-built networks."""
+"""Conversion to run files, from runs of the papers' codes, any state dicts, or hand-built networks."""
 
 from circuits.convert.constructed import from_construction
 from circuits.convert.parity_nn import from_parity_nn

@@ -1,7 +1,7 @@
 """A hand-built network as a run file with one checkpoint, which every analysis can read.
 
-The network is not trained: its only checkpoint is step 0 of 0 epochs. The data are those that `circuits train` draws
-for this task and seed 0.
+The network is not trained: its only checkpoint is step 0 of 0 epochs. The data are the same as in a run of
+`circuits train` with this task and seed 0.
 """
 
 from pathlib import Path
@@ -40,7 +40,7 @@ def from_construction(
 
     Returns
     -------
-    The run, opened for reading: one seed, 0; one checkpoint; float64, in which a rational such as 1/3 is rounded.
+    The run, opened for reading. It has one seed (0) and one checkpoint in float64, which rounds numbers such as 1/3.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Runs of the released code of Merrill et al. 2023 (parity-nn), and of the thesis code, which uses the same file names.
+"""Runs of the codes of Merrill et al. 2023 (parity-nn) and Fuangkawinsombut 2024 (thesis), with the same file names.
 
     results/n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt
 
@@ -51,7 +51,7 @@ def from_parity_nn(
     out
         The run file to write.
     draw
-        Seeds of the training and the test set: 17·seed and 2001 for "merrill-code", seed and 2023 for "thesis-code".
+        Code that drew the data: "merrill-code" (seeds 17·seed to train, 2001 to test) or "thesis-code" (seed, 2023).
     batch_size
         Examples per update, which the folder names do not contain; 32 in both codes.
     common_epochs

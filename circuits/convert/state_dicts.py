@@ -47,8 +47,7 @@ def from_state_dicts(
     out
         The run file to write.
     config
-        Model kind, task, optimizer and batch size. Its seeds, epochs, checkpoints, dtype, width and n are replaced by
-        those of the files.
+        Model kind, task, optimizer and batch size. The files give seeds, epochs, checkpoints, dtype, width and n.
     keys
         Parameter -> its key in the files, such as {"W": "linear1.weight"}; by default the model's own names, or the
         keys of the released code of Merrill et al.
@@ -101,7 +100,7 @@ class _Which(NamedTuple):
 
 
 def _matching(pattern: str, seed: int) -> tuple[str, dict[_Which, Path]]:
-    """Unit of checkpoint numbers, "epoch" or "step", and matching files, all of `seed` if `pattern` has no {seed}."""
+    """Unit of the numbers, "epoch" or "step", and the matching files, which have `seed` if `pattern` has no {seed}."""
     given = re.findall(r"\{(\w*)\}", pattern)
     wrong = [name for name in given if name not in PLACEHOLDERS]
     if wrong or len(set(given)) < len(given) or {"epoch", "step"} <= set(given):

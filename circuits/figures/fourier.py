@@ -37,8 +37,8 @@ def fourier_losses(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        The dataset of `circuits.analyze(run, "fourier")`; with `memorization_epoch` and `generalization_epoch` (seed)
-        these epochs are marked.
+        The dataset of `circuits.analyze(run, "fourier")`. The figure marks `memorization_epoch` and
+        `generalization_epoch` (seed) if the dataset has them.
     """
     caption = (
         "Cross-entropy of the network, and the progress measures of Nanda et al. 2023. Restricted, on all tuples: only "

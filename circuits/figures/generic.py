@@ -32,8 +32,8 @@ def trajectory(result: xr.Dataset, name: str) -> go.Figure:
     Parameters
     ----------
     result
-        Dataset with the variable (step, seed) or (step, seed, further dimension); with `memorization_epoch` and
-        `generalization_epoch` (seed) these epochs are marked.
+        Dataset with the variable (step, seed) or (step, seed, further dimension). The figure marks
+        `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
     """
     values = result[name].astype(float)
     values.attrs = result[name].attrs

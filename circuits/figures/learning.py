@@ -42,10 +42,10 @@ def accuracy(metrics: xr.Dataset) -> go.Figure:
     ----------
     metrics
         `train_accuracy` and `test_accuracy` (step, seed), as in `run.metrics`, and optionally `test_accuracy_unseen`,
-        on test inputs outside the training set. With `memorization_epoch` and `generalization_epoch` (seed), from
-        `run.metrics.merge(circuits.analysis.phases(run))`, these epochs are marked. With `commuted_share` (seed), from
-        `circuits.analysis.commuted_share(run)`, a dashed line shows the share of test examples that are training
-        examples with commuted operands.
+        on test inputs outside the training set. The figure marks `memorization_epoch` and `generalization_epoch` (seed)
+        if present; `run.metrics.merge(circuits.analysis.phases(run))` adds them. A dashed line shows
+        `commuted_share` (seed) of `circuits.analysis.commuted_share(run)`, if present: the share of test examples that
+        are training examples with commuted operands.
     """
     share = float(metrics["commuted_share"].mean()) if "commuted_share" in metrics else 0.0
     commuted = ". Dashed: the share of test examples that are training examples in another order of operands"
@@ -70,7 +70,7 @@ def marked_accuracy(metrics: xr.Dataset) -> go.Figure:
     ----------
     metrics
         As in `run.metrics`, (step, seed): `test_accuracy` and a training accuracy for each mark, such as
-        `train_accuracy_flipped`. With `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
+        `train_accuracy_flipped`. The figure marks `memorization_epoch` and `generalization_epoch` (seed) if present.
 
     Raises
     ------

@@ -49,8 +49,8 @@ def cluster_silhouette(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        The dataset of `circuits.analyze(run, "representation")`; with `memorization_epoch` and `generalization_epoch`
-        (seed) these epochs are marked.
+        The dataset of `circuits.analyze(run, "representation")`. The figure marks `memorization_epoch` and
+        `generalization_epoch` (seed) if the dataset has them.
     """
     values = result["silhouette"]
     caption = (

@@ -24,9 +24,9 @@ TOLERANCE = 1e-6  # at unit scale, subtracted from every bound of HiGHS
 
 
 class Program:
-    """Constraints of the program: they tie y = 2^16 relu(h) of each unstable neuron (h can be + or -) to the bits.
+    """Mixed-integer linear constraints that tie y = 2^16 relu(h) to the bits, for each neuron whose h can be + or -.
 
-    Variables in order: 0/1 of each bit; y of each unstable neuron; on/off of each neuron that lowers the margin.
+    Variables in order: 0/1 of each bit; y of each such neuron; on/off of each such neuron that lowers the margin.
     """
 
     def __init__(self, margin: Restriction) -> None:

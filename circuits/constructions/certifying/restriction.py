@@ -1,11 +1,11 @@
 """Restriction of a network to one pattern (setting of the relevant bits): a function of the irrelevant bits.
 
-Let π be the parity of the pattern, and x in ±1 the irrelevant bits, with weights A. The margin is m(x) = π·f(x) =
-Σ v_i relu(c_i + A_i·x), where v = π·u and c is the bias plus the pattern times its weights. A preactivation stays
-within ±‖A_i‖₁ of c_i. If this interval does not contain 0, the neuron is linear, or off, for every x. Only the other
-neurons, called *unstable*, keep a relu term.
+Let π be the parity of the pattern, x in ±1 the irrelevant bits, A the weights on these bits, and u the readout. The
+margin is m(x) = π·f(x) = Σ v_i relu(c_i + A_i·x), with v = π·u. The constant c_i is the bias plus the sum that the
+pattern contributes. The preactivation lies within ±‖A_i‖₁ of c_i. If this interval does not contain 0, the neuron is
+linear, or off, for every x. Only the other neurons, called *unstable*, keep a relu term.
 
-Before the restriction, `unit_scale` multiplies the weights by powers of two, which does not round, so that
+Before the restriction, `unit_scale` multiplies the weights by powers of two, which causes no rounding. Then
 Σ|u_i|·(‖w_i‖₁ + |b_i|) is in [1/2, 1]. So no neuron or output is too small or large for a solver's absolute tolerances.
 """
 
@@ -25,7 +25,7 @@ class UnitScale:
     """A network f(x) = 2^exponent · Σ u_i relu(W_i·x + b_i) at unit scale: the sum is at most 1 in absolute value.
 
     Weights more than 2^1000 times smaller than the largest may underflow. `raw` holds the original W, b and u, for
-    exact arithmetic. `alive` marks the neurons of `raw` with a readout weight and with an input weight or a bias.
+    exact arithmetic. `alive` marks the neurons whose raw u is not 0 and whose raw (W, b) is not all 0.
     """
 
     W: Float[np.ndarray, "neuron input"]
@@ -83,7 +83,7 @@ def unit_scale(
 class Restriction:
     """The margin for fixed relevant bits, or a lower bound of it: m(x) = constant + slope·x + Σ v_i relu(c_i + A_i·x).
 
-    Only neurons that can be on or off (unstable) have a relu term. If lines replace some terms, m(x) is a lower bound.
+    Only neurons that can be on or off (unstable) have a relu term. If linear bounds replace some, m is a lower bound.
     """
 
     constant: float
@@ -114,13 +114,13 @@ def restriction(
         (k,) the relevant bits and their values.
     exact
         (neuron,) mask of the unstable neurons (whose preactivation h can have both signs) that keep their relu term,
-        all by default. Lines below replace the other relu terms.
+        all by default. A linear lower bound, see the notes, replaces the relu term of every other unstable neuron.
 
     Notes
     -----
-    The line below v·relu(h) on l <= h <= h', l < 0 < h': for v > 0 it is 0 or v·h, whichever leaves the smaller area
-    (both are below); for v < 0 the chord v·h'(h - l)/(h' - l), since relu is convex (Zhang et al. 2018, "Efficient
-    neural network robustness certification with general activation functions").
+    For l <= h <= h' with l < 0 < h', the bound of v·relu(h) is linear in h. If v > 0, it is 0 or v·h: the one that
+    leaves the smaller area. If v < 0, it is the chord v·h'(h - l)/(h' - l), since relu is convex (Zhang et al. 2018,
+    "Efficient neural network robustness certification with general activation functions").
     """
     irrelevant = irrelevant_bits(net.W.shape[1], relevant_bits)
     parity = float(pattern.prod())

@@ -2,7 +2,7 @@
 
 A node of the tree has some bits fixed. Fixing bits narrows the preactivation of every neuron. Once a preactivation
 cannot change sign, the neuron is off or linear. Linear neurons add up to one linear function; only *unstable* neurons
-keep their relu. A line below the term of each unstable neuron gives the lower bound of the node, constant - ‖slope‖₁
+keep their relu. Linear lower bounds of the unstable neurons' terms give the node's lower bound, constant - ‖slope‖₁
 (Zhang et al. 2018). A good enough bound closes the node. Otherwise two children fix the bit that matters most to the
 node's unstable neurons. The last 12 bits need no branching: `halves.py` evaluates all their inputs.
 
@@ -40,11 +40,11 @@ class Tree(NamedTuple):
     Attributes
     ----------
     rows, c, v, size, reach
-        (depth, neuron, bit), the other four (depth, neuron): a neuron that can be on or off adds v relu(c + rows·x),
-        with x the free bits. `size` is ‖w‖₁ + |b| in the whole network, `reach` is Σ|w_j| over the free bits.
+        (depth, neuron, bit) for `rows`, otherwise (depth, neuron): an unstable neuron (it can be on or off) adds
+        v relu(c + rows·x), with x the free bits. `size` is ‖w‖₁ + |b| in the whole network, `reach` Σ|w_j| over x.
     n_terms, constant, slope, mass
-        (depth,), (depth,), (depth, bit), (depth,): number of those neurons; constant and slope of the linear part;
-        sum of the absolute terms of the linear part.
+        (depth,), but `slope` (depth, bit): number of unstable neurons; constant and slope of the linear part; sum of
+        the absolute terms of the linear part.
     bits
         (depth, bit) index of each free bit.
     place, sign, tried
@@ -56,9 +56,9 @@ class Tree(NamedTuple):
     candidates
         (candidate, bit) inputs whose sign float64 cannot tell: the margin is within the rounding error of 0.
     counts, values
-        Counters and results at indices named by constants. In `values`, `BEST` is the least margin found; `FLOOR` the
-        least lower bound of a closed node, `CLEAR` this bound over inputs that are not candidates; `CLOSED` the share
-        of inputs in closed nodes; `WORK` the number of evaluations of one neuron at one input.
+        Counters and results; constants name the indices. In `values`, `BEST` is the least margin found, `FLOOR` the
+        least lower bound of the closed nodes, and `CLEAR` the same bound without the candidates. `CLOSED` is the share
+        of inputs in closed nodes, and `WORK` the number of evaluations of one neuron at one input.
     """
 
     rows: np.ndarray
@@ -118,7 +118,7 @@ def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tr
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _fix(tree, depth, sign):
-    """Make a child of the node at `depth`: fix the chosen bit to `sign`; move the last free bit to that bit's index."""
+    """Make a child of the node at `depth`: fix its chosen bit to `sign`; its last free bit takes this bit's index."""
     place, child = tree.place[depth], depth + 1
     last = tree.x.shape[0] - child
     tree.x[tree.bits[depth, place]] = sign
@@ -136,7 +136,7 @@ def _fix(tree, depth, sign):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
-    """Sort the given neurons into off, linear and unstable in the node at `depth`; nonzero `sign` fixes bit `place`."""
+    """Fix bit `place` to `sign` (0 fixes no bit), and sort the neurons of this node into off, linear and unstable."""
     to_rows, to_c, to_v, to_size, to_reach = (
         tree.rows[depth], tree.c[depth], tree.v[depth], tree.size[depth], tree.reach[depth],
     )  # fmt: skip
@@ -260,7 +260,7 @@ def _input(tree, depth, entry, bits):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def walk(tree, goal, prune, roundings, until):
-    """Continue the walk until it ends, the work reaches `until`, a margin is <= the goal, or the candidates are full.
+    """Continue the walk until it ends, the work reaches `until`, a margin is <= the goal, or no more candidates fit.
 
     Parameters
     ----------
@@ -268,9 +268,10 @@ def walk(tree, goal, prune, roundings, until):
         State of the walk, changed in place; its candidates are the inputs that wait for exact arithmetic.
     goal
         If finite, a node closes once its margins are proved to be above the goal, and the walk stops at the first
-        margin <= goal; 0 asks for the sign. If inf, a node closes once its margins are at least the least margin found.
+        margin <= goal; a goal of 0 asks for the sign. If inf, a node closes once its lower bound reaches the least
+        margin found and, unless an input has failed, is surely positive.
     prune
-        False: no node closes before all inputs of the node are evaluated.
+        Whether a bound may close a node. If False, a node closes only after all its inputs are evaluated.
     roundings
         Number of roundings that each term of an output undergoes.
     until

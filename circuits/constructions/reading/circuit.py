@@ -33,11 +33,11 @@ class Circuit:
     share
         (neuron,) weight on relevant bits / weight on the other bits, see `relevant_share`.
     element
-        (neuron,) index of the neuron's element (group of parallel neurons), by falling path norm; -1 if too small.
+        (neuron,) index of its element (group of parallel neurons), by falling path norm; -1 if the neuron is too small.
     W, b, u
-        (element, k), (element,), (element,): each element merged into one neuron, on the relevant bits, |u| = 1.
+        (element, k), (element,), (element,): weights on the relevant bits, bias and readout ±1 of each merged neuron.
     element_gates
-        Gate of each element, as one merged neuron.
+        Gate of each element's merged neuron.
     matches
         Match to each construction, the nearest first.
     price
@@ -86,8 +86,8 @@ def read_circuit(
     constructions
         Constructions on k bits to compare with, by name.
     cosine, floor
-        Merge neurons of cosine above `cosine`; leave out neurons below the share `floor` of the largest path norm.
-        `cosine` also limits the matches of merged neurons to a construction's neurons.
+        Neurons merge if the cosine of their (w, b) is above `cosine`. A neuron counts if its path norm is above `floor`
+        times the largest path norm. `cosine` also limits the matches of merged neurons to a construction's neurons.
 
     Raises
     ------

@@ -1,14 +1,14 @@
 """The price of parity in a network: path cost P = Σ|u|·‖(w, b)‖, margin m, and P/m relative to its minimum.
 
-The margin m is the least π(z) f(z) over the 2^k settings z of the relevant bits. Here f(z) is the mean of f(x) over
-uniform other bits (`averaging.py`), not f at their mean, and π is the parity. Rescaling a neuron changes neither P nor
-m. Rescaling the readout multiplies both by the same factor. So, with C* the least P/m of any network for parity,
+The margin m is the least π(z) f(z) over the 2^k settings z of the relevant bits, with π the parity. Here f(z) is the
+mean of f(x) over all values of the other bits (`averaging.py`), not f at their mean. Rescaling a neuron changes neither
+P nor m. Rescaling the readout multiplies both by the same factor. So m/P is a property of the circuit, and so is
 
     efficiency = C* m / P   in (0, 1],  higher is better,  NaN when m <= 0
 
-is a property of the circuit. It is at most 1, also with weights on other bits: m <= E[π f] <= Σ_j |u_j| |E_x π
-relu(w_j·x + b_j)|. If the other bits contribute y to the preactivation, and w' are the weights on the relevant bits,
-the expectation is at most ‖(w', b + y)‖ / C*. The mean of this bound over y is at most ‖(w, b)‖ / C*.
+with C* the least P/m of any network for parity. The efficiency is at most 1 even if other bits have weights, since
+m <= E[π f] <= Σ_j |u_j| |E_x π relu(w_j·x + b_j)|. If the other bits contribute y to the preactivation, and w' are the
+weights on the relevant bits, |E_x …| is at most ‖(w', b + y)‖ / C*; the mean of this over y is at most ‖(w, b)‖ / C*.
 
 For fixed neurons, a linear program gives the readout of least cost at margin 1 (`resolved_readout`). Its cost depends
 on the directions of the neurons' (w, b) only, not on the network's own readout weights.
@@ -26,7 +26,7 @@ from circuits.constructions.verifying.averaging import averaged_activations
 
 
 class Price(NamedTuple):
-    """Path cost P = Σ|u|·‖(w, b)‖, margin m, P/m, and P/m with the readout of least cost; NaN for m <= 0."""
+    """Path cost P = Σ|u|·‖(w, b)‖, margin m, P/m (NaN if m <= 0), and least P/m of any readout (NaN if all m <= 0)."""
 
     cost: float
     margin: float
@@ -40,7 +40,7 @@ def price(
     u: Float[np.ndarray, " neuron"],
     relevant_bits: Sequence[int],
 ) -> Price:
-    """Path cost Σ|u|·‖(w, b)‖, margin, and cost per margin, with the network's own readout and the cheapest one.
+    """Path cost Σ|u|·‖(w, b)‖, margin, cost per margin, and the cost per margin with the cheapest readout.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def efficiency(cost: float, least: float, k_cost: float) -> float:
 def resolved_readout(
     activations: Float[np.ndarray, "neuron pattern"], sizes: Float[np.ndarray, " neuron"]
 ) -> Float[np.ndarray, " neuron"] | None:
-    """The readout u of least Σ|u|·size with parity × output >= 1, by a linear program; None if none has margin > 0.
+    """The readout u of least Σ|u|·size with parity × output >= 1, by a linear program; None if no u has margin > 0.
 
     Parameters
     ----------

@@ -1,13 +1,13 @@
 """Circuit elements: neurons with near-parallel (w, b) and readout weights of the same sign count as one element.
 
 Training often splits one gate over several neurons. relu(αv·x) = α relu(v·x) for α > 0, so parallel neurons whose
-readout weights have the same sign equal the single neuron Σ|u_j| (w_j, b_j) with readout ±1. Elements are the connected
-components of "cosine of (w, b) above .9, same sign of u" among the neurons whose path norm |u|·‖(w, b)‖ exceeds 2 % of
-the largest. Their order is by summed path norm.
+readout weights have the same sign equal the single neuron Σ|u_j| (w_j, b_j) with readout ±1. The neurons whose path
+norm |u|·‖(w, b)‖ exceeds 2 % of the largest form a graph. Two neurons are linked if the cosine of their (w, b) is above
+.9 and their u have the same sign. Elements are the connected components of this graph, sorted by summed path norm.
 
-Neurons are first sorted by falling path norm, then by their weights. So the result does not depend, to the last bit, on
-the numbering of the neurons. The floor of 2 % is relative to the largest neuron. Splitting the largest neuron lowers
-the floor; if a small neuron is split, its pieces may fall below the floor.
+Neurons are first sorted by falling path norm, then by their weights. So the numbering of the neurons does not change
+the result, not even in the last bit. The floor of 2 % is relative to the largest neuron. Splitting the largest neuron
+lowers the floor; if a small neuron is split, its pieces may fall below the floor.
 """
 
 from typing import NamedTuple
@@ -91,7 +91,9 @@ def merged_network(
     u: Float[np.ndarray, " neuron"],
     merged: Elements,
 ) -> tuple[Float[np.ndarray, "element input"], Float[np.ndarray, " element"], Float[np.ndarray, " element"]]:
-    """One neuron per group of parallel neurons: (w, b) = Σ|u_j| (w_j, b_j), u = ±1; the same f if exactly parallel.
+    """One neuron per element, that is, per group of parallel neurons: (w, b) = Σ|u_j| (w_j, b_j), u = ±1.
+
+    Merging exactly parallel neurons does not change f. Neurons too small for an element are left out.
 
     Examples
     --------

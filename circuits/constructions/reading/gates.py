@@ -1,4 +1,4 @@
-"""The logic gate of a neuron: the nearest t-of-k threshold gate, with its pattern s of bits.
+"""The logic gate of a neuron: the nearest t-of-k threshold gate, and the signs s of its k bits.
 
 Let s·z be the number of the k relevant bits z that agree with s, minus the number that do not. The gate "at least t of
 k" is
@@ -8,12 +8,10 @@ k" is
 with the largest bias at which the gate is 0 for t - 1 bits. t = k is the AND gate A(s), t = (k+1)/2 the majority gate
 M(s), t = 1 the OR gate; for k = 3 their biases are -1, 1 and 3. Two other gates are the constant (w = 0, b > 0) and
 the one-sided linear gate relu(s·z), which for even k is the gate t = k/2 + 1. A neuron gets the gate of largest cosine
-to (w, b), the neuron's weights on the relevant bits and its bias. A neuron whose largest cosine is below .9 resembles
-no gate.
+to (w, b), the neuron's weights on the relevant bits and its bias. Below a cosine of .9, the neuron resembles no gate.
 
 In a network that computes the parity π(z), a threshold gate's readout has the sign of E[π(z) gate(z)], which is
-Π s · (-1)^(k-t) for t >= 2. The OR gate, constant and linear gate do not correlate with parity of k >= 2 bits and have
-no sign.
+Π s · (-1)^(k-t) for t >= 2. If k >= 2, OR, constant and linear gates do not correlate with parity: they have no sign.
 """
 
 from collections import Counter
@@ -34,8 +32,8 @@ _KINK = 1e-9  # preactivations this small, relative to the weights, count as 0, 
 class Gates:
     """The nearest logic gate of each neuron.
 
-    `t`: the gate fires if at least t of k bits agree with `signs` (or CONSTANT, with `signs` 0, or LINEAR). `cosine` is
-    that of neuron and gate, -1..1; `expected` is the readout's sign in a network that computes parity, 0 if not fixed.
+    The gate fires if at least `t` of k bits agree with `signs`; `t` can also be CONSTANT (then `signs` is 0) or LINEAR.
+    `cosine` compares neuron and gate, -1..1; `expected` is the sign of u in a network for parity, 0 if it is not fixed.
     """
 
     t: Int[np.ndarray, " neuron"]
@@ -100,7 +98,7 @@ def templates(k: int) -> tuple[Int[np.ndarray, " gate"], Float[np.ndarray, " gat
 def firing_sets(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> tuple[Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"]]:
-    """Relevant bits on which each neuron fires: with the other bits at their mean, for all their values, for some.
+    """Masks of the patterns on which each neuron fires: at the mean of the other bits, at all values, at some value.
 
     Returns
     -------

@@ -1,13 +1,13 @@
 """Match of a learned circuit to a construction, neuron by neuron, up to the symmetries of parity.
 
-Parity is invariant under permuting the k relevant bits, under multiplying the bits by signs s_i and u by Π s_i, and
-under rescaling a neuron to (αw, αb, u/α). So the circuit is compared with every distinct form of the construction under
+Parity is invariant under permuting the k relevant bits, under multiplying bit i by a sign s_i and u by Π s_i, and under
+rescaling a neuron to (αw, αb, u/α). So the circuit is compared with every distinct form of the construction under
 permutations and flips (the DNF has one form; a network that depends only on the sum of the bits has at most 2^k).
 Neurons are compared by the direction of (w, b), with w the weights on the relevant bits, and by the sign of u. An
-element (merged parallel neurons) can match a neuron of the construction if the signs of u agree and either the cosine
-is above .9 or both are the same gate and fire on the same bits: AND gates in papers have smaller biases than learned
-ones. The best match over all forms and assignments (linear assignment problem) has the most pairs, then the largest
-cosines. The sizes of readout weights do not count: `efficiency.py` prices them.
+element (merged parallel neurons) can match a neuron of the construction if their u have the same sign, and if their
+cosine is above .9 or they are equal gates that fire on the same bits. The second case is needed for AND gates, whose
+biases are smaller in papers than in learned networks. The best match over all forms and assignments (linear assignment
+problem) has the most pairs, then the largest cosines. Readout sizes do not count: `efficiency.py` prices them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -85,7 +85,7 @@ def match(
     Parameters
     ----------
     W, b, u
-        (element, k), (element,), (element,): parallel neurons as `merged_network` merges them, on the relevant bits.
+        (element, k), (element,), (element,): result of `merged_network`, with only the weights on the relevant bits.
     construction
         A construction on k bits.
     cosine
@@ -130,7 +130,7 @@ Form = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def forms(construction: Construction) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], Form]]:
-    """Permute and flip the bits of a construction: every distinct network, as (permutation, signs, (W, b, u)).
+    """Every distinct network from permuting and flipping a construction's bits, as (permutation, signs, (W, b, u)).
 
     The search starts at the construction itself, which is the first result. It swaps neighboring bits and flips the
     first bit, in exact arithmetic.

@@ -1,8 +1,8 @@
 """The input bits that a network uses, from its weights alone.
 
-The mass of bit i is Σ_j |u_j| |w_ji|, which rescaling neurons does not change. The code sorts the bits by falling mass
-and divides each mass by the next; the relevant bits are those up to the largest ratio, the gap. The result is ambiguous
-if the gap is below 2: in an untrained network the masses differ by a few percent.
+The mass of bit i is Σ_j |u_j| |w_ji|; rescaling a neuron does not change the mass. The code sorts the bits by falling
+mass and divides each mass by the next mass. The largest ratio is the gap, and the bits before the gap are the relevant
+bits. A gap below 2 is ambiguous; for comparison, the masses in an untrained network differ by a few percent.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ CLEAR_GAP = 2.0
 
 
 class RecoveredBits(NamedTuple):
-    """Relevant bits, sorted; gap: least mass Σ_j |u_j| |w_ji| of these / largest of another bit; ambiguous: gap < 2."""
+    """Relevant bits, sorted; `gap`, their least mass Σ_j |u_j| |w_ji| / the largest other mass; whether gap < 2."""
 
     bits: tuple[int, ...]
     gap: float
@@ -31,7 +31,8 @@ def relevant_bits(
     W, u
         (neuron, input), (neuron,).
     k
-        Number of relevant bits; by default those before the largest drop (ratio) in mass Σ_j |u_j||w_ji|, < n if n > 1.
+        Number of relevant bits. By default, the code sorts the masses Σ_j |u_j| |w_ji|, largest first, and counts those
+        before the largest ratio of neighbors (fewer than n if n > 1).
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Mean activation of a neuron on each pattern (setting of the relevant bits), over the other bits.
+"""Mean activation of a neuron over all values of the other bits, for each pattern (setting of the relevant bits).
 
-For a neuron relu(w·x + b) and a pattern z of the k relevant bits, the mean over uniform other bits is E relu(a + Y): a
-is b plus w·z over the relevant bits, and Y = Σ ±w_i over the other bits. The mean differs from relu(a), the value with
-the other bits at 0: relu is convex, so the mean is larger, above all near the kink a ≈ 0, where trained neurons lie.
+For a neuron relu(w·x + b) and a pattern z of the k relevant bits, this mean is E relu(a + Y), with a = b + w·z over the
+relevant bits, and Y = Σ ±w_i over the other bits. The mean differs from relu(a), the value with the other bits at 0:
+relu is convex, so the mean is larger, above all near the kink a ≈ 0, where trained neurons lie.
 
 Y is a sum of independent signs. The average is exact up to float rounding
 
@@ -46,7 +46,7 @@ class Averages(NamedTuple):
 def averaged_activations(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> Float[np.ndarray, "neuron pattern"]:
-    """Mean activation E relu(w·x + b) on each setting of the relevant bits, over uniform other bits, float64.
+    """Mean activation E relu(w·x + b) on each setting of the relevant bits, with the other bits uniform in ±1, float64.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def bounded_averages(
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _averages(means, others, norms):
-    """E relu(a + Σ ±others) for a in `means` (neuron, pattern), and error bounds; rows of `others` >= 0 descend."""
+    """E relu(a + Σ ±others) for a in `means` (neuron, pattern), and error bounds. Rows of `others` (>= 0) descend."""
     n_neurons, n_patterns = means.shape
     n_others, most = others.shape[1], MOST_LEAVES * n_patterns
     result, bounds = np.zeros((n_neurons, n_patterns)), np.zeros((n_neurons, n_patterns))

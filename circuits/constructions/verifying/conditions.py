@@ -1,4 +1,4 @@
-"""Firing condition of a neuron: a boolean formula for the settings of the bits on which it is positive.
+"""Firing condition of a neuron: a boolean formula for the settings of the bits on which the neuron is positive.
 
 The formula is the minimal sum of products or the minimal product of sums (Quine and McCluskey, by sympy), whichever has
 fewer literals. Both become unreadable with many bits. So a t-of-k gate, which fires when at least t of its k literals
@@ -27,7 +27,7 @@ ALWAYS, NEVER = "always", "never"
 
 
 def firing_condition(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -> str:
-    """Boolean formula, in the names of the bits, for when the neuron fires; or "always" or "never".
+    """When the neuron fires: a formula in the names of the bits, "always", "never", or "N of M patterns" if no formula.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def fires_as_printed(condition: str, bits: Sequence[str]) -> Bool[np.ndarray, " 
 
 @lru_cache(maxsize=4096)
 def _shortest_formula(minterms: tuple[int, ...], bits: tuple[str, ...]) -> tuple[str, int]:
-    """The shortest formula that is true on the bit settings with these indices, and its number of literals."""
+    """The shortest formula that is true exactly on the settings with indices `minterms`, and its number of literals."""
     from sympy import Symbol
     from sympy.logic.boolalg import POSform, SOPform
 

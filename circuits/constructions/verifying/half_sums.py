@@ -24,7 +24,7 @@ PROBED_VALUES = 512  # limit of a half if the weights may not fit
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _spread(values, shares, count, step, tolerance, into, shares_into, most):
-    """Write the distribution of X ± step to `into`; X has sorted `values`. Returns the new count, -1 above `most`."""
+    """Write the distribution of X ± step to `into`, from sorted `values` of X; returns its size, -1 if above `most`."""
     low, high, sums = 0, 0, 0
     while low < count or high < count:
         if low < count and (high >= count or values[low] - step <= values[high] + step):
@@ -48,8 +48,8 @@ def _spread(values, shares, count, step, tolerance, into, shares_into, most):
 def half_laws(weights, start, stop, values, shares, most):
     """Write the distributions of both halves of Σ ±weights[start:stop]; returns the arrays `count` and `buffer`.
 
-    Half h has the `count[h]` values in `values[h, buffer[h]]`; count[0] is -1 if both would get more than `most`.
-    `weights` >= 0, descending. A new weight goes to the half with fewer values; equal weights follow while they fit.
+    Half h has `count[h]` values, in `values[h, buffer[h]]`. If both halves would exceed `most` values, count[0] is -1.
+    `weights`, >= 0, descend. A new weight goes to the half with fewer values; equal weights follow it while they fit.
     """
     count, place = np.ones(2, np.int64), np.zeros(2, np.int64)
     values[:, 0, 0], shares[:, 0, 0] = 0.0, 1.0
@@ -81,7 +81,7 @@ def half_laws(weights, start, stop, values, shares, most):
 def values_allowed(weights, start, stop):
     """How many values a half of Σ ±weights[start:stop] may take before the exact method is given up.
 
-    `MOST_VALUES` if that limit surely suffices; otherwise `PROBED_VALUES`, which suffices for weights on a lattice.
+    `MOST_VALUES` if a half surely needs no more; otherwise `PROBED_VALUES`, which suffices for weights on a lattice.
     """
     bits, same = 0.0, 1
     for i in range(start, stop):

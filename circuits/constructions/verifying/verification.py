@@ -1,9 +1,9 @@
 """Whether a network computes parity, from its exact values on all 2^k patterns (settings of its relevant bits).
 
 A network computes parity iff its output is positive where the parity is 1 and negative where it is -1 (Merrill et al.
-2023, appendix D). Zero is neither. The margin is the least parity · f; it is positive iff the network computes parity.
-If every output of parity 1 is above every output of parity -1, the network lacks only an output bias: a threshold
-between the two groups, or a constant neuron.
+2023, appendix D), that is, iff its margin, the least parity · f, is positive. A network with all outputs nearly 0 has
+collapsed and does not count. If every output at parity 1 is above every output at parity -1, the network lacks only an
+output bias, which a threshold between the two groups or a constant neuron supplies.
 """
 
 from dataclasses import dataclass
@@ -51,8 +51,8 @@ class Verification:
     printed
         Firing condition of each neuron as the source prints it; empty if the source prints none.
     train_largest_output
-        Largest |f| of the run's network on its training set; below 1e-3 it counts as collapsed to 0. None without a
-        training set; then the largest |f| on the settings of the relevant bits decides.
+        Largest |f| of the run's network on its training set; below 1e-3 the network counts as collapsed to 0. None
+        without a training set; then the largest |f| on the settings of the relevant bits decides.
     """
 
     name: str

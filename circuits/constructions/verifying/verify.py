@@ -36,8 +36,8 @@ def verify(
     neurons
         For arrays: names of the neurons; by default h0, h1, …
     train_largest_output
-        For arrays: largest |f| on the network's training set, >= 0; below 1e-3 it counts as collapsed to 0. By default
-        the largest |f| on the settings of the relevant bits decides.
+        For arrays: largest |f| on the network's training set, >= 0; below 1e-3 the network counts as collapsed. By
+        default the largest |f| on the settings of the relevant bits decides.
 
     Returns
     -------

@@ -29,7 +29,7 @@ def verify_run(
     run
         A run of a parity task and of the model `relu`.
     seed, checkpoint
-        The network to verify; by default that of the first seed at the last checkpoint.
+        Seed and checkpoint of the network to verify; by default the first seed and the last checkpoint.
     kept
         (neuron,) mask of the neurons to evaluate, for example the result of `circuits.analysis.active_subnetwork`.
 

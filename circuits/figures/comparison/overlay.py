@@ -2,9 +2,8 @@
 
     circuits.figures.curves(["a.h5", "b.h5"], ["accuracy", "loss"])
 
-A line is the mean over seeds, for up to 5 runs with a band of ± one standard deviation. It is pale and dotted for the
-training set, solid for the test set. Runs that differ in one number have shades from dark to light, other runs distinct
-colors.
+A line is the mean over seeds; for at most 5 runs, a band shows ± one standard deviation. Training sets have pale dotted
+lines, test sets solid lines. Runs that differ in one number have shades from dark to light, other runs distinct colors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -202,7 +201,7 @@ def _draw(figure: go.Figure, drawn: Sequence[_Drawn], metric: str, row: int, n_r
 
 
 def _mark_commuted(figure: go.Figure, drawn: Sequence[_Drawn], axis: str) -> None:
-    """Draw a line at each run's share of commuted training examples in the test set; gray if several runs share it."""
+    """Draw a line at each run's share of commuted training examples in the test set; gray if runs share the value."""
     colors: dict[float, list[str]] = {}  # share, rounded to 0.01 -> colors of its runs
     for one in drawn:
         if MARK in one.run.all_data:

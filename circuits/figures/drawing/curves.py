@@ -28,7 +28,7 @@ def curves_over_epochs(
     Parameters
     ----------
     result
-        Dataset; with `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
+        Dataset. The figure marks `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
     values, title, caption, y_title, y_axis
         As in `frame`.
     lines

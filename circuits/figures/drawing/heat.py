@@ -36,13 +36,13 @@ def heat_over_epochs(
     Parameters
     ----------
     result
-        Dataset; with `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
+        Dataset. The figure marks `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
     panels
         Title -> values >= 0, over step, seed and the dimension `rows`.
     rows
         Name of the dimension along y.
     marked
-        Seed -> entries of this dimension to mark by triangles on the right.
+        Seed -> entries along `rows` to mark by triangles on the right.
     note
         Text after the seed in the subtitle.
     """

@@ -27,7 +27,7 @@ def add_seed_menu(
     traces
         Traces of each seed.
     result
-        Dataset; with `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
+        Dataset. The figure marks `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
     note
         Text after the seed in the subtitle.
     further

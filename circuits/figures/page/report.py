@@ -1,9 +1,9 @@
 """One page about a run: every analysis that applies, in one self-contained HTML file.
 
-The page embeds plotly.js once, and its security policy forbids it to fetch anything. So it works offline, attached to
-a mail, and years later. The library and the figures are compressed, and the browser unpacks them.
+The page embeds plotly.js once, and its security policy forbids it to fetch anything. So the page works offline, as an
+attachment of an email, and years later. The library and the figures are compressed, and the browser unpacks them.
 
-A long run's page shows slow measurements at 1,000 checkpoints at most, unless results for all are in RUN.analysis.nc.
+For a long run, slow measurements use at most 1,000 checkpoints, unless RUN.analysis.nc has results at all checkpoints.
 """
 
 import base64
@@ -72,10 +72,9 @@ def report(
         Path of the page; by default RUN.html beside the run. An earlier page is replaced.
     options
         Options of the measurements. Without `most_checkpoints`, slow measurements use at most 1,000 checkpoints of a
-        long run. `norms`, and `subnetwork` and `faithfulness` of small relu runs, are quick and use all checkpoints.
+        long run. Quick measurements use all: `norms` in every run, `subnetwork` and `faithfulness` in small relu runs.
     stored
-        Results that need no measuring; by default those in the file RUN.analysis.nc beside the run that are valid for
-        this run and these options.
+        Results that need no measuring; by default all in RUN.analysis.nc beside the run that fit the run and `options`.
     progress
         Whether to show progress bars on stderr.
 
@@ -188,7 +187,7 @@ def _for_page(run: Run, measurement: str, options: Options) -> Options:
 
 
 def _is_quick(run: Run, measurement: str) -> bool:
-    """Whether all checkpoints take seconds: for norms always, for subnetwork and faithfulness in small relu runs."""
+    """Whether a measurement of all checkpoints takes seconds: norms; in small relu runs subnetwork, faithfulness."""
     n_networks = run.n_checkpoints * len(run.seeds)
     work = float(n_networks) * n_parameters(run) * run.all_data.sizes["example"]
     by_formula = run.config.model.relu_parameters is not None and measurement in ("subnetwork", "faithfulness")

@@ -1,4 +1,4 @@
-"""Certificates, proofs of a network's least margin on all inputs: over epochs, and by setting of the relevant bits."""
+"""Figures of certificates (proved margins of a network on all inputs), over epochs and by setting of relevant bits."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -24,8 +24,8 @@ def certified_margin(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        `certified_margin` and `whole_certified_margin` (step, seed), as `circuits.analyze(run, "certify")` gives them;
-        with `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
+        `certified_margin` and `whole_certified_margin` (step, seed), as `circuits.analyze(run, "certify")` gives them.
+        The figure marks `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
     """
     caption = (
         "Above 0: a proof that the network is right on all inputs with this margin. At or below 0: the margin of a "

@@ -36,13 +36,13 @@ def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
 
 
 def merged_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Merged sparsity over epochs: fewest neurons, near-parallel ones merged, that predict as the whole network does.
+    """Merged sparsity over epochs: fewest neurons, after near-parallel neurons merge, with the network's predictions.
 
     Parameters
     ----------
     result
-        `merged_sparsity` (step, seed), alone or in the dataset of `circuits.analyze(run, "constructions")`; with
-        `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
+        `merged_sparsity` (step, seed), alone or in the dataset of `circuits.analyze(run, "constructions")`. The figure
+        marks `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
     """
     values = variable(result, "merged_sparsity")
     caption = (
@@ -60,8 +60,8 @@ def cost_over_least(result: xr.Dataset | xr.DataArray) -> go.Figure:
     Parameters
     ----------
     result
-        `efficiency` (step, seed), alone or in the dataset of `circuits.analyze(run, "constructions")`; with
-        `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
+        `efficiency` (step, seed), alone or in the dataset of `circuits.analyze(run, "constructions")`. The figure
+        marks `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
     """
     values = variable(result, "efficiency")
     ratio = (1 / values).assign_attrs(long_name="path cost per margin / the least possible")

@@ -1,6 +1,6 @@
 """A hand-built and a learned network side by side, from bits to neurons to output; matched neurons share a row.
 
-The width of a line shows a weight relative to its neuron's largest weight, or a readout relative to the largest one.
+A line's width shows a weight relative to its neuron's largest weight, or a readout relative to the largest readout.
 Solid blue lines are positive, dashed vermillion lines negative. Labels and hover texts give numbers.
 """
 
@@ -89,7 +89,7 @@ def circuit_diagram(result: xr.Dataset, construction: Construction) -> go.Figure
 
 
 def _aligned(at: xr.Dataset, construction: Construction) -> tuple[Network, Network]:
-    """The construction, bits permuted and flipped for the best match, and the learned network; a row per neuron."""
+    """The construction, its bits permuted and flipped for the best match, and the learned network; a row per neuron."""
     match = at.sel(construction=construction.name)
     rows = np.flatnonzero(at["element_gate"].values != "")[:MOST_ROWS]
     neuron_of = match["construction_neuron"].values[rows]

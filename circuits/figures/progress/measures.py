@@ -61,8 +61,8 @@ def measures(
     Parameters
     ----------
     result
-        The variables, (step, seed) each; their long names label the lines. With `memorization_epoch` and
-        `generalization_epoch` (seed) these epochs are marked.
+        The variables, (step, seed) each; their long names label the lines. The figure marks `memorization_epoch` and
+        `generalization_epoch` (seed) if the dataset has them.
     names
         Names of the variables to draw.
     title, caption, y_title
@@ -124,8 +124,8 @@ def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) ->
     ----------
     result
         Dataset of `circuits.analysis.transitions`, with `share` (measure, step, seed) and the fitted corners of the
-        ramp, `onset` and `end` (measure, seed); with `memorization_epoch` and `generalization_epoch` (seed) these
-        epochs are marked. If a corner's 95 % interval has an infinite end, the label gives the finite end as a bound.
+        ramp, `onset` and `end` (measure, seed). The figure marks `memorization_epoch` and `generalization_epoch` (seed)
+        if present. If a corner's 95 % interval has an infinite end, the label gives the finite end as a bound.
     names
         Measures to draw; by default at most 8 measures that change.
     """

@@ -24,10 +24,10 @@ def transitions(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        Dataset of `circuits.analysis.transitions`; with `memorization_epoch` and `generalization_epoch` (seed) these
-        epochs are marked. An onset or midpoint whose interval has one infinite end is drawn at the finite end, which
+        Dataset of `circuits.analysis.transitions`. The figure marks `memorization_epoch` and `generalization_epoch`
+        (seed) if present. An onset or midpoint whose interval has one infinite end is drawn at the finite end, which
         bounds it. Measures without a change in any seed are left out. Rows are ordered by the mean of the drawn onsets;
-        this order does not say which measure changes first. The caption names that one if intervals single it out.
+        this order does not say which measure changes first. If intervals single out the first, the caption names it.
     """
     onset = result["onset"]
     drawn = onset.where(~result["onset_censored"], result["onset_high"])
@@ -65,7 +65,7 @@ def transitions(result: xr.Dataset) -> go.Figure:
 
 
 def measured_steps(share: xr.DataArray) -> xr.DataArray:
-    """The shares at the checkpoints with at least one finite share of any measure and seed."""
+    """The shares at the checkpoints at which at least one measure of one seed has a finite share."""
     measured = np.isfinite(share.transpose("step", "measure", "seed").values).any(axis=(1, 2))
     return share.isel(step=np.flatnonzero(measured))
 

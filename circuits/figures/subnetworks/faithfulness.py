@@ -21,8 +21,8 @@ def agreement(result: xr.Dataset | xr.DataArray) -> go.Figure:
     Parameters
     ----------
     result
-        `agreement` (group, step, seed), alone or in the dataset of `circuits.analyze(run, "faithfulness")`; with
-        `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
+        `agreement` (group, step, seed), alone or in the dataset of `circuits.analyze(run, "faithfulness")`. The figure
+        marks `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
     """
     paper = as_in(result, "Figure 3 (right)")
     caption = (

@@ -1,4 +1,4 @@
-"""Norms of single neurons of one seed: of the two dominant neurons, and of all neurons.
+"""Norms over epochs of the single neurons of one seed: the two dominant neurons, and all neurons.
 
 The dominant neuron of a checkpoint is the neuron of largest norm at this checkpoint. The figures show the dominant
 neuron at memorization and the dominant neuron of the last checkpoint (Merrill et al. 2023, Figure 5).
@@ -61,9 +61,9 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        As in `dominant_neurons`; with `kept` (seed, neuron) of `circuits.analyze(run, "subnetwork")` the neurons of the
-        generalizing group are in color. The figure shows at most 64 checkpoints, evenly spread over the axis. If the
-        figure would exceed 320,000 points even with 16 checkpoints, it omits the neurons with the smallest peak norm.
+        As in `dominant_neurons`. If it has `kept` (seed, neuron) of `circuits.analyze(run, "subnetwork")`, neurons of
+        the generalizing group are in color. The figure shows at most 64 checkpoints, evenly spread over the axis. If
+        the figure would exceed 320,000 points even with 16 checkpoints, it omits neurons with the smallest peak norm.
     """
     values = result["neuron_norm"]
     n_seeds, width = values.sizes["seed"], values.sizes["neuron"]

@@ -22,8 +22,8 @@ def group_norms(result: xr.Dataset | xr.DataArray) -> go.Figure:
     Parameters
     ----------
     result
-        `group_norm` (group, step, seed), alone or in the dataset of `circuits.analyze(run, "norms")`; with
-        `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
+        `group_norm` (group, step, seed), alone or in the dataset of `circuits.analyze(run, "norms")`. The figure
+        marks `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
     """
     values = variable(result, "group_norm")
     paper = as_in(result, "Figure 3 (left)")

@@ -22,8 +22,8 @@ def effective_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
     Parameters
     ----------
     result
-        `effective_sparsity` (step, seed), alone or in the dataset of `circuits.analyze(run, "subnetwork")`; with
-        `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
+        `effective_sparsity` (step, seed), alone or in the dataset of `circuits.analyze(run, "subnetwork")`. The figure
+        marks `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
     """
     values = variable(result, "effective_sparsity")
     zeros = ", 0 left out" if bool((values == 0).any()) else ""

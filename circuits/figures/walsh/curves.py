@@ -41,8 +41,8 @@ def weight_shares(result: xr.Dataset | xr.DataArray) -> go.Figure:
     Parameters
     ----------
     result
-        `share` (part, step, seed), alone or in the dataset of `circuits.analyze(run, "walsh")`; with
-        `memorization_epoch` and `generalization_epoch` (seed) these epochs are marked.
+        `share` (part, step, seed), alone or in the dataset of `circuits.analyze(run, "walsh")`. The figure
+        marks `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
     """
     values = variable(result, "share")
     caption = (
@@ -84,7 +84,7 @@ def degree_weights(result: xr.Dataset) -> go.Figure:
 
 
 def group_parities(result: xr.Dataset) -> go.Figure:
-    """Walsh coefficient at the parity of the relevant bits over epochs, of the output of each group of neurons alone.
+    """Walsh coefficient of the output of each group of neurons alone, at the parity of the relevant bits, over epochs.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def group_parities(result: xr.Dataset) -> go.Figure:
 
 
 def neuron_parities(result: xr.Dataset) -> go.Figure:
-    """Walsh coefficient at the parity of the relevant bits over epochs, of up to 64 neurons in the generalizing group.
+    """Walsh coefficient of up to 64 neurons in the generalizing group, at the parity of the relevant bits, over epochs.
 
     Parameters
     ----------
@@ -161,12 +161,13 @@ def weight_movement(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def layer_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Fourier gap of the layer over epochs: least population gradient at a relevant input minus greatest at another.
+    """Fourier gap of the layer over epochs: least gradient norm at a relevant input minus greatest at another input.
 
     Parameters
     ----------
     result
-        `layer_gap` (step, seed), alone or in the dataset of `circuits.analyze(run, "walsh")`, of a relu model.
+        `layer_gap` (step, seed), alone or in the dataset of `circuits.analyze(run, "walsh")`, of a relu model. The norm
+        of the population gradient at an input is over all neurons.
     """
     values = variable(result, "layer_gap").dropna("step", how="all")
     caption = (
