@@ -1,8 +1,8 @@
 """The interfaces of tasks and models; each task and each model has its own file.
 
 A task gives examples; a model turns parameters and inputs into outputs; a `Signature` describes inputs and outputs.
-The forward pass of a model draws nothing at random: it passes the value at every named hook point through a function,
-the *tap*. In training the tap applies dropout and input noise; in analysis it records activations and masks neurons.
+A model's forward pass draws no random numbers. It passes the value at every named hook point through a function, the
+*tap*. In training the tap applies dropout and input noise; in analysis it records activations and masks neurons.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Task(Part, ABC):
     """
 
     inputs_are_signs: ClassVar[bool] = False
-    """Whether all inputs and targets are -1 or 1, as the fused training step, the fastest on a CPU, requires."""
+    """Whether all inputs and targets are -1 or 1. The training path "fused", the fastest on a CPU, requires this."""
     kind: str
 
     @property
@@ -83,14 +83,14 @@ class Task(Part, ABC):
 
     @property
     def marks(self) -> dict[str, str]:
-        """Mask in `train_data` -> name of the examples outside it; accuracy is measured inside and outside the mask."""
+        """Name of a mask in `train_data` -> name of the examples outside this mask; both groups have an accuracy."""
         return {}
 
     @property
     def parity_bits(self) -> tuple[int, ...] | None:
         """Input bits whose product is the target, in ascending order; None if the target is not a parity.
 
-        Measurements recognize a parity task by this property: other tasks, such as majority, also have relevant bits.
+        Measurements recognize a parity task by this property, since tasks such as majority may also have relevant bits.
         """
         return None
 
@@ -137,14 +137,14 @@ class Model(Part, ABC):
 
     @property
     def can_prepare(self) -> bool:
-        """Whether `prepared` may return a function; otherwise it always returns None."""
+        """Whether `prepared` may return a function; if False, `prepared` always returns None."""
         return False
 
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], Any] | None:
         """A faster `forward` for these inputs, as a function of the parameters; None if the model has no such function.
 
         The function's outputs equal those of `forward` up to rounding and are differentiable once. It calls no tap, and
-        need not work under `torch.vmap`.
+        may fail under `torch.vmap`.
         """
         return None
 

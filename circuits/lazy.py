@@ -16,7 +16,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def renamed_keyword(former: str, now: str) -> Callable[[Function], Function]:
-    """Decorator of a function whose keyword has a new name: the former name is accepted for one version.
+    """Decorator for a function whose keyword `former` is now called `now`; it accepts the former name for one version.
 
     Examples
     --------

@@ -4,7 +4,7 @@ The rate of update t (from 0) in epoch e is
 
     lr · min(1, (t + 1) / lr_warmup_steps) · lr_gamma^e · (1 + cos(π s)) / 2
 
-with s the completed share of the updates after the warm-up. The last factor applies only with `lr_cosine`.
+where s is the completed share of the updates after the warm-up. The last factor applies only with `lr_cosine`.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Optimizer(Part, ABC):
     lr_gamma: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor that multiplies the learning rate after each epoch."""
     lr_cosine: bool = False
-    """Decay the learning rate to 0 along half a cosine, over the whole run."""
+    """Decay the learning rate to 0 along half a cosine, from the end of the warm-up to the end of the run."""
 
     @property
     def moments(self) -> tuple[str, ...]:
-        """Torch's names of each parameter's running means; empty if the parameters suffice to resume training."""
+        """Torch's names of a parameter's running means or sums; empty if resuming needs only the parameters."""
         return ()
 
     @property
@@ -145,7 +145,7 @@ class AdamW(Adam):
 
 
 class RMSProp(Optimizer):
-    """Gradient over the root of its running mean square, as in `torch.optim.RMSprop` (Tieleman and Hinton 2012)."""
+    """Gradients divided by the root of their running mean square: `torch.optim.RMSprop` (Tieleman and Hinton 2012)."""
 
     kind: Literal["rmsprop"] = "rmsprop"
     lr: PositiveFloat = 0.001

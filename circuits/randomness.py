@@ -1,9 +1,8 @@
 """Counter-based randomness: every draw is a function of its purpose and counters.
 
-`generator("order", seed, epoch)` is the same stream on every call, in any order, in any process. No generator state
-is ever saved: a resumed run, or a replay, draws exactly what the original drew. `numpy.random.SeedSequence` hashes
-purpose and counters into the key of a Philox generator (Salmon et al. 2011, "Parallel random
-numbers: as easy as 1, 2, 3").
+`generator("order", seed, epoch)` is the same stream on every call, in any order, in any process. No generator state is
+saved: a resumed run or a replay draws exactly what the original drew. `numpy.random.SeedSequence` hashes purpose and
+counters into the key of a Philox generator (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
 """
 
 from zlib import crc32
@@ -17,7 +16,7 @@ def generator(purpose: str, *counters: int) -> np.random.Generator:
     Parameters
     ----------
     purpose
-        What is drawn: "train", "test", "init", "order", ...; distinct purposes are independent.
+        What is drawn: "train", "test", "init", "order", ...; draws for different purposes are independent.
     counters
         Integers >= 0, such as a seed and an epoch.
 

@@ -37,8 +37,8 @@ class MetricEntry(Entry):
 class MeasurementEntry(Entry):
     """A `circuits.analysis.measurement.Measurement`, with the import paths of its options class and figure function.
 
-    The figure function takes the run and the result, to which `with_phases` has added when each seed memorized and
-    generalized. The entry holds the function's path because analysis must not import figures.
+    The figure function takes the run and the result. Before, `with_phases` adds each seed's epochs of memorization and
+    generalization to the result. The entry holds the function's path because analysis must not import figures.
     """
 
     options: str = "circuits.analysis.networks.options:PruningOptions"
@@ -78,7 +78,7 @@ MODELS = {
         "A decoder-only transformer, read at its last position.", "circuits.models.transformer:Transformer"
     ),
     "linear": Entry(
-        "No hidden layer: f(x) = w·x + c. Cannot compute parity: a control.", "circuits.models.linear:Linear"
+        "No hidden layer: f(x) = w·x + c. A control that cannot compute parity.", "circuits.models.linear:Linear"
     ),
 }
 
@@ -119,7 +119,7 @@ MEASUREMENTS = {
         figures="circuits.figures.subnetworks.norms:figures",
     ),
     "faithfulness": MeasurementEntry(
-        "Agreement with the full network, on the test set, of generalizing, memorizing, other or random neurons alone.",
+        "How often generalizing, memorizing, other or random neurons alone predict like the network, on the test set.",
         "circuits.analysis.subnetworks.faithfulness:FAITHFULNESS",
         figures="circuits.figures.subnetworks.faithfulness:figures",
     ),
@@ -129,7 +129,7 @@ MEASUREMENTS = {
         figures="circuits.figures.progress.measures:figures",
     ),
     "constructions": MeasurementEntry(
-        "Gates of neurons, sparsity with near-parallel ones merged, match with hand-built nets, path cost per margin.",
+        "Neurons' gates, sparsity with near-parallel neurons merged, match with hand-built nets, path cost per margin.",
         "circuits.analysis.parity.constructions:CONSTRUCTIONS",
         "circuits.analysis.subnetworks.options:MergeOptions",
         "circuits.figures.parity.constructions:figures",
@@ -141,7 +141,7 @@ MEASUREMENTS = {
         "circuits.figures.walsh.curves:figures",
     ),
     "certify": MeasurementEntry(
-        "Proof or refutation of parity on all inputs: last checkpoint, or --checkpoints. On request only.",
+        "Proof or refutation of parity on all inputs, at the last checkpoint or at --checkpoints. On request only.",
         "circuits.analysis.parity.certificates:CERTIFY",
         "circuits.analysis.subnetworks.options:SearchOptions",
         "circuits.figures.parity.certify:figures",
@@ -152,7 +152,7 @@ MEASUREMENTS = {
         figures="circuits.figures.representation:figures",
     ),
     "exact": MeasurementEntry(
-        "Smallest neuron subset that predicts like the network: last checkpoint, or --checkpoints. On request only.",
+        "Fewest neurons that predict like the network, at the last checkpoint or at --checkpoints. On request only.",
         "circuits.analysis.subnetworks.smallest:EXACT",
         "circuits.analysis.subnetworks.options:SearchOptions",
     ),

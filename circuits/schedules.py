@@ -1,8 +1,8 @@
 """Changes of weight decay, at a given epoch or step or once an accuracy is reached; and early stops.
 
-The thesis raises weight decay after memorization (section 3.1). Ahmed 2024, chapter 5, removes it early, removes it
-late, or introduces it late. A change that waits for an accuracy is decided for each seed at the end of every epoch, so
-it does not depend on the number of checkpoints.
+Fuangkawinsombut 2024, section 3.1, raises weight decay after memorization. Ahmed 2024, chapter 5, removes it early or
+late, or introduces it late. If a change waits for an accuracy, the accuracy of each seed is checked at the end of every
+epoch, so the change does not depend on the number of checkpoints.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class WeightDecayChange(Part):
     value: NonNegativeFloat
     """The new weight decay."""
     epoch: NonNegativeInt | None = None
-    """Epochs before the change."""
+    """Number of epochs before the change."""
     step: NonNegativeInt | None = None
-    """Optimizer updates before the change."""
+    """Number of optimizer updates before the change."""
     train_accuracy: Accuracy | None = None
     """Least training accuracy, at the end of an epoch, that triggers the change."""
     test_accuracy: Accuracy | None = None

@@ -62,7 +62,7 @@ def _as_items(rows: np.ndarray) -> np.ndarray:
 
 
 def _sums(rows: np.ndarray) -> np.ndarray:
-    """Weighted sum of each row's bytes, read as 64-bit numbers, modulo 2^64; equal rows have equal sums."""
+    """Weighted sum, modulo 2^64, of each row's bytes, read as 64-bit numbers; equal rows have equal sums."""
     n_bytes = rows.dtype.itemsize * rows.shape[1]
     words = np.zeros((len(rows), -(-n_bytes // 8) * 8), np.uint8)
     words[:, :n_bytes] = rows.view(np.uint8).reshape(len(rows), n_bytes)

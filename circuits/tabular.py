@@ -49,7 +49,7 @@ def top_aligned(table: Table) -> None:
 
 
 def interval(low: SupportsFloat, high: SupportsFloat, form: str = "g") -> str:
-    r"""The interval of a number, for the second line of its cell; "" if the interval has no width or is unknown (NaN).
+    r"""A number's interval `low`–`high`, for the second line of its cell; "" if it has no width or is unknown (NaN).
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Limits on threads: networks already run in parallel on all cores, so BLAS must not split products over threads.
 
-Also, the last bits of a product on two BLAS threads differ from those on one thread. Inside `one_blas_thread` every
-product runs on its caller's thread, on any machine.
+Also, a product on two BLAS threads differs in its last bits from the product on one thread. Inside `one_blas_thread`
+every product runs on its caller's thread, on any machine.
 """
 
 import os
@@ -18,13 +18,13 @@ def usable_cores() -> int:
 
 
 def one_blas_thread() -> threadpool_limits:
-    """Limit BLAS to one thread, as a context manager, or until `restore_original_limits` is called."""
+    """Limit BLAS to one thread, until the `with` block ends or the result's `restore_original_limits` is called."""
     return threadpool_limits(limits=1, user_api="blas")
 
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Limit torch to one thread inside the block: in this thread, and in threads that first use torch there."""
+    """Limit torch to one thread in the `with` block, for the caller's thread and threads that first use torch in it."""
     import torch
 
     before = torch.get_num_threads()

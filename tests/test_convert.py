@@ -174,7 +174,7 @@ def test_an_imported_run_is_no_run_of_this_machine_and_so_not_resumed_unasked(pl
     with circuits.open(tmp_path / "run.h5") as run:
         longer = run.config.replace(epochs=5)
     with pytest.raises(
-        circuits.InputError, match=r"run\.h5 was computed with arithmetic 'unknown: imported from .*', here"
+        circuits.InputError, match=r"run\.h5 was computed with arithmetic 'unknown: imported from .*'; here"
     ):
         circuits.train(longer, tmp_path / "run.h5", resume=True, progress=False)
     with circuits.train(longer, tmp_path / "run.h5", resume=True, allow_different_numerics=True, progress=False) as run:

@@ -199,7 +199,9 @@ def test_a_run_that_the_limit_of_file_sizes_would_stop_is_refused_before_anythin
     before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 5000, limits[1]))
     try:
-        with pytest.raises(circuits.InputError, match=r"kB, but files may have .* Raise the limit .*\(ulimit -f\)"):
+        with pytest.raises(
+            circuits.InputError, match=r"kB, but the limit for a file is .* Raise the limit .*\(ulimit -f\)"
+        ):
             circuits.train(make_config(epochs=500), path, resume=True, progress=False)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

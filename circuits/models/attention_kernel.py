@@ -6,9 +6,9 @@ the scores s of these rows and of one additional row, whose score and table entr
     weight[n, i, h] = exp s[h, r_i] / (1 + Σ_j exp s[h, r_j])
     mixed[n] = base + Σ_h Σ_i weight[n, i, h] table[h, r_i]
 
-Each entry of `mixed` takes one addition per head and place; a matrix product takes as many as its inner dimension. In
-the backward pass, one thread sums the gradient of a row over the examples with this row, in a fixed order. So the bits
-of the gradient depend neither on the number of threads nor on the other rows.
+Each entry of `mixed` takes one addition per head and place. A matrix product takes one per element of its inner
+dimension, usually many more. In the backward pass, one thread sums the gradient of a row over the examples with this
+row, in a fixed order. So the bits of the gradient depend neither on the number of threads nor on the other rows.
 """
 
 import os
@@ -27,14 +27,14 @@ _RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorized; NaN
 
 
 class Places(NamedTuple):
-    """Table row of each example at each place (position), and conversely place and examples of each row; int64, CPU."""
+    """Table row of each example at each place (position), and place and examples of each row; int64, on the CPU."""
 
     rows: np.ndarray
-    """(example, place) number of the table row; a row occurs at one place only, later places have larger numbers."""
+    """(example, place) number of the table row; a row has only one place, and later places have larger numbers."""
     place: np.ndarray
     """(row,) the only place (position) at which examples have this table row."""
     examples: np.ndarray
-    """The examples that contain table row 0, then those that contain row 1, ...; ascending for each row."""
+    """Numbers of the examples that contain table row 0, then of those with row 1, ...; ascending for each row."""
     starts: np.ndarray
     """(row + 1,) index in `examples` where each table row's examples begin; the last entry is len(examples)."""
 
@@ -68,14 +68,14 @@ def mixture(
     base: Float[torch.Tensor, " column"],
     places: Places,
 ) -> Float[torch.Tensor, "example column"]:
-    """Weighted sum of each example's table rows, plus `base`: differentiable in scores, table and base; on the CPU.
+    """Weighted sum of each example's table rows, plus `base`, on the CPU; differentiable in scores, table and base.
 
-    The weights of a head are the softmax over the scores of the example's rows and of an additional row of zeros.
+    The weights of a head are the softmax over the scores of the example's rows and of one additional row, which is 0.
 
     Parameters
     ----------
     scores, table, base
-        Scores and table of every row, without the additional row of zeros; and the base, the same for every example.
+        Scores and entries of all table rows but the additional one; and the base, which is the same for every example.
     places
         The rows of each example.
 
@@ -129,7 +129,7 @@ class _Mixture(torch.autograd.Function):
 
 
 def _in_parts(work: Callable[[int, int], None], starts: np.ndarray) -> None:
-    """Run `work(first, last)` in every torch thread, on ranges of about equal work, `starts[last] - starts[first]`."""
+    """Run `work(first, last)` in as many threads as torch, on ranges of about equal `starts[last] - starts[first]`."""
     n_parts = torch.get_num_threads()
     bounds = np.searchsorted(starts, np.linspace(0, starts[-1], n_parts + 1)).tolist()
     parts = [(first, last) for first, last in pairwise(bounds) if first < last]
@@ -186,7 +186,7 @@ def _add(total, weight, row):
 @no_type_check
 @_compiled
 def _add_four(total, weights, a, b, c, d):
-    """Add four weighted rows to `total` at once, which reads and writes `total` once instead of four times."""
+    """Add four weighted rows to `total` in one pass, which reads and writes `total` once instead of four times."""
     p, q, r, s = weights[0], weights[1], weights[2], weights[3]
     for j in range(total.shape[0]):
         total[j] += p * a[j] + q * b[j] + r * c[j] + s * d[j]
@@ -244,7 +244,7 @@ def _dot(a, b):
 def _gradients_of_scores(weights, of_weights, place, examples, starts, of_scores):
     """Fill in the gradients of the scores, `of_scores`, from the weights A and their gradients ∂A (`of_weights`).
 
-    For a table row at place i: the sum over the row's examples of A_i (∂A_i - Σ_j A_j ∂A_j), with j over all places.
+    The gradient for a row at place i is the sum over its examples of A_i (∂A_i - Σ_j A_j ∂A_j), with j over all places.
     """
     n_heads, n_rows = of_scores.shape
     for r in range(n_rows):

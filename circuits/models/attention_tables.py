@@ -1,8 +1,8 @@
 """One transformer layer without normalization, computed from tables if every sequence ends on the same token.
 
-Then all examples have the same query, and keys and values depend on (token, position) alone. Let r_i be this pair at
-position i, l the pair at the last position, x_r the token plus position embedding, v_r = x_r W_V + b_V, and A^h head
-h's softmax of the scores minus the score of l. After attention, the residual stream at the last position is
+Then all examples have the same query, and keys and values depend on the pair (token, position) alone. Let r_i be the
+pair at position i, l the last pair, x_r the token plus position embedding of pair r, and v_r = x_r W_V + b_V. In head
+h, A^h is the softmax of all scores minus the score of l. After attention, the residual stream at the last position is
 
     x = base + Σ_h Σ_{i < last} A^h_i (v_{r_i} - v_l)^h W_O^h         base = x_l + Σ_h v_l^h W_O^h + b_O
 

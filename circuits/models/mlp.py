@@ -1,6 +1,6 @@
 """A multilayer perceptron: any number of hidden layers, on numbers or on embedded tokens.
 
-    x_0 = input,   x_i = σ(W_i x_{i-1} + b_i) in hidden layer i of L, σ: activation,   f(x) = U x_L + c
+    x_0 = input,   x_i = σ(W_i x_{i-1} + b_i) for hidden layers i = 1 … L and activation σ,   f(x) = U x_L + c
 
 If the input has a one-hot vector (a slot) for each token, W_1 consists of an embedding table for each slot: W_1 x =
 Σ_slot W_slot[token]. Tokens can also be embedded first, with one table for all positions (`shared`) or a table for each
@@ -39,7 +39,7 @@ class MLP(Model):
     biases: bool = True
     """Whether neurons and outputs have biases."""
     init: Literal["uniform", "normal"] = "uniform"
-    """uniform: on ±1/√fan-in, as PyTorch's nn.Linear; normal: variance 1/fan-in, biases 0."""
+    """uniform: between -1/√fan-in and 1/√fan-in, as in PyTorch's nn.Linear; normal: variance 1/fan-in, biases 0."""
 
     def shapes(self, signature: Signature) -> Shapes:
         """`hidden.I.W` (neuron, input or neuron of layer I-1), `hidden.I.b`, `readout.W` (class, neuron), `readout.b`.

@@ -1,4 +1,4 @@
-"""A `torch.nn.Module` with a model's forward pass and the parameters of a checkpoint, under their names."""
+"""A `torch.nn.Module` with a model's forward pass and a checkpoint's parameters, each under its own name."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from circuits.interfaces import Model, Tap, untouched
 
 
 class Network(torch.nn.Module):
-    """The network that `model` describes, as a torch module with `parameters` under their names.
+    """The network that `model` describes, as a torch module in which each of `parameters` keeps its name.
 
     Examples
     --------
@@ -35,7 +35,7 @@ class Network(torch.nn.Module):
 
 
 def place_of(module: torch.nn.Module, name: str) -> tuple[torch.nn.Module, str]:
-    """Submodule for a dotted name, created if missing, and the last part of the name: torch allows no dots in names."""
+    """Submodule for all parts of a dotted name but the last, created if missing; and the last part."""
     *folders, leaf = name.split(".")
     for folder in folders:
         if folder not in module._modules:

@@ -47,9 +47,10 @@ class Recurrent(Model):
         return {"hook_dropped": self.dropout} if self.dropout else {}
 
     def shapes(self, signature: Signature) -> Shapes:
-        """`embed` (token, embedding), `readout.W` (class, unit), `readout.b`, and for each layer, such as layer 0,
-        `weight_ih_l0` (gate, embedding or unit of the layer below), `weight_hh_l0` (gate, unit), and `bias_ih_l0` and
-        `bias_hh_l0` (gate,).
+        """`embed` (token, embedding), `readout.W` (class, unit), `readout.b`, and four parameters of each layer.
+
+        Layer 0 has `weight_ih_l0` (gate, embedding), `weight_hh_l0` (gate, unit), `bias_ih_l0` and `bias_hh_l0`
+        (gate,). In later layers, `weight_ih` is (gate, unit of the layer below).
         """
         d_vocab, n_rows = signature.d_vocab or 0, self.n_gates * self.hidden
         shapes: Shapes = {"embed": (("token", "embedding"), (d_vocab, self.d_embed))}

@@ -196,7 +196,7 @@ class Transformer(Model):
         return self.n_layers == 1 and self.normalization is None
 
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor] | None:
-        """Faster forward pass by `attention_tables`; None with several layers, normalization or unequal last tokens."""
+        """Faster forward pass by `attention_tables`; None if `can_prepare` is False or `tables_of` returns None."""
         if not self.can_prepare:
             return None
         from circuits.models.attention_tables import forward_by_tables, tables_of

@@ -10,7 +10,7 @@ from circuits.registry import PRESETS, lookup
 
 
 def preset(name: str) -> Config:
-    """The config called `name`; `circuits presets` lists them.
+    """The config called `name`, PRESET or PRESET/NAME; the command `circuits presets` lists the presets.
 
     Raises
     ------

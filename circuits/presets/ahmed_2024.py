@@ -4,7 +4,7 @@ Table 7.2: embedding 128, 128 units, initial parameters times α = 5, AdamW with
 epochs. The figures train on 30, 50 and 70 % of all pairs. The weight-decay experiments in chapter 5 train on 50 %. The
 input is `<sos> x + y mod =` (section 7.1). The essay does not state the following; these choices are ours:
 
-- p = 113, as the 114 tokens of Table 7.1 imply; the 91 of section 7.1 is not prime;
+- p = 113, as the 114 tokens of Table 7.1 imply; the modulus 91 in section 7.1 is not prime;
 - the RNN has one layer and otherwise the settings of the LSTM. At 70 %, with α = 5, the RNN learned nothing in 600
   epochs; with α = 1 (`ahmed-2024-init-scale`) it memorized within 160;
 - learning rate 0.001 and the betas of PyTorch;
@@ -42,9 +42,9 @@ def ahmed_2024_rnn() -> list[Config]:
 def ahmed_2024_transformer() -> Config:
     """Table 7.1: the transformer that the recurrent networks are compared with, on the three tokens `x y =`.
 
-    The essay states its architecture but not its training, and shows no curve of it. Our choice is the training of the
-    LSTM on 50 % of all pairs, but the initialization is not scaled, since the essay says that a transformer does not
-    need this. `nanda-2023` trains this transformer as published.
+    The essay states the transformer's architecture but not its training, and shows no curve of it. We train it like the
+    LSTM on 50 % of all pairs, but do not scale its initial parameters, since the essay says that a transformer does not
+    need this. `nanda-2023` trains this transformer as in Nanda et al. 2023.
     """
     return _config(
         "ahmed-2024-transformer",

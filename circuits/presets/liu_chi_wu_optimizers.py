@@ -6,13 +6,13 @@ Here each panel is a preset, and each fraction a config of it. The report does n
 or the settings of RMSProp. Our choices:
 
 - the learning rate is 0.003 as in section 1, but constant. The factor 0.99 per epoch of section 1 would end full-batch
-  training after 700 updates. The panels of larger and smaller rates have ten times and a tenth of 0.003;
+  training after 700 updates. The panels of a larger and a smaller rate have 0.03 and 0.0003;
 - minibatches have 512 examples;
 - AdamW has weight decay 0.3 in the panel "weight decay", as in Power et al., and 0 in all others; otherwise the panels
   would not show that "weight decay plays a critical role";
 - RMSProp has PyTorch's settings, with learning rate 0.001 and the weight decay of Adam's panel, 0.0003.
 
-A run stops early only when every seed has answered the whole test set correctly.
+A run stops early once every seed has answered the whole test set correctly at two consecutive checkpoints.
 """
 
 from typing import Any

@@ -4,7 +4,7 @@ from circuits.config import Checkpoints
 
 
 def log_steps(last: int, per_decade: int = 16, every: int = 1) -> Checkpoints:
-    """Checkpoints at steps 10^(i / per_decade), i = 0, 1, …, below `last`, rounded up to multiples of `every`.
+    """Checkpoints at the steps 10^(i / per_decade) < `last`, i = 0, 1, …, each rounded up to a multiple of `every`.
 
     Examples
     --------

@@ -51,7 +51,7 @@ def merrill_2023_k4() -> Config:
 
 
 def merrill_2023_addition() -> Config:
-    """Figure 4, left: x + y. For half of the test pairs, y + x is a training example; the mask `commuted` has them."""
+    """Figure 4, left: x + y. For half of the test pairs, y + x is a training example; `commuted` marks these pairs."""
     return _operator("merrill-2023-addition", "x+y")
 
 

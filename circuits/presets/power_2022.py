@@ -7,8 +7,8 @@ sizes, batches and updates; we could not check the warm-up against the paper's t
 
 Our choices: half the table is the training set, as in their Figure 1; the transformer has 512 MLP neurons and a
 LayerNorm before each block, as decoders have; one seed; checkpoints evenly spaced on a logarithmic axis. A run stops
-six checkpoints after its test accuracy reached 99 % and stayed there, which is more than twice the generalization step.
-The paper measures only the step of generalization; 10⁵ updates are only a limit. x*y is in their released code only.
+once its test accuracy has stayed at 99 % or more for six further checkpoints, at more than twice the generalization
+step. The paper measures this step only; 10⁵ updates are only a limit. x*y is in their released code only.
 """
 
 from circuits.config import Config
@@ -34,7 +34,7 @@ NAMES: dict[Operation, str] = {
 
 
 def power_2022() -> list[Config]:
-    """Every operation mod 97 of appendix A.1."""
+    """Every operation of appendix A.1, and x*y, mod 97."""
     return [
         operation(what).replace(
             name=f"power-2022/{name}", source="Power et al. 2022, section 3.1 and appendix A.1", seeds=(0,)

@@ -22,14 +22,14 @@ def resolve_config(
     file
         A JSON file instead of a preset; `circuits presets NAME` prints such a file.
     overrides
-        Dotted name of a field -> its new value, applied in this order. A new `kind` of task, model or optimizer also
+        Dotted name of a field -> its new value, applied in order. A new `kind` of task, model or optimizer also
         sets all other fields of the task, model or optimizer to the defaults of the new kind.
 
     Raises
     ------
     InputError
         Preset and file are both given, there is no such preset, file, kind or field, an override undoes an earlier one,
-        or the config that results is invalid.
+        or the resulting config is invalid.
 
     Examples
     --------

@@ -8,7 +8,7 @@ drawn, in memory proportional to their number, not to p^K.
 A network that has memorized x + y can answer y + x by commuting it. Merrill et al. 2023, Fig. 4, plot the share of test
 examples that commuting solves; `commuted` marks these examples. For sums of two, let (x, y) with x ≠ y be a test pair:
 the training set contains (y, x) with probability train_size / (p² - 1), about train_fraction. A pair (x, x) has no
-other order. A tuple of K different summands has K! - 1 other orders, so commuting solves nearly every sum of four.
+other order. K different summands have K! - 1 other orders. In a whole table, commuting solves nearly all sums of four.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Modular(Task):
     @model_validator(mode="after")
     def _consistent(self) -> Modular:
         if "/" in self.operation and not is_prime(self.p):
-            raise ValueError(f"operation '{self.operation}' divides mod p, which needs a prime; p = {self.p} is not")
+            raise ValueError(f"operation '{self.operation}' divides mod p, which needs a prime p, not {self.p}")
         if self.n_summands > 2 and self.operation != "x+y":
             raise ValueError(f"n_summands = {self.n_summands} needs operation 'x+y', not '{self.operation}'")
         if self.n_tuples >= 2**63:
@@ -140,7 +140,7 @@ class Modular(Task):
 
     @property
     def test_is_shared(self) -> bool:
-        """False: each seed has a test set of its own, its examples outside its training set."""
+        """False: the test set of a seed consists of its examples that are not in its training set."""
         return False
 
     @property
@@ -201,7 +201,7 @@ class Modular(Task):
         return {"inputs": self.encode(test), "targets": self.results(test), "commuted": self.commuted(test, train)}
 
     def commuted_share(self, seed: int) -> float:
-        """Share, in 0..1, of one seed's test examples that its training set has in another order with the same result.
+        """Share, in 0..1, of one seed's test examples that are reorderings of a training example with the same result.
 
         References
         ----------
@@ -276,7 +276,7 @@ class Modular(Task):
         array([[4, 3]], dtype=int16)
         """
         if inputs.shape[1] != self.signature.n_inputs:
-            raise ValueError(f"inputs have {inputs.shape[1]} columns, but this task's have {self.signature.n_inputs}")
+            raise ValueError(f"inputs have {inputs.shape[1]} columns, but this task has {self.signature.n_inputs}")
         if self.encoding == "one-hot":
             one_hot = rearrange(inputs, "example (operand residue) -> example operand residue", residue=self.p)
             return one_hot.argmax(axis=2).astype(np.int16)
@@ -299,7 +299,7 @@ class Modular(Task):
         return tuples
 
     def _unordered(self, tuples: Int[np.ndarray, "example operand"]) -> Int[np.ndarray, " example"]:
-        """A number per tuple; two numbers are equal iff their tuples are reorderings with the same result."""
+        """A number per tuple; two numbers are equal iff their tuples reorder each other with the same result."""
         keys = np.zeros(len(tuples), np.int64)
         for column in np.sort(tuples, axis=1).T:
             keys = keys * self.p + column

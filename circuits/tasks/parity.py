@@ -45,7 +45,7 @@ class Parity(SignTask):
     test_unseen: bool = False
     """Draw each seed's test set from the inputs outside its training set, without repetition."""
     draw: Literal["counter", "merrill-code", "thesis-code"] = "counter"
-    """Source of examples. counter: this package's generator; others: Python's random, as in the code of that name."""
+    """Source of examples. counter: this package's generator; others: Python's random, as in the published code."""
     test_seed: NonNegativeInt | None = None
     """Seed of the test set; by default 2001 for draw merrill-code, 2023 for thesis-code (as in these codes), else 0."""
     flip_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -73,7 +73,7 @@ class Parity(SignTask):
 
     @property
     def marks(self) -> dict[str, str]:
-        """Name of some training examples -> name of all others: {"flipped": "clean"}, or {} if `flip_fraction` is 0."""
+        """Mask of flipped training examples -> name of the others: {"flipped": "clean"}; {} if `flip_fraction` is 0."""
         return {"flipped": "clean"} if self.flip_fraction else {}
 
     @property
@@ -134,9 +134,9 @@ class Parity(SignTask):
             raise self._too_few(*short)
 
     def too_few_unseen(self, seeds: Sequence[int]) -> tuple[int, int] | None:
-        """The seed with the fewest inputs outside its training set, and the number of these inputs, if below `n_test`.
+        """The seed with the fewest inputs outside its training set, and the number of these inputs.
 
-        None if there are `n_test` or more, or if the training sets are too large to be counted.
+        None if this number is `n_test` or more, or if the training sets are too large to be counted.
 
         Examples
         --------

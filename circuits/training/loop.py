@@ -67,10 +67,10 @@ def train(
     overwrite
         Replace an existing run file, unless a process is writing to it.
     device
-        "auto" takes the CPU if the kernel "fused" can train the config, else cuda if there is one, else the CPU.
+        "auto" takes the CPU for the kernel "fused"; for the other kernels cuda if there is one, else the CPU.
     kernel
         Implementation of the update: "fused" (compiled, CPU only), "batched" (torch, all seeds as one network),
-        "prepared" (torch, faster forward pass), "reference" (torch autograd, slow but simple), or "auto", one of these.
+        "prepared" (torch, faster forward pass) or "reference" (torch autograd, slow but simple). "auto" chooses one.
     allow_different_numerics
         Resume even if arithmetic, processor or libraries differ; the bits may then differ from an uninterrupted run.
     progress
@@ -139,7 +139,7 @@ def begin(
     Parameters
     ----------
     path, config, choice
-        The run file, its config, and the choice of device and of one implementation of the update.
+        The run file, its config, and the chosen device and implementation of the update.
     parent, start
         Values that identify the other run, the parent (None: no parent); the starting point (None: initialization).
     overwrite, progress
@@ -176,7 +176,7 @@ def advance_to_the_end(
     lock
         The lock of the run file; it is released when training ends.
     config, choice
-        The config, and the choice of device and of one implementation of the update.
+        The config, and the chosen device and implementation of the update.
     start
         Starting point of a file without checkpoints; by default the initialization, or the parent's checkpoint.
     progress
@@ -203,7 +203,7 @@ class Session:
     Parameters
     ----------
     writer
-        Writer of the file. It also records a higher number of epochs, or a change of device, hardware or libraries.
+        Writer of the file. If a resumed run has more epochs, or another device, hardware or libraries, it records this.
     config, choice, start, progress
         As in `advance_to_the_end`.
     """
@@ -274,7 +274,7 @@ def _say(text: str) -> None:
 def _resumable(
     config: Config | None, path: Path, device: str, kernel: str, allow_different_numerics: bool
 ) -> tuple[Config, Choice | None]:
-    """Config to resume with; `Choice` of device and implementation of the update, None if the run is complete."""
+    """The config to resume with, and the `Choice` of device and kernel, which is None if the run is complete."""
     with open_run(path) as run:
         stored = run.config
         config = stored if config is None else config.replace(source=stored.source)  # a text that changes no number
@@ -307,7 +307,7 @@ def _resumable(
         if changed and not allow_different_numerics:
             key = changed[0]
             raise InputError(
-                f"{path} was computed with {key} {before.get(key)!r}, here it is {here.get(key)!r}: the bits "
+                f"{path} was computed with {key} {before.get(key)!r}; here {key} is {here.get(key)!r}, so the bits "
                 f"would differ from an uninterrupted run. Pass --allow-different-numerics to resume nevertheless."
             )
         return config, choice
@@ -335,11 +335,11 @@ def refuse_to_replace(path: Path, overwrite: bool) -> None:
 
 
 def check_room(path: Path, needed: int) -> None:
-    """Refuse a run of `needed` bytes that does not fit on the disk; the space of a replaced file counts as free."""
+    """Refuse a run of `needed` bytes above the file-size limit or the free space; a replaced file counts as free."""
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if limit != resource.RLIM_INFINITY and needed > limit:
         raise InputError(
-            f"{path} needs {needed / 1e3:.0f} kB, but files may have {limit / 1e3:.0f} kB. "
+            f"{path} needs {needed / 1e3:.0f} kB, but the limit for a file is {limit / 1e3:.0f} kB. "
             f"{REMEDIES[errno.EFBIG]}, or keep fewer checkpoints (--checkpoints.every-epochs)."
         )
     free = shutil.disk_usage(path.parent).free + (path.stat().st_blocks * 512 if path.exists() else 0)

@@ -70,7 +70,7 @@ class Examples(NamedTuple):
     """Training and test examples of one network.
 
     `marks` maps each group of training examples that the task names, such as "flipped" targets, to its mask (example,).
-    `unseen` is the mask (test_example,) of the test inputs outside the training set; None if all are, for all seeds.
+    `unseen` is the mask (test_example,) of the test inputs outside the training set; None if no seed has any inside it.
     """
 
     inputs: torch.Tensor
@@ -105,7 +105,7 @@ def metrics_of(
 
 
 def marked_accuracies(config: Config, n: int, n_right: int, marked: Mapping[str, tuple[int, int]]) -> dict[str, float]:
-    """Accuracy on training examples with and without each mark of the task, such as "flipped"; NaN if there is none.
+    """Accuracy on training examples with and without each mark of the task, such as "flipped"; NaN for an empty group.
 
     Parameters
     ----------

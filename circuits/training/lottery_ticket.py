@@ -60,7 +60,7 @@ def ticket(
     kept
         (neuron,) mask of the neurons to train, such as `circuits.analysis.active_at(run, seed)`.
     seed
-        Seed of the network, its training set and the order of examples; by default the first.
+        Seed of the network, its training set and the order of examples; by default the run's first seed.
     config
         Config of the new run; by default `ticket_config`. Task, model, dtype and seed must be the same.
     device, kernel, overwrite, progress

@@ -47,7 +47,7 @@ class Pace:
         return Rates(lr, tuple(self.weight_decay(network, step) for network in networks))
 
     def weight_decay(self, network: int, step: int) -> float:
-        """Weight decay of the update after `step` earlier updates: value of the config's last change that applies."""
+        """Weight decay of the update after `step` updates: from the last change in force, else from the optimizer."""
         value = self.config.optimizer.weight_decay
         for change, due in zip(self._changes, self._due(network), strict=True):
             if step >= due:
@@ -55,7 +55,7 @@ class Pace:
         return value
 
     def end_of_stretch(self, networks: Sequence[int], step: int, target: int) -> int:
-        """Step up to which learning rate and weight decay stay as at `step`; at most `target` and the epoch's end."""
+        """Step up to which all updates after `step` have the same rates; not beyond `target` or the epoch's end."""
         if self.config.optimizer.lr_varies_after(step):
             return step + 1
         per_epoch = self.config.steps_per_epoch
@@ -64,7 +64,7 @@ class Pace:
         return min(ends)
 
     def awaits(self, networks: Sequence[int], step: int) -> bool:
-        """Whether `step` ends an epoch, and one of `networks` has a weight-decay change that waits for an accuracy."""
+        """Whether `step` ends an epoch, and a weight-decay change of one of `networks` still waits for an accuracy."""
         return step % self.config.steps_per_epoch == 0 and any(
             change.awaits and math.isnan(met)
             for network in networks

@@ -56,7 +56,7 @@ def replay(
     """Train the stretch from `from_step` to `to_step` of a run again, keeping a checkpoint every `every` steps.
 
     The replay starts from the last stored checkpoint at or before `from_step` whose optimizer state is known. For SGD
-    this is any checkpoint; for optimizers with state it is one of `run.state_steps` or the initialization.
+    without momentum this may be any checkpoint; otherwise it is one of `run.state_steps` or the initialization.
 
     Parameters
     ----------

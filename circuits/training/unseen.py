@@ -13,7 +13,7 @@ from circuits.seen import SEEN
 
 
 def unseen_of(data: xr.Dataset) -> list[Bool[np.ndarray, " test_example"]] | None:
-    """Per seed, mask of the test inputs that are not training inputs; None if no test input is a training input.
+    """Mask, for each seed, of the test inputs outside its training set; None if no seed has test inputs inside it.
 
     Parameters
     ----------

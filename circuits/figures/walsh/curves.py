@@ -199,7 +199,7 @@ def neuron_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def _over_frames(result: xr.Dataset, name: str) -> xr.DataArray:
-    """A variable over `frame`, the few drawn checkpoints, with this dimension renamed to `step`."""
+    """The variable `name`; its dimension `frame` (the few checkpoints that are drawn) is renamed to `step`."""
     values = result[name].rename(frame="step").drop_vars(["frame_step", "frame_epoch"], errors="ignore")
     epoch = ("step", result["frame_epoch"].values, result["epoch"].attrs)
     return values.assign_coords(step=result["frame_step"].values, epoch=epoch)

@@ -1,4 +1,4 @@
-"""Choice of a config's training path, which is an implementation of the update: by name, or the fastest that fits."""
+"""Choice of the training path (implementation of the update) for a config: by name, or the fastest that fits."""
 
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ class Choice(NamedTuple):
 
 
 def choose_path(config: Config, device: str = "auto", kernel: str = "auto") -> Choice:
-    """The training path (implementation of the update) that `kernel` names or "auto" finds, and the device.
+    """The training path (implementation of the update) that `kernel` names, or the fastest for "auto"; and the device.
 
     Raises
     ------

@@ -16,7 +16,7 @@ visits active examples only; after memorization they are few. Arrays are transpo
 that inner loops run over neurons with unit stride. A network's result depends on its own data only, so seeds may share
 threads in any way.
 
-NaN is neither < 1 nor <= 0. The comparisons count an example with NaN as active, so that NaN spreads as in torch.
+A comparison with NaN is false. The code compares so that an example with NaN is active, and NaN spreads as in torch.
 """
 
 from typing import no_type_check
@@ -32,7 +32,7 @@ AT_ONCE = 4  # groups added in one pass over the neurons; the number of groups i
 
 
 def patterns_of(inputs: np.ndarray) -> np.ndarray:
-    """Signs of every five inputs as a number 0..31, (example, group) uint8; bit i is 1 if the group's input i is 1.
+    """Signs of each group of five inputs as a number 0..31, (example, group) uint8; bit i is 1 if its input i is 1.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def n_groups(n_inputs: int) -> int:
 
 
 def scratch(n_inputs: int, width: int, batch_size: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
-    """Work memory of `train_batches` and `evaluate`; allocated once per thread, since this takes as long as a step."""
+    """Work memory of `train_batches` and `evaluate`. Allocate it once per thread: this takes as long as an update."""
     return (
         aligned_zeros((n_groups(n_inputs), 2 ** (BITS - 1), width), dtype),  # sums of each group's weights, by pattern
         aligned_zeros((7, width), dtype),  # parts of these sums; the last row stays 0
@@ -220,7 +220,7 @@ def _combine(first, second, total, difference):
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy", inline="always")
 def _place(code):
-    """Index in `tables[g]` of the weight sum for the input signs `code` (0..31); of minus this sum if code < 16."""
+    """Index in `tables[g]` of the sum for the input signs `code` (0..31); if code < 16, this entry is minus the sum."""
     return (code & 15) if code >= 16 else 15 - code
 
 

@@ -51,7 +51,7 @@ class Stepper(ABC):
     @classmethod
     @abstractmethod
     def refusal(cls, config: Config, device: str) -> str | None:
-        """Reason why this path cannot train a config on a device, without a full stop; None if there is no reason."""
+        """Reason why this path cannot train a config on a device, without a final period; None if the path can."""
 
     @classmethod
     def pays(cls, config: Config, device: str) -> bool:

@@ -57,13 +57,13 @@ class TorchStepper(Stepper):
 
     @classmethod
     def threads_per_step(cls, config: Config) -> int:
-        """Number of threads in one update, 1 if more would not be faster. The rounding of sums depends on it."""
+        """Number of threads in one update; 1 if more would not be faster. The number changes the rounding of sums."""
         together = len(config.seeds) if cls.in_lockstep else 1
         return usable_cores() if together * flops_per_step(config) > FLOPS_WORTH_THREADS else 1
 
     @classmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """What determines an update's bits: torch version, CUDA GPU or else CPU instruction set, number of threads."""
+        """What determines an update's bits: torch version, CUDA GPU (else CPU instruction set), number of threads."""
         hardware = torch.cuda.get_device_name() if device == "cuda" else str(torch.backends.cpu.get_cpu_capability())
         return {"threads_per_step": cls.threads_per_step(config), "hardware": hardware, "torch": version("torch")}
 
