@@ -23,7 +23,7 @@ from typing import Any
 import h5py
 
 from circuits.checkpoints.lock import writer_pid
-from circuits.checkpoints.unflagged import open_for_reading, opened_for_verdict
+from circuits.checkpoints.unflagged import is_flagged, open_for_reading, opened_for_verdict
 from circuits.errors import error_number
 
 MAX_OBJECTS = 10_000
@@ -114,7 +114,8 @@ def _verdict(
             _Walk(file, path, POLICIES[file_format], more_time).check()
         if POLICIES[file_format].live and not undone:
             with open_for_reading(path, swmr=True, rdcc_nbytes=0) as file:  # the mode in which it is read later
-                _Walk(file, path, POLICIES[file_format]).check()
+                if is_flagged(path):  # otherwise both modes read the same bytes
+                    _Walk(file, path, POLICIES[file_format]).check()
     except Refused as error:
         return "refused", f"{error}. A {POLICIES[file_format].called} holds plain local arrays only."
     except MemoryError:

@@ -11,6 +11,7 @@ and the descriptor of a pipe. The sandbox process writes its answer, the JSON of
 
 from __future__ import annotations
 
+import encodings.ascii  # noqa: F401  which every fork would import again, as h5py._hl.dims
 import json
 import os
 import resource
@@ -19,6 +20,8 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+
+import h5py._hl.dims  # noqa: F401
 
 from circuits.checkpoints.policy import inspect
 

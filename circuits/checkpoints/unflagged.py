@@ -25,7 +25,7 @@ from circuits.checkpoints.undo import has_undo, kept
 WRITING_FLAG = 11  # position in the superblock of the flag "open for writing"
 
 
-def _is_flagged(path: str | Path) -> bool:
+def is_flagged(path: str | Path) -> bool:
     """Whether the superblock says "open for writing", set by a live or a killed writer."""
     with open(path, "rb") as raw:
         block = raw.read(48)
@@ -57,7 +57,7 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
     ValueError
         With `undone`: the copy of the metadata belongs to another file, or does not match the restored file.
     """
-    if not undone and not _is_flagged(path):
+    if not undone and not is_flagged(path):
         with h5py.File(path, "r", rdcc_nbytes=0, locking=False) as file:
             yield file
         return

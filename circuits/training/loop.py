@@ -106,10 +106,11 @@ def train(
             raise InputError("A new run needs a config. Pass one, such as circuits.preset('merrill-2023').")
         return begin(path, config, choose_path(config, device, kernel), overwrite=overwrite, progress=progress)
     mend(path, _say)
-    open_run(path).close()  # refuses a bad file before it creates a lock file
-    lock = RunLock(path)
+    with open_run(path):  # refuses a bad file before a lock file appears; stays open, since a second check takes time
+        lock = RunLock(path)
+        with released_on_error(lock):
+            config, choice = _resumable(config, path, device, kernel, allow_different_numerics)
     with released_on_error(lock):
-        config, choice = _resumable(config, path, device, kernel, allow_different_numerics)
         if choice is not None:
             check_room(path, layout.size_on_disk(config))
         elif (was_killed(path) or is_longer(path)) and (
