@@ -105,30 +105,33 @@ def _check_version(file: h5py.File) -> None:
 
 def _trajectories(file: h5py.File, config: Config, n_checkpoints: int) -> None:
     n_seeds = len(config.seeds)
+    arrays = {f"{group}/{name}": item for group in ("parameters", "metrics") for name, item in _members(file, group)}
     for name, (dims, shape) in config.shapes.items():
-        dataset = _array(file, f"parameters/{name}", (None, n_seeds, *shape), "f")
+        dataset = _array(arrays, f"parameters/{name}", (None, n_seeds, *shape), "f")
         if dataset.dtype != np.dtype(config.dtype):
             raise ValueError(f"parameters/{name} is {dataset.dtype}, but the run's config says {config.dtype}")
         _named(dataset, ("step", "seed", *dims))
     is_old = int(file.attrs["format_version"]) < 2
-    some_seen = SEEN in file.get("data", ()) and UNSEEN_ACCURACY in file.get("metrics", ())
+    some_seen = SEEN in file.get("data", ()) and f"metrics/{UNSEEN_ACCURACY}" in arrays
     for name in REQUIRED_METRICS if is_old else metrics_of(config, some_seen):
-        _array(file, f"metrics/{name}", (None, n_seeds), "f")
-    for group in ("parameters", "metrics"):
-        for name, item in _members(file, group):
-            if name not in COMMIT and item.ndim >= 2:
-                _array(file, f"{group}/{name}", (None, n_seeds, *item.shape[2:]), "fiub")
-                _named(item, ("step", "seed", *dimensions(item)[2:]))
-                if item.shape[0] < n_checkpoints:
-                    raise ValueError(f"{group}/{name} has {item.shape[0]} entries for {n_checkpoints} checkpoints")
+        _array(arrays, f"metrics/{name}", (None, n_seeds), "f")
+    for name, item in arrays.items():
+        if name.rsplit("/", 1)[1] not in COMMIT and item.ndim >= 2:
+            _array(arrays, name, (None, n_seeds, *item.shape[2:]), "fiub")
+            if name.removeprefix("parameters/") not in config.shapes:  # the others are checked above
+                _named(item, ("step", "seed"))
+            if item.shape[0] < n_checkpoints:
+                raise ValueError(f"{name} has {item.shape[0]} entries for {n_checkpoints} checkpoints")
 
 
 def _data(file: h5py.File, config: Config) -> None:
+    arrays = {f"data/{name}": item for name, item in _members(file, "data")}
     for name in REQUIRED_DATA:
-        _find(file, f"data/{name}")
+        _find(arrays, f"data/{name}")
     task = config.task
     lengths = {"seed": len(config.seeds), "example": task.train_size, "input": task.signature.n_inputs}
-    for name, item in _members(file, "data"):
+    for where, item in arrays.items():
+        name = where.removeprefix("data/")
         if name in file:
             continue  # a linked dimension scale
         if not name.startswith(("train_", "test_")):
@@ -136,9 +139,9 @@ def _data(file: h5py.File, config: Config) -> None:
         dims = data_dims(name, item.ndim, task.test_is_shared)
         if "test_example" in dims and item.ndim == len(dims):
             lengths.setdefault("test_example", item.shape[dims.index("test_example")])
-        _array(file, f"data/{name}", tuple(lengths[dim] for dim in dims), "fiub")
+        _array(arrays, where, tuple(lengths[dim] for dim in dims), "fiub")
         _named(item, dims)
-    some_seen = SEEN in file["data"] and bool(file[f"data/{SEEN}"][()].any())
+    some_seen = f"data/{SEEN}" in arrays and bool(arrays[f"data/{SEEN}"][()].any())
     if some_seen and UNSEEN_ACCURACY not in file["metrics"]:
         raise ValueError(f"data/{SEEN} marks test inputs as seen in training, but metrics/{UNSEEN_ACCURACY} is missing")
     if UNSEEN_ACCURACY in file["metrics"] and not some_seen:
@@ -241,14 +244,16 @@ def _members(file: h5py.File, group: str) -> list[tuple[str, h5py.Dataset]]:
     return members
 
 
-def _find(file: h5py.File, name: str) -> h5py.Dataset:
+def _find(file: h5py.File | dict[str, h5py.Dataset], name: str) -> h5py.Dataset:
     item = file.get(name)
     if not isinstance(item, h5py.Dataset):
         raise ValueError(f"the array '{name}' is missing")
     return item
 
 
-def _array(file: h5py.File, name: str, shape: tuple[int | None, ...], kinds: str) -> h5py.Dataset:
+def _array(
+    file: h5py.File | dict[str, h5py.Dataset], name: str, shape: tuple[int | None, ...], kinds: str
+) -> h5py.Dataset:
     """The array `name`; raises ValueError unless it has this shape (None: any length) and a dtype kind in `kinds`."""
     dataset = _find(file, name)
     actual = dataset.shape
@@ -265,9 +270,10 @@ def _array(file: h5py.File, name: str, shape: tuple[int | None, ...], kinds: str
 
 
 def _named(dataset: h5py.Dataset, dims: tuple[str, ...]) -> None:
-    if dimensions(dataset) != dims:
-        actual = ", ".join(dimensions(dataset))
-        raise ValueError(f"{dataset.name} has the dimensions ({actual}), expected ({', '.join(dims)})")
+    """Raise ValueError unless the first axes of the array have these names."""
+    actual = dimensions(dataset)
+    if actual[: len(dims)] != dims:
+        raise ValueError(f"{dataset.name} has the dimensions ({', '.join(actual)}), expected ({', '.join(dims)})")
 
 
 def _printable(data: Any) -> None:
