@@ -42,7 +42,7 @@ def differing_values(configs: Sequence[Config]) -> dict[str, list[str]]:
 
 
 def differing_fields(configs: Sequence[Config]) -> list[str]:
-    """Label of each config: the fields that differ, with its values; its name if no field differs, or more than two do.
+    """Label of each config: name and value of each differing field; the config's name if none or more than two differ.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def _flat(part: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _differs(name: str, flat: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether configs differ in field `name`; a task's field, for example, is compared only for tasks of one kind."""
+    """Whether configs differ in field `name`. In fields like task.p, only configs with equal task.kind are compared."""
     part, _, field = name.partition(".")
     by_kind: dict[Any, set[str]] = {}
     for one in flat:

@@ -14,8 +14,8 @@ are cosines and sines of 2πk(x + y)/m times any weights per class; and the rest
 A frequency k is *key* if its `share` at the end of training is at least 1/m. This is half of 2/m, the `share` of each
 frequency if all m/2 shares are equal and add up to 1. The losses of `restricted_loss` keep, or remove, the waves that
 `wave_share` counts. In random logits each frequency has a `share` of about 1/m^(K+1). A lookup table, whose logit is 1
-for the right class on a part f of the tuples and otherwise 0, has a `share` of 2f/(m - 1) at every frequency. While f
-is below a half, no frequency of the table is key, but its `wave_share` is not 0.
+for the right class on a part f of the tuples and otherwise 0, has a `share` of 2f/(m - 1) at every frequency. If f is
+below (m - 1)/(2m), no frequency of the table is key, but its `wave_share` is not 0.
 """
 
 from typing import NamedTuple

@@ -64,7 +64,7 @@ class Views:
         self.group = self.tuples.group
 
     def waves(self, net: Network) -> dict[str, np.ndarray]:
-        """Fourier measures of weights, neurons and logits, as arrays by name; `by_sum`: the logits, grouped by sum."""
+        """Fourier measures of weights, neurons and logits by name; "by_sum" names the logits, grouped by tuple sum."""
         neurons, logits = self.tuples.values(net)
         by_sum = logits[self.group.by_sum]
         wave = logit_frequencies(by_sum, self.group.classes)
@@ -169,7 +169,7 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
     sum_of_squared_weights
         (step, seed) sum of squares of all parameters.
     shown_activation, shown_logits, shown_neuron_index, shown_neuron_frequency
-        At a few checkpoints, for two operands: some neurons on all pairs, and the logits in the 2-D basis; see `shown`.
+        Only for two operands, at a few checkpoints: some neurons on all pairs, logits in the 2-D basis; see `shown`.
     """
     layer = layer_of(run, options) if run.config.prunable_layers else None
     views = Views(run.config, layer)
@@ -200,7 +200,7 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
 def _walked(
     run: Run, checkpoints: np.ndarray, views: Views, further: Any, *, what: str, progress: bool = False
 ) -> dict[str, np.ndarray]:
-    """Results of `further(seed index, Views.waves(net))` for all networks, (step, seed, ...), without `by_sum`."""
+    """Arrays of `further(seed index, Views.waves(net))`, except "by_sum", for all networks; each (step, seed, ...)."""
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:
         values = further(seed, views.waves(net))

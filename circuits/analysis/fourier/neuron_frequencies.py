@@ -153,7 +153,7 @@ def _waves(k: int, m: int) -> list[int]:
 
 
 def _input_phases(coefficients: np.ndarray, frequency: np.ndarray, of_products: np.ndarray) -> np.ndarray:
-    """Input phases (operand, neuron) from linear terms; for two operands, from products where `of_products` is set."""
+    """Input phases (operand, neuron) from linear terms; if K = 2, neurons in the mask `of_products` use products."""
     m, n_operands, neuron = len(coefficients), coefficients.ndim - 1, np.arange(len(frequency))
     c, s = 2 * frequency - 1, 2 * frequency % m
 

@@ -11,13 +11,13 @@ This projects on cos and sin of 2πk(x + y)/m with any weights per class, not on
     restricted    logits = mean over tuples + Σ_{key k} L_k         only the key frequencies of x + y: the circuit alone
     excluded      logits = L - Σ_{key k} L_k                        all the rest, the memorized part
 
-Each loss is the cross-entropy of these logits. Both logits keep the mean over tuples, the constant class biases.
-One exponential per logit is enough for the excluded losses of all frequencies k. With r the right class,
+Each loss is the cross-entropy of its logits. Both kinds of logits keep the mean over tuples, which is the constant bias
+of each class. One exponential per logit is enough for the excluded losses of all frequencies k. With r the right class,
 
     loss = log Σ_c e^{L(c) - L(r)} e^{-(L_k(c) - L_k(r))}
 
-For every s the sum is a matrix product, since L_k depends on the tuple only through s. The loss is computed in
-float64 as log(1 + Σ_{c≠r}), so even a loss of 1e-12 has full precision.
+For every s the sum is a matrix product, since L_k depends on the tuple only through s. The term c = r is 1. With S for
+the sum of all other terms, the loss is computed in float64 as log(1 + S): even a loss of 1e-12 has full precision.
 """
 
 import numpy as np

@@ -90,7 +90,7 @@ class ForwardPass:
         return Masked(self.layer, net).values(self.inputs)
 
     def native_outputs(self, net: Network) -> Float[np.ndarray, " example"]:
-        """Values of the only output, in the config's dtype. Rounding errors are below the noise of sample means."""
+        """The single output on each example, in the config's dtype; this is precise enough for sample means."""
         import torch
 
         parameters = {name: torch.from_numpy(np.array(values)) for name, values in net.items()}
@@ -108,7 +108,7 @@ class ForwardPass:
     ) -> tuple[Float[np.ndarray, "neuron pattern"], Float[np.ndarray, " neuron"]] | None:
         """Means of `contributions` over all ±1 inputs with the same setting of `bits`, and an error bound per neuron.
 
-        A neuron's bound limits the error of each Walsh coefficient of its means. None if only samples can give them.
+        A neuron's bound limits the error of each Walsh coefficient of its means. None if no formula gives the means.
         """
         return None
 

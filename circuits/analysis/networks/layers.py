@@ -83,7 +83,7 @@ def layer_of(run: Run, options: PruningOptions = PruningOptions()) -> Layer:
     Raises
     ------
     InputError
-        The model has no prunable layer, or not the chosen layer; or the norm is "path" and the readout is not linear.
+        The model has no prunable layer; it lacks the chosen layer; or the norm is "path" and the readout is not linear.
     """
     layers, kind = run.config.prunable_layers, run.config.model.kind
     require(run, has_prunable_layer)

@@ -64,7 +64,7 @@ def measure(
         gate, whether u has the sign that the gate expects (1 yes, -1 no, 0 if none), Σ|w_i| over relevant bits divided
         by Σ|w_i| over the other bits, and the element that it belongs to (-1 for a neuron too small for an element).
     fires, always_fires, can_fire
-        (seed, rank, pattern) whether the neuron fires with irrelevant bits at their mean, at all values, at some value.
+        (seed, rank, pattern) whether the neuron fires for the mean, for all, or for some values of the irrelevant bits.
     merged_size, element_gate, element_cosine, element_weight, element_bias, element_readout
         (seed,), (seed, element[, bit]) number of elements (0 if all outputs ≈ 0); gates and weights of the elements.
     construction_neuron, residual, n_missing, n_extra, overlap

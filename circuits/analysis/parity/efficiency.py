@@ -3,7 +3,7 @@
 C* is the least path cost per unit of margin. The path cost P and the margin m are those of the whole network, because
 weight decay acts on it; m averages outputs over irrelevant bits (`circuits/constructions/reading/efficiency.py`).
 Before the network computes parity, m is not positive and the efficiency is NaN. The efficiency of an active subnetwork
-says little: its neurons are selected by the agreement of signs, so its margin is small.
+says little: pruning keeps only as many neurons as the outputs' signs need, so the subnetwork's margin is small.
 """
 
 import numpy as np

@@ -9,7 +9,7 @@ from circuits.tabular import Titled, new_table, number
 
 
 def construction_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Tables of circuit sizes, gates, nearest constructions, and of path costs per margin (also of constructions)."""
+    """Tables of seeds' circuit sizes, of gates and nearest constructions, and of path costs (seeds, constructions)."""
     sizes = new_table("seed", "bits found", "neurons", "merged", "min", "median", "max", "defined")
     words = new_table("seed", "gates, and the nearest construction")
     prices = new_table("", "cost per margin", "u re-solved", "efficiency")

@@ -1,13 +1,13 @@
 """Change points: a ramp along log epoch for each measure and seed, with its onset, midpoint, end, lag and rank.
 
 A ramp (constant, straight line, constant; `ramp`) is fitted from memorization on, because all measures change before
-memorization; for a seed that never memorized, from the first update on. The straight line begins at the onset and stops
-at the end; the midpoint is halfway between them on the log axis. If the interval of the onset touches the first point,
-the onset may lie before that point and is *censored*. Its interval is then (−∞, `onset_high`], so the onset is at most
+memorization. If a seed never memorizes, the fit starts at the first update. The line begins at the onset and stops at
+the end; the midpoint is halfway between them on the log axis. If the interval of the onset touches the first point, the
+onset may lie before that point and is *censored*. Its interval is then (−∞, `onset_high`], so the onset is at most
 `onset_high`; the estimate `onset` is no bound. Likewise, an end whose interval touches the last point is censored, and
 is at least `end_low`. If only the onset or only the end is censored, the midpoint's interval has one finite end, which
 bounds the midpoint. A lag is the onset (or midpoint) of a measure minus the onset (or midpoint) of test accuracy; it is
-negative if the measure changes first (`lags`). Only the intervals of the onsets rank the measures (`earliest`).
+negative if the measure changes first (`lags`). Only the onset intervals rank the measures (`earliest`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -85,9 +85,9 @@ def change_points(
 
     Returns
     -------
-    The numbers in `VARIABLES` and flags in `FLAGS`, (measure, seed). If a measure does not change they are NaN, but
-    direction and ranks are 0 and flags False. `share` (measure, step, seed): completed share (value − before)/(after −
-    before) of the change, NaN before `start`. `log_scale` (measure): whether value, `before`, `after` are logarithms.
+    The numbers in `VARIABLES` and flags in `FLAGS`, (measure, seed). For an unchanging measure, direction and ranks are
+    0, other numbers NaN, flags False. `share` (measure, step, seed): completed share (value − before)/(after − before)
+    of the change, NaN before `start`. `log_scale` (measure): whether value, `before`, `after` are logarithms.
 
     `earliest` (seed) is the measure whose onset interval lies before the onset intervals of all other measures that
     change, if its ramp explains at least 0.9 of the variance; otherwise "". `earliest_choices` and `earliest_seeds`

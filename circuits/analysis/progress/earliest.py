@@ -2,9 +2,9 @@
 
 A measure is surely before another if its onset interval ends before the other onset interval begins. A censored onset
 may lie before the fitted epochs; its interval is (−∞, high]. A measure's `rank` is 1 plus the number of measures surely
-before it; its `rank_high` is the number of measures not surely after it, itself included. So these two numbers bound
-the rank. A measure is *earliest* only if it is surely before all other measures; then both numbers are 1. If no measure
-is earliest, the measures with `rank` 1 are tied.
+before it; its `rank_high` is the number of measures not surely after it, itself included. The true rank lies between
+these two numbers. A measure is *earliest* only if it is surely before all other measures; then both numbers are 1. If
+no measure is earliest, the measures with `rank` 1 are tied.
 
 An analysis choice is one combination of first fitted epoch and scale (linear or log). The earliest measure of a seed is
 reported with the share of analysis choices and the share of seeds in which the same measure is earliest.
@@ -82,7 +82,7 @@ def agreement(earliest: Sequence[str], choices: Sequence[Sequence[str]]) -> tupl
     earliest
         Earliest measure of each seed, or "".
     choices
-        Earliest measure of each seed for each analysis choice (first epoch, scale). Without choices, this share is NaN.
+        For each analysis choice (first epoch, scale), the earliest measure of each seed; [] makes the first share NaN.
 
     Examples
     --------

@@ -6,8 +6,8 @@ interval (l, u). Each end of the lag's interval adds errors of a and of b in qua
     a − b:    from  a − b − √((a − l_a)² + (u_b − b)²)    to    a − b + √((u_a − a)² + (b − l_b)²)
 
 This assumes independent estimates. A censored onset may lie before the fitted epochs: its interval begins at −∞, so the
-interval of the lag has an infinite end. If only a is censored, the lag is at most the high end of its interval. If only
-b is censored, the lag is at least the low end. If both are censored, the lag is unknown. a − b itself is never a bound.
+interval of the lag has an infinite end. If only a is censored, the high end is an upper bound of the lag. If only b is
+censored, the low end is a lower bound. If both are censored, the lag is unknown. a − b itself is never a bound.
 """
 
 import numpy as np

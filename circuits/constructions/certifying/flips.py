@@ -52,7 +52,7 @@ class Flips:
 
     @property
     def least(self) -> float:
-        """Least number of flips over the examples, NaN if unknown. The numbers of other examples may be unknown."""
+        """Smallest number of flips over the examples, NaN if the bounds allow several values of this minimum."""
         return _if_equal(float(self.lower.min()), float(self.upper.min()))
 
     @property
