@@ -83,7 +83,7 @@ class Task(Part, ABC):
 
     @property
     def marks(self) -> dict[str, str]:
-        """Name of a mask in `train_data` -> name of the examples outside this mask; both groups have an accuracy."""
+        """Name of a training mask -> name of the examples outside it, as {"flipped": "clean"}; both get an accuracy."""
         return {}
 
     @property

@@ -51,7 +51,7 @@ def from_parity_nn(
     out
         The run file to write.
     draw
-        Code that drew the data: "merrill-code" (seeds 17·seed to train, 2001 to test) or "thesis-code" (seed, 2023).
+        Code that drew the data: "merrill-code" (train seed 17·seed, test seed 2001) or "thesis-code" (seed and 2023).
     batch_size
         Examples per update, which the folder names do not contain; 32 in both codes.
     common_epochs

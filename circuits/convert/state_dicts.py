@@ -100,7 +100,7 @@ class _Which(NamedTuple):
 
 
 def _matching(pattern: str, seed: int) -> tuple[str, dict[_Which, Path]]:
-    """Unit of the numbers, "epoch" or "step", and the matching files, which have `seed` if `pattern` has no {seed}."""
+    """Returns the unit, "epoch" or "step", and the matching files; their seed is `seed` if `pattern` has no {seed}."""
     given = re.findall(r"\{(\w*)\}", pattern)
     wrong = [name for name in given if name not in PLACEHOLDERS]
     if wrong or len(set(given)) < len(given) or {"epoch", "step"} <= set(given):

@@ -27,12 +27,12 @@ _RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorized; NaN
 
 
 class Places(NamedTuple):
-    """Table row of each example at each place (position), and place and examples of each row; int64, on the CPU."""
+    """Which examples use which rows of `mixture`'s table, at each place (sequence position); int64, on the CPU."""
 
     rows: np.ndarray
-    """(example, place) number of the table row; a row has only one place, and later places have larger numbers."""
+    """(example, place) number of the table row. No row occurs at two places; later places have larger numbers."""
     place: np.ndarray
-    """(row,) the only place (position) at which examples have this table row."""
+    """(row,) place of each table row. Each row occurs at one place only."""
     examples: np.ndarray
     """Numbers of the examples that contain table row 0, then of those with row 1, ...; ascending for each row."""
     starts: np.ndarray
@@ -70,12 +70,12 @@ def mixture(
 ) -> Float[torch.Tensor, "example column"]:
     """Weighted sum of each example's table rows, plus `base`, on the CPU; differentiable in scores, table and base.
 
-    The weights of a head are the softmax over the scores of the example's rows and of one additional row, which is 0.
+    A head's weights are the softmax over the example's row scores and one more score, 0, of a row of zeros.
 
     Parameters
     ----------
     scores, table, base
-        Scores and entries of all table rows but the additional one; and the base, which is the same for every example.
+        Scores and entries of the table rows, without the row of zeros; and a vector to add for every example.
     places
         The rows of each example.
 
@@ -129,7 +129,7 @@ class _Mixture(torch.autograd.Function):
 
 
 def _in_parts(work: Callable[[int, int], None], starts: np.ndarray) -> None:
-    """Run `work(first, last)` in as many threads as torch, on ranges of about equal `starts[last] - starts[first]`."""
+    """Run `work(first, last)` in torch's number of threads, on ranges of about equal starts[last] - starts[first]."""
     n_parts = torch.get_num_threads()
     bounds = np.searchsorted(starts, np.linspace(0, starts[-1], n_parts + 1)).tolist()
     parts = [(first, last) for first, last in pairwise(bounds) if first < last]

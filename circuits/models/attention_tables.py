@@ -2,7 +2,7 @@
 
 Then all examples have the same query, and keys and values depend on the pair (token, position) alone. Let r_i be the
 pair at position i, l the last pair, x_r the token plus position embedding of pair r, and v_r = x_r W_V + b_V. In head
-h, A^h is the softmax of all scores minus the score of l. After attention, the residual stream at the last position is
+h, A^h is the softmax of the scores, shifted so that l has score 0. After attention, the residual stream of l is
 
     x = base + Σ_h Σ_{i < last} A^h_i (v_{r_i} - v_l)^h W_O^h         base = x_l + Σ_h v_l^h W_O^h + b_O
 

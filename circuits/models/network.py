@@ -35,7 +35,7 @@ class Network(torch.nn.Module):
 
 
 def place_of(module: torch.nn.Module, name: str) -> tuple[torch.nn.Module, str]:
-    """Submodule for all parts of a dotted name but the last, created if missing; and the last part."""
+    """For a dotted name such as "a.b.W": the submodule a.b, created if missing, and the last part, "W"."""
     *folders, leaf = name.split(".")
     for folder in folders:
         if folder not in module._modules:

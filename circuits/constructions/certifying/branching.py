@@ -86,7 +86,7 @@ class Search:
 
     @property
     def work(self) -> float:
-        """Approximate number of evaluations of one neuron at one input so far."""
+        """Approximate cost of the search so far. The unit is the cost of evaluating one neuron at one input."""
         return 0.0 if self.tree is None else float(self.tree.values[WORK])
 
     @property

@@ -79,9 +79,9 @@ def half_laws(weights, start, stop, values, shares, most):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def values_allowed(weights, start, stop):
-    """How many values a half of Σ ±weights[start:stop] may take before the exact method is given up.
+    """Limit on the number of values of each half of Σ ±weights[start:stop]; above it, `half_laws` gives up.
 
-    `MOST_VALUES` if a half surely needs no more; otherwise `PROBED_VALUES`, which suffices for weights on a lattice.
+    `MOST_VALUES` if the sum surely has at most 2^24 values; else `PROBED_VALUES`, usually enough for lattice weights.
     """
     bits, same = 0.0, 1
     for i in range(start, stop):

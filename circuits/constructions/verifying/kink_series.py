@@ -10,10 +10,10 @@ equal while |y| <= R. With θ_m = (2m + 1) π/R and P_m = exp(-ε² θ_m²/2) Π
 
     E g = R/2 - 4R/π² Σ_m P_m cos(θ_m x) / (2m + 1)²,       2ε E φ = 4ε²/R Σ_m P_m cos(θ_m x).
 
-Because of the factor exp(-ε² θ²/2), M terms of each series suffice. The other terms add at most their sum with every
-cosine replaced by 1. The result is the middle of the two bounds. If the density p of Y is smooth over a distance ε, the
-error is of order ε⁴ p'', far below the bound, which is about ε² p(-x)/2 for the relu. R need not cover values of Y
-beyond 8 standard deviations: by Hoeffding's inequality (1963) their probability is at most 2 exp(-32).
+Because of the factor exp(-ε² θ²/2), M terms of each series suffice. Omitting the other terms adds an error of at most
+their sum with every cosine set to 1. The result is the middle of the two bounds. If the density p of Y is smooth over a
+distance ε, the error is of order ε⁴ p'', far below the bound, which is about ε² p(-x)/2 for the relu. R need not cover
+values of Y beyond 8 standard deviations: by Hoeffding's inequality (1963) their probability is at most 2 exp(-32).
 """
 
 import math

@@ -41,7 +41,7 @@ class Verification:
     inputs, n_inputs
         Indices of the relevant bits, ascending, and the number of inputs of the network.
     n_left_out
-        Number of other inputs with a weight, held at 0, their mean. If there are none, results hold on all 2^n inputs.
+        Number of irrelevant inputs, held at 0, that affect the output. If none do, results hold on all 2^n inputs.
     neurons
         Names of the neurons.
     readout
@@ -51,8 +51,8 @@ class Verification:
     printed
         Firing condition of each neuron as the source prints it; empty if the source prints none.
     train_largest_output
-        Largest |f| of the run's network on its training set; below 1e-3 the network counts as collapsed to 0. None
-        without a training set; then the largest |f| on the settings of the relevant bits decides.
+        Largest |f| of the run's network on its training set; None if there is no training set. The network counts as
+        collapsed if this value is below 1e-3. If it is None, the largest |f| on the relevant bits' settings decides.
     """
 
     name: str

@@ -69,7 +69,7 @@ def curves(
     Raises
     ------
     InputError
-        There is no run, there is not one result per run, or a run has no checkpoint or no such metric.
+        There are no runs, the numbers of runs and results differ, or a run lacks checkpoints or one of the metrics.
 
     Examples
     --------
@@ -201,7 +201,7 @@ def _draw(figure: go.Figure, drawn: Sequence[_Drawn], metric: str, row: int, n_r
 
 
 def _mark_commuted(figure: go.Figure, drawn: Sequence[_Drawn], axis: str) -> None:
-    """Draw a line at each run's share of commuted training examples in the test set; gray if runs share the value."""
+    """Draw each run's share of test examples that are commuted training examples; equal shares give one gray line."""
     colors: dict[float, list[str]] = {}  # share, rounded to 0.01 -> colors of its runs
     for one in drawn:
         if MARK in one.run.all_data:

@@ -27,7 +27,7 @@ def mark_decay(
     yaxis: str = "y2",
     legendgroup: str | None = None,
 ) -> None:
-    """Draw the weight decay `values` (step, seed), which the update after each checkpoint uses.
+    """Draw the weight decay over epochs; `values` (step, seed) holds its value in the update after each checkpoint.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def mark_decay(
     name, color, legendgroup
         Properties of the line; with a `legendgroup` the line has no entry of its own in the legend.
     over, yaxis
-        Names of the figure's y axis, and of the weight decay's y axis, which overlays `over` and is added if missing.
+        Names of two y axes: the figure's, and the weight decay's, which lies over the first and is added if missing.
     """
     x, y = points(values)
     finite = y[np.isfinite(y)]

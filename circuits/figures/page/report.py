@@ -187,7 +187,7 @@ def _for_page(run: Run, measurement: str, options: Options) -> Options:
 
 
 def _is_quick(run: Run, measurement: str) -> bool:
-    """Whether a measurement of all checkpoints takes seconds: norms; in small relu runs subnetwork, faithfulness."""
+    """Whether measuring all checkpoints takes seconds: norms always, subnetwork and faithfulness in small relu runs."""
     n_networks = run.n_checkpoints * len(run.seeds)
     work = float(n_networks) * n_parameters(run) * run.all_data.sizes["example"]
     by_formula = run.config.model.relu_parameters is not None and measurement in ("subnetwork", "faithfulness")

@@ -19,7 +19,7 @@ def figures(run: Run, certificates: xr.Dataset) -> list[go.Figure]:
 
 
 def certified_margin(result: xr.Dataset) -> go.Figure:
-    """Margin proved on all inputs, over epochs: of the whole network, and of the subnetwork that makes its predictions.
+    """Margin proved on all inputs, over epochs: for the whole network, and for its active subnetwork alone.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ def figures(run: Run, result: xr.Dataset) -> list[go.Figure]:
 
 
 def merged_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Merged sparsity over epochs: fewest neurons, after near-parallel neurons merge, with the network's predictions.
+    """Merged sparsity over epochs: how many neurons the predictions need, if near-parallel neurons count as one.
 
     Parameters
     ----------

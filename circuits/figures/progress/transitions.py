@@ -27,7 +27,7 @@ def transitions(result: xr.Dataset) -> go.Figure:
         Dataset of `circuits.analysis.transitions`. The figure marks `memorization_epoch` and `generalization_epoch`
         (seed) if present. An onset or midpoint whose interval has one infinite end is drawn at the finite end, which
         bounds it. Measures without a change in any seed are left out. Rows are ordered by the mean of the drawn onsets;
-        this order does not say which measure changes first. If intervals single out the first, the caption names it.
+        this order does not show which measure changes first. If the intervals show it, the caption names the measure.
     """
     onset = result["onset"]
     drawn = onset.where(~result["onset_censored"], result["onset_high"])

@@ -1,7 +1,7 @@
 """Bars of the Walsh spectrum at a few checkpoints, with a slider for the checkpoint.
 
-The bars are the coefficients of the subsets of the relevant bits, then the largest other coefficients. If all other
-coefficients were 0, their largest estimate would reach the dotted lines by chance. The menu of seeds shows and hides
+The bars are the coefficients of the subsets of the relevant bits, then the largest other coefficients. Dotted lines
+mark the chance level of the others: the median of the largest estimate if all were 0. The menu of seeds shows and hides
 traces, and the slider changes their contents, so a new choice in the menu or the slider does not reset the other.
 """
 

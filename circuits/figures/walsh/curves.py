@@ -166,8 +166,8 @@ def layer_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
     Parameters
     ----------
     result
-        `layer_gap` (step, seed), alone or in the dataset of `circuits.analyze(run, "walsh")`, of a relu model. The norm
-        of the population gradient at an input is over all neurons.
+        `layer_gap` (step, seed), alone or in the dataset of `circuits.analyze(run, "walsh")`, of a relu model. The
+        gradient norm at an input is the 2-norm, over all neurons, of the population gradient of the input's weights.
     """
     values = variable(result, "layer_gap").dropna("step", how="all")
     caption = (
