@@ -37,8 +37,8 @@ class MetricEntry(Entry):
 class MeasurementEntry(Entry):
     """A `circuits.analysis.measurement.Measurement`, with the import paths of its options class and figure function.
 
-    The figure function takes the run and the result. Before, `with_phases` adds each seed's epochs of memorization and
-    generalization to the result. The entry holds the function's path because analysis must not import figures.
+    The figure function takes the run and the result, after `with_phases` has added each seed's epochs of memorization
+    and generalization to the result. The entry holds the function's path because analysis must not import figures.
     """
 
     options: str = "circuits.analysis.networks.options:PruningOptions"

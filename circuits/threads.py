@@ -24,7 +24,7 @@ def one_blas_thread() -> threadpool_limits:
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Limit torch to one thread in the `with` block, for the caller's thread and threads that first use torch in it."""
+    """In the `with` block, torch uses one thread for calls by the caller's thread and threads without earlier calls."""
     import torch
 
     before = torch.get_num_threads()

@@ -56,7 +56,7 @@ def test_a_stretch_ends_where_its_rates_do(make_config):
     [
         ({"value": 0.1}, "needs exactly one of epoch, step, train_accuracy and test_accuracy; given: none"),
         ({"value": 0.1, "epoch": 1, "step": 2}, "given: epoch, step"),
-        ({"value": 0.1, "epoch": 1, "delay_epochs": 2}, "delay_epochs counts from an accuracy"),
+        ({"value": 0.1, "epoch": 1, "delay_epochs": 2}, "delay_epochs needs train_accuracy or test_accuracy"),
         ({"value": -1.0, "epoch": 1}, "weight_decay_changes.0.value: must be at least 0"),
         ({"value": 0.1, "epoc": 1}, r"no field 'weight_decay_changes.0.epoc'\. Did you mean 'epoch'"),
         ({"value": 0.1, "train_accuracy": 1.5}, "weight_decay_changes.0.train_accuracy: must be at most 1"),

@@ -44,7 +44,7 @@ class Mark:
         return None if self._descriptor is None else _marked(self._descriptor)
 
     def release(self) -> None:
-        """Remove the mark: unlock the byte."""
+        """Remove this writer's mark, a lock on one byte of the run file."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

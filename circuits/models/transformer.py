@@ -166,10 +166,10 @@ class Transformer(Model):
     ) -> torch.Tensor:
         """Logits at the last position: tokens (example, position) -> (example, class).
 
-        `tap` gets values (example, position, d_model or neuron) at TransformerLens's hook_embed and, in `blocks.i`, at
-        hook_resid_pre, hook_attn_out, hook_resid_mid, mlp.hook_pre, mlp.hook_post, hook_mlp_out and hook_resid_post;
-        and (example, head, query, key) at attn.hook_pattern. In the last layer, values after hook_resid_pre are those
-        of the last position alone, which is the only query.
+        `tap` gets values at TransformerLens's hook_embed and, in `blocks.i`, at hook_resid_pre, hook_attn_out,
+        hook_resid_mid, mlp.hook_pre, mlp.hook_post, hook_mlp_out and hook_resid_post: (example, position, d_model or
+        neuron). At attn.hook_pattern in `blocks.i`, it gets (example, head, query, key). In the last layer, values
+        after hook_resid_pre have only one position, the last, and attention has only this query.
         """
         from torch.nn.functional import embedding  # its gradient is summed in one order, that of indexing is not
 

@@ -1,4 +1,4 @@
-"""Fuangkawinsombut 2024 (MEng thesis), and with Somsirivattana 2023 (blog): (n,k)-parity, the parity of k of n bits.
+"""Fuangkawinsombut 2024 (MEng thesis); Fuangkawinsombut and Somsirivattana 2023 (blog): (n,k)-parity (k of n bits).
 
 Section 2.1 and appendix B: n = 50, width 500, hinge loss, SGD with learning rate 0.1, batches of 32, weight decay 0.01.
 The code fixes the test set (100 points, seed 2023), seeds the training data with the run's number, and stops at epoch
@@ -8,8 +8,8 @@ Chapter 3 changes one setting at a time and states neither seeds nor epochs; our
 "fraction of labels that are randomly flipped" in the thesis, a probability per example in the blog. We flip an exact
 share of the labels; a larger share flips the same examples and more, so runs differ only in the share.
 
-Chapter 4 asks for the fewest neurons that suffice. It states neither widths, epochs and seeds, nor the strength of the
-L1 penalty that section 4.3 suggests. We use the thesis's optimizer, data of this package's generator, 50 seeds, and
+Chapter 4 asks for the fewest neurons that suffice. It does not state widths, epochs, seeds or the strength of the L1
+penalty that section 4.3 suggests. We use the thesis's optimizer, data of this package's generator, 50 seeds, and
 twice as many epochs, since narrow networks are slow. With penalty 0.001 as many seeds succeed as with 0, and at least
 a fifth of the weights are exactly 0; 0.01 prevents learning in half the seeds at k = 2, and in all at k = 3.
 """

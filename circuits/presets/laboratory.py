@@ -2,8 +2,8 @@
 
 It has 128 neurons, no biases, and normal initial weights with variance 1/fan-in. It trains on half of the one-hot pairs
 by full-batch AdamW with learning rate 0.01, weight decay 1, β = (0.9, 0.98), cross-entropy. It memorizes by step 40 and
-generalizes about step 600. It is not from a paper. Its variants repeat in seconds experiments that took hours in Ahmed
-2024 (weight decay, training fraction, initialization) and in Liu, Chi and Wu, section 5.3 (input noise).
+generalizes about step 600. It is not from a paper. Its variants take seconds. They repeat experiments that took hours
+in Ahmed 2024 (weight decay, training fraction, initialization) and in Liu, Chi and Wu, section 5.3 (input noise).
 """
 
 from typing import Any

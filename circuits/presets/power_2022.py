@@ -7,8 +7,8 @@ sizes, batches and updates; we could not check the warm-up against the paper's t
 
 Our choices: half the table is the training set, as in their Figure 1; the transformer has 512 MLP neurons and a
 LayerNorm before each block, as decoders have; one seed; checkpoints evenly spaced on a logarithmic axis. A run stops
-once its test accuracy has stayed at 99 % or more for six further checkpoints, at more than twice the generalization
-step. The paper measures this step only; 10⁵ updates are only a limit. x*y is in their released code only.
+once its test accuracy has stayed at 99 % or more for six further checkpoints. By then, it has more than twice the
+updates of the generalization step, which is all that the paper measures. x*y is in their released code only.
 """
 
 from circuits.config import Config

@@ -28,8 +28,8 @@ def resolve_config(
     Raises
     ------
     InputError
-        Preset and file are both given, there is no such preset, file, kind or field, an override undoes an earlier one,
-        or the resulting config is invalid.
+        Preset and file are both given; the preset, file, kind or field does not exist; an override undoes an earlier
+        override; or the resulting config is invalid.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def overridden(config: Config, overrides: Mapping[str, Any]) -> Config:
     >>> overridden(circuits.preset("merrill-2023"), {"model.width": 3, "model.kind": "linear"})
     Traceback (most recent call last):
     circuits.errors.InputError: model.kind undoes model.width, which comes before it. Leave one of them \
-out, or put model.width last if the config then still has this field.
+out, or put model.width last if the new model.kind has this field.
     """
     data = config.model_dump(mode="json")
     applied: dict[str, Any] = {}
@@ -74,7 +74,7 @@ out, or put model.width last if the config then still has this field.
             if _value_at(data, earlier) != wanted and not key.startswith(f"{earlier}."):
                 raise InputError(
                     f"{key} undoes {earlier}, which comes before it. "
-                    f"Leave one of them out, or put {earlier} last if the config then still has this field."
+                    f"Leave one of them out, or put {earlier} last if the new {key} has this field."
                 )
         applied[key] = value
     return parse(data, where="") if overrides else config

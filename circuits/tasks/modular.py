@@ -299,7 +299,7 @@ class Modular(Task):
         return tuples
 
     def _unordered(self, tuples: Int[np.ndarray, "example operand"]) -> Int[np.ndarray, " example"]:
-        """A number per tuple; two numbers are equal iff their tuples reorder each other with the same result."""
+        """A number per tuple; two tuples have the same number iff they are reorderings and have the same result."""
         keys = np.zeros(len(tuples), np.int64)
         for column in np.sort(tuples, axis=1).T:
             keys = keys * self.p + column

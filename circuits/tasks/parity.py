@@ -73,7 +73,7 @@ class Parity(SignTask):
 
     @property
     def marks(self) -> dict[str, str]:
-        """Mask of flipped training examples -> name of the others: {"flipped": "clean"}; {} if `flip_fraction` is 0."""
+        """{"flipped": "clean"}: names of the flipped and of the other training examples; {} if `flip_fraction` is 0."""
         return {"flipped": "clean"} if self.flip_fraction else {}
 
     @property

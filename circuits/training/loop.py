@@ -142,7 +142,7 @@ def begin(
     path, config, choice
         The run file, its config, and the chosen device and implementation of the update.
     parent, start
-        Values that identify the other run, the parent (None: no parent); the starting point (None: initialization).
+        Values that identify the other run, called the parent, if any; starting point, as in `advance_to_the_end`.
     overwrite, progress
         As in `train`.
     """
@@ -204,7 +204,7 @@ class Session:
     Parameters
     ----------
     writer
-        Writer of the file. If a resumed run has more epochs, or another device, hardware or libraries, it records this.
+        Writer of the file. It records any change of epochs, device, hardware or libraries in a resumed run.
     config, choice, start, progress
         As in `advance_to_the_end`.
     """
@@ -336,7 +336,7 @@ def refuse_to_replace(path: Path, overwrite: bool) -> None:
 
 
 def check_room(path: Path, needed: int) -> None:
-    """Refuse a run of `needed` bytes above the file-size limit or the free space; a replaced file counts as free."""
+    """Refuse a run whose `needed` bytes exceed the file-size limit or free space; a replaced file counts as free."""
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if limit != resource.RLIM_INFINITY and needed > limit:
         raise InputError(

@@ -70,7 +70,7 @@ class Examples(NamedTuple):
     """Training and test examples of one network.
 
     `marks` maps each group of training examples that the task names, such as "flipped" targets, to its mask (example,).
-    `unseen` is the mask (test_example,) of the test inputs outside the training set; None if no seed has any inside it.
+    `unseen` (test_example,) is the mask of test inputs outside the training set; None if every seed has only these.
     """
 
     inputs: torch.Tensor

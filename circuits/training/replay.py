@@ -32,10 +32,10 @@ class Comparison(NamedTuple):
         """The comparison in one sentence."""
         n = len(self.steps)
         if not n:
-            return "the run keeps no checkpoint within the stretch to compare with."
-        common = f"{'its checkpoint' if n == 1 else f'all {n} checkpoints'} that the run keeps there"
+            return "no common checkpoint to compare."
+        common = "the only common checkpoint, step" if n == 1 else f"all {n} common checkpoints, the last at step"
         if self.equal.all():
-            return f"equal bit for bit to {common}, the last at step {self.steps[-1]}."
+            return f"equal bit for bit at {common} {self.steps[-1]}."
         first = self.steps[np.argmin(self.equal)]
         why = "; ".join(self.differing) or "though numerics are the same: the run was made or changed by other means"
         return f"differs from the run's checkpoint at step {first} ({why})."
@@ -86,7 +86,7 @@ def replay(
     ...     run = circuits.train(config, f"{folder}/run.h5", progress=False)
     ...     zoom = circuits.replay(run, f"{folder}/zoom.h5", from_step=5, to_step=8, progress=False)
     ...     print(zoom.steps.tolist(), compare(run, zoom))
-    [5, 6, 7, 8] equal bit for bit to all 2 checkpoints that the run keeps there, the last at step 8.
+    [5, 6, 7, 8] equal bit for bit at all 2 common checkpoints, the last at step 8.
     """
     path = Path(path)
     last = int(run.steps[run.checkpoint_index()])

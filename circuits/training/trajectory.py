@@ -46,8 +46,8 @@ def trajectory(
     Parameters
     ----------
     stepper, config
-        The networks and their config. If `stepper.n_threads` is 0, no network trains beyond the step of a row before
-        the row is yielded, so the optimizer's state at this time belongs to the row.
+        The networks and their config. If `stepper.n_threads` is 0, all networks are at the step of a row when the row
+        is yielded, so the optimizer's state at this time belongs to the row.
     step, targets
         Current step of the networks, and the steps of the rows in ascending order.
     stop

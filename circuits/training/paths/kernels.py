@@ -220,7 +220,7 @@ def _combine(first, second, total, difference):
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy", inline="always")
 def _place(code):
-    """Index in `tables[g]` of the sum for the input signs `code` (0..31); if code < 16, this entry is minus the sum."""
+    """Index in `tables[g]` for input signs `code`, 0..31: of the sum Σ ±w if code >= 16, else of minus this sum."""
     return (code & 15) if code >= 16 else 15 - code
 
 
