@@ -60,7 +60,7 @@ def loss_range(loss: str, n_classes: int | None) -> tuple[float, float] | None:
     """Least and greatest training loss of a collapsed network, whose outputs are near 0; None for mse with classes.
 
     Squared error with classes has no such range: a constant added to all logits changes the loss. If a run does
-    not store its largest outputs, only networks whose loss lies in the range need a forward pass.
+    not store its largest outputs, a forward pass detects collapse; only networks with a loss in this range need it.
 
     Examples
     --------

@@ -82,7 +82,7 @@ def _in_proportion(failures: FailureRate) -> str:
 
 
 def _to_width(share: float, width: float) -> str:
-    """`share` as text: rounded where the interval's `width` has its second significant digit; at least two digits."""
+    """`share` with as many decimals as two significant digits of its interval's `width` need; at least two digits."""
     places = floor(log10(share)) - floor(log10(width)) + 2 if share > 0 and width > 0 else 2
     return f"{share:.{max(places, 2)}g}"
 

@@ -122,7 +122,7 @@ def _of_a_run(flags: VerifyFlags) -> Judged:
 
 
 def _refuse(flags: VerifyFlags, names: tuple[str, ...], what: str, whose: str) -> None:
-    """Refuse the flags `names`, which are for `whose` ('a construction'), because of `what` ('a.h5 is a run')."""
+    """Raise an error if a flag of `names` is set: "a.h5 is a run (`what`), but --k is for a construction (`whose`)"."""
     for name in names:
         if getattr(flags, name) is not None:
             raise InputError(f"{what}, but --{name} is for {whose}. Leave the flag out.")

@@ -174,12 +174,13 @@ def smallest_subnetwork(
 
 
 class Subsets:
-    """The integer program, with the rows (constraints) and forbidden subsets added so far.
+    """The integer program: the rows (constraints) and the forbidden subsets added so far.
 
-    Neuron j adds c_j(x) to the output, with rounding bound t_j. On input x let s = Σ_K c_j(x) be the output of a subset
-    K, T = Σ_K t_j its rounding bound, and σ the sign of the whole network. K agrees on x if σ s > T or, for σ = 0, if
-    |s| ≤ T. A masked forward pass decides on agreement: it sums in another order, and differs from s by at most 2T.
-    So agreement implies the row Σ_K (σ c_j(x) + 3 t_j) ≥ 0 or, for σ = 0, both rows Σ_K (± c_j(x) + 3 t_j) ≥ 0.
+    At input x, let σ be the sign of the whole network. Neuron j adds c_j(x) to the output, with rounding bound t_j. A
+    subset K has the output s = Σ_K c_j(x), with rounding bound T = Σ_K t_j. K agrees at x if σ s > T. If σ = 0, K
+    agrees if |s| ≤ T. A masked forward pass decides on agreement. It sums in another order, so its output differs from
+    s by up to 2T. So a subset that agrees satisfies the row Σ_K (σ c_j(x) + 3 t_j) ≥ 0 or, if σ = 0, the two rows Σ_K
+    (± c_j(x) + 3 t_j) ≥ 0.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ gate with -k < bias <= -(k-2) fires on s alone. Two networks consist of these ga
     dnf          Merrill et al. 2023, Prop. 1: the readout weight of a gate is the parity of its pattern, +1 or -1
     thesis_dnf   Fuangkawinsombut 2024, Prop. 4.1: gates of patterns of parity -1 never fire; the output there is 0
 
-By the definition of Merrill et al., the output must be negative for parity -1; the output of `thesis_dnf` never is.
+Merrill et al. require a negative output for parity -1, but the output of `thesis_dnf` is never negative.
 """
 
 from circuits.constructions.building.construction import Construction

@@ -11,9 +11,9 @@ For a maximizer (w, b), take the 2^k neurons (s_1 w_1, …, s_k w_k, b) with rea
 {-1, 1}^k. This network has P = 2^k and the margin 2^k |E[…]| on every pattern, so it attains C*.
 
 The maximum needs no local search. For neurons that fire on the same set F of patterns, the expectation is linear in
-(w, b): c_F·(w, b). By symmetry w_1 >= … >= w_k >= 0. So F is an up-set of the order in which z stands above z' when no
-prefix sum of z is smaller than that of z'; k = 6 has 1172 up-sets. The neurons (w, b) of an up-set form a cone. The
-maximum over a cone is the length of c_F's projection on it (non-negative least squares), exact but for float rounding.
+(w, b): c_F·(w, b). By symmetry w_1 >= … >= w_k >= 0. So F is an up-set: with z it contains every pattern whose prefix
+sums are all >= those of z; k = 6 has 1172 up-sets. The neurons (w, b) of an up-set form a cone. The maximum over a cone
+is the length of c_F's projection on it (non-negative least squares), exact but for float rounding.
 """
 
 from fractions import Fraction

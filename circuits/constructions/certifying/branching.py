@@ -47,8 +47,8 @@ class Search:
     Attributes
     ----------
     finished
-        Whether every input is evaluated or bounded: `lower` is then above the goal or, without a goal, the least margin
-        minus its rounding error.
+        Whether every input is evaluated or bounded. If no input misses the goal, `lower` is then above the goal.
+        Without a goal, `lower` is then the least margin minus its rounding error.
     missed
         Whether the margin (parity · f) of some input is not above the goal, the margin that the search has to prove.
     """
@@ -178,7 +178,7 @@ def settle(searches: Sequence[Search], deadline: float, *, goal: float = np.inf,
     goal
         Lower limit to prove for every margin: 0 asks for the sign only; inf finds the least margin of each search.
     most
-        Limit of the total work, in evaluations of one neuron at one input.
+        Limit of the total work of this call; the unit is the evaluation of one neuron at one input.
 
     Returns
     -------

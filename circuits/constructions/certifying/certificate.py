@@ -21,7 +21,7 @@ class Certificate:
     ----------
     verdict
         certified: the margin is above 0 on every input; refuted: the output at `input` is 0 or has the wrong sign;
-        undecided: time ran out before either proof.
+        undecided: neither is proved.
     lower, margin
         The worst-case margin lies between `lower`, a bound for all inputs, and `margin`, the margin at `input`
         (rational arithmetic, rounded once). Both are in the network's own units.
@@ -30,8 +30,7 @@ class Certificate:
     relevant_bits
         Indices of the relevant bits.
     pattern_lower, pattern_margin, pattern_input
-        `lower` (pattern,), `margin` (pattern,), `input` (pattern, input) of each setting of the relevant bits
-        (pattern), in the order of `patterns(k)`.
+        (pattern, …) `lower`, `margin` and `input` of each setting of the relevant bits, ordered as `patterns(k)`.
     method
         (pattern,) method of each lower bound: "bound" (no search), "inputs" (all inputs evaluated), "branching" (branch
         and bound), "states" (on/off states of neurons) or "milp".

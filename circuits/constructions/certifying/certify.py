@@ -2,9 +2,9 @@
 
 The margin of an input is m(x) = π(x)·f(x), with π the parity of the relevant bits. The network computes parity if m > 0
 everywhere (Merrill et al. 2023, appendix D; an output of 0 has no sign). Up to 18 bits, and up to 24 bits if more than
-8 are relevant, `certify` evaluates all inputs at once (`every_input.py`). Otherwise it first bounds, without a search,
-every pattern (setting of the relevant bits) by the better of the interval and the linear bound (`interval.py`), and
-searches locally from the point where the linear bound is attained. Then:
+8 are relevant, `certify` evaluates all inputs at once (`every_input.py`). Otherwise it first bounds the margin of every
+pattern (setting of the relevant bits) by the better of the interval and the linear bound (`interval.py`). A local
+search for a small margin begins at the point where the linear bound is attained. Then:
 
 1. If the time suffices for all 2^n inputs, and always up to 24 bits, branch and bound (`branching.py`) finds the least
    margin of every pattern.
@@ -74,8 +74,8 @@ def certify(
         all least margins that they can find. The first bounds and first short searches ignore the limit.
     method
         Force one method: "inputs" (evaluate all), "branching" (branch and bound for the least margin), "states" (list
-        the on/off states of the neurons that can be on or off) or "milp". "states" and "milp" leave a positive margin
-        undecided if it is within their tolerance of 0. By default the methods follow the module's docstring.
+        the on/off states of neurons whose preactivation can have both signs) or "milp". "states" and "milp" leave a
+        positive margin undecided if it is within their tolerance of 0. The module's docstring describes the default.
 
     Raises
     ------
@@ -210,7 +210,7 @@ class _Judged:
             self.solved[at] |= search.finished and goal == np.inf
 
     def solve_few_neurons(self, until: float, method: Literal["states", "milp"] | None, most: int) -> None:
-        """Find the least margin, by `least`, for bit settings with at most `most` neurons that can be on or off."""
+        """Call `least` for bit settings with at most `most` unstable neurons (preactivations of either sign)."""
         for place, at in enumerate(np.argsort(self.lower, kind="stable").tolist()):
             margin = restriction(self.net, self.relevant_bits, self.signs[at])
             if not self.solved[at] and len(margin.v) <= most:

@@ -146,7 +146,7 @@ def _outputs(
 def _exact_margins(
     net: UnitScale, relevant_bits: Sequence[int], rows: np.ndarray, bits: np.ndarray, deadline: float
 ) -> list[Fraction]:
-    """Exact unscaled margins of the inputs (bit setting `rows`, other `bits`), up to a failure or the deadline."""
+    """Exact unscaled margins of inputs (pattern indices `rows`, other `bits`); stops at a failure or the deadline."""
     inputs = np.empty((len(rows), net.W.shape[1]), np.int8)
     inputs[:, list(relevant_bits)] = patterns(len(relevant_bits))[rows]
     inputs[:, irrelevant_bits(net.W.shape[1], relevant_bits)] = bits

@@ -68,7 +68,7 @@ def floor64(value: Fraction) -> float:
 
 
 def _integers(values: Real[np.ndarray, "*any"]) -> tuple[np.ndarray, int]:
-    """Integers of any size, in an array of objects, and an exponent e: each value is its integer times 2^e."""
+    """Return an array of Python integers and an exponent e: each value is its integer times 2^e."""
     digits, powers = np.frexp(values.astype(np.float64))
     least = int(powers[digits != 0].min()) if digits.any() else 0
     whole = np.ldexp(digits, 53).astype(np.int64).astype(object)

@@ -1,8 +1,8 @@
 """Fewest flips of irrelevant bits after which the output's sign is not the parity: an input's distance from failure.
 
 1. With at most 20 irrelevant bits that have a weight, `nearest.py` evaluates all values of these bits.
-2. If the margin (parity · f) is the minimum of a few linear functions (`least_margin.states`), no search is needed:
-   each function falls fastest if the bits of largest gain flip first; the first function to reach 0 gives the number.
+2. If the margin (parity · f) is the minimum of a few linear functions (`least_margin.states`), no search is needed: for
+   each function, flip first the bits that lower it most, until it is <= 0. The least such number of flips is taken.
 3. With at most 40 unstable neurons, which can be on or off, a MILP (`milp.py`) finds the fewest flips to margin <= 0.
 
 With more bits and more neurons, the number stays unknown, unless `certify` has proved that no flips suffice.
@@ -37,9 +37,9 @@ class Flips:
     Attributes
     ----------
     lower, upper
-        (example,) bounds of the number of flips, equal if the number is known: 0 if the input itself fails, inf if no
-        flips suffice. `upper` is also inf if the search found no failing input in time. With more than 20 irrelevant
-        bits and more than 40 unstable neurons (which can be on or off), there is no search.
+        (example,) bounds of the number of flips, equal if the number is known. It is 0 if the input itself fails, inf
+        if no flips suffice. `upper` is also inf if the search found no failing input in time. With more than 20
+        irrelevant bits and more than 40 unstable neurons (which can be on or off), there is no search.
     """
 
     lower: Float[np.ndarray, " example"]
@@ -152,7 +152,7 @@ def _if_equal(low: float, high: float) -> float:
 def _by_states(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], rounding: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """Fewest flips to a failing input, and its bits, from the on/off states of neurons; (inf, None) if none fails."""
+    """Fewest flips to a margin <= `rounding`, and the new irrelevant bits, from on/off states; (inf, None) if none."""
     constants, slopes = states(margin)
     x = bits.astype(np.float64)
     gains = np.maximum(2 * slopes * x, 0.0)  # (state, bit)

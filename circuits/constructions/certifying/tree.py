@@ -58,7 +58,7 @@ class Tree(NamedTuple):
     counts, values
         Counters and results; constants name the indices. In `values`, `BEST` is the least margin found, `FLOOR` the
         least lower bound of the closed nodes, and `CLEAR` the same bound without the candidates. `CLOSED` is the share
-        of inputs in closed nodes, and `WORK` the number of evaluations of one neuron at one input.
+        of inputs in closed nodes. `WORK` is the work so far; its unit is the evaluation of one neuron at one input.
     """
 
     rows: np.ndarray
@@ -118,7 +118,7 @@ def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tr
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _fix(tree, depth, sign):
-    """Make a child of the node at `depth`: fix its chosen bit to `sign`; its last free bit takes this bit's index."""
+    """Make a child of node `depth`: fix its chosen bit to `sign`; the last free bit takes the chosen bit's index."""
     place, child = tree.place[depth], depth + 1
     last = tree.x.shape[0] - child
     tree.x[tree.bits[depth, place]] = sign
@@ -268,8 +268,8 @@ def walk(tree, goal, prune, roundings, until):
         State of the walk, changed in place; its candidates are the inputs that wait for exact arithmetic.
     goal
         If finite, a node closes once its margins are proved to be above the goal, and the walk stops at the first
-        margin <= goal; a goal of 0 asks for the sign. If inf, a node closes once its lower bound reaches the least
-        margin found and, unless an input has failed, is surely positive.
+        margin <= goal; a goal of 0 asks for the sign. If inf, a node closes once its lower bound is at least the least
+        margin found. As long as no input has failed, the lower bound must also be above its rounding error.
     prune
         Whether a bound may close a node. If False, a node closes only after all its inputs are evaluated.
     roundings

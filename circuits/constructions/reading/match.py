@@ -4,10 +4,10 @@ Parity is invariant under permuting the k relevant bits, under multiplying bit i
 rescaling a neuron to (αw, αb, u/α). So the circuit is compared with every distinct form of the construction under
 permutations and flips (the DNF has one form; a network that depends only on the sum of the bits has at most 2^k).
 Neurons are compared by the direction of (w, b), with w the weights on the relevant bits, and by the sign of u. An
-element (merged parallel neurons) can match a neuron of the construction if their u have the same sign, and if their
-cosine is above .9 or they are equal gates that fire on the same bits. The second case is needed for AND gates, whose
-biases are smaller in papers than in learned networks. The best match over all forms and assignments (linear assignment
-problem) has the most pairs, then the largest cosines. Readout sizes do not count: `efficiency.py` prices them.
+element (merged parallel neurons) and a neuron of the construction can match only if their u have the same sign. Their
+cosine must also be above .9, or they must be equal gates that fire on the same bits. AND gates need the second case:
+their biases are smaller in papers than in learned networks. The best match of all forms and assignments (linear
+assignment problem) has most pairs, then largest cosines. Readout sizes do not count: `efficiency.py` prices them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -170,7 +170,7 @@ def _key(construction: Construction, permutation: tuple[int, ...], signs: tuple[
 
 
 class _Directions:
-    """The neurons' properties that a match compares: unit vectors (w, b), signs of u, gates, bits where they fire."""
+    """Properties of each neuron that a match compares: unit vector (w, b), sign of u, gate, firing patterns."""
 
     def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray) -> None:
         sizes = neuron_sizes(W, b)

@@ -103,7 +103,7 @@ def bounded_averages(
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _averages(means, others, norms):
-    """E relu(a + Σ ±others) for a in `means` (neuron, pattern), and error bounds. Rows of `others` (>= 0) descend."""
+    """E relu(a + Σ ±others) for a in `means` (neuron, pattern), and error bounds; `others` >= 0, descending rows."""
     n_neurons, n_patterns = means.shape
     n_others, most = others.shape[1], MOST_LEAVES * n_patterns
     result, bounds = np.zeros((n_neurons, n_patterns)), np.zeros((n_neurons, n_patterns))
