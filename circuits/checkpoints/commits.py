@@ -1,9 +1,9 @@
-"""The number of complete checkpoints of a run. The last write for a checkpoint is its entry in the array `step`, the
-number of optimizer updates so far. Only this write makes the checkpoint complete ("committed").
+"""The number of complete checkpoints of a run. The array `step` has one entry per checkpoint: the number of optimizer
+updates so far. The writer writes this entry last, and only this write makes the checkpoint complete ("committed").
 
 An unwritten entry of `step` is -1, so all its bits are 1. A kill can interrupt a write at any byte. So the entry after
 the last committed entry may mix bytes of the planned step with bytes of -1; this entry does not count. Any other entry
-that differs from the config's plan, or follows an unwritten entry, is damage: an error, and no writer removes it.
+that differs from the config's plan or follows an unwritten entry is damaged. It raises an error; no writer removes it.
 """
 
 from __future__ import annotations

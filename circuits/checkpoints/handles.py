@@ -53,7 +53,7 @@ class OpenedFile:
             yield self._handles[name]
 
     def trajectories(self, group: str) -> list[str]:
-        """Names of the arrays of a group with a row per checkpoint or, in "optimizer", per stored optimizer state."""
+        """Names of the group's arrays that have a row per checkpoint or, in the group "optimizer", per stored state."""
         with _lock:
             return [
                 name
@@ -62,7 +62,7 @@ class OpenedFile:
             ]
 
     def digests(self, name: str, length: int) -> np.ndarray | None:
-        """Digests (step, seed) of parameters/NAME or metrics at the first `length` checkpoints; None in version 1."""
+        """Digests (step, seed) of "parameters/NAME" or "metrics" at the first `length` checkpoints; None if absent."""
         with _lock:
             if "digests" not in self.file:
                 return None

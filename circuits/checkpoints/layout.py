@@ -267,7 +267,7 @@ def facts_digest(file: h5py.File) -> int:
 
 
 def in_file(state: str) -> str:
-    """Name under which a file stores an array of the optimizer's state; `n_updates` for `step`, a name of a dimension.
+    """Name in the file of an optimizer state's array: `n_updates` for `step` (a dimension's name), else its own name.
 
     Examples
     --------
@@ -278,7 +278,7 @@ def in_file(state: str) -> str:
 
 
 def of_state(stored: str) -> str:
-    """Inverse of `in_file`: the name that the optimizer gives to a stored array. Files of version 1 store this name."""
+    """Inverse of `in_file`: the optimizer's name for a stored array. Files of version 1 store the optimizer's names."""
     return "step" if stored == N_UPDATES else stored
 
 

@@ -98,7 +98,7 @@ class RunLock:
         raise being_written(self.path_of_run, "unknown")
 
     def _refuse_other_file(self, descriptor: int) -> None:
-        """Raise an error, before any write, for a pipe, a second hard link, or content that is not a lock file's."""
+        """Before any write, raise an error for a pipe, a second hard link, or content that is not a process id."""
         status = os.fstat(descriptor)
         is_file = stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
         try:

@@ -291,7 +291,7 @@ class _Owner:
 
 
 def _commit_of(dataset: h5py.h5d.DatasetID, path: str) -> str:
-    """The array, "step" or "state_step", that has an entry per complete row of `dataset`; "" if all rows must exist."""
+    """Name of the array, "step" or "state_step", that says how many rows `dataset` must store; "" if neither does."""
     folder = path.rsplit("/", 1)[0]
     if dataset.rank and folder == "/optimizer" and path != "/optimizer/state_step":
         return "state_step"

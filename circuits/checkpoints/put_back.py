@@ -80,7 +80,7 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None, *, ke
 
 
 def kept_copy(path: Path) -> Path:
-    """Copy the file to the first free name beside it, since copies of earlier repairs stay; return the copy's path."""
+    """Copy the file to the first unused name beside it, so that earlier copies stay, and return the copy's path."""
     while True:
         copy = unused(path.with_name(path.name + BEFORE_REPAIR))
         with suppress(FileExistsError), path.open("rb") as whole, written_whole(copy, replace=False) as temporary:
@@ -90,7 +90,7 @@ def kept_copy(path: Path) -> Path:
 
 
 def _state(path: Path, *, undone: bool) -> tuple[int, list[Any]] | None:
-    """Number of checkpoints and facts that identify the run, now or, if `undone`, after a restore; None if invalid."""
+    """Number of checkpoints and facts that identify the run; with `undone`, as after a restore. None if invalid."""
     try:
         with opened_for_verdict(str(path), undone=undone) as file:
             config = parse(json.loads(file.attrs["config"]))

@@ -225,7 +225,7 @@ class Run:
     def hooked_model(
         self, seed: int | None = None, checkpoint: int | None = None, *, step: int | None = None
     ) -> HookedRootModule:
-        """One network of any model with TransformerLens's hook points; arguments as in `state`.
+        """One network, of any kind of model, with TransformerLens's hook points; arguments as in `state`.
 
         `run_with_cache` returns the value at every hook point; `run_with_hooks` changes values during the forward pass.
         """

@@ -142,7 +142,7 @@ class Writer:
         return self._trajectories.keys()
 
     def amend(self, config: Config | None = None, other_numerics_since: int | None = None) -> None:
-        """Store a config with more epochs, or the checkpoint from which a machine that rounds differently continues.
+        """Store a config with more epochs, or the index of the first checkpoint from a machine that rounds differently.
 
         The attributes keep their size, so HDF5 writes them in place while other processes read the file.
         """
@@ -323,10 +323,9 @@ class Writer:
                     dataset.resize(length, axis=0)
 
     def _take_back(self) -> None:
-        """Erase the stored steps after the checkpoint to continue from, and what an interrupted write left.
+        """Erase entries of `step` and `state_step`, also partly written ones, after the checkpoint to continue from.
 
-        The method erases one step at a time, the last step first. After a kill, at most one entry is partly erased,
-        and `commits.py` recognizes this entry.
+        It erases the last entry first, so a kill leaves at most one partly erased entry, which `commits.py` recognizes.
         """
         unwrite(self._step, self.n_checkpoints)
         if "state_step" in self.file:

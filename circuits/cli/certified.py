@@ -82,7 +82,7 @@ def _in_proportion(failures: FailureRate) -> str:
 
 
 def _to_width(share: float, width: float) -> str:
-    """`share` with as many decimals as two significant digits of its interval's `width` need; at least two digits."""
+    """`share` as text, rounded to the decimal place of the second significant digit of `width`; at least two digits."""
     places = floor(log10(share)) - floor(log10(width)) + 2 if share > 0 and width > 0 else 2
     return f"{share:.{max(places, 2)}g}"
 

@@ -90,7 +90,7 @@ class StateDictsFlags(_Start, _Output):
     pattern: Annotated[str, tyro.conf.Positional, shown("'PATTERN'")]
     """The files, in quotes: 'model_*.pt', or 'seed{seed}/model_{epoch}.pt'."""
     keys: Annotated[tuple[str, ...], shown("NAME=KEY …")] = ()
-    """Key of each parameter NAME in the files; by default NAME or, if missing, the key in the code of Merrill et al."""
+    """Key of each parameter NAME in the files; default: NAME or, if they lack it, the key in Merrill et al.'s code."""
     seed: Annotated[int, tyro.conf.arg(metavar="INT")] = 0
     """Seed of the network if the file-name pattern has no {seed}; the seed determines the training set."""
 

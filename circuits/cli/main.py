@@ -1,8 +1,7 @@
 """`circuits COMMAND …`: find the command, run it, and turn any error into one line and an exit code.
 
 Nothing heavy is imported here: a command's module loads when it is called, torch only once its arguments are valid.
-Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 4 the network that `verify` checks does not compute
-parity, 130 interrupted.
+Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 4 not a parity network (`verify`), 130 interrupted.
 """
 
 from __future__ import annotations

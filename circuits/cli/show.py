@@ -20,7 +20,7 @@ FOLLOW_SECONDS = 1.0
 
 @dataclass(kw_only=True)
 class ShowFlags:
-    """Summarize a run: config, seeds, checkpoints, memorization, generalization, size, complete or interrupted."""
+    """Summarize a run: config, seeds, checkpoints, memorization, generalization, size, and whether it is complete."""
 
     run: RunFile
     """The run file; it is only read, and another process may be writing it."""

@@ -53,7 +53,7 @@ class TrainFlags:
     out: Annotated[Path | None, shown("PATH", "(default: checkpoints/NAME.h5)")] = None
     """The run file to write."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute; auto takes cuda if available and the compiled CPU kernel cannot train the config, else cpu."""
+    """Where to compute; auto: cpu if the fused kernel trains the config; otherwise cuda if available, else cpu."""
     kernel: Annotated[Literal["auto", "fused", "batched", "prepared", "reference"], tyro.conf.arg(help=KERNEL_HELP)] = (
         "auto"
     )
@@ -178,8 +178,8 @@ def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]
 
     A switch, such as --quiet, takes no value. Any other flag takes the next word and all numbers after it; a flag for a
     list of texts also takes all words up to the next flag, except preset names. Every word that no flag takes is a
-    candidate, but a number or truth value right after a switch is not. If there are several candidates, those after a
-    flag drop out unless they are preset names. They stay among the other words, and the parser refuses them.
+    candidate, except a number or truth value right after a switch. If there are several candidates, a candidate after a
+    flag counts only if it is a preset name. If it is not, it stays among the other words, and the parser refuses it.
 
     Examples
     --------

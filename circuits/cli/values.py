@@ -153,7 +153,7 @@ def _refuse_values_of_switches(uses: Sequence[Use], known: Mapping[str, Arity], 
 
 
 def _refuse_more_than_one(uses: Sequence[Use], known: Mapping[str, Arity], too_many: bool) -> None:
-    """Refuse words after the value of a one-value flag: words of its type or, with `too_many` bare words, all."""
+    """Refuse words after a one-value flag's value: words of its type, or any if positional words are `too_many`."""
     for use in uses:
         arity = known.get(use.flag)
         if arity is None or arity.many or arity.switch or not use.after:

@@ -64,7 +64,7 @@ class Views:
         self.group = self.tuples.group
 
     def waves(self, net: Network) -> dict[str, np.ndarray]:
-        """Fourier measures of weights, neurons and logits by name; "by_sum" names the logits, grouped by tuple sum."""
+        """Fourier measures of weights, neurons and logits by name; "by_sum" has the logits, grouped by operand sum."""
         neurons, logits = self.tuples.values(net)
         by_sum = logits[self.group.by_sum]
         wave = logit_frequencies(by_sum, self.group.classes)

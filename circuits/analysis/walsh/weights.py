@@ -112,7 +112,7 @@ def cube_weights(
     means
         (pattern) means of the function over the other bits, if known.
     bound
-        Bound of the error of a coefficient computed from `means`: the mean of the error bounds of all `means`.
+        Error bound of each coefficient if `means` are given: the average of the error bounds of these means.
     is_constant
         Whether the function is known not to depend on the other bits.
 

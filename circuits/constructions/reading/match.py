@@ -170,7 +170,7 @@ def _key(construction: Construction, permutation: tuple[int, ...], signs: tuple[
 
 
 class _Directions:
-    """Properties of each neuron that a match compares: unit vector (w, b), sign of u, gate, firing patterns."""
+    """For each neuron: unit vector of (w, b), sign of u, nearest gate, and settings of the bits on which it fires."""
 
     def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray) -> None:
         sizes = neuron_sizes(W, b)
@@ -192,7 +192,7 @@ def _assigned(
     signs: tuple[int, ...],
     form: Form,
 ) -> tuple[float, Match]:
-    """Cost and match of the best assignment to `form` (bits permuted and flipped): most pairs, then largest cosines."""
+    """The best pairing of elements with neurons of `form` (most pairs, then largest cosines): its cost and `Match`."""
     built = _Directions(*form)
     n_learned, n_built = len(learned.rows), construction.n_neurons
     unmatched = 2.0 * min(n_learned, n_built) + 1  # more than all cosines together can gain
