@@ -47,7 +47,7 @@ PROVENANCE = {
     "run_fingerprint": "of another run, or of an earlier state of this one",
     "options": "measured with other options",
 }
-"""Attribute of a stored result -> reason not to use the result if this attribute would differ in a new result."""
+"""Attribute -> reason not to use a stored result whose value of this attribute differs from a new result's value."""
 
 
 @dataclass(frozen=True)

@@ -88,8 +88,8 @@ def run_change_points(
 
     Returns
     -------
-    As `change_points`. `earliest_choices` is the share among eight analysis choices: memorization thresholds 0.9, 0.99,
-    0.999 and 0.9999, each with linear values and with logarithms.
+    As `change_points`. `earliest_choices` is the share of eight analysis choices that give the same `earliest`. The
+    choices are memorization thresholds 0.9, 0.99, 0.999 and 0.9999, each with linear values and with logarithms.
     """
     checkpoints = chosen_checkpoints(run, options)
     curves = run.metrics.isel(step=checkpoints)

@@ -111,7 +111,7 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     pca, tsne
         (panel, point, axis) coordinates of the points, float32.
     point_example, point_label
-        (point,) index in the training set, and index in `label`: the signs of the relevant bits, or the target.
+        (point,) index in the training set; index into the coordinate `label`, the signs of relevant bits or targets.
     weight, density
         (parameter, panel, place) evenly spaced values of a weight, and the density of the parameter's weights there.
     pictured_seed

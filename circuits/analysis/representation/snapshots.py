@@ -2,8 +2,8 @@
 
 As in Fuangkawinsombut 2024, Figures 2.2 and 2.3, these are the last checkpoint and five evenly spaced checkpoints from
 memorization to generalization of a seed. If memorization and generalization are fewer than four checkpoints apart, the
-five checkpoints are consecutive; the thesis code instead looks 20 epochs further. The five start at the run's first
-checkpoint if the seed never memorized, and end at the last checkpoint if the seed never generalized.
+five are consecutive; the thesis code instead spreads them over the 20 epochs after memorization. The five start at the
+run's first checkpoint if the seed never memorized, and end at the last checkpoint if the seed never generalized.
 """
 
 import numpy as np

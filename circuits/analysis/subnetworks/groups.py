@@ -29,9 +29,9 @@ LATE_CHECKPOINTS = 50
 class NeuronGroups(NamedTuple):
     """The generalizing, memorizing, complementary and control group of hidden neurons, for every seed.
 
-    `kept` (group, seed, neuron): masks. `defined` (group, seed): False if the network had diverged when the group was
-    determined or, for the memorizing group, never memorized. `checkpoint` (seed,): index of the checkpoint whose active
-    subnetwork is the generalizing group; -1 if the network had diverged at this checkpoint.
+    `kept` (group, seed, neuron): masks. `defined` (group, seed): False if the network had diverged at the checkpoint
+    that determines the group. The memorizing group is also undefined if the network never memorized. `checkpoint`
+    (seed,): checkpoint whose active subnetwork is the generalizing group, as an index; -1 if the network had diverged.
     """
 
     kept: Bool[np.ndarray, "group seed neuron"]

@@ -90,14 +90,14 @@ def margins(outputs: Float[np.ndarray, "example ..."], has_classes: bool) -> Flo
 
 
 def first_fitting(fits: Fits, width: int, ease: Float[np.ndarray, " example"], n_unfit: int = 0) -> int:
-    """Smallest k whose subnetwork is wrong on exactly `n_unfit` examples, in 0..width; k = width is taken unchecked.
+    """Smallest k < width whose subnetwork is wrong on exactly `n_unfit` examples; returns `width` if there is none.
 
     Parameters
     ----------
     fits
-        Function of sizes and example indices. Its (size, example) mask is True if the subnetwork of this size is right.
+        Function (sizes, example indices) -> (size, example) mask: whether the subnetwork is right on the example.
     width
-        The largest k.
+        Number of all neurons.
     ease
         (example,) guess of how easy each example is; larger is easier. The guess affects only the running time.
     n_unfit

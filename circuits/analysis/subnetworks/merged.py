@@ -50,7 +50,7 @@ def elements_needed(
     targets
         (example,) ±1; used by the criterion "accuracy" only.
     cosine, floor
-        Thresholds, see `elements`: of the cosine of two merged neurons, and of the path norm as a share of the largest.
+        Neurons merge if their cosine is above `cosine` and path norms above `floor` times the largest, see `elements`.
     criterion
         "prediction": the network's sign on every input. "accuracy": as many right answers as the network.
     found

@@ -13,7 +13,7 @@ et al. 2023, section 2.1. The paper's effective sparsity is an upper bound on th
 - Sizes are ruled out one by one from below, up to the size of the best subset known. At the start, this best subset is
   a norm prefix without its unnecessary neurons.
 
-HiGHS, the solver, requires only >= 0, up to a tolerance. This allows more subsets, so lower bounds stay valid. A masked
+The solver HiGHS takes > 0 as >= 0, up to a tolerance. More subsets satisfy this, so lower bounds stay valid. A masked
 forward pass in float64 checks each solution independently. If a solution fails only on inputs with a row, another row
 forbids this subset. As for the active subnetwork, an output within its rounding bound counts as 0 (`rounding`).
 """
@@ -211,7 +211,7 @@ class Subsets:
         self.forbidden: list[np.ndarray] = []
 
     def _rows(self, which: np.ndarray, sign: float = 0.0) -> Float[np.ndarray, "row neuron"]:
-        """Coefficients σ c_j + 3 t_j (see the class) of the constraints of inputs `which`; `sign` replaces σ = 0."""
+        """Coefficients σ c_j + 3 t_j (see the class) in the rows of inputs `which`; where σ = 0, `sign` replaces σ."""
         signs = np.where(self.wanted[which], self.signs[which], sign)
         return signs[:, None] * self.contributions[which] + 3 * self.terms
 

@@ -104,16 +104,16 @@ def weight_by_degree(
     """Unbiased estimate of the sum of squared coefficients of each degree, and its standard error.
 
     On average the square of an estimate is too large by the square of its standard error. This bias is subtracted, so a
-    sum can be negative. The standard error assumes independent, normal estimates unless `kurtosis` is given: if a
-    function is large on few inputs only, all its estimates are large together.
+    sum can be negative. The standard error assumes independent, normal estimates. But if a function is large on few
+    inputs only, all its estimates are large together; `kurtosis` corrects the standard error for this.
 
     Parameters
     ----------
     found
         Estimated coefficients.
     kurtosis
-        (network,) E f⁴ / (E f²)². To first order, the sum of squared estimates over N inputs has the variance
-        Var(2 f g) / N, with g the part of f of this degree; E f² g² is approximated by `kurtosis` times E f² E g².
+        (network,) E f⁴ / (E f²)². Let g be the part of f of one degree. From N inputs, the sum for this degree has the
+        variance Var(2 f g) / N to first order; E f² g² is approximated by `kurtosis` times E f² E g².
 
     Examples
     --------

@@ -213,7 +213,7 @@ class _Measured:
         return np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (n_patterns * n_draws))
 
     def layer_gaps(self, progress: bool) -> Float[np.ndarray, "step seed"] | None:
-        """Fourier gap of the layer at up to 64 checkpoints and the phases, NaN elsewhere; None if not a relu model."""
+        """`layer_gap` at up to 64 checkpoints, memorization and generalization, else NaN; None if not a relu model."""
         if not self.networks.has_bounds:
             return None
         of_phases = np.concatenate(phase_checkpoints(self.run, self.options))

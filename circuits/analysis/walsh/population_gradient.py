@@ -181,7 +181,7 @@ def _summed(means, others, signs):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _by_series(means, others, signs):
-    """Gradient (neuron, bit), relevant bits first, by the sine series; `signs` (k + 1, 2^k): χ of S∖{i}, last χ_S."""
+    """Gradient (neuron, bit), relevant bits first, by the sine series; row i of `signs` is χ of S∖{i}, row k is χ_S."""
     n_neurons, n_patterns = means.shape
     n_others, k = others.shape[1], signs.shape[0] - 1
     result = np.zeros((n_neurons, k + n_others))

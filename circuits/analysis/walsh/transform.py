@@ -5,8 +5,8 @@ Every f : {-1, 1}^k -> R is f(x) = Σ_T f^(T) χ_T(x) with χ_T(x) = Π_{i∈T} 
 O'Donnell 2014, "Analysis of Boolean functions", chapter 1.
 
 Values are in the order of `patterns(k)`, the settings of k bits. The index of a coefficient, in binary, marks the
-members of T, the first bit first: the empty set is at 0 and the set of all bits at 2^k - 1. Bit by bit, the transform
-replaces each pair of values that differ in this bit by their mean and half their difference: k 2^k steps.
+members of T, the first bit first: the empty set is at 0 and the set of all bits at 2^k - 1. For each bit, the transform
+pairs the values whose settings differ only in this bit; mean and half difference replace each pair: k 2^k steps.
 """
 
 from collections.abc import Sequence

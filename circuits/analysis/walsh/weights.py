@@ -42,9 +42,9 @@ class Weights(NamedTuple):
     """Walsh weights of one function, with errors, for the three parts of its variance: parity, subsets, rest.
 
     `coefficients` are f^(T) for the subsets T of the relevant bits, in the order of `walsh_coefficients`. All have the
-    same `error`: the standard error of a sample mean, or the error bound if f^(T) is not sampled. `weight_error` and
-    `share_error` are standard errors, plus the effect of this bound. `share_low` and `share_high` are the ends of the
-    shares' 95 % intervals, in 0..1. Shares of a constant function, and errors that a sample cannot estimate, are NaN.
+    same `error`: a standard error if f^(T) is a sample mean, else an error bound. `weight_error` and `share_error` are
+    standard errors; if `error` is a bound, they also include its effect. `share_low` and `share_high` are the ends of
+    the shares' 95 % intervals, in 0..1. NaN: shares of a constant function, and errors that a sample cannot estimate.
     """
 
     coefficients: Float[np.ndarray, " subset"]

@@ -267,9 +267,9 @@ def walk(tree, goal, prune, roundings, until):
     tree
         State of the walk, changed in place; its candidates are the inputs that wait for exact arithmetic.
     goal
-        If finite, a node closes once its margins are proved to be above the goal, and the walk stops at the first
-        margin <= goal; a goal of 0 asks for the sign. If inf, a node closes once its lower bound is at least the least
-        margin found. As long as no input has failed, the lower bound must also be above its rounding error.
+        Margin to prove; inf finds the least margin. If finite, a node closes once its margins are surely above it; the
+        walk stops at the first margin <= goal (for goal 0: surely < 0). If inf, a node closes once its lower bound is
+        >= the least margin found. Until some margin is surely < 0, the lower bound must also be surely > 0.
     prune
         Whether a bound may close a node. If False, a node closes only after all its inputs are evaluated.
     roundings
