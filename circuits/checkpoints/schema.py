@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import h5py
@@ -244,24 +245,19 @@ def _members(file: h5py.File, group: str) -> list[tuple[str, h5py.Dataset]]:
     return members
 
 
-def _find(file: h5py.File | dict[str, h5py.Dataset], name: str) -> h5py.Dataset:
+def _find(file: Mapping[str, Any], name: str) -> h5py.Dataset:
     item = file.get(name)
     if not isinstance(item, h5py.Dataset):
         raise ValueError(f"the array '{name}' is missing")
     return item
 
 
-def _array(
-    file: h5py.File | dict[str, h5py.Dataset], name: str, shape: tuple[int | None, ...], kinds: str
-) -> h5py.Dataset:
+def _array(file: Mapping[str, Any], name: str, shape: tuple[int | None, ...], kinds: str) -> h5py.Dataset:
     """The array `name`; raises ValueError unless it has this shape (None: any length) and a dtype kind in `kinds`."""
     dataset = _find(file, name)
     actual = dataset.shape
-    if (
-        actual is None
-        or len(actual) != len(shape)
-        or any(s not in (None, a) for a, s in zip(actual, shape, strict=True))
-    ):
+    has_rank = actual is not None and len(actual) == len(shape)
+    if not has_rank or any(s not in (None, a) for a, s in zip(actual, shape, strict=True)):
         wanted = ", ".join("any" if length is None else str(length) for length in shape)
         raise ValueError(f"{name} has shape {actual}, expected ({wanted})")
     if dataset.dtype.kind not in kinds:

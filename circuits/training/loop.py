@@ -113,12 +113,8 @@ def train(
     with released_on_error(lock):
         if choice is not None:
             check_room(path, layout.size_on_disk(config))
-        elif (was_killed(path) or is_longer(path)) and (
-            copy := make_plain(path).copy
-        ):  # killed after its last checkpoint
-            _say(
-                f"{path}: rows after the last committed checkpoint were removed. A copy of the original file is {copy}."
-            )
+        elif (was_killed(path) or is_longer(path)) and (copy := make_plain(path).copy):  # killed after its last step
+            _say(f"{path}: rows after the last committed checkpoint were removed. Copy of the original file: {copy}.")
     if choice is None:
         lock.release()
         return open_run(path)
