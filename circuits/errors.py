@@ -6,6 +6,7 @@
 """
 
 import errno
+import glob
 import os
 import re
 from collections.abc import Iterable
@@ -32,7 +33,9 @@ class Interrupted(KeyboardInterrupt):
 
 def damaged(path: object, problem: str) -> InputError:
     """The error for a damaged file: its content is not as this package wrote it."""
-    return InputError(f"{path} is damaged: {problem.rstrip('.')}. Restore it from a copy, or make it again.")
+    copies = glob.glob(f"{glob.escape(str(path))}.before-re[ps]*[!p]")  # the end of temporary files is "tmp"
+    copy = max(copies, key=os.path.getmtime, default="a copy")
+    return InputError(f"{path} is damaged: {problem.rstrip('.')}. Restore it from {copy}, or make it again.")
 
 
 def error_number(error: BaseException) -> int:

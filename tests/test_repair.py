@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,8 @@ from circuits.checkpoints.sandbox import examined
 from circuits.checkpoints.undo import undo_path
 from circuits.checkpoints.writer import Writer
 from circuits.cli.main import main
+
+FIXTURES = Path(__file__).parent / "fixtures"
 
 KILLED = """
 import os, sys
@@ -629,3 +632,90 @@ def test_a_cut_superblock_is_completed_only_once_the_file_is_checked(tiny_path, 
     assert circuits.repair(path)
     with circuits.open(path) as run:
         assert run.parameters.load().identical(tiny_run.parameters.load())
+
+
+# ---- runs that cannot be written safely, and what lies beside a new run ----
+
+
+def test_a_new_run_sets_a_copy_of_metadata_aside_and_the_older_run_is_still_restored_by_it(
+    changing, make_config, capsys
+):
+    older = changing.rename(changing.with_name("older.h5"))
+    circuits.train(make_config(epochs=1), changing, progress=False).close()
+    aside = changing.with_name("a.h5.undo.stale")
+    assert f"is renamed to {aside}" in capsys.readouterr().err
+    circuits.train(make_config(epochs=1), changing, progress=False, overwrite=True).close()
+    older.replace(changing)
+    aside.rename(undo_path(changing))
+    assert circuits.repair(changing)
+    with circuits.open(changing) as run:
+        assert run.is_complete
+
+
+def test_a_refused_new_run_leaves_a_copy_of_metadata_in_its_place(changing, make_config):
+    link = changing.with_name("link.h5")
+    link.symlink_to(moved := changing.with_name("moved.h5"))
+    undo_path(changing).rename(undo_path(moved))
+    with pytest.raises(circuits.InputError, match="exists"):
+        circuits.train(make_config(epochs=1), link, progress=False)
+    assert undo_path(moved).exists()
+
+
+def test_a_compressed_run_is_not_resumed_and_says_how_to_unpack_it(tiny_path, tmp_path, make_config):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    with h5py.File(path, "r+", libver=("v110", "v110")) as file:
+        file.create_dataset("more", data=np.zeros(100), compression="gzip")
+    content = path.read_bytes()
+    with pytest.raises(circuits.InputError, match=r"is compressed.*h5repack -j 2 -k 2 -f NONE"):
+        circuits.train(make_config(epochs=9), path, resume=True, progress=False)
+    assert path.read_bytes() == content
+
+
+def test_a_run_of_version_1_is_copied_while_it_is_written_and_damage_names_the_copy(tmp_path, monkeypatch, capsys):
+    path = Path(shutil.copy(FIXTURES / "run-v1-killed.h5", tmp_path))
+    copy = path.with_name(f"{path.name}.before-resume")
+    with monkeypatch.context() as patch:
+        patch.setattr("circuits.checkpoints.writer.open_for_appending", lambda path: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            circuits.train(None, path, resume=True, allow_different_numerics=True, progress=False)
+    assert f"{path} has format version 1, so a kill may damage it. Copy until training ends: {copy}." in (
+        capsys.readouterr().err
+    )
+    content = bytearray(path.read_bytes())
+    with h5py.File(path, locking=False) as file:
+        start = h5py.h5o.get_info(file["step"].id).addr
+    path.write_bytes(content[:start] + bytes(64) + content[start + 64 :])
+    with pytest.raises(circuits.InputError, match=f"is damaged: .*Restore it from {re.escape(str(copy))}, or"):
+        circuits.open(path)
+    copy.replace(path)
+    circuits.train(None, path, resume=True, allow_different_numerics=True, progress=False).close()
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_error_while_a_copy_of_metadata_is_compared_decides_nothing(changing, monkeypatch):
+    times = iter(range(9))
+
+    def failing(*args):  # as h5py reports a read error during a look-up
+        if next(times) == 0:
+            raise KeyError("Unable to synchronously open object (file read failed: errno = 5)")
+
+    monkeypatch.setattr("circuits.checkpoints.put_back.check_contents", failing)
+    assert circuits.repair(changing)
+    assert not list(changing.parent.glob("*.stale"))
+
+
+def test_a_full_disk_at_the_first_write_of_a_repair_says_so(killed, monkeypatch, capsys):
+    opened = h5py.h5f.open
+
+    def full(path, flags, **options):
+        if flags & h5py.h5f.ACC_RDWR:
+            raise OSError("Unable to synchronously open file (file write failed: errno = 28, error message = 'None')")
+        return opened(path, flags, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("h5py.h5f.open", full)
+        assert main(["repair", str(killed)]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "No space left on device" in err
+    assert "Make room" in err

@@ -35,7 +35,6 @@ from circuits import registry
 from circuits.atomic_write import copy_sparse, scratch, written_whole
 from circuits.checkpoints.commits import UNWRITTEN, planned_states
 from circuits.checkpoints.digests import METRICS, digest
-from circuits.checkpoints.undo import undo_path
 from circuits.collapse import COLLAPSED_SHARE, LARGEST_OUTPUT
 from circuits.config import Config
 from circuits.errors import InputError, RunError
@@ -165,7 +164,6 @@ def create(
             with written_whole(path, replace=replace) as temporary:
                 temporary.unlink()
                 copy_sparse(image, temporary)
-                undo_path(path).unlink(missing_ok=True)  # the copy of the replaced run's metadata
     except FileExistsError:
         raise already_there(path) from None
     except OSError as error:

@@ -16,9 +16,9 @@ def along_steps(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
         if commit in file:
             yield commit, file[commit]
             for group in groups:
-                for name, dataset in file[group].items():
-                    if name != commit and dataset.maxshape[:1] == (None,):
-                        yield commit, dataset
+                for name in file[group]:
+                    if name != commit and file[group][name].maxshape[:1] == (None,):
+                        yield commit, file[group][name]
     for commit, name in (("step", "checkpoint"), ("state_step", "optimizer")):
         if f"digests/{name}" in file:
             yield commit, file[f"digests/{name}"]
@@ -27,6 +27,13 @@ def along_steps(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
 def uncommitted(file: h5py.File, lengths: Mapping[str, int]) -> list[tuple[h5py.Dataset, int]]:
     """Arrays with incomplete rows, each with its number of complete rows from `lengths` ("step" or "state_step")."""
     return [(dataset, lengths[commit]) for commit, dataset in along_steps(file) if len(dataset) > lengths[commit]]
+
+
+def is_packed(file: h5py.File) -> bool:
+    """Whether an array has a filter, such as compression; a new row then rewrites other rows and metadata."""
+    arrays: list[h5py.Dataset] = []
+    file.visititems(lambda _, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None)
+    return any(array.id.get_create_plist().get_nfilters() for array in arrays)
 
 
 def cut_to(path: Path, file: h5py.File, datasets: list[tuple[h5py.Dataset, int]]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from circuits.atomic_write import is_alive, process_number
 from circuits.checkpoints.file_signature import Mark, marked_by
+from circuits.checkpoints.undo import undo_path
 from circuits.errors import InputError, RunError, refusal, remedy
 
 ATTEMPTS = 100  # to take a lock that `writer_pid` may hold for an instant
@@ -70,9 +71,11 @@ class RunLock:
             except OSError as error:
                 if os.path.lexists(self.path) and not stat.S_ISREG(os.lstat(self.path).st_mode):
                     raise self._not_our_file() from error
+                beside = undo_path(self.path_of_run).name
+                both = f"the run and {beside}" if os.path.lexists(undo_path(self.path_of_run)) else "the run"
                 raise InputError(
                     f"{self.path_of_run} cannot be written: its lock file {self.path} cannot be created "
-                    f"({error.strerror or error}). Copy the run to a writable folder, or pass another --out."
+                    f"({error.strerror or error}). Copy {both} to a writable folder, or pass another --out."
                 ) from error
             self._refuse_other_file(descriptor)
             try:

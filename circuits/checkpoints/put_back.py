@@ -14,17 +14,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import h5py
+
 from circuits.atomic_write import copy_sparse, remove_left_behind, unused, written_whole
 from circuits.checkpoints.commits import n_committed, planned_checkpoints
 from circuits.checkpoints.layout import FORMAT, FORMAT_VERSION
 from circuits.checkpoints.sandbox import examined
 from circuits.checkpoints.schema import check_contents
-from circuits.checkpoints.undo import has_undo, kept, undo_path
+from circuits.checkpoints.undo import has_undo, kept, set_aside, undo_path
 from circuits.checkpoints.unflagged import opened_for_verdict
 from circuits.config import parse
 from circuits.errors import InputError
 
-BEFORE_REPAIR = ".before-repair"
+BEFORE_REPAIR, BEFORE_RESUME = ".before-repair", ".before-resume"
 REFUSED = ("refused", "damaged", "crashed", "foreign")  # verdicts on the restored file
 
 
@@ -54,14 +56,14 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None, *, ke
     copy = kept(path)
     verdict, text = ("damaged", "") if copy is None else examined(path, FORMAT, FORMAT_VERSION, undone=True)
     present, why = examined(path, FORMAT, FORMAT_VERSION)
-    now = _state(path, undone=False) if present == "sound" else None
-    restored = _state(path, undone=True) if verdict == "sound" else None
+    now, restored = (  # read again if the content seems wrong: a disk error decides nothing
+        _state(path, undone=undone) or _state(path, undone=undone) if checked == "sound" else None
+        for checked, undone in ((present, False), (verdict, True))
+    )
     if verdict == "sound" and (restored is None or (now and (restored[0] < now[0] or restored[1] != now[1]))):
         verdict = "damaged"
     if copy is None or verdict in REFUSED:
-        aside = unused(beside.with_name(beside.name + ".stale"))
-        beside.rename(aside)
-        say(f"{beside} does not match {path}, so no metadata is restored. {beside.name} is renamed to {aside}.")
+        set_aside(path, say)
         return False
     verdict, text = (present, why) if verdict == "sound" and present not in REFUSED else (verdict, text)
     if verdict != "sound":
@@ -79,14 +81,24 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None, *, ke
     return True
 
 
-def kept_copy(path: Path) -> Path:
+def kept_copy(path: Path, ending: str = BEFORE_REPAIR) -> Path:
     """Copy the file to the first unused name beside it, so that earlier copies stay, and return the copy's path."""
     while True:
-        copy = unused(path.with_name(path.name + BEFORE_REPAIR))
+        copy = unused(path.with_name(path.name + ending))
         with suppress(FileExistsError), path.open("rb") as whole, written_whole(copy, replace=False) as temporary:
             temporary.unlink()
             copy_sparse(whole, temporary)
             return copy
+
+
+def copy_of_version_1(path: Path, say: Callable[[str], object]) -> Path | None:
+    """Copy a file of version 1, whose metadata change with each checkpoint, before it is written; None for others."""
+    with h5py.File(path, "r", locking=False) as file:
+        if "digests" in file:
+            return None
+    copy = kept_copy(path, BEFORE_RESUME)
+    say(f"{path} has format version 1, so a kill may damage it. Copy until training ends: {copy}.")
+    return copy
 
 
 def _state(path: Path, *, undone: bool) -> tuple[int, list[Any]] | None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from circuits.atomic_write import remove_left_behind
 from circuits.checkpoints.commits import n_committed, planned_checkpoints, planned_states
-from circuits.checkpoints.lengths import cut_to, uncommitted
+from circuits.checkpoints.lengths import cut_to, is_packed, uncommitted
 from circuits.checkpoints.lock import RunLock, writer_pid
 from circuits.checkpoints.put_back import BEFORE_REPAIR, kept_copy
 from circuits.checkpoints.recover import was_cut, was_killed
@@ -28,7 +28,7 @@ from circuits.checkpoints.run import open_run
 from circuits.checkpoints.undo import has_undo, undo_path
 from circuits.checkpoints.writer import BUFFERED_CHECKPOINTS, complete, make_writable, open_for_appending, unwrite
 from circuits.config import parse
-from circuits.errors import InputError, RunError, refusal, remedy
+from circuits.errors import InputError, RunError, error_number, refusal, remedy
 
 
 class Repaired(NamedTuple):
@@ -107,7 +107,9 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except RunError:
         raise
-    except (OSError, RuntimeError) as error:
+    except (KeyError, OSError, RuntimeError) as error:
+        if isinstance(error, KeyError) and not error_number(error):  # not a failed read
+            raise
         raise RunError(
             f"{path} could not be repaired ({refusal(error)}). No checkpoint is lost. {remedy(error)}, then try again."
         ) from error
@@ -135,10 +137,10 @@ def make_plain(path: Path) -> Repaired:
     make_writable(path)
     with h5py.File(path, "r", locking=False) as file:
         rows = _uncommitted(file)
-        has_values = any(_has_values(dataset, length) for dataset, length in rows)
+        is_risky = is_packed(file) or any(_has_values(dataset, length) for dataset, length in rows)
     if not rows:
         return Repaired(killed, False, None)  # without opening a sound file for writing
-    copy = kept_copy(path) if has_values else None
+    copy = kept_copy(path) if is_risky else None
     with _explained(path), open_for_appending(path) as file:
         rows = _uncommitted(file)
         for dataset, length in rows:

@@ -25,11 +25,11 @@ from circuits.checkpoints.handles import OpenedFile, opened
 from circuits.checkpoints.layout import of_state
 from circuits.checkpoints.lazy import lazy_variable
 from circuits.checkpoints.lock import writer_pid
-from circuits.checkpoints.policy import one_line
+from circuits.checkpoints.policy import TRANSIENT, one_line
 from circuits.checkpoints.schema import check_contents, check_facts
 from circuits.collapse import LARGEST_OUTPUT
 from circuits.config import Config, parse
-from circuits.errors import InputError, damaged
+from circuits.errors import InputError, damaged, error_number, refusal, remedy
 
 if TYPE_CHECKING:
     import torch
@@ -79,6 +79,8 @@ class Run:
             self._release()
             if isinstance(error, InputError):
                 raise InputError(f"{self.path}: {one_line(error)}") from None
+            if error_number(error) in TRANSIENT:
+                raise InputError(f"{self.path} cannot be read ({refusal(error)}). {remedy(error)}.") from error
             raise damaged(self.path, one_line(error)) from error
 
     def refresh(self) -> Run:

@@ -236,9 +236,9 @@ def dimensions(dataset: h5py.Dataset) -> tuple[str, ...]:
 
 
 def _members(file: h5py.File, group: str) -> list[tuple[str, h5py.Dataset]]:
-    if not isinstance(file.get(group), h5py.Group):
+    if group not in file or not isinstance(file[group], h5py.Group):
         raise ValueError(f"the group '{group}' is missing")
-    members = list(file[group].items())
+    members = [(name, file[group][name]) for name in file[group]]  # `items` and `get` hide errors of the disk
     for name, item in members:
         if not isinstance(item, h5py.Dataset):
             raise ValueError(f"{group}/{name} is not an array")
@@ -246,8 +246,7 @@ def _members(file: h5py.File, group: str) -> list[tuple[str, h5py.Dataset]]:
 
 
 def _find(file: Mapping[str, Any], name: str) -> h5py.Dataset:
-    item = file.get(name)
-    if not isinstance(item, h5py.Dataset):
+    if name not in file or not isinstance(item := file[name], h5py.Dataset):
         raise ValueError(f"the array '{name}' is missing")
     return item
 

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple
 
 import h5py
 
-from circuits.atomic_write import remove_left_behind, sync, written_whole
+from circuits.atomic_write import remove_left_behind, sync, unused, written_whole
 from circuits.checkpoints.commits import UNWRITTEN
 from circuits.errors import InputError
 
@@ -61,6 +62,15 @@ def undo_path(path: Path) -> Path:
     """Path of the copy of a run's metadata: beside the run file itself, with symbolic links resolved."""
     path = path.resolve()
     return path.with_name(path.name + ".undo")
+
+
+def set_aside(path: Path, say: Callable[[str], object]) -> None:
+    """Rename `RUN.h5.undo`, which may belong to another file of this name, to `RUN.h5.undo.stale`, and say so."""
+    beside = undo_path(path)
+    if os.path.lexists(beside):
+        aside = unused(beside.with_name(beside.name + ".stale"))
+        beside.rename(aside)
+        say(f"{beside} does not match {path}, so no metadata is restored. {beside.name} is renamed to {aside}.")
 
 
 @contextmanager

@@ -31,13 +31,13 @@ from circuits.checkpoints.digests import METRICS, checksum, digest, metrics_as_r
 from circuits.checkpoints.layout import COMMIT, FORMAT, FORMAT_VERSION, in_file, padded
 from circuits.checkpoints.lengths import along_steps, cut_to, uncommitted
 from circuits.checkpoints.lock import RunLock
-from circuits.checkpoints.put_back import REFUSED, put_back
+from circuits.checkpoints.put_back import REFUSED, copy_of_version_1, put_back
 from circuits.checkpoints.recover import completed, recover, rewrite
 from circuits.checkpoints.resume_point import resume_point
 from circuits.checkpoints.sandbox import examined
 from circuits.checkpoints.undo import undoable
 from circuits.config import Config, parse
-from circuits.errors import InputError, RunError, refusal, remedy
+from circuits.errors import REMEDIES, InputError, RunError, error_number, refusal, remedy
 
 BUFFERED_CHECKPOINTS = 8
 BUFFERED_SECONDS = 0.5
@@ -92,6 +92,7 @@ class Writer:
         try:
             self._lock.mark()
             make_writable(path, say)
+            self._copy = copy_of_version_1(path, say)
             self.file = open_for_appending(path)
             self._take_up()
         except BaseException:
@@ -245,6 +246,8 @@ class Writer:
             try:
                 with suppress(OSError, RuntimeError) if self._abandoned else nullcontext():
                     self.file.close()
+                if self._copy is not None and not self._abandoned:
+                    self._copy.unlink()
             finally:
                 self._lock.release()
 
@@ -388,6 +391,8 @@ def open_for_appending(path: Path) -> h5py.File:
     try:
         return h5py.File(h5py.h5f.open(os.fsencode(path), flags, fapl=access))
     except OSError as error:
+        if error_number(error) in REMEDIES:
+            raise RunError(f"{path} cannot be written ({refusal(error)}). {remedy(error)}, then try again.") from error
         raise InputError(
             f"{path} cannot be opened for writing ({error}). If this process has it open, close that Run first."
         ) from error

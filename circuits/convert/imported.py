@@ -18,11 +18,12 @@ from circuits.atomic_write import make_folder, written_whole
 from circuits.checkpoints import layout
 from circuits.checkpoints.lock import RunLock, lock_path
 from circuits.checkpoints.run import Run, open_run
+from circuits.checkpoints.undo import set_aside
 from circuits.checkpoints.writer import Writer
 from circuits.config import Config
 from circuits.errors import InputError, RunError, refusal, remedy
 from circuits.printable import printable
-from circuits.training.loop import refuse_to_replace, versions
+from circuits.training.loop import refuse_to_replace, say, versions
 from circuits.training.paths.choice import choose_path
 from circuits.training.start import Arrays, Start
 from circuits.training.trajectory import stacked
@@ -111,6 +112,7 @@ def write_run(
                     _append_all(temporary, config, networks, progress)
                 finally:
                     lock_path(temporary).unlink(missing_ok=True)
+            set_aside(out, say)  # it belongs to an earlier file of this name
         except FileExistsError:
             raise _exists(out) from None
         except (RunError, OSError) as error:

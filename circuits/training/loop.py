@@ -23,10 +23,12 @@ from tqdm import tqdm
 
 from circuits.atomic_write import make_folder
 from circuits.checkpoints import layout
+from circuits.checkpoints.lengths import is_packed
 from circuits.checkpoints.lock import RunLock, being_written, writer_pid
 from circuits.checkpoints.recover import was_killed
 from circuits.checkpoints.repair import is_longer, make_plain, mend
 from circuits.checkpoints.run import Run, open_run
+from circuits.checkpoints.undo import set_aside
 from circuits.checkpoints.writer import Writer
 from circuits.config import Config
 from circuits.errors import REMEDIES, InputError, Interrupted
@@ -105,7 +107,7 @@ def train(
         if config is None:
             raise InputError("A new run needs a config. Pass one, such as circuits.preset('merrill-2023').")
         return begin(path, config, choose_path(config, device, kernel), overwrite=overwrite, progress=progress)
-    mend(path, _say)
+    mend(path, say)
     with open_run(path):  # refuses a bad file before a lock file appears; stays open, since a second check takes time
         lock = RunLock(path)
         with released_on_error(lock):
@@ -114,7 +116,7 @@ def train(
         if choice is not None:
             check_room(path, layout.size_on_disk(config))
         elif (was_killed(path) or is_longer(path)) and (copy := make_plain(path).copy):  # killed after its last step
-            _say(f"{path}: rows after the last committed checkpoint were removed. Copy of the original file: {copy}.")
+            say(f"{path}: rows after the last committed checkpoint were removed. Copy of the original file: {copy}.")
     if choice is None:
         lock.release()
         return open_run(path)
@@ -149,6 +151,7 @@ def begin(
     with released_on_error(lock):
         numerics, state = choice.numerics(config), initial_state(config)
         layout.create(path, config, versions(), numerics, state, parent=parent, replace=overwrite)
+        set_aside(path, say)  # it belongs to an earlier file of this name
     return advance_to_the_end(lock, config, choice, start=start, progress=progress)
 
 
@@ -182,7 +185,7 @@ def advance_to_the_end(
     path = lock.path_of_run
     with (
         saying_how_to_resume(path),
-        Writer(path, lock, say=_say) as writer,
+        Writer(path, lock, say=say) as writer,
         stop_requests() as stop,
         closing(Session(writer, config, choice, start, progress)) as session,
     ):
@@ -264,7 +267,7 @@ class Session:
         self._stepper.close()
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     tqdm.write(printable(text), file=sys.stderr)
 
 
@@ -297,6 +300,11 @@ def _resumable(
             raise InputError(
                 f"{path} has a checkpoint at its last step, {stored.total_steps}, but a run of {config.epochs} epochs "
                 f"has none at this step. Train a new run instead."
+            )
+        if is_packed(run.hdf5):
+            raise InputError(
+                f"{path} is compressed, so a kill while it is written could damage it. Unpack it, then resume NEW.h5: "
+                f"h5repack -j 2 -k 2 -f NONE {path} NEW.h5"
             )
         choice = choose_path(config, device, kernel)
         before, here = run.numerics, choice.numerics(config)
