@@ -93,9 +93,11 @@ def kept_copy(path: Path, ending: str = BEFORE_REPAIR) -> Path:
 
 def copy_of_version_1(path: Path, say: Callable[[str], object]) -> Path | None:
     """Copy a file of version 1, whose metadata change with each checkpoint, before it is written; None for others."""
-    with h5py.File(path, "r", locking=False) as file:
-        if "digests" in file:
-            return None
+    is_old = False
+    with suppress(OSError), h5py.File(path, "r", swmr=True) as file:  # the writer says why it does not open
+        is_old = "digests" not in file
+    if not is_old:
+        return None
     copy = kept_copy(path, BEFORE_RESUME)
     say(f"{path} has format version 1, so a kill may damage it. Copy until training ends: {copy}.")
     return copy
