@@ -529,6 +529,27 @@ def test_a_killed_repairs_unfinished_copy_is_removed_by_the_next(tiny_path, tmp_
     assert not left.exists()
 
 
+@pytest.mark.skipif(shutil.which("h5repack") is None, reason="h5repack (Debian: hdf5-tools) is not installed")
+def test_a_run_with_an_older_superblock_needs_no_repair_and_a_resume_says_how_to_convert_it(
+    tiny_path, tmp_path, capsys
+):
+    path = tmp_path / "a.h5"
+    subprocess.run(["h5repack", tiny_path, path], check=True)
+    before = path.read_bytes()
+    assert before[8] == 0
+    assert main(["show", str(path)]) == 0
+    capsys.readouterr()
+    assert main(["repair", str(path)]) == 0
+    assert "nothing to repair" in capsys.readouterr().out
+    assert main(["train", "--resume", "--out", str(path), "--epochs", "6", "--quiet"]) == 2
+    err = capsys.readouterr().err
+    assert "superblock version 0" in err
+    assert err.endswith(f"h5repack -j 2 -k 2 {path} NEW.h5\n")
+    assert path.read_bytes() == before
+    subprocess.run(["h5repack", "-j", "2", "-k", "2", path, tmp_path / "NEW.h5"], check=True)
+    assert main(["train", "--resume", "--out", str(tmp_path / "NEW.h5"), "--epochs", "6", "--quiet"]) == 0
+
+
 def test_a_copy_without_its_format_is_set_aside(tiny_path, tmp_path):
     path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
     header, values = true_copy(path)

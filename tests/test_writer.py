@@ -167,7 +167,7 @@ def test_the_checksum_is_the_one_hdf5_writes(path):
 
 def test_a_file_that_is_no_run_is_not_recovered(tmp_path):
     path = tmp_path / "x.h5"
-    path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    path.write_bytes(b"\x89HDF\r\n\x1a\n\x03" + bytes(100))
     with pytest.raises(circuits.InputError, match="superblock is damaged"):
         recover(path, 0)
 

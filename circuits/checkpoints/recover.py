@@ -38,7 +38,8 @@ def was_killed(path: Path) -> bool:
     """Whether the superblock says "open for writing" or is incompletely written; the caller holds the run's lock."""
     with path.open("rb") as file:
         block = file.read(48)
-        return is_cut(file, block) or _superblock(path, block)[11] != 0
+        has_flag = block[8:9] >= b"\x03"  # an older version, which h5repack writes, has none
+        return is_cut(file, block) or (has_flag and _superblock(path, block)[11] != 0)
 
 
 def was_cut(path: Path) -> bool:
@@ -104,6 +105,11 @@ def changed(block: bytes, flag: int, end: int) -> bytes:
 
 
 def _superblock(path: Path, block: bytes) -> bytes:
+    if block[:8] == SIGNATURE and b"\x00" <= block[8:9] < b"\x03":
+        raise InputError(
+            f"{path} has HDF5 superblock version {block[8]}, but only version 3 can be written to. Convert the file: "
+            f"h5repack -j 2 -k 2 {path} NEW.h5"
+        )
     if not (_is_superblock(block) and _checksum_fits(block)):
         raise InputError(f"{path} is not a run file: its HDF5 superblock is damaged or of another version")
     return block
