@@ -3,6 +3,7 @@
 import errno
 import glob
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -98,10 +99,11 @@ def make_folder(path: Path) -> None:
 
 
 def remove_left_behind(path: Path) -> None:
-    """Remove temporary files of the output `path`, and their lock files, if the process that made them has ended."""
+    """Remove temporary files of an output and its copies, and their lock files, if their process has ended."""
+    temporary = re.compile(re.escape(path.name) + r"(?:\.undo|\.before-repair(?:\.\d+)?)?\.(\d+)\.tmp(?:\.lock)?")
     for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp*"):
-        process = left.name.removeprefix(f"{path.name}.").removesuffix(".lock").removesuffix(".tmp")
-        number = process_number(process)
+        name = temporary.fullmatch(left.name)
+        number = process_number(name[1]) if name else None
         if number is not None and not is_alive(number):
             with suppress(OSError):  # a folder, or removed meanwhile
                 left.unlink()

@@ -521,12 +521,24 @@ def test_a_sound_run_that_nobody_may_write_needs_no_repair_and_no_lock(tiny_path
     assert "nothing to repair" in capsys.readouterr().out
 
 
-def test_a_killed_repairs_unfinished_copy_is_removed_by_the_next(tiny_path, tmp_path):
+@pytest.mark.parametrize("words", [["repair"], ["train", "--resume", "--quiet", "--out"]])
+def test_temporary_files_of_killed_commands_are_removed_by_the_next(words, tiny_path, tmp_path):
     path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
-    left = path.with_name(f"a.h5.before-repair.{MOST_PROCESSES - 1}.tmp")
-    left.touch()
-    circuits.repair(path)
-    assert not left.exists()
+    ended, living = MOST_PROCESSES - 1, os.getpid()
+    names = (
+        "a.h5.{}.tmp",
+        "a.h5.{}.tmp.lock",
+        "a.h5.undo.{}.tmp",
+        "a.h5.before-repair.{}.tmp",
+        "a.h5.before-repair.1.{}.tmp",
+    )
+    for name in names:
+        for process in (ended, living):
+            path.with_name(name.format(process)).touch()
+    mine = path.with_name(f"a.h5.notes.{ended}.tmp")
+    mine.touch()
+    assert main([*words, str(path)]) == 0
+    assert set(tmp_path.iterdir()) == {path, mine, *(path.with_name(name.format(living)) for name in names)}
 
 
 @pytest.mark.skipif(shutil.which("h5repack") is None, reason="h5repack (Debian: hdf5-tools) is not installed")

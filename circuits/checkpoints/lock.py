@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from circuits.atomic_write import is_alive, process_number
+from circuits.atomic_write import is_alive, process_number, remove_left_behind
 from circuits.checkpoints.file_signature import Mark, marked_by
 from circuits.checkpoints.undo import undo_path
 from circuits.errors import InputError, RunError, refusal, remedy
@@ -45,6 +45,7 @@ class RunLock:
                     f"{path}: its lock file {self.path} cannot be written ({refusal(error)}). Nothing was "
                     f"changed. {remedy(error)}, then try again."
                 ) from error
+            remove_left_behind(path)
             if path.exists():
                 self.mark()
         except BaseException:

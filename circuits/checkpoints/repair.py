@@ -22,10 +22,10 @@ from circuits.atomic_write import remove_left_behind
 from circuits.checkpoints.commits import n_committed, planned_checkpoints, planned_states
 from circuits.checkpoints.lengths import cut_to, is_packed, uncommitted
 from circuits.checkpoints.lock import RunLock, writer_pid
-from circuits.checkpoints.put_back import BEFORE_REPAIR, kept_copy
+from circuits.checkpoints.put_back import kept_copy
 from circuits.checkpoints.recover import was_cut, was_killed
 from circuits.checkpoints.run import open_run
-from circuits.checkpoints.undo import has_undo, undo_path
+from circuits.checkpoints.undo import has_undo
 from circuits.checkpoints.writer import BUFFERED_CHECKPOINTS, complete, make_writable, open_for_appending, unwrite
 from circuits.config import parse
 from circuits.errors import InputError, RunError, error_number, refusal, remedy
@@ -91,8 +91,7 @@ def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None
                 f"{path} is being written by process {process}, so it is not broken: circuits.open reads it as it is. "
                 "Stop that process first if other tools must open the file."
             )
-        for left in (path.with_name(path.name + BEFORE_REPAIR), undo_path(path)):
-            remove_left_behind(left)
+        remove_left_behind(path)
         if not (was_killed(path) or is_longer(path)):
             return Repaired(mended, False, None)  # without a lock, which a read-only folder refuses
         with RunLock(path):

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import h5py
 
-from circuits.atomic_write import remove_left_behind, sync, unused, written_whole
+from circuits.atomic_write import sync, unused, written_whole
 from circuits.checkpoints.commits import UNWRITTEN
 from circuits.errors import InputError
 
@@ -81,7 +81,6 @@ def undoable(path: Path, file: h5py.File) -> Iterator[None]:
     """
     file.flush()
     copy = _metadata(path, file)
-    remove_left_behind(undo_path(path))
     with written_whole(undo_path(path), replace=True) as temporary:
         temporary.write_bytes(copy + hashlib.sha256(copy).digest())
     yield
