@@ -281,14 +281,25 @@ def test_a_refusal_while_metadata_change_leaves_nothing_to_undo(tiny_path, tmp_p
     circuits.open(path).close()
 
 
-@pytest.mark.parametrize("name", ["a.h5.undo", "a.h5.lock"])
-def test_a_pipe_in_the_place_of_our_files_is_not_waited_for(tiny_path, tmp_path, name, capsys):
+def test_a_pipe_in_the_place_of_the_lock_file_is_not_waited_for(tiny_path, tmp_path):
     path = shutil.copy(tiny_path, tmp_path / "a.h5")
-    os.mkfifo(tmp_path / name)
-    codes = [main([command, str(path)]) for command in ("show", "repair")]
-    err = capsys.readouterr().err
-    assert codes[0] == 0  # a reader needs neither
-    assert name.endswith("lock") or (codes[1] == 2 and f"{tmp_path / name} is not a regular file" in err)
+    os.mkfifo(tmp_path / "a.h5.lock")
+    assert main(["show", str(path)]) == 0  # a reader needs no lock
+    assert main(["repair", str(path)]) == 0  # nor does a repair of a sound run
+
+
+@pytest.mark.parametrize("words", [["repair"], ["train", "--resume", "--quiet", "--out"]])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("nowhere", path)])
+def test_what_is_no_file_in_the_place_of_metadata_is_renamed(make, words, tiny_path, tmp_path, capsys):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    make(undo_path(path))
+    kind = undo_path(path).lstat().st_mode
+    assert main([*words, str(path)]) == 0
+    aside = path.with_name("a.h5.undo.stale")
+    assert capsys.readouterr().err.startswith(f"{undo_path(path)} does not match {path}, so ")
+    assert aside.lstat().st_mode == kind
+    assert not os.path.lexists(undo_path(path))
+    assert path.read_bytes() == tiny_path.read_bytes()
 
 
 @pytest.mark.slow

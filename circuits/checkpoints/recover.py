@@ -49,7 +49,7 @@ def was_cut(path: Path) -> bool:
             return False
         with path.open("rb") as file:
             return is_cut(file, file.read(48)) or (has_undo(path) and kept(path) is not None)
-    except (OSError, InputError):  # what is no copy of metadata is no trace of a kill
+    except OSError:  # what is no copy of metadata is no trace of a kill
         return False
 
 

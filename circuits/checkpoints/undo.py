@@ -27,7 +27,6 @@ import h5py
 
 from circuits.atomic_write import sync, unused, written_whole
 from circuits.checkpoints.commits import UNWRITTEN
-from circuits.errors import InputError
 
 FORMAT = "circuits-undo"
 SEAL_BYTES = 32
@@ -93,7 +92,8 @@ def undoable(path: Path, file: h5py.File) -> Iterator[None]:
 def kept(path: Path) -> Kept | None:
     """The copy of a run's metadata, from its `.undo` file; None if this file is damaged or belongs to another run."""
     beside, size = undo_path(path), path.stat().st_size
-    if beside.stat().st_size > size + HEADER_BYTES:
+    status = beside.lstat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > size + HEADER_BYTES:  # a pipe may never end
         return None
     content = beside.read_bytes()
     content, seal = content[:-SEAL_BYTES], content[-SEAL_BYTES:]
@@ -120,21 +120,8 @@ def kept(path: Path) -> Kept | None:
 
 
 def has_undo(path: Path) -> bool:
-    """Whether a copy of the run file's metadata lies beside it.
-
-    Raises
-    ------
-    InputError
-        The path of the copy names something that is not a regular file.
-    """
-    beside = undo_path(path)
-    try:
-        mode = beside.lstat().st_mode
-    except FileNotFoundError:
-        return False
-    if not stat.S_ISREG(mode):  # reading from a pipe or a device may never end
-        raise InputError(f"{beside} is not a regular file, so it cannot be a copy of metadata of {path}. Move it away.")
-    return True
+    """Whether anything has the name of a copy of the run file's metadata."""
+    return os.path.lexists(undo_path(path))
 
 
 def _metadata(path: Path, file: h5py.File) -> bytes:
