@@ -239,8 +239,12 @@ def the_run_itself(path):
     os.link(path.with_name("run.h5"), path)
 
 
-@pytest.mark.parametrize("make", [folder, the_run_itself], ids=lambda one: one.__name__)
-def test_a_folder_or_the_run_in_its_place_is_renamed_but_refused_where_it_was_asked_for(make, run, capsys):
+def dangling_link(path):
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("make", [folder, the_run_itself, dangling_link], ids=lambda one: one.__name__)
+def test_a_folder_link_or_the_run_in_its_place_is_renamed_but_refused_where_it_was_asked_for(make, run, capsys):
     path = sidecar.sidecar_path(run)
     make(path)
     fingerprint = run.fingerprint
@@ -249,10 +253,14 @@ def test_a_folder_or_the_run_in_its_place_is_renamed_but_refused_where_it_was_as
     assert main(["analyze", str(run.path), "--norms", "--quiet"]) == 0
     out, err = capsys.readouterr()
     assert "norm" in out
-    assert err.count(f"warning: {path} is ") == 1
+    assert err.count(f"warning: {path} ") == 1
+    assert "; it is renamed to run.analysis.nc.1" in err
     assert list(read_sidecar(run).results) == ["phases", "norms"]
     aside = path.with_name("run.analysis.nc.1")
-    assert (aside / "mine").read_text() == "mine" if aside.is_dir() else aside.samefile(run.path)
+    if aside.is_symlink():
+        assert os.readlink(aside) == "nowhere"
+    else:
+        assert (aside / "mine").read_text() == "mine" if aside.is_dir() else aside.samefile(run.path)
     assert circuits.open(run.path).fingerprint == fingerprint
 
 

@@ -181,19 +181,19 @@ def check_sidecar(run: Run, path: Path | None = None) -> Path:
     given, path = path is not None, Path(path or sidecar_path(run))
     if given and path.is_dir():
         raise InputError(f"{path} is a folder, so results cannot be written to it. Pass another --out.")
-    if not path.exists():
+    if not os.path.lexists(path):
         if not path.parent.is_dir():
             raise InputError(f"{path}: the folder {path.parent} does not exist. Create it, or pass another --out.")
         return path
     if given and not read_sidecar(run, path=path).ours:
-        what = "the run itself" if path.samefile(run.path) else "not an analysis sidecar"
+        what = "the run itself" if path.exists() and path.samefile(run.path) else "not an analysis sidecar"
         raise InputError(f"{path} exists and is {what}, so it is not overwritten. Pass another --out.")
     return path
 
 
 def _read(path: Path) -> tuple[Stored, dict[str, xr.Dataset]]:
     """Stored results of a file, in the registry's order. An unusable file gives none; `Stored.problem` says why."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return Stored(path=path), {}
     seal, digest = _seal_of(path)
     if seal == "broken":
