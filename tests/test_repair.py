@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import h5py
@@ -384,6 +385,25 @@ def test_a_copy_that_is_none_changes_nothing_and_is_set_aside(tiny_path, tmp_pat
         assert path.read_bytes() == before
         assert f"a.h5.undo is renamed to {path.with_name('a.h5.undo.stale')}" in err
         assert not undo_path(path).exists()
+
+
+@pytest.mark.parametrize("large", ["copy", "witness", "small witness"])
+def test_a_forged_copy_takes_little_memory(large, tiny_path, tmp_path):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    size = 1 << (28 if large == "small witness" else 40)
+    os.truncate(path, size)  # sparse
+    if large == "copy":
+        undo_path(path).touch()
+        os.truncate(undo_path(path), size)
+    else:
+        ranges = {"extents": [[0, 1]], "witness": [[0, size]]}
+        forged(path, {"format": undo.FORMAT, "size": size, "digest": EMPTY, **ranges}, b"x")
+    tracemalloc.start()
+    try:
+        assert undo.kept(path) is None
+        assert tracemalloc.get_traced_memory()[1] < 1 << 26
+    finally:
+        tracemalloc.stop()
 
 
 def flagged(path):

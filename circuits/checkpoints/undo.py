@@ -25,12 +25,14 @@ from typing import Any, NamedTuple
 
 import h5py
 
-from circuits.atomic_write import sync, unused, written_whole
+from circuits.atomic_write import COPIED_BYTES, sync, unused, written_whole
 from circuits.checkpoints.commits import UNWRITTEN
 
 FORMAT = "circuits-undo"
 SEAL_BYTES = 32
 HEADER_BYTES = 1 << 24  # upper bound
+METADATA_BYTES = 3 << 29  # upper bound; the sandbox process, limited to 4 GiB, holds them twice
+WITNESS_BYTES = 1 << 33  # upper bound; hashing more takes longer than the sandbox process may compute
 
 Ranges = list[list[int]]  # start and length of each, ascending
 
@@ -93,7 +95,8 @@ def kept(path: Path) -> Kept | None:
     """The copy of a run's metadata, from its `.undo` file; None if this file is damaged or belongs to another run."""
     beside, size = undo_path(path), path.stat().st_size
     status = beside.lstat()
-    if not stat.S_ISREG(status.st_mode) or status.st_size > size + HEADER_BYTES:  # a pipe may never end
+    largest = min(size, METADATA_BYTES) + HEADER_BYTES
+    if not stat.S_ISREG(status.st_mode) or status.st_size > largest:  # reading from a pipe may never end
         return None
     content = beside.read_bytes()
     content, seal = content[:-SEAL_BYTES], content[-SEAL_BYTES:]
@@ -114,6 +117,7 @@ def kept(path: Path) -> Kept | None:
         and _are_ranges(copy.witness, copy.size)
         and copy.extents[0][0] == 0
         and sum(length for _, length in copy.extents) == len(values)
+        and sum(length for _, length in copy.witness) <= WITNESS_BYTES
         and _witness(path, copy.witness) == copy.digest
     )
     return copy if is_whole else None
@@ -167,7 +171,9 @@ def _witness(path: Path, extents: Ranges) -> str:
     with path.open("rb") as file:
         for start, length in extents:
             file.seek(start)
-            content.update(file.read(length))
+            while length and (part := file.read(min(length, COPIED_BYTES))):
+                content.update(part)
+                length -= len(part)
     return content.hexdigest()
 
 
