@@ -11,7 +11,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import IO
 
-from circuits.errors import InputError, error_number
+from circuits.errors import InputError, RunError, error_number, refusal
 
 LFS_BEGIN = b"version https://git-lfs.github.com/spec/"
 LFS_POINTER = "a Git LFS pointer, not the file itself (`git lfs pull` fetches it)"
@@ -34,6 +34,8 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
     ------
     FileExistsError
         `path` exists and `replace` is False.
+    RunError
+        `path` is written, but its folder could not be synced.
 
     Examples
     --------
@@ -66,7 +68,11 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
             os.replace(temporary, path)
         else:
             os.link(temporary, path)
-        sync(path.parent)
+        try:
+            sync(path.parent)
+        except OSError as error:
+            why = f"its folder could not be synced ({refusal(error)}), so a power failure may lose it"
+            raise RunError(f"{path} is written, but {why}. Check the disk.") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -18,9 +18,11 @@ import numpy as np
 import pytest
 
 import circuits
+from circuits import atomic_write
 from circuits.checkpoints import layout, writer
 from circuits.cli.main import main
 from circuits.config import parse
+from circuits.convert.imported import write_run
 from circuits.errors import error_number, refusal
 from circuits.training import loop
 from circuits.training.start import initial_state
@@ -212,3 +214,50 @@ def test_the_number_of_a_refusal_is_read_from_the_paragraph_of_hdf5():
     paragraph = RuntimeError("file write failed: time = Mon, errno = 27, error message = 'File too large'")
     assert (error_number(paragraph), refusal(paragraph)) == (27, "File too large")
     assert (error_number(OSError("none")), refusal(OSError("none"))) == (0, "none")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_that_cannot_be_synced_is_named_and_the_new_run_is_there(
+    overwrite, tiny_path, tmp_path, make_config, monkeypatch
+):
+    path, sync = tmp_path / "a.h5", atomic_write.sync
+    if overwrite:
+        shutil.copy(tiny_path, path)
+
+    def refuse(there):
+        if there.is_dir():
+            raise OSError(errno.EIO, "Input/output error")
+        sync(there)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic_write, "sync", refuse)
+        with pytest.raises(circuits.RunError) as refused:
+            circuits.train(make_config(), path, overwrite=overwrite, progress=False)
+    assert str(refused.value).startswith(f"{path} is written, but its folder could not be synced (Input/output error)")
+    with circuits.open(path) as run:
+        assert run.n_checkpoints == 0
+    circuits.train(None, path, resume=True, progress=False).close()
+
+
+@pytest.mark.parametrize(("folder_sync", "left"), [(1, "no file is left"), (2, "the file there is complete")])
+def test_a_conversion_whose_folder_cannot_be_synced_says_what_is_left(
+    folder_sync, left, tiny_run, tmp_path, monkeypatch
+):
+    """The folder is synced for the temporary file, and then for the run."""
+    path, sync, syncs = tmp_path / "a.h5", atomic_write.sync, []
+
+    def refuse(there):
+        if there.is_dir():
+            syncs.append(there)
+            if len(syncs) == folder_sync:
+                raise OSError(errno.EIO, "Input/output error")
+        sync(there)
+
+    monkeypatch.setattr(atomic_write, "sync", refuse)
+    networks = [{name: tiny_run.parameters[name][-1, seed].values for name in tiny_run.parameters} for seed in range(3)]
+    with pytest.raises(circuits.RunError, match=f"could not be written .Input/output error., and {left}"):
+        write_run(path, tiny_run.config, lambda step: networks, "a test", progress=False)
+    assert [there.name for there in tmp_path.iterdir()] == ([] if left.startswith("no") else ["a.h5"])
+    if path.exists():
+        with circuits.open(path) as run:
+            assert run.is_complete

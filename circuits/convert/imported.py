@@ -96,7 +96,7 @@ def write_run(
     InputError
         The file exists or is being written, or `networks` cannot read a file.
     RunError
-        A write failed. No file is left.
+        A write failed. No file is left, or the file there is complete.
     """
     if out.is_dir():
         raise InputError(f"{out} is a folder. Pass a file in it to --out, such as {out / 'run.h5'}.")
@@ -117,10 +117,9 @@ def write_run(
             raise _exists(out) from None
         except (RunError, OSError) as error:
             cause = error.__cause__ or error
-            raise RunError(
-                f"{out} could not be written ({refusal(cause)}), and no file is left. {remedy(cause)}, then run the "
-                f"command again."
-            ) from error
+            left = "the file there is complete" if out.exists() else "no file is left"
+            problem = f"{out} could not be written ({refusal(cause)}), and {left}"
+            raise RunError(f"{problem}. {remedy(cause)}, then run the command again.") from error
     return open_run(out)
 
 
