@@ -756,6 +756,22 @@ def test_a_run_of_version_1_is_copied_while_it_is_written_and_damage_names_the_c
     assert sorted(tmp_path.iterdir()) == [path]
 
 
+def test_after_a_repair_that_removed_rows_the_next_copy_of_metadata_is_small(tmp_path, make_config, monkeypatch):
+    path = tmp_path / "a.h5"
+    layout.create(path, make_config(epochs=20_000), {}, {}, {})  # 95 MB of rows, none of them stored
+    with Writer(path) as writer:
+        monkeypatch.setattr("circuits.checkpoints.undo.sync", lambda path: None)
+        writer.cut()
+    sizes = []
+    written = undo._metadata
+    monkeypatch.setattr(undo, "_metadata", lambda *args: sizes.append(len(content := written(*args))) or content)
+    Writer(path).close()
+    assert path.stat().st_size > 50_000_000
+    assert 0 < max(sizes) < 1_000_000
+    with circuits.open(path) as run:
+        assert run.n_checkpoints == 0
+
+
 def test_a_disk_error_while_a_copy_of_metadata_is_compared_decides_nothing(changing, monkeypatch):
     times = iter(range(9))
 

@@ -13,6 +13,7 @@ checkpoint's parameters), with a digest. `put_back.py` restores only if the dige
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -38,8 +39,9 @@ Ranges = list[list[int]]  # start and length of each, ascending
 
 
 class Kept(NamedTuple):
-    """Copy of a file's metadata: the file's `size`, and the bytes `values` of the byte ranges `extents`.
+    """Copy of a file's metadata: the file's `size`, byte ranges `extents`, and `values` of their `stored` parts.
 
+    The other parts of `extents` were holes of the sparse file when the copy was made, such as space of removed rows.
     `digest`, the SHA-256 of the byte ranges `witness`, identifies the file: no change of metadata touches these ranges.
     """
 
@@ -48,15 +50,17 @@ class Kept(NamedTuple):
     witness: Ranges
     digest: str
     values: bytes
+    stored: Ranges
 
     def patches(self) -> list[tuple[int, bytes]]:
         """Position in the file, and bytes, of each copied byte range."""
-        ends = accumulate(length for _, length in self.extents)
-        return [(at, self.values[end - n : end]) for (at, n), end in zip(self.extents, ends, strict=True)]
+        ends = accumulate(length for _, length in self.stored)
+        return [(at, self.values[end - n : end]) for (at, n), end in zip(self.stored, ends, strict=True)]
 
     def fits(self, file: h5py.File) -> bool:
         """Whether the open, restored run has its data and metadata at the byte ranges that this copy lists."""
-        return self.extents == _extents(file, self.size) and self.witness == _unchanged(file)
+        apart = _are_ranges(sorted([*self.stored, *(span for span in _data(file) if span[1])]), self.size)
+        return apart and self.extents == _extents(file, self.size) and self.witness == _unchanged(file)
 
 
 def undo_path(path: Path) -> Path:
@@ -105,9 +109,10 @@ def kept(path: Path) -> Kept | None:
     line, _, values = content.partition(b"\n")
     try:
         header = json.loads(line)
-        copy = Kept(header["size"], header["extents"], header["witness"], header["digest"], values)
+        stored = header.get("stored", header["extents"])  # absent in copies that an earlier version made
+        copy = Kept(header["size"], header["extents"], header["witness"], header["digest"], values, stored)
         is_copy = header["format"] == FORMAT
-    except (ValueError, RecursionError, TypeError, KeyError):
+    except (AttributeError, ValueError, RecursionError, TypeError, KeyError):
         return None
     is_whole = (
         is_copy
@@ -115,8 +120,9 @@ def kept(path: Path) -> Kept | None:
         and copy.size <= size
         and _are_ranges(copy.extents, copy.size)
         and _are_ranges(copy.witness, copy.size)
-        and copy.extents[0][0] == 0
-        and sum(length for _, length in copy.extents) == len(values)
+        and _are_ranges(copy.stored, copy.size)
+        and copy.stored[0][0] == 0
+        and sum(length for _, length in copy.stored) == len(values)
         and sum(length for _, length in copy.witness) <= WITNESS_BYTES
         and _witness(path, copy.witness) == copy.digest
     )
@@ -129,18 +135,39 @@ def has_undo(path: Path) -> bool:
 
 
 def _metadata(path: Path, file: h5py.File) -> bytes:
-    """Content of the metadata copy: a header line with byte ranges, then every byte of the run that is not data."""
+    """Content of the metadata copy: a header line with byte ranges, then every stored byte of the run but the data."""
     size = path.stat().st_size
     extents, unchanged = _extents(file, size), _unchanged(file)
     values = bytearray()
     with path.open("rb") as raw:
-        for start, length in extents:
+        stored = _stored_parts(raw.fileno(), extents)
+        for start, length in stored:
             raw.seek(start)
             values += raw.read(length)
     header = {
-        "format": FORMAT, "size": size, "extents": extents, "witness": unchanged, "digest": _witness(path, unchanged),
+        "format": FORMAT, "size": size, "extents": extents, "stored": stored,
+        "witness": unchanged, "digest": _witness(path, unchanged),
     }  # fmt: skip
     return json.dumps(header).encode() + b"\n" + bytes(values)
+
+
+def _stored_parts(descriptor: int, ranges: Ranges) -> Ranges:
+    """The parts of byte ranges that are no holes of a sparse file."""
+    parts: Ranges = []
+    for start, length in ranges:
+        at, end = start, start + length
+        while at < end:
+            try:
+                at = os.lseek(descriptor, at, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                break  # only a hole is left
+            hole = min(os.lseek(descriptor, at, os.SEEK_HOLE), end)
+            if at < end:
+                parts.append([at, hole - at])
+            at = hole
+    return parts
 
 
 def _extents(file: h5py.File, size: int) -> Ranges:
