@@ -42,7 +42,7 @@ test slow: export PYTHONDONTWRITEBYTECODE :=
 test: $(DEV) ## every test that is not marked slow
 	$(BIN)/pytest -m "not slow" -n auto --dist loadfile
 
-slow: $(DEV) ## the tests marked slow: full-size runs
+slow: $(DEV) ## the tests marked slow: full-size runs, and what takes seconds
 	$(BIN)/pytest -m slow -n auto --dist loadfile
 
 lint: $(DEV) ## ruff: rules and formatting

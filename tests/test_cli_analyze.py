@@ -209,6 +209,7 @@ def test_a_new_line_in_the_registry_shows_up_in_help_and_tables(analyzed, capsys
     assert [line.split() for line in lines[title + 4 : title + 6]] == [["0", "0.5", "0", "10"], ["1", "1.5", "1", "11"]]
 
 
+@pytest.mark.slow
 def test_the_constructions_are_summarized_per_seed_in_words_and_prices(analyzed, run_path):
     out, _ = analyzed("--constructions", "--checkpoints", "-3:", "--merge-cosine", "0.95")
     lines = out.splitlines()[1:]

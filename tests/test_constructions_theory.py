@@ -261,6 +261,7 @@ def test_no_readout_makes_parity_of_the_two_neurons():
 weights = st.floats(-2, 2, width=32, allow_subnormal=False)
 
 
+@pytest.mark.slow
 @given(
     W=hnp.arrays(np.float64, (9, 5), elements=weights),
     b=hnp.arrays(np.float64, 9, elements=weights),

@@ -425,6 +425,7 @@ def test_the_command_takes_the_flags_of_train_or_a_config(place, tmp_path, capsy
     assert main(["convert", "state-dicts", pattern, "--out", "d.h5", "--keys", "W=linear1.weight"]) == 0
 
 
+@pytest.mark.slow
 def test_a_linear_network_comes_in_too(tmp_path):
     net = torch.nn.Linear(7, 1)
     torch.save(net.state_dict(), tmp_path / "m0.pt")

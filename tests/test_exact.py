@@ -88,6 +88,7 @@ def test_a_row_of_rounding_alone_asks_for_nothing():
     assert (found.size, found.proved) == (2, True)
 
 
+@pytest.mark.slow
 @given(networks())
 @settings(max_examples=60)
 def test_no_subset_is_larger_than_the_norm_prefix_it_starts_from(case):
@@ -156,6 +157,7 @@ def test_a_diverged_network_has_no_smallest_subnetwork():
     assert smallest_subnetwork(np.array([[np.nan]]), np.zeros(1), np.ones(1), np.array([[1]])) is None
 
 
+@pytest.mark.slow
 def test_exact_measures_the_last_checkpoint_unless_told_otherwise(tiny_run):
     found = circuits.analyze(tiny_run, "exact")["exact"]
     assert found["step"].values.tolist() == [tiny_run.steps[-1]]

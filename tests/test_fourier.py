@@ -121,6 +121,7 @@ def test_waves_and_losses_are_those_of_the_network_on_all_pairs(run):
         np.testing.assert_array_equal(at["cluster_size"], np.bincount(mostly, minlength=6)[1:])
 
 
+@pytest.mark.slow
 def test_its_losses_on_train_and_test_set_are_those_measured_while_training(run):
     found = measured(run)
     for which in ("train", "test"):
@@ -338,6 +339,7 @@ def test_the_result_survives_json_and_the_sidecar(run, tmp_path):
         xr.testing.assert_equal(kept["fourier"].to_dataset().load(), found)
 
 
+@pytest.mark.slow
 def test_the_command_line_lists_the_strongest_key_frequencies(trained, tmp_path, capsys):
     with trained(config()) as run:
         found = measured(run, key_share=0.002)
@@ -354,6 +356,7 @@ def test_the_command_line_lists_the_strongest_key_frequencies(trained, tmp_path,
     assert f" {' '.join(map(str, strongest))} " in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "text"),
     [

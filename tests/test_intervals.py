@@ -52,6 +52,7 @@ FAILURES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAILURES)
 @pytest.mark.parametrize("zero", [0.0, 0.02])
 def test_intervals_of_a_prediction_hold_its_parity_and_its_shares(name, zero):
@@ -110,6 +111,7 @@ DRAWN = {"normal": (lambda random, shape: random.normal(size=shape), 0.923), "sk
     lambda random, shape: random.standard_exponential(shape) - 1, 0.9)}  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("noise", [0.02, 0.3, 3.0])
 @pytest.mark.parametrize("law", DRAWN)

@@ -162,6 +162,7 @@ def test_a_grokked_run_has_found_its_bits_and_computes_parity_with_and_gates(gro
     assert all("4 AND gates" in str(verdict) for verdict in grokked["verdict"].values)
 
 
+@pytest.mark.slow
 def test_efficiency_is_a_progress_measure_that_rises_from_none(grokked):
     values = grokked["efficiency"].values
     assert np.isnan(values[0]).all()

@@ -67,6 +67,7 @@ def test_analyze_without_flags_makes_what_applies(path, capsys):
     assert "Agreement with the full network" in answered("analyze", path, "--quiet", capsys=capsys)
 
 
+@pytest.mark.slow
 def test_the_page_says_which_layer_and_that_classes_agree(path, tmp_path):
     with circuits.open(path) as run:
         text = report(run, tmp_path / "page.html").read_text()

@@ -125,6 +125,7 @@ def test_so_does_all_else_that_is_about_parity(majority_path, majority, capsys):
             function(majority) if function in asked else function(majority, Options())
 
 
+@pytest.mark.slow
 def test_a_parity_of_another_name_is_measured_as_one(tmp_path):
     path = trained(tmp_path, Xor(n=8, k=2, support=(5, 2), n_train=60, n_test=30), epochs=4)
     with circuits.open(path) as run:
@@ -138,6 +139,7 @@ def test_a_parity_of_another_name_is_measured_as_one(tmp_path):
     assert "Figure 2 (left) of Merrill et al. 2023" in drawn["learning"].figures[0].layout.meta["caption"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("preset", "changes"), [
     ("modular-31", {"task__p": 7, "model__widths": [8]}),
     ("merrill-2023", {"task__n": 8, "task__n_train": 50, "model": {"kind": "mlp", "widths": [8]}}),

@@ -67,6 +67,7 @@ def test_a_bad_change_gets_one_line(make_config, change, message):
         make_config(weight_decay_changes=[change])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["auto", "reference", "batched"])
 def test_a_change_trains_on_as_a_run_with_that_decay_would(tmp_path, make_config, kernel):
     """Two runs with one decay each, glued together: the second is a replay of a run that always had the new one."""

@@ -176,6 +176,7 @@ def test_an_imported_last_checkpoint_says_at_or_before(tmp_path, grokked_run, ca
 # ---- the last 50 checkpoints, of which there may be fewer ----
 
 
+@pytest.mark.slow
 def test_statistics_over_the_last_checkpoints_say_how_many_there_were(tiny_run, grokked_run):
     for run, number, said in ((tiny_run, 5, "last 5 checkpoints (all there are)"), (grokked_run, 50, "last 50 check")):
         found = circuits.analyze(run, "subnetwork")
@@ -219,6 +220,7 @@ def test_a_cross_entropy_of_exactly_0_is_counted_and_the_remedy_named(saturated)
     )
 
 
+@pytest.mark.slow
 def test_in_float64_the_loss_stays_above_zero_without_a_remark(saturated):
     assert loss_remarks(saturated["float64"]) == []
     assert (saturated["float64"].metrics["train_loss"].values > 0).all()

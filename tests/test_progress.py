@@ -116,6 +116,7 @@ def test_the_measures_move_and_test_accuracy_between_memorization_and_generaliza
             assert ((ranks["rank"] == 1).sum() > 1) or (grokked["explained"].sel(seed=seed).min() < 0.9)
 
 
+@pytest.mark.slow
 def test_the_agreement_is_that_of_eight_analysis_choices(grokked, grokked_run):
     measures = {name: grokked[name] for name in ("parameter_norm", "test_margin_mean", "network_arity")}
     plain = run_change_points(grokked_run, Options(), measures)
@@ -219,11 +220,13 @@ def test_seeds_that_did_not_generalize_have_onsets_but_no_lags_and_logarithms_ma
     assert not run_change_points(grokked_run, Options(), given)["log_scale"].sel(measure="parameter_norm")
 
 
+@pytest.mark.slow
 def test_measures_of_other_checkpoints_are_refused_in_one_line(grokked, grokked_run):
     with pytest.raises(circuits.InputError, match=r"the measure 'x' differ from the 201 steps of .*grokked\.h5"):
         transitions(grokked_run, {"x": grokked["parameter_norm"].isel(step=slice(5))})
 
 
+@pytest.mark.slow
 def test_classes_have_margins_but_neither_sensitivity_nor_arity(modular_path):
     with circuits.open(modular_path) as run:
         found = circuits.analyze(run, "progress")["progress"]

@@ -82,6 +82,7 @@ def test_plain_tools_refuse_the_file_before_and_open_it_after(killed, tiny_run):
         assert np.array_equal(file["parameters/W"][:], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("h5dump") is None, reason="h5dump (Debian: hdf5-tools) is not installed")
 def test_h5dump_opens_it(killed):
     circuits.repair(killed)
@@ -123,6 +124,7 @@ def test_committed_checkpoints_behind_the_last_saved_state_of_an_optimizer_stay(
         assert run.steps.tolist() == [0, 7, 14, 21]
 
 
+@pytest.mark.slow
 def test_repairing_again_finds_nothing_and_changes_nothing(killed):
     assert circuits.repair(killed)
     before = killed.read_bytes()
@@ -130,6 +132,7 @@ def test_repairing_again_finds_nothing_and_changes_nothing(killed):
     assert killed.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_tail_left_by_a_repair_that_was_killed_itself_is_cut(killed):
     from circuits.checkpoints.writer import make_writable
 
@@ -140,6 +143,7 @@ def test_a_tail_left_by_a_repair_that_was_killed_itself_is_cut(killed):
         assert {file[name].shape[0] for name in ("step", "epoch", "parameters/W", "metrics/test_loss")} == {5}
 
 
+@pytest.mark.slow
 def test_a_live_run_is_refused_by_the_process_that_writes_it(killed, capsys):
     code = (
         "import sys, time; from pathlib import Path; from circuits.checkpoints.writer import Writer\n"
@@ -248,6 +252,7 @@ def test_a_change_that_was_cut_is_named_and_undone_by_repair_and_by_resuming(cha
             assert run.parameters.load().identical(tiny_run.parameters.load())
 
 
+@pytest.mark.slow
 def test_what_would_be_put_back_into_another_run_is_not(changing, tiny_path, make_config, capsys):
     other = changing.with_name("other.h5")
     with circuits.train(make_config(seeds=[7, 8]), other, progress=False) as run:
@@ -320,6 +325,7 @@ def test_a_reader_sees_more_epochs_that_another_process_plans(tiny_path, tmp_pat
             assert again.is_complete
 
 
+@pytest.mark.slow
 def test_a_copy_that_was_cut_does_not_keep_a_run_from_being_repaired(killed, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
@@ -468,6 +474,7 @@ def test_a_file_that_another_library_has_open_is_said_to_be_that(tiny_path, tmp_
             circuits.repair(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["show"], ["repair"], ["train", "--resume", "--quiet", "--out"]])
 def test_metadata_of_another_run_of_the_sweep_are_not_restored(words, tmp_path, make_config, capsys):
     """The same data, seeds and steps, but another learning rate: only parameters and facts tell them apart."""
@@ -496,6 +503,7 @@ def test_metadata_of_another_run_with_equal_parameters_are_not_restored(tmp_path
         assert run.n_checkpoints == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verdict", ["unknown", "slow", "closed"])
 def test_a_sound_run_whose_own_check_fails_is_not_replaced(verdict, tmp_path, make_config, monkeypatch):
     """Two runs differ in their config alone; the check of the restored file succeeds, that of the present one fails."""

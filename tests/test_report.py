@@ -207,6 +207,7 @@ def test_an_interrupted_run_is_said_to_be_one(tmp_path, make_config):
     assert any("The run holds 5 of 10 planned checkpoints" in text for text in found.texts("li"))
 
 
+@pytest.mark.slow
 def test_seeds_that_never_memorized_are_said_once_and_the_table_says_never(tiny_run):
     text = page(tiny_run, analyze(tiny_run))
     assert "seeds 0, 1, 2 never memorized" in text
@@ -289,6 +290,7 @@ def test_the_page_draws_what_the_sidecar_holds_of_measurements_on_request(analyz
     assert set(captions) <= set(here.texts("figcaption"))
 
 
+@pytest.mark.slow
 def test_the_page_draws_what_the_sidecar_holds_and_measures_the_rest(tiny_path, tmp_path, monkeypatch):
     path = tmp_path / "a.h5"
     shutil.copy(tiny_path, path)

@@ -276,6 +276,7 @@ def test_what_is_pictured_agrees_with_the_curve_and_with_its_own_points(grokked)
             assert np.trapezoid(at["density"], at["weight"]) == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.slow
 def test_measured_twice_it_is_the_same(grokked, grokked_run):
     options = Options(checkpoints="-1:")
     found = [circuits.analyze(grokked_run, "representation", options=options)["representation"] for _ in range(2)]
@@ -283,6 +284,7 @@ def test_measured_twice_it_is_the_same(grokked, grokked_run):
     assert (found[0]["tsne"].values[0] == grokked["tsne"].values[-1]).all()
 
 
+@pytest.mark.slow
 def test_any_hidden_layer_of_any_model_can_be_looked_at(modular_path):
     with circuits.open(modular_path) as run:
         found = {
@@ -296,6 +298,7 @@ def test_any_hidden_layer_of_any_model_can_be_looked_at(modular_path):
         assert np.isfinite(data["silhouette"].values).all()
 
 
+@pytest.mark.slow
 def test_a_sequence_models_neurons_are_looked_at_at_its_last_position(tmp_path):
     config = next(iter(circuits.preset_configs("nanda-2023").values())).replace(
         task__p=5, model__d_model=8, model__n_heads=2, model__d_head=4, model__d_mlp=10, model__n_layers=2, epochs=0
@@ -318,6 +321,7 @@ def test_the_network_that_adds_by_cosines_separates_no_results_by_its_squares(tm
         assert float(found["silhouette"][0, 0]) < 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_a_diverged_or_a_dead_network_has_no_clusters(tmp_path, make_config):
     for lr in (1e30, 0.1):

@@ -34,6 +34,7 @@ def test_each_panel_has_every_point_once_in_the_color_of_its_pattern(result, pic
     assert len([trace for trace in drawn.data if trace.showlegend]) == 4
 
 
+@pytest.mark.slow
 def test_each_panel_says_its_epoch_its_silhouette_and_for_components_their_share(result):
     said = [note.text for note in figures.activation_panels(result, "pca").layout.annotations]
     scores = result["panel_silhouette"].sel(space="pca").values
@@ -87,6 +88,7 @@ def test_every_figure_has_a_title_a_caption_and_no_webgl(result, grokked_run):
         assert all(trace.type == "scatter" for trace in figure.data)
 
 
+@pytest.mark.slow
 def test_a_run_of_one_checkpoint_has_one_panel(tmp_path):
     with from_construction(circuits.constructions.dnf(3), tmp_path / "a.h5", n=10) as run:
         found = circuits.analyze(run, "representation")["representation"]

@@ -39,6 +39,7 @@ def test_a_construction_of_parity_is_sensitive_to_its_k_bits_at_every_input(name
     assert (relu_sensitivities(**net, inputs=inputs) == k).all()
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1))
 def test_the_compiled_count_is_that_of_the_model_on_every_flip(seed):
     random = np.random.default_rng(seed)

@@ -164,6 +164,7 @@ def test_every_path_tells_unseen_test_inputs_apart(kernel, make_config, tmp_path
         assert (run.all_data[SEEN].mean("test_example").values == shares).all()
 
 
+@pytest.mark.slow
 def test_the_prepared_path_tells_unseen_test_inputs_apart(tmp_path, monkeypatch):
     test_data = Modular.test_data
 
@@ -332,6 +333,7 @@ def test_seeds_of_which_no_test_input_is_unseen_are_told_from_the_others(tmp_pat
     assert f"test_accuracy_unseen counts the {few} {plural} alone (seed {without} has none)" in warning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "n_train", "n_test", "said"),
     [

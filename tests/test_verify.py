@@ -446,6 +446,7 @@ def test_a_trained_network_is_evaluated_with_its_other_inputs_at_zero(tiny_run):
     assert found.n_left_out == 6
 
 
+@pytest.mark.slow
 def test_a_run_that_has_no_hidden_layer_cannot_be_verified(tmp_path, make_config):
     circuits.train(make_config(model__kind="linear", epochs=1), tmp_path / "linear.h5", progress=False).close()
     with (

@@ -78,6 +78,7 @@ def test_the_largest_others_and_the_degrees_are_those_over_all_inputs(tiny_run, 
     assert at["other_error"] == 0 == at["other_by_chance"]
 
 
+@pytest.mark.slow
 def test_a_sample_agrees_with_all_inputs_within_its_standard_errors(exact, sampled):
     assert (sampled.attrs["exact"], exact.attrs["exact"]) == (0, 1)
     for name in ("weight", "share"):
@@ -156,6 +157,7 @@ def test_a_network_that_generalizes_ends_on_the_parity(grokked_run):
     assert bool((found["layer_gap"].isel(step=-1) > 0).all())
 
 
+@pytest.mark.slow
 def test_the_spectrum_of_one_network_is_exact_up_to_the_bits_asked_for(tiny_run, grokked_run):
     found = walsh_spectrum(tiny_run, seed=1, checkpoint=2)
     truth = all_coefficients(tiny_run, 1, 2)
@@ -172,6 +174,7 @@ def test_the_spectrum_of_one_network_is_exact_up_to_the_bits_asked_for(tiny_run,
     assert 0 < within < 1e-4 < beyond  # a bound of the averaging over 38 bits; a standard error
 
 
+@pytest.mark.slow
 def test_the_table_of_the_relevant_bits_is_that_of_the_transform(grokked_run):
     """Coefficients of the network from its values on the patterns, the other bits averaged by a large sample."""
     found = measure(grokked_run, Options(checkpoints="-1:"))
@@ -224,6 +227,7 @@ def test_other_models_are_enumerated_or_sampled(other_run):
     assert (np.abs(sampled["coefficient"].values - truth) < 5 * float(sampled["coefficient_error"])).all()
 
 
+@pytest.mark.slow
 def test_other_models_have_what_applies_to_them(other_run):
     found = measure(other_run, Options())
     kind, widths = other_run.config.model.kind, getattr(other_run.config.model, "widths", ())
