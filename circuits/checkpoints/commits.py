@@ -45,13 +45,15 @@ def n_committed(
     Raises
     ------
     ValueError
-        A step differs from the plan or follows an unwritten entry; the message is one line without the file's name.
+        A step differs from the plan or follows an unwritten entry (-1); the message does not name the file.
 
     Examples
     --------
     >>> planned = np.array([0, 7, 14, 300])
-    >>> n_committed(np.array([0, 7, -1, -1]), planned), n_committed(np.array([0, 7, 14, -212]), planned)
-    (2, 3)
+    >>> n_committed(np.array([0, 7, -1, -1]), planned)
+    2
+    >>> n_committed(np.array([0, 7, 14, -212]), planned)  # a kill cut the write of 300 after its first byte, 0x2c
+    3
     """
     unwritten = steps == UNWRITTEN
     n_before = int(unwritten.argmax()) if unwritten.any() else len(steps)

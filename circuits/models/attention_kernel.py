@@ -27,12 +27,13 @@ _RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorized; NaN
 
 
 class Places(NamedTuple):
-    """Which examples use which rows of `mixture`'s table, at each place (sequence position); int64, on the CPU."""
+    """Which examples use which rows of the table of keys and values in `mixture`, by sequence position; int64, CPU."""
 
     rows: np.ndarray
-    """(example, place) number of the table row. No row occurs at two places; later places have larger numbers."""
+    """(example, place) number of the table row that an example uses at a place (sequence position). Each row belongs
+    to one place; rows of later places have larger numbers."""
     place: np.ndarray
-    """(row,) place of each table row. Each row occurs at one place only."""
+    """(row,) the one place (sequence position) at which examples use this table row."""
     examples: np.ndarray
     """Numbers of the examples that contain table row 0, then of those with row 1, ...; ascending for each row."""
     starts: np.ndarray
@@ -244,7 +245,8 @@ def _dot(a, b):
 def _gradients_of_scores(weights, of_weights, place, examples, starts, of_scores):
     """Fill in the gradients of the scores, `of_scores`, from the weights A and their gradients ∂A (`of_weights`).
 
-    The gradient for a row at place i is the sum over its examples of A_i (∂A_i - Σ_j A_j ∂A_j), with j over all places.
+    The score of a table row at place i is used by several examples. Its gradient is the sum over these examples of
+    A_i (∂A_i - Σ_j A_j ∂A_j), with j over all places.
     """
     n_heads, n_rows = of_scores.shape
     for r in range(n_rows):

@@ -39,7 +39,7 @@ class CyclicGroup:
     residues: Int[np.ndarray, "operand element"]
     """For each operand, the residue that each element 0, 1, ..., m - 1 stands for."""
     classes: Int[np.ndarray, " element"]
-    """Class that each sum s = 0, 1, ..., m - 1 stands for: the result of the operation."""
+    """For each sum s = 0, 1, ..., m - 1 of residues, the class: the result of the operation on operands of this sum."""
 
     sum: str = "x + y"
     """The sum s as text, such as "x - y" or "log x + log y"."""

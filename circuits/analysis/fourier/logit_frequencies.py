@@ -3,13 +3,13 @@
 The inputs are all m^K tuples of K operands, here x and y; c is a class. A network that adds by trigonometry has logits
 Σ_k A_k cos(2πk(x + y - c)/m), each cosine largest at c = x + y (Nanda et al. 2023, section 3). A softmax ignores a term
 that is the same for all classes, so the mean over classes is first subtracted from the logits of each tuple. The
-remaining sum of squares has three parts: constant class biases, which are the logits' mean over tuples; waves, which
-are cosines and sines of 2πk(x + y)/m times any weights per class; and the rest. The shares are
+remaining sum of squares, the total, has three parts: class biases, which are the logits' mean over tuples; waves, which
+are cosines and sines of 2πk(x + y)/m times any weights per class; and the rest. The logits' variance over tuples is the
+total without the class biases. The shares are
 
-    share         of cos(2πk(x + y - c)/m) alone, in the sum of squares that includes class biases
-    wave_share    of cos and sin of 2πk(x + y)/m with any weights per class, in the sum of squares without class
-                  biases, which is the logits' variance over tuples
-    bias_share    of the class biases, in the sum of squares that includes them
+    share         of cos(2πk(x + y - c)/m) alone, in the total
+    wave_share    of cos and sin of 2πk(x + y)/m with any weights per class, in the variance over tuples
+    bias_share    of the class biases, in the total
 
 A frequency k is *key* if its `share` at the end of training is at least 1/m. This is half of 2/m, the `share` of each
 frequency if all m/2 shares are equal and add up to 1. The losses of `restricted_loss` keep, or remove, the waves that

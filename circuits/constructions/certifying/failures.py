@@ -1,8 +1,8 @@
 """Failure rate of a network on uniform random inputs, with an interval.
 
 One counterexample among 2^n inputs refutes a network that may be right on all but a few in a million. The failure rate
-shows how rare counterexamples are. The interval of Clopper and Pearson (1934) contains any true rate with at least the
-probability `level`, even if no input fails.
+shows how rare counterexamples are. The interval of Clopper and Pearson (1934) contains the true rate with at least the
+probability `level`, whatever the rate is, and also if none of the sampled inputs fails.
 """
 
 from collections.abc import Sequence

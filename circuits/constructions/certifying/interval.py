@@ -47,9 +47,10 @@ def interval_bounds(
 def quick_bounds(
     net: UnitScale, relevant_bits: Sequence[int]
 ) -> tuple[Float[np.ndarray, " pattern"], Int8[np.ndarray, "pattern bit"]]:
-    """For each relevant-bit setting, the larger of interval and linear bound, and bits that attain the linear bound.
+    """For each relevant-bit setting, a lower bound of parity·f, and input bits that attain the linear lower bound.
 
-    The bounds are of parity·f, with f scaled to |f| <= 1. The input of least margin is often near these bits.
+    The bound is the larger of the interval and linear lower bounds, for f scaled to |f| <= 1. The input of least margin
+    is often near these bits.
 
     Examples
     --------

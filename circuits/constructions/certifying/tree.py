@@ -40,8 +40,9 @@ class Tree(NamedTuple):
     Attributes
     ----------
     rows, c, v, size, reach
-        (depth, neuron, bit) for `rows`, otherwise (depth, neuron): an unstable neuron (it can be on or off) adds
-        v relu(c + rows·x), with x the free bits. `size` is ‖w‖₁ + |b| in the whole network, `reach` Σ|w_j| over x.
+        (depth, neuron, bit) for `rows`, otherwise (depth, neuron). An unstable neuron, which can be on or off, adds
+        v relu(c + rows·x) to the output; x are the free bits, `rows` their weights and `reach` the sum of |weights|.
+        `size` is the neuron's ‖w‖₁ + |b| in the whole network.
     n_terms, constant, slope, mass
         (depth,), but `slope` (depth, bit): number of unstable neurons; constant and slope of the linear part; sum of
         the absolute terms of the linear part.
@@ -57,8 +58,9 @@ class Tree(NamedTuple):
         (candidate, bit) inputs whose sign float64 cannot tell: the margin is within the rounding error of 0.
     counts, values
         Counters and results; constants name the indices. In `values`, `BEST` is the least margin found, `FLOOR` the
-        least lower bound of the closed nodes, and `CLEAR` the same bound without the candidates. `CLOSED` is the share
-        of inputs in closed nodes. `WORK` is the work so far; its unit is the evaluation of one neuron at one input.
+        least lower bound of the closed nodes, and `CLEAR` this bound if the inputs in `candidates` are left out.
+        `CLOSED` is the share of inputs in closed nodes. `WORK` is the work so far; its unit is the evaluation of one
+        neuron at one input.
     """
 
     rows: np.ndarray

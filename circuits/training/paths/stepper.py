@@ -23,7 +23,7 @@ FLOPS_WORTH_THREADS = 1e9  # in one step; below, threads cost more than they sav
 class Stepper(ABC):
     """The networks of all seeds, in lanes: a lane is one network, or all networks in lockstep.
 
-    The arguments are a config, the data of all seeds, their starting point, and a device.
+    `__init__` takes the config, the data of all seeds, the parameters to start from, and the device.
     """
 
     name: ClassVar[str]
