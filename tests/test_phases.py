@@ -74,7 +74,7 @@ def test_a_network_that_was_never_trained_has_no_phases(tmp_path, capsys):
         assert phase_remarks(found) == []
         assert headline(run, found, {}).startswith("Nothing was trained, so there are no phases.")
         again = xr.Dataset().merge(found).sel(seed=0)  # as part of another result, one seed of it
-        assert epoch_text(again, "memorization") == epoch_text(again, "generalization", none="never") == "–"
+        assert epoch_text(again, "memorization") == epoch_text(again, "generalization") == "–"
     assert main(["show", path]) == 0
     row = next(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(" 0 "))
     assert row[:4] == ["0", "–", "–", "–"]

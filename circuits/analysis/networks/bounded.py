@@ -35,15 +35,15 @@ def bounded(value: float, censored: bool = False, *, sign: str = "≤", none: st
     return f"{sign} {text}" if censored else text
 
 
-def epoch_text(at: xr.Dataset, phase: str, none: str = "never") -> str:
+def epoch_text(at: xr.Dataset, phase: str) -> str:
     """Epoch of one seed's memorization or generalization as text; `at` is the result of `phases` for this seed.
 
-    `none` is the text for a trained seed that never reached the phase; an untrained seed has "–".
+    A trained seed that never reached the phase has "never", an untrained seed "–".
     """
     if at[f"{phase}_epoch"].attrs.get("untrained"):
         return NONE
     censored = f"{phase}_censored" in at and bool(at[f"{phase}_censored"])
-    return bounded(float(at[f"{phase}_epoch"]), censored, none=none)
+    return bounded(float(at[f"{phase}_epoch"]), censored, none="never")
 
 
 def delay_text(at: xr.Dataset) -> str:

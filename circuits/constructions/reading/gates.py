@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from circuits.constructions.patterns import patterns
+from circuits.tabular import count
 
 CONSTANT, LINEAR = -1, -2  # values of `t` for the gates that are not t-of-k
 LIKE_A_GATE = 0.9  # cosine above which a neuron has its gate's name
@@ -150,16 +151,12 @@ def gates_text(gates: Gates) -> str:
     k = gates.signs.shape[1]
     alike = gates.cosine > LIKE_A_GATE
     kinds = Counter(int(t) for t in gates.t[alike])
-    words = [_counted(n, gate_name(t, k)) for t, n in sorted(kinds.items(), reverse=True)]
+    words = [count(n, gate_name(t, k)) for t, n in sorted(kinds.items(), reverse=True)]
     if others := int((~alike).sum()):
-        words.append(_counted(others, "neuron") + " like no gate")
+        words.append(count(others, "neuron") + " like no gate")
     if len(words) < 2:
         return words[0] if words else "no neuron"
     return f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _lettered(t: int, signs: np.ndarray, k: int) -> str:

@@ -8,15 +8,15 @@ from itertools import accumulate
 import numpy as np
 import xarray as xr
 
-from circuits.analysis.networks.bounded import bounded, delay_text, epoch_text
+from circuits.analysis.networks.bounded import bounded, delay_text
+from circuits.analysis.networks.phase_tables import phase_cells
 from circuits.analysis.networks.remarks import loss_remarks, phase_remarks
 from circuits.analysis.networks.unseen import memory_share, seen_remark, seen_sentence, seen_warnings
 from circuits.analysis.options import Options
 from circuits.analysis.subnetworks.groups import last_checkpoints
 from circuits.analysis.subnetworks.subnetwork import COLLAPSED, is_of_collapsed
 from circuits.checkpoints.run import Run
-
-NEVER, NONE = "never", "–"
+from circuits.tabular import count, number
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ def seed_table(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) 
     rows = []
     for seed in run.seeds:
         at, metrics = phases.sel(seed=seed), last.sel(seed=seed)
-        row = [str(seed), *(epoch_text(at, phase, none=NEVER) for phase in ("memorization", "generalization"))]
-        row += [delay_text(at), *(number(metrics[f"{part}_accuracy"], ".3f") for part in ("train", "test"))]
+        row = [str(seed), *phase_cells(at), delay_text(at)]
+        row += [number(metrics[f"{part}_accuracy"], ".3f") for part in ("train", "test")]
         if sizes is not None:
             size = sizes.sel(seed=seed)
             row += [number(size["memorizing_sparsity"]), number(size["final_sparsity"])]
@@ -73,10 +73,10 @@ def headline(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) ->
         when = f", at epoch {between(finite, n_bounds == finite.size)}" if finite.size else ""
         if 0 < n_bounds < finite.size:
             when += f" ({n_bounds} of them at or before the first checkpoint, epoch {between(epochs[bounds])})"
-        parts.append(f"{finite.size} of {n_seeds} {'seed' if n_seeds == 1 else 'seeds'} {verb}{when}")
+        parts.append(f"{finite.size} of {count(n_seeds, 'seed')} {verb}{when}")
     for fate in ("collapsed", "diverged"):
         if n_marked := len(_marked(phases, fate)):
-            parts.append(f"{n_marked} of {n_seeds} {'seed' if n_seeds == 1 else 'seeds'} {fate}")
+            parts.append(f"{n_marked} of {count(n_seeds, 'seed')} {fate}")
     sentence = "; ".join(parts) + "."
     if not run.config.total_steps:
         sentence = "Nothing was trained, so there are no phases."
@@ -184,18 +184,6 @@ def between(values: np.ndarray, censored: bool = False) -> str:
     """
     low, high = float(values.min()), float(values.max())
     return bounded(low, censored) if low == high else f"{bounded(low, censored)}–{bounded(high)}"
-
-
-def number(value: xr.DataArray | float, form: str = "g", none: str = NONE) -> str:
-    """A number as the text of a cell; the text `none` for NaN.
-
-    Examples
-    --------
-    >>> number(31.0), number(float("nan")), number(float("nan"), none="never")
-    ('31', '–', 'never')
-    """
-    value = float(value)
-    return none if np.isnan(value) else format(value, form)
 
 
 def _marked(phases: xr.Dataset, name: str) -> list[int]:
