@@ -21,9 +21,10 @@ from circuits.errors import InputError, nearest
 
 LAYOUT = "n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt"
 CODES = {
-    "merrill-code": ("the released code of Merrill et al. 2023", 100),  # description, number of test examples
-    "thesis-code": ("the code of Fuangkawinsombut 2024, appendix B", 100),
+    "merrill-code": "the released code of Merrill et al. 2023",
+    "thesis-code": "the code of Fuangkawinsombut 2024, appendix B",
 }
+N_TEST = 100  # test examples in both codes
 _FIELDS = (("n", int), ("k", int), ("N", int), ("lr", float), ("wd", float), ("width", int))
 
 Checkpoints = dict[int, dict[int, Path]]  # seed -> epoch -> file
@@ -74,8 +75,7 @@ def from_parity_nn(
         raise InputError(f"There is no data source '{draw}'. {nearest(draw, CODES)}")
     place, seeds = _configuration(folder)
     epochs = _epochs(place, seeds, common_epochs)
-    code, n_test = CODES[draw]
-    config = _config(place, draw, n_test, batch_size, list(seeds), epochs, f"{imported_from(place)}, {code}")
+    config = _config(place, draw, batch_size, list(seeds), epochs)
     lengths = {"neuron": config.shapes["b"][1][0], "input": config.task.signature.n_inputs}
 
     def networks(step: int) -> list[Arrays]:
@@ -138,17 +138,15 @@ def _listed(epochs: list[int], most: int = 5) -> str:
     return f"{shown} and {len(epochs) - most} more" if len(epochs) > most else shown
 
 
-def _config(
-    place: Path, draw: str, n_test: int, batch_size: int, seeds: list[int], epochs: list[int], source: str
-) -> Config:
+def _config(place: Path, draw: str, batch_size: int, seeds: list[int], epochs: list[int]) -> Config:
     fields = _fields(place)
     task = {"n": fields["n"], "k": fields["k"], "n_train": fields["N"]}
     steps_per_epoch = -(-int(fields["N"]) // max(batch_size, 1))
     return parse(
         {
             "name": "parity-nn",
-            "source": source,
-            "task": {"kind": "parity", "draw": draw, "n_test": n_test, **task},
+            "source": f"{imported_from(place)}, {CODES[draw]}",
+            "task": {"kind": "parity", "draw": draw, "n_test": N_TEST, **task},
             "model": {"kind": "relu", "width": fields["width"]},
             "optimizer": {"kind": "sgd", "lr": fields["lr"], "weight_decay": fields["wd"]},
             "loss": "hinge",

@@ -15,13 +15,12 @@ from jaxtyping import Int
 
 from circuits.randomness import generator
 
+LEVEL = 0.95
 N_WEIGHTINGS = 4000  # points of the simplex, which give a tail of 2.5 % to within 0.25 %
 
 
-def mean_interval(
-    counts: Int[np.ndarray, " example"], least: int, greatest: int, level: float = 0.95
-) -> tuple[float, float]:
-    """Ends of a confidence interval for the mean of a random whole number in least..greatest, from independent draws.
+def mean_interval(counts: Int[np.ndarray, " example"], least: int, greatest: int) -> tuple[float, float]:
+    """Ends of the 95 % interval for the mean of a random whole number in least..greatest, from independent draws.
 
     Parameters
     ----------
@@ -29,8 +28,6 @@ def mean_interval(
         (example,) at least one draw, each in least..greatest.
     least, greatest
         Smallest and largest possible draw.
-    level
-        Level of the interval, in 0..1.
 
     Examples
     --------
@@ -39,7 +36,7 @@ def mean_interval(
     >>> [round(end, 2) for end in mean_interval(np.full(100, 3), 0, 40)]
     [2.89, 4.34]
     """
-    tail, n = (1 - level) / 2, len(counts)
+    tail, n = (1 - LEVEL) / 2, len(counts)
     values, times = np.unique(counts, return_counts=True)
     if len(values) == 1:
         beyond = 1 - tail ** (1 / n)  # quantile of the weight of the added value

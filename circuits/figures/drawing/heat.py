@@ -29,7 +29,6 @@ def heat_over_epochs(
     caption: str,
     *,
     marked: Mapping[int, Sequence[int]] | None = None,
-    note: str = "",
 ) -> go.Figure:
     """A heat map for each panel, with epochs along x.
 
@@ -43,8 +42,6 @@ def heat_over_epochs(
         Name of the dimension along y.
     marked
         Seed -> entries along `rows` to mark by triangles on the right.
-    note
-        Text after the seed in the subtitle.
     """
     values = next(iter(panels.values()))
     n_checkpoints, n_drawn = drawable(values).sizes["step"], len(_drawn_steps(values))
@@ -63,7 +60,7 @@ def heat_over_epochs(
         entries = list((marked or {}).get(seed, ()))
         marks = [_marks(panel, entries, axis) for axis, panel in axes.items()] if entries else []
         traces[seed] = [*maps, *marks]
-    add_seed_menu(figure, traces, result, note)
+    add_seed_menu(figure, traces, result)
     figure.update_layout(height=AROUND + PANEL * len(panels), hovermode="closest", showlegend=False)
     return figure
 
