@@ -98,9 +98,7 @@ def write_run(
     RunError
         A write failed. No file is left, or the file there is complete.
     """
-    if out.is_dir():
-        raise InputError(f"{out} is a folder. Pass a file in it to --out, such as {out / 'run.h5'}.")
-    if out.exists() and not overwrite:
+    if out.exists() and not (out.is_dir() or overwrite):
         raise _exists(out)
     refuse_to_replace(out, overwrite)
     make_folder(out)

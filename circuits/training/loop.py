@@ -144,6 +144,8 @@ def begin(
     overwrite, progress
         As in `train`.
     """
+    if parent and path.exists() and path.samefile(parent["path"]):
+        raise InputError(f"{path} is the run itself. Pass another --out.")
     make_folder(path)
     refuse_to_replace(path, overwrite)
     check_room(path, layout.size_on_disk(config))

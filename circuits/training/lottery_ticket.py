@@ -106,8 +106,6 @@ def ticket(
     config = own if config is None else config
     if (config.task, config.model, config.seeds, config.dtype) != (own.task, own.model, own.seeds, own.dtype):
         raise InputError("The config differs from `ticket_config` in task, model, dtype or seed. Keep these four.")
-    if path.exists() and path.samefile(run.path):
-        raise InputError(f"{path} is the run itself. Pass another --out.")
     parent = {"path": str(run.path), "fingerprint": run.fingerprint, "step": 0, "seed": seed, "neurons": neurons}
     start = ticket_start(run, seed, neurons)
     choice = choose_path(config, device, kernel)

@@ -97,8 +97,6 @@ def replay(
         )
     if every < 1:
         raise InputError(f"A checkpoint every {every} steps cannot be kept. Choose every >= 1.")
-    if path.exists() and path.samefile(run.path):
-        raise InputError(f"{path} is the run itself. Pass another --out.")
     checkpoints = {"every_epochs": None, "every_steps": every, "from_step": from_step, "to_step": to_step}
     checkpoints["optimizer_state_every"] = run.config.checkpoints.optimizer_state_every
     config = run.config.replace(stop=None, checkpoints=checkpoints)  # the stop rule must not end it
