@@ -57,30 +57,23 @@ def from_construction(
     """
     arguments: tuple[Any, ...] = ()
     if isinstance(construction, ModularAddition):
-        sizes, parts = str(construction.p), _modular_parts(construction, task)
+        sizes = str(construction.p)
+        parts = {
+            "task": {"kind": "modular", **task, "p": construction.p, "operation": "x+y", "encoding": "one-hot"},
+            "model": {"kind": "mlp", "widths": [construction.n_neurons], "activation": "square", "biases": False},
+            "loss": "cross_entropy",
+            "batch_size": None,
+        }
     else:
         task = SIZES | task
-        sizes, parts = f"{construction.k}-{task['n']}", _parity_parts(construction, task)
-        arguments = (task["n"], task.get("support"))
+        support = None if task.get("support") is None else list(task["support"])
+        sizes, arguments = f"{construction.k}-{task['n']}", (task["n"], support)
+        parts = {
+            "task": {"kind": "parity", **task, "k": construction.k, "support": support},
+            "model": {"kind": "relu", "width": construction.n_neurons},
+        }
     name, source = construction.name, f"{construction.source}; hand-built, not trained"
     config = parse({"name": name, "source": source, **parts, "epochs": 0, "seeds": [0], "dtype": "float64"})
     path = Path("checkpoints", f"{name}-{sizes}.h5") if out is None else Path(out)
     arrays = construction.arrays(*arguments)
     return write_run(path, config, lambda _: [arrays], name, overwrite=overwrite, progress=False)
-
-
-def _parity_parts(construction: Construction, task: dict[str, Any]) -> dict[str, Any]:
-    support = task.get("support")
-    return {
-        "task": {"kind": "parity", **task, "k": construction.k, "support": None if support is None else list(support)},
-        "model": {"kind": "relu", "width": construction.n_neurons},
-    }
-
-
-def _modular_parts(construction: ModularAddition, task: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "task": {"kind": "modular", **task, "p": construction.p, "operation": "x+y", "encoding": "one-hot"},
-        "model": {"kind": "mlp", "widths": [construction.n_neurons], "activation": "square", "biases": False},
-        "loss": "cross_entropy",
-        "batch_size": None,
-    }
