@@ -86,9 +86,7 @@ def _bounds(line: xr.DataArray) -> np.ndarray:
 def _draw(figure: go.Figure, line: xr.DataArray, along: str, name: str, color: str, marker: str | None) -> None:
     x, y = (values.astype(np.float64) for values in (line[along].values, line.values))
     finite = np.isfinite(y)
-    median = [
-        np.median(row[has_value]) if has_value.any() else np.nan for row, has_value in zip(y, finite, strict=True)
-    ]
+    median = [np.median(row[known]) if known.any() else np.nan for row, known in zip(y, finite, strict=True)]
     places, seeds = np.nonzero(finite)
     bound = _bounds(line)[finite]
     hints = np.where(bound, ", at or before this epoch", "")

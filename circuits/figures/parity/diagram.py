@@ -125,9 +125,7 @@ def _drawn(net: Network, left: float, bits: list[int], paired: set[int], n_rows:
         ends = (left + BEHIND, row), (left + OUTPUT, middle)
         drawn.append(_line(*ends, net.u[j], net.u[j] / largest, f"readout {net.u[j]:.3g}"))
     names = nearest_gates(net.W, net.b).names
-    labels = [
-        readable(f"  {name} b {bias:.2g}, u {out:.2g}") for name, bias, out in zip(names, net.b, net.u, strict=True)
-    ]
+    labels = [readable(f"  {name} b {b:.2g}, u {u:.2g}") for name, b, u in zip(names, net.b, net.u, strict=True)]
     matched = [row in paired for row in net.rows.tolist()]
     gates = go.Scatter(
         x=[left + GATE] * len(net.rows), y=net.rows, mode="markers+text", text=labels, textposition="middle right",

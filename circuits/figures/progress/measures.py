@@ -1,7 +1,7 @@
 """Figures of progress measures over epochs, and of how far each measure has changed at each epoch."""
 
 from collections.abc import Sequence
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -147,16 +147,11 @@ def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) ->
     spare = (style for index in count() if (style := style_of("", index)).color != TEST.color)
     styles = {name: TEST if name == "test_accuracy" else next(spare) for name in names}
     ramps = result[["onset", "onset_high", "onset_censored", "end", "end_low", "end_censored"]]
-    traces = {
-        seed: [
-            line
-            for name in names
-            for line in _share_lines(
-                later.sel(measure=name, seed=seed), ramps.sel(measure=name, seed=seed), styles[name]
-            )
-        ]
-        for seed in later["seed"].values.tolist()
-    }
+    traces: dict[int, list[go.Scatter]] = {}
+    for seed in later["seed"].values.tolist():
+        at, ramp = later.sel(seed=seed), ramps.sel(seed=seed)
+        lines = (_share_lines(at.sel(measure=name), ramp.sel(measure=name), styles[name]) for name in names)
+        traces[seed] = list(chain.from_iterable(lines))
     add_seed_menu(figure, traces, result)
     return figure
 
