@@ -146,9 +146,8 @@ class _Judged:
         self.n_weighted = len(weighted_bits(net, relevant_bits))
         n_patterns = len(self.signs)
         self.names, self.solved = ["bound"] * n_patterns, [False] * n_patterns
-        self.exactly: list[
-            tuple[int, np.ndarray]
-        ] = []  # patterns, and bits of least or failing margin in exact arithmetic
+        # Patterns, and bits of least or failing margin in exact arithmetic.
+        self.exactly: list[tuple[int, np.ndarray]] = []
         self.fails = False  # whether one of these margins is not positive
         self.searches: dict[int, Search] = {}  # for the sign
         self.searched = 0.0  # seconds

@@ -72,11 +72,8 @@ def whole_cube(net: UnitScale, relevant_bits: Sequence[int], deadline: float) ->
     >>> (net.scale * cube.least).tolist(), cube.where.tolist(), cube.fails
     ([0.75, 0.75], [[-1], [-1]], False)
     """
-    k, irrelevant, weighted = (
-        len(relevant_bits),
-        irrelevant_bits(net.W.shape[1], relevant_bits),
-        weighted_bits(net, relevant_bits),
-    )
+    irrelevant, weighted = irrelevant_bits(net.W.shape[1], relevant_bits), weighted_bits(net, relevant_bits)
+    k = len(relevant_bits)
     error = (2.0 * len(net.u) + 8.0 * net.W.shape[1] + 64.0) * UNIT + TINY  # the terms of an output add up to 1 at most
     signs = parities(k).astype(np.float64)
     least, clear = np.full(2**k, np.inf), np.full(2**k, np.inf)

@@ -70,9 +70,8 @@ def quick_bounds(
 
 def _interval(net: UnitScale, relevant_bits: Sequence[int]) -> Float[np.ndarray, " pattern"]:
     reach = np.abs(net.W[:, irrelevant_bits(net.W.shape[1], relevant_bits)]).sum(axis=1)
-    centers = (
-        net.b + patterns(len(relevant_bits)).astype(np.float64) @ net.W[:, list(relevant_bits)].T
-    )  # (pattern, neuron)
+    signs = patterns(len(relevant_bits)).astype(np.float64)
+    centers = net.b + signs @ net.W[:, list(relevant_bits)].T  # (pattern, neuron)
     v = parities(len(relevant_bits))[:, None] * net.u
     worst = np.where(v > 0, centers - reach, centers + reach)
     return (v * np.maximum(worst, 0.0)).sum(axis=1) - net.rounding

@@ -157,11 +157,8 @@ def irrelevant_bits(n_inputs: int, relevant_bits: Sequence[int]) -> list[int]:
     [1, 2, 4]
     """
     relevant = set(map(int, relevant_bits))
-    if (
-        not 1 <= len(relevant) <= MOST_RELEVANT
-        or len(relevant) != len(relevant_bits)
-        or not relevant <= set(range(n_inputs))
-    ):
+    are_different = len(relevant) == len(relevant_bits)
+    if not (1 <= len(relevant) <= MOST_RELEVANT and are_different and relevant <= set(range(n_inputs))):
         raise InputError(
             f"relevant_bits {list(map(int, relevant_bits))} must name 1 to {MOST_RELEVANT} different bits of "
             f"0..{n_inputs - 1}."

@@ -65,9 +65,8 @@ def exact_values(
             f"k = {k} relevant bits and {len(b)} neurons make 2^{k} × {max(len(b), k)} values; the limit is "
             f"2^{MOST_VALUES.bit_length() - 1}. Pass fewer relevant bits or neurons."
         )
-    weights, hidden_over = over_common_denominator(
-        value for row, bias in zip(W, b, strict=True) for value in (*row, bias)
-    )
+    rows = zip(W, b, strict=True)
+    weights, hidden_over = over_common_denominator(value for row, bias in rows for value in (*row, bias))
     readout, readout_over = over_common_denominator(u)
     size = k + 1
     largest = max((sum(map(abs, weights[at : at + size])) for at in range(0, len(weights), size)), default=0)
