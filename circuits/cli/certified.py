@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from circuits.analysis.store import strict
-from circuits.constructions.certifying.certificate import Certificate, what_would_decide
+from circuits.constructions.certifying.certificate import what_would_decide
 from circuits.constructions.certifying.certify import certify, float64_output
 from circuits.constructions.certifying.failures import FailureRate, failure_rate
 from circuits.constructions.certifying.flips import fewest_flips
@@ -26,11 +26,12 @@ def certificate(
     W, b, u = (network[name] for name in "Wbu")
     proof = certify(W, b, u, bits, time_limit=time_limit)
     n = W.shape[1]
+    least = f"{proof.margin:.6g}" if proof.exact else f"between {proof.lower:.6g} and {proof.margin:.6g}"
     lines = [
         "",
         VERDICTS[proof.verdict].format(n=n, limit=time_limit),
         *([what_would_decide(proof.seconds_left, time_limit)] if proof.verdict == "undecided" else []),
-        f"The least parity·output over all inputs is {_between(proof)}; {_signs(proof.input)} has {proof.margin:.6g}.",
+        f"The least parity·output over all inputs is {least}; {_signs(proof.input)} has {proof.margin:.6g}.",
     ]
     parity = int(proof.input[list(proof.relevant_bits)].prod())
     if proof.verdict == "refuted" and parity * float64_output(**network, x=proof.input) > 0:
@@ -65,16 +66,9 @@ def certificate(
     return proof.verdict, lines, data
 
 
-def _between(proof: Certificate) -> str:
-    if proof.exact:
-        return f"{proof.margin:.6g}"
-    return f"between {proof.lower:.6g} and {proof.margin:.6g}"
-
-
 def _in_proportion(failures: FailureRate) -> str:
-    rate, low, high = (
-        _to_width(share, failures.high - failures.low) for share in (failures.rate, failures.low, failures.high)
-    )
+    width = failures.high - failures.low
+    rate, low, high = (_to_width(share, width) for share in (failures.rate, failures.low, failures.high))
     return (
         f"Of {failures.n_inputs:,} random inputs {failures.n_failures:,} fail: a share of {rate}, "
         f"{low} to {high} with 95 % confidence."

@@ -127,9 +127,8 @@ def state_dicts(words: list[str]) -> int:
 
     from circuits.convert import from_state_dicts
 
-    return _summarized(
-        from_state_dicts(flags.pattern, flags.out, config, keys=keys, **picked(flags, "seed", "overwrite"))
-    )
+    options = picked(flags, "seed", "overwrite")
+    return _summarized(from_state_dicts(flags.pattern, flags.out, config, keys=keys, **options))
 
 
 def _start(given: _Start) -> Config:

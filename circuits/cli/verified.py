@@ -103,14 +103,9 @@ def _pattern_table(verification: Verification, shown: list[int]) -> Table:
     names = [verification.neurons[neuron] for neuron in shown]
     table = new_table(*verification.bits, *names, "output", "parity", "")
     table.columns[0].justify = "right"
-    for pattern, parity, activations, output, wrong in zip(
-        verification.patterns.tolist(),
-        verification.parities.tolist(),
-        verification.activations,
-        verification.outputs,
-        verification.wrong.tolist(),
-        strict=True,
-    ):
+    rows = zip(verification.patterns.tolist(), verification.activations, verification.outputs, strict=True)
+    verdicts = zip(verification.parities.tolist(), verification.wrong.tolist(), strict=True)
+    for (pattern, activations, output), (parity, wrong) in zip(rows, verdicts, strict=True):
         cells = [number(activations[neuron]) for neuron in shown]
         table.add_row(*map(str, pattern), *cells, number(output), str(parity), "wrong" if wrong else "")
     return table
