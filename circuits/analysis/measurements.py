@@ -39,12 +39,8 @@ def analyze(
     wanted = chosen(run, *measurements)
     if options.layer is not None:
         layer_of(run, options)  # raises if the model has no such layer
-    return {name: measured(run, name, options, progress=progress) for name in wanted}
-
-
-def measured(run: Run, name: str, options: Options, *, progress: bool = False) -> xr.Dataset:
-    """Result of the measurement `name`, which must apply to the run, with the options that this measurement reads."""
-    return MEASUREMENTS[name].load().measure(run, options_of(name, options), progress=progress)
+    measures = {name: MEASUREMENTS[name].load().measure for name in wanted}
+    return {name: measure(run, options_of(name, options), progress=progress) for name, measure in measures.items()}
 
 
 def options_of(name: str, options: Options) -> WalkOptions:

@@ -186,11 +186,9 @@ def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], 
     has_arity = is_one_relu_layer(config) is None
     places = range(len(run.seeds))
     sets = [{which: examples_of(run, index, which) for which in ("train", "test")} for index in places]
-    outputs = [
-        {which: evaluator(config, inputs).outputs for which, (inputs, _) in examples.items()} for examples in sets
-    ]
+    outputs = [{which: evaluator(config, inputs).outputs for which, (inputs, _) in both.items()} for both in sets]
     if config.task.inputs_are_signs:
-        flips = [sensitivities_on(config, examples["test"][0]) for examples in sets]
+        flips = [sensitivities_on(config, both["test"][0]) for both in sets]
     if has_arity:
         agreement_sets = [examples_of(run, index, options.agreement_set)[0] for index in places]
         on_agreement_set = [evaluator(config, inputs).outputs for inputs in agreement_sets]

@@ -41,14 +41,9 @@ def neuron_norms(run: Run, options: PruningOptions = PruningOptions(), *, progre
         return {"norm": layer.norms(net, options.norm).astype(np.float32)}
 
     checkpoints = chosen_checkpoints(run, options)
-    values = walk(run, checkpoints, one, what="norms", progress=progress)
-    return xr.DataArray(
-        values["norm"],
-        trajectory_coords(run, checkpoints),
-        ("step", "seed", "neuron"),
-        "neuron_norm",
-        {"norm": options.norm, "layer": layer.hook, "long_name": f"norm of each neuron ({options.norm})"},
-    )
+    values = walk(run, checkpoints, one, what="norms", progress=progress)["norm"]
+    attrs = {"norm": options.norm, "layer": layer.hook, "long_name": f"norm of each neuron ({options.norm})"}
+    return xr.DataArray(values, trajectory_coords(run, checkpoints), ("step", "seed", "neuron"), "neuron_norm", attrs)
 
 
 def group_norms(

@@ -283,7 +283,7 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         (step, seed, neuron) mask of the smallest subset known.
     """
     checkpoints = requested_checkpoints(run, options)
-    agreement_sets = [examples_of(run, index, options.agreement_set) for index in range(len(run.seeds))]
+    agreement_sets = [examples_of(run, index, options.agreement_set)[0] for index in range(len(run.seeds))]
     require(run, is_one_relu_layer)
     width = last_layer(run.config).width
     shape = len(checkpoints), len(run.seeds)
@@ -295,9 +295,7 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         if run.collapsed.values[checkpoints[place[0]], place[1]]:
             size[place], bound[place], proved[place] = 0, 0, True
             continue
-        best = smallest_subnetwork(
-            **net, inputs=agreement_sets[place[1]][0], start=active, time_limit=options.time_limit
-        )
+        best = smallest_subnetwork(**net, inputs=agreement_sets[place[1]], start=active, time_limit=options.time_limit)
         if best is not None:
             size[place], bound[place], proved[place], kept[place] = best.size, best.bound, best.proved, best.kept
     dims = ("step", "seed")
