@@ -129,10 +129,8 @@ class Adam(Optimizer):
         """`torch.optim.Adam`, or `torch.optim.AdamW` if weight decay is decoupled."""
         import torch
 
-        chosen = torch.optim.AdamW if self.decoupled else torch.optim.Adam
-        return chosen(
-            parameters, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True
-        )
+        adam = torch.optim.AdamW if self.decoupled else torch.optim.Adam
+        return adam(parameters, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True)
 
 
 class AdamW(Adam):

@@ -59,9 +59,7 @@ def modular_31_noise() -> list[Config]:
 
 def modular_31_init_scale() -> list[Config]:
     """Initial parameters multiplied by 0.5 to 4."""
-    return _variants(
-        "modular-31-init-scale", {f"{alpha}": {"model__init_scale": alpha} for alpha in (0.5, 1.0, 2.0, 4.0)}
-    )
+    return _variants("modular-31-init-scale", {f"{a}": {"model__init_scale": a} for a in (0.5, 1.0, 2.0, 4.0)})
 
 
 def _variants(preset: str, variants: dict[str, dict[str, Any]]) -> list[Config]:
