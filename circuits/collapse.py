@@ -59,8 +59,9 @@ def is_collapsed(largest: Float[np.ndarray, "*networks"] | float) -> Bool[np.nda
 def loss_range(loss: str, n_classes: int | None) -> tuple[float, float] | None:
     """Least and greatest training loss of a collapsed network, whose outputs are near 0; None for mse with classes.
 
-    Squared error with classes has no such range: a constant added to all logits changes the loss. If a run does
-    not store its largest outputs, a forward pass detects collapse; only networks with a loss in this range need it.
+    With classes, "near 0" means that the logits of an input are nearly equal. They may then share any constant, and the
+    squared error can have any value. The range saves forward passes: if a run does not store its largest outputs, only
+    networks whose loss is in the range are checked by a forward pass.
 
     Examples
     --------

@@ -129,7 +129,7 @@ MEASUREMENTS = {
         figures="circuits.figures.progress.measures:figures",
     ),
     "constructions": MeasurementEntry(
-        "Neurons' gates, sparsity with near-parallel neurons merged, match with hand-built nets, path cost per margin.",
+        "Gate nearest to each neuron, sparsity after merging, match with hand-built networks, price of the margin.",
         "circuits.analysis.parity.constructions:CONSTRUCTIONS",
         "circuits.analysis.subnetworks.options:MergeOptions",
         "circuits.figures.parity.constructions:figures",

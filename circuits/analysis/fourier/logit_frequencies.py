@@ -80,7 +80,7 @@ def logit_frequencies(
 
 
 def wave_shares(values: Float[np.ndarray, "element tuple_of_sum class"]) -> Float64[np.ndarray, " frequency"]:
-    """Share of the variance over tuples that waves of a tuple's sum explain, by frequency, with any weights per class.
+    """For each frequency, the share of the variance over tuples that its cosine and sine of the tuple's sum explain.
 
     Parameters
     ----------
@@ -89,8 +89,8 @@ def wave_shares(values: Float[np.ndarray, "element tuple_of_sum class"]) -> Floa
 
     Returns
     -------
-    Share of cos and sin of 2πks/m for each frequency k, in 0..1. The shares add up to at most 1, and to 1 for functions
-    of s alone. NaN if the values do not vary.
+    Share of cos and sin of 2πks/m for each frequency k, in 0..1; their weights are free in each class. The shares
+    add up to at most 1, and to 1 for functions of s alone. NaN if the values do not vary.
 
     Examples
     --------

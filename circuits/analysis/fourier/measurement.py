@@ -200,7 +200,10 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
 def _walked(
     run: Run, checkpoints: np.ndarray, views: Views, further: Any, *, what: str, progress: bool = False
 ) -> dict[str, np.ndarray]:
-    """Arrays of `further(seed index, Views.waves(net))`, except "by_sum", for all networks; each (step, seed, ...)."""
+    """The arrays that `further(seed index, Views.waves(net))` returns, for all networks, each (step, seed, ...).
+
+    The logits, which are under the name "by_sum", are left out.
+    """
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:
         values = further(seed, views.waves(net))

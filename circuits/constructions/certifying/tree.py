@@ -120,7 +120,7 @@ def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tr
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _fix(tree, depth, sign):
-    """Make a child of node `depth`: fix its chosen bit to `sign`; the last free bit takes the chosen bit's index."""
+    """Make a child of node `depth`: fix the chosen bit to `sign`, and put the last free bit in its place."""
     place, child = tree.place[depth], depth + 1
     last = tree.x.shape[0] - child
     tree.x[tree.bits[depth, place]] = sign
