@@ -106,7 +106,8 @@ def make_folder(path: Path) -> None:
 
 def remove_left_behind(path: Path) -> None:
     """Remove temporary files of an output and its copies, and their lock files, if their process has ended."""
-    temporary = re.compile(re.escape(path.name) + r"(?:\.undo|\.before-repair(?:\.\d+)?)?\.(\d+)\.tmp(?:\.lock)?")
+    copies = r"(?:\.undo|\.before-re(?:pair|sume)(?:\.\d+)?)?"
+    temporary = re.compile(rf"{re.escape(path.name)}{copies}\.(\d+)\.tmp(?:\.lock)?")
     for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp*"):
         name = temporary.fullmatch(left.name)
         number = process_number(name[1]) if name else None

@@ -33,8 +33,8 @@ class Interrupted(KeyboardInterrupt):
 
 def damaged(path: object, problem: str) -> InputError:
     """The error for a damaged file: its content is not as this package wrote it."""
-    copies = glob.glob(f"{glob.escape(str(path))}.before-re[ps]*[!p]")  # the end of temporary files is "tmp"
-    copy = max(copies, key=os.path.getmtime, default="a copy")
+    copies = glob.glob(f"{glob.escape(str(path))}.before-resum*[!p]")  # the end of temporary files is "tmp"
+    copy = max(copies, key=lambda copy: os.lstat(copy).st_mtime, default="a copy")
     return InputError(f"{path} is damaged: {problem.rstrip('.')}. Restore it from {copy}, or make it again.")
 
 

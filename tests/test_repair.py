@@ -750,7 +750,7 @@ def test_a_run_of_version_1_is_copied_while_it_is_written_and_damage_names_the_c
         patch.setattr("circuits.checkpoints.writer.open_for_appending", lambda path: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             circuits.train(None, path, resume=True, allow_different_numerics=True, progress=False)
-    assert f"{path} has format version 1, so a kill may damage it. Copy until training ends: {copy}." in (
+    assert f"{path} has format version 1, so a kill may damage it. Copy until it is closed: {copy}." in (
         capsys.readouterr().err
     )
     content = bytearray(path.read_bytes())
@@ -762,6 +762,38 @@ def test_a_run_of_version_1_is_copied_while_it_is_written_and_damage_names_the_c
     copy.replace(path)
     circuits.train(None, path, resume=True, allow_different_numerics=True, progress=False).close()
     assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_a_resume_of_version_1_that_is_refused_leaves_no_copy(tmp_path):
+    path = Path(shutil.copy(FIXTURES / "run-v1-killed.h5", tmp_path))
+    with circuits.open(path), pytest.raises(circuits.InputError, match="close that Run first"):
+        circuits.train(None, path, resume=True, allow_different_numerics=True, progress=False)
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_system_that_knows_no_holes_keeps_a_whole_copy_of_metadata(tiny_path, tmp_path, monkeypatch):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+
+    def no_holes(descriptor, at, how):
+        raise OSError(22, "Invalid argument")
+
+    size = path.stat().st_size
+    with monkeypatch.context() as patch, path.open("rb") as raw:
+        patch.setattr("circuits.checkpoints.undo.os.lseek", no_holes)
+        assert undo._stored_parts(raw.fileno(), [[0, 100], [200, size - 200]]) == [[0, 100], [200, size - 200]]
+
+
+def test_a_change_whose_copy_of_metadata_would_be_too_large_is_refused_and_changes_nothing(
+    tiny_path, tmp_path, make_config, monkeypatch
+):
+    path = Path(shutil.copy(tiny_path, tmp_path / "a.h5"))
+    monkeypatch.setattr(undo, "METADATA_BYTES", 1000)
+    with pytest.raises(circuits.InputError, match=r"a.h5 was not changed: .* cp --sparse=always"):
+        circuits.train(make_config(epochs=9), path, resume=True, progress=False)
+    assert not undo_path(path).exists()
+    with circuits.open(path) as run:
+        assert run.config.epochs == 4
+        assert run.is_complete
 
 
 def test_after_a_repair_that_removed_rows_the_next_copy_of_metadata_is_small(tmp_path, make_config, monkeypatch):

@@ -99,7 +99,7 @@ def copy_of_version_1(path: Path, say: Callable[[str], object]) -> Path | None:
     if not is_old:
         return None
     copy = kept_copy(path, BEFORE_RESUME)
-    say(f"{path} has format version 1, so a kill may damage it. Copy until training ends: {copy}.")
+    say(f"{path} has format version 1, so a kill may damage it. Copy until it is closed: {copy}.")
     return copy
 
 

@@ -28,6 +28,7 @@ import h5py
 
 from circuits.atomic_write import COPIED_BYTES, sync, unused, written_whole
 from circuits.checkpoints.commits import UNWRITTEN
+from circuits.errors import InputError, RunError, refusal, remedy
 
 FORMAT = "circuits-undo"
 SEAL_BYTES = 32
@@ -74,7 +75,10 @@ def set_aside(path: Path, say: Callable[[str], object]) -> None:
     beside = undo_path(path)
     if os.path.lexists(beside):
         aside = unused(beside.with_name(beside.name + ".stale"))
-        beside.rename(aside)
+        try:
+            beside.rename(aside)
+        except OSError as error:
+            raise RunError(f"{beside} cannot be renamed to {aside} ({refusal(error)}). {remedy(error)}.") from error
         say(f"{beside} does not match {path}, so no metadata is restored. {beside.name} is renamed to {aside}.")
 
 
@@ -140,7 +144,13 @@ def _metadata(path: Path, file: h5py.File) -> bytes:
     extents, unchanged = _extents(file, size), _unchanged(file)
     values = bytearray()
     with path.open("rb") as raw:
+        os.fsync(raw.fileno())  # some file systems show holes where written bytes are not yet on disk
         stored = _stored_parts(raw.fileno(), extents)
+        if (needed := sum(length for _, length in stored)) > METADATA_BYTES:
+            raise InputError(
+                f"{path} was not changed: it has {needed} bytes outside its arrays, at most {METADATA_BYTES} can be "
+                f"copied before a change. Make empty space sparse, then use NEW.h5: cp --sparse=always {path} NEW.h5"
+            )
         for start, length in stored:
             raw.seek(start)
             values += raw.read(length)
@@ -159,11 +169,13 @@ def _stored_parts(descriptor: int, ranges: Ranges) -> Ranges:
         while at < end:
             try:
                 at = os.lseek(descriptor, at, os.SEEK_DATA)
+                hole = min(os.lseek(descriptor, at, os.SEEK_HOLE), end)
             except OSError as error:
-                if error.errno != errno.ENXIO:
+                if error.errno not in (errno.ENXIO, errno.EINVAL):
                     raise
-                break  # only a hole is left
-            hole = min(os.lseek(descriptor, at, os.SEEK_HOLE), end)
+                if error.errno == errno.ENXIO:
+                    break  # only a hole is left
+                hole = end  # a file system that knows no holes
             if at < end:
                 parts.append([at, hole - at])
             at = hole

@@ -84,7 +84,7 @@ class Writer:
         self._pending: list[tuple[int, float]] = []  # step and epoch of each checkpoint in the buffers
         self._buffers: dict[str, np.ndarray] = {}
         self._last_commit = time.monotonic()
-        self._abandoned = False
+        self._abandoned, self._copy = False, None
         self._trajectories: dict[str, h5py.Dataset] = {}
         self._digests: dict[str, h5py.Dataset] = {}
         self._slots: list[h5py.Group] = []
@@ -95,11 +95,13 @@ class Writer:
             self._copy = copy_of_version_1(path, say)
             self.file = open_for_appending(path)
             self._take_up()
-        except BaseException:
+        except BaseException as error:
             if hasattr(self, "file"):
                 self.close(flush=False)
             else:
                 self._lock.release()
+                if self._copy is not None and isinstance(error, InputError):  # nothing was written
+                    self._copy.unlink()
             raise
 
     def _take_up(self) -> None:
