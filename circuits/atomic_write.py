@@ -105,7 +105,7 @@ def make_folder(path: Path) -> None:
 
 
 def remove_left_behind(path: Path) -> None:
-    """Remove temporary files of an output and its copies, and their lock files, if their process has ended."""
+    """Remove temporary files of an output or its backups, and their lock files, if their writer process has ended."""
     copies = r"(?:\.undo|\.before-re(?:pair|sume)(?:\.\d+)?)?"
     temporary = re.compile(rf"{re.escape(path.name)}{copies}\.(\d+)\.tmp(?:\.lock)?")
     for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp*"):

@@ -83,7 +83,7 @@ class Task(Part, ABC):
 
     @property
     def marks(self) -> dict[str, str]:
-        """Name of a training mask -> name of the examples outside it, as {"flipped": "clean"}; both get an accuracy."""
+        """Training mask -> name of examples outside it, as {"flipped": "clean"}; the run records both accuracies."""
         return {}
 
     @property

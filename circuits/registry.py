@@ -109,7 +109,7 @@ MEASUREMENTS = {
         "circuits.figures.learning:figures",
     ),
     "subnetwork": MeasurementEntry(
-        "Active subnetwork (fewest neurons, by norm, that predict like all) and effective sparsity, along training.",
+        "Along training: active subnetwork (fewest neurons of largest norm that predict like all), effective sparsity.",
         "circuits.analysis.subnetworks.subnetwork:SUBNETWORK",
         figures="circuits.figures.subnetworks.subnetwork:figures",
     ),
@@ -129,7 +129,7 @@ MEASUREMENTS = {
         figures="circuits.figures.progress.measures:figures",
     ),
     "constructions": MeasurementEntry(
-        "Gate nearest to each neuron, sparsity after merging, match with hand-built networks, price of the margin.",
+        "Nearest gate of each neuron, neurons needed after merging, match with hand-built networks, path cost, margin.",
         "circuits.analysis.parity.constructions:CONSTRUCTIONS",
         "circuits.analysis.subnetworks.options:MergeOptions",
         "circuits.figures.parity.constructions:figures",
@@ -237,7 +237,7 @@ CONSTRUCTIONS = {
     "four_neuron": ConstructionEntry("3-bit parity: Merrill et al. 2023, Prop. 3.", f"{PUBLISHED}:four_neuron"),
     "two_neuron": ConstructionEntry("2-bit parity: Fuangkawinsombut 2024, section 4.2.", f"{PUBLISHED}:two_neuron"),
     "threshold": ConstructionEntry(
-        "k + 1 neurons on the sum of bits, any k: generalizes four_neuron.", f"{BUILDING}.threshold_gates:threshold"
+        "k + 1 neurons on the sum of bits: Merrill et al., Prop. 3, for any k.", f"{BUILDING}.threshold_gates:threshold"
     ),
     "min_norm": ConstructionEntry(
         "Least possible path cost Σ|u|·‖(w, b)‖ per margin, 2^k neurons, k up to 6.", f"{BUILDING}.least_norm:min_norm"

@@ -2,7 +2,7 @@
 
 Fuangkawinsombut 2024, section 3.1, raises weight decay after memorization. Ahmed 2024, chapter 5, removes it early or
 late, or introduces it late. If a change waits for an accuracy, the accuracy of each seed is checked at the end of every
-epoch, so the change does not depend on the number of checkpoints.
+epoch. So the change does not depend on the number of checkpoints.
 """
 
 from __future__ import annotations

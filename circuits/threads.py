@@ -24,7 +24,7 @@ def one_blas_thread() -> threadpool_limits:
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """In the `with` block, torch uses one thread, in this thread and in threads that use torch for the first time."""
+    """In the `with` block, each torch operation uses one thread, except in other threads that used torch before."""
     import torch
 
     before = torch.get_num_threads()

@@ -350,7 +350,7 @@ def test_a_file_that_says_it_has_no_digests_and_has_some_is_refused(path):
             for name, item in file["data"].items():
                 if f"data/{name}" != keep:
                     item.attrs.pop("digest", None)
-        line = f"no digests, but there is one: {keep}" if keep else "n_updates is not part of the optimizer state"
+        line = f"but the file has a digest: {keep}" if keep else "n_updates is not part of the optimizer state"
         with pytest.raises(circuits.InputError, match=line):
             circuits.open(path)
         path.write_bytes(content)

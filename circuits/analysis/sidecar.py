@@ -47,7 +47,7 @@ PROVENANCE = {
     "run_fingerprint": "of another run, or of an earlier state of this one",
     "options": "measured with other options",
 }
-"""Attribute -> reason not to use a stored result whose value of this attribute differs from a new result's value."""
+"""Attribute -> reason not to use a stored result if a new result would have another value of this attribute."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def write_sidecar(
     """Write results to the sidecar, a netCDF-4 file beside the run with one group per measurement.
 
     An existing sidecar keeps the results of other measurements, each with its own options, if this version of circuits
-    made them from the same state of the run; other results are dropped. A folder or a file of another kind at the
+    made them from the same state of the run. Other results are dropped. A folder or a file of another kind at the
     default path is renamed to RUN.analysis.nc.1 or the next free number.
 
     Returns
@@ -247,7 +247,7 @@ def _seal(path: Path) -> None:
 
 
 def _seal_of(path: Path) -> tuple[str, str]:
-    """State of a file's digest: "whole", "broken" (wrong) or "none" (absent); and the right digest, "" if absent."""
+    """State of a file's digest, "whole", "broken" (wrong) or "none"; and the right digest, "" if the file has none."""
     if not path.is_file():
         return "none", ""
     try:

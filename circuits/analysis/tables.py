@@ -12,7 +12,7 @@ FEW_LABELS = 8  # a further dimension with at most this many labels gets a colum
 
 
 def tables(results: Mapping[str, xr.Dataset]) -> list[Titled]:
-    """Titled tables of all measurements. If "subnetwork" is measured, its table shows the phases; "phases" has none.
+    """Titled tables of all measurements. "phases" is left out if "subnetwork" is measured: its table shows the phases.
 
     Parameters
     ----------
@@ -37,6 +37,6 @@ def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
 
 
 def last_checkpoint(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
-    """One column per variable with dimensions (step, seed), or per label of a third dimension with at most 8 labels."""
+    """Numeric variables (step, seed) at the last checkpoint; one per label of a third dimension of at most 8."""
     columns = flattened(dataset, FEW_LABELS, "\n")
     return {name: values.isel(step=-1) for name, values in columns.items()}

@@ -2,7 +2,7 @@
 
 Training stores each network's largest output at each checkpoint; a network has collapsed if this output is below a
 threshold (`circuits.collapse`). Runs of earlier versions do not store this output. For such runs, this module computes
-it from the stored parameters and data, but only for networks whose training loss allows a collapse.
+it from the stored parameters and data, but only for networks whose training loss is possible with outputs near 0.
 """
 
 from __future__ import annotations

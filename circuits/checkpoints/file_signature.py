@@ -59,7 +59,7 @@ def marked_by(path: Path) -> int | None:
 
 
 def _marked(descriptor: int) -> int | None:
-    """Id of a process that marks (locks) a byte of the file, other than through `descriptor`; None if there is none."""
+    """Id of a process whose mark (lock) was set through another descriptor of the file; None if there is none."""
     try:
         answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _request(fcntl.F_WRLCK, FIRST, 0))
     except OSError:  # a file system without such locks

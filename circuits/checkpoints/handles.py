@@ -112,7 +112,7 @@ class OpenedFile:
 
 
 def opened(path: Path) -> OpenedFile:
-    """The open run file that its readers in this process share. The file is checked before this process first opens it.
+    """The open run file, which all its readers in this process share. The file is checked before it is opened.
 
     Raises
     ------

@@ -265,7 +265,7 @@ def facts_digest(file: h5py.File) -> int:
 
 
 def in_file(state: str) -> str:
-    """Name in the file of an optimizer state's array: `n_updates` for `step` (a dimension's name), else its own name.
+    """Stored name of an array of the optimizer's state: unchanged, but `n_updates` for `step`, which names a dimension.
 
     Examples
     --------

@@ -102,7 +102,7 @@ class RunLock:
         raise being_written(self.path_of_run, "unknown")
 
     def _refuse_other_file(self, descriptor: int) -> None:
-        """Before any write, raise an error for a pipe, a second hard link, or content that is not a process id."""
+        """Before a write, refuse a lock file that is a pipe, has other hard links, or holds text but no process id."""
         status = os.fstat(descriptor)
         is_file = stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
         try:

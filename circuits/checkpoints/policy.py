@@ -80,10 +80,10 @@ def inspect(
     path, file_format, format_version
         A file with HDF5's signature, the format that its attributes should name, and the newest version to accept.
     more_time
-        Function that gets the file's size and extends the time limit; called before data are read. None: read no data.
+        Called with the file's size before arrays are read, to extend the time limit. None: read only the step numbers.
     undone
-        Whether to inspect the file as recovery from a kill would leave it: with the metadata from the copy beside it
-        (`undo.py`) or, if there is no copy, with a valid superblock instead of a partly written superblock.
+        Whether to inspect the file as recovery from a kill would leave it. Recovery restores the metadata from the copy
+        beside the file (`undo.py`). If there is no copy, recovery completes a partly written superblock.
 
     Returns
     -------
@@ -279,7 +279,7 @@ class _Walk:
             for index in range(min(len(dimension), 2)):
                 scale = dimension[index]
                 if h5py.h5o.get_info(scale.id).addr not in self._datasets:
-                    raise Refused(f"axis {axis} of {shown(dataset.name)} refers to something outside the tree")
+                    raise Refused(f"axis {axis} of {shown(dataset.name)} refers to an array that is in no group")
                 scale.name  # noqa: B018  fails if damaged
 
 

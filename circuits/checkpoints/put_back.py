@@ -1,7 +1,7 @@
 """Restores a run's metadata after an interrupted change, from the copy made before the change (`undo.py`).
 
 This copy beside the run is not trusted. The sandbox process (`sandbox.py`) checks the file as it would be after the
-restore: the policy must accept the file as a run, and data and metadata must lie exactly where the copy says. Then the
+restore. The policy must accept the file as a run, and data and metadata must lie exactly where the copy says. Then the
 restored file must match its config and be the same run, with at least as many checkpoints as the file has now.
 Otherwise the file stays unchanged, and the copy is renamed to `RUN.h5.undo.stale`. A file that cannot be read now, but
 is longer than when the copy was made, may have more checkpoints; it is first copied to `RUN.h5.before-repair`.
@@ -92,7 +92,7 @@ def kept_copy(path: Path, ending: str = BEFORE_REPAIR) -> Path:
 
 
 def copy_of_version_1(path: Path, say: Callable[[str], object]) -> Path | None:
-    """Copy a file of version 1, whose metadata change with each checkpoint, before it is written; None for others."""
+    """Before a write, copy a file of format version 1, since new checkpoints change its metadata. Else return None."""
     is_old = False
     with suppress(OSError), h5py.File(path, "r", swmr=True) as file:  # the writer says why it does not open
         is_old = "digests" not in file
@@ -104,7 +104,7 @@ def copy_of_version_1(path: Path, say: Callable[[str], object]) -> Path | None:
 
 
 def _state(path: Path, *, undone: bool) -> tuple[int, list[Any]] | None:
-    """Number of checkpoints and facts that identify the run; with `undone`, as after a restore. None if invalid."""
+    """Number of checkpoints and facts that identify the run; None if they are invalid. `undone`: as after a restore."""
     try:
         with opened_for_verdict(str(path), undone=undone) as file:
             config = parse(json.loads(file.attrs["config"]))

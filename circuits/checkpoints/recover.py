@@ -8,9 +8,9 @@ written or only allocated, and renews the superblock's checksum. If a kill inter
 A kill can also interrupt the write of the superblock itself. Such a write changes only the flag, the end-of-file
 address and the checksum. So all other bytes are valid, and recovery writes these three fields anew.
 
-The superblock (HDF5 file format specification, version 3): signature at byte 0, version at 8, sizes of offsets and
-lengths at 9 and 10, consistency flags at 11, base address at 12, address of the extension at 20, end-of-file address
-at 28, address of the root group at 36, checksum of bytes 0..43 at 44 (Bob Jenkins' lookup3).
+Bytes of the superblock (HDF5 file format specification, version 3): signature at 0, version at 8, size of offsets at
+9, size of lengths at 10, consistency flags at 11. Addresses: base at 12, extension at 20, end of file at 28, root group
+at 36. The checksum of bytes 0..43 (Bob Jenkins' lookup3) is at 44.
 """
 
 from __future__ import annotations

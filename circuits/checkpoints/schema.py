@@ -101,7 +101,7 @@ def _check_version(file: h5py.File) -> None:
         digests += ["/digests"] if "digests" in file else []
         digests += [f"data/{name}" for name, item in _members(file, "data") if "digest" in item.attrs]
         if digests:
-            raise ValueError(f"its format version is 1, which has no digests, but there is one: {digests[0]}")
+            raise ValueError(f"its format version is 1, which has no digests, but the file has a digest: {digests[0]}")
 
 
 def _trajectories(file: h5py.File, config: Config, n_checkpoints: int) -> None:

@@ -40,9 +40,9 @@ Ranges = list[list[int]]  # start and length of each, ascending
 
 
 class Kept(NamedTuple):
-    """Copy of a file's metadata: the file's `size`, byte ranges `extents`, and `values` of their `stored` parts.
+    """Copy of a file's metadata: the file's `size`, and the bytes `values` at the byte ranges `stored`.
 
-    The other parts of `extents` were holes of the sparse file when the copy was made, such as space of removed rows.
+    `extents` are all byte ranges outside the arrays: `stored`, and holes of the sparse file (such as removed rows).
     `digest`, the SHA-256 of the byte ranges `witness`, identifies the file: no change of metadata touches these ranges.
     """
 
@@ -134,7 +134,7 @@ def kept(path: Path) -> Kept | None:
 
 
 def has_undo(path: Path) -> bool:
-    """Whether anything has the name of a copy of the run file's metadata."""
+    """Whether anything, even a broken link, exists at the path of the metadata copy."""
     return os.path.lexists(undo_path(path))
 
 
@@ -148,8 +148,8 @@ def _metadata(path: Path, file: h5py.File) -> bytes:
         stored = _stored_parts(raw.fileno(), extents)
         if (needed := sum(length for _, length in stored)) > METADATA_BYTES:
             raise InputError(
-                f"{path} was not changed: it has {needed} bytes outside its arrays, at most {METADATA_BYTES} can be "
-                f"copied before a change. Make empty space sparse, then use NEW.h5: cp --sparse=always {path} NEW.h5"
+                f"{path} was not changed: it has {needed} bytes outside its arrays, but at most {METADATA_BYTES} can "
+                f"be copied before a change. Make a sparse copy and use it instead: cp --sparse=always {path} NEW.h5"
             )
         for start, length in stored:
             raw.seek(start)
@@ -162,7 +162,7 @@ def _metadata(path: Path, file: h5py.File) -> bytes:
 
 
 def _stored_parts(descriptor: int, ranges: Ranges) -> Ranges:
-    """The parts of byte ranges that are no holes of a sparse file."""
+    """The parts of byte ranges that are not holes of a sparse file."""
     parts: Ranges = []
     for start, length in ranges:
         at, end = start, start + length

@@ -49,8 +49,8 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
     Parameters
     ----------
     path, undone
-        The file, and whether to present it as recovery would leave it: with the metadata from the copy beside it
-        or, if there is no copy, with a valid superblock instead of a partly written superblock.
+        The file, and whether to present it as recovery would leave it. Recovery restores the metadata from the copy
+        beside the file. If there is no copy, recovery completes a partly written superblock.
 
     Raises
     ------

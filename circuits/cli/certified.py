@@ -76,7 +76,7 @@ def _in_proportion(failures: FailureRate) -> str:
 
 
 def _to_width(share: float, width: float) -> str:
-    """`share` as text, rounded to the decimal place of the second significant digit of `width`; at least two digits."""
+    """`share` as text: 2 or more significant digits, down to the decimal place of `width`'s 2nd significant digit."""
     places = floor(log10(share)) - floor(log10(width)) + 2 if share > 0 and width > 0 else 2
     return f"{share:.{max(places, 2)}g}"
 

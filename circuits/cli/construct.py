@@ -34,7 +34,7 @@ class ConstructFlags:
     n: Annotated[int | None, shown("INT", "(default: 40)")] = None
     """Number of input bits."""
     support: Annotated[tuple[int, ...], shown("INT …", "(default: the first k)")] = ()
-    """Indices, from 0, of k inputs: the first carries the construction's bit 0, the second its bit 1, and so on."""
+    """Indices (from 0) of the k relevant inputs, in the order of the construction's bits 0, 1, …"""
     biases: Annotated[str | None, shown("{k-1,k-2}", "(default: k-1, as in the paper)")] = None
     """Bias of the AND gates in the construction dnf: -(k-1), or -(k-2) for a lower path cost Σ|u|·‖(w, b)‖."""
     n_train: Annotated[int | None, shown("INT", "(default: 1000)")] = None

@@ -1,7 +1,7 @@
 """Flags from a pydantic object: its fields are the options, its values the defaults.
 
 tyro reads the flags and writes the help; it never validates. The values that tyro reads replace those of the object,
-and pydantic validates the result once: the same rule holds for a value from a flag, from `--set` and from a file.
+and pydantic validates the result once. So the same rule holds for a value from a flag, from `--set` or from a file.
 A field has a flag if words or numbers can express its values. All other fields, and `kind` (which selects the class
 of a task, model or optimizer), change only by `--set`.
 """
@@ -67,7 +67,7 @@ def flag_class(name: str, flags: Iterable[Flag], about: str, base: type | None =
 
 
 def overlaid(data: Mapping[str, Any], flags: Any) -> dict[str, Any]:
-    """`data`, the fields of a config object, with the values of `flags` in place of the fields of the same names."""
+    """The config fields `data`; a field with the name of a flag in `flags` takes the flag's value."""
     given = {flag.name: getattr(flags, flag.name) for flag in fields(flags) if flag.name in data}
     return {**data, **{name: overlaid(data[name], v) if is_dataclass(v) else v for name, v in given.items()}}
 

@@ -1,6 +1,6 @@
 """`circuits COMMAND …`: find the command, run it, and turn any error into one line and an exit code.
 
-Nothing heavy is imported here: a command's module loads when it is called, torch only once its arguments are valid.
+Nothing heavy is imported here. A command loads its module when called, and torch only once its arguments are valid.
 Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 4 not a parity network (`verify`), 130 interrupted.
 """
 

@@ -139,7 +139,7 @@ def _flag(argument: Any) -> str:
 
 
 def _given(flags: Sequence[str], words: Sequence[str]) -> str:
-    """End of an error: `, not '…'` with the words after a flag (`flags`: its names); "" if the flag is not given."""
+    """The end `, not '…'` of an error, which quotes the words after a flag in `flags`; "" if no such flag is given."""
     for index in reversed(range(len(words))):
         flag, equals, value = words[index].partition("=")
         if flag.replace("_", "-") in flags:

@@ -12,7 +12,7 @@ from circuits.cli.parsing import parsed
 class RepairFlags:
     """Make the file of a killed run readable by h5dump, netCDF4 and plain xarray.
 
-    Repair drops no committed (completely written) checkpoint. Show, analyze and train --resume work without repair.
+    Repair drops no committed (completely written) checkpoint. `show`, `analyze` and `train --resume` need no repair.
 
     If repair removes rows of an uncommitted checkpoint, it keeps a copy of the original file beside the run.
     """

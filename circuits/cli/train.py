@@ -176,10 +176,10 @@ def _compare_with_parent(run: "Run") -> None:
 def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
     """The preset among the words, all other words, and the flag before the preset, followed by the flag's values.
 
-    A switch, such as --quiet, takes no value. Any other flag takes the next word and all numbers after it; a flag for a
-    list of texts also takes all words up to the next flag, except preset names. Every word that no flag takes is a
-    candidate, except a number or truth value right after a switch. If there are several candidates, a candidate after a
-    flag counts only if it is a preset name. If it is not, it stays among the other words, and the parser refuses it.
+    A switch, such as --quiet, takes no value. Any other flag takes the next word and all numbers after it. A flag for a
+    list of texts also takes all words up to the next flag, except preset names. Every word that no flag takes may be
+    the preset, except a number or truth value right after a switch. If there are several such words, those that follow
+    a flag and are not preset names stay among the other words, and the parser refuses them.
 
     Examples
     --------

@@ -39,8 +39,8 @@ def refuse_surplus(flags: type, words: Sequence[str], n_bare: int | None = None)
     Raises
     ------
     InputError
-        A flag that takes one value has several, a switch has a value, a flag is given twice with different values, or
-        a flag and `--set` give the same field different values.
+        A one-value flag has several values; a switch has a value; a flag is given twice with different values; or
+        a flag and `--set` give a field different values.
 
     Examples
     --------
@@ -153,7 +153,7 @@ def _refuse_values_of_switches(uses: Sequence[Use], known: Mapping[str, Arity], 
 
 
 def _refuse_more_than_one(uses: Sequence[Use], known: Mapping[str, Arity], too_many: bool) -> None:
-    """Refuse words after a one-value flag's value: words of its type, or any if positional words are `too_many`."""
+    """Refuse a second value of a one-value flag: a word of its type or, with `too_many` positional words, any word."""
     for use in uses:
         arity = known.get(use.flag)
         if arity is None or arity.many or arity.switch or not use.after:

@@ -23,7 +23,7 @@ MOST_PATTERNS, MOST_NEURONS = 64, 32
 def lines_and_tables(verification: Verification, *, scope: bool = True) -> list[str | Table]:
     """The verdict, the output on each pattern (setting) of the relevant bits, and when each neuron fires.
 
-    With `scope`, the verdict names its inputs. A collapsed network has only a verdict: its values are rounding errors.
+    `scope`: say for which inputs the verdict holds. A collapsed network outputs rounding errors: it has only a verdict.
     """
     items: list[str | Table] = [*verification.verdict(scope=scope)]
     if verification.collapsed:
@@ -112,7 +112,7 @@ def _pattern_table(verification: Verification, shown: list[int]) -> Table:
 
 
 def _count_table(verification: Verification) -> Table:
-    """Table with a row for each number of bits that are -1: the range of outputs over the settings with this number."""
+    """Table whose row m describes all settings with m bits at -1: parity, count, range of outputs, wrong outputs."""
     table = new_table("bits at -1", "parity", "patterns", "least output", "greatest output", "wrong")
     over, output = verification.values.output_over, verification.values.output
     minus = (verification.patterns == -1).sum(axis=1)

@@ -31,9 +31,9 @@ class VerifyFlags:
 
     Exit code 0 if it does, 4 if not.
 
-    All other inputs of a run's network are set to 0, their mean. The answer holds for the network
+    For a run, all inputs but the k relevant bits are set to 0, their mean.
 
-    restricted to its relevant bits, not for all 2^n inputs; for those use --certify.
+    So the answer is about the network restricted to its relevant bits. For all 2^n inputs use --certify.
     """
 
     spec: Annotated[str, tyro.conf.Positional, shown("NAME|RUN.h5")]
@@ -47,7 +47,7 @@ class VerifyFlags:
     checkpoint: Annotated[int | None, shown("INT", "(default: -1, the last)")] = None
     """Index of the checkpoint; a negative index counts from the end."""
     subnetwork: Annotated[str | None, shown("{active}", "(default: the whole network)")] = None
-    """Verify the active subnetwork: fewest neurons of largest norm that predict the training set as all neurons do."""
+    """Verify the active subnetwork: the fewest neurons, largest norm first, that keep all training predictions."""
     certify: Switch = False
     """Prove or refute that the sign of the output is the parity on all 2^n inputs; exit code 0 only if proved."""
     time_limit: Annotated[float | None, shown("SECONDS", "(default: 60 with --certify)")] = None
@@ -122,7 +122,7 @@ def _of_a_run(flags: VerifyFlags) -> Judged:
 
 
 def _refuse(flags: VerifyFlags, names: tuple[str, ...], what: str, whose: str) -> None:
-    """Raise an error if a flag of `names` is set: "a.h5 is a run (`what`), but --k is for a construction (`whose`)"."""
+    """Raise "{what}, but --{name} is for {whose}" if a flag of `names` is set; `what` reads like "a.h5 is a run"."""
     for name in names:
         if getattr(flags, name) is not None:
             raise InputError(f"{what}, but --{name} is for {whose}. Leave the flag out.")

@@ -34,9 +34,9 @@ def from_construction(
     overwrite
         Replace an existing run.
     task
-        Fields of the run's task, with defaults in parentheses. For parity: `n` inputs (40); `support`, the indices of
-        the k inputs that carry the construction's bits, in their order (0..k-1); `n_train` training (1000) and `n_test`
-        test examples (100). For modular addition: `train_fraction` (0.5).
+        Fields of the run's task, with defaults in parentheses. For parity: `n`, the number of inputs (40); `support`,
+        the index of the input for each bit of the construction (0..k-1); `n_train` (1000) and `n_test` (100), the
+        numbers of training and test examples. For modular addition: `train_fraction` (0.5).
 
     Returns
     -------

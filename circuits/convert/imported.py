@@ -96,7 +96,7 @@ def write_run(
     InputError
         The file exists or is being written, or `networks` cannot read a file.
     RunError
-        A write failed. No file is left, or the file there is complete.
+        A write failed. If the file `out` exists after this error, it is complete.
     """
     if out.exists() and not (out.is_dir() or overwrite):
         raise _exists(out)

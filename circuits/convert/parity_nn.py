@@ -4,7 +4,7 @@
 
 The path is the only record of the config; it lacks the batch size. Both codes count epochs from 0 and save
 `model_EPOCH.pt` before epoch EPOCH. So the file is the state after EPOCH epochs, or EPOCH × ceil(N / batch size) steps
-with N training examples; `model_0.pt` is the initialization, and the updates of the last epoch are not saved. Neither
+with N training examples. `model_0.pt` is the initialization, and the updates of the last epoch are not saved. Neither
 code stores its data. Both draw them with Python's `random` from known seeds, and so does `circuits.tasks.parity`.
 """
 
@@ -52,7 +52,7 @@ def from_parity_nn(
     out
         The run file to write.
     draw
-        Code that drew the data: "merrill-code" (train seed 17·seed, test seed 2001) or "thesis-code" (seed and 2023).
+        Code that drew the data, with train and test seed: "merrill-code" (17·seed, 2001), "thesis-code" (seed, 2023).
     batch_size
         Examples per update, which the folder names do not contain; 32 in both codes.
     common_epochs
@@ -67,8 +67,8 @@ def from_parity_nn(
     Raises
     ------
     InputError
-        `folder` has no checkpoints or several configurations; the seeds' epochs differ; a file cannot be read as a
-        state dict, or a key or shape in it disagrees with the path. The message names the file and the key.
+        `folder` has no checkpoints or several configurations, or the seeds' epochs differ. Or a file cannot be read as
+        a state dict, or a key or shape in it disagrees with the path. The message names the file and the key.
     """
     folder = Path(folder)
     if draw not in CODES:

@@ -86,7 +86,7 @@ def fourier_measures(result: xr.Dataset) -> go.Figure:
 
 
 def key_frequency_losses(result: xr.Dataset) -> go.Figure:
-    """Excluded loss of single key frequencies: training loss without one frequency in the logits, for the 6 strongest.
+    """Excluded loss of each of the 6 strongest key frequencies: training loss without this frequency in the logits.
 
     Parameters
     ----------

@@ -149,6 +149,6 @@ def _marks(metrics: xr.Dataset) -> list[str]:
 
 
 def loss_ceiling(start: Float[np.ndarray, "*any"], values: Float[np.ndarray, "*all"]) -> float | None:
-    """Upper end of the loss axis, 10 times the largest initial loss, to keep seeds legible; None if all losses fit."""
+    """Top of the loss axis, 10 times the largest initial loss: seeds stay legible if one diverges. None if all fit."""
     top = 10 * float(start.max(where=np.isfinite(start), initial=0))
     return top if top > 0 and bool((values > top).any()) else None

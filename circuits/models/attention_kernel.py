@@ -27,7 +27,7 @@ _RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorized; NaN
 
 
 class Places(NamedTuple):
-    """Which examples use which rows of the table of keys and values in `mixture`, by sequence position; int64, CPU."""
+    """Which table rows of `mixture` each example uses at each sequence position, as int64 arrays on the CPU."""
 
     rows: np.ndarray
     """(example, place) number of the table row that an example uses at a place (sequence position). Each row belongs
@@ -130,7 +130,7 @@ class _Mixture(torch.autograd.Function):
 
 
 def _in_parts(work: Callable[[int, int], None], starts: np.ndarray) -> None:
-    """Run `work(first, last)` in torch's number of threads, on ranges of about equal starts[last] - starts[first]."""
+    """Run `work(first, last)` on ranges of about equal starts[last] - starts[first], one per thread of torch."""
     n_parts = torch.get_num_threads()
     bounds = np.searchsorted(starts, np.linspace(0, starts[-1], n_parts + 1)).tolist()
     parts = [(first, last) for first, last in pairwise(bounds) if first < last]

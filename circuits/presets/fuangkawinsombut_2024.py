@@ -10,7 +10,7 @@ share of the labels; a larger share flips the same examples and more, so runs di
 
 Chapter 4 asks for the fewest neurons that suffice. It does not state widths, epochs, seeds or the strength of the L1
 penalty that section 4.3 suggests. We use the thesis's optimizer, data of this package's generator, 50 seeds, and
-twice as many epochs, since narrow networks are slow. With penalty 0.001 as many seeds succeed as with 0, and at least
+twice as many epochs, since narrow networks are slow. With penalty 0.001, as many seeds succeed as with 0, and at least
 a fifth of the weights are exactly 0; 0.01 prevents learning in half the seeds at k = 2, and in all at k = 3.
 """
 
@@ -80,10 +80,10 @@ def fuangkawinsombut_2024_raised_decay() -> list[Config]:
 def fuangkawinsombut_2024_outliers() -> list[Config]:
     """Section 3.2, Figures 3.3 to 3.5 and Table 3.1: flipped training targets, for several n and weight decays.
 
-    Table 3.1 lists thresholds, the largest flipped shares at which networks still generalize, but neither the shares
-    tried nor the criterion. Our threshold is the largest share at which at least half the seeds ever exceed a test
-    accuracy of 0.98. The shares here are 0, those of figures and table, and steps of 1 % around our threshold.
-    Checkpoints every 5 epochs show short peaks; 300 training examples, five seeds.
+    Table 3.1 lists thresholds: the largest flipped shares at which networks still generalize. It states neither the
+    shares tried nor the criterion. Our threshold is the largest share at which at least half the seeds ever exceed a
+    test accuracy of 0.98. The shares here are 0, the shares of the figures and the table, and steps of 1 % around our
+    threshold. Checkpoints every 5 epochs show short peaks. The runs have 300 training examples and five seeds.
     """
     return [
         fuangkawinsombut_2024().replace(

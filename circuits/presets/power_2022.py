@@ -1,14 +1,14 @@
 """Power, Burda, Edwards, Babuschkin and Misra 2022, "Grokking: Generalization beyond overfitting": tables mod 97.
 
-Appendix A.1: a decoder-only transformer of 2 layers, width 128, 4 heads; AdamW with learning rate 10⁻³, weight decay 1,
-β = (0.9, 0.98), linear warm-up over the first 10 updates, batches of 512 or half the training set, whichever is
+Appendix A.1: a decoder-only transformer of 2 layers, width 128, 4 heads. AdamW with learning rate 10⁻³, weight decay 1,
+β = (0.9, 0.98), linear warm-up over the first 10 updates. Batches of 512 or half the training set, whichever is
 smaller; at most 10⁵ updates. The answer is read at the last token of "x o y =". Reimplementations agree on optimizer,
 sizes, batches and updates; we could not check the warm-up against the paper's text.
 
-Our choices: half the table is the training set, as in their Figure 1; the transformer has 512 MLP neurons and a
-LayerNorm before each block, as decoders have; one seed; checkpoints evenly spaced on a logarithmic axis. A run stops
-once its test accuracy has stayed at 99 % or more for six further checkpoints. By then, it has more than twice the
-updates of the generalization step, which is all that the paper measures. x*y is in their released code only.
+Our choices: half the table is the training set, as in their Figure 1. The transformer has 512 MLP neurons and a
+LayerNorm before each block, as decoders have. One seed; checkpoints evenly spaced on a logarithmic axis. A run stops
+once its test accuracy has stayed at 99 % or more for six further checkpoints. By then, its number of updates has
+more than doubled since generalization. The paper measures only the generalization step. x*y is in their code only.
 """
 
 from circuits.config import Config

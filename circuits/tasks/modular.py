@@ -72,8 +72,8 @@ class Modular(Task):
     encoding: Literal["one-hot", "tokens"] = "one-hot"
     """one-hot: for each operand in turn, p numbers 0 or 1. tokens: a sequence of whole numbers."""
     sequence: str | None = None
-    """Words of a token input, such as "<sos> x + y mod =": the operands x, y, z, w (x1, x2, ... if more than 4), and
-    fixed words, which get the tokens p, p + 1, ... in order of first appearance. By default only the operands."""
+    """Words of a token input, such as "<sos> x + y mod =". The operands are x, y, z, w (x1, x2, ... if more than 4).
+    Fixed words get the tokens p, p + 1, ... in order of first appearance. By default only the operands."""
     split_seed: NonNegativeInt | None = None
     """One seed for the examples and the split of all networks; by default each network uses its own seed."""
 

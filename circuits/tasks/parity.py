@@ -51,7 +51,7 @@ class Parity(SignTask):
     flip_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the training targets that are flipped."""
     flip_rule: Literal["exact", "independent"] = "exact"
-    """exact: flip the share `flip_fraction`, rounded. independent: flip targets with probability `flip_fraction`."""
+    """exact: flip round(flip_fraction * n_train) targets. independent: flip each with probability `flip_fraction`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Parity:
@@ -73,7 +73,7 @@ class Parity(SignTask):
 
     @property
     def marks(self) -> dict[str, str]:
-        """{"flipped": "clean"}: names of the flipped and of the other training examples; {} if `flip_fraction` is 0."""
+        """Names of the flipped and of all other training examples, {"flipped": "clean"}; {} if `flip_fraction` is 0."""
         return {"flipped": "clean"} if self.flip_fraction else {}
 
     @property

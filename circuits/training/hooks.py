@@ -14,7 +14,7 @@ from circuits.randomness import generator
 
 
 def training_tap(config: Config, seed: int, step: int) -> Tap:
-    """Function (name of a hook point, value) -> value with dropout or input noise; for the update after `step` updates.
+    """Tap for the update after `step` updates: function (hook point, value) -> value with dropout or input noise.
 
     Examples
     --------

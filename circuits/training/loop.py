@@ -140,7 +140,7 @@ def begin(
     path, config, choice
         The run file, its config, and the chosen device and implementation of the update.
     parent, start
-        Values that identify the other run, called the parent, if any; starting point, as in `advance_to_the_end`.
+        `parent` identifies the original run of a replay or ticket; `start` is as in `advance_to_the_end`.
     overwrite, progress
         As in `train`.
     """

@@ -69,8 +69,8 @@ def undecided(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 class Examples(NamedTuple):
     """Training and test examples of one network.
 
-    `marks` maps each group of training examples that the task names, such as "flipped" targets, to its mask (example,).
-    `unseen` (test_example,) is the mask of test inputs outside the training set; None if every seed has only these.
+    `marks` maps the task's name for a group of training examples, such as "flipped", to the group's mask (example,).
+    `unseen` (test_example,) is the mask of test inputs outside the training set; None if all True for every seed.
     """
 
     inputs: torch.Tensor

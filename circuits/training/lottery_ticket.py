@@ -62,7 +62,7 @@ def ticket(
     seed
         Seed of the network, its training set and the order of examples; by default the run's first seed.
     config
-        Config of the new run; by default `ticket_config`. Task, model, dtype and seed must be the same.
+        Config of the new run, with the task, model, dtype and seed of `ticket_config`, which is the default.
     device, kernel, overwrite, progress
         As in `circuits.train`.
 

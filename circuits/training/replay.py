@@ -20,7 +20,7 @@ from circuits.training.start import nearest_start
 class Comparison(NamedTuple):
     """Comparison of a replay with its parent, the original run, at their common checkpoints.
 
-    `steps` are the common steps; `equal` (common step,) tells whether every parameter of every seed has the same bits;
+    `steps` are the common steps. `equal` (common step,) tells whether every parameter of every seed has the same bits.
     `differing` lists the hardware and libraries that differ, as "name: value of the parent, value of the replay".
     """
 

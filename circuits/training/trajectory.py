@@ -113,7 +113,7 @@ def _in_turn(go: Callable, stepper: Stepper, targets: Sequence[int], report: Cal
 def _ahead(
     go: Callable, stepper: Stepper, targets: Sequence[int], n_rows: int, report: Callable, closed: threading.Event
 ) -> Generator[Row]:
-    """Yield the rows, one per checkpoint. Threads take tasks row by row, so no thread waits for an unstarted task."""
+    """Yield the rows, one per checkpoint. Tasks start row by row, so a task waits only for a task that has started."""
     rows: deque[list[Future]] = deque()
     last: list[Future | None] = [None] * stepper.n_lanes
 

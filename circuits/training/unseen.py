@@ -1,7 +1,7 @@
 """The metric `test_accuracy_unseen`: accuracy on the test inputs that are not in a network's training set.
 
-A run has this metric if, for any seed, some test inputs are also training inputs (`circuits.seen`). The metric is NaN
-for seeds whose test inputs are all training inputs. An answer is right under the same rule as for test accuracy.
+A run has this metric if at least one seed has test inputs that are also training inputs (`circuits.seen`). The value is
+NaN for seeds whose test inputs are all training inputs. An answer is right under the same rule as for test accuracy.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from circuits.seen import SEEN
 
 
 def unseen_of(data: xr.Dataset) -> list[Bool[np.ndarray, " test_example"]] | None:
-    """Mask, for each seed, of the test inputs outside its training set; None if no seed has test inputs inside it.
+    """Mask, for each seed, of the test inputs outside its training set; None if every mask is all True.
 
     Parameters
     ----------

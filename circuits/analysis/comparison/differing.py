@@ -1,8 +1,8 @@
 """Fields in which several configs differ, as short labels: "optimizer.weight_decay 0.1".
 
-Two configs with different kinds of task, model or optimizer are compared by the kind alone, not by the fields of each
-kind. The length of a run, its seeds and its recorded data are compared only if nothing else differs. If configs differ
-in more than two fields, the label of a config is its name.
+Fields of a task are compared only between configs with the same kind of task; likewise for model and optimizer. The
+length of a run, its seeds and its recorded data are compared only if nothing else differs. If configs differ in more
+than two fields, the label of a config is its name.
 """
 
 import json

@@ -3,8 +3,8 @@
     1/√m,   √(2/m) cos(2πkt/m),   √(2/m) sin(2πkt/m)   for k = 1, 2, ... < m/2,   and (-1)^t/√m if m is even
 
 The m functions are in the order 1, cos 1, sin 1, cos 2, sin 2, ... The alternating term is frequency m/2, which has no
-sine. An FFT computes the coefficients. In a table with a row per element of Z_m, the norm of a frequency is √Σ c² over
-the coefficients c of its cosine and its sine in all columns (Nanda et al. 2023, section 4.1).
+sine. An FFT computes the coefficients. In a table with a row per element of Z_m, the norm of a frequency is √Σ c². The
+sum is over the coefficients c of the frequency's cosine and sine in all columns (Nanda et al. 2023, section 4.1).
 """
 
 import numpy as np

@@ -1,13 +1,14 @@
 """Modular arithmetic as addition on a cyclic group, where a network's circuit is simple.
 
-    x + y        a_x + a_y = s  (mod p)        x = a_x, y = a_y, result s; K summands likewise
-    x - y                                      y = -a_y
-    x * y        a_x + a_y = s  (mod p - 1)    x = g^a_x, y = g^a_y, result g^s: the discrete logarithm
-    x / y                                      y = g^-a_y
+Each operand stands for an element of Z_m, x for a_x and y for a_y, so that the operation is s = a_x + a_y (mod m):
 
-Products and quotients need a prime p and residues other than 0; g is the smallest primitive root of p. The operands are
-numbered so that the operation is a sum: in x - y and x / y, the number of y has the minus sign. Fourier analysis uses
-only the group Z_m, m = p or p - 1. Power et al. 2022, Nanda et al. 2023 and Gromov 2023 (arXiv 2301.02679) study x + y.
+    x + y    m = p        x = a_x      y = a_y       result s; likewise for more than two operands
+    x - y    m = p        x = a_x      y = -a_y      result s
+    x * y    m = p - 1    x = g^a_x    y = g^a_y     result g^s; a_x is the discrete logarithm of x
+    x / y    m = p - 1    x = g^a_x    y = g^-a_y    result g^s
+
+Products and quotients need a prime p and residues other than 0; g is the smallest primitive root of p. Power et al.
+2022, Nanda et al. 2023 and Gromov 2023 (arXiv 2301.02679) study x + y. Fourier analysis uses only the group Z_m.
 """
 
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class CyclicGroup:
     residues: Int[np.ndarray, "operand element"]
     """For each operand, the residue that each element 0, 1, ..., m - 1 stands for."""
     classes: Int[np.ndarray, " element"]
-    """For each sum s = 0, 1, ..., m - 1 of residues, the class: the result of the operation on operands of this sum."""
+    """For each sum s = 0, 1, ..., m - 1 of elements, the class: the result of the operation on operands of this sum."""
 
     sum: str = "x + y"
     """The sum s as text, such as "x - y" or "log x + log y"."""

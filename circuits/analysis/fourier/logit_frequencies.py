@@ -3,9 +3,9 @@
 The inputs are all m^K tuples of K operands, here x and y; c is a class. A network that adds by trigonometry has logits
 Σ_k A_k cos(2πk(x + y - c)/m), each cosine largest at c = x + y (Nanda et al. 2023, section 3). A softmax ignores a term
 that is the same for all classes, so the mean over classes is first subtracted from the logits of each tuple. The
-remaining sum of squares, the total, has three parts: class biases, which are the logits' mean over tuples; waves, which
-are cosines and sines of 2πk(x + y)/m times any weights per class; and the rest. The logits' variance over tuples is the
-total without the class biases. The shares are
+remaining sum of squares, the total, has three parts: class biases, waves and the rest. Class biases are the logits'
+mean over tuples. Waves are cosines and sines of 2πk(x + y)/m times any weights per class. The logits' variance over
+tuples is the total without the class biases. The shares are
 
     share         of cos(2πk(x + y - c)/m) alone, in the total
     wave_share    of cos and sin of 2πk(x + y)/m with any weights per class, in the variance over tuples
@@ -13,9 +13,9 @@ total without the class biases. The shares are
 
 A frequency k is *key* if its `share` at the end of training is at least 1/m. This is half of 2/m, the `share` of each
 frequency if all m/2 shares are equal and add up to 1. The losses of `restricted_loss` keep, or remove, the waves that
-`wave_share` counts. In random logits each frequency has a `share` of about 1/m^(K+1). A lookup table, whose logit is 1
-for the right class on a part f of the tuples and otherwise 0, has a `share` of 2f/(m - 1) at every frequency. If f is
-below (m - 1)/(2m), no frequency of the table is key, but its `wave_share` is not 0.
+`wave_share` counts. In random logits each frequency has a `share` of about 1/m^(K+1). In a lookup table, the logit is 1
+for the right class on a share f of the tuples, and otherwise 0. Every frequency then has a `share` of 2f/(m - 1). If f
+is below (m - 1)/(2m), no frequency of the table is key, but its `wave_share` is not 0.
 """
 
 from typing import NamedTuple
@@ -38,8 +38,8 @@ class LogitWaves(NamedTuple):
     """Share of cos(2πk(s - c)/m), for sum s and class c, in the logits' sum of squares, class biases included. Each
     tuple's mean over classes is first subtracted. In 0..1; NaN if each tuple has the same logit for all classes."""
     wave_share: Float64[np.ndarray, " frequency"]
-    """Share of the logits' variance over tuples that cos and sin of 2πks/m explain, with any weights per class (s: the
-    tuple's sum); in 0..1, NaN if this variance is 0."""
+    """Share of the logits' variance over tuples that cos and sin of 2πks/m explain, with any weights per class; s is
+    the tuple's sum. In 0..1; NaN if this variance is 0."""
     bias_share: float
     """Share of class biases in the sum of squares that `share` uses, in 0..1; NaN if `share` is NaN."""
 

@@ -1,10 +1,10 @@
 """The measurement `fourier`: Fourier analysis of modular arithmetic along the trajectory.
 
 Nanda et al. 2023 find that a network that adds mod p embeds x and y as waves of a few *key frequencies* k. The network
-multiplies these waves, and reads cos ω(x + y - c), ω = 2πk/p, off the products for each class c. This module measures
-the norm of each frequency in the embedding, the unembedding and the neuron-to-logit map (`basis`), the frequency of
-each neuron (`neuron_frequencies`), the share of each frequency in the logits (`logit_frequencies`), and the loss with
-only, or without, the key frequencies (`restricted_loss`).
+multiplies these waves. For each class c, the products give cos ω(x + y - c) with ω = 2πk/p. This module measures the
+norm of each frequency in the embedding, the unembedding and the neuron-to-logit map (`basis`). It also measures the
+frequency of each neuron (`neuron_frequencies`), the share of each frequency in the logits (`logit_frequencies`), and
+the loss with only, or without, the key frequencies (`restricted_loss`).
 
 At every checkpoint, the key frequencies are those of the run's last checkpoint. Differences, products and quotients are
 sums on a cyclic group (`cyclic`). Products and quotients exclude operands 0 and class 0, but the logit of class 0
@@ -81,7 +81,7 @@ class Views:
         key: Bool[np.ndarray, " frequency"],
         members: Bool[np.ndarray, "set element tuple_of_sum"],
     ) -> dict[str, np.ndarray]:
-        """Loss of the network; restricted and excluded losses, for all key frequencies together and for each alone."""
+        """Network loss; restricted and excluded losses, for all key frequencies together and each frequency alone."""
         each = np.eye(len(key), dtype=bool)
         kept, removed = np.vstack([each, key]), np.vstack([each, key, np.zeros_like(key)])
         alone = restricted_losses(by_sum, self.group.classes, kept)[:, None]
@@ -143,19 +143,22 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
         Gini coefficients over frequencies.
     same_frequency
         (step, seed) share of the features with the same strongest frequency in the embeddings of all operands.
-    neuron_frequency, neuron_share, neuron_linear_share, neuron_product_share
-        (step, seed, neuron) frequency of the neuron, 0 for none; share of the neuron's variance that this frequency
-        explains; the parts of this share on linear terms and on products.
+    neuron_frequency, neuron_share
+        (step, seed, neuron) frequency of the neuron, 0 for none; share of the variance that the frequency explains.
+    neuron_linear_share, neuron_product_share
+        (step, seed, neuron) the parts of `neuron_share` on linear terms and on products.
     neuron_phase, neuron_output_phase, phase_residual
         (step, seed, [operand,] neuron) input and output phases of the neuron's wave; sum of input phases minus output.
     phase_agreement
         (step, seed) mean cosine of `phase_residual` over neurons of key frequencies, weighted by `neuron_share`; -1..1.
     cluster_size
         (step, seed, frequency) number of neurons with more than half of their variance at this frequency.
-    logit_cos, logit_sin, logit_share, key_logit_share
-        (step, seed, [frequency]) amplitudes of cos and sin of ω(x + y - c), ω = 2πk/m, c the class, in the logits minus
-        each tuple's mean over classes; the share of the cosine, and of all key cosines, in the sum of squares of these
-        logits, class biases included.
+    logit_cos, logit_sin
+        (step, seed, frequency) amplitudes of cos and sin of ω(x + y - c), ω = 2πk/m, c the class, in the logits. Each
+        tuple's mean over classes is first subtracted from the logits.
+    logit_share, key_logit_share
+        (step, seed, [frequency]) share of this cosine, and of all key cosines, in the sum of squares of these logits,
+        class biases included.
     wave_share, key_wave_share
         (step, seed, [frequency]) share of the logits' variance over tuples that cos and sin of ω(x + y) explain, with
         any weights per class.
@@ -168,8 +171,9 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
         (step, seed, set, frequency) restricted and excluded loss for each single frequency.
     sum_of_squared_weights
         (step, seed) sum of squares of all parameters.
-    shown_activation, shown_logits, shown_neuron_index, shown_neuron_frequency
-        Only for two operands, at a few checkpoints: some neurons on all pairs, logits in the 2-D basis; see `shown`.
+    shown_…
+        Only for two operands, at a few checkpoints; see `shown`. `shown_activation`: some neurons on all pairs.
+        `shown_neuron_index`, `shown_neuron_frequency`: of these neurons. `shown_logits`: logits in the 2-D basis.
     """
     layer = layer_of(run, options) if run.config.prunable_layers else None
     views = Views(run.config, layer)

@@ -9,4 +9,4 @@ class FourierOptions(PruningOptions):
 
     key_share: Share | None = None
     """For the fourier analysis: a frequency is key if its cosine has at least this share of the logits' sum of squares
-    at the last checkpoint. The default for Z_m is 1/m: if all m/2 frequencies had equal shares, each would have 2/m."""
+    at the last checkpoint. The default for Z_m is 1/m, half of each frequency's share if all m/2 shares are equal."""

@@ -10,7 +10,7 @@ Question = Callable[[Config], str | None]
 
 
 def has_prunable_layer(config: Config) -> str | None:
-    """None if the model has a prunable layer, otherwise a text with the measurements that need one.
+    """None if the model has a prunable layer, otherwise a text that names the measurements that need such a layer.
 
     Examples
     --------

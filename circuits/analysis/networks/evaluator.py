@@ -128,8 +128,6 @@ class ForwardPass:
 
         Parameters
         ----------
-        net
-            Parameters of one network by name.
         targets
             (example,) targets, used by the criterion "accuracy" only.
         norm, criterion
@@ -242,10 +240,7 @@ class Formula(ForwardPass):
 def evaluator(config: Config, inputs: Shaped[np.ndarray, "example input"], layer: Layer | None = None) -> ForwardPass:
     """The fastest evaluator for networks of a config on these inputs; several threads may use it.
 
-    Parameters
-    ----------
-    config, inputs, layer
-        As for `ForwardPass`.
+    Parameters as for `ForwardPass`.
     """
     if config.model.relu_parameters is not None:
         return Formula(config, inputs, layer)

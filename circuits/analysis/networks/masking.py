@@ -1,7 +1,7 @@
 """One network with masked neurons: the model's own `forward`, with a tap (hook function) at the layer's hook point.
 
 The tap sets the values of pruned neurons to 0, at every position. If the readout U is linear, one pass gives the output
-of any subnetwork K, f_K(x) = c(x) + Σ_{j in K} a_j(x) U_j: the tap records the values a and replaces them by 0, so the
+of any subnetwork K, f_K(x) = c(x) + Σ_{j in K} a_j(x) U_j. The tap records the values a and replaces them by 0, so the
 network outputs c.
 
 The pass runs on CPU in the parameters' dtype; inside `one_torch_thread` it runs on the caller's thread.

@@ -4,7 +4,7 @@ The code and Figure 5 of Merrill et al. 2023 use train accuracy > .98. Numbers o
 fractions, so 98 of 100 never exceeds 0.98. The grokking delay is generalization minus memorization, in epochs.
 
 An epoch is *censored* if the accuracy exceeds the threshold already at the first stored checkpoint, and this checkpoint
-is after step 0: the seed crossed the threshold at or before this epoch. Nothing precedes step 0, so epoch 0 is exact.
+is after step 0. The seed crossed the threshold at or before this epoch. Nothing precedes step 0, so epoch 0 is exact.
 
 A run without a training step, such as a hand-built network, has no phases: its epochs and delays are NaN.
 """

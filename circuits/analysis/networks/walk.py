@@ -38,8 +38,6 @@ def walk(
 
     Parameters
     ----------
-    run
-        The run.
     checkpoints
         Indices of checkpoints, ascending.
     measure_one

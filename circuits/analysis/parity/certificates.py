@@ -1,8 +1,8 @@
 """The measurement `certify`: whether a run's network, and its active subnetwork, are right on all 2^n inputs.
 
-For each chosen checkpoint it gives certificates (proved margins) of the active subnetwork and of the whole network,
-their failure rates on random inputs, and the number of irrelevant bits that must flip before the subnetwork fails on a
-test input. `circuits.constructions` computes these results; this module labels them.
+For each chosen checkpoint it gives certificates (proved margins) of the active subnetwork and of the whole network, and
+their failure rates on random inputs. It also gives the number of irrelevant bits that must flip before the subnetwork
+fails on a test input. `circuits.constructions` computes these results; this module labels them.
 """
 
 import numpy as np
@@ -60,7 +60,7 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         (step, seed) "certified", "refuted", "undecided", "collapsed" (all outputs ≈ 0; then all margins are NaN), or
         "none" if there is no subnetwork.
     margin_lower, margin_upper, margin_scale
-        (step, seed) lower and upper bound of the worst-case margin; an upper bound of |output|, the unit of tolerances.
+        (step, seed) bounds of the worst-case margin; upper bound of |output|, the unit of the proof's tolerances.
     seconds_left
         (step, seed) upper estimate of the remaining search time in seconds; 0 if decided, NaN if the search is too
         short for an estimate or there is no certificate.
@@ -71,8 +71,8 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     failure_rate, failure_low, failure_high
         (step, seed) failure rate on a million random inputs, with the 95 % Clopper-Pearson interval.
     fewest_flips_min, fewest_flips_median
-        (step, seed) fewest flips of irrelevant bits until a test input fails: minimum and median over the test set;
-        inf if no flips suffice, NaN if the search does not settle the number.
+        (step, seed) fewest flips of irrelevant bits until a test input fails: minimum and median over the test set.
+        They are inf if no flips suffice, NaN if the search does not settle the number.
     n_kept
         (step, seed) neurons in the active subnetwork.
     bits_recovered

@@ -116,9 +116,9 @@ def gate_history(run: Run, options: MergeOptions = MergeOptions(), *, progress: 
 
     Returns
     -------
-    gate_t, gate_cosine
-        (step, seed, rank) t if the nearest gate is "at least t of k bits", -1 if it is constant, -2 if it is linear, 0
-        as padding for seeds with fewer neurons; cosine to the nearest gate.
+    gate_cosine, gate_t
+        (step, seed, rank) cosine to the nearest gate; t if this gate is "at least t of k bits". `gate_t` is -1 for a
+        constant gate, -2 for a linear gate, and 0 as padding for seeds with fewer neurons.
     relevant_share
         (step, seed, rank) share of ‖w‖² on the relevant bits, 0..1.
     """

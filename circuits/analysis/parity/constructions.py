@@ -1,8 +1,8 @@
 """The measurement `constructions`: the circuit that each seed has learned, matched to circuits built by hand.
 
-Along the trajectory it measures merged sparsity (how many elements are needed), and the price of parity: path cost and
-margin. For each seed's active subnetwork, at the checkpoint that `final` chooses, it reads the bits in use, the gate of
-each neuron, the elements (merged near-parallel neurons), and the match to every construction. Neurons and elements are
+Along the trajectory it measures merged sparsity, the number of elements (merged near-parallel neurons) needed, and the
+price of parity: path cost and margin. At the checkpoint that `final` chooses, it reads each seed's active subnetwork:
+the bits in use, the gate of each neuron, the elements, and the match to every construction. Neurons and elements are
 ranked by path norm. Patterns (settings of the relevant bits) are named by their signs, first bit first.
 """
 
@@ -53,34 +53,36 @@ def measure(
     Returns
     -------
     merged_sparsity, path_cost, margin, efficiency
-        (step, seed) elements (merged neurons) needed by the whole network (`merged_sparsity`), and its `prices`.
+        (step, seed) `merged_sparsity`: elements (merged neurons) needed by the whole network. The others: its `prices`.
     late_merged, late_merged_defined
-        (statistic, seed), (seed,) least, median and greatest merged sparsity over the last 50 checkpoints, without
-        checkpoints where it is NaN; the number of checkpoints where it is not NaN.
+        `late_merged` (statistic, seed): least, median and greatest merged sparsity over those of the last 50
+        checkpoints where it is not NaN. `late_merged_defined` (seed,): number of these checkpoints.
     bit_found, bit_gap, bits_ambiguous
         (seed, input), (seed,), (seed,) the relevant bits recovered from the weights alone; see `relevant_bits`.
     neuron_index, gate, gate_cosine, sign_agrees, relevant_ratio, element_of
-        (seed, rank) for each neuron of the active subnetwork: its index (-1: padding), its gate, the cosine to the
-        gate, whether u has the sign that the gate expects (1 yes, -1 no, 0 if none), Σ|w_i| over relevant bits divided
-        by Σ|w_i| over the other bits, and the element that it belongs to (-1 for a neuron too small for an element).
+        (seed, rank) for each neuron of the active subnetwork: index (-1: padding), gate, and cosine to the gate.
+        `sign_agrees`: whether u has the sign that the gate expects (1 yes, -1 no, 0 if none). `relevant_ratio`: Σ|w_i|
+        over relevant bits / Σ|w_i| over the others. `element_of`: index of its element (-1: too small for an element).
     fires, always_fires, can_fire
         (seed, rank, pattern) whether the neuron fires for the mean, for all, or for some values of the irrelevant bits.
     merged_size, element_gate, element_cosine, element_weight, element_bias, element_readout
-        (seed,), (seed, element[, bit]) number of elements (0 if all outputs ≈ 0); gates and weights of the elements.
-    construction_neuron, residual, n_missing, n_extra, overlap
-        (construction, seed, element), (construction, seed) the match; see `match`. `permutation` and `bit_sign`
-        (construction, seed, bit) are the permutation and the flips of bits that give the match.
+        `merged_size` (seed,): number of elements, 0 if all outputs ≈ 0. The others (seed, element[, bit]): gate, cosine
+        to the gate, weights on the relevant bits, bias and readout of each element.
+    construction_neuron, residual
+        (construction, seed, element) the construction's neuron that matches the element; their distance; see `match`.
+    n_missing, n_extra, overlap
+        (construction, seed) number of the construction's neurons, and of elements, without a match; share of matches.
+    permutation, bit_sign
+        (construction, seed, bit) permutation and flips of bits that give the match.
     nearest, verdict
         (seed,) the construction of largest overlap; gates and match in words, or "collapsed" or "diverged".
     final_cost, final_margin, final_cost_per_margin, final_resolved, final_efficiency, pattern_margin
-        (seed, part[, pattern]) prices of the whole network and of its active subnetwork at the checkpoint that the
-        option `final` chooses; `resolved` is the cost per margin with the readout u of least cost.
+        (seed, part[, pattern]) prices of the whole network and of its active subnetwork at the checkpoint that `final`
+        chooses. `final_resolved`: cost per margin with the cheapest readout u. `pattern_margin`: margin per pattern.
     built_cost, built_margin, built_cost_per_margin, built_resolved, built_efficiency
         (construction,) the same prices for every construction.
     least_cost, critical_weight_decay
-        Least path cost per unit of margin, C*(k), and 1/C*; NaN for k > 6.
-
-    The attribute `warnings` lists caveats.
+        Least path cost per unit of margin, C*(k), and 1/C*; NaN for k > 6. The attribute `warnings` lists caveats.
     """
     require(run, is_one_relu_layer)
     bits = parity_bits(run)
@@ -149,7 +151,7 @@ def pattern_margins(net: Network, bits: tuple[int, ...]) -> Float[np.ndarray, " 
 
 
 def late_labeled(sizes: Float[np.ndarray, "step seed"]) -> Variables:
-    """Least, median, greatest merged sparsity (elements needed) over steps without NaN, and the number of these steps.
+    """Merged sparsity (merged neurons needed) per seed: least, median, greatest; number of steps where it is not NaN.
 
     Examples
     --------

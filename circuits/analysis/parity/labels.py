@@ -20,7 +20,7 @@ Circuits = Sequence[Circuit | None]
 
 
 def recovered_bits_labeled(recovered: Sequence[RecoveredBits], n_inputs: int) -> Variables:
-    """Bits recovered from the weights: `bit_found` (seed, input). How clearly: `bit_gap`, `bits_ambiguous` (seed,)."""
+    """`bit_found` (seed, input): bits read from weights; `bit_gap`, `bits_ambiguous` (seed,): how clear they are."""
     bits = np.zeros((len(recovered), n_inputs), bool)
     for index, seed_bits in enumerate(recovered):
         bits[index, list(seed_bits.bits)] = True
@@ -121,7 +121,7 @@ def built_labeled(constructions: Mapping[str, Construction], least: float) -> Va
 
 
 def prices_labeled(prices: Sequence[Price | None], least: float, prefix: str, dims: tuple[str, ...]) -> Variables:
-    """Path cost, margin, efficiency, cost per margin with actual and cheapest readout; all NaN if the price is None."""
+    """Path cost, margin, efficiency; cost per margin with actual and with cheapest readout; NaN if a price is None."""
     known = [Price(np.nan, np.nan, np.nan, np.nan) if one is None else one for one in prices]
     rows = np.array([(*one, efficiency(one.cost, one.margin, least)) for one in known], np.float64).reshape(-1, 5)
     names = ("cost", "margin", "cost_per_margin", "resolved", "efficiency")

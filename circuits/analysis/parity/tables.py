@@ -9,7 +9,7 @@ from circuits.tabular import Titled, new_table, number
 
 
 def construction_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Tables of seeds' circuit sizes, of gates and nearest constructions, and of path costs (seeds, constructions)."""
+    """Tables: circuit size per seed; gates and nearest construction per seed; path costs of seeds and constructions."""
     sizes = new_table("seed", "bits found", "neurons", "merged", "min", "median", "max", "defined")
     words = new_table("seed", "gates, and the nearest construction")
     prices = new_table("", "cost per margin", "u re-solved", "efficiency")

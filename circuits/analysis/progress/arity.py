@@ -10,7 +10,7 @@ ranks, so it does not prune the smallest weights, and its search assumes monoton
 
 Two exact shortcuts save time. Removing weights of a neuron changes f(x) by at most |u| Σ |w_i x_i|, summed over these
 weights, so inputs of larger |f| are skipped. Inputs of smallest |f| are tried first. An output that is 0 up to rounding
-is a third prediction, besides + and −. f(x) becomes 0 if no other neuron fires on x and the pruned neuron stops firing.
+is a third prediction, besides + and −. It occurs if no other neuron fires on x and the pruned neuron stops firing.
 """
 
 from typing import no_type_check

@@ -1,10 +1,10 @@
 """How much uneven, correlated residuals widen the confidence intervals of a ramp's breakpoints.
 
 In white noise of constant size the profile likelihood ratio of a breakpoint follows χ²₁. In any other noise it follows
-λ χ²₁. Up to a factor F/χ², λ is the breakpoint's variance V in that noise, divided by its variance V₀ in white noise
-with the same sum of squares (sandwich estimator; White 1982). Let J (point, parameter) be the derivatives of the ramp,
-A = JᵀJ, x the row of A⁻¹ Jᵀ for the breakpoint, s the local size of the residuals e, ρ the correlation of e/s between
-neighboring points, Rᵢⱼ = ρ^|i−j|, H the projection on the columns of J and n the number of points. Then
+λ χ²₁. Up to a factor F/χ², λ is V/V₀ (sandwich estimator; White 1982). V is the breakpoint's variance in that noise, V₀
+its variance in white noise with the same sum of squares. Let n be the number of points, J (point, parameter) the
+derivatives of the ramp, H the projection on the columns of J, A = JᵀJ, and x the row of A⁻¹ Jᵀ for the breakpoint. Let
+s be the local size of the residuals e, ρ the correlation of e/s between neighboring points, Rᵢⱼ = ρ^|i−j|. Then
 
     V = √(Σᵢⱼ xᵢ sᵢ Rᵢⱼ sⱼ xⱼ · Σᵢ xᵢ² sᵢ² (1 + ρ)/(1 − ρ)) · (n − 4)/(n − tr HR)
     λ = V/V₀ · F/χ²,   V₀ = Σ xᵢ² Σ eᵢ²/n

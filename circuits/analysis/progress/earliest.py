@@ -60,8 +60,8 @@ def earliest_measures(
     low, high
         (measure, seed) ends of the onset intervals.
     explained
-        (measure, seed) share of the variance that the ramp explains. The earliest measure needs at least 0.9. Measures
-        with a smaller share cannot be earliest, but the interval of the earliest must end before their intervals begin.
+        (measure, seed) share of the variance that the ramp explains. The earliest measure needs at least 0.9. A measure
+        with a smaller share is never the earliest, but its interval can prevent another from being the earliest.
 
     Examples
     --------

@@ -2,7 +2,7 @@
 
 With one output the margin is y f(x); with several, it is the target's logit minus the largest other logit. A margin is
 positive exactly if the answer is right. A homogeneous network, f(αθ) = α^L f(θ) in its parameters θ, has margins q_i
-that grow with ‖θ‖; gradient descent slowly increases the normalized margin min_i q_i / ‖θ‖^L (Lyu and Li 2020).
+that grow with ‖θ‖. Gradient descent slowly increases the normalized margin min_i q_i / ‖θ‖^L (Lyu and Li 2020).
 """
 
 from collections.abc import Callable, Mapping

@@ -1,13 +1,13 @@
 """Confidence interval for the mean of a bounded count; its width is positive even if all sampled values are equal.
 
-All inputs of a sample may have the same count, for example if the network has learned its task. The standard
-error of the mean is then 0, but a rare other value may be missing from the sample. Gaffke (2005, "Three test statistics
-for a nonparametric one-sided hypothesis on the mean of a nonnegative variable") adds the worst possible value once to
-the N values, and weights the N + 1 values by a random point, uniform on the simplex. The high end of the interval is
-the 97.5 % quantile of this weighted mean with the greatest possible value added; the low end is the 2.5 % quantile with
-the least value added. For counts of 0 and 1 this is the Clopper-Pearson interval. Its level is conjectured to hold for
-every bounded variable; no counterexample is known (Learned-Miller and Thomas 2019, "A new confidence interval for the
-mean of a bounded random variable"). Both papers are quoted from memory.
+All inputs of a sample may have the same count, for example if the network has learned its task. The standard error of
+the mean is then 0, but a rare other value may be missing from the sample. Gaffke (2005, "Three test statistics for a
+nonparametric one-sided hypothesis on the mean of a nonnegative variable") adds one value to the N values. It is the
+greatest possible value for the high end of the interval, and the least for the low end. A random point, uniform on the
+simplex, weights the N + 1 values. The high end is the 97.5 % quantile of the weighted mean, the low end the 2.5 % one.
+For counts of 0 and 1 this is the Clopper-Pearson interval. Its level is conjectured to hold for every bounded variable;
+no counterexample is known (Learned-Miller and Thomas 2019, "A new confidence interval for the mean of a bounded random
+variable"). Both papers are quoted from memory.
 """
 
 import numpy as np

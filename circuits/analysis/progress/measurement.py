@@ -1,9 +1,9 @@
 """Progress measures between memorization and generalization, and their onsets.
 
 Barak et al. 2022 and Nanda et al. 2023 look for quantities that change steadily while accuracy is constant. The
-measures here need no knowledge of the task's circuit: weight norms, neurons needed (effective sparsity), margins, bits
-that change the prediction (sensitivity), weights that a relu neuron needs (arity), and spectra of the losses. The run
-is read once. `change_points` gives each measure's onset and lag behind test accuracy, and the earliest measure, if any.
+measures here need no knowledge of the task's circuit. They are weight norms, neurons needed (effective sparsity),
+margins, bits that change the prediction (sensitivity), weights that a relu neuron needs (arity), and loss spectra. The
+run is read once. `change_points` gives onsets, lags behind test accuracy, and the earliest measure, if any.
 """
 
 from collections.abc import Callable, Mapping
@@ -120,8 +120,8 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
     normalised_margin
         (step, seed) least training margin divided by ‖θ‖^L, for homogeneous networks; the attribute `degree` is L.
     sensitivity, sensitivity_low, sensitivity_high
-        (step, seed) number of bits whose flip changes the prediction, as a mean over the test inputs, and a 95 %
-        interval for its mean over all possible inputs, see `mean_interval`; only for tasks with inputs ±1.
+        (step, seed) number of bits whose flip changes the prediction: mean over the test inputs, and 95 % interval for
+        the mean over all possible inputs (`mean_interval`). Only for tasks with inputs ±1.
     arity
         (step, seed, neuron) number of weights that predictions need; NaN if collapsed or diverged; for the relu model.
     network_arity, subnetwork_arity

@@ -37,11 +37,11 @@ def transitions(
 
     Returns
     -------
-    As `circuits.analysis.change_points`. By (measure, seed): onset, midpoint and end in epochs, with 95 % intervals and
-    flags for an onset or end that may lie outside the fitted epochs; lag behind test accuracy (NaN for a seed that did
-    not generalize); direction; rank. `share` (measure, step, seed): completed share of the change. `earliest` (seed):
-    the measure that surely changes first, or "". `earliest_choices`, `earliest_seeds` (seed): shares of eight analysis
-    choices (memorization threshold and scale), and of seeds, that agree with `earliest`.
+    As `circuits.analysis.change_points`. By (measure, seed): onset, midpoint and end in epochs, with 95 % intervals;
+    direction; rank; lag behind test accuracy. Lags are NaN for a seed that did not generalize. Flags mark an onset or
+    end that may lie outside the fitted epochs. `share` (measure, step, seed): completed share of the change. `earliest`
+    (seed): the measure that surely changes first, or "". `earliest_choices`, `earliest_seeds` (seed): shares of eight
+    analysis choices (memorization threshold and scale), and of seeds, that agree with `earliest`.
 
     Raises
     ------

@@ -19,7 +19,7 @@ SHARES = (ACCURACY, "share")  # endings of measures without logarithm: 0.1 is no
 
 
 def _changing_ramp(t: Float[np.ndarray, " point"], curve: Float[np.ndarray, " point"]) -> Ramp | None:
-    """Ramp of a curve, None if no ramp beats a constant; a bound is infinite if onset or end may be beyond the data."""
+    """Ramp; None if no ramp beats a constant. An onset or end that may be beyond the data has an infinite interval."""
     ramp = fitted_ramp(t, curve)
     if ramp is None or not ramp.moves:
         return None

@@ -1,7 +1,7 @@
 """Silhouette of a network's hidden values: one number for the clusters that are visible in a scatter plot.
 
-The silhouette of a point is (b − a) / max(a, b): a is the mean distance to the other points of the same cluster, and b
-is the mean distance to the points of the nearest other cluster (Rousseeuw 1987). The mean over points is 1 if the
+The silhouette of a point is (b − a) / max(a, b) (Rousseeuw 1987). Here a is the mean distance to the other points of
+the same cluster, and b the mean distance to the points of the nearest other cluster. The mean over points is 1 if the
 points of each cluster coincide, near 0 if labels and positions are unrelated, and negative if points lie nearer to
 another cluster. Known labels of the inputs define the clusters: the signs of the relevant bits, or the result mod p.
 """

@@ -113,7 +113,7 @@ def _smallest(activations, readout, order, begins, by_sign):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _as_accurate(activations, readout, order, begins, targets, by_sign):
-    """Smallest k such that the first k neurons in `order` have as many right answers as all; -1 if an output is NaN."""
+    """Smallest k such that the first k neurons in `order` are right as often as all neurons; -1 if an output is NaN."""
     n_examples, width = activations.shape
     outputs = np.empty(readout.shape[1])
     n_right = 0

@@ -1,7 +1,7 @@
 """Four groups of hidden neurons, fixed over a run: generalizing, memorizing, complementary, control.
 
-Merrill et al. 2023, section 3.2 and Figure 3. The generalizing group is the active subnetwork of the last checkpoint;
-with `--final median`, it is the active subnetwork of median size among the last 50 checkpoints (or all, if fewer). The
+Merrill et al. 2023, section 3.2 and Figure 3. The generalizing group is the active subnetwork of the last checkpoint.
+With `--final median`, it is the active subnetwork of median size among the last 50 checkpoints (or all, if fewer). The
 memorizing group is the active subnetwork of the first checkpoint with train accuracy above a threshold. The
 complementary group is all neurons outside the generalizing group. The control group is drawn at random from all
 neurons, as large as the generalizing group.

@@ -1,7 +1,7 @@
 """The active subnetwork of a layer without a linear readout, by masking.
 
 Here the outputs are not a sum over the layer's neurons. So the network runs with only the k neurons of largest norm,
-for k = 0, 1, … up to the smallest k that agrees with the whole network; agreement need not be monotone in k. A few hard
+for k = 0, 1, … up to the smallest k that agrees with the whole network. Agreement need not be monotone in k. A few hard
 inputs refute nearly every k. The scan first checks many k at once on the inputs that refuted most k so far. Each k that
 remains is checked on all inputs, the hardest first, until an input refutes it.
 """
@@ -142,5 +142,5 @@ def _fits_all(
 
 
 def _possible(unfit: Int[np.ndarray, " k"], seen: int, n_unfit: int, n_examples: int) -> Bool[np.ndarray, " k"]:
-    """Mask of sizes that can still be wrong on exactly `n_unfit` examples, if wrong on `unfit` of the first `seen`."""
+    """Mask of sizes that can still have exactly `n_unfit` errors, with `unfit` errors on the first `seen` examples."""
     return (unfit <= n_unfit) & (seen - unfit <= n_examples - n_unfit)

@@ -3,9 +3,9 @@
 Effective sparsity counts neurons, and jumps if one gate is split over several neurons or one output lies near 0.
 Merged sparsity first merges near-parallel neurons into elements (`constructions/reading/elements.py`), sorts
 the elements by descending summed path norm, and sums the contributions of their neurons. Merged sparsity is the
-smallest m such that the sum of the first m elements has the sign of the whole network on every input of the agreement
-set, by default the training set. Neurons below the path-norm threshold `floor` belong to no element. So even the sum of
-all elements may differ from the network in sign, such as early in training. If no m suffices, merged sparsity is NaN.
+smallest m such that the first m elements together have the network's sign on every input of the agreement set (by
+default, the training set). Neurons below the path-norm threshold `floor` belong to no element. So even the sum of all
+elements may differ from the network in sign, for example early in training. If no m suffices, merged sparsity is NaN.
 """
 
 from typing import Any, Literal
@@ -58,7 +58,7 @@ def elements_needed(
 
     Returns
     -------
-    m in 0..element; None if no m agrees or the network diverged. Renumbering the neurons does not change any sum.
+    m in 0..element; None if no m agrees or the network diverged. m does not depend on the order of the neurons.
 
     Examples
     --------

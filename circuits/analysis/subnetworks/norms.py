@@ -1,7 +1,7 @@
 """Norm of each hidden neuron, and its mean over each group of neurons.
 
-Merrill et al. 2023, section 3.2: a neuron's norm is the L2 norm of its incoming weights; Figure 3 (left) averages
-norms over the generalizing subnetwork, its complement and a random control; Figure 5 shows each neuron's norm.
+Merrill et al. 2023, section 3.2: a neuron's norm is the L2 norm of its incoming weights. Figure 3 (left) averages
+norms over the generalizing subnetwork, its complement and a random control. Figure 5 shows each neuron's norm.
 """
 
 import numpy as np

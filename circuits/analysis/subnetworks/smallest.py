@@ -14,8 +14,8 @@ et al. 2023, section 2.1. The paper's effective sparsity is an upper bound on th
   a norm prefix without its unnecessary neurons.
 
 The solver HiGHS takes > 0 as >= 0, up to a tolerance. More subsets satisfy this, so lower bounds stay valid. A masked
-forward pass in float64 checks each solution independently. If a solution fails only on inputs with a row, another row
-forbids this subset. As for the active subnetwork, an output within its rounding bound counts as 0 (`rounding`).
+forward pass in float64 checks each solution independently. If a solution fails only on inputs that have a row, another
+constraint forbids it. As for the active subnetwork, an output within its rounding bound counts as 0 (`rounding`).
 """
 
 from dataclasses import dataclass

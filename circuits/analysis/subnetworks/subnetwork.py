@@ -102,7 +102,7 @@ def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
 
 
 def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
-    """Warnings: a seed collapsed, diverged or never memorized, or its final size is over twice the late median."""
+    """Warnings: a seed collapsed, diverged, never memorized, or has `final_sparsity` > 2 · median `late_sparsity`."""
     lines = []
     for index, seed in enumerate(seeds):
         at = result.isel(seed=index)

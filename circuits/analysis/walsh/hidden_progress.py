@@ -1,9 +1,9 @@
 """The progress measures of Barak et al. 2022: movement of the weights, and the Fourier gap of their gradient.
 
-Movement: the paper takes ρ = ‖w_t - w_0‖_∞ for the weights w_t of a neuron, and for a network with a hidden layer the
-∞-norm over the whole first layer (appendix C.3, Figure 13). Here this is the largest entry of |W_t - W_0|. As in the
-paper (ibid.), movement is also measured separately on relevant and irrelevant inputs. w_0 are the weights at checkpoint
-0, so movement counts from the beginning of this run.
+Movement: the paper takes ρ = ‖w_t - w_0‖_∞ for the weights w_t of a neuron. For a network with a hidden layer, it takes
+the ∞-norm over the whole first layer (appendix C.3, Figure 13). Here this is the largest entry of |W_t - W_0|. As in
+the paper (ibid.), movement is also measured separately on relevant and irrelevant inputs. w_0 are the weights at
+checkpoint 0, so movement counts from the beginning of this run.
 
 The Fourier gap of a neuron is the least |g_i| over the relevant inputs i minus the greatest |g_i| over the others, with
 g_i the gradient of weight i (`population_gradient`). For a layer, √(Σ_j u_j² g_ji²) replaces |g_i|, with u_j neuron j's

@@ -112,8 +112,8 @@ def weight_by_degree(
     found
         Estimated coefficients.
     kurtosis
-        (network,) E f⁴ / (E f²)². Let g be the part of f of one degree. From N inputs, the sum for this degree has the
-        variance Var(2 f g) / N to first order; E f² g² is approximated by `kurtosis` times E f² E g².
+        (network,) E f⁴ / (E f²)². Let g be the part of f of one degree. Its weight E g², estimated from N inputs,
+        has variance Var(2 f g) / N to first order; E f² g² is approximated by `kurtosis` times E f² E g².
 
     Examples
     --------

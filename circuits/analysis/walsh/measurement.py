@@ -51,11 +51,11 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
     variance
         (step, seed) E f² - (E f)².
     weight, weight_error, share, share_error, share_low, share_high
-        (part, step, seed) Walsh weight Σ f^(T)² of the parts "parity", "subsets" and "rest", see `cube_weights`; each
-        part's share of the variance, with its 95 % interval, NaN for a constant or collapsed network (outputs ≈ 0).
+        (part, step, seed) `weight`: Walsh weight Σ f^(T)² of the parts "parity", "subsets", "rest", see `cube_weights`.
+        `share`: weight / `variance`, with its 95 % interval; NaN for a constant or collapsed network (outputs ≈ 0).
     sign_share, sign_share_low, sign_share_high, sign_parity, sign_parity_low, sign_parity_high
-        (part, step, seed), (step, seed) the same shares of sign f, and its coefficient at the parity, 2 · accuracy - 1.
-        Their 95 % intervals also hold if no prediction in the sample is wrong, see `sign_weights`.
+        `sign_share` (part, step, seed): the same shares of sign f. `sign_parity` (step, seed): its coefficient at the
+        parity, 2 · accuracy - 1. The 95 % intervals hold even if no prediction in the sample is wrong (`sign_weights`).
     group_parity, group_parity_error
         (group, step, seed) coefficient at the parity with only the generalizing, memorizing, complementary or control
         neurons, see `neuron_groups`; NaN for an empty group and a collapsed network; for linear readouts only.
@@ -72,10 +72,10 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         (statistic, step, seed), (step, seed) least, median, greatest `neuron_gap`; Fourier gap of the whole layer at
         up to 64 checkpoints, at memorization and at generalization, NaN at all other checkpoints.
     other_coefficient, other_subset, other_error, other_by_chance, degree_weight, degree_weight_error
-        (frame, seed[, place or degree]) for the subsets of input bits with an irrelevant bit, at up to 14 checkpoints
-        (frames): the largest |coefficients|, largest first, and their subsets; the standard error of a coefficient;
-        the largest |coefficient| expected by chance if all are 0; the Walsh weight of each degree, and its error.
-        `frame_step` and `frame_epoch` are the step and the epoch of each frame.
+        For subsets with an irrelevant bit, at up to 14 checkpoints (frames, with `frame_step` and `frame_epoch`).
+        `other_coefficient`, `other_subset` (frame, seed, place): coefficients largest in absolute value, in this order,
+        with subsets. `other_error` (frame, seed): standard error of a coefficient. `other_by_chance` (frame, seed):
+        largest |coefficient| by chance if all are 0. `degree_weight` (frame, seed, degree): weight of each degree.
     """
     checkpoints = chosen_checkpoints(run, options)
     measured = _Measured(run, options, checkpoints)
@@ -213,7 +213,7 @@ class _Measured:
         return np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (n_patterns * n_draws))
 
     def layer_gaps(self, progress: bool) -> Float[np.ndarray, "step seed"] | None:
-        """`layer_gap` at up to 64 checkpoints, memorization and generalization, else NaN; None if not a relu model."""
+        """`layer_gap` at memorization, at generalization and at up to 64 checkpoints, else NaN; None if not relu."""
         if not self.networks.has_bounds:
             return None
         of_phases = np.concatenate(phase_checkpoints(self.run, self.options))

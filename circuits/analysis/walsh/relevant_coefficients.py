@@ -2,9 +2,9 @@
 
 For T within the relevant bits S, f^(T) = E f(x) χ_T(x) needs only the mean of f over the other bits at each of the 2^k
 settings of S. `bounded_averages` computes these means. They are exact up to float rounding if at most 24 weights of the
-other bits are not 0, if these weights are equal, or if they cannot change the sign of the preactivation. Otherwise each
-mean has an error bound, usually at most about 4e-6 · ‖(w, b)‖. A coefficient averages these means with signs ±1, so
-its error is at most the mean of the bounds.
+other bits are not 0. They are also exact if these weights are equal or cannot change the sign of the preactivation.
+Otherwise each mean has an error bound, usually at most about 4e-6 · ‖(w, b)‖. A coefficient averages these means with
+signs ±1, so its error is at most the mean of the bounds.
 """
 
 from collections.abc import Sequence

@@ -4,11 +4,11 @@ The following numbers in a sample are counts of independent events, so each has 
 
 - right and wrong predictions. The coefficient at the parity is P(right) - P(wrong), at least 2 P(right) - 1 and at most
   1 - 2 P(wrong), with equality if no output is 0;
-- positive predictions, for the mean; the variance is the mean square minus the squared mean;
+- positive and negative predictions, for the mean; the variance is the mean square minus the squared mean;
 - outputs that are not 0, for the mean square, which is taken as 1 if no output in the sample is 0;
-- pairs of inputs with the same setting z of the relevant bits, but different predictions g and g'; each input is in one
-  pair. Var(g | z) = E (g - g')²/2, so the weight on subsets with an irrelevant bit is at most twice the share of these
-  pairs, and at least twice the share of pairs with opposite signs; both shares are equal if no output is 0.
+- pairs of inputs with the same setting z of the relevant bits, but different predictions g and g'. No input is in two
+  pairs. Var(g | z) = E (g - g')²/2. So the weight on subsets with an irrelevant bit is at most twice the share of these
+  pairs, and at least twice the share of pairs with opposite signs. Both shares are equal if no output is 0.
 
 The interval of the coefficient at the parity has a level of 95 %. The intervals of the shares combine four such
 intervals of 98.75 % each (Bonferroni), so they are wider than necessary.

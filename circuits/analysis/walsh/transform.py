@@ -26,7 +26,7 @@ def walsh_coefficients(values: Real[np.ndarray, "*any pattern"]) -> Float[np.nda
 
     Returns
     -------
-    (…, 2^k) f^(T); the digits 1 of an index, in binary, mark the members of T.
+    (…, 2^k) f^(T); the 1s of an index in binary mark the members of T, the first bit first.
 
     Raises
     ------

@@ -70,7 +70,7 @@ def draws_by_pattern(n: int, relevant_bits: Sequence[int], n_samples: int, exact
     exact_bits
         Enumerate all 2^n inputs if n is at most this; otherwise sample.
     stream
-        Number of the sample; different streams have different inputs.
+        Index of the random stream; different streams give different inputs.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def cube_weights(
 
     The squared standard error is subtracted from each squared estimate to remove its bias, so a small weight can be
     negative. Standard errors are first-order approximations. If a sampled function is constant on the draws of every
-    pattern (setting of S), the sample does not show how often or by how much it varies: the error of the rest is NaN.
+    pattern (setting of S), the sample does not show how often or how much it varies. Then the error of the rest is NaN.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """The least Σ|u|·‖(w, b)‖ per unit of margin of any network for parity, and a network that attains it.
 
 Weight decay lowers the path cost P = Σ_j |u_j|·‖(w_j, b_j)‖. The hinge loss raises the margin m, the least π(z) f(z)
-over the bit settings (patterns) z of parity π(z). Minimizing P/m is a linear program over all unit neurons: ‖(w, b)‖ =
-1. Its dual is: maximize Σ_z q_z over q >= 0 with |Σ_z q_z π(z) relu(w·z + b)| <= 1 for every unit (w, b). Flipping bits
-maps any pattern to any other and changes at most the sign of the constraint. So a uniform q is optimal, and
+over the bit settings (patterns) z, with π(z) the parity of z. Minimizing P/m is a linear program over all neurons with
+‖(w, b)‖ = 1. Its dual is: maximize Σ_z q_z over q >= 0 with |Σ_z q_z π(z) relu(w·z + b)| <= 1 for every unit (w, b).
+Flipping bits maps any pattern to any other and changes at most the sign of the last sum. So a uniform q is optimal, and
 
     C*(k) = 1 / max over unit (w, b) of |E[π(z) relu(w·z + b)]|.
 
@@ -69,7 +69,7 @@ def optimal_gates(k: int) -> list[tuple[tuple[Fraction, ...], Fraction, int]]:
 
 
 def min_norm(k: int) -> Construction:
-    """Network of least path cost Σ|u|·‖(w, b)‖ per margin: the 2^k bit flips of the first neuron of `optimal_gates(k)`.
+    """Network of least Σ|u|·‖(w, b)‖ per margin: copies of the first of `optimal_gates(k)` with all 2^k weight signs.
 
     Raises
     ------

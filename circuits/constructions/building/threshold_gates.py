@@ -26,7 +26,7 @@ def threshold(k: int) -> Construction:
 
     Returns
     -------
-    The neurons in the order of Prop. 3: constant; rising to the right, last kink first; rising to the left.
+    The network. Its neurons as in Prop. 3: constant; rising to the right, from last to first kink; rising to the left.
 
     Raises
     ------

@@ -47,8 +47,8 @@ class Search:
     Attributes
     ----------
     finished
-        Whether every input is evaluated or bounded. If no input misses the goal, `lower` is then above the goal.
-        Without a goal, `lower` is then the least margin minus its rounding error.
+        Whether every input is evaluated or bounded. A finished search with `missed` False has `lower` above the goal
+        (up to rounding if the goal is not 0). Without a goal, its `lower` is the least margin up to rounding.
     missed
         Whether the margin (parity · f) of some input is not above the goal, the margin that the search has to prove.
     """

@@ -8,12 +8,12 @@ search for a small margin begins at the point where the linear bound is attained
 
 1. If the time suffices for all 2^n inputs, and always up to 24 bits, branch and bound (`branching.py`) finds the least
    margin of every pattern.
-2. With more inputs, branch and bound looks for the sign of the margin on each undecided pattern. If at most 40 neurons
-   of a pattern are unstable (their preactivation can have both signs), the least margin comes from the on/off states
-   of these neurons or from a mixed-integer program (`least_margin.py`). If more are unstable, linear bounds
-   replace all relus but those of the network's 40 largest neurons. The search then continues on the undecided patterns
-   until the time is up. If the network is certified, branch and bound then tries to prove that every margin is above
-   1/2, 3/4 and 9/10 of the least margin found, for about half a second each.
+2. With more inputs, branch and bound looks for the sign of the margin on each undecided pattern. A neuron is
+   unstable if its preactivation can have both signs. If a pattern has at most 40 unstable neurons, the least margin
+   comes from their on/off states or a mixed-integer program (`least_margin.py`). If it has more, linear bounds replace
+   all relus but those of the network's 40 largest neurons. The search then continues on the undecided patterns until
+   the time is up. If the network is certified, branch and bound then tries to raise the lower bound of all margins to
+   1/2, 3/4 and 9/10 of the least margin found. Each attempt takes about half a second.
 
 The bounds hold for the float64 weights in exact arithmetic: floats are rationals. Rational arithmetic decides the
 margins that float64 cannot distinguish from 0, and gives the margin of every reported input.
@@ -70,8 +70,8 @@ def certify(
     relevant_bits
         (k,) the relevant bits, k <= 16.
     time_limit
-        Limit of the search, in seconds. The search ends early once the network is decided and the methods have found
-        all least margins that they can find. The first bounds and first short searches ignore the limit.
+        Limit of the search, in seconds. The search ends early once the network is decided and every method is done.
+        The first bounds and first short searches ignore the limit.
     method
         Force one method: "inputs" (evaluate all), "branching" (branch and bound for the least margin), "states" (list
         the on/off states of neurons whose preactivation can have both signs) or "milp". "states" and "milp" leave a
@@ -89,7 +89,7 @@ def certify(
 
     Examples
     --------
-    Two neurons compute x0, disturbed by bit 1. The sign survives a weight of 0.25, but with 1.5 one output is 0.
+    Two neurons compute x0, disturbed by bit 1. The sign survives a weight of 0.25; with 1.5, outputs at x1 = -1 are 0.
 
     >>> W, b, u = np.array([[1.0, 0.25], [-1.0, 0.25]]), np.zeros(2), np.array([1.0, -1.0])
     >>> proof = certify(W, b, u, [0])
@@ -209,7 +209,7 @@ class _Judged:
             self.solved[at] |= search.finished and goal == np.inf
 
     def solve_few_neurons(self, until: float, method: Literal["states", "milp"] | None, most: int) -> None:
-        """Call `least` for bit settings with at most `most` unstable neurons (preactivations of either sign)."""
+        """Call `least` for each bit setting with at most `most` unstable neurons (neurons that can be on or off)."""
         for place, at in enumerate(np.argsort(self.lower, kind="stable").tolist()):
             margin = restriction(self.net, self.relevant_bits, self.signs[at])
             if not self.solved[at] and len(margin.v) <= most:

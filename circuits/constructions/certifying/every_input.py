@@ -1,9 +1,9 @@
 """The margin on every input at once, for networks with few inputs or many relevant bits.
 
 A search for each pattern (setting of the relevant bits) would take a millisecond before its first evaluation, and 16
-relevant bits have 65,536 patterns. Here tables of sums over half of the bits (`halves.py`) cover all bits. The result
-is an array (pattern, choice of irrelevant bits) of outputs. Exact arithmetic then decides the sign of margins that are
-0 up to the rounding error, as long as time is left.
+relevant bits have 65,536 patterns. Here one call of `halves.py` can evaluate all inputs of many patterns. Its result is
+an array (pattern, choice of irrelevant bits) of outputs. Exact arithmetic then decides the sign of margins that are 0
+up to the rounding error, as long as time is left.
 """
 
 from collections.abc import Iterator, Sequence
@@ -143,7 +143,7 @@ def _outputs(
 def _exact_margins(
     net: UnitScale, relevant_bits: Sequence[int], rows: np.ndarray, bits: np.ndarray, deadline: float
 ) -> list[Fraction]:
-    """Exact unscaled margins of inputs (pattern indices `rows`, other `bits`); stops at a failure or the deadline."""
+    """Exact unscaled margins of inputs (pattern indices `rows`, irrelevant `bits`), up to a failure or the deadline."""
     inputs = np.empty((len(rows), net.W.shape[1]), np.int8)
     inputs[:, list(relevant_bits)] = patterns(len(relevant_bits))[rows]
     inputs[:, irrelevant_bits(net.W.shape[1], relevant_bits)] = bits

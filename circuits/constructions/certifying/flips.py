@@ -1,8 +1,8 @@
 """Fewest flips of irrelevant bits after which the output's sign is not the parity: an input's distance from failure.
 
 1. With at most 20 irrelevant bits that have a weight, `nearest.py` evaluates all values of these bits.
-2. If the margin (parity · f) is the minimum of a few linear functions (`least_margin.states`), no search is needed: for
-   each function, flip first the bits that lower it most, until it is <= 0. The least such number of flips is taken.
+2. If the margin (parity · f) is the minimum of a few linear functions (`least_margin.states`), no search is needed. For
+   each function, flip first the bits that lower it most, until it is <= 0. The result is the least number of flips.
 3. With at most 40 unstable neurons, which can be on or off, a MILP (`milp.py`) finds the fewest flips to margin <= 0.
 
 With more bits and more neurons, the number stays unknown, unless `certify` has proved that no flips suffice.
@@ -152,7 +152,7 @@ def _if_equal(low: float, high: float) -> float:
 def _by_states(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], rounding: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """Fewest flips to a margin <= `rounding`, and the new irrelevant bits, from on/off states; (inf, None) if none."""
+    """Fewest flips to a margin <= `rounding`, and the irrelevant bits after them; (inf, None) if no flips suffice."""
     constants, slopes = states(margin)
     x = bits.astype(np.float64)
     gains = np.maximum(2 * slopes * x, 0.0)  # (state, bit)

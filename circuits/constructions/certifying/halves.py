@@ -27,7 +27,7 @@ def all_margins(constant, slope, A, c, v, n_bits, n_terms, out):
     Parameters
     ----------
     constant, slope, A, c, v
-        (), (bit,), (neuron, bit), (neuron,), (neuron,); only the first `n_bits` bits and `n_terms` neurons count.
+        `slope` (bit,), `A` (neuron, bit), `c`, `v` (neuron,). Only the first `n_bits` bits and `n_terms` neurons count.
     out
         (2^n_bits,) or longer. Bit j of an entry's index is 1 if x_j = 1, 0 if x_j = -1.
     """

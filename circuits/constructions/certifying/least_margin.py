@@ -2,9 +2,9 @@
 
 There are three methods; the default is the first method that applies:
 
-1. *states*. The margin is a linear function plus v·relu(h) per unstable neuron (preactivation h of either sign). If
-   v < 0, the term is min(0, v·h). So if all v < 0, the margin is the minimum of 2^t linear functions, one per on/off
-   state of the t unstable neurons. The minimum of each function is constant - ‖slope‖₁. The only tolerance is rounding.
+1. *states*. The margin is a linear function plus v·relu(h) per unstable neuron, which can be on or off. If v < 0, the
+   term is min(0, v·h). So if all v < 0, the margin is the minimum of 2^t linear functions, one per on/off state of
+   the t unstable neurons. The minimum of each function is constant - ‖slope‖₁. The only tolerance is rounding.
 2. *inputs*. Evaluate all 2^m settings of the m irrelevant bits that have a weight. This method applies if m <= 16.
 3. *milp*. HiGHS solves a mixed-integer program over the bits and the neurons' on/off states (`milp.py`).
 
@@ -30,7 +30,7 @@ Method = Literal["states", "inputs", "milp"]
 
 
 class Least(NamedTuple):
-    """Lower bound of the margin; bits of the least margin found; method; whether this margin is the minimum."""
+    """Lower bound of the margin, bits of the least margin found, and whether this margin is the minimum (`solved`)."""
 
     lower: float
     bits: Int8[np.ndarray, " bit"]

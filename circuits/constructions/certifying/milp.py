@@ -7,8 +7,8 @@ d_i ∈ {0, 1} limits y_i: y_i <= h'_i d_i and y_i <= h_i - l_i (1 - d_i). Here 
 ends are the tightest big-M constants without a solver (Tjeng, Xiao and Tedrake 2019).
 
 HiGHS stops within absolute tolerances of 1e-6 and 1e-7. So the program multiplies the network, scaled to |f| <= 1, by
-2^16, and sets `mip_rel_gap` to 0. It subtracts `TOLERANCE` from HiGHS's bound: on networks built to be hard, with near
-ties and weights over nine decades, this bound was up to 1.1e-7 above the true minimum.
+2^16, and sets `mip_rel_gap` to 0. `least` subtracts `TOLERANCE` from HiGHS's bound: on networks built to be hard, with
+near ties and weights over nine decades, this bound was up to 1.1e-7 above the true minimum.
 """
 
 import numpy as np
@@ -24,9 +24,9 @@ TOLERANCE = 1e-6  # at unit scale, subtracted from every bound of HiGHS
 
 
 class Program:
-    """Mixed-integer linear constraints on y = 2^16 relu(h) of each unstable neuron (preactivation h of either sign).
+    """Mixed-integer linear constraints on y = 2^16 relu(h) of each neuron whose preactivation h can have both signs.
 
-    Variables in order: 0/1 of each bit; y of each unstable neuron; on/off of each one that lowers the margin.
+    Variables in order: 0/1 of each bit; y of each such neuron; on/off of each such neuron that lowers the margin.
     """
 
     def __init__(self, margin: Restriction) -> None:

@@ -72,7 +72,7 @@ def flips_to_failure(
 
 
 def _distances(inputs: Bool[np.ndarray, " choice"]) -> Int16[np.ndarray, " choice"]:
-    """Hamming distance of every choice of bits to the nearest in the mask `inputs`; `NEVER` if the mask is empty."""
+    """Hamming distance from each choice of bits to the nearest choice marked in `inputs`; `NEVER` if none is marked."""
     distance = np.where(inputs, 0, NEVER).astype(np.int16)
     for bit in range(len(inputs).bit_length() - 1):
         halves = distance.reshape(-1, 2, 1 << bit)  # (…, this bit, …)

@@ -6,9 +6,9 @@ keep their relu. Linear lower bounds of the unstable neurons' terms give the nod
 (Zhang et al. 2018). A good enough bound closes the node. Otherwise two children fix the bit that matters most to the
 node's unstable neurons. The last 12 bits need no branching: `halves.py` evaluates all their inputs.
 
-The rounding errors of a node are bounded by 2^-53 times the number of roundings times the sum of the absolute terms
-|v_i|·(‖w_i‖₁ + |b_i|) of the neurons that are not off. An input with a margin within this bound has an unknown sign: it
-becomes a candidate for exact arithmetic.
+The rounding error of a node is at most 2^-53·R·Σ|v_i|·(‖w_i‖₁ + |b_i|). The sum is over the neurons that are not off;
+each term undergoes at most R roundings. An input with a margin within this bound has an unknown sign: it becomes a
+candidate for exact arithmetic.
 
 The walk is depth first, so memory does not grow with the number of nodes. The walk can pause after any node.
 """
@@ -44,8 +44,8 @@ class Tree(NamedTuple):
         v relu(c + rows·x) to the output; x are the free bits, `rows` their weights and `reach` the sum of |weights|.
         `size` is the neuron's ‖w‖₁ + |b| in the whole network.
     n_terms, constant, slope, mass
-        (depth,), but `slope` (depth, bit): number of unstable neurons; constant and slope of the linear part; sum of
-        the absolute terms of the linear part.
+        (depth,), but `slope` (depth, bit). `n_terms` is the number of unstable neurons. `constant` and `slope` belong
+        to the linear part; `mass` is the sum of its absolute terms.
     bits
         (depth, bit) index of each free bit.
     place, sign, tried
@@ -269,9 +269,9 @@ def walk(tree, goal, prune, roundings, until):
     tree
         State of the walk, changed in place; its candidates are the inputs that wait for exact arithmetic.
     goal
-        Margin to prove; inf finds the least margin. If finite, a node closes once its margins are surely above it; the
-        walk stops at the first margin <= goal (for goal 0: surely < 0). If inf, a node closes once its lower bound is
-        >= the least margin found. Until some margin is surely < 0, the lower bound must also be surely > 0.
+        Margin to prove; inf finds the least margin. With a finite goal, a node closes once its margins are surely above
+        the goal; the walk stops at the first margin <= goal (for goal 0: surely < 0). With goal inf, a node closes once
+        its lower bound is >= the least margin found. Until a margin is surely < 0, the bound must also be surely > 0.
     prune
         Whether a bound may close a node. If False, a node closes only after all its inputs are evaluated.
     roundings

@@ -28,8 +28,8 @@ class Circuit:
     sign_agrees
         (neuron,) 1 if u has the sign that parity needs for the gate, -1 for the other sign, 0 if the gate needs none.
     fires, always, can
-        (neuron, pattern) whether the neuron fires: with the other bits at their mean; for all values of the other
-        bits; for at least one value of the other bits.
+        (neuron, pattern) `fires`: the neuron fires with the other bits at their mean. `always`: it fires for all values
+        of the other bits. `can`: it fires for at least one value.
     share
         (neuron,) weight on relevant bits / weight on the other bits, see `relevant_share`.
     element

@@ -7,8 +7,8 @@ P nor m. Rescaling the readout multiplies both by the same factor. So m/P is a p
     efficiency = C* m / P   in (0, 1],  higher is better,  NaN when m <= 0
 
 with C* the least P/m of any network for parity. The efficiency is at most 1 even if other bits have weights, since
-m <= E[π f] <= Σ_j |u_j| |E_x π relu(w_j·x + b_j)|. If the other bits contribute y to the preactivation, and w' are the
-weights on the relevant bits, |E_x …| is at most ‖(w', b + y)‖ / C*; the mean of this over y is at most ‖(w, b)‖ / C*.
+m <= E[π f] <= Σ_j |u_j| |E_x π relu(w_j·x + b_j)|. Let w' be the weights on the relevant bits, and y = Σ w_i x_i over
+the other bits. For fixed y, |E_x …| is at most ‖(w', b + y)‖ / C*. The mean of this bound is at most ‖(w, b)‖ / C*.
 
 For fixed neurons, a linear program gives the readout of least cost at margin 1 (`resolved_readout`). Its cost depends
 on the directions of the neurons' (w, b) only, not on the network's own readout weights.
@@ -26,7 +26,7 @@ from circuits.constructions.verifying.averaging import averaged_activations
 
 
 class Price(NamedTuple):
-    """Path cost P = Σ|u|·‖(w, b)‖, margin m, P/m (NaN if m <= 0), and least P/m of any readout (NaN if all m <= 0)."""
+    """Cost P, margin m, `per_margin` P/m (NaN if m <= 0), `resolved`: least P/m of any readout (NaN if no m > 0)."""
 
     cost: float
     margin: float

@@ -10,8 +10,8 @@ M(s), t = 1 the OR gate; for k = 3 their biases are -1, 1 and 3. Two other gates
 the one-sided linear gate relu(s·z), which for even k is the gate t = k/2 + 1. A neuron gets the gate of largest cosine
 to (w, b), the neuron's weights on the relevant bits and its bias. Below a cosine of .9, the neuron resembles no gate.
 
-In a network that computes the parity π(z), a threshold gate's readout has the sign of E[π(z) gate(z)], which is
-Π s · (-1)^(k-t) for t >= 2. If k >= 2, OR, constant and linear gates do not correlate with parity: they have no sign.
+In a network for the parity π(z), a threshold gate's readout has the sign of E[π(z) gate(z)]: Π s · (-1)^(k-t) for
+t >= 2. If k >= 2, OR, constant and (for odd k) linear gates do not correlate with parity: they have no sign.
 """
 
 from collections import Counter
@@ -99,7 +99,7 @@ def templates(k: int) -> tuple[Int[np.ndarray, " gate"], Float[np.ndarray, " gat
 def firing_sets(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> tuple[Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"]]:
-    """Masks of the patterns on which each neuron fires: at the mean of the other bits, at all values, at some value.
+    """Masks of patterns on which neurons fire: with the other bits at 0, at all their values, at some of their values.
 
     Returns
     -------

@@ -1,13 +1,13 @@
 """Match of a learned circuit to a construction, neuron by neuron, up to the symmetries of parity.
 
-Parity is invariant under permuting the k relevant bits, under multiplying bit i by a sign s_i and u by Π s_i, and under
-rescaling a neuron to (αw, αb, u/α). So the circuit is compared with every distinct form of the construction under
-permutations and flips (the DNF has one form; a network that depends only on the sum of the bits has at most 2^k).
-Neurons are compared by the direction of (w, b), with w the weights on the relevant bits, and by the sign of u. An
-element (merged parallel neurons) and a neuron of the construction can match only if their u have the same sign. Their
-cosine must also be above .9, or they must be equal gates that fire on the same bits. AND gates need the second case:
-their biases are smaller in papers than in learned networks. The best match of all forms and assignments (linear
-assignment problem) has most pairs, then largest cosines. Readout sizes do not count: `efficiency.py` prices them.
+Parity is invariant under permuting the k relevant bits and under multiplying bit i by a sign s_i and u by Π s_i.
+Rescaling a neuron to (αw, αb, u/α) has no effect. So the circuit is compared with every distinct form of the
+construction under permutations and flips. The DNF has one form; a network that depends only on the sum of the bits has
+at most 2^k. Neurons are compared by the direction of (w, b), with w the weights on the relevant bits, and by the sign
+of u. An element (merged parallel neurons) and a neuron of the construction can match only if their u have the same
+sign. Their cosine must also be above .9, or they must be equal gates that fire on the same bits. AND gates need the
+second case: their biases are smaller in papers than in learned networks. The best match of all forms and assignments
+(linear assignment problem) has most pairs, then largest cosines. Readout sizes do not count (see `efficiency.py`).
 """
 
 from collections.abc import Iterator, Mapping

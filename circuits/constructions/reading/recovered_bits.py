@@ -14,7 +14,7 @@ CLEAR_GAP = 2.0
 
 
 class RecoveredBits(NamedTuple):
-    """Sorted relevant bits; `gap` (their least mass Σ_j |u_j| |w_ji| / largest mass of other bits); whether gap < 2."""
+    """Sorted relevant bits; `gap`: their least mass Σ_j |u_j| |w_ji| / (largest other mass); whether gap < 2."""
 
     bits: tuple[int, ...]
     gap: float
@@ -32,7 +32,7 @@ def relevant_bits(
         (neuron, input), (neuron,).
     k
         Number of relevant bits. By default, the code sorts the masses Σ_j |u_j| |w_ji|, largest first, and divides each
-        by the next one. The bits before the largest ratio are relevant; if n > 1, these are fewer than n.
+        by the next one. The bits before the largest ratio are relevant. They are never all n inputs, unless n = 1.
 
     Raises
     ------

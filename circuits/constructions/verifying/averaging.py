@@ -1,8 +1,8 @@
 """Mean activation of a neuron over all values of the other bits, for each pattern (setting of the relevant bits).
 
-For a neuron relu(w·x + b) and a pattern z of the k relevant bits, this mean is E relu(a + Y), with a = b + w·z over the
-relevant bits, and Y = Σ ±w_i over the other bits. The mean differs from relu(a), the value with the other bits at 0:
-relu is convex, so the mean is larger, above all near the kink a ≈ 0, where trained neurons lie.
+For a neuron relu(w·x + b) and a pattern z of the k relevant bits, this mean is E relu(a + Y). Here a = b + w·z over the
+relevant bits, and Y = Σ ±w_i over the other bits. Since relu is convex, the mean is at least relu(a), the value with
+the other bits at 0. It is larger above all near the kink a ≈ 0, where trained neurons lie.
 
 Y is a sum of independent signs. The average is exact up to float rounding
 
@@ -14,8 +14,8 @@ Y is a sum of independent signs. The average is exact up to float rounding
 Otherwise a Fourier series gives the average with a rigorous bound on its error (`kink_series`). The bound is at most
 about 4e-6 of ‖(w, b)‖ if Y has about the density of a normal distribution with the same standard deviation. The actual
 error was below 1e-9 for random weights. Weights that together change the mean by less than 6e-14 of ‖(w, b)‖ count as
-0. If D is the sum of these weights with random signs, E relu(x + D) - relu(x) is at most E|D|/2, hence at most half the
-root of the sum of their squares. The bound includes this change.
+0. If D is the sum of these weights with random signs, E relu(x + D) - relu(x) is at most E|D|/2, hence at most half
+their L2 norm. The bound includes this change.
 """
 
 import math
@@ -103,7 +103,7 @@ def bounded_averages(
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _averages(means, others, norms):
-    """E relu(a + Σ ±others) for a in `means` (neuron, pattern), and error bounds; `others` >= 0, descending rows."""
+    """E relu(a + Σ ±others) for a in `means` (neuron, pattern), and error bounds; rows of `others`: >= 0, falling."""
     n_neurons, n_patterns = means.shape
     n_others, most = others.shape[1], MOST_LEAVES * n_patterns
     result, bounds = np.zeros((n_neurons, n_patterns)), np.zeros((n_neurons, n_patterns))

@@ -12,8 +12,8 @@ equal while |y| <= R. With θ_m = (2m + 1) π/R and P_m = exp(-ε² θ_m²/2) Π
 
 Because of the factor exp(-ε² θ²/2), M terms of each series suffice. Omitting the other terms adds an error of at most
 their sum with every cosine set to 1. The result is the middle of the two bounds. If the density p of Y is smooth over a
-distance ε, the error is of order ε⁴ p'', far below the bound, which is about ε² p(-x)/2 for the relu. R need not cover
-values of Y beyond 8 standard deviations: by Hoeffding's inequality (1963) their probability is at most 2 exp(-32).
+distance ε, the error is of order ε⁴ p'', far below the bound. For the relu, the bound is about ε² p(-x)/2. R need not
+cover values of Y beyond 8 standard deviations: Hoeffding's inequality (1963) bounds their probability by 2 exp(-32).
 """
 
 import math

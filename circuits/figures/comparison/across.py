@@ -76,7 +76,7 @@ def against(
 
 
 def _bounds(line: xr.DataArray) -> np.ndarray:
-    """Mask (run, seed) of upper bounds: coordinate `X_censored` of a variable `X_epoch`; all False if it is missing."""
+    """Mask (run, seed) of upper bounds: a coordinate such as `memorization_censored`; all False if it is missing."""
     censored = str(line.name).replace("_epoch", "_censored")
     if censored == line.name or censored not in line.coords:
         return np.zeros(line.shape, bool)

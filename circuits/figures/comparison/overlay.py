@@ -54,11 +54,11 @@ def curves(
     Parameters
     ----------
     runs
-        Runs or their paths. Their labels are the fields in which their configs differ, or the names of the runs if
-        more than two fields differ; the keys of a mapping are the labels.
+        Runs or their paths. In a mapping, the keys are the labels. Otherwise the labels are the fields in which the
+        configs differ, or the names of the runs if more than two fields differ.
     metrics
-        One or more metrics, a panel each: "accuracy" and "loss" on the training and the test set; a metric that
-        every run has, such as "parameter_norm" or "weight_decay"; or a variable (step, seed) of `results`.
+        One or more metrics, a panel each. "accuracy" and "loss" show the training and the test set. Other choices: a
+        metric that every run has, such as "parameter_norm" or "weight_decay", or a variable (step, seed) of `results`.
     results
         One result per run, such as `circuits.analyze(run, "subnetwork")["subnetwork"]`.
     x
@@ -201,7 +201,7 @@ def _draw(figure: go.Figure, drawn: Sequence[_Drawn], metric: str, row: int, n_r
 
 
 def _mark_commuted(figure: go.Figure, drawn: Sequence[_Drawn], axis: str) -> None:
-    """Draw each run's share of test examples that are commuted training examples; equal shares give one gray line."""
+    """Draw each run's share of test examples that are training examples with commuted operands; gray if runs agree."""
     colors: dict[float, list[str]] = {}  # share, rounded to 0.01 -> colors of its runs
     for one in drawn:
         if MARK in one.run.all_data:

@@ -88,7 +88,7 @@ def extremes(
 def _thinned_outlines(x: np.ndarray, y: np.ndarray, on_log: bool) -> tuple[np.ndarray, np.ndarray]:
     """Outlines one after another, as in `bands.outline`, each thinned along its lower and its upper edge.
 
-    An outline of n steps holds n points along the lower edge, n back along the upper edge, the first point, and NaN.
+    An outline of n steps holds n points along the lower edge, n back along the upper edge, the first again, and NaN.
     """
     xs, ys = [], []
     span = (float(np.nanmin(x)), float(np.nanmax(x)))

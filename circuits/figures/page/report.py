@@ -187,7 +187,7 @@ def _for_page(run: Run, measurement: str, options: Options) -> Options:
 
 
 def _is_quick(run: Run, measurement: str) -> bool:
-    """Whether measuring all checkpoints takes seconds: norms always, subnetwork and faithfulness in small relu runs."""
+    """True if all checkpoints take seconds: for `norms` and, in small relu runs, `subnetwork` and `faithfulness`."""
     n_networks = run.n_checkpoints * len(run.seeds)
     work = float(n_networks) * n_parameters(run) * run.all_data.sizes["example"]
     by_formula = run.config.model.relu_parameters is not None and measurement in ("subnetwork", "faithfulness")

@@ -21,7 +21,7 @@ from circuits.tabular import count, number
 
 @dataclass(frozen=True)
 class Table:
-    """Groups of columns (title, number of columns), titles of columns, and a row of cells per seed, the seed first."""
+    """Column groups (title, number of columns), column titles, and rows of cells; each row starts with its seed."""
 
     groups: Sequence[tuple[str, int]]
     columns: Sequence[str]

@@ -13,7 +13,7 @@ NETWORKS = {"subnetwork": "", "whole network": "whole_"}  # and the prefixes of 
 
 
 def figures(run: Run, certificates: xr.Dataset) -> list[go.Figure]:
-    """Figures of the margin: over epochs, if there are several; at the last epoch, by setting of the relevant bits."""
+    """Figures of the margin: over epochs, if the result has several; at the last epoch, by setting of relevant bits."""
     several = certificates.sizes["step"] > 1
     return [*([certified_margin(certificates)] if several else []), certified_patterns(certificates)]
 

@@ -105,7 +105,7 @@ def pattern_margins(result: xr.Dataset) -> go.Figure:
 def firing_patterns(result: xr.Dataset) -> go.Figure:
     """Settings (patterns) of the relevant bits for which each neuron of the active subnetwork fires.
 
-    Symbols show whether a neuron fires for all values of the irrelevant bits, for their mean, or only for some values.
+    Symbols show whether a neuron fires for all values of the irrelevant bits, at their mean, or only for some values.
 
     Parameters
     ----------

@@ -89,7 +89,7 @@ def circuit_diagram(result: xr.Dataset, construction: Construction) -> go.Figure
 
 
 def _aligned(at: xr.Dataset, construction: Construction) -> tuple[Network, Network]:
-    """The construction, its bits permuted and flipped for the best match, and the learned network; a row per neuron."""
+    """(construction with bits permuted and flipped for the best match, learned network), each with a row per neuron."""
     match = at.sel(construction=construction.name)
     rows = np.flatnonzero(at["element_gate"].values != "")[:MOST_ROWS]
     neuron_of = match["construction_neuron"].values[rows]

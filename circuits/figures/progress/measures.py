@@ -125,7 +125,7 @@ def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) ->
     result
         Dataset of `circuits.analysis.transitions`, with `share` (measure, step, seed) and the fitted corners of the
         ramp, `onset` and `end` (measure, seed). The figure marks `memorization_epoch` and `generalization_epoch` (seed)
-        if present. If a corner's 95 % interval has an infinite end, the label gives the finite end as a bound.
+        if present. If a corner's 95 % interval is unbounded on one side, its label gives the finite limit as a bound.
     names
         Measures to draw; by default at most 8 measures that change.
     """

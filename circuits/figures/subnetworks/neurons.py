@@ -62,8 +62,8 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
     ----------
     result
         As in `dominant_neurons`. If it has `kept` (seed, neuron) of `circuits.analyze(run, "subnetwork")`, neurons of
-        the generalizing group are in color. The figure shows at most 64 checkpoints, evenly spread over the axis. If
-        the figure would exceed 320,000 points even with 16 checkpoints, it omits neurons with the smallest peak norm.
+        the generalizing group are in color. The figure shows at most 64 checkpoints, evenly spread over the axis, and
+        fewer to stay within 320,000 points. If even 16 exceed this, it omits neurons with the smallest peak norm.
     """
     values = result["neuron_norm"]
     n_seeds, width = values.sizes["seed"], values.sizes["neuron"]

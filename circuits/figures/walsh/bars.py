@@ -1,8 +1,8 @@
 """Bars of the Walsh spectrum at a few checkpoints, with a slider for the checkpoint.
 
 The bars are the coefficients of the subsets of the relevant bits, then the largest other coefficients. Dotted lines
-mark the chance level of the others: the median of the largest estimate if all were 0. The menu of seeds shows and hides
-traces, and the slider changes their contents, so a new choice in the menu or the slider does not reset the other.
+mark the chance level of these other coefficients: the median of their largest estimate if their true values were 0. The
+menu of seeds shows and hides traces, and the slider changes their contents, so neither resets the other.
 """
 
 import numpy as np

@@ -10,13 +10,13 @@ where u on the right-hand side is the value before the update. An L1 penalty is 
 that zeros are exact.
 
 Five inputs ±1 have only 32 values, 16 up to sign, so X Wᵀ needs no products. For each group of five inputs the kernel
-computes the 16 sums ±w ±w ±w ±w + w once, and each example adds or subtracts one of them per group (the method of the
+computes the 16 sums ±w ±w ±w ±w + w once. Each example then adds or subtracts one of them per group (the method of the
 four Russians). At the sizes of the papers this takes about half the time of a matrix product in BLAS. The backward pass
 visits active examples only; after memorization they are few. Arrays are transposed and padded to whole cache lines, so
 that inner loops run over neurons with unit stride. A network's result depends on its own data only, so seeds may share
 threads in any way.
 
-A comparison with NaN is false. The code compares so that an example with NaN is active, and NaN spreads as in torch.
+A comparison with NaN is false. The code tests `not f(x) y >= 1`: examples with NaN are active; NaN spreads as in torch.
 """
 
 from typing import no_type_check
@@ -114,10 +114,10 @@ def train_batches(
         Inputs (example, input) and targets (example,), ±1 in the weights' dtype; patterns are `patterns_of(inputs)`.
     order
         (example,) the epoch's permutation of the examples.
-    start, stop
-        Updates, counted from 0 in the epoch; 0 <= start <= stop <= ceil(example / batch_size).
-    batch_size, lr, weight_decay, l1
-        Examples per batch, learning rate η, weight decay, coefficient l1 of Σ|θ| (θ ← sign θ · max(0, |θ| - η l1)).
+    start, stop, batch_size
+        Updates, counted from 0 in the epoch; 0 <= start <= stop <= ceil(example / batch_size). Examples per batch.
+    lr, weight_decay, l1
+        Learning rate η, weight decay λ, coefficient l1 of Σ|θ| (θ ← sign θ · max(0, |θ| - η l1)).
     room
         Work memory from `scratch` for these sizes. Its padding rows must stay 0 between calls; other rows may change.
     """
@@ -183,7 +183,7 @@ def train_batches(
 def _sum_patterns(weights_t, tables, parts):
     """Fill tables[g, p] with ±w0 ±w1 ±w2 ±w3 + w4, where wi is the weight of input i in the group g of five inputs.
 
-    The sign of wi is + if bit i of p is 1. Inputs missing in the last group have weight 0; groups of no inputs stay 0.
+    The sign of wi is + if bit i of p is 1. Inputs missing in a group have weight 0; tables of padding groups stay 0.
     A separate function, `_combine`, computes most sums, so that the compiler vectorizes their loop.
     """
     n_inputs, width = weights_t.shape
@@ -220,7 +220,7 @@ def _combine(first, second, total, difference):
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy", inline="always")
 def _place(code):
-    """Index in `tables[g]` for input signs `code`, 0..31: of the sum Σ ±w if code >= 16, else of minus this sum."""
+    """Index in `tables[g]` of Σ ±w with the signs `code`, 0..31, if code >= 16; else the index of minus this sum."""
     return (code & 15) if code >= 16 else 15 - code
 
 
