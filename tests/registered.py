@@ -10,7 +10,15 @@ OWN = {
 }  # fmt: skip
 
 
+QUICK = {"phases", "subnetwork", "norms", "faithfulness"}
+
+
 def only_own(patch: pytest.MonkeyPatch) -> None:
     """Leave out of the registry, for as long as the patch holds, what is not the package's own."""
-    for name in set(MEASUREMENTS) - OWN:
+    only(OWN, patch)
+
+
+def only(names: set[str], patch: pytest.MonkeyPatch) -> None:
+    """Leave only these measurements in the registry, for as long as the patch holds."""
+    for name in set(MEASUREMENTS) - names:
         patch.delitem(MEASUREMENTS, name)

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
+from registered import QUICK, only
 
 import circuits
 from circuits.analysis import Options, sidecar
@@ -21,6 +22,12 @@ def run(tiny_path, tmp_path):
     copy.write_bytes(tiny_path.read_bytes())
     with circuits.open(copy) as opened:
         yield opened
+
+
+@pytest.fixture
+def few_measurements(monkeypatch):
+    """What a page shows, and `analyze` makes by itself, is measured at once."""
+    only(QUICK, monkeypatch)
 
 
 @pytest.fixture
@@ -161,7 +168,7 @@ def another_run(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [fifo, text, other_hdf5, another_run], ids=lambda one: one.__name__)
-def test_what_is_no_sidecar_stops_nothing_and_is_kept(make, run, tmp_path, capsys):
+def test_what_is_no_sidecar_stops_nothing_and_is_kept(make, run, tmp_path, capsys, few_measurements):
     path = sidecar.sidecar_path(run)
     make(path)
     before = path.read_bytes() if path.is_file() else None
@@ -179,7 +186,7 @@ def test_what_is_no_sidecar_stops_nothing_and_is_kept(make, run, tmp_path, capsy
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", ["missing", "another shape", "warnings"])
-def test_one_that_was_edited_and_sealed_again_stops_nothing(change, run, written, capsys):
+def test_one_that_was_edited_and_sealed_again_stops_nothing(change, run, written, capsys, few_measurements):
     content = written.read_bytes()
     written.write_bytes(content[: -sidecar.SEAL_BYTES])
     with h5py.File(written, "r+") as file:
