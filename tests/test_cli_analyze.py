@@ -46,12 +46,13 @@ def analyzed(run_path, capsys):
 
 @pytest.fixture(scope="module")
 def everything(grokked_path, tmp_path_factory):
-    """Stdout and stderr of `circuits analyze run.h5 --json` at a few checkpoints, and whether the run file changed."""
+    """`circuits analyze run.h5 --json` at a few checkpoints: stdout, stderr, whether the run changed, the sidecar."""
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
         patch.chdir(folder := tmp_path_factory.mktemp("everything"))
         before = Path(shutil.copy(grokked_path, folder / "run.h5")).read_bytes()
         assert main(["analyze", "run.h5", "--json", "--quiet", *FEW]) == 0
-        return out.getvalue(), err.getvalue(), (folder / "run.h5").read_bytes() != before
+        changed = (folder / "run.h5").read_bytes() != before
+        return out.getvalue(), err.getvalue(), changed, folder / "run.analysis.nc"
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_named_measurements_alone_are_made(document):
 
 @pytest.mark.slow
 def test_the_json_is_strict_and_alone_on_stdout(everything):
-    out, err, _ = everything
+    out, err, *_ = everything
     assert json.loads(out, parse_constant=_refuse_constant)["schema_version"] == 1
     assert err.splitlines()[-1] == "Results are in run.analysis.nc."
 
@@ -114,7 +115,8 @@ def test_the_json_has_the_promised_variables(everything):
 
 
 @pytest.mark.slow
-def test_all_makes_the_same_and_every_neurons_norm_is_in_the_json_only_when_norms_are_named(document):
+def test_all_makes_the_same_and_every_neurons_norm_is_in_the_json_only_when_norms_are_named(document, everything):
+    shutil.copy(everything[3], "run.analysis.nc")  # what is kept is not measured again
     found = document("--all", *FEW)
     assert list(found) == ["schema_version", "run", "options", *USUAL]
     assert "neuron_norm" not in found["norms"]
@@ -302,7 +304,7 @@ def test_a_run_without_a_hidden_layer_cannot_be_pruned(make_config, tmp_path, ca
 
 @pytest.mark.slow
 def test_the_run_is_only_read(everything):
-    _, _, changed = everything
+    _, _, changed, _ = everything
     assert not changed
 
 
