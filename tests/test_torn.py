@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "torn"))
 
-from cuts import CASES, Case, library_in
+from cuts import CASES, Case, Jobs
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler for the library that records writes"),
@@ -18,8 +18,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return library_in(tmp_path_factory.mktemp("library"))
+def jobs(tmp_path_factory):
+    with Jobs(tmp_path_factory.mktemp("library")) as jobs:
+        yield jobs
 
 
 @pytest.mark.parametrize(
@@ -29,8 +30,8 @@ def library(tmp_path_factory):
         *(pytest.param(name, kind, 12, marks=pytest.mark.slow) for name in CASES for kind in ("sgd", "adamw")),
     ],
 )
-def test_no_cut_loses_a_checkpoint_or_a_bit(name, kind, n_cuts, tmp_path, library):
-    case = Case(name, kind, tmp_path / "case", library)
+def test_no_cut_loses_a_checkpoint_or_a_bit(name, kind, n_cuts, tmp_path, jobs):
+    case = Case(name, kind, tmp_path / "case", jobs)
     there = [cut for cut in case.cuts if cut[0] >= case.first_with_file]
     chosen = random.Random(0).sample(there, min(n_cuts, len(there)))
     assert len(chosen) == n_cuts

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
+import json
 import os
 import random
 import signal
@@ -22,6 +23,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -163,26 +165,62 @@ def _name(path: bytes) -> str:
     return os.path.basename(path.decode())
 
 
-def recorded(case: str, kind: str, folder: Path, library: Path) -> tuple[Folder, list[Call]]:
+class Jobs:
+    """A process under the recording library that has imported everything, and forks a child for each job."""
+
+    def __init__(self, folder: Path) -> None:
+        code = "import sys; sys.path.insert(0, sys.argv[1]); import cuts; cuts.serve()"
+        environment = os.environ | {"LD_PRELOAD": str(library_in(folder))}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, str(HERE)], env=environment, text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def do(self, name: str, kind: str, path: Path, **environment: str) -> None:
+        """Run one of the functions above in a child with more environment variables."""
+        print(json.dumps([name, kind, str(path), environment]), file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        if answer != "0\n":
+            raise RuntimeError(f"{name} of a {kind} run ended with {answer.strip() or 'the process of the jobs'}")
+
+    def __enter__(self) -> Jobs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def serve() -> None:
+    """Run the jobs that come in on stdin, each in a child, and answer with the exit code of each."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a job may print
+    for line in sys.stdin:
+        name, kind, path, environment = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            os.environ |= environment
+            try:
+                alone(name, kind, path)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=answers, flush=True)
+
+
+def recorded(case: str, kind: str, folder: Path, jobs: Jobs) -> tuple[Folder, list[Call]]:
     """The folder before, and every call."""
     before, do, _, _ = CASES[case]
     place = folder / "recorded"
     place.mkdir()
     if before is not None:
-        _elsewhere(before.__name__, kind, place / "run.h5", {})
+        jobs.do(before.__name__, kind, place / "run.h5")
     start = Folder({file.name: bytearray(file.read_bytes()) for file in place.iterdir()})
     log = folder / "log"
-    _elsewhere(
-        do.__name__, kind, place / "run.h5",
-        {"LD_PRELOAD": str(library), "RECORD_INTO": str(log), "RECORD_UNDER": str(place)},
-    )  # fmt: skip
+    jobs.do(do.__name__, kind, place / "run.h5", RECORD_INTO=str(log), RECORD_UNDER=str(place))
     return start, list(_calls(log.read_bytes()))
-
-
-def _elsewhere(name: str, kind: str, path: Path, more: dict[str, str]) -> None:
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import cuts; cuts.alone(*sys.argv[2:])"
-    words = [sys.executable, "-c", code, str(HERE), name, kind, str(path)]
-    subprocess.run(words, check=True, env=os.environ | more, stdout=subprocess.DEVNULL)
 
 
 def alone(name: str, kind: str, path: str) -> None:
@@ -275,11 +313,11 @@ def _said(words: list[str]) -> str:
 class Case:
     """One thing that is done to a run, recorded, with every cut that it can be given."""
 
-    def __init__(self, name: str, kind: str, folder: Path, library: Path) -> None:
+    def __init__(self, name: str, kind: str, folder: Path, jobs: Jobs) -> None:
         folder.mkdir()
         self.name, self.had_file = f"{name}-{kind}", CASES[name][0] is not None
         self.truth = Truth(name, kind, folder)
-        self.start, self.calls = recorded(name, kind, folder, library)
+        self.start, self.calls = recorded(name, kind, folder, jobs)
         with h5py.File(folder / "recorded" / "run.h5", "r", locking=False) as file:
             self.address = file["step"].id.get_chunk_info(0).byte_offset
         self.place = folder / "cut"
@@ -349,13 +387,12 @@ def main() -> int:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the folder goes, too
     lost: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as folder:
-        library = library_in(Path(folder))
+    with tempfile.TemporaryDirectory() as folder, Jobs(Path(folder)) as jobs:
         for name in CASES:
             for kind in ("sgd", "adamw"):
                 if options.only not in (None, f"{name}-{kind}"):
                     continue
-                case = Case(name, kind, Path(folder) / f"{name}-{kind}", library)
+                case = Case(name, kind, Path(folder) / f"{name}-{kind}", jobs)
                 chosen = random.Random(options.seed).sample(case.cuts, max(1, round(options.share * len(case.cuts))))
                 n_lost = 0
                 for (index, cut), loss in case.losses(chosen):

@@ -26,9 +26,10 @@ static char watched[4096];
 
 static void *next(const char *name) { return dlsym(RTLD_NEXT, name); }
 
-__attribute__((constructor)) static void begin(void) {
+/* A child begins with the first file that it opens after the variable is set. */
+static void begin(void) {
     const char *path = getenv("RECORD_INTO");
-    if (path == NULL) return;
+    if (into >= 0 || path == NULL) return;
     int (*real)(const char *, int, ...) = next("open");
     into = real(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 }
@@ -45,6 +46,7 @@ static int is_watched(int descriptor) {
 }
 
 static int under(const char *path) {
+    begin();
     const char *folder = getenv("RECORD_UNDER");
     return into >= 0 && folder != NULL && strstr(path, folder) != NULL;
 }
