@@ -47,7 +47,7 @@ PROVENANCE = {
     "run_fingerprint": "of another run, or of an earlier state of this one",
     "options": "measured with other options",
 }
-"""Attribute -> reason not to use a stored result if a new result would have another value of this attribute."""
+"""Attribute of stored results -> why a result is rejected if the attribute differs from that of a new result."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,6 @@ class Stored:
     ours: bool = True
     """True if circuits made the file, or if no file exists."""
     path: Path | None = None
-    """Path of the file."""
     dropped: dict[str, str] = field(default_factory=dict)
     """Name of each measurement whose result in the file is not used -> the reason."""
 
@@ -87,10 +86,6 @@ def write_sidecar(
     An existing sidecar keeps the results of other measurements, each with its own options, if this version of circuits
     made them from the same state of the run. Other results are dropped. A folder or a file of another kind at the
     default path is renamed to RUN.analysis.nc.1 or the next free number.
-
-    Returns
-    -------
-    Path of the sidecar.
 
     Raises
     ------
@@ -148,8 +143,6 @@ def read_sidecar(run: Run, options: Options = Options(), path: Path | None = Non
 
     Parameters
     ----------
-    run, options
-        The run, and the options that the results must have.
     path
         Path of the sidecar; by default RUN.analysis.nc.
 
@@ -247,7 +240,10 @@ def _seal(path: Path) -> None:
 
 
 def _seal_of(path: Path) -> tuple[str, str]:
-    """State of a file's digest, "whole", "broken" (wrong) or "none"; and the right digest, "" if the file has none."""
+    """State of the digest at a file's end, "whole" (right), "broken" (wrong) or "none", and the digest of the content.
+
+    The second text is computed from the content before the stored digest; "" if the file has no digest.
+    """
     if not path.is_file():
         return "none", ""
     try:
@@ -290,7 +286,7 @@ def _problem(verdict: str, text: str) -> str:
 
 @lru_cache(maxsize=1)  # a command reads the sidecar, and once more when it writes
 def _groups(path: Path, digest: str) -> dict[str, xr.Dataset]:
-    """All groups of the file `path`, loaded into memory. The cache reuses them while path and `digest` are the same."""
+    """All groups of the file `path`, in memory. A second call with the same arguments does not read the file."""
     with xr.open_datatree(path, engine="h5netcdf", decode_times=False, driver_kwds={"locking": False}) as tree:
         return {str(name): child.to_dataset().load() for name, child in tree.children.items()}
 

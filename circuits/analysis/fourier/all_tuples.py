@@ -105,5 +105,5 @@ class AllTuples:
     def of_classes(
         self, weights: Float[np.ndarray, "feature class"] | None
     ) -> Float[np.ndarray, "element feature"] | None:
-        """Feature-to-logit weights, transposed: row s is for class `group.classes[s]`; None if `weights` is None."""
+        """Feature-to-logit weights, transposed: row s is for the right class of operands with sum s; None for None."""
         return None if weights is None else weights[:, self.group.classes].T

@@ -1,21 +1,22 @@
 """Shares of the logits that waves of x + y explain, and the key frequencies, whose share is large at the end.
 
-The inputs are all m^K tuples of K operands, here x and y; c is a class. A network that adds by trigonometry has logits
-Σ_k A_k cos(2πk(x + y - c)/m), each cosine largest at c = x + y (Nanda et al. 2023, section 3). A softmax ignores a term
-that is the same for all classes, so the mean over classes is first subtracted from the logits of each tuple. The
-remaining sum of squares, the total, has three parts: class biases, waves and the rest. Class biases are the logits'
-mean over tuples. Waves are cosines and sines of 2πk(x + y)/m times any weights per class. The logits' variance over
-tuples is the total without the class biases. The shares are
+The operands x, y and the classes c are elements of the cyclic group Z_m. The inputs are all pairs (x, y), or all m^K
+tuples of K operands. A network that adds by trigonometry gives class c the logit Σ_k A_k cos(2πk(x + y - c)/m). Each
+cosine is largest at c = x + y, the right class (Nanda et al. 2023, section 3). A softmax ignores a term that is the
+same for all classes, so the mean over classes is first subtracted from the logits of each tuple. The *total* is the
+sum of squares of these centered logits. It has three parts: class biases, waves and the rest. The bias of a class is
+the mean of the class's logit over all tuples. Waves are cosines and sines of 2πk(x + y)/m times any weights per class.
+The logits' variance over tuples is the total without the class biases. The shares are
 
     share         of cos(2πk(x + y - c)/m) alone, in the total
     wave_share    of cos and sin of 2πk(x + y)/m with any weights per class, in the variance over tuples
     bias_share    of the class biases, in the total
 
-A frequency k is *key* if its `share` at the end of training is at least 1/m. This is half of 2/m, the `share` of each
-frequency if all m/2 shares are equal and add up to 1. The losses of `restricted_loss` keep, or remove, the waves that
-`wave_share` counts. In random logits each frequency has a `share` of about 1/m^(K+1). In a lookup table, the logit is 1
-for the right class on a share f of the tuples, and otherwise 0. Every frequency then has a `share` of 2f/(m - 1). If f
-is below (m - 1)/(2m), no frequency of the table is key, but its `wave_share` is not 0.
+`restricted_loss` gives losses of logits with only, or without, the waves that `wave_share` counts. A frequency k is
+*key* if its `share` at the end of training is at least 1/m. This is half of 2/m, the `share` of each frequency if all
+m/2 shares are equal and add up to 1. In random logits each frequency has a `share` of about 1/m^(K+1). In a lookup
+table of a share f of all tuples, the right class of a tuple in the table has the logit 1. All other logits are 0. The
+`share` is then 2f/(m - 1) for k < m/2. If f is below (m - 1)/(2m), no frequency is key, but no `wave_share` is 0.
 """
 
 from typing import NamedTuple
@@ -30,7 +31,11 @@ ROUNDING = 1e-28  # share of a sum of squares that counts as 0: (1e-14)², above
 
 
 class LogitWaves(NamedTuple):
-    """Waves in class c's logit at sum s: Σ_k cosine_k cos(2πk(s - c)/m) + sine_k sin(2πk(s - c)/m); their shares."""
+    """Waves of the operands' sum s in a network's logits, and the shares of the logits that these waves explain.
+
+    The logit of class c contains Σ_k cosine_k cos(2πk(s - c)/m) + sine_k sin(2πk(s - c)/m), for s and c in the group
+    Z_m. `share` counts the cosine. `wave_share` counts all cos and sin of 2πks/m. `bias_share` counts class constants.
+    """
 
     cosine: Float64[np.ndarray, " frequency"]
     sine: Float64[np.ndarray, " frequency"]
@@ -41,7 +46,8 @@ class LogitWaves(NamedTuple):
     """Share of the logits' variance over tuples that cos and sin of 2πks/m explain, with any weights per class; s is
     the tuple's sum. In 0..1; NaN if this variance is 0."""
     bias_share: float
-    """Share of class biases in the sum of squares that `share` uses, in 0..1; NaN if `share` is NaN."""
+    """Share of the class biases (each class's mean logit over tuples) in the logits' sum of squares. Each tuple's mean
+    over classes is first subtracted. In 0..1; NaN if each tuple has the same logit for all classes."""
 
 
 def logit_frequencies(
@@ -80,17 +86,18 @@ def logit_frequencies(
 
 
 def wave_shares(values: Float[np.ndarray, "element tuple_of_sum class"]) -> Float64[np.ndarray, " frequency"]:
-    """For each frequency, the share of the variance over tuples that its cosine and sine of the tuple's sum explain.
+    """Share of the variance over tuples that waves of the tuple's sum explain, for each frequency of the waves.
 
     Parameters
     ----------
     values
-        A number per tuple and class, grouped by the sum s of the tuple. Each class's mean over tuples is subtracted.
+        A number per tuple and class. Row s holds the tuples whose operands have the sum s in the cyclic group Z_m. The
+        code first subtracts each class's mean over tuples.
 
     Returns
     -------
-    Share of cos and sin of 2πks/m for each frequency k, in 0..1; their weights are free in each class. The shares
-    add up to at most 1, and to 1 for functions of s alone. NaN if the values do not vary.
+    Share that cos and sin of 2πks/m explain, for each frequency k, in 0..1. Each class has its own weights of cos and
+    sin. The shares add up to at most 1, and to 1 for functions of s alone. NaN if the values do not vary.
 
     Examples
     --------

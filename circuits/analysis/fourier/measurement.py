@@ -48,12 +48,10 @@ CLUSTERED = 0.5  # share of a neuron's variance: no second frequency can explain
 
 
 class Views:
-    """Fourier measures of a config's networks, as arrays by name.
+    """Fourier measures, as arrays by name, of the networks of a config whose task is a sum on a cyclic group.
 
     Parameters
     ----------
-    config
-        A config whose task is a sum on a cyclic group: `is_cyclic` returns None.
     layer
         The layer whose neurons are measured; None measures no neurons.
     """
@@ -154,26 +152,28 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
     cluster_size
         (step, seed, frequency) number of neurons with more than half of their variance at this frequency.
     logit_cos, logit_sin
-        (step, seed, frequency) amplitudes of cos and sin of ω(x + y - c), ω = 2πk/m, c the class, in the logits. Each
-        tuple's mean over classes is first subtracted from the logits.
-    logit_share, key_logit_share
-        (step, seed, [frequency]) share of this cosine, and of all key cosines, in the sum of squares of these logits,
-        class biases included.
-    wave_share, key_wave_share
-        (step, seed, [frequency]) share of the logits' variance over tuples that cos and sin of ω(x + y) explain, with
-        any weights per class.
+        (step, seed, frequency) amplitudes of cos and sin of ω(x + y - c) in the logits of class c; ω is 2πk/m for
+        frequency k. Each tuple's mean over classes is first subtracted from the logits.
+    logit_share
+        (step, seed, frequency) share of cos ω(x + y - c) in the sum of squares of these logits, class biases included.
+    wave_share
+        (step, seed, frequency) share of the logits' variance over tuples that cos and sin of ω(x + y) explain, with any
+        weights per class.
+    key_logit_share, key_wave_share
+        (step, seed) sum of `logit_share`, and sum of `wave_share`, over the key frequencies.
     bias_share
         (step, seed) share of constant class biases (the mean over tuples) in the logits' sum of squares.
     loss, restricted_loss, excluded_loss
-        (step, seed, set) cross-entropy of three kinds of logits: the network's logits; their class biases plus the
-        waves that `key_wave_share` counts, nothing else; the network's logits without these waves.
+        (step, seed, set) cross-entropy. `loss` uses the network's logits, `restricted_loss` only the class biases plus
+        the waves that `key_wave_share` counts, and `excluded_loss` the network's logits without these waves.
     restricted_loss_of, excluded_loss_of
         (step, seed, set, frequency) restricted and excluded loss for each single frequency.
     sum_of_squared_weights
         (step, seed) sum of squares of all parameters.
     shown_…
-        Only for two operands, at a few checkpoints; see `shown`. `shown_activation`: some neurons on all pairs.
-        `shown_neuron_index`, `shown_neuron_frequency`: of these neurons. `shown_logits`: logits in the 2-D basis.
+        Only for two operands, at a few checkpoints; see `shown`. `shown_activation`: values of some neurons on all
+        pairs of operands. `shown_neuron_index`: indices of the shown neurons. `shown_neuron_frequency`: frequencies of
+        the shown neurons. `shown_logits`: the logits in the 2-D Fourier basis.
     """
     layer = layer_of(run, options) if run.config.prunable_layers else None
     views = Views(run.config, layer)

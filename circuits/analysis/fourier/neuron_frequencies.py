@@ -40,7 +40,8 @@ class NeuronWaves(NamedTuple):
     """Share of the neuron's variance, in 0..1, on products of several operands' waves at the neuron's frequency.
     linear_share + product_share is the share of the frequency."""
     phase: Float[np.ndarray, "operand neuron"]
-    """Phase of each operand's wave cos(ω operand + phase), in -π..π; NaN at frequency m/2, which has no sine."""
+    """Phase, in -π..π, of each operand's wave cos(2πkt/m + phase). Here t is the operand, an element of the cyclic
+    group Z_m, and k is the neuron's frequency. NaN at k = m/2, which has no sine."""
 
 
 def spectrum(activations: Float[np.ndarray, "*tuples neuron"]) -> Float[np.ndarray, "*functions neuron"]:
@@ -152,8 +153,11 @@ def _waves(k: int, m: int) -> list[int]:
     return [place for place in (0, 2 * k - 1, 2 * k) if place < m]
 
 
-def _input_phases(coefficients: np.ndarray, frequency: np.ndarray, of_products: np.ndarray) -> np.ndarray:
-    """Input phases (operand, neuron) from linear terms; if K = 2, neurons in the mask `of_products` use products."""
+def _input_phases(coefficients: np.ndarray, frequency: np.ndarray, by_products: np.ndarray) -> np.ndarray:
+    """Phase of each operand's wave in each neuron, (operand, neuron), from the coefficients of one operand's waves.
+
+    With two operands, neurons in the mask `by_products` take both phases from the coefficients of products of waves.
+    """
     m, n_operands, neuron = len(coefficients), coefficients.ndim - 1, np.arange(len(frequency))
     c, s = 2 * frequency - 1, 2 * frequency % m
 
@@ -169,4 +173,4 @@ def _input_phases(coefficients: np.ndarray, frequency: np.ndarray, of_products: 
     cc, cs, sc, ss = (coefficients[x, y, neuron] for x in (c, s) for y in (c, s))
     of_sum, of_difference = np.angle((cc - ss) - 1j * (sc + cs)), np.angle((cc + ss) - 1j * (sc - cs))
     halves = np.stack([of_sum + of_difference, of_sum - of_difference]) / 2
-    return np.where(of_products & (2 * frequency != m), np.angle(np.exp(1j * halves)), phases)
+    return np.where(by_products & (2 * frequency != m), np.angle(np.exp(1j * halves)), phases)

@@ -1,9 +1,9 @@
 """Restricted and excluded loss: cross-entropy with only, or without, selected frequencies of x + y.
 
-L(c) is a tuple's logit of class c, and L̄(s, c) is the mean of L(c) over all tuples with sum s. The component of L̄ at
-frequency k is
+x and y are operands in the cyclic group Z_m, s is their sum, and c is a class. L(c) is the logit of class c for one
+tuple of operands, and L̄(s, c) is the mean of L(c) over all tuples with sum s. The component of L̄ at frequency k is
 
-    L_k(s, c) = (2/m) Σ_t cos(2πk(s - t)/m) L̄(t, c)                   (1/m for the alternating term)
+    L_k(s, c) = (2/m) Σ_t cos(2πk(s - t)/m) L̄(t, c)                   (for k = m/2: 1/m instead of 2/m)
 
 This projects on cos and sin of 2πk(x + y)/m with any weights per class, not only on cos(2πk(x + y - c)/m). So in
 `logit_frequencies`, `wave_share` is the share of L_k and `share` is not. Nanda et al. 2023, section 5.1, define
@@ -12,12 +12,13 @@ This projects on cos and sin of 2πk(x + y)/m with any weights per class, not on
     excluded      logits = L - Σ_{key k} L_k                        all the rest, the memorized part
 
 Each loss is the cross-entropy of its logits. Both kinds of logits keep the mean over tuples, which is the constant bias
-of each class. One exponential per logit is enough for the excluded losses of all frequencies k. With r the right class,
+of each class. If r is the right class of a tuple, the tuple's excluded loss without frequency k is
 
-    loss = log Σ_c e^{L(c) - L(r)} e^{-(L_k(c) - L_k(r))}
+    loss = log Σ_c e^{L(c) - L(r)} e^{-(L_k(s, c) - L_k(s, r))}
 
-For every s the sum is a matrix product, since L_k depends on the tuple only through s. The term c = r is 1. With S for
-the sum of all other terms, the loss is computed in float64 as log(1 + S): even a loss of 1e-12 has full precision.
+The first factor is the same for all k, and the second factor is the same for all tuples with sum s. So for each s, one
+matrix product gives the sums over c for all tuples and all k. The term c = r is 1. If the other terms add up to q, the
+loss is computed in float64 as log(1 + q): even a loss of 1e-12 has full precision.
 """
 
 import numpy as np
@@ -52,7 +53,7 @@ def restricted_losses(
     classes: Int[np.ndarray, " element"],
     kept: Bool[np.ndarray, "subset frequency"],
 ) -> Float64[np.ndarray, "element subset"]:
-    """Cross-entropy at each sum if the logits keep only their mean over tuples and the waves of x + y at `kept`.
+    """Cross-entropy in nats at each sum if logits keep only their mean over tuples and the waves of x + y at `kept`.
 
     Parameters
     ----------
@@ -62,10 +63,6 @@ def restricted_losses(
         The right class of each sum.
     kept
         Mask of the frequencies that each subset keeps.
-
-    Returns
-    -------
-    Losses in nats, >= 0; the same for every tuple of a sum.
 
     Examples
     --------
@@ -85,14 +82,9 @@ def excluded_losses(
     classes: Int[np.ndarray, " element"],
     removed: Bool[np.ndarray, "subset frequency"],
 ) -> Float64[np.ndarray, "element tuple_of_sum subset"]:
-    """Cross-entropy of each tuple's logits without the waves of x + y at the `removed` frequencies.
+    """Cross-entropy in nats of each tuple's logits without the waves of x + y at the `removed` frequencies.
 
-    Parameters as for `restricted_losses`, but the mask is of the removed frequencies. If none is removed, the result is
-    the cross-entropy of the network.
-
-    Returns
-    -------
-    Losses in nats, >= 0.
+    Parameters as for `restricted_losses`, but the mask `removed` holds the frequencies that each subset removes.
 
     Examples
     --------
@@ -122,8 +114,6 @@ def cross_entropies(
 
     Parameters
     ----------
-    logits
-        (..., class) logits of each example.
     targets
         Right classes, broadcast against the examples.
 

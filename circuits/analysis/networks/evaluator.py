@@ -41,8 +41,6 @@ class ForwardPass:
 
     Parameters
     ----------
-    config
-        Config of the networks.
     inputs
         (example, input) in the dtype that the model reads, see `as_read`.
     layer
@@ -106,9 +104,10 @@ class ForwardPass:
     def mean_contributions(
         self, net: Network, bits: Sequence[int]
     ) -> tuple[Float[np.ndarray, "neuron pattern"], Float[np.ndarray, " neuron"]] | None:
-        """Means of `contributions` over all ±1 inputs with the same setting of `bits`, and an error bound per neuron.
+        """Mean contribution of each neuron for each setting (pattern) of `bits`, and an error bound per neuron.
 
-        A neuron's bound limits the error of each Walsh coefficient of its means. None if no formula gives the means.
+        Each mean is over all ±1 inputs with the pattern. A Walsh coefficient averages a neuron's means with signs ±1.
+        The error of each Walsh coefficient is at most the neuron's bound. None if no formula gives the means.
         """
         return None
 
@@ -131,15 +130,7 @@ class ForwardPass:
         targets
             (example,) targets, used by the criterion "accuracy" only.
         norm, criterion
-            See `incoming_norms` and `smallest_agreeing`.
-
-        Returns
-        -------
-        k in 0..neuron.
-
-        References
-        ----------
-        Merrill et al. 2023, section 2.1.
+            See `incoming_norms` and `smallest_agreeing` (Merrill et al. 2023, section 2.1).
 
         Examples
         --------

@@ -23,7 +23,7 @@ def phase_cells(at: xr.Dataset) -> list[str]:
 
 
 def seen_column(phases: xr.Dataset) -> list[str]:
-    """List with the column title for test inputs seen in training; [] if at most 5 % are seen for every seed."""
+    """Title, in a list, of the column for the share of test inputs seen in training; [] if no share is above 5 %."""
     share = phases.get("test_seen_share")
     return ["test\nseen"] if share is not None and any(map(seen_remark, share.values)) else []
 

@@ -59,8 +59,10 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     verdict
         (step, seed) "certified", "refuted", "undecided", "collapsed" (all outputs ≈ 0; then all margins are NaN), or
         "none" if there is no subnetwork.
-    margin_lower, margin_upper, margin_scale
-        (step, seed) bounds of the worst-case margin; upper bound of |output|, the unit of the proof's tolerances.
+    margin_lower, margin_upper
+        (step, seed) lower bound and upper bound of the worst-case margin.
+    margin_scale
+        (step, seed) upper bound of |output|. Outputs are divided by this bound for solvers with absolute tolerances.
     seconds_left
         (step, seed) upper estimate of the remaining search time in seconds; 0 if decided, NaN if the search is too
         short for an estimate or there is no certificate.
@@ -72,7 +74,7 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
         (step, seed) failure rate on a million random inputs, with the 95 % Clopper-Pearson interval.
     fewest_flips_min, fewest_flips_median
         (step, seed) fewest flips of irrelevant bits until a test input fails: minimum and median over the test set.
-        They are inf if no flips suffice, NaN if the search does not settle the number.
+        Both are inf if no flips suffice, NaN if the search does not settle the number.
     n_kept
         (step, seed) neurons in the active subnetwork.
     bits_recovered

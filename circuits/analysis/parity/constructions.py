@@ -52,35 +52,44 @@ def measure(
 
     Returns
     -------
-    merged_sparsity, path_cost, margin, efficiency
-        (step, seed) `merged_sparsity`: elements (merged neurons) needed by the whole network. The others: its `prices`.
-    late_merged, late_merged_defined
-        `late_merged` (statistic, seed): least, median and greatest merged sparsity over those of the last 50
-        checkpoints where it is not NaN. `late_merged_defined` (seed,): number of these checkpoints.
-    bit_found, bit_gap, bits_ambiguous
-        (seed, input), (seed,), (seed,) the relevant bits recovered from the weights alone; see `relevant_bits`.
+    merged_sparsity
+        (step, seed) number of elements (merged neurons) that the whole network needs.
+    path_cost, margin, efficiency
+        (step, seed) path cost P = Σ|u|·‖(w, b)‖, margin m, and efficiency C* m / P of the whole network; see `prices`.
+    late_merged
+        (statistic, seed) least, median and greatest merged sparsity in the last 50 checkpoints, without NaN values.
+    late_merged_defined
+        (seed,) number of checkpoints, among the last 50, whose merged sparsity is not NaN.
+    bit_found
+        (seed, input) whether the weights alone show that the input bit is relevant; see `relevant_bits`.
+    bit_gap, bits_ambiguous
+        (seed,) `bit_gap`: least mass Σ_j |u_j| |w_ji| of the bits i found relevant / largest mass of the other bits.
+        `bits_ambiguous`: whether `bit_gap` is below 2.
     neuron_index, gate, gate_cosine, sign_agrees, relevant_ratio, element_of
         (seed, rank) for each neuron of the active subnetwork: index (-1: padding), gate, and cosine to the gate.
         `sign_agrees`: whether u has the sign that the gate expects (1 yes, -1 no, 0 if none). `relevant_ratio`: Σ|w_i|
         over relevant bits / Σ|w_i| over the others. `element_of`: index of its element (-1: too small for an element).
     fires, always_fires, can_fire
-        (seed, rank, pattern) whether the neuron fires for the mean, for all, or for some values of the irrelevant bits.
+        (seed, rank, pattern) `fires`: whether the neuron fires if all irrelevant bits are at their mean 0.
+        `always_fires`, `can_fire`: whether the neuron fires for all, or for some, values of the irrelevant bits.
     merged_size, element_gate, element_cosine, element_weight, element_bias, element_readout
         `merged_size` (seed,): number of elements, 0 if all outputs ≈ 0. The others (seed, element[, bit]): gate, cosine
         to the gate, weights on the relevant bits, bias and readout of each element.
     construction_neuron, residual
         (construction, seed, element) the construction's neuron that matches the element; their distance; see `match`.
     n_missing, n_extra, overlap
-        (construction, seed) number of the construction's neurons, and of elements, without a match; share of matches.
+        (construction, seed) `n_missing`: number of the construction's neurons without a match. `n_extra`: number of
+        elements without a match. `overlap`: matches / (elements + the construction's unmatched neurons).
     permutation, bit_sign
         (construction, seed, bit) permutation and flips of bits that give the match.
     nearest, verdict
-        (seed,) the construction of largest overlap; gates and match in words, or "collapsed" or "diverged".
+        (seed,) `nearest`: construction of largest overlap. `verdict`: circuit in words, or "collapsed" or "diverged".
     final_cost, final_margin, final_cost_per_margin, final_resolved, final_efficiency, pattern_margin
-        (seed, part[, pattern]) prices of the whole network and of its active subnetwork at the checkpoint that `final`
-        chooses. `final_resolved`: cost per margin with the cheapest readout u. `pattern_margin`: margin per pattern.
+        (seed, part[, pattern]) of the whole network and of its active subnetwork, at the checkpoint that `final`
+        chooses: path cost, margin, path cost / margin, and efficiency. `final_resolved` is path cost / margin with the
+        cheapest readout u in place of the network's own. `pattern_margin` is the margin of each pattern.
     built_cost, built_margin, built_cost_per_margin, built_resolved, built_efficiency
-        (construction,) the same prices for every construction.
+        (construction,) the same numbers for every construction.
     least_cost, critical_weight_decay
         Least path cost per unit of margin, C*(k), and 1/C*; NaN for k > 6. The attribute `warnings` lists caveats.
     """

@@ -121,7 +121,10 @@ def built_labeled(constructions: Mapping[str, Construction], least: float) -> Va
 
 
 def prices_labeled(prices: Sequence[Price | None], least: float, prefix: str, dims: tuple[str, ...]) -> Variables:
-    """Path cost, margin, efficiency; cost per margin with actual and with cheapest readout; NaN if a price is None."""
+    """Variables with the path cost, margin, cost per margin and efficiency of each price; NaN if a price is None.
+
+    `…_resolved` is the cost per margin with the cheapest readout. `least` is C*, the least possible cost per margin.
+    """
     known = [Price(np.nan, np.nan, np.nan, np.nan) if one is None else one for one in prices]
     rows = np.array([(*one, efficiency(one.cost, one.margin, least)) for one in known], np.float64).reshape(-1, 5)
     names = ("cost", "margin", "cost_per_margin", "resolved", "efficiency")

@@ -1,21 +1,23 @@
 """How much uneven, correlated residuals widen the confidence intervals of a ramp's breakpoints.
 
-In white noise of constant size the profile likelihood ratio of a breakpoint follows χ²₁. In any other noise it follows
-λ χ²₁. Up to a factor F/χ², λ is V/V₀ (sandwich estimator; White 1982). V is the breakpoint's variance in that noise, V₀
-its variance in white noise with the same sum of squares. Let n be the number of points, J (point, parameter) the
-derivatives of the ramp, H the projection on the columns of J, A = JᵀJ, and x the row of A⁻¹ Jᵀ for the breakpoint. Let
-s be the local size of the residuals e, ρ the correlation of e/s between neighboring points, Rᵢⱼ = ρ^|i−j|. Then
+In white noise of constant size the profile likelihood ratio of a breakpoint follows χ²₁. In any other noise the ratio
+follows λ χ²₁. The factor λ compares V, the breakpoint's variance in that noise, with V₀, its variance in white noise
+with the same sum of squares (sandwich estimator; White 1982, "Maximum likelihood estimation of misspecified models").
+Let n be the number of points, J (point, parameter) the derivatives of the ramp, H the projection on the columns of J,
+and x the row of (JᵀJ)⁻¹ Jᵀ for the breakpoint. Let e be the residuals, s the local size of the residuals, ρ the
+correlation of e/s between neighboring points, and Rᵢⱼ = ρ^|i−j|. Then
 
-    V = √(Σᵢⱼ xᵢ sᵢ Rᵢⱼ sⱼ xⱼ · Σᵢ xᵢ² sᵢ² (1 + ρ)/(1 − ρ)) · (n − 4)/(n − tr HR)
-    λ = V/V₀ · F/χ²,   V₀ = Σ xᵢ² Σ eᵢ²/n
+    λ = V/V₀ · q,   V = √(V₁ V₂) · (n − 4)/(n − tr HR),   V₀ = Σᵢ xᵢ² · Σᵢ eᵢ²/n
+    V₁ = Σᵢⱼ xᵢ sᵢ Rᵢⱼ sⱼ xⱼ,   V₂ = Σᵢ xᵢ² sᵢ² (1 + ρ)/(1 − ρ)
 
-If the breakpoint were linear in the noise, the first factor under the root would be its variance in autoregressive
-noise. It is not linear: with this factor alone, 95 % intervals cover .84 to .98 in simulations. The second factor is
-the limit of the first for a long ramp. Alone, it makes intervals too wide for a short ramp in strongly correlated
-noise. The factor (n − 4)/(n − tr HR) restores the part of correlated noise that the fit removes. F/χ² is the ratio of
-the quantiles of F(1, m) and χ²₁ at the interval's level. Here m is n (1 − ρ)/(1 + ρ) − 4: the effective number of
-independent residuals, minus the four parameters of the ramp; m is at least 6. A fit leaves residuals that are less
-correlated than the noise. So ρ is chosen such that the correlation expected after the fit equals the measured one.
+If the breakpoint were linear in the noise, V₁ would be its variance in autoregressive noise. The breakpoint is not
+linear: with V₁ in place of √(V₁ V₂), 95 % intervals cover .84 to .98 in simulations. V₂ is the limit of V₁ for a long
+ramp. With V₂ in place of √(V₁ V₂), intervals are too wide for a short ramp in strongly correlated noise. The factor
+(n − 4)/(n − tr HR) restores the part of correlated noise that the fit removes. The factor q corrects for a small number
+of residuals: it is the quantile of F(1, m) divided by the quantile of χ²₁, both at the interval's level. Here m is
+n (1 − ρ)/(1 + ρ) − 4, the effective number of independent residuals minus the four parameters of the ramp, but at least
+6. A fit leaves residuals that are less correlated than the noise. So ρ is chosen such that the correlation expected
+after the fit equals the measured one.
 """
 
 import math
@@ -44,7 +46,11 @@ def breakpoint_inflation(
     rise: float,
     coverage: float = 0.95,
 ) -> Float[np.ndarray, " place"]:
-    """Factors λ for the confidence intervals of a ramp's onset, middle and end; each likelihood ratio follows λ χ²₁.
+    """Factors λ that correct the confidence intervals of a ramp's onset, middle and end for uneven, correlated noise.
+
+    An interval holds the positions with n log(RSS/RSS_min) <= λ c. Here n is the number of points, c the quantile of
+    χ²₁ at the level `coverage`, RSS_min the residual sum of squares of the fitted ramp, and RSS the least sum of any
+    ramp whose onset (middle, end) is at the position.
 
     Parameters
     ----------
@@ -60,10 +66,6 @@ def breakpoint_inflation(
     Returns
     -------
     (3,) for onset, middle and end; positive. 1 for white noise of constant size on many points, and for a perfect fit.
-
-    References
-    ----------
-    White 1982, "Maximum likelihood estimation of misspecified models".
 
     Examples
     --------
@@ -214,10 +216,10 @@ def _correlated_square(x, rho):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _projected(basis, rho):
-    """For AR(1) noise u of variance 1: the parts of E Σ uᵢ² and of E Σ uᵢ uᵢ₊₁ that a fit of `basis` removes.
+    """By how much a fit of `basis` lowers E Σ uᵢ² and E Σ uᵢ uᵢ₊₁ of AR(1) noise u with variance 1 and correlation ρ.
 
-    They are tr HR and tr D(HR + RH − HRH). H is the projection on `basis`, Rᵢⱼ = ρ^|i−j|, and D has 1/2 in its two
-    secondary diagonals and 0 elsewhere.
+    Let H be the projection on `basis`, R the matrix Rᵢⱼ = ρ^|i−j|, and D the matrix with 1/2 where |i−j| = 1 and 0
+    elsewhere. The fit lowers E Σ uᵢ² by tr HR, and E Σ uᵢ uᵢ₊₁ by tr D(HR + RH − HRH).
     """
     n, p = basis.shape
     filtered = np.zeros((n, p))  # R basis

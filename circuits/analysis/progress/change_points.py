@@ -1,12 +1,12 @@
 """Change points: a ramp along log epoch for each measure and seed, with its onset, midpoint, end, lag and rank.
 
-A ramp (constant, straight line, constant; `ramp`) is fitted from memorization on, because all measures change before
-memorization. If a seed never memorizes, the fit starts at the first update. The line begins at the onset and stops at
-the end; the midpoint is halfway between them on the log axis. If the interval of the onset touches the first point, the
-onset may lie before that point and is *censored*. Its interval is then (−∞, `onset_high`], so the onset is at most
-`onset_high`; the estimate `onset` is no bound. Likewise, an end whose interval touches the last point is censored, and
-is at least `end_low`. If only the onset or only the end is censored, the midpoint's interval has one finite end, which
-bounds the midpoint. A lag is the onset (or midpoint) of a measure minus the onset (or midpoint) of test accuracy; it is
+All measures change during memorization. To leave this change out, a ramp (constant, straight line, constant; `ramp`)
+is fitted from memorization on. If a seed never memorizes, the fit starts at the first update. The line begins at the
+onset and stops at the end; the midpoint is halfway between them on the log axis. If the interval of the onset touches
+the first point, the onset may lie before that point and is *censored*. Its interval is then (−∞, `onset_high`], so the
+onset is at most `onset_high`; the estimate `onset` is no bound. Likewise, an end whose interval touches the last point
+is censored, and is at least `end_low`. If only the onset or only the end is censored, the midpoint's interval has one
+finite end, which bounds the midpoint. A lag is the onset (or midpoint) of a measure minus that of test accuracy; it is
 negative if the measure changes first (`lags`). Only the onset intervals rank the measures (`earliest`).
 """
 
@@ -85,9 +85,15 @@ def change_points(
 
     Returns
     -------
-    The numbers in `VARIABLES` and flags in `FLAGS`, (measure, seed). For an unchanging measure, direction and ranks are
-    0, other numbers NaN, flags False. `share` (measure, step, seed): completed share (value − before)/(after − before)
-    of the change, NaN before `start`. `log_scale` (measure): whether value, `before`, `after` are logarithms.
+    Numbers and flags (measure, seed). `onset`, `midpoint`, `end`, `lag` and `midpoint_lag` are epochs, with the ends of
+    95 % intervals, such as `onset_low` and `onset_high`. `onset_censored` and `end_censored` say whether the onset may
+    lie before the fitted epochs, or the end after these epochs. `before` is the level of the ramp before the onset, and
+    `after` is the level after the end. `explained` is the share of the variance that the ramp explains. `direction` is
+    1 for a rise, -1 for a fall. `rank` and `rank_high` are the least and the greatest possible rank by onset. If a
+    measure does not change, direction and ranks are 0, other numbers NaN, flags False.
+
+    `share` (measure, step, seed) is (value − before)/(after − before), the completed share of the change; NaN before
+    `start`. `log_scale` (measure) says whether `before`, `after` and the value in `share` are logarithms.
 
     `earliest` (seed) is the measure whose onset interval lies before the onset intervals of all other measures that
     change, if its ramp explains at least 0.9 of the variance; otherwise "". `earliest_choices` and `earliest_seeds`

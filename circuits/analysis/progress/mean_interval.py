@@ -2,12 +2,12 @@
 
 All inputs of a sample may have the same count, for example if the network has learned its task. The standard error of
 the mean is then 0, but a rare other value may be missing from the sample. Gaffke (2005, "Three test statistics for a
-nonparametric one-sided hypothesis on the mean of a nonnegative variable") adds one value to the N values. It is the
-greatest possible value for the high end of the interval, and the least for the low end. A random point, uniform on the
-simplex, weights the N + 1 values. The high end is the 97.5 % quantile of the weighted mean, the low end the 2.5 % one.
-For counts of 0 and 1 this is the Clopper-Pearson interval. Its level is conjectured to hold for every bounded variable;
-no counterexample is known (Learned-Miller and Thomas 2019, "A new confidence interval for the mean of a bounded random
-variable"). Both papers are quoted from memory.
+nonparametric one-sided hypothesis on the mean of a nonnegative variable") appends the greatest possible value to the N
+sampled values. The N + 1 values get random weights >= 0 that add up to 1; all choices of the weights are equally likely
+(uniform on the simplex). The high end of the interval is the 97.5 % quantile of the weighted mean. The low end is the
+2.5 % quantile with the least possible value appended. For counts of 0 and 1 this is the Clopper-Pearson interval. The
+level is conjectured to hold for every bounded variable; no counterexample is known (Learned-Miller and Thomas 2019, "A
+new confidence interval for the mean of a bounded random variable"). Both papers are quoted from memory.
 """
 
 import numpy as np
@@ -20,14 +20,7 @@ N_WEIGHTINGS = 4000  # points of the simplex, which give a tail of 2.5 % to with
 
 
 def mean_interval(counts: Int[np.ndarray, " example"], least: int, greatest: int) -> tuple[float, float]:
-    """Ends of the 95 % interval for the mean of a random whole number in least..greatest, from independent draws.
-
-    Parameters
-    ----------
-    counts
-        (example,) at least one draw, each in least..greatest.
-    least, greatest
-        Smallest and largest possible draw.
+    """Ends of the 95 % interval for the mean of a random whole number in least..greatest, from >= 1 independent draws.
 
     Examples
     --------

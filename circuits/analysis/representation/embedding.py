@@ -1,8 +1,9 @@
 """Embedding of points in two dimensions: by PCA, which is linear, or by t-SNE, which keeps neighbors together.
 
-PCA shows the two directions of largest variance. t-SNE (van der Maaten and Hinton 2008) keeps near points near. It
-shows clusters, but makes them look tidier and further apart than they are; distances between its clusters mean little.
-As in Fuangkawinsombut 2024, Figure 2.2, t-SNE has scikit-learn's defaults: perplexity 30, started from PCA.
+PCA shows the two directions of largest variance. t-SNE (van der Maaten and Hinton 2008, "Visualizing data using t-SNE")
+keeps near points near. It shows clusters, but makes them look tidier and further apart than they are; distances between
+its clusters mean little. As in Fuangkawinsombut 2024, Figure 2.2, t-SNE has scikit-learn's defaults: perplexity 30,
+started from PCA.
 
 scikit-learn belongs to the optional extra `embed`; only functions of this module and of `clusters` import it.
 """
@@ -59,20 +60,14 @@ def principal_components(values: Float[np.ndarray, "point coordinate"], n_compon
 
 
 def neighbor_embedding(values: Float[np.ndarray, "point coordinate"], seed: int) -> Float[np.ndarray, "point axis"]:
-    """t-SNE of points in two dimensions, on one thread; the same points and seed give the same bits.
+    """t-SNE of points in two dimensions, on one thread: equal points and equal seeds give exactly the same result.
 
     The result is NaN if a point is not finite, all points coincide, or there are fewer than four points.
 
     Parameters
     ----------
-    values
-        (point, coordinate).
     seed
         Seed of the random state. The PCA from which t-SNE starts is random only for many points in many dimensions.
-
-    References
-    ----------
-    van der Maaten and Hinton 2008, "Visualizing data using t-SNE".
     """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits

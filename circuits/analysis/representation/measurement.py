@@ -71,12 +71,7 @@ def points_of(run: Run, seed: int) -> Points:
 def picture(layer: Layer, arrays: Network, points: Points, seed: int) -> Picture:
     """PCA and t-SNE of one network's activations; silhouettes of activations, PCA and t-SNE; densities of the weights.
 
-    Parameters
-    ----------
-    layer, arrays, points
-        The layer, one network's parameters by name, and the examples with their clusters.
-    seed
-        Seed of t-SNE.
+    `arrays` holds the network's parameters by name, and `seed` is the seed of t-SNE.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging network has inf and NaN
         values = evaluator(layer.config, points.inputs, layer).hidden(arrays)
@@ -110,8 +105,11 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
         (panel, component) each principal component's share of the activations' variance, in 0..1.
     pca, tsne
         (panel, point, axis) coordinates of the points, float32.
-    point_example, point_label
-        (point,) index in the training set; index into the coordinate `label`, the signs of relevant bits or targets.
+    point_example
+        (point,) index of the example in the training set.
+    point_label
+        (point,) cluster of the example, as an index into the coordinate `label`, which lists the clusters' names:
+        signs of the relevant bits, such as "+-", or targets if the task has no relevant bits.
     weight, density
         (parameter, panel, place) evenly spaced values of a weight, and the density of the parameter's weights there.
     pictured_seed

@@ -1,10 +1,12 @@
-"""The active subnetwork of a layer with a linear readout, by running sums over the neurons.
+"""The active subnetwork (Merrill et al. 2023, section 2.1) of a layer with a linear readout, by running sums.
 
-Neurons are sorted, largest norm first. The outputs of the first k are f_k(x) = c(x) + Σ_{j <= k} a_j(x) U_j, where c is
-the output without any neuron, a_j an activation and U_j its readout row. A prediction is the argmax of several outputs,
-or the sign of a single one. The scan checks a candidate k on one input after the other. An input that disagrees refutes
-k, and the scan raises k until this input agrees. Only refuted k are skipped, so the first candidate on which all inputs
-agree is the smallest. Each neuron is added at most once per input, besides the pass for the whole network.
+Neurons are sorted, largest norm first. The first k give the outputs f_k(x) = c(x) + Σ_{j <= k} a_j(x) U_j, where c is
+the output without any neuron, a_j the activation of neuron j and U_j its readout row. A prediction is the argmax of
+several outputs, or the sign of a single one. First, the code computes the whole network's prediction on every input.
+Then a scan goes from input to input in a cycle, with k = 0 at the start. If the first k neurons predict otherwise on
+an input, the scan raises k by one until the prediction on this input agrees. The scan ends when all inputs agree at the
+same k. Every smaller k failed on some input, so this k is the smallest. Each input keeps its running sum, to which each
+neuron is added at most once.
 
 The criterion "accuracy" counts right answers on all inputs, so all running sums advance together, neuron by neuron.
 """
@@ -55,10 +57,6 @@ def smallest_agreeing_argmax(
     ------
     ValueError
         The criterion is "accuracy", and `targets` is missing.
-
-    References
-    ----------
-    Merrill et al. 2023, section 2.1, with argmax in place of the sign.
 
     Examples
     --------

@@ -107,7 +107,7 @@ def _largest(
 
 
 def last_checkpoints(number: int) -> str:
-    """Text for the last `number` checkpoints of a run.
+    """Text for the last 50 checkpoints of a run, or for all checkpoints if their `number` is below 50.
 
     Examples
     --------
