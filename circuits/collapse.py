@@ -41,12 +41,7 @@ def largest_output(outputs: Real[np.ndarray, "example ..."], has_classes: bool) 
 
 
 def is_collapsed(largest: Float[np.ndarray, "*networks"] | float) -> Bool[np.ndarray, "*networks"] | bool:
-    """Whether a network with this largest output has collapsed (outputs near 0); False for a diverged network (NaN).
-
-    Parameters
-    ----------
-    largest
-        `largest_output` of one network, or of many.
+    """Whether a network with this `largest_output` has collapsed (outputs near 0); False for a diverged network (NaN).
 
     Examples
     --------
@@ -57,11 +52,11 @@ def is_collapsed(largest: Float[np.ndarray, "*networks"] | float) -> Bool[np.nda
 
 
 def loss_range(loss: str, n_classes: int | None) -> tuple[float, float] | None:
-    """Least and greatest training loss of a collapsed network, whose outputs are near 0; None for mse with classes.
+    """Least and greatest training loss of a collapsed network; None for mse with classes, which has no such range.
 
-    With classes, "near 0" means that the logits of an input are nearly equal. They may then share any constant, and the
-    squared error can have any value. The range saves forward passes: if a run does not store its largest outputs, only
-    networks whose loss is in the range are checked by a forward pass.
+    With one output, a collapsed network has outputs near 0. With classes, all logits of an input are nearly equal. The
+    logits can be near any number, and the mse depends on this number. The range saves forward passes: if a run does not
+    store its largest outputs, only networks whose loss is in the range are checked by a forward pass.
 
     Examples
     --------

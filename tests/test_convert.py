@@ -235,7 +235,7 @@ def test_seeds_with_other_epochs_are_told_and_the_common_ones_taken_on_request(p
 
 def test_where_there_is_nothing_it_says_what_was_looked_for(tmp_path, refused):
     (tmp_path / "empty").mkdir()
-    expected = "n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt"
+    expected = "n_BITS/k_K/N_TRAIN/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt"
     message = refused("parity-nn", tmp_path / "empty", "--out", tmp_path / "run.h5")
     assert message == (
         f"error: {tmp_path / 'empty'} holds no folder seedS_checkpoints at any depth. Expected: {expected}\n"
@@ -250,7 +250,8 @@ def test_where_there_is_nothing_it_says_what_was_looked_for(tmp_path, refused):
     assert message == f"error: {folder} has no model_EPOCH.pt, such as model_0.pt.\n"
     stray = save_networks(tmp_path / "stray")
     message = refused("parity-nn", stray, "--out", tmp_path / "run.h5")
-    assert f"error: The path {stray} lacks a value of 'n': expected folders n_N/k_K/N_N/lr_LR/wd_WD/width_P." in message
+    folders = "n_BITS/k_K/N_TRAIN/lr_LR/wd_WD/width_P"
+    assert f"error: The path {stray} lacks a value of 'n': expected folders {folders}." in message
     assert "circuits convert state-dicts" in message
 
 

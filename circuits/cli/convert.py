@@ -53,7 +53,7 @@ class _Output:
 class ParityNnFlags(_Output):
     """Convert a run of the released code of Merrill et al. 2023, or of the code of Fuangkawinsombut 2024 (thesis).
 
-    The command reads n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt, with weights_only=True.
+    The command reads n_BITS/k_K/N_TRAIN/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt, with weights_only=True.
 
     Both codes save model_EPOCH.pt before epoch EPOCH, counted from 0, so the file is the state after EPOCH epochs.
 

@@ -69,10 +69,10 @@ def command(words: list[str]) -> int:
     elif flags.spec.endswith((".h5", ".hdf5")) or Path(flags.spec).exists():
         _refuse(flags, ("k", "biases"), f"{flags.spec} is a run", "a construction")
         verification, network, inputs = _of_a_run(flags)
+    elif flags.spec.replace("-", "_") in CONSTRUCTIONS:
+        raise InputError(f"{flags.spec} is a construction, but not for parity. {nearest(flags.spec, parity)}")
     else:
-        is_other = flags.spec.replace("-", "_") in CONSTRUCTIONS
-        what = "is a construction, but not for parity" if is_other else "is neither a file nor a construction"
-        raise InputError(f"{flags.spec} {what}. {nearest(flags.spec, parity)}")
+        raise InputError(f"{flags.spec} is neither a file nor a construction. {nearest(flags.spec, parity)}")
 
     from circuits.cli.verified import as_json, lines_and_tables
 

@@ -1,8 +1,8 @@
 """Hand-built circuits: building them, verifying them exactly, certifying networks, reading learned circuits.
 
-Every construction in the registry's table is a function here, loaded on first use: `dnf(3)`, `six_neuron()`, … A
-construction of parity is a `Construction` with exact rational weights. Its `arrays(n, relevant_bits)` are the
-parameters W, b, u of a run. `modular_addition(p, frequencies)` returns a `ModularAddition`.
+`circuits construct --help` lists the circuits. Each has a function here: `dnf(3)`, `six_neuron()`, … A function for
+parity returns a `Construction`: a network f(x) = u·relu(W x + b) with exact rational W, b and u. Its method `arrays`
+returns W, b and u in float64. `modular_addition(p, frequencies)` returns a `ModularAddition`.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,8 @@
 """Networks that were trained elsewhere, written as an ordinary run file.
 
-Losses and accuracies are computed from the weights, by the code that training uses; the data come from the task.
-Hardware and libraries are marked as unknown, so that a resumed run can report why its bits may differ. The file is
-written under a temporary name and renamed when it is complete.
+Losses and accuracies are computed from the weights, by the code that training uses; the data come from the task. The
+file says that device and arithmetic of the original training are unknown. So further training from this file needs
+--allow-different-numerics. The file is written under a temporary name and renamed when it is complete.
 """
 
 import sys
@@ -70,7 +70,7 @@ def write_run(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Run:
-    """Write a run file from checkpoints that were computed elsewhere.
+    """Write a run file from checkpoints that were computed elsewhere; returns the run, opened for reading.
 
     Parameters
     ----------
@@ -86,10 +86,6 @@ def write_run(
         Replace an existing file, unless a process is writing it.
     progress
         Show a progress bar on stderr, if stderr is a terminal.
-
-    Returns
-    -------
-    The run, opened for reading.
 
     Raises
     ------

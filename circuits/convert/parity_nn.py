@@ -1,11 +1,11 @@
 """Runs of the codes of Merrill et al. 2023 (parity-nn) and Fuangkawinsombut 2024 (thesis), with the same file names.
 
-    results/n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt
+    results/n_BITS/k_K/N_TRAIN/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt
 
 The path is the only record of the config; it lacks the batch size. Both codes count epochs from 0 and save
-`model_EPOCH.pt` before epoch EPOCH. So the file is the state after EPOCH epochs, or EPOCH × ceil(N / batch size) steps
-with N training examples. `model_0.pt` is the initialization, and the updates of the last epoch are not saved. Neither
-code stores its data. Both draw them with Python's `random` from known seeds, and so does `circuits.tasks.parity`.
+`model_EPOCH.pt` before epoch EPOCH. So the file is the state after EPOCH epochs, or EPOCH × ceil(TRAIN / batch size)
+steps, with TRAIN training examples. `model_0.pt` is the initialization; the updates of the last epoch are not saved.
+Neither code stores its data. Both draw them with Python's `random` from known seeds, as `circuits.tasks.parity` does.
 """
 
 import os
@@ -19,7 +19,7 @@ from circuits.convert.imported import Arrays, checkpoint_plan, imported_from, wr
 from circuits.convert.weights import read_alike
 from circuits.errors import InputError, nearest
 
-LAYOUT = "n_N/k_K/N_N/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt"
+LAYOUT = "n_BITS/k_K/N_TRAIN/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt"
 CODES = {
     "merrill-code": "the released code of Merrill et al. 2023",
     "thesis-code": "the code of Fuangkawinsombut 2024, appendix B",
@@ -43,7 +43,7 @@ def from_parity_nn(
     """Convert a run of the released code of Merrill et al. 2023, or of Fuangkawinsombut 2024 (thesis), into a run file.
 
     `model_EPOCH.pt` is the state after EPOCH epochs: both codes save it before epoch EPOCH, counted from 0. Metrics are
-    computed from the weights, on the data that the code drew.
+    computed from the weights, on the data that the code drew. The result is the run, opened for reading.
 
     Parameters
     ----------
@@ -52,17 +52,14 @@ def from_parity_nn(
     out
         The run file to write.
     draw
-        Code that drew the data, with train and test seed: "merrill-code" (17·seed, 2001), "thesis-code" (seed, 2023).
+        Code that drew the data. For a folder `seedS_checkpoints`, "merrill-code" drew training data with seed 17·S and
+        test data with seed 2001. "thesis-code" drew training data with seed S and test data with seed 2023.
     batch_size
         Examples per update, which the folder names do not contain; 32 in both codes.
     common_epochs
         If the seeds have different epochs, convert only the epochs that all seeds have.
     overwrite, progress
         As in `circuits.train`.
-
-    Returns
-    -------
-    The run, opened for reading.
 
     Raises
     ------

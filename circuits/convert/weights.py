@@ -173,9 +173,10 @@ def _array(path: Path, key: str, tensor: object, dims: tuple[str, ...]) -> np.nd
     if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
         what = str(tensor.dtype) if isinstance(tensor, torch.Tensor) else type(tensor).__name__
         raise InputError(f"{path}: '{key}' is {what}, not a tensor of floating-point numbers.")
-    if tensor.layout != torch.strided or tensor.is_meta:
-        kind = "a meta tensor, which has no values" if tensor.is_meta else f"{tensor.layout}, not dense"
-        raise InputError(f"{path}: '{key}' is {kind}. Save it as a dense tensor on a device.")
+    if tensor.is_meta:
+        raise InputError(f"{path}: '{key}' is a meta tensor, which has no values. Save it from the CPU or a GPU.")
+    if tensor.layout != torch.strided:
+        raise InputError(f"{path}: '{key}' is {tensor.layout}, not dense. Convert it by to_dense(), then save it.")
     held = tensor.untyped_storage().nbytes() // tensor.element_size()
     if tensor.numel() > held:
         raise InputError(

@@ -6,10 +6,10 @@
     circuits.figures.curves(["a.h5", "b.h5"], ["accuracy", "loss"])
 
 `curves` and `against` compare several runs. The others take `run.metrics`, or a result of `circuits.analyze` or
-`circuits.analysis`. Over seeds they compute only the mean and standard deviation, or the median of a weight decay. For
-the HTML page of a run, `circuits/registry.py` names a function `figures(run, dataset)` for each measurement, which
-draws all figures of the measurement. The dataset is the measurement's result plus the seeds' memorization and
-generalization epochs, which `drawing.phases.with_phases` adds.
+`circuits.analysis`. They show mean and standard deviation over seeds; for a weight decay that changes, they show the
+median over seeds. They compute no other statistics over seeds. For the HTML page of a run, `circuits/registry.py` names
+a function `figures(run, dataset)` for each measurement, which draws all figures of the measurement. The dataset is the
+measurement's result plus the seeds' memorization and generalization epochs (`drawing.phases.with_phases`).
 """
 
 from typing import TYPE_CHECKING

@@ -24,9 +24,9 @@ def dnf(k: int, biases: str = "k-1") -> Construction:
     k
         Relevant bits, 1..16.
     biases
-        "k-1": bias -(k-1), as in the AND gates of Prop. 2; a gate outputs 1 on its pattern. "k-2": bias -(k-2), the
-        largest with which a gate fires on its own pattern only; the gate outputs 2 there, so the same margin needs
-        about half the readout weight.
+        "k-1": every gate has the bias -(k-1) and outputs 1 on its own pattern. "k-2": every gate has the bias -(k-2),
+        the largest bias with which a gate fires on its own pattern only. There the gate outputs 2, so half the
+        readout weight gives the same margin.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def dnf(k: int, biases: str = "k-1") -> Construction:
 
     References
     ----------
-    Merrill et al. 2023, Prop. 1.
+    Merrill et al. 2023, Prop. 1; the AND gates in Prop. 2 have the bias -(k-1).
 
     Examples
     --------
@@ -52,8 +52,8 @@ def dnf(k: int, biases: str = "k-1") -> Construction:
 def thesis_dnf(k: int) -> Construction:
     """Network of 2^k AND gates, one for each bit setting; gates for parity -1 never fire, so the output is 1 or 0.
 
-    The proof of Prop. 4.1 gives no weights. Here each gate is that of `dnf`, with readout weight 1. Only the gates for
-    settings of parity -1 have the bias -k, so they do not fire even on their own setting.
+    The proof of Prop. 4.1 gives no weights. Here the incoming weights are those of `dnf`; all readout weights are 1. A
+    gate for parity 1 has the bias -(k-1). A gate for parity -1 has the bias -k, so this gate fires on no setting.
 
     References
     ----------

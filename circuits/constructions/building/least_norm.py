@@ -2,8 +2,10 @@
 
 Weight decay lowers the path cost P = Σ_j |u_j|·‖(w_j, b_j)‖. The hinge loss raises the margin m, the least π(z) f(z)
 over the bit settings (patterns) z, with π(z) the parity of z. Minimizing P/m is a linear program over all neurons with
-‖(w, b)‖ = 1. Its dual is: maximize Σ_z q_z over q >= 0 with |Σ_z q_z π(z) relu(w·z + b)| <= 1 for every unit (w, b).
-Flipping bits maps any pattern to any other and changes at most the sign of the last sum. So a uniform q is optimal, and
+‖(w, b)‖ = 1. The dual program maximizes Σ_z q_z over q >= 0, with one constraint for each unit vector (w, b): the sum
+S = Σ_z q_z π(z) relu(w·z + b) has |S| <= 1. From q, make a new q' by flipping the same bits in every z. The S of q' at
+(w, b) is ± the S of q after the same entries of w change sign. So if q satisfies all constraints, q' does, too, and so
+does the mean of q' over all choices of bits. The mean is uniform with the same Σ_z q_z. So a uniform q is optimal, and
 
     C*(k) = 1 / max over unit (w, b) of |E[π(z) relu(w·z + b)]|.
 

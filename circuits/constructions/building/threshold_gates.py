@@ -19,14 +19,13 @@ MOST_BITS = 1000
 def threshold(k: int) -> Construction:
     """A network of k + 1 neurons whose output, a zigzag in the sum of the bits, is the parity itself, 1 or -1.
 
+    With X the sum of the bits, neuron 0 is the constant 1, neuron i = 1..k-1 is relu(X - k + 2i), and neuron k is
+    relu(-X - k + 2).
+
     Parameters
     ----------
     k
         Relevant bits, 1..1000.
-
-    Returns
-    -------
-    The network. Its neurons as in Prop. 3: constant; rising to the right, from last to first kink; rising to the left.
 
     Raises
     ------
@@ -35,7 +34,7 @@ def threshold(k: int) -> Construction:
 
     References
     ----------
-    Generalizes Merrill et al. 2023, Prop. 3.
+    Generalizes Merrill et al. 2023, Prop. 3, which lists the neurons in the same order.
 
     Examples
     --------

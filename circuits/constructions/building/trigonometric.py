@@ -4,10 +4,10 @@ A frequency k, ω = 2πk/p, has six neurons (cos(ωx + a) + cos(ωy + b))², wit
 
     a ∈ {0, ⅓, ⅔} of a turn,   b ∈ {a, a + ½ turn},   logit(c) = A/3 Σ_ab cos(ωc + a + b) (cos(ωx + a) + cos(ωy + b))²
 
-Half a turn in b changes only two signs: that of the readout and that of the square's cross term. So the sum over b is
-4 cos(ωx + a) cos(ωy + a) cos(ωc + 2a) = [cos(ω(x+y) + 2a) + cos ω(x−y)] 2 cos(ωc + 2a) = cos ω(x+y−c) +
-cos(ω(x+y+c) + 4a) + 2 cos ω(x−y) cos(ωc + 2a). Terms at 2ω cancel. In the sum over a, the terms with 2a and 4a add
-up to 0, and 3 cos ω(x+y−c) remains, for every p and k.
+Let X = cos(ωx + a), Y = cos(ωy + a), R = cos(ωc + 2a). In Σ_ab, the term with b = a is R (X + Y)². The term with
+b = a + ½ turn is -R (X − Y)². The two terms add up to 4RXY = 2R [cos(ω(x+y) + 2a) + cos ω(x−y)] = cos ω(x+y−c) +
+cos(ω(x+y+c) + 4a) + 2 cos ω(x−y) cos(ωc + 2a). Over the three a, the cosines that contain 2a or 4a add up to 0. The sum
+Σ_ab is therefore 3 cos ω(x+y−c), for every p and k.
 
 The logits A Σ_k cos ω_k(x + y − c) have their only maximum at c = x + y iff no d ≠ 0 mod p has k d ≡ 0 for every k.
 No such d exists iff p and all frequencies have no common factor. A single frequency may share a factor with p.

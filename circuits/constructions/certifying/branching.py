@@ -44,13 +44,15 @@ LARGE = ("rows", "c", "v", "size", "reach", "candidates")  # arrays of a tree th
 class Search:
     """Branch and bound for one setting of the relevant bits (pattern) of a network at unit scale (|f| <= 1).
 
+    The goal is a margin (parity · f) to prove for every input. With goal inf, the search finds the least margin.
+
     Attributes
     ----------
     finished
-        Whether every input is evaluated or bounded. A finished search with `missed` False has `lower` above the goal
-        (up to rounding if the goal is not 0). Without a goal, its `lower` is the least margin up to rounding.
+        Whether every input is evaluated or bounded. For goal inf, `lower` is then the least margin, up to rounding. For
+        a finite goal that is not `missed`, `lower` is then above the goal; up to rounding if the goal is not 0.
     missed
-        Whether the margin (parity · f) of some input is not above the goal, the margin that the search has to prove.
+        Whether the margin of some input is not above the goal.
     """
 
     def __init__(
@@ -141,7 +143,7 @@ class Search:
         self.missed = answer == FAILED or (goal < np.inf and self.fails)
 
     def _decide_exactly(self, tree: Tree, deadline: float) -> None:
-        """Evaluate exactly the inputs whose sign float64 cannot tell, until one fails or the deadline passes."""
+        """In exact arithmetic, compute margins whose sign float64 cannot tell, until one is <= 0 or time is up."""
         self.waiting = np.concatenate([self.waiting, tree.candidates[: tree.counts[N_CANDIDATES]]])
         tree.counts[N_CANDIDATES] = 0
         while len(self.waiting) and not tree.counts[FAILS]:
@@ -166,8 +168,8 @@ class Search:
 def settle(searches: Sequence[Search], deadline: float, *, goal: float = np.inf, most: float = np.inf) -> bool:
     """Run the searches in turn until all finish, one finds a margin not above a finite goal, or a limit is reached.
 
-    Every search gets the same amount of work before the function checks for a missed goal and for the time. So a
-    search within its time limit has the same outcome on every machine.
+    Every search gets the same amount of work before the function checks for a missed goal and for the time. So a search
+    within its time limit has the same outcome on every machine. The result tells whether all searches are finished.
 
     Parameters
     ----------
@@ -179,10 +181,6 @@ def settle(searches: Sequence[Search], deadline: float, *, goal: float = np.inf,
         Lower limit to prove for every margin: 0 asks for the sign only; inf finds the least margin of each search.
     most
         Limit of the total work of this call; the unit is the evaluation of one neuron at one input.
-
-    Returns
-    -------
-    Whether all searches are finished.
     """
     amount, work, first = FIRST_SLICE, 0.0, True
     unfinished = [search for search in searches if not search.finished]

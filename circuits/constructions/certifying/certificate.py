@@ -37,7 +37,8 @@ class Certificate:
     solved
         (pattern,) whether `pattern_margin` is the exact minimum, up to the tolerance of its method.
     scale
-        The unit of the tolerances: 1 to 2 times Σ|u_i|·(‖w_i‖₁ + |b_i|), an upper bound of |f|.
+        A power of two with s <= scale <= 2s, where s = Σ|u_i|·(‖w_i‖₁ + |b_i|) is an upper bound of |f|. The tolerance
+        of each method is proportional to `scale`.
     seconds_left
         Upper estimate of the seconds still needed, from the search's pace; 0 if decided, NaN after too short a search.
     """

@@ -1,14 +1,14 @@
 """Proof, or refutation, that a network's sign equals the parity of its relevant bits on **all** 2^n inputs.
 
 The margin of an input is m(x) = π(x)·f(x), with π the parity of the relevant bits. The network computes parity if m > 0
-everywhere (Merrill et al. 2023, appendix D; an output of 0 has no sign). Up to 18 bits, and up to 24 bits if more than
-8 are relevant, `certify` evaluates all inputs at once (`every_input.py`). Otherwise it first bounds the margin of every
-pattern (setting of the relevant bits) by the better of the interval and the linear bound (`interval.py`). A local
-search for a small margin begins at the point where the linear bound is attained. Then:
+everywhere (Merrill et al. 2023, appendix D; an output of 0 has no sign). Irrelevant bits without weights do not count
+in n. If n <= 18, or if n <= 24 and more than 8 bits are relevant, `certify` evaluates all inputs (`every_input.py`).
+Otherwise, `certify` first bounds the margin of every pattern (setting of the relevant bits) by the interval or linear
+bound (`interval.py`), whichever is better. A local search for small margins starts at the linear bound's minimum. Then:
 
-1. If the time suffices for all 2^n inputs, and always up to 24 bits, branch and bound (`branching.py`) finds the least
-   margin of every pattern.
-2. With more inputs, branch and bound looks for the sign of the margin on each undecided pattern. A neuron is
+1. If n <= 24, or if the time suffices for all 2^n inputs, branch and bound (`branching.py`) finds the least margin of
+   every pattern.
+2. Otherwise, branch and bound looks for the sign of the margin on each undecided pattern. A neuron is
    unstable if its preactivation can have both signs. If a pattern has at most 40 unstable neurons, the least margin
    comes from their on/off states or a mixed-integer program (`least_margin.py`). If it has more, linear bounds replace
    all relus but those of the network's 40 largest neurons. The search then continues on the undecided patterns until
@@ -153,7 +153,7 @@ class _Judged:
         self.searched = 0.0  # seconds
 
     def look_at_patterns(self) -> None:
-        """Bound the margin for each bit setting; find a local minimum near the bits that attain the linear bound."""
+        """For each bit setting, compute a lower bound of the margin, and find a small margin by a local search."""
         self.lower, self.where = quick_bounds(self.net, self.relevant_bits)
         self.best = np.full(len(self.signs), np.inf)
         for at in range(len(self.signs)):
@@ -182,7 +182,10 @@ class _Judged:
         return max(self.begun + until - monotonic(), 0.0)
 
     def search(self, goal: float, until: float, *, prune: bool = True) -> None:
-        """Run branch and bound: goal inf finds each bit setting's least margin, goal 0 the signs that are undecided."""
+        """Find the least margin of every bit setting (goal inf), or the sign of each undecided least margin (goal 0).
+
+        If `prune` is False, the search evaluates every input. The search stops `until` seconds after `certify` began.
+        """
         if goal == 0 and self.decided:
             return
         order = np.argsort(self.lower, kind="stable").tolist()
@@ -209,7 +212,7 @@ class _Judged:
             self.solved[at] |= search.finished and goal == np.inf
 
     def solve_few_neurons(self, until: float, method: Literal["states", "milp"] | None, most: int) -> None:
-        """Call `least` for each bit setting with at most `most` unstable neurons (neurons that can be on or off)."""
+        """Find or bound the least margin for bit settings with at most `most` unstable neurons (can be on or off)."""
         for place, at in enumerate(np.argsort(self.lower, kind="stable").tolist()):
             margin = restriction(self.net, self.relevant_bits, self.signs[at])
             if not self.solved[at] and len(margin.v) <= most:

@@ -33,7 +33,8 @@ class Cube(NamedTuple):
     Attributes
     ----------
     lower, least
-        (pattern,) lower bound of the margin, and the least margin in float64; -inf and inf if not evaluated in time.
+        (pattern,) each. `lower` is a lower bound of the margin, and `least` is the least margin in float64. If time ran
+        out before the pattern was evaluated, `lower` is -inf and `least` is inf.
     where
         (pattern, bit) irrelevant bits of the input of least margin.
     known
@@ -59,8 +60,6 @@ def whole_cube(net: UnitScale, relevant_bits: Sequence[int], deadline: float) ->
     ----------
     net
         The network, as `unit_scale` rescales it.
-    relevant_bits
-        (k,) relevant bits.
     deadline
         When to stop, on the clock `time.monotonic`.
 
@@ -141,14 +140,14 @@ def _outputs(
 
 
 def _exact_margins(
-    net: UnitScale, relevant_bits: Sequence[int], rows: np.ndarray, bits: np.ndarray, deadline: float
+    net: UnitScale, relevant_bits: Sequence[int], pattern_indices: np.ndarray, other_bits: np.ndarray, deadline: float
 ) -> list[Fraction]:
-    """Exact unscaled margins of inputs (pattern indices `rows`, irrelevant `bits`), up to a failure or the deadline."""
-    inputs = np.empty((len(rows), net.W.shape[1]), np.int8)
-    inputs[:, list(relevant_bits)] = patterns(len(relevant_bits))[rows]
-    inputs[:, irrelevant_bits(net.W.shape[1], relevant_bits)] = bits
-    signs, margins = parities(len(relevant_bits))[rows].tolist(), list[Fraction]()
-    for start in range(0, len(rows), EXACT_AT_ONCE):
+    """Exact margin (parity · f) of each input, in the network's units; stops after a margin <= 0 or the deadline."""
+    inputs = np.empty((len(pattern_indices), net.W.shape[1]), np.int8)
+    inputs[:, list(relevant_bits)] = patterns(len(relevant_bits))[pattern_indices]
+    inputs[:, irrelevant_bits(net.W.shape[1], relevant_bits)] = other_bits
+    signs, margins = parities(len(relevant_bits))[pattern_indices].tolist(), list[Fraction]()
+    for start in range(0, len(inputs), EXACT_AT_ONCE):
         now = slice(start, start + EXACT_AT_ONCE)
         outputs = exact_outputs(*net.raw, inputs[now])
         margins += [sign * output for sign, output in zip(signs[now], outputs, strict=True)]

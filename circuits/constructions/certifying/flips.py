@@ -19,7 +19,7 @@ from circuits.constructions.certifying.certificate import refuse_time_limit
 from circuits.constructions.certifying.exact_outputs import exact_outputs
 from circuits.constructions.certifying.highs import dual_bound
 from circuits.constructions.certifying.least_margin import can_list_states, states
-from circuits.constructions.certifying.milp import MOST_EXACT, TOLERANCE, UNIT, Program
+from circuits.constructions.certifying.milp import MOST_EXACT, TOLERANCE, Program
 from circuits.constructions.certifying.nearest import MOST_BITS, flips_to_failure
 from circuits.constructions.certifying.restriction import (
     Restriction,
@@ -175,6 +175,6 @@ def _by_milp(
     flips = np.zeros(program.n_variables)  # z flips down where x = 1, up where x = -1
     flips[: program.n_bits] = -bits
     already = int((bits > 0).sum())
-    answer = program.solved(flips, time_limit, margin_at_most=TOLERANCE * UNIT)
+    answer = program.solved(flips, time_limit, margin_at_most=TOLERANCE)
     fewest = np.ceil(dual_bound(answer) + already - 1e-6)
     return max(1.0, float(fewest)), program.bits(answer)

@@ -63,9 +63,9 @@ def bits_of(entries: Int[np.ndarray, "*entry"], n_bits: int) -> Int8[np.ndarray,
 
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _table(first, weights, start, n_bits, out):
-    """Write first + Σ_j weights[start + j] x_j into `out`, for every x of `n_bits` bits."""
-    total = first
+def _table(constant, weights, start, n_bits, out):
+    """Write constant + Σ_j weights[start + j] x_j into `out`, for every x of `n_bits` bits."""
+    total = constant
     for j in range(n_bits):
         total -= weights[start + j]
     out[0] = total

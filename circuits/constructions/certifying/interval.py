@@ -1,11 +1,11 @@
 """Instant lower bounds of the margin for every pattern (relevant-bit setting): sound for any network, without a solver.
 
-The *interval* bound takes each neuron's worst preactivation, within ±‖w_irrelevant‖₁ of its value on the pattern, as if
-the neurons had different inputs. The *linear* bound replaces each unstable neuron (its preactivation can have both
-signs) by a line below its term. The lines add up to one linear function of the irrelevant bits, with the exact minimum
-constant - ‖slope‖₁. In this sum, opposite effects of one bit on several neurons cancel, as in the network. So the
-linear bound can prove a network of a thousand neurons when the interval bound fails (Zhang et al. 2018, CROWN; Gowal et
-al. 2018, interval bound propagation).
+The margin has one term v·relu(h) per neuron. For a given pattern, the irrelevant bits move the preactivation h by at
+most the sum of their |weights|. The *interval* bound takes the worst h of each neuron, as if the neurons had different
+inputs. If h can have both signs, the *linear* bound replaces the term by a lower bound that is linear in h. All terms
+then add up to one linear function of the irrelevant bits, with the exact minimum constant - ‖slope‖₁. In this sum,
+opposite effects of a bit on several neurons cancel, as in the network. So the linear bound can prove a network of a
+thousand neurons if the interval bound fails (Zhang et al. 2018, CROWN; Gowal et al. 2018, interval bound propagation).
 """
 
 from collections.abc import Sequence

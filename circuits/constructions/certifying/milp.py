@@ -68,11 +68,11 @@ class Program:
     def solved(
         self, objective: Float[np.ndarray, " variable"], time_limit: float, margin_at_most: float | None = None
     ) -> OptimizeResult:
-        """HiGHS's answer: the least `objective` with 2^16 · margin <= `margin_at_most`, within `time_limit` seconds."""
+        """HiGHS's answer: minimize objective · variables, subject to margin <= `margin_at_most` unless this is None."""
         rows, tops = self.rows, self.tops
         if margin_at_most is not None:
             rows = np.concatenate([rows, self.margin_row[None]])
-            tops = np.append(tops, margin_at_most - self.margin_offset)
+            tops = np.append(tops, UNIT * margin_at_most - self.margin_offset)
         low = np.full(len(tops), -np.inf)
         return highs(objective, self.whole, self.ceiling, rows, low, tops, time_limit)
 

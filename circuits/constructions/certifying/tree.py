@@ -41,26 +41,27 @@ class Tree(NamedTuple):
     ----------
     rows, c, v, size, reach
         (depth, neuron, bit) for `rows`, otherwise (depth, neuron). An unstable neuron, which can be on or off, adds
-        v relu(c + rows·x) to the output; x are the free bits, `rows` their weights and `reach` the sum of |weights|.
-        `size` is the neuron's ‖w‖₁ + |b| in the whole network.
+        v relu(c + rows·x) to the margin, with x the free bits. `reach` is the sum of |rows| over the free bits. `size`
+        is the neuron's ‖w‖₁ + |b| in the whole network.
     n_terms, constant, slope, mass
-        (depth,), but `slope` (depth, bit). `n_terms` is the number of unstable neurons. `constant` and `slope` belong
-        to the linear part; `mass` is the sum of its absolute terms.
+        (depth,), but `slope` (depth, bit). `n_terms` is the number of unstable neurons. The linear neurons add
+        constant + slope·x to the margin; `mass` is the sum of |v|·size over these neurons.
     bits
         (depth, bit) index of each free bit.
     place, sign, tried
-        (depth,) index of the free bit that the children fix; its value in the first child; children begun so far, 0..2.
+        (depth,) each. Both children fix the free bit with index `place` in `bits`; the first child fixes the bit to
+        `sign`, the second to -`sign`. `tried` is the number of children begun so far, 0..2.
     lower, error
-        (depth,) lower bound of the node, and bound of its rounding errors.
+        (depth,) each. `lower` is a lower bound of the node's margins; `error` bounds the rounding errors of a margin.
     x, best
-        (bit,) values of the fixed bits; the input of least margin found.
+        (bit,) each. `x` holds the values of the fixed bits. `best` is the input of least margin found.
     candidates
         (candidate, bit) inputs whose sign float64 cannot tell: the margin is within the rounding error of 0.
     counts, values
-        Counters and results; constants name the indices. In `values`, `BEST` is the least margin found, `FLOOR` the
-        least lower bound of the closed nodes, and `CLEAR` this bound if the inputs in `candidates` are left out.
-        `CLOSED` is the share of inputs in closed nodes. `WORK` is the work so far; its unit is the evaluation of one
-        neuron at one input.
+        Counters and results; constants name the indices. In `values`, `BEST` is the least margin found. `FLOOR` is a
+        lower bound of all margins in closed nodes. `CLEAR` is a lower bound of the same margins except those of
+        candidates. `CLOSED` is the share of all inputs that are in closed nodes. `WORK` is the work so far; its unit is
+        the evaluation of one neuron at one input.
     """
 
     rows: np.ndarray
@@ -120,7 +121,7 @@ def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tr
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _fix(tree, depth, sign):
-    """Make a child of node `depth`: fix the chosen bit to `sign`, and put the last free bit in its place."""
+    """Make a child of node `depth`: fix free bit `tree.place[depth]` to `sign`; the last free bit takes that index."""
     place, child = tree.place[depth], depth + 1
     last = tree.x.shape[0] - child
     tree.x[tree.bits[depth, place]] = sign
@@ -269,9 +270,10 @@ def walk(tree, goal, prune, roundings, until):
     tree
         State of the walk, changed in place; its candidates are the inputs that wait for exact arithmetic.
     goal
-        Margin to prove; inf finds the least margin. With a finite goal, a node closes once its margins are surely above
-        the goal; the walk stops at the first margin <= goal (for goal 0: surely < 0). With goal inf, a node closes once
-        its lower bound is >= the least margin found. Until a margin is surely < 0, the bound must also be surely > 0.
+        Margin to prove, or inf to find the least margin. Below, "surely" means despite rounding errors. With a finite
+        goal, a node closes once its lower bound is surely above the goal. The walk stops at a margin <= goal; for goal
+        0, it stops at a margin surely < 0. With goal inf, a node closes once its lower bound is >= the least margin
+        found and surely > 0. After a margin surely < 0 is found, the lower bound need not be > 0.
     prune
         Whether a bound may close a node. If False, a node closes only after all its inputs are evaluated.
     roundings

@@ -6,9 +6,11 @@ P nor m. Rescaling the readout multiplies both by the same factor. So m/P is a p
 
     efficiency = C* m / P   in (0, 1],  higher is better,  NaN when m <= 0
 
-with C* the least P/m of any network for parity. The efficiency is at most 1 even if other bits have weights, since
-m <= E[π f] <= Σ_j |u_j| |E_x π relu(w_j·x + b_j)|. Let w' be the weights on the relevant bits, and y = Σ w_i x_i over
-the other bits. For fixed y, |E_x …| is at most ‖(w', b + y)‖ / C*. The mean of this bound is at most ‖(w, b)‖ / C*.
+with C* the least P/m of any network for parity. The efficiency is at most 1 even if other bits have weights: m is at
+most the mean of π f over all inputs, so m <= Σ_j |u_j| |M_j|, with M_j the mean of π relu(w_j·x + b_j) over all inputs.
+Fix the other bits, and let y be their weighted sum in neuron j. The neuron is then relu(w'·z + b_j + y), with w' its
+weights on z. By `least_norm.py`, the mean of π times this neuron over z is at most ‖(w', b_j + y)‖ / C* in absolute
+value. Over all y, the mean of this bound is at most ‖(w_j, b_j)‖ / C* (Jensen), and so is |M_j|. Hence m <= P / C*.
 
 For fixed neurons, a linear program gives the readout of least cost at margin 1 (`resolved_readout`). Its cost depends
 on the directions of the neurons' (w, b) only, not on the network's own readout weights.
@@ -26,7 +28,11 @@ from circuits.constructions.verifying.averaging import averaged_activations
 
 
 class Price(NamedTuple):
-    """Cost P, margin m, `per_margin` P/m (NaN if m <= 0), `resolved`: least P/m of any readout (NaN if no m > 0)."""
+    """Path cost P and margin m of a network, and its cost per margin with its own and with the best readout weights.
+
+    `per_margin` is P/m, or NaN if m <= 0. `resolved` is the least P/m that the same neurons reach with any readout
+    weights, or NaN if no readout weights give m > 0.
+    """
 
     cost: float
     margin: float
@@ -83,7 +89,7 @@ def path_cost(
 
 
 def margin(activations: Float[np.ndarray, "neuron pattern"], u: Float[np.ndarray, " neuron"]) -> float:
-    """Least parity × output over settings of the bits; > 0 iff the network with these mean activations computes parity.
+    """Least parity × (u·activations) over the bit settings (patterns); > 0 iff every output has the sign of the parity.
 
     Examples
     --------
@@ -117,12 +123,7 @@ def resolved_readout(
 ) -> Float[np.ndarray, " neuron"] | None:
     """The readout u of least Σ|u|·size with parity × output >= 1, by a linear program; None if no u has margin > 0.
 
-    Parameters
-    ----------
-    activations
-        (neuron, pattern) activations on the 2^k settings of the relevant bits.
-    sizes
-        (neuron,) norms ‖(w, b)‖.
+    Patterns are the 2^k settings of the relevant bits, and `sizes` are the norms ‖(w, b)‖.
 
     Examples
     --------

@@ -5,8 +5,8 @@ readout weights have the same sign equal the single neuron Σ|u_j| (w_j, b_j) wi
 norm |u|·‖(w, b)‖ exceeds 2 % of the largest form a graph. Two neurons are linked if the cosine of their (w, b) is above
 .9 and their u have the same sign. Elements are the connected components of this graph, sorted by summed path norm.
 
-Neurons are first sorted by falling path norm, then by their weights. So the numbering of the neurons changes no bit of
-the result. The floor of 2 % depends on the largest neuron; pieces of a split small neuron may fall below the floor.
+Neurons are first sorted by falling path norm, then by their weights. So a network with permuted neurons has exactly the
+same elements. The floor of 2 % depends on the largest neuron; pieces of a split small neuron may fall below the floor.
 """
 
 from typing import NamedTuple
@@ -44,8 +44,6 @@ def elements(
 
     Parameters
     ----------
-    W, b, u
-        (neuron, input), (neuron,), (neuron,).
     cosine
         Two neurons are linked if the cosine of their (w, b) is above this.
     floor

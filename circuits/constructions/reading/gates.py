@@ -34,7 +34,8 @@ class Gates:
     """The nearest logic gate of each neuron.
 
     The gate fires if at least `t` of k bits agree with `signs`; `t` can also be CONSTANT (then `signs` is 0) or LINEAR.
-    `cosine` compares neuron and gate, -1..1; `expected` is the sign of u in a network for parity, 0 if it is not fixed.
+    `cosine` compares neuron and gate, -1..1. `expected` is the sign of the gate's readout weight in a network for
+    parity, or 0 if the gate does not correlate with parity.
     """
 
     t: Int[np.ndarray, " neuron"]

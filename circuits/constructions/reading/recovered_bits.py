@@ -14,7 +14,10 @@ CLEAR_GAP = 2.0
 
 
 class RecoveredBits(NamedTuple):
-    """Sorted relevant bits; `gap`: their least mass Σ_j |u_j| |w_ji| / (largest other mass); whether gap < 2."""
+    """Indices of the relevant `bits`, ascending. The mass of bit i is Σ_j |u_j| |w_ji|.
+
+    `gap` is the least mass of a relevant bit divided by the largest mass of another bit; `ambiguous` tells if gap < 2.
+    """
 
     bits: tuple[int, ...]
     gap: float
@@ -28,8 +31,6 @@ def relevant_bits(
 
     Parameters
     ----------
-    W, u
-        (neuron, input), (neuron,).
     k
         Number of relevant bits. By default, the code sorts the masses Σ_j |u_j| |w_ji|, largest first, and divides each
         by the next one. The bits before the largest ratio are relevant. They are never all n inputs, unless n = 1.

@@ -8,8 +8,9 @@ Y is a sum of independent signs. The average is exact up to float rounding
 
 - if no choice of the signs moves the neuron over its kink: then the mean is relu(a);
 - if at most 24 other weights are not 0, or if many of them are equal or on a lattice (`half_sums`);
-- if every weight is at least the sum of all smaller weights: the code sums over both signs of the largest weight; for
-  at least one of these signs, the smaller weights cannot reach the kink. The next weight follows in the same way.
+- if every weight is at least the sum of all smaller weights: with one of the signs of the largest weight, the smaller
+  weights cannot move the neuron over its kink, so the mean is known. With the other sign, the code repeats this step
+  for the next largest weight.
 
 Otherwise a Fourier series gives the average with a rigorous bound on its error (`kink_series`). The bound is at most
 about 4e-6 of ‖(w, b)‖ if Y has about the density of a normal distribution with the same standard deviation. The actual
@@ -50,8 +51,6 @@ def averaged_activations(
 
     Parameters
     ----------
-    W, b
-        (neuron, input), (neuron,).
     relevant_bits
         The k relevant bits; patterns are in the order of `patterns(k)`.
 
@@ -74,10 +73,7 @@ def bounded_averages(
 ) -> Averages:
     """The mean activations of `averaged_activations`, and a rigorous bound on the error of each mean.
 
-    Returns
-    -------
-    means, bounds
-        (neuron, pattern) both >= 0, both NaN for a neuron with a weight that is not finite.
+    Means and bounds are >= 0, or NaN for a neuron with a weight that is not finite.
 
     Examples
     --------
@@ -102,9 +98,12 @@ def bounded_averages(
 
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _averages(means, others, norms):
-    """E relu(a + Σ ±others) for a in `means` (neuron, pattern), and error bounds; rows of `others`: >= 0, falling."""
-    n_neurons, n_patterns = means.shape
+def _averages(centers, others, norms):
+    """Means of relu(a + Σ ±others) over random signs for each a in `centers` (neuron, pattern), and their error bounds.
+
+    `others` (neuron, bit) holds the |weights| of the other bits, largest first; `norms` (neuron,) holds ‖(w, b)‖.
+    """
+    n_neurons, n_patterns = centers.shape
     n_others, most = others.shape[1], MOST_LEAVES * n_patterns
     result, bounds = np.zeros((n_neurons, n_patterns)), np.zeros((n_neurons, n_patterns))
     values, shares = np.empty((2, 2, MOST_VALUES)), np.empty((2, 2, MOST_VALUES))
@@ -122,7 +121,7 @@ def _averages(means, others, norms):
         reach = others[j, :stop].sum()
         now, count = 0, 0
         for z in range(n_patterns):
-            a = means[j, z]
+            a = centers[j, z]
             if abs(a) >= reach:
                 result[j, z] = max(a, 0.0)
                 bounds[j, z] = min(dropped, max(0.0, 0.5 * (reach + others[j, stop:].sum() - abs(a))))

@@ -48,8 +48,9 @@ def _spread(values, shares, count, step, tolerance, into, shares_into, most):
 def half_laws(weights, start, stop, values, shares, most):
     """Write the distributions of both halves of Σ ±weights[start:stop]; returns the arrays `count` and `buffer`.
 
-    Half h has `count[h]` values, in `values[h, buffer[h]]`. If both halves would exceed `most` values, count[0] is -1.
-    `weights` >= 0, largest first. Equal weights go to one half if they fit, a new weight to the half with fewer values.
+    Half h has `count[h]` values, in `values[h, buffer[h]]`. `weights` are >= 0, largest first. A weight equal to the
+    previous weight goes to the same half; any other weight goes to the half with fewer values. If this half would then
+    exceed `most` values, the weight goes to the other half. If both halves would exceed `most` values, count[0] is -1.
     """
     count, place = np.ones(2, np.int64), np.zeros(2, np.int64)
     values[:, 0, 0], shares[:, 0, 0] = 0.0, 1.0

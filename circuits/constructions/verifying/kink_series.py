@@ -10,10 +10,11 @@ equal while |y| <= R. With θ_m = (2m + 1) π/R and P_m = exp(-ε² θ_m²/2) Π
 
     E g = R/2 - 4R/π² Σ_m P_m cos(θ_m x) / (2m + 1)²,       2ε E φ = 4ε²/R Σ_m P_m cos(θ_m x).
 
-Because of the factor exp(-ε² θ²/2), M terms of each series suffice. Omitting the other terms adds an error of at most
-their sum with every cosine set to 1. The result is the middle of the two bounds. If the density p of Y is smooth over a
-distance ε, the error is of order ε⁴ p'', far below the bound. For the relu, the bound is about ε² p(-x)/2. R need not
-cover values of Y beyond 8 standard deviations: Hoeffding's inequality (1963) bounds their probability by 2 exp(-32).
+Because P_m contains exp(-ε² θ_m²/2), M terms of each series suffice. Every cosine is at most 1, which bounds the error
+from the omitted terms. The result for E|x + Y| is the midpoint of the two bounds above. With p the density of Y, its
+error is at most half the distance between the bounds, about ε² p(-x). For E relu(x + Y), this limit is half as large.
+If p is smooth over a distance ε, the true error is of order ε⁴ p'', far below the limit. R need not cover values of Y
+beyond 8 standard deviations: Hoeffding's inequality (1963) bounds their probability by 2 exp(-32).
 """
 
 import math
@@ -44,7 +45,10 @@ def smoothing(reach, spread, farthest, target):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def series_sums(at, weights, width, half_period, n_terms, by_square, plain):
-    """Write the module's Σ_m P_m cos(θ_m x)/(2m + 1)² to `by_square`, Σ_m P_m cos(θ_m x) to `plain`, for x in `at`."""
+    """For each x in `at`, write Σ_m P_m cos(θ_m x) to `plain`, and Σ_m P_m cos(θ_m x)/(2m + 1)² to `by_square`.
+
+    Here m < n_terms, θ_m = (2m + 1) π / half_period and P_m = exp(-(width θ_m)²/2) Π_i cos(θ_m weights_i).
+    """
     n_weights, n_at = len(weights), len(at)
     base = math.pi / half_period
     cos_w, sin_w = np.cos(base * weights), np.sin(base * weights)
@@ -74,7 +78,7 @@ def series_sums(at, weights, width, half_period, n_terms, by_square, plain):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def bracket(x, by_square, plain, reach, width, half_period, n_terms):
-    """E relu(x + Y) over Y = Σ ±w_i, from the two sums that `series_sums` writes for x, and a bound on the error."""
+    """Estimate of E relu(x + Y), Y = Σ ±w_i, and a bound of its error; `series_sums` gives `by_square` and `plain`."""
     smoothed = half_period / 2 - 4 * half_period / math.pi**2 * by_square
     excess = 4 * width**2 / half_period * plain
     ends = math.exp(-0.5 * END**2)

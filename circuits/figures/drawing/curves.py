@@ -29,8 +29,10 @@ def curves_over_epochs(
     ----------
     result
         Dataset. The figure marks `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
-    values, title, caption, y_title, y_axis
-        As in `frame`.
+    values
+        Array whose epochs and name give the axes, and whose seeds give the legend; the figure draws only `lines`.
+    title, caption, y_title, y_axis
+        As in `axes.frame`.
     lines
         (step, seed) values, name and style of each line.
     form

@@ -35,8 +35,10 @@ def mark_decay(
         A figure of `axes.frame`.
     name, color, legendgroup
         Properties of the line; with a `legendgroup` the line has no entry of its own in the legend.
-    over, yaxis
-        Names of two y axes: the figure's, and the weight decay's, which lies over the first and is added if missing.
+    over
+        Name of the figure's own y axis. The axis of the weight decay lies over this axis.
+    yaxis
+        Name of the axis of the weight decay. If the figure lacks this axis, the function adds the axis.
     """
     x, y = points(values)
     finite = y[np.isfinite(y)]

@@ -1,7 +1,7 @@
 """Colors and dashes of lines: a quantity has the same color and dash in every figure.
 
-The colors are Okabe and Ito's, which color-blind readers can distinguish; in black and white the dashes distinguish the
-lines. Memorization has one color, both for the epoch and for the group of neurons; so has generalization.
+The colors are Okabe and Ito's, which color-blind readers can distinguish. Dashes distinguish lines in black and white.
+Memorization epochs and memorizing neurons are vermillion. Generalization epochs and generalizing neurons are green.
 """
 
 import re
@@ -92,7 +92,7 @@ def between(share: float) -> str:
 
 
 def style_of(name: str, index: int = 0) -> Style:
-    """The style of a name in `STYLES`; for other names style number `index` of a list that repeats.
+    """The style of a name in `STYLES`. Any other name gets spare style number `index`; the 15 spare styles repeat.
 
     Examples
     --------

@@ -83,7 +83,7 @@ def _lines(at: np.ndarray, style: Style, whole: str) -> list[dict[str, Any]]:
 
 
 def _label_position(figure: go.Figure, at: np.ndarray) -> tuple[float, float]:
-    """Middle of marks at the epochs `at`: its epoch (log10 on a log axis), and its position as a share of the axis."""
+    """The x midway between the first and last epoch of `at` (log10 on a log axis), and x as a share of the axis."""
     axis = figure.layout.xaxis
     ends = np.array([at.min(), at.max()], np.float64)
     middle = float((np.log10(ends) if axis.type == "log" else ends).mean())

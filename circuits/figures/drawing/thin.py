@@ -59,8 +59,6 @@ def extremes(
         Whether columns have equal width in log x.
     ends
         Extremes to keep: "least", "greatest" or both.
-    columns
-        Number of columns.
     span
         Least and greatest x of the picture; by default the first and last x of the curve.
 
@@ -106,7 +104,7 @@ def _thinned_outlines(x: np.ndarray, y: np.ndarray, on_log: bool) -> tuple[np.nd
 
 
 def _keep(trace: Any, kept: Int[np.ndarray, " kept"]) -> None:
-    """Keep only the points `kept` of a trace, in each of x, y, customdata and text that has one value per point."""
+    """Keep only the points `kept` of a trace: in x and y, and in customdata and text if they have a value per point."""
     n_points = len(trace.x)
     for name in ("x", "y", "customdata", "text"):
         values = trace[name]
