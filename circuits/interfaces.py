@@ -83,7 +83,10 @@ class Task(Part, ABC):
 
     @property
     def marks(self) -> dict[str, str]:
-        """Training mask -> name of examples outside it, as {"flipped": "clean"}; the run records both accuracies."""
+        """Names of groups of training examples; a run records the accuracy on each group.
+
+        In {"flipped": "clean"}, "flipped" is a mask in `train_data`, and "clean" is a name for the examples outside it.
+        """
         return {}
 
     @property

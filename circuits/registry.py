@@ -1,4 +1,4 @@
-"""The registry: one line per task, model, optimizer, metric, measurement, construction and preset.
+"""The registry: tables with one entry per task, model, optimizer, metric, measurement, construction and preset.
 
 An entry holds a help text and the import path of an object, which is imported on use. `--help`, the config's parser,
 the report and the docs read these tables; a new entry needs no change elsewhere.
@@ -109,7 +109,7 @@ MEASUREMENTS = {
         "circuits.figures.learning:figures",
     ),
     "subnetwork": MeasurementEntry(
-        "Along training: active subnetwork (fewest neurons of largest norm that predict like all), effective sparsity.",
+        "Active subnetwork: neurons taken by falling norm until they predict like all. Effective sparsity: its size.",
         "circuits.analysis.subnetworks.subnetwork:SUBNETWORK",
         figures="circuits.figures.subnetworks.subnetwork:figures",
     ),
@@ -129,7 +129,7 @@ MEASUREMENTS = {
         figures="circuits.figures.progress.measures:figures",
     ),
     "constructions": MeasurementEntry(
-        "Nearest gate of each neuron, neurons needed after merging, match with hand-built networks, path cost, margin.",
+        "Logic gate most like each neuron, merged neurons needed, match with hand-built networks, path cost, margin.",
         "circuits.analysis.parity.constructions:CONSTRUCTIONS",
         "circuits.analysis.subnetworks.options:MergeOptions",
         "circuits.figures.parity.constructions:figures",
@@ -240,7 +240,7 @@ CONSTRUCTIONS = {
         "k + 1 neurons on the sum of bits: Merrill et al., Prop. 3, for any k.", f"{BUILDING}.threshold_gates:threshold"
     ),
     "min_norm": ConstructionEntry(
-        "Least possible path cost Σ|u|·‖(w, b)‖ per margin, 2^k neurons, k up to 6.", f"{BUILDING}.least_norm:min_norm"
+        "k-bit parity, k up to 6: 2^k neurons with the least path cost per margin.", f"{BUILDING}.least_norm:min_norm"
     ),
     "modular_addition": ConstructionEntry(
         "x + y mod p by cosines of chosen frequencies: Nanda et al. 2023, section 4.",

@@ -24,7 +24,7 @@ def one_blas_thread() -> threadpool_limits:
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """In the `with` block, each torch operation uses one thread, except in other threads that used torch before."""
+    """Run each torch operation in the `with` block on one core. Other threads that used torch before are unaffected."""
     import torch
 
     before = torch.get_num_threads()

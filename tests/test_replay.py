@@ -130,7 +130,7 @@ def test_a_stretch_outside_the_run_is_refused(tmp_path, tiny_run, stretch, messa
 
 
 def test_neither_the_run_nor_another_file_is_overwritten(tmp_path, tiny_run):
-    with pytest.raises(circuits.InputError, match="is the run itself"):
+    with pytest.raises(circuits.InputError, match="is the original run"):
         circuits.replay(tiny_run, tiny_run.path, from_step=0, to_step=3, overwrite=True, progress=False)
     (tmp_path / "mine.h5").write_text("mine")
     with pytest.raises(circuits.InputError, match="exists"):

@@ -81,7 +81,7 @@ def test_what_cannot_be_a_ticket_is_said(tmp_path, run):
         circuits.ticket(run, tmp_path / "a.h5", np.array([0, 2]), progress=False)
     with pytest.raises(circuits.InputError, match="needs a mask of 16 neurons"):
         circuits.ticket(run, tmp_path / "a.h5", np.ones(17, bool), progress=False)
-    with pytest.raises(circuits.InputError, match="is the run itself"):
+    with pytest.raises(circuits.InputError, match="is the original run"):
         circuits.ticket(run, run.path, np.ones(run.config.model.width, bool), overwrite=True, progress=False)
     with pytest.raises(circuits.InputError, match="differs from `ticket_config` in task, model, dtype or seed"):
         circuits.ticket(

@@ -235,7 +235,7 @@ def _weights(result: xr.Dataset) -> str:
 
 
 def _has_other_logit_weights(result: xr.Dataset) -> bool:
-    """Whether the result has `neuron_logit_norm`, with values other than those of `unembedding_norm`."""
+    """Whether to draw frequency norms of the map from neurons to logits: they exist, and it is not the unembedding."""
     if "neuron_logit_norm" not in result or "unembedding_norm" not in result:
         return "neuron_logit_norm" in result
     return not np.array_equal(result["unembedding_norm"].values, result["neuron_logit_norm"].values)

@@ -1,8 +1,7 @@
-"""Learning curves: accuracy and loss on the training and the test set; memorization and generalization are marked.
+"""Learning curves: accuracy and loss on the training and the test set, with lines at memorization and generalization.
 
-If the training set has marked examples, such as examples with flipped targets, a further figure shows their accuracy.
-For modular arithmetic a dashed line shows the commuted share: the share of test examples that are training examples
-with their operands in another order.
+A task may divide its training set into groups, such as examples with flipped and with clean targets. Then a further
+figure shows the accuracy on each group.
 """
 
 from typing import Any
@@ -64,18 +63,18 @@ def accuracy(metrics: xr.Dataset) -> go.Figure:
 
 
 def marked_accuracy(metrics: xr.Dataset) -> go.Figure:
-    """Accuracy on training examples by mark, such as flipped targets, and on the test set (Fuangkawinsombut, sec. 3.2).
+    """Accuracy on groups of training examples (flipped and clean ones: Fuangkawinsombut, sec. 3.2) and on the test set.
 
     Parameters
     ----------
     metrics
-        As in `run.metrics`, (step, seed): `test_accuracy` and a training accuracy for each mark, such as
-        `train_accuracy_flipped`. The figure marks `memorization_epoch` and `generalization_epoch` (seed) if present.
+        Variables (step, seed) as in `run.metrics`: `test_accuracy`, and the accuracy on each group, such as
+        `train_accuracy_flipped`. Vertical lines show `memorization_epoch` and `generalization_epoch` (seed) if present.
 
     Raises
     ------
     InputError
-        The metrics have no accuracy of marked training examples, since the task marks none.
+        The metrics have no accuracy on a group, since the task does not divide its training set into groups.
     """
     names = _marks(metrics)
     if not names:
@@ -148,7 +147,7 @@ def _marks(metrics: xr.Dataset) -> list[str]:
     return [str(name) for name in metrics.data_vars if str(name).startswith(MARKED)]
 
 
-def loss_ceiling(start: Float[np.ndarray, "*any"], values: Float[np.ndarray, "*all"]) -> float | None:
-    """Top of the loss axis, 10 times the largest initial loss: seeds stay legible if one diverges. None if all fit."""
-    top = 10 * float(start.max(where=np.isfinite(start), initial=0))
-    return top if top > 0 and bool((values > top).any()) else None
+def loss_ceiling(initial: Float[np.ndarray, "*any"], losses: Float[np.ndarray, "*all"]) -> float | None:
+    """Upper end of a loss axis: 10 times the largest finite initial loss; None if this is 0 or no loss is larger."""
+    top = 10 * float(initial.max(where=np.isfinite(initial), initial=0))  # a diverged seed must not flatten the others
+    return top if top > 0 and bool((losses > top).any()) else None

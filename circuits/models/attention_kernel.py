@@ -6,9 +6,9 @@ the scores s of these rows and of one additional row, whose score and table entr
     weight[n, i, h] = exp s[h, r_i] / (1 + Σ_j exp s[h, r_j])
     mixed[n] = base + Σ_h Σ_i weight[n, i, h] table[h, r_i]
 
-Each entry of `mixed` takes one addition per head and place. A matrix product takes one per element of its inner
-dimension, usually many more. In the backward pass, one thread sums the gradient of a row over the examples with this
-row, in a fixed order. So the bits of the gradient depend neither on the number of threads nor on the other rows.
+An entry of `mixed` takes 8 additions for 4 heads and 2 places, but 128 in a matrix product of inner dimension 128.
+In the backward pass, one thread sums the gradient of a row over the examples with this row, in a fixed order. So the
+bits of the gradient depend neither on the number of threads nor on the other rows.
 """
 
 import os
@@ -30,12 +30,12 @@ class Places(NamedTuple):
     """Which table rows of `mixture` each example uses at each sequence position, as int64 arrays on the CPU."""
 
     rows: np.ndarray
-    """(example, place) number of the table row that an example uses at a place (sequence position). Each row belongs
-    to one place; rows of later places have larger numbers."""
+    """(example, place) index of the table row that an example uses at a place (sequence position). Each row belongs
+    to one place; rows of later places have larger indices."""
     place: np.ndarray
     """(row,) the one place (sequence position) at which examples use this table row."""
     examples: np.ndarray
-    """Numbers of the examples that contain table row 0, then of those with row 1, ...; ascending for each row."""
+    """Indices of the examples that use table row 0, in ascending order, then of the examples that use row 1, ..."""
     starts: np.ndarray
     """(row + 1,) index in `examples` where each table row's examples begin; the last entry is len(examples)."""
 
@@ -71,12 +71,12 @@ def mixture(
 ) -> Float[torch.Tensor, "example column"]:
     """Weighted sum of each example's table rows, plus `base`, on the CPU; differentiable in scores, table and base.
 
-    A head's weights are the softmax over the example's row scores and one more score, 0, of a row of zeros.
+    In each head, the softmax of the scores of an example's rows and of one more score, 0, gives the rows' weights.
 
     Parameters
     ----------
     scores, table, base
-        Scores and entries of the table rows, without the row of zeros; and a vector to add for every example.
+        In each head, a table row has a score and entries. The vector `base` is added to each weighted sum.
     places
         The rows of each example.
 
@@ -102,7 +102,7 @@ class _Mixture(torch.autograd.Function):
         def mix(first: int, last: int) -> None:
             _mix(*arrays, first, last, weights.numpy(), mixed.numpy())
 
-        _in_parts(mix, np.arange(n_examples + 1))
+        _in_parts(mix, np.arange(n_examples + 1))  # every example costs the same
         ctx.places = places
         ctx.save_for_backward(table, weights)
         return mixed
@@ -124,15 +124,15 @@ class _Mixture(torch.autograd.Function):
                 of_weights.numpy(), of_table.numpy(),
             )  # fmt: skip
 
-        _in_parts(rows, places.starts)
+        _in_parts(rows, places.starts)  # the cost of a row is its number of examples
         _gradients_of_scores(weights.numpy(), of_weights.numpy(), *index, of_scores.numpy())
         return of_scores, of_table, gradient.sum(0), None
 
 
-def _in_parts(work: Callable[[int, int], None], starts: np.ndarray) -> None:
-    """Run `work(first, last)` on ranges of about equal starts[last] - starts[first], one per thread of torch."""
+def _in_parts(work: Callable[[int, int], None], cost_before: np.ndarray) -> None:
+    """Call `work(first, last)` in parallel, on one range of items per torch thread; all ranges cost about the same."""
     n_parts = torch.get_num_threads()
-    bounds = np.searchsorted(starts, np.linspace(0, starts[-1], n_parts + 1)).tolist()
+    bounds = np.searchsorted(cost_before, np.linspace(0, cost_before[-1], n_parts + 1)).tolist()
     parts = [(first, last) for first, last in pairwise(bounds) if first < last]
     if len(parts) == 1:
         work(*parts[0])
@@ -152,12 +152,12 @@ _compiled: Any = numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_mod
 
 @no_type_check
 @_compiled
-def _mix(scores, table, base, rows, order, first, last, weights, mixed):
-    """Compute `weights` and `mixed` for the examples order[first:last]."""
+def _mix(scores, table, base, rows, indices, first, last, weights, mixed):
+    """Fill in `weights` (example, place, head) and sums `mixed` (example, column) for examples indices[first:last]."""
     n_heads, n_places = scores.shape[0], rows.shape[1]
     zero = scores.dtype.type(0)
     for at in range(first, last):
-        n = order[at]
+        n = indices[at]
         for h in range(n_heads):
             top = zero  # the score of the additional row
             for i in range(n_places):

@@ -1,17 +1,16 @@
 """One transformer layer without normalization, computed from tables if every sequence ends on the same token.
 
-Then all examples have the same query, and keys and values depend on the pair (token, position) alone. Let r_i be the
-pair at position i, l the last pair, x_r the token plus position embedding of pair r, and v_r = x_r W_V + b_V. In head
-h, A^h is the softmax of the scores, shifted so that l has score 0. After attention, the residual stream of l is
+Nanda et al. 2023 train on such sequences, "x y =". All examples then have the same query, and keys and values depend on
+the pair (token, position) alone. Let r_i be the pair at position i, e the pair at the end, x_r the token plus position
+embedding of pair r, and v_r = x_r W_V + b_V. In head h, A^h is the softmax of the scores, shifted so that e has score
+zero. After attention, the residual stream at the end is a sum over all positions i before the end:
 
-    x = base + Σ_h Σ_{i < last} A^h_i (v_{r_i} - v_l)^h W_O^h         base = x_l + Σ_h v_l^h W_O^h + b_O
+    x = base + Σ_h Σ_i A^h_i (v_{r_i} - v_e)^h W_O^h         base = x_e + Σ_h v_e^h W_O^h + b_O
 
-So x [W_in, W_U] is a mixture of a few hundred rows (v_r - v_l)^h W_O^h [W_in, W_U], plus a constant. The logits need
-one large matrix product, of act(...) and W_out W_U, instead of eight:
+So x [W_in, W_U] is a mixture of a few hundred rows (v_r - v_e)^h W_O^h [W_in, W_U], plus a constant. The logits then
+need one matrix product with a row per example, act(...) times W_out W_U, instead of one per weight matrix:
 
     logits = x W_U + act(x W_in + b_in) W_out W_U + b_out W_U
-
-Nanda et al. 2023 train on such sequences, "x y =".
 """
 
 import math

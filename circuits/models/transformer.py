@@ -168,8 +168,8 @@ class Transformer(Model):
 
         `tap` gets values at TransformerLens's hook_embed and, in `blocks.i`, at hook_resid_pre, hook_attn_out,
         hook_resid_mid, mlp.hook_pre, mlp.hook_post, hook_mlp_out and hook_resid_post: (example, position, d_model or
-        neuron). At attn.hook_pattern in `blocks.i`, it gets (example, head, query, key). In the last layer, values
-        after hook_resid_pre have only one position, the last, and attention has only this query.
+        neuron). At attn.hook_pattern in `blocks.i`, it gets (example, head, query, key). In the last layer, only
+        the last position is needed after hook_resid_pre: there, the dimensions position and query have length 1.
         """
         from torch.nn.functional import embedding  # its gradient is summed in one order, that of indexing is not
 

@@ -1,8 +1,8 @@
 """Ahmed 2024 (AIMS Ghana, master's essay): x + y mod p by recurrent networks, with changes of weight decay.
 
 Table 7.2: embedding 128, 128 units, initial parameters times α = 5, AdamW with weight decay 0.01, batches of 32, 6000
-epochs. The figures train on 30, 50 and 70 % of all pairs. The weight-decay experiments in chapter 5 train on 50 %. The
-input is `<sos> x + y mod =` (section 7.1). The essay does not state the following; these choices are ours:
+epochs. The figures train on 30, 50 and 70 % of all pairs. The weight-decay experiments in chapter 5 train on 50 %: a
+run has 1.2 million updates. The input is `<sos> x + y mod =` (section 7.1). Our choices, not stated in the essay:
 
 - p = 113, as the 114 tokens of Table 7.1 imply; the modulus 91 in section 7.1 is not prime;
 - the RNN has one layer and otherwise the settings of the LSTM. At 70 %, with α = 5, the RNN learned nothing in 600
@@ -10,8 +10,6 @@ input is `<sos> x + y mod =` (section 7.1). The essay does not state the followi
 - learning rate 0.001 and the betas of PyTorch;
 - one seed, since every figure shows single curves; a checkpoint every 20 epochs;
 - no early stop, since the essay draws all 6000 epochs.
-
-A run on 50 % of all pairs has 1.2 million updates.
 """
 
 from typing import Any
@@ -89,7 +87,7 @@ def ahmed_2024_init_scale() -> list[Config]:
 
 
 def ahmed_2024_no_decay() -> Config:
-    """Figure 5.4: no weight decay. We chose 12 000 epochs, since the figure's right panel continues the left one."""
+    """Figure 5.4: no weight decay. Its second panel continues the first, so we train twice the usual 6000 epochs."""
     longer: dict[str, Any] = {"epochs": 12_000, "checkpoints": Checkpoints(every_epochs=40)}
     return _config("ahmed-2024-no-decay", "Figure 5.4", optimizer=AdamW(lr=0.001, weight_decay=0.0), **longer)
 
@@ -107,7 +105,7 @@ def ahmed_2024_decay_removed() -> list[Config]:
 
 
 def ahmed_2024_decay_introduced() -> list[Config]:
-    """Figures 5.7 and 7.7: no weight decay, then 0.01 or 0.02 from epoch 500 or 2000 (our choice of epochs)."""
+    """Figures 5.7 and 7.7: weight decay 0 up to epoch 500 or 2000 (our choice), then 0.01 or 0.02; four configs."""
     return [
         _config(
             f"ahmed-2024-decay-introduced/epoch-{epoch}-decay-{value}",

@@ -2,16 +2,16 @@
 
 Section 2.1 and appendix B: n = 50, width 500, hinge loss, SGD with learning rate 0.1, batches of 32, weight decay 0.01.
 The code fixes the test set (100 points, seed 2023), seeds the training data with the run's number, and stops at epoch
-500. We draw the data as that code does. The five seeds of the averages are unstated; ours are 0 to 4.
+500. We draw the data as that code does. The figures average five seeds, which are not stated; ours are 0 to 4.
 
 Chapter 3 changes one setting at a time and states neither seeds nor epochs; ours are those of chapter 2. Outliers are a
 "fraction of labels that are randomly flipped" in the thesis, a probability per example in the blog. We flip an exact
 share of the labels; a larger share flips the same examples and more, so runs differ only in the share.
 
 Chapter 4 asks for the fewest neurons that suffice. It does not state widths, epochs, seeds or the strength of the L1
-penalty that section 4.3 suggests. We use the thesis's optimizer, data of this package's generator, 50 seeds, and
-twice as many epochs, since narrow networks are slow. With penalty 0.001, as many seeds succeed as with 0, and at least
-a fifth of the weights are exactly 0; 0.01 prevents learning in half the seeds at k = 2, and in all at k = 3.
+penalty that section 4.3 suggests. Here our own generator draws the data. The optimizer is that of section 2.1. We train
+50 seeds, twice as long as at width 500, since narrow networks are slow. With penalty 0.001, as many seeds succeed as
+with 0, and at least a fifth of the weights are exactly 0; 0.01 prevents learning in half (k = 2) or all seeds (k = 3).
 """
 
 from circuits.config import SGD, Checkpoints, Config
@@ -83,7 +83,7 @@ def fuangkawinsombut_2024_outliers() -> list[Config]:
     Table 3.1 lists thresholds: the largest flipped shares at which networks still generalize. It states neither the
     shares tried nor the criterion. Our threshold is the largest share at which at least half the seeds ever exceed a
     test accuracy of 0.98. The shares here are 0, the shares of the figures and the table, and steps of 1 % around our
-    threshold. Checkpoints every 5 epochs show short peaks. The runs have 300 training examples and five seeds.
+    threshold. Five seeds train on 300 examples. Checkpoints are 5 epochs apart, since a high accuracy may be brief.
     """
     return [
         fuangkawinsombut_2024().replace(

@@ -51,7 +51,7 @@ def merrill_2023_k4() -> Config:
 
 
 def merrill_2023_addition() -> Config:
-    """Figure 4, left: x + y. For half of the test pairs, y + x is a training example; `commuted` marks these pairs."""
+    """Figure 4, left: x + y. Half of the test pairs are training pairs in the other order; `commuted` is their mask."""
     return _operator("merrill-2023-addition", "x+y")
 
 

@@ -1,12 +1,12 @@
 """Nanda, Chan, Lieberum, Smith and Steinhardt 2023, "Progress measures for grokking via mechanistic interpretability".
 
-Section 3: x + y mod 113 as "x y =", 30 % of the table for training. A transformer of one layer without normalization
+Section 3: x + y mod 113 as "x y =", 30 % of all pairs for training. A transformer of one layer without normalization
 (width 128, 4 heads, 512 ReLU neurons), full batch, AdamW with learning rate 10⁻³ and weight decay 1, 40 000 epochs. The
 loss is computed in float64, since in float32 the loss of a network that has memorized rounds to 0.
 
-Our choices: β = (0.9, 0.98) and 10 updates of warm-up, as in Power et al. 2022. Biases in attention too, and the
-initialization of TransformerLens. 20 000 epochs, half of the paper's; one seed. Reimplementations agree on task, sizes,
-optimizer and full batches; we could not check the number of epochs against the paper's text.
+Our choices: β = (0.9, 0.98) and 10 updates of warm-up, as in Power et al. 2022. Attention and MLP have biases, and we
+draw the initial parameters as TransformerLens does. We train one seed for 20 000 epochs, half as many as the paper.
+Reimplementations agree on task, sizes, optimizer, batches; we could not check the 40 000 epochs in the paper's text.
 """
 
 from circuits.config import Checkpoints, Config

@@ -6,9 +6,9 @@ smaller; at most 10⁵ updates. The answer is read at the last token of "x o y =
 sizes, batches and updates; we could not check the warm-up against the paper's text.
 
 Our choices: half the table is the training set, as in their Figure 1. The transformer has 512 MLP neurons and a
-LayerNorm before each block, as decoders have. One seed; checkpoints evenly spaced on a logarithmic axis. A run stops
-once its test accuracy has stayed at 99 % or more for six further checkpoints. By then, its number of updates has
-more than doubled since generalization. The paper measures only the generalization step. x*y is in their code only.
+LayerNorm before each block, as decoders have. We train one seed; from checkpoint to checkpoint, the number of updates
+grows by about 15 %. A run stops once its test accuracy has stayed at 99 % or more for six further checkpoints, in which
+the number of updates more than doubles. The paper measures only the generalization step. x*y is in their code only.
 """
 
 from circuits.config import Config

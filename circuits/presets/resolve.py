@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from circuits.config import Config, assign, default_part, parse, read_config
+from circuits.config import PARTS, Config, assign, default_part, parse, read_config
 from circuits.errors import InputError, nearest
 from circuits.presets import preset as preset_named
 from circuits.registry import MODELS, TASKS
@@ -81,11 +81,9 @@ out, or put model.width last if the new model.kind has this field.
 
 
 def _default_part(part: str, kind: Any) -> dict[str, Any]:
-    try:
-        return default_part(part, kind)
-    except InputError as error:
-        text = str(error)
-        raise InputError(f"{part}: {text[0].lower()}{text[1:]}") from None
+    if str(kind) not in PARTS[part]:
+        raise InputError(f"{part}: there is no {part} '{kind}'. {nearest(str(kind), PARTS[part])}")
+    return default_part(part, kind)
 
 
 def _value_at(data: dict[str, Any], key: str) -> Any:

@@ -6,9 +6,9 @@ x + y to K summands, (x1 + … + xK) mod p. Each seed puts the p^K tuples of ope
 drawn, in memory proportional to their number, not to p^K.
 
 A network that has memorized x + y can answer y + x by commuting it. Merrill et al. 2023, Fig. 4, plot the share of test
-examples that commuting solves; `commuted` marks these examples. For sums of two, let (x, y) with x ≠ y be a test pair:
-the training set contains (y, x) with probability train_size / (p² - 1), about train_fraction. A pair (x, x) has no
-other order. K different summands have K! - 1 other orders. In a whole table, commuting solves nearly all sums of four.
+examples with another order in the training set; `commuted` is their mask. If x ≠ y, the other order of a test pair
+(x, y) is in the training set with probability train_size / (p² - 1), about train_fraction. K different summands have
+K! - 1 other orders. Nearly all test sums of four have another order in the training set, if all tuples are used.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class Parity(SignTask):
     def too_few_unseen(self, seeds: Sequence[int]) -> tuple[int, int] | None:
         """The seed with the fewest inputs outside its training set, and the number of these inputs.
 
-        None if this number is `n_test` or more, or if the training sets are too large to be counted.
+        None if this number is `n_test` or more; also, to save time, if all training sets together exceed 10⁷ bits.
 
         Examples
         --------

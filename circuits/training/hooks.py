@@ -14,7 +14,7 @@ from circuits.randomness import generator
 
 
 def training_tap(config: Config, seed: int, step: int) -> Tap:
-    """Tap for the update after `step` updates: function (hook point, value) -> value with dropout or input noise.
+    """Tap for the update that follows `step` earlier updates: (hook point, value) -> value with dropout or input noise.
 
     Examples
     --------

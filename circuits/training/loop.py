@@ -140,12 +140,13 @@ def begin(
     path, config, choice
         The run file, its config, and the chosen device and implementation of the update.
     parent, start
-        `parent` identifies the original run of a replay or ticket; `start` is as in `advance_to_the_end`.
+        If training starts from a checkpoint of another run, `parent` identifies this run (path, fingerprint, step), and
+        `start` has the step, parameters, optimizer state and metrics to start from. Otherwise both are None.
     overwrite, progress
         As in `train`.
     """
     if parent and path.exists() and path.samefile(parent["path"]):
-        raise InputError(f"{path} is the run itself. Pass another --out.")
+        raise InputError(f"{path} is the original run, which the new run must not replace. Pass another --out.")
     make_folder(path)
     refuse_to_replace(path, overwrite)
     check_room(path, layout.size_on_disk(config))
@@ -300,8 +301,8 @@ def _resumable(
             )
         if config != stored and int(stored.total_steps) not in config.checkpoint_steps():
             raise InputError(
-                f"{path} has a checkpoint at its last step, {stored.total_steps}, but a run of {config.epochs} epochs "
-                f"has none at this step. Train a new run instead."
+                f"{path} cannot be extended to {config.epochs} epochs: it has a checkpoint at step "
+                f"{stored.total_steps}, where a run of this length has none. Train a new run instead."
             )
         if is_packed(run.hdf5):
             raise InputError(

@@ -56,7 +56,7 @@ def ticket(
     Parameters
     ----------
     run, path
-        The original run, which is only read and must have its checkpoint 0; and the run file to write.
+        `run` is the original run, which is only read and must have its checkpoint 0. `path` is the run file to write.
     kept
         (neuron,) mask of the neurons to train, such as `circuits.analysis.active_at(run, seed)`.
     seed

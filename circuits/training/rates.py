@@ -47,7 +47,7 @@ class Pace:
         return Rates(lr, tuple(self.weight_decay(network, step) for network in networks))
 
     def weight_decay(self, network: int, step: int) -> float:
-        """Weight decay of the update after `step` updates: from the last change in force, else from the optimizer."""
+        """Weight decay of update `step`, counted from 0: the value of the last due change, or else of the optimizer."""
         value = self.config.optimizer.weight_decay
         for change, due in zip(self._changes, self._due(network), strict=True):
             if step >= due:

@@ -61,7 +61,7 @@ def replay(
     Parameters
     ----------
     run, path
-        The original, which is only read, and the run file to write.
+        `run` is the original run, which is only read. `path` is the run file to write.
     from_step, to_step
         First and last step to keep, 0 <= from_step <= to_step <= the last step the run holds.
     every

@@ -68,7 +68,7 @@ def trajectory(
             for network, (_, metrics) in zip(in_lane[lane], stepper.snapshots(lane), strict=True):
                 pace.look(network, reached[lane], metrics)
 
-    def go(lane: int, target: int) -> list[Snapshot]:
+    def reach(lane: int, target: int) -> list[Snapshot]:
         networks, per_epoch = in_lane[lane], config.steps_per_epoch
         while reached[lane] < target:
             if stop.is_set() or closed.is_set():
@@ -90,9 +90,9 @@ def trajectory(
     for lane in range(stepper.n_lanes):
         look(lane)
     if stepper.n_threads:
-        rows = _ahead(go, stepper, targets, _rows_ahead(config), report, closed)
+        rows = _ahead(reach, stepper, targets, _rows_ahead(config), report, closed)
     else:
-        rows = _in_turn(go, stepper, targets, report)
+        rows = _in_turn(reach, stepper, targets, report)
     try:
         yield from rows
     except Stopped:
@@ -101,26 +101,26 @@ def trajectory(
         rows.close()
 
 
-def _in_turn(go: Callable, stepper: Stepper, targets: Sequence[int], report: Callable[[], None]) -> Generator[Row]:
+def _in_turn(reach: Callable, stepper: Stepper, targets: Sequence[int], report: Callable[[], None]) -> Generator[Row]:
     for target in targets:
         row: list[Snapshot] = []
         for lane in range(stepper.n_lanes):
-            row += go(lane, target)
+            row += reach(lane, target)
             report()
         yield stacked(row)
 
 
 def _ahead(
-    go: Callable, stepper: Stepper, targets: Sequence[int], n_rows: int, report: Callable, closed: threading.Event
+    reach: Callable, stepper: Stepper, targets: Sequence[int], n_rows: int, report: Callable, closed: threading.Event
 ) -> Generator[Row]:
-    """Yield the rows, one per checkpoint. Tasks start row by row, so a task waits only for a task that has started."""
+    """Yield a row per target. Threads call `reach` to train up to `n_rows` targets ahead; `report` shows progress."""
     rows: deque[list[Future]] = deque()
     last: list[Future | None] = [None] * stepper.n_lanes
 
     def follow(before: Future | None, lane: int, target: int) -> list[Snapshot]:
         if before is not None:
-            before.result()
-        return go(lane, target)
+            before.result()  # ends, since the pool starts calls in the order of submission
+        return reach(lane, target)
 
     with ThreadPoolExecutor(stepper.n_threads) as pool:
         try:

@@ -72,20 +72,20 @@ def tile_axis(n_tiles: int, size: int, first: int, labels: Sequence[str] | None 
 
 
 def tile_slider(axis: str, what: str, labels: Sequence[str], size: int, first: int, y: float) -> dict[str, Any]:
-    """A slider that moves the range of an axis from tile to tile.
+    """A slider that moves the range of an axis to one tile of a large heat map; each tile is a smaller map.
 
     Parameters
     ----------
     axis
         "xaxis" or "yaxis".
     what
-        Text before the label of the tile.
+        Text before the label of the shown tile.
     labels
-        Label of each tile.
+        Label of each tile along the axis.
     size
         Number of cells of a tile along the axis.
     first
-        The tile to show first.
+        Index of the tile to show first.
     y
         Upper edge of the slider in plotly's paper coordinates; below 0 it lies below the plot.
     """

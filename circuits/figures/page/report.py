@@ -2,8 +2,6 @@
 
 The page embeds plotly.js once, and its security policy forbids it to fetch anything. So the page works offline, as an
 attachment of an email, and years later. The library and the figures are compressed, and the browser unpacks them.
-
-For a long run, slow measurements use at most 1,000 checkpoints, unless RUN.analysis.nc has results at all checkpoints.
 """
 
 import base64
@@ -166,7 +164,7 @@ def _library() -> str:
 
 
 def _placed(figure: go.Figure, name: str) -> dict[str, str | int]:
-    """A figure's name, height and caption for the template, and its compressed data for plotly.js."""
+    """A figure for the page's template, `report.html.j2`: name, height, caption, and compressed data for plotly.js."""
     thin(figure)
     config = {
         "responsive": True,
@@ -187,7 +185,7 @@ def _for_page(run: Run, measurement: str, options: Options) -> Options:
 
 
 def _is_quick(run: Run, measurement: str) -> bool:
-    """True if all checkpoints take seconds: for `norms` and, in small relu runs, `subnetwork` and `faithfulness`."""
+    """True if measuring all checkpoints takes seconds: `norms`, and in small relu runs `subnetwork`, `faithfulness`."""
     n_networks = run.n_checkpoints * len(run.seeds)
     work = float(n_networks) * n_parameters(run) * run.all_data.sizes["example"]
     by_formula = run.config.model.relu_parameters is not None and measurement in ("subnetwork", "faithfulness")

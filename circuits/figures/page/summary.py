@@ -136,7 +136,7 @@ def merged(lines: Sequence[str]) -> list[str]:
 
 
 def definitions(options: Options, results: Mapping[str, xr.Dataset]) -> list[tuple[str, str]]:
-    """Terms of the table and the figures, each with its definition under these options."""
+    """The terms that a run's page uses, each with its definition under these options."""
     rows = [
         (
             "memorized, generalized",

@@ -74,12 +74,12 @@ def cost_over_least(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def pattern_margins(result: xr.Dataset) -> go.Figure:
-    """Parity times mean output for each setting (pattern) of the relevant bits, of each seed at its final checkpoint.
+    """Margin of each pattern (setting of the relevant bits): parity times the mean output over all irrelevant bits.
 
     Parameters
     ----------
     result
-        The dataset of `circuits.analyze(run, "constructions")`.
+        The dataset of `circuits.analyze(run, "constructions")`; it has the margins of each seed's final checkpoint.
     """
     values = result["pattern_margin"]
     caption = (
@@ -105,7 +105,8 @@ def pattern_margins(result: xr.Dataset) -> go.Figure:
 def firing_patterns(result: xr.Dataset) -> go.Figure:
     """Settings (patterns) of the relevant bits for which each neuron of the active subnetwork fires.
 
-    Symbols show whether a neuron fires for all values of the irrelevant bits, at their mean, or only for some values.
+    Filled squares: the neuron fires for all values of the irrelevant bits. Pale squares: it fires if these bits are 0
+    (their mean), but not for all values. Open squares: it fires for some values, but not if these bits are 0.
 
     Parameters
     ----------

@@ -125,7 +125,7 @@ def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) ->
     result
         Dataset of `circuits.analysis.transitions`, with `share` (measure, step, seed) and the fitted corners of the
         ramp, `onset` and `end` (measure, seed). The figure marks `memorization_epoch` and `generalization_epoch` (seed)
-        if present. If a corner's 95 % interval is unbounded on one side, its label gives the finite limit as a bound.
+        if present. A corner whose 95 % interval has only one finite limit X is labeled "onset ≤ X" or "end ≥ X".
     names
         Measures to draw; by default at most 8 measures that change.
     """

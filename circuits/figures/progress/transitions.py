@@ -26,8 +26,8 @@ def transitions(result: xr.Dataset) -> go.Figure:
     result
         Dataset of `circuits.analysis.transitions`. The figure marks `memorization_epoch` and `generalization_epoch`
         (seed) if present. An onset or midpoint whose interval has one infinite end is drawn at the finite end, which
-        bounds it. Measures without a change in any seed are left out. Rows are ordered by the mean of the drawn onsets;
-        this order does not show which measure changes first. If the intervals show it, the caption names the measure.
+        bounds it. Measures without a change in any seed are left out. Rows are ordered by the mean of the drawn onsets.
+        The caption names a measure only if, in some seed, its onset interval ends before all other intervals begin.
     """
     onset = result["onset"]
     drawn = onset.where(~result["onset_censored"], result["onset_high"])
@@ -65,7 +65,7 @@ def transitions(result: xr.Dataset) -> go.Figure:
 
 
 def measured_steps(share: xr.DataArray) -> xr.DataArray:
-    """The shares at the checkpoints at which at least one measure of one seed has a finite share."""
+    """`share` (measure, step, seed) without the checkpoints at which no value is finite."""
     measured = np.isfinite(share.transpose("step", "measure", "seed").values).any(axis=(1, 2))
     return share.isel(step=np.flatnonzero(measured))
 

@@ -61,9 +61,10 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        As in `dominant_neurons`. If it has `kept` (seed, neuron) of `circuits.analyze(run, "subnetwork")`, neurons of
-        the generalizing group are in color. The figure shows at most 64 checkpoints, evenly spread over the axis, and
-        fewer to stay within 320,000 points. If even 16 exceed this, it omits neurons with the smallest peak norm.
+        As in `dominant_neurons`. If the result has `kept` (seed, neuron) of `circuits.analyze(run, "subnetwork")`,
+        neurons of the generalizing group are in color. The figure shows at most 64 checkpoints, evenly spread over the
+        axis. If these have over 320,000 points (one per neuron, seed, checkpoint), the figure shows fewer checkpoints,
+        but at least 16. If 16 checkpoints have too many points, neurons with the smallest peak norm are left out.
     """
     values = result["neuron_norm"]
     n_seeds, width = values.sizes["seed"], values.sizes["neuron"]
@@ -95,7 +96,7 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
 def dominant(result: xr.Dataset, seed: int) -> list[Dominant]:
     """A seed's neurons of largest norm: at memorization, if reached, and at the last checkpoint with a finite norm.
 
-    If `memorization_epoch` is not measured, the nearest measured checkpoint replaces it. Labels give the epochs.
+    If the result has no checkpoint at `memorization_epoch`, the nearest checkpoint is used. Labels give the epochs.
     """
     norms = result["neuron_norm"].sel(seed=seed)
     finite_norms, at = _finite_norms(norms), epochs(norms).values

@@ -1,8 +1,8 @@
 """Bars of the Walsh spectrum at a few checkpoints, with a slider for the checkpoint.
 
 The bars are the coefficients of the subsets of the relevant bits, then the largest other coefficients. Dotted lines
-mark the chance level of these other coefficients: the median of their largest estimate if their true values were 0. The
-menu of seeds shows and hides traces, and the slider changes their contents, so neither resets the other.
+mark a chance level. If all other coefficients were 0, their largest estimate would exceed this level with probability
+1/2. The menu of seeds shows and hides traces, and the slider changes their contents, so neither resets the other.
 """
 
 import numpy as np
@@ -78,7 +78,7 @@ def _subsets_shown(result: xr.Dataset) -> list[int]:
 
 
 def _contents(result: xr.Dataset, seed: int, at: int, shown: list[int]) -> list[tuple[np.ndarray, list[str]]]:
-    """Heights and texts of a seed's traces: bars of subsets, parity, other subsets; lines at ± the level of chance."""
+    """Heights and texts of a seed's traces at frame `at`: three traces of bars, and one trace of the chance level."""
     at_frame = result.sel(seed=seed).isel(frame=at)
     now = result.sel(seed=seed, step=int(at_frame["frame_step"]))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -89,10 +89,10 @@ def _contents(result: xr.Dataset, seed: int, at: int, shown: list[int]) -> list[
     inside, others = (np.where(np.isfinite(values), values, 0.0).round(5) for values in (inside, others))
     level = chance if np.isfinite(chance) else 0.0
     return [
-        (inside[:-1], [""] * (len(shown) - 1)),
-        (inside[-1:], [""]),
-        (others, at_frame["other_subset"].values.tolist()),
-        (np.array([level, level, np.nan, -level, -level]).round(5), [""] * 5),
+        (inside[:-1], [""] * (len(shown) - 1)),  # proper subsets of the relevant bits
+        (inside[-1:], [""]),  # all relevant bits: the parity
+        (others, at_frame["other_subset"].values.tolist()),  # subsets with an irrelevant bit
+        (np.array([level, level, np.nan, -level, -level]).round(5), [""] * 5),  # the chance level, above and below 0
     ]
 
 

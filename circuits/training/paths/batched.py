@@ -35,7 +35,7 @@ class Batched(TorchStepper):
 
     @classmethod
     def pays(cls, config: Config, device: str) -> bool:
-        """Whether to prefer this path: on a GPU; on the CPU up to 10⁹ flops per update, except for relu and linear."""
+        """True on a GPU. On the CPU, True for models other than relu and linear if an update takes <= 10⁹ flops."""
         small = config.model.kind not in ("relu", "linear") and flops_per_step(config) <= FLOPS_WORTH_THREADS
         return device != "cpu" or small
 

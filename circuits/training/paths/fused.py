@@ -120,7 +120,7 @@ class FusedRelu(Stepper):
         }
 
         def counts(patterns: np.ndarray, targets: np.ndarray) -> tuple[int, int]:
-            """Number of examples, and number of right answers on these examples."""
+            """Number of examples, given as `patterns_of(inputs)`, and number that this network answers right."""
             right = alive * kernels.evaluate(*arrays, patterns, targets, room)[1] if len(targets) else 0
             return len(targets), int(right)
 
