@@ -14,10 +14,7 @@ FEW_LABELS = 8  # a further dimension with at most this many labels gets a colum
 def tables(results: Mapping[str, xr.Dataset]) -> list[Titled]:
     """Titled tables of all measurements. "phases" is left out if "subnetwork" is measured: its table shows the phases.
 
-    Parameters
-    ----------
-    results
-        Results of `circuits.analyze`, including the phases.
+    `results` are those of `circuits.analyze`, including the phases.
     """
     shown: list[Titled] = []
     for name, dataset in results.items():
@@ -37,6 +34,6 @@ def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
 
 
 def last_checkpoint(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Numeric variables (step, seed) at the last checkpoint; one per label of a third dimension of at most 8."""
+    """Numeric variables (step, seed) at the last checkpoint. A third dimension of up to 8 labels is split by label."""
     columns = flattened(dataset, FEW_LABELS, "\n")
     return {name: values.isel(step=-1) for name, values in columns.items()}

@@ -2,7 +2,7 @@
 
 Training stores each network's largest output at each checkpoint; a network has collapsed if this output is below a
 threshold (`circuits.collapse`). Runs of earlier versions do not store this output. For such runs, this module computes
-it from the stored parameters and data, but only for networks whose training loss is possible with outputs near 0.
+the output from the stored parameters and data. It skips networks whose training loss rules out a collapse.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ def collapsed_networks(
 
     Parameters
     ----------
-    config, metrics
-        The run's config and its stored metrics.
     train_outputs
         Function that maps (step index, seed index) to the network's outputs on its training set.
     """

@@ -1,6 +1,6 @@
 """The writer's mark on the run file itself, visible through every name of the file, hard links included.
 
-The mark is a lock on one byte far beyond the end of the file: byte FIRST + process id. It is a shared "open file
+The mark is a lock on one byte far beyond the end of the file: byte 2⁴⁰ + process id. It is a shared "open file
 description" lock of Linux: it disturbs neither HDF5's own locks nor readers, and always ends with the process. The
 number of the locked byte tells which process writes. On other systems, and on file systems without such locks, a run
 has no mark, and only the lock file beside the run keeps a second writer away.

@@ -265,7 +265,7 @@ def facts_digest(file: h5py.File) -> int:
 
 
 def in_file(state: str) -> str:
-    """Stored name of an array of the optimizer's state: unchanged, but `n_updates` for `step`, which names a dimension.
+    """Stored name of an array of the optimizer's state. Only "step", also a dimension's name, becomes "n_updates".
 
     Examples
     --------

@@ -30,7 +30,7 @@ def uncommitted(file: h5py.File, lengths: Mapping[str, int]) -> list[tuple[h5py.
 
 
 def is_packed(file: h5py.File) -> bool:
-    """Whether any array has a filter, such as compression; its next row then rewrites other rows and metadata."""
+    """Whether any array has a filter, such as compression. HDF5 then rewrites other rows and metadata to add a row."""
     arrays: list[h5py.Dataset] = []
     file.visititems(lambda _, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None)
     return any(array.id.get_create_plist().get_nfilters() for array in arrays)

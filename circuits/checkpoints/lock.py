@@ -73,10 +73,10 @@ class RunLock:
                 if os.path.lexists(self.path) and not stat.S_ISREG(os.lstat(self.path).st_mode):
                     raise self._not_our_file() from error
                 beside = undo_path(self.path_of_run).name
-                both = f"the run and {beside}" if os.path.lexists(undo_path(self.path_of_run)) else "the run"
+                files = f"the run and {beside}" if os.path.lexists(undo_path(self.path_of_run)) else "the run"
                 raise InputError(
                     f"{self.path_of_run} cannot be written: its lock file {self.path} cannot be created "
-                    f"({error.strerror or error}). Copy {both} to a writable folder, or pass another --out."
+                    f"({error.strerror or error}). Copy {files} to a writable folder, or pass another --out."
                 ) from error
             self._refuse_other_file(descriptor)
             try:

@@ -80,7 +80,8 @@ def inspect(
     path, file_format, format_version
         A file with HDF5's signature, the format that its attributes should name, and the newest version to accept.
     more_time
-        Called with the file's size before arrays are read, to extend the time limit. None: read only the step numbers.
+        Function that extends the time limit; called with the file's size in bytes before an array is read. If None,
+        the limit cannot be extended, so no arrays are read except the step numbers.
     undone
         Whether to inspect the file as recovery from a kill would leave it. Recovery restores the metadata from the copy
         beside the file (`undo.py`). If there is no copy, recovery completes a partly written superblock.

@@ -104,7 +104,7 @@ def copy_of_version_1(path: Path, say: Callable[[str], object]) -> Path | None:
 
 
 def _state(path: Path, *, undone: bool) -> tuple[int, list[Any]] | None:
-    """Number of checkpoints and facts that identify the run; None if they are invalid. `undone`: as after a restore."""
+    """The run's checkpoint count and identifying facts, now or, if `undone`, after a restore; None if invalid."""
     try:
         with opened_for_verdict(str(path), undone=undone) as file:
             config = parse(json.loads(file.attrs["config"]))

@@ -36,8 +36,6 @@ def resume_point(
 
     Parameters
     ----------
-    file
-        The run file, open.
     planned, planned_states
         Steps at which the config plans checkpoints, and steps at which it plans to store optimizer states for replay.
 

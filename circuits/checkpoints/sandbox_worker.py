@@ -65,7 +65,7 @@ def answer(pipe: int, path: str, file_format: str, format_version: int, undone: 
 
 
 def limit() -> None:
-    """Limit this process to SECONDS (8), BUSY_SECONDS (3) of CPU time and MEMORY_BYTES (4 GiB); prevent core files."""
+    """Limit this process to 8 s of elapsed time, 3 s of CPU time and 4 GiB of memory; prevent core files."""
     more_time(0)
     for which, most in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CORE, 0)):
         with suppress(ValueError, OSError):  # not every system has every limit

@@ -52,18 +52,13 @@ def check_facts(versions: Any, numerics: Any, parent: Any, created: str) -> None
             if not isinstance(parent.get(field), kind) or isinstance(parent[field], bool):
                 raise ValueError(f"attribute 'parent' needs a field '{field}' that is {TYPE_NAMES[kind]}")
         if not all(isinstance(neuron, int) for neuron in parent.get("neurons", [])):
-            raise ValueError("attribute 'parent' has neurons that are not whole numbers")
+            raise ValueError("attribute 'parent' has neuron indices that are not whole numbers")
     without_path = {field: value for field, value in (parent or {}).items() if field != "path"}  # it may be any text
     _printable([versions, numerics, without_path, created])
 
 
 def check_contents(file: h5py.File, config: Config) -> None:
-    """Raise an error unless the file's contents match its config.
-
-    Parameters
-    ----------
-    file, config
-        An open run file, and its config.
+    """Raise an error unless the contents of an open run file match its config.
 
     Raises
     ------

@@ -193,7 +193,7 @@ def _extents(file: h5py.File, size: int) -> Ranges:
 
 
 def _unchanged(file: h5py.File) -> Ranges:
-    """Byte ranges outside all metadata changes: /data, written chunks of `step`, the last checkpoint's parameters."""
+    """Byte ranges untouched by metadata changes: /data, written chunks of `step`, the last checkpoint's parameters."""
     ranges = [chunk[:2] for item in file["data"].values() if item.chunks is None for chunk in _stored(item)]
     n_written = int((file["step"][:] != UNWRITTEN).sum())
     for item in file["parameters"].values():  # the last checkpoint, which tells apart runs with the same data and steps

@@ -32,7 +32,7 @@ class AnalyzeFlags:
     run: RunFile
     """The run file; it is only read."""
     all: Switch = False
-    """Also run all default measurements that apply to this run. Without flags for measurements, these run anyway."""
+    """Run all default measurements that apply to this run, in addition to the measurements that flags name."""
     json: Switch = False
     """Print one JSON object instead of tables; circuits.read_json restores it."""
     out: Annotated[Path | None, shown("SIDECAR.nc", "(default: RUN.analysis.nc)")] = None

@@ -76,7 +76,10 @@ def _in_proportion(failures: FailureRate) -> str:
 
 
 def _to_width(share: float, width: float) -> str:
-    """`share` as text: 2 or more significant digits, down to the decimal place of `width`'s 2nd significant digit."""
+    """`share` as text, rounded to 2 or more significant digits; the `width` of its interval decides how many.
+
+    The last digit has the decimal place of the width's second digit: 0.012345 becomes 0.0123 if the width is 0.0045.
+    """
     places = floor(log10(share)) - floor(log10(width)) + 2 if share > 0 and width > 0 else 2
     return f"{share:.{max(places, 2)}g}"
 

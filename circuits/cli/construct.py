@@ -28,7 +28,7 @@ Example: circuits construct modular_addition --p 31 --frequencies 1 5 9 --out m.
 @dataclass(kw_only=True)
 class ConstructFlags:
     name: Annotated[str, tyro.conf.Positional, shown("NAME")]
-    """The construction, by its name in the list above."""
+    """Name of the construction to write, such as dnf."""
     k: Annotated[int | None, shown("INT", "(required unless the construction fixes it)")] = None
     """Number of relevant bits."""
     n: Annotated[int | None, shown("INT", "(default: 40)")] = None

@@ -53,7 +53,9 @@ class _Output:
 class ParityNnFlags(_Output):
     """Convert a run of the released code of Merrill et al. 2023, or of the code of Fuangkawinsombut 2024 (thesis).
 
-    The command reads n_BITS/k_K/N_TRAIN/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt, with weights_only=True.
+    The command reads files such as n_40/k_3/N_1000/lr_0.1/wd_0.01/width_1000/seed0_checkpoints/model_5.pt, with
+    weights_only=True. The folder names give the number of inputs (n), of relevant bits (k) and of training examples
+    (N), the learning rate (lr), the weight decay (wd), the width and the seed.
 
     Both codes save model_EPOCH.pt before epoch EPOCH, counted from 0, so the file is the state after EPOCH epochs.
 
@@ -61,7 +63,7 @@ class ParityNnFlags(_Output):
     """
 
     folder: Annotated[Path, tyro.conf.Positional, shown("DIR")]
-    """The folder width_P, one of its folders seedS_checkpoints, or a parent folder with a single configuration."""
+    """The run's folder, such as width_1000; or one of its seed folders; or a higher folder that holds no other run."""
     draw: Literal["merrill-code", "thesis-code"] = "merrill-code"
     """Data seeds for network seed S. merrill-code: 17·S (train), 2001 (test). thesis-code: S (train), 2023 (test)."""
     batch_size: Annotated[int, tyro.conf.arg(metavar="INT")] = 32
@@ -90,7 +92,8 @@ class StateDictsFlags(_Start, _Output):
     pattern: Annotated[str, tyro.conf.Positional, shown("'PATTERN'")]
     """The files, in quotes: 'model_*.pt', or 'seed{seed}/model_{epoch}.pt'."""
     keys: Annotated[tuple[str, ...], shown("NAME=KEY …")] = ()
-    """Key of each parameter NAME in the files; default: NAME or, if they lack it, the key in Merrill et al.'s code."""
+    """KEY of each parameter NAME in the files. By default, KEY is NAME. If a file lacks the key NAME, KEY is the key in
+    Merrill et al.'s code."""
     seed: Annotated[int, tyro.conf.arg(metavar="INT")] = 0
     """Seed of the network if the file-name pattern has no {seed}; the seed determines the training set."""
 

@@ -138,11 +138,11 @@ def _flag(argument: Any) -> str:
     return str(argument.lowered.metavar if argument.is_positional() else argument.lowered.name_or_flags[0])
 
 
-def _given(flags: Sequence[str], words: Sequence[str]) -> str:
-    """The end `, not '…'` of an error, which quotes the words after a flag in `flags`; "" if no such flag is given."""
+def _given(names: Sequence[str], words: Sequence[str]) -> str:
+    """Text ", not 'VALUES'" to end an error about a flag, with its values in `words`; "" if `words` lack the flag."""
     for index in reversed(range(len(words))):
         flag, equals, value = words[index].partition("=")
-        if flag.replace("_", "-") in flags:
+        if flag.replace("_", "-") in names:
             after = takewhile(lambda word: not word.startswith("--"), words[index + 1 :])
             return f", not '{' '.join([*([value] if equals else []), *after])}'"
     return ""

@@ -53,7 +53,7 @@ class TrainFlags:
     out: Annotated[Path | None, shown("PATH", "(default: checkpoints/NAME.h5)")] = None
     """The run file to write."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute; auto: cpu if the fused kernel trains the config; otherwise cuda if available, else cpu."""
+    """Where to compute; auto: cpu if the kernel (see --kernel) is fused; otherwise cuda if available, else cpu."""
     kernel: Annotated[Literal["auto", "fused", "batched", "prepared", "reference"], tyro.conf.arg(help=KERNEL_HELP)] = (
         "auto"
     )
@@ -104,7 +104,10 @@ def command(words: list[str]) -> int:
 
 
 def _several(starts: Sequence[Config], first: Config, flags: Any, typed: set[str]) -> list[tuple[Config, Path]]:
-    """Each config of a preset, with its run file. The fields that flags set (`typed`) get their values from `first`."""
+    """Each config of a preset (`starts`), as changed by the flags, with its run file.
+
+    `first` is starts[0] with the changes. `typed` names the changed fields; all configs take their values from `first`.
+    """
     if first.name != starts[0].name:
         raise InputError(f"The preset has {len(starts)} configs, so --name cannot rename it. Pass a folder to --out.")
     if flags.out is not None and flags.out.suffix == ".h5":
@@ -177,9 +180,9 @@ def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]
     """The preset among the words, all other words, and the flag before the preset, followed by the flag's values.
 
     A switch, such as --quiet, takes no value. Any other flag takes the next word and all numbers after it. A flag for a
-    list of texts also takes all words up to the next flag, except preset names. Every word that no flag takes may be
-    the preset, except a number or truth value right after a switch. If there are several such words, those that follow
-    a flag and are not preset names stay among the other words, and the parser refuses them.
+    list of texts also takes all words up to the next flag, except preset names. The candidates for the preset are the
+    words that no flag takes, except a number or truth value right after a switch. A single candidate is the preset. Of
+    several candidates, those that follow a flag and are not preset names join the other words; the parser refuses them.
 
     Examples
     --------

@@ -31,8 +31,6 @@ def refuse_surplus(flags: type, words: Sequence[str], n_bare: int | None = None)
     ----------
     flags
         The dataclass of flags. An unknown flag is left for the parser to report.
-    words
-        The words of the command line after the command.
     n_bare
         Number of positional arguments that the command takes; by default the number that `flags` declares.
 
@@ -152,14 +150,14 @@ def _refuse_values_of_switches(uses: Sequence[Use], known: Mapping[str, Arity], 
         n_bare -= len(use.after)
 
 
-def _refuse_more_than_one(uses: Sequence[Use], known: Mapping[str, Arity], too_many: bool) -> None:
-    """Refuse a second value of a one-value flag: a word of its type or, with `too_many` positional words, any word."""
+def _refuse_more_than_one(uses: Sequence[Use], known: Mapping[str, Arity], any_word: bool) -> None:
+    """After the value of a one-value flag, refuse a word of the flag's type. If `any_word`, refuse every word."""
     for use in uses:
         arity = known.get(use.flag)
         if arity is None or arity.many or arity.switch or not use.after:
             continue
         of_its_kind = [word for word in use.after if word in arity.choices or (arity.number and is_number(word))]
-        if surplus := of_its_kind or (use.after if too_many else []):
+        if surplus := of_its_kind or (use.after if any_word else []):
             todo = f"Write {use.flag} before each" if arity.append else f"Pass one value; {MANY_RUNS}"
             raise InputError(f"{use.flag} takes one value, but was given {listed(use.values + surplus)}. {todo}.")
 

@@ -1,8 +1,8 @@
 """A verification as lines and tables for a terminal, and as JSON.
 
-The table has a row for each pattern (setting) of the relevant bits, with every neuron's activation. For more than 64
-patterns, it has a row for each number of bits that are -1. For more than 32 neurons, the tables show the 32 neurons
-that contribute most. JSON has all patterns and neurons.
+The table has a row for each pattern (setting) of the relevant bits, with every neuron's activation. If there are more
+than 64 patterns, all patterns with equally many bits at -1 share a row. For more than 32 neurons, the tables show the
+32 neurons that contribute most. JSON has all patterns and neurons.
 """
 
 import json

@@ -95,8 +95,6 @@ def network_sparsity(config: Config, parameters: Mapping[str, np.ndarray], train
 
     Parameters
     ----------
-    config, parameters
-        The config, and the network's parameters by name.
     train
         "inputs" (example, input) and "targets" (example,).
 

@@ -32,8 +32,6 @@ def smallest_agreeing_masked(
 
     Parameters
     ----------
-    network
-        The network, with the layer to prune.
     order
         (neuron,) indices of the neurons; the last is pruned first.
     inputs
@@ -60,7 +58,7 @@ def smallest_agreeing_masked(
     place[order] = np.arange(len(order))
     wanted = predictions(whole, classes)
     compared = targets if targets is not None and criterion == "accuracy" else wanted
-    n_unfit = 0 if criterion == "prediction" else int((~is_right(whole, compared, classes)).sum())
+    n_errors = 0 if criterion == "prediction" else int((~is_right(whole, compared, classes)).sum())
 
     def fits(prefixes: Int[np.ndarray, " k"], some: Int[np.ndarray, " some"]) -> Bool[np.ndarray, "k some"]:
         kept = np.repeat(place[None] < prefixes[:, None], len(some), axis=0)
@@ -72,7 +70,7 @@ def smallest_agreeing_masked(
             else is_right(outputs, compared[some], classes)
         )
 
-    return first_fitting(fits, len(order), margins(whole, classes), n_unfit)
+    return first_fitting(fits, len(order), margins(whole, classes), n_errors)
 
 
 def margins(outputs: Float[np.ndarray, "example ..."], has_classes: bool) -> Float[np.ndarray, " example"]:
@@ -89,22 +87,24 @@ def margins(outputs: Float[np.ndarray, "example ..."], has_classes: bool) -> Flo
     return top[:, -1] - top[:, -2]
 
 
-def first_fitting(fits: Fits, width: int, ease: Float[np.ndarray, " example"], n_unfit: int = 0) -> int:
-    """Smallest k < width whose subnetwork is wrong on exactly `n_unfit` examples; returns `width` if there is none.
+def first_fitting(fits: Fits, width: int, ease: Float[np.ndarray, " example"], n_errors: int = 0) -> int:
+    """Smallest k < `width` at which the subnetwork of k neurons makes exactly `n_errors` errors; `width` if none does.
 
     Parameters
     ----------
     fits
-        Function (sizes, example indices) -> (size, example) mask: whether the subnetwork is right on the example.
+        Function (sizes, example indices) -> (size, example) mask: False where the subnetwork of this size errs.
     width
         Number of all neurons.
     ease
         (example,) guess of how easy each example is; larger is easier. The guess affects only the running time.
-    n_unfit
-        Number of examples on which the subnetwork must be wrong, in 0..example.
+    n_errors
+        Number of examples on which the subnetwork must make an error, in 0..example.
 
     Examples
     --------
+    The subnetwork of k neurons errs on example i if k - i is a multiple of 4. So k = 3 is the first without an error.
+
     >>> first_fitting(lambda k, some: (k[:, None] - some) % 4 != 0, 9, np.zeros(3))
     3
     """
@@ -116,9 +116,9 @@ def first_fitting(fits: Fits, width: int, ease: Float[np.ndarray, " example"], n
         first = hardest[:HARDEST]
         fitted = fits(prefixes, first)
         n_refuted[first] += (~fitted).sum(axis=0)
-        left = _possible((~fitted).sum(axis=1), len(first), n_unfit, n_examples)
+        left = _possible((~fitted).sum(axis=1), len(first), n_errors, n_examples)
         for k in prefixes[left]:
-            if _fits_all(fits, k, np.lexsort((ease, -n_refuted)), n_unfit, n_refuted):
+            if _fits_all(fits, k, np.lexsort((ease, -n_refuted)), n_errors, n_refuted):
                 return int(k)
     return width
 
@@ -127,20 +127,20 @@ def _fits_all(
     fits: Fits,
     k: np.integer,
     examples: Int[np.ndarray, " example"],
-    n_unfit: int,
+    n_errors: int,
     n_refuted: Int[np.ndarray, " example"],
 ) -> bool:
-    seen, unfit = 0, 0
+    seen, so_far = 0, 0
     while seen < len(examples):
         some = examples[seen : seen + (FIRST_CHUNK if seen == 0 else CHUNK)]
         wrong = ~fits(np.array([k]), some)[0]
         n_refuted[some] += wrong
-        seen, unfit = seen + len(some), unfit + int(wrong.sum())
-        if not _possible(np.array([unfit]), seen, n_unfit, len(examples))[0]:
+        seen, so_far = seen + len(some), so_far + int(wrong.sum())
+        if not _possible(np.array([so_far]), seen, n_errors, len(examples))[0]:
             return False
     return True
 
 
-def _possible(unfit: Int[np.ndarray, " k"], seen: int, n_unfit: int, n_examples: int) -> Bool[np.ndarray, " k"]:
-    """Mask of sizes that can still have exactly `n_unfit` errors, with `unfit` errors on the first `seen` examples."""
-    return (unfit <= n_unfit) & (seen - unfit <= n_examples - n_unfit)
+def _possible(so_far: Int[np.ndarray, " k"], seen: int, n_errors: int, n_examples: int) -> Bool[np.ndarray, " k"]:
+    """Whether a subnetwork with `so_far` errors on `seen` examples can have exactly `n_errors` on all `n_examples`."""
+    return (so_far <= n_errors) & (seen - so_far <= n_examples - n_errors)

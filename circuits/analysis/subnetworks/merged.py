@@ -1,8 +1,8 @@
 """Merged sparsity: the number of circuit elements (merged near-parallel neurons) that the predictions need.
 
-Effective sparsity counts neurons, and jumps if one gate is split over several neurons or one output lies near 0.
-Merged sparsity first merges near-parallel neurons into elements (`constructions/reading/elements.py`), sorts
-the elements by descending summed path norm, and sums the contributions of their neurons. Merged sparsity is the
+Effective sparsity counts neurons. This count grows if training splits one element into several neurons, and jumps if an
+output lies near 0. Merged sparsity first merges neurons into elements (`constructions/reading/elements.py`), then
+sorts the elements by descending summed path norm, and sums the contributions of their neurons. Merged sparsity is the
 smallest m such that the first m elements together have the network's sign on every input of the agreement set (by
 default, the training set). Neurons below the path-norm threshold `floor` belong to no element. So even the sum of all
 elements may differ from the network in sign, for example early in training. If no m suffices, merged sparsity is NaN.

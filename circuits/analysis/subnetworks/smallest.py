@@ -1,15 +1,16 @@
-"""The smallest subnetwork over all subsets of the neurons, not only norm prefixes (the k neurons of largest norm).
+"""The smallest subnetwork over all subsets of the neurons, not only norm prefixes (the m neurons of largest norm).
 
     minimize  Σ k_i  over k ∈ {0, 1}^neuron  with  sign Σ_i k_i u_i relu(w_i·x + b_i) = sign f(x)  for all x in a set
 
 The set is by default the training set. A subset "agrees" if it has this sign on every input of the set, as in Merrill
-et al. 2023, section 2.1. The paper's effective sparsity is an upper bound on the minimum. The program has a constraint
-("row") per input, Σ a_i k_i > 0 with a_i = sign f(x) · u_i relu(w_i·x + b_i). Three ideas make the program solvable:
+et al. 2023, section 2.1. The paper's effective sparsity is an upper bound on the minimum. An integer program finds the
+minimum. The program has one constraint ("row") per input: Σ a_i k_i > 0 with a_i = sign f(x) · u_i relu(w_i·x + b_i).
+Three ideas make the program solvable:
 
 - Rows are added on demand: a solution of the present rows is checked on the whole agreement set, and inputs on which
   the solution fails become rows. A lower bound proved with some rows holds with all rows.
-- In the linear relaxation, arbitrarily small fractional k satisfy a row, so rows alone exclude no subset size. For each
-  input with f(x) ≠ 0, the program also requires from the start that at least one neuron with a_i > 0 is kept.
+- The linear relaxation allows fractions k_i. If k satisfies the rows, k/1000 does so too. So rows alone exclude no size
+  Σ k_i. From the start, the program also requires for each input with f(x) ≠ 0 that a neuron with a_i > 0 is kept.
 - Sizes are ruled out one by one from below, up to the size of the best subset known. At the start, this best subset is
   a norm prefix without its unnecessary neurons.
 
@@ -177,10 +178,10 @@ class Subsets:
     """The integer program: the rows (constraints) and the forbidden subsets added so far.
 
     At input x, let σ be the sign of the whole network. Neuron j adds c_j(x) to the output, with rounding bound t_j. A
-    subset K has the output s = Σ_K c_j(x), with rounding bound T = Σ_K t_j. K agrees at x if σ s > T. If σ = 0, K
-    agrees if |s| ≤ T. A masked forward pass decides on agreement. It sums in another order, so its output differs from
-    s by up to 2T. So a subset that agrees satisfies the row Σ_K (σ c_j(x) + 3 t_j) ≥ 0 or, if σ = 0, the two rows Σ_K
-    (± c_j(x) + 3 t_j) ≥ 0.
+    subset K has the output s = Σ_K c_j(x), with rounding bound T = Σ_K t_j. A masked forward pass decides on agreement.
+    This pass sums in another order, so its output r differs from s by up to 2T. K agrees at x if σ r > T, which implies
+    σ s > -T. If σ = 0, K agrees at x if |r| ≤ T, which implies |s| ≤ 3T. So a subset that agrees satisfies the row
+    Σ_K (σ c_j(x) + 3 t_j) ≥ 0. If σ = 0, K satisfies two such rows, with 1 and with -1 in place of σ.
 
     Parameters
     ----------
@@ -211,7 +212,10 @@ class Subsets:
         self.forbidden: list[np.ndarray] = []
 
     def _rows(self, which: np.ndarray, sign: float = 0.0) -> Float[np.ndarray, "row neuron"]:
-        """Coefficients σ c_j + 3 t_j (see the class) in the rows of inputs `which`; where σ = 0, `sign` replaces σ."""
+        """Row (constraint) of each input in `which`: σ · contribution + 3 · rounding bound of each neuron.
+
+        σ is the sign of the network's output. If this output is 0, σ is `sign`: the input needs rows for both 1 and -1.
+        """
         signs = np.where(self.wanted[which], self.signs[which], sign)
         return signs[:, None] * self.contributions[which] + 3 * self.terms
 
@@ -235,7 +239,7 @@ class Subsets:
         return highs(ones, ones, ones, everything, low, high, time_limit)
 
     def learn(self, failing: Bool[np.ndarray, " neuron"]) -> None:
-        """Add rows for inputs on which a subset fails: the worst and random ones. If none is new, forbid the subset."""
+        """Add constraints at some inputs where a subset fails. If all such inputs have one, forbid the subset."""
         shortfall = self._shortfall(self.contributions[:, failing].sum(axis=1), self.terms[failing].sum())
         new = np.setdiff1d(np.flatnonzero(shortfall >= 0), self.known)
         if not new.size:
@@ -243,10 +247,10 @@ class Subsets:
             return
         self.known += _chosen(new[np.argsort(-shortfall[new], kind="stable")], RANDOM_ROWS_LATER, self.random)
 
-    def _shortfall(self, sums: Float[np.ndarray, " example"], bound: float) -> Float[np.ndarray, " example"]:
-        """Distance of a subset's outputs `sums` from agreement, in units of the largest |c_j(x)|; < 0 if they agree."""
-        lacking = np.where(self.wanted, bound - self.signs * sums, np.abs(sums) - bound) / self.scale
-        return np.where(self.wanted | (lacking > 0), lacking, -1.0)  # a sum equal to its bound is 0
+    def _shortfall(self, outputs: Float[np.ndarray, " example"], bound: float) -> Float[np.ndarray, " example"]:
+        """Distance of `outputs` from agreement, in units of the input's largest |contribution|; < 0 if they agree."""
+        lacking = np.where(self.wanted, bound - self.signs * outputs, np.abs(outputs) - bound) / self.scale
+        return np.where(self.wanted | (lacking > 0), lacking, -1.0)  # an output equal to its bound is 0
 
     def thinned(self, kept: Bool[np.ndarray, " neuron"]) -> Bool[np.ndarray, " neuron"]:
         """The subset `kept` without the neurons that agreement does not need; tries small contributions first."""

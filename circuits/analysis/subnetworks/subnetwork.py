@@ -32,7 +32,8 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     effective_sparsity, sparsity_ratio
         (step, seed) size of the active subnetwork, and its share of the width (Liu, Chi and Wu, section 5.2).
     kept, kept_step, final_sparsity
-        (seed, neuron), (seed,), (seed,) generalizing subnetwork: mask, step of its checkpoint (-1 if diverged), size.
+        The generalizing subnetwork. `kept` (seed, neuron): mask. `kept_step` (seed): step of the checkpoint to which
+        the mask belongs, -1 if the network had diverged. `final_sparsity` (seed): number of neurons in the mask.
     memorizing_sparsity
         (seed,) size of the active subnetwork when the seed has just memorized; NaN if it never memorized.
     late_sparsity

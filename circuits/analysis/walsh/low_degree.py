@@ -34,16 +34,12 @@ class LowDegree(NamedTuple):
 def low_degree_coefficients(
     inputs: Real[np.ndarray, "example input"], outputs: Real[np.ndarray, "network example"], degree: int = 3
 ) -> LowDegree:
-    """Walsh coefficients of several functions for subsets of at most `degree` bits, smallest first, on uniform inputs.
+    """Walsh coefficients of each row of `outputs` for subsets of at most `degree` bits, smallest first.
 
     Parameters
     ----------
     inputs
         (example, input) ±1, drawn uniformly and independently; at least 2 examples.
-    outputs
-        (network, example) values of each function on the inputs.
-    degree
-        Size of the largest subsets.
 
     Examples
     --------
@@ -109,11 +105,10 @@ def weight_by_degree(
 
     Parameters
     ----------
-    found
-        Estimated coefficients.
     kurtosis
-        (network,) E f⁴ / (E f²)². Let g be the part of f of one degree. Its weight E g², estimated from N inputs,
-        has variance Var(2 f g) / N to first order; E f² g² is approximated by `kurtosis` times E f² E g².
+        (network,) E f⁴ / (E f²)². Let g be the part of f of one degree, with weight E g² = E f g. To first order, an
+        estimate of this weight from N inputs has the variance Var(2 f g) / N = 4 (E f² g² - (E g²)²) / N. This function
+        approximates E f² g² by `kurtosis` times E f² E g².
 
     Examples
     --------

@@ -2,9 +2,9 @@
 
 f^(T) = E f(x) Π_{i∈T} x_i over uniform inputs. For a network uᵀ relu(W x + b) and T within the relevant bits S,
 `bounded_averages` averages over the other bits, and f^(T) is exact or has an error bound. Otherwise f^(T) is a sample
-mean with a standard error. The Walsh weight Σ f^(T)² over all other T is the mean, over the settings of S, of the
-variance of f at a fixed setting. All networks share one sample, which makes curves along training smooth. With at most
-`walsh_exact_bits` input bits nothing is sampled.
+mean with a standard error. The sum of f^(T)² over all T with an irrelevant bit equals E_z Var(f | z): the variance of f
+at one setting z of the relevant bits, averaged over all settings. All networks share one sample, which makes curves
+along training smooth. With at most `walsh_exact_bits` input bits nothing is sampled.
 
 The scale of f changes during training, so Walsh weights are also given as shares of the variance of f. The same shares
 are given for the prediction sign f. The coefficient of sign f at S is 2 · accuracy - 1 over all inputs.
@@ -59,10 +59,12 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
     group_parity, group_parity_error
         (group, step, seed) coefficient at the parity with only the generalizing, memorizing, complementary or control
         neurons, see `neuron_groups`; NaN for an empty group and a collapsed network; for linear readouts only.
-    neuron_index, neuron_coefficient, neuron_coefficient_error
-        (seed, rank), (step, seed, rank, subset), (step, seed, rank) the neurons of largest norm in the generalizing
-        subnetwork, largest first: at most min(64, 1024 / 2^k) for k relevant bits, padded with index -1. Coefficients
-        are those of the neuron's term in the output or, if the readout is not linear, of the neuron's value.
+    neuron_index
+        (seed, rank) indices of the neurons of largest norm in the generalizing subnetwork, largest first: at most
+        min(64, 1024 / 2^k) neurons for k relevant bits, padded with -1.
+    neuron_coefficient, neuron_coefficient_error
+        `neuron_coefficient` (step, seed, rank, subset): coefficients of the neuron's term in the output or, if the
+        readout is not linear, of the neuron's value. `neuron_coefficient_error` (step, seed, rank): their common error.
     movement
         (moved, step, seed) largest |W_t - W_0| in the first layer, over all, the relevant or the irrelevant inputs.
     neuron_movement, neuron_gap
@@ -73,9 +75,10 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         up to 64 checkpoints, at memorization and at generalization, NaN at all other checkpoints.
     other_coefficient, other_subset, other_error, other_by_chance, degree_weight, degree_weight_error
         For subsets with an irrelevant bit, at up to 14 checkpoints (frames, with `frame_step` and `frame_epoch`).
-        `other_coefficient`, `other_subset` (frame, seed, place): coefficients largest in absolute value, in this order,
-        with subsets. `other_error` (frame, seed): standard error of a coefficient. `other_by_chance` (frame, seed):
-        largest |coefficient| by chance if all are 0. `degree_weight` (frame, seed, degree): weight of each degree.
+        `other_coefficient` (frame, seed, place): up to 8 coefficients of largest absolute value, largest first.
+        `other_subset` (frame, seed, place): subset of each. `other_error` (frame, seed): standard error of a
+        coefficient. `other_by_chance` (frame, seed): largest |coefficient| by chance if all are 0. `degree_weight`
+        (frame, seed, degree): weight of each degree.
     """
     checkpoints = chosen_checkpoints(run, options)
     measured = _Measured(run, options, checkpoints)

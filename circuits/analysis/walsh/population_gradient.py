@@ -10,9 +10,10 @@ g has a γ-Fourier gap at S if |g^(S⁻)| >= |g^(S⁺)| + γ for all (k-1)-subse
 here is the largest such γ: the least |g_i| over the bits in S minus the greatest |g_i| over the other bits. If it is
 not positive, g has no gap. We know the paper only from quotations, and Definition 1 from a paraphrase.
 
-Given the relevant bits, w·x + b = a + Y with a constant a and Y = Σ ±w_j over the other bits, so the code needs
-P(a + Y > 0). If at most 20 of these bits have a nonzero weight, it counts the signs with a + Y > 0, from sorted sums
-of two halves of the bits. Otherwise P is (1 + E sign(a + Y))/2. A square wave of half-period R equals sign for |t| < R:
+At one setting of the relevant bits, w·x + b = a + Y with a constant a and a random sum Y = Σ ±w_j over the other bits.
+So g has the mean p = P(a + Y > 0), and for a relevant bit i, g_i is the mean of ±p over all settings. If at most 20
+other bits have a nonzero weight, the code finds p by counting, from sorted sums of two halves of these bits. Otherwise
+p = (1 + E sign(a + Y))/2 comes from the Fourier series of a square wave, which equals sign(t) for |t| < R:
 
     sign(t) = 4/π Σ_m sin(θ_m t) / (2m + 1),  θ_m = (2m + 1) π/R,     E sin(θ (a + Y)) = sin(θ a) Π_j cos(θ w_j),
 
@@ -44,17 +45,10 @@ def halfspace_gradient(
 ) -> Float[np.ndarray, "neuron input"]:
     """Gradient E y x_i 1[w·x + b > 0] over all inputs, with y the parity of the bits in `relevant_bits`, float64.
 
-    Parameters
-    ----------
-    W, b
-        (neuron, input), (neuron,).
-    relevant_bits
-        The k relevant bits S.
-
     Returns
     -------
     (neuron, input) in -1/2..1/2; NaN for a neuron with a weight that is not finite. At w·x + b = 0, which has
-    probability 0 for trained weights, the step 1[...] is 0 if at most 20 irrelevant weights are not 0, otherwise 1/2.
+    probability 0 for trained weights, the step 1[...] is 0, or 1/2 in neurons with over 20 nonzero irrelevant weights.
 
     Examples
     --------
@@ -67,7 +61,7 @@ def halfspace_gradient(
     bits = list(relevant_bits)
     k = len(bits)
     weights, bias = W.astype(np.float64), b.astype(np.float64)
-    means = weights[:, bits] @ patterns(k).T.astype(np.float64) + bias[:, None]
+    constants = weights[:, bits] @ patterns(k).T.astype(np.float64) + bias[:, None]
     others = np.delete(weights, bits, axis=1)
     signs = np.repeat(parities(k)[None].astype(np.float64), k + 1, axis=0)
     signs[:k] *= patterns(k).T  # χ of S without each bit; last χ_S itself
@@ -75,7 +69,7 @@ def halfspace_gradient(
     few = (others != 0).sum(axis=1) <= EXACT_BITS
     for chosen, formula in ((few, _summed), (~few, _by_series)):
         if chosen.any():
-            gradient[chosen] = formula(means[chosen], others[chosen], signs)
+            gradient[chosen] = formula(constants[chosen], others[chosen], signs)
     result = np.empty_like(weights)
     result[:, bits] = gradient[:, :k]
     result[:, np.delete(np.arange(weights.shape[1]), bits)] = gradient[:, k:]
@@ -123,50 +117,58 @@ def _signed_sums(weights):
 
 @no_type_check
 @numba.njit(nogil=True, cache=True)
-def _count_above(x, first, of_first, second, weight, by_signs):
-    """Count pairs with x + first[i] + second[j] > 0; add `weight` × the count for each i to by_signs[of_first[i]]."""
+def _count_above(x, first, masks, second, weight, by_mask):
+    """Count the pairs (i, j) with x + first[i] + second[j] > 0; `first` and `second` are in ascending order.
+
+    For each i, add `weight` times the number of pairs with this i to by_mask[masks[i]], where masks[i] is a bit mask.
+    """
     total, place = 0, len(second)
     for i in range(len(first)):
         while place > 0 and second[place - 1] > -(x + first[i]):
             place -= 1
         total += len(second) - place
-        by_signs[of_first[i]] += weight * (len(second) - place)
+        by_mask[masks[i]] += weight * (len(second) - place)
     return total
 
 
 @no_type_check
 @numba.njit(nogil=True, cache=True)
-def _along_bits(by_signs, n_bits, result):
-    """Add Σ_i ±by_signs[i] to result[bit] for each bit: + if this bit of i is 1, else -. Overwrites `by_signs`."""
-    size = len(by_signs)
+def _along_bits(by_mask, n_bits, result):
+    """For each bit, add Σ_m ±by_mask[m] to result[bit], with + if m has this bit set, else -. Overwrites `by_mask`."""
+    size = len(by_mask)
     for bit in range(n_bits - 1, -1, -1):
         size //= 2
         for i in range(size):
-            result[bit] += by_signs[i + size] - by_signs[i]
-            by_signs[i] += by_signs[i + size]
+            result[bit] += by_mask[i + size] - by_mask[i]
+            by_mask[i] += by_mask[i + size]
 
 
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _summed(means, others, signs):
-    """Gradient (neuron, bit), relevant bits first, by counting over all sign settings of the irrelevant bits."""
-    n_neurons, n_patterns = means.shape
+def _summed(constants, others, signs):
+    """Gradient (neuron, bit), relevant bits first, by counting the settings of the irrelevant bits with w·x + b > 0.
+
+    `constants` (neuron, pattern): w·x + b without the irrelevant bits, at each setting ("pattern") of the k relevant
+    bits. `others` (neuron, bit): weights of the irrelevant bits. `signs` (k + 1, pattern): row i < k is the parity of
+    the relevant bits except bit i; row k is the parity of all relevant bits.
+    """
+    n_neurons, n_patterns = constants.shape
     n_others, k = others.shape[1], signs.shape[0] - 1
     result = np.zeros((n_neurons, k + n_others))
     for j in range(n_neurons):
         some = np.flatnonzero(others[j])
         half = len(some) // 2
-        first, of_first = _signed_sums(others[j][some[:half]])
-        second, of_second = _signed_sums(others[j][some[half:]])
+        first, first_masks = _signed_sums(others[j][some[:half]])
+        second, second_masks = _signed_sums(others[j][some[half:]])
         by_first, by_second = np.zeros(len(first)), np.zeros(len(second))
         reach = np.abs(others[j]).sum()
         for z in range(n_patterns):
-            a, above = means[j, z], 0
+            a, above = constants[j, z], 0
             if a > reach * (1 + 1e-12):
                 above = len(first) * len(second)
             elif a > -reach * (1 + 1e-12):
-                above = _count_above(a, first, of_first, second, signs[k, z], by_first)
-                _count_above(a, second, of_second, first, signs[k, z], by_second)
+                above = _count_above(a, first, first_masks, second, signs[k, z], by_first)
+                _count_above(a, second, second_masks, first, signs[k, z], by_second)
             for i in range(k):
                 result[j, i] += signs[i, z] * above
         along = np.zeros(len(some))
@@ -180,9 +182,9 @@ def _summed(means, others, signs):
 
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
-def _by_series(means, others, signs):
-    """Gradient (neuron, bit), relevant bits first, by the sine series; row i of `signs` is χ of S∖{i}, row k is χ_S."""
-    n_neurons, n_patterns = means.shape
+def _by_series(constants, others, signs):
+    """The gradient that `_summed` computes, from the same arguments, but by a Fourier series and for many bits."""
+    n_neurons, n_patterns = constants.shape
     n_others, k = others.shape[1], signs.shape[0] - 1
     result = np.zeros((n_neurons, k + n_others))
     inside = np.empty(n_patterns)
@@ -200,7 +202,7 @@ def _by_series(means, others, signs):
         spread = math.sqrt(variance)
         any_smooth = False
         for z in range(n_patterns):
-            a = means[neuron, z]
+            a = constants[neuron, z]
             smooth[z] = abs(a) < reach and abs(a) < 9.0 * spread
             inside[z] = 0.5 if smooth[z] else (1.0 if a > 0.0 else 0.0)
             if smooth[z]:
@@ -210,7 +212,7 @@ def _by_series(means, others, signs):
             half_period = min((reach + largest) * 1.000001, 18.0 * spread)
             base = math.pi / half_period
             for z in range(n_patterns):
-                angle = base * means[neuron, z]
+                angle = base * constants[neuron, z]
                 cos_a[z], sin_a[z] = math.cos(angle), math.sin(angle)
                 turn_cos_a[z], turn_sin_a[z] = math.cos(2 * angle), math.sin(2 * angle)
             for j in range(n_others):

@@ -26,16 +26,9 @@ def relevant_coefficients(
 ) -> Float[np.ndarray, "neuron subset"]:
     """Walsh coefficients of each neuron's term u_j relu(w_j·x + b_j); they add up to the network's coefficients.
 
-    Parameters
-    ----------
-    W, b, u
-        (neuron, input), (neuron,), (neuron,).
-    relevant_bits
-        The k relevant bits.
-
     Returns
     -------
-    (neuron, 2^k) float64, subsets in the order of `walsh_coefficients`, bits in the order of `relevant_bits`.
+    (neuron, 2^k) float64 for k relevant bits; subsets ordered as in `walsh_coefficients`, bits as in `relevant_bits`.
 
     Examples
     --------

@@ -6,9 +6,10 @@ The following numbers in a sample are counts of independent events, so each has 
   1 - 2 P(wrong), with equality if no output is 0;
 - positive and negative predictions, for the mean; the variance is the mean square minus the squared mean;
 - outputs that are not 0, for the mean square, which is taken as 1 if no output in the sample is 0;
-- pairs of inputs with the same setting z of the relevant bits, but different predictions g and g'. No input is in two
-  pairs. Var(g | z) = E (g - g')²/2. So the weight on subsets with an irrelevant bit is at most twice the share of these
-  pairs, and at least twice the share of pairs with opposite signs. Both shares are equal if no output is 0.
+- pairs of inputs with different, or with opposite, predictions g and g'. Both inputs have the same setting z of the
+  relevant bits; no input is in two pairs. The weight on subsets with an irrelevant bit is the mean over z of Var(g | z)
+  = E (g - g')²/2. Here (g - g')²/2 is 0 for equal predictions, 2 for opposite ones, and 1/2 if only one is 0. So the
+  weight is at least 2 P(opposite), and at most 2 P(different). The bounds are equal if no output is 0.
 
 The interval of the coefficient at the parity has a level of 95 %. The intervals of the shares combine four such
 intervals of 98.75 % each (Bonferroni), so they are wider than necessary.
@@ -40,10 +41,13 @@ class SignWeights(NamedTuple):
 
 
 def sign_counts(values: Real[np.ndarray, "pattern draw"]) -> Float[np.ndarray, " count"]:
-    """The counts named in `COUNTS`, from a network's outputs on `draws_by_pattern`; all are NaN if an output is NaN.
+    """Counts of right, wrong, … predictions on `draws_by_pattern`, ordered as in `COUNTS`; NaN if an output is NaN.
 
     Examples
     --------
+    Here 5 predictions are right, 3 wrong, 5 positive, 3 negative, 0 zero, and there are 8 in all. Neighbors in a row
+    form pairs: 1 pair has opposite signs, 1 pair has different signs, and there are 4 pairs in all.
+
     >>> sign_counts(np.array([[-2.0, -1.0, 3.0, 3.0], [1.0, 1.0, 1.0, -1.0]])).tolist()
     [5.0, 3.0, 5.0, 3.0, 0.0, 8.0, 1.0, 1.0, 4.0]
     """
@@ -64,7 +68,8 @@ def sign_weights(counts: Float[np.ndarray, "*network count"]) -> SignWeights:
 
     Examples
     --------
-    With a thousand right predictions, five hundred of each sign, the coefficient at the parity may still be 0.993.
+    A sample has 1000 right, 0 wrong, 500 positive, 500 negative and 0 zero predictions, 1000 in all; 0 opposite and 0
+    different pairs, 500 pairs in all. Over all inputs, the coefficient at the parity may still be 0.993.
 
     >>> weights = sign_weights(np.array([1000.0, 0, 500, 500, 0, 1000, 0, 0, 500]))
     >>> round(float(weights.parity_low), 4), float(weights.parity_high)
@@ -101,13 +106,16 @@ def sign_weights(counts: Float[np.ndarray, "*network count"]) -> SignWeights:
 
 
 def _difference(
-    more: Int[np.ndarray, "*network"],
-    fewer: Int[np.ndarray, "*network"],
+    n_p: Int[np.ndarray, "*network"],
+    n_q: Int[np.ndarray, "*network"],
     total: Int[np.ndarray, "*network"],
     level: float,
 ) -> tuple[Float[np.ndarray, "*network"], Float[np.ndarray, "*network"]]:
-    """Interval [2 P_low - 1, 1 - 2 Q_low] of P - Q; `more` and `fewer` count the outcomes of probability P and Q."""
-    low, high = (np.asarray(2 * share_intervals(counts, total, level)[0] - 1) for counts in (more, fewer))
+    """Interval of P - Q, where exclusive outcomes of probability P and Q occur `n_p` and `n_q` times in `total` trials.
+
+    Since P + Q <= 1, P - Q is in [2 P - 1, 1 - 2 Q]. The low ends of the intervals of P and of Q give both bounds.
+    """
+    low, high = (np.asarray(2 * share_intervals(counts, total, level)[0] - 1) for counts in (n_p, n_q))
     return low, np.asarray(-high)
 
 
