@@ -92,7 +92,8 @@ def bounded_averages(
     _, exponents = np.frexp(sizes)
     with np.errstate(invalid="ignore"):  # powers of 2, so that squares neither vanish nor overflow
         norms = np.sqrt((np.ldexp(weights, -exponents[:, None]) ** 2).sum(axis=1) + np.ldexp(bias, -exponents) ** 2)
-        averages, bounds = _averages(np.ldexp(means, -exponents[:, None]), np.ldexp(others, -exponents[:, None]), norms)
+        scaled = (np.ascontiguousarray(np.ldexp(part, -exponents[:, None])) for part in (means, others))
+        averages, bounds = _averages(*scaled, norms)
     return Averages(np.ldexp(averages, exponents[:, None]), np.ldexp(bounds, exponents[:, None]))
 
 
