@@ -230,7 +230,7 @@ def _attrs(
     _, generalized = phase_checkpoints(run, options)
     early = [
         f"seed {seed} has key frequencies but has not generalized: a lookup table of a share f of all tuples has "
-        f"2f/(m - 1) of the sum of squares at every frequency."
+        f"2f/(m - 1) of the sum of squares at every frequency below m/2."
         for seed in np.array(run.seeds)[key.any(axis=1) & np.isnan(generalized)]
     ]
     products = "operands and results 0 are left out; the logit of class 0 counts in the losses"
