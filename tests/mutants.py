@@ -217,7 +217,7 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File, str], object], str]] = {
         _config('"epochs":5', f'"epochs":{10**15}'), "plans up to [0-9,]+ checkpoints, more than"
     ),
     "list for versions": (_attribute("versions", "[1]"), "is damaged: attribute 'versions' is not an object"),
-    "huge slack": (_attribute("recovery_slack", np.int64(1) << 60), "is damaged: its 'recovery_slack' is"),
+    "huge slack": (_attribute("recovery_slack", np.int64(1) << 60), "is damaged: attribute 'recovery_slack' is"),
     "gap in the data": (_gap_in_the_data, "is damaged: /parameters/b lacks 2 of its 6 chunks"),
     "a step that is not planned": (_unordered_steps, r"is damaged: step\[2\] is 999, but the config plans 2"),
     "missing metric": (

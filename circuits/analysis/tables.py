@@ -12,7 +12,7 @@ FEW_LABELS = 8  # a further dimension with at most this many labels gets a colum
 
 
 def tables(results: Mapping[str, xr.Dataset]) -> list[Titled]:
-    """Titled tables of all measurements. "phases" is left out if "subnetwork" is measured: its table shows the phases.
+    """Titled tables of all measurements. A table of "subnetwork" shows the phases too and replaces the one of "phases".
 
     `results` are those of `circuits.analyze`, including the phases.
     """

@@ -101,7 +101,7 @@ def data_dims(name: str, ndim: int, test_is_shared: bool = True) -> tuple[str, .
     test = ("test_example",) if test_is_shared else ("seed", "test_example")
     leading = ("seed", "example") if name.startswith("train_") else test
     if ndim > len(leading) + 1:
-        raise InputError(f"data '{name}' has {ndim} dimensions; a run file has at most ({', '.join(leading)}, input)")
+        raise InputError(f"data '{name}' has {ndim} dimensions, but may have only these: {', '.join(leading)}, input")
     return (*leading, "input")[:ndim]
 
 
@@ -150,12 +150,7 @@ def create(
     parent
         Path, fingerprint and step of the parent run, from which this run starts.
     replace
-        Replace an existing file.
-
-    Raises
-    ------
-    InputError
-        `path` exists and `replace` is False.
+        Whether to replace an existing file. If False, an existing file raises InputError.
     """
     try:
         with scratch() as image:  # HDF5 may crash if the disk fills while it creates a file
@@ -276,7 +271,7 @@ def in_file(state: str) -> str:
 
 
 def of_state(stored: str) -> str:
-    """Inverse of `in_file`: the optimizer's name for a stored array. Files of version 1 store the optimizer's names."""
+    """Inverse of `in_file`: the optimizer's name for a stored array. Names in files of version 1 stay unchanged."""
     return "step" if stored == N_UPDATES else stored
 
 

@@ -78,13 +78,14 @@ def inspect(
     Parameters
     ----------
     path, file_format, format_version
-        A file with HDF5's signature, the format that its attributes should name, and the newest version to accept.
+        The file at `path` begins with HDF5's signature. Its attributes should name the format `file_format`, with a
+        version of at most `format_version`.
     more_time
-        Function that extends the time limit; called with the file's size in bytes before an array is read. If None,
-        the limit cannot be extended, so no arrays are read except the step numbers.
+        Function that extends the time limit. It is called with the file's size in bytes before the values of an array
+        are read. If None, values are read from the arrays `step` and `state_step` only.
     undone
-        Whether to inspect the file as recovery from a kill would leave it. Recovery restores the metadata from the copy
-        beside the file (`undo.py`). If there is no copy, recovery completes a partly written superblock.
+        Whether to inspect the file as recovery from a kill would leave it. If a file PATH.undo exists, recovery takes
+        the metadata from PATH.undo (`undo.py`). Otherwise recovery completes a partly written superblock.
 
     Returns
     -------
@@ -173,7 +174,7 @@ class _Walk:
     def _member(self, group: h5py.h5g.GroupID, name: bytes, path: str) -> None:
         self._n_links += 1
         if self._n_links > MAX_OBJECTS:
-            raise Refused(f"it has more than {MAX_OBJECTS} objects")
+            raise Refused(f"the file has more than {MAX_OBJECTS} objects")
         kind = group.links.get_info(name).type
         if kind == h5py.h5l.TYPE_EXTERNAL:
             raise Refused(f"{path} is an external link to {shown(group.links.get_val(name)[0])!r}")

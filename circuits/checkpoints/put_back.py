@@ -1,10 +1,11 @@
 """Restores a run's metadata after an interrupted change, from the copy made before the change (`undo.py`).
 
 This copy beside the run is not trusted. The sandbox process (`sandbox.py`) checks the file as it would be after the
-restore. The policy must accept the file as a run, and data and metadata must lie exactly where the copy says. Then the
-restored file must match its config and be the same run, with at least as many checkpoints as the file has now.
-Otherwise the file stays unchanged, and the copy is renamed to `RUN.h5.undo.stale`. A file that cannot be read now, but
-is longer than when the copy was made, may have more checkpoints; it is first copied to `RUN.h5.before-repair`.
+restore. The file must obey `policy.py`, the rules for run files from any source, and data and metadata must lie exactly
+where the copy says. Then the restored file must match its config and be the same run, with at least as many checkpoints
+as the file has now. Otherwise the file stays unchanged, and the copy is renamed to `RUN.h5.undo.stale`. A file that
+cannot be read now, but is longer than when the copy was made, may have more checkpoints; it is first copied to
+`RUN.h5.before-repair`.
 """
 
 import json
@@ -42,12 +43,7 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None, *, ke
 
     Returns
     -------
-    Whether metadata were restored.
-
-    Raises
-    ------
-    InputError
-        The copy of the metadata beside the run cannot be checked.
+    Whether metadata were restored. If the copy of the metadata cannot be checked, the function raises InputError.
     """
     beside = undo_path(path)
     remove_left_behind(beside)

@@ -41,8 +41,8 @@ def resume_point(
 
     Returns
     -------
-    The resume point. Its `n_checkpoints` counts all checkpoints if the optimizer has no state; it is 0 if the optimizer
-    has a state, but no stored copy of the state is intact.
+    The resume point. Its `n_checkpoints` counts the checkpoints up to the newest one with an intact optimizer state. If
+    no stored state is intact, `n_checkpoints` is 0. For an optimizer without state, `n_checkpoints` counts all.
     """
     n_there = n_committed(file["step"][:], planned)
     slots = [file[f"resume/slot{index}"] for index in (0, 1)]

@@ -37,12 +37,9 @@ TYPE_NAMES = {str: "a text", int: "a whole number", list: "a list"}
 
 
 def check_facts(versions: Any, numerics: Any, parent: Any, created: str) -> None:
-    """Raise an error unless these attributes of a run file have the right types and are safe to print.
+    """Raise a ValueError unless these attributes of a run file have the right types and are safe to print.
 
-    Raises
-    ------
-    ValueError
-        An attribute is wrong; the message is one line without the file's name.
+    The message of the error is one line without the file's name.
     """
     for name, value in {"versions": versions, "numerics": numerics, "parent": {} if parent is None else parent}.items():
         if not isinstance(value, dict):
@@ -58,12 +55,9 @@ def check_facts(versions: Any, numerics: Any, parent: Any, created: str) -> None
 
 
 def check_contents(file: h5py.File, config: Config) -> None:
-    """Raise an error unless the contents of an open run file match its config.
+    """Raise a ValueError unless the contents of an open run file match its config.
 
-    Raises
-    ------
-    ValueError
-        Contents differ; the message, one line without the file's name, gives the expected and the actual contents.
+    The message of the error is one line without the file's name. It gives the expected and the actual contents.
     """
     _printable(config.model_dump(mode="json"))
     _check_version(file)
@@ -80,7 +74,7 @@ def check_contents(file: h5py.File, config: Config) -> None:
     _slots(file, config)
     slack = file.attrs["recovery_slack"]
     if not isinstance(slack, np.integer) or not 0 <= slack < MAX_SLACK:
-        raise ValueError(f"its 'recovery_slack' is {slack}, not a whole number from 0 to {MAX_SLACK - 1}")
+        raise ValueError(f"attribute 'recovery_slack' is {slack}, not a number of bytes from 0 to {MAX_SLACK - 1}")
 
 
 def _check_version(file: h5py.File) -> None:
@@ -216,7 +210,7 @@ def _digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
         dataset = _array(file, f"digests/{name}", (None, len(config.seeds), len(names)), "u")
         labels = [label.decode() for label in _array(file, f"digests/{dim}", (len(names),), "S")[:].tolist()]
         if labels != names:
-            raise ValueError(f"digests/{dim} names {labels}, expected {names}")
+            raise ValueError(f"the list digests/{dim} contains {labels} instead of {names}")
         if len(dataset) < n_rows:
             raise ValueError(f"digests/{name} has {len(dataset)} entries, but {along} has {n_rows} committed entries")
     for name, item in _members(file, "data"):

@@ -1,10 +1,10 @@
 """Changes of a file's metadata that can be undone after a kill.
 
-A new checkpoint writes data only (`writer.py`). Few operations change HDF5's metadata: more epochs, a machine that
-rounds differently, an early stop, a repair. HDF5 then rewrites blocks in place, and a kill within a block makes the
-file unreadable. So all bytes of the file that are not data are first copied to `RUN.h5.undo`, which appears only when
-complete and is removed after the change. The next writer that finds this copy restores the bytes, and a later writer
-does so again if another kill interrupts the restore.
+A new checkpoint writes data only (`writer.py`). HDF5's metadata change only if a run gets more epochs, moves to a
+machine that rounds differently, or stops early, or if a user repairs the file. HDF5 then rewrites blocks in place, and
+a kill within a block makes the file unreadable. So all bytes of the file that are not data are first copied to
+`RUN.h5.undo`, which appears only when complete and is removed after the change. The next writer that finds this copy
+restores the bytes, and a later writer does so again if another kill interrupts the restore.
 
 Between kill and restore, another run may replace the file, or a writer may add checkpoints through another path to it.
 So the copy also lists byte ranges that no change of metadata touches (/data, the written part of `step`, the last
@@ -42,7 +42,8 @@ Ranges = list[list[int]]  # start and length of each, ascending
 class Kept(NamedTuple):
     """Copy of a file's metadata: the file's `size`, and the bytes `values` at the byte ranges `stored`.
 
-    `extents` are all byte ranges outside the arrays: `stored`, and holes of the sparse file (such as removed rows).
+    `extents` are all byte ranges that belong to no array: the ranges `stored`, and holes if the file is sparse.
+    For example, rows that were cut off an array leave a hole.
     `digest`, the SHA-256 of the byte ranges `witness`, identifies the file: no change of metadata touches these ranges.
     """
 

@@ -1,8 +1,8 @@
 """Present the file of a killed writer to HDF5 as a file without a writer; the file itself does not change.
 
 A file whose flag says "open for writing" opens only in single-writer-multiple-reader mode. In this mode HDF5 interprets
-a wrong checksum as a write in progress. It tries again after ever longer waits, for years. So the search for damage
-presents the file to HDF5 with the flag cleared in memory.
+a wrong checksum as a write in progress. It tries again after ever longer waits, for years. So a check of the file for
+damage uses this module, which presents the file to HDF5 with the flag cleared in memory.
 """
 
 from __future__ import annotations
@@ -49,13 +49,9 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
     Parameters
     ----------
     path, undone
-        The file, and whether to present it as recovery would leave it. Recovery restores the metadata from the copy
-        beside the file. If there is no copy, recovery completes a partly written superblock.
-
-    Raises
-    ------
-    ValueError
-        With `undone`: the copy of the metadata belongs to another file, or does not match the restored file.
+        The file, and whether to present it as recovery would leave it. If a file PATH.undo exists, recovery takes the
+        metadata from PATH.undo (`undo.py`). Otherwise recovery completes a partly written superblock. With `undone`, a
+        PATH.undo that belongs to another file, or does not match the restored file, raises ValueError.
     """
     if not undone and not is_flagged(path):
         with h5py.File(path, "r", rdcc_nbytes=0, locking=False) as file:
@@ -72,7 +68,7 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
         with h5py.File(shown, "r", rdcc_nbytes=0) as file:
             yield file
             if copy is not None and not copy.fits(file):
-                raise ValueError("once restored, its contents lie at other byte positions than the '.undo' file lists")
+                raise ValueError("the '.undo' file lists other byte ranges than the run has after a restore")
 
 
 class _Shown:

@@ -147,7 +147,8 @@ class Writer:
     def amend(self, config: Config | None = None, other_numerics_since: int | None = None) -> None:
         """Store a config with more epochs, or the index of the first checkpoint from a machine that rounds differently.
 
-        The attributes keep their size, so HDF5 writes them in place while other processes read the file.
+        Each of the two is an attribute of the file. An attribute never changes its size here, so HDF5 overwrites the
+        attribute in place while other processes read the file.
         """
         attributes = self.file.attrs
         text = None if config is None else padded(config, attributes["config"].dtype.itemsize)
@@ -171,12 +172,8 @@ class Writer:
         step, epoch
             Optimizer updates, and passes over the training set, so far.
         values
-            "parameters/NAME" (seed, …) and "metrics/NAME" (seed,) for each of `names`.
-
-        Raises
-        ------
-        ValueError
-            A name is missing or unknown, or an array's shape is wrong; HDF5 would broadcast such an array silently.
+            "parameters/NAME" (seed, …) and "metrics/NAME" (seed,) for each of `names`. A missing or unknown name raises
+            ValueError, and so does a wrong shape, since HDF5 would broadcast such an array silently.
         """
         if values.keys() != self._trajectories.keys():
             raise ValueError(f"a checkpoint needs exactly {sorted(self._trajectories)}, got {sorted(values)}")

@@ -1,1 +1,1 @@
-"""The command line: one thin file per command, each one call of the public API."""
+"""The command line. Each command has its own short file and calls the public API once."""

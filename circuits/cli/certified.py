@@ -76,9 +76,9 @@ def _in_proportion(failures: FailureRate) -> str:
 
 
 def _to_width(share: float, width: float) -> str:
-    """`share` as text, rounded to 2 or more significant digits; the `width` of its interval decides how many.
+    """`share` as text, rounded to the decimal places that the `width` of its interval has with 2 significant digits.
 
-    The last digit has the decimal place of the width's second digit: 0.012345 becomes 0.0123 if the width is 0.0045.
+    For example, the width 0.0045 has 4 decimal places, so the share 0.012345 becomes "0.0123". At least 2 digits stay.
     """
     places = floor(log10(share)) - floor(log10(width)) + 2 if share > 0 and width > 0 else 2
     return f"{share:.{max(places, 2)}g}"

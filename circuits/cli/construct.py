@@ -34,9 +34,10 @@ class ConstructFlags:
     n: Annotated[int | None, shown("INT", "(default: 40)")] = None
     """Number of input bits."""
     support: Annotated[tuple[int, ...], shown("INT …", "(default: the first k)")] = ()
-    """Indices (from 0) of the k relevant inputs, in the order of the construction's bits 0, 1, …"""
-    biases: Annotated[str | None, shown("{k-1,k-2}", "(default: k-1, as in the paper)")] = None
-    """Bias of the AND gates in the construction dnf: -(k-1), or -(k-2) for a lower path cost Σ|u|·‖(w, b)‖."""
+    """Indices (from 0) of the k relevant inputs. The construction reads its bit 0 from the first of them, and so on."""
+    biases: Annotated[str | None, shown("{k-1,k-2}", "(default: k-1, as in Merrill et al. 2023)")] = None
+    """Every AND gate of the construction dnf has the bias -(k-1) or -(k-2). k-2 gives a lower path cost: the sum over
+    neurons of |outgoing weight| times the norm of the vector (incoming weights, bias)."""
     n_train: Annotated[int | None, shown("INT", "(default: 1000)")] = None
     """Number of training examples that the run file stores for the analyses."""
     n_test: Annotated[int | None, shown("INT", "(default: 100)")] = None

@@ -92,8 +92,8 @@ class StateDictsFlags(_Start, _Output):
     pattern: Annotated[str, tyro.conf.Positional, shown("'PATTERN'")]
     """The files, in quotes: 'model_*.pt', or 'seed{seed}/model_{epoch}.pt'."""
     keys: Annotated[tuple[str, ...], shown("NAME=KEY …")] = ()
-    """KEY of each parameter NAME in the files. By default, KEY is NAME. If a file lacks the key NAME, KEY is the key in
-    Merrill et al.'s code."""
+    """NAME=KEY: the files store the model's parameter NAME under KEY. Without this pair, the command looks for the
+    parameter under NAME and, if the files lack NAME, under the key that Merrill et al.'s code uses."""
     seed: Annotated[int, tyro.conf.arg(metavar="INT")] = 0
     """Seed of the network if the file-name pattern has no {seed}; the seed determines the training set."""
 

@@ -78,7 +78,10 @@ def picked(flags: Any, *names: str) -> dict[str, Any]:
 
 
 class Arity(NamedTuple):
-    """Number of values of a flag: 0 if `switch`, several if `many`, else 1; with `append` the flag may be repeated."""
+    """A flag takes no value if `switch`, several values if `many`, else one value. `append`: the flag may be repeated.
+
+    `number`: each value is a number. `choices`: words that the flag accepts as its value, such as "None".
+    """
 
     switch: bool
     many: bool

@@ -106,7 +106,8 @@ def command(words: list[str]) -> int:
 def _several(starts: Sequence[Config], first: Config, flags: Any, typed: set[str]) -> list[tuple[Config, Path]]:
     """Each config of a preset (`starts`), as changed by the flags, with its run file.
 
-    `first` is starts[0] with the changes. `typed` names the changed fields; all configs take their values from `first`.
+    `first` is starts[0] after the changes. `typed` has the names of the fields that the flags change. In every config,
+    each of these fields gets the value that the field has in `first`.
     """
     if first.name != starts[0].name:
         raise InputError(f"The preset has {len(starts)} configs, so --name cannot rename it. Pass a folder to --out.")
@@ -179,10 +180,11 @@ def _compare_with_parent(run: "Run") -> None:
 def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
     """The preset among the words, all other words, and the flag before the preset, followed by the flag's values.
 
-    A switch, such as --quiet, takes no value. Any other flag takes the next word and all numbers after it. A flag for a
-    list of texts also takes all words up to the next flag, except preset names. The candidates for the preset are the
-    words that no flag takes, except a number or truth value right after a switch. A single candidate is the preset. Of
-    several candidates, those that follow a flag and are not preset names join the other words; the parser refuses them.
+    - A switch, such as --quiet, takes no value. Any other flag takes the next word and all numbers after this word.
+    - A flag for a list of texts also takes all further words up to the next flag, except preset names.
+    - The words that no flag takes are candidates for the preset, except a number or truth value right after a switch.
+    - If there is only one candidate, it is the preset.
+    - Of several candidates, any that follows a flag and is no preset name joins the other words; the parser refuses it.
 
     Examples
     --------

@@ -36,17 +36,14 @@ def smallest_agreeing_masked(
         (neuron,) indices of the neurons; the last is pruned first.
     inputs
         (example, input) the agreement set: the inputs on which predictions are compared.
-    targets, criterion
-        As in `smallest_agreeing_argmax`.
+    targets
+        (example,) classes, or ±1 with one output. The criterion "accuracy" needs them; "prediction" ignores them.
+    criterion
+        "prediction": every prediction must stay the same. "accuracy": only the number of right ones must stay the same.
 
     Returns
     -------
-    k in 0..neuron, from outputs in the dtype of the parameters.
-
-    Raises
-    ------
-    ValueError
-        The criterion is "accuracy", and `targets` is missing.
+    k, a number from 0 to the number of neurons. The outputs are computed in the dtype of the network's weights.
     """
     if criterion == "accuracy" and targets is None:
         raise ValueError("criterion 'accuracy' compares the numbers of right answers: pass targets")

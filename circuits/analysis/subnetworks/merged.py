@@ -89,7 +89,11 @@ def elements_needed(
 def merged_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: MergeOptions, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
-    """Number of circuit elements needed at `checkpoints`; 0 if collapsed, NaN if diverged or if no number suffices."""
+    """Merged sparsity at `checkpoints`: how many circuit elements (groups of merged neurons) reproduce the predictions.
+
+    The elements are counted from the largest on. The value is 0 if all outputs of the network are near 0. The value is
+    NaN if the network has diverged, or if even all elements together do not reproduce the predictions.
+    """
     require(run, is_one_relu_layer)
     agreement_sets = [examples_of(run, index, options.agreement_set) for index in range(len(run.seeds))]
 

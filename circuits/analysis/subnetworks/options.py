@@ -11,13 +11,15 @@ class MergeOptions(PruningOptions):
     """Conditions under which near-parallel neurons count as one circuit element."""
 
     merge_cosine: Annotated[float, Field(ge=-1, lt=1)] = 0.9
-    """Neurons count as one circuit element if their (w, b) have a cosine above this, and their u the same sign."""
+    """Two neurons belong to one circuit element if two conditions hold: the vectors (incoming weights, bias) of the two
+    neurons have a cosine above this number, and their outgoing weights have the same sign."""
     merge_floor: Annotated[float, Field(ge=0, lt=1)] = 0.02
-    """A neuron belongs to an element only if its path norm |u|·‖(w, b)‖ exceeds this share of the largest path norm."""
+    """Neurons belong to a circuit element only if their path norm exceeds this share of the largest path norm. The path
+    norm of a neuron is |outgoing weight| times the norm of the vector (incoming weights, bias)."""
 
 
 class SearchOptions(PruningOptions):
     """Pruning options, and the time limit of a search."""
 
     time_limit: Annotated[float, Field(ge=0)] = 60.0
-    """Time limit of the search in each network, in seconds; for the measurements certify and exact."""
+    """Time limit of the search in each network, in seconds. Only the measurements "certify" and "exact" use it."""

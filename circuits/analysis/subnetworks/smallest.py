@@ -125,10 +125,6 @@ def smallest_subnetwork(
     -------
     The smallest subset known and a lower bound on the size; None for a diverged network, which has a NaN output.
 
-    References
-    ----------
-    Merrill et al. 2023, section 2.1, for agreement.
-
     Examples
     --------
     The first neuron alone agrees on both inputs, and so do the other two together. The first is the smallest subset.
@@ -177,20 +173,23 @@ def smallest_subnetwork(
 class Subsets:
     """The integer program: the rows (constraints) and the forbidden subsets added so far.
 
-    At input x, let σ be the sign of the whole network. Neuron j adds c_j(x) to the output, with rounding bound t_j. A
-    subset K has the output s = Σ_K c_j(x), with rounding bound T = Σ_K t_j. A masked forward pass decides on agreement.
-    This pass sums in another order, so its output r differs from s by up to 2T. K agrees at x if σ r > T, which implies
-    σ s > -T. If σ = 0, K agrees at x if |r| ≤ T, which implies |s| ≤ 3T. So a subset that agrees satisfies the row
-    Σ_K (σ c_j(x) + 3 t_j) ≥ 0. If σ = 0, K satisfies two such rows, with 1 and with -1 in place of σ.
+    A row is a linear inequality for one input x. Every subset K of neurons that agrees with the network at x satisfies
+    the row. The parameters below define c_j(x), t_j and σ. Let s = Σ c_j(x) be the output of K, and let T = Σ t_j; both
+    are sums over the neurons j in K. A masked forward pass decides whether K agrees. This pass adds the same terms in
+    another order, so its output r is within 2T of s.
+
+    - σ = 1: K agrees if r > T. Then s > -T. The row is s + 3T ≥ 0.
+    - σ = -1: K agrees if r < -T. Then s < T. The row is -s + 3T ≥ 0.
+    - σ = 0: K agrees if |r| ≤ T. Then |s| ≤ 3T. The input has both rows. (Other inputs need only T in place of 3T.)
 
     Parameters
     ----------
     contributions
-        (example, neuron) c_j(x) = u_j relu(w_j·x + b_j).
+        (example, neuron) c_j(x) = u_j relu(w_j·x + b_j), which neuron j adds to the output at input x.
     terms
-        (neuron,) t_j, see `rounding_terms`.
+        (neuron,) t_j, the bound of the rounding error of neuron j, see `rounding_terms`.
     signs
-        (example,) signs σ of the whole network.
+        (example,) σ, the sign of the whole network at input x: 1, -1 or 0.
     """
 
     def __init__(
@@ -239,7 +238,7 @@ class Subsets:
         return highs(ones, ones, ones, everything, low, high, time_limit)
 
     def learn(self, failing: Bool[np.ndarray, " neuron"]) -> None:
-        """Add constraints at some inputs where a subset fails. If all such inputs have one, forbid the subset."""
+        """Add rows (constraints) of inputs where `failing` fails. If all such inputs have a row, forbid `failing`."""
         shortfall = self._shortfall(self.contributions[:, failing].sum(axis=1), self.terms[failing].sum())
         new = np.setdiff1d(np.flatnonzero(shortfall >= 0), self.known)
         if not new.size:
@@ -248,7 +247,10 @@ class Subsets:
         self.known += _chosen(new[np.argsort(-shortfall[new], kind="stable")], RANDOM_ROWS_LATER, self.random)
 
     def _shortfall(self, outputs: Float[np.ndarray, " example"], bound: float) -> Float[np.ndarray, " example"]:
-        """Distance of `outputs` from agreement, in units of the input's largest |contribution|; < 0 if they agree."""
+        """How far a subset's `outputs` are from agreement with the network at each input; < 0 where they agree.
+
+        `bound` is the subset's rounding bound. The unit at an input is the largest |contribution| of a neuron there.
+        """
         lacking = np.where(self.wanted, bound - self.signs * outputs, np.abs(outputs) - bound) / self.scale
         return np.where(self.wanted | (lacking > 0), lacking, -1.0)  # an output equal to its bound is 0
 
@@ -276,9 +278,10 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     Returns
     -------
     smallest_size, smallest_bound, smallest_gap
-        (step, seed) size of the smallest known subset that agrees, lower bound on this size, and size minus bound. A
-        subset agrees if it has the network's sign on every input, by default of the training set. All three are 0 if
-        all outputs are near 0, NaN if the network has diverged.
+        (step, seed) `smallest_size`: neurons in the smallest known subset that agrees. `smallest_bound`: no subset with
+        fewer neurons than this agrees. `smallest_gap`: `smallest_size` minus `smallest_bound`. A subset agrees if its
+        output has the network's sign on every input of the agreement set, by default the training set. All three are 0
+        if all outputs are near 0, and NaN if the network has diverged.
     smallest_proved
         (step, seed) whether no smaller subset agrees (size = bound). False if time ran out or the network diverged.
     prefix_size

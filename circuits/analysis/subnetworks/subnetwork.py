@@ -92,7 +92,7 @@ def is_of_collapsed(run: Run, result: xr.Dataset) -> Bool[np.ndarray, " seed"]:
 
 
 def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
-    """Warnings for seeds with an empty generalizing subnetwork, although the last checkpoint has not collapsed."""
+    """Warnings for seeds with an empty generalizing subnetwork whose outputs at the last checkpoint are not near 0."""
     dead = is_of_collapsed(run, result) & ~result["collapsed"].values
     epochs = run.epochs[np.searchsorted(run.steps, result["kept_step"].values)]
     return [

@@ -106,9 +106,7 @@ def weight_by_degree(
     Parameters
     ----------
     kurtosis
-        (network,) E f⁴ / (E f²)². Let g be the part of f of one degree, with weight E g² = E f g. To first order, an
-        estimate of this weight from N inputs has the variance Var(2 f g) / N = 4 (E f² g² - (E g²)²) / N. This function
-        approximates E f² g² by `kurtosis` times E f² E g².
+        (network,) E f⁴ / (E f²)², with f the output of the network and E the mean over inputs. By default 1.
 
     Examples
     --------
@@ -119,6 +117,8 @@ def weight_by_degree(
     degrees: Int[np.ndarray, " subset"] = np.array([len(subset) for subset in found.subsets])
     squares = found.coefficients**2 - found.errors**2
     fourths = 2 * found.errors**4  # the variance of ĉ² is 4 c² e² + 2 e⁴, and ĉ² - e² stands for c²
+    # With g the part of f of one degree, the estimate of E g² = E f g from N inputs has to first order the variance
+    # Var(2 f g) / N = 4 (E f² g² - (E g²)²) / N. Here E f² g² is approximated by `kurtosis` times E f² E g².
     spread = np.ones(len(squares)) if kurtosis is None else np.maximum(kurtosis, 1.0)
     variances = 4 * squares * found.errors**2 * spread[:, None] + fourths
     marks = np.stack([degrees == degree for degree in range(int(degrees.max()) + 1)], axis=1).astype(float)

@@ -46,8 +46,9 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
     Returns
     -------
     coefficient, coefficient_error
-        (step, seed, subset), (step, seed) f^(T) for T within the relevant bits, and its error: 0 if exact up to float
-        rounding, a bound for the relu model, the standard error of a sample mean for any other model.
+        `coefficient` (step, seed, subset): f^(T) of each subset T of the relevant bits. `coefficient_error` (step,
+        seed): error of these f^(T). It is 0 if the f^(T) are exact up to float rounding. Otherwise it is a bound for
+        the relu model, and the standard error of a sample mean for any other model.
     variance
         (step, seed) E f² - (E f)².
     weight, weight_error, share, share_error, share_low, share_high
@@ -71,8 +72,9 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         (step, seed, rank) movement of each neuron in `neuron_index`, over all inputs, and the Fourier gap of its
         population gradient, NaN if the network has collapsed; for the relu model only.
     fourier_gap, layer_gap
-        (statistic, step, seed), (step, seed) least, median, greatest `neuron_gap`; Fourier gap of the whole layer at
-        up to 64 checkpoints, at memorization and at generalization, NaN at all other checkpoints.
+        `fourier_gap` (statistic, step, seed): least, median and greatest `neuron_gap`. `layer_gap` (step, seed): gap of
+        the whole layer. `layer_gap` is computed at up to 64 checkpoints spread over training, at the checkpoint of
+        memorization, and at the checkpoint of generalization. At all other checkpoints it is NaN.
     other_coefficient, other_subset, other_error, other_by_chance, degree_weight, degree_weight_error
         For subsets with an irrelevant bit, at up to 14 checkpoints (frames, with `frame_step` and `frame_epoch`).
         `other_coefficient` (frame, seed, place): up to 8 coefficients of largest absolute value, largest first.
@@ -216,7 +218,7 @@ class _Measured:
         return np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (n_patterns * n_draws))
 
     def layer_gaps(self, progress: bool) -> Float[np.ndarray, "step seed"] | None:
-        """`layer_gap` at memorization, at generalization and at up to 64 checkpoints, else NaN; None if not relu."""
+        """Fourier gaps of the whole layer, which `measure` returns as `layer_gap`; None for models other than relu."""
         if not self.networks.has_bounds:
             return None
         of_phases = np.concatenate(phase_checkpoints(self.run, self.options))

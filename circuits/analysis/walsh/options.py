@@ -13,5 +13,6 @@ class WalshOptions(PruningOptions):
     walsh_samples: Annotated[int, Field(ge=16, le=1 << 20)] = 1024
     """Number of random inputs for the walsh analysis; estimates of single coefficients use 16 times as many."""
     walsh_exact_bits: Annotated[int, Field(ge=0, le=20)] = 12
-    """For the walsh analysis of n bits: enumerate all 2^n inputs if n is at most this; otherwise sample. In curves over
-    training, coefficients with an irrelevant bit are always sampled if n > 14. At n = 20, a network takes about 1 s."""
+    """For the walsh analysis of n bits: enumerate all 2^n inputs if n is at most this; otherwise sample. At n = 20, a
+    network takes about 1 s. If n > 14, the measurement "walsh" always samples for one group of coefficients: those of
+    subsets with a bit outside the parity."""

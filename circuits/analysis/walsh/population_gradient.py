@@ -1,26 +1,30 @@
 """The population gradient of a relu neuron under the correlation loss, and its Fourier gap.
 
-Barak et al. 2022 ("Hidden progress in deep learning: SGD learns parities near the computational limit", section 4 and
-Definition 1). The loss is -y f(x), with y the parity χ_S of k bits S. For a neuron σ(w·x + b), the gradient of w_i over
-all inputs is E y x_i σ'(w·x + b), up to sign and readout: a Walsh coefficient of the halfspace g = 1[w·x + b > 0],
+Definitions: Barak et al. 2022 ("Hidden progress in deep learning: SGD learns parities near the computational limit",
+section 4 and Definition 1). We know the paper only from quotations, and Definition 1 from a paraphrase.
 
-    g_i = g^(S without i)  for a relevant bit i in S,      g_i = g^(S and i)  for an irrelevant bit i.
+Gradient. S is the set of the k relevant bits, and y = χ_S(x) is their parity. The loss of a network f is -y f(x). For a
+neuron relu(w·x + b), let g(x) = 1 if w·x + b > 0, else 0. Up to sign and readout, the gradient of the weight w_i over
+all inputs is g_i = E y x_i g(x). It is a Walsh coefficient of g: of S without i if bit i is relevant, else of S and i.
 
-g has a γ-Fourier gap at S if |g^(S⁻)| >= |g^(S⁺)| + γ for all (k-1)-subsets S⁻ and (k+1)-supersets S⁺ of S. The *gap*
-here is the largest such γ: the least |g_i| over the bits in S minus the greatest |g_i| over the other bits. If it is
-not positive, g has no gap. We know the paper only from quotations, and Definition 1 from a paraphrase.
+Gap. The Fourier gap is the least |g_i| over the relevant bits minus the greatest |g_i| over the other bits. Definition
+1 says that g has a γ-Fourier gap if |g^(S⁻)| >= |g^(S⁺)| + γ for all (k-1)-subsets S⁻ and (k+1)-supersets S⁺ of S. The
+gap here is the largest such γ. If it is not positive, g has no gap.
 
-At one setting of the relevant bits, w·x + b = a + Y with a constant a and a random sum Y = Σ ±w_j over the other bits.
-So g has the mean p = P(a + Y > 0), and for a relevant bit i, g_i is the mean of ±p over all settings. If at most 20
-other bits have a nonzero weight, the code finds p by counting, from sorted sums of two halves of these bits. Otherwise
-p = (1 + E sign(a + Y))/2 comes from the Fourier series of a square wave, which equals sign(t) for |t| < R:
+Computation. At one setting of the relevant bits, w·x + b = a + Y. Here a is a constant, and Y = Σ ±w_j is a random sum
+over the other bits j. Let p = P(a + Y > 0), one number per setting. If bit i is relevant, g_i is the mean over all
+settings of p times the parity (±1) of the relevant bits other than i. If at most 20 other bits have a nonzero weight,
+the code finds p by counting, from sorted sums of two halves of these bits. Otherwise p = (1 + E sign(a + Y))/2 comes
+from the Fourier series of a square wave, which equals sign(t) for |t| < R:
 
     sign(t) = 4/π Σ_m sin(θ_m t) / (2m + 1),  θ_m = (2m + 1) π/R,     E sin(θ (a + Y)) = sin(θ a) Π_j cos(θ w_j),
 
-and E x_j sin(θ (a + Y)) = cos(θ a) sin(θ w_j) Π_{l≠j} cos(θ w_l) for an irrelevant bit j. R is the smaller of
-Σ|w_j| + |a| and 18 d, with d the standard deviation of Y: P(Y > 9 d) is below 3e-18 (Hoeffding). The series ends when
-the product vanishes, or after 96 terms. Measured errors: below 1e-6 for 37 other bits of random weight. For 21 to 24
-other bits, below 2e-4 if weights are random, trained, geometric or dominated by one; up to 4e-3 if all are equal.
+and E x_j sin(θ (a + Y)) = cos(θ a) sin(θ w_j) Π_{l≠j} cos(θ w_l) for an irrelevant bit j. Let d be the standard
+deviation of Y. P(Y > 9 d) is below 3e-18 (Hoeffding). So if |a| >= 9 d, the code takes p as 0 or 1. If |a| < 9 d, the
+code uses the series, and |a + Y| hardly ever exceeds 18 d. R is 18 d, or the largest possible |a + Y| if this is
+smaller. The series ends when the product vanishes, or after 96 terms. Measured errors: below 1e-6 for 37 other bits of
+random weight. For 21 to 24 other bits, below 2e-4 if weights are random, trained, geometric or dominated by one; up to
+4e-3 if all are equal.
 """
 
 import math
@@ -67,7 +71,7 @@ def halfspace_gradient(
     signs[:k] *= patterns(k).T  # χ of S without each bit; last χ_S itself
     gradient = np.empty((len(others), k + others.shape[1]))
     few = (others != 0).sum(axis=1) <= EXACT_BITS
-    for chosen, formula in ((few, _summed), (~few, _by_series)):
+    for chosen, formula in ((few, _by_counting), (~few, _by_series)):
         if chosen.any():
             gradient[chosen] = formula(constants[chosen], others[chosen], signs)
     result = np.empty_like(weights)
@@ -118,9 +122,10 @@ def _signed_sums(weights):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _count_above(x, first, masks, second, weight, by_mask):
-    """Count the pairs (i, j) with x + first[i] + second[j] > 0; `first` and `second` are in ascending order.
+    """Number of pairs (i, j) with x + first[i] + second[j] > 0; `first` and `second` are in ascending order.
 
-    For each i, add `weight` times the number of pairs with this i to by_mask[masks[i]], where masks[i] is a bit mask.
+    The function also changes `by_mask`, an array with one entry per bit mask. masks[i] is the bit mask of first[i]. For
+    each i, the function adds `weight` (a number) times the number of pairs with this i to by_mask[masks[i]].
     """
     total, place = 0, len(second)
     for i in range(len(first)):
@@ -145,9 +150,10 @@ def _along_bits(by_mask, n_bits, result):
 
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _summed(constants, others, signs):
-    """Gradient (neuron, bit), relevant bits first, by counting the settings of the irrelevant bits with w·x + b > 0.
+def _by_counting(constants, others, signs):
+    """Gradient E y x_i 1[w·x + b > 0] of each neuron and bit i, (neuron, bit), the k relevant bits first; by counting.
 
+    y is the parity of the relevant bits. The function counts the settings of the irrelevant bits with w·x + b > 0.
     `constants` (neuron, pattern): w·x + b without the irrelevant bits, at each setting ("pattern") of the k relevant
     bits. `others` (neuron, bit): weights of the irrelevant bits. `signs` (k + 1, pattern): row i < k is the parity of
     the relevant bits except bit i; row k is the parity of all relevant bits.
@@ -183,7 +189,7 @@ def _summed(constants, others, signs):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _by_series(constants, others, signs):
-    """The gradient that `_summed` computes, from the same arguments, but by a Fourier series and for many bits."""
+    """Gradient E y x_i 1[w·x + b > 0] by a Fourier series; the result and the arguments are those of `_by_counting`."""
     n_neurons, n_patterns = constants.shape
     n_others, k = others.shape[1], signs.shape[0] - 1
     result = np.zeros((n_neurons, k + n_others))

@@ -1,15 +1,16 @@
 """Shares of the variance of a prediction g = sign f. Their intervals hold even if no sampled prediction is wrong.
 
-The following numbers in a sample are counts of independent events, so each has a Clopper-Pearson interval:
+Each count of independent events in a sample of inputs gives a Clopper-Pearson interval for the probability P of the
+event. Such intervals bound four numbers. If no output is 0, the lower and the upper bound of each number are equal.
 
-- right and wrong predictions. The coefficient at the parity is P(right) - P(wrong), at least 2 P(right) - 1 and at most
-  1 - 2 P(wrong), with equality if no output is 0;
-- positive and negative predictions, for the mean; the variance is the mean square minus the squared mean;
-- outputs that are not 0, for the mean square, which is taken as 1 if no output in the sample is 0;
-- pairs of inputs with different, or with opposite, predictions g and g'. Both inputs have the same setting z of the
-  relevant bits; no input is in two pairs. The weight on subsets with an irrelevant bit is the mean over z of Var(g | z)
-  = E (g - g')²/2. Here (g - g')²/2 is 0 for equal predictions, 2 for opposite ones, and 1/2 if only one is 0. So the
-  weight is at least 2 P(opposite), and at most 2 P(different). The bounds are equal if no output is 0.
+- Coefficient of g at the parity. It is P(right) - P(wrong), at least 2 P(right) - 1 and at most 1 - 2 P(wrong).
+- Mean of g. It is P(positive) - P(negative), with bounds of the same form.
+- Mean square of g. It is P(output is not 0). The code takes it as 1 if no sampled output is 0. The variance of g is the
+  mean square minus the squared mean.
+- Weight of g on subsets with an irrelevant bit. Its count is over pairs of inputs with equal relevant bits; no input is
+  in two pairs. Let g and g' be the predictions of a pair. The weight is the mean of (g - g')²/2. This number is 0 if g
+  and g' are equal, 2 if they are 1 and -1 (an "opposite" pair), and 1/2 if only one of them is 0. A pair is "different"
+  if g ≠ g'. So the weight is at least 2 P(opposite), and at most 2 P(different).
 
 The interval of the coefficient at the parity has a level of 95 %. The intervals of the shares combine four such
 intervals of 98.75 % each (Bonferroni), so they are wider than necessary.
@@ -41,12 +42,16 @@ class SignWeights(NamedTuple):
 
 
 def sign_counts(values: Real[np.ndarray, "pattern draw"]) -> Float[np.ndarray, " count"]:
-    """Counts of right, wrong, … predictions on `draws_by_pattern`, ordered as in `COUNTS`; NaN if an output is NaN.
+    """Counts of predictions (signs of outputs) and of pairs of predictions, as in `COUNTS`; NaN if an output is NaN.
+
+    Each row of `values` belongs to one setting of the relevant bits. A prediction is right if it is the parity of these
+    bits. In a row, columns 0 and 1 form a pair, columns 2 and 3 the next pair. A pair counts as different if its signs
+    are not equal. It also counts as opposite if its signs are 1 and -1.
 
     Examples
     --------
-    Here 5 predictions are right, 3 wrong, 5 positive, 3 negative, 0 zero, and there are 8 in all. Neighbors in a row
-    form pairs: 1 pair has opposite signs, 1 pair has different signs, and there are 4 pairs in all.
+    The parity is -1 in the first row and 1 in the second row, so 5 predictions are right, and 3 are wrong. 5 signs are
+    1, 3 are -1, none is 0; there are 8. The last of the 4 pairs is (1, -1). It counts as opposite and as different.
 
     >>> sign_counts(np.array([[-2.0, -1.0, 3.0, 3.0], [1.0, 1.0, 1.0, -1.0]])).tolist()
     [5.0, 3.0, 5.0, 3.0, 0.0, 8.0, 1.0, 1.0, 4.0]
