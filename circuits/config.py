@@ -39,11 +39,11 @@ class Checkpoints(Part):
     at_steps: tuple[NonNegativeInt, ...] = ()
     """Further optimizer steps at which a checkpoint is stored."""
     from_step: NonNegativeInt = 0
-    """First step with a checkpoint; above 0 only in a replay of another run, or in an import."""
+    """First step with a checkpoint. It is above 0 only in a replay, or in a run converted from files of other code."""
     to_step: NonNegativeInt | None = None
     """Stop after this step, if the run has not ended before."""
     optimizer_state_every: PositiveInt | None = None
-    """Store the optimizer's state every this many checkpoints, for `circuits replay`; plain SGD has no state."""
+    """Checkpoints from one stored optimizer state to the next. Replays start from such states, except for plain SGD."""
 
 
 class Config(Part):
@@ -71,7 +71,8 @@ class Config(Part):
     stop: Stop | None = None
     """Stop once every seed has kept a high test accuracy long enough: {"test_accuracy": 0.99, "checkpoints": 5}."""
     weight_decay_changes: tuple[WeightDecayChange, ...] = ()
-    """Weight-decay changes like {"train_accuracy": 0.98, "value": 0.1}; if several are due, the last listed applies."""
+    """A change {"train_accuracy": 0.98, "value": 0.1} sets the weight decay to 0.1 at a training accuracy of 0.98. Of
+    all changes whose time has come, the last in the list applies."""
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     """Each seed has its own training set, initialization and order of examples; in some tasks also its own test set."""
     checkpoints: Checkpoints = Checkpoints()

@@ -23,7 +23,8 @@ MOST_PATTERNS, MOST_NEURONS = 64, 32
 def lines_and_tables(verification: Verification, *, scope: bool = True) -> list[str | Table]:
     """The verdict, the output on each pattern (setting) of the relevant bits, and when each neuron fires.
 
-    `scope`: say for which inputs the verdict holds. A collapsed network outputs rounding errors: it has only a verdict.
+    If the network has collapsed, the list has only the verdict, because the outputs are rounding errors. If `scope` is
+    True, the verdict also says for which inputs the verdict holds.
     """
     items: list[str | Table] = [*verification.verdict(scope=scope)]
     if verification.collapsed:
@@ -42,9 +43,9 @@ def lines_and_tables(verification: Verification, *, scope: bool = True) -> list[
 
 
 def as_json(verification: Verification, **further: Any) -> str:
-    """One JSON object. Numbers are floats, or null if too large; exact outputs, margin and thresholds are text.
+    """The verification and the `further` entries as one JSON object; real numbers are floats, or null if too large.
 
-    The object also has the `further` entries.
+    The entry "exact" repeats the margin, the thresholds and the outputs as text, such as "1/3".
     """
     patterns, parities = verification.patterns.tolist(), verification.parities.tolist()
     collapsed = verification.collapsed
@@ -92,7 +93,7 @@ def as_json(verification: Verification, **further: Any) -> str:
 
 
 def _largest_contributions(verification: Verification) -> list[int]:
-    """Ascending indices of at most 32 neurons, those with the largest |u| · maximal activation."""
+    """Ascending indices of at most 32 neurons, those of largest |readout weight| × largest activation."""
     largest = verification.values.hidden.max(axis=0).tolist()
     sizes = [abs(u) * most for u, most in zip(verification.readout, largest, strict=True)]
     order = sorted(range(len(sizes)), key=lambda neuron: (-sizes[neuron], neuron))

@@ -122,7 +122,7 @@ def _of_a_run(flags: VerifyFlags) -> Judged:
 
 
 def _refuse(flags: VerifyFlags, names: tuple[str, ...], what: str, whose: str) -> None:
-    """Raise "{what}, but --{name} is for {whose}" if a flag of `names` is set; `what` reads like "a.h5 is a run"."""
+    """Raise an error if a flag of `names` is set; `what` reads like "a.h5 is a run", `whose` like "a construction"."""
     for name in names:
         if getattr(flags, name) is not None:
             raise InputError(f"{what}, but --{name} is for {whose}. Leave the flag out.")

@@ -1,7 +1,7 @@
 """A hand-built network as a run file with one checkpoint, which every analysis can read.
 
-The network is not trained: its only checkpoint is step 0 of 0 epochs. The data are the same as in a run of
-`circuits train` with this task and seed 0.
+The network is not trained: its only checkpoint is step 0 of 0 epochs. The run's task is parity or modular addition. The
+run has the same data as a run of `circuits train` with the same task and seed 0.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Runs of the codes of Merrill et al. 2023 (parity-nn) and Fuangkawinsombut 2024 (thesis), with the same file names.
+"""Runs of two codes that name files alike: Merrill et al. 2023 (parity-nn) and Fuangkawinsombut 2024 (thesis).
 
     results/n_BITS/k_K/N_TRAIN/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt
 

@@ -4,9 +4,9 @@ The gate of a pattern s in {-1, 1}^k is relu(s·x + bias). The product s·x is k
 gate with -k < bias <= -(k-2) fires on s alone. Two networks consist of these gates:
 
     dnf          Merrill et al. 2023, Prop. 1: the readout weight of a gate is the parity of its pattern, +1 or -1
-    thesis_dnf   Fuangkawinsombut 2024, Prop. 4.1: gates of patterns of parity -1 never fire; the output there is 0
+    thesis_dnf   Fuangkawinsombut 2024, Prop. 4.1: if a pattern has parity -1, its gate never fires
 
-Merrill et al. require a negative output for parity -1, but the output of `thesis_dnf` is never negative.
+On every pattern of parity -1, `thesis_dnf` has the output 0, but Merrill et al. require a negative output.
 """
 
 from circuits.constructions.building.construction import Construction
@@ -24,18 +24,14 @@ def dnf(k: int, biases: str = "k-1") -> Construction:
     k
         Relevant bits, 1..16.
     biases
-        "k-1": every gate has the bias -(k-1) and outputs 1 on its own pattern. "k-2": every gate has the bias -(k-2),
-        the largest bias with which a gate fires on its own pattern only. There the gate outputs 2, so half the
-        readout weight gives the same margin.
+        "k-1": every gate has the bias -(k-1), as in Merrill et al.'s Prop. 1 and 2, and outputs 1 on its own pattern.
+        "k-2": every gate has the bias -(k-2), the largest bias with which a gate fires on its own pattern only. On
+        this pattern the gate outputs 2, so half the readout weight gives the same margin.
 
     Raises
     ------
     InputError
         k is out of range, or biases is neither "k-1" nor "k-2".
-
-    References
-    ----------
-    Merrill et al. 2023, Prop. 1; the AND gates in Prop. 2 have the bias -(k-1).
 
     Examples
     --------
@@ -52,12 +48,8 @@ def dnf(k: int, biases: str = "k-1") -> Construction:
 def thesis_dnf(k: int) -> Construction:
     """Network of 2^k AND gates, one for each bit setting; gates for parity -1 never fire, so the output is 1 or 0.
 
-    The proof of Prop. 4.1 gives no weights. Here the incoming weights are those of `dnf`; all readout weights are 1. A
-    gate for parity 1 has the bias -(k-1). A gate for parity -1 has the bias -k, so this gate fires on no setting.
-
-    References
-    ----------
-    Fuangkawinsombut 2024, Prop. 4.1.
+    The proof of Prop. 4.1 (see the module) gives no weights. Here the incoming weights are those of `dnf`, and all
+    readout weights are 1. A gate for parity 1 has the bias -(k-1). A gate for parity -1 has the bias -k.
 
     Examples
     --------

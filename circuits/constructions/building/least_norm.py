@@ -1,21 +1,20 @@
 """The least Σ|u|·‖(w, b)‖ per unit of margin of any network for parity, and a network that attains it.
 
-Weight decay lowers the path cost P = Σ_j |u_j|·‖(w_j, b_j)‖. The hinge loss raises the margin m, the least π(z) f(z)
-over the bit settings (patterns) z, with π(z) the parity of z. Minimizing P/m is a linear program over all neurons with
-‖(w, b)‖ = 1. The dual program maximizes Σ_z q_z over q >= 0, with one constraint for each unit vector (w, b): the sum
-S = Σ_z q_z π(z) relu(w·z + b) has |S| <= 1. From q, make a new q' by flipping the same bits in every z. The S of q' at
-(w, b) is ± the S of q after the same entries of w change sign. So if q satisfies all constraints, q' does, too, and so
-does the mean of q' over all choices of bits. The mean is uniform with the same Σ_z q_z. So a uniform q is optimal, and
+Weight decay lowers the path cost P = Σ_j |u_j|·‖(w_j, b_j)‖ of the neurons j. The hinge loss raises the margin m, the
+least π(z) f(z) over the 2^k bit settings (patterns) z, with π(z) the parity of z. Let E(w, b) be the mean of
+π(z) relu(w·z + b) over all patterns z. The least P/m of all networks is
 
-    C*(k) = 1 / max over unit (w, b) of |E[π(z) relu(w·z + b)]|.
+    C*(k) = 1 / max |E(w, b)|  over all neurons (w, b) with ‖(w, b)‖ = 1.
 
-For a maximizer (w, b), take the 2^k neurons (s_1 w_1, …, s_k w_k, b) with readout u = ± Π s, one for each s in
-{-1, 1}^k. This network has P = 2^k and the margin 2^k |E[…]| on every pattern, so it attains C*.
+Proof. The margin m is at most the mean of π(z) f(z) over all z, which is Σ_j u_j E(w_j, b_j). By the definition of C*,
+each |E(w_j, b_j)| is at most ‖(w_j, b_j)‖ / C*. So m is at most P / C*. The network `min_norm` has P/m = C*. Its
+neurons are copies of one maximizer (w, b) with all signs of w. A copy's readout weight is ± the product of its signs.
 
-The maximum needs no local search. For neurons that fire on the same set F of patterns, the expectation is linear in
-(w, b): c_F·(w, b). By symmetry w_1 >= … >= w_k >= 0. So F is an up-set: with z it contains every pattern whose prefix
-sums are all >= those of z; k = 6 has 1172 up-sets. The neurons (w, b) of an up-set form a cone. The maximum over a cone
-is the length of c_F's projection on it (non-negative least squares), exact but for float rounding.
+The maximum needs no local search. Flipping or permuting entries of w keeps |E(w, b)|, so only neurons with w_1 >= … >=
+w_k >= 0 matter. The patterns on which one of these neurons fires form an up-set (see `up_sets`); k = 6 has 1172
+up-sets. The neurons that fire on one up-set form a cone. On this cone, E(w, b) is the dot product of (w, b) with a
+fixed vector. So the largest |E(w, b)| is the length of the projection of this vector, or of its negative, on the cone.
+The code computes the projection by non-negative least squares, exact but for float rounding.
 """
 
 from fractions import Fraction
@@ -71,7 +70,7 @@ def optimal_gates(k: int) -> list[tuple[tuple[Fraction, ...], Fraction, int]]:
 
 
 def min_norm(k: int) -> Construction:
-    """Network of least Σ|u|·‖(w, b)‖ per margin: copies of the first of `optimal_gates(k)` with all 2^k weight signs.
+    """Network of least Σ|u|·‖(w, b)‖ per margin: a copy of `optimal_gates(k)[0]` for each choice of its weights' signs.
 
     Raises
     ------

@@ -9,8 +9,9 @@ b = a + ½ turn is -R (X − Y)². The two terms add up to 4RXY = 2R [cos(ω(x+y
 cos(ω(x+y+c) + 4a) + 2 cos ω(x−y) cos(ωc + 2a). Over the three a, the cosines that contain 2a or 4a add up to 0. The sum
 Σ_ab is therefore 3 cos ω(x+y−c), for every p and k.
 
-The logits A Σ_k cos ω_k(x + y − c) have their only maximum at c = x + y iff no d ≠ 0 mod p has k d ≡ 0 for every k.
-No such d exists iff p and all frequencies have no common factor. A single frequency may share a factor with p.
+The logits A Σ_k cos ω_k(x + y − c) are largest at c = x + y. Other classes have equally large logits iff an integer
+above 1 divides p and all frequencies. For p = 15 and frequency 3, the classes x + y, x + y + 5 and x + y + 10 have
+equal logits. For p = 15 and the two frequencies 3 and 5, the only maximum is at x + y.
 """
 
 from collections.abc import Sequence

@@ -49,10 +49,10 @@ class Search:
     Attributes
     ----------
     finished
-        Whether every input is evaluated or bounded. For goal inf, `lower` is then the least margin, up to rounding. For
-        a finite goal that is not `missed`, `lower` is then above the goal; up to rounding if the goal is not 0.
+        Whether every input is evaluated or bounded. For goal inf, a finished search has the least margin as `lower`, up
+        to rounding. For goal 0, a finished search that is not `missed` has `lower` > 0.
     missed
-        Whether the margin of some input is not above the goal.
+        Whether the search for a finite goal has found a margin <= 0, or has stopped early at a margin <= the goal.
     """
 
     def __init__(

@@ -8,12 +8,13 @@ bound (`interval.py`), whichever is better. A local search for small margins sta
 
 1. If n <= 24, or if the time suffices for all 2^n inputs, branch and bound (`branching.py`) finds the least margin of
    every pattern.
-2. Otherwise, branch and bound looks for the sign of the margin on each undecided pattern. A neuron is
-   unstable if its preactivation can have both signs. If a pattern has at most 40 unstable neurons, the least margin
-   comes from their on/off states or a mixed-integer program (`least_margin.py`). If it has more, linear bounds replace
-   all relus but those of the network's 40 largest neurons. The search then continues on the undecided patterns until
-   the time is up. If the network is certified, branch and bound then tries to raise the lower bound of all margins to
-   1/2, 3/4 and 9/10 of the least margin found. Each attempt takes about half a second.
+2. Otherwise, branch and bound looks for the sign of the margin on each undecided pattern. Next, `least_margin.py` finds
+   the least margin of every pattern on which at most 40 neurons can be on or off. On each pattern that is still
+   undecided, `least_margin.py` bounds the margin: only the 40 neurons of the network with the largest |u|·(‖w‖₁ + |b|)
+   keep their relu, and linear bounds replace the other relus. Here u is a neuron's readout weight.
+3. Branch and bound continues on the undecided patterns until the time is up. If the network is certified, branch and
+   bound tries to raise the lower bound of all margins to 1/2, 3/4 and 9/10 of the least margin found. Each attempt
+   takes about half a second.
 
 The bounds hold for the float64 weights in exact arithmetic: floats are rationals. Rational arithmetic decides the
 margins that float64 cannot distinguish from 0, and gives the margin of every reported input.
@@ -82,10 +83,6 @@ def certify(
     InputError
         A weight is not finite; `relevant_bits` does not name input bits; the network is too large for the method; the
         method does not exist; the time limit is negative or NaN.
-
-    References
-    ----------
-    Merrill et al. 2023, appendix D, for the definition of computing parity.
 
     Examples
     --------
@@ -212,7 +209,7 @@ class _Judged:
             self.solved[at] |= search.finished and goal == np.inf
 
     def solve_few_neurons(self, until: float, method: Literal["states", "milp"] | None, most: int) -> None:
-        """Find or bound the least margin for bit settings with at most `most` unstable neurons (can be on or off)."""
+        """Find or bound the least margin of each bit setting for which at most `most` neurons can be on or off."""
         for place, at in enumerate(np.argsort(self.lower, kind="stable").tolist()):
             margin = restriction(self.net, self.relevant_bits, self.signs[at])
             if not self.solved[at] and len(margin.v) <= most:
@@ -224,7 +221,7 @@ class _Judged:
                 self.look_at(at, answer.bits)
 
     def relax_many_neurons(self, until: float) -> None:
-        """Raise lower bounds of undecided bit settings: lines replace relus, except in the 40 largest neurons."""
+        """Raise every lower bound <= 0: linear bounds replace all relus but the 40 with largest |u|·(‖w‖₁ + |b|)."""
         net = self.net
         largest = np.argsort(-np.abs(net.u) * (np.abs(net.W).sum(axis=1) + np.abs(net.b)), kind="stable")
         chosen = np.zeros(len(net.u), bool)
@@ -251,7 +248,7 @@ class _Judged:
                 return
 
     def certificate(self) -> Certificate:
-        """The certificate in the network's units; its 256 least `pattern_margin` are exact, the others float64."""
+        """The certificate in the network's units. The 256 least margins are computed exactly, the others in float64."""
         W, b, u = self.arrays
         inputs = np.empty((len(self.signs), W.shape[1]), np.int8)
         inputs[:, list(self.relevant_bits)] = self.signs

@@ -37,9 +37,10 @@ class Flips:
     Attributes
     ----------
     lower, upper
-        (example,) bounds of the number of flips, equal if the number is known. It is 0 if the input itself fails, inf
-        if no flips suffice. `upper` is also inf if the search found no failing input in time. With more than 20
-        irrelevant bits and more than 40 unstable neurons (which can be on or off), there is no search.
+        (example,) bounds of the fewest flips, equal if this number is known. Both are 0 if the example fails without a
+        flip, and inf if the example fails after no choice of flips. Only `upper` is inf if the search finds no failing
+        input in time. There is no search if the network has more than 20 irrelevant bits and, for fixed relevant bits,
+        more than 40 neurons that can be on or off.
     """
 
     lower: Float[np.ndarray, " example"]
@@ -84,8 +85,6 @@ def fewest_flips(
     ----------
     W, b, u
         (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b).
-    relevant_bits
-        (k,) relevant bits.
     inputs
         (example, input) in ±1.
     time_limit

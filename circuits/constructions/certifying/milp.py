@@ -3,12 +3,12 @@
     minimize  constant + slope·x + Σ v_i y_i   with x_j = 2 z_j - 1, z_j ∈ {0, 1}, y_i = relu(h_i), h_i = c_i + A_i·x
 
 If v_i > 0, minimizing lowers y_i: y_i >= 0 and y_i >= h_i suffice. If v_i < 0, minimizing raises y_i, and a state
-d_i ∈ {0, 1} limits y_i: y_i <= h'_i d_i and y_i <= h_i - l_i (1 - d_i). Here [l_i, h'_i] is the interval of h_i. Its
-ends are the tightest big-M constants without a solver (Tjeng, Xiao and Tedrake 2019).
+d_i ∈ {0, 1} limits y_i: y_i <= h'_i d_i and y_i <= h_i - l_i (1 - d_i). Here l_i = c_i - ‖A_i‖₁ is the least value of
+h_i, and h'_i = c_i + ‖A_i‖₁ is the greatest (Tjeng, Xiao and Tedrake 2019).
 
-HiGHS stops within absolute tolerances of 1e-6 and 1e-7. So the program multiplies the network, scaled to |f| <= 1, by
-2^16, and sets `mip_rel_gap` to 0. `least` subtracts `TOLERANCE` from HiGHS's bound: on networks built to be hard, with
-near ties and weights over nine decades, this bound was up to 1.1e-7 above the true minimum.
+HiGHS allows a gap of 1e-6 between bound and solution, and errors of 1e-7 in constraints. So the program multiplies the
+network, scaled to |f| <= 1, by 2^16, and sets `mip_rel_gap` to 0. `least` subtracts `TOLERANCE` from HiGHS's bound: on
+networks built to be hard, with near ties and weights over nine decades, this bound was up to 1.1e-7 above the minimum.
 """
 
 import numpy as np

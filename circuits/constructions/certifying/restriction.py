@@ -43,7 +43,7 @@ class UnitScale:
 
     @property
     def rounding(self) -> float:
-        """Bound of the float64 rounding error of an output at unit scale, where every sum is at most 1."""
+        """Bound of the float64 rounding error of an output at unit scale, where Σ|u_i|·(‖w_i‖₁ + |b_i|) <= 1."""
         return 4.0 * sum(self.W.shape) * float(np.finfo(np.float64).eps)
 
 
@@ -108,8 +108,6 @@ def restriction(
 
     Parameters
     ----------
-    net
-        The network at unit scale.
     relevant_bits, pattern
         (k,) the relevant bits and their values.
     exact

@@ -6,9 +6,9 @@ keep their relu. Linear lower bounds of the unstable neurons' terms give the nod
 (Zhang et al. 2018). A good enough bound closes the node. Otherwise two children fix the bit that matters most to the
 node's unstable neurons. The last 12 bits need no branching: `halves.py` evaluates all their inputs.
 
-The rounding error of a node is at most 2^-53·R·Σ|v_i|·(‖w_i‖₁ + |b_i|). The sum is over the neurons that are not off;
-each term undergoes at most R roundings. An input with a margin within this bound has an unknown sign: it becomes a
-candidate for exact arithmetic.
+Each neuron that is not off adds a term v_i relu(w_i·x + b_i) to the margin, with v_i = parity × readout weight. If a
+term undergoes at most R roundings, the rounding error of a margin is at most 2^-53·R·Σ|v_i|·(‖w_i‖₁ + |b_i|). If the
+computed margin of an input is within this bound of 0, the input becomes a candidate for exact arithmetic.
 
 The walk is depth first, so memory does not grow with the number of nodes. The walk can pause after any node.
 """
@@ -37,19 +37,22 @@ BEST, FLOOR, CLEAR, CLOSED, WORK = 0, 1, 2, 3, 4
 class Tree(NamedTuple):
     """State of a walk through the search tree: one node at each depth, and the results so far.
 
+    Let z be the free bits of a node: those that the node does not fix. Each unstable neuron (it can be on or off) adds
+    v relu(c + rows·z) to the margin. The linear neurons (they are always on) together add constant + slope·z.
+
     Attributes
     ----------
-    rows, c, v, size, reach
-        (depth, neuron, bit) for `rows`, otherwise (depth, neuron). An unstable neuron, which can be on or off, adds
-        v relu(c + rows·x) to the margin, with x the free bits. `reach` is the sum of |rows| over the free bits. `size`
-        is the neuron's ‖w‖₁ + |b| in the whole network.
-    n_terms, constant, slope, mass
-        (depth,), but `slope` (depth, bit). `n_terms` is the number of unstable neurons. The linear neurons add
-        constant + slope·x to the margin; `mass` is the sum of |v|·size over these neurons.
-    bits
-        (depth, bit) index of each free bit.
+    rows
+        (depth, neuron, bit) weights of the unstable neurons on the free bits.
+    c, v, size, reach
+        (depth, neuron) each, for the unstable neurons. `size` is ‖w‖₁ + |b| in the whole network; `reach` is the
+        sum of |rows| over the free bits.
+    slope, bits
+        (depth, bit) each, over the free bits. `slope` belongs to the linear neurons; `bits` holds the bits' indices.
+    n_terms, constant, mass
+        (depth,) each. `n_terms` is the number of unstable neurons; `mass` sums |v|·size over the linear neurons.
     place, sign, tried
-        (depth,) each. Both children fix the free bit with index `place` in `bits`; the first child fixes the bit to
+        (depth,) each. Both children of a node fix the bit `bits[place]`; the first child fixes the bit to
         `sign`, the second to -`sign`. `tried` is the number of children begun so far, 0..2.
     lower, error
         (depth,) each. `lower` is a lower bound of the node's margins; `error` bounds the rounding errors of a margin.
@@ -59,9 +62,9 @@ class Tree(NamedTuple):
         (candidate, bit) inputs whose sign float64 cannot tell: the margin is within the rounding error of 0.
     counts, values
         Counters and results; constants name the indices. In `values`, `BEST` is the least margin found. `FLOOR` is a
-        lower bound of all margins in closed nodes. `CLEAR` is a lower bound of the same margins except those of
-        candidates. `CLOSED` is the share of all inputs that are in closed nodes. `WORK` is the work so far; its unit is
-        the evaluation of one neuron at one input.
+        lower bound of all margins in closed nodes. `CLEAR` is a lower bound of those margins in closed nodes that
+        exceed their rounding error. `CLOSED` is the share of all inputs that are in closed nodes. `WORK` is the work so
+        far; its unit is the evaluation of one neuron at one input.
     """
 
     rows: np.ndarray
@@ -121,14 +124,14 @@ def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tr
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _fix(tree, depth, sign):
-    """Make a child of node `depth`: fix free bit `tree.place[depth]` to `sign`; the last free bit takes that index."""
+    """Write the child of the node at `depth` in which the bit `tree.bits[depth, tree.place[depth]]` is `sign`."""
     place, child = tree.place[depth], depth + 1
     last = tree.x.shape[0] - child
     tree.x[tree.bits[depth, place]] = sign
     tree.constant[child] = tree.constant[depth] + sign * tree.slope[depth, place]
     tree.mass[child], tree.tried[child] = tree.mass[depth], 0
     tree.slope[child, :last], tree.bits[child, :last] = tree.slope[depth, :last], tree.bits[depth, :last]
-    if place < last:
+    if place < last:  # the last free bit moves to the place of the fixed bit
         tree.slope[child, place], tree.bits[child, place] = tree.slope[depth, last], tree.bits[depth, last]
     _sort(
         tree.rows[depth], tree.c[depth], tree.v[depth], tree.size[depth], tree.reach[depth], tree.n_terms[depth],
@@ -270,10 +273,11 @@ def walk(tree, goal, prune, roundings, until):
     tree
         State of the walk, changed in place; its candidates are the inputs that wait for exact arithmetic.
     goal
-        Margin to prove, or inf to find the least margin. Below, "surely" means despite rounding errors. With a finite
-        goal, a node closes once its lower bound is surely above the goal. The walk stops at a margin <= goal; for goal
-        0, it stops at a margin surely < 0. With goal inf, a node closes once its lower bound is >= the least margin
-        found and surely > 0. After a margin surely < 0 is found, the lower bound need not be > 0.
+        Margin to prove, or inf to find the least margin. A bound is *sure* if it holds despite rounding errors.
+        Finite goal: a node closes if its sure lower bound is above the goal. Between nodes, the walk stops if a margin
+        <= goal is known (for goal 0: surely <= 0).
+        Goal inf: while every known margin may be positive, a node closes if its lower bound is >= the least known
+        margin and its sure lower bound is > 0. Once a margin is surely <= 0, the first condition suffices.
     prune
         Whether a bound may close a node. If False, a node closes only after all its inputs are evaluated.
     roundings

@@ -1,1 +1,1 @@
-"""Circuits read from learned weights: gates, elements (merged parallel neurons), matching construction, efficiency."""
+"""Circuits from learned weights: merge parallel neurons, name gates, match a construction, compute the path cost."""

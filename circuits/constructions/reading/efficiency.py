@@ -6,14 +6,15 @@ P nor m. Rescaling the readout multiplies both by the same factor. So m/P is a p
 
     efficiency = C* m / P   in (0, 1],  higher is better,  NaN when m <= 0
 
-with C* the least P/m of any network for parity. The efficiency is at most 1 even if other bits have weights: m is at
-most the mean of π f over all inputs, so m <= Σ_j |u_j| |M_j|, with M_j the mean of π relu(w_j·x + b_j) over all inputs.
-Fix the other bits, and let y be their weighted sum in neuron j. The neuron is then relu(w'·z + b_j + y), with w' its
-weights on z. By `least_norm.py`, the mean of π times this neuron over z is at most ‖(w', b_j + y)‖ / C* in absolute
-value. Over all y, the mean of this bound is at most ‖(w_j, b_j)‖ / C* (Jensen), and so is |M_j|. Hence m <= P / C*.
+with C* the least P/m of any network for parity. The efficiency is at most 1 even if other bits have weights:
 
-For fixed neurons, a linear program gives the readout of least cost at margin 1 (`resolved_readout`). Its cost depends
-on the directions of the neurons' (w, b) only, not on the network's own readout weights.
+1. Let M_j be the mean of π relu(w_j·x + b_j) over all inputs. So m is at most Σ_j u_j M_j, the mean of π f.
+2. Fix the other bits. Let y be their weighted sum in neuron j, and w' the neuron's weights on z. The neuron is then
+   relu(w'·z + b_j + y). By `least_norm.py`, the mean of π relu(w'·z + b_j + y) over all z has an absolute value of at
+   most ‖(w', b_j + y)‖ / C*.
+3. The mean of ‖(w', b_j + y)‖² over all y is ‖(w_j, b_j)‖². A mean is at most the root of the mean square. So the mean
+   of ‖(w', b_j + y)‖ is at most ‖(w_j, b_j)‖.
+4. Hence |M_j| <= ‖(w_j, b_j)‖ / C*, and m <= P / C*.
 """
 
 from collections.abc import Sequence
@@ -100,13 +101,13 @@ def margin(activations: Float[np.ndarray, "neuron pattern"], u: Float[np.ndarray
     return float((parities(_n_bits(activations)) * outputs).min()) + 0.0  # no -0.0
 
 
-def efficiency(cost: float, least: float, k_cost: float) -> float:
+def efficiency(cost: float, margin: float, k_cost: float) -> float:
     """Efficiency C* m / P in (0, 1], higher is better; NaN if the margin m is not positive.
 
     Parameters
     ----------
-    cost, least
-        Path cost P and margin m of the network.
+    cost, margin
+        The network's path cost P and its margin m.
     k_cost
         C*(k), the least P/m of any network for parity of k bits, from `least_cost`.
 
@@ -115,7 +116,7 @@ def efficiency(cost: float, least: float, k_cost: float) -> float:
     >>> efficiency(16.0, 1.0, 8.0), efficiency(16.0, -1.0, 8.0)
     (0.5, nan)
     """
-    return k_cost * least / cost if least > 0 else float("nan")
+    return k_cost * margin / cost if margin > 0 else float("nan")
 
 
 def resolved_readout(

@@ -1,17 +1,18 @@
 """The logic gate of a neuron: the nearest t-of-k threshold gate, and the signs s of its k bits.
 
-Let s·z be the number of the k relevant bits z that agree with s, minus the number that do not. The gate "at least t of
-k" is
+Let s·z be the number of the k relevant bits z that agree with s, minus the number that do not. The t-of-k gate is
 
-    relu(s·z + k - 2t + 2),   0 when fewer than t bits agree, then 2, 4, 6, …
+    relu(s·z + k - 2t + 2).
 
-with the largest bias at which the gate is 0 for t - 1 bits. t = k is the AND gate A(s), t = (k+1)/2 the majority gate
-M(s), t = 1 the OR gate; for k = 3 their biases are -1, 1 and 3. Two other gates are the constant (w = 0, b > 0) and
-the one-sided linear gate relu(s·z), which for even k is the gate t = k/2 + 1. A neuron gets the gate of largest cosine
-to (w, b), the neuron's weights on the relevant bits and its bias. Below a cosine of .9, the neuron resembles no gate.
+The gate is 0 if fewer than t bits agree with s, 2 if t bits agree, 4 if t + 1 bits agree, and so on. A larger bias
+would make the gate positive for t - 1 bits. t = k is the AND gate A(s), t = (k+1)/2 the majority gate M(s), t = 1 the
+OR gate; for k = 3 their biases are -1, 1 and 3. Two other gates are the constant (w = 0, b > 0) and the one-sided
+linear gate relu(s·z), which for even k is the gate t = k/2 + 1. A neuron gets the gate of largest cosine to (w, b), the
+neuron's weights on the relevant bits and its bias. Below a cosine of .9, the neuron resembles no gate.
 
-In a network for the parity π(z), a threshold gate's readout has the sign of E[π(z) gate(z)]: Π s · (-1)^(k-t) for
-t >= 2. If k >= 2, OR, constant and (for odd k) linear gates do not correlate with parity: they have no sign.
+In a network for the parity π(z), a gate's readout weight has the sign of the mean of π(z)·gate(z) over all z. For the
+t-of-k gates with t >= 2, this sign is Π s · (-1)^(k-t). For k >= 2, the mean is 0 for the OR gate, for the constant
+and, if k is odd, for the linear gate. These gates have no sign.
 """
 
 from collections import Counter
@@ -85,7 +86,9 @@ def nearest_gates(W: Float[np.ndarray, "neuron k"], b: Float[np.ndarray, " neuro
 
 
 def templates(k: int) -> tuple[Int[np.ndarray, " gate"], Float[np.ndarray, " gate"]]:
-    """Thresholds t of the t-of-k gates, and the gates' biases with all weights 1: t = k..1, then LINEAR if k is odd.
+    """Threshold t and bias of every t-of-k gate with weights 1, from t = k to 1.
+
+    For odd k, the last entry of both arrays is the gate relu(s·z), with LINEAR as t. For even k, this is a t-of-k gate.
 
     Examples
     --------

@@ -4,10 +4,10 @@ Parity is invariant under permuting the k relevant bits and under multiplying bi
 Rescaling a neuron to (αw, αb, u/α) has no effect. So the circuit is compared with every distinct form of the
 construction under permutations and flips. The DNF has one form; a network that depends only on the sum of the bits has
 at most 2^k. Neurons are compared by the direction of (w, b), with w the weights on the relevant bits, and by the sign
-of u. An element (merged parallel neurons) and a neuron of the construction can match only if their u have the same
-sign. Their cosine must also be above .9, or they must be equal gates that fire on the same bits. AND gates need the
-second case: their biases are smaller in papers than in learned networks. The best match of all forms and assignments
-(linear assignment problem) has most pairs, then largest cosines. Readout sizes do not count (see `efficiency.py`).
+of u. An element (merged parallel neurons) and a neuron of the construction, both with the same sign of u, can match in
+two cases: if their cosine is above .9, or if they have the same gate and fire on the same bit settings. AND gates need
+the second case: their biases are smaller in papers than in learned networks. The best match of all forms and
+assignments (linear assignment problem) has most pairs, then largest cosines. Readout sizes do not count.
 """
 
 from collections.abc import Iterator, Mapping

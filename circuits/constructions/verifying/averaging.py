@@ -4,13 +4,12 @@ For a neuron relu(w·x + b) and a pattern z of the k relevant bits, this mean is
 relevant bits, and Y = Σ ±w_i over the other bits. Since relu is convex, the mean is at least relu(a), the value with
 the other bits at 0. It is larger above all near the kink a ≈ 0, where trained neurons lie.
 
-Y is a sum of independent signs. The average is exact up to float rounding
+In three cases, the computed mean is exact up to float rounding:
 
-- if no choice of the signs moves the neuron over its kink: then the mean is relu(a);
-- if at most 24 other weights are not 0, or if many of them are equal or on a lattice (`half_sums`);
-- if every weight is at least the sum of all smaller weights: with one of the signs of the largest weight, the smaller
-  weights cannot move the neuron over its kink, so the mean is known. With the other sign, the code repeats this step
-  for the next largest weight.
+- No choice of the signs in Y moves the neuron over its kink. Then the mean is relu(a).
+- At most 24 of the w_i in Y are not 0, or many |w_i| are equal or on a lattice (`half_sums`).
+- Each |w_i| is at least the sum of all smaller ones. An example is a = 2 and Y = ±4 ± 2 ± 1. With +4, a + Y is at least
+  3, so the mean of relu(a + Y) is 6. With -4, a + Y is -2 ± 2 ± 1, and the code treats the sign of 2 in the same way.
 
 Otherwise a Fourier series gives the average with a rigorous bound on its error (`kink_series`). The bound is at most
 about 4e-6 of ‖(w, b)‖ if Y has about the density of a normal distribution with the same standard deviation. The actual
@@ -72,8 +71,6 @@ def bounded_averages(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> Averages:
     """The mean activations of `averaged_activations`, and a rigorous bound on the error of each mean.
-
-    Means and bounds are >= 0, or NaN for a neuron with a weight that is not finite.
 
     Examples
     --------

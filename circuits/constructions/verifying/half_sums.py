@@ -7,8 +7,7 @@ values each. With both lists sorted, one pass over A with a pointer into B gives
 
 from running sums over the tail of B: 2^(n/2) steps, not 2^n ("meet in the middle", Horowitz and Sahni 1974). Equal
 values in a list become one value with the sum of their probabilities. So n equal weights need n + 1 values, and weights
-on a lattice need few values. Everything is exact up to float rounding: values that differ by less than 2^-48 of the
-largest sum count as equal.
+on a lattice need few values. Everything is exact up to float rounding (see `EQUAL`).
 """
 
 from typing import no_type_check
@@ -23,8 +22,11 @@ PROBED_VALUES = 512  # limit of a half if the weights may not fit
 
 @no_type_check
 @numba.njit(nogil=True, cache=True)
-def _spread(values, shares, count, step, tolerance, into, shares_into, most):
-    """Write the distribution of X ± step to `into`, from sorted `values` of X; returns its size, -1 if above `most`."""
+def _add_sign(values, shares, count, step, tolerance, into, shares_into, most):
+    """Write the distribution of X ± step to `into` and `shares_into`; return its number of values, -1 if above `most`.
+
+    X has the ascending `values[:count]`, with probabilities `shares[:count]`. Values within `tolerance` are merged.
+    """
     low, high, sums = 0, 0, 0
     while low < count or high < count:
         if low < count and (high >= count or values[low] - step <= values[high] + step):
@@ -48,11 +50,12 @@ def _spread(values, shares, count, step, tolerance, into, shares_into, most):
 def half_laws(weights, start, stop, values, shares, most):
     """Write the distributions of both halves of Σ ±weights[start:stop]; returns the arrays `count` and `buffer`.
 
-    Half h has `count[h]` values, in `values[h, buffer[h]]`. `weights` are >= 0, largest first. A weight equal to the
-    previous weight goes to the same half; any other weight goes to the half with fewer values. If this half would then
-    exceed `most` values, the weight goes to the other half. If both halves would exceed `most` values, count[0] is -1.
+    `values` and `shares` (half, buffer, value) have two buffers per half, used in turn. In the end, half h has
+    `count[h]` values in `values[h, buffer[h]]`, with their probabilities in `shares[h, buffer[h]]`. `weights` are >= 0,
+    largest first. A weight equal to the previous weight goes to the same half, any other weight to the half with fewer
+    values. If this half would exceed `most` values, the other half gets the weight. If both would, count[0] is -1.
     """
-    count, place = np.ones(2, np.int64), np.zeros(2, np.int64)
+    count, buffer = np.ones(2, np.int64), np.zeros(2, np.int64)
     values[:, 0, 0], shares[:, 0, 0] = 0.0, 1.0
     reach = 0.0
     for i in range(start, stop):
@@ -62,8 +65,8 @@ def half_laws(weights, start, stop, values, shares, most):
         if i == start or weights[i] != weights[i - 1]:
             chosen = 0 if count[0] <= count[1] else 1
         for _ in range(2):
-            now = place[chosen]
-            sums = _spread(
+            now = buffer[chosen]
+            sums = _add_sign(
                 values[chosen, now], shares[chosen, now], count[chosen], weights[i], EQUAL * reach,
                 values[chosen, 1 - now], shares[chosen, 1 - now], most,
             )  # fmt: skip
@@ -73,8 +76,8 @@ def half_laws(weights, start, stop, values, shares, most):
         if sums < 0:
             count[0] = -1
             break
-        count[chosen], place[chosen] = sums, 1 - now
-    return count, place
+        count[chosen], buffer[chosen] = sums, 1 - now
+    return count, buffer
 
 
 @no_type_check
@@ -82,7 +85,8 @@ def half_laws(weights, start, stop, values, shares, most):
 def values_allowed(weights, start, stop):
     """Limit on the number of values of each half of Σ ±weights[start:stop]; above it, `half_laws` gives up.
 
-    `MOST_VALUES` if the sum surely has at most 2^24 values; else `PROBED_VALUES`, usually enough for lattice weights.
+    The limit is 4096 if Σ ±weights can have at most 2^24 values: n equal weights count as n + 1 values. Otherwise, the
+    limit is 512, which usually suffices for weights that are multiples of one number.
     """
     bits, same = 0.0, 1
     for i in range(start, stop):

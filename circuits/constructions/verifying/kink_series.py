@@ -1,20 +1,22 @@
 """The mean of a relu over many random signs, by a Fourier series with a rigorous bound of its error.
 
-For Y = Σ ±w_i over independent uniform signs, E relu(x + Y) = (x + E|x + Y|)/2. Let Z be standard normal, of density φ,
-and let g(y) = E|y + εZ|, which smooths |·|. Then g - |·| lies between 0 and 2ε φ(y/ε), so
+Y is Σ ±w_i over independent uniform signs, so E relu(x + Y) = (x + E|x + Y|)/2. To find E|x + Y|, the code smooths |y|:
+g(y) = E|y + εZ|, with Z standard normal. With φ the density of Z, g(y) - |y| is between 0 and 2ε φ(y/ε). So
 
     E g(x + Y) - 2ε E φ((x + Y)/ε)  <=  E|x + Y|  <=  E g(x + Y).
 
-Both means follow from the characteristic function of Y. A triangular wave of half-period R replaces |·|; the two are
+The estimate of E|x + Y| is the midpoint of these bounds, with an error of at most ε E φ((x + Y)/ε). If Y has a density
+p, this error bound is about ε² p(-x). If p is also smooth over a distance ε, the true error is far smaller, of order
+ε⁴ p''. The error bound for E relu(x + Y) is half as large.
+
+Both bounds follow from the characteristic function of Y. A triangular wave of half-period R replaces |·|; the two are
 equal while |y| <= R. With θ_m = (2m + 1) π/R and P_m = exp(-ε² θ_m²/2) Π_i cos(θ_m w_i):
 
     E g = R/2 - 4R/π² Σ_m P_m cos(θ_m x) / (2m + 1)²,       2ε E φ = 4ε²/R Σ_m P_m cos(θ_m x).
 
 Because P_m contains exp(-ε² θ_m²/2), M terms of each series suffice. Every cosine is at most 1, which bounds the error
-from the omitted terms. The result for E|x + Y| is the midpoint of the two bounds above. With p the density of Y, its
-error is at most half the distance between the bounds, about ε² p(-x). For E relu(x + Y), this limit is half as large.
-If p is smooth over a distance ε, the true error is of order ε⁴ p'', far below the limit. R need not cover values of Y
-beyond 8 standard deviations: Hoeffding's inequality (1963) bounds their probability by 2 exp(-32).
+from the omitted terms. R need not cover values of Y beyond 8 standard deviations: Hoeffding's inequality (1963) bounds
+their probability by 2 exp(-32).
 """
 
 import math
@@ -31,9 +33,10 @@ FAR = 8.0  # standard deviations of Y
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def smoothing(reach, spread, farthest, target):
-    """Width ε, half-period R and number of terms M, such that the series' error bound is about `target` for normal Y.
+    """Width ε, half-period R and number of terms M of the Fourier series for E relu(x + Y), with Y = Σ ±w_i.
 
-    `reach` is the largest |Y|, `spread` the standard deviation of Y = Σ ±w_i, `farthest` the largest |x|.
+    The error bound of the series is about `target` if Y is normal. `reach` is the largest |Y|, `spread` the standard
+    deviation of Y, `farthest` the largest |x|.
     """
     span = min(reach, FAR * spread) + farthest
     width = math.sqrt(5.0 * target * spread)
@@ -78,7 +81,10 @@ def series_sums(at, weights, width, half_period, n_terms, by_square, plain):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def bracket(x, by_square, plain, reach, width, half_period, n_terms):
-    """Estimate of E relu(x + Y), Y = Σ ±w_i, and a bound of its error; `series_sums` gives `by_square` and `plain`."""
+    """Estimate of E relu(x + Y) for Y = Σ ±w_i over random signs, and a bound of the estimate's error.
+
+    `reach` is Σ|w_i|. `smoothing` gives `width`, `half_period`, `n_terms`. `series_sums` gives `by_square` and `plain`.
+    """
     smoothed = half_period / 2 - 4 * half_period / math.pi**2 * by_square
     excess = 4 * width**2 / half_period * plain
     ends = math.exp(-0.5 * END**2)

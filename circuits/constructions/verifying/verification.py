@@ -1,9 +1,9 @@
 """Whether a network computes parity, from its exact values on all 2^k patterns (settings of its relevant bits).
 
-A network computes parity iff its output is positive where the parity is 1 and negative where it is -1 (Merrill et al.
-2023, appendix D). Equivalently, its margin, the least parity · f, is positive. A network with all outputs nearly 0 has
-collapsed and does not count. If every output at parity 1 is above every output at parity -1, the network lacks only an
-output bias. A threshold between the two groups or a constant neuron supplies this bias.
+A network with all outputs nearly 0 has collapsed and does not compute parity. Any other network computes parity iff its
+output is positive where the parity is 1 and negative where it is -1 (Merrill et al. 2023, appendix D). Equivalently,
+its margin, the least parity · f, is positive. If every output at parity 1 is above every output at parity -1, the
+network lacks only an output bias. A threshold between the two groups or a constant neuron supplies this bias.
 """
 
 from dataclasses import dataclass
