@@ -93,7 +93,7 @@ class Task(Part, ABC):
     def parity_bits(self) -> tuple[int, ...] | None:
         """Input bits whose product is the target, in ascending order; None if the target is not a parity.
 
-        Measurements recognize a parity task by this property, since tasks such as majority may also have relevant bits.
+        Measurements recognize a parity task by this property.
         """
         return None
 

@@ -50,7 +50,7 @@ class Optimizer(Part, ABC):
         return bool(self.moments)
 
     def lr_varies_after(self, step: int) -> bool:
-        """Whether the learning rate may change from update `step`, counted from 0, to the next update in this epoch.
+        """True if update `step` (from 0) is in the warm-up or `lr_cosine` is set: then rates may vary within an epoch.
 
         Examples
         --------

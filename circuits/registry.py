@@ -37,8 +37,8 @@ class MetricEntry(Entry):
 class MeasurementEntry(Entry):
     """A `circuits.analysis.measurement.Measurement`, with the import paths of its options class and figure function.
 
-    The figure function takes the run and the result, after `with_phases` has added each seed's epochs of memorization
-    and generalization to the result. The entry holds the function's path because analysis must not import figures.
+    The figure function takes the run and a dataset: the result of the measurement, with each seed's memorization and
+    generalization epoch added. The entry holds the function's path because analysis must not import figures.
     """
 
     options: str = "circuits.analysis.networks.options:PruningOptions"
@@ -109,7 +109,8 @@ MEASUREMENTS = {
         "circuits.figures.learning:figures",
     ),
     "subnetwork": MeasurementEntry(
-        "Active subnetwork: neurons taken by falling norm until they predict like all. Effective sparsity: its size.",
+        "Active subnetwork: the k neurons of largest norm, for the smallest k at which they predict like the network. "
+        "Effective sparsity: this k.",
         "circuits.analysis.subnetworks.subnetwork:SUBNETWORK",
         figures="circuits.figures.subnetworks.subnetwork:figures",
     ),
@@ -129,7 +130,8 @@ MEASUREMENTS = {
         figures="circuits.figures.progress.measures:figures",
     ),
     "constructions": MeasurementEntry(
-        "Logic gate most like each neuron, merged neurons needed, match with hand-built networks, path cost, margin.",
+        "Logic gate most like each neuron, number of neurons needed if near-parallel neurons count as one, match with "
+        "hand-built networks, path cost, margin.",
         "circuits.analysis.parity.constructions:CONSTRUCTIONS",
         "circuits.analysis.subnetworks.options:MergeOptions",
         "circuits.figures.parity.constructions:figures",

@@ -12,7 +12,7 @@ Titled = tuple[str, Table]
 
 
 class _Cells(Table):
-    """A table whose cells show escape sequences instead of executing them; a cell's line breaks stay in its column."""
+    """A table whose cells show escape sequences as text; a line break in a cell starts a new line within the cell."""
 
     def add_row(self, *cells: Any, **options: Any) -> None:
         super().add_row(*(_printable(cell) if isinstance(cell, str) else cell for cell in cells), **options)

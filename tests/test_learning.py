@@ -62,7 +62,7 @@ def test_accuracy_on_flipped_and_clean_examples_is_drawn_where_there_are_flips(f
     for mark in ("flipped", "clean"):
         expected = flipped_run.metrics[f"train_accuracy_{mark}"].mean("seed").values[1:]
         np.testing.assert_allclose(trace(drawn, f"train, {mark}").y, expected, rtol=1e-6)
-    with pytest.raises(circuits.InputError, match="no accuracy of marked training examples"):
+    with pytest.raises(circuits.InputError, match="no accuracy on a group of training examples"):
         figures.marked_accuracy(tiny_run.metrics)
 
 

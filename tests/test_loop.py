@@ -185,7 +185,7 @@ def test_resume_takes_a_config_of_another_source_and_keeps_the_files(tmp_path, m
 def test_extending_must_not_leave_a_checkpoint_that_the_longer_run_would_not_keep(tmp_path, make_config):
     config = make_config(epochs=3, checkpoints__every_epochs=2)  # keeps epochs 0, 2 and, as the last, 3
     circuits.train(config, tmp_path / "a.h5", progress=False).close()
-    with pytest.raises(circuits.InputError, match="to 6 epochs: it has a checkpoint at step 21, where a run"):
+    with pytest.raises(circuits.InputError, match="to 6 epochs: it ends with a checkpoint at step 21, but a run"):
         circuits.train(config.replace(epochs=6), tmp_path / "a.h5", resume=True, progress=False)
 
 

@@ -311,7 +311,7 @@ def test_signatures_of_the_papers(fields, signature):
         ({"sequence": "x y"}, "sequence is for encoding 'tokens', but encoding is 'one-hot'"),
         (
             {"encoding": "tokens", "sequence": "x ="},
-            "sequence 'x =' lacks 'y'; give each of the operands x, y once",
+            "sequence 'x =' has 'y' 0 times; give each of the operands x, y once",
         ),
         ({"encoding": "tokens", "sequence": "x y y"}, "has 'y' 2 times; give each of the operands x, y once"),
         ({"encoding": "tokens", "sequence": "x y x x"}, "has 'x' 3 times; give each of the operands x, y once"),

@@ -235,14 +235,14 @@ def _weights(result: xr.Dataset) -> str:
 
 
 def _has_other_logit_weights(result: xr.Dataset) -> bool:
-    """Whether to draw frequency norms of the map from neurons to logits: they exist, and it is not the unembedding."""
+    """True if the result has the variable `neuron_logit_norm`, unless `unembedding_norm` has the same values."""
     if "neuron_logit_norm" not in result or "unembedding_norm" not in result:
         return "neuron_logit_norm" in result
     return not np.array_equal(result["unembedding_norm"].values, result["neuron_logit_norm"].values)
 
 
 def _order(result: xr.Dataset) -> str:
-    """Part of a caption about the order of the operands along x and y; "" if both are drawn from 0 upwards."""
+    """Caption text that names the order of the operands on the axes; "" if the order on both axes is 0, 1, 2, …."""
     summed = _sum(result)
     if "log" in summed:
         backwards = ", y backwards" if "−" in summed else ""

@@ -79,7 +79,7 @@ def marked_accuracy(metrics: xr.Dataset) -> go.Figure:
     names = _marks(metrics)
     if not names:
         raise InputError(
-            "These metrics have no accuracy of marked training examples, such as train_accuracy_flipped. Pass the "
+            "These metrics have no accuracy on a group of training examples, such as train_accuracy_flipped. Pass the "
             "metrics of a run with flipped targets."
         )
     marks = [name.removeprefix(MARKED) for name in names]
@@ -148,6 +148,6 @@ def _marks(metrics: xr.Dataset) -> list[str]:
 
 
 def loss_ceiling(initial: Float[np.ndarray, "*any"], losses: Float[np.ndarray, "*all"]) -> float | None:
-    """Upper end of a loss axis: 10 times the largest finite initial loss; None if this is 0 or no loss is larger."""
+    """Upper end m of a loss axis: 10 times the largest finite initial loss. None if m is 0, or if no loss exceeds m."""
     top = 10 * float(initial.max(where=np.isfinite(initial), initial=0))  # a diverged seed must not flatten the others
     return top if top > 0 and bool((losses > top).any()) else None

@@ -1,12 +1,13 @@
-"""Mixtures: a weighted sum of a few table rows for each example, and its gradients, without a matrix product.
+"""Weighted sums of a few table rows per example, as in the attention of a transformer, and their gradients.
 
-At each place i (a sequence position), example n has one table row r_i = rows[n, i]. The weights are the softmax of
-the scores s of these rows and of one additional row, whose score and table entries are 0. For every head h:
+At each place i (a sequence position), example n uses the row with index r_i = rows[n, i]. In every attention head h, a
+row r has a score s[h, r] and a vector table[h, r]. The sum of an example n starts from a fixed vector `base`:
 
-    weight[n, i, h] = exp s[h, r_i] / (1 + Σ_j exp s[h, r_j])
     mixed[n] = base + Σ_h Σ_i weight[n, i, h] table[h, r_i]
+    weight[n, i, h] = exp s[h, r_i] / (1 + Σ_j exp s[h, r_j])        (a softmax over the scores and one more score, 0)
 
-An entry of `mixed` takes 8 additions for 4 heads and 2 places, but 128 in a matrix product of inner dimension 128.
+With 4 heads and 2 places, an entry of `mixed` is a sum of 8 products. A transformer of width 128 usually multiplies
+vectors of 128 entries by a weight matrix instead. Each entry is then a sum of 128 products.
 In the backward pass, one thread sums the gradient of a row over the examples with this row, in a fixed order. So the
 bits of the gradient depend neither on the number of threads nor on the other rows.
 """

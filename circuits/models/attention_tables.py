@@ -1,14 +1,17 @@
 """One transformer layer without normalization, computed from tables if every sequence ends on the same token.
 
-Nanda et al. 2023 train on such sequences, "x y =". All examples then have the same query, and keys and values depend on
-the pair (token, position) alone. Let r_i be the pair at position i, e the pair at the end, x_r the token plus position
-embedding of pair r, and v_r = x_r W_V + b_V. In head h, A^h is the softmax of the scores, shifted so that e has score
-zero. After attention, the residual stream at the end is a sum over all positions i before the end:
+Nanda et al. 2023 train on such sequences, "x y =" with 0 <= x, y < 113. Logits are read at the last position, so only
+the query there counts. This query is equal in all examples. Keys and values depend on the pair (token, position) alone,
+so they are computed once for each of the 226 pairs before the end. Let e be the pair at the end, and r_i an example's
+pair at position i. Pair r has the embedding x_r (token plus position) and, in head h, the value v_r^h = x_r W_V^h +
+b_V^h. The softmax weights A_i^h stay the same if the score of e is subtracted from all scores, which makes the score of
+e 0, as `mixture` needs. The weights of a head add up to 1. So after attention, the residual stream at the end is
 
-    x = base + Σ_h Σ_i A^h_i (v_{r_i} - v_e)^h W_O^h         base = x_e + Σ_h v_e^h W_O^h + b_O
+    x = base + Σ_h Σ_i A_i^h (v_{r_i}^h - v_e^h) W_O^h         base = x_e + Σ_h v_e^h W_O^h + b_O
 
-So x [W_in, W_U] is a mixture of a few hundred rows (v_r - v_e)^h W_O^h [W_in, W_U], plus a constant. The logits then
-need one matrix product with a row per example, act(...) times W_out W_U, instead of one per weight matrix:
+where i runs over the positions before the end. The MLP uses x W_in, and the logits use x W_U. For W = W_in and W = W_U,
+a table holds (v_r^h - v_e^h) W_O^h W for every head h and pair r. `mixture` computes x W_in and x W_U as weighted sums
+of table rows. Per example, only one matrix product remains, that of act(x W_in + b_in) and W_out W_U:
 
     logits = x W_U + act(x W_in + b_in) W_out W_U + b_out W_U
 """

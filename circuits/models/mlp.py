@@ -2,10 +2,10 @@
 
     x_0 = input,   x_i = σ(W_i x_{i-1} + b_i) for hidden layers i = 1 … L and activation σ,   f(x) = U x_L + c
 
-If the input has a one-hot vector (a slot) for each token, W_1 consists of an embedding table for each slot: W_1 x =
-Σ_slot W_slot[token]. Tokens can also be embedded first, with one table for all positions (`shared`) or a table for each
-position (`per_slot`). The embeddings are then added or concatenated. With a shared table and added embeddings, the
-network cannot distinguish x, y from y, x.
+The input can consist of one-hot vectors, one for each position of a token. W_1 x is then the sum of one column of W_1
+per position. Tokens can also be embedded before the first layer, with one table for all positions (`shared`) or a table
+for each position (`per_slot`). The embeddings are then added or concatenated. With a shared table and added embeddings,
+the network cannot distinguish x, y from y, x.
 
 By default W_i, b_i, U and c are initialized as in PyTorch's `nn.Linear`, uniform on ±1/√fan-in, and embeddings standard
 normal. With `init="normal"` every weight is normal with variance 1/fan-in, and biases are 0.

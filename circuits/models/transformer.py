@@ -166,10 +166,11 @@ class Transformer(Model):
     ) -> torch.Tensor:
         """Logits at the last position: tokens (example, position) -> (example, class).
 
-        `tap` gets values at TransformerLens's hook_embed and, in `blocks.i`, at hook_resid_pre, hook_attn_out,
+        `tap` gets values at TransformerLens's hook_embed and, in each `blocks.i`, at hook_resid_pre, hook_attn_out,
         hook_resid_mid, mlp.hook_pre, mlp.hook_post, hook_mlp_out and hook_resid_post: (example, position, d_model or
-        neuron). At attn.hook_pattern in `blocks.i`, it gets (example, head, query, key). In the last layer, only
-        the last position is needed after hook_resid_pre: there, the dimensions position and query have length 1.
+        neuron). At attn.hook_pattern in each `blocks.i`, `tap` gets (example, head, query, key). The last block has
+        outputs at the last position only. So in the last block, the dimension query has length 1, and the dimension
+        position has length 1 at every hook except hook_resid_pre.
         """
         from torch.nn.functional import embedding  # its gradient is summed in one order, that of indexing is not
 

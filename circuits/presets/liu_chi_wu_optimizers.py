@@ -5,11 +5,12 @@ The seeds are 10, 11 and 12, and a run has at most 15 000 updates. The report's 
 like Figure 2 (left) of Power et al. 2022. Here each panel is a preset, and each fraction a config of it. The report
 does not state learning rates, the batch size or the settings of RMSProp. Our choices:
 
-- the learning rate is 0.003 as in section 1, but constant. The factor 0.99 per epoch of section 1 would end full-batch
-  training after 700 updates. `liu_chi_wu_large_lr` has the rate 0.03, and `liu_chi_wu_small_lr` has 0.0003;
+- the learning rate is 0.003, constant. Section 1 multiplies the rate by 0.99 after each epoch. In full-batch training,
+  an epoch is one update, so learning would end after 700 of the 15 000 updates. `liu_chi_wu_large_lr` has the rate
+  0.03, and `liu_chi_wu_small_lr` has 0.0003;
 - minibatches have 512 examples;
-- AdamW has weight decay 0.3 in the panel "weight decay", as in Power et al., and 0 in its other panels; otherwise they
-  would not show that "weight decay plays a critical role";
+- AdamW has weight decay 0.3 in the panel "weight decay", as in Power et al. In all other panels, AdamW has weight decay
+  0, so that a comparison of the panels can show whether "weight decay plays a critical role";
 - Adam and RMSProp have weight decay 0.0003; RMSProp has learning rate 0.001, and otherwise PyTorch's settings.
 
 A run stops early once every seed has answered the whole test set correctly at two consecutive checkpoints.

@@ -51,7 +51,7 @@ def merrill_2023_k4() -> Config:
 
 
 def merrill_2023_addition() -> Config:
-    """Figure 4, left: x + y. Half of the test pairs are training pairs in the other order; `commuted` is their mask."""
+    """Figure 4, left: x + y mod 97. For about half of the test pairs (x, y), the training set contains (y, x)."""
     return _operator("merrill-2023-addition", "x+y")
 
 

@@ -8,7 +8,8 @@ sizes, batches and updates; we could not check the warm-up against the paper's t
 Our choices: half the table is the training set, as in their Figure 1. The transformer has 512 MLP neurons and a
 LayerNorm before each block, as decoders have. We train one seed; from checkpoint to checkpoint, the number of updates
 grows by about 15 %. A run stops once its test accuracy has stayed at 99 % or more for six further checkpoints, in which
-the number of updates more than doubles. The paper measures only the generalization step. x*y is in their code only.
+the number of updates more than doubles. Longer runs are not needed, since the paper measures only the number of updates
+before generalization. The operation x*y is in the released code, but not in the paper.
 """
 
 from circuits.config import Config

@@ -5,10 +5,11 @@ x + y to K summands, (x1 + … + xK) mod p. Each seed puts the p^K tuples of ope
 `train_fraction` of them is the training set, the rest the test set. With `max_examples` only that many tuples are
 drawn, in memory proportional to their number, not to p^K.
 
-A network that has memorized x + y can answer y + x by commuting it. Merrill et al. 2023, Fig. 4, plot the share of test
-examples with another order in the training set; `commuted` is their mask. If x ≠ y, the other order of a test pair
-(x, y) is in the training set with probability train_size / (p² - 1), about train_fraction. K different summands have
-K! - 1 other orders. Nearly all test sums of four have another order in the training set, if all tuples are used.
+A network that has memorized x + y can answer y + x by swapping the operands. The method `commuted` marks the test
+examples that are reorderings of a training example with the same result. Merrill et al. 2023, Fig. 4, plot the share of
+marked test examples. For x + y with x ≠ y, a test example is marked with probability train_size / (p² - 1), about
+train_fraction. For K different summands, a test example has K! - 1 reorderings. With four summands and all tuples,
+nearly all test examples are marked.
 """
 
 from __future__ import annotations
@@ -101,14 +102,15 @@ class Modular(Task):
                 raise ValueError("sequence is for encoding 'tokens', but encoding is 'one-hot'")
             return
         counts = Counter(self.words)
-        shown = f"sequence '{self.sequence}'"
+        sequence, operands = f"sequence '{self.sequence}'", ", ".join(self.operands)
         for name in self.operands:
             if counts[name] != 1:
-                has = f"has '{name}' {counts[name]} times" if counts[name] else f"lacks '{name}'"
-                raise ValueError(f"{shown} {has}; give each of the operands {', '.join(self.operands)} once")
+                raise ValueError(
+                    f"{sequence} has '{name}' {counts[name]} times; give each of the operands {operands} once"
+                )
         foreign = [name for name in LETTERS if counts[name] and name not in self.operands]
         if foreign:
-            raise ValueError(f"{shown} has '{foreign[0]}', but the operands are {', '.join(self.operands)}")
+            raise ValueError(f"{sequence} has '{foreign[0]}', but the operands are {operands}")
         if len(self.vocabulary) > MOST_TOKENS:
             raise ValueError(f"{len(self.vocabulary)} tokens exceed the limit of {MOST_TOKENS}; take a smaller p")
 
@@ -195,18 +197,14 @@ class Modular(Task):
 
         Returns
         -------
-        `inputs` and `targets` as in `train_data`; `commuted` (example,) bool, the mask from the method `commuted`.
+        `inputs` and `targets` as in `train_data`. `commuted` (example,) bool: whether a test example is a reordering of
+        a training example with the same target.
         """
         test, train = (self._tuples(seed, part) for part in (slice(self.train_size, None), slice(self.train_size)))
         return {"inputs": self.encode(test), "targets": self.results(test), "commuted": self.commuted(test, train)}
 
     def commuted_share(self, seed: int) -> float:
-        """Share, in 0..1, of one seed's test examples that are reorderings of a training example with the same result.
-
-        References
-        ----------
-        The dashed line of Merrill et al. 2023, Fig. 4.
-        """
+        """Share (0..1) of one seed's test examples that are reorderings of a training example with the same result."""
         test, train = (self._tuples(seed, part) for part in (slice(self.train_size, None), slice(self.train_size)))
         return float(self.commuted(test, train).mean())
 

@@ -136,7 +136,8 @@ class Parity(SignTask):
     def too_few_unseen(self, seeds: Sequence[int]) -> tuple[int, int] | None:
         """The seed with the fewest inputs outside its training set, and the number of these inputs.
 
-        None if this number is `n_test` or more; also, to save time, if all training sets together exceed 10⁷ bits.
+        None if every seed has at least `n_test` inputs outside its training set. To save time, the method also returns
+        None, without a check, if the training sets of all seeds together have more than 10⁷ bits.
 
         Examples
         --------

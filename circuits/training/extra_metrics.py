@@ -1,7 +1,7 @@
 """Further metrics that a config requests besides losses and accuracies, computed during training from the parameters.
 
-Each metric is an entry of `registry.METRICS`: a function of (config, one network's parameters, its training set). The
-effective sparsity of a collapsed network, whose outputs are all nearly 0, is 0.
+Each metric is an entry of `registry.METRICS`: a function of (config, one network's parameters, its training set). For a
+collapsed network (all outputs nearly 0), the metric `effective_sparsity` is set to 0.
 """
 
 from collections.abc import Callable

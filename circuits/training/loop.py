@@ -140,10 +140,8 @@ def begin(
     path, config, choice
         The run file, its config, and the chosen device and implementation of the update.
     parent, start
-        If training starts from a checkpoint of another run, `parent` identifies this run (path, fingerprint, step), and
-        `start` has the step, parameters, optimizer state and metrics to start from. Otherwise both are None.
-    overwrite, progress
-        As in `train`.
+        None, unless training starts from a checkpoint of an original run. Then `parent` has the path, fingerprint and
+        step of the original run, and `start` has the step, parameters, optimizer state and metrics to start from.
     """
     if parent and path.exists() and path.samefile(parent["path"]):
         raise InputError(f"{path} is the original run, which the new run must not replace. Pass another --out.")
@@ -178,12 +176,8 @@ def advance_to_the_end(
     ----------
     lock
         The lock of the run file; it is released when training ends.
-    config, choice
-        The config, and the chosen device and implementation of the update.
     start
         Starting point of a file without checkpoints; by default the initialization, or the parent's checkpoint.
-    progress
-        Show a progress bar on stderr if that is a terminal.
     """
     path = lock.path_of_run
     with (
@@ -301,8 +295,9 @@ def _resumable(
             )
         if config != stored and int(stored.total_steps) not in config.checkpoint_steps():
             raise InputError(
-                f"{path} cannot be extended to {config.epochs} epochs: it has a checkpoint at step "
-                f"{stored.total_steps}, where a run of this length has none. Train a new run instead."
+                f"{path} cannot be extended to {config.epochs} epochs: it ends with a checkpoint at step "
+                f"{stored.total_steps}, but a run of {config.epochs} epochs has no checkpoint at this step. "
+                f"Train a new run instead."
             )
         if is_packed(run.hdf5):
             raise InputError(

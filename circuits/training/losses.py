@@ -70,7 +70,8 @@ class Examples(NamedTuple):
     """Training and test examples of one network.
 
     `marks` maps the task's name for a group of training examples, such as "flipped", to the group's mask (example,).
-    `unseen` (test_example,) is the mask of test inputs outside the training set; None if all True for every seed.
+    `unseen` (test_example,) is the mask of test inputs outside the network's training set. `unseen` is None if no seed
+    of the run has a test input in its training set.
     """
 
     inputs: torch.Tensor
@@ -109,8 +110,6 @@ def marked_accuracies(config: Config, n: int, n_right: int, marked: Mapping[str,
 
     Parameters
     ----------
-    config
-        The run's config; its task names the marks, such as "flipped" for examples with a flipped target.
     n, n_right
         Number of training examples, and number of right answers on these examples.
     marked

@@ -62,7 +62,7 @@ def ticket(
     seed
         Seed of the network, its training set and the order of examples; by default the run's first seed.
     config
-        Config of the new run, with the task, model, dtype and seed of `ticket_config`, which is the default.
+        Config of the new run: that of `ticket_config` (default), or a config with the same task, model, dtype and seed.
     device, kernel, overwrite, progress
         As in `circuits.train`.
 
@@ -74,10 +74,6 @@ def ticket(
     ------
     InputError
         The model is not `relu`, `kept` is empty, checkpoint 0 is missing, `config` does not fit, or `path` exists.
-
-    References
-    ----------
-    Frankle and Carbin 2019; Merrill et al. 2023, released code.
 
     Examples
     --------

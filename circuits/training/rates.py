@@ -47,7 +47,7 @@ class Pace:
         return Rates(lr, tuple(self.weight_decay(network, step) for network in networks))
 
     def weight_decay(self, network: int, step: int) -> float:
-        """Weight decay of update `step`, counted from 0: the value of the last due change, or else of the optimizer."""
+        """Weight decay of update `step`, counted from 0: the optimizer's value, or the value of the last due change."""
         value = self.config.optimizer.weight_decay
         for change, due in zip(self._changes, self._due(network), strict=True):
             if step >= due:
@@ -55,7 +55,7 @@ class Pace:
         return value
 
     def end_of_stretch(self, networks: Sequence[int], step: int, target: int) -> int:
-        """Step up to which all updates after `step` have the same rates; not beyond `target` or the epoch's end."""
+        """A step e, at most `target` and the end of the epoch, such that updates `step` to e - 1 have equal rates."""
         if self.config.optimizer.lr_varies_after(step):
             return step + 1
         per_epoch = self.config.steps_per_epoch

@@ -46,16 +46,14 @@ def trajectory(
     Parameters
     ----------
     stepper, config
-        The networks and their config. If `stepper.n_threads` is 0, all networks are at the step of a row when the row
-        is yielded, so the optimizer's state at this time belongs to the row.
+        The networks and their config. If `stepper.n_threads` is 0, networks train to the step of a row, then pause
+        until the caller asks for the next row. So the caller can store the row with the optimizer's state at this step.
     step, targets
         Current step of the networks, and the steps of the rows in ascending order.
     stop
         Once it is set, every network stops within an epoch, and only complete rows are yielded.
     moved
         Called repeatedly, in the caller's thread, with the last step that all networks have reached.
-    pace
-        The rates of every update.
     further
         Function of (network index, its parameters, its metrics) that returns further metrics.
     """

@@ -72,7 +72,7 @@ def report(
         Options of the measurements. Without `most_checkpoints`, slow measurements use at most 1,000 checkpoints of a
         long run. Quick measurements use all: `norms` in every run, `subnetwork` and `faithfulness` in small relu runs.
     stored
-        Results that need no measuring; by default all in RUN.analysis.nc beside the run that fit the run and `options`.
+        Results to show without measuring; by default, what RUN.analysis.nc holds for this run and these `options`.
     progress
         Whether to show progress bars on stderr.
 
@@ -132,7 +132,7 @@ def page(run: Run, results: Mapping[str, xr.Dataset], options: Options = Options
 
 
 def sections(run: Run, results: Mapping[str, xr.Dataset]) -> dict[str, Section]:
-    """Section of each measurement; figures also mark memorization, generalization and the generalizing neurons."""
+    """The page's section for each measurement, with figures that mark when each seed memorized and generalized."""
     kept = {"kept": results["subnetwork"]["kept"]} if "subnetwork" in results else {}
     parts = {}
     for name, dataset in results.items():

@@ -55,7 +55,7 @@ def merged_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def cost_over_least(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """1 / efficiency over epochs: path cost Σ|readout|·‖(weights, bias)‖ per margin, divided by the least possible.
+    """1 / efficiency over epochs: path cost Σ|readout|·‖(weights, bias)‖ per margin, divided by its minimum.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def cost_over_least(result: xr.Dataset | xr.DataArray) -> go.Figure:
         marks `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
     """
     values = variable(result, "efficiency")
-    ratio = (1 / values).assign_attrs(long_name="path cost per margin / the least possible")
+    ratio = (1 / values).assign_attrs(long_name="path cost per margin, as a multiple of its minimum")
     caption = (
         "Path cost of the whole network per unit of margin, over the least of any network; 1 is the optimum. "
         "A gap: the network does not compute parity."
@@ -105,8 +105,9 @@ def pattern_margins(result: xr.Dataset) -> go.Figure:
 def firing_patterns(result: xr.Dataset) -> go.Figure:
     """Settings (patterns) of the relevant bits for which each neuron of the active subnetwork fires.
 
-    Filled squares: the neuron fires for all values of the irrelevant bits. Pale squares: it fires if these bits are 0
-    (their mean), but not for all values. Open squares: it fires for some values, but not if these bits are 0.
+    Each irrelevant bit is -1 or 1. A filled square means that the neuron fires for all values of the irrelevant bits.
+    A pale square means that the neuron fires for some values, and also if 0, the mean, replaces every irrelevant bit.
+    An open square means that the neuron fires for some values, but not if 0 replaces every irrelevant bit.
 
     Parameters
     ----------

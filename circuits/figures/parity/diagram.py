@@ -25,7 +25,7 @@ GATE, BEHIND, OUTPUT = 1.0, 2.1, 2.7  # x of gates, of lines behind their labels
 
 
 class Network(NamedTuple):
-    """Weights of a network on the relevant bits, and the row in which each neuron is drawn."""
+    """Weights of f(x) = Σ_j u_j relu(W_j·x + b_j) on the k relevant bits x; the row where each neuron j is drawn."""
 
     W: Float[np.ndarray, "neuron k"]
     b: Float[np.ndarray, " neuron"]
@@ -72,14 +72,14 @@ def circuit_diagram(result: xr.Dataset, construction: Construction) -> go.Figure
     )  # fmt: skip
     traces = {}
     for seed, (built, learned) in pairs.items():
-        paired = set(built.rows.tolist()) & set(learned.rows.tolist())
+        matched_rows = set(built.rows.tolist()) & set(learned.rows.tolist())
         bits = result["bit"].values.tolist()
         titles = go.Scatter(
             x=[BUILT + OUTPUT / 2, LEARNED + OUTPUT / 2], y=[-1.0, -1.0], mode="text", textfont={"size": 13},
             text=[f"<b>{construction.name}</b>", f"<b>learned, seed {seed}</b>"], showlegend=False, hoverinfo="skip",
         )  # fmt: skip
         built_traces, learned_traces = (
-            _drawn(net, left, bits, paired, n_rows) for net, left in ((built, BUILT), (learned, LEARNED))
+            _drawn(net, left, bits, matched_rows, n_rows) for net, left in ((built, BUILT), (learned, LEARNED))
         )
         traces[seed] = [*built_traces, *learned_traces, titles, *_legend()]
     hidden = int((result["element_gate"] != "").sum("element").max()) > MOST_ROWS
@@ -88,10 +88,10 @@ def circuit_diagram(result: xr.Dataset, construction: Construction) -> go.Figure
     return figure
 
 
-def _aligned(at: xr.Dataset, construction: Construction) -> tuple[Network, Network]:
-    """(construction with bits permuted and flipped for the best match, learned network), each with a row per neuron."""
-    match = at.sel(construction=construction.name)
-    rows = np.flatnonzero(at["element_gate"].values != "")[:MOST_ROWS]
+def _aligned(of_seed: xr.Dataset, construction: Construction) -> tuple[Network, Network]:
+    """The construction, with bits permuted and flipped for the best match, and the network that one seed learned."""
+    match = of_seed.sel(construction=construction.name)
+    rows = np.flatnonzero(of_seed["element_gate"].values != "")[:MOST_ROWS]
     neuron_of = match["construction_neuron"].values[rows]
     signs, order = match["bit_sign"].values, match["permutation"].values
     net = construction.arrays()
@@ -104,15 +104,15 @@ def _aligned(at: xr.Dataset, construction: Construction) -> tuple[Network, Netwo
     extra = learned_rows < 0
     learned_rows[extra] = construction.n_neurons + np.arange(extra.sum())
     built = Network(net["W"][:, order] * signs, net["b"], net["u"] * signs.prod(), built_rows)
-    W, b, u = (at[f"element_{name}"].values[rows] for name in ("weight", "bias", "readout"))
+    W, b, u = (of_seed[f"element_{name}"].values[rows] for name in ("weight", "bias", "readout"))
     sizes = np.abs(W).max(axis=1, initial=0.0)
     sizes = np.where(sizes > 0.01 * np.abs(b), sizes, np.abs(b))  # scale a constant by its bias
     sizes = np.where(sizes > 0, sizes, 1.0)
     return built, Network(W / sizes[:, None], b / sizes, u * sizes, learned_rows)
 
 
-def _drawn(net: Network, left: float, bits: list[int], paired: set[int], n_rows: int) -> list[go.Scatter]:
-    """Traces of one network: lines of weights and readouts, then neurons, then bits and output."""
+def _drawn(net: Network, left: float, bits: list[int], matched_rows: set[int], n_rows: int) -> list[go.Scatter]:
+    """Traces of one network: its weights, readouts, neurons, output, and relevant `bits` (indices) at x = `left`."""
     heights = np.linspace(0.15, 0.85, len(bits)) * (n_rows - 1) if len(bits) > 1 else np.array([(n_rows - 1) / 2])
     middle = (n_rows - 1) / 2
     drawn = []
@@ -126,7 +126,7 @@ def _drawn(net: Network, left: float, bits: list[int], paired: set[int], n_rows:
         drawn.append(_line(*ends, net.u[j], net.u[j] / largest, f"readout {net.u[j]:.3g}"))
     names = nearest_gates(net.W, net.b).names
     labels = [readable(f"  {name} b {b:.2g}, u {u:.2g}") for name, b, u in zip(names, net.b, net.u, strict=True)]
-    matched = [row in paired for row in net.rows.tolist()]
+    matched = [row in matched_rows for row in net.rows.tolist()]
     gates = go.Scatter(
         x=[left + GATE] * len(net.rows), y=net.rows, mode="markers+text", text=labels, textposition="middle right",
         textfont={"size": 11}, showlegend=False, hovertemplate="weights %{customdata}<extra></extra>",

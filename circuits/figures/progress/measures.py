@@ -99,10 +99,6 @@ def by_label(result: xr.Dataset, name: str, title: str, caption: str) -> go.Figu
     ----------
     result
         The variable (step, seed, further dimension), positive, such as `spectral_norm` (step, seed, matrix).
-    name
-        Name of the variable.
-    title, caption
-        Texts above and below the figure.
     """
     values = result[name]
     (dim,) = (dim for dim in values.dims if dim not in ("step", "seed"))
@@ -125,7 +121,8 @@ def transition_shares(result: xr.Dataset, names: Sequence[str] | None = None) ->
     result
         Dataset of `circuits.analysis.transitions`, with `share` (measure, step, seed) and the fitted corners of the
         ramp, `onset` and `end` (measure, seed). The figure marks `memorization_epoch` and `generalization_epoch` (seed)
-        if present. A corner whose 95 % interval has only one finite limit X is labeled "onset ≤ X" or "end ≥ X".
+        if present. An onset without a finite lower bound has a hover text with its upper bound, such as "onset ≤ 120".
+        An end without a finite upper bound has a hover text with its lower bound, such as "end ≥ 900".
     names
         Measures to draw; by default at most 8 measures that change.
     """

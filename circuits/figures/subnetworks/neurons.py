@@ -62,9 +62,9 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
     ----------
     result
         As in `dominant_neurons`. If the result has `kept` (seed, neuron) of `circuits.analyze(run, "subnetwork")`,
-        neurons of the generalizing group are in color. The figure shows at most 64 checkpoints, evenly spread over the
-        axis. If these have over 320,000 points (one per neuron, seed, checkpoint), the figure shows fewer checkpoints,
-        but at least 16. If 16 checkpoints have too many points, neurons with the smallest peak norm are left out.
+        neurons of the generalizing group are in color. The figure shows 320,000 / (seeds · neurons) checkpoints, but at
+        least 16 and at most 64, evenly spaced in log epoch. If seeds · neurons · 16 exceeds 320,000, the figure leaves
+        out neurons, those with the smallest peak norm first, until seeds · neurons · 16 is at most 320,000.
     """
     values = result["neuron_norm"]
     n_seeds, width = values.sizes["seed"], values.sizes["neuron"]

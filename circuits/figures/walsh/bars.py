@@ -1,8 +1,10 @@
 """Bars of the Walsh spectrum at a few checkpoints, with a slider for the checkpoint.
 
-The bars are the coefficients of the subsets of the relevant bits, then the largest other coefficients. Dotted lines
-mark a chance level. If all other coefficients were 0, their largest estimate would exceed this level with probability
-1/2. The menu of seeds shows and hides traces, and the slider changes their contents, so neither resets the other.
+Each bar is the estimated Walsh coefficient of a subset of the input bits. The first bars are for subsets of the
+relevant bits. The last bars are for the subsets with an irrelevant bit that have the largest estimates. Even if the
+true coefficients of all subsets with an irrelevant bit are 0, the estimates differ from 0 by chance. In this case, the
+size of the largest estimate would exceed the level of the dotted lines with probability 1/2. The menu of seeds shows
+and hides traces, and the slider changes their contents, so neither resets the other.
 """
 
 import numpy as np

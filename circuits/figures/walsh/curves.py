@@ -161,13 +161,13 @@ def weight_movement(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def layer_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Fourier gap of the layer over epochs: least gradient norm at a relevant input minus greatest at another input.
+    """Fourier gap of the hidden layer over epochs: least gradient norm of a relevant bit, minus greatest of another.
 
     Parameters
     ----------
     result
         `layer_gap` (step, seed), alone or in the dataset of `circuits.analyze(run, "walsh")`, of a relu model. The
-        gradient norm at an input is the 2-norm, over all neurons, of the population gradient of the input's weights.
+        gradient norm of bit i is √(Σ_j g_ij²), with g_ij the population gradient of the weight from bit i to neuron j.
     """
     values = variable(result, "layer_gap").dropna("step", how="all")
     caption = (

@@ -34,7 +34,6 @@ class FusedRelu(Stepper):
 
     @classmethod
     def device(cls, config: Config, wanted: str) -> str:
-        """The CPU for "auto", else the wanted device."""
         return "cpu" if wanted == "auto" else wanted
 
     @classmethod
@@ -119,15 +118,14 @@ class FusedRelu(Stepper):
             LARGEST_OUTPUT: largest,
         }
 
-        def counts(patterns: np.ndarray, targets: np.ndarray) -> tuple[int, int]:
-            """Number of examples, given as `patterns_of(inputs)`, and number that this network answers right."""
+        def n_and_n_right(patterns: np.ndarray, targets: np.ndarray) -> tuple[int, int]:
             right = alive * kernels.evaluate(*arrays, patterns, targets, room)[1] if len(targets) else 0
             return len(targets), int(right)
 
         if self._unseen is not None:
-            n_unseen, n_right = counts(*self._unseen[network])
+            n_unseen, n_right = n_and_n_right(*self._unseen[network])
             metrics |= unseen_accuracy(n_right, n_unseen)
-        marked = {name: counts(*examples) for name, examples in self._marked[network].items()}
+        marked = {name: n_and_n_right(*examples) for name, examples in self._marked[network].items()}
         metrics |= marked_accuracies(self.config, len(targets), int(train_right), marked)
         parameters = {"W": np.array(W, order="C"), "b": b.copy(), "u": u.copy()}
         return [(parameters, {name: float(value) for name, value in metrics.items()})]

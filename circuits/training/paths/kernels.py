@@ -15,7 +15,7 @@ method of the four Russians). For the networks of Merrill et al. 2023, this take
 The backward pass visits active examples only; after memorization they are few. Arrays are transposed and padded to
 whole cache lines, so that inner loops run over neurons with unit stride.
 
-A comparison with NaN is false. The code tests `not f(x) y >= 1`: examples with NaN are active; NaN spreads as in torch.
+The test for an active example, `not output * target >= 1`, is also true for a NaN output. So NaN spreads as in torch.
 """
 
 from typing import no_type_check
@@ -182,7 +182,8 @@ def train_batches(
 def _sum_patterns(weights_t, tables, parts):
     """Fill tables[g, p] with ±w0 ±w1 ±w2 ±w3 + w4, where wi is the weight of input i in the group g of five inputs.
 
-    The sign of wi is + if bit i of p is 1. Inputs missing in a group have weight 0; tables of padding groups stay 0.
+    The sign of wi is + if bit i of p is 1. If the last group has fewer than five inputs, the other weights are 0. The
+    number of groups in `tables` is a multiple of 4 (see `n_groups`); the entries of groups without inputs stay 0.
     `parts` is memory for partial sums; its last row must be 0.
     """
     n_inputs, width = weights_t.shape
@@ -221,7 +222,9 @@ def _combine(first, second, total, difference):
 def _place(code):
     """Index of the sum ±w0 ±w1 ±w2 ±w3 ±w4, up to its sign, in a table of `_sum_patterns`.
 
-    Bit i of `code` (0..31) is 1 if wi has the sign +. If code < 16, w4 has the sign -: the table holds minus the sum.
+    Bit i of `code` (0..31) is 1 if wi has a plus sign in the sum. The table only holds the 16 sums with + w4. A sum
+    with - w4 (code < 16) is therefore found as its negative. For example, code 3 stands for + w0 + w1 - w2 - w3 - w4.
+    The table holds - w0 - w1 + w2 + w3 + w4 at the index 12, which this function returns.
     """
     return (code & 15) if code >= 16 else 15 - code
 
@@ -229,7 +232,11 @@ def _place(code):
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
 def _fire(tables, pattern, biases, readout, row):
-    """Fill `row` with the hidden layer, relu(b + Σ_g ± tables[g, _place(pattern[g])]); return the output u·row."""
+    """Fill `row` with the hidden layer relu(W x + b) of one input x; return the output u·row.
+
+    `tables` holds the sums of `_sum_patterns`, and `pattern` (group,) is the row of `patterns_of(inputs)` for x. W x is
+    the sum over groups g of tables[g, _place(pattern[g])], with a minus sign where pattern[g] < 16.
+    """
     zero, one = row.dtype.type(0), row.dtype.type(1)
     for g in range(0, tables.shape[0], 4):
         p0, p1, p2, p3 = pattern[g], pattern[g + 1], pattern[g + 2], pattern[g + 3]
