@@ -21,6 +21,7 @@ class Measurement:
     applies: Callable[[Config], str | None] = lambda config: None
     """Config -> None, or a sentence that says why the measurement does not apply."""
     tables: Callable[[xr.Dataset, xr.Dataset], list[Titled]] | None = None
-    """(result, result of "phases") -> tables. None gives one table: a row per seed, values at the last checkpoint."""
+    """(result, each seed's epochs of memorization and generalization) -> tables. None in place of a function gives one
+    table: a row per seed, values at the last checkpoint."""
     on_request: Callable[[Config], bool] = lambda config: False
     """Config -> whether the measurement runs only if requested by name, because it takes long."""

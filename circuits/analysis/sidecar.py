@@ -4,9 +4,7 @@ Each group states which code, options and state of the run gave its result. The 
 A group is used only if the digest is right, the file holds only plain arrays, and a new measurement would give the same
 result. Any other group is reported and not used; no command fails because of such a group.
 
-Results accumulate: a new result replaces the group of its measurement. Other groups are dropped only if another version
-of the code made them, or if they belong to another state of the run. If an option changes, the results of
-measurements that do not read this option stay valid.
+If an option changes, the results of measurements that do not read this option stay valid.
 """
 
 from __future__ import annotations
@@ -57,7 +55,7 @@ class Stored:
     results: dict[str, xr.Dataset] = field(default_factory=dict)
     """A labeled dataset per measurement, in the registry's order."""
     problem: str = ""
-    """Why the whole file is not used, in one line without a full stop; "" if the file is sound or does not exist."""
+    """Why nothing in the file is used, in one line without a full stop; "" if the file is sound or does not exist."""
     ours: bool = True
     """True if circuits made the file, or if no file exists."""
     path: Path | None = None
@@ -205,7 +203,7 @@ def _read(path: Path) -> tuple[Stored, dict[str, xr.Dataset]]:
 
 
 def _why_not(group: xr.Dataset, made_by: Mapping[str, str]) -> str:
-    """Why a stored result is not used: its first attribute that differs from `made_by`, in words; "" if none does."""
+    """Reason not to use a stored result, from the first attribute that differs from `made_by`; "" if none differs."""
     attrs = group.attrs  # an edited file may have values of any type
     return next((PROVENANCE[key] for key, value in made_by.items() if str(attrs.get(key, "")) != value), "")
 
@@ -240,9 +238,10 @@ def _seal(path: Path) -> None:
 
 
 def _seal_of(path: Path) -> tuple[str, str]:
-    """State of the digest at a file's end, "whole" (right), "broken" (wrong) or "none", and the digest of the content.
+    """State of the digest stored at a file's end, and the digest computed from all bytes before the stored digest.
 
-    The second text is computed from the content before the stored digest; "" if the file has no digest.
+    The state is "whole" (both digests are equal), "broken" (they differ) or "none" (no digest is stored). In the state
+    "none" the computed digest is "".
     """
     if not path.is_file():
         return "none", ""

@@ -1,9 +1,4 @@
-"""Fields in which several configs differ, as short labels: "optimizer.weight_decay 0.1".
-
-Fields of a task are compared only between configs with the same kind of task; likewise for model and optimizer. The
-length of a run, its seeds and its recorded data are compared only if nothing else differs. If configs differ in more
-than two fields, the label of a config is its name.
-"""
+"""Fields in which several configs differ, as short labels: "optimizer.weight_decay 0.1"."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,8 +16,10 @@ WHOLE = ("stop",)  # optional parts that count as one value
 def differing_values(configs: Sequence[Config]) -> dict[str, list[str]]:
     """Fields in which the configs differ, by dotted name, with the value of each config.
 
-    Fields of a task are compared only between configs with the same kind of task; likewise for model and optimizer. A
-    config that lacks a listed field has the value "".
+    A config's name and source are never listed. The length of a run, its seeds and its recorded data are listed only if
+    no other field differs. So the example lists only task.k. Fields of a task are compared only between
+    configs with the same kind of task; likewise for model and optimizer. A config without a listed field has the value
+    "" for this field.
 
     Examples
     --------

@@ -64,9 +64,9 @@ class AllTuples:
         return neurons, torch.cat(logits).numpy()
 
     def members(self, run: Run) -> Bool[np.ndarray, "seed set element tuple_of_sum"]:
-        """Masks of the train set, the test set and all tuples; each row of a mask holds the tuples of one sum.
+        """Masks over the group's tuples, a row per sum: train set, test set, and "all", which is True for every tuple.
 
-        If the group excludes 0, a tuple with an operand 0 is in none of these masks.
+        If the group excludes the operand 0, the masks have no entry for a tuple with an operand 0.
         """
         task: Any = self.config.task
         masks = np.zeros((len(run.seeds), len(SETS), len(self.group.sums)), bool)
@@ -105,5 +105,8 @@ class AllTuples:
     def of_classes(
         self, weights: Float[np.ndarray, "feature class"] | None
     ) -> Float[np.ndarray, "element feature"] | None:
-        """Feature-to-logit weights, transposed: row s is for the right class of operands with sum s; None for None."""
+        """Columns of `weights` as rows, in the order of the group's elements; None if `weights` is None.
+
+        Row s is the column of one class: the right class of each tuple whose operands have the sum s.
+        """
         return None if weights is None else weights[:, self.group.classes].T

@@ -57,12 +57,12 @@ class CyclicGroup:
 
     @cached_property
     def elements(self) -> Int[np.ndarray, "tuple operand"]:
-        """All m^K tuples of elements; the last operand changes fastest."""
+        """All m^K tuples of K operands, each one of the m elements of the group; the last operand changes fastest."""
         return rearrange(np.indices((self.order,) * self.n_operands), "operand ... -> (...) operand")
 
     @cached_property
     def tuples(self) -> Int[np.ndarray, "tuple operand"]:
-        """All m^K tuples as residues of the operands, in the order of `elements`."""
+        """The rows of `elements`, in the same order, with the operand's residue in place of each element."""
         return np.stack([row[column] for row, column in zip(self.residues, self.elements.T, strict=True)], axis=1)
 
     @cached_property
@@ -72,7 +72,7 @@ class CyclicGroup:
 
     @cached_property
     def by_sum(self) -> Int[np.ndarray, "element tuple_of_sum"]:
-        """Row s holds the indices in `tuples` of the m^(K-1) tuples with sum s, in ascending order."""
+        """Row s: indices in `tuples` of all tuples with sum s, ascending; for m elements, K operands: m^(K-1)."""
         return np.argsort(self.sums, kind="stable").reshape(self.order, -1)
 
     def positions(self, operands: Int[np.ndarray, "example operand"]) -> Int[np.ndarray, " example"]:

@@ -46,7 +46,10 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str]] = {  # name -> dimensions afte
 def labeled(
     run: Run, tuples: AllTuples, checkpoints: np.ndarray, values: Mapping[str, np.ndarray], key: np.ndarray
 ) -> xr.Dataset:
-    """Dataset of `key` (mask of key frequencies) and the arrays (step, seed, ...) of `values` named in `VARIABLES`."""
+    """Dataset of the arrays `values` (step, seed, ...) and the mask `key` of the key frequencies, with long names.
+
+    The table `VARIABLES` has each array's dimensions and long name. Arrays outside this table are left out.
+    """
     coords = {
         **trajectory_coords(run, checkpoints),
         "frequency": ("frequency", 1 + np.arange(n_frequencies(tuples.group.order)), {"long_name": "frequency"}),

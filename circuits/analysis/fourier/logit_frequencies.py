@@ -1,22 +1,23 @@
 """Shares of the logits that waves of x + y explain, and the key frequencies, whose share is large at the end.
 
-The operands x, y and the classes c are elements of the cyclic group Z_m. The inputs are all pairs (x, y), or all m^K
-tuples of K operands. A network that adds by trigonometry gives class c the logit Σ_k A_k cos(2πk(x + y - c)/m). Each
-cosine is largest at c = x + y, the right class (Nanda et al. 2023, section 3). A softmax ignores a term that is the
-same for all classes, so the mean over classes is first subtracted from the logits of each tuple. The *total* is the
-sum of squares of these centered logits. It has three parts: class biases, waves and the rest. The bias of a class is
-the mean of the class's logit over all tuples. Waves are cosines and sines of 2πk(x + y)/m times any weights per class.
-The logits' variance over tuples is the total without the class biases. The shares are
+A network that adds by trigonometry gives class c the logit Σ_k A_k cos(2πk(x + y - c)/m). Each cosine is largest at
+c = x + y, the right class (Nanda et al. 2023, section 3). Here m is the number of elements of the cyclic group Z_m, and
+k is a frequency from 1 to m/2. The operands x, y and the classes c are elements of Z_m. The inputs are all pairs (x, y)
+or, for K operands, all m^K tuples.
+
+First, each tuple's mean over classes is subtracted from the tuple's logits, because a softmax ignores a term that all
+classes share. The *total* is the sum of squares of these centered logits. The bias of a class is the mean of the
+class's centered logit over all tuples. The *variance over tuples* is the total without the biases. The shares are
 
     share         of cos(2πk(x + y - c)/m) alone, in the total
     wave_share    of cos and sin of 2πk(x + y)/m with any weights per class, in the variance over tuples
     bias_share    of the class biases, in the total
 
-`restricted_loss` gives losses of logits with only, or without, the waves that `wave_share` counts. A frequency k is
-*key* if its `share` at the end of training is at least 1/m. This is half of 2/m, the `share` of each frequency if all
-m/2 shares are equal and add up to 1. In random logits each frequency has a `share` of about 1/m^(K+1). In a lookup
-table of a share f of all tuples, the right class of a tuple in the table has the logit 1. All other logits are 0. The
-`share` is then 2f/(m - 1) for k < m/2. If f is below (m - 1)/(2m), no frequency is key, but no `wave_share` is 0.
+A frequency k is *key* if its `share` at the end of training is at least 1/m. If all m/2 frequencies had the same share
+and explained everything, each share would be 2/m, twice this threshold. In random logits each `share` is about
+1/m^(K+1). Now suppose that a network only memorizes: it knows the answers to a fraction f of all tuples. Let the logit
+of a known answer be 1, and all other logits 0. Then each `share` for k < m/2 is 2f/(m - 1), which is below the
+threshold if f is below (m - 1)/(2m). Each `wave_share` of this network is above 0.
 """
 
 from typing import NamedTuple
@@ -33,8 +34,7 @@ ROUNDING = 1e-28  # share of a sum of squares that counts as 0: (1e-14)², above
 class LogitWaves(NamedTuple):
     """Waves of the operands' sum s in a network's logits, and the shares of the logits that these waves explain.
 
-    The logit of class c contains Σ_k cosine_k cos(2πk(s - c)/m) + sine_k sin(2πk(s - c)/m), for s and c in the group
-    Z_m. `share` counts the cosine. `wave_share` counts all cos and sin of 2πks/m. `bias_share` counts class constants.
+    The logit of class c contains Σ_k cosine_k cos(2πk(s - c)/m) + sine_k sin(2πk(s - c)/m), with s and c in Z_m.
     """
 
     cosine: Float64[np.ndarray, " frequency"]
@@ -135,14 +135,9 @@ def least_key_share(m: int) -> float:
 
 
 def key_frequencies(share: Float[np.ndarray, "*seeds frequency"], least: float) -> Bool[np.ndarray, "*seeds frequency"]:
-    """Mask of the key frequencies: the cosine of each has a share >= `least` of the logits' sum of squares.
+    """Mask of the key frequencies: the cosine of each has a share >= `least` (in 0..1) of the logits' sum of squares.
 
-    Parameters
-    ----------
-    share
-        `share` of `logit_frequencies`; NaN is not key.
-    least
-        A share in 0..1, such as `least_key_share`.
+    `share` is a field of `LogitWaves`; a frequency with a NaN share is not key.
 
     Examples
     --------

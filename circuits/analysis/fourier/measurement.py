@@ -1,10 +1,8 @@
 """The measurement `fourier`: Fourier analysis of modular arithmetic along the trajectory.
 
 Nanda et al. 2023 find that a network that adds mod p embeds x and y as waves of a few *key frequencies* k. The network
-multiplies these waves. For each class c, the products give cos ω(x + y - c) with ω = 2πk/p. This module measures the
-norm of each frequency in the embedding, the unembedding and the neuron-to-logit map (`basis`). It also measures the
-frequency of each neuron (`neuron_frequencies`), the share of each frequency in the logits (`logit_frequencies`), and
-the loss with only, or without, the key frequencies (`restricted_loss`).
+multiplies these waves. For each class c, the products give cos ω(x + y - c) with ω = 2πk/p. This module
+uses `basis` (weights), `neuron_frequencies` (neurons), `logit_frequencies` (logits) and `restricted_loss` (losses).
 
 At every checkpoint, the key frequencies are those of the run's last checkpoint. Differences, products and quotients are
 sums on a cyclic group (`cyclic`). Products and quotients exclude operands 0 and class 0, but the logit of class 0
@@ -50,10 +48,7 @@ CLUSTERED = 0.5  # share of a neuron's variance: no second frequency can explain
 class Views:
     """Fourier measures, as arrays by name, of the networks of a config whose task is a sum on a cyclic group.
 
-    Parameters
-    ----------
-    layer
-        The layer whose neurons are measured; None measures no neurons.
+    `layer` is the layer whose neurons are measured; None measures no neurons.
     """
 
     def __init__(self, config: Config, layer: Layer | None) -> None:
@@ -130,7 +125,7 @@ class Views:
 
 
 def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.Dataset:
-    """Fourier analysis of a modular run on its cyclic group Z_m.
+    """Fourier analysis of a modular run on its cyclic group Z_m; ω is 2πk/m for frequency k.
 
     Returns
     -------
@@ -143,17 +138,23 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
         (step, seed) share of the features with the same strongest frequency in the embeddings of all operands.
     neuron_frequency, neuron_share
         (step, seed, neuron) frequency of the neuron, 0 for none; share of the variance that the frequency explains.
-    neuron_linear_share, neuron_product_share
-        (step, seed, neuron) the parts of `neuron_share` on linear terms and on products.
-    neuron_phase, neuron_output_phase, phase_residual
-        (step, seed, [operand,] neuron) input and output phases of the neuron's wave; sum of input phases minus output.
+    neuron_linear_share
+        (step, seed, neuron) part of `neuron_share` on waves of a single operand, such as cos ωx.
+    neuron_product_share
+        (step, seed, neuron) part of `neuron_share` on products of several operands' waves, such as cos ωx cos ωy.
+    neuron_phase
+        (step, seed, operand, neuron) phase φ of the neuron's wave cos(ωx + φ) in the operand x, at `neuron_frequency`.
+    neuron_output_phase
+        (step, seed, neuron) phase φ of the wave cos(ωc + φ) in the neuron's weights to the logits of the classes c.
+    phase_residual
+        (step, seed, neuron) sum of `neuron_phase` over all operands, minus `neuron_output_phase`; in -π..π.
     phase_agreement
         (step, seed) mean cosine of `phase_residual` over neurons of key frequencies, weighted by `neuron_share`; -1..1.
     cluster_size
         (step, seed, frequency) number of neurons with more than half of their variance at this frequency.
     logit_cos, logit_sin
-        (step, seed, frequency) amplitudes of cos and sin of ω(x + y - c) in the logits of class c; ω is 2πk/m for
-        frequency k. Each tuple's mean over classes is first subtracted from the logits.
+        (step, seed, frequency) amplitudes of cos and sin of ω(x + y - c) in the logits of class c. Each tuple's mean
+        over classes is first subtracted from the logits.
     logit_share
         (step, seed, frequency) share of cos ω(x + y - c) in the sum of squares of these logits, class biases included.
     wave_share

@@ -48,12 +48,8 @@ def spectrum(activations: Float[np.ndarray, "*tuples neuron"]) -> Float[np.ndarr
     """Coefficients of every neuron in products of basis functions, one function per operand.
 
     The result equals `cyclic_coefficients` along each operand's axis. For a prime m and a thousand neurons, matrix
-    products with the basis take a third of the time of an FFT.
-
-    Parameters
-    ----------
-    activations
-        (m, ..., m, neuron), one axis per operand.
+    products with the basis take a third of the time of an FFT. `activations` is (m, ..., m, neuron), with one axis per
+    operand.
     """
     m, n_operands = len(activations), activations.ndim - 1
     transform = np.ascontiguousarray(cyclic_basis(m).T, activations.dtype)
@@ -67,12 +63,7 @@ def spectrum(activations: Float[np.ndarray, "*tuples neuron"]) -> Float[np.ndarr
 
 
 def neuron_frequencies(activations: Float[np.ndarray, "*tuples neuron"]) -> NeuronWaves:
-    """Frequency, shares and phases of each neuron.
-
-    Parameters
-    ----------
-    activations
-        (m, ..., m, neuron), one axis per operand.
+    """Frequency, shares and phases of each neuron; `activations` (m, ..., m, neuron) has one axis per operand.
 
     Examples
     --------
@@ -107,12 +98,8 @@ def output_phases(
 ) -> Float[np.ndarray, " neuron"]:
     """Phase in -π..π of each neuron's output wave, the part cos(ωc + phase) of its weights to the logits of classes c.
 
-    Parameters
-    ----------
-    readout
-        The neuron-to-logit map, with classes c in the order of the group Z_m.
-    frequency
-        Frequency k of each neuron, ω = 2πk/m. The phase is NaN for k = 0 and m/2, and for weights without this wave.
+    `readout` holds these weights, with classes in the order of the group Z_m. Here ω = 2πk/m, and k is the neuron's
+    `frequency`. The phase is NaN for k = 0 and k = m/2, and for weights without this wave.
     """
     m, neuron = readout.shape[1], np.arange(len(readout))
     coefficients = cyclic_coefficients(readout, axis=1)
@@ -154,9 +141,11 @@ def _waves(k: int, m: int) -> list[int]:
 
 
 def _input_phases(coefficients: np.ndarray, frequency: np.ndarray, by_products: np.ndarray) -> np.ndarray:
-    """Phase of each operand's wave in each neuron, (operand, neuron), from the coefficients of one operand's waves.
+    """Phases (operand, neuron): φ of the wave cos(ωt + φ) of each operand t in each neuron; NaN at frequency m/2.
 
-    With two operands, neurons in the mask `by_products` take both phases from the coefficients of products of waves.
+    Here ω = 2πk/m for the neuron's frequency k. The neuron's coefficients of cos ωt and sin ωt give φ. With two
+    operands x and y, there is an exception for neurons in the mask `by_products`: the coefficients of the products of
+    waves, such as cos ωx sin ωy, give both phases. `coefficients` is the result of `spectrum`.
     """
     m, n_operands, neuron = len(coefficients), coefficients.ndim - 1, np.arange(len(frequency))
     c, s = 2 * frequency - 1, 2 * frequency % m

@@ -1,24 +1,27 @@
 """Restricted and excluded loss: cross-entropy with only, or without, selected frequencies of x + y.
 
-x and y are operands in the cyclic group Z_m, s is their sum, and c is a class. L(c) is the logit of class c for one
-tuple of operands, and L̄(s, c) is the mean of L(c) over all tuples with sum s. The component of L̄ at frequency k is
+The restricted loss shows what the circuit for x + y achieves alone; the excluded loss shows the memorized part.
 
-    L_k(s, c) = (2/m) Σ_t cos(2πk(s - t)/m) L̄(t, c)                   (for k = m/2: 1/m instead of 2/m)
+    s            sum of a tuple's operands x and y in the cyclic group Z_m
+    c            a class; r is the right class of the tuple
+    L(c)         logit of class c for one tuple
+    L̄(s, c)      mean of L(c) over all tuples with sum s
+    L_k(s, c)    (2/m) Σ_t cos(2πk(s - t)/m) L̄(t, c), the component of L̄ at frequency k (if k = m/2: 1/m, not 2/m)
 
-This projects on cos and sin of 2πk(x + y)/m with any weights per class, not only on cos(2πk(x + y - c)/m). So in
-`logit_frequencies`, `wave_share` is the share of L_k and `share` is not. Nanda et al. 2023, section 5.1, define
+For each class, L_k is a sum of cos(2πks/m) and sin(2πks/m) with weights of this class. In `logit_frequencies`,
+`wave_share` measures L_k. The `share` there measures only the part cos(2πk(s - c)/m) of L_k. Nanda et al. 2023, section
+5.1, define two losses, each the cross-entropy of changed logits:
 
     restricted    logits = mean over tuples + Σ_{key k} L_k         only the key frequencies of x + y: the circuit alone
     excluded      logits = L - Σ_{key k} L_k                        all the rest, the memorized part
 
-Each loss is the cross-entropy of its logits. Both kinds of logits keep the mean over tuples, which is the constant bias
-of each class. If r is the right class of a tuple, the tuple's excluded loss without frequency k is
+Both keep the mean over tuples: the constant bias of each class. Without frequency k, the excluded loss of a tuple is
 
     loss = log Σ_c e^{L(c) - L(r)} e^{-(L_k(s, c) - L_k(s, r))}
 
-The first factor is the same for all k, and the second factor is the same for all tuples with sum s. So for each s, one
-matrix product gives the sums over c for all tuples and all k. The term c = r is 1. If the other terms add up to q, the
-loss is computed in float64 as log(1 + q): even a loss of 1e-12 has full precision.
+The first factor does not depend on k. The second factor depends on the tuple only through s. So for each s, one matrix
+product gives the sums over c for all tuples and all k. The term c = r is 1. If the other terms add up to q, the loss is
+computed in float64 as log(1 + q): even a loss of 1e-12 has full precision.
 """
 
 import numpy as np
@@ -31,9 +34,10 @@ LARGEST_EXPONENT = 700.0  # exp(700) is below the largest float64, and exp(-700)
 
 
 def wave_components(averaged: Float[np.ndarray, "element class"]) -> Float64[np.ndarray, "frequency element class"]:
-    """Components L_k(s, c), k = 1, 2, ..., of `averaged`: the logit of class c, averaged over the tuples of each sum s.
+    """Parts of `averaged` at each frequency k = 1, 2, ...: for each class, a sum of cos(2πks/m) and sin(2πks/m).
 
-    The components and the mean over s add up to `averaged`.
+    Row s of `averaged` holds the logits averaged over all tuples with sum s, in the cyclic group Z_m. The parts at all
+    frequencies and the mean over s add up to `averaged`.
 
     Examples
     --------
@@ -110,12 +114,9 @@ def excluded_losses(
 def cross_entropies(
     logits: Float64[np.ndarray, "*examples class"], targets: Int[np.ndarray, "*any"]
 ) -> Float64[np.ndarray, "*examples"]:
-    """-log softmax(logits) at the target, in nats; small losses keep full precision.
+    """-log softmax(logits) at the right class, in nats; small losses keep full precision.
 
-    Parameters
-    ----------
-    targets
-        Right classes, broadcast against the examples.
+    `targets` holds the right classes; it is broadcast against the examples.
 
     Examples
     --------

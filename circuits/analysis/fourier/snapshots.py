@@ -1,8 +1,9 @@
 """Data for pictures of `fourier` at a few checkpoints: neurons on all pairs (x, y), logits in the 2-D Fourier basis.
 
-The checkpoints are the first, the last, the memorization checkpoint and the generalization checkpoint (each the median
-over seeds), and the checkpoint midway between these two. The neurons of a key frequency are ordered by the share of
-their variance at this frequency at the last checkpoint; the neurons with the largest shares are shown.
+Up to five checkpoints are shown. The first and the last checkpoint are always shown. Two more are the median over seeds
+of the memorization checkpoint, and the median over seeds of the generalization checkpoint. The fifth is halfway between
+the two medians. The neurons of a key frequency are ordered by the share of their variance at this frequency at the last
+checkpoint; the neurons with the largest shares are shown.
 """
 
 import numpy as np

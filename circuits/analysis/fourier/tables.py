@@ -7,7 +7,7 @@ from circuits.tabular import Titled, new_table, number
 MOST_LISTED = 6  # key frequencies in a table, the strongest first
 
 
-def fourier_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
+def fourier_tables(dataset: xr.Dataset, _: xr.Dataset) -> list[Titled]:
     """Tables at the last measured checkpoint: key frequencies with their shares; restricted and excluded losses."""
     attrs, last = dataset.attrs, dataset.isel(step=-1)
     table = new_table("seed", "key frequencies", "cosines", "biases", "waves", "neurons", "phases", "Gini")

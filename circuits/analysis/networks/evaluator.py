@@ -104,10 +104,10 @@ class ForwardPass:
     def mean_contributions(
         self, net: Network, bits: Sequence[int]
     ) -> tuple[Float[np.ndarray, "neuron pattern"], Float[np.ndarray, " neuron"]] | None:
-        """Mean contribution of each neuron for each setting (pattern) of `bits`, and an error bound per neuron.
+        """Mean contribution of each neuron to the output for each setting (pattern) of `bits`, and a bound per neuron.
 
-        Each mean is over all ±1 inputs with the pattern. A Walsh coefficient averages a neuron's means with signs ±1.
-        The error of each Walsh coefficient is at most the neuron's bound. None if no formula gives the means.
+        Each mean is over all ±1 inputs with the pattern. The absolute errors of a neuron's means, averaged over the
+        patterns, are at most the neuron's bound. None if no formula gives the means.
         """
         return None
 

@@ -95,9 +95,9 @@ def layer_of(run: Run, options: PruningOptions = PruningOptions()) -> Layer:
     layer = Layer(run.config, hook, layers[hook])
     if options.norm == "path" and not layer.is_linear:
         linear = [name for name, part in layers.items() if part.readout is not None]
-        other = f", or --layer {linear[-1]}" if linear else ""
+        or_linear_layer = f", or --layer {linear[-1]}" if linear else ""
         raise InputError(
             f"{run.path}: norm 'path' needs a linear readout; the layer '{hook}' of its '{kind}' model has none. "
-            f"Pass --norm incoming{other}."
+            f"Pass --norm incoming{or_linear_layer}."
         )
     return layer

@@ -1,8 +1,9 @@
 """One network with masked neurons: the model's own `forward`, with a tap (hook function) at the layer's hook point.
 
-The tap sets the values of pruned neurons to 0, at every position. If the readout U is linear, one pass gives the output
-of any subnetwork K, f_K(x) = c(x) + Σ_{j in K} a_j(x) U_j. The tap records the values a and replaces them by 0, so the
-network outputs c.
+The tap sets the values of pruned neurons to 0, at every position. For a linear readout, one pass gives the output of
+any subnetwork. In this pass the tap records the values a_j(x) of all neurons j and sets these values to 0. So the
+network outputs c(x), the output without any neuron. Let U_j be the readout weights of neuron j. The subnetwork of the
+neurons in the set K then has the output c(x) + Σ_{j in K} a_j(x) U_j.
 
 The pass runs on CPU in the parameters' dtype; inside `one_torch_thread` it runs on the caller's thread.
 """
@@ -19,14 +20,7 @@ EXAMPLES_AT_ONCE = 4096  # the values of all layers must fit in memory
 
 
 class Masked:
-    """A network with neurons that can be masked.
-
-    Parameters
-    ----------
-    layer
-        The layer whose neurons can be masked.
-    net
-        The network's parameters by name.
+    """A network with the parameters `net` (arrays by name), in which neurons of the layer `layer` can be masked.
 
     Examples
     --------

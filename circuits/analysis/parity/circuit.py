@@ -116,9 +116,11 @@ def gate_history(run: Run, options: MergeOptions = MergeOptions(), *, progress: 
 
     Returns
     -------
-    gate_cosine, gate_t
-        (step, seed, rank) cosine to the nearest gate; t if this gate is "at least t of k bits". `gate_t` is -1 for a
-        constant gate, -2 for a linear gate, and 0 as padding for seeds with fewer neurons.
+    gate_cosine
+        (step, seed, rank) cosine between the neuron's (w, b), on the relevant bits, and (w, b) of the nearest gate.
+    gate_t
+        (step, seed, rank) the number t of the nearest gate "at least t of k bits"; -1 if the nearest gate is constant,
+        -2 if it is linear, and 0 as padding for seeds with fewer neurons.
     relevant_share
         (step, seed, rank) share of ‖w‖² on the relevant bits, 0..1.
     """

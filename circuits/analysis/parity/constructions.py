@@ -1,9 +1,8 @@
 """The measurement `constructions`: the circuit that each seed has learned, matched to circuits built by hand.
 
-Along the trajectory it measures merged sparsity, the number of elements (merged near-parallel neurons) needed, and the
-price of parity: path cost and margin. At the checkpoint that `final` chooses, it reads each seed's active subnetwork:
-the bits in use, the gate of each neuron, the elements, and the match to every construction. Neurons and elements are
-ranked by path norm. Patterns (settings of the relevant bits) are named by their signs, first bit first.
+Merged sparsity, path cost, margin and efficiency are measured along the run. The circuit is read at the checkpoint that
+`final` chooses. An element is a group of merged near-parallel neurons. Neurons and elements are ranked by path
+norm. Patterns (settings of the relevant bits) are named by their signs, first bit first.
 """
 
 from collections.abc import Mapping
@@ -53,30 +52,39 @@ def measure(
     Returns
     -------
     merged_sparsity
-        (step, seed) number of elements (merged neurons) that the whole network needs.
+        (step, seed) number of elements (groups of merged neurons) that the whole network's predictions need.
     path_cost, margin, efficiency
-        (step, seed) path cost P = Σ|u|·‖(w, b)‖, margin m, and efficiency C* m / P of the whole network; see `prices`.
+        (step, seed) for the whole network; see `prices`. `path_cost`: Σ|u|·‖(w, b)‖. `margin`: least mean of
+        parity × output on a pattern. `efficiency`: `least_cost` times `margin`, divided by `path_cost`.
     late_merged
         (statistic, seed) least, median and greatest merged sparsity in the last 50 checkpoints, without NaN values.
     late_merged_defined
         (seed,) number of checkpoints, among the last 50, whose merged sparsity is not NaN.
     bit_found
         (seed, input) whether the weights alone show that the input bit is relevant; see `relevant_bits`.
-    bit_gap, bits_ambiguous
-        (seed,) `bit_gap`: least mass Σ_j |u_j| |w_ji| of the bits i found relevant / largest mass of the other bits.
-        `bits_ambiguous`: whether `bit_gap` is below 2.
+    bit_gap
+        (seed,) a ratio of masses; the mass of bit i is Σ_j |u_j| |w_ji|. The numerator is the least mass of a bit that
+        `bit_found` marks as relevant. The denominator is the largest mass of another bit.
+    bits_ambiguous
+        (seed,) whether `bit_gap` is below 2.
     neuron_index, gate, gate_cosine, sign_agrees, relevant_ratio, element_of
-        (seed, rank) for each neuron of the active subnetwork: index (-1: padding), gate, and cosine to the gate.
-        `sign_agrees`: whether u has the sign that the gate expects (1 yes, -1 no, 0 if none). `relevant_ratio`: Σ|w_i|
-        over relevant bits / Σ|w_i| over the others. `element_of`: index of its element (-1: too small for an element).
+        (seed, rank) for each neuron of the active subnetwork. `neuron_index`: index in the network (-1: padding).
+        `gate`: name of the nearest gate. `gate_cosine`: cosine to this gate. `sign_agrees`: whether u has the sign that
+        the gate expects (1 yes, -1 no, 0 if none). `relevant_ratio`: Σ|w_i| over relevant bits / Σ|w_i| over the
+        others. `element_of`: index of its element (-1: too small for an element).
     fires, always_fires, can_fire
         (seed, rank, pattern) `fires`: whether the neuron fires if all irrelevant bits are at their mean 0.
         `always_fires`, `can_fire`: whether the neuron fires for all, or for some, values of the irrelevant bits.
-    merged_size, element_gate, element_cosine, element_weight, element_bias, element_readout
-        `merged_size` (seed,): number of elements, 0 if all outputs ≈ 0. The others (seed, element[, bit]): gate, cosine
-        to the gate, weights on the relevant bits, bias and readout of each element.
+    merged_size
+        (seed,) number of elements of the active subnetwork; 0 if all outputs ≈ 0, NaN if the network diverged.
+    element_gate, element_cosine, element_bias, element_readout
+        (seed, element) `element_gate`: name of the element's nearest gate. `element_cosine`: cosine to this gate.
+        `element_bias`: bias of the element. `element_readout`: weight from the element to the output.
+    element_weight
+        (seed, element, bit) weights of the element on the relevant bits.
     construction_neuron, residual
-        (construction, seed, element) the construction's neuron that matches the element; their distance; see `match`.
+        (construction, seed, element) `construction_neuron`: the construction's neuron that matches the element.
+        `residual`: distance between the element and this neuron; see `match`.
     n_missing, n_extra, overlap
         (construction, seed) `n_missing`: number of the construction's neurons without a match. `n_extra`: number of
         elements without a match. `overlap`: matches / (elements + the construction's unmatched neurons).
@@ -85,13 +93,14 @@ def measure(
     nearest, verdict
         (seed,) `nearest`: construction of largest overlap. `verdict`: circuit in words, or "collapsed" or "diverged".
     final_cost, final_margin, final_cost_per_margin, final_resolved, final_efficiency, pattern_margin
-        (seed, part[, pattern]) of the whole network and of its active subnetwork, at the checkpoint that `final`
-        chooses: path cost, margin, path cost / margin, and efficiency. `final_resolved` is path cost / margin with the
-        cheapest readout u in place of the network's own. `pattern_margin` is the margin of each pattern.
+        (seed, part[, pattern]) prices of the whole network and of its active subnetwork, at the checkpoint that `final`
+        chooses. `final_cost_per_margin` is path cost / margin. `final_resolved` is path cost / margin with the cheapest
+        readout u in place of the network's own. `pattern_margin` is the margin of each pattern.
     built_cost, built_margin, built_cost_per_margin, built_resolved, built_efficiency
         (construction,) the same numbers for every construction.
     least_cost, critical_weight_decay
-        Least path cost per unit of margin, C*(k), and 1/C*; NaN for k > 6. The attribute `warnings` lists caveats.
+        `least_cost`: least path cost per unit of margin on k relevant bits, C*(k); NaN for k > 6.
+        `critical_weight_decay`: 1 / `least_cost`. The attribute `warnings` lists caveats.
     """
     require(run, is_one_relu_layer)
     bits = parity_bits(run)
@@ -160,7 +169,7 @@ def pattern_margins(net: Network, bits: tuple[int, ...]) -> Float[np.ndarray, " 
 
 
 def late_labeled(sizes: Float[np.ndarray, "step seed"]) -> Variables:
-    """Merged sparsity (merged neurons needed) per seed: least, median, greatest; number of steps where it is not NaN.
+    """Least, median and greatest of each seed's merged sparsities `sizes`, and how many of the sizes are not NaN.
 
     Examples
     --------

@@ -1,23 +1,28 @@
 """How much uneven, correlated residuals widen the confidence intervals of a ramp's breakpoints.
 
-In white noise of constant size the profile likelihood ratio of a breakpoint follows χ²₁. In any other noise the ratio
-follows λ χ²₁. The factor λ compares V, the breakpoint's variance in that noise, with V₀, its variance in white noise
-with the same sum of squares (sandwich estimator; White 1982, "Maximum likelihood estimation of misspecified models").
-Let n be the number of points, J (point, parameter) the derivatives of the ramp, H the projection on the columns of J,
-and x the row of (JᵀJ)⁻¹ Jᵀ for the breakpoint. Let e be the residuals, s the local size of the residuals, ρ the
-correlation of e/s between neighboring points, and Rᵢⱼ = ρ^|i−j|. Then
+In white noise of constant size, the profile likelihood ratio of a breakpoint follows χ²₁, the χ² distribution with one
+degree of freedom. In other noise the ratio follows λ times χ²₁ (sandwich estimator; White 1982, "Maximum likelihood
+estimation of misspecified models"). λ compares two variances of the breakpoint: V in the noise, and V₀ in white noise
+with the same sum of squares. The code first computes, from the n residuals e of the ramp with its four parameters,
 
-    λ = V/V₀ · q,   V = √(V₁ V₂) · (n − 4)/(n − tr HR),   V₀ = Σᵢ xᵢ² · Σᵢ eᵢ²/n
-    V₁ = Σᵢⱼ xᵢ sᵢ Rᵢⱼ sⱼ xⱼ,   V₂ = Σᵢ xᵢ² sᵢ² (1 + ρ)/(1 − ρ)
+    sᵢ    local size of the residuals at point i
+    ρ     correlation of e/s between neighboring points, corrected for the fit
+    R     correlations Rᵢⱼ = ρ^|i−j| between the points i and j
+    J     derivatives of the ramp (point, parameter)
+    xᵢ    change of the breakpoint per change of the curve at point i: the breakpoint's row of (JᵀJ)⁻¹ Jᵀ
+    H     projection on the columns of J
+    m     n (1 − ρ)/(1 + ρ) − 4, but at least 6: effective number of independent residuals minus the parameters
+    q     quantile of F(1, m) / quantile of χ²₁, both at the interval's level, which corrects for a small m
 
-If the breakpoint were linear in the noise, V₁ would be its variance in autoregressive noise. The breakpoint is not
-linear: with V₁ in place of √(V₁ V₂), 95 % intervals cover .84 to .98 in simulations. V₂ is the limit of V₁ for a long
-ramp. With V₂ in place of √(V₁ V₂), intervals are too wide for a short ramp in strongly correlated noise. The factor
-(n − 4)/(n − tr HR) restores the part of correlated noise that the fit removes. The factor q corrects for a small number
-of residuals: it is the quantile of F(1, m) divided by the quantile of χ²₁, both at the interval's level. Here m is
-n (1 − ρ)/(1 + ρ) − 4, the effective number of independent residuals minus the four parameters of the ramp, but at least
-6. A fit leaves residuals that are less correlated than the noise. So ρ is chosen such that the correlation expected
-after the fit equals the measured one.
+    V₀ = Σᵢ xᵢ² · Σᵢ eᵢ²/n,   V₁ = Σᵢⱼ xᵢ sᵢ Rᵢⱼ sⱼ xⱼ,   V₂ = Σᵢ xᵢ² sᵢ² (1 + ρ)/(1 − ρ)
+    V = √(V₁ V₂) · (n − 4)/(n − tr HR),   λ = V/V₀ · q
+
+V₁ is the variance, in autoregressive noise, of a breakpoint that is linear in the noise. A ramp's breakpoint is not:
+with V₁ in place of √(V₁ V₂), 95 % intervals cover .84 to .98 in simulations. V₂ is the limit of V₁ for a long ramp.
+With V₂ in place of √(V₁ V₂), intervals are too wide for a short ramp in strongly correlated noise. The factor
+(n − 4)/(n − tr HR) restores the part of correlated noise that the fit removes. The fit leaves residuals that are less
+correlated than the noise. So the code chooses ρ such that the correlation expected after the fit equals the measured
+correlation.
 """
 
 import math
@@ -48,9 +53,10 @@ def breakpoint_inflation(
 ) -> Float[np.ndarray, " place"]:
     """Factors λ that correct the confidence intervals of a ramp's onset, middle and end for uneven, correlated noise.
 
-    An interval holds the positions with n log(RSS/RSS_min) <= λ c. Here n is the number of points, c the quantile of
-    χ²₁ at the level `coverage`, RSS_min the residual sum of squares of the fitted ramp, and RSS the least sum of any
-    ramp whose onset (middle, end) is at the position.
+    The interval of the onset holds each position with n log(RSS/RSS_min) <= λ c. Here n is the number of points, and c
+    is the quantile of χ²₁ at the level `coverage`. RSS_min is the residual sum of squares of the fitted ramp. RSS is
+    the residual sum of squares of the best ramp whose onset is at the position. The intervals of the middle and of the
+    end follow the same rule, each with its own λ.
 
     Parameters
     ----------
@@ -164,12 +170,7 @@ def unbiased_autocorrelation(
 
     A fit to AR(1) noise of this ρ leaves residuals whose expected autocorrelation equals that of `residuals`.
 
-    Parameters
-    ----------
-    residuals
-        (point,) residuals about a linear fit.
-    basis
-        (point, parameter) orthonormal basis of the space of curves that the fit can give.
+    `residuals` are left by a linear fit. `basis` is an orthonormal basis of all curves that the fit can give.
 
     Examples
     --------

@@ -2,12 +2,15 @@
 
 All measures change during memorization. To leave this change out, a ramp (constant, straight line, constant; `ramp`)
 is fitted from memorization on. If a seed never memorizes, the fit starts at the first update. The line begins at the
-onset and stops at the end; the midpoint is halfway between them on the log axis. If the interval of the onset touches
-the first point, the onset may lie before that point and is *censored*. Its interval is then (−∞, `onset_high`], so the
-onset is at most `onset_high`; the estimate `onset` is no bound. Likewise, an end whose interval touches the last point
-is censored, and is at least `end_low`. If only the onset or only the end is censored, the midpoint's interval has one
-finite end, which bounds the midpoint. A lag is the onset (or midpoint) of a measure minus that of test accuracy; it is
-negative if the measure changes first (`lags`). Only the onset intervals rank the measures (`earliest`).
+onset and stops at the end; the midpoint is halfway between them on the log axis. Each of these three epochs has an
+estimate and a 95 % confidence interval.
+
+If the confidence interval of the onset reaches the first fitted point, the change may have begun earlier, and the onset
+is *censored*. The interval is then set to (−∞, `onset_high`]: the onset is at most `onset_high`, and the estimate
+`onset` is no bound. Likewise, the end is censored if its confidence interval reaches the last point. The interval is
+then set to [`end_low`, ∞). A censored onset also makes `midpoint_low` infinite, and a censored
+end makes `midpoint_high` infinite. A lag is the onset (or midpoint) of a measure minus that of test accuracy, negative
+if the measure changes first (`lags`). Only the onset intervals rank the measures (`earliest`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -85,19 +88,20 @@ def change_points(
 
     Returns
     -------
-    Numbers and flags (measure, seed). `onset`, `midpoint`, `end`, `lag` and `midpoint_lag` are epochs, with the ends of
-    95 % intervals, such as `onset_low` and `onset_high`. `onset_censored` and `end_censored` say whether the onset may
-    lie before the fitted epochs, or the end after these epochs. `before` is the level of the ramp before the onset, and
-    `after` is the level after the end. `explained` is the share of the variance that the ramp explains. `direction` is
-    1 for a rise, -1 for a fall. `rank` and `rank_high` are the least and the greatest possible rank by onset. If a
-    measure does not change, direction and ranks are 0, other numbers NaN, flags False.
+    Numbers and flags (measure, seed). `onset`, `midpoint`, `end`, `lag` and `midpoint_lag` are epochs. Each has a 95 %
+    interval, such as [`onset_low`, `onset_high`]. `onset_censored` says whether the onset may lie before the fitted
+    epochs. `end_censored` says whether the end may lie after the fitted epochs. `before` is the level of the ramp
+    before the onset, and `after` is the level after the end. `explained` is the share of the variance that the ramp
+    explains. `direction` is 1 for a rise, -1 for a fall. `rank` is the least possible rank by onset, and `rank_high` is
+    the greatest. If a measure does not change, direction and ranks are 0, other numbers NaN, flags False.
 
     `share` (measure, step, seed) is (value − before)/(after − before), the completed share of the change; NaN before
     `start`. `log_scale` (measure) says whether `before`, `after` and the value in `share` are logarithms.
 
     `earliest` (seed) is the measure whose onset interval lies before the onset intervals of all other measures that
-    change, if its ramp explains at least 0.9 of the variance; otherwise "". `earliest_choices` and `earliest_seeds`
-    (seed) are the shares of `choices` and of seeds in which this measure is the earliest; NaN if `earliest` is "".
+    change, if its ramp explains at least 0.9 of the variance; otherwise "". `earliest_choices` (seed) is the share of
+    the `choices` that give the seed the same `earliest`. `earliest_seeds` (seed) is the share of all seeds that have
+    the same `earliest`. Both shares are NaN if `earliest` is "".
 
     Raises
     ------

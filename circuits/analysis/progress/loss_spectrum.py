@@ -6,8 +6,8 @@ least-squares line:
 
     P(ν) = power at ν cycles per epoch,   activity = Σ P(ν) = variance,   mobility = √(Σ (2πν)² P(ν) / Σ P(ν))
 
-The mobility is a mean angular frequency, so 2π / mobility is the typical period in epochs. A fall of the curve that is
-not straight counts as power at the lowest frequencies.
+The mobility is a mean angular frequency, so 2π / mobility is the typical period in epochs. If the curve falls along a
+bend, not along a straight line, the bend counts as power at the lowest frequencies.
 """
 
 import math
@@ -38,12 +38,8 @@ class Spectrum(NamedTuple):
 def spectrum(curve: Float[np.ndarray, " point"], spacing: float) -> Spectrum:
     """Spectrum of a curve minus its least-squares line; power, activity and mobility are NaN if a point is not finite.
 
-    Parameters
-    ----------
-    curve
-        (point,) values at evenly spaced points.
-    spacing
-        Distance from one point to the next; if it is in epochs, frequencies are in cycles per epoch.
+    The points of `curve` are evenly spaced, `spacing` apart. If `spacing` is in epochs, frequencies are in cycles per
+    epoch.
 
     Examples
     --------

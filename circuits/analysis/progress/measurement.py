@@ -81,8 +81,9 @@ def run_change_points(
     run, options
         The run, and options that choose its checkpoints; every measure must have all chosen checkpoints.
     measures
-        Measures by name; names in `REDUNDANT` are skipped. If a name is in two arguments, the measure in the later
-        argument counts. A measure named "test_accuracy", "test_loss" or "train_loss" replaces the run's own curve.
+        Measures by name. Some follow from other measures and are skipped: "frobenius_norm", "sparsity_ratio" and the
+        interval of "sensitivity". If a name is in two arguments, the measure in the later argument counts. A measure
+        named "test_accuracy", "test_loss" or "train_loss" replaces the run's own curve.
     log_scale
         Whether to take logarithms, as in `change_points`.
 

@@ -4,13 +4,16 @@
 
 The breakpoints t₁ and t₂ are two of the n points of the curve; if n > 256, two of 256 evenly spaced points. The code
 tries every pair of these points. For each pair, a linear regression gives a and b, and the residual sum of squares RSS.
-The fitted ramp has the least RSS of all pairs, RSS_min. Running sums over the points make this exact search fast. The
-interval of t₁ holds each t₁ of a pair with n log(RSS / RSS_min) ≤ λ χ²₁ (profile likelihood). Here λ corrects for
+The fitted ramp has the least RSS of all pairs, RSS_min. Running sums over the points make this exact search fast.
+
+The interval of t₁ spans the values t₁ of all pairs with n log(RSS / RSS_min) ≤ λ c (profile likelihood). Here c is the
+quantile of the χ² distribution with one degree of freedom, at the level of the interval. The factor λ corrects for
 correlated or uneven residuals (`breakpoint_errors`). The intervals of t₂ and of the middle of t₁ and t₂ are analogous.
-The curve changes only if the ramp beats a constant by the Bayesian information criterion,
-n' log(RSS_const / RSS_min) > 3 log n'. RSS_const is the residual sum of squares of the best constant. The effective
-number of points, n' = n (1 − ρ) / (1 + ρ), replaces n. Here ρ is the correlation of neighboring residuals of the ramp,
-or of the constant if the correlation of the constant's residuals is larger.
+
+The curve changes only if the ramp beats a constant by the Bayesian information criterion. Let ρ be the correlation of
+neighboring residuals. The code computes ρ for the ramp and for the best constant, and takes the larger value. Then
+n' = n (1 − ρ) / (1 + ρ) is the effective number of points. Let RSS_const be the residual sum of squares of the best
+constant. The ramp beats the constant if n' log(RSS_const / RSS_min) > 3 log n'.
 
 `docs/trigonometry.md` has the simulated coverage of the 95 % intervals. In simulations of pure noise, 600 curves of 150
 points, the share of curves that seem to change is 0 % for white noise and 59 % for random walks. For AR(1) noise the
@@ -115,12 +118,8 @@ def all_ramps(
 ) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Float[np.ndarray, " pair"], Float[np.ndarray, " pair"]]:
     """For every pair of breakpoints: their indices in `places`, and the rise and residual sum of squares of their ramp.
 
-    Parameters
-    ----------
-    t, y
-        (point,) ascending t, and the curve y(t), of mean 0.
-    places
-        (place,) ascending indices of the points that may be breakpoints.
+    `t` is ascending, and the curve `y` has the mean 0. `places` holds the ascending indices of the points that may be
+    breakpoints.
     """
     n, m = len(t), len(places)
     t = (t - t.mean()) / (t[-1] - t[0])
@@ -166,8 +165,9 @@ def _estimate(
     """Estimate (value, low end, high end) of a breakpoint, or of the middle of two breakpoints.
 
     A pair of breakpoints has the value (t[first] + t[second])/2; for a single breakpoint, `first` equals `second`. The
-    estimate is the value of the pair `best`. The low end is the least value of an `accepted` pair, after each of its
-    breakpoints moves to the previous t. The high end is the greatest value, after each breakpoint moves to the next t.
+    estimate is the value of the pair `best`. The mask `accepted` marks the pairs that fit well enough for the interval.
+    For the low end, the code first replaces each breakpoint of these pairs by the previous point of `t`, then takes the
+    least value. For the high end, it first replaces each breakpoint by the next point, then takes the greatest value.
     """
     lower, upper = np.concatenate([t[:1], t[:-1]]), np.concatenate([t[1:], t[-1:]])
     low, high = ((along[first[accepted]] + along[second[accepted]]) / 2 for along in (lower, upper))

@@ -64,7 +64,7 @@ def onset_table(dataset: xr.Dataset, phases: xr.Dataset, seeds: list[int]) -> Ta
 
 
 def earliest_table(dataset: xr.Dataset, seeds: list[int]) -> Table:
-    """Row per seed: earliest measure and how many analysis choices and seeds agree; tied measures if it has none."""
+    """Row per seed: earliest measure, how many analysis choices and seeds agree; tied measures if none is earliest."""
     n_choices, n_seeds = int(dataset["earliest_choices"].attrs["n_choices"]), dataset.sizes["seed"]
     table = new_table("seed", "earliest", "choices that agree", "seeds that agree", "tied: none is surely before them")
     table.columns[-1].justify = "left"

@@ -97,8 +97,10 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     silhouette
         (step, seed) silhouette of the hidden activations, clustered by the relevant bits or the target; in -1..1, NaN
         if all outputs are nearly 0. `options` selects the steps; by default about 40 steps and those of the panels.
-    panel_epoch, panel_step
-        (panel,) epoch and step of each picture; NaN and -1 for a panel without a picture, as in a short run.
+    panel_epoch
+        (panel,) epoch of each picture; NaN for a panel without a picture, as in a short run.
+    panel_step
+        (panel,) step of each picture; -1 for a panel without a picture.
     panel_silhouette
         (space, panel) silhouette of the activations, of their first two principal components, and of their t-SNE.
     pca_explained

@@ -45,8 +45,9 @@ def active_subnetwork(
     Parameters
     ----------
     W, b, u
-        (neuron, input), (neuron,), and (neuron,) or (neuron, output). Outputs are summed in float64. Several outputs
-        predict by their argmax, one output by its sign, which is 0 within its rounding bound (`networks.rounding`).
+        (neuron, input), (neuron,), and (neuron,) or (neuron, output). Outputs are summed in float64. With several
+        outputs, the prediction is the argmax. With one output, the prediction is the sign of the output. An output
+        counts as 0 if its absolute value is within the bound on its rounding error (`networks.rounding`).
     inputs
         (example, input) the agreement set: the inputs on which predictions are compared.
     targets
@@ -91,12 +92,9 @@ def active_subnetwork(
 
 
 def network_sparsity(config: Config, parameters: Mapping[str, np.ndarray], train: Mapping[str, np.ndarray]) -> float:
-    """The metric `effective_sparsity`: number of neurons of the last prunable layer that training-set predictions need.
+    """The metric `effective_sparsity`: number of neurons that training predictions need, in the last prunable layer.
 
-    Parameters
-    ----------
-    train
-        "inputs" (example, input) and "targets" (example,).
+    `train` has the arrays "inputs" (example, input) and "targets" (example,).
 
     Returns
     -------

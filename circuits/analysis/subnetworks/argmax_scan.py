@@ -1,14 +1,12 @@
 """The active subnetwork (Merrill et al. 2023, section 2.1) of a layer with a linear readout, by running sums.
 
 Neurons are sorted, largest norm first. The first k give the outputs f_k(x) = c(x) + Σ_{j <= k} a_j(x) U_j, where c is
-the output without any neuron, a_j the activation of neuron j and U_j its readout row. A prediction is the argmax of
-several outputs, or the sign of a single one. First, the code computes the whole network's prediction on every input.
-Then a scan goes from input to input in a cycle, with k = 0 at the start. If the first k neurons predict otherwise on
-an input, the scan raises k by one until the prediction on this input agrees. The scan ends when all inputs agree at the
-same k. Every smaller k failed on some input, so this k is the smallest. Each input keeps its running sum, to which each
-neuron is added at most once.
-
-The criterion "accuracy" counts right answers on all inputs, so all running sums advance together, neuron by neuron.
+the output without any neuron, a_j the activation of neuron j and U_j its readout row. First, the code computes the
+whole network's prediction on every input. Then a scan goes from input to input in a cycle, with k = 0 at the start. If
+the first k neurons predict otherwise on an input, the scan raises k by one until the prediction on this input agrees.
+The scan ends when all inputs agree at the same k. Every smaller k failed on some input, so this k is the smallest. Each
+input keeps its running sum, to which each neuron is added at most once. The criterion "accuracy" counts right answers
+on all inputs, so all running sums advance together, neuron by neuron.
 """
 
 from typing import Literal, no_type_check
@@ -68,28 +66,32 @@ def smallest_agreeing_argmax(
     """
     by_sign = readout.ndim == 1
     table = np.ascontiguousarray(readout[:, None] if by_sign else readout, np.float64)
-    begins = np.zeros((activations.shape[1], table.shape[1]))  # (example, output), then the running sums
+    sums = np.zeros((activations.shape[1], table.shape[1]))  # outputs without any neuron, then the running sums
     if offset is not None:
-        begins[:] = offset[:, None] if by_sign else offset
+        sums[:] = offset[:, None] if by_sign else offset
     rows = np.ascontiguousarray(activations.T)
     if criterion == "accuracy":
         if targets is None:
             raise ValueError("criterion 'accuracy' compares the numbers of right answers: pass targets")
-        size = _as_accurate(rows, table, order, begins, targets.astype(np.int64), by_sign)
+        size = _as_accurate(rows, table, order, sums, targets.astype(np.int64), by_sign)
     else:
-        size = _smallest(rows, table, order, begins, by_sign)
+        size = _smallest(rows, table, order, sums, by_sign)
     return None if size < 0 else int(size)
 
 
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _smallest(activations, readout, order, begins, by_sign):
-    """Smallest k such that the first k neurons in `order` predict as the whole network; -1 if an output is NaN."""
+def _smallest(activations, readout, order, sums, by_sign):
+    """Smallest k such that the first k neurons in `order` predict as the whole network; -1 if an output is NaN.
+
+    `sums` (example, output) holds the outputs without any neuron; the function adds neurons to it. The prediction is
+    the sign of the only output if `by_sign` is True, and the argmax of the outputs otherwise.
+    """
     n_examples, width = activations.shape
     wanted = np.empty(n_examples, np.int64)
     outputs = np.empty(readout.shape[1])
     for x in range(n_examples):
-        outputs[:] = begins[x]
+        outputs[:] = sums[x]
         _add(outputs, activations[x], readout, order, 0, width)
         wanted[x] = _prediction(outputs, by_sign)
         if wanted[x] < 0:
@@ -97,10 +99,10 @@ def _smallest(activations, readout, order, begins, by_sign):
     reached = np.zeros(n_examples, np.int64)
     candidate, n_agreeing, x = 0, 0, 0
     while n_agreeing < n_examples:
-        _add(begins[x], activations[x], readout, order, reached[x], candidate)
+        _add(sums[x], activations[x], readout, order, reached[x], candidate)
         n_agreeing += 1
-        while candidate < width and _prediction(begins[x], by_sign) != wanted[x]:
-            _add(begins[x], activations[x], readout, order, candidate, candidate + 1)
+        while candidate < width and _prediction(sums[x], by_sign) != wanted[x]:
+            _add(sums[x], activations[x], readout, order, candidate, candidate + 1)
             candidate += 1
             n_agreeing = 1
         reached[x] = candidate
@@ -110,13 +112,17 @@ def _smallest(activations, readout, order, begins, by_sign):
 
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _as_accurate(activations, readout, order, begins, targets, by_sign):
-    """Smallest k such that the first k neurons in `order` are right as often as all neurons; -1 if an output is NaN."""
+def _as_accurate(activations, readout, order, sums, targets, by_sign):
+    """Smallest k such that the first k neurons in `order` are right as often as all neurons; -1 if an output is NaN.
+
+    `sums` (example, output) holds the outputs without any neuron; the function adds neurons to it. The prediction is
+    the sign of the only output if `by_sign` is True, and the argmax of the outputs otherwise.
+    """
     n_examples, width = activations.shape
     outputs = np.empty(readout.shape[1])
     n_right = 0
     for x in range(n_examples):
-        outputs[:] = begins[x]
+        outputs[:] = sums[x]
         _add(outputs, activations[x], readout, order, 0, width)
         if _prediction(outputs, by_sign) < 0:
             return -1
@@ -125,8 +131,8 @@ def _as_accurate(activations, readout, order, begins, targets, by_sign):
         count = 0
         for x in range(n_examples):
             if k > 0:
-                _add(begins[x], activations[x], readout, order, k - 1, k)
-            count += _is_right(begins[x], targets[x], by_sign)
+                _add(sums[x], activations[x], readout, order, k - 1, k)
+            count += _is_right(sums[x], targets[x], by_sign)
         if count == n_right:
             return k
     return width
