@@ -12,9 +12,10 @@ FEW_LABELS = 8  # a further dimension with at most this many labels gets a colum
 
 
 def tables(results: Mapping[str, xr.Dataset]) -> list[Titled]:
-    """Titled tables of all measurements. A table of "subnetwork" shows the phases too and replaces the one of "phases".
+    """Tables, each with a title, of all measurements in `results`, the datasets by name from `circuits.analyze`.
 
-    `results` are those of `circuits.analyze`, including the phases.
+    `results` must have "phases", the epochs of memorization and generalization. If `results` also have "subnetwork",
+    its table shows these epochs too, and the table of "phases" is left out.
     """
     shown: list[Titled] = []
     for name, dataset in results.items():
@@ -34,6 +35,9 @@ def last_checkpoint_table(name: str, dataset: xr.Dataset) -> Titled:
 
 
 def last_checkpoint(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Numeric variables (step, seed) at the last checkpoint. A third dimension of up to 8 labels is split by label."""
+    """Table columns by name: values (seed,) of the numeric variables with dimensions step and seed, at the last step.
+
+    A variable with one more dimension, of at most 8 labels, gives a column for each label.
+    """
     columns = flattened(dataset, FEW_LABELS, "\n")
     return {name: values.isel(step=-1) for name, values in columns.items()}

@@ -85,7 +85,7 @@ def _states(run: Run) -> Iterator[str]:
 
 
 def _slots(run: Run) -> Iterator[str]:
-    """Descriptions of resume slots (two saved optimizer states) with wrong checksums, after damage or a kill."""
+    """Description of each resume slot (a saved optimizer state) with a wrong checksum, due to damage or to a kill."""
     for name in ("resume/slot0", "resume/slot1"):
         slot = run.hdf5[name]
         sequence, n_checkpoints, crc32 = (int(slot[key][()]) for key in ("sequence", "n_checkpoints", "crc32"))

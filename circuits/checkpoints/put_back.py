@@ -3,9 +3,7 @@
 This copy beside the run is not trusted. The sandbox process (`sandbox.py`) checks the file as it would be after the
 restore. The file must obey `policy.py`, the rules for run files from any source, and data and metadata must lie exactly
 where the copy says. Then the restored file must match its config and be the same run, with at least as many checkpoints
-as the file has now. Otherwise the file stays unchanged, and the copy is renamed to `RUN.h5.undo.stale`. A file that
-cannot be read now, but is longer than when the copy was made, may have more checkpoints; it is first copied to
-`RUN.h5.before-repair`.
+as the file has now. Otherwise the file stays unchanged, and the copy is renamed to `RUN.h5.undo.stale`.
 """
 
 import json
@@ -39,11 +37,13 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None, *, ke
     path, say
         The run file, and a function that gets one line of text for each file that is renamed or copied.
     keeps
-        Whether to copy the run file before the restore if it cannot be read and may have more checkpoints.
+        Whether to copy the run file to `RUN.h5.before-repair` first, if it cannot be read and has grown since the copy
+        of the metadata was made. The restore cuts off the added bytes, which may be new checkpoints.
 
     Returns
     -------
-    Whether metadata were restored. If the copy of the metadata cannot be checked, the function raises InputError.
+    Whether metadata were restored, from the copy `RUN.h5.undo` made before the change. If the sandbox process cannot
+    tell whether the file is sound now or would be sound after the restore, the function raises InputError.
     """
     beside = undo_path(path)
     remove_left_behind(beside)

@@ -95,9 +95,8 @@ def examined(path: Path, file_format: str, format_version: int, *, undone: bool 
 class _Worker:
     """Client of the sandbox process. The client starts this process at the first question, and again if it has ended.
 
-    Forks of the user's process share the sandbox process. A question asks for the verdict on one file. It is one
-    datagram and carries the writing end of a new pipe, into which the sandbox process writes the answer. So threads and
-    forks cannot receive each other's answers, and a late answer cannot pass for the answer to a later question.
+    Forks of the user's process share the sandbox process. Each question carries a new pipe for its answer. So threads
+    and forks cannot receive each other's answers, and a late answer cannot pass for the answer to a later question.
     """
 
     def __init__(self) -> None:

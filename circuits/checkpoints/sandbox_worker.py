@@ -1,7 +1,7 @@
 """The sandbox process. It inspects each file before the user's process opens it; a crash or hang here does no harm.
 
-Each Python process that opens runs starts one sandbox process. The sandbox process imports h5py (0.1 s), then forks
-itself for every file. So each inspection has its own time and memory limits, starts from a clean state, and takes
+A Python process starts one sandbox process when it first opens a run. The sandbox process imports h5py (0.1 s), then
+forks itself for every file. So each inspection has its own time and memory limits, starts from a clean state, and takes
 milliseconds. The sandbox process ends with its parent, or after a minute without a question.
 
 A question asks for the verdict on one file. It is a datagram with the JSON of [path, format, format_version, undone]

@@ -76,9 +76,10 @@ def _in_proportion(failures: FailureRate) -> str:
 
 
 def _to_width(share: float, width: float) -> str:
-    """`share` as text, rounded to the decimal places that the `width` of its interval has with 2 significant digits.
+    """`share` as text, rounded to the place of the second significant digit of `width`, the width of its interval.
 
-    For example, the width 0.0045 has 4 decimal places, so the share 0.012345 becomes "0.0123". At least 2 digits stay.
+    For example, the width 0.0045 has this digit, 5, in the fourth decimal place. So the share 0.012345 becomes
+    "0.0123", with four decimal places. At least two significant digits of the share stay.
     """
     places = floor(log10(share)) - floor(log10(width)) + 2 if share > 0 and width > 0 else 2
     return f"{share:.{max(places, 2)}g}"

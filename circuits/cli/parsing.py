@@ -32,8 +32,7 @@ def parsed(flags: type[Flags], words: Sequence[str], command: str, n_bare: int |
 
     `n_bare` is the number of positional arguments among `words`; by default the number that `flags` declares.
 
-    The function raises InputError, with a message of one line, if a flag is unknown, is given twice or has too many
-    values; if a value is missing or malformed; or if there is a surplus argument.
+    The function raises InputError, with a message of one line, if the words do not fit the flags.
     """
     words = _current(flags, words)
     refuse_surplus(flags, words, n_bare)
@@ -136,7 +135,7 @@ def _flag(argument: Any) -> str:
 
 
 def _given(names: Sequence[str], words: Sequence[str]) -> str:
-    """End of an error about a flag: ", not 'x y'" if x y follow the flag in `words`; "" if `words` lack the flag."""
+    """End of an error line: `, not 'VALUE'`, with the VALUE that `words` give to the flag; empty without the flag."""
     for index in reversed(range(len(words))):
         flag, equals, value = words[index].partition("=")
         if flag.replace("_", "-") in names:

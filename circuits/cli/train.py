@@ -180,11 +180,12 @@ def _compare_with_parent(run: "Run") -> None:
 def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
     """The preset among the words, all other words, and the flag before the preset, followed by the flag's values.
 
-    - A switch, such as --quiet, takes no value. Any other flag takes the next word and all numbers after this word.
-    - A flag for a list of texts also takes all further words up to the next flag, except preset names.
-    - The words that no flag takes are candidates for the preset, except a number or truth value right after a switch.
-    - If there is only one candidate, it is the preset.
-    - Of several candidates, any that follows a flag and is no preset name joins the other words; the parser refuses it.
+    - A switch, such as --quiet, takes no value. Any other flag takes the next word and all numbers after this word. A
+      flag for a list of texts also takes the words after these, up to the next flag or preset name.
+    - If no flag takes a word, it may be the preset, except a number or truth value right after a switch.
+    - If only one word may be the preset, it is the preset, even if it is misspelled.
+    - If several words may be the preset, a word after a flag must be a preset name. So in `merrill-2023 --epochs 3 x`
+      the preset is merrill-2023, and x is one of the other words.
 
     Examples
     --------

@@ -161,10 +161,7 @@ _cache: WeakKeyDictionary[Run, dict[tuple, dict[int, np.ndarray]]] = WeakKeyDict
 def sparsity_at(
     run: Run, checkpoints: Int[np.ndarray, " step"], options: PruningOptions, *, progress: bool = False
 ) -> Float[np.ndarray, "step seed"]:
-    """Number of neurons that predictions need at `checkpoints`; 0 if collapsed (outputs near 0), NaN if diverged.
-
-    The values are cached while the run is open, since several measurements need the same values.
-    """
+    """Number of neurons that predictions need, cached per run; 0 if collapsed (outputs near 0), NaN if diverged."""
     key = (layer_of(run, options).hook, options.agreement_set, options.criterion, options.norm)
     sizes = _cache.setdefault(run, {}).setdefault(key, {})
     missing = np.array([at for at in checkpoints.tolist() if at not in sizes], np.int64)

@@ -1,10 +1,6 @@
 """Four groups of hidden neurons, fixed over a run: generalizing, memorizing, complementary, control.
 
-Merrill et al. 2023, section 3.2 and Figure 3. The generalizing group is the active subnetwork of the last checkpoint.
-With `--final median`, it is the active subnetwork of median size among the last 50 checkpoints (or all, if fewer). The
-memorizing group is the active subnetwork of the first checkpoint with train accuracy above a threshold. The
-complementary group is all neurons outside the generalizing group. The control group is drawn at random from all
-neurons, as large as the generalizing group.
+Merrill et al. 2023, section 3.2 and Figure 3. `neuron_groups` defines the groups.
 """
 
 from typing import NamedTuple
@@ -43,7 +39,14 @@ _cache: WeakKeyDictionary[Run, dict[tuple[int, PruningOptions], NeuronGroups]] =
 
 
 def neuron_groups(run: Run, options: PruningOptions = PruningOptions()) -> NeuronGroups:
-    """Generalizing, memorizing, complementary and control group of every seed; cached while the run is open."""
+    """Four groups of hidden neurons of every seed, each for a comparison; cached while the run is open.
+
+    - Generalizing: the active subnetwork (the neurons that predictions need) of the last checkpoint. With
+      `--final median`, the active subnetwork of median size among the last 50 checkpoints (or all, if fewer).
+    - Memorizing: the active subnetwork of the first checkpoint with train accuracy above a threshold.
+    - Complementary: all neurons outside the generalizing group.
+    - Control: neurons drawn at random from all neurons, as many as the generalizing group has.
+    """
     cached = _cache.setdefault(run, {})
     options = options.of(PruningOptions)
     key = (run.n_checkpoints, options)

@@ -1,9 +1,9 @@
 """The active subnetwork of a layer without a linear readout, by masking.
 
-Here the outputs are not a sum over the layer's neurons. So the network runs with only the k neurons of largest norm,
-for k = 0, 1, … up to the smallest k that agrees with the whole network. Agreement need not be monotone in k. A few hard
-inputs refute nearly every k. The scan first checks many k at once on the inputs that refuted most k so far. Each k that
-remains is checked on all inputs, the hardest first, until an input refutes it.
+Here the outputs are not a sum over the layer's neurons. So the network runs with only the k neurons of largest norm.
+The scan finds the smallest k that agrees with the whole network. Agreement need not be monotone in k, so the scan skips
+no k. The scan takes 64 values of k at a time. It first checks all 64 on the 32 inputs that refuted most k so far, since
+a few hard inputs refute nearly every k. It then checks each k that remains, the smallest first, on all inputs.
 """
 
 from collections.abc import Callable

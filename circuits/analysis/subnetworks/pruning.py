@@ -16,7 +16,7 @@ def incoming_norms(
     u: Float[np.ndarray, " neuron"] | Float[np.ndarray, "neuron output"] | None = None,
     norm: Norm = "incoming",
 ) -> Float[np.ndarray, " neuron"]:
-    """Norm of each neuron, in float64.
+    """Norm of each neuron, (neuron,) float64, >= 0; NaN if a weight of the neuron is NaN.
 
     Parameters
     ----------
@@ -24,21 +24,13 @@ def incoming_norms(
         (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b). For u (neuron, output), |u_j| is the norm
         of row j; only "path" needs u.
     norm
-        "incoming" ‖w‖, without the bias (as in the paper and its code); "incoming+bias" ‖(w, b)‖; "path" |u|·‖(w, b)‖,
-        which is invariant under rescaling of a neuron.
-
-    Returns
-    -------
-    (neuron,) >= 0; NaN where a weight is NaN.
+        "incoming" ‖w‖, without the bias (as in Merrill et al. 2023 and their code); "incoming+bias" ‖(w, b)‖; "path"
+        |u|·‖(w, b)‖, which is invariant under rescaling of a neuron.
 
     Raises
     ------
     ValueError
         The norm is "path", and `u` is missing.
-
-    References
-    ----------
-    Merrill et al. 2023, section 2.1.
 
     Examples
     --------

@@ -95,7 +95,7 @@ def smallest_agreeing(
     criterion: Criterion = "prediction",
     bounds: Float[np.ndarray, " prefix"] | None = None,
 ) -> int | None:
-    """Smallest k such that the first k neurons in `order` predict as all neurons do; None if an output is NaN.
+    """Smallest k >= 0 such that the first k neurons in `order` predict as all neurons do; None if an output is NaN.
 
     Parameters
     ----------
@@ -109,10 +109,6 @@ def smallest_agreeing(
         "prediction": the network's sign on every input. "accuracy": as many right answers (as in the paper's code).
     bounds
         (neuron + 1,) rounding bound of the output of the first k neurons; an output within it counts as 0. None: all 0.
-
-    Returns
-    -------
-    k in 0..neuron; 0 if the whole network outputs 0 on every input.
     """
     bounds = np.zeros(len(order) + 1) if bounds is None else bounds
     counts = disagreements(np.ascontiguousarray(hidden), u, order, bounds, targets, criterion == "accuracy", True)
@@ -135,10 +131,13 @@ def prefix_size(
 
     Parameters
     ----------
-    W, b, u, order, inputs, targets, criterion
-        As in `active.active_subnetwork` and `smallest_agreeing`.
-    reach
-        (input,) largest |x_i| over the examples, the result of `reach_of(inputs)`.
+    W, b, u, order
+        Parameters of the network uᵀ relu(W x + b), and indices of the neurons; the last in `order` is pruned first.
+    inputs, reach
+        The inputs on which predictions (signs of the output) are compared, and the result of `reach_of(inputs)`.
+    targets, criterion
+        With "prediction", every sign must stay the same, and `targets` (±1) are ignored. With "accuracy", only the
+        number of signs that equal their target must stay the same.
     out
         (neuron, example) float64 array to fill with the preactivations.
     """

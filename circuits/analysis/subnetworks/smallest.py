@@ -2,21 +2,21 @@
 
     minimize  Σ k_i  over k ∈ {0, 1}^neuron  with  sign Σ_i k_i u_i relu(w_i·x + b_i) = sign f(x)  for all x in a set
 
-The set is by default the training set. A subset "agrees" if it has this sign on every input of the set, as in Merrill
-et al. 2023, section 2.1. The paper's effective sparsity is an upper bound on the minimum. An integer program finds the
-minimum. The program has one constraint ("row") per input: Σ a_i k_i > 0 with a_i = sign f(x) · u_i relu(w_i·x + b_i).
-Three ideas make the program solvable:
+The set is the agreement set, by default the training set. A subset "agrees" if it has this sign on every input of the
+set, as in Merrill et al. 2023, section 2.1. The paper's effective sparsity is an upper bound on the minimum. An integer
+program in the k_i finds the minimum. The program has three kinds of constraints:
 
-- Rows are added on demand: a solution of the present rows is checked on the whole agreement set, and inputs on which
-  the solution fails become rows. A lower bound proved with some rows holds with all rows.
-- The linear relaxation allows fractions k_i. If k satisfies the rows, k/1000 does so too. So rows alone exclude no size
-  Σ k_i. From the start, the program also requires for each input with f(x) ≠ 0 that a neuron with a_i > 0 is kept.
-- Sizes are ruled out one by one from below, up to the size of the best subset known. At the start, this best subset is
-  a norm prefix without its unnecessary neurons.
+- A row for an input x: Σ a_i k_i > 0, with a_i = sign f(x) · u_i relu(w_i·x + b_i). At first, few inputs have a row.
+  Each solution is checked on the whole agreement set, and inputs on which the solution fails get a row. A lower bound
+  on Σ k_i that is proved with some rows holds with all rows.
+- A cover for an input x with f(x) ≠ 0: at least one neuron with a_i > 0 is kept. The program has all covers from the
+  start. Rows alone give no lower bound while the solver allows fractions k_i: if k satisfies all rows, so does k/1000.
+- A forbidden subset: a solution that fails only on inputs that already have a row.
 
-The solver HiGHS takes > 0 as >= 0, up to a tolerance. More subsets satisfy this, so lower bounds stay valid. A masked
-forward pass in float64 checks each solution independently. If a solution fails only on inputs that have a row, another
-constraint forbids it. As for the active subnetwork, an output within its rounding bound counts as 0 (`rounding`).
+The search allows one neuron at first, then two, and so on, up to the size of the best subset known. At the start, the
+best subset known is a norm prefix without its unnecessary neurons. The solver HiGHS takes > 0 as >= 0, up to a
+tolerance. More subsets satisfy this, so lower bounds stay valid. A masked forward pass in float64 checks each solution.
+In this pass, as for the active subnetwork, an output within its rounding bound counts as 0 (`rounding`).
 """
 
 from dataclasses import dataclass
@@ -171,16 +171,17 @@ def smallest_subnetwork(
 
 
 class Subsets:
-    """The integer program: the rows (constraints) and the forbidden subsets added so far.
+    """The integer program that finds a smallest subset of neurons with the same signs as the whole network.
 
-    A row is a linear inequality for one input x. Every subset K of neurons that agrees with the network at x satisfies
-    the row. The parameters below define c_j(x), t_j and σ. Let s = Σ c_j(x) be the output of K, and let T = Σ t_j; both
-    are sums over the neurons j in K. A masked forward pass decides whether K agrees. This pass adds the same terms in
-    another order, so its output r is within 2T of s.
+    The program has linear inequalities ("rows"). Every subset K of neurons that agrees with the network at an input x
+    satisfies the rows of x. The parameters below define c_j(x), t_j and σ. Let s = Σ c_j(x) and T = Σ t_j, both summed
+    over the neurons j in K: s is the output of K, and T is its rounding bound.
 
-    - σ = 1: K agrees if r > T. Then s > -T. The row is s + 3T ≥ 0.
-    - σ = -1: K agrees if r < -T. Then s < T. The row is -s + 3T ≥ 0.
-    - σ = 0: K agrees if |r| ≤ T. Then |s| ≤ 3T. The input has both rows. (Other inputs need only T in place of 3T.)
+    - If σ = 1 or σ = -1, the only row of x is σ s + 3T ≥ 0.
+    - If σ = 0, x has two rows: s + 3T ≥ 0 and -s + 3T ≥ 0.
+
+    3T is enough for every K that agrees. A masked forward pass decides whether K agrees. Rounding lets its output r
+    differ from s by at most 2T, and the pass takes r as 0 if |r| ≤ T. So |s| ≤ 3T if σ = 0, and σ s > -T otherwise.
 
     Parameters
     ----------
@@ -247,9 +248,9 @@ class Subsets:
         self.known += _chosen(new[np.argsort(-shortfall[new], kind="stable")], RANDOM_ROWS_LATER, self.random)
 
     def _shortfall(self, outputs: Float[np.ndarray, " example"], bound: float) -> Float[np.ndarray, " example"]:
-        """How far a subset's `outputs` are from agreement with the network at each input; < 0 where they agree.
+        """How much a subset's output must change to agree with the network, at each input; negative where it agrees.
 
-        `bound` is the subset's rounding bound. The unit at an input is the largest |contribution| of a neuron there.
+        `bound` is the subset's rounding bound. The change is divided by the largest |c_j(x)| of any neuron j there.
         """
         lacking = np.where(self.wanted, bound - self.signs * outputs, np.abs(outputs) - bound) / self.scale
         return np.where(self.wanted | (lacking > 0), lacking, -1.0)  # an output equal to its bound is 0

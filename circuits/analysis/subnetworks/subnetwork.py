@@ -42,9 +42,14 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     overlap, overlap_expected
         (seed,) Jaccard index, in 0..1, of the memorizing and the generalizing subnetwork; mean Jaccard index of random
         groups of the same sizes.
-    memorization_epoch, generalization_epoch, grokking_delay, memorization_censored, generalization_censored, collapsed,
-    diverged
-        (seed,) as `phases` gives them.
+    memorization_epoch, memorization_censored
+        (seed,) epoch of the first checkpoint with train accuracy above a threshold, NaN if there is none. The
+        epoch is censored if this checkpoint is the first in the file, but not step 0: the true epoch may be earlier.
+    generalization_epoch, generalization_censored, grokking_delay
+        (seed,) the same for test accuracy; `grokking_delay` is the difference of both epochs, NaN if one is censored.
+    collapsed, diverged
+        (seed,) whether the outputs at the last checkpoint are near 0 (or the logits of each example nearly equal), and
+        whether the last training loss is not finite.
 
     The attribute `warnings` lists the caveats.
     """
@@ -92,7 +97,7 @@ def is_of_collapsed(run: Run, result: xr.Dataset) -> Bool[np.ndarray, " seed"]:
 
 
 def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
-    """Warnings for seeds with an empty generalizing subnetwork whose outputs at the last checkpoint are not near 0."""
+    """A warning for each seed with an empty generalizing subnetwork, unless its last checkpoint has collapsed too."""
     dead = is_of_collapsed(run, result) & ~result["collapsed"].values
     epochs = run.epochs[np.searchsorted(run.steps, result["kept_step"].values)]
     return [

@@ -5,11 +5,9 @@ the ∞-norm over the whole first layer (appendix C.3, Figure 13). Here this is 
 the paper (ibid.), movement is also measured separately on relevant and irrelevant inputs. w_0 are the weights at
 checkpoint 0, so movement counts from the beginning of this run.
 
-The Fourier gap of a neuron is the least |g_i| over the relevant inputs i minus the greatest |g_i| over the others, with
-g_i the gradient of weight i (`population_gradient`). For a layer, √(Σ_j u_j² g_ji²) replaces |g_i|, with u_j neuron j's
-readout and g_ji the gradient of its weight i; this definition is not the paper's. As in the paper, the gradient is of
-the correlation loss -y f(x). The hinge loss has the same gradient while all margins are below 1, as at initialization.
-The paper studies these measures on fresh examples at every step, not on a memorized training set.
+The Fourier gap: `population_gradient` defines the gap of a neuron, `layer_gap` that of a layer. As in the paper, the
+gradient is of the correlation loss -y f(x). The hinge loss has the same gradient while all margins are below 1, as at
+initialization. The paper studies these measures on fresh examples at every step, not on a memorized training set.
 """
 
 from collections.abc import Sequence

@@ -5,9 +5,7 @@ f^(T) = E f(x) Π_{i∈T} x_i over uniform inputs. For a network uᵀ relu(W x +
 mean with a standard error. The sum of f^(T)² over all T with an irrelevant bit equals E_z Var(f | z): the variance of f
 at one setting z of the relevant bits, averaged over all settings. All networks share one sample, which makes curves
 along training smooth. With at most `walsh_exact_bits` input bits nothing is sampled.
-
-The scale of f changes during training, so Walsh weights are also given as shares of the variance of f. The same shares
-are given for the prediction sign f. The coefficient of sign f at S is 2 · accuracy - 1 over all inputs.
+The scale of f changes during training, so Walsh weights are also given as shares of the variance of f.
 """
 
 from typing import Any
@@ -52,8 +50,9 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
     variance
         (step, seed) E f² - (E f)².
     weight, weight_error, share, share_error, share_low, share_high
-        (part, step, seed) `weight`: Walsh weight Σ f^(T)² of the parts "parity", "subsets", "rest", see `cube_weights`.
-        `share`: weight / `variance`, with its 95 % interval; NaN for a constant or collapsed network (outputs ≈ 0).
+        (part, step, seed) `weight`: sum of f^(T)² over some T. Part "parity": T is the set S of all relevant bits. Part
+        "subsets": all other non-empty T within S. Part "rest": all T with an irrelevant bit. `share`: weight divided by
+        `variance`, with its 95 % interval; NaN for a constant or collapsed network (outputs ≈ 0).
     sign_share, sign_share_low, sign_share_high, sign_parity, sign_parity_low, sign_parity_high
         `sign_share` (part, step, seed): the same shares of sign f. `sign_parity` (step, seed): its coefficient at the
         parity, 2 · accuracy - 1. The 95 % intervals hold even if no prediction in the sample is wrong (`sign_weights`).
@@ -117,8 +116,6 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
 
 def few_checkpoints(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.ndarray, " some"]:
     """Indices of at most `count` checkpoints, including the first and the last, evenly spaced in √epoch.
-
-    This spacing shows both the beginning and the middle of training.
 
     Examples
     --------
@@ -236,7 +233,7 @@ class _Measured:
         return result
 
     def labeled(self, values: dict[str, np.ndarray]) -> dict[str, tuple]:
-        """Variables of the dataset, from the arrays (step, seed, …) that `walk` returns."""
+        """Variables of the dataset, from the measures of all networks by name, as arrays (step, seed, …)."""
         is_linear = self.layer is not None and self.layer.is_linear
         of_neuron = "of what a neuron adds to the output" if is_linear else "of a neuron's value"
         error = "bound of the error" if self.is_exact else "standard error"

@@ -1,13 +1,13 @@
-"""Shares of the variance of a prediction g = sign f. Their intervals hold even if no sampled prediction is wrong.
+"""Intervals for shares of the variance of a prediction g = sign f; they hold even if no sampled prediction is wrong.
 
-Each count of independent events in a sample of inputs gives a Clopper-Pearson interval for the probability P of the
-event. Such intervals bound four numbers. If no output is 0, the lower and the upper bound of each number are equal.
+The code counts events in a sample of inputs, such as right predictions. Each count gives a Clopper-Pearson interval for
+the probability P of the event. The code computes an interval for each of four numbers from these intervals:
 
-- Coefficient of g at the parity. It is P(right) - P(wrong), at least 2 P(right) - 1 and at most 1 - 2 P(wrong).
-- Mean of g. It is P(positive) - P(negative), with bounds of the same form.
-- Mean square of g. It is P(output is not 0). The code takes it as 1 if no sampled output is 0. The variance of g is the
-  mean square minus the squared mean.
-- Weight of g on subsets with an irrelevant bit. Its count is over pairs of inputs with equal relevant bits; no input is
+- Coefficient of g at the parity, P(right) - P(wrong). It is at least 2 P(right) - 1 and at most 1 - 2 P(wrong).
+- Mean of g, P(positive) - P(negative). It is at least 2 P(positive) - 1 and at most 1 - 2 P(negative).
+- Mean square of g, P(output is not 0). The code takes it as 1 if no sampled output is 0. The variance of g is the mean
+  square minus the squared mean.
+- Weight of g on subsets with an irrelevant bit. The code counts pairs of inputs with equal relevant bits; no input is
   in two pairs. Let g and g' be the predictions of a pair. The weight is the mean of (g - g')²/2. This number is 0 if g
   and g' are equal, 2 if they are 1 and -1 (an "opposite" pair), and 1/2 if only one of them is 0. A pair is "different"
   if g ≠ g'. So the weight is at least 2 P(opposite), and at most 2 P(different).
@@ -42,16 +42,17 @@ class SignWeights(NamedTuple):
 
 
 def sign_counts(values: Real[np.ndarray, "pattern draw"]) -> Float[np.ndarray, " count"]:
-    """Counts of predictions (signs of outputs) and of pairs of predictions, as in `COUNTS`; NaN if an output is NaN.
+    """Nine counts of predictions (signs of the outputs `values`) and of pairs of predictions; NaN if an output is NaN.
 
-    Each row of `values` belongs to one setting of the relevant bits. A prediction is right if it is the parity of these
-    bits. In a row, columns 0 and 1 form a pair, columns 2 and 3 the next pair. A pair counts as different if its signs
-    are not equal. It also counts as opposite if its signs are 1 and -1.
+    The array has the counts of right, wrong, positive, negative, zero and all predictions, then the counts of opposite,
+    different and all pairs. Each row of `values` belongs to one setting of the relevant bits. A prediction is right if
+    it is the parity of these bits. In a row, columns 0 and 1 form a pair, columns 2 and 3 the next pair. A pair is
+    different if its signs are not equal. A pair is also opposite if its signs are 1 and -1.
 
     Examples
     --------
-    The parity is -1 in the first row and 1 in the second row, so 5 predictions are right, and 3 are wrong. 5 signs are
-    1, 3 are -1, none is 0; there are 8. The last of the 4 pairs is (1, -1). It counts as opposite and as different.
+    The parity is -1 in the first row and 1 in the second: 5 predictions are right, 3 wrong. 5 are positive, 3 negative,
+    0 zero; there are 8. The last pair, (1, -1), is the only opposite and the only different one of the 4 pairs.
 
     >>> sign_counts(np.array([[-2.0, -1.0, 3.0, 3.0], [1.0, 1.0, 1.0, -1.0]])).tolist()
     [5.0, 3.0, 5.0, 3.0, 0.0, 8.0, 1.0, 1.0, 4.0]
@@ -74,7 +75,8 @@ def sign_weights(counts: Float[np.ndarray, "*network count"]) -> SignWeights:
     Examples
     --------
     A sample has 1000 right, 0 wrong, 500 positive, 500 negative and 0 zero predictions, 1000 in all; 0 opposite and 0
-    different pairs, 500 pairs in all. Over all inputs, the coefficient at the parity may still be 0.993.
+    different pairs, 500 pairs in all. So the coefficient at the parity over all inputs is at least 0.9926. The shares
+    are those of the parity, of its subsets and of the rest; the share of the parity is at least 0.98.
 
     >>> weights = sign_weights(np.array([1000.0, 0, 500, 500, 0, 1000, 0, 0, 500]))
     >>> round(float(weights.parity_low), 4), float(weights.parity_high)

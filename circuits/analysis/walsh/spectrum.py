@@ -1,9 +1,8 @@
 """The Walsh spectrum of networks on all input bits: exact up to `walsh_exact_bits` (at most 20) bits, or sampled.
 
-Let S be the relevant bits. A sampled spectrum has all subsets T of S, and all other T of at most 3 bits (2 bits, if 3
-would give more than 50,000 coefficients). The mean of f at each setting z of S has coefficients within S only, so the
-code subtracts this mean before it estimates f^(T) of the other T. If a network has learned the parity, little of f is
-left, and the standard errors √(E_z Var(f | z) / N), for N inputs, are small too.
+Let S be the relevant bits. The mean of f at each setting z of S has coefficients within S only, so the code subtracts
+this mean before it estimates f^(T) of the other T. If a network has learned the parity, little of f is left, and the
+standard errors √(E_z Var(f | z) / N), for N inputs, are small too.
 """
 
 from math import comb
@@ -126,7 +125,10 @@ def spectrum_draws(
 def spectrum_at(
     run: Run, checkpoints: np.ndarray, relevant_bits: tuple[int, ...], options: WalshOptions, *, progress: bool = False
 ) -> dict[str, tuple]:
-    """Variables `other_…` and `degree_…` of the measurement `walsh`, (frame, seed, …), with `checkpoints` as frames."""
+    """Largest Walsh coefficients, and Walsh weight of each degree, over the subsets with an irrelevant bit.
+
+    The result has the dataset variables `other_…` and `degree_…`, (frame, seed, …); a frame is one of `checkpoints`.
+    """
     config = run.config
     draws = spectrum_draws(config, relevant_bits, options, MOST_EXACT)
     networks = evaluator(config, draws.flat.astype(config.dtype))

@@ -4,8 +4,7 @@ Every f : {-1, 1}^k -> R is f(x) = Σ_T f^(T) χ_T(x) with χ_T(x) = Π_{i∈T} 
 χ_T are orthonormal, so E f² = Σ_T f^(T)² (Parseval). For the parity of the bits S, f^(S) = 1 and all others are 0. See
 O'Donnell 2014, "Analysis of Boolean functions", chapter 1.
 
-Values are in the order of `patterns(k)`, the settings of k bits. The index of a coefficient, in binary, marks the
-members of T, the first bit first: the empty set is at 0 and the set of all bits at 2^k - 1. For each bit, the transform
+The coefficient of the empty set is at index 0, and that of the set of all bits at 2^k - 1. For each bit, the transform
 pairs the values whose settings differ only in this bit; mean and half difference replace each pair: k 2^k steps.
 """
 
