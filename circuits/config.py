@@ -43,7 +43,7 @@ class Checkpoints(Part):
     to_step: NonNegativeInt | None = None
     """Stop after this step, if the run has not ended before."""
     optimizer_state_every: PositiveInt | None = None
-    """Checkpoints from one stored optimizer state to the next. Replays start from such states, except for plain SGD."""
+    """At every n-th checkpoint, store the optimizer state for replays; n is this number. Plain SGD needs no state."""
 
 
 class Config(Part):

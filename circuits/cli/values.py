@@ -151,7 +151,11 @@ def _refuse_values_of_switches(uses: Sequence[Use], known: Mapping[str, Arity], 
 
 
 def _refuse_more_than_one(uses: Sequence[Use], known: Mapping[str, Arity], any_word: bool) -> None:
-    """After the value of a one-value flag, refuse a word of the flag's type. If `any_word`, refuse every word."""
+    """Refuse a second value of a flag that takes one value, such as the 5 in `--epochs 3 5`.
+
+    After the value, a number (if the flag takes numbers) or one of the flag's choices is always refused. Any other word
+    may be a positional argument. It is refused only if `any_word`: the command line has too many positional arguments.
+    """
     for use in uses:
         arity = known.get(use.flag)
         if arity is None or arity.many or arity.switch or not use.after:
@@ -180,7 +184,7 @@ def _refuse_twice(uses: Sequence[Use], known: Mapping[str, Arity]) -> None:
 
 
 def _refuse_two_ways(uses: Sequence[Use], known: Mapping[str, Arity]) -> None:
-    """Refuse contradictions such as `--set epochs=3 --epochs 5`; accept `--set optimizer={…} --optimizer.lr 1`."""
+    """Refuse different values of a field from `--set` and from the field's own flag: `--set epochs=3 --epochs 5`."""
     given = [use for use in uses if use.values and use.flag in known]
     by_flag = {use.flag: use.values for use in given if not known[use.flag].append}
     for use in given:

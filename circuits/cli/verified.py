@@ -1,8 +1,8 @@
-"""A verification as lines and tables for a terminal, and as JSON.
+"""The exact check of a network for parity (a `Verification`) as lines and tables for a terminal, and as JSON.
 
-The table has a row for each pattern (setting) of the relevant bits, with every neuron's activation. If there are more
-than 64 patterns, all patterns with equally many bits at -1 share a row. For more than 32 neurons, the tables show the
-32 neurons that contribute most. JSON has all patterns and neurons.
+The first table has a row for each pattern (setting of the relevant bits), with the activation of every neuron. For more
+than 64 patterns, it has a row for each number of bits at -1, without activations. The second table says when each
+neuron fires. For more than 32 neurons, both tables leave out all but the 32 that contribute most. JSON has everything.
 """
 
 import json

@@ -2,10 +2,10 @@
 
     results/n_BITS/k_K/N_TRAIN/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt
 
-The path is the only record of the config; it lacks the batch size. Both codes count epochs from 0 and save
-`model_EPOCH.pt` before epoch EPOCH. So the file is the state after EPOCH epochs, or EPOCH × ceil(TRAIN / batch size)
-steps, with TRAIN training examples. `model_0.pt` is the initialization; the updates of the last epoch are not saved.
-Neither code stores its data. Both draw them with Python's `random` from known seeds, as `circuits.tasks.parity` does.
+Each of BITS, K, TRAIN, LR, WD, P, S and EPOCH stands for a number: the folder `N_1000` has 1000 training examples. The
+path is the only record of the config. `model_EPOCH.pt` is the state after EPOCH epochs, or EPOCH × ceil(TRAIN / batch
+size) steps. `model_0.pt` is the initialization; the updates of the last epoch are not saved. Neither code stores its
+data. Both draw them with Python's `random` from known seeds, as `circuits.tasks.parity` does.
 """
 
 import os

@@ -35,7 +35,7 @@ def from_state_dicts(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Run:
-    """Convert the state dicts that match a pattern into a run file.
+    """Convert the state dicts that match a pattern into a run file, and open the run for reading.
 
     Metrics are computed from the weights, on the data that `config.task` draws.
 
@@ -47,7 +47,8 @@ def from_state_dicts(
     out
         The run file to write.
     config
-        Model kind, task, optimizer and batch size. The files give seeds, epochs, checkpoints, dtype, width and n.
+        Model kind, task, optimizer and batch size. The files give the seeds, epochs, checkpoints, dtype, width, and the
+        number of inputs n.
     keys
         Parameter -> its key in the files, such as {"W": "linear1.weight"}; by default the model's own names, or the
         keys of the released code of Merrill et al.
@@ -55,10 +56,6 @@ def from_state_dicts(
         The seed, if the pattern has no {seed}.
     overwrite, progress
         As in `circuits.train`.
-
-    Returns
-    -------
-    The run, opened for reading.
 
     Raises
     ------

@@ -48,8 +48,8 @@ def dnf(k: int, biases: str = "k-1") -> Construction:
 def thesis_dnf(k: int) -> Construction:
     """Network of 2^k AND gates, one for each bit setting; gates for parity -1 never fire, so the output is 1 or 0.
 
-    The proof of Prop. 4.1 (see the module) gives no weights. Here the incoming weights are those of `dnf`, and all
-    readout weights are 1. A gate for parity 1 has the bias -(k-1). A gate for parity -1 has the bias -k.
+    Fuangkawinsombut 2024 describes this network in the proof of Prop. 4.1, without weights. Here the incoming weights
+    are those of `dnf`. All readout weights are 1. The bias is -(k-1) in a gate for parity 1, and -k for parity -1.
 
     Examples
     --------

@@ -1,20 +1,22 @@
-"""The least Σ|u|·‖(w, b)‖ per unit of margin of any network for parity, and a network that attains it.
+"""The least path cost per unit of margin of any network for parity, and a network that attains it.
 
-Weight decay lowers the path cost P = Σ_j |u_j|·‖(w_j, b_j)‖ of the neurons j. The hinge loss raises the margin m, the
-least π(z) f(z) over the 2^k bit settings (patterns) z, with π(z) the parity of z. Let E(w, b) be the mean of
-π(z) relu(w·z + b) over all patterns z. The least P/m of all networks is
+A network f(z) = Σ_j u_j relu(w_j·z + b_j) reads k bits z in {-1, 1}^k, whose parity is π(z). Its margin m is the least
+π(z) f(z) over all z; the hinge loss raises m. Its path cost is P = Σ_j |u_j|·‖(w_j, b_j)‖; weight decay lowers P. Let
+E(w, b) be the mean of π(z) relu(w·z + b) over all z. The least P/m of all networks with m > 0 is
 
     C*(k) = 1 / max |E(w, b)|  over all neurons (w, b) with ‖(w, b)‖ = 1.
 
 Proof. The margin m is at most the mean of π(z) f(z) over all z, which is Σ_j u_j E(w_j, b_j). By the definition of C*,
-each |E(w_j, b_j)| is at most ‖(w_j, b_j)‖ / C*. So m is at most P / C*. The network `min_norm` has P/m = C*. Its
-neurons are copies of one maximizer (w, b) with all signs of w. A copy's readout weight is ± the product of its signs.
+each |E(w_j, b_j)| is at most ‖(w_j, b_j)‖ / C*. So m is at most P / C*. The network `min_norm` has P/m = C*. It copies
+one maximizer (w, b) for each s in {-1, 1}^k. The copy for s has the weights s_i w_i, the bias b, and the readout weight
+π(s) times the sign of E(w, b).
 
-The maximum needs no local search. Flipping or permuting entries of w keeps |E(w, b)|, so only neurons with w_1 >= … >=
-w_k >= 0 matter. The patterns on which one of these neurons fires form an up-set (see `up_sets`); k = 6 has 1172
-up-sets. The neurons that fire on one up-set form a cone. On this cone, E(w, b) is the dot product of (w, b) with a
-fixed vector. So the largest |E(w, b)| is the length of the projection of this vector, or of its negative, on the cone.
-The code computes the projection by non-negative least squares, exact but for float rounding.
+The maximum needs no local search. Flipping the sign of an entry of w, or permuting w, keeps |E(w, b)|. So only neurons
+with w_1 >= … >= w_k >= 0 matter. If one of them fires on z, it also fires on every z' with prefix sums z'_1 + … + z'_i
+that are all at least those of z. `up_sets` lists every set of z that has this property: 1172 sets for k = 6. The
+neurons that fire exactly on one such set form a cone. On this cone, E(w, b) is the dot product of (w, b) with a fixed
+vector. So the largest |E(w, b)| is the length of the projection of this vector, or of its negative, on the cone.
+Non-negative least squares computes the projection, exact but for float rounding.
 """
 
 from fractions import Fraction
@@ -35,8 +37,9 @@ _LARGEST_DENOMINATOR = 10**6  # weights are ratios of small integers; this only 
 def least_cost(k: int) -> float:
     """C*(k), the least path cost Σ|u|·‖(w, b)‖ per unit of margin of any network u·relu(W x + b) for parity of k bits.
 
-    In the population limit, parity costs more in weight norm than it saves in loss if weight decay exceeds 1 / C*(k).
-    On a finite training set, solutions that memorize survive at larger weight decays.
+    Let training minimize the mean hinge loss over all inputs plus λ/2 times the sum of squared weights and biases. For
+    a weight decay λ > 1 / C*(k), the minimum is the network whose weights are all 0. If the training set is finite,
+    solutions that memorize survive at larger weight decays.
 
     Raises
     ------

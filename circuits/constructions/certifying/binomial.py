@@ -1,10 +1,10 @@
 """Confidence intervals of a probability from a count, by Clopper and Pearson (1934).
 
-If the true probability is the low end of an interval, a count >= the observed count has the probability (1 - level)/2.
-If it is the high end, a count <= the observed count has this probability. So, for any true probability, the interval
-contains it with a probability of at least `level`. After N draws without a failure, the 95 % interval of the failure
-rate ends below 3.7/N. Stratified draws, equally many from each stratum of the inputs, are allowed: their number of
-successes varies less than a binomial count of the same mean (Hoeffding 1956).
+Whatever the true probability is, the interval contains it with a probability of at least `level`, such as 0.95. If the
+low end is the true probability, the observed count or a larger one occurs with a probability of (1 - level)/2. If the
+high end is the true probability, the observed count or a smaller one has this probability. After N draws without a
+failure, the 95 % interval of the failure rate ends below 3.7/N. Stratified draws, equally many from each stratum of the
+inputs, are allowed: their number of successes varies less than a binomial count of the same mean (Hoeffding 1956).
 """
 
 import numpy as np

@@ -49,10 +49,11 @@ class Search:
     Attributes
     ----------
     finished
-        Whether every input is evaluated or bounded. For goal inf, a finished search has the least margin as `lower`, up
-        to rounding. For goal 0, a finished search that is not `missed` has `lower` > 0.
+        Whether every input is evaluated or bounded. With goal inf, `lower` is then the least margin, up to rounding.
+        With goal 0, `lower` is then above 0, unless `missed` is True.
     missed
-        Whether the search for a finite goal has found a margin <= 0, or has stopped early at a margin <= the goal.
+        Goal inf: always False. Goal 0: whether a margin <= 0 has been found. Goal above 0: whether a margin <= 0 has
+        been found, or the search has stopped early because it has found a margin <= the goal.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Search:
 
     @property
     def lower(self) -> float:
-        """Lower bound of the margin for these relevant bits, f scaled to |f| <= 1; -inf before the search begins."""
+        """Lower bound of the margins of all inputs with the search's pattern, at scale |f| <= 1; -inf at first."""
         if self.tree is None:
             return -np.inf
         tree, depth = self.tree, int(self.tree.counts[DEPTH])

@@ -8,10 +8,11 @@ bound (`interval.py`), whichever is better. A local search for small margins sta
 
 1. If n <= 24, or if the time suffices for all 2^n inputs, branch and bound (`branching.py`) finds the least margin of
    every pattern.
-2. Otherwise, branch and bound looks for the sign of the margin on each undecided pattern. Next, `least_margin.py` finds
-   the least margin of every pattern on which at most 40 neurons can be on or off. On each pattern that is still
-   undecided, `least_margin.py` bounds the margin: only the 40 neurons of the network with the largest |u|·(‖w‖₁ + |b|)
-   keep their relu, and linear bounds replace the other relus. Here u is a neuron's readout weight.
+2. Otherwise, branch and bound looks for the sign of the margin on each undecided pattern. On a pattern, a neuron is
+   unstable if it is on for some settings of the irrelevant bits and off for others. `least_margin.py` next finds the
+   least margin of every pattern with at most 40 unstable neurons. On the other undecided patterns, `least_margin.py`
+   bounds the margin: 40 neurons of the network keep their relu, and linear bounds replace all other relus. The 40
+   neurons have the largest |u|·(‖w‖₁ + |b|), with readout weight u, incoming weights w and bias b.
 3. Branch and bound continues on the undecided patterns until the time is up. If the network is certified, branch and
    bound tries to raise the lower bound of all margins to 1/2, 3/4 and 9/10 of the least margin found. Each attempt
    takes about half a second.
@@ -209,7 +210,10 @@ class _Judged:
             self.solved[at] |= search.finished and goal == np.inf
 
     def solve_few_neurons(self, until: float, method: Literal["states", "milp"] | None, most: int) -> None:
-        """Find or bound the least margin of each bit setting for which at most `most` neurons can be on or off."""
+        """Find or bound the least margin of each bit setting with at most `most` unstable neurons.
+
+        A neuron is unstable if it is on for some values of the irrelevant bits and off for others.
+        """
         for place, at in enumerate(np.argsort(self.lower, kind="stable").tolist()):
             margin = restriction(self.net, self.relevant_bits, self.signs[at])
             if not self.solved[at] and len(margin.v) <= most:
@@ -221,7 +225,11 @@ class _Judged:
                 self.look_at(at, answer.bits)
 
     def relax_many_neurons(self, until: float) -> None:
-        """Raise every lower bound <= 0: linear bounds replace all relus but the 40 with largest |u|·(‖w‖₁ + |b|)."""
+        """Try to improve the lower bound of the margin for each bit setting whose lower bound is not above 0.
+
+        The new bound keeps the relus of 40 neurons, those of largest |readout weight|·(‖incoming weights‖₁ + |bias|).
+        Linear functions bound all other relus.
+        """
         net = self.net
         largest = np.argsort(-np.abs(net.u) * (np.abs(net.W).sum(axis=1) + np.abs(net.b)), kind="stable")
         chosen = np.zeros(len(net.u), bool)

@@ -54,14 +54,7 @@ class Cube(NamedTuple):
 
 
 def whole_cube(net: UnitScale, relevant_bits: Sequence[int], deadline: float) -> Cube:
-    """Margins (parity · f) over all inputs; the first 2^16 inputs are evaluated even after the deadline.
-
-    Parameters
-    ----------
-    net
-        The network, as `unit_scale` rescales it.
-    deadline
-        When to stop, on the clock `time.monotonic`.
+    """Margins (parity · f) over all inputs. After `deadline` on `time.monotonic`, only the first 2^16 are evaluated.
 
     Examples
     --------
@@ -114,7 +107,10 @@ def whole_cube(net: UnitScale, relevant_bits: Sequence[int], deadline: float) ->
 def _outputs(
     net: UnitScale, relevant_bits: Sequence[int], weighted: list[int], deadline: float
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """For each block of bit settings (patterns): index of the first, and outputs (pattern, choice of other bits)."""
+    """Yield, for each block of patterns, its first pattern's index and the outputs (pattern, setting of `weighted`).
+
+    A pattern is a setting of the relevant bits. `weighted` holds the indices of the irrelevant bits that have a weight.
+    """
     k = len(relevant_bits)
     n_low = min(max(PART - len(weighted), 0), k)  # relevant bits that vary within a part
     last = list(relevant_bits)[k - n_low :][::-1]

@@ -37,10 +37,11 @@ class Flips:
     Attributes
     ----------
     lower, upper
-        (example,) bounds of the fewest flips, equal if this number is known. Both are 0 if the example fails without a
-        flip, and inf if the example fails after no choice of flips. Only `upper` is inf if the search finds no failing
-        input in time. There is no search if the network has more than 20 irrelevant bits and, for fixed relevant bits,
-        more than 40 neurons that can be on or off.
+        (example,) bounds of the fewest flips, equal if this number is known. Both are 0 if the example itself fails.
+        Both are inf if no set of flips makes the example fail. If time runs out before a failing input is found,
+        `upper` is inf and `lower` is finite. There is no search, with the same result, if more than 20 irrelevant bits
+        have a weight and more than 40 neurons are unstable: at the example's relevant bits, they are on for some values
+        of the irrelevant bits and off for others.
     """
 
     lower: Float[np.ndarray, " example"]

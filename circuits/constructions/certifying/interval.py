@@ -1,11 +1,14 @@
-"""Instant lower bounds of the margin for every pattern (relevant-bit setting): sound for any network, without a solver.
+"""Instant lower bounds of the margin (parity · output) for every pattern (relevant-bit setting), without a solver.
 
-The margin has one term v·relu(h) per neuron. For a given pattern, the irrelevant bits move the preactivation h by at
-most the sum of their |weights|. The *interval* bound takes the worst h of each neuron, as if the neurons had different
-inputs. If h can have both signs, the *linear* bound replaces the term by a lower bound that is linear in h. All terms
-then add up to one linear function of the irrelevant bits, with the exact minimum constant - ‖slope‖₁. In this sum,
-opposite effects of a bit on several neurons cancel, as in the network. So the linear bound can prove a network of a
-thousand neurons if the interval bound fails (Zhang et al. 2018, CROWN; Gowal et al. 2018, interval bound propagation).
+For a given pattern, the margin is a sum Σ_i v_i relu(h_i) over the neurons i. The factor v_i is the parity times the
+readout weight. The irrelevant bits move the preactivation h_i by at most the sum of their |weights| in neuron i.
+
+The *interval* bound takes the worst h_i of each neuron separately, as if the neurons had different inputs. The *linear*
+bound replaces each term v_i relu(h_i) by a linear function of h_i that is never above the term. The sum is then a
+linear function constant + slope·x of the irrelevant bits x. Its least value over all x in ±1 is constant - ‖slope‖₁. If
+a bit raises some terms and lowers others, these effects cancel in the slope, as in the network. So the linear bound can
+be positive for a network of a thousand neurons even where the interval bound is negative. Both bounds hold for any
+network (Zhang et al. 2018, CROWN; Gowal et al. 2018, interval bound propagation).
 """
 
 from collections.abc import Sequence
@@ -25,12 +28,7 @@ def interval_bounds(
 ) -> Float[np.ndarray, " pattern"]:
     """Lower bound of parity·f over all inputs of each relevant-bit setting, from each neuron's worst preactivation.
 
-    Parameters
-    ----------
-    W, b, u
-        (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b).
-    relevant_bits
-        (k,) relevant bits; patterns come in the order of `patterns(k)`.
+    The network is f(x) = uᵀ relu(W x + b). The settings of the k relevant bits are in the order of `patterns(k)`.
 
     Examples
     --------

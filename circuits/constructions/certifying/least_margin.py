@@ -54,7 +54,7 @@ def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method
     Raises
     ------
     InputError
-        The forced method is "states", but there are too many states to list, or a relu term raises the margin.
+        `method` is "states", but the margin has more than 18 relu terms v·relu(h), or a term with v > 0.
 
     Examples
     --------

@@ -116,9 +116,9 @@ def restriction(
 
     Notes
     -----
-    For l <= h <= h' with l < 0 < h', the bound of v·relu(h) is linear in h. If v > 0, it is 0 or v·h: the one that
-    leaves the smaller area. If v < 0, it is the chord v·h'(h - l)/(h' - l), since relu is convex (Zhang et al. 2018,
-    "Efficient neural network robustness certification with general activation functions").
+    For l <= h <= h' with l < 0 < h', the bound of v·relu(h) is linear in h. If v > 0, the bound is 0 or v·h, whichever
+    has the smaller area between it and v·relu(h). If v < 0, the bound is the chord v·h'(h - l)/(h' - l), since relu is
+    convex (Zhang et al. 2018, "Efficient neural network robustness certification with general activation functions").
     """
     irrelevant = irrelevant_bits(net.W.shape[1], relevant_bits)
     parity = float(pattern.prod())

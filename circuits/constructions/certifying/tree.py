@@ -62,9 +62,9 @@ class Tree(NamedTuple):
         (candidate, bit) inputs whose sign float64 cannot tell: the margin is within the rounding error of 0.
     counts, values
         Counters and results; constants name the indices. In `values`, `BEST` is the least margin found. `FLOOR` is a
-        lower bound of all margins in closed nodes. `CLEAR` is a lower bound of those margins in closed nodes that
-        exceed their rounding error. `CLOSED` is the share of all inputs that are in closed nodes. `WORK` is the work so
-        far; its unit is the evaluation of one neuron at one input.
+        lower bound of all margins in closed nodes. `CLEAR` is such a bound too, but ignores every input whose computed
+        margin is negative or within the rounding error of 0. `CLOSED` is the share of all inputs that are in closed
+        nodes. `WORK` is the work so far; its unit is the evaluation of one neuron at one input.
     """
 
     rows: np.ndarray
@@ -124,7 +124,7 @@ def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tr
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _fix(tree, depth, sign):
-    """Write the child of the node at `depth` in which the bit `tree.bits[depth, tree.place[depth]]` is `sign`."""
+    """Write a child of the node at `depth`. The child fixes the bit `tree.bits[depth, tree.place[depth]]` to `sign`."""
     place, child = tree.place[depth], depth + 1
     last = tree.x.shape[0] - child
     tree.x[tree.bits[depth, place]] = sign
@@ -273,11 +273,11 @@ def walk(tree, goal, prune, roundings, until):
     tree
         State of the walk, changed in place; its candidates are the inputs that wait for exact arithmetic.
     goal
-        Margin to prove, or inf to find the least margin. A bound is *sure* if it holds despite rounding errors.
-        Finite goal: a node closes if its sure lower bound is above the goal. Between nodes, the walk stops if a margin
-        <= goal is known (for goal 0: surely <= 0).
-        Goal inf: while every known margin may be positive, a node closes if its lower bound is >= the least known
-        margin and its sure lower bound is > 0. Once a margin is surely <= 0, the first condition suffices.
+        Margin to prove, or inf to find the least margin. In the following, *surely* means despite rounding errors.
+        Finite goal: a node closes if all its margins are surely above the goal. Between nodes, the walk stops if a
+        margin <= goal is known (for goal 0: surely <= 0).
+        Goal inf: a node closes if its lower bound is >= the least margin found so far, and its margins are surely > 0.
+        After a margin surely <= 0 has been found, a node closes if its lower bound is >= the least margin found so far.
     prune
         Whether a bound may close a node. If False, a node closes only after all its inputs are evaluated.
     roundings

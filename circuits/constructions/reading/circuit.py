@@ -33,7 +33,8 @@ class Circuit:
     share
         (neuron,) weight on relevant bits / weight on the other bits, see `relevant_share`.
     element
-        (neuron,) index of its element (group of parallel neurons), by falling path norm; -1 if the neuron is too small.
+        (neuron,) index of the neuron's element (group of parallel neurons); -1 if the neuron is too small for any. The
+        elements are in the order of falling path norm, the sum of |u|·‖(w, b)‖ over an element's neurons.
     W, b, u
         (element, k), (element,), (element,): weights on the relevant bits, bias and readout ±1 of each merged neuron.
     element_gates
@@ -41,7 +42,7 @@ class Circuit:
     matches
         Match to each construction, the nearest first.
     price
-        Path cost and margin of the unmerged neurons, with their weights on all inputs.
+        Path cost Σ|u|·‖(w, b)‖ and margin of the network before neurons are merged, with the weights on all inputs.
     """
 
     gates: Gates
@@ -81,10 +82,8 @@ def read_circuit(
     ----------
     W, b, u
         (neuron, input), (neuron,), (neuron,): a network or its active subnetwork.
-    relevant_bits
-        (k,) the relevant bits.
     constructions
-        Constructions on k bits to compare with, by name.
+        Constructions for the same number of relevant bits, by name, to compare with.
     cosine, floor
         Neurons merge if the cosine of their (w, b) is above `cosine`. A neuron counts if its path norm is above `floor`
         times the largest path norm. `cosine` also limits the matches of merged neurons to a construction's neurons.

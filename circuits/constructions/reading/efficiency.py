@@ -8,7 +8,8 @@ P nor m. Rescaling the readout multiplies both by the same factor. So m/P is a p
 
 with C* the least P/m of any network for parity. The efficiency is at most 1 even if other bits have weights:
 
-1. Let M_j be the mean of π relu(w_j·x + b_j) over all inputs. So m is at most Σ_j u_j M_j, the mean of π f.
+1. The margin m is a least value over z, so it is at most the mean of π f over all inputs. This mean is Σ_j u_j M_j,
+   where M_j is the mean of π relu(w_j·x + b_j) over all inputs x.
 2. Fix the other bits. Let y be their weighted sum in neuron j, and w' the neuron's weights on z. The neuron is then
    relu(w'·z + b_j + y). By `least_norm.py`, the mean of π relu(w'·z + b_j + y) over all z has an absolute value of at
    most ‖(w', b_j + y)‖ / C*.
@@ -102,14 +103,9 @@ def margin(activations: Float[np.ndarray, "neuron pattern"], u: Float[np.ndarray
 
 
 def efficiency(cost: float, margin: float, k_cost: float) -> float:
-    """Efficiency C* m / P in (0, 1], higher is better; NaN if the margin m is not positive.
+    """Efficiency `k_cost` · `margin` / `cost` in (0, 1], higher is better; NaN if the margin is not positive.
 
-    Parameters
-    ----------
-    cost, margin
-        The network's path cost P and its margin m.
-    k_cost
-        C*(k), the least P/m of any network for parity of k bits, from `least_cost`.
+    `cost` is the network's path cost. `k_cost` is the least cost / margin of any network for k bits (`least_cost(k)`).
 
     Examples
     --------

@@ -57,8 +57,8 @@ class Gates:
 def nearest_gates(W: Float[np.ndarray, "neuron k"], b: Float[np.ndarray, " neuron"]) -> Gates:
     """The nearest gate of each neuron, from the neuron's weights on the relevant bits and its bias.
 
-    Ties go to the t-of-k gate of larger t; a bit of weight 0 counts as +. A neuron without weights is a constant. If
-    the bias of a constant is not positive, the neuron never fires, and its cosine is -1, or 0 for a zero bias.
+    Ties go to the t-of-k gate of larger t; a bit of weight 0 counts as +. A neuron whose weights are all 0 gets the
+    constant gate. Its `cosine` is then the sign of its bias: 1, 0 or -1.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def nearest_gates(W: Float[np.ndarray, "neuron k"], b: Float[np.ndarray, " neuro
 def templates(k: int) -> tuple[Int[np.ndarray, " gate"], Float[np.ndarray, " gate"]]:
     """Threshold t and bias of every t-of-k gate with weights 1, from t = k to 1.
 
-    For odd k, the last entry of both arrays is the gate relu(s·z), with LINEAR as t. For even k, this is a t-of-k gate.
+    For odd k, a last entry describes the gate with weights 1 and bias 0. This gate is not t-of-k, so its t is LINEAR.
 
     Examples
     --------

@@ -1,21 +1,22 @@
 """Mean activation of a neuron over all values of the other bits, for each pattern (setting of the relevant bits).
 
-For a neuron relu(w·x + b) and a pattern z of the k relevant bits, this mean is E relu(a + Y). Here a = b + w·z over the
-relevant bits, and Y = Σ ±w_i over the other bits. Since relu is convex, the mean is at least relu(a), the value with
-the other bits at 0. It is larger above all near the kink a ≈ 0, where trained neurons lie.
+For a neuron relu(w·x + b) and a pattern z of the k relevant bits, this mean is E[relu(a + Y)]. Here a = b + w·z over
+the relevant bits, Y = Σ ±w_i over the other bits, and E is the mean over the signs. Since relu is convex, the mean is
+at least relu(a), the value with the other bits at 0. It is larger above all near a ≈ 0, where trained neurons lie.
 
 In three cases, the computed mean is exact up to float rounding:
 
 - No choice of the signs in Y moves the neuron over its kink. Then the mean is relu(a).
 - At most 24 of the w_i in Y are not 0, or many |w_i| are equal or on a lattice (`half_sums`).
-- Each |w_i| is at least the sum of all smaller ones. An example is a = 2 and Y = ±4 ± 2 ± 1. With +4, a + Y is at least
-  3, so the mean of relu(a + Y) is 6. With -4, a + Y is -2 ± 2 ± 1, and the code treats the sign of 2 in the same way.
+- Each |w_i| is at least the sum of all smaller ones. An example is a = 2 and Y = ±4 ± 2 ± 1. If the 4 has the sign +,
+  a + Y is at least 3, and the mean over the other signs is 2 + 4 = 6. If the 4 has the sign -, the code treats the two
+  signs of the 2 separately, and so on. The mean of the two halves is E[relu(a + Y)] = (6 + 1/4) / 2.
 
-Otherwise a Fourier series gives the average with a rigorous bound on its error (`kink_series`). The bound is at most
+Otherwise a Fourier series gives the mean with a rigorous bound on its error (`kink_series`). The bound is at most
 about 4e-6 of ‖(w, b)‖ if Y has about the density of a normal distribution with the same standard deviation. The actual
 error was below 1e-9 for random weights. Weights that together change the mean by less than 6e-14 of ‖(w, b)‖ count as
-0. If D is the sum of these weights with random signs, E relu(x + D) - relu(x) is at most E|D|/2, hence at most half
-their L2 norm. The bound includes this change.
+0. Let D be the sum of these weights with random signs. For every number h, E[relu(h + D)] is above relu(h) by at most
+E|D|/2, hence by at most half the weights' L2 norm. The error bound includes this change.
 """
 
 import math
@@ -48,14 +49,7 @@ def averaged_activations(
 ) -> Float[np.ndarray, "neuron pattern"]:
     """Mean activation E relu(w·x + b) on each setting of the relevant bits, with the other bits uniform in ±1, float64.
 
-    Parameters
-    ----------
-    relevant_bits
-        The k relevant bits; patterns are in the order of `patterns(k)`.
-
-    Returns
-    -------
-    (neuron, pattern) >= 0; NaN for a neuron with a weight that is not finite.
+    The settings of the k relevant bits are in the order of `patterns(k)`. A neuron with an inf or NaN weight gets NaN.
 
     Examples
     --------

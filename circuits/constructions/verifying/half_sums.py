@@ -83,10 +83,10 @@ def half_laws(weights, start, stop, values, shares, most):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def values_allowed(weights, start, stop):
-    """Limit on the number of values of each half of Σ ±weights[start:stop]; above it, `half_laws` gives up.
+    """Limit (4096 or 512) on the distinct sums Σ ±w of each half of weights[start:stop]; beyond, `half_laws` gives up.
 
-    The limit is 4096 if Σ ±weights can have at most 2^24 values: n equal weights count as n + 1 values. Otherwise, the
-    limit is 512, which usually suffices for weights that are multiples of one number.
+    The signed sum of n equal weights has n + 1 possible values. The limit is 4096 if the product of n + 1 over all
+    groups of equal weights is <= 2^24. Otherwise it is 512, which usually suffices for multiples of one number.
     """
     bits, same = 0.0, 1
     for i in range(start, stop):

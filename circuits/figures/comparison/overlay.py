@@ -201,7 +201,10 @@ def _draw(figure: go.Figure, drawn: Sequence[_Drawn], metric: str, row: int, n_r
 
 
 def _mark_commuted(figure: go.Figure, drawn: Sequence[_Drawn], axis: str) -> None:
-    """Draw a line at each run's share of test examples that reorder a training example; shared lines are gray."""
+    """Draw each run's share of test examples that equal a training example up to operand order, as a horizontal line.
+
+    Runs whose shares agree to 0.01 have one gray line.
+    """
     colors: dict[float, list[str]] = {}  # share, rounded to 0.01 -> colors of its runs
     for one in drawn:
         if MARK in one.run.all_data:

@@ -30,7 +30,7 @@ def curves_over_epochs(
     result
         Dataset. The figure marks `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
     values
-        Array whose epochs and name give the axes, and whose seeds give the legend; the figure draws only `lines`.
+        Array that is not drawn. Its epochs and name determine the axes, and its seeds determine the legend.
     title, caption, y_title, y_axis
         As in `axes.frame`.
     lines

@@ -22,7 +22,7 @@ CLOSE = 0.22  # two labels nearer than this share of the axis stand at different
 
 
 def with_phases(run: Run, result: xr.Dataset, when: xr.Dataset | None = None) -> xr.Dataset:
-    """The result plus each seed's memorization and generalization epochs: from `when`, or by the default thresholds.
+    """The result plus each seed's memorization and generalization epochs, from `when` or, by default, `phases(run)`.
 
     If the run's weight decay changes, the result also has `weight_decay` (step, seed).
     """
