@@ -29,7 +29,7 @@ def analyze(
 
     Returns
     -------
-    A labeled dataset per measurement, in the registry's order; "phases" (memorization, generalization) comes first.
+    A labeled dataset per measurement, in the order of `circuits.registry.MEASUREMENTS`: "phases" comes first.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def options_of(name: str, options: Options) -> WalkOptions:
 
 
 def chosen(run: Run, *measurements: str) -> list[str]:
-    """Names of the measurements that `analyze` runs for these arguments, in the registry's order, always with "phases".
+    """Names of the measurements that `analyze` runs, with "phases", in the order of `circuits.registry.MEASUREMENTS`.
 
     Raises
     ------

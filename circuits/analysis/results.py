@@ -18,7 +18,7 @@ class Results(NamedTuple):
     Attributes
     ----------
     datasets
-        A labeled dataset per measurement, in the registry's order.
+        A labeled dataset per measurement, in the order of `circuits.registry.MEASUREMENTS`.
     reused
         Names of the measurements read from the sidecar.
     path

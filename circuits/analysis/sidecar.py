@@ -53,17 +53,17 @@ class Stored:
     """The valid results in a sidecar, the file of results beside a run."""
 
     results: dict[str, xr.Dataset] = field(default_factory=dict)
-    """A labeled dataset per measurement, in the registry's order."""
+    """A labeled dataset per measurement, in the order of `circuits.registry.MEASUREMENTS`."""
     problem: str = ""
-    """Why nothing in the file is used, in one line without a full stop; "" if the file is sound or does not exist."""
+    """Why nothing in the sidecar is used, in a line without full stop; "" if the sidecar is sound or does not exist."""
     ours: bool = True
-    """True if circuits made the file, or if no file exists."""
+    """Whether circuits made the file at `path`; True if no such file exists."""
     path: Path | None = None
     dropped: dict[str, str] = field(default_factory=dict)
-    """Name of each measurement whose result in the file is not used -> the reason."""
+    """Name of each measurement whose result is in the sidecar but is not used -> the reason."""
 
     def remark(self, names: Iterable[str] = tuple(MEASUREMENTS)) -> str:
-        """Reason why the file, or its result for one of `names`, is not used, without full stop; "" if all are used."""
+        """Why the sidecar, or its result for a measurement in `names`, is not used, without full stop; "" if used."""
         reasons = {name: self.dropped[name] for name in names if name in self.dropped}
         if self.problem or not reasons:
             return self.problem
@@ -139,14 +139,8 @@ def _as_netcdf(datasets: Mapping[str, xr.Dataset], about: Mapping[str, Any]) -> 
 def read_sidecar(run: Run, options: Options = Options(), path: Path | None = None) -> Stored:
     """Valid results in the sidecar: made by this version of circuits, from this state of the run, with these options.
 
-    Parameters
-    ----------
-    path
-        Path of the sidecar; by default RUN.analysis.nc.
-
-    Returns
-    -------
-    The valid results, and the reasons why others are not used. A damaged, foreign or outdated file raises no error.
+    The result also has the reasons why other results are not used. A damaged, foreign or outdated file raises no error.
+    The sidecar is the file at `path`, by default RUN.analysis.nc.
     """
     path = Path(path or sidecar_path(run))
     stored, groups = _read(path)
@@ -183,7 +177,10 @@ def check_sidecar(run: Run, path: Path | None = None) -> Path:
 
 
 def _read(path: Path) -> tuple[Stored, dict[str, xr.Dataset]]:
-    """Stored results of a file, in the registry's order. An unusable file gives none; `Stored.problem` says why."""
+    """State of the sidecar at `path`, and its results in the order of `MEASUREMENTS`.
+
+    Whether the results are valid is not yet checked. An unusable file gives no results; `Stored.problem` says why.
+    """
     if not os.path.lexists(path):
         return Stored(path=path), {}
     seal, digest = _seal_of(path)

@@ -14,12 +14,12 @@ WHOLE = ("stop",)  # optional parts that count as one value
 
 
 def differing_values(configs: Sequence[Config]) -> dict[str, list[str]]:
-    """Fields in which the configs differ, by dotted name, with the value of each config.
+    """Values of each field in which the configs differ, one value per config, by the field's name, such as task.k.
 
-    A config's name and source are never listed. The length of a run, its seeds and its recorded data are listed only if
-    no other field differs. So the example lists only task.k. Fields of a task are compared only between
-    configs with the same kind of task; likewise for model and optimizer. A config without a listed field has the value
-    "" for this field.
+    A config without a listed field has the value "" for this field. A config's name and source are never listed. Fields
+    of a task are compared only between configs with the same kind of task; likewise for model and optimizer. The length
+    of a run, its seeds and its recorded data are listed only if no other field differs. For instance, two configs that
+    differ in task.k and in epochs give only task.k.
 
     Examples
     --------
@@ -39,7 +39,10 @@ def differing_values(configs: Sequence[Config]) -> dict[str, list[str]]:
 
 
 def differing_fields(configs: Sequence[Config]) -> list[str]:
-    """Label of each config: name and value of each differing field; the config's name if none or more than two differ.
+    """Label of each config: name and value of each field in which the configs differ.
+
+    If the configs differ in no field, or in more than two, each label is the config's name. The name is also the label
+    of a config that has none of the fields.
 
     Examples
     --------

@@ -31,8 +31,10 @@ def outcomes(runs: Mapping[str, Run], options: WalkOptions = WalkOptions()) -> x
     Returns
     -------
     memorization_epoch, generalization_epoch, grokking_delay
-        (run, seed) in epochs; NaN for a phase that never happened and for an unknown delay. The coordinates
-        `memorization_censored` and `generalization_censored` (run, seed) mark epochs that are upper bounds.
+        (run, seed) in epochs. An epoch is NaN if the seed never reached the threshold. The coordinate
+        `memorization_censored` (run, seed) is True if `memorization_epoch` is only an upper bound: the accuracy exceeds
+        the threshold already at the first stored checkpoint, which is after step 0. `generalization_censored` is the
+        same for `generalization_epoch`. The delay is NaN if one of the two epochs is NaN or an upper bound.
     best_test_accuracy, last_test_accuracy, last_train_accuracy
         (run, seed) in 0..1.
 

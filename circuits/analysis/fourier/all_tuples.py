@@ -26,7 +26,7 @@ class AllTuples:
     Parameters
     ----------
     config
-        A config whose task is a sum on a cyclic group: `is_cyclic` returns None.
+        A config whose task is a sum on a cyclic group, with few enough tuples for the memory (see `is_cyclic`).
     hook
         Hook point of the neurons to record; None records nothing.
     """
@@ -64,9 +64,10 @@ class AllTuples:
         return neurons, torch.cat(logits).numpy()
 
     def members(self, run: Run) -> Bool[np.ndarray, "seed set element tuple_of_sum"]:
-        """Masks over the group's tuples, a row per sum: train set, test set, and "all", which is True for every tuple.
+        """Whether each tuple of operands is in a seed's train set (set 0) or test set (set 1). Set 2 has all tuples.
 
-        If the group excludes the operand 0, the masks have no entry for a tuple with an operand 0.
+        Along the axis `element`, index s has the tuples whose operands have the sum s in the cyclic group, in the order
+        of `CyclicGroup.by_sum`. If the group excludes 0, the masks have no entry for a tuple with an operand 0.
         """
         task: Any = self.config.task
         masks = np.zeros((len(run.seeds), len(SETS), len(self.group.sums)), bool)
@@ -105,8 +106,10 @@ class AllTuples:
     def of_classes(
         self, weights: Float[np.ndarray, "feature class"] | None
     ) -> Float[np.ndarray, "element feature"] | None:
-        """Columns of `weights` as rows, in the order of the group's elements; None if `weights` is None.
+        """Transpose of `weights`, with the classes in the order of the cyclic group Z_m; None if `weights` is None.
 
-        Row s is the column of one class: the right class of each tuple whose operands have the sum s.
+        The task is a sum in Z_m: if two operands stand for elements with the sum s, their result is the class
+        `group.classes[s]`. Row s has the weights of this class. For x + y, row s has the weights of class s. For x * y
+        mod 5, row s has the weights of class 2^s mod 5, so row 2 has the weights of class 4.
         """
         return None if weights is None else weights[:, self.group.classes].T

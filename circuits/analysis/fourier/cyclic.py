@@ -40,7 +40,8 @@ class CyclicGroup:
     residues: Int[np.ndarray, "operand element"]
     """For each operand, the residue that each element 0, 1, ..., m - 1 stands for."""
     classes: Int[np.ndarray, " element"]
-    """For each sum s = 0, 1, ..., m - 1 of elements, the class: the result of the operation on operands of this sum."""
+    """The operation's results, in the order of Z_m. Each operand stands for an element of Z_m. If these elements add up
+    to s mod m, the operation gives the result `classes[s]`. For x + y, `classes[s]` is s."""
 
     sum: str = "x + y"
     """The sum s as text, such as "x - y" or "log x + log y"."""
@@ -72,7 +73,10 @@ class CyclicGroup:
 
     @cached_property
     def by_sum(self) -> Int[np.ndarray, "element tuple_of_sum"]:
-        """Row s: indices in `tuples` of all tuples with sum s, ascending; for m elements, K operands: m^(K-1)."""
+        """Row s has the indices in `tuples` of all tuples with the sum s, ascending.
+
+        In a group of m elements, m^(K-1) tuples of K operands have the same sum, so each row has this many indices.
+        """
         return np.argsort(self.sums, kind="stable").reshape(self.order, -1)
 
     def positions(self, operands: Int[np.ndarray, "example operand"]) -> Int[np.ndarray, " example"]:
@@ -94,21 +98,14 @@ class CyclicGroup:
 
 
 def cyclic_group(operation: str, p: int, n_operands: int = 2) -> CyclicGroup:
-    """Cyclic group on which an operation is a sum.
+    """Cyclic group on which an operation modulo `p` is a sum; the operation is x+y, x-y, x*y or x/y.
 
-    Parameters
-    ----------
-    operation
-        x+y, x-y, x*y or x/y.
-    p
-        The modulus, >= 2; a prime for x*y and x/y.
-    n_operands
-        Number of operands K >= 2; more than 2 for x+y only.
+    `p` is at least 2, and a prime for x*y and x/y. `n_operands` is 2; for x+y it may be larger.
 
     Raises
     ------
     ValueError
-        `operation` is none of these four, or it is x*y or x/y and `p` is not a prime.
+        `operation` is not one of these four, or it is x*y or x/y and `p` is not a prime.
     """
     if operation not in OPERATIONS:
         raise ValueError(f"'{operation}' is not a sum on a cyclic group, unlike {', '.join(OPERATIONS)}")

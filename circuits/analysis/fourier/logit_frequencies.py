@@ -2,16 +2,18 @@
 
 A network that adds by trigonometry gives class c the logit Σ_k A_k cos(2πk(x + y - c)/m). Each cosine is largest at
 c = x + y, the right class (Nanda et al. 2023, section 3). Here m is the number of elements of the cyclic group Z_m, and
-k is a frequency from 1 to m/2. The operands x, y and the classes c are elements of Z_m. The inputs are all pairs (x, y)
-or, for K operands, all m^K tuples.
+k is a frequency from 1 to m/2. The operands x, y and the classes c are elements of Z_m. A tuple is one choice of the K
+operands, such as a pair (x, y). The shares are computed from the logits of all m^K tuples, in these steps:
 
-First, each tuple's mean over classes is subtracted from the tuple's logits, because a softmax ignores a term that all
-classes share. The *total* is the sum of squares of these centered logits. The bias of a class is the mean of the
-class's centered logit over all tuples. The *variance over tuples* is the total without the biases. The shares are
-
-    share         of cos(2πk(x + y - c)/m) alone, in the total
-    wave_share    of cos and sin of 2πk(x + y)/m with any weights per class, in the variance over tuples
-    bias_share    of the class biases, in the total
+1. From each logit, subtract the mean over classes of the tuple's logits: a softmax ignores a term that all classes
+   share. The results are the centered logits.
+2. Add up the squares of the centered logits, over tuples and classes. This sum is the *total*.
+3. For each class, average the centered logit over tuples. This average is the *bias* of the class. If all centered
+   logits were equal to the biases, their sum of squares would be m^K Σ bias². `bias_share` is this sum / total.
+4. For each k, `share` is the part of the total that the wave cos(2πk(x + y - c)/m) explains, divided by the total.
+5. Subtract each class's bias from the class's centered logits. The sum of squares of the differences is the *variance
+   over tuples*. For each k, `wave_share` is the share of this variance that cos and sin of 2πk(x + y)/m explain, with
+   any weights per class.
 
 A frequency k is *key* if its `share` at the end of training is at least 1/m. If all m/2 frequencies had the same share
 and explained everything, each share would be 2/m, twice this threshold. In random logits each `share` is about
@@ -34,17 +36,20 @@ ROUNDING = 1e-28  # share of a sum of squares that counts as 0: (1e-14)², above
 class LogitWaves(NamedTuple):
     """Waves of the operands' sum s in a network's logits, and the shares of the logits that these waves explain.
 
-    The logit of class c contains Σ_k cosine_k cos(2πk(s - c)/m) + sine_k sin(2πk(s - c)/m), with s and c in Z_m.
+    For each frequency k = 1, 2, ..., the logit of class c contains the waves cosine_k cos(2πk(s - c)/m) and
+    sine_k sin(2πk(s - c)/m). Here s and c are elements of the cyclic group of m elements.
     """
 
     cosine: Float64[np.ndarray, " frequency"]
     sine: Float64[np.ndarray, " frequency"]
     share: Float64[np.ndarray, " frequency"]
-    """Share of cos(2πk(s - c)/m), for sum s and class c, in the logits' sum of squares, class biases included. Each
-    tuple's mean over classes is first subtracted. In 0..1; NaN if each tuple has the same logit for all classes."""
+    """For each frequency k, share of cos(2πk(s - c)/m) in the logits' sum of squares. The tuple's sum s and the class c
+    are elements of the cyclic group of m elements. Each tuple's mean over classes is first subtracted, but not the
+    class biases. In 0..1; NaN if each tuple has the same logit for all classes."""
     wave_share: Float64[np.ndarray, " frequency"]
-    """Share of the logits' variance over tuples that cos and sin of 2πks/m explain, with any weights per class; s is
-    the tuple's sum. In 0..1; NaN if this variance is 0."""
+    """For each frequency k, the share of the logits' variance over tuples that cos and sin of 2πks/m explain, with any
+    weights per class. The tuple's sum s is an element of the cyclic group of m elements. In 0..1; NaN if this variance
+    is 0."""
     bias_share: float
     """Share of the class biases (each class's mean logit over tuples) in the logits' sum of squares. Each tuple's mean
     over classes is first subtracted. In 0..1; NaN if each tuple has the same logit for all classes."""
@@ -53,14 +58,10 @@ class LogitWaves(NamedTuple):
 def logit_frequencies(
     by_sum: Float[np.ndarray, "element tuple_of_sum class"], classes: Int[np.ndarray, " element"]
 ) -> LogitWaves:
-    """Amplitudes and shares of cos and sin of 2πk(x + y - c)/m in the logits of classes c; see `LogitWaves`.
+    """Waves of the operands' sum in the logits: amplitudes and shares for each frequency; see `LogitWaves`.
 
-    Parameters
-    ----------
-    by_sum
-        Logits of all tuples, grouped by sum in the order of `CyclicGroup.by_sum`.
-    classes
-        The class of each element of Z_m. A class without an element, such as 0 for products, is dropped.
+    `by_sum` holds the logits of all tuples, grouped by the sum of operands as in `CyclicGroup.by_sum`. `classes` is
+    `CyclicGroup.classes`. Logits of other classes, such as class 0 for products, are dropped.
 
     Examples
     --------
@@ -88,16 +89,10 @@ def logit_frequencies(
 def wave_shares(values: Float[np.ndarray, "element tuple_of_sum class"]) -> Float64[np.ndarray, " frequency"]:
     """Share of the variance over tuples that waves of the tuple's sum explain, for each frequency of the waves.
 
-    Parameters
-    ----------
-    values
-        A number per tuple and class. Row s holds the tuples whose operands have the sum s in the cyclic group Z_m. The
-        code first subtracts each class's mean over tuples.
-
-    Returns
-    -------
-    Share that cos and sin of 2πks/m explain, for each frequency k, in 0..1. Each class has its own weights of cos and
-    sin. The shares add up to at most 1, and to 1 for functions of s alone. NaN if the values do not vary.
+    Row s of `values` holds the tuples whose operands have the sum s in the cyclic group of m elements. The code first
+    subtracts each class's mean over tuples. For each frequency k, the result is the share, in 0..1, that cos and sin of
+    2πks/m explain. Each class has its own weights of cos and sin. The shares add up to at most 1, and to 1 for
+    functions of s alone. NaN if the values do not vary.
 
     Examples
     --------

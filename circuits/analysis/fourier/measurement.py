@@ -8,7 +8,7 @@ At every checkpoint, the key frequencies are those of the run's last checkpoint.
 sums on a cyclic group (`cyclic`). Products and quotients exclude operands 0 and class 0, but the logit of class 0
 counts in every loss.
 
-All modules of `fourier` cite the paper's definitions, numbers and sections from memory.
+All modules of `fourier` quote Nanda et al. 2023 from memory, so definitions and numbers may differ from the paper's.
 """
 
 from typing import Any
@@ -135,7 +135,8 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
         (step, seed, [embedding,] frequency) norm of each frequency in the weights; `embedding_gini` and so on are the
         Gini coefficients over frequencies.
     same_frequency
-        (step, seed) share of the features with the same strongest frequency in the embeddings of all operands.
+        (step, seed) share of the embedding features whose strongest frequency in the table of the operand x is also the
+        strongest frequency in the tables of all other operands. Only if each operand has a table of its own.
     neuron_frequency, neuron_share
         (step, seed, neuron) frequency of the neuron, 0 for none; share of the variance that the frequency explains.
     neuron_linear_share
@@ -165,8 +166,9 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
     bias_share
         (step, seed) share of constant class biases (the mean over tuples) in the logits' sum of squares.
     loss, restricted_loss, excluded_loss
-        (step, seed, set) cross-entropy. `loss` uses the network's logits, `restricted_loss` only the class biases plus
-        the waves that `key_wave_share` counts, and `excluded_loss` the network's logits without these waves.
+        (step, seed, set) cross-entropy. `loss` uses the network's logits. Each class's logit contains cos ω(x + y) and
+        sin ω(x + y), with weights of this class. `excluded_loss` uses the logits without these waves of the key
+        frequencies. `restricted_loss` uses only the waves of the key frequencies plus each class's mean over tuples.
     restricted_loss_of, excluded_loss_of
         (step, seed, set, frequency) restricted and excluded loss for each single frequency.
     sum_of_squared_weights
@@ -205,9 +207,9 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
 def _walked(
     run: Run, checkpoints: np.ndarray, views: Views, further: Any, *, what: str, progress: bool = False
 ) -> dict[str, np.ndarray]:
-    """The arrays that `further(seed index, Views.waves(net))` returns, for all networks, each (step, seed, ...).
+    """For all networks, the arrays by name that `further(seed index, measures)` returns, each (step, seed, ...).
 
-    The logits, which are under the name "by_sum", are left out.
+    `measures` is the result of `Views.waves`. If `further` returns the logits (name "by_sum"), they are left out.
     """
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:

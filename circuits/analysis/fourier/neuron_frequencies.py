@@ -14,9 +14,11 @@ up if each readout is cos(ωc + φ_out) and the *phase relation* φ_x + φ_y = �
 
     Σ_neurons cos(ω(x + y) + φ_out) cos(ωc + φ_out)  →  cos ω(x + y - c).
 
-The linear terms give the two input phases. A neuron that squares has no linear terms at its frequency. If the products
-explain more variance than the linear terms, the products' terms cos(ω(x ± y) + φ_x ± φ_y) give φ_x and φ_y. Adding π
-to both phases leaves these terms unchanged, so the two phases may both be off by π.
+The coefficients of cos ωx and sin ωx give the phase φ_x; those of cos ωy and sin ωy give φ_y. Some neurons have only
+products at their frequency, such as a neuron with the activation function z². So there is a second method, for neurons
+whose variance the products explain better than the linear terms. The products contain a wave of x + y with the phase
+φ_x + φ_y, and a wave of x - y with the phase φ_x - φ_y. Half the sum of these two phases is φ_x, and half their
+difference is φ_y. If π is added to φ_x and to φ_y, neither wave changes, so φ_x and φ_y may both be off by π.
 """
 
 from typing import NamedTuple
@@ -141,11 +143,12 @@ def _waves(k: int, m: int) -> list[int]:
 
 
 def _input_phases(coefficients: np.ndarray, frequency: np.ndarray, by_products: np.ndarray) -> np.ndarray:
-    """Phases (operand, neuron): φ of the wave cos(ωt + φ) of each operand t in each neuron; NaN at frequency m/2.
+    """Phase φ of each operand's wave cos(ωt + φ) in each neuron, (operand, neuron).
 
-    Here ω = 2πk/m for the neuron's frequency k. The neuron's coefficients of cos ωt and sin ωt give φ. With two
-    operands x and y, there is an exception for neurons in the mask `by_products`: the coefficients of the products of
-    waves, such as cos ωx sin ωy, give both phases. `coefficients` is the result of `spectrum`.
+    The operand t is an element of the cyclic group of m elements. ω is 2πk/m for the neuron's `frequency` k; φ is NaN
+    if k = m/2. The neuron's coefficients of cos ωt and sin ωt give φ. With two operands x and y, there is an exception
+    for neurons in the mask `by_products`: the coefficients of the products of waves, such as cos ωx sin ωy, give both
+    phases. `coefficients` is the result of `spectrum`.
     """
     m, n_operands, neuron = len(coefficients), coefficients.ndim - 1, np.arange(len(frequency))
     c, s = 2 * frequency - 1, 2 * frequency % m

@@ -57,16 +57,13 @@ def restricted_losses(
     classes: Int[np.ndarray, " element"],
     kept: Bool[np.ndarray, "subset frequency"],
 ) -> Float64[np.ndarray, "element subset"]:
-    """Cross-entropy in nats at each sum if logits keep only their mean over tuples and the waves of x + y at `kept`.
+    """Cross-entropy in nats of logits that keep only the biases and the waves of x + y at the `kept` frequencies.
 
-    Parameters
-    ----------
-    by_sum
-        Logits of all tuples, grouped by sum in the order of `CyclicGroup.by_sum`.
-    classes
-        The right class of each sum.
-    kept
-        Mask of the frequencies that each subset keeps.
+    The bias of a class is the mean of its logit over all tuples. The kept logits depend on a tuple only by its sum, so
+    the result has one loss per sum (axis `element`).
+
+    `by_sum` holds the logits of all tuples, grouped by the sum of operands as in `CyclicGroup.by_sum`. `classes` has
+    the right class of each sum. Each row of `kept` is a mask of the frequencies to keep.
 
     Examples
     --------
@@ -88,7 +85,7 @@ def excluded_losses(
 ) -> Float64[np.ndarray, "element tuple_of_sum subset"]:
     """Cross-entropy in nats of each tuple's logits without the waves of x + y at the `removed` frequencies.
 
-    Parameters as for `restricted_losses`, but the mask `removed` holds the frequencies that each subset removes.
+    `by_sum` and `classes` are as for `restricted_losses`. Each row of `removed` is a mask of the frequencies to remove.
 
     Examples
     --------

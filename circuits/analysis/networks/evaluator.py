@@ -68,7 +68,7 @@ class ForwardPass:
         return both
 
     def outputs(self, net: Network) -> Float[np.ndarray, "example ..."]:
-        """Outputs (example,) or (example, class) in float64, by the model's faster `prepared` pass if there is one."""
+        """Outputs (example,) or (example, class) in float64; by a faster form of `forward` if the model has one."""
         import torch
 
         if self._passes is None:
@@ -104,10 +104,11 @@ class ForwardPass:
     def mean_contributions(
         self, net: Network, bits: Sequence[int]
     ) -> tuple[Float[np.ndarray, "neuron pattern"], Float[np.ndarray, " neuron"]] | None:
-        """Mean contribution of each neuron to the output for each setting (pattern) of `bits`, and a bound per neuron.
+        """Mean contribution of each neuron to the output at each setting of `bits`, and a bound of the numerical error.
 
-        Each mean is over all ±1 inputs with the pattern. The absolute errors of a neuron's means, averaged over the
-        patterns, are at most the neuron's bound. None if no formula gives the means.
+        A pattern is one setting of `bits` to ±1. Entry (neuron, pattern) of the first array is the neuron's mean
+        contribution over all ±1 inputs with this pattern. For each neuron, the second array has an upper bound of the
+        mean absolute error in the neuron's row. The result is None if no formula gives the means.
         """
         return None
 
@@ -125,12 +126,8 @@ class ForwardPass:
     ) -> int | None:
         """Smallest k such that the k neurons of largest norm agree with the whole network; None for a diverged network.
 
-        Parameters
-        ----------
-        targets
-            (example,) targets, used by the criterion "accuracy" only.
-        norm, criterion
-            See `incoming_norms` and `smallest_agreeing` (Merrill et al. 2023, section 2.1).
+        The function `incoming_norms` explains `norm`, and `smallest_agreeing` explains `criterion` (Merrill et al.
+        2023, section 2.1). Only the criterion "accuracy" uses `targets` (example,).
 
         Examples
         --------

@@ -71,8 +71,8 @@ class PruningOptions(WalkOptions):
     """Norm that orders the neurons, from incoming weights w, bias b and readout u: incoming ‖w‖ (Merrill et al. 2023),
     incoming+bias ‖(w, b)‖, path |u|·‖(w, b)‖."""
     final: Literal["last", "median"] = "last"
-    """Checkpoint at which pruning selects the generalizing neurons. last: the last checkpoint; median: the checkpoint
-    at which pruning keeps the median number of neurons over the last 50 checkpoints (over all, if there are fewer)."""
+    """Checkpoint at which pruning selects the generalizing neurons. last: the last checkpoint; median: of the last 50
+    checkpoints (of all, if there are fewer), the one at which the number of kept neurons is the median."""
 
     @model_validator(mode="before")
     @classmethod

@@ -24,14 +24,8 @@ from circuits.checkpoints.run import Run
 def exceeds(accuracy: Float[np.ndarray, "*any"], n_examples: int, threshold: float) -> Bool[np.ndarray, "*any"]:
     """Mask of the accuracies whose number of right answers is above `threshold` times `n_examples`.
 
-    Parameters
-    ----------
-    accuracy
-        Share of right answers out of `n_examples`, in 0..1.
-    n_examples
-        Size of the set.
-    threshold
-        A share in 0..1, read as the decimal number that Python prints for it.
+    `accuracy` is the share of right answers out of `n_examples`, in 0..1. The code reads `threshold`, also in 0..1, as
+    the decimal number that Python prints for it.
 
     Examples
     --------
@@ -110,7 +104,11 @@ def phases(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset:
 
 
 def censored(run: Run, checkpoints: Float[np.ndarray, " seed"]) -> Bool[np.ndarray, " seed"]:
-    """Mask of the seeds that reached the phase by the first stored checkpoint, if this checkpoint is after step 0."""
+    """Mask of the seeds whose epoch of memorization, or of generalization, is only an upper bound.
+
+    `checkpoints` is one of the two results of `phase_checkpoints`. The epoch is an upper bound if the index in
+    `checkpoints` is 0 and the first stored checkpoint is after step 0.
+    """
     return (checkpoints == 0) & bool(len(run.steps) and run.steps[0] > 0)
 
 

@@ -46,7 +46,7 @@ def seen_test_inputs(run: Run, seed: int | None = None) -> Bool[np.ndarray, " te
 
 
 def memory_share(run: Run) -> xr.DataArray:
-    """Share of each seed's test inputs whose answer may be memorized, (seed,): `seen_share`, or 0 without training."""
+    """Share of each seed's test inputs that are in its training set, (seed,); 0 if the run has no training step."""
     share = seen_share(run)
     return share if run.config.total_steps else 0 * share
 

@@ -64,8 +64,9 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     margin_scale
         (step, seed) upper bound of |output|. Outputs are divided by this bound for solvers with absolute tolerances.
     seconds_left
-        (step, seed) upper estimate of the remaining search time in seconds; 0 if decided, NaN if the search is too
-        short for an estimate or there is no certificate.
+        (step, seed) The verdict comes from a search for a proof or a counterexample, which has a time limit.
+        `seconds_left` is an upper estimate, in seconds, of the time that the search still needs. 0 if decided; NaN if
+        the search was too short for an estimate, or if there is no certificate.
     worst_input
         (step, seed, input) input with the margin `margin_upper`.
     pattern_lower, pattern_upper

@@ -54,8 +54,10 @@ def measure(
     merged_sparsity
         (step, seed) number of elements (groups of merged neurons) that the whole network's predictions need.
     path_cost, margin, efficiency
-        (step, seed) for the whole network; see `prices`. `path_cost`: Σ|u|·‖(w, b)‖. `margin`: least mean of
-        parity × output on a pattern. `efficiency`: `least_cost` times `margin`, divided by `path_cost`.
+        (step, seed) for the whole network. `path_cost`: Σ|u|·‖(w, b)‖ over neurons with incoming weights w, bias b and
+        readout weight u. `margin`: average parity × output over all inputs with the same relevant bits, for each of the
+        2^k settings of the k relevant bits; the margin is the least average. `efficiency`: `least_cost` times `margin`,
+        divided by `path_cost`; NaN if the margin is not positive.
     late_merged
         (statistic, seed) least, median and greatest merged sparsity in the last 50 checkpoints, without NaN values.
     late_merged_defined
@@ -69,9 +71,10 @@ def measure(
         (seed,) whether `bit_gap` is below 2.
     neuron_index, gate, gate_cosine, sign_agrees, relevant_ratio, element_of
         (seed, rank) for each neuron of the active subnetwork. `neuron_index`: index in the network (-1: padding).
-        `gate`: name of the nearest gate. `gate_cosine`: cosine to this gate. `sign_agrees`: whether u has the sign that
-        the gate expects (1 yes, -1 no, 0 if none). `relevant_ratio`: Σ|w_i| over relevant bits / Σ|w_i| over the
-        others. `element_of`: index of its element (-1: too small for an element).
+        `gate`: name of the nearest gate. `gate_cosine`: cosine to this gate. `sign_agrees`: 1 if the readout weight u
+        has the sign that the gate needs for parity, -1 if u has the other sign, 0 if the gate needs no sign or u is 0.
+        `relevant_ratio`: Σ|w_i| over relevant bits / Σ|w_i| over the others. `element_of`: index of the neuron's
+        element (-1: too small for an element).
     fires, always_fires, can_fire
         (seed, rank, pattern) `fires`: whether the neuron fires if all irrelevant bits are at their mean 0.
         `always_fires`, `can_fire`: whether the neuron fires for all, or for some, values of the irrelevant bits.

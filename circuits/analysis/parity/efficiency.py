@@ -59,9 +59,18 @@ def known_least_cost(k: int) -> float:
 
 
 def prices(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.Dataset:
-    """`path_cost`, `margin` and `efficiency` (step, seed) of the whole network; NaN if the network diverged.
+    """Path cost, margin and efficiency of each whole network; NaN if the network diverged.
 
-    A collapsed network (all outputs ≈ 0) has a path cost; its margin and efficiency are NaN.
+    Returns
+    -------
+    path_cost
+        (step, seed) Σ|u|·‖(w, b)‖ over neurons with incoming weights w, bias b and readout weight u.
+    margin
+        (step, seed) For each setting of the relevant bits, average parity × output over all values of the other bits.
+        The margin is the least average; NaN if the network collapsed (all outputs ≈ 0).
+    efficiency
+        (step, seed) C* · margin / path_cost, in (0, 1], where C* is the least path cost per unit of margin of any
+        network. NaN if the margin is NaN or not positive, or if C* is not known (more than 6 relevant bits).
     """
     bits = parity_bits(run)
     require(run, is_one_relu_layer)
@@ -91,8 +100,5 @@ def prices(run: Run, options: PruningOptions = PruningOptions(), *, progress: bo
 
 
 def efficiency(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.DataArray:
-    """Efficiency C* m / P of the whole network, (step, seed), in (0, 1]; NaN if the margin is not positive.
-
-    C* is the least path cost per unit of margin, m the margin and P the path cost.
-    """
+    """Efficiency of the whole network, (step, seed), in (0, 1] or NaN; `prices` defines the efficiency."""
     return prices(run, options, progress=progress)["efficiency"]

@@ -20,7 +20,11 @@ Circuits = Sequence[Circuit | None]
 
 
 def recovered_bits_labeled(recovered: Sequence[RecoveredBits], n_inputs: int) -> Variables:
-    """`bit_found` (seed, input): bits read from weights; `bit_gap`, `bits_ambiguous` (seed,): how clear they are."""
+    """Variables `bit_found` (seed, input), `bit_gap` (seed,) and `bits_ambiguous` (seed,); see `RecoveredBits`.
+
+    `bit_found` is True if the weights show that the bit is relevant. `bit_gap` is the least mass of a relevant
+    bit divided by the largest mass of another bit. `bits_ambiguous` is True if the gap is below 2.
+    """
     bits = np.zeros((len(recovered), n_inputs), bool)
     for index, seed_bits in enumerate(recovered):
         bits[index, list(seed_bits.bits)] = True

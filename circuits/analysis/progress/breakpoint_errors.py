@@ -1,28 +1,29 @@
-"""How much uneven, correlated residuals widen the confidence intervals of a ramp's breakpoints.
+"""Factors λ that widen the confidence intervals of a ramp's breakpoints for uneven or correlated residuals.
 
-In white noise of constant size, the profile likelihood ratio of a breakpoint follows χ²₁, the χ² distribution with one
-degree of freedom. In other noise the ratio follows λ times χ²₁ (sandwich estimator; White 1982, "Maximum likelihood
-estimation of misspecified models"). λ compares two variances of the breakpoint: V in the noise, and V₀ in white noise
-with the same sum of squares. The code first computes, from the n residuals e of the ramp with its four parameters,
+A ramp is constant, then a straight line, then constant; its breakpoints are the onset and the end of the line. The
+interval of a breakpoint comes from the profile likelihood ratio. In white noise of constant size, this ratio follows
+χ²₁, the χ² distribution with one degree of freedom. In other noise, the ratio follows λ times χ²₁ (sandwich estimator;
+White 1982, "Maximum likelihood estimation of misspecified models"). The code computes λ for one breakpoint from the
+residuals e of n points, in this order:
 
     sᵢ    local size of the residuals at point i
-    ρ     correlation of e/s between neighboring points, corrected for the fit
-    R     correlations Rᵢⱼ = ρ^|i−j| between the points i and j
-    J     derivatives of the ramp (point, parameter)
+    ρ     correlation between neighboring points in autoregressive noise. The fit removes a part of the noise, so e/s is
+          less correlated than the noise. For the right ρ, the correlation expected after the fit equals that of e/s
+    R     matrix of the noise's correlations Rᵢⱼ = ρ^|i−j| between the points i and j
+    J     matrix (point, parameter) of the ramp's derivatives with respect to its four parameters
     xᵢ    change of the breakpoint per change of the curve at point i: the breakpoint's row of (JᵀJ)⁻¹ Jᵀ
     H     projection on the columns of J
+    V₀    Σᵢ xᵢ² · Σᵢ eᵢ²/n, the variance of the breakpoint in white noise with the residuals' sum of squares
+    V₁    Σᵢⱼ xᵢ sᵢ Rᵢⱼ sⱼ xⱼ, a first estimate of the breakpoint's variance in the noise
+    V₂    Σᵢ xᵢ² sᵢ² (1 + ρ)/(1 − ρ), a second estimate: the limit of V₁ for a long ramp
+    V     √(V₁ V₂) · (n − 4)/(n − tr HR), the final estimate. The quotient restores the noise that the fit removes
     m     n (1 − ρ)/(1 + ρ) − 4, but at least 6: effective number of independent residuals minus the parameters
-    q     quantile of F(1, m) / quantile of χ²₁, both at the interval's level, which corrects for a small m
+    q     quantile of F(1, m) / quantile of χ²₁, both at the interval's level: a correction for a small m
+    λ     V/V₀ · q
 
-    V₀ = Σᵢ xᵢ² · Σᵢ eᵢ²/n,   V₁ = Σᵢⱼ xᵢ sᵢ Rᵢⱼ sⱼ xⱼ,   V₂ = Σᵢ xᵢ² sᵢ² (1 + ρ)/(1 − ρ)
-    V = √(V₁ V₂) · (n − 4)/(n − tr HR),   λ = V/V₀ · q
-
-V₁ is the variance, in autoregressive noise, of a breakpoint that is linear in the noise. A ramp's breakpoint is not:
-with V₁ in place of √(V₁ V₂), 95 % intervals cover .84 to .98 in simulations. V₂ is the limit of V₁ for a long ramp.
-With V₂ in place of √(V₁ V₂), intervals are too wide for a short ramp in strongly correlated noise. The factor
-(n − 4)/(n − tr HR) restores the part of correlated noise that the fit removes. The fit leaves residuals that are less
-correlated than the noise. So the code chooses ρ such that the correlation expected after the fit equals the measured
-correlation.
+V₁ would be exact if the breakpoint were a linear function of the noise, but it is not. With V₁ in place of √(V₁ V₂),
+the coverage of 95 % intervals in simulations is between .84 and .98. With V₂ in place of √(V₁ V₂), the intervals of a
+short ramp in strongly correlated noise are too wide.
 """
 
 import math
@@ -58,20 +59,9 @@ def breakpoint_inflation(
     the residual sum of squares of the best ramp whose onset is at the position. The intervals of the middle and of the
     end follow the same rule, each with its own λ.
 
-    Parameters
-    ----------
-    t
-        (point,) positions of the points, strictly ascending.
-    residuals
-        (point,) the curve minus the ramp.
-    onset, end, rise
-        Breakpoints of the ramp (constant, straight line, constant), onset < end; rise between the constants, not 0.
-    coverage
-        Level of the confidence intervals, in 0..1.
-
-    Returns
-    -------
-    (3,) for onset, middle and end; positive. 1 for white noise of constant size on many points, and for a perfect fit.
+    The ramp is constant until `onset`, changes by `rise` (not 0) along a straight line, and is constant after `end`.
+    `residuals` are the curve minus the ramp at the positions `t`, which ascend strictly. `coverage` is in 0..1. The
+    result is positive. It is 1 for white noise of constant size on many points, and for a perfect fit.
 
     Examples
     --------

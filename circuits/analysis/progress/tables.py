@@ -64,7 +64,11 @@ def onset_table(dataset: xr.Dataset, phases: xr.Dataset, seeds: list[int]) -> Ta
 
 
 def earliest_table(dataset: xr.Dataset, seeds: list[int]) -> Table:
-    """Row per seed: earliest measure, how many analysis choices and seeds agree; tied measures if none is earliest."""
+    """Table with a row per seed: the earliest measure, the one whose onset is surely before all other onsets.
+
+    Two columns count how many analysis choices (memorization threshold; linear or logarithmic), and how many seeds,
+    give the same earliest measure. For a seed without an earliest measure, the last column names the tied measures.
+    """
     n_choices, n_seeds = int(dataset["earliest_choices"].attrs["n_choices"]), dataset.sizes["seed"]
     table = new_table("seed", "earliest", "choices that agree", "seeds that agree", "tied: none is surely before them")
     table.columns[-1].justify = "left"
@@ -81,12 +85,8 @@ def earliest_table(dataset: xr.Dataset, seeds: list[int]) -> Table:
 def lag_cell(at: xr.Dataset) -> str:
     """Onset, direction and lag of one measure in one seed: "88 ↑: -13 (-19 to -6)" or, with bounds, "≤ 14 ↓: ≤ -50".
 
-    A bound is the finite end of the 95 % interval, never the estimate. Bounds of lags are rounded outward.
-
-    Parameters
-    ----------
-    at
-        `onset`, `onset_high`, `onset_censored`, `direction`, `lag`, `lag_low` and `lag_high` of one measure and seed.
+    A bound is the finite end of the 95 % interval, never the estimate. Bounds of lags are rounded outward. `at` has
+    the variables of `circuits.analysis.change_points` for this measure and seed.
     """
     onset, lag, low, high = (float(at[name]) for name in ("onset", "lag", "lag_low", "lag_high"))
     if math.isnan(onset):
@@ -105,12 +105,9 @@ def lag_cell(at: xr.Dataset) -> str:
 
 
 def bounds_legend(dataset: xr.Dataset, seeds: list[int]) -> list[str]:
-    """Lines that explain "≤", "≥" and "unknown", each only if a table cell of `seeds` contains it.
+    """Lines that explain "≤", "≥" and "unknown", each only if a table cell of `seeds` contains the sign or word.
 
-    Parameters
-    ----------
-    dataset
-        `onset`, `onset_censored`, `lag_low`, `lag_high` (measure, seed) of `circuits.analysis.change_points`.
+    `dataset` is the result of `circuits.analysis.change_points`.
     """
     at = dataset.sel(seed=seeds)
     reference = str(dataset.attrs["reference"]).replace("_", " ")

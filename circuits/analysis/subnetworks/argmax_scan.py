@@ -153,7 +153,10 @@ def _add(outputs, activations, readout, order, start, stop):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _prediction(outputs, by_sign):
-    """Index of the largest output (lowest of ties) or, if `by_sign`, 0, 1, 2 for sign -1, 0, 1; -1 if any is NaN."""
+    """The predicted class: index of the largest output, the lowest index of ties; -1 if any output is NaN.
+
+    If `by_sign` is True, there is one output. The class is 0 if the output is negative, 1 if it is 0, 2 if positive.
+    """
     if by_sign and outputs[0] == outputs[0]:
         return 1 + np.int64(outputs[0] > 0) - np.int64(outputs[0] < 0)
     best = 0
