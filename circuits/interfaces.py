@@ -140,7 +140,7 @@ class Model(Part, ABC):
 
     @property
     def can_prepare(self) -> bool:
-        """Whether `prepared` may return a function; if False, `prepared` always returns None."""
+        """Whether the method `prepared` can return a faster forward pass for some inputs; if False, it never does."""
         return False
 
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], Any] | None:

@@ -43,12 +43,7 @@ def lazy(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """The `__getattr__`, `__dir__` and `__all__` of a package.
 
-    Parameters
-    ----------
-    package
-        The package's `__name__`.
-    renamed
-        Former name -> new name. Former names are accepted for one version.
+    `package` is the package's `__name__`. `renamed` maps former names, accepted for one version, to new names.
 
     Examples
     --------

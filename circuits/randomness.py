@@ -13,12 +13,8 @@ import numpy as np
 def generator(purpose: str, *counters: int) -> np.random.Generator:
     """The random generator for one purpose and its counters.
 
-    Parameters
-    ----------
-    purpose
-        What is drawn: "train", "test", "init", "order", ...; draws for different purposes are independent.
-    counters
-        Integers >= 0, such as a seed and an epoch.
+    `purpose` says what is drawn: "train", "test", "init", "order", ...; draws for different purposes are independent.
+    `counters` are integers >= 0, such as a seed and an epoch.
 
     Examples
     --------

@@ -115,12 +115,14 @@ MEASUREMENTS = {
         figures="circuits.figures.subnetworks.subnetwork:figures",
     ),
     "norms": MeasurementEntry(
-        "Norm of every neuron; mean norm of the generalizing, memorizing, non-generalizing and random neurons.",
+        "Norm of every neuron, and its mean over groups: active subnetwork at the end, all other neurons, active "
+        "subnetwork at memorization, random neurons.",
         "circuits.analysis.subnetworks.norms:NORMS",
         figures="circuits.figures.subnetworks.norms:figures",
     ),
     "faithfulness": MeasurementEntry(
-        "How often generalizing, memorizing, other or random neurons alone predict like the network, on the test set.",
+        "How often a group of neurons alone predicts like the network on the test set. Groups: active subnetwork at "
+        "the end, all other neurons, active subnetwork at memorization, random neurons.",
         "circuits.analysis.subnetworks.faithfulness:FAITHFULNESS",
         figures="circuits.figures.subnetworks.faithfulness:figures",
     ),
@@ -239,10 +241,11 @@ CONSTRUCTIONS = {
     "four_neuron": ConstructionEntry("3-bit parity: Merrill et al. 2023, Prop. 3.", f"{PUBLISHED}:four_neuron"),
     "two_neuron": ConstructionEntry("2-bit parity: Fuangkawinsombut 2024, section 4.2.", f"{PUBLISHED}:two_neuron"),
     "threshold": ConstructionEntry(
-        "k + 1 neurons on the sum of bits: Merrill et al., Prop. 3, for any k.", f"{BUILDING}.threshold_gates:threshold"
+        "k-bit parity by k + 1 neurons: Merrill et al., Prop. 3, for any k.", f"{BUILDING}.threshold_gates:threshold"
     ),
     "min_norm": ConstructionEntry(
-        "k-bit parity, k up to 6: 2^k neurons with the least path cost per margin.", f"{BUILDING}.least_norm:min_norm"
+        "k-bit parity, k up to 6: 2^k neurons with the least Σ|readout|·‖(weights, bias)‖ per margin.",
+        f"{BUILDING}.least_norm:min_norm",
     ),
     "modular_addition": ConstructionEntry(
         "x + y mod p by cosines of chosen frequencies: Nanda et al. 2023, section 4.",

@@ -15,18 +15,9 @@ SEEN = "test_seen"  # name of the mark in a run's data, (seed, test_example)
 def seen_inputs(
     test: Shaped[np.ndarray, "test_example input"], train: Shaped[np.ndarray, "example input"]
 ) -> Bool[np.ndarray, " test_example"]:
-    """Mask of the test inputs that are also training inputs.
+    """Mask of the test inputs that are also training inputs; inputs are rows of numbers or tokens.
 
     Rows are compared by a 64-bit checksum first. Only rows with equal checksums are compared exactly.
-
-    Parameters
-    ----------
-    test, train
-        Inputs, one per row, numbers or tokens.
-
-    Returns
-    -------
-    (test_example,) True where a training row equals the test row.
 
     Examples
     --------

@@ -37,8 +37,8 @@ def fourier_losses(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        The dataset of `circuits.analyze(run, "fourier")`. The figure marks `memorization_epoch` and
-        `generalization_epoch` (seed) if the dataset has them.
+        The dataset of `circuits.analyze(run, "fourier")`. If the dataset has the variables
+        `memorization_epoch` and `generalization_epoch`, the figure marks these epochs of each seed.
     """
     caption = (
         "Cross-entropy of the network, and the progress measures of Nanda et al. 2023. Restricted, on all tuples: only "
@@ -58,7 +58,11 @@ def fourier_losses(result: xr.Dataset) -> go.Figure:
 
 
 def fourier_measures(result: xr.Dataset) -> go.Figure:
-    """Measures of circuit formation: logit shares of key frequencies and of biases, fit of phases, Gini coefficients.
+    """Measures over epochs that show whether the network computes with waves of a few key frequencies.
+
+    Some measures are the share of the logits that waves of key frequencies explain, and the share that is the same for
+    all inputs. One measure says whether the phases of each neuron's input and output waves fit each other. The Gini
+    coefficients say how unequal the frequencies' norms in the weights are.
 
     Parameters
     ----------
@@ -201,7 +205,7 @@ def logit_spectrum(result: xr.Dataset) -> go.Figure:
 
 
 def _square(values: xr.DataArray, title: str, caption: str) -> go.Figure:
-    """The frame of a square picture, with room for sliders below."""
+    """A square figure without traces, with a title and a caption, and with room for sliders below."""
     figure = frame(values.isel(dict.fromkeys(values.dims[1:], 0)).expand_dims(step=[0]), title, caption)
     figure.update_layout(height=SQUARE + SLIDERS + 110, margin_b=SLIDERS + 40, hovermode="closest", showlegend=False)
     return figure
@@ -235,14 +239,19 @@ def _weights(result: xr.Dataset) -> str:
 
 
 def _has_other_logit_weights(result: xr.Dataset) -> bool:
-    """True if the result has the variable `neuron_logit_norm`, unless `unembedding_norm` has the same values."""
+    """Whether `neuron_logit_norm` needs a panel of its own, next to the panel of `unembedding_norm`.
+
+    The variable `neuron_logit_norm` is the norm of each frequency in the weights from the neurons to the logits. The
+    variable `unembedding_norm` is the norm of each frequency in the unembedding. If both variables
+    have the same values, one panel is enough, and the result is False. A missing variable needs no panel.
+    """
     if "neuron_logit_norm" not in result or "unembedding_norm" not in result:
         return "neuron_logit_norm" in result
     return not np.array_equal(result["unembedding_norm"].values, result["neuron_logit_norm"].values)
 
 
 def _order(result: xr.Dataset) -> str:
-    """Caption text that names the order of the operands on the axes; "" if the order on both axes is 0, 1, 2, …."""
+    """Caption text about the order of an operand's values along its axis; "" if both axes show 0, 1, 2, … in order."""
     summed = _sum(result)
     if "log" in summed:
         backwards = ", y backwards" if "−" in summed else ""

@@ -40,11 +40,12 @@ def accuracy(metrics: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     metrics
-        `train_accuracy` and `test_accuracy` (step, seed), as in `run.metrics`, and optionally `test_accuracy_unseen`,
-        on test inputs outside the training set. The figure marks `memorization_epoch` and `generalization_epoch` (seed)
-        if present; `run.metrics.merge(circuits.analysis.phases(run))` adds them. A dashed line shows
-        `commuted_share` (seed) of `circuits.analysis.commuted_share(run)`, if present: the share of test examples that
-        are training examples with commuted operands.
+        `train_accuracy` and `test_accuracy` (step, seed), as in `run.metrics`. A test input may also occur in the
+        training set. The optional `test_accuracy_unseen` leaves out these test inputs. The figure marks
+        `memorization_epoch` and `generalization_epoch` (seed) if present;
+        `run.metrics.merge(circuits.analysis.phases(run))` adds them. A dashed line shows `commuted_share` (seed) of
+        `circuits.analysis.commuted_share(run)`, if present: the share of test examples that have the operands of a
+        training example in another order.
     """
     share = float(metrics["commuted_share"].mean()) if "commuted_share" in metrics else 0.0
     commuted = ". Dashed: the share of test examples that are training examples in another order of operands"
@@ -63,7 +64,9 @@ def accuracy(metrics: xr.Dataset) -> go.Figure:
 
 
 def marked_accuracy(metrics: xr.Dataset) -> go.Figure:
-    """Accuracy on groups of training examples (flipped and clean ones: Fuangkawinsombut, sec. 3.2) and on the test set.
+    """Accuracy over epochs on the test set, and on each group into which a task divides its training set.
+
+    For instance, one group has wrong (flipped) targets, the other right (clean) targets: Fuangkawinsombut, sec. 3.2.
 
     Parameters
     ----------
@@ -103,7 +106,10 @@ def accuracy_axis(values: Float[np.ndarray, "*any"]) -> dict[str, Any]:
 
 
 def mark_commuted(figure: go.Figure, share: float, yaxis: str = "y", color: str = GREY) -> None:
-    """Draw a dashed line at the share of test examples that are commuted training examples, unless this share is 0."""
+    """Draw a dashed line at height `share`, unless `share` is 0.
+
+    `share` is the share of test examples, such as 3 + 5, whose operands in another order are a training example, 5 + 3.
+    """
     if not share > 0:
         return
     figure.add_shape(

@@ -42,12 +42,10 @@ class Places(NamedTuple):
 
 
 def places_of(rows: Int[np.ndarray, "example place"]) -> Places:
-    """The place (sequence position) of each table row, and the examples that contain the row.
+    """The place (sequence position) of each row of a table, and the examples that use this table row.
 
-    Parameters
-    ----------
-    rows
-        (example, place) row numbers 0, 1, ... without gaps; later places have larger row numbers.
+    At each place, each example uses one table row: rows[n, i] is the index of the row of example n at place i. Every
+    index from 0 to the largest must occur. Rows of later places must have larger indices.
 
     Examples
     --------
@@ -73,13 +71,7 @@ def mixture(
     """Weighted sum of each example's table rows, plus `base`, on the CPU; differentiable in scores, table and base.
 
     In each head, the softmax of the scores of an example's rows and of one more score, 0, gives the rows' weights.
-
-    Parameters
-    ----------
-    scores, table, base
-        In each head, a table row has a score and entries. The vector `base` is added to each weighted sum.
-    places
-        The rows of each example.
+    `places` says which rows an example uses. The sum runs over these rows and all heads.
 
     Examples
     --------
@@ -131,7 +123,11 @@ class _Mixture(torch.autograd.Function):
 
 
 def _in_parts(work: Callable[[int, int], None], cost_before: np.ndarray) -> None:
-    """Call `work(first, last)` in parallel, on one range of items per torch thread; all ranges cost about the same."""
+    """Process items 0, 1, … in parallel: each torch thread calls `work(first, last)` for items first to last - 1.
+
+    cost_before[i] is the cost of items 0 to i - 1; the last entry is the cost of all items. All calls cost about the
+    same. For instance, an item is an example, and each example has the cost 1.
+    """
     n_parts = torch.get_num_threads()
     bounds = np.searchsorted(cost_before, np.linspace(0, cost_before[-1], n_parts + 1)).tolist()
     parts = [(first, last) for first, last in pairwise(bounds) if first < last]

@@ -1,17 +1,22 @@
 """One transformer layer without normalization, computed from tables if every sequence ends on the same token.
 
-Nanda et al. 2023 train on such sequences, "x y =" with 0 <= x, y < 113. Logits are read at the last position, so only
-the query there counts. This query is equal in all examples. Keys and values depend on the pair (token, position) alone,
-so they are computed once for each of the 226 pairs before the end. Let e be the pair at the end, and r_i an example's
-pair at position i. Pair r has the embedding x_r (token plus position) and, in head h, the value v_r^h = x_r W_V^h +
-b_V^h. The softmax weights A_i^h stay the same if the score of e is subtracted from all scores, which makes the score of
-e 0, as `mixture` needs. The weights of a head add up to 1. So after attention, the residual stream at the end is
+Nanda et al. 2023 train on such sequences: "x y =" with 0 <= x, y < 113. Only the last position gives logits, and its
+query is equal in all examples. Keys and values depend on a (token, position) pair alone. So the layer computes them
+once for each pair, for 226 pairs before the end and the pair at the end, instead of once for each example.
+
+    r_i      the pair at position i of an example, with i before the end
+    e        the pair at the end
+    x_r      embedding of pair r, token plus position
+    v_r^h    value x_r W_V^h + b_V^h of pair r in head h
+    A_i^h    softmax weight of position i in head h
+
+The weights of a head, that of the end included, add up to 1. So after attention, the residual stream at the end is
 
     x = base + Σ_h Σ_i A_i^h (v_{r_i}^h - v_e^h) W_O^h         base = x_e + Σ_h v_e^h W_O^h + b_O
 
-where i runs over the positions before the end. The MLP uses x W_in, and the logits use x W_U. For W = W_in and W = W_U,
-a table holds (v_r^h - v_e^h) W_O^h W for every head h and pair r. `mixture` computes x W_in and x W_U as weighted sums
-of table rows. Per example, only one matrix product remains, that of act(x W_in + b_in) and W_out W_U:
+The MLP uses x W_in, and the logits use x W_U. For W = W_in and W = W_U, a table holds (v_r^h - v_e^h) W_O^h W for every
+head h and pair r. The function `mixture` computes x W_in and x W_U as weighted sums of table rows. Its softmax
+expects scores minus the score of e. Per example, one matrix product remains, that of act(x W_in + b_in) and W_out W_U:
 
     logits = x W_U + act(x W_in + b_in) W_out W_U + b_out W_U
 """
@@ -77,18 +82,9 @@ def forward_by_tables(
 ) -> Float[torch.Tensor, "example class"]:
     """Logits at the last position of a one-layer transformer without normalization.
 
-    Parameters
-    ----------
-    parameters
-        Parameters by TransformerLens's names, on the CPU.
-    tables
-        Result of `tables_of` for the sequences.
-    activated
-        The MLP's activation function.
-
-    Returns
-    -------
-    (example, class), differentiable in the parameters, and equal to `Transformer.forward` up to rounding.
+    `parameters` have TransformerLens's names and are on the CPU. `tables_of` makes the `tables` from the sequences.
+    `activated` is the MLP's activation function. The logits are differentiable in the parameters, and equal to those of
+    `Transformer.forward` up to rounding.
     """
     W_pos, W_U, W_in = parameters["pos_embed.W_pos"], parameters["unembed.W_U"], parameters["blocks.0.mlp.W_in"]
     W_Q, W_K, W_V, W_O = (parameters[f"blocks.0.attn.W_{which}"] for which in "QKVO")

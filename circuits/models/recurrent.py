@@ -118,7 +118,10 @@ class Recurrent(Model):
 
     @abstractmethod
     def _run(self, embedded: torch.Tensor, flat: list[torch.Tensor]) -> torch.Tensor:
-        """States of the last layer at every position, (example, position, unit)."""
+        """States of the last layer at every position, (example, position, unit).
+
+        `flat` lists weight_ih, weight_hh, bias_ih and bias_hh of the first layer, then those of the next layer.
+        """
 
 
 class RNN(Recurrent):

@@ -166,11 +166,11 @@ class Transformer(Model):
     ) -> torch.Tensor:
         """Logits at the last position: tokens (example, position) -> (example, class).
 
-        `tap` gets values at TransformerLens's hook_embed and, in each `blocks.i`, at hook_resid_pre, hook_attn_out,
-        hook_resid_mid, mlp.hook_pre, mlp.hook_post, hook_mlp_out and hook_resid_post: (example, position, d_model or
-        neuron). At attn.hook_pattern in each `blocks.i`, `tap` gets (example, head, query, key). The last block has
-        outputs at the last position only. So in the last block, the dimension query has length 1, and the dimension
-        position has length 1 at every hook except hook_resid_pre.
+        `tap` gets values at TransformerLens's hook_embed, and at these hooks of each `blocks.i`: hook_resid_pre,
+        hook_attn_out, hook_resid_mid, hook_mlp_out and hook_resid_post, (example, position, d_model); mlp.hook_pre and
+        mlp.hook_post, (example, position, neuron); attn.hook_pattern, (example, head, query, key).
+        The last block computes the last position alone. So in the last block, the dimensions query and position have
+        length 1. One hook of the last block still has all positions: hook_resid_pre, the input of keys and values.
         """
         from torch.nn.functional import embedding  # its gradient is summed in one order, that of indexing is not
 
@@ -197,7 +197,11 @@ class Transformer(Model):
         return self.n_layers == 1 and self.normalization is None
 
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor] | None:
-        """Faster forward pass by `attention_tables`; None if `can_prepare` is False or `tables_of` returns None."""
+        """A forward pass by `attention_tables` that is faster than `forward` for these inputs, or None.
+
+        The result is None unless `can_prepare` is True, the inputs are on the CPU, and all sequences end on the same
+        token. The result is also None if there are more different (token, position) pairs before the end than examples.
+        """
         if not self.can_prepare:
             return None
         from circuits.models.attention_tables import forward_by_tables, tables_of
@@ -208,7 +212,10 @@ class Transformer(Model):
     def _attention(
         self, parameters: Mapping[str, torch.Tensor], block: str, read: torch.Tensor, n_queries: int, tap: Tap
     ) -> torch.Tensor:
-        """Output of attention at the last `n_queries` positions: (example, query, d_model)."""
+        """Output of attention at the last `n_queries` positions, (example, query, d_model).
+
+        `read` is the attention's input at all positions, (example, position, d_model). `block` is a name: "blocks.0".
+        """
         import torch
 
         def projected(which: str, read: torch.Tensor) -> torch.Tensor:

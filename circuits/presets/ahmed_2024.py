@@ -119,7 +119,7 @@ def ahmed_2024_decay_introduced() -> list[Config]:
 
 
 def _config(name: str, where: str, **changes: Any) -> Config:
-    """The LSTM of Table 7.2, trained on half of all pairs, with some fields changed."""
+    """The LSTM of Table 7.2 on half of all pairs, with `changes`; `where` names the essay's table or figure."""
     fields: dict[str, Any] = {
         "task": _task(),
         "model": MODELS["lstm"],
@@ -139,7 +139,10 @@ def _task(train_fraction: float = 0.5, sequence: str = SEQUENCE) -> Modular:
 
 
 def _by_fraction(preset: str, where: str, kinds: Any, **changes: Any) -> list[Config]:
-    """A config for every training fraction and model kind; its name contains the kind if `kinds` has several."""
+    """A config for every training fraction and every model in `kinds`, for the essay's figures named in `where`.
+
+    If `kinds` has several model kinds, such as "rnn" and "lstm", each config's name contains its kind.
+    """
     return [
         _config(
             f"{preset}/{f'{kind}-' if len(kinds) > 1 else ''}fraction-{fraction}",

@@ -1,19 +1,26 @@
 """Liu, Chi and Wu (a report without a year), "Grokking Phenomenon Exploration": x + y mod 97.
 
-Section 1: a transformer of 2 layers and 4 heads on the two operands, AdamW with learning rate 0.003, `lr_gamma` 0.99,
-weight decay 1, batches of 512, at most 2000 epochs. Section 2: an MLP of hidden widths 512, 128, 64, 64 with GELU and
-an LSTM of 2 layers with 128 units. For both, the report calls the weight decay "larger" and gives no number. Section
-5: the parameter norm (which every run of this file records), sparsity, noise on the inputs. We chose the rest:
+The report's sections:
+
+1. A transformer of 2 layers and 4 heads on the two operands, trained on 30, 50 and 70 % of all pairs: AdamW, learning
+   rate 0.003, `lr_gamma` 0.99, weight decay 1, batches of 512, at most 2000 epochs.
+2. An MLP of hidden widths 512, 128, 64, 64 with GELU, and an LSTM of 2 layers with 128 units. The report calls their
+   weight decay "larger" and gives no number.
+3. A comparison of eight ways to train (`liu_chi_wu_optimizers.py`).
+4. Sums of three and of four numbers.
+5. The parameter norm (which every run of this file records), sparsity, noise on the inputs.
+
+We chose the rest:
 
 - the transformer's width of 128, 512 MLP neurons and LayerNorm, as in PyTorch's decoders. Its tokens are the two
   operands; their embedding equals a one-hot input times a matrix;
 - `lr_gamma` is a factor per epoch, its usual meaning. After 700 epochs the rate is a thousandth and learning ends, so
   every training fraction is also trained at a constant rate;
-- MLP and LSTM have batches of 512, the fractions of section 1, and a constant rate, since section 2 names no rate; the
-  MLP reads one-hot pairs. Both have weight decay 0.3, as in section 3, since the MLP does not memorize with more: on
-  30 % of all pairs, its training accuracy is 0.8 with weight decay 1, and 0.5 with 1.5; its test accuracy is then 0.
-  With one hidden layer and decay 0.3, the norm rises in memorization and falls in generalization, as in the report;
-- three seeds in section 2, one seed in sections 1, 4 and 5; section 3 states its seeds (10, 11, 12).
+- MLP and LSTM have batches of 512, the training fractions of section 1, and a constant rate, since section 2 names no
+  rate; the MLP reads one-hot pairs. Both have weight decay 0.3, since the MLP does not memorize with more: on 30 % of
+  all pairs, its training accuracy is 0.8 with weight decay 1, and 0.5 with 1.5; its test accuracy is then 0. With one
+  hidden layer and decay 0.3, the norm rises in memorization and falls in generalization, as in the report;
+- three seeds in section 2, one seed in sections 1, 4 and 5.
 """
 
 from typing import Any, Literal
@@ -64,7 +71,8 @@ def liu_chi_wu_four_summands() -> Config:
     """Figure 5, sums of four numbers mod 51, 70 % of the examples for training.
 
     We draw 400 000 of the 51⁴ = 6.8 million possible examples: 280 000 for training, 547 updates per epoch. With this
-    choice, 63 % of the test examples are training examples in another order. With all examples, nearly 100 % would be.
+    choice, 63 % of the test examples have the operands of a training example in another order. If we drew all possible
+    examples, nearly 100 % of the test examples would have them.
     """
     return transformer(
         "liu-chi-wu-four-summands",
@@ -92,7 +100,7 @@ def liu_chi_wu_perturbation() -> list[Config]:
 
 
 def transformer(name: str, where: str, **changes: Any) -> Config:
-    """The transformer of the report's section 1, with some fields of its config changed."""
+    """The transformer of the report's section 1, with `changes`; `where` names the config's section and figure."""
     fields: dict[str, Any] = {
         "task": Modular(p=97, encoding="tokens"),
         "model": Transformer(n_layers=2, n_heads=4, d_model=128, d_mlp=512, activation="relu", normalization="LN"),

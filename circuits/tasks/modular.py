@@ -37,10 +37,7 @@ def distinct(random: np.random.Generator, n_numbers: int, n_drawn: int) -> Int[n
 
     If n_numbers > 4 n_drawn, these are the first n_drawn distinct numbers of a sequence of independent draws.
 
-    Parameters
-    ----------
-    n_numbers, n_drawn
-        1 <= n_numbers <= 2^63 - 1, and 0 <= n_drawn <= n_numbers.
+    The numbers must satisfy 1 <= n_numbers <= 2^63 - 1, and 0 <= n_drawn <= n_numbers.
 
     Examples
     --------
@@ -213,10 +210,7 @@ class Modular(Task):
     ) -> Bool[np.ndarray, " example"]:
         """Mask of the test tuples for which some training tuple is a reordering with the same result.
 
-        Parameters
-        ----------
-        test, train
-            Operands in 0..p-1.
+        Operands are in 0..p-1.
 
         Examples
         --------

@@ -172,7 +172,10 @@ class Parity(SignTask):
         return flipped
 
     def _source(self, random: np.random.Generator, python_seed: int) -> Callable[[int], np.ndarray]:
-        """Function n_examples -> next inputs, (example, input) int8 in {-1, 1}; `python_seed` seeds Python's random."""
+        """Function n_examples -> next inputs, (example, input) int8 in {-1, 1}.
+
+        If `draw` is "counter", `random` draws the inputs; otherwise Python's own generator with the seed `python_seed`.
+        """
         choice = Random(python_seed).choice
 
         def draw(n_examples: int) -> np.ndarray:

@@ -10,10 +10,7 @@ from circuits.config import Config
 class EarlyStop:
     """The stop rule of a run; if the config has no `stop`, the rule is never met.
 
-    Parameters
-    ----------
-    config, so_far
-        The run's config, and the test accuracy (step, seed) of the earlier checkpoints.
+    `so_far` is the test accuracy (step, seed) of the earlier checkpoints.
     """
 
     def __init__(self, config: Config, so_far: np.ndarray) -> None:

@@ -135,13 +135,9 @@ def begin(
 ) -> Run:
     """Create a run file and train its networks to the end, from the initialization or a checkpoint of another run.
 
-    Parameters
-    ----------
-    path, config, choice
-        The run file, its config, and the chosen device and implementation of the update.
-    parent, start
-        None, unless training starts from a checkpoint of an original run. Then `parent` has the path, fingerprint and
-        step of the original run, and `start` has the step, parameters, optimizer state and metrics to start from.
+    `parent` and `start` are None, unless training starts from a checkpoint of an original run. Then `parent` has the
+    path, fingerprint and step of the original run, and `start` has the step, parameters, optimizer state and metrics to
+    start from.
     """
     if parent and path.exists() and path.samefile(parent["path"]):
         raise InputError(f"{path} is the original run, which the new run must not replace. Pass another --out.")
@@ -172,12 +168,8 @@ def advance_to_the_end(
 ) -> Run:
     """Train an existing run file from its last checkpoint to the last step of its config.
 
-    Parameters
-    ----------
-    lock
-        The lock of the run file; it is released when training ends.
-    start
-        Starting point of a file without checkpoints; by default the initialization, or the parent's checkpoint.
+    The lock of the run file is released when training ends. A file without checkpoints starts from `start`, by default
+    from the initialization, or from the checkpoint of an original run if the file names one.
     """
     path = lock.path_of_run
     with (
@@ -197,12 +189,8 @@ def advance_to_the_end(
 class Session:
     """The training of a run file from its last checkpoint on.
 
-    Parameters
-    ----------
-    writer
-        Writer of the file. It records any change of epochs, device, hardware or libraries in a resumed run.
-    config, choice, start, progress
-        As in `advance_to_the_end`.
+    The writer of the file records any change of epochs, device, hardware or libraries in a resumed run. The parameters
+    `config`, `choice`, `start` and `progress` are those of `advance_to_the_end`.
     """
 
     def __init__(self, writer: Writer, config: Config, choice: Choice, start: Start | None, progress: bool) -> None:
@@ -323,7 +311,10 @@ def _first_difference(stored: Config, wanted: Config) -> str:
 
 
 def refuse_to_replace(path: Path, overwrite: bool) -> None:
-    """Refuse a folder; refuse a file unless `overwrite` is set, the file is a run, and no process is writing to it."""
+    """Raise an `InputError` if `path` exists, except for a run file that `overwrite` may replace.
+
+    With `overwrite`, a run file may be replaced while no process writes to it. Other files and folders never may.
+    """
     if path.is_dir():
         raise InputError(f"{path} is a folder. Pass a file in it to --out, such as {path / 'run.h5'}.")
     if path.exists():

@@ -18,14 +18,9 @@ from circuits.training.unseen import unseen_accuracy
 def per_example(outputs: torch.Tensor, targets: torch.Tensor, config: Config) -> torch.Tensor:
     """Loss of each example, (…, example).
 
-    Parameters
-    ----------
-    outputs
-        (…, example) of a network with one output, or (…, example, class).
-    targets
-        (…, example): ±1 in the outputs' dtype, or the class as an integer.
-    config
-        Its `loss` names the loss to compute; `loss_dtype` is the precision, or `dtype` if `loss_dtype` is None.
+    For a network with one output, `outputs` are (…, example), and `targets` are (…, example) ±1 in the outputs' dtype.
+    Otherwise `outputs` are (…, example, class), and `targets` are (…, example) integers, the classes. The config's
+    `loss` names the loss to compute. Its `loss_dtype` is the precision, or its `dtype` if `loss_dtype` is None.
     """
     outputs = outputs.to(getattr(torch, config.loss_dtype or config.dtype))
     if outputs.ndim == targets.ndim:
@@ -108,12 +103,8 @@ def metrics_of(
 def marked_accuracies(config: Config, n: int, n_right: int, marked: Mapping[str, tuple[int, int]]) -> dict[str, float]:
     """Accuracy on training examples with and without each mark of the task, such as "flipped"; NaN for an empty group.
 
-    Parameters
-    ----------
-    n, n_right
-        Number of training examples, and number of right answers on these examples.
-    marked
-        Mark -> number of training examples with this mark, and number of right answers on these examples.
+    `n` is the number of training examples, and `n_right` is the number of right answers on these examples. For each
+    mark, `marked` has both numbers for the training examples with this mark.
     """
     accuracies = {}
     for mark, without in config.task.marks.items():

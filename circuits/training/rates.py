@@ -24,10 +24,7 @@ class Rates(NamedTuple):
 class Pace:
     """Learning rate and weight decay of each network at every step of a run.
 
-    Parameters
-    ----------
-    config, metrics
-        The run's config, and the metrics of the checkpoint from which training starts, each (seed,); {} at step 0.
+    `metrics` are those of the checkpoint from which training starts, each (seed,); at step 0 they are {}.
     """
 
     def __init__(self, config: Config, metrics: Mapping[str, np.ndarray]) -> None:
@@ -55,7 +52,11 @@ class Pace:
         return value
 
     def end_of_stretch(self, networks: Sequence[int], step: int, target: int) -> int:
-        """A step e, at most `target` and the end of the epoch, such that updates `step` to e - 1 have equal rates."""
+        """A step e such that all updates from `step` to e - 1 have equal rates.
+
+        If the learning rate may change at each update, e is step + 1. Otherwise e is the earliest of three steps:
+        `target`, the end of the epoch, and the next change of weight decay of one of the `networks`.
+        """
         if self.config.optimizer.lr_varies_after(step):
             return step + 1
         per_epoch = self.config.steps_per_epoch

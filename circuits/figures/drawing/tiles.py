@@ -1,8 +1,9 @@
-"""Heat maps with one slider per dimension: all maps are tiles of one large map, and the axes show one tile.
+"""A grid of heat maps in one figure that shows one map at a time; sliders choose the map.
 
-A slider of plotly sets fixed values and does not know the other sliders. So all maps lie side by side, along x for the
-first dimension and along y for the second. Each slider moves the range of its own axis, so the sliders reach every pair
-of values without JavaScript.
+The maps lie side by side, as tiles of one large heat map. The axes of the figure show one tile. A slider for the grid's
+columns moves the range of the x axis, and a slider for the grid's rows moves the range of the y axis. In plotly, a
+slider sets fixed values and does not know other sliders. Since each slider here moves its own axis, two sliders reach
+every tile without JavaScript.
 """
 
 from collections.abc import Sequence
@@ -35,12 +36,7 @@ def tiled(maps: Float[np.ndarray, "row column y x"]) -> Float[np.ndarray, "all_y
 def tiles(maps: Float[np.ndarray, "row column y x"], **look: Any) -> go.Heatmap:
     """One trace of all maps; the colors of each map cover the range from its least to its largest value.
 
-    Parameters
-    ----------
-    maps
-        Finite values; a constant map has the lowest color.
-    look
-        Further properties of the trace.
+    All values must be finite. A constant map has the lowest color. The trace gets the further properties in `look`.
     """
     low, high = (edge(maps, axis=(2, 3), keepdims=True) for edge in (np.min, np.max))
     shares = (maps - low) / np.where(high > low, high - low, 1.0)
@@ -60,7 +56,10 @@ def tile_range(index: int, size: int) -> list[float]:
 
 
 def tile_axis(n_tiles: int, size: int, first: int, labels: Sequence[str] | None = None) -> dict[str, Any]:
-    """An axis along tiles that shows tile `first`; the ticks of each tile show `labels`, or numbers from 0."""
+    """An axis along several tiles that first shows tile number `first`; each tile has `size` cells along the axis.
+
+    `labels` has a text for each cell of a tile, equal in all tiles. Without `labels`, cells are numbered from 0.
+    """
     distance = max(1, round(size / 6 / 5) * 5) if size > 12 else 2
     within = list(range(0, size, distance))
     return {
@@ -74,20 +73,9 @@ def tile_axis(n_tiles: int, size: int, first: int, labels: Sequence[str] | None 
 def tile_slider(axis: str, what: str, labels: Sequence[str], size: int, first: int, y: float) -> dict[str, Any]:
     """A slider that moves the range of an axis to one tile of a large heat map; each tile is a smaller map.
 
-    Parameters
-    ----------
-    axis
-        "xaxis" or "yaxis".
-    what
-        Text before the label of the shown tile.
-    labels
-        Label of each tile along the axis.
-    size
-        Number of cells of a tile along the axis.
-    first
-        Index of the tile to show first.
-    y
-        Upper edge of the slider in plotly's paper coordinates; below 0 it lies below the plot.
+    `axis` is "xaxis" or "yaxis". A tile has `size` cells along the axis, and tile number `first` is shown first. The
+    slider shows the text `what` and the tile's entry in `labels`. The upper edge of the slider is at height `y` in
+    plotly's paper coordinates; a negative `y` is below the plot.
     """
     steps = [
         {"label": label, "method": "relayout", "args": [{f"{axis}.range": tile_range(index, size)}]}

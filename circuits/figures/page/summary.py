@@ -121,7 +121,9 @@ def cautions(run: Run, phases: xr.Dataset, results: Mapping[str, xr.Dataset]) ->
 
 
 def merged(lines: Sequence[str]) -> list[str]:
-    """The remarks, with equal remarks about several seeds combined into one.
+    """Replace remarks that differ only in the seed by one remark about all their seeds, and keep all other remarks.
+
+    A remark about one seed begins with the word "seed" and the number of the seed. Any text may follow.
 
     Examples
     --------

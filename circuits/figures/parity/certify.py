@@ -13,7 +13,10 @@ NETWORKS = {"subnetwork": "", "whole network": "whole_"}  # and the prefixes of 
 
 
 def figures(run: Run, certificates: xr.Dataset) -> list[go.Figure]:
-    """Figures of the margin: over epochs, if the result has several; at the last epoch, by setting of relevant bits."""
+    """A figure of margins over epochs, and a figure of the final margin for each setting of the relevant bits.
+
+    A result with a single checkpoint has no figure over epochs.
+    """
     several = certificates.sizes["step"] > 1
     return [*([certified_margin(certificates)] if several else []), certified_patterns(certificates)]
 
@@ -47,8 +50,8 @@ def certified_patterns(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        `pattern_lower`, `pattern_upper` (pattern, step, seed) and, for the whole network, the same with the prefix
-        `whole_`, as `circuits.analyze(run, "certify")` gives them.
+        The bounds (pattern, step, seed) of `circuits.analyze(run, "certify")`: `pattern_lower`, `pattern_upper` of the
+        active subnetwork alone; `whole_pattern_lower`, `whole_pattern_upper` of the whole network.
     """
     last = result.isel(step=-1)
     epoch = float(epochs(result)[-1])

@@ -1,4 +1,4 @@
-"""Learned circuits: number of merged neurons, path cost per margin, final margins, firing of neurons, diagrams."""
+"""Figures of learned parity circuits: number of neurons, size of the weights, margins, firing of neurons, diagrams."""
 
 from typing import Any
 
@@ -55,7 +55,9 @@ def merged_sparsity(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def cost_over_least(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """1 / efficiency over epochs: path cost Σ|readout|·‖(weights, bias)‖ per margin, divided by its minimum.
+    """Path cost per margin of the network over epochs, as a multiple of what the cheapest network for parity needs.
+
+    The path cost of a network is Σ|readout|·‖(weights, bias)‖ over its neurons. The drawn ratio is 1 / `efficiency`.
 
     Parameters
     ----------
@@ -64,10 +66,10 @@ def cost_over_least(result: xr.Dataset | xr.DataArray) -> go.Figure:
         marks `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
     """
     values = variable(result, "efficiency")
-    ratio = (1 / values).assign_attrs(long_name="path cost per margin, as a multiple of its minimum")
+    ratio = (1 / values).assign_attrs(long_name="path cost per margin, over the least of any network")
     caption = (
-        "Path cost of the whole network per unit of margin, over the least of any network; 1 is the optimum. "
-        "A gap: the network does not compute parity."
+        "Path cost Σ|readout|·‖(weights, bias)‖ of the whole network per unit of margin, over the least of any "
+        "network; 1 is the optimum. A gap: the network does not compute parity."
     )
     lines, axis = [(ratio, "cost over the minimum", ALONE)], {"type": "log"}
     return curves_over_epochs(result, ratio, "Cost over the minimum", caption, lines, form=".4~g", y_axis=axis)
@@ -103,11 +105,13 @@ def pattern_margins(result: xr.Dataset) -> go.Figure:
 
 
 def firing_patterns(result: xr.Dataset) -> go.Figure:
-    """Settings (patterns) of the relevant bits for which each neuron of the active subnetwork fires.
+    """For each neuron of the active subnetwork: the patterns (settings of the relevant bits) on which it fires.
 
-    Each irrelevant bit is -1 or 1. A filled square means that the neuron fires for all values of the irrelevant bits.
-    A pale square means that the neuron fires for some values, and also if 0, the mean, replaces every irrelevant bit.
-    An open square means that the neuron fires for some values, but not if 0 replaces every irrelevant bit.
+    Whether a neuron fires on a pattern may depend on the irrelevant bits. Each of these bits is -1 or 1; its mean is 0.
+
+    - A filled square: the neuron fires for all values of the irrelevant bits.
+    - A pale square: the neuron fires for some values only, and it fires if all irrelevant bits are set to 0.
+    - An open square: the neuron fires for some values only, and it does not fire if all irrelevant bits are set to 0.
 
     Parameters
     ----------

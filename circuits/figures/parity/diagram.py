@@ -112,7 +112,11 @@ def _aligned(of_seed: xr.Dataset, construction: Construction) -> tuple[Network, 
 
 
 def _drawn(net: Network, left: float, bits: list[int], matched_rows: set[int], n_rows: int) -> list[go.Scatter]:
-    """Traces of one network: its weights, readouts, neurons, output, and relevant `bits` (indices) at x = `left`."""
+    """Traces of one network, from its bits at x = `left` on the left to its output on the right.
+
+    `bits` are the indices of the relevant bits. `matched_rows` are the rows with a neuron in both networks. The whole
+    diagram has `n_rows` rows.
+    """
     heights = np.linspace(0.15, 0.85, len(bits)) * (n_rows - 1) if len(bits) > 1 else np.array([(n_rows - 1) / 2])
     middle = (n_rows - 1) / 2
     drawn = []

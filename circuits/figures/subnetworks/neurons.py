@@ -62,9 +62,10 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
     ----------
     result
         As in `dominant_neurons`. If the result has `kept` (seed, neuron) of `circuits.analyze(run, "subnetwork")`,
-        neurons of the generalizing group are in color. The figure shows 320,000 / (seeds · neurons) checkpoints, but at
-        least 16 and at most 64, evenly spaced in log epoch. If seeds · neurons · 16 exceeds 320,000, the figure leaves
-        out neurons, those with the smallest peak norm first, until seeds · neurons · 16 is at most 320,000.
+        neurons of the generalizing group are in color. The figure has a point for each neuron, seed and checkpoint,
+        but at most 320,000 points, since browsers are slow with more. So there are at most 64 checkpoints, evenly
+        spaced in log epoch, and fewer if 64 exceed the limit: 32 for 10 seeds of 1000 neurons. If even 16 checkpoints
+        exceed the limit, the figure shows 16 checkpoints, and only the neurons with the largest peak norms.
     """
     values = result["neuron_norm"]
     n_seeds, width = values.sizes["seed"], values.sizes["neuron"]

@@ -1,10 +1,11 @@
 """Bars of the Walsh spectrum at a few checkpoints, with a slider for the checkpoint.
 
-Each bar is the estimated Walsh coefficient of a subset of the input bits. The first bars are for subsets of the
-relevant bits. The last bars are for the subsets with an irrelevant bit that have the largest estimates. Even if the
-true coefficients of all subsets with an irrelevant bit are 0, the estimates differ from 0 by chance. In this case, the
-size of the largest estimate would exceed the level of the dotted lines with probability 1/2. The menu of seeds shows
-and hides traces, and the slider changes their contents, so neither resets the other.
+Each bar shows the estimated Walsh coefficient of one subset of the input bits. Bars on the left are for subsets of the
+relevant bits. Subsets with an irrelevant bit are too many to draw, so bars on the right show only the largest of their
+estimates. Two dotted lines show a chance level, one above and one below 0. Suppose that every subset with an irrelevant
+bit has the true coefficient 0. Sampling alone makes the estimates differ from 0. With probability 1/2, the largest of
+these estimates then lies beyond a dotted line. The menu of seeds shows and hides traces, and the slider changes their
+contents, so neither resets the other.
 """
 
 import numpy as np

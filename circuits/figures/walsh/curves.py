@@ -161,13 +161,16 @@ def weight_movement(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def layer_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Fourier gap of the hidden layer over epochs: least gradient norm of a relevant bit, minus greatest of another.
+    """Fourier gap of the hidden layer over epochs: above 0, the gradient singles out the relevant bits.
+
+    Let g_ij be the correlation loss's gradient in the weight from bit i to neuron j, as a mean over all inputs. The
+    norm of bit i is √(Σ_j g_ij²). The gap is the smallest norm of a relevant bit, minus the largest norm of an
+    irrelevant bit.
 
     Parameters
     ----------
     result
-        `layer_gap` (step, seed), alone or in the dataset of `circuits.analyze(run, "walsh")`, of a relu model. The
-        gradient norm of bit i is √(Σ_j g_ij²), with g_ij the population gradient of the weight from bit i to neuron j.
+        `layer_gap` (step, seed), alone or in the dataset of `circuits.analyze(run, "walsh")`, of a relu model.
     """
     values = variable(result, "layer_gap").dropna("step", how="all")
     caption = (

@@ -31,12 +31,9 @@ AT_ONCE = 4  # groups added in one pass over the neurons; the number of groups i
 
 
 def patterns_of(inputs: np.ndarray) -> np.ndarray:
-    """Signs of each group of five inputs as a number 0..31, (example, group) uint8; bit i is 1 if its input i is 1.
+    """Signs of each group of five inputs as a number in 0..31, (example, group) uint8, for inputs (example, input) ±1.
 
-    Parameters
-    ----------
-    inputs
-        (example, input) in {-1, 1}.
+    Input i of a group, i = 0..4, adds 2^i to the number if this input is 1. Empty groups at the end have the number 0.
 
     Examples
     --------
@@ -114,7 +111,8 @@ def train_batches(
     order
         (example,) the epoch's permutation of the examples.
     start, stop, batch_size
-        0 <= start <= stop <= ceil(example / batch_size), the number of updates. A batch has `batch_size` examples.
+        0 <= start <= stop <= number of updates in the epoch. Update i takes the examples in the slice
+        order[i · batch_size : (i + 1) · batch_size]; the slice of the epoch's last update may be shorter.
     lr, weight_decay, l1
         Learning rate η, weight decay λ, coefficient l1 of Σ|θ| (θ ← sign θ · max(0, |θ| - η l1)).
     room
