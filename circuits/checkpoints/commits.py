@@ -45,7 +45,8 @@ def n_committed(
     Raises
     ------
     ValueError
-        A step differs from the plan or follows an unwritten entry (-1); the message does not name the file.
+        A step differs from the plan or follows an unwritten entry. The message does not name the file. An entry is
+        unwritten if it is -1, or if it is the last and a kill cut its write: then its other bytes are those of -1.
 
     Examples
     --------

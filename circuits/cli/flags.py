@@ -91,7 +91,7 @@ class Arity(NamedTuple):
 
 
 def arities(flags: type, prefix: str = "--") -> dict[str, Arity]:
-    """Every flag of a class, such as `--lr`, with the number and kind of its values.
+    """Every flag of a class, such as `--lr`, and what values the flag takes.
 
     Examples
     --------

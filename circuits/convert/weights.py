@@ -92,7 +92,7 @@ def read_alike(
     keys: Mapping[str, str] | None = None,
     signature: Signature = ONE_NUMBER,
 ) -> list[Arrays]:
-    """Parameters in each file, by `read_weights`; an `InputError` ending in `why` if a shape differs from `lengths`."""
+    """Parameters in each file; an `InputError` ending in `why` if a dimension's length differs from `lengths`."""
     networks = [read_weights(path, model, keys, signature) for path in paths]
     for path, parameters in zip(paths, networks, strict=True):
         for name, (dims, _) in model.shapes(signature).items():

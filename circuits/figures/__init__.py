@@ -6,10 +6,11 @@
     circuits.figures.curves(["a.h5", "b.h5"], ["accuracy", "loss"])
 
 `curves` and `against` compare several runs. The others take `run.metrics`, or a result of `circuits.analyze` or
-`circuits.analysis`. They show mean and standard deviation over seeds; for a weight decay that changes, they show the
-median over seeds. They compute no other statistics over seeds. For each analysis of a run, `circuits/registry.py` names
-a function `figures(run, dataset)`. This function draws all figures of the analysis for the HTML page of the run. Its
-`dataset` is the result of the analysis plus the seeds' memorization and generalization epochs (`drawing/phases.py`).
+`circuits.analysis`. They show mean and standard deviation over seeds. Only the curve of a weight decay that changes is
+the median over seeds. They compute no other statistics over seeds. For each analysis of a run, `circuits/registry.py`
+names a function `figures(run, dataset)`. This function draws all figures of the analysis for the HTML page of the run.
+Its `dataset` is the result of the analysis plus the seeds' memorization and generalization epochs
+(`drawing/phases.py`).
 """
 
 from typing import TYPE_CHECKING

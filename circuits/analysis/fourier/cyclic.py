@@ -38,7 +38,7 @@ class CyclicGroup:
     """
 
     residues: Int[np.ndarray, "operand element"]
-    """For each operand, the residue that each element 0, 1, ..., m - 1 stands for."""
+    """For each operand, the residue mod p that each element 0, 1, ..., m - 1 of the cyclic group stands for."""
     classes: Int[np.ndarray, " element"]
     """The operation's results, in the order of Z_m. Each operand stands for an element of Z_m. If these elements add up
     to s mod m, the operation gives the result `classes[s]`. For x + y, `classes[s]` is s."""

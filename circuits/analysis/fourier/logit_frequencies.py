@@ -47,9 +47,8 @@ class LogitWaves(NamedTuple):
     are elements of the cyclic group of m elements. Each tuple's mean over classes is first subtracted, but not the
     class biases. In 0..1; NaN if each tuple has the same logit for all classes."""
     wave_share: Float64[np.ndarray, " frequency"]
-    """For each frequency k, the share of the logits' variance over tuples that cos and sin of 2πks/m explain, with any
-    weights per class. The tuple's sum s is an element of the cyclic group of m elements. In 0..1; NaN if this variance
-    is 0."""
+    """For each frequency k, how much of the logits' variance over tuples a fit with cos and sin of 2πks/m explains. The
+    fit has two weights per class; s is the tuple's sum in the cyclic group. In 0..1; NaN if this variance is 0."""
     bias_share: float
     """Share of the class biases (each class's mean logit over tuples) in the logits' sum of squares. Each tuple's mean
     over classes is first subtracted. In 0..1; NaN if each tuple has the same logit for all classes."""

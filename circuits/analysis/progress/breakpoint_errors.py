@@ -158,9 +158,8 @@ def unbiased_autocorrelation(
 ) -> float:
     """Autocorrelation ρ of the noise, in 0..0.99; the autocorrelation of the residuals is lower because of the fit.
 
-    A fit to AR(1) noise of this ρ leaves residuals whose expected autocorrelation equals that of `residuals`.
-
-    `residuals` are left by a linear fit. `basis` is an orthonormal basis of all curves that the fit can give.
+    `residuals` are left by a linear fit. `basis` is an orthonormal basis of all curves that the fit can give. If the
+    noise were AR(1) of this ρ, the expected autocorrelation of such residuals would be that of `residuals`.
 
     Examples
     --------

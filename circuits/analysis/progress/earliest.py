@@ -115,7 +115,8 @@ def earliest_summary(result: xr.Dataset) -> str:
     Parameters
     ----------
     result
-        `earliest`, `earliest_choices` (seed) of `change_points`. An analysis choice is a first fitted epoch and scale.
+        `earliest`, `earliest_choices` (seed) of `change_points`. A choice is where the
+        fitted epochs begin and their scale (linear or log).
     """
     names, choices = result["earliest"].values.tolist(), result["earliest_choices"].values
     n_choices = int(result["earliest_choices"].attrs.get("n_choices", 0))

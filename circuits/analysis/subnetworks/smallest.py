@@ -181,7 +181,7 @@ class Subsets:
     - If σ = 0, x has two rows: s + 3T ≥ 0 and -s + 3T ≥ 0.
 
     3T is enough for every K that agrees. A masked forward pass decides whether K agrees. Rounding lets its output r
-    differ from s by at most 2T, and the pass takes r as 0 if |r| ≤ T. So |s| ≤ 3T if σ = 0, and σ s > -T otherwise.
+    differ from s by at most 2T, and the pass takes r as 0 if |r| ≤ T. So |s| ≤ 3T if σ = 0, and even σ s > -T if not.
 
     Parameters
     ----------

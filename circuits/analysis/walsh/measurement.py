@@ -66,7 +66,7 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         `neuron_coefficient` (step, seed, rank, subset): coefficients of the neuron's term in the output or, if the
         readout is not linear, of the neuron's value. `neuron_coefficient_error` (step, seed, rank): their common error.
     movement
-        (moved, step, seed) largest |W_t - W_0| in the first layer, over all, the relevant or the irrelevant inputs.
+        (moved, step, seed) largest |W_t - W_0| in the first layer: over all inputs, the relevant or the irrelevant.
     neuron_movement, neuron_gap
         (step, seed, rank) movement of each neuron in `neuron_index`, over all inputs, and the Fourier gap of its
         population gradient, NaN if the network has collapsed; for the relu model only.

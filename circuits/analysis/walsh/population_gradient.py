@@ -5,9 +5,10 @@ section 4 and Definition 1). We know the paper only from quotations, and Definit
 
 Gradient. S is the set of the k relevant bits, and y = χ_S(x) is their parity. The loss of a network f is -y f(x). For a
 neuron relu(w·x + b), let g(x) = 1 if w·x + b > 0, else 0. Up to sign and readout, the gradient of the weight w_i over
-all inputs is g_i = E y x_i g(x). It is a Walsh coefficient of g: of S without i if bit i is relevant, else of S and i.
+all inputs is g_i = E y x_i g(x). This is the Walsh coefficient ĝ(T) = E χ_T(x) g(x) of a set T of bits: of S without i
+if bit i is relevant, otherwise of S with i.
 
-Gap. Definition 1 says that g has a γ-Fourier gap if |g^(S⁻)| >= |g^(S⁺)| + γ for all (k-1)-subsets S⁻ and
+Gap. Definition 1 says that g has a γ-Fourier gap if |ĝ(S⁻)| >= |ĝ(S⁺)| + γ for all (k-1)-subsets S⁻ and
 (k+1)-supersets S⁺ of S. The gap here is the largest such γ. If it is not positive, g has no gap.
 
 Computation. At one setting of the relevant bits, w·x + b = a + Y. Here a is a constant, and Y = Σ x_j w_j is a random

@@ -28,10 +28,10 @@ COUNTS = ("right", "wrong", "positive", "negative", "zero", "all", "opposite", "
 
 
 class SignWeights(NamedTuple):
-    """A prediction's coefficient at the parity, with a 95 % interval, and 95 % intervals of the shares of its variance.
+    """Walsh coefficient of the predictions at the parity, and shares of the predictions' variance; NaN if diverged.
 
-    `parity`, `parity_low` and `parity_high` are (network); `share_low` and `share_high` are (part, network), in the
-    order of `PARTS`: parity, subsets, rest. All are NaN for a diverged network.
+    `parity` (network) is the coefficient; `parity_low` and `parity_high` are the ends of its 95 % interval. `share_low`
+    and `share_high` (part, network) are the ends of the shares' 95 % intervals, for parity, subsets, rest (`PARTS`).
     """
 
     parity: Float[np.ndarray, "*network"]

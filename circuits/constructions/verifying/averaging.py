@@ -38,7 +38,7 @@ MOST_LEAVES = 8  # values per pattern after summing over the signs of large weig
 
 
 class Averages(NamedTuple):
-    """Mean activations over the other bits, and a bound on each error: 0 if the mean is exact up to float rounding."""
+    """Mean activations over the irrelevant bits, and a bound on each error: 0 if exact up to float rounding."""
 
     means: Float[np.ndarray, "neuron pattern"]
     bounds: Float[np.ndarray, "neuron pattern"]
