@@ -42,7 +42,7 @@ def reduced(config):
     """A config for `--fast`: a few of them, narrow and short."""
     if "/" in config.name and config.name not in FEW:
         return None
-    return config.replace(model__width=60, seeds=[0, 1], epochs=40)
+    return config.replace(model__width=40, seeds=[0, 1], epochs=20)
 
 
 study = Study("fuangkawinsombut-2024-inside", ["fuangkawinsombut-2024", "fuangkawinsombut-2024-k3", RAISED], reduced)

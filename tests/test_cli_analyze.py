@@ -122,7 +122,7 @@ def test_all_makes_the_same_and_every_neurons_norm_is_in_the_json_only_when_norm
     assert "neuron_norm" not in found["norms"]
     assert document("--all", "--norms", *FEW)["norms"]["neuron_norm"].dims == ("step", "seed", "neuron")
     assert "neuron_norm" in document("--norms", "--subnetwork", *FEW)["norms"]
-    assert {*USUAL, "exact"} <= set(document("--all", "--exact", "--time-limit", "1", *FEW))
+    assert {*USUAL, "exact"} <= set(document("--all", "--exact", "--time-limit", "0.05", *FEW))
 
 
 @pytest.mark.slow

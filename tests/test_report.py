@@ -270,11 +270,11 @@ def test_the_page_draws_what_the_sidecar_holds_of_measurements_on_request(analyz
     shutil.copy(analyzed_path, path)
     shutil.copy(analyzed_path.with_suffix(".analysis.nc"), sidecar)
     with circuits.open(path) as run:
-        names, brief = ("certify", "representation", "exact"), Options(time_limit=1.0)
+        names, brief = ("certify", "representation", "exact"), Options(time_limit=0.2)
         found = circuits.analyze(run, *names, options=brief)
         write_sidecar(run, found, brief)
         here = Page(report(run, options=brief).read_text())
-        other = Page(report(run, options=Options(norm="path", time_limit=1.0)).read_text())
+        other = Page(report(run, options=Options(norm="path", time_limit=0.2)).read_text())
         shutil.copy(analyzed_path.with_suffix(".analysis.nc"), sidecar)
         without = Page(report(run).read_text())
     usual = [name for name in without.texts("h2") if name != "Caveats"]
