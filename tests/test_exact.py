@@ -69,7 +69,7 @@ def networks_in_tenths(draw):
 
 @pytest.mark.slow
 @given(networks_in_tenths())
-@settings(max_examples=120)
+@settings(max_examples=300)
 def test_what_is_proved_is_the_smallest_where_outputs_cancel_up_to_rounding(case):
     W, b, u, inputs = case
     subsets = [np.array(mask) for mask in product([False, True], repeat=len(u))]

@@ -55,8 +55,8 @@ def resumed_equals(path, whole):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "every"), [("sgd", 1), ("adamw", 4)])
-def test_a_refusal_at_any_write_of_a_short_run_loses_nothing(tmp_path, make_config, monkeypatch, capsys, kind, every):
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_a_refusal_at_every_single_write_of_a_short_run_loses_nothing(tmp_path, make_config, monkeypatch, capsys, kind):
     data = make_config(epochs=2).model_dump(mode="json")
     data["optimizer"] = {"kind": kind}
     data["checkpoints"]["optimizer_state_every"] = 1
@@ -66,7 +66,7 @@ def test_a_refusal_at_any_write_of_a_short_run_loses_nothing(tmp_path, make_conf
     whole = circuits.train(config, tmp_path / "whole.h5", progress=False)
     numbers = loop.choose_path(config).numerics(config)
     n_refused = 0
-    for place in range(0, 10_000, every):
+    for place in range(10_000):
         path = tmp_path / f"{place}.h5"
         calls = iter(range(10**6))
 
@@ -97,8 +97,8 @@ def test_a_refusal_at_any_write_of_a_short_run_loses_nothing(tmp_path, make_conf
             assert (run.parameters["W"].values == whole.parameters["W"][:n].values).all()
         resumed_equals(path, whole)
     with capsys.disabled():
-        print(f"\n{kind}: refused at {n_refused} writes, every {every} of them")
-    assert n_refused * every > 40
+        print(f"\n{kind}: refused at each of {n_refused} writes")
+    assert n_refused > 40
     whole.close()
 
 

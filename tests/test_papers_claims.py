@@ -1,4 +1,4 @@
-"""What the papers claim, shown by two seeds of each preset: when networks generalize, what brings or prevents it."""
+"""What the papers claim, shown at full size by the presets: when networks generalize, what brings or prevents it."""
 
 import numpy as np
 import pytest
@@ -19,8 +19,7 @@ def epochs(tmp_path_factory):
     def measured(name, **changes):
         key = (name, *changes.items())
         if key not in known:
-            config = circuits.preset(name)
-            config = config.replace(seeds=config.seeds[:2], **changes)
+            config = circuits.preset(name).replace(**changes)
             with circuits.train(config, folder / "run.h5", overwrite=True, progress=False) as run:
                 found = circuits.analysis.phases(run)
                 last = run.metrics["test_accuracy"].values[-1]
@@ -36,7 +35,7 @@ def never(values):
 
 def test_without_weight_decay_modular_addition_is_memorized_and_never_generalized(epochs):
     memorized, generalized, _ = epochs("modular-31-decay/always")
-    assert len(memorized) == 2
+    assert len(memorized) >= 4
     assert (generalized - memorized > 300).all()
     memorized, generalized, _ = epochs("modular-31-decay/never")
     assert (memorized < 100).all()

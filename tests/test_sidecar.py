@@ -26,7 +26,7 @@ def run(tiny_path, tmp_path):
 
 @pytest.fixture
 def few_measurements(monkeypatch):
-    """What a page shows, and `analyze` makes by itself, is measured at once."""
+    """Leaves only quick measurements: these tests are about the file, not about what is in it."""
     only(QUICK, monkeypatch)
 
 

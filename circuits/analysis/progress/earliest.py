@@ -115,8 +115,8 @@ def earliest_summary(result: xr.Dataset) -> str:
     Parameters
     ----------
     result
-        `earliest`, `earliest_choices` (seed) of `change_points`. A choice is where the
-        fitted epochs begin and their scale (linear or log).
+        `earliest`, `earliest_choices` (seed) of `change_points`. A choice is the
+        memorization threshold, where the fit begins, and the scale of the measures (linear or logarithmic).
     """
     names, choices = result["earliest"].values.tolist(), result["earliest_choices"].values
     n_choices = int(result["earliest_choices"].attrs.get("n_choices", 0))
