@@ -165,7 +165,8 @@ def _mix(scores, table, base, rows, indices, first, last, weights, mixed):
                 total += weights[n, i, h]
             for i in range(n_places):
                 weights[n, i, h] /= total
-        mixed[n] = base
+        for c in range(base.shape[0]):
+            mixed[n, c] = base[c]
         for i in range(n_places):
             r, weight = rows[n, i], weights[n, i]
             for h in range(0, n_heads - 3, 4):

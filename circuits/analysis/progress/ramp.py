@@ -131,7 +131,8 @@ def all_ramps(
             running[row] += value
         square += y[point] * y[point]
         if place < m and places[place] == point:
-            sums[:, place] = running
+            for row in range(5):
+                sums[row, place] = running[row]
             place += 1
     n_pairs = m * (m - 1) // 2
     first, last = np.empty(n_pairs, np.int64), np.empty(n_pairs, np.int64)

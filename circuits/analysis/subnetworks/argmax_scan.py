@@ -91,7 +91,8 @@ def _smallest(activations, readout, order, sums, by_sign):
     wanted = np.empty(n_examples, np.int64)
     outputs = np.empty(readout.shape[1])
     for x in range(n_examples):
-        outputs[:] = sums[x]
+        for c in range(outputs.shape[0]):
+            outputs[c] = sums[x, c]
         _add(outputs, activations[x], readout, order, 0, width)
         wanted[x] = _prediction(outputs, by_sign)
         if wanted[x] < 0:
@@ -122,7 +123,8 @@ def _as_accurate(activations, readout, order, sums, targets, by_sign):
     outputs = np.empty(readout.shape[1])
     n_right = 0
     for x in range(n_examples):
-        outputs[:] = sums[x]
+        for c in range(outputs.shape[0]):
+            outputs[c] = sums[x, c]
         _add(outputs, activations[x], readout, order, 0, width)
         if _prediction(outputs, by_sign) < 0:
             return -1

@@ -91,7 +91,9 @@ def _multiply(columns, members, block):
     for row in range(members.shape[0]):
         block[row] = 1.0
         for place in range(members.shape[1]):
-            block[row] *= columns[members[row, place]]
+            column = columns[members[row, place]]
+            for x in range(block.shape[1]):
+                block[row, x] *= column[x]
 
 
 def weight_by_degree(

@@ -184,7 +184,8 @@ def _by_counting(constants, others, signs):
         _along_bits(by_second, len(some) - half, along[half:])
         for i in range(len(some)):
             result[j, k + some[i]] = along[i]
-        result[j] /= float(len(first)) * len(second) * n_patterns
+        for i in range(k + n_others):
+            result[j, i] /= float(len(first)) * len(second) * n_patterns
     return result
 
 

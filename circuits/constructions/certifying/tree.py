@@ -130,7 +130,8 @@ def _fix(tree, depth, sign):
     tree.x[tree.bits[depth, place]] = sign
     tree.constant[child] = tree.constant[depth] + sign * tree.slope[depth, place]
     tree.mass[child], tree.tried[child] = tree.mass[depth], 0
-    tree.slope[child, :last], tree.bits[child, :last] = tree.slope[depth, :last], tree.bits[depth, :last]
+    for i in range(last):
+        tree.slope[child, i], tree.bits[child, i] = tree.slope[depth, i], tree.bits[depth, i]
     if place < last:  # the last free bit moves to the place of the fixed bit
         tree.slope[child, place], tree.bits[child, place] = tree.slope[depth, last], tree.bits[depth, last]
     _sort(
@@ -204,10 +205,11 @@ def _bound(tree, depth, roundings, slope, score):
 def _try_least(tree, depth, slope):
     """Evaluate the input that minimizes the node's linear bound; keep this input if its margin is the least so far."""
     n_bits = tree.x.shape[0] - depth
-    x = np.where(slope[:n_bits] > 0.0, -1.0, 1.0)
+    x = np.empty(n_bits)
     rows, c, v, linear = tree.rows[depth], tree.c[depth], tree.v[depth], tree.slope[depth]
     value = tree.constant[depth]
     for bit in range(n_bits):
+        x[bit] = -1.0 if slope[bit] > 0.0 else 1.0
         value += linear[bit] * x[bit]
     for i in range(tree.n_terms[depth]):
         h = c[i]
@@ -216,7 +218,8 @@ def _try_least(tree, depth, slope):
         value += v[i] * max(h, 0.0)
     if value < tree.values[BEST]:
         tree.values[BEST] = value
-        tree.best[:] = tree.x
+        for i in range(tree.x.shape[0]):
+            tree.best[i] = tree.x[i]
         for bit in range(n_bits):
             tree.best[tree.bits[depth, bit]] = np.int8(x[bit])
     if value < -tree.error[depth]:
@@ -258,7 +261,8 @@ def _leaf(tree, depth, out):
 @numba.njit(nogil=True, cache=True)
 def _input(tree, depth, entry, bits):
     """Write into `bits` the input that belongs to index `entry` of a leaf's outputs."""
-    bits[:] = tree.x
+    for i in range(tree.x.shape[0]):
+        bits[i] = tree.x[i]
     for bit in range(tree.x.shape[0] - depth):
         bits[tree.bits[depth, bit]] = 1 if entry >> bit & 1 else -1
 

@@ -149,7 +149,8 @@ def train_batches(
                     step = zero if row[c] <= zero else gain * readout[c]
                     flow[c] = step
                     bias_step[c] += step
-                active_inputs[n_active] = inputs[example]
+                for j in range(n_inputs):
+                    active_inputs[n_active, j] = inputs[example, j]
                 n_active += 1
 
         for a in range(n_active, n_active + 4):  # padding examples without effect, so that there are whole fours
