@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
-from scipy.signal import detrend, periodogram
 
 from circuits.analysis.networks.options import WalkOptions
 from circuits.analysis.networks.phases import phase_checkpoints
@@ -48,6 +47,8 @@ def spectrum(curve: Float[np.ndarray, " point"], spacing: float) -> Spectrum:
     >>> float(of_wave.frequencies[of_wave.power.argmax()])  # one cycle in 80
     0.0125
     """
+    from scipy.signal import detrend, periodogram  # a second of imports
+
     frequencies, power = periodogram(
         detrend(np.nan_to_num(curve, posinf=0.0, neginf=0.0)), 1 / spacing, scaling="spectrum", detrend=False
     )

@@ -3,12 +3,12 @@
 Merrill et al. 2023, section 3.2 and Figure 3. `neuron_groups` defines the groups.
 """
 
+import math
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import hypergeom
 
 from circuits.analysis.networks.layers import layer_of
 from circuits.analysis.networks.options import PruningOptions
@@ -146,5 +146,10 @@ def expected_jaccard(first: int, second: int, width: int) -> float:
     """
     if first + second == 0:
         return float("nan")
-    shared = np.arange(max(0, first + second - width), min(first, second) + 1)
-    return float((hypergeom(width, first, second).pmf(shared) * shared / (first + second - shared)).sum())
+    least, total, mean = max(0, first + second - width), math.comb(width, second), 0.0
+    # Number of second groups that share `least` neurons with the first.
+    ways = math.comb(first, least) * math.comb(width - first, second - least)
+    for shared in range(least, min(first, second) + 1):
+        mean += ways / total * shared / (first + second - shared)
+        ways = ways * (first - shared) * (second - shared) // ((shared + 1) * (width - first - second + shared + 1))
+    return mean

@@ -15,7 +15,7 @@ from typing import NamedTuple, no_type_check
 import numba
 import numpy as np
 from jaxtyping import Float, Float32, Int, Real
-from scipy.stats import norm
+from scipy.special import ndtri
 
 BLOCK_NUMBERS = 1 << 22  # numbers in a block of characters: 16 MB
 
@@ -135,4 +135,4 @@ def largest_by_chance(n_coefficients: int) -> float:
     >>> round(largest_by_chance(10_693), 2)
     3.99
     """
-    return float(norm.isf((1 - 0.5 ** (1 / n_coefficients)) / 2))
+    return float(-ndtri((1 - 0.5 ** (1 / n_coefficients)) / 2))

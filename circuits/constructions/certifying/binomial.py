@@ -9,7 +9,7 @@ inputs, are allowed: their number of successes varies less than a binomial count
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 
 def share_intervals(
@@ -37,6 +37,6 @@ def share_intervals(
     tail = (1 - level) / 2
     successes, trials = n_successes.astype(np.float64), n_trials.astype(np.float64)
     failures = trials - successes
-    low = beta.ppf(tail, np.maximum(successes, 1), failures + 1)
-    high = beta.ppf(1 - tail, successes + 1, np.maximum(failures, 1))
+    low = betaincinv(np.maximum(successes, 1), failures + 1, tail)
+    high = betaincinv(successes + 1, np.maximum(failures, 1), 1 - tail)
     return np.stack([np.where(successes > 0, low, 0.0), np.where(failures > 0, high, 1.0)])
