@@ -264,7 +264,7 @@ def test_warnings_go_to_stderr_once(analyzed):
         (["none.h5"], "none.h5 does not exist. There are: run.h5."),
         (["run.h5", "--sunbetwork"], "circuits analyze has no option --sunbetwork. Did you mean --subnetwork?"),
         (["run.h5", "--checkpoints", "5"], "--checkpoints: '5' is not a Python slice START:STOP:STEP, such as '::10'"),
-        (["run.h5", "--checkpoints", "::-1"], "checkpoints '::-1' must step forward; pass a step of at least 1"),
+        (["run.h5", "--checkpoints", "::-1"], "checkpoints '::-1': STEP of START:STOP:STEP must be at least 1"),
         (["run.h5", "--checkpoints", "900:"], "run.h5 has 201 checkpoints, so --checkpoints 900: selects none."),
         (["run.h5", "--agreement-set", "al"], "--agreement-set cannot be 'al'. There are: test, train, train+test."),
         (["run.h5", "--memorization-threshold", "2"], "--memorization-threshold: must be at most 1"),

@@ -23,12 +23,8 @@ SETS = ("train", "test", "all")
 class AllTuples:
     """All tuples of operands of a modular task, as inputs of a config's networks.
 
-    Parameters
-    ----------
-    config
-        A config whose task is a sum on a cyclic group, with few enough tuples for the memory (see `is_cyclic`).
-    hook
-        Hook point of the neurons to record; None records nothing.
+    The task is a sum on a cyclic group, with few enough tuples for the memory (see `is_cyclic`). `hook` is the hook
+    point of the neurons to record; None records nothing.
     """
 
     def __init__(self, config: Config, hook: str | None = None) -> None:
@@ -66,8 +62,9 @@ class AllTuples:
     def members(self, run: Run) -> Bool[np.ndarray, "seed set element tuple_of_sum"]:
         """Whether each tuple of operands is in a seed's train set (set 0) or test set (set 1). Set 2 has all tuples.
 
-        Along the axis `element`, index s has the tuples whose operands have the sum s in the cyclic group, in the order
-        of `CyclicGroup.by_sum`. If the group excludes 0, the masks have no entry for a tuple with an operand 0.
+        Each operand stands for an element 0, 1, ..., m - 1 of a cyclic group. Along the axis `element`, index s has the
+        tuples whose elements add up to s mod m, in the order of `CyclicGroup.by_sum`. For products and quotients mod p,
+        only the operands 1, ..., p - 1 stand for elements, so the masks leave out every tuple with an operand 0.
         """
         task: Any = self.config.task
         masks = np.zeros((len(run.seeds), len(SETS), len(self.group.sums)), bool)

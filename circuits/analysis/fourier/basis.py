@@ -54,14 +54,8 @@ def basis_labels(m: int) -> list[str]:
 def cyclic_coefficients(values: Float[np.ndarray, "*shape"], axis: int = 0) -> Float[np.ndarray, "*shape"]:
     """Coefficients in `cyclic_basis` along an axis, by FFT; the transform keeps sums of squares (Parseval).
 
-    Parameters
-    ----------
-    values
-        A function on Z_m along `axis`, float32 or float64.
-
-    Returns
-    -------
-    Shape and dtype of `values`, with basis functions instead of elements along `axis`.
+    `values` (float32 or float64) is a function on Z_m along `axis`. The result has the same shape and dtype, with basis
+    functions instead of elements along `axis`.
 
     Examples
     --------

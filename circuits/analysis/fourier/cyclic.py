@@ -44,7 +44,7 @@ class CyclicGroup:
     to s mod m, the operation gives the result `classes[s]`. For x + y, `classes[s]` is s."""
 
     sum: str = "x + y"
-    """The sum s as text, such as "x - y" or "log x + log y"."""
+    """The operation as text, written as a sum or a difference. For x * y, this text is "log x + log y"."""
 
     @property
     def order(self) -> int:
@@ -63,7 +63,11 @@ class CyclicGroup:
 
     @cached_property
     def tuples(self) -> Int[np.ndarray, "tuple operand"]:
-        """The rows of `elements`, in the same order, with the operand's residue in place of each element."""
+        """All tuples of operands, such as (x, y), one per row; the last operand changes fastest.
+
+        Each operand takes its residues mod p in the order of the cyclic group. For x * y mod 5, this order is 1, 2, 4,
+        3 (the powers of 2). So the rows are (1, 1), (1, 2), (1, 4), (1, 3), (2, 1), ...
+        """
         return np.stack([row[column] for row, column in zip(self.residues, self.elements.T, strict=True)], axis=1)
 
     @cached_property

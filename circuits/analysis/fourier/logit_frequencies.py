@@ -1,19 +1,22 @@
-"""Shares of the logits that waves of x + y explain, and the key frequencies, whose share is large at the end.
+"""Shares of a network's logits that waves of x + y explain, and the key frequencies, whose share is large at the end.
 
-A network that adds by trigonometry gives class c the logit Σ_k A_k cos(2πk(x + y - c)/m). Each cosine is largest at
-c = x + y, the right class (Nanda et al. 2023, section 3). Here m is the number of elements of the cyclic group Z_m, and
-k is a frequency from 1 to m/2. The operands x, y and the classes c are elements of Z_m. A tuple is one choice of the K
-operands, such as a pair (x, y). The shares are computed from the logits of all m^K tuples, in these steps:
+A network that adds by trigonometry gives class c the logit Σ_k A_k cos(2πk(x + y - c)/m). Each cosine is largest at the
+right class, c = x + y (Nanda et al. 2023, section 3). The words and letters are:
 
-1. From each logit, subtract the mean over classes of the tuple's logits: a softmax ignores a term that all classes
-   share. The results are the centered logits.
-2. Add up the squares of the centered logits, over tuples and classes. This sum is the *total*.
-3. For each class, average the centered logit over tuples. This average is the *bias* of the class. If all centered
-   logits were equal to the biases, their sum of squares would be m^K Σ bias². `bias_share` is this sum / total.
-4. For each k, `share` is the part of the total that the wave cos(2πk(x + y - c)/m) explains, divided by the total.
-5. Subtract each class's bias from the class's centered logits. The sum of squares of the differences is the *variance
-   over tuples*. For each k, `wave_share` is the share of this variance that cos and sin of 2πk(x + y)/m explain, with
-   any weights per class.
+    m        number of elements of the cyclic group Z_m; the operands x, y and the classes c are elements of Z_m
+    k        a frequency from 1 to m/2
+    tuple    one choice of all K operands, such as a pair (x, y); there are m^K tuples
+
+From the logits of each tuple, their mean over classes is subtracted: a softmax ignores a term that all classes share.
+The results are the *centered logits*. The *bias* of a class is the mean of its centered logit over all tuples. If
+subtracting a fit reduces a sum of squares by some share, the fit *explains* this share. There are three kinds of share:
+
+    share         For each k, the wave A cos(2πk(x + y - c)/m) is fitted to the centered logits, with the same A for all
+                  classes. `share` is the share of the centered logits' sum of squares that this fit explains
+    bias_share    The share of the same sum of squares that the biases explain: m^K Σ bias² / this sum of squares
+    wave_share    The bias of each class is subtracted from its centered logits. For each k, a wave
+                  u cos(2πk(x + y)/m) + v sin(2πk(x + y)/m) is fitted to the differences. Each class has its own u and
+                  v. `wave_share` is the share of the differences' sum of squares that these fits explain
 
 A frequency k is *key* if its `share` at the end of training is at least 1/m. If all m/2 frequencies had the same share
 and explained everything, each share would be 2/m, twice this threshold. In random logits each `share` is about
@@ -34,24 +37,30 @@ ROUNDING = 1e-28  # share of a sum of squares that counts as 0: (1e-14)², above
 
 
 class LogitWaves(NamedTuple):
-    """Waves of the operands' sum s in a network's logits, and the shares of the logits that these waves explain.
+    """Amplitudes of waves of the operands' sum s in a network's logits, and how much the waves explain of the logits.
 
     For each frequency k = 1, 2, ..., the logit of class c contains the waves cosine_k cos(2πk(s - c)/m) and
-    sine_k sin(2πk(s - c)/m). Here s and c are elements of the cyclic group of m elements.
+    sine_k sin(2πk(s - c)/m). Here s and c are elements of the cyclic group of m elements. `share` says how much this
+    cosine explains. `wave_share` says how much the cosine and sine of 2πks/m explain, with weights of their own for
+    each class. `bias_share` says how much a constant per class explains.
     """
 
     cosine: Float64[np.ndarray, " frequency"]
     sine: Float64[np.ndarray, " frequency"]
     share: Float64[np.ndarray, " frequency"]
-    """For each frequency k, share of cos(2πk(s - c)/m) in the logits' sum of squares. The tuple's sum s and the class c
-    are elements of the cyclic group of m elements. Each tuple's mean over classes is first subtracted, but not the
-    class biases. In 0..1; NaN if each tuple has the same logit for all classes."""
+    """For each frequency k, the share of the logits' sum of squares that the wave cos(2πk(s - c)/m) explains, in 0..1.
+    Here s is the sum of an input's operands, and c is the class; both are elements of the cyclic group of m elements.
+    First, each input's mean logit over classes is subtracted. Each class's mean logit over inputs is not subtracted.
+    The share is NaN if each input has the same logit for all classes."""
     wave_share: Float64[np.ndarray, " frequency"]
-    """For each frequency k, how much of the logits' variance over tuples a fit with cos and sin of 2πks/m explains. The
-    fit has two weights per class; s is the tuple's sum in the cyclic group. In 0..1; NaN if this variance is 0."""
+    """For each frequency k, the share of the logits' variance that the waves of frequency k explain, in 0..1. The waves
+    are cos(2πks/m) and sin(2πks/m), where s is the sum of an input's operands in the cyclic group of m elements. Each
+    class has its own weights of the two waves. First, each input's mean logit over classes is subtracted. The variance
+    is over the inputs, summed over classes. The share is NaN if the variance is 0."""
     bias_share: float
-    """Share of the class biases (each class's mean logit over tuples) in the logits' sum of squares. Each tuple's mean
-    over classes is first subtracted. In 0..1; NaN if each tuple has the same logit for all classes."""
+    """Share of the logits' sum of squares that constant biases explain, in 0..1. First, each input's mean logit over
+    classes is subtracted. The bias of a class is then the mean of this class's logits over all inputs. The share is NaN
+    if each input has the same logit for all classes."""
 
 
 def logit_frequencies(
@@ -59,8 +68,9 @@ def logit_frequencies(
 ) -> LogitWaves:
     """Waves of the operands' sum in the logits: amplitudes and shares for each frequency; see `LogitWaves`.
 
-    `by_sum` holds the logits of all tuples, grouped by the sum of operands as in `CyclicGroup.by_sum`. `classes` is
-    `CyclicGroup.classes`. Logits of other classes, such as class 0 for products, are dropped.
+    Row s of `by_sum` holds the logits of all tuples of operands whose sum in the cyclic group is s. `classes[s]` is the
+    right class for these tuples. Logits of classes outside `classes` are dropped. Only products and quotients mod p
+    have such a class: class 0, since their cyclic group has the residues 1, ..., p - 1.
 
     Examples
     --------
@@ -86,12 +96,12 @@ def logit_frequencies(
 
 
 def wave_shares(values: Float[np.ndarray, "element tuple_of_sum class"]) -> Float64[np.ndarray, " frequency"]:
-    """Share of the variance over tuples that waves of the tuple's sum explain, for each frequency of the waves.
+    """For each frequency k = 1, 2, ..., the share of the variance of `values` that waves of frequency k explain.
 
-    Row s of `values` holds the tuples whose operands have the sum s in the cyclic group of m elements. The code first
-    subtracts each class's mean over tuples. For each frequency k, the result is the share, in 0..1, that cos and sin of
-    2πks/m explain. Each class has its own weights of cos and sin. The shares add up to at most 1, and to 1 for
-    functions of s alone. NaN if the values do not vary.
+    Row s of `values` holds the tuples of operands with the sum s in the cyclic group of m elements. The variance is
+    over all tuples, summed over classes. The waves are cos(2πks/m) and sin(2πks/m); each class has its own weights of
+    the two waves. The shares are in 0..1. Their sum is at most 1, and 1 if the values depend on s alone. The shares are
+    NaN if the values do not vary.
 
     Examples
     --------

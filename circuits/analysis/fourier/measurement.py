@@ -74,7 +74,14 @@ class Views:
         key: Bool[np.ndarray, " frequency"],
         members: Bool[np.ndarray, "set element tuple_of_sum"],
     ) -> dict[str, np.ndarray]:
-        """Network loss; restricted and excluded losses, for all key frequencies together and each frequency alone."""
+        """Mean cross-entropies over the train set, the test set and all tuples of operands: arrays by name.
+
+        Row s of `by_sum` holds the logits of all tuples whose operands have the sum s in the cyclic group. `members`
+        marks the tuples of each set, in the same order. "loss" uses these logits. "restricted_loss" keeps only each
+        class's mean logit and the waves of s at the frequencies in `key`. "excluded_loss" removes only these waves.
+        These arrays are (set,). "restricted_loss_of" and "excluded_loss_of" are (set, frequency): the losses if only
+        this one frequency is kept or removed.
+        """
         each = np.eye(len(key), dtype=bool)
         kept, removed = np.vstack([each, key]), np.vstack([each, key, np.zeros_like(key)])
         alone = restricted_losses(by_sum, self.group.classes, kept)[:, None]
@@ -127,6 +134,9 @@ class Views:
 def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.Dataset:
     """Fourier analysis of a modular run on its cyclic group Z_m; ω is 2πk/m for frequency k.
 
+    A network's input is a tuple of operands, such as (x, y). Some results describe centered logits: from the logits of
+    each tuple, their mean over classes is subtracted.
+
     Returns
     -------
     key
@@ -135,8 +145,8 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
         (step, seed, [embedding,] frequency) norm of each frequency in the weights; `embedding_gini` and so on are the
         Gini coefficients over frequencies.
     same_frequency
-        (step, seed) share of the embedding features whose strongest frequency in the table of the operand x is also the
-        strongest frequency in the tables of all other operands. Only if each operand has a table of its own.
+        (step, seed) This result exists only if the network has a separate embedding table for each operand. It is the
+        share of the tables' columns (features) whose strongest frequency is the same in the tables of all operands.
     neuron_frequency, neuron_share
         (step, seed, neuron) frequency of the neuron, 0 for none; share of the variance that the frequency explains.
     neuron_linear_share
@@ -154,17 +164,17 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
     cluster_size
         (step, seed, frequency) number of neurons with more than half of their variance at this frequency.
     logit_cos, logit_sin
-        (step, seed, frequency) amplitudes of cos and sin of ω(x + y - c) in the logits of class c. Each tuple's mean
-        over classes is first subtracted from the logits.
+        (step, seed, frequency) amplitudes of cos and sin of ω(x + y - c) in the centered logits of class c.
     logit_share
-        (step, seed, frequency) share of cos ω(x + y - c) in the sum of squares of these logits, class biases included.
+        (step, seed, frequency) share of the centered logits' sum of squares that cos ω(x + y - c) explains. The mean
+        over tuples of each class's logits is not subtracted before the sum.
     wave_share
-        (step, seed, frequency) share of the logits' variance over tuples that cos and sin of ω(x + y) explain, with any
-        weights per class.
+        (step, seed, frequency) share of the centered logits' variance over tuples that cos and sin of ω(x + y) explain.
+        Each class has its own weights of cos and sin.
     key_logit_share, key_wave_share
         (step, seed) sum of `logit_share`, and sum of `wave_share`, over the key frequencies.
     bias_share
-        (step, seed) share of constant class biases (the mean over tuples) in the logits' sum of squares.
+        (step, seed) share of the centered logits' sum of squares that each class's mean over tuples explains.
     loss, restricted_loss, excluded_loss
         (step, seed, set) cross-entropy. `loss` uses the network's logits. Each class's logit contains cos ω(x + y) and
         sin ω(x + y), with weights of this class. `excluded_loss` uses the logits without these waves of the key
@@ -207,9 +217,9 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
 def _walked(
     run: Run, checkpoints: np.ndarray, views: Views, further: Any, *, what: str, progress: bool = False
 ) -> dict[str, np.ndarray]:
-    """For all networks, the arrays by name that `further(seed index, measures)` returns, each (step, seed, ...).
+    """Arrays by name, each (step, seed, ...): the results of `further` for every network, without the array "by_sum".
 
-    `measures` is the result of `Views.waves`. If `further` returns the logits (name "by_sum"), they are left out.
+    `further(index of the seed, measures)` gets one network's Fourier measures, arrays by name. "by_sum" has all logits.
     """
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """The frequency of each neuron: the frequency whose waves explain most of the neuron's variance over all tuples.
 
-A neuron's activation a(x, y) is expanded in products of a basis function of x and a basis function of y. The terms of
-frequency k, with ω = 2πk/m, are
+The operands x, y and the classes c are elements of the cyclic group of m elements. A neuron's activation a(x, y) is
+expanded in products of a basis function of x and a basis function of y. The terms of frequency k, with ω = 2πk/m, are
 
     linear terms    cos ωx, sin ωx, cos ωy, sin ωy
     products        cos ωx cos ωy, cos ωx sin ωy, sin ωx cos ωy, sin ωx sin ωy
@@ -9,16 +9,18 @@ frequency k, with ω = 2πk/m, are
 The share of frequency k in the variance is the sum of the squared coefficients of these terms, divided by the sum for
 all terms but the constant (Nanda et al. 2023, section 4.3). With K operands, products of 2, 3, ... operands count.
 
-A neuron that multiplies cos(ωx + φ_x) and cos(ωy + φ_y) has a term cos(ω(x + y) + φ_x + φ_y). Terms of many neurons add
-up if each readout is cos(ωc + φ_out) and the *phase relation* φ_x + φ_y = φ_out holds (Gromov 2023, arXiv 2301.02679):
+A neuron that multiplies cos(ωx + φ_x) and cos(ωy + φ_y) has a term cos(ω(x + y) + φ_x + φ_y). Suppose that the neuron's
+weight to the logit of class c is cos(ωc + φ_out), and that the *phase relation* φ_x + φ_y = φ_out holds. If many such
+neurons have different phases φ_out, their contributions to the logit add up (Gromov 2023, arXiv 2301.02679):
 
     Σ_neurons cos(ω(x + y) + φ_out) cos(ωc + φ_out)  →  cos ω(x + y - c).
 
-The coefficients of cos ωx and sin ωx give the phase φ_x; those of cos ωy and sin ωy give φ_y. Some neurons have only
-products at their frequency, such as a neuron with the activation function z². So there is a second method, for neurons
-whose variance the products explain better than the linear terms. The products contain a wave of x + y with the phase
-φ_x + φ_y, and a wave of x - y with the phase φ_x - φ_y. Half the sum of these two phases is φ_x, and half their
-difference is φ_y. If π is added to φ_x and to φ_y, neither wave changes, so φ_x and φ_y may both be off by π.
+There are two ways to compute the phases. If the linear terms explain at least as much of the neuron's variance as the
+products, the coefficients of cos ωx and sin ωx give φ_x, and those of cos ωy and sin ωy give φ_y. If the products
+explain more, and there are two operands, the products give the phases. For example, a neuron with the activation
+function z² has only products at its frequency. The products contain a wave of x + y with the phase φ_x + φ_y, and a
+wave of x - y with the phase φ_x - φ_y. Half the sum of these two phases is φ_x, and half their difference is φ_y. Both
+φ_x and φ_y may be off by π: adding π to both of them changes neither wave.
 """
 
 from typing import NamedTuple
@@ -39,8 +41,8 @@ class NeuronWaves(NamedTuple):
     linear_share: Float[np.ndarray, " neuron"]
     """Share of the neuron's variance, in 0..1, on waves of one operand (linear terms) at the neuron's frequency."""
     product_share: Float[np.ndarray, " neuron"]
-    """Share of the neuron's variance, in 0..1, on products of several operands' waves at the neuron's frequency.
-    linear_share + product_share is the share of the frequency."""
+    """Share of the neuron's variance, in 0..1, on products of waves of different operands, such as cos ωx cos ωy. All
+    these waves have the neuron's frequency. This frequency explains linear_share + product_share of the variance."""
     phase: Float[np.ndarray, "operand neuron"]
     """Phase, in -π..π, of each operand's wave cos(2πkt/m + phase). Here t is the operand, an element of the cyclic
     group Z_m, and k is the neuron's frequency. NaN at k = m/2, which has no sine."""
@@ -138,7 +140,7 @@ def phase_agreement(residuals: Float[np.ndarray, " neuron"], weights: Float[np.n
 
 
 def _waves(k: int, m: int) -> list[int]:
-    """Indices of the constant, cos k and sin k in the basis; frequency m/2 has no sine."""
+    """Columns of `cyclic_basis(m)` with the constant, the cosine and the sine of frequency k; k = m/2 has no sine."""
     return [place for place in (0, 2 * k - 1, 2 * k) if place < m]
 
 

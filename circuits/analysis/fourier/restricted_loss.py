@@ -9,13 +9,15 @@ The restricted loss shows what the circuit for x + y achieves alone; the exclude
     L_k(s, c)    (2/m) Σ_t cos(2πk(s - t)/m) L̄(t, c), the component of L̄ at frequency k (if k = m/2: 1/m, not 2/m)
 
 For each class, L_k is a sum of cos(2πks/m) and sin(2πks/m) with weights of this class. In `logit_frequencies`,
-`wave_share` measures L_k. The `share` there measures only the part cos(2πk(s - c)/m) of L_k. Nanda et al. 2023, section
-5.1, define two losses, each the cross-entropy of changed logits:
+`wave_share` measures L_k. The `share` there measures only the part cos(2πk(s - c)/m) of L_k. A frequency k is *key* if
+its `share` at the end of training is large. Nanda et al. 2023, section 5.1, define two losses, each the cross-entropy
+of changed logits:
 
     restricted    logits = mean over tuples + Σ_{key k} L_k         only the key frequencies of x + y: the circuit alone
     excluded      logits = L - Σ_{key k} L_k                        all the rest, the memorized part
 
-Both keep the mean over tuples: the constant bias of each class. Without frequency k, the excluded loss of a tuple is
+Both losses keep the mean over tuples: the constant bias of each class. If a single frequency k is removed instead of
+all key frequencies, the excluded loss of one tuple is
 
     loss = log Σ_c e^{L(c) - L(r)} e^{-(L_k(s, c) - L_k(s, r))}
 
@@ -83,9 +85,10 @@ def excluded_losses(
     classes: Int[np.ndarray, " element"],
     removed: Bool[np.ndarray, "subset frequency"],
 ) -> Float64[np.ndarray, "element tuple_of_sum subset"]:
-    """Cross-entropy in nats of each tuple's logits without the waves of x + y at the `removed` frequencies.
+    """Cross-entropy in nats of logits without the waves of the operands' sum s at the `removed` frequencies.
 
-    `by_sum` and `classes` are as for `restricted_losses`. Each row of `removed` is a mask of the frequencies to remove.
+    Row s of `by_sum` holds the logits of all tuples of operands whose sum in the cyclic group is s. `classes[s]` is the
+    right class for these tuples. Each row of `removed` is a mask of the frequencies to remove.
 
     Examples
     --------

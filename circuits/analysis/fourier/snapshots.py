@@ -36,7 +36,10 @@ def shown_neurons(
     key: Bool[np.ndarray, " frequency"],
     n_shown: int,
 ) -> Int[np.ndarray, " shown_neuron"]:
-    """Indices of `n_shown` neurons: each key frequency's best explained neuron, then the second best, ...; others last.
+    """Indices of the `n_shown` neurons to picture. `share` is the share of each neuron's variance at its `frequency`.
+
+    First, each key frequency gives its neuron of largest share. Then each key frequency gives its neuron of second
+    largest share, and so on. Neurons of other frequencies come last.
 
     Examples
     --------
@@ -65,13 +68,8 @@ def shown(
 
     The coordinate `shown` is the step of each checkpoint. `shown_logits` is the norm, over classes, of the logits'
     Fourier coefficients, after each tuple's mean over classes is subtracted. The dataset is empty for K ≠ 2 operands.
-
-    Parameters
-    ----------
-    at_end
-        `neuron_frequency` and `neuron_share` (seed, neuron) at the last checkpoint, if the model has neurons.
-    key
-        Mask of the key frequencies.
+    `at_end` has `neuron_frequency` and `neuron_share` (seed, neuron) at the last checkpoint, if the model has neurons.
+    `key` is the mask of the key frequencies.
     """
     if tuples.group.n_operands != 2:
         return xr.Dataset()

@@ -51,12 +51,6 @@ def all_of(*questions: Question) -> Question:
 
 
 def require(run: Run, question: Question) -> None:
-    """Raise an error if the run's config fails a condition.
-
-    Raises
-    ------
-    InputError
-        The condition fails; the message says why.
-    """
+    """Raise an `InputError` if the run's config fails the condition `question`; the message says why."""
     if reason := question(run.config):
         raise InputError(f"{run.path}: {reason}")

@@ -10,16 +10,8 @@ NONE, UNKNOWN = "–", "unknown"
 def bounded(value: float, censored: bool = False, *, sign: str = "≤", none: str = NONE) -> str:
     """A number of epochs as text; a censored number has the sign of a bound in front.
 
-    Parameters
-    ----------
-    value
-        An epoch, a step, or a number of epochs or steps; NaN gives `none`.
-    censored
-        Whether `value` is only a bound on the true value.
-    sign
-        Sign of the bound, "≤" or "≥".
-    none
-        Text for NaN.
+    `value` is an epoch, a step, or a number of epochs or steps; NaN gives the text `none`. `censored` says whether
+    `value` is only a bound on the true value, and `sign` is the sign of this bound, "≤" or "≥".
 
     Examples
     --------

@@ -39,12 +39,8 @@ NATIVE_AT_ONCE = 256  # examples at once in `Formula.native_outputs`; the neuron
 class ForwardPass:
     """Evaluator of a config's networks by the model's own `forward`.
 
-    Parameters
-    ----------
-    inputs
-        (example, input) in the dtype that the model reads, see `as_read`.
-    layer
-        The layer whose neurons are masked; None allows only `outputs`.
+    `inputs` has the dtype that the model reads, see `as_read`. `layer` is the layer whose neurons are masked; None
+    allows only `outputs`.
     """
 
     has_bounds = False  # whether `mean_contributions` gives means and bounds
@@ -61,7 +57,7 @@ class ForwardPass:
         return self._layer
 
     def threads(self) -> AbstractContextManager[Any]:
-        """Context in which networks are computed on the caller's thread; code inside `walk` does not need it."""
+        """Context in which BLAS and torch compute only on the caller's thread; `walk` enters an equal context."""
         both = ExitStack()
         both.enter_context(one_blas_thread())
         both.enter_context(one_torch_thread())
@@ -149,7 +145,7 @@ class ForwardPass:
 
 
 class LinearReadout(ForwardPass):
-    """Evaluator of networks whose outputs are linear in the values of the layer's neurons."""
+    """Evaluator that masks neurons of one layer; the networks' outputs are linear in the values of these neurons."""
 
     def masked_outputs(self, net: Network, groups: Bool[np.ndarray, "group neuron"]) -> Float[np.ndarray, "group ..."]:
         activations, rest, readout = self._separated(net)

@@ -14,13 +14,7 @@ from circuits.errors import InputError
 
 
 def chosen_checkpoints(run: Run, options: WalkOptions) -> np.ndarray:
-    """Indices of the checkpoints that `options` selects, ascending.
-
-    Raises
-    ------
-    InputError
-        `options` selects no checkpoint.
-    """
+    """Indices of the checkpoints that `options` selects, ascending. Raises an `InputError` if there are none."""
     chosen = np.arange(run.n_checkpoints)[options.slice]
     if not chosen.size:
         raise InputError(
@@ -38,12 +32,8 @@ def chosen_checkpoints(run: Run, options: WalkOptions) -> np.ndarray:
 def spread(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.ndarray, " some"]:
     """Indices of at most `count` checkpoints, including the first and the last, evenly spaced in log epoch.
 
-    Parameters
-    ----------
-    epochs
-        (step,) ascending, >= 0. Epoch 0 has no logarithm; it is always one of the `count` checkpoints.
-    count
-        At least 2.
+    `epochs` are ascending and >= 0. Epoch 0 has no logarithm; it is always one of the `count` checkpoints. `count` must
+    be at least 2.
 
     Examples
     --------

@@ -83,7 +83,8 @@ def layer_of(run: Run, options: PruningOptions = PruningOptions()) -> Layer:
     Raises
     ------
     InputError
-        The model has no prunable layer; it lacks the chosen layer; or the norm is "path" and the readout is not linear.
+        The model has no prunable layer. Or the model has no layer with the name `options.layer`. Or `options.norm` is
+        "path", and the network's outputs are not linear in the values of the layer's neurons.
     """
     layers, kind = run.config.prunable_layers, run.config.model.kind
     require(run, has_prunable_layer)

@@ -45,12 +45,7 @@ class Masked:
     ) -> Float[np.ndarray, "example ..."]:
         """Outputs (example,) or (example, class) with only the kept neurons.
 
-        Parameters
-        ----------
-        inputs
-            (example, input) as `examples_of` gives them.
-        kept
-            Mask of the kept neurons, (neuron,) for all examples or (example, neuron); by default all neurons.
+        `inputs` are as `examples_of` gives them. `kept` is a mask of the kept neurons, by default all neurons.
         """
         import torch
 

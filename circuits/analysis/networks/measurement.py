@@ -11,7 +11,7 @@ from circuits.checkpoints.run import Run
 
 
 def measure(run: Run, options: WalkOptions = WalkOptions(), *, progress: bool = False) -> xr.Dataset:
-    """Result of `phases`, plus `test_seen_share` (seed,): share of test inputs in the training set, 0 if untrained."""
+    """Result of `phases`, plus `test_seen_share` (seed,): share of test inputs seen in training, 0 if untrained."""
     return phases(run, options).assign(test_seen_share=memory_share(run))
 
 

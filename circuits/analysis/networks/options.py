@@ -38,7 +38,7 @@ class WalkOptions(Part):
     @model_validator(mode="after")
     def _step_goes_forward(self) -> WalkOptions:
         if self.slice.step is not None and self.slice.step < 1:
-            raise ValueError(f"checkpoints {self.checkpoints!r} must step forward; pass a step of at least 1")
+            raise ValueError(f"checkpoints {self.checkpoints!r}: STEP of START:STOP:STEP must be at least 1")
         return self
 
     def of(self, kind: type[Kind]) -> Kind:

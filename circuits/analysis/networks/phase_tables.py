@@ -1,4 +1,4 @@
-"""The table of memorization and generalization, and cells about the phases for other tables."""
+"""A table of each seed's memorization and generalization epochs, and functions for single cells with these epochs."""
 
 import xarray as xr
 

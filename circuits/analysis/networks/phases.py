@@ -66,12 +66,16 @@ def phases(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset:
 
     Returns
     -------
-    memorization_epoch, generalization_epoch
-        (seed,) float, in epochs; NaN if the seed never reaches the phase. Without a training step all epochs are NaN,
-        and their attribute `untrained` is 1.
+    memorization_epoch
+        (seed,) float: epoch of the first checkpoint with a train accuracy above `options.memorization_threshold`, NaN
+        if there is none.
+    generalization_epoch
+        (seed,) float: epoch of the first checkpoint with a test accuracy above `options.generalization_threshold`, NaN
+        if there is none. For a run without a training step, both epochs are NaN, and their attribute `untrained` is 1.
     memorization_censored, generalization_censored
-        (seed,) bool: the epoch is an upper bound, since the accuracy exceeds the threshold already at the first stored
-        checkpoint, which is after step 0. This occurs in imported runs without their initialization, and in replays.
+        (seed,) bool: whether the epoch is only an upper bound on the true epoch. This is so if the accuracy exceeds its
+        threshold already at the first stored checkpoint, and this checkpoint is after step 0. Such a run is converted
+        from files of other code that lack the untrained network, or it repeats a later part of another run (a replay).
     grokking_delay
         (seed,) float, in epochs; NaN if either phase is never reached or is censored. The epochs may still give a
         bound: the delay is at least g - M, if memorization is at or before M and generalization exactly at g.

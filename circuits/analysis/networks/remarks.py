@@ -1,4 +1,4 @@
-"""Remarks on phases and losses: epochs that are bounds, negative delays, recomputed collapse, losses rounded to 0."""
+"""Remarks on the epochs of memorization and generalization, on collapsed networks, and on losses that round to 0."""
 
 import numpy as np
 import xarray as xr

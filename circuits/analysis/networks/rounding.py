@@ -24,16 +24,8 @@ def rounding_terms(
 ) -> Float[np.ndarray, " neuron"]:
     """Rounding bound of each neuron's term of the output; a group's bound is the sum over its neurons.
 
-    Parameters
-    ----------
-    W, b, u
-        (neuron, input), (neuron,), (neuron,) of the whole network.
-    reach
-        (input,) largest |x_i| over the examples, see `reach_of`.
-
-    Returns
-    -------
-    (neuron,) >= 0. All 0 if the bound is not finite: the network has diverged, and no output is rounded to 0.
+    W, b and u are the weights of the whole network. `reach` is the largest |x_i| over the examples, see `reach_of`. The
+    bounds are >= 0. All are 0 if their sum is not finite: the network has diverged, and no output is rounded to 0.
 
     Examples
     --------
@@ -62,7 +54,7 @@ def reach_of(inputs: Real[np.ndarray, "example input"]) -> Float[np.ndarray, " i
 def prefix_bounds(
     terms: Float[np.ndarray, " neuron"], order: Int[np.ndarray, " neuron"]
 ) -> Float[np.ndarray, " prefix"]:
-    """Rounding bound of the output of the first k neurons in `order`, for every k from 0; `terms` are `rounding_terms`.
+    """Rounding bound of the output of the first k neurons in `order`, k = 0, 1, ...; `terms` has one bound per neuron.
 
     Examples
     --------

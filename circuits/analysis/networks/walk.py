@@ -36,21 +36,10 @@ def walk(
 ) -> dict[str, np.ndarray]:
     """Measure every network of the given checkpoints.
 
-    Parameters
-    ----------
-    checkpoints
-        Indices of checkpoints, ascending.
-    measure_one
-        (index of a seed, parameters of a network by name) -> numbers or arrays by name, with the same names, shapes and
-        dtypes for every network.
-    what
-        Label of the progress bar.
-    progress
-        Whether to show the bar on stderr, if stderr is a terminal.
-
-    Returns
-    -------
-    The results by name, each (step, seed, …).
+    `measure_one(index of the seed, parameters of the network by name)` returns numbers or arrays by name. The names,
+    shapes and dtypes must be the same for every network. `walk` returns the results by name, each (step, seed, …).
+    `checkpoints` has ascending indices. `what` is the label of the progress bar. `progress` says whether to show this
+    bar on stderr, if stderr is a terminal.
     """
     uses_torch = run.config.model.relu_parameters is None
     n_seeds = len(run.seeds)

@@ -1,8 +1,9 @@
 """The measurement `constructions`: the circuit that each seed has learned, matched to circuits built by hand.
 
-Merged sparsity, path cost, margin and efficiency are measured along the run. The circuit is read at the checkpoint that
-`final` chooses. An element is a group of merged near-parallel neurons. Neurons and elements are ranked by path
-norm. Patterns (settings of the relevant bits) are named by their signs, first bit first.
+A circuit is a network's active subnetwork: the neurons that the predictions need. It is read at one checkpoint per
+seed, by default the last. Groups of its near-parallel neurons are merged; each group is one *element*. A construction
+is a network, built by hand, that computes parity. A match pairs elements with neurons of a construction. Patterns
+(settings of the relevant bits to ±1) are named by their signs, first bit first: "+-" is 1 for the first bit, then -1.
 """
 
 from collections.abc import Mapping
@@ -47,17 +48,23 @@ MERGED = {"long_name": "merged elements needed", "units": "elements"}
 def measure(
     run: Run, options: MergeOptions, *, progress: bool = False, constructions: Mapping[str, Construction] | None = None
 ) -> xr.Dataset:
-    """Circuit of each seed, its matches to constructions, and its price: path cost and margin.
+    """Circuit of each seed, its matches to constructions (networks built by hand), and the path cost and margin.
+
+    The circuit is read at the *final checkpoint*: by default the last. If the option `final` is "median", it is a late
+    checkpoint at which pruning keeps the median number of neurons. Neurons and elements (groups of merged neurons) are
+    ranked by path norm |u|·‖(w, b)‖, for incoming weights w, bias b and readout weight u; rank 0 has the largest.
 
     Returns
     -------
     merged_sparsity
-        (step, seed) number of elements (groups of merged neurons) that the whole network's predictions need.
-    path_cost, margin, efficiency
-        (step, seed) for the whole network. `path_cost`: Σ|u|·‖(w, b)‖ over neurons with incoming weights w, bias b and
-        readout weight u. `margin`: average parity × output over all inputs with the same relevant bits, for each of the
-        2^k settings of the k relevant bits; the margin is the least average. `efficiency`: `least_cost` times `margin`,
-        divided by `path_cost`; NaN if the margin is not positive.
+        (step, seed) number of elements that the whole network's predictions need.
+    path_cost
+        (step, seed) Σ|u|·‖(w, b)‖ over the neurons of the whole network.
+    margin
+        (step, seed) For each of the 2^k settings of the k relevant bits, the whole network's parity × output is
+        averaged over all values of the other bits. The margin is the least of these 2^k averages.
+    efficiency
+        (step, seed) `least_cost` · `margin` / `path_cost`; NaN if the margin is not positive.
     late_merged
         (statistic, seed) least, median and greatest merged sparsity in the last 50 checkpoints, without NaN values.
     late_merged_defined
@@ -96,9 +103,10 @@ def measure(
     nearest, verdict
         (seed,) `nearest`: construction of largest overlap. `verdict`: circuit in words, or "collapsed" or "diverged".
     final_cost, final_margin, final_cost_per_margin, final_resolved, final_efficiency, pattern_margin
-        (seed, part[, pattern]) prices of the whole network and of its active subnetwork, at the checkpoint that `final`
-        chooses. `final_cost_per_margin` is path cost / margin. `final_resolved` is path cost / margin with the cheapest
-        readout u in place of the network's own. `pattern_margin` is the margin of each pattern.
+        (seed, part[, pattern]) path cost, margin and efficiency at the final checkpoint, for two parts: the whole
+        network and its active subnetwork. `final_cost_per_margin` is path cost / margin. `final_resolved` is path cost
+        / margin with the cheapest readout u in place of the network's own. `pattern_margin` has the average parity ×
+        output for each setting (pattern) of the relevant bits.
     built_cost, built_margin, built_cost_per_margin, built_resolved, built_efficiency
         (construction,) the same numbers for every construction.
     least_cost, critical_weight_decay
@@ -172,7 +180,9 @@ def pattern_margins(net: Network, bits: tuple[int, ...]) -> Float[np.ndarray, " 
 
 
 def late_labeled(sizes: Float[np.ndarray, "step seed"]) -> Variables:
-    """Least, median and greatest of each seed's merged sparsities `sizes`, and how many of the sizes are not NaN.
+    """Least, median and greatest of `sizes` over the steps, for each seed, and how many of the sizes are not NaN.
+
+    A size is a number of elements (groups of merged neurons), at one of the last checkpoints of a run.
 
     Examples
     --------

@@ -25,13 +25,7 @@ MOST_PATTERN_BITS = 10  # all 2^k patterns are enumerated
 
 
 def parity_bits(run: Run) -> tuple[int, ...]:
-    """Input bits whose product is the target.
-
-    Raises
-    ------
-    InputError
-        The task is not a parity, or has more than 10 relevant bits.
-    """
+    """Input bits whose product is the target. Raises an `InputError` if the task is not a parity of at most 10 bits."""
     require(run, of_few_bits)
     return run.config.task.parity_bits or ()
 
@@ -48,7 +42,10 @@ def of_few_bits(config: Config) -> str | None:
 
 
 def known_least_cost(k: int) -> float:
-    """Least path cost per unit of margin, C*(k), for the parity of k bits; NaN for k > 6, where C* is not solved.
+    """Least path cost / margin, C*(k), of any network for the parity of k bits; NaN for k > 6, where C* is not known.
+
+    The path cost is Σ|u|·‖(w, b)‖ over neurons with incoming weights w, bias b and readout weight u. The margin is the
+    least parity × output over the 2^k inputs.
 
     Examples
     --------
@@ -100,5 +97,9 @@ def prices(run: Run, options: PruningOptions = PruningOptions(), *, progress: bo
 
 
 def efficiency(run: Run, options: PruningOptions = PruningOptions(), *, progress: bool = False) -> xr.DataArray:
-    """Efficiency of the whole network, (step, seed), in (0, 1] or NaN; `prices` defines the efficiency."""
+    """Efficiency C* · margin / path cost of each whole network, (step, seed), in (0, 1] or NaN.
+
+    C* is the least path cost / margin of any network for the same parity, so a network of efficiency 1 is the cheapest.
+    `prices` computes the path cost and the margin; its docstring says when the efficiency is NaN.
+    """
     return prices(run, options, progress=progress)["efficiency"]

@@ -22,8 +22,9 @@ Circuits = Sequence[Circuit | None]
 def recovered_bits_labeled(recovered: Sequence[RecoveredBits], n_inputs: int) -> Variables:
     """Variables `bit_found` (seed, input), `bit_gap` (seed,) and `bits_ambiguous` (seed,); see `RecoveredBits`.
 
-    `bit_found` is True if the weights show that the bit is relevant. `bit_gap` is the least mass of a relevant
-    bit divided by the largest mass of another bit. `bits_ambiguous` is True if the gap is below 2.
+    `bit_found` is True if the weights show that the bit is relevant. The mass of bit i is Σ_j |u_j| |w_ji|, for neurons
+    j with the weight w_ji from bit i and the readout weight u_j. `bit_gap` is the least mass of a bit found relevant,
+    divided by the largest mass of another bit. `bits_ambiguous` is True if `bit_gap` is below 2.
     """
     bits = np.zeros((len(recovered), n_inputs), bool)
     for index, seed_bits in enumerate(recovered):
@@ -37,7 +38,10 @@ def recovered_bits_labeled(recovered: Sequence[RecoveredBits], n_inputs: int) ->
 
 
 def gates_labeled(circuits: Circuits, neurons: Sequence[np.ndarray], n_patterns: int) -> Variables:
-    """Gate of each neuron (seed, rank); whether it fires at each setting of the relevant bits (seed, rank, pattern)."""
+    """Gate of each neuron (seed, rank); whether it fires at each setting of the relevant bits (seed, rank, pattern).
+
+    `neurons` has each seed's neurons, as indices, ranked by falling path norm |u|·‖(w, b)‖; rank 0 has the largest.
+    """
     length = max(map(len, neurons), default=0)
     of_neuron, of_pattern = ("seed", "rank"), ("seed", "rank", "pattern")
     signs = _stacked(circuits, "sign_agrees", (length,), 0)
@@ -86,9 +90,12 @@ def _stacked(circuits: Circuits, name: str, shape: tuple[int, ...], fill: Any) -
 def matches_labeled(
     circuits: Circuits, constructions: Mapping[str, Construction], k: int, fates: Sequence[str]
 ) -> Variables:
-    """Matches of elements (merged neurons) to constructions, (construction, seed[, element or bit]); verdicts (seed,).
+    """Variables on how each seed's circuit matches each construction (a network built by hand).
 
-    The verdict of a seed without a circuit is its fate: "collapsed" or "diverged".
+    Variables on pairs of a construction and a circuit are (construction, seed). Some have a third axis: `element`, for
+    the circuit's elements (merged neurons), or `bit`, for the k relevant bits. `nearest` (seed,) is the construction
+    most like the circuit. `verdict` (seed,) describes the circuit in words; a seed without a circuit has its fate,
+    "collapsed" or "diverged", as its verdict.
     """
     shape, length = (len(constructions), len(circuits)), _n_elements(circuits)
     neuron_of, residual = np.full((*shape, length), -1), np.full((*shape, length), np.nan)
@@ -125,9 +132,12 @@ def built_labeled(constructions: Mapping[str, Construction], least: float) -> Va
 
 
 def prices_labeled(prices: Sequence[Price | None], least: float, prefix: str, dims: tuple[str, ...]) -> Variables:
-    """Variables with the path cost, margin, cost per margin and efficiency of each price; NaN if a price is None.
+    """Five variables along `dims`, with names that begin with `prefix`. A price describes one network; None gives NaN.
 
-    `…_resolved` is the cost per margin with the cheapest readout. `least` is C*, the least possible cost per margin.
+    `…_cost` is the path cost Σ|u|·‖(w, b)‖, for neurons with incoming weights w, bias b, readout weight u. `…_margin`
+    is the margin: the least parity × output, with irrelevant bits averaged out. `…_cost_per_margin` is path cost /
+    margin. `…_resolved` is path cost / margin with the cheapest readout weights in place of the network's own.
+    `…_efficiency` is `least` / `…_cost_per_margin`; `least` is C*, the least path cost / margin of any network.
     """
     known = [Price(np.nan, np.nan, np.nan, np.nan) if one is None else one for one in prices]
     rows = np.array([(*one, efficiency(one.cost, one.margin, least)) for one in known], np.float64).reshape(-1, 5)

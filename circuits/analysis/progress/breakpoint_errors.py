@@ -7,8 +7,10 @@ White 1982, "Maximum likelihood estimation of misspecified models"). The code co
 residuals e of n points, in this order:
 
     sᵢ    local size of the residuals at point i
-    ρ     correlation between neighboring points in autoregressive noise. The fit removes a part of the noise, so e/s is
-          less correlated than the noise. For the right ρ, the correlation expected after the fit equals that of e/s
+    ρ     correlation between neighboring points of the noise, which is taken to be autoregressive. The fit removes a
+          part of the noise, so neighboring values of e/s have a lower correlation than ρ. For trial values of ρ, the
+          code computes the correlation expected after the fit. It chooses the ρ for which this expected correlation
+          equals the correlation measured in e/s
     R     matrix of the noise's correlations Rᵢⱼ = ρ^|i−j| between the points i and j
     J     matrix (point, parameter) of the ramp's derivatives with respect to its four parameters
     xᵢ    change of the breakpoint per change of the curve at point i: the breakpoint's row of (JᵀJ)⁻¹ Jᵀ
@@ -158,8 +160,10 @@ def unbiased_autocorrelation(
 ) -> float:
     """Autocorrelation ρ of the noise, in 0..0.99; the autocorrelation of the residuals is lower because of the fit.
 
-    `residuals` are left by a linear fit. `basis` is an orthonormal basis of all curves that the fit can give. If the
-    noise were AR(1) of this ρ, the expected autocorrelation of such residuals would be that of `residuals`.
+    `residuals` are left by a linear fit. `basis` is an orthonormal basis of all curves that the fit can give. For trial
+    values of ρ, the code computes the expected autocorrelation of the residuals that this fit leaves of AR(1)
+    (first-order autoregressive) noise. It returns the ρ for which this expected value equals the autocorrelation of
+    `residuals`.
 
     Examples
     --------
@@ -206,10 +210,11 @@ def _correlated_square(x, rho):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _projected(basis, rho):
-    """By how much a fit of `basis` lowers E Σ uᵢ² and E Σ uᵢ uᵢ₊₁ of AR(1) noise u with variance 1 and correlation ρ.
+    """The differences E Σ uᵢ² − E Σ eᵢ² and E Σ uᵢ uᵢ₊₁ − E Σ eᵢ eᵢ₊₁, for noise u and the residuals e of a fit to u.
 
-    Let H be the projection on `basis`, R the matrix Rᵢⱼ = ρ^|i−j|, and D the matrix with 1/2 where |i−j| = 1 and 0
-    elsewhere. The fit lowers E Σ uᵢ² by tr HR, and E Σ uᵢ uᵢ₊₁ by tr D(HR + RH − HRH).
+    u is AR(1) noise with variance 1 and correlation ρ. The residuals are e = u − Hu, where H is the projection on
+    `basis`. Let R be the matrix Rᵢⱼ = ρ^|i−j|, and D the matrix with 1/2 where |i−j| = 1 and 0 elsewhere. Then the
+    first difference is tr HR, and the second is tr D(HR + RH − HRH).
     """
     n, p = basis.shape
     filtered = np.zeros((n, p))  # R basis
