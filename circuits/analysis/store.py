@@ -56,10 +56,7 @@ def to_json(run: Run, results: Mapping[str, xr.Dataset], options: Options = Opti
 def read_json(source: str | Path) -> dict[str, Any]:
     """Results that `circuits analyze --json` printed: a dataset per measurement; "run" and "options" as plain data.
 
-    Parameters
-    ----------
-    source
-        A file's path, or the JSON text itself.
+    `source` is a file's path, or the JSON text itself.
 
     Raises
     ------
@@ -75,7 +72,7 @@ def read_json(source: str | Path) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"The source is not JSON: {error}.") from None
+        raise InputError(f"The file or text that read_json got is not JSON: {error}.") from None
     version = document.get("schema_version")
     if version != SCHEMA_VERSION:
         raise InputError(f"The JSON has schema_version {version!r}, not {SCHEMA_VERSION}. Repeat circuits analyze.")

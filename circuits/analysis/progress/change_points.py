@@ -5,12 +5,11 @@ is fitted from memorization on. If a seed never memorizes, the fit starts at the
 onset and stops at the end; the midpoint is halfway between them on the log axis. Each of these three epochs has an
 estimate and a 95 % confidence interval.
 
-If the confidence interval of the onset reaches the first fitted point, the change may have begun earlier, and the onset
-is *censored*. The interval is then set to (−∞, `onset_high`]: the onset is at most `onset_high`, and the estimate
-`onset` is no bound. Likewise, the end is censored if its confidence interval reaches the last point. The interval is
-then set to [`end_low`, ∞). A censored onset also makes `midpoint_low` infinite, and a censored
-end makes `midpoint_high` infinite. A lag is the onset (or midpoint) of a measure minus that of test accuracy, negative
-if the measure changes first (`lags`). Only the onset intervals rank the measures (`earliest`).
+If the confidence interval of the onset reaches the first fitted point, the onset is *censored*: the change may have
+begun earlier. The interval is then set to (−∞, `onset_high`]. The true onset is at most `onset_high`, but may be later
+than the estimate `onset`. Likewise, the end is censored if its confidence interval reaches the last point. The interval
+is then set to [`end_low`, ∞). A lag is the onset (or midpoint) of a measure minus that of test accuracy, negative if
+the measure changes first (`lags`). Only the onset intervals rank the measures (`earliest`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -75,7 +74,7 @@ def change_points(
     measures
         Measures by name, each (step, seed) with a coordinate `epoch` along the steps, the same for all.
     start
-        (seed,) epoch from which on the ramps of a seed are fitted; NaN stands for the first epoch after 0.
+        (seed,) epoch at which the fit of a ramp (constant, straight line, constant) begins; NaN: first epoch after 0.
     reference
         The measure from which lags are counted. If it is an accuracy, only seeds in which it rises have lags.
     generalized

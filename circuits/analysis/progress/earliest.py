@@ -1,13 +1,16 @@
-"""The earliest measure of each seed, if the intervals of the onsets single out one measure.
+"""The measure that surely begins to change first in each seed, if there is one.
 
-A measure is surely before another if its onset interval ends before the other onset interval begins. A censored onset
-may lie before the fitted epochs; its interval is (−∞, high]. A measure's `rank` is 1 plus the number of measures surely
-before it; its `rank_high` is the number of measures not surely after it, itself included. The true rank lies between
-these two numbers. A measure is *earliest* only if it is surely before all other measures; then both numbers are 1. If
-no measure is earliest, the measures with `rank` 1 are tied.
+The onset of a measure is the epoch at which the measure begins to change. A ramp (constant, straight line, constant),
+fitted to the measure, gives a 95 % interval [low, high] for the onset. If the change may have begun before the first
+epoch of the fit, low is −∞.
 
-An analysis choice is one combination of first fitted epoch and scale (linear or log). The earliest measure of a seed is
-reported with the share of analysis choices and the share of seeds in which the same measure is earliest.
+Measure A changes surely before measure B if high of A is below low of B. A measure is *earliest* only if it changes
+surely before all other measures. `rank` of a measure is 1 plus the number of measures that change surely before it;
+`rank_high` is the number of measures that do not change surely after it, itself included. The true rank lies between
+these two numbers. If no measure is earliest, the measures with `rank` 1 are tied.
+
+An analysis choice is a first epoch of the fit together with a scale (linear or log). For the earliest measure of a
+seed, one share counts the analysis choices that agree, and another share counts the seeds that agree.
 """
 
 from collections.abc import Sequence
@@ -16,20 +19,16 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-# Share of the variance that an earliest measure's ramp explains at least; one in six random walks of 150 points reaches
-# it, and no AR(0.9) noise.
-LEAST_EXPLAINED = 0.9
+LEAST_EXPLAINED = 0.9  # least share of the variance that the earliest measure's ramp explains; `ramp` has error rates
 
 
 def ranks(
     low: Float[np.ndarray, "measure seed"], high: Float[np.ndarray, "measure seed"]
 ) -> tuple[Int[np.ndarray, "measure seed"], Int[np.ndarray, "measure seed"]]:
-    """Least and greatest possible rank of each measure (1 changes first), by the onset intervals; 0 for a NaN interval.
+    """Least and greatest possible rank of each measure, from 1 for the measure that begins to change first.
 
-    Parameters
-    ----------
-    low, high
-        (measure, seed) ends of the onset intervals; low is −∞ if the onset may lie before the first fitted epoch.
+    The interval [low, high] holds the onset, the time at which the measure begins to change. If only an upper bound is
+    known, low is −∞. If the measure does not change, low and high are NaN, and both ranks are 0.
 
     Examples
     --------
@@ -51,17 +50,13 @@ def earliest_measures(
     high: Float[np.ndarray, "measure seed"],
     explained: Float[np.ndarray, "measure seed"],
 ) -> list[str]:
-    """For each seed, the measure whose onset interval ends before all others begin; "" if there is no such measure.
+    """Name of the measure that surely begins to change first in each seed; "" if a seed has no such measure.
 
-    Parameters
-    ----------
-    names
-        Names of the measures.
-    low, high
-        (measure, seed) ends of the onset intervals.
-    explained
-        (measure, seed) share of the variance that the ramp explains. The earliest measure needs at least 0.9. A measure
-        with a smaller share is never the earliest, but its interval can prevent another from being the earliest.
+    The interval [low, high] holds the onset, the time at which a measure begins to change; low and high are NaN if the
+    measure does not change. A measure surely changes first if its high is below low of every other measure. Also, a
+    ramp (constant, straight line, constant), fitted to the measure, must explain at least 0.9 of the measure's
+    variance; `explained` is this share. A measure with a smaller share is never named, but its interval can prevent
+    another measure from being named.
 
     Examples
     --------
@@ -75,14 +70,11 @@ def earliest_measures(
 
 
 def agreement(earliest: Sequence[str], choices: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
-    """For each seed: share of analysis choices, and of seeds, with the same earliest measure; NaN if the seed has none.
+    """Share of the analysis choices, and share of the seeds, that agree with each seed on the earliest measure.
 
-    Parameters
-    ----------
-    earliest
-        Earliest measure of each seed, or "".
-    choices
-        For each analysis choice (first epoch, scale), the earliest measure of each seed; [] makes the first share NaN.
+    `earliest` names the measure that surely begins to change first in each seed; "" if a seed has no such measure.
+    `choices` has such a list of names for each analysis choice (first epoch of the fit, scale). Both shares are NaN for
+    a seed without an earliest measure. The share of choices is also NaN if `choices` is [].
 
     Examples
     --------
@@ -99,10 +91,7 @@ def agreement(earliest: Sequence[str], choices: Sequence[Sequence[str]]) -> tupl
 def tied(result: xr.Dataset, seed: int) -> list[str]:
     """Names of the measures that may be the first to change in one seed (`rank` is 1), sorted by `onset_high`.
 
-    Parameters
-    ----------
-    result
-        `rank`, `onset_high` (measure, seed) of `circuits.analysis.change_points`.
+    `result` is the result of `circuits.analysis.change_points`.
     """
     at = result.sel(seed=seed)
     names = at["measure"].values[at["rank"].values == 1]
@@ -110,13 +99,11 @@ def tied(result: xr.Dataset, seed: int) -> list[str]:
 
 
 def earliest_summary(result: xr.Dataset) -> str:
-    """Sentence that names each earliest measure and counts its seeds and analysis choices, or says that there is none.
+    """Sentence that says which measures surely begin to change before all others, and in how many seeds.
 
-    Parameters
-    ----------
-    result
-        `earliest`, `earliest_choices` (seed) of `change_points`. A choice is the
-        memorization threshold, where the fit begins, and the scale of the measures (linear or logarithmic).
+    An instance is "Earliest by its interval: margin in 2 of 3 seeds (7 to 8 of 8 analysis choices agree); none in 1."
+    An analysis choice is a memorization threshold and a scale (linear or log). `result` is the result of
+    `circuits.analysis.change_points`.
     """
     names, choices = result["earliest"].values.tolist(), result["earliest_choices"].values
     n_choices = int(result["earliest_choices"].attrs.get("n_choices", 0))

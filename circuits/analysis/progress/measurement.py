@@ -2,8 +2,9 @@
 
 Barak et al. 2022 and Nanda et al. 2023 look for quantities that change steadily while accuracy is constant. The
 measures here need no knowledge of the task's circuit. They are weight norms, neurons needed (effective sparsity),
-margins, bits that change the prediction (sensitivity), weights that a relu neuron needs (arity), and loss spectra. The
-run is read once. `change_points` gives onsets, lags behind test accuracy, and the earliest measure, if any.
+margins, bits that change the prediction (sensitivity), weights that a relu neuron needs (arity), and loss spectra.
+`change_points` finds the epoch at which each measure begins to change, and the measure that surely changes first, if
+there is one.
 """
 
 from collections.abc import Callable, Mapping
@@ -74,23 +75,25 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
 def run_change_points(
     run: Run, options: PruningOptions, *measures: xr.Dataset | Mapping[str, xr.DataArray], log_scale: bool | None = None
 ) -> xr.Dataset:
-    """Onsets, ends and lags of test accuracy, the losses and `measures`, from each seed's memorization on.
+    """When test accuracy, the losses and `measures` begin and stop changing, from each seed's memorization on.
 
     Parameters
     ----------
     run, options
         The run, and options that choose its checkpoints; every measure must have all chosen checkpoints.
     measures
-        Measures by name. Some follow from other measures and are skipped: "frobenius_norm", "sparsity_ratio" and the
-        interval of "sensitivity". If a name is in two arguments, the measure in the later argument counts. A measure
-        named "test_accuracy", "test_loss" or "train_loss" replaces the run's own curve.
+        Measures by name. The names "frobenius_norm", "sparsity_ratio", "sensitivity_low" and "sensitivity_high" are
+        skipped, since these measures follow from others. If a name is in two arguments, the measure in the later
+        argument counts. A measure named "test_accuracy", "test_loss" or "train_loss" replaces the run's own curve.
     log_scale
-        Whether to take logarithms, as in `change_points`.
+        Which measures, except accuracies and shares, are fitted as logarithms. True: all. False: none. None: positive
+        measures that change more than tenfold.
 
     Returns
     -------
-    As `change_points`. `earliest_choices` is the share of eight analysis choices that give the same `earliest`. The
-    choices are memorization thresholds 0.9, 0.99, 0.999 and 0.9999, each with linear values and with logarithms.
+    Result of `change_points`. There, `earliest` (seed) names the measure that surely begins to change first, or is "".
+    The code repeats this analysis with memorization thresholds 0.9, 0.99, 0.999 and 0.9999, each with linear values and
+    with logarithms. `earliest_choices` (seed) is the share of these eight analyses that name the measure in `earliest`.
     """
     checkpoints = chosen_checkpoints(run, options)
     curves = run.metrics.isel(step=checkpoints)
@@ -110,8 +113,10 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
 
     Returns
     -------
-    parameter_norm, layer_norm
-        (step, seed), (step, seed, layer) L2 norm of all parameters, and of the parameters of each layer.
+    parameter_norm
+        (step, seed) L2 norm of all parameters.
+    layer_norm
+        (step, seed, layer) L2 norm of the parameters of each layer.
     spectral_norm, frobenius_norm
         (step, seed, matrix) norms of every weight matrix.
     effective_sparsity, sparsity_ratio
@@ -124,9 +129,12 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
         (step, seed) number of bits whose flip changes the prediction: mean over the test inputs, and 95 % interval for
         the mean over all possible inputs (`mean_interval`). Only for tasks with inputs ±1.
     arity
-        (step, seed, neuron) number of weights that predictions need; NaN if collapsed or diverged; for the relu model.
-    network_arity, subnetwork_arity
-        (step, seed) mean arity over all neurons, and over the neurons kept at the checkpoint that `--final` chooses.
+        (step, seed, neuron) number of weights of the neuron that predictions need. Only for the model uᵀ relu(W x + b),
+        as are the two means below. NaN if the network has collapsed or diverged.
+    network_arity
+        (step, seed) mean arity over all neurons.
+    subnetwork_arity
+        (step, seed) mean arity over the neurons that predictions need at the checkpoint that `options.final` selects.
     """
     config, checkpoints = run.config, chosen_checkpoints(run, options)
     values = walk(run, checkpoints, _one_network(run, options), what="progress measures", progress=progress)
@@ -221,7 +229,6 @@ def _one_network(run: Run, options: PruningOptions) -> Callable[[int, Network], 
 
 
 def _sizes(run: Run, checkpoints: Int[np.ndarray, " step"], options: PruningOptions, progress: bool) -> np.ndarray:
-    """Effective sparsity (step, seed); computed, unless training stored this metric with the same options."""
     default = PruningOptions()
     same = all(getattr(options, name) == getattr(default, name) for name in ("agreement_set", "criterion", "norm"))
     is_last = options.layer in (None, list(run.config.prunable_layers)[-1])

@@ -6,9 +6,10 @@ The breakpoints t₁ and t₂ are two of the n points of the curve; if n > 256, 
 tries every pair of these points. For each pair, a linear regression gives a and b, and the residual sum of squares RSS.
 The fitted ramp has the least RSS of all pairs, RSS_min. Running sums over the points make this exact search fast.
 
-The interval of t₁ spans the values t₁ of all pairs with n log(RSS / RSS_min) ≤ λ c (profile likelihood). Here c is the
-quantile of the χ² distribution with one degree of freedom, at the level of the interval. The factor λ corrects for
-correlated or uneven residuals (`breakpoint_errors`). The intervals of t₂ and of the middle of t₁ and t₂ are analogous.
+The interval of t₁ spans the values t₁ of all pairs with n log(RSS / RSS_min) ≤ λ c (profile likelihood, Hinkley 1971,
+"Inference in two-phase regression"). Here c is the quantile of the χ² distribution with one degree of freedom, at the
+level of the interval. The factor λ corrects for correlated or uneven residuals (`breakpoint_errors`). The intervals of
+t₂ and of the middle of t₁ and t₂ are analogous.
 
 The curve changes only if the ramp beats a constant by the Bayesian information criterion. Let ρ be the correlation of
 neighboring residuals. The code computes ρ for the ramp and for the best constant, and takes the larger value. Then
@@ -40,11 +41,11 @@ Estimate = tuple[float, float, float]  # value, low, high
 
 
 class Ramp(NamedTuple):
-    """A fitted ramp: a constant, a straight line from onset to end, a constant.
+    """A ramp fitted to a curve y(t): the constant `before`, a straight line, the constant `after`.
 
-    `onset`, `middle`, `end` are (estimate, low, high) in units of t; `middle` is halfway from onset to end. `before`
-    and `after` are the constants, `explained` is the share of the variance that the ramp explains, in 0..1, and
-    `moves` says whether the ramp beats a constant.
+    The line begins at t = `onset` and stops at t = `end`; `middle` is halfway. Each of these three is (estimate, low
+    end, high end), where the ends are those of a confidence interval. `explained` is the share of the variance of y
+    that the ramp explains, in 0..1. `moves` says whether the ramp fits better than a constant.
     """
 
     onset: Estimate
@@ -64,16 +65,15 @@ def fitted_ramp(t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], 
     t, y
         (point,) strictly ascending t, and the curve y(t); points where y is not finite are dropped.
     coverage
-        Level of the intervals, in 0..1. Each interval is extended by one point on either side, because no breakpoint
-        between points is tried. If the interval of the onset begins at the first point, only its high end is a bound.
-        If the interval of the end reaches the last point, only its low end is a bound.
-
-    References
-    ----------
-    Profile likelihood of a breakpoint: Hinkley 1971, "Inference in two-phase regression".
+        Level of the confidence intervals, in 0..1. The line begins at the onset and stops at the end; both have an
+        interval. Each interval is extended by one point on either side, because no breakpoint between points is tried.
+        If the interval of the onset begins at the first point, the true onset may be earlier. If the interval of the
+        end reaches the last point, the true end may be later.
 
     Examples
     --------
+    The onset as (estimate, low, high), the estimate of the end, and whether the ramp fits better than a constant:
+
     >>> t = np.arange(40.0)
     >>> ramp = fitted_ramp(t, np.clip((t - 10) / 8, 0, 1))
     >>> ramp.onset, ramp.end[0], ramp.moves
@@ -116,10 +116,12 @@ def fitted_ramp(t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], 
 def all_ramps(
     t: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"], places: Int[np.ndarray, " place"]
 ) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Float[np.ndarray, " pair"], Float[np.ndarray, " pair"]]:
-    """For every pair of breakpoints: their indices in `places`, and the rise and residual sum of squares of their ramp.
+    """Least-squares fit of a ramp to a curve, for every pair of breakpoints.
 
-    `t` is ascending, and the curve `y` has the mean 0. `places` holds the ascending indices of the points that may be
-    breakpoints.
+    A ramp is constant up to the first breakpoint, linear up to the second, then constant. `t` is ascending, and the
+    curve `y` has the mean 0. `places` holds the ascending indices of the points that may be breakpoints. The result has
+    four arrays: index of the first breakpoint in `places`, index of the second, residual sum of squares, and last minus
+    first constant.
     """
     n, m = len(t), len(places)
     t = (t - t.mean()) / (t[-1] - t[0])
@@ -166,9 +168,8 @@ def _estimate(
     """Estimate (value, low end, high end) of a breakpoint, or of the middle of two breakpoints.
 
     A pair of breakpoints has the value (t[first] + t[second])/2; for a single breakpoint, `first` equals `second`. The
-    estimate is the value of the pair `best`. The mask `accepted` marks the pairs that fit well enough for the interval.
-    For the low end, the code first replaces each breakpoint of these pairs by the previous point of `t`, then takes the
-    least value. For the high end, it first replaces each breakpoint by the next point, then takes the greatest value.
+    estimate is the value of the pair `best`. The mask `accepted` marks the pairs whose values span the interval. For
+    the low end, each breakpoint is first replaced by the previous point of `t`; for the high end, by the next point.
     """
     lower, upper = np.concatenate([t[:1], t[:-1]]), np.concatenate([t[1:], t[-1:]])
     low, high = ((along[first[accepted]] + along[second[accepted]]) / 2 for along in (lower, upper))

@@ -67,7 +67,7 @@ def flipped(inputs: Real[np.ndarray, "example input"]) -> Real[np.ndarray, "flip
 
 
 def sensitivities_on(config: Config, inputs: Real[np.ndarray, "example input"]) -> Sensitivities:
-    """Function from any model's parameters to the number of bits of each input (±1) whose flip changes the answer."""
+    """Function of a model's parameters: for each input of ±1 bits, how many single-bit flips change the prediction."""
     if is_one_relu_layer(config) is None:
         return lambda net: relu_sensitivities(*relu_weights(config, net), inputs)
     has_classes = config.task.signature.n_classes is not None
@@ -111,5 +111,4 @@ def _flips(W, u, signs, hidden, bound):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _sign(value, bound):
-    """Sign of a number, -1, 0 or 1; 0 if the number is within `bound` of 0."""
     return np.int64(value > bound) - np.int64(value < -bound)

@@ -1,4 +1,4 @@
-"""Tables of the progress measures, of their onsets and lags, and of the earliest measures."""
+"""Tables of the progress measures, of when each begins to change, and of the measure that surely changes first."""
 
 import math
 
@@ -15,7 +15,7 @@ MOST_TIED = 5  # most names in a cell
 
 
 def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Tables of the progress measures at the last checkpoint, of onsets and lags, and of the earliest measures."""
+    """Tables: the measures at the last checkpoint, when each begins to change, and which one surely changes first."""
     seeds = dataset["seed"].values.tolist()[:FEW_LABELS]
     of = "" if len(seeds) == dataset.sizes["seed"] else f"; the first {len(seeds)} of {dataset.sizes['seed']} seeds"
     values = new_table("measure", *(f"seed {seed}" for seed in seeds))
@@ -64,10 +64,11 @@ def onset_table(dataset: xr.Dataset, phases: xr.Dataset, seeds: list[int]) -> Ta
 
 
 def earliest_table(dataset: xr.Dataset, seeds: list[int]) -> Table:
-    """Table with a row per seed: the earliest measure, the one whose onset is surely before all other onsets.
+    """Table with a row per seed: the earliest measure, that is, the one that surely begins to change before all others.
 
-    Two columns count how many analysis choices (memorization threshold; linear or logarithmic), and how many seeds,
-    give the same earliest measure. For a seed without an earliest measure, the last column names the tied measures.
+    An analysis choice is a memorization threshold and a scale of the measures (linear or log). One column counts the
+    analysis choices that give this seed the same earliest measure. Another column counts the seeds with this earliest
+    measure. For a seed without an earliest measure, the last column names the measures that may be the first.
     """
     n_choices, n_seeds = int(dataset["earliest_choices"].attrs["n_choices"]), dataset.sizes["seed"]
     table = new_table("seed", "earliest", "choices that agree", "seeds that agree", "tied: none is surely before them")
@@ -83,10 +84,12 @@ def earliest_table(dataset: xr.Dataset, seeds: list[int]) -> Table:
 
 
 def lag_cell(at: xr.Dataset) -> str:
-    """Onset, direction and lag of one measure in one seed: "88 ↑: -13 (-19 to -6)" or, with bounds, "≤ 14 ↓: ≤ -50".
+    """Text that says when one measure begins to change in one seed, and how long after the reference measure.
 
-    A bound is the finite end of the 95 % interval, never the estimate. Bounds of lags are rounded outward. `at` has
-    the variables of `circuits.analysis.change_points` for this measure and seed.
+    The text "88 ↑: -13 (-19 to -6)" means: the measure begins to rise at epoch 88, 13 epochs before the reference, with
+    the 95 % interval from 19 to 6 epochs before. The text "≤ 14 ↓: ≤ -50" means: the measure begins to fall at epoch 14
+    or earlier, at least 50 epochs before the reference. Such a bound is the finite end of the 95 % interval. Bounds of
+    lags are rounded outward. `at` has the variables of `circuits.analysis.change_points`.
     """
     onset, lag, low, high = (float(at[name]) for name in ("onset", "lag", "lag_low", "lag_high"))
     if math.isnan(onset):

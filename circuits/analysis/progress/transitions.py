@@ -23,14 +23,10 @@ def transitions(
 
     Parameters
     ----------
-    run, options
-        The run, and the options of the progress measures.
     measures
         Further measures, each (step, seed) at the same checkpoints, such as the dataset of another measurement. A
         measure replaces a progress measure of the same name. A variable with one more dimension, of at most 16 labels,
         is split into one measure per label; any other variable is skipped.
-    progress
-        Whether to show progress bars on stderr.
     log_scale
         Which measures, except accuracies and shares, are fitted as logarithms. True: all. False: none. None: each
         positive measure whose largest value, in some seed, is more than ten times the smallest.
@@ -40,8 +36,9 @@ def transitions(
     As `circuits.analysis.change_points`. By (measure, seed): onset, midpoint and end in epochs, with 95 % intervals;
     direction; rank; lag behind test accuracy. Lags are NaN for a seed that did not generalize. Flags mark an onset or
     end that may lie outside the fitted epochs. `share` (measure, step, seed): completed share of the change. `earliest`
-    (seed): the measure that surely changes first, or "". `earliest_choices`, `earliest_seeds` (seed): shares of eight
-    analysis choices (memorization threshold and scale), and of seeds, that agree with `earliest`.
+    (seed): the measure that surely changes first, or "". `earliest_seeds` (seed): share of the seeds with the same
+    `earliest`. `earliest_choices` (seed): share of eight analyses with the same `earliest`. These analyses combine the
+    memorization thresholds 0.9, 0.99, 0.999 and 0.9999 with a linear and a log scale.
 
     Raises
     ------

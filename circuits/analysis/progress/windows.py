@@ -1,8 +1,4 @@
-"""Measures in a window of epochs, and the ramp (constant, straight line, constant) fitted to each measure.
-
-An analysis choice sets the epoch at which a seed's window begins, and whether logarithms are taken. Analysis choices
-with the same window and scale share one fit.
-"""
+"""Measures in a window of epochs, and the ramp (constant, straight line, constant) fitted to each measure."""
 
 from collections.abc import Mapping
 
@@ -19,7 +15,10 @@ SHARES = (ACCURACY, "share")  # endings of measures without logarithm: 0.1 is no
 
 
 def _changing_ramp(t: Float[np.ndarray, " point"], curve: Float[np.ndarray, " point"]) -> Ramp | None:
-    """Ramp; None if no ramp beats a constant. An onset or end that may be beyond the data has an infinite interval."""
+    """Ramp (constant, straight line from onset to end, constant) fitted to a curve; None if a constant does as well.
+
+    The interval of an onset or end that may lie beyond the data is infinite on that side.
+    """
     ramp = fitted_ramp(t, curve)
     if ramp is None or not ramp.moves:
         return None
@@ -34,7 +33,7 @@ def _changing_ramp(t: Float[np.ndarray, " point"], curve: Float[np.ndarray, " po
 
 
 class Curves:
-    """Measures as arrays, and their ramps; each is fitted once per measure, seed, window and scale (linear or log)."""
+    """Measures as arrays, and the ramps (constant, straight line, constant) fitted to them, each stored for reuse."""
 
     def __init__(self, measures: Mapping[str, xr.DataArray]) -> None:
         first = next(iter(measures.values()))
@@ -44,7 +43,11 @@ class Curves:
         self._ramps: dict[tuple[int, int, int, bool], Ramp | None] = {}
 
     def logs(self, start: Float[np.ndarray, " seed"], log_scale: bool | None) -> Bool[np.ndarray, " measure"]:
-        """Mask of the measures whose logarithm is taken, with `start` and `log_scale` as in `change_points`."""
+        """Mask of the measures that are fitted as logarithms; accuracies and shares never are.
+
+        Of the other measures, `log_scale` True takes all, and False takes none. None takes those that are positive and
+        change more than tenfold in some seed, from its epoch in `start` on.
+        """
 
         def taken(row: int) -> bool:
             curves = [self.window(row, column, float(begin), False)[1] for column, begin in enumerate(start)]
@@ -53,13 +56,16 @@ class Curves:
         return np.array([not name.endswith(SHARES) and taken(row) for row, name in enumerate(self.names)], bool)
 
     def window(self, row: int, column: int, begin: float, logged: bool) -> tuple[slice, Float[np.ndarray, " point"]]:
-        """Steps from epoch `begin` on, and the values of measure `row` in seed `column` there, as log10 if `logged`."""
+        """Steps from epoch `begin` on, and measure `row` of seed `column` at these steps; its log10 if `logged`."""
         window = slice(self._first(begin), None)
         curve = self._values[row][window, column]
         return window, np.log10(np.where(curve > 0, curve, np.nan)) if logged else curve
 
     def ramp(self, row: int, column: int, begin: float, logged: bool) -> Ramp | None:
-        """Ramp of measure `row` in seed `column` from epoch `begin` on; None if the measure does not change."""
+        """Ramp (constant, straight line, constant) fitted to a measure; None if the measure does not change.
+
+        The fit takes measure `row` in seed `column` from epoch `begin` on, and the log10 of its values if `logged`.
+        """
         key = (row, column, self._first(begin), logged)
         if key not in self._ramps:
             window, curve = self.window(row, column, begin, logged)
@@ -67,7 +73,7 @@ class Curves:
         return self._ramps[key]
 
     def earliest(self, start: Float[np.ndarray, " seed"], log_scale: bool | None) -> list[str]:
-        """Earliest measure of each seed, with ramps from `start` on and this `log_scale`; "" if a seed has none."""
+        """Name of the measure that surely begins to change first in each seed, from `start` on; "" if there is none."""
         logs = self.logs(start, log_scale)
         low, high, explained = (np.full((len(self.names), len(self.seeds)), np.nan) for _ in range(3))
         for row, column in np.ndindex(*low.shape):

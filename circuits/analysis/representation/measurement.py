@@ -2,8 +2,9 @@
 
 Source: Fuangkawinsombut 2024, sections 2.2.1 and 2.2.2, Figures 2.2 and 2.3, appendix. In its t-SNE of the training
 examples' hidden activations, examples do not cluster by their k relevant bits at memorization, but form 2^k clean
-clusters at the end. The weights concentrate at 0. Here, the silhouette of the activations measures the clusters during
-training. A few checkpoints also have silhouettes of PCA and t-SNE; t-SNE may make clusters look tidier than they are.
+clusters at the end. Meanwhile, the weights concentrate at 0. Here, the silhouette of the activations measures the
+clusters during training. A few checkpoints also have silhouettes of PCA and t-SNE; t-SNE may make clusters look tidier
+than they are.
 
 A network that computes parity from the sum of its bits, such as `constructions.threshold`, has k + 1 clusters instead
 of 2^k. So a low silhouette after generalization is not a failure, but shows another circuit.
@@ -49,7 +50,10 @@ class Points(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """Embeddings, silhouettes and weight densities of one network."""
+    """Embeddings, silhouettes and weight densities of one network.
+
+    For each parameter, `places` are evenly spaced values of a weight, and `density` is the weights' density there.
+    """
 
     pca: Float[np.ndarray, "point axis"]
     tsne: Float[np.ndarray, "point axis"]
@@ -60,7 +64,7 @@ class Picture(NamedTuple):
 
 
 def points_of(run: Run, seed: int) -> Points:
-    """At most 2,000 training examples of a seed, drawn at random and sorted by index, and the cluster of each."""
+    """At most 2,000 random training examples of a seed, sorted by index, clustered by their relevant bits or target."""
     inputs, _ = examples_of(run, run.seed_index(seed), "train")
     labels = cluster_labels(run, seed)
     n_points = min(len(inputs), MOST_POINTS)
@@ -90,7 +94,7 @@ def picture(layer: Layer, arrays: Network, points: Points, seed: int) -> Picture
 
 
 def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
-    """Silhouettes along the run, and pictures (panels) of one seed at a few checkpoints.
+    """Silhouettes along the run, and six panels: pictures of one seed at a few checkpoints, or empty in a short run.
 
     Returns
     -------
@@ -98,9 +102,9 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
         (step, seed) silhouette of the hidden activations, clustered by the relevant bits or the target; in -1..1, NaN
         if all outputs are nearly 0. `options` selects the steps; by default about 40 steps and those of the panels.
     panel_epoch
-        (panel,) epoch of each picture; NaN for a panel without a picture, as in a short run.
+        (panel,) epoch of each picture; NaN for an empty panel.
     panel_step
-        (panel,) step of each picture; -1 for a panel without a picture.
+        (panel,) step of each picture; -1 for an empty panel.
     panel_silhouette
         (space, panel) silhouette of the activations, of their first two principal components, and of their t-SNE.
     pca_explained

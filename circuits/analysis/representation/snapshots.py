@@ -22,12 +22,8 @@ ALONG = 40  # checkpoints of a curve over the whole run, besides the pictured on
 def panel_checkpoints(memorized: float, generalized: float, last: int) -> Int[np.ndarray, " panel"]:
     """Indices of the checkpoints to picture, ascending, padded with -1 for a short run.
 
-    Parameters
-    ----------
-    memorized, generalized
-        Indices of the checkpoints of memorization and generalization; NaN for a phase that never happened.
-    last
-        Index of the last checkpoint.
+    `memorized` and `generalized` are the indices of the checkpoints at which the seed memorized and generalized; NaN if
+    the seed never did. `last` is the index of the last checkpoint.
 
     Examples
     --------
@@ -44,7 +40,11 @@ def panel_checkpoints(memorized: float, generalized: float, last: int) -> Int[np
 
 
 def panels_of_seeds(run: Run, options: PruningOptions) -> Int[np.ndarray, "seed panel"]:
-    """Checkpoints to picture for each seed: by default `panel_checkpoints`, else at most six that `options` selects."""
+    """Indices of at most six checkpoints to picture for each seed, padded with -1.
+
+    If `options` has a slice of checkpoints, the six are evenly spaced in the slice. Otherwise, they are the last
+    checkpoint and five from memorization to generalization of the seed.
+    """
     if options.slice != slice(None):
         chosen = chosen_checkpoints(run, options)
         some = chosen[np.unique(np.rint(np.linspace(0, len(chosen) - 1, N_PANELS)).astype(int))]
@@ -61,7 +61,7 @@ def pictured_seed(run: Run, options: PruningOptions) -> int:
 
 
 def along_the_run(run: Run, options: PruningOptions, also: Int[np.ndarray, "seed panel"]) -> Int[np.ndarray, " step"]:
-    """Checkpoints that `options` selects; by default about 40, denser early in the run, plus those listed in `also`."""
+    """Indices of the checkpoints in the slice of `options`, if set; otherwise `also` and about 40, denser early on."""
     if options.slice != slice(None):
         return chosen_checkpoints(run, options)
     n_later = run.n_checkpoints - 1

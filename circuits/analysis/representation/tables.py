@@ -8,7 +8,12 @@ from circuits.tabular import Titled, new_table, number
 
 
 def representation_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Two tables of silhouettes: of each seed at memorization, generalization and the end; of one seed's pictures."""
+    """Two tables of silhouettes, which say how clearly points form clusters, from -1 to 1.
+
+    The first table has the silhouette of the hidden activations of each seed at memorization, at generalization and at
+    the end. The second table has a row for each of a few checkpoints of one seed: silhouettes of the activations, of
+    their first two principal components and of their t-SNE, and the share of the variance in the two components.
+    """
     epochs = dataset["epoch"].values.tolist()
     table = new_table("seed", "at memorization", "at generalization", "at the end")
     for seed in dataset["seed"].values.tolist():

@@ -1,7 +1,4 @@
-"""Four groups of hidden neurons, fixed over a run: generalizing, memorizing, complementary, control.
-
-Merrill et al. 2023, section 3.2 and Figure 3. `neuron_groups` defines the groups.
-"""
+"""Four groups of hidden neurons, fixed over a run (Merrill et al. 2023, section 3.2 and Figure 3)."""
 
 import math
 from typing import NamedTuple
@@ -23,11 +20,13 @@ LATE_CHECKPOINTS = 50
 
 
 class NeuronGroups(NamedTuple):
-    """The generalizing, memorizing, complementary and control group of hidden neurons, for every seed.
+    """Four groups of hidden neurons in every seed.
 
-    `kept` (group, seed, neuron): masks. `defined` (group, seed): False if the network had diverged at the checkpoint
-    that determines the group. The memorizing group is also undefined if the network never memorized. `checkpoint`
-    (seed,): checkpoint whose active subnetwork is the generalizing group, as an index; -1 if the network had diverged.
+    The groups are: generalizing (neurons that predictions need at the end), memorizing (needed at memorization),
+    complementary (all but the generalizing), control (random, as many as the generalizing). `kept` (group, seed,
+    neuron): masks. `defined` (group, seed): False if the network had diverged at the checkpoint that determines the
+    group. The memorizing group is also undefined if the network never memorized. `checkpoint` (seed,): index of the
+    checkpoint that determines the generalizing group; -1 if the network had diverged.
     """
 
     kept: Bool[np.ndarray, "group seed neuron"]
@@ -39,7 +38,7 @@ _cache: WeakKeyDictionary[Run, dict[tuple[int, PruningOptions], NeuronGroups]] =
 
 
 def neuron_groups(run: Run, options: PruningOptions = PruningOptions()) -> NeuronGroups:
-    """Four groups of hidden neurons of every seed, each for a comparison; cached while the run is open.
+    """Four groups of hidden neurons of every seed; cached while the run is open.
 
     - Generalizing: the active subnetwork (the neurons that predictions need) of the last checkpoint. With
       `--final median`, the active subnetwork of median size among the last 50 checkpoints (or all, if fewer).
@@ -80,7 +79,7 @@ def _find(run: Run, options: PruningOptions) -> NeuronGroups:
 def _final_checkpoints(
     run: Run, options: PruningOptions
 ) -> tuple[Int[np.ndarray, " seed"], Float[np.ndarray, " seed"]]:
-    """Per seed: index of the checkpoint whose active subnetwork is the generalizing group, and the group's size."""
+    """Per seed: index of the checkpoint that `options.final` selects, and how many neurons predictions need there."""
     first = run.n_checkpoints - (LATE_CHECKPOINTS if options.final == "median" else 1)
     late = np.arange(max(first, 0), run.n_checkpoints)
     sizes = sparsity_at(run, late, options)  # (late, seed)

@@ -30,6 +30,8 @@ def smallest_agreeing_masked(
 ) -> int | None:
     """Smallest k such that the first k neurons in `order` agree with the network; None if the network has a NaN output.
 
+    k is at most the number of neurons. The outputs are computed in the dtype of the network's weights.
+
     Parameters
     ----------
     order
@@ -40,10 +42,6 @@ def smallest_agreeing_masked(
         (example,) classes, or ±1 with one output. The criterion "accuracy" needs them; "prediction" ignores them.
     criterion
         "prediction": every prediction must stay the same. "accuracy": only the number of right ones must stay the same.
-
-    Returns
-    -------
-    k, a number from 0 to the number of neurons. The outputs are computed in the dtype of the network's weights.
     """
     if criterion == "accuracy" and targets is None:
         raise ValueError("criterion 'accuracy' compares the numbers of right answers: pass targets")
@@ -96,7 +94,7 @@ def first_fitting(fits: Fits, width: int, ease: Float[np.ndarray, " example"], n
     ease
         (example,) guess of how easy each example is; larger is easier. The guess affects only the running time.
     n_errors
-        Number of examples on which the subnetwork must make an error, in 0..example.
+        Number of examples on which the subnetwork must make an error, from 0 to the number of examples.
 
     Examples
     --------

@@ -39,26 +39,27 @@ def elements_needed(
     criterion: Literal["prediction", "accuracy"] = "prediction",
     found: Elements | None = None,
 ) -> int | None:
-    """Smallest m such that the m largest circuit elements (groups of merged neurons) agree with the whole network.
+    """Number of circuit elements (groups of near-parallel neurons) that the network's predictions need.
+
+    The network is f(x) = uᵀ relu(W x + b). The path norm of a neuron is |u|·‖(w, b)‖. The code sorts the elements by
+    the sum of their neurons' path norms, largest first. The result is the smallest m such that the first m elements
+    alone agree with the network on `inputs`; None if no m suffices or a weight is not finite. The order of the neurons
+    does not matter.
 
     Parameters
     ----------
-    W, b, u
-        (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b).
     inputs
         (example, input) the agreement set: the inputs on which predictions are compared.
     targets
         (example,) ±1; used by the criterion "accuracy" only.
-    cosine, floor
-        Neurons merge if their cosine is above `cosine` and path norms above `floor` times the largest, see `elements`.
+    cosine
+        Two neurons share an element if their vectors (w, b) have a cosine above this, and their u the same sign.
+    floor
+        A neuron is in an element only if its path norm is above this share of the largest path norm.
     criterion
         "prediction": the network's sign on every input. "accuracy": as many right answers as the network.
     found
         Result of `elements` for this network, if the caller has it.
-
-    Returns
-    -------
-    m in 0..element; None if no m agrees or the network diverged. m does not depend on the order of the neurons.
 
     Examples
     --------

@@ -51,12 +51,9 @@ def group_norms(
 ) -> xr.DataArray:
     """Mean norm over each group of neurons, (group, step, seed); NaN if the group is empty, or missing for the seed.
 
-    Parameters
-    ----------
-    run, options
-        The run and the options, which define the generalizing, memorizing, complementary and control group.
-    norms
-        Result of `neuron_norms` for the same options, if the caller has it.
+    The groups are: generalizing (neurons that predictions need at the end of the run), memorizing (needed at
+    memorization), complementary (all but the generalizing), control (random, as many as the generalizing). `norms` is
+    the result of `neuron_norms` for the same options, if the caller has it.
     """
     norms = neuron_norms(run, options) if norms is None else norms
     groups = neuron_groups(run, options)
