@@ -23,13 +23,6 @@ MOST_PROCESSES = 1 << 22  # PID_MAX_LIMIT of Linux
 def written_whole(path: Path, *, replace: bool) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success this file is synced and renamed to `path`, otherwise removed.
 
-    Parameters
-    ----------
-    path
-        The file to write.
-    replace
-        Whether to replace an existing file.
-
     Raises
     ------
     FileExistsError
@@ -105,7 +98,7 @@ def make_folder(path: Path) -> None:
 
 
 def remove_left_behind(path: Path) -> None:
-    """Remove temporary files of an output or its backups, and their lock files, if their writer process has ended."""
+    """Remove temporary files and lock files that ended processes left when they wrote `path` or its backups."""
     copies = r"(?:\.undo|\.before-re(?:pair|sume)(?:\.\d+)?)?"
     temporary = re.compile(rf"{re.escape(path.name)}{copies}\.(\d+)\.tmp(?:\.lock)?")
     for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp*"):

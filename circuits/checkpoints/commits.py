@@ -1,9 +1,9 @@
 """The number of complete checkpoints of a run. The array `step` has one entry per checkpoint: the number of optimizer
 updates so far. The writer writes this entry last, and only this write makes the checkpoint complete ("committed").
 
-An unwritten entry of `step` is -1, so all its bits are 1. A kill can interrupt a write at any byte. So the entry after
-the last committed entry may mix bytes of the planned step with bytes of -1; this entry does not count. Any other entry
-that differs from the config's plan or follows an unwritten entry is damaged. It raises an error; no writer removes it.
+An unwritten entry of `step` is -1. A kill can interrupt a write at any byte. So the entry after the last committed
+entry may mix bytes of the planned step with bytes of -1 (0xFF). It does not count. Any other entry that differs from
+the config's plan or follows an unwritten entry is damaged. It raises an error; no writer removes it.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ def n_committed(
     Raises
     ------
     ValueError
-        A step differs from the plan or follows an unwritten entry. The message does not name the file. An entry is
-        unwritten if it is -1, or if it is the last and a kill cut its write: then its other bytes are those of -1.
+        An entry differs from the plan or follows an unwritten entry (-1). The message does not name the file. There is
+        no error if the last entry that is not -1 mixes bytes of the planned step with bytes 0xFF (all bytes of -1 are
+        0xFF), as after a kill during the write. This entry does not count.
 
     Examples
     --------
@@ -74,6 +75,6 @@ def n_committed(
 
 
 def _is_cut(stored: int, planned: int) -> bool:
-    """Whether each byte of `stored` is from `planned` or -1 (unwritten), as after an interrupted write or erasure."""
+    """Whether each byte of `stored` is that of `planned` or 0xFF (unwritten), as after a cut write or erasure."""
     stored_bytes, planned_bytes = (value.to_bytes(8, "little", signed=True) for value in (stored, planned))
     return all(byte in (expected, 0xFF) for byte, expected in zip(stored_bytes, planned_bytes, strict=True))

@@ -55,8 +55,6 @@ def check_rows(
     ----------
     path, name
         The file and the name of the array that the rows belong to, for the error message.
-    rows, expected
-        The values, and their stored digests.
     where
         Function of (row index, seed index) in `rows` that returns text with the seed and step of these values.
 
@@ -67,7 +65,7 @@ def check_rows(
     """
     wrong = np.argwhere(row_digests(rows) != expected)
     if wrong.size:
-        raise digest_error(path, f"{name} {where(*wrong[0].tolist())}")
+        raise digest_error(path, f"{name} {where(*wrong[0].tolist())}")  # such as "parameters/W of seed 3 at step 1"
 
 
 def digest_error(path: object, what: str) -> InputError:

@@ -8,7 +8,7 @@ from circuits.analysis.networks.options import PruningOptions
 
 
 class MergeOptions(PruningOptions):
-    """Conditions under which near-parallel neurons count as one circuit element."""
+    """Options that decide which near-parallel neurons form one circuit element: least cosine, least relative norm."""
 
     merge_cosine: Annotated[float, Field(ge=-1, lt=1)] = 0.9
     """Two neurons belong to one circuit element if two conditions hold: the vectors (incoming weights, bias) of the two
@@ -19,7 +19,7 @@ class MergeOptions(PruningOptions):
 
 
 class SearchOptions(PruningOptions):
-    """Pruning options, and the time limit of a search."""
+    """Options of pruning (inherited), and the time limit of the measurements "exact" and "certify"."""
 
     time_limit: Annotated[float, Field(ge=0)] = 60.0
-    """Time limit of the search in each network, in seconds. Only the measurements "certify" and "exact" use it."""
+    """Time limit per network, in seconds, of the searches of "exact" (smallest subnetwork) and "certify" (margin)."""

@@ -1,9 +1,8 @@
 """The compiled loop behind the active subnetwork: do the k neurons of largest norm agree with the whole network?
 
-Neurons are sorted by falling norm. The loop keeps the running sum f_k(x) = Σ_{j <= k} u_j relu(h_j(x)) of every input.
-To add neuron j, it passes once over row j of the preactivations h. The whole network f and every f_k are summed in the
-same order, in float64, so f_k equals f when k is the width. A sum counts as 0 if its absolute value is at most its
-rounding bound.
+Neurons are sorted by falling norm. For every input x, the loop keeps the sum of u_j relu(h_j(x)) over the first k
+neurons j, where h_j(x) is a preactivation. The output of the whole network is summed in the same order, in float64. So
+both numbers are equal when k is the number of neurons.
 """
 
 from typing import no_type_check
@@ -20,7 +19,7 @@ from circuits.analysis.networks.rounding import prefix_bounds, rounding_terms
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def disagreements(preactivations, readout, order, bounds, targets, by_accuracy, stop_at_agreement):
-    """Disagreement of f_k, the sum over the first k neurons in `order`, with the whole network f, for k = 0..neuron.
+    """Disagreement of f_k (output of the first k neurons in `order`) with f (output of all neurons), for every k >= 0.
 
     Parameters
     ----------
@@ -101,14 +100,18 @@ def smallest_agreeing(
     ----------
     hidden
         (neuron, example) preactivations.
-    u, order
-        (neuron,) readout, and indices of the neurons; the last is pruned first.
+    u
+        (neuron,) weights in the output Σ_j u_j relu(hidden_j). A prediction is the sign of an output.
+    order
+        (neuron,) indices of the neurons. The last neuron in `order` is the first to be removed.
     targets
-        (example,) ±1; used by the criterion "accuracy" only.
+        (example,) the right sign, 1 or -1; used by the criterion "accuracy" only.
     criterion
-        "prediction": the network's sign on every input. "accuracy": as many right answers (as in the paper's code).
+        "prediction": the k neurons must give the same sign as all neurons on every example. "accuracy": the number of
+        examples with the right sign must be the same for the k neurons as for all neurons.
     bounds
-        (neuron + 1,) rounding bound of the output of the first k neurons; an output within it counts as 0. None: all 0.
+        (neuron + 1,) rounding bound of the output of the first k neurons, for each k. An output counts as 0 if its
+        absolute value is at most its bound. None: all bounds are 0.
     """
     bounds = np.zeros(len(order) + 1) if bounds is None else bounds
     counts = disagreements(np.ascontiguousarray(hidden), u, order, bounds, targets, criterion == "accuracy", True)

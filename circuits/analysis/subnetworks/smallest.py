@@ -1,22 +1,21 @@
-"""The smallest subnetwork over all subsets of the neurons, not only norm prefixes (the m neurons of largest norm).
+"""The smallest subnetwork: the fewest neurons that alone give the whole network's sign on every input of a set.
 
-    minimize  Σ k_i  over k ∈ {0, 1}^neuron  with  sign Σ_i k_i u_i relu(w_i·x + b_i) = sign f(x)  for all x in a set
+The set is the agreement set, by default the training set. A subset of neurons "agrees" if the sum of its terms
+u_i relu(w_i·x + b_i) has the sign of the whole network on every input x of the agreement set (Merrill et al. 2023,
+section 2.1). The paper's effective sparsity considers only the neurons of largest norm, so it is an upper bound on the
+size of the smallest subset. An integer program finds the smallest subset: it minimizes the sum of k_i, where k_i is 1
+if neuron i is kept, otherwise 0. The program has three kinds of constraints:
 
-The set is the agreement set, by default the training set. A subset "agrees" if it has this sign on every input of the
-set, as in Merrill et al. 2023, section 2.1. The paper's effective sparsity is an upper bound on the minimum. An integer
-program in the k_i finds the minimum. The program has three kinds of constraints:
+- Row of an input (`Subsets`): the kept neurons do not have the opposite sign, or are near 0 if the network's sign is 0.
+- Cover of an input where the network's output is not 0: at least one neuron is kept whose term has the sign of this
+  output. Rows alone give no lower bound while the solver allows fractions k_i: k/1000 satisfies the same rows as k.
+- Forbidden subset: one given subset is no solution.
 
-- A row for an input x: Σ a_i k_i > 0, with a_i = sign f(x) · u_i relu(w_i·x + b_i). At first, few inputs have a row.
-  Each solution is checked on the whole agreement set, and inputs on which the solution fails get a row. A lower bound
-  on Σ k_i that is proved with some rows holds with all rows.
-- A cover for an input x with f(x) ≠ 0: at least one neuron with a_i > 0 is kept. The program has all covers from the
-  start. Rows alone give no lower bound while the solver allows fractions k_i: if k satisfies all rows, so does k/1000.
-- A forbidden subset: a solution that fails only on inputs that already have a row.
-
-The search allows one neuron at first, then two, and so on, up to the size of the best subset known. At the start, the
-best subset known is a norm prefix without its unnecessary neurons. The solver HiGHS takes > 0 as >= 0, up to a
-tolerance. More subsets satisfy this, so lower bounds stay valid. A masked forward pass in float64 checks each solution.
-In this pass, as for the active subnetwork, an output within its rounding bound counts as 0 (`rounding`).
+At first, the program has all covers but few rows. The solver HiGHS may keep one neuron at first, then two, and so on,
+up to the size of the best subset known. A masked forward pass in float64 checks each solution on every input; an output
+within its rounding bound counts as 0 (`rounding`). If signs are wrong, some inputs with a wrong sign get rows. An input
+with a row can have a wrong sign too: a row allows outputs near 0, and HiGHS has a tolerance. If all inputs with a wrong
+sign have rows, the program forbids the solution. Subsets that agree meet every constraint, so lower bounds stay valid.
 """
 
 from dataclasses import dataclass
@@ -70,7 +69,7 @@ class Smallest:
 
     @property
     def proved(self) -> bool:
-        """Whether the bound proves that no smaller subset agrees with the whole network."""
+        """Whether `kept` is proved to be a smallest subset that agrees with the network: `bound` equals `size`."""
         return self.bound >= self.size
 
 
@@ -171,17 +170,17 @@ def smallest_subnetwork(
 
 
 class Subsets:
-    """The integer program that finds a smallest subset of neurons with the same signs as the whole network.
+    """The integer program that finds the fewest neurons that alone give the whole network's sign on every input.
 
-    The program has linear inequalities ("rows"). Every subset K of neurons that agrees with the network at an input x
-    satisfies the rows of x. The parameters below define c_j(x), t_j and σ. Let s = Σ c_j(x) and T = Σ t_j, both summed
-    over the neurons j in K: s is the output of K, and T is its rounding bound.
+    Each input x has linear inequalities ("rows") for the subset K of kept neurons. In the rows, s is the sum of c_j(x)
+    over all neurons j in K, and T is the sum of t_j over the same neurons (see Parameters). So s is the output of K.
 
-    - If σ = 1 or σ = -1, the only row of x is σ s + 3T ≥ 0.
+    - If σ = 1 or σ = -1, x has one row: σ s + 3T ≥ 0.
     - If σ = 0, x has two rows: s + 3T ≥ 0 and -s + 3T ≥ 0.
 
-    3T is enough for every K that agrees. A masked forward pass decides whether K agrees. Rounding lets its output r
-    differ from s by at most 2T, and the pass takes r as 0 if |r| ≤ T. So |s| ≤ 3T if σ = 0, and even σ s > -T if not.
+    A forward pass with only the neurons of K computes the output once more, as a number r. K has sign 0 if |r| ≤ T,
+    otherwise the sign of r. Every K with sign σ satisfies the rows: s and r have rounding errors of at most T each, so
+    |r - s| ≤ 2T. If σ = 0, then |r| ≤ T and |s| ≤ 3T. If σ is 1 or -1, then σ r > T and σ s > -T.
 
     Parameters
     ----------
@@ -212,15 +211,16 @@ class Subsets:
         self.forbidden: list[np.ndarray] = []
 
     def _rows(self, which: np.ndarray, sign: float = 0.0) -> Float[np.ndarray, "row neuron"]:
-        """Row (constraint) of each input in `which`: σ · contribution + 3 · rounding bound of each neuron.
+        """Coefficients r_j, a row for each input in `which`. The sum of r_j over the kept neurons j must be at least 0.
 
-        σ is the sign of the network's output. If this output is 0, σ is `sign`: the input needs rows for both 1 and -1.
+        r_j is σ · (what neuron j adds to the output) + 3 · (bound of the rounding error of neuron j). σ is the sign of
+        the whole network's output, 1 or -1. If this output is 0, σ is the argument `sign`.
         """
         signs = np.where(self.wanted[which], self.signs[which], sign)
         return signs[:, None] * self.contributions[which] + 3 * self.terms
 
     def solved(self, n_kept: int, time_limit: float) -> OptimizeResult:
-        """Solver's answer: the smallest subset of at most `n_kept` neurons that satisfies all present constraints."""
+        """Solver's answer: a smallest subset of at most `n_kept` neurons that meets all inequalities found so far."""
         examples = np.array(self.known, np.int64)
         zero = examples[~self.wanted[examples]]
         rows = np.concatenate([self._rows(examples, 1.0), self._rows(zero, -1.0)])
@@ -239,24 +239,25 @@ class Subsets:
         return highs(ones, ones, ones, everything, low, high, time_limit)
 
     def learn(self, failing: Bool[np.ndarray, " neuron"]) -> None:
-        """Add rows (constraints) of inputs where `failing` fails. If all such inputs have a row, forbid `failing`."""
+        """Exclude `failing`: add rows (inequalities) of inputs with a wrong sign. If none is new, forbid `failing`."""
         shortfall = self._shortfall(self.contributions[:, failing].sum(axis=1), self.terms[failing].sum())
         new = np.setdiff1d(np.flatnonzero(shortfall >= 0), self.known)
-        if not new.size:
+        if not new.size:  # every input with a wrong sign has a row
             self.forbidden.append(failing)
             return
         self.known += _chosen(new[np.argsort(-shortfall[new], kind="stable")], RANDOM_ROWS_LATER, self.random)
 
     def _shortfall(self, outputs: Float[np.ndarray, " example"], bound: float) -> Float[np.ndarray, " example"]:
-        """How much a subset's output must change to agree with the network, at each input; negative where it agrees.
+        """How far a subset's output is from the whole network's sign, at each input; negative if it has this sign.
 
-        `bound` is the subset's rounding bound. The change is divided by the largest |c_j(x)| of any neuron j there.
+        `outputs` are the subset's outputs. An output of at most `bound` in absolute value counts as 0. The result at
+        input x is divided by the largest |u_j relu(w_j·x + b_j)|, the most that one neuron j adds to the output.
         """
         lacking = np.where(self.wanted, bound - self.signs * outputs, np.abs(outputs) - bound) / self.scale
         return np.where(self.wanted | (lacking > 0), lacking, -1.0)  # an output equal to its bound is 0
 
     def thinned(self, kept: Bool[np.ndarray, " neuron"]) -> Bool[np.ndarray, " neuron"]:
-        """The subset `kept` without the neurons that agreement does not need; tries small contributions first."""
+        """Drop neurons from `kept` while it has the whole network's signs; neurons of small output are tried first."""
         thin = kept.copy()
         sums, bound = self.contributions[:, kept].sum(axis=1), float(self.terms[kept].sum())
         for neuron in np.argsort(self.weight, kind="stable"):

@@ -25,15 +25,16 @@ COLLAPSED = {  # outputs of a collapsed network, by kind of prediction
 
 
 def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
-    """Active subnetworks (the neurons that predictions need) of a run; by default, the last is the generalizing one.
+    """Active subnetwork (the neurons that predictions need) at each measured checkpoint, and when each seed groks.
 
     Returns
     -------
     effective_sparsity, sparsity_ratio
         (step, seed) size of the active subnetwork, and its share of the width (Liu, Chi and Wu, section 5.2).
     kept, kept_step, final_sparsity
-        The generalizing subnetwork. `kept` (seed, neuron): mask. `kept_step` (seed): step of the checkpoint to which
-        the mask belongs, -1 if the network had diverged. `final_sparsity` (seed): number of neurons in the mask.
+        The generalizing subnetwork, by default the active subnetwork of the last checkpoint. `kept` (seed, neuron):
+        mask. `kept_step` (seed): step of that checkpoint, -1 if the network had diverged. `final_sparsity` (seed):
+        number of neurons in the mask.
     memorizing_sparsity
         (seed,) size of the active subnetwork when the seed has just memorized; NaN if it never memorized.
     late_sparsity
@@ -97,7 +98,7 @@ def is_of_collapsed(run: Run, result: xr.Dataset) -> Bool[np.ndarray, " seed"]:
 
 
 def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
-    """A warning for each seed with an empty generalizing subnetwork, unless its last checkpoint has collapsed too."""
+    """Warnings for seeds with an empty generalizing subnetwork, unless the last checkpoint has only outputs near 0."""
     dead = is_of_collapsed(run, result) & ~result["collapsed"].values
     epochs = run.epochs[np.searchsorted(run.steps, result["kept_step"].values)]
     return [

@@ -52,7 +52,7 @@ def agreement_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def smallest_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Last measured checkpoint: size of active and smallest known subnetwork, lower bound, whether proved smallest."""
+    """Table of subnetwork sizes at the last measured checkpoint: active, smallest known, proved lower bound."""
     table = new_table("seed", "norm prefix", "smallest known", "none below", "proved smallest")
     last = dataset.isel(step=-1)
     for seed in dataset["seed"].values:

@@ -1,11 +1,8 @@
 """The measurement `walsh`: Walsh coefficients of networks on parity tasks, and hidden progress measures.
 
-f^(T) = E f(x) Π_{i∈T} x_i over uniform inputs. For a network uᵀ relu(W x + b) and T within the relevant bits S,
-`bounded_averages` averages over the other bits, and f^(T) is exact or has an error bound. Otherwise f^(T) is a sample
-mean with a standard error. The sum of f^(T)² over all T with an irrelevant bit equals E_z Var(f | z): the variance of f
-at one setting z of the relevant bits, averaged over all settings. All networks share one sample, which makes curves
-along training smooth. With at most `walsh_exact_bits` input bits nothing is sampled.
-The scale of f changes during training, so Walsh weights are also given as shares of the variance of f.
+The Walsh coefficient of an output f at a set T of bits is f^(T) = E f(x) Π_{i∈T} x_i, a mean over all inputs x. All
+networks share one sample of inputs, which makes curves along training smooth. With at most `walsh_exact_bits` input
+bits nothing is sampled. The scale of f changes during training, so Walsh weights are also given as shares of variance.
 """
 
 from typing import Any
@@ -66,9 +63,10 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         `neuron_coefficient` (step, seed, rank, subset): coefficients of the neuron's term in the output or, if the
         readout is not linear, of the neuron's value. `neuron_coefficient_error` (step, seed, rank): their common error.
     movement
-        (moved, step, seed) largest |W_t - W_0| in the first layer: over all inputs, the relevant or the irrelevant.
+        (moved, step, seed) largest change |W_t - W_0| of a first-layer weight since the first checkpoint. `moved` says
+        for which weights: "all", those of the "relevant" input bits, or those of the "irrelevant" input bits.
     neuron_movement, neuron_gap
-        (step, seed, rank) movement of each neuron in `neuron_index`, over all inputs, and the Fourier gap of its
+        (step, seed, rank) movement of each neuron in `neuron_index`, over all its weights, and the Fourier gap of its
         population gradient, NaN if the network has collapsed; for the relu model only.
     fourier_gap, layer_gap
         `fourier_gap` (statistic, step, seed): least, median and greatest `neuron_gap`. `layer_gap` (step, seed): gap of
@@ -129,7 +127,7 @@ def few_checkpoints(epochs: Float[np.ndarray, " step"], count: int) -> Int[np.nd
 
 
 class _Measured:
-    """Measures one network (`one`), and labels the measures of all networks as dataset variables (`labeled`)."""
+    """Computes the measures of one network (`one`), and turns those of all networks into variables (`labeled`)."""
 
     def __init__(self, run: Run, options: WalshOptions, checkpoints: Int[np.ndarray, " step"]) -> None:
         self.run, self.options, self.checkpoints, self.relevant_bits = run, options, checkpoints, parity_bits(run)
@@ -208,14 +206,14 @@ class _Measured:
         return numbers
 
     def _standard_error(self, values: Float[np.ndarray, "pattern draw any"]) -> Float[np.ndarray, " any"]:
-        """Standard error of each function's coefficients, from its sampled values; 0 if all 2^n inputs are drawn."""
+        """Standard error of Walsh coefficients of each function (last axis of `values`); 0 if all inputs are drawn."""
         if self.draws.is_complete:
             return np.zeros(values.shape[-1])
         n_patterns, n_draws = values.shape[:2]
         return np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (n_patterns * n_draws))
 
     def layer_gaps(self, progress: bool) -> Float[np.ndarray, "step seed"] | None:
-        """Fourier gaps of the whole layer, which `measure` returns as `layer_gap`; None for models other than relu."""
+        """Fourier gap of all neurons together at some checkpoints, NaN at others; None for models other than relu."""
         if not self.networks.has_bounds:
             return None
         of_phases = np.concatenate(phase_checkpoints(self.run, self.options))
@@ -233,7 +231,7 @@ class _Measured:
         return result
 
     def labeled(self, values: dict[str, np.ndarray]) -> dict[str, tuple]:
-        """Variables of the dataset, from the measures of all networks by name, as arrays (step, seed, …)."""
+        """Variables of the dataset. `values` has one array (step, seed, …) per measure, under the measure's name."""
         is_linear = self.layer is not None and self.layer.is_linear
         of_neuron = "of what a neuron adds to the output" if is_linear else "of a neuron's value"
         error = "bound of the error" if self.is_exact else "standard error"

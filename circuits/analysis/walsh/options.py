@@ -8,7 +8,7 @@ from circuits.analysis.networks.options import PruningOptions
 
 
 class WalshOptions(PruningOptions):
-    """Pruning options, and the inputs over which the walsh analysis averages outputs."""
+    """How many inputs the walsh analysis averages outputs over; the other options are inherited."""
 
     walsh_samples: Annotated[int, Field(ge=16, le=1 << 20)] = 1024
     """Number of random inputs for the walsh analysis; estimates of single coefficients use 16 times as many."""

@@ -1,7 +1,7 @@
 """The population gradient of a relu neuron under the correlation loss, and its Fourier gap.
 
 Definitions: Barak et al. 2022 ("Hidden progress in deep learning: SGD learns parities near the computational limit",
-section 4 and Definition 1). We know the paper only from quotations, and Definition 1 from a paraphrase.
+section 4 and Definition 1), known to us from quotations and a paraphrase of Definition 1.
 
 Gradient. S is the set of the k relevant bits, and y = χ_S(x) is their parity. The loss of a network f is -y f(x). For a
 neuron relu(w·x + b), let g(x) = 1 if w·x + b > 0, else 0. Up to sign and readout, the gradient of the weight w_i over
@@ -49,16 +49,17 @@ NEGLIGIBLE = 1e-10  # two successive products below this end the series
 def halfspace_gradient(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> Float[np.ndarray, "neuron input"]:
-    """Gradient E y x_i 1[w·x + b > 0] over all inputs, with y the parity of the bits in `relevant_bits`, float64.
+    """Gradient of -y f(x), averaged over all inputs x of a network f, by the weights of relu neurons (up to a factor).
 
     Returns
     -------
-    (neuron, input) in -1/2..1/2; NaN for a neuron with a weight that is not finite. At w·x + b = 0, which has
-    probability 0 for trained weights, the step 1[...] is 0, or 1/2 in neurons with over 20 nonzero irrelevant weights.
+    (neuron, input) float64 in -1/2..1/2: the mean of y x_i g(x) over all inputs x; NaN for a neuron with a weight or
+    bias that is not finite. y is the parity of the bits in `relevant_bits`. g(x) is 1 if w·x + b > 0, 0 if w·x + b < 0.
+    If w·x + b = 0, g(x) is 0 for neurons with at most 20 nonzero weights of other bits, and 1/2 for all other neurons.
 
     Examples
     --------
-    The step 1[x_0 + x_1 + x_2 > 0] has coefficient 1/4 at each bit and -1/4 at x_0 x_1 x_2. With y = x_0 x_1, the
+    For w·x + b = x_0 + x_1 + x_2, g has coefficient 1/4 at each bit and -1/4 at x_0 x_1 x_2. With y = x_0 x_1, the
     gradient at x_0 is the coefficient at x_1, and the gradient at x_2 is the coefficient at x_0 x_1 x_2.
 
     >>> halfspace_gradient(np.ones((1, 3)), np.zeros(1), [0, 1])
@@ -73,7 +74,7 @@ def halfspace_gradient(
     signs[:k] *= patterns(k).T  # χ of S without each bit; last χ_S itself
     gradient = np.empty((len(others), k + others.shape[1]))
     few = (others != 0).sum(axis=1) <= EXACT_BITS
-    for chosen, formula in ((few, _by_counting), (~few, _by_series)):
+    for chosen, formula in ((few, _by_counting), (~few, _by_series)):  # same arguments and result
         if chosen.any():
             gradient[chosen] = formula(constants[chosen], others[chosen], signs)
     result = np.empty_like(weights)
@@ -153,12 +154,11 @@ def _along_bits(by_mask, n_bits, result):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _by_counting(constants, others, signs):
-    """Gradient E y x_i 1[w·x + b > 0] of each neuron and bit i, (neuron, bit), the k relevant bits first; by counting.
+    """Gradient E y x_i 1[w·x + b > 0], (neuron, bit i): counts the settings of the irrelevant bits with w·x + b > 0.
 
-    y is the parity of the relevant bits. The function counts the settings of the irrelevant bits with w·x + b > 0.
-    `constants` (neuron, pattern): w·x + b without the irrelevant bits, at each setting ("pattern") of the k relevant
-    bits. `others` (neuron, bit): weights of the irrelevant bits. `signs` (k + 1, pattern): row i < k is the parity of
-    the relevant bits except bit i; row k is the parity of all relevant bits.
+    y is the parity of the k relevant bits, which come first in the result. `constants` (neuron, pattern): w·x + b at
+    each setting ("pattern") of the relevant bits, without the irrelevant bits. `others` (neuron, bit): weights of the
+    irrelevant bits. `signs` (k + 1, pattern): row i < k is the parity of the relevant bits except bit i; row k is y.
     """
     n_neurons, n_patterns = constants.shape
     n_others, k = others.shape[1], signs.shape[0] - 1
@@ -192,7 +192,6 @@ def _by_counting(constants, others, signs):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _by_series(constants, others, signs):
-    """Gradient E y x_i 1[w·x + b > 0] by a Fourier series; the result and the arguments are those of `_by_counting`."""
     n_neurons, n_patterns = constants.shape
     n_others, k = others.shape[1], signs.shape[0] - 1
     result = np.zeros((n_neurons, k + n_others))

@@ -1,10 +1,9 @@
 """Walsh coefficients of relu neurons on the subsets of the relevant bits, averaged over the other bits.
 
 For T within the relevant bits S, f^(T) = E f(x) χ_T(x) needs only the mean of f over the other bits at each of the 2^k
-settings of S. `bounded_averages` computes these means. They are exact up to float rounding if at most 24 weights of the
-other bits are not 0. They are also exact if these weights are equal or cannot change the sign of the preactivation.
-Otherwise each mean has an error bound, usually at most about 4e-6 · ‖(w, b)‖. A coefficient averages these means with
-signs ±1, so its error is at most the mean of the bounds.
+settings of S. These means are exact up to float rounding if at most 24 weights of the other bits are not 0, if these
+weights are equal, or if they cannot change the sign of the preactivation. Otherwise each mean has an error bound,
+usually at most about 4e-6 · ‖(w, b)‖. The error of a coefficient is at most the mean of the bounds.
 """
 
 from collections.abc import Sequence
@@ -28,7 +27,8 @@ def relevant_coefficients(
 
     Returns
     -------
-    (neuron, 2^k) float64 for k relevant bits; subsets ordered as in `walsh_coefficients`, bits as in `relevant_bits`.
+    (neuron, 2^k) float64 for k relevant bits. Write a column's index in binary with k digits. The first digit is 1 if
+    the column's subset contains relevant_bits[0], and so on.
 
     Examples
     --------

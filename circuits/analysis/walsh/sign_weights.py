@@ -31,7 +31,8 @@ class SignWeights(NamedTuple):
     """Walsh coefficient of the predictions at the parity, and shares of the predictions' variance; NaN if diverged.
 
     `parity` (network) is the coefficient; `parity_low` and `parity_high` are the ends of its 95 % interval. `share_low`
-    and `share_high` (part, network) are the ends of the shares' 95 % intervals, for parity, subsets, rest (`PARTS`).
+    and `share_high` (part, network) are the ends of the shares' 95 % intervals. Part 0 is the parity of the relevant
+    bits, part 1 all other non-empty subsets of the relevant bits, part 2 all subsets with an irrelevant bit.
     """
 
     parity: Float[np.ndarray, "*network"]
@@ -70,13 +71,14 @@ def sign_counts(values: Real[np.ndarray, "pattern draw"]) -> Float[np.ndarray, "
 
 
 def sign_weights(counts: Float[np.ndarray, "*network count"]) -> SignWeights:
-    """Parity coefficient and 95 % intervals of each network's predictions, from their counts (`sign_counts`).
+    """Parity coefficient and 95 % intervals of each network's predictions, from the counts that `sign_counts` returns.
 
     Examples
     --------
-    A sample has 1000 right, 0 wrong, 500 positive, 500 negative and 0 zero predictions, 1000 in all; 0 opposite and 0
-    different pairs, 500 pairs in all. So the coefficient at the parity over all inputs is at least 0.9926. The shares
-    are those of the parity, of its subsets and of the rest; the share of the parity is at least 0.98.
+    All 1000 sampled predictions are right; 500 of them are positive and 500 negative. The sample has 500 pairs of
+    inputs with the same relevant bits, and no pair has two different predictions. So over all inputs, the coefficient
+    at the parity is at least 0.9926, and the parity has a share of at least 0.98 of the predictions' variance. All
+    other subsets of the relevant bits have at most 0.02, and all subsets with an irrelevant bit have at most 0.02.
 
     >>> weights = sign_weights(np.array([1000.0, 0, 500, 500, 0, 1000, 0, 0, 500]))
     >>> round(float(weights.parity_low), 4), float(weights.parity_high)
@@ -118,9 +120,10 @@ def _difference(
     total: Int[np.ndarray, "*network"],
     level: float,
 ) -> tuple[Float[np.ndarray, "*network"], Float[np.ndarray, "*network"]]:
-    """Interval of P - Q, where exclusive outcomes of probability P and Q occur `n_p` and `n_q` times in `total` trials.
+    """Interval of P - Q with confidence `level`; P and Q are the probabilities of two outcomes that exclude each other.
 
-    Since P + Q <= 1, P - Q is in [2 P - 1, 1 - 2 Q]. The low ends of the intervals of P and of Q give both bounds.
+    In `total` trials, the outcome of probability P occurs `n_p` times, the other `n_q` times. P + Q <= 1, so P - Q is
+    at least 2 P - 1 and at most 1 - 2 Q. The ends use the low end of the interval of P in place of P, and so for Q.
     """
     low, high = (np.asarray(2 * share_intervals(counts, total, level)[0] - 1) for counts in (n_p, n_q))
     return low, np.asarray(-high)

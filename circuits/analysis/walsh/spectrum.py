@@ -1,8 +1,9 @@
-"""The Walsh spectrum of networks on all input bits: exact up to `walsh_exact_bits` (at most 20) bits, or sampled.
+"""The Walsh spectrum of a network's output f: its coefficients at sets T of any input bits, relevant or not.
 
-Let S be the relevant bits. The mean of f at each setting z of S has coefficients within S only, so the code subtracts
-this mean before it estimates f^(T) of the other T. If a network has learned the parity, little of f is left, and the
-standard errors √(E_z Var(f | z) / N), for N inputs, are small too.
+The coefficient at T is f^(T) = E f(x) Π_{i∈T} x_i, a mean over all inputs x. It is exact for at most `walsh_exact_bits`
+(at most 20) input bits; otherwise a sample of N inputs gives an estimate. To estimate f^(T) for a T with an irrelevant
+bit, the code first subtracts from f its mean at each setting z of the relevant bits, which does not change f^(T). If a
+network has learned the parity, little of f is left, and the standard errors √(E_z Var(f | z) / N) are small too.
 """
 
 from math import comb
@@ -34,7 +35,7 @@ DEGREES = ("1", "2", "3", "4 and more")
 def spectrum_beyond(
     values: Real[np.ndarray, "network pattern draw"], draws: Draws, relevant_bits: tuple[int, ...]
 ) -> LowDegree:
-    """Coefficients of several functions at the subsets with an irrelevant bit; an exact coefficient has error 0.
+    """Walsh coefficients of several functions at the sets of input bits that contain an irrelevant bit, and errors.
 
     Parameters
     ----------
@@ -45,8 +46,8 @@ def spectrum_beyond(
 
     Returns
     -------
-    All such coefficients if `draws` has all 2^n inputs. Otherwise only the coefficients of degree at most 3, or of
-    degree at most 2 if degree 3 would give more than 50,000 coefficients.
+    All such coefficients, with errors 0, if `draws` has all 2^n inputs. Otherwise only the coefficients of at most 3
+    bits, or of at most 2 bits if 3 would give more than 50,000 coefficients; the errors are standard errors.
     """
     n_networks, _, n_draws = values.shape
     residuals = (values - values.mean(axis=2, keepdims=True)).reshape(n_networks, -1)
@@ -69,14 +70,14 @@ def spectrum_beyond(
 def walsh_spectrum(
     run: Run, seed: int | None = None, checkpoint: int | None = None, options: WalshOptions = WalshOptions()
 ) -> xr.Dataset:
-    """Walsh coefficients f^(T) of one network: all T for at most `walsh_exact_bits` input bits, otherwise some T.
+    """Walsh coefficients f^(T) of one network's output f at sets T of input bits: at all T, or from a sample at some T.
 
     Parameters
     ----------
     run, seed, checkpoint
         A parity run, a seed (by default the first) and a checkpoint (by default the last).
     options
-        `walsh_exact_bits`, at most 20, and `walsh_samples`; the sample has 16 · `walsh_samples` inputs.
+        With more than `walsh_exact_bits` (at most 20) input bits, the spectrum is sampled: 16 · `walsh_samples` inputs.
 
     Returns
     -------
@@ -116,7 +117,7 @@ def walsh_spectrum(
 def spectrum_draws(
     config: Config, relevant_bits: tuple[int, ...], options: WalshOptions, most_exact: int = 20
 ) -> Draws:
-    """Inputs for single coefficients: all 2^n if n is at most `walsh_exact_bits` and `most_exact`; else a sample."""
+    """Inputs for the Walsh spectrum on n bits: all 2^n if n <= min(`walsh_exact_bits`, `most_exact`), else a sample."""
     n = config.task.signature.n_inputs
     exact_bits = min(options.walsh_exact_bits, most_exact)
     return draws_by_pattern(n, relevant_bits, FACTOR * options.walsh_samples, exact_bits, stream=1)
@@ -163,9 +164,10 @@ def spectrum_at(
 
 
 def _by_degree(values: np.ndarray, draws: Draws, low_degree: LowDegree) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of each function on the subsets with an irrelevant bit, (network, degree), and its standard error.
+    """Sum of squared Walsh coefficients at sets with an irrelevant bit, by number of bits, and its standard error.
 
-    The weight on degrees above 3 is the weight on all these subsets minus the weight on degrees 1 to 3.
+    Both arrays are (network, degree). The degrees (numbers of bits) are 1, 2, 3, and "4 and more". The last sum is the
+    sum over all sets with an irrelevant bit minus the sums of degrees 1 to 3.
     """
     residuals = (values - values.mean(axis=2, keepdims=True, dtype=np.float64)).reshape(len(values), -1)
     with np.errstate(invalid="ignore", over="ignore"):  # of a diverged network

@@ -4,8 +4,7 @@ Every f : {-1, 1}^k -> R is f(x) = Σ_T f^(T) χ_T(x) with χ_T(x) = Π_{i∈T} 
 χ_T are orthonormal, so E f² = Σ_T f^(T)² (Parseval). For the parity of the bits S, f^(S) = 1 and all others are 0. See
 O'Donnell 2014, "Analysis of Boolean functions", chapter 1.
 
-The coefficient of the empty set is at index 0, and that of the set of all bits at 2^k - 1. For each bit, the transform
-pairs the values whose settings differ only in this bit; mean and half difference replace each pair: k 2^k steps.
+For each bit, mean and half difference replace each pair of values whose settings differ only in this bit: k 2^k steps.
 """
 
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ def walsh_coefficients(values: Real[np.ndarray, "*any pattern"]) -> Float[np.nda
 
     Returns
     -------
-    (…, 2^k) f^(T); the 1s of an index in binary mark the members of T, the first bit first.
+    (…, 2^k) f^(T). Write an index in binary with k digits: the first digit is 1 if T contains the first bit, and so on.
 
     Raises
     ------

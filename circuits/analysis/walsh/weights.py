@@ -1,13 +1,9 @@
 """Walsh weight of a function on {-1, 1}^n: on the parity of some bits S, on the subsets of S, on all other subsets.
 
-With f^(T) the Walsh coefficients, the variance E f² - (E f)² is the sum of f^(T)² over all T but the empty set. It has
-three parts: "parity", T = S; "subsets", the proper non-empty subsets T of S; "rest", every T with a bit outside S.
-Let m(z) be the mean of f over the other bits, for a setting z of S. Then f^(T) = E m(z) χ_T(z) for T within S, and
-
-    Σ_{T not within S} f^(T)² = E_z Var(f | z).
-
-The rest has most of the 2^n coefficients, but a sample estimates their sum of squares without bias: as the mean sample
-variance within a pattern (setting of S). A share is a part divided by the variance; rescaling f does not change it.
+The variance of f is the sum of the squared Walsh coefficients f^(T)² over all T but the empty set. A share is a part of
+this sum divided by the variance. The sum over all T with a bit outside S is E_z Var(f | z): the variance of f at one
+setting z of S, averaged over all settings. It has most of the 2^n coefficients, but a sample estimates it without bias,
+by the mean of the sample variances at the settings.
 """
 
 from collections.abc import Sequence
@@ -39,7 +35,10 @@ class Draws(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Walsh weights of one function, with errors, for the three parts of its variance: parity, subsets, rest.
+    """Walsh weights of one function f: its squared Walsh coefficients f^(T)², summed over the sets T of three groups.
+
+    Group 0 has only the set S of all relevant bits. Group 1 has all other non-empty subsets of S. Group 2 has all sets
+    with an irrelevant bit. The three weights add up to the variance of f.
 
     `coefficients` are f^(T) for the subsets T of the relevant bits, in the order of `walsh_coefficients`. All have the
     same `error`: a standard error if f^(T) is a sample mean, else an error bound. `weight_error` and `share_error` are
@@ -97,11 +96,14 @@ def cube_weights(
     bound: float = 0.0,
     is_constant: bool = False,
 ) -> Weights:
-    """Walsh weight of a function on the parity of the relevant bits S, on the subsets of S, and on the rest.
+    """Walsh weights of a function: the sums of its squared Walsh coefficients over three groups of sets of input bits.
+
+    The first group has only the set S of all relevant bits (the parity). The second has all other non-empty subsets of
+    S. The third has all sets with a bit outside S.
 
     The squared standard error is subtracted from each squared estimate to remove its bias, so a small weight can be
-    negative. Standard errors are first-order approximations. If a sampled function is constant on the draws of every
-    pattern (setting of S), the sample does not show how often or how much it varies. Then the error of the rest is NaN.
+    negative. Standard errors are first-order approximations. The error of the third weight comes from differences
+    between sampled values at the same setting of S. If there are none, this error is NaN, unless `is_constant`.
 
     Parameters
     ----------
