@@ -117,9 +117,9 @@ def test_the_command_trains_a_subnetwork_or_as_many_random_neurons(tmp_path, run
     ("words", "said"),
     [
         (["merrill-2023", "--from", "RUN"], "determines what to train, so pass neither a preset nor --config"),
-        (["merrill-2023", "--seed", "1"], "--seed chooses the network of --from"),
+        (["merrill-2023", "--seed", "1"], "--seed needs --from RUN.h5, to choose a network of that run"),
         (["--from", "RUN", "--seed", "9"], "has no seed 9"),
-        (["--from", "RUN", "--resume", "--out", "x.h5"], "To resume the run, pass --resume --out without --from"),
+        (["--from", "RUN", "--resume", "--out", "x.h5"], "To resume a run that was made with --from, pass"),
         (["--keep", "random"], "--keep chooses the neurons of --from"),
     ],
 )

@@ -8,9 +8,11 @@
     /data/train_NAME  (seed, example, …)   /data/test_NAME  (test_example, …) or (seed, test_example, …)
     /data/test_seen   (seed, test_example) which test inputs are in the training set
     /optimizer/NAME   (state_step, seed, …) the optimizer's state at some checkpoints, if the config asks for it
-    /resume/slot0, 1  the last two saves of the optimizer's state, each with sequence, n_checkpoints and crc32
-    /digests/checkpoint  (step, seed, digested) a digest of each parameter, and one of all metrics together
-    /digests/optimizer   (state_step, seed, kept) a digest of each array in /optimizer
+    /state_step       (state_step,) int64: the optimizer updates after which /optimizer has a state; -1 until complete
+    /resume/slot0, 1  the optimizer's state at the last two saves. Each slot also has the save's index (`sequence`), the
+                      number of checkpoints up to the save (`n_checkpoints`) and a checksum (`crc32`).
+    /digests/checkpoint  (step, seed, digested): along `digested`, a digest of each parameter, then one of all metrics
+    /digests/optimizer   (state_step, seed, kept): along `kept`, a digest of each array in /optimizer
 
 In a new file, every array along `step` already has its full length, one row per planned checkpoint, and its space is
 reserved. So storing a checkpoint writes data only, and a kill cannot interrupt a write of HDF5's own metadata. The file
@@ -57,10 +59,7 @@ State = Mapping[str, np.ndarray]
 def metrics_of(config: Config, some_seen: bool = False) -> dict[str, str]:
     """Name and meaning of each metric of a run, stored as (step, seed) in /metrics.
 
-    Parameters
-    ----------
-    config, some_seen
-        The run's config, and whether, for any seed, a test input is also in the training set.
+    `some_seen`: whether, for any seed, a test input is also in the training set.
     """
     if config.task.signature.n_classes is None:
         is_right, nothing = "sign f(x) = y, in 0..1; sign(0) is wrong", "output is exactly 0"
@@ -141,8 +140,6 @@ def create(
 
     Parameters
     ----------
-    path, config
-        The file, and the config of its run.
     versions, numerics
         Library versions, and the hardware and software facts on which the exact bits of the stored numbers depend.
     optimizer_state

@@ -24,13 +24,7 @@ ATTEMPTS = 100  # to take a lock that `writer_pid` may hold for an instant
 
 
 class RunLock:
-    """The lock that a process holds while it writes a run; a second writer gets an error that names the first writer.
-
-    Raises
-    ------
-    InputError
-        Another process holds the lock.
-    """
+    """The lock that a process holds while it writes a run; a second writer gets an InputError that names the first."""
 
     def __init__(self, path: Path) -> None:
         self.path_of_run, self.path = path, lock_path(path)
@@ -63,8 +57,8 @@ class RunLock:
     def _locked(self) -> int:
         """Take the lock, and return the lock file's descriptor.
 
-        Another process that calls `writer_pid` holds the lock briefly, and the lock file may still name a
-        killed writer. So a failed attempt raises an error only if the named process is alive; otherwise it is repeated.
+        If another process holds the lock and the lock file has the id of a live process, the method raises InputError.
+        Otherwise it tries again, since a process that only asks who writes (`writer_pid`) soon releases the lock.
         """
         for _ in range(ATTEMPTS):
             try:
@@ -99,7 +93,7 @@ class RunLock:
                 if _has_name(descriptor, self.path):
                     return descriptor
                 os.close(descriptor)
-        raise being_written(self.path_of_run, "unknown")
+        raise being_written(self.path_of_run, "of unknown id")
 
     def _refuse_other_file(self, descriptor: int) -> None:
         """Before a write, refuse a lock file that is a pipe, has other hard links, or holds text but no process id."""

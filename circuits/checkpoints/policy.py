@@ -51,9 +51,11 @@ class Policy:
     valueless_dimensions: bool = False
     """Whether the file may have netCDF dimensions with a name and a length but no stored values."""
     live: bool = False
-    """Whether the file may be read while a process writes it; if so, it must be sound in SWMR mode as well."""
+    """Whether processes may read the file while another process writes it. If so, a file that is open for writing is
+    also checked in HDF5's mode for this case (single-writer-multiple-reader)."""
     read_values: bool = False
-    """Whether to read every value, for a file that is later loaded whole."""
+    """Whether the check reads all values of all arrays, to find values that HDF5 cannot read. If False, the check reads
+    only the values of the arrays `step` and `state_step`, and of arrays with a filter, such as compression."""
 
 
 POLICIES = {
@@ -273,10 +275,10 @@ class _Walk:
         if end > self._size:
             self._size = os.path.getsize(self._path)  # it may have grown
         if end > self._size:
-            raise Damaged(f"{path} reaches to byte {end}, but the file ends at {self._size}")
+            raise Damaged(f"the data of {path} extend to byte {end}, but the file has only {self._size} bytes")
 
     def _scales(self, dataset: h5py.Dataset) -> None:
-        """Follow each reference to a dimension scale, as `schema.dimensions` does."""
+        """Raise an error if an axis refers to a dimension scale that is in no group of the file or cannot be read."""
         for axis, dimension in enumerate(dataset.dims):
             for index in range(min(len(dimension), 2)):
                 scale = dimension[index]

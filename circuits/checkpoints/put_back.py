@@ -30,20 +30,24 @@ REFUSED = ("refused", "damaged", "crashed", "foreign")  # verdicts on the restor
 
 
 def put_back(path: Path, say: Callable[[str], object] = lambda text: None, *, keeps: bool = True) -> bool:
-    """Undo a change of a run's HDF5 metadata that a kill interrupted; the caller holds the run's lock.
+    """Restore the HDF5 metadata of a run file `RUN.h5` from `RUN.h5.undo`; the caller holds the run's lock.
+
+    Before a writer changes metadata, it copies them to `RUN.h5.undo`; after the change, it removes this copy. So the
+    copy exists only if something, such as a kill, interrupted the change.
 
     Parameters
     ----------
     path, say
         The run file, and a function that gets one line of text for each file that is renamed or copied.
     keeps
-        Whether to copy the run file to `RUN.h5.before-repair` first, if it cannot be read and has grown since the copy
-        of the metadata was made. The restore cuts off the added bytes, which may be new checkpoints.
+        Whether to copy the run file to `RUN.h5.before-repair` if it is invalid and has grown since `RUN.h5.undo` was
+        made. The restore cuts off the added bytes, which may be new checkpoints.
 
     Returns
     -------
-    Whether metadata were restored, from the copy `RUN.h5.undo` made before the change. If the sandbox process cannot
-    tell whether the file is sound now or would be sound after the restore, the function raises InputError.
+    Whether metadata were restored; False if there is no copy, or if the copy does not fit the run and is renamed. If a
+    check of the file, present or restored, gives no verdict, for example because the check takes too long, the function
+    leaves the file unchanged and raises InputError.
     """
     beside = undo_path(path)
     remove_left_behind(beside)
@@ -88,7 +92,7 @@ def kept_copy(path: Path, ending: str = BEFORE_REPAIR) -> Path:
 
 
 def copy_of_version_1(path: Path, say: Callable[[str], object]) -> Path | None:
-    """Before a write, copy a file of format version 1, since new checkpoints change its metadata. Else return None."""
+    """Copy a file of format version 1, pass one line to `say`, and return the copy's path. For others, return None."""
     is_old = False
     with suppress(OSError), h5py.File(path, "r", swmr=True) as file:  # the writer says why it does not open
         is_old = "digests" not in file
@@ -100,7 +104,7 @@ def copy_of_version_1(path: Path, say: Callable[[str], object]) -> Path | None:
 
 
 def _state(path: Path, *, undone: bool) -> tuple[int, list[Any]] | None:
-    """The run's checkpoint count and identifying facts, now or, if `undone`, after a restore; None if invalid."""
+    """Checkpoint count and facts that identify a run; None if invalid. `undone`: as if restored from `RUN.h5.undo`."""
     try:
         with opened_for_verdict(str(path), undone=undone) as file:
             config = parse(json.loads(file.attrs["config"]))

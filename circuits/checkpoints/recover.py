@@ -64,14 +64,8 @@ def is_cut(file: BinaryIO, block: bytes) -> bool:
 def recover(path: Path, slack: int) -> bool:
     """Clear a killed writer's flag "open for writing" and mend the end-of-file address; call it under the run's lock.
 
-    Parameters
-    ----------
-    path, slack
-        The run file, and the bytes to leave free after its data, for blocks that a writer allocated but never wrote.
-
-    Returns
-    -------
-    Whether the file had a killed writer's flag.
+    `slack`: bytes to leave free after the file's data, for blocks that a writer allocated but never wrote.
+    The function returns whether the file had a killed writer's flag.
     """
     with path.open("r+b") as file:
         block = _superblock(path, file.read(48))

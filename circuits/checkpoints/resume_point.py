@@ -64,7 +64,10 @@ def resume_point(
 def _newest_kept(
     file: h5py.File, best: ResumePoint, kept_steps: Int64[np.ndarray, " step"], planned: Int64[np.ndarray, " state"]
 ) -> ResumePoint:
-    """The newest intact optimizer state stored for replay if it is newer than `best`, else `best`."""
+    """The newest intact optimizer state stored for replay if it is newer than `best`, else `best`.
+
+    `planned`: steps at which the config stores states for replay. `kept_steps`: steps of the checkpoints in the file.
+    """
     steps = file["state_step"][:]
     names = sorted(name for name in file["optimizer"] if name not in ("state_step", "seed"))
     for at in reversed(range(n_committed(steps, planned, "state_step"))):

@@ -39,10 +39,7 @@ _STARTED = (
 def validate(path: Path, file_format: str, format_version: int) -> None:
     """Raise an error unless the file is safe to open.
 
-    Parameters
-    ----------
-    path, file_format, format_version
-        The file, the format that its attributes should name, and the newest version that this package reads.
+    Its attributes should name the format `file_format`. This package reads versions up to `format_version`.
 
     Raises
     ------
@@ -106,7 +103,7 @@ class _Worker:
         self._owner = 0
 
     def ask(self, path: Path, size: int, file_format: str, format_version: int, undone: bool) -> tuple[str, str]:
-        """The verdict on a file and one line that explains it, see `policy.inspect` and `sandbox_worker.answer`."""
+        """Whether a file (if `undone`: after recovery from a kill) is safe to open, as a verdict and a reason."""
         question = json.dumps([str(path.absolute()), file_format, format_version, undone]).encode()
         try:
             for _ in range(2):  # an idle worker may have ended by itself

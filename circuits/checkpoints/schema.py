@@ -162,7 +162,7 @@ def _slots(file: h5py.File, config: Config) -> None:
             _check_state(file, config, f"{slot}/state", members)
         shapes.append({name: (item.shape, item.dtype) for name, item in members.items()})
     if shapes[0] != shapes[1]:
-        raise ValueError("resume/slot0/state and resume/slot1/state hold different arrays")
+        raise ValueError("the arrays of resume/slot0/state and resume/slot1/state differ in name, shape or type")
 
 
 def _is_imported(file: h5py.File) -> bool:

@@ -1,14 +1,14 @@
 """Changes of a file's metadata that can be undone after a kill.
 
-A new checkpoint writes data only (`writer.py`). HDF5's metadata change only if a run gets more epochs, moves to a
-machine that rounds differently, or stops early, or if a user repairs the file. HDF5 then rewrites blocks in place, and
-a kill within a block makes the file unreadable. So all bytes of the file that are not data are first copied to
-`RUN.h5.undo`, which appears only when complete and is removed after the change. The next writer that finds this copy
-restores the bytes, and a later writer does so again if another kill interrupts the restore.
+A new checkpoint writes data only (`writer.py`). HDF5's metadata are rewritten in four cases: a run gets more epochs, a
+run moves to a machine that rounds differently, a run stops early, or a user repairs the file. A kill within a rewritten
+block makes the file unreadable. So all bytes of the file that are not data are first copied to `RUN.h5.undo`, which
+appears only when complete and is removed after the change. The next writer that finds this copy restores the bytes, and
+a later writer does so again if another kill interrupts the restore.
 
 Between kill and restore, another run may replace the file, or a writer may add checkpoints through another path to it.
-So the copy also lists byte ranges that no change of metadata touches (/data, the written part of `step`, the last
-checkpoint's parameters), with a digest. `put_back.py` restores only if the digest matches and the run is then sound.
+So the copy also has a digest of byte ranges that no change of metadata touches. `put_back.py` restores only if the
+digest matches and the run is then sound.
 """
 
 from __future__ import annotations
@@ -40,11 +40,14 @@ Ranges = list[list[int]]  # start and length of each, ascending
 
 
 class Kept(NamedTuple):
-    """Copy of a file's metadata: the file's `size`, and the bytes `values` at the byte ranges `stored`.
+    """Copy of the bytes of a run file that are not values of arrays; HDF5's metadata are among these bytes.
 
-    `extents` are all byte ranges that belong to no array: the ranges `stored`, and holes if the file is sparse.
-    For example, rows that were cut off an array leave a hole.
-    `digest`, the SHA-256 of the byte ranges `witness`, identifies the file: no change of metadata touches these ranges.
+    The file has `size` bytes. A byte range is [start, length].
+    `extents`: all byte ranges outside the arrays. One array at bytes 40 to 59 of 100 leaves [[0, 40], [60, 40]].
+    `stored`: the parts of `extents` that take room on the disk. The other parts are holes of a sparse file.
+    `values`: the bytes at the ranges `stored`, one range after the other.
+    `witness`: byte ranges of arrays, which no change of metadata touches. `digest`: SHA-256 of their bytes, by which a
+    later reader recognizes the file.
     """
 
     size: int
@@ -60,7 +63,7 @@ class Kept(NamedTuple):
         return [(at, self.values[end - n : end]) for (at, n), end in zip(self.stored, ends, strict=True)]
 
     def fits(self, file: h5py.File) -> bool:
-        """Whether the open, restored run has its data and metadata at the byte ranges that this copy lists."""
+        """Whether `extents` and `witness` fit `file`, a run restored from this copy, and `stored` overlaps no array."""
         apart = _are_ranges(sorted([*self.stored, *(span for span in _data(file) if span[1])]), self.size)
         return apart and self.extents == _extents(file, self.size) and self.witness == _unchanged(file)
 
@@ -72,7 +75,7 @@ def undo_path(path: Path) -> Path:
 
 
 def set_aside(path: Path, say: Callable[[str], object]) -> None:
-    """Rename `RUN.h5.undo`, which may belong to another file of this name, to `RUN.h5.undo.stale`, and say so."""
+    """Rename `RUN.h5.undo`, a copy of metadata that does not fit `RUN.h5`, to `RUN.h5.undo.stale`, and tell `say`."""
     beside = undo_path(path)
     if os.path.lexists(beside):
         aside = unused(beside.with_name(beside.name + ".stale"))
@@ -135,12 +138,15 @@ def kept(path: Path) -> Kept | None:
 
 
 def has_undo(path: Path) -> bool:
-    """Whether anything, even a broken link, exists at the path of the metadata copy."""
+    """Whether a file, or even a broken link, exists at `RUN.h5.undo`, the path for a copy of the run's metadata."""
     return os.path.lexists(undo_path(path))
 
 
 def _metadata(path: Path, file: h5py.File) -> bytes:
-    """Content of the metadata copy: a header line with byte ranges, then every stored byte of the run but the data."""
+    """A copy of all bytes of a run file that are not values of arrays, to restore HDF5's metadata after a kill.
+
+    A line of JSON before these bytes lists their byte ranges. Parts that a sparse file does not store are left out.
+    """
     size = path.stat().st_size
     extents, unchanged = _extents(file, size), _unchanged(file)
     values = bytearray()
@@ -194,7 +200,7 @@ def _extents(file: h5py.File, size: int) -> Ranges:
 
 
 def _unchanged(file: h5py.File) -> Ranges:
-    """Byte ranges untouched by metadata changes: /data, written chunks of `step`, the last checkpoint's parameters."""
+    """Byte ranges that metadata changes never touch: arrays in /data, newest parameters, written chunks of /step."""
     ranges = [chunk[:2] for item in file["data"].values() if item.chunks is None for chunk in _stored(item)]
     n_written = int((file["step"][:] != UNWRITTEN).sum())
     for item in file["parameters"].values():  # the last checkpoint, which tells apart runs with the same data and steps

@@ -26,7 +26,7 @@ WRITING_FLAG = 11  # position in the superblock of the flag "open for writing"
 
 
 def is_flagged(path: str | Path) -> bool:
-    """Whether the superblock says "open for writing", set by a live or a killed writer."""
+    """Whether an HDF5 file has its flag "open for writing" set: a writer has the file open, or was killed."""
     with open(path, "rb") as raw:
         block = raw.read(48)
     return len(block) == 48 and block[8] >= 3 and block[WRITING_FLAG] != 0
@@ -49,9 +49,9 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
     Parameters
     ----------
     path, undone
-        The file, and whether to present it as recovery would leave it. If a file PATH.undo exists, recovery takes the
-        metadata from PATH.undo (`undo.py`). Otherwise recovery completes a partly written superblock. With `undone`, a
-        PATH.undo that belongs to another file, or does not match the restored file, raises ValueError.
+        The file, and whether HDF5 sees the file as the next writer would mend it after a kill: with the metadata in
+        PATH.undo if this copy exists (`undo.py`), otherwise with a complete superblock (the first 48 bytes). If
+        `undone` is True, a PATH.undo that is damaged or does not fit the file raises ValueError.
     """
     if not undone and not is_flagged(path):
         with h5py.File(path, "r", rdcc_nbytes=0, locking=False) as file:
@@ -60,7 +60,7 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
     with_copy = undone and has_undo(Path(path))
     copy = kept(Path(path)) if with_copy else None
     if with_copy and copy is None:
-        raise ValueError("the '.undo' file beside it is not a copy of its metadata")
+        raise ValueError("the run's '.undo' file is damaged or is not a copy of this run's metadata")
     with open(path, "rb", buffering=0) as raw:
         block = completed(raw) if undone and copy is None else None
         patches = [(0, block)] if block is not None else [] if copy is None else copy.patches()
@@ -68,7 +68,7 @@ def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File
         with h5py.File(shown, "r", rdcc_nbytes=0) as file:
             yield file
             if copy is not None and not copy.fits(file):
-                raise ValueError("the '.undo' file lists other byte ranges than the run has after a restore")
+                raise ValueError("the byte ranges listed in the run's '.undo' file do not fit the run")
 
 
 class _Shown:

@@ -6,10 +6,7 @@ writes the checkpoint's entry in `step`. Readers, and the writer itself after a 
 block of HDF5 changes, so the file opens after a kill at any byte. The few other operations that change such blocks can
 be undone (`undo.py`). Readers in other processes may keep the file open (HDF5's single-writer-multiple-reader mode).
 
-Files of format version 1 grow with each commit, and have no digests.
-
-The optimizer's state is saved in two alternating slots, each with a sequence number and a checksum. A resume takes the
-newest valid slot and drops the checkpoints after it. Without optimizer state, a run can resume from every checkpoint.
+Files of format version 1 grow with each commit, and have no digests. `resume_point.py` describes how a run resumes.
 """
 
 from __future__ import annotations
@@ -47,8 +44,8 @@ GENEROUS_SLACK = 1 << 30  # sparse: takes no room
 class Writer:
     """Writer of a run file; a run has one writer at a time.
 
-    Opening recovers the file of a killed writer, drops the checkpoints after the resume point, and reads the
-    optimizer's state. `append` may hold a few checkpoints in memory for up to half a second; `flush` writes them.
+    Opening mends the file if its last writer was killed, reads the newest intact optimizer state, and drops checkpoints
+    after this state. `append` may hold a few checkpoints in memory for up to half a second; `flush` writes them.
 
     Parameters
     ----------
@@ -172,8 +169,8 @@ class Writer:
         step, epoch
             Optimizer updates, and passes over the training set, so far.
         values
-            "parameters/NAME" (seed, …) and "metrics/NAME" (seed,) for each of `names`. A missing or unknown name raises
-            ValueError, and so does a wrong shape, since HDF5 would broadcast such an array silently.
+            All parameters, "parameters/NAME" (seed, …), and all metrics, "metrics/NAME" (seed,). A missing or unknown
+            name raises ValueError, and so does a wrong shape, since HDF5 would broadcast such an array silently.
         """
         if values.keys() != self._trajectories.keys():
             raise ValueError(f"a checkpoint needs exactly {sorted(self._trajectories)}, got {sorted(values)}")
@@ -194,7 +191,7 @@ class Writer:
                 self._commit()
 
     def save_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Save the optimizer's state at the newest checkpoint; it replaces the older of the two saved states."""
+        """Save the optimizer's state at the newest checkpoint. The file keeps this state and the one saved before."""
         self.flush()
         if not state:
             return

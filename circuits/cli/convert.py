@@ -59,7 +59,8 @@ class ParityNnFlags(_Output):
 
     Both codes save model_EPOCH.pt before epoch EPOCH, counted from 0, so the file is the state after EPOCH epochs.
 
-    The command draws the data again with Python's `random`, from the seeds of --draw. The run file stores the data.
+    Neither code saves its data. The command draws the data again with Python's `random`, from the data seeds of the
+    code that --draw names. The run file stores the data.
     """
 
     folder: Annotated[Path, tyro.conf.Positional, shown("DIR")]
@@ -67,7 +68,7 @@ class ParityNnFlags(_Output):
     draw: Literal["merrill-code", "thesis-code"] = "merrill-code"
     """Data seeds for network seed S. merrill-code: 17·S (train), 2001 (test). thesis-code: S (train), 2023 (test)."""
     batch_size: Annotated[int, tyro.conf.arg(metavar="INT")] = 32
-    """Examples per update, to compute steps from epochs; the folder names do not contain this number."""
+    """Examples per update, to compute steps from epochs; the files of the converted run do not state this number."""
     common_epochs: Switch = False
     """If the seeds have files of different epochs, convert only the epochs that all seeds have."""
 
@@ -149,7 +150,7 @@ def _start(given: _Start) -> Config:
 
 
 def _described_by_the_user(start: Config) -> list[Flag]:
-    """Flags of `circuits train` for the fields that the files do not determine."""
+    """Flags for task (except its number of inputs n), optimizer and batch size; the defaults are those of `start`."""
     of_task = [flag for flag in flags_of(start.task) if flag[0] != "n"]
     task = flag_class("task", of_task, "The task; its number of inputs is read from the weights.")
     others = [flag for flag in flags_of(start) if flag[0] in ("optimizer", "batch_size")]

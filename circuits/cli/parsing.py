@@ -31,7 +31,6 @@ def parsed(flags: type[Flags], words: Sequence[str], command: str, n_bare: int |
     """The flags that `words` set; `--help` prints the help on stdout and leaves with SystemExit(0).
 
     `n_bare` is the number of positional arguments among `words`; by default the number that `flags` declares.
-
     The function raises InputError, with a message of one line, if the words do not fit the flags.
     """
     words = _current(flags, words)
@@ -51,7 +50,10 @@ def _current(flags: type, words: Sequence[str]) -> list[str]:
 
 
 def recognized(flags: type[Flags], words: Sequence[str], command: str, n_bare: int | None = None) -> Flags:
-    """Flags of this class among `words`; other words and `--help` are ignored. `n_bare`: number of positional words."""
+    """An object of class `flags`, with the values that `words` set; unknown words and `--help` are ignored.
+
+    `n_bare`: number of positional arguments in `words`. `command`: the command's name, such as "circuits train".
+    """
     refuse_surplus(flags, words, n_bare)
     return _read(flags, words, command, return_unknown_args=True, add_help=False)[0]
 
@@ -135,7 +137,7 @@ def _flag(argument: Any) -> str:
 
 
 def _given(names: Sequence[str], words: Sequence[str]) -> str:
-    """End of an error line: `, not 'VALUE'`, with the VALUE that `words` give to the flag; empty without the flag."""
+    """The value of a flag, worded for an error as `, not 'VALUE'`; "" if `words` contain none of the flag's `names`."""
     for index in reversed(range(len(words))):
         flag, equals, value = words[index].partition("=")
         if flag.replace("_", "-") in names:

@@ -27,7 +27,7 @@ class ReplayFlags:
     to_step: Annotated[int, shown("B", "(required)")]
     """Last optimizer step to store."""
     out: Annotated[Path | None, shown("PATH", "(default: RUN-A-B.h5)")] = None
-    """The run file to write."""
+    """The run file to write; in its default name, A is --from-step and B is --to-step."""
     every: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Steps from one checkpoint to the next."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -178,14 +178,16 @@ def _compare_with_parent(run: "Run") -> None:
 
 
 def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
-    """The preset among the words, all other words, and the flag before the preset, followed by the flag's values.
+    """Find the preset among the words after `circuits train`, before the flags are parsed.
 
-    - A switch, such as --quiet, takes no value. Any other flag takes the next word and all numbers after this word. A
-      flag for a list of texts also takes the words after these, up to the next flag or preset name.
-    - If no flag takes a word, it may be the preset, except a number or truth value right after a switch.
-    - If only one word may be the preset, it is the preset, even if it is misspelled.
-    - If several words may be the preset, a word after a flag must be a preset name. So in `merrill-2023 --epochs 3 x`
-      the preset is merrill-2023, and x is one of the other words.
+    Return the preset (None if there is none), all other words, and the flag before the preset with the flag's values.
+
+    1. A switch, such as --quiet, takes no value. Any other flag takes the next word, and all numbers after this word.
+    2. A flag for a list of texts, such as --metrics, also takes all further words up to the next flag or preset name.
+    3. Each remaining word (neither flag nor value) is a candidate, except a number or truth value right after a switch.
+    4. A single candidate is the preset, even if it is misspelled.
+    5. Among several candidates, a word after a flag is the preset only if it is a preset name. So in
+       `merrill-2023 --epochs 3 x`, the preset is merrill-2023, and x is one of the other words.
 
     Examples
     --------
@@ -229,7 +231,7 @@ def _is_preset(word: str) -> bool:
 
 
 def _no_preset(name: str, flag: str = "", *values: str) -> InputError:
-    """The error for an unknown preset `name`, with a hint if it may be meant as a value of the `flag` before it."""
+    """The error for an unknown preset `name`; a hint says if the `flag` before `name` takes only its `values`."""
     flags = flag_class("Train", flags_of(resolve_config()), "", TrainFlags)
     arity = arities(flags).get(flag)
     message = f"There is no preset '{name}'. {nearest(name, PRESETS)}"
@@ -248,12 +250,12 @@ def _starts(name: str | None, given: TrainFlags) -> list[Config]:
         if name is not None or given.config is not None:
             raise InputError(f"--from {given.from_} determines what to train, so pass neither a preset nor --config.")
         if given.resume:
-            raise InputError("A run file stores its --from. To resume the run, pass --resume --out without --from.")
+            raise InputError("To resume a run that was made with --from, pass --resume --out without --from.")
         from circuits.cli.ticket import chosen_neurons
 
         start = chosen_neurons(given.from_, given.seed, given.keep)[0]
     elif given.seed is not None:
-        raise InputError("--seed chooses the network of --from. For the seeds of a run pass --seeds.")
+        raise InputError("--seed needs --from RUN.h5, to choose a network of that run. To train seeds, pass --seeds.")
     elif given.keep is not None:
         raise InputError("--keep chooses the neurons of --from. Pass --from too, or leave --keep out.")
     elif name in PRESETS and given.config is None and len(configs := preset_configs(name)) > 1:

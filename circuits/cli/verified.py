@@ -45,7 +45,7 @@ def lines_and_tables(verification: Verification, *, scope: bool = True) -> list[
 def as_json(verification: Verification, **further: Any) -> str:
     """The verification and the `further` entries as one JSON object; real numbers are floats, or null if too large.
 
-    The entry "exact" repeats the margin, the thresholds and the outputs as text, such as "1/3".
+    The entry "exact" repeats the entries "margin" and "thresholds" and every "output" as text, such as "1/3".
     """
     patterns, parities = verification.patterns.tolist(), verification.parities.tolist()
     collapsed = verification.collapsed
@@ -93,7 +93,7 @@ def as_json(verification: Verification, **further: Any) -> str:
 
 
 def _largest_contributions(verification: Verification) -> list[int]:
-    """Ascending indices of at most 32 neurons, those of largest |readout weight| × largest activation."""
+    """Ascending indices of the at most 32 neurons with the highest |readout weight| × (maximum of the activation)."""
     largest = verification.values.hidden.max(axis=0).tolist()
     sizes = [abs(u) * most for u, most in zip(verification.readout, largest, strict=True)]
     order = sorted(range(len(sizes)), key=lambda neuron: (-sizes[neuron], neuron))
