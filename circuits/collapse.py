@@ -22,12 +22,7 @@ LARGEST_OUTPUT = "train_largest_output"  # the metric that training stores at ev
 def largest_output(outputs: Real[np.ndarray, "example ..."], has_classes: bool) -> float:
     """Largest |output| or, with classes, largest spread of one example's logits; 0 without examples, NaN if any is NaN.
 
-    Parameters
-    ----------
-    outputs
-        (example,) for one output, or (example, class).
-    has_classes
-        Whether the outputs are one logit per class.
+    `outputs` has the shape (example,) or, if `has_classes` is True, (example, class) with one logit per class.
 
     Examples
     --------
@@ -41,7 +36,7 @@ def largest_output(outputs: Real[np.ndarray, "example ..."], has_classes: bool) 
 
 
 def is_collapsed(largest: Float[np.ndarray, "*networks"] | float) -> Bool[np.ndarray, "*networks"] | bool:
-    """Whether a network with this `largest_output` has collapsed (outputs near 0); False for a diverged network (NaN).
+    """Whether a network has collapsed: its largest |output| or logit spread, `largest`, is < 0.001. False for NaN.
 
     Examples
     --------

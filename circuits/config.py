@@ -86,7 +86,7 @@ class Config(Part):
     @classmethod
     def _prints(cls, value: str) -> str:
         if any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise ValueError("has letters that this locale cannot read. Set a UTF-8 locale, such as LC_ALL=C.UTF-8")
+            raise ValueError("the current locale cannot read some letters. Set a UTF-8 locale, such as LC_ALL=C.UTF-8")
         if not value.isprintable():
             raise ValueError("must not contain control characters")
         return value

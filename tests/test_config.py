@@ -58,7 +58,7 @@ def test_the_preset_is_the_papers_setup():
         ({"name": "x" * 201}, "name: must have at most 200 bytes"),
         ({"name": "a\x1b[31m"}, r"name: must not contain control characters.*'a\\x1b"),
         ({"source": "a\nb"}, "source: must not contain control characters"),
-        ({"name": "na\udcc3\udcafve"}, "name: has letters that this locale cannot read. Set a UTF-8 locale"),
+        ({"name": "na\udcc3\udcafve"}, "name: the current locale cannot read some letters. Set a UTF-8 locale"),
     ],
 )
 def test_a_bad_field_gets_one_line_that_names_it(change, message):

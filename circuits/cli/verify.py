@@ -122,7 +122,7 @@ def _of_a_run(flags: VerifyFlags) -> Judged:
 
 
 def _refuse(flags: VerifyFlags, names: tuple[str, ...], what: str, whose: str) -> None:
-    """Raise an error if a flag of `names` is set; `what` reads like "a.h5 is a run", `whose` like "a construction"."""
+    """Raise an error such as "--k is for a construction, but a.h5 is a run" if a flag of `names` is set."""
     for name in names:
         if getattr(flags, name) is not None:
-            raise InputError(f"{what}, but --{name} is for {whose}. Leave the flag out.")
+            raise InputError(f"--{name} is for {whose}, but {what}. Leave the flag out.")

@@ -12,11 +12,12 @@ one maximizer (w, b) for each s in {-1, 1}^k. The copy for s has the weights s_i
 π(s) times the sign of E(w, b).
 
 The maximum needs no local search. Flipping the sign of an entry of w, or permuting w, keeps |E(w, b)|. So only neurons
-with w_1 >= … >= w_k >= 0 matter. If one of them fires on z, it also fires on every z' with prefix sums z'_1 + … + z'_i
-that are all at least those of z. `up_sets` lists every set of z that has this property: 1172 sets for k = 6. The
-neurons that fire exactly on one such set form a cone. On this cone, E(w, b) is the dot product of (w, b) with a fixed
-vector. So the largest |E(w, b)| is the length of the projection of this vector, or of its negative, on the cone.
-Non-negative least squares computes the projection, exact but for float rounding.
+with w_1 >= … >= w_k >= 0 matter. Let z' be above z if z'_1 + … + z'_i >= z_1 + … + z_i for every i. If one of these
+neurons fires on z, the neuron also fires on all z' above z. So it fires on an up-set: a set that contains, with each z,
+all z' above z. `up_sets` lists the non-empty up-sets, 1172 for k = 6. The neurons that fire exactly on one up-set form
+a cone. On this cone, E(w, b) is the dot product of (w, b) with a fixed vector. So the largest |E(w, b)| is the length
+of the projection of this vector, or of its negative, on the cone. Non-negative least squares computes the projection,
+exact but for float rounding.
 """
 
 from fractions import Fraction
@@ -73,7 +74,9 @@ def optimal_gates(k: int) -> list[tuple[tuple[Fraction, ...], Fraction, int]]:
 
 
 def min_norm(k: int) -> Construction:
-    """Network of least Σ|u|·‖(w, b)‖ per margin: a copy of `optimal_gates(k)[0]` for each choice of its weights' signs.
+    """Network u·relu(W x + b) for parity of k bits with the least possible path cost Σ|u|·‖(w, b)‖ per margin.
+
+    The margin is the least parity · output. The 2^k neurons have one neuron's weights, with every choice of signs.
 
     Raises
     ------
@@ -109,7 +112,11 @@ def correlation(v: Float[np.ndarray, " weight"]) -> float:
 
 @lru_cache
 def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
-    """Maximum of |correlation(v)| at ‖v‖ = 1; all maximizers v (largest entry 1), each with the correlation's sign."""
+    """Largest correlation |E(v)| of a neuron v = (w, b) with parity, at ‖v‖ = 1, and the list of all best neurons.
+
+    E(v) is the mean of π(z) relu(w·z + b) over all z in {-1, 1}^k, with π(z) the parity of z. The list holds a pair
+    (v, sign of E(v)) for each best v with w_1 >= … >= w_k >= 0. These v are scaled to largest |entry| 1.
+    """
     if not 1 <= k <= MOST_BITS:
         raise InputError(f"k = {k} is not possible: the least cost is solved for k in 1..{MOST_BITS}.")
     points, parity = _augmented(k), parities(k).astype(float)
@@ -135,7 +142,9 @@ def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
 
 
 def up_sets(k: int) -> list[Bool[np.ndarray, " pattern"]]:
-    """Every non-empty up-set of {-1, 1}^k: it contains each z whose prefix sums are all >= those of some member.
+    """Masks over `patterns(k)`, the 2^k inputs in {-1, 1}^k, of all non-empty up-sets: {1} and {-1, 1} for k = 1.
+
+    An up-set contains, with each input z, every input z' with z'_1 + … + z'_i >= z_1 + … + z_i for all i in 1..k.
 
     Examples
     --------

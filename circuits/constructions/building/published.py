@@ -39,9 +39,9 @@ def six_neuron() -> Construction:
 
 
 def four_neuron() -> Construction:
-    """Network for k = 3: the neurons 1, σ(X - 1), σ(X + 1) and σ(-X - 1), with X the sum of the bits and σ = relu.
+    """Network 1 + 2σ(X - 1) - σ(X + 1) - σ(-X - 1) for parity of 3 bits; X is the sum of the bits, and σ is relu.
 
-    The constant h0 = 1 is a neuron with bias 1 and no incoming weight, so pruning by incoming norm drops it first.
+    The constant 1 is a neuron with bias 1 and no incoming weight. So pruning by incoming norm drops this neuron first.
 
     Examples
     --------

@@ -36,10 +36,8 @@ class ModularAddition:
 
     Attributes
     ----------
-    p
-        Modulus.
-    frequencies
-        Frequencies k, with ω_k = 2πk/p, ascending.
+    p, frequencies
+        Modulus, and the frequencies k, ascending, with ω_k = 2πk/p.
     amplitude
         Amplitude A of the logits, the same for every frequency.
     """
@@ -96,10 +94,6 @@ def modular_addition(p: int, frequencies: Sequence[int], amplitude: float | None
     InputError
         p, the frequencies or the amplitude are out of these ranges.
 
-    References
-    ----------
-    Nanda et al. 2023, "Progress measures for grokking via mechanistic interpretability", section 4.
-
     Examples
     --------
     >>> net = modular_addition(31, [1, 5, 9])
@@ -132,7 +126,10 @@ def modular_addition(p: int, frequencies: Sequence[int], amplitude: float | None
 
 
 def _lead(p: int, frequencies: Sequence[int]) -> Float[np.ndarray, " other"]:
-    """Logit of the right class minus the logit of each other class, at amplitude 1."""
+    """For d = 1..p - 1: the logit of the right class x + y, minus the logit of the class x + y + d (mod p).
+
+    The logit of class c is the sum of cos(2πk(x + y - c)/p) over k in `frequencies`.
+    """
     turns = np.array(frequencies)[:, None] * np.arange(1, p) % p / p
     return (1 - _cos(turns)).sum(axis=0)
 

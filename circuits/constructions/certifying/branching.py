@@ -1,8 +1,8 @@
 """Branch and bound over the irrelevant bits: the searches, one per pattern (setting of the relevant bits), take turns.
 
-`tree.py` walks the tree. This module prepares the root of the tree and keeps the time limit. It evaluates an input in
-exact arithmetic if float64 cannot tell the sign. A search is complete: given enough time, it finds the sign of the
-least margin (parity · f). Without a goal (a margin to prove) it also finds the least margin, up to float64 rounding.
+The margin of an input is parity · output. Given enough time, a search with goal 0 finds the sign of its least margin.
+A search with goal inf finds the least margin, up to float64 rounding. If float64 cannot tell the sign of a margin,
+exact arithmetic does. `tree.py` walks the tree. This module prepares the tree's root and keeps the time limit.
 """
 
 from collections.abc import Sequence
@@ -42,18 +42,20 @@ LARGE = ("rows", "c", "v", "size", "reach", "candidates")  # arrays of a tree th
 
 
 class Search:
-    """Branch and bound for one setting of the relevant bits (pattern) of a network at unit scale (|f| <= 1).
+    """Branch and bound over all inputs with one setting of the relevant bits (pattern).
 
-    The goal is a margin (parity · f) to prove for every input. With goal inf, the search finds the least margin.
+    The margin of an input is parity · f, for the output f scaled to |f| <= 1. The method `go_on` takes a goal. With a
+    finite goal, the search tries to prove that every margin is above the goal. With goal inf, the search looks for the
+    least margin. The property `lower` is a lower bound of all margins.
 
     Attributes
     ----------
     finished
-        Whether every input is evaluated or bounded. With goal inf, `lower` is then the least margin, up to rounding.
-        With goal 0, `lower` is then above 0, unless `missed` is True.
+        Whether every input is evaluated or excluded by a bound. After a finished search with goal inf, `lower` is
+        the least margin, up to rounding. After a finished search with goal 0, `lower` is above 0, unless `missed`.
     missed
-        Goal inf: always False. Goal 0: whether a margin <= 0 has been found. Goal above 0: whether a margin <= 0 has
-        been found, or the search has stopped early because it has found a margin <= the goal.
+        Whether a margin that the search has found disproves a finite goal. A margin <= 0 always counts. A margin above
+        0 but <= the goal counts only if the search stopped at this margin, before it was finished.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class Search:
 
     @property
     def closed(self) -> float:
-        """Share of inputs with this setting of the relevant bits that are evaluated or bounded, in 0..1."""
+        """Progress in 0..1: the share of this search's inputs that are already evaluated or excluded by a bound."""
         return 0.0 if self.tree is None else float(self.tree.values[CLOSED])
 
     @property
@@ -99,7 +101,7 @@ class Search:
 
     @property
     def lower(self) -> float:
-        """Lower bound of the margins of all inputs with the search's pattern, at scale |f| <= 1; -inf at first."""
+        """Lower bound of parity · f on all inputs of this search; -inf at first. The output f is scaled to |f| <= 1."""
         if self.tree is None:
             return -np.inf
         tree, depth = self.tree, int(self.tree.counts[DEPTH])
@@ -126,7 +128,10 @@ class Search:
         return None if self.exact_bits is None else self._inputs(self.exact_bits[None])[0, self.irrelevant]
 
     def go_on(self, goal: float, amount: float, deadline: float) -> None:
-        """Continue until the search is finished, a margin is not above `goal`, or `work` has grown by `amount`."""
+        """Continue until the search is finished, a margin disproves a finite `goal`, or the work `amount` is spent.
+
+        `amount` counts evaluations of one neuron at one input. `deadline`, on `time.monotonic`, ends exact arithmetic.
+        """
         tree = planted(*self.numbers)
         if self.tree is not None:
             tree = tree._replace(**{name: part for name, part in self.tree._asdict().items() if name not in LARGE})
@@ -167,10 +172,10 @@ class Search:
 
 
 def settle(searches: Sequence[Search], deadline: float, *, goal: float = np.inf, most: float = np.inf) -> bool:
-    """Run the searches in turn until all finish, one finds a margin not above a finite goal, or a limit is reached.
+    """Run the searches in rounds, with equal work for each search; return whether all searches are finished.
 
-    Every search gets the same amount of work before the function checks for a missed goal and for the time. So a search
-    within its time limit has the same outcome on every machine. The result tells whether all searches are finished.
+    The rounds end once all searches are finished. They also end if a margin disproves a finite goal, or at a limit
+    (`deadline` or `most`). If `deadline` is not reached, the results are the same on every machine.
 
     Parameters
     ----------
@@ -179,7 +184,7 @@ def settle(searches: Sequence[Search], deadline: float, *, goal: float = np.inf,
     deadline
         When to stop, on the clock `time.monotonic`. The first millisecond or so of each search always runs.
     goal
-        Lower limit to prove for every margin: 0 asks for the sign only; inf finds the least margin of each search.
+        Lower limit to prove for every margin (parity · output); inf finds the least margin of each search.
     most
         Limit of the total work of this call; the unit is the evaluation of one neuron at one input.
     """

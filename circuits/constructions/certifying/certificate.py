@@ -15,7 +15,7 @@ LONG = 7 * 24 * 3600.0  # seconds; the advice names no longer time limit
 
 @dataclass(frozen=True)
 class Certificate:
-    """Bounds of the margin parity·f over all inputs.
+    """Bounds of the margin parity·f over all inputs x of a network f(x) = Σ_i u_i relu(w_i·x + b_i).
 
     Attributes
     ----------
@@ -27,8 +27,6 @@ class Certificate:
         (rational arithmetic, rounded once). Both are in the network's own units.
     input
         (input,) ±1, the worst input found.
-    relevant_bits
-        Indices of the relevant bits.
     pattern_lower, pattern_margin, pattern_input
         (pattern, …) `lower`, `margin` and `input` of each setting of the relevant bits, ordered as `patterns(k)`.
     method
@@ -58,7 +56,7 @@ class Certificate:
 
     @property
     def exact(self) -> bool:
-        """Whether `margin` is the worst case: each bit setting is solved or has a lower bound of at least `margin`."""
+        """Whether `margin` is the minimum over all inputs: no relevant-bit setting can have a smaller margin."""
         return bool((np.array(self.solved) | (self.pattern_lower >= self.margin)).all())
 
 
@@ -86,12 +84,7 @@ def refuse_time_limit(time_limit: float) -> None:
 def what_would_decide(seconds_left: float, time_limit: float) -> str:
     """Advice for an undecided network: a longer time limit, if it can help.
 
-    Parameters
-    ----------
-    seconds_left
-        Upper estimate of the seconds still needed; NaN if unknown.
-    time_limit
-        The time limit of the search, in seconds.
+    The search with `time_limit` seconds still needs at most about `seconds_left` seconds; NaN means unknown.
 
     Examples
     --------

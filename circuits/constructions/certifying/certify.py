@@ -11,8 +11,7 @@ bound (`interval.py`), whichever is better. A local search for small margins sta
 2. Otherwise, branch and bound looks for the sign of the margin on each undecided pattern. On a pattern, a neuron is
    unstable if it is on for some settings of the irrelevant bits and off for others. `least_margin.py` next finds the
    least margin of every pattern with at most 40 unstable neurons. On the other undecided patterns, `least_margin.py`
-   bounds the margin: 40 neurons of the network keep their relu, and linear bounds replace all other relus. The 40
-   neurons have the largest |u|·(‖w‖₁ + |b|), with readout weight u, incoming weights w and bias b.
+   bounds the margin: the 40 largest neurons keep their relu, and linear bounds replace all other relus.
 3. Branch and bound continues on the undecided patterns until the time is up. If the network is certified, branch and
    bound tries to raise the lower bound of all margins to 1/2, 3/4 and 9/10 of the least margin found. Each attempt
    takes about half a second.
@@ -67,13 +66,9 @@ def certify(
 
     Parameters
     ----------
-    W, b, u
-        (neuron, input), (neuron,), (neuron,), of a network or of a subnetwork.
-    relevant_bits
-        (k,) the relevant bits, k <= 16.
     time_limit
-        Limit of the search, in seconds. The search ends early once the network is decided and every method is done.
-        The first bounds and first short searches ignore the limit.
+        Time limit in seconds. `certify` returns sooner if all its methods are done. After a proof or refutation, some
+        methods still improve the bounds, within the limit. The first bounds and first short searches ignore the limit.
     method
         Force one method: "inputs" (evaluate all), "branching" (branch and bound for the least margin), "states" (list
         the on/off states of neurons whose preactivation can have both signs) or "milp". "states" and "milp" leave a
@@ -82,8 +77,8 @@ def certify(
     Raises
     ------
     InputError
-        A weight is not finite; `relevant_bits` does not name input bits; the network is too large for the method; the
-        method does not exist; the time limit is negative or NaN.
+        A weight is not finite; `relevant_bits` does not name 1 to 16 different input bits; the network is too large
+        for the method; the method does not exist; the time limit is negative or NaN.
 
     Examples
     --------
@@ -135,7 +130,7 @@ def _refuse_method(method: object) -> None:
 
 
 class _Judged:
-    """For each setting of the relevant bits: bounds of the margin at scale |f| <= 1, and the worst input so far."""
+    """For each setting of the relevant bits: bounds of parity · f (scaled to |f| <= 1), and the worst input so far."""
 
     def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray, relevant_bits: tuple[int, ...], time_limit: float):
         self.begun, self.time_limit = monotonic(), time_limit
@@ -151,7 +146,6 @@ class _Judged:
         self.searched = 0.0  # seconds
 
     def look_at_patterns(self) -> None:
-        """For each bit setting, compute a lower bound of the margin, and find a small margin by a local search."""
         self.lower, self.where = quick_bounds(self.net, self.relevant_bits)
         self.best = np.full(len(self.signs), np.inf)
         for at in range(len(self.signs)):
@@ -164,7 +158,7 @@ class _Judged:
         self.names = ["inputs" if known else "bound" for known in self.solved]
 
     def look_at(self, at: int, bits: Int8[np.ndarray, " bit"]) -> None:
-        """Find a local minimum of the margin near `bits`; keep it if it is the least so far for bit setting `at`."""
+        """Flip irrelevant bits, starting at `bits`, to lower the margin; the relevant bits stay at `self.signs[at]`."""
         margin = restriction(self.net, self.relevant_bits, self.signs[at])
         better = lowered(margin, bits)
         value = float(margin.margins(better[None])[0])
@@ -180,9 +174,10 @@ class _Judged:
         return max(self.begun + until - monotonic(), 0.0)
 
     def search(self, goal: float, until: float, *, prune: bool = True) -> None:
-        """Find the least margin of every bit setting (goal inf), or the sign of each undecided least margin (goal 0).
+        """By branch and bound, find the least margin for every setting of the relevant bits, or only its sign.
 
-        If `prune` is False, the search evaluates every input. The search stops `until` seconds after `certify` began.
+        Goal inf: the least margin. Goal 0: the sign, for settings without a lower bound above 0. If `prune` is False,
+        the search evaluates every input. The search stops `until` seconds after `certify` began.
         """
         if goal == 0 and self.decided:
             return
@@ -197,7 +192,7 @@ class _Judged:
             self.searches, self.searched = self.searches | searches, self.searched + monotonic() - begun
 
     def keep(self, searches: dict[int, Search], goal: float) -> None:
-        """Copy bounds and worst inputs from `searches`, which maps the index of a bit setting to its search."""
+        """Copy bounds and inputs of least margin from `searches`, run for `goal`. Keys index rows of `self.signs`."""
         for at, search in searches.items():
             if (bits := search.bits) is not None:
                 self.look_at(at, bits)
@@ -210,9 +205,10 @@ class _Judged:
             self.solved[at] |= search.finished and goal == np.inf
 
     def solve_few_neurons(self, until: float, method: Literal["states", "milp"] | None, most: int) -> None:
-        """Find or bound the least margin of each bit setting with at most `most` unstable neurons.
+        """Find or bound the least margin for each setting of the relevant bits that leaves few neurons unstable.
 
-        A neuron is unstable if it is on for some values of the irrelevant bits and off for others.
+        Few means at most `most`. An unstable neuron is on for some values of the irrelevant bits and off for others.
+        The time for MILPs ends `until` seconds after `certify` began. `method` None picks a method per setting.
         """
         for place, at in enumerate(np.argsort(self.lower, kind="stable").tolist()):
             margin = restriction(self.net, self.relevant_bits, self.signs[at])
@@ -256,7 +252,10 @@ class _Judged:
                 return
 
     def certificate(self) -> Certificate:
-        """The certificate in the network's units. The 256 least margins are computed exactly, the others in float64."""
+        """The result of `certify`, with the margins of the network as given, not of the network scaled to |f| <= 1.
+
+        Each setting of the relevant bits has a least margin. The 256 smallest of these are exact, the others float64.
+        """
         W, b, u = self.arrays
         inputs = np.empty((len(self.signs), W.shape[1]), np.int8)
         inputs[:, list(self.relevant_bits)] = self.signs

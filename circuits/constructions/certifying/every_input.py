@@ -54,7 +54,9 @@ class Cube(NamedTuple):
 
 
 def whole_cube(net: UnitScale, relevant_bits: Sequence[int], deadline: float) -> Cube:
-    """Margins (parity · f) over all inputs. After `deadline` on `time.monotonic`, only the first 2^16 are evaluated.
+    """Margins (parity · f) of all inputs, evaluated in parts of 2^16 inputs, or more with over 16 irrelevant bits.
+
+    After `deadline`, on the clock `time.monotonic`, no part begins except the first.
 
     Examples
     --------
@@ -138,7 +140,7 @@ def _outputs(
 def _exact_margins(
     net: UnitScale, relevant_bits: Sequence[int], pattern_indices: np.ndarray, other_bits: np.ndarray, deadline: float
 ) -> list[Fraction]:
-    """Exact margin (parity · f) of each input, in the network's units; stops after a margin <= 0 or the deadline."""
+    """Exact parity · output of each input, with unscaled weights; stops at `deadline` or after a result <= 0."""
     inputs = np.empty((len(pattern_indices), net.W.shape[1]), np.int8)
     inputs[:, list(relevant_bits)] = patterns(len(relevant_bits))[pattern_indices]
     inputs[:, irrelevant_bits(net.W.shape[1], relevant_bits)] = other_bits

@@ -20,7 +20,10 @@ BLOCK = 2**13  # inputs evaluated at a time: small enough for the cache
 
 @dataclass(frozen=True)
 class FailureRate:
-    """Number of random inputs that fail (sign is not the parity); [low, high] is the confidence interval of `rate`."""
+    """How often a network fails on random inputs: the sign of its output is not the parity of the relevant bits.
+
+    Of `n_inputs` random inputs, `n_failures` fail. [low, high] is a confidence interval of the rate over all inputs.
+    """
 
     n_failures: int
     n_inputs: int
@@ -29,7 +32,7 @@ class FailureRate:
 
     @property
     def rate(self) -> float:
-        """Share of the random inputs on which the output's sign is not the parity, in 0..1."""
+        """`n_failures` / `n_inputs`: the share, of the inputs drawn at random, on which the network fails."""
         return self.n_failures / self.n_inputs
 
 
@@ -43,18 +46,14 @@ def failure_rate(
     seed: int = 0,
     level: float = 0.95,
 ) -> FailureRate:
-    """Share of uniform inputs on which the sign of f(x) = uᵀ relu(W x + b), in float64, is not the parity.
+    """Share of random inputs on which sign f(x) is not the parity, with a confidence interval; f(x) = uᵀ relu(W x + b).
 
     Parameters
     ----------
-    W, b, u
-        (neuron, input), (neuron,), (neuron,).
-    relevant_bits
-        (k,) relevant bits.
     n_inputs, seed
-        Number of inputs, and the seed that draws them.
+        Number of inputs, and the seed that draws them, uniformly from {-1, 1}^n. Outputs are in float64.
     level
-        Confidence of the interval.
+        Least probability with which the confidence interval contains the true failure rate of all inputs.
 
     Examples
     --------

@@ -4,8 +4,6 @@
 2. If the margin (parity · f) is the minimum of a few linear functions (`least_margin.states`), no search is needed. For
    each function, flip first the bits that lower it most, until it is <= 0. The result is the least number of flips.
 3. With at most 40 unstable neurons, which can be on or off, a MILP (`milp.py`) finds the fewest flips to margin <= 0.
-
-With more bits and more neurons, the number stays unknown, unless `certify` has proved that no flips suffice.
 """
 
 from collections.abc import Sequence
@@ -32,16 +30,16 @@ from circuits.constructions.certifying.restriction import (
 
 @dataclass(frozen=True)
 class Flips:
-    """Fewest flips of irrelevant bits after which an input fails: the output's sign is not the parity.
+    """Fewest flips of irrelevant bits after which an example fails: the output's sign is not the parity.
 
     Attributes
     ----------
     lower, upper
         (example,) bounds of the fewest flips, equal if this number is known. Both are 0 if the example itself fails.
-        Both are inf if no set of flips makes the example fail. If time runs out before a failing input is found,
-        `upper` is inf and `lower` is finite. There is no search, with the same result, if more than 20 irrelevant bits
-        have a weight and more than 40 neurons are unstable: at the example's relevant bits, they are on for some values
-        of the irrelevant bits and off for others.
+        Both are inf if no set of flips makes the example fail. If it is unknown whether the example can fail, `lower`
+        is finite and `upper` is inf. The reason can be a lack of time. Another reason is a network too large to search:
+        more than 20 irrelevant bits have a weight, and more than 40 neurons are unstable. An unstable neuron is on for
+        some values of the irrelevant bits and off for others, while the relevant bits are those of the example.
     """
 
     lower: Float[np.ndarray, " example"]
@@ -54,12 +52,12 @@ class Flips:
 
     @property
     def least(self) -> float:
-        """Smallest number of flips over the examples, NaN if the bounds allow several values of this minimum."""
+        """Fewest flips of irrelevant bits that make some example fail; NaN if min(`lower`) and min(`upper`) differ."""
         return _if_equal(float(self.lower.min()), float(self.upper.min()))
 
     @property
     def median(self) -> float:
-        """Median number of flips over the examples, NaN if the bounds allow several medians.
+        """Median of the fewest flips that make each example fail; NaN if the medians of `lower` and `upper` differ.
 
         Examples
         --------
@@ -80,23 +78,17 @@ def fewest_flips(
     time_limit: float = 60.0,
     certified: bool = False,
 ) -> Flips:
-    """Fewest flips of irrelevant bits after which sign f(x) is not the parity of the relevant bits.
+    """Fewest flips of irrelevant bits, from each ±1 input, until sign f(x) is not the parity; f(x) = uᵀ relu(W x + b).
 
     Parameters
     ----------
-    W, b, u
-        (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b).
-    inputs
-        (example, input) in ±1.
-    time_limit
-        Total time in seconds, >= 0.
     certified
-        Whether `certify` has proved that no input fails: then no flips suffice, and there is no search.
+        Whether `certify` has proved that no input fails. If so, no flips suffice, and there is no search.
 
     Raises
     ------
     InputError
-        A weight is not finite; `relevant_bits` does not name bits of the input; the time limit is negative or NaN.
+        A weight is not finite; `relevant_bits` does not name input bits; the time limit (seconds) is negative or NaN.
 
     Examples
     --------
@@ -152,7 +144,10 @@ def _if_equal(low: float, high: float) -> float:
 def _by_states(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], rounding: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """Fewest flips to a margin <= `rounding`, and the irrelevant bits after them; (inf, None) if no flips suffice."""
+    """How many of the irrelevant bits `bits` must flip until `margin` is <= `rounding`, and the bits after these flips.
+
+    If no flips make the margin so small, the result is (inf, None). All `margin.v` must be < 0.
+    """
     constants, slopes = states(margin)
     x = bits.astype(np.float64)
     gains = np.maximum(2 * slopes * x, 0.0)  # (state, bit)
@@ -170,7 +165,10 @@ def _by_states(
 def _by_milp(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], time_limit: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """Lower bound of the fewest flips (inf if no flips suffice), and the irrelevant bits that HiGHS finds, or None."""
+    """Lower bound of how many of the irrelevant bits `bits` must flip until `margin` is <= 1e-6, and HiGHS's solution.
+
+    The bound is inf if no flips make the margin so small. The solution is the bits after the flips, or None.
+    """
     program = Program(margin)
     flips = np.zeros(program.n_variables)  # z flips down where x = 1, up where x = -1
     flips[: program.n_bits] = -bits

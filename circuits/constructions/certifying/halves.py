@@ -2,8 +2,8 @@
 
 Split the bits in two halves, x = (l, r). The preactivation c_i + A_i·x of neuron i is then α_i[l] + β_i[r], with small
 tables of the two summands c_i + A_i·l and A_i·r. So an input costs one addition, one maximum and one multiply-add per
-neuron, not a dot product. Each bit doubles a table: the entry with the bit on is the entry with the bit off plus twice
-the bit's weight. Only 32 neurons at a time have tables, so the tables stay in the cache.
+neuron, not a dot product. Each bit x_j doubles a table: an entry for x_j = 1 is the entry for x_j = -1 plus twice the
+weight of x_j. Only 32 neurons at a time have tables, so the tables stay in the cache.
 
 Each term of an output passes through a number of operations that round. This number times 2^-53 times the sum of
 absolute terms bounds the error of the output (Higham 2002, section 3.1); `tree.py` counts the operations.

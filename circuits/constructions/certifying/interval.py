@@ -45,10 +45,10 @@ def interval_bounds(
 def quick_bounds(
     net: UnitScale, relevant_bits: Sequence[int]
 ) -> tuple[Float[np.ndarray, " pattern"], Int8[np.ndarray, "pattern bit"]]:
-    """For each relevant-bit setting, a lower bound of parity·f, and input bits that attain the linear lower bound.
+    """For each relevant-bit setting, a lower bound of parity·f, and irrelevant bits near which parity·f is often least.
 
-    The bound is the larger of the interval and linear lower bounds, for f scaled to |f| <= 1. The input of least margin
-    is often near these bits.
+    The function finds a linear function g of the irrelevant bits with g <= parity·f, for f scaled to |f| <= 1. The bits
+    minimize g. The lower bound is the larger of the minimum of g (linear bound) and the bound of `interval_bounds`.
 
     Examples
     --------

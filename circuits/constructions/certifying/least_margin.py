@@ -8,8 +8,6 @@ There are three methods; the default is the first method that applies:
    unstable neurons. The minimum of each function is constant - ‖slope‖₁. The only tolerance is rounding.
 2. *inputs*. Evaluate all 2^m settings of the m irrelevant bits that have a weight. This method applies if m <= 16.
 3. *milp*. HiGHS solves a mixed-integer program over the bits and the neurons' on/off states (`milp.py`).
-
-`certify` uses these methods if there are too many inputs to search and only few unstable neurons.
 """
 
 from typing import Literal, NamedTuple
@@ -31,7 +29,10 @@ Method = Literal["states", "inputs", "milp"]
 
 
 class Least(NamedTuple):
-    """Lower bound of the margin, bits of the least margin found, and whether this margin is the minimum (`solved`)."""
+    """Lower bound (`lower`) of parity · output for fixed relevant bits, and the input with the least value found.
+
+    `bits` are the irrelevant bits of this input. `solved` tells whether its value is the minimum, up to a tolerance.
+    """
 
     lower: float
     bits: Int8[np.ndarray, " bit"]
@@ -40,7 +41,7 @@ class Least(NamedTuple):
 
 
 def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method: Method | None = None) -> Least:
-    """The least margin for one setting of the relevant bits, at scale |f| <= 1, and irrelevant bits that attain it.
+    """Lower bound of `margin` (parity · output for fixed relevant bits), and the irrelevant bits of least margin found.
 
     Parameters
     ----------
@@ -49,7 +50,9 @@ def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method
     time_limit
         Limit of a MILP, in seconds.
     method
-        "states", "inputs" or "milp", as in the module's docstring; by default the first that applies.
+        "states" lists the on/off states of neurons, "inputs" evaluates all inputs, "milp" solves a MILP. The default is
+        "states" with at most 12 relu terms v·relu(h), all with v < 0; else "inputs" with at most 16 irrelevant bits
+        that have a weight; else "milp".
 
     Raises
     ------
@@ -85,7 +88,7 @@ def can_list_states(margin: Restriction) -> bool:
 
 
 def states(margin: Restriction) -> tuple[Float[np.ndarray, " state"], Float[np.ndarray, "state bit"]]:
-    """Constants and slopes of the linear functions whose minimum is the margin; needs `can_list_states(margin)`."""
+    """Constants and slopes of linear functions of the bits. Their minimum is `margin` if all `margin.v` are < 0."""
     on = (patterns(len(margin.v)) + 1) / 2.0  # (state, unstable)
     weighted = on * margin.v
     return margin.constant + weighted @ margin.c, margin.slope + weighted @ margin.A
@@ -133,12 +136,12 @@ def _refuse_states(margin: Restriction) -> None:
     n_terms, n_raising = len(margin.v), int((margin.v > 0).sum())
     if n_raising:
         raise InputError(
-            f"method='states' needs a margin that every unstable neuron lowers; {n_raising} of {n_terms} raise it. "
-            f"Leave `method` out: branch and bound needs no such condition."
+            f"method='states' needs a network where no neuron that can be on or off raises the margin; {n_raising} of "
+            f"these {n_terms} neurons do. Leave `method` out: branch and bound does not need this."
         )
     if n_terms > MOST_LISTED:
         size = 8 * len(margin.slope) * 2.0**n_terms / 2**30
         raise InputError(
-            f"method='states' lists the 2^{n_terms} on/off states of {n_terms} unstable neurons, {size:.3g} GiB; the "
-            f"limit is 2^{MOST_LISTED}. Leave `method` out: branch and bound needs no list."
+            f"method='states' lists at most 2^{MOST_LISTED} on/off states. Here, {n_terms} neurons can be on or off: "
+            f"2^{n_terms} states need {size:.3g} GiB. Leave `method` out: branch and bound needs no list."
         )
