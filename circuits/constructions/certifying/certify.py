@@ -66,6 +66,8 @@ def certify(
 
     Parameters
     ----------
+    relevant_bits
+        (k,) the relevant bits, k <= 16.
     time_limit
         Time limit in seconds. `certify` returns sooner if all its methods are done. After a proof or refutation, some
         methods still improve the bounds, within the limit. The first bounds and first short searches ignore the limit.

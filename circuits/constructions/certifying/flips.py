@@ -78,10 +78,14 @@ def fewest_flips(
     time_limit: float = 60.0,
     certified: bool = False,
 ) -> Flips:
-    """Fewest flips of irrelevant bits, from each ±1 input, until sign f(x) is not the parity; f(x) = uᵀ relu(W x + b).
+    """Fewest flips of irrelevant bits until the sign of f(x) = uᵀ relu(W x + b) is not the parity of the relevant bits.
 
     Parameters
     ----------
+    inputs
+        (example, input) in ±1.
+    time_limit
+        Total time in seconds, >= 0.
     certified
         Whether `certify` has proved that no input fails. If so, no flips suffice, and there is no search.
 

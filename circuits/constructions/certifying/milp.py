@@ -1,14 +1,18 @@
-"""The least margin as a mixed-integer linear program, over irrelevant bits and states of neurons that can be on or off.
+"""The least margin (parity · output) of a network for fixed relevant bits, as a mixed-integer linear program.
 
-    minimize  constant + slope·x + Σ v_i y_i   with x_j = 2 z_j - 1, z_j ∈ {0, 1}, y_i = relu(h_i), h_i = c_i + A_i·x
+The margin is constant + slope·x + Σ_i v_i relu(h_i), with x in ±1 the irrelevant bits and h_i = c_i + A_i·x. The sum
+is over the neurons whose preactivation h_i can have both signs. A_i holds the neuron's weights on x, c_i is its bias
+plus the sum over the relevant bits, and v_i is its readout weight times the parity. All other neurons together give
+constant + slope·x. The program has a variable z_j in {0, 1} for each bit x_j = 2 z_j - 1, and y_i for each relu(h_i).
 
-If v_i > 0, minimizing lowers y_i: y_i >= 0 and y_i >= h_i suffice. If v_i < 0, minimizing raises y_i, and a state
-d_i ∈ {0, 1} limits y_i: y_i <= h'_i d_i and y_i <= h_i - l_i (1 - d_i). Here l_i = c_i - ‖A_i‖₁ is the least value of
-h_i, and h'_i = c_i + ‖A_i‖₁ is the greatest (Tjeng, Xiao and Tedrake 2019).
+If v_i > 0, the least margin has the least y_i, so y_i >= 0 and y_i >= h_i suffice. If v_i < 0, y_i needs upper limits:
+y_i <= h'_i d_i and y_i <= h_i - l_i (1 - d_i). The variable d_i in {0, 1} tells whether neuron i is on. Every h_i is
+between l_i = c_i - ‖A_i‖₁ and h'_i = c_i + ‖A_i‖₁ (Tjeng, Xiao and Tedrake 2019).
 
-HiGHS allows a gap of 1e-6 between bound and solution, and errors of 1e-7 in constraints. So the program multiplies the
-network, scaled to |f| <= 1, by 2^16, and sets `mip_rel_gap` to 0. `least` subtracts `TOLERANCE` from HiGHS's bound: on
-networks built to be hard, with near ties and weights over nine decades, this bound was up to 1.1e-7 above the minimum.
+The solver HiGHS allows a gap of 1e-6 between bound and solution, and errors of 1e-7 in constraints. So the program
+multiplies the network, scaled to |f| <= 1, by 2^16, and sets `mip_rel_gap` to 0. `least_by_milp` returns HiGHS's bound.
+Callers subtract `TOLERANCE`: on networks built to be hard, with near ties and weights over nine decades, the bound was
+up to 1.1e-7 above the minimum.
 """
 
 import numpy as np

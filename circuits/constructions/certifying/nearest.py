@@ -1,7 +1,7 @@
 """Number of flips of irrelevant bits from an input to the nearest failing input with the same relevant bits.
 
-Sums over half of the bits (`halves.py`) give the margins of all choices of irrelevant bits. One pass per bit gives
-the Hamming distance d(x) to the nearest failing choice. After bit j, d(x) is the distance if only bits 0..j can change:
+An input fails if its margin (parity · output) is not positive. `halves.py` computes the margins of all choices x of
+the irrelevant bits. At first d(x) is 0 if x fails, else infinite. One pass per bit j then lowers d(x) to the result:
 
     d(x) <- min(d(x), d(x with bit j flipped) + 1)
 
@@ -88,7 +88,7 @@ def _decide(
     doubtful: Bool[np.ndarray, " choice"],
     deadline: float,
 ) -> None:
-    """Decide exactly which doubtful choices of bits (margin near 0) fail, until the deadline; update both masks."""
+    """Until the deadline, find exactly where parity · output <= 0 among the `doubtful` inputs; update both masks."""
     entries, weighted = np.flatnonzero(doubtful), weighted_bits(net, relevant_bits)
     for start in range(0, len(entries), EXACT_AT_ONCE):
         if monotonic() >= deadline:

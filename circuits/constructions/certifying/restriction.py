@@ -1,12 +1,13 @@
-"""Restriction of a network to one pattern (setting of the relevant bits): a function of the irrelevant bits.
+"""Restriction of a network to one pattern (setting of the relevant bits): a function of the irrelevant bits x in ±1.
 
-Let π be the parity of the pattern, x in ±1 the irrelevant bits, A the weights on these bits, and u the readout. The
-margin is m(x) = π·f(x) = Σ v_i relu(c_i + A_i·x), with v = π·u. The constant c_i is the bias plus the sum that the
-pattern contributes. The preactivation lies within ±‖A_i‖₁ of c_i. If this interval does not contain 0, the neuron is
-linear, or off, for every x. Only the other neurons, called *unstable*, keep a relu term.
+The margin is m(x) = π·f = Σ_i v_i relu(c_i + A_i·x), with f the output and π the parity of the pattern. A_i holds the
+weights of neuron i on x. The constant c_i is the neuron's bias plus the sum over the relevant bits. The factor v_i is
+the neuron's readout weight times π. The preactivation c_i + A_i·x is always within ±‖A_i‖₁ of c_i. If this range has no
+negative number, the neuron is linear for every x. If the range has no positive number, the neuron is off. Only the
+other neurons, called *unstable*, keep a relu term.
 
-Before the restriction, `unit_scale` multiplies the weights by powers of two, which causes no rounding. Then
-Σ|u_i|·(‖w_i‖₁ + |b_i|) is in [1/2, 1]. So no neuron or output is too small or large for a solver's absolute tolerances.
+Before the restriction, `unit_scale` multiplies the weights by powers of two, which causes no rounding. Then |f| <= 1,
+and a solver with absolute tolerances treats large and small networks alike.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ MOST_RELEVANT = 16  # the code loops over 2^k patterns
 
 @dataclass(frozen=True)
 class UnitScale:
-    """A network f(x) = 2^exponent · Σ u_i relu(W_i·x + b_i) at unit scale: the sum is at most 1 in absolute value.
+    """A network f(x) = 2^exponent · Σ u_i relu(W_i·x + b_i), at unit scale: Σ|u_i|·(‖W_i‖₁ + |b_i|) is at most 1.
 
     Weights more than 2^1000 times smaller than the largest may underflow. `raw` holds the original W, b and u, for
     exact arithmetic. `alive` marks the neurons whose raw u is not 0 and whose raw (W, b) is not all 0.
@@ -37,13 +38,13 @@ class UnitScale:
 
     @property
     def scale(self) -> float:
-        """2^exponent, the ratio of an output to the same output scaled to |f| <= 1; inf beyond the range of float64."""
+        """Original output / output of the scaled network: 2^`exponent`, or inf if that is too large for float64."""
         with np.errstate(over="ignore"):
             return float(np.ldexp(1.0, self.exponent))
 
     @property
     def rounding(self) -> float:
-        """Bound of the float64 rounding error of an output at unit scale, where Σ|u_i|·(‖w_i‖₁ + |b_i|) <= 1."""
+        """Bound of the error that float64 rounding causes in an output of the scaled network, for inputs in ±1."""
         return 4.0 * sum(self.W.shape) * float(np.finfo(np.float64).eps)
 
 
@@ -81,9 +82,10 @@ def unit_scale(
 
 @dataclass(frozen=True)
 class Restriction:
-    """The margin for fixed relevant bits, or a lower bound of it: m(x) = constant + slope·x + Σ v_i relu(c_i + A_i·x).
+    """The margin (parity · output) for fixed relevant bits, or a lower bound of it, as a function of the other bits x.
 
-    Only neurons that can be on or off (unstable) have a relu term. If linear bounds replace some, m is a lower bound.
+    The function is m(x) = constant + slope·x + Σ_i v_i relu(c_i + A_i·x). Only neurons that can be on or off (unstable)
+    have a relu term. If a linear lower bound replaces any unstable neuron's relu, m is a lower bound of the margin.
     """
 
     constant: float
@@ -93,7 +95,7 @@ class Restriction:
     v: Float[np.ndarray, " unstable"]
 
     def margins(self, bits: Real[np.ndarray, "example bit"]) -> Float[np.ndarray, " example"]:
-        """The margin m(x), or its lower bound, at each row x of `bits`, whose entries are ±1."""
+        """m(x) = constant + slope·x + Σ_i v_i relu(c_i + A_i·x) at each row x of `bits`, whose entries are ±1."""
         x = bits.astype(np.float64)
         return self.constant + x @ self.slope + np.maximum(x @ self.A.T + self.c, 0.0) @ self.v
 
@@ -104,7 +106,7 @@ def restriction(
     pattern: Int8[np.ndarray, " k"],
     exact: Bool[np.ndarray, " neuron"] | None = None,
 ) -> Restriction:
-    """The margin (parity · f) for one setting of the relevant bits, as a function of the irrelevant bits.
+    """The margin (parity · output) for one setting of the relevant bits, as a function of the irrelevant bits.
 
     Parameters
     ----------
@@ -116,9 +118,10 @@ def restriction(
 
     Notes
     -----
-    For l <= h <= h' with l < 0 < h', the bound of v·relu(h) is linear in h. If v > 0, the bound is 0 or v·h, whichever
-    has the smaller area between it and v·relu(h). If v < 0, the bound is the chord v·h'(h - l)/(h' - l), since relu is
-    convex (Zhang et al. 2018, "Efficient neural network robustness certification with general activation functions").
+    A neuron adds v·relu(h) to the margin: v is its readout weight times the parity, and h is between l < 0 and h' > 0.
+    If v > 0, the linear lower bound of v·relu(h) is 0 or v·h, whichever has the smaller area between it and v·relu(h).
+    If v < 0, the bound is the chord v·h'(h - l)/(h' - l), since relu is convex (Zhang et al. 2018, "Efficient neural
+    network robustness certification with general activation functions").
     """
     irrelevant = irrelevant_bits(net.W.shape[1], relevant_bits)
     parity = float(pattern.prod())

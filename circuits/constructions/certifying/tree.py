@@ -1,16 +1,16 @@
 """Compiled branch and bound over irrelevant bits: least margin for fixed relevant bits, or whether it exceeds a goal.
 
-A node of the tree has some bits fixed. Fixing bits narrows the preactivation of every neuron. Once a preactivation
-cannot change sign, the neuron is off or linear. Linear neurons add up to one linear function; only *unstable* neurons
-keep their relu. Linear lower bounds of the unstable neurons' terms give the node's lower bound, constant - ‖slope‖₁
-(Zhang et al. 2018). A good enough bound closes the node. Otherwise two children fix the bit that matters most to the
-node's unstable neurons. The last 12 bits need no branching: `halves.py` evaluates all their inputs.
+The margin is parity · output, a sum of one term v_i relu(w_i·x + b_i) per neuron, with v_i = parity × readout weight.
+Each node of the search tree fixes some bits of the input x. This narrows the range of every preactivation w_i·x + b_i.
+A neuron whose preactivation cannot be positive is off. A neuron whose preactivation cannot be negative is linear. All
+other neurons are *unstable*. Every term of an unstable neuron has a linear lower bound (Zhang et al. 2018). So the
+margin is at least constant + slope·z, with z the bits that are still free. The node's lower bound is the minimum of
+this function, constant - ‖slope‖₁. A good enough bound closes the node: its inputs need no evaluation. Otherwise two
+children fix the bit that matters most to the unstable neurons. At 12 free bits, `halves.py` evaluates all inputs.
 
-Each neuron that is not off adds a term v_i relu(w_i·x + b_i) to the margin, with v_i = parity × readout weight. If a
-term undergoes at most R roundings, the rounding error of a margin is at most 2^-53·R·Σ|v_i|·(‖w_i‖₁ + |b_i|). If the
-computed margin of an input is within this bound of 0, the input becomes a candidate for exact arithmetic.
-
-The walk is depth first, so memory does not grow with the number of nodes. The walk can pause after any node.
+If a term undergoes at most R roundings, the rounding error of a margin is at most 2^-53·R·Σ|v_i|·(‖w_i‖₁ + |b_i|) over
+the neurons that are not off. An input whose computed margin is within this bound of 0 becomes a candidate for exact
+arithmetic. The walk goes depth first, so memory does not grow with the number of nodes. It can pause after any node.
 """
 
 from typing import NamedTuple, no_type_check
@@ -35,10 +35,11 @@ BEST, FLOOR, CLEAR, CLOSED, WORK = 0, 1, 2, 3, 4
 
 
 class Tree(NamedTuple):
-    """State of a walk through the search tree: one node at each depth, and the results so far.
+    """State of a search for the least margin (parity · output): one node of the search tree at each depth, and results.
 
-    Let z be the free bits of a node: those that the node does not fix. Each unstable neuron (it can be on or off) adds
-    v relu(c + rows·z) to the margin. The linear neurons (they are always on) together add constant + slope·z.
+    A node fixes some bits; z are its free bits. Each unstable neuron (it can be on or off) adds v relu(c + rows·z) to
+    the margin. The linear neurons (they are always on) together add constant + slope·z. A node is closed once its
+    inputs are evaluated, or once a lower bound of their margins shows that they need no evaluation.
 
     Attributes
     ----------
@@ -59,12 +60,12 @@ class Tree(NamedTuple):
     x, best
         (bit,) each. `x` holds the values of the fixed bits. `best` is the input of least margin found.
     candidates
-        (candidate, bit) inputs whose sign float64 cannot tell: the margin is within the rounding error of 0.
+        (candidate, bit) inputs whose margin is so close to 0 that float64 cannot tell its sign.
     counts, values
-        Counters and results; constants name the indices. In `values`, `BEST` is the least margin found. `FLOOR` is a
-        lower bound of all margins in closed nodes. `CLEAR` is such a bound too, but ignores every input whose computed
-        margin is negative or within the rounding error of 0. `CLOSED` is the share of all inputs that are in closed
-        nodes. `WORK` is the work so far; its unit is the evaluation of one neuron at one input.
+        Counters and results; constants of this module are the indices. `values[BEST]` is the least margin computed.
+        `values[FLOOR]` is a lower bound of the margins of all inputs in closed nodes. `values[CLEAR]` is the same bound
+        without some inputs: those evaluated in float64 with a margin that is not surely positive. `values[CLOSED]` is
+        the share of inputs that are in closed nodes. `values[WORK]` counts evaluations of one neuron at one input.
     """
 
     rows: np.ndarray
@@ -90,14 +91,10 @@ class Tree(NamedTuple):
 
 
 def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tree:
-    """The search tree for the margin m(x) = Σ_i v_i relu(c_i + A_i·x) before the walk; only the root node is filled.
+    """A search tree for the least margin m(x) = Σ_i v_i relu(c_i + A_i·x) over all x in ±1; only its root is filled.
 
-    Parameters
-    ----------
-    A, c, v
-        (neuron, bit), (neuron,), (neuron,) of the margin m(x).
-    size
-        (neuron,) ‖w_i‖₁ + |b_i| of each neuron in the whole network; it bounds |c_i + A_i·x| and the rounding errors.
+    `A` is (neuron, bit). `c`, `v` and `size` are (neuron,). In the whole network, neuron i has the weights w_i and the
+    bias b_i. Its `size` is ‖w_i‖₁ + |b_i|, which bounds |c_i + A_i·x| and the rounding errors.
     """
     n_terms, n_bits = A.shape
     depths = max(n_bits - LEAF, 0) + 1
@@ -143,7 +140,12 @@ def _fix(tree, depth, sign):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
-    """Fix bit `place` to `sign` (0 fixes no bit), and sort the neurons of this node into off, linear and unstable."""
+    """Write the node at `depth`, from its parent's `n_terms` neurons v relu(c + rows·z), with z the parent's free bits.
+
+    Each neuron's `reach` is its Σ|rows|; `size` is its Σ|weights| + |bias| in the whole network. Bit z[place] gets the
+    value `sign`, and z[n_bits] takes its place; for the root, `sign` is 0, and no bit is fixed. Leave out neurons that
+    are never on. Add up neurons that are always on, as one linear function. Store the others as unstable neurons.
+    """
     to_rows, to_c, to_v, to_size, to_reach = (
         tree.rows[depth], tree.c[depth], tree.v[depth], tree.size[depth], tree.reach[depth],
     )  # fmt: skip
@@ -176,7 +178,11 @@ def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def _bound(tree, depth, roundings, slope, score):
-    """Compute the node's linear lower bound, its rounding error and slope; `score` ranks the bits to fix next."""
+    """Bound the margins in the node at `depth` from below, by a linear function of its free bits with slope `slope`.
+
+    `tree.lower` gets the function's minimum. `tree.error` gets a bound of the margins' rounding errors, if each term
+    undergoes `roundings` roundings. The free bit of largest `score` matters most to the unstable neurons.
+    """
     n_bits = tree.x.shape[0] - depth
     constant, mass = tree.constant[depth], tree.mass[depth]
     for bit in range(n_bits):
@@ -203,7 +209,7 @@ def _bound(tree, depth, roundings, slope, score):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
 def _try_least(tree, depth, slope):
-    """Evaluate the input that minimizes the node's linear bound; keep this input if its margin is the least so far."""
+    """In the node at `depth`, evaluate the input with free bits -sign(slope); keep it if no margin so far is lower."""
     n_bits = tree.x.shape[0] - depth
     x = np.empty(n_bits)
     rows, c, v, linear = tree.rows[depth], tree.c[depth], tree.v[depth], tree.slope[depth]
@@ -229,7 +235,7 @@ def _try_least(tree, depth, slope):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _leaf(tree, depth, out):
-    """Evaluate every input of the node at `depth`; inputs whose sign float64 cannot tell become candidates."""
+    """Write all margins of the node at `depth` to `out`. Store inputs of margin 0, up to rounding, as candidates."""
     n_bits, error = tree.x.shape[0] - depth, tree.error[depth]
     all_margins(
         tree.constant[depth], tree.slope[depth], tree.rows[depth], tree.c[depth], tree.v[depth], n_bits,
@@ -260,7 +266,7 @@ def _leaf(tree, depth, out):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _input(tree, depth, entry, bits):
-    """Write into `bits` the input that belongs to index `entry` of a leaf's outputs."""
+    """Write an input of the node at `depth` into `bits`. Its free bits are binary digits of `entry`, with -1 for 0."""
     for i in range(tree.x.shape[0]):
         bits[i] = tree.x[i]
     for bit in range(tree.x.shape[0] - depth):
@@ -270,28 +276,26 @@ def _input(tree, depth, entry, bits):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def walk(tree, goal, prune, roundings, until):
-    """Continue the walk until it ends, the work reaches `until`, a margin is <= the goal, or no more candidates fit.
+    """Search a tree, depth first: prove that all margins (parity · output) exceed a goal, or find the least margin.
+
+    A node holds the inputs that share the values of some bits. A closed node needs no more visits. The result is
+    FINISHED, PAUSED, FULL if no more candidates fit, or FAILED if a margin is not above a finite goal.
 
     Parameters
     ----------
     tree
-        State of the walk, changed in place; its candidates are the inputs that wait for exact arithmetic.
+        State of the search, changed in place; its candidates are the inputs that wait for exact arithmetic.
     goal
-        Margin to prove, or inf to find the least margin. In the following, *surely* means despite rounding errors.
-        Finite goal: a node closes if all its margins are surely above the goal. Between nodes, the walk stops if a
-        margin <= goal is known (for goal 0: surely <= 0).
-        Goal inf: a node closes if its lower bound is >= the least margin found so far, and its margins are surely > 0.
-        After a margin surely <= 0 has been found, a node closes if its lower bound is >= the least margin found so far.
+        Finite goal: a node closes if its lower bound of the margins is above the goal, despite rounding errors. The
+        search stops if a margin <= goal is known. For goal 0, the margin must be <= 0 despite rounding errors.
+        Goal inf: find the least margin. A node closes if its lower bound is >= the least margin found so far, and
+        above 0 despite rounding errors. Once a margin is <= 0 despite rounding errors, the first condition suffices.
     prune
-        Whether a bound may close a node. If False, a node closes only after all its inputs are evaluated.
+        Whether a lower bound may close a node. If False, the search evaluates every input.
     roundings
         Number of roundings that each term of an output undergoes.
     until
         Total work after which to pause.
-
-    Returns
-    -------
-    FINISHED; PAUSED; FULL if no more candidates fit; or FAILED if a margin is not above a finite goal.
     """
     n_all = tree.x.shape[0]
     slope, score, out = np.empty(n_all), np.empty(n_all), np.empty(1 << min(LEAF, n_all))

@@ -76,12 +76,10 @@ def read_circuit(
     cosine: float = MERGE_COSINE,
     floor: float = MERGE_FLOOR,
 ) -> Circuit:
-    """The circuit that a network has learned.
+    """The circuit that a network, or its active subnetwork, has learned.
 
     Parameters
     ----------
-    W, b, u
-        (neuron, input), (neuron,), (neuron,): a network or its active subnetwork.
     constructions
         Constructions for the same number of relevant bits, by name, to compare with.
     cosine, floor

@@ -34,9 +34,10 @@ _KINK = 1e-9  # preactivations this small, relative to the weights, count as 0, 
 class Gates:
     """The nearest logic gate of each neuron.
 
-    The gate fires if at least `t` of k bits agree with `signs`; `t` can also be CONSTANT (then `signs` is 0) or LINEAR.
-    `cosine` compares neuron and gate, -1..1. `expected` is the sign of the gate's readout weight in a network for
-    parity, or 0 if the gate does not correlate with parity.
+    The gate fires if at least `t` of k bits agree with `signs`. For two other gates, `t` is a negative code: CONSTANT
+    for a gate without weights (`signs` is 0), and LINEAR for relu(signs·bits). `cosine`, -1..1, compares the (weights,
+    bias) of neuron and gate. `expected` is the sign of the gate's readout weight in a network for parity, or 0 if the
+    gate does not correlate with parity.
     """
 
     t: Int[np.ndarray, " neuron"]
@@ -46,7 +47,10 @@ class Gates:
 
     @property
     def names(self) -> list[str]:
-        """Letter of each gate and the signs of its bits, such as "A(+-+)" for AND; "?" if the cosine is below .9."""
+        """Each gate with the signs of its bits: A(+-+) is AND, M majority, T2 2-of-k, L linear; 1 is the constant gate.
+
+        A neuron is "?" if the cosine between its (weights, bias) and those of the nearest gate is at most .9.
+        """
         k = self.signs.shape[1]
         return [
             _lettered(int(t), signs, k) if cosine > LIKE_A_GATE else "?"
@@ -55,13 +59,15 @@ class Gates:
 
 
 def nearest_gates(W: Float[np.ndarray, "neuron k"], b: Float[np.ndarray, " neuron"]) -> Gates:
-    """The nearest gate of each neuron, from the neuron's weights on the relevant bits and its bias.
+    """The nearest logic gate of each neuron, from the neuron's weights on the k relevant bits and its bias.
 
-    Ties go to the t-of-k gate of larger t; a bit of weight 0 counts as +. A neuron whose weights are all 0 gets the
-    constant gate. Its `cosine` is then the sign of its bias: 1, 0 or -1.
+    A t-of-k gate fires if at least t bits agree with its signs. Ties go to larger t; a bit of weight 0 counts as +. A
+    neuron whose weights are all 0 gets the constant gate. Its `cosine` is then the sign of its bias: 1, 0 or -1.
 
     Examples
     --------
+    The gates are AND (A), majority (M) and constant (1). `expected` is the readout sign that parity needs, if any.
+
     >>> W = np.array([[1.0, -1.0, 1.0], [-0.9, 1.0, 1.0], [0.0, 0.0, 0.0]])
     >>> gates = nearest_gates(W, np.array([-1.0, 1.1, 2.0]))
     >>> gates.names, gates.expected.tolist()
@@ -88,7 +94,7 @@ def nearest_gates(W: Float[np.ndarray, "neuron k"], b: Float[np.ndarray, " neuro
 def templates(k: int) -> tuple[Int[np.ndarray, " gate"], Float[np.ndarray, " gate"]]:
     """Threshold t and bias of every t-of-k gate with weights 1, from t = k to 1.
 
-    For odd k, a last entry describes the gate with weights 1 and bias 0. This gate is not t-of-k, so its t is LINEAR.
+    For odd k, a last entry describes the gate relu(sum of bits), with bias 0. Its t is the code LINEAR = -2.
 
     Examples
     --------
@@ -103,12 +109,13 @@ def templates(k: int) -> tuple[Int[np.ndarray, " gate"], Float[np.ndarray, " gat
 def firing_sets(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> tuple[Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"], Bool[np.ndarray, "neuron pattern"]]:
-    """Masks of patterns on which neurons fire: with the other bits at 0, at all their values, at some of their values.
+    """Masks of the patterns (settings of the relevant bits) on which each neuron fires.
 
     Returns
     -------
     fires, always, can
-        (neuron, pattern) each; `always` is a subset of `fires`, and `fires` is a subset of `can`.
+        (neuron, pattern) each. `fires`: the neuron fires with the other bits at 0. `always`: it fires for all values of
+        the other bits. `can`: it fires for some values. `always` is a subset of `fires`, `fires` a subset of `can`.
 
     Examples
     --------

@@ -1,13 +1,14 @@
 """Match of a learned circuit to a construction, neuron by neuron, up to the symmetries of parity.
 
-Parity is invariant under permuting the k relevant bits and under multiplying bit i by a sign s_i and u by Π s_i.
-Rescaling a neuron to (αw, αb, u/α) has no effect. So the circuit is compared with every distinct form of the
-construction under permutations and flips. The DNF has one form; a network that depends only on the sum of the bits has
-at most 2^k. Neurons are compared by the direction of (w, b), with w the weights on the relevant bits, and by the sign
-of u. An element (merged parallel neurons) and a neuron of the construction, both with the same sign of u, can match in
-two cases: if their cosine is above .9, or if they have the same gate and fire on the same bit settings. AND gates need
-the second case: their biases are smaller in papers than in learned networks. The best match of all forms and
-assignments (linear assignment problem) has most pairs, then largest cosines. Readout sizes do not count.
+Both are networks Σ_j u_j relu(w_j·z + b_j) of the k relevant bits z. In the circuit, parallel neurons are merged into
+one *element*. A network for parity still computes parity if its bits are permuted, or if one bit and all u_j change
+sign. These changes turn the construction into its *forms*: one for the DNF, at most 2^k for a network that depends only
+on the sum of the bits. The circuit is compared with every form.
+
+An element and a neuron of the form, both with the same sign of u, can match in two cases: if the cosine between their
+(w, b) is above .9, or if they have the same nearest logic gate and fire on the same bit settings. AND gates need the
+second case: their biases are smaller in papers than in learned networks. The best match has the most pairs; among equal
+numbers of pairs, it has the largest sum of cosines (linear assignment problem). The sizes of (w, b) and u do not count.
 """
 
 from collections.abc import Iterator, Mapping
@@ -56,7 +57,7 @@ class Match:
 
     @property
     def overlap(self) -> float:
-        """Matched pairs / (elements + the construction's unmatched neurons), 0..1, higher is better; 1 if all match."""
+        """Matched pairs / (pairs + unmatched neurons of the circuit + unmatched neurons of the construction), 0..1."""
         n_matched = self.n_neurons - len(self.missing)
         return n_matched / (len(self.neuron_of) + len(self.missing)) if self.n_neurons else 0.0
 
@@ -86,8 +87,6 @@ def match(
     ----------
     W, b, u
         (element, k), (element,), (element,): result of `merged_network`, with only the weights on the relevant bits.
-    construction
-        A construction on k bits.
     cosine
         Cosine above which two directions of (w, b) match.
 
@@ -121,7 +120,10 @@ def matches(
     constructions: Mapping[str, Construction],
     cosine: float = MERGE_COSINE,
 ) -> dict[str, Match]:
-    """The match to each construction, sorted by `overlap`, largest first; ties keep the order of `constructions`."""
+    """The best match of a circuit (weights W, biases b, readout u) to each construction, by the construction's name.
+
+    Matches with the largest share of matched neurons (`overlap`) come first; ties keep the order of `constructions`.
+    """
     nearest = sorted((match(W, b, u, one, cosine) for one in constructions.values()), key=lambda one: -one.overlap)
     return {one.name: one for one in nearest}
 
@@ -170,7 +172,7 @@ def _key(construction: Construction, permutation: tuple[int, ...], signs: tuple[
 
 
 class _Directions:
-    """For each neuron: unit vector of (w, b), sign of u, nearest gate, and settings of the bits on which it fires."""
+    """What decides whether neurons u·relu(W·z + b) match: direction of (W, b), sign of u, nearest gate, firing set."""
 
     def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray) -> None:
         sizes = neuron_sizes(W, b)
@@ -192,7 +194,10 @@ def _assigned(
     signs: tuple[int, ...],
     form: Form,
 ) -> tuple[float, Match]:
-    """The best pairing of elements with neurons of `form` (most pairs, then largest cosines): its cost and `Match`."""
+    """Pair the circuit's neurons with those of `form`, the construction with permuted and flipped bits.
+
+    Return the pairing's cost and `Match`. More pairs cost less; among equally many, larger cosines cost less.
+    """
     built = _Directions(*form)
     n_learned, n_built = len(learned.rows), construction.n_neurons
     unmatched = 2.0 * min(n_learned, n_built) + 1  # more than all cosines together can gain

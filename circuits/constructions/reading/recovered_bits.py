@@ -14,9 +14,10 @@ CLEAR_GAP = 2.0
 
 
 class RecoveredBits(NamedTuple):
-    """Indices of the relevant `bits`, ascending. The mass of bit i is Σ_j |u_j| |w_ji|.
+    """Indices of the relevant `bits`, ascending, and how clearly they differ from the other bits.
 
-    `gap` is the least mass of a relevant bit divided by the largest mass of another bit; `ambiguous` tells if gap < 2.
+    The mass of a bit sums |readout weight|·|weight on the bit| over all neurons. `gap` is the least mass of a relevant
+    bit divided by the largest mass of another bit; `ambiguous` tells if gap < 2.
     """
 
     bits: tuple[int, ...]

@@ -1,22 +1,22 @@
-"""Mean activation of a neuron over all values of the other bits, for each pattern (setting of the relevant bits).
+"""Mean activation of a neuron over all values of the irrelevant bits, for each pattern (setting of the relevant bits).
 
-For a neuron relu(w·x + b) and a pattern z of the k relevant bits, this mean is E[relu(a + Y)]. Here a = b + w·z over
-the relevant bits, Y = Σ ±w_i over the other bits, and E is the mean over the signs. Since relu is convex, the mean is
-at least relu(a), the value with the other bits at 0. It is larger above all near a ≈ 0, where trained neurons lie.
+For a neuron relu(w·x + b) and one pattern, this mean is E[relu(a + Y)]. The number a is b plus the sum over the
+relevant bits. Y = Σ ±w_i is the sum over the irrelevant bits, with random signs. Since relu is convex, the mean is at
+least relu(a). The difference is largest for a near 0, where trained neurons lie.
 
-In three cases, the computed mean is exact up to float rounding:
+In three cases, the computed mean is exact, apart from float rounding and tiny weights (see below):
 
-- No choice of the signs in Y moves the neuron over its kink. Then the mean is relu(a).
+- |a| is at least Σ|w_i|, so no choice of signs moves the neuron over its kink. Then the mean is relu(a).
 - At most 24 of the w_i in Y are not 0, or many |w_i| are equal or on a lattice (`half_sums`).
-- Each |w_i| is at least the sum of all smaller ones. An example is a = 2 and Y = ±4 ± 2 ± 1. If the 4 has the sign +,
-  a + Y is at least 3, and the mean over the other signs is 2 + 4 = 6. If the 4 has the sign -, the code treats the two
-  signs of the 2 separately, and so on. The mean of the two halves is E[relu(a + Y)] = (6 + 1/4) / 2.
+- Each |w_i| is at least the sum of all smaller ones. The code treats both signs of the largest weight separately, then
+  both signs of the next, until the first case applies. For a = 2 and Y = ±4 ± 2 ± 1, the sign + of the 4 leaves
+  6 ± 2 ± 1, which is positive and has the mean 6. The sign - leaves -2 ± 2 ± 1, whose relu is 1 in one of four cases
+  and 0 otherwise: the mean is 1/4. So E[relu(a + Y)] = (6 + 1/4) / 2.
 
 Otherwise a Fourier series gives the mean with a rigorous bound on its error (`kink_series`). The bound is at most
 about 4e-6 of ‖(w, b)‖ if Y has about the density of a normal distribution with the same standard deviation. The actual
-error was below 1e-9 for random weights. Weights that together change the mean by less than 6e-14 of ‖(w, b)‖ count as
-0. Let D be the sum of these weights with random signs. For every number h, E[relu(h + D)] is above relu(h) by at most
-E|D|/2, hence by at most half the weights' L2 norm. The error bound includes this change.
+error was below 1e-9 for random weights. In all cases, the code first leaves out the smallest w_i in Y. This lowers the
+mean by at most half their L2 norm, which must be below 6e-14 of ‖(w, b)‖. The error bound includes this change.
 """
 
 import math
@@ -93,7 +93,8 @@ def bounded_averages(
 def _averages(centers, others, norms):
     """Means of relu(a + Σ ±others) over random signs for each a in `centers` (neuron, pattern), and their error bounds.
 
-    `others` (neuron, bit) holds the |weights| of the other bits, largest first; `norms` (neuron,) holds ‖(w, b)‖.
+    `others` (neuron, bit) holds each neuron's |weights| on the irrelevant bits, largest first; `norms` (neuron,) holds
+    the L2 norm of all weights and the bias of each neuron.
     """
     n_neurons, n_patterns = centers.shape
     n_others, most = others.shape[1], MOST_LEAVES * n_patterns

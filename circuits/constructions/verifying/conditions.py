@@ -27,14 +27,10 @@ ALWAYS, NEVER = "always", "never"
 
 
 def firing_condition(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -> str:
-    """When the neuron fires: a formula in the names of the bits, "always", "never", or "N of M patterns" if no formula.
+    """When a neuron fires, as text: "always", "never", or a formula in the names of the bits.
 
-    Parameters
-    ----------
-    fires
-        (pattern,) whether the neuron fires, in the order of `patterns(len(bits))`.
-    bits
-        Names of the bits.
+    Above six bits, only conjunctions and "at least t of" conditions have a formula. Others become the number of bit
+    settings on which the neuron fires, such as "5 of 128 patterns". `fires` is in the order of `patterns(len(bits))`.
 
     Examples
     --------

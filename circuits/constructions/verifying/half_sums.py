@@ -85,8 +85,8 @@ def half_laws(weights, start, stop, values, shares, most):
 def values_allowed(weights, start, stop):
     """Limit (4096 or 512) on the distinct sums Σ ±w of each half of weights[start:stop]; beyond, `half_laws` gives up.
 
-    The signed sum of n equal weights has n + 1 possible values. The limit is 4096 if the product of n + 1 over all
-    groups of equal weights is <= 2^24. Otherwise it is 512, which usually suffices for multiples of one number.
+    A group of n equal weights has n + 1 signed sums. The limit is 4096 if the product of n + 1 over all groups is at
+    most 2^24. Otherwise the limit is 512, usually enough if the weights are small multiples of one number.
     """
     bits, same = 0.0, 1
     for i in range(start, stop):
@@ -101,7 +101,10 @@ def values_allowed(weights, start, stop):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def mean_relu(x, values, shares, more_values, more_shares):
-    """E relu(x + A + B) for independent A (`values`, `shares`) and B (`more_values`, `more_shares`); values ascend."""
+    """E relu(x + A + B) for independent A and B. Their possible values are `values` and `more_values`, ascending.
+
+    `shares` are the probabilities of `values`; `more_shares` are those of `more_values`.
+    """
     total, tail, moment = 0.0, 0.0, 0.0
     place = len(more_values)
     for i in range(len(values)):

@@ -83,7 +83,8 @@ def series_sums(at, weights, width, half_period, n_terms, by_square, plain):
 def bracket(x, by_square, plain, reach, width, half_period, n_terms):
     """Estimate of E relu(x + Y) for Y = Σ ±w_i over random signs, and a bound of the estimate's error.
 
-    `reach` is Σ|w_i|. `smoothing` gives `width`, `half_period`, `n_terms`. `series_sums` gives `by_square` and `plain`.
+    `reach` is Σ|w_i|. `smoothing` gives `width`, `half_period`, `n_terms`. `series_sums` gives two Fourier series at x:
+    `plain`, and `by_square`, whose term m = 0, 1, … is that of `plain` divided by (2m + 1)².
     """
     smoothed = half_period / 2 - 4 * half_period / math.pi**2 * by_square
     excess = 4 * width**2 / half_period * plain

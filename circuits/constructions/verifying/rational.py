@@ -40,14 +40,7 @@ class ExactValues:
 def exact_values(
     W: Sequence[Sequence[Rational | float]], b: Sequence[Rational | float], u: Sequence[Rational | float], k: int
 ) -> ExactValues:
-    """Activations and outputs on the 2^k settings of the bits, in the order of `patterns(k)`.
-
-    Parameters
-    ----------
-    W, b, u
-        (neuron, k), (neuron,), (neuron,): rationals, or floats, which are rationals too.
-    k
-        Number of relevant bits.
+    """Activations and outputs of uᵀ relu(W x + b) on the 2^k settings x of k relevant bits, ordered as `patterns(k)`.
 
     Raises
     ------
@@ -56,6 +49,8 @@ def exact_values(
 
     Examples
     --------
+    The activations have the common denominator 4 (`hidden_over`), and so have the outputs (`output_over`).
+
     >>> values = exact_values([[Fraction(1, 2)], [-0.25]], [0, 0.5], [1, 3], k=1)
     >>> values.hidden.tolist(), values.hidden_over, values.output.tolist(), values.output_over
     ([[0, 3], [2, 1]], 4, [9, 5], 4)
@@ -95,7 +90,7 @@ def over_common_denominator(values: Iterable[Rational | float]) -> tuple[list[in
 
 
 def number(value: Fraction) -> str:
-    """A rational as text: exact if the text is short, else with four digits.
+    """A rational as text: exact if its denominator is < 100 and its size < 10^6, else rounded to four digits.
 
     Examples
     --------

@@ -23,7 +23,7 @@ FEW = 2  # outputs to list one by one
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A neuron whose firing condition in the paper, `printed`, differs from its exact firing condition, `found`."""
+    """A neuron whose firing condition in the network's publication (`printed`) is not its exact condition (`found`)."""
 
     neuron: str
     printed: str
@@ -36,14 +36,12 @@ class Verification:
 
     Attributes
     ----------
-    name
-        Name of the network.
     inputs, n_inputs
         Indices of the relevant bits, ascending, and the number of inputs of the network.
     n_left_out
         Number of irrelevant inputs, held at 0, that affect the output. If none do, results hold on all 2^n inputs.
-    neurons
-        Names of the neurons.
+    name, neurons
+        Name of the network, and names of its neurons.
     readout
         (neuron,) readout weights u.
     values
@@ -120,14 +118,14 @@ class Verification:
 
     @property
     def collapsed(self) -> bool:
-        """Whether the largest |f| is below 1e-3: on the training set if known, else on the relevant bits' settings."""
+        """Whether every |output| is below 1e-3: on the training set if known, else on the settings of relevant bits."""
         if self.train_largest_output is not None:
             return bool(is_collapsed(self.train_largest_output))
         return self.largest_output < Fraction(str(COLLAPSED_SHARE))
 
     @cached_property
     def largest_output(self) -> Fraction:
-        """Largest |f| over the settings of the relevant bits."""
+        """Largest |output| over the settings of the relevant bits."""
         return Fraction(int(np.abs(self.values.output).max()), self.values.output_over)
 
     @cached_property
@@ -138,7 +136,7 @@ class Verification:
 
     @cached_property
     def disagreements(self) -> tuple[Disagreement, ...]:
-        """Neurons whose firing condition in the paper differs from their exact firing condition."""
+        """Neurons whose exact firing condition differs from `printed`, the condition in the network's publication."""
         fires = self.values.hidden > 0
         return tuple(
             Disagreement(name, printed, self.conditions[neuron])

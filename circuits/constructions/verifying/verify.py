@@ -31,10 +31,8 @@ def verify(
     relevant_bits
         For arrays: indices of the relevant bits, in any order; by default all inputs. All bits of a construction are
         relevant, so it takes no relevant_bits.
-    name
-        For arrays: name of the network.
-    neurons
-        For arrays: names of the neurons; by default h0, h1, …
+    name, neurons
+        For arrays: name of the network, and names of its neurons, by default h0, h1, …
     train_largest_output
         For arrays: largest |f| on the network's training set, >= 0; below 1e-3 the network counts as collapsed. By
         default the largest |f| on the settings of the relevant bits decides.
@@ -49,10 +47,6 @@ def verify(
     InputError
         `relevant_bits` does not name inputs of the network, the shapes do not fit, a weight is NaN or infinite, or
         there are too many patterns.
-
-    References
-    ----------
-    Merrill et al. 2023, appendix D.
 
     Examples
     --------
