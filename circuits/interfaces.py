@@ -46,7 +46,7 @@ class PrunableLayer(NamedTuple):
 
 
 def untouched(name: str, value: Any) -> Any:
-    """The tap that returns `value` unchanged."""
+    """Returns `value`, the value that a model has at its hook point `name`, without a change."""
     return value
 
 
@@ -69,12 +69,12 @@ class Task(Part, ABC):
     @property
     @abstractmethod
     def train_size(self) -> int:
-        """Examples in the training set of one seed."""
+        """Number of examples in the training set of one seed."""
 
     @property
     @abstractmethod
     def test_size(self) -> int:
-        """Examples in a test set."""
+        """Number of examples in a test set."""
 
     @property
     @abstractmethod

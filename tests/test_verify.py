@@ -360,7 +360,7 @@ def test_weight_on_other_inputs_is_said_to_be_left_out():
         (
             {"b": np.zeros(3)},
             [0, 1],
-            r"The shapes of W, b, u are \(4, 3\), \(3,\), \(4,\)\. Pass \(neuron, input\), \(neuron,\), \(neuron,\)\.",
+            r"shapes are W \(4, 3\), b \(3,\), u \(4,\)\. Pass W \(neuron, input\), b \(neuron,\), u \(neuron,\)\.",
         ),
     ],
 )

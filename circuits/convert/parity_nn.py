@@ -3,9 +3,10 @@
     results/n_BITS/k_K/N_TRAIN/lr_LR/wd_WD/width_P/seedS_checkpoints/model_EPOCH.pt
 
 Each of BITS, K, TRAIN, LR, WD, P, S and EPOCH stands for a number: the folder `N_1000` has 1000 training examples. The
-path is the only record of the config. `model_EPOCH.pt` is the state after EPOCH epochs, or EPOCH × ceil(TRAIN / batch
-size) steps. `model_0.pt` is the initialization; the updates of the last epoch are not saved. Neither code stores its
-data. Both draw them with Python's `random` from known seeds, as `circuits.tasks.parity` does.
+path is the only record of the config. Both codes save a network when an epoch begins, never when training ends. So no
+file holds the network after the last epoch: `model_0.pt` is the initialization, and `model_EPOCH.pt` is the network
+after EPOCH × ceil(TRAIN / batch size) steps. Neither code stores its data. Both draw them with Python's `random` from
+known seeds, as `circuits.tasks.parity` does.
 """
 
 import os
@@ -42,8 +43,7 @@ def from_parity_nn(
 ) -> Run:
     """Convert a run of the released code of Merrill et al. 2023, or of Fuangkawinsombut 2024 (thesis), into a run file.
 
-    `model_EPOCH.pt` is the state after EPOCH epochs: both codes save it before epoch EPOCH, counted from 0. Metrics are
-    computed from the weights, on the data that the code drew. The result is the run, opened for reading.
+    Metrics are computed from the weights, on the data that the code drew. The result is the run, opened for reading.
 
     Parameters
     ----------
@@ -83,7 +83,11 @@ def from_parity_nn(
 
 
 def _configuration(folder: Path) -> tuple[Path, Checkpoints]:
-    """The folder of the only configuration, and its checkpoints by seed and epoch."""
+    """Returns the folder that holds the folders `seedS_checkpoints`, and their files: seed -> epoch -> file.
+
+    `folder` is one of the folders `seedS_checkpoints`, or any folder above them. The path of the returned folder states
+    the training settings. Folders `seedS_checkpoints` in several places raise an error: their settings differ.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder. Pass the folder that holds {LAYOUT}, or a folder in it.")
     places: dict[Path, dict[int, Path]] = {}

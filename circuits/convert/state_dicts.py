@@ -151,7 +151,11 @@ def _last_number(path: Path, match: re.Match[str]) -> int:
 
 
 def _fitted(config: Config, parameters: Arrays, lengths: Mapping[str, int], pattern: str | Path) -> Config:
-    """The config with the sizes and the precision of the weights."""
+    """The config with the width, the number of inputs and the dtype that the weights in `parameters` have.
+
+    `lengths` gives the length of each dimension of the weights, such as {"neuron": 5, "input": 3}. The result has no
+    checkpoints yet. Its source names `pattern`, the pattern of the imported files.
+    """
     data: dict[str, Any] = config.model_dump(mode="json")
     for part, field, dim in (("model", "width", "neuron"), ("task", "n", "input")):
         if field in data[part] and dim in lengths:

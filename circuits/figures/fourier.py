@@ -1,6 +1,6 @@
 """Figures of the circuit of modular addition in the Fourier basis: losses, frequencies, neuron activations, logits.
 
-After the figures of Nanda et al. 2023, sections 4 and 5.
+The figures resemble those in sections 4 and 5 of Nanda et al. 2023.
 """
 
 import numpy as np
@@ -67,7 +67,8 @@ def fourier_measures(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        As in `fourier_losses`.
+        The dataset of `circuits.analyze(run, "fourier")`. The figure marks each seed's memorization and
+        generalization epoch if the dataset has them.
     """
     names = {"key_logit_share": "key cosines", "key_wave_share": "key waves", "bias_share": "class biases"}
     shown = {name: result[name].assign_attrs(long_name=long_name) for name, long_name in names.items()}
@@ -95,7 +96,8 @@ def key_frequency_losses(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        As in `fourier_losses`, with a key frequency in at least one seed. A menu chooses the seed.
+        The dataset of `circuits.analyze(run, "fourier")`, with a key frequency in at least one seed. A menu chooses the
+        seed. The figure marks each seed's memorization and generalization epoch if the dataset has them.
     """
     caption = (
         f"Cross-entropy on the training set without one key frequency of {_sum(result)} in the logits, in any "
@@ -122,7 +124,8 @@ def frequency_norms(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        As in `fourier_losses`. A menu chooses the seed.
+        The dataset of `circuits.analyze(run, "fourier")`. A menu chooses the seed. The figure marks each seed's
+        memorization and generalization epoch if the dataset has them.
     """
     caption = (
         f"Share of the logits' sum of squares on cos ω({_sum(result)} − c); share of their variance over tuples on "
@@ -146,7 +149,8 @@ def neuron_activations(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        As in `fourier_losses`, with the activations to draw, `shown_activation`. A menu chooses the seed.
+        The dataset of `circuits.analyze(run, "fourier")`, with the activations to draw: `shown_activation` has the
+        dimensions (shown, seed, shown_neuron, x, y), and `shown` counts the drawn checkpoints. A menu chooses the seed.
     """
     values = result["shown_activation"].transpose("seed", "shown_neuron", "shown", "x", "y")
     caption = (
@@ -182,7 +186,8 @@ def logit_spectrum(result: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     result
-        As in `fourier_losses`, with the coefficients to draw, `shown_logits`.
+        The dataset of `circuits.analyze(run, "fourier")`, with the coefficients to draw: `shown_logits` has the
+        dimensions (shown, seed, x_wave, y_wave), and `shown` counts the drawn checkpoints. A menu chooses the seed.
     """
     values = result["shown_logits"].transpose("seed", "shown", "x_wave", "y_wave")
     caption = (
@@ -239,12 +244,7 @@ def _weights(result: xr.Dataset) -> str:
 
 
 def _has_other_logit_weights(result: xr.Dataset) -> bool:
-    """Whether `neuron_logit_norm` needs a panel of its own, next to the panel of `unembedding_norm`.
-
-    The variable `neuron_logit_norm` is the norm of each frequency in the weights from the neurons to the logits. The
-    variable `unembedding_norm` is the norm of each frequency in the unembedding. If both variables
-    have the same values, one panel is enough, and the result is False. A missing variable needs no panel.
-    """
+    """Whether `neuron_logit_norm` is in the result and does not merely repeat the values of `unembedding_norm`."""
     if "neuron_logit_norm" not in result or "unembedding_norm" not in result:
         return "neuron_logit_norm" in result
     return not np.array_equal(result["unembedding_norm"].values, result["neuron_logit_norm"].values)

@@ -128,7 +128,8 @@ def loss(metrics: xr.Dataset) -> go.Figure:
     Parameters
     ----------
     metrics
-        `train_loss` and `test_loss` (step, seed), and the epochs to mark, as in `accuracy`.
+        `train_loss` and `test_loss` (step, seed), as in `run.metrics`. The figure marks `memorization_epoch` and
+        `generalization_epoch` (seed) if present.
     """
     caption = (
         f"Mean loss per example at every checkpoint, without the weight decay{as_in(metrics, 'Figure 2 (middle)')}."

@@ -153,7 +153,10 @@ def _labels(result: xr.Dataset) -> str:
 
 
 def _place(place: int, n_rows: int, n_lines: int) -> tuple[list[float], list[float]]:
-    """Ranges of panel number `place` along x and y, as shares of the plot area, below a caption of `n_lines` lines."""
+    """Horizontal and vertical range of the panel with index `place`, as shares of the plot area.
+
+    Panels fill the rows of a grid, the top row first. A caption of `n_lines` lines stands above the vertical range.
+    """
     row, column = divmod(place, COLUMNS)
     width, height = 1 / COLUMNS, 1 / n_rows
     bottom = (n_rows - 1 - row) * height

@@ -6,8 +6,8 @@ row r has a score s[h, r] and a vector table[h, r]. The sum of an example n star
     mixed[n] = base + Σ_h Σ_i weight[n, i, h] table[h, r_i]
     weight[n, i, h] = exp s[h, r_i] / (1 + Σ_j exp s[h, r_j])        (a softmax over the scores and one more score, 0)
 
-With 4 heads and 2 places, an entry of `mixed` is a sum of 8 products. A transformer of width 128 usually multiplies
-vectors of 128 entries by a weight matrix instead. Each entry is then a sum of 128 products.
+With 4 heads and 2 places, an entry of `mixed` is a sum of 8 products. With a weight matrix of a transformer of width
+128, an entry is a sum of 128 products.
 In the backward pass, one thread sums the gradient of a row over the examples with this row, in a fixed order. So the
 bits of the gradient depend neither on the number of threads nor on the other rows.
 """
@@ -28,24 +28,31 @@ _RELAXED = {"reassoc", "contract", "nsz", "arcp"}  # sums may be vectorized; NaN
 
 
 class Places(NamedTuple):
-    """Which table rows of `mixture` each example uses at each sequence position, as int64 arrays on the CPU."""
+    """Which rows of a table of vectors each example uses, as int64 arrays on the CPU.
+
+    Examples are sequences, and a place is a position in a sequence. An example uses one row at each place. Each row
+    belongs to one place; rows of later places have larger indices. `rows` lists the rows that an example uses;
+    `examples` and `starts` list the examples that use a row.
+    """
 
     rows: np.ndarray
-    """(example, place) index of the table row that an example uses at a place (sequence position). Each row belongs
-    to one place; rows of later places have larger indices."""
+    """(example, place): index of the row of a table of vectors that the example uses at this place of its sequence."""
     place: np.ndarray
-    """(row,) the one place (sequence position) at which examples use this table row."""
+    """(row,): the only place (position in a sequence) at which examples use this row of a table of vectors."""
     examples: np.ndarray
-    """Indices of the examples that use table row 0, in ascending order, then of the examples that use row 1, ..."""
+    """First the indices of the examples that use row 0 of a table of vectors, in ascending order. Then the indices of
+    the examples that use row 1 follow, and so on."""
     starts: np.ndarray
-    """(row + 1,) index in `examples` where each table row's examples begin; the last entry is len(examples)."""
+    """(row + 1,): the examples that use row r of a table of vectors are examples[starts[r] : starts[r + 1]]."""
 
 
 def places_of(rows: Int[np.ndarray, "example place"]) -> Places:
-    """The place (sequence position) of each row of a table, and the examples that use this table row.
+    """Returns, for each vector of a table, the examples that use the vector; `rows` gives the vectors of each example.
 
-    At each place, each example uses one table row: rows[n, i] is the index of the row of example n at place i. Every
-    index from 0 to the largest must occur. Rows of later places must have larger indices.
+    Vectors have the indices 0, 1, 2, … Example n is a sequence. At its position i, called a place, example n uses the
+    vector with index rows[n, i]. Every index from 0 to the largest must occur in `rows`. Indices at a later place must
+    be larger than all indices at earlier places. In the result, place[r] is the place of vector r. The examples that
+    use vector r are examples[starts[r] : starts[r + 1]]. Below, examples 0 and 2 use vector 0.
 
     Examples
     --------
@@ -70,8 +77,8 @@ def mixture(
 ) -> Float[torch.Tensor, "example column"]:
     """Weighted sum of each example's table rows, plus `base`, on the CPU; differentiable in scores, table and base.
 
-    In each head, the softmax of the scores of an example's rows and of one more score, 0, gives the rows' weights.
-    `places` says which rows an example uses. The sum runs over these rows and all heads.
+    `places` says which rows r an example uses. In each head, row r has a score s_r, and its weight in the sum is
+    exp(s_r) / (1 + Σ exp(s)), where Σ runs over the example's rows. The sum runs over these rows and all heads.
 
     Examples
     --------
@@ -150,7 +157,10 @@ _compiled: Any = numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_mod
 @no_type_check
 @_compiled
 def _mix(scores, table, base, rows, indices, first, last, weights, mixed):
-    """Fill in `weights` (example, place, head) and sums `mixed` (example, column) for examples indices[first:last]."""
+    """For examples indices[first:last], fill in softmax `weights` (example, place, head) and `mixed` (example, column).
+
+    At place i, example n uses the row r = rows[n, i]. Then mixed[n] = base + Σ_h Σ_i weights[n, i, h] table[h, r].
+    """
     n_heads, n_places = scores.shape[0], rows.shape[1]
     zero = scores.dtype.type(0)
     for at in range(first, last):
@@ -194,7 +204,11 @@ def _add_four(total, weights, a, b, c, d):
 @no_type_check
 @_compiled
 def _gradients_of_rows(table, weights, gradient, place, examples, starts, first, last, of_weights, of_table):
-    """For table rows first to last - 1, fill in `of_table` and `of_weights`, the gradients of table and weights."""
+    """For table rows first to last - 1, fill in `of_table` and `of_weights`, the gradients of table and weights.
+
+    Examples examples[starts[r] : starts[r + 1]] use row r, all at place[r] (a position in a sequence). `gradient`
+    (example, column) is the gradient of each example's weighted sum of rows.
+    """
     for r in range(first, last):
         i = place[r]
         for h in range(table.shape[0]):
@@ -241,10 +255,11 @@ def _dot(a, b):
 @no_type_check
 @_compiled
 def _gradients_of_scores(weights, of_weights, place, examples, starts, of_scores):
-    """Fill in the gradients of the scores, `of_scores`, from the weights A and their gradients ∂A (`of_weights`).
+    """Fill in `of_scores` (head, row), the gradients of scores whose softmax is `weights` (example, place, head).
 
-    The score of a table row at place i is used by several examples. Its gradient is the sum over these examples of
-    A_i (∂A_i - Σ_j A_j ∂A_j), with j over all places.
+    Examples examples[starts[r] : starts[r + 1]] use row r, all at place i = place[r] (a position in a sequence). In one
+    example and one head, let A_j be the weight at place j, and ∂A_j the gradient of this weight, from `of_weights`. The
+    gradient of the row's score is the sum of A_i (∂A_i - Σ_j A_j ∂A_j) over the examples that use the row.
     """
     n_heads, n_rows = of_scores.shape
     for r in range(n_rows):

@@ -8,6 +8,7 @@ once for each pair, for 226 pairs before the end and the pair at the end, instea
     e        the pair at the end
     x_r      embedding of pair r, token plus position
     v_r^h    value x_r W_V^h + b_V^h of pair r in head h
+    s_r^h    attention score of pair r in head h: the query at the end times the key of r, over √d_head
     A_i^h    softmax weight of position i in head h
 
 The weights of a head, that of the end included, add up to 1. So after attention, the residual stream at the end is
@@ -15,8 +16,9 @@ The weights of a head, that of the end included, add up to 1. So after attention
     x = base + Σ_h Σ_i A_i^h (v_{r_i}^h - v_e^h) W_O^h         base = x_e + Σ_h v_e^h W_O^h + b_O
 
 The MLP uses x W_in, and the logits use x W_U. For W = W_in and W = W_U, a table holds (v_r^h - v_e^h) W_O^h W for every
-head h and pair r. The function `mixture` computes x W_in and x W_U as weighted sums of table rows. Its softmax
-expects scores minus the score of e. Per example, one matrix product remains, that of act(x W_in + b_in) and W_out W_U:
+head h and pair r. The function `mixture` computes x W_in and x W_U as weighted sums of table rows. It takes the score
+of the end as 0, so it gets the scores s_r^h - s_e^h. A softmax stays the same if all scores fall by the same number.
+Per example, one matrix product remains, that of act(x W_in + b_in) and W_out W_U:
 
     logits = x W_U + act(x W_in + b_in) W_out W_U + b_out W_U
 """
@@ -37,21 +39,25 @@ LINE = 16  # columns of a cache line; rows that begin at a line are added faster
 
 
 class Tables(NamedTuple):
-    """All (token, position) pairs before the last position, the pairs of each example, and the shared last token."""
+    """The different (token, position) pairs before the end of sequences; `last_token` ends all these sequences.
+
+    `places` says which pairs each sequence contains. The pair with index r belongs to row r of every table.
+    """
 
     tokens: torch.Tensor
-    """(row,) int64, the token in the (token, position) pair of each table row."""
+    """(pair,) int64: the token of each different (token, position) pair that occurs before the end of a sequence."""
     positions: torch.Tensor
-    """(row,) int64, the position in the (token, position) pair of each table row."""
+    """(pair,) int64: the position of each different (token, position) pair that occurs before the end of a sequence."""
     places: Places
     last_token: int
 
 
 def tables_of(inputs: Int[torch.Tensor, "example position"]) -> Tables | None:
-    """The (token, position) pairs of these sequences; None if tables do not apply or are not faster.
+    """The different (token, position) pairs of these sequences before their end, for a faster forward pass.
 
-    Tables apply on the CPU if every sequence ends on the same token. They are faster if there are at least as many
-    examples as pairs.
+    `forward_by_tables` computes keys and values once for each pair, instead of once for each example. It runs on the
+    CPU, and all sequences must have two or more tokens and end on the same token. It is faster if there are at least as
+    many examples as pairs. The result is None if any of these conditions fails.
 
     Examples
     --------

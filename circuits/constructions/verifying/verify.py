@@ -21,21 +21,21 @@ def verify(
     neurons: Sequence[str] | None = None,
     train_largest_output: float | None = None,
 ) -> Verification:
-    """Exact evaluation of a network on every setting of its relevant bits, with the other inputs held at 0.
+    """Exact evaluation of a network f(x) = uᵀ relu(W x + b) on all settings of its relevant bits; other inputs are 0.
 
     Parameters
     ----------
     network
-        A construction, or W (neuron, input), b (neuron,), u (neuron,) by name. Floats are exact: every float is a
-        rational.
+        A construction, or a mapping with the arrays "W" (neuron, input), "b" (neuron,) and "u" (neuron,). Floats are
+        exact: every float is a rational.
     relevant_bits
         For arrays: indices of the relevant bits, in any order; by default all inputs. All bits of a construction are
         relevant, so it takes no relevant_bits.
     name, neurons
         For arrays: name of the network, and names of its neurons, by default h0, h1, …
     train_largest_output
-        For arrays: largest |f| on the network's training set, >= 0; below 1e-3 the network counts as collapsed. By
-        default the largest |f| on the settings of the relevant bits decides.
+        For arrays: largest |f(x)| over the inputs x of the training set. A network with a value below 1e-3 counts as
+        collapsed. By default, the largest |f(x)| over the settings of the relevant bits decides.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def verify(
     W, b, u = (np.asarray(network[letter]) for letter in "Wbu")
     if W.ndim != 2 or b.shape != (len(W),) or u.shape != (len(W),):
         raise InputError(
-            f"The shapes of W, b, u are {W.shape}, {b.shape}, {u.shape}. Pass (neuron, input), (neuron,), (neuron,)."
+            f"The shapes are W {W.shape}, b {b.shape}, u {u.shape}. Pass W (neuron, input), b (neuron,), u (neuron,)."
         )
     n = W.shape[1]
     bits = tuple(range(n)) if relevant_bits is None else tuple(sorted(relevant_bits))

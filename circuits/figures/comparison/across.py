@@ -1,7 +1,8 @@
-"""Results of runs, such as generalization epochs, over a setting that differs: seeds as points, a line through medians.
+"""Figure of a result, such as the generalization epoch, against a setting that differs between runs.
 
-As in Fuangkawinsombut 2024, Figures 3.1 and 3.4, and Liu, Chi and Wu, Figure 4. Numbers at the upper edge count the
-seeds without a value, such as seeds that never generalized. A triangle that points down is an upper bound of an epoch.
+Each seed of each run is a point, and a line connects the medians of the runs. Fuangkawinsombut 2024 has such figures
+(3.1 and 3.4), and so have Liu, Chi and Wu (Figure 4). A number at the upper edge counts the seeds without a value, such
+as seeds that never generalized. A triangle that points down is an upper bound of an epoch.
 """
 
 from collections.abc import Mapping
@@ -76,7 +77,11 @@ def against(
 
 
 def _bounds(line: xr.DataArray) -> np.ndarray:
-    """Mask (run, seed) of upper bounds: a coordinate such as `memorization_censored`; all False if it is missing."""
+    """Mask (run, seed): True if the epoch in `line` is only an upper bound, so that the true epoch may be earlier.
+
+    If the name of `line` is `memorization_epoch`, the mask is the coordinate `memorization_censored` of `line`. Other
+    names that end in `_epoch` have such a coordinate too. Without this coordinate, the mask is False everywhere.
+    """
     censored = str(line.name).replace("_epoch", "_censored")
     if censored == line.name or censored not in line.coords:
         return np.zeros(line.shape, bool)

@@ -52,16 +52,9 @@ def frame(
 ) -> go.Figure:
     """An empty figure with the epochs of `values` along x.
 
-    Parameters
-    ----------
-    values
-        The values to draw; their attributes name the y axis unless `y_title` names it.
-    title, subtitle
-        Texts above the figure.
-    caption
-        Text below the figure on an HTML page; stored in `layout.meta`.
-    y_axis
-        Further properties of the y axis.
+    The title of the y axis is `y_title` or, by default, the long name of `values`. `title` and `subtitle` are texts
+    above the figure. `caption` is the text below the figure on an HTML page; `layout.meta` stores the caption. `y_axis`
+    has further properties of the y axis.
     """
     x = epochs(values)
     x_axis: dict[str, Any]

@@ -44,18 +44,11 @@ def band(values: Float[np.ndarray, "step seed"]) -> Band:
 
 
 def add_band(figure: go.Figure, values: xr.DataArray, name: str, style: Style, form: str = ".3g") -> None:
-    """Draw (step, seed) values: the mean with its band, and a line per seed that a click in the legend shows.
+    """Draw the mean over seeds in a band of ± 1 standard deviation, and a line for each of several seeds.
 
-    Parameters
-    ----------
-    figure
-        A figure of `axes.frame`.
-    values
-        (step, seed); NaN and infinity leave a gap.
-    name, style
-        Name and style of the mean's line.
-    form
-        Format of a value in the hover text.
+    The lines of the seeds are hidden at first. A click on a seed in the legend shows the lines of this seed. `figure`
+    is a figure of `axes.frame`. In `values` (step, seed), NaN and infinity leave a gap. `name` and `style` are those of
+    the mean's line. `form` is the format of a value in the hover text.
     """
     add_mean(figure, values, name, style, form)
     x, y = points(values)
@@ -79,18 +72,11 @@ def add_mean(
     yaxis: str = "y",
     **line: Any,
 ) -> None:
-    """Draw the mean of (step, seed) values, and the band around it.
+    """Draw the mean of (step, seed) values over seeds, and the band of ± 1 standard deviation around the mean.
 
-    Parameters
-    ----------
-    figure, values, name, style, form
-        As in `add_band`.
-    shaded
-        Opacity of the band; 0 draws no band.
-    yaxis
-        The y axis of the traces.
-    line
-        Further properties of the mean's trace.
+    `name` and `style` are those of the mean's line. `form` is the format of a value in the hover text. `shaded` is the
+    opacity of the band; 0 draws no band. `yaxis` is the y axis of the traces, by plotly's name, such as "y2". `line`
+    holds further properties of the mean's trace.
     """
     x, y = points(values)
     mean, std, n_seeds = band(y)
@@ -132,7 +118,11 @@ def add_intervals(figure: go.Figure, low: xr.DataArray, high: xr.DataArray, name
 
 
 def points(values: xr.DataArray) -> tuple[Float[np.ndarray, " step"], Float[np.ndarray, "step seed"]]:
-    """Positions of the checkpoints that the x axis can show, and the (step, seed) values there, NaN if not finite."""
+    """Coordinates of points: the epochs x (step,) of the checkpoints, and the values y (step, seed) at these epochs.
+
+    If `values` have no epochs, x holds steps. Where a value is infinite, y is NaN. A log axis cannot show epoch 0. So
+    if at least two checkpoints lie after epoch 0, x and y leave out epoch 0.
+    """
     values = drawable(values).transpose("step", "seed")
     y = np.where(np.isfinite(values.values), values.values, np.nan).astype(np.float64)
     return epochs(values).values.astype(np.float64), y

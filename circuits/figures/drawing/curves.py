@@ -25,18 +25,10 @@ def curves_over_epochs(
 ) -> go.Figure:
     """A figure of several lines, each the mean over seeds with a band.
 
-    Parameters
-    ----------
-    result
-        Dataset. The figure marks `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
-    values
-        Array that is not drawn. Its epochs and name determine the axes, and its seeds determine the legend.
-    title, caption, y_title, y_axis
-        As in `axes.frame`.
-    lines
-        (step, seed) values, name and style of each line.
-    form
-        Format of a value in the hover text.
+    `lines` has the values (step, seed), the name and the style of each line. The figure does not draw `values`: their
+    epochs and their name determine the axes, and their seeds the legend. The figure marks `memorization_epoch` and
+    `generalization_epoch` (seed) if `result` has them. `form` is the format of a value in the hover text. `caption` is
+    the text below the figure on an HTML page. `y_axis` has further properties of the y axis.
     """
     figure = frame(values, title, caption, subtitle=seeds_shown(values), y_title=y_title, y_axis=y_axis)
     for of_line, name, style in lines:

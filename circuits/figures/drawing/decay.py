@@ -29,16 +29,9 @@ def mark_decay(
 ) -> None:
     """Draw the weight decay over epochs; `values` (step, seed) holds its value in the update after each checkpoint.
 
-    Parameters
-    ----------
-    figure
-        A figure of `axes.frame`.
-    name, color, legendgroup
-        Properties of the line; with a `legendgroup` the line has no entry of its own in the legend.
-    over
-        Name of the figure's own y axis. The axis of the weight decay lies over this axis.
-    yaxis
-        Name of the axis of the weight decay. If the figure lacks this axis, the function adds the axis.
+    `figure` is a figure of `axes.frame`. With a `legendgroup`, the line has no entry of its own in the legend. `yaxis`
+    is the name of the axis of the weight decay. If the figure lacks this axis, the function adds the axis. The axis
+    lies over the figure's own y axis, which has the name `over`.
     """
     x, y = points(values)
     finite = y[np.isfinite(y)]

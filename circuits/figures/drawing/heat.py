@@ -32,16 +32,9 @@ def heat_over_epochs(
 ) -> go.Figure:
     """A heat map for each panel, with epochs along x.
 
-    Parameters
-    ----------
-    result
-        Dataset. The figure marks `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
-    panels
-        Title -> values >= 0, over step, seed and the dimension `rows`.
-    rows
-        Name of the dimension along y.
-    marked
-        Seed -> entries along `rows` to mark by triangles on the right.
+    `panels` maps a panel's title to its values >= 0, which have the dimensions step, seed and `rows`. The dimension
+    `rows` lies along y. `marked` maps a seed to the entries of `rows` that triangles on the right mark. The figure
+    marks `memorization_epoch` and `generalization_epoch` (seed) if `result` has them.
     """
     values = next(iter(panels.values()))
     n_checkpoints, n_drawn = drawable(values).sizes["step"], len(_drawn_steps(values))
@@ -79,7 +72,7 @@ def domains(n_panels: int) -> list[list[float]]:
 
 
 def _drawn_steps(values: xr.DataArray) -> Int[np.ndarray, " some"]:
-    """Indices of the checkpoints to draw, at most 160, among the checkpoints that the x axis can show."""
+    """Indices, in `drawable(values)`, of at most 160 checkpoints to draw. A log axis cannot show epoch 0."""
     return spread(np.maximum(epochs(drawable(values)).values, 1e-9), MOST_COLUMNS)
 
 
@@ -96,7 +89,7 @@ def _heat(values: xr.DataArray, rows: str, axis: str) -> go.Heatmap:
 
 
 def _marks(values: xr.DataArray, marked: list[int], axis: str) -> go.Scatter:
-    """Triangles beside the marked rows, at the last checkpoint."""
+    """Triangles on the right edge of a heat map: one at each y value in `marked`; their x is the last epoch."""
     end = float(epochs(values).values[-1])
     return go.Scatter(
         x=[end] * len(marked), y=marked, yaxis=axis, mode="markers", cliponaxis=False, hoverinfo="skip",

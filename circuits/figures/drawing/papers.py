@@ -17,14 +17,8 @@ def with_setting(run: Run, result: xr.Dataset) -> xr.Dataset:
 def as_in(result: xr.Dataset | xr.DataArray, place: str, paper: str = MERRILL) -> str:
     """Caption text ", as in PLACE of PAPER" for a result of the paper's task and model; otherwise "".
 
-    Parameters
-    ----------
-    result
-        A result of `with_setting`. Without the attributes `task` and `model` the text is "".
-    place
-        Figure or section of the paper, such as "Figure 2 (left)".
-    paper
-        A key of `SETTINGS`, the papers' tasks and models.
+    `result` has the attributes `task` and `model` of `with_setting`; without them, the text is "". `place` is a figure
+    or section of `paper`. `paper` is a key of `SETTINGS`, the papers' tasks and models.
 
     Examples
     --------

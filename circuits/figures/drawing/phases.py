@@ -34,7 +34,7 @@ def with_phases(run: Run, result: xr.Dataset, when: xr.Dataset | None = None) ->
 
 
 def mark_phases(figure: go.Figure, result: xr.Dataset | xr.DataArray) -> None:
-    """Mark the memorization epochs, generalization epochs and weight decay that the result contains."""
+    """Mark each seed's memorization and generalization epoch, and draw the weight decay, if `result` has them."""
     figure.update_layout(phase_marks(figure, result))
     if isinstance(result, xr.Dataset) and DECAY in result:
         mark_decay(figure, result[DECAY])

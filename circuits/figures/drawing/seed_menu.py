@@ -18,20 +18,10 @@ def add_seed_menu(
 ) -> None:
     """Add the traces of every seed, with the traces of the first seed visible, and a menu of seeds.
 
-    The menu also changes the marks of memorization and generalization, and the subtitle.
-
-    Parameters
-    ----------
-    figure
-        A figure of `axes.frame`.
-    traces
-        Traces of each seed.
-    result
-        Dataset. The figure marks `memorization_epoch` and `generalization_epoch` (seed) if the dataset has them.
-    note
-        Text after the seed in the subtitle.
-    further
-        Seed -> further layout properties that the seed's menu entry sets, by plotly's names, such as `title.text`.
+    The menu also changes the subtitle, in which the text `note` follows the seed. It also changes the marks of
+    memorization and generalization, if `result` has `memorization_epoch` and `generalization_epoch` (seed). `figure` is
+    a figure of `axes.frame`. `further` gives, for each seed, more layout properties that the seed's menu entry sets, by
+    plotly's names, such as `title.text`.
     """
     first = next(iter(traces))
     owners: list[int] = []
@@ -50,12 +40,8 @@ def add_seed_menu(
 def add_menu(figure: go.Figure, owners: Sequence[str], changes: Mapping[str, Mapping[str, Any]]) -> None:
     """Add a menu with an entry for each label in `changes`, if there are several labels.
 
-    Parameters
-    ----------
-    owners
-        Label of each trace; a menu entry shows the traces that have its label.
-    changes
-        Label -> layout properties that the label's menu entry sets, by plotly's names, such as `title.text`.
+    `owners` has the label of each trace; a menu entry shows the traces with its label. `changes` gives, for each label,
+    the layout properties that the menu entry sets, by plotly's names, such as `title.text`.
     """
     buttons = [
         {"label": label, "method": "update", "args": [{"visible": [owner == label for owner in owners]}, dict(change)]}

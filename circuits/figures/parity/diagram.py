@@ -149,7 +149,11 @@ def _drawn(net: Network, left: float, bits: list[int], matched_rows: set[int], n
 
 
 def _line(start: tuple[float, float], end: tuple[float, float], sign: float, share: float, label: str) -> go.Scatter:
-    """A weight as a line, with a point in the middle for the hover text."""
+    """A line for a weight, with the hover text `label` in its middle; the sign of `sign` determines color and dash.
+
+    `share` is the weight divided by the largest |weight| of the same neuron, or a readout weight divided by the largest
+    |readout weight|. The line's width is proportional to |share|, but has a lower limit.
+    """
     x, y = ([first, (first + last) / 2, last] for first, last in zip(start, end, strict=True))
     color, dash = (GREY, "dot") if sign == 0 else (BLUE, "solid") if sign > 0 else (VERMILLION, "dash")
     return go.Scatter(

@@ -93,12 +93,13 @@ def measures(
 
 
 def by_label(result: xr.Dataset, name: str, title: str, caption: str) -> go.Figure:
-    """Figure of a variable with a further dimension: a line for each of the first 12 labels, on a log axis.
+    """Figure of the variable `name` on a log y axis, with a line for each of its first 12 labels (such as matrices).
 
     Parameters
     ----------
     result
-        The variable (step, seed, further dimension), positive, such as `spectral_norm` (step, seed, matrix).
+        The dataset. Its variable `name` is positive and has the dimensions step, seed and one other, the dimension of
+        the labels. An instance is `spectral_norm` (step, seed, matrix).
     """
     values = result[name]
     (dim,) = (dim for dim in values.dims if dim not in ("step", "seed"))

@@ -27,7 +27,7 @@ def transitions(result: xr.Dataset) -> go.Figure:
         Dataset of `circuits.analysis.transitions`. The figure marks `memorization_epoch` and `generalization_epoch`
         (seed) if present. An onset or midpoint whose interval has one infinite end is drawn at the finite end, which
         bounds it. Measures without a change in any seed are left out. Rows are ordered by the mean of the drawn onsets.
-        The caption lists `earliest` (seed), the measure of each seed that surely changes first; "" if there is none.
+        The caption lists `earliest` (seed): the measure that surely changes first in a seed, "" if there is none.
     """
     onset = result["onset"]
     drawn = onset.where(~result["onset_censored"], result["onset_high"])

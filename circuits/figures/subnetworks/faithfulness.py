@@ -1,4 +1,4 @@
-"""Groups of neurons (generalizing, memorizing, ...) alone: agreement with the whole network, and accuracy."""
+"""Figures of networks that keep only one group of neurons: accuracy, and agreement with the whole network."""
 
 import plotly.graph_objects as go
 import xarray as xr

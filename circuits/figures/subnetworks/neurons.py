@@ -1,7 +1,7 @@
-"""Norms over epochs of the single neurons of one seed: the two dominant neurons, and all neurons.
+"""Figures of the norms of single neurons over epochs, for one seed at a time (Merrill et al. 2023, Figure 5).
 
-The dominant neuron of a checkpoint is the neuron of largest norm at this checkpoint. The figures show the dominant
-neuron at memorization and the dominant neuron of the last checkpoint (Merrill et al. 2023, Figure 5).
+A neuron is dominant at a checkpoint if it has the largest norm of all neurons there. One figure shows two neurons: the
+dominant neuron at memorization, and the dominant neuron at the last checkpoint. Another figure shows all neurons.
 """
 
 from typing import Any, NamedTuple
@@ -56,16 +56,19 @@ def dominant_neurons(result: xr.Dataset) -> go.Figure:
 
 
 def all_neurons(result: xr.Dataset) -> go.Figure:
-    """Norm of every neuron, the two `dominant_neurons` in bold: Figure 5 (right) of Merrill et al. 2023.
+    """Norm of every neuron over epochs, a thin line each: Figure 5 (right) of Merrill et al. 2023.
+
+    Two lines are bold: the neuron of largest norm at memorization, and the neuron of largest norm at the end. The
+    figure shows at most 64 checkpoints, evenly spaced in log epoch. It has a point for each seed, neuron and
+    checkpoint. Browsers are slow with over 320,000 points. If 64 checkpoints give more points, the figure shows fewer
+    checkpoints: 32 for 10 seeds of 1000 neurons. If even 16 checkpoints give more points, the figure shows 16
+    checkpoints and fewer neurons. It then keeps the neurons of each seed with the largest peak norms.
 
     Parameters
     ----------
     result
-        As in `dominant_neurons`. If the result has `kept` (seed, neuron) of `circuits.analyze(run, "subnetwork")`,
-        neurons of the generalizing group are in color. The figure has a point for each neuron, seed and checkpoint,
-        but at most 320,000 points, since browsers are slow with more. So there are at most 64 checkpoints, evenly
-        spaced in log epoch, and fewer if 64 exceed the limit: 32 for 10 seeds of 1000 neurons. If even 16 checkpoints
-        exceed the limit, the figure shows 16 checkpoints, and only the neurons with the largest peak norms.
+        `neuron_norm` (step, seed, neuron) and `memorization_epoch` (seed). A menu chooses the seed. The optional mask
+        `kept` (seed, neuron) of `circuits.analyze(run, "subnetwork")` chooses the neurons that are drawn in color.
     """
     values = result["neuron_norm"]
     n_seeds, width = values.sizes["seed"], values.sizes["neuron"]
@@ -118,7 +121,6 @@ def dominant(result: xr.Dataset, seed: int) -> list[Dominant]:
 
 
 def _finite_norms(norms: xr.DataArray) -> np.ndarray:
-    """(step, neuron) norms, with -1 in place of norms that are not finite."""
     values = norms.transpose("step", "neuron").values
     return np.where(np.isfinite(values), values, -1.0)
 

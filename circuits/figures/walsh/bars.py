@@ -1,11 +1,10 @@
 """Bars of the Walsh spectrum at a few checkpoints, with a slider for the checkpoint.
 
 Each bar shows the estimated Walsh coefficient of one subset of the input bits. Bars on the left are for subsets of the
-relevant bits. Subsets with an irrelevant bit are too many to draw, so bars on the right show only the largest of their
-estimates. Two dotted lines show a chance level, one above and one below 0. Suppose that every subset with an irrelevant
-bit has the true coefficient 0. Sampling alone makes the estimates differ from 0. With probability 1/2, the largest of
-these estimates then lies beyond a dotted line. The menu of seeds shows and hides traces, and the slider changes their
-contents, so neither resets the other.
+relevant bits. Bars on the right show the largest estimates for subsets with an irrelevant bit; the other such subsets
+are too many to draw. Sampling alone makes estimates differ from 0. If every subset with an irrelevant bit has the true
+coefficient 0, the largest of these estimates lies beyond one of the two dotted lines with probability 1/2. The menu of
+seeds shows and hides traces, and the slider changes their contents, so neither resets the other.
 """
 
 import numpy as np
@@ -81,7 +80,17 @@ def _subsets_shown(result: xr.Dataset) -> list[int]:
 
 
 def _contents(result: xr.Dataset, seed: int, at: int, shown: list[int]) -> list[tuple[np.ndarray, list[str]]]:
-    """Heights and texts of a seed's traces at frame `at`: three traces of bars, and one trace of the chance level."""
+    """Heights and texts of the four traces that show a seed's Walsh coefficients at one checkpoint.
+
+    `at` is the index of the checkpoint on the slider. `shown` holds the indices of the subsets of the relevant bits to
+    draw; the last is the subset of all relevant bits. All heights are divided by the standard deviation of the output.
+
+    - The first trace has a bar for each subset in `shown` except the last.
+    - The second trace is one bar, for the subset of all relevant bits.
+    - The third trace has bars for the largest coefficients of subsets with an irrelevant bit. Texts name these subsets.
+    - The fourth trace has two horizontal lines, one above and one below 0. If all true coefficients of subsets with an
+      irrelevant bit were 0, their largest estimate would still lie beyond a line with probability 1/2.
+    """
     at_frame = result.sel(seed=seed).isel(frame=at)
     now = result.sel(seed=seed, step=int(at_frame["frame_step"]))
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -101,7 +101,9 @@ def group_parities(result: xr.Dataset) -> go.Figure:
 
 
 def neuron_parities(result: xr.Dataset) -> go.Figure:
-    """Walsh coefficient of up to 64 neurons in the generalizing group, at the parity of the relevant bits, over epochs.
+    """Walsh coefficient, at the parity of the relevant bits, of up to 64 neurons that the trained network needs.
+
+    Each neuron has a curve over epochs. They are the neurons of largest norm among those that the predictions need.
 
     Parameters
     ----------
@@ -183,13 +185,16 @@ def layer_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
 
 
 def neuron_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
-    """Least, median and greatest Fourier gap of the generalizing group's neurons over epochs.
+    """Least, median and greatest Fourier gap over epochs, of up to 64 neurons that the trained network needs.
+
+    Let g_i be the correlation loss's gradient in a neuron's weight from bit i, as a mean over all inputs and without
+    the neuron's readout. The neuron's gap is the least |g_i| of a relevant bit minus the greatest of an irrelevant bit.
 
     Parameters
     ----------
     result
         `fourier_gap` (statistic, step, seed), alone or in the dataset of `circuits.analyze(run, "walsh")`, of a relu
-        model. The gap of a neuron is its least |gradient| at a relevant input minus its greatest at another input.
+        model.
     """
     values = variable(result, "fourier_gap")
     caption = (
