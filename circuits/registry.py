@@ -22,7 +22,7 @@ class Entry:
     path: str
 
     def load(self) -> Any:
-        """The object at the import path."""
+        """The registered object, imported from `path` (`module:attribute`)."""
         return load(self.path)
 
 
@@ -70,7 +70,7 @@ TASKS = {
 
 MODELS = {
     "relu": Entry("One hidden layer: f(x) = u·relu(W x + b).", "circuits.models.relu:Relu"),
-    "mlp": Entry("Any number of hidden layers, on signs or one-hot inputs.", "circuits.models.mlp:MLP"),
+    "mlp": Entry("Any number of hidden layers. Inputs are signs (±1) or one-hot vectors.", "circuits.models.mlp:MLP"),
     "embedded_mlp": Entry("Any number of hidden layers, on embedded tokens.", "circuits.models.mlp:EmbeddedMLP"),
     "rnn": Entry("A recurrent network with tanh, on tokens.", "circuits.models.recurrent:RNN"),
     "lstm": Entry("A long short-term memory, on tokens.", "circuits.models.recurrent:LSTM"),
@@ -132,8 +132,8 @@ MEASUREMENTS = {
         figures="circuits.figures.progress.measures:figures",
     ),
     "constructions": MeasurementEntry(
-        "Logic gate most like each neuron, number of neurons needed if near-parallel neurons count as one, match with "
-        "hand-built networks, path cost, margin.",
+        "Logic gate most like each neuron, number of neurons that the predictions need (near-parallel neurons count "
+        "as one), match with hand-built networks, path cost, margin.",
         "circuits.analysis.parity.constructions:CONSTRUCTIONS",
         "circuits.analysis.subnetworks.options:MergeOptions",
         "circuits.figures.parity.constructions:figures",

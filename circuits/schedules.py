@@ -26,15 +26,15 @@ class WeightDecayChange(Part):
     value: NonNegativeFloat
     """The new weight decay."""
     epoch: NonNegativeInt | None = None
-    """Number of epochs before the change."""
+    """Number of epochs after which the weight decay changes to `value`."""
     step: NonNegativeInt | None = None
-    """Number of optimizer updates before the change."""
+    """Number of optimizer updates after which the weight decay changes to `value`."""
     train_accuracy: Accuracy | None = None
-    """Least training accuracy, at the end of an epoch, that triggers the change."""
+    """The weight decay changes once the training accuracy at an epoch's end is at least this (see `delay_epochs`)."""
     test_accuracy: Accuracy | None = None
-    """Least test accuracy, at the end of an epoch, that triggers the change."""
+    """The weight decay changes once the test accuracy at an epoch's end is at least this (see `delay_epochs`)."""
     delay_epochs: NonNegativeInt = 0
-    """Number of epochs between reaching the accuracy and the change."""
+    """Number of epochs from reaching `train_accuracy` or `test_accuracy` until the weight decay changes."""
 
     @model_validator(mode="after")
     def _one_moment(self) -> WeightDecayChange:
@@ -52,11 +52,11 @@ class WeightDecayChange(Part):
 
     @property
     def awaits(self) -> str | None:
-        """Name of the accuracy that triggers the change; None if the change has a fixed epoch or step."""
+        """Accuracy that makes the weight decay change, "train_accuracy" or "test_accuracy"; None for a fixed time."""
         return next((name for name in ("train_accuracy", "test_accuracy") if getattr(self, name) is not None), None)
 
     def is_met(self, accuracy: float, n_examples: int) -> bool:
-        """Whether an accuracy on `n_examples` triggers the change; the method compares counts of correct answers.
+        """Whether an accuracy on `n_examples` makes the weight decay change. Counts of right answers are compared.
 
         Examples
         --------
@@ -76,7 +76,10 @@ class Stop(Part):
     """Number of further consecutive checkpoints at which a seed must keep `test_accuracy` after reaching it."""
 
     def is_met(self, test_accuracy: np.ndarray) -> np.ndarray:
-        """Mask (seed,) of seeds that have kept the accuracy long enough, from all test accuracies (step, seed) so far.
+        """Mask (seed,) of the seeds that had the wanted test accuracy at `checkpoints` + 1 checkpoints in a row.
+
+        The argument has the test accuracies (step, seed) at all checkpoints so far. The example wants 0.9 at two
+        checkpoints in a row. Seed 0 has 1.0, 1.0, 0.2, so its entry is True. Seed 1 has 1.0, 0.5, 1.0: False.
 
         Examples
         --------

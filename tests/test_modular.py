@@ -308,7 +308,7 @@ def test_signatures_of_the_papers(fields, signature):
         ),
         ({"p": 3, "train_fraction": 0.01}, "train_fraction = 0.01 of 9 examples leaves no training set"),
         ({"p": 3, "train_fraction": 0.99}, "train_fraction = 0.99 of 9 examples leaves no test set"),
-        ({"sequence": "x y"}, "sequence is for encoding 'tokens', but encoding is 'one-hot'"),
+        ({"sequence": "x y"}, "the field 'sequence' needs encoding 'tokens', but encoding is 'one-hot'"),
         (
             {"encoding": "tokens", "sequence": "x ="},
             "sequence 'x =' has 'y' 0 times; give each of the operands x, y once",

@@ -1,14 +1,11 @@
 """A multilayer perceptron: any number of hidden layers, on numbers or on embedded tokens.
 
-    x_0 = input,   x_i = σ(W_i x_{i-1} + b_i) for hidden layers i = 1 … L and activation σ,   f(x) = U x_L + c
+    v_0 = input,   v_i = σ(W_i v_{i-1} + b_i) for hidden layers i = 1 … L and activation σ,   output = U v_L + c
 
-The input can consist of one-hot vectors, one for each position of a token. W_1 x is then the sum of one column of W_1
-per position. Tokens can also be embedded before the first layer, with one table for all positions (`shared`) or a table
-for each position (`per_slot`). The embeddings are then added or concatenated. With a shared table and added embeddings,
-the network cannot distinguish x, y from y, x.
-
-By default W_i, b_i, U and c are initialized as in PyTorch's `nn.Linear`, uniform on ±1/√fan-in, and embeddings standard
-normal. With `init="normal"` every weight is normal with variance 1/fan-in, and biases are 0.
+`MLP` reads numbers. If they are one-hot vectors, W_1 v_0 is a sum of columns of W_1, one column per vector.
+`EmbeddedMLP` reads tokens and replaces each token by an embedding. All positions of the input share one embedding table
+(`shared`), or each position has its own table (`per_slot`). v_0 is the sum of the embeddings, or their concatenation.
+With a shared table and a sum, the network cannot distinguish the input 3, 5 from the input 5, 3.
 """
 
 from __future__ import annotations
@@ -163,7 +160,11 @@ class EmbeddedMLP(MLP):
         return {**super().initial(signature, seed), "embed": embed}
 
     def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched) -> Any:
-        """Outputs and hook points of `MLP`; `hook_embed` (example, position, embedding) replaces `hook_input`."""
+        """Outputs (example,) or (example, class) for tokens (example, position).
+
+        `tap` sees the embeddings as `hook_embed`, (example, position, embedding). For hidden layer I = 0, 1, …, `tap`
+        sees the values before and after the activation as `hidden.I.hook_pre` and `hidden.I.hook_post`.
+        """
         import torch
 
         table = parameters["embed"]

@@ -119,7 +119,7 @@ def ahmed_2024_decay_introduced() -> list[Config]:
 
 
 def _config(name: str, where: str, **changes: Any) -> Config:
-    """The LSTM of Table 7.2 on half of all pairs, with `changes`; `where` names the essay's table or figure."""
+    """The LSTM of Table 7.2 on half of all pairs, with `changes`; `where` names a table or figure of Ahmed 2024."""
     fields: dict[str, Any] = {
         "task": _task(),
         "model": MODELS["lstm"],
@@ -139,10 +139,7 @@ def _task(train_fraction: float = 0.5, sequence: str = SEQUENCE) -> Modular:
 
 
 def _by_fraction(preset: str, where: str, kinds: Any, **changes: Any) -> list[Config]:
-    """A config for every training fraction and every model in `kinds`, for the essay's figures named in `where`.
-
-    If `kinds` has several model kinds, such as "rnn" and "lstm", each config's name contains its kind.
-    """
+    """One config for each model kind in `kinds` and each training fraction; `where` names figures of Ahmed 2024."""
     return [
         _config(
             f"{preset}/{f'{kind}-' if len(kinds) > 1 else ''}fraction-{fraction}",

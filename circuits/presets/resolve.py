@@ -60,7 +60,7 @@ def overridden(config: Config, overrides: Mapping[str, Any]) -> Config:
     >>> overridden(circuits.preset("merrill-2023"), {"model.width": 3, "model.kind": "linear"})
     Traceback (most recent call last):
     circuits.errors.InputError: model.kind undoes model.width, which comes before it. Leave one of them \
-out, or put model.width last if the new model.kind has this field.
+out. If model.width still exists with the new value of model.kind, you can instead put model.width last.
     """
     data = config.model_dump(mode="json")
     applied: dict[str, Any] = {}
@@ -73,8 +73,8 @@ out, or put model.width last if the new model.kind has this field.
         for earlier, wanted in applied.items():
             if _value_at(data, earlier) != wanted and not key.startswith(f"{earlier}."):
                 raise InputError(
-                    f"{key} undoes {earlier}, which comes before it. "
-                    f"Leave one of them out, or put {earlier} last if the new {key} has this field."
+                    f"{key} undoes {earlier}, which comes before it. Leave one of them out. "
+                    f"If {earlier} still exists with the new value of {key}, you can instead put {earlier} last."
                 )
         applied[key] = value
     return parse(data, where="") if overrides else config

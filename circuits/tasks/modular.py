@@ -96,7 +96,7 @@ class Modular(Task):
     def _check_sequence(self) -> None:
         if self.encoding == "one-hot":
             if self.sequence is not None:
-                raise ValueError("sequence is for encoding 'tokens', but encoding is 'one-hot'")
+                raise ValueError("the field 'sequence' needs encoding 'tokens', but encoding is 'one-hot'")
             return
         counts = Counter(self.words)
         sequence, operands = f"sequence '{self.sequence}'", ", ".join(self.operands)

@@ -73,7 +73,10 @@ class Parity(SignTask):
 
     @property
     def marks(self) -> dict[str, str]:
-        """Names of the flipped and of all other training examples, {"flipped": "clean"}; {} if `flip_fraction` is 0."""
+        """Groups of training examples whose accuracies a run records: {"flipped": "clean"}; {} if `flip_fraction` is 0.
+
+        The key "flipped" names the examples with a flipped target. The value "clean" names all other examples.
+        """
         return {"flipped": "clean"} if self.flip_fraction else {}
 
     @property
@@ -98,12 +101,9 @@ class Parity(SignTask):
         return self.relevant_bits
 
     def train_data(self, seed: int) -> dict[str, np.ndarray]:
-        """One seed's training set.
+        """One seed's training set: `inputs` (example, input) and `targets` (example,), int8 in {-1, 1}; and `flipped`.
 
-        Returns
-        -------
-        `inputs` (example, input) int8 in {-1, 1}; `targets` (example,) int8 in {-1, 1}, after flips; `flipped`
-        (example,) bool, True where the target is not the parity.
+        `flipped` (example,) bool is True where the target is flipped, so that it is not the parity.
         """
         random = generator("train", seed)
         inputs = self._source(random, 17 * seed if self.draw == "merrill-code" else seed)(self.n_train)
@@ -174,7 +174,7 @@ class Parity(SignTask):
     def _source(self, random: np.random.Generator, python_seed: int) -> Callable[[int], np.ndarray]:
         """Function n_examples -> next inputs, (example, input) int8 in {-1, 1}.
 
-        If `draw` is "counter", `random` draws the inputs; otherwise Python's own generator with the seed `python_seed`.
+        If the task's `draw` is "counter", the inputs come from `random`; otherwise from Python's `Random(python_seed)`.
         """
         choice = Random(python_seed).choice
 

@@ -20,7 +20,7 @@ class EarlyStop:
             self._recent = deque(so_far, maxlen=self._rule.checkpoints + 1)
 
     def after(self, test_accuracy: np.ndarray) -> bool:
-        """Add the test accuracy (seed,) of the next checkpoint; return whether every seed has now met the rule."""
+        """Add a checkpoint's test accuracy (seed,); return whether every seed has met the config's stop rule by now."""
         if self._rule is None:
             return False
         self._recent.append(test_accuracy)

@@ -136,8 +136,7 @@ def begin(
     """Create a run file and train its networks to the end, from the initialization or a checkpoint of another run.
 
     `parent` and `start` are None, unless training starts from a checkpoint of an original run. Then `parent` has the
-    path, fingerprint and step of the original run, and `start` has the step, parameters, optimizer state and metrics to
-    start from.
+    path, fingerprint and step of the original run, and `start` is the state to start from.
     """
     if parent and path.exists() and path.samefile(parent["path"]):
         raise InputError(f"{path} is the original run, which the new run must not replace. Pass another --out.")
@@ -166,10 +165,11 @@ def versions() -> dict[str, str]:
 def advance_to_the_end(
     lock: RunLock, config: Config, choice: Choice, *, start: Start | None = None, progress: bool = True
 ) -> Run:
-    """Train an existing run file from its last checkpoint to the last step of its config.
+    """Train an existing run file from its last checkpoint to the last step of its config or an early stop.
 
-    The lock of the run file is released when training ends. A file without checkpoints starts from `start`, by default
-    from the initialization, or from the checkpoint of an original run if the file names one.
+    If the file has no checkpoint, training starts from `start`. If `start` is None too, training starts from a
+    checkpoint of the run that the file names as its parent, or from the initialization if the file names no parent. The
+    file's lock is released when training ends.
     """
     path = lock.path_of_run
     with (

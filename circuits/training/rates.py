@@ -44,7 +44,11 @@ class Pace:
         return Rates(lr, tuple(self.weight_decay(network, step) for network in networks))
 
     def weight_decay(self, network: int, step: int) -> float:
-        """Weight decay of update `step`, counted from 0: the optimizer's value, or the value of the last due change."""
+        """Weight decay of update `step`, counted from 0.
+
+        Of the config's `weight_decay_changes` whose time has come for the network, the last in the list gives the
+        value. Before any change, the weight decay is the optimizer's.
+        """
         value = self.config.optimizer.weight_decay
         for change, due in zip(self._changes, self._due(network), strict=True):
             if step >= due:

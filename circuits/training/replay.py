@@ -29,7 +29,7 @@ class Comparison(NamedTuple):
     differing: list[str]
 
     def __str__(self) -> str:
-        """The comparison in one sentence."""
+        """One line: whether a replay equals the original run at all common checkpoints; if not, where and why."""
         n = len(self.steps)
         if not n:
             return "no common checkpoint to compare."

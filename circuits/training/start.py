@@ -44,20 +44,19 @@ def initial_state(config: Config) -> Arrays:
 def start_of(run: Run) -> Start:
     """Starting point of a run without checkpoints: the initialization, or a checkpoint of its parent (original) run.
 
-    Raises
-    ------
-    InputError
-        The parent run is missing or has changed.
+    Raise an `InputError` if the parent run is missing or has changed.
     """
     if run.parent is None:
         return Start(0, initial_parameters(run.config), {}, {})
     path = Path(run.parent["path"])
     again = f"Make {run.path} again, with --overwrite."
     if not path.exists():
-        raise InputError(f"{run.path} has no checkpoint yet, and its parent {path} does not exist. {again}")
+        raise InputError(f"{run.path} has no checkpoint yet, and its parent run {path} does not exist. {again}")
     with open_run(path) as parent:
         if parent.fingerprint != run.parent["fingerprint"]:
-            raise InputError(f"{run.path} has no checkpoint yet, and its parent {path} has changed. {again}")
+            raise InputError(
+                f"{run.path} has no checkpoint yet, and its parent run {path} was changed or replaced. {again}"
+            )
         if "neurons" in run.parent:
             return ticket_start(parent, run.parent["seed"], run.parent["neurons"])
         return nearest_start(parent, run.config.checkpoints.from_step)
@@ -66,10 +65,7 @@ def start_of(run: Run) -> Start:
 def ticket_start(run: Run, seed: int, neurons: Sequence[int]) -> Start:
     """Starting point of a lottery ticket: `neurons` of one network at step 0, as arrays (1, …); no optimizer state.
 
-    Raises
-    ------
-    InputError
-        The run does not hold its checkpoint 0.
+    Raise an `InputError` if the run does not hold step 0.
     """
     if not run.n_checkpoints or run.steps[0] != 0:
         raise InputError(f"{run.path} does not hold step 0, where a ticket starts. Pass its parent run instead.")

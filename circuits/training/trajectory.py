@@ -54,6 +54,8 @@ def trajectory(
         Once it is set, every network stops within an epoch, and only complete rows are yielded.
     moved
         Called repeatedly, in the caller's thread, with the last step that all networks have reached.
+    pace
+        Learning rate and weight decay of each network at every step.
     further
         Function of (network index, its parameters, its metrics) that returns further metrics.
     """
@@ -111,7 +113,11 @@ def _in_turn(reach: Callable, stepper: Stepper, targets: Sequence[int], report: 
 def _ahead(
     reach: Callable, stepper: Stepper, targets: Sequence[int], n_rows: int, report: Callable, closed: threading.Event
 ) -> Generator[Row]:
-    """Yield a row per target. Threads call `reach` to train up to `n_rows` targets ahead; `report` shows progress."""
+    """Yield one row, the parameters and metrics of all networks, at each of the steps `targets`.
+
+    `reach` trains one lane (one network, or all in lockstep) to a step. Threads call `reach` for up to `n_rows` further
+    rows while the caller uses a row. `report` shows progress. At the end, `closed` is set, so that all threads stop.
+    """
     rows: deque[list[Future]] = deque()
     last: list[Future | None] = [None] * stepper.n_lanes
 

@@ -18,17 +18,15 @@ class Choice(NamedTuple):
     device: str
 
     def numerics(self, config: Config) -> dict[str, Any]:
-        """Everything besides the config that determines a run's bits: training path, device, hardware and libraries."""
+        """What, besides the config, determines a run to the last bit: training path, device, hardware and libraries."""
         return {"path": self.path.name, "device": self.device, **self.path.numerics(config, self.device)}
 
 
 def choose_path(config: Config, device: str = "auto", kernel: str = "auto") -> Choice:
     """The training path (implementation of the update) that `kernel` names, or the fastest for "auto"; and the device.
 
-    Raises
-    ------
-    InputError
-        Unknown device or kernel; this machine lacks the device; or the path cannot train the config on the device.
+    Raise an `InputError` for an unknown device or kernel, for a device that this machine lacks, and for a path that
+    cannot train the config on the device.
     """
     if device not in DEVICES:
         raise InputError(f"There is no device '{device}'. There are: {', '.join(DEVICES)}.")
@@ -44,7 +42,7 @@ def choose_path(config: Config, device: str = "auto", kernel: str = "auto") -> C
 
 
 def _path(name: str) -> type[Stepper]:
-    """The class of a training path, an implementation of the update; its heavy libraries are imported only here."""
+    """The class of a training path, imported only here, since torch and Numba load slowly."""
     if name == "fused":
         from circuits.training.paths.fused import FusedRelu
 

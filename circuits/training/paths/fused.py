@@ -26,8 +26,8 @@ SERVES = (
 class FusedRelu(Stepper):
     """The relu networks of all seeds, updated by the compiled `kernels.train_batches`.
 
-    Each network has its own arrays and is changed by one thread at a time, so its bits do not depend on the number of
-    threads or seeds.
+    Each network has its own arrays, and only one thread at a time changes them. So a network's parameters are the same,
+    to the last bit, for any number of threads or seeds.
     """
 
     name: ClassVar[str] = "fused"
@@ -47,9 +47,9 @@ class FusedRelu(Stepper):
 
     @classmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """What determines an update's bits: its arithmetic, LLVM's name for the processor, and versions of libraries.
+        """What determines an update to the last bit: arithmetic, LLVM's name for the processor, library versions.
 
-        The update uses no BLAS, so the bits do not depend on the BLAS library.
+        The update uses no BLAS, so its result does not depend on the BLAS library.
         """
         import llvmlite.binding
 

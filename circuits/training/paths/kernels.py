@@ -219,11 +219,10 @@ def _combine(first, second, total, difference):
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy", inline="always")
 def _place(code):
-    """Index of the sum ±w0 ±w1 ±w2 ±w3 ±w4, up to its sign, in a table of `_sum_patterns`.
+    """Index, in a table of `_sum_patterns`, of the sum ±w0 ±w1 ±w2 ±w3 ±w4 or of its negative.
 
-    Bit i of `code` (0..31) is 1 if wi has a plus sign in the sum. The table only holds the 16 sums with + w4. A sum
-    with - w4 (code < 16) is therefore found as its negative. For example, code 3 stands for + w0 + w1 - w2 - w3 - w4.
-    The table holds - w0 - w1 + w2 + w3 + w4 at the index 12, which this function returns.
+    Bit i of `code` (0..31) is 1 if wi has a plus sign in the sum. The table only holds the 16 sums with + w4. For
+    example, code 3 stands for + w0 + w1 - w2 - w3 - w4. The table holds the negative of this sum at the index 12.
     """
     return (code & 15) if code >= 16 else 15 - code
 
@@ -233,8 +232,9 @@ def _place(code):
 def _fire(tables, pattern, biases, readout, row):
     """Fill `row` with the hidden layer relu(W x + b) of one input x; return the output u·row.
 
-    `tables` holds the sums of `_sum_patterns`, and `pattern` (group,) is the row of `patterns_of(inputs)` for x. W x is
-    the sum over groups g of tables[g, _place(pattern[g])], with a minus sign where pattern[g] < 16.
+    pattern[g] is a number in 0..31, the signs of the five inputs in group g of x (`patterns_of`). W x is a sum over the
+    groups. Group g adds its five weights with these signs. tables[g, _place(pattern[g])] is this sum of five weights if
+    pattern[g] >= 16, that is, if the fifth input is 1. Otherwise the entry is the negative of the sum.
     """
     zero, one = row.dtype.type(0), row.dtype.type(1)
     for g in range(0, tables.shape[0], 4):
@@ -276,12 +276,11 @@ def _shrink(values, threshold):
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
 def evaluate(weights_t, biases, readout, patterns, targets, room):
-    """Loss and right answers of one network on a set of examples, given as `patterns_of(inputs)`.
+    """Loss and number of right answers of one network f(x) = u·relu(W x + b) on a set of examples.
 
-    Returns
-    -------
-    The mean hinge loss; the number of examples with sign f(x) = y; the number with f(x) = 0 exactly; the largest
-    |f(x)|, NaN if any output is NaN.
+    `patterns` is `patterns_of(inputs)`, and `targets` has the labels y = ±1. `room` is work memory from `scratch`.
+    Returns the mean hinge loss; the number of examples with sign f(x) = y; the number with f(x) = 0 exactly; and the
+    largest |f(x)|, NaN if any output is NaN.
     """
     zero, one = weights_t.dtype.type(0), weights_t.dtype.type(1)
     tables, parts, hidden, _, _, _ = room

@@ -21,5 +21,5 @@ class Prepared(Reference):
 
     @classmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """What determines an update's bits: as for "reference", and versions of the compilers Numba and llvmlite."""
+        """Versions of Numba, llvmlite and torch, CPU instruction set, threads; they determine an update's last bits."""
         return {name: version(name) for name in ("numba", "llvmlite")} | super().numerics(config, device)

@@ -1,8 +1,7 @@
-"""The interface of every training path, which is an implementation of the update.
+"""The interface of training paths. A training path is one implementation of the updates that train networks.
 
-A path states the configs that it can train, and the hardware and libraries that determine its bits. Its stepper holds
-the networks of all seeds in lanes: a lane is one network, or all networks in lockstep. `advance` trains one lane; other
-methods return parameters, metrics and the optimizer's state. `trajectory` decides the order of the lanes.
+Each path is a subclass of `Stepper`. Its class methods tell which configs the path can train, and which hardware and
+libraries determine its results to the last bit. `trajectory` decides the order in which the networks are trained.
 """
 
 from abc import ABC, abstractmethod
@@ -42,10 +41,7 @@ class Stepper(ABC):
     def device(cls, config: Config, wanted: str) -> str:
         """The device on which this training path runs if the user asks for `wanted`; "auto" may give "cpu".
 
-        Raises
-        ------
-        InputError
-            This machine lacks the device, or the device lacks the precision of the config.
+        Raise an `InputError` if this machine lacks the device, or the device lacks the precision of the config.
         """
 
     @classmethod
@@ -61,15 +57,15 @@ class Stepper(ABC):
     @classmethod
     @abstractmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """Libraries, processor, arithmetic and threads of an update. They and the config determine a run's bits."""
+        """Libraries, processor, arithmetic, threads of an update. They and the config determine a run's last bits."""
 
     @abstractmethod
     def advance(self, lane: int, epoch: int, start: int, stop: int, rates: Rates) -> None:
-        """Take updates `start` to `stop` - 1 of an epoch, all with the same `rates`, for each network of a lane."""
+        """Take updates `start` to `stop` - 1 of an epoch with `rates`, for a lane: one network, or all in lockstep."""
 
     @abstractmethod
     def snapshots(self, lane: int) -> list[Snapshot]:
-        """Copies of the current parameters and metrics, by name, of each network in a lane."""
+        """Copies of the current parameters and metrics of each network in a lane: one network, or all in lockstep."""
 
     @abstractmethod
     def optimizer_state(self) -> Arrays:

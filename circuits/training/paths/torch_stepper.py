@@ -27,7 +27,7 @@ class TorchStepper(Stepper):
     in_lockstep: ClassVar[bool] = False
     """Whether one update changes the networks of all seeds."""
     prepares: ClassVar[bool] = False
-    """Whether this path uses a model's faster forward pass."""
+    """Whether outputs come from `Model.prepared`, a faster `Model.forward` that some models have."""
 
     def __init__(self, config: Config, data: xr.Dataset, start: Start, device: str) -> None:
         self.config = config
@@ -63,7 +63,7 @@ class TorchStepper(Stepper):
 
     @classmethod
     def numerics(cls, config: Config, device: str) -> dict[str, Any]:
-        """What determines an update's bits: torch version, CUDA GPU (else CPU instruction set), number of threads."""
+        """Torch version, CUDA GPU (else CPU instruction set), number of threads; they decide an update's last bits."""
         hardware = torch.cuda.get_device_name() if device == "cuda" else str(torch.backends.cpu.get_cpu_capability())
         return {"threads_per_step": cls.threads_per_step(config), "hardware": hardware, "torch": version("torch")}
 
