@@ -3,7 +3,7 @@
 PYTHON ?= $(shell python3.11 -c 'print("python3.11")' 2>/dev/null || echo python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/pip install -qq --constraint constraints.txt
+PIP    := $(BIN)/pip install -qq --no-compile --constraint constraints.txt
 DEMO   := checkpoints/merrill-2023.h5
 
 # Stamps: what is installed, as of the last change of pyproject.toml or constraints.txt.
@@ -36,14 +36,14 @@ demo: $(RUNTIME) ## train, analyze and show Merrill et al. 2023, full size; reus
 	$(BIN)/circuits analyze $(DEMO) --subnetwork --norms --faithfulness
 	$(BIN)/circuits report $(DEMO)
 
-# Workers and the commands that tests run share compiled modules, also where a shell forbids to keep them.
-test slow: export PYTHONDONTWRITEBYTECODE :=
+# Modules are compiled when they are first imported. Keep them, also where a shell forbids it: many processes share them.
+export PYTHONDONTWRITEBYTECODE :=
 
 test: $(DEV) ## every test that is not marked slow
 	$(BIN)/pytest -m "not slow" -n auto --dist loadfile
 
-slow: $(DEV) ## the tests marked slow: full-size runs, and what takes seconds
-	$(BIN)/pytest -m slow -n auto --dist loadfile
+slow: $(DEV) ## the tests marked slow: full-size runs, and what takes seconds; annotations are not checked, as for users
+	$(BIN)/pytest -m slow -n auto --dist loadfile --jaxtyping-packages=
 
 lint: $(DEV) ## ruff: rules and formatting
 	$(BIN)/ruff check .
@@ -63,7 +63,8 @@ wheel: $(DEV) ## build wheel and sdist, install the wheel into an empty venv els
 	.ci/wheel $(BIN)/python
 
 check: lint types test check-rest ## everything that CI runs
-check-rest: lint types slow docs wheel
+check-rest: lint types slow
+	$(MAKE) --jobs=2 docs wheel
 
 torture: $(DEV) ## every write cut at every byte (2 hours), 500 kills, 10,000 damaged files, 3,000 certificates, counts printed
 	$(BIN)/python tests/torn/cuts.py
