@@ -38,9 +38,12 @@ class AllTuples:
     def values(
         self, net: Mapping[str, np.ndarray]
     ) -> tuple[Float[np.ndarray, "*tuples neuron"] | None, Float[np.ndarray, "tuple class"]]:
-        """Values of one network's neurons at the last position, (m, ..., m, neuron), and the network's logits.
+        """Values of one network's neurons, and the network's logits, for all tuples of operands.
 
-        Both are computed on CPU, on the caller's thread, in the parameters' dtype; m is the order of the group.
+        Each operand runs through the m elements of the task's cyclic group. The neurons' values, at the last position
+        of the input, are (m, ..., m, neuron) with one axis per operand. They are None without a hook point to record.
+        Each row of the logits is a tuple; the last operand changes fastest. Both arrays are computed on CPU, on the
+        caller's thread, in the parameters' dtype.
         """
         import torch
 

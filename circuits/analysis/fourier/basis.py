@@ -89,7 +89,10 @@ def frequency_norms(table: Float[np.ndarray, "element feature"]) -> Float[np.nda
 
 
 def strongest_frequencies(table: Float[np.ndarray, "element feature"]) -> Int[np.ndarray, " feature"]:
-    """Frequency 1, 2, ... with the largest norm in each column; ties go to the lower frequency.
+    """Strongest frequency of each column of `table`, a number from 1 to m/2; ties go to the lower frequency.
+
+    A column has one value for each of the m elements of a cyclic group. The strength of a frequency is the sum of the
+    squared coefficients of its cosine and sine in the column.
 
     Examples
     --------
@@ -110,10 +113,7 @@ def gini(sizes: Float[np.ndarray, " frequency"]) -> float:
     """Gini coefficient of n sizes >= 0: 0 if all are equal, 1 - 1/n if all but one are 0, NaN if all are 0.
 
     The coefficient is the mean |a_i - a_j| over all i, j, divided by twice the mean size: Σ_ij |a_i - a_j| / (2 n Σ a).
-
-    References
-    ----------
-    Nanda et al. 2023, section 5.1, for the norms of the frequencies in the embedding and the neuron-to-logit map.
+    Nanda et al. 2023, section 5.1, compute it for the frequencies' norms in the embedding and the neuron-to-logit map.
 
     Examples
     --------

@@ -28,6 +28,10 @@ MOST_NUMBERS = 16_000_000  # tuples times neurons or classes: arrays of 128 MB i
 class CyclicGroup:
     """Numbering of an operation's operands and results by the elements of Z_m, which makes the operation a sum.
 
+    Element a of Z_m stands for `residues[i, a]` as operand i, and for `classes[a]` as result. Each row of `tuples` is
+    one choice of all operands, such as (x, y). For row j, `sums[j]` is the sum of the operands' elements, so the
+    operation gives `classes[sums[j]]`.
+
     Examples
     --------
     >>> group = cyclic_group("x/y", 5)
@@ -40,8 +44,7 @@ class CyclicGroup:
     residues: Int[np.ndarray, "operand element"]
     """For each operand, the residue mod p that each element 0, 1, ..., m - 1 of the cyclic group stands for."""
     classes: Int[np.ndarray, " element"]
-    """The operation's results, in the order of Z_m. Each operand stands for an element of Z_m. If these elements add up
-    to s mod m, the operation gives the result `classes[s]`. For x + y, `classes[s]` is s."""
+    """If the elements that the operands stand for add up to s mod m, the result is `classes[s]`; for x + y, it is s."""
 
     sum: str = "x + y"
     """The operation as text, written as a sum or a difference. For x * y, this text is "log x + log y"."""

@@ -8,15 +8,10 @@ right class, c = x + y (Nanda et al. 2023, section 3). The words and letters are
     tuple    one choice of all K operands, such as a pair (x, y); there are m^K tuples
 
 From the logits of each tuple, their mean over classes is subtracted: a softmax ignores a term that all classes share.
-The results are the *centered logits*. The *bias* of a class is the mean of its centered logit over all tuples. If
-subtracting a fit reduces a sum of squares by some share, the fit *explains* this share. There are three kinds of share:
-
-    share         For each k, the wave A cos(2πk(x + y - c)/m) is fitted to the centered logits, with the same A for all
-                  classes. `share` is the share of the centered logits' sum of squares that this fit explains
-    bias_share    The share of the same sum of squares that the biases explain: m^K Σ bias² / this sum of squares
-    wave_share    The bias of each class is subtracted from its centered logits. For each k, a wave
-                  u cos(2πk(x + y)/m) + v sin(2πk(x + y)/m) is fitted to the differences. Each class has its own u and
-                  v. `wave_share` is the share of the differences' sum of squares that these fits explain
+The results are the *centered logits*. If subtracting a fit reduces a sum of squares by some share, the fit *explains*
+this share. For a frequency k, `share` is the share of the centered logits' sum of squares that A cos(2πk(x + y - c)/m)
+explains, with the same A for all classes. `wave_share` is the share of the centered logits' variance over tuples that
+cos and sin of 2πk(x + y)/m explain; each class has its own weights of the two waves.
 
 A frequency k is *key* if its `share` at the end of training is at least 1/m. If all m/2 frequencies had the same share
 and explained everything, each share would be 2/m, twice this threshold. In random logits each `share` is about
@@ -40,9 +35,7 @@ class LogitWaves(NamedTuple):
     """Amplitudes of waves of the operands' sum s in a network's logits, and how much the waves explain of the logits.
 
     For each frequency k = 1, 2, ..., the logit of class c contains the waves cosine_k cos(2πk(s - c)/m) and
-    sine_k sin(2πk(s - c)/m). Here s and c are elements of the cyclic group of m elements. `share` says how much this
-    cosine explains. `wave_share` says how much the cosine and sine of 2πks/m explain, with weights of their own for
-    each class. `bias_share` says how much a constant per class explains.
+    sine_k sin(2πk(s - c)/m). Here s and c are elements of the cyclic group of m elements.
     """
 
     cosine: Float64[np.ndarray, " frequency"]
@@ -139,9 +132,10 @@ def least_key_share(m: int) -> float:
 
 
 def key_frequencies(share: Float[np.ndarray, "*seeds frequency"], least: float) -> Bool[np.ndarray, "*seeds frequency"]:
-    """Mask of the key frequencies: the cosine of each has a share >= `least` (in 0..1) of the logits' sum of squares.
+    """Mask of the key frequencies: the frequencies whose `share` is at least `least`, in 0..1.
 
-    `share` is a field of `LogitWaves`; a frequency with a NaN share is not key.
+    For each frequency k, `share` is the share of the logits' sum of squares that cos(2πk(s - c)/m) explains. Here s is
+    the sum of the operands, and c is the class, in the cyclic group of m elements. A NaN share is not key.
 
     Examples
     --------

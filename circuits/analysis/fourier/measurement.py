@@ -1,8 +1,7 @@
 """The measurement `fourier`: Fourier analysis of modular arithmetic along the trajectory.
 
 Nanda et al. 2023 find that a network that adds mod p embeds x and y as waves of a few *key frequencies* k. The network
-multiplies these waves. For each class c, the products give cos ω(x + y - c) with ω = 2πk/p. This module
-uses `basis` (weights), `neuron_frequencies` (neurons), `logit_frequencies` (logits) and `restricted_loss` (losses).
+multiplies these waves. For each class c, the products give cos ω(x + y - c) with ω = 2πk/p.
 
 At every checkpoint, the key frequencies are those of the run's last checkpoint. Differences, products and quotients are
 sums on a cyclic group (`cyclic`). Products and quotients exclude operands 0 and class 0, but the logit of class 0
@@ -132,10 +131,12 @@ class Views:
 
 
 def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.Dataset:
-    """Fourier analysis of a modular run on its cyclic group Z_m; ω is 2πk/m for frequency k.
+    """Fourier analysis of a modular run on its cyclic group Z_m: shares, phases and losses for each frequency k.
 
-    A network's input is a tuple of operands, such as (x, y). Some results describe centered logits: from the logits of
-    each tuple, their mean over classes is subtracted.
+    A network's input is a tuple of operands, such as (x, y), and the result of the operation is a class c. Operands and
+    classes are elements of Z_m; ω is 2πk/m. The *centered logits* of a tuple are its logits minus their mean over
+    classes. The *bias* of a class is its mean centered logit over all tuples. The axis `set` has three sets of tuples:
+    the train set, the test set and all tuples.
 
     Returns
     -------
@@ -166,27 +167,27 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
     logit_cos, logit_sin
         (step, seed, frequency) amplitudes of cos and sin of ω(x + y - c) in the centered logits of class c.
     logit_share
-        (step, seed, frequency) share of the centered logits' sum of squares that cos ω(x + y - c) explains. The mean
-        over tuples of each class's logits is not subtracted before the sum.
+        (step, seed, frequency) share of the centered logits' sum of squares that cos ω(x + y - c) explains. The sum of
+        squares is over all tuples and classes, and includes the biases.
     wave_share
         (step, seed, frequency) share of the centered logits' variance over tuples that cos and sin of ω(x + y) explain.
         Each class has its own weights of cos and sin.
     key_logit_share, key_wave_share
         (step, seed) sum of `logit_share`, and sum of `wave_share`, over the key frequencies.
     bias_share
-        (step, seed) share of the centered logits' sum of squares that each class's mean over tuples explains.
+        (step, seed) share of the centered logits' sum of squares that the biases explain.
     loss, restricted_loss, excluded_loss
-        (step, seed, set) cross-entropy. `loss` uses the network's logits. Each class's logit contains cos ω(x + y) and
-        sin ω(x + y), with weights of this class. `excluded_loss` uses the logits without these waves of the key
-        frequencies. `restricted_loss` uses only the waves of the key frequencies plus each class's mean over tuples.
+        (step, seed, set) mean cross-entropy. `loss` uses the network's logits. Each class's logit contains cos ω(x + y)
+        and sin ω(x + y), with weights of this class. `restricted_loss` uses only the biases and these waves at the key
+        frequencies. `excluded_loss` uses the logits without these waves at the key frequencies.
     restricted_loss_of, excluded_loss_of
-        (step, seed, set, frequency) restricted and excluded loss for each single frequency.
+        (step, seed, set, frequency) restricted and excluded loss with a single frequency in place of the key ones.
     sum_of_squared_weights
         (step, seed) sum of squares of all parameters.
     shown_…
-        Only for two operands, at a few checkpoints; see `shown`. `shown_activation`: values of some neurons on all
-        pairs of operands. `shown_neuron_index`: indices of the shown neurons. `shown_neuron_frequency`: frequencies of
-        the shown neurons. `shown_logits`: the logits in the 2-D Fourier basis.
+        Data for pictures of up to five checkpoints; only for two operands x and y. `shown_activation`: values of a few
+        neurons on all pairs (x, y). `shown_neuron_index`, `shown_neuron_frequency`: index and frequency of each shown
+        neuron. `shown_logits`: norm, over classes, of the centered logits' coefficients in waves of x times waves of y.
     """
     layer = layer_of(run, options) if run.config.prunable_layers else None
     views = Views(run.config, layer)
@@ -217,9 +218,11 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
 def _walked(
     run: Run, checkpoints: np.ndarray, views: Views, further: Any, *, what: str, progress: bool = False
 ) -> dict[str, np.ndarray]:
-    """Arrays by name, each (step, seed, ...): the results of `further` for every network, without the array "by_sum".
+    """Measure every network at `checkpoints`; the result has arrays by name, each (step, seed, ...).
 
-    `further(index of the seed, measures)` gets one network's Fourier measures, arrays by name. "by_sum" has all logits.
+    For each network, `views` computes Fourier measures, as arrays by name. `further(index of the seed, measures)` gets
+    these arrays and returns the network's results, also as arrays by name. One array, "by_sum", has all logits of a
+    network; it is dropped from the results.
     """
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:

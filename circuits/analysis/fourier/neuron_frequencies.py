@@ -15,12 +15,11 @@ neurons have different phases φ_out, their contributions to the logit add up (G
 
     Σ_neurons cos(ω(x + y) + φ_out) cos(ωc + φ_out)  →  cos ω(x + y - c).
 
-There are two ways to compute the phases. If the linear terms explain at least as much of the neuron's variance as the
-products, the coefficients of cos ωx and sin ωx give φ_x, and those of cos ωy and sin ωy give φ_y. If the products
-explain more, and there are two operands, the products give the phases. For example, a neuron with the activation
-function z² has only products at its frequency. The products contain a wave of x + y with the phase φ_x + φ_y, and a
-wave of x - y with the phase φ_x - φ_y. Half the sum of these two phases is φ_x, and half their difference is φ_y. Both
-φ_x and φ_y may be off by π: adding π to both of them changes neither wave.
+The linear terms give the phases. If the products explain more of the neuron's variance than the linear terms, and
+there are two operands, the products give the phases. For example, a neuron with the activation function z² has only
+products at its frequency. The products contain a wave of x + y with the phase φ_x + φ_y, and a wave of x - y with the
+phase φ_x - φ_y. Half the sum of these two phases is φ_x, and half their difference is φ_y. Both φ_x and φ_y may be off
+by π: adding π to both of them changes neither wave.
 """
 
 from typing import NamedTuple
@@ -34,7 +33,10 @@ ROUNDING = 1e-6  # a neuron that varies by less than this share of its mean coun
 
 
 class NeuronWaves(NamedTuple):
-    """Frequency of each neuron, the shares of its variance at this frequency, and the phases of its input waves."""
+    """For each neuron, the frequency whose waves explain most of its variance, and how these waves explain it.
+
+    Waves of a single operand explain `linear_share`; products of waves of several operands explain `product_share`.
+    """
 
     frequency: Int[np.ndarray, " neuron"]
     """Frequency 1, 2, ...; 0 if the neuron's values are constant or not finite, and then shares and phases are NaN."""
@@ -49,11 +51,12 @@ class NeuronWaves(NamedTuple):
 
 
 def spectrum(activations: Float[np.ndarray, "*tuples neuron"]) -> Float[np.ndarray, "*functions neuron"]:
-    """Coefficients of every neuron in products of basis functions, one function per operand.
+    """Fourier coefficients of every neuron's activations along the axis of each operand.
 
-    The result equals `cyclic_coefficients` along each operand's axis. For a prime m and a thousand neurons, matrix
-    products with the basis take a third of the time of an FFT. `activations` is (m, ..., m, neuron), with one axis per
-    operand.
+    `activations` is (m, ..., m, neuron), with one axis per operand; each operand is an element of the cyclic group Z_m.
+    The result has the same shape. With two operands, its entry (i, j, neuron) is the coefficient of f_i of the first
+    operand times f_j of the second, where f_i is column i of `cyclic_basis(m)`. `cyclic_coefficients` along each axis
+    gives the same result by FFT. For a prime m and a thousand neurons, matrix products take a third of the FFT's time.
     """
     m, n_operands = len(activations), activations.ndim - 1
     transform = np.ascontiguousarray(cyclic_basis(m).T, activations.dtype)

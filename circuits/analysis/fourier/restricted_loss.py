@@ -1,17 +1,14 @@
 """Restricted and excluded loss: cross-entropy with only, or without, selected frequencies of x + y.
 
-The restricted loss shows what the circuit for x + y achieves alone; the excluded loss shows the memorized part.
-
     s            sum of a tuple's operands x and y in the cyclic group Z_m
     c            a class; r is the right class of the tuple
     L(c)         logit of class c for one tuple
     L̄(s, c)      mean of L(c) over all tuples with sum s
     L_k(s, c)    (2/m) Σ_t cos(2πk(s - t)/m) L̄(t, c), the component of L̄ at frequency k (if k = m/2: 1/m, not 2/m)
 
-For each class, L_k is a sum of cos(2πks/m) and sin(2πks/m) with weights of this class. In `logit_frequencies`,
-`wave_share` measures L_k. The `share` there measures only the part cos(2πk(s - c)/m) of L_k. A frequency k is *key* if
-its `share` at the end of training is large. Nanda et al. 2023, section 5.1, define two losses, each the cross-entropy
-of changed logits:
+For each class, L_k is a sum of cos(2πks/m) and sin(2πks/m) with weights of this class. A frequency k is *key* if the
+part cos(2πk(s - c)/m) of L_k explains a large share of the logits at the end of training (`logit_frequencies`). Nanda
+et al. 2023, section 5.1, define two losses, each the cross-entropy of changed logits:
 
     restricted    logits = mean over tuples + Σ_{key k} L_k         only the key frequencies of x + y: the circuit alone
     excluded      logits = L - Σ_{key k} L_k                        all the rest, the memorized part
@@ -21,8 +18,8 @@ all key frequencies, the excluded loss of one tuple is
 
     loss = log Σ_c e^{L(c) - L(r)} e^{-(L_k(s, c) - L_k(s, r))}
 
-The first factor does not depend on k. The second factor depends on the tuple only through s. So for each s, one matrix
-product gives the sums over c for all tuples and all k. The term c = r is 1. If the other terms add up to q, the loss is
+Only the second factor depends on k, and it is the same for all tuples with sum s. So for each s, one matrix product
+gives the sums over c for all tuples and all k. The term c = r is 1. If the other terms add up to q, the loss is
 computed in float64 as log(1 + q): even a loss of 1e-12 has full precision.
 """
 
@@ -59,13 +56,11 @@ def restricted_losses(
     classes: Int[np.ndarray, " element"],
     kept: Bool[np.ndarray, "subset frequency"],
 ) -> Float64[np.ndarray, "element subset"]:
-    """Cross-entropy in nats of logits that keep only the biases and the waves of x + y at the `kept` frequencies.
+    """Cross-entropy in nats of logits that keep only biases and the waves of the operands' sum s at `kept` frequencies.
 
-    The bias of a class is the mean of its logit over all tuples. The kept logits depend on a tuple only by its sum, so
-    the result has one loss per sum (axis `element`).
-
-    `by_sum` holds the logits of all tuples, grouped by the sum of operands as in `CyclicGroup.by_sum`. `classes` has
-    the right class of each sum. Each row of `kept` is a mask of the frequencies to keep.
+    Row s of `by_sum` holds the logits of all tuples of operands whose sum in the cyclic group is s. `classes[s]` is the
+    right class for these tuples. The bias of a class is the mean of its logit over all tuples. Each row of `kept` is a
+    mask of the frequencies to keep. The kept logits depend on s alone, so there is one loss per s (axis `element`).
 
     Examples
     --------
@@ -132,7 +127,10 @@ def cross_entropies(
 def mean_losses(
     losses: Float64[np.ndarray, "element tuple_of_sum subset"], members: Bool[np.ndarray, "set element tuple_of_sum"]
 ) -> Float64[np.ndarray, "set subset"]:
-    """Mean loss over each set of tuples; NaN for an empty set.
+    """Mean loss over each set of tuples, for each subset of frequencies; NaN for an empty set.
+
+    `losses` has one loss per tuple of operands and subset of frequencies. Row s (axis `element`) holds the tuples whose
+    operands have the sum s in the cyclic group. `members` marks the tuples of each set, such as the train set.
 
     Examples
     --------

@@ -1,9 +1,7 @@
 """Data for pictures of `fourier` at a few checkpoints: neurons on all pairs (x, y), logits in the 2-D Fourier basis.
 
-Up to five checkpoints are shown. The first and the last checkpoint are always shown. Two more are the median over seeds
-of the memorization checkpoint, and the median over seeds of the generalization checkpoint. The fifth is halfway between
-the two medians. The neurons of a key frequency are ordered by the share of their variance at this frequency at the last
-checkpoint; the neurons with the largest shares are shown.
+Up to five checkpoints are shown: the first, the last, the median over seeds of the memorization checkpoint, the median
+over seeds of the generalization checkpoint, and the checkpoint halfway between these two medians.
 """
 
 import numpy as np
@@ -64,12 +62,16 @@ def shown(
     at_end: dict[str, np.ndarray],
     key: Bool[np.ndarray, "seed frequency"],
 ) -> xr.Dataset:
-    """Dataset of `shown_activation` (shown, seed, shown_neuron, x, y) and `shown_logits` (shown, seed, x_wave, y_wave).
+    """Data for pictures of a few checkpoints of a run with two operands x and y; empty for other numbers of operands.
 
-    The coordinate `shown` is the step of each checkpoint. `shown_logits` is the norm, over classes, of the logits'
-    Fourier coefficients, after each tuple's mean over classes is subtracted. The dataset is empty for K ≠ 2 operands.
-    `at_end` has `neuron_frequency` and `neuron_share` (seed, neuron) at the last checkpoint, if the model has neurons.
-    `key` is the mask of the key frequencies.
+    The coordinate `shown` is the step of each checkpoint that `shown_checkpoints` chooses.
+    `shown_activation` (shown, seed, shown_neuron, x, y) has the values of up to 6 neurons on all pairs (x, y).
+    `shown_neurons` chooses these neurons from `key`, the mask of the key frequencies, and from `at_end`. If the model
+    has neurons, `at_end` has their `neuron_frequency` and `neuron_share` (seed, neuron) at the last checkpoint.
+
+    For `shown_logits` (shown, seed, x_wave, y_wave), each pair's mean logit over classes is subtracted from its logits.
+    The rest is expanded in products of a Fourier basis function of x (`x_wave`) and one of y (`y_wave`). An entry is
+    the norm, over classes, of the coefficients of one product.
     """
     if tuples.group.n_operands != 2:
         return xr.Dataset()

@@ -46,7 +46,7 @@ def is_parity(config: Config) -> str | None:
 
 
 def all_of(*questions: Question) -> Question:
-    """Condition that all `questions` hold; it returns None, or the reason of the first question that fails."""
+    """Question that asks `questions` in order; it returns the first reason against a config, or None without one."""
     return lambda config: next((reason for question in questions if (reason := question(config))), None)
 
 

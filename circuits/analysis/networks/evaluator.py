@@ -39,8 +39,8 @@ NATIVE_AT_ONCE = 256  # examples at once in `Formula.native_outputs`; the neuron
 class ForwardPass:
     """Evaluator of a config's networks by the model's own `forward`.
 
-    `inputs` has the dtype that the model reads, see `as_read`. `layer` is the layer whose neurons are masked; None
-    allows only `outputs`.
+    `inputs` has the dtype that the model reads, see `as_read`. `layer` is the layer whose neurons are masked. If
+    `layer` is None, the evaluator gives only outputs of whole networks.
     """
 
     has_bounds = False  # whether `mean_contributions` gives means and bounds
@@ -57,7 +57,7 @@ class ForwardPass:
         return self._layer
 
     def threads(self) -> AbstractContextManager[Any]:
-        """Context in which BLAS and torch compute only on the caller's thread; `walk` enters an equal context."""
+        """Context in which BLAS and torch compute only on the caller's thread; `walk` already computes in this way."""
         both = ExitStack()
         both.enter_context(one_blas_thread())
         both.enter_context(one_torch_thread())
@@ -127,7 +127,8 @@ class ForwardPass:
 
         Examples
         --------
-        Two large neurons compute the sign of x; a small one changes nothing.
+        Two large neurons compute the sign of x; a small one changes nothing. The class `ForwardPass` evaluates every
+        model. The function `evaluator` chooses a faster class for this model, which gives the same result.
 
         >>> import circuits
         >>> from circuits.analysis.networks.layers import last_layer

@@ -11,7 +11,10 @@ from circuits.checkpoints.run import Run
 
 
 def measure(run: Run, options: WalkOptions = WalkOptions(), *, progress: bool = False) -> xr.Dataset:
-    """Result of `phases`, plus `test_seen_share` (seed,): share of test inputs seen in training, 0 if untrained."""
+    """Epochs of memorization and generalization of each seed (see the function `phases`), plus `test_seen_share`.
+
+    `test_seen_share` (seed,) is the share of test inputs seen in training; 0 for an untrained run.
+    """
     return phases(run, options).assign(test_seen_share=memory_share(run))
 
 

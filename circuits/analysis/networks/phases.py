@@ -2,11 +2,6 @@
 
 The code and Figure 5 of Merrill et al. 2023 use train accuracy > .98. Numbers of right answers are compared as exact
 fractions, so 98 of 100 never exceeds 0.98. The grokking delay is generalization minus memorization, in epochs.
-
-An epoch is *censored* if the accuracy exceeds the threshold already at the first stored checkpoint, and this checkpoint
-is after step 0. The seed crossed the threshold at or before this epoch. Nothing precedes step 0, so epoch 0 is exact.
-
-A run without a training step, such as a hand-built network, has no phases: its epochs and delays are NaN.
 """
 
 from fractions import Fraction
@@ -51,7 +46,7 @@ def first_true(condition: Bool[np.ndarray, "step seed"]) -> Float[np.ndarray, " 
 def phase_checkpoints(run: Run, options: WalkOptions) -> tuple[Float[np.ndarray, " seed"], Float[np.ndarray, " seed"]]:
     """Indices of the memorization and the generalization checkpoint of each seed; NaN if the phase is never reached.
 
-    For a run without a training step all indices are NaN, since no accuracy above a threshold was learned.
+    All indices are NaN for a run without a training step, such as a hand-built network: it has learned nothing.
     """
     if not run.config.total_steps:
         return np.full(len(run.seeds), np.nan), np.full(len(run.seeds), np.nan)
@@ -111,7 +106,7 @@ def censored(run: Run, checkpoints: Float[np.ndarray, " seed"]) -> Bool[np.ndarr
     """Mask of the seeds whose epoch of memorization, or of generalization, is only an upper bound.
 
     `checkpoints` is one of the two results of `phase_checkpoints`. The epoch is an upper bound if the index in
-    `checkpoints` is 0 and the first stored checkpoint is after step 0.
+    `checkpoints` is 0 and the first stored checkpoint is after step 0. Nothing precedes step 0, so epoch 0 is exact.
     """
     return (checkpoints == 0) & bool(len(run.steps) and run.steps[0] > 0)
 

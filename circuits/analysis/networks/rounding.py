@@ -22,10 +22,12 @@ def rounding_terms(
     u: Float[np.ndarray, " neuron"],
     reach: Float[np.ndarray, " input"],
 ) -> Float[np.ndarray, " neuron"]:
-    """Rounding bound of each neuron's term of the output; a group's bound is the sum over its neurons.
+    """Upper bound, for each neuron, of the rounding error that the neuron adds to the output uᵀ relu(W x + b).
 
-    W, b and u are the weights of the whole network. `reach` is the largest |x_i| over the examples, see `reach_of`. The
-    bounds are >= 0. All are 0 if their sum is not finite: the network has diverged, and no output is rounded to 0.
+    W, b and u are the weights of the whole network. `reach` is the largest |x_i| over the examples, for each input i.
+    The bounds are >= 0 and hold for all examples. If only a group of neurons is kept, the bound of the output is the
+    sum of the group's bounds. An output within its bound counts as 0. If the sum of all bounds is not finite, the
+    network has diverged. All bounds are then set to 0, so no output other than 0 counts as 0.
 
     Examples
     --------

@@ -102,7 +102,8 @@ def one_by_one(
 ) -> Iterator[tuple[tuple[int, int], Network]]:
     """Every network of the given checkpoints in turn, for measurements with a time limit per network.
 
-    Parameters as in `walk`.
+    `checkpoints` has ascending indices. `what` is the label of the progress bar. `progress` says whether to show this
+    bar on stderr, if stderr is a terminal.
 
     Yields
     ------

@@ -1,8 +1,6 @@
 """The measurement `certify`: whether a run's network, and its active subnetwork, are right on all 2^n inputs.
 
-For each chosen checkpoint it gives certificates (proved margins) of the active subnetwork and of the whole network, and
-their failure rates on random inputs. It also gives the number of irrelevant bits that must flip before the subnetwork
-fails on a test input. `circuits.constructions` computes these results; this module labels them.
+`circuits.constructions` computes the results; this module labels them.
 """
 
 import numpy as np
@@ -54,8 +52,8 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     Returns
     -------
     certified_margin
-        (step, seed) of the active subnetwork: the proved margin if certified; the margin of the counterexample, <= 0,
-        if refuted; NaN if undecided or without a certificate.
+        (step, seed) of the active subnetwork: the proved margin if `verdict` is "certified"; the margin of the
+        counterexample, <= 0, if "refuted"; NaN for every other verdict.
     verdict
         (step, seed) "certified", "refuted", "undecided", "collapsed" (all outputs ≈ 0; then all margins are NaN), or
         "none" if there is no subnetwork.
@@ -64,9 +62,8 @@ def measure(run: Run, options: SearchOptions, *, progress: bool = False) -> xr.D
     margin_scale
         (step, seed) upper bound of |output|. Outputs are divided by this bound for solvers with absolute tolerances.
     seconds_left
-        (step, seed) The verdict comes from a search for a proof or a counterexample, which has a time limit.
-        `seconds_left` is an upper estimate, in seconds, of the time that the search still needs. 0 if decided; NaN if
-        the search was too short for an estimate, or if there is no certificate.
+        (step, seed) upper estimate of the seconds that the search for a proof or a counterexample still needs: 0 if
+        decided; NaN if the time limit was too short for an estimate, or if the verdict is "collapsed" or "none".
     worst_input
         (step, seed, input) input with the margin `margin_upper`.
     pattern_lower, pattern_upper

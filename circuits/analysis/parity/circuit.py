@@ -1,6 +1,6 @@
 """The circuit of one network of a run, and the gates of its neurons along the run.
 
-The circuit is the active subnetwork, by default at the checkpoint that the option `final` chooses. A neuron's gate is
+The circuit is the active subnetwork, at the last checkpoint unless another checkpoint is chosen. A neuron's gate is
 the nearest logic gate, such as "at least t of k bits". Neurons are ranked by falling path norm |u|·‖(w, b)‖.
 """
 
@@ -36,16 +36,10 @@ def circuit_of(
 ) -> Circuit:
     """Circuit of a network's active subnetwork: gates, elements (merged neurons), matches to constructions, path cost.
 
-    Parameters
-    ----------
-    run, seed
-        A run, and one of the run's seeds; by default the first seed.
-    checkpoint
-        Index of a checkpoint; by default the checkpoint that the option `final` chooses.
-    options
-        Options of pruning, of merging neurons and of the final checkpoint.
-    constructions
-        Constructions to match, by name; by default every registered construction on the task's number of bits.
+    `seed` is by default the run's first seed. `checkpoint` is an index. By default, the option `final` chooses the
+    checkpoint: the last one, or one of the last 50. `options` also has the settings of pruning and of merging neurons.
+    `constructions` are the constructions (networks built by hand) to match, by name; by default every registered
+    construction on the task's number of bits.
 
     Raises
     ------

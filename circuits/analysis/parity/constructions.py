@@ -1,9 +1,8 @@
 """The measurement `constructions`: the circuit that each seed has learned, matched to circuits built by hand.
 
-A circuit is a network's active subnetwork: the neurons that the predictions need. It is read at one checkpoint per
-seed, by default the last. Groups of its near-parallel neurons are merged; each group is one *element*. A construction
-is a network, built by hand, that computes parity. A match pairs elements with neurons of a construction. Patterns
-(settings of the relevant bits to ±1) are named by their signs, first bit first: "+-" is 1 for the first bit, then -1.
+A circuit is a network's active subnetwork: the neurons that the predictions need. Groups of its near-parallel neurons
+are merged; each group is one *element*. A match pairs elements with neurons of a construction. Patterns (settings of
+the relevant bits to ±1) are named by their signs, first bit first: "+-" is 1 for the first bit, then -1.
 """
 
 from collections.abc import Mapping
@@ -73,7 +72,7 @@ def measure(
         (seed, input) whether the weights alone show that the input bit is relevant; see `relevant_bits`.
     bit_gap
         (seed,) a ratio of masses; the mass of bit i is Σ_j |u_j| |w_ji|. The numerator is the least mass of a bit that
-        `bit_found` marks as relevant. The denominator is the largest mass of another bit.
+        `bit_found` marks as relevant. The denominator is the largest mass of an unmarked bit.
     bits_ambiguous
         (seed,) whether `bit_gap` is below 2.
     neuron_index, gate, gate_cosine, sign_agrees, relevant_ratio, element_of

@@ -23,8 +23,8 @@ def recovered_bits_labeled(recovered: Sequence[RecoveredBits], n_inputs: int) ->
     """Variables `bit_found` (seed, input), `bit_gap` (seed,) and `bits_ambiguous` (seed,); see `RecoveredBits`.
 
     `bit_found` is True if the weights show that the bit is relevant. The mass of bit i is Σ_j |u_j| |w_ji|, for neurons
-    j with the weight w_ji from bit i and the readout weight u_j. `bit_gap` is the least mass of a bit found relevant,
-    divided by the largest mass of another bit. `bits_ambiguous` is True if `bit_gap` is below 2.
+    j with the weight w_ji from bit i and the readout weight u_j. `bit_gap` is the least mass of a relevant bit, divided
+    by the largest mass of a bit that is not relevant. `bits_ambiguous` is True if `bit_gap` is below 2.
     """
     bits = np.zeros((len(recovered), n_inputs), bool)
     for index, seed_bits in enumerate(recovered):
@@ -38,8 +38,9 @@ def recovered_bits_labeled(recovered: Sequence[RecoveredBits], n_inputs: int) ->
 
 
 def gates_labeled(circuits: Circuits, neurons: Sequence[np.ndarray], n_patterns: int) -> Variables:
-    """Gate of each neuron (seed, rank); whether it fires at each setting of the relevant bits (seed, rank, pattern).
+    """Variables (seed, rank) on each neuron and its nearest logic gate, such as "at least 2 of 3 bits".
 
+    Variables (seed, rank, pattern) say whether the neuron fires at each setting (pattern) of the relevant bits.
     `neurons` has each seed's neurons, as indices, ranked by falling path norm |u|·‖(w, b)‖; rank 0 has the largest.
     """
     length = max(map(len, neurons), default=0)
@@ -59,7 +60,11 @@ def gates_labeled(circuits: Circuits, neurons: Sequence[np.ndarray], n_patterns:
 
 
 def elements_labeled(circuits: Circuits, k: int, fates: Sequence[str]) -> Variables:
-    """Gates and weights of elements (merged neurons); number of elements per seed: 0 if collapsed, NaN if diverged."""
+    """Variables on the elements of each seed's circuit; an element is a group of neurons merged into one neuron.
+
+    For each element, there are its weights and its nearest logic gate. `merged_size` (seed,) is the number of elements:
+    0 if the seed's entry in `fates` is "collapsed", NaN if "diverged".
+    """
     shape, of_element = (_n_elements(circuits),), ("seed", "element")
     without = [0.0 if fate == "collapsed" else np.nan for fate in fates]
     sizes = [size if one is None else float(len(one.b)) for one, size in zip(circuits, without, strict=True)]

@@ -30,16 +30,11 @@ def arities(
     inputs: Real[np.ndarray, "example input"],
     outputs: Float[np.ndarray, " example"],
 ) -> Int[np.ndarray, " neuron"]:
-    """Arity of every neuron: number of weights that predictions need, 0..input; -1 for all if an output is not finite.
+    """Arity of every neuron: the number of its incoming weights that the network's predictions need.
 
-    Parameters
-    ----------
-    W, b, u
-        (neuron, input), (neuron,), (neuron,) of f(x) = uᵀ relu(W x + b).
-    inputs
-        (example, input) the agreement set: the inputs on which predictions are compared.
-    outputs
-        (example,) f(x) on the agreement set, computed in float64.
+    The network is f(x) = uᵀ relu(W x + b). `inputs` is the agreement set: the inputs on which predictions are compared.
+    `outputs` holds f(x) for these inputs, computed in float64. An arity lies between 0 and the number of weights of one
+    neuron in W. All arities are -1 if an output is not finite.
 
     Examples
     --------

@@ -7,10 +7,7 @@ White 1982, "Maximum likelihood estimation of misspecified models"). The code co
 residuals e of n points, in this order:
 
     sᵢ    local size of the residuals at point i
-    ρ     correlation between neighboring points of the noise, which is taken to be autoregressive. The fit removes a
-          part of the noise, so neighboring values of e/s have a lower correlation than ρ. For trial values of ρ, the
-          code computes the correlation expected after the fit. It chooses the ρ for which this expected correlation
-          equals the correlation measured in e/s
+    ρ     correlation between neighboring points of the noise, by `unbiased_autocorrelation` from the values e/s
     R     matrix of the noise's correlations Rᵢⱼ = ρ^|i−j| between the points i and j
     J     matrix (point, parameter) of the ramp's derivatives with respect to its four parameters
     xᵢ    change of the breakpoint per change of the curve at point i: the breakpoint's row of (JᵀJ)⁻¹ Jᵀ
@@ -160,10 +157,10 @@ def unbiased_autocorrelation(
 ) -> float:
     """Autocorrelation ρ of the noise, in 0..0.99; the autocorrelation of the residuals is lower because of the fit.
 
-    `residuals` are left by a linear fit. `basis` is an orthonormal basis of all curves that the fit can give. For trial
-    values of ρ, the code computes the expected autocorrelation of the residuals that this fit leaves of AR(1)
-    (first-order autoregressive) noise. It returns the ρ for which this expected value equals the autocorrelation of
-    `residuals`.
+    `residuals` are left by a linear fit. `basis` is an orthonormal basis of all curves that the fit can give. The noise
+    is taken to be AR(1) noise (first-order autoregressive). For a trial value of ρ, the code computes which
+    autocorrelation the residuals of the same fit to such noise have on average. It returns the ρ for which this
+    average equals the autocorrelation of `residuals`.
 
     Examples
     --------

@@ -2,15 +2,9 @@
 
 The onset of a measure is the epoch at which the measure begins to change. A ramp (constant, straight line, constant),
 fitted to the measure, gives a 95 % interval [low, high] for the onset. If the change may have begun before the first
-epoch of the fit, low is −∞.
-
-Measure A changes surely before measure B if high of A is below low of B. A measure is *earliest* only if it changes
-surely before all other measures. `rank` of a measure is 1 plus the number of measures that change surely before it;
-`rank_high` is the number of measures that do not change surely after it, itself included. The true rank lies between
-these two numbers. If no measure is earliest, the measures with `rank` 1 are tied.
-
-An analysis choice is a first epoch of the fit together with a scale (linear or log). For the earliest measure of a
-seed, one share counts the analysis choices that agree, and another share counts the seeds that agree.
+epoch of the fit, low is −∞. Measure A changes surely before measure B if high of A is below low of B. A measure is
+*earliest* only if it changes surely before all other measures. If no measure is earliest, then the measures that no
+other measure surely precedes are tied.
 """
 
 from collections.abc import Sequence
@@ -28,7 +22,9 @@ def ranks(
     """Least and greatest possible rank of each measure, from 1 for the measure that begins to change first.
 
     The interval [low, high] holds the onset, the time at which the measure begins to change. If only an upper bound is
-    known, low is −∞. If the measure does not change, low and high are NaN, and both ranks are 0.
+    known, low is −∞. If the measure does not change, low and high are NaN, and both ranks are 0. Measure A changes
+    surely before measure B if high of A is below low of B. The least rank is 1 plus the number of measures that change
+    surely before this one. The greatest is the number of measures, itself included, that do not change surely after it.
 
     Examples
     --------
@@ -70,11 +66,14 @@ def earliest_measures(
 
 
 def agreement(earliest: Sequence[str], choices: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
-    """Share of the analysis choices, and share of the seeds, that agree with each seed on the earliest measure.
+    """How robust each seed's earliest measure is: two arrays of shares in 0..1, each (seed,).
 
-    `earliest` names the measure that surely begins to change first in each seed; "" if a seed has no such measure.
-    `choices` has such a list of names for each analysis choice (first epoch of the fit, scale). Both shares are NaN for
-    a seed without an earliest measure. The share of choices is also NaN if `choices` is [].
+    `earliest` has one name per seed: the measure that surely begins to change first; "" if a seed has no such measure.
+    Other settings of the analysis (first epoch of the fit, linear or log scale) give the lists of names in `choices`.
+
+    The first array has, for each seed, the share of the lists in `choices` that give this seed the same name; NaN if
+    `choices` is []. The second array has the share of all seeds, this seed included, with the same name in `earliest`.
+    Both shares are NaN for a seed with the name "".
 
     Examples
     --------
@@ -102,8 +101,8 @@ def earliest_summary(result: xr.Dataset) -> str:
     """Sentence that says which measures surely begin to change before all others, and in how many seeds.
 
     An instance is "Earliest by its interval: margin in 2 of 3 seeds (7 to 8 of 8 analysis choices agree); none in 1."
-    An analysis choice is a memorization threshold and a scale (linear or log). `result` is the result of
-    `circuits.analysis.change_points`.
+    The interval is the 95 % interval of the epoch at which the measure begins to change. An analysis choice is a
+    memorization threshold and a scale (linear or log). `result` is the result of `circuits.analysis.change_points`.
     """
     names, choices = result["earliest"].values.tolist(), result["earliest_choices"].values
     n_choices = int(result["earliest_choices"].attrs.get("n_choices", 0))
