@@ -2,9 +2,8 @@
 
 Each group states which code, options and state of the run gave its result. The file ends with a digest of its content.
 A group is used only if the digest is right, the file holds only plain arrays, and a new measurement would give the same
-result. Any other group is reported and not used; no command fails because of such a group.
-
-If an option changes, the results of measurements that do not read this option stay valid.
+result. Any other group is reported and not used; no command fails because of such a group. If an option changes, the
+results of measurements that do not read this option stay valid.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class Stored:
     results: dict[str, xr.Dataset] = field(default_factory=dict)
     """A labeled dataset per measurement, in the order of `circuits.registry.MEASUREMENTS`."""
     problem: str = ""
-    """Why nothing in the sidecar is used, in a line without full stop; "" if the sidecar is sound or does not exist."""
+    """Reason, without a final full stop, why nothing in the sidecar is used; "" if the sidecar is sound or missing."""
     ours: bool = True
     """Whether circuits made the file at `path`; True if no such file exists."""
     path: Path | None = None
@@ -63,7 +62,7 @@ class Stored:
     """Name of each measurement whose result is in the sidecar but is not used -> the reason."""
 
     def remark(self, names: Iterable[str] = tuple(MEASUREMENTS)) -> str:
-        """Why the sidecar, or its result for a measurement in `names`, is not used, without full stop; "" if used."""
+        """Reason, without a final full stop, why stored results of measurements in `names` are not used; "" if none."""
         reasons = {name: self.dropped[name] for name in names if name in self.dropped}
         if self.problem or not reasons:
             return self.problem
@@ -137,10 +136,10 @@ def _as_netcdf(datasets: Mapping[str, xr.Dataset], about: Mapping[str, Any]) -> 
 
 
 def read_sidecar(run: Run, options: Options = Options(), path: Path | None = None) -> Stored:
-    """Valid results in the sidecar: made by this version of circuits, from this state of the run, with these options.
+    """Valid results in a run's sidecar, the file of analysis results at `path` (by default RUN.analysis.nc).
 
-    The result also has the reasons why other results are not used. A damaged, foreign or outdated file raises no error.
-    The sidecar is the file at `path`, by default RUN.analysis.nc.
+    A result is valid if this version of circuits made it from this state of the run with these options. `Stored` also
+    says why any other result is not used. A damaged, foreign or outdated file raises no error.
     """
     path = Path(path or sidecar_path(run))
     stored, groups = _read(path)
@@ -177,10 +176,7 @@ def check_sidecar(run: Run, path: Path | None = None) -> Path:
 
 
 def _read(path: Path) -> tuple[Stored, dict[str, xr.Dataset]]:
-    """State of the sidecar at `path`, and its results in the order of `MEASUREMENTS`.
-
-    Whether the results are valid is not yet checked. An unusable file gives no results; `Stored.problem` says why.
-    """
+    """State of the sidecar at `path`, and its results (valid or not) by measurement; no results if it is unusable."""
     if not os.path.lexists(path):
         return Stored(path=path), {}
     seal, digest = _seal_of(path)
@@ -235,11 +231,7 @@ def _seal(path: Path) -> None:
 
 
 def _seal_of(path: Path) -> tuple[str, str]:
-    """State of the digest stored at a file's end, and the digest computed from all bytes before the stored digest.
-
-    The state is "whole" (both digests are equal), "broken" (they differ) or "none" (no digest is stored). In the state
-    "none" the computed digest is "".
-    """
+    """State of the stored digest ("whole", "broken" or "none"), and the digest of all bytes before it ("" if none)."""
     if not path.is_file():
         return "none", ""
     try:
@@ -267,7 +259,6 @@ def _begins_as_ours(path: Path) -> bool:
 
 
 def _problem(verdict: str, text: str) -> str:
-    """Text that says why a file cannot be used, from the verdict and explanation that `sandbox.examined` gives."""
     lines = {
         "foreign": "is an HDF5 file of another kind",
         "newer": f"has format version {text}, but this package reads {FORMAT_VERSION}",

@@ -35,10 +35,10 @@ class Spectrum(NamedTuple):
 
 
 def spectrum(curve: Float[np.ndarray, " point"], spacing: float) -> Spectrum:
-    """Spectrum of a curve minus its least-squares line; power, activity and mobility are NaN if a point is not finite.
+    """Power spectrum of a curve after its least-squares line is subtracted, with two summaries of the spectrum.
 
-    The points of `curve` are evenly spaced, `spacing` apart. If `spacing` is in epochs, frequencies are in cycles per
-    epoch.
+    The points of `curve` are `spacing` apart. If `spacing` is in epochs, frequencies are in cycles per epoch. If a
+    point is not finite, power, `activity` (total power) and `mobility` (mean angular frequency) are NaN.
 
     Examples
     --------

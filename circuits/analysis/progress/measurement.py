@@ -58,11 +58,9 @@ PROBES = 16  # training inputs on which homogeneity is tested
 def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
     """Progress measures of a run, their onsets, and the spectra of its loss curves.
 
-    Returns
-    -------
-    The variables of `progress_measures`, `change_points` and `loss_spectra`, without those that do not apply to the
-    model or the task, and without spectra if too few checkpoints are evenly spaced. The attribute `warnings` lists
-    training losses that are rounded to 0.
+    The result has the variables of `progress_measures`, `change_points` and `loss_spectra` that apply to the model and
+    the task. It has no spectra if too few checkpoints are evenly spaced. The attribute `warnings` lists training losses
+    that are rounded to 0.
     """
     measures = progress_measures(run, options, progress=progress)
     for more in (loss_spectra(run, options), run_change_points(run, options, measures)):
@@ -129,8 +127,8 @@ def progress_measures(run: Run, options: PruningOptions = PruningOptions(), *, p
         (step, seed) number of bits whose flip changes the prediction: mean over the test inputs, and 95 % interval for
         the mean over all possible inputs (`mean_interval`). Only for tasks with inputs ±1.
     arity
-        (step, seed, neuron) number of weights of the neuron that predictions need. Only for the model uᵀ relu(W x + b),
-        as are the two means below. NaN if the network has collapsed or diverged.
+        (step, seed, neuron) number of incoming weights, largest first, that the neuron must keep so that no prediction
+        changes; NaN if the network has collapsed or diverged. Arities exist only for the model uᵀ relu(W x + b).
     network_arity
         (step, seed) mean arity over all neurons.
     subnetwork_arity

@@ -16,11 +16,11 @@ neighboring residuals. The code computes ρ for the ramp and for the best consta
 n' = n (1 − ρ) / (1 + ρ) is the effective number of points. Let RSS_const be the residual sum of squares of the best
 constant. The ramp beats the constant if n' log(RSS_const / RSS_min) > 3 log n'.
 
-`docs/trigonometry.md` has the simulated coverage of the 95 % intervals. In simulations of pure noise, 600 curves of 150
-points, the share of curves that seem to change is 0 % for white noise and 59 % for random walks. For AR(1) noise the
-share is 2 % at correlation 0.6, 3 % at 0.8, 6 % at 0.9 and 47 % at 0.99. Noise of correlation 0.99 and random walks do
-go from one level to another. The ramp explains >= 0.9 of the variance in 5 % of the curves of correlation 0.99, in 16 %
-of the random walks, and in no other curve.
+`docs/trigonometry.md` has the simulated coverage of the 95 % intervals. Another simulation has 600 curves of 150 points
+each, all pure noise. The ramp beats the constant in 0 % of the curves of white noise and in 59 % of the random walks.
+For AR(1) noise, the share is 2 % at correlation 0.6, 3 % at 0.8, 6 % at 0.9 and 47 % at 0.99. The largest shares occur
+because random walks and noise of correlation 0.99 drift from one level to another. The ramp explains >= 0.9 of the
+variance in 5 % of the curves of correlation 0.99, in 16 % of the random walks, and in no other curve.
 """
 
 from typing import NamedTuple, no_type_check
@@ -119,9 +119,10 @@ def all_ramps(
     """Least-squares fit of a ramp to a curve, for every pair of breakpoints.
 
     A ramp is constant up to the first breakpoint, linear up to the second, then constant. `t` is ascending, and the
-    curve `y` has the mean 0. `places` holds the ascending indices of the points that may be breakpoints. The result has
-    four arrays: index of the first breakpoint in `places`, index of the second, residual sum of squares, and last minus
-    first constant.
+    curve `y` has the mean 0. `places` holds the ascending indices of the points that may be breakpoints. Each of the
+    four arrays in the result has one value per pair. The first two arrays are the indices in `places` of the first and
+    of the second breakpoint. The third is the residual sum of squares. The fourth is the change of level: the constant
+    after the second breakpoint minus the constant before the first.
     """
     n, m = len(t), len(places)
     t = (t - t.mean()) / (t[-1] - t[0])
@@ -167,9 +168,10 @@ def _estimate(
 ) -> Estimate:
     """Estimate (value, low end, high end) of a breakpoint, or of the middle of two breakpoints.
 
-    A pair of breakpoints has the value (t[first] + t[second])/2; for a single breakpoint, `first` equals `second`. The
-    estimate is the value of the pair `best`. The mask `accepted` marks the pairs whose values span the interval. For
-    the low end, each breakpoint is first replaced by the previous point of `t`; for the high end, by the next point.
+    `t` holds the points that were tried as breakpoints. Pair p of breakpoints has the value (t[i] + t[j])/2, where i is
+    first[p] and j is second[p]; i = j for a single breakpoint. The estimated value is the value of pair `best`. The low
+    end is the least (t[i - 1] + t[j - 1])/2 of all pairs for which the mask `accepted` is True. The high end is the
+    greatest (t[i + 1] + t[j + 1])/2 of these pairs. The first and last point of `t` replace their missing neighbors.
     """
     lower, upper = np.concatenate([t[:1], t[:-1]]), np.concatenate([t[1:], t[-1:]])
     low, high = ((along[first[accepted]] + along[second[accepted]]) / 2 for along in (lower, upper))

@@ -31,7 +31,7 @@ def relu_sensitivities(
     u: Float[np.ndarray, " neuron"],
     inputs: Real[np.ndarray, "example input"],
 ) -> Int[np.ndarray, " example"]:
-    """For each input, the number of bits whose flip alone changes sign uᵀ relu(W x + b), in 0..input.
+    """For each input x, the number of bits of x whose flip alone changes the sign of uᵀ relu(W x + b).
 
     A flip changes W x + b by one column of W, so no product is computed again. Sums are in float64; a sum within its
     rounding bound (largest possible rounding error, `rounding`) counts as 0.

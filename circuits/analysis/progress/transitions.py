@@ -33,12 +33,14 @@ def transitions(
 
     Returns
     -------
-    As `circuits.analysis.change_points`. By (measure, seed): onset, midpoint and end in epochs, with 95 % intervals;
-    direction; rank; lag behind test accuracy. Lags are NaN for a seed that did not generalize. Flags mark an onset or
-    end that may lie outside the fitted epochs. `share` (measure, step, seed): completed share of the change. `earliest`
-    (seed): the measure that surely changes first, or "". `earliest_seeds` (seed): share of the seeds with the same
-    `earliest`. `earliest_choices` (seed): share of eight analyses with the same `earliest`. These analyses combine the
-    memorization thresholds 0.9, 0.99, 0.999 and 0.9999 with a linear and a log scale.
+    The dataset that `circuits.analysis.change_points` returns. `onset`, `midpoint`, `end` (measure, seed) are epochs,
+    each with a 95 % interval. Flags mark an onset or end that may lie outside the fitted epochs. `direction` is 1 for a
+    rise, -1 for a fall. `rank` is 1 plus the number of measures that surely begin to change earlier. Both are 0 if the
+    measure does not change. `lag` is the onset minus the onset of test accuracy; NaN if the seed did not generalize.
+    `share` (measure, step, seed) is the completed share of the change. `earliest` (seed) is the measure that surely
+    changes first, or "". `earliest_seeds` (seed) is the share of the seeds with the same `earliest`. The code repeats
+    the analysis with memorization thresholds 0.9, 0.99, 0.999 and 0.9999, each with a linear and with a log scale.
+    `earliest_choices` (seed) is the share of these eight analyses that give the seed the same `earliest`.
 
     Raises
     ------

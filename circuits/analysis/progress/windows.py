@@ -17,7 +17,9 @@ SHARES = (ACCURACY, "share")  # endings of measures without logarithm: 0.1 is no
 def _changing_ramp(t: Float[np.ndarray, " point"], curve: Float[np.ndarray, " point"]) -> Ramp | None:
     """Ramp (constant, straight line from onset to end, constant) fitted to a curve; None if a constant does as well.
 
-    The interval of an onset or end that may lie beyond the data is infinite on that side.
+    Onset, end and the middle between them each have a confidence interval. If the onset's interval reaches the first
+    finite point, the intervals of onset and middle begin at -inf. If the end's interval reaches the last finite point,
+    the intervals of middle and end stop at inf. If both intervals reach so far, the estimate of the middle is NaN.
     """
     ramp = fitted_ramp(t, curve)
     if ramp is None or not ramp.moves:
@@ -45,8 +47,8 @@ class Curves:
     def logs(self, start: Float[np.ndarray, " seed"], log_scale: bool | None) -> Bool[np.ndarray, " measure"]:
         """Mask of the measures that are fitted as logarithms; accuracies and shares never are.
 
-        Of the other measures, `log_scale` True takes all, and False takes none. None takes those that are positive and
-        change more than tenfold in some seed, from its epoch in `start` on.
+        `log_scale` True selects all other measures, and False selects none. If `log_scale` is None, the mask selects
+        those that, from the epoch in `start` on, are positive in all seeds and change more than tenfold in some seed.
         """
 
         def taken(row: int) -> bool:
@@ -56,7 +58,10 @@ class Curves:
         return np.array([not name.endswith(SHARES) and taken(row) for row, name in enumerate(self.names)], bool)
 
     def window(self, row: int, column: int, begin: float, logged: bool) -> tuple[slice, Float[np.ndarray, " point"]]:
-        """Steps from epoch `begin` on, and measure `row` of seed `column` at these steps; its log10 if `logged`."""
+        """Slice of the steps from epoch `begin` on, without epoch 0, and the values of one measure at these steps.
+
+        `row` is the measure's index, and `column` is the seed's. If `logged`, values > 0 become log10, others NaN.
+        """
         window = slice(self._first(begin), None)
         curve = self._values[row][window, column]
         return window, np.log10(np.where(curve > 0, curve, np.nan)) if logged else curve
@@ -73,7 +78,11 @@ class Curves:
         return self._ramps[key]
 
     def earliest(self, start: Float[np.ndarray, " seed"], log_scale: bool | None) -> list[str]:
-        """Name of the measure that surely begins to change first in each seed, from `start` on; "" if there is none."""
+        """For each seed, the name of the measure that surely begins to change first; "" if there is none.
+
+        The fits begin at the seed's epoch in `start`. `log_scale` says which measures, except accuracies and shares,
+        are fitted as logarithms. True: all. False: none. None: positive measures that change more than tenfold.
+        """
         logs = self.logs(start, log_scale)
         low, high, explained = (np.full((len(self.names), len(self.seeds)), np.nan) for _ in range(3))
         for row, column in np.ndindex(*low.shape):

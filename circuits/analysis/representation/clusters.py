@@ -1,9 +1,10 @@
 """Silhouette of a network's hidden values: one number for the clusters that are visible in a scatter plot.
 
-The silhouette of a point is (b − a) / max(a, b) (Rousseeuw 1987). Here a is the mean distance to the other points of
-the same cluster, and b the mean distance to the points of the nearest other cluster. The mean over points is 1 if the
-points of each cluster coincide, near 0 if labels and positions are unrelated, and negative if points lie nearer to
-another cluster. Known labels of the inputs define the clusters: the signs of the relevant bits, or the result mod p.
+The silhouette of a point is (b − a) / max(a, b) (Rousseeuw 1987, "Silhouettes: a graphical aid to the interpretation
+and validation of cluster analysis"). Here a is the mean distance to the other points of the same cluster, and b is the
+mean distance to the points of the nearest other cluster. The mean over points is 1 if the points of each cluster
+coincide, near 0 if labels and positions are unrelated, and negative if points lie nearer to another cluster. Known
+labels of the inputs define the clusters: the signs of the relevant bits, or the result mod p.
 """
 
 from collections.abc import Sequence
@@ -34,10 +35,6 @@ def silhouette(values: Float[np.ndarray, "point coordinate"], labels: Int[np.nda
     labels
         (point,) cluster of each point. The result is NaN if there is one cluster, or if no two points share a cluster.
 
-    References
-    ----------
-    Rousseeuw 1987, "Silhouettes: a graphical aid to the interpretation and validation of cluster analysis".
-
     Examples
     --------
     >>> silhouette(np.array([[0.0], [0.0], [3.0], [3.0]]), np.array([0, 0, 1, 1]))
@@ -61,10 +58,8 @@ def centered(values: Float[np.ndarray, "point coordinate"]) -> Float64[np.ndarra
 def cluster_labels(run: Run, seed: int) -> Labels:
     """Cluster labels of a seed's training examples.
 
-    Returns
-    -------
     For a task with relevant bits, the label lists the signs of these bits, as + and - in the order of the bits,
-    regardless of the target. For any other task it is the target, such as x + y mod p.
+    regardless of the target. For any other task, the label is the target, such as x + y mod p.
     """
     data = run.data(seed)
     bits = getattr(run.config.task, "relevant_bits", None)

@@ -52,7 +52,7 @@ class Points(NamedTuple):
 class Picture(NamedTuple):
     """Embeddings, silhouettes and weight densities of one network.
 
-    For each parameter, `places` are evenly spaced values of a weight, and `density` is the weights' density there.
+    For each parameter, `density` is the density of its weights at `places`: evenly spaced points of the weight axis.
     """
 
     pca: Float[np.ndarray, "point axis"]
@@ -64,7 +64,7 @@ class Picture(NamedTuple):
 
 
 def points_of(run: Run, seed: int) -> Points:
-    """At most 2,000 random training examples of a seed, sorted by index, clustered by their relevant bits or target."""
+    """Up to 2,000 random training examples, sorted by index, labeled by relevant bits, or by target if none exist."""
     inputs, _ = examples_of(run, run.seed_index(seed), "train")
     labels = cluster_labels(run, seed)
     n_points = min(len(inputs), MOST_POINTS)
@@ -101,10 +101,8 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     silhouette
         (step, seed) silhouette of the hidden activations, clustered by the relevant bits or the target; in -1..1, NaN
         if all outputs are nearly 0. `options` selects the steps; by default about 40 steps and those of the panels.
-    panel_epoch
-        (panel,) epoch of each picture; NaN for an empty panel.
-    panel_step
-        (panel,) step of each picture; -1 for an empty panel.
+    panel_epoch, panel_step
+        (panel,) epoch and step of each picture. For an empty panel, the epoch is NaN and the step is -1.
     panel_silhouette
         (space, panel) silhouette of the activations, of their first two principal components, and of their t-SNE.
     pca_explained
@@ -117,7 +115,7 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
         (point,) cluster of the example, as an index into the coordinate `label`, which lists the clusters' names:
         signs of the relevant bits, such as "+-", or targets if the task has no relevant bits.
     weight, density
-        (parameter, panel, place) evenly spaced values of a weight, and the density of the parameter's weights there.
+        (parameter, panel, place) density of a parameter's weights at evenly spaced points of the weight axis, `weight`.
     pictured_seed
         The seed that the pictures show: the seed with the longest grokking delay.
     """

@@ -1,9 +1,8 @@
 """Choice of the checkpoints whose hidden representation is pictured.
 
-As in Fuangkawinsombut 2024, Figures 2.2 and 2.3, these are the last checkpoint and five evenly spaced checkpoints from
-memorization to generalization of a seed. If memorization and generalization are fewer than four checkpoints apart, the
-five are consecutive; the thesis code instead spreads them over the 20 epochs after memorization. The five start at the
-run's first checkpoint if the seed never memorized, and end at the last checkpoint if the seed never generalized.
+As in Fuangkawinsombut 2024, Figures 2.2 and 2.3, these are the last checkpoint and five checkpoints from memorization
+to generalization. If memorization and generalization are fewer than four checkpoints apart, the five are consecutive.
+The thesis code instead spreads the five over the 20 epochs after memorization.
 """
 
 import numpy as np
@@ -20,10 +19,11 @@ ALONG = 40  # checkpoints of a curve over the whole run, besides the pictured on
 
 
 def panel_checkpoints(memorized: float, generalized: float, last: int) -> Int[np.ndarray, " panel"]:
-    """Indices of the checkpoints to picture, ascending, padded with -1 for a short run.
+    """Indices of six checkpoints to picture: five from `memorized` to `generalized`, and the last checkpoint `last`.
 
-    `memorized` and `generalized` are the indices of the checkpoints at which the seed memorized and generalized; NaN if
-    the seed never did. `last` is the index of the last checkpoint.
+    `memorized` and `generalized` are the indices of the checkpoints at which a seed memorized and generalized. NaN
+    means never: `memorized` then counts as 0, and `generalized` as `last`. The five are evenly spaced; if the two
+    checkpoints are fewer than four apart, the five are consecutive. The result is ascending; -1 fills unused places.
 
     Examples
     --------
@@ -61,7 +61,11 @@ def pictured_seed(run: Run, options: PruningOptions) -> int:
 
 
 def along_the_run(run: Run, options: PruningOptions, also: Int[np.ndarray, "seed panel"]) -> Int[np.ndarray, " step"]:
-    """Indices of the checkpoints in the slice of `options`, if set; otherwise `also` and about 40, denser early on."""
+    """Ascending indices of the checkpoints at which a curve over the run has points.
+
+    If `options` selects a slice, these are the checkpoints in the slice. Otherwise, these are about 40 checkpoints from
+    the first to the last, denser early in the run, and all checkpoints in `also` (-1 in `also` is no checkpoint).
+    """
     if options.slice != slice(None):
         return chosen_checkpoints(run, options)
     n_later = run.n_checkpoints - 1

@@ -8,7 +8,7 @@ from circuits.analysis.networks.options import PruningOptions
 
 
 class MergeOptions(PruningOptions):
-    """Options that decide which near-parallel neurons form one circuit element: least cosine, least relative norm."""
+    """Options that decide which neurons with nearly parallel weights form one circuit element."""
 
     merge_cosine: Annotated[float, Field(ge=-1, lt=1)] = 0.9
     """Two neurons belong to one circuit element if two conditions hold: the vectors (incoming weights, bias) of the two

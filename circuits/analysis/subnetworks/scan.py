@@ -130,19 +130,13 @@ def prefix_size(
     criterion: Criterion = "prediction",
     out: Float[np.ndarray, "neuron example"] | None = None,
 ) -> int | None:
-    """Smallest k such that the first k neurons in `order` predict as all do; outputs within rounding error count as 0.
+    """Smallest k such that the first k neurons in `order` predict as all do; None if an output is NaN.
 
-    Parameters
-    ----------
-    W, b, u, order
-        Parameters of the network uᵀ relu(W x + b), and indices of the neurons; the last in `order` is pruned first.
-    inputs, reach
-        The inputs on which predictions (signs of the output) are compared, and the result of `reach_of(inputs)`.
-    targets, criterion
-        With "prediction", every sign must stay the same, and `targets` (±1) are ignored. With "accuracy", only the
-        number of signs that equal their target must stay the same.
-    out
-        (neuron, example) float64 array to fill with the preactivations.
+    W, b and u are the parameters of the network uᵀ relu(W x + b). A prediction is the sign of an output; an output
+    within its rounding error counts as 0. Predictions on `inputs` are compared. `reach` is the largest |x_i| over the
+    inputs x, for each position i. With the criterion "prediction", every sign must stay the same, and `targets` (±1)
+    are ignored. With "accuracy", only the number of signs that equal their target must stay the same. `out` is a
+    float64 array to fill with the preactivations.
     """
     hidden = preactivations(W.astype(np.float64), b.astype(np.float64), inputs, out)
     bounds = prefix_bounds(rounding_terms(W, b, u, reach), order)

@@ -1,21 +1,24 @@
 """The smallest subnetwork: the fewest neurons that alone give the whole network's sign on every input of a set.
 
-The set is the agreement set, by default the training set. A subset of neurons "agrees" if the sum of its terms
-u_i relu(w_i·x + b_i) has the sign of the whole network on every input x of the agreement set (Merrill et al. 2023,
-section 2.1). The paper's effective sparsity considers only the neurons of largest norm, so it is an upper bound on the
-size of the smallest subset. An integer program finds the smallest subset: it minimizes the sum of k_i, where k_i is 1
-if neuron i is kept, otherwise 0. The program has three kinds of constraints:
+The set is the agreement set, by default the training set. The network's output f(x) at input x is a sum with one term
+per neuron: u_i relu(w_i·x + b_i). A subset of neurons "agrees" if the sum of its terms has the sign of f(x) at every
+input x of the set (Merrill et al. 2023, section 2.1). The paper's effective sparsity considers only the neurons of
+largest norm, so it is an upper bound on the size of the smallest subset. An integer program finds the smallest subset.
+The program minimizes the sum of k_i, where k_i is 1 if neuron i is kept, otherwise 0. Three kinds of constraints exist:
 
-- Row of an input (`Subsets`): the kept neurons do not have the opposite sign, or are near 0 if the network's sign is 0.
-- Cover of an input where the network's output is not 0: at least one neuron is kept whose term has the sign of this
-  output. Rows alone give no lower bound while the solver allows fractions k_i: k/1000 satisfies the same rows as k.
-- Forbidden subset: one given subset is no solution.
+- Row of an input x: the sum of the kept terms is at least 0 if f(x) > 0, at most 0 if f(x) < 0, and equal to 0 if
+  f(x) = 0. All three hold up to rounding errors (`Subsets`).
+- Cover of an input x with f(x) ≠ 0: at least one kept term has the sign of f(x). Rows alone give no lower bound while
+  the solver allows fractions k_i: k/1000 satisfies the same rows as k.
+- Forbidden subset: the solution must differ from one given subset.
 
-At first, the program has all covers but few rows. The solver HiGHS may keep one neuron at first, then two, and so on,
-up to the size of the best subset known. A masked forward pass in float64 checks each solution on every input; an output
-within its rounding bound counts as 0 (`rounding`). If signs are wrong, some inputs with a wrong sign get rows. An input
-with a row can have a wrong sign too: a row allows outputs near 0, and HiGHS has a tolerance. If all inputs with a wrong
-sign have rows, the program forbids the solution. Subsets that agree meet every constraint, so lower bounds stay valid.
+At first, the program has all covers but few rows. The solver HiGHS looks for a solution of at most one neuron. If there
+is none, the limit rises to two neurons, and so on. A forward pass in float64 checks the signs of each solution on every
+input; an output within its rounding bound counts as 0 (`rounding`). If all signs are right, the solution is a smallest
+subset. If not, some inputs with a wrong sign get rows, and HiGHS solves the program again. An input with a row can have
+a wrong sign too, since HiGHS and rows allow small errors. If all inputs with a wrong sign have rows, the program
+forbids the solution. The search also ends when the limit reaches the size of the smallest known subset that agrees.
+Subsets that agree meet every constraint, so lower bounds stay valid.
 """
 
 from dataclasses import dataclass
@@ -51,12 +54,8 @@ NEGLIGIBLE = 1e-9  # HiGHS drops smaller coefficients; rows have a largest one o
 class Smallest:
     """Smallest known subset of neurons that agrees with the whole network, and lower bound on the size of such subsets.
 
-    Attributes
-    ----------
-    kept
-        (neuron,) the subset. A masked forward pass in float64 has the whole network's sign on every input.
-    bound
-        Proved lower bound: no subset with fewer neurons agrees.
+    A subset agrees if a float64 forward pass with only its neurons has the whole network's sign on every input. `kept`
+    is the mask of the smallest subset known. `bound` is proved: no subset with fewer neurons than this agrees.
     """
 
     kept: Bool[np.ndarray, " neuron"]
@@ -69,7 +68,7 @@ class Smallest:
 
     @property
     def proved(self) -> bool:
-        """Whether `kept` is proved to be a smallest subset that agrees with the network: `bound` equals `size`."""
+        """Whether the search proved that no smaller subset of neurons has the whole network's sign on every input."""
         return self.bound >= self.size
 
 
@@ -109,6 +108,8 @@ def smallest_subnetwork(
 ) -> Smallest | None:
     """The smallest subset of neurons whose output has the sign of f(x) on every input; proved smallest if time allows.
 
+    The result has the smallest subset known and a lower bound on the size. It is None for a diverged network.
+
     Parameters
     ----------
     W, b, u
@@ -119,10 +120,6 @@ def smallest_subnetwork(
         (neuron,) a subset known to agree, such as the active subnetwork.
     time_limit
         Time limit of the search, in seconds.
-
-    Returns
-    -------
-    The smallest subset known and a lower bound on the size; None for a diverged network, which has a NaN output.
 
     Examples
     --------
@@ -172,24 +169,17 @@ def smallest_subnetwork(
 class Subsets:
     """The integer program that finds the fewest neurons that alone give the whole network's sign on every input.
 
-    Each input x has linear inequalities ("rows") for the subset K of kept neurons. In the rows, s is the sum of c_j(x)
-    over all neurons j in K, and T is the sum of t_j over the same neurons (see Parameters). So s is the output of K.
+    - `contributions` (example, neuron) has c_j = u_j relu(w_j·x + b_j): neuron j adds c_j to the output at input x.
+    - `terms` (neuron,) has t_j, the bound of the rounding error of c_j, for all inputs (`rounding_terms`).
+    - `signs` (example,) has σ, the sign of the whole network's output at input x: 1, -1 or 0.
 
-    - If σ = 1 or σ = -1, x has one row: σ s + 3T ≥ 0.
-    - If σ = 0, x has two rows: s + 3T ≥ 0 and -s + 3T ≥ 0.
+    Let K be the subset of kept neurons. The output s of K is the sum of c_j over all neurons j in K. The rounding bound
+    T of K is the sum of t_j over the same neurons. An input x with σ = 1 or σ = -1 gives the program one linear
+    inequality ("row"): σ s + 3T ≥ 0. An input with σ = 0 gives two rows: s + 3T ≥ 0 and -s + 3T ≥ 0.
 
     A forward pass with only the neurons of K computes the output once more, as a number r. K has sign 0 if |r| ≤ T,
     otherwise the sign of r. Every K with sign σ satisfies the rows: s and r have rounding errors of at most T each, so
-    |r - s| ≤ 2T. If σ = 0, then |r| ≤ T and |s| ≤ 3T. If σ is 1 or -1, then σ r > T and σ s > -T.
-
-    Parameters
-    ----------
-    contributions
-        (example, neuron) c_j(x) = u_j relu(w_j·x + b_j), which neuron j adds to the output at input x.
-    terms
-        (neuron,) t_j, the bound of the rounding error of neuron j, see `rounding_terms`.
-    signs
-        (example,) σ, the sign of the whole network at input x: 1, -1 or 0.
+    |r - s| ≤ 2T. If σ = 0, then |r| ≤ T, so |s| ≤ 3T. If σ is 1 or -1, then σ r > T, so σ s > -T.
     """
 
     def __init__(
@@ -220,7 +210,10 @@ class Subsets:
         return signs[:, None] * self.contributions[which] + 3 * self.terms
 
     def solved(self, n_kept: int, time_limit: float) -> OptimizeResult:
-        """Solver's answer: a smallest subset of at most `n_kept` neurons that meets all inequalities found so far."""
+        """Solver's answer: the fewest neurons, at most `n_kept`, that satisfy the constraints that the program has now.
+
+        In the answer, x[j] is 1 if neuron j is kept, 0 if not; x is None if no such subset was found in `time_limit` s.
+        """
         examples = np.array(self.known, np.int64)
         zero = examples[~self.wanted[examples]]
         rows = np.concatenate([self._rows(examples, 1.0), self._rows(zero, -1.0)])
@@ -239,7 +232,11 @@ class Subsets:
         return highs(ones, ones, ones, everything, low, high, time_limit)
 
     def learn(self, failing: Bool[np.ndarray, " neuron"]) -> None:
-        """Exclude `failing`: add rows (inequalities) of inputs with a wrong sign. If none is new, forbid `failing`."""
+        """Add constraints to the program, because its solution `failing` gives the wrong sign at some inputs.
+
+        Some of these inputs get linear inequalities, which later solutions must satisfy. If all of these inputs have
+        inequalities already, the program forbids `failing`: later solutions must differ from `failing`.
+        """
         shortfall = self._shortfall(self.contributions[:, failing].sum(axis=1), self.terms[failing].sum())
         new = np.setdiff1d(np.flatnonzero(shortfall >= 0), self.known)
         if not new.size:  # every input with a wrong sign has a row
@@ -248,16 +245,20 @@ class Subsets:
         self.known += _chosen(new[np.argsort(-shortfall[new], kind="stable")], RANDOM_ROWS_LATER, self.random)
 
     def _shortfall(self, outputs: Float[np.ndarray, " example"], bound: float) -> Float[np.ndarray, " example"]:
-        """How far a subset's output is from the whole network's sign, at each input; negative if it has this sign.
+        """How wrong the sign of a subset's output is at each input: negative for a right sign, otherwise at least 0.
 
-        `outputs` are the subset's outputs. An output of at most `bound` in absolute value counts as 0. The result at
-        input x is divided by the largest |u_j relu(w_j·x + b_j)|, the most that one neuron j adds to the output.
+        The right sign is that of the whole network. `outputs` are the subset's outputs; an output has the sign 0 if its
+        absolute value is at most `bound`. The result for a wrong sign is the least change of the output that makes the
+        sign right, divided by the largest absolute value that one neuron adds to the output at this input.
         """
         lacking = np.where(self.wanted, bound - self.signs * outputs, np.abs(outputs) - bound) / self.scale
         return np.where(self.wanted | (lacking > 0), lacking, -1.0)  # an output equal to its bound is 0
 
     def thinned(self, kept: Bool[np.ndarray, " neuron"]) -> Bool[np.ndarray, " neuron"]:
-        """Drop neurons from `kept` while it has the whole network's signs; neurons of small output are tried first."""
+        """The subset `kept` without the neurons that can be dropped: the output's sign stays right on every input.
+
+        The right sign is that of the whole network. The neurons are tried one by one, those of small output first.
+        """
         thin = kept.copy()
         sums, bound = self.contributions[:, kept].sum(axis=1), float(self.terms[kept].sum())
         for neuron in np.argsort(self.weight, kind="stable"):
