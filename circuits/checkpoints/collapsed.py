@@ -23,12 +23,10 @@ EXAMPLES_AT_ONCE = 4096
 def collapsed_networks(
     config: Config, metrics: xr.Dataset, train_outputs: Callable[[int, int], np.ndarray]
 ) -> Bool[np.ndarray, "step seed"]:
-    """Mask of collapsed networks: the `largest_output` on the network's training set is below 10⁻³ at the checkpoint.
+    """Mask (step, seed) of collapsed networks: all outputs on the training set are less than 10⁻³ away from 0.
 
-    Parameters
-    ----------
-    train_outputs
-        Function that maps (step index, seed index) to the network's outputs on its training set.
+    With classes, a network has collapsed if the logits of each training example differ by less than 10⁻³.
+    train_outputs(step index, seed index) returns the network's outputs on its training set.
     """
     if LARGEST_OUTPUT in metrics:
         return np.asarray(is_collapsed(metrics[LARGEST_OUTPUT].values))

@@ -1,9 +1,8 @@
 """The number of complete checkpoints of a run. The array `step` has one entry per checkpoint: the number of optimizer
 updates so far. The writer writes this entry last, and only this write makes the checkpoint complete ("committed").
 
-An unwritten entry of `step` is -1. A kill can interrupt a write at any byte. So the entry after the last committed
-entry may mix bytes of the planned step with bytes of -1 (0xFF). It does not count. Any other entry that differs from
-the config's plan or follows an unwritten entry is damaged. It raises an error; no writer removes it.
+A kill can interrupt the write of an entry; this entry does not count. Any other wrong entry is damaged. It raises an
+error; no writer removes it.
 """
 
 from __future__ import annotations
@@ -35,19 +34,14 @@ def n_committed(
 ) -> int:
     """Number of committed (completely written) entries of `steps`, which holds the optimizer step of each checkpoint.
 
-    Parameters
-    ----------
-    steps, planned
-        The stored entries, and the steps that the config plans, in ascending order.
-    what
-        Name of the array that stores `steps`, for error messages.
+    `planned` has the steps that the config plans, in ascending order. `what` is the name of `steps` in error messages.
 
     Raises
     ------
     ValueError
-        An entry differs from the plan or follows an unwritten entry (-1). The message does not name the file. There is
-        no error if the last entry that is not -1 mixes bytes of the planned step with bytes 0xFF (all bytes of -1 are
-        0xFF), as after a kill during the write. This entry does not count.
+        An entry differs from the plan or follows an unwritten entry (-1). The message does not name the file. A kill
+        can interrupt the write of the last entry that is not -1. This entry then has bytes of the planned step and
+        bytes 0xFF (all bytes of -1 are 0xFF). It raises no error, but does not count.
 
     Examples
     --------

@@ -51,12 +51,8 @@ def check_rows(
 ) -> None:
     """Raise an error unless the values at every checkpoint (row) and seed match their stored digest.
 
-    Parameters
-    ----------
-    path, name
-        The file and the name of the array that the rows belong to, for the error message.
-    where
-        Function of (row index, seed index) in `rows` that returns text with the seed and step of these values.
+    The error message names the file `path` and the array `name`. where(row index, seed index) returns text with the
+    seed and step of these values.
 
     Raises
     ------
@@ -65,11 +61,11 @@ def check_rows(
     """
     wrong = np.argwhere(row_digests(rows) != expected)
     if wrong.size:
-        raise digest_error(path, f"{name} {where(*wrong[0].tolist())}")  # such as "parameters/W of seed 3 at step 1"
+        raise digest_error(path, f"{name} {where(*wrong[0].tolist())}")  # "F is damaged: W of seed 3 at step 1 is …"
 
 
 def digest_error(path: object, what: str) -> InputError:
-    """The error for values of a file that do not match their digest."""
+    """The error for values of a file that do not match their digest; `what` names them, as "W of seed 3 at step 1"."""
     return InputError(
         f"{path} is damaged: {what} is not what was written: its digest differs. `circuits show --verify` lists all "
         f"damaged values; the rest can be read."

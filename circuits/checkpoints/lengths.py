@@ -25,7 +25,7 @@ def along_steps(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
 
 
 def uncommitted(file: h5py.File, lengths: Mapping[str, int]) -> list[tuple[h5py.Dataset, int]]:
-    """Pairs (array with incomplete rows, count of complete rows); `lengths` has the keys "step" and "state_step"."""
+    """Arrays with incomplete rows, each with its number of complete rows: lengths["step"] or lengths["state_step"]."""
     return [(dataset, lengths[commit]) for commit, dataset in along_steps(file) if len(dataset) > lengths[commit]]
 
 

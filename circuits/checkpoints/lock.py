@@ -55,11 +55,7 @@ class RunLock:
             raise being_written(self.path_of_run, process)
 
     def _locked(self) -> int:
-        """Take the lock, and return the lock file's descriptor.
-
-        If another process holds the lock and the lock file has the id of a live process, the method raises InputError.
-        Otherwise it tries again, since a process that only asks who writes (`writer_pid`) soon releases the lock.
-        """
+        """Take the lock, and return the lock file's descriptor; InputError if another process holds the lock."""
         for _ in range(ATTEMPTS):
             try:
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o644)
@@ -80,7 +76,7 @@ class RunLock:
                 os.close(descriptor)
                 if process is not None and is_alive(process):
                     raise being_written(self.path_of_run, process) from None
-                time.sleep(0.01)
+                time.sleep(0.01)  # `writer_pid`, which only asks who writes, soon releases the lock
             except OSError as error:
                 if os.fstat(descriptor).st_size == 0:  # made here, as no process id is in it
                     self.path.unlink(missing_ok=True)
@@ -93,7 +89,7 @@ class RunLock:
                 if _has_name(descriptor, self.path):
                     return descriptor
                 os.close(descriptor)
-        raise being_written(self.path_of_run, "of unknown id")
+        raise being_written(self.path_of_run, "(id unknown)")
 
     def _refuse_other_file(self, descriptor: int) -> None:
         """Before a write, refuse a lock file that is a pipe, has other hard links, or holds text but no process id."""
@@ -129,7 +125,7 @@ class RunLock:
 
 
 def being_written(path: Path, holder: str | int) -> InputError:
-    """The error for a file that another process is writing."""
+    """The error for a file that another process is writing; `holder` is the process id, or "(id unknown)"."""
     return InputError(
         f"{path} is being written by process {holder}. Wait for it, stop it, or pass --out for another file."
     )

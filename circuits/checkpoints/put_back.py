@@ -1,9 +1,10 @@
 """Restores a run's metadata after an interrupted change, from the copy made before the change (`undo.py`).
 
-This copy beside the run is not trusted. The sandbox process (`sandbox.py`) checks the file as it would be after the
-restore. The file must obey `policy.py`, the rules for run files from any source, and data and metadata must lie exactly
-where the copy says. Then the restored file must match its config and be the same run, with at least as many checkpoints
-as the file has now. Otherwise the file stays unchanged, and the copy is renamed to `RUN.h5.undo.stale`.
+This copy beside the run is not trusted. The sandbox process (`sandbox.py`) first checks the restored file: the run file
+with the copied bytes. The restored file must obey `policy.py`, the rules for run files from any source. Its data and
+metadata must lie exactly where the copy says. Its content must match its own config. If the present run file is valid,
+the restored file must be the same run, with at least as many checkpoints. If any check fails, the run file stays
+unchanged, and the copy is renamed to `RUN.h5.undo.stale`.
 """
 
 import json
@@ -45,9 +46,13 @@ def put_back(path: Path, say: Callable[[str], object] = lambda text: None, *, ke
 
     Returns
     -------
-    Whether metadata were restored; False if there is no copy, or if the copy does not fit the run and is renamed. If a
-    check of the file, present or restored, gives no verdict, for example because the check takes too long, the function
-    leaves the file unchanged and raises InputError.
+    Whether metadata were restored. It is False if there is no copy, or if the copy does not fit the run and is renamed.
+
+    Raises
+    ------
+    InputError
+        There is no verdict on the present or the restored run file, for example because its check takes too long. The
+        run file stays unchanged.
     """
     beside = undo_path(path)
     remove_left_behind(beside)
@@ -104,7 +109,7 @@ def copy_of_version_1(path: Path, say: Callable[[str], object]) -> Path | None:
 
 
 def _state(path: Path, *, undone: bool) -> tuple[int, list[Any]] | None:
-    """Checkpoint count and facts that identify a run; None if invalid. `undone`: as if restored from `RUN.h5.undo`."""
+    """Checkpoint count and identity of a run file, None if it is invalid; if `undone`, of the file once restored."""
     try:
         with opened_for_verdict(str(path), undone=undone) as file:
             config = parse(json.loads(file.attrs["config"]))

@@ -32,25 +32,25 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     effective_sparsity, sparsity_ratio
         (step, seed) size of the active subnetwork, and its share of the width (Liu, Chi and Wu, section 5.2).
     kept, kept_step, final_sparsity
-        The generalizing subnetwork, by default the active subnetwork of the last checkpoint. `kept` (seed, neuron):
-        mask. `kept_step` (seed): step of that checkpoint, -1 if the network had diverged. `final_sparsity` (seed):
+        The generalizing subnetwork: by default the active subnetwork of the last checkpoint. `kept` (seed, neuron):
+        mask. `kept_step` (seed,): step of that checkpoint, -1 if the network had diverged. `final_sparsity` (seed,):
         number of neurons in the mask.
     memorizing_sparsity
-        (seed,) size of the active subnetwork when the seed has just memorized; NaN if it never memorized.
+        (seed,) size of the memorizing subnetwork: the active subnetwork at `memorization_epoch`; NaN if there is none.
     late_sparsity
         (statistic, seed) least, median and greatest size over the last 50 checkpoints (all, if there are fewer); the
         attribute `of` is the number of these checkpoints. NaN if the network has diverged at any of them.
     overlap, overlap_expected
-        (seed,) Jaccard index, in 0..1, of the memorizing and the generalizing subnetwork; mean Jaccard index of random
-        groups of the same sizes.
+        `overlap` (seed,): Jaccard index, in 0..1, of the memorizing and the generalizing subnetwork. `overlap_expected`
+        (seed,): mean Jaccard index of two random groups of neurons that have the sizes of these two subnetworks.
     memorization_epoch, memorization_censored
         (seed,) epoch of the first checkpoint with train accuracy above a threshold, NaN if there is none. The
         epoch is censored if this checkpoint is the first in the file, but not step 0: the true epoch may be earlier.
     generalization_epoch, generalization_censored, grokking_delay
         (seed,) the same for test accuracy; `grokking_delay` is the difference of both epochs, NaN if one is censored.
     collapsed, diverged
-        (seed,) whether the outputs at the last checkpoint are near 0 (or the logits of each example nearly equal), and
-        whether the last training loss is not finite.
+        `collapsed` (seed,): whether the outputs at the last checkpoint are near 0 (or the logits of each example nearly
+        equal). `diverged` (seed,): whether the last training loss is not finite.
 
     The attribute `warnings` lists the caveats.
     """
@@ -98,7 +98,7 @@ def is_of_collapsed(run: Run, result: xr.Dataset) -> Bool[np.ndarray, " seed"]:
 
 
 def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
-    """Warnings for seeds with an empty generalizing subnetwork, unless the last checkpoint has only outputs near 0."""
+    """Warning for each seed whose generalizing subnetwork is empty, but whose last outputs are not all near 0."""
     dead = is_of_collapsed(run, result) & ~result["collapsed"].values
     epochs = run.epochs[np.searchsorted(run.steps, result["kept_step"].values)]
     return [

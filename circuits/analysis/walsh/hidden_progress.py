@@ -1,13 +1,12 @@
 """The progress measures of Barak et al. 2022: movement of the weights, and the Fourier gap of their gradient.
 
 Movement: the paper takes ρ = ‖w_t - w_0‖_∞ for the weights w_t of a neuron. For a network with a hidden layer, it takes
-the ∞-norm over the whole first layer (appendix C.3, Figure 13). Here this is the largest entry of |W_t - W_0|. As in
-the paper (ibid.), movement is also measured separately on relevant and irrelevant inputs. w_0 are the weights at
-checkpoint 0, so movement counts from the beginning of this run.
+the ∞-norm over the whole first layer (appendix C.3, Figure 13). Here this is the largest entry of |W_t - W_0|, also for
+relevant and irrelevant inputs separately, as in the paper. W_0 is taken at checkpoint 0, the beginning of this run.
 
-The Fourier gap: `population_gradient` defines the gap of a neuron, `layer_gap` that of a layer. As in the paper, the
-gradient is of the correlation loss -y f(x). The hinge loss has the same gradient while all margins are below 1, as at
-initialization. The paper studies these measures on fresh examples at every step, not on a memorized training set.
+The Fourier gap: as in the paper, the loss is the correlation loss -y f(x), for label y and output f(x). The hinge loss
+has the same gradient while all margins are below 1, as at initialization. The paper studies these measures on fresh
+examples at every step, not on a memorized training set.
 """
 
 from collections.abc import Sequence
@@ -45,9 +44,12 @@ def layer_gap(
     u: Float[np.ndarray, " neuron"],
     relevant_bits: Sequence[int],
 ) -> float:
-    """Fourier gap of a layer (our definition): least s_i over the relevant inputs i minus greatest s_i over the others.
+    """Fourier gap of a relu layer (our definition): how much larger its gradient is at relevant bits than at others.
 
-    s_i is √(Σ_j u_j² g_ji²) over the neurons j, with g_ji the `halfspace_gradient` of neuron j at input i.
+    The network is f(x) = Σ_j u_j relu(w_j·x + b_j). Row j of `W` is w_j, the weights of neuron j. The loss at an input
+    x is -y f(x), where y is the parity of the relevant bits. G_ji is the derivative of the mean loss over all inputs x
+    with respect to weight i of neuron j. Let s_i = √(Σ_j G_ji²) be the size of the gradient at input bit i. The gap is
+    the least s_i of the relevant bits minus the greatest s_i of the other bits.
 
     Examples
     --------

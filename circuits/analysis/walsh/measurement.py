@@ -1,8 +1,7 @@
 """The measurement `walsh`: Walsh coefficients of networks on parity tasks, and hidden progress measures.
 
-The Walsh coefficient of an output f at a set T of bits is f^(T) = E f(x) Π_{i∈T} x_i, a mean over all inputs x. All
-networks share one sample of inputs, which makes curves along training smooth. With at most `walsh_exact_bits` input
-bits nothing is sampled. The scale of f changes during training, so Walsh weights are also given as shares of variance.
+All networks share one sample of inputs, which makes curves along training smooth. With at most `walsh_exact_bits` input
+bits nothing is sampled. Outputs change their scale in training, so Walsh weights are also given as shares of variance.
 """
 
 from typing import Any
@@ -38,24 +37,27 @@ MOST_GAPS = 64  # checkpoints at which the gap of a whole layer is computed
 def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Dataset:
     """Walsh coefficients and weights of every network, and the progress measures of Barak et al. 2022.
 
+    The Walsh coefficient of a network's output f at a set T of input bits is f^(T) = E f(x) Π_{i∈T} x_i. E is the mean
+    over all inputs x. S is the set of all relevant bits; f^(S) is the coefficient at the parity.
+
     Returns
     -------
     coefficient, coefficient_error
-        `coefficient` (step, seed, subset): f^(T) of each subset T of the relevant bits. `coefficient_error` (step,
-        seed): error of these f^(T). It is 0 if the f^(T) are exact up to float rounding. Otherwise it is a bound for
-        the relu model, and the standard error of a sample mean for any other model.
+        `coefficient` (step, seed, subset): f^(T) for each subset T of S. `coefficient_error` (step, seed): error of
+        these f^(T). It is 0 if the f^(T) are exact up to float rounding. Otherwise it is a bound for the relu model,
+        and the standard error of a sample mean for any other model.
     variance
         (step, seed) E f² - (E f)².
     weight, weight_error, share, share_error, share_low, share_high
-        (part, step, seed) `weight`: sum of f^(T)² over some T. Part "parity": T is the set S of all relevant bits. Part
-        "subsets": all other non-empty T within S. Part "rest": all T with an irrelevant bit. `share`: weight divided by
+        (part, step, seed) `weight`: sum of f^(T)² over some sets T. Part "parity": only T = S. Part "subsets": all
+        other non-empty subsets T of S. Part "rest": all T with an irrelevant bit. `share`: weight divided by
         `variance`, with its 95 % interval; NaN for a constant or collapsed network (outputs ≈ 0).
     sign_share, sign_share_low, sign_share_high, sign_parity, sign_parity_low, sign_parity_high
-        `sign_share` (part, step, seed): the same shares of sign f. `sign_parity` (step, seed): its coefficient at the
-        parity, 2 · accuracy - 1. The 95 % intervals hold even if no prediction in the sample is wrong (`sign_weights`).
+        `sign_share` (part, step, seed): `share` for the prediction sign f in place of f. `sign_parity` (step, seed):
+        coefficient of sign f at S, 2 · accuracy - 1. 95 % intervals hold even if no prediction in the sample is wrong.
     group_parity, group_parity_error
-        (group, step, seed) coefficient at the parity with only the generalizing, memorizing, complementary or control
-        neurons, see `neuron_groups`; NaN for an empty group and a collapsed network; for linear readouts only.
+        (group, step, seed) f^(S) if f has only the generalizing, memorizing, complementary or control neurons (see
+        `neuron_groups`); NaN for an empty group and a collapsed network; for linear readouts only.
     neuron_index
         (seed, rank) indices of the neurons of largest norm in the generalizing subnetwork, largest first: at most
         min(64, 1024 / 2^k) neurons for k relevant bits, padded with -1.
@@ -73,11 +75,11 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         the whole layer. `layer_gap` is computed at up to 64 checkpoints spread over training, at the checkpoint of
         memorization, and at the checkpoint of generalization. At all other checkpoints it is NaN.
     other_coefficient, other_subset, other_error, other_by_chance, degree_weight, degree_weight_error
-        For subsets with an irrelevant bit, at up to 14 checkpoints (frames, with `frame_step` and `frame_epoch`).
-        `other_coefficient` (frame, seed, place): up to 8 coefficients of largest absolute value, largest first.
-        `other_subset` (frame, seed, place): subset of each. `other_error` (frame, seed): standard error of a
-        coefficient. `other_by_chance` (frame, seed): largest |coefficient| by chance if all are 0. `degree_weight`
-        (frame, seed, degree): weight of each degree.
+        For sets T with an irrelevant bit, at up to 14 checkpoints (frames, with `frame_step` and `frame_epoch`).
+        `other_coefficient` (frame, seed, place): up to 8 f^(T) of largest absolute value, largest first. `other_subset`
+        (frame, seed, place): the T of each. `other_error` (frame, seed): standard error of an f^(T). `other_by_chance`
+        (frame, seed): median of the largest |estimate| if every true f^(T) were 0. `degree_weight` (frame, seed,
+        degree): sum of f^(T)² over the T with 1, 2, 3, or 4 and more bits.
     """
     checkpoints = chosen_checkpoints(run, options)
     measured = _Measured(run, options, checkpoints)
@@ -206,7 +208,7 @@ class _Measured:
         return numbers
 
     def _standard_error(self, values: Float[np.ndarray, "pattern draw any"]) -> Float[np.ndarray, " any"]:
-        """Standard error of Walsh coefficients of each function (last axis of `values`); 0 if all inputs are drawn."""
+        """Standard error, for each function (last axis), of its Walsh coefficient at any one set of relevant bits."""
         if self.draws.is_complete:
             return np.zeros(values.shape[-1])
         n_patterns, n_draws = values.shape[:2]

@@ -8,7 +8,7 @@ from circuits.analysis.networks.options import PruningOptions
 
 
 class WalshOptions(PruningOptions):
-    """How many inputs the walsh analysis averages outputs over; the other options are inherited."""
+    """Options of the walsh analysis: how many inputs it samples, and up to how many input bits it uses all inputs."""
 
     walsh_samples: Annotated[int, Field(ge=16, le=1 << 20)] = 1024
     """Number of random inputs for the walsh analysis; estimates of single coefficients use 16 times as many."""

@@ -3,10 +3,10 @@
 Definitions: Barak et al. 2022 ("Hidden progress in deep learning: SGD learns parities near the computational limit",
 section 4 and Definition 1), known to us from quotations and a paraphrase of Definition 1.
 
-Gradient. S is the set of the k relevant bits, and y = χ_S(x) is their parity. The loss of a network f is -y f(x). For a
-neuron relu(w·x + b), let g(x) = 1 if w·x + b > 0, else 0. Up to sign and readout, the gradient of the weight w_i over
-all inputs is g_i = E y x_i g(x). This is the Walsh coefficient ĝ(T) = E χ_T(x) g(x) of a set T of bits: of S without i
-if bit i is relevant, otherwise of S with i.
+Gradient. S is the set of the k relevant bits, and y = χ_S(x) is their parity. For a neuron relu(w·x + b), let g(x) = 1
+if w·x + b > 0, else 0. Up to sign and readout, the mean loss -y f(x) has the derivative g_i = E y x_i g(x) with respect
+to w_i. This is the Walsh coefficient ĝ(T) = E χ_T(x) g(x) of a set T of bits: T is S without i if bit i is relevant,
+otherwise S with i.
 
 Gap. Definition 1 says that g has a γ-Fourier gap if |ĝ(S⁻)| >= |ĝ(S⁺)| + γ for all (k-1)-subsets S⁻ and
 (k+1)-supersets S⁺ of S. The gap here is the largest such γ. If it is not positive, g has no gap.
@@ -49,13 +49,16 @@ NEGLIGIBLE = 1e-10  # two successive products below this end the series
 def halfspace_gradient(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> Float[np.ndarray, "neuron input"]:
-    """Gradient of -y f(x), averaged over all inputs x of a network f, by the weights of relu neurons (up to a factor).
+    """Gradient of a network's mean loss with respect to the weights of relu neurons, up to a factor for each neuron.
+
+    The network's output f(x) contains the term u relu(w·x + b) of each neuron. The loss at an input x is -y f(x), where
+    y is the parity of the bits in `relevant_bits`. The mean loss over all x in {-1, 1}^n has the derivative -u r_i with
+    respect to w_i. The result is r_i, the mean of y x_i g(x). Here g(x) is 1 if w·x + b > 0, and 0 if w·x + b < 0.
+    If w·x + b = 0, g(x) is 0 for neurons with at most 20 nonzero weights of other bits, and 1/2 for all other neurons.
 
     Returns
     -------
-    (neuron, input) float64 in -1/2..1/2: the mean of y x_i g(x) over all inputs x; NaN for a neuron with a weight or
-    bias that is not finite. y is the parity of the bits in `relevant_bits`. g(x) is 1 if w·x + b > 0, 0 if w·x + b < 0.
-    If w·x + b = 0, g(x) is 0 for neurons with at most 20 nonzero weights of other bits, and 1/2 for all other neurons.
+    (neuron, input) float64 in -1/2..1/2 (0..1 at a single relevant bit); NaN if the neuron's w or b is not finite.
 
     Examples
     --------
@@ -154,11 +157,12 @@ def _along_bits(by_mask, n_bits, result):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _by_counting(constants, others, signs):
-    """Gradient E y x_i 1[w·x + b > 0], (neuron, bit i): counts the settings of the irrelevant bits with w·x + b > 0.
+    """Mean of y x_i g(x) over all inputs x, for each neuron and bit i. g(x) is 1 if w·x + b > 0, else 0.
 
-    y is the parity of the k relevant bits, which come first in the result. `constants` (neuron, pattern): w·x + b at
-    each setting ("pattern") of the relevant bits, without the irrelevant bits. `others` (neuron, bit): weights of the
-    irrelevant bits. `signs` (k + 1, pattern): row i < k is the parity of the relevant bits except bit i; row k is y.
+    y is the parity of the k relevant bits. A pattern is a setting of these bits. The result (neuron, bit) has the k
+    relevant bits first, then the other bits. `constants` (neuron, pattern): w·x + b without the terms of other bits.
+    `others` (neuron, bit): weights of the other bits. `signs` (k + 1, pattern): the last row is y. Each row i before
+    the last is the parity of the relevant bits except bit i.
     """
     n_neurons, n_patterns = constants.shape
     n_others, k = others.shape[1], signs.shape[0] - 1

@@ -75,10 +75,10 @@ def sign_weights(counts: Float[np.ndarray, "*network count"]) -> SignWeights:
 
     Examples
     --------
-    All 1000 sampled predictions are right; 500 of them are positive and 500 negative. The sample has 500 pairs of
-    inputs with the same relevant bits, and no pair has two different predictions. So over all inputs, the coefficient
-    at the parity is at least 0.9926, and the parity has a share of at least 0.98 of the predictions' variance. All
-    other subsets of the relevant bits have at most 0.02, and all subsets with an irrelevant bit have at most 0.02.
+    Nine counts: 1000 predictions are right, 0 wrong, 500 positive, 500 negative, 0 zero; there are 1000. 0 pairs of
+    inputs with the same relevant bits have opposite predictions, 0 have different ones; there are 500 pairs. So over
+    all inputs the coefficient at the parity is at least 0.9926. The predictions' variance has three shares: of the
+    parity (at least 0.98), of the other subsets of the relevant bits (at most 0.02), of all other sets (at most 0.02).
 
     >>> weights = sign_weights(np.array([1000.0, 0, 500, 500, 0, 1000, 0, 0, 500]))
     >>> round(float(weights.parity_low), 4), float(weights.parity_high)
@@ -122,8 +122,9 @@ def _difference(
 ) -> tuple[Float[np.ndarray, "*network"], Float[np.ndarray, "*network"]]:
     """Interval of P - Q with confidence `level`; P and Q are the probabilities of two outcomes that exclude each other.
 
-    In `total` trials, the outcome of probability P occurs `n_p` times, the other `n_q` times. P + Q <= 1, so P - Q is
-    at least 2 P - 1 and at most 1 - 2 Q. The ends use the low end of the interval of P in place of P, and so for Q.
+    In `total` trials, the outcome of probability P occurs `n_p` times, the outcome of probability Q `n_q` times. Let
+    p be the least plausible P, and q the least plausible Q: the low ends of their intervals with confidence `level`.
+    P + Q <= 1, so 2 P - 1 <= P - Q <= 1 - 2 Q. Therefore the result is (2 p - 1, 1 - 2 q).
     """
     low, high = (np.asarray(2 * share_intervals(counts, total, level)[0] - 1) for counts in (n_p, n_q))
     return low, np.asarray(-high)

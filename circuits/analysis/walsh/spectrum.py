@@ -35,18 +35,13 @@ DEGREES = ("1", "2", "3", "4 and more")
 def spectrum_beyond(
     values: Real[np.ndarray, "network pattern draw"], draws: Draws, relevant_bits: tuple[int, ...]
 ) -> LowDegree:
-    """Walsh coefficients of several functions at the sets of input bits that contain an irrelevant bit, and errors.
+    """Walsh coefficients of several functions, with errors, at the sets of input bits that contain an irrelevant bit.
 
-    Parameters
-    ----------
-    values
-        (network, pattern, draw) values of each function on the inputs of `draws`.
-    draws, relevant_bits
-        The inputs, grouped by the setting (pattern) of the relevant bits, and these bits; see `draws_by_pattern`.
+    `values` are the values of each function on the inputs of `draws`. A pattern is a setting of the `relevant_bits`.
 
     Returns
     -------
-    All such coefficients, with errors 0, if `draws` has all 2^n inputs. Otherwise only the coefficients of at most 3
+    All these coefficients, with errors 0, if `draws` has all 2^n inputs. Otherwise only the coefficients of at most 3
     bits, or of at most 2 bits if 3 would give more than 50,000 coefficients; the errors are standard errors.
     """
     n_networks, _, n_draws = values.shape
@@ -83,9 +78,9 @@ def walsh_spectrum(
     -------
     coefficient, error
         (subset,) f^(T) and its error. A sampled spectrum has all T within the relevant bits, and the other T with
-        |T| <= 3 (<= 2 if size 3 would give more than 50,000 coefficients). The error is 0 if f^(T) is exact
-        up to float rounding. For the relu model and T within the relevant bits the error is a bound. Otherwise it is a
-        standard error, NaN if f is constant on the sample. `subset` names the bits of T, such as "{0,7}".
+        |T| <= 3 (<= 2 if size 3 would give more than 50,000 coefficients). If f^(T) is exact up to float rounding, the
+        error is 0. If not, the error is a bound if the model is relu and T is within the relevant bits, else a standard
+        error, NaN if f is constant on the sample. `subset` names the bits of T, such as "{0,7}".
 
     Raises
     ------
@@ -126,9 +121,10 @@ def spectrum_draws(
 def spectrum_at(
     run: Run, checkpoints: np.ndarray, relevant_bits: tuple[int, ...], options: WalshOptions, *, progress: bool = False
 ) -> dict[str, tuple]:
-    """Largest Walsh coefficients, and Walsh weight of each degree, over the subsets with an irrelevant bit.
+    """Dataset variables about the Walsh coefficients at the sets of input bits that contain an irrelevant bit.
 
-    The result has the dataset variables `other_…` and `degree_…`, (frame, seed, …); a frame is one of `checkpoints`.
+    Variables `other_…` (frame, seed, …) describe the largest coefficients. Variables `degree_…` (frame, seed, degree)
+    describe the sum of squared coefficients over all sets with the same number of bits. A frame is a checkpoint.
     """
     config = run.config
     draws = spectrum_draws(config, relevant_bits, options, MOST_EXACT)

@@ -4,7 +4,7 @@ Every f : {-1, 1}^k -> R is f(x) = Σ_T f^(T) χ_T(x) with χ_T(x) = Π_{i∈T} 
 χ_T are orthonormal, so E f² = Σ_T f^(T)² (Parseval). For the parity of the bits S, f^(S) = 1 and all others are 0. See
 O'Donnell 2014, "Analysis of Boolean functions", chapter 1.
 
-For each bit, mean and half difference replace each pair of values whose settings differ only in this bit: k 2^k steps.
+For each bit, the code replaces a = f(…, -1, …) and b = f(…, 1, …) by (a + b)/2 and (b - a)/2. This takes k 2^k steps.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
-"""Walsh weight of a function on {-1, 1}^n: on the parity of some bits S, on the subsets of S, on all other subsets.
+"""Walsh weights split the variance of a function f(x), x in {-1, 1}^n, into parts for groups of sets of input bits.
 
-The variance of f is the sum of the squared Walsh coefficients f^(T)² over all T but the empty set. A share is a part of
-this sum divided by the variance. The sum over all T with a bit outside S is E_z Var(f | z): the variance of f at one
-setting z of S, averaged over all settings. It has most of the 2^n coefficients, but a sample estimates it without bias,
-by the mean of the sample variances at the settings.
+The variance is the sum of the squared Walsh coefficients f^(T)² over all sets T of bits but the empty set. A weight is
+this sum over the sets of one group only. A share is a weight divided by the variance. Let S be the set of relevant
+bits. Most sets T have a bit outside S. Their weight is E_z Var(f | z): the variance of f at one setting z of the
+bits in S, averaged over all settings. So the mean of the sample variances at the settings estimates it without bias.
 """
 
 from collections.abc import Sequence
@@ -103,7 +103,7 @@ def cube_weights(
 
     The squared standard error is subtracted from each squared estimate to remove its bias, so a small weight can be
     negative. Standard errors are first-order approximations. The error of the third weight comes from differences
-    between sampled values at the same setting of S. If there are none, this error is NaN, unless `is_constant`.
+    between sampled values at the same setting of S. If no such values differ, the error is NaN (0 if `is_constant`).
 
     Parameters
     ----------
