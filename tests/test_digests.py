@@ -128,9 +128,7 @@ def test_a_config_that_differs_is_refused(path):
     with h5py.File(path, "r+") as file:
         text = file.attrs["config"].replace(b'"epochs":4', b'"epochs":5')
         file.attrs.modify("config", np.bytes_(text))
-    with pytest.raises(
-        circuits.InputError, match=r"its config has changed since it was written: the config's digest differs"
-    ):
+    with pytest.raises(circuits.InputError, match=r"the run's config has changed: the config's digest differs"):
         circuits.open(path)
 
 
@@ -190,7 +188,9 @@ def test_changed_facts_scales_and_states_to_resume_from_are_named(path, kept):
         assert any(line.startswith("resume/slot0, to resume from") for line in damage(run))
     with h5py.File(path, "r+") as file:
         file.attrs["numerics"] = file.attrs["numerics"].replace('"path"', '"bath"')
-    with pytest.raises(circuits.InputError, match="its versions, numerics, parent or creation time have changed"):
+    with pytest.raises(
+        circuits.InputError, match="versions, numerics, parent or creation time of the run have changed"
+    ):
         circuits.open(path)
 
 

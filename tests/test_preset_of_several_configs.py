@@ -85,7 +85,7 @@ def test_a_dry_run_shows_every_config(tmp_path, capsys):
     ("words", "said"),
     [
         (["several", "--out", "one.h5"], "has 2 configs, so --out one.h5 must be a folder"),
-        (["several", "--name", "mine"], "so --name cannot rename it"),
+        (["several", "--name", "mine"], "has 2 configs, but --name names only one"),
         (["several/middle"], "Preset 'several' has no config 'middle'"),
     ],
 )

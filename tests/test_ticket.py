@@ -120,7 +120,7 @@ def test_the_command_trains_a_subnetwork_or_as_many_random_neurons(tmp_path, run
         (["merrill-2023", "--seed", "1"], "--seed needs --from RUN.h5, to choose a network of that run"),
         (["--from", "RUN", "--seed", "9"], "has no seed 9"),
         (["--from", "RUN", "--resume", "--out", "x.h5"], "To resume a run that was made with --from, pass"),
-        (["--keep", "random"], "--keep chooses the neurons of --from"),
+        (["--keep", "random"], "--keep needs --from RUN.h5, to choose neurons of that run"),
     ],
 )
 def test_the_command_says_what_does_not_go_together(run, words, said, capsys):

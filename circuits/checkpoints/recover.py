@@ -4,7 +4,6 @@ A killed writer leaves two traces in the superblock, the first 48 bytes of the f
 HDF5 refuse every other writer. The end-of-file address may lie before the end of the data on disk, so a writer that
 trusts this address overwrites live blocks. Recovery clears the flag, moves the end-of-file address past all blocks,
 written or only allocated, and renews the superblock's checksum. If a kill interrupts this, the next writer repeats it.
-
 A kill can also interrupt the write of the superblock itself. Such a write changes only the flag, the end-of-file
 address and the checksum. So all other bytes are valid, and recovery writes these three fields anew.
 
@@ -78,7 +77,10 @@ def recover(path: Path, slack: int) -> bool:
 
 
 def completed(file: BinaryIO) -> bytes | None:
-    """If the superblock was written incompletely, a valid superblock that says "open for writing"; otherwise None."""
+    """A valid replacement for an HDF5 superblock (first 48 bytes of `file`) whose write was interrupted; else None.
+
+    The replacement has the flag "open for writing", and the size of the file as end-of-file address.
+    """
     file.seek(0)
     block = file.read(48)
     return changed(block, flag=WRITING, end=os.fstat(file.fileno()).st_size) if is_cut(file, block) else None
@@ -93,7 +95,7 @@ def rewrite(file: BinaryIO, block: bytes) -> None:
 
 
 def changed(block: bytes, flag: int, end: int) -> bytes:
-    """The superblock with another flag and end-of-file address, and its new checksum."""
+    """A copy of an HDF5 superblock with this flag (5: open for writing), end-of-file address `end` and new checksum."""
     fields = block[:11] + bytes([flag]) + block[12:28] + struct.pack("<Q", end) + block[36:44]
     return fields + struct.pack("<I", lookup3(fields))
 

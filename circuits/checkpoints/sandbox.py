@@ -37,9 +37,7 @@ _STARTED = (
 
 
 def validate(path: Path, file_format: str, format_version: int) -> None:
-    """Raise an error unless the file is safe to open.
-
-    Its attributes should name the format `file_format`. This package reads versions up to `format_version`.
+    """Raise an error unless a file is safe to open, and has the format `file_format` in a version <= `format_version`.
 
     Raises
     ------
@@ -103,7 +101,10 @@ class _Worker:
         self._owner = 0
 
     def ask(self, path: Path, size: int, file_format: str, format_version: int, undone: bool) -> tuple[str, str]:
-        """Whether a file (if `undone`: after recovery from a kill) is safe to open, as a verdict and a reason."""
+        """Ask the sandbox process whether a file of `size` bytes is safe to open; return the verdict and its reason.
+
+        If `undone` is True, the sandbox process inspects the file as recovery from a kill would leave it.
+        """
         question = json.dumps([str(path.absolute()), file_format, format_version, undone]).encode()
         try:
             for _ in range(2):  # an idle worker may have ended by itself

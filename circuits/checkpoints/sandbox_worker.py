@@ -46,7 +46,10 @@ def serve(descriptor: str) -> None:
 
 
 def answer(pipe: int, path: str, file_format: str, format_version: int, undone: bool) -> None:
-    """Inspect one file in a fork of this process; write to `pipe` the verdict, or the signal that ended the fork."""
+    """Inspect one file in a fork of this process; write to `pipe` the verdict, or the signal that ended the fork.
+
+    If `undone` is True, the fork inspects the file as recovery from a kill would leave it.
+    """
     child = os.fork()
     if child == 0:
         try:
@@ -73,7 +76,7 @@ def limit() -> None:
 
 
 def more_time(nbytes: int) -> None:
-    """Set the time limits, with extra time to unpack `nbytes` of compressed data."""
+    """Limit this process, from now, to 8 s of elapsed and 3 s of CPU time; unpacking `nbytes` adds 1 s per 50 MB."""
     unpacking = nbytes / BYTES_PER_SECOND
     for number, clock, seconds in (
         (signal.SIGALRM, signal.ITIMER_REAL, SECONDS),

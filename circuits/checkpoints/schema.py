@@ -198,9 +198,9 @@ def _digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
         return
     text = file.attrs["config"]
     if digest(text.tobytes() if isinstance(text, np.bytes_) else bytes(text)) != file.attrs["config_digest"]:
-        raise ValueError("its config has changed since it was written: the config's digest differs")
+        raise ValueError("the run's config has changed: the config's digest differs from the stored digest")
     if facts_digest(file) != file.attrs["facts_digest"]:
-        raise ValueError("its versions, numerics, parent or creation time have changed: their digest differs")
+        raise ValueError("versions, numerics, parent or creation time of the run have changed: their digest differs")
     groups = [("checkpoint", "step", "digested", [*config.shapes, METRICS], n_checkpoints)]
     if "optimizer" in file:
         states = sorted(name for name, _ in _members(file, "optimizer") if name not in ("state_step", "seed"))
@@ -254,16 +254,14 @@ def _array(file: Mapping[str, Any], name: str, shape: tuple[int | None, ...], ki
 
 
 def _named(dataset: h5py.Dataset, dims: tuple[str, ...]) -> None:
-    """Raise ValueError unless the first axes of the array have these names."""
     actual = dimensions(dataset)
     if actual[: len(dims)] != dims:
         raise ValueError(f"{dataset.name} has the dimensions ({', '.join(actual)}), expected ({', '.join(dims)})")
 
 
 def _printable(data: Any) -> None:
-    """Refuse data in which a string, or a key, has control characters."""
     if isinstance(data, str) and not data.isprintable():
-        raise ValueError(f"a text in its attributes holds control characters: {ascii(data)[:80]}")
+        raise ValueError(f"an attribute of the file has a text with control characters: {ascii(data)[:80]}")
     if isinstance(data, dict):
         data = [*data.keys(), *data.values()]
     if isinstance(data, list | tuple):

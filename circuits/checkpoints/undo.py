@@ -63,7 +63,11 @@ class Kept(NamedTuple):
         return [(at, self.values[end - n : end]) for (at, n), end in zip(self.stored, ends, strict=True)]
 
     def fits(self, file: h5py.File) -> bool:
-        """Whether `extents` and `witness` fit `file`, a run restored from this copy, and `stored` overlaps no array."""
+        """Whether the arrays of `file`, a run file into which this copy was restored, lie where the copy says.
+
+        Three conditions must hold. The byte ranges outside the arrays of `file` are those in `extents`. The ranges that
+        no change of metadata touches are those in `witness`. No array overlaps a copied byte range, listed in `stored`.
+        """
         apart = _are_ranges(sorted([*self.stored, *(span for span in _data(file) if span[1])]), self.size)
         return apart and self.extents == _extents(file, self.size) and self.witness == _unchanged(file)
 
@@ -155,8 +159,9 @@ def _metadata(path: Path, file: h5py.File) -> bytes:
         stored = _stored_parts(raw.fileno(), extents)
         if (needed := sum(length for _, length in stored)) > METADATA_BYTES:
             raise InputError(
-                f"{path} was not changed: it has {needed} bytes outside its arrays, but at most {METADATA_BYTES} can "
-                f"be copied before a change. Make a sparse copy and use it instead: cp --sparse=always {path} NEW.h5"
+                f"{path} was not changed: {needed} bytes outside its arrays must be copied before a change, but "
+                f"the limit is {METADATA_BYTES}. In a sparse file, blocks of zeros need no copy. Make a sparse file "
+                f"and use it instead: cp --sparse=always {path} NEW.h5"
             )
         for start, length in stored:
             raw.seek(start)

@@ -1,8 +1,7 @@
 """Present the file of a killed writer to HDF5 as a file without a writer; the file itself does not change.
 
 A file whose flag says "open for writing" opens only in single-writer-multiple-reader mode. In this mode HDF5 interprets
-a wrong checksum as a write in progress. It tries again after ever longer waits, for years. So a check of the file for
-damage uses this module, which presents the file to HDF5 with the flag cleared in memory.
+a wrong checksum as a write in progress. It tries again after ever longer waits, for years. So the flag must be hidden.
 """
 
 from __future__ import annotations
@@ -44,14 +43,12 @@ def open_for_reading(path: str | Path, **mode: Any) -> h5py.File:
 
 @contextmanager
 def opened_for_verdict(path: str, *, undone: bool = False) -> Iterator[h5py.File]:
-    """The file opened in plain mode, in which HDF5 reports a wrong checksum at once.
+    """Open the file at `path` in plain mode, in which HDF5 reports a wrong checksum at once; the file does not change.
 
-    Parameters
-    ----------
-    path, undone
-        The file, and whether HDF5 sees the file as the next writer would mend it after a kill: with the metadata in
-        PATH.undo if this copy exists (`undo.py`), otherwise with a complete superblock (the first 48 bytes). If
-        `undone` is True, a PATH.undo that is damaged or does not fit the file raises ValueError.
+    If `undone` is False, HDF5 reads the file as it is, but sees no flag "open for writing". If `undone` is True, HDF5
+    sees the file as the next writer would repair it after a kill. A file PATH.undo, if there is one, is a copy of
+    HDF5's metadata. The repair restores this copy; if PATH.undo is damaged or does not fit the file, this function
+    raises ValueError. Without a PATH.undo, the repair completes a partly written superblock (first 48 bytes of a file).
     """
     if not undone and not is_flagged(path):
         with h5py.File(path, "r", rdcc_nbytes=0, locking=False) as file:

@@ -5,7 +5,6 @@ writes the checkpoint's entry in `step`. Readers, and the writer itself after a 
 `step` (`commits.py`). Both phases write data only, into space that was allocated when the file was created. No metadata
 block of HDF5 changes, so the file opens after a kill at any byte. The few other operations that change such blocks can
 be undone (`undo.py`). Readers in other processes may keep the file open (HDF5's single-writer-multiple-reader mode).
-
 Files of format version 1 grow with each commit, and have no digests. `resume_point.py` describes how a run resumes.
 """
 
@@ -144,8 +143,7 @@ class Writer:
     def amend(self, config: Config | None = None, other_numerics_since: int | None = None) -> None:
         """Store a config with more epochs, or the index of the first checkpoint from a machine that rounds differently.
 
-        Each of the two is an attribute of the file. An attribute never changes its size here, so HDF5 overwrites the
-        attribute in place while other processes read the file.
+        Both are attributes of constant size, so HDF5 overwrites them in place while other processes read the file.
         """
         attributes = self.file.attrs
         text = None if config is None else padded(config, attributes["config"].dtype.itemsize)
@@ -322,9 +320,10 @@ class Writer:
                     dataset.resize(length, axis=0)
 
     def _take_back(self) -> None:
-        """Erase entries of `step` and `state_step`, also partly written ones, after the checkpoint to continue from.
+        """In the arrays `step` and `state_step`, erase all entries of steps later than the newest kept checkpoint.
 
-        It erases the last entry first, so a kill leaves at most one partly erased entry, which `commits.py` recognizes.
+        Partly written entries are erased too. The erasure starts with the last entry. So a kill leaves at most one
+        partly erased entry, which `commits.py` recognizes.
         """
         unwrite(self._step, self.n_checkpoints)
         if "state_step" in self.file:
@@ -343,7 +342,7 @@ def _put(dataset: h5py.Dataset, start: int, rows: np.ndarray) -> None:
 
 
 def unwrite(steps: h5py.Dataset, n_kept: int) -> None:
-    """Erase the entries of `step` or `state_step` after the first `n_kept`, the last entry first."""
+    """Keep the first `n_kept` entries of an array; set the others to -1 (unwritten), one by one, the last one first."""
     written = np.flatnonzero(steps[:] != UNWRITTEN)
     for at in written[written >= n_kept][::-1].tolist():
         steps[at] = UNWRITTEN

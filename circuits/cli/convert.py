@@ -58,7 +58,6 @@ class ParityNnFlags(_Output):
     (N), the learning rate (lr), the weight decay (wd), the width and the seed.
 
     Both codes save model_EPOCH.pt before epoch EPOCH, counted from 0, so the file is the state after EPOCH epochs.
-
     Neither code saves its data. The command draws the data again with Python's `random`, from the data seeds of the
     code that --draw names. The run file stores the data.
     """
@@ -96,7 +95,7 @@ class StateDictsFlags(_Start, _Output):
     """NAME=KEY: the files store the model's parameter NAME under KEY. Without this pair, the command looks for the
     parameter under NAME and, if the files lack NAME, under the key that Merrill et al.'s code uses."""
     seed: Annotated[int, tyro.conf.arg(metavar="INT")] = 0
-    """Seed of the network if the file-name pattern has no {seed}; the seed determines the training set."""
+    """Seed of the network, used if PATTERN does not contain {seed}. The seed determines the training set."""
 
 
 def command(words: list[str]) -> int:

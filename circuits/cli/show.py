@@ -27,7 +27,7 @@ class ShowFlags:
     follow: Switch = False
     """After the summary, print a line whenever checkpoints are added, until the run is complete or its writer ends."""
     verify: Switch = False
-    """Check all values against stored checksums, without a summary; list step, seed and array of changed values."""
+    """Print no summary. Check all values against stored checksums; list step, seed and array of changed values."""
 
 
 def command(words: list[str]) -> int:

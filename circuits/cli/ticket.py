@@ -13,7 +13,11 @@ MOST_OF_NAME = 150  # characters of the parent's file name in the ticket's file 
 
 
 def chosen_neurons(path: Path, seed: int | None, keep: str | None) -> tuple[Config, int, np.ndarray]:
-    """Config of a lottery ticket, seed of its network in the run at `path`, and mask (neuron,) of neurons to train."""
+    """Choose the neurons of a lottery ticket: some neurons of a network, to be trained again without the others.
+
+    The network belongs to the seed `seed` (None: the first) of the run at `path`. `keep`: "active" or None chooses the
+    active subnetwork, "random" as many random neurons. Return the ticket's config, the seed, and a mask (neuron,).
+    """
     from circuits.analysis.subnetworks.groups import GROUPS, neuron_groups
     from circuits.checkpoints.run import open_run
     from circuits.training.lottery_ticket import refuse_other_models, ticket_config

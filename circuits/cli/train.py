@@ -1,7 +1,6 @@
 """`circuits train [PRESET]`: train a preset, a JSON file or the defaults, changed by `--set` and flags.
 
-The preset may stand anywhere among the flags. It is read first, because its config determines the flags and their
-defaults; then the flags are read.
+The preset may stand anywhere among the flags. It is read first: its config determines the flags and their defaults.
 """
 
 import json
@@ -110,7 +109,7 @@ def _several(starts: Sequence[Config], first: Config, flags: Any, typed: set[str
     each of these fields gets the value that the field has in `first`.
     """
     if first.name != starts[0].name:
-        raise InputError(f"The preset has {len(starts)} configs, so --name cannot rename it. Pass a folder to --out.")
+        raise InputError(f"The preset has {len(starts)} configs, but --name names only one. Pass --out FOLDER instead.")
     if flags.out is not None and flags.out.suffix == ".h5":
         raise InputError(f"The preset has {len(starts)} configs, so --out {flags.out} must be a folder.")
     wanted = {key: value for key, value in first.leaves().items() if key in typed}
@@ -182,12 +181,14 @@ def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]
 
     Return the preset (None if there is none), all other words, and the flag before the preset with the flag's values.
 
-    1. A switch, such as --quiet, takes no value. Any other flag takes the next word, and all numbers after this word.
-    2. A flag for a list of texts, such as --metrics, also takes all further words up to the next flag or preset name.
-    3. Each remaining word (neither flag nor value) is a candidate, except a number or truth value right after a switch.
-    4. A single candidate is the preset, even if it is misspelled.
-    5. Among several candidates, a word after a flag is the preset only if it is a preset name. So in
-       `merrill-2023 --epochs 3 x`, the preset is merrill-2023, and x is one of the other words.
+    First, each flag takes its values. A switch, such as --quiet, takes no value. Any other flag takes the next word,
+    and all numbers up to the next flag. A flag for a list of texts, such as --metrics, takes the next word, and all
+    words up to the next flag that are not preset names. Each word that is neither flag nor value is a candidate,
+    except a number or truth value directly after a switch.
+
+    A single candidate is the preset, even if it is misspelled. Several candidates are first reduced: a candidate that
+    is not a preset name is dropped if it stands directly after a switch, or if the last flag before it takes values.
+    In `merrill-2023 --epochs 3 x`, this drops x. If two or more candidates are left, InputError is raised.
 
     Examples
     --------
@@ -231,7 +232,6 @@ def _is_preset(word: str) -> bool:
 
 
 def _no_preset(name: str, flag: str = "", *values: str) -> InputError:
-    """The error for an unknown preset `name`; a hint says if the `flag` before `name` takes only its `values`."""
     flags = flag_class("Train", flags_of(resolve_config()), "", TrainFlags)
     arity = arities(flags).get(flag)
     message = f"There is no preset '{name}'. {nearest(name, PRESETS)}"
@@ -257,7 +257,7 @@ def _starts(name: str | None, given: TrainFlags) -> list[Config]:
     elif given.seed is not None:
         raise InputError("--seed needs --from RUN.h5, to choose a network of that run. To train seeds, pass --seeds.")
     elif given.keep is not None:
-        raise InputError("--keep chooses the neurons of --from. Pass --from too, or leave --keep out.")
+        raise InputError("--keep needs --from RUN.h5, to choose neurons of that run. Pass both, or leave --keep out.")
     elif name in PRESETS and given.config is None and len(configs := preset_configs(name)) > 1:
         return [_changed(config, given.set) for config in configs.values()]
     else:

@@ -28,11 +28,9 @@ class VerifyFlags:
     """Evaluate a network exactly on all 2^k settings of its k relevant bits: does it compute parity?
 
     It does iff its output is > 0 where the parity is 1 and < 0 where the parity is -1; an output of 0 is wrong.
-
     Exit code 0 if it does, 4 if not.
 
     For a run, all inputs but the k relevant bits are set to 0, their mean.
-
     So the answer is about the network restricted to its relevant bits. For all 2^n inputs use --certify.
     """
 
@@ -122,7 +120,6 @@ def _of_a_run(flags: VerifyFlags) -> Judged:
 
 
 def _refuse(flags: VerifyFlags, names: tuple[str, ...], what: str, whose: str) -> None:
-    """Raise an error such as "--k is for a construction, but a.h5 is a run" if a flag of `names` is set."""
     for name in names:
         if getattr(flags, name) is not None:
             raise InputError(f"--{name} is for {whose}, but {what}. Leave the flag out.")

@@ -1,10 +1,10 @@
 """One AND gate per pattern (setting of the k relevant bits): disjunctive normal form, 2^k neurons.
 
 The gate of a pattern s in {-1, 1}^k is relu(s·x + bias). The product s·x is k on s and at most k - 2 elsewhere. So a
-gate with -k < bias <= -(k-2) fires on s alone. Two networks consist of these gates:
+gate with -k < bias <= -(k-2) fires on s alone, and a gate with bias -k never fires. Two networks have one gate per s:
 
-    dnf          Merrill et al. 2023, Prop. 1: the readout weight of a gate is the parity of its pattern, +1 or -1
-    thesis_dnf   Fuangkawinsombut 2024, Prop. 4.1: if a pattern has parity -1, its gate never fires
+    dnf          Merrill et al. 2023, Prop. 1: the gate fires on s; its readout weight is the parity of s, +1 or -1
+    thesis_dnf   Fuangkawinsombut 2024, Prop. 4.1: the gate fires on s if s has parity 1; otherwise it never fires
 
 On every pattern of parity -1, `thesis_dnf` has the output 0, but Merrill et al. require a negative output.
 """

@@ -7,17 +7,15 @@ E(w, b) be the mean of π(z) relu(w·z + b) over all z. The least P/m of all net
     C*(k) = 1 / max |E(w, b)|  over all neurons (w, b) with ‖(w, b)‖ = 1.
 
 Proof. The margin m is at most the mean of π(z) f(z) over all z, which is Σ_j u_j E(w_j, b_j). By the definition of C*,
-each |E(w_j, b_j)| is at most ‖(w_j, b_j)‖ / C*. So m is at most P / C*. The network `min_norm` has P/m = C*. It copies
-one maximizer (w, b) for each s in {-1, 1}^k. The copy for s has the weights s_i w_i, the bias b, and the readout weight
-π(s) times the sign of E(w, b).
+each |E(w_j, b_j)| is at most ‖(w_j, b_j)‖ / C*. So m is at most P / C*. The network `min_norm` has P/m = C*. Its
+neurons are 2^k copies of one maximizer (w, b), one copy for each choice of signs of the k entries of w.
 
 The maximum needs no local search. Flipping the sign of an entry of w, or permuting w, keeps |E(w, b)|. So only neurons
-with w_1 >= … >= w_k >= 0 matter. Let z' be above z if z'_1 + … + z'_i >= z_1 + … + z_i for every i. If one of these
-neurons fires on z, the neuron also fires on all z' above z. So it fires on an up-set: a set that contains, with each z,
-all z' above z. `up_sets` lists the non-empty up-sets, 1172 for k = 6. The neurons that fire exactly on one up-set form
-a cone. On this cone, E(w, b) is the dot product of (w, b) with a fixed vector. So the largest |E(w, b)| is the length
-of the projection of this vector, or of its negative, on the cone. Non-negative least squares computes the projection,
-exact but for float rounding.
+with w_1 >= … >= w_k >= 0 matter. If one of these neurons fires on z, the neuron also fires on every z' with
+z'_1 + … + z'_i >= z_1 + … + z_i for all i. So it fires on an up-set (see `up_sets`; 1172 non-empty ones for k = 6). The
+neurons that fire exactly on one up-set form a cone. On this cone, E(w, b) is the dot product of (w, b) with a fixed
+vector. So the largest |E(w, b)| is the length of the projection of this vector, or of its negative, on the cone.
+Non-negative least squares computes the projection, exact but for float rounding.
 """
 
 from fractions import Fraction
@@ -40,12 +38,7 @@ def least_cost(k: int) -> float:
 
     Let training minimize the mean hinge loss over all inputs plus λ/2 times the sum of squared weights and biases. For
     a weight decay λ > 1 / C*(k), the minimum is the network whose weights are all 0. If the training set is finite,
-    solutions that memorize survive at larger weight decays.
-
-    Raises
-    ------
-    InputError
-        k is not in 1..6.
+    solutions that memorize survive at larger weight decays. A k outside 1..6 raises InputError.
 
     Examples
     --------
@@ -76,12 +69,9 @@ def optimal_gates(k: int) -> list[tuple[tuple[Fraction, ...], Fraction, int]]:
 def min_norm(k: int) -> Construction:
     """Network u·relu(W x + b) for parity of k bits with the least possible path cost Σ|u|·‖(w, b)‖ per margin.
 
-    The margin is the least parity · output. The 2^k neurons have one neuron's weights, with every choice of signs.
-
-    Raises
-    ------
-    InputError
-        k is not in 1..6.
+    The margin is the least parity · output. The network has 2^k neurons, one for each s in {-1, 1}^k. Neuron s has the
+    weights s_1 w_1, …, s_k w_k, the bias b, and the readout weight c times the parity of s. The vector w, the number b
+    and c = 1 or -1 are the same for all s. For k = 2, w = (1, 1), b = 0, c = 1. A k outside 1..6 raises InputError.
 
     Examples
     --------
@@ -112,10 +102,10 @@ def correlation(v: Float[np.ndarray, " weight"]) -> float:
 
 @lru_cache
 def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
-    """Largest correlation |E(v)| of a neuron v = (w, b) with parity, at ‖v‖ = 1, and the list of all best neurons.
+    """The largest |E(v)| / ‖v‖ of all neurons v = (w, b), and the neurons with w_1 >= … >= w_k >= 0 that attain it.
 
-    E(v) is the mean of π(z) relu(w·z + b) over all z in {-1, 1}^k, with π(z) the parity of z. The list holds a pair
-    (v, sign of E(v)) for each best v with w_1 >= … >= w_k >= 0. These v are scaled to largest |entry| 1.
+    E(v) is the mean of π(z) relu(w·z + b) over all z in {-1, 1}^k, with π(z) the parity of z. Each neuron is returned
+    as a pair (v, sign of E(v)); the largest |entry| of v is 1. Permuting w or flipping signs in w keeps |E(v)| / ‖v‖.
     """
     if not 1 <= k <= MOST_BITS:
         raise InputError(f"k = {k} is not possible: the least cost is solved for k in 1..{MOST_BITS}.")

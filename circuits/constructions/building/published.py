@@ -53,7 +53,7 @@ def four_neuron() -> Construction:
 
 
 def two_neuron() -> Construction:
-    """Network for k = 2: |x0 + x1| / 2 by two neurons. The output is 1 for parity 1; it is 0, not negative, for -1.
+    """Network of two neurons for k = 2 bits x0, x1: the output |x0 + x1| / 2 is 1 for parity 1, and 0 for parity -1.
 
     Examples
     --------
