@@ -1,13 +1,11 @@
-"""Restriction of a network to one pattern (setting of the relevant bits): a function of the irrelevant bits x in ±1.
+"""Margin (parity · output) of a network as a function of its irrelevant bits x in ±1, for fixed relevant bits.
 
-The margin is m(x) = π·f = Σ_i v_i relu(c_i + A_i·x), with f the output and π the parity of the pattern. A_i holds the
-weights of neuron i on x. The constant c_i is the neuron's bias plus the sum over the relevant bits. The factor v_i is
-the neuron's readout weight times π. The preactivation c_i + A_i·x is always within ±‖A_i‖₁ of c_i. If this range has no
-negative number, the neuron is linear for every x. If the range has no positive number, the neuron is off. Only the
-other neurons, called *unstable*, keep a relu term.
-
-Before the restriction, `unit_scale` multiplies the weights by powers of two, which causes no rounding. Then |f| <= 1,
-and a solver with absolute tolerances treats large and small networks alike.
+The margin is m(x) = Σ_i v_i relu(c_i + A_i·x). The row A_i holds the weights of neuron i on the irrelevant bits. The
+constant c_i is the bias of neuron i plus its weighted sum of the fixed relevant bits. The factor v_i is the readout
+weight of neuron i times the parity. The preactivation c_i + A_i·x is always between c_i - ‖A_i‖₁ and c_i + ‖A_i‖₁. If
+this range has no negative number, the neuron is linear for every x. If the range has no positive number, the neuron is
+off. Only the other neurons, called *unstable*, keep a relu term. `unit_scale` first multiplies the weights by powers of
+two, without rounding. Then |output| <= 1, and a solver with absolute tolerances treats large and small networks alike.
 """
 
 from collections.abc import Sequence
@@ -38,13 +36,13 @@ class UnitScale:
 
     @property
     def scale(self) -> float:
-        """Original output / output of the scaled network: 2^`exponent`, or inf if that is too large for float64."""
+        """Original network's output divided by this rescaled network's output: 2^`exponent`; inf if above floats."""
         with np.errstate(over="ignore"):
             return float(np.ldexp(1.0, self.exponent))
 
     @property
     def rounding(self) -> float:
-        """Bound of the error that float64 rounding causes in an output of the scaled network, for inputs in ±1."""
+        """Bound on float64 rounding errors in Σ u_i relu(W_i·x + b_i), this rescaled network's output, for x in ±1."""
         return 4.0 * sum(self.W.shape) * float(np.finfo(np.float64).eps)
 
 
@@ -95,7 +93,7 @@ class Restriction:
     v: Float[np.ndarray, " unstable"]
 
     def margins(self, bits: Real[np.ndarray, "example bit"]) -> Float[np.ndarray, " example"]:
-        """m(x) = constant + slope·x + Σ_i v_i relu(c_i + A_i·x) at each row x of `bits`, whose entries are ±1."""
+        """Margin (parity · output), or a lower bound of it, at each row of `bits`: ±1 values of irrelevant bits."""
         x = bits.astype(np.float64)
         return self.constant + x @ self.slope + np.maximum(x @ self.A.T + self.c, 0.0) @ self.v
 

@@ -1,12 +1,10 @@
 """Compiled branch and bound over irrelevant bits: least margin for fixed relevant bits, or whether it exceeds a goal.
 
 The margin is parity · output, a sum of one term v_i relu(w_i·x + b_i) per neuron, with v_i = parity × readout weight.
-Each node of the search tree fixes some bits of the input x. This narrows the range of every preactivation w_i·x + b_i.
-A neuron whose preactivation cannot be positive is off. A neuron whose preactivation cannot be negative is linear. All
-other neurons are *unstable*. Every term of an unstable neuron has a linear lower bound (Zhang et al. 2018). So the
-margin is at least constant + slope·z, with z the bits that are still free. The node's lower bound is the minimum of
-this function, constant - ‖slope‖₁. A good enough bound closes the node: its inputs need no evaluation. Otherwise two
-children fix the bit that matters most to the unstable neurons. At 12 free bits, `halves.py` evaluates all inputs.
+Each node of the search tree fixes some bits of the input x. A neuron is *unstable* if its preactivation w_i·x + b_i can
+still have both signs. Its term then has a linear lower bound (Zhang et al. 2018). The other neurons are off or linear.
+So the margin is at least constant + slope·z, with z the free bits. The node's lower bound is the minimum, constant -
+‖slope‖₁. If the bound is too low, two children fix one more bit. At 12 free bits, `halves.py` evaluates all inputs.
 
 If a term undergoes at most R roundings, the rounding error of a margin is at most 2^-53·R·Σ|v_i|·(‖w_i‖₁ + |b_i|) over
 the neurons that are not off. An input whose computed margin is within this bound of 0 becomes a candidate for exact
@@ -26,12 +24,9 @@ NODE = 12.0  # cost of one weight in a node, in evaluations of a neuron at an in
 TINY = 2.0**-900  # bound of what unit scale can lose below the smallest float64
 UNIT = 2.0**-53  # relative rounding error of a float64 operation
 
-# Return values of `walk`.
-FINISHED, PAUSED, FULL, FAILED = 0, 1, 2, 3
-
-# Indices in `counts` and in `values`.
-DEPTH, N_CANDIDATES, FAILS, N_LEAVES, N_PRUNED = 0, 1, 2, 3, 4
-BEST, FLOOR, CLEAR, CLOSED, WORK = 0, 1, 2, 3, 4
+FINISHED, PAUSED, FULL, FAILED = 0, 1, 2, 3  # return values of `walk`
+DEPTH, N_CANDIDATES, FAILS, N_LEAVES, N_PRUNED = 0, 1, 2, 3, 4  # indices in `counts`
+BEST, FLOOR, CLEAR, CLOSED, WORK = 0, 1, 2, 3, 4  # indices in `values`
 
 
 class Tree(NamedTuple):
@@ -63,9 +58,9 @@ class Tree(NamedTuple):
         (candidate, bit) inputs whose margin is so close to 0 that float64 cannot tell its sign.
     counts, values
         Counters and results; constants of this module are the indices. `values[BEST]` is the least margin computed.
-        `values[FLOOR]` is a lower bound of the margins of all inputs in closed nodes. `values[CLEAR]` is the same bound
-        without some inputs: those evaluated in float64 with a margin that is not surely positive. `values[CLOSED]` is
-        the share of inputs that are in closed nodes. `values[WORK]` counts evaluations of one neuron at one input.
+        `values[FLOOR]` is a lower bound of the margins of all inputs in closed nodes. `values[CLEAR]` is a lower bound
+        for fewer inputs: inputs with a computed margin <= `error`, perhaps <= 0, do not count. `values[CLOSED]` is the
+        share of inputs in closed nodes. `values[WORK]` counts evaluations of one neuron at one input.
     """
 
     rows: np.ndarray
@@ -91,10 +86,11 @@ class Tree(NamedTuple):
 
 
 def planted(A: np.ndarray, c: np.ndarray, v: np.ndarray, size: np.ndarray) -> Tree:
-    """A search tree for the least margin m(x) = Σ_i v_i relu(c_i + A_i·x) over all x in ±1; only its root is filled.
+    """A search tree, with only its root filled, for the least margin Σ_i v_i relu(c_i + A_i·x) over all x in ±1.
 
-    `A` is (neuron, bit). `c`, `v` and `size` are (neuron,). In the whole network, neuron i has the weights w_i and the
-    bias b_i. Its `size` is ‖w_i‖₁ + |b_i|, which bounds |c_i + A_i·x| and the rounding errors.
+    Some input bits of a network are fixed; x holds the others. `A` (neuron, bit) has the weights on x. `c` (neuron,) is
+    each neuron's bias plus its weighted sum of the fixed bits. `v` (neuron,) is the readout weight times the parity.
+    `size` (neuron,) is Σ|weight| over all input bits + |bias|. It bounds |c_i + A_i·x| and the rounding errors.
     """
     n_terms, n_bits = A.shape
     depths = max(n_bits - LEAF, 0) + 1
@@ -140,11 +136,12 @@ def _fix(tree, depth, sign):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
-    """Write the node at `depth`, from its parent's `n_terms` neurons v relu(c + rows·z), with z the parent's free bits.
+    """Write a search node: `n_terms` neurons v relu(c + rows·z), after one of the bits z in ±1 gets the value `sign`.
 
-    Each neuron's `reach` is its Σ|rows|; `size` is its Σ|weights| + |bias| in the whole network. Bit z[place] gets the
-    value `sign`, and z[n_bits] takes its place; for the root, `sign` is 0, and no bit is fixed. Leave out neurons that
-    are never on. Add up neurons that are always on, as one linear function. Store the others as unstable neurons.
+    The parent node leaves the bits z[0], …, z[n_bits] free. The new node, at `depth`, fixes z[place], and the last bit
+    z[n_bits] moves to the index `place`. The root fixes no bit: its `sign` is 0, and z is z[0], …, z[n_bits - 1].
+    Leave out neurons that are never on. Add neurons that are always on to `constant` and `slope`. Keep the others as
+    terms. A neuron's `reach` is its Σ|rows| before the bit is fixed; `size` is Σ|weights| + |bias| over all input bits.
     """
     to_rows, to_c, to_v, to_size, to_reach = (
         tree.rows[depth], tree.c[depth], tree.v[depth], tree.size[depth], tree.reach[depth],
@@ -178,10 +175,12 @@ def _sort(rows, c, v, size, reach, n_terms, n_bits, place, sign, tree, depth):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def _bound(tree, depth, roundings, slope, score):
-    """Bound the margins in the node at `depth` from below, by a linear function of its free bits with slope `slope`.
+    """Write to `tree.lower` a lower bound of all margins (parity · output) in the node at `depth` of the search tree.
 
-    `tree.lower` gets the function's minimum. `tree.error` gets a bound of the margins' rounding errors, if each term
-    undergoes `roundings` roundings. The free bit of largest `score` matters most to the unstable neurons.
+    The node leaves some bits free. A linear lower bound replaces every relu that can be on or off. The sum of all terms
+    is then linear in the free bits, and `slope` gets its coefficients. `tree.error` gets a bound of the margins'
+    rounding errors, if each term undergoes `roundings` roundings. `score` gets, per free bit, a sum over the replaced
+    relus: the largest gap between term and linear bound, times the bit's share of Σ|weights on free bits|.
     """
     n_bits = tree.x.shape[0] - depth
     constant, mass = tree.constant[depth], tree.mass[depth]
@@ -209,7 +208,7 @@ def _bound(tree, depth, roundings, slope, score):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
 def _try_least(tree, depth, slope):
-    """In the node at `depth`, evaluate the input with free bits -sign(slope); keep it if no margin so far is lower."""
+    """Evaluate the input with the lowest linear bound in a search node; keep the input if no margin so far is lower."""
     n_bits = tree.x.shape[0] - depth
     x = np.empty(n_bits)
     rows, c, v, linear = tree.rows[depth], tree.c[depth], tree.v[depth], tree.slope[depth]
@@ -235,7 +234,7 @@ def _try_least(tree, depth, slope):
 @no_type_check
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _leaf(tree, depth, out):
-    """Write all margins of the node at `depth` to `out`. Store inputs of margin 0, up to rounding, as candidates."""
+    """Write all margins in a search node to `out`; store inputs of margin 0, up to rounding, in `tree.candidates`."""
     n_bits, error = tree.x.shape[0] - depth, tree.error[depth]
     all_margins(
         tree.constant[depth], tree.slope[depth], tree.rows[depth], tree.c[depth], tree.v[depth], n_bits,
@@ -266,7 +265,7 @@ def _leaf(tree, depth, out):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _input(tree, depth, entry, bits):
-    """Write an input of the node at `depth` into `bits`. Its free bits are binary digits of `entry`, with -1 for 0."""
+    """Write one input of a search node to `bits`. Bits not fixed by the node are binary digits of `entry`, -1 for 0."""
     for i in range(tree.x.shape[0]):
         bits[i] = tree.x[i]
     for bit in range(tree.x.shape[0] - depth):
@@ -286,10 +285,10 @@ def walk(tree, goal, prune, roundings, until):
     tree
         State of the search, changed in place; its candidates are the inputs that wait for exact arithmetic.
     goal
-        Finite goal: a node closes if its lower bound of the margins is above the goal, despite rounding errors. The
-        search stops if a margin <= goal is known. For goal 0, the margin must be <= 0 despite rounding errors.
-        Goal inf: find the least margin. A node closes if its lower bound is >= the least margin found so far, and
-        above 0 despite rounding errors. Once a margin is <= 0 despite rounding errors, the first condition suffices.
+        Finite goal: prove that all margins exceed it. A node closes if its lower bound is above `goal` despite rounding
+        errors. The search stops if it knows a margin <= `goal` (for goal 0, a margin <= 0 despite rounding errors).
+        Goal inf: find the least margin. A node closes if its lower bound is >= the least margin found so far. Until
+        some margin is known to be <= 0 despite rounding errors, the lower bound must also be above 0 despite them.
     prune
         Whether a lower bound may close a node. If False, the search evaluates every input.
     roundings

@@ -1,7 +1,4 @@
-"""Reading a learned circuit: gates of neurons, elements (merged parallel neurons), matches to constructions, path cost.
-
-`read_circuit` combines the modules of this folder for one network given as arrays.
-"""
+"""Reading a learned circuit: gates of neurons, elements (merged parallel neurons), matches, path cost."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +16,10 @@ from circuits.constructions.reading.recovered_bits import relevant_share
 
 @dataclass(frozen=True)
 class Circuit:
-    """Result of `read_circuit`.
+    """The logic gates in a network: result of `read_circuit`.
+
+    A neuron has the weights w, the bias b and the readout weight u. Neurons with near-parallel (w, b) and the same sign
+    of u form an *element*. They are merged into one neuron with (w, b) = Σ|u_j|·(w_j, b_j) and the readout ±1.
 
     Attributes
     ----------
@@ -33,8 +33,8 @@ class Circuit:
     share
         (neuron,) weight on relevant bits / weight on the other bits, see `relevant_share`.
     element
-        (neuron,) index of the neuron's element (group of parallel neurons); -1 if the neuron is too small for any. The
-        elements are in the order of falling path norm, the sum of |u|·‖(w, b)‖ over an element's neurons.
+        (neuron,) index of the neuron's element; -1 if the neuron is too small for any element. The elements are in the
+        order of falling path norm, the sum of |u|·‖(w, b)‖ over an element's neurons.
     W, b, u
         (element, k), (element,), (element,): weights on the relevant bits, bias and readout ±1 of each merged neuron.
     element_gates
@@ -84,7 +84,7 @@ def read_circuit(
         Constructions for the same number of relevant bits, by name, to compare with.
     cosine, floor
         Neurons merge if the cosine of their (w, b) is above `cosine`. A neuron counts if its path norm is above `floor`
-        times the largest path norm. `cosine` also limits the matches of merged neurons to a construction's neurons.
+        times the largest path norm. `cosine` is also the threshold for matching merged neurons to constructions.
 
     Raises
     ------

@@ -7,8 +7,7 @@ Let s·z be the number of the k relevant bits z that agree with s, minus the num
 The gate is 0 if fewer than t bits agree with s, 2 if t bits agree, 4 if t + 1 bits agree, and so on. A larger bias
 would make the gate positive for t - 1 bits. t = k is the AND gate A(s), t = (k+1)/2 the majority gate M(s), t = 1 the
 OR gate; for k = 3 their biases are -1, 1 and 3. Two other gates are the constant (w = 0, b > 0) and the one-sided
-linear gate relu(s·z), which for even k is the gate t = k/2 + 1. A neuron gets the gate of largest cosine to (w, b), the
-neuron's weights on the relevant bits and its bias. Below a cosine of .9, the neuron resembles no gate.
+linear gate relu(s·z), which for even k is the gate t = k/2 + 1.
 
 In a network for the parity π(z), a gate's readout weight has the sign of the mean of π(z)·gate(z) over all z. For the
 t-of-k gates with t >= 2, this sign is Π s · (-1)^(k-t). For k >= 2, the mean is 0 for the OR gate, for the constant
@@ -47,9 +46,10 @@ class Gates:
 
     @property
     def names(self) -> list[str]:
-        """Each gate with the signs of its bits: A(+-+) is AND, M majority, T2 2-of-k, L linear; 1 is the constant gate.
+        """Short name of each neuron's nearest gate: A(+-+) is an AND gate that fires on the bits 1, -1, 1.
 
-        A neuron is "?" if the cosine between its (weights, bias) and those of the nearest gate is at most .9.
+        The letter is A for AND, M for majority, L for relu(signs·bits), or T2 if at least 2 of the k bits must have
+        these signs. The constant gate is "1". A cosine of at most .9 between neuron and gate gives "?".
         """
         k = self.signs.shape[1]
         return [
@@ -61,8 +61,9 @@ class Gates:
 def nearest_gates(W: Float[np.ndarray, "neuron k"], b: Float[np.ndarray, " neuron"]) -> Gates:
     """The nearest logic gate of each neuron, from the neuron's weights on the k relevant bits and its bias.
 
-    A t-of-k gate fires if at least t bits agree with its signs. Ties go to larger t; a bit of weight 0 counts as +. A
-    neuron whose weights are all 0 gets the constant gate. Its `cosine` is then the sign of its bias: 1, 0 or -1.
+    A t-of-k gate fires if at least t bits agree with its signs. `cosine` compares the (weights, bias) of neuron and
+    gate. Ties go to larger t; a bit of weight 0 counts as +. A neuron with only 0 weights gets the constant gate, and
+    the sign of its bias (1, 0, -1) as `cosine`.
 
     Examples
     --------
@@ -132,7 +133,7 @@ def firing_sets(
 
 
 def gate_name(t: int, k: int) -> str:
-    """A gate in words.
+    """Name of the gate that fires if at least `t` of `k` bits agree with its signs, or of the gate with code `t` < 0.
 
     Examples
     --------

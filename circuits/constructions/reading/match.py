@@ -172,7 +172,7 @@ def _key(construction: Construction, permutation: tuple[int, ...], signs: tuple[
 
 
 class _Directions:
-    """What decides whether neurons u·relu(W·z + b) match: direction of (W, b), sign of u, nearest gate, firing set."""
+    """Neurons u·relu(W·z + b) of one network, prepared for a comparison with the neurons of another network."""
 
     def __init__(self, W: np.ndarray, b: np.ndarray, u: np.ndarray) -> None:
         sizes = neuron_sizes(W, b)
@@ -194,10 +194,7 @@ def _assigned(
     signs: tuple[int, ...],
     form: Form,
 ) -> tuple[float, Match]:
-    """Pair the circuit's neurons with those of `form`, the construction with permuted and flipped bits.
-
-    Return the pairing's cost and `Match`. More pairs cost less; among equally many, larger cosines cost less.
-    """
+    """Cost and `Match` of the best pairing with the neurons of `form`: most pairs first, then largest cosines."""
     built = _Directions(*form)
     n_learned, n_built = len(learned.rows), construction.n_neurons
     unmatched = 2.0 * min(n_learned, n_built) + 1  # more than all cosines together can gain

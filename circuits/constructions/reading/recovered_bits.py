@@ -1,8 +1,7 @@
 """The input bits that a network uses, from its weights alone.
 
-The mass of bit i is Σ_j |u_j| |w_ji|; rescaling a neuron does not change the mass. The code sorts the bits by falling
-mass and divides each mass by the next mass. The largest ratio is the gap, and the bits before the gap are the relevant
-bits. A gap below 2 is ambiguous; for comparison, the masses in an untrained network differ by a few percent.
+The mass of a bit sums |readout weight|·|weight on the bit| over all neurons. Rescaling a neuron does not change a mass.
+The relevant bits have the largest masses. In an untrained network, the masses differ by a few percent.
 """
 
 from typing import NamedTuple
@@ -33,8 +32,8 @@ def relevant_bits(
     Parameters
     ----------
     k
-        Number of relevant bits. By default, the code sorts the masses Σ_j |u_j| |w_ji|, largest first, and divides each
-        by the next one. The bits before the largest ratio are relevant. They are never all n inputs, unless n = 1.
+        Number of relevant bits. By default, the code sorts the masses Σ_j |u_j| |W_ji| of bits i, largest first, and
+        divides each by the next. The bits before the largest ratio are relevant: never all n inputs, unless n = 1.
 
     Raises
     ------

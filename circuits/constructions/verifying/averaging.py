@@ -10,8 +10,7 @@ In three cases, the computed mean is exact, apart from float rounding and tiny w
 - At most 24 of the w_i in Y are not 0, or many |w_i| are equal or on a lattice (`half_sums`).
 - Each |w_i| is at least the sum of all smaller ones. The code treats both signs of the largest weight separately, then
   both signs of the next, until the first case applies. For a = 2 and Y = ±4 ± 2 ± 1, the sign + of the 4 leaves
-  6 ± 2 ± 1, which is positive and has the mean 6. The sign - leaves -2 ± 2 ± 1, whose relu is 1 in one of four cases
-  and 0 otherwise: the mean is 1/4. So E[relu(a + Y)] = (6 + 1/4) / 2.
+  6 ± 2 ± 1 with the mean 6. The sign - leaves -2 ± 2 ± 1, whose relu has the mean 1/4. The result is (6 + 1/4) / 2.
 
 Otherwise a Fourier series gives the mean with a rigorous bound on its error (`kink_series`). The bound is at most
 about 4e-6 of ‖(w, b)‖ if Y has about the density of a normal distribution with the same standard deviation. The actual
@@ -64,11 +63,11 @@ def averaged_activations(
 def bounded_averages(
     W: Float[np.ndarray, "neuron input"], b: Float[np.ndarray, " neuron"], relevant_bits: Sequence[int]
 ) -> Averages:
-    """The mean activations of `averaged_activations`, and a rigorous bound on the error of each mean.
+    """Means of relu(w·x + b) over irrelevant bits, for each setting of the relevant bits, and rigorous error bounds.
 
     Examples
     --------
-    Thirty of the other bits have weight 1, ten have weight 0. Their weighted sum is binomial, so the means are exact.
+    Of the 40 irrelevant bits, 30 have weight 1, ten have weight 0. Their weighted sum is binomial: the means are exact.
 
     >>> W = np.r_[np.ones(31), np.zeros(10)][None]
     >>> means, bounds = bounded_averages(W, np.zeros(1), [0])

@@ -2,8 +2,7 @@
 
 The formula is the minimal sum of products or the minimal product of sums (Quine and McCluskey, by sympy), whichever has
 fewer literals. Both become unreadable with many bits. So a t-of-k gate, which fires when at least t of its k literals
-hold, is written as "at least t of" once its formula exceeds twelve literals. Above six bits only such gates and
-conjunctions have a formula.
+hold, is written as "at least t of: …" once its formula exceeds twelve literals.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ ALWAYS, NEVER = "always", "never"
 def firing_condition(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -> str:
     """When a neuron fires, as text: "always", "never", or a formula in the names of the bits.
 
-    Above six bits, only conjunctions and "at least t of" conditions have a formula. Others become the number of bit
+    Above six bits, only conjunctions and thresholds ("at least 2 of: …") have a formula. Others become the number of
     settings on which the neuron fires, such as "5 of 128 patterns". `fires` is in the order of `patterns(len(bits))`.
 
     Examples
@@ -83,7 +82,6 @@ def _n_literals(formula: Boolean) -> int:
 
 
 def _text(formula: Boolean, bits: Sequence[str]) -> str:
-    """The formula as text, with its parts in the order of the bits."""
     kind = formula.func.__name__
     if kind == "Symbol":
         return f"{formula} = 1"
@@ -104,7 +102,7 @@ def _conjunction(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -> st
 
 
 def _at_least(fires: Bool[np.ndarray, " pattern"], bits: Sequence[str]) -> str | None:
-    """The firing condition as "at least t of" k literals; None if it is not such a threshold."""
+    """The firing condition as "at least 2 of: x0 = 1, x1 = -1, x2 = 1", with all bits; None if it has another form."""
     every = patterns(len(bits))
     signs = np.sign(every[fires].sum(axis=0, dtype=np.int64))
     n_true = (every == signs).sum(axis=1)

@@ -1,7 +1,8 @@
 """The exact distribution of a sum of weights with random signs, as two lists of half sums, and the mean of a relu.
 
-Y = Σ ±w_i over independent uniform signs takes 2^n values. Split the weights into two halves: Y = A + B, with 2^(n/2)
-values each. With both lists sorted, one pass over A with a pointer into B gives
+Y = Σ ±w_i over independent uniform signs takes 2^n values. Wanted is the mean of relu(x + Y) for a given number x.
+Split the weights into two halves: Y = A + B. Each half takes 2^(n/2) values: A the values α with probabilities P(α), B
+the values β with P(β). With both lists sorted, one pass over A with a pointer into B gives
 
     E relu(x + A + B) = Σ_α P(α) Σ_{β > -x-α} P(β) (x + α + β)
 

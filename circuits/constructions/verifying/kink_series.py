@@ -9,14 +9,14 @@ The estimate of E|x + Y| is the midpoint of these bounds, with an error of at mo
 p, this error bound is about ε² p(-x). If p is also smooth over a distance ε, the true error is far smaller, of order
 ε⁴ p''. The error bound for E relu(x + Y) is half as large.
 
-Both bounds follow from the characteristic function of Y. A triangular wave of half-period R replaces |·|; the two are
-equal while |y| <= R. With θ_m = (2m + 1) π/R and P_m = exp(-ε² θ_m²/2) Π_i cos(θ_m w_i):
+Both bounds follow from the characteristic function of Y. A triangular wave of half-period R replaces |y|; the two are
+equal while |y| <= R. With θ_m = (2m + 1) π/R and P_m = exp(-ε² θ_m²/2) Π_i cos(θ_m w_i) for m = 0, 1, …:
 
     E g = R/2 - 4R/π² Σ_m P_m cos(θ_m x) / (2m + 1)²,       2ε E φ = 4ε²/R Σ_m P_m cos(θ_m x).
 
-Because P_m contains exp(-ε² θ_m²/2), M terms of each series suffice. Every cosine is at most 1, which bounds the error
-from the omitted terms. R need not cover values of Y beyond 8 standard deviations: Hoeffding's inequality (1963) bounds
-their probability by 2 exp(-32).
+The code adds the terms up to θ_m of about 4/ε. In the omitted terms, exp(-ε² θ_m²/2) is at most exp(-8) and every
+cosine is at most 1, which bounds the error. R need not cover values of Y beyond 8 standard deviations: Hoeffding's
+inequality (1963) bounds their probability by 2 exp(-32).
 """
 
 import math
@@ -33,10 +33,11 @@ FAR = 8.0  # standard deviations of Y
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def smoothing(reach, spread, farthest, target):
-    """Width ε, half-period R and number of terms M of the Fourier series for E relu(x + Y), with Y = Σ ±w_i.
+    """Choose (width, half_period, n_terms) of a Fourier series for E relu(x + Y), with Y = Σ ±w_i over random signs.
 
-    The error bound of the series is about `target` if Y is normal. `reach` is the largest |Y|, `spread` the standard
-    deviation of Y, `farthest` the largest |x|.
+    `width` is the standard deviation of the normal noise that smooths the kink of relu. The series has `n_terms` terms
+    and the period 2 · `half_period`. The error bound of the series is about `target` if Y is normal. `reach` is the
+    largest |Y|, `spread` the standard deviation of Y, `farthest` the largest |x|.
     """
     span = min(reach, FAR * spread) + farthest
     width = math.sqrt(5.0 * target * spread)
@@ -83,8 +84,9 @@ def series_sums(at, weights, width, half_period, n_terms, by_square, plain):
 def bracket(x, by_square, plain, reach, width, half_period, n_terms):
     """Estimate of E relu(x + Y) for Y = Σ ±w_i over random signs, and a bound of the estimate's error.
 
-    `reach` is Σ|w_i|. `smoothing` gives `width`, `half_period`, `n_terms`. `series_sums` gives two Fourier series at x:
-    `plain`, and `by_square`, whose term m = 0, 1, … is that of `plain` divided by (2m + 1)².
+    `reach` is Σ|w_i|. Let θ_m = (2m + 1) π / half_period and P_m = exp(-(width θ_m)²/2) Π_i cos(θ_m w_i), where `width`
+    is the standard deviation of the noise that smooths the kink. Over m = 0, …, n_terms - 1, `plain` is the sum
+    Σ_m P_m cos(θ_m x), and `by_square` is Σ_m P_m cos(θ_m x)/(2m + 1)².
     """
     smoothed = half_period / 2 - 4 * half_period / math.pi**2 * by_square
     excess = 4 * width**2 / half_period * plain

@@ -90,7 +90,7 @@ def over_common_denominator(values: Iterable[Rational | float]) -> tuple[list[in
 
 
 def number(value: Fraction) -> str:
-    """A rational as text: exact if its denominator is < 100 and its size < 10^6, else rounded to four digits.
+    """A rational as text: exact if denominator < 100 and size < 10^6, else to four digits; "about 0" if its float is 0.
 
     Examples
     --------

@@ -47,7 +47,7 @@ class Verification:
     values
         Activations and outputs, as integers over their denominators.
     printed
-        Firing condition of each neuron as the source prints it; empty if the source prints none.
+        Firing condition of each neuron in the network's publication; empty if the publication prints none.
     train_largest_output
         Largest |f| of the run's network on its training set; None if there is no training set. The network counts as
         collapsed if this value is below 1e-3. If it is None, the largest |f| on the relevant bits' settings decides.
@@ -70,7 +70,7 @@ class Verification:
 
     @property
     def bits(self) -> tuple[str, ...]:
-        """Names of the relevant bits, such as x0, by their index in the input."""
+        """Name of each relevant bit, such as x3 for the input bit with index 3; ascending."""
         return tuple(f"x{index}" for index in self.inputs)
 
     @cached_property
@@ -118,7 +118,7 @@ class Verification:
 
     @property
     def collapsed(self) -> bool:
-        """Whether every |output| is below 1e-3: on the training set if known, else on the settings of relevant bits."""
+        """Whether |output| < 1e-3 everywhere: on the training set or, without one, on all settings of relevant bits."""
         if self.train_largest_output is not None:
             return bool(is_collapsed(self.train_largest_output))
         return self.largest_output < Fraction(str(COLLAPSED_SHARE))
