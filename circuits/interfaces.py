@@ -146,8 +146,8 @@ class Model(Part, ABC):
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], Any] | None:
         """A faster `forward` for these inputs, as a function of the parameters; None if the model has no such function.
 
-        The function's outputs equal those of `forward` up to rounding and are differentiable once. It has no `tap`,
-        and may fail under `torch.vmap`.
+        The function's outputs equal those of `forward` up to rounding and are differentiable once. The function cannot
+        read or replace the values at hook points, and may fail under `torch.vmap`.
         """
         return None
 

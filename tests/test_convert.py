@@ -297,7 +297,7 @@ def spoiled(state, how, tmp_path):
             "FILE has the key 'linear2.bias', which the relu model lacks. Without this parameter the network "
             "would compute something else. Choose a kind of model with this parameter.",
         ),
-        ("wide", "FILE: W has shape (12, 11), not (12, 10) as its folder's name says."),
+        ("wide", "FILE: W has shape (12, 11), not (12, 10). The shape must match the folder's name."),
         ("dims", "FILE: 'linear2.weight' has shape (2, 12), expected (neuron)."),
         ("integers", "FILE: 'linear1.bias' is torch.int64, not a tensor of floating-point numbers."),
         ("words", "FILE: 'linear1.bias' is str, not a tensor of floating-point numbers."),
@@ -447,7 +447,7 @@ def test_a_linear_network_comes_in_too(tmp_path):
         (["a_{seed}.p?"], r"a_1\.pt has no number for the epoch in its name\."),
         (
             ["s{seed}_{epoch}.pt"],
-            r"s\{seed\}_\{epoch\}\.pt matches no file for seed 5 at epoch 1, which other seeds have\.",
+            r"At epoch 1, s\{seed\}_\{epoch\}\.pt matches files of other seeds, but no file of seed 5\.",
         ),
         (["a_1.pt", "--keys", "W=x"], r"a_1\.pt has no key 'x'\. It has: linear1\.weight, linear1\.bias"),
         (["a_1.pt", "--keys", "V=x"], r"The relu model has no parameter 'V'\. It has: W, b, u\."),
@@ -459,7 +459,7 @@ def test_a_linear_network_comes_in_too(tmp_path):
             r"--model linear contradicts c\.json, whose model is relu\.",
         ),
         (["a_1.pt", "--task.k", "11"], r"a_1.pt: task: k = 11 relevant bits do not fit in n = 10 inputs"),
-        (["w_*.pt"], r"w_2\.pt: W has shape \(5, 10\), not \(12, 10\) as in w_1\.pt\."),
+        (["w_*.pt"], r"w_2\.pt: W has shape \(5, 10\), not \(12, 10\)\. The shape must match w_1\.pt\."),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(tmp_path, monkeypatch, refused, words, message):

@@ -79,7 +79,7 @@ def write_run(
     config
         The config of the run; its `checkpoint_steps()` are the steps of the checkpoints.
     networks
-        Step -> the parameters of every seed.
+        Function that returns the parameters of every seed at a step. It may read them from files.
     origin
         Description of the networks' origin.
     overwrite
@@ -90,7 +90,7 @@ def write_run(
     Raises
     ------
     InputError
-        The file exists or is being written, or `networks` cannot read a file.
+        `out` exists and `overwrite` is False, a process is writing `out`, or `networks` cannot read a file.
     RunError
         A write failed. If the file `out` exists after this error, it is complete.
     """

@@ -77,7 +77,7 @@ def from_parity_nn(
 
     def networks(step: int) -> list[Arrays]:
         paths = [files[step // config.steps_per_epoch] for files in seeds.values()]
-        return read_alike(paths, config.model, lengths, "its folder's name says")
+        return read_alike(paths, config.model, lengths, "The shape must match the folder's name")
 
     return write_run(Path(out), config, networks, str(place), overwrite=overwrite, progress=progress)
 

@@ -69,7 +69,7 @@ def from_state_dicts(
     for which in (_Which(seed, count) for seed in seeds for count in counts):
         if which not in files:
             place = f"{unit} {which.number}"
-            raise InputError(f"{pattern} matches no file for seed {which.seed} at {place}, which other seeds have.")
+            raise InputError(f"At {place}, {pattern} matches files of other seeds, but no file of seed {which.seed}.")
 
     first = files[_Which(seeds[0], counts[0])]
     parameters = read_weights(first, config.model, keys, config.task.signature)
@@ -84,7 +84,7 @@ def from_state_dicts(
 
     def networks(step: int) -> list[Arrays]:
         paths = [files[_Which(seed, step // per)] for seed in seeds]
-        return read_alike(paths, config.model, lengths, f"in {first}", keys, config.task.signature)
+        return read_alike(paths, config.model, lengths, f"The shape must match {first}", keys, config.task.signature)
 
     return write_run(Path(out), config, networks, str(pattern), overwrite=overwrite, progress=progress)
 

@@ -98,7 +98,7 @@ def read_alike(
         for name, (dims, _) in model.shapes(signature).items():
             expected = tuple(lengths[dim] for dim in dims)
             if parameters[name].shape != expected:
-                raise InputError(f"{path}: {name} has shape {parameters[name].shape}, not {expected} as {why}.")
+                raise InputError(f"{path}: {name} has shape {parameters[name].shape}, not {expected}. {why}.")
     return networks
 
 

@@ -2,15 +2,13 @@
 
     metrics = run.metrics.merge(circuits.analysis.phases(run))
     circuits.figures.accuracy(metrics)
-
     circuits.figures.curves(["a.h5", "b.h5"], ["accuracy", "loss"])
 
 `curves` and `against` compare several runs. The others take `run.metrics`, or a result of `circuits.analyze` or
-`circuits.analysis`. They show mean and standard deviation over seeds. Only the curve of a weight decay that changes is
-the median over seeds. They compute no other statistics over seeds. For each analysis of a run, `circuits/registry.py`
-names a function `figures(run, dataset)`. This function draws all figures of the analysis for the HTML page of the run.
-Its `dataset` is the result of the analysis plus the seeds' memorization and generalization epochs
-(`drawing/phases.py`).
+`circuits.analysis`. Their only statistics over seeds are mean and standard deviation, with one exception: if a run
+changes its weight decay during training, a curve shows the median weight decay of the seeds. For each analysis of a
+run, `circuits/registry.py` names a function `figures(run, dataset)`. This function draws all figures of the analysis
+for the HTML page of the run. `dataset` is the analysis result plus the seeds' memorization and generalization epochs.
 """
 
 from typing import TYPE_CHECKING

@@ -6,10 +6,10 @@ row r has a score s[h, r] and a vector table[h, r]. The sum of an example n star
     mixed[n] = base + Σ_h Σ_i weight[n, i, h] table[h, r_i]
     weight[n, i, h] = exp s[h, r_i] / (1 + Σ_j exp s[h, r_j])        (a softmax over the scores and one more score, 0)
 
-With 4 heads and 2 places, an entry of `mixed` is a sum of 8 products. With a weight matrix of a transformer of width
-128, an entry is a sum of 128 products.
-In the backward pass, one thread sums the gradient of a row over the examples with this row, in a fixed order. So the
-bits of the gradient depend neither on the number of threads nor on the other rows.
+With 4 heads and 2 places, an entry of `mixed` is a sum of 8 products. For comparison: if a transformer of width 128
+multiplies a vector by a weight matrix, an entry of the result is a sum of 128 products. In the backward pass, one
+thread sums the gradient of a row over the examples with this row, in a fixed order. So the bits of the gradient depend
+neither on the number of threads nor on the other rows.
 """
 
 import os
@@ -31,28 +31,24 @@ class Places(NamedTuple):
     """Which rows of a table of vectors each example uses, as int64 arrays on the CPU.
 
     Examples are sequences, and a place is a position in a sequence. An example uses one row at each place. Each row
-    belongs to one place; rows of later places have larger indices. `rows` lists the rows that an example uses;
-    `examples` and `starts` list the examples that use a row.
+    belongs to one place; rows of later places have larger indices.
     """
 
     rows: np.ndarray
-    """(example, place): index of the row of a table of vectors that the example uses at this place of its sequence."""
+    """(example, place): at position i of its sequence, example n uses row rows[n, i] of a table of vectors."""
     place: np.ndarray
-    """(row,): the only place (position in a sequence) at which examples use this row of a table of vectors."""
+    """(row,): place[r] is the only position in a sequence at which examples use row r of a table of vectors."""
     examples: np.ndarray
-    """First the indices of the examples that use row 0 of a table of vectors, in ascending order. Then the indices of
-    the examples that use row 1 follow, and so on."""
     starts: np.ndarray
-    """(row + 1,): the examples that use row r of a table of vectors are examples[starts[r] : starts[r + 1]]."""
+    """(row + 1,): examples[starts[r] : starts[r + 1]] use row r of a table of vectors; they are in ascending order."""
 
 
 def places_of(rows: Int[np.ndarray, "example place"]) -> Places:
     """Returns, for each vector of a table, the examples that use the vector; `rows` gives the vectors of each example.
 
-    Vectors have the indices 0, 1, 2, … Example n is a sequence. At its position i, called a place, example n uses the
-    vector with index rows[n, i]. Every index from 0 to the largest must occur in `rows`. Indices at a later place must
-    be larger than all indices at earlier places. In the result, place[r] is the place of vector r. The examples that
-    use vector r are examples[starts[r] : starts[r + 1]]. Below, examples 0 and 2 use vector 0.
+    At position i of its sequence, called a place, example n uses the vector with index rows[n, i]. Every index from 0
+    to the largest must occur in `rows`. Indices at a later place must be larger than all indices at earlier places. In
+    the result, examples[starts[r] : starts[r + 1]] use vector r. Below, examples 0 and 2 use vector 0.
 
     Examples
     --------
@@ -159,7 +155,8 @@ _compiled: Any = numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_mod
 def _mix(scores, table, base, rows, indices, first, last, weights, mixed):
     """For examples indices[first:last], fill in softmax `weights` (example, place, head) and `mixed` (example, column).
 
-    At place i, example n uses the row r = rows[n, i]. Then mixed[n] = base + Σ_h Σ_i weights[n, i, h] table[h, r].
+    At position i of its sequence, called place i, example n uses row r = rows[n, i] of `table` (head, row, column). The
+    weighted sum of its rows is mixed[n] = base + Σ_h Σ_i weights[n, i, h] table[h, r].
     """
     n_heads, n_places = scores.shape[0], rows.shape[1]
     zero = scores.dtype.type(0)

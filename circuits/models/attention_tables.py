@@ -1,26 +1,26 @@
-"""One transformer layer without normalization, computed from tables if every sequence ends on the same token.
+"""A faster forward pass of a one-layer transformer without normalization, for sequences that end on the same token.
 
-Nanda et al. 2023 train on such sequences: "x y =" with 0 <= x, y < 113. Only the last position gives logits, and its
-query is equal in all examples. Keys and values depend on a (token, position) pair alone. So the layer computes them
-once for each pair, for 226 pairs before the end and the pair at the end, instead of once for each example.
+Nanda et al. 2023 train on the sequences "x y =" with 0 <= x, y < 113. Only the last position gives logits, and its
+query is the same in all examples. A key or value depends only on a pair: a token and its position. So the code computes
+keys and values once for each pair, not for each example: for 226 pairs before the last position, and for 1 pair at it.
 
-    r_i      the pair at position i of an example, with i before the end
-    e        the pair at the end
-    x_r      embedding of pair r, token plus position
-    v_r^h    value x_r W_V^h + b_V^h of pair r in head h
-    s_r^h    attention score of pair r in head h: the query at the end times the key of r, over √d_head
-    A_i^h    softmax weight of position i in head h
+    r_i      pair at position i of an example, for each i before the last position
+    e        pair at the last position
+    x_r      embedding of the token of pair r, plus embedding of its position
+    v_r^h    value of pair r in head h: x_r W_V^h + b_V^h
+    s_r^h    attention score of pair r in head h: query at the last position times key of r, over √d_head
+    A_i^h    attention weight of position i in head h: softmax of the scores
 
-The weights of a head, that of the end included, add up to 1. So after attention, the residual stream at the end is
+The attention weights of a head, including that of the last position, add up to 1. So the residual stream z after
+attention, at the last position, and the logits are
 
-    x = base + Σ_h Σ_i A_i^h (v_{r_i}^h - v_e^h) W_O^h         base = x_e + Σ_h v_e^h W_O^h + b_O
+    z = base + Σ_h Σ_i A_i^h (v_{r_i}^h - v_e^h) W_O^h         base = x_e + Σ_h v_e^h W_O^h + b_O
+    logits = z W_U + act(z W_in + b_in) W_out W_U + b_out W_U
 
-The MLP uses x W_in, and the logits use x W_U. For W = W_in and W = W_U, a table holds (v_r^h - v_e^h) W_O^h W for every
-head h and pair r. The function `mixture` computes x W_in and x W_U as weighted sums of table rows. It takes the score
-of the end as 0, so it gets the scores s_r^h - s_e^h. A softmax stays the same if all scores fall by the same number.
-Per example, one matrix product remains, that of act(x W_in + b_in) and W_out W_U:
-
-    logits = x W_U + act(x W_in + b_in) W_out W_U + b_out W_U
+First, the code makes a table. Its row for head h and pair r holds d W_in and d W_U, with d = (v_r^h - v_e^h) W_O^h.
+Next, the code subtracts s_e^h from the scores of head h. This does not change the softmax, and pair e now has the score
+0. The function `mixture` takes the scores of the other pairs and includes the score 0 in its softmax. It adds weighted
+table rows to base W_in and base W_U, which gives z W_in and z W_U. Then each example needs one product with W_out W_U.
 """
 
 import math
@@ -39,25 +39,24 @@ LINE = 16  # columns of a cache line; rows that begin at a line are added faster
 
 
 class Tables(NamedTuple):
-    """The different (token, position) pairs before the end of sequences; `last_token` ends all these sequences.
+    """The pairs of a token and its position in sequences that end on the token `last_token`; equal pairs count once.
 
-    `places` says which pairs each sequence contains. The pair with index r belongs to row r of every table.
+    Pair r is the token tokens[r] at position positions[r]; both arrays are (pair,) int64. The last position of the
+    sequences gives no pair. At any other position i, sequence n has the pair with index places.rows[n, i].
     """
 
     tokens: torch.Tensor
-    """(pair,) int64: the token of each different (token, position) pair that occurs before the end of a sequence."""
     positions: torch.Tensor
-    """(pair,) int64: the position of each different (token, position) pair that occurs before the end of a sequence."""
     places: Places
     last_token: int
 
 
 def tables_of(inputs: Int[torch.Tensor, "example position"]) -> Tables | None:
-    """The different (token, position) pairs of these sequences before their end, for a faster forward pass.
+    """The pairs of a token and its position in these sequences, for the faster forward pass `forward_by_tables`.
 
-    `forward_by_tables` computes keys and values once for each pair, instead of once for each example. It runs on the
-    CPU, and all sequences must have two or more tokens and end on the same token. It is faster if there are at least as
-    many examples as pairs. The result is None if any of these conditions fails.
+    Equal pairs count once, and the last position gives no pair. The result is None unless all of these conditions hold.
+    `inputs` is on the CPU and not empty. The sequences have two or more tokens and all end on the same token. There are
+    at most as many pairs as sequences; with more pairs, `forward_by_tables` would not be faster.
 
     Examples
     --------
@@ -88,9 +87,9 @@ def forward_by_tables(
 ) -> Float[torch.Tensor, "example class"]:
     """Logits at the last position of a one-layer transformer without normalization.
 
-    `parameters` have TransformerLens's names and are on the CPU. `tables_of` makes the `tables` from the sequences.
-    `activated` is the MLP's activation function. The logits are differentiable in the parameters, and equal to those of
-    `Transformer.forward` up to rounding.
+    `parameters` have TransformerLens's names and are on the CPU. `tables` describes the input sequences, as returned by
+    `tables_of(inputs)`. `activated` is the MLP's activation function. The logits are differentiable in the parameters,
+    and equal to those of `Transformer.forward` up to rounding.
     """
     W_pos, W_U, W_in = parameters["pos_embed.W_pos"], parameters["unembed.W_U"], parameters["blocks.0.mlp.W_in"]
     W_Q, W_K, W_V, W_O = (parameters[f"blocks.0.attn.W_{which}"] for which in "QKVO")

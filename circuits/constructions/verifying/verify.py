@@ -40,7 +40,7 @@ def verify(
     Returns
     -------
     The verification. `computes_parity` is the verdict; `str()` explains it. Bits and neurons are numbered from 0 in
-    ascending order, as arrays index them: the papers' x1 and h1 are x0 and h0.
+    ascending order, as arrays index them. Merrill et al. 2023 number from 1: their x1 and h1 are x0 and h0 here.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The frame of every figure: epochs along x, on a log scale as in the papers, with a white background.
+"""The frame of every figure: epochs along x, on a log scale, as in many papers on grokking.
 
 A log axis leaves out epoch 0, the initialization, and its title says so. A result with fewer than two checkpoints after
 epoch 0 has a linear axis with all checkpoints.
@@ -52,9 +52,8 @@ def frame(
 ) -> go.Figure:
     """An empty figure with the epochs of `values` along x.
 
-    The title of the y axis is `y_title` or, by default, the long name of `values`. `title` and `subtitle` are texts
-    above the figure. `caption` is the text below the figure on an HTML page; `layout.meta` stores the caption. `y_axis`
-    has further properties of the y axis.
+    The title of the y axis is `y_title` or, by default, the long name of `values`. `layout.meta` stores `caption`, the
+    text below the figure on an HTML page. `y_axis` has further properties of the y axis.
     """
     x = epochs(values)
     x_axis: dict[str, Any]

@@ -44,7 +44,7 @@ def band(values: Float[np.ndarray, "step seed"]) -> Band:
 
 
 def add_band(figure: go.Figure, values: xr.DataArray, name: str, style: Style, form: str = ".3g") -> None:
-    """Draw the mean over seeds in a band of ± 1 standard deviation, and a line for each of several seeds.
+    """Draw the mean over seeds in a band of ± 1 standard deviation and, for two or more seeds, a line for each seed.
 
     The lines of the seeds are hidden at first. A click on a seed in the legend shows the lines of this seed. `figure`
     is a figure of `axes.frame`. In `values` (step, seed), NaN and infinity leave a gap. `name` and `style` are those of

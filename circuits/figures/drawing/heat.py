@@ -33,8 +33,8 @@ def heat_over_epochs(
     """A heat map for each panel, with epochs along x.
 
     `panels` maps a panel's title to its values >= 0, which have the dimensions step, seed and `rows`. The dimension
-    `rows` lies along y. `marked` maps a seed to the entries of `rows` that triangles on the right mark. The figure
-    marks `memorization_epoch` and `generalization_epoch` (seed) if `result` has them.
+    `rows` lies along y. `marked` maps a seed to entries of `rows`; a triangle at the panel's right edge marks each of
+    these entries. The figure marks `memorization_epoch` and `generalization_epoch` (seed) if `result` has them.
     """
     values = next(iter(panels.values()))
     n_checkpoints, n_drawn = drawable(values).sizes["step"], len(_drawn_steps(values))
@@ -72,7 +72,7 @@ def domains(n_panels: int) -> list[list[float]]:
 
 
 def _drawn_steps(values: xr.DataArray) -> Int[np.ndarray, " some"]:
-    """Indices, in `drawable(values)`, of at most 160 checkpoints to draw. A log axis cannot show epoch 0."""
+    """Indices of at most 160 checkpoints to draw. On a log axis, index 0 is the first checkpoint after epoch 0."""
     return spread(np.maximum(epochs(drawable(values)).values, 1e-9), MOST_COLUMNS)
 
 

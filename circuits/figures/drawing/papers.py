@@ -17,8 +17,8 @@ def with_setting(run: Run, result: xr.Dataset) -> xr.Dataset:
 def as_in(result: xr.Dataset | xr.DataArray, place: str, paper: str = MERRILL) -> str:
     """Caption text ", as in PLACE of PAPER" for a result of the paper's task and model; otherwise "".
 
-    `result` has the attributes `task` and `model` of `with_setting`; without them, the text is "". `place` is a figure
-    or section of `paper`. `paper` is a key of `SETTINGS`, the papers' tasks and models.
+    The attributes "task" and "model" of `result` are the kinds of its run's task and model. If they are missing, the
+    text is "". `place` is a figure or section of `paper`. `SETTINGS` maps each possible `paper` to its task and model.
 
     Examples
     --------

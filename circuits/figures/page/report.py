@@ -159,7 +159,7 @@ def packed(text: str) -> str:
 
 @cache
 def _library() -> str:
-    """Compressed source of plotly.js (`packed`), computed once per process."""
+    """Source code of plotly.js, compressed by gzip, in base64; computed once per process."""
     return packed(get_plotlyjs())
 
 

@@ -1,7 +1,6 @@
 """A hand-built and a learned network side by side, from bits to neurons to output; matched neurons share a row.
 
 A line's width shows a weight relative to its neuron's largest weight, or a readout relative to the largest readout.
-Solid blue lines are positive, dashed vermillion lines negative. Labels and hover texts give numbers.
 """
 
 from typing import NamedTuple
@@ -112,10 +111,10 @@ def _aligned(of_seed: xr.Dataset, construction: Construction) -> tuple[Network, 
 
 
 def _drawn(net: Network, left: float, bits: list[int], matched_rows: set[int], n_rows: int) -> list[go.Scatter]:
-    """Traces of one network, from its bits at x = `left` on the left to its output on the right.
+    """Traces of one of the figure's two networks, with its bits at x = `left` and its output to the right of them.
 
-    `bits` are the indices of the relevant bits. `matched_rows` are the rows with a neuron in both networks. The whole
-    diagram has `n_rows` rows.
+    `bits` are the indices of the relevant bits. The figure has `n_rows` rows. A row in `matched_rows` holds a neuron of
+    each of the two networks, the hand-built and the learned one. In any other row, a neuron is drawn as unmatched.
     """
     heights = np.linspace(0.15, 0.85, len(bits)) * (n_rows - 1) if len(bits) > 1 else np.array([(n_rows - 1) / 2])
     middle = (n_rows - 1) / 2

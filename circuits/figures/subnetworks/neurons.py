@@ -1,7 +1,6 @@
 """Figures of the norms of single neurons over epochs, for one seed at a time (Merrill et al. 2023, Figure 5).
 
-A neuron is dominant at a checkpoint if it has the largest norm of all neurons there. One figure shows two neurons: the
-dominant neuron at memorization, and the dominant neuron at the last checkpoint. Another figure shows all neurons.
+A neuron is dominant at a checkpoint if it has the largest norm of all neurons there.
 """
 
 from typing import Any, NamedTuple
@@ -100,7 +99,7 @@ def all_neurons(result: xr.Dataset) -> go.Figure:
 def dominant(result: xr.Dataset, seed: int) -> list[Dominant]:
     """A seed's neurons of largest norm: at memorization, if reached, and at the last checkpoint with a finite norm.
 
-    If the result has no checkpoint at `memorization_epoch`, the nearest checkpoint is used. Labels give the epochs.
+    If the result has no checkpoint at `memorization_epoch`, the nearest checkpoint is used.
     """
     norms = result["neuron_norm"].sel(seed=seed)
     finite_norms, at = _finite_norms(norms), epochs(norms).values

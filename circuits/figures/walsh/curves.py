@@ -84,7 +84,10 @@ def degree_weights(result: xr.Dataset) -> go.Figure:
 
 
 def group_parities(result: xr.Dataset) -> go.Figure:
-    """Walsh coefficient of the output of each group of neurons alone, at the parity of the relevant bits, over epochs.
+    """Walsh coefficient of each group of neurons alone, over epochs: the mean of the group's output times parity (±1).
+
+    The parity is that of the relevant bits. The groups are: generalizing (the neurons that predictions need at the
+    end), memorizing (needed at memorization), complementary (all but the generalizing) and control (random).
 
     Parameters
     ----------
@@ -187,8 +190,8 @@ def layer_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
 def neuron_gaps(result: xr.Dataset | xr.DataArray) -> go.Figure:
     """Least, median and greatest Fourier gap over epochs, of up to 64 neurons that the trained network needs.
 
-    Let g_i be the correlation loss's gradient in a neuron's weight from bit i, as a mean over all inputs and without
-    the neuron's readout. The neuron's gap is the least |g_i| of a relevant bit minus the greatest of an irrelevant bit.
+    Let g_i be the correlation loss's gradient in a neuron's weight from bit i, as a mean over all inputs, divided by
+    the neuron's readout weight. The gap is the least |g_i| of a relevant bit minus the greatest of an irrelevant bit.
 
     Parameters
     ----------
