@@ -3,9 +3,8 @@
     v_0 = input,   v_i = σ(W_i v_{i-1} + b_i) for hidden layers i = 1 … L and activation σ,   output = U v_L + c
 
 `MLP` reads numbers. If they are one-hot vectors, W_1 v_0 is a sum of columns of W_1, one column per vector.
-`EmbeddedMLP` reads tokens and replaces each token by an embedding. All positions of the input share one embedding table
-(`shared`), or each position has its own table (`per_slot`). v_0 is the sum of the embeddings, or their concatenation.
-With a shared table and a sum, the network cannot distinguish the input 3, 5 from the input 5, 3.
+`EmbeddedMLP` reads tokens: v_0 is the sum of the tokens' embeddings, or their concatenation. If v_0 is a sum, and all
+positions share one embedding table, the network cannot distinguish the input 3, 5 from the input 5, 3.
 """
 
 from __future__ import annotations
@@ -75,7 +74,11 @@ class MLP(Model):
         return parameters
 
     def forward(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor, tap: Tap = untouched) -> Any:
-        """Outputs (example,) or (example, class); hooks `hook_input`, `hidden.I.hook_pre` and `hidden.I.hook_post`."""
+        """Outputs (example,) or (example, class) for numbers (example, input).
+
+        `tap` sees the inputs as `hook_input`. For hidden layer I = 0, 1, …, `tap` sees the values (example, neuron)
+        before and after the activation as `hidden.I.hook_pre` and `hidden.I.hook_post`.
+        """
         return self._through_layers(parameters, tap("hook_input", inputs), tap)
 
     def prunable_layers(self, signature: Signature) -> dict[str, PrunableLayer]:

@@ -5,9 +5,8 @@
     x_p ← x_p + act(x_p W_in + b_in) W_out + b_out                      logits = x_last W_U
 
 with an optional LayerNorm before attention, MLP and unembedding. Nanda et al. 2023 train one such layer without
-normalization on "x y ="; Power et al. 2022 train two layers. `forward` computes only the values that the logits at the
-last position need, so the last layer has one query. `bridge` returns the same network as a TransformerLens bridge, with
-`run_with_cache` and all its hooks. The unembedding has no bias (TransformerLens's b_U stays zero).
+normalization on "x y ="; Power et al. 2022 train two layers. `bridge` returns the same network as a TransformerLens
+bridge, with `run_with_cache` and all its hooks. The unembedding has no bias (TransformerLens's b_U stays zero).
 """
 
 from __future__ import annotations
@@ -104,10 +103,7 @@ class Transformer(Model):
     def shapes(self, signature: Signature) -> Shapes:
         """Dimensions and shape of each parameter: TransformerLens's parameters under the same names, without b_U.
 
-        Raises
-        ------
-        InputError
-            The task has no tokens, or no classes.
+        Raise an `InputError` if the task has no tokens or no classes.
 
         Examples
         --------
@@ -199,8 +195,8 @@ class Transformer(Model):
     def prepared(self, inputs: torch.Tensor) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor] | None:
         """A forward pass by `attention_tables` that is faster than `forward` for these inputs, or None.
 
-        The result is None unless `can_prepare` is True, the inputs are on the CPU, and all sequences end on the same
-        token. The result is also None if there are more different (token, position) pairs before the end than examples.
+        The result is None unless `can_prepare` is True, the inputs are on the CPU, all sequences end on the same token,
+        and the number of distinct (token, position) pairs before this token is at most the number of sequences.
         """
         if not self.can_prepare:
             return None

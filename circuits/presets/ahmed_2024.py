@@ -7,9 +7,8 @@ epochs. Networks train on 30, 50 or 70 % of all pairs, but on 50 % in the weight
 - p = 113, as the 114 tokens of Table 7.1 imply; the modulus 91 in section 7.1 is not prime;
 - the RNN has one layer and otherwise the settings of the LSTM. At 70 %, with α = 5, the RNN learned nothing in 600
   epochs; with α = 1 (`ahmed-2024-init-scale`) the RNN memorized within 160 epochs;
-- learning rate 0.001 and the betas of PyTorch;
-- one seed, since every figure shows single curves; a checkpoint every 20 epochs;
-- no early stop, since the essay draws all 6000 epochs.
+- learning rate 0.001 and the betas of PyTorch; one seed, since every figure shows single curves;
+- a checkpoint every 20 epochs; no early stop, since the essay draws all 6000 epochs.
 """
 
 from typing import Any
@@ -38,11 +37,11 @@ def ahmed_2024_rnn() -> list[Config]:
 
 
 def ahmed_2024_transformer() -> Config:
-    """Table 7.1: the transformer that the recurrent networks are compared with, on the three tokens `x y =`.
+    """Table 7.1 of Ahmed's essay (2024): a transformer on three tokens, `x y =`, to compare with recurrent networks.
 
-    The essay states the transformer's architecture but not its training, and shows no curve of it. We train it like the
-    LSTM on 50 % of all pairs, but do not scale its initial parameters, since the essay says that a transformer does not
-    need this. `nanda-2023` trains this transformer as in Nanda et al. 2023.
+    The essay states the transformer's architecture but not its training, and shows no curve of the transformer. We
+    train the transformer like the essay's LSTM on 50 % of all pairs (x, y), but do not scale its initial parameters,
+    since the essay says that transformers do not need this. `nanda-2023` trains this network as in Nanda et al. 2023.
     """
     return _config(
         "ahmed-2024-transformer",

@@ -33,7 +33,7 @@ FLIPPED: dict[float, dict[int, tuple[int, ...]]] = {  # weight decay -> n -> per
 
 
 def fuangkawinsombut_2024() -> Config:
-    """Fuangkawinsombut 2024, Figures 2.1 to 2.4, and the blog of 2023, Figures 1 to 4: parity of 2 of 50 bits."""
+    """Parity of 2 of 50 bits: Figures 2.1 to 2.4 of a thesis (Fuangkawinsombut 2024), Figures 1 to 4 of a 2023 blog."""
     return Config(
         name="fuangkawinsombut-2024",
         source="Fuangkawinsombut 2024, section 2.1 and appendix B; blog, Figures 1 to 4",

@@ -17,11 +17,10 @@ We chose the rest:
 - We read `lr_gamma` as the factor of the learning rate per epoch, its usual meaning. After 700 epochs, the rate is a
   thousandth of the initial rate, and learning ends. So we also train on every fraction at a constant rate.
 - The MLP of section 2 reads one-hot pairs. MLP and LSTM have batches of 512 and the training fractions of section 1.
-  Section 2 names no learning rate; ours is constant.
+  Section 2 names no learning rate; ours is constant. Section 2 has three seeds; sections 1, 4 and 5 have one seed.
 - The weight decay of MLP and LSTM is 0.3, since the MLP does not memorize with more. On 30 % of all pairs, the MLP's
   training accuracy is 0.8 with weight decay 1, but 0.5 with weight decay 1.5. In both cases, the test accuracy is 0.
   With one hidden layer and decay 0.3, the norm rises in memorization and falls in generalization, as in the report.
-- Section 2 has three seeds; sections 1, 4 and 5 have one seed.
 """
 
 from typing import Any, Literal
@@ -101,7 +100,7 @@ def liu_chi_wu_perturbation() -> list[Config]:
 
 
 def transformer(name: str, where: str, **changes: Any) -> Config:
-    """The transformer of the report's section 1, with `changes`; `where` names the config's section and figure."""
+    """Config of Liu, Chi and Wu's transformer (section 1). `changes` replace fields; `where` names section, figure."""
     fields: dict[str, Any] = {
         "task": Modular(p=97, encoding="tokens"),
         "model": Transformer(n_layers=2, n_heads=4, d_model=128, d_mlp=512, activation="relu", normalization="LN"),

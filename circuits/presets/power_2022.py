@@ -1,15 +1,15 @@
-"""Power, Burda, Edwards, Babuschkin and Misra 2022, "Grokking: Generalization beyond overfitting": tables mod 97.
+"""Power, Burda, Edwards, Babuschkin and Misra 2022, "Grokking: Generalization beyond overfitting": operations mod 97.
 
 Appendix A.1: a decoder-only transformer of 2 layers, width 128, 4 heads. AdamW with learning rate 10⁻³, weight decay 1,
 β = (0.9, 0.98), linear warm-up over the first 10 updates. Batches of 512 or half the training set, whichever is
 smaller; at most 10⁵ updates. The answer is read at the last token of "x o y =". Reimplementations agree on optimizer,
 sizes, batches and updates; we could not check the warm-up against the paper's text.
 
-Our choices: half the table is the training set, as in their Figure 1. The transformer has 512 MLP neurons and a
-LayerNorm before each block, as decoders have. We train one seed; from checkpoint to checkpoint, the number of updates
-grows by about 15 %. A run stops once its test accuracy has stayed at 99 % or more for six further checkpoints, in which
-the number of updates more than doubles. Longer runs are not needed, since the paper measures only the number of updates
-before generalization. The operation x*y is in the released code, but not in the paper.
+Our choices: half of all pairs (x, y) are the training set, as in their Figure 1. The transformer has 512 MLP neurons
+and a LayerNorm before each block, as decoders have. We train one seed; from checkpoint to checkpoint, the number of
+updates grows by about 15 %. A run stops once its test accuracy has stayed at 99 % or more for six further checkpoints,
+in which the number of updates more than doubles. Longer runs are not needed, since the paper measures only the number
+of updates before generalization. The operation x*y is in the released code, but not in the paper.
 """
 
 from circuits.config import Config

@@ -6,10 +6,9 @@ training targets can be flipped (Fuangkawinsombut 2024, section 3.2), or each ta
 (Fuangkawinsombut and Somsirivattana 2023). Test targets are never flipped.
 
 By default, this package's counter-based generator draws the examples. To reproduce a paper's exact data, Python's
-`random` draws them, as in the paper's code: `random.seed(s)`, then `random.choice([-1, 1])` row by row, with
-
-    merrill-code    s = 17 · seed for training, 2001 for testing    (parity.py of Merrill et al.)
-    thesis-code     s = seed for training, 2023 for testing         (appendix B of Fuangkawinsombut 2024)
+`random` draws them, as in the paper's code: `random.seed(s)`, then `random.choice([-1, 1])` row by row. If `draw` is
+"merrill-code" (parity.py of Merrill et al.), s is 17 · seed for training and 2001 for testing. If `draw` is
+"thesis-code" (appendix B of Fuangkawinsombut 2024), s is the seed for training and 2023 for testing.
 """
 
 from __future__ import annotations
@@ -45,9 +44,11 @@ class Parity(SignTask):
     test_unseen: bool = False
     """Draw each seed's test set from the inputs outside its training set, without repetition."""
     draw: Literal["counter", "merrill-code", "thesis-code"] = "counter"
-    """Source of examples. counter: this package's generator; others: Python's random, as in the published code."""
+    """counter: this package's random generator draws the examples. merrill-code: Python's `random` draws them as in the
+    code of Merrill et al. 2023. thesis-code: Python's `random` draws them as in a thesis, Fuangkawinsombut 2024."""
     test_seed: NonNegativeInt | None = None
-    """Seed of the test set; by default 2001 for draw merrill-code, 2023 for thesis-code (as in these codes), else 0."""
+    """Seed that draws the test set. The default is 2001 if examples are drawn as in the code of Merrill et al. 2023
+    (`draw` is merrill-code), 2023 if they are drawn as in Fuangkawinsombut 2024 (thesis-code), and 0 otherwise."""
     flip_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the training targets that are flipped."""
     flip_rule: Literal["exact", "independent"] = "exact"
@@ -116,11 +117,7 @@ class Parity(SignTask):
 
         Without `test_unseen`, all seeds have the same test set. With `test_unseen`, all seeds share a sequence of
         distinct inputs, and each seed takes the first `n_test` of these inputs that are not in its training set.
-
-        Raises
-        ------
-        InputError
-            `test_unseen` is set, and fewer than `n_test` inputs are outside the training set.
+        Raise an `InputError` if fewer than `n_test` inputs are outside the training set.
         """
         drawn = TEST_SEED[self.draw] if self.test_seed is None else self.test_seed
         draw = self._source(generator("test", drawn), drawn)
@@ -128,7 +125,11 @@ class Parity(SignTask):
         return {"inputs": inputs, "targets": self.target(inputs)}
 
     def check_seeds(self, seeds: Sequence[int]) -> None:
-        """Raise an `InputError` if `test_unseen` leaves a seed fewer than `n_test` inputs."""
+        """Raise an `InputError` if a seed has fewer than `n_test` inputs outside its training set but needs them.
+
+        A seed needs them if the task's field `test_unseen` is True: then no test input may be in the seed's training
+        set. If the training sets of all seeds together have more than 10⁷ bits, the method checks nothing.
+        """
         short = self.too_few_unseen(seeds) if self.test_unseen else None
         if short is not None:
             raise self._too_few(*short)
@@ -172,10 +173,7 @@ class Parity(SignTask):
         return flipped
 
     def _source(self, random: np.random.Generator, python_seed: int) -> Callable[[int], np.ndarray]:
-        """Function n_examples -> next inputs, (example, input) int8 in {-1, 1}.
-
-        If the task's `draw` is "counter", the inputs come from `random`; otherwise from Python's `Random(python_seed)`.
-        """
+        """Function n -> next n inputs ±1, (n, input) int8: of `random` if self.draw is "counter", else of `Random`."""
         choice = Random(python_seed).choice
 
         def draw(n_examples: int) -> np.ndarray:
@@ -187,7 +185,7 @@ class Parity(SignTask):
         return draw
 
     def _unseen(self, seed: int, test_seed: int, draw: Callable[[int], np.ndarray]) -> np.ndarray:
-        """The first `n_test` distinct inputs outside the training set of `seed`; `test_seed` determines their order."""
+        """The first `n_test` of distinct inputs, ordered by `test_seed`, that are not in the training set of `seed`."""
         train = self.train_data(seed)["inputs"]
         if 2**self.n <= LISTED * (self.n_train + self.n_test):
             order = generator("test unseen", test_seed).permutation(2**self.n)

@@ -1,7 +1,7 @@
 """The training loop: it trains all seeds from checkpoint to checkpoint and writes each checkpoint to the file.
 
 While the file writer stores a checkpoint (parameters and metrics of all seeds), the networks may train further.
-Random draws depend only on (seed, epoch) or (seed, step), so a resumed run has the bits of an uninterrupted run.
+Random draws depend only on (seed, epoch) or (seed, step), so a resumed run equals an uninterrupted run bit for bit.
 """
 
 from __future__ import annotations
@@ -187,10 +187,11 @@ def advance_to_the_end(
 
 
 class Session:
-    """The training of a run file from its last checkpoint on.
+    """Trains the networks of a run file from its last checkpoint on; the file's `writer` stores each new checkpoint.
 
-    The writer of the file records any change of epochs, device, hardware or libraries in a resumed run. The parameters
-    `config`, `choice`, `start` and `progress` are those of `advance_to_the_end`.
+    If the file has no checkpoint, training begins at `start`. None stands for a checkpoint of the parent run, or, if
+    no parent exists, for the initialization. `choice` is the device and the implementation of the updates. If epochs,
+    device, hardware or libraries differ from those in the file, `writer` records the change in the file.
     """
 
     def __init__(self, writer: Writer, config: Config, choice: Choice, start: Start | None, progress: bool) -> None:

@@ -62,7 +62,7 @@ def ticket(
     seed
         Seed of the network, its training set and the order of examples; by default the run's first seed.
     config
-        Config of the new run: that of `ticket_config` (default), or a config with the same task, model, dtype and seed.
+        Config of the new run, with the task, model, dtype and seed of the default, which `ticket_config` returns.
     device, kernel, overwrite, progress
         As in `circuits.train`.
 

@@ -24,7 +24,7 @@ class Rates(NamedTuple):
 class Pace:
     """Learning rate and weight decay of each network at every step of a run.
 
-    `metrics` are those of the checkpoint from which training starts, each (seed,); at step 0 they are {}.
+    `Pace(config, metrics)` takes the metrics, each (seed,), of the checkpoint where training starts; {} without one.
     """
 
     def __init__(self, config: Config, metrics: Mapping[str, np.ndarray]) -> None:
@@ -44,10 +44,9 @@ class Pace:
         return Rates(lr, tuple(self.weight_decay(network, step) for network in networks))
 
     def weight_decay(self, network: int, step: int) -> float:
-        """Weight decay of update `step`, counted from 0.
+        """Weight decay of a network at update `step`, counted from 0.
 
-        Of the config's `weight_decay_changes` whose time has come for the network, the last in the list gives the
-        value. Before any change, the weight decay is the optimizer's.
+        Of the `weight_decay_changes` that apply by then, the last in the list gives the value; if none, the optimizer.
         """
         value = self.config.optimizer.weight_decay
         for change, due in zip(self._changes, self._due(network), strict=True):
@@ -69,7 +68,11 @@ class Pace:
         return min(ends)
 
     def awaits(self, networks: Sequence[int], step: int) -> bool:
-        """Whether `step` ends an epoch, and a weight-decay change of one of `networks` still waits for an accuracy."""
+        """Whether the accuracies of `networks` must be checked at `step`, since they may trigger a weight-decay change.
+
+        The result is True if `step` ends an epoch, and if the config has a weight-decay change that a network triggers
+        by an accuracy and that at least one of `networks` has not yet triggered.
+        """
         return step % self.config.steps_per_epoch == 0 and any(
             change.awaits and math.isnan(met)
             for network in networks

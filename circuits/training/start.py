@@ -63,12 +63,12 @@ def start_of(run: Run) -> Start:
 
 
 def ticket_start(run: Run, seed: int, neurons: Sequence[int]) -> Start:
-    """Starting point of a lottery ticket: `neurons` of one network at step 0, as arrays (1, …); no optimizer state.
+    """Starting point to train `neurons` of one network alone (a lottery ticket): their parameters at step 0.
 
-    Raise an `InputError` if the run does not hold step 0.
+    Each array is (1, …), for one network. The optimizer state is empty. Raise an `InputError` if `run` lacks step 0.
     """
     if not run.n_checkpoints or run.steps[0] != 0:
-        raise InputError(f"{run.path} does not hold step 0, where a ticket starts. Pass its parent run instead.")
+        raise InputError(f"{run.path} does not hold step 0, where neurons start. For a replay, pass the original run.")
     arrays = run.arrays(seed, 0)
     shapes = run.config.shapes
     parameters = {
@@ -87,7 +87,7 @@ def nearest_start(run: Run, step: int) -> Start:
         raise InputError(f"{run.path} begins at step {run.steps[0]}, so step {step} cannot be reached from it.")
     at = int(usable[-1])
     if not stateless and at != 0 and at not in run.state_steps:
-        raise InputError(f"{run.path} keeps no optimizer state at or before step {step}. Replay its parent instead.")
+        raise InputError(f"{run.path} keeps no optimizer state at or before step {step}. Replay a run that keeps one.")
     index = int(np.searchsorted(run.steps, at))
     parameters = {str(name): values[index].values for name, values in run.parameters.items()}
     state = {} if stateless or at == 0 else run.optimizer_state(at)

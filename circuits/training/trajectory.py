@@ -41,7 +41,7 @@ def trajectory(
     pace: Pace,
     further: Further = lambda network, parameters, metrics: {},
 ) -> Generator[Row]:
-    """Train from `step` to each step of `targets` in turn; yield a row, all parameters and metrics, at each target.
+    """Train from `step` to each step of `targets` in turn; yield a row (all parameters and metrics) at each target.
 
     Parameters
     ----------
@@ -113,11 +113,7 @@ def _in_turn(reach: Callable, stepper: Stepper, targets: Sequence[int], report: 
 def _ahead(
     reach: Callable, stepper: Stepper, targets: Sequence[int], n_rows: int, report: Callable, closed: threading.Event
 ) -> Generator[Row]:
-    """Yield one row, the parameters and metrics of all networks, at each of the steps `targets`.
-
-    `reach` trains one lane (one network, or all in lockstep) to a step. Threads call `reach` for up to `n_rows` further
-    rows while the caller uses a row. `report` shows progress. At the end, `closed` is set, so that all threads stop.
-    """
+    """Yield one row (a checkpoint) per step of `targets`, while threads train up to `n_rows` later rows."""
     rows: deque[list[Future]] = deque()
     last: list[Future | None] = [None] * stepper.n_lanes
 

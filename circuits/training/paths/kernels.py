@@ -6,16 +6,14 @@ A = {i : f(x_i) y_i < 1},
     u ← (1 - ηλ) u + η/m Σ_A y_i H_i
     W ← (1 - ηλ) W + η/m Σ_A y_i (u ⊙ [H_i > 0]) x_iᵀ            b likewise with x_i = 1
 
-where u on the right-hand side is the value before the update. An L1 penalty is a proximal step after the update, so
-that zeros are exact.
+where u on the right is the value before the update. An L1 penalty is a proximal step afterwards; its zeros are exact.
 
 Five inputs ±1 have only 32 values, 16 up to sign, so X Wᵀ needs no products. Once per batch, the kernel computes the 16
 sums ±w ±w ±w ±w + w for each group of five inputs. Each example then adds or subtracts one of these sums per group (the
 method of the four Russians). For the networks of Merrill et al. 2023, this takes about half the time of a BLAS product.
 The backward pass visits active examples only; after memorization they are few. Arrays are transposed and padded to
-whole cache lines, so that inner loops run over neurons with unit stride.
-
-The test for an active example, `not output * target >= 1`, is also true for a NaN output. So NaN spreads as in torch.
+whole cache lines, so that inner loops run over neurons with unit stride. The test for an active example,
+`not output * target >= 1`, is also true for a NaN output. So NaN spreads as in torch.
 """
 
 from typing import no_type_check
@@ -31,9 +29,11 @@ AT_ONCE = 4  # groups added in one pass over the neurons; the number of groups i
 
 
 def patterns_of(inputs: np.ndarray) -> np.ndarray:
-    """Signs of each group of five inputs as a number in 0..31, (example, group) uint8, for inputs (example, input) ±1.
+    """Signs of five inputs at a time as one number in 0..31: (example, group) uint8 for inputs (example, input) ±1.
 
-    Input i of a group, i = 0..4, adds 2^i to the number if this input is 1. Empty groups at the end have the number 0.
+    Group g holds the inputs 5g to 5g + 4. Input 5g + i adds 2^i to the group's number if this input is 1. The number of
+    groups is rounded up to a multiple of 4 (`n_groups`). The added groups hold no inputs and have the number 0. Below,
+    6 inputs fill two of four groups; the other two groups are not shown.
 
     Examples
     --------
@@ -107,7 +107,8 @@ def train_batches(
     weights_t, biases, readout
         Wᵀ (input, neuron), b (neuron,), u (neuron,); one floating dtype, contiguous.
     inputs, patterns, targets
-        Inputs (example, input) and targets (example,), ±1 in the weights' dtype; patterns are `patterns_of(inputs)`.
+        Inputs (example, input) and targets (example,) are ±1 in the weights' dtype. Patterns, (example, group) uint8,
+        hold the signs of five inputs at a time as one number in 0..31; `patterns_of` computes them.
     order
         (example,) the epoch's permutation of the examples.
     start, stop, batch_size
@@ -116,7 +117,7 @@ def train_batches(
     lr, weight_decay, l1
         Learning rate η, weight decay λ, coefficient l1 of Σ|θ| (θ ← sign θ · max(0, |θ| - η l1)).
     room
-        Work memory from `scratch` for these sizes. Nothing else may write to this memory: some of its rows must stay 0.
+        Work memory: arrays that `scratch` made for these sizes. Nothing else may write to them: some rows must stay 0.
     """
     n_inputs, width = weights_t.shape
     n_examples = order.shape[0]
@@ -179,11 +180,12 @@ def train_batches(
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
 def _sum_patterns(weights_t, tables, parts):
-    """Fill tables[g, p] with ±w0 ±w1 ±w2 ±w3 + w4, where wi is the weight of input i in the group g of five inputs.
+    """Fill `tables` (group, 16, neuron) with sums of the weights from five inputs at a time to each neuron.
 
-    The sign of wi is + if bit i of p is 1. If the last group has fewer than five inputs, the other weights are 0. The
-    number of groups in `tables` is a multiple of 4 (see `n_groups`); the entries of groups without inputs stay 0.
-    `parts` is memory for partial sums; its last row must be 0.
+    Group g holds the inputs 5g to 5g + 4. Let w0 … w4 be the weights from these inputs to one neuron; the weight from
+    an input that does not exist is 0. For p = 0..15, tables[g, p] becomes ±w0 ±w1 ±w2 ±w3 + w4. Here wi, i = 0..3, has
+    a plus if bit i of p is 1, else a minus; w4 always has a plus. So tables[g, 5] becomes w0 - w1 + w2 - w3 + w4.
+    Groups without inputs keep entries 0. `parts` (7, neuron) is memory for partial sums; its last row must be 0.
     """
     n_inputs, width = weights_t.shape
     both, difference, nothing = parts[0], parts[1], parts[6]
@@ -230,11 +232,12 @@ def _place(code):
 @no_type_check
 @numba.njit(nogil=True, cache=True, fastmath=_RELAXED, error_model="numpy")
 def _fire(tables, pattern, biases, readout, row):
-    """Fill `row` with the hidden layer relu(W x + b) of one input x; return the output u·row.
+    """Fill `row` (neuron,) with the hidden layer relu(W x + b) of one input x of signs ±1; return the output u·row.
 
-    pattern[g] is a number in 0..31, the signs of the five inputs in group g of x (`patterns_of`). W x is a sum over the
-    groups. Group g adds its five weights with these signs. tables[g, _place(pattern[g])] is this sum of five weights if
-    pattern[g] >= 16, that is, if the fifth input is 1. Otherwise the entry is the negative of the sum.
+    The signs form groups of five. Bit i of pattern[g], a number in 0..31, is 1 if sign i = 0..4 of group g is 1. Let w0
+    … w4 be the weights of group g. Then tables[g, p] (neuron,) is ±w0 ±w1 ±w2 ±w3 + w4; wi, i = 0..3, has a plus if bit
+    i of p is 1. If the fifth sign is 1 (pattern[g] >= 16), group g adds tables[g, pattern[g] - 16] to W x. Otherwise
+    group g subtracts the entry with all signs reversed, tables[g, 15 - pattern[g]]. `_place` computes both indices.
     """
     zero, one = row.dtype.type(0), row.dtype.type(1)
     for g in range(0, tables.shape[0], 4):
@@ -278,9 +281,9 @@ def _shrink(values, threshold):
 def evaluate(weights_t, biases, readout, patterns, targets, room):
     """Loss and number of right answers of one network f(x) = u·relu(W x + b) on a set of examples.
 
-    `patterns` is `patterns_of(inputs)`, and `targets` has the labels y = ±1. `room` is work memory from `scratch`.
-    Returns the mean hinge loss; the number of examples with sign f(x) = y; the number with f(x) = 0 exactly; and the
-    largest |f(x)|, NaN if any output is NaN.
+    `patterns` (example, group) stores the inputs: `patterns_of` makes the signs of five inputs one number in 0..31.
+    `targets` has the labels y = ±1. `room` is work memory from `scratch`. Returns the mean hinge loss; the number of
+    examples with sign f(x) = y; the number with f(x) = 0 exactly; and the largest |f(x)|, NaN if any output is NaN.
     """
     zero, one = weights_t.dtype.type(0), weights_t.dtype.type(1)
     tables, parts, hidden, _, _, _ = room

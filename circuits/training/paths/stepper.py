@@ -1,8 +1,4 @@
-"""The interface of training paths. A training path is one implementation of the updates that train networks.
-
-Each path is a subclass of `Stepper`. Its class methods tell which configs the path can train, and which hardware and
-libraries determine its results to the last bit. `trajectory` decides the order in which the networks are trained.
-"""
+"""The base class of training paths. A training path is one implementation of the updates that train networks."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -20,16 +16,16 @@ FLOPS_WORTH_THREADS = 1e9  # in one step; below, threads cost more than they sav
 
 
 class Stepper(ABC):
-    """The networks of all seeds, in lanes: a lane is one network, or all networks in lockstep.
+    """One implementation of the updates, with the networks of all seeds. `trajectory` selects the network to train.
 
-    `__init__` takes the config, the data of all seeds, the parameters to start from, and the device.
+    The networks are in lanes: a lane is one network, or all networks in lockstep. `data` has the data of all seeds.
     """
 
     name: ClassVar[str]
     """Name of this implementation of the update, as in `--kernel` and `run.numerics["path"]`."""
     n_lanes: int
     n_threads: int = 0
-    """Number of threads that may call `advance` in parallel; 0 if only the caller's thread may."""
+    """Number of worker threads that train networks; 0 if the thread that runs the training loop trains all networks."""
     preparing: str = ""
     """Text that the progress bar shows until the first update is done; "" shows no text."""
 
@@ -47,7 +43,7 @@ class Stepper(ABC):
     @classmethod
     @abstractmethod
     def refusal(cls, config: Config, device: str) -> str | None:
-        """Reason why this path cannot train a config on a device, without a final period; None if the path can."""
+        """Reason why this class cannot train a config on a device, without a final period; None if this class can."""
 
     @classmethod
     def pays(cls, config: Config, device: str) -> bool:
