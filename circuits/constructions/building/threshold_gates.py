@@ -1,13 +1,15 @@
-"""Parity by k + 1 neurons that depend on the sum of the bits alone: Prop. 3 generalized to any k.
+"""The parity of k bits by a network of k + 1 neurons that depend only on the sum of the bits, for any k.
 
-The sum X = x_0 + … + x_{k-1} is k - 2m when m bits are -1. So the parity is a zigzag in X: (-1)^m at X = -k, -k+2, …,
-k. A piecewise linear function with slopes ±1 and a kink at each of the k - 1 inner values passes through these points.
-At its leftmost kink a = -k+2 this function has the value c = (-1)^(k-1):
+If m of the bits are -1, the parity is (-1)^m, and the sum of the bits is X = k - 2m. So X is one of -k, -k+2, …, k, and
+the parity changes sign from each of these values to the next. A piecewise linear zigzag f(X) with slopes ±1 passes
+through all parities, with a kink at each value except -k and k. Let a = -k+2 be the leftmost kink, c = (-1)^(k-1) the
+parity at X = a, and σ = relu. Then
 
-    f(X) = c · [1 - σ(a - X) - σ(X - a) + 2 σ(X - a - 2) - 2 σ(X - a - 4) + …]   with σ = relu
+    f(X) = c · [1 - σ(a - X) - σ(X - a) + 2 σ(X - a - 2) - 2 σ(X - a - 4) + …]
 
-The terms are a constant, one neuron that rises to the left and k - 1 neurons that rise to the right. For k = 3 this is
-the network of Merrill et al. 2023, Prop. 3; for k = 2 it is -1 plus twice the network of Fuangkawinsombut 2024.
+One neuron gives the constant 1. One neuron gives σ(a - X). The other k - 1 neurons, one per kink, give σ(X - a),
+σ(X - a - 2), … For k = 3 this is the network of Merrill et al. 2023, Prop. 3. For k = 2 its output f(X) is -1 plus
+twice the output of the network of Fuangkawinsombut 2024.
 """
 
 from circuits.constructions.building.construction import Construction
@@ -20,21 +22,12 @@ def threshold(k: int) -> Construction:
     """A network of k + 1 neurons whose output, a zigzag in the sum of the bits, is the parity itself, 1 or -1.
 
     With X the sum of the bits, neuron 0 is the constant 1, neuron i = 1..k-1 is relu(X - k + 2i), and neuron k is
-    relu(-X - k + 2).
+    relu(-X - k + 2). Merrill et al. 2023, Prop. 3, list the neurons of their network for k = 3 in the same order.
 
     Parameters
     ----------
     k
-        Relevant bits, 1..1000.
-
-    Raises
-    ------
-    InputError
-        k is out of range.
-
-    References
-    ----------
-    Generalizes Merrill et al. 2023, Prop. 3, which lists the neurons in the same order.
+        Number of relevant bits, 1..1000. Any other k raises an InputError.
 
     Examples
     --------

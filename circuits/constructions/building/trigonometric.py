@@ -73,12 +73,12 @@ class ModularAddition:
 
     @cached_property
     def loss(self) -> float:
-        """Cross-entropy in nats, the same for every pair (x, y)."""
+        """Cross-entropy, in nats, of the logits for one pair of inputs x, y; it is the same for all p² pairs."""
         return float(np.log1p(np.exp(-self.amplitude * _lead(self.p, self.frequencies)).sum()))
 
 
 def modular_addition(p: int, frequencies: Sequence[int], amplitude: float | None = None) -> ModularAddition:
-    """The network that adds mod p with the given frequencies.
+    """The network that adds mod p with the given frequencies. Arguments out of the ranges below raise an InputError.
 
     Parameters
     ----------
@@ -87,12 +87,7 @@ def modular_addition(p: int, frequencies: Sequence[int], amplitude: float | None
     frequencies
         Distinct whole numbers in 1..p/2; p and all frequencies together have no common factor.
     amplitude
-        A > 0; the default makes the loss a little smaller than 1e-6.
-
-    Raises
-    ------
-    InputError
-        p, the frequencies or the amplitude are out of these ranges.
+        Positive factor of all logits. With the default, the cross-entropy is a little smaller than 1e-6 nats.
 
     Examples
     --------
@@ -114,8 +109,8 @@ def modular_addition(p: int, frequencies: Sequence[int], amplitude: float | None
         )
     if (factor := gcd(p, *ordered)) > 1:
         raise InputError(
-            f"p = {p} and frequencies {list(ordered)} have the factor {factor} in common: the logits of c and "
-            f"c + {p // factor} would be equal. Add a frequency without this factor, such as 1."
+            f"p = {p} and frequencies {list(ordered)} have the factor {factor} in common: output classes that "
+            f"differ by {p // factor} would have equal logits. Add a frequency without this factor, such as 1."
         )
     if amplitude is None:
         least = log((p - 1) / SMALL_LOSS) / _lead(p, ordered).min()

@@ -1,8 +1,8 @@
-"""Branch and bound over the irrelevant bits: the searches, one per pattern (setting of the relevant bits), take turns.
+"""Branch and bound over the irrelevant bits: one search per pattern (setting of the relevant bits), all taking turns.
 
-The margin of an input is parity · output. Given enough time, a search with goal 0 finds the sign of its least margin.
-A search with goal inf finds the least margin, up to float64 rounding. If float64 cannot tell the sign of a margin,
-exact arithmetic does. `tree.py` walks the tree. This module prepares the tree's root and keeps the time limit.
+Each search tries to prove that every margin (parity · output) of its pattern is above a given number, or it finds the
+least margin, up to float64 rounding. If float64 cannot tell the sign of a margin, exact arithmetic does. `tree.py`
+walks the tree of a search. This module prepares the tree's root and keeps the time limit.
 """
 
 from collections.abc import Sequence
@@ -45,8 +45,8 @@ class Search:
     """Branch and bound over all inputs with one setting of the relevant bits (pattern).
 
     The margin of an input is parity · f, for the output f scaled to |f| <= 1. The method `go_on` takes a goal. With a
-    finite goal, the search tries to prove that every margin is above the goal. With goal inf, the search looks for the
-    least margin. The property `lower` is a lower bound of all margins.
+    finite goal (>= 0), the search tries to prove that every margin is above the goal. With goal inf, the search looks
+    for the least margin. The property `lower` is a lower bound of all margins.
 
     Attributes
     ----------
@@ -54,8 +54,8 @@ class Search:
         Whether every input is evaluated or excluded by a bound. After a finished search with goal inf, `lower` is
         the least margin, up to rounding. After a finished search with goal 0, `lower` is above 0, unless `missed`.
     missed
-        Whether a margin that the search has found disproves a finite goal. A margin <= 0 always counts. A margin above
-        0 but <= the goal counts only if the search stopped at this margin, before it was finished.
+        Whether the search knows an input whose margin is not above the finite goal. If at most 12 irrelevant bits have
+        a weight, all inputs are evaluated in one step; `missed` then tells only whether a margin <= 0 is known.
     """
 
     def __init__(
@@ -128,8 +128,9 @@ class Search:
         return None if self.exact_bits is None else self._inputs(self.exact_bits[None])[0, self.irrelevant]
 
     def go_on(self, goal: float, amount: float, deadline: float) -> None:
-        """Continue until the search is finished, a margin disproves a finite `goal`, or the work `amount` is spent.
+        """Continue until the search is finished, a margin <= a finite `goal` is known, or the work `amount` is spent.
 
+        A finite `goal` is the lower limit to prove for every margin (parity · output); inf asks for the least margin.
         `amount` counts evaluations of one neuron at one input. `deadline`, on `time.monotonic`, ends exact arithmetic.
         """
         tree = planted(*self.numbers)

@@ -56,7 +56,7 @@ class Certificate:
 
     @property
     def exact(self) -> bool:
-        """Whether `margin` is the minimum over all inputs: no relevant-bit setting can have a smaller margin."""
+        """Whether `margin`, the least parity·f found, is proved to be the least on all inputs, up to a tolerance."""
         return bool((np.array(self.solved) | (self.pattern_lower >= self.margin)).all())
 
 

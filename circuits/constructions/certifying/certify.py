@@ -70,7 +70,8 @@ def certify(
         (k,) the relevant bits, k <= 16.
     time_limit
         Time limit in seconds. `certify` returns sooner if all its methods are done. After a proof or refutation, some
-        methods still improve the bounds, within the limit. The first bounds and first short searches ignore the limit.
+        methods still improve the lower bounds of parity·f, within the limit. The first of these bounds, and the first
+        millisecond or so of each branch-and-bound search, ignore the limit.
     method
         Force one method: "inputs" (evaluate all), "branching" (branch and bound for the least margin), "states" (list
         the on/off states of neurons whose preactivation can have both signs) or "milp". "states" and "milp" leave a
@@ -141,9 +142,8 @@ class _Judged:
         self.n_weighted = len(weighted_bits(net, relevant_bits))
         n_patterns = len(self.signs)
         self.names, self.solved = ["bound"] * n_patterns, [False] * n_patterns
-        # Patterns, and bits of least or failing margin in exact arithmetic.
-        self.exactly: list[tuple[int, np.ndarray]] = []
-        self.fails = False  # whether one of these margins is not positive
+        self.exactly: list[tuple[int, np.ndarray]] = []  # pattern's index, irrelevant bits of its least exact margin
+        self.fails = False  # whether one of these exact margins is not positive
         self.searches: dict[int, Search] = {}  # for the sign
         self.searched = 0.0  # seconds
 
@@ -176,10 +176,11 @@ class _Judged:
         return max(self.begun + until - monotonic(), 0.0)
 
     def search(self, goal: float, until: float, *, prune: bool = True) -> None:
-        """By branch and bound, find the least margin for every setting of the relevant bits, or only its sign.
+        """Run branch and bound on the margins (parity · output), one search per setting of the relevant bits.
 
-        Goal inf: the least margin. Goal 0: the sign, for settings without a lower bound above 0. If `prune` is False,
-        the search evaluates every input. The search stops `until` seconds after `certify` began.
+        With `goal` inf, each search looks for the least margin of its setting. With `goal` 0, each search looks only
+        for the sign of the least margin, and settings whose margins are already proved to be above 0 have no search.
+        If `prune` is False, a search evaluates every input. All searches stop `until` seconds after `certify` began.
         """
         if goal == 0 and self.decided:
             return
@@ -194,7 +195,11 @@ class _Judged:
             self.searches, self.searched = self.searches | searches, self.searched + monotonic() - begun
 
     def keep(self, searches: dict[int, Search], goal: float) -> None:
-        """Copy bounds and inputs of least margin from `searches`, run for `goal`. Keys index rows of `self.signs`."""
+        """Take over each search's lower bound of the margins (parity · output), and its input of least margin so far.
+
+        A key of `searches` is the index of a relevant-bit setting. If `goal` is inf, a finished search has found the
+        least margin. A finite `goal` is the number that the searches tried to prove to be below every margin.
+        """
         for at, search in searches.items():
             if (bits := search.bits) is not None:
                 self.look_at(at, bits)

@@ -1,9 +1,9 @@
-"""The margin on every input at once, for networks with few inputs or many relevant bits.
+"""The margin (parity · output) of every input, for networks with few inputs or many relevant bits.
 
-A search for each pattern (setting of the relevant bits) would take a millisecond before its first evaluation, and 16
-relevant bits have 65,536 patterns. Here one call of `halves.py` can evaluate all inputs of many patterns. Its result is
-an array (pattern, choice of irrelevant bits) of outputs. Exact arithmetic then decides the sign of margins that are 0
-up to the rounding error, as long as time is left.
+A pattern is a setting of the relevant bits; 16 relevant bits have 65,536 patterns. One branch-and-bound search per
+pattern would be slow, since each search takes a millisecond to begin. Here one call of `halves.py` evaluates all inputs
+of many patterns, as an array (pattern, choice of irrelevant bits) of outputs. If a margin is 0 up to the rounding
+error, exact arithmetic then decides its sign, as long as time is left.
 """
 
 from collections.abc import Iterator, Sequence
@@ -54,9 +54,11 @@ class Cube(NamedTuple):
 
 
 def whole_cube(net: UnitScale, relevant_bits: Sequence[int], deadline: float) -> Cube:
-    """Margins (parity · f) of all inputs, evaluated in parts of 2^16 inputs, or more with over 16 irrelevant bits.
+    """Evaluate all inputs: the least margin (parity · output) for each setting of the relevant bits.
 
-    After `deadline`, on the clock `time.monotonic`, no part begins except the first.
+    The evaluation goes part by part. Let w be the number of irrelevant bits that have a weight; bits without a weight
+    stay fixed. If w <= 16, a part has 2^16 inputs (or all inputs, if these are fewer). If w > 16, a part has 2^w
+    inputs. After `deadline`, on the clock `time.monotonic`, no part begins except the first.
 
     Examples
     --------
@@ -109,10 +111,7 @@ def whole_cube(net: UnitScale, relevant_bits: Sequence[int], deadline: float) ->
 def _outputs(
     net: UnitScale, relevant_bits: Sequence[int], weighted: list[int], deadline: float
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield, for each block of patterns, its first pattern's index and the outputs (pattern, setting of `weighted`).
-
-    A pattern is a setting of the relevant bits. `weighted` holds the indices of the irrelevant bits that have a weight.
-    """
+    """Yield the index of each block's first relevant-bit setting, and outputs (setting, choice of bits `weighted`)."""
     k = len(relevant_bits)
     n_low = min(max(PART - len(weighted), 0), k)  # relevant bits that vary within a part
     last = list(relevant_bits)[k - n_low :][::-1]

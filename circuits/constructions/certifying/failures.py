@@ -32,7 +32,7 @@ class FailureRate:
 
     @property
     def rate(self) -> float:
-        """`n_failures` / `n_inputs`: the share, of the inputs drawn at random, on which the network fails."""
+        """`n_failures` / `n_inputs`, the share of the random inputs on which the network fails."""
         return self.n_failures / self.n_inputs
 
 

@@ -1,9 +1,11 @@
 """Fewest flips of irrelevant bits after which the output's sign is not the parity: an input's distance from failure.
 
-1. With at most 20 irrelevant bits that have a weight, `nearest.py` evaluates all values of these bits.
-2. If the margin (parity · f) is the minimum of a few linear functions (`least_margin.states`), no search is needed. For
-   each function, flip first the bits that lower it most, until it is <= 0. The result is the least number of flips.
-3. With at most 40 unstable neurons, which can be on or off, a MILP (`milp.py`) finds the fewest flips to margin <= 0.
+An input fails if its margin (parity · f) is not positive. The first of these methods that applies is used:
+
+1. If at most 20 irrelevant bits have a weight, `nearest.py` evaluates all values of these bits.
+2. If the margin is the minimum of a few linear functions (`least_margin.states`), no search is needed: flip first the
+   bits that lower a function most, and count the flips until it is <= 0. The result is the least count of any function.
+3. If at most 40 neurons can be on or off, a mixed-integer program (`milp.py`) finds the fewest flips to a margin <= 0.
 """
 
 from collections.abc import Sequence
@@ -47,20 +49,22 @@ class Flips:
 
     @property
     def fewest(self) -> Float[np.ndarray, " example"]:
-        """(example,) fewest flips of irrelevant bits after which each example fails, NaN if unknown."""
+        """(example,) fewest flips of irrelevant bits until the output's sign is not the parity; NaN if unknown."""
         return np.where(self.lower == self.upper, self.upper, np.nan)
 
     @property
     def least(self) -> float:
-        """Fewest flips of irrelevant bits that make some example fail; NaN if min(`lower`) and min(`upper`) differ."""
+        """Fewest flips of irrelevant bits until some example's output sign is not the parity; NaN if unknown."""
         return _if_equal(float(self.lower.min()), float(self.upper.min()))
 
     @property
     def median(self) -> float:
-        """Median of the fewest flips that make each example fail; NaN if the medians of `lower` and `upper` differ.
+        """Median over examples of the fewest flips of irrelevant bits until the sign is not the parity; NaN if unknown.
 
         Examples
         --------
+        The third example needs an unknown number of flips: at least 1 in the first set, and at least 3 in the second.
+
         >>> flips = Flips(np.array([0.0, 2.0, 1.0]), np.array([0.0, 2.0, np.inf]))
         >>> flips.least, flips.median, Flips(np.array([0.0, 1.0, 3.0]), np.array([0.0, 1.0, np.inf])).median
         (0.0, nan, 1.0)
@@ -82,12 +86,10 @@ def fewest_flips(
 
     Parameters
     ----------
-    inputs
-        (example, input) in ±1.
-    time_limit
-        Total time in seconds, >= 0.
+    inputs, time_limit
+        `inputs` (example, input) are in ±1. `time_limit` is the total time in seconds, >= 0.
     certified
-        Whether `certify` has proved that no input fails. If so, no flips suffice, and there is no search.
+        Whether `certify` has proved that no input fails. If True, the answer is inf for every example, without search.
 
     Raises
     ------
@@ -148,9 +150,9 @@ def _if_equal(low: float, high: float) -> float:
 def _by_states(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], rounding: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """How many of the irrelevant bits `bits` must flip until `margin` is <= `rounding`, and the bits after these flips.
+    """Fewest flips in `bits` (irrelevant bits) that make the margin <= `rounding`, and the bits after these flips.
 
-    If no flips make the margin so small, the result is (inf, None). All `margin.v` must be < 0.
+    If no flips make the margin so small, the result is (inf, None). All relu factors `margin.v` must be < 0.
     """
     constants, slopes = states(margin)
     x = bits.astype(np.float64)
@@ -169,7 +171,7 @@ def _by_states(
 def _by_milp(
     margin: Restriction, bits: Int8[np.ndarray, " bit"], time_limit: float
 ) -> tuple[float, Int8[np.ndarray, " bit"] | None]:
-    """Lower bound of how many of the irrelevant bits `bits` must flip until `margin` is <= 1e-6, and HiGHS's solution.
+    """Lower bound of the fewest flips in `bits` (irrelevant bits) that make the margin <= 1e-6, and HiGHS's solution.
 
     The bound is inf if no flips make the margin so small. The solution is the bits after the flips, or None.
     """

@@ -24,12 +24,8 @@ BLOCK = 32  # neurons whose tables are held at a time: 64 kB
 def all_margins(constant, slope, A, c, v, n_bits, n_terms, out):
     """Write constant + slope·x + Σ_i v_i relu(c_i + A_i·x) for every x of `n_bits` bits into `out`.
 
-    Parameters
-    ----------
-    constant, slope, A, c, v
-        `slope` (bit,), `A` (neuron, bit), `c`, `v` (neuron,). Only the first `n_bits` bits and `n_terms` neurons count.
-    out
-        (2^n_bits,) or longer. Bit j of an entry's index is 1 if x_j = 1, 0 if x_j = -1.
+    `slope` is (bit,), `A` (neuron, bit), `c`, `v` (neuron,). Only the first `n_bits` bits and `n_terms` neurons count.
+    `out` is (2^n_bits,) or longer. Bit j of the index of an entry of `out` is 1 if x_j = 1, and 0 if x_j = -1.
     """
     n_right = min(RIGHT, n_bits)
     n_left = n_bits - n_right

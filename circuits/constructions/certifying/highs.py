@@ -30,9 +30,7 @@ def highs(
 ) -> OptimizeResult:
     """The least objective·x over 0 <= x <= top, low <= rows·x <= high, with x_j an integer where `whole` is 1.
 
-    Returns
-    -------
-    SciPy's answer: `status` is SOLVED, OUT_OF_TIME, INFEASIBLE or, if HiGHS fails, another number; `x` may be None.
+    In SciPy's answer, `status` is SOLVED, OUT_OF_TIME, INFEASIBLE or, if HiGHS fails, another number; `x` may be None.
 
     Examples
     --------

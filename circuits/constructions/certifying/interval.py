@@ -45,10 +45,12 @@ def interval_bounds(
 def quick_bounds(
     net: UnitScale, relevant_bits: Sequence[int]
 ) -> tuple[Float[np.ndarray, " pattern"], Int8[np.ndarray, "pattern bit"]]:
-    """For each relevant-bit setting, a lower bound of parity·f, and irrelevant bits near which parity·f is often least.
+    """For each relevant-bit setting: a lower bound of the margin, and irrelevant bits from which to seek its minimum.
 
-    The function finds a linear function g of the irrelevant bits with g <= parity·f, for f scaled to |f| <= 1. The bits
-    minimize g. The lower bound is the larger of the minimum of g (linear bound) and the bound of `interval_bounds`.
+    The margin is parity · output, with the output scaled to absolute values <= 1. For each setting, the function finds
+    a linear function g of the irrelevant bits that is never above the margin. The bits returned are those at which g is
+    least: the margin is often least near these bits. The lower bound is the minimum of g (linear
+    bound) or, if larger, the bound of `interval_bounds` (interval bound).
 
     Examples
     --------

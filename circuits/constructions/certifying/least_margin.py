@@ -41,7 +41,7 @@ class Least(NamedTuple):
 
 
 def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method: Method | None = None) -> Least:
-    """Lower bound of `margin` (parity · output for fixed relevant bits), and the irrelevant bits of least margin found.
+    """For fixed relevant bits: a lower bound of the margin (parity · output), and the other bits of least margin found.
 
     Parameters
     ----------
@@ -52,16 +52,12 @@ def least(margin: Restriction, rounding: float, time_limit: float = 60.0, method
     method
         "states" lists the on/off states of neurons, "inputs" evaluates all inputs, "milp" solves a MILP. The default is
         "states" with at most 12 relu terms v·relu(h), all with v < 0; else "inputs" with at most 16 irrelevant bits
-        that have a weight; else "milp".
-
-    Raises
-    ------
-    InputError
-        `method` is "states", but the margin has more than 18 relu terms v·relu(h), or a term with v > 0.
+        that have a weight; else "milp". The method "states" raises an InputError for more than 18 relu terms, or for a
+        term with v > 0.
 
     Examples
     --------
-    1 + x1 - relu(x0 + x1) has the minimum 0, at x1 = -1 and at x0 = x1 = 1.
+    The margin 1 + x1 - relu(x0 + x1) is 2 at x = (-1, 1), and 0 at the three other x.
 
     >>> one = np.array([1.0])
     >>> least(Restriction(1.0, np.array([0.0, 1.0]), np.array([[1.0, 1.0]]), np.array([0.0]), -one), 1e-15)
@@ -88,7 +84,12 @@ def can_list_states(margin: Restriction) -> bool:
 
 
 def states(margin: Restriction) -> tuple[Float[np.ndarray, " state"], Float[np.ndarray, "state bit"]]:
-    """Constants and slopes of linear functions of the bits. Their minimum is `margin` if all `margin.v` are < 0."""
+    """For each set of on and off states of the unstable neurons: constant and slope of a linear function of the bits.
+
+    A neuron is unstable if its preactivation h can have both signs; its term in the margin is v·relu(h). In the linear
+    function, this term is v·h if the neuron is on, else 0. If every v (`margin.v`) is negative, the margin of an input
+    is the least value of these functions at the input.
+    """
     on = (patterns(len(margin.v)) + 1) / 2.0  # (state, unstable)
     weighted = on * margin.v
     return margin.constant + weighted @ margin.c, margin.slope + weighted @ margin.A
@@ -136,8 +137,8 @@ def _refuse_states(margin: Restriction) -> None:
     n_terms, n_raising = len(margin.v), int((margin.v > 0).sum())
     if n_raising:
         raise InputError(
-            f"method='states' needs a network where no neuron that can be on or off raises the margin; {n_raising} of "
-            f"these {n_terms} neurons do. Leave `method` out: branch and bound does not need this."
+            f"method='states' needs every neuron that can be on or off to lower parity · output. Here, {n_raising} of "
+            f"{n_terms} such neurons raise parity · output. Leave `method` out: branch and bound allows these neurons."
         )
     if n_terms > MOST_LISTED:
         size = 8 * len(margin.slope) * 2.0**n_terms / 2**30

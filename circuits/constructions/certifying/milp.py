@@ -1,13 +1,14 @@
 """The least margin (parity · output) of a network for fixed relevant bits, as a mixed-integer linear program.
 
-The margin is constant + slope·x + Σ_i v_i relu(h_i), with x in ±1 the irrelevant bits and h_i = c_i + A_i·x. The sum
-is over the neurons whose preactivation h_i can have both signs. A_i holds the neuron's weights on x, c_i is its bias
-plus the sum over the relevant bits, and v_i is its readout weight times the parity. All other neurons together give
-constant + slope·x. The program has a variable z_j in {0, 1} for each bit x_j = 2 z_j - 1, and y_i for each relu(h_i).
+The margin is constant + slope·x + Σ_i v_i relu(h_i), with x in ±1 the irrelevant bits. The sum is over the neurons
+whose preactivation h_i = c_i + A_i·x can have both signs. A_i holds the weights of neuron i on x. The constant c_i is
+the neuron's bias plus the weighted sum of the relevant bits. The factor v_i is the readout weight times the parity. All
+other neurons together give constant + slope·x. Every h_i is between l_i = c_i - ‖A_i‖₁ and h'_i = c_i + ‖A_i‖₁.
 
-If v_i > 0, the least margin has the least y_i, so y_i >= 0 and y_i >= h_i suffice. If v_i < 0, y_i needs upper limits:
-y_i <= h'_i d_i and y_i <= h_i - l_i (1 - d_i). The variable d_i in {0, 1} tells whether neuron i is on. Every h_i is
-between l_i = c_i - ‖A_i‖₁ and h'_i = c_i + ‖A_i‖₁ (Tjeng, Xiao and Tedrake 2019).
+The program has a variable z_j in {0, 1} for each bit x_j = 2 z_j - 1, and a variable y_i for each relu(h_i). If
+v_i > 0, the least margin has the least y_i, so y_i >= 0 and y_i >= h_i suffice. If v_i < 0, y_i needs upper limits:
+y_i <= h'_i d_i and y_i <= h_i - l_i (1 - d_i). A variable d_i in {0, 1} tells here whether neuron i is on
+(Tjeng, Xiao and Tedrake 2019).
 
 The solver HiGHS allows a gap of 1e-6 between bound and solution, and errors of 1e-7 in constraints. So the program
 multiplies the network, scaled to |f| <= 1, by 2^16, and sets `mip_rel_gap` to 0. `least_by_milp` returns HiGHS's bound.
@@ -28,9 +29,11 @@ TOLERANCE = 1e-6  # at unit scale, subtracted from every bound of HiGHS
 
 
 class Program:
-    """Mixed-integer linear constraints on y = 2^16 relu(h) of each neuron whose preactivation h can have both signs.
+    """A mixed-integer linear program in which the margin (parity · output) is a linear function of the variables.
 
-    Variables in order: 0/1 of each bit; y of each such neuron; on/off of each such neuron that lowers the margin.
+    A neuron is unstable if its preactivation h can have both signs. The first variables are the irrelevant bits, with 0
+    in place of -1. The next variables are y = 2^16 relu(h), one per unstable neuron. The factor makes the solver's
+    absolute errors small against y. The last are 1 (on) or 0 (off), one per unstable neuron that lowers the margin.
     """
 
     def __init__(self, margin: Restriction) -> None:

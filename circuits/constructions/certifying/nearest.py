@@ -32,20 +32,16 @@ def flips_to_failure(
 ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"]]:
     """Bounds of the fewest flips of irrelevant bits until the output's sign is not the parity; inf if no flips suffice.
 
+    The results are lower bounds and upper bounds. They differ only if the sign of a margin near 0 stays undecided.
+
     Parameters
     ----------
     net
         A network with at most 20 irrelevant bits that have a weight.
-    relevant_bits, pattern
-        (k,) the relevant bits, and their values.
-    bits
-        (example, bit) the irrelevant bits in ±1.
+    relevant_bits, pattern, bits
+        `pattern` (k,) holds the relevant bits' values, ±1. `bits` (example, bit) holds the irrelevant bits' values, ±1.
     deadline
         When to stop evaluating margins near 0 in exact arithmetic, on the clock `time.monotonic`.
-
-    Returns
-    -------
-    Lower and upper bounds, (example,) each. They differ only if the sign of a margin near 0 stays undecided.
 
     Examples
     --------
@@ -88,7 +84,11 @@ def _decide(
     doubtful: Bool[np.ndarray, " choice"],
     deadline: float,
 ) -> None:
-    """Until the deadline, find exactly where parity · output <= 0 among the `doubtful` inputs; update both masks."""
+    """Decide by exact arithmetic, until `deadline`, whether parity · output <= 0 on the inputs marked in `doubtful`.
+
+    Entry i of a mask stands for the input whose irrelevant bits with a weight are `bits_of(i, …)`. A decided input is
+    unmarked in `doubtful`, and marked in `fails` if its parity · output is <= 0.
+    """
     entries, weighted = np.flatnonzero(doubtful), weighted_bits(net, relevant_bits)
     for start in range(0, len(entries), EXACT_AT_ONCE):
         if monotonic() >= deadline:
