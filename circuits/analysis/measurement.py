@@ -11,9 +11,9 @@ from circuits.tabular import Titled
 
 @dataclass(frozen=True)
 class Measurement:
-    """A measurement of runs: its function, the configs that it applies to, and its tables.
+    """A measurement of runs: its function, its tables, and for which configs it runs by default, on request or never.
 
-    Its help text, its class of options and its figures are in `registry.MEASUREMENTS`.
+    `registry.MEASUREMENTS` has the help text, the class of options and the figures of each measurement.
     """
 
     measure: Callable[..., xr.Dataset]
@@ -21,7 +21,7 @@ class Measurement:
     applies: Callable[[Config], str | None] = lambda config: None
     """Config -> None, or a sentence that says why the measurement does not apply."""
     tables: Callable[[xr.Dataset, xr.Dataset], list[Titled]] | None = None
-    """(result, each seed's epochs of memorization and generalization) -> tables. None in place of a function gives one
-    table: a row per seed, values at the last checkpoint."""
+    """(result, each seed's epochs of memorization and generalization) -> tables. If `tables` is None, there is one
+    table, with a row per seed and the values at the last checkpoint."""
     on_request: Callable[[Config], bool] = lambda config: False
     """Config -> whether the measurement runs only if requested by name, because it takes long."""

@@ -40,8 +40,8 @@ class AllTuples:
     ) -> tuple[Float[np.ndarray, "*tuples neuron"] | None, Float[np.ndarray, "tuple class"]]:
         """Values of one network's neurons, and the network's logits, for all tuples of operands.
 
-        Each operand runs through the m elements of the task's cyclic group. The neurons' values, at the last position
-        of the input, are (m, ..., m, neuron) with one axis per operand. They are None without a hook point to record.
+        The first array is (m, ..., m, neuron), with one axis per operand; m is the number of elements of the task's
+        cyclic group. It holds the neurons' values at the input's last position, and is None if `self.hook` is None.
         Each row of the logits is a tuple; the last operand changes fastest. Both arrays are computed on CPU, on the
         caller's thread, in the parameters' dtype.
         """
@@ -63,11 +63,11 @@ class AllTuples:
         return neurons, torch.cat(logits).numpy()
 
     def members(self, run: Run) -> Bool[np.ndarray, "seed set element tuple_of_sum"]:
-        """Whether each tuple of operands is in a seed's train set (set 0) or test set (set 1). Set 2 has all tuples.
+        """Masks of the tuples of operands in three sets: the seed's train set (0), its test set (1), all tuples (2).
 
-        Each operand stands for an element 0, 1, ..., m - 1 of a cyclic group. Along the axis `element`, index s has the
-        tuples whose elements add up to s mod m, in the order of `CyclicGroup.by_sum`. For products and quotients mod p,
-        only the operands 1, ..., p - 1 stand for elements, so the masks leave out every tuple with an operand 0.
+        Each operand stands for an element 0, 1, ..., m - 1 of a cyclic group. Index s of the axis `element` holds the
+        tuples whose elements add up to s mod m, in the order of `CyclicGroup.by_sum`. In products and quotients, an
+        operand 0 stands for no element. So tuples with an operand 0 have no entry in any mask, not even in set 2.
         """
         task: Any = self.config.task
         masks = np.zeros((len(run.seeds), len(SETS), len(self.group.sums)), bool)
@@ -106,10 +106,10 @@ class AllTuples:
     def of_classes(
         self, weights: Float[np.ndarray, "feature class"] | None
     ) -> Float[np.ndarray, "element feature"] | None:
-        """Transpose of `weights`, with the classes in the order of the cyclic group Z_m; None if `weights` is None.
+        """Transpose of `weights`, with one row per element s = 0, 1, ..., m - 1 of the task's cyclic group.
 
-        The task is a sum in Z_m: if two operands stand for elements with the sum s, their result is the class
-        `group.classes[s]`. Row s has the weights of this class. For x + y, row s has the weights of class s. For x * y
-        mod 5, row s has the weights of class 2^s mod 5, so row 2 has the weights of class 4.
+        In this group, the task's operation is a sum, and each sum s gives one class as the result. Row s has the
+        weights of this class. For x + y, row s has the weights of class s. For x * y mod 5, row s has the weights of
+        class 2^s mod 5, so row 2 has the weights of class 4. The result is None if `weights` is None.
         """
         return None if weights is None else weights[:, self.group.classes].T

@@ -44,7 +44,8 @@ class CyclicGroup:
     residues: Int[np.ndarray, "operand element"]
     """For each operand, the residue mod p that each element 0, 1, ..., m - 1 of the cyclic group stands for."""
     classes: Int[np.ndarray, " element"]
-    """If the elements that the operands stand for add up to s mod m, the result is `classes[s]`; for x + y, it is s."""
+    """Result of the operation for each sum s of the operands in the cyclic group: for x + y, `classes[s]` is s. For
+    x * y mod 5, s is the sum of the discrete logarithms of x and y to base 2, and `classes[s]` is 2^s mod 5."""
 
     sum: str = "x + y"
     """The operation as text, written as a sum or a difference. For x * y, this text is "log x + log y"."""
@@ -75,7 +76,7 @@ class CyclicGroup:
 
     @cached_property
     def sums(self) -> Int[np.ndarray, " tuple"]:
-        """Sum s of each tuple, in 0..m-1."""
+        """For each tuple of operands, the sum mod m of the elements 0, 1, ..., m - 1 that the operands stand for."""
         return self.elements.sum(axis=1) % self.order
 
     @cached_property
@@ -131,7 +132,7 @@ def cyclic_group(operation: str, p: int, n_operands: int = 2) -> CyclicGroup:
 
 
 def _sum(operation: str, n_operands: int) -> str:
-    """The sum as text: the operands' names, or their logarithms for products and quotients, such as 'log x - log y'."""
+    """Text that writes an operation as a sum or a difference: "x + y" for x+y, "log x - log y" for x/y."""
     names = "xyzw"[:n_operands] if n_operands <= 4 else ["x1", "…", f"x{n_operands}"]
     logarithm = "" if operation in ("x+y", "x-y") else "log "
     return (" - " if operation in ("x-y", "x/y") else " + ").join(logarithm + name for name in names)

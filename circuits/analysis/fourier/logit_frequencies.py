@@ -32,10 +32,12 @@ ROUNDING = 1e-28  # share of a sum of squares that counts as 0: (1e-14)², above
 
 
 class LogitWaves(NamedTuple):
-    """Amplitudes of waves of the operands' sum s in a network's logits, and how much the waves explain of the logits.
+    """Waves of the operands' sum s in a network's logits: their amplitudes, and how much of the logits they explain.
 
     For each frequency k = 1, 2, ..., the logit of class c contains the waves cosine_k cos(2πk(s - c)/m) and
-    sine_k sin(2πk(s - c)/m). Here s and c are elements of the cyclic group of m elements.
+    sine_k sin(2πk(s - c)/m). Here s and c are elements of the cyclic group of m elements. The wave of
+    amplitude `cosine` explains `share`. The waves cos(2πks/m) and sin(2πks/m), with separate
+    weights for each class, explain `wave_share`. Constants, one per class, explain `bias_share`.
     """
 
     cosine: Float64[np.ndarray, " frequency"]
@@ -62,8 +64,7 @@ def logit_frequencies(
     """Waves of the operands' sum in the logits: amplitudes and shares for each frequency; see `LogitWaves`.
 
     Row s of `by_sum` holds the logits of all tuples of operands whose sum in the cyclic group is s. `classes[s]` is the
-    right class for these tuples. Logits of classes outside `classes` are dropped. Only products and quotients mod p
-    have such a class: class 0, since their cyclic group has the residues 1, ..., p - 1.
+    right class for these tuples. For products and quotients, `classes` lacks class 0, and its logits are dropped.
 
     Examples
     --------

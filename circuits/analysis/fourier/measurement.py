@@ -75,11 +75,11 @@ class Views:
     ) -> dict[str, np.ndarray]:
         """Mean cross-entropies over the train set, the test set and all tuples of operands: arrays by name.
 
-        Row s of `by_sum` holds the logits of all tuples whose operands have the sum s in the cyclic group. `members`
-        marks the tuples of each set, in the same order. "loss" uses these logits. "restricted_loss" keeps only each
-        class's mean logit and the waves of s at the frequencies in `key`. "excluded_loss" removes only these waves.
-        These arrays are (set,). "restricted_loss_of" and "excluded_loss_of" are (set, frequency): the losses if only
-        this one frequency is kept or removed.
+        Entry (s, j) of `by_sum` holds the logits of tuple j among the tuples with the sum s in the cyclic group. Entry
+        (set, s, j) of `members` says whether this tuple is in the set. "loss" uses the logits. "restricted_loss" keeps
+        only each class's mean logit and the waves of s at the frequencies in `key`. "excluded_loss" removes only these
+        waves. These three arrays are (set,). "restricted_loss_of" and "excluded_loss_of" are (set, frequency): the
+        losses if only this one frequency is kept or removed.
         """
         each = np.eye(len(key), dtype=bool)
         kept, removed = np.vstack([each, key]), np.vstack([each, key, np.zeros_like(key)])
@@ -149,11 +149,11 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
         (step, seed) This result exists only if the network has a separate embedding table for each operand. It is the
         share of the tables' columns (features) whose strongest frequency is the same in the tables of all operands.
     neuron_frequency, neuron_share
-        (step, seed, neuron) frequency of the neuron, 0 for none; share of the variance that the frequency explains.
-    neuron_linear_share
-        (step, seed, neuron) part of `neuron_share` on waves of a single operand, such as cos ωx.
-    neuron_product_share
-        (step, seed, neuron) part of `neuron_share` on products of several operands' waves, such as cos ωx cos ωy.
+        (step, seed, neuron) `neuron_frequency`: the frequency that explains most of the neuron's variance over all
+        tuples, 0 for none. `neuron_share`: the share of the variance that this frequency explains.
+    neuron_linear_share, neuron_product_share
+        (step, seed, neuron) the two parts of `neuron_share`. Waves of a single operand, such as cos ωx, explain
+        `neuron_linear_share`. Products of waves of several operands, such as cos ωx cos ωy, explain the other part.
     neuron_phase
         (step, seed, operand, neuron) phase φ of the neuron's wave cos(ωx + φ) in the operand x, at `neuron_frequency`.
     neuron_output_phase
@@ -187,7 +187,8 @@ def measure(run: Run, options: FourierOptions, *, progress: bool = False) -> xr.
     shown_…
         Data for pictures of up to five checkpoints; only for two operands x and y. `shown_activation`: values of a few
         neurons on all pairs (x, y). `shown_neuron_index`, `shown_neuron_frequency`: index and frequency of each shown
-        neuron. `shown_logits`: norm, over classes, of the centered logits' coefficients in waves of x times waves of y.
+        neuron. `shown_logits`: how large each product of a wave of x and a wave of y is in the centered logits. Each
+        class has a coefficient of the product; the value is the root of the sum of the squared coefficients.
     """
     layer = layer_of(run, options) if run.config.prunable_layers else None
     views = Views(run.config, layer)
@@ -220,9 +221,8 @@ def _walked(
 ) -> dict[str, np.ndarray]:
     """Measure every network at `checkpoints`; the result has arrays by name, each (step, seed, ...).
 
-    For each network, `views` computes Fourier measures, as arrays by name. `further(index of the seed, measures)` gets
-    these arrays and returns the network's results, also as arrays by name. One array, "by_sum", has all logits of a
-    network; it is dropped from the results.
+    For each network, `further(index of the seed, measures)` gets the measures of `views` and returns the results, both
+    as arrays by name. The array "by_sum", which holds all logits of the network, is dropped from the results.
     """
 
     def one(seed: int, net: Network) -> dict[str, np.ndarray]:

@@ -44,7 +44,7 @@ class NeuronWaves(NamedTuple):
     """Share of the neuron's variance, in 0..1, on waves of one operand (linear terms) at the neuron's frequency."""
     product_share: Float[np.ndarray, " neuron"]
     """Share of the neuron's variance, in 0..1, on products of waves of different operands, such as cos ωx cos ωy. All
-    these waves have the neuron's frequency. This frequency explains linear_share + product_share of the variance."""
+    these waves have the neuron's frequency. Waves of a single operand count in `linear_share`, not here."""
     phase: Float[np.ndarray, "operand neuron"]
     """Phase, in -π..π, of each operand's wave cos(2πkt/m + phase). Here t is the operand, an element of the cyclic
     group Z_m, and k is the neuron's frequency. NaN at k = m/2, which has no sine."""

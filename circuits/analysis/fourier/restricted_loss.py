@@ -80,10 +80,11 @@ def excluded_losses(
     classes: Int[np.ndarray, " element"],
     removed: Bool[np.ndarray, "subset frequency"],
 ) -> Float64[np.ndarray, "element tuple_of_sum subset"]:
-    """Cross-entropy in nats of logits without the waves of the operands' sum s at the `removed` frequencies.
+    """Loss of each tuple of operands after some frequencies are removed from the logits: cross-entropy, in nats.
 
     Row s of `by_sum` holds the logits of all tuples of operands whose sum in the cyclic group is s. `classes[s]` is the
-    right class for these tuples. Each row of `removed` is a mask of the frequencies to remove.
+    right class for these tuples. Each row of `removed` is a mask of the frequencies to remove. To remove frequency
+    k, the best fit by cos(2πks/m) and sin(2πks/m) is subtracted from each class's logit; m is the number of sums s.
 
     Examples
     --------
@@ -109,9 +110,7 @@ def excluded_losses(
 def cross_entropies(
     logits: Float64[np.ndarray, "*examples class"], targets: Int[np.ndarray, "*any"]
 ) -> Float64[np.ndarray, "*examples"]:
-    """-log softmax(logits) at the right class, in nats; small losses keep full precision.
-
-    `targets` holds the right classes; it is broadcast against the examples.
+    """-log softmax(logits) at the classes `targets` (broadcast to the examples), in nats; precise for small losses.
 
     Examples
     --------

@@ -46,7 +46,7 @@ def is_parity(config: Config) -> str | None:
 
 
 def all_of(*questions: Question) -> Question:
-    """Question that asks `questions` in order; it returns the first reason against a config, or None without one."""
+    """Function of a config: None if all conditions `questions` hold, otherwise the reason why the first one fails."""
     return lambda config: next((reason for question in questions if (reason := question(config))), None)
 
 

@@ -80,7 +80,7 @@ class ForwardPass:
             return np.concatenate([forward(parameters).numpy() for forward in self._passes]).astype(np.float64)
 
     def hidden(self, net: Network) -> Float[np.ndarray, "example neuron"]:
-        """Values of the layer's neurons; if the model has several positions, their values at the last position."""
+        """Value of each neuron in `self.layer` for each of `self.inputs`; in a sequence, at the last position."""
         return Masked(self.layer, net).values(self.inputs)
 
     def native_outputs(self, net: Network) -> Float[np.ndarray, " example"]:
@@ -127,8 +127,7 @@ class ForwardPass:
 
         Examples
         --------
-        Two large neurons compute the sign of x; a small one changes nothing. The class `ForwardPass` evaluates every
-        model. The function `evaluator` chooses a faster class for this model, which gives the same result.
+        Two large neurons compute the sign of x; a small one changes nothing. `evaluator` chooses a faster class.
 
         >>> import circuits
         >>> from circuits.analysis.networks.layers import last_layer
@@ -223,10 +222,7 @@ class Formula(ForwardPass):
 
 
 def evaluator(config: Config, inputs: Shaped[np.ndarray, "example input"], layer: Layer | None = None) -> ForwardPass:
-    """The fastest evaluator for networks of a config on these inputs; several threads may use it.
-
-    Parameters as for `ForwardPass`.
-    """
+    """The fastest evaluator of a config's networks on `inputs`; several threads may use it. See `ForwardPass`."""
     if config.model.relu_parameters is not None:
         return Formula(config, inputs, layer)
     linear = layer is not None and layer.is_linear

@@ -45,7 +45,7 @@ class Masked:
     ) -> Float[np.ndarray, "example ..."]:
         """Outputs (example,) or (example, class) with only the kept neurons.
 
-        `inputs` are as `examples_of` gives them. `kept` is a mask of the kept neurons, by default all neurons.
+        `inputs` are int64 for tokens, otherwise in the config's dtype. `kept` is a mask of neurons, by default all.
         """
         import torch
 

@@ -22,7 +22,7 @@ class WalkOptions(Part):
     """Checkpoints to measure, as a Python slice START:STOP:STEP of their indices."""
     most_checkpoints: Annotated[int, Field(ge=2)] | None = None
     """Measure at most this many of the checkpoints, evenly spaced in log epoch, plus the checkpoints of memorization
-    and generalization. By default all checkpoints, or 1,000 for slow measurements on a page of `report`."""
+    and generalization. By default, there is no limit; only `report` limits slow measurements, to 1,000."""
     memorization_threshold: Share = 0.98
     """Train accuracy that a seed must exceed to have memorized."""
     generalization_threshold: Share = 0.98

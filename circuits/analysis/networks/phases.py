@@ -69,11 +69,11 @@ def phases(run: Run, options: WalkOptions = WalkOptions()) -> xr.Dataset:
         if there is none. For a run without a training step, both epochs are NaN, and their attribute `untrained` is 1.
     memorization_censored, generalization_censored
         (seed,) bool: whether the epoch is only an upper bound on the true epoch. This is so if the accuracy exceeds its
-        threshold already at the first stored checkpoint, and this checkpoint is after step 0. Such a run is converted
-        from files of other code that lack the untrained network, or it repeats a later part of another run (a replay).
+        threshold already at the first stored checkpoint, and this checkpoint is after step 0. Step 0 may be missing in
+        a run converted from other code, and in a replay, which repeats a later part of another run.
     grokking_delay
-        (seed,) float, in epochs; NaN if either phase is never reached or is censored. The epochs may still give a
-        bound: the delay is at least g - M, if memorization is at or before M and generalization exactly at g.
+        (seed,) float: generalization epoch minus memorization epoch; NaN if one of them is NaN or censored. If only the
+        memorization epoch is censored, the difference of the epochs is still a lower bound on the delay.
     collapsed
         (seed,) bool: at the last checkpoint all outputs on the training set are within 0.001 of 0, or the logits of
         each example are within 0.001 nats of each other (`circuits.collapse`). The accuracy is then 0, not chance. The

@@ -107,7 +107,7 @@ def one_by_one(
 
     Yields
     ------
-    The indices (step, seed) of the network in the results, and its weights under the names W, b, u.
+    The network's indices in `checkpoints` and in `run.seeds`, as a pair, and its weights by the names W, b, u.
 
     Raises
     ------

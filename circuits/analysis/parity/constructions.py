@@ -49,9 +49,12 @@ def measure(
 ) -> xr.Dataset:
     """Circuit of each seed, its matches to constructions (networks built by hand), and the path cost and margin.
 
-    The circuit is read at the *final checkpoint*: by default the last. If the option `final` is "median", it is a late
-    checkpoint at which pruning keeps the median number of neurons. Neurons and elements (groups of merged neurons) are
-    ranked by path norm |u|·‖(w, b)‖, for incoming weights w, bias b and readout weight u; rank 0 has the largest.
+    A neuron has incoming weights w, a bias b, a readout weight u and the path norm |u|·‖(w, b)‖. The *active
+    subnetwork* consists of the neurons that the predictions need. In the active subnetwork, near-parallel neurons are
+    merged into one *element*. Neurons and elements are ranked by path norm; rank 0 has the largest. A *gate* is an
+    ideal neuron for a logic function of the relevant bits, such as AND, OR or majority; see `nearest_gates`. The
+    circuit is read at the *final checkpoint*: by default the last. If the option `final` is "median", the final
+    checkpoint is a late checkpoint at which pruning keeps the median number of neurons.
 
     Returns
     -------
@@ -65,22 +68,20 @@ def measure(
     efficiency
         (step, seed) `least_cost` · `margin` / `path_cost`; NaN if the margin is not positive.
     late_merged
-        (statistic, seed) least, median and greatest merged sparsity in the last 50 checkpoints, without NaN values.
-    late_merged_defined
-        (seed,) number of checkpoints, among the last 50, whose merged sparsity is not NaN.
+        (statistic, seed) least, median and greatest merged sparsity in the last 50 checkpoints, without NaN values;
+        `late_merged_defined` (seed,) is the number of these checkpoints whose merged sparsity is not NaN.
     bit_found
         (seed, input) whether the weights alone show that the input bit is relevant; see `relevant_bits`.
     bit_gap
         (seed,) a ratio of masses; the mass of bit i is Σ_j |u_j| |w_ji|. The numerator is the least mass of a bit that
-        `bit_found` marks as relevant. The denominator is the largest mass of an unmarked bit.
-    bits_ambiguous
-        (seed,) whether `bit_gap` is below 2.
+        `bit_found` marks as relevant. The denominator is the largest mass of an unmarked bit. `bits_ambiguous` (seed,)
+        says whether the ratio is below 2.
     neuron_index, gate, gate_cosine, sign_agrees, relevant_ratio, element_of
         (seed, rank) for each neuron of the active subnetwork. `neuron_index`: index in the network (-1: padding).
         `gate`: name of the nearest gate. `gate_cosine`: cosine to this gate. `sign_agrees`: 1 if the readout weight u
         has the sign that the gate needs for parity, -1 if u has the other sign, 0 if the gate needs no sign or u is 0.
-        `relevant_ratio`: Σ|w_i| over relevant bits / Σ|w_i| over the others. `element_of`: index of the neuron's
-        element (-1: too small for an element).
+        `relevant_ratio`: Σ|w_i| over relevant bits / Σ|w_i| over the others. `element_of`: index of the element to
+        which the neuron belongs; -1 if the neuron's path norm is too small.
     fires, always_fires, can_fire
         (seed, rank, pattern) `fires`: whether the neuron fires if all irrelevant bits are at their mean 0.
         `always_fires`, `can_fire`: whether the neuron fires for all, or for some, values of the irrelevant bits.
@@ -103,9 +104,9 @@ def measure(
         (seed,) `nearest`: construction of largest overlap. `verdict`: circuit in words, or "collapsed" or "diverged".
     final_cost, final_margin, final_cost_per_margin, final_resolved, final_efficiency, pattern_margin
         (seed, part[, pattern]) path cost, margin and efficiency at the final checkpoint, for two parts: the whole
-        network and its active subnetwork. `final_cost_per_margin` is path cost / margin. `final_resolved` is path cost
-        / margin with the cheapest readout u in place of the network's own. `pattern_margin` has the average parity ×
-        output for each setting (pattern) of the relevant bits.
+        network and its active subnetwork. `final_cost_per_margin` is path cost / margin. `final_resolved` is the least
+        path cost / margin of networks with the same neurons and any readout weights. `pattern_margin` has the average
+        parity × output for each setting (pattern) of the relevant bits.
     built_cost, built_margin, built_cost_per_margin, built_resolved, built_efficiency
         (construction,) the same numbers for every construction.
     least_cost, critical_weight_decay

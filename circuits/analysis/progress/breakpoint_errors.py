@@ -12,10 +12,10 @@ residuals e of n points, in this order:
     J     matrix (point, parameter) of the ramp's derivatives with respect to its four parameters
     xᵢ    change of the breakpoint per change of the curve at point i: the breakpoint's row of (JᵀJ)⁻¹ Jᵀ
     H     projection on the columns of J
-    V₀    Σᵢ xᵢ² · Σᵢ eᵢ²/n, the variance of the breakpoint in white noise with the residuals' sum of squares
+    V₀    Σᵢ xᵢ² · Σᵢ eᵢ²/n, the breakpoint's variance if the noise is white and has the variance Σᵢ eᵢ²/n
     V₁    Σᵢⱼ xᵢ sᵢ Rᵢⱼ sⱼ xⱼ, a first estimate of the breakpoint's variance in the noise
     V₂    Σᵢ xᵢ² sᵢ² (1 + ρ)/(1 − ρ), a second estimate: the limit of V₁ for a long ramp
-    V     √(V₁ V₂) · (n − 4)/(n − tr HR), the final estimate. The quotient restores the noise that the fit removes
+    V     √(V₁ V₂) · (n − 4)/(n − tr HR), the final estimate. The fit absorbs some noise; the quotient corrects for this
     m     n (1 − ρ)/(1 + ρ) − 4, but at least 6: effective number of independent residuals minus the parameters
     q     quantile of F(1, m) / quantile of χ²₁, both at the interval's level: a correction for a small m
     λ     V/V₀ · q
@@ -57,7 +57,6 @@ def breakpoint_inflation(
     is the quantile of χ²₁ at the level `coverage`. RSS_min is the residual sum of squares of the fitted ramp. RSS is
     the residual sum of squares of the best ramp whose onset is at the position. The intervals of the middle and of the
     end follow the same rule, each with its own λ.
-
     The ramp is constant until `onset`, changes by `rise` (not 0) along a straight line, and is constant after `end`.
     `residuals` are the curve minus the ramp at the positions `t`, which ascend strictly. `coverage` is in 0..1. The
     result is positive. It is 1 for white noise of constant size on many points, and for a perfect fit.
@@ -98,7 +97,10 @@ def breakpoint_inflation(
 def ramp_slopes(
     t: Float[np.ndarray, " point"], onset: float, end: float, rise: float
 ) -> Float[np.ndarray, "point parameter"]:
-    """Derivatives of a ramp at each t with respect to its level before the onset, level after the end, onset, end.
+    """Derivatives of a ramp at each position in `t` with respect to each of the ramp's four parameters.
+
+    The ramp is constant until `onset`, changes by `rise` along a straight line, and is constant after `end`. The
+    parameters are the level before the onset (column 0), the level after the end (1), the onset (2) and the end (3).
 
     Examples
     --------
@@ -155,12 +157,12 @@ def autocorrelation(residuals: Float[np.ndarray, " point"]) -> float:
 def unbiased_autocorrelation(
     residuals: Float[np.ndarray, " point"], basis: Float[np.ndarray, "point parameter"]
 ) -> float:
-    """Autocorrelation ρ of the noise, in 0..0.99; the autocorrelation of the residuals is lower because of the fit.
+    """Correlation ρ of neighboring points of noise, in 0..0.99, estimated from the `residuals` of a linear fit.
 
-    `residuals` are left by a linear fit. `basis` is an orthonormal basis of all curves that the fit can give. The noise
-    is taken to be AR(1) noise (first-order autoregressive). For a trial value of ρ, the code computes which
-    autocorrelation the residuals of the same fit to such noise have on average. It returns the ρ for which this
-    average equals the autocorrelation of `residuals`.
+    The fit absorbs some of the noise, so neighboring residuals are less correlated than the noise. To correct for
+    this, the code assumes AR(1) noise (first-order autoregressive). After the same fit to AR(1) noise of a given ρ, the
+    residuals have an expected correlation. The code searches for the ρ whose expected correlation equals the
+    correlation of `residuals`. `basis` is an orthonormal basis of all curves that the fit can give.
 
     Examples
     --------

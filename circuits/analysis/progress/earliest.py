@@ -1,10 +1,9 @@
 """The measure that surely begins to change first in each seed, if there is one.
 
-The onset of a measure is the epoch at which the measure begins to change. A ramp (constant, straight line, constant),
-fitted to the measure, gives a 95 % interval [low, high] for the onset. If the change may have begun before the first
-epoch of the fit, low is −∞. Measure A changes surely before measure B if high of A is below low of B. A measure is
-*earliest* only if it changes surely before all other measures. If no measure is earliest, then the measures that no
-other measure surely precedes are tied.
+A measure's onset is the epoch at which its change begins. A fitted ramp (constant, straight line, constant) gives a
+95 % interval [low, high] of the onset. If the change may have begun before the first epoch of the fit, low is −∞.
+Measure A changes surely before measure B if high of A is below low of B. A measure is *earliest* only if it changes
+surely before all other measures. If no measure is earliest, measures that no other measure surely precedes are tied.
 """
 
 from collections.abc import Sequence
@@ -70,7 +69,6 @@ def agreement(earliest: Sequence[str], choices: Sequence[Sequence[str]]) -> tupl
 
     `earliest` has one name per seed: the measure that surely begins to change first; "" if a seed has no such measure.
     Other settings of the analysis (first epoch of the fit, linear or log scale) give the lists of names in `choices`.
-
     The first array has, for each seed, the share of the lists in `choices` that give this seed the same name; NaN if
     `choices` is []. The second array has the share of all seeds, this seed included, with the same name in `earliest`.
     Both shares are NaN for a seed with the name "".
@@ -101,8 +99,10 @@ def earliest_summary(result: xr.Dataset) -> str:
     """Sentence that says which measures surely begin to change before all others, and in how many seeds.
 
     An instance is "Earliest by its interval: margin in 2 of 3 seeds (7 to 8 of 8 analysis choices agree); none in 1."
-    The interval is the 95 % interval of the epoch at which the measure begins to change. An analysis choice is a
-    memorization threshold and a scale (linear or log). `result` is the result of `circuits.analysis.change_points`.
+    Here `margin` is the earliest measure in two seeds, and the third seed has none. In one of the two seeds, 7 of 8
+    analysis choices also give `margin`; in the other, all 8 do. An analysis choice is a memorization threshold and a
+    scale (linear or log). The interval is the 95 % interval of the epoch at which the measure begins to change.
+    `result` is the result of `circuits.analysis.change_points`.
     """
     names, choices = result["earliest"].values.tolist(), result["earliest_choices"].values
     n_choices = int(result["earliest_choices"].attrs.get("n_choices", 0))

@@ -11,10 +11,10 @@ The interval of t₁ spans the values t₁ of all pairs with n log(RSS / RSS_min
 level of the interval. The factor λ corrects for correlated or uneven residuals (`breakpoint_errors`). The intervals of
 t₂ and of the middle of t₁ and t₂ are analogous.
 
-The curve changes only if the ramp beats a constant by the Bayesian information criterion. Let ρ be the correlation of
-neighboring residuals. The code computes ρ for the ramp and for the best constant, and takes the larger value. Then
-n' = n (1 − ρ) / (1 + ρ) is the effective number of points. Let RSS_const be the residual sum of squares of the best
-constant. The ramp beats the constant if n' log(RSS_const / RSS_min) > 3 log n'.
+The code says that a curve changes (`moves`) if the ramp beats a constant by the Bayesian information criterion. Let ρ
+be the correlation of neighboring residuals. The code computes ρ for the ramp and for the best constant, and takes the
+larger value. Then n' = n (1 − ρ) / (1 + ρ) is the effective number of points. Let RSS_const be the residual sum of
+squares of the best constant. The ramp beats the constant if n' log(RSS_const / RSS_min) > 3 log n'.
 
 `docs/trigonometry.md` has the simulated coverage of the 95 % intervals. Another simulation has 600 curves of 150 points
 each, all pure noise. The ramp beats the constant in 0 % of the curves of white noise and in 59 % of the random walks.
