@@ -20,7 +20,7 @@ class Results(NamedTuple):
     datasets
         A labeled dataset per measurement, in the order of `circuits.registry.MEASUREMENTS`.
     reused
-        Names of the measurements read from the sidecar.
+        Names of the measurements whose results come from the sidecar, a file of stored results beside the run.
     path
         Path of the sidecar.
     remark

@@ -49,17 +49,18 @@ PROVENANCE = {
 
 @dataclass(frozen=True)
 class Stored:
-    """The valid results in a sidecar, the file of results beside a run."""
+    """The valid results in a sidecar (the file of results beside a run), and why other results in it are not used.
+
+    `results` has a labeled dataset per measurement, in the order of `circuits.registry.MEASUREMENTS`. `problem` is the
+    reason, without a final full stop, why nothing in the sidecar is used; "" if the sidecar is sound or missing. `ours`
+    is False if `path` exists, but this package did not make it. `dropped`: name of each unused measurement -> reason.
+    """
 
     results: dict[str, xr.Dataset] = field(default_factory=dict)
-    """A labeled dataset per measurement, in the order of `circuits.registry.MEASUREMENTS`."""
     problem: str = ""
-    """Reason, without a final full stop, why nothing in the sidecar is used; "" if the sidecar is sound or missing."""
     ours: bool = True
-    """Whether circuits made the file at `path`; True if no such file exists."""
     path: Path | None = None
     dropped: dict[str, str] = field(default_factory=dict)
-    """Name of each measurement whose result is in the sidecar but is not used -> the reason."""
 
     def remark(self, names: Iterable[str] = tuple(MEASUREMENTS)) -> str:
         """Reason, without a final full stop, why stored results of measurements in `names` are not used; "" if none."""
@@ -87,7 +88,7 @@ def write_sidecar(
     Raises
     ------
     InputError
-        The folder does not exist, or `path` is given and is not a sidecar, such as the run itself.
+        The folder of the sidecar does not exist, or `path` is given and is not a sidecar, such as the run itself.
     OSError
         The write failed, such as on a full disk; an existing file is unchanged.
     """
@@ -160,7 +161,7 @@ def check_sidecar(run: Run, path: Path | None = None) -> Path:
     Raises
     ------
     InputError
-        The folder does not exist; or the given `path` is a folder, the run, or any other file that is not a sidecar.
+        The path's folder does not exist; or the given `path` is a folder, the run, or any file that is not a sidecar.
     """
     given, path = path is not None, Path(path or sidecar_path(run))
     if given and path.is_dir():
@@ -295,7 +296,6 @@ def _restored(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _as_python(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Attributes of a file, with Python numbers and lists in place of NumPy values."""
     return {
         name: value.tolist() if isinstance(value, np.generic | np.ndarray) else value for name, value in attrs.items()
     }

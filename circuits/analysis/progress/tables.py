@@ -53,7 +53,10 @@ def progress_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
 
 
 def onset_table(dataset: xr.Dataset, phases: xr.Dataset, seeds: list[int]) -> Table:
-    """Table of the onset and lag of each measure (row) in each seed (column), or one line of text if none changes."""
+    """Table that says when each measure (row) begins to change in each seed (column), in epochs.
+
+    A cell also says how long after the reference measure (test accuracy) that is. If none changes, one line says so.
+    """
     if bool(dataset["onset"].isnull().all()):
         return Table(_why_nothing_changes(dataset, phases), box=None)
     table = new_table("measure", *(f"seed {seed}" for seed in seeds))
@@ -88,8 +91,8 @@ def lag_cell(at: xr.Dataset) -> str:
 
     The text "88 ↑: -13 (-19 to -6)" means: the measure begins to rise at epoch 88, 13 epochs before the reference, with
     the 95 % interval from 19 to 6 epochs before. The text "≤ 14 ↓: ≤ -50" means: the measure begins to fall at epoch 14
-    or earlier, at least 50 epochs before the reference. Such a bound is the finite end of the 95 % interval. Bounds of
-    lags are rounded outward. `at` has the variables of `circuits.analysis.change_points`.
+    or earlier, at least 50 epochs before the reference. Here the 95 % intervals have only high ends, 14 and -50. A lag
+    after ≤ is rounded up, a lag after ≥ down. `at` has the variables of `circuits.analysis.change_points`.
     """
     onset, lag, low, high = (float(at[name]) for name in ("onset", "lag", "lag_low", "lag_high"))
     if math.isnan(onset):
@@ -108,10 +111,7 @@ def lag_cell(at: xr.Dataset) -> str:
 
 
 def bounds_legend(dataset: xr.Dataset, seeds: list[int]) -> list[str]:
-    """Lines that explain "≤", "≥" and "unknown", each only if a table cell of `seeds` contains the sign or word.
-
-    `dataset` is the result of `circuits.analysis.change_points`.
-    """
+    """Lines that explain "≤", "≥" and "unknown", each only if a table cell of `seeds` contains the sign or word."""
     at = dataset.sel(seed=seeds)
     reference = str(dataset.attrs["reference"]).replace("_", " ")
     changes, below, above = at["onset"].notnull(), at["lag_low"] == -math.inf, at["lag_high"] == math.inf

@@ -33,14 +33,14 @@ def transitions(
 
     Returns
     -------
-    The dataset that `circuits.analysis.change_points` returns. `onset`, `midpoint`, `end` (measure, seed) are epochs,
-    each with a 95 % interval. Flags mark an onset or end that may lie outside the fitted epochs. `direction` is 1 for a
-    rise, -1 for a fall. `rank` is 1 plus the number of measures that surely begin to change earlier. Both are 0 if the
-    measure does not change. `lag` is the onset minus the onset of test accuracy; NaN if the seed did not generalize.
-    `share` (measure, step, seed) is the completed share of the change. `earliest` (seed) is the measure that surely
-    changes first, or "". `earliest_seeds` (seed) is the share of the seeds with the same `earliest`. The code repeats
-    the analysis with memorization thresholds 0.9, 0.99, 0.999 and 0.9999, each with a linear and with a log scale.
-    `earliest_choices` (seed) is the share of these eight analyses that give the seed the same `earliest`.
+    The dataset that `circuits.analysis.change_points` returns. The analysis of a seed begins at the first epoch at
+    which its train accuracy exceeds a threshold. `onset`, `midpoint`, `end` (measure, seed) are epochs with a
+    95 % interval. Flags mark an onset or end that may lie outside the analyzed epochs. `direction` is 1 for a rise, -1
+    for a fall, 0 for no change. `rank` is 1 plus the number of measures that surely begin to change earlier; 0 means no
+    change. `lag` is the onset minus the onset of test accuracy; NaN if the seed did not generalize. `share` (measure,
+    step, seed) is the completed share of the change. `earliest` (seed) is the measure that surely changes first, or "".
+    `earliest_seeds` (seed) is the share of the seeds with the same `earliest`. `earliest_choices` (seed) is the share
+    of eight analyses with the same `earliest`: thresholds 0.9, 0.99, 0.999, 0.9999, each with a linear and a log scale.
 
     Raises
     ------

@@ -15,11 +15,11 @@ SHARES = (ACCURACY, "share")  # endings of measures without logarithm: 0.1 is no
 
 
 def _changing_ramp(t: Float[np.ndarray, " point"], curve: Float[np.ndarray, " point"]) -> Ramp | None:
-    """Ramp (constant, straight line from onset to end, constant) fitted to a curve; None if a constant does as well.
+    """Ramp (constant, straight line from onset to end, constant) fitted to a curve; None if the curve does not change.
 
     Onset, end and the middle between them each have a confidence interval. If the onset's interval reaches the first
     finite point, the intervals of onset and middle begin at -inf. If the end's interval reaches the last finite point,
-    the intervals of middle and end stop at inf. If both intervals reach so far, the estimate of the middle is NaN.
+    the intervals of middle and end stop at inf. If both conditions hold, the estimate of the middle is NaN.
     """
     ramp = fitted_ramp(t, curve)
     if ramp is None or not ramp.moves:
@@ -80,8 +80,9 @@ class Curves:
     def earliest(self, start: Float[np.ndarray, " seed"], log_scale: bool | None) -> list[str]:
         """For each seed, the name of the measure that surely begins to change first; "" if there is none.
 
-        The fits begin at the seed's epoch in `start`. `log_scale` says which measures, except accuracies and shares,
-        are fitted as logarithms. True: all. False: none. None: positive measures that change more than tenfold.
+        A ramp, fitted to each measure from the seed's epoch in `start` on, gives the onset's 95 % interval. The named
+        measure's interval lies before all others. `log_scale` says which measures, except accuracies and shares, are
+        fitted as logarithms. True: all. False: none. None: positive measures that change more than tenfold.
         """
         logs = self.logs(start, log_scale)
         low, high, explained = (np.full((len(self.names), len(self.seeds)), np.nan) for _ in range(3))

@@ -42,7 +42,7 @@ SPACES = ("activations", "pca", "tsne")
 
 
 class Points(NamedTuple):
-    """Training examples of one seed: their indices, their inputs as the model reads them, and their clusters."""
+    """Training examples of one seed: their indices, their inputs, and labels (signs of relevant bits, or target)."""
 
     examples: Int[np.ndarray, " point"]
     inputs: Shaped[np.ndarray, "point input"]
@@ -50,9 +50,11 @@ class Points(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """Embeddings, silhouettes and weight densities of one network.
+    """What figures show of one network: scatter plots of its hidden activations, and the distribution of its weights.
 
-    For each parameter, `density` is the density of its weights at `places`: evenly spaced points of the weight axis.
+    `pca`, `tsne`: points of two scatter plots. `silhouettes`, in -1..1: how clear the clusters of labeled points are in
+    the activations, in `pca` and in `tsne`. `explained`: each principal component's share of the activations' variance.
+    `density`: for each parameter, the density of its weights at `places`, evenly spaced points of the weight axis.
     """
 
     pca: Float[np.ndarray, "point axis"]
@@ -73,10 +75,7 @@ def points_of(run: Run, seed: int) -> Points:
 
 
 def picture(layer: Layer, arrays: Network, points: Points, seed: int) -> Picture:
-    """PCA and t-SNE of one network's activations; silhouettes of activations, PCA and t-SNE; densities of the weights.
-
-    `arrays` holds the network's parameters by name, and `seed` is the seed of t-SNE.
-    """
+    """`Picture` (PCA, t-SNE, silhouettes, densities) of a network with the parameters `arrays`; `seed` is for t-SNE."""
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging network has inf and NaN
         values = evaluator(layer.config, points.inputs, layer).hidden(arrays)
     pca = principal_components(values, N_COMPONENTS)
@@ -115,7 +114,7 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
         (point,) cluster of the example, as an index into the coordinate `label`, which lists the clusters' names:
         signs of the relevant bits, such as "+-", or targets if the task has no relevant bits.
     weight, density
-        (parameter, panel, place) density of a parameter's weights at evenly spaced points of the weight axis, `weight`.
+        (parameter, panel, place) `weight`: evenly spaced weights. `density`: density of the parameter's weights there.
     pictured_seed
         The seed that the pictures show: the seed with the longest grokking delay.
     """

@@ -1,8 +1,7 @@
 """Choice of the checkpoints whose hidden representation is pictured.
 
-As in Fuangkawinsombut 2024, Figures 2.2 and 2.3, these are the last checkpoint and five checkpoints from memorization
-to generalization. If memorization and generalization are fewer than four checkpoints apart, the five are consecutive.
-The thesis code instead spreads the five over the 20 epochs after memorization.
+As in a thesis (Fuangkawinsombut 2024, Figures 2.2 and 2.3), these are the last checkpoint and five checkpoints from
+memorization to generalization. The code of the thesis instead spreads the five over the 20 epochs after memorization.
 """
 
 import numpy as np
@@ -61,10 +60,10 @@ def pictured_seed(run: Run, options: PruningOptions) -> int:
 
 
 def along_the_run(run: Run, options: PruningOptions, also: Int[np.ndarray, "seed panel"]) -> Int[np.ndarray, " step"]:
-    """Ascending indices of the checkpoints at which a curve over the run has points.
+    """Ascending indices of the checkpoints at which a measure is computed, to draw it as a curve over training.
 
-    If `options` selects a slice, these are the checkpoints in the slice. Otherwise, these are about 40 checkpoints from
-    the first to the last, denser early in the run, and all checkpoints in `also` (-1 in `also` is no checkpoint).
+    If `options` selects some checkpoints by a slice, such as "50:100", the result has these. Otherwise, it has about 40
+    from the first to the last checkpoint, denser early in the run, and all in `also` (-1 in `also` is no checkpoint).
     """
     if options.slice != slice(None):
         return chosen_checkpoints(run, options)

@@ -79,7 +79,7 @@ def _find(run: Run, options: PruningOptions) -> NeuronGroups:
 def _final_checkpoints(
     run: Run, options: PruningOptions
 ) -> tuple[Int[np.ndarray, " seed"], Float[np.ndarray, " seed"]]:
-    """Per seed: index of the checkpoint that `options.final` selects, and number of neurons needed there to predict."""
+    """Per seed: index of the checkpoint that `options.final` selects, and how many neurons predict like all there."""
     first = run.n_checkpoints - (LATE_CHECKPOINTS if options.final == "median" else 1)
     late = np.arange(max(first, 0), run.n_checkpoints)
     sizes = sparsity_at(run, late, options)  # (late, seed)
@@ -136,8 +136,7 @@ def jaccard(first: Bool[np.ndarray, " neuron"], second: Bool[np.ndarray, " neuro
 def expected_jaccard(first: int, second: int, width: int) -> float:
     """Mean Jaccard index |A ∩ B| / |A ∪ B| of two random groups A and B of neurons; NaN if both are empty.
 
-    A has `first` neurons and B has `second` neurons, drawn from the same `width` neurons. A and B are independent: the
-    size of the intersection is hypergeometric, and the mean is an exact sum.
+    A has `first` and B has `second` neurons, drawn independently from the same `width` neurons. The mean is exact.
 
     Examples
     --------

@@ -67,7 +67,11 @@ def group_norms(
 
 
 def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.Dataset:
-    """Norm of each neuron, `neuron_norm` (step, seed, neuron), and group means, `group_norm` (group, step, seed)."""
+    """`neuron_norm` (step, seed, neuron): norm of each neuron. `group_norm` (group, step, seed): mean over each group.
+
+    The groups of neurons are: generalizing (predictions need these neurons at the end of the run), memorizing (needed
+    at memorization), complementary (all but the generalizing), control (random, as many as the generalizing).
+    """
     norms = neuron_norms(run, options, progress=progress)
     values = {"neuron_norm": norms, "group_norm": group_norms(run, options, norms)}
     return xr.Dataset(values, attrs={"layer": norms.attrs["layer"]})

@@ -14,8 +14,8 @@ class MergeOptions(PruningOptions):
     """Two neurons belong to one circuit element if two conditions hold: the vectors (incoming weights, bias) of the two
     neurons have a cosine above this number, and their outgoing weights have the same sign."""
     merge_floor: Annotated[float, Field(ge=0, lt=1)] = 0.02
-    """Neurons belong to a circuit element only if their path norm exceeds this share of the largest path norm. The path
-    norm of a neuron is |outgoing weight| times the norm of the vector (incoming weights, bias)."""
+    """A circuit element is a set of neurons with nearly parallel weights. It has only neurons whose path norm exceeds
+    this share of the largest. Path norm: |outgoing weight| times the norm of the vector (incoming weights, bias)."""
 
 
 class SearchOptions(PruningOptions):

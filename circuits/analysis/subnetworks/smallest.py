@@ -8,17 +8,16 @@ The program minimizes the sum of k_i, where k_i is 1 if neuron i is kept, otherw
 
 - Row of an input x: the sum of the kept terms is at least 0 if f(x) > 0, at most 0 if f(x) < 0, and equal to 0 if
   f(x) = 0. All three hold up to rounding errors (`Subsets`).
-- Cover of an input x with f(x) ≠ 0: at least one kept term has the sign of f(x). Rows alone give no lower bound while
-  the solver allows fractions k_i: k/1000 satisfies the same rows as k.
+- Cover of an input x with f(x) ≠ 0: at least one kept term has the sign of f(x). While the solver allows fractions
+  k_i, only covers give a lower bound on the sum of k_i. Rows give none: if numbers k_i satisfy them, so do k_i/1000.
 - Forbidden subset: the solution must differ from one given subset.
 
 At first, the program has all covers but few rows. The solver HiGHS looks for a solution of at most one neuron. If there
 is none, the limit rises to two neurons, and so on. A forward pass in float64 checks the signs of each solution on every
-input; an output within its rounding bound counts as 0 (`rounding`). If all signs are right, the solution is a smallest
-subset. If not, some inputs with a wrong sign get rows, and HiGHS solves the program again. An input with a row can have
-a wrong sign too, since HiGHS and rows allow small errors. If all inputs with a wrong sign have rows, the program
-forbids the solution. The search also ends when the limit reaches the size of the smallest known subset that agrees.
-Subsets that agree meet every constraint, so lower bounds stay valid.
+input. If all signs are right, the solution is a smallest subset. If not, HiGHS solves the program again with rows of
+more inputs. If all inputs with a wrong sign have rows already (HiGHS and rows allow small errors), the program forbids
+the solution. The search also ends when the limit reaches the size of the smallest known subset that agrees. Subsets
+that agree meet every constraint, so lower bounds stay valid.
 """
 
 from dataclasses import dataclass
@@ -210,9 +209,9 @@ class Subsets:
         return signs[:, None] * self.contributions[which] + 3 * self.terms
 
     def solved(self, n_kept: int, time_limit: float) -> OptimizeResult:
-        """Solver's answer: the fewest neurons, at most `n_kept`, that satisfy the constraints that the program has now.
+        """Search for the fewest neurons, at most `n_kept`, that satisfy all constraints added so far.
 
-        In the answer, x[j] is 1 if neuron j is kept, 0 if not; x is None if no such subset was found in `time_limit` s.
+        In the solver's answer, x[j] is 1 if neuron j is kept, 0 if not; x is None if `time_limit` s gave no solution.
         """
         examples = np.array(self.known, np.int64)
         zero = examples[~self.wanted[examples]]
@@ -232,10 +231,10 @@ class Subsets:
         return highs(ones, ones, ones, everything, low, high, time_limit)
 
     def learn(self, failing: Bool[np.ndarray, " neuron"]) -> None:
-        """Add constraints to the program, because its solution `failing` gives the wrong sign at some inputs.
+        """Add constraints for later searches, because the neurons in the mask `failing` are not a solution.
 
-        Some of these inputs get linear inequalities, which later solutions must satisfy. If all of these inputs have
-        inequalities already, the program forbids `failing`: later solutions must differ from `failing`.
+        At some inputs, the output of these neurons alone does not have the whole network's sign. Some of these inputs
+        get an inequality that asks for the right sign. If all of these inputs have one already, `failing` is forbidden.
         """
         shortfall = self._shortfall(self.contributions[:, failing].sum(axis=1), self.terms[failing].sum())
         new = np.setdiff1d(np.flatnonzero(shortfall >= 0), self.known)

@@ -51,8 +51,6 @@ def measure(run: Run, options: PruningOptions, *, progress: bool = False) -> xr.
     collapsed, diverged
         `collapsed` (seed,): whether the outputs at the last checkpoint are near 0 (or the logits of each example nearly
         equal). `diverged` (seed,): whether the last training loss is not finite.
-
-    The attribute `warnings` lists the caveats.
     """
     chosen = chosen_checkpoints(run, options)
     late = np.arange(max(0, run.n_checkpoints - LATE_CHECKPOINTS), run.n_checkpoints)
@@ -109,7 +107,10 @@ def empty_remarks(run: Run, result: xr.Dataset) -> list[str]:
 
 
 def warnings_about(seeds: tuple[int, ...], result: xr.Dataset) -> list[str]:
-    """Warnings: a seed collapsed, diverged, never memorized, or has `final_sparsity` > 2 · median `late_sparsity`."""
+    """Warnings about seeds that diverged, collapsed (outputs near 0), never memorized, or need unusually many neurons.
+
+    Unusually many means: the final subnetwork has over twice as many as the median of the last 50 checkpoints.
+    """
     lines = []
     for index, seed in enumerate(seeds):
         at = result.isel(seed=index)

@@ -4,9 +4,10 @@ Movement: the paper takes ρ = ‖w_t - w_0‖_∞ for the weights w_t of a neur
 the ∞-norm over the whole first layer (appendix C.3, Figure 13). Here this is the largest entry of |W_t - W_0|, also for
 relevant and irrelevant inputs separately, as in the paper. W_0 is taken at checkpoint 0, the beginning of this run.
 
-The Fourier gap: as in the paper, the loss is the correlation loss -y f(x), for label y and output f(x). The hinge loss
-has the same gradient while all margins are below 1, as at initialization. The paper studies these measures on fresh
-examples at every step, not on a memorized training set.
+Fourier gap of a neuron: the least |g_i| of the relevant inputs i minus the greatest |g_i| of the others. Here g_i is
+the derivative of the mean loss with respect to weight i, without the factor of the neuron's output weight. As in the
+paper, the loss is the correlation loss -y f(x), for label y and output f(x). The hinge loss has the same gradient while
+all margins are below 1, as at initialization. The paper trains on fresh examples, not on a memorized training set.
 """
 
 from collections.abc import Sequence

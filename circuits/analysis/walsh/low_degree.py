@@ -3,9 +3,6 @@
 f^(T) = E f(x) χ_T(x), with χ_T(x) = Π_{i∈T} x_i, is a mean, so its estimate from N uniform inputs has a standard error
 of about √(E f² / N) for every T. With N = 16,384 this is 0.8 % of the root mean square of f. Over 40 bits, the largest
 of the 10,701 estimates with |T| <= 3 is about 4 standard errors, even if all coefficients are 0.
-
-One matrix product gives the coefficients of many functions: characters (subset, example) times outputs (example,
-network). It is computed in blocks of subsets to bound the memory.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,10 +18,7 @@ BLOCK_NUMBERS = 1 << 22  # numbers in a block of characters: 16 MB
 
 
 class LowDegree(NamedTuple):
-    """Walsh coefficients of several networks at the same `subsets` of input bits.
-
-    `coefficients` and `errors` (network, subset) float64 are estimates and their standard errors, 0 if exact.
-    """
+    """Estimated Walsh coefficients of networks at `subsets` of input bits, with standard `errors` (0 if exact)."""
 
     subsets: list[tuple[int, ...]]
     coefficients: Float[np.ndarray, "network subset"]
@@ -34,7 +28,7 @@ class LowDegree(NamedTuple):
 def low_degree_coefficients(
     inputs: Real[np.ndarray, "example input"], outputs: Real[np.ndarray, "network example"], degree: int = 3
 ) -> LowDegree:
-    """Walsh coefficients of each row of `outputs` for subsets of at most `degree` bits, smallest first.
+    """Walsh coefficients of each row of `outputs` for all subsets of at most `degree` bits; small subsets come first.
 
     Parameters
     ----------

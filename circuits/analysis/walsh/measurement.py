@@ -53,8 +53,8 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         other non-empty subsets T of S. Part "rest": all T with an irrelevant bit. `share`: weight divided by
         `variance`, with its 95 % interval; NaN for a constant or collapsed network (outputs ≈ 0).
     sign_share, sign_share_low, sign_share_high, sign_parity, sign_parity_low, sign_parity_high
-        `sign_share` (part, step, seed): `share` for the prediction sign f in place of f. `sign_parity` (step, seed):
-        coefficient of sign f at S, 2 · accuracy - 1. 95 % intervals hold even if no prediction in the sample is wrong.
+        sign(f) is the prediction. `sign_share` (part, step, seed): `share` of sign(f). `sign_parity` (step, seed): mean
+        of sign(f) times parity, 2 · accuracy - 1. The 95 % intervals are valid even if no sampled prediction is wrong.
     group_parity, group_parity_error
         (group, step, seed) f^(S) if f has only the generalizing, memorizing, complementary or control neurons (see
         `neuron_groups`); NaN for an empty group and a collapsed network; for linear readouts only.
@@ -68,8 +68,8 @@ def measure(run: Run, options: WalshOptions, *, progress: bool = False) -> xr.Da
         (moved, step, seed) largest change |W_t - W_0| of a first-layer weight since the first checkpoint. `moved` says
         for which weights: "all", those of the "relevant" input bits, or those of the "irrelevant" input bits.
     neuron_movement, neuron_gap
-        (step, seed, rank) movement of each neuron in `neuron_index`, over all its weights, and the Fourier gap of its
-        population gradient, NaN if the network has collapsed; for the relu model only.
+        (step, seed, rank) `neuron_movement`: largest |W_t - W_0| of a neuron of `neuron_index`. `neuron_gap`: its
+        Fourier gap, least |gradient| at a relevant bit minus greatest at another; NaN if collapsed. Only for relu.
     fourier_gap, layer_gap
         `fourier_gap` (statistic, step, seed): least, median and greatest `neuron_gap`. `layer_gap` (step, seed): gap of
         the whole layer. `layer_gap` is computed at up to 64 checkpoints spread over training, at the checkpoint of
@@ -162,7 +162,7 @@ class _Measured:
         return result
 
     def one(self, seed: int, net: Network) -> dict[str, Any]:
-        """All measures of one network, by the names that `labeled` reads."""
+        """All measures of one network: the name of each measure -> a number or an array."""
         exact = None if self.draws.is_complete else self.networks.mean_contributions(net, self.relevant_bits)
         means, bound = (None, 0.0) if exact is None else (exact[0].sum(axis=0), float(exact[1].sum()))
         values = self.networks.native_outputs(net).reshape(self.draws.inputs.shape[:2])
@@ -208,14 +208,17 @@ class _Measured:
         return numbers
 
     def _standard_error(self, values: Float[np.ndarray, "pattern draw any"]) -> Float[np.ndarray, " any"]:
-        """Standard error, for each function (last axis), of its Walsh coefficient at any one set of relevant bits."""
+        """Standard error of each function's Walsh coefficients; it is the same for all sets of relevant bits."""
         if self.draws.is_complete:
             return np.zeros(values.shape[-1])
         n_patterns, n_draws = values.shape[:2]
         return np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (n_patterns * n_draws))
 
     def layer_gaps(self, progress: bool) -> Float[np.ndarray, "step seed"] | None:
-        """Fourier gap of all neurons together at some checkpoints, NaN at others; None for models other than relu."""
+        """Fourier gap of the layer: excess of its gradient at relevant bits over other bits; None if not a relu model.
+
+        The gap is NaN except at up to 64 checkpoints spread over training, at memorization, and at generalization.
+        """
         if not self.networks.has_bounds:
             return None
         of_phases = np.concatenate(phase_checkpoints(self.run, self.options))
@@ -233,7 +236,7 @@ class _Measured:
         return result
 
     def labeled(self, values: dict[str, np.ndarray]) -> dict[str, tuple]:
-        """Variables of the dataset. `values` has one array (step, seed, …) per measure, under the measure's name."""
+        """Variables for xarray, name -> (dimensions, array, attributes); `values` is name -> array (step, seed, …)."""
         is_linear = self.layer is not None and self.layer.is_linear
         of_neuron = "of what a neuron adds to the output" if is_linear else "of a neuron's value"
         error = "bound of the error" if self.is_exact else "standard error"
