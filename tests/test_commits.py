@@ -43,7 +43,7 @@ def test_a_flipped_bit_is_damage_or_leaves_what_a_cut_would_and_never_adds_a_che
 
 
 def test_a_step_after_an_unwritten_entry_is_named():
-    with pytest.raises(ValueError, match=r"step\[1\] is not written, but step\[2\] is 14"):
+    with pytest.raises(ValueError, match=r"step\[1\] is -1 \(not written\), but the later entry step\[2\] is 14"):
         n_committed(np.array([0, -1, 14, -1]), PLANNED)
 
 

@@ -56,7 +56,7 @@ def n_committed(
     later = np.flatnonzero(~unwritten[n_before:])
     if later.size:
         at = n_before + int(later[0])
-        raise ValueError(f"{what}[{n_before}] is not written, but {what}[{at}] is {steps[at]}")
+        raise ValueError(f"{what}[{n_before}] is -1 (not written), but the later entry {what}[{at}] is {steps[at]}")
     if n_before > len(planned):
         raise ValueError(f"{what} has {n_before} entries, but the config plans {len(planned)}")
     wrong = np.flatnonzero(steps[:n_before] != planned[:n_before])

@@ -49,19 +49,14 @@ def check_rows(
     expected: UInt64[np.ndarray, "row seed"],
     where: Callable[[int, int], str],
 ) -> None:
-    """Raise an error unless the values at every checkpoint (row) and seed match their stored digest.
+    """Raise an InputError if the values at any checkpoint (row) and seed do not match their stored digest.
 
-    The error message names the file `path` and the array `name`. where(row index, seed index) returns text with the
-    seed and step of these values.
-
-    Raises
-    ------
-    InputError
-        A digest differs; the message names the first such seed and step.
+    The message names the file `path`, the array `name`, and the seed and step of the first such values. The text of the
+    seed and step comes from where(row index, seed index), such as "of seed 3 at step 1".
     """
     wrong = np.argwhere(row_digests(rows) != expected)
     if wrong.size:
-        raise digest_error(path, f"{name} {where(*wrong[0].tolist())}")  # "F is damaged: W of seed 3 at step 1 is …"
+        raise digest_error(path, f"{name} {where(*wrong[0].tolist())}")  # e.g. "W of seed 3 at step 1"
 
 
 def digest_error(path: object, what: str) -> InputError:

@@ -18,10 +18,7 @@ from circuits.errors import InputError
 def damage(run: Run, *, progress: bool = False) -> list[str]:
     """Descriptions of all values of a run that changed after they were written, one line each; empty if none changed.
 
-    Parameters
-    ----------
-    run, progress
-        A run of format version 2, and whether to show a progress bar if stderr is a terminal.
+    If `progress` is True and stderr is a terminal, the function shows a progress bar.
 
     Raises
     ------

@@ -57,10 +57,7 @@ State = Mapping[str, np.ndarray]
 
 
 def metrics_of(config: Config, some_seen: bool = False) -> dict[str, str]:
-    """Name and meaning of each metric of a run, stored as (step, seed) in /metrics.
-
-    `some_seen`: whether, for any seed, a test input is also in the training set.
-    """
+    """Name and meaning of each metric of a run. `some_seen`: whether any seed's training set contains a test input."""
     if config.task.signature.n_classes is None:
         is_right, nothing = "sign f(x) = y, in 0..1; sign(0) is wrong", "output is exactly 0"
         largest = "|f(x)|"
@@ -257,7 +254,7 @@ def facts_digest(file: h5py.File) -> int:
 
 
 def in_file(state: str) -> str:
-    """Stored name of an array of the optimizer's state. Only "step", also a dimension's name, becomes "n_updates".
+    """Name in the file of an optimizer-state array: unchanged, but "n_updates" for "step", the name of a dimension.
 
     Examples
     --------

@@ -1,7 +1,10 @@
-"""One writer per run: a lock file beside the run holds the writer's process id, and a lock on one byte marks the run.
+"""Locks which ensure that only one process at a time, the writer, writes a run file RUN.h5.
 
-The writer creates the lock file before the run, and removes it at the end. If a process locks a removed lock file, this
-lock is void, so the process tries again. The mark (`file_signature.py`) is visible through every path to the run.
+The writer first creates and locks the file RUN.h5.lock, which holds its process id. At the end, it removes RUN.h5.lock.
+If a process opens RUN.h5.lock before this removal but locks it afterwards, it tries again with a new RUN.h5.lock.
+
+The writer also marks RUN.h5 itself, by a lock on one byte of it (`file_signature.py`). A process finds the mark even if
+it knows RUN.h5 under another path, where no RUN.h5.lock exists.
 
 HDF5's own locks are not used: a reader that dies with such a lock would block every resume.
 """
@@ -89,7 +92,7 @@ class RunLock:
                 if _has_name(descriptor, self.path):
                     return descriptor
                 os.close(descriptor)
-        raise being_written(self.path_of_run, "(id unknown)")
+        raise being_written(self.path_of_run, "(id unknown)")  # "RUN.h5 is being written by process (id unknown). …"
 
     def _refuse_other_file(self, descriptor: int) -> None:
         """Before a write, refuse a lock file that is a pipe, has other hard links, or holds text but no process id."""

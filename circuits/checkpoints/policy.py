@@ -4,9 +4,8 @@ HDF5 files can point at other files (external links and storage, virtual dataset
 themselves (soft links, references, cycles), and can declare sizes without stored data. A run needs none of these, so
 the policy refuses all of them before any data is read, and the error names the refused contents. The check also reads
 every block of metadata that reading the run needs later, so it finds damaged blocks. `sandbox_worker.py` runs the check
-in the sandbox process, because on damaged metadata HDF5 may crash, or wait for years.
-
-Only h5py and numpy are imported, so that the sandbox process starts quickly.
+in the sandbox process, because on damaged metadata HDF5 may crash, or wait for years. Only h5py and numpy are imported,
+so that the sandbox process starts quickly.
 """
 
 from __future__ import annotations
@@ -42,20 +41,23 @@ MoreTime = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Policy:
-    """Contents that files of one format may have besides plain local arrays."""
+    """Rules for the check of HDF5 files of one format. Every format allows plain arrays with their data in the file.
+
+    `called` names a file of this format in error messages. `filters` are the HDF5 filters, such as compression, that
+    arrays may have. `unstored_chunks` is the largest number of chunks that an array may declare but not store; a writer
+    fills such chunks later. `valueless_dimensions` allows netCDF dimensions with a name and a length but no values.
+    `live` says whether processes may read a file while another process writes it. If so, and if the file
+    is open for writing, the check also reads the file in HDF5's single-writer-multiple-reader mode. `read_values` says
+    whether the check reads the values of all arrays, to find values that HDF5 cannot read. If False, the check reads
+    only the values of the arrays `step` and `state_step`, and of arrays with a filter.
+    """
 
     called: str
     filters: frozenset[int] = frozenset()
     unstored_chunks: int = 0
-    """Largest number of chunks that an array may declare but not store; a writer fills such chunks later."""
     valueless_dimensions: bool = False
-    """Whether the file may have netCDF dimensions with a name and a length but no stored values."""
     live: bool = False
-    """Whether processes may read the file while another process writes it. If so, a file that is open for writing is
-    also checked in HDF5's mode for this case (single-writer-multiple-reader)."""
     read_values: bool = False
-    """Whether the check reads all values of all arrays, to find values that HDF5 cannot read. If False, the check reads
-    only the values of the arrays `step` and `state_step`, and of arrays with a filter, such as compression."""
 
 
 POLICIES = {
@@ -83,8 +85,8 @@ def inspect(
         The file at `path` begins with HDF5's signature. Its attributes should name the format `file_format`, with a
         version of at most `format_version`.
     more_time
-        Function that extends the time limit. It is called with the file's size in bytes before the values of an array
-        are read. If None, values are read from the arrays `step` and `state_step` only.
+        Function that allows the check more time. The check calls it, with the file's size in bytes, before it reads the
+        values of an array. If None, the check reads only the values of the arrays `step` and `state_step`.
     undone
         Whether to inspect the file as recovery from a kill would leave it. If a file PATH.undo exists, recovery takes
         the metadata from PATH.undo (`undo.py`). Otherwise recovery completes a partly written superblock.

@@ -109,7 +109,11 @@ def copy_of_version_1(path: Path, say: Callable[[str], object]) -> Path | None:
 
 
 def _state(path: Path, *, undone: bool) -> tuple[int, list[Any]] | None:
-    """Checkpoint count and identity of a run file, None if it is invalid; if `undone`, of the file once restored."""
+    """Number of checkpoints of a run file, and a list of facts that identify the run; None if the content is invalid.
+
+    The facts are the config without `epochs`, and the attributes `created` and `numerics`. If `undone`, the function
+    reads and checks the file as a restore of the metadata from RUN.h5.undo would leave it.
+    """
     try:
         with opened_for_verdict(str(path), undone=undone) as file:
             config = parse(json.loads(file.attrs["config"]))

@@ -34,7 +34,7 @@ _FINAL = ((2, 1, 14), (0, 2, 11), (1, 0, 25), (2, 1, 16), (0, 2, 4), (1, 0, 14),
 
 
 def was_killed(path: Path) -> bool:
-    """Whether the superblock says "open for writing" or is incompletely written; the caller holds the run's lock."""
+    """Whether the superblock (first 48 bytes) is incomplete or says "open for writing"; ask only if nobody writes."""
     with path.open("rb") as file:
         block = file.read(48)
         has_flag = block[8:9] >= b"\x03"  # an older version, which h5repack writes, has none
@@ -77,10 +77,7 @@ def recover(path: Path, slack: int) -> bool:
 
 
 def completed(file: BinaryIO) -> bytes | None:
-    """A valid replacement for an HDF5 superblock (first 48 bytes of `file`) whose write was interrupted; else None.
-
-    The replacement has the flag "open for writing", and the size of the file as end-of-file address.
-    """
+    """Repaired superblock (first 48 bytes, with flag "open for writing") if its write was interrupted; else None."""
     file.seek(0)
     block = file.read(48)
     return changed(block, flag=WRITING, end=os.fstat(file.fileno()).st_size) if is_cut(file, block) else None

@@ -1,10 +1,9 @@
 """Repair of a killed run's file, so that every HDF5 tool opens it.
 
 `circuits.open` reads the file of a killed writer unchanged, unless the kill interrupted a write of HDF5's metadata.
-`h5dump`, netCDF4 and plain xarray refuse it, because its superblock still says "open for writing". They would also show
-rows of checkpoints that were never completed. Repair mends the metadata, clears the flag and removes these rows. It
-drops no complete checkpoint, changes no value, and the run can be resumed as before. It refuses a file in which entries
-of `step`, the numbers of updates at the checkpoints, are damaged.
+`h5dump`, netCDF4 and plain xarray refuse the file, and would also show rows of incomplete checkpoints. Repair drops no
+complete checkpoint, changes no value, and the run can be resumed as before. It refuses a file in which entries of
+`step`, the numbers of updates at the checkpoints, are damaged.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Repaired(NamedTuple):
     is_shorter
         Whether array rows of incompletely written checkpoints or optimizer states were removed.
     copy
-        Path of a copy of the original file; None if no removed row had values.
+        Path of a copy of the file from before rows were removed; None if `repair` made no copy.
     """
 
     was_killed: bool
@@ -53,18 +52,21 @@ class Repaired(NamedTuple):
 
 
 def repair(path: str | Path, *, say: Callable[[str], object] = lambda text: None) -> Repaired:
-    """Repair the file of a killed writer, so that any HDF5 tool can open it.
+    """Repair a run file that a killed process was writing, so that any HDF5 tool can open the file.
 
-    If array rows with values are removed, the original file is first copied to RUN.h5.before-repair (then .1, .2, …).
+    The kill leaves the file with the flag "open for writing". It may also leave partly written metadata, and array rows
+    of a checkpoint or optimizer state that was not completed. The function clears the flag, mends the metadata and
+    removes these rows. Before it removes rows, it copies the file to RUN.h5.before-repair (then .1, .2, …) if such a
+    row has values, or if any array in the file is compressed.
 
     Parameters
     ----------
-    path, say
-        The run file, and a function that gets one line of text if an unusable `.undo` file (metadata copy) is renamed.
+    say
+        Function that gets one line of text if an unusable `.undo` file (metadata copy) is renamed.
 
     Returns
     -------
-    The changes; as a boolean, they are False if nothing was repaired.
+    The changes. bool(changes) is False if the file needed no repair.
 
     Raises
     ------
@@ -131,7 +133,7 @@ def is_longer(path: Path) -> bool:
 
 
 def make_plain(path: Path) -> Repaired:
-    """Clear the flag "open for writing", remove incomplete rows, and return what changed; the caller holds the lock."""
+    """Clear the flag "open for writing", remove incomplete rows, return the changes. The caller holds a `RunLock`."""
     killed = was_killed(path)
     make_writable(path)
     with h5py.File(path, "r", locking=False) as file:

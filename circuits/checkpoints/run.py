@@ -185,7 +185,7 @@ class Run:
     def arrays(
         self, seed: int | None = None, checkpoint: int | None = None, *, step: int | None = None
     ) -> dict[str, np.ndarray]:
-        """One network's parameters as NumPy arrays; arguments as in `state`."""
+        """One network's parameters as NumPy arrays, by name; by default of the first seed at the last checkpoint."""
         at = {"step": self.checkpoint_index(checkpoint, step=step), "seed": self.seed_index(seed)}
         return {str(name): np.array(variable[at].values) for name, variable in self.parameters.items()}
 
@@ -236,12 +236,7 @@ class Run:
         return hooked(self.config.model, self.arrays(seed, checkpoint, step=step), self.config.task.signature)
 
     def blocks(self, checkpoints: np.ndarray, *names: str) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
-        """Parameters in blocks of checkpoints that fit in memory.
-
-        Parameters
-        ----------
-        checkpoints, names
-            Indices of the checkpoints to read, in ascending order, and names of the parameters to read.
+        """Parameters with these names at `checkpoints` (indices in ascending order), in blocks that fit in memory.
 
         Yields
         ------

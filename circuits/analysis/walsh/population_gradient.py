@@ -13,10 +13,11 @@ Gap. Definition 1 says that g has a γ-Fourier gap if |ĝ(S⁻)| >= |ĝ(S⁺)| +
 
 Computation. At one setting of the relevant bits, w·x + b = a + Y. Here a is a constant, and Y = Σ x_j w_j is a random
 sum over the irrelevant bits j. At each setting, the code finds p = E g(x) and, for every irrelevant bit j,
-q_j = E x_j g(x). For a relevant bit i, g_i is the mean over all settings of p times the parity (±1) of the relevant
-bits other than i. For an irrelevant bit j, g_j is the mean over all settings of q_j times the parity of the relevant
-bits. If at most 20 irrelevant bits have a nonzero weight, the code finds p and q_j by counting, from sorted sums of two
-halves of these bits. Otherwise p = (1 + E sign(a + Y))/2 and q_j = (E x_j sign(a + Y))/2 come from a Fourier series:
+q_j = E x_j g(x). To find g_i for a relevant bit i, the code multiplies the p of each setting by the parity (±1) of the
+other relevant bits, and averages these products over all settings. To find g_j for an irrelevant bit j, it multiplies
+q_j by the parity of all relevant bits, and averages in the same way. If at most 20 irrelevant bits have a nonzero
+weight, the code finds p and q_j by counting, from sorted sums of two halves of these bits. Otherwise a Fourier series
+gives p = (1 + E sign(a + Y))/2 and q_j = (E x_j sign(a + Y))/2:
 
     sign(t) = 4/π Σ_m sin(θ_m t) / (2m + 1)  for |t| < R,  with θ_m = (2m + 1) π/R
     for p:    E sin(θ (a + Y)) = sin(θ a) Π_j cos(θ w_j)
@@ -51,19 +52,20 @@ def halfspace_gradient(
 ) -> Float[np.ndarray, "neuron input"]:
     """Gradient of a network's mean loss with respect to the weights of relu neurons, up to a factor for each neuron.
 
-    The network's output f(x) contains the term u relu(w·x + b) of each neuron. The loss at an input x is -y f(x), where
-    y is the parity of the bits in `relevant_bits`. The mean loss over all x in {-1, 1}^n has the derivative -u r_i with
-    respect to w_i. The result is r_i, the mean of y x_i g(x). Here g(x) is 1 if w·x + b > 0, and 0 if w·x + b < 0.
-    If w·x + b = 0, g(x) is 0 for neurons with at most 20 nonzero weights of other bits, and 1/2 for all other neurons.
+    An input x is in {-1, 1}^n, and y is the product of its `relevant_bits`. A neuron has the weights w (a row of `W`)
+    and the bias b, and adds u relu(w·x + b) to the output f(x); u is a number. The loss at x is -y f(x). The mean loss
+    over all x has the derivative -u r_i with respect to w_i. The function returns r_i: the mean of y x_i g(x) over all
+    x. Here g(x) is 1 if w·x + b > 0, and 0 if w·x + b < 0. If w·x + b = 0, the weights decide: g(x) is 0 if at most 20
+    irrelevant bits have a nonzero weight in w, else 1/2.
 
     Returns
     -------
-    (neuron, input) float64 in -1/2..1/2 (0..1 at a single relevant bit); NaN if the neuron's w or b is not finite.
+    (neuron, input) float64: r_i, in -1/2..1/2 (if bit i is the only relevant bit, 0..1). NaN if w or b is not finite.
 
     Examples
     --------
-    For w·x + b = x_0 + x_1 + x_2, g has coefficient 1/4 at each bit and -1/4 at x_0 x_1 x_2. With y = x_0 x_1, the
-    gradient at x_0 is the coefficient at x_1, and the gradient at x_2 is the coefficient at x_0 x_1 x_2.
+    One neuron has w·x + b = x_0 + x_1 + x_2, and y is x_0 x_1. At bit 0, y x_0 is x_1, and the mean of x_1 g(x) is 1/4.
+    At bit 2, y x_2 is x_0 x_1 x_2, and the mean of x_0 x_1 x_2 g(x) is -1/4.
 
     >>> halfspace_gradient(np.ones((1, 3)), np.zeros(1), [0, 1])
     array([[ 0.25,  0.25, -0.25]])
@@ -130,8 +132,7 @@ def _signed_sums(weights):
 def _count_above(x, first, masks, second, weight, by_mask):
     """Number of pairs (i, j) with x + first[i] + second[j] > 0; `first` and `second` are in ascending order.
 
-    The function also changes `by_mask`, an array with one entry per bit mask. masks[i] is the bit mask of first[i]. For
-    each i, the function adds `weight` (a number) times the number of pairs with this i to by_mask[masks[i]].
+    For each i, the function also adds `weight` (a number) times the number of pairs with this i to by_mask[masks[i]].
     """
     total, place = 0, len(second)
     for i in range(len(first)):
@@ -161,8 +162,7 @@ def _by_counting(constants, others, signs):
 
     y is the parity of the k relevant bits. A pattern is a setting of these bits. The result (neuron, bit) has the k
     relevant bits first, then the other bits. `constants` (neuron, pattern): w·x + b without the terms of other bits.
-    `others` (neuron, bit): weights of the other bits. `signs` (k + 1, pattern): the last row is y. Each row i before
-    the last is the parity of the relevant bits except bit i.
+    `others` (neuron, bit): weights of the other bits. `signs` (k + 1, pattern): row k is y; row i < k is y x_i.
     """
     n_neurons, n_patterns = constants.shape
     n_others, k = others.shape[1], signs.shape[0] - 1

@@ -1,7 +1,9 @@
 """Intervals for shares of the variance of a prediction g = sign f; they hold even if no sampled prediction is wrong.
 
-The code counts events in a sample of inputs, such as right predictions. Each count gives a Clopper-Pearson interval for
-the probability P of the event. The code computes an interval for each of four numbers from these intervals:
+The variance is the sum of the squared Walsh coefficients of g at all non-empty sets of input bits. Its three shares
+belong to the parity (the set of all relevant bits), to the other subsets of the relevant bits, and to all sets with an
+irrelevant bit. The code counts events in a sample of inputs, such as right predictions. Each count gives a
+Clopper-Pearson interval for the probability P of the event. These intervals give an interval for each of four numbers:
 
 - Coefficient of g at the parity, P(right) - P(wrong). It is at least 2 P(right) - 1 and at most 1 - 2 P(wrong).
 - Mean of g, P(positive) - P(negative). It is at least 2 P(positive) - 1 and at most 1 - 2 P(negative).
@@ -12,8 +14,8 @@ the probability P of the event. The code computes an interval for each of four n
   and g' are equal, 2 if they are 1 and -1 (an "opposite" pair), and 1/2 if only one of them is 0. A pair is "different"
   if g ≠ g'. So the weight is at least 2 P(opposite), and at most 2 P(different).
 
-The interval of the coefficient at the parity has a level of 95 %. The intervals of the shares combine four such
-intervals of 98.75 % each (Bonferroni), so they are wider than necessary.
+The code returns a 95 % interval of the coefficient at the parity. It computes the intervals of the three shares from
+intervals of all four numbers at 98.75 % each (Bonferroni), so the intervals of the shares are wider than necessary.
 """
 
 from typing import NamedTuple
@@ -71,14 +73,16 @@ def sign_counts(values: Real[np.ndarray, "pattern draw"]) -> Float[np.ndarray, "
 
 
 def sign_weights(counts: Float[np.ndarray, "*network count"]) -> SignWeights:
-    """Parity coefficient and 95 % intervals of each network's predictions, from the counts that `sign_counts` returns.
+    """Walsh coefficient of each network's predictions at the parity, and 95 % intervals of it and of variance shares.
+
+    `counts` are the nine counts that `sign_counts` returns for a sample. The intervals are for the set of all inputs.
 
     Examples
     --------
-    Nine counts: 1000 predictions are right, 0 wrong, 500 positive, 500 negative, 0 zero; there are 1000. 0 pairs of
-    inputs with the same relevant bits have opposite predictions, 0 have different ones; there are 500 pairs. So over
-    all inputs the coefficient at the parity is at least 0.9926. The predictions' variance has three shares: of the
-    parity (at least 0.98), of the other subsets of the relevant bits (at most 0.02), of all other sets (at most 0.02).
+    A sample has 1000 inputs, half of them with parity 1, and all predictions are right. The inputs form 500 pairs with
+    equal relevant bits; no pair has different predictions. So the coefficient at the parity is at least 0.9926. At
+    least 0.98 of the predictions' variance belongs to the parity, and at most 0.02 to the other subsets of the relevant
+    bits. At most 0.02 belongs to the sets with an irrelevant bit.
 
     >>> weights = sign_weights(np.array([1000.0, 0, 500, 500, 0, 1000, 0, 0, 500]))
     >>> round(float(weights.parity_low), 4), float(weights.parity_high)

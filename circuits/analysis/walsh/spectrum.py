@@ -77,10 +77,11 @@ def walsh_spectrum(
     Returns
     -------
     coefficient, error
-        (subset,) f^(T) and its error. A sampled spectrum has all T within the relevant bits, and the other T with
-        |T| <= 3 (<= 2 if size 3 would give more than 50,000 coefficients). If f^(T) is exact up to float rounding, the
-        error is 0. If not, the error is a bound if the model is relu and T is within the relevant bits, else a standard
-        error, NaN if f is constant on the sample. `subset` names the bits of T, such as "{0,7}".
+        (subset,) f^(T) and its error; `subset` names the bits of T, such as "{0,7}". If the spectrum is not sampled, it
+        is exact up to float rounding, and all errors are 0. A sampled spectrum has all T within the relevant bits, and
+        the other T with |T| <= 3 (<= 2 if size 3 would give more than 50,000 coefficients). At these other T, the error
+        is a standard error. At T within the relevant bits, it is an error bound if the model is relu. For other
+        models, it is a standard error, or NaN if sampled inputs with equal relevant bits always have equal f(x).
 
     Raises
     ------
@@ -123,8 +124,8 @@ def spectrum_at(
 ) -> dict[str, tuple]:
     """Dataset variables about the Walsh coefficients at the sets of input bits that contain an irrelevant bit.
 
-    Variables `other_…` (frame, seed, …) describe the largest coefficients. Variables `degree_…` (frame, seed, degree)
-    describe the sum of squared coefficients over all sets with the same number of bits. A frame is a checkpoint.
+    Variables `other_…` (frame, seed, …) describe the largest of these coefficients; a frame is a checkpoint. `degree_…`
+    (frame, seed, degree) describe four sums of their squares: over the sets of 1, of 2, of 3, and of 4 or more bits.
     """
     config = run.config
     draws = spectrum_draws(config, relevant_bits, options, MOST_EXACT)
@@ -162,8 +163,7 @@ def spectrum_at(
 def _by_degree(values: np.ndarray, draws: Draws, low_degree: LowDegree) -> tuple[np.ndarray, np.ndarray]:
     """Sum of squared Walsh coefficients at sets with an irrelevant bit, by number of bits, and its standard error.
 
-    Both arrays are (network, degree). The degrees (numbers of bits) are 1, 2, 3, and "4 and more". The last sum is the
-    sum over all sets with an irrelevant bit minus the sums of degrees 1 to 3.
+    Both arrays are (network, degree). The degrees (numbers of bits) are 1, 2, 3, and "4 and more".
     """
     residuals = (values - values.mean(axis=2, keepdims=True, dtype=np.float64)).reshape(len(values), -1)
     with np.errstate(invalid="ignore", over="ignore"):  # of a diverged network

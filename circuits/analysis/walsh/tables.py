@@ -11,7 +11,12 @@ AT_PHASES = {"memorized": "memorization", "generalized": "generalization"}  # ro
 
 
 def walsh_tables(dataset: xr.Dataset, phases: xr.Dataset) -> list[Titled]:
-    """Table of variance shares at memorization, generalization and the end; table of the progress measures."""
+    """Two tables with a row per seed at memorization, at generalization and at the last checkpoint.
+
+    The first has the shares of the output's variance: of the parity of the relevant bits, of the other subsets of these
+    bits, and of the rest. The second shows by how much the loss gradient at the relevant bits exceeds that at all other
+    bits (Fourier gap), and the largest changes of weights.
+    """
     shares = new_table("at", "seed", "epoch", "parity", "subsets", "rest", "prediction's\nparity")
     gap_columns = ("layer\ngap", "least\ngap", "median\ngap")
     progress = new_table("at", "seed", *gap_columns, "moved,\nrelevant", "moved,\nirrelevant")

@@ -1,9 +1,8 @@
 """Walsh weights split the variance of a function f(x), x in {-1, 1}^n, into parts for groups of sets of input bits.
 
-The variance is the sum of the squared Walsh coefficients f^(T)² over all sets T of bits but the empty set. A weight is
-this sum over the sets of one group only. A share is a weight divided by the variance. Let S be the set of relevant
-bits. Most sets T have a bit outside S. Their weight is E_z Var(f | z): the variance of f at one setting z of the
-bits in S, averaged over all settings. So the mean of the sample variances at the settings estimates it without bias.
+A weight is the sum of the squared Walsh coefficients f^(T)² over the sets T of one group. Let S be the set of relevant
+bits. Most sets T have a bit outside S. The weight of these sets is E_z Var(f | z): the variance of f at one setting z
+of the bits in S, averaged over all settings. So the mean of the sample variances estimates this weight without bias.
 """
 
 from collections.abc import Sequence
@@ -38,12 +37,12 @@ class Weights(NamedTuple):
     """Walsh weights of one function f: its squared Walsh coefficients f^(T)², summed over the sets T of three groups.
 
     Group 0 has only the set S of all relevant bits. Group 1 has all other non-empty subsets of S. Group 2 has all sets
-    with an irrelevant bit. The three weights add up to the variance of f.
+    with an irrelevant bit. The three weights add up to the variance of f. A share is a weight divided by the variance.
 
     `coefficients` are f^(T) for the subsets T of the relevant bits, in the order of `walsh_coefficients`. All have the
     same `error`: a standard error if f^(T) is a sample mean, else an error bound. `weight_error` and `share_error` are
-    standard errors; if `error` is a bound, they also include its effect. `share_low` and `share_high` are the ends of
-    the shares' 95 % intervals, in 0..1. NaN: shares of a constant function, and errors that a sample cannot estimate.
+    standard errors; if `error` is a bound, the effect of this bound is added. `share_low` and `share_high` are the ends
+    of a 95 % interval of each share, in 0..1. NaN: shares of a constant function, errors that a sample cannot estimate.
     """
 
     coefficients: Float[np.ndarray, " subset"]
