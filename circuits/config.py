@@ -1,8 +1,8 @@
 """The config of a run: validated, frozen, JSON-serializable. It determines the run bit for bit.
 
-A config names a task, a model and an optimizer by their `kind`; the registry says which class describes that kind.
-`circuits.interfaces` declares what such a class implements. Only pydantic is imported here, so that reading a config,
-or printing a command's help, loads neither torch nor numpy.
+A config names a task, a model and an optimizer by their `kind`. `registry.py` lists the class of each kind, and
+`interfaces.py` declares what these classes implement. Only pydantic is imported here, so that reading a config, or
+printing a command's help, loads neither torch nor numpy.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Config(Part):
         if any(part in ("", ".", "..") for part in parts):
             raise ValueError("must be a relative path: names separated by single slashes, none of them '.' or '..'")
         if any(len(part.encode()) > LONGEST_NAME for part in parts):
-            raise ValueError(f"must have at most {LONGEST_NAME} bytes between two slashes, to fit in a file name")
+            raise ValueError(f"each part of the name, split at slashes, must have at most {LONGEST_NAME} bytes")
         return value
 
     @field_validator(*PARTS, mode="before")

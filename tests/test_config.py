@@ -55,7 +55,7 @@ def test_the_preset_is_the_papers_setup():
         ({"name": "/abs/x"}, "name: must be a relative path"),
         ({"name": "a/../x"}, "name: must be a relative path"),
         ({"name": ""}, "name: must be a relative path"),
-        ({"name": "x" * 201}, "name: must have at most 200 bytes"),
+        ({"name": "x" * 201}, "name: each part of the name, split at slashes, must have at most 200 bytes"),
         ({"name": "a\x1b[31m"}, r"name: must not contain control characters.*'a\\x1b"),
         ({"source": "a\nb"}, "source: must not contain control characters"),
         ({"name": "na\udcc3\udcafve"}, "name: the current locale cannot read some letters. Set a UTF-8 locale"),

@@ -107,7 +107,7 @@ def test_up_sets_are_all_of_them(k):
 
 @pytest.mark.parametrize("k", [0, 7])
 def test_the_least_cost_is_refused_where_it_is_not_solved(k):
-    with pytest.raises(InputError, match=f"k = {k} is not possible: the least cost is solved for k in 1..6"):
+    with pytest.raises(InputError, match=f"k = {k} is not possible: the number of parity bits k must be in 1..6"):
         min_norm(k)
 
 

@@ -1,9 +1,9 @@
 """Validation of files from any source: an unsafe file gets a clear error, never a crash or a hang.
 
-HDF5 is a large C library that trusts its files; on a damaged or hostile one it may crash or wait for years. So the
-sandbox process (`sandbox_worker.py`) first checks every file against the policy (`policy.py`). The user's process opens
-only files that pass. The first check takes about 0.15 s, to start the sandbox process. Later checks take milliseconds.
-Verdicts are not cached, since a file may change between two checks.
+HDF5 is a large C library that trusts its files; on a damaged or hostile one it may crash or wait for years. So a
+separate process, the sandbox process (`sandbox_worker.py`), first checks every file by the rules of `policy.py`. The
+user's process opens only files that pass. The first check takes about 0.15 s, to start the sandbox process. Later
+checks take milliseconds. Verdicts are not cached, since a file may change between two checks.
 """
 
 from __future__ import annotations
@@ -37,12 +37,9 @@ _STARTED = (
 
 
 def validate(path: Path, file_format: str, format_version: int) -> None:
-    """Raise an error unless a file is safe to open, and has the format `file_format` in a version <= `format_version`.
+    """Raise an InputError unless a file is safe to open and has the format `file_format`, version <= `format_version`.
 
-    Raises
-    ------
-    InputError
-        The file is not HDF5, has contents that a run may not have, is damaged, or a newer version wrote it.
+    A file is refused if it is not HDF5, has contents that a run may not have, is damaged, or has a newer version.
     """
     verdict, text = examined(path, file_format, format_version)
     if verdict == "foreign":
@@ -71,8 +68,8 @@ def examined(path: Path, file_format: str, format_version: int, *, undone: bool 
     """The verdict on a file, and one line that explains the verdict.
 
     Verdicts are those of `policy.inspect` and "crashed", "slow", "unknown" (not checkable), "closed" (the file cannot
-    be opened), "other" (not a regular file, or not an HDF5 file). `undone`: inspect the file as recovery from a
-    kill would leave it.
+    be opened), "other" (not a regular file, or not an HDF5 file). A killed writer may leave a file half changed, and
+    the next writer repairs the file. If `undone` is True, the verdict is about the file that this repair would make.
     """
     try:
         status = path.stat()

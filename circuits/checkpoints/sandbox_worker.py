@@ -76,7 +76,7 @@ def limit() -> None:
 
 
 def more_time(nbytes: int) -> None:
-    """Limit this process, from now, to 8 s of elapsed and 3 s of CPU time; unpacking `nbytes` adds 1 s per 50 MB."""
+    """Restart both time limits: 8 s + t of elapsed and 3 s + t of CPU time; t is 1 s per 50 MB to unpack (`nbytes`)."""
     unpacking = nbytes / BYTES_PER_SECOND
     for number, clock, seconds in (
         (signal.SIGALRM, signal.ITIMER_REAL, SECONDS),

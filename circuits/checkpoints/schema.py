@@ -81,7 +81,7 @@ def _check_version(file: h5py.File) -> None:
     """Refuse an unknown format version, and a file of version 1 with digests, since version 1 has none."""
     version = file.attrs.get("format_version")
     if not isinstance(version, np.integer) or not 1 <= version <= FORMAT_VERSION:
-        raise ValueError(f"its 'format_version' is {version!r}, not a number from 1 to {FORMAT_VERSION}")
+        raise ValueError(f"attribute 'format_version' is {version!r}, not a number from 1 to {FORMAT_VERSION}")
     needed = ("recovery_slack", *(("config_digest", "facts_digest", "parent") if version > 1 else ()))
     if missing := [name for name in needed if name not in file.attrs]:
         raise ValueError(f"attribute '{missing[0]}' is missing")
@@ -152,7 +152,7 @@ def _states(file: h5py.File, config: Config) -> None:
 
 
 def _slots(file: h5py.File, config: Config) -> None:
-    """Check the two slots with the last saved optimizer states; imported runs may lack these states."""
+    """Check /resume/slot0 and /resume/slot1: each group holds an optimizer state, which only imported runs may lack."""
     shapes = []
     for slot in ("resume/slot0", "resume/slot1"):
         for field in ("sequence", "n_checkpoints", "crc32"):
@@ -193,7 +193,7 @@ def _check_state(
 
 
 def _digests(file: h5py.File, config: Config, n_checkpoints: int) -> None:
-    """For format version 2, check attributes' digests, and that checkpoints, optimizer states and data have digests."""
+    """In format version 2, attributes must match their digests; checkpoints, optimizer states and data need digests."""
     if int(file.attrs["format_version"]) < 2:
         return
     text = file.attrs["config"]

@@ -63,10 +63,11 @@ class Kept(NamedTuple):
         return [(at, self.values[end - n : end]) for (at, n), end in zip(self.stored, ends, strict=True)]
 
     def fits(self, file: h5py.File) -> bool:
-        """Whether the arrays of `file`, a run file into which this copy was restored, lie where the copy says.
+        """Whether the arrays of a run file lie where this copy of the file's metadata says.
 
-        Three conditions must hold. The byte ranges outside the arrays of `file` are those in `extents`. The ranges that
-        no change of metadata touches are those in `witness`. No array overlaps a copied byte range, listed in `stored`.
+        `file` is the run file, read with the copied bytes in place. Three conditions must hold. The field
+        `extents` of this copy lists exactly the byte ranges outside all arrays of `file`. The field `witness` lists the
+        byte ranges of `file` that no change of metadata touches. No array of `file` overlaps a copied byte range.
         """
         apart = _are_ranges(sorted([*self.stored, *(span for span in _data(file) if span[1])]), self.size)
         return apart and self.extents == _extents(file, self.size) and self.witness == _unchanged(file)
@@ -241,7 +242,7 @@ def _data(file: h5py.File) -> Ranges:
 
 
 def _stored(dataset: h5py.Dataset) -> Ranges:
-    """Start, length and first row of each stored chunk of an array; an array without chunks counts as one chunk."""
+    """[file position, bytes, first row] of each stored chunk of an array. An array without chunks counts as one."""
     chunks: Ranges = []
     if dataset.chunks is not None:
         dataset.id.chunk_iter(lambda chunk: chunks.append([chunk.byte_offset, chunk.size, chunk.chunk_offset[0]]))

@@ -1,7 +1,7 @@
-"""Present the file of a killed writer to HDF5 as a file without a writer; the file itself does not change.
+"""Hide the flag "open for writing" of a run file from HDF5; the file itself does not change.
 
-A file whose flag says "open for writing" opens only in single-writer-multiple-reader mode. In this mode HDF5 interprets
-a wrong checksum as a write in progress. It tries again after ever longer waits, for years. So the flag must be hidden.
+A killed writer leaves this flag set. HDF5 opens a file with this flag only in single-writer-multiple-reader mode. In
+this mode HDF5 takes a wrong checksum for a write in progress, and reads again after ever longer waits, for years.
 """
 
 from __future__ import annotations

@@ -270,10 +270,10 @@ class Writer:
             ) from error
 
     def _abandon(self) -> None:
-        """Leave the file as a kill at this moment would: safe to read and to resume.
+        """End all writes to the run file, as if this process were killed now; the file is then safe to read and resume.
 
-        HDF5 still writes its caches when the file is closed and when the process ends, although another process may
-        write the file by then. So the file's descriptor is redirected to scratch memory.
+        By itself, HDF5 would still write its caches when the file is closed and when the process ends. By then, another
+        process may write the file. So the file's descriptor is redirected to scratch memory.
         """
         self._abandoned = True
         with scratch() as nowhere:

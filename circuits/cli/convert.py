@@ -95,7 +95,7 @@ class StateDictsFlags(_Start, _Output):
     """NAME=KEY: the files store the model's parameter NAME under KEY. Without this pair, the command looks for the
     parameter under NAME and, if the files lack NAME, under the key that Merrill et al.'s code uses."""
     seed: Annotated[int, tyro.conf.arg(metavar="INT")] = 0
-    """Seed of the network, used if PATTERN does not contain {seed}. The seed determines the training set."""
+    """Seed of the network, used if the pattern of file names has no {seed}. The seed determines the training set."""
 
 
 def command(words: list[str]) -> int:

@@ -59,14 +59,14 @@ def recognized(flags: type[Flags], words: Sequence[str], command: str, n_bare: i
 
 
 def validated(kind: type[Model], data: Mapping[str, Any], flags: type) -> Model:
-    """The pydantic object that `data` describe; a one-line `InputError` names the wrong flag."""
+    """The pydantic object that `data` describe; if a field is wrong, a one-line `InputError` names flag or field."""
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        line = one_line(error)
+        line = one_line(error)  # such as "epochs: must be at least 0 (given: -1)"
         field, _, problem = line.partition(": ")
         flag = "--" + re.sub(r"\.\d+$", "", field).replace("_", "-")
-        raise InputError(f"{flag}: {problem}" if flag in arities(flags) else line) from None
+        raise InputError(f"{flag}: {problem}" if flag in arities(flags) else line) from None  # "--epochs: must be …"
 
 
 def _read(flags: type, words: Sequence[str], command: str, **options: Any) -> Any:
@@ -137,7 +137,7 @@ def _flag(argument: Any) -> str:
 
 
 def _given(names: Sequence[str], words: Sequence[str]) -> str:
-    """The value of a flag, worded for an error as `, not 'VALUE'`; "" if `words` contain none of the flag's `names`."""
+    """Quote, for an error, the value that `words` give to a flag; "" if `words` contain none of the flag's `names`."""
     for index in reversed(range(len(words))):
         flag, equals, value = words[index].partition("=")
         if flag.replace("_", "-") in names:

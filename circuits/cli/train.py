@@ -61,7 +61,7 @@ class TrainFlags:
     overwrite: Switch = False
     """Replace the run in --out."""
     allow_different_numerics: Switch = False
-    """Resume even if processor or libraries differ; the bits then differ from those of an uninterrupted run."""
+    """Resume even if processor or libraries differ. Rounding and results then differ from an uninterrupted run."""
     dry_run: Switch = False
     """Train nothing; print the config as JSON, and the size of the run on disk."""
     quiet: Switch = False
@@ -164,7 +164,7 @@ def _trained(flags: Any, config: Config, path: Path, resume: bool) -> "Run":
 
 
 def _compare_with_parent(run: "Run") -> None:
-    """Compare a resumed replay with the run that it replays, as `circuits replay` does if nothing interrupts it."""
+    """Compare a resumed replay with its parent, the original run, and print the result as `circuits replay` does."""
     from circuits.checkpoints.run import open_run
     from circuits.training.replay import compare
 
@@ -181,14 +181,15 @@ def split_preset(words: Sequence[str]) -> tuple[str | None, list[str], list[str]
 
     Return the preset (None if there is none), all other words, and the flag before the preset with the flag's values.
 
-    First, each flag takes its values. A switch, such as --quiet, takes no value. Any other flag takes the next word,
-    and all numbers up to the next flag. A flag for a list of texts, such as --metrics, takes the next word, and all
-    words up to the next flag that are not preset names. Each word that is neither flag nor value is a candidate,
-    except a number or truth value directly after a switch.
+    The first step skips each flag and the words that belong to the flag:
+    - for a switch, such as --quiet, which takes no value: the next word if it is a number or a truth value;
+    - for any other flag: the next word (none after `--flag=value`), and all numbers before the next flag;
+    - for a list of texts, such as --metrics: also all other words before the next flag, except preset names.
 
-    A single candidate is the preset, even if it is misspelled. Several candidates are first reduced: a candidate that
-    is not a preset name is dropped if it stands directly after a switch, or if the last flag before it takes values.
-    In `merrill-2023 --epochs 3 x`, this drops x. If two or more candidates are left, InputError is raised.
+    If one word is left, this word is the preset, even if it is misspelled. If several words are left, the second step
+    skips words that are probably surplus values. It skips a word that is not a preset name if a switch stands directly
+    before the word, or if the last flag before the word is not a switch. In `merrill-2023 --epochs 3 x`, the first step
+    leaves merrill-2023 and x, and the second step skips x. If two or more words are then left, InputError is raised.
 
     Examples
     --------

@@ -1,8 +1,7 @@
 """Refuse surplus values of a flag, and repeated flags, among the words of a command line.
 
 If a flag takes one value and two words follow, tyro reads the second word as a positional argument. If a flag is
-repeated, tyro uses its last value. Either way tyro silently drops a typed value. This check therefore reads the words
-first, by tyro's rules.
+repeated, tyro uses only its last value. Both mistakes may stay unreported, so this check reads the words first.
 """
 
 import json

@@ -37,8 +37,8 @@ def least_cost(k: int) -> float:
     """C*(k), the least path cost Σ|u|·‖(w, b)‖ per unit of margin of any network u·relu(W x + b) for parity of k bits.
 
     Let training minimize the mean hinge loss over all inputs plus λ/2 times the sum of squared weights and biases. For
-    a weight decay λ > 1 / C*(k), the minimum is the network whose weights are all 0. If the training set is finite,
-    solutions that memorize survive at larger weight decays. A k outside 1..6 raises InputError.
+    a weight decay λ > 1 / C*(k), the minimum is the network whose weights are all 0. If training uses only some of the
+    inputs, networks that memorize these inputs can be the minimum at larger λ. A k outside 1..6 raises InputError.
 
     Examples
     --------
@@ -52,7 +52,8 @@ def optimal_gates(k: int) -> list[tuple[tuple[Fraction, ...], Fraction, int]]:
     """Every neuron that maximizes |E[π(z) relu(w·z + b)]| / ‖(w, b)‖, as a tuple (w, b, sign of the mean E[…]).
 
     E is the mean over z in {-1, 1}^k, π(z) the parity of z; the maximum is 1 / `least_cost(k)`. Each neuron has w_1 >=
-    … >= w_k >= 0 and is scaled to largest entry 1. Circuits that use one maximizer or mix several have the same cost.
+    … >= w_k >= 0 and is scaled to largest entry 1. `min_norm` builds a network from one of these neurons.
+    This network, and networks that mix several of the neurons, have the least Σ|u|·‖(w, b)‖ per unit of margin.
 
     Examples
     --------
@@ -108,7 +109,7 @@ def _optimum(k: int) -> tuple[float, list[tuple[np.ndarray, int]]]:
     as a pair (v, sign of E(v)); the largest |entry| of v is 1. Permuting w or flipping signs in w keeps |E(v)| / ‖v‖.
     """
     if not 1 <= k <= MOST_BITS:
-        raise InputError(f"k = {k} is not possible: the least cost is solved for k in 1..{MOST_BITS}.")
+        raise InputError(f"k = {k} is not possible: the number of parity bits k must be in 1..{MOST_BITS}.")
     points, parity = _augmented(k), parities(k).astype(float)
     falling = np.eye(k) - np.eye(k, k=1)  # w_i - w_(i+1) >= 0, and w_k >= 0
     ordered = -np.c_[falling, np.zeros(k)]

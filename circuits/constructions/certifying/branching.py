@@ -54,8 +54,8 @@ class Search:
         Whether every input is evaluated or excluded by a bound. After a finished search with goal inf, `lower` is
         the least margin, up to rounding. After a finished search with goal 0, `lower` is above 0, unless `missed`.
     missed
-        Whether the search knows an input whose margin is not above the finite goal. If at most 12 irrelevant bits have
-        a weight, all inputs are evaluated in one step; `missed` then tells only whether a margin <= 0 is known.
+        Whether the search knows a margin that is not above a limit; False with goal inf. The limit is the goal if more
+        than 12 irrelevant bits have a weight. Otherwise one step evaluates all inputs, and the limit is 0.
     """
 
     def __init__(
@@ -124,14 +124,15 @@ class Search:
 
     @property
     def least_exactly(self) -> Int8[np.ndarray, " bit"] | None:
-        """(bit,) irrelevant bits of the input with the least exact margin so far; None before any exact evaluation."""
+        """(bit,) irrelevant bits of the input with the least margin computed in exact arithmetic; None at first."""
         return None if self.exact_bits is None else self._inputs(self.exact_bits[None])[0, self.irrelevant]
 
     def go_on(self, goal: float, amount: float, deadline: float) -> None:
-        """Continue until the search is finished, a margin <= a finite `goal` is known, or the work `amount` is spent.
+        """Continue the search, up to a limit of work (`amount`), and update `finished` and `missed`.
 
-        A finite `goal` is the lower limit to prove for every margin (parity · output); inf asks for the least margin.
-        `amount` counts evaluations of one neuron at one input. `deadline`, on `time.monotonic`, ends exact arithmetic.
+        With a finite `goal`, the search tries to prove that every margin (parity · output) is above the goal, and stops
+        early at a known margin <= goal. With goal inf, it looks for the least margin. `amount` counts evaluations of
+        one neuron at one input. Exact arithmetic, for margins near 0, also stops at `deadline` (`time.monotonic`).
         """
         tree = planted(*self.numbers)
         if self.tree is not None:
